@@ -1,0 +1,19 @@
+"""Interface of the step that describes the examples."""
+
+from kfp import dsl
+
+
+@dsl.component(install_kfp_package=False)
+def compute_statistics(
+    examples: dsl.Input[dsl.Dataset], statistics: dsl.Output[dsl.Artifact], page: dsl.Output[dsl.HTML]
+):
+    """Computes statistics per split and feature.
+
+    Args:
+        examples: Output of ingest_examples.
+        statistics: `statistics.pb`, a `DatasetFeatureStatisticsList` with one dataset per split.
+        page: The same for people.
+    """
+    from components.compute_statistics.run import compute
+
+    compute(examples.path, statistics.path, page.path)

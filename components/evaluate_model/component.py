@@ -1,0 +1,46 @@
+"""Interface of the step that judges the model."""
+
+from kfp import dsl
+
+
+@dsl.component(install_kfp_package=False)
+def evaluate_model(
+    examples: dsl.Input[dsl.Dataset],
+    schema: dsl.Input[dsl.Artifact],
+    model: dsl.Input[dsl.Model],
+    baseline: str,
+    evaluation_config: dict,  # type: ignore[type-arg]
+    beam: dict,  # type: ignore[type-arg]
+    evaluation: dsl.Output[dsl.Artifact],
+    metrics: dsl.Output[dsl.Metrics],
+    classification_metrics: dsl.Output[dsl.ClassificationMetrics],
+    page: dsl.Output[dsl.HTML],
+):
+    """Computes metrics overall and by slice, for the candidate and the baseline, and applies the thresholds.
+
+    Args:
+        examples: Output of ingest_examples; the eval split is judged.
+        schema: Output of infer_schema.
+        model: The candidate.
+        baseline: URI of the production model, or empty.
+        evaluation_config: Task, label, classes, slices, thresholds, engine: `slipway.evaluation.config.EvaluationConfig`.
+        beam: `options`: pipeline options of Apache Beam, for the TFMA engine.
+        evaluation: TFMA's files, and `evaluation.json` with the verdict and its reasons.
+        metrics: The overall metrics, for the Kubeflow UI.
+        classification_metrics: ROC curve and confusion matrix, for the Kubeflow UI.
+        page: Metrics by slice, curves and verdict, for people.
+    """
+    from components.evaluate_model.run import evaluate
+
+    evaluate(
+        examples.path,
+        schema.path,
+        model.path,
+        baseline,
+        evaluation_config,
+        beam,
+        evaluation.path,
+        metrics,
+        classification_metrics,
+        page.path,
+    )

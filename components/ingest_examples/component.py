@@ -1,0 +1,19 @@
+"""Interface of the step that turns raw rows into examples."""
+
+from kfp import dsl
+
+
+@dsl.component(install_kfp_package=False)
+def ingest_examples(source: dict, ingestion: dict, curated_schema: str, examples: dsl.Output[dsl.Dataset]):  # type: ignore[type-arg]
+    """Reads the source into Parquet splits; rows that do not parse go to quarantine.
+
+    Args:
+        source: What resolve_source found.
+        ingestion: Label, split, limits: `slipway.examples.ingest.IngestConfig`.
+        curated_schema: The module's schema.pbtxt, or empty.
+        examples: `split=train/`, `split=eval/`, `manifest.json`, `quarantine.jsonl`.
+    """
+    from components.ingest_examples.run import ingest
+
+    manifest = ingest(source, ingestion, curated_schema, examples.path)
+    examples.metadata.update(rows=manifest.rows.model_dump(), digest=manifest.digest)

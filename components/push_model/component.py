@@ -1,0 +1,51 @@
+"""Interface of the step that puts a blessed model into the store."""
+
+from kfp import dsl
+
+
+@dsl.component(install_kfp_package=False)
+def push_model(
+    examples: dsl.Input[dsl.Dataset],
+    statistics: dsl.Input[dsl.Artifact],
+    schema: dsl.Input[dsl.Artifact],
+    anomalies: dsl.Input[dsl.Artifact],
+    model: dsl.Input[dsl.Model],
+    training_log: dsl.Input[dsl.Artifact],
+    evaluation: dsl.Input[dsl.Artifact],
+    serving_validation: dsl.Input[dsl.Artifact],
+    store_uri: str,
+    run_uri: str,
+    lineage: dict,  # type: ignore[type-arg]
+):
+    """Pushes the model if evaluation and serving validation blessed it; records the outcome either way. Never cached.
+
+    Args:
+        examples: Output of ingest_examples.
+        statistics: Output of compute_statistics.
+        schema: Output of infer_schema.
+        anomalies: Output of validate_examples.
+        model: The candidate.
+        training_log: Output of train_model.
+        evaluation: Output of evaluate_model.
+        serving_validation: Output of validate_serving.
+        store_uri: The model store.
+        run_uri: This run's record: `outcome.json` is written there.
+        lineage: `slipway.runs.record.Lineage`.
+    """
+    from components.push_model.run import push
+
+    push(
+        {
+            "examples": examples.path,
+            "statistics": statistics.path,
+            "schema": schema.path,
+            "anomalies": anomalies.path,
+            "model": model.path,
+            "training_log": training_log.path,
+            "evaluation": evaluation.path,
+            "serving_validation": serving_validation.path,
+        },
+        store_uri,
+        run_uri,
+        lineage,
+    )

@@ -1,0 +1,17 @@
+"""Interface of the exit handler."""
+
+from kfp import dsl
+
+
+@dsl.component(install_kfp_package=False)
+def record_run(run_uri: str, lineage: dict, status: dsl.PipelineTaskFinalStatus):  # type: ignore[type-arg]
+    """Writes the run's summary and its report, whatever happened. Never cached.
+
+    Args:
+        run_uri: This run's record.
+        lineage: `slipway.runs.record.Lineage`.
+        status: State of the pipeline, from the orchestrator.
+    """
+    from components.record_run.run import record
+
+    record(run_uri, lineage, status.state, status.error_message)

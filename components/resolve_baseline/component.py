@@ -1,0 +1,27 @@
+"""Interface of the step that looks up the production model."""
+
+from typing import NamedTuple
+
+from kfp import dsl
+
+
+@dsl.component(install_kfp_package=False)
+def resolve_baseline(
+    model: dsl.Input[dsl.Model], store_uri: str, module: str
+) -> NamedTuple("Baseline", baseline=str):  # type: ignore[valid-type]
+    """Finds the model that now counts as production. Never cached.
+
+    A candidate is never compared with itself: if production holds the very bytes of the candidate, the version before
+    it is the baseline.
+
+    Args:
+        model: The candidate.
+        store_uri: The model store.
+        module: Name of the module, and so of the model.
+
+    Returns:
+        baseline: URI of the version's directory; empty if there is none.
+    """
+    from components.resolve_baseline.run import resolve
+
+    return (resolve(model.path, store_uri, module),)  # type: ignore[return-value]

@@ -1,0 +1,46 @@
+"""Interface of the step that trains and exports the model."""
+
+from kfp import dsl
+
+
+@dsl.component(install_kfp_package=False)
+def train_model(
+    examples: dsl.Input[dsl.Dataset],
+    schema: dsl.Input[dsl.Artifact],
+    transform_graph: dsl.Input[dsl.Artifact],
+    transformed_examples: dsl.Input[dsl.Dataset],
+    model_uri: str,
+    training: dict,  # type: ignore[type-arg]
+    distribution: dict,  # type: ignore[type-arg]
+    checkpoints_uri: str,
+    model: dsl.Output[dsl.Model],
+    training_log: dsl.Output[dsl.Artifact],
+):
+    """Fits the module's model and exports it with the transform inside. Killed, it resumes from its last checkpoint.
+
+    Args:
+        examples: Output of ingest_examples, for warm-up and golden requests.
+        schema: Output of infer_schema.
+        transform_graph: Output of transform_features.
+        transformed_examples: Output of transform_features.
+        model_uri: The module's code, by digest.
+        training: Task, label, classes, training, hyperparameters: `components.train_model.run.TrainConfig`.
+        distribution: `strategy`: one_device, mirrored or multi_worker.
+        checkpoints_uri: Where checkpoints are kept, under a digest of this step's inputs.
+        model: A SavedModel with `assets.extra/`.
+        training_log: `history.json` and TensorBoard's event files.
+    """
+    from components.train_model.run import train
+
+    train(
+        examples.path,
+        schema.path,
+        transform_graph.path,
+        transformed_examples.path,
+        model_uri,
+        training,
+        distribution,
+        checkpoints_uri,
+        model.path,
+        training_log.path,
+    )

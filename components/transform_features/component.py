@@ -1,0 +1,31 @@
+"""Interface of the step that turns examples into what the model learns from."""
+
+from kfp import dsl
+
+
+@dsl.component(install_kfp_package=False)
+def transform_features(
+    examples: dsl.Input[dsl.Dataset],
+    schema: dsl.Input[dsl.Artifact],
+    preprocessing_uri: str,
+    label: dict,  # type: ignore[type-arg]
+    beam: dict,  # type: ignore[type-arg]
+    transform_graph: dsl.Output[dsl.Artifact],
+    transformed_examples: dsl.Output[dsl.Dataset],
+):
+    """Analyses the training split with the module's `preprocessing_fn` and transforms both splits.
+
+    Args:
+        examples: Output of ingest_examples.
+        schema: Output of infer_schema.
+        preprocessing_uri: The module's preprocessing code, by digest.
+        label: `slipway.module_api.Label`.
+        beam: `options`: pipeline options of Apache Beam.
+        transform_graph: A TFTransformOutput directory.
+        transformed_examples: Transformed features and the label of both splits, as Parquet.
+    """
+    from components.transform_features.run import transform
+
+    transform(
+        examples.path, schema.path, preprocessing_uri, label, beam, transform_graph.path, transformed_examples.path
+    )

@@ -1,0 +1,27 @@
+"""Interface of the step that stops bad data before training."""
+
+from kfp import dsl
+
+
+@dsl.component(install_kfp_package=False)
+def validate_examples(
+    examples: dsl.Input[dsl.Dataset],
+    statistics: dsl.Input[dsl.Artifact],
+    schema: dsl.Input[dsl.Artifact],
+    previous_statistics: str,
+    anomalies: dsl.Output[dsl.Artifact],
+    page: dsl.Output[dsl.HTML],
+):
+    """Checks the examples against the schema, for skew between splits and for drift; fails on an error.
+
+    Args:
+        examples: Output of ingest_examples, for example values.
+        statistics: Output of compute_statistics.
+        schema: Output of infer_schema.
+        previous_statistics: URI of the statistics of the run before, or empty.
+        anomalies: `anomalies.pbtxt` (an `Anomalies` proto) and `validation.json`.
+        page: The same for people.
+    """
+    from components.validate_examples.run import validate
+
+    validate(examples.path, statistics.path, schema.path, previous_statistics, anomalies.path, page.path)

@@ -1,0 +1,23 @@
+"""Interface of the step that proves that the model can serve."""
+
+from kfp import dsl
+
+
+@dsl.component(install_kfp_package=False)
+def validate_serving(
+    examples: dsl.Input[dsl.Dataset],
+    schema: dsl.Input[dsl.Artifact],
+    model: dsl.Input[dsl.Model],
+    serving_validation: dsl.Output[dsl.Artifact],
+):
+    """Sends real rows through every signature and compares the golden answers.
+
+    Args:
+        examples: Output of ingest_examples.
+        schema: Output of infer_schema.
+        model: The candidate.
+        serving_validation: `validation.json`: every check with its outcome.
+    """
+    from components.validate_serving.run import validate
+
+    validate(examples.path, schema.path, model.path, serving_validation.path)

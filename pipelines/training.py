@@ -1,0 +1,158 @@
+"""The training pipeline: wiring only. Every task is a folder under `components/`."""
+
+from dataclasses import dataclass, field
+
+from kfp import dsl
+from kfp.dsl.base_component import BaseComponent
+
+from components.compute_statistics.component import compute_statistics
+from components.evaluate_model.component import evaluate_model
+from components.infer_schema.component import infer_schema
+from components.ingest_examples.component import ingest_examples
+from components.push_model.component import push_model
+from components.record_run.component import record_run
+from components.resolve_baseline.component import resolve_baseline
+from components.resolve_source.component import resolve_source
+from components.train_model.component import train_model
+from components.transform_features.component import transform_features
+from components.validate_examples.component import validate_examples
+from components.validate_serving.component import validate_serving
+
+NAME = "slipway-training"
+
+
+@dataclass(frozen=True)
+class Compute:
+    """What one task asks of the platform, in Kubernetes' units; `retries` is for steps that do I/O."""
+
+    cpu: str = "1"
+    memory: str = "2Gi"
+    retries: int = 0
+
+
+@dataclass(frozen=True)
+class TaskDefaults:
+    """What the platform decides: the image of all tasks, and what each asks for (`default` for those not named)."""
+
+    image: str
+    compute: dict[str, Compute] = field(default_factory=dict)
+
+    def apply(self, task: dsl.PipelineTask, title: str, *, cached: bool = True) -> dsl.PipelineTask:
+        """Sets image, display name, resources, retries and caching of one task."""
+        compute = self.compute.get(task.name.replace("-", "_"), self.compute.get("default", Compute()))
+        task.set_container_image(self.image)
+        task.set_display_name(title)
+        task.set_caching_options(cached)
+        task.set_cpu_request(compute.cpu).set_cpu_limit(compute.cpu)
+        task.set_memory_request(compute.memory).set_memory_limit(compute.memory)
+        if compute.retries:
+            task.set_retry(compute.retries, backoff_duration="30s", backoff_factor=2, backoff_max_duration="300s")
+        return task
+
+
+def build_training_pipeline(defaults: TaskDefaults) -> BaseComponent:
+    """The pipeline for one platform; the same tasks and edges on each."""
+    apply = defaults.apply
+
+    @dsl.pipeline(name=NAME, description="From raw data to a pushed model.")
+    def training(
+        data_uri: str,
+        module: str,
+        preprocessing_uri: str,
+        model_uri: str,
+        curated_schema: str,
+        ingestion: dict,  # type: ignore[type-arg]
+        label: dict,  # type: ignore[type-arg]
+        training: dict,  # type: ignore[type-arg]
+        evaluation: dict,  # type: ignore[type-arg]
+        beam: dict,  # type: ignore[type-arg]
+        distribution: dict,  # type: ignore[type-arg]
+        window: int,
+        store_uri: str,
+        runs_uri: str,
+        run_uri: str,
+        checkpoints_uri: str,
+        lineage: dict,  # type: ignore[type-arg]
+    ):  # type: ignore[no-untyped-def]
+        on_exit = apply(record_run(run_uri=run_uri, lineage=lineage), "Record the run", cached=False)
+        with dsl.ExitHandler(on_exit, name="train"):
+            source = apply(
+                resolve_source(data_uri=data_uri, window=window, module=module, runs_uri=runs_uri),
+                "Resolve the source",
+                cached=False,
+            )
+            examples = apply(
+                ingest_examples(
+                    source=source.outputs["source"], ingestion=ingestion, curated_schema=curated_schema
+                ),
+                "Ingest examples",
+            ).outputs["examples"]
+            statistics = apply(compute_statistics(examples=examples), "Compute statistics").outputs["statistics"]
+            schema = apply(
+                infer_schema(statistics=statistics, label=label, curated_schema=curated_schema), "Infer the schema"
+            ).outputs["schema"]
+            validated = apply(
+                validate_examples(
+                    examples=examples,
+                    statistics=statistics,
+                    schema=schema,
+                    previous_statistics=source.outputs["previous_statistics"],
+                ),
+                "Validate examples",
+            )
+            transformed = apply(
+                transform_features(
+                    examples=examples, schema=schema, preprocessing_uri=preprocessing_uri, label=label, beam=beam
+                ).after(validated),
+                "Transform features",
+            )
+            trained = apply(
+                train_model(
+                    examples=examples,
+                    schema=schema,
+                    transform_graph=transformed.outputs["transform_graph"],
+                    transformed_examples=transformed.outputs["transformed_examples"],
+                    model_uri=model_uri,
+                    training=training,
+                    distribution=distribution,
+                    checkpoints_uri=checkpoints_uri,
+                ),
+                "Train the model",
+            )
+            model = trained.outputs["model"]
+            baseline = apply(
+                resolve_baseline(model=model, store_uri=store_uri, module=module), "Resolve the baseline", cached=False
+            )
+            evaluated = apply(
+                evaluate_model(
+                    examples=examples,
+                    schema=schema,
+                    model=model,
+                    baseline=baseline.outputs["baseline"],
+                    evaluation_config=evaluation,
+                    beam=beam,
+                ),
+                "Evaluate the model",
+            )
+            servable = apply(
+                validate_serving(examples=examples, schema=schema, model=model), "Validate serving"
+            )
+            apply(
+                push_model(
+                    examples=examples,
+                    statistics=statistics,
+                    schema=schema,
+                    anomalies=validated.outputs["anomalies"],
+                    model=model,
+                    training_log=trained.outputs["training_log"],
+                    evaluation=evaluated.outputs["evaluation"],
+                    serving_validation=servable.outputs["serving_validation"],
+                    store_uri=store_uri,
+                    run_uri=run_uri,
+                    lineage=lineage,
+                ),
+                "Push the model",
+                cached=False,
+            )
+
+    return training

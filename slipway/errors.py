@@ -1,0 +1,50 @@
+"""Every error that Slipway raises on purpose.
+
+SlipwayError
+├── ConfigError            module.yaml, settings or a flag is wrong
+├── ModuleError            a module's code breaks the contract
+│   └── ModuleDigestError  a module's bytes are not those that the run pinned
+├── DataError              the data cannot be read, or too much of it is bad
+│   └── AnomalyError       the data breaks its schema
+├── TrainingError          the model cannot be built or trained
+├── GateError              an evaluation or a serving check cannot be carried out
+└── StoreError             a model, a run or an artifact cannot be found or written
+
+A message says what is wrong, the value, and the fix. The command line prints it without a stack trace.
+"""
+
+
+class SlipwayError(Exception):
+    """Base of all errors that are the user's to mend; the message is for people."""
+
+
+class ConfigError(SlipwayError):
+    """A configuration value is unknown, missing or wrong."""
+
+
+class ModuleError(SlipwayError):
+    """A module breaks the contract of `slipway.module_api`."""
+
+
+class ModuleDigestError(ModuleError):
+    """The bytes of a module are not those that were pinned."""
+
+
+class DataError(SlipwayError):
+    """The input data cannot be used."""
+
+
+class AnomalyError(DataError):
+    """The examples break their schema, or drifted beyond its limits."""
+
+
+class TrainingError(SlipwayError):
+    """The model cannot be built, trained or exported."""
+
+
+class GateError(SlipwayError):
+    """A model cannot be judged: this is not the same as being refused."""
+
+
+class StoreError(SlipwayError):
+    """Something that should be stored is not there, or cannot be written."""

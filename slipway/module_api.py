@@ -1,0 +1,170 @@
+"""The contract between Slipway and a module: all that a data scientist writes, and all that a module may import.
+
+A module is a folder `modules/<name>/`:
+
+- `module.yaml`        parsed into `ModuleConfig` below; an unknown key is an error.
+- `preprocessing.py`   `preprocessing_fn(inputs)`: TensorFlow Transform's, with `inputs` a dict from each feature of the
+                       schema (the label and `label.training_only` columns left out) to a `tf.SparseTensor` of shape
+                       `[batch, 1]` (a `tf.Tensor` of the fixed shape where the schema gives one), or a
+                       `tf.RaggedTensor` for lists; it returns a dict from transformed names to dense tensors.
+- `model.py`           `build_model(features, hyperparameters)`: `features` maps each transformed name to a
+                       `keras.KerasTensor` input without its batch dimension's size; `hyperparameters` is
+                       the dict of `module.yaml`. It returns a compiled `keras.Model` that takes that dict and answers
+                       `[batch, 1]` probabilities (binary), `[batch, classes]` probabilities (multiclass) or
+                       `[batch, 1]` values (regression).
+- `schema.pbtxt`       optional, a curated `tensorflow_metadata` schema; it wins over the inferred one.
+- `sample.py`          optional, `write_sample(path, rows, seed)`: synthetic rows as CSV, for a first run and for tests.
+
+Files of a module import each other relatively (`from .preprocessing import …`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+CONTRACT = 1
+
+Task = Literal["binary", "multiclass", "regression"]
+MetricName = Literal[
+    "auc", "auc_pr", "log_loss", "accuracy", "balanced_accuracy", "precision", "recall", "f1", "calibration",
+    "mean_absolute_error", "mean_squared_error", "root_mean_squared_error", "r_squared", "mean_prediction",
+    "mean_label", "example_count",
+]  # fmt: skip
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Label(_Strict):
+    """What the model predicts.
+
+    `column` alone names a column of the data. With `expression` (SQL over the row's columns, evaluated by Ibis when
+    the examples are ingested) the column is computed: `tips > 0.2 * fare`. A NULL label is a missing label.
+    Columns in `training_only` are known only after the outcome: they never become inputs of the model.
+    """
+
+    column: str = Field(min_length=1)
+    expression: str | None = None
+    training_only: tuple[str, ...] = ()
+
+
+class HashSplit(_Strict):
+    """Split by a hash of the whole row: the same row always lands in the same split."""
+
+    method: Literal["hash"] = "hash"
+    train: int = Field(2, ge=1)
+    eval: int = Field(1, ge=1)
+
+
+class ColumnSplit(_Strict):
+    """Split by the value of a column: `train` values and `eval` values; a row with another value is left out."""
+
+    method: Literal["column"]
+    column: str
+    train: tuple[str, ...] = ("train",)
+    eval: tuple[str, ...] = ("eval",)
+
+
+class TimeSplit(_Strict):
+    """Split by time: rows at or after `eval_from` (same unit as the column) are for evaluation."""
+
+    method: Literal["time"]
+    column: str
+    eval_from: int | float | str
+
+
+Split = Annotated[HashSplit | ColumnSplit | TimeSplit, Field(discriminator="method")]
+
+
+class Ingestion(_Strict):
+    """How raw rows become examples.
+
+    `max_quarantined` is the share of rows that may fail to parse before the step fails. `window` is the number of
+    newest spans that are read when the data's URI holds `{SPAN}`.
+    """
+
+    max_quarantined: float = Field(0.01, ge=0, le=1)
+    window: int = Field(1, ge=1)
+
+
+class Training(_Strict):
+    """How the model is fitted. Early stopping watches a tenth of the training split, never the eval split."""
+
+    epochs: int = Field(10, ge=1)
+    batch_size: int = Field(256, ge=1)
+    patience: int = Field(2, ge=0, description="epochs without improvement before training stops; 0 never stops early")
+    seed: int = 42
+
+
+class Threshold(_Strict):
+    """One condition on a metric.
+
+    `min` and `max` are absolute. `max_drop` bounds how much worse than the production model the candidate may be, in
+    the direction that is worse for this metric. Without `slice` it holds overall; with `slice` it holds on every value
+    of these columns (a cross when several) that has at least `min_examples` examples.
+    """
+
+    metric: MetricName
+    min: float | None = None
+    max: float | None = None
+    max_drop: float | None = None
+    slice: tuple[str, ...] = ()
+    min_examples: int = Field(100, ge=1)
+
+    @model_validator(mode="after")
+    def _has_a_bound(self) -> Self:
+        if self.min is None and self.max is None and self.max_drop is None:
+            raise ValueError(f"threshold on {self.metric} has no bound: give min, max or max_drop")
+        return self
+
+
+class ModuleConfig(_Strict):
+    """The content of `module.yaml`."""
+
+    contract: Literal[1]
+    task: Task
+    label: Label
+    description: str = ""
+    classes: tuple[str, ...] = Field((), description="label values in the order of the model's outputs")
+    data: str | None = Field(None, description="default data URI; without one, sample.py makes the data")
+    split: Split = HashSplit()
+    ingestion: Ingestion = Ingestion()
+    slices: tuple[tuple[str, ...], ...] = ()
+    thresholds: tuple[Threshold, ...] = ()
+    training: Training = Training()
+    hyperparameters: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _classes_fit_the_task(self) -> Self:
+        if self.task == "multiclass" and len(self.classes) < 2:
+            raise ValueError("a multiclass module lists its label values under classes, two at least")
+        if self.task == "binary" and len(self.classes) not in (0, 2):
+            raise ValueError(f"a binary module has two classes or none listed, not {len(self.classes)}")
+        if self.task == "regression" and self.classes:
+            raise ValueError("a regression module has no classes")
+        return self
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Label values in output order; `('false', 'true')` for a binary label that is a boolean or 0/1."""
+        if self.task == "binary" and not self.classes:
+            return ("false", "true")
+        return self.classes
+
+
+def fill_missing(feature: tf.SparseTensor | tf.Tensor, default: float | int | str) -> tf.Tensor:
+    """A dense `[batch]` tensor of a single-valued feature, with `default` where the value is missing."""
+    import tensorflow as tf
+
+    if isinstance(feature, tf.SparseTensor):
+        rows = feature.dense_shape[0]
+        feature = tf.sparse.to_dense(
+            tf.SparseTensor(feature.indices, feature.values, [rows, 1]), default_value=tf.cast(default, feature.dtype)
+        )
+    return tf.reshape(feature, [-1])
