@@ -1,0 +1,32 @@
+"""Reading `module.yaml`."""
+
+from pathlib import Path
+
+from slipway.errors import ModuleError
+from slipway.module_api import CONTRACT, ModuleConfig
+from slipway.strict_yaml import read_yaml
+
+FILE = "module.yaml"
+
+
+def read_config(folder: str | Path) -> ModuleConfig:
+    """The configuration of a module.
+
+    Raises:
+        ModuleError: the folder holds no module.yaml.
+        ConfigError: an unknown key, a wrong value, or not YAML; the message has the line and the nearest key.
+    """
+    path = Path(folder) / FILE
+    if not path.is_file():
+        raise ModuleError(
+            f"{folder} is not a module: it has no {FILE}. "
+            f"`slipway module new {Path(folder).name} --data FILE` makes one"
+        )
+    document = read_yaml(path)
+    contract = document.values.get("contract")
+    if contract is not None and contract != CONTRACT:
+        raise document.error(
+            ("contract",),
+            f"contract {contract!r} is unknown; this version of Slipway knows contract: {CONTRACT}",
+        )
+    return document.parse(ModuleConfig)
