@@ -1,0 +1,97 @@
+"""From label values, as the data has them, to the numbers that training and evaluation compute with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from slipway.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from slipway.module_api import Task
+
+_FALSE_TRUE = {"0": 0, "1": 1, "false": 0, "true": 1}
+
+
+def encode_labels(
+    values: pa.Array | pa.ChunkedArray | NDArray[Any] | Sequence[Any], task: Task, class_names: Sequence[str]
+) -> NDArray[Any]:
+    """Labels as numbers, shape `[N]`.
+
+    Float32 of 0 and 1 for binary, int64 class indices for multiclass, float32 for regression. A label is one of
+    `class_names`, in any type: the string, or a number or boolean that reads like it ("3" is also 3 and 3.0).
+    A binary label may also be a boolean or 0 and 1 whatever its classes are called, unless the classes are
+    numbers themselves.
+
+    Raises:
+        DataError: a value is missing, no class, or no finite number; the message names it.
+    """
+    import pyarrow as pa
+
+    column = values if isinstance(values, pa.Array | pa.ChunkedArray) else pa.array(values)
+    if column.null_count:
+        raise DataError(f"{column.null_count} of {len(column)} labels are missing: leave these rows out")
+    if task == "regression":
+        return _numbers(column)
+    encoded = column.dictionary_encode()
+    chunks = encoded.chunks if isinstance(encoded, pa.ChunkedArray) else [encoded]
+    codes = _class_codes(task, class_names)
+    parts = [_indices(chunk.dictionary.to_pylist(), codes, class_names)[chunk.indices.to_numpy()] for chunk in chunks]
+    indices = np.concatenate(parts) if parts else np.zeros(0, np.int64)
+    return indices.astype(np.float32) if task == "binary" else indices
+
+
+def _class_codes(task: Task, class_names: Sequence[str]) -> dict[str, int]:
+    """Class names, as `_name` spells them, to indices."""
+    codes = {name: index for index, name in enumerate(class_names)}
+    if task == "binary" and not any(_is_number(name) for name in class_names):
+        return _FALSE_TRUE | codes
+    return codes
+
+
+def _indices(values: list[Any], codes: dict[str, int], class_names: Sequence[str]) -> NDArray[np.int64]:
+    unknown = [value for value in values if _name(value) not in codes]
+    if unknown:
+        shown = ", ".join(repr(value) for value in unknown[:3])
+        raise DataError(
+            f"label value {shown} is none of the classes {', '.join(class_names)}: "
+            "add it to classes in module.yaml, or mend the data"
+        )
+    return np.array([codes[_name(value)] for value in values], dtype=np.int64)
+
+
+def _name(value: Any) -> str:
+    """How a label value is spelled as a class name."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)
+
+
+def _is_number(name: str) -> bool:
+    try:
+        float(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _numbers(column: Any) -> NDArray[np.float32]:
+    import pyarrow as pa
+
+    if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type) or pa.types.is_boolean(column.type)):
+        raise DataError(f"the label of a regression is a number; this one is {column.type}")
+    numbers: NDArray[np.float32] = np.asarray(column.cast(pa.float64()).to_numpy()).astype(np.float32)
+    bad = ~np.isfinite(numbers)
+    if bad.any():
+        raise DataError(f"{int(bad.sum())} of {len(numbers)} labels are NaN or infinite: leave these rows out")
+    return numbers
