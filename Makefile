@@ -1,0 +1,52 @@
+# Everything a developer, CI or the image build does has a target here; the logic is in the commands they call.
+PYTHON ?= python3
+BIN := .venv/bin
+SLIPWAY := $(BIN)/slipway
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-slow lint bench lock clean
+
+help: ## Show this help
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+run: .venv/.installed ## Train the taxi model: built-in sample, or make run DATA=trips.csv
+	@$(SLIPWAY) run $(if $(DATA),--data "$(DATA)") $(ARGS)
+
+test: .venv/.installed-dev ## Lint, types, layers and the quick tests
+	$(MAKE) --no-print-directory lint
+	$(BIN)/pytest -m "not slow" $(ARGS)
+
+test-slow: .venv/.installed-dev ## The tests that take longer than 20 s each
+	$(BIN)/pytest -m slow $(ARGS)
+
+lint: .venv/.installed-dev ## ruff, mypy --strict and the import layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: .venv/.installed-dev ## Measure time, memory and quality: make bench TRIPS=trips.csv
+	$(BIN)/python -m benchmarks.bench $(if $(TRIPS),--trips "$(TRIPS)") $(ARGS)
+
+lock: .venv/.uv ## Resolve the dependencies anew into requirements*.lock
+	$(BIN)/uv pip compile -q --universal --no-header --generate-hashes --python-version 3.11 --upgrade pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile -q --universal --no-header --generate-hashes --python-version 3.11 --group dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+
+clean: ## Remove the environment and all state of local runs
+	rm -rf .venv .slipway .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+
+# uv installs in parallel and compiles bytecode, without which every process would compile TensorFlow again.
+.venv/.uv: requirements-uv.lock
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements-uv.lock
+	@touch $@
+
+.venv/.installed: .venv/.uv requirements.lock pyproject.toml
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --require-hashes -r requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/.installed-dev: .venv/.installed requirements-dev.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --require-hashes -r requirements-dev.lock
+	@touch $@

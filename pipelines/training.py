@@ -82,14 +82,13 @@ def build_training_pipeline(defaults: TaskDefaults) -> BaseComponent:
                 cached=False,
             )
             examples = apply(
-                ingest_examples(
-                    source=source.outputs["source"], ingestion=ingestion, curated_schema=curated_schema
-                ),
+                ingest_examples(source=source.outputs["source"], ingestion=ingestion, curated_schema=curated_schema),
                 "Ingest examples",
             ).outputs["examples"]
             statistics = apply(compute_statistics(examples=examples), "Compute statistics").outputs["statistics"]
             schema = apply(
-                infer_schema(statistics=statistics, label=label, curated_schema=curated_schema), "Infer the schema"
+                infer_schema(statistics=statistics, label=label, curated_schema=curated_schema),
+                "Infer the schema",
             ).outputs["schema"]
             validated = apply(
                 validate_examples(
@@ -102,7 +101,11 @@ def build_training_pipeline(defaults: TaskDefaults) -> BaseComponent:
             )
             transformed = apply(
                 transform_features(
-                    examples=examples, schema=schema, preprocessing_uri=preprocessing_uri, label=label, beam=beam
+                    examples=examples,
+                    schema=schema,
+                    preprocessing_uri=preprocessing_uri,
+                    label=label,
+                    beam=beam,
                 ).after(validated),
                 "Transform features",
             )
@@ -121,7 +124,9 @@ def build_training_pipeline(defaults: TaskDefaults) -> BaseComponent:
             )
             model = trained.outputs["model"]
             baseline = apply(
-                resolve_baseline(model=model, store_uri=store_uri, module=module), "Resolve the baseline", cached=False
+                resolve_baseline(model=model, store_uri=store_uri, module=module),
+                "Resolve the baseline",
+                cached=False,
             )
             evaluated = apply(
                 evaluate_model(
@@ -134,9 +139,7 @@ def build_training_pipeline(defaults: TaskDefaults) -> BaseComponent:
                 ),
                 "Evaluate the model",
             )
-            servable = apply(
-                validate_serving(examples=examples, schema=schema, model=model), "Validate serving"
-            )
+            servable = apply(validate_serving(examples=examples, schema=schema, model=model), "Validate serving")
             apply(
                 push_model(
                     examples=examples,

@@ -2,8 +2,10 @@
 
 from kfp import dsl
 
+from components import component
 
-@dsl.component(install_kfp_package=False)
+
+@component
 def compute_statistics(
     examples: dsl.Input[dsl.Dataset], statistics: dsl.Output[dsl.Artifact], page: dsl.Output[dsl.HTML]
 ):

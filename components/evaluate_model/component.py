@@ -2,8 +2,10 @@
 
 from kfp import dsl
 
+from components import component
 
-@dsl.component(install_kfp_package=False)
+
+@component
 def evaluate_model(
     examples: dsl.Input[dsl.Dataset],
     schema: dsl.Input[dsl.Artifact],
@@ -23,7 +25,7 @@ def evaluate_model(
         schema: Output of infer_schema.
         model: The candidate.
         baseline: URI of the production model, or empty.
-        evaluation_config: Task, label, classes, slices, thresholds, engine: `slipway.evaluation.config.EvaluationConfig`.
+        evaluation_config: Task, label, classes, slices, thresholds and engine: `slipway.evaluation.config`.
         beam: `options`: pipeline options of Apache Beam, for the TFMA engine.
         evaluation: TFMA's files, and `evaluation.json` with the verdict and its reasons.
         metrics: The overall metrics, for the Kubeflow UI.

@@ -2,8 +2,10 @@
 
 from kfp import dsl
 
+from components import component
 
-@dsl.component(install_kfp_package=False)
+
+@component
 def infer_schema(
     statistics: dsl.Input[dsl.Artifact],
     label: dict,  # type: ignore[type-arg]

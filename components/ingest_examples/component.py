@@ -2,8 +2,10 @@
 
 from kfp import dsl
 
+from components import component
 
-@dsl.component(install_kfp_package=False)
+
+@component
 def ingest_examples(source: dict, ingestion: dict, curated_schema: str, examples: dsl.Output[dsl.Dataset]):  # type: ignore[type-arg]
     """Reads the source into Parquet splits; rows that do not parse go to quarantine.
 

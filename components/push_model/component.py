@@ -2,8 +2,10 @@
 
 from kfp import dsl
 
+from components import component
 
-@dsl.component(install_kfp_package=False)
+
+@component
 def push_model(
     examples: dsl.Input[dsl.Dataset],
     statistics: dsl.Input[dsl.Artifact],

@@ -2,8 +2,10 @@
 
 from kfp import dsl
 
+from components import component
 
-@dsl.component(install_kfp_package=False)
+
+@component
 def record_run(run_uri: str, lineage: dict, status: dsl.PipelineTaskFinalStatus):  # type: ignore[type-arg]
     """Writes the run's summary and its report, whatever happened. Never cached.
 

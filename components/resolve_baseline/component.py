@@ -4,11 +4,11 @@ from typing import NamedTuple
 
 from kfp import dsl
 
+from components import component
 
-@dsl.component(install_kfp_package=False)
-def resolve_baseline(
-    model: dsl.Input[dsl.Model], store_uri: str, module: str
-) -> NamedTuple("Baseline", baseline=str):  # type: ignore[valid-type]
+
+@component
+def resolve_baseline(model: dsl.Input[dsl.Model], store_uri: str, module: str) -> NamedTuple("Baseline", baseline=str):  # type: ignore[valid-type]
     """Finds the model that now counts as production. Never cached.
 
     A candidate is never compared with itself: if production holds the very bytes of the candidate, the version before

@@ -2,13 +2,13 @@
 
 from typing import NamedTuple
 
-from kfp import dsl
+from components import component
 
 
-@dsl.component(install_kfp_package=False)
-def resolve_source(
-    data_uri: str, window: int, module: str, runs_uri: str
-) -> NamedTuple("Source", source=dict, previous_statistics=str):  # type: ignore[valid-type]
+@component
+def resolve_source(data_uri: str, window: int, module: str, runs_uri: str) -> NamedTuple(
+    "Source", source=dict, previous_statistics=str
+):  # type: ignore[valid-type]
     """Finds the files (or the table) behind a data URI, with a digest of their content. Never cached.
 
     Args:

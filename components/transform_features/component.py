@@ -2,8 +2,10 @@
 
 from kfp import dsl
 
+from components import component
 
-@dsl.component(install_kfp_package=False)
+
+@component
 def transform_features(
     examples: dsl.Input[dsl.Dataset],
     schema: dsl.Input[dsl.Artifact],
@@ -27,5 +29,11 @@ def transform_features(
     from components.transform_features.run import transform
 
     transform(
-        examples.path, schema.path, preprocessing_uri, label, beam, transform_graph.path, transformed_examples.path
+        examples.path,
+        schema.path,
+        preprocessing_uri,
+        label,
+        beam,
+        transform_graph.path,
+        transformed_examples.path,
     )

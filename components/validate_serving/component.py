@@ -2,8 +2,10 @@
 
 from kfp import dsl
 
+from components import component
 
-@dsl.component(install_kfp_package=False)
+
+@component
 def validate_serving(
     examples: dsl.Input[dsl.Dataset],
     schema: dsl.Input[dsl.Artifact],

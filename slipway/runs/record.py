@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
+Target = Literal["local", "kubeflow", "vertex"]
 RunState = Literal["running", "succeeded", "failed", "interrupted"]
 StepState = Literal["pending", "running", "succeeded", "failed", "skipped"]
 Verdict = Literal["pushed", "refused", "none"]
@@ -42,7 +43,7 @@ class Lineage(BaseModel):
     data_uri: str
     git_revision: str = "unknown"
     image: str = ""
-    target: Literal["local", "kubeflow", "vertex"] = "local"
+    target: Target = "local"
     started: float = 0.0
     seed: int = 0
 

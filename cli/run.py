@@ -1,0 +1,86 @@
+"""`slipway run`: the training pipeline on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from slipway.module_api import ModuleConfig
+
+
+def run(
+    module: Annotated[str, typer.Option(help="Folder under modules/.")] = "taxi",
+    data: Annotated[
+        str | None,
+        typer.Option(help="File, glob, {SPAN} pattern, gs:// or bq:// URI; the module's own by default."),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Overrides a setting or a key of module.yaml."),
+    ] = None,
+    env: Annotated[str | None, typer.Option(help="Settings of settings/<ENV>.yaml over base.yaml.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the run as JSON at the end, and nothing else.")] = False,
+) -> None:
+    """Run the training pipeline on this machine, from raw data to a pushed model."""
+    from cli import runs as runs_command
+    from cli.overrides import override_module, split_overrides
+    from cli.progress import Progress
+    from cli.workspace import LOCK, PROJECT, local_locations, module_folder
+    from delivery.launch import Platform, request_run
+    from delivery.targets.local import local_image, run_local
+    from settings.load import load_settings
+    from slipway.module_store import check_module
+
+    for_settings, for_module = split_overrides(set_ or [])
+    settings = load_settings(env, for_settings)
+    folder = module_folder(module)
+    config = override_module(check_module(folder), for_module)
+    platform = Platform(
+        target="local",
+        image=local_image(PROJECT, LOCK),
+        beam_options=settings.beam.options,
+        strategy=settings.distribution.strategy,
+        engine=settings.evaluation.engine,
+    )
+    data_uri = _data_uri(folder, config, data, settings.home)
+    request = request_run(folder, config, data_uri, local_locations(settings), platform)
+    if json:
+        finished = run_local(request, settings.home, lambda steps: None)
+    else:
+        typer.echo(f"run {request.lineage.run}")
+        with Progress() as progress:
+            finished = run_local(request, settings.home, progress.update)
+    runs_command.show(request.lineage.run, as_json=json)
+    if any(step.state == "failed" for step in finished.steps):
+        raise typer.Exit(1)
+
+
+def _data_uri(folder: Path, config: ModuleConfig, data: str | None, home: Path) -> str:
+    uri = data or config.data
+    if uri is None:
+        return str(_sample(folder, home))
+    if "://" in uri:
+        return uri
+    # A module's own data is named from the module's folder, the user's from where they stand.
+    base = Path.cwd() if data else folder
+    return ",".join(str(base / part) for part in uri.split(","))
+
+
+def _sample(folder: Path, home: Path) -> Path:
+    """The module's synthetic data, made once for each version of sample.py."""
+    import hashlib
+
+    from slipway.module_store import load_function, publish_module
+
+    digest = hashlib.sha256((folder / "sample.py").read_bytes()).hexdigest()
+    path = home / "samples" / f"{folder.name}-{digest[:12]}.csv"
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_suffix(".part")
+        uri = publish_module(folder, str(home / "modules")).uri
+        load_function(uri, "sample", "write_sample")(unfinished)
+        unfinished.rename(path)
+    return path

@@ -1,0 +1,45 @@
+"""Where things are for a command: the project's modules and what lies under the home of local runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from delivery.launch import Locations
+    from settings.schema import Settings
+
+PROJECT = Path(__file__).parent.parent
+MODULES = PROJECT / "modules"
+LOCK = PROJECT / "requirements.lock"
+
+
+def local_locations(settings: Settings) -> Locations:
+    """Everything of local runs lies under `home`, so that deleting it resets everything."""
+    from delivery.launch import Locations
+
+    home = settings.home
+    return Locations(
+        modules=str(home / "modules"),
+        store=str(home / "models"),
+        runs=str(home / "runs"),
+        checkpoints=str(home / "checkpoints"),
+    )
+
+
+def module_folder(name: str) -> Path:
+    """The folder of a module.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    from slipway.errors import ConfigError
+
+    folder = MODULES / name
+    if not (folder / "module.yaml").is_file():
+        known = sorted(path.parent.name for path in MODULES.glob("*/module.yaml"))
+        raise ConfigError(
+            f"there is no module {name!r}: {folder}/module.yaml is missing. Modules: {', '.join(known) or 'none'}. "
+            f"`slipway module new {name} --data FILE` makes one"
+        )
+    return folder

@@ -1,0 +1,37 @@
+"""Reads tasks and edges off a compiled pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+
+def step_name(task: str) -> str:
+    """The folder of a task's component: kfp's `train-model` is `train_model`."""
+    return task.replace("-", "_")
+
+
+def edges(spec: dict[str, Any]) -> dict[str, list[str]]:
+    """Each task with the tasks it needs, in an order in which they can run; groups are opened.
+
+    Args:
+        spec: A PipelineSpec as a dict, as `kfp.compiler` writes it.
+    """
+    found = dict(_edges_of(spec, spec["root"]["dag"]["tasks"]))
+    ordered: dict[str, list[str]] = {}
+    # The exit handler needs nothing but runs last.
+    exit_tasks = {step_name(name) for name, task in spec["root"]["dag"]["tasks"].items() if "triggerPolicy" in task}
+    while len(ordered) < len(found) - len(exit_tasks):
+        for name, needs in found.items():
+            if name not in ordered and name not in exit_tasks and all(need in ordered for need in needs):
+                ordered[name] = needs
+    return ordered | {name: [] for name in sorted(exit_tasks)}
+
+
+def _edges_of(spec: dict[str, Any], tasks: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
+    for name, task in tasks.items():
+        component = spec["components"][task["componentRef"]["name"]]
+        if "dag" in component:
+            yield from _edges_of(spec, component["dag"]["tasks"])
+        else:
+            yield step_name(name), sorted(map(step_name, task.get("dependentTasks", ())))

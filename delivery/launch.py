@@ -1,0 +1,99 @@
+"""What a run of the training pipeline is given: the same arguments on every target."""
+
+from __future__ import annotations
+
+import secrets
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slipway.module_api import ModuleConfig
+from slipway.module_store import publish_module
+from slipway.runs.record import Lineage, Target
+
+
+@dataclass(frozen=True)
+class Locations:
+    """Where a target keeps what outlives a run: directories or gs:// URIs."""
+
+    modules: str
+    store: str
+    runs: str
+    checkpoints: str
+
+
+@dataclass(frozen=True)
+class Platform:
+    """What the settings say of the place where a run happens."""
+
+    target: Target
+    image: str
+    beam_options: tuple[str, ...]
+    strategy: str
+    engine: str
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """One run: the pipeline's arguments by name, and where it comes from."""
+
+    arguments: dict[str, Any]
+    lineage: Lineage
+
+
+def request_run(
+    module_folder: Path, config: ModuleConfig, data_uri: str, locations: Locations, platform: Platform
+) -> RunRequest:
+    """Publishes the module's bytes and pins them in the arguments of a new run."""
+    module = publish_module(module_folder, locations.modules)
+    lineage = Lineage(
+        run=_new_run_name(module.name),
+        module=module.name,
+        module_digest=module.digest,
+        data_uri=data_uri,
+        git_revision=git_revision(module_folder),
+        image=platform.image,
+        target=platform.target,
+        started=time.time(),
+        seed=config.training.seed,
+    )
+    content = config.model_dump(mode="json")
+    schema = module_folder / "schema.pbtxt"
+    arguments = {
+        "data_uri": data_uri,
+        "module": module.name,
+        "preprocessing_uri": module.preprocessing_uri,
+        "model_uri": module.model_uri,
+        "curated_schema": schema.read_text(encoding="utf-8") if schema.is_file() else "",
+        "ingestion": {key: content[key] for key in ("task", "label", "split", "ingestion")},
+        "label": content["label"],
+        "training": {key: content[key] for key in ("task", "label", "classes", "training", "hyperparameters")},
+        "evaluation": {key: content[key] for key in ("task", "label", "classes", "slices", "thresholds")}
+        | {"engine": platform.engine},
+        "beam": {"options": list(platform.beam_options)},
+        "distribution": {"strategy": platform.strategy},
+        "window": config.ingestion.window,
+        "store_uri": locations.store,
+        "runs_uri": locations.runs,
+        "run_uri": f"{locations.runs}/{lineage.run}",
+        "checkpoints_uri": locations.checkpoints,
+        "lineage": lineage.model_dump(mode="json"),
+    }
+    return RunRequest(arguments, lineage)
+
+
+def git_revision(folder: Path) -> str:
+    """The commit of a folder's checkout, with `-dirty` when tracked files differ; `unknown` outside Git."""
+    described = subprocess.run(
+        ["git", "-C", str(folder), "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return described.stdout.strip() or "unknown"
+
+
+def _new_run_name(module: str) -> str:
+    return f"{module}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"

@@ -1,0 +1,169 @@
+"""Runs the training pipeline on this machine with kfp.local.
+
+kfp.local (2.17) runs and caches tasks, but says nothing while it does, mixes all logs and names no cause. It has no
+hooks, so two of its functions are wrapped for the time of a run: the one that executes a task, to follow states, and
+the one that starts a process, to give each step a log file and a warm process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from delivery.graph import edges, step_name
+from delivery.launch import RunRequest
+from delivery.targets.step_process import StepProcesses
+from slipway.runs.record import Step, StepsFile
+from slipway.storage import write_text
+
+LOG_TAIL_LINES = 15
+_ROOMS = ("components", "serving", "slipway")
+
+OnChange = Callable[[list[Step]], None]
+
+
+def local_image(project: Path, lock: Path) -> str:
+    """The reference under which this checkout stands for the image: kfp's cache is keyed on it.
+
+    Its digest covers what an image would hold, code and locked dependencies; so an edit to either is not served from
+    the cache.
+    """
+    digest = hashlib.sha256(lock.read_bytes() if lock.is_file() else b"")
+    for room in _ROOMS:
+        for path in sorted((project / room).rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                digest.update(f"{path.relative_to(project)}\0".encode() + path.read_bytes() + b"\0")
+    return f"slipway-python@sha256:{digest.hexdigest()}"
+
+
+def run_local(request: RunRequest, home: Path, on_change: OnChange) -> StepsFile:
+    """Runs the pipeline to its end; failed steps are told in the result, not raised.
+
+    Args:
+        request: The run; its image is that of `local_image`.
+        home: Directory for artifacts, cache and the run's record.
+        on_change: Called with all steps whenever one changes its state.
+    """
+    from kfp import local
+
+    from pipelines.training import TaskDefaults, build_training_pipeline
+
+    run_folder = Path(request.arguments["run_uri"])
+    (run_folder / "logs").mkdir(parents=True)
+    pipeline = build_training_pipeline(TaskDefaults(image=request.lineage.image))
+    record = _Record(request, run_folder, edges(_as_dict(pipeline.pipeline_spec)), on_change)
+    with (
+        (run_folder / "logs" / "kfp.log").open("w", encoding="utf-8") as log,
+        contextlib.redirect_stdout(log),
+        warnings.catch_warnings(),
+        record.following_kfp(),
+    ):
+        warnings.simplefilter("ignore")  # resources and display names mean nothing here, as kfp says for each task
+        local.init(
+            local.SubprocessRunner(use_venv=False),
+            pipeline_root=str(home / "artifacts"),
+            cache_root=str(home / "cache"),
+            enable_caching=True,
+            raise_on_error=False,
+        )
+        pipeline(**request.arguments)
+    return record.finish()
+
+
+def _as_dict(pipeline_spec: Any) -> dict[str, Any]:
+    from google.protobuf.json_format import MessageToDict
+
+    spec: dict[str, Any] = MessageToDict(pipeline_spec)
+    return spec
+
+
+class _Record:
+    """Follows kfp.local through a run and keeps `steps.json` true at every moment."""
+
+    def __init__(self, request: RunRequest, folder: Path, graph: dict[str, list[str]], on_change: OnChange) -> None:
+        self._folder = folder
+        self._on_change = on_change
+        self._steps = {name: Step(name=name, needs=needs) for name, needs in graph.items()}
+        self._file = StepsFile(lineage=request.lineage, pid=os.getpid(), steps=list(self._steps.values()))
+        self._current = ""
+        self._cacheable = False
+        self._changed()
+
+    @contextlib.contextmanager
+    def following_kfp(self) -> Iterator[None]:
+        from kfp.local import subprocess_task_handler
+        from kfp.local.orchestrator import task_executor
+
+        execute_task = task_executor.execute_single_task
+        with StepProcesses() as processes:
+
+            def execute(**arguments: Any) -> tuple[dict[str, Any], Any]:
+                step = self._start(step_name(arguments["task_name"]))
+                self._cacheable = arguments["task_spec"].caching_options.enable_cache
+                outputs, status = execute_task(**arguments)
+                self._end(step, outputs, succeeded=status.name == "SUCCESS")
+                return outputs, status
+
+            def start_process(full_command: list[str], env_vars: dict[str, str] | None = None) -> int:
+                step = self._steps[self._current]
+                step.cached = False
+                if self._cacheable:  # it was not in the cache, so those that follow will not be either
+                    processes.warm_up(tensorflow=True)
+                code = processes.run(step.name, full_command, env_vars or {}, Path(step.log or ""))
+                if code < 0:
+                    step.error = f"killed by signal {-code}" + (" (out of memory?)" if code == -9 else "")
+                return code
+
+            with (
+                mock.patch.object(task_executor, "execute_single_task", execute),
+                mock.patch.object(subprocess_task_handler, "run_local_subprocess", start_process),
+            ):
+                yield
+
+    def finish(self) -> StepsFile:
+        """Marks what never ran."""
+        for step in self._steps.values():
+            if step.state == "pending":
+                step.state = "skipped"
+        self._file.finished = time.time()
+        self._changed()
+        return self._file
+
+    def _start(self, name: str) -> Step:
+        step = self._steps[name]
+        step.state, step.started, step.cached = "running", time.time(), True
+        step.log = str(self._folder / "logs" / f"{name}.log")
+        self._current = name
+        self._changed()
+        return step
+
+    def _end(self, step: Step, outputs: dict[str, Any], *, succeeded: bool) -> None:
+        step.seconds = round(time.time() - (step.started or 0), 3)
+        step.state = "succeeded" if succeeded else "failed"
+        if step.cached:
+            step.log = None
+        step.outputs = {name: getattr(value, "uri", value) for name, value in outputs.items()}
+        if not succeeded:
+            step.cached = False
+            step.error = "\n".join(filter(None, [step.error, last_words(Path(step.log or ""))]))
+        self._changed()
+
+    def _changed(self) -> None:
+        write_text(str(self._folder / "steps.json"), self._file.model_dump_json(indent=1))
+        self._on_change(self._file.steps)
+
+
+def last_words(log: Path) -> str:
+    """Why a step failed, from its log: the message of one of our errors alone, else the log's last lines."""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
+    for number in range(len(lines) - 1, -1, -1):
+        if lines[number].startswith("slipway.errors."):
+            return "\n".join([lines[number].partition(": ")[2], *lines[number + 1 :]])
+    return "\n".join(lines[-LOG_TAIL_LINES:])

@@ -1,0 +1,104 @@
+"""The training pipeline, compiled for each platform; `tests/compiled/` holds what it must be.
+
+After a wanted change: `python -m tests.delivery.test_compile` writes the golden files anew.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from google.protobuf.json_format import ParseDict
+from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec
+
+from delivery.compile import compile_training
+from delivery.graph import edges
+from delivery.portability import Platform
+from settings.load import load_settings
+from slipway.errors import ConfigError
+
+GOLDEN = Path(__file__).parent.parent / "compiled"
+IMAGE = "europe-docker.pkg.dev/project/slipway/slipway@sha256:" + "0" * 64
+TARGETS: tuple[Platform, ...] = ("kubeflow", "vertex")
+NEVER_CACHED = {"resolve_source", "resolve_baseline", "push_model", "record_run"}
+DOES_REMOTE_IO = {"resolve_source", "ingest_examples", "resolve_baseline", "push_model", "record_run"}
+
+
+def compile_for(target: Platform, output: Path) -> dict[str, Any]:
+    compute = {name: wants.model_dump() for name, wants in load_settings().compute.items()}
+    compile_training(target, IMAGE, compute, output)
+    spec: dict[str, Any] = yaml.safe_load(output.read_text())
+    return spec
+
+
+@pytest.fixture(params=TARGETS)
+def target(request: pytest.FixtureRequest) -> Platform:
+    platform: Platform = request.param
+    return platform
+
+
+@pytest.fixture
+def spec(target: Platform, tmp_path: Path) -> dict[str, Any]:
+    return compile_for(target, tmp_path / "training.yaml")
+
+
+def tasks(spec: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for graph in [spec["root"], *spec["components"].values()]:
+        for name, task in graph.get("dag", {}).get("tasks", {}).items():
+            found[name.replace("-", "_")] = task
+    return found
+
+
+def test_compile_training_equals_the_golden_spec(target: Platform, spec: dict[str, Any]) -> None:
+    assert spec == yaml.safe_load((GOLDEN / f"training-{target}.yaml").read_text())
+
+
+def test_compile_training_parses_strictly(spec: dict[str, Any]) -> None:
+    message = ParseDict(spec, PipelineSpec(), ignore_unknown_fields=False)
+    assert message.pipeline_info.name == "slipway-training"
+
+
+def test_compile_training_has_the_same_tasks_and_edges_everywhere(tmp_path: Path) -> None:
+    kubeflow, vertex = (edges(compile_for(target, tmp_path / f"{target}.yaml")) for target in TARGETS)
+    assert kubeflow == vertex
+    assert set(kubeflow["push_model"]) >= {"evaluate_model", "validate_serving", "validate_examples"}
+    assert "validate_examples" in kubeflow["transform_features"], "bad data must stop the run before training"
+
+
+def test_compile_training_caches_all_but_lookups_and_pushes(spec: dict[str, Any]) -> None:
+    uncached = {name for name, task in tasks(spec).items() if not task.get("cachingOptions", {}).get("enableCache")}
+    assert uncached - {"exit_handler_1"} == NEVER_CACHED
+
+
+def test_compile_training_every_task_has_resources_image_and_display_name(spec: dict[str, Any]) -> None:
+    executors = spec["deploymentSpec"]["executors"]
+    assert len(executors) == 12
+    for executor in executors.values():
+        resources = executor["container"]["resources"]
+        assert executor["container"]["image"] == IMAGE
+        assert resources["resourceCpuRequest"]
+        assert resources["resourceMemoryRequest"]
+    assert all(task["taskInfo"]["name"] for task in tasks(spec).values())
+    assert tasks(spec)["train_model"]["taskInfo"]["name"] == "Train the model"
+
+
+def test_compile_training_retries_what_does_remote_io(spec: dict[str, Any]) -> None:
+    retried = {name for name, task in tasks(spec).items() if task.get("retryPolicy", {}).get("maxRetryCount")}
+    assert retried >= DOES_REMOTE_IO
+
+
+def test_compile_training_without_image_says_how_to_give_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="give --image REPOSITORY@sha256"):
+        compile_training("vertex", "", {}, tmp_path / "training.yaml")
+
+
+def test_compile_training_compute_for_no_task_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"compute names no task: trainer; tasks are .*train_model"):
+        compile_training("vertex", IMAGE, {"trainer": {"cpu": "1"}}, tmp_path / "training.yaml")
+
+
+if __name__ == "__main__":
+    GOLDEN.mkdir(exist_ok=True)
+    for platform in TARGETS:
+        compile_for(platform, GOLDEN / f"training-{platform}.yaml")

@@ -1,0 +1,80 @@
+from pathlib import Path
+
+import pytest
+
+from settings import load
+from settings.load import PROJECT, load_settings
+from slipway.errors import ConfigError
+
+
+@pytest.fixture(autouse=True)
+def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SLIPWAY_HOME", "SLIPWAY_ENV"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Stands in for settings/."""
+    (tmp_path / "base.yaml").write_text("evaluation: {engine: vectorised}\ndistribution: {strategy: one_device}\n")
+    (tmp_path / "staging.yaml").write_text("distribution: {strategy: mirrored}\n")
+    monkeypatch.setattr(load, "FOLDER", tmp_path)
+    return tmp_path
+
+
+def test_load_settings_by_default_keeps_state_in_the_project() -> None:
+    assert load_settings().home == PROJECT / ".slipway"
+
+
+def test_load_settings_environment_overrides_base(folder: Path) -> None:
+    settings = load_settings("staging")
+    assert settings.distribution.strategy == "mirrored"
+    assert settings.evaluation.engine == "vectorised"
+
+
+def test_load_settings_variable_overrides_environment(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLIPWAY_DISTRIBUTION__STRATEGY", "multi_worker")
+    assert load_settings("staging").distribution.strategy == "multi_worker"
+
+
+def test_load_settings_flag_overrides_variable(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLIPWAY_DISTRIBUTION__STRATEGY", "multi_worker")
+    settings = load_settings("staging", [("distribution.strategy", "one_device")])
+    assert settings.distribution.strategy == "one_device"
+
+
+def test_load_settings_home_is_relative_to_where_one_stands(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SLIPWAY_HOME", "2026")
+    assert load_settings().home == tmp_path / "2026"
+
+
+def test_load_settings_unknown_key_names_the_file_and_the_nearest_key(folder: Path) -> None:
+    (folder / "staging.yaml").write_text("evaluation: {engin: tfma}\n")
+    with pytest.raises(
+        ConfigError,
+        match=r"staging\.yaml: unknown setting evaluation\.engin; did you mean evaluation\.engine",
+    ):
+        load_settings("staging")
+
+
+def test_load_settings_wrong_value_names_the_variable(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLIPWAY_EVALUATION__ENGINE", "spark")
+    with pytest.raises(ConfigError, match=r"SLIPWAY_EVALUATION__ENGINE: evaluation\.engine = 'spark'"):
+        load_settings()
+
+
+def test_load_settings_unknown_environment_lists_those_there_are(folder: Path) -> None:
+    with pytest.raises(ConfigError, match="no environment 'prod': settings/ has staging"):
+        load_settings("prod")
+
+
+def test_load_settings_file_that_is_no_mapping_is_refused(folder: Path) -> None:
+    (folder / "staging.yaml").write_text("- a\n")
+    with pytest.raises(ConfigError, match="holds a list"):
+        load_settings("staging")
+
+
+@pytest.mark.parametrize("environment", ["staging", "production"])
+def test_load_settings_every_environment_of_the_project_is_valid(environment: str) -> None:
+    assert load_settings(environment).compute["default"].cpu
