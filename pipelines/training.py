@@ -1,6 +1,7 @@
 """The training pipeline: wiring only. Every task is a folder under `components/`."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from kfp import dsl
 from kfp.dsl.base_component import BaseComponent
@@ -61,19 +62,19 @@ def build_training_pipeline(defaults: TaskDefaults) -> BaseComponent:
         preprocessing_uri: str,
         model_uri: str,
         curated_schema: str,
-        ingestion: dict,  # type: ignore[type-arg]
-        label: dict,  # type: ignore[type-arg]
-        training: dict,  # type: ignore[type-arg]
-        evaluation: dict,  # type: ignore[type-arg]
-        beam: dict,  # type: ignore[type-arg]
-        distribution: dict,  # type: ignore[type-arg]
+        ingestion: dict[str, Any],
+        label: dict[str, Any],
+        training: dict[str, Any],
+        evaluation: dict[str, Any],
+        beam: dict[str, Any],
+        distribution: dict[str, Any],
         window: int,
         store_uri: str,
         runs_uri: str,
         run_uri: str,
         checkpoints_uri: str,
-        lineage: dict,  # type: ignore[type-arg]
-    ):  # type: ignore[no-untyped-def]
+        lineage: dict[str, Any],
+    ) -> None:
         on_exit = apply(record_run(run_uri=run_uri, lineage=lineage), "Record the run", cached=False)
         with dsl.ExitHandler(on_exit, name="train"):
             source = apply(

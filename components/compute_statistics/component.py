@@ -8,7 +8,7 @@ from components import component
 @component
 def compute_statistics(
     examples: dsl.Input[dsl.Dataset], statistics: dsl.Output[dsl.Artifact], page: dsl.Output[dsl.HTML]
-):
+) -> None:
     """Computes statistics per split and feature.
 
     Args:

@@ -1,5 +1,7 @@
 """Interface of the step that judges the model."""
 
+from typing import Any
+
 from kfp import dsl
 
 from components import component
@@ -11,13 +13,13 @@ def evaluate_model(
     schema: dsl.Input[dsl.Artifact],
     model: dsl.Input[dsl.Model],
     baseline: str,
-    evaluation_config: dict,  # type: ignore[type-arg]
-    beam: dict,  # type: ignore[type-arg]
+    evaluation_config: dict[str, Any],
+    beam: dict[str, Any],
     evaluation: dsl.Output[dsl.Artifact],
     metrics: dsl.Output[dsl.Metrics],
     classification_metrics: dsl.Output[dsl.ClassificationMetrics],
     page: dsl.Output[dsl.HTML],
-):
+) -> None:
     """Computes metrics overall and by slice, for the candidate and the baseline, and applies the thresholds.
 
     Args:

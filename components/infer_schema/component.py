@@ -1,5 +1,7 @@
 """Interface of the step that settles the schema."""
 
+from typing import Any
+
 from kfp import dsl
 
 from components import component
@@ -8,10 +10,10 @@ from components import component
 @component
 def infer_schema(
     statistics: dsl.Input[dsl.Artifact],
-    label: dict,  # type: ignore[type-arg]
+    label: dict[str, Any],
     curated_schema: str,
     schema: dsl.Output[dsl.Artifact],
-):
+) -> None:
     """Infers the schema from the training split's statistics; a curated one wins.
 
     Args:

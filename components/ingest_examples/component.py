@@ -1,12 +1,16 @@
 """Interface of the step that turns raw rows into examples."""
 
+from typing import Any
+
 from kfp import dsl
 
 from components import component
 
 
 @component
-def ingest_examples(source: dict, ingestion: dict, curated_schema: str, examples: dsl.Output[dsl.Dataset]):  # type: ignore[type-arg]
+def ingest_examples(
+    source: dict[str, Any], ingestion: dict[str, Any], curated_schema: str, examples: dsl.Output[dsl.Dataset]
+) -> None:
     """Reads the source into Parquet splits; rows that do not parse go to quarantine.
 
     Args:

@@ -1,5 +1,7 @@
 """Interface of the step that puts a blessed model into the store."""
 
+from typing import Any
+
 from kfp import dsl
 
 from components import component
@@ -17,8 +19,8 @@ def push_model(
     serving_validation: dsl.Input[dsl.Artifact],
     store_uri: str,
     run_uri: str,
-    lineage: dict,  # type: ignore[type-arg]
-):
+    lineage: dict[str, Any],
+) -> None:
     """Pushes the model if evaluation and serving validation blessed it; records the outcome either way. Never cached.
 
     Args:

@@ -1,12 +1,14 @@
 """Interface of the exit handler."""
 
+from typing import Any
+
 from kfp import dsl
 
 from components import component
 
 
 @component
-def record_run(run_uri: str, lineage: dict, status: dsl.PipelineTaskFinalStatus):  # type: ignore[type-arg]
+def record_run(run_uri: str, lineage: dict[str, Any], status: dsl.PipelineTaskFinalStatus) -> None:
     """Writes the run's summary and its report, whatever happened. Never cached.
 
     Args:

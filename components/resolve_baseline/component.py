@@ -24,4 +24,4 @@ def resolve_baseline(model: dsl.Input[dsl.Model], store_uri: str, module: str) -
     """
     from components.resolve_baseline.run import resolve
 
-    return (resolve(model.path, store_uri, module),)  # type: ignore[return-value]
+    return (resolve(model.path, store_uri, module),)

@@ -1,5 +1,7 @@
 """Interface of the step that trains and exports the model."""
 
+from typing import Any
+
 from kfp import dsl
 
 from components import component
@@ -12,12 +14,12 @@ def train_model(
     transform_graph: dsl.Input[dsl.Artifact],
     transformed_examples: dsl.Input[dsl.Dataset],
     model_uri: str,
-    training: dict,  # type: ignore[type-arg]
-    distribution: dict,  # type: ignore[type-arg]
+    training: dict[str, Any],
+    distribution: dict[str, Any],
     checkpoints_uri: str,
     model: dsl.Output[dsl.Model],
     training_log: dsl.Output[dsl.Artifact],
-):
+) -> None:
     """Fits the module's model and exports it with the transform inside. Killed, it resumes from its last checkpoint.
 
     Args:

@@ -1,5 +1,7 @@
 """Interface of the step that turns examples into what the model learns from."""
 
+from typing import Any
+
 from kfp import dsl
 
 from components import component
@@ -10,11 +12,11 @@ def transform_features(
     examples: dsl.Input[dsl.Dataset],
     schema: dsl.Input[dsl.Artifact],
     preprocessing_uri: str,
-    label: dict,  # type: ignore[type-arg]
-    beam: dict,  # type: ignore[type-arg]
+    label: dict[str, Any],
+    beam: dict[str, Any],
     transform_graph: dsl.Output[dsl.Artifact],
     transformed_examples: dsl.Output[dsl.Dataset],
-):
+) -> None:
     """Analyses the training split with the module's `preprocessing_fn` and transforms both splits.
 
     Args:

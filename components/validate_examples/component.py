@@ -13,7 +13,7 @@ def validate_examples(
     previous_statistics: str,
     anomalies: dsl.Output[dsl.Artifact],
     page: dsl.Output[dsl.HTML],
-):
+) -> None:
     """Checks the examples against the schema, for skew between splits and for drift; fails on an error.
 
     Args:

@@ -11,7 +11,7 @@ def validate_serving(
     schema: dsl.Input[dsl.Artifact],
     model: dsl.Input[dsl.Model],
     serving_validation: dsl.Output[dsl.Artifact],
-):
+) -> None:
     """Sends real rows through every signature and compares the golden answers.
 
     Args:

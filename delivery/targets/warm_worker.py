@@ -6,7 +6,7 @@ nothing here may run an operation.
 
 Run as `python -m delivery.targets.warm_worker MODULE…`. Each line on standard input is a JSON object with `source`
 (the component's code), `arguments` (of kfp's executor), `environment` and `log`; each line on standard output is the
-step's exit code.
+step's exit code and its peak resident memory in KiB.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ def main() -> None:
         pid = os.fork()
         if pid == 0:
             os._exit(_run(step))
-        _, status = os.waitpid(pid, 0)
-        print(os.waitstatus_to_exitcode(status), flush=True)
+        _, status, usage = os.wait4(pid, 0)
+        print(os.waitstatus_to_exitcode(status), usage.ru_maxrss, flush=True)
 
 
 def _run(step: dict[str, Any]) -> int:

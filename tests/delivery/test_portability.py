@@ -68,7 +68,7 @@ def test_write_spec_accelerator_must_be_the_platforms(
 
 def test_problems_kubernetes_settings_are_refused_on_vertex_only() -> None:
     spec = {"root": {"dag": {"tasks": {}}}, "components": {}, "deploymentSpec": {"executors": {}}}
-    platform_spec = {
+    platform_spec: dict[str, object] = {
         "platforms": {"kubernetes": {"deploymentSpec": {"executors": {"exec-train-model": {"secretAsEnv": [{}]}}}}}
     }
     assert problems("kubeflow", spec, platform_spec) == []
