@@ -134,7 +134,7 @@ def build_training_pipeline(defaults: TaskDefaults) -> BaseComponent:
                     examples=examples,
                     schema=schema,
                     model=model,
-                    baseline=baseline.outputs["baseline"],
+                    baseline=baseline.output,
                     evaluation_config=evaluation,
                     beam=beam,
                 ),

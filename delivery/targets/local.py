@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import signal
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -116,10 +117,11 @@ class _Record:
                 step.cached = False
                 if self._cacheable:  # it was not in the cache, so those that follow will not be either
                     processes.warm_up(tensorflow=True)
-                code = processes.run(step.name, full_command, env_vars or {}, Path(step.log or ""))
-                if code < 0:
-                    step.error = f"killed by signal {-code}" + (" (out of memory?)" if code == -9 else "")
-                return code
+                ended = processes.run(step.name, full_command, env_vars or {}, Path(step.log or ""))
+                step.peak_mib = round(ended.peak_mib, 1)
+                if ended.exit_code < 0:
+                    step.error = f"killed by {signal.Signals(-ended.exit_code).name}"
+                return ended.exit_code
 
             with (
                 mock.patch.object(task_executor, "execute_single_task", execute),

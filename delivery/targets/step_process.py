@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 # The steps that need TensorFlow, and what their worker imports beforehand.
 TENSORFLOW_STEPS = {"transform_features", "train_model", "evaluate_model", "validate_serving"}
@@ -17,6 +17,13 @@ _ENVIRONMENT = {
     "TF_CPP_MIN_LOG_LEVEL": "2",
     "_KFP_RUNTIME": "true",  # kfp then leaves out its client: 1 s less for each process
 }
+
+
+class Ended(NamedTuple):
+    """How a step's process ended: its exit code, negative for a signal, and its peak resident memory in MiB."""
+
+    exit_code: int
+    peak_mib: float
 
 
 class StepProcesses:
@@ -38,8 +45,8 @@ class StepProcesses:
         if sys.platform == "linux" and tensorflow not in self._workers:
             self._workers[tensorflow] = _WarmWorker(_TENSORFLOW if tensorflow else [])
 
-    def run(self, name: str, command: list[str], environment: Mapping[str, str], log: Path) -> int:
-        """Exit code of a step; negative if a signal ended it.
+    def run(self, name: str, command: list[str], environment: Mapping[str, str], log: Path) -> Ended:
+        """Runs a step to its end.
 
         Args:
             name: The component's function.
@@ -52,14 +59,13 @@ class StepProcesses:
         if tensorflow in self._workers:
             return self._workers[tensorflow].run(name, command, environment, log)
         with log.open("ab") as output:
-            done = subprocess.run(
-                command,
-                stdout=output,
-                stderr=output,
-                env={**os.environ, **_ENVIRONMENT, **environment},
-                check=False,
+            process = subprocess.Popen(
+                command, stdout=output, stderr=output, env={**os.environ, **_ENVIRONMENT, **environment}
             )
-        return done.returncode
+            _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        kib = usage.ru_maxrss / 1024 if sys.platform == "darwin" else usage.ru_maxrss  # bytes on macOS
+        return Ended(process.returncode, kib / 1024)
 
 
 class _WarmWorker:
@@ -73,7 +79,7 @@ class _WarmWorker:
             text=True,
         )
 
-    def run(self, name: str, command: list[str], environment: Mapping[str, str], log: Path) -> int:
+    def run(self, name: str, command: list[str], environment: Mapping[str, str], log: Path) -> Ended:
         assert self._process.stdin
         assert self._process.stdout
         source = next(i for i, part in enumerate(command) if "ephemeral_component.py" in part) + 1
@@ -89,7 +95,8 @@ class _WarmWorker:
         answer = self._process.stdout.readline()
         if not answer:
             raise RuntimeError(f"the process that runs {name} ended with exit code {self._process.wait()}; see {log}")
-        return int(answer)
+        code, kib = answer.split()
+        return Ended(int(code), int(kib) / 1024)
 
     def stop(self) -> None:
         # Nothing of a finished run is left in a worker: killing it saves TensorFlow's slow exit.

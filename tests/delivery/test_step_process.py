@@ -51,22 +51,22 @@ def processes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 def test_run_step_writes_its_output_to_its_log(processes: StepProcesses, tmp_path: Path) -> None:
     log = tmp_path / "step.log"
     with processes:
-        assert processes.run("step", command("hello", tmp_path), {"EXTRA": "42"}, log) == 0
+        assert processes.run("step", command("hello", tmp_path), {"EXTRA": "42"}, log).exit_code == 0
     assert "said hello 42 False" in log.read_text()
 
 
 def test_run_failing_step_leaves_its_message_as_last_words(processes: StepProcesses, tmp_path: Path) -> None:
     log = tmp_path / "step.log"
     with processes:
-        assert processes.run("step", command("fail", tmp_path), {}, log) == 1
+        assert processes.run("step", command("fail", tmp_path), {}, log).exit_code == 1
     assert last_words(log) == "row 7 is bad\nfix row 7"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="warm workers need Linux")
 def test_run_after_a_failed_step_serves_the_next(tmp_path: Path) -> None:
     with StepProcesses() as processes:
-        assert processes.run("step", command("fail", tmp_path), {}, tmp_path / "a.log") == 1
-        assert processes.run("step", command("again", tmp_path), {}, tmp_path / "b.log") == 0
+        assert processes.run("step", command("fail", tmp_path), {}, tmp_path / "a.log").exit_code == 1
+        assert processes.run("step", command("again", tmp_path), {}, tmp_path / "b.log").exit_code == 0
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="warm workers need Linux")
