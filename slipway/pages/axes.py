@@ -1,0 +1,109 @@
+"""The frame of an SVG chart: scales, ticks and their labels.
+
+A chart is drawn on a small canvas (about 360 units wide) and scales with its column: so its text stays about as large
+as the page's, on a phone too. Colours are CSS variables of `page.css`, so that charts follow the theme.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from slipway.pages.numbers import format_number
+
+
+def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
+    """Round values (1, 2 or 5 times a power of ten apart) that cover `low` to `high`.
+
+    Source: P. Heckbert, "Nice numbers for graph labels", Graphics Gems, 1990.
+    """
+    if not (math.isfinite(low) and math.isfinite(high)) or low == high:
+        centre = low if math.isfinite(low) else 0.0
+        spread = abs(centre) * 0.1 or 1.0
+        low, high = centre - spread, centre + spread
+    rough = (high - low) / max(count - 1, 1)
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * 0.999)
+    first = math.floor(low / step + 1e-9)
+    last = math.ceil(high / step - 1e-9)
+    return [round(index * step, 12) for index in range(first, last + 1)]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Where values land on the canvas; the y axis grows upwards."""
+
+    x_ticks: Sequence[float]
+    y_ticks: Sequence[float]
+    width: float = 360
+    height: float = 230
+    left: float = 44
+    right: float = 12
+    top: float = 10
+    bottom: float = 40
+
+    def x(self, value: float) -> float:
+        """Canvas x of a value."""
+        low, high = self.x_ticks[0], self.x_ticks[-1]
+        return self.left + (value - low) / (high - low) * (self.width - self.left - self.right)
+
+    def y(self, value: float) -> float:
+        """Canvas y of a value."""
+        low, high = self.y_ticks[0], self.y_ticks[-1]
+        return self.height - self.bottom - (value - low) / (high - low) * (self.height - self.top - self.bottom)
+
+    def x_axis(self, label: str) -> Markup:
+        """The base line, tick labels and the axis label."""
+        foot, end = self.height - self.bottom, self.width - self.right
+        ticks = Markup("").join(
+            Markup('<text x="{:.1f}" y="{:.1f}">{}</text>').format(self.x(tick), foot + 16, tick_text(tick))
+            for tick in self.x_ticks
+        )
+        return Markup(
+            '<path class="base" d="M{:.1f} {:.1f}H{:.1f}"/><g class="tick" text-anchor="middle">{}</g>'
+            '<text class="axis" text-anchor="middle" x="{:.1f}" y="{:.1f}">{}</text>'
+        ).format(self.left, foot, end, ticks, (self.left + end) / 2, self.height - 5, label)
+
+    def y_axis(self, label: str) -> Markup:
+        """A grid line and a label for each tick, and the axis label on its side."""
+        end = self.width - self.right
+        ticks = Markup("").join(
+            Markup('<path class="grid" d="M{:.1f} {:.1f}H{:.1f}"/><text x="{:.1f}" y="{:.1f}">{}</text>').format(
+                self.left, self.y(tick), end, self.left - 7, self.y(tick) + 3.5, tick_text(tick)
+            )
+            for tick in self.y_ticks
+        )
+        return Markup(
+            '<g class="tick" text-anchor="end">{}</g>'
+            '<text class="axis" text-anchor="middle" transform="translate(9 {:.1f}) rotate(-90)">{}</text>'
+        ).format(ticks, (self.top + self.height - self.bottom) / 2, label)
+
+    def line(self, xs: Sequence[float], ys: Sequence[float]) -> str:
+        """Path data through the finite points; a gap where a value is missing."""
+        commands: list[str] = []
+        pen = "M"
+        for x, y in zip(xs, ys, strict=True):
+            if not (math.isfinite(x) and math.isfinite(y)):
+                pen = "M"
+                continue
+            commands.append(f"{pen}{self.x(x):.1f} {self.y(y):.1f}")
+            pen = "L"
+        return "".join(commands)
+
+    def svg(self, title: str, *parts: Markup) -> Markup:
+        """The whole drawing, named for screen readers."""
+        return Markup('<svg role="img" viewBox="0 0 {:g} {:g}"><title>{}</title>{}</svg>').format(
+            self.width, self.height, title, Markup("").join(parts)
+        )
+
+
+def tick_text(value: float) -> str:
+    """A tick's label: short, `1.2k` and `3M` for large ones."""
+    for limit, suffix in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
+        if abs(value) >= limit:
+            scale = 1e3 if suffix == "k" else limit
+            return f"{format_number(round(value / scale, 6), 3)}{suffix}"
+    return format_number(value, 3) if float(value).is_integer() else f"{value:.10g}".replace("-", "−")  # noqa: RUF001

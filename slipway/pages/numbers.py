@@ -1,0 +1,66 @@
+"""Numbers as people read them: few digits, aligned, never `-0` or `nan`."""
+
+from __future__ import annotations
+
+import math
+
+MISSING = "–"  # noqa: RUF001  an en dash is what stands for "no value" in a table
+
+
+def format_number(value: float | None, digits: int = 4) -> str:
+    """A number with `digits` significant ones; whole numbers in full with thousands separators.
+
+    >>> format_number(14169), format_number(0.951234), format_number(12345.678), format_number(None)
+    ('14,169', '0.9512', '12,346', '–')
+    """
+    if value is None or math.isnan(value):
+        return MISSING
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"  # noqa: RUF001
+    if float(value).is_integer() and abs(value) < 1e15:
+        return _minus(f"{int(value):,}")
+    size = math.floor(math.log10(abs(value)))
+    if size < -4 or size >= 15:
+        return _minus(f"{value:.{max(digits - 2, 1)}e}")
+    return _minus(f"{value:,.{max(digits - 1 - size, 0)}f}")
+
+
+def format_share(value: float | None) -> str:
+    """A share in percent; what is neither none nor all is never rounded to 0 % or 100 %."""
+    if value is None or math.isnan(value):
+        return MISSING
+    if 0 < value < 0.001:
+        return "<0.1 %"
+    if 0.999 < value < 1:
+        return ">99.9 %"
+    text = f"{100 * value:.1f}"
+    return f"{text.removesuffix('.0')} %"
+
+
+def format_seconds(seconds: float | None) -> str:
+    """A duration: `0.4 s`, `12 s`, `3 min 05 s`, `2 h 07 min`."""
+    if seconds is None:
+        return MISSING
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def format_bytes(size: float) -> str:
+    """A size in decimal units: `1.4 MB`."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" or size >= 100 else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"
+
+
+def _minus(text: str) -> str:
+    if text.strip("-0.,") == "":
+        return "0"
+    return text.replace("-", "−", 1) if text.startswith("-") else text  # noqa: RUF001

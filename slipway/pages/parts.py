@@ -1,0 +1,86 @@
+"""The pieces of a page: sections, tables, tiles, badges. All text is escaped; Markup passes through."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+from markupsafe import Markup
+
+Tone = Literal["good", "warn", "bad", "plain"]
+Cell = str | Markup | int
+
+_SIGNS = {"good": "✓", "warn": "!", "bad": "✕", "plain": "·"}
+
+
+def badge(text: str, tone: Tone = "plain") -> Markup:
+    """A state in one word, told by sign and text as well as by colour."""
+    return Markup('<span class="badge {}"><i aria-hidden="true">{}</i>{}</span>').format(tone, _SIGNS[tone], text)
+
+
+def section(title: str, *bodies: Markup, note: str | Markup = "") -> Markup:
+    """A part of the page, with an anchor made of its title."""
+    anchor = "-".join(title.lower().split())
+    aside = Markup('<p class="note">{}</p>').format(note) if note else Markup("")
+    return Markup('<section id="{}"><h2>{}</h2>{}{}</section>').format(anchor, title, aside, Markup("").join(bodies))
+
+
+def table(headers: Sequence[str], rows: Iterable[Sequence[Cell]], *, text_columns: int = 1) -> Markup:
+    """A table that scrolls inside itself; the first `text_columns` columns are text, the others aligned numbers."""
+    sides = ["" if index < text_columns else "number" for index in range(len(headers))]
+    head = Markup("").join(
+        Markup('<th scope="col" class="{}">{}</th>').format(side, title)
+        for side, title in zip(sides, headers, strict=True)
+    )
+    body = Markup("").join(
+        Markup("<tr>{}</tr>").format(
+            Markup("").join(
+                Markup('<td class="{}">{}</td>').format(side, cell) for side, cell in zip(sides, row, strict=True)
+            )
+        )
+        for row in rows
+    )
+    return Markup('<div class="scroll"><table><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>').format(
+        head, body
+    )
+
+
+def tiles(items: Iterable[tuple[str, Cell, Cell]]) -> Markup:
+    """Key figures: label, value, and a remark (or an empty string) each."""
+    return Markup('<dl class="tiles">{}</dl>').format(
+        Markup("").join(
+            Markup("<div><dt>{}</dt><dd>{}</dd><dd class='remark'>{}</dd></div>").format(*item) for item in items
+        )
+    )
+
+
+def facts(items: Iterable[tuple[str, Cell]]) -> Markup:
+    """Names and values, one a line: lineage, settings."""
+    return Markup('<dl class="facts">{}</dl>').format(
+        Markup("").join(Markup("<div><dt>{}</dt><dd>{}</dd></div>").format(*item) for item in items)
+    )
+
+
+def grid(*figures: Markup) -> Markup:
+    """Figures side by side, as many as the width holds."""
+    return Markup('<div class="figures">{}</div>').format(Markup("").join(figures))
+
+
+def notice(text: str | Markup, tone: Tone = "plain") -> Markup:
+    """A paragraph that stands out: why a run failed, what is missing."""
+    return Markup('<div class="notice {}">{}</div>').format(tone, text)
+
+
+def details(summary: str | Markup, body: Markup) -> Markup:
+    """A part that is closed until it is wanted."""
+    return Markup("<details><summary>{}</summary>{}</details>").format(summary, body)
+
+
+def code(text: str) -> Markup:
+    """A digest, a path or another literal; it may break anywhere."""
+    return Markup("<code>{}</code>").format(text)
+
+
+def log(text: str) -> Markup:
+    """Lines of a log, as they are."""
+    return Markup('<pre class="scroll">{}</pre>').format(text)
