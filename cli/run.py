@@ -36,7 +36,7 @@ def run(
 
     for_settings, for_module = split_overrides(set_ or [])
     settings = load_settings(env, for_settings)
-    folder = module_folder(module)
+    folder = module_folder(settings, module)
     config = override_module(check_module(folder), for_module)
     platform = Platform(
         target="local",

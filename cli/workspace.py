@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from settings.schema import Settings
 
 PROJECT = Path(__file__).parent.parent
-MODULES = PROJECT / "modules"
 LOCK = PROJECT / "requirements.lock"
 
 
@@ -27,7 +26,7 @@ def local_locations(settings: Settings) -> Locations:
     )
 
 
-def module_folder(name: str) -> Path:
+def module_folder(settings: Settings, name: str) -> Path:
     """The folder of a module.
 
     Raises:
@@ -35,9 +34,9 @@ def module_folder(name: str) -> Path:
     """
     from slipway.errors import ConfigError
 
-    folder = MODULES / name
+    folder = settings.modules / name
     if not (folder / "module.yaml").is_file():
-        known = sorted(path.parent.name for path in MODULES.glob("*/module.yaml"))
+        known = sorted(path.parent.name for path in settings.modules.glob("*/module.yaml"))
         raise ConfigError(
             f"there is no module {name!r}: {folder}/module.yaml is missing. Modules: {', '.join(known) or 'none'}. "
             f"`slipway module new {name} --data FILE` makes one"

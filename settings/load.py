@@ -43,7 +43,7 @@ def load_settings(environment: str | None = None, overrides: Iterable[tuple[str,
     for key, value in overrides:
         merged = _checked(_merge(merged, nest(key, value)), f"--set {key}")
     settings = Settings.model_validate(merged)
-    return settings.model_copy(update={"home": PROJECT / settings.home})
+    return settings.model_copy(update={"home": PROJECT / settings.home, "modules": PROJECT / settings.modules})
 
 
 def nest(key: str, value: Any) -> dict[str, Any]:
@@ -55,8 +55,8 @@ def nest(key: str, value: Any) -> dict[str, Any]:
 
 
 def _from_variable(name: str, key: str, text: str) -> Any:
-    # A path stays text: YAML would read SLIPWAY_HOME=2026 as a number.
-    if key == "home":
+    # A path stays text, since YAML would read SLIPWAY_HOME=2026 as a number, and is relative to where one stands.
+    if key in {"home", "modules"}:
         return str(Path(text).absolute())
     try:
         return yaml.safe_load(text)
