@@ -127,6 +127,8 @@ def histogram(title: str, series: Sequence[Bins], *, x_label: str = "", mini: bo
     parts = [] if mini else [frame.x_axis(x_label)]
     for index, (one, shape) in enumerate(zip(series, shapes, strict=True), start=1):
         parts += [_column(frame, index, one.name, column) for column in shape]
+        if index > 1:
+            parts.append(_outline(frame, index, shape))
     drawing = frame.svg(title or "histogram", *parts)
     if mini:
         return Markup('<span class="mini">{}</span>').format(drawing)
@@ -211,3 +213,12 @@ def _column(frame: Frame, index: int, name: str, column: tuple[float, float, flo
     ).format(
         index, frame.x(left), top, max(frame.x(right) - frame.x(left) - 0.5, 0.5), frame.y(0) - top, tip
     )  # fmt: skip
+
+
+def _outline(frame: Frame, index: int, shape: Sequence[tuple[float, float, float, float]]) -> Markup:
+    """The silhouette of a histogram, to be laid over another."""
+    xs = [x for left, right, _, _ in shape for x in (left, right)]
+    heights = [height for _, _, height, _ in shape for _ in range(2)]
+    ends = (xs[:1], xs[-1:])
+    path = frame.line([*ends[0], *xs, *ends[1]], [*([0.0] if xs else []), *heights, *([0.0] if xs else [])])
+    return Markup('<path class="outline s{}" d="{}"/>').format(index, path)

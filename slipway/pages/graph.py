@@ -55,7 +55,7 @@ def _row(node: Node, end: float) -> Markup:
     return Markup(
         '<li><span class="name">{}<b class="{}" title="{}">{}</b></span><span class="bar">{}</span>'
         '<span class="value">{}</span></li>'
-    ).format(node.name.replace("_", " "), _kind(node), node.state, _SIGNS.get(node.state, ""), bar, time)
+    ).format(node.name.replace("_", " ").capitalize(), _kind(node), node.state, _SIGNS.get(node.state, ""), bar, time)
 
 
 def _kind(node: Node) -> str:
@@ -85,9 +85,11 @@ def _lay_out(nodes: Sequence[Node]) -> tuple[list[int], list[tuple[int, int, int
         return all((row, lane) not in taken for row in rows)
 
     for row, needs in enumerate(_direct_needs(nodes)):
-        preferred = [lanes[need] for need in sorted(needs, reverse=True)]
+        preferred = sorted(lanes[need] for need in needs)
         others = range(len(nodes))
-        lane = next(lane for lane in [*preferred, *others] if free(lane, range(max(needs, default=row - 1) + 1, row + 1)))
+        lane = next(
+            lane for lane in [*preferred, *others] if free(lane, range(max(needs, default=row - 1) + 1, row + 1))
+        )
         for need in sorted(needs):
             between = range(need + 1, row)
             via = next(way for way in [lanes[need], lane, *others] if free(way, between))

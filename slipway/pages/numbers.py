@@ -10,8 +10,8 @@ MISSING = "–"  # noqa: RUF001  an en dash is what stands for "no value" in a t
 def format_number(value: float | None, digits: int = 4) -> str:
     """A number with `digits` significant ones; whole numbers in full with thousands separators.
 
-    >>> format_number(14169), format_number(0.951234), format_number(12345.678), format_number(None)
-    ('14,169', '0.9512', '12,346', '–')
+    >>> format_number(14169), format_number(0.951234), format_number(12345.678)
+    ('14,169', '0.9512', '12,346')
     """
     if value is None or math.isnan(value):
         return MISSING
