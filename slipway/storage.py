@@ -60,7 +60,7 @@ def local_path(uri: str) -> Path:
 def join(uri: str, *names: str) -> str:
     """The URI of something below a folder; a query (`?endpoint_override=…`) of a gs:// URI stays at the end."""
     path, question, query = uri.partition("?") if is_remote(uri) else (uri, "", "")
-    return "/".join([path.rstrip("/") or "/", *names]).replace("//", "/", int(path == "/")) + question + query
+    return f"{path.rstrip('/')}/{'/'.join(names)}{question}{query}"
 
 
 def exists(uri: str) -> bool:
