@@ -1,0 +1,77 @@
+"""Pushes a blessed model, and records why it was or was not pushed."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from slipway import storage
+from slipway.evaluation.results import Evaluation, read_evaluation
+from slipway.examples.dataset import read_manifest
+from slipway.model_store import ModelStore, Provenance, open_store
+from slipway.runs.record import Lineage, Outcome
+from slipway.schema.io import FILE as SCHEMA_FILE
+from slipway.serving_checks import ServingValidation, read_validation
+
+OUTCOME = "outcome.json"
+
+
+def push(artifacts: dict[str, str], store_uri: str, run_uri: str, lineage: dict[str, Any]) -> Outcome:
+    """Pushes the model if both judges blessed it; writes `outcome.json` to the run's record either way.
+
+    Args:
+        artifacts: Artifact name to local path, as the component lists them.
+        store_uri: The model store.
+        run_uri: This run's record.
+        lineage: `slipway.runs.record.Lineage`.
+
+    Raises:
+        StoreError: an artifact cannot be read, or the model cannot be stored.
+    """
+    evaluation = read_evaluation(artifacts["evaluation"])
+    serving = read_validation(artifacts["serving_validation"])
+    data_digest = read_manifest(artifacts["examples"]).digest
+    refusals = _refusals(evaluation, serving)
+    outcome = Outcome(verdict="refused", reasons=refusals, data_digest=data_digest, artifacts=artifacts)
+    if refusals:
+        print("The model was not pushed:", *refusals, sep="\n- ")
+    else:
+        store = open_store(store_uri)
+        provenance = _provenance(artifacts, Lineage.model_validate(lineage), evaluation, data_digest)
+        outcome = _push(store, artifacts["model"], provenance, outcome)
+    storage.write_text(storage.join(run_uri, OUTCOME), outcome.model_dump_json(indent=1))
+    return outcome
+
+
+def _refusals(evaluation: Evaluation, serving: ServingValidation) -> list[str]:
+    reasons = [] if evaluation.verdict.blessed else evaluation.verdict.reasons() or ["the evaluation refused it"]
+    return reasons + ([] if serving.servable else serving.reasons() or ["the serving validation refused it"])
+
+
+def _push(store: ModelStore, model_path: str, provenance: Provenance, outcome: Outcome) -> Outcome:
+    pushed = store.push(model_path, provenance)
+    version = pushed.version
+    reasons = provenance.reasons
+    if pushed.is_new:
+        print(f"Pushed {version.model} as version {version.number}: {version.uri}")
+    else:
+        known = f"already pushed as version {version.number}: the same bytes"
+        reasons = [known, *reasons]
+        print(f"{version.model} was {known}: {version.uri}")
+    return outcome.model_copy(
+        update={"verdict": "pushed", "reasons": reasons, "version": version.number, "path": version.uri}
+    )
+
+
+def _provenance(artifacts: dict[str, str], lineage: Lineage, evaluation: Evaluation, data_digest: str) -> Provenance:
+    schema = Path(artifacts["schema"]) / SCHEMA_FILE
+    return Provenance(
+        model=lineage.module,
+        lineage=lineage,
+        data_digest=data_digest,
+        schema_digest=hashlib.sha256(schema.read_bytes()).hexdigest(),
+        metrics=evaluation.overall.candidate,
+        reasons=evaluation.verdict.reasons(),
+        # The baseline's directory is named by its version.
+        baseline_version=int(Path(evaluation.baseline_uri).name) if evaluation.baseline_uri else None,
+        artifacts=artifacts,
+    )

@@ -1,0 +1,93 @@
+"""What a model store knows of a version, and the digest of a model's bytes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel, Field
+
+from slipway.errors import StoreError
+from slipway.runs.record import Lineage
+
+BLOCK_BYTES = 1 << 20
+
+
+class ModelFile(BaseModel):
+    """One file of a SavedModel, its path relative to the version's directory."""
+
+    path: str
+    size: int = Field(description="bytes")
+    sha256: str
+
+
+class Provenance(BaseModel):
+    """Why a model exists and why it was pushed: everything that `slipway explain` tells of a version."""
+
+    model: str = Field(description="name of the model: that of its module")
+    lineage: Lineage
+    data_digest: str = ""
+    schema_digest: str = ""
+    metrics: dict[str, float | None] = {}
+    reasons: list[str] = Field([], description="of the verdict: what was passed, what could not be checked")
+    baseline_version: int | None = None
+    artifacts: dict[str, str] = Field({}, description="artifact name to URI: statistics, schema, evaluation, …")
+
+
+class Manifest(Provenance):
+    """The record of one version."""
+
+    version: int
+    created: float = Field(description="seconds since 1970, UTC")
+    model_digest: str
+    files: list[ModelFile]
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of a model; `uri` is the SavedModel's directory."""
+
+    model: str
+    number: int
+    uri: str
+    manifest: Manifest
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """What a push led to; `is_new` is False where the newest version held the same bytes already."""
+
+    version: Version
+    is_new: bool
+
+
+def digest_model(model_path: str | Path) -> str:
+    """SHA-256, in hex, over the paths and the bytes of a SavedModel's files.
+
+    Raises:
+        StoreError: the directory is missing or empty.
+    """
+    files = hash_files(Path(model_path))
+    if not files:
+        raise StoreError(f"{model_path} holds no model: there is no file in it")
+    return combine(files)
+
+
+def combine(files: Iterable[ModelFile]) -> str:
+    """One digest of all files; equal for equal names and bytes."""
+    lines = sorted(f"{file.sha256} {file.size} {file.path}\n" for file in files)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def hash_files(folder: Path) -> list[ModelFile]:
+    """Every file of a directory, at any depth, by path."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return [_hash_file(path, path.relative_to(folder).as_posix()) for path in paths]
+
+
+def _hash_file(path: Path, name: str) -> ModelFile:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return ModelFile(path=name, size=file.tell(), sha256=digest)

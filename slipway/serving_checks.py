@@ -1,0 +1,46 @@
+"""`validation.json` of validate_serving: whether a model can serve, and every check that says so."""
+
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from slipway import storage
+from slipway.errors import StoreError
+
+FILE = "validation.json"
+
+
+class ServingCheck(BaseModel):
+    """One property of a served model; `detail` is what was found, for people."""
+
+    name: str
+    passed: bool
+    detail: str
+
+
+class ServingValidation(BaseModel):
+    """The content of `validation.json`."""
+
+    servable: bool
+    checks: list[ServingCheck]
+
+    def reasons(self) -> list[str]:
+        """What was not as it must be; empty for a servable model."""
+        return [f"serving check {check.name} failed: {check.detail}" for check in self.checks if not check.passed]
+
+
+def write_validation(validation: ServingValidation, folder: str | Path) -> None:
+    """Writes `validation.json`, atomically."""
+    storage.write_text(storage.join(str(folder), FILE), validation.model_dump_json(indent=1))
+
+
+def read_validation(folder: str | Path) -> ServingValidation:
+    """The result of an artifact of validate_serving.
+
+    Raises:
+        StoreError: there is none.
+    """
+    path = Path(folder) / FILE
+    if not path.is_file():
+        raise StoreError(f"{path} is missing: {folder} is not an output of validate_serving")
+    return ServingValidation.model_validate_json(path.read_text(encoding="utf-8"))

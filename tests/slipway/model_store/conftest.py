@@ -1,0 +1,37 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from slipway.model_store import LocalModelStore, Provenance
+from slipway.runs.record import Lineage
+
+
+def provenance(model: str = "taxi") -> Provenance:
+    return Provenance(model=model, lineage=Lineage(run="run-1", module=model, module_digest="d", data_uri="trips.csv"))
+
+
+def write_model(folder: Path, seed: int = 0) -> Path:
+    """Files named as a SavedModel's; the store does not look into them."""
+    for name, size in (
+        ("saved_model.pb", 3_000),
+        ("fingerprint.pb", 50),
+        ("variables/variables.index", 200),
+        ("variables/variables.data-00000-of-00001", 5_000),
+        ("assets/vocabulary", 0),
+        ("assets.extra/golden.json", 100),
+    ):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(f"{seed}-{name}-".encode().ljust(size, b"x")[: max(size, 0)])
+    return folder
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> LocalModelStore:
+    return LocalModelStore(tmp_path / "store")
+
+
+@pytest.fixture
+def new_model(tmp_path: Path) -> Callable[[int], Path]:
+    return lambda seed: write_model(tmp_path / f"model-{seed}", seed)
