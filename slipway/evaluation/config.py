@@ -81,10 +81,3 @@ class EvaluationConfig(BaseModel):
 def has_direction(metric: str) -> bool:
     """Whether one value of the metric can be worse than another."""
     return metric == "calibration" or metric in LOWER_IS_BETTER | HIGHER_IS_BETTER
-
-
-def drop(metric: str, value: float, baseline: float) -> float:
-    """How much worse `value` is than `baseline`; negative where it is better."""
-    if metric == "calibration":
-        return abs(value - 1) - abs(baseline - 1)
-    return value - baseline if metric in LOWER_IS_BETTER else baseline - value

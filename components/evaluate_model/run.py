@@ -1,0 +1,164 @@
+"""The work of evaluate_model: predict, compute, judge, write."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pydantic import BaseModel, ValidationError
+
+from components.evaluate_model.scoring import Scored, score
+from slipway import storage
+from slipway.errors import ConfigError
+from slipway.evaluation.config import EvaluationConfig
+from slipway.evaluation.curves import trace_curves
+from slipway.evaluation.gate import Predictions, judge
+from slipway.evaluation.metrics import compute_metrics, invalid_predictions
+from slipway.evaluation.page import evaluation_page
+from slipway.evaluation.results import Curves, Evaluation, write_evaluation
+from slipway.evaluation.slices import Slicing, slice_rows
+from slipway.evaluation.tables import RANKED_BY, MetricTable, list_slices, worst_slices
+from slipway.schema.io import read_schema
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+
+class MetricsArtifact(Protocol):
+    """What is used of `kfp.dsl.Metrics`."""
+
+    def log_metric(self, metric: str, value: float) -> None:
+        """Shows one number in the Kubeflow UI."""
+
+
+class ClassificationMetricsArtifact(Protocol):
+    """What is used of `kfp.dsl.ClassificationMetrics`."""
+
+    def log_roc_curve(self, fpr: list[float], tpr: list[float], threshold: list[float]) -> None:
+        """Shows a ROC curve in the Kubeflow UI."""
+
+    def log_confusion_matrix(self, categories: list[str], matrix: list[list[int]]) -> None:
+        """Shows a confusion matrix in the Kubeflow UI."""
+
+
+class BeamOptions(BaseModel):
+    """Parsed from a task parameter."""
+
+    options: list[str] = []
+
+
+def evaluate(
+    examples_path: str,
+    schema_path: str,
+    model_path: str,
+    baseline_uri: str,
+    evaluation_config: dict[str, Any],
+    beam: dict[str, Any],
+    evaluation_path: str,
+    metrics: MetricsArtifact,
+    classification_metrics: ClassificationMetricsArtifact,
+    page_path: str,
+) -> Evaluation:
+    """Judges a model on the eval split; the arguments are those of the component.
+
+    Raises:
+        ConfigError: the thresholds do not fit the task, or a slice column is not in the data.
+        DataError: there is nothing to evaluate on, or a label is no class.
+        GateError: the candidate cannot be loaded or scored.
+        StoreError: the baseline cannot be fetched.
+    """
+    config = _parse(evaluation_config)
+    schema = read_schema(schema_path)
+    with _fetched(baseline_uri) as baseline_path:
+        evaluation = _evaluate_vectorised(score(examples_path, schema, config, model_path, baseline_path), config)
+    evaluation = evaluation.model_copy(update={"baseline_uri": baseline_uri or None})
+    write_evaluation(evaluation, evaluation_path)
+    Path(page_path).parent.mkdir(parents=True, exist_ok=True)
+    Path(page_path).write_text(evaluation_page(evaluation), encoding="utf-8")
+    _log(evaluation, metrics, classification_metrics)
+    return evaluation
+
+
+def _parse(evaluation_config: dict[str, Any]) -> EvaluationConfig:
+    try:
+        return EvaluationConfig.model_validate(evaluation_config)
+    except ValidationError as error:
+        problems = "; ".join(problem["msg"].removeprefix("Value error, ") for problem in error.errors())
+        raise ConfigError(f"module.yaml, evaluation: {problems}") from error
+
+
+@contextmanager
+def _fetched(uri: str) -> Iterator[str | None]:
+    """The baseline as a local folder for as long as the block lasts; None if there is no baseline."""
+    if not uri:
+        yield None
+    elif storage.is_remote(uri):
+        with tempfile.TemporaryDirectory(prefix="baseline-") as folder:
+            storage.copy_folder(uri, folder)
+            yield folder
+    else:
+        yield str(storage.local_path(uri))
+
+
+def _evaluate_vectorised(scored: Scored, config: EvaluationConfig) -> Evaluation:
+    slicings = [Slicing.everything(len(scored.labels)), *slice_rows(scored.slice_columns, config.slice_specs)]
+    candidate = compute_metrics(config.task, scored.labels, scored.candidate, slicings)
+    baseline: list[Any] = [None] * len(slicings)
+    curves = trace_curves(config.task, scored.labels, scored.candidate, config.class_names)
+    baseline_curves, baseline_invalid = None, 0
+    if scored.baseline is not None:
+        baseline = compute_metrics(config.task, scored.labels, scored.baseline, slicings)
+        baseline_curves = trace_curves(config.task, scored.labels, scored.baseline, config.class_names)
+        baseline_invalid = int(invalid_predictions(config.task, scored.baseline).sum())
+    tables = [
+        MetricTable(slicing.columns, slicing.values, ours["example_count"].astype(int), ours, theirs)
+        for slicing, ours, theirs in zip(slicings, candidate, baseline, strict=True)
+    ]
+    invalid = int(invalid_predictions(config.task, scored.candidate).sum())
+    predictions = Predictions(invalid, baseline_invalid, scored.baseline_problem)
+    return summarise(config, tables, predictions, scored.unlabelled, curves, baseline_curves)
+
+
+def summarise(
+    config: EvaluationConfig,
+    tables: Sequence[MetricTable],
+    predictions: Predictions,
+    unlabelled: int,
+    curves: Curves,
+    baseline_curves: Curves | None,
+) -> Evaluation:
+    """The verdict and all that explains it; `tables` starts with the overall one."""
+    listed, left_out = list_slices(config.task, tables[1:])
+    return Evaluation(
+        task=config.task,
+        label=config.label.column,
+        classes=list(config.class_names),
+        engine=config.engine,
+        examples=int(tables[0].examples[0]),
+        unlabelled=unlabelled,
+        baseline_problem=predictions.baseline_problem,
+        verdict=judge(config, tables, predictions),
+        overall=tables[0].row(0),
+        slices=listed,
+        left_out=left_out,
+        worst=worst_slices(config.task, tables[1:]),
+        worst_metric=RANKED_BY[config.task][0],
+        curves=curves,
+        baseline_curves=baseline_curves,
+    )
+
+
+def _log(evaluation: Evaluation, metrics: MetricsArtifact, classification: ClassificationMetricsArtifact) -> None:
+    """For the Kubeflow UI, which takes finite numbers only."""
+    for name, value in evaluation.overall.candidate.items():
+        if value is not None:
+            metrics.log_metric(name, value)
+    curves = evaluation.curves
+    if curves.roc:
+        classification.log_roc_curve(
+            curves.roc.false_positive_rate, curves.roc.true_positive_rate, curves.roc.thresholds
+        )
+    if curves.confusion_matrix:
+        classification.log_confusion_matrix(curves.confusion_matrix.classes, curves.confusion_matrix.counts)

@@ -1,0 +1,205 @@
+"""The gate: from metrics to a verdict.
+
+What is decided, and why:
+
+- A bound is inclusive: equal to `min` or `max` passes, and a candidate equal to production passes `max_drop: 0`.
+- A prediction that is not finite, or no probability, refuses the model whatever the thresholds say.
+- An undefined metric refuses overall. On a slice it refuses if the model is the cause; if the slice's labels are
+  (AUC where they are all alike), that slice is not checked.
+- A slice below `min_examples` is not checked. If no slice could be checked, the threshold refuses: a condition that
+  was asked for and never looked at must not pass in silence.
+- Without a production model `max_drop` is not checked and refuses nothing; with one that cannot be scored it refuses.
+- No thresholds at all refuse.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from slipway.evaluation.config import EXAMPLE_COUNT, LOWER_IS_BETTER
+from slipway.evaluation.results import OVERALL, Check, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from slipway.evaluation.config import EvaluationConfig
+    from slipway.evaluation.results import Rule
+    from slipway.evaluation.tables import MetricTable
+    from slipway.module_api import Threshold
+
+TOLERANCE = 1e-9  # of max_drop: 0.95 - 0.94 is a little more than 0.01 in floating point
+NAMED = 20  # failed slices that are named, of one threshold
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """How many predictions each model made wrongly in form; `baseline_problem` says why production has none."""
+
+    invalid: int = 0
+    baseline_invalid: int = 0
+    baseline_problem: str | None = None
+
+
+def judge(config: EvaluationConfig, tables: Sequence[MetricTable], predictions: Predictions) -> Verdict:
+    """Applies every threshold to the table of its columns; `tables` has one for each, and the overall one."""
+    by_columns = {table.columns: table for table in tables}
+    checks = _check_predictions(predictions, int(by_columns[()].examples[0]))
+    if not config.thresholds:
+        note = "there are none, so nothing was checked; add thresholds to module.yaml"
+        checks.append(Check(metric="thresholds", rule="present", outcome="failed", note=note))
+    for threshold in config.thresholds:
+        for rule, bound in _bounds(threshold):
+            checks += _Judgement(threshold, rule, bound, by_columns[threshold.slice], predictions).checks()
+    order = {"failed": 0, "not_checked": 1, "passed": 2}
+    checks.sort(key=lambda check: order[check.outcome])
+    return Verdict(blessed=all(check.outcome != "failed" for check in checks), checks=checks)
+
+
+def how_much_worse(metric: str, values: NDArray[np.float64], baseline: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What `max_drop` bounds; negative where the candidate is better. Calibration is best at 1."""
+    if metric == "calibration":
+        return np.abs(values - 1) - np.abs(baseline - 1)
+    return values - baseline if metric in LOWER_IS_BETTER else baseline - values
+
+
+def _check_predictions(predictions: Predictions, examples: int) -> list[Check]:
+    if not predictions.invalid:
+        return []
+    note = f"{predictions.invalid:,} of {examples:,} are NaN, infinite or no probability"
+    return [Check(metric="predictions", rule="valid_predictions", outcome="failed", note=note)]
+
+
+def _bounds(threshold: Threshold) -> Iterator[tuple[Rule, float]]:
+    if threshold.min is not None:
+        yield "min", threshold.min
+    if threshold.max is not None:
+        yield "max", threshold.max
+    if threshold.max_drop is not None:
+        yield "max_drop", threshold.max_drop
+
+
+@dataclass(frozen=True)
+class _Judgement:
+    """One bound of one threshold, on one table."""
+
+    threshold: Threshold
+    rule: Rule
+    bound: float
+    table: MetricTable
+    predictions: Predictions
+
+    def checks(self) -> list[Check]:
+        if self.rule == "max_drop":
+            if self.predictions.baseline_problem:
+                return [self._check("failed", f"production cannot be scored: {self.predictions.baseline_problem}")]
+            if self.table.baseline is None:
+                return [self._check("not_checked", "no production model yet")]
+            if self.predictions.baseline_invalid:
+                note = f"{self.predictions.baseline_invalid:,} predictions of production are NaN or no probability"
+                return [self._check("failed", f"{note}; roll it back first, or leave max_drop out")]
+        return self._slices() if self.threshold.slice else [self._overall()]
+
+    def _overall(self) -> Check:
+        value, margin = self._values[0], self._margins[0]
+        if np.isnan(value):
+            return self._check("failed", "undefined on the evaluation split", 0)
+        if np.isnan(margin):
+            return self._check("failed", "production's is undefined on the evaluation split", 0)
+        return self._check("passed" if margin >= 0 else "failed", "", 0)
+
+    def _slices(self) -> list[Check]:
+        """Names the failed slices and sums up the others."""
+        margins, sizes = self._margins, self.table.examples
+        large = sizes >= self.threshold.min_examples
+        failed = np.flatnonzero(large & ((margins < 0) | self._spoilt))
+        undefined = int((large & np.isnan(margins) & ~self._spoilt).sum())
+        passed = np.flatnonzero(large & (margins >= 0))
+        checks = [self._failure(int(index)) for index in failed[np.argsort(margins[failed], kind="stable")][:NAMED]]
+        if len(failed) > NAMED:
+            checks.append(self._check("failed", f"{len(failed) - NAMED:,} more slices, less bad than these"))
+        left = self._left_out(int((~large).sum()), undefined)
+        if len(passed):
+            checks.append(self._summary(passed))
+            checks += [self._check("not_checked", left)] if left else []
+        elif not len(failed):
+            checks.append(self._check("failed", f"no slice could be checked: {left or 'there is none'}"))
+        return checks
+
+    def _failure(self, index: int) -> Check:
+        note = "undefined because of the model's predictions" if self._spoilt[index] else ""
+        return self._check("failed", note, index)
+
+    def _summary(self, passed: NDArray[np.int64]) -> Check:
+        index = int(passed[np.argmin(self._margins[passed])])
+        tightest = self._check("passed", "", index)
+        share = f"all {len(passed):,} slices that were checked" if len(passed) > 1 else "the one slice that was checked"
+        where = f"the tightest: {tightest.describe()}"
+        return tightest.model_copy(update={"slice": self._where(), "note": f"{share}; {where}", "examples": 0})
+
+    def _left_out(self, small: int, undefined: int) -> str:
+        parts = []
+        if small:
+            largest = int(self.table.examples.max())
+            known = f" (the largest has {largest:,})" if largest < self.threshold.min_examples else ""
+            of_all = f"{small:,} of {len(self.table.values):,} slices"
+            parts.append(f"{of_all} have fewer than {self.threshold.min_examples:,} examples{known}")
+        if undefined:
+            parts.append(
+                f"on {undefined:,} slices it is undefined, because of their labels or production's predictions"
+            )
+        return "; ".join(parts)
+
+    @property
+    def _values(self) -> NDArray[np.float64]:
+        if self.threshold.metric == EXAMPLE_COUNT:
+            return self.table.examples.astype(np.float64)
+        return self.table.candidate[self.threshold.metric]
+
+    @property
+    def _margins(self) -> NDArray[np.float64]:
+        """How far the bound is kept on each slice: negative where it is not, NaN where that is undefined."""
+        if self.rule == "min":
+            return self._values - self.bound
+        if self.rule == "max":
+            return self.bound - self._values
+        assert self.table.baseline is not None
+        worse = how_much_worse(self.threshold.metric, self._values, self.table.baseline[self.threshold.metric])
+        return self.bound + TOLERANCE - worse
+
+    @property
+    def _spoilt(self) -> NDArray[np.bool_]:
+        """Slices on which the metric is undefined because of the candidate: an invalid prediction, or none positive."""
+        undefined = np.isnan(self._values)
+        metrics = self.table.candidate
+        loss = metrics["log_loss"] if "log_loss" in metrics else metrics["mean_squared_error"]
+        caused = np.isnan(loss)
+        if self.threshold.metric == "precision":
+            caused = caused | (metrics["mean_label"] > 0)
+        return np.asarray(undefined & caused)
+
+    def _check(self, outcome: str, note: str, index: int | None = None) -> Check:
+        """About one slice, or about all of them."""
+        row = self.table.row(index) if index is not None else None
+        metric = self.threshold.metric
+        name = row.name if row and self.threshold.slice else self._where()
+        return Check.model_validate(
+            {
+                "metric": metric,
+                "slice": name,
+                "rule": self.rule,
+                "bound": self.bound,
+                "value": row.candidate.get(metric) if row else None,
+                "baseline": (row.baseline or {}).get(metric) if row and self.rule == "max_drop" else None,
+                "examples": row.examples if row else 0,
+                "outcome": outcome,
+                "note": note,
+            }
+        )
+
+    def _where(self) -> str:
+        return f"each {' x '.join(self.threshold.slice)}" if self.threshold.slice else OVERALL

@@ -1,0 +1,151 @@
+"""The evaluation for people: verdict, metrics by slice, curves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from markupsafe import Markup
+
+from slipway.evaluation.results import OVERALL, Evaluation, SliceResult
+from slipway.pages.charts import (
+    Bins,
+    Series,
+    calibration_chart,
+    confusion_matrix,
+    histogram,
+    line_chart,
+)
+from slipway.pages.numbers import format_number
+from slipway.pages.page import render_page
+from slipway.pages.parts import badge, details, grid, notice, section, table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+CANDIDATE, PRODUCTION = "candidate", "production"
+SHOWN = {
+    "binary": ("auc", "auc_pr", "log_loss", "accuracy", "precision", "recall", "calibration"),
+    "multiclass": ("accuracy", "balanced_accuracy", "log_loss", "auc"),
+    "regression": ("root_mean_squared_error", "mean_absolute_error", "r_squared", "calibration"),
+}
+
+
+def evaluation_page(evaluation: Evaluation) -> str:
+    """One self-contained page."""
+    compared = f"compared with {evaluation.baseline_uri}" if evaluation.baseline_uri else "no production model yet"
+    subtitle = f"{evaluation.examples:,} examples of the eval split; label {evaluation.label}; {compared}"
+    return render_page("Evaluation", Markup("").join(evaluation_sections(evaluation)), subtitle=subtitle)
+
+
+def evaluation_sections(evaluation: Evaluation) -> list[Markup]:
+    """The parts of the page, for this page and for a run's report."""
+    return [
+        section("Verdict", verdict_notice(evaluation), _checks(evaluation)),
+        section("Metrics", _metrics(evaluation)),
+        section("Metrics by slice", *_slices(evaluation)),
+        section("Curves", grid(*_curves(evaluation))),
+    ]
+
+
+def verdict_notice(evaluation: Evaluation) -> Markup:
+    """Blessed or refused, and why."""
+    blessed = evaluation.verdict.blessed
+    reasons = Markup("").join(Markup("<li>{}</li>").format(reason) for reason in evaluation.verdict.reasons())
+    state = badge("blessed", "good") if blessed else badge("refused", "bad")
+    return notice(Markup("{}<ul>{}</ul>").format(state, reasons), "good" if blessed else "bad")
+
+
+def _checks(evaluation: Evaluation) -> Markup:
+    tones = {"passed": badge("passed", "good"), "failed": badge("failed", "bad"), "not_checked": badge("not checked")}
+    rows = [
+        (check.metric, check.slice, check.rule, tones[check.outcome], format_number(check.bound),
+         format_number(check.value), format_number(check.baseline), format_number(check.examples or None))
+        for check in evaluation.verdict.checks
+    ]  # fmt: skip
+    headers = ("metric", "where", "rule", "outcome", "bound", CANDIDATE, PRODUCTION, "examples")
+    return details("All checks", table(headers, rows, text_columns=4))
+
+
+def _metrics(evaluation: Evaluation) -> Markup:
+    ours, theirs = evaluation.overall.candidate, evaluation.overall.baseline
+    headers = ("metric", CANDIDATE) if theirs is None else ("metric", CANDIDATE, PRODUCTION)
+    rows = [
+        (name, format_number(value)) if theirs is None else (name, format_number(value), format_number(theirs[name]))
+        for name, value in ours.items()
+    ]
+    return table(headers, rows)
+
+
+def _slices(evaluation: Evaluation) -> list[Markup]:
+    parts = []
+    if evaluation.worst:
+        parts.append(Markup("<h3>Worst by {}</h3>").format(evaluation.worst_metric))
+        parts.append(_slice_table(evaluation, evaluation.worst))
+    columns = dict.fromkeys(tuple(row.columns) for row in evaluation.slices)
+    left_out = {tuple(left.columns): left for left in evaluation.left_out}
+    for names in columns:
+        rows = [row for row in evaluation.slices if tuple(row.columns) == names]
+        shown: list[Markup] = [_slice_table(evaluation, rows)]
+        if left := left_out.get(names):
+            note = f"{left.slices:,} more slices with {left.examples:,} examples are checked but not listed."
+            shown.append(Markup('<p class="note">{}</p>').format(note))
+        parts.append(details(f"By {' x '.join(names)}: {len(rows)} slices", Markup("").join(shown)))
+    return parts or [Markup('<p class="note">module.yaml lists no slices.</p>')]
+
+
+def _slice_table(evaluation: Evaluation, rows: Iterable[SliceResult]) -> Markup:
+    shown = SHOWN[evaluation.task]
+    cells = [
+        (row.name, format_number(row.examples), *(_both(row, name) for name in shown))
+        for row in [evaluation.overall, *rows]
+    ]
+    return table(("slice", "examples", *shown), cells)
+
+
+def _both(row: SliceResult, metric: str) -> Markup:
+    ours = Markup("{}").format(format_number(row.candidate[metric]))
+    if row.baseline is None or row.name == OVERALL:
+        return ours
+    return Markup("{}<br><small>{}</small>").format(ours, format_number(row.baseline[metric]))
+
+
+def _curves(evaluation: Evaluation) -> list[Markup]:
+    curves = evaluation.curves
+    pairs = [(CANDIDATE, curves)]
+    if evaluation.baseline_curves:
+        pairs.append((PRODUCTION, evaluation.baseline_curves))
+    figures = []
+    if curves.roc:
+        lines = [
+            Series(name, one.roc.false_positive_rate, one.roc.true_positive_rate) for name, one in pairs if one.roc
+        ]
+        figures.append(_square("ROC curve", lines, "false positive rate", "true positive rate", diagonal=True))
+    if curves.precision_recall:
+        lines = [
+            Series(name, one.precision_recall.recall, one.precision_recall.precision)
+            for name, one in pairs
+            if one.precision_recall
+        ]
+        figures.append(_square("Precision and recall", lines, "recall", "precision"))
+    if curves.calibration and evaluation.task == "binary":
+        bins = curves.calibration
+        figures.append(
+            calibration_chart(
+                "Calibration",
+                [one.mean_prediction for one in bins],
+                [one.mean_label for one in bins],
+                [one.examples for one in bins],
+            )
+        )
+    if curves.histogram:
+        shape = curves.histogram
+        bars = [Bins(name, shape.edges, counts) for name, counts in shape.counts.items()]
+        figures.append(histogram("Predictions by label", bars, x_label="prediction"))
+    if curves.confusion_matrix:
+        matrix = curves.confusion_matrix
+        figures.append(confusion_matrix("Confusion matrix", matrix.classes, matrix.counts))
+    return figures
+
+
+def _square(title: str, lines: Sequence[Series], x_label: str, y_label: str, diagonal: bool = False) -> Markup:
+    return line_chart(title, lines, x_label=x_label, y_label=y_label, x_range=(0, 1), y_range=(0, 1), diagonal=diagonal)
