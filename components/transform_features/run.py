@@ -1,0 +1,156 @@
+"""Analyses the training split on Beam with TensorFlow Transform, then transforms every file of both splits."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict
+
+from components.transform_features.files import BATCH_ROWS, transform_file
+from components.transform_features.inputs import Preprocessing, RawFeatures
+from slipway.errors import DataError, SlipwayError, TrainingError
+from slipway.examples.dataset import SPLITS, read_manifest
+from slipway.module_api import Label
+from slipway.schema.io import model_inputs, read_schema
+from slipway.tensors import list_columns
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+IN_PROCESS = "--runner=FnApiRunner"
+
+
+class BeamConfig(BaseModel):
+    """How Beam runs: its pipeline options; in this process without any."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    options: list[str] = []
+
+    @property
+    def flags(self) -> list[str]:
+        """The options, with a runner: Beam's own default would look for another program on the network."""
+        named = any(option.startswith("--runner") for option in self.options)
+        return self.options if named else [IN_PROCESS, *self.options]
+
+    @property
+    def in_process(self) -> bool:
+        """Whether Beam's work is done in this process."""
+        return self.flags[0] == IN_PROCESS
+
+
+def transform(
+    examples_path: str,
+    schema_path: str,
+    preprocessing_uri: str,
+    label: dict[str, Any],
+    beam: dict[str, Any],
+    transform_graph_path: str,
+    transformed_path: str,
+) -> None:
+    """Writes the transform graph and the transformed examples; see the component for the arguments.
+
+    The transformed examples mirror the examples: the same files and rows in the same order, so that row n of a file is
+    one example in both. The label is copied as it is; it is no part of the transform graph.
+
+    Raises:
+        ModuleError: the module's preprocessing fails; the message names its line.
+        DataError: the training split is empty, or does not fit the schema.
+        TrainingError: Beam or TensorFlow Transform failed.
+    """
+    config = BeamConfig.model_validate(beam)
+    column = Label.model_validate(label).column
+    manifest = read_manifest(examples_path)
+    if manifest.rows.train == 0:
+        raise DataError(f"{examples_path}: the training split has no rows; there is nothing to learn from")
+    features = RawFeatures(tuple(model_inputs(read_schema(schema_path))))
+    files = [str(path.relative_to(examples_path)) for split in SPLITS for path in _files(examples_path, split)]
+    with _one_message():
+        _analyze(examples_path, features, Preprocessing(preprocessing_uri), config, transform_graph_path)
+        _materialize(examples_path, features, files, column, config, transform_graph_path, transformed_path)
+
+
+def _files(examples_path: str, split: str) -> list[Path]:
+    return sorted(Path(examples_path, f"split={split}").glob("*.parquet"))
+
+
+@contextmanager
+def _one_message() -> Iterator[None]:
+    """Beam wraps an error once per stage: finds our own in the chain, else keeps the first line of the cause."""
+    try:
+        yield
+    except Exception as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, SlipwayError):
+            cause = cause.__cause__ or cause.__context__
+        if cause is not None:
+            raise cause from None
+        raise TrainingError(f"transforming the features failed: {type(error).__name__}: {error}") from error
+
+
+def _analyze(
+    examples_path: str, features: RawFeatures, preprocessing: Preprocessing, config: BeamConfig, graph_path: str
+) -> None:
+    import apache_beam
+    import tensorflow_transform.beam as tft_beam
+    from apache_beam.options.pipeline_options import PipelineOptions
+    from tensorflow_transform.tf_metadata import metadata_io
+
+    files = [str(path) for path in _files(examples_path, "train")]
+    beside = f"{graph_path}.partial"
+    shutil.rmtree(beside, ignore_errors=True)
+    with (
+        tempfile.TemporaryDirectory(prefix="slipway-transform-") as scratch,
+        tft_beam.Context(temp_dir=scratch),
+        apache_beam.Pipeline(options=PipelineOptions(config.flags, pipeline_type_check=False)) as pipeline,
+    ):
+        batches = (
+            pipeline
+            | "Files" >> apache_beam.Create(files, reshuffle=not config.in_process)
+            | "Read" >> apache_beam.FlatMap(_read, features)
+        )
+        graph = (batches, features.adapter()) | "Analyze" >> tft_beam.AnalyzeDataset(preprocessing)
+        _ = graph | "Write" >> tft_beam.WriteTransformFn(beside)
+    # WriteTransformFn leaves this out, and TFTransformOutput.raw_feature_spec() needs it.
+    metadata_io.write_metadata(features.metadata(), f"{beside}/metadata")
+    shutil.rmtree(graph_path, ignore_errors=True)
+    Path(beside).rename(graph_path)
+
+
+def _read(file: str, features: RawFeatures) -> Iterator[pa.RecordBatch]:
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(file) as parquet:
+        columns = [name for name in features.names if name in parquet.schema_arrow.names]
+        for batch in parquet.iter_batches(BATCH_ROWS, columns=columns):
+            yield from list_columns(batch, features.features).combine_chunks().to_batches()
+
+
+def _materialize(
+    examples_path: str,
+    features: RawFeatures,
+    files: list[str],
+    label: str,
+    config: BeamConfig,
+    graph_path: str,
+    transformed_path: str,
+) -> None:
+    arguments = (examples_path, features, label, graph_path, transformed_path)
+    if config.in_process:
+        for file in files:
+            transform_file(file, *arguments)
+        return
+    import apache_beam
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    with apache_beam.Pipeline(options=PipelineOptions(config.flags)) as pipeline:
+        _ = (
+            pipeline
+            | "Files" >> apache_beam.Create(files, reshuffle=True)
+            | "Transform" >> apache_beam.Map(transform_file, *arguments)
+        )
