@@ -1,0 +1,34 @@
+"""Wide and deep: what each category adds on its own, and what they do together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from .preprocessing import CATEGORIES, FARE_STEPS, PERIODS, PLACE_BUCKETS, PLACES, VOCABULARY_SIZE
+
+
+def build_model(features: dict[str, keras.KerasTensor], hyperparameters: dict[str, Any]) -> keras.Model:
+    width = int(hyperparameters["embedding"])
+    embed = keras.layers.Embedding
+    flat = keras.layers.Flatten()
+    deep = [
+        features["numbers"],
+        flat(embed(VOCABULARY_SIZE + 1, width)(features["categories"])),
+        embed(FARE_STEPS, width)(features["fare_step"]),
+        flat(embed(PLACE_BUCKETS, width)(features["places"])),
+        flat(embed(max(PERIODS.values()), width)(features["periods"])),
+    ]
+    hidden = keras.layers.Concatenate()(deep)
+    for units in hyperparameters["hidden"]:
+        hidden = keras.layers.Dense(int(units), activation="relu")(hidden)
+        hidden = keras.layers.Dropout(float(hyperparameters["dropout"]))(hidden)
+    output = keras.layers.Dense(1, activation="sigmoid")(hidden)
+    model = keras.Model(features, output)
+    model.compile(
+        optimizer=keras.optimizers.Adam(float(hyperparameters["learning_rate"])),
+        loss="binary_crossentropy",
+        metrics=[keras.metrics.AUC(name="auc")],
+    )
+    return model
