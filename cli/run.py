@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.output import JsonOption, print_json
+
 if TYPE_CHECKING:
     from slipway.module_api import ModuleConfig
 
@@ -22,12 +24,12 @@ def run(
         typer.Option("--set", metavar="KEY=VALUE", help="Overrides a setting or a key of module.yaml."),
     ] = None,
     env: Annotated[str | None, typer.Option(help="Settings of settings/<ENV>.yaml over base.yaml.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the run as JSON at the end, and nothing else.")] = False,
+    as_json: Annotated[bool, JsonOption] = False,
 ) -> None:
     """Run the training pipeline on this machine, from raw data to a pushed model."""
-    from cli import runs as runs_command
     from cli.overrides import override_module, split_overrides
     from cli.progress import Progress
+    from cli.runs import load, print_outcome
     from cli.workspace import LOCK, PROJECT, local_locations, module_folder
     from delivery.launch import Platform, request_run
     from delivery.targets.local import local_image, run_local
@@ -47,13 +49,17 @@ def run(
     )
     data_uri = _data_uri(folder, config, data, settings.home)
     request = request_run(folder, config, data_uri, local_locations(settings), platform)
-    if json:
+    if as_json:
         finished = run_local(request, settings.home, lambda steps: None)
     else:
         typer.echo(f"run {request.lineage.run}")
         with Progress() as progress:
             finished = run_local(request, settings.home, progress.update)
-    runs_command.show(request.lineage.run, as_json=json)
+    view = load(request.lineage.run)
+    if as_json:
+        print_json(view.as_json())
+    else:
+        print_outcome(view)
     if any(step.state == "failed" for step in finished.steps):
         raise typer.Exit(1)
 

@@ -41,8 +41,8 @@ class Compute(_Strict):
 class Settings(_Strict):
     """Everything that is decided outside a module.
 
-    `home` holds all state of local runs, `modules` the modules; both are relative to the project. `image` is what tasks run in on a cluster, by digest. `compute` maps task
-    names to what they ask for; `default` is for the others.
+    `home` holds all state of local runs, `modules` the modules; both are relative to the project. `image` is what
+    tasks run in on a cluster, by digest. `compute` maps task names to what they ask for; `default` is for the others.
     """
 
     home: Path = Path(".slipway")

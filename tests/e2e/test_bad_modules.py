@@ -1,0 +1,51 @@
+"""A module that breaks the contract is told in one message, before any step runs."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import Workspace
+
+
+def edit(file: str, old: str, new: str) -> Callable[[Path], None]:
+    def apply(module: Path) -> None:
+        text = (module / file).read_text()
+        assert old in text
+        (module / file).write_text(text.replace(old, new))
+
+    return apply
+
+
+@pytest.mark.parametrize(
+    ("breaks", "message"),
+    [
+        (edit("model.py", "def build_model", "def make_model"), "build_model"),
+        (
+            edit("preprocessing.py", "def preprocessing_fn(inputs", "def preprocessing_fn(inputs_, more"),
+            "preprocessing_fn",
+        ),
+        (edit("model.py", "import keras", "import kerass"), "kerass"),
+        (edit("module.yaml", "thresholds:", "treshold:"), "thresholds"),
+        (lambda module: (module / "model.py").unlink(), "model.py"),
+    ],
+    ids=["missing function", "wrong signature", "import error", "unknown key", "missing file"],
+)
+def test_run_of_a_broken_module_stops_before_any_step(
+    workspace: Workspace, breaks: Callable[[Path], None], message: str
+) -> None:
+    breaks(workspace.modules / "taxi")
+    done = workspace.slipway("run", code=1)
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(workspace.home.glob("runs/*"))
+
+
+def test_run_of_an_unknown_module_lists_those_there_are(workspace: Workspace) -> None:
+    assert "Modules: taxi" in workspace.slipway("run", "--module", "taxy", code=1).stderr
+
+
+def test_run_of_a_missing_file_names_it(workspace: Workspace) -> None:
+    done = workspace.slipway("run", "--data", "nowhere.csv", code=1)
+    assert "nowhere.csv" in done.stderr + done.stdout
+    assert "Traceback" not in done.stderr + done.stdout

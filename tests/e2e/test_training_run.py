@@ -1,0 +1,114 @@
+"""One home through a user's first hour: a cold run, a run with nothing changed, edits, bad data.
+
+The tests of this file build on each other, in their order.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import Workspace, make_workspace
+
+LOOKUPS = {"resolve_source", "resolve_baseline", "push_model", "record_run"}
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    return make_workspace(tmp_path_factory.mktemp("workspace"))
+
+
+@pytest.fixture(scope="module")
+def trips(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first 4,000 of the module's synthetic trips, at a path that later tests write to."""
+    from slipway.module_store import load_function, publish_module
+
+    folder = tmp_path_factory.mktemp("data")
+    published = publish_module(workspace.modules / "taxi", str(folder / "published"))
+    load_function(published.uri, "sample", "write_sample")(folder / "trips.csv", rows=4_000)
+    return folder / "trips.csv"
+
+
+def test_run_from_nothing_pushes_a_model(workspace: Workspace, trips: Path) -> None:
+    screen = workspace.slipway("run", "--data", str(trips), "--set", "training.epochs=3").stdout
+    run = workspace.last_run()
+    assert run["state"] == "succeeded"
+    assert run["verdict"] == "pushed", run["reasons"]
+    assert run["rows"]["read"] == 4_000
+    assert run["rows"]["train"] + run["rows"]["eval"] + run["rows"]["quarantined"] == 4_000
+    assert 0.5 < run["metrics"]["auc"] < 1
+    assert all(step["state"] == "succeeded" and not step["cached"] for step in run["steps"])
+    version = Path(run["pushed_path"])
+    assert version.name == str(run["pushed_version"])
+    assert (version / "saved_model.pb").is_file()
+    assert Path(run["report"]).is_file()
+    for line in ("ingest_examples", "push_model", str(version), run["report"]):
+        assert line in screen
+    assert "KFP Executor" not in screen, "the steps' own logs belong in files"
+
+
+def test_run_again_with_nothing_changed_is_cached_and_pushes_nothing_twice(workspace: Workspace, trips: Path) -> None:
+    before = workspace.last_run()
+    workspace.slipway("run", "--data", str(trips), "--set", "training.epochs=3")
+    states = workspace.states()
+    assert {name for name, state in states.items() if state != "cached"} == LOOKUPS
+    assert workspace.last_run()["pushed_version"] == before["pushed_version"]
+    assert len(json.loads(workspace.slipway("models", "list", "--json").stdout)) == 1
+
+
+def test_run_after_an_edit_to_model_runs_from_training_on(workspace: Workspace, trips: Path) -> None:
+    model = workspace.modules / "taxi" / "model.py"
+    model.write_text(model.read_text() + "\n# edited\n")
+    workspace.slipway("run", "--data", str(trips), "--set", "training.epochs=2")
+    states = workspace.states()
+    assert states["transform_features"] == "cached"
+    assert {name for name, state in states.items() if state == "succeeded"} == LOOKUPS | {
+        "train_model",
+        "evaluate_model",
+        "validate_serving",
+    }
+
+
+def test_run_on_an_edited_file_reads_it_again(workspace: Workspace, trips: Path) -> None:
+    rows = list(csv.DictReader(trips.open(newline="")))
+    with trips.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(row | {"trip_start_month": "13"} for row in rows)
+    done = workspace.slipway("run", "--data", str(trips), code=1)
+    assert workspace.states()["ingest_examples"] == "succeeded"
+    assert "trip_start_month" in done.stderr + done.stdout
+    assert "13" in done.stderr + done.stdout
+
+
+def test_run_stopped_by_an_anomaly_trains_nothing_and_explains_itself(workspace: Workspace, trips: Path) -> None:
+    states = workspace.states()
+    assert states["validate_examples"] == "failed"
+    assert states["train_model"] == "skipped"
+    assert states["record_run"] == "succeeded"
+    run = workspace.last_run()
+    assert run["state"] == "failed"
+    assert run["pushed_version"] is None
+    assert Path(run["report"]).is_file()
+    assert "trip_start_month" in workspace.slipway("explain", run["run"]).stdout
+    assert run["run"] in workspace.slipway("runs", "list").stdout
+
+
+def test_explain_of_a_version_names_its_run(workspace: Workspace) -> None:
+    models = json.loads(workspace.slipway("models", "list", "--json").stdout)
+    text = workspace.slipway("explain", str(models[0]["version"])).stdout
+    assert "auc" in text
+    assert models[0]["run"] in text
+
+
+def test_report_of_the_first_run_is_one_file(workspace: Workspace) -> None:
+    runs = json.loads(workspace.slipway("runs", "list", "--json").stdout)
+    first = min(run["run"] for run in runs)
+    page = Path(workspace.slipway("report", first).stdout.strip().splitlines()[-1].split()[-1]).read_text()
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    assert "https://" not in page
+    for part in ("train_model", "ROC", "payment_type", "auc"):
+        assert part in page
