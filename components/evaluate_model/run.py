@@ -20,6 +20,7 @@ from slipway.evaluation.page import evaluation_page
 from slipway.evaluation.results import Curves, Evaluation, write_evaluation
 from slipway.evaluation.slices import Slicing, slice_rows
 from slipway.evaluation.tables import RANKED_BY, MetricTable, list_slices, worst_slices
+from slipway.evaluation.tfma_files import write_tfma_files
 from slipway.schema.io import read_schema
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ def evaluate(
         evaluation = _evaluate_vectorised(score(examples_path, schema, config, model_path, baseline_path), config)
     evaluation = evaluation.model_copy(update={"baseline_uri": baseline_uri or None})
     write_evaluation(evaluation, evaluation_path)
+    write_tfma_files(evaluation, config, model_path, evaluation_path)
     Path(page_path).parent.mkdir(parents=True, exist_ok=True)
     Path(page_path).write_text(evaluation_page(evaluation), encoding="utf-8")
     _log(evaluation, metrics, classification_metrics)

@@ -139,7 +139,9 @@ class _Judgement:
         tightest = self._check("passed", "", index)
         share = f"all {len(passed):,} slices that were checked" if len(passed) > 1 else "the one slice that was checked"
         where = f"the tightest: {tightest.describe()}"
-        return tightest.model_copy(update={"slice": self._where(), "note": f"{share}; {where}", "examples": 0})
+        return tightest.model_copy(
+            update={"slice": self._where(), "values": None, "note": f"{share}; {where}", "examples": 0}
+        )
 
     def _left_out(self, small: int, undefined: int) -> str:
         parts = []
@@ -191,6 +193,8 @@ class _Judgement:
             {
                 "metric": metric,
                 "slice": name,
+                "columns": self.threshold.slice,
+                "values": row.values if row else None,
                 "rule": self.rule,
                 "bound": self.bound,
                 "value": row.candidate.get(metric) if row else None,

@@ -32,6 +32,8 @@ class Check(BaseModel):
 
     metric: str
     slice: str = OVERALL
+    columns: list[str] = []
+    values: list[str | None] | None = Field(None, description="of the columns; null where this is about several slices")
     rule: Rule
     bound: float | None = None
     value: float | None = None
