@@ -1,0 +1,32 @@
+"""Writes a run's summary and its report."""
+
+from typing import Any
+
+from slipway import storage
+from slipway.runs.record import Lineage, Outcome, RunState, StepsFile, Summary
+from slipway.runs.report import write_report
+from slipway.runs.store import OUTCOME, STEPS, SUMMARY, RunView
+from slipway.runs.summary import read_record, summarise
+
+_STATES: dict[str, RunState] = {"SUCCEEDED": "succeeded", "FAILED": "failed", "CANCELLED": "interrupted"}
+
+
+def record(run_uri: str, lineage: dict[str, Any], state: str, error_message: str) -> Summary:
+    """Sums up what the steps left behind, however far the run came.
+
+    Args:
+        run_uri: This run's record; `summary.json` and `report.html` are written there.
+        lineage: `slipway.runs.record.Lineage`.
+        state: The pipeline's final state in KFP's words: SUCCEEDED, FAILED or CANCELLED.
+        error_message: The orchestrator's; used where the runner recorded no better one.
+    """
+    recorded = read_record(run_uri, STEPS, StepsFile)
+    outcome = read_record(run_uri, OUTCOME, Outcome)
+    # While this runs, this very step is "running": it is no part of what it tells about.
+    steps = [step for step in recorded.steps if step.name != "record_run"] if recorded else []
+    ended: RunState = _STATES.get(state.rpartition(".")[2], "failed")
+    summary = summarise(Lineage.model_validate(lineage), ended, steps, outcome, error_message)
+    storage.write_text(storage.join(run_uri, SUMMARY), summary.model_dump_json(indent=1))
+    write_report(RunView(summary.lineage.run, run_uri, steps, summary))
+    print(f"{summary.lineage.run} {summary.state}; its report is {storage.join(run_uri, 'report.html')}")
+    return summary

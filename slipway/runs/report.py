@@ -1,0 +1,167 @@
+"""A run as one self-contained page: what ran, what came of it, and all that led there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from markupsafe import Markup
+from pydantic import ValidationError
+
+from slipway import storage
+from slipway.errors import SlipwayError
+from slipway.pages.graph import Node, step_graph
+from slipway.pages.numbers import MISSING, format_number, format_seconds
+from slipway.pages.page import render_page
+from slipway.pages.parts import Tone, badge, code, details, facts, log, notice, section, table, tiles
+from slipway.runs.store import REPORT
+from slipway.runs.summary import read_evaluation_of
+
+if TYPE_CHECKING:
+    from slipway.evaluation.results import Evaluation
+    from slipway.runs.store import RunView
+
+KEY_METRICS = {
+    "binary": ("auc", "log_loss", "accuracy"),
+    "multiclass": ("accuracy", "log_loss", "auc"),
+    "regression": ("root_mean_squared_error", "mean_absolute_error", "r_squared"),
+}
+
+
+def write_report(view: RunView) -> str:
+    """Writes the run's page beside its record.
+
+    Returns:
+        Where it is.
+    """
+    uri = storage.join(view.uri, REPORT)
+    storage.write_text(uri, render_report(view))
+    return uri
+
+
+def render_report(view: RunView) -> str:
+    """The page as HTML; what the run did not come to is left out, what cannot be read is said."""
+    artifacts = view.summary.artifacts
+    evaluation = read_evaluation_of(artifacts)
+    parts = [_headline(view), _key_figures(view, evaluation), _steps(view)]
+    if evaluation is not None:
+        from slipway.evaluation.page import evaluation_sections
+
+        parts += evaluation_sections(evaluation)
+    parts += [
+        _part("Serving checks", artifacts.get("serving_validation"), _serving),
+        _lineage(view),
+    ]
+    lineage = view.summary.lineage
+    started = time.strftime("%-d %B %Y, %H:%M UTC", time.gmtime(lineage.started)) if lineage.started else ""
+    subtitle = " · ".join(filter(None, [lineage.module, started, f"on {lineage.target}", format_seconds(view.seconds)]))
+    return render_page(view.name, Markup("").join(parts), subtitle=subtitle)
+
+
+def verdict_badge(view: RunView) -> Markup:
+    """Pushed, refused or failed: the run in one word."""
+    summary = view.summary
+    tones: dict[str, tuple[str, Tone]] = {
+        "pushed": (f"pushed as version {summary.pushed_version}", "good"),
+        "refused": ("refused: not pushed", "warn"),
+    }
+    states: dict[str, tuple[str, Tone]] = {
+        "failed": (f"failed at {(summary.failed_step or 'an unknown step').replace('_', ' ')}", "bad"),
+        "interrupted": ("interrupted", "bad"),
+        "running": ("running", "plain"),
+        "succeeded": ("finished", "plain"),
+    }
+    return badge(*(tones.get(summary.verdict) or states[view.state]))
+
+
+def _headline(view: RunView) -> Markup:
+    summary = view.summary
+    reasons = Markup("").join(Markup("<li>{}</li>").format(reason) for reason in summary.reasons)
+    body = Markup("<p>{}</p>").format(verdict_badge(view))
+    if view.state in ("failed", "interrupted") or summary.verdict == "refused":
+        tone: Tone = "warn" if summary.verdict == "refused" else "bad"
+        body += notice(Markup("<ul>{}</ul>").format(reasons), tone) if reasons else Markup("")
+    if view.problem:
+        body += notice(view.problem, "warn")
+    if summary.error and len(summary.error.splitlines()) > len(summary.reasons):
+        body += details("The last lines of the step's log", log(summary.error))
+    return body
+
+
+def _key_figures(view: RunView, evaluation: Evaluation | None) -> Markup:
+    summary = view.summary
+    items: list[tuple[str, str, str]] = []
+    if evaluation is not None:
+        before = evaluation.overall.baseline or {}
+        for name in KEY_METRICS[evaluation.task]:
+            if name in summary.metrics:
+                remark = f"production {format_number(before[name])}" if name in before else ""
+                items.append((name.replace("_", " "), format_number(summary.metrics[name]), remark))
+    if summary.rows.read:
+        items.append(("rows", f"{summary.rows.read:,}", f"{summary.rows.quarantined:,} quarantined"))
+    cached = sum(step.cached and step.state == "succeeded" for step in view.steps)
+    remark = f"{cached} of {len(view.steps)} steps cached" if view.steps else ""
+    items.append(("time", format_seconds(view.seconds), remark))
+    return tiles(items)
+
+
+def _steps(view: RunView) -> Markup:
+    if not view.steps:
+        return Markup("")
+    start = view.summary.lineage.started or min((step.started for step in view.steps if step.started), default=0.0)
+    nodes = [
+        Node(
+            name=step.name,
+            state=step.state,
+            needs=step.needs,
+            start=step.started - start if step.started is not None else None,
+            seconds=step.seconds,
+            cached=step.cached,
+        )
+        for step in view.steps
+    ]
+    return section("Steps", step_graph(nodes))
+
+
+def _part(title: str, uri: str | None, draw: Callable[[str], Markup]) -> Markup:
+    """One section out of an artifact; nothing where the run has no such artifact."""
+    if uri is None:
+        return Markup("")
+    try:
+        return section(title, draw(str(storage.local_path(uri))))
+    except (SlipwayError, OSError, ValidationError) as error:
+        return section(title, notice(f"This part cannot be shown: {error}", "warn"))
+
+
+def _serving(folder: str) -> Markup:
+    from slipway.serving_checks import read_validation
+
+    validation = read_validation(folder)
+    marks = {True: badge("passed", "good"), False: badge("failed", "bad")}
+    rows = [(check.name, marks[check.passed], check.detail) for check in validation.checks]
+    return table(("check", "outcome", "what was found"), rows, text_columns=3)
+
+
+def _lineage(view: RunView) -> Markup:
+    summary, lineage = view.summary, view.summary.lineage
+    return section(
+        "Lineage",
+        facts(
+            [
+                ("data", code(lineage.data_uri)),
+                ("data digest", code(summary.data_digest or MISSING)),
+                ("module", lineage.module),
+                ("module digest", code(lineage.module_digest)),
+                ("git revision", code(lineage.git_revision)),
+                ("seed", str(lineage.seed)),
+                ("image", code(lineage.image or MISSING)),
+                ("baseline version", str(summary.baseline_version or "none")),
+                ("pushed version", str(summary.pushed_version or "none")),
+                ("pushed path", code(summary.pushed_path or MISSING)),
+            ]
+        ),
+        details(
+            "Where the artifacts are", facts([(name, code(uri)) for name, uri in sorted(summary.artifacts.items())])
+        ),
+    )

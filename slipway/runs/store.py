@@ -1,0 +1,162 @@
+"""The runs of this machine: one directory each, whatever became of them."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slipway.errors import StoreError
+from slipway.runs.record import Lineage, Outcome, RunState, Step, StepsFile, Summary
+from slipway.runs.summary import read_record, summarise
+
+STEPS, OUTCOME, SUMMARY, REPORT = "steps.json", "outcome.json", "summary.json", "report.html"
+
+
+@dataclass(frozen=True)
+class RunView:
+    """One run as people ask for it; `problem` says what of its record cannot be read."""
+
+    name: str
+    uri: str
+    steps: list[Step]
+    summary: Summary
+    problem: str = ""
+
+    @property
+    def state(self) -> RunState:
+        """How the run ended, or that it has not."""
+        return self.summary.state
+
+    @property
+    def seconds(self) -> float | None:
+        """Wall time from the start to the end, or None while it is running."""
+        started, finished = self.summary.lineage.started, self.summary.finished
+        return round(finished - started, 3) if started and finished else None
+
+    @property
+    def report(self) -> str | None:
+        """Path of the run's page, if there is one."""
+        path = Path(self.uri) / REPORT
+        return str(path) if path.is_file() else None
+
+    def as_json(self) -> dict[str, Any]:
+        """What `slipway runs show --json` prints; keys are only ever added."""
+        summary, lineage = self.summary, self.summary.lineage
+        steps = ("name", "state", "seconds", "cached", "peak_mib", "log", "error")
+        return {
+            "run": self.name,
+            "state": self.state,
+            "module": lineage.module,
+            "started": lineage.started,
+            "seconds": self.seconds,
+            "steps": [{key: getattr(step, key) for key in steps} for step in self.steps],
+            "rows": summary.rows.model_dump(),
+            "metrics": summary.metrics,
+            "verdict": summary.verdict,
+            "reasons": summary.reasons,
+            "failed_step": summary.failed_step,
+            "error": summary.error,
+            "pushed_version": summary.pushed_version,
+            "pushed_path": summary.pushed_path,
+            "baseline_version": summary.baseline_version,
+            "report": self.report,
+            "data_uri": lineage.data_uri,
+            "data_digest": summary.data_digest,
+            "module_digest": lineage.module_digest,
+            "git_revision": lineage.git_revision,
+            "image": lineage.image,
+            "target": lineage.target,
+            "seed": lineage.seed,
+            "artifacts": summary.artifacts,
+            "problem": self.problem,
+        }
+
+
+def list_runs(runs_dir: Path) -> list[RunView]:
+    """All runs, newest first; a damaged record is listed with its problem."""
+    if not runs_dir.is_dir():
+        return []
+    views = [view_run(folder) for folder in runs_dir.iterdir() if folder.is_dir()]
+    return sorted(views, key=lambda view: (view.summary.lineage.started, view.name), reverse=True)
+
+
+def load_run(runs_dir: Path, name: str | None = None) -> RunView:
+    """One run by its name, or by a beginning of it that no other has; the newest without a name.
+
+    Raises:
+        StoreError: there is no such run; the message lists the nearest names.
+    """
+    names = sorted(folder.name for folder in runs_dir.iterdir() if folder.is_dir()) if runs_dir.is_dir() else []
+    if not names:
+        raise StoreError(f"there are no runs in {runs_dir}; `slipway run` makes one")
+    if name is None:
+        return list_runs(runs_dir)[0]
+    if name in names:
+        return view_run(runs_dir / name)
+    matches = [known for known in names if known.startswith(name)] if name else []
+    if len(matches) == 1:
+        return view_run(runs_dir / matches[0])
+    near = matches or difflib.get_close_matches(name, names, n=3, cutoff=0.4) or names[-3:]
+    kind = "more than one run begins with" if matches else "there is no run"
+    raise StoreError(f"{kind} {name!r} in {runs_dir}; the nearest: {', '.join(near[-5:])}")
+
+
+def view_run(folder: Path) -> RunView:
+    """Merges what the runner, push_model and the exit handler wrote."""
+    uri = str(folder)
+    recorded = read_record(uri, STEPS, StepsFile)
+    summary = read_record(uri, SUMMARY, Summary)
+    outcome = read_record(uri, OUTCOME, Outcome)
+    problem = ", ".join(
+        name
+        for name, read in ((STEPS, recorded), (SUMMARY, summary), (OUTCOME, outcome))
+        if read is None and (folder / name).is_file()
+    )
+    problem = f"{problem} cannot be read" if problem else ""
+    if recorded is None:
+        problem = problem or ("" if summary else "its directory holds no record")
+        return RunView(folder.name, uri, [], summary or _unknown(folder, outcome), problem)
+    state = _state(recorded, summary)
+    steps = recorded.steps if state == "running" else [_ended(step) for step in recorded.steps]
+    # The exit handler wrote its summary before the runner was through: what the runner says of the end counts.
+    if summary is None or summary.state != state:
+        summary = summarise(recorded.lineage, state, steps, outcome)
+    finished = recorded.finished or summary.finished
+    if state == "interrupted":
+        finished = max((step.started + (step.seconds or 0) for step in steps if step.started), default=0.0)
+    summary = summary.model_copy(update={"finished": finished})
+    return RunView(folder.name, uri, steps, summary, problem)
+
+
+def _state(recorded: StepsFile, summary: Summary | None) -> RunState:
+    if recorded.finished is not None:
+        return "failed" if any(step.state == "failed" for step in recorded.steps) else "succeeded"
+    if _is_alive(recorded.pid):
+        return "running"
+    return summary.state if summary else "interrupted"
+
+
+def _ended(step: Step) -> Step:
+    """A step that was running when its run was killed."""
+    if step.state != "running":
+        return step
+    return step.model_copy(update={"state": "failed", "error": "interrupted: the process that ran it is gone"})
+
+
+def _unknown(folder: Path, outcome: Outcome | None) -> Summary:
+    """The most that can be said of a directory without a readable record."""
+    lineage = Lineage(run=folder.name, module="", module_digest="", data_uri="", started=folder.stat().st_mtime)
+    return summarise(lineage, "interrupted", [], outcome)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
