@@ -1,0 +1,31 @@
+import dataclasses
+
+import pytest
+
+from components.evaluate_model import run, selftest
+from components.evaluate_model.scoring import Scored, score
+from slipway.errors import GateError
+from slipway.evaluation import gate
+
+
+def test_selftest_real_gate_judges_every_case_as_expected() -> None:
+    results = selftest.run_selftest()
+    selftest.require_all(results)
+    assert {result.got for result in results} == {"blessed", "refused", "error"}
+
+
+def test_selftest_candidate_compared_with_itself_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def score_twice_the_candidate(*arguments: object) -> Scored:
+        scored = score(*arguments)  # type: ignore[arg-type]
+        return dataclasses.replace(scored, baseline=None if scored.baseline is None else scored.candidate)
+
+    monkeypatch.setattr(run, "score", score_twice_the_candidate)
+    with pytest.raises(GateError, match="worse than production: expected refused, got blessed"):
+        selftest.require_all(selftest.run_selftest())
+
+
+def test_selftest_comparison_in_the_wrong_direction_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = gate.how_much_worse
+    monkeypatch.setattr(gate, "how_much_worse", lambda metric, ours, theirs: right(metric, theirs, ours))
+    with pytest.raises(GateError, match="worse than production: expected refused, got blessed"):
+        selftest.require_all(selftest.run_selftest())
