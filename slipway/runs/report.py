@@ -44,12 +44,17 @@ def render_report(view: RunView) -> str:
     """The page as HTML; what the run did not come to is left out, what cannot be read is said."""
     artifacts = view.summary.artifacts
     evaluation = read_evaluation_of(artifacts)
-    parts = [_headline(view), _key_figures(view, evaluation), _steps(view)]
+    judged: list[Markup] = []
     if evaluation is not None:
         from slipway.evaluation.page import evaluation_sections
 
-        parts += evaluation_sections(evaluation)
-    parts += [
+        judged = evaluation_sections(evaluation)
+    parts = [
+        _headline(view, evaluation),
+        _key_figures(view, evaluation),
+        *judged[:1],  # the verdict stands before the steps
+        _steps(view),
+        *judged[1:],
         _part("Serving checks", artifacts.get("serving_validation"), _serving),
         _lineage(view),
     ]
@@ -75,13 +80,15 @@ def verdict_badge(view: RunView) -> Markup:
     return badge(*(tones.get(summary.verdict) or states[view.state]))
 
 
-def _headline(view: RunView) -> Markup:
+def _headline(view: RunView, evaluation: Evaluation | None) -> Markup:
+    """The run in one word; and why, where the verdict of the evaluation does not say it below."""
     summary = view.summary
-    reasons = Markup("").join(Markup("<li>{}</li>").format(reason) for reason in summary.reasons)
     body = Markup("<p>{}</p>").format(verdict_badge(view))
-    if view.state in ("failed", "interrupted") or summary.verdict == "refused":
-        tone: Tone = "warn" if summary.verdict == "refused" else "bad"
-        body += notice(Markup("<ul>{}</ul>").format(reasons), tone) if reasons else Markup("")
+    told = evaluation is not None and (summary.verdict == "pushed" or not evaluation.verdict.blessed)
+    if summary.reasons and not told:
+        reasons = Markup("").join(Markup("<li>{}</li>").format(reason) for reason in summary.reasons)
+        tone: Tone = "bad" if view.state in ("failed", "interrupted") else "warn"
+        body += notice(Markup("<ul>{}</ul>").format(reasons), tone)
     if view.problem:
         body += notice(view.problem, "warn")
     if summary.error and len(summary.error.splitlines()) > len(summary.reasons):
