@@ -185,6 +185,16 @@ def copy_folder(source: str, target: str) -> None:
         copy(file.uri, join(target, file.name))
 
 
+def delete_folder(uri: str) -> None:
+    """Removes a folder and all below it; one that is not there is no error."""
+    if not is_remote(uri):
+        shutil.rmtree(local_path(uri), ignore_errors=True)
+        return
+    filesystem, path = _remote(uri)
+    for file in list_files(uri):
+        filesystem.delete_file(f"{path}/{file.name}")
+
+
 def _remote(uri: str) -> tuple[fs.FileSystem, str]:
     """Arrow's filesystem for a gs:// URI and the path `bucket/key` in it."""
     address, _, query = uri.removeprefix("gs://").partition("?")
