@@ -1,30 +1,49 @@
-"""Golden requests: real rows with the answers that training computed, kept inside the model.
-
-`assets.extra/golden.json` is written by train_model; whoever serves the model can send the rows, as `instances` of
-the signature `raw`, and must get the same answers.
-"""
+"""`assets.extra/golden.json` of a model: a few requests with the answers that training computed for them."""
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
-from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field, model_validator
 
-GOLDEN = "assets.extra/golden.json"
-WARMUP = "assets.extra/tf_serving_warmup_requests"
+from slipway import storage
+
+FILE = "assets.extra/golden.json"
 
 
 class Golden(BaseModel):
-    """Rows and answers, in the same order.
+    """Requests and answers, row by row; small enough to be sent to a server as one batch."""
 
-    A row maps features to JSON values; a missing value is left out; bytes that are not UTF-8 are `{"b64": "…"}`.
-    """
+    examples: list[str] = Field(description="serialized tf.Examples, base64", min_length=1)
+    predictions: list[float] | list[list[float]] = Field(description="of serving_default: [N] or [N, K]")
 
-    instances: list[dict[str, Any]]
-    predictions: list[float] | list[list[float]]
+    @model_validator(mode="after")
+    def _rows_fit(self) -> Golden:
+        if len(self.examples) != len(self.predictions):
+            raise ValueError(f"{len(self.examples)} examples, but {len(self.predictions)} predictions")
+        return self
+
+    @classmethod
+    def of(cls, examples: list[bytes], predictions: list[float] | list[list[float]]) -> Golden:
+        """From serialized tf.Examples."""
+        return cls(examples=[base64.b64encode(one).decode() for one in examples], predictions=predictions)
+
+    def serialized(self) -> list[bytes]:
+        """The tf.Examples as `serving_default` takes them."""
+        return [base64.b64decode(one) for one in self.examples]
+
+
+def write_golden(golden: Golden, model_path: str | Path) -> None:
+    """Writes `assets.extra/golden.json` into a SavedModel, atomically."""
+    storage.write_text(storage.join(str(model_path), FILE), golden.model_dump_json(indent=1))
 
 
 def read_golden(model_path: str | Path) -> Golden:
-    """The golden requests of a SavedModel."""
-    return Golden.model_validate_json(Path(model_path, GOLDEN).read_text(encoding="utf-8"))
+    """The golden requests of a SavedModel.
+
+    Raises:
+        FileNotFoundError: there are none.
+        ValueError: the file is not what `write_golden` writes.
+    """
+    return Golden.model_validate_json((Path(model_path) / FILE).read_bytes())
