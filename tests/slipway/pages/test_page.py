@@ -38,7 +38,10 @@ class _Reader(HTMLParser):
 
 
 def every_part() -> Markup:
-    lines = [charts.Series("train", [1, 2, 3], [0.5, NAN, 0.3]), charts.Series("validation", [1, 2, 3], [0.6, 0.5, 0.4])]
+    lines = [
+        charts.Series("train", [1, 2, 3], [0.5, NAN, 0.3]),
+        charts.Series("validation", [1, 2, 3], [0.6, 0.5, 0.4]),
+    ]
     bins = [charts.Bins("train", [0, 1, 3], [5, 10]), charts.Bins("eval", [0, 1, 3], [1, 3])]
     return section(
         "All",

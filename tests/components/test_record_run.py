@@ -1,0 +1,60 @@
+import time
+from pathlib import Path
+
+import pytest
+
+from components.record_run.run import record
+from slipway.runs.record import Summary
+from slipway.runs.store import load_run
+from tests.recorded_runs import WHY_REFUSED, write_run
+
+LINEAGE = {"run": "r", "module": "taxi", "module_digest": "ab", "data_uri": "x.csv", "seed": 42.0, "started": 1.75e9}
+
+
+def read(folder: Path) -> Summary:
+    return Summary.model_validate_json((folder / "summary.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"), [("FAILED", "failed"), ("SUCCEEDED", "succeeded"), ("CANCELLED", "interrupted")]
+)
+def test_record_without_any_trace_of_the_steps_tells_what_the_orchestrator_said(
+    tmp_path: Path, state: str, expected: str
+) -> None:
+    record(str(tmp_path), LINEAGE, state, "task x failed")
+    summary = read(tmp_path)
+    assert summary.state == expected
+    assert summary.reasons == ([] if expected == "succeeded" else ["task x failed"])
+    assert (tmp_path / "report.html").is_file()
+
+
+@pytest.mark.parametrize("file", ["steps.json", "outcome.json", "artifacts/examples/manifest.json",
+                                  "artifacts/evaluation/evaluation.json"])  # fmt: skip
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"{\xff")], ids=["gone", "damaged"])
+def test_record_with_something_missing_or_damaged_tells_the_rest(tmp_path: Path, file: str, damage: object) -> None:
+    folder = write_run(tmp_path, "r", "refused")
+    damage(folder / file)  # type: ignore[operator]
+    summary = record(str(folder), LINEAGE, "SUCCEEDED", "")
+    assert summary.state == "succeeded"
+    assert file == "outcome.json" or summary.reasons == [WHY_REFUSED]
+    assert summary == read(folder)
+
+
+def test_record_leaves_itself_out_of_the_report(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, "r", "pushed")
+    assert "Record run" not in (folder / "report.html").read_text()
+
+
+def test_record_twice_gives_the_same_summary(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, "r", "pushed")
+    first = read(folder)
+    second = record(str(folder), first.lineage.model_dump(), "SUCCEEDED", "")
+    assert second.model_dump(exclude={"finished"}) == first.model_dump(exclude={"finished"})
+
+
+def test_record_is_cheap(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, "r", "pushed")
+    view = load_run(tmp_path / "runs", "r")
+    before = time.process_time()
+    record(str(folder), view.summary.lineage.model_dump(), "SUCCEEDED", "")
+    assert time.process_time() - before < 0.5
