@@ -34,6 +34,9 @@ def evaluate_model(
         classification_metrics: ROC curve and confusion matrix, for the Kubeflow UI.
         page: Metrics by slice, curves and verdict, for people.
     """
+    import json
+    from pathlib import Path
+
     from components.evaluate_model.run import evaluate
 
     evaluate(
@@ -48,3 +51,6 @@ def evaluate_model(
         classification_metrics,
         page.path,
     )
+    # kfp.local caches a step only if all its outputs exist as files, and these two live in their metadata.
+    for artifact in (metrics, classification_metrics):
+        Path(artifact.path).write_text(json.dumps(artifact.metadata), encoding="utf-8")
