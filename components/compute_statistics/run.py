@@ -1,0 +1,21 @@
+"""Describes the examples."""
+
+from __future__ import annotations
+
+from slipway import storage
+from slipway.statistics.compute import compute_statistics
+from slipway.statistics.io import write_statistics
+from slipway.statistics.page import render_statistics
+
+
+def compute(examples_path: str, statistics_path: str, page_path: str) -> None:
+    """Writes `statistics.pb` and its page.
+
+    Args:
+        examples_path: Output of ingest_examples.
+        statistics_path: Where `statistics.pb` is written.
+        page_path: The HTML file.
+    """
+    statistics = compute_statistics(examples_path)
+    write_statistics(statistics, statistics_path)
+    storage.write_text(page_path, render_statistics(statistics))

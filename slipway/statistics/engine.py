@@ -1,0 +1,154 @@
+"""Runs the statements of `expressions` with DuckDB over Parquet files.
+
+The same files give the same statistics to the last bit, on any machine: floating-point sums depend on their order, so
+a column is read by one thread. Columns run side by side instead, each worker with a database of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from slipway.errors import DataError
+from slipway.statistics.expressions import TABLE, ColumnType, Kind, compile_column
+
+if TYPE_CHECKING:
+    import duckdb
+
+WORKERS = 3
+WORKER_MEMORY = "200MB"  # a worker that needs more spills to disk; exact quantiles cannot, hence EXACT_ROWS
+EXACT_ROWS = 8_000_000
+
+_KINDS: dict[str, Kind] = {
+    "BIGINT": "int64",
+    "INTEGER": "int64",
+    "SMALLINT": "int64",
+    "TINYINT": "int64",
+    "DOUBLE": "float64",
+    "FLOAT": "float64",
+    "VARCHAR": "string",
+    "BLOB": "binary",
+}
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ColumnFacts:
+    """What the statements of one column answered; `ranking` holds (value, frequency), most frequent first."""
+
+    name: str
+    type: ColumnType
+    lengths: Row
+    values: Row
+    ranking: Sequence[tuple[str, int]]
+    unique: int
+
+
+def describe_files(files: Sequence[Path]) -> dict[str, ColumnType]:
+    """Names and types of the columns, in the files' order.
+
+    Raises:
+        DataError: a file cannot be read, or a column is of a type that examples do not have.
+    """
+    with ExitStack() as stack:
+        connection = _connect(stack)
+        described = _run(connection, f"DESCRIBE {_scan(files)}", files).fetchall()
+    columns = {}
+    for name, type_name, *_ in described:
+        element, bracket, _ = type_name.partition("[")
+        if element not in _KINDS or type_name.count("[") > 1:
+            raise DataError(f"column {name!r} is of type {type_name}: examples hold integers, floats, strings, "
+                            f"binaries or lists of these; convert it before it is ingested")  # fmt: skip
+        columns[name] = ColumnType(_KINDS[element], is_list=bool(bracket))
+    return columns
+
+
+def count_rows(files: Sequence[Path]) -> int:
+    """Rows of all files, from their footers."""
+    with ExitStack() as stack:
+        row = _run(_connect(stack), _scan(files, "count(*)"), files).fetchone()
+    return int(row[0])
+
+
+def describe_columns(
+    splits: Sequence[tuple[Sequence[Path], int]], columns: dict[str, ColumnType]
+) -> Iterator[list[ColumnFacts]]:
+    """For each split, given as its files and rows, the facts of each column, in order."""
+    jobs = [(files, name, rows <= EXACT_ROWS) for files, rows in splits for name in columns]
+    # Compiled before the threads start: Ibis is pure Python, so there is nothing to gain side by side.
+    for column in set(columns.values()):
+        for _, rows in splits:
+            compile_column(column, exact=rows <= EXACT_ROWS)
+    workers = max(1, min(WORKERS, os.cpu_count() or 1, len(jobs)))
+    with ExitStack() as stack:
+        connections: queue.SimpleQueue[duckdb.DuckDBPyConnection] = queue.SimpleQueue()
+        for _ in range(workers):
+            connections.put(_connect(stack))
+
+        def describe(job: tuple[Sequence[Path], str, bool]) -> ColumnFacts:
+            files, name, exact = job
+            connection = connections.get()
+            try:
+                return _describe_column(connection, files, name, columns[name], exact)
+            finally:
+                connections.put(connection)
+
+        pool = stack.enter_context(ThreadPoolExecutor(workers))
+        facts = iter(list(pool.map(describe, jobs)))
+    for _ in splits:
+        yield [next(facts) for _ in columns]
+
+
+def _describe_column(
+    connection: duckdb.DuckDBPyConnection, files: Sequence[Path], name: str, column: ColumnType, exact: bool
+) -> ColumnFacts:
+    sql = compile_column(column, exact=exact)
+    scan = _scan(files, f"{quote(name)} AS value")
+    _run(connection, f"CREATE OR REPLACE TEMP VIEW {TABLE} AS {scan}", files)
+    lengths, values = (_one_row(_run(connection, statement, files)) for statement in (sql.lengths, sql.values))
+    if sql.ranking is None:
+        return ColumnFacts(name, column, lengths, values, (), int(values["unique"] or 0))
+    ranking = _run(connection, sql.ranking, files).fetchall()
+    unique = int(ranking[0][2]) if ranking else 0
+    return ColumnFacts(name, column, lengths, values, [(value, int(count)) for value, count, _ in ranking], unique)
+
+
+def quote(name: str) -> str:
+    """A column's name as an SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _scan(files: Iterable[Path], columns: str = "*") -> str:
+    names = ", ".join("'" + str(file).replace("'", "''") + "'" for file in files)
+    return f"SELECT {columns} FROM read_parquet([{names}], hive_partitioning = false)"  # noqa: S608
+
+
+def _connect(stack: ExitStack) -> duckdb.DuckDBPyConnection:
+    import duckdb
+
+    spill = stack.enter_context(tempfile.TemporaryDirectory(prefix="slipway-statistics-"))
+    config = {"threads": 1, "memory_limit": WORKER_MEMORY, "temp_directory": spill}
+    return stack.enter_context(duckdb.connect(config=config))
+
+
+def _run(connection: duckdb.DuckDBPyConnection, statement: str, files: Sequence[Path]) -> duckdb.DuckDBPyConnection:
+    import duckdb
+
+    try:
+        return connection.execute(statement)
+    except (duckdb.IOException, duckdb.InvalidInputException) as error:
+        folder = files[0].parent if files else "the examples"
+        raise DataError(f"{folder}: the Parquet files cannot be read; ingest the data again: {error}") from error
+
+
+def _one_row(result: duckdb.DuckDBPyConnection) -> Row:
+    names = [column[0] for column in result.description]
+    return dict(zip(names, result.fetchone(), strict=True))

@@ -1,0 +1,148 @@
+"""What is computed of a column, written once with Ibis and compiled for DuckDB or BigQuery.
+
+Each expression describes one column, so what is compiled does not grow with the number of columns, and a column never
+needs more memory than its own values. That costs no extra reading: Parquet and BigQuery read column by column. The
+column is seen as the table `examples(value)`.
+
+Approximate are the number of distinct numbers (HyperLogLog) and, with `exact=False`, the quantiles; all else is exact.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import ibis.expr.types as ir
+
+Kind = Literal["int64", "float64", "string", "binary"]
+Dialect = Literal["duckdb", "bigquery"]
+
+TABLE = "examples"
+BUCKETS = 10
+RANKED_VALUES = 1000
+INNER_QUANTILES = [index / BUCKETS for index in range(1, BUCKETS)]
+
+
+@dataclass(frozen=True)
+class ColumnType:
+    """Type of the values, and whether an example holds a list of them."""
+
+    kind: Kind
+    is_list: bool = False
+
+    @property
+    def is_numeric(self) -> bool:
+        """Whether mean and histogram make sense."""
+        return self.kind in ("int64", "float64")
+
+
+@dataclass(frozen=True)
+class ColumnSql:
+    """The statements that describe one column; each but `ranking` answers one row."""
+
+    lengths: str
+    values: str
+    ranking: str | None
+
+
+@cache
+def compile_column(column: ColumnType, dialect: Dialect = "duckdb", *, exact: bool = True) -> ColumnSql:
+    """SQL over `examples(value)`; `exact=False` is what warehouses can do, and what very long columns need."""
+    import ibis
+
+    examples = ibis.table({"value": f"array<{column.kind}>" if column.is_list else column.kind}, name=TABLE)
+    values = examples.select(value=examples.value.unnest()) if column.is_list else examples
+
+    def sql(expression: ir.Table) -> str:
+        return str(ibis.to_sql(expression, dialect=dialect, pretty=False))
+
+    if column.is_numeric:
+        return ColumnSql(sql(_lengths(examples, column)), sql(_numbers(values, column, exact)), None)
+    ranking = sql(_ranking(values)) if column.kind == "string" else None
+    return ColumnSql(sql(_lengths(examples, column)), sql(_sizes(values, column)), ranking)
+
+
+def _lengths(examples: ir.Table, column: ColumnType) -> ir.Table:
+    """Rows, rows that have the feature, and how many values a row has."""
+    counts: dict[str, Any] = {"rows": examples.count(), "present": examples.value.count()}
+    if column.is_list:
+        length = examples.value.length()
+        counts |= {"shortest": length.min(), "longest": length.max()}
+    return examples.aggregate(**counts)
+
+
+def _numbers(values: ir.Table, column: ColumnType, exact: bool) -> ir.Table:
+    """Numeric statistics; NaN is counted and left out, infinities only count for `min` and `max`.
+
+    Mean and variance are taken of each value's position between the smallest and the largest: no square overflows, and
+    since both ends occur, cancellation cannot eat the variance.
+    """
+    import ibis
+
+    number, finite = values.value, values.value.cast("float64")
+    counts: dict[str, Any] = {"nans": ibis.literal(0), "low_infinities": ibis.literal(0), "infinities": ibis.literal(0)}
+    if column.kind == "float64":
+        number = ibis.ifelse(values.value.isnan(), ibis.null("float64"), values.value)
+        finite = ibis.ifelse(number.isinf(), ibis.null("float64"), number)
+        counts["nans"] = values.value.isnan().sum()
+        counts["infinities"] = number.isinf().sum()
+        counts["low_infinities"] = (number.isinf() & (number < 0)).sum()
+    table = values.select(values.value, number=number, finite=finite)
+    # Halves, since the distance between the ends of float64's range is not a float64.
+    low, high = (table.finite.min() * 0.5).as_scalar(), (table.finite.max() * 0.5).as_scalar()
+    table = table.mutate(position=(table.finite * 0.5 - low) / (high - low).nullif(0.0))
+    below = {f"below_{index}": (table.position < edge).sum() for index, edge in enumerate(INNER_QUANTILES, start=1)}
+    return table.aggregate(
+        total=table.value.count(),
+        min=table.number.min(),
+        max=table.number.max(),
+        low=table.finite.min(),
+        high=table.finite.max(),
+        zeros=(table.number == 0).sum(),
+        unique=table.number.approx_nunique(),
+        mean_position=table.position.mean(),
+        mean_square=(table.position * table.position).mean(),
+        quantiles=_exact_quantiles(table.finite) if exact else table.finite.approx_quantile(INNER_QUANTILES),
+        **counts,
+        **below,
+    )
+
+
+def _exact_quantiles(number: ir.Column) -> ir.Scalar:
+    """Values that occur, so that many equal ones stay a point; DuckDB's function, not wrapped by Ibis."""
+    import ibis
+
+    @ibis.udf.agg.builtin  # type: ignore[untyped-decorator]
+    def quantile_disc(number: float, fractions: list[float]) -> list[float]:  # type: ignore[empty-body]
+        """The smallest value that at least this fraction of all values does not exceed."""
+
+    return quantile_disc(number, INNER_QUANTILES)
+
+
+def _sizes(values: ir.Table, column: ColumnType) -> ir.Table:
+    """Lengths of strings in characters, of binaries in bytes."""
+    import ibis
+
+    @ibis.udf.scalar.builtin  # type: ignore[untyped-decorator]
+    def octet_length(value: bytes) -> int:  # type: ignore[empty-body]
+        """Standard SQL's, which Ibis does not wrap."""
+
+    length = values.value.length() if column.kind == "string" else octet_length(values.value)
+    table = values.select(values.value, size=length)
+    facts = {"total": table.value.count(), "size": table["size"].sum()}
+    if column.kind == "binary":
+        facts |= {
+            "smallest": table["size"].min(), "largest": table["size"].max(), "unique": table.value.approx_nunique()
+        }  # fmt: skip
+    return table.aggregate(**facts)
+
+
+def _ranking(values: ir.Table) -> ir.Table:
+    """The most frequent strings with their counts, exactly, equal counts by name; and how many distinct ones exist."""
+    import ibis
+
+    counted = values.filter(values.value.notnull()).group_by("value").aggregate(frequency=lambda table: table.count())
+    counted = counted.mutate(unique=counted.frequency.count().over(ibis.window()))
+    return counted.order_by([ibis.desc("frequency"), "value"]).limit(RANKED_VALUES)
