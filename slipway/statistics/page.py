@@ -38,7 +38,7 @@ def render_statistics(statistics: statistics_pb2.DatasetFeatureStatisticsList) -
     ]
     body = [
         tiles([*sizes, ("features", format_number(len(by_name)), f"{len(numbers)} numeric, {len(others)} other")]),
-        section("Overview", _overview(by_name, splits)),
+        section("Overview", _overview(by_name, splits), note=f"One line each: {', '.join(splits)}."),
     ]
     if numbers:
         body.append(section("Numbers", grid(*(_number_figure(name, found) for name, found in numbers.items()))))
@@ -52,14 +52,21 @@ def _overview(
     splits: dict[str, statistics_pb2.DatasetFeatureStatistics],
 ) -> Markup:
     headers = ["Feature", "Type", "Shape", "Missing", "Zero", "Distinct", "Min", "Median", "Mean", "Max", "Std. dev."]
-    rows = []
+    rows: list[list[Cell]] = []
     for name, found in by_name.items():
-        for split, feature in found.items():
-            first = split == next(iter(found))
-            title = Markup("<strong>{}</strong>").format(name) if first else ""
-            label = f"{TYPE_NAMES.get(feature.type, 'other')} · {split}"
-            rows.append([title, label, _shape(found), *_row(feature, splits[split].num_examples)])
+        figures = [_figures(feature, splits[split].num_examples) for split, feature in found.items()]
+        cells = [_stack(column) for column in zip(*figures, strict=True)]
+        title = Markup("<strong>{}</strong>").format(name)
+        rows.append([title, TYPE_NAMES.get(_first(found).type, "other"), _shape(found), *cells])
     return table(headers, rows, text_columns=3)
+
+
+def _stack(lines: tuple[str, ...]) -> Markup:
+    """The splits' figures, one below the other."""
+    return Markup("<br>").join(
+        Markup("<small>{}</small>").format(line) if index else Markup("{}").format(line)
+        for index, line in enumerate(lines)
+    )
 
 
 def _shape(found: dict[str, statistics_pb2.FeatureNameStatistics]) -> Cell:
@@ -68,7 +75,7 @@ def _shape(found: dict[str, statistics_pb2.FeatureNameStatistics]) -> Cell:
     return histogram("", [one for one in bins if one.counts], mini=True) if any(one.counts for one in bins) else ""
 
 
-def _row(feature: statistics_pb2.FeatureNameStatistics, examples: int) -> list[Cell]:
+def _figures(feature: statistics_pb2.FeatureNameStatistics, examples: int) -> list[str]:
     common = common_stats(feature)
     missing = format_share(common.num_missing / examples if examples else math.nan)
     distinct = ("" if feature.HasField("string_stats") else "≈ ") + format_number(unique_count(feature))
@@ -87,7 +94,7 @@ def _number_figure(name: str, found: dict[str, statistics_pb2.FeatureNameStatist
     if not any(one.counts for one in bins):
         return figure(name, Markup(""), note=note)
     if any(_is_squeezed(one) for one in bins):
-        bins = [_without_ends(split, stats) for split, stats in present.items()]
+        bins = [_without_last(split, stats) for split, stats in present.items()]
         reach = max((stats.max for stats in present.values()), default=0.0)
         note = f"The highest tenth, up to {format_number(reach)}, is not drawn. {note}"
     return histogram(name, [one for one in bins if one.counts], note=note)
@@ -107,7 +114,7 @@ def _is_squeezed(bins: Bins) -> bool:
     return len(bins.counts) > 1 and max(bins.counts) > OUTLIERS * sum(bins.counts)
 
 
-def _without_ends(split: str, stats: statistics_pb2.NumericStatistics) -> Bins:
+def _without_last(split: str, stats: statistics_pb2.NumericStatistics) -> Bins:
     tenths = _bins(split, stats, kind=1)
     return Bins(split, tenths.edges[:-1], tenths.counts[:-1])
 
