@@ -64,6 +64,13 @@ def is_list(feature: schema_pb2.Feature) -> bool:
     return bool(feature.value_count.max != 1)
 
 
+def arrow_type(feature: schema_pb2.Feature) -> pa.DataType:
+    """Arrow's type of one value."""
+    import pyarrow as pa
+
+    return {"float32": pa.float32(), "int64": pa.int64(), "string": pa.binary()}[dtype_of(feature)]
+
+
 def list_columns(batch: pa.RecordBatch | pa.Table, features: Sequence[schema_pb2.Feature]) -> pa.Table:
     """Columns as TensorFlow Transform and tf.Example take them: lists of float32, int64 or binary.
 
@@ -82,9 +89,7 @@ def list_columns(batch: pa.RecordBatch | pa.Table, features: Sequence[schema_pb2
     return pa.table({feature.name: _as_lists(_column(table, feature), feature) for feature in features})
 
 
-def serialize_examples(
-    batch: pa.RecordBatch | pa.Table, features: Sequence[schema_pb2.Feature]
-) -> list[bytes]:
+def serialize_examples(batch: pa.RecordBatch | pa.Table, features: Sequence[schema_pb2.Feature]) -> list[bytes]:
     """One serialized tf.Example per row, for `serving_default`; a missing value is an empty list.
 
     Args and errors are those of `list_columns`. TensorFlow is not imported.
@@ -96,9 +101,7 @@ def serialize_examples(
     return [example for chunk in chunks for example in encoder.encode(chunk)]
 
 
-def raw_inputs(
-    batch: pa.RecordBatch | pa.Table, features: Sequence[schema_pb2.Feature]
-) -> dict[str, NDArray[Any]]:
+def raw_inputs(batch: pa.RecordBatch | pa.Table, features: Sequence[schema_pb2.Feature]) -> dict[str, NDArray[Any]]:
     """Named arrays for the signature `raw`, with markers for missing values.
 
     Args and errors are those of `list_columns`.
@@ -115,8 +118,8 @@ def _column(table: pa.Table, feature: schema_pb2.Feature) -> pa.Array:
 
     if feature.name not in table.column_names:
         return pa.nulls(table.num_rows)
-    column = table[feature.name].combine_chunks()
-    return pa.concat_arrays(column.chunks) if isinstance(column, pa.ChunkedArray) else column
+    chunks = table[feature.name].chunks
+    return pa.concat_arrays(chunks) if chunks else pa.array([], table.schema.field(feature.name).type)
 
 
 def _as_lists(column: pa.Array, feature: schema_pb2.Feature) -> pa.Array:
@@ -125,54 +128,68 @@ def _as_lists(column: pa.Array, feature: schema_pb2.Feature) -> pa.Array:
 
     nested = pa.types.is_list(column.type) or pa.types.is_large_list(column.type)
     values = _cast(column.flatten() if nested else column, feature)
-    dtype = dtype_of(feature)
+    lengths = (
+        pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
+        if nested
+        else np.ones(len(column), np.int64)
+    )
+    if feature.HasField("shape"):
+        return _fixed(values, lengths, feature)
     marker = pa.scalar(marker_of(feature), values.type)
-    if fixed_shape(feature) and nested:
-        values = values.fill_null(marker)
-        kept = pa.repeat(True, len(values))
-    elif dtype == "float32":
-        kept = pc.fill_null(pc.invert(pc.is_nan(values)), False)
-    else:
-        kept = pc.fill_null(pc.not_equal(values, marker), False)
-    ends = np.concatenate([[0], np.cumsum(kept.to_numpy(zero_copy_only=False), dtype=np.int64)])
-    if nested:
-        lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
-        ends = ends[np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])]
+    is_missing = pc.is_nan(values) if pa.types.is_floating(values.type) else pc.equal(values, marker)
+    kept = pc.invert(pc.fill_null(is_missing, True))
+    ends = _ends(kept.to_numpy(zero_copy_only=False))[_ends(lengths)]
     return pa.ListArray.from_arrays(pa.array(ends, pa.int32()), values.filter(kept))
+
+
+def _fixed(values: pa.Array, lengths: NDArray[Any], feature: schema_pb2.Feature) -> pa.Array:
+    """Lists of exactly as many values as the shape has; a missing one is the marker."""
+    import pyarrow as pa
+
+    width = int(np.prod(fixed_shape(feature)))
+    values = values.fill_null(pa.scalar(marker_of(feature), values.type))
+    wrong = (lengths != width) & (lengths != 0)
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise DataError(f"column {feature.name!r} has {lengths[row]} values in row {row}; the schema says {width}")
+    dense = np.full((len(lengths), width), marker_of(feature), values.to_numpy(zero_copy_only=False).dtype)
+    dense[lengths == width] = values.to_numpy(zero_copy_only=False).reshape(-1, width)
+    ends = np.arange(len(lengths) + 1) * width
+    return pa.ListArray.from_arrays(pa.array(ends, pa.int32()), pa.array(dense.reshape(-1), values.type))
+
+
+def _ends(lengths: NDArray[Any]) -> NDArray[np.int64]:
+    """Where each list starts, and the last one ends."""
+    return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
 
 
 def _cast(values: pa.Array, feature: schema_pb2.Feature) -> pa.Array:
     import pyarrow as pa
 
-    dtype = dtype_of(feature)
+    target = arrow_type(feature)
     try:
-        if dtype == "float32":
-            return values.cast(pa.float32(), safe=False)
-        if dtype == "int64":
-            return values.cast(pa.int64())
-        if not (pa.types.is_binary(values.type) or pa.types.is_large_binary(values.type)):
-            values = values.cast(pa.string())
-        return values.cast(pa.binary())
+        if target == pa.binary() and not pa.types.is_large_binary(values.type):
+            values = values.cast(pa.string()) if values.type != target else values
+        return values.cast(target, safe=target != pa.float32())
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise DataError(
-            f"column {feature.name!r} is {values.type} in the data but {dtype} in the schema: {error}"
+            f"column {feature.name!r} is {values.type} in the data but {dtype_of(feature)} in the schema: {error}"
         ) from error
 
 
 def _dense(lists: pa.Array, feature: schema_pb2.Feature) -> NDArray[Any]:
     values = lists.values.to_numpy(zero_copy_only=False)
     ends = lists.offsets.to_numpy()
+    if feature.HasField("shape"):
+        return values[ends[0] : ends[-1]].reshape(len(lists), *fixed_shape(feature))
     lengths = np.diff(ends)
-    shape = fixed_shape(feature)
-    width = int(np.prod(shape)) if shape else max(1, int(lengths.max(initial=0))) if is_list(feature) else 1
+    width = max(1, int(lengths.max(initial=0))) if is_list(feature) else 1
     if (lengths > width).any():
         row = int(np.argmax(lengths > width))
         raise DataError(
-            f"column {feature.name!r} has {lengths[row]} values in row {row}; the schema allows {width}"
+            f"column {feature.name!r} has {lengths[row]} values in row {row}; the schema allows one: "
+            "give it a value_count, or fewer values"
         )
     dense = np.full((len(lists), width), marker_of(feature), dtype=values.dtype)
-    rows = np.repeat(np.arange(len(lists)), lengths)
-    dense[rows, np.arange(len(values)) - np.repeat(ends[:-1], lengths)] = values
-    if is_list(feature):
-        return dense
-    return dense.reshape(len(lists), *shape)
+    dense[np.repeat(np.arange(len(lists)), lengths), np.arange(len(values)) - np.repeat(ends[:-1], lengths)] = values
+    return dense if is_list(feature) else dense[:, 0]

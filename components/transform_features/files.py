@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from components.transform_features.inputs import RawFeatures
 from slipway.errors import DataError
+from slipway.features import RawFeatures
 from slipway.tensors import list_columns
 
 if TYPE_CHECKING:
@@ -47,23 +47,23 @@ def _transformed(path: Path, features: RawFeatures, label: str, graph_path: str)
     import pyarrow.parquet as pq
     from tfx_bsl.tfxio.tensor_adapter import TensorAdapter
 
-    graph = _load_graph(graph_path)
+    graph = _load_graph(graph_path, Path(graph_path, "transform_fn", "saved_model.pb").stat().st_mtime_ns)
     adapter = TensorAdapter(features.adapter())
     with pq.ParquetFile(path) as parquet:
         if label not in parquet.schema_arrow.names:
             raise DataError(f"{path} has no column {label!r}, the label of module.yaml")
         for batch in parquet.iter_batches(BATCH_ROWS):
             lists = list_columns(batch, features.features).combine_chunks().to_batches()[0]
-            outputs = graph.apply_transform_model(adapter.ToBatchTensors(lists))
+            outputs = graph.transform_fn(adapter.ToBatchTensors(lists))
             columns = {name: _column(outputs[name].numpy()) for name in sorted(outputs)}
             yield pa.table({**columns, label: batch.column(label)})
 
 
 @lru_cache(maxsize=1)
-def _load_graph(graph_path: str) -> Any:
-    from tensorflow_transform.saved.saved_transform_io_v2 import SavedModelLoader
+def _load_graph(graph_path: str, _modified: int) -> Any:
+    import tensorflow as tf
 
-    return SavedModelLoader(f"{graph_path}/transform_fn")
+    return tf.saved_model.load(f"{graph_path}/transform_fn")
 
 
 def _column(values: np.ndarray[Any, Any]) -> pa.Array:

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict
 
 from components.transform_features.files import BATCH_ROWS, transform_file
-from components.transform_features.inputs import Preprocessing, RawFeatures
+from components.transform_features.preprocessing import Preprocessing
 from slipway.errors import DataError, SlipwayError, TrainingError
 from slipway.examples.dataset import SPLITS, read_manifest
+from slipway.features import RawFeatures
 from slipway.module_api import Label
 from slipway.schema.io import model_inputs, read_schema
 from slipway.tensors import list_columns

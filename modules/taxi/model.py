@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from .preprocessing import CATEGORIES, FARE_STEPS, PERIODS, PLACE_BUCKETS, PLACES, VOCABULARY_SIZE
+from .preprocessing import FARE_STEPS, PERIODS, PLACE_BUCKETS, VOCABULARY_SIZE
 
 
 def build_model(features: dict[str, keras.KerasTensor], hyperparameters: dict[str, Any]) -> keras.Model:

@@ -1,0 +1,79 @@
+"""What a training is asked, as `module.yaml` and the settings say it."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, field_validator
+
+from slipway.module_api import Label, Task, Training
+
+HISTORY = "history.json"
+
+
+class TrainConfig(BaseModel):
+    """The parameter `training` of train_model; `classes` are the label's values in the order of the outputs."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    task: Task
+    label: Label
+    classes: tuple[str, ...] = ()
+    training: Training = Training()
+    hyperparameters: dict[str, Any] = {}
+
+    @field_validator("hyperparameters")
+    @classmethod
+    def _whole_numbers(cls, value: dict[str, Any]) -> dict[str, Any]:
+        """kfp hands every number as a float: whole ones become integers again, so that a module can use them."""
+        restored: dict[str, Any] = _restore(value)
+        return restored
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Label values in output order, as `ModuleConfig.class_names`."""
+        return self.classes or (("false", "true") if self.task == "binary" else ())
+
+    @property
+    def outputs(self) -> int:
+        """Size of the model's last dimension."""
+        return len(self.classes) if self.task == "multiclass" else 1
+
+
+class DistributionConfig(BaseModel):
+    """`tf.distribute`: on one device, on all GPUs of a machine, or on the workers that TF_CONFIG names."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    strategy: Literal["one_device", "mirrored", "multi_worker"] = "one_device"
+
+
+class Epoch(BaseModel):
+    """One epoch; `metrics` are those that the module compiled its model with, `val_` on the validation tenth."""
+
+    epoch: int
+    loss: float
+    val_loss: float
+    metrics: dict[str, float] = {}
+    seconds: float
+
+
+class History(BaseModel):
+    """`history.json`. `stopped` says why no further epoch followed; `best_epoch` has the weights that were kept."""
+
+    epochs: list[Epoch] = []
+    best_epoch: int = 0
+    stopped: Literal["running", "early_stopping", "epochs"] = "running"
+    resumed_after_epoch: int | None = None
+    parameters: int = 0
+    train_rows: int = 0
+    validation_rows: int = 0
+    seconds: float = 0.0
+
+
+def _restore(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _restore(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_restore(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value

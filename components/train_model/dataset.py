@@ -1,0 +1,137 @@
+"""Transformed examples in memory, and the order in which training sees them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from slipway.errors import DataError, ModuleError
+from slipway.examples.dataset import Split
+from slipway.labels import encode_labels
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+    from numpy.typing import NDArray
+
+    from components.train_model.config import TrainConfig
+
+Spec = dict[str, "tf.io.FixedLenFeature"]
+VALIDATION_SHARE = 10
+
+
+def transformed_spec(transform_graph_path: str) -> Spec:
+    """Shape (without the batch) and dtype of each transformed feature."""
+    import tensorflow_transform as tft
+
+    spec: Spec = tft.TFTransformOutput(transform_graph_path).transformed_feature_spec()
+    return spec
+
+
+def read_features(files: list[Path], spec: Spec, rows: int | None = None) -> dict[str, NDArray[Any]]:
+    """Transformed features as arrays `[rows, *shape]`; column by column, so that memory holds one copy."""
+    return {name: _read_column(files, name, rows).reshape(-1, *spec[name].shape) for name in sorted(spec)}
+
+
+def split_files(transformed_path: str, split: Split) -> list[Path]:
+    """The files of a split, in the order of the examples."""
+    return sorted(Path(transformed_path, f"split={split}").glob("*.parquet"))
+
+
+def _read_column(files: list[Path], name: str, rows: int | None = None) -> NDArray[Any]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    column = pa.chunked_array(
+        [chunk for file in files for chunk in pq.read_table(file, columns=[name])[name].chunks]
+    ).slice(0, rows)
+    while pa.types.is_fixed_size_list(column.type):
+        column = pa.chunked_array([chunk.flatten() for chunk in column.chunks], column.type.value_type)
+    return np.asarray(column.to_numpy())
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """The labelled rows of the training split; a tenth of them is held back for early stopping."""
+
+    features: dict[str, NDArray[Any]]
+    labels: NDArray[Any]
+    train: NDArray[np.int64]
+    validation: NDArray[np.int64]
+
+    def training_batches(self, batch_size: int, seed: int, first_epoch: int, epochs: int) -> tf.data.Dataset:
+        """All epochs, one after the other; each epoch's order depends on the seed and its number only.
+
+        So a training that was killed goes on with the order that it would have had.
+        """
+        import tensorflow as tf
+
+        size, steps = self.batch_size(batch_size), self.steps(batch_size)
+        rows = tf.constant(self.train)
+        gather = self._gather()
+
+        def batches(epoch: tf.Tensor) -> tf.data.Dataset:
+            order = tf.random.experimental.stateless_shuffle(rows, seed=tf.stack([tf.constant(seed, tf.int64), epoch]))
+            return tf.data.Dataset.from_tensor_slices(tf.reshape(order[: steps * size], [steps, size]))
+
+        return tf.data.Dataset.range(first_epoch, epochs).flat_map(batches).map(gather).prefetch(2)
+
+    def validation_batches(self, batch_size: int = 8192) -> tf.data.Dataset:
+        """The validation rows."""
+        import tensorflow as tf
+
+        return tf.data.Dataset.from_tensor_slices(self.validation).batch(batch_size).map(self._gather()).cache()
+
+    def sample(self, rows: int = 1000) -> dict[str, NDArray[Any]]:
+        """Some of the validation rows' features."""
+        return {name: values[self.validation[:rows]] for name, values in self.features.items()}
+
+    def batch_size(self, wanted: int) -> int:
+        """The wanted size, or all rows where there are fewer."""
+        return min(wanted, len(self.train))
+
+    def steps(self, wanted: int) -> int:
+        """Full batches in an epoch; the rest of a shuffled epoch is left out, so that all batches weigh the same."""
+        return len(self.train) // self.batch_size(wanted)
+
+    def _gather(self) -> Any:
+        import tensorflow as tf
+
+        features = {name: tf.constant(values) for name, values in self.features.items()}
+        labels = tf.constant(self.labels)
+        return lambda rows: (
+            {name: tf.gather(values, rows) for name, values in features.items()},
+            tf.gather(labels, rows),
+        )
+
+
+def read_training_data(transformed_path: str, spec: Spec, config: TrainConfig) -> TrainingData:
+    """Reads the training split.
+
+    Raises:
+        DataError: a label is unknown or missing, or there are too few rows to hold some back.
+        ModuleError: a transformed feature is NaN or infinite.
+    """
+    files = split_files(transformed_path, "train")
+    features = read_features(files, spec)
+    labels = encode_labels(_read_label(files, config.label.column), config.task, config.class_names)
+    if len(labels) < 2:
+        raise DataError(f"the training split has {len(labels)} rows; at least 2 are needed, far more to learn anything")
+    for name, values in features.items():
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise ModuleError(
+                f"preprocessing_fn answers {name!r} with NaN or infinity in {int((~np.isfinite(values)).sum())} places "
+                "of the training split: fill missing values, and bound what is divided or exponentiated"
+            )
+    order = np.random.default_rng(config.training.seed).permutation(len(labels))
+    held_back = max(1, len(labels) // VALIDATION_SHARE)
+    return TrainingData(features, labels, np.sort(order[held_back:]), np.sort(order[:held_back]))
+
+
+def _read_label(files: list[Path], label: str) -> Any:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    return pa.chunked_array([chunk for file in files for chunk in pq.read_table(file, columns=[label])[label].chunks])

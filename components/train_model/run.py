@@ -1,0 +1,94 @@
+"""Fits the module's model and exports it."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from components.train_model.config import HISTORY, DistributionConfig, History, TrainConfig
+from slipway import storage
+from slipway.examples.dataset import SPLITS
+from slipway.schema.io import model_inputs, read_schema
+
+if TYPE_CHECKING:
+    import keras
+
+log = logging.getLogger(__name__)
+
+
+def train(
+    examples_path: str,
+    schema_path: str,
+    transform_graph_path: str,
+    transformed_path: str,
+    model_uri: str,
+    training: dict[str, Any],
+    distribution: dict[str, Any],
+    checkpoints_uri: str,
+    model_path: str,
+    training_log_path: str,
+) -> History:
+    """Trains and writes the SavedModel and the training log; see the component for the arguments.
+
+    Raises:
+        ModuleError: the module's code fails or breaks the contract.
+        DataError: the data cannot be trained on.
+        TrainingError: the training diverged.
+    """
+    import keras
+
+    from components.train_model.building import build, check_predictions
+    from components.train_model.checkpoints import Checkpoints, digest_inputs
+    from components.train_model.dataset import read_training_data, split_files, transformed_spec
+    from components.train_model.export import export
+    from components.train_model.fitting import fit
+    from components.train_model.recorded import choose_rows, write_recorded
+    from components.train_model.strategy import is_chief, make_strategy
+
+    config = TrainConfig.model_validate(training)
+    strategy = make_strategy(DistributionConfig.model_validate(distribution))
+    spec = transformed_spec(transform_graph_path)
+    data = read_training_data(transformed_path, spec, config)
+    keras.utils.set_random_seed(config.training.seed)
+    with strategy.scope():
+        model = build(model_uri, spec, config)
+    check_predictions(model, data, config)
+
+    files = [file for split in SPLITS for file in split_files(transformed_path, split)]
+    digest = digest_inputs({"training": training, "model": model_uri, "distribution": distribution}, files)
+    checkpoints = Checkpoints(storage.join(checkpoints_uri, digest))
+    history = fit(model, data, config.training, checkpoints if is_chief(strategy) else None)
+    check_predictions(model, data, config)
+    if not is_chief(strategy):
+        return history
+
+    features = model_inputs(read_schema(schema_path))
+    beside = Path(f"{model_path}.partial")
+    export(model, transform_graph_path, features, config.task, config.class_names, beside)
+    rows = choose_rows(examples_path, transformed_path, spec, features)
+    write_recorded(rows, model, features, config.task != "regression", beside)
+    shutil.rmtree(model_path, ignore_errors=True)
+    beside.rename(model_path)
+    _write_log(history, Path(training_log_path))
+    checkpoints.clear()
+    return history
+
+
+def _write_log(history: History, path: Path) -> None:
+    """`history.json`, and the same curves as TensorBoard reads them."""
+    import tensorflow as tf
+
+    storage.write_text(str(path / HISTORY), history.model_dump_json(indent=1))
+    scalars = tf.compat.v1.SummaryMetadata(
+        plugin_data=tf.compat.v1.SummaryMetadata.PluginData(plugin_name="scalars"),
+        data_class=tf.compat.v1.SummaryMetadata()
+        .DESCRIPTOR.fields_by_name["data_class"]
+        .enum_type.values_by_name["DATA_CLASS_SCALAR"]
+        .number,
+    )
+    with tf.summary.create_file_writer(str(path / "tensorboard")).as_default():
+        for epoch in history.epochs:
+            for name, value in {"loss": epoch.loss, "val_loss": epoch.val_loss, **epoch.metrics}.items():
+                tf.summary.write(name, tf.constant(value, tf.float32), epoch.epoch, scalars)
