@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -11,10 +12,11 @@ from pydantic import ValidationError
 
 from slipway import storage
 from slipway.errors import SlipwayError
+from slipway.pages.charts import Series, line_chart
 from slipway.pages.graph import Node, step_graph
 from slipway.pages.numbers import MISSING, format_number, format_seconds
 from slipway.pages.page import render_page
-from slipway.pages.parts import Tone, badge, code, details, facts, log, notice, section, table, tiles
+from slipway.pages.parts import Tone, badge, code, details, facts, grid, log, notice, section, table, tiles
 from slipway.runs.store import REPORT
 from slipway.runs.summary import read_evaluation_of
 
@@ -56,6 +58,8 @@ def render_report(view: RunView) -> str:
         _steps(view),
         *judged[1:],
         _part("Serving checks", artifacts.get("serving_validation"), _serving),
+        _part("Training", artifacts.get("training_log"), _training),
+        _part("Data", artifacts.get("statistics"), _statistics),
         _lineage(view),
     ]
     lineage = view.summary.lineage
@@ -148,6 +152,43 @@ def _serving(folder: str) -> Markup:
     marks = {True: badge("passed", "good"), False: badge("failed", "bad")}
     rows = [(check.name, marks[check.passed], check.detail) for check in validation.checks]
     return table(("check", "outcome", "what was found"), rows, text_columns=3)
+
+
+def _training(folder: str) -> Markup:
+    """Loss and each metric by epoch, in training and on the rows that were held back."""
+    from slipway.training_log import read_history
+
+    history = read_history(folder)
+    epochs = [epoch.epoch for epoch in history.epochs]
+    loss = [
+        Series("training", epochs, [epoch.loss for epoch in history.epochs]),
+        Series("held back", epochs, [epoch.val_loss for epoch in history.epochs]),
+    ]
+    figures = [line_chart("Loss", loss, x_label="epoch", marks=True)]
+    names = [name for name in (history.epochs[-1].metrics if epochs else {}) if not name.startswith("val_")]
+    for name in names:
+        lines = [
+            Series(title, epochs, [epoch.metrics.get(key, math.nan) for epoch in history.epochs])
+            for title, key in (("training", name), ("held back", f"val_{name}"))
+        ]
+        figures.append(line_chart(name, lines, x_label="epoch", marks=True))
+    stopped = {"early_stopping": "stopped early", "epochs": "all epochs done", "running": "not finished"}
+    resumed = history.resumed_after_epoch
+    items = [
+        ("epochs", str(len(epochs)), stopped[history.stopped]),
+        ("best epoch", str(history.best_epoch), "its weights were kept"),
+        ("parameters", f"{history.parameters:,}", ""),
+        ("rows", f"{history.train_rows:,}", f"{history.validation_rows:,} held back"),
+        ("training", format_seconds(history.seconds), f"resumed after epoch {resumed}" if resumed else ""),
+    ]
+    return tiles(items) + Markup("<br>") + grid(*figures)
+
+
+def _statistics(folder: str) -> Markup:
+    from slipway.statistics.io import read_statistics
+    from slipway.statistics.page import overview_table
+
+    return overview_table(read_statistics(folder))
 
 
 def _lineage(view: RunView) -> Markup:

@@ -27,10 +27,7 @@ TYPE_NAMES = {0: "integer", 1: "float", 2: "string", 3: "binary"}
 def render_statistics(statistics: statistics_pb2.DatasetFeatureStatisticsList) -> str:
     """One HTML page."""
     splits = {dataset.name: dataset for dataset in statistics.datasets}
-    by_name: dict[str, dict[str, statistics_pb2.FeatureNameStatistics]] = {}
-    for split, dataset in splits.items():
-        for feature in dataset.features:
-            by_name.setdefault(feature_name(feature), {})[split] = feature
+    by_name = _by_name(splits)
     numbers = {name: found for name, found in by_name.items() if _first(found).HasField("num_stats")}
     others = {name: found for name, found in by_name.items() if name not in numbers}
     sizes: list[tuple[str, Cell, Cell]] = [
@@ -38,7 +35,7 @@ def render_statistics(statistics: statistics_pb2.DatasetFeatureStatisticsList) -
     ]
     body = [
         tiles([*sizes, ("features", format_number(len(by_name)), f"{len(numbers)} numeric, {len(others)} other")]),
-        section("Overview", _overview(by_name, splits), note=f"One line each: {', '.join(splits)}."),
+        section("Overview", overview_table(statistics), note=f"One line each: {', '.join(splits)}."),
     ]
     if numbers:
         body.append(section("Numbers", grid(*(_number_figure(name, found) for name, found in numbers.items()))))
@@ -47,10 +44,20 @@ def render_statistics(statistics: statistics_pb2.DatasetFeatureStatisticsList) -
     return render_page("Statistics", Markup("").join(body), subtitle="What the examples hold, split by split.")
 
 
-def _overview(
-    by_name: dict[str, dict[str, statistics_pb2.FeatureNameStatistics]],
+def _by_name(
     splits: dict[str, statistics_pb2.DatasetFeatureStatistics],
-) -> Markup:
+) -> dict[str, dict[str, statistics_pb2.FeatureNameStatistics]]:
+    by_name: dict[str, dict[str, statistics_pb2.FeatureNameStatistics]] = {}
+    for split, dataset in splits.items():
+        for feature in dataset.features:
+            by_name.setdefault(feature_name(feature), {})[split] = feature
+    return by_name
+
+
+def overview_table(statistics: statistics_pb2.DatasetFeatureStatisticsList) -> Markup:
+    """A row a feature with its outline, for this page and for a run's report."""
+    splits = {dataset.name: dataset for dataset in statistics.datasets}
+    by_name = _by_name(splits)
     headers = ["Feature", "Type", "Shape", "Missing", "Zero", "Distinct", "Min", "Median", "Mean", "Max", "Std. dev."]
     rows: list[list[Cell]] = []
     for name, found in by_name.items():

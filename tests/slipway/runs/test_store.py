@@ -61,7 +61,7 @@ def test_load_run_by_its_beginning_finds_it(home: Path) -> None:
 
 @pytest.mark.parametrize("name", ["taxi-3-faild", "xyz", "", "../runs/taxi-1-pushed"])
 def test_load_run_unknown_names_the_nearest(home: Path, name: str) -> None:
-    with pytest.raises(StoreError, match="the nearest: .*taxi-"):
+    with pytest.raises(StoreError, match=r"the nearest: .*taxi-"):
         load_run(home / "runs", name)
 
 
