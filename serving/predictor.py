@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from slipway.errors import GateError
+from slipway.tensors import MISSING_BYTES, MISSING_FLOAT, MISSING_INT
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 PREDICTIONS = "predictions"
@@ -18,7 +20,7 @@ class Predictor:
     """A loaded SavedModel; each call takes and answers numpy arrays, batch first.
 
     Raises:
-        GateError: the SavedModel cannot be loaded, or has not the signature that is called.
+        GateError: the SavedModel cannot be loaded.
     """
 
     def __init__(self, model_path: str | Path) -> None:
@@ -27,8 +29,9 @@ class Predictor:
         self._path = Path(model_path)
         try:
             self._model = tf.saved_model.load(str(model_path))
-        except (OSError, ValueError, tf.errors.OpError) as error:
-            raise GateError(f"{model_path}: TensorFlow cannot load this SavedModel: {error}") from error
+        except Exception as error:
+            # Damaged files come out of TensorFlow as OpError, ValueError, OSError, IndexError, KeyError, …
+            raise GateError(f"{model_path}: TensorFlow cannot load this SavedModel: {_first_line(error)}") from error
 
     @property
     def signatures(self) -> list[str]:
@@ -41,16 +44,36 @@ class Predictor:
         return specs
 
     def call(self, signature: str, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """Outputs by name."""
+        """Outputs by name.
+
+        Raises:
+            GateError: the model has no such signature, an input is missing, unknown or of a wrong type, or computing
+                the answer fails.
+        """
         import tensorflow as tf
 
-        outputs = self._signature(signature)(**{name: tf.constant(value) for name, value in inputs.items()})
+        function = self._signature(signature)
+        specs = self.inputs(signature)
+        if specs.keys() != inputs.keys():
+            wrong = ", ".join(sorted(specs.keys() ^ inputs.keys()))
+            raise GateError(f"{self._path}: signature {signature!r} has other inputs than those given: {wrong}")
+        try:
+            tensors = {name: tf.constant(value, specs[name].dtype) for name, value in inputs.items()}
+            outputs = function(**tensors)
+        except (ValueError, TypeError, tf.errors.OpError) as error:
+            raise GateError(f"{self._path}: signature {signature!r} fails: {_first_line(error)}") from error
         return {name: value.numpy() for name, value in outputs.items()}
 
     def predict(self, inputs: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
-        """Predictions of `raw` for named columns; columns that this model does not know are left out."""
-        known = self.inputs("raw")
-        named = {name: value for name, value in inputs.items() if name in known}
+        """Predictions of `raw` for named columns.
+
+        A column that this model does not know is left out; one that it knows and that is not given is missing in
+        every row, as it is when a client leaves it out.
+        """
+        rows = len(next(iter(inputs.values())))
+        named = {
+            name: inputs[name] if name in inputs else _missing(rows, spec) for name, spec in self.inputs("raw").items()
+        }
         predictions: NDArray[np.float32] = self.call("raw", named)[PREDICTIONS]
         return predictions
 
@@ -58,3 +81,14 @@ class Predictor:
         if name not in self._model.signatures:
             raise GateError(f"{self._path} has no signature {name!r}; it has {', '.join(self.signatures) or 'none'}")
         return self._model.signatures[name]
+
+
+def _missing(rows: int, spec: Any) -> NDArray[Any]:
+    """An input of `raw` that is missing in every row."""
+    shape = [rows, *(size or 1 for size in spec.shape[1:])]
+    marker = {"float32": MISSING_FLOAT, "int64": MISSING_INT, "string": MISSING_BYTES}[spec.dtype.name]
+    return np.full(shape, marker, dtype=object if spec.dtype.name == "string" else spec.dtype.as_numpy_dtype)
+
+
+def _first_line(error: Exception) -> str:
+    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -1,0 +1,179 @@
+"""Whether every signature answers real and incomplete rows as it must."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from components.validate_serving.files import PREDICTION_SIGNATURES
+from serving.predictor import PREDICTIONS, Predictor
+from slipway.errors import GateError
+from slipway.serving_checks import ServingCheck
+from slipway.tensors import dtype_of, raw_inputs, serialize_examples
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pyarrow as pa
+    from numpy.typing import NDArray
+    from tensorflow_metadata.proto.v0 import schema_pb2
+
+    Answer = dict[str, NDArray[Any]]
+
+# Two ways to the same float32 answer; probabilities are compared absolutely, larger values relatively.
+TOLERANCE = 1e-6
+# A batch of another size may sum in another order.
+BATCH_TOLERANCE = 1e-5
+
+
+def check_answers(predictor: Predictor, rows: pa.Table, features: Sequence[schema_pb2.Feature]) -> list[ServingCheck]:
+    """Calls each signature once with all rows, and `raw` once more with a single row.
+
+    Args:
+        predictor: The model.
+        rows: Real rows, one at least; rows with missing values are made of the first.
+        features: The features that a model may see when it serves.
+    """
+    return _Prober(predictor, rows, features).checks()
+
+
+def difference(one: NDArray[Any], other: NDArray[Any]) -> float:
+    """Largest difference, relative to values above 1; infinite for other shapes or NaN."""
+    if one.shape != other.shape:
+        return float("inf")
+    if not one.size:
+        return 0.0
+    with np.errstate(invalid="ignore"):
+        apart = np.abs(one.astype(np.float64) - other) / np.maximum(1.0, np.abs(other.astype(np.float64)))
+    return float(np.max(np.where(np.isnan(apart), np.inf, apart)))
+
+
+class _Prober:
+    def __init__(self, predictor: Predictor, rows: pa.Table, features: Sequence[schema_pb2.Feature]) -> None:
+        self._predictor = predictor
+        self._features = features
+        self._rows = _with_missing(rows)
+        self._names = [f"eval row {index}" for index in range(rows.num_rows)]
+        self._names += [f"a row without {name}" for name in rows.column_names]
+        self._names += ["a row without any feature"]
+        self._raw = raw_inputs(self._rows, features)
+        self._examples = np.array(serialize_examples(self._rows, features), dtype=object)
+        self._is_classification = "classify" in predictor.signatures
+
+    def checks(self) -> list[ServingCheck]:
+        inputs = {"raw": self._raw, "serving_default": {"examples": self._examples}}
+        checks = [self._check_inputs()]
+        answers: dict[str, Answer] = {}
+        for signature in PREDICTION_SIGNATURES:
+            problems = self._call(signature, inputs[signature], answers) or self._predictions(answers[signature])
+            checks.append(self._check(signature, problems))
+        comparable = all(check.passed for check in checks)
+        if self._is_classification:
+            problems = self._call("classify", {"inputs": self._examples}, answers)
+            checks.append(self._check("classify", problems or self._classes(answers)))
+        problems = self._call("transform_features", {"examples": self._examples}, answers)
+        checks.append(self._check("transform_features", problems or self._transformed(answers)))
+        if comparable:
+            checks += [self._check_same(answers), self._check_single(answers)]
+        return checks
+
+    def _check(self, name: str, problems: list[str]) -> ServingCheck:
+        detail = "; ".join(problems) or f"{len(self._names)} rows answered"
+        return ServingCheck(name=name, passed=not problems, detail=detail)
+
+    def _call(self, signature: str, inputs: Answer, answers: dict[str, Answer]) -> list[str]:
+        try:
+            answers[signature] = self._predictor.call(signature, inputs)
+        except GateError as error:
+            return [str(error)]
+        return []
+
+    def _check_inputs(self) -> ServingCheck:
+        expected = {feature.name: dtype_of(feature) for feature in self._features}
+        actual = {name: spec.dtype.name for name, spec in self._predictor.inputs("raw").items()}
+        problems = [f"{name} of the schema is no input" for name in sorted(expected.keys() - actual.keys())]
+        problems += [f"{name} is an input, but no feature" for name in sorted(actual.keys() - expected.keys())]
+        for name in sorted(expected.keys() & actual.keys()):
+            if expected[name] != actual[name]:
+                problems.append(f"{name} is {actual[name]}, the schema says {expected[name]}")
+        return ServingCheck(
+            name="inputs", passed=not problems, detail="; ".join(problems) or f"{len(actual)} as in the schema"
+        )
+
+    def _predictions(self, answer: Answer) -> list[str]:
+        if PREDICTIONS not in answer:
+            return [f"answers {', '.join(answer)}, not {PREDICTIONS!r}"]
+        values = answer[PREDICTIONS]
+        if values.dtype != np.float32 or values.ndim not in (1, 2) or len(values) != len(self._names):
+            return [
+                f"{len(self._names)} rows got {values.dtype} of shape {list(values.shape)}, not float32 [N] or [N, K]"
+            ]
+        problems = self._bad_rows(~np.isfinite(values), "is not a finite number")
+        if self._is_classification and not problems:
+            problems = self._bad_rows((values < 0) | (values > 1), "is no probability", values)
+            if values.ndim == 2 and not problems:
+                sums = values.sum(axis=1)
+                problems = self._bad_rows(np.abs(sums - 1) > 1e-4, "is the sum of the probabilities, not 1", sums)
+        return problems
+
+    def _classes(self, answers: dict[str, Answer]) -> list[str]:
+        answer = answers["classify"]
+        if answer.keys() != {"classes", "scores"}:
+            return [f"answers {', '.join(sorted(answer))}, not classes and scores"]
+        classes, scores = answer["classes"], answer["scores"]
+        if scores.dtype != np.float32 or scores.ndim != 2 or classes.shape != scores.shape:
+            return [f"scores are {scores.dtype} {list(scores.shape)}, classes {list(classes.shape)}: not both [N, K]"]
+        problems = [] if all(classes.ravel().tolist()) else ["a class has no name"]
+        predictions = answers.get("serving_default", {}).get(PREDICTIONS)
+        if predictions is not None:
+            expected = predictions if predictions.ndim == 2 else np.stack([1 - predictions, predictions], axis=1)
+            apart = difference(scores, expected)
+            if apart > TOLERANCE:
+                problems.append(f"scores differ from the predictions by {apart:.3g}")
+        return problems
+
+    def _transformed(self, answers: dict[str, Answer]) -> list[str]:
+        problems = []
+        for name, values in answers["transform_features"].items():
+            if values.ndim == 0 or len(values) != len(self._names):
+                problems.append(f"{name} has the shape {list(values.shape)} for {len(self._names)} rows")
+            elif values.dtype.kind == "f":
+                problems += self._bad_rows(~np.isfinite(values), f"of {name} is not a finite number")
+        return problems
+
+    def _check_same(self, answers: dict[str, Answer]) -> ServingCheck:
+        apart = difference(answers["raw"][PREDICTIONS], answers["serving_default"][PREDICTIONS])
+        return ServingCheck(
+            name="raw equals serving_default",
+            passed=apart <= TOLERANCE,
+            detail=f"largest difference {apart:.3g} on {len(self._names)} rows, allowed {TOLERANCE:g}",
+        )
+
+    def _check_single(self, answers: dict[str, Answer]) -> ServingCheck:
+        alone = self._predictor.call("raw", {name: value[:1] for name, value in self._raw.items()})
+        apart = difference(alone[PREDICTIONS], answers["raw"][PREDICTIONS][:1])
+        return ServingCheck(
+            name="a row alone equals the same row in a batch",
+            passed=apart <= BATCH_TOLERANCE,
+            detail=f"difference {apart:.3g}, allowed {BATCH_TOLERANCE:g}",
+        )
+
+    def _bad_rows(self, bad: NDArray[Any], what: str, values: NDArray[Any] | None = None) -> list[str]:
+        """One line for all rows that are bad, with the first of them."""
+        rows = bad.reshape(len(bad), -1).any(axis=1)
+        if not rows.any():
+            return []
+        row = int(np.argmax(rows))
+        value = "the answer" if values is None else f"{np.ravel(values[row])[int(np.argmax(np.ravel(bad[row])))]:.6g}"
+        return [f"{value} {what} on {int(rows.sum())} rows, first on {self._names[row]}"]
+
+
+def _with_missing(rows: pa.Table) -> pa.Table:
+    """The rows; then the first again with each column missing in turn; then all missing."""
+    import pyarrow as pa
+
+    first = rows.slice(0, 1)
+    nothing = [pa.nulls(1, field.type) for field in rows.schema]
+    without_one = [first.set_column(index, field, nothing[index]) for index, field in enumerate(rows.schema)]
+    return pa.concat_tables([rows, *without_one, pa.table(nothing, schema=rows.schema)])

@@ -1,0 +1,111 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from components.push_model.run import push
+from slipway.errors import StoreError
+from slipway.evaluation.results import Check, Evaluation, SliceResult, Verdict, write_evaluation
+from slipway.examples.dataset import MANIFEST, Manifest, RowCounts
+from slipway.model_store import LocalModelStore
+from slipway.runs.record import Lineage, Outcome
+from slipway.serving_checks import ServingCheck, ServingValidation, write_validation
+from tests.slipway.model_store.conftest import write_model
+
+LINEAGE = Lineage(run="run-1", module="taxi", module_digest="m", data_uri="trips.csv", git_revision="abc")
+
+Artifacts = Callable[..., dict[str, str]]
+
+
+@pytest.fixture
+def artifacts(tmp_path: Path) -> Artifacts:
+    """Artifacts of a run whose evaluation and serving validation say what the test wants."""
+
+    def write(
+        blessed: bool = True, servable: bool = True, baseline: str | None = None, seed: int = 1
+    ) -> dict[str, str]:
+        folder = tmp_path / f"artifacts-{blessed}-{servable}-{seed}"
+        for name in ("examples", "schema", "statistics"):
+            (folder / name).mkdir(parents=True)
+        manifest = Manifest(
+            source={},
+            rows=RowCounts(read=3, quarantined=0, train=2, eval=1),
+            files=[],
+            columns={},
+            label="y",
+            digest="d",
+        )
+        (folder / "examples" / MANIFEST).write_text(manifest.model_dump_json())
+        (folder / "schema" / "schema.pbtxt").write_text("")
+        check = Check(metric="auc", rule="min", bound=0.9, value=0.95 if blessed else 0.8, examples=100,
+                      outcome="passed" if blessed else "failed")  # fmt: skip
+        evaluation = Evaluation(
+            task="binary", label="y", engine="vectorised", examples=100, baseline_uri=baseline,
+            verdict=Verdict(blessed=blessed, checks=[check]),
+            overall=SliceResult(examples=100, candidate={"auc": check.value}),
+        )  # fmt: skip
+        write_evaluation(evaluation, folder / "evaluation")
+        checks = [ServingCheck(name="raw", passed=servable, detail="" if servable else "NaN on 3 rows")]
+        write_validation(ServingValidation(servable=servable, checks=checks), folder / "serving_validation")
+        write_model(folder / "model", seed)
+        names = ("examples", "schema", "statistics", "model", "evaluation", "serving_validation")
+        return {name: str(folder / name) for name in names}
+
+    return write
+
+
+def run_push(artifacts: dict[str, str], tmp_path: Path) -> Outcome:
+    outcome = push(artifacts, str(tmp_path / "store"), str(tmp_path / "run"), LINEAGE.model_dump())
+    assert Outcome.model_validate_json((tmp_path / "run" / "outcome.json").read_text()) == outcome
+    return outcome
+
+
+def test_push_blessed_model_is_stored_with_its_provenance(artifacts: Artifacts, tmp_path: Path) -> None:
+    given = artifacts(baseline=str(tmp_path / "store" / "taxi" / "1700000000"))
+    outcome = run_push(given, tmp_path)
+    (version,) = LocalModelStore(tmp_path / "store").versions("taxi")
+    assert (outcome.verdict, outcome.version, outcome.path) == ("pushed", version.number, version.uri)
+    assert outcome.reasons == ["auc 0.95 is at least 0.9 (n=100)"]
+    assert (outcome.data_digest, outcome.artifacts) == ("d", given)
+    manifest = version.manifest
+    assert manifest.lineage == LINEAGE
+    assert (manifest.metrics, manifest.reasons) == ({"auc": 0.95}, outcome.reasons)
+    assert (manifest.data_digest, manifest.baseline_version) == ("d", 1_700_000_000)
+
+
+def test_push_unblessed_model_is_refused_with_the_reasons_of_both_judges(artifacts: Artifacts, tmp_path: Path) -> None:
+    outcome = run_push(artifacts(blessed=False, servable=False), tmp_path)
+    assert (outcome.verdict, outcome.version, outcome.path) == ("refused", None, None)
+    assert outcome.reasons == ["auc 0.8 is below 0.9 (n=100)", "serving check raw failed: NaN on 3 rows"]
+    assert LocalModelStore(tmp_path / "store").models() == []
+
+
+@pytest.mark.parametrize(("blessed", "servable"), [(False, True), (True, False)])
+def test_push_one_refusal_is_enough(artifacts: Artifacts, tmp_path: Path, blessed: bool, servable: bool) -> None:
+    outcome = run_push(artifacts(blessed=blessed, servable=servable), tmp_path)
+    assert outcome.verdict == "refused"
+    assert len(outcome.reasons) == 1
+    assert not (tmp_path / "store").exists()
+
+
+def test_push_same_model_again_says_so(artifacts: Artifacts, tmp_path: Path) -> None:
+    given = artifacts()
+    first, again = run_push(given, tmp_path), run_push(given, tmp_path)
+    assert (again.verdict, again.version, again.path) == ("pushed", first.version, first.path)
+    assert again.reasons[0] == f"already pushed as version {first.version}: the same bytes"
+    assert len(LocalModelStore(tmp_path / "store").versions("taxi")) == 1
+
+
+def test_push_another_model_is_the_next_version(artifacts: Artifacts, tmp_path: Path) -> None:
+    first, second = (run_push(artifacts(seed=seed), tmp_path) for seed in (1, 2))
+    assert first.version is not None
+    assert second.version is not None
+    assert second.version > first.version
+
+
+def test_push_missing_evaluation_is_an_error_and_nothing_is_pushed(artifacts: Artifacts, tmp_path: Path) -> None:
+    given = artifacts()
+    (Path(given["evaluation"]) / "evaluation.json").unlink()
+    with pytest.raises(StoreError, match="not an output of evaluate_model"):
+        push(given, str(tmp_path / "store"), str(tmp_path / "run"), LINEAGE.model_dump())
+    assert not (tmp_path / "store").exists()

@@ -1,0 +1,52 @@
+import time
+from pathlib import Path
+
+import pytest
+
+from components.resolve_baseline.run import resolve
+from slipway.errors import StoreError
+from slipway.model_store import LocalModelStore
+from tests.slipway.model_store.conftest import provenance, write_model
+
+
+def test_resolve_empty_store_has_no_baseline(tmp_path: Path) -> None:
+    assert resolve(str(write_model(tmp_path / "model")), str(tmp_path / "store"), "taxi") == ""
+
+
+def test_resolve_newest_version_is_the_baseline(tmp_path: Path) -> None:
+    store = LocalModelStore(tmp_path / "store")
+    for seed in (1, 2):
+        newest = store.push(write_model(tmp_path / f"{seed}", seed), provenance()).version
+    store.push(write_model(tmp_path / "iris", 3), provenance("iris"))
+    assert resolve(str(write_model(tmp_path / "model", 9)), str(tmp_path / "store"), "taxi") == newest.uri
+
+
+def test_resolve_after_its_own_push_the_baseline_is_the_one_before(tmp_path: Path) -> None:
+    store = LocalModelStore(tmp_path / "store")
+    candidate = write_model(tmp_path / "candidate", 5)
+    before = store.push(write_model(tmp_path / "1", 1), provenance()).version
+    first = resolve(str(candidate), str(tmp_path / "store"), "taxi")
+    store.push(candidate, provenance())
+    assert resolve(str(candidate), str(tmp_path / "store"), "taxi") == first == before.uri
+
+
+def test_resolve_only_its_own_bytes_in_the_store_has_no_baseline(tmp_path: Path) -> None:
+    candidate = write_model(tmp_path / "candidate", 5)
+    LocalModelStore(tmp_path / "store").push(candidate, provenance())
+    assert resolve(str(candidate), str(tmp_path / "store"), "taxi") == ""
+
+
+def test_resolve_takes_a_fraction_of_a_second(tmp_path: Path) -> None:
+    candidate = write_model(tmp_path / "candidate", 5)
+    (candidate / "variables" / "variables.data-00000-of-00001").write_bytes(b"x" * 5_000_000)
+    store = LocalModelStore(tmp_path / "store")
+    for seed in range(20):
+        store.push(write_model(tmp_path / f"{seed}", seed), provenance())
+    started = time.perf_counter()
+    resolve(str(candidate), str(tmp_path / "store"), "taxi")
+    assert time.perf_counter() - started < 0.1
+
+
+def test_resolve_remote_store_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="local or mounted directory"):
+        resolve(str(write_model(tmp_path / "model")), "gs://bucket/store", "taxi")
