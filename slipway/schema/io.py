@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from google.protobuf import text_format
 
+from slipway import storage
 from slipway.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -47,3 +48,8 @@ def model_inputs(schema: schema_pb2.Schema) -> list[schema_pb2.Feature]:
         if SERVING not in feature.not_in_environment
         and (not feature.in_environment or SERVING in feature.in_environment)
     ]
+
+
+def write_schema(schema: schema_pb2.Schema, artifact_path: str | Path) -> None:
+    """Writes `schema.pbtxt`, atomically; equal schemas are equal bytes."""
+    storage.write_text(storage.join(str(artifact_path), FILE), text_format.MessageToString(schema, as_utf8=True))
