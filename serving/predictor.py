@@ -31,7 +31,7 @@ class Predictor:
             self._model = tf.saved_model.load(str(model_path))
         except Exception as error:
             # Damaged files come out of TensorFlow as OpError, ValueError, OSError, IndexError, KeyError, …
-            raise GateError(f"{model_path}: TensorFlow cannot load this SavedModel: {_first_line(error)}") from error
+            raise GateError(f"{model_path}: TensorFlow cannot load this SavedModel: {_reason(error)}") from error
 
     @property
     def signatures(self) -> list[str]:
@@ -61,7 +61,7 @@ class Predictor:
             tensors = {name: tf.constant(value, specs[name].dtype) for name, value in inputs.items()}
             outputs = function(**tensors)
         except (ValueError, TypeError, tf.errors.OpError) as error:
-            raise GateError(f"{self._path}: signature {signature!r} fails: {_first_line(error)}") from error
+            raise GateError(f"{self._path}: signature {signature!r} fails: {_reason(error)}") from error
         return {name: value.numpy() for name, value in outputs.items()}
 
     def predict(self, inputs: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
@@ -90,5 +90,8 @@ def _missing(rows: int, spec: Any) -> NDArray[Any]:
     return np.full(shape, marker, dtype=object if spec.dtype.name == "string" else spec.dtype.as_numpy_dtype)
 
 
-def _first_line(error: Exception) -> str:
-    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+def _reason(error: Exception) -> str:
+    """The line of TensorFlow's error that says what is wrong, without where in the graph it was found."""
+    frame = ("Graph execution error", "Detected at node", "<stack traces", "File ")
+    lines = (line.strip() for line in str(error).splitlines())
+    return next((line for line in lines if line and not line.startswith(frame)), type(error).__name__)
