@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -24,6 +26,7 @@ from slipway.examples.dataset import MANIFEST, Manifest, RowCounts
 from slipway.runs.record import Lineage, Outcome, Step, StepsFile
 from slipway.runs.store import OUTCOME, STEPS
 from slipway.serving_checks import ServingCheck, ServingValidation, write_validation
+from slipway.training_log import HISTORY, Epoch, History
 
 Ending = Literal["pushed", "refused", "failed", "interrupted", "running"]
 
@@ -44,6 +47,7 @@ NEEDS: dict[str, list[str]] = {
 SECONDS = (0.2, 0.8, 0.7, 0.3, 0.4, 4.6, 7.2, 0.3, 1.4, 2.1, 0.5, 0.3)
 STARTED = 1_750_000_000.0
 NO_PROCESS = 2**22 + 1  # above Linux's largest process id
+ARTIFACTS = ("examples", "statistics", "training_log", "evaluation", "serving_validation")
 WHY_REFUSED = "auc 0.912 on payment_type=Cash is below 0.93 (n=1,204)"
 WHY_FAILED = "trip_miles: column dropped: the column is missing (10,000 of 10,000 rows)"
 VERSION = 1_750_000_100
@@ -112,6 +116,16 @@ def outputs_of(artifacts: Path, step: str) -> dict[str, str]:
         manifest = Manifest(source={}, rows=rows, files=[], columns={}, label="big_tip", digest="ef" * 32)
         (folder / MANIFEST).write_text(manifest.model_dump_json())
         return {"examples": str(folder)}
+    if step == "compute_statistics":
+        folder = artifacts / "statistics"
+        folder.mkdir(parents=True)
+        (folder / "statistics.pb").write_bytes(statistics())
+        return {"statistics": str(folder), "page": str(artifacts / "page.html")}
+    if step == "train_model":
+        folder = artifacts / "training_log"
+        folder.mkdir(parents=True)
+        (folder / HISTORY).write_text(history().model_dump_json())
+        return {"training_log": str(folder)}
     if step == "resolve_baseline":
         return {"baseline": "/store/taxi/1749999999"}
     if step == "evaluate_model":
@@ -128,9 +142,43 @@ def outputs_of(artifacts: Path, step: str) -> dict[str, str]:
     return {}
 
 
+@cache
+def statistics() -> bytes:
+    """Real statistics of 200 rows."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from slipway.statistics.compute import compute_statistics
+
+    miles = [round(index**1.5 / 50, 2) if index % 9 else None for index in range(200)]
+    rows = pa.table({"trip_miles": miles, "payment_type": ["Cash", "Credit Card", "Cash", None] * 50})
+    with tempfile.TemporaryDirectory() as folder:
+        for split, part in (("train", rows.slice(0, 130)), ("eval", rows.slice(130))):
+            Path(folder, f"split={split}").mkdir()
+            pq.write_table(part, Path(folder, f"split={split}", "rows.parquet"))
+        content: bytes = compute_statistics(folder).SerializeToString()
+    return content
+
+
+def history() -> History:
+    """Six epochs, stopped early."""
+    epochs = [
+        Epoch(
+            epoch=number,
+            loss=0.2 + 0.3 / number,
+            val_loss=0.22 + 0.28 / number,
+            metrics={"auc": 0.95 - 0.1 / number, "val_auc": 0.94 - 0.1 / number},
+            seconds=0.8,
+        )
+        for number in range(1, 7)
+    ]
+    return History(epochs=epochs, best_epoch=6, stopped="early_stopping", parameters=12_345, train_rows=8_495,
+                   validation_rows=943, seconds=4.9)  # fmt: skip
+
+
 def write_outcome(folder: Path, pushed: bool) -> None:
     """What push_model leaves; a refused model's evaluation has a failed check."""
-    artifacts = {name: str(folder / "artifacts" / name) for name in ("examples", "evaluation", "serving_validation")}
+    artifacts = {name: str(folder / "artifacts" / name) for name in ARTIFACTS}
     if not pushed:
         refused = evaluation()
         cash = Check(metric="auc", slice="payment_type=Cash", rule="min", bound=0.93, value=0.912, examples=1204,

@@ -181,7 +181,7 @@ def _training(folder: str) -> Markup:
         ("rows", f"{history.train_rows:,}", f"{history.validation_rows:,} held back"),
         ("training", format_seconds(history.seconds), f"resumed after epoch {resumed}" if resumed else ""),
     ]
-    return tiles(items) + Markup("<br>") + grid(*figures)
+    return tiles(items) + grid(*figures)
 
 
 def _statistics(folder: str) -> Markup:

@@ -14,7 +14,17 @@ def report(home: Path, ending: str) -> str:
 
 def test_report_of_a_pushed_run_has_every_part(tmp_path: Path) -> None:
     page = report(tmp_path, "pushed")
-    for title in ("Verdict", "Steps", "Metrics", "Metrics by slice", "Curves", "Serving checks", "Lineage"):
+    for title in (
+        "Verdict",
+        "Steps",
+        "Metrics",
+        "Metrics by slice",
+        "Curves",
+        "Serving checks",
+        "Training",
+        "Data",
+        "Lineage",
+    ):
         assert f"<h2>{title}</h2>" in page
     assert f"pushed as version {VERSION}" in page
     assert "production 0.9464" in page
