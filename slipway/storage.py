@@ -185,6 +185,19 @@ def copy_folder(source: str, target: str) -> None:
         copy(file.uri, join(target, file.name))
 
 
+def fingerprint(uri: str) -> tuple[int, str]:
+    """Size in bytes and checksum of a gs:// object, as the store keeps them: nothing is read.
+
+    Google keeps an MD5 of an object that was written in one piece, and a CRC32C of every one.
+    """
+    filesystem, path = _remote(uri)
+    metadata = filesystem.open_input_stream(path, compression=None).metadata()
+    for name in ("md5Hash", "crc32c", "generation"):
+        if value := metadata.get(name.encode()):
+            return filesystem.get_file_info(path).size, f"{name}:{value.decode()}"
+    raise StoreError(f"{uri}: the store tells no checksum of it")
+
+
 def delete_folder(uri: str) -> None:
     """Removes a folder and all below it; one that is not there is no error."""
     if not is_remote(uri):

@@ -1,0 +1,52 @@
+"""The work of resolve_source: what this run reads, and what to compare it with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import ValidationError
+
+from slipway import storage
+from slipway.errors import StoreError
+from slipway.examples.dataset import MANIFEST, Manifest
+from slipway.examples.locate import locate
+from slipway.examples.warehouse import is_warehouse, locate_in_warehouse
+from slipway.runs.record import Summary
+
+
+def resolve(data_uri: str, window: int, module: str, runs_uri: str) -> tuple[dict[str, Any], str]:
+    """The source of this run, as a `Source`, and the URI of the statistics of the run before it; see the component.
+
+    Raises:
+        DataError: there is no data, or not of one format that can be read.
+    """
+    source = locate_in_warehouse(data_uri) if is_warehouse(data_uri) else locate(data_uri, window)
+    return source.model_dump(mode="json"), _previous_statistics(module, runs_uri, source.digest)
+
+
+def _previous_statistics(module: str, runs_uri: str, digest: str) -> str:
+    """The statistics of the newest run of this module that succeeded on other data; empty if there is none.
+
+    A run's name is its module's and the time it began, so the newest one's record is read first.
+    """
+    for run in reversed(storage.list_names(runs_uri)):
+        if not run.startswith(f"{module}-"):
+            continue
+        try:
+            summary = Summary.model_validate_json(storage.read_bytes(storage.join(runs_uri, run, "summary.json")))
+        except (StoreError, ValidationError):
+            continue  # it still runs, or was interrupted
+        if summary.state != "succeeded" or summary.lineage.module != module or not summary.statistics:
+            continue
+        if storage.exists(summary.statistics) and _source_digest(summary) != digest:
+            return summary.statistics
+    return ""
+
+
+def _source_digest(summary: Summary) -> str:
+    """The digest of the data that a run read; empty if its examples are gone."""
+    try:
+        text = storage.read_bytes(storage.join(summary.artifacts.get("examples", ""), MANIFEST))
+        return str(Manifest.model_validate_json(text).source.get("digest", ""))
+    except (StoreError, ValidationError):
+        return ""

@@ -1,0 +1,79 @@
+"""What one run reads: the files (or the table) behind a data URI, and a digest of their content."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+from slipway.errors import DataError
+
+Format = Literal["csv", "parquet", "tfrecord", "avro", "bigquery"]
+
+_EXTENSIONS: dict[Format, str] = {
+    "csv": r"\.csv(\.gz)?",
+    "parquet": r"\.parquet",
+    "tfrecord": r"\.tfrecord(-\d+-of-\d+)?(\.gz)?",
+    "avro": r"\.avro",
+}
+EXTENSIONS = ".csv, .csv.gz, .parquet, .tfrecord, .tfrecord.gz or .avro"
+
+
+class SourceFile(BaseModel):
+    """One file; `digest` changes with its content and with nothing else."""
+
+    uri: str
+    size: int
+    digest: str
+
+
+class Source(BaseModel):
+    """What resolve_source found. It is the cache key of all that follows, so nothing in it changes by itself.
+
+    A source is either `files`, or the BigQuery `table`, or the BigQuery `query`.
+    """
+
+    uri: str = Field(description="the data URI as it was given")
+    format: Format
+    digest: str = Field(description="SHA-256 over the content: equal for equal content, wherever it lies")
+    files: list[SourceFile] = []
+    spans: list[int] = Field([], description="what {SPAN} stood for, oldest first")
+    table: str | None = Field(None, description="project.dataset.table")
+    query: str | None = Field(None, description="SQL for BigQuery")
+
+
+def format_of(uri: str) -> Format | None:
+    """The format that a file's name says, or None."""
+    path = uri.partition("?")[0] if "://" in uri else uri
+    for name, extension in _EXTENSIONS.items():
+        if re.search(extension + r"\Z", path, re.IGNORECASE):
+            return name
+    return None
+
+
+def common_format(uri: str, files: list[str]) -> Format:
+    """The one format of these files.
+
+    Raises:
+        DataError: a name says no format, or they are of several.
+    """
+    formats = {file: format_of(file) for file in files}
+    unknown = next((file for file, found in formats.items() if found is None), None)
+    if unknown:
+        raise DataError(f"{unknown}: its name says no format that can be read; it should end with {EXTENSIONS}")
+    by_format = {found: file for file, found in formats.items() if found is not None}
+    if len(by_format) > 1:
+        examples = ", ".join(sorted(by_format.values()))
+        raise DataError(f"{uri}: the files are of several formats ({examples}); read one format at a time")
+    return next(iter(by_format))
+
+
+def digest_of(*parts: str) -> str:
+    """SHA-256 over texts, so that where one ends and the next begins counts too."""
+    whole = hashlib.sha256()
+    for part in parts:
+        content = part.encode("utf-8")
+        whole.update(len(content).to_bytes(8, "big") + content)
+    return whole.hexdigest()
