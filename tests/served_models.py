@@ -39,6 +39,7 @@ class TinyModel(tf.Module):  # type: ignore[misc]
         self.classification = classification
         # What a test may replace, to break one thing.
         self.fill_size: Callable[[Any], Any] = lambda size: tf.where(tf.math.is_nan(size), 0.0, size)
+        self.rows_of: Callable[[Any, Any, Any], Any] = lambda *inputs: tf.reduce_max([tf.shape(i)[0] for i in inputs])
         self.finish: Callable[[Any], Any] = lambda predictions: predictions
         self.finish_examples: Callable[[Any], Any] = lambda predictions: predictions
         self.scores: Callable[[Any], Any] = lambda p: tf.stack([1 - p, p], axis=1)
@@ -70,7 +71,8 @@ class TinyModel(tf.Module):  # type: ignore[misc]
         strings = tf.TensorSpec([None], tf.string, name="examples")
 
         def raw(size: Any, rooms: Any, town: Any) -> dict[str, Any]:
-            return {"predictions": self.answer(size, rooms, town)}
+            count = self.rows_of(size, rooms, town)
+            return {"predictions": self.answer(*(tf.broadcast_to(each, [count]) for each in (size, rooms, town)))}
 
         def serving_default(examples: Any) -> dict[str, Any]:
             return {"predictions": self.finish_examples(self.answer(**self.parse(examples)))}
@@ -88,13 +90,13 @@ class TinyModel(tf.Module):  # type: ignore[misc]
             "town": tf.TensorSpec([None], tf.string, name="town"),
         }
         signatures = {
-            "raw": tf.function(raw).get_concrete_function(**named),
-            "serving_default": tf.function(serving_default).get_concrete_function(strings),
-            "transform_features": tf.function(transform_features).get_concrete_function(strings),
+            "raw": tf.function(raw, autograph=False).get_concrete_function(**named),
+            "serving_default": tf.function(serving_default, autograph=False).get_concrete_function(strings),
+            "transform_features": tf.function(transform_features, autograph=False).get_concrete_function(strings),
         }
         if self.classification:
             inputs = tf.TensorSpec([None], tf.string, name="inputs")
-            signatures["classify"] = tf.function(classify).get_concrete_function(inputs)
+            signatures["classify"] = tf.function(classify, autograph=False).get_concrete_function(inputs)
         return signatures
 
 

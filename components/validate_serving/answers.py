@@ -75,7 +75,7 @@ class _Prober:
         problems = self._call("transform_features", {"examples": self._examples}, answers)
         checks.append(self._check("transform_features", problems or self._transformed(answers)))
         if comparable:
-            checks += [self._check_same(answers), self._check_single(answers)]
+            checks += [self._check_same(answers), self._check_single(answers), self._check_left_out()]
         return checks
 
     def _check(self, name: str, problems: list[str]) -> ServingCheck:
@@ -158,6 +158,22 @@ class _Prober:
             passed=apart <= BATCH_TOLERANCE,
             detail=f"difference {apart:.3g}, allowed {BATCH_TOLERANCE:g}",
         )
+
+    def _check_left_out(self) -> ServingCheck:
+        """TensorFlow Serving puts the default, of one row, where a request leaves an input of `raw` out."""
+        kept = self._features[0].name
+        defaults = {name: value[-1:] for name, value in self._raw.items()}
+        rows = len(self._names)
+        missing = {name: np.repeat(value, rows, axis=0) for name, value in defaults.items()}
+        given = {kept: self._raw[kept]}
+        name = "features left out equal missing ones"
+        try:
+            answer = self._predictor.call("raw", defaults | given)[PREDICTIONS]
+        except GateError as error:
+            return ServingCheck(name=name, passed=False, detail=str(error))
+        apart = difference(answer, self._predictor.call("raw", missing | given)[PREDICTIONS])
+        detail = f"largest difference {apart:.3g} on {rows} rows with {kept} alone, allowed {TOLERANCE:g}"
+        return ServingCheck(name=name, passed=apart <= TOLERANCE, detail=detail)
 
     def _bad_rows(self, bad: NDArray[Any], what: str, values: NDArray[Any] | None = None) -> list[str]:
         """One line for all rows that are bad, with the first of them."""
