@@ -51,8 +51,8 @@ def verdict_notice(evaluation: Evaluation) -> Markup:
     """Blessed or refused, and why."""
     blessed = evaluation.verdict.blessed
     reasons = Markup("").join(Markup("<li>{}</li>").format(reason) for reason in evaluation.verdict.reasons())
-    state = badge("blessed", "good") if blessed else badge("refused", "bad")
-    return notice(Markup("{}<ul>{}</ul>").format(state, reasons), "good" if blessed else "bad")
+    state = badge("blessed", "good") if blessed else badge("refused", "warn")
+    return notice(Markup("{}<ul>{}</ul>").format(state, reasons), "good" if blessed else "warn")
 
 
 def _checks(evaluation: Evaluation) -> Markup:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from slipway.errors import DataError
+from slipway.errors import ConfigError, DataError
+from slipway.examples.dataset import SPLITS, open_split
 from slipway.statistics.describe import common_stats, feature_name, unique_count
+from slipway.statistics.io import dataset_of
+from slipway.strict_yaml import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
 
 MOST_CLASSES = 20
 SLICE_VALUES, SLICES = 20, 3
+USUAL_LABELS = ("label", "target", "class", "y", "outcome")
 POSITIVE = ("1", "true", "yes", "y", "positive", "pos", "good")
 
 
@@ -52,7 +56,7 @@ def plan_module(
     data: str,
     label: str,
     labels: Sequence[Any],
-    statistics: statistics_pb2.DatasetFeatureStatistics,
+    statistics: statistics_pb2.DatasetFeatureStatisticsList,
 ) -> Plan:
     """A plan for data of one table.
 
@@ -60,18 +64,19 @@ def plan_module(
         name: The module's.
         data: What `module.yaml` names as its data.
         label: The column to predict.
-        labels: Its values in the training split, without missing ones.
-        statistics: Of the training split.
+        labels: Its values, without missing ones.
+        statistics: Of the data; the training split decides.
 
     Raises:
         DataError: the label cannot be learned, or no column could help to.
     """
-    features = {feature_name(feature): feature for feature in statistics.features}
+    train = dataset_of(statistics, "train")
+    features = {feature_name(feature): feature for feature in train.features}
     kept: dict[str, list[str]] = {"number": [], "category": []}
     left_out: list[tuple[str, str]] = []
     for column, feature in features.items():
         if column != label:
-            kind, why = _kind(feature, statistics.num_examples)
+            kind, why = _kind(feature, train.num_examples)
             if kind:
                 kept[kind].append(column)
             else:
@@ -83,7 +88,7 @@ def plan_module(
     return Plan(
         name=name,
         data=data,
-        rows=int(statistics.num_examples),
+        rows=int(train.num_examples),
         label=label,
         numbers=tuple(kept["number"]),
         categories=tuple(kept["category"]),
@@ -93,10 +98,24 @@ def plan_module(
     )
 
 
-def guess_label(columns: Sequence[str]) -> str:
-    """A column that is called like one, else the last."""
-    usual = ("label", "target", "class", "y", "outcome")
-    return next((column for column in columns if column.lower() in usual), columns[-1])
+def choose_label(statistics: statistics_pb2.DatasetFeatureStatisticsList, wanted: str | None) -> str:
+    """The wanted column; without one, a column that is called like a label, else the last.
+
+    Raises:
+        ConfigError: there is no such column.
+    """
+    columns = [feature_name(feature) for feature in dataset_of(statistics, "train").features]
+    if wanted is None:
+        return next((column for column in columns if column.lower() in USUAL_LABELS), columns[-1])
+    if wanted not in columns:
+        raise ConfigError(f"the data has no column {wanted!r}{nearest(wanted, columns)}")
+    return wanted
+
+
+def read_labels(examples_path: str, label: str) -> list[Any]:
+    """The label's values in both splits, without missing ones."""
+    columns = (open_split(examples_path, split).to_table(columns=[label])[label].drop_null() for split in SPLITS)
+    return [value for column in columns for value in column.to_pylist()]
 
 
 def _plan_label(label: str, labels: Sequence[Any]) -> dict[str, Any]:
@@ -106,7 +125,8 @@ def _plan_label(label: str, labels: Sequence[Any]) -> dict[str, Any]:
         counts[value] = counts.get(value, 0) + 1
     if len(counts) < 2:
         raise DataError(
-            f"the label {label} has {len(counts)} different values; there is nothing to learn. Choose another with --label"
+            f"the label {label} has {len(counts)} different values; there is nothing to learn. "
+            "Choose another with --label"
         )
     majority = max(counts.values()) / len(labels)
     numeric = all(isinstance(value, int | float) for value in counts)

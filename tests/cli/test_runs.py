@@ -1,0 +1,103 @@
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from cli import output
+from cli.main import app
+from slipway.errors import StoreError
+from tests.recorded_runs import STARTED, VERSION, WHY_FAILED, WHY_REFUSED, write_run
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("SLIPWAY_HOME", str(tmp_path))
+    return tmp_path
+
+
+def slipway(*arguments: str) -> Result:
+    return CliRunner().invoke(app, arguments, catch_exceptions=False)
+
+
+def test_runs_list_prints_a_line_for_each_newest_first(home: Path) -> None:
+    write_run(home, "taxi-1", "pushed", started=STARTED)
+    write_run(home, "taxi-2", "failed", started=STARTED + 60)
+    head, failed, pushed = slipway("runs", "list").stdout.splitlines()
+    assert head.split()[0] == "run"
+    assert failed.split()[:2] == ["taxi-2", "failed"]
+    assert WHY_FAILED in failed
+    assert pushed.split()[:4] == ["taxi-1", "succeeded", "pushed", str(VERSION)]
+
+
+def test_runs_list_of_an_empty_home_says_what_makes_one(home: Path) -> None:
+    assert "slipway run" in slipway("runs", "list").stdout
+    assert json.loads(slipway("runs", "list", "--json").stdout) == []
+
+
+def test_runs_show_as_json_is_nothing_else(home: Path) -> None:
+    write_run(home, "taxi-1", "refused")
+    found = json.loads(slipway("runs", "show", "--json").stdout)
+    assert (found["run"], found["verdict"], found["reasons"]) == ("taxi-1", "refused", [WHY_REFUSED])
+
+
+def test_runs_show_names_steps_rows_worst_slice_verdict_and_report(home: Path) -> None:
+    folder = write_run(home, "taxi-1", "refused")
+    shown = slipway("runs", "show", "taxi-1").stdout
+    for text in ("✓ train_model", "cached", "14,169 read, 12 quarantined", "auc 0.9560", "payment_type=Cash 0.9120",
+                 "refused: the model was not pushed", WHY_REFUSED, str(folder / "report.html")):  # fmt: skip
+        assert text in shown
+
+
+def test_runs_show_failed_names_the_step_and_its_log(home: Path) -> None:
+    folder = write_run(home, "taxi-1", "failed")
+    shown = slipway("runs", "show").stdout
+    assert "✕ validate_examples" in shown
+    assert WHY_FAILED in shown
+    assert str(folder / "logs" / "validate_examples.log") in shown
+
+
+def test_runs_show_unknown_lists_the_nearest(home: Path) -> None:
+    write_run(home, "taxi-1", "pushed")
+    with pytest.raises(StoreError, match="the nearest: taxi-1"):
+        slipway("runs", "show", "taxo-1")
+
+
+def test_report_prints_the_path_of_a_new_page(home: Path) -> None:
+    folder = write_run(home, "taxi-1", "failed")
+    (folder / "report.html").unlink()
+    assert slipway("report").stdout.strip() == str(folder / "report.html")
+    assert (folder / "report.html").is_file()
+
+
+def test_explain_prints_why_in_plain_text(home: Path) -> None:
+    write_run(home, "taxi-1", "refused")
+    assert WHY_REFUSED in slipway("explain").stdout
+    assert json.loads(slipway("explain", "taxi-1", "--json").stdout)["checks"][0]["outcome"] == "failed"
+
+
+def test_models_list_of_an_empty_store_says_so(home: Path) -> None:
+    assert "empty" in slipway("models", "list").stdout
+    assert json.loads(slipway("models", "list", "--json").stdout) == []
+    with pytest.raises(StoreError, match="no model 'taxi'"):
+        slipway("models", "list", "taxi")
+
+
+def test_module_check_of_a_broken_module_lists_its_problems(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (home / "modules" / "bad").mkdir(parents=True)
+    (home / "modules" / "bad" / "module.yaml").write_text("contract: 1\ntask: binary\nlabl: {column: y}\n")
+    monkeypatch.setenv("SLIPWAY_MODULES", str(home / "modules"))
+    result = slipway("module", "check")
+    assert result.exit_code == 1
+    assert "did you mean 'label'?" in result.stdout
+    assert json.loads(slipway("module", "check", "bad", "--json").stdout)[0]["problems"]
+
+
+def test_print_json_of_what_is_no_number_is_null(capsys: pytest.CaptureFixture[str]) -> None:
+    output.print_json({"auc": float("nan"), "rows": [1, float("inf")]})
+    assert json.loads(capsys.readouterr().out) == {"auc": None, "rows": [1, None]}
+
+
+def test_print_table_aligns_numbers_to_the_right(capsys: pytest.CaptureFixture[str]) -> None:
+    output.print_table(["name", "n"], [["a", "5"], ["long", "12"]], numbers=["n"])
+    assert capsys.readouterr().out.splitlines() == ["name   n", "a      5", "long  12"]
