@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from components.evaluate_model.scoring import Scored, score
+from components.transform_features.run import BeamConfig
 from slipway import storage
 from slipway.errors import ConfigError
 from slipway.evaluation.config import EvaluationConfig
@@ -17,14 +18,14 @@ from slipway.evaluation.curves import trace_curves
 from slipway.evaluation.gate import Predictions, judge
 from slipway.evaluation.metrics import compute_metrics, invalid_predictions
 from slipway.evaluation.page import evaluation_page
-from slipway.evaluation.results import Curves, Evaluation, write_evaluation
+from slipway.evaluation.results import Evaluation, write_evaluation
 from slipway.evaluation.slices import Slicing, slice_rows
-from slipway.evaluation.tables import RANKED_BY, MetricTable, list_slices, worst_slices
+from slipway.evaluation.tables import RANKED_BY, Measured, MetricTable, list_slices, worst_slices
 from slipway.evaluation.tfma_files import write_tfma_files
 from slipway.schema.io import read_schema
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
 
 class MetricsArtifact(Protocol):
@@ -42,12 +43,6 @@ class ClassificationMetricsArtifact(Protocol):
 
     def log_confusion_matrix(self, categories: list[str], matrix: list[list[int]]) -> None:
         """Shows a confusion matrix in the Kubeflow UI."""
-
-
-class BeamOptions(BaseModel):
-    """Parsed from a task parameter."""
-
-    options: list[str] = []
 
 
 def evaluate(
@@ -73,8 +68,14 @@ def evaluate(
     config = _parse(evaluation_config)
     schema = read_schema(schema_path)
     with _fetched(baseline_uri) as baseline_path:
-        evaluation = _evaluate_vectorised(score(examples_path, schema, config, model_path, baseline_path), config)
-    evaluation = evaluation.model_copy(update={"baseline_uri": baseline_uri or None})
+        if config.engine == "tfma":
+            from components.evaluate_model.tfma_engine import measure_on_beam
+
+            flags = BeamConfig.model_validate(beam).flags
+            measured = measure_on_beam(examples_path, schema, config, model_path, baseline_path, flags)
+        else:
+            measured = measure(score(examples_path, schema, config, model_path, baseline_path), config)
+    evaluation = summarise(config, measured, baseline_uri)
     write_evaluation(evaluation, evaluation_path)
     write_tfma_files(evaluation, config, model_path, evaluation_path)
     Path(page_path).parent.mkdir(parents=True, exist_ok=True)
@@ -104,7 +105,8 @@ def _fetched(uri: str) -> Iterator[str | None]:
         yield str(storage.local_path(uri))
 
 
-def _evaluate_vectorised(scored: Scored, config: EvaluationConfig) -> Evaluation:
+def measure(scored: Scored, config: EvaluationConfig) -> Measured:
+    """The vectorised engine: all metrics of all slices, in memory."""
     slicings = [Slicing.everything(len(scored.labels)), *slice_rows(scored.slice_columns, config.slice_specs)]
     candidate = compute_metrics(config.task, scored.labels, scored.candidate, slicings)
     baseline: list[Any] = [None] * len(slicings)
@@ -120,18 +122,12 @@ def _evaluate_vectorised(scored: Scored, config: EvaluationConfig) -> Evaluation
     ]
     invalid = int(invalid_predictions(config.task, scored.candidate).sum())
     predictions = Predictions(invalid, baseline_invalid, scored.baseline_problem)
-    return summarise(config, tables, predictions, scored.unlabelled, curves, baseline_curves)
+    return Measured(tables, predictions, scored.unlabelled, curves, baseline_curves)
 
 
-def summarise(
-    config: EvaluationConfig,
-    tables: Sequence[MetricTable],
-    predictions: Predictions,
-    unlabelled: int,
-    curves: Curves,
-    baseline_curves: Curves | None,
-) -> Evaluation:
-    """The verdict and all that explains it; `tables` starts with the overall one."""
+def summarise(config: EvaluationConfig, measured: Measured, baseline_uri: str) -> Evaluation:
+    """The verdict and all that explains it."""
+    tables = measured.tables
     listed, left_out = list_slices(config.task, tables[1:])
     return Evaluation(
         task=config.task,
@@ -139,16 +135,17 @@ def summarise(
         classes=list(config.class_names),
         engine=config.engine,
         examples=int(tables[0].examples[0]),
-        unlabelled=unlabelled,
-        baseline_problem=predictions.baseline_problem,
-        verdict=judge(config, tables, predictions),
+        unlabelled=measured.unlabelled,
+        baseline_uri=baseline_uri or None,
+        baseline_problem=measured.predictions.baseline_problem,
+        verdict=judge(config, tables, measured.predictions),
         overall=tables[0].row(0),
         slices=listed,
         left_out=left_out,
         worst=worst_slices(config.task, tables[1:]),
         worst_metric=RANKED_BY[config.task][0],
-        curves=curves,
-        baseline_curves=baseline_curves,
+        curves=measured.curves,
+        baseline_curves=measured.baseline_curves,
     )
 
 

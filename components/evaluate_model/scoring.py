@@ -86,7 +86,7 @@ def score(
         candidate = Scorer(model_path, config, features)
     except GateError as error:
         raise GateError(f"the candidate {model_path} cannot be scored: {error}") from error
-    baseline, problem = _load_baseline(baseline_path, config, features)
+    baseline, problem = load_baseline(baseline_path, config, features)
     answers: dict[str, list[NDArray[np.float32]]] = {"candidate": [], "baseline": []}
     kept, unlabelled = [], 0
     for rows, missing in labelled_batches(examples_path, config, features):
@@ -117,27 +117,38 @@ def labelled_batches(
 ) -> Iterator[tuple[pa.Table, int]]:
     """Batches of the eval split with a label, and how many rows of each batch had none; empty batches left out."""
     import pyarrow as pa
-    import pyarrow.compute as pc
 
     split = open_split(examples_path, "eval")
     check_columns((name for spec in config.slice_specs for name in spec), split.schema)
-    present = [feature.name for feature in features if feature.name in split.schema.names]
-    columns = list(dict.fromkeys([*present, *_kept_columns(config)]))
+    columns = wanted_columns(split.schema, config, features)
     # Little read-ahead: a batch is predicted far more slowly than it is read.
     for batch in split.to_batches(columns=columns, batch_size=BATCH_ROWS, batch_readahead=2, fragment_readahead=1):
-        labelled = pc.invert(pc.is_null(batch[config.label.column], nan_is_null=True))
-        rows = pa.Table.from_batches([batch]).filter(labelled)
+        rows = labelled(pa.Table.from_batches([batch]), config)
         if rows.num_rows:
             yield rows, batch.num_rows - rows.num_rows
+
+
+def labelled(rows: pa.Table, config: EvaluationConfig) -> pa.Table:
+    """The rows whose label is neither null nor NaN."""
+    import pyarrow.compute as pc
+
+    return rows.filter(pc.invert(pc.is_null(rows[config.label.column], nan_is_null=True)))
+
+
+def wanted_columns(schema: pa.Schema, config: EvaluationConfig, features: Sequence[schema_pb2.Feature]) -> list[str]:
+    """Columns that an evaluation reads: the features that the data has, the label and the slices."""
+    present = [feature.name for feature in features if feature.name in schema.names]
+    return list(dict.fromkeys([*present, *_kept_columns(config)]))
 
 
 def _kept_columns(config: EvaluationConfig) -> list[str]:
     return list(dict.fromkeys([config.label.column, *(name for spec in config.slice_specs for name in spec)]))
 
 
-def _load_baseline(
+def load_baseline(
     path: str | None, config: EvaluationConfig, features: Sequence[schema_pb2.Feature]
 ) -> tuple[Scorer | None, str | None]:
+    """The production model, or what is wrong with it; neither if there is none."""
     if path is None:
         return None, None
     try:

@@ -121,10 +121,10 @@ class MulticlassRows:
         right = _sum(cells, self.right, slices * self.classes).reshape(shape)
         areas = np.stack([ranking.areas(codes, slices)[0] for ranking in self.rankings], axis=1)
         return {
-            "auc": _mean_defined(areas),
+            "auc": mean_defined(areas),
             "log_loss": _ratio(_sum(codes, self.losses, slices), count),
             "accuracy": _ratio(_sum(codes, self.right, slices), count),
-            "balanced_accuracy": _mean_defined(_ratio(right, actual.astype(np.float64))),
+            "balanced_accuracy": mean_defined(_ratio(right, actual.astype(np.float64))),
         }
 
 
@@ -214,7 +214,7 @@ def _ratio(above: Floats, below: Floats) -> Floats:
     return ratio
 
 
-def _mean_defined(values: Floats) -> Floats:
+def mean_defined(values: Floats) -> Floats:
     """Mean over the last axis of what is not NaN; NaN where nothing is."""
     defined = ~np.isnan(values)
     return _ratio(np.where(defined, values, 0).sum(axis=1), defined.sum(axis=1).astype(np.float64))

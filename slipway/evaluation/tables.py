@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from slipway.evaluation.results import Metrics
+    from slipway.evaluation.gate import Predictions
+    from slipway.evaluation.results import Curves, Metrics
     from slipway.evaluation.slices import SliceValues
     from slipway.module_api import Task
 
@@ -49,6 +50,17 @@ class MetricTable:
             candidate=_row(self.candidate, index),
             baseline=None if self.baseline is None else _row(self.baseline, index),
         )
+
+
+@dataclass(frozen=True)
+class Measured:
+    """All that an engine finds out; `tables` starts with the overall one."""
+
+    tables: list[MetricTable]
+    predictions: Predictions
+    unlabelled: int
+    curves: Curves
+    baseline_curves: Curves | None
 
 
 def list_slices(task: Task, tables: Iterable[MetricTable]) -> tuple[list[SliceResult], list[LeftOut]]:

@@ -112,10 +112,15 @@ def eval_config(config: EvaluationConfig, with_baseline: bool) -> Any:
 
 
 def model_spec(name: str, config: EvaluationConfig) -> Any:
-    """One model; predictions are materialised in a column of its name."""
+    """One model, whose predictions are materialised in a column."""
     return protos().config.ModelSpec(
-        name=name, label_key=config.label.column, prediction_key=f"prediction_{name}", is_baseline=name == BASELINE
+        name=name, label_key=config.label.column, prediction_key=prediction_key(name), is_baseline=name == BASELINE
     )
+
+
+def prediction_key(model: str) -> str:
+    """The column of a model's predictions."""
+    return f"__prediction_{model}"
 
 
 def metric_threshold(threshold: Threshold, with_baseline: bool = True) -> Any:

@@ -1,0 +1,289 @@
+"""The same evaluation by TensorFlow Model Analysis on Apache Beam, for data beyond one machine.
+
+Workers read row groups of the eval split, ask both models through `Scorer`, and hand TFMA Arrow batches of columns
+that they made (`_columns`). TFMA's numbers are read back (`tfma_readback`) into the tables that the gate judges.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import uuid
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+import apache_beam as beam
+import numpy as np
+
+from components.evaluate_model.scoring import Scorer, labelled, labelled_batches, load_baseline, wanted_columns
+from components.evaluate_model.tfma_readback import INVALID, LABEL, RIGHT, SPREAD, WITHIN, read_tables
+from slipway import storage
+from slipway.errors import DataError, GateError
+from slipway.evaluation.curves import trace_curves
+from slipway.evaluation.gate import Predictions
+from slipway.evaluation.metrics import EPSILON, invalid_predictions
+from slipway.evaluation.results import MISSING
+from slipway.evaluation.slices import encode_column
+from slipway.evaluation.tables import Measured
+from slipway.evaluation.tfma_config import BASELINE, CANDIDATE, eval_config, prediction_key
+from slipway.labels import encode_labels
+from slipway.schema.io import model_inputs
+from slipway.tensors import raw_inputs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import pyarrow as pa
+    from apache_beam.options.pipeline_options import PipelineOptions
+    from numpy.typing import NDArray
+    from tensorflow_metadata.proto.v0 import schema_pb2
+
+    from slipway.evaluation.config import EvaluationConfig
+
+BATCH_ROWS = 4_096
+CURVE_ROWS = 100_000  # curves are drawn from a sample of about so many rows
+SAMPLE, SAMPLE_FILE = "sample", "sample.npz"
+
+
+def measure_on_beam(
+    examples_path: str,
+    schema: schema_pb2.Schema,
+    config: EvaluationConfig,
+    model_path: str,
+    baseline_path: str | None,
+    flags: Sequence[str],
+) -> Measured:
+    """Runs TFMA; the arguments are those of `score`, and Beam's pipeline options.
+
+    With `--temp_location` what workers write goes there, so that they need not share this machine's disk.
+
+    Raises:
+        DataError: the eval split has no labelled rows.
+        GateError: the candidate cannot be scored, or the Beam pipeline failed.
+    """
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    features = model_inputs(schema)
+    models, problem, centre = _probe(examples_path, config, features, model_path, baseline_path)
+    groups, rows = _row_groups(examples_path)
+    serialized = [feature.SerializeToString() for feature in features]
+    score = _Score(config, serialized, models, centre, min(1.0, CURVE_ROWS / rows))
+    options = PipelineOptions(list(flags), pipeline_type_check=False)
+    with _scratch(options) as scratch:
+        try:
+            _run(options, groups, score, scratch)
+        except Exception as error:
+            raise GateError(f"TFMA failed on Beam: {error}") from error
+        tables, invalid = read_tables(scratch, config, list(models), centre)
+        sample = np.load(BytesIO(storage.read_bytes(storage.join(scratch, SAMPLE_FILE))))
+    curves = {name: trace_curves(config.task, sample[LABEL], sample[name], config.class_names) for name in models}
+    return Measured(
+        tables=tables,
+        predictions=Predictions(invalid[CANDIDATE], invalid.get(BASELINE, 0), problem),
+        unlabelled=rows - int(tables[0].examples[0]),
+        curves=curves[CANDIDATE],
+        baseline_curves=curves.get(BASELINE),
+    )
+
+
+def _probe(
+    examples_path: str,
+    config: EvaluationConfig,
+    features: Sequence[schema_pb2.Feature],
+    model_path: str,
+    baseline_path: str | None,
+) -> tuple[dict[str, str], str | None, float]:
+    """Asks both models for one batch here, where a baseline that fails can still be left out.
+
+    Returns:
+        Names to paths of the models that answer, what is wrong with the baseline, and the batch's mean label.
+    """
+    candidate = Scorer(model_path, config, features)
+    baseline, problem = load_baseline(baseline_path, config, features)
+    for rows, _ in labelled_batches(examples_path, config, features):
+        inputs = raw_inputs(rows, features)
+        candidate.predict(inputs, rows.num_rows)
+        try:
+            if baseline:
+                baseline.predict(inputs, rows.num_rows)
+        except GateError as error:
+            baseline, problem = None, str(error)
+        models = {CANDIDATE: _shared(model_path)}
+        if baseline and baseline_path:
+            models[BASELINE] = _shared(baseline_path)
+        labels = encode_labels(rows[config.label.column], config.task, config.class_names)
+        return models, problem, float(labels.mean())
+    raise DataError(f"{examples_path}: no row of the eval split has a label; there is nothing to evaluate on")
+
+
+def _row_groups(examples_path: str) -> tuple[list[tuple[str, int]], int]:
+    """Every row group of the eval split, as file and index; and how many rows they have."""
+    from slipway.examples.dataset import open_split
+
+    groups, rows = [], 0
+    for fragment in open_split(examples_path, "eval").get_fragments():
+        groups += [(_shared(fragment.path), index) for index in range(fragment.num_row_groups)]
+        rows += fragment.metadata.num_rows
+    return groups, rows
+
+
+def _shared(path: str) -> str:
+    """How other machines call a path: Vertex mounts gs:// under /gcs."""
+    return f"gs://{path.removeprefix('/gcs/')}" if path.startswith("/gcs/") else path
+
+
+@contextmanager
+def _scratch(options: PipelineOptions) -> Iterator[str]:
+    from apache_beam.options.pipeline_options import GoogleCloudOptions
+
+    shared = options.view_as(GoogleCloudOptions).temp_location
+    if not shared:
+        with tempfile.TemporaryDirectory(prefix="tfma-") as folder:
+            yield folder
+        return
+    folder = storage.join(shared, f"tfma-{uuid.uuid4().hex}")
+    try:
+        yield folder
+    finally:
+        storage.delete_folder(folder)
+
+
+def _run(options: PipelineOptions, groups: list[tuple[str, int]], score: _Score, scratch: str) -> None:
+    import tensorflow_model_analysis as tfma
+    from tensorflow_model_analysis.constants import MATERIALIZED_PREDICTION
+
+    models = [
+        tfma.types.EvalSharedModel(
+            model_name=name, model_path=path, model_type=MATERIALIZED_PREDICTION, is_baseline=name == BASELINE
+        )
+        for name, path in score.models.items()
+    ]
+    with beam.Pipeline(options=options) as pipeline:
+        scored = (
+            pipeline
+            | "RowGroups" >> beam.Create(groups, reshuffle=True)
+            | "Score" >> beam.ParDo(score).with_outputs(SAMPLE, main="batches")
+        )
+        _ = scored.batches | "TFMA" >> tfma.ExtractEvaluateAndWriteResults(
+            eval_shared_model=models, eval_config=_tfma_config(score.config, list(score.models)), output_path=scratch
+        )
+        _ = (
+            scored[SAMPLE]
+            | "OneSample" >> beam.CombineGlobally(_concatenate)
+            | "WriteSample" >> beam.Map(_save_sample, storage.join(scratch, SAMPLE_FILE))
+        )
+
+
+def _tfma_config(config: EvaluationConfig, models: list[str]) -> Any:
+    """`eval_config`, and the means of columns that TFMA has no metric for."""
+    result = eval_config(config, BASELINE in models)
+    spec = result.metrics_specs.add()
+    means = [(f"{INVALID}{model}", "") for model in models]
+    if config.task == "regression":
+        means.append((SPREAD, ""))
+    if config.task == "multiclass":
+        classes = range(len(config.class_names))
+        means += [(f"{RIGHT}{model}", f"{WITHIN}{index}") for model in models for index in classes]
+    for column, weight in means:
+        path = f'"feature_key_path": ["features", "{column}"]'
+        weighted = f', "example_weights_key_path": ["features", "{weight}"]' if weight else ""
+        spec.metrics.add(class_name="Mean", config=f'{{"name": "{column}{weight}", {path}{weighted}}}')
+    if config.task == "multiclass":
+        names = models if len(models) > 1 else []
+        by_class = result.metrics_specs.add(model_names=names)
+        by_class.binarize.class_ids.values.extend(classes)
+        by_class.metrics.add(class_name="AUC", config='{"name": "auc"}')
+    return result
+
+
+@dataclass
+class _Score(beam.DoFn):  # type: ignore[misc]
+    """From a row group to the columns that TFMA takes, and a sample of labels and predictions for the curves."""
+
+    config: EvaluationConfig
+    features: list[bytes]
+    models: dict[str, str]
+    centre: float
+    share: float
+
+    def setup(self) -> None:
+        """Loads the models, once a worker."""
+        from tensorflow_metadata.proto.v0 import schema_pb2
+
+        self._features = [schema_pb2.Feature.FromString(feature) for feature in self.features]
+        self._scorers = {name: Scorer(path, self.config, self._features) for name, path in self.models.items()}
+
+    def process(self, group: tuple[str, int]) -> Iterator[Any]:
+        """Streams one row group."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        path, index = group
+        random = np.random.default_rng([index, *path.encode()])
+        with storage.open_read(path) as stream:
+            file = pq.ParquetFile(stream)
+            columns = wanted_columns(file.schema_arrow, self.config, self._features)
+            for batch in file.iter_batches(BATCH_ROWS, [index], columns):
+                rows = labelled(pa.Table.from_batches([batch]), self.config)
+                if rows.num_rows:
+                    labels, predictions = self._answers(rows)
+                    yield self._columns(rows, labels, predictions)
+                    kept = random.random(rows.num_rows) < self.share
+                    sample = {LABEL: labels[kept]} | {name: values[kept] for name, values in predictions.items()}
+                    yield beam.pvalue.TaggedOutput(SAMPLE, sample)
+
+    def _answers(self, rows: pa.Table) -> tuple[NDArray[Any], dict[str, NDArray[np.float32]]]:
+        inputs = raw_inputs(rows, self._features)
+        labels = encode_labels(rows[self.config.label.column], self.config.task, self.config.class_names)
+        return labels, {name: scorer.predict(inputs, rows.num_rows) for name, scorer in self._scorers.items()}
+
+    def _columns(
+        self, rows: pa.Table, labels: NDArray[Any], predictions: dict[str, NDArray[np.float32]]
+    ) -> pa.RecordBatch:
+        """Label and predictions as numbers, slice columns as text; and what TFMA has no metric for, to take means of.
+
+        An invalid prediction, on which TFMA would fail, is replaced and counted; probabilities are clipped as in
+        `slipway.evaluation.metrics`, since TFMA's log loss does not.
+        """
+        import pyarrow as pa
+
+        task = self.config.task
+        columns: dict[str, Any] = {self.config.label.column: labels}
+        for name, values in predictions.items():
+            invalid = invalid_predictions(task, values)
+            clean = np.where(invalid.reshape(-1, *[1] * (values.ndim - 1)), 0, values)
+            columns[f"{INVALID}{name}"] = invalid.astype(np.float32)
+            columns[prediction_key(name)] = clean if task == "regression" else np.clip(clean, EPSILON, 1 - EPSILON)
+            if task == "multiclass":
+                columns[f"{RIGHT}{name}"] = (clean.argmax(axis=1) == labels).astype(np.float32)
+        if task == "regression":
+            columns[SPREAD] = (labels.astype(np.float64) - self.centre) ** 2
+        if task == "multiclass":
+            columns |= {f"{WITHIN}{k}": (labels == k).astype(np.float32) for k in range(len(self.config.class_names))}
+        arrays = {name: _as_lists(values) for name, values in columns.items()}
+        for name in {name for spec in self.config.slice_specs for name in spec}:
+            codes, texts = encode_column(rows, name)
+            spelled = np.array([MISSING if text is None else text for text in texts], dtype=object)
+            arrays[name] = _as_lists(spelled[codes])
+        return pa.RecordBatch.from_pydict(arrays)
+
+
+def _as_lists(values: NDArray[Any]) -> pa.Array:
+    """A list column, as TFMA takes them: one list a row."""
+    import pyarrow as pa
+
+    width = values.shape[1] if values.ndim > 1 else 1
+    flat = pa.array(values.reshape(-1), pa.binary() if values.dtype == object else None)
+    return pa.ListArray.from_arrays(pa.array(np.arange(0, len(flat) + 1, width), pa.int32()), flat)
+
+
+def _concatenate(samples: Any) -> dict[str, NDArray[Any]]:
+    parts = [sample for sample in samples if sample]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
+
+
+def _save_sample(sample: dict[str, NDArray[Any]], uri: str) -> None:
+    buffer = BytesIO()
+    np.savez(buffer, **sample)  # type: ignore[arg-type]
+    storage.write_bytes(uri, buffer.getvalue())
