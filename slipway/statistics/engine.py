@@ -11,7 +11,7 @@ import queue
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,9 +58,8 @@ def describe_files(files: Sequence[Path]) -> dict[str, ColumnType]:
     Raises:
         DataError: a file cannot be read, or a column is of a type that examples do not have.
     """
-    with ExitStack() as stack:
-        connection = _connect(stack)
-        described = _run(connection, f"DESCRIBE {_scan(files)}", files).fetchall()
+    with connect() as connection:
+        described = run(connection, f"DESCRIBE {scan(files)}", files).fetchall()
     columns = {}
     for name, type_name, *_ in described:
         element, bracket, _ = type_name.partition("[")
@@ -73,8 +72,8 @@ def describe_files(files: Sequence[Path]) -> dict[str, ColumnType]:
 
 def count_rows(files: Sequence[Path]) -> int:
     """Rows of all files, from their footers."""
-    with ExitStack() as stack:
-        row = _run(_connect(stack), _scan(files, "count(*)"), files).fetchone()
+    with connect() as connection:
+        row = run(connection, scan(files, "count(*)"), files).fetchone()
     return int(row[0])
 
 
@@ -91,7 +90,7 @@ def describe_columns(
     with ExitStack() as stack:
         connections: queue.SimpleQueue[duckdb.DuckDBPyConnection] = queue.SimpleQueue()
         for _ in range(workers):
-            connections.put(_connect(stack))
+            connections.put(stack.enter_context(connect()))
 
         def describe(job: tuple[Sequence[Path], str, bool]) -> ColumnFacts:
             files, name, exact = job
@@ -111,12 +110,12 @@ def _describe_column(
     connection: duckdb.DuckDBPyConnection, files: Sequence[Path], name: str, column: ColumnType, exact: bool
 ) -> ColumnFacts:
     sql = compile_column(column, exact=exact)
-    scan = _scan(files, f"{quote(name)} AS value")
-    _run(connection, f"CREATE OR REPLACE TEMP VIEW {TABLE} AS {scan}", files)
-    lengths, values = (_one_row(_run(connection, statement, files)) for statement in (sql.lengths, sql.values))
+    view = scan(files, f"{quote(name)} AS value")
+    run(connection, f"CREATE OR REPLACE TEMP VIEW {TABLE} AS {view}", files)
+    lengths, values = (_one_row(run(connection, statement, files)) for statement in (sql.lengths, sql.values))
     if sql.ranking is None:
         return ColumnFacts(name, column, lengths, values, (), int(values["unique"] or 0))
-    ranking = _run(connection, sql.ranking, files).fetchall()
+    ranking = run(connection, sql.ranking, files).fetchall()
     unique = int(ranking[0][2]) if ranking else 0
     return ColumnFacts(name, column, lengths, values, [(value, int(count)) for value, count, _ in ranking], unique)
 
@@ -126,24 +125,35 @@ def quote(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _scan(files: Iterable[Path], columns: str = "*") -> str:
+def scan(files: Iterable[Path], columns: str = "*") -> str:
+    """A SELECT over Parquet files; the folder `split=train` is no column."""
     names = ", ".join("'" + str(file).replace("'", "''") + "'" for file in files)
     return f"SELECT {columns} FROM read_parquet([{names}], hive_partitioning = false)"  # noqa: S608
 
 
-def _connect(stack: ExitStack) -> duckdb.DuckDBPyConnection:
+@contextmanager
+def connect() -> Iterator[duckdb.DuckDBPyConnection]:
+    """A database in memory with one thread, that spills to a folder of its own."""
     import duckdb
 
-    spill = stack.enter_context(tempfile.TemporaryDirectory(prefix="slipway-statistics-"))
-    config = {"threads": 1, "memory_limit": WORKER_MEMORY, "temp_directory": spill}
-    return stack.enter_context(duckdb.connect(config=config))
+    with tempfile.TemporaryDirectory(prefix="slipway-statistics-") as spill:
+        config = {"threads": 1, "memory_limit": WORKER_MEMORY, "temp_directory": spill}
+        with duckdb.connect(config=config) as connection:
+            yield connection
 
 
-def _run(connection: duckdb.DuckDBPyConnection, statement: str, files: Sequence[Path]) -> duckdb.DuckDBPyConnection:
+def run(
+    connection: duckdb.DuckDBPyConnection, statement: str, files: Sequence[Path], parameters: Sequence[Any] = ()
+) -> duckdb.DuckDBPyConnection:
+    """The result of one statement over these files.
+
+    Raises:
+        DataError: a file cannot be read.
+    """
     import duckdb
 
     try:
-        return connection.execute(statement)
+        return connection.execute(statement, parameters)
     except (duckdb.IOException, duckdb.InvalidInputException) as error:
         folder = files[0].parent if files else "the examples"
         raise DataError(f"{folder}: the Parquet files cannot be read; ingest the data again: {error}") from error

@@ -1,0 +1,51 @@
+"""Stops bad data before training."""
+
+from __future__ import annotations
+
+import logging
+
+from slipway import storage
+from slipway.errors import AnomalyError
+from slipway.schema.io import read_schema
+from slipway.statistics.io import read_statistics
+from slipway.validation.message import describe_anomaly, refusal
+from slipway.validation.page import render_validation
+from slipway.validation.proto import to_anomalies, write_anomalies
+from slipway.validation.report import write_validation
+from slipway.validation.validate import validate_examples
+
+log = logging.getLogger(__name__)
+
+
+def validate(
+    examples_path: str,
+    statistics_path: str,
+    schema_path: str,
+    previous_statistics: str,
+    anomalies_path: str,
+    page_path: str,
+) -> None:
+    """Writes `anomalies.pbtxt`, `validation.json` and a page, then fails if there is an error among the findings.
+
+    Args:
+        examples_path: Output of ingest_examples, for the rows concerned and example values.
+        statistics_path: Output of compute_statistics.
+        schema_path: Output of infer_schema.
+        previous_statistics: URI of the statistics of the run before, or empty.
+        anomalies_path: Where `anomalies.pbtxt` and `validation.json` are written.
+        page_path: The HTML file.
+
+    Raises:
+        AnomalyError: the examples break their schema, or drifted too far.
+    """
+    schema = read_schema(schema_path)
+    statistics = read_statistics(statistics_path)
+    validation = validate_examples(examples_path, statistics, schema, previous_statistics)
+    write_anomalies(to_anomalies(validation, schema), anomalies_path)
+    write_validation(validation, anomalies_path)
+    storage.write_text(page_path, render_validation(validation))
+    for anomaly in validation.anomalies:
+        if anomaly.severity == "WARNING":
+            log.warning("%s", describe_anomaly(anomaly))
+    if validation.errors:
+        raise AnomalyError(refusal(validation))
