@@ -64,6 +64,10 @@ class Document:
         elif detail["type"] == "literal_error":
             choices = re.findall(r"'([^']*)'", detail["ctx"]["expected"])
             problem = f"{where} is {detail['input']!r}{nearest(str(detail['input']), choices)}"
+        elif detail["type"] == "string_type" and not isinstance(detail["input"], dict | list):
+            problem = f'{where} must be text: write "{detail["input"]}", in quotes'
+        elif detail["type"] == "union_tag_not_found":
+            problem = f"{where} needs the key {detail['ctx']['discriminator']}, which says what kind it is"
         elif detail["type"] == "model_type":
             problem = f"{where}: expected `key: value` lines under it, found {detail['input']!r}"
         else:
@@ -149,9 +153,7 @@ def _resolve(model: type[BaseModel], tagged: Location) -> tuple[Location, type[B
             continue
         if len(candidates) > 1:
             # The part is the tag that chose one member of a union.
-            chosen = [
-                c for c in candidates if any(part in get_args(f.annotation) for f in c.model_fields.values())
-            ]
+            chosen = [c for c in candidates if any(part in get_args(f.annotation) for f in c.model_fields.values())]
             if chosen:
                 candidates = chosen
                 continue

@@ -29,6 +29,8 @@ from tests.slipway.module_store.conftest import CONFIG
         ),
         (f"{CONFIG}thresholds:\n- metric: auc\n", r":6: thresholds\[0\]: threshold on auc has no bound"),
         (f"{CONFIG}training: {{epochs: many}}\n", r":5: training\.epochs: .*valid integer.*'many'"),
+        (f"{CONFIG}classes: [1, 2]\n", r':5: classes\[0\] must be text: write "1", in quotes'),
+        (f"{CONFIG}split: {{train: 2}}\n", r":5: split needs the key 'method', which says what kind it is"),
         (f"{CONFIG}training: 3\n", r":5: training: expected `key: value` lines under it, found 3"),
         (CONFIG.replace("contract: 1", "contract: 2"), r":1: contract 2 is unknown; .* knows contract: 1"),
         (CONFIG.replace("contract: 1\n", ""), r":1: contract is missing"),

@@ -110,10 +110,10 @@ def _publish(module: Path, root: Path) -> None:
 
 
 def test_publish_several_processes_at_once_all_succeed(module: Path, tmp_path: Path) -> None:
-    context = multiprocessing.get_context("fork")
-    workers = [context.Process(target=_publish, args=(module, tmp_path / "store")) for _ in range(4)]
+    context = multiprocessing.get_context("spawn")
+    workers = [context.Process(target=_publish, args=(module, tmp_path / "store")) for _ in range(2)]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join(60)
-    assert [worker.exitcode for worker in workers] == [0, 0, 0, 0]
+    assert [worker.exitcode for worker in workers] == [0, 0]
