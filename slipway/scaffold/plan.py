@@ -143,11 +143,10 @@ def _plan_label(label: str, labels: Sequence[Any]) -> dict[str, Any]:
     names = [str(int(value)) if numeric else str(value) for value in sorted(counts)]
     if len(names) > 2:
         return {"task": "multiclass", "classes": tuple(names), "majority": majority}
-    if names == ["0", "1"]:
-        return {"task": "binary", "majority": majority}
-    rarer = str(min(counts, key=lambda value: counts[value]))
+    if numeric:  # the larger one is predicted
+        return {"task": "binary", "classes": () if names == ["0", "1"] else tuple(names), "majority": majority}
     named = [text for text in names if text.lower() in POSITIVE]
-    positive = named[0] if len(named) == 1 else next(text for text in names if text == rarer or numeric)
+    positive = named[0] if len(named) == 1 else min(names, key=lambda text: counts[text])
     classes = tuple(sorted(names, key=lambda text: text == positive))
     return {"task": "binary", "classes": classes, "majority": majority}
 
