@@ -59,7 +59,7 @@ def request_run(
         started=time.time(),
         seed=config.training.seed,
     )
-    content = config.model_dump(mode="json")
+    content = config.model_dump(mode="json", exclude_none=True)  # kfp refuses null in a parameter
     schema = module_folder / "schema.pbtxt"
     arguments = {
         "data_uri": data_uri,

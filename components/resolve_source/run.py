@@ -21,7 +21,7 @@ def resolve(data_uri: str, window: int, module: str, runs_uri: str) -> tuple[dic
         DataError: there is no data, or not of one format that can be read.
     """
     source = locate_in_warehouse(data_uri) if is_warehouse(data_uri) else locate(data_uri, window)
-    return source.model_dump(mode="json"), _previous_statistics(module, runs_uri, source.digest)
+    return source.model_dump(mode="json", exclude_none=True), _previous_statistics(module, runs_uri, source.digest)
 
 
 def _previous_statistics(module: str, runs_uri: str, digest: str) -> str:
