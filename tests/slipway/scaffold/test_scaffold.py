@@ -125,7 +125,8 @@ def test_write_module_of_every_kind_fits_the_contract(tmp_path: Path, task: str,
     classes = {"binary": ("no", "yes"), "multiclass": ("1", "true", "c"), "regression": ()}[task]
     plan = replace(PLAN, task=task, classes=classes)  # type: ignore[arg-type]
     if without != "nothing":
-        plan = replace(plan, **{without: (), "slices": ()})
+        nothing: dict[str, Any] = {without: (), "slices": ()}
+        plan = replace(plan, **nothing)
     files = write_module(plan, tmp_path / "modules" / "people")
     config = check_module(tmp_path / "modules" / "people")
     assert (config.task, config.classes, config.label.column, config.data) == (task, classes, PLAN.label, PLAN.data)
