@@ -163,8 +163,14 @@ def fill_missing(feature: tf.SparseTensor | tf.Tensor, default: float | int | st
     import tensorflow as tf
 
     if isinstance(feature, tf.SparseTensor):
-        rows = feature.dense_shape[0]
-        feature = tf.sparse.to_dense(
-            tf.SparseTensor(feature.indices, feature.values, [rows, 1]), default_value=tf.cast(default, feature.dtype)
+        # A batch in which the value is missing everywhere has no second dimension.
+        shape = tf.maximum(feature.dense_shape, [0, 1])
+        missing = tf.constant(default, feature.dtype)
+        feature = tf.raw_ops.SparseToDense(
+            sparse_indices=feature.indices,
+            output_shape=shape,
+            sparse_values=feature.values,
+            default_value=missing,
+            validate_indices=False,
         )
     return tf.reshape(feature, [-1])

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from .preprocessing import FARE_STEPS, PERIODS, PLACE_BUCKETS, VOCABULARY_SIZE
+from .preprocessing import FARE_STEPS, PERIOD_SIZE, PLACE_BUCKETS, VOCABULARY_SIZE
 
 
 def build_model(features: dict[str, keras.KerasTensor], hyperparameters: dict[str, Any]) -> keras.Model:
@@ -18,7 +18,7 @@ def build_model(features: dict[str, keras.KerasTensor], hyperparameters: dict[st
         flat(embed(VOCABULARY_SIZE + 1, width)(features["categories"])),
         embed(FARE_STEPS, width)(features["fare_step"]),
         flat(embed(PLACE_BUCKETS, width)(features["places"])),
-        flat(embed(max(PERIODS.values()), width)(features["periods"])),
+        flat(embed(PERIOD_SIZE, width)(features["periods"])),
     ]
     hidden = keras.layers.Concatenate()(deep)
     for units in hyperparameters["hidden"]:
