@@ -109,7 +109,9 @@ class _Record:
                 step = self._start(step_name(arguments["task_name"]))
                 self._cacheable = arguments["task_spec"].caching_options.enable_cache
                 outputs, status = execute_task(**arguments)
-                self._end(step, outputs, succeeded=status.name == "SUCCESS")
+                succeeded = status.name == "SUCCESS"
+                folder = Path(arguments["pipeline_root"], arguments["pipeline_resource_name"], arguments["task_name"])
+                self._end(step, outputs if succeeded else _written(folder), succeeded=succeeded)
                 return outputs, status
 
             def start_process(full_command: list[str], env_vars: dict[str, str] | None = None) -> int:
@@ -160,6 +162,11 @@ class _Record:
     def _changed(self) -> None:
         write_text(str(self._folder / "steps.json"), self._file.model_dump_json(indent=1))
         self._on_change(self._file.steps)
+
+
+def _written(folder: Path) -> dict[str, str]:
+    """What a failed step left behind, for its report: kfp tells of no outputs then."""
+    return {path.name: str(path) for path in folder.iterdir() if path.is_dir()} if folder.is_dir() else {}
 
 
 def last_words(log: Path) -> str:

@@ -59,6 +59,7 @@ def render_report(view: RunView) -> str:
         *judged[1:],
         _part("Serving checks", artifacts.get("serving_validation"), _serving),
         _part("Training", artifacts.get("training_log"), _training),
+        _part("Validation of the data", artifacts.get("anomalies"), _validation),
         _part("Data", artifacts.get("statistics"), _statistics),
         _lineage(view),
     ]
@@ -182,6 +183,13 @@ def _training(folder: str) -> Markup:
         ("training", format_seconds(history.seconds), f"resumed after epoch {resumed}" if resumed else ""),
     ]
     return tiles(items) + grid(*figures)
+
+
+def _validation(folder: str) -> Markup:
+    from slipway.validation.page import validation_parts
+    from slipway.validation.report import read_validation
+
+    return Markup("").join(validation_parts(read_validation(folder)))
 
 
 def _statistics(folder: str) -> Markup:

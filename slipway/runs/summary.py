@@ -103,8 +103,14 @@ def failure_reasons(failed: Step | None, error: str | None) -> list[str]:
     lines = [line.rstrip() for line in error.splitlines() if line.strip()]
     if any(line.startswith(("Traceback", '  File "')) for line in lines):
         lines = lines[-1:]
+    reasons: list[str] = []
+    for line in lines:
+        if line.startswith(" ") and reasons:  # what belongs to the line above
+            reasons[-1] += f" {line.strip()}" if reasons[-1][-1:] in ".:;,!?" else f"; {line.strip()}"
+        else:
+            reasons.append(line.removeprefix("- "))
     where = f"{failed.name} failed: " if failed else ""
-    return [f"{where}{lines[0]}", *lines[1:]] if lines else []
+    return [f"{where}{reason}" if index == 0 else reason for index, reason in enumerate(reasons)]
 
 
 _ARTIFACTS = frozenset({

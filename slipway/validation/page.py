@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from slipway.pages.numbers import format_number, format_share
 from slipway.pages.page import render_page
-from slipway.pages.parts import badge, code, notice, section, table
+from slipway.pages.parts import badge, code, notice, table
 
 if TYPE_CHECKING:
     from slipway.pages.parts import Cell, Tone
@@ -19,16 +19,23 @@ _MEASURES = {"L_INFTY": "L-infinity", "JENSEN_SHANNON_DIVERGENCE": "Jensen-Shann
 
 def render_validation(validation: Validation) -> str:
     """One HTML page."""
-    body = [_verdict(validation)]
+    return render_page(
+        "Validation", Markup("").join(validation_parts(validation)), subtitle="The examples against their schema."
+    )
+
+
+def validation_parts(validation: Validation) -> list[Markup]:
+    """Verdict, anomalies and distances, for this page and for a run's report."""
+    parts = [_verdict(validation)]
     if validation.anomalies:
         headers = ["", "Feature", "Split", "What", "Rows", "Share"]
         rows = [_anomaly_row(anomaly) for anomaly in validation.anomalies]
-        body.append(section("Anomalies", table(headers, rows, text_columns=4)))
+        parts += [Markup("<h3>Anomalies</h3>"), table(headers, rows, text_columns=4)]
     if validation.comparisons:
         headers = ["", "Feature", "Compared", "Measure", "Distance", "Threshold"]
         rows = [_comparison_row(comparison) for comparison in validation.comparisons]
-        body.append(section("Drift and skew", table(headers, rows, text_columns=4)))
-    return render_page("Validation", Markup("").join(body), subtitle="The examples against their schema.")
+        parts += [Markup("<h3>Drift and skew</h3>"), table(headers, rows, text_columns=4)]
+    return parts
 
 
 def _verdict(validation: Validation) -> Markup:

@@ -152,3 +152,13 @@ def test_failure_reasons_of_a_stack_trace_are_its_last_line() -> None:
 def test_failure_reasons_without_words_name_the_log() -> None:
     step = Step(name="train_model", state="failed", log="/logs/train_model.log")
     assert "/logs/train_model.log" in failure_reasons(step, None)[0]
+
+
+def test_failure_reasons_join_what_belongs_together() -> None:
+    step = Step(name="validate_examples", state="failed")
+    error = "The data has an anomaly.\n- feature 'a': missing\n  10 of 10 rows\n  Fix: add it\n- feature 'b': new\n"
+    assert failure_reasons(step, error) == [
+        "validate_examples failed: The data has an anomaly.",
+        "feature 'a': missing; 10 of 10 rows; Fix: add it",
+        "feature 'b': new",
+    ]
