@@ -8,8 +8,6 @@ from pydantic import BaseModel, ConfigDict, field_validator
 
 from slipway.module_api import Label, Task, Training
 
-HISTORY = "history.json"
-
 
 class TrainConfig(BaseModel):
     """The parameter `training` of train_model; `classes` are the label's values in the order of the outputs."""
@@ -46,29 +44,6 @@ class DistributionConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     strategy: Literal["one_device", "mirrored", "multi_worker"] = "one_device"
-
-
-class Epoch(BaseModel):
-    """One epoch; `metrics` are those that the module compiled its model with, `val_` on the validation tenth."""
-
-    epoch: int
-    loss: float
-    val_loss: float
-    metrics: dict[str, float] = {}
-    seconds: float
-
-
-class History(BaseModel):
-    """`history.json`. `stopped` says why no further epoch followed; `best_epoch` has the weights that were kept."""
-
-    epochs: list[Epoch] = []
-    best_epoch: int = 0
-    stopped: Literal["running", "early_stopping", "epochs"] = "running"
-    resumed_after_epoch: int | None = None
-    parameters: int = 0
-    train_rows: int = 0
-    validation_rows: int = 0
-    seconds: float = 0.0
 
 
 def _restore(value: Any) -> Any:

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from components.train_model.checkpoints import Checkpoints
-from components.train_model.config import Epoch, History
 from components.train_model.dataset import TrainingData
 from slipway.errors import ModuleError, TrainingError
 from slipway.module_api import Training
+from slipway.training_log import Epoch, History
 
 log = logging.getLogger(__name__)
 

@@ -7,10 +7,11 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.train_model.config import HISTORY, DistributionConfig, History, TrainConfig
+from components.train_model.config import DistributionConfig, TrainConfig
 from slipway import storage
 from slipway.examples.dataset import SPLITS
 from slipway.schema.io import model_inputs, read_schema
+from slipway.training_log import HISTORY, History
 
 if TYPE_CHECKING:
     import keras
