@@ -27,6 +27,8 @@ from slipway.runs.record import Lineage, Outcome, Step, StepsFile
 from slipway.runs.store import OUTCOME, STEPS
 from slipway.serving_checks import ServingCheck, ServingValidation, write_validation
 from slipway.training_log import HISTORY, Epoch, History
+from slipway.validation.report import Anomaly, Validation
+from slipway.validation.report import write_validation as write_findings
 
 Ending = Literal["pushed", "refused", "failed", "interrupted", "running"]
 
@@ -47,7 +49,7 @@ NEEDS: dict[str, list[str]] = {
 SECONDS = (0.2, 0.8, 0.7, 0.3, 0.4, 4.6, 7.2, 0.3, 1.4, 2.1, 0.5, 0.3)
 STARTED = 1_750_000_000.0
 NO_PROCESS = 2**22 + 1  # above Linux's largest process id
-ARTIFACTS = ("examples", "statistics", "training_log", "evaluation", "serving_validation")
+ARTIFACTS = ("examples", "statistics", "anomalies", "training_log", "evaluation", "serving_validation")
 WHY_REFUSED = "auc 0.912 on payment_type=Cash is below 0.93 (n=1,204)"
 WHY_FAILED = "trip_miles: column dropped: the column is missing (10,000 of 10,000 rows)"
 VERSION = 1_750_000_100
@@ -102,12 +104,13 @@ def write_steps(folder: Path, lineage: Lineage, stopped: str | None, ending: End
                 step.outputs = outputs_of(folder / "artifacts", name)
             elif ending == "failed":
                 step.state, step.seconds, step.error = "failed", seconds, WHY_FAILED
+                step.outputs = outputs_of(folder / "artifacts", name, failed=True)
             else:
                 step.state = "running"
     return steps
 
 
-def outputs_of(artifacts: Path, step: str) -> dict[str, str]:
+def outputs_of(artifacts: Path, step: str, *, failed: bool = False) -> dict[str, str]:
     """Writes a step's artifacts; answers their URIs as the runner records them."""
     if step == "ingest_examples":
         folder = artifacts / "examples"
@@ -121,6 +124,13 @@ def outputs_of(artifacts: Path, step: str) -> dict[str, str]:
         folder.mkdir(parents=True)
         (folder / "statistics.pb").write_bytes(statistics())
         return {"statistics": str(folder), "page": str(artifacts / "page.html")}
+    if step == "validate_examples":
+        folder = artifacts / "anomalies"
+        missing = Anomaly(feature="trip_miles", split="train", severity="ERROR", type="SCHEMA_MISSING_COLUMN",
+                          short="Column dropped", description="The column is missing.", rows=9_438, of_rows=9_438,
+                          fix="put the column back, or take it out of schema.pbtxt")  # fmt: skip
+        write_findings(Validation(anomalies=[missing] if failed else []), str(folder))
+        return {"anomalies": str(folder)}
     if step == "train_model":
         folder = artifacts / "training_log"
         folder.mkdir(parents=True)

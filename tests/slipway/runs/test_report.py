@@ -42,6 +42,8 @@ def test_report_of_a_failed_run_shows_what_there_is(tmp_path: Path) -> None:
     page = report(tmp_path, "failed")
     assert "failed at validate examples" in page
     assert WHY_FAILED in page
+    assert "put the column back" in page
+    assert "<h2>Data</h2>" in page
     assert "<h2>Curves</h2>" not in page
     assert "<h2>Lineage</h2>" in page
 
