@@ -120,7 +120,7 @@ class _Record:
                 if self._cacheable:  # it was not in the cache, so those that follow will not be either
                     processes.warm_up(tensorflow=True)
                 ended = processes.run(step.name, full_command, env_vars or {}, Path(step.log or ""))
-                step.peak_mib = round(ended.peak_mib, 1)
+                step.peak_mib, step.cpu_seconds = round(ended.peak_mib, 1), round(ended.cpu_seconds, 3)
                 if ended.exit_code < 0:
                     step.error = f"killed by {signal.Signals(-ended.exit_code).name}"
                 return ended.exit_code

@@ -20,10 +20,11 @@ _ENVIRONMENT = {
 
 
 class Ended(NamedTuple):
-    """How a step's process ended: its exit code, negative for a signal, and its peak resident memory in MiB."""
+    """How a step's process ended: its exit code (negative for a signal) and what it took."""
 
     exit_code: int
     peak_mib: float
+    cpu_seconds: float
 
 
 class StepProcesses:
@@ -65,7 +66,7 @@ class StepProcesses:
             _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         kib = usage.ru_maxrss / 1024 if sys.platform == "darwin" else usage.ru_maxrss  # bytes on macOS
-        return Ended(process.returncode, kib / 1024)
+        return Ended(process.returncode, kib / 1024, usage.ru_utime + usage.ru_stime)
 
 
 class _WarmWorker:
@@ -95,8 +96,8 @@ class _WarmWorker:
         answer = self._process.stdout.readline()
         if not answer:
             raise RuntimeError(f"the process that runs {name} ended with exit code {self._process.wait()}; see {log}")
-        code, kib = answer.split()
-        return Ended(int(code), int(kib) / 1024)
+        code, kib, seconds = answer.split()
+        return Ended(int(code), int(kib) / 1024, float(seconds))
 
     def stop(self) -> None:
         # Nothing of a finished run is left in a worker: killing it saves TensorFlow's slow exit.

@@ -6,7 +6,7 @@ nothing here may run an operation.
 
 Run as `python -m delivery.targets.warm_worker MODULE…`. Each line on standard input is a JSON object with `source`
 (the component's code), `arguments` (of kfp's executor), `environment` and `log`; each line on standard output is the
-step's exit code and its peak resident memory in KiB.
+step's exit code, its peak resident memory in KiB and its CPU seconds.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def main() -> None:
         if pid == 0:
             os._exit(_run(step))
         _, status, usage = os.wait4(pid, 0)
-        print(os.waitstatus_to_exitcode(status), usage.ru_maxrss, flush=True)
+        print(os.waitstatus_to_exitcode(status), usage.ru_maxrss, usage.ru_utime + usage.ru_stime, flush=True)
 
 
 def _run(step: dict[str, Any]) -> int:

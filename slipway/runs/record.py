@@ -28,6 +28,7 @@ class Step(BaseModel):
     started: float | None = Field(None, description="seconds since 1970, UTC")
     seconds: float | None = None
     cached: bool = False
+    cpu_seconds: float | None = Field(None, description="of the step's process, all threads")
     peak_mib: float | None = Field(None, description="peak resident memory of the step's process")
     needs: list[str] = []
     outputs: dict[str, Any] = {}
