@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,6 +16,7 @@ app = typer.Typer(help="List and show runs.", no_args_is_help=True)
 
 _SIGNS = {"succeeded": "✓", "failed": "✕", "running": "…", "pending": "·", "skipped": "-"}
 WORST_SLICES = 5
+WIDTH = 90
 
 
 @app.command("list")
@@ -83,7 +85,8 @@ def print_outcome(view: RunView) -> None:
         _print_fact("rows", counts)
     if summary.metrics:
         metrics = ", ".join(f"{name} {format_number(value)}" for name, value in summary.metrics.items())
-        _print_fact("metrics", metrics)
+        for index, line in enumerate(textwrap.wrap(metrics, WIDTH)):
+            _print_fact("" if index else "metrics", line)
     _print_worst(view)
     _print_fact("verdict", _verdict(view))
     for reason in summary.reasons:
@@ -133,10 +136,10 @@ def _print_worst(view: RunView) -> None:
         f"{one.name} {format_number(one.candidate.get(name))} (n={one.examples:,})"
         for one in evaluation.worst[:WORST_SLICES]
     ]
-    _print_fact("worst", f"{name} by slice: {worst[0]}")
+    _print_fact("worst", f"{name} on {worst[0]}")
     for line in worst[1:]:
-        _print_fact("", f"{'':{len(name)}}           {line}")
+        _print_fact("", f"{name} on {line}")
 
 
 def _print_fact(name: str, text: str) -> None:
-    typer.echo(f"{typer.style(f'{name:<9}', dim=True)} {text}")
+    typer.echo(f"{typer.style(f'{name:<9}', dim=True)} {text}".rstrip())
