@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from slipway.errors import DataError
 from slipway.examples.dataset import SPLITS
 from slipway.statistics.describe import describe_split
-from slipway.statistics.engine import count_rows, describe_columns, describe_files
+from slipway.statistics.engine import connect, count_rows, describe_columns, describe_files
 
 if TYPE_CHECKING:
     from tensorflow_metadata.proto.v0 import statistics_pb2
@@ -28,8 +28,9 @@ def compute_statistics(examples_path: str | Path) -> statistics_pb2.DatasetFeatu
     known = next((found for found in files.values() if found), None)
     if known is None:
         raise DataError(f"{examples_path} holds no Parquet file: it is not an output of ingest_examples")
-    columns = describe_files(known)
-    rows = {split: count_rows(found) if found else 0 for split, found in files.items()}
+    with connect() as connection:
+        columns = describe_files(connection, known)
+        rows = {split: count_rows(connection, found) for split, found in files.items()}
     statistics = statistics_pb2.DatasetFeatureStatisticsList()
     described = describe_columns([(files[split], rows[split]) for split in SPLITS if files[split]], columns)
     for split in SPLITS:

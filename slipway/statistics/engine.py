@@ -52,16 +52,14 @@ class ColumnFacts:
     unique: int
 
 
-def describe_files(files: Sequence[Path]) -> dict[str, ColumnType]:
+def describe_files(connection: duckdb.DuckDBPyConnection, files: Sequence[Path]) -> dict[str, ColumnType]:
     """Names and types of the columns, in the files' order.
 
     Raises:
         DataError: a file cannot be read, or a column is of a type that examples do not have.
     """
-    with connect() as connection:
-        described = run(connection, f"DESCRIBE {scan(files)}", files).fetchall()
     columns = {}
-    for name, type_name, *_ in described:
+    for name, type_name, *_ in run(connection, f"DESCRIBE {scan(files)}", files).fetchall():
         element, bracket, _ = type_name.partition("[")
         if element not in _KINDS or type_name.count("[") > 1:
             raise DataError(f"column {name!r} is of type {type_name}: examples hold integers, floats, strings, "
@@ -70,11 +68,9 @@ def describe_files(files: Sequence[Path]) -> dict[str, ColumnType]:
     return columns
 
 
-def count_rows(files: Sequence[Path]) -> int:
+def count_rows(connection: duckdb.DuckDBPyConnection, files: Sequence[Path]) -> int:
     """Rows of all files, from their footers."""
-    with connect() as connection:
-        row = run(connection, scan(files, "count(*)"), files).fetchone()
-    return int(row[0])
+    return int(run(connection, scan(files, "count(*)"), files).fetchone()[0]) if files else 0
 
 
 def describe_columns(

@@ -1,0 +1,37 @@
+import pytest
+import sqlglot
+
+from slipway.statistics.expressions import ColumnType, Kind, compile_column
+
+KINDS: tuple[Kind, ...] = ("int64", "float64", "string", "binary")
+
+
+@pytest.mark.parametrize("is_list", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_compile_column_for_bigquery_is_bigquery_sql(kind: Kind, is_list: bool) -> None:
+    sql = compile_column(ColumnType(kind, is_list), "bigquery", exact=False)
+    for statement in filter(None, (sql.lengths, sql.values, sql.ranking)):
+        parsed = sqlglot.parse_one(statement, dialect="bigquery")
+        assert {table.name for table in parsed.find_all(sqlglot.exp.Table)} >= {"examples"}
+
+
+def test_compile_column_of_numbers_for_bigquery_uses_approximate_quantiles() -> None:
+    sql = compile_column(ColumnType("float64"), "bigquery", exact=False)
+    assert "APPROX_QUANTILES(`t5`.`finite`, 10 IGNORE NULLS)[9]" in sql.values
+    assert "IS_NAN" in sql.values
+
+
+def test_compile_column_asks_for_a_ranking_of_strings_only() -> None:
+    ranked = {kind for kind in KINDS if compile_column(ColumnType(kind)).ranking}
+    assert ranked == {"string"}
+
+
+def test_compile_column_has_the_same_outputs_for_both_engines() -> None:
+    for kind in KINDS:
+        names = [
+            sqlglot.parse_one(
+                compile_column(ColumnType(kind), dialect, exact=False).values, dialect=dialect
+            ).named_selects
+            for dialect in ("duckdb", "bigquery")
+        ]
+        assert names[0] == names[1]
