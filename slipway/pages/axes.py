@@ -34,10 +34,11 @@ def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
 
 @dataclass(frozen=True)
 class Frame:
-    """Where values land on the canvas; the y axis grows upwards."""
+    """Where values land on the canvas; y grows upwards. The x axis ends at `x_range`, or at its outer ticks."""
 
     x_ticks: Sequence[float]
     y_ticks: Sequence[float]
+    x_range: tuple[float, float] | None = None
     width: float = 360
     height: float = 230
     left: float = 44
@@ -47,7 +48,7 @@ class Frame:
 
     def x(self, value: float) -> float:
         """Canvas x of a value."""
-        low, high = self.x_ticks[0], self.x_ticks[-1]
+        low, high = self.x_range or (self.x_ticks[0], self.x_ticks[-1])
         return self.left + (value - low) / (high - low) * (self.width - self.left - self.right)
 
     def y(self, value: float) -> float:
@@ -59,8 +60,8 @@ class Frame:
         """The base line, tick labels and the axis label."""
         foot, end = self.height - self.bottom, self.width - self.right
         ticks = Markup("").join(
-            Markup('<text x="{:.1f}" y="{:.1f}">{}</text>').format(self.x(tick), foot + 16, tick_text(tick))
-            for tick in self.x_ticks
+            Markup('<text x="{:.1f}" y="{:.1f}">{}</text>').format(self.x(tick), foot + 16, text)
+            for tick, text in zip(self.x_ticks, tick_texts(self.x_ticks), strict=True)
         )
         return Markup(
             '<path class="base" d="M{:.1f} {:.1f}H{:.1f}"/><g class="tick" text-anchor="middle">{}</g>'
@@ -72,9 +73,9 @@ class Frame:
         end = self.width - self.right
         ticks = Markup("").join(
             Markup('<path class="grid" d="M{:.1f} {:.1f}H{:.1f}"/><text x="{:.1f}" y="{:.1f}">{}</text>').format(
-                self.left, self.y(tick), end, self.left - 7, self.y(tick) + 3.5, tick_text(tick)
+                self.left, self.y(tick), end, self.left - 7, self.y(tick) + 3.5, text
             )
-            for tick in self.y_ticks
+            for tick, text in zip(self.y_ticks, tick_texts(self.y_ticks), strict=True)
         )
         return Markup(
             '<g class="tick" text-anchor="end">{}</g>'
@@ -100,10 +101,17 @@ class Frame:
         )
 
 
-def tick_text(value: float) -> str:
-    """A tick's label: short, `1.2k` and `3M` for large ones."""
-    for limit, suffix in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
+def tick_texts(ticks: Sequence[float]) -> list[str]:
+    """Labels of ticks: short, `1.2k` and `3M` for large ones, with as many digits as tell them apart."""
+    for digits in range(3, 12):
+        texts = [_tick_text(tick, digits) for tick in ticks]
+        if len(set(texts)) == len(set(ticks)):
+            break
+    return texts
+
+
+def _tick_text(value: float, digits: int) -> str:
+    for limit, scale, suffix in ((1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k")):
         if abs(value) >= limit:
-            scale = 1e3 if suffix == "k" else limit
-            return f"{format_number(round(value / scale, 6), 3)}{suffix}"
-    return format_number(value, 3) if float(value).is_integer() else f"{value:.10g}".replace("-", "−")  # noqa: RUF001
+            return f"{format_number(value / scale, digits)}{suffix}"
+    return format_number(value) if float(value).is_integer() else f"{value:.10g}".replace("-", "−")  # noqa: RUF001

@@ -123,7 +123,8 @@ def histogram(title: str, series: Sequence[Bins], *, x_label: str = "", mini: bo
     if mini:
         frame = Frame((low, high), (0, top), width=160, height=34, left=0, right=0, top=1, bottom=1)
     else:
-        frame = Frame(nice_ticks(low, high), (0, top * 1.05), left=12, height=190)
+        ticks = [tick for tick in nice_ticks(low, high) if low <= tick <= high]
+        frame = Frame(ticks, (0, top * 1.05), (low, high), left=12, height=190, bottom=40 if x_label else 22)
     parts = [] if mini else [frame.x_axis(x_label)]
     for index, (one, shape) in enumerate(zip(series, shapes, strict=True), start=1):
         parts += [_column(frame, index, one.name, column) for column in shape]

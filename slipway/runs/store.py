@@ -45,7 +45,7 @@ class RunView:
     def as_json(self) -> dict[str, Any]:
         """What `slipway runs show --json` prints; keys are only ever added."""
         summary, lineage = self.summary, self.summary.lineage
-        steps = ("name", "state", "seconds", "cached", "peak_mib", "log", "error")
+        steps = ("name", "state", "seconds", "cached", "cpu_seconds", "peak_mib", "log", "error")
         return {
             "run": self.name,
             "state": self.state,

@@ -82,8 +82,8 @@ def test_view_of_a_pushed_run_as_json_has_what_is_promised(home: Path) -> None:
     assert found["seconds"] == 20
     assert [step["name"] for step in found["steps"]][-1] == "record_run"
     assert found["steps"][2] | {"log": ""} == {
-        "name": "compute_statistics", "state": "succeeded", "seconds": 0.7, "cached": True, "peak_mib": 250.0,
-        "log": "", "error": None,
+        "name": "compute_statistics", "state": "succeeded", "seconds": 0.7, "cached": True, "cpu_seconds": None,
+        "peak_mib": 250.0, "log": "", "error": None,
     }  # fmt: skip
     assert found["rows"] == {"read": 14_169, "quarantined": 12, "train": 9_438, "eval": 4_719}
     assert found["metrics"]["auc"] == 0.956
