@@ -31,11 +31,12 @@ class DataFile(BaseModel):
 
 
 class RowCounts(BaseModel):
-    """`read` = `quarantined` + `left_out` (rows of neither split) + `train` + `eval`."""
+    """`read` = `quarantined` + `left_out` + `train` + `eval`; `left_out`: of neither split, or `unlabelled`."""
 
     read: int
     quarantined: int
     left_out: int = 0
+    unlabelled: int = Field(0, description="of those left out, the ones whose label is missing")
     train: int
     eval: int
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from slipway import storage
@@ -75,8 +74,8 @@ def _version(name: str, client: Any) -> str:
     return f"{name} {table.modified.isoformat()} {table.num_rows}"
 
 
-def rows_of(source: Source) -> Iterator[pa.RecordBatch]:
-    """The rows of a table or query, in batches.
+def warehouse_rows(source: Source) -> pa.RecordBatchReader:
+    """The rows of a table or query, in batches, each with its place: a number, since tables have no lines.
 
     Raises:
         DataError: a column has a type that examples cannot hold.
@@ -85,12 +84,10 @@ def rows_of(source: Source) -> Iterator[pa.RecordBatch]:
 
     if source.table:
         project, dataset, name = source.table.split(".")
-        connection = ibis.bigquery.connect(project_id=project)
-        table = connection.table(name, database=(project, dataset))
+        table = ibis.bigquery.connect(project_id=project).table(name, database=(project, dataset))
     else:
-        connection = ibis.bigquery.connect()
-        table = connection.sql(source.query)
-    yield from as_examples(table).to_pyarrow_batches(chunk_size=BATCH_ROWS)
+        table = ibis.bigquery.connect().sql(source.query)
+    return as_examples(table).to_pyarrow_batches(chunk_size=BATCH_ROWS)
 
 
 def as_examples(table: ir.Table) -> ir.Table:

@@ -1,0 +1,135 @@
+"""Which split a row belongs to: by a hash of the row, by a column, or by time."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from slipway.errors import ConfigError
+from slipway.module_api import ColumnSplit, HashSplit, Split, TimeSplit
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+TRAIN, EVAL, NEITHER = 0, 1, 2
+_MISSING = np.uint64(0x9E3779B97F4A7C15)
+
+
+def assign_splits(rows: pa.RecordBatch, split: Split, columns: list[str]) -> NDArray[np.int8]:
+    """`TRAIN`, `EVAL` or `NEITHER` for each row.
+
+    Args:
+        rows: Holds at least `columns`.
+        split: The module's rule.
+        columns: What the hash is over; their order does not matter.
+
+    Raises:
+        ConfigError: the rule does not fit the column's type.
+    """
+    if isinstance(split, HashSplit):
+        parts = np.uint64(split.train + split.eval)
+        return np.where(hash_rows(rows, columns) % parts < np.uint64(split.train), TRAIN, EVAL).astype(np.int8)
+    if isinstance(split, ColumnSplit):
+        return _by_column(rows.column(split.column), split)
+    return _by_time(rows.column(split.column), split)
+
+
+def _by_column(values: pa.Array, split: ColumnSplit) -> NDArray[np.int8]:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    texts = values.cast(pa.string())
+    answer = np.full(len(values), NEITHER, dtype=np.int8)
+    for code, names in ((TRAIN, split.train), (EVAL, split.eval)):
+        found = pc.is_in(texts, pa.array(names, pa.string()))
+        answer[found.to_numpy(zero_copy_only=False)] = code
+    return answer
+
+
+def _by_time(values: pa.Array, split: TimeSplit) -> NDArray[np.int8]:
+    import pyarrow.compute as pc
+
+    later = pc.greater_equal(values, _moment(values.type, split))
+    answer = np.where(pc.fill_null(later, False).to_numpy(zero_copy_only=False), EVAL, TRAIN).astype(np.int8)
+    answer[pc.is_null(values).to_numpy(zero_copy_only=False)] = NEITHER
+    return answer
+
+
+def _moment(kind: pa.DataType, split: TimeSplit) -> Any:
+    """`eval_from` in the column's type; a date for a column of numbers is meant in seconds since 1970, UTC."""
+    import pyarrow as pa
+
+    value = split.eval_from
+    if pa.types.is_string(kind):
+        return pa.scalar(str(int(value) if isinstance(value, float) and value.is_integer() else value), kind)
+    try:
+        return pa.scalar(_seconds(value) if isinstance(value, str) else float(value), pa.float64())
+    except ValueError as error:
+        raise ConfigError(
+            f"split: column {split.column!r} holds numbers; eval_from should be a number, or a date like "
+            f"2015-06-30, not {split.eval_from!r}"
+        ) from error
+
+
+def _seconds(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        moment = datetime.fromisoformat(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def hash_rows(rows: pa.RecordBatch, columns: list[str]) -> NDArray[np.uint64]:
+    """A hash of each row that depends on its values alone: not on the file, the format, the order of rows or columns.
+
+    A number hashes by its value as a double, so 1 and 1.0 are the same. Each column's hash is salted with its name and
+    mixed (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014); a row's is their sum, mixed.
+    """
+    total = np.zeros(rows.num_rows, dtype=np.uint64)
+    for column in columns:
+        total += _mix(_hash_values(rows.column(column)) ^ _hash_bytes(column.encode("utf-8")))
+    return _mix(total)
+
+
+def _hash_values(values: pa.Array) -> NDArray[np.uint64]:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    missing = pc.is_null(values).to_numpy(zero_copy_only=False)
+    if pa.types.is_integer(values.type):
+        whole = pc.fill_null(values, 0).to_numpy(zero_copy_only=False)
+        double = whole.astype(np.float64)
+        bits = np.where(np.abs(double) < 2**53, (double + 0.0).view(np.uint64), whole.view(np.uint64))
+    elif pa.types.is_floating(values.type):
+        bits = (pc.fill_null(values, 0.0).to_numpy(zero_copy_only=False) + 0.0).view(np.uint64)
+    else:
+        bits = _hash_distinct(values)
+    return np.where(missing, _MISSING, bits)
+
+
+def _hash_distinct(values: pa.Array) -> NDArray[np.uint64]:
+    """Texts, bytes and lists: each distinct value is hashed once."""
+    import pyarrow as pa
+
+    if pa.types.is_nested(values.type):
+        return np.array([_hash_bytes(repr(value).encode("utf-8")) for value in values.to_pylist()], dtype=np.uint64)
+    encoded = values.cast(pa.binary()).dictionary_encode()
+    hashes = np.array([_hash_bytes(value) for value in encoded.dictionary.to_pylist()] or [_MISSING], dtype=np.uint64)
+    return np.take(hashes, encoded.indices.fill_null(0).to_numpy(zero_copy_only=False))
+
+
+def _hash_bytes(content: bytes) -> np.uint64:
+    return np.uint64(int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "big"))
+
+
+def _mix(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Every bit of the input changes every bit of the output; the products wrap around."""
+    bits = bits ^ (bits >> np.uint64(30))
+    bits = bits * np.uint64(0xBF58476D1CE4E5B9)
+    bits = bits ^ (bits >> np.uint64(27))
+    bits = bits * np.uint64(0x94D049BB133111EB)
+    return bits ^ (bits >> np.uint64(31))
