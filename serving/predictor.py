@@ -1,4 +1,9 @@
-"""Calls the signatures of a SavedModel in this process."""
+"""Calls the signatures of a SavedModel in this process, as TensorFlow Serving does.
+
+The model is loaded into a session: TensorFlow's C++ runtime restores the variables and reads the `SignatureDef`s, as
+it does in TensorFlow Serving. `tf.saved_model.load` builds Python objects instead, and so answers for models whose
+signatures read variables that the C++ runtime leaves uninitialised.
+"""
 
 from __future__ import annotations
 
@@ -25,23 +30,32 @@ class Predictor:
 
     def __init__(self, model_path: str | Path) -> None:
         import tensorflow as tf
+        from tensorflow.python.saved_model.loader_impl import SavedModelLoader
 
         self._path = Path(model_path)
+        graph = tf.Graph()
+        self._session = tf.compat.v1.Session(graph=graph)
         try:
-            self._model = tf.saved_model.load(str(model_path))
+            with graph.as_default():
+                loaded = SavedModelLoader(str(model_path)).load(self._session, [tf.saved_model.SERVING])
         except Exception as error:
             # Damaged files come out of TensorFlow as OpError, ValueError, OSError, IndexError, KeyError, …
             raise GateError(f"{model_path}: TensorFlow cannot load this SavedModel: {_reason(error)}") from error
+        self._signatures = {name: each for name, each in loaded.signature_def.items() if not name.startswith("__")}
 
     @property
     def signatures(self) -> list[str]:
         """Names of the signatures."""
-        return sorted(self._model.signatures)
+        return sorted(self._signatures)
 
     def inputs(self, signature: str) -> dict[str, Any]:
         """Input names to `tf.TensorSpec` of a signature."""
-        specs: dict[str, Any] = self._signature(signature).structured_input_signature[1]
-        return specs
+        import tensorflow as tf
+
+        return {
+            name: tf.TensorSpec(info.tensor_shape, tf.as_dtype(info.dtype), name)
+            for name, info in self._signature(signature).inputs.items()
+        }
 
     def call(self, signature: str, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Outputs by name.
@@ -52,17 +66,17 @@ class Predictor:
         """
         import tensorflow as tf
 
-        function = self._signature(signature)
-        specs = self.inputs(signature)
-        if specs.keys() != inputs.keys():
-            wrong = ", ".join(sorted(specs.keys() ^ inputs.keys()))
+        definition = self._signature(signature)
+        if definition.inputs.keys() != inputs.keys():
+            wrong = ", ".join(sorted(definition.inputs.keys() ^ inputs.keys()))
             raise GateError(f"{self._path}: signature {signature!r} has other inputs than those given: {wrong}")
+        feeds = {definition.inputs[name].name: value for name, value in inputs.items()}
+        fetches = {name: info.name for name, info in definition.outputs.items()}
         try:
-            tensors = {name: tf.constant(value, specs[name].dtype) for name, value in inputs.items()}
-            outputs = function(**tensors)
+            outputs: dict[str, NDArray[Any]] = self._session.run(fetches, feeds)
         except (ValueError, TypeError, tf.errors.OpError) as error:
             raise GateError(f"{self._path}: signature {signature!r} fails: {_reason(error)}") from error
-        return {name: value.numpy() for name, value in outputs.items()}
+        return outputs
 
     def predict(self, inputs: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
         """Predictions of `raw` for named columns.
@@ -78,9 +92,9 @@ class Predictor:
         return predictions
 
     def _signature(self, name: str) -> Any:
-        if name not in self._model.signatures:
+        if name not in self._signatures:
             raise GateError(f"{self._path} has no signature {name!r}; it has {', '.join(self.signatures) or 'none'}")
-        return self._model.signatures[name]
+        return self._signatures[name]
 
 
 def _missing(rows: int, spec: Any) -> NDArray[Any]:

@@ -21,6 +21,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow.python.saved_model import fingerprinting_utils
 
+from slipway.errors import ModuleError
 from slipway.features import RawFeatures
 from slipway.tensors import dtype_of, fixed_shape, is_list, marker_of
 
@@ -35,37 +36,6 @@ CLASSIFY_METHOD = "tensorflow/serving/classify"
 Tensors = dict[str, Any]
 
 
-class ServedModel(tf.Module):
-    """What is saved: the transform, the model and the functions that the signatures share."""
-
-    def __init__(self, model: keras.Model, transform_graph_path: str, features: RawFeatures) -> None:
-        super().__init__()
-        self._model = model
-        self._transform = tf.saved_model.load(f"{transform_graph_path}/transform_fn")
-        self._spec = features.spec()
-        self._squeeze = model.output_shape[-1] == 1
-        types = {name: _type_spec(spec) for name, spec in self._spec.items()}
-        self._transformed = tf.function(lambda inputs: self._transform.transform_fn(inputs), input_signature=[types])
-        self._predicted = tf.function(self._predict, input_signature=[types])
-
-    def parse(self, examples: tf.Tensor) -> Tensors:
-        """Features of serialized tf.Examples; a marker in them is a missing value, as it is in training."""
-        parsed = tf.io.parse_example(examples, self._spec)
-        return {name: _without_markers(value) for name, value in parsed.items()}
-
-    def transform_features(self, inputs: Tensors) -> Tensors:
-        """What the model sees."""
-        return dict(self._transformed(inputs))
-
-    def predictions(self, inputs: Tensors) -> tf.Tensor:
-        """float32 `[batch]` or `[batch, classes]`."""
-        return self._predicted(inputs)
-
-    def _predict(self, inputs: Tensors) -> tf.Tensor:
-        answer = tf.cast(self._model(self._transformed(inputs), training=False), tf.float32)
-        return tf.squeeze(answer, 1) if self._squeeze else answer
-
-
 def export(
     model: keras.Model,
     transform_graph_path: str,
@@ -74,28 +44,64 @@ def export(
     class_names: Sequence[str],
     path: Path,
 ) -> None:
-    """Writes the SavedModel to a directory that must not exist."""
-    served = ServedModel(model, transform_graph_path, RawFeatures(tuple(features)))
-    examples = tf.TensorSpec([None], tf.string, name="examples")
-    inputs = tf.TensorSpec([None], tf.string, name="inputs")
+    """Writes the SavedModel; what was at the path before is replaced.
+
+    Raises:
+        ModuleError: the model holds what a SavedModel cannot.
+    """
+    served = tf.Module()
+    # Not the model itself: a Keras variable is saved as a copy of the tf.Variable in it, TensorFlow's C++ loader
+    # restores the copy, and the signatures then read variables that nobody initialised. Python hides that.
+    served.variables_of_model = [variable.value for variable in model.variables]
+    served.transform = tf.saved_model.load(f"{transform_graph_path}/transform_fn")
+    signatures = _signatures(model, served.transform.transform_fn, features, task, class_names)
+    shutil.rmtree(path, ignore_errors=True)
+    try:
+        tf.saved_model.save(served, str(path), signatures=signatures)
+    except (AssertionError, ValueError, TypeError) as error:
+        raise ModuleError(
+            f"model.py: the model cannot be exported: {error}. Look-up tables and files (StringLookup and the like) "
+            "belong into preprocessing_fn, as tft.compute_and_apply_vocabulary"
+        ) from error
+    _complete_signatures(path, features)
+
+
+def _signatures(
+    model: keras.Model,
+    transform_fn: Any,
+    features: Sequence[schema_pb2.Feature],
+    task: Task,
+    class_names: Sequence[str],
+) -> dict[str, Any]:
+    """Concrete functions; what they share is traced once."""
+    spec = RawFeatures(tuple(features)).spec()
+    inputs = {name: _type_spec(feature) for name, feature in spec.items()}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
+    def parse(examples: tf.Tensor) -> Tensors:
+        parsed = tf.io.parse_example(examples, spec)
+        return {name: _without_markers(value) for name, value in parsed.items()}
+
+    @tf.function(input_signature=[inputs], autograph=False)
+    def predict(inputs: Tensors) -> tf.Tensor:
+        answer = tf.cast(model(transform_fn(inputs), training=False), tf.float32)
+        return answer if task == "multiclass" else tf.squeeze(answer, 1)
+
+    def raw(**tensors: tf.Tensor) -> Tensors:
+        return {"predictions": predict(_from_markers(tensors, features))}
+
+    def concrete(function: Any, **specs: tf.TensorSpec) -> Any:
+        return tf.function(function, autograph=False).get_concrete_function(**specs)
+
+    strings = tf.TensorSpec([None], tf.string)
     signatures = {
-        "serving_default": tf.function(
-            lambda examples: {"predictions": served.predictions(served.parse(examples))}
-        ).get_concrete_function(examples=examples),
-        "transform_features": tf.function(
-            lambda examples: served.transform_features(served.parse(examples))
-        ).get_concrete_function(examples=examples),
-        "raw": tf.function(
-            lambda **tensors: {"predictions": served.predictions(_from_markers(tensors, features))}
-        ).get_concrete_function(**{feature.name: _raw_spec(feature) for feature in features}),
+        "serving_default": concrete(lambda examples: {"predictions": predict(parse(examples))}, examples=strings),
+        "transform_features": concrete(lambda examples: transform_fn(parse(examples)), examples=strings),
+        "raw": concrete(raw, **{feature.name: _raw_spec(feature) for feature in features}),
     }
     if task != "regression":
-        signatures["classify"] = tf.function(
-            lambda inputs: _classify(served.predictions(served.parse(inputs)), class_names)
-        ).get_concrete_function(inputs=inputs)
-    shutil.rmtree(path, ignore_errors=True)
-    tf.saved_model.save(served, str(path), signatures=signatures)
-    _complete_signatures(path, features)
+        signatures["classify"] = concrete(lambda inputs: _classify(predict(parse(inputs)), class_names), inputs=strings)
+    return signatures
 
 
 def _complete_signatures(path: Path, features: Sequence[schema_pb2.Feature]) -> None:
