@@ -178,7 +178,7 @@ def _cast(values: pa.Array, feature: schema_pb2.Feature) -> pa.Array:
 
 
 def _dense(lists: pa.Array, feature: schema_pb2.Feature) -> NDArray[Any]:
-    values = lists.values.to_numpy(zero_copy_only=False)
+    values: NDArray[Any] = lists.values.to_numpy(zero_copy_only=False)
     ends = lists.offsets.to_numpy()
     if feature.HasField("shape"):
         return values[ends[0] : ends[-1]].reshape(len(lists), *fixed_shape(feature))

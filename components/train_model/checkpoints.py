@@ -42,7 +42,7 @@ class Checkpoints:
     def save(self, epoch: int, arrays: dict[str, NDArray[Any]], state: str) -> None:
         """Keeps what the training needs to go on after this epoch."""
         buffer = io.BytesIO()
-        np.savez(buffer, __state__=np.array(state), **arrays)
+        np.savez(buffer, allow_pickle=False, __state__=np.array(state), **arrays)
         storage.write_bytes(storage.join(self._uri, SLOTS[epoch % len(SLOTS)]), buffer.getvalue())
 
     def load(self) -> list[tuple[str, dict[str, NDArray[Any]]]]:

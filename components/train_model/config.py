@@ -23,7 +23,7 @@ class TrainConfig(BaseModel):
     @field_validator("hyperparameters")
     @classmethod
     def _whole_numbers(cls, value: dict[str, Any]) -> dict[str, Any]:
-        """kfp hands every number as a float: whole ones become integers again, so that a module can use them."""
+        """Whole numbers become integers again: kfp hands every number as a float."""
         restored: dict[str, Any] = _restore(value)
         return restored
 

@@ -77,12 +77,12 @@ def _signatures(
     spec = RawFeatures(tuple(features)).spec()
     inputs = {name: _type_spec(feature) for name, feature in spec.items()}
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)  # type: ignore[untyped-decorator]
     def parse(examples: tf.Tensor) -> Tensors:
         parsed = tf.io.parse_example(examples, spec)
         return {name: _without_markers(value) for name, value in parsed.items()}
 
-    @tf.function(input_signature=[inputs], autograph=False)
+    @tf.function(input_signature=[inputs], autograph=False)  # type: ignore[untyped-decorator]
     def predict(inputs: Tensors) -> tf.Tensor:
         answer = tf.cast(model(transform_fn(inputs), training=False), tf.float32)
         return answer if task == "multiclass" else tf.squeeze(answer, 1)

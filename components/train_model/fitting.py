@@ -1,4 +1,4 @@
-"""Fitting a model: early stopping, history and checkpoints, in one place, so that a resumed training is the same one."""
+"""Fitting a model: early stopping, history and checkpoints together, so that a resumed training is the same one."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class _State(BaseModel):
     waited: int = 0
 
 
-class _Monitor(keras.callbacks.Callback):
+class _Monitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
     """After each epoch: records, compares, checkpoints, stops."""
 
     def __init__(self, training: Training, checkpoints: Checkpoints | None, state: _State) -> None:

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from components.train_model.config import DistributionConfig, TrainConfig
 from slipway import storage
 from slipway.examples.dataset import SPLITS
 from slipway.schema.io import model_inputs, read_schema
 from slipway.training_log import HISTORY, History
-
-if TYPE_CHECKING:
-    import keras
-
-log = logging.getLogger(__name__)
 
 
 def train(
@@ -80,14 +74,12 @@ def train(
 def _write_log(history: History, path: Path) -> None:
     """`history.json`, and the same curves as TensorBoard reads them."""
     import tensorflow as tf
+    from tensorflow.core.framework import summary_pb2
 
     storage.write_text(str(path / HISTORY), history.model_dump_json(indent=1))
-    scalars = tf.compat.v1.SummaryMetadata(
-        plugin_data=tf.compat.v1.SummaryMetadata.PluginData(plugin_name="scalars"),
-        data_class=tf.compat.v1.SummaryMetadata()
-        .DESCRIPTOR.fields_by_name["data_class"]
-        .enum_type.values_by_name["DATA_CLASS_SCALAR"]
-        .number,
+    scalars = summary_pb2.SummaryMetadata(
+        plugin_data=summary_pb2.SummaryMetadata.PluginData(plugin_name="scalars"),
+        data_class=summary_pb2.DATA_CLASS_SCALAR,
     )
     with tf.summary.create_file_writer(str(path / "tensorboard")).as_default():
         for epoch in history.epochs:

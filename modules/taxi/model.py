@@ -1,4 +1,4 @@
-"""Wide and deep: what each category adds on its own, and what they do together."""
+"""The model of the taxi problem: a small network over embeddings."""
 
 from __future__ import annotations
 
@@ -10,6 +10,12 @@ from .preprocessing import FARE_STEPS, PERIOD_SIZE, PLACE_BUCKETS, VOCABULARY_SI
 
 
 def build_model(features: dict[str, keras.KerasTensor], hyperparameters: dict[str, Any]) -> keras.Model:
+    """Embeddings of all categories beside the numbers, then dense layers.
+
+    Args:
+        features: What `preprocessing_fn` answers.
+        hyperparameters: `embedding` (width), `hidden` (units of each layer), `dropout`, `learning_rate`.
+    """
     width = int(hyperparameters["embedding"])
     embed = keras.layers.Embedding
     flat = keras.layers.Flatten()
@@ -29,6 +35,6 @@ def build_model(features: dict[str, keras.KerasTensor], hyperparameters: dict[st
     model.compile(
         optimizer=keras.optimizers.Adam(float(hyperparameters["learning_rate"])),
         loss="binary_crossentropy",
-        metrics=[keras.metrics.AUC(name="auc")],
+        metrics=[keras.metrics.BinaryAccuracy(name="accuracy")],
     )
     return model
