@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
+from html import unescape
 from typing import TYPE_CHECKING
 
 from markupsafe import Markup
@@ -10,16 +12,21 @@ from markupsafe import Markup
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+LINKS_FROM = 4  # sections; fewer are found without links to them
+_SECTION = re.compile('<section id="([^"]*)"><h2>(.*?)</h2>')
+
 
 def render_page(title: str, body: Markup, *, subtitle: str | Markup = "") -> str:
-    """The page as HTML text.
+    """The page as HTML text; a long page begins with links to its sections.
 
     Args:
         title: The heading, and the title of the window.
         body: What `slipway.pages.parts` and `slipway.pages.charts` made. A plain string is escaped.
         subtitle: A line under the heading.
     """
-    return environment().get_template("page.html.j2").render(title=title, body=body, subtitle=subtitle)
+    sections = [(anchor, unescape(name)) for anchor, name in _SECTION.findall(str(body))]
+    links = sections if len(sections) >= LINKS_FROM else []
+    return environment().get_template("page.html.j2").render(title=title, body=body, subtitle=subtitle, links=links)
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
@@ -20,7 +21,7 @@ def badge(text: str, tone: Tone = "plain") -> Markup:
 
 def section(title: str, *bodies: Markup, note: str | Markup = "") -> Markup:
     """A part of the page, with an anchor made of its title."""
-    anchor = "-".join(title.lower().split())
+    anchor = "-".join(re.findall(r"\w+", title.lower()))
     aside = Markup('<p class="note">{}</p>').format(note) if note else Markup("")
     return Markup('<section id="{}"><h2>{}</h2>{}{}</section>').format(anchor, title, aside, Markup("").join(bodies))
 

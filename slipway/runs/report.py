@@ -194,9 +194,10 @@ def _validation(folder: str) -> Markup:
 
 def _statistics(folder: str) -> Markup:
     from slipway.statistics.io import read_statistics
-    from slipway.statistics.page import overview_table
+    from slipway.statistics.page import feature_figures, overview_table
 
-    return overview_table(read_statistics(folder))
+    statistics = read_statistics(folder)
+    return overview_table(statistics) + details("A picture of each column", feature_figures(statistics))
 
 
 def _lineage(view: RunView) -> Markup:

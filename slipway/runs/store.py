@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,7 +121,7 @@ def view_run(folder: Path) -> RunView:
         problem = problem or ("" if summary else "its directory holds no record")
         return RunView(folder.name, uri, [], summary or _unknown(folder, outcome), problem)
     state = _state(recorded, summary)
-    steps = recorded.steps if state == "running" else [_ended(step) for step in recorded.steps]
+    steps = _in_order(recorded.steps if state == "running" else [_ended(step) for step in recorded.steps])
     # The exit handler wrote its summary before the runner was through: what the runner says of the end counts.
     if summary is None or summary.state != state:
         summary = summarise(recorded.lineage, state, steps, outcome)
@@ -137,6 +138,11 @@ def _state(recorded: StepsFile, summary: Summary | None) -> RunState:
     if _is_alive(recorded.pid):
         return "running"
     return summary.state if summary else "interrupted"
+
+
+def _in_order(steps: list[Step]) -> list[Step]:
+    """As they were started; then those that were not; the exit handler, which is recorded last, stays last."""
+    return [*sorted(steps[:-1], key=lambda step: step.started or math.inf), *steps[-1:]]
 
 
 def _ended(step: Step) -> Step:

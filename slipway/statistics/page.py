@@ -38,9 +38,9 @@ def render_statistics(statistics: statistics_pb2.DatasetFeatureStatisticsList) -
         section("Overview", overview_table(statistics), note=f"One line each: {', '.join(splits)}."),
     ]
     if numbers:
-        body.append(section("Numbers", grid(*(_number_figure(name, found) for name, found in numbers.items()))))
+        body.append(section("Numbers", _figures_of(numbers)))
     if others:
-        body.append(section("Strings", grid(*(_string_figure(name, found) for name, found in others.items()))))
+        body.append(section("Strings", _figures_of(others)))
     return render_page("Statistics", Markup("").join(body), subtitle="What the examples hold, split by split.")
 
 
@@ -52,6 +52,20 @@ def _by_name(
         for feature in dataset.features:
             by_name.setdefault(feature_name(feature), {})[split] = feature
     return by_name
+
+
+def feature_figures(statistics: statistics_pb2.DatasetFeatureStatisticsList) -> Markup:
+    """A picture of each feature, for a run's report."""
+    return _figures_of(_by_name({dataset.name: dataset for dataset in statistics.datasets}))
+
+
+def _figures_of(by_name: dict[str, dict[str, statistics_pb2.FeatureNameStatistics]]) -> Markup:
+    return grid(
+        *(
+            _number_figure(name, found) if _first(found).HasField("num_stats") else _string_figure(name, found)
+            for name, found in by_name.items()
+        )
+    )
 
 
 def overview_table(statistics: statistics_pb2.DatasetFeatureStatisticsList) -> Markup:

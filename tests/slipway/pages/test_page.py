@@ -165,3 +165,14 @@ def test_format_seconds_and_bytes_change_their_unit() -> None:
         "0.0 s", "12 s", "1 min 00 s", "3 min 05 s", "2 h 07 min",
     ]  # fmt: skip
     assert [format_bytes(value) for value in (12, 1400, 1.4e6, 3.2e12)] == ["12 B", "1.4 kB", "1.4 MB", "3.2 TB"]
+
+
+def test_render_page_of_many_sections_begins_with_links_to_them() -> None:
+    sections = [section(f"Part {number} & more", Markup("<p>x</p>")) for number in range(4)]
+    page = render_page("Run", Markup("").join(sections))
+    anchors = [attrs["id"] for tag, attrs in _Reader(page).seen if tag == "section"]
+    links = [attrs["href"] for tag, attrs in _Reader(page).seen if tag == "a"]
+    assert links == [f"#{anchor}" for anchor in anchors]
+    assert len(set(links)) == 4
+    assert "&amp;amp;" not in page
+    assert "<nav" not in render_page("Run", sections[0])

@@ -7,7 +7,7 @@ from slipway.errors import StoreError
 from slipway.runs.record import Step, StepsFile, Summary
 from slipway.runs.store import list_runs, load_run, view_run
 from slipway.runs.summary import failure_reasons
-from tests.recorded_runs import STARTED, VERSION, WHY_FAILED, WHY_REFUSED, write_run
+from tests.recorded_runs import NEEDS, STARTED, VERSION, WHY_FAILED, WHY_REFUSED, write_run
 
 
 @pytest.fixture
@@ -162,3 +162,11 @@ def test_failure_reasons_join_what_belongs_together() -> None:
         "feature 'a': missing; 10 of 10 rows; Fix: add it",
         "feature 'b': new",
     ]
+
+
+def test_view_has_the_steps_in_the_order_in_which_they_were_started(home: Path) -> None:
+    folder = home / "runs" / "taxi-3-failed"
+    recorded = StepsFile.model_validate_json((folder / "steps.json").read_text())
+    recorded.steps[1:4] = reversed(recorded.steps[1:4])
+    (folder / "steps.json").write_text(recorded.model_dump_json())
+    assert [step.name for step in view_run(folder).steps] == list(NEEDS)
