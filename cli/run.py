@@ -78,15 +78,17 @@ def _data_uri(folder: Path, config: ModuleConfig, data: str | None, home: Path) 
 def _sample(folder: Path, home: Path) -> Path:
     """The module's synthetic data, made once for each version of sample.py."""
     import hashlib
+    import tempfile
 
     from slipway.module_store import load_function, publish_module
 
     digest = hashlib.sha256((folder / "sample.py").read_bytes()).hexdigest()
-    path = home / "samples" / f"{folder.name}-{digest[:12]}.csv"
+    path = home / "samples" / digest[:12] / f"{folder.name}.csv"
     if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_suffix(".part")
-        uri = publish_module(folder, str(home / "modules")).uri
-        load_function(uri, "sample", "write_sample")(unfinished)
-        unfinished.rename(path)
+        path.parent.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent.parent) as unfinished:
+            uri = publish_module(folder, str(home / "modules")).uri
+            load_function(uri, "sample", "write_sample")(Path(unfinished) / path.name)
+            path.parent.mkdir(exist_ok=True)
+            (Path(unfinished) / path.name).rename(path)
     return path
