@@ -75,7 +75,7 @@ CASES = (
     Case("NaN", "not a number", "good", (ABSOLUTE, RELATIVE), "refused", "are NaN"),
     Case("worse on one slice", "wrong on b", "good", (BY_GROUP,), "refused", "on group=b is below 0.7"),
     Case("worse on one slice than production", "wrong on b", "better", (RELATIVE_BY_GROUP,), "refused", "on group=b "),
-    Case("too small a slice", "wrong on small", "good", (BY_GROUP,), "blessed", "have fewer than 100 examples"),
+    Case("too small a slice", "wrong on small", "good", (BY_GROUP,), "blessed", "fewer than 100 examples"),
     Case("no slice large enough", "better", "good", ({**BY_GROUP, "min_examples": 10_000},), "refused",
          "no slice could be checked"),
     Case("missing slice", "better", "good", ({**BY_GROUP, "slice": ["grupo"]},), "error", "did you mean 'group'?"),

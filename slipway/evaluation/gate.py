@@ -121,7 +121,7 @@ class _Judgement:
         passed = np.flatnonzero(large & (margins >= 0))
         checks = [self._failure(int(index)) for index in failed[np.argsort(margins[failed], kind="stable")][:NAMED]]
         if len(failed) > NAMED:
-            checks.append(self._check("failed", f"{len(failed) - NAMED:,} more slices, less bad than these"))
+            checks.append(self._check("failed", f"{_slices(len(failed) - NAMED)} more, less bad than these"))
         left = self._left_out(int((~large).sum()), undefined)
         if len(passed):
             checks.append(self._summary(passed))
@@ -137,23 +137,19 @@ class _Judgement:
     def _summary(self, passed: NDArray[np.int64]) -> Check:
         index = int(passed[np.argmin(self._margins[passed])])
         tightest = self._check("passed", "", index)
-        share = f"all {len(passed):,} slices that were checked" if len(passed) > 1 else "the one slice that was checked"
-        where = f"the tightest: {tightest.describe()}"
-        return tightest.model_copy(
-            update={"slice": self._where(), "values": None, "note": f"{share}; {where}", "examples": 0}
-        )
+        note = f"on {_slices(len(passed))}; the tightest: {tightest.describe()}"
+        return tightest.model_copy(update={"slice": self._where(), "values": None, "examples": 0, "note": note})
 
     def _left_out(self, small: int, undefined: int) -> str:
         parts = []
         if small:
             largest = int(self.table.examples.max())
             known = f" (the largest has {largest:,})" if largest < self.threshold.min_examples else ""
-            of_all = f"{small:,} of {len(self.table.values):,} slices"
-            parts.append(f"{of_all} have fewer than {self.threshold.min_examples:,} examples{known}")
+            of_all = f"{small:,} of {_slices(len(self.table.values))}"
+            parts.append(f"fewer than {self.threshold.min_examples:,} examples on {of_all}{known}")
         if undefined:
-            parts.append(
-                f"on {undefined:,} slices it is undefined, because of their labels or production's predictions"
-            )
+            why = "because of the labels there, or of production's predictions"
+            parts.append(f"undefined on {_slices(undefined)}, {why}")
         return "; ".join(parts)
 
     @property
@@ -207,3 +203,7 @@ class _Judgement:
 
     def _where(self) -> str:
         return f"each {' x '.join(self.threshold.slice)}" if self.threshold.slice else OVERALL
+
+
+def _slices(count: int) -> str:
+    return "1 slice" if count == 1 else f"{count:,} slices"

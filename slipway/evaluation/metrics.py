@@ -171,8 +171,8 @@ class Ranking:
 
         AUC counts the pairs of a positive and a negative that are ranked rightly, ties by half (Hanley and McNeil,
         1982, https://doi.org/10.1148/radiology.143.1.7063747): scikit-learn's `roc_auc_score`. The area under the
-        precision-recall curve is scikit-learn's `average_precision_score`, sum of (R_n - R_n-1) P_n; TFMA
-        interpolates between the thresholds instead, which differs by less than one example's weight.
+        precision-recall curve is scikit-learn's `average_precision_score`, sum of (R_n - R_n-1) P_n; TFMA's own
+        interpolates between the thresholds instead, and says 0.19 for 0.33 where positives are few.
         """
         if not len(codes):
             return np.full(slices, np.nan), np.full(slices, np.nan)

@@ -24,10 +24,11 @@ if TYPE_CHECKING:
 CANDIDATE, BASELINE = "candidate", "baseline"
 PACKAGE = "tensorflow_model_analysis"
 
+MODULES = {"AveragePrecision": "slipway.evaluation.average_precision"}  # the others are TFMA's own
 CLASSES: dict[Task, dict[str, str]] = {
     "binary": {
         "auc": "AUC",
-        "auc_pr": "AUCPrecisionRecall",
+        "auc_pr": "AveragePrecision",
         "log_loss": "BinaryCrossEntropy",
         "accuracy": "BinaryAccuracy",
         "balanced_accuracy": "BalancedAccuracy",
@@ -98,7 +99,8 @@ def eval_config(config: EvaluationConfig, with_baseline: bool) -> Any:
     spec.metrics.add(class_name="ExampleCount", config=json.dumps({"name": "example_count"}))
     for name in METRICS[config.task]:
         if name in CLASSES[config.task]:
-            metric = spec.metrics.add(class_name=CLASSES[config.task][name], config=json.dumps({"name": name}))
+            kind = CLASSES[config.task][name]
+            metric = spec.metrics.add(class_name=kind, module=MODULES.get(kind), config=json.dumps({"name": name}))
             _add_thresholds(metric, [t for t in config.thresholds if t.metric == name], with_baseline)
     if config.task == "multiclass":
         classes = range(len(config.class_names))

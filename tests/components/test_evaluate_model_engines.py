@@ -1,0 +1,157 @@
+"""Both engines on the same rows: the same numbers, the same verdict."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pytest
+
+from components.evaluate_model.run import evaluate
+from slipway.evaluation.results import Evaluation, SliceResult
+from tests.components.evaluation_models import MetricsRecorder, save_model, write_examples, write_schema
+
+pytestmark = [
+    pytest.mark.slow,
+    # TFMA divides zero by zero where a slice has no positives, and says nothing of it but this.
+    pytest.mark.filterwarnings("ignore:(invalid value|divide by zero) encountered:RuntimeWarning"),
+]
+
+# TFMA sorts scores into 10,000 bins: those that share one count as a tie, which weighs more the fewer they are.
+BINNED = ("auc", "auc_pr")
+
+
+def judge(root: Path, engine: str, config: dict[str, Any]) -> Evaluation:
+    log = MetricsRecorder()
+    return evaluate(
+        str(root / "examples"),
+        str(root / "schema"),
+        str(root / "candidate"),
+        str(root / "baseline"),
+        {**config, "engine": engine},
+        {},
+        str(root / engine),
+        log,
+        log,
+        str(root / engine / "page.html"),
+    )
+
+
+def both(root: Path, config: dict[str, Any]) -> tuple[Evaluation, Evaluation]:
+    return judge(root, "vectorised", config), judge(root, "tfma", config)
+
+
+def pairs(one: Evaluation, other: Evaluation) -> Iterator[tuple[SliceResult, SliceResult]]:
+    others = {row.name: row for row in [other.overall, *other.slices]}
+    rows = [one.overall, *one.slices]
+    assert {row.name for row in rows} == others.keys()
+    for row in rows:
+        yield row, others[row.name]
+
+
+def tolerance(metric: str, examples: int) -> float:
+    if metric not in BINNED:
+        return 1e-5
+    return 1e-3 if examples >= 1_000 else 5e-3 if examples >= 100 else 0.02
+
+
+def assert_agree(vectorised: Evaluation, tfma: Evaluation) -> None:
+    assert vectorised.examples == tfma.examples
+    assert vectorised.unlabelled == tfma.unlabelled
+    for ours, theirs in pairs(vectorised, tfma):
+        assert ours.examples == theirs.examples
+        assert ours.baseline
+        assert theirs.baseline
+        for mine, its in ((ours.candidate, theirs.candidate), (ours.baseline, theirs.baseline)):
+            assert mine.keys() == its.keys()
+            for name, value in mine.items():
+                about = (ours.name, name, value, its[name])
+                if value is None:
+                    assert its[name] is None, about
+                else:
+                    assert its[name] == pytest.approx(value, rel=1e-5, abs=tolerance(name, ours.examples)), about
+    assert vectorised.verdict.blessed == tfma.verdict.blessed
+    seen = [[(c.metric, c.slice, c.rule, c.outcome, c.examples) for c in e.verdict.checks] for e in (vectorised, tfma)]
+    assert sorted(seen[0]) == sorted(seen[1])
+    assert vectorised.curves == tfma.curves
+
+
+@pytest.fixture(scope="module")
+def taxi(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = os.environ.get("SLIPWAY_REAL_DATA")
+    if not folder:
+        pytest.skip("SLIPWAY_REAL_DATA is not set: the folder that holds chicago_taxi/trips.csv")
+    import tensorflow as tf
+
+    trips = pyarrow.csv.read_csv(Path(folder) / "chicago_taxi/trips.csv").slice(0, 3_000)
+    tipped = pc.greater(trips["tips"], pc.multiply(trips["fare"], 0.2)).cast(pa.int64())
+    trips = trips.append_column("big_tip", pc.if_else(pc.equal(trips["trip_start_day"], 7), None, tipped))
+    root = tmp_path_factory.mktemp("taxi")
+    inputs = {"payment_type": "BYTES", "fare": "FLOAT", "trip_miles": "FLOAT"}
+    write_examples(root / "examples", trips, files=2)
+    write_schema(root / "schema", inputs, "big_tip")
+    for name, weight in (("candidate", 5.0), ("baseline", 4.0)):
+
+        def predict(payment_type: Any, fare: Any, trip_miles: Any, weight: float = weight) -> Any:
+            card = tf.cast(payment_type == "Credit Card", tf.float32)
+            fare = tf.where(tf.math.is_nan(fare), 0.0, fare)
+            miles = tf.where(tf.math.is_nan(trip_miles), 0.0, trip_miles)
+            return tf.sigmoid(weight * card - 4.0 + 0.03 * fare - 0.05 * miles)
+
+        save_model(root / name, inputs, predict)
+    return root
+
+
+def test_engines_real_trips_with_a_baseline_agree(taxi: Path) -> None:
+    config = {
+        "task": "binary",
+        "label": {"column": "big_tip"},
+        "slices": [["payment_type"], ["pickup_community_area"]],
+        "thresholds": [
+            {"metric": "auc", "min": 0.8},
+            {"metric": "log_loss", "max": 0.5, "max_drop": 0.05},
+            {"metric": "accuracy", "min": 0.8, "slice": ["payment_type"]},
+            {"metric": "auc", "min": 0.5, "slice": ["payment_type"]},
+        ],
+    }
+    vectorised, tfma = both(taxi, config)
+    assert_agree(vectorised, tfma)
+    assert vectorised.unlabelled > 0
+    assert not vectorised.verdict.blessed
+
+
+@pytest.mark.parametrize("task", ["multiclass", "regression"])
+def test_engines_other_tasks_agree(task: str, tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    random = np.random.default_rng(5)
+    rows = 400
+    x, group = random.normal(size=rows), random.choice(["a", "b", "tiny"], rows, p=[0.6, 0.39, 0.01])
+    labels = np.digitize(x + 0.5 * random.normal(size=rows), [-0.5, 0.5]) if task == "multiclass" else 100 + 3 * x
+    table = pa.table({"x": x, "group": group, "label": labels})
+    inputs = {"x": "FLOAT"}
+    write_examples(tmp_path / "examples", table)
+    write_schema(tmp_path / "schema", inputs, "label")
+    for name, slope in (("candidate", 3.0), ("baseline", 1.0)):
+
+        def predict(x: Any, slope: float = slope) -> Any:
+            if task == "regression":
+                return 100 + slope * x
+            return tf.nn.softmax(tf.stack([-slope * x, 0.5 * tf.ones_like(x), slope * x], axis=1))
+
+        save_model(tmp_path / name, inputs, predict)
+    good = {"metric": "accuracy", "min": 0.5} if task == "multiclass" else {"metric": "r_squared", "min": 0.9}
+    config = {
+        "task": task,
+        "label": {"column": "label"},
+        "classes": ["0", "1", "2"] if task == "multiclass" else [],
+        "slices": [["group"]],
+        "thresholds": [good, {"metric": good["metric"], "max_drop": 0.0}],
+    }
+    vectorised, tfma = both(tmp_path, config)
+    assert_agree(vectorised, tfma)
+    assert vectorised.verdict.blessed == (task == "regression")
