@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from slipway.errors import DataError
 from slipway.examples.dataset import SPLITS
 from slipway.statistics.describe import describe_split
-from slipway.statistics.engine import connect, count_rows, describe_columns, describe_files
+from slipway.statistics.engine import describe_columns, open_table
 
 if TYPE_CHECKING:
     from tensorflow_metadata.proto.v0 import statistics_pb2
@@ -24,18 +24,12 @@ def compute_statistics(examples_path: str | Path) -> statistics_pb2.DatasetFeatu
     """
     from tensorflow_metadata.proto.v0 import statistics_pb2
 
-    files = {split: split_files(examples_path, split) for split in SPLITS}
-    known = next((found for found in files.values() if found), None)
-    if known is None:
+    tables = [open_table(split_files(examples_path, split)) for split in SPLITS]
+    if not any(table.files for table in tables):
         raise DataError(f"{examples_path} holds no Parquet file: it is not an output of ingest_examples")
-    with connect() as connection:
-        columns = describe_files(connection, known)
-        rows = {split: count_rows(connection, found) for split, found in files.items()}
     statistics = statistics_pb2.DatasetFeatureStatisticsList()
-    described = describe_columns([(files[split], rows[split]) for split in SPLITS if files[split]], columns)
-    for split in SPLITS:
-        facts = next(described) if files[split] else []
-        statistics.datasets.append(describe_split(split, rows[split], facts))
+    for split, table, facts in zip(SPLITS, tables, describe_columns(tables), strict=True):
+        statistics.datasets.append(describe_split(split, table.rows, facts))
     return statistics
 
 

@@ -41,6 +41,15 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
+class Table:
+    """Parquet files of the same columns."""
+
+    files: Sequence[Path]
+    rows: int
+    columns: dict[str, ColumnType]
+
+
+@dataclass(frozen=True)
 class ColumnFacts:
     """What the statements of one column answered; `ranking` holds (value, frequency), most frequent first."""
 
@@ -52,60 +61,52 @@ class ColumnFacts:
     unique: int
 
 
-def describe_files(connection: duckdb.DuckDBPyConnection, files: Sequence[Path]) -> dict[str, ColumnType]:
-    """Names and types of the columns, in the files' order.
+def open_table(files: Sequence[Path]) -> Table:
+    """Names and types of the columns, in the files' order, and the number of rows, all from the files' footers.
 
     Raises:
         DataError: a file cannot be read, or a column is of a type that examples do not have.
     """
+    if not files:
+        return Table((), 0, {})
     columns = {}
-    for name, type_name, *_ in run(connection, f"DESCRIBE {scan(files)}", files).fetchall():
-        element, bracket, _ = type_name.partition("[")
-        if element not in _KINDS or type_name.count("[") > 1:
-            raise DataError(f"column {name!r} is of type {type_name}: examples hold integers, floats, strings, "
-                            f"binaries or lists of these; convert it before it is ingested")  # fmt: skip
-        columns[name] = ColumnType(_KINDS[element], is_list=bool(bracket))
-    return columns
+    with connect() as connection:
+        for name, type_name, *_ in run(connection, f"DESCRIBE {scan(files)}", files).fetchall():
+            element, bracket, _ = type_name.partition("[")
+            if element not in _KINDS or type_name.count("[") > 1:
+                raise DataError(f"column {name!r} is of type {type_name}: examples hold integers, floats, strings, "
+                                f"binaries or lists of these; convert it before it is ingested")  # fmt: skip
+            columns[name] = ColumnType(_KINDS[element], is_list=bool(bracket))
+        rows = run(connection, scan(files, "count(*)"), files).fetchone()[0]
+    return Table(files, int(rows), columns)
 
 
-def count_rows(connection: duckdb.DuckDBPyConnection, files: Sequence[Path]) -> int:
-    """Rows of all files, from their footers."""
-    return int(run(connection, scan(files, "count(*)"), files).fetchone()[0]) if files else 0
-
-
-def describe_columns(
-    splits: Sequence[tuple[Sequence[Path], int]], columns: dict[str, ColumnType]
-) -> Iterator[list[ColumnFacts]]:
-    """For each split, given as its files and rows, the facts of each column, in order."""
-    jobs = [(files, name, rows <= EXACT_ROWS) for files, rows in splits for name in columns]
+def describe_columns(tables: Sequence[Table]) -> list[list[ColumnFacts]]:
+    """The facts of each column of each table, in order."""
+    jobs = [(table, name, column) for table in tables for name, column in table.columns.items()]
     # Compiled before the threads start: Ibis is pure Python, so there is nothing to gain side by side.
-    for column in set(columns.values()):
-        for _, rows in splits:
-            compile_column(column, exact=rows <= EXACT_ROWS)
+    for table, _, column in jobs:
+        compile_column(column, exact=table.rows <= EXACT_ROWS)
     workers = max(1, min(WORKERS, os.cpu_count() or 1, len(jobs)))
     with ExitStack() as stack:
         connections: queue.SimpleQueue[duckdb.DuckDBPyConnection] = queue.SimpleQueue()
         for _ in range(workers):
             connections.put(stack.enter_context(connect()))
 
-        def describe(job: tuple[Sequence[Path], str, bool]) -> ColumnFacts:
-            files, name, exact = job
+        def describe(job: tuple[Table, str, ColumnType]) -> ColumnFacts:
             connection = connections.get()
             try:
-                return _describe_column(connection, files, name, columns[name], exact)
+                return _describe_column(connection, *job)
             finally:
                 connections.put(connection)
 
         pool = stack.enter_context(ThreadPoolExecutor(workers))
         facts = iter(list(pool.map(describe, jobs)))
-    for _ in splits:
-        yield [next(facts) for _ in columns]
+    return [[next(facts) for _ in table.columns] for table in tables]
 
 
-def _describe_column(
-    connection: duckdb.DuckDBPyConnection, files: Sequence[Path], name: str, column: ColumnType, exact: bool
-) -> ColumnFacts:
-    sql = compile_column(column, exact=exact)
+def _describe_column(connection: duckdb.DuckDBPyConnection, table: Table, name: str, column: ColumnType) -> ColumnFacts:
+    sql, files = compile_column(column, exact=table.rows <= EXACT_ROWS), table.files
     view = scan(files, f"{quote(name)} AS value")
     run(connection, f"CREATE OR REPLACE TEMP VIEW {TABLE} AS {view}", files)
     lengths, values = (_one_row(run(connection, statement, files)) for statement in (sql.lengths, sql.values))
@@ -135,6 +136,9 @@ def connect() -> Iterator[duckdb.DuckDBPyConnection]:
     with tempfile.TemporaryDirectory(prefix="slipway-statistics-") as spill:
         config = {"threads": 1, "memory_limit": WORKER_MEMORY, "temp_directory": spill}
         with duckdb.connect(config=config) as connection:
+            # Parquet's minima and maxima leave NaN out (as its specification says). DuckDB takes them as proof
+            # that there is none: with these two optimizers `isnan(x)` is false throughout in files written by Arrow.
+            connection.execute("SET disabled_optimizers = 'statistics_propagation,filter_pushdown'")
             yield connection
 
 

@@ -85,7 +85,7 @@ def _parts(histogram: statistics_pb2.Histogram) -> tuple[list[Bucket], dict[floa
         low, high, count = bucket.low_value, bucket.high_value, bucket.sample_count
         if not (math.isfinite(low) and math.isfinite(high)):
             unmatched += count
-        elif low == high:
+        elif low * 0.5 == high * 0.5:
             points[low] = points.get(low, 0.0) + count
         else:
             buckets.append((low, high, count))
@@ -99,5 +99,5 @@ def _spread(buckets: Sequence[Bucket], edges: Masses) -> Masses:
     for low, high, count in buckets:
         # Halves, since the distance between two float64 need not be one.
         overlap = np.minimum(high, edges[1:]) * 0.5 - np.maximum(low, edges[:-1]) * 0.5
-        masses += count * np.clip(overlap, 0.0, None) / (high * 0.5 - low * 0.5)
+        masses += count * (np.clip(overlap, 0.0, None) / (high * 0.5 - low * 0.5))
     return masses

@@ -41,7 +41,7 @@ def check_domain(
 def _check_strings(
     feature: schema_pb2.Feature, stats: statistics_pb2.FeatureNameStatistics, allowed: list[str], where: str
 ) -> Iterator[Finding]:
-    """TFDV's rule: the share of values outside the domain may be at most `1 - min_domain_mass`, 0 by default."""
+    """TFDV's rule: the share of values inside the domain is at least `min_domain_mass`, 1 by default."""
     total = stats.string_stats.common_stats.tot_num_values
     known = set(allowed)
     unknown = {
@@ -51,7 +51,7 @@ def _check_strings(
     }
     constraints = feature.distribution_constraints
     mass = constraints.min_domain_mass if constraints.HasField("min_domain_mass") else 1.0
-    if not unknown or (mass < 1 and sum(unknown.values()) / total <= 1 - mass):
+    if not unknown or (mass < 1 and (total - sum(unknown.values())) / total >= mass):
         return
     listed = ", ".join(f"{value} ({_percent(count / total)})" for value, count in list(unknown.items())[:LISTED_VALUES])
     more = f" and {len(unknown) - LISTED_VALUES} more" if len(unknown) > LISTED_VALUES else ""

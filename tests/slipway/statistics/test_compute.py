@@ -93,6 +93,12 @@ def test_compute_statistics_with_nan_and_infinities_keeps_them_apart(tmp_path: P
         assert (one.buckets[-1].high_value, one.buckets[-1].sample_count) == (math.inf, 2)
 
 
+def test_compute_statistics_finds_nan_that_parquets_own_statistics_leave_out(tmp_path: Path) -> None:
+    stats = describe(tmp_path, [math.nan, 1.0, 2.0]).num_stats
+    assert [one.num_nan for one in stats.histograms] == [1, 1]
+    assert (stats.min, stats.max, stats.mean) == (1, 2, 1.5)
+
+
 @pytest.mark.parametrize("values", [[math.nan, math.nan], [None, None], [math.inf], []])
 def test_compute_statistics_without_a_finite_value_has_no_mean(tmp_path: Path, values: list[float]) -> None:
     stats = describe(tmp_path, pa.array(values, pa.float64()))
