@@ -6,12 +6,12 @@ from components import component
 
 
 @component
-def resolve_source(  # type: ignore[valid-type]
+def resolve_source(
     data_uri: str,
     window: int,
     module: str,
     runs_uri: str,
-) -> NamedTuple("Source", source=dict, previous_statistics=str):
+) -> NamedTuple("Source", source=dict, previous_statistics=str):  # type: ignore[valid-type]
     """Finds the files (or the table) behind a data URI, with a digest of their content. Never cached.
 
     Args:
