@@ -209,11 +209,9 @@ def _column(frame: Frame, index: int, name: str, column: tuple[float, float, flo
     left, right, height, share = column
     tip = f"{name}: {format_share(share)} in {format_number(left)} to {format_number(right)}"
     top = frame.y(height)
-    return Markup(
-        '<rect class="column s{}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"><title>{}</title></rect>'
-    ).format(
-        index, frame.x(left), top, max(frame.x(right) - frame.x(left) - 0.5, 0.5), frame.y(0) - top, tip
-    )  # fmt: skip
+    width = max(frame.x(right) - frame.x(left) - 0.5, 0.5)
+    shape = Markup('<rect class="column s%s" x="%.1f" y="%.1f" width="%.1f" height="%.1f"><title>%s</title></rect>')
+    return shape % (index, frame.x(left), top, width, frame.y(0) - top, tip)
 
 
 def _outline(frame: Frame, index: int, shape: Sequence[tuple[float, float, float, float]]) -> Markup:

@@ -33,12 +33,10 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[Cell]], *, text_column
         Markup('<th scope="col" class="{}">{}</th>').format(side, title)
         for side, title in zip(sides, headers, strict=True)
     )
+    # Long tables have thousands of cells, and `%` takes half the time of `format`.
+    cell = Markup('<td class="%s">%s</td>')
     body = Markup("").join(
-        Markup("<tr>{}</tr>").format(
-            Markup("").join(
-                Markup('<td class="{}">{}</td>').format(side, cell) for side, cell in zip(sides, row, strict=True)
-            )
-        )
+        Markup("<tr>{}</tr>").format(Markup("").join(cell % pair for pair in zip(sides, row, strict=True)))
         for row in rows
     )
     return Markup('<div class="scroll"><table><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>').format(
