@@ -32,12 +32,20 @@ class RawFeatures:
         for feature in self.features:
             dtype = tf.as_dtype(dtype_of(feature))
             if feature.HasField("shape"):
-                default = np.full(fixed_shape(feature), marker_of(feature)).tolist()
-                spec[feature.name] = tf.io.FixedLenFeature(fixed_shape(feature), dtype, default)
+                spec[feature.name] = tf.io.FixedLenFeature(fixed_shape(feature), dtype)
             elif is_list(feature):
                 spec[feature.name] = tf.io.RaggedFeature(dtype, row_splits_dtype=tf.int64)
             else:
                 spec[feature.name] = tf.io.VarLenFeature(dtype)
+        return spec
+
+    def serving_spec(self) -> dict[str, Any]:
+        """The same for requests, which may leave features out: a fixed shape is then filled with the marker."""
+        spec = self.spec()
+        for feature in self.features:
+            if feature.HasField("shape"):
+                default = np.full(fixed_shape(feature), marker_of(feature)).tolist()
+                spec[feature.name] = spec[feature.name]._replace(default_value=default)
         return spec
 
     def metadata(self) -> Any:

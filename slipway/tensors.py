@@ -117,7 +117,7 @@ def _column(table: pa.Table, feature: schema_pb2.Feature) -> pa.Array:
     import pyarrow as pa
 
     if feature.name not in table.column_names:
-        return pa.nulls(table.num_rows)
+        return pa.nulls(table.num_rows, pa.list_(arrow_type(feature)))
     chunks = table[feature.name].chunks
     return pa.concat_arrays(chunks) if chunks else pa.array([], table.schema.field(feature.name).type)
 

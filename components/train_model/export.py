@@ -74,7 +74,7 @@ def _signatures(
     class_names: Sequence[str],
 ) -> dict[str, Any]:
     """Concrete functions; what they share is traced once."""
-    spec = RawFeatures(tuple(features)).spec()
+    spec = RawFeatures(tuple(features)).serving_spec()
     inputs = {name: _type_spec(feature) for name, feature in spec.items()}
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)  # type: ignore[untyped-decorator]

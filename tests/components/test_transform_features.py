@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pydantic import ValidationError
+
+from components.transform_features.run import BeamConfig, transform
+from slipway.errors import DataError, ModuleError
+from tests.shapes import Artifacts, make_rows, make_transformed, publish, write_examples, write_schema
+
+
+@pytest.fixture(scope="module")
+def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Artifacts:
+    return make_transformed(tmp_path_factory.mktemp("shapes"))
+
+
+def run(artifacts: Artifacts, uri: str, label: str = "shape") -> None:
+    transform(artifacts.examples, artifacts.schema, uri, {"column": label}, {}, artifacts.graph, artifacts.transformed)
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Artifacts:
+    write_examples(tmp_path / "examples", {"train": [make_rows(20, 1)], "eval": []})
+    write_schema(tmp_path / "schema")
+    return Artifacts(tmp_path)
+
+
+def test_transform_output_mirrors_the_examples_row_by_row(artifacts: Artifacts) -> None:
+    for file in ("split=train/part-0", "split=train/part-1", "split=eval/part-0"):
+        raw = pq.read_table(f"{artifacts.examples}/{file}.parquet")
+        transformed = pq.read_table(f"{artifacts.transformed}/{file}.parquet")
+        assert transformed["shape"].to_pylist() == raw["shape"].to_pylist()
+        size = np.log1p([value or 0.0 for value in raw["size"].to_pylist()])
+        np.testing.assert_allclose(transformed["size"].to_numpy(), size, rtol=1e-5)
+        words = [sum(row) for row in transformed["words"].to_pylist()]
+        assert words == [len(row or []) for row in raw["words"].to_pylist()]
+
+
+def test_transform_analyses_the_training_split_only(artifacts: Artifacts) -> None:
+    train = pq.read_table(f"{artifacts.transformed}/split=train")["points"].combine_chunks()
+    values = train.flatten().to_numpy().reshape(-1, 4)
+    np.testing.assert_allclose(values.mean(axis=0), 0, atol=1e-4)
+    np.testing.assert_allclose(values.std(axis=0), 1, atol=1e-3)
+
+
+def test_transform_columns_are_scalars_or_lists_of_fixed_size(artifacts: Artifacts) -> None:
+    schema = pq.read_table(f"{artifacts.transformed}/split=eval").schema
+    assert schema.field("points").type == pa.list_(pa.float32(), 4)
+    assert schema.field("size").type == pa.float32()
+
+
+def test_transform_graph_opens_as_tft_output_without_the_label(artifacts: Artifacts) -> None:
+    import tensorflow_transform as tft
+
+    output = tft.TFTransformOutput(artifacts.graph)
+    assert set(output.raw_feature_spec()) == {"words", "points", "size", "seen_at"}
+    assert set(output.transformed_feature_spec()) == {"words", "points", "size"}
+
+
+def test_transform_failing_preprocessing_names_the_users_line(small: Artifacts) -> None:
+    code = "def preprocessing_fn(inputs):\n    return {'size': inputs['sizes']}\n"
+    uri = publish(small.folder, preprocessing=code, model="").preprocessing_uri
+    with pytest.raises(ModuleError, match=r"shapes/preprocessing.py:2: KeyError: 'sizes'"):
+        run(small, uri)
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("return None", "returns a dict from names to tensors, not None"),
+        ("return {'size': inputs['size']}", "returns SparseTensor for 'size'; it must be a dense tensor"),
+        ("return {'words': inputs['words'].to_tensor()}", "all but the batch dimension must be known"),
+    ],
+)
+def test_transform_wrong_answer_of_preprocessing_says_what_is_wanted(small: Artifacts, code: str, message: str) -> None:
+    uri = publish(small.folder, preprocessing=f"def preprocessing_fn(inputs):\n    {code}\n").preprocessing_uri
+    with pytest.raises(ModuleError, match=message):
+        run(small, uri)
+
+
+def test_transform_empty_training_split_says_so(tmp_path: Path) -> None:
+    write_examples(tmp_path / "examples", {"train": [], "eval": [make_rows(20, 1)]})
+    write_schema(tmp_path / "schema")
+    with pytest.raises(DataError, match="the training split has no rows"):
+        run(Artifacts(tmp_path), "unused")
+
+
+def test_transform_missing_label_column_names_it(small: Artifacts) -> None:
+    code = "def preprocessing_fn(inputs):\n    return {'points': inputs['points']}\n"
+    uri = publish(small.folder, preprocessing=code).preprocessing_uri
+    with pytest.raises(DataError, match="no column 'colour', the label"):
+        run(small, uri, label="colour")
+
+
+def test_transform_value_of_another_type_names_the_column(tmp_path: Path) -> None:
+    rows = make_rows(20, 1)
+    rows = rows.set_column(rows.column_names.index("size"), "size", pa.array(["big"] * 20))
+    write_examples(tmp_path / "examples", {"train": [rows], "eval": []})
+    write_schema(tmp_path / "schema")
+    code = "def preprocessing_fn(inputs):\n    return {'points': inputs['points']}\n"
+    with pytest.raises(DataError, match="column 'size' is string in the data but float32 in the schema"):
+        run(Artifacts(tmp_path), publish(tmp_path, preprocessing=code).preprocessing_uri)
+
+
+def test_beam_config_without_a_runner_stays_in_this_process() -> None:
+    assert BeamConfig(options=["--direct_num_workers=1"]).flags[0] == "--runner=FnApiRunner"
+    assert not BeamConfig(options=["--runner=DataflowRunner"]).in_process
+    with pytest.raises(ValidationError):
+        BeamConfig.model_validate({"option": []})
