@@ -38,18 +38,16 @@ def push_model(
     """
     from components.push_model.run import push
 
-    push(
-        {
-            "examples": examples.path,
-            "statistics": statistics.path,
-            "schema": schema.path,
-            "anomalies": anomalies.path,
-            "model": model.path,
-            "training_log": training_log.path,
-            "evaluation": evaluation.path,
-            "serving_validation": serving_validation.path,
-        },
-        store_uri,
-        run_uri,
-        lineage,
-    )
+    artifacts = {
+        "examples": examples,
+        "statistics": statistics,
+        "schema": schema,
+        "anomalies": anomalies,
+        "model": model,
+        "training_log": training_log,
+        "evaluation": evaluation,
+        "serving_validation": serving_validation,
+    }
+    paths = {name: artifact.path for name, artifact in artifacts.items()}
+    uris = {name: artifact.uri for name, artifact in artifacts.items()}
+    push(paths, uris, store_uri, run_uri, lineage)

@@ -15,11 +15,12 @@ from slipway.serving_checks import ServingValidation, read_validation
 OUTCOME = "outcome.json"
 
 
-def push(artifacts: dict[str, str], store_uri: str, run_uri: str, lineage: dict[str, Any]) -> Outcome:
+def push(paths: dict[str, str], uris: dict[str, str], store_uri: str, run_uri: str, lineage: dict[str, Any]) -> Outcome:
     """Pushes the model if both judges blessed it; writes `outcome.json` to the run's record either way.
 
     Args:
-        artifacts: Artifact name to local path, as the component lists them.
+        paths: Artifact name to local path, as the component lists them.
+        uris: Artifact name to what outlives the step, for the records: on a cluster a path is only this pod's.
         store_uri: The model store.
         run_uri: This run's record.
         lineage: `slipway.runs.record.Lineage`.
@@ -27,17 +28,29 @@ def push(artifacts: dict[str, str], store_uri: str, run_uri: str, lineage: dict[
     Raises:
         StoreError: an artifact cannot be read, or the model cannot be stored.
     """
-    evaluation = read_evaluation(artifacts["evaluation"])
-    serving = read_validation(artifacts["serving_validation"])
-    data_digest = read_manifest(artifacts["examples"]).digest
+    evaluation = read_evaluation(paths["evaluation"])
+    serving = read_validation(paths["serving_validation"])
+    data_digest = read_manifest(paths["examples"]).digest
     refusals = _refusals(evaluation, serving)
-    outcome = Outcome(verdict="refused", reasons=refusals, data_digest=data_digest, artifacts=artifacts)
+    outcome = Outcome(verdict="refused", reasons=refusals, data_digest=data_digest, artifacts=uris)
     if refusals:
         print("The model was not pushed:", *refusals, sep="\n- ")
     else:
         store = open_store(store_uri)
-        provenance = _provenance(artifacts, Lineage.model_validate(lineage), evaluation, data_digest)
-        outcome = _push(store, artifacts["model"], provenance, outcome)
+        origin = Lineage.model_validate(lineage)
+        schema = Path(paths["schema"]) / SCHEMA_FILE
+        provenance = Provenance(
+            model=origin.module,
+            lineage=origin,
+            data_digest=data_digest,
+            schema_digest=hashlib.sha256(schema.read_bytes()).hexdigest(),
+            metrics=evaluation.overall.candidate,
+            reasons=evaluation.verdict.reasons(),
+            # The baseline's directory is named by its version.
+            baseline_version=int(Path(evaluation.baseline_uri).name) if evaluation.baseline_uri else None,
+            artifacts=uris,
+        )
+        outcome = _push(store, paths["model"], provenance, outcome)
     storage.write_text(storage.join(run_uri, OUTCOME), outcome.model_dump_json(indent=1))
     return outcome
 
@@ -59,19 +72,4 @@ def _push(store: ModelStore, model_path: str, provenance: Provenance, outcome: O
         print(f"{version.model} was {known}: {version.uri}")
     return outcome.model_copy(
         update={"verdict": "pushed", "reasons": reasons, "version": version.number, "path": version.uri}
-    )
-
-
-def _provenance(artifacts: dict[str, str], lineage: Lineage, evaluation: Evaluation, data_digest: str) -> Provenance:
-    schema = Path(artifacts["schema"]) / SCHEMA_FILE
-    return Provenance(
-        model=lineage.module,
-        lineage=lineage,
-        data_digest=data_digest,
-        schema_digest=hashlib.sha256(schema.read_bytes()).hexdigest(),
-        metrics=evaluation.overall.candidate,
-        reasons=evaluation.verdict.reasons(),
-        # The baseline's directory is named by its version.
-        baseline_version=int(Path(evaluation.baseline_uri).name) if evaluation.baseline_uri else None,
-        artifacts=artifacts,
     )

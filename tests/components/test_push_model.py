@@ -14,6 +14,8 @@ from tests.slipway.model_store.conftest import write_model
 
 LINEAGE = Lineage(run="run-1", module="taxi", module_digest="m", data_uri="trips.csv", git_revision="abc")
 
+URIS = {"examples": "gs://bucket/examples", "model": "gs://bucket/model"}
+
 Artifacts = Callable[..., dict[str, str]]
 
 
@@ -55,7 +57,7 @@ def artifacts(tmp_path: Path) -> Artifacts:
 
 
 def run_push(artifacts: dict[str, str], tmp_path: Path) -> Outcome:
-    outcome = push(artifacts, str(tmp_path / "store"), str(tmp_path / "run"), LINEAGE.model_dump())
+    outcome = push(artifacts, URIS, str(tmp_path / "store"), str(tmp_path / "run"), LINEAGE.model_dump())
     assert Outcome.model_validate_json((tmp_path / "run" / "outcome.json").read_text()) == outcome
     return outcome
 
@@ -66,7 +68,7 @@ def test_push_blessed_model_is_stored_with_its_provenance(artifacts: Artifacts, 
     (version,) = LocalModelStore(tmp_path / "store").versions("taxi")
     assert (outcome.verdict, outcome.version, outcome.path) == ("pushed", version.number, version.uri)
     assert outcome.reasons == ["auc 0.95 is at least 0.9 (n=100)"]
-    assert (outcome.data_digest, outcome.artifacts) == ("d", given)
+    assert (outcome.data_digest, outcome.artifacts) == ("d", URIS)
     manifest = version.manifest
     assert manifest.lineage == LINEAGE
     assert (manifest.metrics, manifest.reasons) == ({"auc": 0.95}, outcome.reasons)
@@ -107,5 +109,5 @@ def test_push_missing_evaluation_is_an_error_and_nothing_is_pushed(artifacts: Ar
     given = artifacts()
     (Path(given["evaluation"]) / "evaluation.json").unlink()
     with pytest.raises(StoreError, match="not an output of evaluate_model"):
-        push(given, str(tmp_path / "store"), str(tmp_path / "run"), LINEAGE.model_dump())
+        push(given, URIS, str(tmp_path / "store"), str(tmp_path / "run"), LINEAGE.model_dump())
     assert not (tmp_path / "store").exists()
