@@ -1,0 +1,109 @@
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+from google.protobuf import text_format
+from tensorflow_metadata.proto.v0 import anomalies_pb2
+
+from components.compute_statistics.run import compute
+from components.infer_schema.run import infer
+from components.validate_examples.run import validate
+from slipway.errors import AnomalyError
+from slipway.validation.report import Validation, read_validation
+from tests.example_artifacts import write_examples
+from tests.taxi_examples import LABEL, SCHEMA, read_trips, write_taxi_examples
+
+
+def run_steps(
+    examples: str, folder: Path, label: dict[str, object], curated: str = "", previous: str = ""
+) -> Validation:
+    """Statistics, schema and validation, as the pipeline runs them."""
+    compute(examples, str(folder / "statistics"), str(folder / "statistics.html"))
+    infer(str(folder / "statistics"), label, curated, str(folder / "schema"))
+    validate(
+        examples, str(folder / "statistics"), str(folder / "schema"), previous, str(folder / "anomalies"),
+        str(folder / "validation.html"),
+    )  # fmt: skip
+    return read_validation(str(folder / "anomalies"))
+
+
+def test_validate_of_data_that_its_own_schema_describes_passes(tmp_path: Path) -> None:
+    columns = {"x": [1.0, None, 2.0, 3.0], "s": ["a", "b", "a", "b"], "y": [0, 1, 0, 1]}
+    examples = write_examples(
+        tmp_path / "examples", columns, {"x": pa.array([None], pa.float64()), "s": ["c"], "y": [1]}
+    )
+    assert run_steps(examples, tmp_path, {"column": "y"}).anomalies == []
+
+
+def test_validate_of_bad_data_writes_everything_and_then_fails(tmp_path: Path) -> None:
+    examples = write_examples(tmp_path / "examples", {"month": [1, 13, 13], "y": [0, 1, 1]}, {"month": [2], "y": [0]})
+    curated = 'feature { name: "month" type: INT int_domain { min: 1 max: 12 } } feature { name: "y" type: INT }'
+    with pytest.raises(AnomalyError) as caught:
+        run_steps(examples, tmp_path, {"column": "y"}, curated)
+    assert str(caught.value) == (
+        "The data has an anomaly; nothing was trained.\n"
+        "- feature 'month', split train: INT_TYPE_BIG_INT: Unexpectedly large value: 13.\n"
+        "  2 of 3 rows; for example '13'; the schema asks for int_domain { max: 12 }\n"
+        "  Fix: mend the data, or, if the values are right, in schema.pbtxt change `max: 12` in the int_domain of "
+        "feature 'month' to `max: 13`"
+    )
+    text = (tmp_path / "anomalies" / "anomalies.pbtxt").read_text(encoding="utf-8")
+    anomalies = text_format.Parse(text, anomalies_pb2.Anomalies())
+    assert anomalies.anomaly_info["month"].severity == anomalies_pb2.AnomalyInfo.ERROR
+    assert read_validation(str(tmp_path / "anomalies")).errors[0].rows == 2
+    assert "Unexpectedly large value" in (tmp_path / "validation.html").read_text(encoding="utf-8")
+
+
+def test_validate_with_a_warning_only_passes_and_logs_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    examples = write_examples(tmp_path / "examples", {"new": [1], "y": [0]})
+    validation = run_steps(examples, tmp_path, {"column": "y"}, 'feature { name: "y" type: INT }')
+    assert [anomaly.severity for anomaly in validation.anomalies] == ["WARNING", "WARNING"]
+    assert "SCHEMA_NEW_COLUMN: New column (column in data but not in schema)" in caplog.text
+
+
+def test_validate_of_real_trips_passes_the_curated_schema(tmp_path: Path) -> None:
+    examples = write_taxi_examples(tmp_path / "examples")
+    assert run_steps(examples, tmp_path, LABEL, SCHEMA.read_text(encoding="utf-8")).anomalies == []
+
+
+def test_validate_of_real_trips_of_another_year_has_drifted_within_the_thresholds(tmp_path: Path) -> None:
+    trips = read_trips()
+    newest = pc.greater(trips["trip_start_timestamp"], 1_420_070_400)  # 2015
+    before = write_taxi_examples(tmp_path / "before", trips.filter(pc.invert(newest)))
+    compute(before, str(tmp_path / "before_statistics"), str(tmp_path / "before.html"))
+    now = write_taxi_examples(tmp_path / "now", trips.filter(newest))
+    curated = SCHEMA.read_text(encoding="utf-8")
+    validation = run_steps(now, tmp_path, LABEL, curated, str(tmp_path / "before_statistics"))
+    assert validation.anomalies == []
+    assert {one.feature for one in validation.comparisons} == {"fare", "trip_miles", "payment_type", "company"}
+
+
+def spoiled(trips: pa.Table, column: str, values: pa.ChunkedArray) -> pa.Table:
+    return trips.set_column(trips.column_names.index(column), column, values)
+
+
+@pytest.mark.parametrize(
+    ("column", "type_"),
+    [
+        ("trip_start_timestamp", "INT_TYPE_BIG_INT"),  # in milliseconds
+        ("pickup_latitude", "FLOAT_TYPE_SMALL_FLOAT"),  # on the other half of the earth
+        ("company", "FEATURE_TYPE_LOW_FRACTION_PRESENT"),  # nearly gone
+        ("fare", "COMPARATOR_JENSEN_SHANNON_DIVERGENCE_HIGH"),  # in cents
+        ("payment_type", "ENUM_TYPE_UNEXPECTED_STRING_VALUES"),  # in capitals
+    ],
+)
+def test_validate_of_spoiled_trips_fails(tmp_path: Path, column: str, type_: str) -> None:
+    trips = read_trips()
+    values = {
+        "trip_start_timestamp": lambda old: pc.multiply(old, 1000),
+        "pickup_latitude": pc.negate,
+        "company": lambda old: pc.if_else(pc.greater(trips["trip_start_month"], 2), pa.scalar(None, pa.string()), old),
+        "fare": lambda old: pc.min_element_wise(pc.multiply(old, 100), 9999),
+        "payment_type": pc.utf8_upper,
+    }[column](trips[column])
+    compute(write_taxi_examples(tmp_path / "before", trips), str(tmp_path / "previous"), str(tmp_path / "before.html"))
+    examples = write_taxi_examples(tmp_path / "examples", spoiled(trips, column, values))
+    curated = SCHEMA.read_text(encoding="utf-8")
+    with pytest.raises(AnomalyError, match=f"feature '{column}', split train: {type_}"):
+        run_steps(examples, tmp_path, LABEL, curated, str(tmp_path / "previous"))
