@@ -34,12 +34,12 @@ def _previous_statistics(module: str, runs_uri: str, digest: str) -> str:
             continue
         try:
             summary = Summary.model_validate_json(storage.read_bytes(storage.join(runs_uri, run, "summary.json")))
+            if summary.state != "succeeded" or summary.lineage.module != module or not summary.statistics:
+                continue
+            if storage.exists(summary.statistics) and _source_digest(summary) != digest:
+                return summary.statistics
         except (StoreError, ValidationError):
-            continue  # it still runs, or was interrupted
-        if summary.state != "succeeded" or summary.lineage.module != module or not summary.statistics:
-            continue
-        if storage.exists(summary.statistics) and _source_digest(summary) != digest:
-            return summary.statistics
+            continue  # it still runs, was interrupted, or its artifacts lie where only the platform can read them
     return ""
 
 
