@@ -65,7 +65,7 @@ def _infer_presence(feature: schema_pb2.Feature, described: Sequence[statistics_
     commons = [common_stats(one) for one in described]
     present = [common for common in commons if common.num_non_missing]
     never_missing = not any(common.num_missing for common in commons)
-    feature.presence.min_count = 1 if present else 0
+    feature.presence.min_count = 1 if len(present) == len(commons) else 0
     if present and never_missing:
         feature.presence.min_fraction = 1.0
     low = min((common.min_num_values for common in present), default=1)

@@ -62,6 +62,10 @@ def test_validate_with_a_warning_only_passes_and_logs_it(tmp_path: Path, caplog:
     assert "SCHEMA_NEW_COLUMN: New column (column in data but not in schema)" in caplog.text
 
 
+def test_validate_of_real_trips_passes_the_schema_inferred_from_them(tmp_path: Path) -> None:
+    assert run_steps(write_taxi_examples(tmp_path / "examples"), tmp_path, LABEL).anomalies == []
+
+
 def test_validate_of_real_trips_passes_the_curated_schema(tmp_path: Path) -> None:
     examples = write_taxi_examples(tmp_path / "examples")
     assert run_steps(examples, tmp_path, LABEL, SCHEMA.read_text(encoding="utf-8")).anomalies == []
