@@ -60,7 +60,7 @@ class Scorer:
         """
         try:
             predictions = self._predictor.predict(inputs)
-        except Exception as error:  # TensorFlow raises from several hierarchies
+        except GateError as error:
             raise GateError(f"it cannot take the rows of the eval split: {error}") from error
         if predictions.shape != (rows, *self._width):
             wanted = f"[{rows}, {self._width[0]}]" if self._width else f"[{rows}]"

@@ -62,7 +62,7 @@ def trace_curves(
 
 def _trace(labels: NDArray[Any], scores: Floats) -> tuple[Roc | None, PrecisionRecall | None]:
     """Both curves through every distinct score, thinned to `POINTS` that lie evenly along them."""
-    order = np.argsort(-scores, kind="stable")
+    order = np.argsort(-scores)
     hits, scores = np.cumsum(labels[order], dtype=np.float64), scores[order]
     last = np.append(np.flatnonzero(np.diff(scores)), len(scores) - 1)
     hits, thresholds, chosen = hits[last], scores[last], last + 1.0

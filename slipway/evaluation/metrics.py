@@ -162,7 +162,7 @@ class Ranking:
     """Rows sorted by falling score, to integrate over thresholds within any slice."""
 
     def __init__(self, labels: Floats, scores: NDArray[Any]) -> None:
-        self.order = np.argsort(-scores, kind="stable")
+        self.order = np.argsort(-scores)
         self.labels = labels[self.order]
         self.scores = scores[self.order]
 
