@@ -14,8 +14,9 @@ those rows go to quarantine. Missing are, in every format: null, the empty strin
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from slipway.errors import DataError
 from slipway.examples.rows import RawRows, identifier, literal
@@ -26,11 +27,16 @@ if TYPE_CHECKING:
 
 Form = Literal["integer", "number", "boolean", "text"]
 
+CSV_TEXT = "CSV_TEXT"  # in the place of DuckDB's type: text of which the form is open, and never the empty string
 SAMPLE_ROWS = 2048
 _INTEGER = r"[+-]?(0|[1-9][0-9]{0,17})"
 _CODE = r"[+-]?(0[0-9]+|[1-9][0-9]{18,})"
 _WHOLE = r"\s*[+-]?[0-9]{1,19}(\.0*)?\s*"
 _BOOLEANS = "('true', 'false', 'True', 'False', 'TRUE', 'FALSE')"
+# Begins with a letter with which neither a number nor `inf` or `nan` begins: much cheaper than a cast that fails.
+_SURELY_TEXT = " OR ".join(
+    f"({{0}} >= '{first}' AND {{0}} < '{end}')" for first, end in ("AI", "JN", "Oi", "jn", ("o", "\U0010ffff"))
+)
 _EXPECTED: dict[Form, str] = {
     "integer": "a whole number",
     "number": "a number",
@@ -73,8 +79,10 @@ def convert(column: str, raw_type: str, form: Form | None) -> Conversion:
     Raises:
         DataError: examples cannot hold the type.
     """
+    if raw_type == CSV_TEXT:
+        return _from_text(column, identifier(column), form or "text")
     if raw_type == "VARCHAR" or raw_type.startswith("ENUM"):
-        return _from_text(column, form or "text")
+        return _from_text(column, f"nullif({identifier(column)}::VARCHAR, '')", form or "text")
     element = re.fullmatch(r"(.+)\[\d*\]", raw_type)
     if element:
         return Conversion(column, f"CAST({identifier(column)} AS {_natural(column, element[1])[0]}[])")
@@ -91,19 +99,19 @@ def convert(column: str, raw_type: str, form: Form | None) -> Conversion:
     return Conversion(column, value)
 
 
-def _from_text(column: str, form: Form) -> Conversion:
-    name = identifier(column)
+def _from_text(column: str, text: str, form: Form) -> Conversion:
+    """The conversion of a text, given as SQL that is never the empty string."""
     if form == "text":
-        return Conversion(column, f"nullif({name}::VARCHAR, '')")
+        return Conversion(column, text)
     if form == "boolean":
-        value, valid = f"CAST(lower({name}) = 'true' AS BIGINT)", f"{name} IN {_BOOLEANS}"
+        value, valid = f"CAST(lower({text}) = 'true' AS BIGINT)", f"{text} IN {_BOOLEANS}"
     elif form == "integer":
-        value = f"TRY_CAST({name} AS BIGINT)"
-        valid = f"regexp_full_match({name}, '{_WHOLE}') AND {value} IS NOT NULL"
+        value = f"TRY_CAST({text} AS BIGINT)"
+        valid = f"regexp_full_match({text}, '{_WHOLE}') AND {value} IS NOT NULL"
     else:
-        value = f"nullif(TRY_CAST({name} AS DOUBLE), 'nan'::DOUBLE)"
-        valid = f"TRY_CAST({name} AS DOUBLE) IS NOT NULL AND NOT contains({name}, '_')"
-    return Conversion(column, value, f"coalesce({name}, '') = '' OR ({valid})", _EXPECTED[form])
+        value = f"nullif(TRY_CAST({text} AS DOUBLE), 'nan'::DOUBLE)"
+        valid = f"TRY_CAST({text} AS DOUBLE) IS NOT NULL AND NOT contains({text}, '_')"
+    return Conversion(column, value, f"{text} IS NULL OR ({valid})", _EXPECTED[form])
 
 
 _WHOLE_TYPES = r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|BOOLEAN"
@@ -127,77 +135,95 @@ def _natural(column: str, raw_type: str) -> tuple[str, str]:
     raise DataError(f"column {column!r} is {raw_type}, which examples cannot hold; write its parts as columns")
 
 
-def infer_forms(
-    connection: duckdb.DuckDBPyConnection, rows: RawRows, curated: dict[str, Form], tolerated: float
-) -> tuple[dict[str, Form], dict[str, int]]:
-    """The form of every text column, and how many of its values do not fit it.
+class _Counts(NamedTuple):
+    """How many values of a column there are, and how many have each form; the last four are 0 where not asked for.
 
-    A guess from the first rows is checked on all rows; all forms are counted only where it does not hold.
+    The misfits of text are the values that might be something else.
+    """
+
+    present: int
+    misfits: int
+    integers: int = 0
+    codes: int = 0
+    numbers: int = 0
+    booleans: int = 0
+
+    def decide(self, tolerated: float) -> tuple[Form, int]:
+        """The form, and how many values do not fit it."""
+        if self.present and self.booleans == self.present:
+            return "boolean", 0
+        others = self.present - self.numbers
+        if self.codes or not self.numbers or others > tolerated * self.present:
+            return "text", 0
+        return ("integer" if self.integers == self.numbers else "number"), others
+
+    def is_text(self, tolerated: float) -> bool:
+        """Whether enough values are surely text, where the misfits are those of text."""
+        return self.present - self.misfits > tolerated * self.present
+
+
+def infer_forms(
+    connection: duckdb.DuckDBPyConnection,
+    rows: RawRows,
+    curated: Mapping[str, Form],
+    tolerated: float,
+    *,
+    check: bool,
+) -> tuple[dict[str, Form], set[str]]:
+    """The form of every text column, and the columns with values that do not fit it.
+
+    The first rows give a guess. A column that is text there, or empty, is decided by all of its values; so is any other
+    one that turns out not to fit its guess.
 
     Args:
         connection: DuckDB.
         rows: All columns are text.
         curated: Forms that a schema decided.
         tolerated: Share of a column's values that may be something else than numbers.
+        check: Whether to look for values that do not fit; without, whoever reads the rows has to.
     """
     sample = f"(SELECT * FROM {rows.relation} LIMIT {SAMPLE_ROWS})"  # noqa: S608
-    guessed = _decide(connection, sample, [column for column in rows.types if column not in curated], tolerated)
-    forms = {column: curated.get(column) or guessed[column] for column in rows.types}
-    # That a column is text is checked by how many of its values are no numbers.
-    checks: dict[str, Form] = {
-        column: "number" if form == "text" and column in guessed else form for column, form in forms.items()
+    sampled = _count(connection, sample, {column: None for column in rows.types if column not in curated})
+    forms = {column: found.decide(tolerated)[0] for column, found in sampled.items()} | dict(curated)
+    guesses: dict[str, Form | None] = {
+        column: form if column in curated or sampled[column].present else None for column, form in forms.items()
     }
-    counts = _misfits(connection, rows.relation, checks)
-    doubtful, misfits = [], dict.fromkeys(forms, 0)
-    for column, (present, others) in counts.items():
-        if column in curated:
-            misfits[column] = others
-        elif (others <= tolerated * present) if forms[column] == "text" else others:
-            doubtful.append(column)
-    if doubtful:
-        forms |= _decide(connection, rows.relation, doubtful, tolerated)
-        again = _misfits(connection, rows.relation, {column: forms[column] for column in doubtful})
-        misfits |= {column: others for column, (_, others) in again.items()}
-    return forms, misfits
+    checked: tuple[Form | None, ...] = ("integer", "number", "boolean") if check else ()
+    guesses = {column: form for column, form in guesses.items()
+               if form in checked or (column in sampled and form in ("text", None))}  # fmt: skip
+    counts = _count(connection, rows.relation, guesses)
+    doubtful = [
+        column
+        for column, found in counts.items()
+        if column in sampled and found.misfits and not (guesses[column] == "text" and found.is_text(tolerated))
+    ]
+    counts |= _count(connection, rows.relation, dict.fromkeys(doubtful))
+    failing = set()
+    for column, found in counts.items():
+        others = found.misfits if column in curated else 0
+        if column in doubtful or guesses[column] is None:
+            forms[column], others = found.decide(tolerated)
+        failing |= {column} if others else set()
+    return forms, failing
 
 
-def _misfits(
-    connection: duckdb.DuckDBPyConnection, relation: str, forms: dict[str, Form]
-) -> dict[str, tuple[int, int]]:
-    """Per column, how many values there are and how many of them the form cannot hold."""
-    terms = []
-    for column, form in forms.items():
-        valid = _from_text(column, form).valid
-        terms += [f"count({identifier(column)})", f"count(*) FILTER (NOT ({valid}))" if valid else "0"]
-    counts = connection.execute(f"SELECT {', '.join(terms)} FROM {relation}").fetchall()[0]  # noqa: S608
-    return dict(zip(forms, zip(counts[::2], counts[1::2], strict=True), strict=True))
-
-
-def _decide(
-    connection: duckdb.DuckDBPyConnection, relation: str, columns: list[str], tolerated: float
-) -> dict[str, Form]:
-    """The form of each column from all of its values in the relation."""
+def _count(
+    connection: duckdb.DuckDBPyConnection, relation: str, columns: Mapping[str, Form | None]
+) -> dict[str, _Counts]:
+    """Counts each column's values that do not fit the form given; of all forms, where none is."""
     if not columns:
         return {}
-    terms = [
-        f"count({name}), count(*) FILTER (regexp_full_match({name}, '{_INTEGER}')), "
-        f"count(*) FILTER (regexp_full_match({name}, '{_CODE}')), "
-        f"count(*) FILTER ({_from_text(column, 'number').valid}), count(*) FILTER ({name} IN {_BOOLEANS})"
-        for column in columns
-        for name in [identifier(column)]
-    ]
-    counts = connection.execute(f"SELECT count(*), {', '.join(terms)} FROM {relation}").fetchall()[0]  # noqa: S608
-    rows, decided = counts[0], {}
-    for position, column in enumerate(columns):
-        present, integers, codes, valid, booleans = counts[1 + 5 * position : 6 + 5 * position]
-        numbers = valid - (rows - present)  # an empty value is valid
-        decided[column] = _form(present, integers, codes, numbers, booleans, tolerated)
-    return decided
-
-
-def _form(present: int, integers: int, codes: int, numbers: int, booleans: int, tolerated: float) -> Form:
-    if present and booleans == present:
-        return "boolean"
-    if codes or not numbers or present - numbers > tolerated * present:
-        return "text"
-    return "integer" if integers == numbers else "number"
+    terms = []
+    for column, form in columns.items():
+        name = identifier(column)
+        valid = _SURELY_TEXT.format(name) if form == "text" else _from_text(column, name, form or "number").valid
+        terms += [f"count({name})", f"count(*) FILTER (NOT ({valid}))"]
+        conditions = [
+            f"regexp_full_match({name}, '{_INTEGER}')",
+            f"regexp_full_match({name}, '{_CODE}')",
+            f"{name} IS NOT NULL AND ({valid})",
+            f"{name} IN {_BOOLEANS}",
+        ]
+        terms += [f"count(*) FILTER ({each})" if form is None else "0" for each in conditions]
+    answer = connection.execute(f"SELECT {', '.join(terms)} FROM {relation}").fetchall()[0]  # noqa: S608
+    return {column: _Counts(*answer[6 * index : 6 * index + 6]) for index, column in enumerate(columns)}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slipway.errors import DataError
+from slipway.examples.column_types import CSV_TEXT
 from slipway.examples.rows import RawRows, check_names, literal
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def csv_rows(files: dict[str, Path]) -> RawRows:
         selects[0].removeprefix("SELECT * FROM ") if len(selects) == 1 else f"({' UNION ALL BY NAME '.join(selects)})"
     )
     file = literal(next(iter(files))) if len(files) == 1 else "NULL"
-    return RawRows(relation, dict.fromkeys(columns, "VARCHAR"), (file, "NULL"))
+    return RawRows(relation, dict.fromkeys(columns, CSV_TEXT), (file, "NULL"))
 
 
 def _read(paths: list[Path], columns: list[str]) -> str:

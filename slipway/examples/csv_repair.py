@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, NamedTuple
 
+from slipway.examples.column_types import CSV_TEXT
 from slipway.examples.csv_files import read_header
 from slipway.examples.quarantine import BadRow, Quarantine
 from slipway.examples.rows import FILE, LINE, RawRows, literal
@@ -71,7 +72,7 @@ def repair(files: dict[str, Path], clean: Path, quarantine: Quarantine) -> RawRo
         f"max_line_size = {3 * MAX_RECORD_BYTES})"
     )
     shown = ", ".join(literal(name) for name in files)
-    return RawRows(relation, dict.fromkeys(columns, "VARCHAR"), (f"([{shown}])[{FILE} + 1]", LINE))
+    return RawRows(relation, dict.fromkeys(columns, CSV_TEXT), (f"([{shown}])[{FILE} + 1]", LINE))
 
 
 class _Lines:

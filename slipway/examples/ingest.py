@@ -14,6 +14,7 @@ import errno
 import os
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,17 +28,15 @@ from slipway.examples.dataset import MANIFEST, QUARANTINE, SPLITS, DataFile, Man
 from slipway.examples.quarantine import BadRow, Quarantine
 from slipway.examples.query import RAW, REASON, RowQuery
 from slipway.examples.read import open_source
-from slipway.examples.rows import FILE, LINE
+from slipway.examples.rows import FILE, LINE, UnsoundRowsError
 from slipway.examples.source import Source, digest_of
-from slipway.examples.split_rows import assign_splits
+from slipway.examples.split_rows import as_mask, assign_splits
 from slipway.examples.write import SplitWriter
 from slipway.module_api import Ingestion, Label, Split, Task
 
 if TYPE_CHECKING:
     import duckdb
-    import numpy as np
     import pyarrow as pa
-    from numpy.typing import NDArray
     from tensorflow_metadata.proto.v0 import schema_pb2
 
 MEMORY_LIMIT = "400MB"
@@ -73,14 +72,17 @@ def ingest_source(
     """
     folder = Path(examples_path)
     scratch, quarantine = folder / ".partial", Quarantine(folder / QUARANTINE)
-    for name in (*(f"split={split}" for split in SPLITS), scratch.name):
-        shutil.rmtree(folder / name, ignore_errors=True)
+    for split in SPLITS:
+        shutil.rmtree(folder / f"split={split}", ignore_errors=True)
     for name in (QUARANTINE, MANIFEST):
         (folder / name).unlink(missing_ok=True)
     try:
         with _clear_errors(source, quarantine), closing(quarantine):
-            scratch.mkdir(parents=True)
-            written = _write(source, config, schema, quarantine, scratch)
+            try:
+                written = _write(source, config, schema, quarantine, scratch, careful=False)
+            except UnsoundRowsError:
+                quarantine.restart()
+                written = _write(source, config, schema, quarantine, scratch, careful=True)
         quarantine.check(written.rows.read, config.ingestion.max_quarantined)
         _check_splits(written.rows, source, config)
         with _clear_errors(source, quarantine):
@@ -99,16 +101,25 @@ class _Written:
 
 
 def _write(
-    source: Source, config: IngestConfig, schema: schema_pb2.Schema | None, quarantine: Quarantine, scratch: Path
+    source: Source,
+    config: IngestConfig,
+    schema: schema_pb2.Schema | None,
+    quarantine: Quarantine,
+    scratch: Path,
+    *,
+    careful: bool,
 ) -> _Written:
     """Reads every row and writes it where it belongs, below the scratch folder."""
+    limit = config.ingestion.max_quarantined
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
     with _connect(scratch) as connection, ExitStack() as open_writers:
-        typed = open_source(connection, source, schema, config.ingestion.max_quarantined, quarantine, scratch)
+        typed = open_source(connection, source, schema, limit, quarantine, scratch, careful=careful)
         query = RowQuery(connection, typed, config.label, config.split, config.task, source.uri)
         counts = RowCounts(read=0, quarantined=0, train=0, eval=0)
         writers: list[SplitWriter] = []
         usable = 0
-        for batch in query.batches(BATCH_ROWS):
+        for batch in _ahead(query.batches(BATCH_ROWS)):
             rows = _set_aside(batch, quarantine)
             usable += rows.num_rows
             labelled = rows.filter(rows.column(config.label.column).is_valid())
@@ -118,7 +129,7 @@ def _write(
             if not writers:
                 writers = [open_writers.enter_context(SplitWriter(scratch, name, examples.schema)) for name in SPLITS]
             for name, writer in enumerate(writers):
-                writer.add(examples.filter(_mask(splits == name)))
+                writer.add(examples.filter(as_mask(splits == name)))
     counts.quarantined = quarantine.count
     counts.read = usable + quarantine.count
     counts.train, counts.eval = (writer.rows for writer in writers) if writers else (0, 0)
@@ -126,6 +137,15 @@ def _write(
     files = [file for writer in writers for file in writer.files]
     columns = {field.name: str(field.type) for field in writers[0].schema} if writers else {}
     return _Written(counts, files, columns)
+
+
+def _ahead(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The same batches, the next one being read while one is worked on."""
+    with ThreadPoolExecutor(1) as reader:
+        coming = reader.submit(next, batches, None)
+        while (batch := coming.result()) is not None:
+            coming = reader.submit(next, batches, None)
+            yield batch
 
 
 def _set_aside(rows: pa.RecordBatch, quarantine: Quarantine) -> pa.RecordBatch:
@@ -137,12 +157,6 @@ def _set_aside(rows: pa.RecordBatch, quarantine: Quarantine) -> pa.RecordBatch:
     for file, line, reason, raw in zip(*(column.to_pylist() for column in bad.columns), strict=True):
         quarantine.add(BadRow(file, line, reason, raw))
     return rows.filter(reasons.is_null())
-
-
-def _mask(chosen: NDArray[np.bool_]) -> pa.Array:
-    import pyarrow as pa
-
-    return pa.array(chosen)
 
 
 def _check_splits(rows: RowCounts, source: Source, config: IngestConfig) -> None:
@@ -193,6 +207,7 @@ def _connect(scratch: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         "autoinstall_known_extensions": False,
     }
     with duckdb.connect(config=settings) as connection:
+        connection.execute("SET enable_progress_bar = false")
         yield connection
 
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from slipway.errors import ConfigError, DataError
 from slipway.examples.column_types import convert
+from slipway.examples.csv_files import has_rejects
 from slipway.examples.read import TypedRows
-from slipway.examples.rows import BATCH, FILE, LINE, describe, identifier
+from slipway.examples.rows import BATCH, FILE, LINE, UnsoundRowsError, describe, identifier
 from slipway.module_api import ColumnSplit, HashSplit, Label, Split, Task
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 REASON, RAW = "__slipway_reason", "__slipway_raw"
-_PLACES = (FILE, LINE, REASON, RAW)
 
 
 class RowQuery:
@@ -33,6 +33,7 @@ class RowQuery:
     ) -> None:
         self._connection = connection
         self._rows = typed.rows
+        self._trusted = typed.trusted
         self.data_columns = list(typed.rows.types)
         dropped = split.column if isinstance(split, ColumnSplit) else None
         kept = [column for column in self.data_columns if column not in (dropped, label.column)]
@@ -41,15 +42,39 @@ class RowQuery:
         self._sql = self._with_label(_typed_sql(typed), label, task, name)
 
     def batches(self, rows: int) -> Iterator[pa.RecordBatch]:
-        """The answer in batches; their size is about `rows`."""
-        if self._rows.batches is None:
+        """The answer in batches; their size is about `rows`.
+
+        Raises:
+            UnsoundRowsError: trust was misplaced; what was answered so far is void.
+        """
+        if self._trusted:
+            yield from self._trusted_batches(rows)
+        elif self._rows.batches is None:
             yield from self._connection.sql(self._sql).to_arrow_reader(rows)
-            return
+        else:
+            import pyarrow as pa
+
+            for batch in self._rows.batches:
+                self._connection.register(BATCH, pa.Table.from_batches([batch]))
+                yield from self._connection.sql(self._sql).to_arrow_table().to_batches()
+
+    def _trusted_batches(self, rows: int) -> Iterator[pa.RecordBatch]:
+        import duckdb
         import pyarrow as pa
 
-        for batch in self._rows.batches:
-            self._connection.register(BATCH, pa.Table.from_batches([batch]))
-            yield from self._connection.sql(self._sql).to_arrow_table().to_batches()
+        reader = self._connection.sql(self._sql).to_arrow_reader(rows)
+        while True:
+            try:
+                batch = reader.read_next_batch()
+            except StopIteration:
+                break
+            except (duckdb.Error, pa.ArrowException, OSError) as error:
+                raise UnsoundRowsError from error
+            if batch.column(REASON).null_count < batch.num_rows:
+                raise UnsoundRowsError
+            yield batch
+        if has_rejects(self._connection):
+            raise UnsoundRowsError
 
     def _check_columns(self, label: Label, split: Split, name: str) -> None:
         """Every column that the module names is there: a misspelt one under `training_only` would leak the outcome."""
@@ -95,10 +120,12 @@ class RowQuery:
 def _typed_sql(typed: TypedRows) -> str:
     file, line = typed.rows.place
     values = ", ".join(f"{each.value} AS {identifier(each.column)}" for each in typed.conversions)
-    reasons = [each.reason for each in typed.conversions if each.column in typed.can_fail]
+    failing = [each for each in typed.conversions if each.column in typed.can_fail]
     reason, raw = "NULL::VARCHAR", "NULL::VARCHAR"
-    if reasons:
-        reason = f"nullif(concat_ws('; ', {', '.join(reasons)}), '')"
+    if failing and typed.trusted:
+        reason = f"CASE WHEN NOT ({' AND '.join(f'({each.valid})' for each in failing)}) THEN '' END"
+    elif failing:
+        reason = f"nullif(concat_ws('; ', {', '.join(each.reason for each in failing)}), '')"
         texts = ", ".join(f"coalesce({identifier(column)}::VARCHAR, '')" for column in typed.rows.types)
         raw = f"CASE WHEN {reason} IS NOT NULL THEN array_to_string([{texts}], ',') END"
     return (

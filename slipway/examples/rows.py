@@ -33,6 +33,10 @@ class RawRows:
     batches: Iterator[pa.RecordBatch] | None = None
 
 
+class UnsoundRowsError(Exception):
+    """Something is wrong with the rows, and only the careful way of reading can tell what; never seen outside."""
+
+
 def identifier(name: str) -> str:
     """A column's name as SQL."""
     return '"' + name.replace('"', '""') + '"'

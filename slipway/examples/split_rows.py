@@ -46,7 +46,7 @@ def _by_column(values: pa.Array, split: ColumnSplit) -> NDArray[np.int8]:
     answer = np.full(len(values), NEITHER, dtype=np.int8)
     for code, names in ((TRAIN, split.train), (EVAL, split.eval)):
         found = pc.is_in(texts, pa.array(names, pa.string()))
-        answer[found.to_numpy(zero_copy_only=False)] = code
+        answer[_booleans(found)] = code
     return answer
 
 
@@ -54,8 +54,8 @@ def _by_time(values: pa.Array, split: TimeSplit) -> NDArray[np.int8]:
     import pyarrow.compute as pc
 
     later = pc.greater_equal(values, _moment(values.type, split))
-    answer = np.where(pc.fill_null(later, False).to_numpy(zero_copy_only=False), EVAL, TRAIN).astype(np.int8)
-    answer[pc.is_null(values).to_numpy(zero_copy_only=False)] = NEITHER
+    answer = np.where(_booleans(pc.fill_null(later, False)), EVAL, TRAIN).astype(np.int8)
+    answer[_is_missing(values)] = NEITHER
     return answer
 
 
@@ -97,29 +97,24 @@ def hash_rows(rows: pa.RecordBatch, columns: list[str]) -> NDArray[np.uint64]:
 
 def _hash_values(values: pa.Array) -> NDArray[np.uint64]:
     import pyarrow as pa
-    import pyarrow.compute as pc
 
-    missing = pc.is_null(values).to_numpy(zero_copy_only=False)
     if pa.types.is_integer(values.type):
-        whole = pc.fill_null(values, 0).to_numpy(zero_copy_only=False)
+        whole = _numpy(values, np.int64)
         double = whole.astype(np.float64)
         bits = np.where(np.abs(double) < 2**53, (double + 0.0).view(np.uint64), whole.view(np.uint64))
     elif pa.types.is_floating(values.type):
-        bits = (pc.fill_null(values, 0.0).to_numpy(zero_copy_only=False) + 0.0).view(np.uint64)
+        bits = (_numpy(values, np.float64) + 0.0).view(np.uint64)  # no -0.0
+    elif pa.types.is_nested(values.type):
+        bits = np.array([_hash_bytes(repr(value).encode("utf-8")) for value in values.to_pylist()], dtype=np.uint64)
     else:
-        bits = _hash_distinct(values)
-    return np.where(missing, _MISSING, bits)
+        encoded = values.cast(pa.binary()).dictionary_encode()
+        hashes = np.array([*map(_hash_bytes, encoded.dictionary.to_pylist()), _MISSING], dtype=np.uint64)
+        bits = hashes[np.where(_is_missing(values), -1, _numpy(encoded.indices, np.int32))]
+    return bits if values.null_count == 0 else np.where(_is_missing(values), _MISSING, bits)
 
 
-def _hash_distinct(values: pa.Array) -> NDArray[np.uint64]:
-    """Texts, bytes and lists: each distinct value is hashed once."""
-    import pyarrow as pa
-
-    if pa.types.is_nested(values.type):
-        return np.array([_hash_bytes(repr(value).encode("utf-8")) for value in values.to_pylist()], dtype=np.uint64)
-    encoded = values.cast(pa.binary()).dictionary_encode()
-    hashes = np.array([_hash_bytes(value) for value in encoded.dictionary.to_pylist()] or [_MISSING], dtype=np.uint64)
-    return np.take(hashes, encoded.indices.fill_null(0).to_numpy(zero_copy_only=False))
+def _is_missing(values: pa.Array) -> NDArray[np.bool_]:
+    return _booleans(values.is_null())
 
 
 def _hash_bytes(content: bytes) -> np.uint64:
@@ -133,3 +128,22 @@ def _mix(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
     bits = bits ^ (bits >> np.uint64(27))
     bits = bits * np.uint64(0x94D049BB133111EB)
     return bits ^ (bits >> np.uint64(31))
+
+
+def _numpy(values: pa.Array, kind: type[Any]) -> NDArray[Any]:
+    """The values as they lie in memory, anything where they are null; Arrow's own way would import pandas."""
+    return np.frombuffer(values.buffers()[1], kind, len(values) + values.offset)[values.offset :]
+
+
+def _booleans(values: pa.Array) -> NDArray[np.bool_]:
+    import pyarrow as pa
+
+    return _numpy(values.cast(pa.uint8()), np.uint8).view(np.bool_)
+
+
+def as_mask(chosen: NDArray[np.bool_]) -> pa.Array:
+    """The same as Arrow booleans."""
+    import pyarrow as pa
+
+    packed = np.packbits(chosen, bitorder="little")
+    return pa.Array.from_buffers(pa.bool_(), len(chosen), [None, pa.py_buffer(packed)])

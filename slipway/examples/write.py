@@ -1,4 +1,4 @@
-"""Writes a split's Parquet files, the same bytes for the same rows however they arrive."""
+"""Writes a split's Parquet files."""
 
 from __future__ import annotations
 
@@ -25,53 +25,37 @@ class SplitWriter:
         self._root = folder
         self._split = split
         self.schema = schema
-        self._waiting: list[pa.RecordBatch] = []
-        self._waiting_rows = 0
         self._writer: Any = None
         self._file_rows = 0
         (folder / f"split={split}").mkdir()
 
     def add(self, rows: pa.RecordBatch) -> None:
-        """Takes rows; they are written in groups of one size, so that batches leave no trace in the files."""
-        import pyarrow as pa
+        """Takes rows; the writer gathers them to row groups of one size."""
+        import pyarrow.parquet as pq
 
-        self._waiting.append(rows)
-        self._waiting_rows += rows.num_rows
-        if self._waiting_rows >= ROW_GROUP_ROWS:
-            table = pa.Table.from_batches(self._waiting, self.schema)
-            while table.num_rows >= ROW_GROUP_ROWS:
-                self._write(table.slice(0, ROW_GROUP_ROWS))
-                table = table.slice(ROW_GROUP_ROWS)
-            self._waiting, self._waiting_rows = table.to_batches(), table.num_rows
+        if self._writer is None:
+            self._path = self._root / f"split={self._split}" / f"part-{len(self.files):05d}.parquet"
+            self._writer = pq.ParquetWriter(self._path, self.schema)
+        room = FILE_ROWS - self._file_rows
+        self._writer.write_batch(rows.slice(0, room), row_group_size=ROW_GROUP_ROWS)
+        self._file_rows += min(room, rows.num_rows)
+        if self._file_rows == FILE_ROWS:
+            self._end_file()
+        if rows.num_rows > room:
+            self.add(rows.slice(room))
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Writes what is left, one file at least; after an exception nothing more."""
-        import pyarrow as pa
-
-        if kind is not None:
-            if self._writer is not None:
-                with suppress(OSError):  # the disk may be full
-                    self._writer.close()
-            return
-        if self._waiting_rows or (self._writer is None and not self.files):
-            self._write(pa.Table.from_batches(self._waiting, self.schema))
-        self._end_file()
-
-    def _write(self, table: pa.Table) -> None:
-        import pyarrow.parquet as pq
-
-        if self._writer is None:
-            path = self._root / f"split={self._split}" / f"part-{len(self.files):05d}.parquet"
-            self._writer = pq.ParquetWriter(path, self.schema)
-            self._path = path
-        self._writer.write_table(table.combine_chunks(), row_group_size=ROW_GROUP_ROWS)
-        self.rows += table.num_rows
-        self._file_rows += table.num_rows
-        if self._file_rows >= FILE_ROWS:
+        """Ends the last file; there is one at least, perhaps without rows."""
+        if kind is None:
+            if self._writer is None and not self.files:
+                self.add(self.schema.empty_table().to_batches()[0])
             self._end_file()
+        elif self._writer is not None:
+            with suppress(OSError):  # the disk may be full
+                self._writer.close()
 
     def _end_file(self) -> None:
         if self._writer is None:
@@ -81,4 +65,5 @@ class SplitWriter:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         name = self._path.relative_to(self._root).as_posix()
         self.files.append(DataFile(path=name, rows=self._file_rows, sha256=digest))
+        self.rows += self._file_rows
         self._writer, self._file_rows = None, 0
