@@ -55,7 +55,7 @@ def judge(config: EvaluationConfig, tables: Sequence[MetricTable], predictions: 
     for threshold in config.thresholds:
         for rule, bound in _bounds(threshold):
             checks += _Judgement(threshold, rule, bound, by_columns[threshold.slice], predictions).checks()
-    order = {"failed": 0, "not_checked": 1, "passed": 2}
+    order = {"failed": 0, "passed": 1, "not_checked": 2}
     checks.sort(key=lambda check: order[check.outcome])
     return Verdict(blessed=all(check.outcome != "failed" for check in checks), checks=checks)
 

@@ -174,7 +174,7 @@ class Evaluation(BaseModel):
     slices: list[SliceResult] = Field([], description="by columns; the largest and the worst of each")
     left_out: list[LeftOut] = []
     worst: list[SliceResult] = Field(
-        [], description="worst first, by `worst_metric`; only slices of 100 examples or more"
+        [], description="worst first, by `worst_metric`; only slices large enough that it is not chance"
     )
     worst_metric: str = ""
     curves: Curves = Curves()

@@ -27,6 +27,7 @@ RANKED_BY: dict[Task, tuple[str, bool]] = {
     "regression": ("root_mean_squared_error", True),
 }
 RANKED_FROM = 100  # examples: on fewer, chance decides which slice is worst
+RANKED_FROM_RARER = 20  # examples of the rarer class, where AUC ranks
 WORST = 10
 LISTED = 50
 
@@ -93,6 +94,9 @@ def _ranked(task: Task, table: MetricTable) -> list[int]:
     values = table.candidate[metric]
     order = np.argsort(-values if high_is_bad else values, kind="stable")
     fit = (table.examples >= RANKED_FROM) & np.isfinite(values)
+    if task == "binary":
+        share = table.candidate["mean_label"]
+        fit &= np.minimum(share, 1 - share) * table.examples >= RANKED_FROM_RARER
     return [int(index) for index in order if fit[index]]
 
 

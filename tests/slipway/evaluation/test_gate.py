@@ -113,8 +113,8 @@ def test_judge_slices_below_min_examples_are_not_checked() -> None:
     verdict = run([overall(metrics()), table], {"metric": "auc", "min": 0.9, "slice": ["pay"]})
     assert verdict.blessed
     assert verdict.reasons() == [
-        "auc on each pay not checked: fewer than 100 examples on 1 of 3 slices",
         "auc on each pay passed: on 2 slices; the tightest: auc 0.9 on pay=b is at least 0.9 (n=500)",
+        "auc on each pay not checked: fewer than 100 examples on 1 of 3 slices",
     ]
 
 
@@ -156,7 +156,7 @@ def test_judge_slice_with_labels_all_alike_is_not_checked_but_nan_refuses() -> N
     alike = by_pay([200, 300], metrics(2, auc=[math.nan, 0.5]))
     verdict = run([overall(metrics()), alike], threshold)
     assert verdict.blessed
-    assert "undefined on 1 slice" in verdict.reasons()[0]
+    assert "undefined on 1 slice" in verdict.reasons()[-1]
     spoilt = by_pay([200, 300], metrics(2, auc=[math.nan, 0.5], log_loss=[math.nan, 0.5]))
     verdict = run([overall(metrics()), spoilt], threshold)
     assert verdict.reasons() == ["auc on pay=a failed: undefined because of the model's predictions (n=200)"]
