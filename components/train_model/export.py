@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from slipway.module_api import Task
 
 CLASSIFY_METHOD = "tensorflow/serving/classify"
+_ARGUMENT = re.compile("[A-Za-z][A-Za-z0-9_]*")
 Tensors = dict[str, Any]
 
 
@@ -87,8 +89,11 @@ def _signatures(
         answer = tf.cast(model(transform_fn(inputs), training=False), tf.float32)
         return answer if task == "multiclass" else tf.squeeze(answer, 1)
 
+    arguments = _arguments(features)
+
     def raw(**tensors: tf.Tensor) -> Tensors:
-        return {"predictions": predict(_from_markers(tensors, features))}
+        named = {feature.name: tensors[argument] for argument, feature in arguments.items()}
+        return {"predictions": predict(_from_markers(named, features))}
 
     def concrete(function: Any, **specs: tf.TensorSpec) -> Any:
         return tf.function(function, autograph=False).get_concrete_function(**specs)
@@ -97,7 +102,7 @@ def _signatures(
     signatures = {
         "serving_default": concrete(lambda examples: {"predictions": predict(parse(examples))}, examples=strings),
         "transform_features": concrete(lambda examples: transform_fn(parse(examples)), examples=strings),
-        "raw": concrete(raw, **{feature.name: _raw_spec(feature) for feature in features}),
+        "raw": concrete(raw, **{name: _raw_spec(feature, name) for name, feature in arguments.items()}),
     }
     if task != "regression":
         signatures["classify"] = concrete(lambda inputs: _classify(predict(parse(inputs)), class_names), inputs=strings)
@@ -105,7 +110,7 @@ def _signatures(
 
 
 def _complete_signatures(path: Path, features: Sequence[schema_pb2.Feature]) -> None:
-    """Sets what `tf.saved_model.save` cannot: the method of `classify`, and the defaults of `raw`.
+    """Sets what `tf.saved_model.save` cannot: the method of `classify`, the names and the defaults of `raw`.
 
     With a default in the SignatureDef, TensorFlow Serving lets a request leave the input out. It has one row, and the
     graph repeats it for the batch.
@@ -115,7 +120,9 @@ def _complete_signatures(path: Path, features: Sequence[schema_pb2.Feature]) -> 
     signatures = saved.meta_graphs[0].signature_def
     if "classify" in signatures:
         signatures["classify"].method_name = CLASSIFY_METHOD
-    for feature in features:
+    for argument, feature in _arguments(features).items():
+        if argument != feature.name:
+            signatures["raw"].inputs[feature.name].CopyFrom(signatures["raw"].inputs.pop(argument))
         missing = tf.fill([1, *fixed_shape(feature)] + [1] * is_list(feature), _marker(feature))
         signatures["raw"].defaults[feature.name].CopyFrom(tf.make_tensor_proto(missing.numpy()))
     file.write_bytes(saved.SerializeToString(deterministic=True))
@@ -131,9 +138,17 @@ def _marker(feature: schema_pb2.Feature) -> tf.Tensor:
     return tf.constant(marker_of(feature), tf.as_dtype(dtype_of(feature)))
 
 
-def _raw_spec(feature: schema_pb2.Feature) -> tf.TensorSpec:
+def _arguments(features: Sequence[schema_pb2.Feature]) -> dict[str, schema_pb2.Feature]:
+    """Features by the names of `raw`'s Python arguments: TensorFlow would change a name such as `trip miles`."""
+    return {
+        feature.name if _ARGUMENT.fullmatch(feature.name) else f"slipway_input_{index}": feature
+        for index, feature in enumerate(features)
+    }
+
+
+def _raw_spec(feature: schema_pb2.Feature, name: str) -> tf.TensorSpec:
     shape = [None, *fixed_shape(feature)] + [None] * is_list(feature)
-    return tf.TensorSpec(shape, tf.as_dtype(dtype_of(feature)), name=feature.name)
+    return tf.TensorSpec(shape, tf.as_dtype(dtype_of(feature)), name=name)
 
 
 def _type_spec(spec: Any) -> tf.TypeSpec:

@@ -8,7 +8,6 @@ import time
 from typing import Any
 
 import keras
-import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
@@ -68,7 +67,7 @@ class _Monitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no 
         if better:
             self.state.best_loss, self.state.waited = record.val_loss, 0
             self.state.history.best_epoch = record.epoch
-            self._best = [np.array(weight) for weight in self.model.get_weights()]
+            self._best = [weight.value.numpy().copy() for weight in self.model.weights]
         else:
             self.state.waited += 1
         log.info(
@@ -95,7 +94,7 @@ class _Monitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no 
     def _save(self, epoch: int) -> None:
         if self._checkpoints is None:
             return
-        arrays = {f"v{index}": np.array(value) for index, value in enumerate(self._variables)}
+        arrays = {f"v{index}": value.value.numpy() for index, value in enumerate(self._variables)}
         arrays |= {f"b{index}": weight for index, weight in enumerate(self._best)}
         self._checkpoints.save(epoch, arrays, self.state.model_dump_json())
 

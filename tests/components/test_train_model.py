@@ -1,0 +1,257 @@
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from components.train_model.config import TrainConfig
+from components.train_model.run import train
+from serving.predictor import Predictor
+from slipway.errors import DataError, ModuleError, TrainingError
+from slipway.golden import read_golden
+from slipway.schema.io import model_inputs, read_schema
+from slipway.tensors import raw_inputs, serialize_examples
+from slipway.training_log import History
+from tests.shapes import MODULE, Artifacts, make_transformed, publish, train_parameters
+
+MODEL = (MODULE / "model.py").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Artifacts:
+    return make_transformed(tmp_path_factory.mktemp("shapes"))
+
+
+def run(artifacts: Artifacts, folder: Path, model: str = MODEL, **training: Any) -> History:
+    return train(
+        artifacts.examples,
+        artifacts.schema,
+        artifacts.graph,
+        artifacts.transformed,
+        publish(folder, model=model).model_uri,
+        train_parameters(**training),
+        {},
+        str(artifacts.folder / "checkpoints"),
+        str(folder / "model"),
+        str(folder / "log"),
+    )
+
+
+@pytest.fixture(scope="module")
+def history(artifacts: Artifacts) -> History:
+    return run(artifacts, artifacts.folder)
+
+
+@pytest.fixture(scope="module")
+def predictor(artifacts: Artifacts, history: History) -> Predictor:
+    return Predictor(artifacts.model)
+
+
+def eval_rows(artifacts: Artifacts) -> Any:
+    return pq.read_table(f"{artifacts.examples}/split=eval")
+
+
+def losses(history: History) -> list[float]:
+    return [epoch.val_loss for epoch in history.epochs]
+
+
+def test_train_learns_and_writes_its_history(artifacts: Artifacts, history: History) -> None:
+    written = json.loads((artifacts.folder / "log" / "history.json").read_text(encoding="utf-8"))
+    assert written == json.loads(history.model_dump_json())
+    assert history.stopped == "epochs"
+    assert len(history.epochs) == 6
+    assert history.validation_rows == 60
+    assert history.train_rows == 540
+    assert history.epochs[-1].metrics["val_accuracy"] > 0.85
+    assert list((artifacts.folder / "log" / "tensorboard").glob("events.*"))
+
+
+def test_train_removes_its_checkpoints_when_done(artifacts: Artifacts, history: History) -> None:
+    assert not list((artifacts.folder / "checkpoints").rglob("*.npz"))
+
+
+def test_train_same_inputs_give_the_same_predictions(
+    artifacts: Artifacts, history: History, predictor: Predictor, tmp_path: Path
+) -> None:
+    again = run(artifacts, tmp_path)
+    assert losses(again) == losses(history)
+    raw = raw_inputs(eval_rows(artifacts), model_inputs(read_schema(artifacts.schema)))
+    np.testing.assert_array_equal(Predictor(tmp_path / "model").predict(raw), predictor.predict(raw))
+
+
+def test_export_every_signature_answers_the_same(artifacts: Artifacts, predictor: Predictor) -> None:
+    rows = eval_rows(artifacts)
+    features = model_inputs(read_schema(artifacts.schema))
+    examples = np.array(serialize_examples(rows, features), object)
+    expected = predictor.predict(raw_inputs(rows, features))
+    assert expected.shape == (300, 3)
+    answered = predictor.call("serving_default", {"examples": examples})["predictions"]
+    np.testing.assert_allclose(answered, expected, atol=1e-6)
+    classified = predictor.call("classify", {"inputs": examples})
+    np.testing.assert_allclose(classified["scores"], expected, atol=1e-6)
+    assert classified["classes"][0].tolist() == [b"circle", b"square", b"triangle"]
+
+
+def test_export_transform_features_equals_the_materialised_data(artifacts: Artifacts, predictor: Predictor) -> None:
+    rows = eval_rows(artifacts)
+    examples = serialize_examples(rows, model_inputs(read_schema(artifacts.schema)))
+    answers = predictor.call("transform_features", {"examples": np.array(examples, object)})
+    materialised = pq.read_table(f"{artifacts.transformed}/split=eval")
+    assert set(answers) == set(materialised.column_names) - {"shape"}
+    for name, values in answers.items():
+        # TensorFlow may divide by a constant as it multiplies by its inverse: the last bit may differ.
+        np.testing.assert_array_max_ulp(values, np.array(materialised[name].to_pylist(), values.dtype), maxulp=2)
+
+
+def test_export_golden_answers_come_from_training_and_include_missing_values(
+    artifacts: Artifacts, predictor: Predictor
+) -> None:
+    golden = read_golden(artifacts.model)
+    answers = predictor.call("serving_default", {"examples": np.array(golden.serialized(), object)})
+    np.testing.assert_allclose(answers["predictions"], golden.predictions, atol=1e-6)
+    assert 8 <= len(golden.predictions) <= 16
+
+
+def test_export_has_defaults_and_methods_as_tensorflow_serving_reads_them(
+    artifacts: Artifacts, history: History
+) -> None:
+    import tensorflow as tf
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    saved = saved_model_pb2.SavedModel.FromString((artifacts.model / "saved_model.pb").read_bytes())
+    signatures = saved.meta_graphs[0].signature_def
+    assert signatures["classify"].method_name == "tensorflow/serving/classify"
+    defaults = {name: tf.make_ndarray(value) for name, value in signatures["raw"].defaults.items()}
+    assert set(defaults) == set(signatures["raw"].inputs)
+    assert defaults["words"].tolist() == [[b""]]
+    assert defaults["seen_at"].tolist() == [np.iinfo(np.int64).min]
+    assert np.isnan(defaults["points"]).all()
+    assert defaults["points"].shape == (1, 4)
+    assert tf.saved_model.experimental.read_fingerprint(str(artifacts.model)).saved_model_checksum
+
+
+def test_export_a_session_answers_as_the_python_loader_does(artifacts: Artifacts, predictor: Predictor) -> None:
+    """A session restores variables by the saved names, as TensorFlow Serving does; the Python loader by objects."""
+    import tensorflow as tf
+
+    examples = read_golden(artifacts.model).serialized()
+    expected = predictor.call("serving_default", {"examples": np.array(examples, object)})["predictions"]
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        graph = tf.compat.v1.saved_model.load(session, ["serve"], str(artifacts.model))
+        signature = graph.signature_def["serving_default"]
+        answered = session.run(signature.outputs["predictions"].name, {signature.inputs["examples"].name: examples})
+    np.testing.assert_allclose(answered, expected, atol=1e-6)
+
+
+def test_export_default_of_one_row_stands_for_the_batch(artifacts: Artifacts, predictor: Predictor) -> None:
+    features = model_inputs(read_schema(artifacts.schema))
+    rows = eval_rows(artifacts).slice(0, 5)
+    raw = raw_inputs(rows, features)
+    without = raw_inputs(rows.drop_columns(["size"]), features)
+    answered = predictor.call("raw", {**raw, "size": np.array([np.nan], np.float32)})["predictions"]
+    np.testing.assert_array_equal(answered, predictor.call("raw", without)["predictions"])
+
+
+def test_export_warmup_requests_are_prediction_logs_of_several_sizes(artifacts: Artifacts, history: History) -> None:
+    import tensorflow as tf
+    from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
+
+    path = artifacts.model / "assets.extra" / "tf_serving_warmup_requests"
+    logs = [PredictionLog.FromString(record.numpy()) for record in tf.data.TFRecordDataset(str(path))]
+    names = [
+        (log.predict_log if log.HasField("predict_log") else log.classify_log).request.model_spec.signature_name
+        for log in logs
+    ]
+    assert sorted(names) == ["classify"] * 2 + ["raw"] * 2 + ["serving_default"] * 2
+    sizes = [log.predict_log.request.inputs["examples"].tensor_shape.dim[0].size for log in logs[::3]]
+    assert sizes == [1, 64]
+
+
+def test_train_early_stopping_keeps_the_best_weights(artifacts: Artifacts, tmp_path: Path) -> None:
+    worsening = MODEL.replace('hyperparameters["learning_rate"]', "1.5")
+    history = run(artifacts, tmp_path, worsening, patience=2, epochs=30)
+    assert history.stopped == "early_stopping"
+    assert len(history.epochs) == history.best_epoch + 2
+    assert min(losses(history)) == losses(history)[history.best_epoch - 1]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("    model.compile(", "    dict(", "not compiled"),
+        ("Dense(3, activation", "Dense(2, activation", r"shape \(None, 2\), but task multiclass needs \(None, 3\)"),
+        ('activation="softmax"', "activation=None", "not probabilities: end it with a softmax"),
+        ('activation="softmax"', 'activation="sigmoid"', "add up to .* not 1: end the model with a softmax"),
+        ("return model", "return None", "returns a keras.Model, not NoneType"),
+        ('features["size"]', 'features["sice"]', r"shapes/model.py:\d+: KeyError: 'sice'"),
+        ("sparse_categorical_crossentropy", "categorical_crossentropy", "cannot be trained on these features"),
+    ],
+)  # fmt: skip
+def test_train_model_that_breaks_the_contract_says_how(
+    artifacts: Artifacts, tmp_path: Path, old: str, new: str, message: str
+) -> None:
+    assert old in MODEL
+    with pytest.raises(ModuleError, match=message):
+        run(artifacts, tmp_path, MODEL.replace(old, new))
+
+
+def test_train_diverging_loss_fails_with_advice(artifacts: Artifacts, tmp_path: Path) -> None:
+    nan = MODEL.replace('"sparse_categorical_crossentropy"', "lambda y, p: keras.ops.log(-p[:, 0])")
+    with pytest.raises(TrainingError, match="loss is nan in epoch 1: the training diverged"):
+        run(artifacts, tmp_path, nan)
+
+
+def test_train_unknown_label_value_names_it(artifacts: Artifacts, tmp_path: Path) -> None:
+    parameters = {**train_parameters(), "classes": ["circle", "square", "star"]}
+    with pytest.raises(DataError, match="'triangle' is none of the classes circle, square, star"):
+        train(
+            *(artifacts.examples, artifacts.schema, artifacts.graph, artifacts.transformed),
+            *(publish(tmp_path).model_uri, parameters, {}),
+            *(str(tmp_path / "checkpoints"), str(tmp_path / "model"), str(tmp_path / "log")),
+        )
+
+
+def test_train_config_whole_numbers_are_integers_again() -> None:
+    config = TrainConfig.model_validate({**train_parameters(), "hyperparameters": {"a": [8.0, 0.5], "b": {"c": 2.0}}})
+    assert config.hyperparameters == {"a": [8, 0.5], "b": {"c": 2}}
+    assert isinstance(config.hyperparameters["a"][0], int)
+
+
+@pytest.mark.slow
+def test_train_killed_resumes_and_ends_as_if_it_had_not_been(
+    artifacts: Artifacts, history: History, tmp_path: Path
+) -> None:
+    """Kills a process that trains after its second checkpoint, and starts the step again."""
+    checkpoints = artifacts.folder / "checkpoints"
+    code = (
+        "import sys, time; from pathlib import Path\n"
+        "from components.train_model.checkpoints import Checkpoints\n"
+        "from tests.components.test_train_model import run\n"
+        "from tests.shapes import Artifacts\n"
+        "save = Checkpoints.save\n"
+        "def slow(self, epoch, arrays, state):\n"
+        "    save(self, epoch, arrays, state)\n"
+        "    time.sleep(60 if epoch == 3 else 0)\n"
+        "Checkpoints.save = slow\n"
+        "run(Artifacts(Path(sys.argv[1])), Path(sys.argv[2]))\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(artifacts.folder), str(tmp_path)])
+    try:
+        while process.poll() is None and len(list(checkpoints.rglob("*.npz"))) < 2:
+            time.sleep(0.05)
+        time.sleep(0.5)
+        assert process.poll() is None
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    resumed = run(artifacts, tmp_path)
+    assert resumed.resumed_after_epoch in (2, 3)
+    np.testing.assert_allclose(losses(resumed), losses(history), rtol=1e-6)

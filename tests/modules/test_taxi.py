@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import csv
+import os
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from sklearn.metrics import log_loss, roc_auc_score
+
+from slipway.examples.dataset import MANIFEST, Manifest, RowCounts
+from slipway.module_store import check_module, load_function, publish_module
+from slipway.schema.io import model_inputs, parse_schema
+from slipway.tensors import raw_inputs, serialize_examples
+
+MODULE = Path(__file__).parents[2] / "modules" / "taxi"
+CONFIG = check_module(MODULE)
+REAL_DATA = os.environ.get("SLIPWAY_REAL_DATA")
+
+
+def write_examples(trips: Path, folder: Path) -> None:
+    """Two thirds for training, by a hash of the row."""
+    for split, condition in (("train", "< 2"), ("eval", "= 2")):
+        (folder / f"split={split}").mkdir(parents=True)
+        duckdb.execute(
+            f"COPY (SELECT *, ({CONFIG.label.expression})::int AS big_tip FROM read_csv('{trips}', sample_size=-1) t "
+            f"WHERE hash(t) % 3 {condition}) TO '{folder}/split={split}/part-0.parquet' (FORMAT parquet)"
+        )
+    counts = {split: pq.read_metadata(folder / f"split={split}" / "part-0.parquet").num_rows
+              for split in ("train", "eval")}  # fmt: skip
+    rows = RowCounts(read=sum(counts.values()), quarantined=0, **counts)
+    manifest = Manifest(source={}, rows=rows, files=[], columns={}, label="big_tip", digest="d")
+    (folder / MANIFEST).write_text(manifest.model_dump_json(), encoding="utf-8")
+
+
+class Trained:
+    """The module trained on trips, by both steps."""
+
+    def __init__(self, trips: Path, folder: Path, module: Path = MODULE) -> None:
+        from components.transform_features.run import transform
+
+        self.folder = folder
+        self.published = publish_module(module, folder / "published")
+        (folder / "schema").mkdir()
+        text = (MODULE / "schema.pbtxt").read_text(encoding="utf-8")
+        (folder / "schema" / "schema.pbtxt").write_text(text, encoding="utf-8")
+        self.features = model_inputs(parse_schema(text))
+        write_examples(trips, folder / "examples")
+        transform(
+            *(str(folder / "examples"), str(folder / "schema"), self.published.preprocessing_uri),
+            *(CONFIG.label.model_dump(), {}, str(folder / "graph"), str(folder / "transformed")),
+        )
+
+    def train(self, seed: int) -> tuple[float, float]:
+        """AUC and log loss on the eval split."""
+        from components.train_model.run import train
+        from serving.predictor import Predictor
+
+        parameters: dict[str, Any] = {
+            "task": CONFIG.task,
+            "label": CONFIG.label.model_dump(),
+            "training": {**CONFIG.training.model_dump(), "seed": seed},
+            "hyperparameters": CONFIG.hyperparameters,
+        }
+        inputs = [str(self.folder / name) for name in ("examples", "schema", "graph", "transformed")]
+        outputs = [str(self.folder / name) for name in ("checkpoints", "model", "log")]
+        train(*inputs, self.published.model_uri, parameters, {}, *outputs)
+        rows = pq.read_table(self.folder / "examples" / "split=eval")
+        self.predictor = Predictor(self.folder / "model")
+        predictions = self.predictor.predict(raw_inputs(rows, self.features))
+        label = rows["big_tip"].to_numpy()
+        return float(roc_auc_score(label, predictions)), float(log_loss(label, predictions))
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("sample") / "trips.csv"
+    write = load_function(publish_module(MODULE, path.parent).uri, "sample", "write_sample")
+    write(path, rows=6000, seed=3)
+    return path
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_sample_has_the_columns_of_the_schema_and_no_label(sample: Path) -> None:
+    schema = parse_schema((MODULE / "schema.pbtxt").read_text(encoding="utf-8"))
+    assert set(rows_of(sample)[0]) == {feature.name for feature in schema.feature} - {"big_tip"}
+
+
+def test_sample_same_seed_gives_the_same_file(sample: Path, tmp_path: Path) -> None:
+    write = load_function(publish_module(MODULE, tmp_path).uri, "sample", "write_sample")
+    write(tmp_path / "same.csv", rows=6000, seed=3)
+    write(tmp_path / "other.csv", rows=6000, seed=4)
+    assert (tmp_path / "same.csv").read_bytes() == sample.read_bytes()
+    assert (tmp_path / "other.csv").read_bytes() != sample.read_bytes()
+
+
+def test_sample_looks_like_chicago(sample: Path) -> None:
+    rows = rows_of(sample)
+    share = {name: np.mean([row[name] == "" for row in rows]) for name in rows[0]}
+    assert 0.3 < share["company"] < 0.4
+    assert share["pickup_census_tract"] > 0.99
+    tips = [float(row["tips"]) > 0.2 * float(row["fare"]) for row in rows]
+    assert 0.18 < np.mean(tips) < 0.26
+    assert all(row["tips"] == "0.0" for row in rows if row["payment_type"] == "Cash")
+    assert 6 < np.median([float(row["fare"]) for row in rows]) < 10
+
+
+def test_sample_says_that_it_is_synthetic(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write = load_function(publish_module(MODULE, tmp_path).uri, "sample", "write_sample")
+    write(tmp_path / "trips.csv", rows=10)
+    assert "synthetic" in capsys.readouterr().out
+
+
+def test_taxi_never_sees_the_tip() -> None:
+    inputs = {feature.name for feature in model_inputs(parse_schema((MODULE / "schema.pbtxt").read_text()))}
+    assert inputs.isdisjoint({"tips", "big_tip"})
+    assert "payment_type" in inputs
+
+
+@pytest.mark.slow
+def test_taxi_learns_the_sample(sample: Path, tmp_path: Path) -> None:
+    auc, loss = Trained(sample, tmp_path).train(seed=1)
+    assert auc > 0.93
+    assert loss < 0.25
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(REAL_DATA is None, reason="SLIPWAY_REAL_DATA names no folder with chicago_taxi/trips.csv")
+def test_taxi_reaches_its_quality_on_real_trips(tmp_path: Path) -> None:
+    trained = Trained(Path(str(REAL_DATA)) / "chicago_taxi" / "trips.csv", tmp_path)
+    scores = np.array([trained.train(seed) for seed in (1, 2, 3)])
+    assert scores[:, 0].mean() >= 0.95
+    assert scores[:, 1].mean() <= 0.21
+    assert scores[:, 0].min() >= 0.945
+    assert scores[:, 1].max() <= 0.22
+
+    rows = pq.read_table(tmp_path / "examples" / "split=eval")
+    examples = np.array(serialize_examples(rows, trained.features), object)
+    served = trained.predictor.call("transform_features", {"examples": examples})
+    materialised = pq.read_table(tmp_path / "transformed" / "split=eval")
+    for name, values in served.items():
+        np.testing.assert_array_equal(values, np.array(materialised[name].to_pylist(), values.dtype))
