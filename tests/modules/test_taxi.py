@@ -49,10 +49,12 @@ class Trained:
         (folder / "schema" / "schema.pbtxt").write_text(text, encoding="utf-8")
         self.features = model_inputs(parse_schema(text))
         write_examples(trips, folder / "examples")
-        transform(
-            *(str(folder / "examples"), str(folder / "schema"), self.published.preprocessing_uri),
-            *(CONFIG.label.model_dump(), {}, str(folder / "graph"), str(folder / "transformed")),
-        )
+        uri, label = self.published.preprocessing_uri, CONFIG.label.model_dump()
+        examples, schema, graph, transformed = self._paths("examples", "schema", "graph", "transformed")
+        transform(examples, schema, uri, label, {}, graph, transformed)
+
+    def _paths(self, *names: str) -> list[str]:
+        return [str(self.folder / name) for name in names]
 
     def train(self, seed: int) -> tuple[float, float]:
         """AUC and log loss on the eval split."""
@@ -65,9 +67,10 @@ class Trained:
             "training": {**CONFIG.training.model_dump(), "seed": seed},
             "hyperparameters": CONFIG.hyperparameters,
         }
-        inputs = [str(self.folder / name) for name in ("examples", "schema", "graph", "transformed")]
-        outputs = [str(self.folder / name) for name in ("checkpoints", "model", "log")]
-        train(*inputs, self.published.model_uri, parameters, {}, *outputs)
+        examples, schema, graph, transformed = self._paths("examples", "schema", "graph", "transformed")
+        checkpoints, model, log = self._paths("checkpoints", "model", "log")
+        uri = self.published.model_uri
+        train(examples, schema, graph, transformed, uri, parameters, {}, checkpoints, model, log)
         rows = pq.read_table(self.folder / "examples" / "split=eval")
         self.predictor = Predictor(self.folder / "model")
         predictions = self.predictor.predict(raw_inputs(rows, self.features))
