@@ -122,7 +122,9 @@ def _complete_signatures(path: Path, features: Sequence[schema_pb2.Feature]) -> 
         signatures["classify"].method_name = CLASSIFY_METHOD
     for argument, feature in _arguments(features).items():
         if argument != feature.name:
-            signatures["raw"].inputs[feature.name].CopyFrom(signatures["raw"].inputs.pop(argument))
+            inputs = signatures["raw"].inputs
+            inputs[feature.name].CopyFrom(inputs[argument])
+            del inputs[argument]
         missing = tf.fill([1, *fixed_shape(feature)] + [1] * is_list(feature), _marker(feature))
         signatures["raw"].defaults[feature.name].CopyFrom(tf.make_tensor_proto(missing.numpy()))
     file.write_bytes(saved.SerializeToString(deterministic=True))
