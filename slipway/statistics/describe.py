@@ -17,14 +17,14 @@ import math
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from slipway.statistics.expressions import BUCKETS
+from slipway.statistics.expressions import BUCKETS, half_width
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tensorflow_metadata.proto.v0 import statistics_pb2
 
-    from slipway.statistics.engine import ColumnFacts, Row
+    from slipway.statistics.engine import ColumnFacts
 
 TOP_VALUES = 20
 UNIQUE = "unique"
@@ -65,7 +65,7 @@ def _describe_feature(feature: statistics_pb2.FeatureNameStatistics, column: Col
     kind = column.type.kind
     if column.type.is_numeric:
         feature.type = feature.INT if kind == "int64" else feature.FLOAT
-        _describe_numbers(feature.num_stats, column.values)
+        _describe_numbers(feature.num_stats, column)
         feature.custom_stats.add(name=UNIQUE, num=min(column.unique, column.values["total"]))
         stats = feature.num_stats
     elif kind == "string":
@@ -90,7 +90,8 @@ def _describe_presence(common: statistics_pb2.CommonStatistics, column: ColumnFa
         common.avg_num_values = column.values["total"] / present
 
 
-def _describe_numbers(stats: statistics_pb2.NumericStatistics, values: Row) -> None:
+def _describe_numbers(stats: statistics_pb2.NumericStatistics, column: ColumnFacts) -> None:
+    values = column.values
     nans, infinities = values["nans"] or 0, values["infinities"] or 0
     finite = values["total"] - nans - infinities
     if values["total"] > nans:
@@ -101,27 +102,30 @@ def _describe_numbers(stats: statistics_pb2.NumericStatistics, values: Row) -> N
     ends = (values["low_infinities"] or 0, infinities - (values["low_infinities"] or 0))
     if finite:
         low, high = values["low"], values["high"]
-        half_width = high * 0.5 - low * 0.5
-        mean = values["mean_position"] or 0.0
-        stats.mean = (low * 0.5 + mean * half_width) * 2
-        stats.std_dev = math.sqrt(max(0.0, (values["mean_square"] or 0.0) - mean * mean)) * half_width * 2
+        half = half_width(low, high)
+        mean = sum(bucket[2] for bucket in column.buckets) / finite
+        mean_square = sum(bucket[3] for bucket in column.buckets) / finite
+        stats.mean = (low * 0.5 + mean * half) * 2
+        stats.std_dev = math.sqrt(max(0.0, mean_square - mean * mean)) * half * 2
         quantiles = [float(value) for value in values["quantiles"]]
         stats.median = quantiles[BUCKETS // 2 - 1]
-        _fill_equal_widths(equal_widths, low, high, finite, values)
+        _fill_equal_widths(equal_widths, low, high, column)
         _fill(equal_counts, [low, *quantiles, high], [finite / BUCKETS] * BUCKETS)
     for histogram in (equal_widths, equal_counts):
         _add_infinities(histogram, *ends)
 
 
-def _fill_equal_widths(histogram: statistics_pb2.Histogram, low: float, high: float, finite: int, values: Row) -> None:
+def _fill_equal_widths(histogram: statistics_pb2.Histogram, low: float, high: float, column: ColumnFacts) -> None:
     """Ten buckets of equal width; one if all values are equal, as in TFDV."""
-    if low == high:
-        _fill(histogram, [low, high], [finite])
+    half = half_width(low, high)
+    if not half:
+        _fill(histogram, [low, high], [column.values["total"] - column.values["nans"] - column.values["infinities"]])
         return
-    half_width = high * 0.5 - low * 0.5
-    edges = [low, *((low * 0.5 + half_width * index / BUCKETS) * 2 for index in range(1, BUCKETS)), high]
-    below = [0, *(values[f"below_{index}"] for index in range(1, BUCKETS)), finite]
-    _fill(histogram, edges, [after - before for before, after in pairwise(below)])
+    edges = [low, *((low * 0.5 + half * index / BUCKETS) * 2 for index in range(1, BUCKETS)), high]
+    counts = [0] * BUCKETS
+    for bucket, frequency, *_ in column.buckets:
+        counts[min(bucket, BUCKETS - 1)] += frequency
+    _fill(histogram, edges, counts)
 
 
 def _fill(histogram: statistics_pb2.Histogram, edges: Sequence[float], counts: Sequence[float]) -> None:

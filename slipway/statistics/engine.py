@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slipway.errors import DataError
-from slipway.statistics.expressions import TABLE, ColumnType, Kind, compile_column
+from slipway.statistics.expressions import BOUNDS, TABLE, ColumnType, Kind, compile_column, half_width
 
 if TYPE_CHECKING:
     import duckdb
@@ -51,14 +51,19 @@ class Table:
 
 @dataclass(frozen=True)
 class ColumnFacts:
-    """What the statements of one column answered; `ranking` holds (value, frequency), most frequent first."""
+    """What the statements of one column answered.
+
+    `buckets` holds (bucket, frequency, sum, sum of squares) of positions; it is empty if all values are equal.
+    `ranking` holds (value, frequency), most frequent first.
+    """
 
     name: str
     type: ColumnType
     lengths: Row
     values: Row
-    ranking: Sequence[tuple[str, int]]
     unique: int
+    buckets: Sequence[tuple[int, int, float, float]] = ()
+    ranking: Sequence[tuple[str, int]] = ()
 
 
 def open_table(files: Sequence[Path]) -> Table:
@@ -110,11 +115,18 @@ def _describe_column(connection: duckdb.DuckDBPyConnection, table: Table, name: 
     view = scan(files, f"{quote(name)} AS value")
     run(connection, f"CREATE OR REPLACE TEMP VIEW {TABLE} AS {view}", files)
     lengths, values = (_one_row(run(connection, statement, files)) for statement in (sql.lengths, sql.values))
-    if sql.ranking is None:
-        return ColumnFacts(name, column, lengths, values, (), int(values["unique"] or 0))
-    ranking = run(connection, sql.ranking, files).fetchall()
-    unique = int(ranking[0][2]) if ranking else 0
-    return ColumnFacts(name, column, lengths, values, [(value, int(count)) for value, count, _ in ranking], unique)
+    unique = int(values.get("unique") or 0)
+    if sql.buckets and values["low"] is not None and half_width(values["low"], values["high"]):
+        bounds = f"SELECT '{values['low']!r}'::DOUBLE AS low, '{values['high']!r}'::DOUBLE AS high"
+        run(connection, f"CREATE OR REPLACE TEMP VIEW {BOUNDS} AS {bounds}", files)
+        buckets = [row for row in run(connection, sql.buckets, files).fetchall() if row[0] is not None]
+        return ColumnFacts(name, column, lengths, values, unique, buckets=buckets)
+    if sql.ranking:
+        ranking = run(connection, sql.ranking, files).fetchall()
+        unique = int(ranking[0][2]) if ranking else 0
+        ranked = [(value, int(count)) for value, count, _ in ranking]
+        return ColumnFacts(name, column, lengths, values, unique, ranking=ranked)
+    return ColumnFacts(name, column, lengths, values, unique)
 
 
 def quote(name: str) -> str:

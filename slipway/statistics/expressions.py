@@ -20,6 +20,7 @@ Kind = Literal["int64", "float64", "string", "binary"]
 Dialect = Literal["duckdb", "bigquery"]
 
 TABLE = "examples"
+BOUNDS = "bounds"
 BUCKETS = 10
 RANKED_VALUES = 1000
 INNER_QUANTILES = [index / BUCKETS for index in range(1, BUCKETS)]
@@ -40,11 +41,12 @@ class ColumnType:
 
 @dataclass(frozen=True)
 class ColumnSql:
-    """The statements that describe one column; each but `ranking` answers one row."""
+    """The statements that describe one column; `lengths` and `values` answer one row, the others several."""
 
     lengths: str
     values: str
-    ranking: str | None
+    buckets: str | None = None
+    ranking: str | None = None
 
 
 @cache
@@ -59,9 +61,15 @@ def compile_column(column: ColumnType, dialect: Dialect = "duckdb", *, exact: bo
         return str(ibis.to_sql(expression, dialect=dialect, pretty=False))
 
     if column.is_numeric:
-        return ColumnSql(sql(_lengths(examples, column)), sql(_numbers(values, column, exact)), None)
+        numbers, buckets = _numbers(values, column, exact), _buckets(values, column)
+        return ColumnSql(sql(_lengths(examples, column)), sql(numbers), buckets=sql(buckets))
     ranking = sql(_ranking(values)) if column.kind == "string" else None
-    return ColumnSql(sql(_lengths(examples, column)), sql(_sizes(values, column)), ranking)
+    return ColumnSql(sql(_lengths(examples, column)), sql(_sizes(values, column)), ranking=ranking)
+
+
+def half_width(low: float, high: float) -> float:
+    """Half the distance between two values; the whole one need not be a float64."""
+    return high * 0.5 - low * 0.5
 
 
 def _lengths(examples: ir.Table, column: ColumnType) -> ir.Table:
@@ -74,11 +82,7 @@ def _lengths(examples: ir.Table, column: ColumnType) -> ir.Table:
 
 
 def _numbers(values: ir.Table, column: ColumnType, exact: bool) -> ir.Table:
-    """Numeric statistics; NaN is counted and left out, infinities only count for `min` and `max`.
-
-    Mean and variance are taken of each value's position between the smallest and the largest: no square overflows, and
-    since both ends occur, cancellation cannot eat the variance.
-    """
+    """Numeric statistics; NaN is counted and left out, infinities only count for `min` and `max`."""
     import ibis
 
     number, finite = values.value, values.value.cast("float64")
@@ -90,10 +94,6 @@ def _numbers(values: ir.Table, column: ColumnType, exact: bool) -> ir.Table:
         counts["infinities"] = number.isinf().sum()
         counts["low_infinities"] = (number.isinf() & (number < 0)).sum()
     table = values.select(values.value, number=number, finite=finite)
-    # Halves, since the distance between the ends of float64's range is not a float64.
-    low, high = (table.finite.min() * 0.5).as_scalar(), (table.finite.max() * 0.5).as_scalar()
-    table = table.mutate(position=(table.finite * 0.5 - low) / (high - low).nullif(0.0))
-    below = {f"below_{index}": (table.position < edge).sum() for index, edge in enumerate(INNER_QUANTILES, start=1)}
     return table.aggregate(
         total=table.value.count(),
         min=table.number.min(),
@@ -102,12 +102,30 @@ def _numbers(values: ir.Table, column: ColumnType, exact: bool) -> ir.Table:
         high=table.finite.max(),
         zeros=(table.number == 0).sum(),
         unique=table.number.approx_nunique(),
-        mean_position=table.position.mean(),
-        mean_square=(table.position * table.position).mean(),
         quantiles=_exact_quantiles(table.finite) if exact else table.finite.approx_quantile(INNER_QUANTILES),
         **counts,
-        **below,
     )
+
+
+def _buckets(values: ir.Table, column: ColumnType) -> ir.Table:
+    """Count, sum and sum of squares by tenth of the way from `low` to `high`, the table `bounds` of one row.
+
+    What is summed is each value's position on that way, from 0 to 1: no square overflows, and since both ends occur,
+    cancellation cannot eat the variance. The largest value is a bucket of its own, the eleventh.
+    """
+    import ibis
+
+    bounds = ibis.table({"low": "float64", "high": "float64"}, name=BOUNDS)
+    finite = values.value.cast("float64")
+    if column.kind == "float64":
+        finite = ibis.ifelse(values.value.isnan() | values.value.isinf(), ibis.null("float64"), values.value)
+    table = values.select(finite=finite).cross_join(bounds)
+    low, high = table.low * 0.5, table.high * 0.5
+    table = table.select(position=(table.finite * 0.5 - low) / (high - low))
+    table = table.mutate(bucket=(table.position * BUCKETS).floor().cast("int8"))
+    sums = {"frequency": table.position.count(), "sum": table.position.sum()}
+    squares = (table.position * table.position).sum()
+    return table.group_by("bucket").aggregate(**sums, squares=squares).order_by("bucket")
 
 
 def _exact_quantiles(number: ir.Column) -> ir.Scalar:

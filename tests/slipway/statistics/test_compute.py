@@ -76,6 +76,12 @@ def test_compute_statistics_of_equal_values_has_one_bucket(tmp_path: Path) -> No
     assert (stats.num_stats.mean, stats.num_stats.std_dev, stats.num_stats.median) == (2.5, 0, 2.5)
 
 
+def test_compute_statistics_of_values_nearer_than_a_float_can_halve_has_one_bucket(tmp_path: Path) -> None:
+    stats = describe(tmp_path, [0.0, 5e-324]).num_stats
+    assert [bucket.sample_count for bucket in stats.histograms[STANDARD].buckets] == [2]
+    assert stats.std_dev == 0
+
+
 def test_compute_statistics_counts_missing_values(tmp_path: Path) -> None:
     common = describe(tmp_path, [1, None, 3, None]).num_stats.common_stats
     assert (common.num_non_missing, common.num_missing, common.tot_num_values) == (2, 2, 2)

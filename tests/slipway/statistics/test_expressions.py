@@ -10,14 +10,14 @@ KINDS: tuple[Kind, ...] = ("int64", "float64", "string", "binary")
 @pytest.mark.parametrize("kind", KINDS)
 def test_compile_column_for_bigquery_is_bigquery_sql(kind: Kind, is_list: bool) -> None:
     sql = compile_column(ColumnType(kind, is_list), "bigquery", exact=False)
-    for statement in filter(None, (sql.lengths, sql.values, sql.ranking)):
+    for statement in filter(None, (sql.lengths, sql.values, sql.buckets, sql.ranking)):
         parsed = sqlglot.parse_one(statement, dialect="bigquery")
         assert {table.name for table in parsed.find_all(sqlglot.exp.Table)} >= {"examples"}
 
 
 def test_compile_column_of_numbers_for_bigquery_uses_approximate_quantiles() -> None:
     sql = compile_column(ColumnType("float64"), "bigquery", exact=False)
-    assert "APPROX_QUANTILES(`t5`.`finite`, 10 IGNORE NULLS)[9]" in sql.values
+    assert "APPROX_QUANTILES(`t1`.`finite`, 10 IGNORE NULLS)[9]" in sql.values
     assert "IS_NAN" in sql.values
 
 
