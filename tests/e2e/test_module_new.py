@@ -1,0 +1,71 @@
+"""A module out of the scaffold trains and is pushed as it is, whatever the columns are called."""
+
+import csv
+import json
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import Workspace
+
+HEADER = ["row id", "größe (cm)", "_weight", "9/colour", "always", "bought?"]
+
+
+def write_people(path: Path, rows: int = 600) -> None:
+    """A label that follows two of the columns; some values are missing."""
+    chance = random.Random(7)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(HEADER)
+        for number in range(rows):
+            size, weight = chance.gauss(170, 10), chance.gauss(70, 9)
+            colour = chance.choice(["red", "blue", ""])
+            bought = size / 10 + (3 if colour == "red" else 0) + chance.gauss(0, 0.5) > 18
+            weight_text = "" if number % 7 == 0 else f"{weight:.1f}"
+            writer.writerow([number, f"{size:.1f}", weight_text, colour, "x", "yes" if bought else "no"])
+
+
+@pytest.mark.slow
+def test_module_new_trains_at_once_and_is_pushed(workspace: Workspace, tmp_path: Path) -> None:
+    write_people(tmp_path / "people.csv")
+    made = json.loads(
+        workspace.slipway("module", "new", "people", "--data", str(tmp_path / "people.csv"), "--json").stdout
+    )
+    assert (made["label"], made["task"]) == ("bought?", "binary")
+    assert set(made["left_out"]) == {"row id", "always"}
+    workspace.slipway("module", "check", "people")
+    workspace.slipway("run", "--module", "people")
+    run = workspace.last_run()
+    assert run["verdict"] == "pushed", run["reasons"]
+    assert run["metrics"]["auc"] > 0.9
+    version = str(run["pushed_version"])
+    assert f"pushed as version {version}" in workspace.slipway("explain", version).stdout
+    assert Path(workspace.slipway("report").stdout.strip()).read_text(encoding="utf-8").count("<h2>") > 8
+
+
+def test_module_new_on_a_taken_name_changes_nothing(workspace: Workspace, tmp_path: Path) -> None:
+    before = {path: path.read_bytes() for path in workspace.modules.rglob("*") if path.is_file()}
+    write_people(tmp_path / "people.csv", rows=10)
+    done = workspace.slipway("module", "new", "taxi", "--data", str(tmp_path / "people.csv"), code=1)
+    assert "exists already" in done.stderr
+    assert {path: path.read_bytes() for path in workspace.modules.rglob("*") if path.is_file()} == before
+
+
+def test_module_new_without_its_data_names_the_file(workspace: Workspace, tmp_path: Path) -> None:
+    done = workspace.slipway("module", "new", "people", "--data", str(tmp_path / "nowhere.csv"), code=1)
+    assert "nowhere.csv" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (workspace.modules / "people").exists()
+
+
+def test_schema_infer_prints_a_schema_that_can_be_curated(workspace: Workspace, tmp_path: Path) -> None:
+    from slipway.schema.io import parse_schema
+
+    write_people(tmp_path / "people.csv", rows=100)
+    arguments = ("schema", "infer", "--data", str(tmp_path / "people.csv"))
+    schema = parse_schema(workspace.slipway(*arguments, "--label", "bought?").stdout)
+    assert [feature.name for feature in schema.feature] == HEADER
+    assert [list(feature.not_in_environment) for feature in schema.feature][-1] == ["SERVING"]
+    done = workspace.slipway(*arguments, "--label", "bougt?", code=1)
+    assert "bougt?" in done.stderr
