@@ -79,6 +79,8 @@ def write_run(home: Path, name: str, ending: Ending, *, started: float = STARTED
     if ending in ("pushed", "refused", "failed"):
         record(str(folder), lineage.model_dump(), "FAILED" if stopped else "SUCCEEDED", "")
         steps[-1].state, steps[-1].seconds = "succeeded", SECONDS[-1]
+        for step in steps:
+            step.state = "skipped" if step.state == "pending" else step.state
         recorded.finished = started + 20
         (folder / STEPS).write_text(recorded.model_dump_json())
     return folder
@@ -93,7 +95,7 @@ def write_steps(folder: Path, lineage: Lineage, stopped: str | None, ending: End
         if name == "record_run" and ending not in ("interrupted", "running"):
             step.state, step.started = "running", now
         elif ended:
-            step.state = "pending" if ending in ("interrupted", "running") else "skipped"
+            step.state = "pending"
         else:
             step.started, step.log = now, str(folder / "logs" / f"{name}.log")
             now += seconds

@@ -3,7 +3,7 @@
 from typing import Any
 
 from slipway import storage
-from slipway.runs.record import Lineage, Outcome, RunState, StepsFile, Summary
+from slipway.runs.record import Lineage, Outcome, RunState, Step, StepsFile, Summary
 from slipway.runs.report import write_report
 from slipway.runs.store import OUTCOME, STEPS, SUMMARY, RunView
 from slipway.runs.summary import read_record, summarise
@@ -23,10 +23,15 @@ def record(run_uri: str, lineage: dict[str, Any], state: str, error_message: str
     recorded = read_record(run_uri, STEPS, StepsFile)
     outcome = read_record(run_uri, OUTCOME, Outcome)
     # While this runs, this very step is "running": it is no part of what it tells about.
-    steps = [step for step in recorded.steps if step.name != "record_run"] if recorded else []
+    steps = [_settled(step) for step in recorded.steps if step.name != "record_run"] if recorded else []
     ended: RunState = _STATES.get(state.rpartition(".")[2], "failed")
     summary = summarise(Lineage.model_validate(lineage), ended, steps, outcome, error_message)
     storage.write_text(storage.join(run_uri, SUMMARY), summary.model_dump_json(indent=1))
     write_report(RunView(summary.lineage.run, run_uri, steps, summary))
     print(f"{summary.lineage.run} {summary.state}; its report is {storage.join(run_uri, 'report.html')}")
     return summary
+
+
+def _settled(step: Step) -> Step:
+    """A step that has not begun when the exit handler runs never will."""
+    return step.model_copy(update={"state": "skipped"}) if step.state == "pending" else step

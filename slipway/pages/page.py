@@ -35,7 +35,7 @@ def environment() -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     return Environment(
-        loader=PackageLoader("slipway.pages", "templates"),
+        loader=PackageLoader("slipway.pages", ""),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -58,7 +58,7 @@ def _render(name: str, plan: Plan) -> str:
 
     # No HTML: values are quoted by the filters below.
     environment = Environment(  # noqa: S701
-        loader=PackageLoader("slipway.scaffold", "templates"),
+        loader=PackageLoader("slipway.scaffold", ""),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -45,6 +45,13 @@ def test_record_leaves_itself_out_of_the_report(tmp_path: Path) -> None:
     assert "Record run" not in (folder / "report.html").read_text()
 
 
+def test_record_of_a_failed_run_leaves_no_step_pending(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, "r", "failed")
+    page = (folder / "report.html").read_text()
+    assert ">skipped<" in page
+    assert ">pending<" not in page
+
+
 def test_record_twice_gives_the_same_summary(tmp_path: Path) -> None:
     folder = write_run(tmp_path, "r", "pushed")
     first = read(folder)
