@@ -114,7 +114,10 @@ def _describe_column(connection: duckdb.DuckDBPyConnection, table: Table, name: 
     sql, files = compile_column(column, exact=table.rows <= EXACT_ROWS), table.files
     view = scan(files, f"{quote(name)} AS value")
     run(connection, f"CREATE OR REPLACE TEMP VIEW {TABLE} AS {view}", files)
-    lengths, values = (_one_row(run(connection, statement, files)) for statement in (sql.lengths, sql.values))
+    values = _one_row(run(connection, sql.values, files))
+    lengths = {"rows": values["rows"], "present": values["total"]}
+    if sql.lengths:
+        lengths = _one_row(run(connection, sql.lengths, files))
     unique = int(values.get("unique") or 0)
     if sql.buckets and values["low"] is not None and half_width(values["low"], values["high"]):
         bounds = f"SELECT '{values['low']!r}'::DOUBLE AS low, '{values['high']!r}'::DOUBLE AS high"

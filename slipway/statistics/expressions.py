@@ -41,10 +41,10 @@ class ColumnType:
 
 @dataclass(frozen=True)
 class ColumnSql:
-    """The statements that describe one column; `lengths` and `values` answer one row, the others several."""
+    """The statements that describe one column; `values` and `lengths` answer one row, the others several."""
 
-    lengths: str
     values: str
+    lengths: str | None = None
     buckets: str | None = None
     ranking: str | None = None
 
@@ -60,11 +60,11 @@ def compile_column(column: ColumnType, dialect: Dialect = "duckdb", *, exact: bo
     def sql(expression: ir.Table) -> str:
         return str(ibis.to_sql(expression, dialect=dialect, pretty=False))
 
+    lengths = sql(_lengths(examples)) if column.is_list else None
     if column.is_numeric:
-        numbers, buckets = _numbers(values, column, exact), _buckets(values, column)
-        return ColumnSql(sql(_lengths(examples, column)), sql(numbers), buckets=sql(buckets))
+        return ColumnSql(sql(_numbers(values, column, exact)), lengths, buckets=sql(_buckets(values, column)))
     ranking = sql(_ranking(values)) if column.kind == "string" else None
-    return ColumnSql(sql(_lengths(examples, column)), sql(_sizes(values, column)), ranking=ranking)
+    return ColumnSql(sql(_sizes(values, column)), lengths, ranking=ranking)
 
 
 def half_width(low: float, high: float) -> float:
@@ -72,13 +72,12 @@ def half_width(low: float, high: float) -> float:
     return high * 0.5 - low * 0.5
 
 
-def _lengths(examples: ir.Table, column: ColumnType) -> ir.Table:
-    """Rows, rows that have the feature, and how many values a row has."""
-    counts: dict[str, Any] = {"rows": examples.count(), "present": examples.value.count()}
-    if column.is_list:
-        length = examples.value.length()
-        counts |= {"shortest": length.min(), "longest": length.max()}
-    return examples.aggregate(**counts)
+def _lengths(examples: ir.Table) -> ir.Table:
+    """Rows, rows that have a list, and how long the lists are."""
+    length = examples.value.length()
+    return examples.aggregate(
+        rows=examples.count(), present=examples.value.count(), shortest=length.min(), longest=length.max()
+    )
 
 
 def _numbers(values: ir.Table, column: ColumnType, exact: bool) -> ir.Table:
@@ -95,6 +94,7 @@ def _numbers(values: ir.Table, column: ColumnType, exact: bool) -> ir.Table:
         counts["low_infinities"] = (number.isinf() & (number < 0)).sum()
     table = values.select(values.value, number=number, finite=finite)
     return table.aggregate(
+        rows=table.count(),
         total=table.value.count(),
         min=table.number.min(),
         max=table.number.max(),
@@ -149,7 +149,7 @@ def _sizes(values: ir.Table, column: ColumnType) -> ir.Table:
 
     length = values.value.length() if column.kind == "string" else octet_length(values.value)
     table = values.select(values.value, size=length)
-    facts = {"total": table.value.count(), "size": table["size"].sum()}
+    facts = {"rows": table.count(), "total": table.value.count(), "size": table["size"].sum()}
     if column.kind == "binary":
         facts |= {
             "smallest": table["size"].min(), "largest": table["size"].max(), "unique": table.value.approx_nunique()

@@ -10,7 +10,7 @@ KINDS: tuple[Kind, ...] = ("int64", "float64", "string", "binary")
 @pytest.mark.parametrize("kind", KINDS)
 def test_compile_column_for_bigquery_is_bigquery_sql(kind: Kind, is_list: bool) -> None:
     sql = compile_column(ColumnType(kind, is_list), "bigquery", exact=False)
-    for statement in filter(None, (sql.lengths, sql.values, sql.buckets, sql.ranking)):
+    for statement in filter(None, (sql.values, sql.lengths, sql.buckets, sql.ranking)):
         parsed = sqlglot.parse_one(statement, dialect="bigquery")
         assert {table.name for table in parsed.find_all(sqlglot.exp.Table)} >= {"examples"}
 
