@@ -24,15 +24,17 @@ def read_header(path: Path, name: str) -> list[str]:
     """
     if path.stat().st_size == 0:
         raise DataError(f"{name}: the file is empty")
+    with path.open("rb") as binary:
+        if binary.read(2) in (b"\xff\xfe", b"\xfe\xff"):
+            raise DataError(f"{name}: the file is UTF-16; save it as UTF-8")
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
+        # Bytes that are no UTF-8 become lone surrogates; those of the rows are looked at row by row.
+        with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
             header = next(csv.reader(file, strict=True), [])
-    except UnicodeDecodeError as error:
-        utf16 = error.object[:2] in (b"\xff\xfe", b"\xfe\xff")
-        found = "UTF-16" if utf16 else f"{error.object[error.start : error.start + 1]!r}"
-        raise DataError(f"{name}: the header is not UTF-8 (found {found}); save the file as UTF-8") from error
     except csv.Error as error:
         raise DataError(f"{name}:1: the header cannot be read: {error}") from error
+    if any("\udc80" <= character <= "\udcff" for column in header for character in column):
+        raise DataError(f"{name}:1: the header is not UTF-8; save the file as UTF-8")
     if not header:
         raise DataError(f"{name}: the first line is empty; it should hold the column names")
     header = [column.strip() for column in header]
@@ -49,22 +51,30 @@ def csv_rows(files: dict[str, Path]) -> RawRows:
     Raises:
         DataError: a header cannot be used.
     """
-    by_header: dict[tuple[str, ...], list[Path]] = {}
+    alike: dict[tuple[tuple[str, ...], str], list[Path]] = {}
     for name, path in files.items():
-        by_header.setdefault(tuple(read_header(path, name)), []).append(path)
-    selects = [f"SELECT * FROM {_read(paths, list(header))}" for header, paths in by_header.items()]  # noqa: S608
-    columns = dict.fromkeys(column for header in by_header for column in header)
-    relation = (
-        selects[0].removeprefix("SELECT * FROM ") if len(selects) == 1 else f"({' UNION ALL BY NAME '.join(selects)})"
-    )
-    file = literal(next(iter(files))) if len(files) == 1 else "NULL"
-    return RawRows(relation, dict.fromkeys(columns, CSV_TEXT), (file, "NULL"))
+        alike.setdefault((tuple(read_header(path, name)), _line_end(path)), []).append(path)
+    reads = [_read(paths, header, end) for (header, end), paths in alike.items()]
+    relation = reads[0]
+    if len(reads) > 1:
+        relation = f"({' UNION ALL BY NAME '.join(f'SELECT * FROM {read}' for read in reads)})"  # noqa: S608
+    columns = dict.fromkeys(column for header, _ in alike for column in header)
+    return RawRows(relation, dict.fromkeys(columns, CSV_TEXT), ("NULL", "NULL"))
 
 
-def _read(paths: list[Path], columns: list[str]) -> str:
+def _line_end(path: Path) -> str:
+    """How the first line ends, as DuckDB writes it; left to itself it may take one inside a value for it."""
+    with path.open("rb") as file:
+        line = file.readline(1 << 16)
+    if line.endswith(b"\n"):
+        return "\\r\\n" if line.endswith(b"\r\n") else "\\n"
+    return "\\r" if b"\r" in line else "\\n"
+
+
+def _read(paths: list[Path], columns: tuple[str, ...], line_end: str) -> str:
     listed = ", ".join(literal(str(path)) for path in paths)
     types = ", ".join(f"{literal(column)}: 'VARCHAR'" for column in columns)
-    return f"read_csv([{listed}], columns = {{{types}}}, header = true, {_DIALECT})"
+    return f"read_csv([{listed}], columns = {{{types}}}, header = true, new_line = '{line_end}', {_DIALECT})"
 
 
 def has_rejects(connection: duckdb.DuckDBPyConnection) -> bool:

@@ -86,7 +86,7 @@ class _Lines:
     def next(self) -> bytes:
         """The next line with its end; empty after the last."""
         line = self._waiting.pop() if self._waiting else self._source.readline()
-        self.number += 1
+        self.number += bool(line)
         return line
 
     def give_back(self, lines: list[bytes]) -> None:

@@ -62,17 +62,13 @@ class RowQuery:
         import duckdb
         import pyarrow as pa
 
-        reader = self._connection.sql(self._sql).to_arrow_reader(rows)
-        while True:
-            try:
-                batch = reader.read_next_batch()
-            except StopIteration:
-                break
-            except (duckdb.Error, pa.ArrowException, OSError) as error:
-                raise UnsoundRowsError from error
-            if batch.column(REASON).null_count < batch.num_rows:
-                raise UnsoundRowsError
-            yield batch
+        try:
+            for batch in self._connection.sql(self._sql).to_arrow_reader(rows):
+                if batch.column(REASON).null_count < batch.num_rows:
+                    raise UnsoundRowsError
+                yield batch
+        except (duckdb.Error, pa.ArrowException, OSError) as error:
+            raise UnsoundRowsError from error
         if has_rejects(self._connection):
             raise UnsoundRowsError
 

@@ -1,4 +1,4 @@
-"""Writes a split's Parquet files."""
+"""Writes a split's Parquet files: the same bytes for the same rows."""
 
 from __future__ import annotations
 
@@ -25,37 +25,51 @@ class SplitWriter:
         self._root = folder
         self._split = split
         self.schema = schema
+        self._waiting: list[pa.RecordBatch] = []
+        self._waiting_rows = 0
         self._writer: Any = None
         self._file_rows = 0
         (folder / f"split={split}").mkdir()
 
     def add(self, rows: pa.RecordBatch) -> None:
-        """Takes rows; the writer gathers them to row groups of one size."""
-        import pyarrow.parquet as pq
+        """Takes rows; they are written in groups of one size, so that how they came leaves no trace in the bytes."""
+        import pyarrow as pa
 
-        if self._writer is None:
-            self._path = self._root / f"split={self._split}" / f"part-{len(self.files):05d}.parquet"
-            self._writer = pq.ParquetWriter(self._path, self.schema)
-        room = FILE_ROWS - self._file_rows
-        self._writer.write_batch(rows.slice(0, room), row_group_size=ROW_GROUP_ROWS)
-        self._file_rows += min(room, rows.num_rows)
-        if self._file_rows == FILE_ROWS:
-            self._end_file()
-        if rows.num_rows > room:
-            self.add(rows.slice(room))
+        self._waiting.append(rows)
+        self._waiting_rows += rows.num_rows
+        if self._waiting_rows >= ROW_GROUP_ROWS:
+            table = pa.Table.from_batches(self._waiting)
+            whole = table.num_rows - table.num_rows % ROW_GROUP_ROWS
+            for start in range(0, whole, ROW_GROUP_ROWS):
+                self._write(table.slice(start, ROW_GROUP_ROWS))
+            self._waiting = table.slice(whole).to_batches()
+            self._waiting_rows = table.num_rows - whole
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Ends the last file; there is one at least, perhaps without rows."""
+        """Writes what waits, and ends the last file; there is one at least, perhaps without rows."""
+        import pyarrow as pa
+
         if kind is None:
-            if self._writer is None and not self.files:
-                self.add(self.schema.empty_table().to_batches()[0])
+            if self._waiting_rows or (self._writer is None and not self.files):
+                self._write(pa.Table.from_batches(self._waiting, self.schema))
             self._end_file()
         elif self._writer is not None:
             with suppress(OSError):  # the disk may be full
                 self._writer.close()
+
+    def _write(self, rows: pa.Table) -> None:
+        import pyarrow.parquet as pq
+
+        if self._writer is None:
+            self._path = self._root / f"split={self._split}" / f"part-{len(self.files):05d}.parquet"
+            self._writer = pq.ParquetWriter(self._path, self.schema)
+        self._writer.write_table(rows.combine_chunks(), row_group_size=ROW_GROUP_ROWS)
+        self._file_rows += rows.num_rows
+        if self._file_rows >= FILE_ROWS:
+            self._end_file()
 
     def _end_file(self) -> None:
         if self._writer is None:
