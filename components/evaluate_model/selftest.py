@@ -50,8 +50,10 @@ MODELS = {
 }
 ABSOLUTE = {"metric": "auc", "min": 0.7}
 RELATIVE = {"metric": "auc", "max_drop": 0.0}
+RELATIVE_LOSS = {"metric": "log_loss", "max_drop": 0.0}
 BY_GROUP = {"metric": "auc", "min": 0.7, "slice": ["group"]}
 RELATIVE_BY_GROUP = {"metric": "auc", "max_drop": 0.0, "slice": ["group"]}
+ALL = (ABSOLUTE, RELATIVE, RELATIVE_LOSS, RELATIVE_BY_GROUP)
 
 
 @dataclass(frozen=True)
@@ -67,9 +69,10 @@ class Case:
 
 
 CASES = (
-    Case("better", "better", "good", (ABSOLUTE, RELATIVE, RELATIVE_BY_GROUP), "blessed", "no worse than production's"),
-    Case("equal", "good", "good", (ABSOLUTE, RELATIVE, RELATIVE_BY_GROUP), "blessed", "no worse than production's"),
+    Case("better", "better", "good", ALL, "blessed", "no worse than production's"),
+    Case("equal", "good", "good", ALL, "blessed", "no worse than production's"),
     Case("worse than production", "worse", "good", (RELATIVE,), "refused", "should be no worse than production's"),
+    Case("greater loss than production", "worse", "good", (RELATIVE_LOSS,), "refused", "should be no worse than"),
     Case("below the minimum", "worse", "", ({"metric": "auc", "min": 0.95},), "refused", "is below 0.95"),
     Case("above the maximum", "worse", "", ({"metric": "log_loss", "max": 0.2},), "refused", "is above 0.2"),
     Case("NaN", "not a number", "good", (ABSOLUTE, RELATIVE), "refused", "are NaN"),

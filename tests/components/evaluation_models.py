@@ -61,6 +61,8 @@ def save_model(folder: Path, inputs: dict[str, str], predict: Callable[..., Any]
     dtypes = {"FLOAT": tf.float32, "INT": tf.int64, "BYTES": tf.string}
     specs = {name: tf.TensorSpec([None], dtypes[kind], name=name) for name, kind in inputs.items()}
     module = tf.Module()
-    raw = tf.function(lambda **named: {"predictions": predict(**named)}).get_concrete_function(**specs)
+    raw = tf.function(autograph=False, func=lambda **named: {"predictions": predict(**named)}).get_concrete_function(
+        **specs
+    )
     tf.saved_model.save(module, str(folder), signatures={"raw": raw})
     return str(folder)

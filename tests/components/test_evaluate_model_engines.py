@@ -155,3 +155,28 @@ def test_engines_other_tasks_agree(task: str, tmp_path: Path) -> None:
     vectorised, tfma = both(tmp_path, config)
     assert_agree(vectorised, tfma)
     assert vectorised.verdict.blessed == (task == "regression")
+
+
+def test_engines_invalid_predictions_and_a_broken_baseline_get_the_same_refusal(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    random = np.random.default_rng(6)
+    x, group = random.normal(size=300), random.choice(["a", "b"], 300)
+    label = (x + random.normal(size=300) > 0).astype(np.int64)
+    inputs = {"x": "FLOAT", "group": "BYTES"}
+    write_examples(tmp_path / "examples", pa.table({"x": x, "group": group, "label": label}))
+    write_schema(tmp_path / "schema", inputs, "label")
+    save_model(tmp_path / "candidate", inputs, lambda x, group: tf.where(group == "b", float("nan"), tf.sigmoid(x)))
+    (tmp_path / "baseline").mkdir()
+    config = {
+        "task": "binary",
+        "label": {"column": "label"},
+        "slices": [["group"]],
+        "thresholds": [{"metric": "auc", "max_drop": 0.0}, {"metric": "auc", "min": 0.6, "slice": ["group"]}],
+    }
+    vectorised, tfma = both(tmp_path, config)
+    assert vectorised.verdict.reasons() == tfma.verdict.reasons()
+    assert len(tfma.verdict.reasons()) == 3
+    assert tfma.baseline_problem
+    for ours, theirs in pairs(vectorised, tfma):
+        assert (ours.candidate["auc"] is None) == (theirs.candidate["auc"] is None) == (ours.name != "group=a")

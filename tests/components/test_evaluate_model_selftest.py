@@ -1,4 +1,5 @@
 import dataclasses
+from typing import Any
 
 import pytest
 
@@ -6,6 +7,8 @@ from components.evaluate_model import run, selftest
 from components.evaluate_model.scoring import Scored, score
 from slipway.errors import GateError
 from slipway.evaluation import gate
+from slipway.evaluation.config import EvaluationConfig
+from slipway.evaluation.results import Verdict
 
 
 def test_selftest_real_gate_judges_every_case_as_expected() -> None:
@@ -28,4 +31,14 @@ def test_selftest_comparison_in_the_wrong_direction_is_noticed(monkeypatch: pyte
     right = gate.how_much_worse
     monkeypatch.setattr(gate, "how_much_worse", lambda metric, ours, theirs: right(metric, theirs, ours))
     with pytest.raises(GateError, match="worse than production: expected refused, got blessed"):
+        selftest.require_all(selftest.run_selftest())
+
+
+def test_selftest_gate_that_looks_at_no_slices_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def judge_overall(config: EvaluationConfig, *arguments: Any) -> Verdict:
+        overall = tuple(threshold.model_copy(update={"slice": ()}) for threshold in config.thresholds)
+        return gate.judge(config.model_copy(update={"thresholds": overall}), *arguments)
+
+    monkeypatch.setattr(run, "judge", judge_overall)
+    with pytest.raises(GateError, match="no slice large enough: expected refused, got blessed"):
         selftest.require_all(selftest.run_selftest())
