@@ -104,7 +104,7 @@ def test_explain_of_a_version_names_its_run(workspace: Workspace) -> None:
     models = json.loads(workspace.slipway("models", "list", "--json").stdout)
     text = workspace.slipway("explain", str(models[0]["version"])).stdout
     assert "auc" in text
-    assert models[0]["run"] in text
+    assert models[0]["lineage"]["run"] in text
 
 
 def test_report_of_the_first_run_is_one_file(workspace: Workspace) -> None:
