@@ -57,7 +57,8 @@ def test_describe_anomaly_says_where_how_many_and_the_fix(tmp_path: Path) -> Non
 
 
 def test_render_validation_shows_findings_escaped(tmp_path: Path) -> None:
-    schema = 'feature { name: "s" type: BYTES string_domain { value: "a" } skew_comparator { infinity_norm { threshold: 0.2 } } }'
+    skew = "skew_comparator { infinity_norm { threshold: 0.2 } }"
+    schema = f'feature {{ name: "s" type: BYTES string_domain {{ value: "a" }} {skew} }}'
     found = validate(tmp_path, schema, {"s": ["<script>"]}, {"s": ["a"]})
     page = render_validation(found)
     assert "<script>" not in page.replace("<script></script>", "")
