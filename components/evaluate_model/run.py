@@ -144,6 +144,7 @@ def summarise(config: EvaluationConfig, measured: Measured, baseline_uri: str) -
         left_out=left_out,
         worst=worst_slices(config.task, tables[1:]),
         worst_metric=RANKED_BY[config.task][0],
+        curve_examples=measured.curve_examples,
         curves=measured.curves,
         baseline_curves=measured.baseline_curves,
     )

@@ -88,9 +88,8 @@ def score(
         raise GateError(f"the candidate {model_path} cannot be scored: {error}") from error
     baseline, problem = load_baseline(baseline_path, config, features)
     answers: dict[str, list[NDArray[np.float32]]] = {"candidate": [], "baseline": []}
-    kept, unlabelled = [], 0
-    for rows, missing in labelled_batches(examples_path, config, features):
-        unlabelled += missing
+    kept = []
+    for rows in labelled_batches(examples_path, config, features):
         inputs = raw_inputs(rows, features)
         answers["candidate"].append(candidate.predict(inputs, rows.num_rows))
         if baseline:
@@ -108,14 +107,14 @@ def score(
         candidate=np.concatenate(answers["candidate"]),
         baseline=np.concatenate(answers["baseline"]) if baseline else None,
         baseline_problem=problem,
-        unlabelled=unlabelled,
+        unlabelled=open_split(examples_path, "eval").count_rows() - table.num_rows,
     )
 
 
 def labelled_batches(
     examples_path: str, config: EvaluationConfig, features: Sequence[schema_pb2.Feature]
-) -> Iterator[tuple[pa.Table, int]]:
-    """Batches of the eval split with a label, and how many rows of each batch had none; empty batches left out."""
+) -> Iterator[pa.Table]:
+    """Rows of the eval split that have a label, in batches that are not empty."""
     import pyarrow as pa
 
     split = open_split(examples_path, "eval")
@@ -125,7 +124,7 @@ def labelled_batches(
     for batch in split.to_batches(columns=columns, batch_size=BATCH_ROWS, batch_readahead=2, fragment_readahead=1):
         rows = labelled(pa.Table.from_batches([batch]), config)
         if rows.num_rows:
-            yield rows, batch.num_rows - rows.num_rows
+            yield rows
 
 
 def labelled(rows: pa.Table, config: EvaluationConfig) -> pa.Table:

@@ -79,6 +79,7 @@ def measure_on_beam(
         unlabelled=rows - int(tables[0].examples[0]),
         curves=curves[CANDIDATE],
         baseline_curves=curves.get(BASELINE),
+        curve_examples=len(sample[LABEL]) if score.share < 1 else None,
     )
 
 
@@ -96,7 +97,7 @@ def _probe(
     """
     candidate = Scorer(model_path, config, features)
     baseline, problem = load_baseline(baseline_path, config, features)
-    for rows, _ in labelled_batches(examples_path, config, features):
+    for rows in labelled_batches(examples_path, config, features):
         inputs = raw_inputs(rows, features)
         candidate.predict(inputs, rows.num_rows)
         try:

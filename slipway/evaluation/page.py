@@ -43,7 +43,7 @@ def evaluation_sections(evaluation: Evaluation) -> list[Markup]:
         section("Verdict", verdict_notice(evaluation), _checks(evaluation)),
         section("Metrics", _metrics(evaluation)),
         section("Metrics by slice", *_slices(evaluation)),
-        section("Curves", grid(*_curves(evaluation))),
+        section("Curves", grid(*_curves(evaluation)), note=_sampled(evaluation)),
     ]
 
 
@@ -145,6 +145,12 @@ def _curves(evaluation: Evaluation) -> list[Markup]:
         matrix = curves.confusion_matrix
         figures.append(confusion_matrix("Confusion matrix", matrix.classes, matrix.counts))
     return figures
+
+
+def _sampled(evaluation: Evaluation) -> str:
+    if evaluation.curve_examples is None:
+        return ""
+    return f"Drawn from a random sample of {evaluation.curve_examples:,} examples."
 
 
 def _square(title: str, lines: Sequence[Series], x_label: str, y_label: str, diagonal: bool = False) -> Markup:

@@ -177,6 +177,7 @@ class Evaluation(BaseModel):
         [], description="worst first, by `worst_metric`; only slices large enough that it is not chance"
     )
     worst_metric: str = ""
+    curve_examples: int | None = Field(None, description="rows that curves are of, where the tfma engine took a sample")
     curves: Curves = Curves()
     baseline_curves: Curves | None = None
 

@@ -62,6 +62,7 @@ class Measured:
     unlabelled: int
     curves: Curves
     baseline_curves: Curves | None
+    curve_examples: int | None = None
 
 
 def list_slices(task: Task, tables: Iterable[MetricTable]) -> tuple[list[SliceResult], list[LeftOut]]:
