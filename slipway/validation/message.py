@@ -5,18 +5,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from slipway.pages.numbers import format_number
+from slipway.validation.report import FILE
 
 if TYPE_CHECKING:
     from slipway.validation.report import Anomaly, Validation
 
 
+LISTED_ERRORS = 10
+
+
 def refusal(validation: Validation) -> str:
-    """Why the run stops: every error with its place, rows, example, bound and fix."""
+    """Why the run stops: the errors with their places, rows, examples, bounds and fixes."""
     errors = validation.errors
     count = f"{len(errors)} anomalies" if len(errors) > 1 else "an anomaly"
-    return "\n".join(
-        [f"The data has {count}; nothing was trained.", *(describe_anomaly(anomaly) for anomaly in errors)]
-    )
+    lines = [f"The data has {count}; nothing was trained."]
+    lines += [describe_anomaly(anomaly) for anomaly in errors[:LISTED_ERRORS]]
+    if len(errors) > LISTED_ERRORS:
+        lines.append(f"- and {len(errors) - LISTED_ERRORS} more: see the page of this step, or {FILE}")
+    return "\n".join(lines)
 
 
 def describe_anomaly(anomaly: Anomaly) -> str:

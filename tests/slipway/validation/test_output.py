@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from slipway.schema.io import parse_schema
-from slipway.validation.message import describe_anomaly
+from slipway.validation.message import describe_anomaly, refusal
 from slipway.validation.page import render_validation
 from slipway.validation.proto import to_anomalies
 from slipway.validation.report import Validation, read_validation, write_validation
@@ -54,6 +54,14 @@ def test_describe_anomaly_says_where_how_many_and_the_fix(tmp_path: Path) -> Non
         "  Fix: mend the data, or, if the values are right, in schema.pbtxt change `min: 1` in the int_domain of "
         "feature 'x' to `min: 0`"
     )
+
+
+def test_refusal_of_many_errors_lists_ten(tmp_path: Path) -> None:
+    schema = "".join(f'feature {{ name: "c{index}" type: INT presence {{ min_count: 1 }} }}' for index in range(8))
+    text = refusal(validate(tmp_path, schema + 'feature { name: "x" type: INT }', {"x": [1]}))
+    assert text.startswith("The data has 16 anomalies; nothing was trained.\n- feature 'c0', split train")
+    assert text.count("SCHEMA_MISSING_COLUMN") == 10
+    assert text.endswith("- and 6 more: see the page of this step, or validation.json")
 
 
 def test_render_validation_shows_findings_escaped(tmp_path: Path) -> None:
