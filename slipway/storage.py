@@ -193,7 +193,7 @@ def fingerprint(uri: str) -> tuple[int, str]:
     filesystem, path = _remote(uri)
     metadata = filesystem.open_input_stream(path, compression=None).metadata()
     for name in ("md5Hash", "crc32c", "generation"):
-        if value := metadata.get(name.encode()):
+        if value := metadata.get(name):
             return filesystem.get_file_info(path).size, f"{name}:{value.decode()}"
     raise StoreError(f"{uri}: the store tells no checksum of it")
 

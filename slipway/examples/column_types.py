@@ -4,8 +4,9 @@ A schema decides where there is one. Else a text column of a CSV file gets its t
 
 - `integer` (int64) if all are whole numbers without a leading zero;
 - `number` (double) if all are numbers, some with a point or an exponent;
-- `boolean` (int64, 0 or 1) if all are `true` or `false`, in any case;
-- `text` (string) otherwise. So are codes, which a number would damage: leading zeros (`02139`) and 19 digits or more.
+- `boolean` (int64, 0 or 1) if all are `true` or `false`, also as `True` or `TRUE`;
+- `text` (string) otherwise. So are whole numbers among which are codes, which a number would damage: with leading zeros
+  (`02139`), or with 19 digits or more.
 
 A column of numbers in which at most the share `max_quarantined` of the values is something else stays one of numbers;
 those rows go to quarantine. Missing are, in every format: null, the empty string, NaN.
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     import duckdb
     from tensorflow_metadata.proto.v0 import schema_pb2
 
-Form = Literal["integer", "number", "boolean", "text"]
+Form = Literal["integer", "whole", "number", "boolean", "text"]  # whole: what a schema takes for an integer
 
 CSV_TEXT = "CSV_TEXT"  # in the place of DuckDB's type: text of which the form is open, and never the empty string
 SAMPLE_ROWS = 2048
@@ -39,6 +40,7 @@ _SURELY_TEXT = " OR ".join(
 )
 _EXPECTED: dict[Form, str] = {
     "integer": "a whole number",
+    "whole": "a whole number",
     "number": "a number",
     "boolean": "true or false",
     "text": "a text",
@@ -69,7 +71,7 @@ def curated_forms(schema: schema_pb2.Schema | None) -> dict[str, Form]:
     """What a schema says of its features' types."""
     if schema is None:
         return {}
-    forms: dict[int, Form] = {1: "text", 2: "integer", 3: "number"}
+    forms: dict[int, Form] = {1: "text", 2: "whole", 3: "number"}
     return {feature.name: forms[feature.type] for feature in schema.feature if feature.type in forms}
 
 
@@ -88,7 +90,7 @@ def convert(column: str, raw_type: str, form: Form | None) -> Conversion:
         return Conversion(column, f"CAST({identifier(column)} AS {_natural(column, element[1])[0]}[])")
     target, value = _natural(column, raw_type)
     if target == "DOUBLE":
-        if form == "integer":
+        if form == "whole":
             valid = f"{value} IS NULL OR isnan({value}) OR {value} = trunc({value})"
             return Conversion(column, f"TRY_CAST(nullif({value}, 'nan'::DOUBLE) AS BIGINT)", valid, _EXPECTED[form])
         value = f"nullif({value}, 'nan'::DOUBLE)"
@@ -106,8 +108,11 @@ def _from_text(column: str, text: str, form: Form) -> Conversion:
     if form == "boolean":
         value, valid = f"CAST(lower({text}) = 'true' AS BIGINT)", f"{text} IN {_BOOLEANS}"
     elif form == "integer":
-        value = f"TRY_CAST({text} AS BIGINT)"
-        valid = f"regexp_full_match({text}, '{_WHOLE}') AND {value} IS NOT NULL"
+        value, valid = f"TRY_CAST({text} AS BIGINT)", f"regexp_full_match({text}, '{_INTEGER}')"
+    elif form == "whole":
+        number = f"TRY_CAST({text} AS BIGINT)"
+        value = f"CASE WHEN {text} IN {_BOOLEANS} THEN CAST(lower({text}) = 'true' AS BIGINT) ELSE {number} END"
+        valid = f"{text} IN {_BOOLEANS} OR (regexp_full_match({text}, '{_WHOLE}') AND {number} IS NOT NULL)"
     else:
         value = f"nullif(TRY_CAST({text} AS DOUBLE), 'nan'::DOUBLE)"
         valid = f"TRY_CAST({text} AS DOUBLE) IS NOT NULL AND NOT contains({text}, '_')"
@@ -153,9 +158,11 @@ class _Counts(NamedTuple):
         if self.present and self.booleans == self.present:
             return "boolean", 0
         others = self.present - self.numbers
-        if self.codes or not self.numbers or others > tolerated * self.present:
+        if not self.numbers or others > tolerated * self.present:
             return "text", 0
-        return ("integer" if self.integers == self.numbers else "number"), others
+        if self.integers == self.numbers:
+            return "integer", others
+        return ("text", 0) if self.integers + self.codes == self.numbers else ("number", others)
 
     def is_text(self, tolerated: float) -> bool:
         """Whether enough values are surely text, where the misfits are those of text."""
@@ -188,7 +195,7 @@ def infer_forms(
     guesses: dict[str, Form | None] = {
         column: form if column in curated or sampled[column].present else None for column, form in forms.items()
     }
-    checked: tuple[Form | None, ...] = ("integer", "number", "boolean") if check else ()
+    checked: tuple[Form | None, ...] = ("integer", "whole", "number", "boolean") if check else ()
     guesses = {column: form for column, form in guesses.items()
                if form in checked or (column in sampled and form in ("text", None))}  # fmt: skip
     counts = _count(connection, rows.relation, guesses)
