@@ -108,7 +108,8 @@ def _as_example(name: str, column: ir.Value) -> ir.Value:
     if kind.is_numeric():
         return column.cast("float64")
     if kind.is_timestamp() or kind.is_date():
-        return column.cast("timestamp").epoch_seconds()
+        # With a time zone it is BigQuery's TIMESTAMP; without, DATETIME, which UNIX_SECONDS does not take.
+        return column.cast("timestamp('UTC')").epoch_seconds()
     if kind.is_string() or kind.is_binary():
         return column
     if kind.is_array() and (kind.value_type.is_numeric() or kind.value_type.is_string() or kind.value_type.is_binary()):

@@ -1,0 +1,102 @@
+"""What resolve_source hands to the steps that follow."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+from components.resolve_source.run import resolve
+from slipway.errors import DataError
+from slipway.examples.dataset import Manifest, RowCounts
+from slipway.runs.record import Lineage, Summary
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    path = tmp_path / "trips.csv"
+    path.write_text("a,y\n1,1\n")
+    return path
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    return tmp_path / "runs"
+
+
+def _record(
+    runs: Path, name: str, digest: str, state: Literal["succeeded", "failed"] = "succeeded", module: str = "taxi"
+) -> str:
+    """Leaves a run behind as the exit handler does; answers the URI of its statistics."""
+    folder = runs / name
+    statistics, examples = folder / "statistics", folder / "examples"
+    statistics.mkdir(parents=True)
+    examples.mkdir()
+    manifest = Manifest(
+        source={"digest": digest}, rows=RowCounts(read=1, quarantined=0, train=1, eval=0), files=[], columns={},
+        label="y", digest="of the examples",
+    )  # fmt: skip
+    (examples / "manifest.json").write_text(manifest.model_dump_json())
+    summary = Summary(
+        lineage=Lineage(run=name, module=module, module_digest="m", data_uri="d"),
+        state=state,
+        statistics=str(statistics),
+        artifacts={"examples": str(examples)},
+    )
+    (folder / "summary.json").write_text(summary.model_dump_json())
+    return str(statistics)
+
+
+def _digest(data: Path) -> str:
+    return str(resolve(str(data), 1, "taxi", "")[0]["digest"])
+
+
+def test_resolve_source_is_plain_json_that_changes_with_the_content_only(data: Path, runs: Path) -> None:
+    first, previous = resolve(str(data), 1, "taxi", str(runs))
+    assert json.loads(json.dumps(first)) == first
+    assert first["format"] == "csv"
+    assert previous == ""
+    data.touch()
+    assert resolve(str(data), 1, "taxi", str(runs))[0] == first
+    data.write_text("a,y\n1,0\n")
+    assert resolve(str(data), 1, "taxi", str(runs))[0]["digest"] != first["digest"]
+
+
+def test_resolve_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"gone\.csv: there is no such file"):
+        resolve(str(tmp_path / "gone.csv"), 1, "taxi", "")
+
+
+def test_resolve_previous_statistics_are_those_of_the_newest_run_on_other_data(data: Path, runs: Path) -> None:
+    _record(runs, "taxi-20260101-000000-aaaa", "older")
+    newest = _record(runs, "taxi-20260102-000000-aaaa", "other")
+    _record(runs, "taxi-20260103-000000-aaaa", _digest(data))
+    _record(runs, "taxi-20260104-000000-aaaa", "failed", state="failed")
+    _record(runs, "house-20260105-000000-aaaa", "another module", module="house")
+    (runs / "taxi-20260106-000000-aaaa").mkdir()
+    (runs / "taxi-20260107-000000-aaaa").mkdir()
+    (runs / "taxi-20260107-000000-aaaa" / "summary.json").write_text("{ cut")
+    assert resolve(str(data), 1, "taxi", str(runs))[1] == newest
+
+
+def test_resolve_statistics_that_were_deleted_are_passed_over(data: Path, runs: Path) -> None:
+    kept = _record(runs, "taxi-20260101-000000-aaaa", "kept")
+    Path(_record(runs, "taxi-20260102-000000-aaaa", "deleted")).rmdir()
+    assert resolve(str(data), 1, "taxi", str(runs))[1] == kept
+
+
+def test_resolve_local_files_needs_nothing_heavy(data: Path) -> None:
+    """The step runs each time: it has to stay cheap."""
+    import subprocess
+    import sys
+
+    program = (
+        "import sys, types; sys.modules['kfp'] = types.ModuleType('kfp')\n"
+        "from slipway.examples.locate import locate; from slipway.runs.record import Summary\n"
+        f"locate({str(data)!r}, 1)\n"
+        "print([name for name in ('pyarrow', 'duckdb', 'ibis', 'numpy', 'tensorflow') if name in sys.modules])"
+    )
+    answer: Any = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "[]"
