@@ -40,6 +40,7 @@ def build(model_uri: str, spec: Spec, config: TrainConfig) -> keras.Model:
         )
     if model.jit_compile and not _on_gpu():
         model.jit_compile = False  # compiling with XLA costs a CPU more than it gives
+    model.optimizer.build(model.trainable_variables)  # here, since the variables belong to the strategy's scope
     return model
 
 

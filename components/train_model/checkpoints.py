@@ -34,10 +34,11 @@ def digest_inputs(parameters: dict[str, Any], files: list[Path]) -> str:
 
 
 class Checkpoints:
-    """The checkpoints of one training below `uri`, local or `gs://`."""
+    """The checkpoints of one training below `uri`, local or `gs://`; of several workers only one writes them."""
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, writable: bool = True) -> None:
         self._uri = uri
+        self.writable = writable
 
     def save(self, epoch: int, arrays: dict[str, NDArray[Any]], state: str) -> None:
         """Keeps what the training needs to go on after this epoch."""

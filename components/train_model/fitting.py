@@ -33,7 +33,7 @@ class _State(BaseModel):
 class _Monitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
     """After each epoch: records, compares, checkpoints, stops."""
 
-    def __init__(self, training: Training, checkpoints: Checkpoints | None, state: _State) -> None:
+    def __init__(self, training: Training, checkpoints: Checkpoints, state: _State) -> None:
         super().__init__()
         self._training, self._checkpoints, self.state = training, checkpoints, state
         self._best: Weights = []
@@ -41,8 +41,6 @@ class _Monitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no 
 
     def resume(self) -> None:
         """Goes on after the newest checkpoint that fits the model."""
-        if self._checkpoints is None:
-            return
         found = [(_State.model_validate_json(text), arrays) for text, arrays in self._checkpoints.load()]
         for state, arrays in sorted(found, key=lambda one: -len(one[0].history.epochs)):
             variables = [arrays.get(f"v{index}") for index in range(len(self._variables))]
@@ -92,21 +90,21 @@ class _Monitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no 
         return [*self.model.variables, *self.model.optimizer.variables]
 
     def _save(self, epoch: int) -> None:
-        if self._checkpoints is None:
+        if not self._checkpoints.writable:
             return
         arrays = {f"v{index}": value.value.numpy() for index, value in enumerate(self._variables)}
         arrays |= {f"b{index}": weight for index, weight in enumerate(self._best)}
         self._checkpoints.save(epoch, arrays, self.state.model_dump_json())
 
 
-def fit(model: keras.Model, data: TrainingData, training: Training, checkpoints: Checkpoints | None) -> History:
+def fit(model: keras.Model, data: TrainingData, training: Training, checkpoints: Checkpoints) -> History:
     """Trains until the validation loss stops falling; leaves the best epoch's weights in the model.
 
     Args:
         model: Compiled.
         data: The training split.
         training: Epochs, batch size, patience, seed.
-        checkpoints: Where to go on from and to save to; None on a worker that is not the chief.
+        checkpoints: Where to go on from and to save to.
 
     Raises:
         TrainingError: the loss is no longer a number.
@@ -115,7 +113,6 @@ def fit(model: keras.Model, data: TrainingData, training: Training, checkpoints:
     started = time.perf_counter()
     monitor = _Monitor(training, checkpoints, _State())
     monitor.set_model(model)
-    model.optimizer.build(model.trainable_variables)
     monitor.resume()
     done = len(monitor.state.history.epochs)
     if monitor.state.history.stopped == "running":

@@ -53,8 +53,8 @@ def train(
 
     files = [file for split in SPLITS for file in split_files(transformed_path, split)]
     digest = digest_inputs({"training": training, "model": model_uri, "distribution": distribution}, files)
-    checkpoints = Checkpoints(storage.join(checkpoints_uri, digest))
-    history = fit(model, data, config.training, checkpoints if is_chief(strategy) else None)
+    checkpoints = Checkpoints(storage.join(checkpoints_uri, digest), writable=is_chief(strategy))
+    history = fit(model, data, config.training, checkpoints)
     check_predictions(model, data, config)
     if not is_chief(strategy):
         return history
