@@ -4,7 +4,7 @@ A schema decides where there is one. Else a text column of a CSV file gets its t
 
 - `integer` (int64) if all are whole numbers without a leading zero;
 - `number` (double) if all are numbers, some with a point or an exponent;
-- `boolean` (int64, 0 or 1) if all are `true` or `false`, also as `True` or `TRUE`;
+- `boolean` (int64, 0 or 1) if all are `true` or `false`, in upper or lower case;
 - `text` (string) otherwise. So are whole numbers among which are codes, which a number would damage: with leading zeros
   (`02139`), or with 19 digits or more.
 
@@ -33,7 +33,8 @@ SAMPLE_ROWS = 2048
 _INTEGER = r"[+-]?(0|[1-9][0-9]{0,17})"
 _CODE = r"[+-]?(0[0-9]+|[1-9][0-9]{18,})"
 _WHOLE = r"\s*[+-]?[0-9]{1,19}(\.0*)?\s*"
-_BOOLEANS = "('true', 'false', 'True', 'False', 'TRUE', 'FALSE')"
+# No IN: DuckDB makes a join of a long list, and a join loses the order of the rows.
+_IS_BOOLEAN = "(lower({0}) = 'true' OR lower({0}) = 'false')"
 # Begins with a letter with which neither a number nor `inf` or `nan` begins: much cheaper than a cast that fails.
 _SURELY_TEXT = " OR ".join(
     f"({{0}} >= '{first}' AND {{0}} < '{end}')" for first, end in ("AI", "JN", "Oi", "jn", ("o", "\U0010ffff"))
@@ -106,13 +107,13 @@ def _from_text(column: str, text: str, form: Form) -> Conversion:
     if form == "text":
         return Conversion(column, text)
     if form == "boolean":
-        value, valid = f"CAST(lower({text}) = 'true' AS BIGINT)", f"{text} IN {_BOOLEANS}"
+        value, valid = f"CAST(lower({text}) = 'true' AS BIGINT)", _IS_BOOLEAN.format(text)
     elif form == "integer":
         value, valid = f"TRY_CAST({text} AS BIGINT)", f"regexp_full_match({text}, '{_INTEGER}')"
     elif form == "whole":
-        number = f"TRY_CAST({text} AS BIGINT)"
-        value = f"CASE WHEN {text} IN {_BOOLEANS} THEN CAST(lower({text}) = 'true' AS BIGINT) ELSE {number} END"
-        valid = f"{text} IN {_BOOLEANS} OR (regexp_full_match({text}, '{_WHOLE}') AND {number} IS NOT NULL)"
+        number, boolean = f"TRY_CAST({text} AS BIGINT)", _IS_BOOLEAN.format(text)
+        value = f"coalesce({number}, CASE WHEN {boolean} THEN CAST(lower({text}) = 'true' AS BIGINT) END)"
+        valid = f"CASE WHEN regexp_full_match({text}, '{_WHOLE}') THEN {number} IS NOT NULL ELSE {boolean} END"
     else:
         value = f"nullif(TRY_CAST({text} AS DOUBLE), 'nan'::DOUBLE)"
         valid = f"TRY_CAST({text} AS DOUBLE) IS NOT NULL AND NOT contains({text}, '_')"
@@ -229,7 +230,7 @@ def _count(
             f"regexp_full_match({name}, '{_INTEGER}')",
             f"regexp_full_match({name}, '{_CODE}')",
             f"{name} IS NOT NULL AND ({valid})",
-            f"{name} IN {_BOOLEANS}",
+            _IS_BOOLEAN.format(name),
         ]
         terms += [f"count(*) FILTER ({each})" if form is None else "0" for each in conditions]
     answer = connection.execute(f"SELECT {', '.join(terms)} FROM {relation}").fetchall()[0]  # noqa: S608

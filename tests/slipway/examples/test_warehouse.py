@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import ibis
+import pyarrow as pa
 import pytest
 
 from slipway.errors import DataError
@@ -106,3 +107,20 @@ def test_is_warehouse_knows_tables_and_queries() -> None:
     assert is_warehouse("bq://p.d.t")
     assert is_warehouse("gs://bucket/trips.sql")
     assert not is_warehouse("data/trips.csv")
+
+
+def test_ingest_rows_of_the_warehouse_become_examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Arrow batches such as BigQuery's answer stand in for it."""
+    from slipway.examples import warehouse
+    from slipway.examples.ingest import IngestConfig, ingest_source
+    from slipway.examples.source import Source
+
+    table = pa.table({"id": range(500), "y": [number % 2 for number in range(500)], "fare": [0.25] * 500})
+    monkeypatch.setattr(warehouse, "warehouse_rows", lambda _: table.to_reader(max_chunksize=64))
+    source = Source(uri="bq://p.d.t", format="bigquery", digest="x", table="p.d.t")
+    config = IngestConfig.model_validate(
+        {"task": "binary", "label": {"column": "y"}, "split": {"method": "hash"}, "ingestion": {}}
+    )
+    manifest = ingest_source(source, config, None, tmp_path)
+    assert manifest.columns == {"id": "int64", "fare": "double", "y": "int64"}
+    assert manifest.rows.train + manifest.rows.eval == manifest.rows.read == 500
