@@ -7,13 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pydantic import ValidationError
-
 from components.evaluate_model.scoring import Scored, score
 from components.transform_features.run import BeamConfig
 from slipway import storage
-from slipway.errors import ConfigError
-from slipway.evaluation.config import EvaluationConfig
+from slipway.evaluation.config import parse_evaluation_config
 from slipway.evaluation.curves import trace_curves
 from slipway.evaluation.gate import Predictions, judge
 from slipway.evaluation.metrics import compute_metrics, invalid_predictions
@@ -26,6 +23,8 @@ from slipway.schema.io import read_schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from slipway.evaluation.config import EvaluationConfig
 
 
 class MetricsArtifact(Protocol):
@@ -65,7 +64,7 @@ def evaluate(
         GateError: the candidate cannot be loaded or scored.
         StoreError: the baseline cannot be fetched.
     """
-    config = _parse(evaluation_config)
+    config = parse_evaluation_config(evaluation_config)
     schema = read_schema(schema_path)
     with _fetched(baseline_uri) as baseline_path:
         if config.engine == "tfma":
@@ -82,14 +81,6 @@ def evaluate(
     Path(page_path).write_text(evaluation_page(evaluation), encoding="utf-8")
     _log(evaluation, metrics, classification_metrics)
     return evaluation
-
-
-def _parse(evaluation_config: dict[str, Any]) -> EvaluationConfig:
-    try:
-        return EvaluationConfig.model_validate(evaluation_config)
-    except ValidationError as error:
-        problems = "; ".join(problem["msg"].removeprefix("Value error, ") for problem in error.errors())
-        raise ConfigError(f"module.yaml, evaluation: {problems}") from error
 
 
 @contextmanager

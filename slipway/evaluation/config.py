@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
+from slipway.errors import ConfigError
 from slipway.module_api import Label, Task, Threshold
 
 if TYPE_CHECKING:
@@ -76,6 +77,19 @@ class EvaluationConfig(BaseModel):
         """Columns of every slice to compute: those listed and those that thresholds name, each once."""
         wanted: Sequence[tuple[str, ...]] = [*self.slices, *(t.slice for t in self.thresholds if t.slice)]
         return list(dict.fromkeys(wanted))
+
+
+def parse_evaluation_config(values: dict[str, Any]) -> EvaluationConfig:
+    """The configuration out of a module's values.
+
+    Raises:
+        ConfigError: a threshold does not fit the task.
+    """
+    try:
+        return EvaluationConfig.model_validate(values)
+    except ValidationError as error:
+        problems = "; ".join(problem["msg"].removeprefix("Value error, ") for problem in error.errors())
+        raise ConfigError(f"module.yaml, evaluation: {problems}") from error
 
 
 def has_direction(metric: str) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from slipway import module_api
 from slipway.errors import ConfigError, ModuleError
+from slipway.evaluation.config import parse_evaluation_config
 from slipway.module_api import ModuleConfig
 from slipway.module_store.config import read_config
 from slipway.module_store.content import NAME, read_files
@@ -43,22 +44,36 @@ def check_module(folder: str | Path) -> ModuleConfig:
         problems += str(error).splitlines()
     if config is not None and config.data is None and "sample.py" not in files:
         problems.append(f"{folder}/module.yaml: no `data:` and no sample.py, so no data to train on; add one")
-    problems += _check_schema(folder, files)
+    if config is not None:
+        problems += _check_thresholds(folder, config)
+    problems += _check_schema(folder, files, config)
     problems += _Code(folder, files).problems()
     if problems or config is None:
         raise ModuleError("\n".join(problems))
     return config
 
 
-def _check_schema(folder: Path, files: dict[str, bytes]) -> list[str]:
+def _check_thresholds(folder: Path, config: ModuleConfig) -> list[str]:
+    """What evaluate_model would refuse only after the training."""
+    try:
+        parse_evaluation_config(config.model_dump(include={"task", "label", "classes", "slices", "thresholds"}))
+    except ConfigError as error:
+        return [f"{folder}/{error}"]
+    return []
+
+
+def _check_schema(folder: Path, files: dict[str, bytes], config: ModuleConfig | None) -> list[str]:
+    """What infer_schema would refuse; without a configuration the label is not looked for."""
     if "schema.pbtxt" not in files:
         return []
-    from slipway.schema.io import parse_schema
+    from slipway.schema.curate import read_curated_schema
 
     try:
-        parse_schema(files["schema.pbtxt"].decode(), f"{folder}/schema.pbtxt")
-    except (ConfigError, UnicodeDecodeError) as error:
-        return [str(error)]
+        read_curated_schema(files["schema.pbtxt"].decode(), config.label if config else None)
+    except ConfigError as error:
+        return [f"{folder}/{line}" for line in str(error).splitlines()]
+    except UnicodeDecodeError as error:
+        return [f"{folder}/schema.pbtxt is not UTF-8: {error}"]
     return []
 
 

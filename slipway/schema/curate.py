@@ -25,8 +25,8 @@ _DOMAIN_TYPES = {
 }
 
 
-def read_curated_schema(text: str, label: Label) -> schema_pb2.Schema:
-    """A module's `schema.pbtxt`, with the marks of the label added where they lack.
+def read_curated_schema(text: str, label: Label | None) -> schema_pb2.Schema:
+    """A module's `schema.pbtxt`, with the marks of the label, if it is given, added where they lack.
 
     Raises:
         ConfigError: it does not parse (the message has the line), contradicts itself, or lacks the label.

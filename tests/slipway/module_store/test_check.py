@@ -83,6 +83,26 @@ def test_check_does_not_import_tensorflow_or_the_module(module: Path) -> None:
         ("module.yaml", f"{CONFIG}epoch: 3\n", r"module\.yaml:5: unknown key 'epoch'"),
         ("module.yaml", CONFIG.replace("data: rows.csv", ""), r"no `data:` and no sample\.py"),
         ("schema.pbtxt", 'feature {\n  nam: "x"\n}', r"schema\.pbtxt:2: not a tensorflow_metadata Schema"),
+        (
+            "schema.pbtxt",
+            'feature { name: "price" type: INT float_domain { min: 1 } }',
+            r"tiny/schema\.pbtxt: feature 'price': float_domain does not go with type INT",
+        ),
+        (
+            "schema.pbtxt",
+            'feature { name: "prize" type: INT }',
+            r"tiny/schema\.pbtxt has no feature 'price'.*did you mean 'prize'",
+        ),
+        (
+            "module.yaml",
+            f"{CONFIG}thresholds:\n- {{metric: auc, min: 0.5}}\n",
+            r"tiny/module\.yaml, evaluation: threshold on auc: no metric of a regression module",
+        ),
+        (
+            "module.yaml",
+            f"{CONFIG}thresholds:\n- {{metric: mean_label, max_drop: 0}}\n",
+            "max_drop on mean_label: neither more nor less of it is better",
+        ),
     ],
 )
 def test_check_broken_module_says_what_and_where(module: Path, file: str, source: str | None, message: str) -> None:
@@ -119,6 +139,12 @@ def test_check_reports_every_problem_at_once(module: Path) -> None:
     with pytest.raises(ModuleError) as refused:
         check_module(module)
     assert len(str(refused.value).splitlines()) == 4
+
+
+def test_check_schema_in_another_encoding_is_named(module: Path) -> None:
+    (module / "schema.pbtxt").write_bytes(b"# caf\xe9\n")
+    with pytest.raises(ModuleError, match=r"schema\.pbtxt is not UTF-8"):
+        check_module(module)
 
 
 def test_check_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
