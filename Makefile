@@ -15,7 +15,7 @@ run: .venv/.installed ## Train the taxi model: built-in sample, or make run DATA
 
 test: .venv/.installed-dev ## Lint, types, layers and the quick tests
 	$(MAKE) --no-print-directory lint
-	$(BIN)/pytest -m "not slow" $(ARGS)
+	$(BIN)/pytest -m "not slow" -n auto --dist loadfile $(ARGS)
 
 test-slow: .venv/.installed-dev ## The tests that take longer than 20 s each
 	$(BIN)/pytest -m slow $(ARGS)
