@@ -208,6 +208,7 @@ def _connect(scratch: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     }
     with duckdb.connect(config=settings) as connection:
         connection.execute("SET enable_progress_bar = false")
+        connection.execute("SET streaming_buffer_size = '64MB'")  # room for more than one thread to read ahead
         yield connection
 
 
