@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from components.evaluate_model.scoring import Scored, score
-from components.transform_features.run import BeamConfig
 from slipway import storage
+from slipway.beam import BeamConfig
 from slipway.evaluation.config import parse_evaluation_config
 from slipway.evaluation.curves import trace_curves
 from slipway.evaluation.gate import Predictions, judge

@@ -9,10 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict
-
 from components.transform_features.files import BATCH_ROWS, transform_file
 from components.transform_features.preprocessing import Preprocessing
+from slipway.beam import BeamConfig
 from slipway.errors import DataError, SlipwayError, TrainingError
 from slipway.examples.dataset import SPLITS, read_manifest
 from slipway.features import RawFeatures
@@ -22,27 +21,6 @@ from slipway.tensors import list_columns
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-IN_PROCESS = "--runner=FnApiRunner"
-
-
-class BeamConfig(BaseModel):
-    """How Beam runs: its pipeline options; in this process without any."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    options: list[str] = []
-
-    @property
-    def flags(self) -> list[str]:
-        """The options, with a runner: Beam's own default would look for another program on the network."""
-        named = any(option.startswith("--runner") for option in self.options)
-        return self.options if named else [IN_PROCESS, *self.options]
-
-    @property
-    def in_process(self) -> bool:
-        """Whether Beam's work is done in this process."""
-        return self.flags[0] == IN_PROCESS
 
 
 def transform(

@@ -6,9 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from pydantic import ValidationError
 
-from components.transform_features.run import BeamConfig, transform
+from components.transform_features.run import transform
 from slipway.errors import DataError, ModuleError
 from tests.shapes import Artifacts, make_rows, make_transformed, publish, write_examples, write_schema
 
@@ -104,10 +103,3 @@ def test_transform_value_of_another_type_names_the_column(tmp_path: Path) -> Non
     code = "def preprocessing_fn(inputs):\n    return {'points': inputs['points']}\n"
     with pytest.raises(DataError, match="column 'size' is string in the data but float32 in the schema"):
         run(Artifacts(tmp_path), publish(tmp_path, preprocessing=code).preprocessing_uri)
-
-
-def test_beam_config_without_a_runner_stays_in_this_process() -> None:
-    assert BeamConfig(options=["--direct_num_workers=1"]).flags[0] == "--runner=FnApiRunner"
-    assert not BeamConfig(options=["--runner=DataflowRunner"]).in_process
-    with pytest.raises(ValidationError):
-        BeamConfig.model_validate({"option": []})
