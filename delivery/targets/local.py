@@ -21,6 +21,7 @@ from unittest import mock
 from delivery.graph import edges, step_name
 from delivery.launch import RunRequest
 from delivery.targets.step_process import StepProcesses
+from slipway.runs.process import start_time
 from slipway.runs.record import Step, StepsFile
 from slipway.storage import write_text
 
@@ -92,7 +93,9 @@ class _Record:
         self._folder = folder
         self._on_change = on_change
         self._steps = {name: Step(name=name, needs=needs) for name, needs in graph.items()}
-        self._file = StepsFile(lineage=request.lineage, pid=os.getpid(), steps=list(self._steps.values()))
+        pid = os.getpid()
+        steps = list(self._steps.values())
+        self._file = StepsFile(lineage=request.lineage, pid=pid, pid_started=start_time(pid), steps=steps)
         self._current = ""
         self._cacheable = False
         self._changed()

@@ -51,10 +51,11 @@ class Lineage(BaseModel):
 
 
 class StepsFile(BaseModel):
-    """The runner's own record; `pid` tells an interrupted run from a running one."""
+    """The runner's own record; its process tells an interrupted run from a running one."""
 
     lineage: Lineage
     pid: int
+    pid_started: int | None = Field(None, description="`slipway.runs.process.start_time`, where it can be told")
     steps: list[Step]
     finished: float | None = None
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import difflib
 import math
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from slipway.errors import StoreError
+from slipway.runs.process import is_alive
 from slipway.runs.record import Lineage, Outcome, RunState, Step, StepsFile, Summary
 from slipway.runs.summary import read_record, summarise
 
@@ -135,7 +135,7 @@ def view_run(folder: Path) -> RunView:
 def _state(recorded: StepsFile, summary: Summary | None) -> RunState:
     if recorded.finished is not None:
         return "failed" if any(step.state == "failed" for step in recorded.steps) else "succeeded"
-    if _is_alive(recorded.pid):
+    if is_alive(recorded.pid, recorded.pid_started):
         return "running"
     return summary.state if summary else "interrupted"
 
@@ -156,13 +156,3 @@ def _unknown(folder: Path, outcome: Outcome | None) -> Summary:
     """The most that can be said of a directory without a readable record."""
     lineage = Lineage(run=folder.name, module="", module_digest="", data_uri="", started=folder.stat().st_mtime)
     return summarise(lineage, "interrupted", [], outcome)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -1,9 +1,11 @@
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from slipway.errors import StoreError
+from slipway.runs.process import start_time
 from slipway.runs.record import Step, StepsFile, Summary
 from slipway.runs.store import list_runs, load_run, view_run
 from slipway.runs.summary import failure_reasons
@@ -29,6 +31,16 @@ def test_list_runs_gives_every_state_newest_first(home: Path) -> None:
         ("taxi-2-refused", "succeeded", "refused"),
         ("taxi-1-pushed", "succeeded", "pushed"),
     ]
+
+
+def test_view_of_a_killed_run_whose_process_number_was_given_away_is_interrupted(home: Path) -> None:
+    steps = home / "runs" / "taxi-5-running" / "steps.json"
+    began = start_time(os.getpid())
+    assert began is not None
+    for started, state in ((began, "running"), (began - 1, "interrupted")):
+        recorded = StepsFile.model_validate_json(steps.read_text())
+        steps.write_text(recorded.model_copy(update={"pid_started": started}).model_dump_json())
+        assert load_run(home / "runs", "taxi-5").state == state
 
 
 def test_list_runs_without_a_directory_is_empty(tmp_path: Path) -> None:
