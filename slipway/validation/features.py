@@ -144,12 +144,12 @@ def _check_shape(feature: schema_pb2.Feature, common: statistics_pb2.CommonStati
             fix=f"in schema.pbtxt replace the shape of feature {feature.name!r} by "
                 f"`value_count {{ min: {common.min_num_values} max: {common.max_num_values} }}`, or mend the data",
             bound=f"shape of {size} values",
-            condition=Condition(f"x IS NULL OR len(x) <> {size}" if size > 1 else "x IS NULL", of_row=True),
+            condition=Condition(f"x IS NULL OR size <> {size}", of_row=True),
         )  # fmt: skip
 
 
 def _length_condition(sign: str, bound: int) -> Condition:
-    return Condition(f"len(x) {sign} {bound}", of_row=True)
+    return Condition(f"size {sign} {bound}", of_row=True)
 
 
 def _is_of_type(feature: schema_pb2.Feature, stats: statistics_pb2.FeatureNameStatistics) -> bool:

@@ -17,7 +17,7 @@ WARNINGS = frozenset({"SCHEMA_NEW_COLUMN", "COMPARATOR_CONTROL_DATA_MISSING"})
 
 @dataclass(frozen=True)
 class Condition:
-    """SQL that is true for what is wrong: of one value `v`, or of the row's whole value `x`."""
+    """SQL that is true for what is wrong: of one value `v`, or of the row: its value `x`, of `size` values."""
 
     sql: str
     parameters: tuple[Any, ...] = ()

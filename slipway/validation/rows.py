@@ -20,8 +20,10 @@ def find_rows(examples_path: str | Path, split: str, feature: str, condition: Co
     column = quote(feature)
     with connect() as connection:
         described = run(connection, f"DESCRIBE {scan(files, column)}", files).fetchall()
-        source, counted = scan(files, f"{column} AS x, {column} AS v"), "count(*)"
-        if described[0][1].endswith("]") and not condition.of_row:
+        is_list = described[0][1].endswith("]")
+        size = f"len({column})" if is_list else f"CASE WHEN {column} IS NOT NULL THEN 1 END"
+        source, counted = scan(files, f"{column} AS x, {column} AS v, {size} AS size"), "count(*)"
+        if is_list and not condition.of_row:
             source = scan(files, f"{column} AS x, unnest({column}) AS v, row_number() OVER () AS row")
             counted = "count(DISTINCT row)"
         wrong = f"FROM ({source}) WHERE ({condition.sql})"

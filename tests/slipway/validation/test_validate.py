@@ -198,3 +198,19 @@ def test_validate_examples_without_any_row_in_a_split_says_so(tmp_path: Path) ->
 def test_validate_examples_of_another_size_than_the_schema_asks_for(tmp_path: Path, limit: str, type_: str) -> None:
     schema = f'feature {{ name: "x" type: INT }} dataset_constraints {{ {limit} }}'
     assert only(validate(tmp_path, schema, {"x": [1, 2]}), type_).bound == limit
+
+
+@pytest.mark.parametrize("values", [[1, 2, None], ["a", "bcd", None]])
+@pytest.mark.parametrize(
+    ("asked", "type_", "rows"),
+    [
+        ("value_count { min: 2 }", "FEATURE_TYPE_LOW_NUMBER_VALUES", 2),
+        ("shape { dim { size: 3 } }", "INVALID_FEATURE_SHAPE", 3),
+    ],
+)
+def test_validate_examples_of_single_values_where_lists_are_asked_for_counts_rows(
+    tmp_path: Path, values: list[Any], asked: str, type_: str, rows: int
+) -> None:
+    kind = "INT" if values[0] == 1 else "BYTES"
+    found = validate(tmp_path, f'feature {{ name: "x" type: {kind} {asked} }}', {"x": values})
+    assert only(found, type_).rows == rows
