@@ -91,6 +91,8 @@ def read_yaml(path: Path) -> Document:
         values = loader.construct_document(root) if root is not None else {}
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read: {error}") from error
+    except (ValueError, RecursionError) as error:  # no such day, or a value that holds itself
+        raise ConfigError(f"{path}: not valid YAML: {error}") from error
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise ConfigError(f"{path}:{line}: not valid YAML: {error.problem or error.context}") from error
@@ -118,6 +120,8 @@ def _refuse_twice(path: Path, node: yaml.Node | None) -> None:
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise ConfigError(f"{path}:{key.start_mark.line + 1}: a key must be text, not a list or a mapping")
             if key.value in seen:
                 raise ConfigError(f"{path}:{key.start_mark.line + 1}: the key {key.value!r} is given twice")
             seen.add(key.value)
@@ -162,10 +166,6 @@ def _resolve(model: type[BaseModel], tagged: Location) -> tuple[Location, type[B
         field = holder.model_fields.get(part) if holder else None
         candidates = _models(field.annotation) if field else []
     return tuple(location), holder
-
-
-def _has_tag(model: type[BaseModel], tag: str) -> bool:
-    return any(tag in get_args(field.annotation) for field in model.model_fields.values())
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:
