@@ -151,13 +151,14 @@ class _Prober:
         )
 
     def _check_single(self, answers: dict[str, Answer]) -> ServingCheck:
-        alone = self._predictor.call("raw", {name: value[:1] for name, value in self._raw.items()})
+        name = "a row alone equals the same row in a batch"
+        try:
+            alone = self._predictor.call("raw", {name: value[:1] for name, value in self._raw.items()})
+        except GateError as error:
+            return ServingCheck(name=name, passed=False, detail=str(error))
         apart = difference(alone[PREDICTIONS], answers["raw"][PREDICTIONS][:1])
-        return ServingCheck(
-            name="a row alone equals the same row in a batch",
-            passed=apart <= BATCH_TOLERANCE,
-            detail=f"difference {apart:.3g}, allowed {BATCH_TOLERANCE:g}",
-        )
+        detail = f"difference {apart:.3g}, allowed {BATCH_TOLERANCE:g}"
+        return ServingCheck(name=name, passed=apart <= BATCH_TOLERANCE, detail=detail)
 
     def _check_left_out(self) -> ServingCheck:
         """TensorFlow Serving puts the default, of one row, where a request leaves an input of `raw` out."""
@@ -168,10 +169,10 @@ class _Prober:
         given = {kept: self._raw[kept]}
         name = "features left out equal missing ones"
         try:
-            answer = self._predictor.call("raw", defaults | given)[PREDICTIONS]
+            answers = [self._predictor.call("raw", others | given)[PREDICTIONS] for others in (defaults, missing)]
         except GateError as error:
             return ServingCheck(name=name, passed=False, detail=str(error))
-        apart = difference(answer, self._predictor.call("raw", missing | given)[PREDICTIONS])
+        apart = difference(*answers)
         detail = f"largest difference {apart:.3g} on {rows} rows with {kept} alone, allowed {TOLERANCE:g}"
         return ServingCheck(name=name, passed=apart <= TOLERANCE, detail=detail)
 

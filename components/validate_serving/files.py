@@ -46,7 +46,7 @@ def _check_complete(model_path: Path) -> ServingCheck:
     problems = [f"{name} is missing" for name in _expected_files(model_path) if not (model_path / name).is_file()]
     files = [path for path in model_path.rglob("*") if path.is_file()]
     problems += [f"{path.relative_to(model_path)} is empty" for path in files
-                 if path.parent.name in (model_path.name, "variables") and not path.stat().st_size]  # fmt: skip
+                 if path.parent in (model_path, model_path / "variables") and not path.stat().st_size]  # fmt: skip
     size = sum(path.stat().st_size for path in files)
     return ServingCheck(
         name="files", passed=not problems, detail="; ".join(problems) or f"{len(files)} files, {size:,} bytes"

@@ -29,6 +29,8 @@ def check_golden(predictor: Predictor, model_path: Path) -> ServingCheck:
         return ServingCheck(name=name, passed=False, detail=f"{GOLDEN} is missing")
     except (ValueError, GateError) as error:
         return ServingCheck(name=name, passed=False, detail=f"{GOLDEN}: {error}")
+    if PREDICTIONS not in answer:
+        return ServingCheck(name=name, passed=False, detail=f"serving_default does not answer {PREDICTIONS!r}")
     apart = difference(answer[PREDICTIONS], np.array(golden.predictions, dtype=np.float32))
     return ServingCheck(
         name=name,
@@ -47,7 +49,7 @@ def check_warmup(predictor: Predictor, model_path: Path) -> ServingCheck:
         records = _read_records(path)
         for record in records:
             _replay(predictor, record)
-    except (ValueError, GateError) as error:
+    except (ValueError, TypeError, GateError) as error:
         return ServingCheck(name=name, passed=False, detail=f"{WARMUP}: {error}")
     passed = 0 < len(records) <= WARMUP_LIMIT
     return ServingCheck(name=name, passed=passed, detail=f"{len(records)} records, 1 to {WARMUP_LIMIT} allowed")

@@ -77,6 +77,7 @@ def test_validate_sound_regression_is_servable(judge: Judge, tmp_path: Path) -> 
         ("finish", lambda p: tf.cast(p, tf.float64), "raw", r"44 rows got float64 of shape \[44\], not float32"),
         ("finish", lambda p: tf.stack([p, p], 1), "raw", "is the sum of the probabilities, not 1"),
         ("finish", lambda p: p - tf.reduce_mean(p) / 9, "a row alone equals the same row in a batch", "difference 0"),
+        ("finish", lambda p: p + 1e-9 * tf.gather(p, 1), "a row alone equals the same row in a batch", "fails"),
         ("rows_of", lambda size, rooms, town: tf.shape(town)[0], "features left out equal missing ones", "fails"),
         ("finish_examples", lambda p: p * 0.999, "raw equals serving_default", "largest difference 0.000"),
         ("scores", lambda p: tf.stack([p, 1 - p], axis=1), "classify", "scores differ from the predictions by 0"),
@@ -122,6 +123,12 @@ def _drop_method(signatures: Any) -> None:
     signatures["classify"].method_name = "tensorflow/serving/predict"
 
 
+def _rename_predictions(signatures: Any) -> None:
+    outputs = signatures["serving_default"].outputs
+    outputs["probability"].CopyFrom(outputs["predictions"])
+    del outputs["predictions"]
+
+
 def _drop_raw(signatures: Any) -> None:
     del signatures["raw"]
 
@@ -144,6 +151,7 @@ DATA = "variables/variables.data-00000-of-00001"
         (lambda model: edit_signatures(model, _drop_raw), "signatures", "'raw' is missing"),
         (_remove("assets.extra/golden.json"), "golden answers", r"golden\.json"),
         (lambda model: (model / "assets.extra" / "golden.json").write_text("{}"), "golden answers", "Field required"),
+        (lambda model: edit_signatures(model, _rename_predictions), "golden answers", "does not answer 'predictions'"),
         (_golden_off, "golden answers", r"difference from training 1e-05 on 8 rows"),
         (_remove("assets.extra/tf_serving_warmup_requests"), "warm-up requests", "is missing"),
         (lambda model: write_warmup(model, b"\xff\xff"), "warm-up requests", "not a TFRecord of PredictionLog"),
