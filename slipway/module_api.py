@@ -38,13 +38,13 @@ MetricName = Literal[
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Label(_Strict):
     """What the model predicts.
 
-    `column` alone names a column of the data. With `expression` (SQL over the row's columns, evaluated by Ibis when
+    `column` alone names a column of the data. With `expression` (SQL over the row's columns, evaluated by DuckDB when
     the examples are ingested) the column is computed: `tips > 0.2 * fare`. A NULL label is a missing label.
     Columns in `training_only` are known only after the outcome: they never become inputs of the model.
     """

@@ -28,6 +28,7 @@ from tests.slipway.module_store.conftest import CONFIG
             r":7: thresholds\[1\]\.metric is 'r_sqared'; did you mean 'r_squared'\?",
         ),
         (f"{CONFIG}thresholds:\n- metric: auc\n", r":6: thresholds\[0\]: threshold on auc has no bound"),
+        (f"{CONFIG}thresholds:\n- {{metric: r_squared, min: .nan}}\n", r":6: thresholds\[0\]\.min: .*finite number"),
         (f"{CONFIG}training: {{epochs: many}}\n", r":5: training\.epochs: .*valid integer.*'many'"),
         (f"{CONFIG}classes: [1, 2]\n", r':5: classes\[0\] must be text: write "1", in quotes'),
         (f"{CONFIG}split: {{train: 2}}\n", r":5: split needs the key 'method', which says what kind it is"),

@@ -6,7 +6,7 @@ from markupsafe import Markup
 from slipway.pages import charts
 from slipway.pages.axes import nice_ticks
 from slipway.pages.graph import Node, step_graph
-from slipway.pages.numbers import format_bytes, format_number, format_seconds, format_share
+from slipway.pages.numbers import format_number, format_seconds, format_share
 from slipway.pages.page import render_page
 from slipway.pages.parts import badge, details, facts, grid, notice, section, table, tiles
 
@@ -160,11 +160,10 @@ def test_format_share_never_rounds_to_none_or_all() -> None:
     ]  # fmt: skip
 
 
-def test_format_seconds_and_bytes_change_their_unit() -> None:
+def test_format_seconds_changes_its_unit() -> None:
     assert [format_seconds(value) for value in (0.04, 12.3, 59.7, 185, 7620)] == [
         "0.0 s", "12 s", "1 min 00 s", "3 min 05 s", "2 h 07 min",
     ]  # fmt: skip
-    assert [format_bytes(value) for value in (12, 1400, 1.4e6, 3.2e12)] == ["12 B", "1.4 kB", "1.4 MB", "3.2 TB"]
 
 
 def test_render_page_of_many_sections_begins_with_links_to_them() -> None:
