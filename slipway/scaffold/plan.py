@@ -115,11 +115,13 @@ def choose_label(statistics: statistics_pb2.DatasetFeatureStatisticsList, wanted
 def read_labels(examples_path: str, label: str) -> list[Any]:
     """The label's values in both splits, without missing ones."""
     columns = (open_split(examples_path, split).to_table(columns=[label])[label].drop_null() for split in SPLITS)
-    return [value for column in columns for value in column.to_pylist()]
+    return [value for column in columns for value in column.to_pylist() if value == value]  # NaN is missing too
 
 
 def _plan_label(label: str, labels: Sequence[Any]) -> dict[str, Any]:
     """Task and classes by the values: two are binary, a few multiclass, many numbers regression."""
+    if labels and isinstance(labels[0], list | bytes):
+        raise DataError(f"the label {label} holds lists or binary data; choose a column of single values with --label")
     counts: dict[Any, int] = {}
     for value in labels:
         counts[value] = counts.get(value, 0) + 1

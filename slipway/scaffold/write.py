@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
@@ -49,7 +48,7 @@ def write_module(plan: Plan, folder: Path) -> list[Path]:
             check_module(draft)
         except (ConfigError, ModuleError) as error:
             raise ModuleError(f"the scaffold of {plan.name} breaks the contract, which is a bug: {error}") from error
-        shutil.move(draft, folder)
+        draft.rename(folder)
     return [folder / name for name in FILES]
 
 

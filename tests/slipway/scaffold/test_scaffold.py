@@ -81,6 +81,11 @@ def test_plan_task_follows_the_labels(tmp_path: Path, values: list[Any], task: s
     assert (plan.task, plan.classes) == (task, classes)
 
 
+def test_plan_label_that_is_not_a_number_is_missing(tmp_path: Path) -> None:
+    plan = planned(tmp_path, [[0.0, 1.0, float("nan")][index % 3] for index in range(ROWS)])
+    assert (plan.task, plan.classes) == ("binary", ())
+
+
 def test_plan_rare_class_of_the_eval_split_is_a_class_too(tmp_path: Path) -> None:
     plan = planned(tmp_path, [*["a", "b"] * 149, "a", "rare"])
     assert plan.classes == ("a", "b", "rare")
@@ -93,7 +98,12 @@ def test_plan_regression_knows_the_scale_of_its_label(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("label", "says"), [([7] * ROWS, "1 different values"), ([f"t{i}" for i in range(ROWS)], "300 different texts")]
+    ("label", "says"),
+    [
+        ([7] * ROWS, "1 different values"),
+        ([f"t{i}" for i in range(ROWS)], "300 different texts"),
+        ([[1, 2]] * ROWS, "holds lists"),
+    ],
 )
 def test_plan_label_that_cannot_be_learned_is_refused(tmp_path: Path, label: list[Any], says: str) -> None:
     with pytest.raises(DataError, match=says):
