@@ -9,10 +9,9 @@ from slipway.evaluation.results import Evaluation, read_evaluation
 from slipway.examples.dataset import read_manifest
 from slipway.model_store import ModelStore, Provenance, open_store
 from slipway.runs.record import Lineage, Outcome
+from slipway.runs.store import OUTCOME
 from slipway.schema.io import FILE as SCHEMA_FILE
 from slipway.serving_checks import ServingValidation, read_validation
-
-OUTCOME = "outcome.json"
 
 
 def push(paths: dict[str, str], uris: dict[str, str], store_uri: str, run_uri: str, lineage: dict[str, Any]) -> Outcome:

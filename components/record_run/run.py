@@ -5,7 +5,7 @@ from typing import Any
 from slipway import storage
 from slipway.runs.record import Lineage, Outcome, RunState, Step, StepsFile, Summary
 from slipway.runs.report import write_report
-from slipway.runs.store import OUTCOME, STEPS, SUMMARY, RunView
+from slipway.runs.store import OUTCOME, REPORT, STEPS, SUMMARY, RunView
 from slipway.runs.summary import read_record, summarise
 
 _STATES: dict[str, RunState] = {"SUCCEEDED": "succeeded", "FAILED": "failed", "CANCELLED": "interrupted"}
@@ -28,7 +28,7 @@ def record(run_uri: str, lineage: dict[str, Any], state: str, error_message: str
     summary = summarise(Lineage.model_validate(lineage), ended, steps, outcome, error_message)
     storage.write_text(storage.join(run_uri, SUMMARY), summary.model_dump_json(indent=1))
     write_report(RunView(summary.lineage.run, run_uri, steps, summary))
-    print(f"{summary.lineage.run} {summary.state}; its report is {storage.join(run_uri, 'report.html')}")
+    print(f"{summary.lineage.run} {summary.state}; its report is {storage.join(run_uri, REPORT)}")
     return summary
 
 

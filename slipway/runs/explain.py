@@ -6,6 +6,7 @@ import textwrap
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -151,11 +152,11 @@ class Explanation:
         source = self.run.summary if self.run else self._manifest
         return source.artifacts if source else {}
 
-    @property
+    @cached_property
     def _evaluation(self) -> Evaluation | None:
         return read_evaluation_of(self._artifacts)
 
-    @property
+    @cached_property
     def _serving(self) -> ServingValidation | None:
         uri = self._artifacts.get("serving_validation")
         return read_if_there(lambda: read_validation(storage.local_path(uri))) if uri else None

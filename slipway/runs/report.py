@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from markupsafe import Markup
-from pydantic import ValidationError
 
 from slipway import storage
 from slipway.errors import SlipwayError
@@ -142,7 +141,7 @@ def _part(title: str, uri: str | None, draw: Callable[[str], Markup]) -> Markup:
         return Markup("")
     try:
         return section(title, draw(str(storage.local_path(uri))))
-    except (SlipwayError, OSError, ValidationError) as error:
+    except (SlipwayError, OSError, ValueError) as error:
         return section(title, notice(f"This part cannot be shown: {error}", "warn"))
 
 

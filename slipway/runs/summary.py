@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from slipway import storage
 from slipway.errors import SlipwayError
@@ -31,7 +30,7 @@ def read_if_there(read: Callable[[], Read]) -> Read | None:
     """What `read` answers; None where the artifact is missing, damaged or out of reach."""
     try:
         return read()
-    except (SlipwayError, OSError, ValidationError, ValueError):
+    except (SlipwayError, OSError, ValueError):  # pydantic's ValidationError is a ValueError
         return None
 
 
@@ -87,13 +86,13 @@ def artifact_uris(steps: Iterable[Step], outcome: Outcome | None) -> dict[str, s
 def read_manifest_of(artifacts: dict[str, str]) -> Manifest | None:
     """The manifest of the run's examples, if it got that far."""
     uri = artifacts.get("examples")
-    return read_if_there(lambda: read_manifest(_folder(uri))) if uri else None
+    return read_if_there(lambda: read_manifest(storage.local_path(uri))) if uri else None
 
 
 def read_evaluation_of(artifacts: dict[str, str]) -> Evaluation | None:
     """The evaluation of the run's model, if it got that far."""
     uri = artifacts.get("evaluation")
-    return read_if_there(lambda: read_evaluation(_folder(uri))) if uri else None
+    return read_if_there(lambda: read_evaluation(storage.local_path(uri))) if uri else None
 
 
 def failure_reasons(failed: Step | None, error: str | None) -> list[str]:
@@ -136,7 +135,3 @@ def _baseline_version(steps: list[Step], evaluation: Evaluation | None) -> int |
     uri = (evaluation.baseline_uri if evaluation else None) or next(resolved, None) or ""
     name = str(uri).rstrip("/").rpartition("/")[2]
     return int(name) if name.isdigit() else None
-
-
-def _folder(uri: str) -> Path:
-    return storage.local_path(uri)
