@@ -37,6 +37,8 @@ def transform(
     The transformed examples mirror the examples: the same files and rows in the same order, so that row n of a file is
     one example in both. The label is copied as it is; it is no part of the transform graph.
 
+    A runner outside this process needs the artifacts on a path that its workers share.
+
     Raises:
         ModuleError: the module's preprocessing fails; the message names its line.
         DataError: the training split is empty, or does not fit the schema.
@@ -83,8 +85,9 @@ def _analyze(
     files = [str(path) for path in _files(examples_path, "train")]
     beside = f"{graph_path}.partial"
     shutil.rmtree(beside, ignore_errors=True)
+    shared = None if config.in_process else Path(graph_path).parent
     with (
-        tempfile.TemporaryDirectory(prefix="slipway-transform-") as scratch,
+        tempfile.TemporaryDirectory(prefix="slipway-transform-", dir=shared) as scratch,
         tft_beam.Context(temp_dir=scratch),
         apache_beam.Pipeline(options=PipelineOptions(config.flags, pipeline_type_check=False)) as pipeline,
     ):

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from components.train_model.config import TrainConfig
+from components.train_model.dataset import read_training_data, transformed_spec
 from components.train_model.run import train
 from serving.predictor import Predictor
 from slipway.errors import DataError, ModuleError, TrainingError
@@ -268,3 +270,14 @@ def test_train_distributed_trains_and_exports_the_same_model(
     np.testing.assert_allclose(losses(distributed), losses(history), rtol=1e-3)
     raw = raw_inputs(eval_rows(artifacts), model_inputs(read_schema(artifacts.schema)))
     assert Predictor(tmp_path / "model").predict(raw).shape == (300, 3)
+
+
+def test_training_data_feature_that_is_not_finite_is_named(artifacts: Artifacts, tmp_path: Path) -> None:
+    spec = transformed_spec(artifacts.graph)
+    folder = tmp_path / "split=train"
+    folder.mkdir()
+    table = pq.read_table(f"{artifacts.transformed}/split=train/part-0.parquet", partitioning=None)
+    sizes = pa.array([np.nan] * 3 + table["size"].to_pylist()[3:], pa.float32())
+    pq.write_table(table.set_column(table.column_names.index("size"), "size", sizes), folder / "part-0.parquet")
+    with pytest.raises(ModuleError, match="'size' with NaN or infinity in 3 places"):
+        read_training_data(str(tmp_path), spec, TrainConfig.model_validate(train_parameters()))

@@ -103,3 +103,16 @@ def test_transform_value_of_another_type_names_the_column(tmp_path: Path) -> Non
     code = "def preprocessing_fn(inputs):\n    return {'points': inputs['points']}\n"
     with pytest.raises(DataError, match="column 'size' is string in the data but float32 in the schema"):
         run(Artifacts(tmp_path), publish(tmp_path, preprocessing=code).preprocessing_uri)
+
+
+@pytest.mark.slow
+def test_transform_on_another_runner_writes_the_same(artifacts: Artifacts, tmp_path: Path) -> None:
+    """Any runner but the in-process one also transforms the files on Beam, as Dataflow or Flink would."""
+    uri = publish(tmp_path).preprocessing_uri
+    graph, transformed = str(tmp_path / "graph"), str(tmp_path / "transformed")
+    options = {"options": ["--runner=BundleBasedDirectRunner"]}
+    transform(artifacts.examples, artifacts.schema, uri, {"column": "shape"}, options, graph, transformed)
+    for file in ("split=train/part-0", "split=train/part-1", "split=eval/part-0"):
+        assert pq.read_table(f"{transformed}/{file}.parquet").equals(
+            pq.read_table(f"{artifacts.transformed}/{file}.parquet")
+        )
