@@ -9,7 +9,7 @@ A schema decides where there is one. Else a text column of a CSV file gets its t
   (`02139`), or with 19 digits or more.
 
 A column of numbers in which at most the share `max_quarantined` of the values is something else stays one of numbers;
-those rows go to quarantine. Missing are, in every format: null, the empty string, NaN.
+those rows go to quarantine. Missing are, in every format: null, the empty string, NaN; among numbers also blanks.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ Form = Literal["integer", "whole", "number", "boolean", "text"]  # whole: what a
 
 CSV_TEXT = "CSV_TEXT"  # in the place of DuckDB's type: text of which the form is open, and never the empty string
 SAMPLE_ROWS = 2048
-_INTEGER = r"[+-]?(0|[1-9][0-9]{0,17})"
-_CODE = r"[+-]?(0[0-9]+|[1-9][0-9]{18,})"
+_INTEGER = r"\s*([+-]?(0|[1-9][0-9]{0,17}))?\s*"
+_CODE = r"\s*[+-]?(0[0-9]+|[1-9][0-9]{18,})\s*"
 _WHOLE = r"\s*[+-]?[0-9]{1,19}(\.0*)?\s*"
 # No IN: DuckDB makes a join of a long list, and a join loses the order of the rows.
 _IS_BOOLEAN = "(lower({0}) = 'true' OR lower({0}) = 'false')"
@@ -113,10 +113,12 @@ def _from_text(column: str, text: str, form: Form) -> Conversion:
     elif form == "whole":
         number, boolean = f"TRY_CAST({text} AS BIGINT)", _IS_BOOLEAN.format(text)
         value = f"coalesce({number}, CASE WHEN {boolean} THEN CAST(lower({text}) = 'true' AS BIGINT) END)"
-        valid = f"CASE WHEN regexp_full_match({text}, '{_WHOLE}') THEN {number} IS NOT NULL ELSE {boolean} END"
+        otherwise = f"{boolean} OR trim({text}) = ''"
+        valid = f"CASE WHEN regexp_full_match({text}, '{_WHOLE}') THEN {number} IS NOT NULL ELSE {otherwise} END"
     else:
         value = f"nullif(TRY_CAST({text} AS DOUBLE), 'nan'::DOUBLE)"
-        valid = f"TRY_CAST({text} AS DOUBLE) IS NOT NULL AND NOT contains({text}, '_')"
+        plain = f"NOT contains({text}, '_')"  # DuckDB takes 1_000 for a number
+        valid = f"CASE WHEN TRY_CAST({text} AS DOUBLE) IS NOT NULL THEN {plain} ELSE trim({text}) = '' END"
     return Conversion(column, value, f"{text} IS NULL OR ({valid})", _EXPECTED[form])
 
 
@@ -185,7 +187,7 @@ def infer_forms(
 
     Args:
         connection: DuckDB.
-        rows: All columns are text.
+        rows: All of them text.
         curated: Forms that a schema decided.
         tolerated: Share of a column's values that may be something else than numbers.
         check: Whether to look for values that do not fit; without, whoever reads the rows has to.

@@ -53,7 +53,7 @@ def csv_rows(files: dict[str, Path]) -> RawRows:
     """
     alike: dict[tuple[tuple[str, ...], str], list[Path]] = {}
     for name, path in files.items():
-        alike.setdefault((tuple(read_header(path, name)), _line_end(path)), []).append(path)
+        alike.setdefault((tuple(read_header(path, name)), line_end(path)), []).append(path)
     reads = [_read(paths, header, end) for (header, end), paths in alike.items()]
     relation = reads[0]
     if len(reads) > 1:
@@ -62,7 +62,7 @@ def csv_rows(files: dict[str, Path]) -> RawRows:
     return RawRows(relation, dict.fromkeys(columns, CSV_TEXT), ("NULL", "NULL"))
 
 
-def _line_end(path: Path) -> str:
+def line_end(path: Path) -> str:
     """How the first line ends, as DuckDB writes it; left to itself it may take one inside a value for it."""
     with path.open("rb") as file:
         line = file.readline(1 << 16)

@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, NamedTuple
 
+from slipway.errors import DataError
 from slipway.examples.column_types import CSV_TEXT
-from slipway.examples.csv_files import read_header
+from slipway.examples.csv_files import line_end, read_header
 from slipway.examples.quarantine import BadRow, Quarantine
 from slipway.examples.rows import FILE, LINE, RawRows, literal
 
@@ -45,26 +46,25 @@ def repair(files: dict[str, Path], clean: Path, quarantine: Quarantine) -> RawRo
         The clean file's rows, each with its place.
 
     Raises:
-        DataError: a header cannot be used.
+        DataError: a header cannot be used, or the lines end with CR alone.
     """
     headers = {name: read_header(path, name) for name, path in files.items()}
+    for name, path in files.items():
+        if line_end(path) == "\\r":
+            raise DataError(
+                f"{name}: a row is bad, and lines that end with CR alone cannot be told apart; use LF or CRLF"
+            )
     columns = list(dict.fromkeys(column for header in headers.values() for column in header))
     with clean.open("wb") as target:
         for number, (name, path) in enumerate(files.items()):
-            header = headers[name]
-            order = [header.index(column) if column in header else None for column in columns]
-            plain = order == list(range(len(header)))
+            order = [headers[name].index(column) if column in headers[name] else None for column in columns]
             with path.open("rb") as source:
-                for record in _records(_Lines(source), len(header)):
+                for record in _records(_Lines(source), len(headers[name])):
                     if record.problem:
                         raw = record.raw.decode("utf-8", "replace")
                         quarantine.add(BadRow(name, record.line, record.problem, raw))
-                        continue
-                    content = record.raw
-                    if not plain or record.fields is not None:
-                        fields = record.fields if record.fields is not None else content.split(b",")
-                        content = b",".join(b"" if at is None else _quoted(fields[at]) for at in order)
-                    target.write(b"%d,%d,%b\n" % (number, record.line, content))
+                    else:
+                        target.write(b"%d,%d,%b\n" % (number, record.line, _in_order(record, order)))
     types = ", ".join(f"{literal(column)}: 'VARCHAR'" for column in columns)
     relation = (
         f"read_csv({literal(str(clean))}, columns = {{'{FILE}': 'BIGINT', '{LINE}': 'BIGINT', {types}}}, "
@@ -105,7 +105,7 @@ def _records(lines: _Lines, width: int) -> Iterator[_Record]:
         raw = line.rstrip(b"\r\n")
         if b'"' in raw:
             yield _quoted_record(lines, line, width)
-        elif raw.count(b",") == commas and raw.isascii() and b"\r" not in raw:
+        elif raw.count(b",") == commas and raw.isascii() and b"\r" not in raw and len(raw) <= MAX_RECORD_BYTES:
             if raw or width == 1:
                 yield _Record(lines.number, raw, None)
         elif raw:
@@ -171,6 +171,14 @@ def _judge(record: _Record, width: int, *, cut: bool) -> _Record:
             byte = record.raw[error.start]
             problem = f"byte {error.start + 1} of the row, 0x{byte:02x}, is not UTF-8"
     return record._replace(fields=fields, problem=problem)
+
+
+def _in_order(record: _Record, order: list[int | None]) -> bytes:
+    """The record with its fields at the common table's places; as it is, where that changes nothing."""
+    if record.fields is None and order == list(range(len(order))):
+        return record.raw
+    fields = record.fields if record.fields is not None else record.raw.split(b",")
+    return b",".join(b"" if at is None else _quoted(fields[at]) for at in order)
 
 
 def _quoted(field: bytes) -> bytes:

@@ -34,12 +34,13 @@ class RowQuery:
         self._connection = connection
         self._rows = typed.rows
         self._trusted = typed.trusted
+        self._name = name
         self.data_columns = list(typed.rows.types)
         dropped = split.column if isinstance(split, ColumnSplit) else None
         kept = [column for column in self.data_columns if column not in (dropped, label.column)]
         self.example_columns = [*kept, label.column]
-        self._check_columns(label, split, name)
-        self._sql = self._with_label(_typed_sql(typed), label, task, name)
+        self._check_columns(label, split)
+        self._sql = self._with_label(_typed_sql(typed), label, task)
 
     def batches(self, rows: int) -> Iterator[pa.RecordBatch]:
         """The answer in batches; their size is about `rows`.
@@ -47,9 +48,18 @@ class RowQuery:
         Raises:
             UnsoundRowsError: trust was misplaced; what was answered so far is void.
         """
-        if self._trusted:
-            yield from self._trusted_batches(rows)
-        elif self._rows.batches is None:
+        import duckdb
+
+        try:
+            yield from self._trusted_batches(rows) if self._trusted else self._careful_batches(rows)
+        except duckdb.ConversionException as error:
+            said = str(error).partition("\n")[0]
+            raise DataError(
+                f"{self._name}: {said}. If a cast in label.expression does this, use TRY_CAST there"
+            ) from error
+
+    def _careful_batches(self, rows: int) -> Iterator[pa.RecordBatch]:
+        if self._rows.batches is None:
             yield from self._connection.sql(self._sql).to_arrow_reader(rows)
         else:
             import pyarrow as pa
@@ -72,7 +82,7 @@ class RowQuery:
         if has_rejects(self._connection):
             raise UnsoundRowsError
 
-    def _check_columns(self, label: Label, split: Split, name: str) -> None:
+    def _check_columns(self, label: Label, split: Split) -> None:
         """Every column that the module names is there: a misspelt one under `training_only` would leak the outcome."""
         named = [(column, "label.training_only") for column in label.training_only]
         if not isinstance(split, HashSplit):
@@ -81,14 +91,14 @@ class RowQuery:
             named.append((label.column, "label.column"))
         for column, where in named:
             if column not in self.data_columns:
-                raise DataError(f"{where} of module.yaml is {column!r}, {self._but(column, name)}")
+                raise DataError(f"{where} of module.yaml is {column!r}, {self._but(column)}")
 
-    def _but(self, column: str, name: str) -> str:
+    def _but(self, column: str) -> str:
         near = difflib.get_close_matches(column, self.data_columns, n=1)
         hint = f" (do you mean {near[0]!r}?)" if near else ""
-        return f"but {name} has no such column{hint}; its columns are: {', '.join(self.data_columns)}"
+        return f"but {self._name} has no such column{hint}; its columns are: {', '.join(self.data_columns)}"
 
-    def _with_label(self, inner: str, label: Label, task: Task, name: str) -> str:
+    def _with_label(self, inner: str, label: Label, task: Task) -> str:
         """The rows with the label evaluated and brought to a type of the examples."""
         import duckdb
 
@@ -103,12 +113,13 @@ class RowQuery:
             types = describe(self._connection, f"({labelled})")
         except duckdb.Error as error:
             missing = re.search(r'Referenced column "([^"]+)" not found', str(error))
-            said = self._but(missing[1], name) if missing else str(error).partition("\n")[0]
+            said = self._but(missing[1]) if missing else str(error).partition("\n")[0]
             what = f"uses {missing[1]!r}, " if missing else "cannot be evaluated: "
             raise DataError(f"label.expression of module.yaml, `{label.expression}`, {what}{said}") from error
         kind = types[label.column]
-        if task == "regression" and (kind == "VARCHAR" or kind.endswith("]")):
-            raise ConfigError(f"label {label.column!r} is {kind}; regression needs a number")
+        if kind.endswith("]") or (task == "regression" and kind == "VARCHAR"):
+            needed = "a number" if task == "regression" else "one value a row"
+            raise ConfigError(f"label {label.column!r} is {kind}; {task} needs {needed}")
         value = convert(label.column, kind, None).value
         return f"SELECT * REPLACE ({value} AS {column}) FROM ({labelled})"  # noqa: S608
 

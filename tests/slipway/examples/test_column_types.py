@@ -33,6 +33,8 @@ def _ingest_values(folder: Path, values: list[str], **options: Any) -> Ingested:
         (["", "", ""], "string", None),
         (["nan", "1.5", "NaN"], "double", None),
         (["a", "1", "2"], "string", "a"),
+        ([" 1", " 2 ", " "], "int64", 1),
+        ([" ", " 2.5 ", "1"], "double", None),
     ],
 )
 def test_ingest_untyped_column_gets_the_type_of_its_values(

@@ -237,6 +237,28 @@ def test_ingest_poisoned_file_accounts_for_every_row(data: Path, out: Path) -> N
     assert ingested.column("id") == sorted(kept)
 
 
+def test_ingest_lines_that_end_with_cr_are_read_if_they_are_sound(data: Path, out: Path) -> None:
+    _write(data, numbered(50).replace("\n", "\r"))
+    assert ingest(data, out).column("id") == list(range(50))
+    _write(data, (numbered(50) + "1\n").replace("\n", "\r"))
+    with pytest.raises(DataError, match="use LF or CRLF"):
+        ingest(data, out)
+
+
+@pytest.mark.parametrize("value", ["x" * 3_000_000, '"' + "x" * 3_000_000 + '"'])
+def test_ingest_endless_row_is_one_bad_row(data: Path, out: Path, value: str) -> None:
+    _write(data, numbered(150, line="{0},a,1") + f"150,{value},1\n")
+    (bad,) = ingest(data, out).quarantine()
+    assert (bad["line"], bad["reason"]) == (152, "the row is longer than 1,048,576 bytes")
+    assert len(bad["raw"]) == 1000
+
+
+def test_ingest_label_expression_that_fails_on_a_row_says_so(data: Path, out: Path) -> None:
+    _write(data, numbered(50, line="{0},a{0},1"))
+    with pytest.raises(DataError, match=r"Could not convert string 'a0'.*use TRY_CAST"):
+        ingest(data, out, label={"column": "z", "expression": "CAST(x AS INTEGER)"})
+
+
 @pytest.mark.parametrize("schema", ["", 'feature { name: "id" type: INT } feature { name: "b" type: INT }'])
 def test_ingest_big_file_keeps_the_order_of_its_rows(data: Path, tmp_path: Path, schema: str) -> None:
     """More than one block, so that more than one thread reads: the same bytes each time, in the file's order."""
