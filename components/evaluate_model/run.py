@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from components.evaluate_model.scoring import Scored, score
@@ -12,12 +11,12 @@ from slipway import storage
 from slipway.beam import BeamConfig
 from slipway.evaluation.config import parse_evaluation_config
 from slipway.evaluation.curves import trace_curves
-from slipway.evaluation.gate import Predictions, judge
+from slipway.evaluation.gate import judge
 from slipway.evaluation.metrics import compute_metrics, invalid_predictions
 from slipway.evaluation.page import evaluation_page
 from slipway.evaluation.results import Evaluation, write_evaluation
 from slipway.evaluation.slices import Slicing, slice_rows
-from slipway.evaluation.tables import RANKED_BY, Measured, MetricTable, list_slices, worst_slices
+from slipway.evaluation.tables import RANKED_BY, Measured, MetricTable, Predictions, list_slices, worst_slices
 from slipway.evaluation.tfma_files import write_tfma_files
 from slipway.schema.io import read_schema
 
@@ -77,8 +76,7 @@ def evaluate(
     evaluation = summarise(config, measured, baseline_uri)
     write_evaluation(evaluation, evaluation_path)
     write_tfma_files(evaluation, config, model_path, evaluation_path)
-    Path(page_path).parent.mkdir(parents=True, exist_ok=True)
-    Path(page_path).write_text(evaluation_page(evaluation), encoding="utf-8")
+    storage.write_text(page_path, evaluation_page(evaluation))
     _log(evaluation, metrics, classification_metrics)
     return evaluation
 

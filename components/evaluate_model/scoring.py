@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -82,16 +83,15 @@ def score(
     import pyarrow as pa
 
     features = model_inputs(schema)
-    try:
+    with naming_candidate(model_path):
         candidate = Scorer(model_path, config, features)
-    except GateError as error:
-        raise GateError(f"the candidate {model_path} cannot be scored: {error}") from error
     baseline, problem = load_baseline(baseline_path, config, features)
     answers: dict[str, list[NDArray[np.float32]]] = {"candidate": [], "baseline": []}
     kept = []
     for rows in labelled_batches(examples_path, config, features):
         inputs = raw_inputs(rows, features)
-        answers["candidate"].append(candidate.predict(inputs, rows.num_rows))
+        with naming_candidate(model_path):
+            answers["candidate"].append(candidate.predict(inputs, rows.num_rows))
         if baseline:
             try:
                 answers["baseline"].append(baseline.predict(inputs, rows.num_rows))
@@ -142,6 +142,15 @@ def wanted_columns(schema: pa.Schema, config: EvaluationConfig, features: Sequen
 
 def _kept_columns(config: EvaluationConfig) -> list[str]:
     return list(dict.fromkeys([config.label.column, *(name for spec in config.slice_specs for name in spec)]))
+
+
+@contextmanager
+def naming_candidate(path: str) -> Iterator[None]:
+    """Says whose a problem is: unlike production's, the candidate's stops the evaluation."""
+    try:
+        yield
+    except GateError as error:
+        raise GateError(f"the candidate {path} cannot be scored: {error}") from error
 
 
 def load_baseline(

@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING, Any
 import apache_beam as beam
 import numpy as np
 
-from components.evaluate_model.scoring import Scorer, labelled_batches, load_baseline
+from components.evaluate_model.scoring import Scorer, labelled_batches, load_baseline, naming_candidate
 from components.evaluate_model.tfma_readback import INVALID, LABEL, RIGHT, SPREAD, WITHIN, read_tables
 from components.evaluate_model.tfma_rows import SAMPLE, Score
 from slipway import storage
 from slipway.errors import DataError, GateError
 from slipway.evaluation.curves import trace_curves
-from slipway.evaluation.gate import Predictions
-from slipway.evaluation.tables import Measured
+from slipway.evaluation.tables import Measured, Predictions
 from slipway.evaluation.tfma_config import BASELINE, CANDIDATE, eval_config
 from slipway.labels import encode_labels
 from slipway.schema.io import model_inputs
@@ -95,11 +94,13 @@ def _probe(
     Returns:
         Names to paths of the models that answer, what is wrong with the baseline, and the batch's mean label.
     """
-    candidate = Scorer(model_path, config, features)
+    with naming_candidate(model_path):
+        candidate = Scorer(model_path, config, features)
     baseline, problem = load_baseline(baseline_path, config, features)
     for rows in labelled_batches(examples_path, config, features):
         inputs = raw_inputs(rows, features)
-        candidate.predict(inputs, rows.num_rows)
+        with naming_candidate(model_path):
+            candidate.predict(inputs, rows.num_rows)
         try:
             if baseline:
                 baseline.predict(inputs, rows.num_rows)

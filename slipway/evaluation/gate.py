@@ -29,20 +29,11 @@ if TYPE_CHECKING:
 
     from slipway.evaluation.config import EvaluationConfig
     from slipway.evaluation.results import Rule
-    from slipway.evaluation.tables import MetricTable
+    from slipway.evaluation.tables import MetricTable, Predictions
     from slipway.module_api import Threshold
 
 TOLERANCE = 1e-9  # of max_drop: 0.95 - 0.94 is a little more than 0.01 in floating point
 NAMED = 20  # failed slices that are named, of one threshold
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """How many predictions each model made wrongly in form; `baseline_problem` says why production has none."""
-
-    invalid: int = 0
-    baseline_invalid: int = 0
-    baseline_problem: str | None = None
 
 
 def judge(config: EvaluationConfig, tables: Sequence[MetricTable], predictions: Predictions) -> Verdict:

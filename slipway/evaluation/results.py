@@ -10,6 +10,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from slipway import storage
 from slipway.errors import StoreError
 from slipway.evaluation.config import Engine
 from slipway.module_api import Task
@@ -190,11 +191,7 @@ def slice_name(columns: list[str] | tuple[str, ...], values: list[str | None] | 
 
 def write_evaluation(evaluation: Evaluation, folder: str | Path) -> None:
     """Writes `evaluation.json`, atomically."""
-    path = Path(folder) / FILE
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(".partial")
-    beside.write_text(evaluation.model_dump_json(indent=1), encoding="utf-8")
-    beside.replace(path)
+    storage.write_text(storage.join(str(folder), FILE), evaluation.model_dump_json(indent=1))
 
 
 def read_evaluation(folder: str | Path) -> Evaluation:

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from slipway.evaluation.gate import Predictions
     from slipway.evaluation.results import Curves, Metrics
     from slipway.evaluation.slices import SliceValues
     from slipway.module_api import Task
@@ -54,6 +53,15 @@ class MetricTable:
 
 
 @dataclass(frozen=True)
+class Predictions:
+    """How many predictions each model made wrongly in form; `baseline_problem` says why production has none."""
+
+    invalid: int = 0
+    baseline_invalid: int = 0
+    baseline_problem: str | None = None
+
+
+@dataclass(frozen=True)
 class Measured:
     """All that an engine finds out; `tables` starts with the overall one."""
 
@@ -72,7 +80,8 @@ def list_slices(task: Task, tables: Iterable[MetricTable]) -> tuple[list[SliceRe
         largest = np.argsort(-table.examples, kind="stable")
         kept = largest[: LISTED - WORST].tolist()
         kept += [index for index in _ranked(task, table)[:WORST] if index not in kept]
-        kept += [index for index in largest.tolist() if index not in set(kept)][: LISTED - len(kept)]
+        known = set(kept)
+        kept += [index for index in largest.tolist() if index not in known][: LISTED - len(kept)]
         kept.sort(key=lambda index: -int(table.examples[index]))
         listed += [table.row(index) for index in kept]
         if len(kept) < len(table.values):

@@ -140,7 +140,7 @@ def test_evaluate_baseline_that_cannot_be_scored_refuses_with_the_reason(
 
 def test_evaluate_candidate_that_cannot_be_scored_is_an_error(root: Path, tmp_path: Path) -> None:
     for model, reason in (("older", "it needs tips"), ("wide", "have the shape"), ("missing", "cannot load")):
-        with pytest.raises(GateError, match=reason):
+        with pytest.raises(GateError, match=f"the candidate .*{model} cannot be scored: .*{reason}"):
             run(root, tmp_path, model=model)
 
 

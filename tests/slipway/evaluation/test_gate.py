@@ -6,9 +6,9 @@ import pytest
 from pydantic import ValidationError
 
 from slipway.evaluation.config import EvaluationConfig
-from slipway.evaluation.gate import Predictions, judge
+from slipway.evaluation.gate import judge
 from slipway.evaluation.results import Check, Verdict
-from slipway.evaluation.tables import MetricTable
+from slipway.evaluation.tables import MetricTable, Predictions
 
 
 def config(*thresholds: dict[str, Any], task: str = "binary") -> EvaluationConfig:
