@@ -191,7 +191,8 @@ def fingerprint(uri: str) -> tuple[int, str]:
     Google keeps an MD5 of an object that was written in one piece, and a CRC32C of every one.
     """
     filesystem, path = _remote(uri)
-    metadata = filesystem.open_input_stream(path, compression=None).metadata()
+    with filesystem.open_input_stream(path, compression=None) as stream:
+        metadata = stream.metadata()
     for name in ("md5Hash", "crc32c", "generation"):
         if value := metadata.get(name):
             return filesystem.get_file_info(path).size, f"{name}:{value.decode()}"
