@@ -14,7 +14,7 @@ def infer_schema(
     curated_schema: str,
     schema: dsl.Output[dsl.Artifact],
 ) -> None:
-    """Infers the schema from the training split's statistics; a curated one wins.
+    """Infers the schema from the statistics of both splits; a curated one wins.
 
     Args:
         statistics: Output of compute_statistics.
