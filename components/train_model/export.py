@@ -162,21 +162,19 @@ def _type_spec(spec: Any) -> tf.TypeSpec:
 
 
 def _from_markers(tensors: Tensors, features: Sequence[schema_pb2.Feature]) -> Tensors:
-    """Inputs of `raw` as the transform takes them."""
+    """Inputs of `raw` as the transform takes them; few operations, since a request waits for each."""
     rows = tf.reduce_max([tf.shape(tensor, tf.int64)[0] for tensor in tensors.values()])
-    return {feature.name: _from_marker(tensors[feature.name], feature, rows) for feature in features}
+    column = tf.stack([rows, 1])
+    return {feature.name: _from_marker(tensors[feature.name], feature, rows, column) for feature in features}
 
 
-def _from_marker(tensor: tf.Tensor, feature: schema_pb2.Feature, rows: tf.Tensor) -> Any:
-    shape = tf.concat([[rows], tf.shape(tensor, tf.int64)[1:]], axis=0)
-    tensor = tf.broadcast_to(tensor, shape)
-    if feature.HasField("shape"):
-        return tensor
-    if is_list(feature):
-        return tf.ragged.boolean_mask(tensor, _is_present(tensor))
-    present = tf.where(_is_present(tensor))
-    indices = tf.concat([present, tf.zeros_like(present)], axis=1)
-    return tf.SparseTensor(indices, tf.gather(tensor, present[:, 0]), tf.stack([rows, 1]))
+def _from_marker(tensor: tf.Tensor, feature: schema_pb2.Feature, rows: tf.Tensor, column: tf.Tensor) -> Any:
+    if tensor.shape.rank == 1 and not feature.HasField("shape"):
+        tensor = tf.broadcast_to(tensor, column[:1])
+        present = tf.where(_is_present(tensor))
+        return tf.SparseTensor(tf.pad(present, [[0, 0], [0, 1]]), tf.gather_nd(tensor, present), column)
+    tensor = tf.broadcast_to(tensor, tf.concat([[rows], tf.shape(tensor, tf.int64)[1:]], axis=0))
+    return tf.ragged.boolean_mask(tensor, _is_present(tensor)) if is_list(feature) else tensor
 
 
 def _without_markers(value: Any) -> Any:
