@@ -10,6 +10,7 @@ import yaml
 from settings.load import known_keys, nest
 from settings.schema import Settings
 from slipway.errors import ConfigError
+from slipway.evaluation.config import parse_evaluation_config
 from slipway.module_api import ModuleConfig
 
 
@@ -50,11 +51,14 @@ def override_module(config: ModuleConfig, overrides: dict[str, Any]) -> ModuleCo
     from pydantic import ValidationError
 
     try:
-        return ModuleConfig.model_validate(_merge(config.model_dump(), overrides))
+        changed = ModuleConfig.model_validate(_merge(config.model_dump(), overrides))
     except ValidationError as error:
         problem = error.errors()[0]
         path = ".".join(str(part) for part in problem["loc"])
         raise ConfigError(f"--set {path}={problem['input']}: {problem['msg']}") from error
+    # What evaluate_model would refuse only after the training.
+    parse_evaluation_config(changed.model_dump(include={"task", "label", "classes", "slices", "thresholds"}))
+    return changed
 
 
 def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

@@ -32,3 +32,8 @@ def test_override_module_changes_only_what_is_named() -> None:
 def test_override_module_wrong_value_is_told_with_its_key() -> None:
     with pytest.raises(ConfigError, match=r"--set training\.epochs=0"):
         override_module(CONFIG, {"training": {"epochs": 0}})
+
+
+def test_override_module_threshold_of_another_task_is_refused() -> None:
+    with pytest.raises(ConfigError, match="auc"):
+        override_module(CONFIG, {"thresholds": [{"metric": "auc", "min": 0.9}]})
