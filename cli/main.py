@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import typer
@@ -32,6 +33,7 @@ app.add_typer(gate.app, name="gate")
 
 def run() -> None:
     """Entry point: 0 done, 1 an error of the user's to mend, 2 wrong usage, 130 interrupted."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow greets on standard error otherwise
     try:
         app()
     except SlipwayError as error:

@@ -37,7 +37,8 @@ def split_overrides(pairs: list[str]) -> tuple[list[tuple[str, Any]], dict[str, 
             for_module = _merge(for_module, nest(key, value))
         else:
             near = difflib.get_close_matches(key, [*known_keys(Settings), *known_keys(ModuleConfig)], n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
+            known = ", ".join(sorted({*Settings.model_fields, *ModuleConfig.model_fields}))
+            hint = f"; did you mean {near[0]}?" if near else f"; known are {known}"
             raise ConfigError(f"--set {pair}: neither the settings nor module.yaml know {key}{hint}")
     return for_settings, for_module
 
@@ -55,6 +56,10 @@ def override_module(config: ModuleConfig, overrides: dict[str, Any]) -> ModuleCo
     except ValidationError as error:
         problem = error.errors()[0]
         path = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(path, known_keys(ModuleConfig), n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise ConfigError(f"--set {path}: module.yaml knows no such key{hint}") from error
         raise ConfigError(f"--set {path}={problem['input']}: {problem['msg']}") from error
     # What evaluate_model would refuse only after the training.
     parse_evaluation_config(changed.model_dump(include={"task", "label", "classes", "slices", "thresholds"}))

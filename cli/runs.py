@@ -96,6 +96,9 @@ def print_outcome(view: RunView) -> None:
     failed = next((step for step in view.steps if step.name == summary.failed_step), None)
     if failed and failed.log:
         _print_fact("log", failed.log)
+        # One of our errors says it all; of any other people want to see where it came from.
+        for line in (failed.error or "").splitlines() if '  File "' in (failed.error or "") else []:
+            _print_fact("", f"| {line}")
     if summary.pushed_path:
         _print_fact("pushed", summary.pushed_path)
     if view.report:

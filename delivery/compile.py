@@ -60,7 +60,7 @@ def write_spec(target: Platform, pipeline: BaseComponent, output: Path) -> None:
     spec, platform_spec = _as_dict(pipeline.pipeline_spec), _as_dict(pipeline.platform_spec)
     found = problems(target, spec, platform_spec)
     if found:
-        raise ConfigError(f"{target} cannot run this pipeline:\n  " + "\n  ".join(found))
+        raise ConfigError(f"{target} cannot run this pipeline:\n  " + "\n  ".join(sorted(found)))
     _parse_strictly(spec)
     documents = [document for document in (spec, platform_spec) if document]
     if output.suffix == ".json":

@@ -82,7 +82,7 @@ CASES = (
     Case("no slice large enough", "better", "good", ({**BY_GROUP, "min_examples": 10_000},), "refused",
          "no slice could be checked"),
     Case("missing slice", "better", "good", ({**BY_GROUP, "slice": ["grupo"]},), "error", "did you mean 'group'?"),
-    Case("no baseline", "better", "", (ABSOLUTE, RELATIVE), "blessed", "no production model yet"),
+    Case("no baseline", "better", "", (ABSOLUTE, RELATIVE), "blessed", "no other model is in production"),
     Case("baseline cannot be loaded", "better", "no such model", (RELATIVE,), "refused", "production cannot be scored"),
     Case("baseline answers NaN", "better", "not a number", (RELATIVE,), "refused", "predictions of production are NaN"),
     Case("no thresholds", "better", "good", (), "refused", "nothing was checked"),

@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import keyword
 import re
 import shutil
 from pathlib import Path
@@ -141,11 +142,15 @@ def _marker(feature: schema_pb2.Feature) -> tf.Tensor:
 
 
 def _arguments(features: Sequence[schema_pb2.Feature]) -> dict[str, schema_pb2.Feature]:
-    """Features by the names of `raw`'s Python arguments: TensorFlow would change a name such as `trip miles`."""
+    """Features by the names of `raw`'s Python arguments: not every column's name (`trip miles`, `class`) can be one."""
     return {
-        feature.name if _ARGUMENT.fullmatch(feature.name) else f"slipway_input_{index}": feature
+        feature.name if _is_argument(feature.name) else f"slipway_input_{index}": feature
         for index, feature in enumerate(features)
     }
+
+
+def _is_argument(name: str) -> bool:
+    return _ARGUMENT.fullmatch(name) is not None and not keyword.iskeyword(name)
 
 
 def _raw_spec(feature: schema_pb2.Feature, name: str) -> tf.TensorSpec:

@@ -89,7 +89,7 @@ class _Judgement:
             if self.predictions.baseline_problem:
                 return [self._check("failed", f"production cannot be scored: {self.predictions.baseline_problem}")]
             if self.table.baseline is None:
-                return [self._check("not_checked", "no production model yet")]
+                return [self._check("not_checked", "no other model is in production")]
             if self.predictions.baseline_invalid:
                 note = f"{self.predictions.baseline_invalid:,} predictions of production are NaN or no probability"
                 return [self._check("failed", f"{note}; roll it back first, or leave max_drop out")]
@@ -98,7 +98,9 @@ class _Judgement:
     def _overall(self) -> Check:
         value, margin = self._values[0], self._margins[0]
         if np.isnan(value):
-            return self._check("failed", "undefined on the evaluation split", 0)
+            alike = self.table.candidate.get("mean_label", np.full(1, np.nan))[0] in (0, 1)
+            why = ": all of its labels are alike" if alike else ""
+            return self._check("failed", f"undefined on the evaluation split{why}", 0)
         if np.isnan(margin):
             return self._check("failed", "production's is undefined on the evaluation split", 0)
         return self._check("passed" if margin >= 0 else "failed", "", 0)

@@ -23,7 +23,7 @@ def read_header(path: Path, name: str) -> list[str]:
         DataError: the file is empty, is not UTF-8 text, or its names are not usable.
     """
     if path.stat().st_size == 0:
-        raise DataError(f"{name}: the file is empty")
+        raise DataError(f"{name}: the file is empty; it needs a line of column names, and rows")
     with path.open("rb") as binary:
         if binary.read(2) in (b"\xff\xfe", b"\xfe\xff"):
             raise DataError(f"{name}: the file is UTF-16; save it as UTF-8")

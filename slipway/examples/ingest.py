@@ -166,7 +166,7 @@ def _check_splits(rows: RowCounts, source: Source, config: IngestConfig) -> None
         DataError: the message has the likely cause.
     """
     if not rows.read:
-        raise DataError(f"{source.uri}: there are columns, but no rows")
+        raise DataError(f"{source.uri}: there are columns, but no rows; was the file written to its end?")
     usable = rows.read - rows.quarantined
     if usable and rows.unlabelled == usable:
         raise DataError(f"{source.uri}: the label {config.label.column!r} is missing in all of {usable:,} rows")

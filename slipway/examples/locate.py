@@ -45,7 +45,7 @@ def _files(uri: str) -> list[str]:
         found = _expand(whole) if _is_pattern(whole) else []
         if not found:
             problem = "no file matches" if _is_pattern(whole) else "there is no such file or directory"
-            raise DataError(f"{uri}: {problem}")
+            raise DataError(f"{uri}: {problem}; correct --data, or data in module.yaml")
         return found
     remote = storage.is_remote(whole)
     if (remote and format_of(whole)) or (not remote and storage.local_path(whole).is_file()):

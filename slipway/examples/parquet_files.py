@@ -32,7 +32,9 @@ def parquet_rows(connection: duckdb.DuckDBPyConnection, files: dict[str, Path]) 
             connection.execute(f"SELECT num_rows FROM parquet_file_metadata({literal(str(path))})")  # noqa: S608
         except duckdb.Error as error:
             size = path.stat().st_size
-            raise DataError(f"{name}: not a whole Parquet file ({size:,} bytes): {_first_line(error)}") from error
+            raise DataError(
+                f"{name}: not a whole Parquet file ({size:,} bytes); write or fetch it again: {_first_line(error)}"
+            ) from error
     try:
         types = describe(connection, relation)
     except duckdb.Error as error:

@@ -171,4 +171,6 @@ def _unpack(name: str, packed: Path, target: Path) -> None:
         with gzip.open(packed) as reader, target.open("wb") as writer:
             shutil.copyfileobj(reader, writer, storage.BLOCK_BYTES)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise DataError(f"{name}: the gzip file is damaged or cut: {error}") from error
+        raise DataError(
+            f"{name}: the gzip file is damaged or cut: {error}; fetch it again, or drop .gz if it is not packed"
+        ) from error

@@ -175,7 +175,9 @@ def _records(path: Path, name: str) -> Iterator[tuple[int, bytes, str]]:
                     raise DataError(f"{name}: record {number}: {problem}; what follows it cannot be read")
                 yield number, record or b"", problem
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise DataError(f"{name}: the gzip file is damaged or cut: {error}") from error
+        raise DataError(
+            f"{name}: the gzip file is damaged or cut: {error}; fetch it again, or drop .gz if it is not packed"
+        ) from error
 
 
 def _open(path: Path) -> IO[bytes]:

@@ -37,3 +37,8 @@ def test_override_module_wrong_value_is_told_with_its_key() -> None:
 def test_override_module_threshold_of_another_task_is_refused() -> None:
     with pytest.raises(ConfigError, match="auc"):
         override_module(CONFIG, {"thresholds": [{"metric": "auc", "min": 0.9}]})
+
+
+def test_override_module_unknown_key_names_the_nearest() -> None:
+    with pytest.raises(ConfigError, match=r"--set training\.epoch: .*did you mean training\.epochs"):
+        override_module(CONFIG, {"training": {"epoch": 3}})

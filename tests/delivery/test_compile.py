@@ -31,15 +31,15 @@ def compile_for(target: Platform, output: Path) -> dict[str, Any]:
     return spec
 
 
-@pytest.fixture(params=TARGETS)
+@pytest.fixture(scope="module", params=TARGETS)
 def target(request: pytest.FixtureRequest) -> Platform:
     platform: Platform = request.param
     return platform
 
 
-@pytest.fixture
-def spec(target: Platform, tmp_path: Path) -> dict[str, Any]:
-    return compile_for(target, tmp_path / "training.yaml")
+@pytest.fixture(scope="module")
+def spec(target: Platform, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return compile_for(target, tmp_path_factory.mktemp("compiled") / "training.yaml")
 
 
 def tasks(spec: dict[str, Any]) -> dict[str, dict[str, Any]]:

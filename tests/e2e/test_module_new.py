@@ -9,7 +9,7 @@ import pytest
 
 from tests.e2e.conftest import Workspace
 
-HEADER = ["row id", "größe (cm)", "_weight", "9/colour", "always", "bought?"]
+HEADER = ["row id", "größe (cm)", "import", "9/colour", "always", "bought?"]
 
 
 def write_people(path: Path, rows: int = 600) -> None:

@@ -78,7 +78,7 @@ def test_judge_max_drop_goes_in_the_direction_of_the_metric(
 def test_judge_no_baseline_max_drop_is_not_checked() -> None:
     verdict = run([overall(metrics())], {"metric": "auc", "max_drop": 0})
     assert verdict.blessed
-    assert verdict.reasons() == ["auc not checked: no production model yet"]
+    assert verdict.reasons() == ["auc not checked: no other model is in production"]
 
 
 def test_judge_baseline_that_cannot_be_scored_refuses_only_where_it_is_compared() -> None:
