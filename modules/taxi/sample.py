@@ -56,7 +56,7 @@ def write_sample(path: str | Path, rows: int = 15_000, seed: int = 1) -> None:
         writer = csv.writer(stream)
         writer.writerow(columns)
         writer.writerows(zip(*lists, strict=True))
-    print(f"{path.name}: {rows:,} synthetic taxi trips, made up to look like Chicago's; none of them is real")
+    print(f"{Path(path).name}: {rows:,} synthetic taxi trips, made up to look like Chicago's; none of them is real")
 
 
 def _trips(rng: Rng, rows: int) -> dict[str, NDArray[Any]]:
