@@ -5,7 +5,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from slipway import storage
-from slipway.errors import StoreError
+from slipway.artifacts import read_json
 
 FILE = "validation.json"
 
@@ -38,9 +38,6 @@ def read_validation(folder: str | Path) -> ServingValidation:
     """The result of an artifact of validate_serving.
 
     Raises:
-        StoreError: there is none.
+        StoreError: there is none, or it is damaged.
     """
-    path = Path(folder) / FILE
-    if not path.is_file():
-        raise StoreError(f"{path} is missing: {folder} is not an output of validate_serving")
-    return ServingValidation.model_validate_json(path.read_text(encoding="utf-8"))
+    return read_json(folder, FILE, ServingValidation, "validate_serving")

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from slipway.errors import StoreError
+from slipway.artifacts import read_json
 
 HISTORY = "history.json"
 
@@ -42,9 +42,6 @@ def read_history(folder: str | Path) -> History:
     """The history in a training log.
 
     Raises:
-        StoreError: there is none.
+        StoreError: there is none, or it is damaged.
     """
-    path = Path(folder) / HISTORY
-    if not path.is_file():
-        raise StoreError(f"{path} is missing: {folder} is not a training log of train_model")
-    return History.model_validate_json(path.read_text(encoding="utf-8"))
+    return read_json(folder, HISTORY, History, "train_model")

@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from slipway import storage
-from slipway.errors import StoreError
+from slipway.artifacts import read_json
 from slipway.evaluation.config import Engine
 from slipway.module_api import Task
 
@@ -198,12 +198,9 @@ def read_evaluation(folder: str | Path) -> Evaluation:
     """The evaluation of an artifact of evaluate_model.
 
     Raises:
-        StoreError: there is none.
+        StoreError: there is none, or it is damaged.
     """
-    path = Path(folder) / FILE
-    if not path.is_file():
-        raise StoreError(f"{path} is missing: {folder} is not an output of evaluate_model")
-    return Evaluation.model_validate_json(path.read_text(encoding="utf-8"))
+    return read_json(folder, FILE, Evaluation, "evaluate_model")
 
 
 def _short(number: float) -> str:

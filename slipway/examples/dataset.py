@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, Field
 
-from slipway.errors import StoreError
+from slipway.artifacts import read_json
 
 if TYPE_CHECKING:
     import pyarrow.dataset as ds
@@ -56,12 +56,9 @@ def read_manifest(examples_path: str | Path) -> Manifest:
     """The manifest of an examples artifact.
 
     Raises:
-        StoreError: there is none.
+        StoreError: there is none, or it is damaged.
     """
-    path = Path(examples_path) / MANIFEST
-    if not path.is_file():
-        raise StoreError(f"{path} is missing: {examples_path} is not an output of ingest_examples")
-    return Manifest.model_validate_json(path.read_text(encoding="utf-8"))
+    return read_json(examples_path, MANIFEST, Manifest, "ingest_examples")
 
 
 def open_split(examples_path: str | Path, split: Split) -> ds.Dataset:
