@@ -11,7 +11,7 @@ def resolve_source(
     window: int,
     module: str,
     runs_uri: str,
-) -> NamedTuple("Source", source=dict, previous_statistics=str):  # type: ignore[valid-type]
+) -> NamedTuple("Source", [("source", dict), ("previous_statistics", str)]):  # type: ignore[valid-type]
     """Finds the files (or the table) behind a data URI, with a digest of their content. Never cached.
 
     Args:
