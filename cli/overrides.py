@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from settings.load import known_keys, nest
+from settings.load import known_keys, merge, nest
 from settings.schema import Settings
 from slipway.errors import ConfigError
 from slipway.evaluation.config import parse_evaluation_config
@@ -34,7 +34,7 @@ def split_overrides(pairs: list[str]) -> tuple[list[tuple[str, Any]], dict[str, 
         if top in Settings.model_fields:
             for_settings.append((key, value))
         elif top in ModuleConfig.model_fields:
-            for_module = _merge(for_module, nest(key, value))
+            for_module = merge(for_module, nest(key, value))
         else:
             near = difflib.get_close_matches(key, [*known_keys(Settings), *known_keys(ModuleConfig)], n=1)
             known = ", ".join(sorted({*Settings.model_fields, *ModuleConfig.model_fields}))
@@ -52,7 +52,7 @@ def override_module(config: ModuleConfig, overrides: dict[str, Any]) -> ModuleCo
     from pydantic import ValidationError
 
     try:
-        changed = ModuleConfig.model_validate(_merge(config.model_dump(), overrides))
+        changed = ModuleConfig.model_validate(merge(config.model_dump(), overrides))
     except ValidationError as error:
         problem = error.errors()[0]
         path = ".".join(str(part) for part in problem["loc"])
@@ -64,11 +64,3 @@ def override_module(config: ModuleConfig, overrides: dict[str, Any]) -> ModuleCo
     # What evaluate_model would refuse only after the training.
     parse_evaluation_config(changed.model_dump(include={"task", "label", "classes", "slices", "thresholds"}))
     return changed
-
-
-def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in over.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = _merge(merged[key], value) if both else value
-    return merged

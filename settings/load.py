@@ -34,14 +34,14 @@ def load_settings(environment: str | None = None, overrides: Iterable[tuple[str,
     merged = _read(FOLDER / "base.yaml")
     environment = environment or os.environ.get("SLIPWAY_ENV")
     if environment:
-        merged = _merge(merged, _read(_environment_file(environment)))
+        merged = merge(merged, _read(_environment_file(environment)))
     for name, text in sorted(os.environ.items()):
         if name.startswith(_PREFIX) and name not in _NOT_SETTINGS:
             key = name.removeprefix(_PREFIX).lower().replace("__", ".")
             value = _from_variable(name, key, text)
-            merged = _checked(_merge(merged, nest(key, value)), f"the variable {name}")
+            merged = _checked(merge(merged, nest(key, value)), f"the variable {name}")
     for key, value in overrides:
-        merged = _checked(_merge(merged, nest(key, value)), f"--set {key}")
+        merged = _checked(merge(merged, nest(key, value)), f"--set {key}")
     settings = Settings.model_validate(merged)
     return settings.model_copy(update={"home": PROJECT / settings.home, "modules": PROJECT / settings.modules})
 
@@ -82,11 +82,12 @@ def _read(path: Path) -> dict[str, Any]:
     return _checked(content, str(path))
 
 
-def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with what `over` names; mappings in both are merged in turn."""
     merged = dict(base)
     for key, value in over.items():
         both_maps = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
-        merged[key] = _merge(merged[key], value) if both_maps else value
+        merged[key] = merge(merged[key], value) if both_maps else value
     return merged
 
 
