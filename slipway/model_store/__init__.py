@@ -45,9 +45,6 @@ class ModelStore(Protocol):
     def production(self, model: str) -> Version | None:
         """The version that counts as production: the newest one."""
 
-    def find(self, model: str, model_digest: str) -> Version | None:
-        """The newest version with these bytes."""
-
     def push(self, model_path: str | Path, provenance: Provenance) -> Pushed:
         """Stores a SavedModel as the next version, unless the newest version holds the same bytes.
 

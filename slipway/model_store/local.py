@@ -72,11 +72,6 @@ class LocalModelStore:
         numbers = self._numbers(model)
         return self._read(model, numbers[-1]) if numbers else None
 
-    def find(self, model: str, model_digest: str) -> Version | None:
-        """The newest version with these bytes."""
-        newest_first = (self._read(model, number) for number in reversed(self._numbers(model)))
-        return next((version for version in newest_first if version.manifest.model_digest == model_digest), None)
-
     def push(self, model_path: str | Path, provenance: Provenance) -> Pushed:
         """Stores a SavedModel as the next version, unless the newest version holds the same bytes, intact."""
         source = Path(model_path)

@@ -79,8 +79,9 @@ def test_push_same_bytes_again_is_the_same_version(store: LocalModelStore, new_m
 def test_push_same_bytes_after_another_version_is_a_new_version(store: LocalModelStore, new_model: NewModel) -> None:
     numbers = [store.push(new_model(seed), provenance()).version.number for seed in (1, 2, 1)]
     assert len(set(numbers)) == 3
-    newest = store.find("taxi", digest_model(new_model(1)))
+    newest = store.production("taxi")
     assert newest is not None
+    assert newest.manifest.model_digest == digest_model(new_model(1))
     assert newest.number == numbers[2]
 
 
