@@ -1,0 +1,161 @@
+"""A SavedModel in TensorFlow's C++ runtime: the loader, the sessions and the error texts of TensorFlow Serving.
+
+`tf.saved_model.load` builds Python objects instead: it takes seconds to import, and answers for models whose signatures
+read variables that the C++ runtime leaves uninitialised.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from serving.runtime.library import Output, tensorflow
+from serving.runtime.protos import config_pb2, error_codes_pb2, meta_graph_pb2
+from serving.runtime.tensors import new_tensor, read_tensor
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+TAG = b"serve"
+# Added by the exporter for its own use; TensorFlow Serving serves it no more than it lists it.
+_INTERNAL = "__saved_model_init_op"
+
+
+class RuntimeStatusError(Exception):
+    """A status of TensorFlow that is not OK; `code` is a number of `absl::StatusCode`, which gRPC shares."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+class SavedModel:
+    """A loaded SavedModel; many threads may run it at a time.
+
+    Args:
+        path: The SavedModel's directory.
+        intra_op: Threads of one operation; 0 lets TensorFlow choose.
+        inter_op: Threads for independent operations, shared by all sessions; 0 lets TensorFlow choose.
+
+    Raises:
+        RuntimeStatusError: TensorFlow cannot load it.
+    """
+
+    def __init__(self, path: str | Path, *, intra_op: int = 0, inter_op: int = 0) -> None:
+        self._functions = tensorflow()
+        self._outputs: dict[str, Output] = {}
+        self._graph = self._functions.TF_NewGraph()
+        self._session = 0
+        config = config_pb2.ConfigProto(
+            intra_op_parallelism_threads=intra_op, inter_op_parallelism_threads=inter_op, allow_soft_placement=True
+        )
+        try:
+            self.meta_graph = self._load(str(path), config.SerializeToString())
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def signatures(self) -> dict[str, Any]:
+        """`SignatureDef` by name."""
+        return {name: each for name, each in self.meta_graph.signature_def.items() if name != _INTERNAL}
+
+    def run(self, feeds: Mapping[str, NDArray[Any]], fetches: Sequence[str]) -> list[NDArray[Any]]:
+        """Values of tensors.
+
+        Args:
+            feeds: Tensor name (`op:0`) to value.
+            fetches: Tensor names.
+
+        Raises:
+            RuntimeStatusError: the graph has no such tensor, a type is wrong, or an operation fails.
+            TypeError: TensorFlow cannot hold a value.
+        """
+        functions = self._functions
+        inputs = (Output * len(feeds))(*(self._output(name) for name in feeds))
+        outputs = (Output * len(fetches))(*(self._output(name) for name in fetches))
+        given = (ctypes.c_void_p * len(feeds))()
+        answered = (ctypes.c_void_p * len(fetches))()
+        alive = []
+        try:
+            for index, value in enumerate(feeds.values()):
+                given[index], strings = new_tensor(value)
+                alive.append(strings)
+            with self._status() as status:
+                functions.TF_SessionRun(
+                    self._session,
+                    None,
+                    inputs,
+                    given,
+                    len(given),
+                    outputs,
+                    answered,
+                    len(answered),
+                    None,
+                    0,
+                    None,
+                    status,
+                )
+            return [read_tensor(tensor) for tensor in answered if tensor is not None]
+        finally:
+            for tensor in (*given, *answered):
+                if tensor:
+                    functions.TF_DeleteTensor(tensor)
+
+    def close(self) -> None:
+        """Frees the session, its variables and its graph; no call may be running."""
+        session, self._session = self._session, 0
+        graph, self._graph = self._graph, 0
+        status = self._functions.TF_NewStatus()
+        if session:
+            self._functions.TF_CloseSession(session, status)
+            self._functions.TF_DeleteSession(session, status)
+        if graph:
+            self._functions.TF_DeleteGraph(graph)
+        self._functions.TF_DeleteStatus(status)
+
+    def _load(self, path: str, config: bytes) -> Any:
+        functions = self._functions
+        options, meta_graph = functions.TF_NewSessionOptions(), functions.TF_NewBuffer()
+        tags = (ctypes.c_char_p * 1)(TAG)
+        try:
+            with self._status() as status:
+                functions.TF_SetConfig(options, config, len(config), status)
+            with self._status() as status:
+                self._session = functions.TF_LoadSessionFromSavedModel(
+                    options, None, path.encode(), tags, len(tags), self._graph, meta_graph, status
+                )
+            content = ctypes.string_at(meta_graph.contents.data, meta_graph.contents.length)
+            return meta_graph_pb2.MetaGraphDef.FromString(content)
+        finally:
+            functions.TF_DeleteBuffer(meta_graph)
+            functions.TF_DeleteSessionOptions(options)
+
+    def _output(self, tensor_name: str) -> Output:
+        output = self._outputs.get(tensor_name)
+        if output is None:
+            operation, _, index = tensor_name.partition(":")
+            found = self._functions.TF_GraphOperationByName(self._graph, operation.encode())
+            if not found:
+                raise RuntimeStatusError(
+                    error_codes_pb2.Code.NOT_FOUND,
+                    f"Tensor {tensor_name}, specified in either feed_devices or fetch_devices was not found in the Graph",
+                )
+            output = self._outputs[tensor_name] = Output(found, int(index or 0))
+        return output
+
+    @contextmanager
+    def _status(self) -> Iterator[int]:
+        """A status for one call; raises what the call put into it."""
+        status = self._functions.TF_NewStatus()
+        try:
+            yield status
+            code = self._functions.TF_GetCode(status)
+            if code:
+                raise RuntimeStatusError(code, self._functions.TF_Message(status).decode(errors="replace"))
+        finally:
+            self._functions.TF_DeleteStatus(status)
