@@ -143,7 +143,8 @@ class SavedModel:
             if not found:
                 raise RuntimeStatusError(
                     error_codes_pb2.Code.NOT_FOUND,
-                    f"Tensor {tensor_name}, specified in either feed_devices or fetch_devices was not found in the Graph",
+                    f"Tensor {tensor_name}, specified in either feed_devices or fetch_devices "
+                    "was not found in the Graph",
                 )
             output = self._outputs[tensor_name] = Output(found, int(index or 0))
         return output
