@@ -1,29 +1,25 @@
 """TFRecord files of tf.Example as rows, without TensorFlow.
 
-The framing (length, masked CRC-32C of it, record, masked CRC-32C of that) is that of TensorFlow's
-`core/lib/io/record_writer.h`. A feature that never holds more than one value becomes a plain column, any other a list;
-bytes that are UTF-8 throughout become text.
+A feature that never holds more than one value becomes a plain column, any other a list; bytes that are UTF-8
+throughout become text.
 """
 
 from __future__ import annotations
 
-import gzip
-import struct
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from slipway.errors import DataError
 from slipway.examples.quarantine import BadRow, Quarantine
 from slipway.examples.rows import FILE, LINE
+from slipway.tfrecord import scan_records
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 BATCH_ROWS = 8192
-_MASK_DELTA = 0xA282EAD8
 
 
 @dataclass
@@ -74,7 +70,7 @@ class ExampleFiles:
         for name, path in self.files.items():
             waiting: list[bytes] = []
             numbers: list[int] = []
-            for number, record, problem in _records(path, name):
+            for number, record, problem in scan_records(path, name):
                 if problem and report:
                     self.quarantine.add(BadRow(name, number, problem, ""))
                 if not problem:
@@ -157,51 +153,3 @@ def _as_column(batch: pa.RecordBatch, column: pa.Field) -> pa.Array:
     starts = pc.subtract(pc.cumulative_sum(lengths), lengths)
     places = pc.if_else(pc.greater(lengths, 0), starts, pa.scalar(None, starts.type))
     return lists.flatten().take(places).cast(column.type)
-
-
-def _records(path: Path, name: str) -> Iterator[tuple[int, bytes, str]]:
-    """Number, content and problem of each record.
-
-    Raises:
-        DataError: a length is damaged, so that the next record cannot be found.
-    """
-    number = 0
-    try:
-        with _open(path) as file:
-            while head := file.read(12):
-                number += 1
-                record, problem = _record(file, head)
-                if problem and record is None:
-                    raise DataError(f"{name}: record {number}: {problem}; what follows it cannot be read")
-                yield number, record or b"", problem
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise DataError(
-            f"{name}: the gzip file is damaged or cut: {error}; fetch it again, or drop .gz if it is not packed"
-        ) from error
-
-
-def _open(path: Path) -> IO[bytes]:
-    return cast(IO[bytes], gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
-
-
-def _record(file: IO[bytes], head: bytes) -> tuple[bytes | None, str]:
-    """A record, and its problem; None where reading on makes no sense."""
-    if len(head) < 12:
-        return b"", "the file ends in this record"
-    length, length_crc = struct.unpack("<QI", head)
-    if _masked_crc(head[:8]) != length_crc:
-        return None, "its length is damaged (CRC-32C)"
-    body = file.read(length + 4)
-    if len(body) < length + 4:
-        return b"", "the file ends in this record"
-    record = body[:length]
-    if _masked_crc(record) != struct.unpack("<I", body[length:])[0]:
-        return record, "its content is damaged (CRC-32C)"
-    return record, ""
-
-
-def _masked_crc(content: bytes) -> int:
-    import google_crc32c
-
-    crc: int = google_crc32c.value(content)
-    return (((crc >> 15) | (crc << 17)) + _MASK_DELTA) & 0xFFFFFFFF
