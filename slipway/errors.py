@@ -8,6 +8,7 @@ SlipwayError
 │   └── AnomalyError       the data breaks its schema
 ├── TrainingError          the model cannot be built or trained
 ├── GateError              an evaluation or a serving check cannot be carried out
+├── RequestError           a model server refuses a request, or does not answer
 └── StoreError             a model, a run or an artifact cannot be found or written
 
 A message says what is wrong, the value, and the fix. The command line prints it without a stack trace.
@@ -44,6 +45,10 @@ class TrainingError(SlipwayError):
 
 class GateError(SlipwayError):
     """A model cannot be judged: this is not the same as being refused."""
+
+
+class RequestError(SlipwayError):
+    """A model server refuses a request, or does not answer in time."""
 
 
 class StoreError(SlipwayError):
