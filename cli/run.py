@@ -65,30 +65,13 @@ def run(
 
 
 def _data_uri(folder: Path, config: ModuleConfig, data: str | None, home: Path) -> str:
+    from cli.workspace import sample_file
+
     uri = data or config.data
     if uri is None:
-        return str(_sample(folder, home))
+        return str(sample_file(folder, home))
     if "://" in uri:
         return uri
     # A module's own data is named from the module's folder, the user's from where they stand.
     base = Path.cwd() if data else folder
     return ",".join(str(base / part) for part in uri.split(","))
-
-
-def _sample(folder: Path, home: Path) -> Path:
-    """The module's synthetic data, made once for each version of sample.py."""
-    import hashlib
-    import tempfile
-
-    from slipway.module_store import load_function, publish_module
-
-    digest = hashlib.sha256((folder / "sample.py").read_bytes()).hexdigest()
-    path = home / "samples" / digest[:12] / f"{folder.name}.csv"
-    if not path.is_file():
-        path.parent.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent.parent) as unfinished:
-            uri = publish_module(folder, str(home / "modules")).uri
-            load_function(uri, "sample", "write_sample")(Path(unfinished) / path.name)
-            path.parent.mkdir(exist_ok=True)
-            (Path(unfinished) / path.name).rename(path)
-    return path

@@ -42,3 +42,22 @@ def module_folder(settings: Settings, name: str) -> Path:
             f"`slipway module new {name} --data FILE` makes one"
         )
     return folder
+
+
+def sample_file(folder: Path, home: Path) -> Path:
+    """The module's synthetic data, made once for each version of sample.py."""
+    import hashlib
+    import tempfile
+
+    from slipway.module_store import load_function, publish_module
+
+    digest = hashlib.sha256((folder / "sample.py").read_bytes()).hexdigest()
+    path = home / "samples" / digest[:12] / f"{folder.name}.csv"
+    if not path.is_file():
+        path.parent.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent.parent) as unfinished:
+            uri = publish_module(folder, str(home / "modules")).uri
+            load_function(uri, "sample", "write_sample")(Path(unfinished) / path.name)
+            path.parent.mkdir(exist_ok=True)
+            (Path(unfinished) / path.name).rename(path)
+    return path

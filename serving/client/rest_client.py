@@ -1,0 +1,147 @@
+"""The REST client. JSON carries no types: the signature of the model says what an output is."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self
+
+import httpx
+import numpy as np
+from google.protobuf import json_format
+
+from serving.client import ATTEMPTS
+from serving.runtime.protos import example_pb2, get_model_metadata_pb2
+from serving.runtime.tensors import DTYPES
+from slipway.errors import RequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from types import TracebackType
+
+    from numpy.typing import NDArray
+
+_BUSY = (429, 503)
+_FIRST_WAIT_SECONDS = 0.2
+
+
+class RestClient:
+    """See `serving.client.ModelClient`."""
+
+    def __init__(self, address: str, model: str, version: int | None, timeout_seconds: float) -> None:
+        self._address = address if "://" in address else f"http://{address}"
+        self._path = f"{self._address.rstrip('/')}/v1/models/{model}" + (f"/versions/{version}" if version else "")
+        self._timeout = timeout_seconds
+        self._http = httpx.Client(timeout=timeout_seconds, trust_env=False)
+
+    def signatures(self) -> dict[str, Any]:
+        """`SignatureDef` by name."""
+        return self._signatures
+
+    def states(self) -> dict[int, str]:
+        """State of each version."""
+        answer = self._call("GET", "")
+        return {int(status["version"]): status["state"] for status in answer["model_version_status"]}
+
+    def predict(
+        self, inputs: Mapping[str, NDArray[Any]], signature: str = "serving_default"
+    ) -> dict[str, NDArray[Any]]:
+        """Outputs by name."""
+        columns = {name: _to_json(values) for name, values in inputs.items()}
+        answer = self._call("POST", ":predict", {"signature_name": signature, "inputs": columns})["outputs"]
+        outputs = self._signatures[signature].outputs
+        if len(outputs) == 1:
+            answer = {next(iter(outputs)): answer}
+        return {name: _to_array(values, outputs[name].dtype) for name, values in answer.items()}
+
+    def classify(self, examples: Sequence[bytes], signature: str = "classify") -> list[dict[str, float]]:
+        """Score of each class, for each example."""
+        rows = [_example_to_json(example) for example in examples]
+        answer = self._call("POST", ":classify", {"signature_name": signature, "examples": rows})
+        return [dict(row) for row in answer["results"]]
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @cached_property
+    def _signatures(self) -> dict[str, Any]:
+        metadata = self._call("GET", "/metadata")["metadata"]["signature_def"]
+        signatures = json_format.ParseDict(
+            metadata, get_model_metadata_pb2.SignatureDefMap(), ignore_unknown_fields=True
+        )
+        return dict(signatures.signature_def)
+
+    def _call(self, method: str, path: str, body: Any = None) -> Any:
+        # TensorFlow Serving takes NaN, which marks a missing number; httpx's own `json=` refuses it.
+        content = None if body is None else json.dumps(body).encode()
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                answer = self._http.request(method, self._path + path, content=content)
+            except httpx.TimeoutException as error:
+                raise RequestError(
+                    f"{self._address} did not answer within {self._timeout:g} s: raise --timeout, or send fewer rows"
+                ) from error
+            except httpx.TransportError as error:
+                if attempt == ATTEMPTS:
+                    raise RequestError(
+                        f"no model server answers at {self._address} over REST ({error}). Start one with "
+                        "`slipway serve`, or give --address HOST:PORT (8501 is TensorFlow Serving's REST port)"
+                    ) from error
+            else:
+                if answer.status_code not in _BUSY or attempt == ATTEMPTS:
+                    return _content(answer, self._address)
+            time.sleep(_FIRST_WAIT_SECONDS * 2 ** (attempt - 1))
+        raise AssertionError("the last attempt returns or raises")
+
+
+def _content(answer: httpx.Response, address: str) -> Any:
+    try:
+        content = answer.json()
+    except ValueError:
+        content = {"error": answer.text[:200]}
+    if answer.is_success:
+        return content
+    said = content.get("error", content) if isinstance(content, dict) else content
+    raise RequestError(f"{address} refused the request: {answer.status_code} {answer.reason_phrase}: {said}")
+
+
+def _to_json(values: NDArray[Any]) -> Any:
+    if values.dtype.kind not in "SO":
+        return values.tolist()
+    encoded = [{"b64": base64.b64encode(value).decode()} for value in values.ravel().tolist()]
+    return np.array(encoded, object).reshape(values.shape).tolist()
+
+
+def _to_array(values: Any, number: int) -> NDArray[Any]:
+    dtype = DTYPES[number]
+    if dtype != np.dtype(object):
+        return np.array(values, dtype)
+    if isinstance(values, list):
+        rows = [_to_array(value, number) for value in values]
+        return np.stack(rows) if rows else np.empty(0, object)
+    string = np.empty((), object)
+    string[()] = base64.b64decode(values["b64"]) if isinstance(values, dict) else str(values).encode()
+    return string
+
+
+def _example_to_json(serialized: bytes) -> dict[str, Any]:
+    """A tf.Example as TensorFlow Serving's classify takes it: a float is never written as a whole number."""
+    features: dict[str, Any] = {}
+    for name, feature in example_pb2.Example.FromString(serialized).features.feature.items():
+        kind = feature.WhichOneof("kind")
+        if kind == "bytes_list":
+            features[name] = [{"b64": base64.b64encode(value).decode()} for value in feature.bytes_list.value]
+        elif kind:
+            features[name] = list(getattr(feature, kind).value)
+    return {name: values[0] if len(values) == 1 else values for name, values in features.items() if values}
