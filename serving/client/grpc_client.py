@@ -18,7 +18,7 @@ from serving.runtime.protos import (
     predict_pb2,
     prediction_service_pb2_grpc,
 )
-from serving.runtime.tensor_protos import to_array, to_proto
+from serving.runtime.tensor_protos import array_of, tensor_proto
 from slipway.errors import RequestError
 
 if TYPE_CHECKING:
@@ -87,9 +87,9 @@ class GrpcClient:
         """Outputs by name."""
         request = predict_pb2.PredictRequest(model_spec=self._signed(signature))
         for name, values in inputs.items():
-            request.inputs[name].CopyFrom(to_proto(values))
+            request.inputs[name].CopyFrom(tensor_proto(values))
         answer = self._call(self._predictions.Predict, request)
-        return {name: to_array(tensor) for name, tensor in answer.outputs.items()}
+        return {name: array_of(tensor) for name, tensor in answer.outputs.items()}
 
     def classify(self, examples: Sequence[bytes], signature: str = "classify") -> list[dict[str, float]]:
         """Score of each class, for each example."""
