@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import base64
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from slipway import storage
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
 
 FILE = "assets.extra/golden.json"
 
@@ -15,19 +21,34 @@ FILE = "assets.extra/golden.json"
 class Golden(BaseModel):
     """Requests and answers, row by row; small enough to be sent to a server as one batch."""
 
+    model_config = ConfigDict(ser_json_inf_nan="constants")
+
     examples: list[str] = Field(description="serialized tf.Examples, base64", min_length=1)
     predictions: list[float] | list[list[float]] = Field(description="of serving_default: [N] or [N, K]")
+    transformed: dict[str, list[Any]] = Field({}, description="what the model was trained on, by name: [N, …]")
 
     @model_validator(mode="after")
     def _rows_fit(self) -> Golden:
         if len(self.examples) != len(self.predictions):
             raise ValueError(f"{len(self.examples)} examples, but {len(self.predictions)} predictions")
+        for name, values in self.transformed.items():
+            if len(values) != len(self.examples):
+                raise ValueError(f"{len(self.examples)} examples, but {len(values)} values of {name}")
         return self
 
     @classmethod
-    def of(cls, examples: list[bytes], predictions: list[float] | list[list[float]]) -> Golden:
+    def of(
+        cls,
+        examples: list[bytes],
+        predictions: list[float] | list[list[float]],
+        transformed: Mapping[str, NDArray[Any]] | None = None,
+    ) -> Golden:
         """From serialized tf.Examples."""
-        return cls(examples=[base64.b64encode(one).decode() for one in examples], predictions=predictions)
+        return cls(
+            examples=[base64.b64encode(one).decode() for one in examples],
+            predictions=predictions,
+            transformed={name: values.tolist() for name, values in (transformed or {}).items()},
+        )
 
     def serialized(self) -> list[bytes]:
         """The tf.Examples as `serving_default` takes them."""

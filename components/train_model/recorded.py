@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from tensorflow_metadata.proto.v0 import schema_pb2
 
-ROWS = 16
+ROWS = 64
 CANDIDATES = 5000
 WARMUP = "assets.extra/tf_serving_warmup_requests"
 WARMUP_BATCHES = (1, 64)
@@ -61,7 +61,7 @@ def write_recorded(
     """Writes `assets.extra/` of a SavedModel; the golden answers come from the model that was trained, not from it."""
     answers = np.asarray(model(rows.transformed, training=False), np.float32)
     answers = answers[:, 0] if answers.shape[1] == 1 else answers
-    write_golden(Golden.of(serialize_examples(rows.raw, features), answers.tolist()), path)
+    write_golden(Golden.of(serialize_examples(rows.raw, features), answers.tolist(), rows.transformed), path)
     _write_warmup(rows.raw, features, classifies, path / WARMUP)
 
 

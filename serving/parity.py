@@ -1,0 +1,111 @@
+"""Whether a model answers the same wherever it is asked: training, the SavedModel in this process, REST and gRPC.
+
+The model brings what training saw and computed for a few rows (`slipway.golden`); every signature is asked for the same
+rows in every way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from serving.client.predictions import CLASSIFY, SERVING_DEFAULT
+from serving.client.rows import RAW, input_features
+from slipway.tensors import raw_inputs
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from slipway.golden import Golden
+
+TOLERANCE = 1e-6
+TRANSFORM = "transform_features"
+PREDICTIONS = "predictions"
+
+
+class Askable(Protocol):
+    """One way to ask a model: `serving.client.ModelClient`, or the SavedModel in this process."""
+
+    def signatures(self) -> dict[str, Any]:
+        """`SignatureDef` by name."""
+
+    def predict(self, inputs: Mapping[str, NDArray[Any]], signature: str) -> dict[str, NDArray[Any]]:
+        """Outputs by name."""
+
+    def classify(self, examples: Sequence[bytes]) -> list[dict[str, float]]:
+        """Score of each class, for each serialized tf.Example."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far one signature, asked in one way, is from training; absolute, relative for values above 1."""
+
+    way: str
+    signature: str
+    rows: int
+    largest: float
+    row: int
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the difference is one of rounding only."""
+        return self.largest <= TOLERANCE
+
+
+def compare_with_training(golden: Golden, ways: Mapping[str, Askable]) -> list[Difference]:
+    """Asks each signature of a model in each way for the golden rows.
+
+    Raises:
+        RequestError: a way gives no answer.
+    """
+    return [
+        Difference(way, signature, len(golden.examples), *largest_difference(answer, expected))
+        for way, askable in ways.items()
+        for signature, answer, expected in _answers(golden, askable)
+    ]
+
+
+def largest_difference(answer: NDArray[Any], expected: NDArray[Any]) -> tuple[float, int]:
+    """Largest difference and its row; relative to expected values above 1, infinite for other shapes or NaN."""
+    if answer.size != expected.size:
+        return float("inf"), 0
+    if not answer.size:
+        return 0.0, 0
+    answer, expected = (each.reshape(len(expected), -1).astype(np.float64) for each in (answer, expected))
+    same = np.isnan(answer) & np.isnan(expected)
+    with np.errstate(invalid="ignore"):
+        apart = np.abs(answer - expected) / np.maximum(1.0, np.abs(expected))
+    rows = np.max(np.where(same, 0.0, np.where(np.isnan(apart), np.inf, apart)), axis=1)
+    return float(np.max(rows)), int(np.argmax(rows))
+
+
+def _answers(golden: Golden, askable: Askable) -> list[tuple[str, NDArray[Any], NDArray[Any]]]:
+    examples = golden.serialized()
+    strings = np.array(examples, object)
+    expected = np.array(golden.predictions, np.float32)
+    signatures = askable.signatures()
+    raw = raw_inputs(_decode(examples), input_features(signatures))
+    answers = [
+        (SERVING_DEFAULT, askable.predict({"examples": strings}, SERVING_DEFAULT)[PREDICTIONS], expected),
+        (RAW, askable.predict(raw, RAW)[PREDICTIONS], expected),
+    ]
+    if CLASSIFY in signatures:
+        scores = np.array([list(row.values()) for row in askable.classify(examples)])
+        answers.append((CLASSIFY, scores, np.stack([1 - expected, expected], 1) if expected.ndim == 1 else expected))
+    transformed = askable.predict({"examples": strings}, TRANSFORM)
+    trained = {name: np.array(values) for name, values in golden.transformed.items()}
+    return [*answers, (TRANSFORM, _side_by_side(transformed, trained), _side_by_side(trained, trained))]
+
+
+def _decode(examples: list[bytes]) -> Any:
+    from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
+
+    return ExamplesToRecordBatchDecoder().DecodeBatch(examples)
+
+
+def _side_by_side(columns: Mapping[str, NDArray[Any]], names: Mapping[str, Any]) -> NDArray[Any]:
+    return np.concatenate([columns[name].reshape(len(columns[name]), -1) for name in sorted(names)], axis=1)
