@@ -10,6 +10,7 @@ SlipwayError
 ├── GateError              an evaluation or a serving check cannot be carried out
 ├── RequestError           a model server refuses a request, or does not answer
 └── StoreError             a model, a run or an artifact cannot be found or written
+    └── ModelQuarantinedError  a version, or bytes like its, must never be served again
 
 A message says what is wrong, the value, and the fix. The command line prints it without a stack trace.
 """
@@ -53,3 +54,7 @@ class RequestError(SlipwayError):
 
 class StoreError(SlipwayError):
     """Something that should be stored is not there, or cannot be written."""
+
+
+class ModelQuarantinedError(StoreError):
+    """The bytes were taken out of service for good; no retry puts them back."""

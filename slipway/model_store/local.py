@@ -5,6 +5,8 @@
 <store>/<model>/.manifests/<version>.json  where it came from, SHA-256 of its files
 <store>/<model>/.claims/<version>          empty; says that this number was used, whatever came of it
 <store>/<model>/.staging/<version>/        being written
+<store>/<model>/.trash/<version>/          being deleted
+<store>/<model>/.state.json                stages, pin and history; changed under a lock on .state.lock
 ```
 
 `<store>/<model>` is a `--model_base_path`: pollers see integers only. A version becomes visible by one rename, after
@@ -22,8 +24,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from slipway.errors import StoreError
 from slipway.model_store.manifest import (
     BLOCK_BYTES,
@@ -31,94 +31,116 @@ from slipway.model_store.manifest import (
     ModelFile,
     Provenance,
     Pushed,
+    Record,
     Version,
     combine,
     hash_files,
+    parse_record,
 )
+from slipway.model_store.staged import Change, StagedStore
+from slipway.model_store.state import State
 
-MANIFESTS, CLAIMS, STAGING = ".manifests", ".claims", ".staging"
+MANIFESTS, CLAIMS, STAGING, TRASH = ".manifests", ".claims", ".staging", ".trash"
+STATE, LOCK = ".state.json", ".state.lock"
 
 
-class LocalModelStore:
+class LocalModelStore(StagedStore):
     """See `slipway.model_store.ModelStore`.
 
     Args:
         root: The store's directory; the first push makes it.
         clock: Seconds since 1970.
+        lock_seconds: How long to wait for somebody else who changes a model's state.
     """
 
-    def __init__(self, root: Path, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, root: Path, clock: Callable[[], float] = time.time, lock_seconds: float = 30.0) -> None:
+        super().__init__(str(root.absolute()), clock)
         self._root = root.absolute()
-        self._clock = clock
+        self._lock_seconds = lock_seconds
 
     def models(self) -> list[str]:
         """Names of the models, sorted."""
         return sorted(path.parent.name for path in self._root.glob(f"*/{MANIFESTS}"))
 
-    def versions(self, model: str) -> list[Version]:
-        """Versions of a model, oldest first; a directory that no push made does not count."""
-        return [self._read(model, number) for number in self._numbers(model)]
-
-    def version(self, model: str, number: int) -> Version:
-        """One version."""
-        known = self._numbers(model)
-        if number not in known:
-            there = f"its versions are {', '.join(map(str, known[-5:]))}" if known else "it has no versions"
-            raise StoreError(f"model {model} has no version {number} in {self._root}; {there}")
-        return self._read(model, number)
-
-    def production(self, model: str) -> Version | None:
-        """The newest version."""
-        numbers = self._numbers(model)
-        return self._read(model, numbers[-1]) if numbers else None
-
     def push(self, model_path: str | Path, provenance: Provenance) -> Pushed:
         """Stores a SavedModel as the next version, unless the newest version holds the same bytes, intact."""
-        source = Path(model_path)
-        if not (source / "saved_model.pb").is_file():
-            raise StoreError(f"{source} is not a SavedModel: it has no saved_model.pb")
         try:
-            _clean(self._root / provenance.model)
-            files = hash_files(source)
-            newest = self.production(provenance.model)
-            if newest and newest.manifest.model_digest == combine(files) and not self.verify(newest):
-                return Pushed(newest, is_new=False)
-            return Pushed(self._push(source, files, provenance), is_new=True)
+            return super().push(model_path, provenance)
         except OSError as error:
-            size = sum(path.stat().st_size for path in source.rglob("*") if path.is_file())
+            size = sum(path.stat().st_size for path in Path(model_path).rglob("*") if path.is_file())
             raise StoreError(
                 f"model {provenance.model} ({size:,} bytes) cannot be stored in {self._root}: {error}. "
                 "Nothing of it is visible; make room or mend the directory, and run again"
             ) from error
 
-    def verify(self, version: Version) -> list[str]:
-        """Hashes a version's files again; what differs from its manifest, one problem a line."""
-        folder = Path(version.uri)
-        expected = {file.path: file for file in version.manifest.files}
-        actual = {file.path: file for file in hash_files(folder)}
-        problems = [f"{folder}/{path} is missing" for path in expected.keys() - actual.keys()]
-        problems += [f"{folder}/{path} does not belong there" for path in actual.keys() - expected.keys()]
-        for path in expected.keys() & actual.keys():
-            if actual[path] != expected[path]:
-                problems.append(
-                    f"{folder}/{path} was changed: {actual[path].size:,} bytes with SHA-256 {actual[path].sha256}, "
-                    f"pushed were {expected[path].size:,} bytes with {expected[path].sha256}"
-                )
-        return sorted(problems)
+    def fetch(self, version: Version, folder: Path) -> Path:
+        """The version's own directory: it is on this machine already."""
+        if problems := self.verify(version):
+            raise StoreError(f"version {version.number} of {version.model} is damaged: {'; '.join(problems[:5])}")
+        return Path(version.uri)
 
-    def _numbers(self, model: str) -> list[int]:
+    def _stored(self, model: str) -> list[int]:
         base = self._root / model
         return [number for number in _integers(base) if (base / MANIFESTS / f"{number}.json").is_file()]
 
     def _read(self, model: str, number: int) -> Version:
         path = self._root / model / MANIFESTS / f"{number}.json"
-        try:
-            manifest = Manifest.model_validate_json(path.read_bytes())
-        except (OSError, ValidationError) as error:
-            raise StoreError(f"{path} cannot be read: {error}") from error
-        return Version(model, number, str(self._root / model / str(number)), manifest)
+        return Version(model, number, str(self._root / model / str(number)), _record(path, Manifest))
 
-    def _push(self, source: Path, files: list[ModelFile], provenance: Provenance) -> Version:
+    def _hash(self, version: Version) -> list[ModelFile]:
+        return hash_files(Path(version.uri))
+
+    def _load(self, model: str) -> State:
+        path = self._root / model / STATE
+        return _record(path, State) if path.is_file() else State(model=model)
+
+    def _swap(self, model: str, change: Change) -> State:
+        base = self._root / model
+        try:
+            with self._locked(base):
+                before = self._load(model)
+                after = change(before)
+                if after != before:
+                    _write(base / STATE, after.model_dump_json(indent=1).encode())
+                return after
+        except OSError as error:
+            raise StoreError(
+                f"the state of {model} in {base} cannot be changed: {error}; nothing was changed"
+            ) from error
+
+    @contextmanager
+    def _locked(self, base: Path) -> Iterator[None]:
+        """Alone with a model's state; the kernel drops the lock of a killed process."""
+        with (base / LOCK).open("a") as file:
+            until = time.monotonic() + self._lock_seconds
+            while True:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > until:
+                        raise StoreError(
+                            f"somebody else has held {base / LOCK} for {self._lock_seconds:g} s; "
+                            "see who does (`fuser` names them) and try again"
+                        ) from None
+                    time.sleep(0.01)
+            yield
+
+    def _clean(self, model: str, deleted: frozenset[int]) -> None:
+        base = self._root / model
+        # A pusher that is at work holds its lock.
+        for number in _integers(base / STAGING):
+            with (base / CLAIMS / str(number)).open("a") as claim, suppress(BlockingIOError):
+                fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _discard(base, number)
+        # One rename takes a deleted version away from pollers; its files may then go one by one.
+        for number in deleted.intersection(_integers(base)):
+            (base / TRASH).mkdir(exist_ok=True)
+            with suppress(FileNotFoundError):
+                (base / str(number)).rename(base / TRASH / str(number))
+        shutil.rmtree(base / TRASH, ignore_errors=True)
+
+    def _store(self, source: Path, files: list[ModelFile], provenance: Provenance) -> Version:
         base = self._root / provenance.model
         for folder in (MANIFESTS, CLAIMS, STAGING):
             (base / folder).mkdir(parents=True, exist_ok=True)
@@ -128,6 +150,7 @@ class LocalModelStore:
                 **provenance.model_dump(),
                 version=number,
                 created=self._clock(),
+                pushed_by=self._who(),
                 model_digest=combine(files),
                 files=files,
             )
@@ -161,14 +184,6 @@ class LocalModelStore:
             os.close(handle)
 
 
-def _clean(base: Path) -> None:
-    """Removes what killed pushers left; a pusher that is at work holds its lock."""
-    for number in _integers(base / STAGING):
-        with (base / CLAIMS / str(number)).open("a") as claim, suppress(BlockingIOError):
-            fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            _discard(base, number)
-
-
 def _discard(base: Path, number: int) -> None:
     # The staging directory goes last: as long as it is there, the next push comes back to the manifest.
     if (base / STAGING / str(number)).is_dir():
@@ -196,6 +211,13 @@ def _copy(source: Path, target: Path, files: list[ModelFile]) -> None:
         _sync_folder(folder)
     if hash_files(target) != files:
         raise StoreError(f"the copy in {target} differs from {source}: a faulty disk, or somebody writes the model now")
+
+
+def _record(path: Path, form: type[Record]) -> Record:
+    try:
+        return parse_record(path.read_bytes(), form, str(path))
+    except OSError as error:
+        raise StoreError(f"{path} cannot be read: {error}") from error
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -6,13 +6,15 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 
 from slipway.errors import StoreError
 from slipway.runs.record import Lineage
 
 BLOCK_BYTES = 1 << 20
+Record = TypeVar("Record", bound=BaseModel)
 
 
 class ModelFile(BaseModel):
@@ -41,6 +43,7 @@ class Manifest(Provenance):
 
     version: int
     created: float = Field(description="seconds since 1970, UTC")
+    pushed_by: str = Field("", description="user or service account")
     model_digest: str
     files: list[ModelFile]
 
@@ -81,6 +84,20 @@ def combine(files: Iterable[ModelFile]) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
+def compare(expected: Iterable[ModelFile], actual: Iterable[ModelFile], where: str) -> list[str]:
+    """What differs between two lists of files, one problem a line, by path."""
+    pushed, found = {file.path: file for file in expected}, {file.path: file for file in actual}
+    problems = [f"{where}/{path} is missing" for path in pushed.keys() - found.keys()]
+    problems += [f"{where}/{path} does not belong there" for path in found.keys() - pushed.keys()]
+    problems += [
+        f"{where}/{path} was changed: {found[path].size:,} bytes with SHA-256 {found[path].sha256}, "
+        f"pushed were {pushed[path].size:,} bytes with {pushed[path].sha256}"
+        for path in pushed.keys() & found.keys()
+        if found[path] != pushed[path]
+    ]
+    return sorted(problems)
+
+
 def hash_files(folder: Path) -> list[ModelFile]:
     """Every file of a directory, at any depth, by path."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
@@ -91,3 +108,15 @@ def _hash_file(path: Path, name: str) -> ModelFile:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         return ModelFile(path=name, size=file.tell(), sha256=digest)
+
+
+def parse_record(content: bytes, form: type[Record], where: str) -> Record:
+    """A manifest or a state.
+
+    Raises:
+        StoreError: it is damaged.
+    """
+    try:
+        return form.model_validate_json(content)
+    except ValidationError as error:
+        raise StoreError(f"{where} cannot be read: {error}") from error
