@@ -1,0 +1,35 @@
+"""The Kubernetes objects that serve a model: rendered from an overlay, stored by content, set for one version.
+
+The objects exist only as YAML in `manifests/`, where the name `model` and version 1 stand for any model. An overlay is
+rendered where kustomize is (a laptop, CI) and published under the SHA-256 of its bytes. `for_version` puts a model and
+a version into rendered objects and needs no binary, so that it works inside a step of the pipeline.
+"""
+
+from delivery.manifests.published import dump_objects, publish_manifests, read_manifests
+from delivery.manifests.rendered import Object, render_overlay
+from delivery.manifests.versioned import (
+    INSTANCE,
+    SERVER,
+    TRACK,
+    VERSION,
+    Track,
+    for_version,
+    models_config,
+    object_name,
+)
+
+__all__ = [
+    "INSTANCE",
+    "SERVER",
+    "TRACK",
+    "VERSION",
+    "Object",
+    "Track",
+    "dump_objects",
+    "for_version",
+    "models_config",
+    "object_name",
+    "publish_manifests",
+    "read_manifests",
+    "render_overlay",
+]

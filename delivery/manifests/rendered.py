@@ -1,0 +1,67 @@
+"""Renders an overlay with kustomize."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from slipway.errors import ConfigError
+
+Object = dict[str, Any]
+
+BY_DIGEST = re.compile(r"[^\s@]+@sha256:[0-9a-f]{64}")
+# The project's own image, in manifests/components/request-logger.
+_OWN_IMAGE = "slipway@"
+
+
+def render_overlay(overlay: Path, image: str = "") -> list[Object]:
+    """Runs `kustomize build`, or `kubectl kustomize` where that is what there is.
+
+    Args:
+        overlay: A folder with a kustomization.yaml.
+        image: The project's own image by digest, for overlays that log requests.
+
+    Returns:
+        The objects, in the order in which they may be applied.
+
+    Raises:
+        ConfigError: neither program is installed, the overlay cannot be built, or `image` is not named by digest.
+    """
+    if image and not BY_DIGEST.fullmatch(image):
+        raise ConfigError(f"the image {image!r} is not named by digest; give REPOSITORY@sha256:…, since a tag can move")
+    command = [*_kustomize(), str(overlay)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise ConfigError(
+            f"{' '.join(command)} took longer than 60 s; an overlay must not name remote bases"
+        ) from error
+    if done.returncode:
+        raise ConfigError(f"{' '.join(command)} failed; mend the overlay:\n{done.stderr.strip()}")
+    objects = [rendered for rendered in yaml.safe_load_all(done.stdout) if rendered]
+    for container in containers(objects):
+        if image and container["image"].startswith(_OWN_IMAGE):
+            container["image"] = image
+    return objects
+
+
+def containers(objects: list[Object]) -> Iterator[Object]:
+    """All containers of all pod templates."""
+    for each in objects:
+        pod = each.get("spec", {}).get("template", {}).get("spec", {})
+        yield from [*pod.get("initContainers", []), *pod.get("containers", [])]
+
+
+def _kustomize() -> list[str]:
+    for program, arguments in (("kustomize", ["build"]), ("kubectl", ["kustomize"])):
+        if found := shutil.which(program):
+            return [found, *arguments]
+    raise ConfigError(
+        "an overlay is rendered by kustomize, and neither kustomize nor kubectl is on the PATH; install one of them"
+    )
