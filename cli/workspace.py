@@ -26,6 +26,30 @@ def local_locations(settings: Settings) -> Locations:
     )
 
 
+def remote_locations(settings: Settings) -> Locations:
+    """Everything that runs on a cluster share lies under `remote_home`.
+
+    Raises:
+        ConfigError: the settings name none.
+    """
+    from delivery.launch import Locations
+    from slipway.errors import ConfigError
+    from slipway.storage import join
+
+    home = settings.remote_home
+    if not home.startswith("gs://"):
+        raise ConfigError(
+            f"remote_home = {home!r}: a run on a cluster needs a bucket; set remote_home: gs://BUCKET/slipway in "
+            "settings/<environment>.yaml"
+        )
+    return Locations(
+        modules=join(home, "modules"),
+        store=join(home, "models"),
+        runs=join(home, "runs"),
+        checkpoints=join(home, "checkpoints"),
+    )
+
+
 def module_folder(settings: Settings, name: str) -> Path:
     """The folder of a module.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -38,17 +38,83 @@ class Compute(_Strict):
     retries: int = Field(0, ge=0, le=5)
 
 
+class Kubeflow(_Strict):
+    """Kubeflow Pipelines; `slipway submit --target kubeflow` needs at least `endpoint`.
+
+    `endpoint` is the address of the API, without `/apis`; `ui` is that of the UI if it is another. `namespace` is the
+    profile's on a multi-user installation. `auth` says what a request carries: nothing, the service account's token
+    (inside the cluster), a bearer token, or the cookie of an OIDC login. Token and cookie are secrets: the variable
+    `credential_variable` or the file `credential_file` holds them. `ca_file` is for a certificate of one's own.
+    `pipeline_root` is where artifacts go; `<remote_home>/artifacts` if it is empty.
+    """
+
+    endpoint: str = ""
+    ui: str = ""
+    namespace: str = ""
+    experiment: str = "slipway"
+    service_account: str = ""
+    pipeline_root: str = ""
+    auth: Literal["none", "service_account_token", "token", "cookie"] = "none"
+    credential_variable: str = ""
+    credential_file: str = ""
+    ca_file: str = ""
+    timeout_seconds: int = Field(60, ge=1)
+
+
+class Vertex(_Strict):
+    """Vertex AI Pipelines; `slipway submit --target vertex` needs at least `project` and `location`.
+
+    Credentials are Google's application default ones. `service_account` is what the tasks run as, `network` a VPC in
+    full (`projects/NUMBER/global/networks/NAME`), `encryption_key` a key of Cloud KMS in full (CMEK). `endpoint` and
+    `logging_endpoint` are for private addresses and emulators; one that begins with http:// gets no credentials.
+    `pipeline_root` is where artifacts go; `<remote_home>/artifacts` if it is empty.
+    """
+
+    project: str = ""
+    location: str = ""
+    pipeline_root: str = ""
+    service_account: str = ""
+    network: str = ""
+    encryption_key: str = ""
+    labels: dict[str, str] = {}
+    endpoint: str = ""
+    logging_endpoint: str = ""
+    timeout_seconds: int = Field(60, ge=1)
+
+
+class Schedule(_Strict):
+    """A recurring run of the training pipeline, which `slipway schedules apply` keeps on a target.
+
+    `cron` has the five fields of Unix cron, in UTC. `data` is a URI, as for `slipway submit --data`; with `{SPAN}` in
+    it each run reads the newest. `overrides` are keys and values, as `--set` takes them. With `catch_up` the target
+    also runs what it missed while it was down or the schedule was paused.
+    """
+
+    module: str
+    cron: str
+    data: str | None = None
+    overrides: dict[str, Any] = {}
+    max_concurrency: int = Field(1, ge=1, le=10)
+    catch_up: bool = False
+    enabled: bool = True
+
+
 class Settings(_Strict):
     """Everything that is decided outside a module.
 
-    `home` holds all state of local runs, `modules` the modules; both are relative to the project. `image` is what
-    tasks run in on a cluster, by digest. `compute` maps task names to what they ask for; `default` is for the others.
+    `home` holds all state of local runs, `modules` the modules; both are relative to the project. `remote_home`, a
+    gs:// URI, holds what runs on a cluster share: modules, models, runs, checkpoints. `image` is what tasks run in on a
+    cluster, by digest. `compute` maps task names to what they ask for; `default` is for the others.
     """
 
     home: Path = Path(".slipway")
+    remote_home: str = ""
     modules: Path = Path("modules")
     image: str = ""
     beam: Beam = Beam()
     distribution: Distribution = Distribution()
     evaluation: Evaluation = Evaluation()
     compute: dict[str, Compute] = {}
+    kubeflow: Kubeflow = Kubeflow()
+    vertex: Vertex = Vertex()
+    schedules: dict[str, Schedule] = {}

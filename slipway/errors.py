@@ -8,6 +8,7 @@ SlipwayError
 │   └── AnomalyError       the data breaks its schema
 ├── TrainingError          the model cannot be built or trained
 ├── GateError              an evaluation or a serving check cannot be carried out
+├── TargetError            Kubeflow or Vertex refuses, fails or does not answer
 ├── RequestError           a model server refuses a request, or does not answer
 └── StoreError             a model, a run or an artifact cannot be found or written
     └── ModelQuarantinedError  a version, or bytes like its, must never be served again
@@ -46,6 +47,10 @@ class TrainingError(SlipwayError):
 
 class GateError(SlipwayError):
     """A model cannot be judged: this is not the same as being refused."""
+
+
+class TargetError(SlipwayError):
+    """A target refuses what it was asked, fails, or does not answer."""
 
 
 class RequestError(SlipwayError):
