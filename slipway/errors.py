@@ -9,6 +9,10 @@ SlipwayError
 ├── TrainingError          the model cannot be built or trained
 ├── GateError              an evaluation or a serving check cannot be carried out
 ├── TargetError            Kubeflow or Vertex refuses, fails or does not answer
+├── ClusterError           the Kubernetes API server refuses, or does not answer
+├── RolloutError           a rollout cannot begin, or ended without its version in production
+│   ├── RolloutBusyError       another rollout of the model is at work, or waits for a decision
+│   └── RolloutInconclusiveError  the canary stays: it got too little traffic to be judged
 ├── RequestError           a model server refuses a request, or does not answer
 └── StoreError             a model, a run or an artifact cannot be found or written
     └── ModelQuarantinedError  a version, or bytes like its, must never be served again
@@ -63,3 +67,19 @@ class StoreError(SlipwayError):
 
 class ModelQuarantinedError(StoreError):
     """The bytes were taken out of service for good; no retry puts them back."""
+
+
+class ClusterError(SlipwayError):
+    """The Kubernetes API server refuses a request, or does not answer."""
+
+
+class RolloutError(SlipwayError):
+    """A rollout cannot begin, or it ended without its version in production."""
+
+
+class RolloutBusyError(RolloutError):
+    """Another rollout of the model is at work, or waits for a decision."""
+
+
+class RolloutInconclusiveError(RolloutError):
+    """Neither success nor failure: too little traffic reached the canary, which stays."""
