@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from serving.runtime.protos import tensor_pb2
-from serving.runtime.tensor_protos import to_array, to_proto
+from serving.runtime.tensor_protos import array_of, tensor_proto
 
 ARRAYS = [
     np.array([1.5, float("nan")], np.float32),
@@ -20,9 +20,16 @@ ARRAYS = [
 ]
 
 
+def _shaped(dtype: int, *sizes: int, content: bytes = b"") -> Any:
+    proto = tensor_pb2.TensorProto(dtype=dtype, tensor_content=content)
+    for size in sizes:
+        proto.tensor_shape.dim.add(size=size)
+    return proto
+
+
 @pytest.mark.parametrize("array", ARRAYS, ids=lambda array: f"{array.dtype}{array.shape}")
 def test_tensor_protos_round_trip_keeps_values_and_type(array: Any) -> None:
-    back = to_array(to_proto(array))
+    back = array_of(tensor_proto(array))
 
     assert back.dtype == array.dtype
     np.testing.assert_array_equal(back, array)
@@ -32,26 +39,46 @@ def test_tensor_protos_round_trip_keeps_values_and_type(array: Any) -> None:
 def test_tensor_protos_agree_with_tensorflow(array: Any) -> None:
     import tensorflow as tf
 
-    np.testing.assert_array_equal(tf.make_ndarray(to_proto(array)), array)
-    np.testing.assert_array_equal(to_array(tf.make_tensor_proto(array)), array)
+    np.testing.assert_array_equal(tf.make_ndarray(tensor_proto(array)), array)
+    np.testing.assert_array_equal(array_of(tf.make_tensor_proto(array)), array)
 
 
-def test_to_array_fewer_values_than_the_shape_repeats_the_last() -> None:
+def test_array_of_fewer_values_than_the_shape_repeats_the_last() -> None:
     proto = tensor_pb2.TensorProto(dtype=1, float_val=[1.0, 2.0])
     proto.tensor_shape.dim.add(size=4)
 
-    assert to_array(proto).tolist() == [1.0, 2.0, 2.0, 2.0]
+    assert array_of(proto).tolist() == [1.0, 2.0, 2.0, 2.0]
+
+
+def test_array_of_no_values_is_filled_with_zeros_and_more_are_left_out() -> None:
+    proto = tensor_pb2.TensorProto(dtype=9)
+    proto.tensor_shape.dim.add(size=2)
+
+    assert array_of(proto).tolist() == [0, 0]
+    proto.int64_val.extend([1, 2, 3])
+    assert array_of(proto).tolist() == [1, 2]
+
+
+def test_array_of_strings_in_tensor_content_is_read() -> None:
+    proto = tensor_pb2.TensorProto(dtype=7, tensor_content=bytes([3, 0, 0x81, 1]) + b"abc" + b"x" * 129)
+    proto.tensor_shape.dim.add(size=3)
+
+    assert array_of(proto).tolist() == [b"abc", b"", b"x" * 129]
 
 
 @pytest.mark.parametrize(
     ("proto", "message"),
     [
         (tensor_pb2.TensorProto(dtype=14, half_val=[1]), "type 14"),
-        (tensor_pb2.TensorProto(dtype=1, float_val=[1.0, 2.0]), "has 2 values"),
-        (tensor_pb2.TensorProto(dtype=1), "has 0 values"),
         (tensor_pb2.TensorProto(dtype=1, tensor_content=b"123"), "3 bytes"),
+        (_shaped(1, 2**40), "cannot fill"),
+        (_shaped(1, 2**62, 2**62), "cannot fill"),
+        (_shaped(1, -1), "not known"),
+        (_shaped(7, 2, content=b"\x01"), "cannot hold"),
+        (_shaped(7, 1, content=b"\x05ab"), "need 5 bytes"),
+        (_shaped(7, 2, content=b"\xff\xff"), "ends within"),
     ],
 )
-def test_to_array_of_a_message_that_fits_no_tensor_is_refused(proto: Any, message: str) -> None:
+def test_array_of_a_message_that_fits_no_tensor_is_refused(proto: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        to_array(proto)
+        array_of(proto)

@@ -1,0 +1,94 @@
+"""What a server is told: ports, and TensorFlow Serving's `ModelServerConfig`.
+
+Checks and texts are those of `model_servers/server_core.cc`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from google.protobuf import text_format
+
+from serving.runtime.protos import model_server_config_pb2
+from serving.server.errors import ServingError, invalid_argument
+from slipway.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class ServerConfig:
+    """Of one server process.
+
+    Attributes:
+        host: Address to listen on. Nobody is asked for a password, so the default is this machine alone.
+        grpc_port: 0 takes a free one.
+        rest_port: 0 takes a free one, None serves no REST.
+        poll_seconds: Between two looks at the models; 0 looks once.
+        max_load_retries: How often a version that cannot be loaded is tried again.
+        retry_seconds: Between two tries.
+        config_file: A `ModelServerConfig` that is read again every `config_poll_seconds`, if these are not 0.
+        allow_unavailable_labels: Whether a label that is not used yet may point at a version that is not loaded.
+        grace_seconds: How long requests in flight may take once the server shall stop.
+        threads: That answer gRPC requests.
+    """
+
+    host: str = "127.0.0.1"
+    grpc_port: int = 8500
+    rest_port: int | None = 8501
+    poll_seconds: float = 1.0
+    max_load_retries: int = 5
+    retry_seconds: float = 60.0
+    config_file: Path | None = None
+    config_poll_seconds: float = 0.0
+    allow_unavailable_labels: bool = False
+    grace_seconds: float = 20.0
+    threads: int = 8
+
+
+def single_model(name: str, base_path: Path) -> Any:
+    """The `ModelServerConfig` of `--model_name` and `--model_base_path`."""
+    config = model_server_config_pb2.ModelServerConfig()
+    config.model_config_list.config.add(name=name, base_path=str(base_path.absolute()), model_platform="tensorflow")
+    return config
+
+
+def read_config_file(path: Path) -> Any:
+    """A `ModelServerConfig` in text form.
+
+    Raises:
+        ConfigError: it cannot be read, or does not say what to serve.
+    """
+    try:
+        config = text_format.Parse(path.read_text(), model_server_config_pb2.ModelServerConfig())
+        check_config(config)
+    except (OSError, UnicodeDecodeError, text_format.ParseError) as error:
+        raise ConfigError(f"{path} is no ModelServerConfig in text form: {error}") from error
+    except ServingError as error:
+        raise ConfigError(f"{path}: {error.message}") from error
+    return config
+
+
+def check_config(config: Any) -> None:
+    """Checks a `ModelServerConfig`.
+
+    Raises:
+        ServingError: it cannot be followed.
+    """
+    if config.WhichOneof("config") != "model_config_list":
+        raise invalid_argument(
+            "ServerModelConfig type not supported by HandleReloadConfigRequest. "
+            "Only ModelConfigList is currently supported"
+        )
+    names: set[str] = set()
+    for model in config.model_config_list.config:
+        if model.name in names:
+            raise invalid_argument(f"Illegal to list model {model.name} multiple times in config list")
+        names.add(model.name)
+        if not Path(model.base_path).is_absolute():
+            raise invalid_argument(
+                f"Expected model {model.name} to have an absolute path or URI; got base_path()={model.base_path}"
+            )
+        if model.model_platform not in ("", "tensorflow") or model.HasField("logging_config"):
+            what = f"logging_config of model {model.name}" if model.HasField("logging_config") else model.model_platform
+            raise invalid_argument(f"{what} is not supported by this server")

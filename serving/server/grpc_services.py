@@ -1,0 +1,157 @@
+"""PredictionService, ModelService and health over gRPC: TensorFlow Serving's, by its own stubs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import grpc
+
+from serving.runtime.protos import (
+    get_model_status_pb2,
+    model_management_pb2,
+    model_pb2,
+    model_service_pb2_grpc,
+    prediction_service_pb2_grpc,
+)
+from serving.server import inference
+from serving.server.config import check_config
+from serving.server.errors import ServingError, cut, failed_precondition, invalid_argument
+from serving.server.servable import Servable
+from serving.server.sources import BasePaths
+from serving.server.versions import Lease, ModelManager, State
+
+Answer = Callable[[Servable, Any], Any]
+
+
+class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):  # type: ignore[misc]
+    """`model_servers/prediction_service_impl.cc`."""
+
+    def __init__(self, manager: ModelManager) -> None:
+        self._manager = manager
+
+    def Predict(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        """Named tensors in and out."""
+        return self._answer("Predict", inference.predict, request, _spec_of, context)
+
+    def Classify(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        """Classes and scores of tf.Examples."""
+        return self._answer("Classify", inference.classify, request, _spec_of, context)
+
+    def Regress(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        """Values of tf.Examples."""
+        return self._answer("Regress", inference.regress, request, _spec_of, context)
+
+    def MultiInference(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        """Several classifications and regressions of the same tf.Examples."""
+        return self._answer("MultiInference", inference.multi_inference, request, _first_task, context)
+
+    def GetModelMetadata(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        """Signatures of a model."""
+        try:
+            spec = _spec_of(request)
+            if not request.metadata_field:
+                raise invalid_argument("GetModelMetadataRequest must specify at least one metadata_field")
+            for name in request.metadata_field:
+                if name != "signature_def":
+                    # The %s is TensorFlow Serving's.
+                    raise invalid_argument(f"Metadata field %s is not supported{name}")
+            with lease(self._manager, spec) as servable:
+                return inference.metadata(servable)
+        except ServingError as error:
+            _abort(context, error)
+
+    def _answer(
+        self, method: str, answer: Answer, request: Any, spec_of: Callable[[Any], Any], context: grpc.ServicerContext
+    ) -> Any:
+        try:
+            with lease(self._manager, spec_of(request)) as servable:
+                return answer(servable, request)
+        except ServingError as error:
+            _abort(context, error)
+
+
+class ModelService(model_service_pb2_grpc.ModelServiceServicer):  # type: ignore[misc]
+    """`model_servers/model_service_impl.cc`.
+
+    Args:
+        manager: The models.
+        allow_unavailable_labels: As in `ServerConfig`.
+    """
+
+    def __init__(self, manager: ModelManager, *, allow_unavailable_labels: bool = False) -> None:
+        self._manager = manager
+        self._allow_unavailable_labels = allow_unavailable_labels
+        self._lock = threading.Lock()
+
+    def GetModelStatus(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        """States of a model's versions."""
+        try:
+            spec = _spec_of(request)
+            found = self._manager.status(spec.name, *_choice(spec))
+        except ServingError as error:
+            _abort(context, error)
+        response = get_model_status_pb2.GetModelStatusResponse()
+        for version in found:
+            status = response.model_version_status.add(version=version.version, state=int(version.state))
+            status.status.error_code = version.code.value[0]
+            status.status.error_message = version.message
+        return response
+
+    def HandleReloadConfigRequest(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        """Serves other models from now on."""
+        try:
+            with self._lock:
+                check_config(request.config)
+                models = request.config.model_config_list.config
+                self._check_labels(models)
+                self._manager.reload(BasePaths(models))
+        except ServingError as error:
+            _abort(context, error)
+        response = model_management_pb2.ReloadConfigResponse()
+        response.status.error_code = 0
+        return response
+
+    def _check_labels(self, models: Any) -> None:
+        for model in models:
+            for version in model.version_labels.values():
+                if not self._allow_unavailable_labels and not self._is_available(model.name, version):
+                    raise failed_precondition(
+                        f"Request to assign label to version {version} of model {model.name}, "
+                        "which is not currently available for inference"
+                    )
+
+    def _is_available(self, name: str, version: int) -> bool:
+        try:
+            return self._manager.status(name, version)[0].state is State.AVAILABLE
+        except ServingError:
+            return False
+
+
+def lease(manager: ModelManager, spec: Any) -> Lease:
+    """The version that a `ModelSpec` asks for.
+
+    Raises:
+        ServingError: it is not served.
+    """
+    return manager.use(spec.name, *_choice(spec))
+
+
+def _spec_of(request: Any) -> Any:
+    if not request.HasField("model_spec"):
+        raise invalid_argument("Missing ModelSpec")
+    return request.model_spec
+
+
+def _first_task(request: Any) -> Any:
+    return request.tasks[0].model_spec if request.tasks else model_pb2.ModelSpec()
+
+
+def _choice(spec: Any) -> tuple[int | None, str | None]:
+    return spec.version.value if spec.HasField("version") else None, spec.version_label or None
+
+
+def _abort(context: grpc.ServicerContext, error: ServingError) -> NoReturn:
+    context.abort(error.code, cut(error.message))
+    raise AssertionError("abort raises")

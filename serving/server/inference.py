@@ -1,0 +1,174 @@
+"""Requests as protos, answered by a servable: what gRPC serves and what warm-up replays.
+
+The checks and texts of MultiInference are those of `servables/tensorflow/multi_inference.cc`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import numpy as np
+
+from serving.runtime.protos import (
+    classification_pb2,
+    get_model_metadata_pb2,
+    inference_pb2,
+    predict_pb2,
+    regression_pb2,
+)
+from serving.runtime.tensor_protos import array_of, tensor_proto
+from serving.server.errors import ServingError, invalid_argument
+from serving.server.servable import (
+    CLASSIFY,
+    DEFAULT_SIGNATURE,
+    REGRESS,
+    Classification,
+    Servable,
+    classification,
+    classification_tensors,
+    regression,
+    regression_tensors,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def predict(servable: Servable, request: Any) -> Any:
+    """Answers a `PredictRequest`.
+
+    Raises:
+        ServingError: the request does not fit the model, or computing fails.
+    """
+    inputs = {}
+    for alias, proto in request.inputs.items():
+        try:
+            inputs[alias] = array_of(proto)
+        except ValueError as error:
+            raise invalid_argument(f"tensor parsing error: {alias}") from error
+    spec = request.model_spec
+    outputs = servable.predict(spec.signature_name, inputs, request.output_filter)
+    response = predict_pb2.PredictResponse()
+    _set_spec(response.model_spec, servable, spec)
+    for alias, value in outputs.items():
+        response.outputs[alias].CopyFrom(tensor_proto(value))
+    return response
+
+
+def classify(servable: Servable, request: Any) -> Any:
+    """Answers a `ClassificationRequest`; errors as those of `predict`."""
+    found = servable.classify(request.model_spec.signature_name, examples_of(request.input))
+    response = classification_pb2.ClassificationResponse()
+    _set_spec(response.model_spec, servable, request.model_spec)
+    _add_classes(response.result, found)
+    return response
+
+
+def regress(servable: Servable, request: Any) -> Any:
+    """Answers a `RegressionRequest`; errors as those of `predict`."""
+    found = servable.regress(request.model_spec.signature_name, examples_of(request.input))
+    response = regression_pb2.RegressionResponse()
+    _set_spec(response.model_spec, servable, request.model_spec)
+    _add_values(response.result, found)
+    return response
+
+
+def multi_inference(servable: Servable, request: Any) -> Any:
+    """Answers a `MultiInferenceRequest` with one run of the graph; errors as those of `predict`."""
+    feeds, fetches = _tasks_tensors(servable, request.tasks)
+    examples = examples_of(request.input)
+    values = dict(zip(fetches, servable.run(dict.fromkeys(feeds, examples), fetches), strict=True))
+    response = inference_pb2.MultiInferenceResponse()
+    for task in request.tasks:
+        signature = servable.signatures[task.model_spec.signature_name or DEFAULT_SIGNATURE]
+        result = response.results.add()
+        _set_spec(result.model_spec, servable, task.model_spec)
+        if task.method_name == CLASSIFY:
+            _add_classes(result.classification_result, classification(signature, len(examples), values))
+        else:
+            _add_values(result.regression_result, regression(signature, len(examples), values))
+    return response
+
+
+def metadata(servable: Servable) -> Any:
+    """A `GetModelMetadataResponse` with all signatures."""
+    signatures = get_model_metadata_pb2.SignatureDefMap()
+    for name, signature in servable.signatures.items():
+        signatures.signature_def[name].CopyFrom(signature)
+    response = get_model_metadata_pb2.GetModelMetadataResponse()
+    response.model_spec.name = servable.name
+    response.model_spec.version.value = servable.version
+    response.metadata["signature_def"].Pack(signatures)
+    return response
+
+
+def examples_of(given: Any) -> NDArray[Any]:
+    """Serialized tf.Examples of an `Input`; the features of a context are those of each example.
+
+    Raises:
+        ServingError: there is no example.
+    """
+    kind = given.WhichOneof("kind")
+    examples = getattr(given, kind).examples if kind else []
+    if not examples:
+        raise invalid_argument("Input is empty.")
+    # Messages are merged when their bytes are joined; an example's own features win, as they come last.
+    context = given.example_list_with_context.context.SerializeToString() if kind != "example_list" else b""
+    array = np.empty(len(examples), dtype=object)
+    array[:] = [context + example.SerializeToString() for example in examples]
+    return array
+
+
+def _tasks_tensors(servable: Servable, tasks: Any) -> tuple[list[str], list[str]]:
+    """What to feed and to fetch for all tasks at once, after the checks that come before any computing."""
+    names: set[str] = set()
+    feeds: set[str] = set()
+    fetches: set[str] = set()
+    for task in tasks:
+        spec = task.model_spec
+        if not spec.name:
+            raise invalid_argument("Found ModelSpec with an empty model name.")
+        if spec.name != servable.name:
+            raise invalid_argument("All ModelSpecs in a MultiInferenceRequest must access the same model name.")
+        name = spec.signature_name or DEFAULT_SIGNATURE
+        if name in names:
+            raise invalid_argument(f"Duplicate evaluation of signature: {name}")
+        names.add(name)
+        if name not in servable.signatures:
+            raise invalid_argument(f"Requested signature not found in model graph: {name}")
+        feed, outputs = _tensors_by_method(task.method_name)(servable.signatures[name])
+        feeds.add(feed)
+        fetches.update(outputs)
+    return sorted(feeds), sorted(fetches)
+
+
+def _tensors_by_method(method: str) -> Callable[[Any], tuple[str, list[str]]]:
+    if method == CLASSIFY:
+        return classification_tensors
+    if method == REGRESS:
+        return regression_tensors
+    raise ServingError(grpc.StatusCode.UNIMPLEMENTED, f"Unsupported signature method_name: {method}")
+
+
+def _set_spec(spec: Any, servable: Servable, requested: Any) -> None:
+    spec.name = servable.name
+    spec.version.value = servable.version
+    spec.signature_name = requested.signature_name or DEFAULT_SIGNATURE
+
+
+def _add_classes(result: Any, found: Classification) -> None:
+    width = next(array for array in found if array is not None).shape
+    labels = [[b""] * width[1]] * width[0] if found.labels is None else found.labels.tolist()
+    scores = [[0.0] * width[1]] * width[0] if found.scores is None else found.scores.tolist()
+    for row_labels, row_scores in zip(labels, scores, strict=True):
+        add = result.classifications.add().classes.add
+        for label, score in zip(row_labels, row_scores, strict=True):
+            add(label=label.decode(errors="replace"), score=score)
+
+
+def _add_values(result: Any, values: NDArray[np.float32]) -> None:
+    add = result.regressions.add
+    for value in values.tolist():
+        add(value=value)

@@ -1,0 +1,171 @@
+"""gRPC and REST in one process, in front of the same models."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from concurrent import futures
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from serving.runtime.protos import model_service_pb2_grpc, prediction_service_pb2_grpc
+from serving.server.config import ServerConfig
+from serving.server.grpc_services import ModelService, PredictionService
+from serving.server.sources import Source
+from serving.server.versions import ModelManager
+from serving.server.warmup import load_servable
+from slipway.errors import ConfigError
+
+if TYPE_CHECKING:
+    import uvicorn
+
+_SERVICES = ("", "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService")
+
+
+class ModelServer:
+    """TensorFlow Serving's contract on this machine: for laptops, validation and tests.
+
+    In the cluster the image tensorflow/serving serves. `with ModelServer(source, config) as server: …` answers as soon
+    as the block is entered, and has answered all that it accepted when the block is left.
+
+    Args:
+        source: What to serve.
+        config: Ports and times.
+    """
+
+    def __init__(self, source: Source, config: ServerConfig | None = None) -> None:
+        self._config = config or ServerConfig()
+        self.manager = ModelManager(
+            source,
+            load_servable,
+            poll_seconds=self._config.poll_seconds,
+            max_load_retries=self._config.max_load_retries,
+            retry_seconds=self._config.retry_seconds,
+        )
+        self.grpc_port = 0
+        self.rest_port: int | None = None
+        self._health = health.HealthServicer(experimental_non_blocking=True)
+        self._grpc: Any = None
+        self._rest: _RestServer | None = None
+
+    def start(self) -> None:
+        """Takes the ports, loads the models and answers from then on.
+
+        Raises:
+            ConfigError: a port is taken.
+            StoreError: there is nothing to serve, or it cannot be loaded.
+        """
+        config = self._config
+        try:
+            self._grpc = self._new_grpc()
+            if config.rest_port is not None:
+                self._rest = _RestServer(self.manager, config.host, config.rest_port, config.grace_seconds)
+                self.rest_port = self._rest.port
+            self.manager.start()
+        except BaseException:
+            self.stop()
+            raise
+        if self._rest:
+            self._rest.start()
+        self._grpc.start()
+        for service in _SERVICES:
+            self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+
+    def stop(self) -> None:
+        """Accepts nothing new, lets what is in flight end within the grace, and frees the models."""
+        until = time.monotonic() + self._config.grace_seconds
+        self._health.enter_graceful_shutdown()
+        stopped = self._grpc.stop(self._config.grace_seconds) if self._grpc else None
+        if self._rest:
+            self._rest.stop()
+        if stopped:
+            stopped.wait()
+        self.manager.stop(max(until - time.monotonic(), 0.0))
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _new_grpc(self) -> Any:
+        config = self._config
+        server = grpc.server(
+            futures.ThreadPoolExecutor(config.threads, thread_name_prefix="grpc"),
+            options=[
+                ("grpc.max_receive_message_length", -1),
+                ("grpc.max_send_message_length", -1),
+                # Otherwise a second server takes the same port, and each gets some of the requests.
+                ("grpc.so_reuseport", 0),
+            ],
+            compression=grpc.Compression.NoCompression,
+        )
+        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(PredictionService(self.manager), server)
+        model_service_pb2_grpc.add_ModelServiceServicer_to_server(
+            ModelService(self.manager, allow_unavailable_labels=config.allow_unavailable_labels), server
+        )
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        try:
+            self.grpc_port = server.add_insecure_port(f"{config.host}:{config.grpc_port}")
+        except RuntimeError as error:
+            raise _port_taken(config.host, config.grpc_port, "gRPC", "--port", error) from error
+        return server
+
+
+class _RestServer:
+    """uvicorn in a thread."""
+
+    def __init__(self, manager: ModelManager, host: str, port: int, grace_seconds: float) -> None:
+        import uvicorn
+
+        from serving.server.rest import create_app
+
+        self._socket = _listen(host, port)
+        self.port: int = self._socket.getsockname()[1]
+        config = uvicorn.Config(
+            create_app(manager),
+            lifespan="off",
+            log_level="error",
+            access_log=False,
+            timeout_graceful_shutdown=int(grace_seconds) or 1,
+        )
+        self._server: uvicorn.Server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._server.run, args=([self._socket],), name="rest", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+        while not self._server.started and self._thread.is_alive():
+            time.sleep(0.005)
+
+    def stop(self) -> None:
+        self._server.should_exit = True
+        if self._thread.ident:
+            self._thread.join()
+        self._socket.close()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(1024)
+    except OSError as error:
+        listener.close()
+        raise _port_taken(host, port, "REST", "--rest_api_port", error) from error
+    return listener
+
+
+def _port_taken(host: str, port: int, protocol: str, flag: str, error: Exception) -> ConfigError:
+    return ConfigError(
+        f"cannot listen on {host}:{port} for {protocol}: {error}. Another server may have the port: stop it, or give "
+        f"another one with {flag}; 0 takes a free one"
+    )

@@ -1,0 +1,68 @@
+"""Loads a version and replays the requests that its training recorded, before anybody waits for an answer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from serving.runtime.protos import prediction_log_pb2
+from serving.server import inference
+from serving.server.errors import ServingError, invalid_argument
+from serving.server.servable import Servable
+from slipway.errors import DataError
+from slipway.tfrecord import read_records
+
+FILE = "assets.extra/tf_serving_warmup_requests"
+MAX_RECORDS = 1000
+_ANSWERS = {
+    "predict_log": inference.predict,
+    "classify_log": inference.classify,
+    "regress_log": inference.regress,
+    "multi_inference_log": inference.multi_inference,
+}
+
+
+def load_servable(name: str, version: int, path: Path) -> Servable:
+    """A version that has answered its warm-up requests.
+
+    Raises:
+        ServingError: it cannot be loaded, or a warm-up request fails; TensorFlow Serving refuses it then, too.
+    """
+    servable = Servable(name, version, path)
+    try:
+        warm_up(servable)
+    except BaseException:
+        servable.close()
+        raise
+    return servable
+
+
+def warm_up(servable: Servable) -> int:
+    """Replays the warm-up requests, and says how many there were: `servables/tensorflow/saved_model_warmup.cc`.
+
+    Raises:
+        ServingError: a record is damaged or fails, or there are too many.
+    """
+    path = servable.path / FILE
+    if not path.exists():
+        return 0
+    try:
+        records = read_records(path)
+    except DataError as error:
+        text = f"{error}. Please verify your warmup data is in TFRecord format."
+        raise ServingError(grpc.StatusCode.DATA_LOSS, text) from error
+    if len(records) > MAX_RECORDS:
+        raise invalid_argument(f"Number of warmup records exceeds the maximum ({MAX_RECORDS}) at {path}")
+    for record in records:
+        try:
+            log = prediction_log_pb2.PredictionLog.FromString(record)
+        except DecodeError as error:
+            raise invalid_argument(f"Failed to parse warmup record: {len(record)} bytes from {path}") from error
+        kind = log.WhichOneof("log_type")
+        if kind in _ANSWERS:
+            _ANSWERS[kind](servable, getattr(log, kind).request)
+        elif kind:
+            raise ServingError(grpc.StatusCode.UNIMPLEMENTED, f"Unsupported log_type for warmup: {kind}")
+    return len(records)
