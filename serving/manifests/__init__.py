@@ -5,9 +5,9 @@ rendered where kustomize is (a laptop, CI) and published under the SHA-256 of it
 a version into rendered objects and needs no binary, so that it works inside a step of the pipeline.
 """
 
-from delivery.manifests.published import dump_objects, publish_manifests, read_manifests
-from delivery.manifests.rendered import Object, render_overlay
-from delivery.manifests.versioned import (
+from serving.manifests.objects import BY_DIGEST, Object, containers
+from serving.manifests.published import dump_objects, publish_manifests, read_manifests
+from serving.manifests.versioned import (
     INSTANCE,
     SERVER,
     TRACK,
@@ -19,17 +19,18 @@ from delivery.manifests.versioned import (
 )
 
 __all__ = [
+    "BY_DIGEST",
     "INSTANCE",
     "SERVER",
     "TRACK",
     "VERSION",
     "Object",
     "Track",
+    "containers",
     "dump_objects",
     "for_version",
     "models_config",
     "object_name",
     "publish_manifests",
     "read_manifests",
-    "render_overlay",
 ]

@@ -1,21 +1,16 @@
-"""Renders an overlay with kustomize."""
+"""Renders an overlay with kustomize: on a laptop and in CI, where the program is. The rest is in serving/manifests."""
 
 from __future__ import annotations
 
-import re
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import yaml
 
+from serving.manifests import BY_DIGEST, Object, containers
 from slipway.errors import ConfigError
 
-Object = dict[str, Any]
-
-BY_DIGEST = re.compile(r"[^\s@]+@sha256:[0-9a-f]{64}")
 # The project's own image, in manifests/components/request-logger.
 _OWN_IMAGE = "slipway@"
 
@@ -49,13 +44,6 @@ def render_overlay(overlay: Path, image: str = "") -> list[Object]:
         if image and container["image"].startswith(_OWN_IMAGE):
             container["image"] = image
     return objects
-
-
-def containers(objects: list[Object]) -> Iterator[Object]:
-    """All containers of all pod templates."""
-    for each in objects:
-        pod = each.get("spec", {}).get("template", {}).get("spec", {})
-        yield from [*pod.get("initContainers", []), *pod.get("containers", [])]
 
 
 def _kustomize() -> list[str]:

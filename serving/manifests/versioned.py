@@ -8,7 +8,7 @@ from copy import deepcopy
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
-from delivery.manifests.rendered import Object, containers
+from serving.manifests.objects import Object, containers
 from slipway import storage
 from slipway.errors import ConfigError
 

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 import yaml
 
-from delivery.manifests.rendered import BY_DIGEST, Object, containers
+from serving.manifests.objects import BY_DIGEST, Object, containers
 from slipway import storage
 from slipway.errors import ConfigError, StoreError
 

@@ -1,0 +1,18 @@
+"""Rendered objects as they are: dictionaries, one for each YAML document."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+Object = dict[str, Any]
+
+BY_DIGEST = re.compile(r"[^\s@]+@sha256:[0-9a-f]{64}")
+
+
+def containers(objects: list[Object]) -> Iterator[Object]:
+    """All containers of all pod templates."""
+    for each in objects:
+        pod = each.get("spec", {}).get("template", {}).get("spec", {})
+        yield from [*pod.get("initContainers", []), *pod.get("containers", [])]
