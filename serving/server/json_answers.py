@@ -1,0 +1,135 @@
+"""Tensors, classes and values to the JSON of an answer, as `util/json_tensor.cc` writes it."""
+
+from __future__ import annotations
+
+import math
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import orjson
+
+from serving.server.errors import ServingError, invalid_argument
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_BYTES_SUFFIX = "_bytes"
+_NON_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
+# numeric_limits::max_digits10
+_DIGITS = {np.dtype(np.float32): ".9g", np.dtype(np.float64): ".17g"}
+_INTEGERS = tuple(np.dtype(each) for each in (np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint32, np.uint64))
+
+
+def write_outputs(outputs: Mapping[str, NDArray[Any]], row_format: bool) -> bytes:
+    """The answer to a predict request; a single output is not named.
+
+    Raises:
+        ServingError: outputs that JSON cannot hold, or that are not batched alike in row format.
+    """
+    if not outputs:
+        raise invalid_argument("Cannot convert empty tensor map to JSON")
+    if row_format:
+        _check_batches(outputs)
+    columns = {name: _nested(_texts(array, name), array.shape) for name, array in sorted(outputs.items())}
+    if not row_format:
+        wholes = [f"[{', '.join(texts)}]" if outputs[name].shape else texts[0] for name, texts in columns.items()]
+        return f'{{"outputs": {wholes[0] if len(columns) == 1 else _object(columns, wholes)}}}'.encode()
+    rows = next(iter(columns.values()))
+    if len(columns) > 1:
+        names = list(map(_quoted, columns))
+        # One format for all rows: names first, a hole for each value.
+        pattern = "{" + ", ".join(f"{name.replace('%', '%%')}: %s" for name in names) + "}"
+        rows = [pattern % row for row in zip(*columns.values(), strict=True)]
+    return f'{{"predictions": [{", ".join(rows)}]}}'.encode()
+
+
+def write_classes(labels: NDArray[Any] | None, scores: NDArray[np.float32] | None) -> bytes:
+    """The answer to a classify request: for each example a list of `[label, score]`."""
+    shaped = labels if labels is not None else scores
+    if shaped is None or not len(shaped):
+        raise invalid_argument("Cannot convert empty ClassificationResults to JSON")
+    count = shaped.size
+    label_texts = ['""'] * count if labels is None else _texts(labels, "")
+    score_texts = ["0.0"] * count if scores is None else _texts(scores, "")
+    pairs = [f"[{label}, {score}]" for label, score in zip(label_texts, score_texts, strict=True)]
+    return f'{{"results": [{", ".join(_nested(pairs, shaped.shape))}]}}'.encode()
+
+
+def write_values(values: NDArray[np.float32]) -> bytes:
+    """The answer to a regress request: a value for each example."""
+    if not len(values):
+        raise invalid_argument("Cannot convert empty RegressionResults to JSON")
+    return f'{{"results": [{", ".join(_texts(values, ""))}]}}'.encode()
+
+
+def write_error(error: ServingError) -> bytes:
+    """`{"error": "…"}`."""
+    # A text may quote half a surrogate pair, which UTF-8 cannot write.
+    return orjson.dumps({"error": error.message.encode(errors="replace").decode()})
+
+
+def _check_batches(outputs: Mapping[str, NDArray[Any]]) -> None:
+    size = -1
+    for name, array in outputs.items():
+        if not array.shape:
+            raise invalid_argument(f"Tensor name: {name} has no shape information ")
+        if size >= 0 and size != len(array):
+            raise invalid_argument(f"Tensor name: {name} has inconsistent batch size: {len(array)} expecting: {size}")
+        size = len(array)
+
+
+def _object(names: Mapping[str, Any], texts: Sequence[str]) -> str:
+    return f"{{{', '.join(f'{_quoted(name)}: {text}' for name, text in zip(names, texts, strict=True))}}}"
+
+
+def _quoted(text: str) -> str:
+    return orjson.dumps(text).decode()
+
+
+def _nested(texts: list[str], shape: tuple[int, ...]) -> list[str]:
+    """Texts of the elements along the first axis."""
+    for axis in range(len(shape) - 1, 0, -1):
+        size = shape[axis]
+        if size:
+            texts = [f"[{', '.join(texts[at : at + size])}]" for at in range(0, len(texts), size)]
+        else:
+            texts = ["[]"] * math.prod(shape[:axis])
+    return texts
+
+
+def _texts(array: NDArray[Any], name: str) -> list[str]:
+    """JSON of each value, the last axis first."""
+    dtype = array.dtype
+    if dtype in _DIGITS:
+        return _decimals(array.ravel())
+    if dtype.kind == "O":
+        values = array.ravel().tolist()
+        if name.endswith(_BYTES_SUFFIX):
+            return [f'{{"b64": "{b64encode(value).decode()}"}}' for value in values]
+        return [_quoted(value.decode(errors="replace")) for value in values]
+    if dtype == np.bool_:
+        return ["true" if value else "false" for value in array.ravel().tolist()]
+    if dtype in _INTEGERS:
+        return list(map(str, array.ravel().tolist()))
+    raise invalid_argument(f"Failed to write JSON value for tensor type: {'half' if dtype == np.float16 else dtype}")
+
+
+def _decimals(values: NDArray[Any]) -> list[str]:
+    """Six digits if they are exact, else nine for a float, 17 for a double; whole numbers with `.0`."""
+    numbers = values.tolist()
+    full = _DIGITS[values.dtype]
+    texts = [f"{number:g}" for number in numbers]
+    with np.errstate(over="ignore"):
+        exact = (np.array(list(map(float, texts)), values.dtype) == values).tolist()
+    return [
+        _as_decimal(text if is_exact else format(number, full))
+        for text, number, is_exact in zip(texts, numbers, exact, strict=True)
+    ]
+
+
+def _as_decimal(text: str) -> str:
+    if "." in text or "e" in text:
+        return text
+    return _NON_FINITE.get(text) or f"{text}.0"

@@ -1,0 +1,180 @@
+"""A predict request in JSON to tensors, as `util/json_tensor.cc` does it.
+
+Whole columns are converted at a time. What does not fit is left to `json_mistakes`, which walks through the values as
+TensorFlow Serving does and says which one is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from serving.runtime.tensors import STRING
+from serving.server import json_mistakes
+from serving.server.errors import invalid_argument
+from serving.server.json_values import decode_base64, is_base64, shown
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Arrays = dict[str, "NDArray[Any]"]
+
+_NUMBER, _INTEGER, _BOOL, _TEXT = {int, float}, {int}, {bool}, {str}
+# types.proto number → what the JSON values must be, the type in which their range is checked, the tensor's type.
+_TYPES: dict[int, tuple[set[Any], Any, Any]] = {
+    1: (_NUMBER, np.float32, np.float32),
+    2: (_NUMBER, np.float64, np.float64),
+    3: (_INTEGER, np.int32, np.int32),
+    # TensorFlow Serving reads small integers as int32 and cuts them without a check.
+    4: (_INTEGER, np.int32, np.uint8),
+    5: (_INTEGER, np.int32, np.int16),
+    6: (_INTEGER, np.int32, np.int8),
+    9: (_INTEGER, np.int64, np.int64),
+    10: (_BOOL, np.bool_, np.bool_),
+    22: (_INTEGER, np.uint32, np.uint32),
+    23: (_INTEGER, np.uint64, np.uint64),
+}
+
+
+def read_inputs(
+    document: Mapping[str, Any], dtypes: Mapping[str, int], optional: Collection[str] = ()
+) -> tuple[Arrays, bool]:
+    """The tensors of a predict request.
+
+    Args:
+        document: The body: `instances` (row format) or `inputs` (column format).
+        dtypes: Of the signature's inputs, by name; numbers of types.proto.
+        optional: Names of inputs that may be left out, since the signature has a default for them.
+
+    Returns:
+        Arrays by name, and whether the request has the row format.
+
+    Raises:
+        ServingError: the body does not fit the signature.
+    """
+    # A double beyond float32 is infinite, as in TensorFlow Serving.
+    with np.errstate(over="ignore"):
+        return _read_inputs(document, dtypes, optional)
+
+
+def _read_inputs(
+    document: Mapping[str, Any], dtypes: Mapping[str, int], optional: Collection[str]
+) -> tuple[Arrays, bool]:
+    if "instances" in document:
+        if "inputs" in document:
+            raise invalid_argument(
+                f"JSON Value: {shown(document)} Not formatted correctly expecting only one of 'inputs' or 'instances' "
+                "keys to exist "
+            )
+        rows = document["instances"]
+        if type(rows) is not list:
+            raise invalid_argument(f"JSON Value: {shown(document)} Expecting 'instances' to be an list/array")
+        if not rows:
+            raise invalid_argument(f"JSON Value: {shown(document)} No values in 'instances' array")
+        return _read_rows(rows, dtypes, optional), True
+    if "inputs" in document:
+        return _read_columns(document["inputs"], dtypes, optional), False
+    raise invalid_argument("Missing 'inputs' or 'instances' key")
+
+
+def _read_rows(rows: list[Any], dtypes: Mapping[str, int], optional: Collection[str]) -> Arrays:
+    first = rows[0]
+    if type(first) is not dict and len(dtypes) > 1:
+        raise invalid_argument(
+            "instances is a plain list, but expecting list of objects as multiple input tensors required as per "
+            "tensorinfo_map"
+        )
+    if type(first) is dict and not is_base64(first):
+        arrays = _read_named_rows(rows, first, dtypes, optional)
+    else:
+        name, dtype = next(iter(dtypes.items()))
+        array = None if any(type(row) is dict and not is_base64(row) for row in rows) else _array(rows, dtype)
+        arrays = None if array is None else {name: array}
+    if arrays is None:
+        raise json_mistakes.of_rows(rows, dtypes, optional)
+    return arrays
+
+
+def _read_named_rows(
+    rows: list[Any], first: Mapping[str, Any], dtypes: Mapping[str, int], optional: Collection[str]
+) -> Arrays | None:
+    """None if a row is wrong."""
+    if not all(name in first or name in optional for name in dtypes) or not first.keys() <= dtypes.keys():
+        return None
+    size = len(first)
+    arrays = {}
+    try:
+        for name in first:
+            array = _array([row[name] for row in rows], dtypes[name])
+            if array is None:
+                return None
+            arrays[name] = array
+    except (KeyError, TypeError, IndexError):
+        return None
+    return arrays if all(len(row) == size for row in rows) else None
+
+
+def _read_columns(values: Any, dtypes: Mapping[str, int], optional: Collection[str]) -> Arrays:
+    if type(values) is not dict or is_base64(values):
+        if len(dtypes) > 1:
+            raise invalid_argument(
+                "inputs is a plain value/list, but expecting an object as multiple input tensors required as per "
+                "tensorinfo_map"
+            )
+        values = dict.fromkeys(dtypes, values)
+    arrays = {}
+    for name, dtype in dtypes.items():
+        if name not in values:
+            if name in optional:
+                continue
+            raise invalid_argument(f"Missing named input: {name} in 'inputs' object.")
+        array = _array(values[name], dtype)
+        if array is None:
+            raise json_mistakes.of_tensor(values[name], dtype)
+        arrays[name] = array
+    return arrays
+
+
+def _array(value: Any, dtype: int) -> NDArray[Any] | None:
+    """A value or nested lists of values as a tensor; None if they are no tensor of this type."""
+    if type(value) is not list:
+        scalar = _vector([value], dtype)
+        return None if scalar is None else scalar.reshape(())
+    shape = [len(value)]
+    while value and type(value[0]) is list:
+        size = len(value[0])
+        if len(shape) == json_mistakes.MAX_RANK or any(type(each) is not list or len(each) != size for each in value):
+            return None
+        shape.append(size)
+        value = list(chain.from_iterable(value))
+    vector = _vector(value, dtype)
+    return vector if vector is None or len(shape) == 1 else vector.reshape(shape)
+
+
+def _vector(values: list[Any], dtype: int) -> NDArray[Any] | None:
+    found = set(map(type, values))
+    if dtype == STRING:
+        return _strings(values, found)
+    wanted, ranged, final = _TYPES.get(dtype, (set(), None, None))
+    if not final or not found <= wanted:
+        return None
+    try:
+        array = np.array(values, ranged)
+    except OverflowError:
+        return None
+    return array if ranged is final else array.astype(final)
+
+
+def _strings(values: list[Any], found: set[type]) -> NDArray[Any] | None:
+    if found <= _TEXT:
+        strings = [value.encode() for value in values]
+    elif found <= {str, dict} and all(type(value) is str or is_base64(value) for value in values):
+        strings = [value.encode() if type(value) is str else decode_base64(value) for value in values]
+    else:
+        return None
+    array = np.empty(len(strings), dtype=object)
+    array[:] = strings
+    return array
