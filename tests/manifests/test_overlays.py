@@ -1,0 +1,178 @@
+"""Every overlay and every listed combination of components is something that a cluster takes, and that serves."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from serving.manifests import BY_DIGEST, TRACK, Object, containers, for_version
+from tests.manifests.pod_security import restricted_problems
+from tests.manifests.rendering import ACCESS, COMBINATIONS, MANIFESTS, OVERLAYS, rendered
+from tests.manifests.selectors import port_problems, reference_problems, selector_problems
+from tests.manifests.server import server_problems
+
+SERVING = [*OVERLAYS, *COMBINATIONS]
+# The oldest Kubernetes that still has matchLabelKeys by default and gets fixes somewhere, and the newest known here.
+KUBERNETES = ("1.29", kubernetes_validate.latest_version())
+KINDS = {
+    "ConfigMap", "Deployment", "HorizontalPodAutoscaler", "NetworkPolicy", "PodDisruptionBudget", "Service",
+    "ServiceAccount",
+}  # fmt: skip
+RECOMMENDED = {f"app.kubernetes.io/{name}" for name in ("name", "instance", "component", "part-of", "managed-by")}
+
+every = pytest.mark.parametrize("folder", SERVING, ids=lambda folder: folder.name)
+
+
+@cache
+def _validate(text: str, version: str) -> None:
+    kubernetes_validate.validate(json.loads(text), version, strict=True)
+
+
+@pytest.mark.parametrize("version", KUBERNETES)
+@pytest.mark.parametrize("folder", [*SERVING, *ACCESS], ids=lambda folder: f"{folder.parent.name}-{folder.name}")
+def test_manifests_rendered_pass_kubernetes_validate_strictly(folder: Path, version: str) -> None:
+    for each in rendered(folder):
+        _validate(json.dumps(each, sort_keys=True), version)
+
+
+@every
+def test_manifests_selectors_pick_the_pods_that_are_meant(folder: Path) -> None:
+    assert list(selector_problems(rendered(folder))) == []
+
+
+@every
+def test_manifests_references_lead_somewhere(folder: Path) -> None:
+    assert list(reference_problems(rendered(folder))) == []
+
+
+@every
+def test_manifests_ports_are_those_of_containers(folder: Path) -> None:
+    assert list(port_problems(rendered(folder))) == []
+
+
+@every
+def test_manifests_servers_flags_files_and_probes_agree(folder: Path) -> None:
+    assert list(server_problems(rendered(folder))) == []
+
+
+@every
+def test_manifests_pods_are_restricted(folder: Path) -> None:
+    for each in rendered(folder):
+        if each["kind"] == "Deployment":
+            assert list(restricted_problems(each["spec"]["template"]["spec"])) == []
+
+
+@every
+def test_manifests_images_are_named_by_digest(folder: Path) -> None:
+    images = [container["image"] for container in containers(rendered(folder))]
+    assert images
+    assert [image for image in images if not BY_DIGEST.fullmatch(image)] == []
+
+
+@every
+def test_manifests_objects_carry_the_recommended_labels(folder: Path) -> None:
+    objects = rendered(folder)
+    assert {each["kind"] for each in objects} == KINDS
+    for each in objects:
+        assert each["metadata"]["labels"].keys() >= RECOMMENDED, each["metadata"]["name"]
+        if each["kind"] == "Deployment":
+            assert each["spec"]["template"]["metadata"]["labels"].keys() >= RECOMMENDED
+
+
+@every
+def test_manifests_config_maps_cannot_change_under_a_running_pod(folder: Path) -> None:
+    assert all(each["immutable"] for each in rendered(folder) if each["kind"] == "ConfigMap")
+
+
+@pytest.mark.parametrize("folder", OVERLAYS, ids=lambda folder: folder.name)
+def test_overlays_two_models_with_canaries_in_one_namespace_do_not_meet(folder: Path) -> None:
+    objects = rendered(folder)
+    both = {}
+    for model, stable, canary in (("taxi", 3, 5), ("taxi_fares", 5, 6)):
+        at = f"gs://bucket/models/{model}"
+        for each in [
+            *for_version(objects, model, stable, track="stable", model_base_path=at),
+            *for_version(objects, model, canary, track="canary", model_base_path=at, replicas=1),
+        ]:
+            both[each["kind"], each["metadata"]["name"]] = each
+    found = list(both.values())
+    assert len([each for each in found if each["kind"] == "Deployment"]) == 4
+    for problems in (selector_problems, reference_problems, port_problems, server_problems):
+        assert list(problems(found)) == []
+    for each in found:
+        _validate(json.dumps(each, sort_keys=True), KUBERNETES[-1])
+
+
+@pytest.mark.parametrize("folder", OVERLAYS, ids=lambda folder: folder.name)
+def test_overlays_list_the_canary_before_what_changes_it(folder: Path) -> None:
+    components = yaml.safe_load((folder / "kustomization.yaml").read_text())["components"]
+    assert components[0].endswith("/canary")
+
+
+@pytest.mark.parametrize("folder", SERVING, ids=lambda folder: folder.name)
+def test_canary_pods_differ_from_stable_ones_in_nothing_but_the_track(folder: Path) -> None:
+    specs = [each["spec"]["template"]["spec"] for each in rendered(folder) if each["kind"] == "Deployment"]
+    for spec in specs:
+        for spread in spec["topologySpreadConstraints"]:
+            del spread["labelSelector"]["matchLabels"][TRACK]
+    assert all(one == other for one, other in pairwise(specs))
+
+
+@pytest.mark.parametrize(("folder", "access"), list(zip(OVERLAYS, ACCESS, strict=True)), ids=lambda folder: folder.name)
+def test_access_namespace_is_the_overlays_and_enforces_restricted(folder: Path, access: Path) -> None:
+    (namespace,) = (each for each in rendered(access) if each["kind"] == "Namespace")
+    assert {each["metadata"]["namespace"] for each in rendered(folder)} == {namespace["metadata"]["name"]}
+    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+
+
+@pytest.mark.parametrize(("folder", "access"), list(zip(OVERLAYS, ACCESS, strict=True)), ids=lambda folder: folder.name)
+def test_access_role_may_apply_every_kind_of_the_overlay_and_no_other(folder: Path, access: Path) -> None:
+    (role,) = (each for each in rendered(access) if each["kind"] == "Role")
+    may = {
+        (group, resource): set(rule["verbs"])
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
+    applied = {resource for resource, verbs in may.items() if "patch" in verbs}
+    assert applied == {_resource(each) for each in rendered(folder)}
+    assert all({"get", "create"} <= may[resource] for resource in applied)
+    assert {resource: may[resource] for resource in may.keys() - applied} == {
+        ("", "pods"): {"get", "list"},
+        ("", "pods/log"): {"get"},
+        ("", "pods/proxy"): {"get", "create"},
+        ("coordination.k8s.io", "leases"): {"get", "create", "update"},
+    }
+
+
+def test_serving_image_is_set_in_one_place_and_the_gpu_one_in_another() -> None:
+    places = [
+        str(path.parent.relative_to(MANIFESTS))
+        for path in sorted(MANIFESTS.rglob("kustomization.yaml"))
+        if any(image["name"] == "tensorflow/serving" for image in yaml.safe_load(path.read_text()).get("images", []))
+    ]
+    assert places == ["base/deployment", "components/gpu"]
+
+
+def test_combinations_use_every_component_alone_and_together() -> None:
+    components = {path.name for path in (MANIFESTS / "components").iterdir()}
+    used = [
+        frozenset(
+            Path(name).name for name in yaml.safe_load((path / "kustomization.yaml").read_text()).get("components", [])
+        )
+        for path in COMBINATIONS
+    ]
+    assert {frozenset({name}) for name in components} | {frozenset(), frozenset(components)} <= set(used)
+
+
+def _resource(each: Object) -> tuple[str, str]:
+    """API group and resource, as RBAC names them."""
+    group = each["apiVersion"].rpartition("/")[0]
+    plural = {"NetworkPolicy": "networkpolicies"}.get(each["kind"], each["kind"].lower() + "s")
+    return group, plural
