@@ -1,0 +1,239 @@
+"""One connection to Kubeflow Pipelines: address, credential, bounded retries, and errors that name the fix.
+
+It stands on kfp_server_api, the client of the REST API `/apis/v2beta1` that `kfp.Client` wraps. The wrapper reads and
+writes `~/.config/kfp/context.json`, prints links, knows no time-outs and no labels; what it calls is called here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from delivery.targets.base import retrying
+from slipway.errors import ConfigError, TargetError
+
+# Where a pod finds the token that Kubeflow's PodDefault `access-ml-pipeline` projects into it.
+SERVICE_ACCOUNT_TOKEN = "/var/run/secrets/kubeflow/pipelines/token"  # noqa: S105 - a path
+_TRANSIENT = {408, 429, 500, 502, 503, 504}
+_REDIRECTS = range(300, 400)
+
+
+@dataclass(frozen=True)
+class KubeflowConfig:
+    """What the settings say of Kubeflow; `settings/schema.py` explains each."""
+
+    endpoint: str
+    ui: str
+    namespace: str
+    experiment: str
+    service_account: str
+    pipeline_root: str
+    auth: Literal["none", "service_account_token", "token", "cookie"]
+    credential_variable: str
+    credential_file: str
+    ca_file: str
+    timeout_seconds: int
+
+    def __post_init__(self) -> None:
+        if not self.endpoint.startswith(("http://", "https://")):
+            raise ConfigError(
+                f"kubeflow.endpoint = {self.endpoint!r}: set it in settings/<environment>.yaml to the address of the "
+                "API, with http:// or https://, as https://kubeflow.example.com/pipeline"
+            )
+        if self.auth in ("token", "cookie") and not (self.credential_variable or self.credential_file):
+            raise ConfigError(
+                f"kubeflow.auth = {self.auth!r} needs kubeflow.credential_variable or kubeflow.credential_file: the "
+                f"name of the variable, or the file, that holds the {self.auth}"
+            )
+        if self.ca_file and not Path(self.ca_file).is_file():
+            raise ConfigError(f"kubeflow.ca_file = {self.ca_file!r}: there is no such file")
+
+    @property
+    def url(self) -> str:
+        """The API's address without a slash at its end."""
+        return self.endpoint.rstrip("/")
+
+    @property
+    def ui_url(self) -> str:
+        """The UI's address without a slash at its end."""
+        return (self.ui or self.endpoint).rstrip("/")
+
+
+class KubeflowApi:
+    """The services of the API, each called through `call`."""
+
+    def __init__(self, config: KubeflowConfig) -> None:
+        import kfp_server_api as api
+
+        configuration = api.Configuration(host=config.url)
+        configuration.retries = False  # urllib3's own; `call` tries again, and a redirect is a login page
+        configuration.ssl_ca_cert = config.ca_file or None
+        if config.auth in ("token", "service_account_token"):
+            configuration.api_key["authorization"] = "read before each request"
+            configuration.api_key_prefix["authorization"] = "Bearer"
+            configuration.refresh_api_key_hook = self._refresh  # a projected token lives an hour
+        self.config = config
+        cookie = self._credential() if config.auth == "cookie" else None
+        self._client = api.ApiClient(configuration, cookie=cookie)
+        self.experiments = api.ExperimentServiceApi(self._client)
+        self.pipelines = api.PipelineServiceApi(self._client)
+        self.uploads = api.PipelineUploadServiceApi(self._client)
+        self.runs = api.RunServiceApi(self._client)
+        self.recurring_runs = api.RecurringRunServiceApi(self._client)
+        self._health = api.HealthzServiceApi(self._client)
+
+    @cached_property
+    def namespace(self) -> str | None:
+        """The namespace to name in requests: a single-user installation refuses any.
+
+        Raises:
+            ConfigError: the installation has many users, and the settings name no namespace.
+        """
+        if not self.call("look it up", self._health.healthz_service_get_healthz).multi_user:
+            return None
+        if not self.config.namespace:
+            raise ConfigError(
+                f"{self.config.url} serves many users: set kubeflow.namespace to your profile's namespace"
+            )
+        return self.config.namespace
+
+    def call(
+        self, what: str, request: Callable[..., Any], *, already: Callable[[], Any] = lambda: None, **arguments: Any
+    ) -> Any:
+        """Sends one request, again if it fails for a reason that passes.
+
+        Args:
+            what: What it does, to complete "cannot …".
+            request: A method of one of the services.
+            already: Looks up what the request was to make, before it is made a second time: an answer that is lost
+                on its way says nothing of the work.
+            arguments: Of the method.
+
+        Raises:
+            TargetError: it is refused, or fails each time; the message names the fix. `__cause__` has the status.
+        """
+
+        def send() -> Any:
+            answer = request(**arguments, _request_timeout=self.config.timeout_seconds)
+            self._refuse_login_page()
+            return answer
+
+        try:
+            return retrying(send, _is_transient, already=already)
+        except (TargetError, ConfigError):
+            raise
+        except Exception as error:
+            raise TargetError(f"cannot {what}: {self._explain(error)}") from error
+
+    def text(self, what: str, path: str) -> str:
+        """An answer that is plain text, of a path outside the generated services."""
+
+        def read(**options: Any) -> Any:
+            answer = self._client.call_api(
+                path, "GET", response_type="str", auth_settings=["Bearer"], _preload_content=False, **options
+            )
+            return answer.data
+
+        content: bytes = self.call(what, read)
+        return content.decode("utf-8", "replace")
+
+    def _refuse_login_page(self) -> None:
+        answer = self._client.last_response
+        data = getattr(answer, "data", "")
+        text = data[:200] if isinstance(data, str) else ""
+        if text.lstrip().lower().startswith(("<!doctype html", "<html")):
+            raise TargetError(f"{self.config.url} answers with a page instead of data: {_LOGIN}")
+
+    def _refresh(self, configuration: Any) -> None:
+        configuration.api_key["authorization"] = self._credential()
+
+    def _credential(self) -> str:
+        config = self.config
+        if config.credential_variable:
+            secret = os.environ.get(config.credential_variable, "")
+            source = f"the variable {config.credential_variable} (kubeflow.credential_variable)"
+        else:
+            path = Path(config.credential_file or SERVICE_ACCOUNT_TOKEN)
+            source = f"{path} (kubeflow.credential_file)"
+            try:
+                secret = path.read_text(encoding="utf-8").strip()
+            except (OSError, UnicodeDecodeError):
+                secret = ""
+        if not secret or not secret.isprintable():
+            raise ConfigError(f"{source} holds no {config.auth.replace('_', ' ')}; kubeflow.auth = {config.auth!r}")
+        return secret
+
+    def _explain(self, error: Exception) -> str:
+        """Why a request failed and what to do; never the request itself, which may carry a secret."""
+        import urllib3
+
+        config = self.config
+        status = getattr(error, "status", None)
+        if status:
+            return f"{config.url} answers {status}{_message(error)}: {self._fix(status)}"
+        if isinstance(error, urllib3.exceptions.TimeoutError):
+            return (
+                f"{config.url} does not answer within {config.timeout_seconds} s: is kubeflow.endpoint right, and "
+                "reachable from here? kubeflow.timeout_seconds sets the time"
+            )
+        if status == 0 or isinstance(error, urllib3.exceptions.SSLError):
+            return f"{config.url} has no certificate that is trusted here: set kubeflow.ca_file to its authority's"
+        if isinstance(error, urllib3.exceptions.HTTPError):
+            return (
+                f"no connection to {config.url} ({type(error).__name__}): is kubeflow.endpoint right? From outside the "
+                "cluster: kubectl port-forward -n kubeflow svc/ml-pipeline 8888:8888"
+            )
+        return f"{config.url} answers what is no answer of Kubeflow Pipelines ({error}): is kubeflow.endpoint right?"
+
+    def _fix(self, status: int) -> str:
+        if status in _REDIRECTS:
+            return _LOGIN
+        if status == 401:
+            return "the credential is missing, wrong or expired: " + _LOGIN
+        if status == 403:
+            place = f"the namespace {self.config.namespace}" if self.config.namespace else "its namespace"
+            return (
+                f"the account may not do this in {place}: bind it to the cluster role kubeflow-pipelines-edit there, "
+                "or name your own profile in kubeflow.namespace"
+            )
+        if status == 404:
+            return f"is kubeflow.endpoint right? {self.config.url}/apis/v2beta1/healthz must answer with JSON"
+        if status == 409:
+            return "another one of that name is in the way"
+        if status in _TRANSIENT:
+            return "tried four times; look at the logs of the deployment ml-pipeline, then try again"
+        return "the request does not suit this installation; Slipway speaks the API v2beta1 of Kubeflow Pipelines 2"
+
+
+_LOGIN = (
+    "kubeflow.auth says how to log in (token, cookie, service_account_token), kubeflow.credential_variable or "
+    "kubeflow.credential_file where the secret is"
+)
+
+
+def status_of(error: TargetError) -> int | None:
+    """The HTTP status behind an error; None if it has none."""
+    return getattr(error.__cause__, "status", None)
+
+
+def _is_transient(error: Exception) -> bool:
+    import urllib3
+
+    if isinstance(error, urllib3.exceptions.SSLError):
+        return False
+    return getattr(error, "status", None) in _TRANSIENT or isinstance(error, urllib3.exceptions.HTTPError)
+
+
+def _message(error: Any) -> str:
+    """What the server says, from the two forms that it uses."""
+    try:
+        body = json.loads(error.body)
+        text = body.get("message") or body.get("error_message") or body.get("error") or ""
+    except (TypeError, ValueError, AttributeError):
+        return ""
+    return f" ({' '.join(str(text).split())[:300]})" if text else ""

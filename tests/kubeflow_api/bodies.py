@@ -1,0 +1,108 @@
+"""What the API accepts in queries and bodies, and nothing else."""
+
+from __future__ import annotations
+
+import email
+import email.policy
+import json
+from typing import Any
+
+import kfp_server_api
+import yaml
+from google.protobuf.json_format import ParseDict, ParseError
+from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec
+
+from tests.loopback_server import Refused, Request
+
+Json = dict[str, Any]
+
+_OUTPUT_ONLY = {"run_id", "recurring_run_id", "experiment_id", "pipeline_id", "created_at", "finished_at", "state",
+                "error", "run_details", "state_history", "status", "updated_at"}  # fmt: skip
+
+
+def require_query(request: Request, known: set[str]) -> None:
+    """A query has known names only; grpc-gateway refuses others."""
+    unknown = set(request.query) - known
+    if unknown:
+        raise Refused(400, f"unknown query parameter {', '.join(sorted(unknown))}")
+
+
+def require_fields(request: Request, model: str, wanted: set[str]) -> Json:
+    """A JSON body whose fields are those of the API's own model, at every depth that has one."""
+    if request.headers.get("content-type") != "application/json":
+        raise Refused(415, "the body is no JSON")
+    body: Json = json.loads(request.body)
+    _check(body, getattr(kfp_server_api, model), "")
+    missing = wanted - set(body)
+    if missing:
+        raise Refused(400, f"Invalid input error: {', '.join(sorted(missing))} is missing")
+    written = set(body) & (_OUTPUT_ONLY - {"experiment_id"})
+    if written:
+        raise Refused(400, f"{', '.join(sorted(written))} is output only")
+    if len(body.get("description", "")) > 255:
+        raise Refused(500, "Error 1406: Data too long for column 'Description' at row 1")
+    return body
+
+
+def _check(body: Json, model: Any, where: str) -> None:
+    known = {name: kind for field, kind in model.openapi_types.items() for name in [model.attribute_map[field]]}
+    for name, value in body.items():
+        if name not in known:
+            raise Refused(400, f'proto: (line 1:1): unknown field "{where}{name}"')
+        inner = getattr(kfp_server_api, known[name], None)
+        if inner is not None and isinstance(value, dict):
+            _check(value, inner, f"{where}{name}.")
+        if known[name] == "str" and not isinstance(value, str):
+            raise Refused(400, f"proto: invalid value for string field {where}{name}")
+
+
+def read_upload(request: Request) -> str:
+    """The file `uploadfile` of a multipart form."""
+    head = f"Content-Type: {request.headers['content-type']}\r\n\r\n".encode()
+    form = email.message_from_bytes(head + request.body, policy=email.policy.HTTP)
+    for part in form.iter_parts():
+        if part.get_param("name", header="content-disposition") == "uploadfile":
+            if not str(part.get_filename()).endswith((".yaml", ".json", ".zip", ".tar.gz")):
+                raise Refused(400, "Failed to read a pipeline spec file")
+            content = part.get_payload(decode=True)
+            assert isinstance(content, bytes)
+            return content.decode()
+    raise Refused(400, "Failed to read pipeline from file")
+
+
+def require_spec(text: str) -> Json:
+    """A compiled pipeline, every field of it known."""
+    spec: Json = next(iter(yaml.safe_load_all(text)))
+    try:
+        ParseDict(spec, PipelineSpec(), ignore_unknown_fields=False)
+    except ParseError as error:
+        raise Refused(400, f"Invalid input error: Failed to parse the spec: {error}") from error
+    return spec
+
+
+def require_arguments(body: Json, spec: Json) -> None:
+    """Arguments are the pipeline's, and of its types."""
+    takes = spec["root"].get("inputDefinitions", {}).get("parameters", {})
+    given = body.get("runtime_config", {}).get("parameters", {})
+    kinds = {"STRING": str, "NUMBER_INTEGER": int, "STRUCT": dict, "LIST": list, "BOOLEAN": bool}
+    for name, wants in takes.items():
+        if name not in given:
+            raise Refused(400, f"Invalid input error: parameter {name} is missing")
+        kind = kinds.get(wants["parameterType"])
+        if kind and not isinstance(given[name], kind):
+            raise Refused(400, f"Invalid input error: parameter {name} is no {wants['parameterType']}")
+    unknown = set(given) - set(takes)
+    if unknown:
+        raise Refused(400, f"Invalid input error: unknown parameter {', '.join(sorted(unknown))}")
+
+
+def matches(one: Json, filter_text: str) -> bool:
+    """The one predicate that is used: equality of a field."""
+    if not filter_text:
+        return True
+    for predicate in json.loads(filter_text)["predicates"]:
+        if set(predicate) != {"operation", "key", "string_value"} or predicate["operation"] != "EQUALS":
+            raise Refused(400, f"Invalid input error: Failed to parse filter {filter_text}")
+        if one.get(predicate["key"]) != predicate["string_value"]:
+            return False
+    return True

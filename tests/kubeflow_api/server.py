@@ -1,0 +1,249 @@
+"""The server: routes, credentials, and the state that requests change.
+
+After the backend of kubeflow/pipelines 2.x: a body with an unknown field is refused, a name that is taken answers 409,
+a namespace is wanted in a multi-user installation and refused in a single-user one.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.kubeflow_api.bodies import (
+    Json,
+    matches,
+    read_upload,
+    require_arguments,
+    require_fields,
+    require_query,
+    require_spec,
+)
+from tests.loopback_server import Answer, LoopbackServer, Refused, Request
+
+_API = "/apis/v2beta1"
+STARTED = "2026-01-02T03:04:{:02d}Z"
+
+
+@dataclass
+class FakeKubeflow(LoopbackServer):
+    """An installation. `plan` holds what becomes of a run: at each look it is in the next of these states."""
+
+    multi_user: bool = False
+    token: str = ""
+    cookie: str = ""
+    plan: list[str] = field(default_factory=lambda: ["RUNNING", "SUCCEEDED"])
+    experiments: dict[str, Json] = field(default_factory=dict)
+    pipelines: dict[str, Json] = field(default_factory=dict)
+    versions: dict[str, Json] = field(default_factory=dict)
+    runs: dict[str, Json] = field(default_factory=dict)
+    recurring_runs: dict[str, Json] = field(default_factory=dict)
+    page_size: int = 100
+    _clock: int = 0
+
+    def refuse(self, status: int, message: str) -> Answer:
+        return Answer(
+            status, json.dumps({"error": message, "code": status, "message": message, "details": []}).encode()
+        )
+
+    def handle(self, request: Request) -> Answer:
+        self._authenticate(request)
+        for method, pattern, work in self._routes():
+            found = re.fullmatch(pattern, request.path)
+            if found and method == request.method:
+                answer = work(request, *found.groups())
+                return answer if isinstance(answer, Answer) else Answer(200, json.dumps(answer).encode())
+        raise Refused(404, f"no route {request.method} {request.path}")
+
+    def _routes(self) -> list[tuple[str, str, Callable[..., Any]]]:
+        one = r"/([^/:]+)"
+        return [
+            ("GET", f"{_API}/healthz", self._healthz),
+            ("GET", f"{_API}/experiments", self._list_experiments),
+            ("POST", f"{_API}/experiments", self._create_experiment),
+            ("GET", f"{_API}/pipelines", self._list_pipelines),
+            ("POST", f"{_API}/pipelines", self._create_pipeline),
+            ("POST", f"{_API}/pipelines/upload_version", self._upload_version),
+            ("GET", f"{_API}/pipelines{one}/versions", self._list_versions),
+            ("GET", f"{_API}/runs", self._list_runs),
+            ("POST", f"{_API}/runs", self._create_run),
+            ("GET", f"{_API}/runs{one}", self._get_run),
+            ("POST", f"{_API}/runs{one}:terminate", self._terminate_run),
+            ("GET", f"/apis/v1alpha1/runs{one}/nodes{one}/log", self._log),
+            ("GET", f"{_API}/recurringruns", self._list_recurring),
+            ("POST", f"{_API}/recurringruns", self._create_recurring),
+            ("DELETE", f"{_API}/recurringruns{one}", self._delete_recurring),
+            ("POST", f"{_API}/recurringruns{one}:(enable|disable)", self._switch_recurring),
+        ]
+
+    def _authenticate(self, request: Request) -> None:
+        if self.token and request.headers.get("authorization") != f"Bearer {self.token}":
+            raise Refused(401, "Unauthenticated: Request header error: there is no user identity header.")
+        if self.cookie and request.headers.get("cookie") != self.cookie:
+            raise Refused(401, "Unauthenticated: no session")
+
+    def _healthz(self, request: Request) -> Json:
+        require_query(request, set())
+        return {"multi_user": self.multi_user, "pipeline_store": "database"}
+
+    def _list_experiments(self, request: Request) -> Json:
+        require_query(request, {"filter", "namespace", "page_size", "page_token", "sort_by"})
+        self._require_namespace(request.query.get("namespace"))
+        return self._page(request, "experiments", self.experiments)
+
+    def _create_experiment(self, request: Request) -> Json:
+        body = require_fields(request, "V2beta1Experiment", {"display_name"})
+        self._require_namespace(body.get("namespace"))
+        return self._new(self.experiments, "experiment_id", body)
+
+    def _list_pipelines(self, request: Request) -> Json:
+        require_query(request, {"filter", "namespace", "page_size", "page_token", "sort_by"})
+        return self._page(request, "pipelines", self.pipelines)
+
+    def _create_pipeline(self, request: Request) -> Json:
+        body = require_fields(request, "V2beta1Pipeline", {"display_name"})
+        self._require_namespace(body.get("namespace"))
+        return self._new(self.pipelines, "pipeline_id", body)
+
+    def _upload_version(self, request: Request) -> Json:
+        require_query(request, {"name", "display_name", "pipelineid", "description", "tags"})
+        pipeline = request.query.get("pipelineid", "")
+        if pipeline not in self.pipelines:
+            raise Refused(400, "Failed to create a pipeline version")
+        spec = require_spec(read_upload(request))
+        body = {"display_name": request.query["name"], "pipeline_id": pipeline, "pipeline_spec": spec}
+        return self._new(self.versions, "pipeline_version_id", body)
+
+    def _list_versions(self, request: Request, pipeline: str) -> Json:
+        require_query(request, {"filter", "page_size", "page_token", "sort_by"})
+        if pipeline not in self.pipelines:
+            raise Refused(404, f"Pipeline {pipeline} not found")
+        mine = {key: one for key, one in self.versions.items() if one["pipeline_id"] == pipeline}
+        return self._page(request, "pipeline_versions", mine)
+
+    def _list_runs(self, request: Request) -> Json:
+        require_query(request, {"filter", "experiment_id", "namespace", "page_size", "page_token", "sort_by"})
+        return self._page(request, "runs", self._in_experiment(request, self.runs))
+
+    def _create_run(self, request: Request) -> Json:
+        body = require_fields(request, "V2beta1Run", {"display_name", "pipeline_version_reference"})
+        self._require_experiment(body)
+        require_arguments(body, self._version(body)["pipeline_spec"])
+        return self._new(self.runs, "run_id", body | {"state": "PENDING"}, unique=False)
+
+    def _get_run(self, request: Request, run_id: str) -> Json:
+        require_query(request, {"experiment_id"})
+        run = self._one("Run", self.runs, run_id)
+        if self.plan and run["state"] not in ("CANCELED", "CANCELING"):
+            run["state"] = self.plan.pop(0) if len(self.plan) > 1 else self.plan[0]
+        elif run["state"] == "CANCELING":
+            run["state"] = "CANCELED"
+        ended = run["state"] in ("SUCCEEDED", "FAILED", "CANCELED")
+        run["finished_at"] = STARTED.format(40) if ended else "1970-01-01T00:00:00Z"
+        if run["state"] == "FAILED":
+            run["error"] = {"code": 13, "message": "train-model failed"}
+        run["run_details"] = {"task_details": self._tasks(run_id, run["state"])}
+        return run
+
+    def _tasks(self, run_id: str, state: str) -> list[Json]:
+        last = state if state in ("SUCCEEDED", "FAILED", "CANCELED") else "RUNNING"
+        states = {"root": state, "root-driver": "SUCCEEDED", "exit-handler-1": state, "resolve-source": "SUCCEEDED",
+                  "resolve-source-driver": "SUCCEEDED", "train-model": last}  # fmt: skip
+        return [
+            {
+                "run_id": run_id,
+                "task_id": f"node-{name}",
+                "display_name": name,
+                "state": one,
+                "create_time": STARTED.format(index),
+                "start_time": STARTED.format(index),
+                "end_time": STARTED.format(index + 20) if one != "RUNNING" else "1970-01-01T00:00:00Z",
+                "child_tasks": [{"pod_name": f"{name}-pod"}] if name == "train-model" else [],
+            }
+            for index, (name, one) in enumerate(states.items())
+        ]
+
+    def _terminate_run(self, request: Request, run_id: str) -> Json:
+        run = self._one("Run", self.runs, run_id)
+        if run["state"] in ("SUCCEEDED", "FAILED", "CANCELED"):
+            raise Refused(400, f"Failed to terminate a run. The run {run_id} is not in a state to be terminated")
+        run["state"] = "CANCELING"
+        return {}
+
+    def _log(self, request: Request, run_id: str, node: str) -> Answer:
+        self._one("Run", self.runs, run_id)
+        return Answer(200, f"first line of {node}\nlast line of {node}\n".encode(), "text/plain")
+
+    def _list_recurring(self, request: Request) -> Json:
+        require_query(request, {"filter", "experiment_id", "namespace", "page_size", "page_token", "sort_by"})
+        return self._page(request, "recurringRuns", self._in_experiment(request, self.recurring_runs))
+
+    def _create_recurring(self, request: Request) -> Json:
+        body = require_fields(request, "V2beta1RecurringRun", {"display_name", "trigger", "max_concurrency", "mode"})
+        self._require_experiment(body)
+        require_arguments(body, self._version(body)["pipeline_spec"])
+        if len(body["trigger"].get("cron_schedule", {}).get("cron", "").split()) != 6:
+            raise Refused(400, "Invalid input error: Schedule cron is not a supported format(https://godoc.org/github.com/robfig/cron).")  # fmt: skip
+        if not 1 <= int(body["max_concurrency"]) <= 10:
+            raise Refused(400, "Invalid input error: The max concurrency of the recurring run must be in [1, 10]")
+        body["status"] = {"ENABLE": "ENABLED", "DISABLE": "DISABLED"}[body["mode"]]
+        return self._new(self.recurring_runs, "recurring_run_id", body, unique=False)
+
+    def _delete_recurring(self, request: Request, key: str) -> Json:
+        self._one("RecurringRun", self.recurring_runs, key)
+        del self.recurring_runs[key]
+        return {}
+
+    def _switch_recurring(self, request: Request, key: str, what: str) -> Json:
+        run = self._one("RecurringRun", self.recurring_runs, key)
+        run["mode"], run["status"] = what.upper(), what.upper() + "D"
+        return {}
+
+    def _new(self, kept: dict[str, Json], key: str, body: Json, *, unique: bool = True) -> Json:
+        same = [one for one in kept.values() if one["display_name"] == body["display_name"]]
+        if unique and same:
+            raise Refused(409, f"Already exist error: the name {body['display_name']} already exists")
+        new = str(uuid.uuid4())
+        self._clock += 1
+        kept[new] = body | {key: new, "created_at": f"2026-01-02T03:{self._clock // 60:02d}:{self._clock % 60:02d}Z"}
+        return kept[new]
+
+    def _page(self, request: Request, name: str, kept: dict[str, Json]) -> Json:
+        found = [one for one in kept.values() if matches(one, request.query.get("filter", ""))]
+        if request.query.get("sort_by", "").endswith(" desc"):
+            found.reverse()
+        start = int(request.query.get("page_token") or 0)
+        size = min(int(request.query.get("page_size") or self.page_size), self.page_size)
+        more = {"next_page_token": str(start + size)} if start + size < len(found) else {}
+        return {name: found[start : start + size], "total_size": len(found), **more}
+
+    def _in_experiment(self, request: Request, kept: dict[str, Json]) -> dict[str, Json]:
+        experiment = request.query.get("experiment_id", "")
+        self._one("Experiment", self.experiments, experiment)
+        return {key: one for key, one in kept.items() if one["experiment_id"] == experiment}
+
+    def _require_namespace(self, namespace: str | None) -> None:
+        if self.multi_user and not namespace:
+            raise Refused(400, "Invalid input error: Namespace is required in multi-user mode")
+        if namespace and not self.multi_user:
+            raise Refused(400, "Invalid input error: In single-user mode, the namespace must be empty")
+
+    def _require_experiment(self, body: Json) -> None:
+        if body.get("experiment_id") not in self.experiments:
+            raise Refused(404, f"Experiment {body.get('experiment_id')} not found")
+
+    def _version(self, body: Json) -> Json:
+        wanted = body["pipeline_version_reference"]
+        version = self._one("PipelineVersion", self.versions, wanted["pipeline_version_id"])
+        if version["pipeline_id"] != wanted["pipeline_id"]:
+            raise Refused(400, "Invalid input error: the version is of another pipeline")
+        return version
+
+    @staticmethod
+    def _one(kind: str, kept: dict[str, Json], key: str) -> Json:
+        if key not in kept:
+            raise Refused(404, f"ResourceNotFoundError: {kind} {key} not found")
+        return kept[key]
