@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 TAG = b"serve"
 # Added by the exporter for its own use; TensorFlow Serving serves it no more than it lists it.
 _INTERNAL = "__saved_model_init_op"
+# Lists of tensors: clients choose the outputs and their order.
+_MAX_KEPT = 256
 
 
 class RuntimeStatusError(Exception):
@@ -47,7 +49,7 @@ class SavedModel:
 
     def __init__(self, path: str | Path, *, intra_op: int = 0, inter_op: int = 0) -> None:
         self._functions = tensorflow()
-        self._outputs: dict[str, Output] = {}
+        self._outputs: dict[tuple[str, ...], ctypes.Array[Output]] = {}
         self._graph = self._functions.TF_NewGraph()
         self._session = 0
         config = config_pb2.ConfigProto(
@@ -76,8 +78,7 @@ class SavedModel:
             TypeError: TensorFlow cannot hold a value.
         """
         functions = self._functions
-        inputs = (Output * len(feeds))(*(self._output(name) for name in feeds))
-        outputs = (Output * len(fetches))(*(self._output(name) for name in fetches))
+        inputs, outputs = self._outputs_of(tuple(feeds)), self._outputs_of(tuple(fetches))
         given = (ctypes.c_void_p * len(feeds))()
         answered = (ctypes.c_void_p * len(fetches))()
         alive = []
@@ -135,19 +136,25 @@ class SavedModel:
             functions.TF_DeleteBuffer(meta_graph)
             functions.TF_DeleteSessionOptions(options)
 
+    def _outputs_of(self, tensor_names: tuple[str, ...]) -> ctypes.Array[Output]:
+        """Kept, since a signature asks for the same tensors again and again."""
+        outputs = self._outputs.get(tensor_names)
+        if outputs is None:
+            if len(self._outputs) >= _MAX_KEPT:
+                self._outputs.clear()
+            outputs = (Output * len(tensor_names))(*map(self._output, tensor_names))
+            self._outputs[tensor_names] = outputs
+        return outputs
+
     def _output(self, tensor_name: str) -> Output:
-        output = self._outputs.get(tensor_name)
-        if output is None:
-            operation, _, index = tensor_name.partition(":")
-            found = self._functions.TF_GraphOperationByName(self._graph, operation.encode())
-            if not found:
-                raise RuntimeStatusError(
-                    error_codes_pb2.Code.NOT_FOUND,
-                    f"Tensor {tensor_name}, specified in either feed_devices or fetch_devices "
-                    "was not found in the Graph",
-                )
-            output = self._outputs[tensor_name] = Output(found, int(index or 0))
-        return output
+        operation, _, index = tensor_name.partition(":")
+        found = self._functions.TF_GraphOperationByName(self._graph, operation.encode())
+        if not found:
+            raise RuntimeStatusError(
+                error_codes_pb2.Code.NOT_FOUND,
+                f"Tensor {tensor_name}, specified in either feed_devices or fetch_devices was not found in the Graph",
+            )
+        return Output(found, int(index or 0))
 
     @contextmanager
     def _status(self) -> Iterator[int]:
