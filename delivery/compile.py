@@ -30,9 +30,12 @@ def compile_training(target: Platform, image: str, compute: dict[str, dict[str, 
     """
     if not image:
         raise ConfigError("no image: give --image REPOSITORY@sha256:…, or set image in settings/<environment>.yaml")
+    from kfp import dsl
+
     from pipelines.training import Compute, TaskDefaults, build_training_pipeline
 
-    defaults = TaskDefaults(image, {name: Compute(**wants) for name, wants in compute.items()})
+    asked = {name: Compute(**wants) for name, wants in compute.items()}
+    defaults = TaskDefaults(image, asked, dsl.PIPELINE_JOB_CREATE_TIME_UTC_PLACEHOLDER)
     pipeline = build_training_pipeline(defaults)
     unknown = set(compute) - set(task_names(pipeline)) - {"default"}
     if unknown:

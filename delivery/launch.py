@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import subprocess
 import time
 from dataclasses import dataclass
@@ -11,7 +10,9 @@ from typing import Any
 
 from slipway.module_api import ModuleConfig
 from slipway.module_store import publish_module
+from slipway.runs.naming import new_run_name, recurring_run_name
 from slipway.runs.record import Lineage, Target
+from slipway.storage import join
 
 
 @dataclass(frozen=True)
@@ -44,19 +45,25 @@ class RunRequest:
 
 
 def request_run(
-    module_folder: Path, config: ModuleConfig, data_uri: str, locations: Locations, platform: Platform
+    module_folder: Path,
+    config: ModuleConfig,
+    data_uri: str,
+    locations: Locations,
+    platform: Platform,
+    *,
+    recurring: bool = False,
 ) -> RunRequest:
-    """Publishes the module's bytes and pins them in the arguments of a new run."""
+    """Publishes the module's bytes and pins them in the arguments of a new run, or of one that recurs."""
     module = publish_module(module_folder, locations.modules)
     lineage = Lineage(
-        run=_new_run_name(module.name),
+        run=recurring_run_name(module.name) if recurring else new_run_name(module.name),
         module=module.name,
         module_digest=module.digest,
         data_uri=data_uri,
         git_revision=git_revision(module_folder),
         image=platform.image,
         target=platform.target,
-        started=time.time(),
+        started=0.0 if recurring else time.time(),
         seed=config.training.seed,
     )
     content = config.model_dump(mode="json", exclude_none=True)  # kfp refuses null in a parameter
@@ -77,7 +84,7 @@ def request_run(
         "window": config.ingestion.window,
         "store_uri": locations.store,
         "runs_uri": locations.runs,
-        "run_uri": f"{locations.runs}/{lineage.run}",
+        "run_uri": join(locations.runs, lineage.run),
         "checkpoints_uri": locations.checkpoints,
         "lineage": lineage.model_dump(mode="json"),
     }
@@ -93,7 +100,3 @@ def git_revision(folder: Path) -> str:
         check=False,
     )
     return described.stdout.strip() or "unknown"
-
-
-def _new_run_name(module: str) -> str:
-    return f"{module}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"

@@ -33,10 +33,15 @@ class Compute:
 
 @dataclass(frozen=True)
 class TaskDefaults:
-    """What the platform decides: the image of all tasks, and what each asks for (`default` for those not named)."""
+    """What the platform decides.
+
+    That is the image of all tasks, what each asks for (`default` for those not named), and the placeholder of the
+    time when a run was made, which kfp.local has not.
+    """
 
     image: str
     compute: dict[str, Compute] = field(default_factory=dict)
+    job_created: str = ""
 
     def apply(self, task: dsl.PipelineTask, title: str, *, cached: bool = True) -> dsl.PipelineTask:
         """Sets image, display name, resources, retries and caching of one task."""
@@ -75,7 +80,12 @@ def build_training_pipeline(defaults: TaskDefaults) -> BaseComponent:
         checkpoints_uri: str,
         lineage: dict[str, Any],
     ) -> None:
-        on_exit = apply(record_run(run_uri=run_uri, lineage=lineage), "Record the run", cached=False)
+        # A recurring run has the same arguments each time: these tell its runs apart.
+        job: dict[str, Any] = {
+            "job": dsl.PIPELINE_JOB_ID_PLACEHOLDER,
+            "job_created": defaults.job_created,
+        }
+        on_exit = apply(record_run(run_uri=run_uri, lineage=lineage, **job), "Record the run", cached=False)
         with dsl.ExitHandler(on_exit, name="train"):
             source = apply(
                 resolve_source(data_uri=data_uri, window=window, module=module, runs_uri=runs_uri),
@@ -154,6 +164,7 @@ def build_training_pipeline(defaults: TaskDefaults) -> BaseComponent:
                     store_uri=store_uri,
                     run_uri=run_uri,
                     lineage=lineage,
+                    **job,
                 ),
                 "Push the model",
                 cached=False,

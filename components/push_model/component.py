@@ -20,6 +20,8 @@ def push_model(
     store_uri: str,
     run_uri: str,
     lineage: dict[str, Any],
+    job: str,
+    job_created: str,
 ) -> None:
     """Pushes the model if evaluation and serving validation blessed it; records the outcome either way. Never cached.
 
@@ -35,8 +37,11 @@ def push_model(
         store_uri: The model store.
         run_uri: This run's record: `outcome.json` is written there.
         lineage: `slipway.runs.record.Lineage`.
+        job: The platform's id of this run; it names a run that recurs.
+        job_created: When the platform made it.
     """
     from components.push_model.run import push
+    from slipway.runs.naming import name_run
 
     artifacts = {
         "examples": examples,
@@ -50,4 +55,4 @@ def push_model(
     }
     paths = {name: artifact.path for name, artifact in artifacts.items()}
     uris = {name: artifact.uri for name, artifact in artifacts.items()}
-    push(paths, uris, store_uri, run_uri, lineage)
+    push(paths, uris, store_uri, *name_run(run_uri, lineage, job, job_created))
