@@ -8,6 +8,8 @@ from typing import Any
 
 Object = dict[str, Any]
 
+# The ConfigMap with the version that stands for any in manifests/.
+PINNED = "model-models-v1"
 BY_DIGEST = re.compile(r"[^\s@]+@sha256:[0-9a-f]{64}")
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import PurePosixPath
 
 import yaml
 
-from serving.manifests.objects import BY_DIGEST, Object, containers
+from serving.manifests.objects import BY_DIGEST, PINNED, Object, containers
 from slipway import storage
 from slipway.errors import ConfigError, StoreError
 
-# What manifests/ has in place of a digest that only the platform can know.
-_UNSET_DIGEST = "sha256:" + 64 * "0"
+# What manifests/ has in the places that only the platform can fill; a ConfigMap's pin is filled by each version.
+_UNSET = re.compile(r"sha256:0{64}|gs://BUCKET|@PROJECT")
 
 
 def dump_objects(objects: list[Object]) -> str:
@@ -24,15 +25,24 @@ def publish_manifests(objects: list[Object], root_uri: str) -> str:
     """Stores rendered objects as `<root>/manifests/<sha256>.yaml`, and gives that URI.
 
     Raises:
-        ConfigError: an image is not named by a digest, or its digest was never set.
+        ConfigError: an image is not named by a digest, or a value that the platform has to fill in was never set.
     """
-    for container in containers(objects):
-        image = container["image"]
-        if not BY_DIGEST.fullmatch(image) or image.endswith(_UNSET_DIGEST):
-            raise ConfigError(
-                f"container {container['name']}: the image {image!r} has no digest yet; set it under `images:` in "
-                "manifests/, where a comment has the command, or give the project's own image with --image"
-            )
+    missing = [
+        f"container {each['name']}: the image {each['image']!r} is not named by digest"
+        for each in containers(objects)
+        if not BY_DIGEST.fullmatch(each["image"])
+    ]
+    missing += [
+        f"{each['kind']} {each['metadata']['name']}: {unset} was never set"
+        for each in objects
+        if each["metadata"]["name"] != PINNED
+        for unset in sorted(set(_UNSET.findall(dump_objects([each]))))
+    ]
+    if missing:
+        raise ConfigError(
+            "the overlay is not filled in; manifests/README.md says where each value belongs, and --image names the "
+            "project's own image:\n  " + "\n  ".join(missing)
+        )
     content = dump_objects(objects).encode()
     uri = storage.join(root_uri, "manifests", f"{hashlib.sha256(content).hexdigest()}.yaml")
     storage.write_bytes(uri, content)

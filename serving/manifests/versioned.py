@@ -8,7 +8,7 @@ from copy import deepcopy
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
-from serving.manifests.objects import Object, containers
+from serving.manifests.objects import PINNED, Object, containers
 from slipway import storage
 from slipway.errors import ConfigError
 
@@ -20,7 +20,7 @@ SERVER = "tensorflow-serving"
 MODELS_CONFIG = "models.config"
 
 # What stands for any model in manifests/: `metadata.name` is `model-serving` there, `taxi-serving` for the model taxi.
-_MODEL, _PINNED = "model", "model-models-v1"
+_MODEL = "model"
 _LONGEST_SUFFIX = len("-serving-canary")
 _BASE_PATH = re.compile(r"(gs://[a-z0-9][a-z0-9._-]*)?(/[A-Za-z0-9._=-]+)+")
 _METADATA_PATH = re.compile(r"/v1/models/[^/]+/versions/[^/]+/metadata")
@@ -78,7 +78,7 @@ def for_version(
         )
     chosen = deepcopy(_on_track(objects, track))
     deployment = _only(chosen, "Deployment", f"{TRACK}={track}; add components/{track} to the overlay")
-    pin = _only([each for each in chosen if each["metadata"]["name"] == _PINNED], "ConfigMap", f"name {_PINNED}")
+    pin = _only([each for each in chosen if each["metadata"]["name"] == PINNED], "ConfigMap", f"name {PINNED}")
     _require_mount(deployment, model_base_path)
     pin["data"] = {MODELS_CONFIG: models_config(model, version, model_base_path)}
     pin["metadata"]["name"] = f"{_MODEL}-models-v{version}"
@@ -146,9 +146,9 @@ def _name_for(each: Object, name: str) -> None:
 
 
 def _set_reference(deployment: Object, config_map: str) -> None:
-    places = [(holder, key) for holder, key in _places(deployment, _VOLUME) if holder[key] == _PINNED]
+    places = [(holder, key) for holder, key in _places(deployment, _VOLUME) if holder[key] == PINNED]
     if len(places) != 1:
-        raise _lacks(deployment, f"one volume of the ConfigMap {_PINNED}")
+        raise _lacks(deployment, f"one volume of the ConfigMap {PINNED}")
     holder, key = places[0]
     holder[key] = config_map
 

@@ -4,10 +4,12 @@ import hashlib
 from pathlib import Path
 
 import pytest
+import yaml
 
 from serving.manifests import Object, dump_objects, publish_manifests, read_manifests
 from slipway import storage
 from slipway.errors import ConfigError, StoreError
+from tests.manifests.rendering import OVERLAYS, rendered
 from tests.storage_server import StorageServer
 
 DIGEST = "sha256:" + 64 * "a"
@@ -23,7 +25,7 @@ def deployment(image: str = f"tensorflow/serving@{DIGEST}") -> Object:
 
 
 def test_publish_manifests_is_named_by_content_and_read_back(tmp_path: Path) -> None:
-    objects = [{"kind": "Service", "text": "a: 1\nb: 2\n"}, deployment()]
+    objects = [{"kind": "Service", "metadata": {"name": "x"}, "text": "a: 1\nb: 2\n"}, deployment()]
     uri = publish_manifests(objects, str(tmp_path))
     path = Path(uri)
     assert path.parent == tmp_path / "manifests"
@@ -38,13 +40,43 @@ def test_publish_manifests_to_a_bucket_is_read_back(storage_server: StorageServe
     assert read_manifests(uri) == [deployment()]
 
 
-@pytest.mark.parametrize("image", [f"tensorflow/serving@sha256:{64 * '0'}", "tensorflow/serving:2.19.1", "slipway"])
-def test_publish_manifests_image_without_a_digest_is_refused(tmp_path: Path, image: str) -> None:
-    with pytest.raises(
-        ConfigError, match=r"container tensorflow-serving: the image .* has no digest yet; set it under"
-    ):
+@pytest.mark.parametrize("image", ["tensorflow/serving:2.19.1", "slipway"])
+def test_publish_manifests_image_by_tag_is_refused(tmp_path: Path, image: str) -> None:
+    with pytest.raises(ConfigError, match=r"container tensorflow-serving: the image .* is not named by digest"):
         publish_manifests([deployment(image)], str(tmp_path))
     assert list(tmp_path.iterdir()) == []
+
+
+UNSET_DIGEST = f"sha256:{64 * '0'}"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "unset"),
+    [
+        ("x-serving", f"tensorflow/serving@{UNSET_DIGEST}", UNSET_DIGEST),
+        ("x-request-log", "gs://BUCKET/requests", "gs://BUCKET"),
+        ("x-serving", "model-serving@PROJECT.iam.gserviceaccount.com", "@PROJECT"),
+    ],
+)
+def test_publish_manifests_value_that_was_never_set_is_refused(
+    tmp_path: Path, name: str, value: str, unset: str
+) -> None:
+    holder = {"kind": "ConfigMap", "metadata": {"name": name}, "data": {"key": value}}
+    with pytest.raises(
+        ConfigError, match=rf"manifests/README\.md says where (.|\n)*ConfigMap {name}: {unset} was never set"
+    ):
+        publish_manifests([deployment(), holder], str(tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS, ids=lambda overlay: overlay.name)
+def test_publish_manifests_overlay_as_it_comes_is_refused_until_it_is_filled_in(tmp_path: Path, overlay: Path) -> None:
+    objects = rendered(overlay)
+    with pytest.raises(ConfigError, match="was never set"):
+        publish_manifests(objects, str(tmp_path))
+    text = dump_objects(objects).replace(UNSET_DIGEST, DIGEST).replace("@PROJECT", "@taxis")
+    filled = list(yaml.safe_load_all(text.replace("gs://BUCKET/requests", "gs://taxis/requests")))
+    assert read_manifests(publish_manifests(filled, str(tmp_path))) == filled
 
 
 def test_read_manifests_changed_file_is_refused(tmp_path: Path) -> None:
