@@ -8,7 +8,7 @@ import sys
 import typer
 
 from cli import compile as compile_command
-from cli import explain, gate, models, module, predict, report, runs, schema
+from cli import explain, gate, models, module, predict, report, runs, schema, serve
 from cli import run as run_command
 from slipway.errors import SlipwayError
 
@@ -23,6 +23,7 @@ app = typer.Typer(
 app.command("run")(run_command.run)
 app.command("compile")(compile_command.compile_pipeline)
 app.command("predict")(predict.predict)
+app.command("serve")(serve.serve)
 app.command("report")(report.report)
 app.command("explain")(explain.explain)
 app.add_typer(runs.app, name="runs")

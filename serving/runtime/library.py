@@ -7,7 +7,10 @@ call, so that other requests go on while one computes.
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from ctypes import POINTER, Structure, c_char_p, c_int, c_int64, c_size_t, c_void_p
 from functools import cache
 from pathlib import Path
@@ -76,7 +79,8 @@ def tensorflow() -> SimpleNamespace:
         else ("libtensorflow_framework.so.2", "libtensorflow_cc.so.2")
     )
     try:
-        framework, whole = (ctypes.CDLL(str(folder / name)) for name in names)
+        with _without_greeting():
+            framework, whole = (ctypes.CDLL(str(folder / name)) for name in names)
     except OSError as error:
         raise ImportError(f"{folder}: TensorFlow's C library cannot be loaded: {error}") from error
     functions = SimpleNamespace()
@@ -85,3 +89,19 @@ def tensorflow() -> SimpleNamespace:
         function.restype, function.argtypes = result, arguments
         setattr(functions, name, function)
     return functions
+
+
+@contextmanager
+def _without_greeting() -> Iterator[None]:
+    """Lets the libraries be mapped in silence: they tell of absent GPUs before they read TF_CPP_MIN_LOG_LEVEL."""
+    if int(os.environ.get("TF_CPP_MIN_LOG_LEVEL", "0")) < 1:
+        yield
+        return
+    stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(nowhere)

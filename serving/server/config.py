@@ -27,7 +27,6 @@ class ServerConfig:
         poll_seconds: Between two looks at the models; 0 looks once.
         max_load_retries: How often a version that cannot be loaded is tried again.
         retry_seconds: Between two tries.
-        config_file: A `ModelServerConfig` that is read again every `config_poll_seconds`, if these are not 0.
         allow_unavailable_labels: Whether a label that is not used yet may point at a version that is not loaded.
         grace_seconds: How long requests in flight may take once the server shall stop.
         threads: That answer gRPC requests.
@@ -39,18 +38,9 @@ class ServerConfig:
     poll_seconds: float = 1.0
     max_load_retries: int = 5
     retry_seconds: float = 60.0
-    config_file: Path | None = None
-    config_poll_seconds: float = 0.0
     allow_unavailable_labels: bool = False
     grace_seconds: float = 20.0
     threads: int = 8
-
-
-def single_model(name: str, base_path: Path) -> Any:
-    """The `ModelServerConfig` of `--model_name` and `--model_base_path`."""
-    config = model_server_config_pb2.ModelServerConfig()
-    config.model_config_list.config.add(name=name, base_path=str(base_path.absolute()), model_platform="tensorflow")
-    return config
 
 
 def read_config_file(path: Path) -> Any:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, NoReturn
+from uuid import uuid4
 
 import grpc
 
@@ -18,18 +20,28 @@ from serving.runtime.protos import (
 from serving.server import inference
 from serving.server.config import check_config
 from serving.server.errors import ServingError, cut, failed_precondition, invalid_argument
+from serving.server.lifecycle import Lease, State
+from serving.server.metrics import GRPC, Metrics
 from serving.server.servable import Servable
 from serving.server.sources import BasePaths
-from serving.server.versions import Lease, ModelManager, State
+from serving.server.versions import ModelManager
 
 Answer = Callable[[Servable, Any], Any]
 
 
 class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):  # type: ignore[misc]
-    """`model_servers/prediction_service_impl.cc`."""
+    """`model_servers/prediction_service_impl.cc`.
 
-    def __init__(self, manager: ModelManager) -> None:
+    Args:
+        manager: The models.
+        metrics: Counts what is answered.
+        request_log: Gets each inference that succeeded; None keeps no log.
+    """
+
+    def __init__(self, manager: ModelManager, metrics: Metrics, request_log: Any = None) -> None:
         self._manager = manager
+        self._metrics = metrics
+        self._request_log = request_log
 
     def Predict(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         """Named tensors in and out."""
@@ -65,11 +77,39 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer): 
     def _answer(
         self, method: str, answer: Answer, request: Any, spec_of: Callable[[Any], Any], context: grpc.ServicerContext
     ) -> Any:
+        begin = time.perf_counter()
+        name, code, runtime = "", grpc.StatusCode.UNKNOWN, None
         try:
-            with lease(self._manager, spec_of(request)) as servable:
-                return answer(servable, request)
+            spec = spec_of(request)
+            name = spec.name
+            with lease(self._manager, spec) as servable:
+                begin_runtime = time.perf_counter()
+                response = answer(servable, request)
+                runtime = time.perf_counter() - begin_runtime
+                version = servable.version
+            code = grpc.StatusCode.OK
         except ServingError as error:
+            code = error.code
             _abort(context, error)
+        finally:
+            seconds = time.perf_counter() - begin
+            self._metrics.observe(name, method, GRPC, code, seconds, runtime)
+        if self._request_log:
+            from serving.request_log import LoggedCall
+
+            call = LoggedCall(
+                request_id=dict(context.invocation_metadata()).get("x-request-id") or str(uuid4()),
+                protocol="grpc",
+                method=method.lower(),
+                model=name,
+                version=version,
+                request=request,
+                response=response,
+                started=time.time() - seconds,
+                latency_seconds=seconds,
+            )
+            self._request_log.offer(call)
+        return response
 
 
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):  # type: ignore[misc]

@@ -5,7 +5,6 @@ The checks and texts of MultiInference are those of `servables/tensorflow/multi_
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -19,21 +18,15 @@ from serving.runtime.protos import (
     regression_pb2,
 )
 from serving.runtime.tensor_protos import array_of, tensor_proto
+from serving.server import classification, regression
+from serving.server.classification import Classification
 from serving.server.errors import ServingError, invalid_argument
-from serving.server.servable import (
-    CLASSIFY,
-    DEFAULT_SIGNATURE,
-    REGRESS,
-    Classification,
-    Servable,
-    classification,
-    classification_tensors,
-    regression,
-    regression_tensors,
-)
+from serving.server.servable import DEFAULT_SIGNATURE, Servable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+_TENSORS = {classification.METHOD: classification.tensors, regression.METHOD: regression.tensors}
 
 
 def predict(servable: Servable, request: Any) -> Any:
@@ -49,7 +42,7 @@ def predict(servable: Servable, request: Any) -> Any:
         except ValueError as error:
             raise invalid_argument(f"tensor parsing error: {alias}") from error
     spec = request.model_spec
-    outputs = servable.predict(spec.signature_name, inputs, request.output_filter)
+    outputs = servable.predict(spec.signature_name, inputs, list(request.output_filter))
     response = predict_pb2.PredictResponse()
     _set_spec(response.model_spec, servable, spec)
     for alias, value in outputs.items():
@@ -77,18 +70,18 @@ def regress(servable: Servable, request: Any) -> Any:
 
 def multi_inference(servable: Servable, request: Any) -> Any:
     """Answers a `MultiInferenceRequest` with one run of the graph; errors as those of `predict`."""
-    feeds, fetches = _tasks_tensors(servable, request.tasks)
+    feed, fetches = _tensors_of(servable, request.tasks)
     examples = examples_of(request.input)
-    values = dict(zip(fetches, servable.run(dict.fromkeys(feeds, examples), fetches), strict=True))
+    values = servable.tensors({feed: examples}, fetches)
     response = inference_pb2.MultiInferenceResponse()
     for task in request.tasks:
         signature = servable.signatures[task.model_spec.signature_name or DEFAULT_SIGNATURE]
         result = response.results.add()
         _set_spec(result.model_spec, servable, task.model_spec)
-        if task.method_name == CLASSIFY:
-            _add_classes(result.classification_result, classification(signature, len(examples), values))
+        if task.method_name == classification.METHOD:
+            _add_classes(result.classification_result, classification.result(signature, len(examples), values))
         else:
-            _add_values(result.regression_result, regression(signature, len(examples), values))
+            _add_values(result.regression_result, regression.result(signature, len(examples), values))
     return response
 
 
@@ -121,7 +114,7 @@ def examples_of(given: Any) -> NDArray[Any]:
     return array
 
 
-def _tasks_tensors(servable: Servable, tasks: Any) -> tuple[list[str], list[str]]:
+def _tensors_of(servable: Servable, tasks: Any) -> tuple[str, list[str]]:
     """What to feed and to fetch for all tasks at once, after the checks that come before any computing."""
     names: set[str] = set()
     feeds: set[str] = set()
@@ -138,18 +131,15 @@ def _tasks_tensors(servable: Servable, tasks: Any) -> tuple[list[str], list[str]
         names.add(name)
         if name not in servable.signatures:
             raise invalid_argument(f"Requested signature not found in model graph: {name}")
-        feed, outputs = _tensors_by_method(task.method_name)(servable.signatures[name])
+        if task.method_name not in _TENSORS:
+            text = f"Unsupported signature method_name: {task.method_name}"
+            raise ServingError(grpc.StatusCode.UNIMPLEMENTED, text)
+        feed, outputs = _TENSORS[task.method_name](servable.signatures[name])
         feeds.add(feed)
         fetches.update(outputs)
-    return sorted(feeds), sorted(fetches)
-
-
-def _tensors_by_method(method: str) -> Callable[[Any], tuple[str, list[str]]]:
-    if method == CLASSIFY:
-        return classification_tensors
-    if method == REGRESS:
-        return regression_tensors
-    raise ServingError(grpc.StatusCode.UNIMPLEMENTED, f"Unsupported signature method_name: {method}")
+        if len(feeds) > 1:
+            raise invalid_argument("Input tensor must be the same for all Signatures.")
+    return feeds.pop(), sorted(fetches)
 
 
 def _set_spec(spec: Any, servable: Servable, requested: Any) -> None:

@@ -1,38 +1,31 @@
 """One loaded version of a model, and the inference that TensorFlow Serving offers on it.
 
-The checks, their order and their texts are those of `servables/tensorflow/{predict_util,classifier,regressor}.cc` and
-TensorFlow's `cc/saved_model/util.cc`.
+The checks, their order and their texts are those of `servables/tensorflow/predict_util.cc` and TensorFlow's
+`cc/saved_model/util.cc`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import grpc
-import numpy as np
 
 from serving.runtime.saved_model import RuntimeStatusError, SavedModel
 from serving.runtime.tensor_protos import array_of
+from serving.server import classification, regression
+from serving.server.classification import Classification
 from serving.server.errors import ServingError, failed_precondition, invalid_argument
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 DEFAULT_SIGNATURE = "serving_default"
-PREDICT = "tensorflow/serving/predict"
-CLASSIFY = "tensorflow/serving/classify"
-REGRESS = "tensorflow/serving/regress"
+_METHODS = ("tensorflow/serving/predict", classification.METHOD, regression.METHOD)
 
 Arrays = dict[str, "NDArray[Any]"]
-
-
-class Classification(NamedTuple):
-    """Answers of a classification, [examples, classes]; a model may leave one of the two out."""
-
-    labels: NDArray[Any] | None
-    scores: NDArray[np.float32] | None
 
 
 class Servable:
@@ -51,10 +44,14 @@ class Servable:
         except RuntimeStatusError as error:
             raise ServingError.of_runtime(error) from error
         self.signatures: dict[str, Any] = dict(self._model.meta_graph.signature_def)
-        self._defaults: dict[str, Arrays] = {
-            name: {alias: array_of(proto) for alias, proto in each.defaults.items()}
-            for name, each in self.signatures.items()
-        }
+        try:
+            self._defaults: dict[str, Arrays] = {
+                name: {alias: array_of(proto) for alias, proto in each.defaults.items()}
+                for name, each in self.signatures.items()
+            }
+        except ValueError as error:
+            self.close()
+            raise invalid_argument(f"tensor parsing error: a default of a signature: {error}") from error
 
     def predict(
         self, signature_name: str, inputs: Mapping[str, NDArray[Any]], output_filter: Sequence[str] = ()
@@ -73,16 +70,16 @@ class Servable:
         signature = self.signatures.get(name)
         if signature is None:
             raise failed_precondition(f'Serving signature key "{name}" not found.')
-        if signature.method_name not in (PREDICT, CLASSIFY, REGRESS):
+        if signature.method_name not in _METHODS:
             raise ServingError(
                 grpc.StatusCode.INTERNAL,
                 "Expected prediction signature method_name to be one of "
-                f"{{{PREDICT}, {CLASSIFY}, {REGRESS}}}. Was: {signature.method_name}",
+                f"{{{', '.join(_METHODS)}}}. Was: {signature.method_name}",
             )
         feeds = _feeds(signature, self._defaults[name], inputs)
         outputs = _filtered(signature, output_filter)
-        values = self.run(feeds, [signature.outputs[alias].name for alias in outputs])
-        return dict(zip(outputs, values, strict=True))
+        values = self.tensors(feeds, list(set(outputs.values())))
+        return {alias: values[name] for alias, name in outputs.items()}
 
     def classify(self, signature_name: str, examples: NDArray[Any]) -> Classification:
         """Classes and scores of serialized tf.Examples.
@@ -90,9 +87,9 @@ class Servable:
         Raises:
             ServingError: the signature is no classification, or computing fails.
         """
-        signature = self._signature(signature_name, CLASSIFY, "classification")
-        feed, fetches = classification_tensors(signature)
-        return classification(signature, len(examples), self._tensors({feed: examples}, fetches))
+        signature = self._signature(signature_name)
+        feed, fetches = classification.tensors(signature)
+        return classification.result(signature, len(examples), self.tensors({feed: examples}, fetches))
 
     def regress(self, signature_name: str, examples: NDArray[Any]) -> NDArray[np.float32]:
         """Values of serialized tf.Examples, [examples].
@@ -100,136 +97,33 @@ class Servable:
         Raises:
             ServingError: the signature is no regression, or computing fails.
         """
-        signature = self._signature(signature_name, REGRESS, "regression")
-        feed, fetches = regression_tensors(signature)
-        return regression(signature, len(examples), self._tensors({feed: examples}, fetches))
+        signature = self._signature(signature_name)
+        feed, fetches = regression.tensors(signature)
+        return regression.result(signature, len(examples), self.tensors({feed: examples}, fetches))
 
-    def run(self, feeds: Mapping[str, NDArray[Any]], fetches: Sequence[str]) -> list[NDArray[Any]]:
-        """Values of tensors of the graph.
+    def tensors(self, feeds: Mapping[str, NDArray[Any]], fetches: Sequence[str]) -> Arrays:
+        """Values of tensors of the graph by name, from one run.
 
         Raises:
             ServingError: with TensorFlow's own code and text.
         """
         try:
-            return self._model.run(feeds, fetches)
+            return dict(zip(fetches, self._model.run(feeds, fetches), strict=True))
         except RuntimeStatusError as error:
             raise ServingError.of_runtime(error) from error
         except TypeError as error:
             raise invalid_argument(str(error)) from error
 
-    def _tensors(self, feeds: Mapping[str, NDArray[Any]], fetches: Sequence[str]) -> Arrays:
-        return dict(zip(fetches, self.run(feeds, fetches), strict=True))
-
     def close(self) -> None:
         """Frees the model; no call may be running."""
         self._model.close()
 
-    def _signature(self, signature_name: str, method: str, kind: str) -> Any:
+    def _signature(self, signature_name: str) -> Any:
         name = signature_name or DEFAULT_SIGNATURE
         signature = self.signatures.get(name)
         if signature is None:
             raise invalid_argument(f"No signature was found with the name: {name}")
-        _check_method(signature, method, kind)
         return signature
-
-
-def classification_tensors(signature: Any) -> tuple[str, list[str]]:
-    """Names of the tensors to feed and to fetch for a classification.
-
-    Raises:
-        ServingError: the signature is none.
-    """
-    _check_method(signature, CLASSIFY, "classification")
-    if len(signature.inputs) != 1:
-        raise invalid_argument("Expected one input Tensor.")
-    if len(signature.outputs) not in (1, 2):
-        raise invalid_argument(f"Expected one or two output Tensors, found {len(signature.outputs)}")
-    if "inputs" not in signature.inputs:
-        raise failed_precondition(f"No classification inputs found in SignatureDef: {signature}")
-    outputs = [signature.outputs[alias].name for alias in ("classes", "scores") if alias in signature.outputs]
-    if not outputs:
-        raise failed_precondition(
-            'Expected classification signature outputs to contain at least one of "classes" or "scores". '
-            f"Signature was: {signature}"
-        )
-    return signature.inputs["inputs"].name, outputs
-
-
-def classification(signature: Any, examples: int, values: Mapping[str, NDArray[Any]]) -> Classification:
-    """The answer of a classification, from tensors by name.
-
-    Raises:
-        ServingError: the model answered something else.
-    """
-    found: Arrays = {
-        alias: values[signature.outputs[alias].name] for alias in ("classes", "scores") if alias in signature.outputs
-    }
-    for alias, dtype, name in (
-        ("classes", np.dtype(object), "DT_STRING"),
-        ("scores", np.dtype(np.float32), "DT_FLOAT"),
-    ):
-        if alias not in found:
-            continue
-        value = found[alias]
-        if value.ndim != 2:
-            raise invalid_argument(f"Expected Tensor shape: [batch_size num_classes] but got {shape_text(value.shape)}")
-        if value.dtype != dtype:
-            raise invalid_argument(f"Expected {alias} Tensor of {name}. Got: {value.dtype}")
-        if len(value) != examples:
-            raise invalid_argument(f"Expected {alias} output batch size of {examples}. Got: {len(value)}")
-    labels, scores = found.get("classes"), found.get("scores")
-    if labels is not None and scores is not None and labels.shape != scores.shape:
-        raise invalid_argument(
-            f"Tensors class and score should match in dim_size(1). Got {labels.shape[1]} vs. {scores.shape[1]}"
-        )
-    return Classification(labels, scores)
-
-
-def regression_tensors(signature: Any) -> tuple[str, list[str]]:
-    """Names of the tensors to feed and to fetch for a regression.
-
-    Raises:
-        ServingError: the signature is none.
-    """
-    _check_method(signature, REGRESS, "regression")
-    if len(signature.inputs) != 1:
-        raise invalid_argument("Expected one input Tensor.")
-    if len(signature.outputs) != 1:
-        raise invalid_argument("Expected one output Tensor.")
-    if "inputs" not in signature.inputs:
-        raise failed_precondition(f"No regression inputs found in SignatureDef: {signature}")
-    if "outputs" not in signature.outputs:
-        raise failed_precondition(f"No regression outputs found in SignatureDef: {signature}")
-    return signature.inputs["inputs"].name, [signature.outputs["outputs"].name]
-
-
-def regression(signature: Any, examples: int, values: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
-    """The answer of a regression, from tensors by name.
-
-    Raises:
-        ServingError: the model answered something else.
-    """
-    value = values[signature.outputs["outputs"].name]
-    if not (value.ndim == 1 or (value.ndim == 2 and value.shape[1] == 1)):
-        raise invalid_argument(
-            "Expected output Tensor shape to be either [batch_size] or [batch_size, 1] "
-            f"but got {shape_text(value.shape)}"
-        )
-    if len(value) != examples:
-        raise invalid_argument(f"Input batch size did not match output batch size: {examples} vs. {len(value)}")
-    if value.dtype != np.float32:
-        raise invalid_argument(f"Expected output Tensor of DT_FLOAT.  Got: {value.dtype}")
-    return value.ravel()
-
-
-def shape_text(shape: Iterable[int]) -> str:
-    """A shape as TensorFlow prints it."""
-    return f"[{','.join(map(str, shape))}]"
-
-
-def _check_method(signature: Any, method: str, kind: str) -> None:
-    if signature.method_name != method:
-        raise invalid_argument(f"Expected {kind} signature method_name to be {method}. Was: {signature.method_name}")
 
 
 def _feeds(signature: Any, defaults: Arrays, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
@@ -265,7 +159,8 @@ def _feeds(signature: Any, defaults: Arrays, inputs: Mapping[str, NDArray[Any]])
     return feeds
 
 
-def _filtered(signature: Any, output_filter: Sequence[str]) -> list[str]:
+def _filtered(signature: Any, output_filter: Sequence[str]) -> dict[str, str]:
+    """Names of the tensors to fetch, by the names of the outputs."""
     for alias in output_filter:
         if alias not in signature.outputs:
             raise invalid_argument(
@@ -274,7 +169,7 @@ def _filtered(signature: Any, output_filter: Sequence[str]) -> list[str]:
             )
         if output_filter.count(alias) > 1:
             raise invalid_argument(f"duplicate output tensor alias: {alias}")
-    return list(output_filter or signature.outputs)
+    return {alias: signature.outputs[alias].name for alias in output_filter or signature.outputs}
 
 
 def _names(names: Iterable[str]) -> str:

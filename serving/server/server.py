@@ -7,21 +7,21 @@ import threading
 import time
 from concurrent import futures
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import grpc
+import uvicorn
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from serving.runtime.protos import model_service_pb2_grpc, prediction_service_pb2_grpc
 from serving.server.config import ServerConfig
 from serving.server.grpc_services import ModelService, PredictionService
+from serving.server.metrics import Metrics
+from serving.server.rest import RestApp, create_app
 from serving.server.sources import Source
 from serving.server.versions import ModelManager
 from serving.server.warmup import load_servable
 from slipway.errors import ConfigError
-
-if TYPE_CHECKING:
-    import uvicorn
 
 _SERVICES = ("", "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService")
 
@@ -35,10 +35,13 @@ class ModelServer:
     Args:
         source: What to serve.
         config: Ports and times.
+        request_log: Gets each inference that succeeded; None keeps no log. Whoever gives it closes it.
     """
 
-    def __init__(self, source: Source, config: ServerConfig | None = None) -> None:
+    def __init__(self, source: Source, config: ServerConfig | None = None, request_log: Any = None) -> None:
         self._config = config or ServerConfig()
+        self._request_log = request_log
+        self.metrics = Metrics()
         self.manager = ModelManager(
             source,
             load_servable,
@@ -63,7 +66,7 @@ class ModelServer:
         try:
             self._grpc = self._new_grpc()
             if config.rest_port is not None:
-                self._rest = _RestServer(self.manager, config.host, config.rest_port, config.grace_seconds)
+                self._rest = _RestServer(create_app(self.manager, self.metrics, self._request_log), config)
                 self.rest_port = self._rest.port
             self.manager.start()
         except BaseException:
@@ -107,7 +110,8 @@ class ModelServer:
             ],
             compression=grpc.Compression.NoCompression,
         )
-        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(PredictionService(self.manager), server)
+        service = PredictionService(self.manager, self.metrics, self._request_log)
+        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(service, server)
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(
             ModelService(self.manager, allow_unavailable_labels=config.allow_unavailable_labels), server
         )
@@ -122,21 +126,18 @@ class ModelServer:
 class _RestServer:
     """uvicorn in a thread."""
 
-    def __init__(self, manager: ModelManager, host: str, port: int, grace_seconds: float) -> None:
-        import uvicorn
-
-        from serving.server.rest import create_app
-
-        self._socket = _listen(host, port)
+    def __init__(self, app: RestApp, config: ServerConfig) -> None:
+        assert config.rest_port is not None
+        self._socket = _listen(config.host, config.rest_port)
         self.port: int = self._socket.getsockname()[1]
-        config = uvicorn.Config(
-            create_app(manager),
+        options = uvicorn.Config(
+            app,
             lifespan="off",
             log_level="error",
             access_log=False,
-            timeout_graceful_shutdown=int(grace_seconds) or 1,
+            timeout_graceful_shutdown=max(int(config.grace_seconds), 1),
         )
-        self._server: uvicorn.Server = uvicorn.Server(config)
+        self._server = uvicorn.Server(options)
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],), name="rest", daemon=True)
 
     def start(self) -> None:

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import re
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+from serving.runtime.protos import model_server_config_pb2
+from serving.server.config import read_config_file
+from slipway.errors import ConfigError, StoreError
+
+if TYPE_CHECKING:
+    from slipway.model_store import ModelStore
+
+LOGGER = logging.getLogger(__name__)
 
 _INT64_MAX = 2**63 - 1
 
@@ -49,6 +60,11 @@ class BasePaths:
     def __init__(self, models: Sequence[Any]) -> None:
         self._models = models
 
+    @classmethod
+    def single(cls, name: str, base_path: Path) -> BasePaths:
+        """One model, of which the newest version is served."""
+        return cls([model_server_config_pb2.ModelConfig(name=name, base_path=str(base_path.absolute()))])
+
     def poll(self) -> Mapping[str, Wanted | None]:
         """What the directories hold now."""
         return {model.name: _wanted(model) for model in self._models}
@@ -62,6 +78,122 @@ class BasePaths:
             f"its base path {base} holds no version that its policy asks for; a version is a directory named by an "
             f"integer. There are: {', '.join(sorted(path.name for path in base.iterdir())[:5]) or 'none'}"
         )
+
+
+class ConfigFile:
+    """Models of a `ModelServerConfig` in text form, read again from time to time.
+
+    Args:
+        path: The file.
+        seconds: Between two readings; 0 reads it once.
+        allow_unavailable_labels: Whether labels may be given before anything is loaded.
+
+    Raises:
+        ConfigError: the file cannot be read, or has labels that are not allowed yet.
+    """
+
+    def __init__(self, path: Path, seconds: float = 0.0, *, allow_unavailable_labels: bool = False) -> None:
+        self._path = path
+        self._seconds = seconds
+        self._read_at = time.monotonic()
+        models = read_config_file(path).model_config_list.config
+        labelled = [model.name for model in models if model.version_labels]
+        if labelled and not allow_unavailable_labels:
+            raise ConfigError(
+                f"{path} gives labels to versions of {', '.join(labelled)}, and nothing is loaded yet: TensorFlow "
+                "Serving refuses that, too. Give --allow_version_labels_for_unavailable_models"
+            )
+        self._paths = BasePaths(models)
+
+    def poll(self) -> Mapping[str, Wanted | None]:
+        """What the directories hold now; a file that cannot be read changes nothing."""
+        if self._seconds and time.monotonic() - self._read_at >= self._seconds:
+            self._read_at = time.monotonic()
+            try:
+                self._paths = BasePaths(read_config_file(self._path).model_config_list.config)
+            except ConfigError as error:
+                LOGGER.warning("%s; the models stay as they are", error)
+        return self._paths.poll()
+
+    def describe(self, model: str) -> str:
+        """Why there is nothing to serve of a model, and what to do about it."""
+        return self._paths.describe(model)
+
+
+class StoreModels:
+    """Models of a model store: the version in production, and the canary if there is one.
+
+    They have the labels `stable` and `canary`; requests that name no version get the stable one.
+
+    Args:
+        store: The store.
+        names: Of the models; all that the store has by default.
+        cache: Where a remote store's versions are put.
+    """
+
+    def __init__(self, store: ModelStore, names: Sequence[str], cache: Path) -> None:
+        self._store = store
+        self._names = names
+        self._cache = cache
+        self._fetched: dict[tuple[str, int], Path] = {}
+
+    def poll(self) -> Mapping[str, Wanted | None]:
+        """What the store says now."""
+        return {name: self._wanted(name) for name in self._names or self._store.models()}
+
+    def describe(self, model: str) -> str:
+        """Why there is nothing to serve of a model, and what to do about it."""
+        known = ", ".join(self._store.models()) or "none"
+        return f"the model store has no version of it that may serve; its models: {known}. `slipway run` pushes one"
+
+    def _wanted(self, name: str) -> Wanted | None:
+        try:
+            stages = self._store.stages(name)
+            stable = self._store.production(name)
+            if stable is None:
+                return Wanted({})
+            versions = {stable.number: self._fetch(name, stable.number)}
+        except StoreError as error:
+            LOGGER.warning("%s stays as it is: %s", name, error)
+            return None
+        labels = {"stable": stable.number}
+        for number in (number for number, stage in stages.items() if stage == "canary" and number not in versions):
+            try:
+                versions[number] = self._fetch(name, number)
+                labels["canary"] = number
+            except StoreError as error:
+                LOGGER.warning("the canary %d of %s cannot be had: %s", number, name, error)
+        return Wanted(versions, labels, default=stable.number)
+
+    def _fetch(self, name: str, number: int) -> Path:
+        # Fetching verifies every file, so it is done once.
+        key = (name, number)
+        if key not in self._fetched:
+            self._fetched[key] = self._store.fetch(self._store.version(name, number), self._cache / name)
+        return self._fetched[key]
+
+
+class OneVersion:
+    """A single SavedModel, wherever it is, for as long as the server runs.
+
+    Args:
+        model: The name to serve it under.
+        path: The SavedModel's directory.
+        number: Its version.
+    """
+
+    def __init__(self, model: str, path: Path, number: int = 1) -> None:
+        self._model = model
+        self._path = path
+        self._number = number
+
+    def poll(self) -> Mapping[str, Wanted | None]:
+        """That version."""
+        return {self._model: Wanted({self._number: self._path})}
+
+    def describe(self, model: str) -> str:
+        """Why there is nothing to serve of a model, and what to do about it."""
+        return f"{self._path} cannot be loaded as model {model}"
 
 
 def _wanted(model: Any) -> Wanted | None:

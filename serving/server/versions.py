@@ -11,14 +11,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from enum import IntEnum
 from pathlib import Path
-from types import TracebackType
 
 import grpc
 
 from serving.server.errors import ServingError, invalid_argument, not_found
+from serving.server.lifecycle import Lease, ModelVersions, State, VersionStatus
 from serving.server.servable import Servable
 from serving.server.sources import Source, Wanted
 from slipway.errors import StoreError
@@ -26,123 +24,6 @@ from slipway.errors import StoreError
 LOGGER = logging.getLogger(__name__)
 
 Loader = Callable[[str, int, Path], Servable]
-
-
-class State(IntEnum):
-    """Of a version; numbers and names are those of `ModelVersionStatus.State`."""
-
-    START = 10
-    LOADING = 20
-    AVAILABLE = 30
-    UNLOADING = 40
-    END = 50
-
-
-@dataclass(frozen=True)
-class VersionStatus:
-    """State of one version; `code` is `grpc.StatusCode.OK` unless it could not be loaded."""
-
-    version: int
-    state: State
-    code: grpc.StatusCode
-    message: str
-
-
-class Lease:
-    """One version, and who holds it: `with manager.use("taxi") as servable`."""
-
-    def __init__(self, number: int, path: Path) -> None:
-        self.number = number
-        self.path = path
-        self.state = State.START
-        self.problem: ServingError | None = None
-        self.servable: Servable | None = None
-        self.tries = 0
-        self.next_try = 0.0
-        self.users = 0
-        self.lock = threading.Lock()
-
-    def __enter__(self) -> Servable:
-        assert self.servable
-        return self.servable
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        with self.lock:
-            self.users -= 1
-
-    def acquire(self) -> bool:
-        """Counts one more user, unless the version is going."""
-        with self.lock:
-            if self.state is not State.AVAILABLE:
-                return False
-            self.users += 1
-            return True
-
-    def status(self) -> VersionStatus:
-        """What GetModelStatus tells."""
-        if self.state is State.END and self.problem:
-            return VersionStatus(self.number, self.state, self.problem.code, self.problem.message)
-        return VersionStatus(self.number, self.state, grpc.StatusCode.OK, "")
-
-
-@dataclass
-class _Model:
-    """One model: what is wanted of it and what is there. Only the manager's thread changes it."""
-
-    wanted: Wanted = field(default_factory=lambda: Wanted({}))
-    leases: dict[int, Lease] = field(default_factory=dict)
-    labels: dict[str, int] = field(default_factory=dict)
-
-    def want(self, wanted: Wanted) -> None:
-        for number, path in wanted.versions.items():
-            lease = self.leases.get(number)
-            # A version that could not be loaded is tried again only after it was gone.
-            if lease is None or (lease.state is State.END and not (lease.problem and number in self.wanted.versions)):
-                self.leases[number] = Lease(number, path)
-        for number, lease in self.leases.items():
-            if number not in wanted.versions and lease.state in (State.START, State.LOADING):
-                lease.state = State.END
-        self.wanted = wanted
-
-    def available(self) -> dict[int, Lease]:
-        return {number: lease for number, lease in self.leases.items() if lease.state is State.AVAILABLE}
-
-    def to_load(self) -> list[Lease]:
-        now = time.monotonic()
-        waiting = (State.START, State.LOADING)
-        due = [lease for lease in self.leases.values() if lease.state in waiting and lease.next_try <= now]
-        return sorted(due, key=lambda lease: -lease.number)
-
-    def move_labels(self) -> None:
-        """Points labels at their versions, those whose version is not loaded stay as long as they can."""
-        available = self.available()
-        targets = self._targets()
-        for label, target in targets.items():
-            if target not in available and self.labels.get(label) in available:
-                targets[label] = self.labels[label]
-        self.labels = targets
-
-    def to_unload(self) -> list[Lease]:
-        available = self.available()
-        if self.wanted.versions and not self.wanted.versions.keys() & available.keys():
-            return []
-        targets = self._targets()
-        held = {number for label, number in self.labels.items() if number != targets.get(label)}
-        kept = self.wanted.versions.keys() | held
-        return [lease for number, lease in available.items() if number not in kept]
-
-    def _targets(self) -> dict[str, int]:
-        """Wanted version by label; requests that name none have the label \"\"."""
-        targets = dict(self.wanted.labels)
-        return targets if self.wanted.default is None else {**targets, "": self.wanted.default}
-
-    def is_settled(self) -> bool:
-        """Whether there is something to serve, or nothing more to hope for."""
-        wanted = [self.leases[number] for number in self.wanted.versions]
-        tried = all(lease.tries for lease in wanted)
-        return tried and (bool(self.available()) or all(lease.state is State.END for lease in wanted))
 
 
 class ModelManager:
@@ -170,7 +51,7 @@ class ModelManager:
         self._poll_seconds = poll_seconds
         self._max_load_retries = max_load_retries
         self._retry_seconds = retry_seconds
-        self._models: dict[str, _Model] = {}
+        self._models: dict[str, ModelVersions] = {}
         # Replaced as a whole, so that a request needs no lock to look its version up.
         self._serving: dict[tuple[str, int | str | None], Lease] = {}
         self._labels: set[tuple[str, str]] = set()
@@ -240,7 +121,7 @@ class ModelManager:
         if label:
             version = self._labelled(name, label)
         with self._changed:
-            model = self._models.get(name, _Model())
+            model = self._models.get(name, ModelVersions())
             found = [model.leases[number].status() for number in sorted(model.leases, reverse=True)]
         if version is not None:
             found = [status for status in found if status.version == version]
@@ -269,13 +150,13 @@ class ModelManager:
         with self._changed:
             self._source = source
             for name in new:
-                self._models.setdefault(name, _Model()).want(wanted[name] or Wanted({}))
+                self._models.setdefault(name, ModelVersions()).want(wanted[name] or Wanted({}))
         self._wake.set()
         problems = self._await(new)
         if problems:
             raise ServingError(grpc.StatusCode.UNKNOWN, problems)
 
-    def _await(self, names: Iterator[str] | list[str] | dict[str, _Model]) -> str:
+    def _await(self, names: Iterator[str] | list[str] | dict[str, ModelVersions]) -> str:
         """Waits for models; TensorFlow Serving's text for those that did not become available."""
         awaited = list(names)
         with self._changed:
@@ -328,7 +209,7 @@ class ModelManager:
             for name in self._models.keys() - found.keys():
                 self._models[name].want(Wanted({}))
             for name, wanted in found.items():
-                model = self._models.setdefault(name, _Model())
+                model = self._models.setdefault(name, ModelVersions())
                 if wanted is not None:
                     model.want(wanted)
 

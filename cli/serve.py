@@ -1,0 +1,149 @@
+"""`slipway serve`: TensorFlow Serving's contract on this machine."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from serving.server.config import ServerConfig
+    from serving.server.server import ModelServer
+    from serving.server.sources import Source
+
+DT_FLOAT = 1  # types.proto
+
+
+def _flag(name: str, description: str) -> Any:
+    """An option that may be written as TensorFlow Serving writes it, and as others do."""
+    return typer.Option(f"--{name}", f"--{name.replace('_', '-')}", help=description)
+
+
+def serve(
+    model: Annotated[str | None, typer.Argument(help="A model of the store; all by default.")] = None,
+    port: Annotated[int, _flag("port", "For gRPC; 0 takes a free one.")] = 8500,
+    rest_api_port: Annotated[int, _flag("rest_api_port", "For REST; 0 takes a free one.")] = 8501,
+    host: Annotated[str, typer.Option(help="Address to listen on; nobody is asked for a password.")] = "127.0.0.1",
+    store: Annotated[str | None, typer.Option(help="Model store, local or gs://; that of the settings' home.")] = None,
+    model_name: Annotated[str, _flag("model_name", "Name of the model at --model_base_path.")] = "default",
+    model_base_path: Annotated[
+        Path | None, _flag("model_base_path", "Directory of versions, instead of the model store.")
+    ] = None,
+    model_config_file: Annotated[
+        Path | None, _flag("model_config_file", "ModelServerConfig in text form, instead of the model store.")
+    ] = None,
+    model_config_file_poll_wait_seconds: Annotated[
+        float, _flag("model_config_file_poll_wait_seconds", "Between two readings of it; 0 reads once.")
+    ] = 0.0,
+    file_system_poll_wait_seconds: Annotated[
+        float, _flag("file_system_poll_wait_seconds", "Between two looks for versions; 0 looks once.")
+    ] = 1.0,
+    max_num_load_retries: Annotated[int, _flag("max_num_load_retries", "Of a version that cannot be loaded.")] = 5,
+    load_retry_interval_micros: Annotated[
+        int, _flag("load_retry_interval_micros", "Between two tries, in microseconds.")
+    ] = 60_000_000,
+    allow_version_labels_for_unavailable_models: Annotated[
+        bool,
+        _flag("allow_version_labels_for_unavailable_models", "Let labels of the config wait for their versions."),
+    ] = False,
+) -> None:
+    """Serve models over gRPC and REST as TensorFlow Serving does: for laptops, validation and tests."""
+    # TensorFlow tells of absent GPUs as of errors; what is wrong with a model comes back as an exception.
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2").replace("2", "3")
+
+    from serving.server.config import ServerConfig
+    from serving.server.sources import BasePaths, ConfigFile
+
+    config = ServerConfig(
+        host=host,
+        grpc_port=port,
+        rest_port=rest_api_port,
+        poll_seconds=file_system_poll_wait_seconds,
+        max_load_retries=max_num_load_retries,
+        retry_seconds=load_retry_interval_micros / 1e6,
+        allow_unavailable_labels=allow_version_labels_for_unavailable_models,
+    )
+    _check_one_of({"MODEL or --store": model or store, "--model_base_path": model_base_path,
+                   "--model_config_file": model_config_file})  # fmt: skip
+    source: Source
+    if model_config_file:
+        source = ConfigFile(
+            model_config_file,
+            model_config_file_poll_wait_seconds,
+            allow_unavailable_labels=config.allow_unavailable_labels,
+        )
+    elif model_base_path:
+        source = BasePaths.single(model_name, model_base_path)
+    else:
+        source = _store_models(model, store)
+    _run(source, config)
+
+
+def _check_one_of(given: dict[str, object]) -> None:
+    from slipway.errors import ConfigError
+
+    names = [name for name, value in given.items() if value]
+    if len(names) > 1:
+        raise ConfigError(f"{' and '.join(names)} each say what to serve: give one of them")
+
+
+def _store_models(model: str | None, uri: str | None) -> Source:
+    from serving.server.sources import StoreModels
+    from settings.load import load_settings
+    from slipway.errors import StoreError
+    from slipway.model_store import open_store
+
+    home = load_settings().home
+    store = open_store(uri or str(home / "models"))
+    models = store.models()
+    if not models:
+        raise StoreError(f"the model store {uri or home / 'models'} is empty: `slipway run` trains and pushes a model")
+    if model is not None and model not in models:
+        raise StoreError(f"there is no model {model!r} in the store; models: {', '.join(models)}")
+    return StoreModels(store, [model] if model else [], home / "serving")
+
+
+def _run(source: Source, config: ServerConfig) -> None:
+    """Serves until SIGTERM or Ctrl-C; a second one does not wait for what is in flight."""
+    from serving.server.server import ModelServer
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s  %(message)s", datefmt="%H:%M:%S")
+    stop = threading.Event()
+
+    def on_signal(number: int, frame: object) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, on_signal)
+    with ModelServer(source, config) as server:
+        _print_addresses(server, config.host)
+        stop.wait()
+        typer.echo("finishing what is in flight; interrupt again to drop it")
+
+
+def _print_addresses(server: ModelServer, host: str) -> None:
+    rest = f"http://{host}:{server.rest_port}"
+    typer.echo(f"gRPC  {host}:{server.grpc_port}\nREST  {rest}")
+    for name in server.manager.models():
+        with server.manager.use(name) as servable:
+            typer.echo(f"try   {_curl(rest, name, servable.signatures)}")
+    typer.echo("For laptops, validation and tests: in the cluster the image tensorflow/serving serves the same way.")
+
+
+def _curl(rest: str, name: str, signatures: Mapping[str, Any]) -> str:
+    """A request that the model can answer: numbers for two inputs of `raw`, if the others may be left out."""
+    raw = signatures.get("raw")
+    if raw is None or raw.inputs.keys() - raw.defaults.keys():
+        return f"curl {rest}/v1/models/{name}/metadata"
+    floats = sorted((alias for alias, info in raw.inputs.items() if info.dtype == DT_FLOAT), key=len)[:2]
+    body = {"signature_name": "raw", "instances": [dict.fromkeys(floats, 1.5)]}
+    return f"curl -d '{json.dumps(body)}' {rest}/v1/models/{name}:predict"

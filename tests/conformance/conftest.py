@@ -1,0 +1,67 @@
+"""The server under test: that of the environment, or Slipway's own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from tests.conformance.grpc_calls import Calls
+from tests.conformance.model import write_models
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """HOST:PORT by protocol; empty where the environment names only the other one."""
+
+    grpc: str
+    rest: str
+
+
+@pytest.fixture(scope="session")
+def addresses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Addresses]:
+    """Where the server of the model `conformance` listens."""
+    given = Addresses(os.environ.get("SLIPWAY_CONFORMANCE_GRPC", ""), os.environ.get("SLIPWAY_CONFORMANCE_REST", ""))
+    if given.grpc or given.rest:
+        yield given
+        return
+    from serving.server.config import ServerConfig
+    from serving.server.server import ModelServer
+    from serving.server.sources import ConfigFile
+
+    config_file = write_models(tmp_path_factory.mktemp("conformance"))
+    source = ConfigFile(config_file, allow_unavailable_labels=True)
+    with ModelServer(source, ServerConfig(grpc_port=0, rest_port=0)) as server:
+        yield Addresses(f"127.0.0.1:{server.grpc_port}", f"127.0.0.1:{server.rest_port}")
+
+
+@pytest.fixture(scope="session")
+def grpc_address(addresses: Addresses) -> str:
+    """HOST:PORT for gRPC."""
+    if not addresses.grpc:
+        pytest.skip("SLIPWAY_CONFORMANCE_GRPC is not set")
+    return addresses.grpc
+
+
+@pytest.fixture(scope="session")
+def rest_address(addresses: Addresses) -> str:
+    """HOST:PORT for REST."""
+    if not addresses.rest:
+        pytest.skip("SLIPWAY_CONFORMANCE_REST is not set")
+    return addresses.rest
+
+
+@pytest.fixture(scope="session")
+def calls(grpc_address: str) -> Iterator[Calls]:
+    """gRPC requests to the server."""
+    calls = Calls(grpc_address)
+    yield calls
+    calls.channel.close()
+
+
+@pytest.fixture(scope="session")
+def serves_health() -> bool:
+    """Whether the server is known to answer grpc.health."""
+    return "SLIPWAY_CONFORMANCE_GRPC" not in os.environ
