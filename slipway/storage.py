@@ -157,6 +157,12 @@ def read_text(uri: str) -> str:
 
 def write_bytes(uri: str, content: bytes) -> None:
     """Writes a file, atomically."""
+    if is_remote(uri):
+        # All of it is here, so no file is needed in between: a container may have no place for one.
+        filesystem, path = _remote(uri)
+        with filesystem.open_output_stream(path, compression=None) as stream:
+            stream.write(content)
+        return
     with open_write(uri) as stream:
         stream.write(content)
 
