@@ -1,0 +1,117 @@
+"""uvicorn's HTTP/1.1, which waits for a client for ever, with an end to its patience."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+# For a new connection to send the whole head of a request, and between two pieces of a body or of an answer.
+HEAD_SECONDS = 10.0
+IDLE_SECONDS = 10.0
+_MAX_HEAD_BYTES = 64 << 10
+_ANSWER = (
+    b'HTTP/1.1 %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n{"error":"%b"}'
+)
+
+
+class HttpProtocol(HttpToolsProtocol):
+    """Drops half-open connections, slow clients and endless heads; its own errors have the API's form."""
+
+    head_seconds = HEAD_SECONDS
+    idle_seconds = IDLE_SECONDS
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_receiving = False
+        self._is_head = True
+        self._head_bytes = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A client has connected and owes a request."""
+        super().connection_made(transport)
+        self._wait(self.head_seconds)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client has gone."""
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parses what came, and waits for the rest of a request, if it is not complete."""
+        if self._is_head:
+            self._head_bytes += len(data)
+        super().data_received(data)
+        if self.transport.is_closing():
+            return
+        if not self._is_receiving:
+            self._head_bytes = 0
+            self._stop_waiting()
+        elif not self._is_head:
+            self._wait(self.idle_seconds)
+        elif self._head_bytes > _MAX_HEAD_BYTES:
+            self._refuse(b"431 Request Header Fields Too Large", b"The head of the request is too large")
+        elif not self._timer:
+            self._wait(self.head_seconds)
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        self._is_receiving = True
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """The head of a request is there."""
+        self._is_head = False
+        self._head_bytes = 0
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """A request is there as a whole."""
+        self._is_receiving = False
+        self._is_head = True
+        super().on_message_complete()
+
+    def pause_writing(self) -> None:
+        """The client does not take the answer."""
+        super().pause_writing()
+        self._wait(self.idle_seconds)
+
+    def resume_writing(self) -> None:
+        """The client takes the answer again."""
+        super().resume_writing()
+        self._stop_waiting()
+
+    def send_400_response(self, msg: str) -> None:
+        """What came is no HTTP."""
+        self._refuse(b"400 Bad Request", msg.encode())
+
+    def _wait(self, seconds: float) -> None:
+        self._stop_waiting()
+        self._timer = self.loop.call_later(seconds, self._give_up)
+
+    def _stop_waiting(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+
+    def _give_up(self) -> None:
+        self._timer = None
+        if self.flow.write_paused:
+            self.transport.abort()
+        elif self.flow.read_paused:
+            # The server is the slow one.
+            self._wait(self.idle_seconds)
+        elif self._is_receiving:
+            self._refuse(b"408 Request Timeout", b"The request did not come in time")
+        else:
+            self.transport.close()
+
+    def _refuse(self, status: bytes, reason: bytes) -> None:
+        self._stop_waiting()
+        if self.transport.is_closing():
+            return
+        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
+            self.transport.write(_ANSWER % (status, len(reason) + 12, reason))
+        self.transport.close()

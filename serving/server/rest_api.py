@@ -1,0 +1,272 @@
+"""TensorFlow Serving's REST API: what a request is answered with (`model_servers/http_rest_api_handler.cc`)."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+import zlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import unquote_to_bytes
+from weakref import WeakKeyDictionary
+
+import grpc
+import orjson
+from google.protobuf import json_format
+
+from serving.runtime.protos import get_model_metadata_pb2
+from serving.server import inference
+from serving.server.errors import ServingError, invalid_argument
+from serving.server.json_answers import write_classes, write_error, write_outputs, write_values
+from serving.server.json_examples import read_examples
+from serving.server.json_tensors import read_inputs
+from serving.server.json_values import parse, shown
+from serving.server.metrics import PATH as METRICS_PATH
+from serving.server.metrics import REST, Metrics
+from serving.server.servable import DEFAULT_SIGNATURE, Servable
+
+if TYPE_CHECKING:
+    from serving.server.versions import ModelManager
+
+LOGGER = logging.getLogger(__name__)
+
+# model_servers/http_rest_api_util.cc; (?i) leaves the comparisons of method and metadata case-sensitive there, too.
+_INFERENCE = re.compile(
+    rb"(?i)/v1/models/([^/:]+)(?:(?:/versions/(\d+))|(?:/labels/([^/:]+)))?:(classify|regress|predict)"
+)
+_MODEL = re.compile(rb"(?i)/v1/models(?:/([^/:]+))?(?:(?:/versions/(\d+))|(?:/labels/([^/:]+)))?(?:/(metadata))?")
+_API = re.compile(rb"(?i)/v1/.*", re.DOTALL)
+_INT64_MAX = (1 << 63) - 1
+# util/net_http/compression/gzip_zlib.h: kMaxUncompressedBytes
+_MAX_UNCOMPRESSED = 100 << 20
+# model_servers/http_server.cc
+_HTTP_STATUS = {
+    grpc.StatusCode.OK: 200,
+    grpc.StatusCode.CANCELLED: 499,
+    grpc.StatusCode.INVALID_ARGUMENT: 400,
+    grpc.StatusCode.DEADLINE_EXCEEDED: 504,
+    grpc.StatusCode.NOT_FOUND: 404,
+    grpc.StatusCode.ALREADY_EXISTS: 409,
+    grpc.StatusCode.PERMISSION_DENIED: 403,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: 429,
+    grpc.StatusCode.FAILED_PRECONDITION: 400,
+    grpc.StatusCode.ABORTED: 409,
+    grpc.StatusCode.OUT_OF_RANGE: 400,
+    grpc.StatusCode.UNIMPLEMENTED: 501,
+    grpc.StatusCode.UNAVAILABLE: 503,
+    grpc.StatusCode.UNAUTHENTICATED: 401,
+}
+_JSON, _TEXT = b"application/json", b"text/plain"
+
+
+class Answer(NamedTuple):
+    """Status, type and content of an answer in HTTP."""
+
+    status: int
+    content_type: bytes
+    body: bytes
+
+
+class Target(NamedTuple):
+    """What a URL names."""
+
+    model: str
+    version: int | None
+    label: str | None
+    method: str
+
+
+class _Inputs(NamedTuple):
+    """What a predict request may hold."""
+
+    dtypes: Mapping[str, int]
+    optional: frozenset[str]
+
+
+class RestApi:
+    """Answers requests; blocks while a model computes, and many threads may call it at a time.
+
+    Args:
+        manager: The models.
+        metrics: Counts inferences, and is served at its own path.
+        request_log: Gets each inference that succeeded; None keeps no log.
+    """
+
+    def __init__(self, manager: ModelManager, metrics: Metrics, request_log: Any = None) -> None:
+        self._manager = manager
+        self._metrics = metrics
+        self._request_log = request_log
+        self._inputs: WeakKeyDictionary[Servable, dict[str, _Inputs]] = WeakKeyDictionary()
+
+    def answer(self, method: str, target: bytes, body: bytes, request_id: str = "", encoding: bytes = b"") -> Answer:
+        """Answers one request.
+
+        Args:
+            method: `GET`, `POST`, ….
+            target: Path and query as sent, percent signs and all.
+            body: As sent.
+            request_id: For the request log.
+            encoding: The header Content-Encoding.
+        """
+        if target == METRICS_PATH.encode():
+            return Answer(200, _TEXT, self._metrics.page().encode())
+        if not _API.fullmatch(target):
+            return Answer(404, _TEXT, b"Not Found\n")
+        try:
+            if method == "POST" and (match := _INFERENCE.fullmatch(target)):
+                wanted = _target(match)
+                if wanted.method in ("predict", "classify", "regress"):
+                    return Answer(200, _JSON, self._infer(wanted, _uncompressed(body, encoding), request_id))
+            if method == "GET" and (match := _MODEL.fullmatch(target)):
+                return Answer(200, _JSON, self._describe(_target(match)))
+            return error_answer(invalid_argument(f"Malformed request: {method} {target.decode(errors='replace')}"))
+        except ServingError as error:
+            return error_answer(error)
+        except Exception as error:
+            LOGGER.exception("%s %s failed", method, target.decode(errors="replace"))
+            return error_answer(ServingError(grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}"))
+
+    def _infer(self, target: Target, body: bytes, request_id: str) -> bytes:
+        answer: bytes
+        started = time.time()
+        begin = time.perf_counter()
+        code, runtime = grpc.StatusCode.UNKNOWN, None
+        try:
+            document = parse(body)
+            signature = _signature_name(document)
+            with self._manager.use(target.model, target.version, target.label) as servable:
+                answer, runtime = getattr(self, f"_{target.method}")(servable, signature, document)
+                version = servable.version
+            code = grpc.StatusCode.OK
+        except ServingError as error:
+            code = error.code
+            raise
+        finally:
+            seconds = time.perf_counter() - begin
+            self._metrics.observe(target.model, target.method, REST, code, seconds, runtime)
+        if self._request_log:
+            self._log(target, version, request_id, body, answer, started, seconds)
+        return answer
+
+    def _predict(self, servable: Servable, signature: str, document: dict[str, Any]) -> tuple[bytes, float]:
+        expected = self._inputs_of(servable, signature)
+        inputs, row_format = read_inputs(document, expected.dtypes, expected.optional)
+        begin = time.perf_counter()
+        outputs = servable.predict(signature, inputs)
+        return write_outputs(outputs, row_format), time.perf_counter() - begin
+
+    def _classify(self, servable: Servable, signature: str, document: dict[str, Any]) -> tuple[bytes, float]:
+        examples = read_examples(document)
+        begin = time.perf_counter()
+        found = servable.classify(signature, examples)
+        return write_classes(found.labels, found.scores), time.perf_counter() - begin
+
+    def _regress(self, servable: Servable, signature: str, document: dict[str, Any]) -> tuple[bytes, float]:
+        examples = read_examples(document)
+        begin = time.perf_counter()
+        found = servable.regress(signature, examples)
+        return write_values(found), time.perf_counter() - begin
+
+    def _inputs_of(self, servable: Servable, signature_name: str) -> _Inputs:
+        name = signature_name or DEFAULT_SIGNATURE
+        known = self._inputs.setdefault(servable, {})
+        if name not in known:
+            signature = servable.signatures.get(name)
+            if signature is None:
+                raise invalid_argument(f'Serving signature name: "{name}" not found in signature def')
+            if not signature.inputs:
+                raise invalid_argument(f"Failed to get input map for signature: {signature_name or 'DEFAULT'}")
+            dtypes = {alias: info.dtype for alias, info in sorted(signature.inputs.items())}
+            known[name] = _Inputs(dtypes, frozenset(signature.defaults))
+        return known[name]
+
+    def _describe(self, target: Target) -> bytes:
+        if not target.model:
+            raise invalid_argument("Missing model name in request.")
+        if target.method == "metadata":
+            with self._manager.use(target.model, target.version, target.label) as servable:
+                return _metadata(servable)
+        found = self._manager.status(target.model, target.version, target.label)
+        statuses = [
+            {
+                "version": str(each.version),
+                "state": each.state.name,
+                "status": {"error_code": each.code.name, "error_message": each.message},
+            }
+            for each in found
+        ]
+        return orjson.dumps({"model_version_status": statuses}, option=orjson.OPT_INDENT_2)
+
+    def _log(
+        self, target: Target, version: int, request_id: str, body: bytes, answer: bytes, started: float, seconds: float
+    ) -> None:
+        from serving.request_log import LoggedCall
+
+        self._request_log.offer(
+            LoggedCall(
+                request_id=request_id,
+                protocol="rest",
+                method=target.method,
+                model=target.model,
+                version=version,
+                request=body,
+                response=answer,
+                started=started,
+                latency_seconds=seconds,
+            )
+        )
+
+
+def error_answer(error: ServingError) -> Answer:
+    """An error in the form that clients know."""
+    return Answer(_HTTP_STATUS.get(error.code, 500), _JSON, write_error(error))
+
+
+def _target(match: re.Match[bytes]) -> Target:
+    model, version, label, method = match.groups()
+    # The length first: of thousands of digits Python makes no number.
+    if version is not None and (len(version.lstrip(b"0")) > 19 or int(version) > _INT64_MAX):
+        raise invalid_argument(f"Failed to convert version: {version.decode()} to numeric.")
+    return Target(
+        _decoded(model or b""),
+        None if version is None else int(version),
+        None if label is None else _decoded(label),
+        (method or b"").decode(),
+    )
+
+
+def _decoded(name: bytes) -> str:
+    return unquote_to_bytes(name).decode(errors="replace") if name else ""
+
+
+def _signature_name(document: dict[str, Any]) -> str:
+    name = document.get("signature_name", "")
+    if type(name) is not str:
+        raise invalid_argument(
+            f"JSON Value: {shown(document)} not formatted correctly. 'signature_name' key must be a string value."
+        )
+    return name
+
+
+def _uncompressed(body: bytes, encoding: bytes) -> bytes:
+    """The body; empty, as in TensorFlow Serving, if it says that it is gzip and is not, or is too large."""
+    if b"gzip" not in encoding:
+        return body
+    stream = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+    try:
+        whole = stream.decompress(body, _MAX_UNCOMPRESSED)
+    except zlib.error:
+        return b""
+    return whole if stream.eof else b""
+
+
+def _metadata(servable: Servable) -> bytes:
+    response = inference.metadata(servable)
+    signatures = get_model_metadata_pb2.SignatureDefMap()
+    response.metadata["signature_def"].Unpack(signatures)
+    spec, wrapped = (
+        json_format.MessageToDict(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+        for message in (response.model_spec, signatures)
+    )
+    return orjson.dumps({"model_spec": spec, "metadata": {"signature_def": wrapped}}, option=orjson.OPT_INDENT_2)
