@@ -1,0 +1,1 @@
+"""Rollouts of a model version into a Kubernetes cluster: canary, checks, promotion, and the way back."""

@@ -1,0 +1,243 @@
+"""The calls that a rollout makes to a Kubernetes API server: each with a timeout, and retried so many times."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+from serving.rollout.connection import timed_client
+from slipway.errors import ClusterError
+
+Object = dict[str, Any]
+_T = TypeVar("_T")
+
+MANAGER = "slipway-rollout"
+# Seconds to connect, and to wait for an answer. Integers: the client drops a fraction without a word.
+_TIMEOUT = (5, 20)
+_ATTEMPTS = 5
+_LONGEST_PAUSE_SECONDS = 8.0
+_RETRIED = {429, 500, 502, 503, 504}
+_API_VERSIONS = {"Deployment": "apps/v1", "Lease": "coordination.k8s.io/v1"}
+
+
+class StaleError(Exception):
+    """An object changed between a read and a write; the caller reads it again."""
+
+
+class Cluster:
+    """One namespace of one cluster. Use it in a `with` block.
+
+    Args:
+        namespace: Where all objects are.
+        context: Of the kubeconfig; empty for the current one, or for the pod's own account inside a cluster.
+        attempts: Calls in all, before an answer of the server's (429, 5xx) or a timeout counts.
+        timeout: Seconds to connect and seconds to wait for an answer.
+        pause: Sleeps between attempts.
+    """
+
+    def __init__(
+        self,
+        namespace: str,
+        context: str = "",
+        *,
+        attempts: int = _ATTEMPTS,
+        timeout: tuple[int, int] = _TIMEOUT,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.namespace = namespace
+        self._context = context
+        self._attempts = attempts
+        self._timeout = timeout
+        self._pause = pause
+        self._open = ExitStack()
+        self._dynamic: Any = None
+
+    def __enter__(self) -> Cluster:
+        client = timed_client(self._context, self._timeout)
+        self._open.callback(client.close)
+        # The client's default is a file of a known name in the system's temporary folder, which anyone could plant.
+        folder = self._open.enter_context(tempfile.TemporaryDirectory(prefix="slipway-"))
+
+        def connect() -> Any:
+            from kubernetes.dynamic import DynamicClient
+
+            return DynamicClient(client, cache_file=str(Path(folder) / "discovery.json"))
+
+        try:
+            self._dynamic = self._try("connect", connect)
+        except BaseException:
+            self._open.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open.close()
+
+    def get(self, kind: str, name: str) -> Object | None:
+        """An object, or None if there is none of this name."""
+        try:
+            return _json(self._call("get", kind, name, lambda it: it.get(name=name, **self._common)))
+        except _NotFoundError:
+            return None
+
+    def list(self, kind: str, labels: Mapping[str, str]) -> list[Object]:
+        """Objects that carry all these labels."""
+        selector = ",".join(f"{key}={value}" for key, value in labels.items())
+        found = _json(self._call("list", kind, selector, lambda it: it.get(label_selector=selector, **self._common)))
+        return list(found["items"])
+
+    def apply(self, wanted: Object, *, force: bool = False) -> Object:
+        """Server-side apply under our own field manager.
+
+        Args:
+            wanted: The whole of what we want; what we wanted before and do not any more is taken back.
+            force: Take fields over from other managers.
+
+        Raises:
+            ClusterError: another manager owns one of the fields with another value; or the server refuses the object.
+        """
+        kind, name = wanted["kind"], wanted["metadata"]["name"]
+
+        def send(resource: Any) -> Any:
+            return resource.server_side_apply(
+                body=wanted, field_manager=MANAGER, force_conflicts=force or None, **self._common
+            )
+
+        try:
+            return _json(self._call("apply", kind, name, send, api_version=wanted["apiVersion"]))
+        except StaleError as error:
+            raise ClusterError(
+                f"{kind} {name}: {error}. Somebody changed by hand what the manifests say: put the change into "
+                "manifests/, or take the fields over with --force-conflicts"
+            ) from error
+
+    def create(self, new: Object) -> Object:
+        """Makes an object.
+
+        Raises:
+            StaleError: there is one of this name.
+        """
+        kind, name = new["kind"], new["metadata"]["name"]
+        return _json(self._call("create", kind, name, lambda it: it.create(body=new, **self._common)))
+
+    def replace(self, changed: Object) -> Object:
+        """Writes an object that was read before.
+
+        Raises:
+            StaleError: it was changed in between.
+        """
+        kind, name = changed["kind"], changed["metadata"]["name"]
+        return _json(self._call("replace", kind, name, lambda it: it.replace(body=changed, **self._common)))
+
+    def delete(self, kind: str, name: str) -> None:
+        """Removes an object and what it owns; one that is not there is no error."""
+        try:
+            self._call("delete", kind, name, lambda it: it.delete(
+                name=name, body={"propagationPolicy": "Background"}, **self._common))  # fmt: skip
+        except _NotFoundError:
+            return
+
+    def logs(self, pod: str, container: str, *, previous: bool, lines: int) -> str:
+        """The last lines that a container wrote, or that its predecessor did; empty if there are none to be had."""
+        query = [("container", container), ("tailLines", lines), ("previous", str(previous).lower())]
+        try:
+            return self._request("get", f"pods/{pod}/log", "logs", query_params=query).decode(errors="replace")
+        except ClusterError:
+            return ""
+
+    def ask(self, pod: str, port: int, path: str, body: Object | None = None) -> bytes:
+        """What a pod answers over HTTP, through the API server: so it works outside the cluster as well.
+
+        Raises:
+            PodAnswerError: the pod answers with an error.
+            ClusterError: it cannot be asked.
+        """
+        return self._request("get" if body is None else "post", f"pods/{pod}:{port}/proxy{path}", "ask", body=body)
+
+    @property
+    def _common(self) -> dict[str, Any]:
+        return {"namespace": self.namespace, "serialize": False}
+
+    def _call(self, verb: str, kind: str, name: str, send: Callable[[Any], Any], api_version: str = "") -> bytes:
+        version = api_version or _API_VERSIONS.get(kind, "v1")
+        body: bytes = self._try(
+            f"{verb} {kind} {name}",
+            lambda: send(self._dynamic.resources.get(api_version=version, kind=kind)).data,
+        )
+        return body
+
+    def _request(self, method: str, path: str, verb: str, **parameters: Any) -> bytes:
+        full = f"/api/v1/namespaces/{self.namespace}/{path}"
+        what = f"{verb} {path}"
+        body: bytes = self._try(what, lambda: self._dynamic.request(method, full, serialize=False, **parameters).data)
+        return body
+
+    def _try(self, what: str, send: Callable[[], _T]) -> _T:
+        from kubernetes.client.exceptions import ApiException
+        from kubernetes.dynamic.exceptions import ResourceNotFoundError
+        from urllib3.exceptions import HTTPError
+
+        for attempt in range(1, self._attempts + 1):
+            try:
+                return send()
+            except ResourceNotFoundError as error:
+                raise ClusterError(f"{what}: the cluster knows no such kind of object: {error}") from error
+            except ApiException as error:
+                last = self._judge(what, error)
+                asked = (error.headers or {}).get("Retry-After", "")
+            except (HTTPError, OSError) as error:
+                last, asked = ClusterError(f"{what}: the API server does not answer: {error}"), ""
+            if attempt < self._attempts:
+                wait = float(asked) if asked.isdigit() else 0.25 * 2**attempt
+                self._pause(min(wait, _LONGEST_PAUSE_SECONDS))
+        raise ClusterError(f"{last}; tried {self._attempts} times. Run it again when the cluster is well: it goes on")
+
+    def _judge(self, what: str, error: Any) -> ClusterError:
+        """The error to raise when no attempt is left; raises at once where another attempt cannot help."""
+        message, by_server = _message(error)
+        if not by_server and "/proxy" in what and error.status != 503:
+            raise PodAnswerError(f"{what}: {error.status}, {message}") from error
+        if error.status == 404:
+            raise _NotFoundError(f"{what} in namespace {self.namespace}: {message}") from error
+        if error.status == 409:
+            raise StaleError(message) from error
+        if error.status in {401, 403}:
+            raise ClusterError(
+                f"{what}: {error.status}, {message}; manifests/rollout-access has the rights that a rollout needs"
+            ) from error
+        if error.status not in _RETRIED:
+            raise ClusterError(f"{what}: the API server answers {error.status}: {message}") from error
+        return ClusterError(f"{what}: the API server answers {error.status}: {message}")
+
+
+class PodAnswerError(ClusterError):
+    """A pod, not the API server, answered with an error."""
+
+
+class _NotFoundError(ClusterError):
+    pass
+
+
+def _json(body: bytes) -> Object:
+    content: Object = json.loads(body)
+    return content
+
+
+def _message(error: Any) -> tuple[str, bool]:
+    """What an answer says, but not all of a page; and whether it is a Status object, which the API server writes."""
+    body = error.body.decode(errors="replace") if isinstance(error.body, bytes) else str(error.body or error.reason)
+    try:
+        content = json.loads(body)
+        if content["kind"] == "Status":
+            return str(content.get("message", "")), True
+    except (ValueError, KeyError, TypeError):
+        pass
+    return body[:500], False

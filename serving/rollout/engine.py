@@ -1,0 +1,165 @@
+"""What people and pipelines ask of a model's rollout."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from serving.manifests import INSTANCE, object_name
+from serving.rollout.cluster import Cluster, Object
+from serving.rollout.lease import Phase, RolloutLease, RolloutState, read_state, who
+from serving.rollout.policy import RolloutPolicy
+from serving.rollout.steps import Steps, require_fit
+from serving.rollout.workload import Workload
+from slipway.errors import RolloutBusyError, RolloutError, StoreError
+from slipway.model_store import ModelStore
+
+LEASE_SECONDS = 15
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """Rollouts of one model in one namespace.
+
+    A process that died is run again with the same version, and goes on from where it stood.
+
+    Attributes:
+        cluster: The namespace.
+        store: Where the versions are; stages and history are kept there.
+        objects: The rendered overlay.
+        model: Name of the model.
+        policy: What a canary must show.
+        say: Told of each step.
+        force: Take fields over that another manager changed.
+        pause: Sleeps.
+        lease_seconds: After how long without a sign a process counts as dead.
+    """
+
+    cluster: Cluster
+    store: ModelStore
+    objects: list[Object]
+    model: str
+    policy: RolloutPolicy
+    say: Callable[[str], None] = print
+    force: bool = False
+    pause: Callable[[float], None] = time.sleep
+    lease_seconds: int = LEASE_SECONDS
+
+    def start(self, number: int) -> RolloutState:
+        """Brings a version into production, by way of a canary.
+
+        Raises:
+            StoreError: the version may not be served.
+            RolloutBusyError: another rollout is at work, or waits for a decision.
+            RolloutInconclusiveError: too little traffic; the canary stays.
+            RolloutError: the version was rolled back.
+            ClusterError: the API server does not do its part; run it again.
+        """
+        with self._lease() as lease:
+            state = lease.state()
+            if state and not state.ended:
+                if state.version != number or state.phase == "reverting":
+                    raise self._unfinished(state)
+                self.say(f"going on with version {number}: {state.phase} since {_moment(state.updated)}")
+            else:
+                stable = self._workload.stable_version()
+                if stable == number and self.store.stage(self.model, number) == "stable":
+                    self.say(f"version {number} of {self.model} is stable already")
+                    return self._new_state(number, "promoted", None)
+                require_fit(self.store, self.model, number)
+                state = lease.record(self._new_state(number, "canary", stable))
+            return self._steps(lease).go_on(state)
+
+    def promote(self, why: str) -> RolloutState:
+        """Promotes the version whose canary runs, without waiting for more traffic; raises as `start` does."""
+        with self._lease() as lease:
+            state = self._unended(lease)
+            if state.phase in {"rolling-back", "reverting"}:
+                raise self._unfinished(state)
+            update = {"phase": "promoting", "reasons": [f"promoted by {who()}: {why}"]}
+            return self._steps(lease).go_on(lease.record(state.model_copy(update=update)))
+
+    def abort(self, why: str) -> RolloutState:
+        """Takes the canary away; the version is not judged. Raises as `start` does."""
+        with self._lease() as lease:
+            state = self._unended(lease)
+            if state.phase == "reverting":
+                raise self._unfinished(state)
+            update = {"phase": "rolling-back", "blames_model": False, "reasons": [f"aborted by {who()}: {why}"]}
+            return self._steps(lease).roll_back(lease.record(state.model_copy(update=update)), "aborted")
+
+    def rollback(self, why: str) -> RolloutState:
+        """Goes back to the version that was stable before, and quarantines the one that is. Raises as `start` does."""
+        with self._lease() as lease:
+            state = lease.state()
+            if state and not state.ended and state.phase != "reverting":
+                raise self._unfinished(state)
+            if state is None or state.ended:
+                left = self.store.production(self.model)
+                if left is None:
+                    raise StoreError(f"{self.model} has no version in the store: there is nothing to roll back")
+                state = self._new_state(left.number, "reverting", None).model_copy(update={"reasons": [why]})
+                state = lease.record(state)
+            return self._steps(lease).revert(state)
+
+    def status(self) -> dict[str, Any]:
+        """What runs, who is at it, and what was last decided; reads only."""
+        lease = self.cluster.get("Lease", self._workload.lease_name) or {"spec": {}}
+        state = read_state(self.cluster, self._workload.lease_name)
+        production = self.store.production(self.model)
+        holder = lease["spec"].get("holderIdentity") or None
+        return {
+            "model": self.model,
+            "namespace": self.cluster.namespace,
+            "production": production.number if production else None,
+            "stable": self._workload.status("stable"),
+            "canary": self._workload.status("canary"),
+            "holder": holder,
+            "held_since": lease["spec"].get("acquireTime") if holder else None,
+            "rollout": state.model_dump() if state else None,
+        }
+
+    @property
+    def _workload(self) -> Workload:
+        path = self.policy.models_path or self._models_path()
+        return Workload(self.cluster, self.objects, self.model, path.rstrip("/"), self.force, self.pause)
+
+    def _models_path(self) -> str:
+        """The store's folder, as it is seen from here."""
+        version = self.store.production(self.model)
+        if version is None:
+            raise StoreError(f"there is no version of {self.model} in the store that may serve; push one")
+        return version.uri.removesuffix(f"/{self.model}/{version.number}")
+
+    def _steps(self, lease: RolloutLease) -> Steps:
+        return Steps(self._workload, self.store, self.policy, lease, self.say)
+
+    def _lease(self) -> RolloutLease:
+        labels = {INSTANCE: object_name(self.model), "app.kubernetes.io/managed-by": "slipway"}
+        name = self._workload.lease_name
+        return RolloutLease(self.cluster, name, labels, seconds=self.lease_seconds, say=self.say)
+
+    def _new_state(self, number: int, phase: Phase, previous: int | None) -> RolloutState:
+        now = time.time()
+        return RolloutState(version=number, previous=previous, phase=phase, started=now, updated=now, who=who())
+
+    def _unended(self, lease: RolloutLease) -> RolloutState:
+        state = lease.state()
+        if state is None or state.ended:
+            raise RolloutError(f"no rollout of {self.model} is under way; begin one: slipway rollout start")
+        return state
+
+    def _unfinished(self, state: RolloutState) -> RolloutBusyError:
+        commands = {"reverting": "rollback", "rolling-back": f"start {state.version}"}
+        command = commands.get(state.phase, f"start {state.version}, promote or abort")
+        why = f" ({'; '.join(state.reasons)})" if state.reasons else ""
+        return RolloutBusyError(
+            f"version {state.version} of {self.model} is {state.phase} since {_moment(state.updated)}, begun by "
+            f"{state.who}{why}; end that first: slipway rollout {command}"
+        )
+
+
+def _moment(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds))

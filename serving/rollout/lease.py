@@ -1,0 +1,224 @@
+"""One rollout of a model at a time, and what is known of it: a Lease of Kubernetes, with the state in an annotation.
+
+As in client-go's leader election, a Lease counts as abandoned when nobody renewed it for its whole duration as seen
+here: no two clocks are compared. What died can be run again at once, and what lives is never pushed aside.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Literal
+
+from pydantic import BaseModel, ValidationError
+
+from serving.rollout.cluster import Cluster, Object, StaleError
+from slipway.errors import ClusterError, RolloutBusyError, RolloutError
+
+STATE = "slipway/rollout"
+_WRITE_ATTEMPTS = 10
+
+Phase = Literal["canary", "held", "promoting", "rolling-back", "reverting", "promoted", "rolled-back", "aborted"]
+ENDED: frozenset[Phase] = frozenset({"promoted", "rolled-back", "aborted"})
+
+
+class RolloutState(BaseModel):
+    """Where a model's rollout stands: written before each step is taken, so that whoever comes next can go on."""
+
+    version: int
+    previous: int | None = None
+    phase: Phase
+    started: float
+    updated: float
+    who: str
+    reasons: list[str] = []
+    blames_model: bool = False
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.phase in ENDED
+
+
+class RolloutLease:
+    """Held in a `with` block; renewed by a thread of its own.
+
+    Args:
+        cluster: Where it is kept.
+        name: Of the Lease.
+        labels: That it carries.
+        seconds: After how long without renewal it counts as abandoned.
+        say: Told while it waits.
+    """
+
+    def __init__(
+        self, cluster: Cluster, name: str, labels: dict[str, str], *, seconds: int, say: Callable[[str], None]
+    ) -> None:
+        self._cluster = cluster
+        self._name = name
+        self._labels = labels
+        self._seconds = seconds
+        self._say = say
+        self.holder = f"{who()}@{socket.gethostname()}-{secrets.token_hex(3)}"
+        self._stop = threading.Event()
+        self._lost = ""
+        self._writing = threading.Lock()
+        self._renewer = threading.Thread(target=self._renew, name="lease", daemon=True)
+
+    def __enter__(self) -> RolloutLease:
+        self._acquire()
+        self._renewer.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._renewer.join()
+        if not self._lost:
+            try:
+                self._write({"holderIdentity": ""})
+            except (ClusterError, RolloutError) as problem:
+                self._say(f"warning: the lease stays until it expires in {self._seconds} s: {problem}")
+
+    def check(self) -> None:
+        """To be called before each change of the cluster.
+
+        Raises:
+            RolloutError: another process took the lease over.
+        """
+        if self._lost:
+            raise RolloutError(f"this rollout lost its lease: {self._lost}. Nothing was changed since; run it again")
+
+    def state(self) -> RolloutState | None:
+        """The last rollout's state; None before the first."""
+        return read_state(self._cluster, self._name)
+
+    def record(self, state: RolloutState) -> RolloutState:
+        """Writes the state."""
+        self.check()
+        stamped = state.model_copy(update={"updated": time.time()})
+        self._write({"renewTime": _now()}, stamped)
+        return stamped
+
+    def _acquire(self) -> None:
+        seen, since = "", time.monotonic()
+        for _ in range(_WRITE_ATTEMPTS + 10 * self._seconds):
+            lease = self._cluster.get("Lease", self._name)
+            try:
+                if lease is None:
+                    self._cluster.create(self._new())
+                    return
+                held = lease.get("spec", {})
+                if not held.get("holderIdentity") or self._abandoned(lease, seen, since):
+                    self._take(lease)
+                    return
+            except StaleError:
+                continue  # somebody was faster: look again
+            if seen and lease["metadata"]["resourceVersion"] != seen:
+                raise _busy(lease)
+            if not seen:
+                self._say(f"{held['holderIdentity']} has the lease; waiting up to {self._seconds} s for a sign of life")
+                seen, since = lease["metadata"]["resourceVersion"], time.monotonic()
+            time.sleep(0.1)
+        raise RolloutBusyError(f"the lease {self._name} is taken and given back again and again; run it later")
+
+    def _abandoned(self, lease: Object, seen: str, since: float) -> bool:
+        duration = int(lease["spec"].get("leaseDurationSeconds", self._seconds))
+        return str(lease["metadata"]["resourceVersion"]) == seen and time.monotonic() - since > duration
+
+    def _new(self) -> Object:
+        metadata = {"name": self._name, "namespace": self._cluster.namespace, "labels": self._labels}
+        return {
+            "apiVersion": "coordination.k8s.io/v1",
+            "kind": "Lease",
+            "metadata": metadata,
+            "spec": self._held({"leaseTransitions": 0}),
+        }
+
+    def _held(self, spec: Object) -> Object:
+        moment = _now()
+        return spec | {
+            "holderIdentity": self.holder,
+            "leaseDurationSeconds": self._seconds,
+            "acquireTime": moment,
+            "renewTime": moment,
+        }
+
+    def _take(self, lease: Object) -> None:
+        transitions = lease.get("spec", {}).get("leaseTransitions", 0)
+        lease["spec"] = self._held({"leaseTransitions": transitions + 1})
+        self._cluster.replace(lease)
+
+    def _renew(self) -> None:
+        renewed = time.monotonic()
+        while not self._stop.wait(self._seconds / 3):
+            try:
+                self._write({"renewTime": _now()})
+                renewed = time.monotonic()
+            except (ClusterError, RolloutError) as error:
+                if isinstance(error, RolloutError) or time.monotonic() - renewed > self._seconds:
+                    self._lost = str(error)
+                    return
+
+    def _write(self, spec: Object, state: RolloutState | None = None) -> None:
+        """Compare-and-swap, in which only the holder takes part."""
+        with self._writing:
+            for _ in range(_WRITE_ATTEMPTS):
+                lease = self._cluster.get("Lease", self._name)
+                if lease is None or lease["spec"].get("holderIdentity") != self.holder:
+                    now = lease["spec"].get("holderIdentity") or "nobody" if lease else "nobody; it was deleted"
+                    raise RolloutError(f"the lease {self._name} is held by {now}")
+                lease["spec"] |= spec
+                if state is not None:
+                    lease["metadata"].setdefault("annotations", {})[STATE] = state.model_dump_json()
+                try:
+                    self._cluster.replace(lease)
+                except StaleError:
+                    continue
+                return
+        raise ClusterError(f"the lease {self._name} changed {_WRITE_ATTEMPTS} times while it was written; run it again")
+
+
+def read_state(cluster: Cluster, name: str) -> RolloutState | None:
+    """What a Lease says of its model's rollout.
+
+    Raises:
+        RolloutError: the annotation was damaged.
+    """
+    lease = cluster.get("Lease", name)
+    text = (lease or {}).get("metadata", {}).get("annotations", {}).get(STATE)
+    try:
+        return RolloutState.model_validate_json(text) if text else None
+    except ValidationError as error:
+        raise RolloutError(
+            f"Lease {name}: its annotation {STATE} is not a rollout's state ({error.error_count()} problems). "
+            f"Look at the Deployments; then remove it: kubectl annotate lease {name} {STATE}-"
+        ) from error
+
+
+def who() -> str:
+    """Whom records name; a container's user need not have a name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
+
+
+def _busy(lease: Object) -> RolloutBusyError:
+    held = lease["spec"]
+    return RolloutBusyError(
+        f"{held.get('holderIdentity') or 'another process'} is at this model's rollout since "
+        f"{held.get('acquireTime')}; wait until it has ended: `slipway rollout status` shows it"
+    )
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")  # metav1.MicroTime

@@ -1,0 +1,28 @@
+"""What the settings decide of a rollout."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class RolloutPolicy(BaseModel):
+    """How much of a canary there is, what it must show, and how long that may take."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    namespace: str = Field("default", description="of the cluster; where the model's objects are")
+    context: str = Field("", description="of the kubeconfig; empty: the current one, or the pod's own account")
+    models_path: str = Field("", description="the model store as pods see it: gs://… or a mount; empty: as it is here")
+    canary_replicas: int = Field(1, ge=1, description="its share of the traffic is its share of all replicas")
+    ready_seconds: int = Field(900, ge=1, description="for pods to become ready, the download of a model included")
+    window_seconds: int = Field(300, ge=0, description="least time over which canary and stable are compared")
+    traffic_seconds: int = Field(1800, ge=0, description="longest wait for `min_requests`")
+    min_requests: int = Field(200, ge=1, description="that canary and stable must each have answered")
+    max_error_increase: float = Field(0.01, ge=0, le=1, description="of the canary's share of errors over stable's")
+    max_p99_ratio: float = Field(1.5, gt=0, description="of the canary's 99th percentile of latency to stable's")
+    golden_tolerance: float = Field(
+        1e-5, ge=0, description="relative above 1; another CPU or a GPU sums in another order"
+    )
+    on_inconclusive: Literal["hold", "rollback"] = Field("hold", description="after too little traffic")

@@ -1,0 +1,175 @@
+"""The steps of a rollout, under its lease.
+
+Each is recorded before it is taken and may be taken again, so that whoever comes next goes on from where it stood.
+Production is changed by one write: that of the stable Deployment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from serving.rollout.canary import CanaryCheck
+from serving.rollout.lease import Phase, RolloutLease, RolloutState
+from serving.rollout.pods import Failure, wait_ready
+from serving.rollout.policy import RolloutPolicy
+from serving.rollout.workload import Workload
+from slipway.errors import ModelQuarantinedError, RolloutError, RolloutInconclusiveError, StoreError
+from slipway.model_store import ModelStore
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What each does is told by `say`; see `Rollout` for the others."""
+
+    workload: Workload
+    store: ModelStore
+    policy: RolloutPolicy
+    lease: RolloutLease
+    say: Callable[[str], None]
+
+    def go_on(self, state: RolloutState) -> RolloutState:
+        """Takes the step that the state names, and those after it."""
+        if state.phase == "promoting":
+            return self._promote(state)
+        if state.phase == "rolling-back":
+            return self.roll_back(state)
+        return self._canary(state)
+
+    def roll_back(self, state: RolloutState, ended: Phase = "rolled-back") -> RolloutState:
+        """Leaves the version that it came with; stable stays, or goes back to, the previous one.
+
+        Raises:
+            RolloutError: always, unless the rollout was aborted.
+        """
+        model, number, why = self.workload.model, state.version, "; ".join(state.reasons)
+        if self.workload.stable_version() == number != state.previous:
+            self._leave_stable(state)
+        self.workload.remove("canary", self.lease.check)
+        if self.store.stage(model, number) in {"candidate", "canary"}:
+            judge = self.store.quarantine if state.blames_model else self.store.retire
+            judge(model, number, why=why)
+        state = self._record(state, ended)
+        fate = "is quarantined" if state.blames_model else "was not judged: it may be started again"
+        stays = f"version {state.previous} serves" if state.previous else "nothing serves"
+        if ended == "aborted":
+            self.say(f"version {number} of {model} {fate}; {stays}")
+            return state
+        raise RolloutError(f"version {number} of {model} was rolled back and {fate}; {stays}. Why: {why}")
+
+    def revert(self, state: RolloutState) -> RolloutState:
+        """Goes back from a version that was stable to the one before.
+
+        Raises:
+            RolloutError: that one does not come up.
+        """
+        model, left = self.workload.model, state.version
+        production = self.store.production(model)
+        # A process that died after the store had moved its pin must not move it once more.
+        if production is not None and production.number == left:
+            self.store.rollback(model, why="; ".join(state.reasons))
+            production = self.store.production(model)
+        assert production is not None
+        number = production.number
+        self.say(f"version {left} of {model} is quarantined; going back to version {number}")
+        if failure := self._serve(number):
+            raise RolloutError(
+                f"version {number} does not come up: {failure.reason}. Mend it and run `slipway rollout rollback` again"
+            )
+        self.workload.remove("canary", self.lease.check)
+        self.say(f"version {number} of {model} is stable")
+        return self.lease.record(state.model_copy(update={"phase": "rolled-back", "version": number, "previous": left}))
+
+    def _canary(self, state: RolloutState) -> RolloutState:
+        workload, policy, number = self.workload, self.policy, state.version
+        if self.store.stage(workload.model, number) != "stable":
+            self.store.mark_canary(workload.model, number, why=f"rollout into {workload.cluster.namespace}")
+        beside = f"beside version {state.previous}" if state.previous else "the first version here"
+        self.say(f"canary: version {number} on {policy.canary_replicas} pods, {beside}")
+        if state.previous is None:
+            workload.apply_shared(number, self.lease.check)
+        workload.apply("canary", number, self.lease.check, policy.canary_replicas)
+        version = self.store.version(workload.model, number)
+        check = CanaryCheck(workload.cluster, version, policy, self.say, workload.pause)
+        if failure := check.pods(workload.deployment_name("canary")):
+            return self._fail(state, failure)
+        if state.previous is None:
+            reasons = ["the first version here: its golden requests count, there is no traffic to compare"]
+            return self._promote(self._record(state, "promoting", reasons))
+        judged = check.traffic(workload.deployment_name("canary"), workload.deployment_name("stable"))
+        for reason in judged.reasons:
+            self.say(f"{judged.verdict}: {reason}")
+        if judged.verdict == "failed":
+            return self._fail(state, Failure("; ".join(judged.reasons), blames_model=True))
+        if judged.verdict == "inconclusive":
+            return self._hold(state, judged.reasons)
+        return self._promote(self._record(state, "promoting", judged.reasons))
+
+    def _hold(self, state: RolloutState, reasons: list[str]) -> RolloutState:
+        if self.policy.on_inconclusive == "rollback":
+            return self._fail(state, Failure("; ".join(reasons), blames_model=False))
+        self._record(state, "held", reasons)
+        raise RolloutInconclusiveError(
+            f"version {state.version} of {self.workload.model} is neither good nor bad: {'; '.join(reasons)}. The "
+            f"canary stays: `slipway rollout promote` or `abort` decides; `slipway rollout start {state.version}` looks again"
+        )
+
+    def _promote(self, state: RolloutState) -> RolloutState:
+        model, number = self.workload.model, state.version
+        try:
+            require_fit(self.store, model, number)
+        except StoreError as error:
+            return self._fail(state, Failure(str(error), blames_model=False))
+        self.say(f"promoting version {number}")
+        if failure := self._serve(number):
+            return self._fail(state, failure)
+        self.store.promote(model, number, why="; ".join(state.reasons))
+        self.workload.remove("canary", self.lease.check)
+        self.say(f"version {number} of {model} is stable")
+        return self._record(state, "promoted")
+
+    def _fail(self, state: RolloutState, failure: Failure) -> RolloutState:
+        self.say(f"failed: {failure.reason}")
+        blamed = state.model_copy(update={"blames_model": failure.blames_model})
+        return self.roll_back(self._record(blamed, "rolling-back", [failure.reason]))
+
+    def _leave_stable(self, state: RolloutState) -> None:
+        if state.previous is None:
+            self.workload.remove("stable", self.lease.check)
+            return
+        self.say(f"going back to version {state.previous}")
+        if failure := self._serve(state.previous):
+            raise RolloutError(
+                f"version {state.version} failed ({'; '.join(state.reasons)}), and version {state.previous} does not "
+                f"come up again: {failure.reason}. Mend that and run `slipway rollout start {state.version}` again"
+            )
+
+    def _serve(self, number: int) -> Failure | None:
+        """Makes a version the stable one."""
+        workload = self.workload
+        workload.apply("stable", number, self.lease.check)
+        name = workload.deployment_name("stable")
+        return wait_ready(workload.cluster, name, self.policy.ready_seconds, workload.pause)
+
+    def _record(self, state: RolloutState, phase: Phase, reasons: list[str] | None = None) -> RolloutState:
+        update = {"phase": phase, "reasons": state.reasons if reasons is None else reasons}
+        return self.lease.record(state.model_copy(update=update))
+
+
+def require_fit(store: ModelStore, model: str, number: int) -> None:
+    """Refuses a version that may not be served.
+
+    Raises:
+        ModelQuarantinedError: it was quarantined.
+        StoreError: it is not there, or not what was pushed.
+    """
+    version = store.version(model, number)
+    if store.stage(model, number) == "quarantined":
+        about = (event for event in reversed(store.history(model)) if number in (event.version, event.previous))
+        last = next(about)
+        raise ModelQuarantinedError(
+            f"version {number} of {model} was quarantined by {last.who}: {last.why}. Push another version"
+        )
+    if problems := store.verify(version):
+        listed = "; ".join(problems[:5])
+        raise StoreError(f"version {number} of {model} is not what was pushed: {listed}. Push the model again")

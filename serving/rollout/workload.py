@@ -1,0 +1,94 @@
+"""The objects that serve one model in one namespace: as they are wanted, and as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from serving.manifests import TRACK, Track, for_version, object_name
+from serving.rollout.cluster import Cluster, Object
+from serving.rollout.pods import pods_of, served_version
+
+_PODS_GONE_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One model's objects.
+
+    Attributes:
+        cluster: The namespace.
+        objects: The rendered overlay.
+        model: Name of the model.
+        models_path: Of the model store, as pods see it.
+        force: Take fields over that another manager changed.
+        pause: Sleeps.
+    """
+
+    cluster: Cluster
+    objects: list[Object]
+    model: str
+    models_path: str
+    force: bool
+    pause: Callable[[float], None]
+
+    @property
+    def lease_name(self) -> str:
+        """Name of the Lease that guards the rollout."""
+        return f"{object_name(self.model)}-rollout"
+
+    def deployment_name(self, track: Track) -> str:
+        """Name of a track's Deployment, whatever version it serves."""
+        return str(self._wanted(track, 1)[-1]["metadata"]["name"])
+
+    def stable_version(self) -> int | None:
+        """The version that the stable Deployment serves; None without one."""
+        stable = self.cluster.get("Deployment", self.deployment_name("stable"))
+        return served_version(stable) if stable else None
+
+    def status(self, track: Track) -> dict[str, Any] | None:
+        """Version and replicas of a track's Deployment; None without one."""
+        found = self.cluster.get("Deployment", self.deployment_name(track))
+        if found is None:
+            return None
+        status = found.get("status", {})
+        return {
+            "version": served_version(found),
+            "replicas": found["spec"].get("replicas", 1),
+            "updated": status.get("updatedReplicas", 0),
+            "ready": status.get("readyReplicas", 0),
+        }
+
+    def apply_shared(self, number: int, check: Callable[[], None]) -> None:
+        """What belongs to no track: Service, account, network policy, configuration."""
+        shared = [each for each in self._wanted("stable", number) if TRACK not in each["metadata"].get("labels", {})]
+        self._apply(shared, check)
+
+    def apply(self, track: Track, number: int, check: Callable[[], None], replicas: int | None = None) -> None:
+        """Makes a track serve a version; `check` is called before each write."""
+        self._apply(self._wanted(track, number, replicas), check)
+
+    def remove(self, track: Track, check: Callable[[], None]) -> None:
+        """Deletes a track's Deployment, and waits until its pods go: the next ones would be taken for them."""
+        name = self.deployment_name(track)
+        found = self.cluster.get("Deployment", name)
+        if found is None:
+            return
+        check()
+        self.cluster.delete("Deployment", name)
+        for _ in range(_PODS_GONE_SECONDS):
+            if not pods_of(self.cluster, found):
+                return
+            self.pause(1.0)
+
+    def _wanted(self, track: Track, number: int, replicas: int | None = None) -> list[Object]:
+        path = f"{self.models_path}/{self.model}"
+        made = for_version(self.objects, self.model, number, track=track, model_base_path=path, replicas=replicas)
+        # The Deployment comes last, when all that its pods need is there.
+        return sorted(made, key=lambda each: bool(each["kind"] == "Deployment"))
+
+    def _apply(self, objects: list[Object], check: Callable[[], None]) -> None:
+        for each in objects:
+            check()
+            self.cluster.apply(each, force=self.force)

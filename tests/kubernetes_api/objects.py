@@ -1,0 +1,216 @@
+"""What the API server stores, and what it refuses: a write goes through here or not at all."""
+
+from __future__ import annotations
+
+import copy
+import json
+import threading
+import uuid
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
+
+import kubernetes_validate.utils as schemas
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+from referencing import Registry, Resource
+
+from tests.kubernetes_api import fields
+
+Object = dict[str, Any]
+Key = tuple[str, str, str]  # kind, namespace, name
+
+_SCHEMAS = "kubernetes-json-schema/v1.36.0-local-strict"
+
+
+class RefusalError(Exception):
+    """An answer of the server's other than success: a Status object."""
+
+    def __init__(self, code: int, reason: str, message: str, causes: list[Object] | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.status = {
+            "kind": "Status",
+            "apiVersion": "v1",
+            "status": "Failure",
+            "reason": reason,
+            "message": message,
+            "code": code,
+            "details": {"causes": causes or []},
+        }
+
+    def body(self) -> bytes:
+        return json.dumps(self.status).encode()
+
+
+class Objects:
+    """All objects, under one lock, with one resourceVersion that grows with every write."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.writes: list[tuple[str, str, str]] = []
+        self._stored: dict[Key, Object] = {}
+        self._owners: dict[Key, fields.Owners] = {}
+        self._version = 1000
+
+    def get(self, kind: str, namespace: str, name: str) -> Object:
+        with self.lock:
+            if (kind, namespace, name) not in self._stored:
+                raise RefusalError(404, "NotFound", f'{kind.lower()}s "{name}" not found')
+            return copy.deepcopy(self._stored[kind, namespace, name])
+
+    def list(self, kind: str, namespace: str = "", labels: dict[str, str] | None = None) -> list[Object]:
+        with self.lock:
+            return [
+                copy.deepcopy(each)
+                for (its_kind, its_namespace, _), each in sorted(self._stored.items())
+                if its_kind == kind
+                and namespace in ("", its_namespace)
+                and (labels or {}).items() <= each["metadata"].get("labels", {}).items()
+            ]
+
+    def create(self, new: Object, manager: str) -> Object:
+        with self.lock:
+            key = _key(new)
+            if key in self._stored:
+                raise RefusalError(409, "AlreadyExists", f'{key[0].lower()}s "{key[2]}" already exists')
+            validate(new, 400)
+            return self._write(key, None, new, manager)
+
+    def replace(self, changed: Object, manager: str) -> Object:
+        with self.lock:
+            key = _key(changed)
+            live = self.get(*key)
+            sent = changed["metadata"].get("resourceVersion")
+            if sent and sent != live["metadata"]["resourceVersion"]:
+                what = f'{key[0].lower()}s "{key[2]}": the object has been modified'
+                raise RefusalError(
+                    409, "Conflict", f"Operation cannot be fulfilled on {what}; please apply your changes"
+                )
+            validate(changed, 400)
+            return self._write(key, live, changed, manager)
+
+    def apply(self, wanted: Object, manager: str, *, force: bool) -> Object:
+        """Server-side apply; a body that does not fit the schema is answered with 500, as a real server does."""
+        with self.lock:
+            key = _key(wanted)
+            validate(wanted, 500)
+            live = self._stored.get(key)
+            base = live or {part: wanted[part] for part in ("apiVersion", "kind", "metadata")}
+            owners = copy.deepcopy(self._owners.get(key, {}))
+            try:
+                merged = fields.apply(base, owners, wanted, manager, force=force)
+            except fields.ConflictError as conflict:
+                raise _conflict(conflict, wanted) from conflict
+            written = self._write(key, live, merged, None)
+            self._owners[key] = owners
+            return written
+
+    def set_status(self, kind: str, namespace: str, name: str, status: Object) -> None:
+        """The status subresource: a new resourceVersion, but no new generation."""
+        with self.lock:
+            key = (kind, namespace, name)
+            if key in self._stored and self._stored[key].get("status") != status:
+                self._stored[key]["status"] = copy.deepcopy(status)
+                self._stamp(self._stored[key])
+
+    def edit(self, kind: str, namespace: str, name: str, manager: str, **spec: Any) -> None:
+        """What `kubectl edit` does: an update by another manager."""
+        live = self.get(kind, namespace, name)
+        live["spec"] |= spec
+        self.replace(live, manager)
+
+    def delete(self, kind: str, namespace: str, name: str) -> Object:
+        with self.lock:
+            gone = self.get(kind, namespace, name)
+            del self._stored[kind, namespace, name]
+            self._owners.pop((kind, namespace, name), None)
+            self._version += 1
+            return gone
+
+    def _write(self, key: Key, live: Object | None, new: Object, manager: str | None) -> Object:
+        new = copy.deepcopy(new)
+        metadata = new["metadata"]
+        if live is None:
+            metadata |= {"uid": str(uuid.uuid4()), "generation": 1, "creationTimestamp": "2026-01-01T00:00:00Z"}
+            new.pop("status", None)
+        else:
+            _check_immutable(live, new)
+            for name in ("uid", "generation", "creationTimestamp", "resourceVersion"):
+                metadata[name] = live["metadata"][name]
+            if "status" in live:
+                new["status"] = live["status"]
+            if new == live:
+                return copy.deepcopy(live)
+            metadata["generation"] += new.get("spec") != live.get("spec")
+        _check_selector(new)
+        if manager:
+            fields.take_over(live or {}, new, self._owners.setdefault(key, {}), manager)
+        self._stored[key] = new
+        self._stamp(new)
+        self.writes.append((key[0], key[2], metadata["resourceVersion"]))
+        return copy.deepcopy(new)
+
+    def _stamp(self, each: Object) -> None:
+        self._version += 1
+        each["metadata"]["resourceVersion"] = str(self._version)
+
+
+def validate(each: Object, code: int) -> None:
+    """Refuses unknown fields and wrong types, as field validation Strict does."""
+    for error in _validator(each["apiVersion"], each["kind"]).iter_errors(each):
+        where = ".".join(str(part) for part in error.path)
+        raise RefusalError(code, "BadRequest", f"failed to create typed patch object: .{where}: {error.message}")
+
+
+@lru_cache
+def _validator(api_version: str, kind: str) -> Draft202012Validator:
+    group, _, version = api_version.rpartition("/")
+    name = f"{kind.lower()}-{group.split('.')[0]}{'-' if group else ''}{version}"
+    schema = schemas.schema_contents(f"{_SCHEMAS}/{name}.json", "1.36")
+    registry: Registry[Any] = Resource.from_contents(_definitions()) @ Registry()
+    return Draft202012Validator(schema, registry=Resource.from_contents(schema) @ registry)
+
+
+@lru_cache
+def _definitions() -> Any:
+    return schemas.schema_contents(f"{_SCHEMAS}/_definitions.json", "1.36")
+
+
+def _key(each: Object) -> Key:
+    return each["kind"], each["metadata"].get("namespace", ""), each["metadata"]["name"]
+
+
+def _conflict(conflict: fields.ConflictError, wanted: Object) -> RefusalError:
+    about = [
+        f'conflict with "{other}" using {wanted["apiVersion"]}: {fields.dotted(path)}'
+        for other, path in conflict.fields
+    ]
+    count = f"{len(about)} conflict{'s' if len(about) > 1 else ''}"
+    causes = [{"reason": "FieldManagerConflict", "message": one} for one in about]
+    return RefusalError(409, "Conflict", f"Apply failed with {count}: {'; '.join(about)}", causes)
+
+
+def _check_immutable(live: Object, new: Object) -> None:
+    name = live["metadata"]["name"]
+    if live["kind"] == "Deployment" and live["spec"]["selector"] != new["spec"]["selector"]:
+        raise RefusalError(422, "Invalid", f'Deployment.apps "{name}" is invalid: spec.selector: field is immutable')
+    if live.get("immutable") and live.get("data") != new.get("data"):
+        raise RefusalError(
+            422, "Invalid", f'ConfigMap "{name}" is invalid: data: field is immutable when `immutable` is set'
+        )
+
+
+def _check_selector(new: Object) -> None:
+    if new["kind"] != "Deployment":
+        return
+    selector, labels = new["spec"]["selector"]["matchLabels"], new["spec"]["template"]["metadata"]["labels"]
+    if not selector.items() <= labels.items():
+        what = f'Deployment.apps "{new["metadata"]["name"]}" is invalid: spec.template.metadata.labels'
+        raise RefusalError(422, "Invalid", f"{what}: `selector` does not match template `labels`")
+
+
+def owned_by(objects: Objects, kind: str, owner: Object) -> Iterator[Object]:
+    """Objects whose owner is this one."""
+    for each in objects.list(kind, owner["metadata"].get("namespace", "")):
+        if any(one["uid"] == owner["metadata"]["uid"] for one in each["metadata"].get("ownerReferences", [])):
+            yield each

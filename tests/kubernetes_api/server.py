@@ -1,0 +1,279 @@
+"""The HTTP side of the fake API server: discovery, objects, logs, proxies, RBAC, and faults on demand."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import yaml
+
+from tests.kubernetes_api.controller import CRASH_LOG, Controller, Fate
+from tests.kubernetes_api.objects import Object, Objects, RefusalError
+
+TOKEN = "the-runner's-token"
+# resource: group/version and kind
+RESOURCES = {
+    "configmaps": ("v1", "ConfigMap"),
+    "services": ("v1", "Service"),
+    "serviceaccounts": ("v1", "ServiceAccount"),
+    "pods": ("v1", "Pod"),
+    "deployments": ("apps/v1", "Deployment"),
+    "leases": ("coordination.k8s.io/v1", "Lease"),
+    "poddisruptionbudgets": ("policy/v1", "PodDisruptionBudget"),
+    "horizontalpodautoscalers": ("autoscaling/v2", "HorizontalPodAutoscaler"),
+    "networkpolicies": ("networking.k8s.io/v1", "NetworkPolicy"),
+}
+_PATH = re.compile(
+    r"/(?:api/v1|apis/(?P<group>[^/]+/[^/]+))/namespaces/(?P<namespace>[^/]+)/(?P<resource>[a-z]+)"
+    r"(?:/(?P<name>[^/]+)(?:/(?P<sub>log|proxy)(?P<rest>/.*)?)?)?"
+)
+_DISCOVERY = re.compile(r"/version|/apis|/api/v1|/apis/[^/]+/[^/]+")
+
+
+@dataclass
+class Fault:
+    """Answers the next `times` requests that match with `code`, after `seconds`; code 0 lets them through late.
+
+    Attributes:
+        matches: Part of `VERB path`.
+        after: The request is carried out, and only its answer is lost.
+    """
+
+    matches: str
+    code: int
+    times: int
+    seconds: float = 0.0
+    after: bool = False
+
+
+class KubernetesApi:
+    """A server on a loopback port, with its controller. Use it in a `with` block."""
+
+    def __init__(self, address: Callable[[Object], str], role: Object | None = None) -> None:
+        self.objects = Objects()
+        self.fates: dict[str, Fate] = {}
+        self.faults: list[Fault] = []
+        self.requests: list[str] = []
+        self.asked: set[tuple[str, str, str]] = set()
+        self.address = address
+        self.controller = Controller(self.objects, self._fate)
+        self._rules = role["rules"] if role else None
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
+
+    def __enter__(self) -> KubernetesApi:
+        self._thread.start()
+        self.controller.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.controller.stop()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def write_kubeconfig(self, path: Path) -> Path:
+        url = f"http://127.0.0.1:{self._server.server_port}"
+        content = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "fake",
+            "clusters": [{"name": "fake", "cluster": {"server": url}}],
+            "users": [{"name": "runner", "user": {"token": TOKEN}}],
+            "contexts": [{"name": "fake", "context": {"cluster": "fake", "user": "runner"}}],
+        }
+        path.write_text(yaml.safe_dump(content))
+        return path
+
+    def fail(self, matches: str, code: int, times: int = 1, seconds: float = 0.0, *, after: bool = False) -> None:
+        self.faults.append(Fault(matches, code, times, seconds, after))
+
+    def _fate(self, deployment: Object) -> Fate:
+        """Of a Deployment at a version (`taxi-serving@2`), of a Deployment, or of all others."""
+        name, labels = deployment["metadata"]["name"], deployment["spec"]["template"]["metadata"]["labels"]
+        version = labels.get("app.kubernetes.io/version")
+        return self.fates.get(f"{name}@{version}", self.fates.get(name, "ready"))
+
+    def _answer(self, method: str, target: str, body: bytes, headers: Any) -> tuple[int, bytes]:
+        url = urlsplit(target)
+        fault = next((one for one in self.faults if one.times > 0 and one.matches in f"{method} {url.path}"), None)
+        if fault:
+            fault.times -= 1
+            if fault.after:
+                self._serve(method, url.path, parse_qs(url.query), body, headers)
+            time.sleep(fault.seconds)
+            if fault.code:
+                return fault.code, RefusalError(fault.code, "Fault", "etcdserver: request timed out").body()
+        return self._serve(method, url.path, parse_qs(url.query), body, headers)
+
+    def _serve(
+        self, method: str, path: str, query: dict[str, list[str]], body: bytes, headers: Any
+    ) -> tuple[int, bytes]:
+        try:
+            _authenticate(headers)
+            if method == "GET" and _DISCOVERY.fullmatch(path):
+                return 200, json.dumps(_discover(path)).encode()
+            return self._resource(method, _address(path), {key: one[0] for key, one in query.items()}, body, headers)
+        except RefusalError as refusal:
+            return refusal.code, refusal.body()
+
+    def _resource(self, method: str, found: Any, query: dict[str, str], body: bytes, headers: Any) -> tuple[int, bytes]:
+        namespace, resource, name, sub = found["namespace"], found["resource"], found["name"], found["sub"]
+        kind = RESOURCES[resource][1]
+        verb = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}.get(method, "get")
+        verb = "list" if verb == "get" and not name else verb
+        self._authorize(verb, found["group"] or "v1", f"{resource}/{sub}" if sub else resource)
+        if sub == "proxy":
+            return self._proxy(method, namespace, name, found["rest"] or "/", body)
+        if sub == "log":
+            self.objects.get("Pod", namespace, name)
+            return 200, CRASH_LOG.encode() if query.get("previous") == "true" else b""
+        if verb == "list":
+            wanted = dict(pair.split("=") for pair in query.get("labelSelector", "").split(",") if pair)
+            items = self.objects.list(kind, namespace, wanted)
+            answer: Object = {
+                "kind": f"{kind}List",
+                "apiVersion": RESOURCES[resource][0],
+                "metadata": {},
+                "items": items,
+            }
+        elif verb == "get":
+            answer = self.objects.get(kind, namespace, name)
+        elif verb == "delete":
+            answer = self.objects.delete(kind, namespace, name)
+        else:
+            sent = json.loads(body)
+            _check_names(sent, kind, namespace, name)
+            if verb == "create":
+                answer = self.objects.create(sent, "OpenAPI-Generator")
+            elif verb == "update":
+                answer = self.objects.replace(sent, "OpenAPI-Generator")
+            else:
+                answer = self._apply(sent, namespace, query, headers, found)
+        return 200, json.dumps(answer).encode()
+
+    def _apply(self, sent: Object, namespace: str, query: dict[str, str], headers: Any, found: Any) -> Object:
+        if headers.get("Content-Type") != "application/apply-patch+yaml":
+            raise RefusalError(415, "UnsupportedMediaType", "this server takes server-side apply only")
+        if not query.get("fieldManager"):
+            raise RefusalError(
+                422, "Invalid", "PatchOptions.meta.k8s.io is invalid: fieldManager: is required for apply patch"
+            )
+        if not any(
+            each["metadata"]["name"] == sent["metadata"]["name"] for each in self.objects.list(sent["kind"], namespace)
+        ):
+            self._authorize("create", found["group"] or "v1", found["resource"])
+        return self.objects.apply(sent, query["fieldManager"], force=query.get("force") == "true")
+
+    def _authorize(self, verb: str, group_version: str, resource: str) -> None:
+        group = group_version.rpartition("/")[0]
+        self.asked.add((verb, group, resource))
+        if self._rules is None:
+            return
+        if not any(
+            verb in rule["verbs"] and group in rule["apiGroups"] and resource in rule["resources"]
+            for rule in self._rules
+        ):
+            message = (
+                f'{resource} is forbidden: User "runner" cannot {verb} resource "{resource}" in API group "{group}"'
+            )
+            raise RefusalError(403, "Forbidden", message)
+
+    def _proxy(self, method: str, namespace: str, name: str, path: str, body: bytes) -> tuple[int, bytes]:
+        pod_name, _, port = name.partition(":")
+        pod = self.objects.get("Pod", namespace, pod_name)
+        ports = [one["containerPort"] for container in pod["spec"]["containers"] for one in container.get("ports", [])]
+        if int(port) not in ports:
+            return 503, f"error trying to reach service: dial tcp 10.0.0.1:{port}: connect: connection refused".encode()
+        served = pod["metadata"]["labels"]["app.kubernetes.io/version"]
+        request = urllib.request.Request(self.address(pod) + path, data=body or None, method=method)
+        request.add_header("X-Served-Version", served)
+        try:
+            with urllib.request.urlopen(request, timeout=5) as answer:
+                return answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read()
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        api = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
+
+            def handle_any(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                api.requests.append(f"{self.command} {self.path}")
+                code, answer = api._answer(self.command, self.path, body, self.headers)
+                try:
+                    self.send_response(code)
+                    self.send_header("Content-Type", "application/json")
+                    self.send_header("Content-Length", str(len(answer)))
+                    self.end_headers()
+                    self.wfile.write(answer)
+                except OSError:
+                    self.close_connection = True  # the client gave up
+
+            do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = handle_any  # noqa: N815
+
+            def log_message(self, *_: Any) -> None: ...
+
+        return Handler
+
+
+def _authenticate(headers: Any) -> None:
+    if headers.get("Authorization") != f"Bearer {TOKEN}":
+        raise RefusalError(401, "Unauthorized", "Unauthorized")
+
+
+def _address(path: str) -> re.Match[str]:
+    found = _PATH.fullmatch(path)
+    if not found or RESOURCES.get(found["resource"], ("",))[0] != (found["group"] or "v1"):
+        raise RefusalError(404, "NotFound", "the server could not find the requested resource")
+    return found
+
+
+def _check_names(sent: Object, kind: str, namespace: str, name: str | None) -> None:
+    metadata = sent.get("metadata", {})
+    metadata.setdefault("namespace", namespace)
+    if sent.get("kind") != kind or metadata["namespace"] != namespace or (name and metadata.get("name") != name):
+        raise RefusalError(400, "BadRequest", "the name, namespace or kind of the object does not match the URL")
+
+
+def _discover(path: str) -> Object:
+    if path == "/version":
+        return {"major": "1", "minor": "36", "gitVersion": "v1.36.0"}
+    if path == "/apis":
+        versions = sorted({version for version, _ in RESOURCES.values() if "/" in version})
+        groups = []
+        for one in versions:
+            entry = {"groupVersion": one, "version": one.partition("/")[2]}
+            groups.append({"name": one.partition("/")[0], "versions": [entry], "preferredVersion": entry})
+        return {"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}
+    version = path.removeprefix("/apis/").removeprefix("/api/")
+    resources = [
+        {
+            "name": name,
+            "singularName": "",
+            "namespaced": True,
+            "kind": kind,
+            "verbs": ["get", "list", "create", "update", "patch", "delete"],
+        }
+        for name, (its_version, kind) in RESOURCES.items()
+        if its_version == version
+    ]
+    if not resources:
+        raise RefusalError(404, "NotFound", "the server could not find the requested resource")
+    return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": version, "resources": resources}
