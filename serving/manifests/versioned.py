@@ -77,7 +77,9 @@ def for_version(
             f"{model_base_path!r}: a model's base path is gs://bucket/path or an absolute path in the pod"
         )
     chosen = deepcopy(_on_track(objects, track))
-    deployment = _only(chosen, "Deployment", f"{TRACK}={track}; add components/{track} to the overlay")
+    deployment = _only(
+        chosen, "Deployment", f"{TRACK}={track}, from manifests/{'base' if track == 'stable' else 'components/canary'}"
+    )
     pin = _only([each for each in chosen if each["metadata"]["name"] == PINNED], "ConfigMap", f"name {PINNED}")
     _require_mount(deployment, model_base_path)
     pin["data"] = {MODELS_CONFIG: models_config(model, version, model_base_path)}

@@ -149,6 +149,14 @@ def test_for_version_base_path_that_cannot_be_is_refused(volume: list[Object], p
         seventh(volume, model_base_path=path)
 
 
+def test_for_version_overlay_without_a_canary_names_the_component(volume: list[Object]) -> None:
+    stable = seventh(volume)
+    with pytest.raises(
+        ConfigError, match=r"0 objects of kind Deployment, and needs one: .*, from manifests/components/can"
+    ):
+        seventh(stable, "canary")
+
+
 def test_for_version_version_below_one_is_refused(volume: list[Object]) -> None:
     with pytest.raises(ConfigError, match="version 0 of taxi: a version is a positive integer"):
         for_version(volume, "taxi", 0, track="stable", model_base_path=STORE)
