@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +27,19 @@ class Locations:
 
 @dataclass(frozen=True)
 class Platform:
-    """What the settings say of the place where a run happens."""
+    """What the settings say of the place where a run happens.
+
+    `manifests_uri` names the published overlay into which the pushed version is rolled out; without it, none is.
+    `rollout` is a `serving.rollout.RolloutPolicy`.
+    """
 
     target: Target
     image: str
     beam_options: tuple[str, ...]
     strategy: str
     engine: str
+    manifests_uri: str = ""
+    rollout: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -86,6 +92,8 @@ def request_run(
         "runs_uri": locations.runs,
         "run_uri": join(locations.runs, lineage.run),
         "checkpoints_uri": locations.checkpoints,
+        "manifests_uri": platform.manifests_uri,
+        "rollout": platform.rollout,
         "lineage": lineage.model_dump(mode="json"),
     }
     return RunRequest(arguments, lineage)

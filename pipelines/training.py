@@ -14,6 +14,7 @@ from components.push_model.component import push_model
 from components.record_run.component import record_run
 from components.resolve_baseline.component import resolve_baseline
 from components.resolve_source.component import resolve_source
+from components.rollout_model.component import rollout_model
 from components.train_model.component import train_model
 from components.transform_features.component import transform_features
 from components.validate_examples.component import validate_examples
@@ -60,7 +61,7 @@ def build_training_pipeline(defaults: TaskDefaults) -> BaseComponent:
     """The pipeline for one platform; the same tasks and edges on each."""
     apply = defaults.apply
 
-    @dsl.pipeline(name=NAME, description="From raw data to a pushed model.")
+    @dsl.pipeline(name=NAME, description="From raw data to a served model.")
     def training(
         data_uri: str,
         module: str,
@@ -78,6 +79,8 @@ def build_training_pipeline(defaults: TaskDefaults) -> BaseComponent:
         runs_uri: str,
         run_uri: str,
         checkpoints_uri: str,
+        manifests_uri: str,
+        rollout: dict[str, Any],
         lineage: dict[str, Any],
     ) -> None:
         # A recurring run has the same arguments each time: these tell its runs apart.
@@ -151,7 +154,7 @@ def build_training_pipeline(defaults: TaskDefaults) -> BaseComponent:
                 "Evaluate the model",
             )
             servable = apply(validate_serving(examples=examples, schema=schema, model=model), "Validate serving")
-            apply(
+            pushed = apply(
                 push_model(
                     examples=examples,
                     statistics=statistics,
@@ -167,6 +170,17 @@ def build_training_pipeline(defaults: TaskDefaults) -> BaseComponent:
                     **job,
                 ),
                 "Push the model",
+                cached=False,
+            )
+            apply(
+                rollout_model(
+                    store_uri=store_uri,
+                    run_uri=run_uri,
+                    manifests_uri=manifests_uri,
+                    policy=rollout,
+                    lineage=lineage,
+                ).after(pushed),
+                "Roll the model out",
                 cached=False,
             )
 

@@ -99,6 +99,34 @@ class Schedule(_Strict):
     enabled: bool = True
 
 
+class Serving(_Strict):
+    """Where pushed models are served, and what a version's canary must show before it is promoted.
+
+    `overlay` names a folder of manifests/overlays, which also has the cluster's namespace; without one nothing is
+    rolled out. `context` is of the kubeconfig, for `slipway rollout`; the pipeline uses its pod's own account.
+    `models_path` is the model store as serving pods see it (gs://…, or where a volume is mounted); the store's own
+    address if it is empty.
+
+    The canary's share of the traffic is its share of all replicas. It is compared with stable over `window_seconds` at
+    least, once each has answered `min_requests`; after `traffic_seconds` without as many the rollout is inconclusive,
+    and `on_inconclusive` says whether the canary stays for a decision or goes. `max_error_increase` is how much higher
+    its share of errors may be, `max_p99_ratio` how many times stable's 99th percentile of latency its own.
+    """
+
+    overlay: str = ""
+    context: str = ""
+    models_path: str = ""
+    canary_replicas: int = Field(1, ge=1)
+    ready_seconds: int = Field(900, ge=1)
+    window_seconds: int = Field(300, ge=0)
+    traffic_seconds: int = Field(1800, ge=0)
+    min_requests: int = Field(200, ge=1)
+    max_error_increase: float = Field(0.01, ge=0, le=1)
+    max_p99_ratio: float = Field(1.5, gt=0)
+    golden_tolerance: float = Field(1e-5, ge=0)
+    on_inconclusive: Literal["hold", "rollback"] = "hold"
+
+
 class Settings(_Strict):
     """Everything that is decided outside a module.
 
@@ -117,4 +145,5 @@ class Settings(_Strict):
     compute: dict[str, Compute] = {}
     kubeflow: Kubeflow = Kubeflow()
     vertex: Vertex = Vertex()
+    serving: Serving = Serving()
     schedules: dict[str, Schedule] = {}

@@ -38,7 +38,7 @@ def timed_client(context: str, timeout: tuple[int, int]) -> Any:
             )
     except config.ConfigException as error:
         raise ConfigError(
-            f"no cluster to talk to: {error}. Name a context of your kubeconfig in the settings (rollout.context), "
+            f"no cluster to talk to: {error}. Name a context of your kubeconfig in the settings (serving.context), "
             "or run it where a service account is mounted"
         ) from error
     return TimedClient(configuration)

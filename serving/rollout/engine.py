@@ -9,7 +9,7 @@ from typing import Any
 
 from serving.manifests import INSTANCE, object_name
 from serving.rollout.cluster import Cluster, Object
-from serving.rollout.lease import Phase, RolloutLease, RolloutState, read_state, who
+from serving.rollout.lease import Phase, RolloutLease, RolloutState, read_state, user
 from serving.rollout.policy import RolloutPolicy
 from serving.rollout.steps import Steps, require_fit
 from serving.rollout.workload import Workload
@@ -31,6 +31,7 @@ class Rollout:
         objects: The rendered overlay.
         model: Name of the model.
         policy: What a canary must show.
+        by: Whom records and the store's history name; the user by default.
         say: Told of each step.
         force: Take fields over that another manager changed.
         pause: Sleeps.
@@ -42,6 +43,7 @@ class Rollout:
     objects: list[Object]
     model: str
     policy: RolloutPolicy
+    by: str = ""
     say: Callable[[str], None] = print
     force: bool = False
     pause: Callable[[float], None] = time.sleep
@@ -78,7 +80,7 @@ class Rollout:
             state = self._unended(lease)
             if state.phase in {"rolling-back", "reverting"}:
                 raise self._unfinished(state)
-            update = {"phase": "promoting", "reasons": [f"promoted by {who()}: {why}"]}
+            update = {"phase": "promoting", "reasons": [f"promoted by {self._who}: {why}"]}
             return self._steps(lease).go_on(lease.record(state.model_copy(update=update)))
 
     def abort(self, why: str) -> RolloutState:
@@ -87,7 +89,7 @@ class Rollout:
             state = self._unended(lease)
             if state.phase == "reverting":
                 raise self._unfinished(state)
-            update = {"phase": "rolling-back", "blames_model": False, "reasons": [f"aborted by {who()}: {why}"]}
+            update = {"phase": "rolling-back", "blames_model": False, "reasons": [f"aborted by {self._who}: {why}"]}
             return self._steps(lease).roll_back(lease.record(state.model_copy(update=update)), "aborted")
 
     def rollback(self, why: str) -> RolloutState:
@@ -131,19 +133,23 @@ class Rollout:
         version = self.store.production(self.model)
         if version is None:
             raise StoreError(f"there is no version of {self.model} in the store that may serve; push one")
-        return version.uri.removesuffix(f"/{self.model}/{version.number}")
+        return version.uri.partition("?")[0].removesuffix(f"/{self.model}/{version.number}")
+
+    @property
+    def _who(self) -> str:
+        return self.by or user()
 
     def _steps(self, lease: RolloutLease) -> Steps:
-        return Steps(self._workload, self.store, self.policy, lease, self.say)
+        return Steps(self._workload, self.store, self.policy, lease, self._who, self.say)
 
     def _lease(self) -> RolloutLease:
         labels = {INSTANCE: object_name(self.model), "app.kubernetes.io/managed-by": "slipway"}
         name = self._workload.lease_name
-        return RolloutLease(self.cluster, name, labels, seconds=self.lease_seconds, say=self.say)
+        return RolloutLease(self.cluster, name, labels, holder=self._who, seconds=self.lease_seconds, say=self.say)
 
     def _new_state(self, number: int, phase: Phase, previous: int | None) -> RolloutState:
         now = time.time()
-        return RolloutState(version=number, previous=previous, phase=phase, started=now, updated=now, who=who())
+        return RolloutState(version=number, previous=previous, phase=phase, started=now, updated=now, who=self._who)
 
     def _unended(self, lease: RolloutLease) -> RolloutState:
         state = lease.state()

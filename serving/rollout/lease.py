@@ -54,19 +54,27 @@ class RolloutLease:
         cluster: Where it is kept.
         name: Of the Lease.
         labels: That it carries.
+        holder: Who holds it; the machine and a random part are added.
         seconds: After how long without renewal it counts as abandoned.
         say: Told while it waits.
     """
 
     def __init__(
-        self, cluster: Cluster, name: str, labels: dict[str, str], *, seconds: int, say: Callable[[str], None]
+        self,
+        cluster: Cluster,
+        name: str,
+        labels: dict[str, str],
+        *,
+        holder: str,
+        seconds: int,
+        say: Callable[[str], None],
     ) -> None:
         self._cluster = cluster
         self._name = name
         self._labels = labels
         self._seconds = seconds
         self._say = say
-        self.holder = f"{who()}@{socket.gethostname()}-{secrets.token_hex(3)}"
+        self.holder = f"{holder}@{socket.gethostname()}-{secrets.token_hex(3)}"
         self._stop = threading.Event()
         self._lost = ""
         self._writing = threading.Lock()
@@ -204,7 +212,7 @@ def read_state(cluster: Cluster, name: str) -> RolloutState | None:
         ) from error
 
 
-def who() -> str:
+def user() -> str:
     """Whom records name; a container's user need not have a name."""
     try:
         return getpass.getuser()

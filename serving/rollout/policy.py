@@ -12,8 +12,6 @@ class RolloutPolicy(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    namespace: str = Field("default", description="of the cluster; where the model's objects are")
-    context: str = Field("", description="of the kubeconfig; empty: the current one, or the pod's own account")
     models_path: str = Field("", description="the model store as pods see it: gs://… or a mount; empty: as it is here")
     canary_replicas: int = Field(1, ge=1, description="its share of the traffic is its share of all replicas")
     ready_seconds: int = Field(900, ge=1, description="for pods to become ready, the download of a model included")

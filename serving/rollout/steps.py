@@ -26,6 +26,7 @@ class Steps:
     store: ModelStore
     policy: RolloutPolicy
     lease: RolloutLease
+    who: str
     say: Callable[[str], None]
 
     def go_on(self, state: RolloutState) -> RolloutState:
@@ -48,7 +49,7 @@ class Steps:
         self.workload.remove("canary", self.lease.check)
         if self.store.stage(model, number) in {"candidate", "canary"}:
             judge = self.store.quarantine if state.blames_model else self.store.retire
-            judge(model, number, why=why)
+            judge(model, number, why=why, who=self.who)
         state = self._record(state, ended)
         fate = "is quarantined" if state.blames_model else "was not judged: it may be started again"
         stays = f"version {state.previous} serves" if state.previous else "nothing serves"
@@ -67,7 +68,7 @@ class Steps:
         production = self.store.production(model)
         # A process that died after the store had moved its pin must not move it once more.
         if production is not None and production.number == left:
-            self.store.rollback(model, why="; ".join(state.reasons))
+            self.store.rollback(model, why="; ".join(state.reasons), who=self.who)
             production = self.store.production(model)
         assert production is not None
         number = production.number
@@ -83,7 +84,8 @@ class Steps:
     def _canary(self, state: RolloutState) -> RolloutState:
         workload, policy, number = self.workload, self.policy, state.version
         if self.store.stage(workload.model, number) != "stable":
-            self.store.mark_canary(workload.model, number, why=f"rollout into {workload.cluster.namespace}")
+            why = f"rollout into {workload.cluster.namespace}"
+            self.store.mark_canary(workload.model, number, why=why, who=self.who)
         beside = f"beside version {state.previous}" if state.previous else "the first version here"
         self.say(f"canary: version {number} on {policy.canary_replicas} pods, {beside}")
         if state.previous is None:
@@ -111,7 +113,7 @@ class Steps:
         self._record(state, "held", reasons)
         raise RolloutInconclusiveError(
             f"version {state.version} of {self.workload.model} is neither good nor bad: {'; '.join(reasons)}. The "
-            f"canary stays: `slipway rollout promote` or `abort` decides; `slipway rollout start {state.version}` looks again"
+            f"canary stays: `slipway rollout promote` or `abort` decides; `start {state.version}` looks again"
         )
 
     def _promote(self, state: RolloutState) -> RolloutState:
@@ -123,7 +125,7 @@ class Steps:
         self.say(f"promoting version {number}")
         if failure := self._serve(number):
             return self._fail(state, failure)
-        self.store.promote(model, number, why="; ".join(state.reasons))
+        self.store.promote(model, number, why="; ".join(state.reasons), who=self.who)
         self.workload.remove("canary", self.lease.check)
         self.say(f"version {number} of {model} is stable")
         return self._record(state, "promoted")

@@ -9,8 +9,22 @@ from typing import Any
 from serving.manifests import TRACK, Track, for_version, object_name
 from serving.rollout.cluster import Cluster, Object
 from serving.rollout.pods import pods_of, served_version
+from slipway.errors import ConfigError
 
 _PODS_GONE_SECONDS = 60
+
+
+def namespace_of(objects: list[Object]) -> str:
+    """The namespace that an overlay names.
+
+    Raises:
+        ConfigError: it names none, or several.
+    """
+    names = {str(each["metadata"].get("namespace", "")) for each in objects}
+    if len(names) != 1 or "" in names:
+        found = ", ".join(sorted(names - {""})) or "none"
+        raise ConfigError(f"an overlay is for one namespace, and this one names {found}: set `namespace:` in it")
+    return names.pop()
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ A run's directory, `<runs>/<run>/`:
 
 - `steps.json`     written by the runner as the run goes: `StepsFile`
 - `outcome.json`   written by push_model: `Outcome`
+- `rollout.json`   written by rollout_model, where it rolled out: `RolloutOutcome`
 - `summary.json`   written by the exit handler, always: `Summary`
 - `logs/<step>.log`, `report.html`
 """
@@ -78,6 +79,14 @@ class Outcome(BaseModel):
     path: str | None = None
     data_digest: str = ""
     artifacts: dict[str, str] = Field({}, description="artifact name to URI: examples, statistics, schema, …")
+
+
+class RolloutOutcome(BaseModel):
+    """What became of the pushed version in the cluster; `held` is neither: too little traffic to judge."""
+
+    verdict: Literal["promoted", "held", "failed"]
+    version: int
+    reasons: list[str]
 
 
 class Summary(BaseModel):

@@ -13,7 +13,8 @@ from slipway.runs.process import is_alive
 from slipway.runs.record import Lineage, Outcome, RunState, Step, StepsFile, Summary
 from slipway.runs.summary import read_record, summarise
 
-STEPS, OUTCOME, SUMMARY, REPORT = "steps.json", "outcome.json", "summary.json", "report.html"
+STEPS, OUTCOME, ROLLOUT = "steps.json", "outcome.json", "rollout.json"
+SUMMARY, REPORT = "summary.json", "report.html"
 
 
 @dataclass(frozen=True)

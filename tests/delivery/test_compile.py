@@ -20,7 +20,7 @@ from slipway.errors import ConfigError
 GOLDEN = Path(__file__).parent.parent / "compiled"
 IMAGE = "europe-docker.pkg.dev/project/slipway/slipway@sha256:" + "0" * 64
 TARGETS: tuple[Platform, ...] = ("kubeflow", "vertex")
-NEVER_CACHED = {"resolve_source", "resolve_baseline", "push_model", "record_run"}
+NEVER_CACHED = {"resolve_source", "resolve_baseline", "push_model", "rollout_model", "record_run"}
 DOES_REMOTE_IO = {"resolve_source", "ingest_examples", "resolve_baseline", "push_model", "record_run"}
 
 
@@ -63,6 +63,7 @@ def test_compile_training_has_the_same_tasks_and_edges_everywhere(tmp_path: Path
     kubeflow, vertex = (edges(compile_for(target, tmp_path / f"{target}.yaml")) for target in TARGETS)
     assert kubeflow == vertex
     assert set(kubeflow["push_model"]) >= {"evaluate_model", "validate_serving", "validate_examples"}
+    assert kubeflow["rollout_model"] == ["push_model"]
     assert "validate_examples" in kubeflow["transform_features"], "bad data must stop the run before training"
 
 
@@ -73,7 +74,7 @@ def test_compile_training_caches_all_but_lookups_and_pushes(spec: dict[str, Any]
 
 def test_compile_training_every_task_has_resources_image_and_display_name(spec: dict[str, Any]) -> None:
     executors = spec["deploymentSpec"]["executors"]
-    assert len(executors) == 12
+    assert len(executors) == 13
     for executor in executors.values():
         resources = executor["container"]["resources"]
         assert executor["container"]["image"] == IMAGE

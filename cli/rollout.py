@@ -1,0 +1,142 @@
+"""`slipway rollout`: a version into a cluster through a canary, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli.output import JsonOption, local_time, print_json, print_table
+
+if TYPE_CHECKING:
+    from delivery.rollout import Serving
+    from serving.rollout import Rollout
+    from settings.schema import Settings
+
+HELD = 3
+
+app = typer.Typer(
+    help="Bring a version into a cluster through a canary, or back. Exit code 3: too little traffic to decide.",
+    no_args_is_help=True,
+)
+
+EnvOption = Annotated[
+    str, typer.Option("--env", help="Settings of settings/<ENV>.yaml: they name cluster and overlay.")
+]
+ModelOption = Annotated[str, typer.Option("--model", help="Name of the model.")]
+WhyOption = Annotated[str, typer.Option("--why", help="For the model's history.")]
+ForceOption = Annotated[
+    bool, typer.Option("--force-conflicts", help="Take fields over that somebody changed by hand in the cluster.")
+]
+
+
+@app.command()
+def start(
+    env: EnvOption,
+    version: Annotated[int | None, typer.Argument(help="In the model store; the newest by default.")] = None,
+    model: ModelOption = "taxi",
+    force: ForceOption = False,
+) -> None:
+    """Start a version's rollout, or go on with one whose process died: canary, checks, then promotion or rollback."""
+    with _open(env, model, force) as rollout:
+        rollout.start(version or _newest(rollout))
+
+
+@app.command()
+def promote(
+    env: EnvOption, model: ModelOption = "taxi", why: WhyOption = "decided by hand", force: ForceOption = False
+) -> None:
+    """Promote the version whose canary waits for a decision."""
+    with _open(env, model, force) as rollout:
+        rollout.promote(why)
+
+
+@app.command()
+def abort(env: EnvOption, model: ModelOption = "taxi", why: WhyOption = "decided by hand") -> None:
+    """Take the canary away; its version may be started again."""
+    with _open(env, model) as rollout:
+        rollout.abort(why)
+
+
+@app.command()
+def rollback(
+    env: EnvOption, model: ModelOption = "taxi", why: WhyOption = "rolled back by hand", force: ForceOption = False
+) -> None:
+    """Go back to the version that was stable before; the one that is gets quarantined."""
+    with _open(env, model, force) as rollout:
+        rollout.rollback(why)
+
+
+@app.command()
+def status(env: EnvOption, model: ModelOption = "taxi", as_json: Annotated[bool, JsonOption] = False) -> None:
+    """Show what serves, who is at a rollout, and what was last decided."""
+    with _open(env, model) as rollout:
+        found = rollout.status()
+    if as_json:
+        print_json(found)
+    else:
+        _print(found)
+
+
+def serving_of(settings: Settings) -> Serving:
+    """Where an environment serves.
+
+    Raises:
+        ConfigError: its settings name no overlay.
+    """
+    from cli.workspace import PROJECT
+    from delivery.rollout import Serving
+    from slipway.errors import ConfigError
+
+    content = settings.serving.model_dump()
+    overlay, context = content.pop("overlay"), content.pop("context")
+    if not overlay:
+        raise ConfigError(
+            "these settings name no cluster to serve in: set serving.overlay in settings/<environment>.yaml"
+        )
+    return Serving(PROJECT / "manifests" / "overlays" / overlay, settings.image, context, content)
+
+
+@contextmanager
+def _open(env: str, model: str, force: bool = False) -> Iterator[Rollout]:
+    from cli.workspace import local_locations, remote_locations
+    from settings.load import load_settings
+    from slipway.errors import RolloutInconclusiveError
+
+    settings = load_settings(env)
+    locations = remote_locations(settings) if settings.remote_home else local_locations(settings)
+    try:
+        with serving_of(settings).rollout(model, locations.store, typer.echo, force=force) as rollout:
+            yield rollout
+    except RolloutInconclusiveError as error:
+        typer.echo(f"held: {error}", err=True)
+        raise typer.Exit(HELD) from error
+
+
+def _newest(rollout: Rollout) -> int:
+    from slipway.errors import StoreError
+
+    versions = rollout.store.versions(rollout.model)
+    if not versions:
+        raise StoreError(f"the model store has no version of {rollout.model}; `slipway run` pushes one")
+    return versions[-1].number
+
+
+def _print(found: dict[str, Any]) -> None:
+    typer.echo(
+        f"{found['model']} in {found['namespace']}; production in the model store: {found['production'] or 'none'}"
+    )
+    rows = [
+        [track, str(its["version"]), f"{its['ready']} of {its['replicas']}"] if its else [track, "none", ""]
+        for track, its in ((track, found[track]) for track in ("stable", "canary"))
+    ]
+    print_table(["", "version", "ready"], rows)
+    if found["holder"]:
+        typer.echo(f"at work: {found['holder']} since {found['held_since']}")
+    if last := found["rollout"]:
+        when = local_time(last["updated"])
+        typer.echo(f"version {last['version']}: {last['phase']} since {when}, by {last['who']}")
+        for reason in last["reasons"]:
+            typer.echo(f"  - {reason}")

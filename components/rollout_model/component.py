@@ -1,0 +1,23 @@
+"""Interface of the step that brings a pushed version into production."""
+
+from typing import Any
+
+from components import component
+
+
+@component
+def rollout_model(
+    store_uri: str, run_uri: str, manifests_uri: str, policy: dict[str, Any], lineage: dict[str, Any]
+) -> None:
+    """Rolls the version that this run pushed out into the cluster, through a canary. Never cached.
+
+    Args:
+        store_uri: The model store.
+        run_uri: This run's record: push_model's outcome is read, and `rollout.json` is written there.
+        manifests_uri: The rendered overlay, `serving.manifests.publish_manifests`; empty where nothing is rolled out.
+        policy: `serving.rollout.RolloutPolicy`.
+        lineage: `slipway.runs.record.Lineage`.
+    """
+    from components.rollout_model.run import rollout
+
+    rollout(store_uri, run_uri, manifests_uri, policy, lineage)
