@@ -41,7 +41,8 @@ class SavedModel:
     Args:
         path: The SavedModel's directory.
         intra_op: Threads of one operation; 0 lets TensorFlow choose.
-        inter_op: Threads for independent operations, shared by all sessions; 0 lets TensorFlow choose.
+        inter_op: Threads for independent operations, shared by all sessions; 0 lets TensorFlow choose, -1 takes the
+            caller's.
 
     Raises:
         RuntimeStatusError: TensorFlow cannot load it.

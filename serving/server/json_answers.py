@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _BYTES_SUFFIX = "_bytes"
 _NON_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 # numeric_limits::max_digits10
-_DIGITS = {np.dtype(np.float32): ".9g", np.dtype(np.float64): ".17g"}
+_FULL = {np.dtype(np.float32): "%.9g", np.dtype(np.float64): "%.17g"}
 _INTEGERS = tuple(np.dtype(each) for each in (np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint32, np.uint64))
 
 
@@ -102,7 +102,7 @@ def _nested(texts: list[str], shape: tuple[int, ...]) -> list[str]:
 def _texts(array: NDArray[Any], name: str) -> list[str]:
     """JSON of each value, the last axis first."""
     dtype = array.dtype
-    if dtype in _DIGITS:
+    if dtype in _FULL:
         return _decimals(array.ravel())
     if dtype.kind == "O":
         values = array.ravel().tolist()
@@ -119,17 +119,14 @@ def _texts(array: NDArray[Any], name: str) -> list[str]:
 def _decimals(values: NDArray[Any]) -> list[str]:
     """Six digits if they are exact, else nine for a float, 17 for a double; whole numbers with `.0`."""
     numbers = values.tolist()
-    full = _DIGITS[values.dtype]
-    texts = [f"{number:g}" for number in numbers]
+    short = _formatted("%g", numbers)
     with np.errstate(over="ignore"):
-        exact = (np.array(list(map(float, texts)), values.dtype) == values).tolist()
-    return [
-        _as_decimal(text if is_exact else format(number, full))
-        for text, number, is_exact in zip(texts, numbers, exact, strict=True)
-    ]
+        exact = (np.array(list(map(float, short)), values.dtype) == values).tolist()
+    full = short if all(exact) else _formatted(_FULL[values.dtype], numbers)
+    texts = [short[at] if is_exact else full[at] for at, is_exact in enumerate(exact)]
+    return [text if "." in text or "e" in text else _NON_FINITE.get(text) or f"{text}.0" for text in texts]
 
 
-def _as_decimal(text: str) -> str:
-    if "." in text or "e" in text:
-        return text
-    return _NON_FINITE.get(text) or f"{text}.0"
+def _formatted(pattern: str, numbers: list[float]) -> list[str]:
+    """Each number by the pattern; all at a time, which takes half as long."""
+    return (" ".join([pattern] * len(numbers)) % tuple(numbers)).split()

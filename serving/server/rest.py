@@ -15,6 +15,7 @@ from serving.server.errors import ServingError
 from serving.server.rest_api import Answer, RestApi, error_answer
 
 if TYPE_CHECKING:
+    from serving.request_log import RequestLog
     from serving.server.metrics import Metrics
     from serving.server.versions import ModelManager
 
@@ -30,7 +31,7 @@ _TOO_LARGE = 413
 def create_app(
     manager: ModelManager,
     metrics: Metrics,
-    request_log: Any = None,
+    request_log: RequestLog | None = None,
     *,
     threads: int = 2,
     max_pending: int = 256,

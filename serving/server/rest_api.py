@@ -27,6 +27,7 @@ from serving.server.metrics import REST, Metrics
 from serving.server.servable import DEFAULT_SIGNATURE, Servable
 
 if TYPE_CHECKING:
+    from serving.request_log import RequestLog
     from serving.server.versions import ModelManager
 
 LOGGER = logging.getLogger(__name__)
@@ -93,7 +94,7 @@ class RestApi:
         request_log: Gets each inference that succeeded; None keeps no log.
     """
 
-    def __init__(self, manager: ModelManager, metrics: Metrics, request_log: Any = None) -> None:
+    def __init__(self, manager: ModelManager, metrics: Metrics, request_log: RequestLog | None = None) -> None:
         self._manager = manager
         self._metrics = metrics
         self._request_log = request_log
@@ -154,19 +155,22 @@ class RestApi:
         inputs, row_format = read_inputs(document, expected.dtypes, expected.optional)
         begin = time.perf_counter()
         outputs = servable.predict(signature, inputs)
-        return write_outputs(outputs, row_format), time.perf_counter() - begin
+        runtime = time.perf_counter() - begin
+        return write_outputs(outputs, row_format), runtime
 
     def _classify(self, servable: Servable, signature: str, document: dict[str, Any]) -> tuple[bytes, float]:
         examples = read_examples(document)
         begin = time.perf_counter()
         found = servable.classify(signature, examples)
-        return write_classes(found.labels, found.scores), time.perf_counter() - begin
+        runtime = time.perf_counter() - begin
+        return write_classes(found.labels, found.scores), runtime
 
     def _regress(self, servable: Servable, signature: str, document: dict[str, Any]) -> tuple[bytes, float]:
         examples = read_examples(document)
         begin = time.perf_counter()
         found = servable.regress(signature, examples)
-        return write_values(found), time.perf_counter() - begin
+        runtime = time.perf_counter() - begin
+        return write_values(found), runtime
 
     def _inputs_of(self, servable: Servable, signature_name: str) -> _Inputs:
         name = signature_name or DEFAULT_SIGNATURE
@@ -214,6 +218,7 @@ class RestApi:
                 response=answer,
                 started=started,
                 latency_seconds=seconds,
+                label=target.label or "",
             )
         )
 

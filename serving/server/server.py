@@ -16,6 +16,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from serving.runtime.protos import model_service_pb2_grpc, prediction_service_pb2_grpc
 from serving.server.config import ServerConfig
 from serving.server.grpc_services import ModelService, PredictionService
+from serving.server.http_protocol import HttpProtocol
 from serving.server.metrics import Metrics
 from serving.server.rest import RestApp, create_app
 from serving.server.sources import Source
@@ -128,10 +129,13 @@ class _RestServer:
 
     def __init__(self, app: RestApp, config: ServerConfig) -> None:
         assert config.rest_port is not None
+        self._app = app
         self._socket = _listen(config.host, config.rest_port)
         self.port: int = self._socket.getsockname()[1]
         options = uvicorn.Config(
             app,
+            http=HttpProtocol,
+            ws="none",
             lifespan="off",
             log_level="error",
             access_log=False,
@@ -149,6 +153,7 @@ class _RestServer:
         self._server.should_exit = True
         if self._thread.ident:
             self._thread.join()
+        self._app.close()
         self._socket.close()
 
 
