@@ -30,6 +30,7 @@ class StorageServer:
 
         client = storage.Client(project="test", credentials=AnonymousCredentials())  # type: ignore[no-untyped-call]
         client.bucket(BUCKET).blob(path).upload_from_string(content)
+        client.close()
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from slipway import storage
+from slipway.errors import ModelQuarantinedError
 from slipway.evaluation.results import Evaluation, read_evaluation
 from slipway.examples.dataset import read_manifest
 from slipway.model_store import ModelStore, Provenance, open_store
@@ -45,8 +46,10 @@ def push(paths: dict[str, str], uris: dict[str, str], store_uri: str, run_uri: s
             schema_digest=hashlib.sha256(schema.read_bytes()).hexdigest(),
             metrics=evaluation.overall.candidate,
             reasons=evaluation.verdict.reasons(),
-            # The baseline's directory is named by its version.
-            baseline_version=int(Path(evaluation.baseline_uri).name) if evaluation.baseline_uri else None,
+            # The baseline's directory is named by its version; an emulator's URI ends with a query.
+            baseline_version=int(Path(evaluation.baseline_uri.partition("?")[0]).name)
+            if evaluation.baseline_uri
+            else None,
             artifacts=uris,
         )
         outcome = _push(store, paths["model"], provenance, outcome)
@@ -60,7 +63,12 @@ def _refusals(evaluation: Evaluation, serving: ServingValidation) -> list[str]:
 
 
 def _push(store: ModelStore, model_path: str, provenance: Provenance, outcome: Outcome) -> Outcome:
-    pushed = store.push(model_path, provenance)
+    try:
+        pushed = store.push(model_path, provenance)
+    except ModelQuarantinedError as error:
+        # What was rolled back does not come back because a run is repeated.
+        print(f"The model was not pushed: {error}")
+        return outcome.model_copy(update={"reasons": [str(error)]})
     version = pushed.version
     reasons = provenance.reasons
     if pushed.is_new:

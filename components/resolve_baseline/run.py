@@ -4,12 +4,16 @@ from slipway.model_store import digest_model, open_store
 
 
 def resolve(model_path: str, store_uri: str, module: str) -> str:
-    """The directory of the newest version whose bytes are not the candidate's; empty if there is none.
+    """The directory of the production version, if its bytes are not the candidate's; else of the newest other version.
 
     So a candidate is never compared with itself, and a run repeated after its own push has the baseline that it had.
+    A quarantined version is no baseline. Empty if there is none.
     """
     candidate = digest_model(model_path)
-    for version in reversed(open_store(store_uri).versions(module)):
+    store = open_store(store_uri)
+    production, stages = store.production(module), store.stages(module)
+    others = [version for version in reversed(store.versions(module)) if stages.get(version.number) != "quarantined"]
+    for version in [production, *others] if production else []:
         if version.manifest.model_digest != candidate:
             print(f"The baseline is version {version.number} of {module}: {version.uri}")
             return version.uri

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Protocol
 
 from slipway import storage
-from slipway.errors import StoreError
 from slipway.model_store.local import LocalModelStore
 from slipway.model_store.manifest import Manifest, ModelFile, Provenance, Pushed, Version, digest_model
 from slipway.model_store.state import Event, Stage
@@ -128,14 +127,13 @@ class ModelStore(Protocol):
 
 
 def open_store(uri: str) -> ModelStore:
-    """The model store at a URI: a local directory.
+    """The model store at a URI: a directory of this machine, or `gs://bucket/path`.
 
     Raises:
         StoreError: a store of this kind is not supported.
     """
-    if storage.is_remote(uri):
-        raise StoreError(
-            f"{uri}: a model store is a local or mounted directory in this version; gs:// stores come with serving. "
-            "Set the store to a path that all steps of the run share"
-        )
-    return LocalModelStore(storage.local_path(uri))
+    if not storage.is_remote(uri):
+        return LocalModelStore(storage.local_path(uri))
+    from slipway.model_store.gcs import GcsModelStore
+
+    return GcsModelStore(uri)

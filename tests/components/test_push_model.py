@@ -7,10 +7,11 @@ from components.push_model.run import push
 from slipway.errors import StoreError
 from slipway.evaluation.results import Check, Evaluation, SliceResult, Verdict, write_evaluation
 from slipway.examples.dataset import MANIFEST, Manifest, RowCounts
-from slipway.model_store import LocalModelStore
+from slipway.model_store import LocalModelStore, open_store
 from slipway.runs.record import Lineage, Outcome
 from slipway.serving_checks import ServingCheck, ServingValidation, write_validation
 from tests.slipway.model_store.conftest import write_model
+from tests.storage_server import StorageServer, _emulator, storage_server  # noqa: F401 - fixtures
 
 LINEAGE = Lineage(run="run-1", module="taxi", module_digest="m", data_uri="trips.csv", git_revision="abc")
 
@@ -111,3 +112,33 @@ def test_push_missing_evaluation_is_an_error_and_nothing_is_pushed(artifacts: Ar
     with pytest.raises(StoreError, match="not an output of evaluate_model"):
         push(given, URIS, str(tmp_path / "store"), str(tmp_path / "run"), LINEAGE.model_dump())
     assert not (tmp_path / "store").exists()
+
+
+def test_push_quarantined_bytes_are_refused_with_the_reason_however_often_the_run_is_repeated(
+    artifacts: Artifacts, tmp_path: Path
+) -> None:
+    given = artifacts()
+    number = run_push(given, tmp_path).version
+    assert number is not None
+    LocalModelStore(tmp_path / "store").quarantine("taxi", number, why="p99 doubled", who="ann")
+    for _ in range(2):
+        outcome = run_push(given, tmp_path)
+        assert (outcome.verdict, outcome.version) == ("refused", None)
+        assert outcome.reasons == [
+            f"the same bytes are version {number} of taxi, quarantined by ann: p99 doubled. "
+            "Train a model that differs: other data, another module or another seed"
+        ]
+    assert len(LocalModelStore(tmp_path / "store").versions("taxi")) == 1
+
+
+def test_push_baseline_in_a_remote_store_is_named_by_its_version(
+    artifacts: Artifacts,
+    tmp_path: Path,
+    storage_server: StorageServer,  # noqa: F811
+) -> None:
+    given = artifacts(baseline=storage_server.uri("store/taxi/1700000000"))
+    store = storage_server.uri("store")
+    outcome = push(given, URIS, store, str(tmp_path / "run"), LINEAGE.model_dump())
+    version = open_store(store).version("taxi", outcome.version or 0)
+    assert outcome.path == version.uri
+    assert version.manifest.baseline_version == 1_700_000_000

@@ -1,12 +1,10 @@
 import time
 from pathlib import Path
 
-import pytest
-
 from components.resolve_baseline.run import resolve
-from slipway.errors import StoreError
-from slipway.model_store import LocalModelStore
+from slipway.model_store import LocalModelStore, open_store
 from tests.slipway.model_store.conftest import provenance, write_model
+from tests.storage_server import StorageServer, _emulator, storage_server  # noqa: F401 - fixtures
 
 
 def test_resolve_empty_store_has_no_baseline(tmp_path: Path) -> None:
@@ -47,6 +45,26 @@ def test_resolve_takes_a_fraction_of_a_second(tmp_path: Path) -> None:
     assert time.perf_counter() - started < 0.1
 
 
-def test_resolve_remote_store_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="local or mounted directory"):
-        resolve(str(write_model(tmp_path / "model")), "gs://bucket/store", "taxi")
+def test_resolve_pinned_version_is_the_baseline_though_newer_ones_are_there(tmp_path: Path) -> None:
+    store = LocalModelStore(tmp_path / "store")
+    one, two = (store.push(write_model(tmp_path / f"{seed}", seed), provenance()).version for seed in (1, 2))
+    store.promote("taxi", one.number)
+    assert resolve(str(write_model(tmp_path / "model", 9)), str(tmp_path / "store"), "taxi") == one.uri
+    assert resolve(str(tmp_path / "1"), str(tmp_path / "store"), "taxi") == two.uri
+
+
+def test_resolve_quarantined_version_is_no_baseline(tmp_path: Path) -> None:
+    store = LocalModelStore(tmp_path / "store")
+    one, two = (store.push(write_model(tmp_path / f"{seed}", seed), provenance()).version for seed in (1, 2))
+    store.quarantine("taxi", two.number)
+    assert resolve(str(write_model(tmp_path / "model", 9)), str(tmp_path / "store"), "taxi") == one.uri
+    assert resolve(str(tmp_path / "1"), str(tmp_path / "store"), "taxi") == ""
+
+
+def test_resolve_remote_store_answers_a_remote_uri(
+    tmp_path: Path,
+    storage_server: StorageServer,  # noqa: F811
+) -> None:
+    uri = storage_server.uri("store")
+    version = open_store(uri).push(write_model(tmp_path / "1", 1), provenance()).version
+    assert resolve(str(write_model(tmp_path / "model", 9)), uri, "taxi") == version.uri

@@ -5,6 +5,10 @@ import pytest
 
 from slipway.model_store import LocalModelStore, Provenance
 from slipway.runs.record import Lineage
+from tests.fault_proxy import fault_proxy
+from tests.storage_server import _emulator, storage_server
+
+__all__ = ["_emulator", "fault_proxy", "storage_server"]
 
 
 def provenance(model: str = "taxi") -> Provenance:

@@ -149,10 +149,9 @@ def test_version_with_a_broken_manifest_names_the_file(store: LocalModelStore, n
         store.production("taxi")
 
 
-def test_open_store_remote_says_what_to_do(tmp_path: Path) -> None:
-    assert isinstance(open_store(str(tmp_path)), LocalModelStore)
-    with pytest.raises(StoreError, match="gs://bucket/models: a model store is a local or mounted directory"):
-        open_store("gs://bucket/models")
+@pytest.mark.parametrize("scheme", ["", "file://"])
+def test_open_store_local_path_is_a_local_store(tmp_path: Path, scheme: str) -> None:
+    assert isinstance(open_store(f"{scheme}{tmp_path}"), LocalModelStore)
 
 
 @pytest.mark.parametrize("change", ["content", "name", "missing"])
