@@ -13,10 +13,13 @@ import numpy as np
 
 from serving.client.predictions import CLASSIFY, SERVING_DEFAULT
 from serving.client.rows import RAW, input_features
+from serving.runtime.saved_model import SavedModel
+from slipway.errors import GateError
 from slipway.tensors import raw_inputs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -40,6 +43,35 @@ class Askable(Protocol):
         """Score of each class, for each serialized tf.Example."""
 
 
+class InProcess:
+    """A SavedModel in this process.
+
+    Args:
+        path: Its directory.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._model = SavedModel(path)
+
+    def signatures(self) -> dict[str, Any]:
+        """`SignatureDef` by name."""
+        return self._model.signatures
+
+    def predict(self, inputs: Mapping[str, NDArray[Any]], signature: str) -> dict[str, NDArray[Any]]:
+        """Outputs by name."""
+        definition = self._model.signatures[signature]
+        feeds = {definition.inputs[name].name: values for name, values in inputs.items()}
+        names = sorted(definition.outputs)
+        answers = self._model.run(feeds, [definition.outputs[name].name for name in names])
+        return dict(zip(names, answers, strict=True))
+
+    def classify(self, examples: Sequence[bytes]) -> list[dict[str, float]]:
+        """Score of each class, for each serialized tf.Example."""
+        answer = self.predict({"inputs": np.array(examples, object)}, CLASSIFY)
+        pairs = zip(answer["classes"].tolist(), answer["scores"].tolist(), strict=True)
+        return [{label.decode(): score for label, score in zip(*pair, strict=True)} for pair in pairs]
+
+
 @dataclass(frozen=True)
 class Difference:
     """How far one signature, asked in one way, is from training; absolute, relative for values above 1."""
@@ -60,8 +92,11 @@ def compare_with_training(golden: Golden, ways: Mapping[str, Askable]) -> list[D
     """Asks each signature of a model in each way for the golden rows.
 
     Raises:
+        GateError: the model was pushed before training recorded what it saw.
         RequestError: a way gives no answer.
     """
+    if not golden.transformed:
+        raise GateError("the model's golden requests lack the transformed values: train and push it again")
     return [
         Difference(way, signature, len(golden.examples), *largest_difference(answer, expected))
         for way, askable in ways.items()

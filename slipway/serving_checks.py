@@ -29,6 +29,11 @@ class ServingValidation(BaseModel):
         return [f"serving check {check.name} failed: {check.detail}" for check in self.checks if not check.passed]
 
 
+def first_line(error: Exception) -> str:
+    """What an error says, without the places in TensorFlow's graph that follow it."""
+    return str(error).partition("\n")[0]
+
+
 def write_validation(validation: ServingValidation, folder: str | Path) -> None:
     """Writes `validation.json`, atomically."""
     storage.write_text(storage.join(str(folder), FILE), validation.model_dump_json(indent=1))

@@ -1,4 +1,4 @@
-"""Whether every signature answers real and incomplete rows as it must."""
+"""Whether every signature answers real and incomplete rows as it must, over one protocol."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from components.validate_serving.files import PREDICTION_SIGNATURES
-from serving.predictor import PREDICTIONS, Predictor
-from slipway.errors import GateError
-from slipway.serving_checks import ServingCheck
+from serving.client.predictions import CLASSIFY, SERVING_DEFAULT
+from serving.client.rows import RAW
+from serving.parity import PREDICTIONS, TOLERANCE, TRANSFORM, largest_difference
+from serving.runtime.tensors import DTYPES
+from slipway.errors import RequestError
+from slipway.serving_checks import ServingCheck, first_line
 from slipway.tensors import dtype_of, raw_inputs, serialize_examples
 
 if TYPE_CHECKING:
@@ -19,39 +22,29 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from tensorflow_metadata.proto.v0 import schema_pb2
 
+    from serving.client import ModelClient
+
     Answer = dict[str, NDArray[Any]]
 
-# Two ways to the same float32 answer; probabilities are compared absolutely, larger values relatively.
-TOLERANCE = 1e-6
 # A batch of another size may sum in another order.
 BATCH_TOLERANCE = 1e-5
 
 
-def check_answers(predictor: Predictor, rows: pa.Table, features: Sequence[schema_pb2.Feature]) -> list[ServingCheck]:
-    """Calls each signature once with all rows, and `raw` once more with a single row.
+def check_answers(client: ModelClient, rows: pa.Table, features: Sequence[schema_pb2.Feature]) -> list[ServingCheck]:
+    """Calls each signature once with all rows, and `raw` again with a single row and with one column.
 
     Args:
-        predictor: The model.
+        client: A client of the served model.
         rows: Real rows, one at least; rows with missing values are made of the first.
         features: The features that a model may see when it serves.
     """
-    return _Prober(predictor, rows, features).checks()
-
-
-def difference(one: NDArray[Any], other: NDArray[Any]) -> float:
-    """Largest difference, relative to values above 1; infinite for other shapes or NaN."""
-    if one.shape != other.shape:
-        return float("inf")
-    if not one.size:
-        return 0.0
-    with np.errstate(invalid="ignore"):
-        apart = np.abs(one.astype(np.float64) - other) / np.maximum(1.0, np.abs(other.astype(np.float64)))
-    return float(np.max(np.where(np.isnan(apart), np.inf, apart)))
+    return _Prober(client, rows, features).checks()
 
 
 class _Prober:
-    def __init__(self, predictor: Predictor, rows: pa.Table, features: Sequence[schema_pb2.Feature]) -> None:
-        self._predictor = predictor
+    def __init__(self, client: ModelClient, rows: pa.Table, features: Sequence[schema_pb2.Feature]) -> None:
+        self._client = client
+        self._signatures = client.signatures()
         self._features = features
         self._rows = _with_missing(rows)
         self._names = [f"eval row {index}" for index in range(rows.num_rows)]
@@ -59,10 +52,10 @@ class _Prober:
         self._names += ["a row without any feature"]
         self._raw = raw_inputs(self._rows, features)
         self._examples = np.array(serialize_examples(self._rows, features), dtype=object)
-        self._is_classification = "classify" in predictor.signatures
+        self._is_classification = CLASSIFY in self._signatures
 
     def checks(self) -> list[ServingCheck]:
-        inputs = {"raw": self._raw, "serving_default": {"examples": self._examples}}
+        inputs = {RAW: self._raw, SERVING_DEFAULT: {"examples": self._examples}}
         checks = [self._check_inputs()]
         answers: dict[str, Answer] = {}
         for signature in PREDICTION_SIGNATURES:
@@ -70,10 +63,9 @@ class _Prober:
             checks.append(self._check(signature, problems))
         comparable = all(check.passed for check in checks)
         if self._is_classification:
-            problems = self._call("classify", {"inputs": self._examples}, answers)
-            checks.append(self._check("classify", problems or self._classes(answers)))
-        problems = self._call("transform_features", {"examples": self._examples}, answers)
-        checks.append(self._check("transform_features", problems or self._transformed(answers)))
+            checks.append(self._check(CLASSIFY, self._classes(answers)))
+        problems = self._call(TRANSFORM, {"examples": self._examples}, answers)
+        checks.append(self._check(TRANSFORM, problems or self._transformed(answers)))
         if comparable:
             checks += [self._check_same(answers), self._check_single(answers), self._check_left_out()]
         return checks
@@ -84,14 +76,14 @@ class _Prober:
 
     def _call(self, signature: str, inputs: Answer, answers: dict[str, Answer]) -> list[str]:
         try:
-            answers[signature] = self._predictor.call(signature, inputs)
-        except GateError as error:
-            return [str(error)]
+            answers[signature] = self._client.predict(inputs, signature)
+        except RequestError as error:
+            return [first_line(error)]
         return []
 
     def _check_inputs(self) -> ServingCheck:
         expected = {feature.name: dtype_of(feature) for feature in self._features}
-        actual = {name: spec.dtype.name for name, spec in self._predictor.inputs("raw").items()}
+        actual = {name: _type_name(info.dtype) for name, info in self._signatures[RAW].inputs.items()}
         problems = [f"{name} of the schema is no input" for name in sorted(expected.keys() - actual.keys())]
         problems += [f"{name} is an input, but no feature" for name in sorted(actual.keys() - expected.keys())]
         for name in sorted(expected.keys() & actual.keys()):
@@ -118,24 +110,24 @@ class _Prober:
         return problems
 
     def _classes(self, answers: dict[str, Answer]) -> list[str]:
-        answer = answers["classify"]
-        if answer.keys() != {"classes", "scores"}:
-            return [f"answers {', '.join(sorted(answer))}, not classes and scores"]
-        classes, scores = answer["classes"], answer["scores"]
-        if scores.dtype != np.float32 or scores.ndim != 2 or classes.shape != scores.shape:
-            return [f"scores are {scores.dtype} {list(scores.shape)}, classes {list(classes.shape)}: not both [N, K]"]
-        problems = [] if all(classes.ravel().tolist()) else ["a class has no name"]
-        predictions = answers.get("serving_default", {}).get(PREDICTIONS)
-        if predictions is not None:
-            expected = predictions if predictions.ndim == 2 else np.stack([1 - predictions, predictions], axis=1)
-            apart = difference(scores, expected)
-            if apart > TOLERANCE:
-                problems.append(f"scores differ from the predictions by {apart:.3g}")
-        return problems
+        try:
+            rows = self._client.classify(self._examples.tolist())
+        except RequestError as error:
+            return [first_line(error)]
+        names = list(rows[0])
+        if len(rows) != len(self._names) or any(list(row) != names for row in rows) or "" in names:
+            return [f"{len(self._names)} rows got {len(rows)} answers, the first with the classes {names}"]
+        predictions = answers.get(SERVING_DEFAULT, {}).get(PREDICTIONS)
+        if predictions is None:
+            return []
+        expected = predictions if predictions.ndim == 2 else np.stack([1 - predictions, predictions], axis=1)
+        apart, row = largest_difference(np.array([list(row.values()) for row in rows]), expected)
+        where = f"by {apart:.3g} on {self._names[row]}"
+        return [f"scores differ from the predictions {where}"] if apart > TOLERANCE else []
 
     def _transformed(self, answers: dict[str, Answer]) -> list[str]:
         problems = []
-        for name, values in answers["transform_features"].items():
+        for name, values in answers[TRANSFORM].items():
             if values.ndim == 0 or len(values) != len(self._names):
                 problems.append(f"{name} has the shape {list(values.shape)} for {len(self._names)} rows")
             elif values.dtype.kind == "f":
@@ -143,37 +135,36 @@ class _Prober:
         return problems
 
     def _check_same(self, answers: dict[str, Answer]) -> ServingCheck:
-        apart = difference(answers["raw"][PREDICTIONS], answers["serving_default"][PREDICTIONS])
+        apart, row = largest_difference(answers[RAW][PREDICTIONS], answers[SERVING_DEFAULT][PREDICTIONS])
         return ServingCheck(
             name="raw equals serving_default",
             passed=apart <= TOLERANCE,
-            detail=f"largest difference {apart:.3g} on {len(self._names)} rows, allowed {TOLERANCE:g}",
+            detail=f"largest difference {apart:.3g}, on {self._names[row]}, allowed {TOLERANCE:g}",
         )
 
     def _check_single(self, answers: dict[str, Answer]) -> ServingCheck:
         name = "a row alone equals the same row in a batch"
         try:
-            alone = self._predictor.call("raw", {name: value[:1] for name, value in self._raw.items()})
-        except GateError as error:
-            return ServingCheck(name=name, passed=False, detail=str(error))
-        apart = difference(alone[PREDICTIONS], answers["raw"][PREDICTIONS][:1])
+            alone = self._client.predict({name: value[:1] for name, value in self._raw.items()}, RAW)
+        except RequestError as error:
+            return ServingCheck(name=name, passed=False, detail=first_line(error))
+        apart, _ = largest_difference(alone[PREDICTIONS], answers[RAW][PREDICTIONS][:1])
         detail = f"difference {apart:.3g}, allowed {BATCH_TOLERANCE:g}"
         return ServingCheck(name=name, passed=apart <= BATCH_TOLERANCE, detail=detail)
 
     def _check_left_out(self) -> ServingCheck:
-        """TensorFlow Serving puts the default, of one row, where a request leaves an input of `raw` out."""
+        """A request may leave inputs of `raw` out: the server takes their defaults."""
         kept = self._features[0].name
-        defaults = {name: value[-1:] for name, value in self._raw.items()}
         rows = len(self._names)
-        missing = {name: np.repeat(value, rows, axis=0) for name, value in defaults.items()}
         given = {kept: self._raw[kept]}
+        missing = {name: np.repeat(value[-1:], rows, axis=0) for name, value in self._raw.items()}
         name = "features left out equal missing ones"
         try:
-            answers = [self._predictor.call("raw", others | given)[PREDICTIONS] for others in (defaults, missing)]
-        except GateError as error:
-            return ServingCheck(name=name, passed=False, detail=str(error))
-        apart = difference(*answers)
-        detail = f"largest difference {apart:.3g} on {rows} rows with {kept} alone, allowed {TOLERANCE:g}"
+            answers = [self._client.predict(inputs, RAW)[PREDICTIONS] for inputs in (given, missing | given)]
+        except RequestError as error:
+            return ServingCheck(name=name, passed=False, detail=first_line(error))
+        apart, row = largest_difference(*answers)
+        detail = f"largest difference {apart:.3g}, on {self._names[row]} with {kept} alone, allowed {TOLERANCE:g}"
         return ServingCheck(name=name, passed=apart <= TOLERANCE, detail=detail)
 
     def _bad_rows(self, bad: NDArray[Any], what: str, values: NDArray[Any] | None = None) -> list[str]:
@@ -184,6 +175,11 @@ class _Prober:
         row = int(np.argmax(rows))
         value = "the answer" if values is None else f"{np.ravel(values[row])[int(np.argmax(np.ravel(bad[row])))]:.6g}"
         return [f"{value} {what} on {int(rows.sum())} rows, first on {self._names[row]}"]
+
+
+def _type_name(number: int) -> str:
+    name = DTYPES[number].name if number in DTYPES else f"TensorFlow's type {number}"
+    return "string" if name == "object" else name
 
 
 def _with_missing(rows: pa.Table) -> pa.Table:

@@ -1,4 +1,4 @@
-"""Proves that a model can serve: its files, real rows, rows with missing values, the answers recorded in training."""
+"""Proves that a model can serve: its files, then real requests to a real server, over gRPC and over REST."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 from components.validate_serving.answers import check_answers
 from components.validate_serving.files import check_files
 from components.validate_serving.recorded import check_golden, check_warmup
-from serving.predictor import Predictor
-from slipway.errors import GateError
+from serving.client import ClientProtocol, connect
+from serving.server.config import ServerConfig
+from serving.server.server import ModelServer
+from serving.server.sources import OneVersion
+from slipway.errors import GateError, StoreError
 from slipway.examples.dataset import open_split
 from slipway.schema.io import model_inputs, read_schema
-from slipway.serving_checks import ServingCheck, ServingValidation, write_validation
+from slipway.serving_checks import ServingCheck, ServingValidation, first_line, write_validation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
     from tensorflow_metadata.proto.v0 import schema_pb2
 
 ROWS = 300
+MODEL = "candidate"
+TIMEOUT_SECONDS = 60.0
 
 
 def validate(examples_path: str, schema_path: str, model_path: str, serving_validation_path: str) -> ServingValidation:
@@ -58,12 +63,19 @@ def _eval_rows(examples_path: str, features: Sequence[schema_pb2.Feature]) -> pa
 
 
 def _check_predictions(model_path: Path, rows: pa.Table, features: Sequence[schema_pb2.Feature]) -> list[ServingCheck]:
+    warmup = check_warmup(model_path)
+    server = ModelServer(OneVersion(MODEL, model_path), ServerConfig(grpc_port=0, rest_port=0, max_load_retries=0))
     try:
-        predictor = Predictor(model_path)
-    except GateError as error:
-        return [ServingCheck(name="load", passed=False, detail=str(error))]
-    return [
-        *check_answers(predictor, rows, features),
-        check_golden(predictor, model_path),
-        check_warmup(predictor, model_path),
-    ]
+        server.start()
+    except StoreError as error:
+        return [warmup, ServingCheck(name="load", passed=False, detail=first_line(error))]
+    checks = [warmup]
+    addresses: dict[ClientProtocol, int | None] = {"grpc": server.grpc_port, "rest": server.rest_port}
+    try:
+        for protocol, port in addresses.items():
+            with connect(f"localhost:{port}", MODEL, protocol=protocol, timeout_seconds=TIMEOUT_SECONDS) as client:
+                answered = [*check_answers(client, rows, features), check_golden(client, model_path)]
+            checks += [check.model_copy(update={"name": f"{protocol}: {check.name}"}) for check in answered]
+    finally:
+        server.stop()
+    return checks

@@ -1,0 +1,79 @@
+"""`slipway parity`: whether a model answers everywhere as it did in training."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.output import JsonOption, print_json, print_table
+
+if TYPE_CHECKING:
+    from serving.parity import Askable, Difference
+    from slipway.model_store import Version
+
+
+def parity(
+    model: Annotated[str, typer.Argument(help="A model of the store.")] = "taxi",
+    version: Annotated[int | None, typer.Option(help="A version; the one in production by default.")] = None,
+    grpc: Annotated[str | None, typer.Option(help="HOST:PORT of a server; one is started without it.")] = None,
+    rest: Annotated[str | None, typer.Option(help="HOST:PORT of a server; one is started without it.")] = None,
+    as_json: Annotated[bool, JsonOption] = False,
+) -> None:
+    """Ask for the same rows in this process, over gRPC and over REST, and compare with what training computed."""
+    from pathlib import Path
+
+    from cli.models import open_local_store
+    from serving.parity import TOLERANCE, compare_with_training
+    from slipway.errors import GateError, StoreError
+    from slipway.golden import read_golden
+
+    store = open_local_store()
+    found = store.version(model, version) if version else store.production(model)
+    if found is None:
+        raise StoreError(f"the store has no version of {model!r}; `slipway run --module {model}` trains and pushes one")
+    golden = read_golden(Path(found.uri))
+    with ExitStack() as stack:
+        differences = compare_with_training(golden, _ways(stack, found, grpc, rest))
+    if as_json:
+        print_json([asdict(each) | {"agrees": each.agrees} for each in differences])
+    else:
+        typer.echo(f"{model} version {found.number}: {len(golden.examples)} rows that training recorded\n")
+        _print(differences)
+    if not all(each.agrees for each in differences):
+        raise GateError(
+            f"{model} version {found.number} answers otherwise than in training: more than {TOLERANCE:g} apart"
+        )
+
+
+def _ways(stack: ExitStack, version: Version, grpc: str | None, rest: str | None) -> dict[str, Askable]:
+    from pathlib import Path
+
+    from serving.client import connect
+    from serving.parity import InProcess
+    from serving.server.config import ServerConfig
+    from serving.server.server import ModelServer
+    from serving.server.sources import OneVersion
+
+    path = Path(version.uri)
+    if not (grpc and rest):
+        source = OneVersion(version.model, path, version.number)
+        server = stack.enter_context(ModelServer(source, ServerConfig(grpc_port=0, rest_port=0)))
+        grpc, rest = grpc or f"localhost:{server.grpc_port}", rest or f"localhost:{server.rest_port}"
+    asked = {
+        f"gRPC {grpc}": connect(grpc, version.model, protocol="grpc", version=version.number),
+        f"REST {rest}": connect(rest, version.model, protocol="rest", version=version.number),
+    }
+    return {"this process": InProcess(path)} | {name: stack.enter_context(client) for name, client in asked.items()}
+
+
+def _print(differences: list[Difference]) -> None:
+    signatures = list(dict.fromkeys(each.signature for each in differences))
+    cells = {(each.way, each.signature): each for each in differences}
+    rows = []
+    for way in dict.fromkeys(each.way for each in differences):
+        found = [cells[way, signature] for signature in signatures]
+        rows.append([way, *(f"{each.largest:.2g}" + ("" if each.agrees else f" row {each.row}") for each in found)])
+    print_table(["largest difference from training", *signatures], rows)
