@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_right
-from collections.abc import Callable, Iterable
 from itertools import accumulate
 
 import grpc
+from prometheus_client import CollectorRegistry, generate_latest
 
 PATH = "/monitoring/prometheus/metrics"
 REST, GRPC = "REST", "GRPC"
@@ -42,7 +42,7 @@ class Metrics:
         self._requests: dict[Labels, int] = {}
         self._latencies: dict[Labels, _Histogram] = {}
         self._runtimes: dict[Labels, _Histogram] = {}
-        self._others: list[Callable[[], Iterable[str]]] = []
+        self._registries: list[CollectorRegistry] = []
 
     def observe(
         self,
@@ -74,9 +74,9 @@ class Metrics:
             if runtime_seconds is not None:
                 _cell(self._runtimes, (model, api.capitalize(), "TF1")).add(runtime_seconds)
 
-    def add_lines(self, lines: Callable[[], Iterable[str]]) -> None:
-        """Asks for further lines of the page whenever it is read, as of the request log."""
-        self._others.append(lines)
+    def add_registry(self, registry: CollectorRegistry) -> None:
+        """Adds further metrics to the page, as those of the request log."""
+        self._registries.append(registry)
 
     def page(self) -> str:
         """All of it, in Prometheus's text form."""
@@ -86,9 +86,8 @@ class Metrics:
                 lines.append(f"{_PREFIX}request_count{{{_labels(('model_name', 'status'), values)}}} {count}")
             lines += _histograms("request_latency", ("model_name", "API", "entrypoint"), self._latencies)
             lines += _histograms("runtime_latency", ("model_name", "API", "runtime"), self._runtimes)
-        for other in self._others:
-            lines += other()
-        return "\n".join(lines) + "\n"
+        others = [generate_latest(registry).decode() for registry in self._registries]
+        return "\n".join([*lines, *others, ""])
 
 
 def _cell(cells: dict[Labels, _Histogram], labels: Labels) -> _Histogram:

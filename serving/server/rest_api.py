@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import logging
-import re
 import time
 import zlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import unquote_to_bytes
 from weakref import WeakKeyDictionary
 
 import grpc
 import orjson
 from google.protobuf import json_format
 
+from serving.request_log.call import LoggedCall
 from serving.runtime.protos import get_model_metadata_pb2
 from serving.server import inference
 from serving.server.errors import ServingError, invalid_argument
@@ -24,6 +23,7 @@ from serving.server.json_tensors import read_inputs
 from serving.server.json_values import parse, shown
 from serving.server.metrics import PATH as METRICS_PATH
 from serving.server.metrics import REST, Metrics
+from serving.server.rest_targets import Target, inference_target, is_api, model_target
 from serving.server.servable import DEFAULT_SIGNATURE, Servable
 
 if TYPE_CHECKING:
@@ -32,13 +32,6 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger(__name__)
 
-# model_servers/http_rest_api_util.cc; (?i) leaves the comparisons of method and metadata case-sensitive there, too.
-_INFERENCE = re.compile(
-    rb"(?i)/v1/models/([^/:]+)(?:(?:/versions/(\d+))|(?:/labels/([^/:]+)))?:(classify|regress|predict)"
-)
-_MODEL = re.compile(rb"(?i)/v1/models(?:/([^/:]+))?(?:(?:/versions/(\d+))|(?:/labels/([^/:]+)))?(?:/(metadata))?")
-_API = re.compile(rb"(?i)/v1/.*", re.DOTALL)
-_INT64_MAX = (1 << 63) - 1
 # util/net_http/compression/gzip_zlib.h: kMaxUncompressedBytes
 _MAX_UNCOMPRESSED = 100 << 20
 # model_servers/http_server.cc
@@ -67,15 +60,6 @@ class Answer(NamedTuple):
     status: int
     content_type: bytes
     body: bytes
-
-
-class Target(NamedTuple):
-    """What a URL names."""
-
-    model: str
-    version: int | None
-    label: str | None
-    method: str
 
 
 class _Inputs(NamedTuple):
@@ -112,15 +96,13 @@ class RestApi:
         """
         if target == METRICS_PATH.encode():
             return Answer(200, _TEXT, self._metrics.page().encode())
-        if not _API.fullmatch(target):
+        if not is_api(target):
             return Answer(404, _TEXT, b"Not Found\n")
         try:
-            if method == "POST" and (match := _INFERENCE.fullmatch(target)):
-                wanted = _target(match)
-                if wanted.method in ("predict", "classify", "regress"):
-                    return Answer(200, _JSON, self._infer(wanted, _uncompressed(body, encoding), request_id))
-            if method == "GET" and (match := _MODEL.fullmatch(target)):
-                return Answer(200, _JSON, self._describe(_target(match)))
+            if method == "POST" and (wanted := inference_target(target)):
+                return Answer(200, _JSON, self._infer(wanted, _uncompressed(body, encoding), request_id))
+            if method == "GET" and (wanted := model_target(target)):
+                return Answer(200, _JSON, self._describe(wanted))
             return error_answer(invalid_argument(f"Malformed request: {method} {target.decode(errors='replace')}"))
         except ServingError as error:
             return error_answer(error)
@@ -146,8 +128,20 @@ class RestApi:
         finally:
             seconds = time.perf_counter() - begin
             self._metrics.observe(target.model, target.method, REST, code, seconds, runtime)
-        if self._request_log:
-            self._log(target, version, request_id, body, answer, started, seconds)
+        if self._request_log and self._request_log.wants(target.method, request_id):
+            call = LoggedCall(
+                request_id=request_id,
+                protocol="rest",
+                method=target.method,
+                model=target.model,
+                version=version,
+                request=body,
+                response=answer,
+                started=started,
+                latency_seconds=seconds,
+                label=target.label or "",
+            )
+            self._request_log.offer(call)
         return answer
 
     def _predict(self, servable: Servable, signature: str, document: dict[str, Any]) -> tuple[bytes, float]:
@@ -202,47 +196,10 @@ class RestApi:
         ]
         return orjson.dumps({"model_version_status": statuses}, option=orjson.OPT_INDENT_2)
 
-    def _log(
-        self, target: Target, version: int, request_id: str, body: bytes, answer: bytes, started: float, seconds: float
-    ) -> None:
-        from serving.request_log import LoggedCall
-
-        self._request_log.offer(
-            LoggedCall(
-                request_id=request_id,
-                protocol="rest",
-                method=target.method,
-                model=target.model,
-                version=version,
-                request=body,
-                response=answer,
-                started=started,
-                latency_seconds=seconds,
-                label=target.label or "",
-            )
-        )
-
 
 def error_answer(error: ServingError) -> Answer:
     """An error in the form that clients know."""
     return Answer(_HTTP_STATUS.get(error.code, 500), _JSON, write_error(error))
-
-
-def _target(match: re.Match[bytes]) -> Target:
-    model, version, label, method = match.groups()
-    # The length first: of thousands of digits Python makes no number.
-    if version is not None and (len(version.lstrip(b"0")) > 19 or int(version) > _INT64_MAX):
-        raise invalid_argument(f"Failed to convert version: {version.decode()} to numeric.")
-    return Target(
-        _decoded(model or b""),
-        None if version is None else int(version),
-        None if label is None else _decoded(label),
-        (method or b"").decode(),
-    )
-
-
-def _decoded(name: bytes) -> str:
-    return unquote_to_bytes(name).decode(errors="replace") if name else ""
 
 
 def _signature_name(document: dict[str, Any]) -> str:
