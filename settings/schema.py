@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -82,6 +82,24 @@ class Vertex(_Strict):
     timeout_seconds: int = Field(60, ge=1)
 
 
+_CRON_FIELD = r"[0-9A-Za-z*,/-]+"
+
+
+class Delivery(_Strict):
+    """What `slipway plan` looks up and `slipway deploy` does; `target` is where it submits.
+
+    `image_repository` is where the image lives, without a tag: `REGION-docker.pkg.dev/PROJECT/slipway/slipway`.
+    `builder` builds and pushes it. `build_arguments` decide what is in it, so they are part of its tag;
+    `build_options` are further flags that do not, like `--cache-from=…`.
+    """
+
+    target: Literal["kubeflow", "vertex"] = "kubeflow"
+    image_repository: str = ""
+    builder: Literal["docker", "podman"] = "docker"
+    build_arguments: dict[str, str] = {}
+    build_options: tuple[str, ...] = ()
+
+
 class Schedule(_Strict):
     """A recurring run of the training pipeline, which `slipway schedules apply` keeps on a target.
 
@@ -91,7 +109,7 @@ class Schedule(_Strict):
     """
 
     module: str
-    cron: str
+    cron: str = Field(pattern=rf"^{_CRON_FIELD}( {_CRON_FIELD}){{4}}$", examples=["0 3 * * *"])
     data: str | None = None
     overrides: dict[str, Any] = {}
     max_concurrency: int = Field(1, ge=1, le=10)
@@ -146,4 +164,4 @@ class Settings(_Strict):
     kubeflow: Kubeflow = Kubeflow()
     vertex: Vertex = Vertex()
     serving: Serving = Serving()
-    schedules: dict[str, Schedule] = {}
+    schedules: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")], Schedule] = {}

@@ -8,6 +8,7 @@ SlipwayError
 │   └── AnomalyError       the data breaks its schema
 ├── TrainingError          the model cannot be built or trained
 ├── GateError              an evaluation or a serving check cannot be carried out
+├── DeliveryError          Git, the image registry or a step of a deployment fails
 ├── TargetError            Kubeflow or Vertex refuses, fails or does not answer
 ├── ClusterError           the Kubernetes API server refuses, or does not answer
 ├── RolloutError           a rollout cannot begin, or ended without its version in production
@@ -51,6 +52,10 @@ class TrainingError(SlipwayError):
 
 class GateError(SlipwayError):
     """A model cannot be judged: this is not the same as being refused."""
+
+
+class DeliveryError(SlipwayError):
+    """A plan cannot be made, or a step of it failed."""
 
 
 class TargetError(SlipwayError):
