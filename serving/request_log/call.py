@@ -17,8 +17,8 @@ class LoggedCall:
         request_id: The client's `x-request-id`, or one made for it.
         protocol: How it came.
         method: `predict`, `classify` or `regress`; calls of other methods are not logged.
-        model: The model's name.
-        version: The version that answered; None if only its label, or nothing, is known.
+        model: The model's name; empty if it stands in the request message.
+        version: The version that answered; None if it stands in the response message, or is not known.
         request: REST: the body. gRPC: the request message, or its bytes.
         response: The same of the answer.
         started: Seconds since the epoch.

@@ -157,8 +157,8 @@ class RequestLog:
             parsed = parse_call(call, self._fields)
             version = parsed.version
             if version is None:
-                version = self._version_of(call.model, call.label)
-            partition = Partition.of(call.model, call.started)
+                version = self._version_of(parsed.model, call.label)
+            partition = Partition.of(parsed.model, call.started)
             file = self._files.get(partition) or LogFile(partition, time.monotonic())
             file.append(parsed.rows(call, version), size)
             self._files[partition] = file

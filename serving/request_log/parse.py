@@ -20,6 +20,8 @@ MAX_CALL_ROWS = 1 << 14
 _MAX_ID = 256
 DEFAULT_SIGNATURE = "serving_default"
 CLASSES, SCORES = "classes", "scores"
+# What most requests hold, and where: float, int64 and string vectors, which need no array in between.
+_PLAIN_FIELDS = {1: "float_val", 9: "int64_val", 7: "string_val"}
 _GZIP = b"\x1f\x8b"
 _PROTOS = {
     "predict": (predict_pb2.PredictRequest, predict_pb2.PredictResponse),
@@ -35,6 +37,7 @@ class TooLargeError(Exception):
 class ParsedCall(NamedTuple):
     """A call's listed features and its answer, row by row; `features` may be shorter, for a request without them."""
 
+    model: str
     signature: str
     version: int | None
     features: Sequence[Row]
@@ -71,15 +74,19 @@ def _parse_rest(call: LoggedCall, fields: Fields) -> ParsedCall:
         features = [_json_example(each, fields) for each in request["examples"]]
         features = _with_context(_json_example(context, fields), len(str(context)), features)
         read = _json_classes if call.method == "classify" else _json_value
-        return ParsedCall(signature, call.version, features, [read(each) for each in _checked(answer["results"])])
+        return ParsedCall(
+            call.model, signature, call.version, features, [read(each) for each in _checked(answer["results"])]
+        )
     if "instances" in request:
         answers, instances = _checked(answer["predictions"]), _checked(request["instances"])
         outputs = _columns(_transposed(answers), len(answers), every)
         features = _columns(_transposed(instances), len(instances), fields)
-        return ParsedCall(signature, call.version, features, outputs)
+        return ParsedCall(call.model, signature, call.version, features, outputs)
     answered, given = _named(answer["outputs"]), _named(request["inputs"])
     count = _batch_size(answered)
-    return ParsedCall(signature, call.version, _columns(given, count, fields), _columns(answered, count, every))
+    return ParsedCall(
+        call.model, signature, call.version, _columns(given, count, fields), _columns(answered, count, every)
+    )
 
 
 def _parse_grpc(call: LoggedCall, fields: Fields) -> ParsedCall:
@@ -89,13 +96,14 @@ def _parse_grpc(call: LoggedCall, fields: Fields) -> ParsedCall:
     )
     spec = response.model_spec
     version = spec.version.value if call.version is None and spec.HasField("version") else call.version
+    model = call.model or request.model_spec.name
     signature = request.model_spec.signature_name or DEFAULT_SIGNATURE
     if call.method == "predict":
         answered = {name: _listed(proto) for name, proto in response.outputs.items()}
         given = {} if fields.none else {name: _listed(proto) for name, proto in request.inputs.items()}
         count = _batch_size(answered)
         outputs = _columns(answered, count, Fields("*"))
-        return ParsedCall(signature, version, _columns(given, count, fields), outputs)
+        return ParsedCall(model, signature, version, _columns(given, count, fields), outputs)
     features = [] if fields.none else _input_features(request.input, fields)
     if call.method == "regress":
         outputs = [{"": Values(floats=[each.value])} for each in _checked(response.result.regressions)]
@@ -107,7 +115,7 @@ def _parse_grpc(call: LoggedCall, fields: Fields) -> ParsedCall:
             }
             for found in _checked(response.result.classifications)
         ]
-    return ParsedCall(signature, version, features, outputs)
+    return ParsedCall(model, signature, version, features, outputs)
 
 
 def _plain(body: bytes) -> bytes:
@@ -143,10 +151,15 @@ def _named(value: Any) -> Mapping[str, Any]:
 
 def _listed(proto: Any) -> Any:
     """A tensor as nested lists."""
-    count = math.prod(dim.size for dim in proto.tensor_shape.dim)
+    shape = [dim.size for dim in proto.tensor_shape.dim]
+    if len(shape) == 1 and proto.dtype in _PLAIN_FIELDS:
+        values = getattr(proto, _PLAIN_FIELDS[proto.dtype])
+        if len(values) == shape[0]:
+            return list(values)
+    count, size = math.prod(shape), proto.ByteSize()
     # A shape may ask for more values than the message holds.
-    if count > max(proto.ByteSize(), MAX_CALL_BYTES >> 8):
-        raise ValueError(f"a tensor of {proto.ByteSize()} bytes asks for {count} values")
+    if count > max(size, MAX_CALL_ROWS):
+        raise TooLargeError(f"a tensor of {size} bytes asks for {count} values")
     return array_of(proto).tolist()
 
 

@@ -51,6 +51,8 @@ def of_value(value: Any) -> Values | None:
         return Values(None, [value])
     if kind is str:
         return Values(strings=[value])
+    if kind is bytes:
+        return of_strings([value])
     flat: list[Any] = []
     if not _flatten(value, flat):
         return None
@@ -94,10 +96,11 @@ def of_column(name: str, values: Sequence[Any], fields: Fields) -> list[Row]:
     Strings that are serialized tf.Examples become the Examples' features, whatever the input is called: a request does
     not say which strings are, and the list of fields holds names of features.
     """
-    blobs = [value if isinstance(value, bytes) else from_b64(value) for value in values]
-    examples = _examples([blob for blob in blobs if blob is not None]) if None not in blobs else None
-    if examples is not None:
-        return [of_example(example, fields) for example in examples]
+    if values and isinstance(values[0], bytes | dict):
+        blobs = [value if isinstance(value, bytes) else from_b64(value) for value in values]
+        examples = _examples([blob for blob in blobs if blob is not None]) if None not in blobs else None
+        if examples is not None:
+            return [of_example(example, fields) for example in examples]
     if name not in fields:
         return [{} for _ in values]
     return [{} if (found := of_value(value)) is None else {name: found} for value in values]

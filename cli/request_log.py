@@ -1,0 +1,64 @@
+"""`slipway request-log`: the request log as a sidecar of TensorFlow Serving."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def request_log(
+    sink: Annotated[str, typer.Option(help="Folder or gs:// URI for the Parquet files.")],
+    upstream_rest: Annotated[str, typer.Option(help="TensorFlow Serving's REST address.")] = "127.0.0.1:8601",
+    upstream_grpc: Annotated[str, typer.Option(help="TensorFlow Serving's gRPC address.")] = "127.0.0.1:8600",
+    rest_port: Annotated[int, typer.Option(help="Listen for REST; 0 takes a free port.")] = 8501,
+    grpc_port: Annotated[int, typer.Option(help="Listen for gRPC; 0 takes a free port.")] = 8500,
+    metrics_port: Annotated[int, typer.Option(help="Listen for Prometheus; 0 takes a free port.")] = 9090,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "0.0.0.0",  # noqa: S104
+    sample: Annotated[float, typer.Option(min=0, max=1, help="Share of requests that are logged.")] = 1.0,
+    fields: Annotated[
+        str, typer.Option(help="Features that may be logged, a,b,c by exact name; '*' for all, none by default.")
+    ] = "",
+    rotate_seconds: Annotated[float, typer.Option(help="Write a file when its oldest row is this old.")] = 300.0,
+    rotate_bytes: Annotated[int, typer.Option(help="Or when its rows take this much memory.")] = 16 << 20,
+) -> None:
+    """Pass requests on to TensorFlow Serving, and log a sample of them as Parquet for BigQuery."""
+    import asyncio
+    import logging
+    import signal
+
+    import uvloop
+
+    from serving.request_log import LogOptions
+    from serving.request_log.sidecar import Ports, SidecarOptions, run_sidecar
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s  %(message)s", datefmt="%H:%M:%S")
+    options = SidecarOptions(upstream_rest, upstream_grpc, host, rest_port, grpc_port, metrics_port)
+    log_options = LogOptions(
+        sink, sample, split_fields(fields), rotate_seconds=rotate_seconds, rotate_bytes=rotate_bytes
+    )
+
+    def print_ports(ports: Ports) -> None:
+        typer.echo(f"gRPC  {host}:{ports.grpc} -> {upstream_grpc}\nREST  {host}:{ports.rest} -> {upstream_rest}")
+        typer.echo(f"metrics on port {ports.metrics}; {describe_fields(log_options.fields)}")
+
+    async def run() -> None:
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        await run_sidecar(options, log_options, stop, print_ports)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(run())
+
+
+def split_fields(fields: str) -> tuple[str, ...]:
+    """Names between commas; spaces around a name are not part of it."""
+    return tuple(name for each in fields.split(",") if (name := each.strip()))
+
+
+def describe_fields(fields: tuple[str, ...]) -> str:
+    """What of a request is kept, for the user to see."""
+    if not fields:
+        return "no features are logged: name those that may be with --fields"
+    return "all features are logged" if "*" in fields else f"logged features: {', '.join(fields)}"

@@ -1,0 +1,110 @@
+"""gRPC passed through to TensorFlow Serving as bytes; what was predicted is offered to the log."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+from uuid import uuid4
+
+import grpc
+from grpc import aio
+
+from serving.request_log.call import METHODS, LoggedCall
+from serving.request_log.log import RequestLog
+
+Metadata = Sequence[tuple[str, str | bytes]]
+
+_SERVICE = "/tensorflow.serving.PredictionService/"
+_LOGGED = {f"{_SERVICE}{method.capitalize()}": method for method in METHODS}
+_ID = "x-request-id"
+_UNLIMITED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+SERVER_OPTIONS = [*_UNLIMITED, ("grpc.so_reuseport", 0)]
+# An upstream that was away is looked for every second, not ever more rarely; and it is never behind a proxy.
+CHANNEL_OPTIONS = [
+    *_UNLIMITED,
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+]
+
+
+class GrpcProxy(grpc.GenericRpcHandler):  # type: ignore[misc]
+    """Handles every method of every service.
+
+    Predict, Classify and Regress go as one message each way. Anything else goes as a stream, which a call with one
+    message looks like too.
+
+    Args:
+        channel: To TensorFlow Serving.
+        log: Gets predictions that succeeded.
+    """
+
+    def __init__(self, channel: aio.Channel, log: RequestLog) -> None:
+        self._channel = channel
+        self._log = log
+        self._logged = {path: channel.unary_unary(path) for path in _LOGGED}
+
+    def service(self, handler_call_details: Any) -> Any:
+        """How a method is handled."""
+        path = handler_call_details.method
+        if path in self._logged:
+
+            async def predict(request: bytes, context: Any) -> bytes:
+                return await self._predict(path, request, context)
+
+            return grpc.unary_unary_rpc_method_handler(predict)
+
+        async def stream(requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
+            async for answer in self._stream(path, requests, context):
+                yield answer
+
+        return grpc.stream_stream_rpc_method_handler(stream)
+
+    async def _predict(self, path: str, request: bytes, context: Any) -> bytes:
+        started, begin = time.time(), time.perf_counter()
+        metadata, request_id = _passed_on(context.invocation_metadata())
+        call = self._logged[path](request, timeout=context.time_remaining(), metadata=metadata)
+        try:
+            answer: bytes = await call
+        except aio.AioRpcError as error:
+            await _send_initial(context, error.initial_metadata(), request_id)
+            await context.abort(error.code(), error.details(), tuple(error.trailing_metadata()))
+        await _send_initial(context, await call.initial_metadata(), request_id)
+        context.set_trailing_metadata(tuple(await call.trailing_metadata()))
+        seconds = time.perf_counter() - begin
+        # The version and the model are in the answer.
+        self._log.offer(LoggedCall(request_id, "grpc", _LOGGED[path], "", None, request, answer, started, seconds))
+        return answer
+
+    async def _stream(self, path: str, requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
+        metadata, request_id = _passed_on(context.invocation_metadata())
+        call = self._channel.stream_stream(path)(requests, timeout=context.time_remaining(), metadata=metadata)
+        try:
+            await _send_initial(context, await call.initial_metadata(), request_id)
+            async for answer in call:
+                yield answer
+        except aio.AioRpcError as error:
+            await context.abort(error.code(), error.details(), tuple(error.trailing_metadata()))
+        finally:
+            call.cancel()  # a client that goes away leaves this generator here
+        code = await call.code()
+        trailing = tuple(await call.trailing_metadata())
+        if code is not grpc.StatusCode.OK:
+            await context.abort(code, await call.details(), trailing)
+        context.set_trailing_metadata(trailing)
+
+
+def _passed_on(given: Metadata) -> tuple[Metadata, str]:
+    """What the upstream is sent, and the request's id, made up where the client gave none."""
+    metadata = [(key, value) for key, value in given if key != "user-agent" and not key.startswith("grpc-")]
+    for key, value in metadata:
+        if key == _ID and isinstance(value, str) and value:
+            return metadata, value
+    request_id = uuid4().hex
+    return [*metadata, (_ID, request_id)], request_id
+
+
+async def _send_initial(context: Any, upstream: Metadata | None, request_id: str) -> None:
+    kept = [(key, value) for key, value in upstream or () if key != _ID]
+    await context.send_initial_metadata((*kept, (_ID, request_id)))

@@ -1,0 +1,162 @@
+"""REST passed through to TensorFlow Serving, byte for byte; what was predicted is offered to the log."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any
+from urllib.parse import unquote
+from uuid import uuid4
+
+import aiohttp
+import orjson
+from yarl import URL
+
+from serving.request_log.call import LoggedCall
+from serving.request_log.log import RequestLog
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Header = tuple[bytes, bytes]
+
+_INFERENCE = re.compile(
+    rb"/v1/models/([^/:]+)(?:/versions/(\d+)|/labels/([^/:]+))?:(predict|classify|regress)", re.IGNORECASE
+)
+_ID = b"x-request-id"
+# RFC 9110, 7.6.1: these are about one connection. The length is told anew, and nobody waits for a 100.
+_HOP_BY_HOP = {b"connection", b"keep-alive", b"proxy-connection", b"proxy-authenticate", b"proxy-authorization", b"te",
+               b"trailer", b"transfer-encoding", b"upgrade", b"content-length", b"expect"}  # fmt: skip
+# An upstream closes idle connections too; ours is to do so first.
+_IDLE_SECONDS = 5.0
+_CONNECT_SECONDS = 5.0
+_NO_BODY = (204, 304)
+
+
+class RestProxy:
+    """An ASGI application.
+
+    Args:
+        upstream: `host:port` of TensorFlow Serving's REST.
+        log: Gets predictions that succeeded.
+    """
+
+    def __init__(self, upstream: str, log: RequestLog) -> None:
+        self._upstream = f"http://{upstream}"
+        self._log = log
+        self._session: aiohttp.ClientSession | None = None
+
+    async def close(self) -> None:
+        """Closes the connections to the upstream."""
+        if self._session:
+            await self._session.close()
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Passes one request on."""
+        if scope["type"] != "http":
+            raise NotImplementedError(f"{scope['type']} is not served: TensorFlow Serving speaks HTTP only")
+        body = await _read(receive)
+        if body is None:
+            return
+        started, begin = time.time(), time.perf_counter()
+        given = next((value for name, value in scope["headers"] if name == _ID and value), None)
+        request_id = given or uuid4().hex.encode()
+        try:
+            status, headers, answer = await self._forward(scope, request_id, body)
+        except aiohttp.ClientConnectorError as error:
+            status, headers, answer = _unanswered(503, f"TensorFlow Serving does not answer: {error.strerror}")
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            status, headers, answer = _unanswered(502, f"TensorFlow Serving broke off: {type(error).__name__}")
+        headers = [*(header for header in headers if header[0].lower() != _ID), (_ID, request_id)]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": answer})
+        match = _INFERENCE.fullmatch(scope["raw_path"]) if status == 200 and scope["method"] == "POST" else None
+        if match:
+            seconds = time.perf_counter() - begin
+            self._log.offer(_call(match, request_id.decode("latin-1"), body, answer, started, seconds))
+
+    async def _forward(self, scope: Message, request_id: bytes, body: bytes) -> tuple[int, list[Header], bytes]:
+        """Status, headers and body of the upstream's answer.
+
+        An upstream may close a kept connection while the request is on its way. Nothing that TensorFlow Serving answers
+        over REST changes anything, so such a request is sent once more.
+        """
+        try:
+            return await self._send(scope, request_id, body)
+        except aiohttp.ClientConnectorError:
+            raise
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+            return await self._send(scope, request_id, body)
+
+    async def _send(self, scope: Message, request_id: bytes, body: bytes) -> tuple[int, list[Header], bytes]:
+        # Made here, as it belongs to the running loop.
+        self._session = self._session or aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_SECONDS),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS),
+            auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            skip_auto_headers=("accept", "accept-encoding", "user-agent", "content-type"),
+        )
+        query = scope["query_string"]
+        target = scope["raw_path"] + b"?" + query if query else scope["raw_path"]
+        sent = [*_end_to_end(scope["headers"]), (_ID, request_id)]
+        if body or any(name in (b"content-length", b"transfer-encoding") for name, _ in scope["headers"]):
+            sent.append((b"content-length", b"%d" % len(body)))
+        async with self._session.request(
+            scope["method"],
+            URL(self._upstream + target.decode("latin-1"), encoded=True),
+            headers=[(name.decode("latin-1"), value.decode("latin-1")) for name, value in sent],
+            data=body or None,
+            allow_redirects=False,
+        ) as response:
+            answer = await response.read()
+            headers = _end_to_end(response.raw_headers)
+            if scope["method"] == "HEAD":
+                headers += [header for header in response.raw_headers if header[0].lower() == b"content-length"]
+            elif response.status not in _NO_BODY:
+                headers.append((b"content-length", b"%d" % len(answer)))
+            return response.status, headers, answer
+
+
+async def _read(receive: Receive) -> bytes | None:
+    """A request's body; None if the client goes before it is complete."""
+    chunks = []
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        chunks.append(message.get("body", b""))
+        if not message.get("more_body"):
+            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def _end_to_end(headers: Iterable[Header]) -> list[Header]:
+    """Headers that are not about one connection, nor named by `Connection` as such; the id is left to the caller."""
+    given = list(headers)
+    named = {name.strip().lower() for key, value in given if key.lower() == b"connection" for name in value.split(b",")}
+    left_out = _HOP_BY_HOP | named
+    return [(name, value) for name, value in given if name.lower() not in left_out and name.lower() != _ID]
+
+
+def _unanswered(status: int, text: str) -> tuple[int, list[Header], bytes]:
+    answer = orjson.dumps({"error": text})
+    return status, [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(answer))], answer
+
+
+def _call(
+    match: re.Match[bytes], request_id: str, body: bytes, answer: bytes, started: float, seconds: float
+) -> LoggedCall:
+    model, version, label, method = match.groups()
+    return LoggedCall(
+        request_id=request_id,
+        protocol="rest",
+        method=method.decode().lower(),
+        model=unquote(model.decode()),
+        version=int(version) if version else None,
+        request=body,
+        response=answer,
+        started=started,
+        latency_seconds=seconds,
+        label=unquote(label.decode()) if label else "",
+    )

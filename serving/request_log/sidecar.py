@@ -1,0 +1,129 @@
+"""The log as a sidecar: a proxy for REST and gRPC in one event loop, in front of TensorFlow Serving."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import uvicorn
+from grpc import aio
+from prometheus_client import CollectorRegistry, start_http_server
+
+from serving.request_log.grpc_proxy import CHANNEL_OPTIONS, SERVER_OPTIONS, GrpcProxy
+from serving.request_log.log import LogOptions, RequestLog
+from serving.request_log.rest_proxy import RestProxy
+from serving.request_log.versions import UpstreamVersions
+from slipway.errors import ConfigError
+
+# Together within the half minute that Kubernetes gives after the preStop hook.
+DRAIN_SECONDS = 10
+FLUSH_SECONDS = 15.0
+
+
+@dataclass(frozen=True)
+class SidecarOptions:
+    """Addresses; port 0 takes a free one."""
+
+    upstream_rest: str
+    upstream_grpc: str
+    host: str = "0.0.0.0"  # noqa: S104 - it stands where TensorFlow Serving stood
+    rest_port: int = 8501
+    grpc_port: int = 8500
+    metrics_port: int = 9090
+
+
+@dataclass(frozen=True)
+class Ports:
+    """The ports that were taken."""
+
+    rest: int
+    grpc: int
+    metrics: int
+
+
+async def run_sidecar(
+    options: SidecarOptions, log_options: LogOptions, stop: asyncio.Event, on_ready: Callable[[Ports], None]
+) -> None:
+    """Passes requests on until `stop`; then lets those in flight end, and writes what was logged.
+
+    Raises:
+        ConfigError: a port is taken.
+    """
+    registry = CollectorRegistry()
+    rest_socket = _listen(options.host, options.rest_port)
+    try:
+        metrics, metrics_thread = start_http_server(options.metrics_port, options.host, registry)
+    except OSError as error:
+        rest_socket.close()
+        raise ConfigError(f"cannot listen on {options.host}:{options.metrics_port} for metrics: {error}") from error
+    log = RequestLog(log_options, registry, UpstreamVersions(options.upstream_rest))
+    try:
+        async with aio.insecure_channel(options.upstream_grpc, options=CHANNEL_OPTIONS) as channel:
+            grpc_server = aio.server(options=SERVER_OPTIONS)
+            grpc_server.add_generic_rpc_handlers((GrpcProxy(channel, log),))
+            grpc_port = _add_port(grpc_server, options)
+            await grpc_server.start()
+            rest = RestProxy(options.upstream_rest, log)
+            rest_server = _RestServer(rest)
+            serving = asyncio.create_task(rest_server.serve([rest_socket]))
+            while not rest_server.started:
+                await asyncio.sleep(0.005)
+            on_ready(Ports(rest_socket.getsockname()[1], grpc_port, metrics.server_port))
+            await stop.wait()
+            rest_server.should_exit = True
+            await asyncio.gather(serving, grpc_server.stop(DRAIN_SECONDS))
+            await rest.close()
+    finally:
+        rest_socket.close()
+        await asyncio.to_thread(log.close, FLUSH_SECONDS)
+        metrics.shutdown()
+        metrics.server_close()
+        metrics_thread.join()
+
+
+class _RestServer(uvicorn.Server):
+    """uvicorn as one part of a process that handles its signals itself."""
+
+    def __init__(self, app: RestProxy) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                lifespan="off",
+                log_level="error",
+                access_log=False,
+                # The upstream's own pass through.
+                server_header=False,
+                date_header=False,
+                timeout_graceful_shutdown=DRAIN_SECONDS,
+            )
+        )
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # With its protocol named: asyncio sends at once (TCP_NODELAY) on such sockets only.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(1024)
+    except OSError as error:
+        listener.close()
+        raise ConfigError(f"cannot listen on {host}:{port} for REST: {error}; give another --rest-port") from error
+    return listener
+
+
+def _add_port(server: aio.Server, options: SidecarOptions) -> int:
+    address = f"{options.host}:{options.grpc_port}"
+    try:
+        port: int = server.add_insecure_port(address)
+    except RuntimeError as error:
+        raise ConfigError(f"cannot listen on {address} for gRPC: {error}; give another --grpc-port") from error
+    return port
