@@ -8,7 +8,7 @@ import sys
 import typer
 
 from cli import compile as compile_command
-from cli import explain, gate, models, module, parity, predict, report, rollout, runs, schema, serve
+from cli import explain, gate, models, module, parity, predict, report, rollout, runs, schedules, schema, serve, submit
 from cli import request_log as request_log_command
 from cli import run as run_command
 from slipway.errors import SlipwayError
@@ -23,6 +23,7 @@ app = typer.Typer(
 )
 app.command("run")(run_command.run)
 app.command("compile")(compile_command.compile_pipeline)
+app.command("submit")(submit.submit)
 app.command("predict")(predict.predict)
 app.command("serve")(serve.serve)
 app.command("request-log")(request_log_command.request_log)
@@ -30,6 +31,7 @@ app.command("parity")(parity.parity)
 app.command("report")(report.report)
 app.command("explain")(explain.explain)
 app.add_typer(runs.app, name="runs")
+app.add_typer(schedules.app, name="schedules")
 app.add_typer(models.app, name="models")
 app.add_typer(rollout.app, name="rollout")
 app.add_typer(module.app, name="module")

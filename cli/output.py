@@ -6,18 +6,23 @@ import json
 import math
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
+if TYPE_CHECKING:
+    from slipway.runs.record import Step
+
 JsonOption = typer.Option("--json", help="Print JSON, and nothing else.")
 
+_SIGNS = {"succeeded": "✓", "failed": "✕", "running": "…", "pending": "·", "skipped": "-"}
 _COLOURS = {
     "succeeded": typer.colors.GREEN,
     "pushed": typer.colors.GREEN,
     "running": typer.colors.CYAN,
     "refused": typer.colors.YELLOW,
     "interrupted": typer.colors.YELLOW,
+    "cancelled": typer.colors.YELLOW,
     "failed": typer.colors.RED,
 }
 
@@ -40,6 +45,18 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, number
             typer.secho("  ".join(padded).rstrip(), dim=True)
         else:
             typer.echo("  ".join(map(colour, padded)).rstrip())
+
+
+def print_steps(steps: list[Step]) -> None:
+    """Prints one line for each step of a run."""
+    from slipway.pages.numbers import format_seconds
+
+    for step in steps:
+        state = "cached" if step.cached and step.state == "succeeded" else step.state
+        seconds = format_seconds(step.seconds) if step.seconds is not None else ""
+        peak = f"{step.peak_mib:,.0f} MiB" if step.peak_mib else ""
+        line = f"  {_SIGNS[step.state]} {step.name:<20} {state:<10} {seconds:>10} {peak:>10}"
+        typer.echo(typer.style(line.rstrip(), fg=typer.colors.RED) if step.state == "failed" else line.rstrip())
 
 
 def colour(text: str) -> str:

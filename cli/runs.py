@@ -1,4 +1,4 @@
-"""`slipway runs`: what ran on this machine, and what came of it."""
+"""`slipway runs`: what ran, here or on a cluster, and what came of it."""
 
 from __future__ import annotations
 
@@ -7,21 +7,36 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.output import JsonOption, colour, local_time, print_json, print_table
+from cli.output import JsonOption, colour, local_time, print_json, print_steps, print_table
+from cli.targets import EnvOption, RemoteTarget
+from cli.targets import TargetOption as RequiredTarget
 
 if TYPE_CHECKING:
     from slipway.runs.store import RunView
 
-app = typer.Typer(help="List and show runs.", no_args_is_help=True)
+app = typer.Typer(help="List and show runs, read their logs, cancel them.", no_args_is_help=True)
 
-_SIGNS = {"succeeded": "✓", "failed": "✕", "running": "…", "pending": "·", "skipped": "-"}
+TargetOption = Annotated[
+    RemoteTarget | None, typer.Option("--target", help="Runs of a cluster, by name or id; of this machine by default.")
+]
+
 WORST_SLICES = 5
 WIDTH = 90
 
 
 @app.command("list")
-def list_(as_json: Annotated[bool, JsonOption] = False) -> None:
-    """List all runs, newest first."""
+def list_(
+    target: TargetOption = None,
+    env: EnvOption = None,
+    limit: Annotated[int, typer.Option(min=1, max=200, help="How many of a cluster's newest runs.")] = 20,
+    as_json: Annotated[bool, JsonOption] = False,
+) -> None:
+    """List runs, newest first: all of this machine's, or a cluster's newest."""
+    if target:
+        from cli.remote_runs import list_remote
+
+        list_remote(target, env, limit, as_json=as_json)
+        return
     from settings.load import load_settings
     from slipway.pages.numbers import format_seconds
     from slipway.runs.store import list_runs
@@ -51,17 +66,64 @@ def list_(as_json: Annotated[bool, JsonOption] = False) -> None:
 @app.command()
 def show(
     run: Annotated[str | None, typer.Argument(help="Name of a run, or its beginning; the newest by default.")] = None,
+    target: TargetOption = None,
+    env: EnvOption = None,
     as_json: Annotated[bool, JsonOption] = False,
 ) -> None:
-    """Show one run: steps, rows, metrics, verdict with its reasons."""
+    """Show one run: steps, rows, metrics, verdict with its reasons; of a cluster's run state, steps and labels."""
+    if target:
+        from cli.remote_runs import show_remote
+
+        show_remote(run, target, env, as_json=as_json)
+        return
     view = load(run)
     if as_json:
         print_json(view.as_json())
         return
     typer.echo(f"{view.name}: {colour(view.state)}")
-    _print_steps(view)
+    print_steps(view.steps)
     typer.echo()
     print_outcome(view)
+
+
+@app.command()
+def logs(
+    run: Annotated[str | None, typer.Argument(help="Name of a run; the newest by default.")] = None,
+    step: Annotated[str | None, typer.Option(help="One step, like train_model; all of them by default.")] = None,
+    target: TargetOption = None,
+    env: EnvOption = None,
+) -> None:
+    """Print the logs of a run's steps."""
+    from pathlib import Path
+
+    from slipway.errors import StoreError
+
+    if target:
+        from cli.remote_runs import newest, open_place
+
+        place = open_place(target, env)
+        for line in place.logs(run or newest(place), step):
+            typer.echo(line)
+        return
+    view = load(run)
+    logged = {one.name: one.log for one in view.steps if one.log and Path(one.log).is_file()}
+    if step is not None and step not in logged:
+        raise StoreError(f"{view.name} has no log of {step!r}; it has {', '.join(logged) or 'none'}")
+    for name, path in logged.items():
+        if step in (None, name):
+            for line in Path(path).read_text(encoding="utf-8", errors="replace").splitlines():
+                typer.echo(line if step else f"{name}: {line}")
+
+
+@app.command()
+def cancel(
+    run: Annotated[str, typer.Argument(help="Name or id of a run.")], target: RequiredTarget, env: EnvOption = None
+) -> None:
+    """Cancel a run on a cluster; one on this machine ends with Ctrl-C."""
+    from cli.remote_runs import open_place
+
+    found = open_place(target, env).cancel(run)
+    typer.echo(f"{found.name}: asked to end; {colour(found.state)} now\n{found.url}")
 
 
 def load(run: str | None) -> RunView:
@@ -114,17 +176,6 @@ def _verdict(view: RunView) -> str:
     if view.state == "failed":
         return f"{colour('failed')} at {summary.failed_step or 'an unknown step'}: nothing was pushed"
     return f"{colour(view.state)}: nothing was pushed"
-
-
-def _print_steps(view: RunView) -> None:
-    from slipway.pages.numbers import format_seconds
-
-    for step in view.steps:
-        state = "cached" if step.cached and step.state == "succeeded" else step.state
-        seconds = format_seconds(step.seconds) if step.seconds is not None else ""
-        peak = f"{step.peak_mib:,.0f} MiB" if step.peak_mib else ""
-        line = f"  {_SIGNS[step.state]} {step.name:<20} {state:<10} {seconds:>10} {peak:>10}"
-        typer.echo(typer.style(line.rstrip(), fg=typer.colors.RED) if step.state == "failed" else line.rstrip())
 
 
 def _print_worst(view: RunView) -> None:

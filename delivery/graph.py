@@ -35,3 +35,14 @@ def _edges_of(spec: dict[str, Any], tasks: dict[str, Any]) -> Iterator[tuple[str
             yield from _edges_of(spec, component["dag"]["tasks"])
         else:
             yield step_name(name), sorted(map(step_name, task.get("dependentTasks", ())))
+
+
+def titles(spec: dict[str, Any]) -> dict[str, str]:
+    """Each task's display name with its step: some platforms tell of tasks by the one, some by the other."""
+    graphs = [spec["root"], *spec["components"].values()]
+    return {
+        task["taskInfo"]["name"]: step_name(name)
+        for graph in graphs
+        for name, task in graph.get("dag", {}).get("tasks", {}).items()
+        if "dag" not in spec["components"][task["componentRef"]["name"]]
+    }

@@ -126,7 +126,7 @@ class Serving(_Strict):
     address if it is empty.
 
     The canary's share of the traffic is its share of all replicas. It is compared with stable over `window_seconds` at
-    least, once each has answered `min_requests`; after `traffic_seconds` without as many the rollout is inconclusive,
+    least, once each has answered `min_requests` (of fewer, a p99 is noise); after `traffic_seconds` without as many the rollout is inconclusive,
     and `on_inconclusive` says whether the canary stays for a decision or goes. `max_error_increase` is how much higher
     its share of errors may be, `max_p99_ratio` how many times stable's 99th percentile of latency its own.
     """
@@ -138,9 +138,9 @@ class Serving(_Strict):
     ready_seconds: int = Field(900, ge=1)
     window_seconds: int = Field(300, ge=0)
     traffic_seconds: int = Field(1800, ge=0)
-    min_requests: int = Field(200, ge=1)
+    min_requests: int = Field(1000, ge=1)
     max_error_increase: float = Field(0.01, ge=0, le=1)
-    max_p99_ratio: float = Field(1.5, gt=0)
+    max_p99_ratio: float = Field(2.0, gt=0)
     golden_tolerance: float = Field(1e-5, ge=0)
     on_inconclusive: Literal["hold", "rollback"] = "hold"
 

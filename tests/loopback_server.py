@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Self
 from urllib.parse import parse_qsl, urlsplit
 
 
-class Refused(Exception):
+class Refused(Exception):  # noqa: N818 - what a service does
     """An answer other than 200."""
 
     def __init__(self, status: int, message: str) -> None:

@@ -8,12 +8,9 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal, Protocol
 
-import yaml
-
-from slipway.errors import ConfigError, TargetError
+from delivery.package import Package
 from slipway.runs.record import Lineage, Step
 
 State = Literal["pending", "running", "succeeded", "failed", "cancelled"]
@@ -21,52 +18,10 @@ ENDED: frozenset[State] = frozenset({"succeeded", "failed", "cancelled"})
 
 # What Kubernetes and Google Cloud both allow in a label's value, and how long it may be.
 LABEL_LENGTH = 63
-# The start of a SHA-256 that a label has room for; a run's parameter `lineage` has all of it.
-DIGEST_LENGTH = 32
+# The start of a SHA-256, enough to tell all apart; a run's parameter `lineage` has all of it.
+DIGEST_LENGTH = 24
 
 OnChange = Callable[[list[Step]], None]
-
-
-@dataclass(frozen=True)
-class Package:
-    """A compiled pipeline: what `slipway compile` writes.
-
-    `digest` is the SHA-256 of its content, however the file is laid out; it names the version on a target.
-    """
-
-    path: Path
-    spec: dict[str, Any]
-    digest: str
-
-    @property
-    def name(self) -> str:
-        """The pipeline's name."""
-        return str(self.spec["pipelineInfo"]["name"])
-
-    @property
-    def image(self) -> str:
-        """The image of its tasks."""
-        executors = self.spec["deploymentSpec"]["executors"].values()
-        images = {executor["container"]["image"] for executor in executors if "container" in executor}
-        return str(min(images, default=""))
-
-
-def read_package(path: Path) -> Package:
-    """Reads a compiled pipeline.
-
-    Raises:
-        ConfigError: the file is none.
-    """
-    from google.protobuf.json_format import ParseDict, ParseError
-    from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec
-
-    try:
-        documents = list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
-        ParseDict(documents[0], PipelineSpec(), ignore_unknown_fields=False)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, ParseError, IndexError, AttributeError) as error:
-        raise ConfigError(f"{path} is no compiled pipeline ({error}); `slipway compile` writes one") from error
-    content = json.dumps(documents, sort_keys=True, separators=(",", ":"))
-    return Package(path, documents[0], hashlib.sha256(content.encode()).hexdigest())
 
 
 @dataclass(frozen=True)
@@ -100,22 +55,28 @@ class RemoteRun:
 
 @dataclass(frozen=True)
 class Recurring:
-    """A schedule as it ought to be on a target. `digest` covers all that a change of makes it another one."""
+    """A schedule as it ought to be on a target.
+
+    `place` is what the settings say of the target: service account, network and so on. `digest` covers everything
+    that makes it another schedule when it changes.
+    """
 
     name: str
     cron: str
     max_concurrency: int
     catch_up: bool
     submission: Submission
+    place: dict[str, Any]
 
     @property
     def digest(self) -> str:
-        """Of the pipeline, the arguments and the times. The Git revision alone makes no difference."""
+        """Of the pipeline, the arguments, the times and the place. The Git revision alone makes no difference."""
         lineage = self.submission.lineage.model_dump(mode="json", exclude={"git_revision"})
         content = [
             self.submission.package.digest,
             self.submission.arguments | {"lineage": lineage},
             [self.cron, self.max_concurrency, self.catch_up],
+            self.place,
         ]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:DIGEST_LENGTH]
 
@@ -133,11 +94,17 @@ class RemoteSchedule:
     url: str
 
 
+def find_made(found: list[RemoteSchedule], schedule: Recurring, before: set[str]) -> RemoteSchedule | None:
+    """What a request to make a schedule made, though its answer was lost; `before` has the ids that were there."""
+    same = [one for one in found if (one.name, one.digest) == (schedule.name, schedule.digest)]
+    return next((one for one in same if one.id not in before), None)
+
+
 class Schedules(Protocol):
     """The recurring runs of a target. Others' are never listed, and so never touched."""
 
     def list(self) -> list[RemoteSchedule]:
-        """All that Slipway owns, oldest first."""
+        """All that Slipway owns for one environment, oldest first."""
 
     def create(self, schedule: Recurring) -> None:
         """Makes it; a target that can makes it disabled, so that `delivery.schedules` decides when it begins."""
@@ -145,17 +112,19 @@ class Schedules(Protocol):
     def replace(self, old: RemoteSchedule, schedule: Recurring) -> None:
         """Makes `old` what `schedule` says, in place or by another one beside it."""
 
-    def enable(self, schedule: RemoteSchedule) -> None:
+    def enable(self, old: RemoteSchedule, schedule: Recurring) -> None:
         """Lets it start runs."""
 
-    def delete(self, schedule: RemoteSchedule) -> None:
+    def delete(self, old: RemoteSchedule) -> None:
         """Removes it; one that is gone is no error. Its runs stay."""
 
 
 class Target(Protocol):
     """A place that runs pipelines. Every method raises `TargetError` where it refuses or does not answer."""
 
-    name: Literal["kubeflow", "vertex"]
+    @property
+    def name(self) -> Literal["kubeflow", "vertex"]:
+        """What `--target` calls it."""
 
     @property
     def schedules(self) -> Schedules:
@@ -224,7 +193,7 @@ def retrying(
     raise AssertionError("unreachable")
 
 
-def labels_of(submission: Submission) -> dict[str, str]:
+def labels_of(submission: Submission, environment: str) -> dict[str, str]:
     """Where a run comes from, as labels: 63 letters of a small alphabet each.
 
     The data's digest is not among them: the run's first step computes it, and its record has it.
@@ -232,6 +201,7 @@ def labels_of(submission: Submission) -> dict[str, str]:
     lineage = submission.lineage
     return {
         "managed-by": "slipway",
+        "environment": label_value(environment),
         "module": label_value(lineage.module),
         "module-digest": lineage.module_digest[:DIGEST_LENGTH],
         "image-digest": lineage.image.rpartition("sha256:")[2][:DIGEST_LENGTH],
@@ -243,19 +213,3 @@ def labels_of(submission: Submission) -> dict[str, str]:
 def label_value(text: str) -> str:
     """Text as the value of a label: lower case, others than letters, digits, `_` and `-` as `-`."""
     return re.sub(r"[^a-z0-9_-]", "-", text.lower())[:LABEL_LENGTH].strip("-_")
-
-
-def check_arguments(package: Package, arguments: dict[str, Any]) -> None:
-    """Compares arguments with what the pipeline takes, before anything is sent.
-
-    Raises:
-        TargetError: one is unknown or missing: the package is of another revision than the project.
-    """
-    takes = package.spec["root"].get("inputDefinitions", {}).get("parameters", {})
-    unknown = sorted(set(arguments) - set(takes))
-    missing = sorted(name for name, wants in takes.items() if name not in arguments and not wants.get("isOptional"))
-    if unknown or missing:
-        problem = [f"it takes no {', '.join(unknown)}"] * bool(unknown) + [f"it wants {', '.join(missing)}"] * bool(
-            missing
-        )
-        raise TargetError(f"{package.path} is of another revision: {'; '.join(problem)}. Compile it anew")

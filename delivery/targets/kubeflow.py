@@ -8,7 +8,8 @@ from functools import cached_property
 from typing import Any, Literal
 
 from delivery.graph import step_name
-from delivery.targets.base import RemoteRun, State, Submission, check_arguments, labels_of
+from delivery.package import check_arguments
+from delivery.targets.base import RemoteRun, State, Submission, labels_of
 from delivery.targets.kubeflow_api import KubeflowApi, KubeflowConfig
 from delivery.targets.kubeflow_schedules import KubeflowSchedules
 from delivery.targets.kubeflow_upload import equals, find_experiment, upload
@@ -40,10 +41,13 @@ _NOT_A_STEP = re.compile(r"root|executor|(exit-handler|condition|for-loop|iterat
 class KubeflowTarget:
     """See `delivery.targets.base.Target`."""
 
-    name: Literal["kubeflow"] = "kubeflow"
-
     def __init__(self, config: KubeflowConfig) -> None:
         self.config = config
+
+    @property
+    def name(self) -> Literal["kubeflow"]:
+        """What `--target` calls it."""
+        return "kubeflow"
 
     @cached_property
     def _api(self) -> KubeflowApi:
@@ -60,7 +64,7 @@ class KubeflowTarget:
 
         check_arguments(submission.package, submission.arguments)
         experiment, version = upload(self._api, submission.package)
-        labels = labels_of(submission)
+        labels = labels_of(submission, self.config.environment)
         del labels["pipeline-digest"]  # the version's name has it, and some databases keep 255 letters
         run = self._api.call(
             f"start the run {submission.name}",

@@ -25,8 +25,9 @@ _REDIRECTS = range(300, 400)
 
 @dataclass(frozen=True)
 class KubeflowConfig:
-    """What the settings say of Kubeflow; `settings/schema.py` explains each."""
+    """What the settings of one environment say of Kubeflow; `settings/schema.py` explains each."""
 
+    environment: str
     endpoint: str
     ui: str
     namespace: str

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from delivery.targets.base import Recurring, RemoteSchedule
+from delivery.targets.base import Recurring, RemoteSchedule, find_made, label_value
 from delivery.targets.kubeflow_api import KubeflowApi, status_of
 from delivery.targets.kubeflow_upload import find_experiment, upload
 from slipway.errors import TargetError
 
-# What marks a recurring run as Slipway's, in its description; the API keeps no labels of it.
-_MARK = "managed-by: slipway"
 _PAGE = 100
 
 
@@ -19,9 +17,11 @@ class KubeflowSchedules:
 
     def __init__(self, api: KubeflowApi) -> None:
         self._api = api
+        # What marks a recurring run as ours, in its description; the API keeps no labels of it.
+        self._mark = f"managed-by: slipway\nenvironment: {label_value(api.config.environment)}\n"
 
     def list(self) -> list[RemoteSchedule]:
-        """All that Slipway owns in the experiment, oldest first."""
+        """All that Slipway owns for this environment, oldest first."""
         experiment = find_experiment(self._api)
         if experiment is None:
             return []
@@ -39,7 +39,7 @@ class KubeflowSchedules:
             token = answer.next_page_token
             if not token:
                 break
-        owned = [self._schedule(run) for run in found if _MARK in (run.description or "").splitlines()]
+        owned = [self._schedule(run) for run in found if (run.description or "").startswith(self._mark)]
         return sorted(owned, key=lambda schedule: (schedule.created, schedule.id))
 
     def create(self, schedule: Recurring) -> None:
@@ -53,7 +53,7 @@ class KubeflowSchedules:
             self._api.recurring_runs.recurring_run_service_create_recurring_run,
             recurring_run=kfp_server_api.V2beta1RecurringRun(
                 display_name=schedule.name,
-                description=f"{_MARK}\nschedule-digest: {schedule.digest}",
+                description=f"{self._mark}schedule-digest: {schedule.digest}",
                 experiment_id=experiment,
                 mode=kfp_server_api.RecurringRunMode.DISABLE,
                 max_concurrency=str(schedule.max_concurrency),
@@ -68,28 +68,28 @@ class KubeflowSchedules:
                     cron_schedule=kfp_server_api.V2beta1CronSchedule(cron=f"0 {schedule.cron}")
                 ),
             ),
-            already=lambda: next((one for one in self.list() if _is_new(one, schedule, before)), None),
+            already=lambda: find_made(self.list(), schedule, before),
         )
 
     def replace(self, old: RemoteSchedule, schedule: Recurring) -> None:
         """Makes the new one beside `old`, which goes on until it is deleted."""
         self.create(schedule)
 
-    def enable(self, schedule: RemoteSchedule) -> None:
+    def enable(self, old: RemoteSchedule, schedule: Recurring) -> None:
         """Lets it start runs."""
         self._api.call(
-            f"enable the recurring run {schedule.name}",
+            f"enable the recurring run {old.name}",
             self._api.recurring_runs.recurring_run_service_enable_recurring_run,
-            recurring_run_id=schedule.id,
+            recurring_run_id=old.id,
         )
 
-    def delete(self, schedule: RemoteSchedule) -> None:
+    def delete(self, old: RemoteSchedule) -> None:
         """Removes it; its runs stay."""
         try:
             self._api.call(
-                f"delete the recurring run {schedule.name}",
+                f"delete the recurring run {old.name}",
                 self._api.recurring_runs.recurring_run_service_delete_recurring_run,
-                recurring_run_id=schedule.id,
+                recurring_run_id=old.id,
             )
         except TargetError as error:
             if status_of(error) != 404:
@@ -107,7 +107,3 @@ class KubeflowSchedules:
             created=run.created_at.timestamp() if run.created_at else 0.0,
             url=f"{self._api.config.ui_url}/#/recurringrun/details/{run.recurring_run_id}",
         )
-
-
-def _is_new(found: RemoteSchedule, schedule: Recurring, before: set[str]) -> bool:
-    return found.id not in before and (found.name, found.digest) == (schedule.name, schedule.digest)

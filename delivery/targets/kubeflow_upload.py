@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from delivery.targets.base import Package
+from delivery.package import Package
 from delivery.targets.kubeflow_api import KubeflowApi, status_of
 from slipway.errors import TargetError
 

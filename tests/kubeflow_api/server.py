@@ -186,7 +186,7 @@ class FakeKubeflow(LoopbackServer):
         self._require_experiment(body)
         require_arguments(body, self._version(body)["pipeline_spec"])
         if len(body["trigger"].get("cron_schedule", {}).get("cron", "").split()) != 6:
-            raise Refused(400, "Invalid input error: Schedule cron is not a supported format(https://godoc.org/github.com/robfig/cron).")  # fmt: skip
+            raise Refused(400, "Invalid input error: Schedule cron is not a supported format")
         if not 1 <= int(body["max_concurrency"]) <= 10:
             raise Refused(400, "Invalid input error: The max concurrency of the recurring run must be in [1, 10]")
         body["status"] = {"ENABLE": "ENABLED", "DISABLE": "DISABLED"}[body["mode"]]

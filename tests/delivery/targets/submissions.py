@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from delivery.launch import Locations, Platform, request_run
-from delivery.targets.base import Submission, read_package
+from delivery.package import read_package
+from delivery.targets.base import Submission
 from settings.load import PROJECT
 from slipway.module_store import check_module
 from slipway.runs.record import Target

@@ -13,7 +13,7 @@ def config(server: FakeKubeflow, **changes: object) -> KubeflowConfig:
     values: dict[str, object] = {
         "endpoint": server.url, "ui": "", "namespace": "", "experiment": "slipway", "service_account": "",
         "pipeline_root": "gs://bucket/artifacts", "auth": "none", "credential_variable": "", "credential_file": "",
-        "ca_file": "", "timeout_seconds": 5,
+        "ca_file": "", "timeout_seconds": 5, "environment": "staging",
     }  # fmt: skip
     return KubeflowConfig(**(values | changes))  # type: ignore[arg-type]
 

@@ -1,0 +1,83 @@
+"""A compiled pipeline as a file: what `slipway compile` writes and a target is given."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from delivery.graph import edges, titles
+from slipway.errors import ConfigError, TargetError
+from slipway.runs.record import Step
+
+
+@dataclass(frozen=True)
+class Package:
+    """A compiled pipeline: what `slipway compile` writes.
+
+    `digest` is the SHA-256 of its content, however the file is laid out; it names the version on a target.
+    """
+
+    path: Path
+    spec: dict[str, Any]
+    digest: str
+
+    @property
+    def name(self) -> str:
+        """The pipeline's name."""
+        return str(self.spec["pipelineInfo"]["name"])
+
+    @property
+    def image(self) -> str:
+        """The image of its tasks."""
+        executors = self.spec["deploymentSpec"]["executors"].values()
+        images = {executor["container"]["image"] for executor in executors if "container" in executor}
+        return str(min(images, default=""))
+
+
+def read_package(path: Path) -> Package:
+    """Reads a compiled pipeline.
+
+    Raises:
+        ConfigError: the file is none.
+    """
+    from google.protobuf.json_format import ParseDict, ParseError
+    from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec
+
+    try:
+        documents = list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
+        ParseDict(documents[0], PipelineSpec(), ignore_unknown_fields=False)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, ParseError, IndexError, AttributeError) as error:
+        raise ConfigError(f"{path} is no compiled pipeline ({error}); `slipway compile` writes one") from error
+    content = json.dumps(documents, sort_keys=True, separators=(",", ":"))
+    return Package(path, documents[0], hashlib.sha256(content.encode()).hexdigest())
+
+
+def check_arguments(package: Package, arguments: dict[str, Any]) -> None:
+    """Compares arguments with what the pipeline takes, before anything is sent.
+
+    Raises:
+        TargetError: one is unknown or missing: the package is of another revision than the project.
+    """
+    takes = package.spec["root"].get("inputDefinitions", {}).get("parameters", {})
+    unknown = sorted(set(arguments) - set(takes))
+    missing = sorted(name for name, wants in takes.items() if name not in arguments and not wants.get("isOptional"))
+    if unknown or missing:
+        problem = [f"it takes no {', '.join(unknown)}"] * bool(unknown) + [f"it wants {', '.join(missing)}"] * bool(
+            missing
+        )
+        raise TargetError(f"{package.path} is of another revision: {'; '.join(problem)}. Compile it anew")
+
+
+def all_steps(package: Package, told: list[Step]) -> list[Step]:
+    """Every step of a pipeline in the order of its graph: as the target tells of it, or pending."""
+    known = titles(package.spec)
+    named = {known.get(step.name, step.name): step for step in told}
+    return [
+        named[name].model_copy(update={"name": name}) if name in named else Step(name=name)
+        for name in edges(package.spec)
+    ]

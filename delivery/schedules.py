@@ -1,0 +1,111 @@
+"""Makes a target's recurring runs what the settings say, whatever is there and whoever else is at it.
+
+Each pass looks at what is there, plans the next steps from that alone, and takes them; when no step is left it is
+done. So a pass that was killed, or two at once, leave nothing that the next one does not put right. Of several
+recurring runs of one name that are right, the oldest stays: two that choose at the same time choose the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from delivery.targets.base import Recurring, RemoteSchedule, Schedules
+from slipway.errors import TargetError
+
+PASSES = 6
+
+Verb = Literal["create", "replace", "enable", "delete"]
+
+
+@dataclass(frozen=True)
+class Action:
+    """One step towards what the settings say."""
+
+    verb: Verb
+    name: str
+    why: str
+    remote: RemoteSchedule | None = None
+    wanted: Recurring | None = None
+
+    def carry_out(self, schedules: Schedules) -> None:
+        """Takes the step on a target."""
+        if self.verb == "create" and self.wanted:
+            schedules.create(self.wanted)
+        elif self.verb == "replace" and self.remote and self.wanted:
+            schedules.replace(self.remote, self.wanted)
+        elif self.verb == "enable" and self.remote and self.wanted:
+            schedules.enable(self.remote, self.wanted)
+        elif self.verb == "delete" and self.remote:
+            schedules.delete(self.remote)
+
+
+def plan(wanted: Iterable[Recurring], found: Iterable[RemoteSchedule]) -> list[Action]:
+    """The next steps; none if the target has what is wanted and nothing else of Slipway's.
+
+    A recurring run that cannot be changed in place is replaced in two passes: the new one is made first, disabled;
+    then the old one is deleted and the new one enabled. So two of one name are never active, and a run that is
+    killed leaves one that is, but for the moment between these two requests; the next pass enables it then.
+    """
+    by_name: dict[str, list[RemoteSchedule]] = {}
+    for one in sorted(found, key=lambda remote: (remote.created, remote.id)):
+        by_name.setdefault(one.name, []).append(one)
+    actions: list[Action] = []
+    for schedule in wanted:
+        actions += _next_steps(schedule, by_name.pop(schedule.name, []))
+    for name, others in by_name.items():
+        actions += [Action("delete", name, "the settings no longer have it, or disable it", other) for other in others]
+    return actions
+
+
+def apply(wanted: list[Recurring], schedules: Schedules, on_action: Callable[[Action], None]) -> None:
+    """Converges; `on_action` is told of each step before it is taken.
+
+    Raises:
+        TargetError: the target refuses, does not answer, or does not settle because others change it all the time.
+    """
+    last: TargetError | None = None
+    for _ in range(PASSES):
+        actions = plan(wanted, schedules.list())
+        if not actions:
+            return
+        for action in actions:
+            on_action(action)
+            try:
+                action.carry_out(schedules)
+            except TargetError as error:
+                if action.verb != "enable":
+                    raise
+                last = error  # another apply may have removed it just now: look again
+                break
+    raise TargetError(
+        f"the schedules did not settle in {PASSES} passes; is another apply with other settings at work?"
+        + (f" The last error: {last}" if last else "")
+    )
+
+
+def remove(names: Iterable[str], schedules: Schedules, on_action: Callable[[Action], None]) -> None:
+    """Removes all recurring runs of these names that Slipway owns."""
+    chosen = set(names)
+    for one in schedules.list():
+        if one.name in chosen:
+            action = Action("delete", one.name, "asked for", one)
+            on_action(action)
+            action.carry_out(schedules)
+
+
+def _next_steps(wanted: Recurring, found: list[RemoteSchedule]) -> Iterator[Action]:
+    right = [one for one in found if one.digest == wanted.digest]
+    if not found:
+        yield Action("create", wanted.name, "it is new", wanted=wanted)
+    elif not right:
+        yield Action("replace", wanted.name, "the settings, the module or the pipeline changed", found[0], wanted)
+    else:
+        keep = right[0]
+        for other in found:
+            if other is not keep:
+                why = "a newer one takes its place" if other not in right else "there is another one like it"
+                yield Action("delete", wanted.name, why, other)
+        if not keep.enabled:
+            yield Action("enable", wanted.name, "it is made, but paused", keep, wanted)
