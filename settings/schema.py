@@ -82,9 +82,6 @@ class Vertex(_Strict):
     timeout_seconds: int = Field(60, ge=1)
 
 
-_CRON_FIELD = r"[0-9A-Za-z*,/-]+"
-
-
 class Delivery(_Strict):
     """What `slipway plan` looks up and `slipway deploy` does; `target` is where it submits.
 
@@ -98,6 +95,9 @@ class Delivery(_Strict):
     builder: Literal["docker", "podman"] = "docker"
     build_arguments: dict[str, str] = {}
     build_options: tuple[str, ...] = ()
+
+
+_CRON_FIELD = r"[0-9A-Za-z*,/-]+"
 
 
 class Schedule(_Strict):
@@ -163,5 +163,6 @@ class Settings(_Strict):
     compute: dict[str, Compute] = {}
     kubeflow: Kubeflow = Kubeflow()
     vertex: Vertex = Vertex()
+    delivery: Delivery = Delivery()
     serving: Serving = Serving()
     schedules: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")], Schedule] = {}
