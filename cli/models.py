@@ -1,4 +1,4 @@
-"""`slipway models`: the versions in the model store."""
+"""`slipway models`: the versions in the model store, and which of them serves."""
 
 from __future__ import annotations
 
@@ -9,32 +9,36 @@ import typer
 from cli.output import JsonOption, local_time, print_json, print_table
 
 if TYPE_CHECKING:
-    from slipway.model_store import ModelStore, Version
+    from slipway.model_store import Event, ModelStore, Stage, Version
 
-app = typer.Typer(help="List and show pushed models.", no_args_is_help=True)
+app = typer.Typer(help="Show pushed models; promote, roll back, quarantine and delete versions.", no_args_is_help=True)
+
+Store = Annotated[
+    str | None,
+    typer.Option("--store", metavar="URI", help="A directory or gs://bucket/path; that of local runs by default."),
+]
+Model = Annotated[str, typer.Argument(help="Name of a model.")]
+OneVersion = Annotated[str, typer.Argument(metavar="VERSION", help="A version: VERSION or MODEL/VERSION.")]
+Why = Annotated[str, typer.Option("--why", metavar="TEXT", help="The reason, for the history.")]
+Who = Annotated[
+    str, typer.Option("--who", metavar="NAME", help="For the history; the user or service account by default.")
+]
 
 
 @app.command("list")
 def list_(
     model: Annotated[str | None, typer.Argument(help="Name of a model; all by default.")] = None,
+    store: Store = None,
     as_json: Annotated[bool, JsonOption] = False,
 ) -> None:
-    """List all versions, newest first; the one in production is marked."""
-    from slipway.errors import StoreError
+    """List all versions, newest first, with their stages; the one in production is marked."""
     from slipway.pages.numbers import format_number
 
-    store = open_local_store()
-    names = store.models()
-    if model is not None and model not in names:
-        raise StoreError(f"there is no model {model!r} in the store; models: {', '.join(names) or 'none'}")
-    versions = [
-        (version, version == store.production(name))
-        for name in names
-        if model in (None, name)
-        for version in reversed(store.versions(name))
-    ]
+    opened = open_model_store(store)
+    names = opened.models() if model is None else [_known(opened, model)]
+    versions = [found for name in names for found in _staged(opened, name)]
     if as_json:
-        print_json([_as_json(version, in_production) for version, in_production in versions])
+        print_json([_as_json(*found) for found in versions])
     elif not versions:
         typer.echo("The model store is empty; `slipway run` pushes a model when it passes its gate.")
     else:
@@ -42,6 +46,7 @@ def list_(
             [
                 version.model,
                 str(version.number),
+                stage,
                 "production" if in_production else "",
                 local_time(version.manifest.created),
                 ", ".join(
@@ -49,9 +54,9 @@ def list_(
                 ),
                 version.manifest.lineage.run,
             ]
-            for version, in_production in versions
+            for version, stage, in_production in versions
         ]
-        print_table(["model", "version", "", "pushed", "metrics", "run"], rows)
+        print_table(["model", "version", "stage", "", "pushed", "metrics", "run"], rows)
 
 
 @app.command()
@@ -59,23 +64,25 @@ def show(
     version: Annotated[
         str, typer.Argument(help="A version, VERSION or MODEL/VERSION; or a model, for its production.")
     ],
+    store: Store = None,
     as_json: Annotated[bool, JsonOption] = False,
 ) -> None:
-    """Show one version: where it came from, its metrics and its files."""
+    """Show one version: its stage, where it came from, its metrics and its files."""
     from slipway.pages.numbers import format_number
-    from slipway.runs.explain import find_version
 
-    store = open_local_store()
-    found = (store.production(version) if version in store.models() else None) or find_version(store, version)
+    opened = open_model_store(store)
+    found = (opened.production(version) if version in opened.models() else None) or _find(opened, version)
+    stage, in_production = opened.stage(found.model, found.number), found == opened.production(found.model)
     if as_json:
-        print_json(_as_json(found, found == store.production(found.model)))
+        print_json(_as_json(found, stage, in_production))
         return
     manifest, lineage = found.manifest, found.manifest.lineage
     facts = {
         "model": found.model,
         "version": str(found.number),
+        "stage": f"{stage}, in production" if in_production else stage,
         "path": found.uri,
-        "pushed": local_time(manifest.created),
+        "pushed": f"{local_time(manifest.created)} {manifest.pushed_by and f'by {manifest.pushed_by}'}",
         "run": lineage.run,
         "data": lineage.data_uri,
         "data digest": manifest.data_digest,
@@ -93,6 +100,101 @@ def show(
         typer.echo(f"{'':<13} - {reason}")
 
 
+@app.command()
+def promote(version: OneVersion, why: Why = "", who: Who = "", store: Store = None) -> None:
+    """Make a version the stable one, after its files were hashed again; the one before is retired."""
+    opened = open_model_store(store)
+    found = _find(opened, version)
+    event = opened.promote(found.model, found.number, why=why, who=who)
+    before = f"; version {event.previous} is retired" if event.previous else ""
+    typer.echo(f"Version {event.version} of {found.model} is stable{before}.")
+
+
+@app.command()
+def rollback(
+    model: Model,
+    to: Annotated[
+        int | None,
+        typer.Option("--to", metavar="VERSION", help="The version to go back to; the last stable by default."),
+    ] = None,
+    why: Why = "",
+    who: Who = "",
+    store: Store = None,
+) -> None:
+    """Go back to the version that was stable before, and quarantine the one that is now."""
+    opened = open_model_store(store)
+    event = opened.rollback(_known(opened, model), to, why=why, who=who)
+    typer.echo(
+        f"{model} is back at version {event.version}. Version {event.previous} is quarantined: "
+        "neither it nor the same bytes will be promoted again."
+    )
+
+
+@app.command()
+def quarantine(version: OneVersion, why: Why = "", who: Who = "", store: Store = None) -> None:
+    """Take a version out for good; not the stable one, which `rollback` replaces."""
+    opened = open_model_store(store)
+    found = _find(opened, version)
+    event = opened.quarantine(found.model, found.number, why=why, who=who)
+    typer.echo(f"Version {found.number} of {found.model} is quarantined by {event.who}: {event.why}.")
+
+
+@app.command()
+def history(model: Model, store: Store = None, as_json: Annotated[bool, JsonOption] = False) -> None:
+    """List what was done to a model's versions, when, by whom and why; newest first."""
+    opened = open_model_store(store)
+    events = opened.history(_known(opened, model))[::-1]
+    if as_json:
+        print_json([event.model_dump() for event in events])
+        return
+    headers = ["when", "action", "version", "before", "who", "why", "run"]
+    print_table(headers, [_line(event) for event in events], numbers=["version", "before"])
+
+
+@app.command()
+def verify(
+    version: Annotated[
+        str | None, typer.Argument(help="A version, VERSION or MODEL/VERSION, or a model; everything by default.")
+    ] = None,
+    store: Store = None,
+) -> None:
+    """Hash what is stored again and compare it with what was pushed; 1 if anything differs."""
+    opened = open_model_store(store)
+    names = opened.models()
+    if version is None or version in names:
+        versions = [found for name in names if version in (None, name) for found in opened.versions(name)]
+    else:
+        versions = [_find(opened, version)]
+    damaged = 0
+    for found in versions:
+        problems = opened.verify(found)
+        damaged += bool(problems)
+        size = sum(file.size for file in found.manifest.files)
+        state = "damaged" if problems else f"intact, {len(found.manifest.files)} files, {size:,} bytes"
+        typer.echo(f"{found.model}/{found.number}: {state}")
+        for problem in problems:
+            typer.echo(f"  - {problem}")
+    if damaged:
+        typer.secho(f"{damaged} of {len(versions)} versions are damaged; push them again or roll back", err=True)
+        raise typer.Exit(1)
+    typer.echo(f"{len(versions)} versions are what was pushed.")
+
+
+@app.command()
+def prune(
+    model: Model,
+    keep: Annotated[int, typer.Option("--keep", min=0, metavar="N", help="How many to keep beyond those in use.")] = 5,
+    why: Why = "",
+    who: Who = "",
+    store: Store = None,
+) -> None:
+    """Delete old versions: never production, what a rollback goes back to, a canary, nor the newest N others."""
+    opened = open_model_store(store)
+    deleted = opened.prune(_known(opened, model), keep, why=why, who=who)
+    listed = f": {', '.join(map(str, deleted))}" if deleted else ""
+    typer.echo(f"{len(deleted)} versions of {model} were deleted{listed}; their manifests and history stay.")
+
+
 def open_local_store() -> ModelStore:
     """The model store of the home that the settings name."""
     from settings.load import load_settings
@@ -101,5 +203,46 @@ def open_local_store() -> ModelStore:
     return open_store(str(load_settings().home / "models"))
 
 
-def _as_json(version: Version, in_production: bool) -> dict[str, Any]:
-    return {"path": version.uri, "production": in_production, **version.manifest.model_dump(mode="json")}
+def open_model_store(uri: str | None) -> ModelStore:
+    """The store at a URI; without one, that of local runs."""
+    from slipway.model_store import open_store
+
+    return open_store(uri) if uri else open_local_store()
+
+
+def _known(store: ModelStore, model: str) -> str:
+    from slipway.errors import StoreError
+
+    names = store.models()
+    if model not in names:
+        raise StoreError(f"there is no model {model!r} in the store; models: {', '.join(names) or 'none'}")
+    return model
+
+
+def _find(store: ModelStore, version: str) -> Version:
+    from slipway.runs.explain import find_version
+
+    return find_version(store, version)
+
+
+def _staged(store: ModelStore, model: str) -> list[tuple[Version, Stage, bool]]:
+    """Versions with their stages, newest first, and whether they are in production."""
+    stages, production = store.stages(model), store.production(model)
+    versions = reversed(store.versions(model))
+    return [
+        (version, stages[version.number], version == production) for version in versions if version.number in stages
+    ]
+
+
+def _as_json(version: Version, stage: Stage, in_production: bool) -> dict[str, Any]:
+    return {
+        "path": version.uri,
+        "stage": stage,
+        "production": in_production,
+        **version.manifest.model_dump(mode="json"),
+    }
+
+
+def _line(event: Event) -> list[str]:
+    before = str(event.previous or "")
+    return [local_time(event.when), event.action, str(event.version), before, event.who, event.why, event.run]

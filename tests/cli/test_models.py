@@ -1,0 +1,151 @@
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from cli.main import app
+from slipway.errors import ModelQuarantinedError, StoreError
+from slipway.model_store import LocalModelStore
+from tests.slipway.model_store.conftest import provenance, write_model
+from tests.storage_server import StorageServer, _emulator, storage_server  # noqa: F401 - fixtures
+
+Push = Callable[..., int]
+
+
+@pytest.fixture
+def push(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Push:
+    """Pushes to the store of a home of its own; the first version is 101."""
+    monkeypatch.setenv("SLIPWAY_HOME", str(tmp_path))
+
+    def put(seed: int, model: str = "taxi") -> int:
+        store = LocalModelStore(tmp_path / "models", clock=lambda: 100.0)
+        return store.push(write_model(tmp_path / f"{model}-{seed}", seed), provenance(model)).version.number
+
+    return put
+
+
+def slipway(*arguments: str) -> Result:
+    return CliRunner().invoke(app, arguments, catch_exceptions=False)
+
+
+def test_models_list_shows_stages_newest_first_and_marks_production(push: Push) -> None:
+    for seed in range(3):
+        push(seed)
+    slipway("models", "promote", "102")
+    slipway("models", "quarantine", "taxi/103")
+    head, *lines = slipway("models", "list").stdout.splitlines()
+    assert head.split()[:3] == ["model", "version", "stage"]
+    assert [line.split()[1:3] for line in lines] == [["103", "quarantined"], ["102", "stable"], ["101", "candidate"]]
+    assert [("production" in line) for line in lines] == [False, True, False]
+    listed = json.loads(slipway("models", "list", "taxi", "--json").stdout)
+    assert [(one["version"], one["stage"], one["production"]) for one in listed] == [
+        (103, "quarantined", False),
+        (102, "stable", True),
+        (101, "candidate", False),
+    ]
+
+
+def test_models_list_of_an_empty_store_says_what_fills_it(push: Push) -> None:
+    assert "slipway run" in slipway("models", "list").stdout
+    assert json.loads(slipway("models", "list", "--json").stdout) == []
+
+
+def test_models_show_tells_the_stage(push: Push) -> None:
+    push(0)
+    assert re.search(r"stage +candidate, in production", slipway("models", "show", "taxi").stdout)
+    slipway("models", "promote", "101")
+    shown = json.loads(slipway("models", "show", "101", "--json").stdout)
+    assert (shown["stage"], shown["production"], shown["version"]) == ("stable", True, 101)
+
+
+def test_models_promote_and_rollback_say_what_happened(push: Push) -> None:
+    for seed in range(2):
+        push(seed)
+    assert slipway("models", "promote", "101").stdout == "Version 101 of taxi is stable.\n"
+    assert "102 of taxi is stable; version 101 is retired" in slipway("models", "promote", "taxi/102").stdout
+    back = slipway("models", "rollback", "taxi", "--why", "p99 doubled", "--who", "ann").stdout
+    assert back.startswith("taxi is back at version 101. Version 102 is quarantined: ")
+    with pytest.raises(ModelQuarantinedError, match="it was quarantined by ann: p99 doubled"):
+        slipway("models", "promote", "102")
+    with pytest.raises(StoreError, match="nothing to go back to"):
+        slipway("models", "rollback", "taxi")
+
+
+def test_models_rollback_to_a_version_goes_there(push: Push) -> None:
+    for seed in range(3):
+        push(seed)
+    assert (
+        "back at version 101. Version 103 is quarantined" in slipway("models", "rollback", "taxi", "--to", "101").stdout
+    )
+
+
+def test_models_history_has_who_why_run_newest_first(push: Push) -> None:
+    push(0)
+    slipway("models", "promote", "101", "--why", "as agreed", "--who", "ann")
+    head, promoted, pushed = slipway("models", "history", "taxi").stdout.splitlines()
+    assert head.split() == ["when", "action", "version", "before", "who", "why", "run"]
+    assert re.search(r"promote +101 +ann +as agreed +run-1", promoted)
+    assert re.search(r"push +101 .*passed its gate +run-1", pushed)
+    events = json.loads(slipway("models", "history", "taxi", "--json").stdout)
+    newest = events[0]
+    assert (newest["action"], newest["version"], newest["who"]) == ("promote", 101, "ann")
+    assert len(newest["model_digest"]) == 64
+
+
+def test_models_verify_lists_each_problem_and_fails(push: Push, tmp_path: Path) -> None:
+    for seed in range(2):
+        push(seed)
+    intact = slipway("models", "verify")
+    assert (intact.exit_code, intact.stdout.splitlines()[-1]) == (0, "2 versions are what was pushed.")
+    folder = tmp_path / "models" / "taxi" / "101"
+    (folder / "fingerprint.pb").unlink()
+    (folder / "more").touch()
+    for what in ((), ("taxi",), ("101",)):
+        found = slipway("models", "verify", *what)
+        assert found.exit_code == 1
+        assert "taxi/101: damaged" in found.stdout
+        assert f"{folder}/fingerprint.pb is missing" in found.stdout
+        assert f"{folder}/more does not belong there" in found.stdout
+    assert slipway("models", "verify", "taxi/102").exit_code == 0
+
+
+def test_models_prune_says_what_it_deleted(push: Push, tmp_path: Path) -> None:
+    for seed in range(4):
+        push(seed)
+    assert "2 versions of taxi were deleted: 101, 102" in slipway("models", "prune", "taxi", "--keep", "0").stdout
+    assert "0 versions of taxi were deleted;" in slipway("models", "prune", "taxi").stdout
+    assert not (tmp_path / "models" / "taxi" / "101").exists()
+
+
+@pytest.mark.parametrize("command", ["list", "history", "rollback", "prune"])
+def test_models_unknown_model_names_those_that_are_there(push: Push, command: str) -> None:
+    push(0, "iris")
+    with pytest.raises(StoreError, match="there is no model 'taxi' in the store; models: iris"):
+        slipway("models", command, "taxi")
+
+
+@pytest.mark.parametrize("command", ["show", "promote", "quarantine", "verify"])
+def test_models_unknown_version_names_the_newest(push: Push, command: str) -> None:
+    push(0)
+    with pytest.raises(StoreError, match="there is no version '7' in the store; the newest: taxi/101"):
+        slipway("models", command, "7")
+
+
+def test_models_of_a_store_on_gs(
+    push: Push,
+    tmp_path: Path,
+    storage_server: StorageServer,  # noqa: F811
+) -> None:
+    from slipway.model_store import open_store
+
+    uri = storage_server.uri("store")
+    for seed in range(2):
+        open_store(uri).push(write_model(tmp_path / f"{seed}", seed), provenance())
+    newest = json.loads(slipway("models", "list", "--store", uri, "--json").stdout)[0]["version"]
+    assert "is stable" in slipway("models", "promote", str(newest), "--store", uri).stdout
+    assert slipway("models", "verify", "--store", uri).exit_code == 0
+    assert len(json.loads(slipway("models", "history", "taxi", "--store", uri, "--json").stdout)) == 3
+    assert "empty" in slipway("models", "list").stdout
