@@ -1,0 +1,144 @@
+"""The real command in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from cli.main import app
+from serving.runtime.protos import predict_pb2
+from serving.runtime.tensor_protos import tensor_proto
+from slipway.errors import SlipwayError
+from slipway.model_store import LocalModelStore, Provenance
+from slipway.runs.record import Lineage
+from tests.conformance.grpc_calls import Calls
+from tests.served_models import TinyModel, write_saved_model
+
+SLIPWAY = Path(sys.executable).parent / "slipway"
+ROWS = 2_000_000
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home whose store has one model with two versions; the first is promoted."""
+    home = tmp_path_factory.mktemp("home")
+    store = LocalModelStore(home / "models")
+    for classification in (True, False):
+        model = write_saved_model(home / f"model-{classification}", TinyModel(classification))
+        provenance = Provenance(model="tiny", lineage=Lineage(run="r", module="tiny", module_digest="d", data_uri="d"))
+        version = store.push(model, provenance).version
+        if classification:
+            store.promote("tiny", version.number)
+    return home
+
+
+class Serving:
+    """A running `slipway serve` on free ports, and what it has printed."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self.output = ""
+        assert process.stdout
+        for line in process.stdout:
+            self.output += line
+            if line.startswith("For laptops"):
+                break
+        found = re.search(r"gRPC +(\S+)", self.output)
+        assert found, f"it did not start: {self.output}{process.stderr and process.stderr.read()}"
+        self.calls = Calls(found[1])
+
+
+@contextmanager
+def serving(home: Path, *arguments: str) -> Iterator[Serving]:
+    command = [str(SLIPWAY), "serve", "--port", "0", "--rest-api-port", "0", *arguments]
+    environment = {**os.environ, "SLIPWAY_HOME": str(home)}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        try:
+            running = Serving(process)
+            yield running
+            running.calls.channel.close()
+        finally:
+            process.kill()
+
+
+def refused(home: Path, *arguments: str) -> str:
+    """The error of a command that ends at once, run in this process."""
+    ended = CliRunner().invoke(app, ["serve", *arguments], env={"SLIPWAY_HOME": str(home)})
+    assert isinstance(ended.exception, SlipwayError), ended.output
+    return str(ended.exception)
+
+
+def test_serve_follows_the_stores_pin(home: Path) -> None:
+    store = LocalModelStore(home / "models")
+    first, second = (version.number for version in store.versions("tiny"))
+    with serving(home, "tiny", "--file_system_poll_wait_seconds", "0.05") as running:
+        assert running.calls.predict(model="tiny").model_spec.version.value == first
+        assert running.calls.predict(model="tiny", label="stable").model_spec.version.value == first
+        assert "/v1/models/tiny:predict" in running.output
+        assert "tensorflow/serving" in running.output
+        store.mark_canary("tiny", second)
+        until = time.monotonic() + 20
+        while [each.state for each in running.calls.status(model="tiny").model_version_status] != [30, 30]:
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        assert running.calls.predict(model="tiny", label="canary").model_spec.version.value == second
+        assert running.calls.predict(model="tiny").model_spec.version.value == first
+        store.promote("tiny", second)
+        while running.calls.predict(model="tiny").model_spec.version.value != second:
+            assert time.monotonic() < until
+            time.sleep(0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_serve_signal_lets_requests_in_flight_end(home: Path, number: signal.Signals) -> None:
+    request = predict_pb2.PredictRequest(model_spec={"name": "tiny", "signature_name": "raw"})
+    request.inputs["size"].CopyFrom(tensor_proto(np.zeros(ROWS, np.float32)))
+    request.output_filter.append("predictions")
+    answers: list[Any] = []
+    with serving(home, "tiny") as running:
+        slow = threading.Thread(target=lambda: answers.append(running.calls.predictions.Predict(request)))
+        slow.start()
+        # Sending takes a part of this; answering takes more than a second.
+        time.sleep(0.4)
+        running.process.send_signal(number)
+        assert slow.is_alive()
+        slow.join()
+        assert running.process.wait(20) == 0
+    assert len(answers[0].outputs["predictions"].float_val) == ROWS
+
+
+def test_serve_taken_port_is_named(home: Path) -> None:
+    with serving(home) as running:
+        port = re.search(r"gRPC +\S+:(\d+)", running.output)
+        assert port
+        assert f"127.0.0.1:{port[1]}" in refused(home, "--port", port[1], "--rest_api_port", "0")
+
+
+def test_serve_base_path_takes_tensorflow_servings_flags(home: Path) -> None:
+    base = home / "models" / "tiny"
+    with serving(home, "--model_name=m", f"--model_base_path={base}", "--max-num-load-retries=0") as running:
+        newest = max(int(path.name) for path in base.iterdir() if path.name.isdigit())
+        assert running.calls.predict(model="m").model_spec.version.value == newest
+
+
+def test_serve_wrong_use_is_explained(home: Path, tmp_path: Path) -> None:
+    assert "there is no model 'other' in the store; models: tiny" in refused(home, "other")
+    assert "`slipway run` trains and pushes a model" in refused(tmp_path)
+    assert "give one of them" in refused(home, "tiny", "--model_base_path", str(tmp_path))
+    assert "is no directory" in refused(home, "--model_base_path", str(tmp_path / "nothing"))

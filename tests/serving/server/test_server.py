@@ -1,0 +1,225 @@
+"""A whole server in this process: ports, reloads, what it follows."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from serving.runtime.protos import model_management_pb2, model_server_config_pb2
+from serving.server.config import ServerConfig
+from serving.server.server import ModelServer
+from serving.server.sources import BasePaths, ConfigFile
+from slipway.errors import ConfigError
+from tests.conformance.grpc_calls import Calls
+from tests.serving.server.test_versions import eventually
+from tests.serving.server.versions_on_disk import VersionsOnDisk, without
+
+FREE = ServerConfig(grpc_port=0, rest_port=0, poll_seconds=0.05, max_load_retries=0)
+
+
+@pytest.fixture
+def server(versions: VersionsOnDisk) -> Iterator[ModelServer]:
+    versions.add(1)
+    with ModelServer(BasePaths.single("m", versions.base), FREE) as server:
+        yield server
+
+
+@pytest.fixture
+def calls(server: ModelServer) -> Iterator[Calls]:
+    calls = Calls(f"127.0.0.1:{server.grpc_port}")
+    yield calls
+    calls.channel.close()
+
+
+def reload(calls: Calls, *models: dict[str, Any]) -> None:
+    config = model_server_config_pb2.ModelServerConfig()
+    config.model_config_list.SetInParent()
+    for model in models:
+        config.model_config_list.config.add(**({"model_platform": "tensorflow"} | model))
+    calls.models.HandleReloadConfigRequest(model_management_pb2.ReloadConfigRequest(config=config))
+
+
+def refused(calls: Calls, *models: dict[str, Any]) -> tuple[grpc.StatusCode, str]:
+    with pytest.raises(grpc.RpcError) as caught:
+        reload(calls, *models)
+    return caught.value.code(), caught.value.details()
+
+
+def test_server_port_that_is_taken_is_named(versions: VersionsOnDisk) -> None:
+    versions.add(1)
+    source = BasePaths.single("m", versions.base)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        for config, flag in (
+            (ServerConfig(grpc_port=port, rest_port=0), "--port"),
+            (ServerConfig(grpc_port=0, rest_port=port), "--rest_api_port"),
+        ):
+            with pytest.raises(ConfigError, match=f"127.0.0.1:{port} .*another one with {flag}"):
+                ModelServer(source, config).start()
+
+
+def test_server_second_one_on_the_same_grpc_port_is_refused(server: ModelServer, versions: VersionsOnDisk) -> None:
+    with pytest.raises(ConfigError, match="for gRPC"):
+        ModelServer(BasePaths.single("m", versions.base), ServerConfig(grpc_port=server.grpc_port, rest_port=0)).start()
+
+
+def test_server_status_tells_why_a_version_is_not_served(calls: Calls, versions: VersionsOnDisk) -> None:
+    versions.add(2, without("saved_model.pb"))
+    eventually(lambda: [each.state for each in calls.status(model="m").model_version_status] == [50, 30])
+    broken = calls.status(model="m", version=2).model_version_status[0]
+
+    assert broken.status.error_code == grpc.StatusCode.NOT_FOUND.value[0]
+    assert "Could not find SavedModel" in broken.status.error_message
+
+
+def test_reload_serves_the_new_models_and_drops_the_others(
+    calls: Calls, versions: VersionsOnDisk, tmp_path: Path
+) -> None:
+    other = VersionsOnDisk(versions.model, tmp_path / "other")
+    other.add(7)
+    versions.add(3)
+
+    reload(calls, {"name": "n", "base_path": str(other.base)})
+
+    assert calls.predict({}, "raw", model="n").model_spec.version.value == 7
+    eventually(lambda: [each.state for each in calls.status(model="m").model_version_status][-1:] == [50])
+    with pytest.raises(grpc.RpcError, match=r"Servable not found for request: Latest\(m\)"):
+        calls.predict({}, "raw", model="m")
+
+
+def test_reload_labels_are_for_loaded_versions_only(calls: Calls, versions: VersionsOnDisk) -> None:
+    versions.add(2)
+    model: dict[str, Any] = {"name": "m", "base_path": str(versions.base)}
+    policy: dict[str, Any] = {"model_version_policy": {"all": {}}}
+    eventually(lambda: calls.predict({}, "raw", model="m").model_spec.version.value == 2)
+    eventually(lambda: [each.state for each in calls.status(model="m").model_version_status] == [30, 50])
+
+    assert refused(calls, model | policy | {"version_labels": {"stable": 1}}) == (
+        grpc.StatusCode.FAILED_PRECONDITION,
+        "Request to assign label to version 1 of model m, which is not currently available for inference",
+    )
+    reload(calls, model | policy)
+    eventually(lambda: calls.status(model="m", version=1).model_version_status[0].state == 30)
+    reload(calls, model | policy | {"version_labels": {"stable": 1, "canary": 2}})
+    eventually(lambda: calls.predict({}, "raw", model="m", label="stable").model_spec.version.value == 1)
+    assert calls.predict({}, "raw", model="m", label="canary").model_spec.version.value == 2
+    reload(calls, model | policy | {"version_labels": {"stable": 2}})
+    eventually(lambda: calls.predict({}, "raw", model="m", label="stable").model_spec.version.value == 2)
+
+
+def test_reload_what_cannot_be_followed_is_refused(calls: Calls, versions: VersionsOnDisk, tmp_path: Path) -> None:
+    model = {"name": "m", "base_path": str(versions.base)}
+    invalid = grpc.StatusCode.INVALID_ARGUMENT
+
+    assert refused(calls, model, model) == (invalid, "Illegal to list model m multiple times in config list")
+    assert refused(calls, {"name": "m", "base_path": "relative"}) == (
+        invalid,
+        "Expected model m to have an absolute path or URI; got base_path()=relative",
+    )
+    assert refused(calls, model, {"name": "n", "base_path": str(tmp_path / "nothing")})[0] is invalid
+    with pytest.raises(grpc.RpcError, match="Only ModelConfigList is currently supported"):
+        calls.models.HandleReloadConfigRequest(model_management_pb2.ReloadConfigRequest())
+    assert calls.predict({}, "raw", model="m").model_spec.version.value == 1
+
+
+def test_reload_new_model_that_cannot_be_loaded_is_told(calls: Calls, versions: VersionsOnDisk, tmp_path: Path) -> None:
+    broken = VersionsOnDisk(versions.model, tmp_path / "broken")
+    broken.add(1, without("saved_model.pb"))
+
+    code, text = refused(
+        calls, {"name": "m", "base_path": str(versions.base)}, {"name": "n", "base_path": str(broken.base)}
+    )
+
+    assert code is grpc.StatusCode.UNKNOWN
+    assert text.startswith("1 model(s) did not become available: {{{name: n version: 1} due to error: NOT_FOUND")
+    assert calls.predict({}, "raw", model="m").model_spec.version.value == 1
+
+
+def test_config_file_is_followed_and_a_damaged_one_changes_nothing(versions: VersionsOnDisk, tmp_path: Path) -> None:
+    versions.add(1)
+    versions.add(2)
+    file = tmp_path / "models.config"
+
+    def write(policy: str) -> None:
+        file.write_text(
+            f'model_config_list {{ config {{ name: "m" base_path: "{versions.base}" model_platform: "tensorflow" '
+            f"model_version_policy {{ {policy} }} }} }}"
+        )
+
+    write("specific { versions: 1 }")
+    with ModelServer(ConfigFile(file, 0.05), FREE) as server:
+        calls = Calls(f"127.0.0.1:{server.grpc_port}")
+        assert [each.version for each in calls.status(model="m").model_version_status] == [1]
+        file.write_text("model_config_list { nonsense")
+        time.sleep(0.3)
+        assert calls.predict({}, "raw", model="m").model_spec.version.value == 1
+        write("specific { versions: 2 }")
+        eventually(lambda: calls.predict({}, "raw", model="m").model_spec.version.value == 2)
+        calls.channel.close()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("model_config_list {", "no ModelServerConfig in text form"),
+        ("", "Only ModelConfigList is currently supported"),
+        ('model_config_list { config { name: "m" base_path: "relative" } }', "absolute path"),
+        (
+            'model_config_list { config { name: "m" base_path: "/m" model_platform: "caffe" } }',
+            "caffe is not supported",
+        ),
+        (
+            'model_config_list { config { name: "m" base_path: "/m" version_labels { key: "stable" value: 1 } } }',
+            "--allow_version_labels_for_unavailable_models",
+        ),
+    ],
+)
+def test_config_file_that_says_nothing_to_follow_is_refused(tmp_path: Path, content: str, message: str) -> None:
+    file = tmp_path / "models.config"
+    file.write_text(content)
+    with pytest.raises(ConfigError, match=message):
+        ConfigFile(file)
+
+
+def test_health_follows_the_server(versions: VersionsOnDisk) -> None:
+    versions.add(1)
+    server = ModelServer(BasePaths.single("m", versions.base), FREE)
+    server.start()
+    with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
+        seen = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+        assert next(seen).status == health_pb2.HealthCheckResponse.SERVING
+        stopping = threading.Thread(target=server.stop)
+        stopping.start()
+        assert next(seen).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        seen.cancel()
+        stopping.join()
+
+
+def test_server_many_threads_get_their_own_answers(calls: Calls) -> None:
+    wrong: list[Any] = []
+
+    def ask(number: int) -> None:
+        for _ in range(30):
+            size = np.full(number + 1, number, np.float32)
+            answer = calls.predict({"size": size}, "raw", model="m").outputs["predictions"].float_val
+            expected = 1 / (1 + np.exp(-0.3 * number))
+            if len(answer) != number + 1 or not np.allclose(answer, expected, atol=1e-6):
+                wrong.append((number, answer))
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
