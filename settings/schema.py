@@ -126,9 +126,10 @@ class Serving(_Strict):
     address if it is empty.
 
     The canary's share of the traffic is its share of all replicas. It is compared with stable over `window_seconds` at
-    least, once each has answered `min_requests` (of fewer, a p99 is noise); after `traffic_seconds` without as many the rollout is inconclusive,
-    and `on_inconclusive` says whether the canary stays for a decision or goes. `max_error_increase` is how much higher
-    its share of errors may be, `max_p99_ratio` how many times stable's 99th percentile of latency its own.
+    least, once each has answered `min_requests` (of fewer, a p99 is noise); after `traffic_seconds` without as many the
+    rollout is inconclusive, and `on_inconclusive` says whether the canary stays for a decision or goes.
+    `max_error_increase` is how much higher its share of errors may be, `max_p99_ratio` how many times stable's 99th
+    percentile of latency its own.
     """
 
     overlay: str = ""

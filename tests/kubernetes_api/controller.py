@@ -11,7 +11,8 @@ from typing import Any, Literal
 from tests.kubernetes_api.objects import Object, Objects, RefusalError, owned_by
 
 # What becomes of a Deployment's new pods; `unseen`: no controller looks at the change.
-Fate = Literal["ready", "image", "crash", "config", "stall", "quota", "deadline", "unseen"]
+Fate = Literal["ready", "image", "crash", "config", "stall", "quota", "deadline", "unseen", "restarted"]
+_WELL: set[Fate] = {"ready", "restarted"}
 HASH = "pod-template-hash"
 CRASH_LOG = (
     "Failed to start server: Loading servable: {name: taxi} failed: Not found: Could not find variable dense/kernel"
@@ -65,7 +66,7 @@ class Controller(threading.Thread):
         for pod in new[:wanted]:
             metadata = pod["metadata"]
             self._objects.set_status("Pod", metadata["namespace"], metadata["name"], _pod_status(pod, fate))
-        if fate == "ready":
+        if fate in _WELL:
             for pod in old:
                 self._objects.delete("Pod", pod["metadata"]["namespace"], pod["metadata"]["name"])
             old = []
@@ -111,22 +112,24 @@ def _pod_status(pod: Object, fate: Fate) -> Object:
     }
     statuses = []
     for name in names:
-        status: Object = {"name": name, "image": image, "imageID": "", "restartCount": 0, "ready": fate == "ready"}
+        status: Object = {"name": name, "image": image, "imageID": "", "restartCount": 0, "ready": fate in _WELL}
         if fate in waiting:
             reason, message = waiting[fate]
             status["state"] = {"waiting": {"reason": reason, "message": message}}
         else:
             status["state"] = {"running": {"startedAt": "2026-01-01T00:00:00Z"}}
+        if fate == "restarted":
+            status["restartCount"] = 1
         if fate == "crash":
             status |= {"restartCount": 2, "lastState": {"terminated": {"exitCode": 255, "reason": "Error"}}}
         statuses.append(status)
-    ready = {"type": "Ready", "status": "True" if fate == "ready" else "False"}
-    phase = "Running" if fate in {"ready", "crash"} else "Pending"
+    ready = {"type": "Ready", "status": "True" if fate in _WELL else "False"}
+    phase = "Running" if fate in {*_WELL, "crash"} else "Pending"
     return {"phase": phase, "conditions": [ready], "containerStatuses": statuses}
 
 
 def _deployment_status(generation: int, new: int, old: int, fate: Fate, wanted: int) -> Object:
-    available = (new if fate == "ready" else 0) + old
+    available = (new if fate in _WELL else 0) + old
     counts = {"replicas": new + old, "updatedReplicas": new, "readyReplicas": available, "availableReplicas": available}
     conditions: list[dict[str, Any]] = [{"type": "Progressing", "status": "True", "reason": "ReplicaSetUpdated"}]
     if fate == "quota":

@@ -99,6 +99,13 @@ class KubernetesApi:
     def fail(self, matches: str, code: int, times: int = 1, seconds: float = 0.0, *, after: bool = False) -> None:
         self.faults.append(Fault(matches, code, times, seconds, after))
 
+    def forbid(self, verb: str, resource: str) -> None:
+        """Takes a right out of the Role."""
+        self._rules = [
+            rule | {"verbs": [one for one in rule["verbs"] if resource not in rule["resources"] or one != verb]}
+            for rule in self._rules or []
+        ]
+
     def _fate(self, deployment: Object) -> Fate:
         """Of a Deployment at a version (`taxi-serving@2`), of a Deployment, or of all others."""
         name, labels = deployment["metadata"]["name"], deployment["spec"]["template"]["metadata"]["labels"]
@@ -174,7 +181,7 @@ class KubernetesApi:
             each["metadata"]["name"] == sent["metadata"]["name"] for each in self.objects.list(sent["kind"], namespace)
         ):
             self._authorize("create", found["group"] or "v1", found["resource"])
-        return self.objects.apply(sent, query["fieldManager"], force=query.get("force") == "true")
+        return self.objects.apply(sent, query["fieldManager"], force=query.get("force", "").lower() == "true")
 
     def _authorize(self, verb: str, group_version: str, resource: str) -> None:
         group = group_version.rpartition("/")[0]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shutil
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,7 +26,12 @@ PROJECT = Path(__file__).parents[3]
 NAMESPACE = "slipway-staging"
 DIGEST = "sha256:" + "a" * 64
 POLICY = RolloutPolicy(
-    models_path="gs://bucket/models", ready_seconds=3, window_seconds=0, traffic_seconds=0, min_requests=50
+    models_path="gs://bucket/models",
+    ready_seconds=1,
+    window_seconds=0,
+    traffic_seconds=0,
+    min_requests=50,
+    max_p99_ratio=1.5,
 )
 
 
@@ -39,6 +46,7 @@ class World:
     versions: list[int]
     policy: RolloutPolicy = POLICY
     said: list[str] = field(default_factory=list)
+    on_pause: Callable[[], None] = lambda: None
 
     def cluster(self, attempts: int = 3) -> Cluster:
         return Cluster(NAMESPACE, attempts=attempts, timeout=(1, 1), pause=lambda _: None)
@@ -52,9 +60,8 @@ class World:
             self.rollout(cluster).start(number)
 
     def pause(self, seconds: float) -> None:
-        import time
-
-        time.sleep(min(seconds, 0.03))
+        self.on_pause()
+        time.sleep(min(seconds, 0.01))
 
     def deployment(self, name: str) -> Object | None:
         return next((each for each in self.api.objects.list("Deployment") if each["metadata"]["name"] == name), None)
@@ -73,14 +80,25 @@ def overlay() -> list[Object]:
     return list(yaml.safe_load_all(text))
 
 
-@pytest.fixture
-def world(tmp_path: Path, overlay: list[Object], monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    store = LocalModelStore(tmp_path / "store")
-    versions = []
+@pytest.fixture(scope="session")
+def three_versions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with three candidates."""
+    folder = tmp_path_factory.mktemp("three-versions")
+    store = LocalModelStore(folder / "store")
     for seed in (1, 2, 3):
-        model = write_model(tmp_path / f"model-{seed}", seed)
+        model = write_model(folder / f"model-{seed}", seed)
         write_golden(Golden.of([b"one", b"two"], [0.25, 0.75]), model)
-        versions.append(store.push(model, provenance()).version.number)
+        store.push(model, provenance())
+    return folder / "store"
+
+
+@pytest.fixture
+def world(
+    tmp_path: Path, overlay: list[Object], three_versions: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[World]:
+    shutil.copytree(three_versions, tmp_path / "store")
+    store = LocalModelStore(tmp_path / "store")
+    versions = [version.number for version in store.versions("taxi")]
     role = yaml.safe_load((PROJECT / "manifests/rollout-access/base/role.yaml").read_text())
     servers = ModelServers("taxi")
     servers.new_pod = lambda: Pod(requests_each_reading=100)

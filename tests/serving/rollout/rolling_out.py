@@ -1,0 +1,28 @@
+"""A process that rolls a version out; `test_death.py` kills it, or runs two of them."""
+
+import json
+import sys
+import time
+
+from serving.rollout import Cluster, Rollout, RolloutPolicy
+from slipway.model_store import open_store
+
+
+def main() -> None:
+    asked = json.loads(sys.argv[1])
+    with Cluster(asked["namespace"], timeout=(2, 2), pause=lambda _: None) as cluster:
+        rollout = Rollout(
+            cluster,
+            open_store(asked["store"]),
+            asked["objects"],
+            "taxi",
+            RolloutPolicy(**asked["policy"]),
+            say=lambda line: print(line, flush=True),
+            pause=lambda seconds: time.sleep(min(seconds, 0.02)),
+            lease_seconds=2,
+        )
+        rollout.start(asked["version"])
+
+
+if __name__ == "__main__":
+    main()

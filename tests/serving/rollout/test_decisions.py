@@ -1,0 +1,124 @@
+"""What people decide: promote, abort, roll back; and what they see."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from slipway.errors import RolloutBusyError, RolloutError, RolloutInconclusiveError, StoreError
+from tests.kubernetes_api.model_server import Pod
+from tests.serving.rollout.conftest import PROJECT, World
+
+
+@pytest.fixture
+def held(world: World) -> World:
+    """Version two's canary waits for a decision."""
+    world.start(world.versions[0])
+    world.servers.new_pod = lambda: Pod()
+    with pytest.raises(RolloutInconclusiveError):
+        world.start(world.versions[1])
+    return world
+
+
+def test_promote_held_version_serves_it_and_says_who_decided(held: World) -> None:
+    first, second = held.versions[:2]
+    with held.cluster() as cluster:
+        held.rollout(cluster).promote("the demo needs it")
+    assert held.stable == second
+    assert held.store.history("taxi")[-1].why == "promoted by ann: the demo needs it"
+    assert held.store.history("taxi")[-1].who == "ann"
+    assert held.store.stage("taxi", first) == "retired"
+
+
+def test_promote_version_that_was_quarantined_meanwhile_rolls_back(held: World) -> None:
+    first, second = held.versions[:2]
+    held.store.quarantine("taxi", second, why="wrong data", who="bob")
+    with held.cluster() as cluster, pytest.raises(RolloutError, match=r"rolled back.*quarantined by bob: wrong data"):
+        held.rollout(cluster).promote("looks fine")
+    assert held.stable == first
+    assert held.deployment("taxi-serving-canary") is None
+
+
+def test_abort_takes_the_canary_away_and_judges_nothing(held: World) -> None:
+    first, second = held.versions[:2]
+    with held.cluster() as cluster:
+        assert held.rollout(cluster).abort("not today").phase == "aborted"
+        with pytest.raises(RolloutError, match="no rollout of taxi is under way"):
+            held.rollout(cluster).abort("again")
+    assert held.stable == first
+    assert held.deployment("taxi-serving-canary") is None
+    assert held.store.stage("taxi", second) == "retired"
+
+
+def test_rollback_serves_the_version_before_and_quarantines_the_one_that_was(world: World) -> None:
+    first, second = world.versions[:2]
+    world.start(first)
+    world.start(second)
+    with world.cluster() as cluster:
+        world.rollout(cluster).rollback("customers complain")
+    assert world.stable == first
+    assert (world.store.stage("taxi", first), world.store.stage("taxi", second)) == ("stable", "quarantined")
+    with pytest.raises(StoreError, match="quarantined by ann: customers complain"):
+        world.start(second)
+
+
+def test_rollback_that_died_after_the_pin_moved_does_not_move_it_again(world: World) -> None:
+    first, second, third = world.versions
+    for number in (first, second, third):
+        world.start(number)
+    world.api.fates[f"taxi-serving@{second}"] = "quota"
+    with world.cluster() as cluster:
+        with pytest.raises(RolloutError, match=f"version {second} does not come up.*rollback` again"):
+            world.rollout(cluster).rollback("bad")
+        with pytest.raises(RolloutBusyError, match=f"version {third} of taxi is reverting"):
+            world.rollout(cluster).start(first)
+        world.api.fates.clear()
+        world.rollout(cluster).rollback("bad")
+    assert world.stable == second
+    assert world.store.stage("taxi", first) == "retired"
+
+
+def test_rollback_during_a_rollout_is_refused(held: World) -> None:
+    with held.cluster() as cluster, pytest.raises(RolloutBusyError, match="is held since"):
+        held.rollout(cluster).rollback("bad")
+
+
+def test_start_of_the_stable_version_changes_nothing(world: World) -> None:
+    first = world.versions[0]
+    world.start(first)
+    before = [write for write in world.api.objects.writes if write[0] != "Lease"]
+    world.start(first)
+    assert world.said[-1] == f"version {first} of taxi is stable already"
+    assert [write for write in world.api.objects.writes if write[0] != "Lease"] == before
+
+
+def test_status_tells_versions_replicas_and_why(held: World) -> None:
+    first, second = held.versions[:2]
+    with held.cluster() as cluster:
+        status = held.rollout(cluster).status()
+    assert status["stable"] == {"version": first, "replicas": 1, "updated": 1, "ready": 1}
+    assert status["canary"]["version"] == second
+    assert (status["production"], status["holder"]) == (first, None)
+    assert status["rollout"]["phase"] == "held"
+    assert "too little traffic" in status["rollout"]["reasons"][0]
+
+
+def test_rollouts_need_no_right_that_the_role_lacks_and_few_that_it_has(held: World) -> None:
+    """The server refuses with 403 what the Role does not grant; here, that it grants little beyond what was used."""
+    with held.cluster() as cluster:
+        held.rollout(cluster).status()
+        held.rollout(cluster).promote("yes")
+    held.api.fates["taxi-serving-canary"] = "crash"
+    with pytest.raises(RolloutError):
+        held.start(held.versions[2])
+    role = yaml.safe_load((PROJECT / "manifests/rollout-access/base/role.yaml").read_text())
+    granted = {
+        (verb, group, resource)
+        for rule in role["rules"]
+        for verb in rule["verbs"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
+    assert held.api.asked <= granted
+    mutating = {right for right in granted - held.api.asked if right[0] not in {"get", "list"}}
+    assert mutating == set()

@@ -1,0 +1,243 @@
+"""What goes wrong in a cluster, one thing at a time; each rollout here begins with version one in production."""
+
+from __future__ import annotations
+
+import pytest
+
+from slipway.errors import ClusterError, ModelQuarantinedError, RolloutError, RolloutInconclusiveError, StoreError
+from tests.kubernetes_api.model_server import Pod
+from tests.serving.rollout.conftest import World
+
+
+@pytest.fixture
+def served(world: World) -> World:
+    world.start(world.versions[0])
+    for pod in world.api.objects.list("Pod"):
+        world.servers.pod(pod["metadata"]["name"])  # what a test makes of new pods is the canary's
+    world.said.clear()
+    return world
+
+
+def fails(world: World, number: int, why: str) -> None:
+    """A rollout that is rolled back: version one stays in production, and no canary is left."""
+    with pytest.raises(RolloutError, match=why):
+        world.start(number)
+    assert world.stable == world.versions[0]
+    assert world.deployment("taxi-serving-canary") is None
+    production = world.store.production("taxi")
+    assert production is not None
+    assert production.number == world.versions[0]
+
+
+@pytest.mark.parametrize(
+    ("fate", "why"),
+    [
+        ("image", 'ImagePullBackOff: Back-off pulling image "tensorflow/serving@sha256'),
+        ("config", "CreateContainerConfigError: configmap"),
+        ("quota", "cannot make pods: .*exceeded quota"),
+        ("deadline", "ProgressDeadlineExceeded"),
+        ("stall", "not ready after 1 s: 1 new, 0 available of 1; pod .* is Pending, ContainerCreating"),
+        ("unseen", "no controller looked at the change in 1 s"),
+    ],
+)
+def test_start_canary_that_the_cluster_cannot_run_is_rolled_back_unjudged(served: World, fate: str, why: str) -> None:
+    second = served.versions[1]
+    served.api.fates["taxi-serving-canary"] = fate  # type: ignore[assignment]
+    fails(served, second, why)
+    assert served.store.stage("taxi", second) == "retired"
+    served.api.fates.clear()
+    served.start(second)
+    assert served.stable == second
+
+
+def test_start_pod_that_crash_loops_on_the_model_is_quarantined_with_its_last_lines(served: World) -> None:
+    second = served.versions[1]
+    served.api.fates["taxi-serving-canary"] = "crash"
+    fails(
+        served,
+        second,
+        "CrashLoopBackOff after 2 restarts, exit code 255 Error; its last lines:\nFailed to start server",
+    )
+    assert served.store.stage("taxi", second) == "quarantined"
+    assert "Could not find variable" in served.store.history("taxi")[-1].why
+
+
+def test_start_quarantined_version_is_refused_before_anything_changes(served: World) -> None:
+    second = served.versions[1]
+    served.store.quarantine("taxi", second, why="p99 doubled", who="ci")
+    before = len(served.api.objects.writes)
+    with pytest.raises(ModelQuarantinedError, match=r"quarantined by ci: p99 doubled. Push another version"):
+        served.start(second)
+    kinds = {kind for kind, _, _ in served.api.objects.writes[before:]}
+    assert kinds == {"Lease"}
+
+
+def test_start_damaged_version_is_refused(served: World) -> None:
+    version = served.store.version("taxi", served.versions[1])
+    with open(f"{version.uri}/saved_model.pb", "ab") as file:  # noqa: PTH123
+        file.write(b"!")
+    with pytest.raises(StoreError, match="is not what was pushed"):
+        served.start(served.versions[1])
+    assert served.deployment("taxi-serving-canary") is None
+
+
+@pytest.mark.parametrize(
+    ("pod", "why"),
+    [
+        (Pod(predictions=[0.25, 0.7501]), r"differently than training did: by 0\.0001, allowed is 1e-05"),
+        (Pod(predictions=[0.25, float("nan")]), "differently than training did: by inf"),
+        (Pod(predictions=[0.25]), "differently than training did: by inf"),
+        (Pod(status=400), "refuses the golden requests: .*400, .*Could not find variable"),
+    ],
+)
+def test_start_golden_mismatch_is_quarantined(served: World, pod: Pod, why: str) -> None:
+    served.servers.new_pod = lambda: pod
+    fails(served, served.versions[1], why)
+    assert served.store.stage("taxi", served.versions[1]) == "quarantined"
+
+
+def test_start_more_errors_than_stable_are_quarantined(served: World) -> None:
+    served.servers.new_pod = lambda: Pod(requests_each_reading=100, errors_each_reading=3)
+    fails(
+        served, served.versions[1], "share of errors 3.00% of 100 requests, stable 0.00% of 100; allowed is 1.00% more"
+    )
+    assert served.store.stage("taxi", served.versions[1]) == "quarantined"
+
+
+def test_start_slower_p99_than_stable_is_quarantined(served: World) -> None:
+    served.servers.new_pod = lambda: Pod(requests_each_reading=100, latency=9000.0)
+    fails(served, served.versions[1], r"p99 1\d\.\d\d ms, stable 1\.\d\d ms; allowed is 1.5 times as much")
+
+
+def test_start_with_too_little_traffic_holds_the_canary(served: World) -> None:
+    second = served.versions[1]
+    served.servers.new_pod = lambda: Pod(requests_each_reading=20)
+    with pytest.raises(RolloutInconclusiveError, match="the canary answered 20 requests and stable 100, at least 50"):
+        served.start(second)
+    assert served.stable == served.versions[0]
+    assert served.deployment("taxi-serving-canary") is not None
+    assert served.store.stage("taxi", second) == "canary"
+    with pytest.raises(RolloutError, match=f"version {second} of taxi is held since .*promote or abort"):
+        served.start(served.versions[2])
+
+
+def test_start_with_too_little_traffic_rolls_back_where_the_policy_says_so(served: World) -> None:
+    served.servers.new_pod = lambda: Pod(requests_each_reading=20)
+    served.policy = served.policy.model_copy(update={"on_inconclusive": "rollback"})
+    fails(served, served.versions[1], "too little traffic")
+    assert served.store.stage("taxi", served.versions[1]) == "retired"
+
+
+def test_start_held_version_again_looks_again(served: World) -> None:
+    second = served.versions[1]
+    served.servers.new_pod = lambda: Pod(requests_each_reading=20)
+    with pytest.raises(RolloutInconclusiveError):
+        served.start(second)
+    for pod in served.servers.pods.values():
+        pod.requests_each_reading = 100
+    served.start(second)
+    assert served.stable == second
+
+
+def test_start_canary_that_restarts_under_load_is_quarantined(served: World) -> None:
+    served.policy = served.policy.model_copy(update={"traffic_seconds": 5, "min_requests": 10_000})
+    served.on_pause = lambda: served.api.fates.update({"taxi-serving-canary": "restarted"})
+    fails(served, served.versions[1], "a container started anew 1 times under load")
+    assert served.store.stage("taxi", served.versions[1]) == "quarantined"
+
+
+def test_start_stable_that_does_not_come_up_goes_back(served: World) -> None:
+    first, second = served.versions[:2]
+    served.api.fates[f"taxi-serving@{second}"] = "quota"
+    fails(served, second, "exceeded quota")
+    assert served.stable == first
+
+
+def test_start_first_version_that_fails_leaves_nothing(world: World) -> None:
+    world.servers.new_pod = lambda: Pod(predictions=[0.1, 0.2])
+    with pytest.raises(RolloutError, match="nothing serves"):
+        world.start(world.versions[0])
+    assert world.stable is None
+    assert world.api.objects.list("Deployment") == []
+
+
+@pytest.mark.parametrize("code", [429, 500, 503, 504])
+def test_start_api_server_that_stumbles_is_asked_again(served: World, code: int) -> None:
+    served.api.fail("PATCH", code, times=2)
+    served.api.fail("GET /api/v1/namespaces/slipway-staging/pods", code, times=2)
+    served.api.fail("POST", code, times=1)
+    served.start(served.versions[1])
+    assert served.stable == served.versions[1]
+
+
+def test_start_api_server_that_is_down_stops_and_goes_on_later(served: World) -> None:
+    second = served.versions[1]
+    served.api.fail("PATCH /apis/apps/v1/namespaces/slipway-staging/deployments/taxi-serving", 500, times=3)
+    with pytest.raises(ClusterError, match=r"answers 500: etcdserver: request timed out; tried 3 times. Run it again"):
+        served.start(second)
+    assert served.stable == served.versions[0]
+    served.start(second)
+    assert served.stable == second
+    assert any("going on with version" in line for line in served.said)
+
+
+def test_start_answers_that_get_lost_do_no_harm(served: World) -> None:
+    for what in ("PATCH", "PUT", "DELETE"):
+        served.api.fail(what, 504, times=1, after=True)
+    served.start(served.versions[1])
+    assert served.stable == served.versions[1]
+
+
+def test_start_api_server_that_times_out_is_asked_again(served: World) -> None:
+    served.api.fail("PATCH", 0, times=1, seconds=1.5)
+    served.start(served.versions[1])
+    assert served.stable == served.versions[1]
+
+
+def test_start_lease_that_others_touch_is_read_again(served: World) -> None:
+    served.api.fail("PUT /apis/coordination", 409, times=5)
+    served.start(served.versions[1])
+    assert served.stable == served.versions[1]
+
+
+def test_start_lease_that_others_touch_for_ever_is_given_up(served: World) -> None:
+    served.api.fail("PUT /apis/coordination", 409, times=100_000)
+    with pytest.raises(RolloutError, match="taken and given back again and again"):
+        served.start(served.versions[1])
+    assert served.stable == served.versions[0]
+
+
+def test_start_field_that_somebody_edited_is_told_and_not_taken(served: World) -> None:
+    stable = served.deployment("taxi-serving")
+    assert stable is not None
+    template = stable["spec"]["template"]
+    template["spec"]["containers"][0]["image"] = "tensorflow/serving@sha256:" + "b" * 64
+    served.api.objects.edit("Deployment", "slipway-staging", "taxi-serving", "kubectl-edit", template=template)
+    with pytest.raises(ClusterError, match=r"conflict with \"kubectl-edit\".*image.*--force-conflicts"):
+        served.start(served.versions[1])
+    with served.cluster() as cluster:
+        served.rollout(cluster, force=True).start(served.versions[1])
+    assert served.stable == served.versions[1]
+
+
+def test_start_replicas_of_the_autoscaler_are_left_alone(served: World) -> None:
+    served.api.objects.edit("Deployment", "slipway-staging", "taxi-serving", "horizontal-pod-autoscaler", replicas=3)
+    served.start(served.versions[1])
+    stable = served.deployment("taxi-serving")
+    assert stable is not None
+    assert stable["spec"]["replicas"] == 3
+
+
+def test_start_slow_controller_is_waited_for(served: World) -> None:
+    served.api.controller.slow = 20
+    served.start(served.versions[1])
+    assert served.stable == served.versions[1]
+    stable = served.deployment("taxi-serving")
+    assert stable is not None
+    assert stable["status"]["observedGeneration"] == stable["metadata"]["generation"]
+
+
+def test_start_without_rights_names_the_role(served: World) -> None:
+    served.api.forbid("patch", "deployments")
+    with pytest.raises(ClusterError, match=r"403, .*cannot patch resource .*manifests/rollout-access"):
+        served.start(served.versions[1])
