@@ -49,10 +49,15 @@ def model_target(target: bytes) -> Target | None:
 
 def _target(match: re.Match[bytes]) -> Target:
     model, version, label, method = match.groups(default=b"")
+    return Target(_decoded(model), _number(version) if version else None, _decoded(label) or None, method.decode())
+
+
+def _number(version: bytes) -> int:
+    digits = version.lstrip(b"0") or b"0"
     # The length first: of thousands of digits Python makes no number.
-    if len(version.lstrip(b"0")) > len(str(_INT64_MAX)) or int(version or b"0") > _INT64_MAX:
+    if len(digits) > len(str(_INT64_MAX)) or int(digits) > _INT64_MAX:
         raise invalid_argument(f"Failed to convert version: {version.decode()} to numeric.")
-    return Target(_decoded(model), int(version) if version else None, _decoded(label) or None, method.decode())
+    return int(digits)
 
 
 def _decoded(name: bytes) -> str:
