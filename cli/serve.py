@@ -122,9 +122,9 @@ def _run(source: Source, config: ServerConfig) -> None:
         signal.signal(number, signal.SIG_DFL)
         stop.set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, on_signal)
     with ModelServer(source, config) as server:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, on_signal)
         _print_addresses(server, config.host)
         stop.wait()
         typer.echo("finishing what is in flight; interrupt again to drop it")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -124,10 +125,16 @@ def test_serve_signal_lets_requests_in_flight_end(home: Path, number: signal.Sig
 
 
 def test_serve_taken_port_is_named(home: Path) -> None:
-    with serving(home) as running:
-        port = re.search(r"gRPC +\S+:(\d+)", running.output)
-        assert port
-        assert f"127.0.0.1:{port[1]}" in refused(home, "--port", port[1], "--rest_api_port", "0")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        command = [str(SLIPWAY), "serve", "--port", address.partition(":")[2]]
+        ended = subprocess.run(
+            command, capture_output=True, text=True, env={**os.environ, "SLIPWAY_HOME": str(home)}, check=False
+        )
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(f"error: cannot listen on {address} for gRPC")
 
 
 def test_serve_base_path_takes_tensorflow_servings_flags(home: Path) -> None:
@@ -141,4 +148,3 @@ def test_serve_wrong_use_is_explained(home: Path, tmp_path: Path) -> None:
     assert "there is no model 'other' in the store; models: tiny" in refused(home, "other")
     assert "`slipway run` trains and pushes a model" in refused(tmp_path)
     assert "give one of them" in refused(home, "tiny", "--model_base_path", str(tmp_path))
-    assert "is no directory" in refused(home, "--model_base_path", str(tmp_path / "nothing"))
