@@ -91,8 +91,10 @@ def _push(store: Any, saved_model: Path, work: Path, turn: int) -> int:
 
 
 def _offer_broken_canary(store: Any, saved_model: Path, work: Path, port: int) -> None:
-    number = _push(store, saved_model, work, -1)
-    (work / "store" / MODEL / str(number) / "variables" / "variables.index").unlink()
+    broken = work / "broken"
+    shutil.copytree(saved_model, broken)
+    (broken / "variables" / "variables.index").unlink()
+    number = _push(store, broken, work, -1)
     store.mark_canary(MODEL, number, why="broken on purpose")
     _wait(lambda: _states(port).get(number) == "END", f"the broken version {number} to be given up")
     store.quarantine(MODEL, number, why="it cannot be loaded")
