@@ -161,7 +161,7 @@ class StagedStore(ABC):
         return version
 
     def _nothing_before(self, state: State, left: int | None, numbers: list[int]) -> str:
-        others = [number for number in numbers if number != left and state.stages[number] != "quarantined"]
+        others = sorted(states.servable(state).intersection(numbers) - {left})
         if not others:
             return f"{state.model} has nothing to go back to: {self.uri} has no other version that may serve"
         choices = ", ".join(map(str, others[-5:]))

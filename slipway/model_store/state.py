@@ -88,6 +88,8 @@ def apply(state: State, event: Event) -> State:
     elif target is not None and state.stages.get(number) == target:
         return state
     _check(state, event, allowed)
+    if target in ("canary", "stable"):
+        check_digest(state, event.model_digest)
     stages = {**state.stages}
     if event.action == "canary":
         # One canary at a time: the one before goes back to the candidates, unjudged.
@@ -104,10 +106,14 @@ def apply(state: State, event: Event) -> State:
 
 
 def production(state: State, versions: Iterable[int]) -> int | None:
-    """The pin; in a model that nobody promoted, the newest version that is not quarantined."""
-    if state.pin is not None:
-        return state.pin
-    return max((number for number in versions if state.stages[number] != "quarantined"), default=None)
+    """The pin; in a model that nobody promoted, the newest version that may serve."""
+    return max(servable(state).intersection(versions), default=None) if state.pin is None else state.pin
+
+
+def servable(state: State) -> set[int]:
+    """Versions whose bytes were never quarantined, under whichever number."""
+    barred = {event.model_digest for event in state.history if state.stages[event.version] == "quarantined"}
+    return {event.version for event in state.history if event.model_digest not in barred}
 
 
 def rollback_target(state: State, versions: Collection[int]) -> int | None:
@@ -115,8 +121,8 @@ def rollback_target(state: State, versions: Collection[int]) -> int | None:
     now = production(state, versions)
     pins = [event.version for event in state.history if event.action in ("promote", "rollback")]
     past = pins if state.pin is not None else sorted(versions)
-    fit = (number for number in reversed(past) if number in versions and state.stages[number] != "quarantined")
-    return next((number for number in fit if number != now), None)
+    fit = servable(state).intersection(versions) - {now}
+    return next((number for number in reversed(past) if number in fit), None)
 
 
 def prunable(state: State, versions: Collection[int], keep: int) -> list[int]:
