@@ -117,6 +117,8 @@ class ModelServer:
             ModelService(self.manager, allow_unavailable_labels=config.allow_unavailable_labels), server
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        # gRPC does not say why it cannot have a port; a socket does.
+        _listen(config.host, config.grpc_port, "gRPC", "--port").close()
         try:
             self.grpc_port = server.add_insecure_port(f"{config.host}:{config.grpc_port}")
         except RuntimeError as error:
@@ -130,7 +132,7 @@ class _RestServer:
     def __init__(self, app: RestApp, config: ServerConfig) -> None:
         assert config.rest_port is not None
         self._app = app
-        self._socket = _listen(config.host, config.rest_port)
+        self._socket = _listen(config.host, config.rest_port, "REST", "--rest_api_port")
         self.port: int = self._socket.getsockname()[1]
         options = uvicorn.Config(
             app,
@@ -157,7 +159,7 @@ class _RestServer:
         self._socket.close()
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _listen(host: str, port: int, protocol: str, flag: str) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -166,7 +168,7 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.listen(1024)
     except OSError as error:
         listener.close()
-        raise _port_taken(host, port, "REST", "--rest_api_port", error) from error
+        raise _port_taken(host, port, protocol, flag, error) from error
     return listener
 
 
