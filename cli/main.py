@@ -8,7 +8,22 @@ import sys
 import typer
 
 from cli import compile as compile_command
-from cli import explain, gate, models, module, parity, predict, report, rollout, runs, schedules, schema, serve, submit
+from cli import (
+    explain,
+    gate,
+    models,
+    module,
+    parity,
+    predict,
+    protoset,
+    report,
+    rollout,
+    runs,
+    schedules,
+    schema,
+    serve,
+    submit,
+)
 from cli import request_log as request_log_command
 from cli import run as run_command
 from slipway.errors import SlipwayError
@@ -28,6 +43,7 @@ app.command("predict")(predict.predict)
 app.command("serve")(serve.serve)
 app.command("request-log")(request_log_command.request_log)
 app.command("parity")(parity.parity)
+app.command("protoset")(protoset.protoset)
 app.command("report")(report.report)
 app.command("explain")(explain.explain)
 app.add_typer(runs.app, name="runs")

@@ -1,0 +1,20 @@
+"""`slipway protoset`: the messages of a model server, for tools such as grpcurl."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def protoset(
+    output: Annotated[Path, typer.Option("-o", "--output", help="File to write.")] = Path("serving.protoset"),
+) -> None:
+    """Write the gRPC services of a model server as a protoset, which grpcurl needs: there is no reflection."""
+    from serving.client.protoset import describe_services
+    from slipway.storage import write_bytes
+
+    content = describe_services()
+    write_bytes(str(output), content)
+    typer.echo(f"{output}: {len(content):,} bytes; use it as in `grpcurl -plaintext -protoset {output} …`")
