@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import subprocess
-import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from slipway.module_api import ModuleConfig
-from slipway.module_store import PublishedModule, publish_module
+from slipway.module_store import locate_module, publish_module
 from slipway.runs.naming import new_run_name, recurring_run_name
 from slipway.runs.record import Lineage, Target
 from slipway.storage import join
@@ -72,7 +71,7 @@ def request_run(
         recurring: Whether runs are made of it again and again.
         publish: False to pin the module's address only, for a rehearsal.
     """
-    module = (publish_module if publish else _address_module)(module_folder, locations.modules)
+    module = (publish_module if publish else locate_module)(module_folder, locations.modules)
     lineage = Lineage(
         run=recurring_run_name(module.name) if recurring else new_run_name(module.name),
         module=module.name,
@@ -109,23 +108,6 @@ def request_run(
         "lineage": lineage.model_dump(mode="json"),
     }
     return RunRequest(arguments, lineage)
-
-
-def _address_module(folder: Path, root: str) -> PublishedModule:
-    """Where `publish_module` would put a module."""
-    with tempfile.TemporaryDirectory() as scratch:
-        module = publish_module(folder, scratch)
-
-    def under_root(uri: str) -> str:
-        return join(root, module.name, Path(uri).name)
-
-    return PublishedModule(
-        module.name,
-        module.digest,
-        under_root(module.uri),
-        under_root(module.preprocessing_uri),
-        under_root(module.model_uri),
-    )
 
 
 def git_revision(folder: Path) -> str:

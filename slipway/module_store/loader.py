@@ -19,7 +19,8 @@ from typing import Any
 
 from slipway import storage
 from slipway.errors import ModuleDigestError, ModuleError, SlipwayError
-from slipway.module_store.content import digest_module
+from slipway.module_api import CONTRACT
+from slipway.module_store.content import contract_of, digest_files, read_files
 
 
 def load_function(uri: str, file: str, function: str) -> Callable[..., Any]:
@@ -35,15 +36,21 @@ def load_function(uri: str, file: str, function: str) -> Callable[..., Any]:
 
     Raises:
         ModuleDigestError: the bytes at `uri` are not those that it names.
-        ModuleError: the file or the function is missing, or importing it fails.
+        ModuleError: the file or the function is missing, importing it fails, or the contract is unknown here.
     """
     name, digest = uri.partition("?")[0].rstrip("/").split("/")[-2:]
     folder = _local_folder(uri)
-    actual = digest_module(folder)
+    files = read_files(folder)
+    actual = digest_files(files)
     if actual != digest:
         raise ModuleDigestError(
             f"{uri} was changed after it was published: its digest is {actual}, not {digest}. "
             "Edit the module, not the published copy; delete the copy and start a new run"
+        )
+    if (contract := contract_of(files)) != CONTRACT:
+        raise ModuleError(
+            f"module {name} is written for contract {contract}; this version of Slipway knows contract {CONTRACT}. "
+            "Run it in an image of the revision that it was written for"
         )
     package = _package(name, folder)
     if not (folder / f"{file}.py").is_file():
