@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Callable
 
 from serving.request_log.metrics import LogMetrics
 from serving.request_log.table import LogFile
@@ -20,13 +19,10 @@ PAUSE_SECONDS = 1.0  # doubled after each attempt
 class Sink:
     """Writes files below a folder or a gs:// URI, atomically; what waits is bounded by who puts files in."""
 
-    def __init__(
-        self, uri: str, metrics: LogMetrics, write: Callable[[str, bytes], None] = storage.write_bytes
-    ) -> None:
+    def __init__(self, uri: str, metrics: LogMetrics) -> None:
         storage.is_remote(uri)  # raises for a scheme that nothing could be written to
         self._uri = uri
         self._metrics = metrics
-        self._write = write
         self._files: queue.SimpleQueue[LogFile | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._waiting: dict[str, LogFile] = {}
@@ -80,7 +76,7 @@ class Sink:
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 content = content or file.parquet()
-                self._write(uri, content)
+                storage.write_bytes(uri, content)
             except Exception as error:
                 LOGGER.warning("attempt %d of %d to write %s: %s", attempt, ATTEMPTS, uri, error)
             else:
