@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from delivery.manifests import render_overlay
-from serving.manifests import publish_manifests
+from serving.manifests import publish_manifests, require_filled_in
 
 if TYPE_CHECKING:
     from serving.rollout import Rollout
@@ -51,6 +51,7 @@ class Serving:
         from slipway.model_store import open_store
 
         objects = render_overlay(self.overlay, self.image)
+        require_filled_in(objects)
         with Cluster(namespace_of(objects), self.context) as cluster:
             policy = RolloutPolicy(**self.policy)
             yield Rollout(cluster, open_store(store_uri), objects, model, policy, say=say, force=force)

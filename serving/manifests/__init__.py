@@ -6,7 +6,7 @@ a version into rendered objects and needs no binary, so that it works inside a s
 """
 
 from serving.manifests.objects import BY_DIGEST, Object, containers
-from serving.manifests.published import dump_objects, publish_manifests, read_manifests
+from serving.manifests.published import dump_objects, publish_manifests, read_manifests, require_filled_in
 from serving.manifests.versioned import (
     INSTANCE,
     SERVER,
@@ -33,4 +33,5 @@ __all__ = [
     "object_name",
     "publish_manifests",
     "read_manifests",
+    "require_filled_in",
 ]

@@ -25,6 +25,19 @@ def publish_manifests(objects: list[Object], root_uri: str) -> str:
     """Stores rendered objects as `<root>/manifests/<sha256>.yaml`, and gives that URI.
 
     Raises:
+        ConfigError: as `require_filled_in` says.
+    """
+    require_filled_in(objects)
+    content = dump_objects(objects).encode()
+    uri = storage.join(root_uri, "manifests", f"{hashlib.sha256(content).hexdigest()}.yaml")
+    storage.write_bytes(uri, content)
+    return uri
+
+
+def require_filled_in(objects: list[Object]) -> None:
+    """Refuses an overlay that still has placeholders.
+
+    Raises:
         ConfigError: an image is not named by a digest, or a value that the platform has to fill in was never set.
     """
     missing = [
@@ -43,10 +56,6 @@ def publish_manifests(objects: list[Object], root_uri: str) -> str:
             "the overlay is not filled in; manifests/README.md says where each value belongs, and --image names the "
             "project's own image:\n  " + "\n  ".join(missing)
         )
-    content = dump_objects(objects).encode()
-    uri = storage.join(root_uri, "manifests", f"{hashlib.sha256(content).hexdigest()}.yaml")
-    storage.write_bytes(uri, content)
-    return uri
 
 
 def read_manifests(uri: str) -> list[Object]:

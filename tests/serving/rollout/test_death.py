@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from slipway.errors import RolloutBusyError
-from tests.serving.rollout.conftest import NAMESPACE, PROJECT, World
+from tests.kubernetes_api.world import NAMESPACE, PROJECT, World
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import yaml
 
 from slipway.errors import RolloutBusyError, RolloutError, RolloutInconclusiveError, StoreError
 from tests.kubernetes_api.model_server import Pod
-from tests.serving.rollout.conftest import PROJECT, World
+from tests.kubernetes_api.world import PROJECT, World
 
 
 @pytest.fixture

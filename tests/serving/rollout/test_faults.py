@@ -6,7 +6,7 @@ import pytest
 
 from slipway.errors import ClusterError, ModelQuarantinedError, RolloutError, RolloutInconclusiveError, StoreError
 from tests.kubernetes_api.model_server import Pod
-from tests.serving.rollout.conftest import World
+from tests.kubernetes_api.world import World
 
 
 @pytest.fixture

@@ -1,0 +1,83 @@
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.rollout_model.run import rollout
+from serving.manifests import publish_manifests
+from slipway import storage
+from slipway.errors import RolloutError, RolloutInconclusiveError, StoreError
+from slipway.runs.record import Lineage, Outcome, RolloutOutcome
+from slipway.runs.store import OUTCOME, ROLLOUT
+from tests.kubernetes_api.model_server import Pod
+from tests.kubernetes_api.world import World, open_world
+
+LINEAGE = Lineage(run="run-1", module="taxi", module_digest="m", data_uri="trips.csv").model_dump()
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    with open_world(tmp_path) as opened:
+        yield opened
+
+
+def step(world: World, home: Path, version: int | None, manifests: str | None = None) -> RolloutOutcome | None:
+    outcome = Outcome(verdict="pushed" if version else "refused", reasons=[], version=version)
+    storage.write_text(str(home / "run" / OUTCOME), outcome.model_dump_json())
+    uri = publish_manifests(world.objects, str(home)) if manifests is None else manifests
+    policy: dict[str, Any] = world.policy.model_dump(mode="json")
+    # kfp makes floating-point numbers of all that stand in a dictionary.
+    policy |= {key: float(value) for key, value in policy.items() if isinstance(value, int)}
+    return rollout(world.store.uri, str(home / "run"), uri, policy, LINEAGE)
+
+
+def recorded(home: Path) -> RolloutOutcome:
+    return RolloutOutcome.model_validate_json((home / "run" / ROLLOUT).read_bytes())
+
+
+def test_rollout_pushed_version_is_in_production_and_recorded(world: World, tmp_path: Path) -> None:
+    first = world.versions[0]
+    assert step(world, tmp_path, first) == recorded(tmp_path)
+    assert (recorded(tmp_path).verdict, recorded(tmp_path).version) == ("promoted", first)
+    assert world.stable == first
+    assert world.store.history("taxi")[-1].who == "run run-1"
+
+
+def test_rollout_without_a_cluster_says_so_and_writes_nothing(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert step(world, tmp_path, world.versions[0], manifests="") is None
+    assert "nothing is rolled out; `slipway rollout start" in capsys.readouterr().out
+    assert not (tmp_path / "run" / ROLLOUT).exists()
+
+
+def test_rollout_of_a_model_that_was_not_pushed_says_so(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert step(world, tmp_path, None) is None
+    assert "Nothing was pushed" in capsys.readouterr().out
+    assert world.api.requests == []
+
+
+def test_rollout_that_fails_is_recorded_with_its_reason(world: World, tmp_path: Path) -> None:
+    world.servers.new_pod = lambda: Pod(predictions=[0.0, 0.0])
+    with pytest.raises(RolloutError):
+        step(world, tmp_path, world.versions[0])
+    assert recorded(tmp_path).verdict == "failed"
+    assert "differently than training did" in recorded(tmp_path).reasons[0]
+
+
+def test_rollout_with_too_little_traffic_is_no_success(world: World, tmp_path: Path) -> None:
+    step(world, tmp_path, world.versions[0])
+    world.servers.new_pod = Pod
+    with pytest.raises(RolloutInconclusiveError):
+        step(world, tmp_path, world.versions[1])
+    assert recorded(tmp_path).verdict == "held"
+
+
+def test_rollout_of_changed_manifests_is_refused(world: World, tmp_path: Path) -> None:
+    uri = publish_manifests(world.objects, str(tmp_path))
+    storage.write_text(uri, Path(uri).read_text() + "---\n")
+    with pytest.raises(StoreError, match="publish the overlay again"):
+        step(world, tmp_path, world.versions[0], uri)
