@@ -1,9 +1,4 @@
-"""Calls the signatures of a SavedModel in this process, as TensorFlow Serving does.
-
-The model is loaded into a session: TensorFlow's C++ runtime restores the variables and reads the `SignatureDef`s, as
-it does in TensorFlow Serving. `tf.saved_model.load` builds Python objects instead, and so answers for models whose
-signatures read variables that the C++ runtime leaves uninitialised.
-"""
+"""Calls the signatures of a SavedModel in this process, through the runtime that serves it."""
 
 from __future__ import annotations
 
@@ -12,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from serving.runtime.saved_model import RuntimeStatusError, SavedModel
+from serving.runtime.tensors import DTYPES
 from slipway.errors import GateError
 from slipway.tensors import MISSING_BYTES, MISSING_FLOAT, MISSING_INT
 
@@ -19,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PREDICTIONS = "predictions"
+_MARKERS: dict[str, Any] = {"float32": MISSING_FLOAT, "int64": MISSING_INT, "object": MISSING_BYTES}
 
 
 class Predictor:
@@ -29,19 +27,12 @@ class Predictor:
     """
 
     def __init__(self, model_path: str | Path) -> None:
-        import tensorflow as tf
-        from tensorflow.python.saved_model.loader_impl import SavedModelLoader
-
         self._path = Path(model_path)
-        graph = tf.Graph()
-        self._session = tf.compat.v1.Session(graph=graph)
         try:
-            with graph.as_default():
-                loaded = SavedModelLoader(str(model_path)).load(self._session, [tf.saved_model.SERVING])
-        except Exception as error:
-            # Damaged files come out of TensorFlow as OpError, ValueError, OSError, IndexError, KeyError, …
+            self._model = SavedModel(model_path)
+        except RuntimeStatusError as error:
             raise GateError(f"{model_path}: TensorFlow cannot load this SavedModel: {_reason(error)}") from error
-        self._signatures = {name: each for name, each in loaded.signature_def.items() if not name.startswith("__")}
+        self._signatures = self._model.signatures
 
     @property
     def signatures(self) -> list[str]:
@@ -49,13 +40,8 @@ class Predictor:
         return sorted(self._signatures)
 
     def inputs(self, signature: str) -> dict[str, Any]:
-        """Input names to `tf.TensorSpec` of a signature."""
-        import tensorflow as tf
-
-        return {
-            name: tf.TensorSpec(info.tensor_shape, tf.as_dtype(info.dtype), name)
-            for name, info in self._signature(signature).inputs.items()
-        }
+        """Input names to `TensorInfo` of a signature."""
+        return dict(self._signature(signature).inputs)
 
     def call(self, signature: str, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Outputs by name.
@@ -64,19 +50,16 @@ class Predictor:
             GateError: the model has no such signature, an input is missing, unknown or of a wrong type, or computing
                 the answer fails.
         """
-        import tensorflow as tf
-
         definition = self._signature(signature)
         if definition.inputs.keys() != inputs.keys():
             wrong = ", ".join(sorted(definition.inputs.keys() ^ inputs.keys()))
             raise GateError(f"{self._path}: signature {signature!r} has other inputs than those given: {wrong}")
         feeds = {definition.inputs[name].name: value for name, value in inputs.items()}
-        fetches = {name: info.name for name, info in definition.outputs.items()}
+        fetches = [info.name for info in definition.outputs.values()]
         try:
-            outputs: dict[str, NDArray[Any]] = self._session.run(fetches, feeds)
-        except (ValueError, TypeError, tf.errors.OpError) as error:
+            return dict(zip(definition.outputs, self._model.run(feeds, fetches), strict=True))
+        except (RuntimeStatusError, TypeError) as error:
             raise GateError(f"{self._path}: signature {signature!r} fails: {_reason(error)}") from error
-        return outputs
 
     def predict(self, inputs: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
         """Predictions of `raw` for named columns.
@@ -86,7 +69,7 @@ class Predictor:
         """
         rows = len(next(iter(inputs.values())))
         named = {
-            name: inputs[name] if name in inputs else _missing(rows, spec) for name, spec in self.inputs("raw").items()
+            name: inputs[name] if name in inputs else _missing(rows, info) for name, info in self.inputs("raw").items()
         }
         predictions: NDArray[np.float32] = self.call("raw", named)[PREDICTIONS]
         return predictions
@@ -97,15 +80,13 @@ class Predictor:
         return self._signatures[name]
 
 
-def _missing(rows: int, spec: Any) -> NDArray[Any]:
-    """An input of `raw` that is missing in every row."""
-    shape = [rows, *(size or 1 for size in spec.shape[1:])]
-    marker = {"float32": MISSING_FLOAT, "int64": MISSING_INT, "string": MISSING_BYTES}[spec.dtype.name]
-    return np.full(shape, marker, dtype=object if spec.dtype.name == "string" else spec.dtype.as_numpy_dtype)
+def _missing(rows: int, info: Any) -> NDArray[Any]:
+    """An input of `raw` that is missing in every row; a size that the model leaves open is 1."""
+    dtype = DTYPES[info.dtype]
+    shape = [rows, *(max(dim.size, 1) for dim in info.tensor_shape.dim[1:])]
+    return np.full(shape, _MARKERS[dtype.name], dtype)
 
 
 def _reason(error: Exception) -> str:
     """The line of TensorFlow's error that says what is wrong, without where in the graph it was found."""
-    frame = ("Graph execution error", "Detected at node", "<stack traces", "File ")
-    lines = (line.strip() for line in str(error).splitlines())
-    return next((line for line in lines if line and not line.startswith(frame)), type(error).__name__)
+    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
