@@ -14,7 +14,7 @@ import numpy as np
 
 from serving.runtime.tensors import STRING
 from serving.server import json_mistakes
-from serving.server.errors import invalid_argument
+from serving.server.errors import ServingError, invalid_argument
 from serving.server.json_values import decode_base64, is_base64, shown
 
 if TYPE_CHECKING:
@@ -172,7 +172,10 @@ def _strings(values: list[Any], found: set[type]) -> NDArray[Any] | None:
     if found <= _TEXT:
         strings = [value.encode() for value in values]
     elif found <= {str, dict} and all(type(value) is str or is_base64(value) for value in values):
-        strings = [value.encode() if type(value) is str else decode_base64(value) for value in values]
+        try:
+            strings = [value.encode() if type(value) is str else decode_base64(value) for value in values]
+        except ServingError:
+            return None
     else:
         return None
     array = np.empty(len(strings), dtype=object)

@@ -5,25 +5,28 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
 from tests.conformance.grpc_calls import Calls
 from tests.conformance.model import write_models
+from tests.conformance.rest_calls import RestCalls
 
 
 @dataclass(frozen=True)
 class Addresses:
-    """HOST:PORT by protocol; empty where the environment names only the other one."""
+    """HOST:PORT by protocol, empty where the environment names only the other one; the models, if they are at hand."""
 
     grpc: str
     rest: str
+    models: Path | None = None
 
 
 @pytest.fixture(scope="session")
 def addresses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Addresses]:
     """Where the server of the model `conformance` listens."""
-    given = Addresses(os.environ.get("SLIPWAY_CONFORMANCE_GRPC", ""), os.environ.get("SLIPWAY_CONFORMANCE_REST", ""))
+    given = Addresses(os.environ.get("SLIPWAY_CONFORMANCE_GRPC", ""), _rest_of_environment())
     if given.grpc or given.rest:
         yield given
         return
@@ -34,7 +37,11 @@ def addresses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Addresses]:
     config_file = write_models(tmp_path_factory.mktemp("conformance"))
     source = ConfigFile(config_file, allow_unavailable_labels=True)
     with ModelServer(source, ServerConfig(grpc_port=0, rest_port=0)) as server:
-        yield Addresses(f"127.0.0.1:{server.grpc_port}", f"127.0.0.1:{server.rest_port}")
+        yield Addresses(f"127.0.0.1:{server.grpc_port}", f"127.0.0.1:{server.rest_port}", config_file.parent)
+
+
+def _rest_of_environment() -> str:
+    return os.environ.get("SLIPWAY_CONFORMANCE_REST", "").removeprefix("http://").rstrip("/")
 
 
 @pytest.fixture(scope="session")
@@ -59,6 +66,18 @@ def calls(grpc_address: str) -> Iterator[Calls]:
     calls = Calls(grpc_address)
     yield calls
     calls.channel.close()
+
+
+@pytest.fixture(scope="session")
+def rest(rest_address: str) -> RestCalls:
+    """REST requests to the server."""
+    return RestCalls(rest_address)
+
+
+@pytest.fixture(scope="session")
+def is_ours() -> bool:
+    """Whether the server is the one of this repository: a few of its answers go beyond TensorFlow Serving's."""
+    return not any(name.startswith("SLIPWAY_CONFORMANCE_") for name in os.environ)
 
 
 @pytest.fixture(scope="session")

@@ -52,6 +52,7 @@ def write_models(folder: Path) -> Path:
         f'model_config_list {{ config {{ name: "{NAME}" base_path: "{(folder / NAME).absolute()}" '
         f'model_platform: "tensorflow" model_version_policy {{ all {{}} }} {labels} }} }}\n'
     )
+    (folder / "monitoring.config").write_text("prometheus_config { enable: true }\n")
     return config
 
 

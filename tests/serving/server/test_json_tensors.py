@@ -128,6 +128,9 @@ def test_read_inputs_objects_that_are_no_values_are_refused() -> None:
     )
     assert refusal('{"inputs": {"x": [{"a": 1}]}}', x=STRING).endswith("not formatted correctly for base64 data")
     assert refusal('{"inputs": {"x": {"b64": "*"}}}', x=STRING) == "Unable to base64 decode"
+    assert refusal('{"instances": [{"b64": "*"}]}', x=STRING) == (
+        "Failed to process element: 0 of 'instances' list. Error: INVALID_ARGUMENT: Unable to base64 decode"
+    )
     assert "Type: Object is not of expected type: float" in refusal('{"inputs": {"b64": "aGVsbG8="}}', x=FLOAT)
 
 

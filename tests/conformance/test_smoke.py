@@ -1,0 +1,102 @@
+"""What any served model has to answer: needs an address, a model and a version, and no model of this suite.
+
+See README.md for the environment variables. With the model's golden requests the answers are compared, too.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import grpc
+import numpy as np
+import pytest
+
+from serving.runtime.tensor_protos import array_of
+from slipway.golden import Golden, read_golden
+from tests.conformance.conftest import Addresses
+from tests.conformance.grpc_calls import Calls
+from tests.conformance.model import NAME, VERSIONS
+from tests.conformance.rest_calls import RestCalls
+
+# Of float32, where other processors and other compilers add in another order.
+TOLERANCE = 1e-4
+
+
+class Served(NamedTuple):
+    """What the server is said to serve."""
+
+    model: str
+    version: int
+    golden: Golden | None
+
+    @property
+    def path(self) -> str:
+        return f"/versions/{self.version}"
+
+    @property
+    def examples(self) -> list[bytes]:
+        """Golden ones, or one without any feature."""
+        return self.golden.serialized() if self.golden else [b""]
+
+
+@pytest.fixture(scope="session")
+def served(addresses: Addresses) -> Served:
+    model = os.environ.get("SLIPWAY_CONFORMANCE_MODEL", NAME)
+    version = int(os.environ.get("SLIPWAY_CONFORMANCE_VERSION", max(VERSIONS)))
+    given = os.environ.get("SLIPWAY_CONFORMANCE_SAVED_MODEL")
+    here = addresses.models / model / str(version) if addresses.models else None
+    folder = Path(given) if given else here
+    return Served(model, version, read_golden(folder) if folder else None)
+
+
+def check(answers: Any, served: Served) -> None:
+    """The answers are those of training, or at least numbers."""
+    values = np.array(answers, np.float64)
+    assert len(values) == len(served.examples)
+    assert all(math.isfinite(value) for value in values.ravel())
+    if served.golden:
+        np.testing.assert_allclose(values, np.array(served.golden.predictions), atol=TOLERANCE, rtol=TOLERANCE)
+
+
+def test_rest_status_is_available(rest: RestCalls, served: Served) -> None:
+    (status,) = rest.get(served.path, served.model).json["model_version_status"]
+
+    assert (status["version"], status["state"]) == (str(served.version), "AVAILABLE")
+
+
+def test_rest_metadata_names_the_version_and_its_signatures(rest: RestCalls, served: Served) -> None:
+    document = rest.get(f"{served.path}/metadata", served.model).json
+
+    assert document["model_spec"]["version"] == str(served.version)
+    signatures = document["metadata"]["signature_def"]["signature_def"]
+    assert signatures["serving_default"]["inputs"].keys() == {"examples"}
+
+
+def test_rest_predict_answers_the_golden_requests(rest: RestCalls, served: Served) -> None:
+    rows = [{"b64": base64.b64encode(example).decode()} for example in served.examples]
+
+    check(rest.predict({"instances": rows}, served.path, served.model).json["predictions"], served)
+
+
+def test_rest_unknown_version_is_not_found(rest: RestCalls, served: Served) -> None:
+    assert rest.predict({"instances": [""]}, "/versions/999999999999", served.model).error[0] == 404
+
+
+def test_grpc_predict_answers_the_golden_requests(calls: Calls, served: Served) -> None:
+    examples = np.array(served.examples, object)
+    answer = calls.predict({"examples": examples}, model=served.model, version=served.version)
+
+    assert answer.model_spec.version.value == served.version
+    (output,) = answer.outputs.values()
+    check(array_of(output), served)
+
+
+def test_grpc_unknown_version_is_not_found(calls: Calls, served: Served) -> None:
+    with pytest.raises(grpc.RpcError) as caught:
+        calls.predict(model=served.model, version=999999999999)
+
+    assert caught.value.code() is grpc.StatusCode.NOT_FOUND
