@@ -1,0 +1,103 @@
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner, Result
+
+from cli.main import app
+from slipway.errors import ConfigError, RolloutError, StoreError
+from tests.kubernetes_api.model_server import Pod
+from tests.kubernetes_api.world import DIGEST, PROJECT, World, open_world
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """A home with three versions, and an overlay of staging that is filled in."""
+    overlay = tmp_path / "overlay"
+    overlay.mkdir()
+    account = {"op": "replace", "path": "/metadata/annotations/iam.gke.io~1gcp-service-account", "value": "a@p.iam"}
+    kustomization = {
+        "resources": [os.path.relpath(PROJECT / "manifests" / "overlays" / "staging", overlay)],
+        "images": [{"name": "tensorflow/serving", "digest": DIGEST}],
+        "patches": [{"target": {"kind": "ServiceAccount"}, "patch": yaml.safe_dump([account])}],
+    }
+    (overlay / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+    monkeypatch.setenv("SLIPWAY_HOME", str(tmp_path))
+    monkeypatch.setenv("SLIPWAY_SERVING__OVERLAY", str(overlay))
+    for name, value in (("WINDOW_SECONDS", 0), ("TRAFFIC_SECONDS", 0), ("READY_SECONDS", 5), ("MIN_REQUESTS", 50)):
+        monkeypatch.setenv(f"SLIPWAY_SERVING__{name}", str(value))
+    monkeypatch.setenv("SLIPWAY_SERVING__MODELS_PATH", "gs://bucket/models")
+    with open_world(tmp_path) as opened:
+        yield opened
+
+
+def slipway(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ["rollout", *arguments, "--env", "staging"], catch_exceptions=False)
+
+
+def test_rollout_start_tells_each_step_and_status_what_came_of_it(world: World) -> None:
+    first = world.versions[0]
+    told = slipway("start", str(first)).stdout
+    for text in (f"canary: version {first} on 1 pods", "golden requests: 2 rows", f"version {first} of taxi is stable"):
+        assert text in told
+    shown = slipway("status").stdout
+    assert f"stable  {first}  1 of 1" in shown
+    assert "canary  none" in shown
+    assert "golden requests count" in shown
+    status = json.loads(slipway("status", "--json").stdout)
+    assert (status["production"], status["rollout"]["phase"]) == (first, "promoted")
+
+
+def test_rollout_start_takes_the_newest_version(world: World) -> None:
+    slipway("start")
+    assert world.stable == world.versions[-1]
+
+
+def test_rollout_start_with_too_little_traffic_exits_with_3_until_someone_decides(world: World) -> None:
+    first, second = world.versions[:2]
+    slipway("start", str(first))
+    world.servers.new_pod = Pod
+    held = slipway("start", str(second))
+    assert held.exit_code == 3
+    assert "held: version" in held.stderr
+    assert "is held since" not in slipway("promote", "--why", "tried by hand").stdout
+    assert world.stable == second
+    slipway("rollback", "--why", "tried by hand, and wrong")
+    assert world.stable == first
+    assert world.store.stage("taxi", second) == "quarantined"
+
+
+def test_rollout_abort_without_a_rollout_is_an_error(world: World) -> None:
+    with pytest.raises(RolloutError, match="no rollout of taxi is under way"):
+        slipway("abort")
+
+
+def test_rollout_of_an_unknown_version_or_model_names_what_there_is(world: World) -> None:
+    with pytest.raises(StoreError, match="has no version 7"):
+        slipway("start", "7")
+    with pytest.raises(StoreError, match="no version of shapes"):
+        slipway("start", "--model", "shapes")
+
+
+def test_rollout_where_nothing_is_served_says_what_to_set(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLIPWAY_SERVING__OVERLAY", "''")
+    with pytest.raises(ConfigError, match=r"set serving.overlay in settings/<environment>.yaml"):
+        slipway("status")
+
+
+def test_rollout_with_an_overlay_that_is_not_filled_in_is_refused(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLIPWAY_SERVING__OVERLAY", "staging")
+    with pytest.raises(ConfigError, match="not filled in"):
+        slipway("start")
+    assert not any("namespaces" in request for request in world.api.requests)
+
+
+def test_rollout_without_a_cluster_says_how_to_name_one(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLIPWAY_SERVING__CONTEXT", "nowhere")
+    with pytest.raises(ConfigError, match=r"no cluster to talk to: .*serving.context"):
+        slipway("status")

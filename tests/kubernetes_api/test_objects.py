@@ -1,0 +1,85 @@
+"""What a real API server refuses, and which numbers it counts."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from tests.kubernetes_api.objects import Objects, RefusalError
+from tests.kubernetes_api.world import staging
+
+US = "slipway-rollout"
+
+
+def deployment() -> dict[str, Any]:
+    return copy.deepcopy(next(each for each in staging() if each["kind"] == "Deployment"))
+
+
+def numbers(each: dict[str, Any]) -> tuple[int, int]:
+    return each["metadata"]["generation"], int(each["metadata"]["resourceVersion"])
+
+
+def test_apply_generation_grows_with_the_spec_only_and_resource_version_with_every_write() -> None:
+    objects = Objects()
+    first = objects.apply(deployment(), US, force=False)
+    same = objects.apply(deployment(), US, force=False)
+    assert numbers(same) == numbers(first)
+    labelled = deployment()
+    labelled["metadata"]["labels"]["team"] = "b"
+    second = objects.apply(labelled, US, force=False)
+    assert (second["metadata"]["generation"], numbers(second)[1] > numbers(first)[1]) == (1, True)
+    labelled["spec"]["replicas"] = 3
+    assert objects.apply(labelled, US, force=False)["metadata"]["generation"] == 2
+
+
+def test_set_status_leaves_the_generation() -> None:
+    objects = Objects()
+    made = objects.apply(deployment(), US, force=False)
+    objects.set_status("Deployment", made["metadata"]["namespace"], made["metadata"]["name"], {"observedGeneration": 1})
+    after = objects.get("Deployment", made["metadata"]["namespace"], made["metadata"]["name"])
+    assert (numbers(after)[0], numbers(after)[1] > numbers(made)[1]) == (1, True)
+
+
+def test_replace_of_a_stale_object_is_a_conflict() -> None:
+    objects = Objects()
+    made = objects.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "b"}}, "x")
+    objects.replace(made | {"data": {"k": "1"}}, "x")
+    with pytest.raises(RefusalError, match="has been modified") as caught:
+        objects.replace(made | {"data": {"k": "2"}}, "x")
+    assert caught.value.code == 409
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "code", "why"),
+    [
+        (("spec", "replcas"), 2, 500, "replcas"),
+        (("spec", "replicas"), "two", 500, "'two' is not of type"),
+        (("spec", "selector", "matchLabels", "slipway/track"), "other", 422, "does not match template"),
+    ],
+)
+def test_apply_what_a_real_server_refuses(path: tuple[str, ...], value: Any, code: int, why: str) -> None:
+    wanted = deployment()
+    holder = wanted
+    for part in path[:-1]:
+        holder = holder[part]
+    holder[path[-1]] = value
+    with pytest.raises(RefusalError, match=why) as caught:
+        Objects().apply(wanted, US, force=False)
+    assert caught.value.code == code
+
+
+def test_apply_other_selector_or_other_pin_is_invalid() -> None:
+    objects = Objects()
+    wanted = deployment()
+    objects.apply(wanted, US, force=False)
+    for labels in (wanted["spec"]["selector"]["matchLabels"], wanted["spec"]["template"]["metadata"]["labels"]):
+        labels["app.kubernetes.io/instance"] = "other"
+    with pytest.raises(RefusalError, match=r"spec.selector: field is immutable"):
+        objects.apply(wanted, US, force=False)
+    pin = copy.deepcopy(next(each for each in staging() if each["metadata"]["name"] == "model-models-v1"))
+    objects.apply(pin, US, force=False)
+    pin["data"]["models.config"] = "another"
+    with pytest.raises(RefusalError, match="immutable"):
+        objects.apply(pin, US, force=False)
