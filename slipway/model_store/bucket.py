@@ -9,22 +9,21 @@ from __future__ import annotations
 import base64
 import os
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
 from slipway.errors import StoreError
+from slipway.model_store.gcs_errors import NO_CREDENTIALS, Action, told
 from slipway.model_store.manifest import BLOCK_BYTES
 
 RETRY_SECONDS = 60.0
 CONNECT_SECONDS, READ_SECONDS = 10.0, 60.0
 WORKERS = 8
-# https://cloud.google.com/storage/docs/access-control/iam-json
-_PERMISSIONS = {"list": "list", "read": "get", "write": "create and storage.objects.delete", "delete": "delete"}
 
 
 class StoredObject(NamedTuple):
@@ -33,7 +32,6 @@ class StoredObject(NamedTuple):
     size: int
     crc32c: str
     created: float
-    generation: int
 
 
 class Bucket:
@@ -78,9 +76,7 @@ class Bucket:
         with self._told("list", folder):
             blobs = list(self._client.list_blobs(self._bucket_name, prefix=self._prefix + folder, **self._bounds))
         return {
-            blob.name.removeprefix(self._prefix): StoredObject(
-                blob.size, blob.crc32c, blob.time_created.timestamp(), blob.generation
-            )
+            blob.name.removeprefix(self._prefix): StoredObject(blob.size, blob.crc32c, blob.time_created.timestamp())
             for blob in blobs
             if not blob.name.endswith("/")
         }
@@ -196,7 +192,7 @@ class Bucket:
             # Objects belong to a bucket: no project is needed.
             client = storage.Client(project=None, **options)
         except GoogleAuthError as error:
-            raise StoreError(f"{self.uri('')}: {_LOGIN}: {error}") from error
+            raise StoreError(f"{self.uri('')}: {NO_CREDENTIALS}: {error}") from error
         weakref.finalize(self, client.close)
         return client
 
@@ -213,44 +209,8 @@ class Bucket:
         retry = DEFAULT_RETRY.with_delay(initial=min(1.0, seconds / 10), maximum=10.0).with_timeout(seconds)
         return {"retry": retry, "timeout": (CONNECT_SECONDS, min(READ_SECONDS, max(seconds, 1.0)))}
 
-    @contextmanager
-    def _told(self, action: str, name: str) -> Iterator[None]:
-        """Turns what the library raises into errors that name the object and the fix."""
-        from google.api_core import exceptions
-        from google.auth.exceptions import GoogleAuthError
-        from google.cloud.storage.exceptions import DataCorruption
-
-        what = f"{self.uri(name)}: cannot {action}"
-        try:
-            yield
-        except exceptions.NotFound as error:
-            gone = "the object is gone" if action == "read" else f"there is no bucket {self._bucket_name!r}; create it"
-            raise StoreError(f"{what}: {gone}, or mend the URI") from error
-        except exceptions.Forbidden as error:
-            raise StoreError(
-                f"{what}: the account lacks storage.objects.{_PERMISSIONS[action]}: {_message(error)}. Give it "
-                f"roles/storage.objectUser on the bucket {self._bucket_name}"
-            ) from error
-        except (exceptions.Unauthorized, GoogleAuthError) as error:
-            raise StoreError(f"{what}: {_LOGIN}: {_message(error)}") from error
-        except DataCorruption as error:
-            raise StoreError(f"{what}: the bytes that came are not those that are stored: {error}") from error
-        except (exceptions.GoogleAPIError, OSError) as error:  # requests' errors are OSErrors
-            raise StoreError(
-                f"{what}, tried for {self._retry_seconds:g} s: {_message(error)}. Google Cloud Storage is down or out "
-                "of reach; check the network and the URI, then run again"
-            ) from error
-
-
-_LOGIN = "no valid Google credentials; `gcloud auth application-default login`, or Workload Identity in a cluster"
-
-
-def _message(error: Exception) -> str:
-    """The shortest text that says what happened: the last error behind a retry, without its request."""
-    cause = getattr(error, "cause", None) or error
-    response = getattr(cause, "response", None)
-    text = getattr(cause, "message", None) or (response is not None and f"{response.status_code} {response.text}")
-    return " ".join(str(text or cause).split())[:500]
+    def _told(self, action: Action, name: str) -> AbstractContextManager[None]:
+        return told(action, self._bucket_name, self.uri(name), self._retry_seconds)
 
 
 def _at_once(work: Any, items: Iterable[Any]) -> None:

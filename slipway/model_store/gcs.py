@@ -109,11 +109,11 @@ class GcsModelStore(StagedStore):
             model_digest=combine(files),
             files=files,
         )
-        folder, sums = f"{model}/{number}/", {file.path: crc32c(source / file.path) for file in files}
+        folder, sums = f"{model}/{number}/", {file.path: (file.size, crc32c(source / file.path)) for file in files}
         try:
             self._bucket.upload((source / name, folder + name) for name in sums if name != MODEL_FILE)
             self._bucket.write(f"{model}/{MANIFESTS}/{number}.json", manifest.model_dump_json(indent=1).encode())
-            self._check(manifest, {name: crc for name, crc in sums.items() if name != MODEL_FILE})
+            self._check(manifest, {name: its for name, its in sums.items() if name != MODEL_FILE})
             self._bucket.upload([(source / MODEL_FILE, folder + MODEL_FILE)])
             self._check(manifest, sums)
         except BaseException:
@@ -132,12 +132,21 @@ class GcsModelStore(StagedStore):
             number += 1
         raise StoreError(f"no number can be claimed in {self.uri}/{model}: {ATTEMPTS} in a row were taken; run again")
 
-    def _check(self, manifest: Manifest, sums: dict[str, str]) -> None:
-        """What is stored must be what is here, and be there soon enough for nobody to take this pusher for dead."""
+    def _check(self, manifest: Manifest, sums: dict[str, tuple[int, str]]) -> None:
+        """What is stored must be what is here, and be there before anybody may take this pusher for dead.
+
+        Args:
+            manifest: Of the version.
+            sums: Size and CRC32C by path, as they should be.
+        """
         model, number = manifest.model, manifest.version
         listing = self._bucket.objects(f"{model}/")
         folder = f"{model}/{number}/"
-        stored = {name.removeprefix(folder): found.crc32c for name, found in listing.items() if name.startswith(folder)}
+        stored = {
+            name.removeprefix(folder): (found.size, found.crc32c)
+            for name, found in listing.items()
+            if name.startswith(folder)
+        }
         if stored != sums:
             differ = sorted(name for name in stored.keys() | sums.keys() if stored.get(name) != sums.get(name))
             raise StoreError(

@@ -119,4 +119,8 @@ def parse_record(content: bytes, form: type[Record], where: str) -> Record:
     try:
         return form.model_validate_json(content)
     except ValidationError as error:
-        raise StoreError(f"{where} cannot be read: {error}") from error
+        problem = error.errors()[0]
+        place = ".".join(str(part) for part in problem["loc"]) or "the file"
+        raise StoreError(
+            f"{where} cannot be read: it is damaged: {place}: {problem['msg']}; restore it from a backup"
+        ) from error

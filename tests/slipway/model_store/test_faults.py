@@ -6,10 +6,9 @@ import multiprocessing
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -62,12 +61,12 @@ class _Killer:
                 os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _push_killed_at(operation: int, root: Path, model: Path) -> bool:
-    """Whether a push in a child was killed; False when it ended before that operation."""
+def killed_at(operation: int, work: Callable[[], object]) -> bool:
+    """Whether work in a child was killed; False when it ended before that operation."""
     child = os.fork()
     if child == 0:
         sys.setprofile(_Killer(operation))
-        LocalModelStore(root).push(model, provenance())
+        work()
         sys.setprofile(None)
         os._exit(0)
     _, status = os.waitpid(child, 0)
@@ -85,7 +84,7 @@ def _kill_everywhere(folder: Path, stride: int) -> None:
     operation, rounds, used = 1 - stride, 0, {0}
     while True:
         operation, rounds = operation + stride, rounds + 1
-        killed = _push_killed_at(operation, root, models[0])
+        killed = killed_at(operation, lambda: LocalModelStore(root).push(models[0], provenance()))
         assert half_versions(base) == []
         used |= {int(path.name) for path in (base / ".claims").iterdir()}
         # The next push works, with a number of its own, and clears away what the killed one left.
@@ -171,19 +170,6 @@ def test_push_running_push_is_not_cleaned_away_by_another(tmp_path: Path) -> Non
     assert LocalModelStore(root, clock).push(source, provenance()).version.number == 51
     assert half_versions(base) == []
     assert len(store.versions("taxi")) == 2
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    if os.geteuid() != 0:
-        pytest.skip("mounting a small tmpfs needs root")
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)], capture_output=True)
-    if mounted.returncode:
-        pytest.skip(f"a tmpfs cannot be mounted here: {mounted.stderr.decode().strip()}")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
 
 
 def test_push_full_disk_is_a_clear_error_and_leaves_nothing(small_disk: Path, tmp_path: Path) -> None:
