@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 from slipway import storage
 from slipway.errors import StoreError
 from slipway.pages.numbers import MISSING, format_number
-from slipway.runs.store import RunView, load_run
-from slipway.runs.summary import read_evaluation_of, read_if_there
+from slipway.runs.record import RolloutOutcome
+from slipway.runs.store import ROLLOUT, RunView, load_run
+from slipway.runs.summary import read_evaluation_of, read_if_there, read_record
 from slipway.serving_checks import ServingValidation, read_validation
 
 if TYPE_CHECKING:
     from slipway.evaluation.results import Check, Evaluation
-    from slipway.model_store import Manifest, ModelStore, Version
+    from slipway.model_store import Event, Manifest, ModelStore, Version
     from slipway.runs.record import Lineage
 
 WIDTH = 100
@@ -27,10 +28,14 @@ WIDTH = 100
 
 @dataclass(frozen=True)
 class Explanation:
-    """A run, a version, or both: a version outlives the record of its run, and most runs push none."""
+    """A run, a version, or both: a version outlives the record of its run, and most runs push none.
+
+    `events` are the lines of the model's history that concern the version.
+    """
 
     run: RunView | None
     version: Version | None
+    events: tuple[Event, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """The same as `text` says, for programs."""
@@ -45,6 +50,8 @@ class Explanation:
             "failed_step": self.run.summary.failed_step if self.run else None,
             "checks": [check.model_dump() for check in evaluation.verdict.checks] if evaluation else [],
             "serving_checks": [check.model_dump() for check in serving.checks] if serving else [],
+            "rollout": self._rollout.model_dump() if self._rollout else None,
+            "history": [event.model_dump() for event in self.events],
             "baseline_version": self._baseline_version,
             "data_digest": self._data_digest,
             **self._lineage.model_dump(exclude={"run", "module"}),
@@ -68,6 +75,11 @@ class Explanation:
             passed = len(self._serving.checks) - len(failed)
             lines = [f"{passed} of {len(self._serving.checks)} checks passed"]
             yield ["", "Serving", *_items(lines + [f"{check.name} failed: {check.detail}" for check in failed])]
+        became = [_event(event) for event in self.events if event.action != "push"]
+        if self._rollout:
+            became += [f"rollout {self._rollout.verdict}: {reason}" for reason in self._rollout.reasons]
+        if became:
+            yield ["", "What became of it", *_items(became)]
         yield ["", "Where it comes from", *self._provenance()]
 
     def _headline(self) -> str:
@@ -157,6 +169,10 @@ class Explanation:
         return read_evaluation_of(self._artifacts)
 
     @cached_property
+    def _rollout(self) -> RolloutOutcome | None:
+        return read_record(self.run.uri, ROLLOUT, RolloutOutcome) if self.run else None
+
+    @cached_property
     def _serving(self) -> ServingValidation | None:
         uri = self._artifacts.get("serving_validation")
         return read_if_there(lambda: read_validation(storage.local_path(uri))) if uri else None
@@ -170,11 +186,13 @@ def find(what: str | None, runs_dir: Path, store: ModelStore) -> Explanation:
     """
     model, _, number = (what or "").rpartition("/")
     if not number.isdigit() and not model:
-        return Explanation(load_run(runs_dir, what), None)
+        view = load_run(runs_dir, what)
+        return Explanation(view, None, _events(store, view.summary.lineage.module, view.summary.pushed_version))
     version = find_version(store, what or "")
     known = runs_dir / version.manifest.lineage.run
     run = load_run(runs_dir, known.name) if known.is_dir() else None
-    return Explanation(run if run and run.summary.pushed_version == version.number else None, version)
+    events = _events(store, version.model, version.number)
+    return Explanation(run if run and run.summary.pushed_version == version.number else None, version, events)
 
 
 def find_version(store: ModelStore, what: str) -> Version:
@@ -196,6 +214,18 @@ def find_version(store: ModelStore, what: str) -> Version:
         raise StoreError(f"more than one model has a version {number}; name one of {choices}")
     newest = ", ".join(f"{version.model}/{version.number}" for version in versions[-3:])
     raise StoreError(f"there is no version {number!r} in the store; the newest: {newest or 'none'}")
+
+
+def _events(store: ModelStore, model: str, number: int | None) -> tuple[Event, ...]:
+    if number is None:
+        return ()
+    return tuple(event for event in store.history(model) if number in (event.version, event.previous))
+
+
+def _event(event: Event) -> str:
+    """`2026-01-31 12:00:00 UTC, quarantine version 7 by ann: p99 doubled`."""
+    moment = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(event.when))
+    return f"{moment}, {event.action} version {event.version} by {event.who}: {event.why}"
 
 
 def _check(check: Check) -> str:

@@ -5,7 +5,7 @@ import pytest
 from slipway.errors import StoreError
 from slipway.model_store import LocalModelStore, Provenance, Version
 from slipway.runs.explain import WIDTH, find, find_version
-from slipway.runs.record import Lineage, Outcome
+from slipway.runs.record import Lineage, Outcome, RolloutOutcome
 from tests.recorded_runs import STARTED, WHY_FAILED, WHY_REFUSED, write_run
 
 
@@ -101,3 +101,17 @@ def test_find_version_unknown_says_what_there_is(tmp_path: Path, what: str, says
     push(tmp_path, "a")
     with pytest.raises(StoreError, match=says):
         find_version(LocalModelStore(tmp_path / "models"), what)
+
+
+def test_explain_version_that_was_rolled_back_says_why_and_what_the_rollout_said(tmp_path: Path) -> None:
+    version = push(tmp_path, "taxi-1")
+    folder = write_run(tmp_path, "taxi-1", "pushed")
+    store = LocalModelStore(tmp_path / "models")
+    store.quarantine("taxi", version.number, why="p99 9.1 ms, stable 1.1 ms", who="run taxi-1")
+    failed = RolloutOutcome(verdict="failed", version=version.number, reasons=["it was rolled back"])
+    (folder / "rollout.json").write_text(failed.model_dump_json())
+    text = explain(tmp_path, f"taxi/{version.number}")
+    assert f"quarantine version {version.number} by run taxi-1: p99 9.1 ms, stable 1.1 ms" in " ".join(text.split())
+    explained = find("taxi-1", tmp_path / "runs", store)
+    assert "rollout failed: it was rolled back" in explained.text()
+    assert explained.as_json()["rollout"]["verdict"] == "failed"
