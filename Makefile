@@ -1,11 +1,12 @@
 # Everything a developer, CI or the image build does has a target here; the logic is in the commands they call.
 PYTHON ?= python3
+DOCKER ?= docker
 BIN := .venv/bin
 SLIPWAY := $(BIN)/slipway
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow lint bench lock clean
+.PHONY: help run test test-slow lint bench lock image clean
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -32,6 +33,11 @@ bench: .venv/.installed-dev ## Measure time, memory and quality: make bench TRIP
 lock: .venv/.uv ## Resolve the dependencies anew into requirements*.lock
 	$(BIN)/uv pip compile -q --universal --no-header --generate-hashes --python-version 3.11 --upgrade pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile -q --universal --no-header --generate-hashes --python-version 3.11 --group dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+	$(BIN)/uv pip compile -q --universal --no-header --generate-hashes --python-version 3.11 --excludes image/exclude.txt -c requirements.lock pyproject.toml -o image/requirements.lock
+	for kind in cpu gpu; do $(BIN)/uv pip compile -q --universal --no-header --generate-hashes --python-version 3.11 --excludes image/exclude-tensorflow.txt -c requirements.lock image/$$kind.in -o image/requirements-$$kind.lock; done
+
+image: ## Build the image with docker, or make image DOCKER=podman ARGS='--build-arg ACCELERATOR=gpu'
+	$(DOCKER) build --build-arg GIT_REVISION=$$(git rev-parse HEAD) --tag slipway $(ARGS) .
 
 clean: ## Remove the environment and all state of local runs
 	rm -rf .venv .slipway .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

@@ -1,0 +1,55 @@
+# The image of every step of the pipeline, and of the commands `slipway run`, `slipway serve` and `slipway request-log`.
+# docs/image.md says what is in it and how large it is. `make image` builds it; `--build-arg ACCELERATOR=gpu` for GPUs.
+
+# By digest, so that a build in a year starts from the same bytes. To move on, put here what this prints:
+#   docker buildx imagetools inspect docker.io/library/python:3.11-slim-bookworm --format '{{.Manifest.Digest}}'
+ARG BASE=docker.io/library/python:3.11-slim-bookworm@sha256:a36c24f9cbdf4fd0f52d67f0823eeac19c2028c637cecc392d97f980d4fec56b
+
+FROM ${BASE} AS dependencies
+SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
+WORKDIR /build
+COPY requirements-uv.lock ./
+RUN python -m venv uv && uv/bin/pip install --no-cache-dir --require-hashes -r requirements-uv.lock
+ARG ACCELERATOR=cpu
+COPY image/requirements.lock image/requirements-${ACCELERATOR}.lock ./
+# The locks hold everything that is to be there: --no-deps, because TFT and TFMA ask for `tensorflow` by that name.
+RUN python -m venv --without-pip /opt/venv \
+    && uv/bin/uv pip install --no-cache --python /opt/venv/bin/python --no-deps --require-hashes \
+       -r requirements.lock -r "requirements-${ACCELERATOR}.lock"
+# Headers and the packages' own tests go: a sixth of all. Bytecode that is not checked against its source's time is the
+# same in every build and saves the look; without bytecode each step would compile TensorFlow again.
+WORKDIR /opt/venv/lib/python3.11/site-packages
+RUN rm -rf tensorflow/include pyarrow/include pyarrow/src \
+    && find . -type d -name tests -prune -exec rm -rf {} + \
+    && python -m compileall -q -j0 --invalidation-mode unchecked-hash . \
+    && printf '#!/opt/venv/bin/python\nfrom cli.main import run\n\nrun()\n' > /opt/venv/bin/slipway \
+    && chmod 755 /opt/venv/bin/slipway
+
+FROM ${BASE} AS runtime
+ENV PATH=/opt/venv/bin:$PATH PYTHONPATH=/app SLIPWAY_HOME=/state PYTHONUNBUFFERED=1
+# An arbitrary user, as OpenShift gives, is in group 0.
+RUN useradd --uid 10001 --gid 0 --no-log-init --create-home slipway \
+    && install -d -o 10001 -g 0 -m 775 /state
+COPY --from=dependencies /opt/venv /opt/venv
+WORKDIR /app
+COPY image/requirements.lock requirements.lock
+COPY image/modules/ modules/
+COPY image/settings/ settings/
+COPY settings/*.py settings/
+COPY slipway/ slipway/
+COPY serving/ serving/
+COPY components/ components/
+COPY pipelines/ pipelines/
+COPY delivery/ delivery/
+COPY cli/ cli/
+# Checked against the source's hash, so that what is mounted over a folder of these is what runs.
+RUN python -m compileall -q --invalidation-mode checked-hash .
+ENV PYTHONDONTWRITEBYTECODE=1
+USER 10001
+ARG GIT_REVISION=unknown
+LABEL org.opencontainers.image.title="slipway" \
+      org.opencontainers.image.description="The steps of Slipway's training pipeline, its model server and its command line" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.revision="${GIT_REVISION}"
+# No entry point: Kubeflow and Vertex bring the command of each step.
+CMD ["slipway", "--help"]
