@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+FIELDS_HELP = "Features that may be logged, a,b,c by exact name; '*' for all, none by default."
+
 
 def request_log(
     sink: Annotated[str, typer.Option(help="Folder or gs:// URI for the Parquet files.")],
@@ -16,9 +18,7 @@ def request_log(
     metrics_port: Annotated[int, typer.Option(help="Listen for Prometheus; 0 takes a free port.")] = 9090,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "0.0.0.0",  # noqa: S104
     sample: Annotated[float, typer.Option(min=0, max=1, help="Share of requests that are logged.")] = 1.0,
-    fields: Annotated[
-        str, typer.Option(help="Features that may be logged, a,b,c by exact name; '*' for all, none by default.")
-    ] = "",
+    fields: Annotated[str, typer.Option(help=FIELDS_HELP)] = "",
     rotate_seconds: Annotated[float, typer.Option(help="Write a file when its oldest row is this old.")] = 300.0,
     rotate_bytes: Annotated[int, typer.Option(help="Or when its rows take this much memory.")] = 16 << 20,
 ) -> None:
@@ -40,7 +40,7 @@ def request_log(
 
     def print_ports(ports: Ports) -> None:
         typer.echo(f"gRPC  {host}:{ports.grpc} -> {upstream_grpc}\nREST  {host}:{ports.rest} -> {upstream_rest}")
-        typer.echo(f"metrics on port {ports.metrics}; {describe_fields(log_options.fields)}")
+        typer.echo(f"metrics on port {ports.metrics}; {describe_fields(log_options.fields, '--fields')}")
 
     async def run() -> None:
         stop = asyncio.Event()
@@ -57,8 +57,8 @@ def split_fields(fields: str) -> tuple[str, ...]:
     return tuple(name for each in fields.split(",") if (name := each.strip()))
 
 
-def describe_fields(fields: tuple[str, ...]) -> str:
+def describe_fields(fields: tuple[str, ...], flag: str) -> str:
     """What of a request is kept, for the user to see."""
     if not fields:
-        return "no features are logged: name those that may be with --fields"
+        return f"no features are logged: name those that may be with {flag}"
     return "all features are logged" if "*" in fields else f"logged features: {', '.join(fields)}"

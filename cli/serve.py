@@ -7,14 +7,19 @@ import logging
 import os
 import signal
 import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from cli.request_log import FIELDS_HELP, describe_fields, split_fields
 
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
+    from serving.request_log import RequestLog
     from serving.server.config import ServerConfig
     from serving.server.server import ModelServer
     from serving.server.sources import Source
@@ -54,6 +59,11 @@ def serve(
         bool,
         _flag("allow_version_labels_for_unavailable_models", "Let labels of the config wait for their versions."),
     ] = False,
+    request_log: Annotated[
+        str | None, typer.Option(help="Folder or gs:// URI for a log of requests, as Parquet; none by default.")
+    ] = None,
+    request_log_sample: Annotated[float, typer.Option(min=0, max=1, help="Share of requests that are logged.")] = 1.0,
+    request_log_fields: Annotated[str, typer.Option(help=FIELDS_HELP)] = "",
 ) -> None:
     """Serve models over gRPC and REST as TensorFlow Serving does: for laptops, validation and tests."""
     # TensorFlow tells of absent GPUs as of errors; what is wrong with a model comes back as an exception.
@@ -84,7 +94,8 @@ def serve(
         source = BasePaths.single(model_name, model_base_path)
     else:
         source = _store_models(model, store)
-    _run(source, config)
+    with _request_log(request_log, request_log_sample, split_fields(request_log_fields)) as (log, registry):
+        _run(source, config, log, registry)
 
 
 def _check_one_of(given: dict[str, object]) -> None:
@@ -111,7 +122,25 @@ def _store_models(model: str | None, uri: str | None) -> Source:
     return StoreModels(store, [model] if model else [], home / "serving")
 
 
-def _run(source: Source, config: ServerConfig) -> None:
+@contextmanager
+def _request_log(
+    sink: str | None, sample: float, fields: tuple[str, ...]
+) -> Iterator[tuple[RequestLog | None, CollectorRegistry]]:
+    """The log and its metrics; it is written to the end when the server has answered its last request."""
+    from prometheus_client import CollectorRegistry
+
+    registry = CollectorRegistry()
+    if sink is None:
+        yield None, registry
+        return
+    from serving.request_log import LogOptions, RequestLog
+
+    with RequestLog(LogOptions(sink, sample, fields), registry) as log:
+        typer.echo(f"log   {sink}: {describe_fields(fields, '--request-log-fields')}")
+        yield log, registry
+
+
+def _run(source: Source, config: ServerConfig, request_log: RequestLog | None, registry: CollectorRegistry) -> None:
     """Serves until SIGTERM or Ctrl-C; a second one does not wait for what is in flight."""
     from serving.server.server import ModelServer
 
@@ -122,7 +151,8 @@ def _run(source: Source, config: ServerConfig) -> None:
         signal.signal(number, signal.SIG_DFL)
         stop.set()
 
-    with ModelServer(source, config) as server:
+    with ModelServer(source, config, request_log) as server:
+        server.metrics.add_registry(registry)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, on_signal)
         _print_addresses(server, config.host)
