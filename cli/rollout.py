@@ -91,12 +91,12 @@ def serving_of(settings: Settings) -> Serving:
     from slipway.errors import ConfigError
 
     content = settings.serving.model_dump()
-    overlay, context = content.pop("overlay"), content.pop("context")
+    overlay, cluster = content.pop("overlay"), content.pop("cluster")
     if not overlay:
         raise ConfigError(
             "these settings name no cluster to serve in: set serving.overlay in settings/<environment>.yaml"
         )
-    return Serving(PROJECT / "manifests" / "overlays" / overlay, settings.image, context, content)
+    return Serving(PROJECT / "manifests" / "overlays" / overlay, settings.image, cluster, content)
 
 
 @contextmanager

@@ -122,7 +122,9 @@ def _serving(settings: Settings) -> dict[str, Any]:
     if not settings.serving.overlay:
         return {}
     serving = serving_of(settings)
-    return {"manifests_uri": serving.publish(settings.remote_home), "rollout": serving.policy}
+    # A step has no kubeconfig: a context of one is for the laptop.
+    cluster = serving.cluster if serving.cluster.startswith("projects/") else ""
+    return {"manifests_uri": serving.publish(settings.remote_home), "cluster": cluster, "rollout": serving.policy}
 
 
 def _content(settings: Settings, environment: str | None, content: dict[str, Any]) -> dict[str, Any]:

@@ -30,7 +30,7 @@ class Platform:
     """What the settings say of the place where a run happens.
 
     `manifests_uri` names the published overlay into which the pushed version is rolled out; without it, none is.
-    `rollout` is a `serving.rollout.RolloutPolicy`.
+    `cluster` is where, as `serving.rollout.Cluster` takes it, and `rollout` a `serving.rollout.RolloutPolicy`.
     """
 
     target: Target
@@ -39,6 +39,7 @@ class Platform:
     strategy: str
     engine: str
     manifests_uri: str = ""
+    cluster: str = ""
     rollout: dict[str, Any] = field(default_factory=dict)
 
 
@@ -104,6 +105,7 @@ def request_run(
         "run_uri": join(locations.runs, lineage.run),
         "checkpoints_uri": locations.checkpoints,
         "manifests_uri": platform.manifests_uri,
+        "cluster": platform.cluster,
         "rollout": platform.rollout,
         "lineage": lineage.model_dump(mode="json"),
     }

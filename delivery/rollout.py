@@ -22,13 +22,13 @@ class Serving:
     Attributes:
         overlay: Folder of the environment's overlay.
         image: The project's own image by digest, for overlays that log requests.
-        context: Of the kubeconfig; empty for the current one.
+        cluster: As `serving.rollout.Cluster` takes it.
         policy: `serving.rollout.RolloutPolicy`, as a dictionary.
     """
 
     overlay: Path
     image: str
-    context: str
+    cluster: str
     policy: dict[str, Any]
 
     def publish(self, root_uri: str) -> str:
@@ -52,6 +52,6 @@ class Serving:
 
         objects = render_overlay(self.overlay, self.image)
         require_filled_in(objects)
-        with Cluster(namespace_of(objects), self.context) as cluster:
+        with Cluster(namespace_of(objects), self.cluster) as cluster:
             policy = RolloutPolicy(**self.policy)
             yield Rollout(cluster, open_store(store_uri), objects, model, policy, say=say, force=force)

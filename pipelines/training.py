@@ -80,6 +80,7 @@ def build_training_pipeline(defaults: TaskDefaults) -> BaseComponent:
         run_uri: str,
         checkpoints_uri: str,
         manifests_uri: str,
+        cluster: str,
         rollout: dict[str, Any],
         lineage: dict[str, Any],
     ) -> None:
@@ -177,6 +178,7 @@ def build_training_pipeline(defaults: TaskDefaults) -> BaseComponent:
                     store_uri=store_uri,
                     run_uri=run_uri,
                     manifests_uri=manifests_uri,
+                    cluster=cluster,
                     policy=rollout,
                     lineage=lineage,
                 ).after(pushed),

@@ -7,7 +7,7 @@ from components import component
 
 @component
 def rollout_model(
-    store_uri: str, run_uri: str, manifests_uri: str, policy: dict[str, Any], lineage: dict[str, Any]
+    store_uri: str, run_uri: str, manifests_uri: str, cluster: str, policy: dict[str, Any], lineage: dict[str, Any]
 ) -> None:
     """Rolls the version that this run pushed out into the cluster, through a canary. Never cached.
 
@@ -15,9 +15,10 @@ def rollout_model(
         store_uri: The model store.
         run_uri: This run's record: push_model's outcome is read, and `rollout.json` is written there.
         manifests_uri: The rendered overlay, `serving.manifests.publish_manifests`; empty where nothing is rolled out.
+        cluster: Of GKE, `projects/P/locations/L/clusters/C`; empty for the one that the step itself runs in.
         policy: `serving.rollout.RolloutPolicy`.
         lineage: `slipway.runs.record.Lineage`.
     """
     from components.rollout_model.run import rollout
 
-    rollout(store_uri, run_uri, manifests_uri, policy, lineage)
+    rollout(store_uri, run_uri, manifests_uri, cluster, policy, lineage)

@@ -10,7 +10,7 @@ from slipway.runs.store import OUTCOME, ROLLOUT
 
 
 def rollout(
-    store_uri: str, run_uri: str, manifests_uri: str, policy: dict[str, Any], lineage: dict[str, Any]
+    store_uri: str, run_uri: str, manifests_uri: str, cluster: str, policy: dict[str, Any], lineage: dict[str, Any]
 ) -> RolloutOutcome | None:
     """Rolls the pushed version out; None where there is nothing to roll out, or no cluster to roll it out into.
 
@@ -18,6 +18,7 @@ def rollout(
         store_uri: The model store.
         run_uri: This run's record; `rollout.json` is written there.
         manifests_uri: The rendered overlay; empty for no rollout.
+        cluster: As `serving.rollout.Cluster` takes it.
         policy: `serving.rollout.RolloutPolicy`.
         lineage: `slipway.runs.record.Lineage`.
 
@@ -34,7 +35,7 @@ def rollout(
         return None
     outcome = RolloutOutcome(verdict="failed", version=pushed.version, reasons=[])
     try:
-        reasons = _start(store_uri, manifests_uri, policy, Lineage.model_validate(lineage), pushed.version)
+        reasons = _start(store_uri, manifests_uri, cluster, policy, Lineage.model_validate(lineage), pushed.version)
         outcome = outcome.model_copy(update={"verdict": "promoted", "reasons": reasons})
     except SlipwayError as error:
         verdict = "held" if isinstance(error, RolloutInconclusiveError) else "failed"
@@ -45,12 +46,14 @@ def rollout(
     return outcome
 
 
-def _start(store_uri: str, manifests_uri: str, policy: dict[str, Any], lineage: Lineage, version: int) -> list[str]:
+def _start(
+    store_uri: str, manifests_uri: str, address: str, policy: dict[str, Any], lineage: Lineage, version: int
+) -> list[str]:
     from serving.manifests import read_manifests
     from serving.rollout import Cluster, Rollout, RolloutPolicy, namespace_of
 
     objects = read_manifests(manifests_uri)
-    with Cluster(namespace_of(objects)) as cluster:
+    with Cluster(namespace_of(objects), address) as cluster:
         rollout = Rollout(
             cluster, open_store(store_uri), objects, lineage.module, RolloutPolicy(**policy), by=f"run {lineage.run}"
         )

@@ -35,7 +35,7 @@ class Cluster:
 
     Args:
         namespace: Where all objects are.
-        context: Of the kubeconfig; empty for the current one, or for the pod's own account inside a cluster.
+        address: Which cluster, as `timed_client` takes it.
         attempts: Calls in all, before an answer of the server's (429, 5xx) or a timeout counts.
         timeout: Seconds to connect and seconds to wait for an answer.
         pause: Sleeps between attempts.
@@ -44,14 +44,14 @@ class Cluster:
     def __init__(
         self,
         namespace: str,
-        context: str = "",
+        address: str = "",
         *,
         attempts: int = _ATTEMPTS,
         timeout: tuple[int, int] = _TIMEOUT,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self.namespace = namespace
-        self._context = context
+        self._address = address
         self._attempts = attempts
         self._timeout = timeout
         self._pause = pause
@@ -59,21 +59,19 @@ class Cluster:
         self._dynamic: Any = None
 
     def __enter__(self) -> Cluster:
-        client = timed_client(self._context, self._timeout)
-        self._open.callback(client.close)
-        # The client's default is a file of a known name in the system's temporary folder, which anyone could plant.
-        folder = self._open.enter_context(tempfile.TemporaryDirectory(prefix="slipway-"))
+        with ExitStack() as opened:
+            folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="slipway-")))
+            client = timed_client(self._address, self._timeout, folder)
+            opened.callback(client.close)
 
-        def connect() -> Any:
-            from kubernetes.dynamic import DynamicClient
+            def connect() -> Any:
+                from kubernetes.dynamic import DynamicClient
 
-            return DynamicClient(client, cache_file=str(Path(folder) / "discovery.json"))
+                # The default is a file of a known name in the system's temporary folder, which anyone could plant.
+                return DynamicClient(client, cache_file=str(folder / "discovery.json"))
 
-        try:
             self._dynamic = self._try("connect", connect)
-        except BaseException:
-            self._open.close()
-            raise
+            self._open = opened.pop_all()
         return self
 
     def __exit__(

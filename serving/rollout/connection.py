@@ -1,24 +1,35 @@
-"""How the API server is found, and who asks it: the pod's own account, or a kubeconfig."""
+"""How an API server is found, and who asks it: the pod's own account, a kubeconfig, or a Google account."""
 
 from __future__ import annotations
 
+import base64
 import os
+import re
+from pathlib import Path
 from typing import Any
 
-from slipway.errors import ConfigError
+from slipway.errors import ClusterError, ConfigError
+
+# https://cloud.google.com/kubernetes-engine/docs/reference/rest/v1/projects.locations.clusters
+GKE = "https://container.googleapis.com/v1"
+_GKE_NAME = re.compile(r"projects/[^/]+/locations/[^/]+/clusters/[^/]+")
+_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 
 
-def timed_client(context: str, timeout: tuple[int, int]) -> Any:
+def timed_client(cluster: str, timeout: tuple[int, int], folder: Path) -> Any:
     """A client each of whose calls has a timeout, and none of which is tried again in secret.
 
     Args:
-        context: Of the kubeconfig; empty for the pod's own account inside a cluster, else for the current one.
+        cluster: `projects/P/locations/L/clusters/C` of GKE; or a context of the kubeconfig; empty for the pod's own
+            account inside a cluster, and for the current context outside.
         timeout: Seconds to connect and seconds to wait for an answer.
+        folder: For what the client wants in files.
 
     Raises:
-        ConfigError: there is neither.
+        ClusterError: Google does not say where the cluster is.
+        ConfigError: there is no such cluster, or nothing says who asks.
     """
-    from kubernetes import client, config
+    from kubernetes import client
 
     class TimedClient(client.ApiClient):  # type: ignore[misc]
         """Gives every call a timeout: the discovery of the dynamic client has none of its own."""
@@ -29,6 +40,16 @@ def timed_client(context: str, timeout: tuple[int, int]) -> Any:
 
     configuration = client.Configuration()
     configuration.retries = False  # ours are the only ones
+    if _GKE_NAME.fullmatch(cluster):
+        _use_gke(configuration, cluster, timeout, folder)
+    else:
+        _use_kubeconfig(configuration, cluster)
+    return TimedClient(configuration)
+
+
+def _use_kubeconfig(configuration: Any, context: str) -> None:
+    from kubernetes import config
+
     try:
         if not context and "KUBERNETES_SERVICE_HOST" in os.environ:
             config.load_incluster_config(client_configuration=configuration)
@@ -38,7 +59,38 @@ def timed_client(context: str, timeout: tuple[int, int]) -> Any:
             )
     except config.ConfigException as error:
         raise ConfigError(
-            f"no cluster to talk to: {error}. Name a context of your kubeconfig in the settings (serving.context), "
-            "or run it where a service account is mounted"
+            f"no cluster to talk to: {error}. Name a context of your kubeconfig, or projects/P/locations/L/clusters/C, "
+            "as serving.cluster in the settings; or run it where a service account is mounted"
         ) from error
-    return TimedClient(configuration)
+
+
+def _use_gke(configuration: Any, name: str, timeout: tuple[int, int], folder: Path) -> None:
+    """A cluster of GKE, asked as Google's application default credentials, whose token is renewed when it expires."""
+    from google.auth import default
+    from google.auth.exceptions import GoogleAuthError
+    from google.auth.transport.requests import AuthorizedSession, Request
+
+    try:
+        credentials, _ = default(scopes=[_SCOPE])
+        with AuthorizedSession(credentials) as session:  # type: ignore[no-untyped-call]
+            answer = session.get(f"{GKE}/{name}", timeout=timeout)
+        if answer.status_code != 200:
+            raise ClusterError(f"GKE does not tell where {name} is: {answer.status_code}, {answer.text[:500]}")
+        found = answer.json()
+    except (GoogleAuthError, OSError) as error:  # requests' errors are OSErrors
+        raise ClusterError(f"GKE cannot be asked where {name} is: {error}") from error
+    dns = found.get("controlPlaneEndpointsConfig", {}).get("dnsEndpointConfig", {})
+    if dns.get("allowExternalTraffic"):
+        # It reaches private clusters too, and its certificate is a public one.
+        configuration.host = f"https://{dns['endpoint']}"
+    else:
+        authority = folder / "ca.pem"
+        authority.write_bytes(base64.b64decode(found["masterAuth"]["clusterCaCertificate"]))
+        configuration.host, configuration.ssl_ca_cert = f"https://{found['endpoint']}", str(authority)
+
+    def renew(of: Any) -> None:
+        if not credentials.valid:
+            credentials.refresh(Request())  # type: ignore[no-untyped-call]
+        of.api_key["authorization"] = f"Bearer {credentials.token}"
+
+    configuration.refresh_api_key_hook = renew

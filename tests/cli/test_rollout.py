@@ -98,6 +98,6 @@ def test_rollout_with_an_overlay_that_is_not_filled_in_is_refused(
 
 
 def test_rollout_without_a_cluster_says_how_to_name_one(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SLIPWAY_SERVING__CONTEXT", "nowhere")
-    with pytest.raises(ConfigError, match=r"no cluster to talk to: .*serving.context"):
+    monkeypatch.setenv("SLIPWAY_SERVING__CLUSTER", "nowhere")
+    with pytest.raises(ConfigError, match=r"no cluster to talk to: .*serving.cluster"):
         slipway("status")

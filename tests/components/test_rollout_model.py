@@ -29,7 +29,7 @@ def step(world: World, home: Path, version: int | None, manifests: str | None = 
     policy: dict[str, Any] = world.policy.model_dump(mode="json")
     # kfp makes floating-point numbers of all that stand in a dictionary.
     policy |= {key: float(value) for key, value in policy.items() if isinstance(value, int)}
-    return rollout(world.store.uri, str(home / "run"), uri, policy, LINEAGE)
+    return rollout(world.store.uri, str(home / "run"), uri, "", policy, LINEAGE)
 
 
 def recorded(home: Path) -> RolloutOutcome:

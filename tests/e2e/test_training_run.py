@@ -15,7 +15,7 @@ from tests.e2e.conftest import Workspace, make_workspace
 
 # 4,000 trips and three epochs are quick and do not make the model that the module's own thresholds ask for.
 EASY = ("--set", "training.epochs=3", "--set", "thresholds=[{metric: auc, min: 0.8}]")
-LOOKUPS = {"resolve_source", "resolve_baseline", "push_model", "record_run"}
+LOOKUPS = {"resolve_source", "resolve_baseline", "push_model", "rollout_model", "record_run"}
 
 
 @pytest.fixture(scope="module")
