@@ -121,8 +121,8 @@ class Serving(_Strict):
     """Where pushed models are served, and what a version's canary must show before it is promoted.
 
     `overlay` names a folder of manifests/overlays, which also has the cluster's namespace; without one nothing is
-    rolled out. `cluster` is one of GKE (`projects/P/locations/L/clusters/C`, which steps on Vertex need) or a context of
-    your kubeconfig; if it is empty, steps take the cluster that they run in, and you the kubeconfig's current context.
+    rolled out. `cluster` is one of GKE (`projects/P/locations/L/clusters/C`, which steps on Vertex need) or a context
+    of your kubeconfig; if it is empty, steps take the cluster that they run in, and you the current context.
     `models_path` is the model store as serving pods see it (gs://…, or where a volume is mounted); the store's own
     address if it is empty.
 
