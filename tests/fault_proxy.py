@@ -31,7 +31,7 @@ class Fault:
     Attributes:
         kind: `status` answers it instead of the store; `reset` breaks the connection before the store hears of the
             request, `lost` after it did what was asked; `cut` breaks it in the middle of the answer's body, `stall`
-            stops there, `slow` takes a second for it, `corrupt` changes a byte of it.
+            stops there, `slow` takes half a second for it, `corrupt` changes a byte of it.
         status: The answer of `status`.
         on: A pattern (`re.search`) in `METHOD object`; a listing is `GET ?query`.
         after: How many of these requests pass before.
@@ -217,7 +217,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self.rfile.read(1)  # until the client hangs up
             self._break()
         elif kind == "slow":
-            step = max(len(content) // 50, 1)
+            step = max(len(content) // 20, 1)
             for start in range(0, len(content), step):
                 self.wfile.write(content[start : start + step])
                 self.wfile.flush()

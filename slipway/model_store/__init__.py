@@ -65,7 +65,8 @@ class ModelStore(Protocol):
 
         Raises:
             ModelQuarantinedError: a version with these bytes was quarantined; they may not come back as another one.
-            StoreError: it cannot be read or written; nothing of it is visible then.
+            StoreError: it cannot be read or written. Nothing of it is visible then; or all of it, where a remote store
+                fell silent at the very end: then the same push again finds it.
         """
 
     def verify(self, version: Version) -> list[str]:

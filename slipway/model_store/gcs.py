@@ -44,6 +44,7 @@ ABANDONED_SECONDS = 86_400.0
 ATTEMPTS = 20
 
 Listing = dict[str, StoredObject]
+Sums = dict[str, tuple[int, str]]  # size and CRC32C of files
 
 
 class GcsModelStore(StagedStore):
@@ -109,39 +110,48 @@ class GcsModelStore(StagedStore):
             model_digest=combine(files),
             files=files,
         )
-        folder, sums = f"{model}/{number}/", {file.path: (file.size, crc32c(source / file.path)) for file in files}
+        sums = {file.path: (file.size, crc32c(source / file.path)) for file in files}
         try:
-            self._bucket.upload((source / name, folder + name) for name in sums if name != MODEL_FILE)
-            self._bucket.write(f"{model}/{MANIFESTS}/{number}.json", manifest.model_dump_json(indent=1).encode())
-            self._check(manifest, {name: its for name, its in sums.items() if name != MODEL_FILE})
-            self._bucket.upload([(source / MODEL_FILE, folder + MODEL_FILE)])
-            self._check(manifest, sums)
+            self._upload_data(source, manifest, sums)
         except BaseException:
             with suppress(StoreError):
                 self._discard(model, number)
             raise
+        self._publish(source, manifest, sums)
         return Version(model, number, storage.join(self.uri, model, str(number)), manifest)
 
-    def _claim(self, model: str) -> int:
-        """The next number, for this pusher alone."""
-        used = [_number(name) for name in self._bucket.objects(f"{model}/")]
-        number = max([*used, int(self._clock())]) + 1
-        for _ in range(ATTEMPTS):
-            if self._bucket.write(f"{model}/{CLAIMS}/{number}", self._who().encode(), generation=0):
-                return number
-            number += 1
-        raise StoreError(f"no number can be claimed in {self.uri}/{model}: {ATTEMPTS} in a row were taken; run again")
-
-    def _check(self, manifest: Manifest, sums: dict[str, tuple[int, str]]) -> None:
-        """What is stored must be what is here, and be there before anybody may take this pusher for dead.
-
-        Args:
-            manifest: Of the version.
-            sums: Size and CRC32C by path, as they should be.
-        """
+    def _upload_data(self, source: Path, manifest: Manifest, sums: Sums) -> None:
+        """All but saved_model.pb, checked, and soon enough for nobody to take this pusher for dead meanwhile."""
         model, number = manifest.model, manifest.version
+        folder, record = f"{model}/{number}/", f"{model}/{MANIFESTS}/{number}.json"
+        data = {name: its for name, its in sums.items() if name != MODEL_FILE}
+        self._bucket.upload((source / name, folder + name) for name in data)
+        self._bucket.write(record, manifest.model_dump_json(indent=1).encode())
         listing = self._bucket.objects(f"{model}/")
-        folder = f"{model}/{number}/"
+        self._check(folder, listing, data)
+        took = listing[record].created - listing[f"{model}/{CLAIMS}/{number}"].created
+        if took > ABANDONED_SECONDS / 2:
+            raise StoreError(f"{self._bucket.uri(folder)}: the upload took {took:,.0f} s, too long to go on; run again")
+
+    def _publish(self, source: Path, manifest: Manifest, sums: Sums) -> None:
+        """Uploads saved_model.pb; if the version is not whole after that, nothing is left of it."""
+        folder, failed = f"{manifest.model}/{manifest.version}/", None
+        try:
+            self._bucket.upload([(source / MODEL_FILE, folder + MODEL_FILE)])
+        except StoreError as error:
+            failed = error
+        # Only the answer may be lost, and not the file. And a pusher that slept here for a day was taken for dead, and
+        # robbed of its data. Where nobody can tell, nothing is deleted: others may see the version by now.
+        listing = self._bucket.objects(folder)
+        try:
+            self._check(folder, listing, sums)
+        except StoreError as error:
+            with suppress(StoreError):
+                self._discard(manifest.model, manifest.version)
+            raise failed or error from failed
+
+    def _check(self, folder: str, listing: Listing, sums: Sums) -> None:
+        """Refuses what is stored below a folder if it is not what was uploaded, by size and CRC32C."""
         stored = {
             name.removeprefix(folder): (found.size, found.crc32c)
             for name, found in listing.items()
@@ -153,10 +163,16 @@ class GcsModelStore(StagedStore):
                 f"{self._bucket.uri(folder)} holds not what was uploaded: {', '.join(differ)}. "
                 "Somebody writes the model or the bucket now; run again"
             )
-        claim, record = f"{model}/{CLAIMS}/{number}", f"{model}/{MANIFESTS}/{number}.json"
-        took = listing[record].created - listing[claim].created
-        if took > ABANDONED_SECONDS / 2:
-            raise StoreError(f"{self._bucket.uri(folder)}: the upload took {took:,.0f} s, too long to go on; run again")
+
+    def _claim(self, model: str) -> int:
+        """The next number, for this pusher alone."""
+        used = [_number(name) for name in self._bucket.objects(f"{model}/")]
+        number = max([*used, int(self._clock())]) + 1
+        for _ in range(ATTEMPTS):
+            if self._bucket.write(f"{model}/{CLAIMS}/{number}", self._who().encode(), generation=0):
+                return number
+            number += 1
+        raise StoreError(f"no number can be claimed in {self.uri}/{model}: {ATTEMPTS} in a row were taken; run again")
 
     def _clean(self, model: str, deleted: frozenset[int]) -> None:
         listing = self._bucket.objects(f"{model}/") if deleted else {}
@@ -166,7 +182,8 @@ class GcsModelStore(StagedStore):
     def _discard_abandoned(self, model: str, own: int) -> None:
         """Deletes what pushers left that were killed: their claims are old, and no version came of them."""
         listing = self._bucket.objects(f"{model}/")
-        kept = {*_complete(model, listing), *self._load(model).deleted, own}
+        visible = {_number(name) for name in listing if name.endswith(f"/{MODEL_FILE}")}
+        kept = {*visible, *self._load(model).deleted, own}
         until = listing[f"{model}/{CLAIMS}/{own}"].created - ABANDONED_SECONDS
         for name, claim in listing.items():
             number = _number(name)
