@@ -177,7 +177,7 @@ def verify(
     if damaged:
         typer.secho(f"{damaged} of {len(versions)} versions are damaged; push them again or roll back", err=True)
         raise typer.Exit(1)
-    typer.echo(f"{len(versions)} versions are what was pushed.")
+    typer.echo(f"{len(versions)} of {len(versions)} versions are what was pushed.")
 
 
 @app.command()
@@ -191,8 +191,10 @@ def prune(
     """Delete old versions: never production, what a rollback goes back to, a canary, nor the newest N others."""
     opened = open_model_store(store)
     deleted = opened.prune(_known(opened, model), keep, why=why, who=who)
-    listed = f": {', '.join(map(str, deleted))}" if deleted else ""
-    typer.echo(f"{len(deleted)} versions of {model} were deleted{listed}; their manifests and history stay.")
+    if deleted:
+        typer.echo(f"Deleted of {model}: {', '.join(map(str, deleted))}; their manifests and history stay.")
+    else:
+        typer.echo(f"No version of {model} was deleted: each is in use or among the newest {keep}.")
 
 
 def open_local_store() -> ModelStore:

@@ -99,7 +99,7 @@ def test_models_verify_lists_each_problem_and_fails(push: Push, tmp_path: Path) 
     for seed in range(2):
         push(seed)
     intact = slipway("models", "verify")
-    assert (intact.exit_code, intact.stdout.splitlines()[-1]) == (0, "2 versions are what was pushed.")
+    assert (intact.exit_code, intact.stdout.splitlines()[-1]) == (0, "2 of 2 versions are what was pushed.")
     folder = tmp_path / "models" / "taxi" / "101"
     (folder / "fingerprint.pb").unlink()
     (folder / "more").touch()
@@ -115,8 +115,8 @@ def test_models_verify_lists_each_problem_and_fails(push: Push, tmp_path: Path) 
 def test_models_prune_says_what_it_deleted(push: Push, tmp_path: Path) -> None:
     for seed in range(4):
         push(seed)
-    assert "2 versions of taxi were deleted: 101, 102" in slipway("models", "prune", "taxi", "--keep", "0").stdout
-    assert "0 versions of taxi were deleted;" in slipway("models", "prune", "taxi").stdout
+    assert "Deleted of taxi: 101, 102; their manifests" in slipway("models", "prune", "taxi", "--keep", "0").stdout
+    assert "No version of taxi was deleted" in slipway("models", "prune", "taxi").stdout
     assert not (tmp_path / "models" / "taxi" / "101").exists()
 
 

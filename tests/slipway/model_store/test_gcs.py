@@ -171,6 +171,18 @@ def test_download_object_whose_name_leads_out_is_refused(fault_proxy: FaultProxy
     assert fault_proxy.requests == []
 
 
+def test_write_holds_to_the_generation_that_was_read(fault_proxy: FaultProxy) -> None:
+    bucket = Bucket(fault_proxy.uri("store"))
+    assert bucket.read_generation("state") is None
+    assert bucket.write("state", b"1", generation=0)
+    assert not bucket.write("state", b"2", generation=0)
+    content, generation = bucket.read_generation("state") or (b"", 0)
+    assert (content, generation > 0) == (b"1", True)
+    assert bucket.write("state", b"3", generation=generation)
+    assert not bucket.write("state", b"4", generation=generation)
+    assert bucket.read("state") == b"3"
+
+
 def test_store_at_the_root_of_a_bucket_works(fault_proxy: FaultProxy, new_model: NewModel) -> None:
     store = GcsModelStore(fault_proxy.uri("").replace("/?", "?"))
     version = store.push(new_model(1), provenance()).version

@@ -256,5 +256,5 @@ class AnySequence(RuleBasedStateMachine):
         assert [event.version for event in history if event.action == "push"] == sorted(self.pushed)
 
 
-AnySequence.TestCase.settings = settings(max_examples=25, stateful_step_count=20, deadline=None)
+AnySequence.TestCase.settings = settings(max_examples=15, stateful_step_count=20, deadline=None)
 test_any_sequence_of_actions_keeps_the_invariants = AnySequence.TestCase
