@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, NoReturn
 from uuid import uuid4
 
 import grpc
@@ -17,6 +18,7 @@ Metadata = Sequence[tuple[str, str | bytes]]
 
 _SERVICE = "/tensorflow.serving.PredictionService/"
 _LOGGED = {f"{_SERVICE}{method.capitalize()}": method for method in METHODS}
+_WATCH = "/grpc.health.v1.Health/Watch"
 _ID = "x-request-id"
 _UNLIMITED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 SERVER_OPTIONS = [*_UNLIMITED, ("grpc.so_reuseport", 0)]
@@ -30,10 +32,9 @@ CHANNEL_OPTIONS = [
 
 
 class GrpcProxy(grpc.GenericRpcHandler):  # type: ignore[misc]
-    """Handles every method of every service.
+    """Handles every method of every service, as one message each way.
 
-    Predict, Classify and Regress go as one message each way. Anything else goes as a stream, which a call with one
-    message looks like too.
+    Only `Watch` of the health service answers a stream; TensorFlow Serving has no other method that streams.
 
     Args:
         channel: To TensorFlow Serving.
@@ -43,56 +44,47 @@ class GrpcProxy(grpc.GenericRpcHandler):  # type: ignore[misc]
     def __init__(self, channel: aio.Channel, log: RequestLog) -> None:
         self._channel = channel
         self._log = log
-        self._logged = {path: channel.unary_unary(path) for path in _LOGGED}
 
     def service(self, handler_call_details: Any) -> Any:
         """How a method is handled."""
         path = handler_call_details.method
-        if path in self._logged:
+        if path == _WATCH:
+            return grpc.unary_stream_rpc_method_handler(self._watch)
+        return grpc.unary_unary_rpc_method_handler(partial(self._forward, path, self._channel.unary_unary(path)))
 
-            async def predict(request: bytes, context: Any) -> bytes:
-                return await self._predict(path, request, context)
-
-            return grpc.unary_unary_rpc_method_handler(predict)
-
-        async def stream(requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
-            async for answer in self._stream(path, requests, context):
-                yield answer
-
-        return grpc.stream_stream_rpc_method_handler(stream)
-
-    async def _predict(self, path: str, request: bytes, context: Any) -> bytes:
+    async def _forward(self, path: str, upstream: Any, request: bytes, context: Any) -> bytes:
         started, begin = time.time(), time.perf_counter()
         metadata, request_id = _passed_on(context.invocation_metadata())
-        call = self._logged[path](request, timeout=context.time_remaining(), metadata=metadata)
+        call = upstream(request, timeout=context.time_remaining(), metadata=metadata)
         try:
             answer: bytes = await call
         except aio.AioRpcError as error:
             await _send_initial(context, error.initial_metadata(), request_id)
-            await context.abort(error.code(), error.details(), tuple(error.trailing_metadata()))
+            await _abort(context, error)
         await _send_initial(context, await call.initial_metadata(), request_id)
         context.set_trailing_metadata(tuple(await call.trailing_metadata()))
-        seconds = time.perf_counter() - begin
-        # The version and the model are in the answer.
-        self._log.offer(LoggedCall(request_id, "grpc", _LOGGED[path], "", None, request, answer, started, seconds))
+        if path in _LOGGED:
+            seconds = time.perf_counter() - begin
+            # The model and its version stand in the messages.
+            logged = LoggedCall(request_id, "grpc", _LOGGED[path], "", None, request, answer, started, seconds)
+            self._log.offer(logged)
         return answer
 
-    async def _stream(self, path: str, requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
-        metadata, request_id = _passed_on(context.invocation_metadata())
-        call = self._channel.stream_stream(path)(requests, timeout=context.time_remaining(), metadata=metadata)
+    async def _watch(self, request: bytes, context: Any) -> AsyncIterator[bytes]:
+        metadata, _ = _passed_on(context.invocation_metadata())
+        call = self._channel.unary_stream(_WATCH)(request, timeout=context.time_remaining(), metadata=metadata)
         try:
-            await _send_initial(context, await call.initial_metadata(), request_id)
             async for answer in call:
                 yield answer
         except aio.AioRpcError as error:
-            await context.abort(error.code(), error.details(), tuple(error.trailing_metadata()))
+            await _abort(context, error)
         finally:
-            call.cancel()  # a client that goes away leaves this generator here
-        code = await call.code()
-        trailing = tuple(await call.trailing_metadata())
-        if code is not grpc.StatusCode.OK:
-            await context.abort(code, await call.details(), trailing)
-        context.set_trailing_metadata(trailing)
+            call.cancel()  # the client may have gone
+
+
+async def _abort(context: Any, error: aio.AioRpcError) -> NoReturn:
+    await context.abort(error.code(), error.details(), tuple(error.trailing_metadata()))
+    raise AssertionError("abort raises")
 
 
 def _passed_on(given: Metadata) -> tuple[Metadata, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
@@ -32,6 +33,7 @@ _HOP_BY_HOP = {b"connection", b"keep-alive", b"proxy-connection", b"proxy-authen
 _IDLE_SECONDS = 5.0
 _CONNECT_SECONDS = 5.0
 _NO_BODY = (204, 304)
+_AT_ONCE_BYTES = 1 << 20  # aiohttp sends more than this piece by piece
 
 
 class RestProxy:
@@ -106,8 +108,8 @@ class RestProxy:
         async with self._session.request(
             scope["method"],
             URL(self._upstream + target.decode("latin-1"), encoded=True),
-            headers=[(name.decode("latin-1"), value.decode("latin-1")) for name, value in sent],
-            data=body or None,
+            headers=[(name.decode(), value.decode(errors="replace")) for name, value in sent],  # written as UTF-8
+            data=io.BytesIO(body) if len(body) > _AT_ONCE_BYTES else body or None,
             allow_redirects=False,
         ) as response:
             answer = await response.read()
