@@ -97,9 +97,9 @@ def three_versions() -> Path:
 
 
 @contextmanager
-def open_world(folder: Path) -> Iterator[World]:
-    """A cluster whose kubeconfig is the current one, with the rights of the runner's Role."""
-    shutil.copytree(three_versions(), folder / "models")
+def open_world(folder: Path, versions_of: Path | None = None) -> Iterator[World]:
+    """A cluster whose kubeconfig is the current one, with the rights of the runner's Role; a copy of a store."""
+    shutil.copytree(versions_of or three_versions(), folder / "models")
     store = LocalModelStore(folder / "models")
     versions = [version.number for version in store.versions("taxi")]
     role = yaml.safe_load((PROJECT / "manifests/rollout-access/base/role.yaml").read_text())
