@@ -52,7 +52,8 @@ def read_package(path: Path) -> Package:
         documents = list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
         ParseDict(documents[0], PipelineSpec(), ignore_unknown_fields=False)
     except (OSError, UnicodeDecodeError, yaml.YAMLError, ParseError, IndexError, AttributeError) as error:
-        raise ConfigError(f"{path} is no compiled pipeline ({error}); `slipway compile` writes one") from error
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ConfigError(f"{path} is no compiled pipeline ({reason}); `slipway compile` writes one") from error
     content = json.dumps(documents, sort_keys=True, separators=(",", ":"))
     return Package(path, documents[0], hashlib.sha256(content.encode()).hexdigest())
 

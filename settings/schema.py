@@ -58,7 +58,7 @@ class Kubeflow(_Strict):
     credential_variable: str = ""
     credential_file: str = ""
     ca_file: str = ""
-    timeout_seconds: int = Field(60, ge=1)
+    timeout_seconds: float = Field(60, gt=0)
 
 
 class Vertex(_Strict):
@@ -79,7 +79,7 @@ class Vertex(_Strict):
     labels: dict[str, str] = {}
     endpoint: str = ""
     logging_endpoint: str = ""
-    timeout_seconds: int = Field(60, ge=1)
+    timeout_seconds: float = Field(60, gt=0)
 
 
 class Delivery(_Strict):

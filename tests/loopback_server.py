@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -113,7 +112,7 @@ class LoopbackServer:
                 fault.times -= 1
             answer = self._work(request) if fault is None or fault.done else None
         if fault and fault.seconds:
-            time.sleep(fault.seconds)
+            threading.Event().wait(fault.seconds)
         failed = fault.answer if fault else None
         found = failed or answer
         assert found is not None
@@ -129,6 +128,7 @@ class LoopbackServer:
 def _handler(respond: Callable[[Request], Answer]) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        wbufsize = -1  # an answer in one piece: the second of two waits 40 ms for the first's acknowledgement
 
         def do_GET(self) -> None:
             length = int(self.headers.get("Content-Length") or 0)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from time import sleep
 from typing import Any, Literal, Protocol
 
 from delivery.package import Package
@@ -160,7 +160,7 @@ def wait(target: Target, run: str, on_change: OnChange, *, poll_seconds: float =
         on_change(found.steps)
         if found.state in ENDED:
             return found
-        time.sleep(poll_seconds)
+        sleep(poll_seconds)
 
 
 def retrying(
@@ -186,7 +186,7 @@ def retrying(
         except Exception as error:
             if attempt == attempts or not is_transient(error):
                 raise
-        time.sleep(pause_seconds * 2 ** (attempt - 1))
+        sleep(pause_seconds * 2 ** (attempt - 1))
         found = already()
         if found is not None:
             return found

@@ -38,7 +38,7 @@ class KubeflowConfig:
     credential_variable: str
     credential_file: str
     ca_file: str
-    timeout_seconds: int
+    timeout_seconds: float
 
     def __post_init__(self) -> None:
         if not self.endpoint.startswith(("http://", "https://")):
@@ -120,7 +120,8 @@ class KubeflowApi:
         """
 
         def send() -> Any:
-            answer = request(**arguments, _request_timeout=self.config.timeout_seconds)
+            seconds = self.config.timeout_seconds
+            answer = request(**arguments, _request_timeout=(seconds, seconds))  # to connect, to read
             self._refuse_login_page()
             return answer
 
@@ -174,15 +175,15 @@ class KubeflowApi:
         import urllib3
 
         config = self.config
-        status = getattr(error, "status", None)
+        status = _status(error)
         if status:
             return f"{config.url} answers {status}{_message(error)}: {self._fix(status)}"
-        if isinstance(error, urllib3.exceptions.TimeoutError):
+        if isinstance(error, urllib3.exceptions.TimeoutError) and not _is_refused(error):
             return (
-                f"{config.url} does not answer within {config.timeout_seconds} s: is kubeflow.endpoint right, and "
+                f"{config.url} does not answer within {config.timeout_seconds:g} s: is kubeflow.endpoint right, and "
                 "reachable from here? kubeflow.timeout_seconds sets the time"
             )
-        if status == 0 or isinstance(error, urllib3.exceptions.SSLError):
+        if status == 0:
             return f"{config.url} has no certificate that is trusted here: set kubeflow.ca_file to its authority's"
         if isinstance(error, urllib3.exceptions.HTTPError):
             return (
@@ -219,15 +220,25 @@ _LOGIN = (
 
 def status_of(error: TargetError) -> int | None:
     """The HTTP status behind an error; None if it has none."""
-    return getattr(error.__cause__, "status", None)
+    return _status(error.__cause__)
+
+
+def _status(error: BaseException | None) -> int | None:
+    """The HTTP status, and 0 for a certificate: kfp_server_api stumbles over the error that it makes of one."""
+    found = error.__context__ if isinstance(error, AttributeError) else error
+    return getattr(found, "status", None)
+
+
+def _is_refused(error: Exception) -> bool:
+    from urllib3.exceptions import NewConnectionError
+
+    return isinstance(error, NewConnectionError)
 
 
 def _is_transient(error: Exception) -> bool:
     import urllib3
 
-    if isinstance(error, urllib3.exceptions.SSLError):
-        return False
-    return getattr(error, "status", None) in _TRANSIENT or isinstance(error, urllib3.exceptions.HTTPError)
+    return _status(error) in _TRANSIENT or isinstance(error, urllib3.exceptions.HTTPError)
 
 
 def _message(error: Any) -> str:

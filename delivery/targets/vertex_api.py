@@ -37,7 +37,7 @@ class VertexConfig:
     labels: dict[str, str]
     endpoint: str
     logging_endpoint: str
-    timeout_seconds: int
+    timeout_seconds: float
 
     def __post_init__(self) -> None:
         wanted = {"project": "my-project", "location": "europe-west4", "pipeline_root": "gs://my-bucket/artifacts"}
@@ -120,7 +120,7 @@ class VertexApi:
         """
         try:
             return retrying(
-                lambda: method()(**arguments, retry=None, timeout=float(self.config.timeout_seconds)),
+                lambda: method()(**arguments, retry=None, timeout=self.config.timeout_seconds),
                 _is_transient,
                 already=already,
             )
@@ -179,10 +179,10 @@ class VertexApi:
             said = " ".join(str(error.message).split())[:400]
             return f"{config.url} answers {error.code} ({said}): {self._fix(error.code)}"
         if isinstance(error, GoogleAuthError):
-            return f"there are no Google credentials here ({type(error).__name__}): {_LOGIN}"
+            return f"the Google credentials here are missing or expired ({type(error).__name__}): {_LOGIN}"
         if isinstance(error, requests.Timeout):
             return (
-                f"{config.url} does not answer within {config.timeout_seconds} s: is it reachable from here? "
+                f"{config.url} does not answer within {config.timeout_seconds:g} s: is it reachable from here? "
                 "vertex.timeout_seconds sets the time"
             )
         if isinstance(error, requests.RequestException):

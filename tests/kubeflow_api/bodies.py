@@ -72,7 +72,7 @@ def read_upload(request: Request) -> str:
 
 def require_spec(text: str) -> Json:
     """A compiled pipeline, every field of it known."""
-    spec: Json = next(iter(yaml.safe_load_all(text)))
+    spec: Json = next(yaml.load_all(text, Loader=yaml.CSafeLoader))
     try:
         ParseDict(spec, PipelineSpec(), ignore_unknown_fields=False)
     except ParseError as error:

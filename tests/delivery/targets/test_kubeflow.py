@@ -1,35 +1,202 @@
+import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from delivery.targets.base import wait
-from delivery.targets.kubeflow import KubeflowTarget
-from delivery.targets.kubeflow_api import KubeflowConfig
-from tests.delivery.targets.submissions import submission
+from delivery.targets.base import State, labels_of, wait
+from slipway.errors import TargetError
+from slipway.runs.record import Step
+from tests.delivery.targets.places import ROOT, on_kubeflow
+from tests.delivery.targets.submissions import COMPILED, submission
 from tests.kubeflow_api import FakeKubeflow
+from tests.loopback_server import Answer
+
+API = "/apis/v2beta1"
+UPLOAD = f"{API}/pipelines/upload_version"
 
 
-def config(server: FakeKubeflow, **changes: object) -> KubeflowConfig:
-    values: dict[str, object] = {
-        "endpoint": server.url, "ui": "", "namespace": "", "experiment": "slipway", "service_account": "",
-        "pipeline_root": "gs://bucket/artifacts", "auth": "none", "credential_variable": "", "credential_file": "",
-        "ca_file": "", "timeout_seconds": 5, "environment": "staging",
-    }  # fmt: skip
-    return KubeflowConfig(**(values | changes))  # type: ignore[arg-type]
+def test_submit_uploads_the_pipeline_and_starts_the_run(kubeflow: FakeKubeflow) -> None:
+    target = on_kubeflow(kubeflow, service_account="trainer")
+    wanted = submission("kubeflow")
+    run = target.submit(wanted)
+    assert [str(one) for one in kubeflow.requests] == [
+        f"GET {API}/healthz",
+        f"GET {API}/experiments",
+        f"POST {API}/experiments",
+        f"GET {API}/pipelines",
+        f"POST {API}/pipelines",
+        f"GET {API}/pipelines/{next(iter(kubeflow.pipelines))}/versions",
+        f"POST {UPLOAD}",
+        f"POST {API}/runs",
+    ]
+    kept = kubeflow.runs[run.id]
+    assert kept["runtime_config"] == {"parameters": wanted.arguments, "pipeline_root": ROOT}
+    assert (kept["display_name"], kept["service_account"]) == (wanted.name, "trainer")
+    assert (run.name, run.state, run.url) == (wanted.name, "pending", f"{kubeflow.url}/#/runs/details/{run.id}")
 
 
-@pytest.fixture
-def kubeflow() -> object:
-    with FakeKubeflow() as server:
-        yield server
+def test_submit_labels_the_run_within_what_its_database_keeps(kubeflow: FakeKubeflow) -> None:
+    wanted = submission("kubeflow")
+    run = on_kubeflow(kubeflow).submit(wanted)
+    assert run.labels == {key: value for key, value in labels_of(wanted, "staging").items() if key != "pipeline-digest"}
+    assert run.labels["module-digest"] == wanted.lineage.module_digest[:24]
+    assert run.labels["environment"] == "staging"
+    assert len(kubeflow.runs[run.id]["description"]) < 255
 
 
-def test_submit_and_wait(kubeflow: FakeKubeflow, tmp_path: Path) -> None:
-    target = KubeflowTarget(config(kubeflow))
-    run = target.submit(submission("kubeflow", tmp_path))
-    assert run.url == f"{kubeflow.url}/#/runs/details/{run.id}"
-    print(run)
-    print(kubeflow.requests)
-    ended = wait(target, run.id, print, poll_seconds=0)
-    print(ended)
-    print(list(target.logs(run.name, None)))
+def test_submit_again_uploads_nothing(kubeflow: FakeKubeflow) -> None:
+    target = on_kubeflow(kubeflow)
+    target.submit(submission("kubeflow"))
+    target.submit(submission("kubeflow"))
+    assert len(kubeflow.asked("POST", UPLOAD)) == len(kubeflow.versions) == 1
+    assert len(kubeflow.runs) == 2
+
+
+def test_submit_another_layout_of_the_same_pipeline_uploads_nothing(kubeflow: FakeKubeflow, tmp_path: Path) -> None:
+    import yaml
+
+    target = on_kubeflow(kubeflow)
+    target.submit(submission("kubeflow"))
+    other = tmp_path / "other.yaml"
+    other.write_text(yaml.safe_dump(yaml.safe_load((COMPILED / "training-kubeflow.yaml").read_text()), width=200))
+    target.submit(submission("kubeflow", package=other))
+    assert len(kubeflow.versions) == 1
+
+
+def test_submit_twice_at_once_makes_each_thing_once(kubeflow: FakeKubeflow) -> None:
+    wanted = [submission("kubeflow") for _ in range(4)]
+    with ThreadPoolExecutor(4) as threads:
+        runs = list(threads.map(lambda one: on_kubeflow(kubeflow).submit(one), wanted))
+    assert {run.id for run in runs} == set(kubeflow.runs)
+    assert len(kubeflow.runs) == 4
+    assert len(kubeflow.experiments) == len(kubeflow.pipelines) == len(kubeflow.versions) == 1
+
+
+@pytest.mark.parametrize("what", ["experiments", "pipelines", "pipelines/[^/]+/versions"])
+def test_submit_where_another_was_faster_takes_what_that_made(kubeflow: FakeKubeflow, what: str) -> None:
+    target = on_kubeflow(kubeflow)
+    target.submit(submission("kubeflow"))
+    kubeflow.answer("GET", f"{API}/{what}", Answer(200, b"{}"))  # it was not there yet a moment ago
+    target.submit(submission("kubeflow"))
+    assert len(kubeflow.runs) == 2
+    assert len(kubeflow.experiments) == len(kubeflow.pipelines) == len(kubeflow.versions) == 1
+
+
+@pytest.mark.parametrize("done", [True, False], ids=["done", "not done"])
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_submit_whose_answer_fails_starts_one_run(
+    kubeflow: FakeKubeflow, pauses: list[float], status: int, done: bool
+) -> None:
+    kubeflow.fail("POST", f"{API}/runs", status, done=done)
+    run = on_kubeflow(kubeflow).submit(submission("kubeflow"))
+    assert list(kubeflow.runs) == [run.id]
+    assert len(kubeflow.asked("POST", f"{API}/runs")) == (1 if done else 2)
+    assert pauses == [1.0]
+
+
+def test_submit_whose_answer_comes_too_late_starts_one_run(kubeflow: FakeKubeflow) -> None:
+    kubeflow.hang("POST", f"{API}/runs", 0.6)
+    run = on_kubeflow(kubeflow, timeout_seconds=0.3).submit(submission("kubeflow"))
+    assert list(kubeflow.runs) == [run.id]
+
+
+def test_submit_whose_upload_is_answered_too_late_uploads_once(kubeflow: FakeKubeflow) -> None:
+    kubeflow.hang("POST", UPLOAD, 0.6)
+    on_kubeflow(kubeflow, timeout_seconds=0.3).submit(submission("kubeflow"))
+    assert len(kubeflow.asked("POST", UPLOAD)) == len(kubeflow.versions) == 1
+
+
+def test_submit_in_a_multi_user_installation_names_the_namespace() -> None:
+    with FakeKubeflow(multi_user=True) as server:
+        on_kubeflow(server, namespace="team-a").submit(submission("kubeflow"))
+        assert {one["namespace"] for one in [*server.experiments.values(), *server.pipelines.values()]} == {"team-a"}
+
+
+def test_submit_in_a_single_user_installation_names_no_namespace(kubeflow: FakeKubeflow) -> None:
+    on_kubeflow(kubeflow, namespace="team-a").submit(submission("kubeflow"))
+    assert "namespace" not in next(iter(kubeflow.experiments.values()))
+
+
+def test_submit_a_package_of_another_revision_sends_nothing(kubeflow: FakeKubeflow, tmp_path: Path) -> None:
+    old = tmp_path / "old.yaml"
+    old.write_text((COMPILED / "training-kubeflow.yaml").read_text().replace("runs_uri", "runs_folder"))
+    wanted = submission("kubeflow", package=old)
+    with pytest.raises(TargetError, match=r"it takes no runs_uri; it wants runs_folder\. Compile it anew"):
+        on_kubeflow(kubeflow).submit(wanted)
+    assert not kubeflow.requests
+
+
+@pytest.mark.parametrize(
+    ("said", "state"), [("SUCCEEDED", "succeeded"), ("FAILED", "failed"), ("CANCELED", "cancelled")]
+)
+def test_wait_ends_with_the_run(kubeflow: FakeKubeflow, said: str, state: State) -> None:
+    kubeflow.plan = ["PENDING", "RUNNING", said]
+    target = on_kubeflow(kubeflow)
+    seen: list[list[Step]] = []
+    run = wait(target, target.submit(submission("kubeflow")).id, seen.append)
+    assert run.state == state
+    assert [step.state for step in seen[-1]] == ["succeeded", "succeeded" if state == "succeeded" else "failed"]
+    assert [step.name for step in seen[1]] == ["resolve_source", "train_model"]
+    assert seen[1][1].state == "running"
+    assert seen[1][0].seconds == 20.0
+    assert run.error == ("train-model failed" if state == "failed" else "")
+
+
+def test_wait_survives_a_server_that_restarts(kubeflow: FakeKubeflow) -> None:
+    target = on_kubeflow(kubeflow)
+    run = target.submit(submission("kubeflow"))
+    kubeflow.fail("GET", f"{API}/runs/.*", 503, times=3)
+    assert wait(target, run.id, lambda steps: None).state == "succeeded"
+
+
+def test_show_finds_a_run_by_name_and_by_id(kubeflow: FakeKubeflow) -> None:
+    target = on_kubeflow(kubeflow)
+    run = target.submit(submission("kubeflow"))
+    assert target.show(run.name).id == target.show(run.id).id == run.id
+
+
+def test_show_unknown_says_what_lists_them(kubeflow: FakeKubeflow) -> None:
+    with pytest.raises(TargetError, match=r"no run 'taxi-1' in the experiment slipway .*`slipway runs list"):
+        on_kubeflow(kubeflow).show("taxi-1")
+
+
+def test_list_is_newest_first(kubeflow: FakeKubeflow) -> None:
+    target = on_kubeflow(kubeflow)
+    assert target.list(10) == []
+    runs = [target.submit(submission("kubeflow")) for _ in range(3)]
+    assert [one.id for one in target.list(2)] == [runs[2].id, runs[1].id]
+
+
+def test_logs_of_all_steps_begin_with_their_names(kubeflow: FakeKubeflow) -> None:
+    target = on_kubeflow(kubeflow)
+    run = target.submit(submission("kubeflow"))
+    assert list(target.logs(run.id, None)) == [
+        "resolve_source: first line of node-resolve-source",
+        "resolve_source: last line of node-resolve-source",
+        "train_model: first line of train-model-pod",
+        "train_model: last line of train-model-pod",
+    ]
+    assert next(target.logs(run.id, "train_model")) == "first line of train-model-pod"
+    with pytest.raises(TargetError, match="no step 'push_model' yet; it has resolve_source, train_model"):
+        list(target.logs(run.id, "push_model"))
+
+
+def test_cancel_asks_for_the_end(kubeflow: FakeKubeflow) -> None:
+    kubeflow.plan = ["RUNNING"]
+    target = on_kubeflow(kubeflow)
+    run = target.submit(submission("kubeflow"))
+    assert target.cancel(run.name).state == "cancelled"
+    with pytest.raises(TargetError, match="not in a state to be terminated"):
+        target.cancel(run.name)
+
+
+def test_nothing_is_left_in_the_users_home(kubeflow: FakeKubeflow, home: Path) -> None:
+    on_kubeflow(kubeflow).submit(submission("kubeflow"))
+    assert not list(home.iterdir())
+
+
+def test_submit_prints_nothing(kubeflow: FakeKubeflow, capsys: pytest.CaptureFixture[str]) -> None:
+    on_kubeflow(kubeflow).submit(submission("kubeflow"))
+    assert capsys.readouterr() == ("", "")
+    assert json.loads(kubeflow.asked("POST", f"{API}/runs")[0].body)["display_name"]

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from delivery.targets import base
+from tests.kubeflow_api import FakeKubeflow
+from tests.vertex_api import FakeVertex
+
+
+@pytest.fixture(autouse=True)
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Nothing really waits; what would have been waited, in seconds."""
+    waited: list[float] = []
+    monkeypatch.setattr(base, "sleep", waited.append)
+    return waited
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The user's home; no client may leave anything there."""
+    folder = tmp_path / "user"
+    folder.mkdir()
+    monkeypatch.setenv("HOME", str(folder))
+    return folder
+
+
+@pytest.fixture
+def kubeflow() -> Iterator[FakeKubeflow]:
+    with FakeKubeflow() as server:
+        yield server
+
+
+@pytest.fixture
+def vertex() -> Iterator[FakeVertex]:
+    with FakeVertex() as server:
+        yield server

@@ -1,0 +1,154 @@
+"""Credentials, and what each failure says."""
+
+import logging
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from delivery.targets.kubeflow_api import KubeflowConfig
+from slipway.errors import ConfigError, TargetError
+from tests.delivery.targets.places import on_kubeflow
+from tests.kubeflow_api import FakeKubeflow
+from tests.loopback_server import Answer
+
+SECRET = "eyJhbGciOi-secret-of-the-test"
+
+
+@pytest.mark.parametrize(
+    ("status", "attempts", "said"),
+    [
+        (401, 1, "the credential is missing, wrong or expired: kubeflow.auth says how to log in"),
+        (403, 1, "bind it to the cluster role kubeflow-pipelines-edit there"),
+        (404, 1, "is kubeflow.endpoint right\\? http://127.0.0.1:\\d+/apis/v2beta1/healthz must answer"),
+        (409, 1, "another one of that name is in the way"),
+        (418, 1, "Slipway speaks the API v2beta1"),
+        (429, 4, "tried four times; look at the logs of the deployment ml-pipeline"),
+        (500, 4, "made to answer 500.*tried four times"),
+    ],
+)
+def test_failure_names_the_fix_and_is_retried_if_it_passes(
+    kubeflow: FakeKubeflow, status: int, attempts: int, said: str
+) -> None:
+    kubeflow.fail("GET", ".*/healthz", status, times=9)
+    with pytest.raises(TargetError, match=said):
+        on_kubeflow(kubeflow).list(1)
+    assert len(kubeflow.requests) == attempts
+
+
+def test_time_out_names_the_setting(kubeflow: FakeKubeflow, pauses: list[float]) -> None:
+    kubeflow.hang("GET", ".*/healthz", 0.6, times=9)
+    with pytest.raises(TargetError, match=r"does not answer within 0.3 s.*kubeflow\.timeout_seconds"):
+        on_kubeflow(kubeflow, timeout_seconds=0.3).list(1)
+    assert pauses == [1.0, 2.0, 4.0]
+
+
+def test_no_server_names_the_setting_and_the_port_forward(kubeflow: FakeKubeflow) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with pytest.raises(TargetError, match=r"no connection to .*kubeflow\.endpoint right.*kubectl port-forward"):
+        on_kubeflow(kubeflow, endpoint=f"http://127.0.0.1:{port}").list(1)
+
+
+def test_server_without_tls_where_https_is_asked_names_the_certificate(kubeflow: FakeKubeflow) -> None:
+    with pytest.raises(TargetError, match=r"no certificate that is trusted here: set kubeflow\.ca_file"):
+        on_kubeflow(kubeflow, endpoint=kubeflow.url.replace("http://", "https://")).list(1)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(302, b"", "text/html", (("Location", "/dex/auth"),)),
+        Answer(200, b"<!doctype html><html>Log in</html>", "text/html"),
+    ],
+    ids=["redirect", "page"],
+)
+def test_login_page_says_how_to_log_in(kubeflow: FakeKubeflow, answer: Answer) -> None:
+    kubeflow.answer("GET", ".*/healthz", answer)
+    with pytest.raises(TargetError, match=r"kubeflow\.auth says how to log in"):
+        on_kubeflow(kubeflow).list(1)
+
+
+def test_other_service_at_the_endpoint_is_recognised(kubeflow: FakeKubeflow) -> None:
+    kubeflow.answer("GET", ".*/healthz", Answer(200, b'{"multi_user": {"a": 1}}'))
+    kubeflow.answer("GET", ".*/experiments", Answer(200, b'{"experiments": 3}'))
+    with pytest.raises((TargetError, ConfigError), match=r"kubeflow\.(endpoint|namespace)"):
+        on_kubeflow(kubeflow).list(1)
+
+
+def with_credential(server: FakeKubeflow, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, by: str, auth: str) -> Any:
+    if by == "variable":
+        monkeypatch.setenv("MY_SECRET", SECRET)
+        return on_kubeflow(server, auth=auth, credential_variable="MY_SECRET")
+    (tmp_path / "secret").write_text(f"{SECRET}\n")
+    return on_kubeflow(server, auth=auth, credential_file=str(tmp_path / "secret"))
+
+
+@pytest.mark.parametrize("by", ["variable", "file"])
+@pytest.mark.parametrize("auth", ["token", "cookie", "service_account_token"])
+def test_credential_is_sent_and_never_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture, by: str, auth: str
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    with FakeKubeflow(**{"cookie" if auth == "cookie" else "token": SECRET}) as server:  # type: ignore[arg-type]
+        target = with_credential(server, monkeypatch, tmp_path, by, auth)
+        assert target.list(1) == []
+        server.fail("GET", ".*", 401)
+        with pytest.raises(TargetError) as refused:
+            target.list(1)
+    assert SECRET not in caplog.text + str(refused.value) + str(refused.value.__cause__)
+
+
+def test_projected_token_is_read_again_when_it_was_renewed(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("first")
+    with FakeKubeflow(token="first") as server:
+        target = on_kubeflow(server, auth="service_account_token", credential_file=str(token))
+        assert target.list(1) == []
+        token.write_text("second")
+        server.token = "second"
+        assert target.list(1) == []
+
+
+@pytest.mark.parametrize("content", [None, "", "two\nlines"], ids=["missing", "empty", "two lines"])
+def test_credential_that_is_none_names_where_it_was_looked_for(
+    kubeflow: FakeKubeflow, tmp_path: Path, content: str | None
+) -> None:
+    path = tmp_path / "token"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(ConfigError, match=r"token \(kubeflow\.credential_file\) holds no token"):
+        on_kubeflow(kubeflow, auth="token", credential_file=str(path)).list(1)
+
+
+def test_variable_that_is_not_set_is_named(kubeflow: FakeKubeflow, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MY_SECRET", raising=False)
+    with pytest.raises(ConfigError, match=r"the variable MY_SECRET \(kubeflow\.credential_variable\) holds no cookie"):
+        on_kubeflow(kubeflow, auth="cookie", credential_variable="MY_SECRET").list(1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"endpoint": ""}, r"kubeflow\.endpoint = '': set it in settings/<environment>\.yaml"),
+        ({"endpoint": "kubeflow.example.com"}, "with http:// or https://"),
+        ({"auth": "token"}, r"needs kubeflow\.credential_variable or kubeflow\.credential_file"),
+        ({"ca_file": "/nowhere/ca.pem"}, r"kubeflow\.ca_file = '/nowhere/ca\.pem': there is no such file"),
+    ],
+)
+def test_config_that_lacks_something_names_the_setting(
+    kubeflow: FakeKubeflow, changes: dict[str, str], said: str
+) -> None:
+    with pytest.raises(ConfigError, match=said):
+        on_kubeflow(kubeflow, **changes)
+
+
+def test_multi_user_installation_without_namespace_names_the_setting() -> None:
+    with FakeKubeflow(multi_user=True) as server, pytest.raises(ConfigError, match=r"set kubeflow\.namespace"):
+        on_kubeflow(server).list(1)
+
+
+def test_config_never_holds_a_secret() -> None:
+    assert not {name for name in KubeflowConfig.__dataclass_fields__ if name in ("token", "cookie", "password")}
