@@ -7,11 +7,19 @@ from __future__ import annotations
 
 import csv
 import json
+import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import grpc
+import httpx
 import pytest
+from google.protobuf import json_format
 
-from tests.e2e.conftest import Workspace, make_workspace
+from serving.runtime.protos import predict_pb2, prediction_service_pb2_grpc
+from tests.e2e.conftest import PROJECT, Workspace, make_workspace
+from tests.e2e.served import Served, serve
 
 # 4,000 trips and three epochs are quick and do not make the model that the module's own thresholds ask for.
 EASY = ("--set", "training.epochs=3", "--set", "thresholds=[{metric: auc, min: 0.8}]")
@@ -58,6 +66,50 @@ def test_run_again_with_nothing_changed_is_cached_and_pushes_nothing_twice(works
     states = workspace.states()
     assert {name for name, state in states.items() if state != "cached"} == LOOKUPS
     assert workspace.last_run()["pushed_version"] == before["pushed_version"]
+
+
+@pytest.fixture(scope="module")
+def served(workspace: Workspace) -> Iterator[Served]:
+    with serve(workspace) as where:
+        yield where
+
+
+def test_serve_answers_the_requests_of_the_readme(served: Served) -> None:
+    readme = (PROJECT / "README.md").read_text()
+    rest_body, grpc_body = re.findall(r"-d '(\{.*?\})' ", readme, flags=re.DOTALL)
+
+    answer = httpx.post(f"http://{served.rest}/v1/models/taxi:predict", content=rest_body)
+    assert answer.status_code == 200, answer.text
+    assert 0 < answer.json()["predictions"][0] < 1
+
+    request = json_format.Parse(grpc_body, predict_pb2.PredictRequest())
+    with grpc.insecure_channel(served.grpc) as channel:
+        outputs = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict(request, timeout=10).outputs
+    assert 0 < outputs["predictions"].float_val[0] < 1
+
+
+def test_predict_says_the_same_over_both_protocols(workspace: Workspace, served: Served, trips: Path) -> None:
+    def lines(*arguments: str) -> list[dict[str, Any]]:
+        return [
+            json.loads(line) for line in workspace.slipway("predict", "--json-lines", *arguments).stdout.splitlines()
+        ]
+
+    over_grpc = lines("--grpc", "--address", served.grpc, "--csv", str(trips))
+    over_rest = lines("--rest", "--address", served.rest, "--csv", str(trips))
+    assert len(over_grpc) == len(over_rest) == 4_000
+    assert [row["class"] for row in over_grpc] == [row["class"] for row in over_rest]
+    scores = [[row["scores"]["true"] for row in rows] for rows in (over_grpc, over_rest)]
+    assert all(abs(one - other) < 1e-6 for one, other in zip(*scores, strict=True))
+    assert {row["class"] for row in over_grpc} == {"true", "false"}
+    assert len(workspace.slipway("predict", "--address", served.grpc).stdout.splitlines()) == 4  # three samples
+
+
+def test_parity_of_the_pushed_model_holds(workspace: Workspace, served: Served) -> None:
+    said = workspace.slipway("parity", "--grpc", served.grpc, "--rest", served.rest, "--json").stdout
+    differences = json.loads(said)
+    assert {each["signature"] for each in differences} == {"serving_default", "raw", "classify", "transform_features"}
+    assert len({each["way"] for each in differences}) == 3
+    assert all(each["agrees"] for each in differences)
     assert len(json.loads(workspace.slipway("models", "list", "--json").stdout)) == 1
 
 

@@ -1,0 +1,41 @@
+"""`slipway serve` as a user starts it."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from tests.e2e.conftest import SLIPWAY, Workspace
+
+
+@dataclass(frozen=True)
+class Served:
+    """Where the server listens, HOST:PORT."""
+
+    grpc: str
+    rest: str
+
+
+@contextmanager
+def serve(workspace: Workspace) -> Iterator[Served]:
+    """A server on free ports; SIGTERM must end it with 0."""
+    command = [str(SLIPWAY), "serve", "--port=0", "--rest_api_port=0"]
+    with subprocess.Popen(
+        command, env=workspace.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        assert process.stdout
+        try:
+            said = ""
+            while not (found := re.search(r"gRPC +(\S+)\nREST +http://(\S+)\n", said)):
+                line = process.stdout.readline()
+                assert line, f"the server ended:\n{said}"
+                said += line
+            yield Served(found[1], found[2])
+        finally:
+            process.send_signal(signal.SIGTERM)
+            rest = process.stdout.read()
+    assert process.returncode == 0, rest
