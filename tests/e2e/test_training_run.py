@@ -100,7 +100,7 @@ def test_predict_says_the_same_over_both_protocols(workspace: Workspace, served:
     assert [row["class"] for row in over_grpc] == [row["class"] for row in over_rest]
     scores = [[row["scores"]["true"] for row in rows] for rows in (over_grpc, over_rest)]
     assert all(abs(one - other) < 1e-6 for one, other in zip(*scores, strict=True))
-    assert {row["class"] for row in over_grpc} == {"true", "false"}
+    assert len(set(scores[0])) > 1_000
     assert len(workspace.slipway("predict", "--address", served.grpc).stdout.splitlines()) == 4  # three samples
 
 
