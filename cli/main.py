@@ -9,11 +9,13 @@ import typer
 
 from cli import compile as compile_command
 from cli import (
+    deploy,
     explain,
     gate,
     models,
     module,
     parity,
+    plan,
     predict,
     protoset,
     report,
@@ -23,6 +25,7 @@ from cli import (
     schema,
     serve,
     submit,
+    sync,
 )
 from cli import request_log as request_log_command
 from cli import run as run_command
@@ -39,6 +42,9 @@ app = typer.Typer(
 app.command("run")(run_command.run)
 app.command("compile")(compile_command.compile_pipeline)
 app.command("submit")(submit.submit)
+app.command("sync")(sync.sync)
+app.command("plan")(plan.plan)
+app.command("deploy")(deploy.deploy)
 app.command("predict")(predict.predict)
 app.command("serve")(serve.serve)
 app.command("request-log")(request_log_command.request_log)

@@ -70,6 +70,14 @@ def rollback(
 
 
 @app.command()
+def refresh(env: EnvOption, force: ForceOption = False) -> None:
+    """Roll the overlay, as it is now, out for every model in production; the versions stay."""
+    from settings.load import load_settings
+
+    refresh_all(load_settings(env), force)
+
+
+@app.command()
 def status(env: EnvOption, model: ModelOption = "taxi", as_json: Annotated[bool, JsonOption] = False) -> None:
     """Show what serves, who is at a rollout, and what was last decided."""
     with _open(env, model) as rollout:
@@ -99,16 +107,38 @@ def serving_of(settings: Settings) -> Serving:
     return Serving(PROJECT / "manifests" / "overlays" / overlay, settings.image, cluster, content)
 
 
+def refresh_all(settings: Settings, force: bool = False) -> None:
+    """Rolls an environment's overlay out for all models in production, each by way of a canary.
+
+    Raises:
+        RolloutInconclusiveError: too little traffic; the canary stays.
+        RolloutError: another rollout is at work, or a version does not come up with the overlay.
+    """
+    from slipway.model_store import open_store
+
+    serving, uri = serving_of(settings), _store_uri(settings)
+    store = open_store(uri)
+    for model in store.models():
+        if (version := store.production(model)) is not None:
+            with serving.rollout(model, uri, typer.echo, force=force) as rollout:
+                rollout.start(version.number)
+
+
+def _store_uri(settings: Settings) -> str:
+    from cli.workspace import local_locations, remote_locations
+
+    locations = remote_locations(settings) if settings.remote_home else local_locations(settings)
+    return locations.store
+
+
 @contextmanager
 def _open(env: str, model: str, force: bool = False) -> Iterator[Rollout]:
-    from cli.workspace import local_locations, remote_locations
     from settings.load import load_settings
     from slipway.errors import RolloutInconclusiveError
 
     settings = load_settings(env)
-    locations = remote_locations(settings) if settings.remote_home else local_locations(settings)
     try:
-        with serving_of(settings).rollout(model, locations.store, typer.echo, force=force) as rollout:
+        with serving_of(settings).rollout(model, _store_uri(settings), typer.echo, force=force) as rollout:
             yield rollout
     except RolloutInconclusiveError as error:
         typer.echo(f"held: {error}", err=True)

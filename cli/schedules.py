@@ -46,7 +46,7 @@ def apply(
         if not as_json:
             typer.echo(f"{action.verb} {action.name}: {action.why}")
 
-    with _wanted(settings, name, env, publish=not dry_run) as wanted:
+    with wanted_schedules(settings, name, env, publish=not dry_run) as wanted:
         if dry_run:
             for action in plan(wanted, schedules.list()):
                 take(action)
@@ -119,7 +119,9 @@ def delete(
 
 
 @contextmanager
-def _wanted(settings: Settings, target: RemoteTarget, env: str | None, *, publish: bool) -> Iterator[list[Recurring]]:
+def wanted_schedules(
+    settings: Settings, target: RemoteTarget, env: str | None, *, publish: bool
+) -> Iterator[list[Recurring]]:
     """The schedules of the settings that are enabled, each with its pipeline compiled."""
     import json
 
@@ -135,7 +137,7 @@ def _wanted(settings: Settings, target: RemoteTarget, env: str | None, *, publis
                 continue
             pairs = [f"{key}={json.dumps(value)}" for key, value in schedule.overrides.items()]
             for_settings, for_module = split_overrides(pairs)
-            own = load_settings(env, for_settings)
+            own = load_settings(env, [("image", settings.image), *for_settings])
             package = packages.enter_context(compiled(own, target))
             submission = prepare(
                 own, target, package, schedule.module, schedule.data, for_module, recurring=True, publish=publish

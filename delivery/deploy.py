@@ -1,0 +1,202 @@
+"""Carries a plan out: image, modules, runs, overlay, schedules. What is done already is skipped."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+from delivery.deployments import BASE, MANIFESTS, Deployment, module_unit, read_latest, record
+from delivery.plan import Builder, Plan, Registry, Repository, changed_in_checkout, shorten
+from delivery.sync import Synced
+from slipway.errors import ConfigError, DeliveryError, SlipwayError
+from slipway.module_store import digest_module
+
+
+class SubmittedRun(Protocol):
+    """A run that a target accepted."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def url(self) -> str:
+        """Where people look at it."""
+
+
+class Place(Protocol):
+    """What a deployment does to one environment."""
+
+    def sync(self, module: str) -> Synced:
+        """Publishes a module."""
+
+    def compiled(self, image: str) -> AbstractContextManager[Callable[[str], SubmittedRun]]:
+        """Compiles the pipeline for an image by digest, and gives what submits it for a module."""
+
+    def apply_overlay(self, image: str) -> None:
+        """Puts the overlay around what is served."""
+
+    def apply_schedules(self, image: str) -> None:
+        """Makes the recurring runs what the settings say."""
+
+
+@dataclass(frozen=True)
+class Deployer:
+    """One deployment.
+
+    Attributes:
+        repository: The checkout; the image is built from it.
+        modules: Folder of the modules in it.
+        home: What runs on a cluster share; what was deployed is recorded there.
+        registry: Where images are; None if the settings name none.
+        builder: How images are built.
+        place: The environment.
+        say: Told of each step: its name, and what became of it.
+    """
+
+    repository: Repository
+    modules: Path
+    home: str
+    registry: Registry | None
+    builder: Builder
+    place: Place
+    say: Callable[[str, str], None]
+
+    def check(self, plan: Plan) -> None:
+        """Refuses what would deploy something else than the plan says.
+
+        Raises:
+            DeliveryError: the checkout is at another commit, or is not what Git has.
+            ConfigError: the settings lack what the plan needs.
+        """
+        head = self.repository.commit("HEAD")
+        if head != plan.head:
+            raise DeliveryError(f"the plan is for {plan.head}, and the checkout is at {head}: check that commit out")
+        if paths := changed_in_checkout(self.repository):
+            raise DeliveryError(f"not committed: {shorten(paths)}; commit or stash it: what is deployed must be in Git")
+        for module in sorted({*plan.modules, *plan.pipelines}):
+            if digest_module(self.modules / module) != plan.module_digests[module]:
+                raise DeliveryError(
+                    f"{self.modules / module} is not what Git has: it holds files that Git ignores. Remove them "
+                    f"(`git clean -dX {self.modules / module}` does), or track them"
+                )
+        if not self.home:
+            raise ConfigError("remote_home is not set: set remote_home: gs://BUCKET/slipway in the settings")
+        if plan.image and not plan.image_reference:
+            raise ConfigError(
+                "the image has to be built, and the settings name no delivery.image_repository to push to"
+            )
+
+    def deploy(self, plan: Plan) -> None:
+        """Does all that the plan says, in order; what fails ends it.
+
+        Raises:
+            DeliveryError: a step failed; those before it are done, and those after it were not begun.
+        """
+        self.check(plan)
+        image = ""
+        if plan.image or plan.pipelines or plan.manifests:
+            with self._step("image"):
+                image = self._image(plan)
+        else:
+            self.say("image", "skipped: nothing needs it")
+        for module in plan.modules:
+            with self._step(f"sync {module}"):
+                synced = self.place.sync(module)
+                self.say(
+                    f"sync {module}", f"{'published' if synced.uploaded else 'already there'}: {synced.module.uri}"
+                )
+        self._submit(plan, image)
+        for overlay in plan.manifests:
+            with self._step(f"apply {overlay}"):
+                self.place.apply_overlay(image)
+                self._record(plan, MANIFESTS, plan.overlay_key(), image)
+                self.say(f"apply {overlay}", "done")
+        if plan.schedules:
+            with self._step("schedules"):
+                self.place.apply_schedules(image)
+                self.say("schedules", "as the settings say")
+        for reason in plan.reasons:
+            if reason.action == "none":
+                self.say(reason.subject, f"skipped: {reason.why}")
+
+    def _image(self, plan: Plan) -> str:
+        """The image by digest; built, if the registry does not have it."""
+        if self.registry is None:
+            if not plan.image_digest:
+                raise ConfigError("set delivery.image_repository, or image, by digest, in the settings")
+            self.say("image", f"{plan.image_digest}, from the settings")
+            return plan.image_digest
+        if found := self.registry.digest(plan.image_tag):
+            self.say("image", f"already there: {found}")
+            return found
+        self._execute(self.builder.build(plan.image_reference, plan.head))
+        self._execute(self.builder.push(plan.image_reference))
+        built = self.registry.digest(plan.image_tag)
+        if built is None:
+            raise DeliveryError(f"{plan.image_reference} was pushed, and the registry does not have it; run it again")
+        self.say("image", f"built and pushed: {built}")
+        return built
+
+    def _execute(self, command: list[str]) -> None:
+        if shutil.which(command[0]) is None:
+            raise DeliveryError(f"{command[0]} is not installed; install it, or set delivery.builder")
+        code = subprocess.run(command, cwd=self.repository.folder, check=False).returncode
+        if code:
+            raise DeliveryError(f"`{' '.join(command)}` ended with {code}; its output is above")
+
+    def _submit(self, plan: Plan, image: str) -> None:
+        if not plan.pipelines:
+            return
+        latest = read_latest(self.home, plan.environment)
+        waiting = []
+        for module in plan.pipelines:
+            done = latest.get(module_unit(module))
+            if done and done.key == plan.run_key(module):
+                self.say(f"submit {module}", f"already done: {done.run} {done.url}".rstrip())
+            else:
+                waiting.append(module)
+        if not waiting:
+            return
+        with self._step("compile"), self.place.compiled(image) as submit:
+            self.say("compile", f"the training pipeline for {plan.target}")
+            for module in waiting:
+                with self._step(f"submit {module}"):
+                    run = submit(module)
+                    self._record(plan, module_unit(module), plan.run_key(module), image, run)
+                    self.say(f"submit {module}", f"{run.name} {run.url}".rstrip())
+
+    def _record(self, plan: Plan, unit: str, key: dict[str, str], image: str, run: SubmittedRun | None = None) -> None:
+        deployment = Deployment(
+            unit=unit,
+            environment=plan.environment or BASE,
+            key=key,
+            revision=plan.head,
+            image=image,
+            run=run.name if run else "",
+            url=run.url if run else "",
+            finished=datetime.now(UTC),
+        )
+        record(self.home, deployment)
+
+    @contextmanager
+    def _step(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except StepFailedError:
+            raise
+        except SlipwayError as error:
+            raise StepFailedError(
+                f"{name} failed, and nothing after it was begun: {error}\n"
+                "Mend it and run the same again: what is done is skipped"
+            ) from error
+
+
+class StepFailedError(DeliveryError):
+    """A step of a deployment failed; the message names it."""

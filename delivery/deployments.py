@@ -1,0 +1,75 @@
+"""What was deployed, where and when: one small file for each thing that was done, never changed.
+
+`<home>/deployments/<environment>/<unit>/<time>-<hash>.json`; the last by name says what the environment has now. A unit
+is `module-<name>` or `manifests`. The file is written once the thing is done, so what failed stands in the next plan.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from slipway import storage
+from slipway.errors import StoreError
+
+MANIFESTS = "manifests"
+BASE = "base"
+
+
+class Deployment(BaseModel):
+    """One thing that was deployed: `key` is all that decides what it is, `run` and `url` what came of it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    unit: str
+    environment: str
+    key: dict[str, str]
+    revision: str
+    image: str = ""
+    run: str = ""
+    url: str = ""
+    finished: datetime
+
+
+def module_unit(module: str) -> str:
+    """The unit of a module's runs."""
+    return f"module-{module}"
+
+
+def record(home: str, deployment: Deployment) -> None:
+    """Writes that something was deployed."""
+    content = deployment.model_dump_json(indent=1)
+    name = (
+        f"{deployment.finished.astimezone(UTC):%Y%m%dT%H%M%S.%fZ}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
+    )
+    storage.write_text(storage.join(_folder(home, deployment.environment), deployment.unit, f"{name}.json"), content)
+
+
+def read_latest(home: str, environment: str | None) -> dict[str, Deployment]:
+    """What an environment has now, by unit.
+
+    Raises:
+        StoreError: a record cannot be read.
+    """
+    folder = _folder(home, environment or BASE)
+    newest: dict[str, str] = {}
+    for file in storage.list_files(folder):
+        unit, _, name = file.name.partition("/")
+        if name.endswith(".json"):
+            newest[unit] = max(newest.get(unit, ""), file.name)
+    return {unit: _read(storage.join(folder, name)) for unit, name in newest.items()}
+
+
+def _folder(home: str, environment: str) -> str:
+    return storage.join(home, "deployments", environment)
+
+
+def _read(uri: str) -> Deployment:
+    try:
+        return Deployment.model_validate_json(storage.read_bytes(uri))
+    except ValidationError as error:
+        raise StoreError(
+            f"{uri} is no record of a deployment; remove it, and what it was for is deployed again"
+        ) from error

@@ -1,0 +1,116 @@
+"""The project as Git has it at a revision: names and content by blob, without a checkout."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from slipway.errors import DeliveryError
+
+SYMLINK, SUBMODULE = "120000", "160000"
+_ZERO = re.compile(r"0{40}|0{64}")
+_TIMEOUT_SECONDS = 60
+
+
+class Entry(NamedTuple):
+    """A tracked path: Git's mode (`100644`, `100755`, `120000`, `160000`) and the id of its content."""
+
+    mode: str
+    blob: str
+
+
+@dataclass(frozen=True)
+class Tree:
+    """All tracked paths below the project at one commit; `revision` is its full id."""
+
+    revision: str
+    entries: dict[str, Entry]
+
+    def differing(self, other: Tree | None) -> list[str]:
+        """Paths that are not alike in both; a renamed file is two of them. All of them where there is no other."""
+        before = other.entries if other else {}
+        return sorted(
+            path for path in self.entries.keys() | before.keys() if self.entries.get(path) != before.get(path)
+        )
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A checkout of the project; it may be a folder of a larger repository."""
+
+    folder: Path
+
+    def tree(self, revision: str) -> Tree:
+        """The project at a revision.
+
+        Raises:
+            DeliveryError: there is no such commit here.
+        """
+        commit = self.commit(revision)
+        if commit is None:
+            raise DeliveryError(
+                f"there is no commit {revision!r} in {self.folder}: fetch it first (actions/checkout: fetch-depth: 0)"
+            )
+        listed = self._git("ls-tree", "-r", "-z", commit).split("\0")
+        entries = {}
+        for line in filter(None, listed):
+            kind, _, path = line.partition("\t")
+            mode, _, blob = kind.split(" ")
+            entries[path] = Entry(mode, blob)
+        return Tree(commit, entries)
+
+    def commit(self, revision: str) -> str | None:
+        """The full id of a commit; None where there is none, as for the zeros that stand for "no commit"."""
+        if _ZERO.fullmatch(revision) or revision.startswith("-"):
+            return None
+        arguments = ["rev-parse", "--quiet", "--verify", f"{revision}^{{commit}}"]
+        return self._git(*arguments, check=False).strip() or None
+
+    def is_ancestor(self, old: str, new: str) -> bool:
+        """Whether one commit came before another in its history."""
+        return self._run(["merge-base", "--is-ancestor", old, new]).returncode == 0
+
+    def uncommitted(self) -> tuple[list[str], list[str]]:
+        """Tracked paths that differ from HEAD, and untracked ones that Git does not ignore."""
+        listed = self._git("status", "--porcelain=v1", "-z", "--no-renames", "--untracked-files=all", "--", ".")
+        prefix = self._git("rev-parse", "--show-prefix").strip()
+        lines = [(line[:2], line[3:].removeprefix(prefix)) for line in filter(None, listed.split("\0"))]
+        changed = sorted(path for state, path in lines if state != "??")
+        return changed, sorted(path for state, path in lines if state == "??")
+
+    def contents(self, tree: Tree, paths: Iterable[str]) -> dict[str, bytes]:
+        """Bytes of files as a clean checkout has them: filters (line ends, Git LFS) are applied."""
+        wanted = list(paths)
+        if odd := [path for path in wanted if "\n" in path]:
+            raise DeliveryError(f"{odd[0]!r}: a name with a line break; rename the file")
+        request = "".join(f"{tree.entries[path].blob} {path}\n" for path in wanted)
+        answer = self._run(["cat-file", "--batch", "--filters"], request.encode()).stdout
+        found: dict[str, bytes] = {}
+        for path in wanted:
+            header, _, rest = answer.partition(b"\n")
+            fields = header.split()
+            if len(fields) != 3 or fields[1] != b"blob":
+                raise DeliveryError(f"Git has no content of {path} at {tree.revision}; fetch the whole history")
+            size = int(fields[2])
+            found[path], answer = rest[:size], rest[size + 1 :]
+        return found
+
+    def _git(self, *arguments: str, check: bool = True) -> str:
+        done = self._run(list(arguments))
+        if check and done.returncode:
+            message = done.stderr.decode(errors="replace").strip()
+            raise DeliveryError(f"git {' '.join(arguments)} failed in {self.folder}: {message}")
+        return done.stdout.decode(errors="backslashreplace")
+
+    def _run(self, arguments: list[str], request: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
+        command = ["git", "-C", str(self.folder), "--no-optional-locks", *arguments]
+        try:
+            return subprocess.run(command, input=request, capture_output=True, check=False, timeout=_TIMEOUT_SECONDS)
+        except FileNotFoundError as error:
+            raise DeliveryError("git is not installed; a plan is made from what Git tracks") from error
+        except subprocess.TimeoutExpired as error:
+            raise DeliveryError(f"git {arguments[0]} took longer than {_TIMEOUT_SECONDS} s in {self.folder}") from error

@@ -1,0 +1,209 @@
+"""Whether an image is in its registry: the Docker Registry HTTP API, version 2.
+
+https://distribution.github.io/distribution/spec/api/ and, for tokens, …/spec/auth/token/. Artifact Registry takes a
+Google access token; other registries what `docker login` or `podman login` wrote, or nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from slipway.errors import ConfigError, DeliveryError
+
+if TYPE_CHECKING:
+    import httpx
+
+_TIMEOUT_SECONDS = 20.0
+_ATTEMPTS = 3
+_PAUSE_SECONDS = 1.0
+_PASSING = frozenset({429, 500, 502, 503, 504})
+_REPOSITORY = re.compile(r"(?P<host>[a-z0-9.-]+(:\d+)?)/(?P<name>[a-z0-9]+([._/-]+[a-z0-9]+)*)")
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_GOOGLE = re.compile(r"([a-z0-9-]+-docker\.pkg\.dev|([a-z]+\.)?gcr\.io)")
+_LOOPBACK = re.compile(r"(localhost|127\.0\.0\.1)(:\d+)?")
+_MANIFESTS = ", ".join(
+    f"application/vnd.{kind}"
+    for kind in (
+        "oci.image.index.v1+json",
+        "oci.image.manifest.v1+json",
+        "docker.distribution.manifest.list.v2+json",
+        "docker.distribution.manifest.v2+json",
+    )
+)
+
+
+@dataclass(frozen=True)
+class ImageRegistry:
+    """The images of one repository.
+
+    Args:
+        repository: `host/name`, without a tag.
+        pause: Sleeps between two attempts.
+
+    Raises:
+        ConfigError: the repository's name is wrong.
+    """
+
+    repository: str
+    pause: Callable[[float], None] = time.sleep
+
+    def __post_init__(self) -> None:
+        if not _REPOSITORY.fullmatch(self.repository):
+            raise ConfigError(
+                f"delivery.image_repository = {self.repository!r}: give host and name without a tag, like "
+                "europe-docker.pkg.dev/PROJECT/slipway/slipway"
+            )
+
+    def digest(self, tag: str) -> str | None:
+        """`repository@sha256:…` of a tag; None where there is no such image.
+
+        Raises:
+            DeliveryError: the registry refuses, does not answer, or answers something else.
+        """
+        import httpx
+
+        scheme = "http" if _LOOPBACK.fullmatch(self._host) else "https"
+        url = f"{scheme}://{self._host}/v2/{self._name}/manifests/{tag}"
+        with httpx.Client(timeout=_TIMEOUT_SECONDS, headers={"Accept": _MANIFESTS}) as client:
+            answer = self._ask(client, "HEAD", url, self._authorization())
+            challenge = answer.headers.get("WWW-Authenticate", "")
+            wants_token = answer.status_code == 401 and challenge.lower().startswith("bearer ")
+            if wants_token and not _GOOGLE.fullmatch(self._host):
+                answer = self._ask(client, "HEAD", url, f"Bearer {self._token(client, challenge)}")
+        if answer.status_code == 404:
+            return None
+        digest = answer.headers.get("Docker-Content-Digest", "")
+        if answer.status_code != 200 or not _DIGEST.fullmatch(digest):
+            raise DeliveryError(f"{self.repository}:{tag}: {self._refusal(answer)}")
+        return f"{self.repository}@{digest}"
+
+    @property
+    def _host(self) -> str:
+        return self.repository.partition("/")[0]
+
+    @property
+    def _name(self) -> str:
+        return self.repository.partition("/")[2]
+
+    def _ask(self, client: httpx.Client, method: str, url: str, authorization: str, **query: Any) -> httpx.Response:
+        """One request, tried again for what passes."""
+        import httpx
+
+        headers = {"Authorization": authorization} if authorization else {}
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                answer = client.request(method, url, headers=headers, **query)
+            except httpx.HTTPError as error:
+                if attempt == _ATTEMPTS:
+                    raise DeliveryError(
+                        f"the registry {self._host} does not answer ({type(error).__name__}: {error}); check the "
+                        "network and delivery.image_repository"
+                    ) from error
+            else:
+                if answer.status_code not in _PASSING or attempt == _ATTEMPTS:
+                    return answer
+            self.pause(_PAUSE_SECONDS * 2 ** (attempt - 1))
+        raise AssertionError("unreachable")
+
+    def _authorization(self) -> str:
+        """The header of the first request; empty for none."""
+        if _GOOGLE.fullmatch(self._host):
+            return f"Bearer {_google_token(self._host)}"
+        credentials = _login(self._host)
+        return f"Basic {credentials}" if credentials else ""
+
+    def _token(self, client: httpx.Client, challenge: str) -> str:
+        """Changes what the first request carried for a token, at the address that the registry names."""
+        fields = dict(re.findall(r'(\w+)="([^"]*)"', challenge))
+        realm = fields.pop("realm", "")
+        address = urlsplit(realm)
+        if address.scheme != "https" and not _LOOPBACK.fullmatch(address.netloc):
+            raise DeliveryError(f"the registry {self._host} names {realm!r} for tokens; that is no https address")
+        query = {name: fields[name] for name in ("service", "scope") if name in fields}
+        answer = self._ask(client, "GET", realm, self._authorization(), params=query)
+        try:
+            content = answer.json() if answer.status_code == 200 else {}
+        except ValueError:
+            content = {}
+        token = content.get("token") or content.get("access_token")
+        if not isinstance(token, str):
+            raise DeliveryError(f"{self.repository}: {self._refusal(answer)}")
+        return token
+
+    def _refusal(self, answer: httpx.Response) -> str:
+        if answer.status_code in (401, 403):
+            advice = (
+                "give the account roles/artifactregistry.reader on the repository (writer, to deploy)"
+                if _GOOGLE.fullmatch(self._host)
+                else f"log in: docker login {self._host}"
+            )
+            return f"the registry refuses ({answer.status_code}); {advice}"
+        return (
+            f"the registry answers {answer.status_code} without the digest of an image; check that "
+            "delivery.image_repository is a Docker repository"
+        )
+
+
+def _google_token(host: str) -> str:
+    import google.auth
+    from google.auth.exceptions import GoogleAuthError
+    from google.auth.transport.requests import Request
+
+    try:
+        credentials, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
+        credentials.refresh(Request())  # type: ignore[no-untyped-call]
+    except GoogleAuthError as error:
+        raise DeliveryError(
+            f"no valid Google credentials for {host} ({error}); `gcloud auth application-default login`, or workload "
+            "identity federation in CI"
+        ) from error
+    return str(credentials.token)
+
+
+def _login(host: str) -> str:
+    """What `docker login` or `podman login` keeps for a registry: `user:password` in base64; empty for nothing."""
+    for path in _login_files():
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{path} cannot be read ({error}); log in again, or remove it") from error
+        if auth := content.get("auths", {}).get(host, {}).get("auth"):
+            return str(auth)
+        if helper := content.get("credHelpers", {}).get(host) or content.get("credsStore"):
+            return _from_helper(helper, host)
+    return ""
+
+
+def _login_files() -> Iterator[Path]:
+    if named := os.environ.get("REGISTRY_AUTH_FILE"):
+        yield Path(named)
+    yield Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker") / "config.json"
+    if runtime := os.environ.get("XDG_RUNTIME_DIR"):
+        yield Path(runtime) / "containers" / "auth.json"
+
+
+def _from_helper(helper: str, host: str) -> str:
+    """Asks a credential helper, by docker's protocol: the host on standard input, JSON on standard output."""
+    command = [f"docker-credential-{helper}", "get"]
+    try:
+        done = subprocess.run(
+            command, input=host, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ConfigError(f"{' '.join(command)} does not work ({error}); log in to {host} without it") from error
+    if done.returncode:
+        return ""  # it knows nothing of this registry, which may be public
+    found = json.loads(done.stdout)
+    return base64.b64encode(f"{found['Username']}:{found['Secret']}".encode()).decode()
