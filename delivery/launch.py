@@ -113,11 +113,10 @@ def request_run(
 
 
 def git_revision(folder: Path) -> str:
-    """The commit of a folder's checkout, with `-dirty` when tracked files differ; `unknown` outside Git."""
-    described = subprocess.run(
-        ["git", "-C", str(folder), "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    """The commit of a folder's checkout, with `-dirty` when tracked files differ; `unknown` where there is none."""
+    command = ["git", "-C", str(folder), "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
+    try:
+        described = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:  # the image has no Git
+        return "unknown"
     return described.stdout.strip() or "unknown"
