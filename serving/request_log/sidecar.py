@@ -53,35 +53,29 @@ async def run_sidecar(
         ConfigError: a port is taken.
     """
     registry = CollectorRegistry()
-    rest_socket = _listen(options.host, options.rest_port)
-    try:
-        metrics, metrics_thread = start_http_server(options.metrics_port, options.host, registry)
-    except OSError as error:
-        rest_socket.close()
-        raise ConfigError(f"cannot listen on {options.host}:{options.metrics_port} for metrics: {error}") from error
     log = RequestLog(log_options, registry, UpstreamVersions(options.upstream_rest))
     try:
-        async with aio.insecure_channel(options.upstream_grpc, options=CHANNEL_OPTIONS) as channel:
-            grpc_server = aio.server(options=SERVER_OPTIONS)
-            grpc_server.add_generic_rpc_handlers((GrpcProxy(channel, log),))
-            grpc_port = _add_port(grpc_server, options)
-            await grpc_server.start()
-            rest = RestProxy(options.upstream_rest, log)
-            rest_server = _RestServer(rest)
-            serving = asyncio.create_task(rest_server.serve([rest_socket]))
-            while not rest_server.started:
-                await asyncio.sleep(0.005)
-            on_ready(Ports(rest_socket.getsockname()[1], grpc_port, metrics.server_port))
-            await stop.wait()
-            rest_server.should_exit = True
-            await asyncio.gather(serving, grpc_server.stop(DRAIN_SECONDS))
-            await rest.close()
+        with (
+            _listen(options.host, options.rest_port) as rest_socket,
+            _metrics_server(options, registry) as metrics_port,
+        ):
+            async with aio.insecure_channel(options.upstream_grpc, options=CHANNEL_OPTIONS) as channel:
+                grpc_server = aio.server(options=SERVER_OPTIONS)
+                grpc_server.add_generic_rpc_handlers((GrpcProxy(channel, log),))
+                grpc_port = _add_port(grpc_server, options)
+                await grpc_server.start()
+                rest = RestProxy(options.upstream_rest, log)
+                rest_server = _RestServer(rest)
+                serving = asyncio.create_task(rest_server.serve([rest_socket]))
+                while not rest_server.started:
+                    await asyncio.sleep(0.005)
+                on_ready(Ports(rest_socket.getsockname()[1], grpc_port, metrics_port))
+                await stop.wait()
+                rest_server.should_exit = True
+                await asyncio.gather(serving, grpc_server.stop(DRAIN_SECONDS))
+                await rest.close()
     finally:
-        rest_socket.close()
         await asyncio.to_thread(log.close, FLUSH_SECONDS)
-        metrics.shutdown()
-        metrics.server_close()
-        metrics_thread.join()
 
 
 class _RestServer(uvicorn.Server):
@@ -104,6 +98,23 @@ class _RestServer(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+
+@contextmanager
+def _metrics_server(options: SidecarOptions, registry: CollectorRegistry) -> Iterator[int]:
+    try:
+        server, thread = start_http_server(options.metrics_port, options.host, registry)
+    except OSError as error:
+        text = (
+            f"cannot listen on {options.host}:{options.metrics_port} for metrics: {error}; give another --metrics-port"
+        )
+        raise ConfigError(text) from error
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 def _listen(host: str, port: int) -> socket.socket:
