@@ -133,5 +133,5 @@ def _baseline_version(steps: list[Step], evaluation: Evaluation | None) -> int |
     """A baseline's directory is named by its version."""
     resolved = (step.outputs.get("baseline") for step in steps if step.name == "resolve_baseline")
     uri = (evaluation.baseline_uri if evaluation else None) or next(resolved, None) or ""
-    name = str(uri).rstrip("/").rpartition("/")[2]
+    name = str(uri).partition("?")[0].rstrip("/").rpartition("/")[2]
     return int(name) if name.isdigit() else None
