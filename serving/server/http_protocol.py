@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 # For a new connection to send the whole head of a request, and between two pieces of a body or of an answer.
 HEAD_SECONDS = 10.0
@@ -28,6 +28,8 @@ class HttpProtocol(HttpToolsProtocol):
         self._is_receiving = False
         self._is_head = True
         self._head_bytes = 0
+        self._unsent_bytes = 0
+        self._answering: RequestResponseCycle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client has connected and owes a request."""
@@ -37,6 +39,7 @@ class HttpProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The client has gone."""
         self._stop_waiting()
+        self._abandon()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -76,6 +79,7 @@ class HttpProtocol(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """The client does not take the answer."""
         super().pause_writing()
+        self._unsent_bytes = self.transport.get_write_buffer_size()
         self._wait(self.idle_seconds)
 
     def resume_writing(self) -> None:
@@ -99,7 +103,11 @@ class HttpProtocol(HttpToolsProtocol):
     def _give_up(self) -> None:
         self._timer = None
         if self.flow.write_paused:
-            self.transport.abort()
+            before, self._unsent_bytes = self._unsent_bytes, self.transport.get_write_buffer_size()
+            if self._unsent_bytes < before:
+                self._wait(self.idle_seconds)
+            else:
+                self.transport.abort()
         elif self.flow.read_paused:
             # The server is the slow one.
             self._wait(self.idle_seconds)
@@ -114,4 +122,15 @@ class HttpProtocol(HttpToolsProtocol):
             return
         if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
             self.transport.write(_ANSWER % (status, len(reason) + 12, reason))
+        self._abandon()
         self.transport.close()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def _abandon(self) -> None:
+        """Lets an answer that is being made come to nothing; of pipelined requests uvicorn forgets all but the last."""
+        if self._answering:
+            self._answering.disconnected = True
+            self._answering.message_event.set()

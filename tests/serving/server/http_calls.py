@@ -36,7 +36,7 @@ class Connection:
 
     def __init__(self, port: int, timeout: float = 20.0) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout)
-        self._rest = b""
+        self._rest = bytearray()
 
     def send(self, data: bytes) -> None:
         self.socket.sendall(data)
@@ -45,14 +45,13 @@ class Connection:
         """The next answer."""
         while b"\r\n\r\n" not in self._rest:
             self._receive()
-        head, _, self._rest = self._rest.partition(b"\r\n\r\n")
-        lines = head.decode().split("\r\n")
+        end = self._rest.index(b"\r\n\r\n")
+        lines = self._take(end + 4).decode().rstrip().split("\r\n")
         headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines[1:])}
         size = int(headers["content-length"])
         while len(self._rest) < size:
             self._receive()
-        body, self._rest = self._rest[:size], self._rest[size:]
-        return HttpAnswer(int(lines[0].split()[1]), headers, body)
+        return HttpAnswer(int(lines[0].split()[1]), headers, self._take(size))
 
     def ask(self, method: str, path: str, body: bytes | str = b"", **headers: str) -> HttpAnswer:
         self.send(request(method, path, body, **headers))
@@ -72,8 +71,13 @@ class Connection:
     def _receive(self) -> None:
         data = self.socket.recv(1 << 20)
         if not data:
-            raise ConnectionError(f"closed after {self._rest!r}")
+            raise ConnectionError(f"closed after {len(self._rest)} bytes: {bytes(self._rest[:200])!r}")
         self._rest += data
+
+    def _take(self, size: int) -> bytes:
+        taken = bytes(self._rest[:size])
+        del self._rest[:size]
+        return taken
 
 
 @contextmanager
