@@ -88,8 +88,17 @@ class CanaryCheck:
         deployment = self._deployment(name)
         port = rest_port(deployment)
         pods = [pod["metadata"]["name"] for pod in ready_pods(self._cluster, deployment)]
-        texts = {pod: self._cluster.ask(pod, port, PATH).decode() for pod in pods}
-        return {pod: parse_metrics(text, self._version.model) for pod, text in texts.items()}
+        texts = {pod: self._metrics(pod, port, deployment) for pod in pods}
+        return {pod: parse_metrics(text, self._version.model) for pod, text in texts.items() if text is not None}
+
+    def _metrics(self, pod: str, port: int, deployment: Object) -> str | None:
+        """What a pod has counted; None of one that went, as autoscalers and nodes make them go."""
+        try:
+            return self._cluster.ask(pod, port, PATH).decode()
+        except ClusterError:
+            if pod in {one["metadata"]["name"] for one in ready_pods(self._cluster, deployment)}:
+                raise
+            return None
 
     def _restarts(self, name: str) -> int:
         pods = ready_pods(self._cluster, self._deployment(name))

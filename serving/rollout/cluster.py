@@ -30,6 +30,10 @@ class StaleError(Exception):
     """An object changed between a read and a write; the caller reads it again."""
 
 
+class _OwnedError(Exception):
+    """Another manager owns fields with other values than those that we apply."""
+
+
 class Cluster:
     """One namespace of one cluster. Use it in a `with` block.
 
@@ -102,20 +106,14 @@ class Cluster:
         Raises:
             ClusterError: another manager owns one of the fields with another value; or the server refuses the object.
         """
-        kind, name = wanted["kind"], wanted["metadata"]["name"]
+        return self._apply(wanted, force_conflicts=force or None)
 
-        def send(resource: Any) -> Any:
-            return resource.server_side_apply(
-                body=wanted, field_manager=MANAGER, force_conflicts=force or None, **self._common
-            )
-
-        try:
-            return _json(self._call("apply", kind, name, send, api_version=wanted["apiVersion"]))
-        except StaleError as error:
-            raise ClusterError(
-                f"{kind} {name}: {error}. Somebody changed by hand what the manifests say: put the change into "
-                "manifests/, or take the fields over with --force-conflicts"
-            ) from error
+    def would_change(self, wanted: Object, *, force: bool = False) -> bool:
+        """Whether `apply` would change anything but the server's own bookkeeping; raises as `apply` does."""
+        live = self.get(wanted["kind"], wanted["metadata"]["name"])
+        return live is None or _content(live) != _content(
+            self._apply(wanted, force_conflicts=force or None, dry_run="All")
+        )
 
     def create(self, new: Object) -> Object:
         """Makes an object.
@@ -159,6 +157,24 @@ class Cluster:
             ClusterError: it cannot be asked.
         """
         return self._request("get" if body is None else "post", f"pods/{pod}:{port}/proxy{path}", "ask", body=body)
+
+    def _apply(self, wanted: Object, **options: Any) -> Object:
+        kind, name = wanted["kind"], wanted["metadata"]["name"]
+
+        def send(resource: Any) -> Any:
+            return resource.server_side_apply(body=wanted, field_manager=MANAGER, **options, **self._common)
+
+        for attempt in range(1, self._attempts + 1):
+            try:
+                return _json(self._call("apply", kind, name, send, wanted["apiVersion"]))
+            except StaleError:  # it carries no resourceVersion: the server itself met another write
+                self._pause(0.25 * attempt)
+            except _OwnedError as error:
+                raise ClusterError(
+                    f"{kind} {name}: {error}. Somebody changed by hand what the manifests say: put the change into "
+                    "manifests/, or take the fields over with --force-conflicts"
+                ) from error
+        raise ClusterError(f"{kind} {name} was changed by others each of {self._attempts} times; run it again")
 
     @property
     def _common(self) -> dict[str, Any]:
@@ -206,7 +222,7 @@ class Cluster:
         if error.status == 404:
             raise _NotFoundError(f"{what} in namespace {self.namespace}: {message}") from error
         if error.status == 409:
-            raise StaleError(message) from error
+            raise (_OwnedError if b"FieldManagerConflict" in (error.body or b"") else StaleError)(message) from error
         if error.status in {401, 403}:
             raise ClusterError(
                 f"{what}: {error.status}, {message}; manifests/rollout-access has the rights that a rollout needs"
@@ -227,6 +243,12 @@ class _NotFoundError(ClusterError):
 def _json(body: bytes) -> Object:
     content: Object = json.loads(body)
     return content
+
+
+def _content(each: Object) -> Object:
+    """An object without what the server counts and observes."""
+    kept = {key: value for key, value in each.items() if key not in {"metadata", "status"}}
+    return kept | {key: each["metadata"].get(key) for key in ("labels", "annotations")}
 
 
 def _message(error: Any) -> tuple[str, bool]:

@@ -16,7 +16,7 @@ from serving.rollout.workload import Workload
 from slipway.errors import RolloutBusyError, RolloutError, StoreError
 from slipway.model_store import ModelStore
 
-LEASE_SECONDS = 15
+LEASE_SECONDS = 30
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Rollout:
     lease_seconds: int = LEASE_SECONDS
 
     def start(self, number: int) -> RolloutState:
-        """Brings a version into production, by way of a canary.
+        """Brings a version into production, by way of a canary; or changed manifests of the version that is there.
 
         Raises:
             StoreError: the version may not be served.
@@ -67,7 +67,9 @@ class Rollout:
                 self.say(f"going on with version {number}: {state.phase} since {_moment(state.updated)}")
             else:
                 stable = self._workload.stable_version()
-                if stable == number and self.store.stage(self.model, number) == "stable":
+                is_stable = stable == number and self.store.stage(self.model, number) == "stable"
+                if is_stable and not self._workload.would_change_pods("stable", number):
+                    self._workload.apply("stable", number, lease.check)  # what is beside the pods may have changed
                     self.say(f"version {number} of {self.model} is stable already")
                     return self._new_state(number, "promoted", None)
                 require_fit(self.store, self.model, number)

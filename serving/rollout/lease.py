@@ -77,6 +77,7 @@ class RolloutLease:
         self.holder = f"{holder}@{socket.gethostname()}-{secrets.token_hex(3)}"
         self._stop = threading.Event()
         self._lost = ""
+        self._renewed = 0.0
         self._writing = threading.Lock()
         self._renewer = threading.Thread(target=self._renew, name="lease", daemon=True)
 
@@ -102,6 +103,8 @@ class RolloutLease:
         Raises:
             RolloutError: another process took the lease over.
         """
+        if not self._lost and time.monotonic() - self._renewed > self._seconds:
+            self._lost = f"it could not be renewed for {self._seconds} s"
         if self._lost:
             raise RolloutError(f"this rollout lost its lease: {self._lost}. Nothing was changed since; run it again")
 
@@ -117,8 +120,9 @@ class RolloutLease:
         return stamped
 
     def _acquire(self) -> None:
-        seen, since = "", time.monotonic()
-        for _ in range(_WRITE_ATTEMPTS + 10 * self._seconds):
+        seen, since, met = "", time.monotonic(), 0
+        while met < _WRITE_ATTEMPTS:
+            self._renewed = time.monotonic()
             lease = self._cluster.get("Lease", self._name)
             try:
                 if lease is None:
@@ -129,11 +133,12 @@ class RolloutLease:
                     self._take(lease)
                     return
             except StaleError:
-                continue  # somebody was faster: look again
+                met += 1  # somebody was faster: look again
+                continue
             if seen and lease["metadata"]["resourceVersion"] != seen:
                 raise _busy(lease)
             if not seen:
-                self._say(f"{held['holderIdentity']} has the lease; waiting up to {self._seconds} s for a sign of life")
+                self._say(f"{held['holderIdentity']} has the lease; waiting for a sign of life, or for it to expire")
                 seen, since = lease["metadata"]["resourceVersion"], time.monotonic()
             time.sleep(0.1)
         raise RolloutBusyError(f"the lease {self._name} is taken and given back again and again; run it later")
@@ -166,19 +171,19 @@ class RolloutLease:
         self._cluster.replace(lease)
 
     def _renew(self) -> None:
-        renewed = time.monotonic()
         while not self._stop.wait(self._seconds / 3):
             try:
                 self._write({"renewTime": _now()})
-                renewed = time.monotonic()
-            except (ClusterError, RolloutError) as error:
-                if isinstance(error, RolloutError) or time.monotonic() - renewed > self._seconds:
-                    self._lost = str(error)
-                    return
+            except ClusterError:
+                continue  # `check` sees when that lasts too long
+            except RolloutError as error:
+                self._lost = str(error)
+                return
 
     def _write(self, spec: Object, state: RolloutState | None = None) -> None:
         """Compare-and-swap, in which only the holder takes part."""
         with self._writing:
+            began = time.monotonic()
             for _ in range(_WRITE_ATTEMPTS):
                 lease = self._cluster.get("Lease", self._name)
                 if lease is None or lease["spec"].get("holderIdentity") != self.holder:
@@ -191,6 +196,7 @@ class RolloutLease:
                     self._cluster.replace(lease)
                 except StaleError:
                     continue
+                self._renewed = began
                 return
         raise ClusterError(f"the lease {self._name} changed {_WRITE_ATTEMPTS} times while it was written; run it again")
 

@@ -51,7 +51,8 @@ class Steps:
             judge = self.store.quarantine if state.blames_model else self.store.retire
             judge(model, number, why=why, who=self.who)
         state = self._record(state, ended)
-        fate = "is quarantined" if state.blames_model else "was not judged: it may be started again"
+        fates = {"quarantined": "is quarantined", "stable": "stays the stable one, with the manifests that it had"}
+        fate = fates.get(self.store.stage(model, number), "was not judged: it may be started again")
         stays = f"version {state.previous} serves" if state.previous else "nothing serves"
         if ended == "aborted":
             self.say(f"version {number} of {model} {fate}; {stays}")

@@ -83,6 +83,10 @@ class Workload:
         """Makes a track serve a version; `check` is called before each write."""
         self._apply(self._wanted(track, number, replicas), check)
 
+    def would_change_pods(self, track: Track, number: int) -> bool:
+        """Whether `apply` would change a track's Deployment."""
+        return self.cluster.would_change(self._wanted(track, number)[-1], force=self.force)
+
     def remove(self, track: Track, check: Callable[[], None]) -> None:
         """Deletes a track's Deployment, and waits until its pods go: the next ones would be taken for them."""
         name = self.deployment_name(track)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import threading
 from collections.abc import Callable
@@ -34,6 +35,7 @@ class Controller(threading.Thread):
         self.slow = slow
         self._objects = objects
         self._waited: dict[tuple[str, int], int] = {}
+        self._numbers = itertools.count()
         self._over = threading.Event()
 
     def run(self) -> None:
@@ -60,7 +62,7 @@ class Controller(threading.Thread):
         new = [pod for pod in pods if pod["metadata"]["labels"][HASH] == digest]
         old = [pod for pod in pods if pod not in new]
         missing = range(len(new), 0 if fate == "quota" else wanted)
-        new += [self._pod(deployment, template, digest, index) for index in missing]
+        new += [self._pod(deployment, template, digest) for _ in missing]
         for pod in new[wanted:]:
             self._objects.delete("Pod", pod["metadata"]["namespace"], pod["metadata"]["name"])
         for pod in new[:wanted]:
@@ -73,13 +75,13 @@ class Controller(threading.Thread):
         status = _deployment_status(generation, len(new[:wanted]), len(old), fate, wanted)
         self._objects.set_status("Deployment", deployment["metadata"]["namespace"], name, status)
 
-    def _pod(self, deployment: Object, template: Object, digest: str, index: int) -> Object:
+    def _pod(self, deployment: Object, template: Object, digest: str) -> Object:
         metadata = deployment["metadata"]
         pod = {
             "apiVersion": "v1",
             "kind": "Pod",
             "metadata": {
-                "name": f"{metadata['name']}-{digest}-{metadata['uid'][:4]}{index}",
+                "name": f"{metadata['name']}-{digest}-{next(self._numbers)}",
                 "namespace": metadata["namespace"],
                 "labels": {**template["metadata"]["labels"], HASH: digest},
                 "ownerReferences": [

@@ -89,7 +89,7 @@ class Objects:
             validate(changed, 400)
             return self._write(key, live, changed, manager)
 
-    def apply(self, wanted: Object, manager: str, *, force: bool) -> Object:
+    def apply(self, wanted: Object, manager: str, *, force: bool, dry_run: bool = False) -> Object:
         """Server-side apply; a body that does not fit the schema is answered with 500, as a real server does."""
         with self.lock:
             key = _key(wanted)
@@ -101,6 +101,8 @@ class Objects:
                 merged = fields.apply(base, owners, wanted, manager, force=force)
             except fields.ConflictError as conflict:
                 raise _conflict(conflict, wanted) from conflict
+            if dry_run:
+                return merged
             written = self._write(key, live, merged, None)
             self._owners[key] = owners
             return written

@@ -52,7 +52,7 @@ def test_start_after_a_kill_between_canary_and_promotion_goes_on(world: World) -
     with pytest.raises(RolloutBusyError, match=f"version {second} of taxi is canary since .*end that first"):
         world.start(third)
     world.start(second)
-    assert any("has the lease; waiting up to" in line for line in world.said)
+    assert any("has the lease; waiting for a sign of life" in line for line in world.said)
     assert any(f"going on with version {second}: canary since" in line for line in world.said)
     assert world.stable == second
     assert world.store.stage("taxi", second) == "stable"

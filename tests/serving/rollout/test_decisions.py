@@ -7,7 +7,7 @@ import yaml
 
 from slipway.errors import RolloutBusyError, RolloutError, RolloutInconclusiveError, StoreError
 from tests.kubernetes_api.model_server import Pod
-from tests.kubernetes_api.world import PROJECT, World
+from tests.kubernetes_api.world import DIGEST, PROJECT, World
 
 
 @pytest.fixture
@@ -122,3 +122,25 @@ def test_rollouts_need_no_right_that_the_role_lacks_and_few_that_it_has(held: Wo
     assert held.api.asked <= granted
     mutating = {right for right in granted - held.api.asked if right[0] not in {"get", "list"}}
     assert mutating == set()
+
+
+def test_start_of_the_stable_version_with_changed_manifests_goes_through_a_canary(world: World) -> None:
+    first = world.versions[0]
+    world.start(first)
+    world.objects = yaml.safe_load(yaml.safe_dump(world.objects).replace(DIGEST, "sha256:" + "c" * 64))
+    world.start(first)
+    assert any(f"canary: version {first} on 1 pods, beside version {first}" in line for line in world.said)
+    stable = world.deployment("taxi-serving")
+    assert stable is not None
+    assert "c" * 64 in stable["spec"]["template"]["spec"]["containers"][0]["image"]
+    assert world.deployment("taxi-serving-canary") is None
+
+
+def test_start_of_the_stable_version_with_bad_manifests_keeps_it_stable(world: World) -> None:
+    first = world.versions[0]
+    world.start(first)
+    world.objects = yaml.safe_load(yaml.safe_dump(world.objects).replace(DIGEST, "sha256:" + "c" * 64))
+    world.servers.new_pod = lambda: Pod(predictions=[0.0, 0.0])
+    with pytest.raises(RolloutError, match="stays the stable one, with the manifests that it had"):
+        world.start(first)
+    assert world.store.stage("taxi", first) == "stable"

@@ -141,7 +141,12 @@ def test_start_held_version_again_looks_again(served: World) -> None:
 
 def test_start_canary_that_restarts_under_load_is_quarantined(served: World) -> None:
     served.policy = served.policy.model_copy(update={"traffic_seconds": 5, "min_requests": 10_000})
-    served.on_pause = lambda: served.api.fates.update({"taxi-serving-canary": "restarted"})
+
+    def crash() -> None:
+        if any("comparing" in line for line in served.said):
+            served.api.fates["taxi-serving-canary"] = "restarted"
+
+    served.on_pause = crash
     fails(served, served.versions[1], "a container started anew 1 times under load")
     assert served.store.stage("taxi", served.versions[1]) == "quarantined"
 
@@ -241,3 +246,25 @@ def test_start_without_rights_names_the_role(served: World) -> None:
     served.api.forbid("patch", "deployments")
     with pytest.raises(ClusterError, match=r"403, .*cannot patch resource .*manifests/rollout-access"):
         served.start(served.versions[1])
+
+
+@pytest.mark.parametrize("times", [2, 100])
+def test_start_apply_that_meets_other_writes_is_tried_again_within_bounds(served: World, times: int) -> None:
+    served.api.fail("PATCH /apis/apps", 409, times=times)
+    if times == 2:
+        served.start(served.versions[1])
+        assert served.stable == served.versions[1]
+    else:
+        with pytest.raises(ClusterError, match="was changed by others each of 3 times; run it again"):
+            served.start(served.versions[1])
+
+
+def test_start_stable_pod_that_goes_during_the_comparison_does_not_count(served: World) -> None:
+    """An autoscaler takes a pod away between the list and the question."""
+    (pod,) = served.api.objects.list("Pod")
+    name = pod["metadata"]["name"]
+    served.policy = served.policy.model_copy(update={"traffic_seconds": 5})
+
+    served.api.before = {f"pods/{name}:8501/proxy": lambda: served.api.objects.delete("Pod", "slipway-staging", name)}
+    served.start(served.versions[1])
+    assert served.stable == served.versions[1]
