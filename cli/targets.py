@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -143,7 +144,8 @@ def _remote_data(settings: Settings, folder: Path, uri: str | None, *, publish: 
     from slipway.errors import ConfigError
 
     if uri is None:
-        sample = sample_file(folder, settings.home)
+        with redirect_stdout(sys.stderr):  # what a module's sample.py says is no part of the answer
+            sample = sample_file(folder, settings.home)
         uri = storage.join(settings.remote_home, *sample.relative_to(settings.home).parts)
         if publish and not storage.exists(uri):
             storage.copy(str(sample), uri)

@@ -63,6 +63,20 @@ def test_runs_show_unknown_lists_the_nearest(home: Path) -> None:
         slipway("runs", "show", "taxo-1")
 
 
+def test_runs_logs_prints_all_steps_or_one(home: Path) -> None:
+    folder = write_run(home, "taxi-1", "failed")
+    (folder / "logs" / "ingest_examples.log").write_text("read\nwrote\n")
+    (folder / "logs" / "validate_examples.log").write_text("bad\n")
+    assert slipway("runs", "logs", "taxi-1").stdout.splitlines() == [
+        "ingest_examples: read",
+        "ingest_examples: wrote",
+        "validate_examples: bad",
+    ]
+    assert slipway("runs", "logs", "--step", "ingest_examples").stdout == "read\nwrote\n"
+    with pytest.raises(StoreError, match="no log of 'train_model'; it has ingest_examples, validate_examples"):
+        slipway("runs", "logs", "taxi-1", "--step", "train_model")
+
+
 def test_report_prints_the_path_of_a_new_page(home: Path) -> None:
     folder = write_run(home, "taxi-1", "failed")
     (folder / "report.html").unlink()

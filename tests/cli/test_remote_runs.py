@@ -1,0 +1,71 @@
+import json
+from typing import Any
+
+import pytest
+
+from slipway.errors import TargetError
+from tests.cli.cluster import DATA, kubeflow, remote_home, slipway, vertex
+from tests.storage_server import _emulator, storage_server
+
+__all__ = ["_emulator", "kubeflow", "remote_home", "storage_server", "vertex"]
+
+
+@pytest.fixture(params=["kubeflow", "vertex"])
+def target(request: pytest.FixtureRequest) -> str:
+    """A target with no run yet; its server is `server`."""
+    request.getfixturevalue(request.param)
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def server(target: str, request: pytest.FixtureRequest) -> Any:
+    return request.getfixturevalue(target)
+
+
+def submit(target: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(slipway("submit", "taxi", "--target", target, "--data", DATA, "--json").stdout)
+    return found
+
+
+def test_runs_list_of_a_target_shows_state_module_and_revision(target: str) -> None:
+    assert "`slipway submit` makes one" in slipway("runs", "list", "--target", target).stdout
+    run = submit(target)
+    head, line = slipway("runs", "list", "--target", target).stdout.splitlines()
+    assert head.split()[:3] == ["run", "state", "module"]
+    assert line.split()[:4] == [run["run"], "pending", "taxi", run["labels"]["git-revision"][:12]]
+    [found] = json.loads(slipway("runs", "list", "--target", target, "--json").stdout)
+    assert found["id"] == run["id"]
+
+
+def test_runs_show_of_a_target_shows_steps_labels_and_address(target: str, server: Any) -> None:
+    with pytest.raises(TargetError, match="has no runs of Slipway's"):
+        slipway("runs", "show", "--target", target)
+    run = submit(target)
+    server.plan = ["FAILED"]
+    shown = slipway("runs", "show", "--target", target).stdout
+    for text in (f"{run['run']}: failed", "✕ train_model", "✓ resolve_source", run["url"], "module-digest"):
+        assert text in shown
+    found = json.loads(slipway("runs", "show", run["run"], "--target", target, "--json").stdout)
+    assert (found["id"], found["state"]) == (run["id"], "failed")
+
+
+def test_runs_logs_of_a_target(target: str) -> None:
+    run = submit(target)
+    lines = slipway("runs", "logs", run["run"], "--target", target).stdout.splitlines()
+    assert {line.partition(": ")[0] for line in lines} == {"resolve_source", "train_model"}
+    one = slipway("runs", "logs", "--step", "train_model", "--target", target).stdout.splitlines()
+    assert [line.split()[0] for line in one] == ["first", "last"]
+
+
+def test_runs_cancel_of_a_target_asks_for_the_end(target: str, server: Any) -> None:
+    run = submit(target)
+    server.plan = ["RUNNING"]
+    said = slipway("runs", "cancel", run["run"], "--target", target).stdout
+    assert said.splitlines() == [f"{run['run']}: asked to end; cancelled now", run["url"]]
+
+
+def test_runs_of_an_unknown_name_say_what_lists_them(target: str) -> None:
+    submit(target)
+    with pytest.raises(TargetError, match=f"`slipway runs list --target {target}` lists them"):
+        slipway("runs", "show", "taxi-0", "--target", target)

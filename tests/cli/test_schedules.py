@@ -1,0 +1,120 @@
+import json
+
+import pytest
+
+from slipway import storage
+from slipway.errors import ConfigError, TargetError
+from tests.cli.cluster import DATA, kubeflow, remote_home, slipway, vertex
+from tests.kubeflow_api import FakeKubeflow
+from tests.storage_server import _emulator, storage_server
+from tests.vertex_api import FakeVertex
+
+__all__ = ["_emulator", "kubeflow", "remote_home", "storage_server", "vertex"]
+
+NIGHTLY = {"module": "taxi", "cron": "0 3 * * *", "data": DATA, "overrides": {"training.epochs": 3}}
+
+
+@pytest.fixture(autouse=True)
+def _schedules(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted(monkeypatch, nightly=NIGHTLY, resting=NIGHTLY | {"enabled": False})
+
+
+def wanted(monkeypatch: pytest.MonkeyPatch, **schedules: object) -> None:
+    monkeypatch.setenv("SLIPWAY_SCHEDULES", json.dumps(schedules))
+
+
+def test_schedules_apply_makes_those_of_the_settings(kubeflow: FakeKubeflow) -> None:
+    first = slipway("schedules", "apply")
+    assert first.stdout.splitlines() == [
+        "create nightly: it is new",
+        "enable nightly: it is made, but paused",
+    ]
+    [kept] = kubeflow.recurring_runs.values()
+    given = kept["runtime_config"]["parameters"]
+    assert (kept["mode"], kept["max_concurrency"], kept["no_catchup"]) == ("ENABLE", "1", True)
+    assert given["training"]["training"]["epochs"] == 3
+    assert given["run_uri"].partition("?")[0].endswith("/runs/taxi-{job}")
+    assert storage.exists(given["model_uri"])
+    assert slipway("schedules", "apply").stdout == "kubeflow has all schedules of the settings: nothing to do\n"
+
+
+def test_schedules_apply_dry_run_changes_nothing(kubeflow: FakeKubeflow, remote_home: str) -> None:
+    assert slipway("schedules", "apply", "--dry-run").stdout == "create nightly: it is new\n"
+    assert {one.method for one in kubeflow.requests} == {"GET"}
+    assert storage.list_files(remote_home) == []
+    slipway("schedules", "apply")
+    assert "nothing to do" in slipway("schedules", "apply", "--dry-run").stdout
+
+
+def test_schedules_apply_follows_the_settings(vertex: FakeVertex, monkeypatch: pytest.MonkeyPatch) -> None:
+    slipway("schedules", "apply", "--target", "vertex")
+    wanted(monkeypatch, nightly=NIGHTLY | {"cron": "0 5 * * *"}, weekly=NIGHTLY | {"cron": "0 4 * * 0"})
+    said = json.loads(slipway("schedules", "apply", "--json").stdout)
+    assert [(one["action"], one["name"]) for one in said] == [("replace", "nightly"), ("create", "weekly")]
+    assert {one["displayName"]: one["cron"] for one in vertex.schedules.values()} == {
+        "nightly": "0 5 * * *",
+        "weekly": "0 4 * * 0",
+    }
+    wanted(monkeypatch)
+    assert "delete nightly" in slipway("schedules", "apply").stdout
+    assert not vertex.schedules
+
+
+def test_schedules_list_shows_what_is_there_and_what_is_missing(
+    kubeflow: FakeKubeflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slipway("schedules", "apply")
+    wanted(monkeypatch, weekly=NIGHTLY)
+    shown = slipway("schedules", "list").stdout
+    assert "not in the settings" in shown
+    assert "weekly" in shown
+    found = json.loads(slipway("schedules", "list", "--json").stdout)
+    assert [(one["name"], one["in_settings"], bool(one["id"])) for one in found] == [
+        ("nightly", False, True),
+        ("weekly", True, False),
+    ]
+
+
+def test_schedules_delete_removes_by_name(kubeflow: FakeKubeflow) -> None:
+    slipway("schedules", "apply")
+    assert slipway("schedules", "delete", "nightly", "--dry-run").stdout == "delete nightly: asked for\n"
+    assert len(kubeflow.recurring_runs) == 1
+    slipway("schedules", "delete", "nightly")
+    assert not kubeflow.recurring_runs
+    with pytest.raises(TargetError, match="there is no schedule nightly; there are none"):
+        slipway("schedules", "delete", "nightly")
+
+
+def test_schedules_of_settings_with_two_targets_want_one_named(kubeflow: FakeKubeflow, vertex: FakeVertex) -> None:
+    with pytest.raises(ConfigError, match=r"both kubeflow\.endpoint and vertex\.project: give --target"):
+        slipway("schedules", "list")
+    assert slipway("schedules", "list", "--target", "vertex").exit_code == 0
+
+
+def test_schedules_of_settings_without_target_say_so(remote_home: str) -> None:
+    with pytest.raises(ConfigError, match=r"neither kubeflow\.endpoint nor vertex\.project"):
+        slipway("schedules", "list")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"cron": "at night"}, r"schedules\.nightly\.cron = 'at night'"),
+        ({"cron": "0 0 3 * * *"}, r"schedules\.nightly\.cron"),
+        ({"max_concurrency": 0}, r"schedules\.nightly\.max_concurrency = 0"),
+        ({"modul": "taxi"}, r"unknown setting schedules\.nightly\.modul"),
+    ],
+)
+def test_schedules_that_are_wrong_name_the_setting(
+    kubeflow: FakeKubeflow, monkeypatch: pytest.MonkeyPatch, change: dict[str, object], said: str
+) -> None:
+    wanted(monkeypatch, nightly=NIGHTLY | change)
+    with pytest.raises(ConfigError, match=said):
+        slipway("schedules", "apply")
+
+
+def test_schedules_of_an_unknown_module_change_nothing(kubeflow: FakeKubeflow, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted(monkeypatch, nightly=NIGHTLY, other=NIGHTLY | {"module": "tacsi"})
+    with pytest.raises(ConfigError, match="no module 'tacsi'"):
+        slipway("schedules", "apply")
+    assert not kubeflow.recurring_runs

@@ -1,0 +1,158 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from settings.load import PROJECT as CHECKOUT
+from slipway import storage
+from slipway.errors import ConfigError, TargetError
+from tests.cli.cluster import DATA, kubeflow, remote_home, slipway, vertex
+from tests.delivery.targets.submissions import COMPILED
+from tests.kubeflow_api import FakeKubeflow
+from tests.storage_server import StorageServer, _emulator, storage_server
+from tests.vertex_api import FakeVertex
+
+__all__ = ["_emulator", "kubeflow", "remote_home", "storage_server", "vertex"]
+
+
+def test_submit_publishes_module_and_sample_and_prints_the_address(
+    kubeflow: FakeKubeflow, remote_home: str, storage_server: StorageServer
+) -> None:
+    result = slipway("submit", "taxi", "--target", "kubeflow")
+    assert result.exit_code == 0
+    [run] = kubeflow.runs.values()
+    assert result.stdout.splitlines() == [
+        f"run {run['display_name']}",
+        f"{kubeflow.url}/#/runs/details/{run['run_id']}",
+    ]
+    given = run["runtime_config"]["parameters"]
+    assert storage.exists(given["model_uri"])
+    assert storage.exists(given["data_uri"])
+    assert given["data_uri"].startswith("gs://anonymous@bucket/home/samples/")
+    assert given["run_uri"] == storage.join(remote_home, "runs", run["display_name"])
+    assert run["runtime_config"]["pipeline_root"] == storage.join(remote_home, "artifacts")
+    slipway("submit", "taxi", "--target", "kubeflow")
+    assert len(kubeflow.versions) == 1
+
+
+def test_submit_and_wait_prints_a_line_for_each_step(kubeflow: FakeKubeflow) -> None:
+    result = slipway("submit", "taxi", "--target", "kubeflow", "--data", DATA, "--wait")
+    assert result.exit_code == 0
+    _, _, *steps, end = result.stdout.splitlines()
+    assert [line.split()[1:3] for line in steps] == [["resolve_source", "succeeded"], ["train_model", "succeeded"]]
+    assert end.endswith(": succeeded")
+
+
+@pytest.mark.parametrize(("state", "said"), [("FAILED", "failed: train-model failed"), ("CANCELED", "cancelled")])
+def test_submit_and_wait_fails_with_the_run(kubeflow: FakeKubeflow, state: str, said: str) -> None:
+    kubeflow.plan = ["RUNNING", state]
+    result = slipway("submit", "taxi", "--target", "kubeflow", "--data", DATA, "--wait")
+    assert result.exit_code == 1
+    assert said in result.stdout
+    assert "train_model failed" in result.stdout
+
+
+def test_submit_to_vertex_waits_and_fails_with_the_reason(vertex: FakeVertex) -> None:
+    vertex.plan = ["RUNNING", "FAILED"]
+    result = slipway("submit", "taxi", "--target", "vertex", "--data", DATA, "--wait")
+    assert result.exit_code == 1
+    assert "✓ ingest_examples      cached" in result.stdout
+    assert "The replica workerpool0-0 of train-model exited with 1." in result.stdout
+    assert "https://console.cloud.google.com/vertex-ai/" in result.stdout
+
+
+def test_submit_as_json_is_nothing_else(kubeflow: FakeKubeflow) -> None:
+    found = json.loads(slipway("submit", "taxi", "--target", "kubeflow", "--data", DATA, "--wait", "--json").stdout)
+    assert (found["state"], found["labels"]["module"], found["labels"]["environment"]) == ("succeeded", "taxi", "base")
+    assert [step["name"] for step in found["steps"]] == ["resolve_source", "train_model"]
+
+
+def test_submit_overrides_module_and_settings(kubeflow: FakeKubeflow) -> None:
+    slipway("submit", "taxi", "--target", "kubeflow", "--data", DATA, "--set", "training.epochs=3",
+            "--set", "evaluation.engine=tfma")  # fmt: skip
+    [run] = kubeflow.runs.values()
+    given = run["runtime_config"]["parameters"]
+    assert given["training"]["training"]["epochs"] == 3
+    assert given["evaluation"]["engine"] == "tfma"
+
+
+def test_submit_takes_a_compiled_package(kubeflow: FakeKubeflow) -> None:
+    package = str(COMPILED / "training-kubeflow.yaml")
+    assert slipway("submit", "taxi", "--target", "kubeflow", "--data", DATA, "--package", package).exit_code == 0
+    [version] = kubeflow.versions.values()
+    assert version["display_name"].startswith("slipway-training-")
+
+
+def test_submit_twice_with_the_same_package_uploads_it_once(kubeflow: FakeKubeflow, tmp_path: Path) -> None:
+    package = tmp_path / "training.yaml"
+    assert slipway("compile", "--target", "kubeflow", "-o", str(package)).exit_code == 0
+    slipway("submit", "taxi", "--target", "kubeflow", "--data", DATA, "--package", str(package))
+    slipway("submit", "taxi", "--target", "kubeflow", "--data", DATA)
+    assert len(kubeflow.versions) == 1
+
+
+@pytest.mark.parametrize("data", ["trips.csv", "/data/trips.csv", "file:///data/trips.csv", f"{DATA},trips.csv"])
+def test_submit_data_of_this_machine_is_refused(kubeflow: FakeKubeflow, data: str) -> None:
+    with pytest.raises(
+        ConfigError, match=r"cannot read this machine's files; copy it to a bucket and give --data gs://"
+    ):
+        slipway("submit", "taxi", "--target", "kubeflow", "--data", data)
+    assert not kubeflow.runs
+
+
+@pytest.mark.parametrize(
+    ("variable", "said"),
+    [
+        ("SLIPWAY_REMOTE_HOME", "remote_home = '': .* set remote_home: gs://BUCKET/slipway"),
+        ("SLIPWAY_KUBEFLOW__ENDPOINT", "kubeflow.endpoint = ''"),
+        ("SLIPWAY_IMAGE", "no image: give --image"),
+    ],
+)
+def test_submit_without_a_setting_names_it(
+    kubeflow: FakeKubeflow, monkeypatch: pytest.MonkeyPatch, variable: str, said: str
+) -> None:
+    monkeypatch.delenv(variable)
+    with pytest.raises(ConfigError, match=said):
+        slipway("submit", "taxi", "--target", "kubeflow", "--data", DATA)
+    assert not kubeflow.requests
+
+
+def test_submit_refused_is_an_error(kubeflow: FakeKubeflow) -> None:
+    kubeflow.fail("POST", ".*/runs", 403)
+    with pytest.raises(TargetError, match=r"cannot start the run taxi-.* answers 403"):
+        slipway("submit", "taxi", "--target", "kubeflow", "--data", DATA)
+
+
+def test_interrupt_while_waiting_leaves_the_run_going(kubeflow: FakeKubeflow, tmp_path: Path) -> None:
+    kubeflow.plan = ["RUNNING"]
+    command = [sys.executable, "-m", "cli.main", "submit", "taxi", "--target", "kubeflow", "--data", DATA, "--wait"]
+    process = subprocess.Popen(command, cwd=CHECKOUT, env=dict(os.environ), stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, text=True)  # fmt: skip
+    try:
+        deadline = time.monotonic() + 60
+        while not kubeflow.asked("GET", ".*/runs/[^/]+") and time.monotonic() < deadline and process.poll() is None:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    [run] = kubeflow.runs.values()
+    assert process.returncode == 130, said
+    assert said.splitlines()[-3:] == [
+        f"{run['display_name']} goes on without you.",
+        f"Look at it: slipway runs show {run['display_name']} --target kubeflow",
+        f"Cancel it:  slipway runs cancel {run['display_name']} --target kubeflow",
+    ]
+    assert run["state"] == "RUNNING"
+
+
+def test_help_imports_no_client() -> None:
+    heavy = "{'kfp', 'kfp_server_api', 'google.cloud.aiplatform_v1', 'requests', 'pyarrow', 'pydantic'}"
+    code = f"import sys, cli.main; print(sorted({heavy} & set(sys.modules)))"
+    found = subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
