@@ -74,7 +74,8 @@ def refresh(env: EnvOption, force: ForceOption = False) -> None:
     """Roll the overlay, as it is now, out for every model in production; the versions stay."""
     from settings.load import load_settings
 
-    refresh_all(load_settings(env), force)
+    with _held():
+        refresh_all(load_settings(env), force)
 
 
 @app.command()
@@ -108,7 +109,7 @@ def serving_of(settings: Settings) -> Serving:
 
 
 def refresh_all(settings: Settings, force: bool = False) -> None:
-    """Rolls an environment's overlay out for all models in production, each by way of a canary.
+    """Rolls an environment's overlay out for all models that are served, each by way of a canary.
 
     Raises:
         RolloutInconclusiveError: too little traffic; the canary stays.
@@ -119,7 +120,8 @@ def refresh_all(settings: Settings, force: bool = False) -> None:
     serving, uri = serving_of(settings), _store_uri(settings)
     store = open_store(uri)
     for model in store.models():
-        if (version := store.production(model)) is not None:
+        version = store.production(model)
+        if version and store.stage(model, version.number) == "stable":
             with serving.rollout(model, uri, typer.echo, force=force) as rollout:
                 rollout.start(version.number)
 
@@ -134,12 +136,18 @@ def _store_uri(settings: Settings) -> str:
 @contextmanager
 def _open(env: str, model: str, force: bool = False) -> Iterator[Rollout]:
     from settings.load import load_settings
-    from slipway.errors import RolloutInconclusiveError
 
     settings = load_settings(env)
+    with _held(), serving_of(settings).rollout(model, _store_uri(settings), typer.echo, force=force) as rollout:
+        yield rollout
+
+
+@contextmanager
+def _held() -> Iterator[None]:
+    from slipway.errors import RolloutInconclusiveError
+
     try:
-        with serving_of(settings).rollout(model, _store_uri(settings), typer.echo, force=force) as rollout:
-            yield rollout
+        yield
     except RolloutInconclusiveError as error:
         typer.echo(f"held: {error}", err=True)
         raise typer.Exit(HELD) from error

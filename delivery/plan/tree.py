@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -87,16 +88,18 @@ class Repository:
         wanted = list(paths)
         if odd := [path for path in wanted if "\n" in path]:
             raise DeliveryError(f"{odd[0]!r}: a name with a line break; rename the file")
-        request = "".join(f"{tree.entries[path].blob} {path}\n" for path in wanted)
+        # The size that Git answers is that before the filters, so the answers are told apart by a name that is missing.
+        border = secrets.token_hex(16)
+        request = "".join(f"{tree.entries[path].blob} {path}\n{border}\n" for path in wanted)
         answer = self._run(["cat-file", "--batch", "--filters"], request.encode()).stdout
         found: dict[str, bytes] = {}
-        for path in wanted:
-            header, _, rest = answer.partition(b"\n")
-            fields = header.split()
-            if len(fields) != 3 or fields[1] != b"blob":
-                raise DeliveryError(f"Git has no content of {path} at {tree.revision}; fetch the whole history")
-            size = int(fields[2])
-            found[path], answer = rest[:size], rest[size + 1 :]
+        for path, part in zip(wanted, answer.split(f"{border} missing\n".encode()), strict=False):
+            header, _, content = part.partition(b"\n")
+            if header.split()[1:2] != [b"blob"]:
+                break
+            found[path] = content.removesuffix(b"\n")
+        if missing := [path for path in wanted if path not in found]:
+            raise DeliveryError(f"Git has no content of {missing[0]} at {tree.revision}; fetch the whole history")
         return found
 
     def _git(self, *arguments: str, check: bool = True) -> str:

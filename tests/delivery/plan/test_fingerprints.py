@@ -1,0 +1,99 @@
+import shutil
+from pathlib import Path
+
+import pytest
+
+from delivery.plan.fingerprints import Fingerprints, Scope, fingerprint
+from slipway.errors import ModuleError
+from slipway.module_store import publish_module
+from tests.delivery.plan.project import IMAGE, PIPELINE, Project
+
+
+def prints(project: Project, *, environment: str = "staging", **arguments: str) -> Fingerprints:
+    tree = project.repository.tree("HEAD")
+    return fingerprint(project.repository, tree, Scope(environment, environment), arguments)
+
+
+def test_modules_have_the_digests_that_publishing_a_clean_checkout_gives(project: Project, tmp_path: Path) -> None:
+    project.commit(
+        {
+            "modules/taxi/parts/layers.py": "x = 1\n",
+            "modules/taxi/parts-2.py": "x = 2\n",
+            "modules/taxi/README.md": "Read me.\n",
+            "modules/taxi/.hidden": "x",
+            "modules/taxi/notes.txt": "a\nb\n",
+            ".gitattributes": "*.txt text eol=crlf\n",
+        }
+    )
+    (project.folder / "modules/taxi/model.py").chmod(0o755)
+    project.commit()
+    project.git("clone", "--quiet", str(project.folder), str(tmp_path / "clone"))
+    published = publish_module(tmp_path / "clone" / "modules" / "taxi", tmp_path / "store")
+    assert prints(project).modules["taxi"] == published.digest
+
+
+def test_modules_are_the_folders_with_a_module_yaml(project: Project) -> None:
+    project.commit({"modules/__init__.py": "", "modules/drafts/idea.py": "", "modules/wine/sub/module.yaml": ""})
+    assert list(prints(project).modules) == ["taxi", "wine"]
+
+
+def test_module_with_a_symbolic_link_is_refused(project: Project) -> None:
+    (project.folder / "modules/taxi/data.csv").symlink_to("/etc/passwd")
+    project.commit()
+    with pytest.raises(ModuleError, match=r"modules/taxi/data\.csv is a symbolic link"):
+        prints(project)
+
+
+def test_module_with_a_submodule_is_refused(project: Project, tmp_path: Path) -> None:
+    other = Project(tmp_path / "other")
+    other.commit({"a.py": ""})
+    shutil.copytree(other.folder, project.folder / "modules/taxi/other")
+    project.commit()
+    with pytest.raises(ModuleError, match="modules/taxi/other is a submodule"):
+        prints(project)
+
+
+def test_module_that_is_too_large_is_refused_and_names_the_file(project: Project) -> None:
+    project.commit({"modules/taxi/rows.csv": "1" * 10_000_001})
+    with pytest.raises(ModuleError, match=r"10,000,000 bytes at most.*rows\.csv has 10,000,001 bytes"):
+        prints(project)
+
+
+@pytest.mark.parametrize("path", [IMAGE, PIPELINE, "Dockerfile", "unknown.bin"])
+def test_image_tag_changes_with_what_is_in_the_image(project: Project, path: str) -> None:
+    before = prints(project)
+    project.commit({path: "changed\n"})
+    after = prints(project)
+    assert after.image_tag != before.image_tag
+    assert (after.modules, after.settings, after.manifests) == (before.modules, before.settings, before.manifests)
+
+
+@pytest.mark.parametrize("path", ["modules/taxi/model.py", "README.md", "settings/base.yaml", "tests/test_it.py"])
+def test_image_tag_stays_when_something_else_changes(project: Project, path: str) -> None:
+    before = prints(project)
+    project.commit({path: "contract: 1\n"})
+    assert prints(project).image_tag == before.image_tag
+
+
+def test_image_tag_depends_on_build_arguments_and_modes_and_not_on_history(project: Project) -> None:
+    before = prints(project)
+    assert prints(project, ACCELERATOR="gpu").image_tag != before.image_tag
+    (project.folder / IMAGE).chmod(0o755)
+    project.commit()
+    assert prints(project).image_tag != before.image_tag
+    (project.folder / IMAGE).chmod(0o644)
+    project.commit()
+    assert prints(project) == before
+
+
+def test_settings_and_manifests_of_another_environment_change_nothing(project: Project) -> None:
+    before = prints(project)
+    project.commit(
+        {
+            "settings/production.yaml": "home: x\n",
+            "manifests/overlays/production/kustomization.yaml": "resources: []\n",
+            "manifests/rollout-access/staging/role.yaml": "kind: ClusterRole\n",
+        }
+    )
+    assert prints(project) == before
+    assert prints(project, environment="production") != before
