@@ -48,7 +48,8 @@ def _commands(plan: Plan, builder: Builder) -> Iterator[str]:
     if plan.pipelines or plan.manifests:
         # The variable overrides `image` of the settings, for all commands that follow.
         inspect = shlex.join([builder.program, "inspect", "--format", "{{index .RepoDigests 0}}", reference])
-        yield f"export SLIPWAY_IMAGE={'' if plan.image_digest else '$'}{plan.image_digest or f'({inspect})'}"
+        yield f"SLIPWAY_IMAGE={plan.image_digest or f'$({inspect})'}"
+        yield "export SLIPWAY_IMAGE"
     if plan.modules:
         yield f"slipway sync {shlex.join(plan.modules)}{place}"
     if plan.pipelines:

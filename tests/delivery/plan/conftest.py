@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import pytest
@@ -5,9 +6,14 @@ import pytest
 from tests.delivery.plan.project import FILES, Project
 
 
+@pytest.fixture(scope="session")
+def _committed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("committed") / "project"
+    Project(folder).commit(dict(FILES))
+    return folder
+
+
 @pytest.fixture
-def project(tmp_path: Path) -> Project:
+def project(_committed: Path, tmp_path: Path) -> Project:
     """One commit with a path of each class, and two modules."""
-    project = Project(tmp_path / "project")
-    project.commit(dict(FILES))
-    return project
+    return Project(shutil.copytree(_committed, tmp_path / "project"))

@@ -44,8 +44,9 @@ class Project:
         self.folder = folder
         self.repository = Repository(folder)
         self._commits = 0
-        folder.mkdir(parents=True)
-        self.git("init", "--quiet", "--initial-branch=main")
+        if not folder.is_dir():
+            folder.mkdir(parents=True)
+            self.git("init", "--quiet", "--initial-branch=main", "--template=")
 
     def git(self, *arguments: str) -> str:
         """Runs Git, untouched by the machine's settings and the time of day."""
