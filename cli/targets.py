@@ -27,7 +27,7 @@ def open_target(settings: Settings, name: RemoteTarget, environment: str | None)
     """
     if name == "kubeflow":
         from delivery.targets.kubeflow import KubeflowTarget
-        from delivery.targets.kubeflow_api import KubeflowConfig
+        from delivery.targets.kubeflow_config import KubeflowConfig
 
         return KubeflowTarget(KubeflowConfig(**_content(settings, environment, settings.kubeflow.model_dump())))
     from delivery.targets.vertex import VertexTarget

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import ssl
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -62,6 +63,7 @@ class LoopbackServer:
     """Answers with `handle`; a subclass is a service."""
 
     requests: list[Request] = field(default_factory=list)
+    tls: ssl.SSLContext | None = None
     faults: list[Fault] = field(default_factory=list)
 
     def handle(self, request: Request) -> Answer:
@@ -89,12 +91,14 @@ class LoopbackServer:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self._server.server_address[1]}"
 
     def __enter__(self) -> Self:
         self._lock = threading.Lock()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self._respond))
         self._server.daemon_threads = True
+        if self.tls:
+            self._server.socket = self.tls.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
         return self
@@ -147,7 +151,7 @@ def _handler(respond: Callable[[Request], Answer]) -> type[BaseHTTPRequestHandle
             except (BrokenPipeError, ConnectionResetError):
                 self.close_connection = True  # the client did not wait
 
-        do_POST = do_PATCH = do_DELETE = do_GET  # noqa: N815
+        do_HEAD = do_POST = do_PATCH = do_DELETE = do_GET  # noqa: N815
 
         def log_message(self, *arguments: Any) -> None:
             pass

@@ -10,7 +10,8 @@ from typing import Any, Literal
 from delivery.graph import step_name
 from delivery.package import check_arguments
 from delivery.targets.base import RemoteRun, State, Submission, labels_of
-from delivery.targets.kubeflow_api import KubeflowApi, KubeflowConfig
+from delivery.targets.kubeflow_api import KubeflowApi
+from delivery.targets.kubeflow_config import KubeflowConfig
 from delivery.targets.kubeflow_schedules import KubeflowSchedules
 from delivery.targets.kubeflow_upload import equals, find_experiment, upload
 from slipway.errors import TargetError
@@ -109,12 +110,15 @@ class KubeflowTarget:
         if step is not None and step not in tasks:
             raise TargetError(f"{found.display_name} has no step {step!r} yet; it has {', '.join(tasks) or 'none'}")
         for name, task in tasks.items():
-            if step in (None, name):
-                children = [child.pod_name for child in task.child_tasks or [] if child.pod_name]
-                for node in children or [task.pod_name or task.task_id]:
-                    path = f"/apis/v1alpha1/runs/{found.run_id}/nodes/{node}/log"
-                    text = self._api.text(f"read the log of {name}", path)
-                    yield from (line if step else f"{name}: {line}" for line in text.splitlines())
+            if step not in (None, name):
+                continue
+            # A task is a node without a pod of its own; its children run in pods.
+            pods = [child.pod_name for child in task.child_tasks or [] if child.pod_name] or [task.pod_name]
+            texts = [self._api.pod_log(found.run_id, pod) for pod in pods if pod]
+            said = [line for text in texts for line in (text or "").splitlines()]
+            if not any(text is not None for text in texts):
+                said = ["(no log: the step came from the cache, or its pod is gone)"]
+            yield from (line if step else f"{name}: {line}" for line in said)
 
     def cancel(self, run: str) -> RemoteRun:
         """Asks for the run's end."""

@@ -9,60 +9,16 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from delivery.targets.base import retrying
+from delivery.targets.kubeflow_config import SERVICE_ACCOUNT_TOKEN, KubeflowConfig
 from slipway.errors import ConfigError, TargetError
 
-# Where a pod finds the token that Kubeflow's PodDefault `access-ml-pipeline` projects into it.
-SERVICE_ACCOUNT_TOKEN = "/var/run/secrets/kubeflow/pipelines/token"  # noqa: S105 - a path
 _TRANSIENT = {408, 429, 500, 502, 503, 504}
 _REDIRECTS = range(300, 400)
-
-
-@dataclass(frozen=True)
-class KubeflowConfig:
-    """What the settings of one environment say of Kubeflow; `settings/schema.py` explains each."""
-
-    environment: str
-    endpoint: str
-    ui: str
-    namespace: str
-    experiment: str
-    service_account: str
-    pipeline_root: str
-    auth: Literal["none", "service_account_token", "token", "cookie"]
-    credential_variable: str
-    credential_file: str
-    ca_file: str
-    timeout_seconds: float
-
-    def __post_init__(self) -> None:
-        if not self.endpoint.startswith(("http://", "https://")):
-            raise ConfigError(
-                f"kubeflow.endpoint = {self.endpoint!r}: set it in settings/<environment>.yaml to the address of the "
-                "API, with http:// or https://, as https://kubeflow.example.com/pipeline"
-            )
-        if self.auth in ("token", "cookie") and not (self.credential_variable or self.credential_file):
-            raise ConfigError(
-                f"kubeflow.auth = {self.auth!r} needs kubeflow.credential_variable or kubeflow.credential_file: the "
-                f"name of the variable, or the file, that holds the {self.auth}"
-            )
-        if self.ca_file and not Path(self.ca_file).is_file():
-            raise ConfigError(f"kubeflow.ca_file = {self.ca_file!r}: there is no such file")
-
-    @property
-    def url(self) -> str:
-        """The API's address without a slash at its end."""
-        return self.endpoint.rstrip("/")
-
-    @property
-    def ui_url(self) -> str:
-        """The UI's address without a slash at its end."""
-        return (self.ui or self.endpoint).rstrip("/")
 
 
 class KubeflowApi:
@@ -132,16 +88,25 @@ class KubeflowApi:
         except Exception as error:
             raise TargetError(f"cannot {what}: {self._explain(error)}") from error
 
-    def text(self, what: str, path: str) -> str:
-        """An answer that is plain text, of a path outside the generated services."""
+    def pod_log(self, run_id: str, pod: str) -> str | None:
+        """The log of one pod of a run, or None: the pod is gone, or there never was one.
 
-        def read(**options: Any) -> Any:
+        The route is outside the generated services, and streams text: backend/src/apiserver/server/run_log_server.go.
+        """
+        seconds = self.config.timeout_seconds
+        try:
             answer = self._client.call_api(
-                path, "GET", response_type="str", auth_settings=["Bearer"], _preload_content=False, **options
+                f"/apis/v1alpha1/runs/{run_id}/nodes/{pod}/log",
+                "GET",
+                auth_settings=["Bearer"],
+                _preload_content=False,
+                _request_timeout=(seconds, seconds),
             )
-            return answer.data
-
-        content: bytes = self.call(what, read)
+        except Exception as error:
+            if _status(error) in (400, 404, 500):  # what versions of the server say where there is no such pod
+                return None
+            raise TargetError(f"cannot read the log of {pod}: {self._explain(error)}") from error
+        content: bytes = answer.data
         return content.decode("utf-8", "replace")
 
     def _refuse_login_page(self) -> None:

@@ -161,7 +161,7 @@ class FakeKubeflow(LoopbackServer):
                 "create_time": STARTED.format(index),
                 "start_time": STARTED.format(index),
                 "end_time": STARTED.format(index + 20) if one != "RUNNING" else "1970-01-01T00:00:00Z",
-                "child_tasks": [{"pod_name": f"{name}-pod"}] if name == "train-model" else [],
+                "child_tasks": [{"pod_name": f"{name}-pod"}] if name in ("train-model", "resolve-source") else [],
             }
             for index, (name, one) in enumerate(states.items())
         ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from delivery.targets.kubeflow import KubeflowTarget
-from delivery.targets.kubeflow_api import KubeflowConfig
+from delivery.targets.kubeflow_config import KubeflowConfig
 from delivery.targets.vertex import VertexTarget
 from delivery.targets.vertex_api import VertexConfig
 from settings.schema import Kubeflow, Vertex

@@ -172,14 +172,33 @@ def test_logs_of_all_steps_begin_with_their_names(kubeflow: FakeKubeflow) -> Non
     target = on_kubeflow(kubeflow)
     run = target.submit(submission("kubeflow"))
     assert list(target.logs(run.id, None)) == [
-        "resolve_source: first line of node-resolve-source",
-        "resolve_source: last line of node-resolve-source",
+        "resolve_source: first line of resolve-source-pod",
+        "resolve_source: last line of resolve-source-pod",
         "train_model: first line of train-model-pod",
         "train_model: last line of train-model-pod",
     ]
     assert next(target.logs(run.id, "train_model")) == "first line of train-model-pod"
     with pytest.raises(TargetError, match="no step 'push_model' yet; it has resolve_source, train_model"):
         list(target.logs(run.id, "push_model"))
+
+
+@pytest.mark.parametrize("status", [400, 404, 500])
+def test_logs_of_a_pod_that_is_gone_say_so_and_go_on(kubeflow: FakeKubeflow, status: int) -> None:
+    target = on_kubeflow(kubeflow)
+    run = target.submit(submission("kubeflow"))
+    kubeflow.fail("GET", ".*/nodes/resolve-source-pod/log", status)
+    assert list(target.logs(run.id, None))[:2] == [
+        "resolve_source: (no log: the step came from the cache, or its pod is gone)",
+        "train_model: first line of train-model-pod",
+    ]
+
+
+def test_logs_that_may_not_be_read_name_the_role(kubeflow: FakeKubeflow) -> None:
+    target = on_kubeflow(kubeflow)
+    run = target.submit(submission("kubeflow"))
+    kubeflow.fail("GET", ".*/log", 403)
+    with pytest.raises(TargetError, match=r"cannot read the log of resolve-source-pod: .*kubeflow-pipelines-edit"):
+        list(target.logs(run.id, None))
 
 
 def test_cancel_asks_for_the_end(kubeflow: FakeKubeflow) -> None:

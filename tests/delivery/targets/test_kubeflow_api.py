@@ -2,12 +2,14 @@
 
 import logging
 import socket
+import ssl
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from delivery.targets.kubeflow_api import KubeflowConfig
+from delivery.targets.kubeflow_config import KubeflowConfig
 from slipway.errors import ConfigError, TargetError
 from tests.delivery.targets.places import on_kubeflow
 from tests.kubeflow_api import FakeKubeflow
@@ -50,6 +52,26 @@ def test_no_server_names_the_setting_and_the_port_forward(kubeflow: FakeKubeflow
         port = probe.getsockname()[1]
     with pytest.raises(TargetError, match=r"no connection to .*kubeflow\.endpoint right.*kubectl port-forward"):
         on_kubeflow(kubeflow, endpoint=f"http://127.0.0.1:{port}").list(1)
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A certificate for 127.0.0.1, signed by itself, with its key."""
+    path = tmp_path / "server.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days",
+               "2", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(path),
+               "-out", str(path)]  # fmt: skip
+    subprocess.run(command, check=True, capture_output=True)
+    return path
+
+
+def test_own_certificate_wants_its_authority_named(certificate: Path) -> None:
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate)
+    with FakeKubeflow(tls=tls) as server:
+        with pytest.raises(TargetError, match=r"no certificate that is trusted here: set kubeflow\.ca_file"):
+            on_kubeflow(server).list(1)
+        assert on_kubeflow(server, ca_file=str(certificate)).list(1) == []
 
 
 def test_server_without_tls_where_https_is_asked_names_the_certificate(kubeflow: FakeKubeflow) -> None:

@@ -1,0 +1,54 @@
+"""What a connection to Kubeflow Pipelines is given, checked before anything is sent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from slipway.errors import ConfigError
+
+# Where a pod finds the token that Kubeflow's PodDefault `access-ml-pipeline` projects into it.
+SERVICE_ACCOUNT_TOKEN = "/var/run/secrets/kubeflow/pipelines/token"  # noqa: S105 - a path
+
+
+@dataclass(frozen=True)
+class KubeflowConfig:
+    """What the settings of one environment say of Kubeflow; `settings/schema.py` explains each."""
+
+    environment: str
+    endpoint: str
+    ui: str
+    namespace: str
+    experiment: str
+    service_account: str
+    pipeline_root: str
+    auth: Literal["none", "service_account_token", "token", "cookie"]
+    credential_variable: str
+    credential_file: str
+    ca_file: str
+    timeout_seconds: float
+
+    def __post_init__(self) -> None:
+        if not self.endpoint.startswith(("http://", "https://")):
+            raise ConfigError(
+                f"kubeflow.endpoint = {self.endpoint!r}: set it in settings/<environment>.yaml to the address of the "
+                "API, with http:// or https://, as https://kubeflow.example.com/pipeline"
+            )
+        if self.auth in ("token", "cookie") and not (self.credential_variable or self.credential_file):
+            raise ConfigError(
+                f"kubeflow.auth = {self.auth!r} needs kubeflow.credential_variable or kubeflow.credential_file: the "
+                f"name of the variable, or the file, that holds the {self.auth}"
+            )
+        if self.ca_file and not Path(self.ca_file).is_file():
+            raise ConfigError(f"kubeflow.ca_file = {self.ca_file!r}: there is no such file")
+
+    @property
+    def url(self) -> str:
+        """The API's address without a slash at its end."""
+        return self.endpoint.rstrip("/")
+
+    @property
+    def ui_url(self) -> str:
+        """The UI's address without a slash at its end."""
+        return (self.ui or self.endpoint).rstrip("/")
