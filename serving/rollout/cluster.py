@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
+from serving.rollout.answers import NotFoundError, OwnedError, StaleError, judge
 from serving.rollout.connection import timed_client
 from slipway.errors import ClusterError
 
@@ -22,16 +23,7 @@ MANAGER = "slipway-rollout"
 _TIMEOUT = (5, 20)
 _ATTEMPTS = 5
 _LONGEST_PAUSE_SECONDS = 8.0
-_RETRIED = {429, 500, 502, 503, 504}
 _API_VERSIONS = {"Deployment": "apps/v1", "Lease": "coordination.k8s.io/v1"}
-
-
-class StaleError(Exception):
-    """An object changed between a read and a write; the caller reads it again."""
-
-
-class _OwnedError(Exception):
-    """Another manager owns fields with other values than those that we apply."""
 
 
 class Cluster:
@@ -87,7 +79,7 @@ class Cluster:
         """An object, or None if there is none of this name."""
         try:
             return _json(self._call("get", kind, name, lambda it: it.get(name=name, **self._common)))
-        except _NotFoundError:
+        except NotFoundError:
             return None
 
     def list(self, kind: str, labels: Mapping[str, str]) -> list[Object]:
@@ -138,7 +130,7 @@ class Cluster:
         try:
             self._call("delete", kind, name, lambda it: it.delete(
                 name=name, body={"propagationPolicy": "Background"}, **self._common))  # fmt: skip
-        except _NotFoundError:
+        except NotFoundError:
             return
 
     def logs(self, pod: str, container: str, *, previous: bool, lines: int) -> str:
@@ -169,7 +161,7 @@ class Cluster:
                 return _json(self._call("apply", kind, name, send, wanted["apiVersion"]))
             except StaleError:  # it carries no resourceVersion: the server itself met another write
                 self._pause(0.25 * attempt)
-            except _OwnedError as error:
+            except OwnedError as error:
                 raise ClusterError(
                     f"{kind} {name}: {error}. Somebody changed by hand what the manifests say: put the change into "
                     "manifests/, or take the fields over with --force-conflicts"
@@ -205,7 +197,7 @@ class Cluster:
             except ResourceNotFoundError as error:
                 raise ClusterError(f"{what}: the cluster knows no such kind of object: {error}") from error
             except ApiException as error:
-                last = self._judge(what, error)
+                last = judge(what, self.namespace, error)
                 asked = (error.headers or {}).get("Retry-After", "")
             except (HTTPError, OSError) as error:
                 last, asked = ClusterError(f"{what}: the API server does not answer: {error}"), ""
@@ -213,31 +205,6 @@ class Cluster:
                 wait = float(asked) if asked.isdigit() else 0.25 * 2**attempt
                 self._pause(min(wait, _LONGEST_PAUSE_SECONDS))
         raise ClusterError(f"{last}; tried {self._attempts} times. Run it again when the cluster is well: it goes on")
-
-    def _judge(self, what: str, error: Any) -> ClusterError:
-        """The error to raise when no attempt is left; raises at once where another attempt cannot help."""
-        message, by_server = _message(error)
-        if not by_server and "/proxy" in what and error.status != 503:
-            raise PodAnswerError(f"{what}: {error.status}, {message}") from error
-        if error.status == 404:
-            raise _NotFoundError(f"{what} in namespace {self.namespace}: {message}") from error
-        if error.status == 409:
-            raise (_OwnedError if b"FieldManagerConflict" in (error.body or b"") else StaleError)(message) from error
-        if error.status in {401, 403}:
-            raise ClusterError(
-                f"{what}: {error.status}, {message}; manifests/rollout-access has the rights that a rollout needs"
-            ) from error
-        if error.status not in _RETRIED:
-            raise ClusterError(f"{what}: the API server answers {error.status}: {message}") from error
-        return ClusterError(f"{what}: the API server answers {error.status}: {message}")
-
-
-class PodAnswerError(ClusterError):
-    """A pod, not the API server, answered with an error."""
-
-
-class _NotFoundError(ClusterError):
-    pass
 
 
 def _json(body: bytes) -> Object:
@@ -249,15 +216,3 @@ def _content(each: Object) -> Object:
     """An object without what the server counts and observes."""
     kept = {key: value for key, value in each.items() if key not in {"metadata", "status"}}
     return kept | {key: each["metadata"].get(key) for key in ("labels", "annotations")}
-
-
-def _message(error: Any) -> tuple[str, bool]:
-    """What an answer says, but not all of a page; and whether it is a Status object, which the API server writes."""
-    body = error.body.decode(errors="replace") if isinstance(error.body, bytes) else str(error.body or error.reason)
-    try:
-        content = json.loads(body)
-        if content["kind"] == "Status":
-            return str(content.get("message", "")), True
-    except (ValueError, KeyError, TypeError):
-        pass
-    return body[:500], False

@@ -6,7 +6,8 @@ import json
 import math
 from typing import Any
 
-from serving.rollout.cluster import Cluster, Object, PodAnswerError
+from serving.rollout.answers import PodAnswerError
+from serving.rollout.cluster import Cluster, Object
 from serving.rollout.pods import Failure
 from slipway import golden, storage
 from slipway.errors import RolloutError

@@ -19,7 +19,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ValidationError
 
-from serving.rollout.cluster import Cluster, Object, StaleError
+from serving.rollout.answers import StaleError
+from serving.rollout.cluster import Cluster, Object
 from slipway.errors import ClusterError, RolloutBusyError, RolloutError
 
 STATE = "slipway/rollout"
