@@ -147,7 +147,8 @@ def _handler(respond: Callable[[Request], Answer]) -> type[BaseHTTPRequestHandle
                 for name, value in answer.headers:
                     self.send_header(name, value)
                 self.end_headers()
-                self.wfile.write(answer.body)
+                if self.command != "HEAD":
+                    self.wfile.write(answer.body)
             except (BrokenPipeError, ConnectionResetError):
                 self.close_connection = True  # the client did not wait
 
