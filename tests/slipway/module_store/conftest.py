@@ -2,6 +2,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.fault_proxy import fault_proxy
+from tests.storage_server import _emulator, storage_server
+
+__all__ = ["_emulator", "fault_proxy", "storage_server"]
+
 CONFIG = """\
 contract: 1
 task: regression

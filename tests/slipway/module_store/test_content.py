@@ -1,11 +1,13 @@
 import multiprocessing
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 
 from slipway.errors import ModuleError
-from slipway.module_store import digest_module, publish_module
+from slipway.module_store import digest_module, is_published, locate_module, publish_module
+from slipway.module_store.content import read_files
 
 
 def test_digest_same_content_elsewhere_is_equal(module: Path, tmp_path: Path) -> None:
@@ -117,3 +119,25 @@ def test_publish_several_processes_at_once_all_succeed(module: Path, tmp_path: P
     for worker in workers:
         worker.join(60)
     assert [worker.exitcode for worker in workers] == [0, 0]
+
+
+def test_digest_of_times_and_permissions_is_the_same(module: Path) -> None:
+    before = digest_module(module)
+    (module / "model.py").chmod(0o755)
+    os.utime(module / "model.py", (0, 0))
+    assert digest_module(module) == before
+
+
+def test_locate_is_where_publish_puts_it(module: Path, tmp_path: Path) -> None:
+    located = locate_module(module, tmp_path / "store")
+    assert not (tmp_path / "store").exists()
+    assert publish_module(module, tmp_path / "store") == located
+
+
+def test_is_published_only_when_all_of_it_is_there_unchanged(module: Path, tmp_path: Path) -> None:
+    root, files = str(tmp_path / "store"), read_files(module)
+    assert not is_published("tiny", files, root)
+    published = publish_module(module, root)
+    assert is_published("tiny", files, root)
+    (Path(published.model_uri) / "model.py").unlink()
+    assert not is_published("tiny", files, root)

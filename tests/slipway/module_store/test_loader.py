@@ -1,9 +1,11 @@
+import shutil
 from pathlib import Path
 
 import pytest
 
 from slipway.errors import ModuleDigestError, ModuleError
 from slipway.module_store import digest_module, load_function, publish_module
+from tests.slipway.module_store.conftest import CONFIG
 
 
 def test_load_relative_imports_work(module: Path, tmp_path: Path) -> None:
@@ -85,3 +87,17 @@ def test_load_missing_file_is_named(module: Path, tmp_path: Path) -> None:
     published = publish_module(module, tmp_path / "store")
     with pytest.raises(ModuleError, match=r"module tiny has no model\.py"):
         load_function(published.preprocessing_uri, "model", "build_model")
+
+
+@pytest.mark.parametrize("view", ["uri", "preprocessing_uri", "model_uri"])
+def test_load_contract_that_this_version_does_not_know_is_refused(module: Path, tmp_path: Path, view: str) -> None:
+    (module / "module.yaml").write_text(CONFIG.replace("contract: 1", "contract: 2"))
+    published = publish_module(module, tmp_path / "store")
+    with pytest.raises(ModuleError, match=r"tiny is written for contract 2; this version of Slipway knows contract 1"):
+        load_function(getattr(published, view), "preprocessing", "preprocessing_fn")
+
+
+def test_load_module_published_before_contracts_were_kept_still_works(module: Path, tmp_path: Path) -> None:
+    (module / "module.yaml").unlink()
+    old = shutil.copytree(module, tmp_path / "store" / "tiny" / digest_module(module))
+    assert load_function(str(old), "model", "build_model")({}, {}) == 2
