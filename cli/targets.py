@@ -109,23 +109,30 @@ def prepare(
         beam_options=settings.beam.options,
         strategy=settings.distribution.strategy,
         engine=settings.evaluation.engine,
-        **_serving(settings),
+        **_serving(settings, publish=publish),
     )
     data_uri = _remote_data(settings, folder, data or config.data, publish=publish)
     request = request_run(folder, config, data_uri, locations, platform, recurring=recurring, publish=publish)
     return Submission(found, request.arguments, request.lineage)
 
 
-def _serving(settings: Settings) -> dict[str, Any]:
+def _serving(settings: Settings, *, publish: bool) -> dict[str, Any]:
     """The overlay into which the run's model is rolled out, published; nothing where the settings name none."""
+    from tempfile import TemporaryDirectory
+
     from cli.rollout import serving_of
+    from slipway.storage import join
 
     if not settings.serving.overlay:
         return {}
     serving = serving_of(settings)
     # A step has no kubeconfig: a context of one is for the laptop.
     cluster = serving.cluster if serving.cluster.startswith("projects/") else ""
-    return {"manifests_uri": serving.publish(settings.remote_home), "cluster": cluster, "rollout": serving.policy}
+    with TemporaryDirectory() as scratch:
+        # The overlay is named by its content, so a rehearsal finds the name elsewhere.
+        uri = serving.publish(settings.remote_home if publish else scratch)
+    uri = join(settings.remote_home, "manifests", uri.partition("?")[0].rpartition("/")[2])
+    return {"manifests_uri": uri, "cluster": cluster, "rollout": serving.policy}
 
 
 def _content(settings: Settings, environment: str | None, content: dict[str, Any]) -> dict[str, Any]:

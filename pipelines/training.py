@@ -181,6 +181,7 @@ def build_training_pipeline(defaults: TaskDefaults) -> BaseComponent:
                     cluster=cluster,
                     policy=rollout,
                     lineage=lineage,
+                    **job,
                 ).after(pushed),
                 "Roll the model out",
                 cached=False,

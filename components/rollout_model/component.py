@@ -7,7 +7,14 @@ from components import component
 
 @component
 def rollout_model(
-    store_uri: str, run_uri: str, manifests_uri: str, cluster: str, policy: dict[str, Any], lineage: dict[str, Any]
+    store_uri: str,
+    run_uri: str,
+    manifests_uri: str,
+    cluster: str,
+    policy: dict[str, Any],
+    lineage: dict[str, Any],
+    job: str,
+    job_created: str,
 ) -> None:
     """Rolls the version that this run pushed out into the cluster, through a canary. Never cached.
 
@@ -18,7 +25,11 @@ def rollout_model(
         cluster: Of GKE, `projects/P/locations/L/clusters/C`; empty for the one that the step itself runs in.
         policy: `serving.rollout.RolloutPolicy`.
         lineage: `slipway.runs.record.Lineage`.
+        job: The platform's id of this run; it names a run that recurs.
+        job_created: When the platform made it.
     """
     from components.rollout_model.run import rollout
+    from slipway.runs.naming import name_run
 
+    run_uri, lineage = name_run(run_uri, lineage, job, job_created)
     rollout(store_uri, run_uri, manifests_uri, cluster, policy, lineage)

@@ -89,6 +89,17 @@ def test_compile_training_retries_what_does_remote_io(spec: dict[str, Any]) -> N
     assert retried >= DOES_REMOTE_IO
 
 
+def test_compile_training_names_a_recurring_run_wherever_its_record_is_used(spec: dict[str, Any]) -> None:
+    steps = [component for component in spec["components"].values() if "executorLabel" in component]
+    takes = {step["executorLabel"]: set(step.get("inputDefinitions", {}).get("parameters", {})) for step in steps}
+    users = {label for label, names in takes.items() if names & {"run_uri", "lineage"}}
+    assert users >= {"exec-push-model", "exec-record-run"}
+    for label in users:
+        assert takes[label] >= {"job", "job_created"}
+        source = " ".join(spec["deploymentSpec"]["executors"][label]["container"]["command"])
+        assert "name_run(run_uri, lineage, job, job_created)" in source
+
+
 def test_compile_training_without_image_says_how_to_give_one(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="give --image REPOSITORY@sha256"):
         compile_training("vertex", "", {}, tmp_path / "training.yaml")
