@@ -26,6 +26,15 @@ from benchmarks.load import MODEL
 BIN = Path(sys.executable).parent
 HEADER = ("server", "protocol", "batch", "requests/s", "rows/s", "p50 ms", "p99 ms", "ready s", "RSS MiB")
 
+# What `benchmarks.load` sends, by its name for it: serialized tf.Examples, or named tensors.
+PROTOCOLS = {
+    "grpc": "gRPC, examples",
+    "rest": "REST, examples",
+    "rest-rows": "REST, rows",
+    "rest-columns": "REST, columns",
+    "flask": "REST, examples",
+}
+
 
 @dataclass(frozen=True)
 class Running:
@@ -60,8 +69,9 @@ def compare(model: Path, seconds: float) -> Iterator[tuple[str, ...]]:
         (Path(folder) / "1").symlink_to(model.absolute())
         for start in (slipway(Path(folder)), flask(model)):
             with start as server:
-                for protocol, address in server.addresses.items():
-                    for batch in (1, 64):
+                for protocol in PROTOCOLS:
+                    address = server.addresses.get(protocol.partition("-")[0], "")
+                    for batch in (1, 64) if address else ():
                         yield _line(server, protocol, batch, load(protocol, address, model, batch, seconds))
 
 
@@ -78,11 +88,11 @@ def load(protocol: str, address: str, model: Path, batch: int, seconds: float) -
 
 
 @contextmanager
-def slipway(base_path: Path) -> Iterator[Running]:
+def slipway(base_path: Path, *options: str) -> Iterator[Running]:
     """`slipway serve` on free ports; ready when it prints the last line of its greeting."""
     command = [str(BIN / "slipway"), "serve", f"--model_name={MODEL}", f"--model_base_path={base_path}"]
     started = time.monotonic()
-    with _process([*command, "--port=0", "--rest_api_port=0"]) as process:
+    with _process([*command, "--port=0", "--rest_api_port=0", *options]) as process:
         addresses = {}
         assert process.stdout
         for line in process.stdout:
@@ -138,7 +148,7 @@ def _answers(address: str) -> bool:
 def _line(server: Running, protocol: str, batch: int, measured: dict[str, float]) -> tuple[str, ...]:
     return (
         server.name,
-        "REST" if protocol == "flask" else {"grpc": "gRPC", "rest": "REST"}[protocol],
+        PROTOCOLS[protocol],
         str(batch),
         f"{measured['requests_per_second']:,.0f}",
         f"{measured['rows_per_second']:,.0f}",

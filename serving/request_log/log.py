@@ -20,7 +20,7 @@ from serving.request_log.call import METHODS, LoggedCall, is_sampled
 from serving.request_log.metrics import LogMetrics
 from serving.request_log.parse import MAX_CALL_BYTES, TooLargeError, parse_call
 from serving.request_log.sink import Sink
-from serving.request_log.table import LogFile, Partition
+from serving.request_log.table import LogFile, Partition, schema
 from serving.request_log.values import Fields
 from slipway.errors import ConfigError
 
@@ -38,7 +38,7 @@ class LogOptions:
         sample: The share of calls, 0 to 1.
         fields: Features that may be logged, by exact name; `*` for all, none by default.
         rotate_seconds: A file is written when its oldest row is this old.
-        rotate_bytes: Or when its rows take this much memory; Parquet is several times smaller.
+        rotate_bytes: Or when the rows of all open files take this much memory; Parquet is several times smaller.
         queue_calls: At most so many calls wait to be parsed.
         queue_bytes: And so many bytes of requests and answers.
         buffer_bytes: At most so many bytes of rows wait to be written.
@@ -56,9 +56,9 @@ class LogOptions:
     def __post_init__(self) -> None:
         if not 0 <= self.sample <= 1:
             raise ConfigError(f"the request log's sample is a share from 0 to 1, not {self.sample}")
-        if self.rotate_seconds <= 0 or not 0 < self.rotate_bytes <= self.buffer_bytes:
+        if self.rotate_seconds <= 0 or not 0 < self.rotate_bytes <= self.buffer_bytes // 2:
             raise ConfigError(
-                f"the request log rotates after a positive time and size, at most {self.buffer_bytes} bytes: "
+                f"the request log rotates after a positive time and size, at most {self.buffer_bytes // 2} bytes: "
                 f"not after {self.rotate_seconds} s, {self.rotate_bytes} bytes"
             )
 
@@ -137,6 +137,7 @@ class RequestLog:
         self._sink.close(max(0.0, deadline - time.monotonic()))
 
     def _parse_all(self) -> None:
+        schema()  # imports Arrow before the first call needs it
         while True:
             with self._changed:
                 if not self._queue and not self._closing:
@@ -172,9 +173,9 @@ class RequestLog:
 
     def _rotate(self, *, whole: bool) -> None:
         now = time.monotonic()
+        full = sum(file.memory_bytes for file in self._files.values()) >= self._options.rotate_bytes
         for partition, file in list(self._files.items()):
-            old = now - file.opened >= self._options.rotate_seconds
-            if whole or old or file.memory_bytes >= self._options.rotate_bytes:
+            if whole or full or now - file.opened >= self._options.rotate_seconds:
                 self._sink.put(self._files.pop(partition))
 
     def _seconds_to_rotation(self) -> float | None:
