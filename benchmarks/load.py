@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import argparse
 import base64
-import http.client
 import json
+import re
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -21,12 +22,13 @@ MODEL = "bench"
 WARM_UP_SECONDS = 1.0
 
 Send = Callable[[], None]
+_LENGTH = re.compile(rb"(?is)content-length: *(\d+).*?\r\n\r\n")
 
 
 def main() -> None:
     """Sends for a while, and prints what was measured."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("protocol", choices=["grpc", "rest", "flask"])
+    parser.add_argument("protocol", choices=list(CONNECT))
     parser.add_argument("address")
     parser.add_argument("golden", type=Path, help="the SavedModel, for its golden requests")
     parser.add_argument("--batch", type=int, default=1)
@@ -34,7 +36,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0)
     arguments = parser.parse_args()
     examples = _examples(arguments.golden, arguments.batch)
-    connect = {"grpc": connect_grpc, "rest": connect_rest, "flask": connect_flask}[arguments.protocol]
+    connect = CONNECT[arguments.protocol]
     print(json.dumps(measure(lambda: connect(arguments.address, examples), arguments)))
 
 
@@ -85,27 +87,83 @@ def connect_grpc(address: str, examples: list[bytes]) -> Send:
 
 
 def connect_rest(address: str, examples: list[bytes]) -> Send:
-    """Predict over REST, in the row format."""
-    return _connect_http(address, f"/v1/models/{MODEL}:predict", examples)
+    """Predict over REST, in the row format, with serialized examples."""
+    return _connect_http(address, f"/v1/models/{MODEL}:predict", _encoded(examples))
+
+
+def connect_rows(address: str, examples: list[bytes]) -> Send:
+    """Predict over REST, in the row format, with named tensors."""
+    body = {"signature_name": "raw", "instances": _rows(examples)}
+    return _connect_http(address, f"/v1/models/{MODEL}:predict", body)
+
+
+def connect_columns(address: str, examples: list[bytes]) -> Send:
+    """Predict over REST, in the column format, with named tensors."""
+    rows = _rows(examples)
+    body = {"signature_name": "raw", "inputs": {name: [row[name] for row in rows] for name in rows[0]}}
+    return _connect_http(address, f"/v1/models/{MODEL}:predict", body)
 
 
 def connect_flask(address: str, examples: list[bytes]) -> Send:
-    """The same body to the Flask app."""
-    return _connect_http(address, "/predict", examples)
+    """The body of `connect_rest` to the Flask app."""
+    return _connect_http(address, "/predict", _encoded(examples))
 
 
-def _connect_http(address: str, path: str, examples: list[bytes]) -> Send:
-    body = json.dumps({"instances": [{"b64": base64.b64encode(example).decode()} for example in examples]}).encode()
-    connection = http.client.HTTPConnection(address)
+CONNECT: dict[str, Callable[[str, list[bytes]], Send]] = {
+    "grpc": connect_grpc,
+    "rest": connect_rest,
+    "rest-rows": connect_rows,
+    "rest-columns": connect_columns,
+    "flask": connect_flask,
+}
+
+
+def _connect_http(address: str, path: str, document: object) -> Send:
+    """The request is made once, and its answer only looked at: clients take little of the cores that they share."""
+    body = json.dumps(document).encode()
+    head = f"POST {path} HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\n"
+    request = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+    host, _, port = address.rpartition(":")
+    connection: socket.socket | None = None
 
     def send() -> None:
-        connection.request("POST", path, body, {"Content-Type": "application/json"})
-        answer = connection.getresponse()
-        content = answer.read()
-        if answer.status != 200:
-            raise RuntimeError(f"{path} answered {answer.status}: {content[:200]!r}")
+        nonlocal connection
+        if connection is None:
+            connection = socket.create_connection((host, int(port)))
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.sendall(request)
+        answer = b""
+        while not (match := _LENGTH.search(answer)) or len(answer) < match.end() + int(match[1]):
+            received = connection.recv(1 << 18)
+            if not received:
+                raise RuntimeError(f"{path}: the server closed the connection after {answer[:200]!r}")
+            answer += received
+        if not answer.startswith(b"HTTP/1.1 200 "):
+            raise RuntimeError(f"{path} answered {answer[:400]!r}")
+        if b"\r\nConnection: close\r\n" in answer[: match.end()]:
+            connection.close()
+            connection = None
 
     return send
+
+
+def _encoded(examples: list[bytes]) -> object:
+    return {"instances": [{"b64": base64.b64encode(example).decode()} for example in examples]}
+
+
+def _rows(examples: list[bytes]) -> list[dict[str, object]]:
+    """Examples as rows that name the same features: those that have the first one's, over and over."""
+    from serving.runtime.protos import example_pb2
+
+    rows = []
+    for example in examples:
+        features = example_pb2.Example.FromString(example).features.feature
+        lists = {name: getattr(feature, feature.WhichOneof("kind")).value for name, feature in features.items()}
+        rows.append(
+            {name: each[0].decode() if isinstance(each[0], bytes) else each[0] for name, each in lists.items() if each}
+        )
+    alike = [row for row in rows if row.keys() == rows[0].keys()]
+    return [alike[index % len(alike)] for index in range(len(examples))]
 
 
 def _examples(model_path: Path, count: int) -> list[bytes]:
