@@ -14,7 +14,6 @@ from cli.targets import EnvOption, RemoteTarget, TargetOption
 if TYPE_CHECKING:
     from delivery.package import Package
     from delivery.targets.base import RemoteRun, Target
-    from slipway.runs.record import Step
 
 INTERRUPTED = 130
 
@@ -63,24 +62,24 @@ def _follow(place: Target, run: RemoteRun, package: Package, *, quiet: bool, opt
     from cli.progress import Progress
     from delivery.package import all_steps
     from delivery.targets.base import wait
+    from slipway.errors import TargetError
 
+    hint = (
+        f"{run.name} goes on without you.\n"
+        f"Look at it: slipway runs show {run.name} {options}\n"
+        f"Cancel it:  slipway runs cancel {run.name} {options}"
+    )
     try:
         if quiet:
             return wait(place, run.id, lambda steps: None)
         with Progress() as progress:
-
-            def show(steps: list[Step]) -> None:
-                progress.update(all_steps(package, steps))
-
-            return wait(place, run.id, show)
+            return wait(place, run.id, lambda steps: progress.update(all_steps(package, steps)))
     except KeyboardInterrupt:
-        typer.echo(
-            f"{run.name} goes on without you.\n"
-            f"Look at it: slipway runs show {run.name} {options}\n"
-            f"Cancel it:  slipway runs cancel {run.name} {options}",
-            err=True,
-        )
+        typer.echo(hint, err=True)
         raise typer.Exit(INTERRUPTED) from None
+    except TargetError:
+        typer.echo(hint, err=True)
+        raise
 
 
 def _options(target: RemoteTarget, env: str | None) -> str:

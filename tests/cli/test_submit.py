@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from cli.main import run
 from settings.load import PROJECT as CHECKOUT
 from slipway import storage
 from slipway.errors import ConfigError, TargetError
@@ -126,6 +127,21 @@ def test_submit_refused_is_an_error(kubeflow: FakeKubeflow) -> None:
     kubeflow.fail("POST", ".*/runs", 403)
     with pytest.raises(TargetError, match=r"cannot start the run taxi-.* answers 403"):
         slipway("submit", "taxi", "--target", "kubeflow", "--data", DATA)
+
+
+def test_submit_that_cannot_look_any_more_says_that_the_run_goes_on(
+    kubeflow: FakeKubeflow, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kubeflow.fail("GET", ".*/runs/[^/]+", 401)
+    monkeypatch.setattr(sys, "argv", ["slipway", "submit", "taxi", "--target", "kubeflow", "--data", DATA, "--wait"])
+    with pytest.raises(SystemExit) as ended:
+        run()
+    assert ended.value.code == 1
+    [kept] = kubeflow.runs.values()
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == f"{kept['display_name']} goes on without you."
+    assert said[1].endswith("--target kubeflow")
+    assert "error: cannot find the run" in said[-1]
 
 
 def test_interrupt_while_waiting_leaves_the_run_going(kubeflow: FakeKubeflow, tmp_path: Path) -> None:

@@ -1,8 +1,10 @@
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from components.record_run.component import record_run
 from components.record_run.run import record
 from slipway.runs.record import Summary
 from slipway.runs.store import load_run
@@ -65,3 +67,14 @@ def test_record_is_cheap(tmp_path: Path) -> None:
     before = time.process_time()
     record(str(folder), view.summary.lineage.model_dump(), "SUCCEEDED", "")
     assert time.process_time() - before < 0.5
+
+
+def test_record_run_of_a_recurring_run_writes_under_that_runs_own_name(tmp_path: Path) -> None:
+    status = SimpleNamespace(state="SUCCEEDED", error_message="")
+    recurring = LINEAGE | {"run": "taxi-{job}", "started": 0.0}
+    for job in ("90d63664-0f4f-41ec-91be-9419156db005", "3456789012345678901"):
+        record_run.python_func(str(tmp_path / "taxi-{job}"), recurring, job, "2026-01-02T03:04:05Z", status)
+    names = ["taxi-20260102-030405-156db005", "taxi-20260102-030405-45678901"]
+    assert sorted(folder.name for folder in tmp_path.iterdir()) == names
+    lineage = read(tmp_path / names[0]).lineage
+    assert (lineage.run, lineage.started) == (names[0], 1767323045.0)
