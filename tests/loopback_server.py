@@ -152,7 +152,7 @@ def _handler(respond: Callable[[Request], Answer]) -> type[BaseHTTPRequestHandle
             except (BrokenPipeError, ConnectionResetError):
                 self.close_connection = True  # the client did not wait
 
-        do_HEAD = do_POST = do_PATCH = do_DELETE = do_GET  # noqa: N815
+        do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_GET  # noqa: N815
 
         def log_message(self, *arguments: Any) -> None:
             pass

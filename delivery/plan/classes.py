@@ -53,6 +53,8 @@ RULES = (
     Rule("Makefile", "none"),
     Rule("LICENSE", "none"),
     Rule(".gitignore", "none"),
+    Rule(".gcloudignore", "none"),
+    Rule(".yamllint*", "none"),
 )
 
 # The pipeline's definition travels in the image too: `slipway compile` and `slipway run` work inside it.

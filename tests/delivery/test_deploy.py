@@ -1,0 +1,273 @@
+"""Deployments of a real repository to a place that keeps a diary; `docker` is a script, the registry a fake."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from delivery.deploy import Deployer
+from delivery.deployments import read_latest
+from delivery.plan import Builder, Plan, Scope
+from delivery.plan import Place as Planned
+from delivery.registry import ImageRegistry
+from delivery.sync import Synced, sync_module
+from slipway.errors import ConfigError, DeliveryError, TargetError
+from tests.delivery.plan.project import FILES, IMAGE, Project
+from tests.image_registry import FakeRegistry
+
+MODEL = "modules/taxi/model.py"
+NEW_MODEL = "def build_model(features, hyperparameters):\n    return 'new'\n"
+
+# Takes what `Builder` gives docker, and nothing else.
+DOCKER = """#!{python}
+import sys, urllib.request
+log, arguments = {log!r}, sys.argv[1:]
+with open(log, "a") as file:
+    print(*arguments, file=file)
+if arguments[0] == "build":
+    assert arguments[1] == "--tag" and arguments[-1] == "." and open("Dockerfile").read(), arguments
+elif arguments[0] == "push":
+    host, _, rest = arguments[1].partition("/")
+    name, _, tag = rest.rpartition(":")
+    request = urllib.request.Request(f"http://{{host}}/v2/{{name}}/manifests/{{tag}}", method="PUT", data=b"x")
+    assert urllib.request.urlopen(request).status == 201
+else:
+    sys.exit(f"unknown: {{arguments}}")
+"""
+
+
+class Run(NamedTuple):
+    name: str
+    url: str = "https://kubeflow/run"
+
+
+@dataclass
+class Diary:
+    """A place that writes down what is done to it; `fails` is the entry that cannot be made."""
+
+    root: str
+    modules: Path
+    entries: list[str] = field(default_factory=list)
+    fails: str = ""
+
+    def sync(self, module: str) -> Synced:
+        self._write(f"sync {module}")
+        return sync_module(self.modules / module, self.root)
+
+    @contextmanager
+    def compiled(self, image: str) -> Iterator[Callable[[str], Run]]:
+        self._write(f"compile {image[-6:]}")
+
+        def submit(module: str) -> Run:
+            self._write(f"submit {module}")
+            return Run(f"{module}-1")
+
+        yield submit
+
+    def apply_overlay(self, image: str) -> None:
+        self._write(f"overlay {image[-6:]}")
+
+    def apply_schedules(self, image: str) -> None:
+        self._write(f"schedules {image[-6:]}")
+
+    def _write(self, entry: str) -> None:
+        if self.fails and entry.startswith(self.fails):
+            raise TargetError(f"no {entry} today")
+        self.entries.append(entry)
+
+
+@dataclass
+class World:
+    project: Project
+    registry: FakeRegistry
+    home: str
+    diary: Diary
+    docker_log: Path
+    said: list[str] = field(default_factory=list)
+
+    def plan(self) -> Plan:
+        place = Planned(Scope("staging", "staging"), repository=self.registry.repository)
+        return self.project.plan(place=place, registry=self._registry, home=self.home)
+
+    def deploy(self, plan: Plan | None = None) -> None:
+        self.deployer().deploy(plan or self.plan())
+
+    def deployer(self) -> Deployer:
+        return Deployer(
+            repository=self.project.repository,
+            modules=self.project.folder / "modules",
+            home=self.home,
+            registry=self._registry,
+            builder=Builder(),
+            place=self.diary,
+            say=lambda step, what: self.said.append(f"{step}: {what}"),
+        )
+
+    @property
+    def docker(self) -> list[str]:
+        return self.docker_log.read_text().splitlines() if self.docker_log.exists() else []
+
+    @property
+    def _registry(self) -> ImageRegistry:
+        return ImageRegistry(self.registry.repository)
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """Nothing is deployed yet."""
+    project = Project(tmp_path / "project")
+    project.commit(dict(FILES))
+    log, programs, home = tmp_path / "docker.log", tmp_path / "bin", tmp_path / "home"
+    programs.mkdir()
+    (programs / "docker").write_text(DOCKER.format(python=sys.executable, log=str(log)))
+    (programs / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    with FakeRegistry() as registry:
+        diary = Diary(str(home / "modules"), project.folder / "modules")
+        yield World(project, registry, str(home), diary, log)
+
+
+def test_deploy_does_everything_once_and_in_order(world: World) -> None:
+    plan = world.plan()
+    world.deploy(plan)
+    [digest] = world.registry.tags.values()
+    short = digest[-6:]
+    assert world.diary.entries == [
+        "sync taxi",
+        "sync wine",
+        f"compile {short}",
+        "submit taxi",
+        "submit wine",
+        f"overlay {short}",
+        f"schedules {short}",
+    ]
+    reference = f"{world.registry.repository}:{plan.image_tag}"
+    assert world.docker == [f"build --tag {reference} --build-arg GIT_REVISION={plan.head} .", f"push {reference}"]
+    assert world.plan().is_empty
+
+
+def test_deploy_the_same_plan_again_does_nothing_twice(world: World) -> None:
+    plan = world.plan()
+    world.deploy(plan)
+    before = [entry for entry in world.diary.entries if entry.startswith(("submit", "compile"))]
+    world.deploy(plan)
+    assert [entry for entry in world.diary.entries if entry.startswith(("submit", "compile"))] == before
+    assert len(world.docker) == 2
+    assert "submit taxi: already done: taxi-1 https://kubeflow/run" in world.said
+
+
+def test_deploy_empty_plan_says_what_is_skipped_and_why(world: World) -> None:
+    world.deploy()
+    world.project.commit({"README.md": "changed\n"})
+    world.said.clear()
+    world.diary.entries.clear()
+    world.deploy()
+    assert world.diary.entries == []
+    assert "image: skipped: nothing needs it" in world.said
+    assert any(line.startswith("pipeline taxi: skipped: was submitted in staging at") for line in world.said)
+
+
+def test_deploy_module_change_uses_the_image_that_is_there(world: World) -> None:
+    world.deploy()
+    world.project.commit({MODEL: NEW_MODEL})
+    world.diary.entries.clear()
+    world.deploy()
+    assert [entry.split()[0] for entry in world.diary.entries] == ["sync", "compile", "submit", "schedules"]
+    assert len(world.docker) == 2
+
+
+@pytest.mark.parametrize(
+    ("fails", "missing"),
+    [
+        ("sync wine", ["sync wine", "compile", "submit taxi", "submit wine", "overlay", "schedules"]),
+        ("compile", ["compile", "submit taxi", "submit wine", "overlay", "schedules"]),
+        ("submit wine", ["compile", "submit wine", "overlay", "schedules"]),
+        ("overlay", ["overlay", "schedules"]),
+    ],
+)
+def test_deploy_that_failed_is_completed_by_the_next_push(world: World, fails: str, missing: list[str]) -> None:
+    world.diary.fails = fails
+    with pytest.raises(DeliveryError, match=f"{fails.split()[0]}.* failed, and nothing after it was begun: no {fails}"):
+        world.deploy()
+    world.diary.fails = ""
+    world.diary.entries.clear()
+    world.project.commit({"README.md": "changed\n"})
+    world.deploy()
+    done = world.diary.entries
+    assert len(done) == len(missing)
+    assert all(entry.startswith(wanted) for entry, wanted in zip(done, missing, strict=True))
+    assert world.plan().is_empty
+
+
+def test_deploy_build_that_fails_names_the_command_and_does_nothing_more(world: World) -> None:
+    (world.docker_log.parent / "bin" / "docker").write_text("#!/bin/sh\nexit 7\n")
+    with pytest.raises(DeliveryError, match=r"image failed, .*`docker build --tag .*` ended with 7"):
+        world.deploy()
+    assert world.diary.entries == []
+    assert read_latest(world.home, "staging") == {}
+
+
+def test_deploy_image_that_the_registry_does_not_have_after_the_push_is_an_error(world: World) -> None:
+    (world.docker_log.parent / "bin" / "docker").write_text("#!/bin/sh\nexit 0\n")
+    with pytest.raises(DeliveryError, match="was pushed, and the registry does not have it"):
+        world.deploy()
+
+
+def test_deploy_image_that_vanished_is_built_though_the_plan_did_not_know(world: World) -> None:
+    world.deploy()
+    world.project.commit({MODEL: NEW_MODEL})
+    plan = world.plan()
+    assert not plan.image
+    world.registry.tags.clear()
+    world.deploy(plan)
+    assert len(world.docker) == 4
+
+
+def test_deploy_of_another_commit_than_the_planned_one_is_refused(world: World) -> None:
+    plan = world.plan()
+    world.project.commit({"README.md": "changed\n"})
+    with pytest.raises(DeliveryError, match=f"the plan is for {plan.head}, and the checkout is at .*: check that"):
+        world.deploy(plan)
+
+
+@pytest.mark.parametrize("path", [IMAGE, "modules/taxi/new.py"])
+def test_deploy_of_what_is_not_committed_is_refused(world: World, path: str) -> None:
+    world.project.write(path, "x = 1\n")
+    with pytest.raises(DeliveryError, match=f"not committed: {path}; commit or stash it"):
+        world.deploy()
+
+
+def test_deploy_files_that_nothing_copies_do_not_matter(world: World) -> None:
+    world.project.write("plan.json", "{}")
+    world.project.write("README.md", "changed\n")
+    world.deploy()
+
+
+def test_deploy_module_with_files_that_git_ignores_is_refused(world: World) -> None:
+    world.project.commit({".gitignore": "*.csv\n"})
+    world.project.write("modules/taxi/rows.csv", "1\n")
+    with pytest.raises(DeliveryError, match=r"modules/taxi is not what Git has: it holds files that Git ignores"):
+        world.deploy()
+
+
+def test_deploy_without_remote_home_names_the_setting(world: World) -> None:
+    plan = world.plan()
+    world.home = ""
+    with pytest.raises(ConfigError, match="set remote_home: gs://BUCKET/slipway"):
+        world.deploy(plan)
+
+
+def test_deploy_without_the_builder_says_so(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan, deployer = world.plan(), world.deployer()
+    git = world.docker_log.parent / "only-git"
+    git.mkdir()
+    (git / "git").symlink_to("/usr/bin/git")
+    monkeypatch.setenv("PATH", str(git))
+    with pytest.raises(DeliveryError, match=r"docker is not installed; install it, or set delivery\.builder"):
+        deployer.deploy(plan)

@@ -1,0 +1,62 @@
+from pathlib import Path
+
+import pytest
+
+from delivery.sync import sync_module
+from slipway.errors import ModuleError
+from slipway.module_store import digest_module, load_function
+from tests.fault_proxy import FaultProxy, fault_proxy
+from tests.storage_server import _emulator, storage_server
+
+__all__ = ["_emulator", "fault_proxy", "storage_server"]
+
+
+@pytest.fixture
+def module(tmp_path: Path) -> Path:
+    folder = tmp_path / "modules" / "tiny"
+    (folder / "parts").mkdir(parents=True)
+    (folder / "module.yaml").write_text("contract: 1\ntask: regression\nlabel: {column: y}\ndata: gs://b/rows.csv\n")
+    (folder / "preprocessing.py").write_text("def preprocessing_fn(inputs):\n    return inputs\n")
+    (folder / "parts" / "layers.py").write_text("SIZE = 8\n")
+    (folder / "model.py").write_text(
+        "from .parts.layers import SIZE\n\ndef build_model(features, hyperparameters):\n    return SIZE\n"
+    )
+    return folder
+
+
+def test_sync_uploads_once_and_says_so(module: Path, fault_proxy: FaultProxy) -> None:
+    root = fault_proxy.uri("home/modules")
+    first = sync_module(module, root)
+    assert first.uploaded
+    assert first.module.uri.partition("?")[0] == f"gs://anonymous@bucket/home/modules/tiny/{digest_module(module)}"
+    again = sync_module(module, root)
+    assert not again.uploaded
+    assert again.module == first.module
+
+
+def test_sync_to_a_directory(module: Path, tmp_path: Path) -> None:
+    assert sync_module(module, str(tmp_path / "store")).uploaded
+    assert not sync_module(module, str(tmp_path / "store")).uploaded
+
+
+def test_sync_edit_in_a_subfolder_is_another_digest_and_the_old_one_stays(module: Path, tmp_path: Path) -> None:
+    old = sync_module(module, str(tmp_path / "store")).module
+    (module / "parts" / "layers.py").write_text("SIZE = 16\n")
+    new = sync_module(module, str(tmp_path / "store")).module
+    assert old.digest != new.digest
+    assert load_function(old.model_uri, "model", "build_model")({}, {}) == 8
+    assert load_function(new.model_uri, "model", "build_model")({}, {}) == 16
+
+
+def test_sync_module_that_breaks_the_contract_is_not_uploaded(module: Path, tmp_path: Path) -> None:
+    (module / "model.py").write_text("def build(features): ...\n")
+    with pytest.raises(ModuleError, match="does not define build_model"):
+        sync_module(module, str(tmp_path / "store"))
+    assert not (tmp_path / "store").exists()
+
+
+def test_sync_contract_that_is_unknown_names_the_one_that_is_known(module: Path, tmp_path: Path) -> None:
+    config = module / "module.yaml"
+    config.write_text(config.read_text().replace("contract: 1", "contract: 7"))
+    with pytest.raises(ModuleError, match="contract 7 is unknown; this version of Slipway knows contract: 1"):
+        sync_module(module, str(tmp_path / "store"))
