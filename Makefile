@@ -6,10 +6,10 @@ SLIPWAY := $(BIN)/slipway
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow lint bench lock image clean
+.PHONY: help run test test-slow lint bench lock image cloud-build smoke clean
 
 help: ## Show this help
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 run: .venv/.installed ## Train the taxi model: built-in sample, or make run DATA=trips.csv
 	@$(SLIPWAY) run $(if $(DATA),--data "$(DATA)") $(ARGS)
@@ -38,6 +38,14 @@ lock: .venv/.uv ## Resolve the dependencies anew into requirements*.lock
 
 image: ## Build the image with docker, or make image DOCKER=podman ARGS='--build-arg ACCELERATOR=gpu'
 	$(DOCKER) build --build-arg GIT_REVISION=$$(git rev-parse HEAD) --tag slipway $(ARGS) .
+
+cloud-build: ## Carry out on Cloud Build what `slipway plan --json` says; cloudbuild.yaml has the variables
+	gcloud builds submit --config cloudbuild.yaml --project "$$PROJECT" --region "$$REGION" \
+		--service-account "projects/$$PROJECT/serviceAccounts/$$ACCOUNT" --gcs-source-staging-dir "$$SOURCE" \
+		--substitutions "_PLAN=$$(printf %s "$$PLAN" | gzip -9 | base64 -w0),_CACHE=$$CACHE" .
+
+smoke: .venv/.installed-dev ## Send real requests to what serves; tests/conformance/README.md has the variables
+	$(BIN)/pytest tests/conformance/test_smoke.py $(ARGS)
 
 clean: ## Remove the environment and all state of local runs
 	rm -rf .venv .slipway .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cli.targets import RemoteTarget
     from delivery.plan import Plan
     from delivery.sync import Synced
-    from delivery.targets.base import RemoteRun
+    from delivery.targets.base import RemoteRun, Target
     from settings.schema import Settings
 
 
@@ -29,6 +29,7 @@ def deploy(
     base: BaseOption = None,
     env: EnvOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and show the plan, and change nothing.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Follow what was submitted, and fail if a run does.")] = False,
 ) -> None:
     """Carry a plan out: build, sync, compile, submit, apply. What is done already is skipped."""
     from cli.plan import checkout, make_plan, open_registry, print_plan
@@ -41,13 +42,14 @@ def deploy(
     settings = load_settings(environment)
     plan = plan or make_plan(settings, environment, base=base)
     its = settings.delivery
+    place = _Environment(settings, plan.environment, plan.target)
     deployer = Deployer(
         repository=Repository(checkout()),
         modules=settings.modules,
         home=settings.remote_home,
         registry=open_registry(settings),
         builder=Builder(its.builder, its.build_arguments, its.build_options),
-        place=_Environment(settings, plan.environment, plan.target),
+        place=place,
         say=lambda step, what: typer.echo(f"{step}: {what}"),
     )
     if dry_run:
@@ -55,15 +57,29 @@ def deploy(
         print_plan(plan)
     else:
         deployer.deploy(plan)
+        if wait:
+            _follow(place.submitted)
+
+
+def _follow(submitted: list[tuple[Target, RemoteRun]]) -> None:
+    from cli.remote_runs import print_end
+    from delivery.targets.base import wait
+
+    ended = [wait(target, run.id, lambda steps: None) for target, run in submitted]
+    for run in ended:
+        print_end(run)
+    if any(run.state != "succeeded" for run in ended):
+        raise typer.Exit(1)
 
 
 @dataclass(frozen=True)
 class _Environment:
-    """`delivery.deploy.Place` for an environment of the settings."""
+    """`delivery.deploy.Place` for an environment of the settings; remembers what it submitted."""
 
     settings: Settings
     environment: str | None
     target: RemoteTarget
+    submitted: list[tuple[Target, RemoteRun]] = field(default_factory=list)
 
     def sync(self, module: str) -> Synced:
         from cli.sync import modules_root
@@ -81,7 +97,9 @@ class _Environment:
         with compiled(settings, self.target) as package:
 
             def submit(module: str) -> RemoteRun:
-                return target.submit(prepare(settings, self.target, package, module, None, {}))
+                run = target.submit(prepare(settings, self.target, package, module, None, {}))
+                self.submitted.append((target, run))
+                return run
 
             yield submit
 
