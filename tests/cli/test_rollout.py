@@ -27,7 +27,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     (overlay / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
     monkeypatch.setenv("SLIPWAY_HOME", str(tmp_path))
     monkeypatch.setenv("SLIPWAY_SERVING__OVERLAY", str(overlay))
-    for name, value in (("WINDOW_SECONDS", 0), ("TRAFFIC_SECONDS", 0), ("READY_SECONDS", 5), ("MIN_REQUESTS", 50)):
+    for name, value in (("WINDOW_SECONDS", 0), ("TRAFFIC_SECONDS", 0), ("READY_SECONDS", 20), ("MIN_REQUESTS", 50)):
         monkeypatch.setenv(f"SLIPWAY_SERVING__{name}", str(value))
     monkeypatch.setenv("SLIPWAY_SERVING__MODELS_PATH", "gs://bucket/models")
     with open_world(tmp_path) as opened:

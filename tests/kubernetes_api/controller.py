@@ -6,7 +6,6 @@ import hashlib
 import itertools
 import json
 import threading
-from collections.abc import Callable
 from typing import Any, Literal
 
 from tests.kubernetes_api.objects import Object, Objects, RefusalError, owned_by
@@ -25,22 +24,29 @@ class Controller(threading.Thread):
 
     Args:
         objects: The server's.
-        fate: What becomes of a Deployment's pods.
+        fates: What becomes of the pods of a Deployment, or of one version of it (`taxi-serving@2`); `ready` of others.
+
+    Attributes:
         slow: Passes before a change of a Deployment is looked at.
     """
 
-    def __init__(self, objects: Objects, fate: Callable[[Object], Fate], slow: int = 0) -> None:
+    def __init__(self, objects: Objects, fates: dict[str, Fate]) -> None:
         super().__init__(name="controller", daemon=True)
-        self.fate = fate
-        self.slow = slow
+        self.slow = 0
+        self._fates = fates
         self._objects = objects
         self._waited: dict[tuple[str, int], int] = {}
         self._numbers = itertools.count()
         self._over = threading.Event()
 
     def run(self) -> None:
+        settled: object = None
         while not self._over.wait(0.01):
             with self._objects.lock:
+                now = (self._objects.version, tuple(self._fates.items()))
+                if now == settled and not self.slow:
+                    continue
+                settled = now
                 for deployment in self._objects.list("Deployment"):
                     self._reconcile(deployment)
                 self._collect()
@@ -51,7 +57,7 @@ class Controller(threading.Thread):
 
     def _reconcile(self, deployment: Object) -> None:
         name, generation = deployment["metadata"]["name"], deployment["metadata"]["generation"]
-        fate = self.fate(deployment)
+        fate = self._fate(deployment)
         waited = self._waited[name, generation] = self._waited.get((name, generation), 0) + 1
         if fate == "unseen" or waited <= self.slow:
             return
@@ -74,6 +80,10 @@ class Controller(threading.Thread):
             old = []
         status = _deployment_status(generation, len(new[:wanted]), len(old), fate, wanted)
         self._objects.set_status("Deployment", deployment["metadata"]["namespace"], name, status)
+
+    def _fate(self, deployment: Object) -> Fate:
+        name, labels = deployment["metadata"]["name"], deployment["spec"]["template"]["metadata"]["labels"]
+        return self._fates.get(f"{name}@{labels.get('app.kubernetes.io/version')}", self._fates.get(name, "ready"))
 
     def _pod(self, deployment: Object, template: Object, digest: str) -> Object:
         metadata = deployment["metadata"]

@@ -75,7 +75,7 @@ class KubernetesApi:
         self.before: dict[str, Callable[[], object]] = {}
         self.asked: set[tuple[str, str, str]] = set()
         self.address = address
-        self.controller = Controller(self.objects, self._fate)
+        self.controller = Controller(self.objects, self.fates)
         self._rules = role["rules"] if role else None
         self._server = _Server(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
@@ -114,12 +114,6 @@ class KubernetesApi:
             rule | {"verbs": [one for one in rule["verbs"] if resource not in rule["resources"] or one != verb]}
             for rule in self._rules or []
         ]
-
-    def _fate(self, deployment: Object) -> Fate:
-        """Of a Deployment at a version (`taxi-serving@2`), of a Deployment, or of all others."""
-        name, labels = deployment["metadata"]["name"], deployment["spec"]["template"]["metadata"]["labels"]
-        version = labels.get("app.kubernetes.io/version")
-        return self.fates.get(f"{name}@{version}", self.fates.get(name, "ready"))
 
     def _answer(self, method: str, target: str, body: bytes, headers: Any) -> tuple[int, bytes]:
         url = urlsplit(target)

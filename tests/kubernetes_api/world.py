@@ -31,7 +31,7 @@ NAMESPACE = "slipway-staging"
 DIGEST = "sha256:" + "a" * 64
 POLICY = RolloutPolicy(
     models_path="gs://bucket/models",
-    ready_seconds=1,
+    ready_seconds=20,
     window_seconds=0,
     traffic_seconds=0,
     min_requests=50,
@@ -57,7 +57,7 @@ class World:
 
     def rollout(self, cluster: Cluster, *, force: bool = False) -> Rollout:
         return Rollout(cluster, self.store, self.objects, "taxi", self.policy, by="ann",
-                       say=self.said.append, pause=self.pause, force=force, lease_seconds=1)  # fmt: skip
+                       say=self.said.append, pause=self.pause, force=force, lease_seconds=5)  # fmt: skip
 
     def start(self, number: int) -> None:
         with self.cluster() as cluster:

@@ -19,7 +19,7 @@ def main() -> None:
             RolloutPolicy(**asked["policy"]),
             say=lambda line: print(line, flush=True),
             pause=lambda seconds: time.sleep(min(seconds, 0.02)),
-            lease_seconds=2,
+            lease_seconds=5,
         )
         rollout.start(asked["version"])
 

@@ -41,9 +41,12 @@ def fails(world: World, number: int, why: str) -> None:
     ],
 )
 def test_start_canary_that_the_cluster_cannot_run_is_rolled_back_unjudged(served: World, fate: str, why: str) -> None:
-    second = served.versions[1]
+    second, patient = served.versions[1], served.policy
     served.api.fates["taxi-serving-canary"] = fate  # type: ignore[assignment]
+    if fate in {"stall", "unseen"}:
+        served.policy = patient.model_copy(update={"ready_seconds": 1})
     fails(served, second, why)
+    served.policy = patient
     assert served.store.stage("taxi", second) == "retired"
     served.api.fates.clear()
     served.start(second)
@@ -166,7 +169,7 @@ def test_start_first_version_that_fails_leaves_nothing(world: World) -> None:
     assert world.api.objects.list("Deployment") == []
 
 
-@pytest.mark.parametrize("code", [429, 500, 503, 504])
+@pytest.mark.parametrize("code", [429, 503])
 def test_start_api_server_that_stumbles_is_asked_again(served: World, code: int) -> None:
     served.api.fail("PATCH", code, times=2)
     served.api.fail("GET /api/v1/namespaces/slipway-staging/pods", code, times=2)
