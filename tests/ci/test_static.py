@@ -1,0 +1,135 @@
+"""The CI files as their own checkers see them, and the rules of the house that no checker knows."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from settings.load import PROJECT
+
+BIN = Path(sys.executable).parent
+WORKFLOWS = sorted((PROJECT / ".github" / "workflows").glob("*.yaml"))
+CLOUD_BUILD = PROJECT / "cloudbuild.yaml"
+PIN = re.compile(r"uses: [\w.-]+/[\w.-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+")
+
+
+def check(*command: str | Path, text: str | None = None) -> None:
+    done = subprocess.run([BIN / command[0], *command[1:]], input=text, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def jobs() -> Iterator[tuple[str, dict[str, Any]]]:
+    for path in WORKFLOWS:
+        for name, job in yaml.safe_load(path.read_text())["jobs"].items():
+            yield f"{path.name}: {name}", job
+
+
+def scripts() -> Iterator[tuple[str, str]]:
+    """Everything that a shell runs, as the shell sees it."""
+    for name, job in jobs():
+        for step in job["steps"]:
+            if "run" in step:
+                yield f"{name}: {step['name']}", f"#!/bin/bash\nset -eo pipefail\n{step['run']}"
+    for step in yaml.safe_load(CLOUD_BUILD.read_text())["steps"]:
+        yield f"cloudbuild.yaml: {step['id']}", step["script"]
+
+
+def test_there_are_workflows() -> None:
+    assert [path.name for path in WORKFLOWS] == ["ci.yaml", "deploy.yaml"]
+    assert len([pytest.param(*one, id=one[0]) for one in scripts()]) >= 10
+
+
+@pytest.mark.parametrize("schema", ["vendor.github-workflows", "custom.github-workflows-require-timeout"])
+def test_workflows_follow_the_schema(schema: str) -> None:
+    check("check-jsonschema", "--builtin-schema", schema, *WORKFLOWS)
+
+
+def test_cloudbuild_follows_the_schema() -> None:
+    check("check-jsonschema", "--builtin-schema", "vendor.cloudbuild", CLOUD_BUILD)
+
+
+def test_yaml_is_well_kept() -> None:
+    check("yamllint", "--strict", "--config-file", PROJECT / ".yamllint", CLOUD_BUILD, *WORKFLOWS)
+
+
+def test_workflows_are_secure() -> None:
+    check("zizmor", "--offline", "--no-progress", "--persona=pedantic", *WORKFLOWS)
+
+
+@pytest.mark.parametrize(("name", "script"), [pytest.param(*one, id=one[0]) for one in scripts()])
+def test_scripts_pass_shellcheck(name: str, script: str) -> None:
+    check("shellcheck", "-", text=script)
+
+
+@pytest.mark.parametrize(("name", "script"), [pytest.param(*one, id=one[0]) for one in scripts()])
+def test_scripts_take_nothing_by_interpolation(name: str, script: str) -> None:
+    assert "${{" not in script, "hand it over in env:, where the shell does not read it as code"
+
+
+def test_actions_are_pinned_by_commit_with_their_version() -> None:
+    lines = [line.strip() for path in WORKFLOWS for line in path.read_text().splitlines() if "uses:" in line]
+    assert len(lines) > 5
+    assert [line for line in lines if not PIN.fullmatch(line.removeprefix("- "))] == []
+
+
+def test_one_action_has_one_version() -> None:
+    text = "".join(path.read_text() for path in WORKFLOWS)
+    pins = set(re.findall(r"uses: (\S+?)@(\S+ # \S+)", text))
+    assert len(pins) == len({action for action, _ in pins})
+
+
+@pytest.mark.parametrize(("name", "job"), [pytest.param(*one, id=one[0]) for one in jobs()])
+def test_jobs_have_least_permissions_and_keep_no_token(name: str, job: dict[str, Any]) -> None:
+    uses = {step["uses"].partition("@")[0]: step.get("with", {}) for step in job["steps"] if "uses" in step}
+    wanted = {"contents": "read"} | ({"id-token": "write"} if "google-github-actions/auth" in uses else {})
+    assert job["permissions"] == wanted
+    assert uses["actions/checkout"]["persist-credentials"] is False
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_workflows_grant_nothing_at_the_top_and_use_no_secret(path: Path) -> None:
+    workflow = yaml.safe_load(path.read_text())
+    assert workflow["permissions"] == {}
+    assert "secrets." not in path.read_text(), "Google is reached by workload identity federation, not by a key"
+    # YAML 1.1 reads `on` as true.
+    assert set(workflow[True]) <= {"pull_request", "push", "workflow_dispatch"}
+
+
+def test_deployments_wait_for_each_other_and_are_never_cut_off() -> None:
+    deploy = yaml.safe_load((PROJECT / ".github" / "workflows" / "deploy.yaml").read_text())
+    groups = [job["concurrency"] for job in deploy["jobs"].values()]
+    assert not any(group["cancel-in-progress"] for group in groups)
+    assert len({group["group"] for group in groups}) == len(groups) == 3
+
+
+def test_production_comes_after_staging_was_asked_for_real_and_behind_an_environment() -> None:
+    deploy = yaml.safe_load((PROJECT / ".github" / "workflows" / "deploy.yaml").read_text())["jobs"]
+    assert deploy["production"]["environment"] == "production"
+    assert "staging" in deploy["production"]["needs"]
+    assert "always()" not in deploy["production"]["if"]
+    runs = [step["run"] for step in deploy["staging"]["steps"] if "run" in step]
+    assert runs.index("make cloud-build") < runs.index("make smoke")
+    # What is asked does not hang on what is deployed: a failed request is not forgotten at the next push.
+    assert "if" not in next(step for step in deploy["staging"]["steps"] if step.get("run") == "make smoke")
+
+
+def test_cloudbuild_starts_from_the_base_of_the_image() -> None:
+    base = re.search(r"^ARG BASE=(\S+)$", (PROJECT / "Dockerfile").read_text(), re.MULTILINE)
+    assert base
+    names = [step["name"] for step in yaml.safe_load(CLOUD_BUILD.read_text())["steps"]]
+    assert names[-1] == base[1]
+    assert all(re.search(r"@sha256:[0-9a-f]{64}$", name) for name in names)
+
+
+def test_cloudbuild_uses_what_it_is_given_and_no_more() -> None:
+    content = yaml.safe_load(CLOUD_BUILD.read_text())
+    used = set(re.findall(r"\$(_[A-Z]+)", json.dumps(content["steps"])))
+    assert used == set(content["substitutions"])

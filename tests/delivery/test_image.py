@@ -1,0 +1,121 @@
+"""The Dockerfile, the locks of the image, and what it may leave out."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+from settings.load import PROJECT, load_settings
+from slipway.module_store import check_module
+
+DOCKERFILE = PROJECT / "Dockerfile"
+ROOMS = ("cli", "components", "delivery", "pipelines", "serving", "settings", "slipway")
+# Imports of what the image leaves out, with the reason why that is no harm.
+LEFT_OUT = {"google-cloud-aiplatform": "a run is submitted to Vertex from a checkout"}
+
+
+def locked(path: str) -> dict[str, str]:
+    """Names and versions of a lock; a package that depends on Python's version has its first."""
+    text = (PROJECT / path).read_text()
+    return dict(reversed(re.findall(r"^([a-z0-9-]+)==(\S+)", text, re.MULTILINE)))
+
+
+def test_dockerfile_passes_hadolint() -> None:
+    hadolint = Path(sys.executable).parent / "hadolint"
+    done = subprocess.run([hadolint, "--no-color", DOCKERFILE], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_dockerfile_starts_from_a_digest_and_ends_without_root() -> None:
+    text = DOCKERFILE.read_text()
+    assert re.search(r"^ARG BASE=\S+@sha256:[0-9a-f]{64}$", text, re.MULTILINE)
+    assert set(re.findall(r"^FROM (\S+)", text, re.MULTILINE)) == {"${BASE}"}
+    runtime = text.rpartition("\nFROM ")[2]
+    assert re.findall(r"^USER (\S+)$", runtime, re.MULTILINE) == ["10001"]
+    assert "ENTRYPOINT" not in text, "Kubeflow and Vertex bring the command of each step"
+
+
+def test_dockerfile_installs_only_what_has_a_hash() -> None:
+    installs = re.findall(r"pip install .*?(?=&&|\nENV|\nRUN|\n\n|#)", DOCKERFILE.read_text(), re.DOTALL)
+    assert len(installs) == 2
+    assert all("--require-hashes" in each for each in installs)
+
+
+@pytest.mark.parametrize("accelerator", ["cpu", "gpu"])
+def test_locks_of_the_image_have_the_versions_of_the_project(accelerator: str) -> None:
+    project = locked("requirements.lock")
+    image = locked("image/requirements.lock") | locked(f"image/requirements-{accelerator}.lock")
+    tensorflow = image.pop("tensorflow-cpu" if accelerator == "cpu" else "tensorflow")
+    assert tensorflow == project["tensorflow"]
+    other = {name: version for name, version in image.items() if project.get(name, version) != version}
+    assert other == {}, "make lock resolves them anew"
+    beside = {name for name in image if name not in project and not name.startswith("nvidia-")}
+    assert beside <= {"wheel"}, "the image has a package that the project does not"
+
+
+@pytest.mark.parametrize("accelerator", ["cpu", "gpu"])
+def test_image_leaves_out_only_what_is_written_down(accelerator: str) -> None:
+    project = locked("requirements.lock")
+    image = locked("image/requirements.lock") | locked(f"image/requirements-{accelerator}.lock")
+    excluded = (PROJECT / "image" / "exclude.txt").read_text().split("\n")
+    assert not set(image) & {name for name in excluded if name != "tensorflow"}
+    assert set(excluded) >= set(LEFT_OUT)
+    assert len(project) - len(image) > 30
+
+
+def test_image_has_all_that_the_rooms_import() -> None:
+    image = (
+        locked("image/requirements.lock")
+        | locked("image/requirements-cpu.lock")
+        | locked("image/requirements-gpu.lock")
+    )
+    owners = packages_distributions()
+    missing: dict[str, set[str]] = {}
+    for room in ROOMS:
+        for path in (PROJECT / room).rglob("*.py"):
+            for name in imports(path):
+                having = owning(name, owners)
+                if having and not having & (set(image) | set(LEFT_OUT)):
+                    missing[name] = having
+    assert missing == {}, "add the package to the dependencies in pyproject.toml, and run make lock"
+
+
+def imports(path: Path) -> set[str]:
+    """Dotted names of all modules that a file imports, early or late."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            found.add(node.module)
+    return found
+
+
+def owning(name: str, owners: Mapping[str, list[str]]) -> set[str]:
+    """The distributions that may hold a module; none for Python's own and the project's."""
+    top = name.partition(".")[0]
+    if top in sys.stdlib_module_names or top in {*ROOMS, "modules"}:
+        return set()
+    if top == "google":
+        return {"google-cloud-aiplatform"} if name.startswith("google.cloud.aiplatform") else set()
+    assert top in owners or importlib.util.find_spec(top), f"{name} is not installed"
+    return {owner.lower().replace("_", "-") for owner in owners.get(top, [top])}
+
+
+def test_image_brings_a_module_that_keeps_the_contract() -> None:
+    config = check_module(PROJECT / "image" / "modules" / "taxi")
+    assert config.data is None, "its sample is made by sample.py"
+
+
+def test_settings_of_the_image_are_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("settings.load.FOLDER", PROJECT / "image" / "settings")
+    monkeypatch.delenv("SLIPWAY_ENV", raising=False)
+    assert load_settings().beam.options == ("--runner=FnApiRunner",)
