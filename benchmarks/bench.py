@@ -1,4 +1,4 @@
-"""`make bench`: time, memory and quality of the training pipeline, as tables in Markdown.
+"""`make bench`: time, memory and quality of the training pipeline, and the model server, as tables in Markdown.
 
 The trips are those of `--trips`, or the built-in sample where none are given; larger data are made of them with
 jitter (`benchmarks.enlarge`). Every cold run starts from an empty home. The machine should be idle.
@@ -19,11 +19,13 @@ from typing import Any
 
 from benchmarks.enlarge import enlarge
 from benchmarks.measure import Cost, measure
+from benchmarks.serving import HEADER, compare
 
 BIN = Path(sys.executable).parent
 SLIPWAY = str(BIN / "slipway")
 DATA_STEPS = ("ingest_examples", "compute_statistics", "validate_examples")
 SEEDS = (1, 2, 3)
+PARTS = ["commands", "runs", "sizes", "quality", "serving"]
 
 
 def main() -> None:
@@ -31,9 +33,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trips", type=Path, help="CSV of taxi trips; the built-in sample by default")
     parser.add_argument("--rows", type=int, nargs="*", default=[300_000, 3_000_000], help="enlarged sizes to run")
-    parser.add_argument("--only", choices=["commands", "runs", "sizes", "quality"], nargs="*")
+    parser.add_argument("--only", choices=PARTS, nargs="*")
     arguments = parser.parse_args()
-    parts = arguments.only or ["commands", "runs", "sizes", "quality"]
+    parts = arguments.only or PARTS
     print(f"{platform.platform()}, {os.cpu_count()} processors, Python {platform.python_version()}\n")
     with tempfile.TemporaryDirectory(prefix="slipway-bench-") as folder:
         work = Path(folder)
@@ -47,6 +49,10 @@ def main() -> None:
             table(header, sizes(work, trips, arguments.rows))
         if "quality" in parts:
             table(("seed", "AUC", "log loss", "accuracy", "verdict"), quality(work, trips))
+        if "serving" in parts:
+            train(work / "serving", trips)
+            (model,) = (work / "serving" / "models" / "taxi").glob("[0-9]*")
+            table(HEADER, compare(model, seconds=5.0))
 
 
 def sample(work: Path) -> Path:
