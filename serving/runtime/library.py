@@ -1,7 +1,7 @@
 """The functions of TensorFlow's C API that serving needs, from the shared libraries of the installed wheel.
 
-Declared as in `tensorflow/c/c_api.h`, `tf_tensor.h` and `tf_status.h`. ctypes releases the interpreter's lock in each
-call, so that other requests go on while one computes.
+Declared as in `tensorflow/c/c_api.h`, `tf_tensor.h` and `tf_status.h`. What may take long releases the interpreter's
+lock, so that other requests go on meanwhile. The hundred short calls of a request keep it: to get it back costs a wait.
 """
 
 from __future__ import annotations
@@ -63,6 +63,7 @@ _FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "TF_CloseSession": (None, [c_void_p, c_void_p]),
     "TF_DeleteSession": (None, [c_void_p, c_void_p]),
 }
+_LONG = ("TF_LoadSessionFromSavedModel", "TF_SessionRun", "TF_CloseSession", "TF_DeleteSession", "TF_DeleteGraph")
 
 
 @cache
@@ -80,12 +81,15 @@ def tensorflow() -> SimpleNamespace:
     )
     try:
         with _without_greeting():
-            framework, whole = (ctypes.CDLL(str(folder / name)) for name in names)
+            libraries = [ctypes.CDLL(str(folder / name)) for name in names]
     except OSError as error:
         raise ImportError(f"{folder}: TensorFlow's C library cannot be loaded: {error}") from error
     functions = SimpleNamespace()
     for name, (result, arguments) in _FUNCTIONS.items():
-        function = getattr(whole, name, None) or getattr(framework, name)
+        library = next(library for library in reversed(libraries) if hasattr(library, name))
+        if name not in _LONG:
+            library = ctypes.PyDLL(library._name, handle=library._handle)
+        function = getattr(library, name)
         function.restype, function.argtypes = result, arguments
         setattr(functions, name, function)
     return functions

@@ -37,6 +37,10 @@ DTYPES: dict[int, np.dtype[Any]] = {
 }
 _NUMBERS = {dtype: number for number, dtype in DTYPES.items()}
 _STRING_BYTES = 24
+# ctypes.memmove, without giving the interpreter's lock away for a few bytes.
+_memmove = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)(
+    ("memmove", ctypes.PyDLL(None))
+)
 _SMALL, _LARGE, _OFFSET, _VIEW = range(4)
 
 
@@ -66,7 +70,7 @@ def new_tensor(array: NDArray[Any]) -> tuple[int, Any]:
     functions = tensorflow()
     tensor = functions.TF_AllocateTensor(number, (ctypes.c_int64 * len(shape))(*shape), len(shape), array.nbytes)
     # As bytes: `array.ctypes` costs more than it takes to copy the few values of a request.
-    ctypes.memmove(functions.TF_TensorData(tensor), array.tobytes(), array.nbytes)
+    _memmove(functions.TF_TensorData(tensor), array.tobytes(), array.nbytes)
     return tensor, alive
 
 
