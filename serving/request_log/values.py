@@ -82,9 +82,9 @@ def of_example(example: Any, fields: Fields) -> Row:
             continue
         kind = feature.WhichOneof("kind")
         if kind == "float_list":
-            row[name] = Values(floats=list(feature.float_list.value))
+            row[name] = Values(None, feature.float_list.value[:])
         elif kind == "int64_list":
-            row[name] = Values(ints=list(feature.int64_list.value))
+            row[name] = Values(feature.int64_list.value[:])
         elif kind == "bytes_list":
             row[name] = of_strings(feature.bytes_list.value)
     return row
