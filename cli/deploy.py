@@ -15,6 +15,7 @@ from cli.plan import BaseOption, EnvOption
 
 if TYPE_CHECKING:
     from cli.targets import RemoteTarget
+    from delivery.deploy import Deployer
     from delivery.plan import Plan
     from delivery.sync import Synced
     from delivery.targets.base import RemoteRun, Target
@@ -58,28 +59,31 @@ def deploy(
     else:
         deployer.deploy(plan)
         if wait:
-            _follow(place.submitted)
+            _follow(deployer, plan, place.submitted)
 
 
-def _follow(submitted: list[tuple[Target, RemoteRun]]) -> None:
+def _follow(deployer: Deployer, plan: Plan, submitted: dict[str, tuple[Target, RemoteRun]]) -> None:
     from cli.remote_runs import print_end
     from delivery.targets.base import wait
 
-    ended = [wait(target, run.id, lambda steps: None) for target, run in submitted]
-    for run in ended:
+    ended = {module: wait(target, run.id, lambda steps: None) for module, (target, run) in submitted.items()}
+    for run in ended.values():
         print_end(run)
-    if any(run.state != "succeeded" for run in ended):
+    failed = {module: run for module, run in ended.items() if run.state != "succeeded"}
+    for module, run in failed.items():
+        deployer.record_failure(plan, module, run)
+    if failed:
         raise typer.Exit(1)
 
 
 @dataclass(frozen=True)
 class _Environment:
-    """`delivery.deploy.Place` for an environment of the settings; remembers what it submitted."""
+    """`delivery.deploy.Place` for an environment of the settings; remembers what it submitted, by module."""
 
     settings: Settings
     environment: str | None
     target: RemoteTarget
-    submitted: list[tuple[Target, RemoteRun]] = field(default_factory=list)
+    submitted: dict[str, tuple[Target, RemoteRun]] = field(default_factory=dict)
 
     def sync(self, module: str) -> Synced:
         from cli.sync import modules_root
@@ -98,7 +102,7 @@ class _Environment:
 
             def submit(module: str) -> RemoteRun:
                 run = target.submit(prepare(settings, self.target, package, module, None, {}))
-                self.submitted.append((target, run))
+                self.submitted[module] = target, run
                 return run
 
             yield submit

@@ -126,6 +126,10 @@ class Deployer:
             if reason.action == "none":
                 self.say(reason.subject, f"skipped: {reason.why}")
 
+    def record_failure(self, plan: Plan, module: str, run: SubmittedRun) -> None:
+        """Keeps that a run which was submitted did not succeed, so that the next plan submits it again."""
+        self._record(plan, module_unit(module), plan.run_key(module), run=run, failed=True)
+
     def _image(self, plan: Plan) -> str:
         """The image by digest; built, if the registry does not have it."""
         if self.registry is None:
@@ -158,7 +162,7 @@ class Deployer:
         waiting = []
         for module in plan.pipelines:
             done = latest.get(module_unit(module))
-            if done and done.key == plan.run_key(module):
+            if done and not done.failed and done.key == plan.run_key(module):
                 self.say(f"submit {module}", f"already done: {done.run} {done.url}".rstrip())
             else:
                 waiting.append(module)
@@ -172,7 +176,16 @@ class Deployer:
                     self._record(plan, module_unit(module), plan.run_key(module), image, run)
                     self.say(f"submit {module}", f"{run.name} {run.url}".rstrip())
 
-    def _record(self, plan: Plan, unit: str, key: dict[str, str], image: str, run: SubmittedRun | None = None) -> None:
+    def _record(
+        self,
+        plan: Plan,
+        unit: str,
+        key: dict[str, str],
+        image: str = "",
+        run: SubmittedRun | None = None,
+        *,
+        failed: bool = False,
+    ) -> None:
         deployment = Deployment(
             unit=unit,
             environment=plan.environment or BASE,
@@ -181,6 +194,7 @@ class Deployer:
             image=image,
             run=run.name if run else "",
             url=run.url if run else "",
+            failed=failed,
             finished=datetime.now(UTC),
         )
         record(self.home, deployment)

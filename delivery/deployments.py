@@ -19,7 +19,18 @@ BASE = "base"
 
 
 class Deployment(BaseModel):
-    """One thing that was deployed: `key` is all that decides what it is, `run` and `url` what came of it."""
+    """One thing that was deployed.
+
+    Attributes:
+        unit: What it is.
+        environment: Where; `base` for base.yaml alone.
+        key: All that decides what it is.
+        revision: The commit.
+        image: By digest.
+        run: Name of the run that was submitted, and `url` its address.
+        failed: Whether that run was followed, and did not succeed: the next plan submits it again.
+        finished: When this was written.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -30,6 +41,7 @@ class Deployment(BaseModel):
     image: str = ""
     run: str = ""
     url: str = ""
+    failed: bool = False
     finished: datetime
 
 

@@ -160,6 +160,8 @@ class _Planner:
         record = self.existing.deployed.get(unit)
         if record is None:
             return f"was never {done} in {where}", ""
+        if record.failed:
+            return f"{record.run} failed, which was {done} in {where} at {record.revision[:12]}", ""
         names = [_NAMES.get(name, "it") for name in key if record.key.get(name) != key[name]]
         since = f"{done} in {where} at {record.revision[:12]}"
         return f"{' and '.join(names)} changed since it was {since}" if names else "", f"was {since}, just so"
