@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
@@ -33,7 +34,7 @@ def create_app(
     metrics: Metrics,
     request_log: RequestLog | None = None,
     *,
-    threads: int = 2,
+    threads: int = max(os.cpu_count() or 1, 2),
     max_pending: int = 256,
     max_body_bytes: int = 512 << 20,
 ) -> RestApp:

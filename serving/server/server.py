@@ -138,6 +138,8 @@ class _RestServer:
             app,
             http=HttpProtocol,
             ws="none",
+            # Nothing here depends on the client's address.
+            proxy_headers=False,
             lifespan="off",
             log_level="error",
             access_log=False,
