@@ -30,7 +30,7 @@ _FIELDS = {
 }
 _HALF = 19
 # A few bytes may ask for a shape of any size, filled with one value; a model has no use for more than this.
-_MAX_FILLED = 1 << 26
+_MAX_FILLED = 1 << 24
 
 
 def array_of(proto: Any) -> NDArray[Any]:

@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from serving.runtime.protos import tensor_pb2
 from serving.runtime.tensor_protos import array_of, tensor_proto
@@ -82,3 +84,27 @@ def test_array_of_strings_in_tensor_content_is_read() -> None:
 def test_array_of_a_message_that_fits_no_tensor_is_refused(proto: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         array_of(proto)
+
+
+@given(
+    dtype=st.integers(0, 30),
+    sizes=st.lists(st.integers(-2, 4) | st.integers(0, 2**63 - 1), max_size=4),
+    content=st.binary(max_size=40),
+    floats=st.lists(st.floats(width=32), max_size=5),
+    integers=st.lists(st.integers(-(2**31), 2**31 - 1), max_size=5),
+    strings=st.lists(st.binary(max_size=5), max_size=5),
+)
+def test_array_of_any_message_is_an_array_of_its_shape_or_a_value_error(
+    dtype: int, sizes: list[int], content: bytes, floats: list[float], integers: list[int], strings: list[bytes]
+) -> None:
+    proto = _shaped(dtype, *sizes, content=content)
+    proto.float_val.extend(floats)
+    proto.int_val.extend(integers)
+    proto.half_val.extend(integers)
+    proto.string_val.extend(strings)
+    try:
+        array = array_of(proto)
+    except ValueError:
+        return
+    assert array.shape == tuple(sizes)
+    assert array.nbytes <= 1 << 27
