@@ -11,9 +11,14 @@ import typer.main
 from cli.main import app
 
 PROJECT = Path(__file__).parent.parent
-DOCS = sorted([*PROJECT.glob("*.md"), *(PROJECT / "docs").rglob("*.md")])
+DOCS = sorted(
+    [
+        *PROJECT.glob("*.md"),
+        *(path for room in ("docs", "manifests", "tests") for path in (PROJECT / room).rglob("*.md")),
+    ]
+)
 ROOM = re.compile(
-    r"`((?:slipway|serving|components|pipelines|delivery|cli|settings|modules|docs|tests|benchmarks)/[\w./-]*)`"
+    r"`((?:slipway|serving|components|pipelines|delivery|cli|settings|modules|docs|tests|benchmarks|manifests)/[\w./-]*)`"
 )
 
 
@@ -45,5 +50,5 @@ def test_docs_links_and_paths_exist(doc: Path) -> None:
     text = doc.read_text()
     links = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in link]
     missing = [link for link in links if not (doc.parent / link).exists()]
-    missing += [path for path in ROOM.findall(text) if not (PROJECT / path).exists()]
+    missing += [path for path in ROOM.findall(text) if not any((root / path).exists() for root in (PROJECT, doc.parent))]
     assert not missing
