@@ -50,5 +50,6 @@ def test_docs_links_and_paths_exist(doc: Path) -> None:
     text = doc.read_text()
     links = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in link]
     missing = [link for link in links if not (doc.parent / link).exists()]
-    missing += [path for path in ROOM.findall(text) if not any((root / path).exists() for root in (PROJECT, doc.parent))]
+    named = ROOM.findall(text)
+    missing += [path for path in named if not any((root / path).exists() for root in (PROJECT, doc.parent))]
     assert not missing
