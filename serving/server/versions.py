@@ -54,7 +54,6 @@ class ModelManager:
         self._models: dict[str, ModelVersions] = {}
         # Replaced as a whole, so that a request needs no lock to look its version up.
         self._serving: dict[tuple[str, int | str | None], Lease] = {}
-        self._labels: set[tuple[str, str]] = set()
         self._changed = threading.Condition()
         self._wake = threading.Event()
         self._is_stopping = False
@@ -182,7 +181,11 @@ class ModelManager:
 
     def _run(self) -> None:
         while not self._is_stopping:
-            self._reconcile()
+            try:
+                self._reconcile()
+            except Exception:
+                # A thread that ended would leave the server on its versions for ever, and say nothing.
+                LOGGER.exception("the models could not be brought up to date; trying again")
             self._wake.wait(self._next_look())
             self._wake.clear()
             if not self._is_stopping:
