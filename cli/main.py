@@ -14,6 +14,7 @@ from cli import (
     gate,
     models,
     module,
+    notify,
     parity,
     plan,
     predict,
@@ -57,6 +58,7 @@ app.add_typer(schedules.app, name="schedules")
 app.add_typer(models.app, name="models")
 app.add_typer(rollout.app, name="rollout")
 app.add_typer(module.app, name="module")
+app.add_typer(notify.app, name="notify")
 app.add_typer(schema.app, name="schema")
 app.add_typer(gate.app, name="gate")
 

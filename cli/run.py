@@ -24,6 +24,7 @@ def run(
         typer.Option("--set", metavar="KEY=VALUE", help="Overrides a setting or a key of module.yaml."),
     ] = None,
     env: Annotated[str | None, typer.Option(help="Settings of settings/<ENV>.yaml over base.yaml.")] = None,
+    notify: Annotated[bool, typer.Option("--notify", help="Tell people of the end, as `notifications` says.")] = False,
     as_json: Annotated[bool, JsonOption] = False,
 ) -> None:
     """Run the training pipeline on this machine, from raw data to a pushed model."""
@@ -38,6 +39,8 @@ def run(
 
     for_settings, for_module = split_overrides(set_ or [])
     settings = load_settings(env, for_settings)
+    if notify:
+        settings.notifications.require_complete()
     folder = module_folder(settings, module)
     config = override_module(check_module(folder), for_module)
     platform = Platform(
@@ -46,6 +49,7 @@ def run(
         beam_options=settings.beam.options,
         strategy=settings.distribution.strategy,
         engine=settings.evaluation.engine,
+        notifications=settings.notifications.model_dump(mode="json") if notify else {},
     )
     data_uri = _data_uri(folder, config, data, settings.home)
     request = request_run(folder, config, data_uri, local_locations(settings), platform)

@@ -98,7 +98,9 @@ def prepare(
     from delivery.package import read_package
     from delivery.targets.base import Submission
     from slipway.module_store import check_module
+    from slipway.runs.naming import JOB
 
+    settings.notifications.require_complete()
     folder = module_folder(settings, module)
     config = override_module(check_module(folder), overrides)
     locations = remote_locations(settings)
@@ -109,6 +111,8 @@ def prepare(
         beam_options=settings.beam.options,
         strategy=settings.distribution.strategy,
         engine=settings.evaluation.engine,
+        notifications=settings.notifications.model_dump(mode="json"),
+        page=open_target(settings, target, None).page(JOB),
         **_serving(settings, publish=publish),
     )
     data_uri = _remote_data(settings, folder, data or config.data, publish=publish)

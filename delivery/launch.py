@@ -31,6 +31,8 @@ class Platform:
 
     `manifests_uri` names the published overlay into which the pushed version is rolled out; without it, none is.
     `cluster` is where, as `serving.rollout.Cluster` takes it, and `rollout` a `serving.rollout.RolloutPolicy`.
+    `notifications` is a `slipway.notifications.Notifications`, without which nobody is told; `page` is the address of
+    a run in the UI, with `slipway.runs.naming.JOB` in place of its id.
     """
 
     target: Target
@@ -41,6 +43,8 @@ class Platform:
     manifests_uri: str = ""
     cluster: str = ""
     rollout: dict[str, Any] = field(default_factory=dict)
+    notifications: dict[str, Any] = field(default_factory=dict)
+    page: str = ""
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,8 @@ def request_run(
         "manifests_uri": platform.manifests_uri,
         "cluster": platform.cluster,
         "rollout": platform.rollout,
+        "notifications": platform.notifications,
+        "page": platform.page,
         "lineage": lineage.model_dump(mode="json"),
     }
     return RunRequest(arguments, lineage)

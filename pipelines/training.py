@@ -82,6 +82,8 @@ def build_training_pipeline(defaults: TaskDefaults) -> BaseComponent:
         manifests_uri: str,
         cluster: str,
         rollout: dict[str, Any],
+        notifications: dict[str, Any],
+        page: str,
         lineage: dict[str, Any],
     ) -> None:
         # A recurring run has the same arguments each time: these tell its runs apart.
@@ -89,7 +91,11 @@ def build_training_pipeline(defaults: TaskDefaults) -> BaseComponent:
             "job": dsl.PIPELINE_JOB_ID_PLACEHOLDER,
             "job_created": defaults.job_created,
         }
-        on_exit = apply(record_run(run_uri=run_uri, lineage=lineage, **job), "Record the run", cached=False)
+        on_exit = apply(
+            record_run(run_uri=run_uri, lineage=lineage, notifications=notifications, page=page, **job),
+            "Record the run",
+            cached=False,
+        )
         with dsl.ExitHandler(on_exit, name="train"):
             source = apply(
                 resolve_source(data_uri=data_uri, window=window, module=module, runs_uri=runs_uri),

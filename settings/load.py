@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from settings.schema import Settings
 from slipway.errors import ConfigError
+from slipway.notifications.config import SECRET_ERROR
 
 FOLDER = Path(__file__).parent
 PROJECT = FOLDER.parent
@@ -102,6 +103,8 @@ def _checked(content: dict[str, Any], source: str) -> dict[str, Any]:
             near = difflib.get_close_matches(path, known_keys(Settings), n=1)
             hint = f"; did you mean {near[0]}?" if near else f"; known are {', '.join(Settings.model_fields)}"
             raise ConfigError(f"{source}: unknown setting {path}{hint}") from error
+        if problem["type"] == SECRET_ERROR:  # the value may be the secret itself
+            raise ConfigError(f"{source}: {path}: {problem['msg']}") from None
         raise ConfigError(f"{source}: {path} = {problem['input']!r}: {problem['msg']}") from error
     return content
 

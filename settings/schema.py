@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from slipway.notifications.config import Notifications
+
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -167,4 +169,5 @@ class Settings(_Strict):
     vertex: Vertex = Vertex()
     delivery: Delivery = Delivery()
     serving: Serving = Serving()
+    notifications: Notifications = Notifications()
     schedules: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")], Schedule] = {}

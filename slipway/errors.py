@@ -14,6 +14,7 @@ SlipwayError
 ├── RolloutError           a rollout cannot begin, or ended without its version in production
 │   ├── RolloutBusyError       another rollout of the model is at work, or waits for a decision
 │   └── RolloutInconclusiveError  the canary stays: it got too little traffic to be judged
+├── NotificationError      a notification is refused for a reason that stays
 ├── RequestError           a model server refuses a request, or does not answer
 └── StoreError             a model, a run or an artifact cannot be found or written
     └── ModelQuarantinedError  a version, or bytes like its, must never be served again
@@ -60,6 +61,10 @@ class DeliveryError(SlipwayError):
 
 class TargetError(SlipwayError):
     """A target refuses what it was asked, fails, or does not answer."""
+
+
+class NotificationError(SlipwayError):
+    """A notification is refused, or its secret is missing; trying again is no use."""
 
 
 class RequestError(SlipwayError):

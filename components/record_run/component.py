@@ -9,18 +9,27 @@ from components import component
 
 @component
 def record_run(
-    run_uri: str, lineage: dict[str, Any], job: str, job_created: str, status: dsl.PipelineTaskFinalStatus
+    run_uri: str,
+    lineage: dict[str, Any],
+    job: str,
+    job_created: str,
+    notifications: dict[str, Any],
+    page: str,
+    status: dsl.PipelineTaskFinalStatus,
 ) -> None:
-    """Writes the run's summary and its report, whatever happened. Never cached.
+    """Writes the run's summary and its report, whatever happened, and tells whom the settings name. Never cached.
 
     Args:
         run_uri: This run's record.
         lineage: `slipway.runs.record.Lineage`.
         job: The platform's id of this run; it names a run that recurs.
         job_created: When the platform made it.
+        notifications: `slipway.notifications.Notifications`; secrets are named in it, not held.
+        page: Address of a run in the platform's UI, `{job}` in place of the run's id; empty where there is none.
         status: State of the pipeline, from the orchestrator.
     """
-    from components.record_run.run import record
-    from slipway.runs.naming import name_run
+    from components.record_run.run import record, tell
+    from slipway.runs.naming import name_run, page_of
 
-    record(*name_run(run_uri, lineage, job, job_created), status.state, status.error_message)
+    view = record(*name_run(run_uri, lineage, job, job_created), status.state, status.error_message)
+    tell(view, notifications, page_of(page, view.summary.lineage.target, job, status.pipeline_job_resource_name))

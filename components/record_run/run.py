@@ -1,9 +1,9 @@
-"""Writes a run's summary and its report."""
+"""Writes a run's summary and its report, and tells people of it."""
 
 from typing import Any
 
 from slipway import storage
-from slipway.runs.record import Lineage, Outcome, RunState, Step, StepsFile, Summary
+from slipway.runs.record import Lineage, Outcome, RunState, Step, StepsFile
 from slipway.runs.report import write_report
 from slipway.runs.store import OUTCOME, REPORT, STEPS, SUMMARY, RunView
 from slipway.runs.summary import read_record, summarise
@@ -11,7 +11,7 @@ from slipway.runs.summary import read_record, summarise
 _STATES: dict[str, RunState] = {"SUCCEEDED": "succeeded", "FAILED": "failed", "CANCELLED": "interrupted"}
 
 
-def record(run_uri: str, lineage: dict[str, Any], state: str, error_message: str) -> Summary:
+def record(run_uri: str, lineage: dict[str, Any], state: str, error_message: str) -> RunView:
     """Sums up what the steps left behind, however far the run came.
 
     Args:
@@ -27,9 +27,26 @@ def record(run_uri: str, lineage: dict[str, Any], state: str, error_message: str
     ended: RunState = _STATES.get(state.rpartition(".")[2], "failed")
     summary = summarise(Lineage.model_validate(lineage), ended, steps, outcome, error_message)
     storage.write_text(storage.join(run_uri, SUMMARY), summary.model_dump_json(indent=1))
-    write_report(RunView(summary.lineage.run, run_uri, steps, summary))
-    print(f"{summary.lineage.run} {summary.state}; its report is {storage.join(run_uri, REPORT)}")
-    return summary
+    view = RunView(summary.lineage.run, run_uri, steps, summary)
+    write_report(view)
+    print(f"{view.name} {view.state}; its report is {storage.join(run_uri, REPORT)}")
+    return view
+
+
+def tell(view: RunView, notifications: dict[str, Any], page: str) -> None:
+    """Notifies people of a run that ended; what goes wrong is printed, and never the run's failure.
+
+    Args:
+        view: The run.
+        notifications: `slipway.notifications.Notifications`.
+        page: Its address in the platform's UI; empty where there is none.
+    """
+    try:
+        from slipway.notifications import Notifications, notify, run_message
+
+        notify(Notifications.model_validate(notifications), run_message(view, page))
+    except Exception as error:
+        print(f"warning: nobody was notified: {type(error).__name__}: {error}")
 
 
 def _settled(step: Step) -> Step:

@@ -145,6 +145,9 @@ class Target(Protocol):
     def cancel(self, run: str) -> RemoteRun:
         """Asks for the run's end."""
 
+    def page(self, run_id: str) -> str:
+        """Address of a run in the UI; asks nobody."""
+
 
 def wait(target: Target, run: str, on_change: OnChange, *, poll_seconds: float = 5.0) -> RemoteRun:
     """Follows a run to its end, which may be a failure: the caller looks at the state.

@@ -126,6 +126,10 @@ class KubeflowTarget:
         self._api.call(f"cancel {found.display_name}", self._api.runs.run_service_terminate_run, run_id=found.run_id)
         return self.show(found.run_id)
 
+    def page(self, run_id: str) -> str:
+        """Address of a run in the UI."""
+        return f"{self.config.ui_url}/#/runs/details/{run_id}"
+
     def _get(self, run: str) -> Any:
         if _ID.fullmatch(run):
             return self._api.call(f"find the run {run}", self._api.runs.run_service_get_run, run_id=run)
@@ -158,7 +162,7 @@ class KubeflowTarget:
             id=run.run_id,
             name=run.display_name,
             state=state,
-            url=f"{self.config.ui_url}/#/runs/details/{run.run_id}",
+            url=self.page(run.run_id),
             created=_seconds(run.created_at) or 0.0,
             finished=_seconds(run.finished_at) if state in ("succeeded", "failed", "cancelled") else None,
             error=run.error.message if run.error and run.error.message else "",

@@ -114,6 +114,10 @@ class VertexTarget:
         self._api.call(f"cancel {run}", lambda: self._api.jobs.cancel_pipeline_job, name=name)
         return self.show(run)
 
+    def page(self, run_id: str) -> str:
+        """Address of a run in the console."""
+        return self.config.console(f"runs/{run_id}")
+
     def _job(self, submission: Submission, labels: dict[str, str]) -> Any:
         from google.cloud.aiplatform_v1 import EncryptionSpec, PipelineJob
 
@@ -158,7 +162,7 @@ class VertexTarget:
             id=job_id,
             name=job.display_name,
             state=state,
-            url=self.config.console(f"runs/{job_id}"),
+            url=self.page(job_id),
             created=_seconds(job.create_time) or 0.0,
             finished=_seconds(job.end_time),
             error=job.error.message,

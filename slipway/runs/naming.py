@@ -42,3 +42,15 @@ def name_run(run_uri: str, lineage: dict[str, Any], job: str, job_created: str) 
     else:
         name, started = f"{began:%Y%m%d-%H%M%S}-{tail}", began.timestamp()
     return run_uri.replace(JOB, name), lineage | {"run": lineage["run"].replace(JOB, name), "started": started}
+
+
+def page_of(page: str, target: str, job: str, resource_name: str) -> str:
+    """Address of this run in the platform's UI, empty where there is none.
+
+    Args:
+        page: Address of any run, with `JOB` in place of its id.
+        target: `slipway.runs.record.Target`.
+        job: The run's UUID, which Kubeflow's addresses have.
+        resource_name: On Vertex `projects/P/locations/L/pipelineJobs/ID`; its addresses end with that ID.
+    """
+    return page.replace(JOB, resource_name.rpartition("/")[2] if target == "vertex" else job)

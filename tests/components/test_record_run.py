@@ -36,7 +36,7 @@ def test_record_without_any_trace_of_the_steps_tells_what_the_orchestrator_said(
 def test_record_with_something_missing_or_damaged_tells_the_rest(tmp_path: Path, file: str, damage: object) -> None:
     folder = write_run(tmp_path, "r", "refused")
     damage(folder / file)  # type: ignore[operator]
-    summary = record(str(folder), LINEAGE, "SUCCEEDED", "")
+    summary = record(str(folder), LINEAGE, "SUCCEEDED", "").summary
     assert summary.state == "succeeded"
     assert file == "outcome.json" or summary.reasons == [WHY_REFUSED]
     assert summary == read(folder)
@@ -57,7 +57,7 @@ def test_record_of_a_failed_run_leaves_no_step_pending(tmp_path: Path) -> None:
 def test_record_twice_gives_the_same_summary(tmp_path: Path) -> None:
     folder = write_run(tmp_path, "r", "pushed")
     first = read(folder)
-    second = record(str(folder), first.lineage.model_dump(), "SUCCEEDED", "")
+    second = record(str(folder), first.lineage.model_dump(), "SUCCEEDED", "").summary
     assert second.model_dump(exclude={"finished"}) == first.model_dump(exclude={"finished"})
 
 
@@ -70,10 +70,10 @@ def test_record_is_cheap(tmp_path: Path) -> None:
 
 
 def test_record_run_of_a_recurring_run_writes_under_that_runs_own_name(tmp_path: Path) -> None:
-    status = SimpleNamespace(state="SUCCEEDED", error_message="")
+    status = SimpleNamespace(state="SUCCEEDED", error_message="", pipeline_job_resource_name="taxi")
     recurring = LINEAGE | {"run": "taxi-{job}", "started": 0.0}
     for job in ("90d63664-0f4f-41ec-91be-9419156db005", "3456789012345678901"):
-        record_run.python_func(str(tmp_path / "taxi-{job}"), recurring, job, "2026-01-02T03:04:05Z", status)
+        record_run.python_func(str(tmp_path / "taxi-{job}"), recurring, job, "2026-01-02T03:04:05Z", {}, "", status)
     names = ["taxi-20260102-030405-156db005", "taxi-20260102-030405-45678901"]
     assert sorted(folder.name for folder in tmp_path.iterdir()) == names
     lineage = read(tmp_path / names[0]).lineage

@@ -1,0 +1,96 @@
+"""What the settings say of notifications. Secrets are named here, never held."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+from slipway.errors import ConfigError
+
+Event = Literal["failure", "refused", "rollback", "success"]
+
+_REFERENCE = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*|file:/.+|projects/[^/]+/secrets/[^/]+/versions/[^/]+")
+# The type of the error of a value that may itself be the secret: whoever reports it leaves the value out.
+SECRET_ERROR = "secret_reference"  # noqa: S105 - a name
+
+
+def _refer(text: str) -> str:
+    if text and not _REFERENCE.fullmatch(text):
+        forms = "env:VARIABLE, file:/PATH or projects/PROJECT/secrets/NAME/versions/latest"
+        raise PydanticCustomError(SECRET_ERROR, f"this names a secret and never holds it: write {forms}")
+    return text
+
+
+SecretReference = Annotated[str, AfterValidator(_refer)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+Address = Annotated[str, Field(pattern=r"^[^\r\n]+@[^\r\n]+$")]
+
+
+class Email(_Strict):
+    """E-mail by SMTP, where `host` is set. Without `username` nobody logs in; with it the connection is encrypted."""
+
+    host: str = ""
+    port: int = Field(587, ge=1, le=65535)
+    security: Literal["starttls", "tls", "none"] = "starttls"
+    sender: Address = ""
+    recipients: tuple[Address, ...] = ()
+    username: str = ""
+    password: SecretReference = ""
+
+
+class Webhook(_Strict):
+    """A POST of `{"text": …}`, as Slack, Mattermost and Google Chat take it. Its address is a secret."""
+
+    url: SecretReference = ""
+
+
+class Notifications(_Strict):
+    """Who is told when a run failed, its model was refused or taken back, or all went well.
+
+    A secret is named as `env:VARIABLE`, `file:/PATH` or, of Google's Secret Manager,
+    `projects/PROJECT/secrets/NAME/versions/latest`. `stdout` prints the message into the step's log. `ca_file` is for
+    certificates of one's own. All channels are through after `timeout_seconds`, sent or not.
+    """
+
+    events: tuple[Event, ...] = ("failure", "refused", "rollback")
+    stdout: bool = False
+    email: Email = Email()
+    webhook: Webhook = Webhook()
+    ca_file: str = ""
+    timeout_seconds: float = Field(30, gt=0, le=300)
+
+    @property
+    def channels(self) -> list[str]:
+        """Names of those that are set up."""
+        chosen = {"stdout": self.stdout, "email": bool(self.email.host), "webhook": bool(self.webhook.url)}
+        return [name for name, is_set in chosen.items() if is_set]
+
+    def require_complete(self) -> None:
+        """Refuses what could never be sent.
+
+        Raises:
+            ConfigError: the settings of e-mail do not go together.
+        """
+        email = self.email
+        if not email.host:
+            return
+        where = "in settings/<environment>.yaml"
+        if not (email.sender and email.recipients):
+            raise ConfigError(
+                f"notifications.email.host = {email.host!r} needs notifications.email.sender and .recipients {where}"
+            )
+        if bool(email.username) != bool(email.password):
+            raise ConfigError(f"notifications.email needs username and password, or neither, {where}")
+        if email.username and email.security == "none":
+            raise ConfigError(
+                "notifications.email.security = 'none' would send the password in the clear: use starttls or tls, or "
+                f"drop username and password {where}"
+            )
