@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -131,16 +132,19 @@ def wanted_schedules(
     from settings.load import load_settings
 
     wanted = []
-    with ExitStack() as packages:
+    packages: dict[str, Path] = {}
+    with ExitStack() as kept:
         for name, schedule in settings.schedules.items():
             if not schedule.enabled:
                 continue
             pairs = [f"{key}={json.dumps(value)}" for key, value in schedule.overrides.items()]
             for_settings, for_module = split_overrides(pairs)
             own = load_settings(env, [("image", settings.image), *for_settings])
-            package = packages.enter_context(compiled(own, target))
+            key = own.model_dump_json(include={"image", "compute"})  # all that the pipeline depends on
+            if key not in packages:
+                packages[key] = kept.enter_context(compiled(own, target))
             submission = prepare(
-                own, target, package, schedule.module, schedule.data, for_module, recurring=True, publish=publish
+                own, target, packages[key], schedule.module, schedule.data, for_module, recurring=True, publish=publish
             )
             place = getattr(own, target).model_dump()
             wanted.append(

@@ -5,6 +5,7 @@ import pytest
 
 from slipway.errors import TargetError
 from tests.cli.cluster import DATA, kubeflow, remote_home, slipway, vertex
+from tests.delivery.targets.submissions import COMPILED
 from tests.storage_server import _emulator, storage_server
 
 __all__ = ["_emulator", "kubeflow", "remote_home", "storage_server", "vertex"]
@@ -24,7 +25,9 @@ def server(target: str, request: pytest.FixtureRequest) -> Any:
 
 
 def submit(target: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(slipway("submit", "taxi", "--target", target, "--data", DATA, "--json").stdout)
+    package = str(COMPILED / f"training-{target}.yaml")
+    said = slipway("submit", "taxi", "--target", target, "--data", DATA, "--package", package, "--json").stdout
+    found: dict[str, Any] = json.loads(said)
     return found
 
 
