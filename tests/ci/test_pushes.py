@@ -1,0 +1,85 @@
+"""The workflow from push to production, for each kind of push."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.ci.pushes import Pushes
+from tests.image_registry import FakeRegistry
+from tests.kubeflow_api import FakeKubeflow
+from tests.storage_server import StorageServer, _emulator, storage_server
+
+__all__ = ["_emulator", "storage_server"]
+
+MODULE = {
+    "modules/taxi/module.yaml": "contract: 1\ntask: regression\nlabel: {column: price}\ndata: gs://bucket/rows.csv\n",
+    "modules/taxi/preprocessing.py": "def preprocessing_fn(inputs):\n    return inputs\n",
+    "modules/taxi/model.py": "def build_model(features, hyperparameters):\n    return None\n",
+}
+NEW_MODEL = {"modules/taxi/model.py": "def build_model(features, hyperparameters):\n    return 1\n"}
+NEWER_MODEL = {"modules/taxi/model.py": "def build_model(features, hyperparameters):\n    return 2\n"}
+NEW_CODE = {"slipway/news.py": "NEWS = 1\n"}
+NEWER_CODE = {"slipway/news.py": "NEWS = 2\n"}
+README = {"README.md": "Read me.\n"}
+
+STAGING = ["gcloud builds submit staging", "docker buildx", "gcloud done", "smoke"]
+STAGING_WITH_BUILD = [*STAGING[:2], "docker build", "docker push", *STAGING[2:]]
+PRODUCTION = ["gcloud builds submit production", "docker buildx", "gcloud done"]
+
+
+@pytest.fixture
+def kubeflow() -> Iterator[FakeKubeflow]:
+    with FakeKubeflow() as server:
+        server.plan = ["SUCCEEDED"]
+        yield server
+
+
+@pytest.fixture
+def pushes(tmp_path: Path, storage_server: StorageServer, kubeflow: FakeKubeflow) -> Iterator[Pushes]:
+    """A project that was deployed once, to staging and to production."""
+    with FakeRegistry() as registry:
+        pushes = Pushes(tmp_path)
+        settings = {
+            f"settings/{name}.yaml": yaml.safe_dump(
+                {
+                    "remote_home": storage_server.uri(name),
+                    "delivery": {"image_repository": registry.repository},
+                    "kubeflow": {"endpoint": kubeflow.url},
+                }
+            )
+            for name in ("staging", "production")
+        }
+        assert pushes.push(MODULE | settings) == STAGING_WITH_BUILD + PRODUCTION
+        kubeflow.runs.clear()
+        yield pushes
+
+
+@pytest.mark.slow
+def test_pushes_do_what_changed_and_no_more(pushes: Pushes, kubeflow: FakeKubeflow) -> None:
+    assert pushes.push(README) == []
+    assert pushes.push(NEW_MODEL) == STAGING + PRODUCTION
+    assert len(kubeflow.runs) == 2
+    assert pushes.push(NEW_CODE) == STAGING_WITH_BUILD + PRODUCTION
+    assert len(kubeflow.runs) == 4
+    assert pushes.push(NEWER_MODEL | NEWER_CODE) == STAGING_WITH_BUILD + PRODUCTION
+    assert len(kubeflow.runs) == 6
+
+
+@pytest.mark.slow
+def test_push_that_staging_answers_wrongly_does_not_reach_production(pushes: Pushes, kubeflow: FakeKubeflow) -> None:
+    failed = pushes.push(NEW_MODEL, SMOKE="fail")
+    assert failed == [*STAGING[:-1], "smoke failed", "failed: staging"]
+    # Staging has it already, and is asked again nevertheless.
+    assert pushes.push({"README.md": "Again.\n"}, SMOKE="fail") == ["smoke failed", "failed: staging"]
+    assert pushes.push({"README.md": "And again.\n"}) == ["smoke", *PRODUCTION]
+    assert len(kubeflow.runs) == 2
+
+
+@pytest.mark.slow
+def test_push_whose_run_fails_ends_in_staging(pushes: Pushes, kubeflow: FakeKubeflow) -> None:
+    kubeflow.plan = ["FAILED"]
+    assert pushes.push(NEW_MODEL) == ["gcloud builds submit staging", "docker buildx", "failed: staging"]
