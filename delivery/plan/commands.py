@@ -32,6 +32,12 @@ class Builder:
         """The command that pushes what was built."""
         return [self.program, "push", reference]
 
+    def digest(self, reference: str) -> list[str]:
+        """The command that asks the registry for an image's digest; what is known locally may be another one."""
+        if self.program == "podman":
+            return ["skopeo", "inspect", "--format", "{{.Digest}}", f"docker://{reference}"]
+        return ["docker", "buildx", "imagetools", "inspect", "--format", "{{.Manifest.Digest}}", reference]
+
 
 def commands_for(plan: Plan, builder: Builder) -> list[str]:
     """Shell commands, in order; `slipway deploy` does the same and records it."""
@@ -47,8 +53,8 @@ def _commands(plan: Plan, builder: Builder) -> Iterator[str]:
         yield shlex.join(builder.push(reference))
     if plan.pipelines or plan.manifests:
         # The variable overrides `image` of the settings, for all commands that follow.
-        inspect = shlex.join([builder.program, "inspect", "--format", "{{index .RepoDigests 0}}", reference])
-        yield f"SLIPWAY_IMAGE={plan.image_digest or f'$({inspect})'}"
+        repository, digest = reference.rpartition(":")[0], shlex.join(builder.digest(reference))
+        yield f"SLIPWAY_IMAGE={plan.image_digest or f'{repository}@$({digest})'}"
         yield "export SLIPWAY_IMAGE"
     if plan.modules:
         yield f"slipway sync {shlex.join(plan.modules)}{place}"

@@ -3,18 +3,21 @@
 import json
 import os
 import re
+import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from cli.main import app
 from slipway import storage
 from slipway.errors import ConfigError, DeliveryError
 from tests.cli.cluster import kubeflow, remote_home, slipway
-from tests.delivery.plan.project import FILES, IMAGE, Project
+from tests.delivery.plan.project import FILES, IMAGE, ZEROS, Project
 from tests.delivery.test_deploy import DOCKER, MODEL, NEW_MODEL
 from tests.image_registry import FakeRegistry
 from tests.kubeflow_api import FakeKubeflow
@@ -65,6 +68,20 @@ def test_plan_json_has_what_a_pipeline_of_ci_needs(project: Project) -> None:
         "slipway submit taxi --target kubeflow --package training-kubeflow.yaml",
         "slipway schedules apply --target kubeflow",
     ]
+
+
+def test_plan_commands_are_commands_of_this_program(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLIPWAY_SERVING__OVERLAY", "staging")
+    project.write("training-kubeflow.yaml", "")
+    commands = json.loads(slipway("plan", "--env", "staging", "--base", ZEROS, "--json").stdout)["commands"]
+    ours = [shlex.split(command)[1:] for command in commands if command.startswith("slipway ")]
+    assert [words[0] for words in ours] == ["sync", "compile", "submit", "submit", "rollout", "schedules"]
+    monkeypatch.chdir(project.folder)
+    for words in ours:
+        command: Any = typer.main.get_command(app)
+        while hasattr(command, "commands"):
+            command = command.commands[words.pop(0)]
+        command.make_context("slipway", words)  # parses, and does not run
 
 
 def test_plan_text_says_what_why_and_how(project: Project) -> None:
