@@ -68,7 +68,7 @@ def _before(repository: Repository, head: Tree, base: str | None) -> tuple[Tree 
     if commit is None:
         missing = "the first commit has none before it, or the clone is shallow"
         if base is not None:
-            missing = f"{base} is not here: a new branch, a force push or a shallow clone"
+            missing = f"{base or 'an empty name'} is not here: a new branch, a force push or a shallow clone"
         return None, [f"no base to compare with ({missing}); where nothing can be looked up, all counts as changed"]
     warnings = []
     if not repository.is_ancestor(commit, head.revision):

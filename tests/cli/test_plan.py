@@ -16,14 +16,15 @@ from typer.testing import CliRunner
 from cli.main import app
 from slipway import storage
 from slipway.errors import ConfigError, DeliveryError
-from tests.cli.cluster import kubeflow, remote_home, slipway
+from tests.cli.cluster import kubeflow, remote_home, slipway, vertex
 from tests.delivery.plan.project import FILES, IMAGE, ZEROS, Project
 from tests.delivery.test_deploy import DOCKER, MODEL, NEW_MODEL
 from tests.image_registry import FakeRegistry
 from tests.kubeflow_api import FakeKubeflow
 from tests.storage_server import _emulator, storage_server
+from tests.vertex_api import FakeVertex
 
-__all__ = ["_emulator", "kubeflow", "remote_home", "storage_server"]
+__all__ = ["_emulator", "kubeflow", "remote_home", "storage_server", "vertex"]
 
 
 @pytest.fixture
@@ -139,6 +140,15 @@ def test_deploy_carries_a_plan_out_and_the_next_one_is_empty(cluster: FakeKubefl
     assert storage.exists(storage.join(remote_home, "modules", "taxi", digest, "model.py"))
     after = json.loads(slipway("plan", "--env", "staging", "--json").stdout)
     assert (after["image"], after["modules"], after["pipelines"], after["schedules"]) == (False, [], [], False)
+
+
+def test_deploy_to_vertex_starts_its_jobs(
+    cluster: FakeKubeflow, vertex: FakeVertex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLIPWAY_DELIVERY__TARGET", "vertex")
+    slipway("deploy", "--env", "staging")
+    assert sorted(job["labels"]["module"] for job in vertex.jobs.values()) == ["taxi", "wine"]
+    assert not cluster.runs
 
 
 def test_deploy_is_for_its_environment_only(cluster: FakeKubeflow) -> None:

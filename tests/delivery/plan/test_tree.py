@@ -32,7 +32,7 @@ def test_tree_outside_a_repository_is_an_error(tmp_path: Path) -> None:
         Repository(tmp_path).tree("HEAD")
 
 
-@pytest.mark.parametrize("revision", [ZEROS, "f" * 40, "--all", "no-such-branch", "HEAD^5"])
+@pytest.mark.parametrize("revision", [ZEROS, "", "f" * 40, "--all", "no-such-branch", "HEAD^5"])
 def test_commit_that_is_none_is_none(project: Project, revision: str) -> None:
     assert project.repository.commit(revision) is None
 
