@@ -122,12 +122,18 @@ def rollback(
     store: Store = None,
 ) -> None:
     """Go back to the version that was stable before, and quarantine the one that is now."""
+    from cli.notify import tell_of_rollback
+    from settings.load import load_settings
+
     opened = open_model_store(store)
     event = opened.rollback(_known(opened, model), to, why=why, who=who)
     typer.echo(
         f"{model} is back at version {event.version}. Version {event.previous} is quarantined: "
         "neither it nor the same bytes will be promoted again."
     )
+    assert event.previous is not None
+    happened = f"back at version {event.version}, from version {event.previous}"
+    tell_of_rollback(load_settings(), opened, model, event.previous, happened, [f"{event.who}: {event.why}"])
 
 
 @app.command()

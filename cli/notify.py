@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import typer
 
 from cli.targets import EnvOption
+
+if TYPE_CHECKING:
+    from settings.schema import Settings
+    from slipway.model_store import ModelStore
 
 app = typer.Typer(help="Try the channels over which people are told of runs and rollbacks.", no_args_is_help=True)
 
@@ -19,7 +25,8 @@ def test(env: EnvOption = None) -> None:  # noqa: PT028 - a command
     """Send a test message through every channel of the settings, from here; 1 if one does not work."""
     from settings.load import load_settings
     from slipway.errors import ConfigError
-    from slipway.notifications import Message, deliver
+    from slipway.notifications.message import Message
+    from slipway.notifications.send import deliver
 
     config = load_settings(env).notifications
     if not config.channels:
@@ -34,3 +41,31 @@ def test(env: EnvOption = None) -> None:  # noqa: PT028 - a command
     if problems:
         raise typer.Exit(1)
     typer.echo(f"sent by {', '.join(config.channels)}")
+
+
+def tell_of_rollback(
+    settings: Settings, store: ModelStore, model: str, left: int, happened: str, reasons: list[str]
+) -> None:
+    """Tells whom the settings name that a version was taken back; what goes wrong is printed.
+
+    Args:
+        settings: Of the environment.
+        store: The model store.
+        model: Name of the model.
+        left: The version that was taken back.
+        happened: Completes a sentence that begins with the model.
+        reasons: Why.
+    """
+    from slipway.errors import StoreError
+    from slipway.notifications.message import Message
+    from slipway.notifications.send import notify
+    from slipway.runs.explain import find
+
+    config = settings.notifications
+    if not config.channels or "rollback" not in config.events:
+        return
+    try:
+        details = find(f"{model}/{left}", settings.home / "runs", store).text()
+    except StoreError as error:
+        details = str(error)
+    notify(config, Message(frozenset({"rollback"}), f"{model}: {happened}", reasons, details=details))

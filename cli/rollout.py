@@ -65,8 +65,15 @@ def rollback(
     env: EnvOption, model: ModelOption = "taxi", why: WhyOption = "rolled back by hand", force: ForceOption = False
 ) -> None:
     """Go back to the version that was stable before; the one that is gets quarantined."""
+    from cli.notify import tell_of_rollback
+    from settings.load import load_settings
+
     with _open(env, model, force) as rollout:
-        rollout.rollback(why)
+        state = rollout.rollback(why)
+    assert state.previous is not None
+    happened = f"back at version {state.version}, from version {state.previous}"
+    reasons = [f"{state.who}: {reason}" for reason in state.reasons]
+    tell_of_rollback(load_settings(env), rollout.store, model, state.previous, happened, reasons)
 
 
 @app.command()
@@ -117,12 +124,11 @@ def refresh_all(settings: Settings, force: bool = False) -> None:
     """
     from slipway.model_store import open_store
 
-    serving, uri = serving_of(settings), _store_uri(settings)
-    store = open_store(uri)
+    store = open_store(_store_uri(settings))
     for model in store.models():
         version = store.production(model)
         if version and store.stage(model, version.number) == "stable":
-            with serving.rollout(model, uri, typer.echo, force=force) as rollout:
+            with _rollout(settings, model, force) as rollout:
                 rollout.start(version.number)
 
 
@@ -137,9 +143,23 @@ def _store_uri(settings: Settings) -> str:
 def _open(env: str, model: str, force: bool = False) -> Iterator[Rollout]:
     from settings.load import load_settings
 
-    settings = load_settings(env)
-    with _held(), serving_of(settings).rollout(model, _store_uri(settings), typer.echo, force=force) as rollout:
+    with _held(), _rollout(load_settings(env), model, force) as rollout:
         yield rollout
+
+
+@contextmanager
+def _rollout(settings: Settings, model: str, force: bool) -> Iterator[Rollout]:
+    """Rollouts of one model; people are told if a version is taken back meanwhile."""
+    from cli.notify import tell_of_rollback
+    from slipway.errors import RolledBackError
+
+    with serving_of(settings).rollout(model, _store_uri(settings), typer.echo, force=force) as rollout:
+        try:
+            yield rollout
+        except RolledBackError as error:
+            happened = f"version {error.version} was rolled back"
+            tell_of_rollback(settings, rollout.store, model, error.version, happened, [str(error)])
+            raise
 
 
 @contextmanager

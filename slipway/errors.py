@@ -13,6 +13,7 @@ SlipwayError
 ├── ClusterError           the Kubernetes API server refuses, or does not answer
 ├── RolloutError           a rollout cannot begin, or ended without its version in production
 │   ├── RolloutBusyError       another rollout of the model is at work, or waits for a decision
+│   ├── RolledBackError        the version failed, and what was before it serves
 │   └── RolloutInconclusiveError  the canary stays: it got too little traffic to be judged
 ├── NotificationError      a notification is refused for a reason that stays
 ├── RequestError           a model server refuses a request, or does not answer
@@ -89,6 +90,14 @@ class RolloutError(SlipwayError):
 
 class RolloutBusyError(RolloutError):
     """Another rollout of the model is at work, or waits for a decision."""
+
+
+class RolledBackError(RolloutError):
+    """A version failed on its way into production, and was taken back."""
+
+    def __init__(self, message: str, version: int) -> None:
+        super().__init__(message)
+        self.version = version
 
 
 class RolloutInconclusiveError(RolloutError):

@@ -42,7 +42,9 @@ def tell(view: RunView, notifications: dict[str, Any], page: str) -> None:
         page: Its address in the platform's UI; empty where there is none.
     """
     try:
-        from slipway.notifications import Notifications, notify, run_message
+        from slipway.notifications.config import Notifications
+        from slipway.notifications.message import run_message
+        from slipway.notifications.send import notify
 
         notify(Notifications.model_validate(notifications), run_message(view, page))
     except Exception as error:

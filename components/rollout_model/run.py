@@ -3,7 +3,7 @@
 from typing import Any
 
 from slipway import storage
-from slipway.errors import RolloutInconclusiveError, SlipwayError
+from slipway.errors import RolledBackError, RolloutInconclusiveError, SlipwayError
 from slipway.model_store import open_store
 from slipway.runs.record import Lineage, Outcome, RolloutOutcome
 from slipway.runs.store import OUTCOME, ROLLOUT
@@ -38,7 +38,8 @@ def rollout(
         reasons = _start(store_uri, manifests_uri, cluster, policy, Lineage.model_validate(lineage), pushed.version)
         outcome = outcome.model_copy(update={"verdict": "promoted", "reasons": reasons})
     except SlipwayError as error:
-        verdict = "held" if isinstance(error, RolloutInconclusiveError) else "failed"
+        verdicts = {RolloutInconclusiveError: "held", RolledBackError: "rolled-back"}
+        verdict = verdicts.get(type(error), "failed")
         outcome = outcome.model_copy(update={"verdict": verdict, "reasons": [str(error)]})
         raise
     finally:

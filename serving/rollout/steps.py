@@ -14,7 +14,7 @@ from serving.rollout.lease import Phase, RolloutLease, RolloutState
 from serving.rollout.pods import Failure, wait_ready
 from serving.rollout.policy import RolloutPolicy
 from serving.rollout.workload import Workload
-from slipway.errors import ModelQuarantinedError, RolloutError, RolloutInconclusiveError, StoreError
+from slipway.errors import ModelQuarantinedError, RolledBackError, RolloutError, RolloutInconclusiveError, StoreError
 from slipway.model_store import ModelStore
 
 
@@ -41,7 +41,8 @@ class Steps:
         """Leaves the version that it came with; stable stays, or goes back to, the previous one.
 
         Raises:
-            RolloutError: always, unless the rollout was aborted.
+            RolledBackError: always, unless the rollout was aborted.
+            RolloutError: what was before does not come up again.
         """
         model, number, why = self.workload.model, state.version, "; ".join(state.reasons)
         if self.workload.stable_version() == number != state.previous:
@@ -57,7 +58,7 @@ class Steps:
         if ended == "aborted":
             self.say(f"version {number} of {model} {fate}; {stays}")
             return state
-        raise RolloutError(f"version {number} of {model} was rolled back and {fate}; {stays}. Why: {why}")
+        raise RolledBackError(f"version {number} of {model} was rolled back and {fate}; {stays}. Why: {why}", number)
 
     def revert(self, state: RolloutState) -> RolloutState:
         """Goes back from a version that was stable to the one before.

@@ -82,10 +82,12 @@ def run_message(view: RunView, page: str = "") -> Message:
 
 
 def _judge(summary: Summary, rollout: RolloutOutcome | None) -> tuple[set[Event], str]:
-    if rollout and rollout.verdict == "failed":
-        return {"rollback", "failure"}, f"version {rollout.version} did not stay in production"
+    if rollout and rollout.verdict == "rolled-back":
+        return {"rollback", "failure"}, f"version {rollout.version} was rolled back"
     if rollout and rollout.verdict == "held":
         return {"failure"}, f"version {rollout.version} waits for a decision"
+    if rollout and rollout.verdict == "failed":
+        return {"failure"}, f"version {rollout.version} could not be rolled out"
     if summary.state != "succeeded":
         was = "was interrupted" if summary.state == "interrupted" else "failed"
         return {"failure"}, f"the run {was}" + (f" at {summary.failed_step}" if summary.failed_step else "")

@@ -82,9 +82,13 @@ class Outcome(BaseModel):
 
 
 class RolloutOutcome(BaseModel):
-    """What became of the pushed version in the cluster; `held` is neither: too little traffic to judge."""
+    """What became of the pushed version in the cluster.
 
-    verdict: Literal["promoted", "held", "failed"]
+    `rolled-back` was judged, or did not come up; `held` got too little traffic to be judged; with `failed` the rollout
+    itself did not get through.
+    """
+
+    verdict: Literal["promoted", "rolled-back", "held", "failed"]
     version: int
     reasons: list[str]
 

@@ -64,7 +64,7 @@ def test_rollout_that_fails_is_recorded_with_its_reason(world: World, tmp_path: 
     world.servers.new_pod = lambda: Pod(predictions=[0.0, 0.0])
     with pytest.raises(RolloutError):
         step(world, tmp_path, world.versions[0])
-    assert recorded(tmp_path).verdict == "failed"
+    assert recorded(tmp_path).verdict == "rolled-back"
     assert "differently than training did" in recorded(tmp_path).reasons[0]
 
 
