@@ -27,7 +27,7 @@ lint: .venv/.installed-dev ## ruff, mypy --strict and the import layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: .venv/.installed-dev ## Measure time, memory and quality: make bench TRIPS=trips.csv
+bench: .venv/.installed-dev ## Measure time, memory, quality and serving: make bench TRIPS=trips.csv
 	$(BIN)/python -m benchmarks.bench $(if $(TRIPS),--trips "$(TRIPS)") $(ARGS)
 
 lock: .venv/.uv ## Resolve the dependencies anew into requirements*.lock

@@ -20,6 +20,7 @@ PROJECT = FOLDER.parent
 _PREFIX = "SLIPWAY_"
 # Variables that other parts of the project read; they are no settings.
 _NOT_SETTINGS = {"SLIPWAY_ENV", "SLIPWAY_REAL_DATA"}
+_NOT_SETTINGS_PREFIX = "SLIPWAY_CONFORMANCE_"  # where the conformance suite finds a server
 
 
 def load_settings(environment: str | None = None, overrides: Iterable[tuple[str, Any]] = ()) -> Settings:
@@ -37,7 +38,7 @@ def load_settings(environment: str | None = None, overrides: Iterable[tuple[str,
     if environment:
         merged = merge(merged, _read(_environment_file(environment)))
     for name, text in sorted(os.environ.items()):
-        if name.startswith(_PREFIX) and name not in _NOT_SETTINGS:
+        if _is_setting(name):
             key = name.removeprefix(_PREFIX).lower().replace("__", ".")
             value = _from_variable(name, key, text)
             merged = _checked(merge(merged, nest(key, value)), f"the variable {name}")
@@ -117,3 +118,7 @@ def known_keys(model: Any, prefix: str = "") -> list[str]:
         if hasattr(info.annotation, "model_fields"):
             keys += known_keys(info.annotation, f"{prefix}{name}.")
     return keys
+
+
+def _is_setting(name: str) -> bool:
+    return name.startswith(_PREFIX) and not name.startswith(_NOT_SETTINGS_PREFIX) and name not in _NOT_SETTINGS
