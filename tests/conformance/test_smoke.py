@@ -43,8 +43,27 @@ class Served(NamedTuple):
         return self.golden.serialized() if self.golden else [b""]
 
 
-@pytest.fixture(scope="session")
-def served(addresses: Addresses) -> Served:
+def from_store(uri: str) -> list[Served]:
+    """What a model store has in production, with the golden requests."""
+    from serving.rollout.golden import read_requests
+    from slipway.model_store import open_store
+
+    store = open_store(uri)
+    versions = [version for model in store.models() if (version := store.production(model))]
+    assert versions, f"{uri} has no model in production"
+    return [Served(version.model, version.number, read_requests(version)) for version in versions]
+
+
+STORE = os.environ.get("SLIPWAY_CONFORMANCE_STORE", "")
+
+
+@pytest.fixture(
+    scope="session", params=from_store(STORE) if STORE else [None], ids=lambda one: one.model if one else "given"
+)
+def served(request: pytest.FixtureRequest, addresses: Addresses) -> Served:
+    if request.param:
+        found: Served = request.param
+        return found
     model = os.environ.get("SLIPWAY_CONFORMANCE_MODEL", NAME)
     version = int(os.environ.get("SLIPWAY_CONFORMANCE_VERSION", max(VERSIONS)))
     given = os.environ.get("SLIPWAY_CONFORMANCE_SAVED_MODEL")
