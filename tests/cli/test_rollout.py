@@ -8,7 +8,7 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from cli.main import app
-from slipway.errors import ConfigError, RolloutError, StoreError
+from slipway.errors import ConfigError, RolledBackError, RolloutError, StoreError
 from tests.kubernetes_api.model_server import Pod
 from tests.kubernetes_api.world import DIGEST, PROJECT, World, open_world
 
@@ -101,3 +101,21 @@ def test_rollout_without_a_cluster_says_how_to_name_one(world: World, monkeypatc
     monkeypatch.setenv("SLIPWAY_SERVING__CLUSTER", "nowhere")
     with pytest.raises(ConfigError, match=r"no cluster to talk to: .*serving.cluster"):
         slipway("status")
+
+
+def test_rollout_that_is_rolled_back_and_a_rollback_are_told(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLIPWAY_NOTIFICATIONS__STDOUT", "true")
+    first, second, third = world.versions[:3]
+    for version in (first, second):
+        slipway("start", str(version))
+    world.servers.new_pod = lambda: Pod(predictions=[0.0, 0.0])
+    failed = CliRunner().invoke(app, ["rollout", "start", str(third), "--env", "staging"])
+    assert isinstance(failed.exception, RolledBackError)
+    assert (
+        f"[slipway] taxi: version {third} was rolled back\n- version {third} of taxi was rolled back" in failed.stdout
+    )
+    assert "differently than training did" in failed.stdout
+    world.servers.new_pod = Pod
+    told = slipway("rollback", "--why", "p99 doubled").stdout
+    assert f"[slipway] taxi: back at version {first}, from version {second}" in told
+    assert "p99 doubled" in told

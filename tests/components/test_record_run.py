@@ -78,3 +78,34 @@ def test_record_run_of_a_recurring_run_writes_under_that_runs_own_name(tmp_path:
     assert sorted(folder.name for folder in tmp_path.iterdir()) == names
     lineage = read(tmp_path / names[0]).lineage
     assert (lineage.run, lineage.started) == (names[0], 1767323045.0)
+
+
+@pytest.mark.parametrize(
+    ("target", "job", "resource", "link"),
+    [
+        ("kubeflow", "9f1c", "training-x7k2", "https://ui/#/runs/details/9f1c"),
+        ("vertex", "345", "projects/p/locations/l/pipelineJobs/taxi-1", "https://ui/#/runs/details/taxi-1"),
+    ],
+)
+def test_record_run_tells_of_the_run_and_links_to_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], target: str, job: str, resource: str, link: str
+) -> None:
+    status = SimpleNamespace(state="FAILED", error_message="task x failed", pipeline_job_resource_name=resource)
+    arguments = [LINEAGE | {"target": target}, job, "", {"stdout": True}, "https://ui/#/runs/details/{job}", status]
+    record_run.python_func(str(tmp_path), *arguments)
+    told = capsys.readouterr().out
+    assert f"[slipway] taxi: the run failed (r)\n- task x failed\n{link}\n\n" in told
+    assert "r failed; no model was pushed." in told
+
+
+@pytest.mark.parametrize(
+    "notifications",
+    [{"webhook": {"url": "env:NO_SUCH"}}, {"stdout": True, "ca_file": "/no/such"}, {"no": "such key"}, {"stdout": "?"}],
+)
+def test_record_run_with_a_broken_notifier_goes_well_and_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], notifications: dict[str, object]
+) -> None:
+    status = SimpleNamespace(state="FAILED", error_message=None, pipeline_job_resource_name="x")
+    record_run.python_func(str(tmp_path), LINEAGE, "1", "", notifications, "", status)
+    assert "warning: " in capsys.readouterr().out
+    assert (tmp_path / "report.html").is_file()

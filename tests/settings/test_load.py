@@ -78,3 +78,13 @@ def test_load_settings_file_that_is_no_mapping_is_refused(folder: Path) -> None:
 @pytest.mark.parametrize("environment", ["staging", "production"])
 def test_load_settings_every_environment_of_the_project_is_valid(environment: str) -> None:
     assert load_settings(environment).compute["default"].cpu
+
+
+@pytest.mark.parametrize("name", ["WEBHOOK__URL", "EMAIL__PASSWORD"])
+def test_load_settings_secret_in_place_of_its_name_is_refused_and_not_repeated(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(f"SLIPWAY_NOTIFICATIONS__{name}", "https://hooks.example.com/s3cr3t")
+    with pytest.raises(ConfigError, match="names a secret and never holds it: write env:VARIABLE") as refused:
+        load_settings()
+    assert "s3cr3t" not in str(refused.value)
