@@ -1,4 +1,7 @@
-"""All settings, with their types and defaults. No secrets: what is secret is named here and fetched elsewhere."""
+"""All settings, with their types and defaults. No secrets: what is secret is named here and fetched elsewhere.
+
+docs/settings.md is made of what stands under `Attributes`: `python -m tests.docs.settings_page` writes it anew.
+"""
 
 from __future__ import annotations
 
@@ -15,25 +18,43 @@ class _Strict(BaseModel):
 
 
 class Beam(_Strict):
-    """Apache Beam's pipeline options, as on its command line: `--runner=DataflowRunner`, `--region=…`."""
+    """Apache Beam, which TensorFlow Transform and the `tfma` engine run on.
+
+    Attributes:
+        options: Beam's pipeline options, as on its command line: `--runner=DataflowRunner`, `--region=…`.
+    """
 
     options: tuple[str, ...] = ("--runner=FnApiRunner",)
 
 
 class Distribution(_Strict):
-    """How training is spread, by `tf.distribute`."""
+    """How training is spread.
+
+    Attributes:
+        strategy: That of `tf.distribute`: one device, all GPUs of one machine, or several machines by `TF_CONFIG`.
+    """
 
     strategy: Literal["one_device", "mirrored", "multi_worker"] = "one_device"
 
 
 class Evaluation(_Strict):
-    """`vectorised` holds predictions of the eval split in memory; `tfma` runs TFMA on Beam."""
+    """How a candidate is evaluated.
+
+    Attributes:
+        engine: `vectorised` holds predictions of the eval split in memory; `tfma` runs TFMA on Beam.
+    """
 
     engine: Literal["vectorised", "tfma"] = "vectorised"
 
 
 class Compute(_Strict):
-    """What one task asks of the cluster, in Kubernetes' units."""
+    """What one task asks of the cluster: requests and limits alike.
+
+    Attributes:
+        cpu: Cores, in Kubernetes' units.
+        memory: In Kubernetes' units. A step that needs more is killed, and its pod says OOMKilled.
+        retries: How often the platform starts the task again when it failed.
+    """
 
     cpu: str = "1"
     memory: str = "2Gi"
@@ -41,13 +62,21 @@ class Compute(_Strict):
 
 
 class Kubeflow(_Strict):
-    """Kubeflow Pipelines; `slipway submit --target kubeflow` needs at least `endpoint`.
+    """Kubeflow Pipelines. `slipway submit --target kubeflow` needs at least `endpoint`.
 
-    `endpoint` is the address of the API, without `/apis`; `ui` is that of the UI if it is another. `namespace` is the
-    profile's on a multi-user installation. `auth` says what a request carries: nothing, the service account's token
-    (inside the cluster), a bearer token, or the cookie of an OIDC login. Token and cookie are secrets: the variable
-    `credential_variable` or the file `credential_file` holds them. `ca_file` is for a certificate of one's own.
-    `pipeline_root` is where artifacts go; `<remote_home>/artifacts` if it is empty.
+    Attributes:
+        endpoint: Address of the API, without `/apis`: `https://kubeflow.example.com/pipeline`.
+        ui: Address of the UI, for links, if it is another one.
+        namespace: Your profile's, on an installation with many users; a single-user one takes none.
+        experiment: The experiment that holds the runs; made if it is not there.
+        service_account: Kubernetes account that the steps run as; the installation's own if empty.
+        pipeline_root: Where the steps' artifacts go; `<remote_home>/artifacts` if empty.
+        auth: What a request carries: nothing, the pod's own token (inside the cluster), a bearer token, or the cookie
+            of an OIDC login.
+        credential_variable: Name of the variable that holds token or cookie, both of which are secrets.
+        credential_file: File that holds it, read anew before each request for a token.
+        ca_file: Certificates to trust, where the endpoint's is not a public one.
+        timeout_seconds: For one request to connect, and to be answered.
     """
 
     endpoint: str = ""
@@ -64,12 +93,21 @@ class Kubeflow(_Strict):
 
 
 class Vertex(_Strict):
-    """Vertex AI Pipelines; `slipway submit --target vertex` needs at least `project` and `location`.
+    """Vertex AI Pipelines. `slipway submit --target vertex` needs at least `project` and `location`.
 
-    Credentials are Google's application default ones. `service_account` is what the tasks run as, `network` a VPC in
-    full (`projects/NUMBER/global/networks/NAME`), `encryption_key` a key of Cloud KMS in full (CMEK). `endpoint` and
-    `logging_endpoint` are for private addresses and emulators; one that begins with http:// gets no credentials.
-    `pipeline_root` is where artifacts go; `<remote_home>/artifacts` if it is empty.
+    Credentials are Google's application default ones.
+
+    Attributes:
+        project: Id of the Google Cloud project.
+        location: Region: `europe-west4`.
+        pipeline_root: Where the steps' artifacts go, on gs://; `<remote_home>/artifacts` if empty.
+        service_account: E-mail address of the account that the tasks run as; the project's default one if empty.
+        network: VPC that the tasks are in: `projects/NUMBER/global/networks/NAME`.
+        encryption_key: Key of Cloud KMS (CMEK): `projects/P/locations/L/keyRings/R/cryptoKeys/K`.
+        labels: Labels of all runs, beside Slipway's own.
+        endpoint: Address of the API, for private ones and emulators; one that begins with http:// gets no credentials.
+        logging_endpoint: The same for Cloud Logging.
+        timeout_seconds: For one request to be answered.
     """
 
     project: str = ""
@@ -85,11 +123,15 @@ class Vertex(_Strict):
 
 
 class Delivery(_Strict):
-    """What `slipway plan` looks up and `slipway deploy` does; `target` is where it submits.
+    """What `slipway plan` looks up and `slipway deploy` does.
 
-    `image_repository` is where the image lives, without a tag: `REGION-docker.pkg.dev/PROJECT/slipway/slipway`.
-    `builder` builds and pushes it. `build_arguments` decide what is in it, so they are part of its tag;
-    `build_options` are further flags that do not, like `--cache-from=…`.
+    Attributes:
+        target: Where it submits.
+        image_repository: Where the image lives, without a tag: `REGION-docker.pkg.dev/PROJECT/slipway/slipway`.
+        builder: The program that builds and pushes it.
+        build_arguments: Build arguments. They decide what is in the image, so they are part of its tag:
+            `{ACCELERATOR: gpu}`.
+        build_options: Further flags of the build that change nothing in the image, like `--cache-from=…`.
     """
 
     target: Literal["kubeflow", "vertex"] = "kubeflow"
@@ -105,9 +147,15 @@ _CRON_FIELD = r"[0-9A-Za-z*,/-]+"
 class Schedule(_Strict):
     """A recurring run of the training pipeline, which `slipway schedules apply` keeps on a target.
 
-    `cron` has the five fields of Unix cron, in UTC. `data` is a URI, as for `slipway submit --data`; with `{SPAN}` in
-    it each run reads the newest. `overrides` are keys and values, as `--set` takes them. With `catch_up` the target
-    also runs what it missed while it was down or the schedule was paused.
+    Attributes:
+        module: Folder under modules/.
+        cron: The five fields of Unix cron, in UTC: `0 3 * * *`.
+        data: URI, as for `slipway submit --data`; with `{SPAN}` in it each run reads the newest. The module's own if
+            not set.
+        overrides: Keys and values, as `--set` takes them: `{training.epochs: 20}`.
+        max_concurrency: How many of its runs may be under way at a time.
+        catch_up: Whether the target also runs what it missed while it was down or the schedule was paused.
+        enabled: Whether it is to be on the target at all.
     """
 
     module: str
@@ -122,17 +170,24 @@ class Schedule(_Strict):
 class Serving(_Strict):
     """Where pushed models are served, and what a version's canary must show before it is promoted.
 
-    `overlay` names a folder of manifests/overlays, which also has the cluster's namespace; without one nothing is
-    rolled out. `cluster` is one of GKE (`projects/P/locations/L/clusters/C`, which steps on Vertex need) or a context
-    of your kubeconfig; if it is empty, steps take the cluster that they run in, and you the current context.
-    `models_path` is the model store as serving pods see it (gs://…, or where a volume is mounted); the store's own
-    address if it is empty.
+    The canary's share of the traffic is its share of all replicas.
 
-    The canary's share of the traffic is its share of all replicas. It is compared with stable over `window_seconds` at
-    least, once each has answered `min_requests` (of fewer, a p99 is noise); after `traffic_seconds` without as many the
-    rollout is inconclusive, and `on_inconclusive` says whether the canary stays for a decision or goes.
-    `max_error_increase` is how much higher its share of errors may be, `max_p99_ratio` how many times stable's 99th
-    percentile of latency its own.
+    Attributes:
+        overlay: Folder of manifests/overlays, which also names the cluster's namespace. Without one nothing is rolled
+            out.
+        cluster: `projects/P/locations/L/clusters/C` of GKE (which steps on Vertex need), or a context of your
+            kubeconfig. If empty, steps take the cluster that they run in, and you the current context.
+        models_path: The model store as serving pods see it: gs://…, or where a volume is mounted. The store's own
+            address if empty.
+        canary_replicas: Pods of the canary.
+        ready_seconds: How long pods may take to become ready, the download of the model included.
+        window_seconds: Over which canary and stable are compared, at least.
+        traffic_seconds: How long to wait for `min_requests`; then the rollout is inconclusive.
+        min_requests: That both must have answered; of fewer, a p99 is noise.
+        max_error_increase: How much higher the canary's share of errors may be than stable's.
+        max_p99_ratio: How many times stable's 99th percentile of latency the canary's may be.
+        golden_tolerance: How far an answer to a golden request may be off, relative above 1.
+        on_inconclusive: Whether the canary stays for a person's decision, or goes.
     """
 
     overlay: str = ""
@@ -152,9 +207,13 @@ class Serving(_Strict):
 class Settings(_Strict):
     """Everything that is decided outside a module.
 
-    `home` holds all state of local runs, `modules` the modules; both are relative to the project. `remote_home`, a
-    gs:// URI, holds what runs on a cluster share: modules, models, runs, checkpoints. `image` is what tasks run in on a
-    cluster, by digest. `compute` maps task names to what they ask for; `default` is for the others.
+    Attributes:
+        home: Folder for all state of local runs, relative to the project.
+        remote_home: gs:// URI of what runs on a cluster share: modules, models, runs, checkpoints, deployments.
+        modules: Folder of the modules, relative to the project.
+        image: What tasks run in on a cluster, by digest: `REPOSITORY@sha256:…`. `slipway deploy` finds it itself.
+        compute: By task; `default` is for those not named.
+        schedules: Recurring runs, by name.
     """
 
     home: Path = Path(".slipway")

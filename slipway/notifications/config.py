@@ -35,7 +35,17 @@ Address = Annotated[str, Field(pattern=r"^[^\r\n]+@[^\r\n]+$")]
 
 
 class Email(_Strict):
-    """E-mail by SMTP, where `host` is set. Without `username` nobody logs in; with it the connection is encrypted."""
+    """E-mail by SMTP.
+
+    Attributes:
+        host: The mail server; empty for no e-mail.
+        port: Its port.
+        security: How the connection is encrypted; `none` only goes without a login.
+        sender: Address that the message is from.
+        recipients: Addresses that it goes to.
+        username: Login; empty where the server wants none.
+        password: The login's, as a reference to a secret.
+    """
 
     host: str = ""
     port: int = Field(587, ge=1, le=65535)
@@ -47,7 +57,11 @@ class Email(_Strict):
 
 
 class Webhook(_Strict):
-    """A POST of `{"text": …}`, as Slack, Mattermost and Google Chat take it. Its address is a secret."""
+    """A POST of `{"text": …}`, as Slack, Mattermost and Google Chat take it.
+
+    Attributes:
+        url: The webhook's address, as a reference to a secret; empty for none.
+    """
 
     url: SecretReference = ""
 
@@ -56,8 +70,13 @@ class Notifications(_Strict):
     """Who is told when a run failed, its model was refused or taken back, or all went well.
 
     A secret is named as `env:VARIABLE`, `file:/PATH` or, of Google's Secret Manager,
-    `projects/PROJECT/secrets/NAME/versions/latest`. `stdout` prints the message into the step's log. `ca_file` is for
-    certificates of one's own. All channels are through after `timeout_seconds`, sent or not.
+    `projects/PROJECT/secrets/NAME/versions/latest`.
+
+    Attributes:
+        events: What people are told of.
+        stdout: Whether the message is printed into the step's log.
+        ca_file: Certificates to trust, where the servers' are not public ones; for all channels.
+        timeout_seconds: After which all channels are through, sent or not.
     """
 
     events: tuple[Event, ...] = ("failure", "refused", "rollback")
