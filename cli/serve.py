@@ -161,8 +161,10 @@ def _run(source: Source, config: ServerConfig, request_log: RequestLog | None, r
 
 
 def _print_addresses(server: ModelServer, host: str) -> None:
-    rest = f"http://{host}:{server.rest_port}"
-    typer.echo(f"gRPC  {host}:{server.grpc_port}\nREST  {rest}")
+    from serving.server.addresses import address_of
+
+    rest = f"http://{address_of(host, server.rest_port or 0)}"
+    typer.echo(f"gRPC  {address_of(host, server.grpc_port)}\nREST  {rest}")
     for name in server.manager.models():
         with server.manager.use(name) as servable:
             typer.echo(f"try   {_curl(rest, name, servable.signatures)}")

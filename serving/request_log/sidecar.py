@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from serving.request_log.grpc_proxy import CHANNEL_OPTIONS, SERVER_OPTIONS, Grpc
 from serving.request_log.log import LogOptions, RequestLog
 from serving.request_log.rest_proxy import RestProxy
 from serving.request_log.versions import UpstreamVersions
-from slipway.errors import ConfigError
+from serving.server.addresses import add_grpc_port, listen, port_taken
 
 # Together within the half minute that Kubernetes gives after the preStop hook.
 DRAIN_SECONDS = 10
@@ -56,13 +55,13 @@ async def run_sidecar(
     log = RequestLog(log_options, registry, UpstreamVersions(options.upstream_rest))
     try:
         with (
-            _listen(options.host, options.rest_port) as rest_socket,
+            listen(options.host, options.rest_port, "REST", "--rest-port") as rest_socket,
             _metrics_server(options, registry) as metrics_port,
         ):
             async with aio.insecure_channel(options.upstream_grpc, options=CHANNEL_OPTIONS) as channel:
                 grpc_server = aio.server(options=SERVER_OPTIONS)
                 grpc_server.add_generic_rpc_handlers((GrpcProxy(channel, log),))
-                grpc_port = _add_port(grpc_server, options)
+                grpc_port = add_grpc_port(grpc_server, options.host, options.grpc_port, "--grpc-port")
                 await grpc_server.start()
                 rest = RestProxy(options.upstream_rest, log)
                 rest_server = _RestServer(rest)
@@ -105,36 +104,10 @@ def _metrics_server(options: SidecarOptions, registry: CollectorRegistry) -> Ite
     try:
         server, thread = start_http_server(options.metrics_port, options.host, registry)
     except OSError as error:
-        text = (
-            f"cannot listen on {options.host}:{options.metrics_port} for metrics: {error}; give another --metrics-port"
-        )
-        raise ConfigError(text) from error
+        raise port_taken(options.host, options.metrics_port, "metrics", "--metrics-port", error) from error
     try:
         yield server.server_port
     finally:
         server.shutdown()
         server.server_close()
         thread.join()
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # With its protocol named: asyncio sends at once (TCP_NODELAY) on such sockets only.
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-        listener.listen(1024)
-    except OSError as error:
-        listener.close()
-        raise ConfigError(f"cannot listen on {host}:{port} for REST: {error}; give another --rest-port") from error
-    return listener
-
-
-def _add_port(server: aio.Server, options: SidecarOptions) -> int:
-    address = f"{options.host}:{options.grpc_port}"
-    try:
-        port: int = server.add_insecure_port(address)
-    except RuntimeError as error:
-        raise ConfigError(f"cannot listen on {address} for gRPC: {error}; give another --grpc-port") from error
-    return port

@@ -29,6 +29,7 @@ _FIELDS = {
     23: "uint64_val",
 }
 _HALF = 19
+MAX_RANK = 64  # numpy's; TensorFlow's is 254
 # A few bytes may ask for a shape of any size, filled with one value; a model has no use for more than this.
 _MAX_FILLED = 1 << 24
 
@@ -43,6 +44,10 @@ def array_of(proto: Any) -> NDArray[Any]:
     dtype = DTYPES.get(number)
     if dtype is None:
         raise ValueError(f"tensors of type {number} are not supported")
+    rank = len(proto.tensor_shape.dim)
+    if rank > MAX_RANK:
+        # The product of a million sizes takes minutes.
+        raise ValueError(f"the shape has {rank} dimensions: at most {MAX_RANK} are supported")
     shape = tuple(dim.size for dim in proto.tensor_shape.dim)
     if proto.tensor_shape.unknown_rank or any(size < 0 for size in shape):
         raise ValueError(f"the shape {shape} is not known in full")

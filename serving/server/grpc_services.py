@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 from uuid import uuid4
 
 import grpc
 
+from serving.request_log.call import LoggedCall
 from serving.runtime.protos import (
     get_model_status_pb2,
     model_management_pb2,
@@ -26,6 +27,9 @@ from serving.server.servable import Servable
 from serving.server.sources import BasePaths
 from serving.server.versions import ModelManager
 
+if TYPE_CHECKING:
+    from serving.request_log import RequestLog
+
 Answer = Callable[[Servable, Any], Any]
 
 
@@ -38,7 +42,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer): 
         request_log: Gets each inference that succeeded; None keeps no log.
     """
 
-    def __init__(self, manager: ModelManager, metrics: Metrics, request_log: Any = None) -> None:
+    def __init__(self, manager: ModelManager, metrics: Metrics, request_log: RequestLog | None = None) -> None:
         self._manager = manager
         self._metrics = metrics
         self._request_log = request_log
@@ -95,8 +99,6 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer): 
             seconds = time.perf_counter() - begin
             self._metrics.observe(name, method, GRPC, code, seconds, runtime)
         if self._request_log:
-            from serving.request_log import LoggedCall
-
             call = LoggedCall(
                 request_id=dict(context.invocation_metadata()).get("x-request-id") or str(uuid4()),
                 protocol="grpc",

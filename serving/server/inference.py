@@ -123,7 +123,8 @@ def _tensors_of(servable: Servable, tasks: Any) -> tuple[str, list[str]]:
         spec = task.model_spec
         if not spec.name:
             raise invalid_argument("Found ModelSpec with an empty model name.")
-        if spec.name != servable.name:
+        # Warm-up requests keep the name that the model had in training.
+        if spec.name != tasks[0].model_spec.name:
             raise invalid_argument("All ModelSpecs in a MultiInferenceRequest must access the same model name.")
         name = spec.signature_name or DEFAULT_SIGNATURE
         if name in names:

@@ -7,12 +7,11 @@ from typing import Any
 
 import grpc
 
+from serving.runtime.tensor_protos import MAX_RANK
 from serving.runtime.tensors import STRING
 from serving.server.errors import ServingError, invalid_argument
 from serving.server.json_values import decode_base64, is_base64, shown
 
-# numpy's; TensorFlow's is 254.
-MAX_RANK = 64
 _NAMES = {
     1: "float",
     2: "double",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from serving.runtime.tensor_protos import MAX_RANK
 from serving.runtime.tensors import STRING
 from serving.server import json_mistakes
 from serving.server.errors import ServingError, invalid_argument
@@ -146,7 +147,7 @@ def _array(value: Any, dtype: int) -> NDArray[Any] | None:
     shape = [len(value)]
     while value and type(value[0]) is list:
         size = len(value[0])
-        if len(shape) == json_mistakes.MAX_RANK or any(type(each) is not list or len(each) != size for each in value):
+        if len(shape) == MAX_RANK or any(type(each) is not list or len(each) != size for each in value):
             return None
         shape.append(size)
         value = list(chain.from_iterable(value))

@@ -112,7 +112,7 @@ class Servable:
             return dict(zip(fetches, self._model.run(feeds, fetches), strict=True))
         except RuntimeStatusError as error:
             raise ServingError.of_runtime(error) from error
-        except TypeError as error:
+        except (TypeError, ValueError) as error:
             raise invalid_argument(str(error)) from error
 
     def close(self) -> None:

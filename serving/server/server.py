@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
 from concurrent import futures
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import grpc
 import uvicorn
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from serving.runtime.protos import model_service_pb2_grpc, prediction_service_pb2_grpc
+from serving.server.addresses import add_grpc_port, listen
 from serving.server.config import ServerConfig
 from serving.server.grpc_services import ModelService, PredictionService
 from serving.server.http_protocol import HttpProtocol
@@ -22,7 +22,9 @@ from serving.server.rest import RestApp, create_app
 from serving.server.sources import Source
 from serving.server.versions import ModelManager
 from serving.server.warmup import load_servable
-from slipway.errors import ConfigError
+
+if TYPE_CHECKING:
+    from serving.request_log import RequestLog
 
 _SERVICES = ("", "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService")
 
@@ -39,7 +41,9 @@ class ModelServer:
         request_log: Gets each inference that succeeded; None keeps no log. Whoever gives it closes it.
     """
 
-    def __init__(self, source: Source, config: ServerConfig | None = None, request_log: Any = None) -> None:
+    def __init__(
+        self, source: Source, config: ServerConfig | None = None, request_log: RequestLog | None = None
+    ) -> None:
         self._config = config or ServerConfig()
         self._request_log = request_log
         self.metrics = Metrics()
@@ -71,6 +75,9 @@ class ModelServer:
                 self.rest_port = self._rest.port
             self.manager.start()
         except BaseException:
+            if self._grpc:
+                # gRPC gives back the port of a server only if that was started.
+                self._grpc.start()
             self.stop()
             raise
         if self._rest:
@@ -117,12 +124,7 @@ class ModelServer:
             ModelService(self.manager, allow_unavailable_labels=config.allow_unavailable_labels), server
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        # gRPC does not say why it cannot have a port; a socket does.
-        _listen(config.host, config.grpc_port, "gRPC", "--port").close()
-        try:
-            self.grpc_port = server.add_insecure_port(f"{config.host}:{config.grpc_port}")
-        except RuntimeError as error:
-            raise _port_taken(config.host, config.grpc_port, "gRPC", "--port", error) from error
+        self.grpc_port = add_grpc_port(server, config.host, config.grpc_port, "--port")
         return server
 
 
@@ -132,7 +134,7 @@ class _RestServer:
     def __init__(self, app: RestApp, config: ServerConfig) -> None:
         assert config.rest_port is not None
         self._app = app
-        self._socket = _listen(config.host, config.rest_port, "REST", "--rest_api_port")
+        self._socket = listen(config.host, config.rest_port, "REST", "--rest_api_port")
         self.port: int = self._socket.getsockname()[1]
         options = uvicorn.Config(
             app,
@@ -159,23 +161,3 @@ class _RestServer:
             self._thread.join()
         self._app.close()
         self._socket.close()
-
-
-def _listen(host: str, port: int, protocol: str, flag: str) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-        listener.listen(1024)
-    except OSError as error:
-        listener.close()
-        raise _port_taken(host, port, protocol, flag, error) from error
-    return listener
-
-
-def _port_taken(host: str, port: int, protocol: str, flag: str, error: Exception) -> ConfigError:
-    return ConfigError(
-        f"cannot listen on {host}:{port} for {protocol}: {error}. Another server may have the port: stop it, or give "
-        f"another one with {flag}; 0 takes a free one"
-    )

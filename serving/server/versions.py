@@ -77,7 +77,10 @@ class ModelManager:
 
     def stop(self, grace_seconds: float = 0.0) -> None:
         """Stops polling and frees the versions that no request holds within the grace."""
-        self._is_stopping = True
+        with self._changed:
+            self._is_stopping = True
+            # A reload may be waiting for its models.
+            self._changed.notify_all()
         self._wake.set()
         if self._thread.ident:
             self._thread.join()

@@ -76,6 +76,7 @@ def test_array_of_strings_in_tensor_content_is_read() -> None:
         (_shaped(1, 2**40), "cannot fill"),
         (_shaped(1, 2**62, 2**62), "cannot fill"),
         (_shaped(1, -1), "not known"),
+        (_shaped(1, *[2**62] * 200_000), "200000 dimensions"),
         (_shaped(7, 2, content=b"\x01"), "cannot hold"),
         (_shaped(7, 1, content=b"\x05ab"), "need 5 bytes"),
         (_shaped(7, 2, content=b"\xff\xff"), "ends within"),

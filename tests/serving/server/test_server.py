@@ -14,11 +14,12 @@ import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from serving.runtime.protos import model_management_pb2, model_server_config_pb2
+from serving.client import connect
+from serving.runtime.protos import model_management_pb2, model_server_config_pb2, predict_pb2
 from serving.server.config import ServerConfig
 from serving.server.server import ModelServer
-from serving.server.sources import BasePaths, ConfigFile
-from slipway.errors import ConfigError
+from serving.server.sources import BasePaths, ConfigFile, OneVersion
+from slipway.errors import ConfigError, StoreError
 from tests.conformance.grpc_calls import Calls
 from tests.serving.server.test_versions import eventually
 from tests.serving.server.versions_on_disk import VersionsOnDisk, without
@@ -72,6 +73,38 @@ def test_server_port_that_is_taken_is_named(versions: VersionsOnDisk) -> None:
 def test_server_second_one_on_the_same_grpc_port_is_refused(server: ModelServer, versions: VersionsOnDisk) -> None:
     with pytest.raises(ConfigError, match="for gRPC"):
         ModelServer(BasePaths.single("m", versions.base), ServerConfig(grpc_port=server.grpc_port, rest_port=0)).start()
+
+
+def test_server_that_cannot_start_gives_its_ports_back(tmp_path: Path) -> None:
+    server = ModelServer(OneVersion("m", tmp_path), FREE)
+    with pytest.raises(StoreError, match="Could not find SavedModel"):
+        server.start()
+    for port in (server.grpc_port, server.rest_port):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", port))
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="this machine has no IPv6")
+def test_server_ipv6_address_is_served(versions: VersionsOnDisk) -> None:
+    config = ServerConfig(host="::1", grpc_port=0, rest_port=0)
+    with ModelServer(OneVersion("m", versions.add(1)), config) as server:
+        clients = (
+            connect(f"[::1]:{server.grpc_port}", "m", protocol="grpc"),
+            connect(f"[::1]:{server.rest_port}", "m", protocol="rest"),
+        )
+        for client in clients:
+            with client:
+                assert client.states() == {1: "AVAILABLE"}
+
+
+def test_predict_shape_that_no_memory_holds_is_an_invalid_argument(calls: Calls) -> None:
+    request = predict_pb2.PredictRequest(model_spec=calls.spec("m", "raw"))
+    request.inputs["town"].dtype = 7
+    for size in (2**59, 0):
+        request.inputs["town"].tensor_shape.dim.add(size=size)
+    with pytest.raises(grpc.RpcError, match="array is too big") as caught:
+        calls.predictions.Predict(request)
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
 def test_server_status_tells_why_a_version_is_not_served(calls: Calls, versions: VersionsOnDisk) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -14,13 +15,15 @@ import grpc
 import numpy as np
 import pytest
 
-from serving.runtime.protos import model_server_config_pb2
+from serving.runtime.protos import model_server_config_pb2, prediction_log_pb2
+from serving.server.classification import METHOD
 from serving.server.errors import ServingError
 from serving.server.lifecycle import State
 from serving.server.sources import BasePaths, Source, Wanted
 from serving.server.versions import ModelManager
-from serving.server.warmup import load_servable
+from serving.server.warmup import load_servable, warm_up
 from slipway.errors import StoreError
+from tests.served_models import write_warmup
 from tests.serving.server.versions_on_disk import VersionsOnDisk, cut, replace, without
 
 DATA = "variables/variables.data-00000-of-00001"
@@ -251,6 +254,19 @@ def test_manager_label_waits_for_its_version(versions: VersionsOnDisk) -> None:
             manager.use("m", label="canary")
 
 
+def test_manager_stop_ends_a_reload_that_waits(versions: VersionsOnDisk, tmp_path: Path) -> None:
+    versions.add(1)
+    broken = VersionsOnDisk(versions.model, tmp_path / "broken")
+    broken.add(1, without("saved_model.pb"))
+    with managing(config(versions.base), max_load_retries=5, retry_seconds=60.0) as manager:
+        versions.remove(1)
+        eventually(lambda: states(manager) == {1: "END"})
+        reloading = ThreadPoolExecutor(1).submit(manager.reload, BasePaths.single("n", broken.base))
+        eventually(lambda: "n" in manager.models())
+    with pytest.raises(ServingError, match=r"did not become available: .*name: n version: 1"):
+        reloading.result(5)
+
+
 def test_manager_source_that_raises_changes_nothing(versions: VersionsOnDisk) -> None:
     versions.add(1)
     source = Switching(Wanted({1: versions.base / "1"}))
@@ -285,6 +301,20 @@ def test_warm_up_too_many_records_fail_the_load(versions: VersionsOnDisk) -> Non
 
     with pytest.raises(ServingError, match=r"Number of warmup records exceeds the maximum \(1000\)"):
         load_servable("m", 1, versions.add(1, damage))
+
+
+def test_warm_up_multi_inference_may_name_the_model_otherwise(versions: VersionsOnDisk) -> None:
+    def damage(path: Path) -> None:
+        log = prediction_log_pb2.PredictionLog()
+        request = log.multi_inference_log.request
+        request.tasks.add(model_spec={"name": "in training", "signature_name": "classify"}, method_name=METHOD)
+        request.input.example_list.examples.add()
+        replace(path / "assets.extra/tf_serving_warmup_requests", b"")
+        write_warmup(path, log.SerializeToString())
+
+    servable = load_servable("m", 1, versions.add(1, damage))
+    assert warm_up(servable) == 1
+    servable.close()
 
 
 def test_states_have_the_numbers_of_the_protocol() -> None:
