@@ -28,10 +28,10 @@ SecretReference = Annotated[str, AfterValidator(_refer)]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
-Address = Annotated[str, Field(pattern=r"^[^\r\n]+@[^\r\n]+$")]
+Address = Annotated[str, Field(pattern=r"^$|^[^\r\n]+@[^\r\n]+$")]
 
 
 class Email(_Strict):

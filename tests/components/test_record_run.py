@@ -6,6 +6,7 @@ import pytest
 
 from components.record_run.component import record_run
 from components.record_run.run import record
+from slipway.notifications.config import Notifications
 from slipway.runs.record import Summary
 from slipway.runs.store import load_run
 from tests.recorded_runs import WHY_REFUSED, write_run
@@ -91,7 +92,14 @@ def test_record_run_tells_of_the_run_and_links_to_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], target: str, job: str, resource: str, link: str
 ) -> None:
     status = SimpleNamespace(state="FAILED", error_message="task x failed", pipeline_job_resource_name=resource)
-    arguments = [LINEAGE | {"target": target}, job, "", {"stdout": True}, "https://ui/#/runs/details/{job}", status]
+    arguments = [
+        LINEAGE | {"target": target},
+        job,
+        "",
+        Notifications(stdout=True).model_dump(mode="json"),
+        "https://ui/#/runs/details/{job}",
+        status,
+    ]
     record_run.python_func(str(tmp_path), *arguments)
     told = capsys.readouterr().out
     assert f"[slipway] taxi: the run failed (r)\n- task x failed\n{link}\n\n" in told
