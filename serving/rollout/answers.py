@@ -8,6 +8,8 @@ from typing import Any
 from slipway.errors import ClusterError
 
 _RETRIED = {429, 500, 502, 503, 504}
+# Of a pod, or of what is on the way to it: not yet, or not now.
+_PASSING = {502, 503, 504}
 
 
 class StaleError(Exception):
@@ -41,7 +43,7 @@ def judge(what: str, namespace: str, error: Any) -> ClusterError:
         ClusterError: the server will say the same again.
     """
     message, by_server = _message(error)
-    if not by_server and "/proxy" in what and error.status != 503:
+    if not by_server and "/proxy" in what and error.status not in _PASSING:
         raise PodAnswerError(f"{what}: {error.status}, {message}") from error
     if error.status == 404:
         raise NotFoundError(f"{what} in namespace {namespace}: {message}") from error

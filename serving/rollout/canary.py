@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from serving.rollout.cluster import Cluster, Object
 from serving.rollout.golden import check_golden
-from serving.rollout.pods import Failure, ready_pods, rest_port, wait_ready
+from serving.rollout.pods import Failure, pods_of, ready_pods, rest_port, wait_ready
 from serving.rollout.policy import RolloutPolicy
 from serving.rollout.traffic import PATH, Judgement, Reading, compare, enough, parse_metrics, total
 from slipway.errors import ClusterError
@@ -70,10 +70,9 @@ class CanaryCheck:
         )
         while True:
             seen = {name: self._since(name, earlier) for name, earlier in before.items()}
-            if (crashed := self._restarts(canary)) > restarts:
-                return Judgement(
-                    "failed", [f"{canary}: a container started anew {crashed - restarts} times under load"]
-                )
+            for pod, count in self._restarts(canary).items():
+                if crashed := max(count - restarts.get(pod, 0), 0):
+                    return Judgement("failed", [f"{pod}: a container started anew {crashed} times under load"])
             elapsed = time.monotonic() - began
             waited = elapsed >= max(policy.window_seconds, policy.traffic_seconds)
             if waited or (elapsed >= policy.window_seconds and enough(seen[canary], seen[stable], policy)):
@@ -88,21 +87,28 @@ class CanaryCheck:
         deployment = self._deployment(name)
         port = rest_port(deployment)
         pods = [pod["metadata"]["name"] for pod in ready_pods(self._cluster, deployment)]
-        texts = {pod: self._metrics(pod, port, deployment) for pod in pods}
-        return {pod: parse_metrics(text, self._version.model) for pod, text in texts.items() if text is not None}
+        readings = {pod: self._metrics(pod, port, deployment) for pod in pods}
+        return {pod: reading for pod, reading in readings.items() if reading is not None}
 
-    def _metrics(self, pod: str, port: int, deployment: Object) -> str | None:
+    def _metrics(self, pod: str, port: int, deployment: Object) -> Reading | None:
         """What a pod has counted; None of one that went, as autoscalers and nodes make them go."""
         try:
-            return self._cluster.ask(pod, port, PATH).decode()
+            return parse_metrics(self._cluster.ask(pod, port, PATH).decode(), self._version.model)
+        except (ValueError, OverflowError) as error:
+            raise ClusterError(f"pod {pod}: what it answers on {PATH} are no metrics: {error}") from error
         except ClusterError:
             if pod in {one["metadata"]["name"] for one in ready_pods(self._cluster, deployment)}:
                 raise
             return None
 
-    def _restarts(self, name: str) -> int:
-        pods = ready_pods(self._cluster, self._deployment(name))
-        return sum(one.get("restartCount", 0) for pod in pods for one in pod["status"].get("containerStatuses", []))
+    def _restarts(self, name: str) -> dict[str, int]:
+        """Of each pod's containers; a pod that just crashed is not ready, and counts here."""
+        return {
+            pod["metadata"]["name"]: sum(
+                one.get("restartCount", 0) for one in pod.get("status", {}).get("containerStatuses", [])
+            )
+            for pod in pods_of(self._cluster, self._deployment(name))
+        }
 
     def _deployment(self, name: str) -> Object:
         found = self._cluster.get("Deployment", name)

@@ -16,7 +16,8 @@ from serving.rollout.policy import RolloutPolicy
 
 PATH = "/monitoring/prometheus/metrics"
 _COUNT, _LATENCY = ":tensorflow:serving:request_count", ":tensorflow:serving:request_latency_bucket"
-# TensorFlow Serving writes the code's name; older versions wrote its number.
+# TensorFlow Serving writes the code's name; older versions wrote its number. Latencies are those of requests that ended
+# well: most versions keep no others, and some give the histogram a `status` too.
 _FINE = {"OK", "0"}
 
 
@@ -40,7 +41,7 @@ class Reading:
 
     def since(self, before: Reading | None) -> Reading:
         """What came since an earlier reading; all of it, where the server was started anew in between."""
-        if before is None or self.requests < before.requests:
+        if before is None or not (before.by_status <= self.by_status and before.at_most <= self.at_most):
             return self
         at_most = Counter({bound: count - before.at_most[bound] for bound, count in self.at_most.items()})
         return Reading(self.by_status - before.by_status, at_most)
@@ -71,7 +72,12 @@ class Judgement:
 
 
 def parse_metrics(text: str, model: str) -> Reading:
-    """One server's counters of a model; zeros where it has not counted anything yet."""
+    """One server's counters of a model; zeros where it has not counted anything yet.
+
+    Raises:
+        ValueError: this is not what Prometheus reads, or a counter is no number.
+        OverflowError: a counter is infinite.
+    """
     from prometheus_client.parser import text_string_to_metric_families
 
     reading = Reading()
@@ -81,7 +87,7 @@ def parse_metrics(text: str, model: str) -> Reading:
                 continue
             if sample.name in {_COUNT, f"{_COUNT}_total"}:
                 reading.by_status[sample.labels.get("status", "")] += int(sample.value)
-            elif sample.name == _LATENCY:
+            elif sample.name == _LATENCY and sample.labels.get("status", "OK") in _FINE:
                 reading.at_most[float(sample.labels["le"])] += int(sample.value)
     return reading
 
@@ -115,10 +121,10 @@ def compare(canary: Reading, stable: Reading, policy: RolloutPolicy) -> Judgemen
     bad = []
     if canary.error_ratio - stable.error_ratio > policy.max_error_increase:
         bad.append(errors)
-    if math.isnan(slow) or math.isnan(usual):
-        return Judgement(
-            "inconclusive", ["the servers report no request_latency; see manifests/base/monitoring.config"]
-        )
     if slow > usual * policy.max_p99_ratio:
         bad.append(latency)
-    return Judgement("failed", bad) if bad else Judgement("passed", [errors, latency])
+    if bad:
+        return Judgement("failed", bad)
+    if math.isnan(slow) or math.isnan(usual):
+        return Judgement("inconclusive", ["the servers report the latency of no request; did any of them succeed?"])
+    return Judgement("passed", [errors, latency])

@@ -28,7 +28,7 @@ class Pod:
 
     def receive(self, requests: int, errors: int = 0) -> None:
         self.by_status.update({"OK": requests - errors, "INTERNAL": errors})
-        self.microseconds += [self.latency] * requests
+        self.microseconds += [self.latency] * (requests - errors)  # as TensorFlow Serving: no latency of an error
 
     def metrics(self, model: str) -> str:
         self.receive(self.requests_each_reading, self.errors_each_reading)

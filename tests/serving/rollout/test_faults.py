@@ -154,6 +154,37 @@ def test_start_canary_that_restarts_under_load_is_quarantined(served: World) -> 
     assert served.store.stage("taxi", served.versions[1]) == "quarantined"
 
 
+def test_start_canary_that_crashes_and_is_not_ready_again_is_quarantined(served: World) -> None:
+    served.policy = served.policy.model_copy(update={"traffic_seconds": 5, "min_requests": 10_000})
+
+    def crash() -> None:
+        if any("comparing" in line for line in served.said):
+            served.api.fates["taxi-serving-canary"] = "crash"
+
+    served.on_pause = crash
+    fails(served, served.versions[1], "a container started anew 2 times under load")
+    assert served.store.stage("taxi", served.versions[1]) == "quarantined"
+
+
+@pytest.mark.parametrize("answer", ["<html>", ':tensorflow:serving:request_count{model_name="taxi",status="OK"} NaN\n'])
+def test_start_metrics_that_are_none_stop_the_rollout_and_blame_nobody(served: World, answer: str) -> None:
+    class Silent(Pod):
+        def metrics(self, model: str) -> str:
+            return answer
+
+    served.servers.new_pod = Silent
+    with pytest.raises(ClusterError, match=r"pod taxi-serving-canary.*prometheus/metrics are no metrics"):
+        served.start(served.versions[1])
+    assert served.store.stage("taxi", served.versions[1]) == "canary"
+
+
+def test_start_golden_requests_that_meet_a_gateway_timeout_blame_nobody(served: World) -> None:
+    served.servers.new_pod = lambda: Pod(status=504)
+    with pytest.raises(ClusterError, match=r"504.*Run it again"):
+        served.start(served.versions[1])
+    assert served.store.stage("taxi", served.versions[1]) == "canary"
+
+
 def test_start_stable_that_does_not_come_up_goes_back(served: World) -> None:
     first, second = served.versions[:2]
     served.api.fates[f"taxi-serving@{second}"] = "quota"

@@ -48,9 +48,29 @@ def test_since_counts_what_came_after_and_all_of_a_server_that_started_anew() ->
     pod.receive(50, 1)
     window = parse_metrics(pod.metrics("taxi"), "taxi").since(before)
     assert (window.requests, window.error_ratio) == (50, 1 / 50)
-    assert window.at_most[math.inf] == 50
+    assert window.at_most[math.inf] == 49  # of those that ended well
     assert reading(7).since(before).requests == 7
     assert reading(7).since(None).requests == 7
+
+
+def test_since_of_a_server_that_started_anew_and_counted_further_is_all_of_it() -> None:
+    before = reading(50, 10, latency=9000.0)
+    window = reading(100, 2).since(before)
+    assert (window.requests, window.error_ratio) == (100, 0.02)
+    assert window.quantile(0.99) < 2
+
+
+def test_parse_metrics_leaves_latencies_of_errors_out() -> None:
+    """Some versions of TensorFlow Serving keep them, under a label of their own."""
+    labelled = TEXT.replace('entrypoint="GRPC"', 'entrypoint="GRPC",status="OK"')
+    labelled = labelled.replace('entrypoint="REST"', 'entrypoint="REST",status="INTERNAL"')
+    assert parse_metrics(labelled, "taxi").at_most == {1000.0: 4, math.inf: 5}
+
+
+@pytest.mark.parametrize("text", ["<html>", TEXT.replace(" 7", " NaN"), TEXT.replace(" 7", " +Inf")])
+def test_parse_metrics_of_what_are_none_is_refused(text: str) -> None:
+    with pytest.raises((ValueError, OverflowError)):
+        parse_metrics(text, "taxi")
 
 
 @pytest.mark.parametrize("latency", [12.0, 1000.0, 250_000.0])
@@ -75,6 +95,8 @@ def test_quantile_sees_the_slowest_of_a_hundred() -> None:
         (reading(100, latency=1900.0), reading(100, latency=1100.0), "passed"),
         (reading(100, latency=9000.0), reading(100, latency=1000.0), "failed"),
         (reading(100, latency=100.0), reading(100, latency=9000.0), "passed"),
+        (reading(100, 100), reading(100), "failed"),  # latencies are kept of answers only
+        (reading(100, 100), reading(100, 100), "inconclusive"),
         (reading(99), reading(100), "inconclusive"),
         (reading(100), reading(99), "inconclusive"),
         (reading(99, 99), reading(100), "inconclusive"),
