@@ -99,7 +99,7 @@ class RolloutLease:
                 self._say(f"warning: the lease stays until it expires in {self._seconds} s: {problem}")
 
     def check(self) -> None:
-        """To be called before each change of the cluster.
+        """To be called before each change of the cluster, and now and then while waiting for one.
 
         Raises:
             RolloutError: another process took the lease over.
@@ -130,6 +130,8 @@ class RolloutLease:
                     self._cluster.create(self._new())
                     return
                 held = lease.get("spec", {})
+                if held.get("holderIdentity") == self.holder:
+                    return  # our write was carried out, and its answer lost
                 if not held.get("holderIdentity") or self._abandoned(lease, seen, since):
                     self._take(lease)
                     return
@@ -141,7 +143,7 @@ class RolloutLease:
             if not seen:
                 self._say(f"{held['holderIdentity']} has the lease; waiting for a sign of life, or for it to expire")
                 seen, since = lease["metadata"]["resourceVersion"], time.monotonic()
-            time.sleep(0.1)
+            time.sleep(self._seconds / 30)
         raise RolloutBusyError(f"the lease {self._name} is taken and given back again and again; run it later")
 
     def _abandoned(self, lease: Object, seen: str, since: float) -> bool:

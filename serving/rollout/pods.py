@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 from serving.manifests import SERVER, VERSION
@@ -54,8 +54,17 @@ def ready_pods(cluster: Cluster, deployment: Object) -> list[Object]:
     return [pod for pod in pods_of(cluster, deployment) if _condition(pod, "Ready").get("status") == "True"]
 
 
-def wait_ready(cluster: Cluster, name: str, seconds: float, pause: Callable[[float], None]) -> Failure | None:
+def wait_ready(
+    cluster: Cluster, name: str, seconds: float, pause: Callable[[float], None], old: Collection[str] = ()
+) -> Failure | None:
     """Waits until all of a Deployment's pods are new and available.
+
+    Args:
+        cluster: Where it is.
+        name: The Deployment's.
+        seconds: How long.
+        pause: Sleeps.
+        old: Names of pods that serve the same version and are being replaced: what is wrong with them does not count.
 
     Returns:
         None when they are; else why they will not be: at once where waiting cannot help.
@@ -69,7 +78,7 @@ def wait_ready(cluster: Cluster, name: str, seconds: float, pause: Callable[[flo
         seen = deployment.get("status", {}).get("observedGeneration", 0) >= deployment["metadata"]["generation"]
         if seen and _complete(deployment):
             return None
-        pods = pods_of(cluster, deployment) if seen else []
+        pods = [pod for pod in pods_of(cluster, deployment) if pod["metadata"]["name"] not in old] if seen else []
         failure = next(_broken(cluster, pods), None) or (_refused(deployment) if seen else None)
         if failure:
             return failure

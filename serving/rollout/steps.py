@@ -6,7 +6,7 @@ Production is changed by one write: that of the stable Deployment.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from serving.rollout.canary import CanaryCheck
@@ -48,7 +48,10 @@ class Steps:
         if self.workload.stable_version() == number != state.previous:
             self._leave_stable(state)
         self.workload.remove("canary", self.lease.check)
-        if self.store.stage(model, number) in {"candidate", "canary"}:
+        if state.previous not in {None, number} and self.store.stage(model, number) == "stable":
+            # It was promoted by a process that died right after that; or by hand, in the model store alone.
+            self.store.promote(model, state.previous, why=why, who=self.who)
+        if self.store.stage(model, number) not in {"stable", "quarantined"}:
             judge = self.store.quarantine if state.blames_model else self.store.retire
             judge(model, number, why=why, who=self.who)
         state = self._record(state, ended)
@@ -70,14 +73,20 @@ class Steps:
         production = self.store.production(model)
         # A process that died after the store had moved its pin must not move it once more.
         if production is not None and production.number == left:
-            self.store.rollback(model, why="; ".join(state.reasons), who=self.who)
+            try:
+                self.store.rollback(model, why="; ".join(state.reasons), who=self.who)
+            except StoreError as error:
+                if self.store.production(model) == production:  # there is nothing to go back to: nothing has begun
+                    self._record(state, "aborted", [str(error)])
+                raise
             production = self.store.production(model)
         assert production is not None
         number = production.number
         self.say(f"version {left} of {model} is quarantined; going back to version {number}")
         if failure := self._serve(number):
             raise RolloutError(
-                f"version {number} does not come up: {failure.reason}. Mend it and run `slipway rollout rollback` again"
+                f"version {number} does not come up: {failure.reason}. Mend it, or name another by `slipway models "
+                f"rollback {model} --to VERSION`; then run `slipway rollout rollback` again"
             )
         self.workload.remove("canary", self.lease.check)
         self.say(f"version {number} of {model} is stable")
@@ -87,14 +96,17 @@ class Steps:
         workload, policy, number = self.workload, self.policy, state.version
         if self.store.stage(workload.model, number) != "stable":
             why = f"rollout into {workload.cluster.namespace}"
-            self.store.mark_canary(workload.model, number, why=why, who=self.who)
+            try:
+                self.store.mark_canary(workload.model, number, why=why, who=self.who)
+            except ModelQuarantinedError as error:  # since its canary was started
+                return self._fail(state, Failure(str(error), blames_model=False))
         beside = f"beside version {state.previous}" if state.previous else "the first version here"
         self.say(f"canary: version {number} on {policy.canary_replicas} pods, {beside}")
         if state.previous is None:
             workload.apply_shared(number, self.lease.check)
         workload.apply("canary", number, self.lease.check, policy.canary_replicas)
         version = self.store.version(workload.model, number)
-        check = CanaryCheck(workload.cluster, version, policy, self.say, workload.pause)
+        check = CanaryCheck(workload.cluster, version, policy, self.say, self._pause)
         if failure := check.pods(workload.deployment_name("canary")):
             return self._fail(state, failure)
         if state.previous is None:
@@ -125,8 +137,15 @@ class Steps:
         except StoreError as error:
             return self._fail(state, Failure(str(error), blames_model=False))
         self.say(f"promoting version {number}")
-        if failure := self._serve(number):
-            return self._fail(state, failure)
+        is_refresh = number == state.previous
+        if failure := self._serve(number, self.workload.pods("stable") if is_refresh else ()):
+            if not is_refresh:
+                return self._fail(state, failure)
+            self._record(state, "held", [failure.reason])
+            raise RolloutError(
+                f"version {number} of {model} does not come up with the new manifests: {failure.reason}. Pods with the "
+                f"old ones serve on. Mend the overlay and run `slipway rollout start {number}` again"
+            )
         self.store.promote(model, number, why="; ".join(state.reasons), who=self.who)
         self.workload.remove("canary", self.lease.check)
         self.say(f"version {number} of {model} is stable")
@@ -148,12 +167,17 @@ class Steps:
                 f"come up again: {failure.reason}. Mend that and run `slipway rollout start {state.version}` again"
             )
 
-    def _serve(self, number: int) -> Failure | None:
-        """Makes a version the stable one."""
+    def _serve(self, number: int, old: Collection[str] = ()) -> Failure | None:
+        """Makes a version the stable one; see `wait_ready` for `old`."""
         workload = self.workload
         workload.apply("stable", number, self.lease.check)
         name = workload.deployment_name("stable")
-        return wait_ready(workload.cluster, name, self.policy.ready_seconds, workload.pause)
+        return wait_ready(workload.cluster, name, self.policy.ready_seconds, self._pause, old)
+
+    def _pause(self, seconds: float) -> None:
+        """Sleeps, but not on after the lease is lost."""
+        self.lease.check()
+        self.workload.pause(seconds)
 
     def _record(self, state: RolloutState, phase: Phase, reasons: list[str] | None = None) -> RolloutState:
         update = {"phase": phase, "reasons": state.reasons if reasons is None else reasons}

@@ -61,6 +61,11 @@ class Workload:
         stable = self.cluster.get("Deployment", self.deployment_name("stable"))
         return served_version(stable) if stable else None
 
+    def pods(self, track: Track) -> set[str]:
+        """Names of a track's pods of the version that it serves."""
+        found = self.cluster.get("Deployment", self.deployment_name(track))
+        return {pod["metadata"]["name"] for pod in pods_of(self.cluster, found)} if found else set()
+
     def status(self, track: Track) -> dict[str, Any] | None:
         """Version and replicas of a track's Deployment; None without one."""
         found = self.cluster.get("Deployment", self.deployment_name(track))

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from slipway.errors import RolloutBusyError
+from slipway.errors import RolloutBusyError, RolloutError
 from tests.kubernetes_api.world import NAMESPACE, PROJECT, World
 
 
@@ -33,6 +33,13 @@ def process(world: World, number: int, **policy: Any) -> Iterator[subprocess.Pop
         running.communicate()
 
 
+def expire(world: World) -> None:
+    """The time of a dead process's lease is over."""
+    lease = world.api.objects.get("Lease", NAMESPACE, "taxi-rollout")
+    lease["spec"]["leaseDurationSeconds"] = 0
+    world.api.objects.replace(lease, "clock")
+
+
 def wait_for(running: subprocess.Popen[str], text: str) -> None:
     assert running.stdout is not None
     for line in running.stdout:
@@ -47,6 +54,7 @@ def test_start_after_a_kill_between_canary_and_promotion_goes_on(world: World) -
     with process(world, second, traffic_seconds=60, min_requests=1_000_000) as running:
         wait_for(running, "comparing taxi-serving-canary")
         running.kill()
+    expire(world)
     assert world.stable == first
     assert world.store.stage("taxi", second) == "canary"
     with pytest.raises(RolloutBusyError, match=f"version {second} of taxi is canary since .*end that first"):
@@ -68,6 +76,7 @@ def test_start_after_a_kill_during_the_promotion_does_not_test_again(world: Worl
         while world.stable != second:
             assert running.poll() is None
         running.kill()
+    expire(world)
     assert world.store.stage("taxi", second) == "canary"
     world.api.fates.clear()
     world.said.clear()
@@ -104,7 +113,8 @@ def test_start_that_lost_its_lease_changes_nothing_more(world: World) -> None:
 
     world.on_pause = steal
     world.api.fates["taxi-serving-canary"] = "stall"
-    with pytest.raises(Exception, match="held by thief"):
+    with pytest.raises(RolloutError, match=r"lost its lease: .*held by thief. Nothing was changed since"):
         world.start(second)
+    assert world.deployment("taxi-serving-canary") is not None
     kinds = {kind for kind, _, _ in world.api.objects.writes[writes[0] :]}
     assert kinds <= {"Pod"}

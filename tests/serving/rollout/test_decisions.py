@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+
 import pytest
 import yaml
 
 from slipway.errors import RolloutBusyError, RolloutError, RolloutInconclusiveError, StoreError
+from tests.kubernetes_api.controller import Fate
 from tests.kubernetes_api.model_server import Pod
 from tests.kubernetes_api.world import DIGEST, PROJECT, World
 
@@ -78,6 +82,41 @@ def test_rollback_that_died_after_the_pin_moved_does_not_move_it_again(world: Wo
     assert world.store.stage("taxi", first) == "retired"
 
 
+def test_rollback_with_nothing_to_go_back_to_leaves_the_way_open(world: World) -> None:
+    first = world.versions[0]
+    world.start(first)
+    for number in world.versions[1:]:
+        world.store.quarantine("taxi", number, why="bad data", who="bob")
+    with world.cluster() as cluster:
+        rollout = world.rollout(cluster)
+        with pytest.raises(StoreError, match="nothing to go back to"):
+            rollout.rollback("bad")
+        assert rollout.status()["rollout"]["phase"] == "aborted"
+        assert rollout.start(first).phase == "promoted"
+    assert world.stable == first
+
+
+def test_abort_of_a_version_that_the_store_has_as_stable_moves_the_pin_back(held: World) -> None:
+    """As a process leaves it that dies right after the promotion."""
+    first, second = held.versions[:2]
+    held.store.promote("taxi", second, why="looks fine", who="bob")
+    with held.cluster() as cluster:
+        held.rollout(cluster).abort("not today")
+    production = held.store.production("taxi")
+    assert production is not None
+    assert (held.stable, production.number) == (first, first)
+    assert held.store.stage("taxi", second) == "retired"
+
+
+def test_start_held_version_that_was_quarantined_meanwhile_takes_its_canary_away(held: World) -> None:
+    first, second = held.versions[:2]
+    held.store.quarantine("taxi", second, why="wrong data", who="bob")
+    with pytest.raises(RolloutError, match=r"rolled back and is quarantined.*quarantined by bob: wrong data"):
+        held.start(second)
+    assert held.stable == first
+    assert held.deployment("taxi-serving-canary") is None
+
+
 def test_rollback_during_a_rollout_is_refused(held: World) -> None:
     with held.cluster() as cluster, pytest.raises(RolloutBusyError, match="is held since"):
         held.rollout(cluster).rollback("bad")
@@ -144,3 +183,39 @@ def test_start_of_the_stable_version_with_bad_manifests_keeps_it_stable(world: W
     with pytest.raises(RolloutError, match="stays the stable one, with the manifests that it had"):
         world.start(first)
     assert world.store.stage("taxi", first) == "stable"
+
+
+def test_promote_changed_manifests_mend_a_stable_version_that_crashes(world: World) -> None:
+    """The old pods serve the same version, and crash on: that is no fault of the new ones."""
+    first = world.versions[0]
+    world.start(first)
+    world.api.fates["taxi-serving"] = "crash"
+    world.objects = yaml.safe_load(yaml.safe_dump(world.objects).replace(DIGEST, "sha256:" + "c" * 64))
+    with pytest.raises(RolloutInconclusiveError, match="stable 0"):
+        world.start(first)
+    world.api.fates["taxi-serving"] = "unseen"
+    fates: Iterator[Fate] = iter(["stall", "ready"])
+
+    def control() -> None:
+        world.api.fates["taxi-serving"] = next(fates, "ready")
+        time.sleep(0.1)  # for the controller to see it, and the old pods beside the new ones
+
+    world.on_pause = control
+    with world.cluster() as cluster:
+        assert world.rollout(cluster).promote("it serves nothing now").phase == "promoted"
+    assert any("promoting" in line for line in world.said)
+
+
+def test_promote_changed_manifests_that_stable_does_not_come_up_with_waits_for_others(held: World) -> None:
+    first = held.versions[0]
+    with held.cluster() as cluster:
+        held.rollout(cluster).abort("first things first")
+        held.objects = yaml.safe_load(yaml.safe_dump(held.objects).replace(DIGEST, "sha256:" + "c" * 64))
+        with pytest.raises(RolloutInconclusiveError):
+            held.rollout(cluster).start(first)
+        held.api.fates["taxi-serving"] = "quota"
+        with pytest.raises(RolloutError, match=r"with the new manifests: .*quota.*old ones serve on. Mend the overlay"):
+            held.rollout(cluster).promote("yes")
+        held.api.fates.clear()
+        assert held.rollout(cluster).promote("yes").phase == "promoted"
+    assert held.store.stage("taxi", first) == "stable"

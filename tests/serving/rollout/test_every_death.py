@@ -1,0 +1,111 @@
+"""A process that dies between any two calls to the API server: run again, it ends where it would have ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from serving.rollout.cluster import Cluster
+from serving.rollout.engine import Rollout
+from serving.rollout.lease import ENDED
+from slipway.errors import RolledBackError
+from tests.kubernetes_api.model_server import Pod
+from tests.kubernetes_api.world import NAMESPACE, World, open_world
+from tests.serving.rollout.test_death import expire
+
+T = TypeVar("T")
+Act = Callable[[Rollout], object]
+
+
+class DiedError(BaseException):
+    """The process is gone."""
+
+
+class MortalCluster(Cluster):
+    """Makes so many calls; before the next one its process dies, and says nothing any more."""
+
+    calls_left: int
+
+    def _try(self, what: str, send: Callable[[], T]) -> T:
+        if self.calls_left == 0:
+            raise DiedError
+        self.calls_left -= 1
+        return super()._try(what, send)
+
+
+def start_second(rollout: Rollout) -> None:
+    rollout.start(rollout.store.versions("taxi")[1].number)
+
+
+def start_second_and_fail(rollout: Rollout) -> None:
+    try:
+        start_second(rollout)
+    except RolledBackError:
+        return
+
+
+def roll_back(rollout: Rollout) -> None:
+    rollout.rollback("bad")
+
+
+def first_serves(world: World) -> None:
+    world.start(world.versions[0])
+
+
+def first_serves_and_second_is_bad(world: World) -> None:
+    first_serves(world)
+    world.servers.new_pod = lambda: Pod(predictions=[0.0, 0.0])
+
+
+def all_have_served(world: World) -> None:
+    for number in world.versions:
+        world.start(number)
+
+
+def dies(world: World, act: Act, calls: int) -> bool:
+    """Whether `act` needs more calls than these."""
+    cluster = MortalCluster(NAMESPACE, attempts=3, timeout=(1, 1), pause=lambda _: None)
+    cluster.calls_left = calls
+    try:
+        with cluster:
+            act(world.rollout(cluster))
+    except DiedError:
+        return True
+    return False
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("before", "act", "stages"),
+    [
+        (first_serves, start_second, ("retired", "stable", "candidate")),
+        (first_serves_and_second_is_bad, start_second_and_fail, ("stable", "quarantined", "candidate")),
+        (all_have_served, roll_back, ("retired", "stable", "quarantined")),
+    ],
+)
+def test_rollout_that_died_at_any_call_and_is_run_again_ends_well(
+    before: Callable[[World], None], act: Act, stages: tuple[str, ...], tmp_path: Path
+) -> None:
+    calls, died = 0, True
+    while died:
+        with open_world(tmp_path / str(calls)) as world:
+            before(world)
+            with world.cluster() as cluster:
+                rollout = world.rollout(cluster)
+                stood = rollout.status()["rollout"]
+                died = dies(world, act, calls)
+                expire(world)
+                stands = rollout.status()["rollout"]
+                # Where only the lease was left to be given back, a second rollback would be another one.
+                if died and (stands == stood or stands["phase"] not in ENDED):
+                    act(rollout)
+            assert tuple(world.store.stages("taxi").values()) == stages, f"died before call {calls}"
+            production = world.store.production("taxi")
+            assert production is not None
+            assert world.stable == production.number
+            assert world.deployment("taxi-serving-canary") is None
+        calls += 1
+    assert calls > 15
