@@ -3,8 +3,8 @@
 from typing import Any
 
 from slipway import storage
-from slipway.errors import RolledBackError, RolloutInconclusiveError, SlipwayError
-from slipway.model_store import open_store
+from slipway.errors import RolledBackError, RolloutError, RolloutInconclusiveError, SlipwayError
+from slipway.model_store import ModelStore, open_store
 from slipway.runs.record import Lineage, Outcome, RolloutOutcome
 from slipway.runs.store import OUTCOME, ROLLOUT
 
@@ -53,9 +53,18 @@ def _start(
     from serving.manifests import read_manifests
     from serving.rollout import Cluster, Rollout, RolloutPolicy, namespace_of
 
-    objects = read_manifests(manifests_uri)
+    objects, store, model = read_manifests(manifests_uri), open_store(store_uri), lineage.module
+    _require_newest(store, model, version)
     with Cluster(namespace_of(objects), address) as cluster:
-        rollout = Rollout(
-            cluster, open_store(store_uri), objects, lineage.module, RolloutPolicy(**policy), by=f"run {lineage.run}"
-        )
+        rollout = Rollout(cluster, store, objects, model, RolloutPolicy(**policy), by=f"run {lineage.run}")
         return rollout.start(version).reasons
+
+
+def _require_newest(store: ModelStore, model: str, version: int) -> None:
+    """Of two runs that end at about the same time, or of one that is tried again late, the newer version wins."""
+    stable = store.production(model)
+    if stable and stable.number > version and store.stage(model, stable.number) == "stable":
+        raise RolloutError(
+            f"version {version} of {model} is not rolled out: version {stable.number}, which is newer, is stable. "
+            f"To serve it all the same: slipway rollout start {version}"
+        )

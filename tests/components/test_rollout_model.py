@@ -81,3 +81,20 @@ def test_rollout_of_changed_manifests_is_refused(world: World, tmp_path: Path) -
     storage.write_text(uri, Path(uri).read_text() + "---\n")
     with pytest.raises(StoreError, match="publish the overlay again"):
         step(world, tmp_path, world.versions[0], uri)
+
+
+def test_rollout_of_an_older_version_than_the_stable_one_is_refused(world: World, tmp_path: Path) -> None:
+    first, second = world.versions[:2]
+    step(world, tmp_path, second)
+    with pytest.raises(RolloutError, match=f"version {second}, which is newer, is stable.*rollout start {first}"):
+        step(world, tmp_path, first)
+    assert world.stable == second
+    assert recorded(tmp_path).verdict == "failed"
+
+
+def test_rollout_step_that_is_tried_again_says_the_same(world: World, tmp_path: Path) -> None:
+    first = world.versions[0]
+    step(world, tmp_path, first)
+    again = step(world, tmp_path, first)
+    assert again is not None
+    assert (again.verdict, again.version) == ("promoted", first)
