@@ -1,0 +1,116 @@
+# One account for each kind of work. None has a key: clusters, Google's services and GitHub vouch for who uses them.
+
+# As which all steps of a run work: Kubeflow and Vertex give a run one account, so who trains is who pushes.
+resource "google_service_account" "pipeline" {
+  account_id   = "slipway-pipeline"
+  display_name = "Steps of Slipway's pipelines"
+
+  depends_on = [google_project_service.used]
+}
+
+# As which TensorFlow Serving works; manifests/overlays name it.
+resource "google_service_account" "serving" {
+  account_id   = "model-serving"
+  display_name = "Model servers"
+
+  depends_on = [google_project_service.used]
+}
+
+# As which Cloud Build carries plans out.
+resource "google_service_account" "build" {
+  account_id   = "slipway-build"
+  display_name = "Slipway's builds"
+
+  depends_on = [google_project_service.used]
+}
+
+# As which GitHub starts builds; it can do nothing else.
+resource "google_service_account" "deployer" {
+  account_id   = "slipway-deployer"
+  display_name = "GitHub Actions: starts builds"
+
+  depends_on = [google_project_service.used]
+}
+
+# As which GitHub plans; it can only look.
+resource "google_service_account" "planner" {
+  account_id   = "slipway-planner"
+  display_name = "GitHub Actions: plans"
+
+  depends_on = [google_project_service.used]
+}
+
+resource "google_project_iam_member" "granted" {
+  for_each = {
+    for grant in concat(
+      # A run on Vertex starts the jobs of its own steps.
+      [
+        { name = "pipeline", role = "roles/aiplatform.user" },
+        { name = "pipeline", role = "roles/logging.logWriter" },
+        { name = "build", role = "roles/aiplatform.user" },
+        { name = "build", role = "roles/logging.logWriter" },
+        { name = "deployer", role = "roles/cloudbuild.builds.editor" },
+        { name = "deployer", role = "roles/serviceusage.serviceUsageConsumer" },
+        # To follow the log of a build that it started.
+        { name = "deployer", role = "roles/logging.viewer" },
+      ],
+      # To find the cluster and its API; what may be done in it is up to manifests/rollout-access.
+      var.create_cluster || var.cluster != "" ? [
+        { name = "pipeline", role = "roles/container.clusterViewer" },
+        { name = "build", role = "roles/container.clusterViewer" },
+      ] : [],
+      var.bigquery_dataset == "" ? [] : [
+        { name = "pipeline", role = "roles/bigquery.jobUser" },
+        { name = "pipeline", role = "roles/bigquery.readSessionUser" },
+      ],
+    ) : "${grant.name}-${grant.role}" => grant
+  }
+
+  project = var.project
+  role    = each.value.role
+  member = {
+    build    = google_service_account.build.member
+    deployer = google_service_account.deployer.member
+    pipeline = google_service_account.pipeline.member
+  }[each.value.name]
+}
+
+# Who may start work as whom.
+resource "google_service_account_iam_member" "acts_as" {
+  for_each = {
+    deployer-build    = { account = google_service_account.build.name, member = google_service_account.deployer.member }
+    build-pipeline    = { account = google_service_account.pipeline.name, member = google_service_account.build.member }
+    pipeline-pipeline = { account = google_service_account.pipeline.name, member = google_service_account.pipeline.member }
+  }
+
+  service_account_id = each.value.account
+  role               = "roles/iam.serviceAccountUser"
+  member             = each.value.member
+}
+
+# Workload Identity: which of the cluster's service accounts is which of the above. A rollout names those of the model
+# servers for their models: taxi-serving.
+locals {
+  namespace = "slipway-${var.environment}"
+
+  workloads = merge(
+    { pipeline = { account = google_service_account.pipeline.name, subject = var.pipeline_service_account } },
+    {
+      for name in var.models : "serving-${name}" => {
+        account = google_service_account.serving.name
+        subject = "${local.namespace}/${replace(name, "_", "-")}-serving"
+      }
+    },
+  )
+}
+
+resource "google_service_account_iam_member" "workload" {
+  for_each = local.workloads
+
+  service_account_id = each.value.account
+  role               = "roles/iam.workloadIdentityUser"
+  member             = "serviceAccount:${var.project}.svc.id.goog[${each.value.subject}]"
+
+  # The pool is there once the project has had a cluster.
+  depends_on = [google_container_cluster.serving]
+}
