@@ -21,6 +21,7 @@ from tests.served_models import (
     write_schema,
     write_warmup,
 )
+from tests.written_once import tiny_model
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def judge(tmp_path: Path) -> Callable[[Path], ServingValidation]:
 
 @pytest.fixture(scope="module")
 def sound_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_saved_model(tmp_path_factory.mktemp("sound") / "model")
+    return tiny_model(tmp_path_factory)
 
 
 Judge = Callable[[Path], ServingValidation]

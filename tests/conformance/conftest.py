@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.conformance.grpc_calls import Calls
-from tests.conformance.model import write_models
 from tests.conformance.rest_calls import RestCalls
+from tests.written_once import conformance_models
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,10 @@ def addresses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Addresses]:
     from serving.server.server import ModelServer
     from serving.server.sources import ConfigFile
 
-    config_file = write_models(tmp_path_factory.mktemp("conformance"))
-    source = ConfigFile(config_file, allow_unavailable_labels=True)
+    models = conformance_models(tmp_path_factory)
+    source = ConfigFile(models / "models.config", allow_unavailable_labels=True)
     with ModelServer(source, ServerConfig(grpc_port=0, rest_port=0)) as server:
-        yield Addresses(f"127.0.0.1:{server.grpc_port}", f"127.0.0.1:{server.rest_port}", config_file.parent)
+        yield Addresses(f"127.0.0.1:{server.grpc_port}", f"127.0.0.1:{server.rest_port}", models)
 
 
 def _rest_of_environment() -> str:

@@ -6,12 +6,12 @@ import pytest
 from serving.predictor import Predictor
 from slipway.errors import GateError
 from slipway.tensors import raw_inputs, serialize_examples
-from tests.served_models import read_inputs, rows, write_saved_model
+from tests.served_models import read_inputs, rows
 
 
 @pytest.fixture(scope="module")
-def predictor(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
-    return Predictor(write_saved_model(tmp_path_factory.mktemp("predictor") / "model"))
+def predictor(tiny_model: Path) -> Predictor:
+    return Predictor(tiny_model)
 
 
 def test_call_raw_and_examples_answer_alike(predictor: Predictor) -> None:

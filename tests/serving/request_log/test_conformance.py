@@ -20,10 +20,8 @@ PROJECT = Path(__file__).parents[3]
 
 
 @pytest.mark.slow
-def test_sidecar_passes_the_conformance_suite(tmp_path: Path) -> None:
-    from tests.conformance.model import write_models
-
-    source = ConfigFile(write_models(tmp_path / "models"), allow_unavailable_labels=True)
+def test_sidecar_passes_the_conformance_suite(conformance_models: Path, tmp_path: Path) -> None:
+    source = ConfigFile(conformance_models / "models.config", allow_unavailable_labels=True)
     options = LogOptions(str(tmp_path / "log"), fields=("*",))
     with (
         ModelServer(source, ServerConfig(grpc_port=0, rest_port=0)) as server,

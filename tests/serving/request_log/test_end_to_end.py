@@ -32,11 +32,9 @@ EXAMPLES = [example(size=[row["size"]], rooms=[row["rooms"]], town=[str(row["tow
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from tests.served_models import write_saved_model
-
+def base(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     base = tmp_path_factory.mktemp("models")
-    write_saved_model(base / "17")
+    (base / "17").symlink_to(tiny_model)
     return base
 
 

@@ -16,16 +16,14 @@ import pytest
 
 from serving.runtime.protos import error_codes_pb2
 from serving.runtime.saved_model import RuntimeStatusError, SavedModel
-from tests.conformance.model import ECHOED, NAME, write_models
+from tests.conformance.model import ECHOED, NAME
 
 CODE = error_codes_pb2.Code
 
 
 @pytest.fixture(scope="module")
-def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("runtime")
-    write_models(folder)
-    return folder / NAME / "1"
+def path(conformance_models: Path) -> Path:
+    return conformance_models / NAME / "1"
 
 
 @pytest.fixture(scope="module")
