@@ -12,9 +12,10 @@ import typer
 from cli.output import print_table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Sequence
 
     import pyarrow as pa
+    from tensorflow_metadata.proto.v0 import schema_pb2
 
     from serving.client import ModelClient
 
@@ -41,7 +42,8 @@ def predict(
 ) -> None:
     """Send rows to a model server and print what it predicts; three rows of the module's sample without a file."""
     from serving.client import DEFAULT_ADDRESS, ClientProtocol, connect
-    from serving.client.predictions import CLASSIFY, SERVING_DEFAULT
+    from serving.client.predictions import CLASSIFY, SERVING_DEFAULT, predict_rows
+    from serving.client.rows import input_features
     from slipway.errors import ConfigError
 
     if sum(file is not None for file in (csv, json, examples)) > 1:
@@ -53,38 +55,38 @@ def predict(
         chosen = signature or (CLASSIFY if CLASSIFY in signatures else SERVING_DEFAULT)
         if chosen not in signatures:
             raise ConfigError(f"--signature {chosen}: the served model has {', '.join(sorted(signatures))}")
+        answers: Iterable[tuple[Row, Row]]
         if examples:
             answers = _ask_examples(client, examples, chosen, batch)
         else:
-            answers = _ask_rows(client, _read(signatures, model, csv, json), chosen, batch)
+            features = input_features(signatures)
+            rows = _read(features, model, csv, json)
+            given = (row for part in rows.to_batches(max_chunksize=batch) for row in part.to_pylist())
+            answers = zip(given, predict_rows(client, rows, features, chosen, batch), strict=True)
         _print(answers, json_lines=json_lines)
-
-
-def _ask_rows(client: ModelClient, rows: pa.Table, signature: str, batch: int) -> Iterator[tuple[Row, Row]]:
-    from serving.client.predictions import predict_rows
-    from serving.client.rows import input_features
-
-    features = input_features(client.signatures())
-    answers = predict_rows(client, rows, features, signature, batch)
-    given = (row for part in rows.to_batches(max_chunksize=batch) for row in part.to_pylist())
-    yield from zip(given, answers, strict=True)
 
 
 def _ask_examples(client: ModelClient, path: Path, signature: str, batch: int) -> Iterator[tuple[Row, Row]]:
     from serving.client.predictions import predict_examples
+    from slipway.errors import DataError
     from slipway.tfrecord import read_records
 
-    for number, answer in enumerate(predict_examples(client, read_records(path), signature, batch), 1):
+    try:
+        records = read_records(path)
+    except OSError as error:
+        raise DataError(f"{path}: {error}") from error
+    if not records:
+        raise DataError(f"{path} has no records")
+    for number, answer in enumerate(predict_examples(client, records, signature, batch), 1):
         yield {"record": number}, answer
 
 
-def _read(signatures: Mapping[str, Any], model: str, csv: Path | None, json: Path | None) -> pa.Table:
+def _read(features: Sequence[schema_pb2.Feature], model: str, csv: Path | None, json: Path | None) -> pa.Table:
     from cli.workspace import module_folder, sample_file
-    from serving.client.rows import input_features, read_csv, read_json
+    from serving.client.rows import read_csv, read_json
     from settings.load import load_settings
     from slipway.errors import ConfigError
 
-    features = input_features(signatures)
     if json:
         return read_json(json, features)
     if csv:

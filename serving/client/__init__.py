@@ -73,13 +73,15 @@ def connect(
         model: The model's name on the server.
         protocol: What to speak.
         version: A version; without one, the server's newest.
-        timeout_seconds: Of one attempt.
+        timeout_seconds: Over gRPC of a request with all its attempts; over REST of each attempt, until the server sends
+            something.
 
     Raises:
         ConfigError: the address is not one.
     """
     host, _, port = address.removeprefix("http://").removeprefix("https://").partition("/")[0].rpartition(":")
-    if not address.startswith("https://") and not (host and port.isdigit()):
+    is_url = "://" in address
+    if (is_url and protocol == "grpc") or not (address.startswith("https://") or (host and port.isdigit())):
         raise ConfigError(f"--address {address}: give HOST:PORT, as in {DEFAULT_ADDRESS[protocol]}")
     if protocol == "grpc":
         from serving.client.grpc_client import GrpcClient

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Self
 import grpc
 
 from serving.client import ATTEMPTS
+from serving.client.examples import parse_examples
 from serving.runtime.protos import (
     classification_pb2,
-    example_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,
     model_pb2,
@@ -89,13 +89,15 @@ class GrpcClient:
         for name, values in inputs.items():
             request.inputs[name].CopyFrom(tensor_proto(values))
         answer = self._call(self._predictions.Predict, request)
-        return {name: array_of(tensor) for name, tensor in answer.outputs.items()}
+        try:
+            return {name: array_of(tensor) for name, tensor in answer.outputs.items()}
+        except ValueError as error:
+            raise RequestError(f"{self._address} answered what is no tensor for numpy: {error}") from error
 
     def classify(self, examples: Sequence[bytes], signature: str = "classify") -> list[dict[str, float]]:
         """Score of each class, for each example."""
         request = classification_pb2.ClassificationRequest(model_spec=self._signed(signature))
-        parsed = [example_pb2.Example.FromString(example) for example in examples]
-        request.input.example_list.examples.extend(parsed)
+        request.input.example_list.examples.extend(parse_examples(examples))
         answer = self._call(self._predictions.Classify, request)
         return [{one.label: one.score for one in each.classes} for each in answer.result.classifications]
 

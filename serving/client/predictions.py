@@ -33,12 +33,11 @@ def predict_rows(
         signature: `raw` sends named tensors, any other tf.Examples.
         batch: Rows of one request.
     """
+    if signature != RAW:
+        yield from predict_examples(client, serialize_examples(rows, features), signature, batch)
+        return
     for start in range(0, rows.num_rows, batch):
-        part = rows.slice(start, batch)
-        if signature == RAW:
-            yield from _rows_of(client.predict(raw_inputs(part, features), RAW))
-        else:
-            yield from predict_examples(client, serialize_examples(part, features), signature, batch)
+        yield from _rows_of(client.predict(raw_inputs(rows.slice(start, batch), features), RAW))
 
 
 def predict_examples(

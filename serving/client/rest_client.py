@@ -7,13 +7,15 @@ import json
 import time
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import quote
 
 import httpx
 import numpy as np
 from google.protobuf import json_format
 
 from serving.client import ATTEMPTS
-from serving.runtime.protos import example_pb2, get_model_metadata_pb2
+from serving.client.examples import parse_examples
+from serving.runtime.protos import get_model_metadata_pb2
 from serving.runtime.tensors import DTYPES
 from slipway.errors import RequestError
 
@@ -32,7 +34,9 @@ class RestClient:
 
     def __init__(self, address: str, model: str, version: int | None, timeout_seconds: float) -> None:
         self._address = address if "://" in address else f"http://{address}"
-        self._path = f"{self._address.rstrip('/')}/v1/models/{model}" + (f"/versions/{version}" if version else "")
+        self._path = f"{self._address.rstrip('/')}/v1/models/{quote(model, safe='')}"
+        if version is not None:
+            self._path += f"/versions/{version}"
         self._timeout = timeout_seconds
         self._http = httpx.Client(timeout=timeout_seconds, trust_env=False)
 
@@ -42,25 +46,31 @@ class RestClient:
 
     def states(self) -> dict[int, str]:
         """State of each version."""
-        answer = self._call("GET", "")
-        return {int(status["version"]): status["state"] for status in answer["model_version_status"]}
+        found = self._call("GET", "", "model_version_status")
+        return {int(status["version"]): status["state"] for status in found}
 
     def predict(
         self, inputs: Mapping[str, NDArray[Any]], signature: str = "serving_default"
     ) -> dict[str, NDArray[Any]]:
         """Outputs by name."""
         columns = {name: _to_json(values) for name, values in inputs.items()}
-        answer = self._call("POST", ":predict", {"signature_name": signature, "inputs": columns})["outputs"]
-        outputs = self._signatures[signature].outputs
-        if len(outputs) == 1:
-            answer = {next(iter(outputs)): answer}
-        return {name: _to_array(values, outputs[name].dtype) for name, values in answer.items()}
+        answer = self._call("POST", ":predict", "outputs", {"signature_name": signature, "inputs": columns})
+        dtypes = {name: info.dtype for name, info in self._signatures[signature].outputs.items()}
+        if len(dtypes) == 1:
+            answer = dict.fromkeys(dtypes, answer)
+        try:
+            return {name: _to_array(values, dtypes[name]) for name, values in answer.items()}
+        except (KeyError, ValueError, TypeError, AttributeError) as error:
+            raise RequestError(
+                f"{self._address} answered other outputs than its metadata says for {signature!r}: "
+                f"{', '.join(sorted(dtypes))}. Another version may serve by now: connect again"
+            ) from error
 
     def classify(self, examples: Sequence[bytes], signature: str = "classify") -> list[dict[str, float]]:
         """Score of each class, for each example."""
-        rows = [_example_to_json(example) for example in examples]
-        answer = self._call("POST", ":classify", {"signature_name": signature, "examples": rows})
-        return [dict(row) for row in answer["results"]]
+        rows = [_example_to_json(example) for example in parse_examples(examples)]
+        results = self._call("POST", ":classify", "results", {"signature_name": signature, "examples": rows})
+        return [dict(row) for row in results]
 
     def close(self) -> None:
         """Closes the connections."""
@@ -76,13 +86,14 @@ class RestClient:
 
     @cached_property
     def _signatures(self) -> dict[str, Any]:
-        metadata = self._call("GET", "/metadata")["metadata"]["signature_def"]
+        metadata = self._call("GET", "/metadata", "metadata")
         signatures = json_format.ParseDict(
-            metadata, get_model_metadata_pb2.SignatureDefMap(), ignore_unknown_fields=True
+            metadata["signature_def"], get_model_metadata_pb2.SignatureDefMap(), ignore_unknown_fields=True
         )
         return dict(signatures.signature_def)
 
-    def _call(self, method: str, path: str, body: Any = None) -> Any:
+    def _call(self, method: str, path: str, wanted: str, body: Any = None) -> Any:
+        """What the answer has under the key `wanted`."""
         # TensorFlow Serving takes NaN, which marks a missing number; httpx's own `json=` refuses it.
         content = None if body is None else json.dumps(body).encode()
         for attempt in range(1, ATTEMPTS + 1):
@@ -100,19 +111,21 @@ class RestClient:
                     ) from error
             else:
                 if answer.status_code not in _BUSY or attempt == ATTEMPTS:
-                    return _content(answer, self._address)
+                    return _content(answer, self._address, wanted)
             time.sleep(_FIRST_WAIT_SECONDS * 2 ** (attempt - 1))
         raise AssertionError("the last attempt returns or raises")
 
 
-def _content(answer: httpx.Response, address: str) -> Any:
+def _content(answer: httpx.Response, address: str, wanted: str) -> Any:
     try:
         content = answer.json()
     except ValueError:
-        content = {"error": answer.text[:200]}
+        content = None
     if answer.is_success:
-        return content
-    said = content.get("error", content) if isinstance(content, dict) else content
+        if isinstance(content, dict) and wanted in content:
+            return content[wanted]
+        raise RequestError(f"what answers at {address} is no model server: {answer.text[:200]!r}. Correct --address")
+    said = content.get("error", content) if isinstance(content, dict) else answer.text[:200]
     raise RequestError(f"{address} refused the request: {answer.status_code} {answer.reason_phrase}: {said}")
 
 
@@ -135,10 +148,10 @@ def _to_array(values: Any, number: int) -> NDArray[Any]:
     return string
 
 
-def _example_to_json(serialized: bytes) -> dict[str, Any]:
+def _example_to_json(example: Any) -> dict[str, Any]:
     """A tf.Example as TensorFlow Serving's classify takes it: a float is never written as a whole number."""
     features: dict[str, Any] = {}
-    for name, feature in example_pb2.Example.FromString(serialized).features.feature.items():
+    for name, feature in example.features.feature.items():
         kind = feature.WhichOneof("kind")
         if kind == "bytes_list":
             features[name] = [{"b64": base64.b64encode(value).decode()} for value in feature.bytes_list.value]
