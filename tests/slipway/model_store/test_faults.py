@@ -104,7 +104,7 @@ def _kill_everywhere(folder: Path, stride: int) -> None:
     (folder / "operations").write_text(str(operation))
 
 
-@pytest.mark.parametrize("stride", [11, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("stride", [29, pytest.param(1, marks=pytest.mark.slow)])
 def test_push_killed_at_every_file_operation_leaves_no_half_version(tmp_path: Path, stride: int) -> None:
     # A fresh process, because forking one in which TensorFlow's threads run is not safe.
     worker = multiprocessing.get_context("spawn").Process(target=_kill_everywhere, args=(tmp_path, stride))

@@ -62,7 +62,7 @@ def _kill_everywhere(folder: Path, name: str, stride: int) -> None:
 
 
 @pytest.mark.parametrize("name", list(ACTIONS))
-@pytest.mark.parametrize("stride", [13, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("stride", [31, pytest.param(1, marks=pytest.mark.slow)])
 def test_action_killed_at_every_file_operation_happened_or_did_not(tmp_path: Path, name: str, stride: int) -> None:
     # A fresh process, because forking one in which TensorFlow's threads run is not safe.
     worker = multiprocessing.get_context("spawn").Process(target=_kill_everywhere, args=(tmp_path, name, stride))

@@ -86,7 +86,7 @@ def test_push_503_storm_is_a_clear_error_and_nothing_is_visible(fault_proxy: Fau
     assert whole(fault_proxy) == []
 
 
-@pytest.mark.parametrize("stride", [11, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("stride", [17, pytest.param(1, marks=pytest.mark.slow)])
 def test_push_cut_off_at_every_request_leaves_no_half_version(
     fault_proxy: FaultProxy, new_model: NewModel, storage_server: StorageServer, stride: int
 ) -> None:
@@ -266,3 +266,21 @@ def test_state_that_others_change_all_the_time_ends_in_a_clear_error(
     fault_proxy.inject("status", status=412, on=r"POST .*\.state\.json")
     with pytest.raises(StoreError, match=re.escape("others changed it 20 times meanwhile; run again")):
         patient(fault_proxy).promote("taxi", number)
+
+
+def test_push_by_who_may_only_create_is_stopped_by_nothing_that_was_abandoned(
+    fault_proxy: FaultProxy, storage_server: StorageServer, new_model: NewModel
+) -> None:
+    # What infrastructure/ lets pipelines do: to replace an object is to delete one, and of these only the state may be.
+    for name in (".claims/7", "7/assets/vocabulary"):
+        storage_server.put(f"store/taxi/{name}", b"nobody's")
+    fault_proxy.make_older("claims/7$", 90_000)
+    fault_proxy.inject("status", status=403, on="^DELETE ")
+    store = patient(fault_proxy)
+    numbers = [store.push(new_model(seed), provenance()).version.number for seed in (1, 2)]
+    store.promote("taxi", numbers[0])
+    store.promote("taxi", numbers[1])
+    assert any(request == "DELETE store/taxi/7/saved_model.pb" for request in fault_proxy.requests)
+    assert names(storage_server) >= {".claims/7", "7/assets/vocabulary"}
+    written = [request.partition(" ")[2] for request in fault_proxy.requests if request.startswith(("POST", "PUT"))]
+    assert {name for name in written if written.count(name) > 1} == {"store/taxi/.state.json"}
