@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,19 @@ ROOM = re.compile(
 )
 
 
-def shell_lines() -> list[str]:
-    blocks = re.findall(r"```sh\n(.*?)```", (PROJECT / "README.md").read_text(), flags=re.DOTALL)
-    return [line.partition("  #")[0].strip() for block in blocks for line in block.splitlines() if line.strip()]
+def shell_blocks(doc: Path) -> list[str]:
+    return re.findall(r"```sh\n(.*?)```", doc.read_text(), flags=re.DOTALL)
 
 
-@pytest.mark.parametrize("line", [line for line in shell_lines() if line.startswith("slipway")])
-def test_readme_commands_are_understood(line: str) -> None:
+def shell_lines(start: str) -> list[str]:
+    """Lines of all pages' shell blocks that begin with a word, without comments; continued ones joined."""
+    lines = [line for doc in DOCS for block in shell_blocks(doc) for line in block.replace("\\\n", "").splitlines()]
+    bare = [line.partition("  #")[0].strip().removesuffix(" &") for line in lines]
+    return sorted({line for line in bare if line.startswith(f"{start} ")})
+
+
+@pytest.mark.parametrize("line", shell_lines("slipway"))
+def test_docs_commands_are_understood(line: str) -> None:
     arguments = shlex.split(line.partition(" > ")[0])[1:]
     command: Any = typer.main.get_command(app)
     name = "slipway"
@@ -39,10 +46,30 @@ def test_readme_commands_are_understood(line: str) -> None:
     command.make_context(name, arguments)  # parses as the command line does, without running
 
 
-@pytest.mark.parametrize("line", [line for line in shell_lines() if line.startswith("make")])
-def test_readme_targets_exist(line: str) -> None:
+@pytest.mark.parametrize("line", shell_lines("make"))
+def test_docs_targets_exist(line: str) -> None:
     target = shlex.split(line)[1]
     assert re.search(rf"^{target}:", (PROJECT / "Makefile").read_text(), flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("doc", [doc for doc in DOCS if shell_blocks(doc)], ids=lambda doc: doc.name)
+def test_docs_shell_blocks_are_bash(doc: Path) -> None:
+    for block in shell_blocks(doc):
+        done = subprocess.run(["bash", "-n"], input=block, capture_output=True, text=True, check=False)
+        assert not done.stderr, f"{doc}: {done.stderr}"
+
+
+@pytest.mark.parametrize("doc", DOCS, ids=lambda doc: doc.name)
+def test_docs_commands_in_the_text_exist(doc: Path) -> None:
+    for named in re.findall(r"`slipway ([a-z][^`]*)`", doc.read_text()):
+        command: Any = typer.main.get_command(app)
+        for word in shlex.split(named):
+            if not hasattr(command, "commands") or not re.fullmatch(r"[a-z|-]+", word):
+                break
+            names = word.split("|")
+            missing = [name for name in names if name not in command.commands]
+            assert not missing, f"`slipway {named}`: there is no {', '.join(missing)}"
+            command = command.commands[names[0]]
 
 
 @pytest.mark.parametrize("doc", DOCS, ids=lambda doc: doc.name)

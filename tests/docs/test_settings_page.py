@@ -27,7 +27,6 @@ def test_settings_variables_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     named = {setting.variable: setting for setting in settings_of(Settings) if "SCHEDULES" not in setting.variable}
     for variable, setting in named.items():
         monkeypatch.setenv(variable.replace("<TASK>", "TRAIN_MODEL"), json.dumps(setting.field["default"]))
-    monkeypatch.setenv("SLIPWAY_NOTIFICATIONS__EMAIL__SENDER", "slipway@example.com")  # an empty one is no address
     monkeypatch.setenv("SLIPWAY_SCHEDULES", "{nightly: {module: taxi, cron: 0 3 * * *}}")
     found = load_settings()
     assert found.compute["train_model"] == Compute()
