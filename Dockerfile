@@ -6,7 +6,6 @@
 ARG BASE=docker.io/library/python:3.11-slim-bookworm@sha256:a36c24f9cbdf4fd0f52d67f0823eeac19c2028c637cecc392d97f980d4fec56b
 
 FROM ${BASE} AS dependencies
-SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 WORKDIR /build
 COPY requirements-uv.lock ./
 RUN python -m venv uv && uv/bin/pip install --no-cache-dir --require-hashes -r requirements-uv.lock

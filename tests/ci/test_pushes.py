@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,11 @@ from tests.kubeflow_api import FakeKubeflow
 from tests.storage_server import StorageServer, _emulator, storage_server
 
 __all__ = ["_emulator", "storage_server"]
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not shutil.which("jq"), reason="the workflow needs jq, which GitHub's runners have: install it"),
+]
 
 MODULE = {
     "modules/taxi/module.yaml": "contract: 1\ntask: regression\nlabel: {column: price}\ndata: gs://bucket/rows.csv\n",
@@ -58,7 +64,6 @@ def pushes(tmp_path: Path, storage_server: StorageServer, kubeflow: FakeKubeflow
         yield pushes
 
 
-@pytest.mark.slow
 def test_pushes_do_what_changed_and_no_more(pushes: Pushes, kubeflow: FakeKubeflow) -> None:
     assert pushes.push(README) == []
     assert pushes.push(NEW_MODEL) == STAGING + PRODUCTION
@@ -69,7 +74,6 @@ def test_pushes_do_what_changed_and_no_more(pushes: Pushes, kubeflow: FakeKubefl
     assert len(kubeflow.runs) == 6
 
 
-@pytest.mark.slow
 def test_push_that_staging_answers_wrongly_does_not_reach_production(pushes: Pushes, kubeflow: FakeKubeflow) -> None:
     failed = pushes.push(NEW_MODEL, SMOKE="fail")
     assert failed == [*STAGING[:-1], "smoke failed", "failed: staging"]
@@ -79,7 +83,6 @@ def test_push_that_staging_answers_wrongly_does_not_reach_production(pushes: Pus
     assert len(kubeflow.runs) == 2
 
 
-@pytest.mark.slow
 def test_push_whose_run_fails_ends_in_staging(pushes: Pushes, kubeflow: FakeKubeflow) -> None:
     kubeflow.plan = ["FAILED"]
     assert pushes.push(NEW_MODEL) == ["gcloud builds submit staging", "docker buildx", "failed: staging"]
