@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -79,7 +81,8 @@ def sample_file(folder: Path, home: Path) -> Path:
     path = home / "samples" / digest[:12] / f"{folder.name}.csv"
     if not path.is_file():
         path.parent.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent.parent) as unfinished:
+        # What a module prints must not end up in a command's own output, which may be JSON.
+        with tempfile.TemporaryDirectory(dir=path.parent.parent) as unfinished, redirect_stdout(sys.stderr):
             uri = publish_module(folder, str(home / "modules")).uri
             load_function(uri, "sample", "write_sample")(Path(unfinished) / path.name)
             path.parent.mkdir(exist_ok=True)
