@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import grpc
-import numpy as np
 
 from serving.runtime.protos import (
     classification_pb2,
@@ -21,9 +20,11 @@ from serving.runtime.tensor_protos import array_of, tensor_proto
 from serving.server import classification, regression
 from serving.server.classification import Classification
 from serving.server.errors import ServingError, invalid_argument
+from serving.server.examples import with_context
 from serving.server.servable import DEFAULT_SIGNATURE, Servable
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 _TENSORS = {classification.METHOD: classification.tensors, regression.METHOD: regression.tensors}
@@ -101,17 +102,14 @@ def examples_of(given: Any) -> NDArray[Any]:
     """Serialized tf.Examples of an `Input`; the features of a context are those of each example.
 
     Raises:
-        ServingError: there is no example.
+        ServingError: there is no example, or too large a context.
     """
     kind = given.WhichOneof("kind")
     examples = getattr(given, kind).examples if kind else []
     if not examples:
         raise invalid_argument("Input is empty.")
-    # Messages are merged when their bytes are joined; an example's own features win, as they come last.
     context = given.example_list_with_context.context.SerializeToString() if kind != "example_list" else b""
-    array = np.empty(len(examples), dtype=object)
-    array[:] = [context + example.SerializeToString() for example in examples]
-    return array
+    return with_context(context, [example.SerializeToString() for example in examples])
 
 
 def _tensors_of(servable: Servable, tasks: Any) -> tuple[str, list[str]]:

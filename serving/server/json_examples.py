@@ -5,24 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from serving.runtime.protos import example_pb2
 from serving.server.errors import ServingError, invalid_argument
+from serving.server.examples import with_context
 from serving.server.json_mistakes import json_type
 from serving.server.json_values import decode_base64, is_base64, shown
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 _INT64_MAX = (1 << 63) - 1
 
 
 def read_examples(document: Mapping[str, Any]) -> NDArray[np.object_]:
-    """The examples of a request, serialized; each follows the context, so that the two read as one message.
+    """The examples of a request, serialized, with the features of the context.
 
     Raises:
-        ServingError: the body holds none, or one that is no tf.Example.
+        ServingError: the body holds none, or one that is no tf.Example, or too large a context.
     """
     context = b""
     if "context" in document:
@@ -36,9 +36,7 @@ def read_examples(document: Mapping[str, Any]) -> NDArray[np.object_]:
         raise invalid_argument(f"JSON Value: {shown(document)} Expecting 'examples' value to be an list/array")
     if not examples:
         raise invalid_argument(f"JSON Value: {shown(document)} 'examples' value is an empty array")
-    array = np.empty(len(examples), dtype=object)
-    array[:] = [context + _serialize(example) for example in examples]
-    return array
+    return with_context(context, [_serialize(example) for example in examples])
 
 
 def _serialize(value: Any) -> bytes:

@@ -11,6 +11,7 @@ import pytest
 
 from serving.runtime.protos import (
     classification_pb2,
+    example_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,
     inference_pb2,
@@ -33,6 +34,17 @@ def refused(call: Callable[[], Any]) -> tuple[grpc.StatusCode, str]:
 
 def strings(*values: bytes) -> Any:
     return np.array(values, object)
+
+
+def test_context_whose_copies_would_fill_the_memory_is_refused(calls: Calls, is_ours: bool) -> None:
+    if not is_ours:
+        pytest.skip("TensorFlow Serving makes the copies")
+    context = example_pb2.Example()
+    context.features.feature["town"].bytes_list.value.append(b"x" * 1_000_000)
+    code, text = refused(lambda: calls.classify([b""] * 1000, context=context.SerializeToString()))
+
+    assert code is Code.INVALID_ARGUMENT
+    assert text.endswith("cannot be copied for 1000 examples: send fewer at a time")
 
 
 @pytest.mark.parametrize("method", ["predict", "classify", "regress", "metadata"])
