@@ -112,10 +112,10 @@ class LogFile:
     def _convert(self) -> None:
         import pyarrow as pa
 
-        for start in range(0, len(self._rows), CHUNK_ROWS):
-            columns = zip(*self._rows[start : start + CHUNK_ROWS], strict=True)
+        # Taken first: rows that Arrow refuses must not spoil those that come later.
+        rows, self._rows, self._row_bytes = self._rows, [], 0
+        for start in range(0, len(rows), CHUNK_ROWS):
+            columns = zip(*rows[start : start + CHUNK_ROWS], strict=True)
             arrays = [pa.array(column, field.type) for column, field in zip(columns, schema(), strict=True)]
             self._batches.append(pa.RecordBatch.from_arrays(arrays, schema=schema()))
             self._batch_bytes += self._batches[-1].nbytes
-        self._rows.clear()
-        self._row_bytes = 0

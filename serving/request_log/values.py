@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from google.protobuf.message import DecodeError
 
 from serving.runtime.protos import example_pb2
+from serving.server.errors import ServingError
+from serving.server.json_values import decode_base64, is_base64
 
 EVERY_FIELD = "*"
 _INT64 = range(-(2**63), 2**63)
@@ -97,7 +98,7 @@ def of_column(name: str, values: Sequence[Any], fields: Fields) -> list[Row]:
     not say which strings are, and the list of fields holds names of features.
     """
     if values and isinstance(values[0], bytes | dict):
-        blobs = [value if isinstance(value, bytes) else from_b64(value) for value in values]
+        blobs = [value if isinstance(value, bytes) else _from_base64(value) for value in values]
         examples = _examples([blob for blob in blobs if blob is not None]) if None not in blobs else None
         if examples is not None:
             return [of_example(example, fields) for example in examples]
@@ -106,13 +107,11 @@ def of_column(name: str, values: Sequence[Any], fields: Fields) -> list[Row]:
     return [{} if (found := of_value(value)) is None else {name: found} for value in values]
 
 
-def from_b64(value: Any) -> bytes | None:
+def _from_base64(value: Any) -> bytes | None:
     """The bytes of `{"b64": "…"}`; None for anything else."""
-    if not isinstance(value, dict) or len(value) != 1 or not isinstance(value.get("b64"), str):
-        return None
     try:
-        return base64.b64decode(value["b64"])
-    except ValueError:
+        return decode_base64(value) if is_base64(value) else None
+    except ServingError:
         return None
 
 
@@ -130,6 +129,6 @@ def _flatten(value: Any, flat: list[Any]) -> bool:
     if isinstance(value, list):
         return all(_flatten(each, flat) for each in value)
     if isinstance(value, dict):
-        value = from_b64(value)
+        value = _from_base64(value)
     flat.append(value)
     return value is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from serving.request_log import LogOptions, RequestLog, schema
+from serving.request_log.table import CHUNK_BYTES, LogFile, Partition
 from tests.serving.request_log.calls import DAY, files_of, rest_call
 
 DECISION = Path(__file__).parents[3] / "docs" / "decisions" / "0009-request-log-schema.md"
@@ -34,6 +36,17 @@ def log(tmp_path: Path) -> Path:
         with RequestLog(LogOptions(str(folder), fields=("*",))) as log:
             log.offer(rest_call(request, answer, **({"started": DAY} | changes)))
     return folder
+
+
+def test_file_rows_that_arrow_refuses_do_not_spoil_others() -> None:
+    head: tuple[Any, ...] = (datetime.now(UTC), 1, "rest", "predict", "s", 0.1)
+    good, bad = ("id", 0, *head, [], None, [0.5], []), ("id", "no number", *head, [], None, [0.5], [])
+    file = LogFile(Partition("m", "2026-01-01"), 0.0)
+    with pytest.raises(pa.ArrowInvalid):
+        file.append([bad], CHUNK_BYTES)
+    file.append([good], CHUNK_BYTES)
+
+    assert pq.read_table(pa.BufferReader(file.parquet())).num_rows == 1
 
 
 def test_files_have_one_schema_without_the_partition_keys(log: Path) -> None:
