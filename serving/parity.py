@@ -13,7 +13,7 @@ import numpy as np
 
 from serving.client.predictions import CLASSIFY, SERVING_DEFAULT
 from serving.client.rows import RAW, input_features
-from serving.runtime.saved_model import SavedModel
+from serving.predictor import PREDICTIONS, Predictor
 from slipway.errors import GateError
 from slipway.tensors import raw_inputs
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 TOLERANCE = 1e-6
 TRANSFORM = "transform_features"
-PREDICTIONS = "predictions"
 
 
 class Askable(Protocol):
@@ -48,22 +47,21 @@ class InProcess:
 
     Args:
         path: Its directory.
+
+    Raises:
+        GateError: it cannot be loaded; so does every method that it does not answer.
     """
 
     def __init__(self, path: Path) -> None:
-        self._model = SavedModel(path)
+        self._predictor = Predictor(path)
 
     def signatures(self) -> dict[str, Any]:
         """`SignatureDef` by name."""
-        return self._model.signatures
+        return self._predictor.signatures
 
     def predict(self, inputs: Mapping[str, NDArray[Any]], signature: str) -> dict[str, NDArray[Any]]:
         """Outputs by name."""
-        definition = self._model.signatures[signature]
-        feeds = {definition.inputs[name].name: values for name, values in inputs.items()}
-        names = sorted(definition.outputs)
-        answers = self._model.run(feeds, [definition.outputs[name].name for name in names])
-        return dict(zip(names, answers, strict=True))
+        return self._predictor.call(signature, dict(inputs))
 
     def classify(self, examples: Sequence[bytes]) -> list[dict[str, float]]:
         """Score of each class, for each serialized tf.Example."""

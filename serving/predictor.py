@@ -35,9 +35,9 @@ class Predictor:
         self._signatures = self._model.signatures
 
     @property
-    def signatures(self) -> list[str]:
-        """Names of the signatures."""
-        return sorted(self._signatures)
+    def signatures(self) -> dict[str, Any]:
+        """`SignatureDef` by name."""
+        return self._signatures
 
     def inputs(self, signature: str) -> dict[str, Any]:
         """Input names to `TensorInfo` of a signature."""
@@ -76,7 +76,8 @@ class Predictor:
 
     def _signature(self, name: str) -> Any:
         if name not in self._signatures:
-            raise GateError(f"{self._path} has no signature {name!r}; it has {', '.join(self.signatures) or 'none'}")
+            names = ", ".join(sorted(self._signatures)) or "none"
+            raise GateError(f"{self._path} has no signature {name!r}; it has {names}")
         return self._signatures[name]
 
 

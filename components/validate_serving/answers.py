@@ -9,7 +9,8 @@ import numpy as np
 from components.validate_serving.files import PREDICTION_SIGNATURES
 from serving.client.predictions import CLASSIFY, SERVING_DEFAULT
 from serving.client.rows import RAW
-from serving.parity import PREDICTIONS, TOLERANCE, TRANSFORM, largest_difference
+from serving.parity import TOLERANCE, TRANSFORM, largest_difference
+from serving.predictor import PREDICTIONS
 from serving.runtime.tensors import DTYPES
 from slipway.errors import RequestError
 from slipway.serving_checks import ServingCheck, first_line

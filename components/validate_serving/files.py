@@ -10,9 +10,12 @@ import re
 from pathlib import Path
 from typing import Any
 
+from google.protobuf.message import DecodeError
+
+from serving.runtime.protos import saved_model_pb2
+from serving.server.classification import METHOD as CLASSIFY_METHOD
 from slipway.serving_checks import ServingCheck
 
-CLASSIFY_METHOD = "tensorflow/serving/classify"
 PREDICTION_SIGNATURES = ("raw", "serving_default")
 REQUIRED_SIGNATURES = (*PREDICTION_SIGNATURES, "transform_features")
 
@@ -29,9 +32,6 @@ def read_signatures(model_path: Path) -> dict[str, Any]:
     Raises:
         ValueError: saved_model.pb is no SavedModel, or has no graph tagged `serve`.
     """
-    from google.protobuf.message import DecodeError
-    from tensorflow.core.protobuf import saved_model_pb2
-
     try:
         saved = saved_model_pb2.SavedModel.FromString((model_path / "saved_model.pb").read_bytes())
     except DecodeError as error:

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from serving.client.predictions import SERVING_DEFAULT
-from serving.parity import PREDICTIONS, TOLERANCE, largest_difference
+from serving.parity import TOLERANCE, largest_difference
+from serving.predictor import PREDICTIONS
+from serving.server.warmup import FILE as WARMUP
+from serving.server.warmup import MAX_RECORDS
 from slipway.errors import DataError, RequestError
 from slipway.golden import FILE as GOLDEN
 from slipway.golden import read_golden
@@ -17,10 +20,6 @@ from slipway.tfrecord import read_records
 
 if TYPE_CHECKING:
     from serving.client import ModelClient
-
-WARMUP = "assets.extra/tf_serving_warmup_requests"
-# TensorFlow Serving reads no more of them.
-WARMUP_LIMIT = 1000
 
 
 def check_golden(client: ModelClient, model_path: Path) -> ServingCheck:
@@ -57,5 +56,5 @@ def check_warmup(model_path: Path) -> ServingCheck:
     except DataError as error:
         return ServingCheck(name=name, passed=False, detail=first_line(error))
     return ServingCheck(
-        name=name, passed=0 < count <= WARMUP_LIMIT, detail=f"{count} records, 1 to {WARMUP_LIMIT} allowed"
+        name=name, passed=0 < count <= MAX_RECORDS, detail=f"{count} records, 1 to {MAX_RECORDS} allowed"
     )
