@@ -71,7 +71,8 @@ class GrpcClient:
         answer = self._call(self._predictions.GetModelMetadata, request)
         signatures = get_model_metadata_pb2.SignatureDefMap()
         answer.metadata["signature_def"].Unpack(signatures)
-        return dict(signatures.signature_def)
+        # `__saved_model_init_op` is the loader's, not the clients'.
+        return {name: each for name, each in signatures.signature_def.items() if not name.startswith("__")}
 
     def states(self) -> dict[int, str]:
         """State of each version."""

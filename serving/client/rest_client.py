@@ -90,7 +90,8 @@ class RestClient:
         signatures = json_format.ParseDict(
             metadata["signature_def"], get_model_metadata_pb2.SignatureDefMap(), ignore_unknown_fields=True
         )
-        return dict(signatures.signature_def)
+        # `__saved_model_init_op` is the loader's, not the clients'.
+        return {name: each for name, each in signatures.signature_def.items() if not name.startswith("__")}
 
     def _call(self, method: str, path: str, wanted: str, body: Any = None) -> Any:
         """What the answer has under the key `wanted`."""

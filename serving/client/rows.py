@@ -69,11 +69,13 @@ def read_csv(path: Path, features: Sequence[schema_pb2.Feature]) -> pa.Table:
     try:
         table = csv.read_csv(
             path,
+            # Only one thread can tell the row of a wrong value.
+            read_options=csv.ReadOptions(use_threads=False),
             convert_options=csv.ConvertOptions(column_types=types, strings_can_be_null=True, null_values=[""]),
         )
     except (OSError, pa.ArrowInvalid) as error:
         raise DataError(f"{path}: {error}") from error
-    return _known_columns(table, types, path)
+    return _known_columns(table, table.column_names, types, path)
 
 
 def read_json(path: Path, features: Sequence[schema_pb2.Feature]) -> pa.Table:
@@ -97,7 +99,7 @@ def read_json(path: Path, features: Sequence[schema_pb2.Feature]) -> pa.Table:
             raise DataError(
                 f"{path}: row {wrong + 1}: {name} is {values[wrong]!r}, not {types[name]}: correct it, or leave it out"
             ) from error
-    return _known_columns(pa.table(columns), types, path)
+    return _known_columns(pa.table(columns), list(dict.fromkeys(name for row in rows for name in row)), types, path)
 
 
 def _json_rows(path: Path) -> list[dict[str, Any]]:
@@ -140,11 +142,11 @@ def _fits(value: Any, kind: pa.DataType) -> bool:
     return True
 
 
-def _known_columns(table: pa.Table, types: Mapping[str, Any], path: Path) -> pa.Table:
+def _known_columns(table: pa.Table, given: Sequence[str], types: Mapping[str, Any], path: Path) -> pa.Table:
     known = [name for name in table.column_names if name in types]
     if not known:
         raise DataError(
-            f"{path} has no column of the model: it has {', '.join(table.column_names) or 'none'}, "
+            f"{path} has no column of the model: it has {', '.join(given) or 'none'}, "
             f"the model takes {', '.join(types)}"
         )
     if not table.num_rows:

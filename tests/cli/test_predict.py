@@ -1,0 +1,81 @@
+"""`slipway predict` against a real server in this process."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from cli.main import app
+from serving.server.config import ServerConfig
+from serving.server.server import ModelServer
+from serving.server.sources import OneVersion
+from slipway.errors import ConfigError, DataError
+from tests.written_once import tiny_model
+
+ROWS = '{"size": 1.0, "rooms": 2, "town": "Ulm"}\n{"town": "Bonn"}\n'
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelServer]:
+    with ModelServer(
+        OneVersion("tiny", tiny_model(tmp_path_factory)), ServerConfig(grpc_port=0, rest_port=0)
+    ) as server:
+        yield server
+
+
+@pytest.fixture(params=["--grpc", "--rest"])
+def where(request: pytest.FixtureRequest, server: ModelServer) -> list[str]:
+    port = server.grpc_port if request.param == "--grpc" else server.rest_port
+    return ["--model", "tiny", request.param, "--address", f"localhost:{port}"]
+
+
+def predict(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ["predict", *arguments])
+
+
+@pytest.mark.parametrize("batch", ["1", "256"])
+def test_predict_rows_of_json_prints_classes_and_scores(where: list[str], tmp_path: Path, batch: str) -> None:
+    file = tmp_path / "rows.json"
+    file.write_text(ROWS)
+    result = predict(*where, "--json", str(file), "--json-lines", "--batch", batch)
+
+    assert result.exit_code == 0, result.output
+    answers = [json.loads(line) for line in result.output.splitlines()]
+    assert [each["class"] for each in answers] == ["yes", "yes"]
+    assert [each["scores"]["yes"] for each in answers] == pytest.approx([0.549834, 0.598688], abs=1e-6)
+
+
+@pytest.mark.parametrize("signature", ["raw", "serving_default"])
+def test_predict_table_shows_rows_beside_answers(where: list[str], tmp_path: Path, signature: str) -> None:
+    file = tmp_path / "rows.csv"
+    file.write_text("town,size,rooms,note\nUlm,1.0,2,x\nBonn,,,y\n")
+    result = predict(*where, "--csv", str(file), "--signature", signature)
+
+    assert result.exit_code == 0, result.output
+    assert [line.split() for line in result.output.splitlines() if "0." in line] == [
+        ["Ulm", "1", "2", "0.5498"],
+        ["Bonn", "0.5987"],
+    ]
+
+
+def test_predict_records_of_the_wrong_kind_are_named(where: list[str], tmp_path: Path) -> None:
+    from tests.served_models import write_warmup
+
+    empty, other = tmp_path / "empty.tfrecord", tmp_path / "assets.extra/tf_serving_warmup_requests"
+    empty.touch()
+    write_warmup(tmp_path, b"\xff\xff")
+    for file, problem in ((empty, "no records"), (tmp_path / "none", "No such file"), (other, "no tf.Example")):
+        result = predict(*where, "--examples", str(file))
+        assert isinstance(result.exception, DataError)
+        assert problem in str(result.exception)
+
+
+def test_predict_signature_that_is_not_there_is_named(where: list[str], tmp_path: Path) -> None:
+    result = predict(*where, "--signature", "regress")
+
+    assert isinstance(result.exception, ConfigError)
+    assert "the served model has classify, raw, serving_default, transform_features" in str(result.exception)
