@@ -6,7 +6,7 @@ a version into rendered objects and needs no binary, so that it works inside a s
 """
 
 from serving.manifests.objects import BY_DIGEST, Object, containers
-from serving.manifests.published import dump_objects, publish_manifests, read_manifests, require_filled_in
+from serving.manifests.published import publish_manifests, read_manifests, require_filled_in
 from serving.manifests.versioned import (
     INSTANCE,
     SERVER,
@@ -14,7 +14,6 @@ from serving.manifests.versioned import (
     VERSION,
     Track,
     for_version,
-    models_config,
     object_name,
 )
 
@@ -27,9 +26,7 @@ __all__ = [
     "Object",
     "Track",
     "containers",
-    "dump_objects",
     "for_version",
-    "models_config",
     "object_name",
     "publish_manifests",
     "read_manifests",

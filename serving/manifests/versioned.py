@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator
 from copy import deepcopy
@@ -82,8 +83,10 @@ def for_version(
     )
     pin = _only([each for each in chosen if each["metadata"]["name"] == PINNED], "ConfigMap", f"name {PINNED}")
     _require_mount(deployment, model_base_path)
-    pin["data"] = {MODELS_CONFIG: models_config(model, version, model_base_path)}
-    pin["metadata"]["name"] = f"{_MODEL}-models-v{version}"
+    config = _models_config(model, version, model_base_path)
+    pin["data"] = {MODELS_CONFIG: config}
+    # It is immutable: other content, as after the model store has moved, needs another name.
+    pin["metadata"]["name"] = f"{_MODEL}-models-v{version}-{hashlib.sha256(config.encode()).hexdigest()[:8]}"
     _set(pin, ("metadata", "labels", VERSION), str(version))
     for path in (("metadata", "labels", VERSION), ("spec", "template", "metadata", "labels", VERSION)):
         _set(deployment, path, str(version))
@@ -96,7 +99,7 @@ def for_version(
     return chosen
 
 
-def models_config(model: str, version: int, model_base_path: str) -> str:
+def _models_config(model: str, version: int, model_base_path: str) -> str:
     """TensorFlow Serving's ModelServerConfig, in text form, that serves one version and no other."""
     return (
         "model_config_list {\n"

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from serving.manifests import Object, dump_objects, publish_manifests, read_manifests
+from serving.manifests import Object, publish_manifests, read_manifests
+from serving.manifests.published import dump_objects
 from slipway import storage
 from slipway.errors import ConfigError, StoreError
 from tests.manifests.rendering import OVERLAYS, rendered

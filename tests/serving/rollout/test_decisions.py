@@ -175,6 +175,20 @@ def test_start_of_the_stable_version_with_changed_manifests_goes_through_a_canar
     assert world.deployment("taxi-serving-canary") is None
 
 
+def test_start_of_the_stable_version_after_the_store_moved_serves_it_from_there(world: World) -> None:
+    """A ConfigMap with a pin is immutable, and the version is the same."""
+    first = world.versions[0]
+    world.start(first)
+    world.policy = world.policy.model_copy(update={"models_path": "gs://other-bucket/models"})
+    world.start(first)
+    stable = world.deployment("taxi-serving")
+    assert stable is not None
+    volumes = stable["spec"]["template"]["spec"]["volumes"]
+    name = next(volume["configMap"]["name"] for volume in volumes if volume["name"] == "models-config")
+    pin = world.api.objects.get("ConfigMap", "slipway-staging", name)
+    assert 'base_path: "gs://other-bucket/models/taxi"' in pin["data"]["models.config"]
+
+
 def test_start_of_the_stable_version_with_bad_manifests_keeps_it_stable(world: World) -> None:
     first = world.versions[0]
     world.start(first)
