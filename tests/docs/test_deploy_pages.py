@@ -1,0 +1,98 @@
+"""The pages on deployment: their settings load, and their commands work against strict fakes of both targets."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import yaml
+
+from settings import load
+from settings.load import PROJECT, load_settings
+from slipway import storage
+from tests.cli.cluster import kubeflow, remote_home, slipway, vertex
+from tests.kubeflow_api import FakeKubeflow
+from tests.kubernetes_api.world import DIGEST
+from tests.storage_server import _emulator, storage_server
+from tests.test_docs import DOCS, shell_lines
+from tests.vertex_api import FakeVertex
+
+__all__ = ["_emulator", "kubeflow", "remote_home", "storage_server", "vertex"]
+
+EXAMPLE = re.compile(r"```yaml\n# settings/(\w+)\.yaml\n(.*?)```", re.DOTALL)
+EXAMPLES = [(doc, *found) for doc in DOCS for found in EXAMPLE.findall(doc.read_text(encoding="utf-8"))]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Stands in for settings/."""
+    settings = tmp_path / "settings"
+    settings.mkdir()
+    (settings / "base.yaml").write_text((PROJECT / "settings" / "base.yaml").read_text())
+    monkeypatch.setattr(load, "FOLDER", settings)
+    return settings
+
+
+@pytest.fixture
+def overlay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Staging's overlay, filled in as the pages say."""
+    filled = tmp_path / "overlay"
+    filled.mkdir()
+    account = {"op": "replace", "path": "/metadata/annotations/iam.gke.io~1gcp-service-account", "value": "a@p.iam"}
+    kustomization = {
+        "resources": [os.path.relpath(PROJECT / "manifests" / "overlays" / "staging", filled)],
+        "images": [{"name": "tensorflow/serving", "digest": DIGEST}],
+        "patches": [{"target": {"kind": "ServiceAccount"}, "patch": yaml.safe_dump([account])}],
+    }
+    (filled / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+    monkeypatch.setenv("SLIPWAY_SERVING__OVERLAY", str(filled))
+
+
+def run_page(target: str) -> dict[str, str]:
+    """Runs a page's commands for its target, in the order of the page; what each printed."""
+    text = (PROJECT / "docs" / f"{target}.md").read_text(encoding="utf-8")
+    options = f"--target {target} --env staging"
+    lines = [line for line in shell_lines("slipway") if options in line and line in text]
+    said = {}
+    for line in sorted(lines, key=text.index):
+        result = slipway(*shlex.split(line)[1:])
+        assert result.exit_code == 0, f"{line}: {result.output}"
+        said[line.replace(f" {options}", "")] = result.stdout
+    return said
+
+
+@pytest.mark.parametrize(("doc", "environment", "text"), EXAMPLES, ids=lambda part: getattr(part, "name", ""))
+def test_docs_settings_load(folder: Path, doc: Path, environment: str, text: str) -> None:
+    (folder / f"{environment}.yaml").write_text(text)
+    assert load_settings(environment).model_dump(exclude_defaults=True) != load_settings().model_dump(
+        exclude_defaults=True
+    )
+
+
+@pytest.mark.usefixtures("overlay")
+def test_docs_kubeflow_commands_work(kubeflow: FakeKubeflow, folder: Path) -> None:
+    [text] = [text for doc, _, text in EXAMPLES if doc.name == "kubeflow.md"]
+    (folder / "staging.yaml").write_text(text)
+    said = run_page("kubeflow")
+    [run] = kubeflow.runs.values()
+    given = run["runtime_config"]["parameters"]
+    assert storage.exists(given["manifests_uri"])
+    assert given["rollout"]["min_requests"] == 100
+    page = f"http://localhost:8080/#/runs/details/{run['run_id']}"
+    assert said["slipway submit taxi --wait"].startswith(f"run {run['display_name']}\n{page}\n")
+    assert "create nightly: it is new" in said["slipway schedules apply"]
+    assert not kubeflow.recurring_runs
+
+
+@pytest.mark.usefixtures("overlay")
+def test_docs_vertex_commands_work(vertex: FakeVertex, folder: Path) -> None:
+    [text] = [text for doc, _, text in EXAMPLES if doc.name == "vertex.md"]
+    (folder / "staging.yaml").write_text(text)
+    said = run_page("vertex")
+    [job] = vertex.jobs.values()
+    assert job["labels"]["team"] == "rides"
+    assert "create nightly: it is new" in said["slipway schedules apply"]
+    assert not vertex.schedules
