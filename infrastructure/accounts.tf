@@ -105,12 +105,12 @@ locals {
 }
 
 resource "google_service_account_iam_member" "workload" {
-  for_each = local.workloads
+  for_each = { for name, workload in local.workloads : name => workload if var.create_cluster || var.cluster != "" }
 
   service_account_id = each.value.account
   role               = "roles/iam.workloadIdentityUser"
   member             = "serviceAccount:${var.project}.svc.id.goog[${each.value.subject}]"
 
-  # The pool is there once the project has had a cluster.
+  # The pool is there once the project has a cluster: without one, these are left out.
   depends_on = [google_container_cluster.serving]
 }
