@@ -26,10 +26,12 @@ def parity(
     from pathlib import Path
 
     from cli.models import open_local_store
+    from cli.serve import silence_tensorflow
     from serving.parity import TOLERANCE, compare_with_training
     from slipway.errors import GateError, StoreError
     from slipway.golden import read_golden
 
+    silence_tensorflow()
     store = open_local_store()
     found = store.version(model, version) if version else store.production(model)
     if found is None:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+MAX_PORT = 65535
 FIELDS_HELP = "Features that may be logged, a,b,c by exact name; '*' for all, none by default."
 
 
@@ -13,9 +14,11 @@ def request_log(
     sink: Annotated[str, typer.Option(help="Folder or gs:// URI for the Parquet files.")],
     upstream_rest: Annotated[str, typer.Option(help="TensorFlow Serving's REST address.")] = "127.0.0.1:8601",
     upstream_grpc: Annotated[str, typer.Option(help="TensorFlow Serving's gRPC address.")] = "127.0.0.1:8600",
-    rest_port: Annotated[int, typer.Option(help="Listen for REST; 0 takes a free port.")] = 8501,
-    grpc_port: Annotated[int, typer.Option(help="Listen for gRPC; 0 takes a free port.")] = 8500,
-    metrics_port: Annotated[int, typer.Option(help="Listen for Prometheus; 0 takes a free port.")] = 9090,
+    rest_port: Annotated[int, typer.Option(min=0, max=MAX_PORT, help="Listen for REST; 0 takes a free port.")] = 8501,
+    grpc_port: Annotated[int, typer.Option(min=0, max=MAX_PORT, help="Listen for gRPC; 0 takes a free port.")] = 8500,
+    metrics_port: Annotated[
+        int, typer.Option(min=0, max=MAX_PORT, help="Listen for Prometheus; 0 takes a free port.")
+    ] = 9090,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "0.0.0.0",  # noqa: S104
     sample: Annotated[float, typer.Option(min=0, max=1, help="Share of requests that are logged.")] = 1.0,
     fields: Annotated[str, typer.Option(help=FIELDS_HELP)] = "",

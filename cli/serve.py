@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.request_log import FIELDS_HELP, describe_fields, split_fields
+from cli.request_log import FIELDS_HELP, MAX_PORT, describe_fields, split_fields
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 DT_FLOAT = 1  # types.proto
 
 
-def _flag(name: str, description: str) -> Any:
+def _flag(name: str, description: str, **bounds: Any) -> Any:
     """An option that may be written as TensorFlow Serving writes it, and as others do."""
-    return typer.Option(f"--{name}", f"--{name.replace('_', '-')}", help=description)
+    return typer.Option(f"--{name}", f"--{name.replace('_', '-')}", help=description, **bounds)
 
 
 def serve(
     model: Annotated[str | None, typer.Argument(help="A model of the store; all by default.")] = None,
-    port: Annotated[int, _flag("port", "For gRPC; 0 takes a free one.")] = 8500,
-    rest_api_port: Annotated[int, _flag("rest_api_port", "For REST; 0 takes a free one.")] = 8501,
+    port: Annotated[int, _flag("port", "For gRPC; 0 takes a free one.", min=0, max=MAX_PORT)] = 8500,
+    rest_api_port: Annotated[int, _flag("rest_api_port", "For REST; 0 takes a free one.", min=0, max=MAX_PORT)] = 8501,
     host: Annotated[str, typer.Option(help="Address to listen on; nobody is asked for a password.")] = "127.0.0.1",
     store: Annotated[str | None, typer.Option(help="Model store, local or gs://; that of the settings' home.")] = None,
     model_name: Annotated[str, _flag("model_name", "Name of the model at --model_base_path.")] = "default",
@@ -66,8 +66,7 @@ def serve(
     request_log_fields: Annotated[str, typer.Option(help=FIELDS_HELP)] = "",
 ) -> None:
     """Serve models over gRPC and REST as TensorFlow Serving does: for laptops, validation and tests."""
-    # TensorFlow tells of absent GPUs as of errors; what is wrong with a model comes back as an exception.
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2").replace("2", "3")
+    silence_tensorflow()
 
     from serving.server.config import ServerConfig
     from serving.server.sources import BasePaths, ConfigFile
@@ -96,6 +95,11 @@ def serve(
         source = _store_models(model, store)
     with _request_log(request_log, request_log_sample, split_fields(request_log_fields)) as (log, registry):
         _run(source, config, log, registry)
+
+
+def silence_tensorflow() -> None:
+    """TensorFlow tells of absent GPUs as of errors; what is wrong with a model comes back as an exception."""
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2").replace("2", "3")
 
 
 def _check_one_of(given: dict[str, object]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from typing import Any
 
@@ -55,7 +56,8 @@ def add_grpc_port(server: Any, host: str, port: int, flag: str) -> int:
 
 def port_taken(host: str, port: int, protocol: str, flag: str, error: Exception) -> ConfigError:
     """Why nothing can listen there, and what to do about it."""
-    return ConfigError(
-        f"cannot listen on {address_of(host, port)} for {protocol}: {error}. Another server may have the port: stop "
-        f"it, or give another one with {flag}; 0 takes a free one"
-    )
+    if isinstance(error, socket.gaierror) or (isinstance(error, OSError) and error.errno == errno.EADDRNOTAVAIL):
+        advice = "Give an address of this machine with --host: 127.0.0.1 for itself alone, 0.0.0.0 for all networks"
+    else:
+        advice = f"Another server may have the port: stop it, or give another one with {flag}; 0 takes a free one"
+    return ConfigError(f"cannot listen on {address_of(host, port)} for {protocol}: {error}. {advice}")

@@ -51,6 +51,8 @@ def read_config_file(path: Path) -> Any:
     """
     try:
         config = text_format.Parse(path.read_text(), model_server_config_pb2.ModelServerConfig())
+        if config.WhichOneof("config") is None:
+            raise ConfigError(f"{path} names no model: write `model_config_list {{ config {{ … }} }}`")
         check_config(config)
     except (OSError, UnicodeDecodeError, text_format.ParseError) as error:
         raise ConfigError(f"{path} is no ModelServerConfig in text form: {error}") from error

@@ -157,12 +157,16 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):  # type: ignore
 
     def _check_labels(self, models: Any) -> None:
         for model in models:
-            for version in model.version_labels.values():
-                if not self._allow_unavailable_labels and not self._is_available(model.name, version):
+            for label, version in model.version_labels.items():
+                if not self._is_available(model.name, version) and not self._may_wait(model.name, label, version):
                     raise failed_precondition(
                         f"Request to assign label to version {version} of model {model.name}, "
                         "which is not currently available for inference"
                     )
+
+    def _may_wait(self, name: str, label: str, version: int) -> bool:
+        """Whether a label may be given before its version is loaded: only one that no other version has."""
+        return self._allow_unavailable_labels and self._manager.labels(name).get(label, version) == version
 
     def _is_available(self, name: str, version: int) -> bool:
         try:

@@ -133,6 +133,12 @@ class ModelManager:
             raise not_found(f"Could not find any versions of model {name}")
         return found
 
+    def labels(self, name: str) -> dict[str, int]:
+        """Version by label, as requests find them now."""
+        with self._changed:
+            model = self._models.get(name)
+            return {label: version for label, version in model.labels.items() if label} if model else {}
+
     def models(self) -> list[str]:
         """Names of the models that are configured now."""
         with self._changed:

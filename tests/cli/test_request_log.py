@@ -157,6 +157,11 @@ def test_request_log_neither_loads_tensorflow_nor_starts_slowly(served: Upstream
     assert end.children_user + end.children_system - begin.children_user - begin.children_system < 2.5
 
 
+@pytest.mark.parametrize("flag", ["--rest-port", "--grpc-port", "--metrics-port"])
+def test_request_log_port_that_is_none_is_wrong_usage(tmp_path: Path, flag: str) -> None:
+    assert CliRunner().invoke(app, ["request-log", "--sink", str(tmp_path), flag, "65536"]).exit_code == 2
+
+
 def test_request_log_sink_of_an_unknown_kind_is_refused() -> None:
     ports = ["--rest-port=0", "--grpc-port=0", "--metrics-port=0"]
     result = CliRunner().invoke(app, ["request-log", "--sink=s3://bucket/log", *ports])

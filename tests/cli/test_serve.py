@@ -148,3 +148,14 @@ def test_serve_wrong_use_is_explained(home: Path, tmp_path: Path) -> None:
     assert "there is no model 'other' in the store; models: tiny" in refused(home, "other")
     assert "`slipway run` trains and pushes a model" in refused(tmp_path)
     assert "give one of them" in refused(home, "tiny", "--model_base_path", str(tmp_path))
+    nothing = tmp_path / "models.config"
+    nothing.write_text("")
+    assert "names no model: write `model_config_list" in refused(home, "--model_config_file", str(nothing))
+
+
+@pytest.mark.parametrize("flag", ["--port", "--rest_api_port"])
+@pytest.mark.parametrize("port", ["-1", "65536"])
+def test_serve_port_that_is_none_is_wrong_usage(home: Path, flag: str, port: str) -> None:
+    ended = CliRunner().invoke(app, ["serve", flag, port], env={"SLIPWAY_HOME": str(home)})
+    assert ended.exit_code == 2
+    assert f"Invalid value for '{flag}'" in ended.output

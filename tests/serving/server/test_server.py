@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,13 @@ def test_server_port_that_is_taken_is_named(versions: VersionsOnDisk) -> None:
         ):
             with pytest.raises(ConfigError, match=f"127.0.0.1:{port} .*another one with {flag}"):
                 ModelServer(source, config).start()
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "nobody.invalid"])
+def test_server_address_of_another_machine_is_refused(versions: VersionsOnDisk, host: str) -> None:
+    source = OneVersion("m", versions.base)
+    with pytest.raises(ConfigError, match=f"cannot listen on {host}:0 .*an address of this machine with --host"):
+        ModelServer(source, ServerConfig(host=host, grpc_port=0, rest_port=0)).start()
 
 
 def test_server_second_one_on_the_same_grpc_port_is_refused(server: ModelServer, versions: VersionsOnDisk) -> None:
@@ -151,6 +159,19 @@ def test_reload_labels_are_for_loaded_versions_only(calls: Calls, versions: Vers
     eventually(lambda: calls.predict({}, "raw", model="m", label="stable").model_spec.version.value == 2)
 
 
+def test_reload_labels_that_may_wait_do_not_leave_a_loaded_version(versions: VersionsOnDisk) -> None:
+    model: dict[str, Any] = {"name": "m", "base_path": str(versions.base.absolute())}
+    versions.add(1)
+    with ModelServer(BasePaths.single("m", versions.base), replace(FREE, allow_unavailable_labels=True)) as server:
+        calls = Calls(f"127.0.0.1:{server.grpc_port}")
+        reload(calls, model | {"version_labels": {"stable": 1, "canary": 2}})
+        eventually(lambda: server.manager.labels("m") == {"stable": 1, "canary": 2})
+
+        assert refused(calls, model | {"version_labels": {"stable": 2}})[0] is grpc.StatusCode.FAILED_PRECONDITION
+        assert calls.predict({}, "raw", model="m", label="stable").model_spec.version.value == 1
+        calls.channel.close()
+
+
 def test_reload_what_cannot_be_followed_is_refused(calls: Calls, versions: VersionsOnDisk, tmp_path: Path) -> None:
     model = {"name": "m", "base_path": str(versions.base)}
     invalid = grpc.StatusCode.INVALID_ARGUMENT
@@ -206,7 +227,7 @@ def test_config_file_is_followed_and_a_damaged_one_changes_nothing(versions: Ver
     ("content", "message"),
     [
         ("model_config_list {", "no ModelServerConfig in text form"),
-        ("", "Only ModelConfigList is currently supported"),
+        ("", "names no model: write `model_config_list"),
         ('model_config_list { config { name: "m" base_path: "relative" } }', "absolute path"),
         (
             'model_config_list { config { name: "m" base_path: "/m" model_platform: "caffe" } }',
