@@ -23,8 +23,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from slipway import storage
+from slipway.bucket import Bucket, StoredObject, crc32c
 from slipway.errors import StoreError
-from slipway.model_store.bucket import Bucket, StoredObject, crc32c
 from slipway.model_store.manifest import (
     Manifest,
     ModelFile,
@@ -51,7 +51,7 @@ class GcsModelStore(StagedStore):
     """See `slipway.model_store.ModelStore`.
 
     Args:
-        uri: `gs://bucket/path`; `slipway.model_store.bucket` says how an emulator is named.
+        uri: `gs://bucket/path`; `slipway.bucket` says how an emulator is named.
         clock: Seconds since 1970.
     """
 

@@ -15,7 +15,7 @@ from slipway.errors import ModuleError, StoreError
 from slipway.module_store.content import NAME, Files, digest_files, read_files, views
 
 if TYPE_CHECKING:
-    from slipway.model_store.bucket import Bucket
+    from slipway.bucket import Bucket
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def _sums(files: Files) -> dict[str, str]:
 
 
 def _bucket(uri: str) -> Bucket:
-    from slipway.model_store.bucket import Bucket
+    from slipway.bucket import Bucket
 
     return Bucket(uri)
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from slipway.bucket import Bucket
 from slipway.errors import ModelQuarantinedError, StoreError
 from slipway.model_store import digest_model, open_store
-from slipway.model_store.bucket import Bucket
 from slipway.model_store.gcs import GcsModelStore
 from tests.fault_proxy import FaultProxy
 from tests.slipway.model_store.conftest import provenance, write_model

@@ -17,9 +17,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
+from slipway.bucket_errors import NO_CREDENTIALS, Action, told
 from slipway.errors import StoreError
-from slipway.model_store.gcs_errors import NO_CREDENTIALS, Action, told
-from slipway.model_store.manifest import BLOCK_BYTES
+from slipway.storage import BLOCK_BYTES
 
 RETRY_SECONDS = 60.0
 CONNECT_SECONDS, READ_SECONDS = 10.0, 60.0
