@@ -148,7 +148,8 @@ class ModelManager:
         """Follows another source from now on; returns once its new models can be served.
 
         Raises:
-            ServingError: a new model cannot be loaded; the source stays nevertheless, as in TensorFlow Serving.
+            ServingError: a new model cannot be loaded, or the server stops meanwhile; the source stays nevertheless, as in
+            TensorFlow Serving.
         """
         wanted = source.poll()
         new = [name for name in wanted if name not in self._source.poll()]
@@ -157,10 +158,14 @@ class ModelManager:
                 raise invalid_argument(f"model {name} cannot be served: {source.describe(name)}")
         with self._changed:
             self._source = source
-            for name in new:
-                self._models.setdefault(name, ModelVersions()).want(wanted[name] or Wanted({}))
+            for name, wishes in wanted.items():
+                if wishes is not None:
+                    self._models.setdefault(name, ModelVersions()).want(wishes)
         self._wake.set()
         problems = self._await(new)
+        self._publish()  # labels point where they were told when the caller has its answer
+        if self._is_stopping:
+            raise ServingError(grpc.StatusCode.UNAVAILABLE, "The server is stopping")
         if problems:
             raise ServingError(grpc.StatusCode.UNKNOWN, problems)
 
