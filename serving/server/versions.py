@@ -148,8 +148,8 @@ class ModelManager:
         """Follows another source from now on; returns once its new models can be served.
 
         Raises:
-            ServingError: a new model cannot be loaded, or the server stops meanwhile; the source stays nevertheless, as in
-            TensorFlow Serving.
+            ServingError: a new model cannot be loaded, or the server stops meanwhile. The source stays nevertheless, as
+                in TensorFlow Serving.
         """
         wanted = source.poll()
         new = [name for name in wanted if name not in self._source.poll()]
