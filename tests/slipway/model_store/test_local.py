@@ -51,6 +51,36 @@ def test_push_clock_that_goes_back_still_grows(new_model: NewModel, tmp_path: Pa
     assert early.version.number == late.version.number + 1
 
 
+def test_push_number_that_another_pusher_claims_first_is_left_to_it(new_model: NewModel, tmp_path: Path) -> None:
+    other = LocalModelStore(tmp_path / "store", clock=lambda: 10.0)
+    models = iter([new_model(2)])
+
+    def clock() -> float:
+        # Asked once the numbers in use were read, and before one is claimed.
+        for model in models:
+            assert other.push(model, provenance()).version.number == 11
+        return 10.0
+
+    pushed = LocalModelStore(tmp_path / "store", clock=clock).push(new_model(1), provenance())
+    assert pushed.version.number == 12
+    assert [version.number for version in other.versions("taxi")] == [11, 12]
+
+
+def test_push_model_that_changes_meanwhile_is_refused_and_leaves_nothing(new_model: NewModel, tmp_path: Path) -> None:
+    model = new_model(1)
+
+    def clock() -> float:
+        # Asked once the files were hashed, and before they are copied.
+        (model / "variables/variables.index").write_bytes(b"another run writes here")
+        return 10.0
+
+    store = LocalModelStore(tmp_path / "store", clock=clock)
+    with pytest.raises(StoreError, match=r"differs from .*somebody writes the model now"):
+        store.push(model, provenance())
+    assert not store.versions("taxi")
+    assert not list((tmp_path / "store" / "taxi" / ".staging").iterdir())
+
+
 def test_push_deleted_number_is_never_used_again(new_model: NewModel, tmp_path: Path) -> None:
     store = LocalModelStore(tmp_path / "store", clock=lambda: 10.0)
     first = store.push(new_model(1), provenance()).version
