@@ -30,6 +30,9 @@ from serving.server.versions import ModelManager
 if TYPE_CHECKING:
     from serving.request_log import RequestLog
 
+# A reload waits for its models, minutes for a broken one: others in the queue would take all threads that predict.
+_RELOAD_WAIT_SECONDS = 5.0
+
 Answer = Callable[[Servable, Any], Any]
 
 
@@ -143,14 +146,17 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):  # type: ignore
 
     def HandleReloadConfigRequest(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         """Serves other models from now on."""
+        if not self._lock.acquire(timeout=_RELOAD_WAIT_SECONDS):
+            _abort(context, ServingError(grpc.StatusCode.UNAVAILABLE, "Another reload is at work; try again later"))
         try:
-            with self._lock:
-                check_config(request.config)
-                models = request.config.model_config_list.config
-                self._check_labels(models)
-                self._manager.reload(BasePaths(models))
+            check_config(request.config)
+            models = request.config.model_config_list.config
+            self._check_labels(models)
+            self._manager.reload(BasePaths(models))
         except ServingError as error:
             _abort(context, error)
+        finally:
+            self._lock.release()
         response = model_management_pb2.ReloadConfigResponse()
         response.status.error_code = 0
         return response

@@ -17,6 +17,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from serving.client import connect
 from serving.runtime.protos import model_management_pb2, model_server_config_pb2, predict_pb2
+from serving.server import grpc_services
 from serving.server.config import ServerConfig
 from serving.server.server import ModelServer
 from serving.server.sources import BasePaths, ConfigFile, OneVersion
@@ -185,6 +186,27 @@ def test_reload_what_cannot_be_followed_is_refused(calls: Calls, versions: Versi
     with pytest.raises(grpc.RpcError, match="Only ModelConfigList is currently supported"):
         calls.models.HandleReloadConfigRequest(model_management_pb2.ReloadConfigRequest())
     assert calls.predict({}, "raw", model="m").model_spec.version.value == 1
+
+
+def test_reload_while_another_waits_is_refused_and_predictions_go_on(
+    versions: VersionsOnDisk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grpc_services, "_RELOAD_WAIT_SECONDS", 0.1)
+    broken = VersionsOnDisk(versions.model, tmp_path / "broken")
+    broken.add(1, without("saved_model.pb"))
+    versions.add(1)
+    model = {"name": "m", "base_path": str(versions.base)}
+    config = replace(FREE, max_load_retries=1, retry_seconds=2.0, threads=2)
+    with ModelServer(BasePaths.single("m", versions.base), config) as server:
+        calls = Calls(f"127.0.0.1:{server.grpc_port}")
+        waiting = threading.Thread(target=refused, args=(calls, model, {"name": "n", "base_path": str(broken.base)}))
+        waiting.start()
+        eventually(lambda: "n" in server.manager.models())
+        assert refused(calls, model) == (grpc.StatusCode.UNAVAILABLE, "Another reload is at work; try again later")
+        assert calls.predict({}, "raw", model="m").model_spec.version.value == 1
+        waiting.join()
+        reload(calls, model)
+        calls.channel.close()
 
 
 def test_reload_new_model_that_cannot_be_loaded_is_told(calls: Calls, versions: VersionsOnDisk, tmp_path: Path) -> None:
