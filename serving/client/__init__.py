@@ -25,6 +25,8 @@ ClientProtocol = Literal["grpc", "rest"]
 DEFAULT_ADDRESS: dict[ClientProtocol, str] = {"grpc": "localhost:8500", "rest": "localhost:8501"}
 ATTEMPTS = 4
 TIMEOUT_SECONDS = 10.0
+# What to do about an answer NOT_FOUND.
+NOT_SERVED = ". Name what the server has with --model and --version, or let it serve that"
 
 
 class ModelClient(Protocol):

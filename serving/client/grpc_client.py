@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import grpc
 
-from serving.client import ATTEMPTS
+from serving.client import ATTEMPTS, NOT_SERVED
 from serving.client.examples import parse_examples
 from serving.runtime.protos import (
     classification_pb2,
@@ -133,4 +133,5 @@ class GrpcClient:
                 raise RequestError(
                     f"{self._address} did not answer within {self._timeout:g} s: raise --timeout, or send fewer rows"
                 ) from error
-            raise RequestError(f"{self._address} refused the request: {code.name}: {details}") from error
+            advice = NOT_SERVED if code == grpc.StatusCode.NOT_FOUND else ""
+            raise RequestError(f"{self._address} refused the request: {code.name}: {details}{advice}") from error

@@ -13,7 +13,7 @@ import httpx
 import numpy as np
 from google.protobuf import json_format
 
-from serving.client import ATTEMPTS
+from serving.client import ATTEMPTS, NOT_SERVED
 from serving.client.examples import parse_examples
 from serving.runtime.protos import get_model_metadata_pb2
 from serving.runtime.tensors import DTYPES
@@ -127,7 +127,8 @@ def _content(answer: httpx.Response, address: str, wanted: str) -> Any:
             return content[wanted]
         raise RequestError(f"what answers at {address} is no model server: {answer.text[:200]!r}. Correct --address")
     said = content.get("error", content) if isinstance(content, dict) else answer.text[:200]
-    raise RequestError(f"{address} refused the request: {answer.status_code} {answer.reason_phrase}: {said}")
+    advice = NOT_SERVED if answer.status_code == httpx.codes.NOT_FOUND else ""
+    raise RequestError(f"{address} refused the request: {answer.status_code} {answer.reason_phrase}: {said}{advice}")
 
 
 def _to_json(values: NDArray[Any]) -> Any:
