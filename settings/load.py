@@ -60,6 +60,8 @@ def _from_variable(name: str, key: str, text: str) -> Any:
     # A path stays text, since YAML would read SLIPWAY_HOME=2026 as a number, and is relative to where one stands.
     if key in {"home", "modules"}:
         return str(Path(text).absolute())
+    if not text.strip():
+        return ""  # which is none in YAML, and "not set" to whoever unsets a variable of CI this way
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:

@@ -171,7 +171,7 @@ class KubeflowApi:
         if status == 404:
             return f"is kubeflow.endpoint right? {self.config.url}/apis/v2beta1/healthz must answer with JSON"
         if status == 409:
-            return "another one of that name is in the way"
+            return "another one of that name is in the way, archived perhaps: delete it in Kubeflow's UI, and try again"
         if status in _TRANSIENT:
             return "tried four times; look at the logs of the deployment ml-pipeline, then try again"
         return "the request does not suit this installation; Slipway speaks the API v2beta1 of Kubeflow Pipelines 2"

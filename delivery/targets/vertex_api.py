@@ -206,7 +206,7 @@ class VertexApi:
         if status == 404:
             return f"is it in vertex.project = {config.project!r} and vertex.location = {config.location!r}?"
         if status == 409:
-            return "another one of that name is in the way"
+            return "another one of that name is in the way: try again, and the run gets another name"
         if status == 429:
             return f"tried four times; the project's quota is used up: https://console.cloud.google.com/iam-admin/quotas?project={config.project}"
         if status in _TRANSIENT:

@@ -37,6 +37,12 @@ def test_load_settings_variable_overrides_environment(folder: Path, monkeypatch:
     assert load_settings("staging").distribution.strategy == "multi_worker"
 
 
+def test_load_settings_empty_variable_is_empty_text(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "staging.yaml").write_text("serving: {overlay: staging}\n")
+    monkeypatch.setenv("SLIPWAY_SERVING__OVERLAY", "")
+    assert load_settings("staging").serving.overlay == ""
+
+
 def test_load_settings_flag_overrides_variable(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLIPWAY_DISTRIBUTION__STRATEGY", "multi_worker")
     settings = load_settings("staging", [("distribution.strategy", "one_device")])

@@ -24,7 +24,7 @@ SECRET = "eyJhbGciOi-secret-of-the-test"
         (401, 1, "the credential is missing, wrong or expired: kubeflow.auth says how to log in"),
         (403, 1, "bind it to the cluster role kubeflow-pipelines-edit there"),
         (404, 1, "is kubeflow.endpoint right\\? http://127.0.0.1:\\d+/apis/v2beta1/healthz must answer"),
-        (409, 1, "another one of that name is in the way"),
+        (409, 1, "another one of that name is in the way.*delete it in Kubeflow's UI"),
         (418, 1, "Slipway speaks the API v2beta1"),
         (429, 4, "tried four times; look at the logs of the deployment ml-pipeline"),
         (500, 4, "made to answer 500.*tried four times"),

@@ -147,7 +147,7 @@ def test_failure_names_the_fix_and_is_retried_if_it_passes(
 
 def test_submit_that_finds_another_job_of_its_name_in_the_way_says_so(vertex: FakeVertex) -> None:
     vertex.fail("POST", JOBS, 409)
-    with pytest.raises(TargetError, match="another one of that name is in the way"):
+    with pytest.raises(TargetError, match="another one of that name is in the way: try again"):
         on_vertex(vertex).submit(submission("vertex"))
 
 
