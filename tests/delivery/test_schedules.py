@@ -190,7 +190,8 @@ def test_apply_killed_before_any_step_leaves_what_the_next_one_heals(place: Plac
 def test_apply_whose_answers_are_lost_makes_no_second_one(place: Place, status: int, done: bool) -> None:
     for method in ("POST", "PATCH", "DELETE"):
         place.server.fail(method, ".*(recurringruns|schedules).*", status, done=done)
-    apply([place.wanted()], place.schedules, quiet)
+    assert verbs(place, [place.wanted()])[0] == "create nightly"
+    assert len(place.server.asked("POST", ".*/(recurringruns|schedules)")) == (1 if done else 2)
     assert place.active == ["nightly"]
     apply([place.wanted(cron="0 5 * * *")], place.schedules, quiet)
     apply([], place.schedules, quiet)

@@ -9,7 +9,8 @@ from slipway import storage
 from slipway.errors import ModuleDigestError, StoreError
 from slipway.module_store import is_published, load_function, locate_module, publish_module
 from slipway.module_store.content import read_files
-from tests.fault_proxy import FaultProxy
+from tests.fault_proxy import Fault, FaultProxy
+from tests.storage_server import StorageServer
 
 WRITES = "^POST "
 
@@ -68,6 +69,24 @@ def test_publish_never_overwrites_what_somebody_changed(module: Path, fault_prox
     assert not is_published("tiny", read_files(module), root)
     with pytest.raises(StoreError, match=r"model\.py is not what was published under this digest.*delete the folder"):
         publish_module(module, root)
+    assert storage.read_text(edited) == "tampered = True\n"
+
+
+def test_publish_never_overwrites_what_somebody_writes_meanwhile(
+    module: Path, storage_server: StorageServer, fault_proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, hear = fault_proxy.uri("modules"), fault_proxy.fault
+
+    def be_faster(request: str) -> Fault | None:
+        method, _, name = request.partition(" ")
+        if method == "POST" and name.endswith("/model.py"):
+            storage_server.put(name, b"tampered = True\n")
+        return hear(request)
+
+    monkeypatch.setattr(fault_proxy, "fault", be_faster)
+    with pytest.raises(StoreError, match=r"model\.py is not what was published under this digest"):
+        publish_module(module, root)
+    edited = storage.join(locate_module(module, root).uri, "model.py")
     assert storage.read_text(edited) == "tampered = True\n"
 
 
