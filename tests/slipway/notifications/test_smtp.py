@@ -142,6 +142,12 @@ def test_email_where_nobody_listens_is_told() -> None:
     assert problem.startswith("the notification by email was not sent: ConnectionRefusedError")
 
 
+def test_email_to_a_host_that_is_no_name_is_told() -> None:
+    """The socket raises what is no OSError, and the others are to be told all the same."""
+    (problem,) = deliver(settings(25, host="mail..example.com"), MESSAGE)
+    assert problem == "the notification by email was not sent: UnicodeError"
+
+
 def test_email_to_a_server_that_says_nothing_takes_no_longer_than_its_time() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         began = time.monotonic()
