@@ -39,6 +39,7 @@ _RANGES = {
     22: (0, (1 << 32) - 1),
     23: (0, (1 << 64) - 1),
 }
+_CONVERTED = {1, 2, STRING, 10, *_RANGES}
 _JSON_NAMES = {dict: "Object", list: "Array", str: "String", int: "Number", float: "Number", type(None): "Null"}
 
 
@@ -110,7 +111,10 @@ def _check_tensor(value: Any, dtype: int) -> tuple[int, list[int]]:
         if len(shape) > MAX_RANK:
             raise invalid_argument(f"JSON Value: {shown(value)} is nested too deeply: at most {MAX_RANK} levels")
         inner = inner[0] if inner else None
-    return _check_level(value, 0, dtype, shape), shape
+    size = _check_level(value, 0, dtype, shape)
+    if not size and dtype not in _CONVERTED:
+        raise _no_conversion(value, dtype)
+    return size, shape
 
 
 def _check_level(value: Any, level: int, dtype: int, shape: list[int]) -> int:
@@ -151,14 +155,16 @@ def _check_value(value: Any, dtype: int) -> None:
     elif kind is dict:
         fits = False
     else:
-        raise ServingError(
-            grpc.StatusCode.UNIMPLEMENTED,
-            f"Conversion of JSON Value: {shown(value)} to type: {_NAMES.get(dtype, dtype)}",
-        )
+        raise _no_conversion(value, dtype)
     if not fits:
         raise invalid_argument(
             f"JSON Value: {shown(value)} Type: {json_type(value)} is not of expected type: {_NAMES.get(dtype, dtype)}"
         )
+
+
+def _no_conversion(value: Any, dtype: int) -> ServingError:
+    text = f"Conversion of JSON Value: {shown(value)} to type: {_NAMES.get(dtype, dtype)}"
+    return ServingError(grpc.StatusCode.UNIMPLEMENTED, text)
 
 
 def _is_named(row: Any) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from serving.server.errors import ServingError
@@ -261,6 +261,7 @@ JSON = st.recursive(
 
 
 @settings(max_examples=150, deadline=None)
+@example(document={"inputs": []}, dtypes={"a": 19})
 @given(
     document=st.dictionaries(st.sampled_from(["instances", "inputs"]), JSON, max_size=2),
     dtypes=st.dictionaries(st.sampled_from(["a", "b"]), st.sampled_from([1, 2, 3, 4, 7, 9, 10, 19, 23]), min_size=1),
