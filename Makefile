@@ -19,7 +19,7 @@ test: .venv/.installed-dev ## Lint, types, layers and the quick tests
 	$(BIN)/pytest -m "not slow" -n auto --dist loadfile $(ARGS)
 
 test-slow: .venv/.installed-dev ## The tests that take longer than 20 s each
-	$(BIN)/pytest -m slow $(ARGS)
+	$(BIN)/pytest -m slow -n auto --dist loadfile $(ARGS)
 
 lint: .venv/.installed-dev ## ruff, mypy --strict and the import layers
 	$(BIN)/ruff check .
