@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import time
 from collections.abc import Iterator
@@ -145,7 +146,9 @@ def test_email_where_nobody_listens_is_told() -> None:
 def test_email_to_a_host_that_is_no_name_is_told() -> None:
     """The socket raises what is no OSError, and the others are to be told all the same."""
     (problem,) = deliver(settings(25, host="mail..example.com"), MESSAGE)
-    assert problem == "the notification by email was not sent: UnicodeError"
+    assert re.fullmatch(
+        r"the notification by email was not sent: Unicode(Encode)?Error", problem or ""
+    )  # by Python version
 
 
 def test_email_to_a_server_that_says_nothing_takes_no_longer_than_its_time() -> None:
