@@ -123,6 +123,7 @@ class RequestLog:
                 self._metrics.dropped.labels(refused).inc()
         except Exception:
             LOGGER.exception("a call cannot be logged")
+            self._metrics.failed.labels("error").inc()
 
     def close(self, timeout: float = 20.0) -> None:
         """Parses and writes what waits, for as long as `timeout` seconds; what is left then is dropped and counted."""

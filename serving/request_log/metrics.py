@@ -12,7 +12,8 @@ class LogMetrics:
         logged: Calls whose rows are in the sink.
         dropped: Calls left out to protect the server, by reason: `queue_full` (they come faster than they are parsed),
             `sink_full` (rows wait for the sink), `too_large` and `shutdown`.
-        failed: Calls that could not be logged, by reason: `unparsable`, or `write` after the last attempt.
+        failed: Calls that could not be logged, by reason: `unparsable`, `write` after the last attempt, or
+            `error`, an exception that the log did not expect.
         queued: Calls that wait to be parsed.
         waiting: Bytes of rows that wait to be written.
     """
@@ -26,5 +27,5 @@ class LogMetrics:
         self.waiting = Gauge(f"{name}_waiting_bytes", "Bytes of rows that wait to be written.", registry=registry)
         for reason in ("queue_full", "sink_full", "too_large", "shutdown"):
             self.dropped.labels(reason)
-        for reason in ("unparsable", "write"):
+        for reason in ("unparsable", "write", "error"):
             self.failed.labels(reason)

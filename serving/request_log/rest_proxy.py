@@ -56,8 +56,6 @@ class RestProxy:
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Passes one request on."""
-        if scope["type"] != "http":
-            raise NotImplementedError(f"{scope['type']} is not served: TensorFlow Serving speaks HTTP only")
         body = await _read(receive)
         if body is None:
             return

@@ -84,6 +84,8 @@ class _RestServer(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
+                # TensorFlow Serving speaks HTTP only: a request to upgrade is answered as if it had not asked.
+                ws="none",
                 lifespan="off",
                 log_level="error",
                 access_log=False,

@@ -64,8 +64,6 @@ class RestApp:
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answers one request."""
-        if scope["type"] != "http":
-            raise NotImplementedError(f"{scope['type']} is not served: this server speaks HTTP only")
         request = _Request(scope)
         try:
             answer = await self._answer(request, receive)

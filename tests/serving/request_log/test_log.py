@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
 import threading
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from tests.serving.request_log.calls import (
     read_log,
     rest_call,
 )
+from tests.small_disk import mount_small_disk
 from tests.storage_server import StorageServer, _emulator, storage_server
 
 __all__ = ["_emulator", "storage_server"]
@@ -274,19 +275,18 @@ def test_log_full_disk_is_counted_and_leaves_no_part(
     assert accounted(registry) == 2
 
 
+def test_offer_of_what_no_log_expects_is_counted_and_harms_nothing(tmp_path: Path, registry: CollectorRegistry) -> None:
+    with RequestLog(LogOptions(str(tmp_path / "log"), fields=("*",)), registry) as log:
+        log.offer(replace(numbered(1), response=None))
+        log.offer(numbered(2))
+    assert count(registry, "failed", reason="error") == 1
+    assert [row["request_id"] for row in read_log(tmp_path / "log")] == ["r2"]
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = os.geteuid() == 0 and subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(disk)], check=False, capture_output=True
-    ).returncode == 0  # fmt: skip
-    if not mounted:
-        pytest.skip("a small tmpfs cannot be mounted here: it takes root and the right to mount")
-    try:
+    with mount_small_disk(tmp_path / "disk", "512k") as disk:
         yield disk
-    finally:
-        subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
 def test_log_write_that_fails_at_first_is_tried_again(

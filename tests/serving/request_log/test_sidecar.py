@@ -124,6 +124,12 @@ def test_rest_methods_without_a_body_pass(served: Upstream, ports: Ports, method
     assert (served.rest.seen[0].method, served.rest.seen[0].body) == (method, b"")
 
 
+def test_rest_request_to_upgrade_is_answered_without(served: Upstream, ports: Ports) -> None:
+    headers = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA=="}
+    reply = Reply(ports.rest, "GET", "/v1/models/m", None, Sec_WebSocket_Version="13", **headers)
+    assert (reply.status, reply.body) == (200, Reply(ports.rest, "GET", "/v1/models/m").body)
+
+
 def test_rest_chunked_bodies_pass_both_ways(served: Upstream, ports: Ports) -> None:
     served.rest.answer = lambda seen: (200, {"Transfer-Encoding": "chunked"}, b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n")
     connection = http.client.HTTPConnection("127.0.0.1", ports.rest)

@@ -1,5 +1,3 @@
-import os
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -8,6 +6,7 @@ import pytest
 from slipway.model_store import LocalModelStore, Provenance
 from slipway.runs.record import Lineage
 from tests.fault_proxy import fault_proxy
+from tests.small_disk import mount_small_disk
 from tests.storage_server import _emulator, storage_server
 
 __all__ = ["_emulator", "fault_proxy", "storage_server"]
@@ -45,12 +44,5 @@ def new_model(tmp_path: Path) -> Callable[[int], Path]:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    if os.geteuid() != 0:
-        pytest.skip("mounting a small tmpfs needs root")
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)], capture_output=True)
-    if mounted.returncode:
-        pytest.skip(f"a tmpfs cannot be mounted here: {mounted.stderr.decode().strip()}")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    with mount_small_disk(tmp_path / "disk", "256k") as disk:
+        yield disk
