@@ -167,7 +167,7 @@ def _rows(examples: list[bytes]) -> list[dict[str, object]]:
 
 
 def _examples(model_path: Path, count: int) -> list[bytes]:
-    from slipway.golden import read_golden
+    from slipway.evaluation.golden import read_golden
 
     examples = read_golden(model_path).serialized()
     return [examples[index % len(examples)] for index in range(count)]

@@ -53,7 +53,7 @@ def swap_under_load(saved_model: Path, work: Path, swaps: int) -> list[Load]:
     from serving.server.config import ServerConfig
     from serving.server.server import ModelServer
     from serving.server.sources import StoreModels
-    from slipway.model_store import LocalModelStore
+    from slipway.stores.model_store import LocalModelStore
 
     store = LocalModelStore(work / "store")
     first = _push(store, saved_model, work, 0)
@@ -78,8 +78,8 @@ def swap_under_load(saved_model: Path, work: Path, swaps: int) -> list[Load]:
 
 def _push(store: Any, saved_model: Path, work: Path, turn: int) -> int:
     """A version with bytes of its own, so that the store takes it for a new one."""
-    from slipway.model_store import Provenance
     from slipway.runs.record import Lineage
+    from slipway.stores.model_store import Provenance
 
     copy = work / "copies" / str(turn)
     shutil.copytree(saved_model, copy)
@@ -148,7 +148,7 @@ def _stop(client: subprocess.Popen[str]) -> Load:
 
 def load(protocol: str, port: int, saved_model: Path) -> Load:
     """Asks until standard input ends; one request after the other on each connection, no retries."""
-    from slipway.golden import read_golden
+    from slipway.evaluation.golden import read_golden
 
     example = read_golden(saved_model).serialized()[0]
     ask = (_grpc_asker if protocol == "grpc" else _rest_asker)(port, example)

@@ -9,7 +9,7 @@ import typer
 from cli.output import JsonOption, local_time, print_json, print_table
 
 if TYPE_CHECKING:
-    from slipway.model_store import Event, ModelStore, Stage, Version
+    from slipway.stores.model_store import Event, ModelStore, Stage, Version
 
 app = typer.Typer(help="Show pushed models; promote, roll back, quarantine and delete versions.", no_args_is_help=True)
 
@@ -206,14 +206,14 @@ def prune(
 def open_local_store() -> ModelStore:
     """The model store of the home that the settings name."""
     from settings.load import load_settings
-    from slipway.model_store import open_store
+    from slipway.stores.model_store import open_store
 
     return open_store(str(load_settings().home / "models"))
 
 
 def open_model_store(uri: str | None) -> ModelStore:
     """The store at a URI; without one, that of local runs."""
-    from slipway.model_store import open_store
+    from slipway.stores.model_store import open_store
 
     return open_store(uri) if uri else open_local_store()
 

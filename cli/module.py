@@ -24,8 +24,8 @@ def new(
 
     from cli.schema import absolute_uri, describe
     from settings.load import load_settings
-    from slipway.scaffold.plan import choose_label, plan_module, read_labels
-    from slipway.scaffold.write import require_new, write_module
+    from slipway.module_kit.scaffold.plan import choose_label, plan_module, read_labels
+    from slipway.module_kit.scaffold.write import require_new, write_module
 
     folder = load_settings().modules / name
     require_new(folder)
@@ -56,7 +56,8 @@ def check(
     from cli.workspace import module_folder
     from settings.load import load_settings
     from slipway.errors import ConfigError, ModuleError
-    from slipway.module_store import check_module, digest_module
+    from slipway.module_kit.check import check_module
+    from slipway.stores.module_store import digest_module
 
     settings = load_settings()
     every = sorted(path.parent for path in settings.modules.glob("*/module.yaml"))

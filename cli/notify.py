@@ -10,7 +10,7 @@ from cli.targets import EnvOption
 
 if TYPE_CHECKING:
     from settings.schema import Settings
-    from slipway.model_store import ModelStore
+    from slipway.stores.model_store import ModelStore
 
 app = typer.Typer(help="Try the channels over which people are told of runs and rollbacks.", no_args_is_help=True)
 
@@ -25,8 +25,8 @@ def test(env: EnvOption = None) -> None:  # noqa: PT028 - a command
     """Send a test message through every channel of the settings, from here; 1 if one does not work."""
     from settings.load import load_settings
     from slipway.errors import ConfigError
-    from slipway.notifications.message import Message
-    from slipway.notifications.send import deliver
+    from slipway.runs.notifications.message import Message
+    from slipway.runs.notifications.send import deliver
 
     config = load_settings(env).notifications
     if not config.channels:
@@ -57,9 +57,9 @@ def tell_of_rollback(
         reasons: Why.
     """
     from slipway.errors import StoreError
-    from slipway.notifications.message import Message
-    from slipway.notifications.send import notify
     from slipway.runs.explain import find
+    from slipway.runs.notifications.message import Message
+    from slipway.runs.notifications.send import notify
 
     config = settings.notifications
     if not config.channels or "rollback" not in config.events:

@@ -12,7 +12,7 @@ from cli.output import JsonOption, print_json, print_table
 
 if TYPE_CHECKING:
     from serving.parity import Askable, Difference
-    from slipway.model_store import Version
+    from slipway.stores.model_store import Version
 
 
 def parity(
@@ -29,7 +29,7 @@ def parity(
     from cli.serve import silence_tensorflow
     from serving.parity import TOLERANCE, compare_with_training
     from slipway.errors import GateError, StoreError
-    from slipway.golden import read_golden
+    from slipway.evaluation.golden import read_golden
 
     silence_tensorflow()
     store = open_local_store()

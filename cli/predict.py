@@ -68,8 +68,8 @@ def predict(
 
 def _ask_examples(client: ModelClient, path: Path, signature: str, batch: int) -> Iterator[tuple[Row, Row]]:
     from serving.client.predictions import predict_examples
+    from slipway.data.tfrecord import read_records
     from slipway.errors import DataError
-    from slipway.tfrecord import read_records
 
     try:
         records = read_records(path)

@@ -13,7 +13,7 @@ def protoset(
 ) -> None:
     """Write the gRPC services of a model server as a protoset, which grpcurl needs: there is no reflection."""
     from serving.client.protoset import describe_services
-    from slipway.storage import write_bytes
+    from slipway.stores.storage import write_bytes
 
     content = describe_services()
     write_bytes(str(output), content)

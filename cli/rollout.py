@@ -122,7 +122,7 @@ def refresh_all(settings: Settings, force: bool = False) -> None:
         RolloutInconclusiveError: too little traffic; the canary stays.
         RolloutError: another rollout is at work, or a version does not come up with the overlay.
     """
-    from slipway.model_store import open_store
+    from slipway.stores.model_store import open_store
 
     store = open_store(_store_uri(settings))
     for model in store.models():

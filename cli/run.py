@@ -35,7 +35,7 @@ def run(
     from delivery.launch import Platform, request_run
     from delivery.targets.local import local_image, run_local
     from settings.load import load_settings
-    from slipway.module_store import check_module
+    from slipway.module_kit.check import check_module
 
     for_settings, for_module = split_overrides(set_ or [])
     settings = load_settings(env, for_settings)

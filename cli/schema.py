@@ -29,8 +29,8 @@ def infer(
 
     from google.protobuf import json_format, text_format
 
+    from slipway.data.schema.infer import infer_schema
     from slipway.module_api import Label
-    from slipway.schema.infer import infer_schema
 
     with tempfile.TemporaryDirectory(prefix="slipway-schema-") as folder:
         statistics = describe(data, Path(folder))
@@ -49,8 +49,8 @@ def describe(data: str, folder: Path) -> statistics_pb2.DatasetFeatureStatistics
     """
     from components.ingest_examples.run import ingest
     from components.resolve_source.run import resolve
-    from slipway.statistics.compute import compute_statistics
-    from slipway.statistics.describe import feature_name
+    from slipway.data.statistics.compute import compute_statistics
+    from slipway.data.statistics.describe import feature_name
 
     source, _ = resolve(absolute_uri(data), 1, "", str(folder / "runs"))
     config: dict[str, Any] = {

@@ -114,7 +114,7 @@ def _store_models(model: str | None, uri: str | None) -> Source:
     from serving.server.sources import StoreModels
     from settings.load import load_settings
     from slipway.errors import StoreError
-    from slipway.model_store import open_store
+    from slipway.stores.model_store import open_store
 
     home = load_settings().home
     store = open_store(uri or str(home / "models"))

@@ -49,6 +49,6 @@ def sync(
 
 def modules_root(settings: Settings) -> str:
     """Where modules are published in an environment."""
-    from slipway.storage import join
+    from slipway.stores.storage import join
 
     return join(settings.remote_home or str(settings.home), "modules")

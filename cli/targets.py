@@ -97,7 +97,7 @@ def prepare(
     from delivery.launch import Platform, request_run
     from delivery.package import read_package
     from delivery.targets.base import Submission
-    from slipway.module_store import check_module
+    from slipway.module_kit.check import check_module
     from slipway.runs.naming import JOB
 
     settings.notifications.require_complete()
@@ -125,7 +125,7 @@ def _serving(settings: Settings, *, publish: bool) -> dict[str, Any]:
     from tempfile import TemporaryDirectory
 
     from cli.rollout import serving_of
-    from slipway.storage import join
+    from slipway.stores.storage import join
 
     if not settings.serving.overlay:
         return {}
@@ -142,7 +142,7 @@ def _serving(settings: Settings, *, publish: bool) -> dict[str, Any]:
 def _content(settings: Settings, environment: str | None, content: dict[str, Any]) -> dict[str, Any]:
     import os
 
-    from slipway.storage import join
+    from slipway.stores.storage import join
 
     if settings.remote_home and not content["pipeline_root"]:
         content["pipeline_root"] = join(settings.remote_home, "artifacts")
@@ -151,8 +151,8 @@ def _content(settings: Settings, environment: str | None, content: dict[str, Any
 
 def _remote_data(settings: Settings, folder: Path, uri: str | None, *, publish: bool) -> str:
     from cli.workspace import sample_file
-    from slipway import storage
     from slipway.errors import ConfigError
+    from slipway.stores import storage
 
     if uri is None:
         with redirect_stdout(sys.stderr):  # what a module's sample.py says is no part of the answer

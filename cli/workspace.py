@@ -36,7 +36,7 @@ def remote_locations(settings: Settings) -> Locations:
     """
     from delivery.launch import Locations
     from slipway.errors import ConfigError
-    from slipway.storage import join
+    from slipway.stores.storage import join
 
     home = settings.remote_home
     if not home.startswith("gs://"):
@@ -75,7 +75,8 @@ def sample_file(folder: Path, home: Path) -> Path:
     import hashlib
     import tempfile
 
-    from slipway.module_store import load_function, publish_module
+    from slipway.module_kit.loader import load_function
+    from slipway.stores.module_store import publish_module
 
     digest = hashlib.sha256((folder / "sample.py").read_bytes()).hexdigest()
     path = home / "samples" / digest[:12] / f"{folder.name}.csv"

@@ -10,7 +10,7 @@ import yaml
 
 from delivery.portability import Platform, problems
 from slipway.errors import ConfigError
-from slipway.storage import write_text
+from slipway.stores.storage import write_text
 
 if TYPE_CHECKING:
     from kfp.dsl.base_component import BaseComponent

@@ -15,7 +15,7 @@ from delivery.deployments import BASE, MANIFESTS, Deployment, module_unit, read_
 from delivery.plan import Builder, Plan, Registry, Repository, changed_in_checkout, shorten
 from delivery.sync import Synced
 from slipway.errors import ConfigError, DeliveryError, SlipwayError
-from slipway.module_store import digest_module
+from slipway.stores.module_store import digest_module
 
 
 class SubmittedRun(Protocol):

@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from slipway import storage
 from slipway.errors import StoreError
+from slipway.stores import storage
 
 MANIFESTS = "manifests"
 BASE = "base"

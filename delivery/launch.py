@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from slipway.module_api import ModuleConfig
-from slipway.module_store import locate_module, publish_module
 from slipway.runs.naming import new_run_name, recurring_run_name
 from slipway.runs.record import Lineage, Target
-from slipway.storage import join
+from slipway.stores.module_store import locate_module, publish_module
+from slipway.stores.storage import join
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class Platform:
 
     `manifests_uri` names the published overlay into which the pushed version is rolled out; without it, none is.
     `cluster` is where, as `serving.rollout.Cluster` takes it, and `rollout` a `serving.rollout.RolloutPolicy`.
-    `notifications` is a `slipway.notifications.Notifications`, without which nobody is told; `page` is the address of
-    a run in the UI, with `slipway.runs.naming.JOB` in place of its id.
+    `notifications` is a `slipway.runs.notifications.Notifications`, without which nobody is told; `page` is the
+    address of a run in the UI, with `slipway.runs.naming.JOB` in place of its id.
     """
 
     target: Target

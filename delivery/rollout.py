@@ -48,7 +48,7 @@ class Serving:
             force: Take fields over that somebody changed by hand.
         """
         from serving.rollout import Cluster, Rollout, RolloutPolicy, namespace_of
-        from slipway.model_store import open_store
+        from slipway.stores.model_store import open_store
 
         objects = render_overlay(self.overlay, self.image)
         require_filled_in(objects)

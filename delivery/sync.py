@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from slipway.module_store import PublishedModule, check_module, is_published, publish_module
-from slipway.module_store.content import read_files
+from slipway.module_kit.check import check_module
+from slipway.stores.module_store import PublishedModule, is_published, publish_module
+from slipway.stores.module_store.content import read_files
 
 
 @dataclass(frozen=True)

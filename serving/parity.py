@@ -1,7 +1,7 @@
 """Whether a model answers the same wherever it is asked: training, the SavedModel in this process, REST and gRPC.
 
-The model brings what training saw and computed for a few rows (`slipway.golden`); every signature is asked for the same
-rows in every way.
+The model brings what training saw and computed for a few rows (`slipway.evaluation.golden`); every signature is asked
+for the same rows in every way.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import numpy as np
 from serving.client.predictions import CLASSIFY, SERVING_DEFAULT
 from serving.client.rows import RAW, input_features
 from serving.predictor import PREDICTIONS, Predictor
+from slipway.data.tensors import raw_inputs
 from slipway.errors import GateError
-from slipway.tensors import raw_inputs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from slipway.golden import Golden
+    from slipway.evaluation.golden import Golden
 
 TOLERANCE = 1e-6
 TRANSFORM = "transform_features"

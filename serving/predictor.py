@@ -9,8 +9,8 @@ import numpy as np
 
 from serving.runtime.saved_model import RuntimeStatusError, SavedModel
 from serving.runtime.tensors import DTYPES
+from slipway.data.tensors import MISSING_BYTES, MISSING_FLOAT, MISSING_INT
 from slipway.errors import GateError
-from slipway.tensors import MISSING_BYTES, MISSING_FLOAT, MISSING_INT
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

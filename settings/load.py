@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from settings.schema import Settings
 from slipway.errors import ConfigError
-from slipway.notifications.config import SECRET_ERROR
+from slipway.runs.notifications.config import SECRET_ERROR
 
 FOLDER = Path(__file__).parent
 PROJECT = FOLDER.parent

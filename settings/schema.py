@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from slipway.notifications.config import Notifications
+from slipway.runs.notifications.config import Notifications
 
 
 class _Strict(BaseModel):

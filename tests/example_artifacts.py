@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from slipway.examples.dataset import MANIFEST, Manifest, RowCounts
+from slipway.data.examples.dataset import MANIFEST, Manifest, RowCounts
 
 
 def write_examples(folder: Path, train: dict[str, Any], evaluation: dict[str, Any] | None = None) -> str:

@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Literal
 
 from components.record_run.run import record
+from slipway.data.examples.dataset import MANIFEST, Manifest, RowCounts
+from slipway.data.validation.report import Anomaly, Validation
+from slipway.data.validation.report import write_validation as write_findings
 from slipway.evaluation.results import (
     CalibrationBin,
     Check,
@@ -22,13 +25,10 @@ from slipway.evaluation.results import (
     Verdict,
     write_evaluation,
 )
-from slipway.examples.dataset import MANIFEST, Manifest, RowCounts
+from slipway.evaluation.serving_checks import ServingCheck, ServingValidation, write_validation
 from slipway.runs.record import Lineage, Outcome, Step, StepsFile
 from slipway.runs.store import OUTCOME, STEPS
-from slipway.serving_checks import ServingCheck, ServingValidation, write_validation
-from slipway.training_log import HISTORY, Epoch, History
-from slipway.validation.report import Anomaly, Validation
-from slipway.validation.report import write_validation as write_findings
+from slipway.runs.training_log import HISTORY, Epoch, History
 
 Ending = Literal["pushed", "refused", "failed", "interrupted", "running"]
 
@@ -161,7 +161,7 @@ def statistics() -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from slipway.statistics.compute import compute_statistics
+    from slipway.data.statistics.compute import compute_statistics
 
     miles = [round(index**1.5 / 50, 2) if index % 9 else None for index in range(200)]
     rows = pa.table({"trip_miles": miles, "payment_type": ["Cash", "Credit Card", "Cash", None] * 50})

@@ -14,9 +14,9 @@ from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
-from slipway.golden import Golden, write_golden
-from slipway.schema.io import model_inputs, parse_schema
-from slipway.tensors import MISSING_FLOAT, MISSING_INT, serialize_examples
+from slipway.data.schema.io import model_inputs, parse_schema
+from slipway.data.tensors import MISSING_FLOAT, MISSING_INT, serialize_examples
+from slipway.evaluation.golden import Golden, write_golden
 
 SCHEMA = """
 feature { name: "size" type: FLOAT value_count { min: 1 max: 1 } }

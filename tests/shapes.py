@@ -11,8 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from slipway.examples.dataset import MANIFEST, Manifest, RowCounts
-from slipway.module_store import PublishedModule, publish_module, read_config
+from slipway.data.examples.dataset import MANIFEST, Manifest, RowCounts
+from slipway.module_kit.config import read_config
+from slipway.stores.module_store import PublishedModule, publish_module
 
 MODULE = Path(__file__).parent / "modules" / "shapes"
 SCHEMA = """

@@ -56,7 +56,7 @@ def _emulator() -> Iterator[int]:
 
 @pytest.fixture
 def storage_server(_emulator: int) -> Iterator[StorageServer]:
-    from slipway import storage
+    from slipway.stores import storage
 
     server = StorageServer(_emulator)
     yield server

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from slipway import storage
-from slipway.statistics.compute import compute_statistics
-from slipway.statistics.io import write_statistics
-from slipway.statistics.page import render_statistics
+from slipway.data.statistics.compute import compute_statistics
+from slipway.data.statistics.io import write_statistics
+from slipway.data.statistics.page import render_statistics
+from slipway.stores import storage
 
 
 def compute(examples_path: str, statistics_path: str, page_path: str) -> None:

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from components.evaluate_model.scoring import Scored, score
-from slipway import storage
-from slipway.beam import BeamConfig
+from slipway.data.beam import BeamConfig
+from slipway.data.schema.io import read_schema
 from slipway.evaluation.config import parse_evaluation_config
 from slipway.evaluation.curves import trace_curves
 from slipway.evaluation.gate import judge
@@ -17,8 +17,8 @@ from slipway.evaluation.page import evaluation_page
 from slipway.evaluation.results import Evaluation, write_evaluation
 from slipway.evaluation.slices import Slicing, slice_rows
 from slipway.evaluation.tables import RANKED_BY, Measured, MetricTable, Predictions, list_slices, worst_slices
-from slipway.evaluation.tfma_files import write_tfma_files
-from slipway.schema.io import read_schema
+from slipway.evaluation.tfma.files import write_tfma_files
+from slipway.stores import storage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

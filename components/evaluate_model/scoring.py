@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from serving.predictor import Predictor
+from slipway.data.examples.dataset import open_split
+from slipway.data.labels import encode_labels
+from slipway.data.schema.io import model_inputs
+from slipway.data.tensors import raw_inputs
 from slipway.errors import DataError, GateError
 from slipway.evaluation.slices import check_columns
-from slipway.examples.dataset import open_split
-from slipway.labels import encode_labels
-from slipway.schema.io import model_inputs
-from slipway.tensors import raw_inputs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

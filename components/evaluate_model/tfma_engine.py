@@ -18,14 +18,14 @@ import numpy as np
 from components.evaluate_model.scoring import Scorer, labelled_batches, load_baseline, naming_candidate
 from components.evaluate_model.tfma_readback import INVALID, LABEL, RIGHT, SPREAD, WITHIN, read_tables
 from components.evaluate_model.tfma_rows import SAMPLE, Score
-from slipway import storage
+from slipway.data.labels import encode_labels
+from slipway.data.schema.io import model_inputs
+from slipway.data.tensors import raw_inputs
 from slipway.errors import DataError, GateError
 from slipway.evaluation.curves import trace_curves
 from slipway.evaluation.tables import Measured, Predictions
-from slipway.evaluation.tfma_config import BASELINE, CANDIDATE, eval_config
-from slipway.labels import encode_labels
-from slipway.schema.io import model_inputs
-from slipway.tensors import raw_inputs
+from slipway.evaluation.tfma.config import BASELINE, CANDIDATE, eval_config
+from slipway.stores import storage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -116,7 +116,7 @@ def _probe(
 
 def _row_groups(examples_path: str) -> tuple[list[tuple[str, int]], int]:
     """Every row group of the eval split, as file and index; and how many rows they have."""
-    from slipway.examples.dataset import open_split
+    from slipway.data.examples.dataset import open_split
 
     groups, rows = [], 0
     for fragment in open_split(examples_path, "eval").get_fragments():

@@ -16,7 +16,7 @@ from slipway.evaluation.metrics import mean_defined
 from slipway.evaluation.results import MISSING
 from slipway.evaluation.slices import SliceValues
 from slipway.evaluation.tables import MetricTable
-from slipway.evaluation.tfma_config import BASELINE, CANDIDATE
+from slipway.evaluation.tfma.config import BASELINE, CANDIDATE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,13 +10,13 @@ import numpy as np
 
 from components.evaluate_model.scoring import Scorer, labelled, wanted_columns
 from components.evaluate_model.tfma_readback import INVALID, LABEL, RIGHT, SPREAD, WITHIN
-from slipway import storage
+from slipway.data.labels import encode_labels
+from slipway.data.tensors import raw_inputs
 from slipway.evaluation.metrics import EPSILON, invalid_predictions
 from slipway.evaluation.results import MISSING
 from slipway.evaluation.slices import encode_column
-from slipway.evaluation.tfma_config import prediction_key
-from slipway.labels import encode_labels
-from slipway.tensors import raw_inputs
+from slipway.evaluation.tfma.config import prediction_key
+from slipway.stores import storage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from slipway.data.schema.curate import read_curated_schema
+from slipway.data.schema.infer import infer_schema
+from slipway.data.schema.io import write_schema
+from slipway.data.statistics.io import read_statistics
 from slipway.module_api import Label
-from slipway.schema.curate import read_curated_schema
-from slipway.schema.infer import infer_schema
-from slipway.schema.io import write_schema
-from slipway.statistics.io import read_statistics
 
 
 def infer(statistics_path: str, label: dict[str, Any], curated_schema: str, schema_path: str) -> None:

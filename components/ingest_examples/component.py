@@ -15,7 +15,7 @@ def ingest_examples(
 
     Args:
         source: What resolve_source found.
-        ingestion: Label, split, limits: `slipway.examples.ingest.IngestConfig`.
+        ingestion: Label, split, limits: `slipway.data.examples.ingest.IngestConfig`.
         curated_schema: The module's schema.pbtxt, or empty.
         examples: `split=train/`, `split=eval/`, `manifest.json`, `quarantine.jsonl`.
     """

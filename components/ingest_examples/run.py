@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from slipway.examples.dataset import Manifest
-from slipway.examples.ingest import IngestConfig, ingest_source
-from slipway.examples.source import Source
-from slipway.schema.io import parse_schema
+from slipway.data.examples.dataset import Manifest
+from slipway.data.examples.ingest import IngestConfig, ingest_source
+from slipway.data.examples.source import Source
+from slipway.data.schema.io import parse_schema
 
 
 def ingest(source: dict[str, Any], ingestion: dict[str, Any], curated_schema: str, examples_path: str) -> Manifest:

@@ -4,15 +4,15 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from slipway import storage
+from slipway.data.examples.dataset import read_manifest
+from slipway.data.schema.io import FILE as SCHEMA_FILE
 from slipway.errors import ModelQuarantinedError
 from slipway.evaluation.results import Evaluation, read_evaluation
-from slipway.examples.dataset import read_manifest
-from slipway.model_store import ModelStore, Provenance, open_store
+from slipway.evaluation.serving_checks import ServingValidation, read_validation
 from slipway.runs.record import Lineage, Outcome
 from slipway.runs.store import OUTCOME
-from slipway.schema.io import FILE as SCHEMA_FILE
-from slipway.serving_checks import ServingValidation, read_validation
+from slipway.stores import storage
+from slipway.stores.model_store import ModelStore, Provenance, open_store
 
 
 def push(paths: dict[str, str], uris: dict[str, str], store_uri: str, run_uri: str, lineage: dict[str, Any]) -> Outcome:

@@ -24,7 +24,7 @@ def record_run(
         lineage: `slipway.runs.record.Lineage`.
         job: The platform's id of this run; it names a run that recurs.
         job_created: When the platform made it.
-        notifications: `slipway.notifications.Notifications`; secrets are named in it, not held.
+        notifications: `slipway.runs.notifications.Notifications`; secrets are named in it, not held.
         page: Address of a run in the platform's UI, `{job}` in place of the run's id; empty where there is none.
         status: State of the pipeline, from the orchestrator.
     """

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from slipway import storage
 from slipway.runs.record import Lineage, Outcome, RunState, Step, StepsFile
 from slipway.runs.report import write_report
 from slipway.runs.store import OUTCOME, REPORT, STEPS, SUMMARY, RunView
 from slipway.runs.summary import read_record, summarise
+from slipway.stores import storage
 
 _STATES: dict[str, RunState] = {"SUCCEEDED": "succeeded", "FAILED": "failed", "CANCELLED": "interrupted"}
 
@@ -38,13 +38,13 @@ def tell(view: RunView, notifications: dict[str, Any], page: str) -> None:
 
     Args:
         view: The run.
-        notifications: `slipway.notifications.Notifications`.
+        notifications: `slipway.runs.notifications.Notifications`.
         page: Its address in the platform's UI; empty where there is none.
     """
     try:
-        from slipway.notifications.config import Notifications
-        from slipway.notifications.message import run_message
-        from slipway.notifications.send import notify
+        from slipway.runs.notifications.config import Notifications
+        from slipway.runs.notifications.message import run_message
+        from slipway.runs.notifications.send import notify
 
         notify(Notifications.model_validate(notifications), run_message(view, page))
     except Exception as error:

@@ -1,6 +1,6 @@
 """Finds the production model that a candidate is compared with."""
 
-from slipway.model_store import digest_model, open_store
+from slipway.stores.model_store import digest_model, open_store
 
 
 def resolve(model_path: str, store_uri: str, module: str) -> str:

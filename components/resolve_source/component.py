@@ -21,7 +21,7 @@ def resolve_source(
         runs_uri: Where the records of runs are kept.
 
     Returns:
-        source: Files, format, span and digest, as `slipway.examples.source.Source`: the cache key of all that follows.
+        source: Files, format, span and digest, as `slipway.data.examples.source.Source`; it keys all later caches.
         previous_statistics: URI of the statistics of the newest run of this module on other data; empty if none.
     """
     from components.resolve_source.run import resolve

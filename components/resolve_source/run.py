@@ -6,12 +6,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from slipway import storage
+from slipway.data.examples.bigquery import is_warehouse, locate_in_warehouse
+from slipway.data.examples.dataset import MANIFEST, Manifest
+from slipway.data.examples.locate import locate
 from slipway.errors import StoreError
-from slipway.examples.dataset import MANIFEST, Manifest
-from slipway.examples.locate import locate
-from slipway.examples.warehouse import is_warehouse, locate_in_warehouse
 from slipway.runs.record import Summary
+from slipway.stores import storage
 
 
 def resolve(data_uri: str, window: int, module: str, runs_uri: str) -> tuple[dict[str, Any], str]:

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from slipway import storage
 from slipway.errors import RolledBackError, RolloutError, RolloutInconclusiveError, SlipwayError
-from slipway.model_store import ModelStore, open_store
 from slipway.runs.record import Lineage, Outcome, RolloutOutcome
 from slipway.runs.store import OUTCOME, ROLLOUT
+from slipway.stores import storage
+from slipway.stores.model_store import ModelStore, open_store
 
 
 def rollout(

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from slipway.errors import ModuleError
-from slipway.module_store import load_function
+from slipway.module_kit.loader import load_function
 
 if TYPE_CHECKING:
     from components.train_model.config import TrainConfig

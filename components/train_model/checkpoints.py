@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from slipway import storage
 from slipway.errors import StoreError
+from slipway.stores import storage
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

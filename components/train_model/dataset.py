@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from slipway.data.examples.dataset import Split
+from slipway.data.labels import encode_labels
 from slipway.errors import DataError, ModuleError
-from slipway.examples.dataset import Split
-from slipway.labels import encode_labels
 
 if TYPE_CHECKING:
     import tensorflow as tf

@@ -23,9 +23,9 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow.python.saved_model import fingerprinting_utils
 
+from slipway.data.features import RawFeatures
+from slipway.data.tensors import dtype_of, fixed_shape, is_list, marker_of
 from slipway.errors import ModuleError
-from slipway.features import RawFeatures
-from slipway.tensors import dtype_of, fixed_shape, is_list, marker_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -15,7 +15,7 @@ from components.train_model.checkpoints import Checkpoints
 from components.train_model.dataset import TrainingData
 from slipway.errors import ModuleError, TrainingError
 from slipway.module_api import Training
-from slipway.training_log import Epoch, History
+from slipway.runs.training_log import Epoch, History
 
 log = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from components.train_model.dataset import Spec, read_features, split_files
-from slipway.golden import Golden, write_golden
-from slipway.tensors import raw_inputs, serialize_examples
+from slipway.data.tensors import raw_inputs, serialize_examples
+from slipway.evaluation.golden import Golden, write_golden
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from components.train_model.config import DistributionConfig, TrainConfig
-from slipway import storage
-from slipway.examples.dataset import SPLITS
-from slipway.schema.io import model_inputs, read_schema
-from slipway.training_log import HISTORY, History
+from slipway.data.examples.dataset import SPLITS
+from slipway.data.schema.io import model_inputs, read_schema
+from slipway.runs.training_log import HISTORY, History
+from slipway.stores import storage
 
 
 def train(

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from slipway.data.features import RawFeatures
+from slipway.data.tensors import list_columns
 from slipway.errors import DataError
-from slipway.features import RawFeatures
-from slipway.tensors import list_columns
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from slipway.errors import ModuleError
-from slipway.module_store import load_function
+from slipway.module_kit.loader import load_function
 
 FUNCTION = "preprocessing_fn"
 

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from components.transform_features.files import BATCH_ROWS, transform_file
 from components.transform_features.preprocessing import Preprocessing
-from slipway.beam import BeamConfig
+from slipway.data.beam import BeamConfig
+from slipway.data.examples.dataset import SPLITS, read_manifest
+from slipway.data.features import RawFeatures
+from slipway.data.schema.io import model_inputs, read_schema
+from slipway.data.tensors import list_columns
 from slipway.errors import DataError, SlipwayError, TrainingError
-from slipway.examples.dataset import SPLITS, read_manifest
-from slipway.features import RawFeatures
 from slipway.module_api import Label
-from slipway.schema.io import model_inputs, read_schema
-from slipway.tensors import list_columns
 
 if TYPE_CHECKING:
     import pyarrow as pa

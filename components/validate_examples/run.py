@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import logging
 
-from slipway import storage
+from slipway.data.schema.io import read_schema
+from slipway.data.statistics.io import read_statistics
+from slipway.data.validation.message import describe_anomaly, refusal
+from slipway.data.validation.page import render_validation
+from slipway.data.validation.proto import to_anomalies, write_anomalies
+from slipway.data.validation.report import write_validation
+from slipway.data.validation.validate import validate_examples
 from slipway.errors import AnomalyError
-from slipway.schema.io import read_schema
-from slipway.statistics.io import read_statistics
-from slipway.validation.message import describe_anomaly, refusal
-from slipway.validation.page import render_validation
-from slipway.validation.proto import to_anomalies, write_anomalies
-from slipway.validation.report import write_validation
-from slipway.validation.validate import validate_examples
+from slipway.stores import storage
 
 log = logging.getLogger(__name__)
 

@@ -12,9 +12,9 @@ from serving.client.rows import RAW
 from serving.parity import TOLERANCE, TRANSFORM, largest_difference
 from serving.predictor import PREDICTIONS
 from serving.runtime.tensors import DTYPES
+from slipway.data.tensors import dtype_of, raw_inputs, serialize_examples
 from slipway.errors import RequestError
-from slipway.serving_checks import ServingCheck, first_line
-from slipway.tensors import dtype_of, raw_inputs, serialize_examples
+from slipway.evaluation.serving_checks import ServingCheck, first_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError
 
 from serving.runtime.protos import saved_model_pb2
 from serving.server.classification import METHOD as CLASSIFY_METHOD
-from slipway.serving_checks import ServingCheck
+from slipway.evaluation.serving_checks import ServingCheck
 
 PREDICTION_SIGNATURES = ("raw", "serving_default")
 REQUIRED_SIGNATURES = (*PREDICTION_SIGNATURES, "transform_features")

@@ -12,11 +12,11 @@ from serving.parity import TOLERANCE, largest_difference
 from serving.predictor import PREDICTIONS
 from serving.server.warmup import FILE as WARMUP
 from serving.server.warmup import MAX_RECORDS
+from slipway.data.tfrecord import read_records
 from slipway.errors import DataError, RequestError
-from slipway.golden import FILE as GOLDEN
-from slipway.golden import read_golden
-from slipway.serving_checks import ServingCheck, first_line
-from slipway.tfrecord import read_records
+from slipway.evaluation.golden import FILE as GOLDEN
+from slipway.evaluation.golden import read_golden
+from slipway.evaluation.serving_checks import ServingCheck, first_line
 
 if TYPE_CHECKING:
     from serving.client import ModelClient

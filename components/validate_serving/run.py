@@ -12,10 +12,10 @@ from serving.client import ClientProtocol, connect
 from serving.server.config import ServerConfig
 from serving.server.server import ModelServer
 from serving.server.sources import OneVersion
+from slipway.data.examples.dataset import open_split
+from slipway.data.schema.io import model_inputs, read_schema
 from slipway.errors import GateError, StoreError
-from slipway.examples.dataset import open_split
-from slipway.schema.io import model_inputs, read_schema
-from slipway.serving_checks import ServingCheck, ServingValidation, first_line, write_validation
+from slipway.evaluation.serving_checks import ServingCheck, ServingValidation, first_line, write_validation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

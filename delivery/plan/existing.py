@@ -8,9 +8,9 @@ from typing import Protocol, TypeVar
 
 from delivery.deployments import Deployment, read_latest
 from delivery.plan.fingerprints import Fingerprints
-from slipway import storage
 from slipway.errors import DeliveryError, SlipwayError
-from slipway.module_store import is_published
+from slipway.stores import storage
+from slipway.stores.module_store import is_published
 
 _T = TypeVar("_T")
 

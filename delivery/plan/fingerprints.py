@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from delivery.plan.classes import IN_IMAGE, classify
 from delivery.plan.tree import SUBMODULE, SYMLINK, Repository, Tree
 from slipway.errors import ModuleError
-from slipway.module_store.content import NAME, check_size, counts, digest_files
+from slipway.stores.module_store.content import NAME, check_size, counts, digest_files
 
 MODULES = "modules/"
 OVERLAYS = "manifests/overlays/"

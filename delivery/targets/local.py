@@ -23,7 +23,7 @@ from delivery.launch import RunRequest
 from delivery.targets.step_process import StepProcesses
 from slipway.runs.process import start_time
 from slipway.runs.record import Step, StepsFile
-from slipway.storage import write_text
+from slipway.stores.storage import write_text
 
 LOG_TAIL_LINES = 15
 _ROOMS = ("components", "serving", "slipway")

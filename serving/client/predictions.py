@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from serving.client.rows import RAW
+from slipway.data.tensors import raw_inputs, serialize_examples
 from slipway.errors import ConfigError
-from slipway.tensors import raw_inputs, serialize_examples
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from slipway.data.tensors import arrow_type, dtype_of, fixed_shape, is_list
 from slipway.errors import DataError, RequestError
-from slipway.tensors import arrow_type, dtype_of, fixed_shape, is_list
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -9,8 +9,8 @@ from pathlib import PurePosixPath
 import yaml
 
 from serving.manifests.objects import BY_DIGEST, PINNED, Object, containers
-from slipway import storage
 from slipway.errors import ConfigError, StoreError
+from slipway.stores import storage
 
 # What manifests/ has in the places that only the platform can fill; a ConfigMap's pin is filled by each version.
 _UNSET = re.compile(r"sha256:0{64}|gs://BUCKET|@PROJECT")

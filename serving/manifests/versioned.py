@@ -10,8 +10,8 @@ from pathlib import PurePosixPath
 from typing import Any, Literal
 
 from serving.manifests.objects import PINNED, Object, containers
-from slipway import storage
 from slipway.errors import ConfigError
+from slipway.stores import storage
 
 Track = Literal["stable", "canary"]
 

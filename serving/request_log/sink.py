@@ -8,7 +8,7 @@ import threading
 
 from serving.request_log.metrics import LogMetrics
 from serving.request_log.table import LogFile
-from slipway import storage
+from slipway.stores import storage
 
 LOGGER = logging.getLogger("slipway.request_log")
 

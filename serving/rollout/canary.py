@@ -11,7 +11,7 @@ from serving.rollout.pods import Failure, pods_of, ready_pods, rest_port, wait_r
 from serving.rollout.policy import RolloutPolicy
 from serving.rollout.traffic import PATH, Judgement, Reading, compare, enough, parse_metrics, total
 from slipway.errors import ClusterError
-from slipway.model_store import Version
+from slipway.stores.model_store import Version
 
 _POLL_SECONDS = 5.0
 

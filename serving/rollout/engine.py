@@ -14,7 +14,7 @@ from serving.rollout.policy import RolloutPolicy
 from serving.rollout.steps import Steps, require_fit
 from serving.rollout.workload import Workload
 from slipway.errors import RolloutBusyError, RolloutError, StoreError
-from slipway.model_store import ModelStore
+from slipway.stores.model_store import ModelStore
 
 LEASE_SECONDS = 30
 

@@ -9,9 +9,10 @@ from typing import Any
 from serving.rollout.answers import PodAnswerError
 from serving.rollout.cluster import Cluster, Object
 from serving.rollout.pods import Failure
-from slipway import golden, storage
 from slipway.errors import RolloutError
-from slipway.model_store import Version
+from slipway.evaluation import golden
+from slipway.stores import storage
+from slipway.stores.model_store import Version
 
 
 def read_requests(version: Version) -> golden.Golden:

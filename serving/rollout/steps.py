@@ -15,7 +15,7 @@ from serving.rollout.pods import Failure, wait_ready
 from serving.rollout.policy import RolloutPolicy
 from serving.rollout.workload import Workload
 from slipway.errors import ModelQuarantinedError, RolledBackError, RolloutError, RolloutInconclusiveError, StoreError
-from slipway.model_store import ModelStore
+from slipway.stores.model_store import ModelStore
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from serving.server.config import read_config_file
 from slipway.errors import ConfigError, StoreError
 
 if TYPE_CHECKING:
-    from slipway.model_store import ModelStore
+    from slipway.stores.model_store import ModelStore
 
 LOGGER = logging.getLogger(__name__)
 

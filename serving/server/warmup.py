@@ -11,8 +11,8 @@ from serving.runtime.protos import prediction_log_pb2
 from serving.server import inference
 from serving.server.errors import ServingError, invalid_argument
 from serving.server.servable import Servable
+from slipway.data.tfrecord import read_records
 from slipway.errors import DataError
-from slipway.tfrecord import read_records
 
 FILE = "assets.extra/tf_serving_warmup_requests"
 MAX_RECORDS = 1000

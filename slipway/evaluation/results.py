@@ -10,10 +10,10 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from slipway import storage
-from slipway.artifacts import read_json
 from slipway.evaluation.config import Engine
 from slipway.module_api import Task
+from slipway.stores import storage
+from slipway.stores.artifacts import read_json
 
 FILE = "evaluation.json"
 OVERALL = "overall"

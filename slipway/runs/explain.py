@@ -10,18 +10,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slipway import storage
 from slipway.errors import StoreError
+from slipway.evaluation.serving_checks import ServingValidation, read_validation
 from slipway.pages.numbers import MISSING, format_number
 from slipway.runs.record import RolloutOutcome
 from slipway.runs.store import ROLLOUT, RunView, load_run
 from slipway.runs.summary import read_evaluation_of, read_if_there, read_record
-from slipway.serving_checks import ServingValidation, read_validation
+from slipway.stores import storage
 
 if TYPE_CHECKING:
     from slipway.evaluation.results import Check, Evaluation
-    from slipway.model_store import Event, Manifest, ModelStore, Version
     from slipway.runs.record import Lineage
+    from slipway.stores.model_store import Event, Manifest, ModelStore, Version
 
 WIDTH = 100
 

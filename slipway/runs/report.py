@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from slipway import storage
 from slipway.errors import SlipwayError
 from slipway.pages.charts import Series, line_chart
 from slipway.pages.graph import Node, step_graph
@@ -18,6 +17,7 @@ from slipway.pages.page import render_page
 from slipway.pages.parts import Tone, badge, code, details, facts, grid, log, notice, section, table, tiles
 from slipway.runs.store import REPORT
 from slipway.runs.summary import read_evaluation_of
+from slipway.stores import storage
 
 if TYPE_CHECKING:
     from slipway.evaluation.results import Evaluation
@@ -146,7 +146,7 @@ def _part(title: str, uri: str | None, draw: Callable[[str], Markup]) -> Markup:
 
 
 def _serving(folder: str) -> Markup:
-    from slipway.serving_checks import read_validation
+    from slipway.evaluation.serving_checks import read_validation
 
     validation = read_validation(folder)
     marks = {True: badge("passed", "good"), False: badge("failed", "bad")}
@@ -156,7 +156,7 @@ def _serving(folder: str) -> Markup:
 
 def _training(folder: str) -> Markup:
     """Loss and each metric by epoch, in training and on the rows that were held back."""
-    from slipway.training_log import read_history
+    from slipway.runs.training_log import read_history
 
     history = read_history(folder)
     epochs = [epoch.epoch for epoch in history.epochs]
@@ -185,15 +185,15 @@ def _training(folder: str) -> Markup:
 
 
 def _validation(folder: str) -> Markup:
-    from slipway.validation.page import validation_parts
-    from slipway.validation.report import read_validation
+    from slipway.data.validation.page import validation_parts
+    from slipway.data.validation.report import read_validation
 
     return Markup("").join(validation_parts(read_validation(folder)))
 
 
 def _statistics(folder: str) -> Markup:
-    from slipway.statistics.io import read_statistics
-    from slipway.statistics.page import feature_figures, overview_table
+    from slipway.data.statistics.io import read_statistics
+    from slipway.data.statistics.page import feature_figures, overview_table
 
     statistics = read_statistics(folder)
     return overview_table(statistics) + details("A picture of each column", feature_figures(statistics))

@@ -11,11 +11,11 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
-from slipway import storage
+from slipway.data.examples.dataset import Manifest, read_manifest
 from slipway.errors import SlipwayError
 from slipway.evaluation.results import Evaluation, read_evaluation
-from slipway.examples.dataset import Manifest, read_manifest
 from slipway.runs.record import Lineage, Outcome, Rows, RunState, Step, Summary
+from slipway.stores import storage
 
 Record = TypeVar("Record", bound=BaseModel)
 Read = TypeVar("Read")

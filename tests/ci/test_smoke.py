@@ -14,8 +14,8 @@ from serving.server.config import ServerConfig
 from serving.server.server import ModelServer
 from serving.server.sources import OneVersion
 from settings.load import PROJECT
-from slipway.model_store import LocalModelStore, Version
-from tests.slipway.model_store.conftest import provenance
+from slipway.stores.model_store import LocalModelStore, Version
+from tests.slipway.stores.model_store.conftest import provenance
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ from typer.testing import CliRunner, Result
 
 from cli.main import app
 from slipway.errors import ModelQuarantinedError, StoreError
-from slipway.model_store import LocalModelStore
-from tests.slipway.model_store.conftest import provenance, write_model
+from slipway.stores.model_store import LocalModelStore
+from tests.slipway.stores.model_store.conftest import provenance, write_model
 from tests.storage_server import StorageServer, _emulator, storage_server  # noqa: F401 - fixtures
 
 Push = Callable[..., int]
@@ -139,7 +139,7 @@ def test_models_of_a_store_on_gs(
     tmp_path: Path,
     storage_server: StorageServer,  # noqa: F811
 ) -> None:
-    from slipway.model_store import open_store
+    from slipway.stores.model_store import open_store
 
     uri = storage_server.uri("store")
     for seed in range(2):

@@ -11,8 +11,8 @@ from typer.testing import CliRunner, Result
 
 from cli.main import app
 from slipway.errors import ConfigError
-from slipway.model_store import Provenance, open_store
 from slipway.runs.record import Lineage
+from slipway.stores.model_store import Provenance, open_store
 from tests.loopback_server import Answer, LoopbackServer, Request
 
 

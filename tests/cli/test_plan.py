@@ -14,8 +14,8 @@ import typer
 from typer.testing import CliRunner
 
 from cli.main import app
-from slipway import storage
 from slipway.errors import ConfigError, DeliveryError
+from slipway.stores import storage
 from tests.cli.cluster import kubeflow, remote_home, slipway, vertex
 from tests.delivery.plan.project import FILES, IMAGE, ZEROS, Project
 from tests.delivery.test_deploy import DOCKER, MODEL, NEW_MODEL

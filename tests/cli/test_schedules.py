@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from slipway import storage
 from slipway.errors import ConfigError, TargetError
+from slipway.stores import storage
 from tests.cli.cluster import DATA, kubeflow, remote_home, slipway, vertex
 from tests.kubeflow_api import FakeKubeflow
 from tests.storage_server import _emulator, storage_server

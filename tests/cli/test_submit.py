@@ -10,8 +10,8 @@ import pytest
 
 from cli.main import run
 from settings.load import PROJECT as CHECKOUT
-from slipway import storage
 from slipway.errors import ConfigError, TargetError
+from slipway.stores import storage
 from tests.cli.cluster import DATA, kubeflow, remote_home, slipway, vertex
 from tests.delivery.targets.submissions import COMPILED
 from tests.kubeflow_api import FakeKubeflow

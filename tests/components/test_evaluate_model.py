@@ -7,10 +7,10 @@ import pyarrow as pa
 import pytest
 
 from components.evaluate_model.run import evaluate
-from slipway import storage
 from slipway.errors import ConfigError, DataError, GateError
 from slipway.evaluation.results import Evaluation, read_evaluation
 from slipway.evaluation.tables import LISTED, WORST
+from slipway.stores import storage
 from tests.components.evaluation_models import MetricsRecorder, save_model, write_examples, write_schema
 
 ROWS = 600

@@ -4,13 +4,13 @@ from pathlib import Path
 import pytest
 
 from components.push_model.run import push
+from slipway.data.examples.dataset import MANIFEST, Manifest, RowCounts
 from slipway.errors import StoreError
 from slipway.evaluation.results import Check, Evaluation, SliceResult, Verdict, write_evaluation
-from slipway.examples.dataset import MANIFEST, Manifest, RowCounts
-from slipway.model_store import LocalModelStore, open_store
+from slipway.evaluation.serving_checks import ServingCheck, ServingValidation, write_validation
 from slipway.runs.record import Lineage, Outcome
-from slipway.serving_checks import ServingCheck, ServingValidation, write_validation
-from tests.slipway.model_store.conftest import write_model
+from slipway.stores.model_store import LocalModelStore, open_store
+from tests.slipway.stores.model_store.conftest import write_model
 from tests.storage_server import StorageServer, _emulator, storage_server  # noqa: F401 - fixtures
 
 LINEAGE = Lineage(run="run-1", module="taxi", module_digest="m", data_uri="trips.csv", git_revision="abc")

@@ -6,7 +6,7 @@ import pytest
 
 from components.record_run.component import record_run
 from components.record_run.run import record
-from slipway.notifications.config import Notifications
+from slipway.runs.notifications.config import Notifications
 from slipway.runs.record import Summary
 from slipway.runs.store import load_run
 from tests.recorded_runs import WHY_REFUSED, write_run

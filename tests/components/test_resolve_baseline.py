@@ -2,8 +2,8 @@ import time
 from pathlib import Path
 
 from components.resolve_baseline.run import resolve
-from slipway.model_store import LocalModelStore, open_store
-from tests.slipway.model_store.conftest import provenance, write_model
+from slipway.stores.model_store import LocalModelStore, open_store
+from tests.slipway.stores.model_store.conftest import provenance, write_model
 from tests.storage_server import StorageServer, _emulator, storage_server  # noqa: F401 - fixtures
 
 

@@ -6,10 +6,10 @@ import pytest
 
 from components.rollout_model.run import rollout
 from serving.manifests import publish_manifests
-from slipway import storage
 from slipway.errors import RolloutError, RolloutInconclusiveError, StoreError
 from slipway.runs.record import Lineage, Outcome, RolloutOutcome
 from slipway.runs.store import OUTCOME, ROLLOUT
+from slipway.stores import storage
 from tests.kubernetes_api.model_server import Pod
 from tests.kubernetes_api.world import World, open_world
 

@@ -17,11 +17,11 @@ from components.train_model.config import TrainConfig
 from components.train_model.dataset import read_training_data, transformed_spec
 from components.train_model.run import train
 from serving.predictor import Predictor
+from slipway.data.schema.io import model_inputs, read_schema
+from slipway.data.tensors import raw_inputs, serialize_examples
 from slipway.errors import DataError, ModuleError, TrainingError
-from slipway.golden import read_golden
-from slipway.schema.io import model_inputs, read_schema
-from slipway.tensors import raw_inputs, serialize_examples
-from slipway.training_log import History
+from slipway.evaluation.golden import read_golden
+from slipway.runs.training_log import History
 from tests.shapes import MODULE, Artifacts, make_transformed, publish, train_parameters
 
 MODEL = (MODULE / "model.py").read_text(encoding="utf-8")

@@ -9,8 +9,8 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2
 from components.compute_statistics.run import compute
 from components.infer_schema.run import infer
 from components.validate_examples.run import validate
+from slipway.data.validation.report import Validation, read_validation
 from slipway.errors import AnomalyError
-from slipway.validation.report import Validation, read_validation
 from tests.example_artifacts import write_examples
 from tests.taxi_examples import LABEL, SCHEMA, read_trips, write_taxi_examples
 

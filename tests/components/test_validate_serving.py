@@ -11,8 +11,8 @@ import tensorflow as tf
 
 from components.validate_serving.run import validate
 from slipway.errors import GateError
-from slipway.golden import read_golden, write_golden
-from slipway.serving_checks import ServingValidation, read_validation
+from slipway.evaluation.golden import read_golden, write_golden
+from slipway.evaluation.serving_checks import ServingValidation, read_validation
 from tests.served_models import (
     TinyModel,
     edit_signatures,

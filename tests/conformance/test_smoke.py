@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from serving.runtime.tensor_protos import array_of
-from slipway.golden import Golden, read_golden
+from slipway.evaluation.golden import Golden, read_golden
 from tests.conformance.conftest import Addresses
 from tests.conformance.grpc_calls import Calls
 from tests.conformance.model import NAME, VERSIONS
@@ -46,7 +46,7 @@ class Served(NamedTuple):
 def from_store(uri: str) -> list[Served]:
     """What a model store has in production, with the golden requests."""
     from serving.rollout.golden import read_requests
-    from slipway.model_store import open_store
+    from slipway.stores.model_store import open_store
 
     store = open_store(uri)
     versions = [version for model in store.models() if (version := store.production(model))]

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from settings.load import PROJECT, load_settings
-from slipway.module_store import check_module
+from slipway.module_kit.check import check_module
 
 DOCKERFILE = PROJECT / "Dockerfile"
 ROOMS = ("cli", "components", "delivery", "pipelines", "serving", "settings", "slipway")

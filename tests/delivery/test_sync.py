@@ -4,7 +4,8 @@ import pytest
 
 from delivery.sync import sync_module
 from slipway.errors import ModuleError
-from slipway.module_store import digest_module, load_function
+from slipway.module_kit.loader import load_function
+from slipway.stores.module_store import digest_module
 from tests.fault_proxy import FaultProxy, fault_proxy
 from tests.storage_server import _emulator, storage_server
 

@@ -12,7 +12,7 @@ import yaml
 
 from settings import load
 from settings.load import PROJECT, load_settings
-from slipway import storage
+from slipway.stores import storage
 from tests.cli.cluster import kubeflow, remote_home, slipway, vertex
 from tests.kubeflow_api import FakeKubeflow
 from tests.kubernetes_api.world import DIGEST

@@ -34,7 +34,8 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 @pytest.fixture(scope="module")
 def trips(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The first 4,000 of the module's synthetic trips, at a path that later tests write to."""
-    from slipway.module_store import load_function, publish_module
+    from slipway.module_kit.loader import load_function
+    from slipway.stores.module_store import publish_module
 
     folder = tmp_path_factory.mktemp("data")
     published = publish_module(workspace.modules / "taxi", str(folder / "published"))

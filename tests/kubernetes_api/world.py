@@ -20,11 +20,11 @@ from serving.manifests import Object
 from serving.rollout.cluster import Cluster
 from serving.rollout.engine import Rollout
 from serving.rollout.policy import RolloutPolicy
-from slipway.golden import Golden, write_golden
-from slipway.model_store import LocalModelStore
+from slipway.evaluation.golden import Golden, write_golden
+from slipway.stores.model_store import LocalModelStore
 from tests.kubernetes_api.model_server import ModelServers, Pod
 from tests.kubernetes_api.server import KubernetesApi
-from tests.slipway.model_store.conftest import provenance, write_model
+from tests.slipway.stores.model_store.conftest import provenance, write_model
 
 PROJECT = Path(__file__).parents[2]
 NAMESPACE = "slipway-staging"

@@ -11,10 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
-from slipway.examples.dataset import MANIFEST, Manifest, RowCounts
-from slipway.module_store import check_module, load_function, publish_module
-from slipway.schema.io import model_inputs, parse_schema
-from slipway.tensors import raw_inputs, serialize_examples
+from slipway.data.examples.dataset import MANIFEST, Manifest, RowCounts
+from slipway.data.schema.io import model_inputs, parse_schema
+from slipway.data.tensors import raw_inputs, serialize_examples
+from slipway.module_kit.check import check_module
+from slipway.module_kit.loader import load_function
+from slipway.stores.module_store import publish_module
 
 MODULE = Path(__file__).parents[2] / "modules" / "taxi"
 CONFIG = check_module(MODULE)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from serving.predictor import Predictor
+from slipway.data.tensors import raw_inputs, serialize_examples
 from slipway.errors import GateError
-from slipway.tensors import raw_inputs, serialize_examples
 from tests.served_models import read_inputs, rows
 
 

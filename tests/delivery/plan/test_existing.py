@@ -8,7 +8,7 @@ import pytest
 from delivery.deployments import MANIFESTS, Deployment, module_unit, record
 from delivery.plan import Plan
 from slipway.errors import DeliveryError
-from slipway.module_store import publish_module
+from slipway.stores.module_store import publish_module
 from tests.delivery.plan.project import FILES, IMAGE, Project
 from tests.delivery.plan.test_planner import MODEL, done, why
 

@@ -5,7 +5,7 @@ import pytest
 
 from delivery.plan.fingerprints import Fingerprints, Scope, fingerprint
 from slipway.errors import ModuleError
-from slipway.module_store import publish_module
+from slipway.stores.module_store import publish_module
 from tests.delivery.plan.project import IMAGE, PIPELINE, Project
 
 

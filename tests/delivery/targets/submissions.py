@@ -9,7 +9,7 @@ from delivery.launch import Locations, Platform, RunRequest, request_run
 from delivery.package import Package, read_package
 from delivery.targets.base import Submission
 from settings.load import PROJECT
-from slipway.module_store import check_module
+from slipway.module_kit.check import check_module
 from slipway.runs.naming import new_run_name
 from slipway.runs.record import Target
 

@@ -8,8 +8,8 @@ import yaml
 
 from serving.manifests import Object, publish_manifests, read_manifests
 from serving.manifests.published import dump_objects
-from slipway import storage
 from slipway.errors import ConfigError, StoreError
+from slipway.stores import storage
 from tests.manifests.rendering import OVERLAYS, rendered
 from tests.storage_server import StorageServer
 

@@ -18,8 +18,8 @@ from prometheus_client import CollectorRegistry
 
 from serving.request_log import LogOptions, RequestLog, is_sampled
 from serving.request_log import sink as sink_module
-from slipway import storage
 from slipway.errors import ConfigError, StoreError
+from slipway.stores import storage
 from tests.serving.request_log.calls import (
     DAY,
     accounted,

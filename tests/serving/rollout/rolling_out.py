@@ -5,7 +5,7 @@ import sys
 import time
 
 from serving.rollout import Cluster, Rollout, RolloutPolicy
-from slipway.model_store import open_store
+from slipway.stores.model_store import open_store
 
 
 def main() -> None:

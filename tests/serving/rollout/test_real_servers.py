@@ -15,11 +15,11 @@ from serving.server.config import ServerConfig
 from serving.server.server import ModelServer
 from serving.server.sources import ConfigFile
 from slipway.errors import RolloutError
-from slipway.golden import read_golden, write_golden
-from slipway.model_store import LocalModelStore
+from slipway.evaluation.golden import read_golden, write_golden
+from slipway.stores.model_store import LocalModelStore
 from tests.kubernetes_api.objects import Object
 from tests.kubernetes_api.world import World, open_world
-from tests.slipway.model_store.conftest import provenance
+from tests.slipway.stores.model_store.conftest import provenance
 
 pytestmark = pytest.mark.slow
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from serving.server.sources import StoreModels, Wanted
-from slipway.model_store import LocalModelStore, ModelStore, Provenance, open_store
 from slipway.runs.record import Lineage
+from slipway.stores.model_store import LocalModelStore, ModelStore, Provenance, open_store
 from tests.fault_proxy import FaultProxy, fault_proxy
 from tests.storage_server import _emulator, storage_server
 

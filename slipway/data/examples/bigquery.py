@@ -1,0 +1,117 @@
+"""BigQuery as a source: what it holds now, and its rows as Arrow, through Ibis."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from slipway.data.examples.source import Source, digest_of
+from slipway.errors import DataError
+from slipway.stores import storage
+
+if TYPE_CHECKING:
+    import ibis.expr.types as ir
+    import pyarrow as pa
+
+SCHEME = "bq://"
+BATCH_ROWS = 65_536
+
+
+def is_warehouse(uri: str) -> bool:
+    """Whether the data URI is a table of BigQuery, or a file with a query for it."""
+    return uri.startswith(SCHEME) or uri.partition("?")[0].endswith(".sql")
+
+
+def locate_in_warehouse(uri: str, client: Any = None) -> Source:
+    """The table or query behind a data URI.
+
+    The digest is over the table's (or every read table's) name, time of the last change and rows, and over the
+    query's text. A query whose answer depends on the time of day is the user's to avoid.
+
+    Args:
+        uri: `bq://project.dataset.table`, or a file that ends with `.sql`.
+        client: `google.cloud.bigquery.Client`; the default one of the environment if None.
+
+    Raises:
+        DataError: the name is not complete, or BigQuery refuses; the message is BigQuery's.
+    """
+    from google.api_core.exceptions import GoogleAPIError
+    from google.auth.exceptions import GoogleAuthError
+
+    table = query = None
+    if uri.startswith(SCHEME):
+        table = uri.removeprefix(SCHEME)
+        if not re.fullmatch(r"[^.]+\.[^.]+\.[^.]+", table):
+            raise DataError(f"{uri}: write bq://project.dataset.table")
+    else:
+        query = storage.read_text(uri).strip().rstrip(";")
+    try:
+        client = client or _client()
+        tables = [table] if table else _tables_of(query or "", client)
+        versions = [_version(name, client) for name in tables]
+    except (GoogleAPIError, GoogleAuthError) as error:
+        raise DataError(f"{uri}: BigQuery refuses: {error}") from error
+    digest = digest_of("bigquery", query or "", *versions)
+    return Source(uri=uri, format="bigquery", digest=digest, table=table, query=query)
+
+
+def _client() -> Any:
+    from google.cloud import bigquery
+
+    return bigquery.Client()
+
+
+def _tables_of(query: str, client: Any) -> list[str]:
+    """The tables that a query reads, by name; BigQuery checks the query without running it."""
+    from google.cloud import bigquery
+
+    job = client.query(query, job_config=bigquery.QueryJobConfig(dry_run=True, use_query_cache=False))
+    return sorted(f"{table.project}.{table.dataset_id}.{table.table_id}" for table in job.referenced_tables)
+
+
+def _version(name: str, client: Any) -> str:
+    table = client.get_table(name)
+    return f"{name} {table.modified.isoformat()} {table.num_rows}"
+
+
+def warehouse_rows(source: Source) -> pa.RecordBatchReader:
+    """The rows of a table or query, in batches, each with its place: a number, since tables have no lines.
+
+    Raises:
+        DataError: a column has a type that examples cannot hold.
+    """
+    import ibis
+
+    if source.table:
+        project, dataset, name = source.table.split(".")
+        table = ibis.bigquery.connect(project_id=project).table(name, database=(project, dataset))
+    else:
+        table = ibis.bigquery.connect().sql(source.query)
+    return as_examples(table).to_pyarrow_batches(chunk_size=BATCH_ROWS)
+
+
+def as_examples(table: ir.Table) -> ir.Table:
+    """The same rows with the types that examples hold: BigQuery does the casting.
+
+    Integers and booleans become int64, decimals double, dates and times seconds since 1970 (UTC).
+
+    Raises:
+        DataError: a column is a struct, JSON or the like.
+    """
+    return table.select(**{name: _as_example(name, table[name]) for name in table.columns})
+
+
+def _as_example(name: str, column: ir.Value) -> ir.Value:
+    kind = column.type()
+    if kind.is_integer() or kind.is_boolean():
+        return column.cast("int64")
+    if kind.is_numeric():
+        return column.cast("float64")
+    if kind.is_timestamp() or kind.is_date():
+        # With a time zone it is BigQuery's TIMESTAMP; without, DATETIME, which UNIX_SECONDS does not take.
+        return column.cast("timestamp('UTC')").epoch_seconds()
+    if kind.is_string() or kind.is_binary():
+        return column
+    if kind.is_array() and (kind.value_type.is_numeric() or kind.value_type.is_string() or kind.value_type.is_binary()):
+        return column
+    raise DataError(f"column {name!r} is {kind}, which examples cannot hold; select its parts in a .sql file")

@@ -1,0 +1,239 @@
+"""Which type each column has, and the SQL that brings a value to it.
+
+A schema decides where there is one. Else a text column of a CSV file gets its type from all of its values:
+
+- `integer` (int64) if all are whole numbers without a leading zero;
+- `number` (double) if all are numbers, some with a point or an exponent;
+- `boolean` (int64, 0 or 1) if all are `true` or `false`, in upper or lower case;
+- `text` (string) otherwise. So are whole numbers among which are codes, which a number would damage: with leading zeros
+  (`02139`), or with 19 digits or more.
+
+A column of numbers in which at most the share `max_quarantined` of the values is something else stays one of numbers;
+those rows go to quarantine. Missing are, in every format: null, the empty string, NaN; among numbers also blanks.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from slipway.data.examples.rows import RawRows, identifier, literal
+from slipway.errors import DataError
+
+if TYPE_CHECKING:
+    import duckdb
+    from tensorflow_metadata.proto.v0 import schema_pb2
+
+Form = Literal["integer", "whole", "number", "boolean", "text"]  # whole: what a schema takes for an integer
+
+CSV_TEXT = "CSV_TEXT"  # in the place of DuckDB's type: text of which the form is open, and never the empty string
+SAMPLE_ROWS = 2048
+_INTEGER = r"\s*([+-]?(0|[1-9][0-9]{0,17}))?\s*"
+_CODE = r"\s*[+-]?(0[0-9]+|[1-9][0-9]{18,})\s*"
+_WHOLE = r"\s*[+-]?[0-9]{1,19}(\.0*)?\s*"
+# No IN: DuckDB makes a join of a long list, and a join loses the order of the rows.
+_IS_BOOLEAN = "(lower({0}) = 'true' OR lower({0}) = 'false')"
+# Begins with a letter with which neither a number nor `inf` or `nan` begins: much cheaper than a cast that fails.
+_SURELY_TEXT = " OR ".join(
+    f"({{0}} >= '{first}' AND {{0}} < '{end}')" for first, end in ("AI", "JN", "Oi", "jn", ("o", "\U0010ffff"))
+)
+_EXPECTED: dict[Form, str] = {
+    "integer": "a whole number",
+    "whole": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "text": "a text",
+}
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """One column of the examples: SQL of its value, and SQL that says whether a value is usable (None: all are)."""
+
+    column: str
+    value: str
+    valid: str | None = None
+    expected: str = ""
+
+    @property
+    def reason(self) -> str:
+        """SQL of why a row's value is not usable, or NULL."""
+        name = identifier(self.column)
+        said = f"{self.column}: "
+        return (
+            f"CASE WHEN NOT ({self.valid}) THEN {literal(said)} || chr(39) || left({name}::VARCHAR, 100) || chr(39) || "
+            f"{literal(f' is not {self.expected}')} END"
+        )
+
+
+def curated_forms(schema: schema_pb2.Schema | None) -> dict[str, Form]:
+    """What a schema says of its features' types."""
+    if schema is None:
+        return {}
+    forms: dict[int, Form] = {1: "text", 2: "whole", 3: "number"}
+    return {feature.name: forms[feature.type] for feature in schema.feature if feature.type in forms}
+
+
+def convert(column: str, raw_type: str, form: Form | None) -> Conversion:
+    """The conversion of one column from DuckDB's type to the form that is wanted, or to the nearest without one.
+
+    Raises:
+        DataError: examples cannot hold the type.
+    """
+    if raw_type == CSV_TEXT:
+        return _from_text(column, identifier(column), form or "text")
+    if raw_type == "VARCHAR" or raw_type.startswith("ENUM"):
+        return _from_text(column, f"nullif({identifier(column)}::VARCHAR, '')", form or "text")
+    element = re.fullmatch(r"(.+)\[\d*\]", raw_type)
+    if element:
+        return Conversion(column, f"CAST({identifier(column)} AS {_natural(column, element[1])[0]}[])")
+    target, value = _natural(column, raw_type)
+    if target == "DOUBLE":
+        if form == "whole":
+            valid = f"{value} IS NULL OR isnan({value}) OR {value} = trunc({value})"
+            return Conversion(column, f"TRY_CAST(nullif({value}, 'nan'::DOUBLE) AS BIGINT)", valid, _EXPECTED[form])
+        value = f"nullif({value}, 'nan'::DOUBLE)"
+    elif target == "BIGINT" and form == "number":
+        value = f"CAST({value} AS DOUBLE)"
+    if form == "text" and target in ("BIGINT", "DOUBLE"):
+        value = f"CAST({value} AS VARCHAR)"
+    return Conversion(column, value)
+
+
+def _from_text(column: str, text: str, form: Form) -> Conversion:
+    """The conversion of a text, given as SQL that is never the empty string."""
+    if form == "text":
+        return Conversion(column, text)
+    if form == "boolean":
+        value, valid = f"CAST(lower({text}) = 'true' AS BIGINT)", _IS_BOOLEAN.format(text)
+    elif form == "integer":
+        value, valid = f"TRY_CAST({text} AS BIGINT)", f"regexp_full_match({text}, '{_INTEGER}')"
+    elif form == "whole":
+        number, boolean = f"TRY_CAST({text} AS BIGINT)", _IS_BOOLEAN.format(text)
+        value = f"coalesce({number}, CASE WHEN {boolean} THEN CAST(lower({text}) = 'true' AS BIGINT) END)"
+        otherwise = f"{boolean} OR trim({text}) = ''"
+        valid = f"CASE WHEN regexp_full_match({text}, '{_WHOLE}') THEN {number} IS NOT NULL ELSE {otherwise} END"
+    else:
+        value = f"nullif(TRY_CAST({text} AS DOUBLE), 'nan'::DOUBLE)"
+        plain = f"NOT contains({text}, '_')"  # DuckDB takes 1_000 for a number
+        valid = f"CASE WHEN TRY_CAST({text} AS DOUBLE) IS NOT NULL THEN {plain} ELSE trim({text}) = '' END"
+    return Conversion(column, value, f"{text} IS NULL OR ({valid})", _EXPECTED[form])
+
+
+_WHOLE_TYPES = r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|BOOLEAN"
+
+
+def _natural(column: str, raw_type: str) -> tuple[str, str]:
+    """The type of the examples that is nearest to DuckDB's, and the value in it."""
+    name = identifier(column)
+    if re.fullmatch(_WHOLE_TYPES, raw_type):
+        return "BIGINT", f"CAST({name} AS BIGINT)"
+    if re.match(r"FLOAT|DOUBLE|DECIMAL", raw_type):
+        return "DOUBLE", f"CAST({name} AS DOUBLE)"
+    if re.match(r"DATE|TIME", raw_type):
+        return "BIGINT", f"CAST(floor(epoch({name})) AS BIGINT)"
+    if raw_type == "BLOB":
+        return "BLOB", name
+    if raw_type in ("VARCHAR", "UUID") or raw_type.startswith("ENUM"):
+        return "VARCHAR", f"nullif(CAST({name} AS VARCHAR), '')"
+    if raw_type in ('"NULL"', "NULL"):
+        return "VARCHAR", f"CAST({name} AS VARCHAR)"
+    raise DataError(f"column {column!r} is {raw_type}, which examples cannot hold; write its parts as columns")
+
+
+class _Counts(NamedTuple):
+    """How many values of a column there are, and how many have each form; the last four are 0 where not asked for.
+
+    The misfits of text are the values that might be something else.
+    """
+
+    present: int
+    misfits: int
+    integers: int = 0
+    codes: int = 0
+    numbers: int = 0
+    booleans: int = 0
+
+    def decide(self, tolerated: float) -> tuple[Form, int]:
+        """The form, and how many values do not fit it."""
+        if self.present and self.booleans == self.present:
+            return "boolean", 0
+        others = self.present - self.numbers
+        if not self.numbers or others > tolerated * self.present:
+            return "text", 0
+        if self.integers == self.numbers:
+            return "integer", others
+        return ("text", 0) if self.integers + self.codes == self.numbers else ("number", others)
+
+    def is_text(self, tolerated: float) -> bool:
+        """Whether enough values are surely text, where the misfits are those of text."""
+        return self.present - self.misfits > tolerated * self.present
+
+
+def infer_forms(
+    connection: duckdb.DuckDBPyConnection,
+    rows: RawRows,
+    curated: Mapping[str, Form],
+    tolerated: float,
+    *,
+    check: bool,
+) -> tuple[dict[str, Form], set[str]]:
+    """The form of every text column, and the columns with values that do not fit it.
+
+    The first rows give a guess. A column that is text there, or empty, is decided by all of its values; so is any other
+    one that turns out not to fit its guess.
+
+    Args:
+        connection: DuckDB.
+        rows: All of them text.
+        curated: Forms that a schema decided.
+        tolerated: Share of a column's values that may be something else than numbers.
+        check: Whether to look for values that do not fit; without, whoever reads the rows has to.
+    """
+    sample = f"(SELECT * FROM {rows.relation} LIMIT {SAMPLE_ROWS})"  # noqa: S608
+    sampled = _count(connection, sample, {column: None for column in rows.types if column not in curated})
+    forms = {column: found.decide(tolerated)[0] for column, found in sampled.items()} | dict(curated)
+    guesses: dict[str, Form | None] = {
+        column: form if column in curated or sampled[column].present else None for column, form in forms.items()
+    }
+    checked: tuple[Form | None, ...] = ("integer", "whole", "number", "boolean") if check else ()
+    guesses = {column: form for column, form in guesses.items()
+               if form in checked or (column in sampled and form in ("text", None))}  # fmt: skip
+    counts = _count(connection, rows.relation, guesses)
+    doubtful = [
+        column
+        for column, found in counts.items()
+        if column in sampled and found.misfits and not (guesses[column] == "text" and found.is_text(tolerated))
+    ]
+    counts |= _count(connection, rows.relation, dict.fromkeys(doubtful))
+    failing = set()
+    for column, found in counts.items():
+        others = found.misfits if column in curated else 0
+        if column in doubtful or guesses[column] is None:
+            forms[column], others = found.decide(tolerated)
+        failing |= {column} if others else set()
+    return forms, failing
+
+
+def _count(
+    connection: duckdb.DuckDBPyConnection, relation: str, columns: Mapping[str, Form | None]
+) -> dict[str, _Counts]:
+    """Counts each column's values that do not fit the form given; of all forms, where none is."""
+    if not columns:
+        return {}
+    terms = []
+    for column, form in columns.items():
+        name = identifier(column)
+        valid = _SURELY_TEXT.format(name) if form == "text" else _from_text(column, name, form or "number").valid
+        terms += [f"count({name})", f"count(*) FILTER (NOT ({valid}))"]
+        conditions = [
+            f"regexp_full_match({name}, '{_INTEGER}')",
+            f"regexp_full_match({name}, '{_CODE}')",
+            f"{name} IS NOT NULL AND ({valid})",
+            _IS_BOOLEAN.format(name),
+        ]
+        terms += [f"count(*) FILTER ({each})" if form is None else "0" for each in conditions]
+    answer = connection.execute(f"SELECT {', '.join(terms)} FROM {relation}").fetchall()[0]  # noqa: S608
+    return {column: _Counts(*answer[6 * index : 6 * index + 6]) for index, column in enumerate(columns)}

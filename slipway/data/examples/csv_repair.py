@@ -1,0 +1,185 @@
+"""The careful way through CSV files of which some rows are bad.
+
+DuckDB reads sound files fast, but behind a stray quote it drops rows that it does not report, and it counts rows, not
+lines. So once anything is wrong, this reads line by line: a record that is whole goes to a clean file, with its file's
+number and its line before it; any other goes to quarantine, and reading goes on with the line after its first.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from slipway.data.examples.column_types import CSV_TEXT
+from slipway.data.examples.csv_files import line_end, read_header
+from slipway.data.examples.quarantine import BadRow, Quarantine
+from slipway.data.examples.rows import FILE, LINE, RawRows, literal
+from slipway.errors import DataError
+
+MAX_RECORD_BYTES = 1 << 20
+_BOM = b"\xef\xbb\xbf"
+# One field as DuckDB reads it: quoted, perhaps with blanks around; or not, and then a quote inside it means itself.
+_FIELD = re.compile(rb' *"([^"]*(?:""[^"]*)*)" *(?=,|\Z)|(?! *")([^,]*)')
+_OPEN_FIELD = re.compile(rb' *"[^"]*(?:""[^"]*)*')
+
+
+class _Record(NamedTuple):
+    """A record that begins on `line`; its `fields` are None where it is one plain line and no field needs care."""
+
+    line: int
+    raw: bytes
+    fields: list[bytes] | None
+    problem: str = ""
+
+
+def repair(files: dict[str, Path], clean: Path, quarantine: Quarantine) -> RawRows:
+    """Writes the whole records of all files to one clean file.
+
+    Args:
+        files: Name to show and path of each file.
+        clean: The file to be written.
+        quarantine: Takes the other records.
+
+    Returns:
+        The clean file's rows, each with its place.
+
+    Raises:
+        DataError: a header cannot be used, or the lines end with CR alone.
+    """
+    headers = {name: read_header(path, name) for name, path in files.items()}
+    for name, path in files.items():
+        if line_end(path) == "\\r":
+            raise DataError(
+                f"{name}: a row is bad, and lines that end with CR alone cannot be told apart; use LF or CRLF"
+            )
+    columns = list(dict.fromkeys(column for header in headers.values() for column in header))
+    with clean.open("wb") as target:
+        for number, (name, path) in enumerate(files.items()):
+            order = [headers[name].index(column) if column in headers[name] else None for column in columns]
+            with path.open("rb") as source:
+                for record in _records(_Lines(source), len(headers[name])):
+                    if record.problem:
+                        raw = record.raw.decode("utf-8", "replace")
+                        quarantine.add(BadRow(name, record.line, record.problem, raw))
+                    else:
+                        target.write(b"%d,%d,%b\n" % (number, record.line, _in_order(record, order)))
+    types = ", ".join(f"{literal(column)}: 'VARCHAR'" for column in columns)
+    relation = (
+        f"read_csv({literal(str(clean))}, columns = {{'{FILE}': 'BIGINT', '{LINE}': 'BIGINT', {types}}}, "
+        "header = false, delim = ',', quote = '\"', escape = '\"', auto_detect = false, new_line = '\\n', "
+        f"max_line_size = {3 * MAX_RECORD_BYTES})"
+    )
+    shown = ", ".join(literal(name) for name in files)
+    return RawRows(relation, dict.fromkeys(columns, CSV_TEXT), (f"([{shown}])[{FILE} + 1]", LINE))
+
+
+class _Lines:
+    """Lines with their numbers; some can be given back."""
+
+    def __init__(self, source: IO[bytes]) -> None:
+        self._source = source
+        self._waiting: list[bytes] = []
+        self.number = 0
+
+    def next(self) -> bytes:
+        """The next line with its end; empty after the last."""
+        line = self._waiting.pop() if self._waiting else self._source.readline()
+        self.number += bool(line)
+        return line
+
+    def give_back(self, lines: list[bytes]) -> None:
+        """The last lines, to be read again."""
+        self._waiting.extend(reversed(lines))
+        self.number -= len(lines)
+
+
+def _records(lines: _Lines, width: int) -> Iterator[_Record]:
+    """The records after the header; a blank line is none, unless there is one column only."""
+    quotes = lines.next().removeprefix(_BOM).count(b'"')
+    while quotes % 2:  # a column's name has a line break in it
+        quotes += lines.next().count(b'"')
+    commas = width - 1
+    while line := lines.next():
+        raw = line.rstrip(b"\r\n")
+        if b'"' in raw:
+            yield _quoted_record(lines, line, width)
+        elif raw.count(b",") == commas and raw.isascii() and b"\r" not in raw and len(raw) <= MAX_RECORD_BYTES:
+            if raw or width == 1:
+                yield _Record(lines.number, raw, None)
+        elif raw:
+            yield _judge(_Record(lines.number, raw, raw.split(b",")), width, cut=not line.endswith(b"\n"))
+
+
+def _quoted_record(lines: _Lines, first: bytes, width: int) -> _Record:
+    """A record with quotes in it, from as many lines as it takes; only the first where it is not whole."""
+    start, taken = lines.number, [first]
+    body, fields, position, problem = first.rstrip(b"\r\n"), [], 0, ""
+    while True:
+        if match := _FIELD.match(body, position):
+            quoted, bare = match.groups()
+            fields.append(bare if quoted is None else quoted.replace(b'""', b'"'))
+            position = match.end() + 1
+            if match.end() == len(body):
+                break
+        elif not _OPEN_FIELD.fullmatch(body, position):
+            problem = f"field {len(fields) + 1} goes on after its closing quote"
+            break
+        elif not _take_until_quote(lines, taken):
+            problem = f"the quote that opens field {len(fields) + 1} is not closed"
+            break
+        else:
+            body = b"".join(taken).rstrip(b"\r\n")
+    record = _judge(_Record(start, body, fields, problem), width, cut=not taken[-1].endswith(b"\n"))
+    if record.problem and len(taken) > 1:
+        # The quote may be a stray one: the lines behind it are looked at on their own.
+        lines.give_back(taken[1:])
+        return record._replace(raw=first)
+    return record
+
+
+def _take_until_quote(lines: _Lines, taken: list[bytes]) -> bool:
+    """Adds lines to an open record until one may close its field; False (and nothing added) if none does."""
+    more: list[bytes] = []
+    size = sum(map(len, taken))
+    while size <= MAX_RECORD_BYTES and (line := lines.next()):
+        more.append(line)
+        size += len(line)
+        if line.count(b'"') % 2:
+            taken.extend(more)
+            return True
+    lines.give_back(more)
+    return False
+
+
+def _judge(record: _Record, width: int, *, cut: bool) -> _Record:
+    """The record as it is, or with what is wrong with it."""
+    fields, problem = record.fields or [], record.problem
+    if len(fields) == width + 1 and not fields[-1]:
+        fields = fields[:-1]  # a comma at the end of the line
+    if not problem and len(fields) != width:
+        problem = f"{len(fields)} fields where the header has {width}"
+    if not problem and len(record.raw) > MAX_RECORD_BYTES:
+        problem = f"the row is longer than {MAX_RECORD_BYTES:,} bytes"
+    if problem and cut:
+        problem += "; the file ends in this row"
+    if not problem:
+        try:
+            record.raw.decode("utf-8")
+        except UnicodeDecodeError as error:
+            byte = record.raw[error.start]
+            problem = f"byte {error.start + 1} of the row, 0x{byte:02x}, is not UTF-8"
+    return record._replace(fields=fields, problem=problem)
+
+
+def _in_order(record: _Record, order: list[int | None]) -> bytes:
+    """The record with its fields at the common table's places; as it is, where that changes nothing."""
+    if record.fields is None and order == list(range(len(order))):
+        return record.raw
+    fields = record.fields if record.fields is not None else record.raw.split(b",")
+    return b",".join(b"" if at is None else _quoted(fields[at]) for at in order)
+
+
+def _quoted(field: bytes) -> bytes:
+    return b'"' + field.replace(b'"', b'""') + b'"' if field else b""

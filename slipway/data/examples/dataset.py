@@ -1,0 +1,68 @@
+"""The examples artifact: Parquet splits and their manifest.
+
+Layout: `split=train/*.parquet`, `split=eval/*.parquet`, `manifest.json`, `quarantine.jsonl`. Columns are int64, double,
+string or binary, or lists of these; a missing value is null.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import BaseModel, Field
+
+from slipway.stores.artifacts import read_json
+
+if TYPE_CHECKING:
+    import pyarrow.dataset as ds
+
+Split = Literal["train", "eval"]
+SPLITS: tuple[Split, ...] = ("train", "eval")
+MANIFEST = "manifest.json"
+QUARANTINE = "quarantine.jsonl"
+
+
+class DataFile(BaseModel):
+    """One Parquet file, its path relative to the artifact."""
+
+    path: str
+    rows: int
+    sha256: str
+
+
+class RowCounts(BaseModel):
+    """`read` = `quarantined` + `left_out` + `train` + `eval`; `left_out`: of neither split, or `unlabelled`."""
+
+    read: int
+    quarantined: int
+    left_out: int = 0
+    unlabelled: int = Field(0, description="of those left out, the ones whose label is missing")
+    train: int
+    eval: int
+
+
+class Manifest(BaseModel):
+    """What is in an examples artifact; `digest` is over the files' digests, so equal content has an equal digest."""
+
+    source: dict[str, object] = Field(description="what resolve_source found: files, format, span, digest")
+    rows: RowCounts
+    files: list[DataFile]
+    columns: dict[str, str] = Field(description="name to Arrow type")
+    label: str
+    digest: str
+
+
+def read_manifest(examples_path: str | Path) -> Manifest:
+    """The manifest of an examples artifact.
+
+    Raises:
+        StoreError: there is none, or it is damaged.
+    """
+    return read_json(examples_path, MANIFEST, Manifest, "ingest_examples")
+
+
+def open_split(examples_path: str | Path, split: Split) -> ds.Dataset:
+    """One split as an Arrow dataset, to be scanned in batches."""
+    import pyarrow.dataset as ds
+
+    return ds.dataset(Path(examples_path) / f"split={split}", format="parquet")

@@ -1,0 +1,228 @@
+"""Turns a source into examples: typed, labelled, split, and what cannot be read set aside.
+
+Rows flow in batches: DuckDB parses, casts and evaluates the label, Arrow carries, two Parquet writers take. Which bytes
+come out depends on the rows, their order and this code alone.
+
+- A row that cannot be read goes to quarantine; above `max_quarantined` the step fails.
+- A row without a label is no fault of the file's: it is left out and counted as unlabelled.
+- Booleans become int64 0 and 1. The column that a `column` split reads is no feature: it is left out of the examples.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict
+
+from slipway.data.examples.dataset import MANIFEST, QUARANTINE, SPLITS, DataFile, Manifest, RowCounts
+from slipway.data.examples.quarantine import BadRow, Quarantine
+from slipway.data.examples.query import RAW, REASON, RowQuery
+from slipway.data.examples.read import open_source
+from slipway.data.examples.rows import FILE, LINE, UnsoundRowsError
+from slipway.data.examples.source import Source, digest_of
+from slipway.data.examples.split_rows import as_mask, assign_splits
+from slipway.data.examples.write import SplitWriter
+from slipway.errors import DataError
+from slipway.module_api import Ingestion, Label, Split, Task
+from slipway.stores import storage
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+    from tensorflow_metadata.proto.v0 import schema_pb2
+
+MEMORY_LIMIT = "400MB"
+MAX_THREADS = 4
+BATCH_ROWS = 65_536
+
+
+class IngestConfig(BaseModel):
+    """What of `module.yaml` decides how rows become examples."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    task: Task
+    label: Label
+    split: Split
+    ingestion: Ingestion
+
+
+def ingest_source(
+    source: Source, config: IngestConfig, schema: schema_pb2.Schema | None, examples_path: str | Path
+) -> Manifest:
+    """Writes the examples artifact of a source; nothing of it is left behind by a failure but `quarantine.jsonl`.
+
+    Args:
+        source: What resolve_source found.
+        config: Label, split and limits of the module.
+        schema: The module's curated schema, or None.
+        examples_path: The artifact's folder.
+
+    Raises:
+        DataError: the source cannot be read, too much of it is bad, a column is missing, or a split stays empty.
+        ConfigError: the split does not fit the data.
+    """
+    folder = Path(examples_path)
+    scratch, quarantine = folder / ".partial", Quarantine(folder / QUARANTINE)
+    for split in SPLITS:
+        shutil.rmtree(folder / f"split={split}", ignore_errors=True)
+    for name in (QUARANTINE, MANIFEST):
+        (folder / name).unlink(missing_ok=True)
+    try:
+        with _clear_errors(source, quarantine), closing(quarantine):
+            try:
+                written = _write(source, config, schema, quarantine, scratch, careful=False)
+            except UnsoundRowsError:
+                quarantine.restart()
+                written = _write(source, config, schema, quarantine, scratch, careful=True)
+        quarantine.check(written.rows.read, config.ingestion.max_quarantined)
+        _check_splits(written.rows, source, config)
+        with _clear_errors(source, quarantine):
+            return _publish(written, source, config, scratch, folder)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+@dataclass
+class _Written:
+    """What lies in the scratch folder."""
+
+    rows: RowCounts
+    files: list[DataFile]
+    columns: dict[str, str]
+
+
+def _write(
+    source: Source,
+    config: IngestConfig,
+    schema: schema_pb2.Schema | None,
+    quarantine: Quarantine,
+    scratch: Path,
+    *,
+    careful: bool,
+) -> _Written:
+    """Reads every row and writes it where it belongs, below the scratch folder."""
+    limit = config.ingestion.max_quarantined
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    with _connect(scratch) as connection, ExitStack() as open_writers:
+        typed = open_source(connection, source, schema, limit, quarantine, scratch, careful=careful)
+        query = RowQuery(connection, typed, config.label, config.split, config.task, source.uri)
+        counts = RowCounts(read=0, quarantined=0, train=0, eval=0)
+        writers: list[SplitWriter] = []
+        usable = 0
+        for batch in _ahead(query.batches(BATCH_ROWS)):
+            rows = _set_aside(batch, quarantine)
+            usable += rows.num_rows
+            labelled = rows.filter(rows.column(config.label.column).is_valid())
+            counts.unlabelled += rows.num_rows - labelled.num_rows
+            splits = assign_splits(labelled, config.split, query.data_columns)
+            examples = labelled.select(query.example_columns)
+            if not writers:
+                writers = [open_writers.enter_context(SplitWriter(scratch, name, examples.schema)) for name in SPLITS]
+            for name, writer in enumerate(writers):
+                writer.add(examples.filter(as_mask(splits == name)))
+    counts.quarantined = quarantine.count
+    counts.read = usable + quarantine.count
+    counts.train, counts.eval = (writer.rows for writer in writers) if writers else (0, 0)
+    counts.left_out = usable - counts.train - counts.eval
+    files = [file for writer in writers for file in writer.files]
+    columns = {field.name: str(field.type) for field in writers[0].schema} if writers else {}
+    return _Written(counts, files, columns)
+
+
+def _ahead(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The same batches, the next one being read while one is worked on."""
+    with ThreadPoolExecutor(1) as reader:
+        coming = reader.submit(next, batches, None)
+        while (batch := coming.result()) is not None:
+            coming = reader.submit(next, batches, None)
+            yield batch
+
+
+def _set_aside(rows: pa.RecordBatch, quarantine: Quarantine) -> pa.RecordBatch:
+    """The rows that can be used; the others go to quarantine."""
+    reasons = rows.column(REASON)
+    if reasons.null_count == rows.num_rows:
+        return rows
+    bad = rows.filter(reasons.is_valid()).select([FILE, LINE, REASON, RAW])
+    for file, line, reason, raw in zip(*(column.to_pylist() for column in bad.columns), strict=True):
+        quarantine.add(BadRow(file, line, reason, raw))
+    return rows.filter(reasons.is_null())
+
+
+def _check_splits(rows: RowCounts, source: Source, config: IngestConfig) -> None:
+    """Fails where nothing is left to learn from or to judge by.
+
+    Raises:
+        DataError: the message has the likely cause.
+    """
+    if not rows.read:
+        raise DataError(f"{source.uri}: there are columns, but no rows; was the file written to its end?")
+    usable = rows.read - rows.quarantined
+    if usable and rows.unlabelled == usable:
+        raise DataError(f"{source.uri}: the label {config.label.column!r} is missing in all of {usable:,} rows")
+    for name in SPLITS:
+        if getattr(rows, name) == 0:
+            raise DataError(
+                f"{source.uri}: the {name} split is empty: of {rows.read:,} rows {rows.train:,} are for training, "
+                f"{rows.eval:,} for evaluation, {rows.left_out:,} left out, {rows.quarantined:,} in quarantine. "
+                f"The split of module.yaml is {config.split.model_dump(mode='json')}"
+            )
+
+
+def _publish(written: _Written, source: Source, config: IngestConfig, scratch: Path, folder: Path) -> Manifest:
+    """Moves the splits to their place; the manifest comes last."""
+    manifest = Manifest(
+        source=source.model_dump(mode="json"),
+        rows=written.rows,
+        files=written.files,
+        columns=written.columns,
+        label=config.label.column,
+        digest=digest_of(*(file.sha256 for file in written.files)),
+    )
+    for split in SPLITS:
+        (scratch / f"split={split}").rename(folder / f"split={split}")
+    storage.write_text(str(folder / MANIFEST), manifest.model_dump_json(indent=1))
+    return manifest
+
+
+@contextmanager
+def _connect(scratch: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """DuckDB with bounded memory; what does not fit goes to the scratch folder."""
+    import duckdb
+
+    settings = {
+        "memory_limit": MEMORY_LIMIT,
+        "threads": min(os.cpu_count() or 1, MAX_THREADS),
+        "temp_directory": str(scratch / "duckdb"),
+        "autoinstall_known_extensions": False,
+    }
+    with duckdb.connect(config=settings) as connection:
+        connection.execute("SET enable_progress_bar = false")
+        connection.execute("SET streaming_buffer_size = '64MB'")  # room for more than one thread to read ahead
+        yield connection
+
+
+@contextmanager
+def _clear_errors(source: Source, quarantine: Quarantine) -> Iterator[None]:
+    """Says in our words what the system or DuckDB says in theirs; a full disk keeps no quarantine either."""
+    import duckdb
+
+    try:
+        yield
+    except (OSError, duckdb.Error) as error:
+        said = str(error).partition("\n")[0]
+        if getattr(error, "errno", None) == errno.ENOSPC or "No space left" in said:
+            quarantine.path.unlink(missing_ok=True)
+            folder = quarantine.path.parent
+            raise DataError(f"{folder}: the disk is full; nothing was written. Make room, then run again") from error
+        raise DataError(f"{source.uri} cannot be read: {said}") from error

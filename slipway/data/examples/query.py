@@ -1,0 +1,141 @@
+"""The SQL that turns raw rows into examples: types, label, and why a row cannot be used."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from slipway.data.examples.column_types import convert
+from slipway.data.examples.csv_files import has_rejects
+from slipway.data.examples.read import TypedRows
+from slipway.data.examples.rows import BATCH, FILE, LINE, UnsoundRowsError, describe, identifier
+from slipway.errors import ConfigError, DataError
+from slipway.module_api import ColumnSplit, HashSplit, Label, Split, Task
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+
+REASON, RAW = "__slipway_reason", "__slipway_raw"
+
+
+class RowQuery:
+    """One query over the rows of a source.
+
+    It answers the data's columns, the label, the row's file and line, and for a row that cannot be used the reason and
+    the raw text. `example_columns` are those that make an example, the label last.
+    """
+
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, typed: TypedRows, label: Label, split: Split, task: Task, name: str
+    ) -> None:
+        self._connection = connection
+        self._rows = typed.rows
+        self._trusted = typed.trusted
+        self._name = name
+        self.data_columns = list(typed.rows.types)
+        dropped = split.column if isinstance(split, ColumnSplit) else None
+        kept = [column for column in self.data_columns if column not in (dropped, label.column)]
+        self.example_columns = [*kept, label.column]
+        self._check_columns(label, split)
+        self._sql = self._with_label(_typed_sql(typed), label, task)
+
+    def batches(self, rows: int) -> Iterator[pa.RecordBatch]:
+        """The answer in batches; their size is about `rows`.
+
+        Raises:
+            UnsoundRowsError: trust was misplaced; what was answered so far is void.
+        """
+        import duckdb
+
+        try:
+            yield from self._trusted_batches(rows) if self._trusted else self._careful_batches(rows)
+        except duckdb.ConversionException as error:
+            said = str(error).partition("\n")[0]
+            raise DataError(
+                f"{self._name}: {said}. If a cast in label.expression does this, use TRY_CAST there"
+            ) from error
+
+    def _careful_batches(self, rows: int) -> Iterator[pa.RecordBatch]:
+        if self._rows.batches is None:
+            yield from self._connection.sql(self._sql).to_arrow_reader(rows)
+        else:
+            import pyarrow as pa
+
+            for batch in self._rows.batches:
+                self._connection.register(BATCH, pa.Table.from_batches([batch]))
+                yield from self._connection.sql(self._sql).to_arrow_table().to_batches()
+
+    def _trusted_batches(self, rows: int) -> Iterator[pa.RecordBatch]:
+        import duckdb
+        import pyarrow as pa
+
+        try:
+            for batch in self._connection.sql(self._sql).to_arrow_reader(rows):
+                if batch.column(REASON).null_count < batch.num_rows:
+                    raise UnsoundRowsError
+                yield batch
+        except (duckdb.Error, pa.ArrowException, OSError) as error:
+            raise UnsoundRowsError from error
+        if has_rejects(self._connection):
+            raise UnsoundRowsError
+
+    def _check_columns(self, label: Label, split: Split) -> None:
+        """Every column that the module names is there: a misspelt one under `training_only` would leak the outcome."""
+        named = [(column, "label.training_only") for column in label.training_only]
+        if not isinstance(split, HashSplit):
+            named.append((split.column, "split.column"))
+        if label.expression is None:
+            named.append((label.column, "label.column"))
+        for column, where in named:
+            if column not in self.data_columns:
+                raise DataError(f"{where} of module.yaml is {column!r}, {self._but(column)}")
+
+    def _but(self, column: str) -> str:
+        near = difflib.get_close_matches(column, self.data_columns, n=1)
+        hint = f" (do you mean {near[0]!r}?)" if near else ""
+        return f"but {self._name} has no such column{hint}; its columns are: {', '.join(self.data_columns)}"
+
+    def _with_label(self, inner: str, label: Label, task: Task) -> str:
+        """The rows with the label evaluated and brought to a type of the examples."""
+        import duckdb
+
+        column = identifier(label.column)
+        if label.expression is None:
+            labelled = inner
+        else:
+            kept = f"* REPLACE (({label.expression}) AS {column})" if label.column in self.data_columns else (
+                f"*, ({label.expression}) AS {column}")  # fmt: skip
+            labelled = f"SELECT {kept} FROM ({inner})"  # noqa: S608 - the expression is the module's own
+        try:
+            types = describe(self._connection, f"({labelled})")
+        except duckdb.Error as error:
+            missing = re.search(r'Referenced column "([^"]+)" not found', str(error))
+            said = self._but(missing[1]) if missing else str(error).partition("\n")[0]
+            what = f"uses {missing[1]!r}, " if missing else "cannot be evaluated: "
+            raise DataError(f"label.expression of module.yaml, `{label.expression}`, {what}{said}") from error
+        kind = types[label.column]
+        if kind.endswith("]") or (task == "regression" and kind == "VARCHAR"):
+            needed = "a number" if task == "regression" else "one value a row"
+            raise ConfigError(f"label {label.column!r} is {kind}; {task} needs {needed}")
+        value = convert(label.column, kind, None).value
+        return f"SELECT * REPLACE ({value} AS {column}) FROM ({labelled})"  # noqa: S608
+
+
+def _typed_sql(typed: TypedRows) -> str:
+    file, line = typed.rows.place
+    values = ", ".join(f"{each.value} AS {identifier(each.column)}" for each in typed.conversions)
+    failing = [each for each in typed.conversions if each.column in typed.can_fail]
+    reason, raw = "NULL::VARCHAR", "NULL::VARCHAR"
+    if failing and typed.trusted:
+        reason = f"CASE WHEN NOT ({' AND '.join(f'({each.valid})' for each in failing)}) THEN '' END"
+    elif failing:
+        reason = f"nullif(concat_ws('; ', {', '.join(each.reason for each in failing)}), '')"
+        texts = ", ".join(f"coalesce({identifier(column)}::VARCHAR, '')" for column in typed.rows.types)
+        raw = f"CASE WHEN {reason} IS NOT NULL THEN array_to_string([{texts}], ',') END"
+    return (
+        f"SELECT {values}, {file} AS {FILE}, {line} AS {LINE}, {reason} AS {REASON}, {raw} AS {RAW} "  # noqa: S608
+        f"FROM {typed.rows.relation}"
+    )

@@ -1,0 +1,120 @@
+"""What a schema written by a person must hold before anything is checked against it."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING
+
+from slipway.data.schema.io import FILE, SERVING, TRAINING, parse_schema
+from slipway.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tensorflow_metadata.proto.v0 import schema_pb2
+
+    from slipway.module_api import Label
+
+# Which domains go with which type, of those that are checked; the others (URL, image, …) say nothing about values.
+_DOMAIN_TYPES = {
+    "domain": ("BYTES",),
+    "string_domain": ("BYTES",),
+    "int_domain": ("INT",),
+    "float_domain": ("FLOAT",),
+    "bool_domain": ("INT", "BYTES"),
+}
+
+
+def read_curated_schema(text: str, label: Label | None) -> schema_pb2.Schema:
+    """A module's `schema.pbtxt`, with the marks of the label, if it is given, added where they lack.
+
+    Raises:
+        ConfigError: it does not parse (the message has the line), contradicts itself, or lacks the label.
+    """
+    schema = parse_schema(text)
+    problems = list(_find_problems(schema))
+    if problems:
+        raise ConfigError("\n".join(f"{FILE}: {problem}" for problem in problems))
+    mark_environments(schema, label, FILE)
+    return schema
+
+
+def mark_environments(schema: schema_pb2.Schema, label: Label | None, source: str) -> None:
+    """Marks what is unknown when serving with `not_in_environment`, and names both environments.
+
+    Args:
+        schema: Changed in place.
+        label: The label must be a feature; a column known only after the outcome need not be.
+        source: Where the features come from, for the message.
+
+    Raises:
+        ConfigError: the label, or a column known only after the outcome, is no feature.
+    """
+    for environment in (TRAINING, SERVING):
+        if environment not in schema.default_environment:
+            schema.default_environment.append(environment)
+    if label is None:
+        return
+    features = {feature.name: feature for feature in schema.feature}
+    if label.column not in features:
+        raise ConfigError(_no_feature(label.column, "label.column", features, source))
+    for name in label.training_only:
+        if name not in features and source != FILE:
+            raise ConfigError(_no_feature(name, "label.training_only", features, source))
+    for name in {label.column, *label.training_only} & features.keys():
+        feature = features[name]
+        if SERVING in feature.in_environment:
+            raise ConfigError(f'{source}: feature {name!r} is in_environment: "{SERVING}", but module.yaml says that '
+                              f"it is known only after the outcome; remove that line")  # fmt: skip
+        if SERVING not in feature.not_in_environment:
+            feature.not_in_environment.append(SERVING)
+
+
+def _no_feature(name: str, key: str, features: dict[str, schema_pb2.Feature], source: str) -> str:
+    nearest = difflib.get_close_matches(name, features, n=1)
+    hint = f"did you mean {nearest[0]!r}?" if nearest else f"it has {', '.join(features)}"
+    fix = f"add the feature to {FILE}, or correct {key} in module.yaml" if source == FILE else f"correct {key}"
+    return f"{source} has no feature {name!r}, which {key} names: {hint} Or {fix}."
+
+
+def _find_problems(schema: schema_pb2.Schema) -> Iterator[str]:
+    names = [feature.name for feature in schema.feature]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        yield f"feature {name!r} is given {names.count(name)} times; keep one"
+    domains = {domain.name for domain in schema.string_domain}
+    for feature in schema.feature:
+        yield from (f"feature {feature.name!r}: {problem}" for problem in _feature_problems(feature, domains))
+
+
+def _feature_problems(feature: schema_pb2.Feature, domains: set[str]) -> Iterator[str]:
+    from tensorflow_metadata.proto.v0 import schema_pb2
+
+    type_name = schema_pb2.FeatureType.Name(feature.type)
+    if not feature.name:
+        yield 'it has no name; add `name: "…"`'
+    if type_name not in ("BYTES", "INT", "FLOAT"):
+        yield f"type {type_name} is not supported; use BYTES, INT or FLOAT"
+    if not 0 <= feature.presence.min_fraction <= 1:
+        yield f"presence.min_fraction {feature.presence.min_fraction} is not between 0 and 1"
+    if feature.HasField("value_counts") or feature.HasField("group_presence"):
+        yield "value_counts and group_presence are for nested features, which examples do not have; use value_count"
+    count = feature.value_count
+    if count.HasField("max") and count.max < count.min:
+        yield f"value_count.max {count.max} is less than value_count.min {count.min}"
+    yield from _domain_problems(feature, type_name, domains)
+
+
+def _domain_problems(feature: schema_pb2.Feature, type_name: str, domains: set[str]) -> Iterator[str]:
+    kind = feature.WhichOneof("domain_info")
+    if kind in _DOMAIN_TYPES and type_name not in _DOMAIN_TYPES[kind]:
+        yield f"{kind} does not go with type {type_name}"
+    if kind == "domain" and feature.domain not in domains:
+        yield f"there is no string_domain {feature.domain!r}; it has {', '.join(sorted(domains)) or 'none'}"
+    if feature.HasField("distribution_constraints") and kind not in ("domain", "string_domain"):
+        yield "distribution_constraints need a domain of strings"
+    for name in ("drift_comparator", "skew_comparator"):
+        comparator = getattr(feature, name)
+        if comparator.infinity_norm.HasField("threshold") and type_name != "BYTES":
+            yield f"{name}.infinity_norm compares strings; use jensen_shannon_divergence for type {type_name}"
+        if comparator.HasField("normalized_abs_difference"):
+            yield f"{name}.normalized_abs_difference is not supported; use infinity_norm or jensen_shannon_divergence"

@@ -1,0 +1,181 @@
+"""The statistics for people: a table of all features, then a picture of each, train and eval overlaid."""
+
+from __future__ import annotations
+
+import math
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from markupsafe import Markup
+
+from slipway.data.statistics.describe import common_stats, feature_name, unique_count
+from slipway.pages.charts import Bins, bar_list, figure, histogram
+from slipway.pages.numbers import format_number, format_share
+from slipway.pages.page import render_page
+from slipway.pages.parts import grid, section, table, tiles
+
+if TYPE_CHECKING:
+    from tensorflow_metadata.proto.v0 import statistics_pb2
+
+    from slipway.pages.parts import Cell
+
+SHOWN_VALUES = 8
+OUTLIERS = 0.9  # with so much in one of ten buckets, equal widths show the outliers and nothing else
+TYPE_NAMES = {0: "integer", 1: "float", 2: "string", 3: "binary"}
+
+
+def render_statistics(statistics: statistics_pb2.DatasetFeatureStatisticsList) -> str:
+    """One HTML page."""
+    splits = {dataset.name: dataset for dataset in statistics.datasets}
+    by_name = _by_name(splits)
+    numbers = {name: found for name, found in by_name.items() if _first(found).HasField("num_stats")}
+    others = {name: found for name, found in by_name.items() if name not in numbers}
+    sizes: list[tuple[str, Cell, Cell]] = [
+        (f"{split} examples", format_number(dataset.num_examples), "") for split, dataset in splits.items()
+    ]
+    body = [
+        tiles([*sizes, ("features", format_number(len(by_name)), f"{len(numbers)} numeric, {len(others)} other")]),
+        section("Overview", overview_table(statistics), note=f"One line each: {', '.join(splits)}."),
+    ]
+    if numbers:
+        body.append(section("Numbers", _figures_of(numbers)))
+    if others:
+        body.append(section("Strings", _figures_of(others)))
+    return render_page("Statistics", Markup("").join(body), subtitle="What the examples hold, split by split.")
+
+
+def _by_name(
+    splits: dict[str, statistics_pb2.DatasetFeatureStatistics],
+) -> dict[str, dict[str, statistics_pb2.FeatureNameStatistics]]:
+    by_name: dict[str, dict[str, statistics_pb2.FeatureNameStatistics]] = {}
+    for split, dataset in splits.items():
+        for feature in dataset.features:
+            by_name.setdefault(feature_name(feature), {})[split] = feature
+    return by_name
+
+
+def feature_figures(statistics: statistics_pb2.DatasetFeatureStatisticsList) -> Markup:
+    """A picture of each feature, for a run's report."""
+    return _figures_of(_by_name({dataset.name: dataset for dataset in statistics.datasets}))
+
+
+def _figures_of(by_name: dict[str, dict[str, statistics_pb2.FeatureNameStatistics]]) -> Markup:
+    return grid(
+        *(
+            _number_figure(name, found) if _first(found).HasField("num_stats") else _string_figure(name, found)
+            for name, found in by_name.items()
+        )
+    )
+
+
+def overview_table(statistics: statistics_pb2.DatasetFeatureStatisticsList) -> Markup:
+    """A row a feature with its outline, for this page and for a run's report."""
+    splits = {dataset.name: dataset for dataset in statistics.datasets}
+    by_name = _by_name(splits)
+    headers = ["Feature", "Type", "Shape", "Missing", "Zero", "Distinct", "Min", "Median", "Mean", "Max", "Std. dev."]
+    rows: list[list[Cell]] = []
+    for name, found in by_name.items():
+        figures = [_figures(feature, splits[split].num_examples) for split, feature in found.items()]
+        cells = [_stack(column) for column in zip(*figures, strict=True)]
+        title = Markup("<strong>{}</strong>").format(name)
+        rows.append([title, TYPE_NAMES.get(_first(found).type, "other"), _shape(found), *cells])
+    return table(headers, rows, text_columns=3)
+
+
+def _stack(lines: tuple[str, ...]) -> Markup:
+    """The splits' figures, one below the other."""
+    return Markup("<br>").join(
+        Markup("<small>{}</small>").format(line) if index else Markup("{}").format(line)
+        for index, line in enumerate(lines)
+    )
+
+
+def _shape(found: dict[str, statistics_pb2.FeatureNameStatistics]) -> Cell:
+    """The column's outline, in a size that fits a table."""
+    bins = [_bins(split, feature.num_stats) for split, feature in found.items() if feature.HasField("num_stats")]
+    return histogram("", [one for one in bins if one.counts], mini=True) if any(one.counts for one in bins) else ""
+
+
+def _figures(feature: statistics_pb2.FeatureNameStatistics, examples: int) -> list[str]:
+    common = common_stats(feature)
+    missing = format_share(common.num_missing / examples if examples else math.nan)
+    distinct = ("" if feature.HasField("string_stats") else "≈ ") + format_number(unique_count(feature))
+    if not feature.HasField("num_stats") or not common.tot_num_values:
+        return [missing, "", distinct, *[""] * 5]
+    stats = feature.num_stats
+    figures = (stats.min, stats.median, stats.mean, stats.max, stats.std_dev)
+    zeros = format_share(stats.num_zeros / common.tot_num_values)
+    return [missing, zeros, distinct, *(format_number(value) for value in figures)]
+
+
+def _number_figure(name: str, found: dict[str, statistics_pb2.FeatureNameStatistics]) -> Markup:
+    present = {split: feature.num_stats for split, feature in found.items()}
+    bins = [_bins(split, stats) for split, stats in present.items()]
+    note = _presence_note(found)
+    if not any(one.counts for one in bins):
+        return figure(name, Markup(""), note=note)
+    if any(_is_squeezed(one) for one in bins):
+        bins = [_without_last(split, stats) for split, stats in present.items()]
+        reach = max((stats.max for stats in present.values()), default=0.0)
+        note = f"The highest tenth, up to {format_number(reach)}, is not drawn. {note}"
+    return histogram(name, [one for one in bins if one.counts], note=note)
+
+
+def _bins(split: str, stats: statistics_pb2.NumericStatistics, kind: int = 0) -> Bins:
+    """The finite buckets of the histogram of this type: 0 is STANDARD, 1 QUANTILES."""
+    for one in stats.histograms:
+        if one.type == kind:
+            buckets = [b for b in one.buckets if math.isfinite(b.low_value) and math.isfinite(b.high_value)]
+            edges = [bucket.low_value for bucket in buckets] + [bucket.high_value for bucket in buckets[-1:]]
+            return Bins(split, edges, [bucket.sample_count for bucket in buckets])
+    return Bins(split, [], [])
+
+
+def _is_squeezed(bins: Bins) -> bool:
+    return len(bins.counts) > 1 and max(bins.counts) > OUTLIERS * sum(bins.counts)
+
+
+def _without_last(split: str, stats: statistics_pb2.NumericStatistics) -> Bins:
+    tenths = _bins(split, stats, kind=1)
+    return Bins(split, tenths.edges[:-1], tenths.counts[:-1])
+
+
+def _string_figure(name: str, found: dict[str, statistics_pb2.FeatureNameStatistics]) -> Markup:
+    first = _first(found)
+    common = common_stats(first)
+    note = _presence_note(found)
+    if first.HasField("bytes_stats"):
+        mean = format_number(first.bytes_stats.avg_num_bytes)
+        return figure(name, Markup("<p>{} bytes on average</p>").format(mean), note=note)
+    stats = first.string_stats
+    rows = [(top.value or "(empty)", top.frequency) for top in stats.top_values[:SHOWN_VALUES]]
+    rest = common.tot_num_values - sum(frequency for _, frequency in rows)
+    if rest > 0:
+        rows.append((f"{format_number(stats.unique - len(rows))} more", rest))
+    note = f"{format_number(stats.unique)} distinct, {format_number(stats.avg_length)} characters on average. {note}"
+    return bar_list(name, rows, share_of=common.tot_num_values or None, note=note)
+
+
+def _presence_note(found: dict[str, statistics_pb2.FeatureNameStatistics]) -> str:
+    shares = []
+    for split, feature in found.items():
+        common = common_stats(feature)
+        examples = common.num_missing + common.num_non_missing
+        if common.num_missing:
+            shares.append(f"{format_share(common.num_missing / examples)} of {split}")
+    counts = [common_stats(feature) for feature in found.values()]
+    parts = [f"Missing: {', '.join(shares)}." if shares else "Never missing."]
+    if any(common.max_num_values > 1 for common in counts):
+        low, high = min(c.min_num_values for c in counts), max(c.max_num_values for c in counts)
+        parts.append(f"{low} to {high} values per example.")
+    nans = sum(h.num_nan for f in found.values() for h in f.num_stats.histograms[:1])
+    if nans:
+        parts.append(f"{format_number(nans)} NaN.")
+    ends = chain.from_iterable((f.num_stats.min, f.num_stats.max) for f in found.values())
+    if any(math.isinf(end) for end in ends):
+        parts.append("Holds infinite values.")
+    return " ".join(parts)
+
+
+def _first(found: dict[str, statistics_pb2.FeatureNameStatistics]) -> statistics_pb2.FeatureNameStatistics:
+    return next(iter(found.values()))

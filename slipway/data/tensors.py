@@ -1,0 +1,195 @@
+"""The one door between Arrow columns and what a served model takes.
+
+`raw` takes one dense tensor per feature, with a marker where the value is missing: NaN for floats, the smallest
+int64 for integers, the empty string for bytes. The exported model turns the markers back into missing values, so
+a client may leave a feature out. The same values count as missing in the training data, so both see the same.
+
+A feature is single-valued (`[batch]`), of a fixed shape (`[batch, *shape]`) or a list (`[batch, longest]`, padded
+with the marker); the schema says which.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from slipway.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pyarrow as pa
+    from numpy.typing import NDArray
+    from tensorflow_metadata.proto.v0 import schema_pb2
+
+MISSING_INT = int(np.iinfo(np.int64).min)
+MISSING_FLOAT = float("nan")
+MISSING_BYTES = b""
+
+DType = Literal["float32", "int64", "string"]
+_DTYPES: dict[int, DType] = {1: "string", 2: "int64", 3: "float32"}
+_MARKERS: dict[DType, float | int | bytes] = {
+    "float32": MISSING_FLOAT,
+    "int64": MISSING_INT,
+    "string": MISSING_BYTES,
+}
+
+
+def dtype_of(feature: schema_pb2.Feature) -> DType:
+    """TensorFlow's name of the feature's type.
+
+    Raises:
+        ConfigError: the schema gives the feature no type, or a struct.
+    """
+    if feature.type not in _DTYPES:
+        raise ConfigError(f"schema: feature {feature.name!r} needs a type: BYTES, INT or FLOAT")
+    return _DTYPES[feature.type]
+
+
+def marker_of(feature: schema_pb2.Feature) -> float | int | bytes:
+    """The value that means missing in `raw`."""
+    return _MARKERS[dtype_of(feature)]
+
+
+def fixed_shape(feature: schema_pb2.Feature) -> tuple[int, ...]:
+    """The shape of one example's value; empty if the schema fixes none, or fixes a scalar."""
+    return tuple(dim.size for dim in feature.shape.dim)
+
+
+def is_list(feature: schema_pb2.Feature) -> bool:
+    """Whether an example may hold more than one value, and how many is not fixed."""
+    if feature.HasField("shape") or not feature.HasField("value_count"):
+        return False
+    return bool(feature.value_count.max != 1)
+
+
+def arrow_type(feature: schema_pb2.Feature) -> pa.DataType:
+    """Arrow's type of one value."""
+    import pyarrow as pa
+
+    return {"float32": pa.float32(), "int64": pa.int64(), "string": pa.binary()}[dtype_of(feature)]
+
+
+def list_columns(batch: pa.RecordBatch | pa.Table, features: Sequence[schema_pb2.Feature]) -> pa.Table:
+    """Columns as TensorFlow Transform and tf.Example take them: lists of float32, int64 or binary.
+
+    A missing value is an empty list; in a fixed shape, which has no room for that, it is the marker.
+
+    Args:
+        batch: Rows; a column that is no feature is dropped, a feature without a column is missing everywhere.
+        features: `slipway.data.schema.io.model_inputs(schema)`.
+
+    Raises:
+        DataError: a column cannot be cast to the type of the schema.
+    """
+    import pyarrow as pa
+
+    table = pa.table(batch.columns, schema=batch.schema) if isinstance(batch, pa.RecordBatch) else batch
+    return pa.table({feature.name: _as_lists(_column(table, feature), feature) for feature in features})
+
+
+def serialize_examples(batch: pa.RecordBatch | pa.Table, features: Sequence[schema_pb2.Feature]) -> list[bytes]:
+    """One serialized tf.Example per row, for `serving_default`; a missing value is an empty list.
+
+    Args and errors are those of `list_columns`. TensorFlow is not imported.
+    """
+    from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
+
+    encoder = RecordBatchToExamplesEncoder()
+    chunks = list_columns(batch, features).combine_chunks().to_batches()
+    return [example for chunk in chunks for example in encoder.encode(chunk)]
+
+
+def raw_inputs(batch: pa.RecordBatch | pa.Table, features: Sequence[schema_pb2.Feature]) -> dict[str, NDArray[Any]]:
+    """Named arrays for the signature `raw`, with markers for missing values.
+
+    Args and errors are those of `list_columns`.
+
+    Returns:
+        float32, int64 or object (bytes) arrays: `[rows]`, `[rows, *shape]` or `[rows, longest]` (at least 1).
+    """
+    lists = list_columns(batch, features)
+    return {feature.name: _dense(lists[feature.name].combine_chunks(), feature) for feature in features}
+
+
+def _column(table: pa.Table, feature: schema_pb2.Feature) -> pa.Array:
+    import pyarrow as pa
+
+    if feature.name not in table.column_names:
+        return pa.nulls(table.num_rows, pa.list_(arrow_type(feature)))
+    chunks = table[feature.name].chunks
+    return pa.concat_arrays(chunks) if chunks else pa.array([], table.schema.field(feature.name).type)
+
+
+def _as_lists(column: pa.Array, feature: schema_pb2.Feature) -> pa.Array:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    nested = pa.types.is_list(column.type) or pa.types.is_large_list(column.type)
+    values = _cast(column.flatten() if nested else column, feature)
+    lengths = (
+        pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
+        if nested
+        else np.ones(len(column), np.int64)
+    )
+    if feature.HasField("shape"):
+        return _fixed(values, lengths, feature)
+    marker = pa.scalar(marker_of(feature), values.type)
+    is_missing = pc.is_nan(values) if pa.types.is_floating(values.type) else pc.equal(values, marker)
+    kept = pc.invert(pc.fill_null(is_missing, True))
+    ends = _ends(kept.to_numpy(zero_copy_only=False))[_ends(lengths)]
+    return pa.ListArray.from_arrays(pa.array(ends, pa.int32()), values.filter(kept))
+
+
+def _fixed(values: pa.Array, lengths: NDArray[Any], feature: schema_pb2.Feature) -> pa.Array:
+    """Lists of exactly as many values as the shape has; a missing one is the marker."""
+    import pyarrow as pa
+
+    width = int(np.prod(fixed_shape(feature)))
+    values = values.fill_null(pa.scalar(marker_of(feature), values.type))
+    wrong = (lengths != width) & (lengths != 0)
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise DataError(f"column {feature.name!r} has {lengths[row]} values in row {row}; the schema says {width}")
+    dense = np.full((len(lengths), width), marker_of(feature), values.to_numpy(zero_copy_only=False).dtype)
+    dense[lengths == width] = values.to_numpy(zero_copy_only=False).reshape(-1, width)
+    ends = np.arange(len(lengths) + 1) * width
+    return pa.ListArray.from_arrays(pa.array(ends, pa.int32()), pa.array(dense.reshape(-1), values.type))
+
+
+def _ends(lengths: NDArray[Any]) -> NDArray[np.int64]:
+    """Where each list starts, and the last one ends."""
+    return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+
+
+def _cast(values: pa.Array, feature: schema_pb2.Feature) -> pa.Array:
+    import pyarrow as pa
+
+    target = arrow_type(feature)
+    try:
+        if target == pa.binary() and not pa.types.is_large_binary(values.type):
+            values = values.cast(pa.string()) if values.type != target else values
+        return values.cast(target, safe=target != pa.float32())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise DataError(
+            f"column {feature.name!r} is {values.type} in the data but {dtype_of(feature)} in the schema: {error}"
+        ) from error
+
+
+def _dense(lists: pa.Array, feature: schema_pb2.Feature) -> NDArray[Any]:
+    values: NDArray[Any] = lists.values.to_numpy(zero_copy_only=False)
+    ends = lists.offsets.to_numpy()
+    if feature.HasField("shape"):
+        return values[ends[0] : ends[-1]].reshape(len(lists), *fixed_shape(feature))
+    lengths = np.diff(ends)
+    width = max(1, int(lengths.max(initial=0))) if is_list(feature) else 1
+    if (lengths > width).any():
+        row = int(np.argmax(lengths > width))
+        raise DataError(
+            f"column {feature.name!r} has {lengths[row]} values in row {row}; the schema allows one: "
+            "give it a value_count, or fewer values"
+        )
+    dense = np.full((len(lists), width), marker_of(feature), dtype=values.dtype)
+    dense[np.repeat(np.arange(len(lists)), lengths), np.arange(len(values)) - np.repeat(ends[:-1], lengths)] = values
+    return dense if is_list(feature) else dense[:, 0]

@@ -1,0 +1,180 @@
+"""Are a feature's values among those that the schema allows?
+
+Types and texts follow TensorFlow Data Validation's `string_domain_util.cc`, `int_domain_util.cc`,
+`float_domain_util.cc` and `bool_domain_util.cc`. Float bounds are compared as the decimal number that the schema
+spells: it stores them in 32 bits, so that 0.1 would otherwise be more than 0.1.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from slipway.data.validation.finding import Condition, Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
+
+LISTED_VALUES = 10
+
+
+def check_domain(
+    schema: schema_pb2.Schema, feature: schema_pb2.Feature, stats: statistics_pb2.FeatureNameStatistics
+) -> Iterator[Finding]:
+    """What is outside the feature's domain; nothing if it has none."""
+    kind = feature.WhichOneof("domain_info")
+    if kind == "domain":
+        domain = next(one for one in schema.string_domain if one.name == feature.domain)
+        yield from _check_strings(feature, stats, list(domain.value), f"string_domain {domain.name!r}")
+    elif kind == "string_domain":
+        yield from _check_strings(feature, stats, list(feature.string_domain.value), "its string_domain")
+    elif kind == "bool_domain":
+        yield from _check_bools(feature, stats)
+    elif kind == "int_domain":
+        yield from _check_integers(feature, stats)
+    elif kind == "float_domain":
+        yield from _check_floats(feature, stats)
+
+
+def _check_strings(
+    feature: schema_pb2.Feature, stats: statistics_pb2.FeatureNameStatistics, allowed: list[str], where: str
+) -> Iterator[Finding]:
+    """TFDV's rule: the share of values inside the domain is at least `min_domain_mass`, 1 by default."""
+    total = stats.string_stats.common_stats.tot_num_values
+    known = set(allowed)
+    unknown = {
+        bucket.label: bucket.sample_count
+        for bucket in stats.string_stats.rank_histogram.buckets
+        if bucket.label not in known
+    }
+    constraints = feature.distribution_constraints
+    mass = constraints.min_domain_mass if constraints.HasField("min_domain_mass") else 1.0
+    if not unknown or (mass < 1 and (total - sum(unknown.values())) / total >= mass):
+        return
+    listed = ", ".join(f"{value} ({_percent(count / total)})" for value, count in list(unknown.items())[:LISTED_VALUES])
+    more = f" and {len(unknown) - LISTED_VALUES} more" if len(unknown) > LISTED_VALUES else ""
+    most = next(iter(unknown))
+    yield Finding(
+        "ENUM_TYPE_UNEXPECTED_STRING_VALUES", "Unexpected string values",
+        f"Examples contain values missing from the schema: {listed}{more}.",
+        fix=f"if the value is right, add `value: {_quoted(most)}` to {where} in schema.pbtxt, or lower "
+            f"`min_domain_mass` of feature {feature.name!r} below {mass:g}; else mend the data",
+        bound=f"{len(known)} values, min_domain_mass: {mass:g}", condition=_not_in(allowed), example=most,
+    )  # fmt: skip
+
+
+def _check_bools(feature: schema_pb2.Feature, stats: statistics_pb2.FeatureNameStatistics) -> Iterator[Finding]:
+    if stats.HasField("num_stats"):
+        yield from _check_range(
+            feature, stats.num_stats, 0, 1, ("BOOL_TYPE_SMALL_INT", "BOOL_TYPE_BIG_INT"), "bool_domain", _integer_texts
+        )
+        return
+    allowed = [feature.bool_domain.true_value, feature.bool_domain.false_value]
+    unknown = [bucket.label for bucket in stats.string_stats.rank_histogram.buckets if bucket.label not in allowed]
+    if unknown:
+        yield Finding(
+            "BOOL_TYPE_UNEXPECTED_STRING", "Non-boolean values",
+            f"Saw unexpected value: {unknown[0]}.",
+            fix=f"mend the data, or in schema.pbtxt replace the bool_domain of feature {feature.name!r} by a "
+                f"string_domain",
+            bound=f"bool_domain {{ true_value: {_quoted(allowed[0])} false_value: {_quoted(allowed[1])} }}",
+            condition=_not_in(allowed),
+        )  # fmt: skip
+
+
+def _check_integers(feature: schema_pb2.Feature, stats: statistics_pb2.FeatureNameStatistics) -> Iterator[Finding]:
+    domain = feature.int_domain
+    low = domain.min if domain.HasField("min") else None
+    high = domain.max if domain.HasField("max") else None
+    yield from _check_range(
+        feature, stats.num_stats, low, high, ("INT_TYPE_SMALL_INT", "INT_TYPE_BIG_INT"), "int_domain", _integer_texts
+    )
+
+
+def _check_floats(feature: schema_pb2.Feature, stats: statistics_pb2.FeatureNameStatistics) -> Iterator[Finding]:
+    domain, numbers = feature.float_domain, stats.num_stats
+    low = _as_written(domain.min) if domain.HasField("min") else None
+    high = _as_written(domain.max) if domain.HasField("max") else None
+    types = ("FLOAT_TYPE_SMALL_FLOAT", "FLOAT_TYPE_BIG_FLOAT")
+    yield from _check_range(feature, numbers, low, high, types, "float_domain", _float_texts)
+    nans = numbers.histograms[0].num_nan if numbers.histograms else 0
+    if domain.disallow_nan and nans:
+        yield _disallowed(feature, "FLOAT_TYPE_HAS_NAN", "NaN values", "Float feature has NaN values.", "nan")
+    if domain.disallow_inf and (math.isinf(numbers.min) or math.isinf(numbers.max)):
+        yield _disallowed(feature, "FLOAT_TYPE_HAS_INF", "Inf values", "Float feature has Inf values.", "inf")
+
+
+def _disallowed(feature: schema_pb2.Feature, type_: str, short: str, description: str, what: str) -> Finding:
+    return Finding(
+        type_, short, description,
+        fix=f"mend the data, or in schema.pbtxt remove `disallow_{what}: true` of feature {feature.name!r}",
+        bound=f"float_domain {{ disallow_{what}: true }}", condition=Condition(f"is{what}(v)"),
+    )  # fmt: skip
+
+
+def _check_range(
+    feature: schema_pb2.Feature,
+    numbers: statistics_pb2.NumericStatistics,
+    low: float | None,
+    high: float | None,
+    types: tuple[str, str],
+    domain: str,
+    texts: Callable[[float, float], tuple[str, str]],
+) -> Iterator[Finding]:
+    """One finding for each end that the values pass."""
+    if not numbers.common_stats.tot_num_values or not any(len(one.buckets) for one in numbers.histograms):
+        return
+    for end, type_, bound, value, sign in (
+        ("min", types[0], low, numbers.min, "<"),
+        ("max", types[1], high, numbers.max, ">"),
+    ):
+        passed = bound is not None and (value < bound if sign == "<" else value > bound)
+        if bound is None or not passed:
+            continue
+        is_float = domain == "float_domain"
+        limit, found = _plain(bound), _plain(value)
+        fix = f"in schema.pbtxt change `{end}: {limit}` in the {domain} of feature {feature.name!r} to `{end}: {found}`"
+        if domain == "bool_domain":
+            fix = f"in schema.pbtxt replace the bool_domain of feature {feature.name!r} by an int_domain"
+        yield Finding(
+            type_, "Out-of-range values", texts(value, bound)[sign == ">"],
+            fix=f"mend the data, or, if the values are right, {fix}", bound=f"{domain} {{ {end}: {limit} }}",
+            # NaN is greater than everything in SQL.
+            condition=Condition(f"v {sign} ?" + (" AND NOT isnan(v)" if is_float else ""), (bound,)),
+        )  # fmt: skip
+
+
+def _integer_texts(value: float, _: float) -> tuple[str, str]:
+    return f"Unexpectedly small value: {int(value)}.", f"Unexpectedly large value: {int(value)}."
+
+
+def _float_texts(value: float, bound: float) -> tuple[str, str]:
+    six = "(up to six significant digits)"
+    return f"Unexpectedly low values: {value:g}<{bound:g} {six}", f"Unexpectedly high value: {value:g}>{bound:g} {six}"
+
+
+def _not_in(allowed: list[str]) -> Condition:
+    return Condition("v NOT IN (SELECT unnest(?::VARCHAR[]))", (allowed,))
+
+
+def _as_written(bound: float) -> float:
+    """The shortest decimal number that the 32-bit field can have been parsed from."""
+    import numpy as np
+
+    return float(str(np.float32(bound)))
+
+
+def _plain(number: float) -> str:
+    return str(number).removesuffix(".0")
+
+
+def _quoted(text: str) -> str:
+    from google.protobuf import text_encoding
+
+    return f'"{text_encoding.CEscape(text.encode(), as_utf8=True)}"'
+
+
+def _percent(share: float) -> str:
+    return "<1%" if share < 0.01 else f"~{math.floor(100 * share)}%"

@@ -1,0 +1,149 @@
+"""Examples against their schema, split by split, and against the run before."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING
+
+from slipway.data.examples.dataset import SPLITS
+from slipway.data.schema.io import TRAINING
+from slipway.data.statistics.describe import common_stats, feature_name
+from slipway.data.statistics.io import FILE as STATISTICS
+from slipway.data.statistics.io import dataset_of, read_statistics
+from slipway.data.validation.comparators import Compared, Kind, compare_datasets
+from slipway.data.validation.features import check_feature, is_required
+from slipway.data.validation.finding import Finding
+from slipway.data.validation.report import Anomaly, Validation
+from slipway.data.validation.rows import find_rows
+from slipway.stores import storage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
+
+
+def validate_examples(
+    examples_path: str | Path,
+    statistics: statistics_pb2.DatasetFeatureStatisticsList,
+    schema: schema_pb2.Schema,
+    previous_statistics: str = "",
+) -> Validation:
+    """All that is wrong, errors first; nothing is raised for it.
+
+    Both splits are checked in the environment TRAINING. Drift compares the train splits; skew, eval with train.
+
+    Args:
+        examples_path: Output of ingest_examples: rows are counted there, and examples taken.
+        statistics: Statistics of both splits.
+        schema: What is allowed.
+        previous_statistics: URI of the statistics of the run before, for drift; or empty. If they are no longer there,
+            that is a warning: old runs may be deleted.
+    """
+    anomalies: list[Anomaly] = []
+    train, eval_ = dataset_of(statistics, "train"), dataset_of(statistics, "eval")
+    for split in SPLITS:
+        dataset = dataset_of(statistics, split)
+        for name, finding in _check_split(schema, dataset):
+            anomalies.append(_locate(examples_path, dataset, name, finding))
+    compared: list[tuple[statistics_pb2.DatasetFeatureStatistics, Compared]] = []
+    kinds: list[tuple[Kind, statistics_pb2.DatasetFeatureStatistics, statistics_pb2.DatasetFeatureStatistics]] = []
+    if train.num_examples and eval_.num_examples:
+        kinds.append(("skew", eval_, train))
+    if previous_statistics and not storage.exists(storage.join(previous_statistics, STATISTICS)):
+        anomalies.append(_locate(examples_path, train, "", _no_previous(previous_statistics)))
+    elif previous_statistics and train.num_examples:
+        kinds.append(("drift", train, dataset_of(read_statistics(previous_statistics), "train")))
+    for kind, treatment, control in kinds:
+        compared += [(treatment, one) for one in compare_datasets(schema, treatment, control, kind)]
+    anomalies += [_locate(examples_path, dataset, one.feature, one.finding) for dataset, one in compared if one.finding]
+    anomalies.sort(key=lambda anomaly: anomaly.severity != "ERROR")
+    return Validation(anomalies=anomalies, comparisons=[one.comparison for _, one in compared if one.comparison])
+
+
+def _check_split(
+    schema: schema_pb2.Schema, dataset: statistics_pb2.DatasetFeatureStatistics
+) -> Iterator[tuple[str, Finding]]:
+    if not dataset.num_examples:
+        yield "", _no_data(dataset.name)
+        return
+    for finding in _check_size(schema, dataset):
+        yield "", finding
+    described = {feature_name(stats): stats for stats in dataset.features}
+    known = {feature.name: feature for feature in schema.feature}
+    new = [name for name in described if name not in known]
+    for name, feature in known.items():
+        if name in described:
+            for finding in check_feature(schema, feature, described[name], TRAINING):
+                yield name, finding
+        elif is_required(schema, feature, TRAINING):
+            yield name, _missing_column(feature, new, dataset.num_examples)
+    for name in new:
+        yield name, _new_column(name, described[name])
+
+
+def _no_data(split: str) -> Finding:
+    return Finding(
+        "NO_DATA_IN_SPAN", "No data", f"The split {split} has no examples.",
+        fix="bring more data, or change `split` in module.yaml so that both splits get rows", rows=0,
+    )  # fmt: skip
+
+
+def _no_previous(uri: str) -> Finding:
+    return Finding(
+        "COMPARATOR_CONTROL_DATA_MISSING", "previous data missing", f"previous data is missing: there is no {uri}.",
+        fix="nothing, if the run before was deleted: drift is checked from the next run on",
+    )  # fmt: skip
+
+
+def _check_size(schema: schema_pb2.Schema, dataset: statistics_pb2.DatasetFeatureStatistics) -> Iterator[Finding]:
+    """TFDV's dataset constraints (`dataset_constraints_util.cc`)."""
+    limits, rows = schema.dataset_constraints, dataset.num_examples
+    for key, type_, short, few in (
+        ("min_examples_count", "DATASET_LOW_NUM_EXAMPLES", "Low num examples in dataset.", True),
+        ("max_examples_count", "DATASET_HIGH_NUM_EXAMPLES", "High num examples in dataset.", False),
+    ):
+        limit = getattr(limits, key)
+        if limits.HasField(key) and (rows < limit if few else rows > limit):
+            sign = "<" if few else ">"
+            yield Finding(
+                type_, short, f"The dataset has {rows} examples, which is {sign} the limit of {limit}.",
+                fix=f"change `{key}: {limit}` in schema.pbtxt, or the data", bound=f"{key}: {limit}", rows=rows,
+            )  # fmt: skip
+
+
+def _missing_column(feature: schema_pb2.Feature, new: list[str], rows: int) -> Finding:
+    similar = difflib.get_close_matches(feature.name, new, n=1)
+    renamed = f"was it renamed to {similar[0]!r}? " if similar else ""
+    return Finding(
+        "SCHEMA_MISSING_COLUMN", "Column dropped", "Column is completely missing",
+        fix=f"{renamed}Bring the column {feature.name!r} back, or in schema.pbtxt delete the feature or set its "
+            f"`presence {{ min_count: 0 }}`",
+        bound=f'feature {{ name: "{feature.name}" }}', rows=rows,
+    )  # fmt: skip
+
+
+def _new_column(name: str, stats: statistics_pb2.FeatureNameStatistics) -> Finding:
+    type_name = {"STRING": "BYTES"}.get(stats.Type.Name(stats.type), stats.Type.Name(stats.type))
+    return Finding(
+        "SCHEMA_NEW_COLUMN", "New column", "New column (column in data but not in schema)",
+        fix=f'to use it, add `feature {{ name: "{name}" type: {type_name} value_count {{ min: 1 max: 1 }} }}` to '
+            f"schema.pbtxt; the model does not see it otherwise",
+        rows=common_stats(stats).num_non_missing,
+    )  # fmt: skip
+
+
+def _locate(
+    examples_path: str | Path, dataset: statistics_pb2.DatasetFeatureStatistics, name: str, finding: Finding
+) -> Anomaly:
+    """The anomaly with its rows counted and an example value."""
+    rows, example = finding.rows, finding.example
+    if finding.condition:
+        rows, found = find_rows(examples_path, dataset.name, name, finding.condition)
+        example = found if example is None else example
+    return Anomaly(
+        feature=name, split=dataset.name, severity=finding.severity, type=finding.type, short=finding.short,
+        description=finding.description, rows=rows, of_rows=dataset.num_examples, example=example,
+        bound=finding.bound, fix=finding.fix,
+    )  # fmt: skip

@@ -1,0 +1,48 @@
+"""`validation.json` of validate_serving: whether a model can serve, and every check that says so."""
+
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from slipway.stores import storage
+from slipway.stores.artifacts import read_json
+
+FILE = "validation.json"
+
+
+class ServingCheck(BaseModel):
+    """One property of a served model; `detail` is what was found, for people."""
+
+    name: str
+    passed: bool
+    detail: str
+
+
+class ServingValidation(BaseModel):
+    """The content of `validation.json`."""
+
+    servable: bool
+    checks: list[ServingCheck]
+
+    def reasons(self) -> list[str]:
+        """What was not as it must be; empty for a servable model."""
+        return [f"serving check {check.name} failed: {check.detail}" for check in self.checks if not check.passed]
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, without the places in TensorFlow's graph that follow it."""
+    return str(error).partition("\n")[0]
+
+
+def write_validation(validation: ServingValidation, folder: str | Path) -> None:
+    """Writes `validation.json`, atomically."""
+    storage.write_text(storage.join(str(folder), FILE), validation.model_dump_json(indent=1))
+
+
+def read_validation(folder: str | Path) -> ServingValidation:
+    """The result of an artifact of validate_serving.
+
+    Raises:
+        StoreError: there is none, or it is damaged.
+    """
+    return read_json(folder, FILE, ServingValidation, "validate_serving")

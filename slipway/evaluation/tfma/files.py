@@ -1,0 +1,172 @@
+"""TFMA's own output files, so that `tfma.load_eval_result` and `tfma.load_validation_result` open an evaluation.
+
+File names and record types are those of TFMA's `MetricsPlotsAndValidationsWriter` and `EvalConfigWriter`:
+https://github.com/tensorflow/model-analysis/tree/v0.48.0/tensorflow_model_analysis/writers
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from slipway.evaluation.results import MISSING
+from slipway.evaluation.tfma.config import BASELINE, CANDIDATE, eval_config, metric_threshold, protos
+from slipway.module_api import Threshold
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from slipway.evaluation.config import EvaluationConfig
+    from slipway.evaluation.results import Check, Curves, Evaluation, Metrics, SliceResult
+
+METRICS_FILE = "metrics-00000-of-00001.tfrecord"
+PLOTS_FILE = "plots-00000-of-00001.tfrecord"
+VALIDATIONS_FILE = "validations.tfrecord"
+CONFIG_FILE = "eval_config.json"
+
+
+def write_tfma_files(evaluation: Evaluation, config: EvaluationConfig, model_path: str, folder: str | Path) -> None:
+    """Writes `eval_config.json`, metrics (of the slices that `evaluation` lists), plots (overall) and validations."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = [evaluation.overall, *evaluation.slices]
+    _write_records(folder / METRICS_FILE, (_metrics(row, evaluation.task) for row in rows))
+    _write_records(folder / PLOTS_FILE, [_plots(evaluation)])
+    write_validation(evaluation, folder)
+    _write_config(evaluation, config, model_path, folder / CONFIG_FILE)
+
+
+def write_validation(evaluation: Evaluation, folder: Path) -> None:
+    """Writes `validations.tfrecord`: the verdict of our gate."""
+    _write_records(folder / VALIDATIONS_FILE, [_validation(evaluation)])
+
+
+def _write_config(evaluation: Evaluation, config: EvaluationConfig, model_path: str, path: Path) -> None:
+    from google.protobuf import json_format
+
+    with_baseline = evaluation.overall.baseline is not None
+    locations = {CANDIDATE: model_path}
+    if with_baseline:
+        locations[BASELINE] = evaluation.baseline_uri or ""
+    run = protos().config.EvalRun(
+        eval_config=eval_config(config, with_baseline),
+        version=version("tensorflow-model-analysis"),
+        file_format="parquet",
+        model_locations=locations,
+    )
+    path.write_text(json_format.MessageToJson(run), encoding="utf-8")
+
+
+def _metrics(row: SliceResult, task: str) -> Any:
+    result = protos().metrics.MetricsForSlice(slice_key=_slice_key(row.columns, row.values))
+    _add_metrics(result, CANDIDATE, row.candidate, task)
+    if row.baseline is not None:
+        _add_metrics(result, BASELINE, row.baseline, task)
+        differences: Metrics = {
+            name: None if value is None or other is None else value - other
+            for (name, value), other in zip(row.candidate.items(), row.baseline.values(), strict=True)
+        }
+        _add_metrics(result, CANDIDATE, differences, task, is_diff=True)
+    return result
+
+
+def _add_metrics(result: Any, model: str, metrics: Metrics, task: str, is_diff: bool = False) -> None:
+    for name, value in metrics.items():
+        entry = result.metric_keys_and_values.add()
+        entry.key.name, entry.key.model_name, entry.key.is_diff = name, model, is_diff
+        if task == "multiclass" and name == "auc":
+            entry.key.aggregation_type.macro_average = True
+        entry.value.double_value.value = float("nan") if value is None else value
+
+
+def _slice_key(columns: list[str], values: Iterable[str | None]) -> Any:
+    proto = protos().metrics
+    return proto.SliceKey(
+        single_slice_keys=[
+            proto.SingleSliceKey(column=column, bytes_value=(MISSING if value is None else value).encode())
+            for column, value in zip(columns, values, strict=True)
+        ]
+    )
+
+
+def _plots(evaluation: Evaluation) -> Any:
+    result = protos().metrics.PlotsForSlice(slice_key=_slice_key([], []))
+    models = [(CANDIDATE, evaluation.curves), (BASELINE, evaluation.baseline_curves)]
+    for name, curves in models:
+        if curves is not None:
+            entry = result.plot_keys_and_values.add()
+            entry.key.model_name = name
+            _fill_plot(entry.value, curves, evaluation.task)
+    return result
+
+
+def _fill_plot(plot: Any, curves: Curves, task: str) -> None:
+    for one in curves.calibration:
+        bucket = plot.calibration_histogram_buckets.buckets.add()
+        bucket.lower_threshold_inclusive, bucket.upper_threshold_exclusive = one.lower, one.upper
+        bucket.num_weighted_examples.value = one.examples
+        bucket.total_weighted_label.value = one.mean_label * one.examples
+        bucket.total_weighted_refined_prediction.value = one.mean_prediction * one.examples
+    if task == "multiclass" and curves.confusion_matrix:
+        matrix = plot.multi_class_confusion_matrix_at_thresholds.matrices.add(threshold=0)
+        for actual, counts in enumerate(curves.confusion_matrix.counts):
+            for predicted, count in enumerate(counts):
+                matrix.entries.add(actual_class_id=actual, predicted_class_id=predicted, num_weighted_examples=count)
+    if curves.roc and curves.confusion_matrix:
+        negatives, positives = (sum(counts) for counts in curves.confusion_matrix.counts)
+        points = zip(curves.roc.thresholds, curves.roc.false_positive_rate, curves.roc.true_positive_rate, strict=True)
+        for threshold, false_rate, true_rate in sorted(points):
+            hits, alarms = round(true_rate * positives), round(false_rate * negatives)
+            plot.confusion_matrix_at_thresholds.matrices.add(
+                threshold=threshold,
+                true_positives=hits,
+                false_negatives=positives - hits,
+                false_positives=alarms,
+                true_negatives=negatives - alarms,
+                precision=hits / (hits + alarms) if hits + alarms else float("nan"),
+                recall=true_rate,
+                false_positive_rate=false_rate,
+            )
+
+
+def _validation(evaluation: Evaluation) -> Any:
+    result = protos().validation.ValidationResult(validation_ok=evaluation.verdict.blessed)
+    failures: dict[str, Any] = {}
+    for check in evaluation.verdict.checks:
+        if check.outcome != "failed":
+            continue
+        if check.metric == "thresholds":
+            result.missing_thresholds = True
+        elif check.columns and check.values is None:
+            result.missing_slices.add(feature_keys=check.columns)
+        else:
+            if check.slice not in failures:
+                key = _slice_key(check.columns, check.values or [])
+                failures[check.slice] = result.metric_validations_per_slice.add(slice_key=key)
+            _add_failure(failures[check.slice], check)
+    slices = Counter(tuple(row.columns) for row in [evaluation.overall, *evaluation.slices])
+    slices.update({tuple(rest.columns): rest.slices for rest in evaluation.left_out})
+    for columns, count in slices.items():
+        details = result.validation_details.slicing_details.add(num_matching_slices=count)
+        details.slicing_spec.feature_keys.extend(columns)
+    return result
+
+
+def _add_failure(into: Any, check: Check) -> None:
+    failure = into.failures.add(message=check.describe())
+    failure.metric_key.name, failure.metric_key.model_name = check.metric, CANDIDATE
+    failure.metric_key.is_diff = check.rule == "max_drop"
+    failure.metric_value.double_value.value = float("nan") if check.value is None else check.value
+    if check.rule in ("min", "max", "max_drop"):
+        threshold = Threshold.model_validate({"metric": check.metric, check.rule: check.bound})
+        failure.metric_threshold.CopyFrom(metric_threshold(threshold))
+
+
+def _write_records(path: Path, records: Iterable[Any]) -> None:
+    from tensorflow.io import TFRecordWriter
+
+    with TFRecordWriter(str(path)) as writer:
+        for record in records:
+            writer.write(record.SerializeToString())

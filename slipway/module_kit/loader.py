@@ -1,0 +1,128 @@
+"""Importing a module's code from where it was published, after checking its digest."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import hashlib
+import importlib
+import importlib.util
+import shutil
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from slipway.errors import ModuleDigestError, ModuleError, SlipwayError
+from slipway.module_api import CONTRACT
+from slipway.stores import storage
+from slipway.stores.module_store.content import contract_of, digest_files, read_files
+
+
+def load_function(uri: str, file: str, function: str) -> Callable[..., Any]:
+    """A function of a published module.
+
+    The module becomes a package of its own: relative imports work, and two versions live in one
+    process. What the function raises when it is called also becomes a ModuleError with the user's line.
+
+    Args:
+        uri: A URI of `PublishedModule`, local or `gs://`.
+        file: Python file without its suffix: `preprocessing`.
+        function: Name of the function in it.
+
+    Raises:
+        ModuleDigestError: the bytes at `uri` are not those that it names.
+        ModuleError: the file or the function is missing, importing it fails, or the contract is unknown here.
+    """
+    name, digest = uri.partition("?")[0].rstrip("/").split("/")[-2:]
+    folder = _local_folder(uri)
+    files = read_files(folder)
+    actual = digest_files(files)
+    if actual != digest:
+        raise ModuleDigestError(
+            f"{uri} was changed after it was published: its digest is {actual}, not {digest}. "
+            "Edit the module, not the published copy; delete the copy and start a new run"
+        )
+    if (contract := contract_of(files)) != CONTRACT:
+        raise ModuleError(
+            f"module {name} is written for contract {contract}; this version of Slipway knows contract {CONTRACT}. "
+            "Run it in an image of the revision that it was written for"
+        )
+    package = _package(name, folder)
+    if not (folder / f"{file}.py").is_file():
+        raise ModuleError(f"module {name} has no {file}.py; it must define {function}")
+    with _users_errors(folder, name):
+        loaded = importlib.import_module(f"{package}.{file}")
+    found = getattr(loaded, function, None)
+    if not callable(found):
+        raise ModuleError(f"{name}/{file}.py does not define the function {function}")
+
+    @functools.wraps(found)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        with _users_errors(folder, name):
+            return found(*args, **kwargs)
+
+    return call
+
+
+@functools.cache
+def _local_folder(uri: str) -> Path:
+    if not storage.is_remote(uri):
+        return storage.local_path(uri).absolute()
+    # Python reads the files again when an error's traceback is shown: they stay until the process ends.
+    folder = tempfile.mkdtemp(prefix="slipway-module-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    storage.copy_folder(uri, folder)
+    return Path(folder)
+
+
+def _package(module: str, folder: Path) -> str:
+    """Makes the folder importable, under a name that no other content has, and returns that name."""
+    name = f"slipway_module_{module}_{hashlib.sha256(str(folder).encode()).hexdigest()[:16]}"
+    if name in sys.modules:
+        return name
+    init = folder / "__init__.py"
+    if not init.is_file():
+        package = ModuleType(name)
+        package.__path__ = [str(folder)]
+        sys.modules[name] = package
+        return name
+    spec = importlib.util.spec_from_file_location(name, init, submodule_search_locations=[str(folder)])
+    assert spec is not None
+    assert spec.loader is not None
+    package = sys.modules[name] = importlib.util.module_from_spec(spec)
+    try:
+        with _users_errors(folder, module):
+            spec.loader.exec_module(package)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return name
+
+
+@contextmanager
+def _users_errors(folder: Path, name: str) -> Iterator[None]:
+    """Turns an exception out of the user's code into a ModuleError that names the user's line."""
+    try:
+        yield
+    except SlipwayError:
+        raise
+    except Exception as error:
+        where = _where(error, folder, name)
+        raise ModuleError(f"{where}: {type(error).__name__}: {error}") from error
+
+
+def _where(error: Exception, folder: Path, name: str) -> str:
+    """The innermost line of the user's own code, as `taxi/preprocessing.py:12`."""
+    places = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    if isinstance(error, SyntaxError) and error.filename:
+        places.append((error.filename, error.lineno))
+    own = [(Path(file), line) for file, line in places if Path(file).is_relative_to(folder)]
+    if not own:
+        return f"module {name}"
+    file, line = own[-1]
+    return f"{name}/{file.relative_to(folder).as_posix()}:{line}"

@@ -1,0 +1,178 @@
+"""What a new module is to be, read off the statistics of its data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from slipway.data.examples.dataset import SPLITS, open_split
+from slipway.data.statistics.describe import common_stats, feature_name, unique_count
+from slipway.data.statistics.io import dataset_of
+from slipway.errors import ConfigError, DataError
+from slipway.strict_yaml import nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tensorflow_metadata.proto.v0 import statistics_pb2
+
+    from slipway.module_api import Task
+
+MOST_CLASSES = 20
+SLICE_VALUES, SLICES = 20, 3
+USUAL_LABELS = ("label", "target", "class", "y", "outcome")
+POSITIVE = ("1", "true", "yes", "y", "positive", "pos", "good")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that the templates say of one module.
+
+    `majority` is the share of the most frequent class, `left_out` the columns that no model should see, and why.
+    """
+
+    name: str
+    data: str
+    rows: int
+    label: str
+    task: Task
+    classes: tuple[str, ...] = ()
+    majority: float = 0.0
+    mean: float = 0.0
+    deviation: float = 1.0
+    numbers: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    slices: tuple[str, ...] = ()
+    left_out: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def batch_size(self) -> int:
+        """Small data needs many steps, large data large ones."""
+        return 32 if self.rows < 3_000 else 128 if self.rows < 30_000 else 512
+
+
+def plan_module(
+    name: str,
+    data: str,
+    label: str,
+    labels: Sequence[Any],
+    statistics: statistics_pb2.DatasetFeatureStatisticsList,
+) -> Plan:
+    """A plan for data of one table.
+
+    Args:
+        name: The module's.
+        data: What `module.yaml` names as its data.
+        label: The column to predict.
+        labels: Its values, without missing ones.
+        statistics: Of the data; the training split decides.
+
+    Raises:
+        DataError: the label cannot be learned, or no column could help to.
+    """
+    train = dataset_of(statistics, "train")
+    features = {feature_name(feature): feature for feature in train.features}
+    kept: dict[str, list[str]] = {"number": [], "category": []}
+    left_out: list[tuple[str, str]] = []
+    for column, feature in features.items():
+        if column != label:
+            kind, why = _kind(feature, train.num_examples)
+            if kind:
+                kept[kind].append(column)
+            else:
+                left_out.append((column, why))
+    if not kept["number"] and not kept["category"]:
+        reasons = "; ".join(f"{column}: {why}" for column, why in left_out)
+        raise DataError(f"{data} has no column that could predict {label}. {reasons}")
+    few = [column for column in kept["category"] if unique_count(features[column]) <= SLICE_VALUES]
+    return Plan(
+        name=name,
+        data=data,
+        rows=int(train.num_examples),
+        label=label,
+        numbers=tuple(kept["number"]),
+        categories=tuple(kept["category"]),
+        slices=tuple(few[:SLICES]),
+        left_out=tuple(left_out),
+        **_plan_label(label, labels),
+    )
+
+
+def choose_label(statistics: statistics_pb2.DatasetFeatureStatisticsList, wanted: str | None) -> str:
+    """The wanted column; without one, a column that is called like a label, else the last.
+
+    Raises:
+        ConfigError: there is no such column.
+    """
+    columns = [feature_name(feature) for feature in dataset_of(statistics, "train").features]
+    if wanted is None:
+        return next((column for column in columns if column.lower() in USUAL_LABELS), columns[-1])
+    if wanted not in columns:
+        raise ConfigError(f"the data has no column {wanted!r}{nearest(wanted, columns)}")
+    return wanted
+
+
+def read_labels(examples_path: str, label: str) -> list[Any]:
+    """The label's values in both splits, without missing ones."""
+    columns = (open_split(examples_path, split).to_table(columns=[label])[label].drop_null() for split in SPLITS)
+    return [value for column in columns for value in column.to_pylist() if value == value]  # NaN is missing too
+
+
+def _plan_label(label: str, labels: Sequence[Any]) -> dict[str, Any]:
+    """Task and classes by the values: two are binary, a few multiclass, many numbers regression."""
+    if labels and isinstance(labels[0], list | bytes):
+        raise DataError(f"the label {label} holds lists or binary data; choose a column of single values with --label")
+    counts: dict[Any, int] = {}
+    for value in labels:
+        counts[value] = counts.get(value, 0) + 1
+    if len(counts) < 2:
+        raise DataError(
+            f"the label {label} has {len(counts)} different values; there is nothing to learn. "
+            "Choose another with --label"
+        )
+    majority = max(counts.values()) / len(labels)
+    numeric = all(isinstance(value, int | float) for value in counts)
+    whole = numeric and all(float(value).is_integer() for value in counts)
+    if numeric and (not whole or len(counts) > MOST_CLASSES):
+        mean = sum(labels) / len(labels)
+        deviation = (sum((value - mean) ** 2 for value in labels) / len(labels)) ** 0.5
+        return {"task": "regression", "mean": mean, "deviation": deviation}
+    if len(counts) > MOST_CLASSES:
+        raise DataError(
+            f"the label {label} has {len(counts):,} different texts, which are too many for classes "
+            f"({MOST_CLASSES} at most). Choose another column with --label"
+        )
+    names = [str(int(value)) if numeric else str(value) for value in sorted(counts)]
+    if len(names) > 2:
+        return {"task": "multiclass", "classes": tuple(names), "majority": majority}
+    if numeric:  # the larger one is predicted
+        return {"task": "binary", "classes": () if names == ["0", "1"] else tuple(names), "majority": majority}
+    named = [text for text in names if text.lower() in POSITIVE]
+    positive = named[0] if len(named) == 1 else min(names, key=lambda text: counts[text])
+    classes = tuple(sorted(names, key=lambda text: text == positive))
+    return {"task": "binary", "classes": classes, "majority": majority}
+
+
+def _kind(feature: statistics_pb2.FeatureNameStatistics, rows: int) -> tuple[str, str]:
+    """`number`, `category`, or neither and why."""
+    common, unique = common_stats(feature), unique_count(feature)
+    present = common.num_non_missing
+    if present == 0:
+        return "", "it is always missing"
+    if common.max_num_values > 1:
+        return "", "it holds lists; reduce or embed them in preprocessing.py"
+    if feature.HasField("num_stats"):
+        stats = feature.num_stats
+        if stats.min == stats.max and present == rows:
+            return "", "it has one value only"
+        dense = stats.max - stats.min < 4 * rows
+        if feature.type == feature.INT and rows > 50 and unique > 0.95 * present and dense:
+            return "", "every row has its own whole number: it looks like an id"
+        return "number", ""
+    if not feature.HasField("string_stats"):
+        return "", "it holds binary data"
+    if unique == 1 and present == rows:
+        return "", "it has one value only"
+    if unique > 50 and unique > 0.5 * present:
+        return "", "most rows have a text of their own: it looks like an id, a time or free text"
+    return "category", ""

@@ -1,0 +1,99 @@
+"""What a notification says: what happened, why, and where to look."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from markupsafe import Markup
+
+from slipway.runs.explain import Explanation
+from slipway.runs.notifications.config import Event
+from slipway.runs.record import RolloutOutcome, Summary
+from slipway.runs.store import REPORT, ROLLOUT, RunView
+from slipway.runs.summary import read_record
+from slipway.stores import storage
+
+# A subject that mail programs show in one line, and fewer letters than Slack cuts a message at (40,000).
+SUBJECT_LENGTH, DETAILS_LENGTH, REASONS = 160, 20_000, 12
+
+
+@dataclass(frozen=True)
+class Message:
+    """One notification.
+
+    Attributes:
+        events: What it tells of; it is sent if the settings ask for one of them.
+        subject: What happened, in one line.
+        reasons: Why.
+        link: The run's page: an address, or the URI or path of its report.
+        details: All that is known, as plain text.
+    """
+
+    events: frozenset[Event]
+    subject: str
+    reasons: list[str] = field(default_factory=list)
+    link: str = ""
+    details: str = ""
+
+    @property
+    def header(self) -> str:
+        """The subject without what could end a header, or a line."""
+        text = "".join(letter if letter.isprintable() else " " for letter in f"[slipway] {self.subject}")
+        return " ".join(text.split())[:SUBJECT_LENGTH]
+
+    def text(self) -> str:
+        """All of it, as plain text."""
+        return "\n\n".join(part for part in (self.brief(), self.details[:DETAILS_LENGTH]) if part)
+
+    def brief(self) -> str:
+        """Without the details."""
+        lines = [f"- {reason}" for reason in self.reasons[:REASONS]]
+        if more := len(self.reasons) - REASONS:
+            lines += [f"- and {more} more"] if more > 0 else []
+        return "\n".join([self.header, *lines, *([self.link] if self.link else [])])
+
+    def html(self) -> str:
+        """All of it, as a page for mail programs."""
+        reasons = Markup("").join(Markup("<li>{}</li>").format(reason) for reason in self.reasons[:REASONS])
+        anchor = Markup('<a href="{0}">{0}</a>') if self.link.startswith(("https://", "http://")) else Markup("{0}")
+        return Markup("<html><body><h3>{}</h3><ul>{}</ul><p>{}</p><pre>{}</pre></body></html>").format(
+            self.header, reasons, anchor.format(self.link), self.details[:DETAILS_LENGTH]
+        )
+
+
+def run_message(view: RunView, page: str = "") -> Message:
+    """What is told of a run that ended.
+
+    Args:
+        view: The run, as the exit handler knows it.
+        page: Address of the run on its target; its report if there is none.
+    """
+    summary = view.summary
+    rollout = read_record(view.uri, ROLLOUT, RolloutOutcome)
+    events, happened = _judge(summary, rollout)
+    reasons = rollout.reasons if rollout and rollout.verdict != "promoted" else summary.reasons
+    return Message(
+        events=frozenset(events),
+        subject=f"{summary.lineage.module}: {happened} ({summary.lineage.run})",
+        reasons=reasons,
+        link=page or storage.join(view.uri, REPORT),
+        details=Explanation(view, None).text(),
+    )
+
+
+def _judge(summary: Summary, rollout: RolloutOutcome | None) -> tuple[set[Event], str]:
+    if rollout and rollout.verdict == "rolled-back":
+        return {"rollback", "failure"}, f"version {rollout.version} was rolled back"
+    if rollout and rollout.verdict == "held":
+        return {"failure"}, f"version {rollout.version} waits for a decision"
+    if rollout and rollout.verdict == "failed":
+        return {"failure"}, f"version {rollout.version} could not be rolled out"
+    if summary.state != "succeeded":
+        was = "was interrupted" if summary.state == "interrupted" else "failed"
+        return {"failure"}, f"the run {was}" + (f" at {summary.failed_step}" if summary.failed_step else "")
+    if summary.verdict == "refused":
+        return {"refused"}, "the model was refused"
+    if rollout:
+        return {"success"}, f"version {rollout.version} is in production"
+    version = summary.pushed_version
+    return {"success"}, f"version {version} was pushed" if version else "the run succeeded"

@@ -1,0 +1,66 @@
+"""The value behind a reference to a secret, read when it is needed and kept nowhere."""
+
+from __future__ import annotations
+
+import base64
+import os
+from pathlib import Path
+
+from slipway.errors import NotificationError
+
+SECRET_MANAGER = "https://secretmanager.googleapis.com"  # noqa: S105 - an address
+_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
+
+
+def read_secret(reference: str, timeout_seconds: float) -> str:
+    """What a `slipway.runs.notifications.config.SecretReference` names; white space around it is dropped.
+
+    Raises:
+        NotificationError: there is none; the message has the reference, and nothing of a value.
+    """
+    kind, separator, name = reference.partition(":")
+    if separator and kind == "env":
+        value = os.environ.get(name, "")
+        missing = f"the variable {name} is not set where the notification is sent from"
+    elif separator and kind == "file":
+        value, missing = _read_file(Path(name))
+    else:
+        value, missing = _access(reference, timeout_seconds), f"{reference} is empty"
+    if not value.strip():
+        raise NotificationError(missing)
+    return value.strip()
+
+
+def _read_file(path: Path) -> tuple[str, str]:
+    try:
+        return path.read_text(encoding="utf-8"), f"{path} is empty"
+    except (OSError, UnicodeDecodeError) as error:
+        return "", f"the secret's file {path} cannot be read: {type(error).__name__}"
+
+
+def _access(name: str, timeout_seconds: float) -> str:
+    """One version of a secret, with Google's default credentials.
+
+    https://cloud.google.com/secret-manager/docs/reference/rest/v1/projects.secrets.versions/access
+    """
+    import google.auth
+    from google.auth.exceptions import GoogleAuthError
+    from google.auth.transport.requests import AuthorizedSession
+    from requests import RequestException
+
+    try:
+        credentials, _ = google.auth.default(scopes=[_SCOPE])
+        with AuthorizedSession(credentials) as session:  # type: ignore[no-untyped-call]
+            url = f"{SECRET_MANAGER}/v1/{name}:access"
+            answer = session.get(url, timeout=timeout_seconds, max_allowed_time=timeout_seconds)
+    except (GoogleAuthError, RequestException) as error:
+        raise NotificationError(f"Secret Manager cannot be asked for {name}: {type(error).__name__}") from None
+    if answer.status_code != 200:
+        fix = {403: ": grant this account roles/secretmanager.secretAccessor on it", 404: ": there is no such secret"}
+        raise NotificationError(
+            f"Secret Manager answers {answer.status_code} for {name}{fix.get(answer.status_code, '')}"
+        )
+    try:
+        return base64.b64decode(answer.json()["payload"]["data"]).decode()
+    except (ValueError, KeyError, TypeError):
+        raise NotificationError(f"Secret Manager's answer for {name} holds no text") from None

@@ -1,0 +1,89 @@
+"""Sends a message through every channel at once, within one time-out, and raises nothing."""
+
+from __future__ import annotations
+
+import ssl
+import threading
+import time
+from collections.abc import Callable
+
+from slipway.errors import ConfigError, NotificationError
+from slipway.runs.notifications.config import Notifications
+from slipway.runs.notifications.message import Message
+from slipway.runs.notifications.smtp import send_email
+from slipway.runs.notifications.webhook import post_webhook
+
+ATTEMPTS = 3
+PAUSE_SECONDS = 1.0
+
+
+def notify(config: Notifications, message: Message) -> list[str]:
+    """Tells whom the settings name, if they ask for what the message is about; prints what could not be sent."""
+    if not message.events & set(config.events):
+        return []
+    problems = deliver(config, message)
+    for problem in problems:
+        print(f"warning: {problem}")
+    return problems
+
+
+def deliver(config: Notifications, message: Message) -> list[str]:
+    """Sends a message whatever it is about.
+
+    It may arrive twice where a server's answer was lost: better than not at all.
+
+    Returns:
+        What could not be sent, one line a channel, without any secret.
+    """
+    try:
+        config.require_complete()
+        context = ssl.create_default_context(cafile=config.ca_file or None)
+    except ConfigError as error:
+        return [f"nobody was notified: {error}"]
+    except OSError as error:
+        return [f"nobody was notified: notifications.ca_file = {config.ca_file!r} cannot be read: {error}"]
+    seconds = config.timeout_seconds / ATTEMPTS
+    sends: dict[str, Callable[[], None]] = {
+        "stdout": lambda: print(message.text()),
+        "email": lambda: send_email(config.email, message, context, seconds),
+        "webhook": lambda: post_webhook(config.webhook, message, context, seconds),
+    }
+    deadline = time.monotonic() + config.timeout_seconds
+    sendings = [_Sending(channel, sends[channel], deadline) for channel in config.channels]
+    for sending in sendings:
+        sending.start()
+    for sending in sendings:
+        sending.join(max(0.0, deadline - time.monotonic()))
+    return [sending.problem for sending in sendings if sending.problem]
+
+
+class _Sending(threading.Thread):
+    """One channel's work. What hangs is left behind: a daemon keeps no process alive."""
+
+    def __init__(self, channel: str, send: Callable[[], None], deadline: float) -> None:
+        super().__init__(name=f"notify-{channel}", daemon=True)
+        self._what = f"the notification by {channel} was not sent"
+        self._send = send
+        self._deadline = deadline
+        self.problem = f"{self._what}: no answer in time"
+
+    def run(self) -> None:
+        self.problem = self._attempt()
+
+    def _attempt(self) -> str:
+        for attempt in range(1, ATTEMPTS + 1):
+            pause = PAUSE_SECONDS * 2 ** (attempt - 1)
+            try:
+                self._send()
+            except NotificationError as error:
+                return f"{self._what}: {error}"
+            except OSError as error:
+                if attempt == ATTEMPTS or time.monotonic() + pause > self._deadline:
+                    fix = "; is notifications.ca_file needed?" if "CERTIFICATE_VERIFY_FAILED" in str(error) else ""
+                    return f"{self._what}: {type(error).__name__}: {error}{fix}"
+            except Exception as error:  # its words may hold a secret, so only its kind is told
+                return f"{self._what}: {type(error).__name__}"
+            else:
+                return ""
+            time.sleep(pause)
+        raise AssertionError("unreachable")

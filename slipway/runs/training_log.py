@@ -1,0 +1,47 @@
+"""`history.json`: how a training went, as train_model writes it and a run's report draws it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel
+
+from slipway.stores.artifacts import read_json
+
+HISTORY = "history.json"
+
+
+class Epoch(BaseModel):
+    """One epoch; `metrics` are those that the module compiled its model with, `val_` on the validation tenth."""
+
+    epoch: int
+    loss: float
+    val_loss: float
+    metrics: dict[str, float] = {}
+    seconds: float
+
+
+class History(BaseModel):
+    """The content of `history.json`.
+
+    `stopped` says why no further epoch followed; `best_epoch` has the weights that were kept.
+    """
+
+    epochs: list[Epoch] = []
+    best_epoch: int = 0
+    stopped: Literal["running", "early_stopping", "epochs"] = "running"
+    resumed_after_epoch: int | None = None
+    parameters: int = 0
+    train_rows: int = 0
+    validation_rows: int = 0
+    seconds: float = 0.0
+
+
+def read_history(folder: str | Path) -> History:
+    """The history in a training log.
+
+    Raises:
+        StoreError: there is none, or it is damaged.
+    """
+    return read_json(folder, HISTORY, History, "train_model")

@@ -1,0 +1,238 @@
+"""A model store in a directory, laid out as TensorFlow Serving polls it.
+
+```
+<store>/<model>/<version>/                 the SavedModel, nothing else
+<store>/<model>/.manifests/<version>.json  where it came from, SHA-256 of its files
+<store>/<model>/.claims/<version>          empty; says that this number was used, whatever came of it
+<store>/<model>/.staging/<version>/        being written
+<store>/<model>/.trash/<version>/          being deleted
+<store>/<model>/.state.json                stages, pin and history; changed under a lock on .state.lock
+```
+
+`<store>/<model>` is a `--model_base_path`: pollers see integers only. A version becomes visible by one rename, after
+its files and its manifest are on the disk. A pusher holds a lock on its claim while it works; the kernel drops the
+lock of a killed one, and so the next push knows which staging directories nobody will finish.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from slipway.errors import StoreError
+from slipway.stores.model_store.manifest import (
+    BLOCK_BYTES,
+    Manifest,
+    ModelFile,
+    Provenance,
+    Pushed,
+    Record,
+    Version,
+    combine,
+    hash_files,
+    parse_record,
+)
+from slipway.stores.model_store.staged import Change, StagedStore
+from slipway.stores.model_store.state import State
+
+MANIFESTS, CLAIMS, STAGING, TRASH = ".manifests", ".claims", ".staging", ".trash"
+STATE, LOCK = ".state.json", ".state.lock"
+
+
+class LocalModelStore(StagedStore):
+    """See `slipway.stores.model_store.ModelStore`.
+
+    Args:
+        root: The store's directory; the first push makes it.
+        clock: Seconds since 1970.
+        lock_seconds: How long to wait for somebody else who changes a model's state.
+    """
+
+    def __init__(self, root: Path, clock: Callable[[], float] = time.time, lock_seconds: float = 30.0) -> None:
+        super().__init__(str(root.absolute()), clock)
+        self._root = root.absolute()
+        self._lock_seconds = lock_seconds
+
+    def models(self) -> list[str]:
+        """Names of the models, sorted."""
+        return sorted(path.parent.name for path in self._root.glob(f"*/{MANIFESTS}"))
+
+    def push(self, model_path: str | Path, provenance: Provenance) -> Pushed:
+        """Stores a SavedModel as the next version, unless the newest version holds the same bytes, intact."""
+        try:
+            return super().push(model_path, provenance)
+        except OSError as error:
+            size = sum(path.stat().st_size for path in Path(model_path).rglob("*") if path.is_file())
+            raise StoreError(
+                f"model {provenance.model} ({size:,} bytes) cannot be stored in {self._root}: {error}. "
+                "Nothing of it is visible; make room or mend the directory, and run again"
+            ) from error
+
+    def fetch(self, version: Version, folder: Path) -> Path:
+        """The version's own directory: it is on this machine already."""
+        if problems := self.verify(version):
+            raise StoreError(f"version {version.number} of {version.model} is damaged: {'; '.join(problems[:5])}")
+        return Path(version.uri)
+
+    def _stored(self, model: str) -> list[int]:
+        base = self._root / model
+        return [number for number in _integers(base) if (base / MANIFESTS / f"{number}.json").is_file()]
+
+    def _read(self, model: str, number: int) -> Version:
+        path = self._root / model / MANIFESTS / f"{number}.json"
+        return Version(model, number, str(self._root / model / str(number)), _record(path, Manifest))
+
+    def _hash(self, version: Version) -> list[ModelFile]:
+        return hash_files(Path(version.uri))
+
+    def _load(self, model: str) -> State:
+        path = self._root / model / STATE
+        return _record(path, State) if path.is_file() else State(model=model)
+
+    def _swap(self, model: str, change: Change) -> State:
+        base = self._root / model
+        try:
+            with self._locked(base):
+                before = self._load(model)
+                after = change(before)
+                if after != before:
+                    _write(base / STATE, after.model_dump_json(indent=1).encode())
+                return after
+        except OSError as error:
+            raise StoreError(
+                f"the state of {model} in {base} cannot be changed: {error}; nothing was changed"
+            ) from error
+
+    @contextmanager
+    def _locked(self, base: Path) -> Iterator[None]:
+        """Alone with a model's state; the kernel drops the lock of a killed process."""
+        with (base / LOCK).open("a") as file:
+            until = time.monotonic() + self._lock_seconds
+            while True:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > until:
+                        raise StoreError(
+                            f"somebody else has held {base / LOCK} for {self._lock_seconds:g} s; "
+                            "see who does (`fuser` names them) and try again"
+                        ) from None
+                    time.sleep(0.01)
+            yield
+
+    def _clean(self, model: str, deleted: frozenset[int]) -> None:
+        base = self._root / model
+        # A pusher that is at work holds its lock.
+        for number in _integers(base / STAGING):
+            with (base / CLAIMS / str(number)).open("a") as claim, suppress(BlockingIOError):
+                fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _discard(base, number)
+        # One rename takes a deleted version away from pollers; its files may then go one by one.
+        for number in deleted.intersection(_integers(base)):
+            (base / TRASH).mkdir(exist_ok=True)
+            with suppress(FileNotFoundError):
+                (base / str(number)).rename(base / TRASH / str(number))
+        shutil.rmtree(base / TRASH, ignore_errors=True)
+
+    def _store(self, source: Path, files: list[ModelFile], provenance: Provenance) -> Version:
+        base = self._root / provenance.model
+        for folder in (MANIFESTS, CLAIMS, STAGING):
+            (base / folder).mkdir(parents=True, exist_ok=True)
+        with self._claim(base) as number:
+            staging, manifest_path = base / STAGING / str(number), base / MANIFESTS / f"{number}.json"
+            manifest = Manifest(
+                **provenance.model_dump(),
+                version=number,
+                created=self._clock(),
+                pushed_by=self._who(),
+                model_digest=combine(files),
+                files=files,
+            )
+            try:
+                staging.mkdir()
+                _copy(source, staging, files)
+                _write(manifest_path, manifest.model_dump_json(indent=1).encode())
+                staging.rename(base / str(number))
+            except BaseException:
+                with suppress(OSError):
+                    _discard(base, number)
+                raise
+            _sync_folder(base)
+        return Version(provenance.model, number, str(base / str(number)), manifest)
+
+    @contextmanager
+    def _claim(self, base: Path) -> Iterator[int]:
+        """The next number, for this process alone, locked until the push ends."""
+        number = max([*_integers(base), *_integers(base / CLAIMS), int(self._clock())]) + 1
+        while True:
+            try:
+                handle = os.open(base / CLAIMS / str(number), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+                break
+            except FileExistsError:
+                number += 1
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            _sync_folder(base / CLAIMS)
+            yield number
+        finally:
+            os.close(handle)
+
+
+def _discard(base: Path, number: int) -> None:
+    # The staging directory goes last: as long as it is there, the next push comes back to the manifest.
+    if (base / STAGING / str(number)).is_dir():
+        (base / MANIFESTS / f"{number}.json").unlink(missing_ok=True)
+        (base / MANIFESTS / f"{number}.json.partial").unlink(missing_ok=True)
+        shutil.rmtree(base / STAGING / str(number))
+
+
+def _integers(folder: Path) -> list[int]:
+    """Names in a directory that TensorFlow Serving takes for versions, ascending."""
+    if not folder.is_dir():
+        return []
+    return sorted(int(path.name) for path in folder.iterdir() if path.name.isascii() and path.name.isdigit())
+
+
+def _copy(source: Path, target: Path, files: list[ModelFile]) -> None:
+    for file in files:
+        copy = target / file.path
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        with (source / file.path).open("rb") as reader, copy.open("wb") as writer:
+            shutil.copyfileobj(reader, writer, BLOCK_BYTES)
+            writer.flush()
+            os.fsync(writer.fileno())
+    for folder in {target, *((target / file.path).parent for file in files)}:
+        _sync_folder(folder)
+    if hash_files(target) != files:
+        raise StoreError(f"the copy in {target} differs from {source}: a faulty disk, or somebody writes the model now")
+
+
+def _record(path: Path, form: type[Record]) -> Record:
+    try:
+        return parse_record(path.read_bytes(), form, str(path))
+    except OSError as error:
+        raise StoreError(f"{path} cannot be read: {error}") from error
+
+
+def _write(path: Path, content: bytes) -> None:
+    partial = path.with_name(f"{path.name}.partial")
+    with partial.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,248 @@
+"""What all stores share: versions with stages, a pin and a history, on top of a few operations of a backend."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from pathlib import Path
+
+from slipway.errors import StoreError
+from slipway.stores.model_store import state as states
+from slipway.stores.model_store.manifest import (
+    Manifest,
+    ModelFile,
+    Provenance,
+    Pushed,
+    Version,
+    combine,
+    compare,
+    hash_files,
+)
+from slipway.stores.model_store.state import Action, Event, Stage, State
+
+Change = Callable[[State], State]
+
+
+class StagedStore(ABC):
+    """See `slipway.stores.model_store.ModelStore`; a backend keeps the bytes and swaps the state atomically.
+
+    Args:
+        root: What messages call the store.
+        clock: Seconds since 1970.
+    """
+
+    def __init__(self, root: str, clock: Callable[[], float] = time.time) -> None:
+        self.uri = root
+        self._clock = clock
+
+    def versions(self, model: str) -> list[Version]:
+        """Versions of a model, oldest first; one that no push made does not count."""
+        return [self._read(model, number) for number in self._numbers(self._state(model))]
+
+    def version(self, model: str, number: int) -> Version:
+        """One version."""
+        state = self._state(model)
+        known = self._numbers(state)
+        if number in known:
+            return self._read(model, number)
+        there = f"its versions are {', '.join(map(str, known[-5:]))}" if known else "it has no versions"
+        was = f"{number} was deleted; " if number in state.deleted else ""
+        raise StoreError(f"model {model} has no version {number} in {self.uri}; {was}{there}")
+
+    def production(self, model: str) -> Version | None:
+        """The pin; without one the newest version that is not quarantined."""
+        state = self._state(model)
+        number = states.production(state, self._numbers(state))
+        return None if number is None else self.version(model, number)
+
+    def stage(self, model: str, number: int) -> Stage:
+        """Where a version is between its push and its end."""
+        self.version(model, number)
+        return self._state(model).stages[number]
+
+    def stages(self, model: str) -> dict[int, Stage]:
+        """Stages of all versions that can be served, oldest first."""
+        state = self._state(model)
+        return {number: state.stages[number] for number in self._numbers(state)}
+
+    def history(self, model: str) -> list[Event]:
+        """All that was done to a model's versions, oldest first."""
+        return list(self._state(model).history)
+
+    def push(self, model_path: str | Path, provenance: Provenance) -> Pushed:
+        """Stores a SavedModel as the next version, unless the newest version holds the same bytes, intact."""
+        source, model = Path(model_path), provenance.model
+        if not (source / "saved_model.pb").is_file():
+            raise StoreError(f"{source} is not a SavedModel: it has no saved_model.pb")
+        files = hash_files(source)
+        state = self._state(model)
+        states.check_digest(state, combine(files))
+        self._clean(model, state.deleted)
+        numbers = self._numbers(state)
+        newest = self._read(model, numbers[-1]) if numbers else None
+        if newest and newest.manifest.model_digest == combine(files) and not self.verify(newest):
+            return Pushed(newest, is_new=False)
+        version = self._store(source, files, provenance)
+        try:
+            self._update(model, lambda state: state)
+        except (StoreError, OSError) as error:
+            # The version is there, whole and visible; whoever reads or changes the state next takes it in.
+            print(f"warning: version {version.number} of {model} is not yet in the history: {error}")
+        return Pushed(version, is_new=True)
+
+    def verify(self, version: Version) -> list[str]:
+        """Hashes a version's files again; what differs from its manifest, one problem a line."""
+        return compare(version.manifest.files, self._hash(version), version.uri)
+
+    def mark_canary(self, model: str, number: int, *, why: str = "", who: str = "") -> Event:
+        """Says that a version gets a part of the traffic."""
+        return self._act("canary", self.version(model, number), why or "gets a part of the traffic", who)
+
+    def promote(self, model: str, number: int, *, why: str = "", who: str = "") -> Event:
+        """Moves the pin to a version whose files are as they were pushed."""
+        version = self._intact(model, number)
+        return self._act("promote", version, why or "promoted by hand", who)
+
+    def rollback(self, model: str, to: int | None = None, *, why: str = "", who: str = "") -> Event:
+        """Moves the pin back and quarantines the version that it leaves."""
+        state = self._state(model)
+        numbers = self._numbers(state)
+        left = states.production(state, numbers)
+        target = states.rollback_target(state, numbers) if to is None else to
+        if left is None or target is None:
+            raise StoreError(self._nothing_before(state, left, numbers))
+        return self._act("rollback", self._intact(model, target), why or "rolled back by hand", who, previous=left)
+
+    def quarantine(self, model: str, number: int, *, why: str = "", who: str = "") -> Event:
+        """Takes a version out for good; not the stable one."""
+        return self._act("quarantine", self.version(model, number), why or "quarantined by hand", who)
+
+    def retire(self, model: str, number: int, *, why: str = "", who: str = "") -> Event:
+        """Takes a candidate or a canary out without a judgement."""
+        return self._act("retire", self.version(model, number), why or "retired by hand", who)
+
+    def prune(self, model: str, keep: int, *, why: str = "", who: str = "") -> list[int]:
+        """Deletes the files of old versions that nothing needs."""
+        if keep < 0:
+            raise StoreError(f"keep={keep}: the number of versions to keep cannot be negative")
+
+        def change(state: State) -> State:
+            for number in states.prunable(state, self._numbers(state), keep):
+                version = self._read(model, number)
+                state = states.apply(state, self._event("delete", version, why or f"beyond the newest {keep}", who))
+            return state
+
+        before = self._state(model).deleted
+        if not self._stored(model):
+            return []
+        state = self._update(model, change)
+        self._clean(model, state.deleted)
+        return sorted(state.deleted - before)
+
+    def _act(self, action: Action, version: Version, why: str, who: str, previous: int | None = None) -> Event:
+        event = self._event(action, version, why, who).model_copy(update={"previous": previous})
+        state = self._update(version.model, lambda state: states.apply(state, event))
+        about = (event for event in reversed(state.history) if version.number in (event.version, event.previous))
+        return next(about)
+
+    def _event(self, action: Action, version: Version, why: str, who: str) -> Event:
+        return Event(
+            when=self._clock(),
+            action=action,
+            version=version.number,
+            who=who or self._who(),
+            why=why,
+            run=version.manifest.lineage.run,
+            model_digest=version.manifest.model_digest,
+        )
+
+    def _intact(self, model: str, number: int) -> Version:
+        version = self.version(model, number)
+        if problems := self.verify(version):
+            listed = "; ".join(problems[:5])
+            raise StoreError(
+                f"version {number} of {model} is not what was pushed: {listed}. "
+                "Nothing was changed; name another version, or push the model again"
+            )
+        return version
+
+    def _nothing_before(self, state: State, left: int | None, numbers: list[int]) -> str:
+        others = sorted(states.servable(state).intersection(numbers) - {left})
+        if not others:
+            return f"{state.model} has nothing to go back to: {self.uri} has no other version that may serve"
+        choices = ", ".join(map(str, others[-5:]))
+        return f"{state.model} has nothing to go back to: no version was stable before {left}. Name one: {choices}"
+
+    def _state(self, model: str) -> State:
+        return self._adopt(self._load(model))
+
+    def _adopt(self, state: State) -> State:
+        """Versions become part of the state when somebody first sees them: a push need not write two things at once."""
+        unknown = [number for number in self._stored(state.model) if number not in state.stages]
+        manifests = [self._read(state.model, number).manifest for number in unknown]
+        return states.adopt(state, [_push_event(manifest) for manifest in manifests])
+
+    def _update(self, model: str, change: Change) -> State:
+        return self._swap(model, lambda state: change(self._adopt(state)))
+
+    def _numbers(self, state: State) -> list[int]:
+        """Versions that can be served, ascending; one that came after the state was read is not among them."""
+        return [number for number in self._stored(state.model) if number in state.stages.keys() - state.deleted]
+
+    def _who(self) -> str:
+        """Whom the history names: the user of the operating system; a container's user need not have a name."""
+        try:
+            return getpass.getuser()
+        except (KeyError, OSError):
+            return f"uid {os.getuid()}"
+
+    @abstractmethod
+    def models(self) -> list[str]:
+        """Names of the models, sorted."""
+
+    @abstractmethod
+    def fetch(self, version: Version, folder: Path) -> Path:
+        """A version's SavedModel as a directory of this machine, verified."""
+
+    @abstractmethod
+    def _stored(self, model: str) -> list[int]:
+        """Versions that are complete, ascending; files of a deleted one may be among them until `_clean`."""
+
+    @abstractmethod
+    def _read(self, model: str, number: int) -> Version:
+        """A version by its manifest."""
+
+    @abstractmethod
+    def _store(self, source: Path, files: list[ModelFile], provenance: Provenance) -> Version:
+        """Makes the next version of a directory; on an error nothing of it is visible."""
+
+    @abstractmethod
+    def _hash(self, version: Version) -> list[ModelFile]:
+        """The files that are stored, hashed now."""
+
+    @abstractmethod
+    def _clean(self, model: str, deleted: frozenset[int]) -> None:
+        """Removes files of deleted versions, never half of them first, and what killed processes left."""
+
+    @abstractmethod
+    def _load(self, model: str) -> State:
+        """The state as it is stored; an empty one where there is none."""
+
+    @abstractmethod
+    def _swap(self, model: str, change: Change) -> State:
+        """Writes `change` of the stored state, unless that is the same, with nobody in between; returns it."""
+
+
+def _push_event(manifest: Manifest) -> Event:
+    return Event(
+        when=manifest.created,
+        action="push",
+        version=manifest.version,
+        who=manifest.pushed_by or "unknown",
+        why="passed its gate",
+        run=manifest.lineage.run,
+        model_digest=manifest.model_digest,
+    )

@@ -1,0 +1,157 @@
+"""Publishing a module's bytes under their digest: on this machine or gs://."""
+
+from __future__ import annotations
+
+import base64
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from slipway.errors import ModuleError, StoreError
+from slipway.stores import storage
+from slipway.stores.module_store.content import NAME, Files, digest_files, read_files, views
+
+if TYPE_CHECKING:
+    from slipway.stores.bucket import Bucket
+
+
+@dataclass(frozen=True)
+class PublishedModule:
+    """One content of a module; each URI ends in the digest of what it holds."""
+
+    name: str
+    digest: str
+    uri: str
+    preprocessing_uri: str
+    model_uri: str
+
+
+def publish_module(folder: str | Path, root: str | Path) -> PublishedModule:
+    """Copies a module to `<root>/<name>/<digest>/`, and its views for transform and training.
+
+    What is there is reused. On this machine each folder appears at once, and a damaged one is replaced; on gs:// no
+    object is ever overwritten, and all are compared by checksum once they are there.
+
+    Args:
+        folder: The module; its name is the module's name.
+        root: Where modules are published: a local directory or `gs://`.
+
+    Raises:
+        ModuleError: the folder is no module, too large, or holds a symbolic link.
+        StoreError: the copy cannot be written, or something else is in its place.
+    """
+    name, files = _read(folder)
+    module = _locate(name, files, str(root))
+    try:
+        if storage.is_remote(module.uri):
+            bucket = _bucket(_parent_uri(str(root), name))
+            for view in views(files):
+                _upload(view, bucket)
+        else:
+            for view in views(files):
+                _write(view, Path(module.uri).with_name(digest_files(view)))
+    except OSError as error:
+        raise StoreError(f"cannot publish {folder} under {root}: {error}") from error
+    return module
+
+
+def locate_module(folder: str | Path, root: str | Path) -> PublishedModule:
+    """Where `publish_module` would put a module; nothing is written, and it raises the same errors."""
+    return _locate(*_read(folder), str(root))
+
+
+def is_published(name: str, files: Files, root: str) -> bool:
+    """Whether a module of these files, and its views, are under a root already, whole and unchanged."""
+    parent_uri = _parent_uri(root, name)
+    if storage.is_remote(root):
+        bucket = _bucket(parent_uri)
+        return all(_stored(bucket, view) == _sums(view) for view in views(files))
+    return all(_is_intact(Path(parent_uri) / digest_files(view), digest_files(view)) for view in views(files))
+
+
+def _read(folder: str | Path) -> tuple[str, Files]:
+    source = Path(folder).resolve()
+    if not NAME.fullmatch(source.name):
+        raise ModuleError(f"{folder}: a module's name is lower-case letters, digits and _, not {source.name!r}")
+    return source.name, read_files(source)
+
+
+def _locate(name: str, files: Files, root: str) -> PublishedModule:
+    parent_uri = _parent_uri(root, name)
+    uris = [storage.join(parent_uri, digest_files(view)) for view in views(files)]
+    return PublishedModule(name, digest_files(files), *uris)
+
+
+def _parent_uri(root: str, name: str) -> str:
+    uri = storage.join(root, name)
+    return uri if storage.is_remote(uri) else str(storage.local_path(uri).absolute())
+
+
+def _upload(files: Files, bucket: Bucket) -> None:
+    """Writes what is missing and nothing over anything, then looks at what is there."""
+    sums, stored = _sums(files), _stored(bucket, files)
+    if stored != sums:
+        digest = digest_files(files)
+        for path, content in files.items():
+            if f"{digest}/{path}" not in stored:
+                bucket.write(f"{digest}/{path}", content, 0)
+        stored = _stored(bucket, files)
+    if stored != sums:
+        differ = sorted(name for name in stored.keys() | sums.keys() if stored.get(name) != sums.get(name))
+        raise StoreError(
+            f"{bucket.uri(differ[0])} is not what was published under this digest, and a published module is never "
+            f"overwritten. Find out who wrote it, delete the folder {bucket.uri(digest_files(files))}, and run again"
+        )
+
+
+def _stored(bucket: Bucket, files: Files) -> dict[str, str]:
+    return {name: found.crc32c for name, found in bucket.objects(f"{digest_files(files)}/").items()}
+
+
+def _sums(files: Files) -> dict[str, str]:
+    import google_crc32c
+
+    digest = digest_files(files)
+    return {
+        f"{digest}/{path}": base64.b64encode(google_crc32c.value(content).to_bytes(4, "big")).decode()
+        for path, content in files.items()
+    }
+
+
+def _bucket(uri: str) -> Bucket:
+    from slipway.stores.bucket import Bucket
+
+    return Bucket(uri)
+
+
+def _write(files: Files, target: Path) -> None:
+    digest = target.name
+    if _is_intact(target, digest):
+        return
+    parent = target.parent
+    parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=".staging-", dir=parent))
+    try:
+        for path, content in files.items():
+            copy = staging / path
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(content)
+        staging.chmod(0o755)
+        if target.exists():
+            target.rename(staging.with_name(f"{staging.name}-damaged"))
+        try:
+            staging.rename(target)
+        except OSError:
+            # Another run published the same bytes in between.
+            if not _is_intact(target, digest):
+                raise
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+        shutil.rmtree(f"{staging}-damaged", ignore_errors=True)
+
+
+def _is_intact(folder: Path, digest: str) -> bool:
+    return os.path.lexists(folder) and digest_files(read_files(folder)) == digest

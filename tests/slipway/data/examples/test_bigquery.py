@@ -1,0 +1,126 @@
+"""BigQuery as a source: what SQL it gets, and when its digest changes. The network is where these tests stop."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import ibis
+import pyarrow as pa
+import pytest
+
+from slipway.data.examples.bigquery import as_examples, is_warehouse, locate_in_warehouse
+from slipway.errors import DataError
+
+TRIPS = ibis.table(
+    {"fare": "decimal(9, 2)", "miles": "float32", "seconds": "int32", "card": "boolean", "start": "timestamp('UTC')",
+     "day": "date", "local": "timestamp", "company": "string", "photo": "binary", "tags": "array<string>"},
+    name="trips", catalog="project", database="dataset",
+)  # fmt: skip
+
+SQL = """\
+SELECT
+  CAST(`t0`.`fare` AS FLOAT64) AS `fare`,
+  CAST(`t0`.`miles` AS FLOAT64) AS `miles`,
+  CAST(`t0`.`seconds` AS INT64) AS `seconds`,
+  CAST(`t0`.`card` AS INT64) AS `card`,
+  UNIX_SECONDS(`t0`.`start`) AS `start`,
+  UNIX_SECONDS(CAST(`t0`.`day` AS TIMESTAMP)) AS `day`,
+  UNIX_SECONDS(CAST(`t0`.`local` AS TIMESTAMP)) AS `local`,
+  `t0`.`company`,
+  `t0`.`photo`,
+  `t0`.`tags`
+FROM `project`.`dataset`.`trips` AS `t0`"""
+
+
+class Client:
+    """What of `google.cloud.bigquery.Client` is used; a table's version is what the test says."""
+
+    def __init__(self, **versions: tuple[int, int]) -> None:
+        self.versions = versions
+        self.queries: list[str] = []
+
+    def get_table(self, name: str) -> Any:
+        day, rows = self.versions[name.rpartition(".")[2]]
+        return SimpleNamespace(modified=dt.datetime(2026, 1, day, tzinfo=dt.UTC), num_rows=rows)
+
+    def query(self, sql: str, job_config: Any) -> Any:
+        assert job_config.dry_run
+        self.queries.append(sql)
+        tables = [SimpleNamespace(project="p", dataset_id="d", table_id=name) for name in self.versions]
+        return SimpleNamespace(referenced_tables=tables)
+
+
+def test_as_examples_compiles_to_the_sql_that_bigquery_casts_with() -> None:
+    assert str(ibis.to_sql(as_examples(TRIPS), dialect="bigquery")) == SQL
+
+
+def test_as_examples_struct_is_refused() -> None:
+    with pytest.raises(DataError, match=r"column 'place' is struct.*select its parts in a \.sql file"):
+        as_examples(ibis.table({"place": "struct<lat: float64>"}, name="t"))
+
+
+def test_locate_in_warehouse_table_digest_follows_its_version() -> None:
+    def digest(**versions: tuple[int, int]) -> str:
+        return locate_in_warehouse("bq://p.d.trips", Client(**versions)).digest
+
+    assert digest(trips=(1, 10)) == digest(trips=(1, 10))
+    assert len({digest(trips=(1, 10)), digest(trips=(2, 10)), digest(trips=(1, 11))}) == 3
+
+
+def test_locate_in_warehouse_query_digest_follows_its_text_and_its_tables(tmp_path: Path) -> None:
+    path = tmp_path / "trips.sql"
+
+    def digest(text: str, **versions: tuple[int, int]) -> str:
+        path.write_text(text)
+        source = locate_in_warehouse(str(path), Client(**versions))
+        assert (source.format, source.table, source.files) == ("bigquery", None, [])
+        assert source.query == text.rstrip(";\n")
+        return source.digest
+
+    first = digest("SELECT 1;\n", a=(1, 1), b=(1, 1))
+    assert digest("SELECT 1", a=(1, 1), b=(1, 1)) == first
+    assert digest("SELECT 2", a=(1, 1), b=(1, 1)) != first
+    assert digest("SELECT 1", a=(1, 1), b=(1, 2)) != first
+
+
+@pytest.mark.parametrize("uri", ["bq://trips", "bq://dataset.trips", "bq://p.d.t.x"])
+def test_locate_in_warehouse_short_name_is_refused(uri: str) -> None:
+    with pytest.raises(DataError, match=r"write bq://project\.dataset\.table"):
+        locate_in_warehouse(uri, Client())
+
+
+def test_locate_in_warehouse_bigquery_error_is_passed_on() -> None:
+    from google.api_core.exceptions import NotFound
+
+    class Missing(Client):
+        def get_table(self, name: str) -> Any:
+            raise NotFound(f"no table {name}")  # type: ignore[no-untyped-call]
+
+    with pytest.raises(DataError, match=r"bq://p\.d\.t: BigQuery refuses: 404 no table p\.d\.t"):
+        locate_in_warehouse("bq://p.d.t", Missing())
+
+
+def test_is_warehouse_knows_tables_and_queries() -> None:
+    assert is_warehouse("bq://p.d.t")
+    assert is_warehouse("gs://bucket/trips.sql")
+    assert not is_warehouse("data/trips.csv")
+
+
+def test_ingest_rows_of_the_warehouse_become_examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Arrow batches such as BigQuery's answer stand in for it."""
+    from slipway.data.examples import bigquery as warehouse
+    from slipway.data.examples.ingest import IngestConfig, ingest_source
+    from slipway.data.examples.source import Source
+
+    table = pa.table({"id": range(500), "y": [number % 2 for number in range(500)], "fare": [0.25] * 500})
+    monkeypatch.setattr(warehouse, "warehouse_rows", lambda _: table.to_reader(max_chunksize=64))
+    source = Source(uri="bq://p.d.t", format="bigquery", digest="x", table="p.d.t")
+    config = IngestConfig.model_validate(
+        {"task": "binary", "label": {"column": "y"}, "split": {"method": "hash"}, "ingestion": {}}
+    )
+    manifest = ingest_source(source, config, None, tmp_path)
+    assert manifest.columns == {"id": "int64", "fare": "double", "y": "int64"}
+    assert manifest.rows.train + manifest.rows.eval == manifest.rows.read == 500

@@ -1,0 +1,223 @@
+"""Parquet, Avro and TFRecord give the same examples as CSV, and damaged files a clear word."""
+
+from __future__ import annotations
+
+import datetime as dt
+import gzip
+import struct
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import fastavro
+import google_crc32c
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from slipway.errors import DataError
+from tests.slipway.data.examples.ingesting import Ingested, ingest
+
+ROWS: list[dict[str, Any]] = [
+    {"id": n, "price": n / 4 if n % 5 else None, "name": f"name {n % 7}" if n % 3 else None, "y": n % 2}
+    for n in range(300)
+]
+
+
+def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
+    lines = [",".join("" if value is None else str(value) for value in row.values()) for row in rows]
+    path.write_text("\n".join([",".join(rows[0]), *lines]) + "\n", encoding="utf-8")
+
+
+def write_parquet(path: Path, rows: list[dict[str, Any]]) -> None:
+    pq.write_table(pa.Table.from_pylist(rows), path)
+
+
+def write_avro(path: Path, rows: list[dict[str, Any]]) -> None:
+    kinds = {"id": "long", "price": "double", "name": "string", "y": "int"}
+    fields = [{"name": name, "type": ["null", kind]} for name, kind in kinds.items()]
+    with path.open("wb") as file:
+        fastavro.writer(file, fastavro.parse_schema({"type": "record", "name": "row", "fields": fields}), rows)
+
+
+def write_tfrecord(path: Path, rows: list[dict[str, Any]]) -> None:
+    path.write_bytes(b"".join(map(frame, map(example, rows))))
+
+
+def example(row: dict[str, Any]) -> bytes:
+    """A serialized tf.Example, by hand: no need for TensorFlow."""
+    return _field(1, b"".join(_field(1, _field(1, name.encode()) + _field(2, _feature(value)))
+                              for name, value in row.items() if value is not None))  # fmt: skip
+
+
+def _feature(value: Any) -> bytes:
+    values = value if isinstance(value, list) else [value]
+    if isinstance(values[0], int):
+        return _field(3, b"".join(b"\x08" + _varint(each) for each in values))
+    if isinstance(values[0], float):
+        return _field(2, b"".join(b"\x0d" + struct.pack("<f", each) for each in values))
+    return _field(1, b"".join(_field(1, each if isinstance(each, bytes) else each.encode()) for each in values))
+
+
+def _field(number: int, content: bytes) -> bytes:
+    return bytes([number << 3 | 2]) + _varint(len(content)) + content
+
+
+def _varint(value: int) -> bytes:
+    value &= (1 << 64) - 1
+    out = b""
+    while value > 0x7F:
+        out += bytes([value & 0x7F | 0x80])
+        value >>= 7
+    return out + bytes([value])
+
+
+def frame(record: bytes) -> bytes:
+    length = struct.pack("<Q", len(record))
+    return length + _crc(length) + record + _crc(record)
+
+
+def _crc(content: bytes) -> bytes:
+    crc = google_crc32c.value(content)
+    return struct.pack("<I", (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF)
+
+
+WRITERS: dict[str, Callable[[Path, list[dict[str, Any]]], None]] = {
+    ".csv": write_csv, ".parquet": write_parquet, ".avro": write_avro, ".tfrecord": write_tfrecord,
+}  # fmt: skip
+
+
+def _ingest_rows(folder: Path, extension: str, rows: list[dict[str, Any]], **options: Any) -> Ingested:
+    path = folder / f"data{extension}"
+    WRITERS[extension](path, rows)
+    return ingest(path, folder / f"out{extension}", **options)
+
+
+@pytest.mark.parametrize("extension", [".parquet", ".avro", ".tfrecord"])
+def test_ingest_same_rows_in_another_format_give_the_same_splits(tmp_path: Path, extension: str) -> None:
+    from_csv, other = _ingest_rows(tmp_path, ".csv", ROWS), _ingest_rows(tmp_path, extension, ROWS)
+    columns = ["id", "price", "name", "y"]
+    for split in ("train", "eval"):
+        assert other.table(split).select(columns).equals(from_csv.table(split).select(columns))
+    assert set(other.manifest.columns) == set(columns)
+    assert other.rows == from_csv.rows
+
+
+def test_ingest_gzipped_tfrecord_shards_are_read_in_order(tmp_path: Path) -> None:
+    for shard in range(2):
+        part = [row for row in ROWS if row["id"] % 2 == shard]
+        content = b"".join(map(frame, map(example, part)))
+        (tmp_path / f"data.tfrecord-{shard:05d}-of-00002.gz").write_bytes(gzip.compress(content))
+    assert ingest(tmp_path, tmp_path / "out").column("id") == list(range(300))
+
+
+def test_ingest_tfrecord_lists_and_bytes_keep_their_shape(tmp_path: Path) -> None:
+    rows = [
+        {"id": n, "y": 1, "tags": ["a"] * (n % 3) or None, "pixels": b"\xff" * (n + 1), "late": n if n > 250 else None}
+        for n in range(300)
+    ]
+    ingested = _ingest_rows(tmp_path, ".tfrecord", rows)
+    kinds = ingested.manifest.columns
+    assert kinds["tags"].startswith("list<")
+    assert (kinds["pixels"], kinds["late"]) == ("binary", "int64")
+    assert ingested.column("tags")[4:6] == [["a"], ["a", "a"]]
+    assert ingested.column("pixels")[2] == b"\xff\xff\xff"
+    assert ingested.column("late")[250:252] == [None, 251]
+
+
+def test_ingest_damaged_tfrecord_is_quarantined_and_the_rest_read(tmp_path: Path) -> None:
+    records = [frame(example(row)) for row in ROWS]
+    records[10] = records[10][:-6] + b"\0" + records[10][-5:]
+    records[20] = frame(b"\xff no example")
+    (tmp_path / "data.tfrecord").write_bytes(b"".join(records) + records[0][:20])
+    ingested = ingest(tmp_path / "data.tfrecord", tmp_path / "out")
+    bad = {row["line"]: row["reason"] for row in ingested.quarantine()}
+    assert set(bad) == {11, 21, 301}
+    assert bad[11] == "its content is damaged (CRC-32C)"
+    assert bad[21].startswith("no tf.Example")
+    assert bad[301] == "the file ends in this record"
+    assert (ingested.rows.read, ingested.rows.quarantined) == (301, 3)
+
+
+def test_ingest_tfrecord_with_a_damaged_length_fails(tmp_path: Path) -> None:
+    content = b"".join(frame(example(row)) for row in ROWS)
+    (tmp_path / "data.tfrecord").write_bytes(b"\x01" + content[1:])
+    with pytest.raises(DataError, match=r"data\.tfrecord: record 1: its length is damaged"):
+        ingest(tmp_path / "data.tfrecord", tmp_path / "out")
+
+
+def test_ingest_parquet_types_are_brought_to_those_of_examples(tmp_path: Path) -> None:
+    moment = dt.datetime(2015, 3, 1, 12, tzinfo=dt.UTC)
+    table = pa.table({
+        "id": pa.array(range(60), pa.uint8()), "y": [True, False] * 30, "small": pa.array([0.5] * 60, pa.float32()),
+        "money": [Decimal("1.25")] * 60, "at": [moment] * 60, "day": [moment.date()] * 60, "nan": [float("nan")] * 60,
+        "empty": [""] * 60, "kind": pa.array(["a"] * 60).dictionary_encode(), "none": pa.nulls(60),
+        "list": pa.array([[1, 2]] * 60, pa.list_(pa.int32())), "raw": [b"\xff"] * 60,
+    })  # fmt: skip
+    pq.write_table(table, tmp_path / "data.parquet")
+    ingested = ingest(tmp_path / "data.parquet", tmp_path / "out")
+    first = ingested.table().to_pylist()[0]
+    assert first == {
+        "id": 0, "y": 1, "small": 0.5, "money": 1.25, "at": int(moment.timestamp()), "day": 1425168000, "nan": None,
+        "empty": None, "kind": "a", "none": None, "list": [1, 2], "raw": b"\xff",
+    }  # fmt: skip
+
+
+def test_ingest_parquet_struct_is_refused(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"y": [1], "s": [{"a": 1}]}), tmp_path / "data.parquet")
+    with pytest.raises(DataError, match=r"column 's' is STRUCT.*which examples cannot hold"):
+        ingest(tmp_path / "data.parquet", tmp_path / "out")
+
+
+def test_ingest_parquet_value_against_the_schema_has_its_row_number(tmp_path: Path) -> None:
+    rows = [{"id": n, "code": "x" if n == 77 else str(n), "half": 0.5 if n == 99 else 1.0, "y": 1} for n in range(300)]
+    schema = 'feature { name: "code" type: INT } feature { name: "half" type: INT } feature { name: "y" type: FLOAT }'
+    ingested = _ingest_rows(tmp_path, ".parquet", rows, schema=schema)
+    assert [(bad["line"], bad["reason"], bad["raw"]) for bad in ingested.quarantine()] == [
+        (78, "code: 'x' is not a whole number", "77,x,1.0,1"),
+        (100, "half: '0.5' is not a whole number", "99,99,0.5,1"),
+    ]
+    assert [ingested.manifest.columns[name] for name in ("code", "half", "y")] == ["int64", "int64", "double"]
+
+
+def test_ingest_parquet_files_with_other_columns_meet_by_name(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "1.parquet", ROWS[:100])
+    write_parquet(tmp_path / "2.parquet", [{"y": 1, "id": row["id"], "new": "n"} for row in ROWS[100:]])
+    ingested = ingest(tmp_path, tmp_path / "out")
+    assert ingested.column("id") == list(range(300))
+    assert ingested.column("new") == [None] * 100 + ["n"] * 200
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1 this is not the whole of it"])
+def test_ingest_file_that_is_no_parquet_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "data.parquet").write_bytes(content)
+    with pytest.raises(DataError, match=rf"data\.parquet: not a whole Parquet file \({len(content)} bytes\)"):
+        ingest(tmp_path / "data.parquet", tmp_path / "out")
+
+
+def test_ingest_avro_logical_types(tmp_path: Path) -> None:
+    fields = [
+        {"name": "y", "type": "boolean"},
+        {"name": "at", "type": {"type": "long", "logicalType": "timestamp-millis"}},
+        {"name": "day", "type": {"type": "int", "logicalType": "date"}},
+        {"name": "money", "type": {"type": "bytes", "logicalType": "decimal", "precision": 6, "scale": 2}},
+        {"name": "kind", "type": {"type": "enum", "name": "kind", "symbols": ["A", "B"]}},
+        {"name": "list", "type": {"type": "array", "items": "int"}},
+    ]
+    moment = dt.datetime(2015, 3, 1, 12, tzinfo=dt.UTC)
+    values = {"at": moment, "day": moment.date(), "money": Decimal("1.25"), "kind": "B", "list": [1, 2]}
+    rows = [{"y": n % 2 == 0, **values, "list": [n]} for n in range(60)]
+    with (tmp_path / "data.avro").open("wb") as file:
+        fastavro.writer(file, fastavro.parse_schema({"type": "record", "name": "row", "fields": fields}), rows)
+    ingested = ingest(tmp_path / "data.avro", tmp_path / "out")
+    row = next(row for row in ingested.table().to_pylist() if row["list"] == [4])
+    assert row == {"y": 1, "at": 1425211200, "day": 1425168000, "money": 1.25, "kind": "B", "list": [4]}
+
+
+@pytest.mark.parametrize("length", [0, 10, -7])
+def test_ingest_cut_avro_fails(tmp_path: Path, length: int) -> None:
+    write_avro(tmp_path / "data.avro", ROWS)
+    (tmp_path / "data.avro").write_bytes((tmp_path / "data.avro").read_bytes()[:length])
+    with pytest.raises(DataError, match=r"data\.avro: (not an Avro file|damaged or cut)"):
+        ingest(tmp_path / "data.avro", tmp_path / "out")

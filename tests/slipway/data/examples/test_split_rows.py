@@ -1,0 +1,134 @@
+"""Which rows are for training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from slipway.data.examples.split_rows import hash_rows
+from slipway.errors import ConfigError, DataError
+from tests.slipway.data.examples.ingesting import Ingested, ingest, numbered
+
+
+def _batch(**columns: Any) -> pa.RecordBatch:
+    return pa.RecordBatch.from_pydict(columns)
+
+
+def test_hash_rows_known_row_never_changes() -> None:
+    """A new release must not move rows from one split to the other."""
+    rows = _batch(a=pa.array([1, None]), b=pa.array([0.5, None]), c=pa.array(["x", None]), d=pa.array([[1, 2], None]))
+    assert hash_rows(rows, ["a", "b", "c", "d"]).tolist() == [9846695825606781010, 14839346499569548291]
+
+
+def test_hash_rows_number_hashes_by_value_not_by_type() -> None:
+    whole, double = _batch(a=pa.array([0, 3, -7])), _batch(a=pa.array([-0.0, 3.0, -7.0]))
+    assert hash_rows(whole, ["a"]).tolist() == hash_rows(double, ["a"]).tolist()
+
+
+def test_hash_rows_order_of_columns_does_not_matter_but_their_names_do() -> None:
+    rows = _batch(a=pa.array([1, 2]), b=pa.array([2, 1]))
+    assert hash_rows(rows, ["a", "b"]).tolist() == hash_rows(rows, ["b", "a"]).tolist()
+    assert hash_rows(rows, ["a", "b"])[0] != hash_rows(rows, ["a", "b"])[1]
+
+
+def test_hash_rows_slice_and_missing_values_hash_alike() -> None:
+    rows = _batch(a=pa.array([5, None, 7]), b=pa.array([None, "x", "y"]))
+    assert hash_rows(rows.slice(1), ["a", "b"]).tolist() == hash_rows(rows, ["a", "b"]).tolist()[1:]
+
+
+def test_ingest_hash_split_has_about_the_share_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "data.csv").write_text(numbered(9000), encoding="utf-8")
+    ingested = ingest(tmp_path / "data.csv", tmp_path / "out", split={"method": "hash", "train": 4, "eval": 1})
+    assert ingested.rows.train == pytest.approx(7200, rel=0.02)
+    assert ingested.rows.train + ingested.rows.eval == 9000
+
+
+def _by(folder: Path, split: dict[str, Any], header: str, line: str) -> Ingested:
+    (folder / "data.csv").write_text(numbered(100, header=header, line=line), encoding="utf-8")
+    return ingest(folder / "data.csv", folder / "out", split=split)
+
+
+def test_ingest_column_split_leaves_other_values_and_the_column_out(tmp_path: Path) -> None:
+    rows = "".join(f"{n},{('train', 'eval', 'test', '')[n % 4]},1\n" for n in range(100))
+    (tmp_path / "data.csv").write_text("id,part,y\n" + rows, encoding="utf-8")
+    ingested = ingest(tmp_path / "data.csv", tmp_path / "out", split={"method": "column", "column": "part"})
+    assert ingested.table("train").column("id").to_pylist() == list(range(0, 100, 4))
+    assert ingested.table("eval").column("id").to_pylist() == list(range(1, 100, 4))
+    assert ingested.rows.left_out == 50
+    assert list(ingested.manifest.columns) == ["id", "y"]
+
+
+def test_ingest_column_split_by_numbers(tmp_path: Path) -> None:
+    split = {"method": "column", "column": "fold", "train": ["0", "1"], "eval": ["2"]}
+    rows = "".join(f"{n},{n % 4},1\n" for n in range(100))
+    (tmp_path / "data.csv").write_text("id,fold,y\n" + rows, encoding="utf-8")
+    counts = ingest(tmp_path / "data.csv", tmp_path / "out", split=split).rows
+    assert (counts.train, counts.eval, counts.left_out) == (50, 25, 25)
+
+
+@pytest.mark.parametrize(
+    ("line", "eval_from"),
+    [("{0},{0},1", 70), ("{0},{0},1", 70.0), ("{0},{0},1", "70"), ("{0},{0}.0,1", 70),
+     ("{0},{0},1", "1970-01-01T00:01:10"), ("{0},2015-01-01 {0:02d},1", "2015-01-01 70")],
+)  # fmt: skip
+def test_ingest_time_split_evaluates_on_what_is_later(tmp_path: Path, line: str, eval_from: object) -> None:
+    ingested = _by(tmp_path, {"method": "time", "column": "at", "eval_from": eval_from}, "id,at,y", line)
+    assert ingested.table("train").column("id").to_pylist() == list(range(70))
+    assert ingested.table("eval").column("id").to_pylist() == list(range(70, 100))
+
+
+def test_ingest_time_split_of_another_kind_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"'at' holds numbers.*not 'soon'"):
+        _by(tmp_path, {"method": "time", "column": "at", "eval_from": "soon"}, "id,at,y", "{0},{0},1")
+
+
+def test_ingest_missing_split_column_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"split\.column of module\.yaml is 'when'"):
+        _by(tmp_path, {"method": "time", "column": "when", "eval_from": 7}, "id,at,y", "{0},{0},1")
+
+
+def test_ingest_empty_split_says_what_came_where(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="the eval split is empty: of 100 rows 100 are for training"):
+        _by(tmp_path, {"method": "time", "column": "at", "eval_from": 1000}, "id,at,y", "{0},{0},1")
+
+
+def test_ingest_rows_without_a_label_are_left_out_and_counted(tmp_path: Path) -> None:
+    rows = "".join(f"{n},{'' if n % 10 == 0 else n % 2}\n" for n in range(100))
+    (tmp_path / "data.csv").write_text("id,y\n" + rows, encoding="utf-8")
+    ingested = ingest(tmp_path / "data.csv", tmp_path / "out")
+    assert (ingested.rows.unlabelled, ingested.rows.left_out, ingested.rows.quarantined) == (10, 10, 0)
+    assert ingested.column("id") == [n for n in range(100) if n % 10]
+
+
+def test_ingest_no_label_at_all_fails(tmp_path: Path) -> None:
+    (tmp_path / "data.csv").write_text("id,y\n" + "".join(f"{n},\n" for n in range(50)), encoding="utf-8")
+    with pytest.raises(DataError, match="the label 'y' is missing in all of 50 rows"):
+        ingest(tmp_path / "data.csv", tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("expression", "kind", "values"),
+    [("x > 1", "int64", [0, 0, 1]), ("x * 2", "int64", [0, 2, 4]), ("x / 4", "double", [0.0, 0.25, 0.5]),
+     ("CASE WHEN x > 0 THEN 'b' ELSE 'a' END", "string", ["a", "b", "b"]), ("nullif(x, 0)", "int64", [1, 2])],
+)  # fmt: skip
+def test_ingest_label_expression_gives_a_column(tmp_path: Path, expression: str, kind: str, values: list[Any]) -> None:
+    rows = "".join(f"{n},{n % 3}\n" for n in range(90))
+    (tmp_path / "data.csv").write_text("id,x\n" + rows, encoding="utf-8")
+    ingested = ingest(tmp_path / "data.csv", tmp_path / "out", label={"column": "y", "expression": expression})
+    assert ingested.manifest.columns == {"id": "int64", "x": "int64", "y": kind}
+    assert ingested.column("y")[: len(values)] == values
+
+
+def test_ingest_label_expression_may_replace_its_column(tmp_path: Path) -> None:
+    (tmp_path / "data.csv").write_text(numbered(60, line="{0},{0},3"), encoding="utf-8")
+    ingested = ingest(tmp_path / "data.csv", tmp_path / "out", label={"column": "y", "expression": "y + x"})
+    assert ingested.column("y") == [n + 3 for n in range(60)]
+
+
+def test_ingest_text_label_of_a_regression_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "data.csv").write_text(numbered(60, line="{0},{0},high"), encoding="utf-8")
+    with pytest.raises(ConfigError, match="label 'y' is VARCHAR; regression needs a number"):
+        ingest(tmp_path / "data.csv", tmp_path / "out", task="regression")

@@ -1,0 +1,157 @@
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from slipway.errors import ConfigError, DataError
+from slipway.module_kit.check import check_module
+from slipway.module_kit.scaffold.plan import Plan, choose_label, plan_module, read_labels
+from slipway.module_kit.scaffold.write import write_module
+
+ROWS = 300
+COLUMNS: dict[str, list[Any]] = {
+    "id": list(range(1000, 1000 + ROWS)),
+    "name": [f"Person {index}" for index in range(ROWS)],
+    "nothing": [None] * ROWS,
+    "country": ["CH"] * ROWS,
+    "age": [20 + index % 50 for index in range(ROWS)],
+    "height": [1.5 + (index % 40) / 100 if index % 10 else None for index in range(ROWS)],
+    "city": [("Bern", "Basel", "Genf", None)[index % 4] for index in range(ROWS)],
+    "scores": [[1.0, 2.0]] * ROWS,
+}
+
+
+def planned(folder: Path, label: list[Any], wanted: str | None = None) -> Plan:
+    """The plan for COLUMNS and a last column of these labels, through real statistics."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from slipway.data.statistics.compute import compute_statistics
+
+    rows = pa.table({**COLUMNS, "bought": label}).cast(
+        pa.schema(
+            [
+                ("id", pa.int64()), ("name", pa.string()), ("nothing", pa.string()), ("country", pa.string()),
+                ("age", pa.int64()), ("height", pa.float64()), ("city", pa.string()),
+                ("scores", pa.list_(pa.float64())), ("bought", pa.array(label).type),
+            ]
+        )
+    )  # fmt: skip
+    for split, part in (("train", rows.slice(0, 200)), ("eval", rows.slice(200))):
+        (folder / f"split={split}").mkdir()
+        pq.write_table(part, folder / f"split={split}" / "rows.parquet")
+    statistics = compute_statistics(folder)
+    chosen = choose_label(statistics, wanted)
+    return plan_module("people", "/data/people.csv", chosen, read_labels(str(folder), chosen), statistics)
+
+
+def test_plan_keeps_what_helps_and_says_why_it_leaves_out_the_rest(tmp_path: Path) -> None:
+    plan = planned(tmp_path, [index % 2 for index in range(ROWS)])
+    assert plan.label == "bought"
+    assert plan.numbers == ("age", "height")
+    assert plan.categories == ("city",)
+    assert plan.slices == ("city",)
+    why = dict(plan.left_out)
+    assert set(why) == {"id", "name", "nothing", "country", "scores"}
+    assert "id" in why["id"]
+    assert "text of their own" in why["name"]
+    assert "always missing" in why["nothing"]
+    assert "one value" in why["country"]
+    assert "lists" in why["scores"]
+
+
+@pytest.mark.parametrize(
+    ("values", "task", "classes"),
+    [
+        ([0, 1], "binary", ()),
+        ([0.0, 1.0], "binary", ()),
+        ([1, 2], "binary", ("1", "2")),
+        (["no", "yes", "no"], "binary", ("no", "yes")),
+        (["yes", "no", "yes"], "binary", ("no", "yes")),
+        (["stay", "stay", "leave"], "binary", ("stay", "leave")),
+        (["a", "b", "c"], "multiclass", ("a", "b", "c")),
+        ([3, 1, 2], "multiclass", ("1", "2", "3")),
+        ([0.5, 1.5, 2.5], "regression", ()),
+        (list(range(30)), "regression", ()),
+    ],
+)
+def test_plan_task_follows_the_labels(tmp_path: Path, values: list[Any], task: str, classes: tuple[str, ...]) -> None:
+    plan = planned(tmp_path, [values[index % len(values)] for index in range(ROWS)])
+    assert (plan.task, plan.classes) == (task, classes)
+
+
+def test_plan_label_that_is_not_a_number_is_missing(tmp_path: Path) -> None:
+    plan = planned(tmp_path, [[0.0, 1.0, float("nan")][index % 3] for index in range(ROWS)])
+    assert (plan.task, plan.classes) == ("binary", ())
+
+
+def test_plan_rare_class_of_the_eval_split_is_a_class_too(tmp_path: Path) -> None:
+    plan = planned(tmp_path, [*["a", "b"] * 149, "a", "rare"])
+    assert plan.classes == ("a", "b", "rare")
+
+
+def test_plan_regression_knows_the_scale_of_its_label(tmp_path: Path) -> None:
+    plan = planned(tmp_path, [1000.0 + index / 2 for index in range(ROWS)])
+    assert plan.mean == pytest.approx(1074.75)
+    assert plan.deviation == pytest.approx(43.3, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("label", "says"),
+    [
+        ([7] * ROWS, "1 different values"),
+        ([f"t{i}" for i in range(ROWS)], "300 different texts"),
+        ([[1, 2]] * ROWS, "holds lists"),
+    ],
+)
+def test_plan_label_that_cannot_be_learned_is_refused(tmp_path: Path, label: list[Any], says: str) -> None:
+    with pytest.raises(DataError, match=says):
+        planned(tmp_path, label)
+
+
+def test_plan_unknown_label_names_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="did you mean 'bought'"):
+        planned(tmp_path, [0, 1] * 150, "bougth")
+
+
+PLAN = Plan(
+    name="people",
+    data="/data/a: b.csv",
+    rows=200,
+    label="bou: ght",
+    task="binary",
+    classes=("no", "yes"),
+    numbers=("age", 'he"ight'),
+    categories=("city",),
+    slices=("city",),
+    left_out=(("id", "it looks like an id"),),
+)
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+@pytest.mark.parametrize("without", ["nothing", "numbers", "categories"])
+def test_write_module_of_every_kind_fits_the_contract(tmp_path: Path, task: str, without: str) -> None:
+    classes = {"binary": ("no", "yes"), "multiclass": ("1", "true", "c"), "regression": ()}[task]
+    plan = replace(PLAN, task=task, classes=classes)  # type: ignore[arg-type]
+    if without != "nothing":
+        nothing: dict[str, Any] = {without: (), "slices": ()}
+        plan = replace(plan, **nothing)
+    files = write_module(plan, tmp_path / "modules" / "people")
+    config = check_module(tmp_path / "modules" / "people")
+    assert (config.task, config.classes, config.label.column, config.data) == (task, classes, PLAN.label, PLAN.data)
+    assert config.thresholds
+    assert [file.name for file in files] == ["module.yaml", "preprocessing.py", "model.py"]
+
+
+def test_write_module_never_overwrites(tmp_path: Path) -> None:
+    (tmp_path / "people").mkdir()
+    with pytest.raises(ConfigError, match="exists already"):
+        write_module(PLAN, tmp_path / "people")
+    assert list((tmp_path / "people").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["People", "1st", "a-b", ""])
+def test_write_module_refuses_a_name_that_is_none(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match="cannot name a module"):
+        write_module(PLAN, tmp_path / "modules" / name if name else tmp_path / "Ä")

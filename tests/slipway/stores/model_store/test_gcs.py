@@ -1,0 +1,203 @@
+"""A gs:// store over the emulator; the proxy keeps the preconditions."""
+
+import re
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from slipway.errors import ModelQuarantinedError, StoreError
+from slipway.stores.bucket import Bucket
+from slipway.stores.model_store import digest_model, open_store
+from slipway.stores.model_store.gcs import GcsModelStore
+from tests.fault_proxy import FaultProxy
+from tests.slipway.stores.model_store.conftest import provenance, write_model
+from tests.storage_server import StorageServer
+
+NewModel = Callable[[int], Path]
+
+
+@pytest.fixture
+def gcs(fault_proxy: FaultProxy) -> GcsModelStore:
+    store = open_store(fault_proxy.uri("store"))
+    assert isinstance(store, GcsModelStore)
+    return store
+
+
+def objects(server: StorageServer, folder: str = "store/taxi") -> set[str]:
+    from slipway.stores import storage
+
+    return {file.name for file in storage.list_files(server.uri(folder))}
+
+
+def test_push_version_is_what_tensorflow_serving_polls(
+    gcs: GcsModelStore, new_model: NewModel, storage_server: StorageServer, fault_proxy: FaultProxy, tmp_path: Path
+) -> None:
+    model = new_model(1)
+    version = gcs.push(model, provenance()).version
+    names = {path.relative_to(model).as_posix() for path in model.rglob("*") if path.is_file()}
+    seen = {name for name in objects(storage_server) if not name.startswith(".")}
+    assert seen == {f"{version.number}/{name}" for name in names}
+    assert version.uri.startswith(f"gs://anonymous@bucket/store/taxi/{version.number}?")
+    assert digest_model(gcs.fetch(version, tmp_path / "fetched")) == digest_model(model)
+    written = [request for request in fault_proxy.requests if request.startswith("POST")]
+    last = [name.rpartition("/")[2] for name in written[-2:]]
+    assert last == ["saved_model.pb", ".state.json"]
+    assert written[0] == f"POST store/taxi/.claims/{version.number}"
+    assert written[-3] == f"POST store/taxi/.manifests/{version.number}.json"
+
+
+def test_push_large_file_goes_up_in_pieces_and_comes_down_whole(
+    gcs: GcsModelStore, new_model: NewModel, tmp_path: Path
+) -> None:
+    model = new_model(1)
+    (model / "variables" / "variables.data-00000-of-00001").write_bytes(bytes(range(256)) * 40_000)
+    version = gcs.push(model, provenance()).version
+    assert gcs.verify(version) == []
+    assert digest_model(gcs.fetch(version, tmp_path / "fetched")) == digest_model(model)
+
+
+def test_versions_stages_and_history_are_those_of_a_local_store(gcs: GcsModelStore, new_model: NewModel) -> None:
+    assert (gcs.models(), gcs.versions("taxi"), gcs.production("taxi"), gcs.history("taxi")) == ([], [], None, [])
+    one, two, three = (gcs.push(new_model(seed), provenance()).version.number for seed in (1, 2, 3))
+    gcs.push(new_model(1), provenance("iris"))
+    assert gcs.models() == ["iris", "taxi"]
+    gcs.promote("taxi", two, why="first", who="ci")
+    gcs.mark_canary("taxi", three)
+    gcs.promote("taxi", three, why="fine", who="ci")
+    event = gcs.rollback("taxi", why="p99", who="ann")
+    assert (event.version, event.previous, event.who, event.why) == (two, three, "ann", "p99")
+    production = gcs.production("taxi")
+    assert production is not None
+    assert production.number == two
+    assert gcs.stages("taxi") == {one: "candidate", two: "stable", three: "quarantined"}
+    assert [event.action for event in gcs.history("taxi")] == ["push"] * 3 + [
+        "promote",
+        "canary",
+        "promote",
+        "rollback",
+    ]
+    with pytest.raises(ModelQuarantinedError, match="p99"):
+        gcs.push(new_model(3), provenance())
+
+
+def test_push_same_bytes_again_is_the_same_version(gcs: GcsModelStore, new_model: NewModel) -> None:
+    first, again = (gcs.push(new_model(1), provenance()) for _ in range(2))
+    assert (first.is_new, again.is_new) == (True, False)
+    assert again.version == first.version
+
+
+def test_push_clock_that_goes_back_still_grows(fault_proxy: FaultProxy, new_model: NewModel) -> None:
+    late = GcsModelStore(fault_proxy.uri("store"), lambda: 9_000.0).push(new_model(1), provenance())
+    early = GcsModelStore(fault_proxy.uri("store"), lambda: 10.0).push(new_model(2), provenance())
+    assert (late.version.number, early.version.number) == (9_001, 9_002)
+
+
+def test_push_two_pushers_at_once_get_a_number_each(fault_proxy: FaultProxy, tmp_path: Path) -> None:
+    uri, pushers = fault_proxy.uri("store", retry_seconds=20), 4
+
+    def push(seed: int) -> int:
+        model = write_model(tmp_path / f"at-once-{seed}", seed)
+        return GcsModelStore(uri, lambda: 50.0).push(model, provenance()).version.number
+
+    with ThreadPoolExecutor(pushers) as pool:
+        numbers = list(pool.map(push, range(pushers)))
+    store = GcsModelStore(uri)
+    assert sorted(numbers) == [51, 52, 53, 54]
+    assert [store.verify(version) for version in store.versions("taxi")] == [[]] * pushers
+    assert sorted(event.version for event in store.history("taxi")) == sorted(numbers)
+
+
+def test_promote_promoters_at_once_each_count(gcs: GcsModelStore, fault_proxy: FaultProxy, new_model: NewModel) -> None:
+    numbers = [gcs.push(new_model(seed), provenance()).version.number for seed in range(3)]
+    uri = fault_proxy.uri("store", retry_seconds=20)
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(lambda number: GcsModelStore(uri).promote("taxi", number), numbers))
+    promotions = [event for event in gcs.history("taxi") if event.action == "promote"]
+    assert sorted(event.version for event in promotions) == numbers
+    # Each saw the one before it: no promotion was made over a state that was no longer there.
+    assert [event.previous for event in promotions] == [None, *(event.version for event in promotions[:-1])]
+    assert gcs.stage("taxi", promotions[-1].version) == "stable"
+
+
+def test_prune_deletes_the_file_first_without_which_nothing_loads(
+    gcs: GcsModelStore, new_model: NewModel, storage_server: StorageServer, fault_proxy: FaultProxy
+) -> None:
+    numbers = [gcs.push(new_model(seed), provenance()).version.number for seed in range(4)]
+    fault_proxy.requests.clear()
+    assert gcs.prune("taxi", keep=1, who="ann") == numbers[:1]
+    deleted = [request for request in fault_proxy.requests if request.startswith("DELETE")]
+    assert deleted[0] == f"DELETE store/taxi/{numbers[0]}/saved_model.pb"
+    assert len(deleted) == 6
+    assert not [name for name in objects(storage_server) if name.startswith(f"{numbers[0]}/")]
+    assert f".manifests/{numbers[0]}.json" in objects(storage_server)
+    assert [version.number for version in gcs.versions("taxi")] == numbers[1:]
+    assert gcs.history("taxi")[-1].action == "delete"
+
+
+def test_verify_names_each_object_that_differs(
+    gcs: GcsModelStore, new_model: NewModel, storage_server: StorageServer
+) -> None:
+    version = gcs.push(new_model(1), provenance()).version
+    storage_server.put(f"store/taxi/{version.number}/fingerprint.pb", b"other")
+    storage_server.put(f"store/taxi/{version.number}/more", b"")
+    problems = gcs.verify(version)
+    assert len(problems) == 2
+    assert "fingerprint.pb was changed: 5 bytes" in problems[0]
+    assert "more does not belong there" in problems[1]
+    with pytest.raises(StoreError, match=r"is not what was pushed: .*fingerprint.pb was changed"):
+        gcs.promote("taxi", version.number)
+
+
+def test_fetch_intact_version_is_not_fetched_again_and_a_damaged_copy_is(
+    gcs: GcsModelStore, new_model: NewModel, fault_proxy: FaultProxy, tmp_path: Path
+) -> None:
+    version = gcs.push(new_model(1), provenance()).version
+    folder = gcs.fetch(version, tmp_path / "cache")
+    assert folder == tmp_path / "cache" / str(version.number)
+    fault_proxy.requests.clear()
+    assert gcs.fetch(version, tmp_path / "cache") == folder
+    assert fault_proxy.requests == []
+    (folder / "fingerprint.pb").write_bytes(b"")
+    gcs.fetch(version, tmp_path / "cache")
+    assert digest_model(folder) == version.manifest.model_digest
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == [str(version.number)]
+
+
+def test_download_object_whose_name_leads_out_is_refused(fault_proxy: FaultProxy, tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="leads out of its folder"):
+        Bucket(fault_proxy.uri("store")).download(["taxi/5/../../evil"], "taxi/5/", tmp_path / "a" / "b")
+    assert fault_proxy.requests == []
+
+
+def test_write_holds_to_the_generation_that_was_read(fault_proxy: FaultProxy) -> None:
+    bucket = Bucket(fault_proxy.uri("store"))
+    assert bucket.read_generation("state") is None
+    assert bucket.write("state", b"1", generation=0)
+    assert not bucket.write("state", b"2", generation=0)
+    content, generation = bucket.read_generation("state") or (b"", 0)
+    assert (content, generation > 0) == (b"1", True)
+    assert bucket.write("state", b"3", generation=generation)
+    assert not bucket.write("state", b"4", generation=generation)
+    assert bucket.read("state") == b"3"
+
+
+def test_store_at_the_root_of_a_bucket_works(fault_proxy: FaultProxy, new_model: NewModel) -> None:
+    store = GcsModelStore(fault_proxy.uri("").replace("/?", "?"))
+    version = store.push(new_model(1), provenance()).version
+    assert store.models() == ["taxi"]
+    assert store.version("taxi", version.number) == version
+
+
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        ("gs://", "the bucket's name is missing"),
+        ("gs://secret-token@bucket/store", "keep secrets out of URIs"),
+        ("s3://bucket/store", "s3:// is not supported"),
+    ],
+)
+def test_open_store_wrong_uri_is_refused(uri: str, message: str) -> None:
+    with pytest.raises(StoreError, match=re.escape(message)):
+        open_store(uri)

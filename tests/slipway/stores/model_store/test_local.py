@@ -1,0 +1,203 @@
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from slipway.errors import StoreError
+from slipway.stores.model_store import LocalModelStore, digest_model, open_store
+from tests.slipway.stores.model_store.conftest import provenance
+
+NewModel = Callable[[int], Path]
+
+
+def test_push_version_is_what_tensorflow_serving_polls(
+    store: LocalModelStore, new_model: NewModel, tmp_path: Path
+) -> None:
+    model = new_model(1)
+    version = store.push(model, provenance()).version
+    base = tmp_path / "store" / "taxi"
+    assert version.uri == str(base / str(version.number))
+    assert [path.name for path in base.iterdir() if not path.name.startswith(".")] == [str(version.number)]
+    pushed = {
+        path.relative_to(version.uri): path.read_bytes() for path in Path(version.uri).rglob("*") if path.is_file()
+    }
+    source = {path.relative_to(model): path.read_bytes() for path in model.rglob("*") if path.is_file()}
+    assert pushed == source
+    assert not list((base / ".staging").iterdir())
+
+
+def test_push_manifest_tells_where_the_model_came_from(store: LocalModelStore, new_model: NewModel) -> None:
+    given = provenance().model_copy(update={"metrics": {"auc": 0.95, "f1": None}, "baseline_version": 3})
+    number = store.push(new_model(1), given).version.number
+    manifest = store.version("taxi", number).manifest
+    assert manifest.lineage == given.lineage
+    assert (manifest.metrics, manifest.baseline_version) == ({"auc": 0.95, "f1": None}, 3)
+    assert manifest.model_digest == digest_model(new_model(1))
+    assert {file.path: file.size for file in manifest.files}["saved_model.pb"] == 3_000
+    assert abs(manifest.created - time.time()) < 60
+
+
+def test_push_numbers_follow_the_clock_and_grow(new_model: NewModel, tmp_path: Path) -> None:
+    times = iter([1_000.0, 1_000.0, 1_000.0, 1_000.0, 5_000.0, 5_000.0])
+    store = LocalModelStore(tmp_path / "store", clock=lambda: next(times))
+    numbers = [store.push(new_model(seed), provenance()).version.number for seed in range(3)]
+    assert numbers == [1_001, 1_002, 5_001]
+
+
+def test_push_clock_that_goes_back_still_grows(new_model: NewModel, tmp_path: Path) -> None:
+    late = LocalModelStore(tmp_path / "store", clock=lambda: 9_000.0).push(new_model(1), provenance())
+    early = LocalModelStore(tmp_path / "store", clock=lambda: 10.0).push(new_model(2), provenance())
+    assert early.version.number == late.version.number + 1
+
+
+def test_push_number_that_another_pusher_claims_first_is_left_to_it(new_model: NewModel, tmp_path: Path) -> None:
+    other = LocalModelStore(tmp_path / "store", clock=lambda: 10.0)
+    models = iter([new_model(2)])
+
+    def clock() -> float:
+        # Asked once the numbers in use were read, and before one is claimed.
+        for model in models:
+            assert other.push(model, provenance()).version.number == 11
+        return 10.0
+
+    pushed = LocalModelStore(tmp_path / "store", clock=clock).push(new_model(1), provenance())
+    assert pushed.version.number == 12
+    assert [version.number for version in other.versions("taxi")] == [11, 12]
+
+
+def test_push_model_that_changes_meanwhile_is_refused_and_leaves_nothing(new_model: NewModel, tmp_path: Path) -> None:
+    model = new_model(1)
+
+    def clock() -> float:
+        # Asked once the files were hashed, and before they are copied.
+        (model / "variables/variables.index").write_bytes(b"another run writes here")
+        return 10.0
+
+    store = LocalModelStore(tmp_path / "store", clock=clock)
+    with pytest.raises(StoreError, match=r"differs from .*somebody writes the model now"):
+        store.push(model, provenance())
+    assert not store.versions("taxi")
+    assert not list((tmp_path / "store" / "taxi" / ".staging").iterdir())
+
+
+def test_push_deleted_number_is_never_used_again(new_model: NewModel, tmp_path: Path) -> None:
+    store = LocalModelStore(tmp_path / "store", clock=lambda: 10.0)
+    first = store.push(new_model(1), provenance()).version
+    for path in sorted(Path(first.uri).rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    Path(first.uri).rmdir()
+    assert store.production("taxi") is None
+    assert store.push(new_model(1), provenance()).version.number == first.number + 1
+
+
+def test_push_number_above_a_version_that_somebody_else_put_there(
+    store: LocalModelStore, new_model: NewModel, tmp_path: Path
+) -> None:
+    (tmp_path / "store" / "taxi" / "99999999999").mkdir(parents=True)
+    assert store.push(new_model(1), provenance()).version.number == 100_000_000_000
+    assert [version.number for version in store.versions("taxi")] == [100_000_000_000]
+
+
+def test_push_same_bytes_again_is_the_same_version(store: LocalModelStore, new_model: NewModel) -> None:
+    first = store.push(new_model(1), provenance())
+    again = store.push(new_model(1), provenance())
+    assert (first.is_new, again.is_new) == (True, False)
+    assert again.version == first.version
+
+
+def test_push_same_bytes_after_another_version_is_a_new_version(store: LocalModelStore, new_model: NewModel) -> None:
+    numbers = [store.push(new_model(seed), provenance()).version.number for seed in (1, 2, 1)]
+    assert len(set(numbers)) == 3
+    newest = store.production("taxi")
+    assert newest is not None
+    assert newest.manifest.model_digest == digest_model(new_model(1))
+    assert newest.number == numbers[2]
+
+
+def test_push_same_bytes_as_a_damaged_version_is_a_new_version(store: LocalModelStore, new_model: NewModel) -> None:
+    first = store.push(new_model(1), provenance()).version
+    (Path(first.uri) / "variables" / "variables.index").unlink()
+    assert store.push(new_model(1), provenance()).version.number > first.number
+
+
+def test_push_what_is_no_model_is_refused(store: LocalModelStore, tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"no saved_model\.pb"):
+        store.push(tmp_path, provenance())
+
+
+def test_push_store_that_cannot_be_written_is_a_clear_error(new_model: NewModel, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="cannot be stored in"):
+        LocalModelStore(tmp_path / "file" / "store").push(new_model(1), provenance())
+
+
+def test_verify_names_each_file_that_differs(store: LocalModelStore, new_model: NewModel) -> None:
+    version = store.push(new_model(1), provenance()).version
+    assert store.verify(version) == []
+    folder = Path(version.uri)
+    (folder / "fingerprint.pb").unlink()
+    (folder / "saved_model.pb").write_bytes(b"y" * 3_000)
+    (folder / "extra").write_text("")
+    problems = store.verify(version)
+    assert len(problems) == 3
+    assert "extra does not belong there" in problems[0]
+    assert "fingerprint.pb is missing" in problems[1]
+    assert "saved_model.pb was changed: 3,000 bytes" in problems[2]
+
+
+def test_verify_empty_version_reports_every_file(store: LocalModelStore, new_model: NewModel) -> None:
+    version = store.push(new_model(1), provenance()).version
+    for path in Path(version.uri).rglob("*"):
+        path.unlink() if path.is_file() else None
+    assert len(store.verify(version)) == 6
+
+
+def test_versions_of_each_model_are_apart(store: LocalModelStore, new_model: NewModel) -> None:
+    assert (store.models(), store.versions("taxi"), store.production("taxi")) == ([], [], None)
+    old = store.push(new_model(1), provenance("taxi")).version
+    new = store.push(new_model(2), provenance("taxi")).version
+    store.push(new_model(1), provenance("iris"))
+    assert store.models() == ["iris", "taxi"]
+    assert store.versions("taxi") == [old, new]
+    assert store.production("taxi") == new
+
+
+def test_version_that_is_not_there_names_those_that_are(store: LocalModelStore, new_model: NewModel) -> None:
+    number = store.push(new_model(1), provenance()).version.number
+    with pytest.raises(StoreError, match=f"no version 7 in .*its versions are {number}"):
+        store.version("taxi", 7)
+    with pytest.raises(StoreError, match="it has no versions"):
+        store.version("iris", 7)
+
+
+def test_version_with_a_broken_manifest_names_the_file(store: LocalModelStore, new_model: NewModel) -> None:
+    number = store.push(new_model(1), provenance()).version.number
+    manifest = next((Path(store.version("taxi", number).uri).parent / ".manifests").iterdir())
+    manifest.write_text("{")
+    with pytest.raises(StoreError, match=rf"{number}\.json cannot be read"):
+        store.production("taxi")
+
+
+@pytest.mark.parametrize("scheme", ["", "file://"])
+def test_open_store_local_path_is_a_local_store(tmp_path: Path, scheme: str) -> None:
+    assert isinstance(open_store(f"{scheme}{tmp_path}"), LocalModelStore)
+
+
+@pytest.mark.parametrize("change", ["content", "name", "missing"])
+def test_digest_model_any_change_changes_it(new_model: NewModel, change: str) -> None:
+    model = new_model(1)
+    before = digest_model(model)
+    path = model / "assets.extra" / "golden.json"
+    if change == "content":
+        path.write_bytes(path.read_bytes() + b" ")
+    elif change == "name":
+        path.rename(path.with_name("other.json"))
+    else:
+        path.unlink()
+    assert digest_model(model) != before
+
+
+def test_digest_model_empty_directory_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="holds no model"):
+        digest_model(tmp_path)

@@ -1,0 +1,270 @@
+"""Stages, pin and history of a local store."""
+
+import getpass
+import json
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from slipway.errors import ModelQuarantinedError, StoreError
+from slipway.stores.model_store import LocalModelStore
+from tests.slipway.stores.model_store.conftest import provenance, write_model
+
+Push = Callable[[int], int]
+
+
+@pytest.fixture
+def push(store: LocalModelStore, tmp_path: Path) -> Push:
+    return lambda seed: store.push(write_model(tmp_path / f"model-{seed}", seed), provenance()).version.number
+
+
+def production(store: LocalModelStore) -> int | None:
+    version = store.production("taxi")
+    return version.number if version else None
+
+
+def bytes_of(base: Path) -> dict[str, tuple[int, bytes]]:
+    """Everything but the state, with the time of its last change."""
+    return {
+        str(path): (path.stat().st_mtime_ns, path.read_bytes())
+        for path in base.rglob("*")
+        if path.is_file() and not path.name.startswith(".state")
+    }
+
+
+def test_production_without_a_pin_is_the_newest_and_with_one_the_pin(store: LocalModelStore, push: Push) -> None:
+    one, two = push(1), push(2)
+    assert production(store) == two
+    store.promote("taxi", one)
+    push(3)
+    assert production(store) == one
+
+
+def test_production_without_a_pin_is_not_a_quarantined_version(store: LocalModelStore, push: Push) -> None:
+    one, two = push(1), push(2)
+    store.quarantine("taxi", two)
+    assert production(store) == one
+    store.quarantine("taxi", one)
+    assert production(store) is None
+
+
+def test_promote_and_rollback_move_the_pin_and_rewrite_no_file(
+    store: LocalModelStore, push: Push, tmp_path: Path
+) -> None:
+    one, two = push(1), push(2)
+    before = bytes_of(tmp_path / "store")
+    store.promote("taxi", one)
+    store.promote("taxi", two)
+    event = store.rollback("taxi", why="p99 doubled", who="ann")
+    assert (event.action, event.version, event.previous) == ("rollback", one, two)
+    assert production(store) == one
+    assert store.stages("taxi") == {one: "stable", two: "quarantined"}
+    assert bytes_of(tmp_path / "store") == before
+
+
+def test_history_tells_when_who_why_and_of_which_run(store: LocalModelStore, push: Push, tmp_path: Path) -> None:
+    number = push(1)
+    store.promote("taxi", number)
+    store.quarantine("taxi", push(2), why="golden answers differ", who="rollout")
+    pushed, promoted, _, quarantined = store.history("taxi")
+    assert (pushed.action, pushed.version, pushed.run, pushed.who) == ("push", number, "run-1", getpass.getuser())
+    assert (promoted.action, promoted.who, promoted.why) == ("promote", getpass.getuser(), "promoted by hand")
+    assert promoted.model_digest == store.version("taxi", number).manifest.model_digest
+    assert (quarantined.who, quarantined.why) == ("rollout", "golden answers differ")
+    assert pushed.when <= promoted.when <= quarantined.when
+    kept = json.loads((tmp_path / "store" / "taxi" / ".state.json").read_text())
+    assert (kept["pin"], len(kept["history"])) == (number, 4)
+
+
+def test_store_without_a_state_file_is_taken_over_as_it_is(store: LocalModelStore, push: Push, tmp_path: Path) -> None:
+    one, two = push(1), push(2)
+    (tmp_path / "store" / "taxi" / ".state.json").unlink()
+    assert [(event.action, event.version) for event in store.history("taxi")] == [("push", one), ("push", two)]
+    assert store.stages("taxi") == {one: "candidate", two: "candidate"}
+    assert not (tmp_path / "store" / "taxi" / ".state.json").exists()
+    store.promote("taxi", one)
+    assert [event.action for event in store.history("taxi")] == ["push", "push", "promote"]
+
+
+def test_promote_damaged_version_is_refused(store: LocalModelStore, push: Push) -> None:
+    one, two = push(1), push(2)
+    store.promote("taxi", one)
+    (Path(store.version("taxi", two).uri) / "variables" / "variables.index").unlink()
+    with pytest.raises(
+        StoreError, match=rf"version {two} of taxi is not what was pushed: .*variables.index is missing"
+    ):
+        store.promote("taxi", two)
+    assert production(store) == one
+
+
+def test_rollback_to_a_damaged_version_is_refused_and_changes_nothing(store: LocalModelStore, push: Push) -> None:
+    one, two = push(1), push(2)
+    store.promote("taxi", one)
+    store.promote("taxi", two)
+    (Path(store.version("taxi", one).uri) / "saved_model.pb").write_text("")
+    with pytest.raises(StoreError, match=r"saved_model.pb was changed.*name another version"):
+        store.rollback("taxi")
+    assert store.stages("taxi") == {one: "retired", two: "stable"}
+
+
+def test_rollback_with_nothing_to_go_back_to_says_what_there_is(store: LocalModelStore, push: Push) -> None:
+    with pytest.raises(StoreError, match=r"taxi has nothing to go back to: .* has no other version that may serve"):
+        store.rollback("taxi")
+    one, two = push(1), push(2)
+    store.promote("taxi", two)
+    with pytest.raises(StoreError, match=f"no version was stable before {two}. Name one: {one}"):
+        store.rollback("taxi")
+    assert store.rollback("taxi", to=one).previous == two
+
+
+def test_rollback_without_a_pin_leaves_the_newest(store: LocalModelStore, push: Push) -> None:
+    one, two = push(1), push(2)
+    event = store.rollback("taxi")
+    assert (event.version, event.previous) == (one, two)
+    assert store.stages("taxi") == {one: "stable", two: "quarantined"}
+
+
+def test_push_quarantined_bytes_are_refused(store: LocalModelStore, push: Push) -> None:
+    number = push(1)
+    push(2)
+    store.quarantine("taxi", number, why="NaN on 3 rows", who="ann")
+    with pytest.raises(ModelQuarantinedError, match=f"version {number} of taxi, quarantined by ann: NaN on 3 rows"):
+        push(1)
+    assert len(store.versions("taxi")) == 2
+
+
+def test_prune_deletes_files_and_keeps_manifest_history_and_number(
+    store: LocalModelStore, push: Push, tmp_path: Path
+) -> None:
+    one, two, three, four = (push(seed) for seed in range(4))
+    store.promote("taxi", two)
+    store.promote("taxi", three)
+    assert store.prune("taxi", keep=1, why="old", who="cron") == [one]
+    base = tmp_path / "store" / "taxi"
+    assert sorted(path.name for path in base.iterdir() if path.name.isdigit()) == [str(two), str(three), str(four)]
+    assert (base / ".manifests" / f"{one}.json").is_file()
+    assert not (base / ".trash").exists()
+    last = store.history("taxi")[-1]
+    assert (last.action, last.version, last.why, last.who) == ("delete", one, "old", "cron")
+    with pytest.raises(StoreError, match=rf"no version {one} in .*; {one} was deleted; its versions are {two}"):
+        store.version("taxi", one)
+    assert push(0) > four
+
+
+def test_prune_that_was_killed_halfway_is_ended_by_the_next(store: LocalModelStore, push: Push, tmp_path: Path) -> None:
+    one, _, _ = (push(seed) for seed in range(3))
+    base = tmp_path / "store" / "taxi"
+    whole = {path.relative_to(base): path.read_bytes() for path in (base / str(one)).rglob("*") if path.is_file()}
+    assert store.prune("taxi", keep=0) == [one]
+    for name, content in whole.items():  # the state was written, the files are there yet
+        (base / name).parent.mkdir(parents=True, exist_ok=True)
+        (base / name).write_bytes(content)
+    assert one not in store.stages("taxi")
+    assert store.prune("taxi", keep=0) == []
+    assert not (base / str(one)).exists()
+
+
+def test_prune_unknown_model_or_negative_number_is_told(store: LocalModelStore, push: Push) -> None:
+    push(1)
+    assert store.prune("iris", keep=0) == []
+    with pytest.raises(StoreError, match="keep=-1"):
+        store.prune("taxi", keep=-1)
+
+
+def test_fetch_local_version_is_its_own_directory_if_intact(store: LocalModelStore, push: Push, tmp_path: Path) -> None:
+    version = store.version("taxi", push(1))
+    assert store.fetch(version, tmp_path / "cache") == Path(version.uri)
+    (Path(version.uri) / "fingerprint.pb").unlink()
+    with pytest.raises(StoreError, match=r"is damaged: .*fingerprint.pb is missing"):
+        store.fetch(version, tmp_path / "cache")
+
+
+def test_promote_clock_that_goes_back_changes_nothing_of_the_order(tmp_path: Path) -> None:
+    times = iter([9_000.0, 9_000.0, 9_000.0, 9_000.0, 10.0, 5.0])
+    store = LocalModelStore(tmp_path / "store", clock=lambda: next(times))
+    one, two = (store.push(write_model(tmp_path / f"{seed}", seed), provenance()).version.number for seed in range(2))
+    store.promote("taxi", one)
+    store.promote("taxi", two)
+    assert [event.when for event in store.history("taxi")] == [9_000.0, 9_000.0, 10.0, 5.0]
+    assert [event.action for event in store.history("taxi")] == ["push", "push", "promote", "promote"]
+    assert production(store) == two
+
+
+def test_state_of_a_damaged_file_is_a_clear_error(store: LocalModelStore, push: Push, tmp_path: Path) -> None:
+    number = push(1)
+    (tmp_path / "store" / "taxi" / ".state.json").write_text('{"model": "taxi", "pin": "x"}')
+    with pytest.raises(StoreError, match=r"\.state\.json cannot be read: it is damaged: pin: "):
+        store.promote("taxi", number)
+
+
+def test_promote_promoters_at_once_each_count(push: Push, tmp_path: Path) -> None:
+    numbers = [push(seed) for seed in range(4)]
+    stores = [LocalModelStore(tmp_path / "store") for _ in numbers]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(5):
+            list(pool.map(lambda pair: pair[0].promote("taxi", pair[1]), zip(stores, numbers, strict=True)))
+    promotions = [event for event in stores[0].history("taxi") if event.action == "promote"]
+    assert len(promotions) >= 16  # one that finds its version stable already is no change
+    assert [event.previous for event in promotions] == [None, *(event.version for event in promotions[:-1])]
+    assert production(stores[0]) == promotions[-1].version
+
+
+def test_rollback_two_at_once_go_back_one_version_only(push: Push, tmp_path: Path) -> None:
+    numbers = [push(seed) for seed in range(3)]
+    stores = [LocalModelStore(tmp_path / "store") for _ in range(2)]
+    for number in numbers:
+        stores[0].promote("taxi", number)
+    # Both look before either has moved the pin.
+    together = threading.Barrier(2)
+    for store in stores:
+        look = store._intact
+        store._intact = lambda *given, look=look: (together.wait(5), look(*given))[1]  # type: ignore[method-assign]
+
+    def roll(store: LocalModelStore) -> str:
+        try:
+            return f"back at {store.rollback('taxi').version}"
+        except StoreError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(2) as pool:
+        told = sorted(pool.map(roll, stores))
+    assert told[0] == f"back at {numbers[1]}"
+    assert f"its stable version is {numbers[1]} by now, not {numbers[2]}" in told[1]
+    assert list(stores[0].stages("taxi").values()) == ["retired", "stable", "quarantined"]
+
+
+def test_push_pushers_at_once_each_get_their_version(tmp_path: Path) -> None:
+    models = [write_model(tmp_path / f"at-once-{seed}", seed) for seed in range(8)]
+    with ThreadPoolExecutor(4) as pool:
+        pushed = list(
+            pool.map(lambda model: LocalModelStore(tmp_path / "store", lambda: 50.0).push(model, provenance()), models)
+        )
+    store = LocalModelStore(tmp_path / "store")
+    assert sorted(push.version.number for push in pushed) == list(range(51, 59))
+    assert [store.verify(version) for version in store.versions("taxi")] == [[]] * 8
+    assert sorted(event.version for event in store.history("taxi")) == list(range(51, 59))
+
+
+def test_history_of_a_user_without_a_name_has_the_number(
+    push: Push, store: LocalModelStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)  # as in a container with an arbitrary user
+    push(1)
+    assert store.history("taxi")[0].who == f"uid {os.getuid()}"
+
+
+def test_promote_state_that_somebody_holds_ends_in_a_clear_error(push: Push, tmp_path: Path) -> None:
+    number = push(1)
+    patient, hasty = LocalModelStore(tmp_path / "store"), LocalModelStore(tmp_path / "store", lock_seconds=0.05)
+    with (
+        patient._locked(tmp_path / "store" / "taxi"),
+        pytest.raises(StoreError, match=r"somebody else has held .*\.state\.lock for 0.05 s"),
+    ):
+        hasty.promote("taxi", number)
+    assert hasty.promote("taxi", number).version == number

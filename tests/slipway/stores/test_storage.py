@@ -1,0 +1,124 @@
+"""Files by URI: the same operations on this machine and on gs://."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from slipway.errors import StoreError
+from slipway.stores import storage
+from tests.storage_server import StorageServer, _emulator, storage_server  # noqa: F401 - fixtures
+
+
+@pytest.fixture(params=["local", "gs"])
+def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "local":
+        return str(tmp_path / "root")
+    server: StorageServer = request.getfixturevalue("storage_server")
+    return server.uri("root")
+
+
+def test_write_then_read_gives_the_same(root: str) -> None:
+    uri = storage.join(root, "a", "b.txt")
+    storage.write_text(uri, "é\n")
+    assert storage.read_text(uri) == "é\n"
+    storage.write_bytes(uri, b"")
+    assert storage.read_bytes(uri) == b""
+
+
+def test_exists_knows_files_and_folders(root: str) -> None:
+    storage.write_text(storage.join(root, "a", "b.txt"), "x")
+    assert storage.exists(storage.join(root, "a", "b.txt"))
+    assert storage.exists(storage.join(root, "a"))
+    assert not storage.exists(storage.join(root, "c"))
+
+
+def test_list_files_goes_down_and_list_names_does_not(root: str) -> None:
+    for name in ("b/2.txt", "b/c/1.txt", "a.txt"):
+        storage.write_text(storage.join(root, name), name)
+    found = storage.list_files(root)
+    assert [(file.name, file.size) for file in found] == [("a.txt", 5), ("b/2.txt", 7), ("b/c/1.txt", 9)]
+    assert [storage.read_text(file.uri) for file in found] == ["a.txt", "b/2.txt", "b/c/1.txt"]
+    assert storage.list_names(root) == ["a.txt", "b"]
+
+
+def test_list_of_a_folder_that_is_not_there_is_empty(root: str) -> None:
+    assert storage.list_files(storage.join(root, "gone")) == []
+    assert storage.list_names(storage.join(root, "gone")) == []
+
+
+def test_list_on_gs_leaves_marks_of_folders_out(storage_server: StorageServer) -> None:  # noqa: F811
+    for name in ("f/", "f/sub/", "f/sub/x", "f/lone/"):
+        storage_server.put(name, b"")
+    assert [file.name for file in storage.list_files(storage_server.uri("f"))] == ["sub/x"]
+    assert storage.list_names(storage_server.uri("f")) == ["sub"]
+
+
+def test_read_missing_file_is_named(root: str) -> None:
+    with pytest.raises(StoreError, match=r"gone.*there is no such file"):
+        storage.read_bytes(storage.join(root, "gone"))
+
+
+def test_open_write_exception_leaves_the_old_content(root: str) -> None:
+    uri = storage.join(root, "file")
+    storage.write_text(uri, "old")
+
+    def fail_half_way() -> None:
+        with storage.open_write(uri) as file:
+            file.write(b"half of the new")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_half_way()
+    assert storage.read_text(uri) == "old"
+    assert [file.name for file in storage.list_files(root)] == ["file"]
+
+
+def test_copy_folder_down_and_up(root: str, tmp_path: Path) -> None:
+    storage.write_text(storage.join(root, "deep", "a"), "1")
+    storage.write_text(storage.join(root, "b"), "2")
+    storage.copy_folder(root, str(tmp_path / "here"))
+    assert (tmp_path / "here" / "deep" / "a").read_text() == "1"
+    storage.copy_folder(str(tmp_path / "here"), storage.join(root, "again"))
+    assert storage.read_text(storage.join(root, "again", "b")) == "2"
+    with pytest.raises(StoreError, match="no such folder, or it is empty"):
+        storage.copy_folder(storage.join(root, "gone"), str(tmp_path / "x"))
+
+
+def test_delete_folder_takes_all_below(root: str) -> None:
+    storage.write_text(storage.join(root, "a", "b"), "")
+    storage.delete_folder(storage.join(root, "a"))
+    assert not storage.exists(storage.join(root, "a", "b"))
+    storage.delete_folder(storage.join(root, "gone"))
+
+
+def test_fingerprint_changes_with_the_content(storage_server: StorageServer) -> None:  # noqa: F811
+    storage_server.put("x", b"one")
+    size, checksum = storage.fingerprint(storage_server.uri("x"))
+    storage_server.put("x", b"two")
+    assert size == 3
+    assert storage.fingerprint(storage_server.uri("x"))[1] != checksum
+
+
+@pytest.mark.parametrize(
+    ("uri", "names", "joined"),
+    [("/", ["a"], "/a"), ("a/", ["b", "c"], "a/b/c"), ("gs://b/x?e=1", ["y"], "gs://b/x/y?e=1"), ("file:///a", ["b"], "file:///a/b")],
+)  # fmt: skip
+def test_join_keeps_the_query_last(uri: str, names: list[str], joined: str) -> None:
+    assert storage.join(uri, *names) == joined
+
+
+@pytest.mark.parametrize(
+    ("uri", "said"), [("s3://b/x", "s3:// is not supported"), ("gs:///x", "the bucket's name is missing")]
+)
+def test_exists_of_a_uri_that_cannot_be_says_why(uri: str, said: str) -> None:
+    with pytest.raises(StoreError, match=said):
+        storage.exists(uri)
+
+
+def test_file_uri_is_a_local_path(tmp_path: Path) -> None:
+    storage.write_text((tmp_path / "with space").as_uri(), "x")
+    assert (tmp_path / "with space").read_text() == "x"
+    assert sys.modules.get("slipway.stores.storage") is storage
