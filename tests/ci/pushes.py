@@ -17,8 +17,8 @@ from typing import Any
 import yaml
 
 from settings.load import PROJECT
-from tests.ci.fakes import PROGRAMS, install, write_programs
 from tests.delivery.plan.project import ZEROS, Project
+from tests.fakes.programs import PROGRAMS, install, write_programs
 
 # All that the workflow reads, or what it calls.
 PARTS = (

@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 from tests.ci.pushes import Pushes
-from tests.image_registry import FakeRegistry
-from tests.kubeflow_api import FakeKubeflow
-from tests.storage_server import StorageServer, _emulator, storage_server
+from tests.fakes.image_registry import FakeRegistry
+from tests.fakes.kubeflow import FakeKubeflow
+from tests.fakes.storage_server import StorageServer, _emulator, storage_server
 
 __all__ = ["_emulator", "storage_server"]
 

@@ -9,10 +9,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from cli.main import app
-from tests.kubeflow_api import FakeKubeflow
-from tests.storage_server import StorageServer
-from tests.vertex_api import FakeVertex
-from tests.vertex_api.server import LOCATION, PROJECT
+from tests.fakes.kubeflow import FakeKubeflow
+from tests.fakes.storage_server import StorageServer
+from tests.fakes.vertex import FakeVertex
+from tests.fakes.vertex.server import LOCATION, PROJECT
 
 IMAGE = "europe-docker.pkg.dev/project/slipway/slipway@sha256:" + "0" * 64
 DATA = "gs://bucket/trips.csv"

@@ -9,8 +9,8 @@ from typer.testing import CliRunner, Result
 from cli.main import app
 from slipway.errors import ModelQuarantinedError, StoreError
 from slipway.stores.model_store import LocalModelStore
+from tests.fakes.storage_server import StorageServer, _emulator, storage_server  # noqa: F401 - fixtures
 from tests.slipway.stores.model_store.conftest import provenance, write_model
-from tests.storage_server import StorageServer, _emulator, storage_server  # noqa: F401 - fixtures
 
 Push = Callable[..., int]
 

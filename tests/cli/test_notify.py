@@ -13,7 +13,7 @@ from cli.main import app
 from slipway.errors import ConfigError
 from slipway.runs.record import Lineage
 from slipway.stores.model_store import Provenance, open_store
-from tests.loopback_server import Answer, LoopbackServer, Request
+from tests.fakes.loopback_server import Answer, LoopbackServer, Request
 
 
 class Hook(LoopbackServer):

@@ -19,10 +19,10 @@ from slipway.stores import storage
 from tests.cli.cluster import kubeflow, remote_home, slipway, vertex
 from tests.delivery.plan.project import FILES, IMAGE, ZEROS, Project
 from tests.delivery.test_deploy import DOCKER, MODEL, NEW_MODEL
-from tests.image_registry import FakeRegistry
-from tests.kubeflow_api import FakeKubeflow
-from tests.storage_server import _emulator, storage_server
-from tests.vertex_api import FakeVertex
+from tests.fakes.image_registry import FakeRegistry
+from tests.fakes.kubeflow import FakeKubeflow
+from tests.fakes.storage_server import _emulator, storage_server
+from tests.fakes.vertex import FakeVertex
 
 __all__ = ["_emulator", "kubeflow", "remote_home", "storage_server", "vertex"]
 

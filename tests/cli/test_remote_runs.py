@@ -6,7 +6,7 @@ import pytest
 from slipway.errors import TargetError
 from tests.cli.cluster import DATA, kubeflow, remote_home, slipway, vertex
 from tests.delivery.targets.submissions import COMPILED
-from tests.storage_server import _emulator, storage_server
+from tests.fakes.storage_server import _emulator, storage_server
 
 __all__ = ["_emulator", "kubeflow", "remote_home", "storage_server", "vertex"]
 

@@ -9,8 +9,8 @@ from typer.testing import CliRunner, Result
 
 from cli.main import app
 from slipway.errors import ConfigError, RolledBackError, RolloutError, StoreError
-from tests.kubernetes_api.model_server import Pod
-from tests.kubernetes_api.world import DIGEST, PROJECT, World, open_world
+from tests.fakes.kubernetes.model_server import Pod
+from tests.fakes.kubernetes.world import DIGEST, PROJECT, World, open_world
 
 
 @pytest.fixture

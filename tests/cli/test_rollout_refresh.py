@@ -4,8 +4,8 @@ import pytest
 import yaml
 
 from tests.cli.test_rollout import slipway, world
-from tests.kubernetes_api.model_server import Pod
-from tests.kubernetes_api.world import World
+from tests.fakes.kubernetes.model_server import Pod
+from tests.fakes.kubernetes.world import World
 
 __all__ = ["world"]
 

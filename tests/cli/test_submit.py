@@ -14,9 +14,9 @@ from slipway.errors import ConfigError, TargetError
 from slipway.stores import storage
 from tests.cli.cluster import DATA, kubeflow, remote_home, slipway, vertex
 from tests.delivery.targets.submissions import COMPILED
-from tests.kubeflow_api import FakeKubeflow
-from tests.storage_server import StorageServer, _emulator, storage_server
-from tests.vertex_api import FakeVertex
+from tests.fakes.kubeflow import FakeKubeflow
+from tests.fakes.storage_server import StorageServer, _emulator, storage_server
+from tests.fakes.vertex import FakeVertex
 
 # Compiling takes a second, and is not what most of these are about.
 PACKAGE_KUBEFLOW = ("--package", str(COMPILED / "training-kubeflow.yaml"))

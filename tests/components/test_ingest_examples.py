@@ -13,7 +13,7 @@ from components.ingest_examples.run import ingest
 from components.resolve_source.run import resolve
 from slipway.data.examples.dataset import Manifest, open_split, read_manifest
 from slipway.errors import ConfigError, DataError
-from tests.storage_server import StorageServer, _emulator, storage_server  # noqa: F401 - fixtures
+from tests.fakes.storage_server import StorageServer, _emulator, storage_server  # noqa: F401 - fixtures
 
 CONFIG: dict[str, Any] = {
     "task": "binary",

@@ -10,8 +10,8 @@ from slipway.evaluation.results import Check, Evaluation, SliceResult, Verdict, 
 from slipway.evaluation.serving_checks import ServingCheck, ServingValidation, write_validation
 from slipway.runs.record import Lineage, Outcome
 from slipway.stores.model_store import LocalModelStore, open_store
+from tests.fakes.storage_server import StorageServer, _emulator, storage_server  # noqa: F401 - fixtures
 from tests.slipway.stores.model_store.conftest import write_model
-from tests.storage_server import StorageServer, _emulator, storage_server  # noqa: F401 - fixtures
 
 LINEAGE = Lineage(run="run-1", module="taxi", module_digest="m", data_uri="trips.csv", git_revision="abc")
 

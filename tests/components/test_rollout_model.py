@@ -10,8 +10,8 @@ from slipway.errors import RolloutError, RolloutInconclusiveError, StoreError
 from slipway.runs.record import Lineage, Outcome, RolloutOutcome
 from slipway.runs.store import OUTCOME, ROLLOUT
 from slipway.stores import storage
-from tests.kubernetes_api.model_server import Pod
-from tests.kubernetes_api.world import World, open_world
+from tests.fakes.kubernetes.model_server import Pod
+from tests.fakes.kubernetes.world import World, open_world
 
 LINEAGE = Lineage(run="run-1", module="taxi", module_digest="m", data_uri="trips.csv").model_dump()
 

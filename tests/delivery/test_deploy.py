@@ -18,7 +18,7 @@ from delivery.registry import ImageRegistry
 from delivery.sync import Synced, sync_module
 from slipway.errors import ConfigError, DeliveryError, TargetError
 from tests.delivery.plan.project import FILES, IMAGE, Project
-from tests.image_registry import FakeRegistry
+from tests.fakes.image_registry import FakeRegistry
 
 MODEL = "modules/taxi/model.py"
 NEW_MODEL = "def build_model(features, hyperparameters):\n    return 'new'\n"

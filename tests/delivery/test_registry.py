@@ -8,8 +8,8 @@ import pytest
 
 from delivery.registry import ImageRegistry
 from slipway.errors import ConfigError, DeliveryError
-from tests.image_registry import NAME, FakeRegistry
-from tests.loopback_server import Answer
+from tests.fakes.image_registry import NAME, FakeRegistry
+from tests.fakes.loopback_server import Answer
 
 LOGIN = "ann:secret"
 MANIFESTS = rf"/v2/{NAME}/manifests/.*"

@@ -16,8 +16,8 @@ from delivery.targets.base import Recurring, RemoteSchedule, Schedules, Target
 from slipway.errors import TargetError
 from tests.delivery.targets.places import on_kubeflow, on_vertex
 from tests.delivery.targets.submissions import recurring_submission
-from tests.kubeflow_api import FakeKubeflow
-from tests.vertex_api import FakeVertex
+from tests.fakes.kubeflow import FakeKubeflow
+from tests.fakes.vertex import FakeVertex
 
 
 class Killed(BaseException):

@@ -14,11 +14,11 @@ from settings import load
 from settings.load import PROJECT, load_settings
 from slipway.stores import storage
 from tests.cli.cluster import kubeflow, remote_home, slipway, vertex
-from tests.kubeflow_api import FakeKubeflow
-from tests.kubernetes_api.world import DIGEST
-from tests.storage_server import _emulator, storage_server
+from tests.fakes.kubeflow import FakeKubeflow
+from tests.fakes.kubernetes.world import DIGEST
+from tests.fakes.storage_server import _emulator, storage_server
+from tests.fakes.vertex import FakeVertex
 from tests.test_docs import DOCS, shell_lines
-from tests.vertex_api import FakeVertex
 
 __all__ = ["_emulator", "kubeflow", "remote_home", "storage_server", "vertex"]
 

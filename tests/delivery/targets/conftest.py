@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from delivery.targets import base
-from tests.kubeflow_api import FakeKubeflow
-from tests.vertex_api import FakeVertex
+from tests.fakes.kubeflow import FakeKubeflow
+from tests.fakes.vertex import FakeVertex
 
 
 @pytest.fixture(autouse=True)

@@ -9,9 +9,9 @@ from delivery.targets.kubeflow_config import KubeflowConfig
 from delivery.targets.vertex import VertexTarget
 from delivery.targets.vertex_api import VertexConfig
 from settings.schema import Kubeflow, Vertex
-from tests.kubeflow_api import FakeKubeflow
-from tests.vertex_api import FakeVertex
-from tests.vertex_api.server import LOCATION, PROJECT
+from tests.fakes.kubeflow import FakeKubeflow
+from tests.fakes.vertex import FakeVertex
+from tests.fakes.vertex.server import LOCATION, PROJECT
 
 ROOT = "gs://bucket/artifacts"
 

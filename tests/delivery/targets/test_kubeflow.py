@@ -9,8 +9,8 @@ from slipway.errors import TargetError
 from slipway.runs.record import Step
 from tests.delivery.targets.places import ROOT, on_kubeflow
 from tests.delivery.targets.submissions import COMPILED, submission
-from tests.kubeflow_api import FakeKubeflow
-from tests.loopback_server import Answer
+from tests.fakes.kubeflow import FakeKubeflow
+from tests.fakes.loopback_server import Answer
 
 API = "/apis/v2beta1"
 UPLOAD = f"{API}/pipelines/upload_version"

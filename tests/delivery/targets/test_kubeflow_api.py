@@ -12,8 +12,8 @@ import pytest
 from delivery.targets.kubeflow_config import KubeflowConfig
 from slipway.errors import ConfigError, TargetError
 from tests.delivery.targets.places import on_kubeflow
-from tests.kubeflow_api import FakeKubeflow
-from tests.loopback_server import Answer
+from tests.fakes.kubeflow import FakeKubeflow
+from tests.fakes.loopback_server import Answer
 
 SECRET = "eyJhbGciOi-secret-of-the-test"
 

@@ -9,9 +9,9 @@ from slipway.errors import ConfigError, TargetError
 from slipway.runs.record import Step
 from tests.delivery.targets.places import ROOT, on_vertex
 from tests.delivery.targets.submissions import submission
-from tests.loopback_server import Answer
-from tests.vertex_api import FakeVertex
-from tests.vertex_api.server import LOCATION, PROJECT
+from tests.fakes.loopback_server import Answer
+from tests.fakes.vertex import FakeVertex
+from tests.fakes.vertex.server import LOCATION, PROJECT
 
 JOBS = f"/v1/projects/{PROJECT}/locations/{LOCATION}/pipelineJobs"
 KEY = "projects/p/locations/l/keyRings/r/cryptoKeys/k"

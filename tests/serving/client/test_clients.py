@@ -17,7 +17,7 @@ from serving.server.server import ModelServer
 from serving.server.sources import ConfigFile
 from slipway.errors import ConfigError, DataError, RequestError
 from tests.conformance.model import ECHOED, NAME
-from tests.loopback_server import Answer, LoopbackServer, Request
+from tests.fakes.loopback_server import Answer, LoopbackServer, Request
 
 PROTOCOLS: tuple[ClientProtocol, ...] = ("grpc", "rest")
 

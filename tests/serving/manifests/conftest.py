@@ -1,3 +1,3 @@
-from tests.storage_server import _emulator, storage_server
+from tests.fakes.storage_server import _emulator, storage_server
 
 __all__ = ["_emulator", "storage_server"]

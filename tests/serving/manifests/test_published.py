@@ -10,8 +10,8 @@ from serving.manifests import Object, publish_manifests, read_manifests
 from serving.manifests.published import dump_objects
 from slipway.errors import ConfigError, StoreError
 from slipway.stores import storage
+from tests.fakes.storage_server import StorageServer
 from tests.manifests.rendering import OVERLAYS, rendered
-from tests.storage_server import StorageServer
 
 DIGEST = "sha256:" + 64 * "a"
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kubernetes_api.world import World, open_world
+from tests.fakes.kubernetes.world import World, open_world
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from slipway.errors import ClusterError, RolloutError
-from tests.kubernetes_api.world import World
+from tests.fakes.kubernetes.world import World
 
 
 @pytest.mark.parametrize("code", [429, 503])

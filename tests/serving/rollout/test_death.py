@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from slipway.errors import RolloutBusyError, RolloutError
-from tests.kubernetes_api.world import NAMESPACE, PROJECT, World
+from tests.fakes.kubernetes.world import NAMESPACE, PROJECT, World
 
 
 @contextmanager

@@ -9,9 +9,9 @@ import pytest
 import yaml
 
 from slipway.errors import RolloutBusyError, RolloutError, RolloutInconclusiveError, StoreError
-from tests.kubernetes_api.controller import Fate
-from tests.kubernetes_api.model_server import Pod
-from tests.kubernetes_api.world import DIGEST, PROJECT, World
+from tests.fakes.kubernetes.controller import Fate
+from tests.fakes.kubernetes.model_server import Pod
+from tests.fakes.kubernetes.world import DIGEST, PROJECT, World
 
 
 @pytest.fixture

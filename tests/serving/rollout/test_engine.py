@@ -1,6 +1,6 @@
 """A rollout from start to end against the fake API server, with the rights of the runner's Role."""
 
-from tests.kubernetes_api.world import World
+from tests.fakes.kubernetes.world import World
 
 
 def test_start_first_version_is_promoted_after_its_golden_requests(world: World) -> None:

@@ -12,8 +12,8 @@ from serving.rollout.cluster import Cluster
 from serving.rollout.engine import Rollout
 from serving.rollout.lease import ENDED
 from slipway.errors import RolledBackError
-from tests.kubernetes_api.model_server import Pod
-from tests.kubernetes_api.world import NAMESPACE, World, open_world
+from tests.fakes.kubernetes.model_server import Pod
+from tests.fakes.kubernetes.world import NAMESPACE, World, open_world
 from tests.serving.rollout.test_death import expire
 
 T = TypeVar("T")

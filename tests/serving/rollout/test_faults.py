@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from slipway.errors import ClusterError, ModelQuarantinedError, RolloutError, RolloutInconclusiveError, StoreError
-from tests.kubernetes_api.model_server import Pod
-from tests.kubernetes_api.world import World
+from tests.fakes.kubernetes.model_server import Pod
+from tests.fakes.kubernetes.world import World
 
 
 def fails(world: World, number: int, why: str) -> None:

@@ -17,8 +17,8 @@ from serving.server.sources import ConfigFile
 from slipway.errors import RolloutError
 from slipway.evaluation.golden import read_golden, write_golden
 from slipway.stores.model_store import LocalModelStore
-from tests.kubernetes_api.objects import Object
-from tests.kubernetes_api.world import World, open_world
+from tests.fakes.kubernetes.objects import Object
+from tests.fakes.kubernetes.world import World, open_world
 from tests.slipway.stores.model_store.conftest import provenance
 
 pytestmark = pytest.mark.slow

@@ -8,7 +8,7 @@ import pytest
 
 from serving.rollout.policy import RolloutPolicy
 from serving.rollout.traffic import Reading, compare, parse_metrics, total
-from tests.kubernetes_api.model_server import Pod
+from tests.fakes.kubernetes.model_server import Pod
 
 POLICY = RolloutPolicy(min_requests=100, max_error_increase=0.01, max_p99_ratio=2)
 # As a model server prints them, with a second model and the counters of the gRPC side.

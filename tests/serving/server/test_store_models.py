@@ -7,8 +7,8 @@ from pathlib import Path
 from serving.server.sources import StoreModels, Wanted
 from slipway.runs.record import Lineage
 from slipway.stores.model_store import LocalModelStore, ModelStore, Provenance, open_store
-from tests.fault_proxy import FaultProxy, fault_proxy
-from tests.storage_server import _emulator, storage_server
+from tests.fakes.fault_proxy import FaultProxy, fault_proxy
+from tests.fakes.storage_server import _emulator, storage_server
 
 __all__ = ["_emulator", "fault_proxy", "storage_server"]
 

@@ -9,7 +9,7 @@ import pytest
 
 from slipway.errors import StoreError
 from slipway.stores import storage
-from tests.storage_server import StorageServer, _emulator, storage_server  # noqa: F401 - fixtures
+from tests.fakes.storage_server import StorageServer, _emulator, storage_server  # noqa: F401 - fixtures
 
 
 @pytest.fixture(params=["local", "gs"])

@@ -9,7 +9,7 @@ import pytest
 
 from slipway.data.examples.locate import locate
 from slipway.errors import DataError
-from tests.storage_server import StorageServer
+from tests.fakes.storage_server import StorageServer
 
 
 @pytest.fixture

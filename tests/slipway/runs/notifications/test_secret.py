@@ -16,7 +16,7 @@ from slipway.errors import ConfigError, NotificationError
 from slipway.runs.notifications import secret
 from slipway.runs.notifications.config import Notifications
 from slipway.runs.notifications.secret import read_secret
-from tests.loopback_server import Answer, LoopbackServer, Refused, Request
+from tests.fakes.loopback_server import Answer, LoopbackServer, Refused, Request
 
 NAME = "projects/p/secrets/slack/versions/latest"
 

@@ -17,7 +17,7 @@ from slipway.runs.notifications import send
 from slipway.runs.notifications.config import Notifications, Webhook
 from slipway.runs.notifications.message import Message
 from slipway.runs.notifications.send import deliver, notify
-from tests.loopback_server import Answer, LoopbackServer, Request
+from tests.fakes.loopback_server import Answer, LoopbackServer, Request
 from tests.slipway.runs.notifications.mail_server import make_certificate
 
 PATH = "/services/T0/B0/s3cr3t-t0ken"

@@ -5,9 +5,9 @@ import pytest
 
 from slipway.runs.record import Lineage
 from slipway.stores.model_store import LocalModelStore, Provenance
-from tests.fault_proxy import fault_proxy
+from tests.fakes.fault_proxy import fault_proxy
+from tests.fakes.storage_server import _emulator, storage_server
 from tests.small_disk import mount_small_disk
-from tests.storage_server import _emulator, storage_server
 
 __all__ = ["_emulator", "fault_proxy", "storage_server"]
 

@@ -11,9 +11,9 @@ from slipway.errors import ModelQuarantinedError, StoreError
 from slipway.stores.bucket import Bucket
 from slipway.stores.model_store import digest_model, open_store
 from slipway.stores.model_store.gcs import GcsModelStore
-from tests.fault_proxy import FaultProxy
+from tests.fakes.fault_proxy import FaultProxy
+from tests.fakes.storage_server import StorageServer
 from tests.slipway.stores.model_store.conftest import provenance, write_model
-from tests.storage_server import StorageServer
 
 NewModel = Callable[[int], Path]
 

@@ -13,9 +13,9 @@ from slipway.errors import StoreError
 from slipway.stores import storage
 from slipway.stores.model_store.gcs import GcsModelStore, Sums
 from slipway.stores.model_store.manifest import Manifest, Version
-from tests.fault_proxy import FaultProxy, Kind
+from tests.fakes.fault_proxy import FaultProxy, Kind
+from tests.fakes.storage_server import StorageServer
 from tests.slipway.stores.model_store.conftest import provenance
-from tests.storage_server import StorageServer
 
 NewModel = Callable[[int], Path]
 

@@ -10,8 +10,8 @@ from slipway.module_kit.loader import load_function
 from slipway.stores import storage
 from slipway.stores.module_store import is_published, locate_module, publish_module
 from slipway.stores.module_store.content import read_files
-from tests.fault_proxy import Fault, FaultProxy
-from tests.storage_server import StorageServer
+from tests.fakes.fault_proxy import Fault, FaultProxy
+from tests.fakes.storage_server import StorageServer
 
 WRITES = "^POST "
 

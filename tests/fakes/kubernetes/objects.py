@@ -14,7 +14,7 @@ import kubernetes_validate.utils as schemas
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from referencing import Registry, Resource
 
-from tests.kubernetes_api import fields
+from tests.fakes.kubernetes import fields
 
 Object = dict[str, Any]
 Key = tuple[str, str, str]  # kind, namespace, name

@@ -16,7 +16,7 @@ from google.cloud.aiplatform_v1 import PipelineJob, Schedule
 from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
 from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec
 
-from tests.loopback_server import Answer, LoopbackServer, Refused, Request
+from tests.fakes.loopback_server import Answer, LoopbackServer, Refused, Request
 
 Json = dict[str, Any]
 PROJECT, LOCATION = "project-1", "europe-west4"

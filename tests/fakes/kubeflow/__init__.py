@@ -1,5 +1,5 @@
 """Kubeflow Pipelines' API v2beta1 for tests: it keeps what the real one keeps and refuses what that refuses."""
 
-from tests.kubeflow_api.server import FakeKubeflow
+from tests.fakes.kubeflow.server import FakeKubeflow
 
 __all__ = ["FakeKubeflow"]

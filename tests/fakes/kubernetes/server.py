@@ -18,8 +18,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import yaml
 
-from tests.kubernetes_api.controller import CRASH_LOG, Controller, Fate
-from tests.kubernetes_api.objects import Object, Objects, RefusalError
+from tests.fakes.kubernetes.controller import CRASH_LOG, Controller, Fate
+from tests.fakes.kubernetes.objects import Object, Objects, RefusalError
 
 TOKEN = "the-runner's-token"
 # resource: group/version and kind

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.kubernetes_api.objects import Objects, RefusalError
-from tests.kubernetes_api.world import staging
+from tests.fakes.kubernetes.objects import Objects, RefusalError
+from tests.fakes.kubernetes.world import staging
 
 US = "slipway-rollout"
 

@@ -12,7 +12,7 @@ import yaml
 from google.protobuf.json_format import ParseDict, ParseError
 from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec
 
-from tests.loopback_server import Refused, Request
+from tests.fakes.loopback_server import Refused, Request
 
 Json = dict[str, Any]
 

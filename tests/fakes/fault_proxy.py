@@ -19,7 +19,7 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import pytest
 
-from tests.storage_server import BUCKET, StorageServer
+from tests.fakes.storage_server import BUCKET, StorageServer
 
 Kind = Literal["status", "reset", "lost", "cut", "slow", "stall", "corrupt"]
 

@@ -8,7 +8,7 @@ import json
 import threading
 from typing import Any, Literal
 
-from tests.kubernetes_api.objects import Object, Objects, RefusalError, owned_by
+from tests.fakes.kubernetes.objects import Object, Objects, RefusalError, owned_by
 
 # What becomes of a Deployment's new pods; `unseen`: no controller looks at the change.
 Fate = Literal["ready", "image", "crash", "config", "stall", "quota", "deadline", "unseen", "restarted"]

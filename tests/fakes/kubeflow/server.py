@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.kubeflow_api.bodies import (
+from tests.fakes.kubeflow.bodies import (
     Json,
     matches,
     read_upload,
@@ -22,7 +22,7 @@ from tests.kubeflow_api.bodies import (
     require_query,
     require_spec,
 )
-from tests.loopback_server import Answer, LoopbackServer, Refused, Request
+from tests.fakes.loopback_server import Answer, LoopbackServer, Refused, Request
 
 _API = "/apis/v2beta1"
 STARTED = "2026-01-02T03:04:{:02d}Z"

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.kubernetes_api import fields
-from tests.kubernetes_api.fields import ConflictError, Owners
+from tests.fakes.kubernetes import fields
+from tests.fakes.kubernetes.fields import ConflictError, Owners
 
 DEPLOYMENT: dict[str, Any] = {
     "apiVersion": "apps/v1",

@@ -8,7 +8,7 @@ import json
 import re
 from dataclasses import dataclass, field
 
-from tests.loopback_server import Answer, LoopbackServer, Refused, Request
+from tests.fakes.loopback_server import Answer, LoopbackServer, Refused, Request
 
 NAME = "team/slipway"
 _WANTED = {

@@ -22,8 +22,8 @@ from serving.rollout.engine import Rollout
 from serving.rollout.policy import RolloutPolicy
 from slipway.evaluation.golden import Golden, write_golden
 from slipway.stores.model_store import LocalModelStore
-from tests.kubernetes_api.model_server import ModelServers, Pod
-from tests.kubernetes_api.server import KubernetesApi
+from tests.fakes.kubernetes.model_server import ModelServers, Pod
+from tests.fakes.kubernetes.server import KubernetesApi
 from tests.slipway.stores.model_store.conftest import provenance, write_model
 
 PROJECT = Path(__file__).parents[2]
