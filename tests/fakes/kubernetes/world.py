@@ -26,7 +26,7 @@ from tests.fakes.kubernetes.model_server import ModelServers, Pod
 from tests.fakes.kubernetes.server import KubernetesApi
 from tests.slipway.stores.model_store.conftest import provenance, write_model
 
-PROJECT = Path(__file__).parents[2]
+PROJECT = Path(__file__).parents[3]
 NAMESPACE = "slipway-staging"
 DIGEST = "sha256:" + "a" * 64
 POLICY = RolloutPolicy(
