@@ -65,11 +65,18 @@ class Repository:
         return Tree(commit, entries)
 
     def commit(self, revision: str) -> str | None:
-        """The full id of a commit; None where there is none, as for the zeros that stand for "no commit"."""
+        """The full id of a commit; None where there is none, as for the zeros that stand for "no commit".
+
+        Raises:
+            DeliveryError: Git refuses to read the repository, or there is none.
+        """
         if _ZERO.fullmatch(revision) or revision.startswith("-"):
             return None
-        arguments = ["rev-parse", "--quiet", "--verify", f"{revision}^{{commit}}"]
-        return self._git(*arguments, check=False).strip() or None
+        # With --quiet, Git says nothing about a revision that does not exist; what it does say is a refusal.
+        found = self._run(["rev-parse", "--quiet", "--verify", f"{revision}^{{commit}}"])
+        if refusal := found.stderr.decode(errors="replace").strip():
+            raise DeliveryError(f"git cannot read {self.folder}: {refusal}")
+        return found.stdout.decode().strip() or None
 
     def is_ancestor(self, old: str, new: str) -> bool:
         """Whether one commit came before another in its history."""
@@ -102,9 +109,9 @@ class Repository:
             raise DeliveryError(f"Git has no content of {missing[0]} at {tree.revision}; fetch the whole history")
         return found
 
-    def _git(self, *arguments: str, check: bool = True) -> str:
+    def _git(self, *arguments: str) -> str:
         done = self._run(list(arguments))
-        if check and done.returncode:
+        if done.returncode:
             message = done.stderr.decode(errors="replace").strip()
             raise DeliveryError(f"git {' '.join(arguments)} failed in {self.folder}: {message}")
         return done.stdout.decode(errors="backslashreplace")

@@ -27,9 +27,16 @@ def test_tree_of_an_unknown_revision_says_how_to_get_it(project: Project) -> Non
         project.repository.tree("main2")
 
 
-def test_tree_outside_a_repository_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(DeliveryError):
+def test_tree_outside_a_repository_tells_it_in_gits_words(tmp_path: Path) -> None:
+    with pytest.raises(DeliveryError, match=r"not a git repository"):
         Repository(tmp_path).tree("HEAD")
+
+
+def test_tree_of_somebody_elses_checkout_tells_gits_remedy(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")  # Git's own tests do it so (setup.c)
+    with pytest.raises(DeliveryError, match=r"dubious ownership(.|\n)*safe\.directory") as refused:
+        project.repository.tree("HEAD")
+    assert "no commit" not in str(refused.value)
 
 
 @pytest.mark.parametrize("revision", [ZEROS, "", "f" * 40, "--all", "no-such-branch", "HEAD^5"])
