@@ -108,7 +108,8 @@ def _checked(content: dict[str, Any], source: str) -> dict[str, Any]:
             raise ConfigError(f"{source}: unknown setting {path}{hint}") from error
         if problem["type"] == SECRET_ERROR:  # the value may be the secret itself
             raise ConfigError(f"{source}: {path}: {problem['msg']}") from None
-        raise ConfigError(f"{source}: {path} = {problem['input']!r}: {problem['msg']}") from error
+        message = problem["msg"].removeprefix("Value error, ")
+        raise ConfigError(f"{source}: {path} = {problem['input']!r}: {message}") from error
     return content
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from settings.cron import normalise_cron
 from slipway.runs.notifications.config import Notifications
 
 
@@ -141,15 +142,13 @@ class Delivery(_Strict):
     build_options: tuple[str, ...] = ()
 
 
-_CRON_FIELD = r"[0-9A-Za-z*,/-]+"
-
-
 class Schedule(_Strict):
     """A recurring run of the training pipeline, which `slipway schedules apply` keeps on a target.
 
     Attributes:
         module: Folder under modules/.
-        cron: The five fields of Unix cron, in UTC: `0 3 * * *`.
+        cron: The five fields of Unix cron, in UTC: `0 3 * * *`; or `@hourly`, `@daily`, `@weekly`, `@monthly`,
+            `@yearly`.
         data: URI, as for `slipway submit --data`; with `{SPAN}` in it each run reads the newest. The module's own if
             not set.
         overrides: Keys and values, as `--set` takes them: `{training.epochs: 20}`.
@@ -159,7 +158,7 @@ class Schedule(_Strict):
     """
 
     module: str
-    cron: str = Field(pattern=rf"^{_CRON_FIELD}( {_CRON_FIELD}){{4}}$", examples=["0 3 * * *"])
+    cron: Annotated[str, AfterValidator(normalise_cron)] = Field(examples=["0 3 * * *"])
     data: str | None = None
     overrides: dict[str, Any] = {}
     max_concurrency: int = Field(1, ge=1, le=10)

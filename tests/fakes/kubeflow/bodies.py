@@ -5,6 +5,7 @@ from __future__ import annotations
 import email
 import email.policy
 import json
+import re
 from typing import Any
 
 import kfp_server_api
@@ -54,6 +55,23 @@ def _check(body: Json, model: Any, where: str) -> None:
             _check(value, inner, f"{where}{name}.")
         if known[name] == "str" and not isinstance(value, str):
             raise Refused(400, f"proto: invalid value for string field {where}{name}")
+
+
+_CRON = ((0, 59), (0, 59), (0, 23), (1, 31), (1, 12), (0, 6))  # robfig/cron v1.2.0, spec.go: day of week is 0 to 6
+_CRON_NAMES = re.compile(r"(?i)\b(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|sun|mon|tue|wed|thu|fri|sat)\b")
+
+
+def require_cron(cron: str) -> None:
+    """Six fields, each a list of ranges within its bounds: robfig/cron v1.2.0, parser.go, getRange."""
+    fields = _CRON_NAMES.sub("1", cron).split()
+    if len(fields) != len(_CRON):
+        raise Refused(400, f"Invalid input error: Expected exactly 6 fields, found {len(fields)}: {cron}")
+    for (low, high), text in zip(_CRON, fields, strict=True):
+        for term in text.split(","):
+            found = re.fullmatch(r"(?:[*?]|(\d+)(?:-(\d+))?)(?:/(\d+))?", term)
+            ends = [int(end) for end in found.groups()[:2] if end] if found else []
+            if not found or found[3] == "0" or ends != sorted(ends) or not all(low <= end <= high for end in ends):
+                raise Refused(400, f"Invalid input error: Failed to parse {term!r} of the cron {cron!r}")
 
 
 def read_upload(request: Request) -> str:

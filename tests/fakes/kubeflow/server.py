@@ -18,6 +18,7 @@ from tests.fakes.kubeflow.bodies import (
     matches,
     read_upload,
     require_arguments,
+    require_cron,
     require_fields,
     require_query,
     require_spec,
@@ -185,8 +186,7 @@ class FakeKubeflow(LoopbackServer):
         body = require_fields(request, "V2beta1RecurringRun", {"display_name", "trigger", "max_concurrency", "mode"})
         self._require_experiment(body)
         require_arguments(body, self._version(body)["pipeline_spec"])
-        if len(body["trigger"].get("cron_schedule", {}).get("cron", "").split()) != 6:
-            raise Refused(400, "Invalid input error: Schedule cron is not a supported format")
+        require_cron(body["trigger"].get("cron_schedule", {}).get("cron", ""))
         if not 1 <= int(body["max_concurrency"]) <= 10:
             raise Refused(400, "Invalid input error: The max concurrency of the recurring run must be in [1, 10]")
         body["status"] = {"ENABLE": "ENABLED", "DISABLE": "DISABLED"}[body["mode"]]
