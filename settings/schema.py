@@ -9,13 +9,25 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 from settings.cron import normalise_cron
-from slipway.runs.notifications.config import Notifications
+from slipway.runs.notifications.config import SECRET_ERROR, Notifications
 
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _without_credentials(url: str) -> str:
+    if "@" in url.rpartition("://")[2].partition("/")[0]:
+        raise PydanticCustomError(
+            SECRET_ERROR, "this address holds a user or a password, which logs would show; leave them out"
+        )
+    return url
+
+
+WebAddress = Annotated[str, AfterValidator(_without_credentials)]
 
 
 class Beam(_Strict):
@@ -80,8 +92,8 @@ class Kubeflow(_Strict):
         timeout_seconds: For one request to connect, and to be answered.
     """
 
-    endpoint: str = ""
-    ui: str = ""
+    endpoint: WebAddress = ""
+    ui: WebAddress = ""
     namespace: str = ""
     experiment: str = "slipway"
     service_account: str = ""
@@ -118,8 +130,8 @@ class Vertex(_Strict):
     network: str = ""
     encryption_key: str = ""
     labels: dict[str, str] = {}
-    endpoint: str = ""
-    logging_endpoint: str = ""
+    endpoint: WebAddress = ""
+    logging_endpoint: WebAddress = ""
     timeout_seconds: float = Field(60, gt=0)
 
 
@@ -136,7 +148,7 @@ class Delivery(_Strict):
     """
 
     target: Literal["kubeflow", "vertex"] = "kubeflow"
-    image_repository: str = ""
+    image_repository: WebAddress = ""
     builder: Literal["docker", "podman"] = "docker"
     build_arguments: dict[str, str] = {}
     build_options: tuple[str, ...] = ()

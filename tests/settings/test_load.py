@@ -94,3 +94,24 @@ def test_load_settings_secret_in_place_of_its_name_is_refused_and_not_repeated(
     with pytest.raises(ConfigError, match="names a secret and never holds it: write env:VARIABLE") as refused:
         load_settings()
     assert "s3cr3t" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "address"),
+    [
+        ("kubeflow.endpoint", "http://user:hunter2@127.0.0.1:1/pipeline"),
+        ("kubeflow.ui", "https://hunter2@kubeflow.example"),
+        ("vertex.endpoint", "http://user:hunter2@[::1]:1"),
+        ("vertex.logging_endpoint", "https://user:hunter2@logging.example"),
+        ("delivery.image_repository", "user:hunter2@registry.example/slipway"),
+    ],
+)
+def test_load_settings_address_with_a_password_is_refused_and_not_shown(key: str, address: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        load_settings(None, [(key, address)])
+    assert key in str(refused.value)
+    assert "hunter2" not in str(refused.value)
+
+
+def test_load_settings_address_may_have_an_at_sign_in_its_path() -> None:
+    assert load_settings(None, [("kubeflow.ui", "https://h/user@x")]).kubeflow.ui == "https://h/user@x"
