@@ -52,7 +52,8 @@ clean: ## Remove the environment and all state of local runs
 
 # uv installs in parallel and compiles bytecode, without which every process would compile TensorFlow again.
 .venv/.uv: requirements-uv.lock
-	$(PYTHON) -m venv .venv
+	@$(PYTHON) -c 'import sys; (3, 11) <= sys.version_info < (3, 14) or sys.exit("Slipway needs Python 3.11, 3.12 or 3.13, and $(PYTHON) is %s: name another, as in `make PYTHON=python3.12 run`" % sys.version.split()[0])'
+	$(PYTHON) -m venv --clear .venv
 	$(BIN)/python -m pip install --quiet --require-hashes -r requirements-uv.lock
 	@touch $@
 

@@ -1,0 +1,29 @@
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+MAKEFILE = Path(__file__).parents[2] / "Makefile"
+
+
+@pytest.mark.parametrize("version", ["3.10.13", "3.14.0"])
+def test_make_refuses_another_python_before_it_makes_an_environment(tmp_path: Path, version: str) -> None:
+    shutil.copy(MAKEFILE, tmp_path)
+    (tmp_path / "requirements-uv.lock").touch()
+    python = tmp_path / "python3.x"
+    pretend = (
+        f"import sys; sys.version, sys.version_info = '{version}', ({version.replace('.', ',')}); exec(sys.argv[1])"
+    )
+    python.write_text(f'#!/bin/sh\n[ "$1" = -c ] && exec {sys.executable} -c "{pretend}" "$2"\nmkdir .venv\n')
+    python.chmod(0o755)
+
+    made = subprocess.run(
+        ["make", f"PYTHON={python}", ".venv/.uv"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+
+    assert made.returncode
+    assert f"{python} is {version}" in made.stderr
+    assert "3.11" in made.stderr
+    assert not (tmp_path / ".venv").exists()
