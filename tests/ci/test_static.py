@@ -6,12 +6,14 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from packaging.specifiers import SpecifierSet
 
 from settings.load import PROJECT
 
@@ -133,3 +135,10 @@ def test_cloudbuild_uses_what_it_is_given_and_no_more() -> None:
     content = yaml.safe_load(CLOUD_BUILD.read_text())
     used = set(re.findall(r"\$(_[A-Z]+)", json.dumps(content["steps"])))
     assert used == set(content["substitutions"])
+
+
+def test_ci_runs_every_python_that_the_project_supports() -> None:
+    workflow = yaml.safe_load((PROJECT / ".github" / "workflows" / "ci.yaml").read_text())
+    supported = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["requires-python"]
+    wanted = [f"3.{minor}" for minor in range(40) if f"3.{minor}" in SpecifierSet(supported)]
+    assert wanted == workflow["jobs"]["test"]["strategy"]["matrix"]["python"]
