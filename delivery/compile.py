@@ -15,6 +15,11 @@ from slipway.stores.storage import write_text
 if TYPE_CHECKING:
     from kfp.dsl.base_component import BaseComponent
 
+# Vertex takes kfp's `backoff_max_duration` for the longest pause between two attempts, of at most 3600 s. Argo takes it
+# for a window that opens with the first: later none begins, and those in it are killed at its end, so it is longer than
+# any step (workflow/controller/operator.go, processNodeRetries). It has to be there: without it kfp makes it 0.
+_BACKOFF_MAX: dict[Platform, str] = {"kubeflow": "2592000s", "vertex": "300s"}
+
 
 def compile_training(target: Platform, image: str, compute: dict[str, dict[str, Any]], output: Path) -> None:
     """Writes the pipeline's spec as YAML, or JSON by the file's name.
@@ -35,7 +40,7 @@ def compile_training(target: Platform, image: str, compute: dict[str, dict[str, 
     from pipelines.training import Compute, TaskDefaults, build_training_pipeline
 
     asked = {name: Compute(**wants) for name, wants in compute.items()}
-    defaults = TaskDefaults(image, asked, dsl.PIPELINE_JOB_CREATE_TIME_UTC_PLACEHOLDER)
+    defaults = TaskDefaults(image, asked, dsl.PIPELINE_JOB_CREATE_TIME_UTC_PLACEHOLDER, _BACKOFF_MAX[target])
     pipeline = build_training_pipeline(defaults)
     unknown = set(compute) - set(task_names(pipeline)) - {"default"}
     if unknown:

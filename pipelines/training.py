@@ -36,13 +36,15 @@ class Compute:
 class TaskDefaults:
     """What the platform decides.
 
-    That is the image of all tasks, what each asks for (`default` for those not named), and the placeholder of the
-    time when a run was made, which kfp.local has not.
+    That is the image of all tasks, what each asks for (`default` for those not named), the placeholder of the time when
+    a run was made, and kfp's `backoff_max_duration`, which each platform reads in its own way. kfp.local, which starts
+    nothing again, has neither.
     """
 
     image: str
     compute: dict[str, Compute] = field(default_factory=dict)
     job_created: str = ""
+    backoff_max: str = ""
 
     def apply(self, task: dsl.PipelineTask, title: str, *, cached: bool = True) -> dsl.PipelineTask:
         """Sets image, display name, resources, retries and caching of one task."""
@@ -53,7 +55,8 @@ class TaskDefaults:
         task.set_cpu_request(compute.cpu).set_cpu_limit(compute.cpu)
         task.set_memory_request(compute.memory).set_memory_limit(compute.memory)
         if compute.retries:
-            task.set_retry(compute.retries, backoff_duration="30s", backoff_factor=2, backoff_max_duration="300s")
+            longest = self.backoff_max
+            task.set_retry(compute.retries, backoff_duration="30s", backoff_factor=2, backoff_max_duration=longest)
         return task
 
 

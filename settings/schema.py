@@ -66,7 +66,9 @@ class Compute(_Strict):
     Attributes:
         cpu: Cores, in Kubernetes' units.
         memory: In Kubernetes' units. A step that needs more is killed, and its pod says OOMKilled.
-        retries: How often the platform starts the task again when it failed.
+        retries: How often the platform starts the task again when it failed, however long it ran before: 30 s later,
+            then 60 s, 120 s and so on, on Vertex 300 s at most. Kubeflow Pipelines 2.17 does so for lost pods only, in
+            tasks with `0` too, until a default of its own is removed: [kubeflow.md](kubeflow.md#when-a-step-fails).
     """
 
     cpu: str = "1"

@@ -12,7 +12,7 @@ from slipway.evaluation.serving_checks import ServingValidation, read_validation
 from slipway.runs.record import Lineage, Outcome
 from slipway.runs.store import OUTCOME
 from slipway.stores import storage
-from slipway.stores.model_store import ModelStore, Provenance, open_store
+from slipway.stores.model_store import ModelStore, Provenance, Pushed, Version, digest_model, open_store
 
 
 def push(paths: dict[str, str], uris: dict[str, str], store_uri: str, run_uri: str, lineage: dict[str, Any]) -> Outcome:
@@ -62,9 +62,23 @@ def _refusals(evaluation: Evaluation, serving: ServingValidation) -> list[str]:
     return reasons + ([] if serving.servable else serving.reasons() or ["the serving validation refused it"])
 
 
+def _pushed_before(store: ModelStore, model_path: str, provenance: Provenance) -> Version | None:
+    """What this run pushed already, if the step is started again: of others' the store finds only the newest again."""
+    model, stages = provenance.model, store.stages(provenance.model)
+    for event in store.history(model):
+        if (event.action, event.run) != ("push", provenance.lineage.run) or event.version not in stages:
+            continue
+        if stages[event.version] != "quarantined" and event.model_digest == digest_model(model_path):
+            version = store.version(model, event.version)
+            if not store.verify(version):
+                return version
+    return None
+
+
 def _push(store: ModelStore, model_path: str, provenance: Provenance, outcome: Outcome) -> Outcome:
     try:
-        pushed = store.push(model_path, provenance)
+        own = _pushed_before(store, model_path, provenance)
+        pushed = Pushed(own, is_new=False) if own else store.push(model_path, provenance)
     except ModelQuarantinedError as error:
         # What was rolled back does not come back because a run is repeated.
         print(f"The model was not pushed: {error}")

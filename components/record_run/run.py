@@ -4,8 +4,8 @@ from typing import Any
 
 from slipway.runs.record import Lineage, Outcome, RunState, Step, StepsFile
 from slipway.runs.report import write_report
-from slipway.runs.store import OUTCOME, REPORT, STEPS, SUMMARY, RunView
-from slipway.runs.summary import read_record, summarise
+from slipway.runs.store import NOTIFIED, OUTCOME, REPORT, STEPS, SUMMARY, RunView
+from slipway.runs.summary import read_if_there, read_record, summarise
 from slipway.stores import storage
 
 _STATES: dict[str, RunState] = {"SUCCEEDED": "succeeded", "FAILED": "failed", "CANCELLED": "interrupted"}
@@ -36,6 +36,8 @@ def record(run_uri: str, lineage: dict[str, Any], state: str, error_message: str
 def tell(view: RunView, notifications: dict[str, Any], page: str) -> None:
     """Notifies people of a run that ended; what goes wrong is printed, and never the run's failure.
 
+    A step that is started again sends no message that went out on all channels before.
+
     Args:
         view: The run.
         notifications: `slipway.runs.notifications.Notifications`.
@@ -46,7 +48,14 @@ def tell(view: RunView, notifications: dict[str, Any], page: str) -> None:
         from slipway.runs.notifications.message import run_message
         from slipway.runs.notifications.send import notify
 
-        notify(Notifications.model_validate(notifications), run_message(view, page))
+        config, message = Notifications.model_validate(notifications), run_message(view, page)
+        if not (config.channels and message.events & set(config.events)):
+            return
+        sent = storage.join(view.uri, NOTIFIED)
+        if read_if_there(lambda: storage.read_text(sent)) == message.brief():
+            print(f"nobody is notified again: all channels took this message before: {message.header}")
+        elif not notify(config, message):
+            storage.write_text(sent, message.brief())
     except Exception as error:
         print(f"warning: nobody was notified: {type(error).__name__}: {error}")
 

@@ -5,6 +5,7 @@ from typing import Any
 from slipway.errors import RolledBackError, RolloutError, RolloutInconclusiveError, SlipwayError
 from slipway.runs.record import Lineage, Outcome, RolloutOutcome
 from slipway.runs.store import OUTCOME, ROLLOUT
+from slipway.runs.summary import read_record
 from slipway.stores import storage
 from slipway.stores.model_store import ModelStore, open_store
 
@@ -33,6 +34,13 @@ def rollout(
     if pushed.version is None:
         print("Nothing was pushed, so nothing is rolled out.")
         return None
+    before = read_record(run_uri, ROLLOUT, RolloutOutcome)
+    if before and before.version == pushed.version and before.verdict in ("promoted", "rolled-back"):
+        # The step is started again; others may have changed since what the cluster serves, and are left alone.
+        print(f"Version {before.version} was {before.verdict} already by this run.", *before.reasons, sep="\n- ")
+        if before.verdict == "rolled-back":
+            raise RolledBackError("; ".join(before.reasons), before.version)
+        return before
     outcome = RolloutOutcome(verdict="failed", version=pushed.version, reasons=[])
     try:
         reasons = _start(store_uri, manifests_uri, cluster, policy, Lineage.model_validate(lineage), pushed.version)
@@ -56,7 +64,8 @@ def _start(
     objects, store, model = read_manifests(manifests_uri), open_store(store_uri), lineage.module
     _require_newest(store, model, version)
     with Cluster(namespace_of(objects), address) as cluster:
-        rollout = Rollout(cluster, store, objects, model, RolloutPolicy(**policy), by=f"run {lineage.run}")
+        by = f"run {lineage.run}"
+        rollout = Rollout(cluster, store, objects, model, RolloutPolicy(**policy), by=by, once=True)
         return rollout.start(version).reasons
 
 

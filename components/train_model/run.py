@@ -81,7 +81,9 @@ def _write_log(history: History, path: Path) -> None:
         plugin_data=summary_pb2.SummaryMetadata.PluginData(plugin_name="scalars"),
         data_class=summary_pb2.DATA_CLASS_SCALAR,
     )
-    with tf.summary.create_file_writer(str(path / "tensorboard")).as_default():
+    curves = path / "tensorboard"
+    shutil.rmtree(curves, ignore_errors=True)  # a step that is started again would draw each curve twice
+    with tf.summary.create_file_writer(str(curves)).as_default():
         for epoch in history.epochs:
             for name, value in {"loss": epoch.loss, "val_loss": epoch.val_loss, **epoch.metrics}.items():
                 tf.summary.write(name, tf.constant(value, tf.float32), epoch.epoch, scalars)

@@ -13,7 +13,7 @@ from serving.rollout.lease import Phase, RolloutLease, RolloutState, read_state,
 from serving.rollout.policy import RolloutPolicy
 from serving.rollout.steps import Steps, require_fit
 from serving.rollout.workload import Workload
-from slipway.errors import RolloutBusyError, RolloutError, StoreError
+from slipway.errors import RolledBackError, RolloutBusyError, RolloutError, StoreError
 from slipway.stores.model_store import ModelStore
 
 LEASE_SECONDS = 30
@@ -36,6 +36,8 @@ class Rollout:
         force: Take fields over that another manager changed.
         pause: Sleeps.
         lease_seconds: After how long without a sign a process counts as dead.
+        once: `by` begins one rollout of a version only, as a pipeline's step does, which a platform may start again at
+            any time. A second start waits for the first, and answers what that came to.
     """
 
     cluster: Cluster
@@ -48,6 +50,7 @@ class Rollout:
     force: bool = False
     pause: Callable[[float], None] = time.sleep
     lease_seconds: int = LEASE_SECONDS
+    once: bool = False
 
     def start(self, number: int) -> RolloutState:
         """Brings a version into production, by way of a canary; or changed manifests of the version that is there.
@@ -61,6 +64,8 @@ class Rollout:
         """
         with self._lease() as lease:
             state = lease.state()
+            if self.once and state and state.ended and (state.version, state.who) == (number, self._who):
+                return self._as_before(state)
             if state and not state.ended:
                 if state.version != number or state.phase == "reverting":
                     raise self._unfinished(state)
@@ -147,11 +152,23 @@ class Rollout:
     def _lease(self) -> RolloutLease:
         labels = {INSTANCE: object_name(self.model), "app.kubernetes.io/managed-by": "slipway"}
         name = self._workload.lease_name
-        return RolloutLease(self.cluster, name, labels, holder=self._who, seconds=self.lease_seconds, say=self.say)
+        return RolloutLease(
+            self.cluster, name, labels, holder=self._who, seconds=self.lease_seconds, say=self.say, once=self.once
+        )
 
     def _new_state(self, number: int, phase: Phase, previous: int | None) -> RolloutState:
         now = time.time()
         return RolloutState(version=number, previous=previous, phase=phase, started=now, updated=now, who=self._who)
+
+    def _as_before(self, state: RolloutState) -> RolloutState:
+        told = f"version {state.version} of {self.model} was {state.phase} already by {state.who}: "
+        told += "; ".join(state.reasons)
+        if state.phase == "rolled-back":
+            raise RolledBackError(told, state.version)
+        if state.phase == "aborted":
+            raise RolloutError(told)
+        self.say(told)
+        return state
 
     def _unended(self, lease: RolloutLease) -> RolloutState:
         state = lease.state()

@@ -58,6 +58,7 @@ class RolloutLease:
         holder: Who holds it; the machine and a random part are added.
         seconds: After how long without renewal it counts as abandoned.
         say: Told while it waits.
+        once: Wait for a holder of the same name, as long as it lives, instead of being refused.
     """
 
     def __init__(
@@ -69,12 +70,14 @@ class RolloutLease:
         holder: str,
         seconds: int,
         say: Callable[[str], None],
+        once: bool = False,
     ) -> None:
         self._cluster = cluster
         self._name = name
         self._labels = labels
         self._seconds = seconds
         self._say = say
+        self._awaited = f"{holder}@" if once else None
         self.holder = f"{holder}@{socket.gethostname()}-{secrets.token_hex(3)}"
         self._stop = threading.Event()
         self._lost = ""
@@ -138,10 +141,13 @@ class RolloutLease:
             except StaleError:
                 met += 1  # somebody was faster: look again
                 continue
-            if seen and lease["metadata"]["resourceVersion"] != seen:
-                raise _busy(lease)
-            if not seen:
-                self._say(f"{held['holderIdentity']} has the lease; waiting for a sign of life, or for it to expire")
+            is_first = self._awaited is not None and held["holderIdentity"].startswith(self._awaited)
+            if lease["metadata"]["resourceVersion"] != seen:
+                if seen and not is_first:
+                    raise _busy(lease)
+                if not seen:
+                    awaited = "it to end" if is_first else "a sign of life"
+                    self._say(f"{held['holderIdentity']} has the lease; waiting for {awaited}, or for it to expire")
                 seen, since = lease["metadata"]["resourceVersion"], time.monotonic()
             time.sleep(self._seconds / 30)
         raise RolloutBusyError(f"the lease {self._name} is taken and given back again and again; run it later")

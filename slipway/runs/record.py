@@ -6,6 +6,7 @@ A run's directory, `<runs>/<run>/`:
 - `outcome.json`   written by push_model: `Outcome`
 - `rollout.json`   written by rollout_model, where it rolled out: `RolloutOutcome`
 - `summary.json`   written by the exit handler, always: `Summary`
+- `notified.txt`   the message that people were sent, so that the exit handler sends it once
 - `logs/<step>.log`, `report.html`
 """
 

@@ -14,7 +14,7 @@ from slipway.runs.record import Lineage, Outcome, RunState, Step, StepsFile, Sum
 from slipway.runs.summary import read_record, summarise
 
 STEPS, OUTCOME, ROLLOUT = "steps.json", "outcome.json", "rollout.json"
-SUMMARY, REPORT = "summary.json", "report.html"
+SUMMARY, REPORT, NOTIFIED = "summary.json", "report.html", "notified.txt"
 
 
 @dataclass(frozen=True)

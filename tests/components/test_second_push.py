@@ -1,0 +1,108 @@
+"""push_model and record_run, started twice with the same arguments: no second version, and no second message."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from components.push_model.run import push
+from components.record_run.component import record_run
+from slipway.runs.notifications import send
+from slipway.runs.record import Lineage, Outcome
+from slipway.stores.model_store import open_store
+from tests.components.test_push_model import Artifacts as PushArtifacts
+from tests.components.test_push_model import artifacts  # noqa: F401 - a fixture
+from tests.fakes.loopback_server import Answer, LoopbackServer, Request
+from tests.fakes.storage_server import StorageServer, _emulator, storage_server  # noqa: F401 - fixtures
+from tests.slipway.stores.model_store.conftest import provenance, write_model
+
+LINEAGE = Lineage(run="run-1", module="taxi", module_digest="m", data_uri="trips.csv").model_dump()
+
+
+@pytest.fixture(params=["local", "gs"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "local":
+        return str(tmp_path / "store")
+    server: StorageServer = request.getfixturevalue("storage_server")
+    return server.uri("store")
+
+
+@pytest.mark.parametrize("first", ["ended", "killed before its record"])
+def test_push_model_finds_its_own_version_though_others_pushed_since(
+    artifacts: PushArtifacts,  # noqa: F811
+    tmp_path: Path,
+    store: str,
+    first: str,
+) -> None:
+    asked: list[Any] = [artifacts(), {}, store, str(tmp_path / "run"), LINEAGE]
+    number = push(*asked).version
+    other = open_store(store).push(write_model(tmp_path / "other", 7), provenance()).version.number
+    if first != "ended":
+        (tmp_path / "run" / "outcome.json").unlink()
+    again = push(*asked)
+    assert (again.verdict, again.version) == ("pushed", number)
+    assert Outcome.model_validate_json((tmp_path / "run" / "outcome.json").read_text()) == again
+    assert [version.number for version in open_store(store).versions("taxi")] == [number, other]
+    # Another run may push them anew: what it judged is the newest then.
+    anew = [*asked[:4], LINEAGE | {"run": "run-2"}]
+    later = push(*anew)
+    assert later.version not in {number, other}
+
+
+def test_push_model_does_not_take_a_damaged_version_for_its_own(
+    artifacts: PushArtifacts,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    asked: list[Any] = [artifacts(), {}, str(tmp_path / "store"), str(tmp_path / "run"), LINEAGE]
+    first = push(*asked)
+    Path(first.path or "", "saved_model.pb").write_bytes(b"bit rot")
+    assert (push(*asked).version or 0) > (first.version or 0)
+
+
+class Hook(LoopbackServer):
+    """Takes what Slack takes."""
+
+    def handle(self, request: Request) -> Answer:
+        return Answer(200, b"ok", "text/html")
+
+    def refuse(self, status: int, message: str) -> Answer:
+        return Answer(status, message.encode(), "text/html")
+
+
+@pytest.fixture
+def hook(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hook]:
+    monkeypatch.setattr(send, "PAUSE_SECONDS", 0.01)
+    with Hook() as server:
+        monkeypatch.setenv("WEBHOOK", server.url)
+        yield server
+
+
+def record(folder: Path, state: str) -> dict[str, Any]:
+    status = SimpleNamespace(state=state, error_message="task x failed", pipeline_job_resource_name="x")
+    told = {"webhook": {"url": "env:WEBHOOK"}, "events": ["failure", "success"]}
+    record_run.python_func(str(folder), LINEAGE, "9f1c", "", told, "https://ui/{job}", status)
+    summary: dict[str, Any] = json.loads((folder / "summary.json").read_text())
+    return {key: value for key, value in summary.items() if key != "finished"}
+
+
+def test_record_run_records_the_same_and_tells_people_once(
+    tmp_path: Path, hook: Hook, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert record(tmp_path, "FAILED") == record(tmp_path, "FAILED")
+    assert len(hook.requests) == 1
+    assert "nobody is notified again" in capsys.readouterr().out
+    record(tmp_path, "SUCCEEDED")
+    assert len(hook.requests) == 2, "another end of the run is other news"
+
+
+def test_record_run_tells_people_whom_the_first_start_did_not_reach(tmp_path: Path, hook: Hook) -> None:
+    hook.fail("POST", ".*", 404)
+    record(tmp_path, "FAILED")
+    assert len(hook.requests) == 1
+    record(tmp_path, "FAILED")
+    assert len(hook.requests) == 2

@@ -1,0 +1,189 @@
+"""rollout_model, started twice with the same arguments: nothing is rolled out, judged or quarantined a second time."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.rollout_model.run import rollout
+from serving.manifests import publish_manifests
+from serving.rollout import Rollout
+from slipway.errors import RolledBackError, RolloutError
+from slipway.runs.record import Lineage, Outcome, RolloutOutcome
+from slipway.runs.store import OUTCOME, ROLLOUT
+from slipway.stores import storage
+from tests.fakes.kubernetes.model_server import Pod
+from tests.fakes.kubernetes.world import NAMESPACE, PROJECT, World, open_world
+from tests.serving.rollout.test_death import expire
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    """Version one serves; the canary of another gets its traffic."""
+    with open_world(tmp_path) as opened:
+        opened.start(opened.versions[0])
+        yield opened
+
+
+def arguments(world: World, version: int, run: str = "run-1") -> list[Any]:
+    """Of the step, in a run that pushed this version."""
+    folder = Path(world.store.uri).parent / run
+    outcome = Outcome(verdict="pushed", reasons=[], version=version)
+    storage.write_text(str(folder / OUTCOME), outcome.model_dump_json())
+    uri = publish_manifests(world.objects, str(folder.parent))
+    lineage = Lineage(run=run, module="taxi", module_digest="m", data_uri="trips.csv").model_dump()
+    return [world.store.uri, str(folder), uri, "", world.policy.model_dump(mode="json"), lineage]
+
+
+def recorded(asked: list[Any]) -> RolloutOutcome:
+    return RolloutOutcome.model_validate_json(Path(asked[1], ROLLOUT).read_bytes())
+
+
+def forget(asked: list[Any]) -> None:
+    """The first start was killed after the end of the rollout, before it wrote the run's record."""
+    Path(asked[1], ROLLOUT).unlink()
+
+
+def done(world: World) -> list[tuple[str, int]]:
+    """What was done to the versions, and to the Deployments."""
+    changes = [(event.action, event.version) for event in world.store.history("taxi") if event.action != "push"]
+    return changes + [(name, 0) for kind, name, _ in world.api.objects.writes if kind == "Deployment"]
+
+
+@pytest.mark.parametrize("record", ["kept", "lost"])
+def test_rollout_model_that_promoted_says_so_again(world: World, record: str) -> None:
+    second = world.versions[1]
+    asked = arguments(world, second)
+    first = rollout(*asked)
+    assert first is not None
+    assert (first.verdict, bool(first.reasons)) == ("promoted", True)
+    before = done(world)
+    if record == "lost":
+        forget(asked)
+    assert rollout(*asked) == first == recorded(asked)
+    assert done(world) == before
+
+
+@pytest.mark.parametrize("record", ["kept", "lost"])
+@pytest.mark.parametrize("fate", ["image", "wrong answers"])
+def test_rollout_model_that_rolled_back_says_so_again(world: World, record: str, fate: str) -> None:
+    second = world.versions[1]
+    asked = arguments(world, second)
+    if fate == "image":  # not the model's fault: a person may start it again, and the step may not
+        world.api.fates["taxi-serving-canary"] = "image"
+    else:
+        world.servers.new_pod = lambda: Pod(predictions=[0.0, 0.0])
+    with pytest.raises(RolledBackError) as first:
+        rollout(*asked)
+    assert world.store.stage("taxi", second) == ("retired" if fate == "image" else "quarantined")
+    reason, before = str(first.value).partition("Why: ")[2], done(world)
+    world.api.fates.clear()
+    if record == "lost":
+        forget(asked)
+    with pytest.raises(RolledBackError) as again:
+        rollout(*asked)
+    assert reason in str(again.value)
+    assert (recorded(asked).verdict, again.value.version) == ("rolled-back", second)
+    assert done(world) == before
+    if fate == "image":
+        world.start(second)
+        assert world.stable == second
+
+
+@pytest.mark.parametrize("since", ["a newer version", "a rollback by hand"])
+def test_rollout_model_leaves_what_others_rolled_out_since(world: World, since: str) -> None:
+    second, third = world.versions[1:]
+    asked = arguments(world, second)
+    first = rollout(*asked)
+    if since == "a newer version":
+        rollout(*arguments(world, third, "run-2"))
+    else:
+        with world.cluster() as cluster:
+            world.rollout(cluster).rollback("complaints")
+    before = done(world)
+    assert rollout(*asked) == first == recorded(asked)
+    assert done(world) == before
+
+
+def test_rollout_model_whose_canary_a_person_aborted_does_not_begin_again(world: World) -> None:
+    asked = arguments(world, world.versions[1])
+    world.servers.new_pod = Pod  # no traffic: the canary is held
+    with pytest.raises(RolloutError):
+        rollout(*asked)
+    with world.cluster() as cluster:
+        world.rollout(cluster).abort("not today")
+    before = done(world)
+    with pytest.raises(RolloutError, match="aborted already by run run-1: aborted by ann: not today"):
+        rollout(*asked)
+    assert recorded(asked).verdict == "failed"
+    assert done(world) == before
+
+
+def test_rollout_model_whose_canary_a_person_promoted_is_a_success(world: World) -> None:
+    second = world.versions[1]
+    asked = arguments(world, second)
+    world.servers.new_pod = Pod
+    with pytest.raises(RolloutError):
+        rollout(*asked)
+    with world.cluster() as cluster:
+        world.rollout(cluster).promote("looks good")
+    assert rollout(*asked) == RolloutOutcome(
+        verdict="promoted", version=second, reasons=["promoted by ann: looks good"]
+    )
+
+
+def test_rollout_model_killed_in_the_middle_of_its_canary_is_taken_up(world: World) -> None:
+    first, second = world.versions[:2]
+    asked = arguments(world, second)
+    world.api.fates["taxi-serving-canary"] = "stall"
+    code = "import json, sys; from components.rollout_model.run import rollout; rollout(*json.loads(sys.argv[1]))"
+    with subprocess.Popen([sys.executable, "-c", code, json.dumps(asked)], cwd=PROJECT) as running:
+        while world.deployment("taxi-serving-canary") is None:
+            assert running.poll() is None
+            time.sleep(0.02)
+        running.kill()
+    expire(world)
+    world.api.fates.clear()
+    assert world.stable == first
+    outcome = rollout(*asked)
+    assert outcome is not None
+    assert outcome.verdict == "promoted"
+    assert world.stable == second
+    actions = [event.action for event in world.store.history("taxi") if event.version == second]
+    assert actions == ["push", "canary", "promote"]
+
+
+def test_rollout_model_waits_for_a_first_start_that_is_under_way(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a node is cut off: its pod counts as lost, and works on."""
+    monkeypatch.setattr("serving.rollout.Rollout", partial(Rollout, lease_seconds=3))
+    second = world.versions[1]
+    asked = arguments(world, second)
+    world.api.fates["taxi-serving-canary"] = "stall"
+    ended: list[RolloutOutcome | None] = []
+    starts = [threading.Thread(target=lambda: ended.append(rollout(*asked))) for _ in range(2)]
+    starts[0].start()
+    while world.deployment("taxi-serving-canary") is None:
+        time.sleep(0.02)
+    starts[1].start()
+    time.sleep(3.5)  # the first renews its lease meanwhile, which a stranger takes for a refusal
+    assert all(start.is_alive() for start in starts)
+    world.api.fates.clear()
+    for start in starts:
+        start.join(60)
+    assert len(ended) == 2
+    assert ended[0] == ended[1] == recorded(asked)
+    assert recorded(asked).verdict == "promoted"
+    assert [event.action for event in world.store.history("taxi") if event.version == second] == [
+        "push", "canary", "promote",
+    ]  # fmt: skip
+    lease = world.api.objects.get("Lease", NAMESPACE, "taxi-rollout")
+    assert lease["spec"]["holderIdentity"] == ""
