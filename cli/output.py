@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 JsonOption = typer.Option("--json", help="Print JSON, and nothing else.")
 
-_SIGNS = {"succeeded": "✓", "failed": "✕", "running": "…", "pending": "·", "skipped": "-"}
+_SIGNS = {"succeeded": "✓", "failed": "✕", "running": "…", "pending": "·", "skipped": "-", "unknown": "?"}
 _COLOURS = {
     "succeeded": typer.colors.GREEN,
     "pushed": typer.colors.GREEN,
@@ -23,6 +23,7 @@ _COLOURS = {
     "refused": typer.colors.YELLOW,
     "interrupted": typer.colors.YELLOW,
     "cancelled": typer.colors.YELLOW,
+    "unknown": typer.colors.YELLOW,
     "failed": typer.colors.RED,
 }
 

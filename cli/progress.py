@@ -20,6 +20,7 @@ _MARKS = {
     "failed": ("✗", "red"),
     "skipped": ("-", "dim"),
     "pending": ("·", "dim"),
+    "unknown": ("?", "yellow"),
 }
 
 

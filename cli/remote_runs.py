@@ -49,11 +49,11 @@ def list_remote(target: RemoteTarget, env: str | None, limit: int, *, as_json: b
                 run.labels.get("git-revision", "")[:12],
                 local_time(run.created),
                 format_seconds(run.finished - run.created) if run.finished else "",
-                run.id,
+                run.title,
             ]
             for run in found
         ]
-        print_table(["run", "state", "module", "revision", "created", "took", "id"], rows, numbers=["took"])
+        print_table(["run", "state", "module", "revision", "created", "took", "listed as"], rows, numbers=["took"])
 
 
 def show_remote(run: str | None, target: RemoteTarget, env: str | None, *, as_json: bool) -> None:
@@ -65,7 +65,7 @@ def show_remote(run: str | None, target: RemoteTarget, env: str | None, *, as_js
         return
     print_end(found)
     print_steps(found.steps)
-    for name, value in {**found.labels, "address": found.url}.items():
+    for name, value in {"listed as": found.title, **found.labels, "address": found.url}.items():
         typer.echo(f"{typer.style(f'{name:<16}', dim=True)} {value}")
 
 
@@ -75,6 +75,7 @@ def run_as_json(run: RemoteRun) -> dict[str, Any]:
     return {
         "run": run.name,
         "id": run.id,
+        "title": run.title,
         "state": run.state,
         "url": run.url,
         "created": run.created,

@@ -56,7 +56,7 @@ def list_(
                 str(view.summary.pushed_version or ""),
                 local_time(view.summary.lineage.started),
                 format_seconds(view.seconds),
-                view.problem or (view.summary.reasons[0] if view.state in ("failed", "interrupted") else ""),
+                view.problem or ("" if view.state == "succeeded" else next(iter(view.summary.reasons), "")),
             ]
             for view in views
         ]

@@ -144,7 +144,7 @@ def wanted_schedules(
             if key not in packages:
                 packages[key] = kept.enter_context(compiled(own, target))
             submission = prepare(
-                own, target, packages[key], schedule.module, schedule.data, for_module, recurring=True, publish=publish
+                own, target, packages[key], schedule.module, schedule.data, for_module, publish=publish
             )
             place = getattr(own, target).model_dump()
             wanted.append(

@@ -54,7 +54,7 @@ def submit(
         print_json(run_as_json(run))
     elif wait:
         print_end(run)
-    if run.state in ("failed", "cancelled"):
+    if run.ended and run.state != "succeeded":
         raise typer.Exit(1)
 
 

@@ -77,7 +77,6 @@ def prepare(
     data: str | None,
     overrides: dict[str, Any],
     *,
-    recurring: bool = False,
     publish: bool = True,
 ) -> Submission:
     """Publishes the module and pins everything that a run of it is given.
@@ -89,7 +88,6 @@ def prepare(
         module: Name of the module.
         data: URI; the module's own if None, and its sample, uploaded, if it has none.
         overrides: Of module.yaml, nested.
-        recurring: Whether runs are to be made of it again and again.
         publish: False to change nothing, for a rehearsal.
     """
     from cli.overrides import override_module
@@ -116,7 +114,7 @@ def prepare(
         **_serving(settings, publish=publish),
     )
     data_uri = _remote_data(settings, folder, data or config.data, publish=publish)
-    request = request_run(folder, config, data_uri, locations, platform, recurring=recurring, publish=publish)
+    request = request_run(folder, config, data_uri, locations, platform, publish=publish)
     return Submission(found, request.arguments, request.lineage)
 
 

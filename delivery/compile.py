@@ -40,7 +40,9 @@ def compile_training(target: Platform, image: str, compute: dict[str, dict[str, 
     from pipelines.training import Compute, TaskDefaults, build_training_pipeline
 
     asked = {name: Compute(**wants) for name, wants in compute.items()}
-    defaults = TaskDefaults(image, asked, dsl.PIPELINE_JOB_CREATE_TIME_UTC_PLACEHOLDER, _BACKOFF_MAX[target])
+    # Vertex's API knows a job by its name alone; its UUID is seen by nothing but the steps.
+    job = dsl.PIPELINE_JOB_RESOURCE_NAME_PLACEHOLDER if target == "vertex" else dsl.PIPELINE_JOB_ID_PLACEHOLDER
+    defaults = TaskDefaults(image, asked, job, dsl.PIPELINE_JOB_CREATE_TIME_UTC_PLACEHOLDER, _BACKOFF_MAX[target])
     pipeline = build_training_pipeline(defaults)
     unknown = set(compute) - set(task_names(pipeline)) - {"default"}
     if unknown:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from slipway.module_api import ModuleConfig
-from slipway.runs.naming import new_run_name, recurring_run_name
+from slipway.runs.naming import new_run_name, run_name_of
 from slipway.runs.record import Lineage, Target
 from slipway.stores.module_store import locate_module, publish_module
 from slipway.stores.storage import join
@@ -62,7 +62,6 @@ def request_run(
     locations: Locations,
     platform: Platform,
     *,
-    recurring: bool = False,
     publish: bool = True,
 ) -> RunRequest:
     """Publishes the module's bytes and pins them in the arguments of a new run.
@@ -73,19 +72,19 @@ def request_run(
         data_uri: What the run reads.
         locations: What outlives it.
         platform: Where it runs.
-        recurring: Whether runs are made of it again and again.
         publish: False to pin the module's address only, for a rehearsal.
     """
     module = (publish_module if publish else locate_module)(module_folder, locations.modules)
+    here = platform.target == "local"
     lineage = Lineage(
-        run=recurring_run_name(module.name) if recurring else new_run_name(module.name),
+        run=new_run_name(module.name) if here else run_name_of(platform.target, module.name),
         module=module.name,
         module_digest=module.digest,
         data_uri=data_uri,
         git_revision=git_revision(module_folder),
         image=platform.image,
         target=platform.target,
-        started=0.0 if recurring else time.time(),
+        started=time.time() if here else 0.0,
         seed=config.training.seed,
     )
     content = config.model_dump(mode="json", exclude_none=True)  # kfp refuses null in a parameter

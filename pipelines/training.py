@@ -36,13 +36,14 @@ class Compute:
 class TaskDefaults:
     """What the platform decides.
 
-    That is the image of all tasks, what each asks for (`default` for those not named), the placeholder of the time when
-    a run was made, and kfp's `backoff_max_duration`, which each platform reads in its own way. kfp.local, which starts
-    nothing again, has neither.
+    That is the image of all tasks, what each asks for (`default` for those not named), the placeholders of a run's id
+    (as `slipway.runs.naming.job_id` takes it) and of the time when it was made, and kfp's `backoff_max_duration`, which
+    each platform reads in its own way. kfp.local has no such time, and starts nothing again.
     """
 
     image: str
     compute: dict[str, Compute] = field(default_factory=dict)
+    job: str = dsl.PIPELINE_JOB_ID_PLACEHOLDER
     job_created: str = ""
     backoff_max: str = ""
 
@@ -89,13 +90,11 @@ def build_training_pipeline(defaults: TaskDefaults) -> BaseComponent:
         page: str,
         lineage: dict[str, Any],
     ) -> None:
-        # A recurring run has the same arguments each time: these tell its runs apart.
-        job: dict[str, Any] = {
-            "job": dsl.PIPELINE_JOB_ID_PLACEHOLDER,
-            "job_created": defaults.job_created,
-        }
+        # Clones of a run, and the runs of a schedule, have the same arguments: these tell them apart.
+        job: dict[str, Any] = {"job": defaults.job, "job_created": defaults.job_created}
+        told: dict[str, Any] = {"notifications": notifications, "page": page}
         on_exit = apply(
-            record_run(run_uri=run_uri, lineage=lineage, notifications=notifications, page=page, **job),
+            record_run(run_uri=run_uri, lineage=lineage, **job, **told),
             "Record the run",
             cached=False,
         )
@@ -191,6 +190,7 @@ def build_training_pipeline(defaults: TaskDefaults) -> BaseComponent:
                     policy=rollout,
                     lineage=lineage,
                     **job,
+                    **told,
                 ).after(pushed),
                 "Roll the model out",
                 cached=False,

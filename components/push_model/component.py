@@ -37,7 +37,7 @@ def push_model(
         store_uri: The model store.
         run_uri: This run's record: `outcome.json` is written there.
         lineage: `slipway.runs.record.Lineage`.
-        job: The platform's id of this run; it names a run that recurs.
+        job: The platform's id of this run, which names it; see `slipway.runs.naming.job_id`.
         job_created: When the platform made it.
     """
     from components.push_model.run import push

@@ -22,7 +22,7 @@ def record_run(
     Args:
         run_uri: This run's record.
         lineage: `slipway.runs.record.Lineage`.
-        job: The platform's id of this run; it names a run that recurs.
+        job: The platform's id of this run, which names it; see `slipway.runs.naming.job_id`.
         job_created: When the platform made it.
         notifications: `slipway.runs.notifications.Notifications`; secrets are named in it, not held.
         page: Address of a run in the platform's UI, `{job}` in place of the run's id; empty where there is none.
@@ -32,4 +32,4 @@ def record_run(
     from slipway.runs.naming import name_run, page_of
 
     view = record(*name_run(run_uri, lineage, job, job_created), status.state, status.error_message)
-    tell(view, notifications, page_of(page, view.summary.lineage.target, job, status.pipeline_job_resource_name))
+    tell(view, notifications, page_of(page, job))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from pydantic import ValidationError
@@ -11,6 +12,8 @@ from slipway.data.examples.dataset import MANIFEST, Manifest
 from slipway.data.examples.locate import locate
 from slipway.errors import StoreError
 from slipway.runs.record import Summary
+from slipway.runs.store import SUMMARY
+from slipway.runs.summary import read_record
 from slipway.stores import storage
 
 
@@ -27,19 +30,21 @@ def resolve(data_uri: str, window: int, module: str, runs_uri: str) -> tuple[dic
 def _previous_statistics(module: str, runs_uri: str, digest: str) -> str:
     """The statistics of the newest run of this module that succeeded on other data; empty if there is none.
 
-    A run's name is its module's and the time it began, so the newest one's record is read first.
+    A run's name does not tell its time: a platform's names are its jobs' ids. So all records are read.
     """
-    for run in reversed(storage.list_names(runs_uri)):
-        if not run.startswith(f"{module}-"):
+    with ThreadPoolExecutor(16) as threads:
+        read = threads.map(
+            lambda run: read_record(storage.join(runs_uri, run), SUMMARY, Summary), storage.list_names(runs_uri)
+        )
+        found = [summary for summary in read if summary is not None]
+    for summary in sorted(found, key=lambda one: (one.finished, one.lineage.run), reverse=True):
+        if summary.state != "succeeded" or summary.lineage.module != module or not summary.statistics:
             continue
         try:
-            summary = Summary.model_validate_json(storage.read_bytes(storage.join(runs_uri, run, "summary.json")))
-            if summary.state != "succeeded" or summary.lineage.module != module or not summary.statistics:
-                continue
             if storage.exists(summary.statistics) and _source_digest(summary) != digest:
                 return summary.statistics
-        except (StoreError, ValidationError):
-            continue  # it still runs, was interrupted, or its artifacts lie where only the platform can read them
+        except StoreError:
+            continue  # its artifacts lie where only the platform can read them
     return ""
 
 

@@ -7,13 +7,15 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from time import sleep
 from typing import Any, Literal, Protocol
 
 from delivery.package import Package
+from slipway.runs.naming import new_run_name
 from slipway.runs.record import Lineage, Step
+from slipway.runs.states import State
 
-State = Literal["pending", "running", "succeeded", "failed", "cancelled"]
 ENDED: frozenset[State] = frozenset({"succeeded", "failed", "cancelled"})
 
 # What Kubernetes and Google Cloud both allow in a label's value, and how long it may be.
@@ -32,15 +34,19 @@ class Submission:
     arguments: dict[str, Any]
     lineage: Lineage
 
-    @property
+    @cached_property
     def name(self) -> str:
-        """The run's name, which no other run has."""
-        return self.lineage.run
+        """What the target lists it as; no other submission has it. The run's own name holds the id of its job."""
+        return new_run_name(self.lineage.module)
 
 
 @dataclass(frozen=True)
 class RemoteRun:
-    """A run on a target; `id` is the target's own name for it, times are seconds since 1970."""
+    """A run on a target; times are seconds since 1970.
+
+    `id` is the target's own name for it, `title` what its UI lists it as, and `name` that of its record:
+    `slipway.runs.naming.name_run`.
+    """
 
     id: str
     name: str
@@ -49,8 +55,14 @@ class RemoteRun:
     created: float = 0.0
     finished: float | None = None
     error: str = ""
+    title: str = ""
     labels: dict[str, str] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is over: by its state, or by its times where nobody knows the state."""
+        return self.state in ENDED or (self.state == "unknown" and self.finished is not None)
 
 
 @dataclass(frozen=True)
@@ -134,7 +146,7 @@ class Target(Protocol):
         """Uploads what is not there yet and starts the run, once."""
 
     def show(self, run: str) -> RemoteRun:
-        """A run by its id or its name, with its steps."""
+        """A run by its id, its name, or what the target lists it as, with its steps."""
 
     def list(self, limit: int) -> list[RemoteRun]:
         """The newest runs of Slipway's, newest first, without steps."""
@@ -161,7 +173,7 @@ def wait(target: Target, run: str, on_change: OnChange, *, poll_seconds: float =
     while True:
         found = target.show(run)
         on_change(found.steps)
-        if found.state in ENDED:
+        if found.ended:
             return found
         sleep(poll_seconds)
 

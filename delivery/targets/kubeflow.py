@@ -9,32 +9,18 @@ from typing import Any, Literal
 
 from delivery.graph import step_name
 from delivery.package import check_arguments
-from delivery.targets.base import RemoteRun, State, Submission, labels_of
+from delivery.targets.base import ENDED, RemoteRun, Submission, labels_of
 from delivery.targets.kubeflow_api import KubeflowApi
 from delivery.targets.kubeflow_config import KubeflowConfig
 from delivery.targets.kubeflow_schedules import KubeflowSchedules
 from delivery.targets.kubeflow_upload import equals, find_experiment, upload
 from slipway.errors import TargetError
-from slipway.runs.record import Step, StepState
+from slipway.runs.naming import JOB
+from slipway.runs.record import Step
+from slipway.runs.states import KUBEFLOW_RUNS, KUBEFLOW_STEPS
 
-_STATES: dict[str, State] = {
-    "SUCCEEDED": "succeeded",
-    "SKIPPED": "succeeded",
-    "FAILED": "failed",
-    "CANCELED": "cancelled",
-    "RUNNING": "running",
-    "CANCELING": "running",
-    "PAUSED": "running",
-}
-_STEP_STATES: dict[str, StepState] = {
-    "SUCCEEDED": "succeeded",
-    "SKIPPED": "skipped",
-    "FAILED": "failed",
-    "CANCELED": "failed",
-    "RUNNING": "running",
-    "CANCELING": "running",
-}
-_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
+_UNSAID = "RUNTIME_STATE_UNSPECIFIED"  # the first of an enum may be left out of JSON
 # Nodes of the workflow that are no tasks of the pipeline.
 _NOT_A_STEP = re.compile(r"root|executor|(exit-handler|condition|for-loop|iteration).*|.*-driver")
 
@@ -86,7 +72,7 @@ class KubeflowTarget:
         return self._run(run)
 
     def show(self, run: str) -> RemoteRun:
-        """A run by its id or its name, with its steps."""
+        """A run by its id, its name, which ends with the id, or the name that it is listed by; with its steps."""
         return self._run(self._get(run))
 
     def list(self, limit: int) -> list[RemoteRun]:
@@ -131,15 +117,15 @@ class KubeflowTarget:
         return f"{self.config.ui_url}/#/runs/details/{run_id}"
 
     def _get(self, run: str) -> Any:
-        if _ID.fullmatch(run):
-            return self._api.call(f"find the run {run}", self._api.runs.run_service_get_run, run_id=run)
-        found = self._find(run)
-        if found is None:
+        if found := _ID.search(run):
+            return self._api.call(f"find the run {run}", self._api.runs.run_service_get_run, run_id=found[0])
+        listed = self._find(run)
+        if listed is None:
             raise TargetError(
                 f"there is no run {run!r} in the experiment {self.config.experiment} of {self.config.url}; "
                 "`slipway runs list --target kubeflow` lists them"
             )
-        return self._get(found.run_id)
+        return self._get(listed.run_id)
 
     def _find(self, name: str) -> Any:
         experiment = find_experiment(self._api)
@@ -151,22 +137,32 @@ class KubeflowTarget:
             experiment_id=experiment.experiment_id,
             filter=equals("display_name", name),
         )
-        return answer.runs[0] if answer.runs else None
+        runs = answer.runs or []
+        if len(runs) > 1:
+            ids = ", ".join(run.run_id for run in runs)
+            raise TargetError(f"{len(runs)} runs are listed as {name!r}: give the id of one: {ids}")
+        return runs[0] if runs else None
 
     def _run(self, run: Any) -> RemoteRun:
         if not run.run_id:
             raise TargetError(f"{self.config.url} answers without a run: is kubeflow.endpoint right?")
         lines = [line.partition(": ") for line in (run.description or "").splitlines()]
-        state = _STATES.get(run.state, "pending")
+        labels = {key: value for key, separator, value in lines if separator}
+        given = (run.runtime_config.parameters if run.runtime_config else None) or {}
+        lineage = given.get("lineage") if "run_uri" in given else None
+        if lineage and not labels:  # the UI gives a clone the arguments, and no description
+            labels = {"module": lineage["module"]}
+        state = KUBEFLOW_RUNS.get(run.state or _UNSAID, "unknown")
         return RemoteRun(
             id=run.run_id,
-            name=run.display_name,
+            name=lineage["run"].replace(JOB, run.run_id) if lineage else run.display_name,
             state=state,
             url=self.page(run.run_id),
             created=_seconds(run.created_at) or 0.0,
-            finished=_seconds(run.finished_at) if state in ("succeeded", "failed", "cancelled") else None,
+            finished=_seconds(run.finished_at) if state in ENDED or state == "unknown" else None,
             error=run.error.message if run.error and run.error.message else "",
-            labels={key: value for key, separator, value in lines if separator},
+            title=run.display_name,
+            labels=labels,
             steps=[_step(task) for task in _tasks(run)],
         )
 
@@ -179,7 +175,7 @@ def _tasks(run: Any) -> list[Any]:
 
 def _step(task: Any) -> Step:
     started, ended = _seconds(task.start_time), _seconds(task.end_time)
-    state = _STEP_STATES.get(task.state, "pending")
+    state = KUBEFLOW_STEPS.get(task.state or _UNSAID, "unknown")
     return Step(
         name=step_name(task.display_name),
         state=state,

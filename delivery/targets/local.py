@@ -23,6 +23,7 @@ from delivery.launch import RunRequest
 from delivery.targets.step_process import StepProcesses
 from slipway.runs.process import start_time
 from slipway.runs.record import Step, StepsFile
+from slipway.runs.states import LOCAL_STEPS
 from slipway.stores.storage import write_text
 
 LOG_TAIL_LINES = 15
@@ -112,7 +113,8 @@ class _Record:
                 step = self._start(step_name(arguments["task_name"]))
                 self._cacheable = arguments["task_spec"].caching_options.enable_cache
                 outputs, status = execute_task(**arguments)
-                succeeded = status.name == "SUCCESS"
+                state = LOCAL_STEPS.get(status.name, "unknown")
+                succeeded = state == "succeeded"
                 folder = Path(arguments["pipeline_root"], arguments["pipeline_resource_name"], arguments["task_name"])
                 self._end(step, outputs if succeeded else _written(folder), succeeded=succeeded)
                 return outputs, status

@@ -10,30 +10,13 @@ from typing import Any, Literal
 
 from delivery.graph import step_name
 from delivery.package import check_arguments
-from delivery.targets.base import RemoteRun, State, Submission, labels_of
+from delivery.targets.base import RemoteRun, Submission, labels_of
 from delivery.targets.vertex_api import VertexApi, VertexConfig, code_of
 from delivery.targets.vertex_schedules import VertexSchedules
 from slipway.errors import TargetError
-from slipway.runs.record import Step, StepState
+from slipway.runs.record import Step
+from slipway.runs.states import VERTEX_RUNS, VERTEX_STEPS
 
-_STATES: dict[str, State] = {
-    "PIPELINE_STATE_SUCCEEDED": "succeeded",
-    "PIPELINE_STATE_FAILED": "failed",
-    "PIPELINE_STATE_CANCELLED": "cancelled",
-    "PIPELINE_STATE_RUNNING": "running",
-    "PIPELINE_STATE_CANCELLING": "running",
-    "PIPELINE_STATE_PAUSED": "running",
-}
-_STEP_STATES: dict[str, StepState] = {
-    "SUCCEEDED": "succeeded",
-    "SKIPPED": "succeeded",  # found in the cache
-    "FAILED": "failed",
-    "CANCELLED": "failed",
-    "NOT_TRIGGERED": "skipped",
-    "RUNNING": "running",
-    "CANCEL_PENDING": "running",
-    "CANCELLING": "running",
-}
 _MANAGED = 'labels.managed-by="slipway"'
 # A list without the specs: each is half a megabyte.
 _BRIEF = ("name", "display_name", "state", "labels", "create_time", "end_time", "error")
@@ -156,16 +139,16 @@ class VertexTarget:
             raise
 
     def _run(self, job: Any) -> RemoteRun:
-        state = _STATES.get(job.state.name, "pending")
         job_id = job.name.rpartition("/")[2]
         return RemoteRun(
             id=job_id,
-            name=job.display_name,
-            state=state,
+            name=job_id,
+            state=VERTEX_RUNS.get(_word(job.state), "unknown"),
             url=self.page(job_id),
             created=_seconds(job.create_time) or 0.0,
             finished=_seconds(job.end_time),
             error=job.error.message,
+            title=job.display_name,
             labels=dict(job.labels),
             steps=[_step(task) for task in _tasks(job)],
         )
@@ -185,12 +168,17 @@ def _step(task: Any) -> Step:
     started, ended = _seconds(task.start_time), _seconds(task.end_time)
     return Step(
         name=step_name(task.task_name),
-        state=_STEP_STATES.get(task.state.name, "pending"),
+        state=VERTEX_STEPS.get(_word(task.state), "unknown"),
         started=started,
         seconds=round(ended - started, 3) if started and ended else None,
-        cached=task.state.name == "SKIPPED",
+        cached=_word(task.state) == "SKIPPED",
         error=task.error.message or None,
     )
+
+
+def _word(state: Any) -> str:
+    """A state by its name; one that the client's enum lacks is a bare number."""
+    return getattr(state, "name", str(state))
 
 
 def _seconds(moment: Any) -> float | None:

@@ -73,14 +73,13 @@ class VertexSchedules:
     def _content(self, schedule: Recurring) -> Any:
         from google.cloud.aiplatform_v1 import CreatePipelineJobRequest, Schedule
 
-        labels = {"schedule": schedule.name, "schedule-digest": schedule.digest}
+        job = self._job(schedule.submission, {"schedule": schedule.name, "schedule-digest": schedule.digest})
+        job.display_name = schedule.name  # all its runs are listed by it
         return Schedule(
             display_name=schedule.name,
             cron=schedule.cron,
             max_concurrent_run_count=schedule.max_concurrency,
-            create_pipeline_job_request=CreatePipelineJobRequest(
-                parent=self._api.config.parent, pipeline_job=self._job(schedule.submission, labels)
-            ),
+            create_pipeline_job_request=CreatePipelineJobRequest(parent=self._api.config.parent, pipeline_job=job),
         )
 
     def _schedule(self, found: Any) -> RemoteSchedule | None:

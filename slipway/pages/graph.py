@@ -10,7 +10,7 @@ from markupsafe import Markup
 from slipway.pages.numbers import format_seconds
 
 ROW, LANE = 34, 18
-_SIGNS = {"succeeded": "✓", "failed": "✕", "running": "…", "pending": "·", "skipped": "–"}  # noqa: RUF001
+_SIGNS = {"succeeded": "✓", "failed": "✕", "running": "…", "pending": "·", "skipped": "–", "unknown": "?"}  # noqa: RUF001
 
 
 @dataclass(frozen=True)

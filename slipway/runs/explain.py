@@ -14,8 +14,8 @@ from slipway.errors import StoreError
 from slipway.evaluation.serving_checks import ServingValidation, read_validation
 from slipway.pages.numbers import MISSING, format_number
 from slipway.runs.record import RolloutOutcome
-from slipway.runs.store import ROLLOUT, RunView, load_run
-from slipway.runs.summary import read_evaluation_of, read_if_there, read_record
+from slipway.runs.store import RunView, load_run
+from slipway.runs.summary import read_evaluation_of, read_if_there
 from slipway.stores import storage
 
 if TYPE_CHECKING:
@@ -92,7 +92,8 @@ class Explanation:
         step = f" at {self.run.summary.failed_step}" if self.run.summary.failed_step else ""
         if self.run.state == "running":
             return f"{lineage.run} is still running; nothing was pushed so far."
-        was = {"failed": "failed", "interrupted": "was interrupted"}.get(self.run.state, "ended")
+        ends = {"failed": "failed", "interrupted": "was interrupted", "unknown": "ended in an unknown state"}
+        was = ends.get(self.run.state, "ended")
         return f"{lineage.run} {was}{step}; no model was pushed."
 
     def _provenance(self) -> list[str]:
@@ -170,7 +171,7 @@ class Explanation:
 
     @cached_property
     def _rollout(self) -> RolloutOutcome | None:
-        return read_record(self.run.uri, ROLLOUT, RolloutOutcome) if self.run else None
+        return self.run.rollout if self.run else None
 
     @cached_property
     def _serving(self) -> ServingValidation | None:

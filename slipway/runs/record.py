@@ -5,7 +5,8 @@ A run's directory, `<runs>/<run>/`:
 - `steps.json`     written by the runner as the run goes: `StepsFile`
 - `outcome.json`   written by push_model: `Outcome`
 - `rollout.json`   written by rollout_model, where it rolled out: `RolloutOutcome`
-- `summary.json`   written by the exit handler, always: `Summary`
+- `last_step.json` written by rollout_model at its end: `LastStep`
+- `summary.json`   written by the exit handler, always, and at the end of a retry: `Summary`
 - `notified.txt`   the message that people were sent, so that the exit handler sends it once
 - `logs/<step>.log`, `report.html`
 """
@@ -17,8 +18,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 Target = Literal["local", "kubeflow", "vertex"]
-RunState = Literal["running", "succeeded", "failed", "interrupted"]
-StepState = Literal["pending", "running", "succeeded", "failed", "skipped"]
+RunState = Literal["running", "succeeded", "failed", "interrupted", "unknown"]
+StepState = Literal["pending", "running", "succeeded", "failed", "skipped", "unknown"]
 Verdict = Literal["pushed", "refused", "none"]
 
 
@@ -92,6 +93,12 @@ class RolloutOutcome(BaseModel):
     verdict: Literal["promoted", "rolled-back", "held", "failed"]
     version: int
     reasons: list[str]
+
+
+class LastStep(BaseModel):
+    """How the pipeline's last step ended. All others lead to it, so that where it went well the run did."""
+
+    succeeded: bool
 
 
 class Summary(BaseModel):

@@ -78,6 +78,7 @@ def verdict_badge(view: RunView) -> Markup:
     states: dict[str, tuple[str, Tone]] = {
         "failed": (f"failed at {(summary.failed_step or 'an unknown step').replace('_', ' ')}", "bad"),
         "interrupted": ("interrupted", "bad"),
+        "unknown": ("ended in an unknown state", "bad"),
         "running": ("running", "plain"),
         "succeeded": ("finished", "plain"),
     }
@@ -91,7 +92,7 @@ def _headline(view: RunView, evaluation: Evaluation | None) -> Markup:
     told = evaluation is not None and (summary.verdict == "pushed" or not evaluation.verdict.blessed)
     if summary.reasons and not told:
         reasons = Markup("").join(Markup("<li>{}</li>").format(reason) for reason in summary.reasons)
-        tone: Tone = "bad" if view.state in ("failed", "interrupted") else "warn"
+        tone: Tone = "bad" if view.state in ("failed", "interrupted", "unknown") else "warn"
         body += notice(Markup("<ul>{}</ul>").format(reasons), tone)
     if view.problem:
         body += notice(view.problem, "warn")

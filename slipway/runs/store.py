@@ -10,10 +10,10 @@ from typing import Any
 
 from slipway.errors import StoreError
 from slipway.runs.process import is_alive
-from slipway.runs.record import Lineage, Outcome, RunState, Step, StepsFile, Summary
+from slipway.runs.record import Lineage, Outcome, RolloutOutcome, RunState, Step, StepsFile, Summary
 from slipway.runs.summary import read_record, summarise
 
-STEPS, OUTCOME, ROLLOUT = "steps.json", "outcome.json", "rollout.json"
+STEPS, OUTCOME, ROLLOUT, LAST_STEP = "steps.json", "outcome.json", "rollout.json", "last_step.json"
 SUMMARY, REPORT, NOTIFIED = "summary.json", "report.html", "notified.txt"
 
 
@@ -37,6 +37,11 @@ class RunView:
         """Wall time from the start to the end, or None while it is running."""
         started, finished = self.summary.lineage.started, self.summary.finished
         return round(finished - started, 3) if started and finished else None
+
+    @property
+    def rollout(self) -> RolloutOutcome | None:
+        """What became of the pushed version; a retry that refuses the model leaves that of the attempt before."""
+        return read_record(self.uri, ROLLOUT, RolloutOutcome) if self.summary.verdict != "refused" else None
 
     @property
     def report(self) -> str | None:

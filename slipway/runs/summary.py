@@ -50,7 +50,11 @@ def summarise(
     manifest = read_manifest_of(artifacts)
     evaluation = read_evaluation_of(artifacts)
     failed = next((step for step in steps if step.state == "failed"), None)
-    error = (failed.error if failed else None) or (error_message if state in ("failed", "interrupted") else "") or None
+    error = (
+        (failed.error if failed else None)
+        or (error_message if state in ("failed", "interrupted", "unknown") else "")
+        or None
+    )
     validated = outcome is not None or any(_is_done(step, "validate_examples") for step in steps)
     return Summary(
         lineage=lineage,

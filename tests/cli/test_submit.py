@@ -32,14 +32,14 @@ def test_submit_publishes_module_and_sample_and_prints_the_address(
     assert result.exit_code == 0
     [run] = kubeflow.runs.values()
     assert result.stdout.splitlines() == [
-        f"run {run['display_name']}",
+        f"run taxi-{run['run_id']}",
         f"{kubeflow.url}/#/runs/details/{run['run_id']}",
     ]
     given = run["runtime_config"]["parameters"]
     assert storage.exists(given["model_uri"])
     assert storage.exists(given["data_uri"])
     assert given["data_uri"].startswith("gs://anonymous@bucket/home/samples/")
-    assert given["run_uri"] == storage.join(remote_home, "runs", run["display_name"])
+    assert given["run_uri"] == storage.join(remote_home, "runs", "taxi-{job}")
     assert run["runtime_config"]["pipeline_root"] == storage.join(remote_home, "artifacts")
     slipway("submit", "taxi", "--target", "kubeflow")
     assert len(kubeflow.versions) == 1
@@ -145,7 +145,7 @@ def test_submit_that_cannot_look_any_more_says_that_the_run_goes_on(
     assert ended.value.code == 1
     [kept] = kubeflow.runs.values()
     said = capsys.readouterr().err.splitlines()
-    assert said[0] == f"{kept['display_name']} goes on without you."
+    assert said[0] == f"taxi-{kept['run_id']} goes on without you."
     assert said[1].endswith("--target kubeflow")
     assert "error: cannot find the run" in said[-1]
 
@@ -166,9 +166,9 @@ def test_interrupt_while_waiting_leaves_the_run_going(kubeflow: FakeKubeflow, tm
     [run] = kubeflow.runs.values()
     assert process.returncode == 130, said
     assert said.splitlines()[-3:] == [
-        f"{run['display_name']} goes on without you.",
-        f"Look at it: slipway runs show {run['display_name']} --target kubeflow",
-        f"Cancel it:  slipway runs cancel {run['display_name']} --target kubeflow",
+        f"taxi-{run['run_id']} goes on without you.",
+        f"Look at it: slipway runs show taxi-{run['run_id']} --target kubeflow",
+        f"Cancel it:  slipway runs cancel taxi-{run['run_id']} --target kubeflow",
     ]
     assert run["state"] == "RUNNING"
 

@@ -1,17 +1,24 @@
 import time
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from components.record_run.component import record_run
-from components.record_run.run import record
+from components.record_run.run import last_step, record
+from components.rollout_model.component import rollout_model
+from slipway.errors import RolloutError
 from slipway.runs.notifications.config import Notifications
-from slipway.runs.record import Summary
-from slipway.runs.store import load_run
+from slipway.runs.record import Outcome, RolloutOutcome, Summary
+from slipway.runs.store import OUTCOME, ROLLOUT, load_run
+from slipway.stores import storage
 from tests.recorded_runs import WHY_REFUSED, write_run
 
 LINEAGE = {"run": "r", "module": "taxi", "module_digest": "ab", "data_uri": "x.csv", "seed": 42.0, "started": 1.75e9}
+GIVEN = LINEAGE | {"run": "taxi-{job}", "started": 0.0, "target": "kubeflow"}
+FIRST, SECOND = "90d63664-0f4f-41ec-91be-9419156db005", "1b0ec32e-2a5c-4458-ba33-67081ebfbeb3"
+PUSHED = Outcome(verdict="pushed", reasons=[], version=7, path="gs://bucket/models/taxi/7")
 
 
 def read(folder: Path) -> Summary:
@@ -19,8 +26,10 @@ def read(folder: Path) -> Summary:
 
 
 @pytest.mark.parametrize(
-    ("state", "expected"), [("FAILED", "failed"), ("SUCCEEDED", "succeeded"), ("CANCELLED", "interrupted")]
-)
+    ("state", "expected"),
+    [("FAILED", "failed"), ("SUCCEEDED", "succeeded"), ("CANCELLED", "interrupted"), ("COMPLETE", "succeeded"),
+     ("CACHED", "succeeded"), ("CANCELED", "interrupted"), ("RUNNING", "interrupted"), ("EVAPORATED", "unknown")],
+)  # fmt: skip
 def test_record_without_any_trace_of_the_steps_tells_what_the_orchestrator_said(
     tmp_path: Path, state: str, expected: str
 ) -> None:
@@ -29,6 +38,21 @@ def test_record_without_any_trace_of_the_steps_tells_what_the_orchestrator_said(
     assert summary.state == expected
     assert summary.reasons == ([] if expected == "succeeded" else ["task x failed"])
     assert (tmp_path / "report.html").is_file()
+
+
+@pytest.mark.parametrize(("state", "why"), [("RUNNING", "killed whole"), ("EVAPORATED", "'EVAPORATED'")])
+def test_record_of_kubeflow_which_gives_no_reason_says_what_the_state_means(
+    tmp_path: Path, state: str, why: str
+) -> None:
+    [reason] = record(str(tmp_path), LINEAGE, state, "").summary.reasons
+    assert why in reason
+
+
+@pytest.mark.parametrize("state", ["RUNNING", "EVAPORATED", "FAILED"])
+def test_record_of_a_run_whose_last_step_went_well_takes_no_lost_or_old_state(tmp_path: Path, state: str) -> None:
+    with last_step(str(tmp_path), LINEAGE, {}, ""):
+        assert not (tmp_path / "last_step.json").exists()
+    assert record(str(tmp_path), LINEAGE, state, "").summary.state == "succeeded"
 
 
 @pytest.mark.parametrize("file", ["steps.json", "outcome.json", "artifacts/examples/manifest.json",
@@ -70,28 +94,95 @@ def test_record_is_cheap(tmp_path: Path) -> None:
     assert time.process_time() - before < 0.5
 
 
-def test_record_run_of_a_recurring_run_writes_under_that_runs_own_name(tmp_path: Path) -> None:
-    status = SimpleNamespace(state="SUCCEEDED", error_message="", pipeline_job_resource_name="taxi")
-    recurring = LINEAGE | {"run": "taxi-{job}", "started": 0.0}
-    for job in ("90d63664-0f4f-41ec-91be-9419156db005", "3456789012345678901"):
-        record_run.python_func(str(tmp_path / "taxi-{job}"), recurring, job, "2026-01-02T03:04:05Z", {}, "", status)
-    names = ["taxi-20260102-030405-156db005", "taxi-20260102-030405-45678901"]
-    assert sorted(folder.name for folder in tmp_path.iterdir()) == names
-    lineage = read(tmp_path / names[0]).lineage
-    assert (lineage.run, lineage.started) == (names[0], 1767323045.0)
+def of_kubeflow(home: Path, job: str, state: str, told: dict[str, Any] | None = None) -> Path:
+    """Records a run as Kubeflow calls the exit handler: an empty error, the workflow's name; answers its folder."""
+    status = SimpleNamespace(state=state, error_message=None, pipeline_job_resource_name="slipway-training-x7k2p")
+    record_run.python_func(
+        str(home / "taxi-{job}"), GIVEN, job, "2026-01-02T03:04:05Z", told or {}, "https://ui/{job}", status
+    )
+    return home / f"taxi-{job}"
+
+
+def retry_last_step(home: Path, told: dict[str, Any] | None = None, outcome: Outcome | None = None) -> Path:
+    """What is left to do in a retry of `FIRST` in Kubeflow's UI: the exit handler does not run again."""
+    if outcome:
+        storage.write_text(str(home / f"taxi-{FIRST}" / OUTCOME), outcome.model_dump_json())
+    arguments = [str(home / "taxi-{job}"), "", "", {}, GIVEN, FIRST, "2026-01-02T03:04:05Z", told or {}]
+    rollout_model.python_func(str(home / "store"), *arguments, "https://ui/{job}")
+    return home / f"taxi-{FIRST}"
+
+
+def test_clone_that_fails_leaves_the_first_runs_record(tmp_path: Path) -> None:
+    (tmp_path / f"taxi-{FIRST}").mkdir()
+    storage.write_text(str(tmp_path / f"taxi-{FIRST}" / OUTCOME), PUSHED.model_dump_json())
+    first = of_kubeflow(tmp_path, FIRST, "COMPLETE")
+    second = of_kubeflow(tmp_path, SECOND, "FAILED")
+    assert [
+        (read(folder).lineage.run, read(folder).state, read(folder).pushed_version) for folder in (first, second)
+    ] == [
+        (first.name, "succeeded", 7),
+        (second.name, "failed", None),
+    ]
+    assert read(first).lineage.started == 1767323045.0
+
+
+def test_retry_of_a_run_that_failed_ends_in_one_record_that_is_right(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = Notifications(stdout=True, events=("success",)).model_dump(mode="json")
+    folder = of_kubeflow(tmp_path, FIRST, "FAILED", told)
+    assert (read(folder).state, read(folder).verdict) == ("failed", "none")
+    capsys.readouterr()
+    retry_last_step(tmp_path, told, PUSHED)
+    assert (read(folder).state, read(folder).verdict, read(folder).pushed_version) == ("succeeded", "pushed", 7)
+    said = capsys.readouterr().out
+    assert f"taxi: version 7 was pushed (taxi-{FIRST})" in said
+    assert f"https://ui/{FIRST}" in said
+    assert [one.name for one in tmp_path.iterdir()] == [folder.name]
+
+
+def test_retry_whose_model_is_refused_tells_nothing_of_the_rollout_before(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = of_kubeflow(tmp_path, FIRST, "FAILED")
+    rolled_back = RolloutOutcome(verdict="rolled-back", version=7, reasons=["p99 doubled"])
+    storage.write_text(str(folder / ROLLOUT), rolled_back.model_dump_json())
+    refused = Outcome(verdict="refused", reasons=["auc is below 0.93"])
+    retry_last_step(tmp_path, Notifications(stdout=True).model_dump(mode="json"), refused)
+    assert (read(folder).state, read(folder).verdict) == ("succeeded", "refused")
+    said = capsys.readouterr().out
+    assert "taxi: the model was refused" in said
+    assert "rolled back" not in said
+
+
+def test_retry_that_fails_at_its_last_step_is_recorded_with_what_it_pushed(tmp_path: Path) -> None:
+    folder = of_kubeflow(tmp_path, FIRST, "FAILED")
+    storage.write_text(str(folder / OUTCOME), PUSHED.model_dump_json())
+    with (
+        pytest.raises(RolloutError),
+        last_step(str(folder), {**GIVEN, "run": folder.name}, {}, ""),
+    ):
+        raise RolloutError("the cluster refuses it")
+    assert (read(folder).state, read(folder).pushed_version) == ("failed", 7)
+    assert read(folder).error == "the cluster refuses it"
+
+
+def test_first_attempt_leaves_its_record_to_the_exit_handler(tmp_path: Path) -> None:
+    folder = retry_last_step(tmp_path)
+    assert [one.name for one in folder.iterdir()] == ["last_step.json"]
 
 
 @pytest.mark.parametrize(
-    ("target", "job", "resource", "link"),
+    ("target", "job", "link"),
     [
-        ("kubeflow", "9f1c", "training-x7k2", "https://ui/#/runs/details/9f1c"),
-        ("vertex", "345", "projects/p/locations/l/pipelineJobs/taxi-1", "https://ui/#/runs/details/taxi-1"),
+        ("kubeflow", "9f1c", "https://ui/#/runs/details/9f1c"),
+        ("vertex", "projects/p/locations/l/pipelineJobs/taxi-1", "https://ui/#/runs/details/taxi-1"),
     ],
 )
 def test_record_run_tells_of_the_run_and_links_to_it(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], target: str, job: str, resource: str, link: str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], target: str, job: str, link: str
 ) -> None:
-    status = SimpleNamespace(state="FAILED", error_message="task x failed", pipeline_job_resource_name=resource)
+    status = SimpleNamespace(state="FAILED", error_message="task x failed", pipeline_job_resource_name="x")
     arguments = [
         LINEAGE | {"target": target},
         job,

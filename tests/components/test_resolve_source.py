@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 
 from components.resolve_source.run import resolve
 from slipway.data.examples.dataset import Manifest, RowCounts
 from slipway.errors import DataError
-from slipway.runs.record import Lineage, Summary
+from slipway.runs.record import Lineage, RunState, Summary
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def runs(tmp_path: Path) -> Path:
 
 
 def _record(
-    runs: Path, name: str, digest: str, state: Literal["succeeded", "failed"] = "succeeded", module: str = "taxi"
+    runs: Path, name: str, digest: str, state: RunState = "succeeded", module: str = "taxi", finished: float = 0.0
 ) -> str:
     """Leaves a run behind as the exit handler does; answers the URI of its statistics."""
     folder = runs / name
@@ -44,6 +44,7 @@ def _record(
         state=state,
         statistics=str(statistics),
         artifacts={"examples": str(examples)},
+        finished=finished,
     )
     (folder / "summary.json").write_text(summary.model_dump_json())
     return str(statistics)
@@ -79,6 +80,18 @@ def test_resolve_previous_statistics_are_those_of_the_newest_run_on_other_data(d
     (runs / "taxi-20260107-000000-aaaa").mkdir()
     (runs / "taxi-20260107-000000-aaaa" / "summary.json").write_text("{ cut")
     assert resolve(str(data), 1, "taxi", str(runs))[1] == newest
+
+
+def test_resolve_previous_statistics_go_by_the_time_of_the_end_where_names_are_the_ids_of_jobs(
+    data: Path, runs: Path
+) -> None:
+    _record(runs, "taxi-f0d63664-0f4f-41ec-91be-9419156db005", "older", finished=1.0)
+    newest = _record(runs, "taxi-00d63664-0f4f-41ec-91be-9419156db005", "newest", finished=2.0)
+    _record(runs, "slipway-training-20260104000000", "another module", module="house", finished=3.0)
+    _record(runs, "taxi-10d63664-0f4f-41ec-91be-9419156db005", "nobody knows", state="unknown", finished=4.0)
+    assert resolve(str(data), 1, "taxi", str(runs))[1] == newest
+    on_vertex = _record(runs, "slipway-training-20260105000000", "Vertex's own name", finished=5.0)
+    assert resolve(str(data), 1, "taxi", str(runs))[1] == on_vertex
 
 
 def test_resolve_statistics_that_were_deleted_are_passed_over(data: Path, runs: Path) -> None:

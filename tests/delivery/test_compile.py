@@ -100,6 +100,14 @@ def test_compile_training_names_a_recurring_run_wherever_its_record_is_used(spec
         assert "name_run(run_uri, lineage, job, job_created)" in source
 
 
+def test_compile_training_gives_the_job_as_the_platforms_api_knows_it(target: Platform, spec: dict[str, Any]) -> None:
+    """Kubeflow replaces a placeholder only where it is all of a constant (backend/src/v2/driver/resolve.go)."""
+    placeholder = {"kubeflow": "{{$.pipeline_job_uuid}}", "vertex": "{{$.pipeline_job_resource_name}}"}[target]
+    given = [task.get("inputs", {}).get("parameters", {}) for task in tasks(spec).values()]
+    jobs = [parameters["job"]["runtimeValue"]["constant"] for parameters in given if "job" in parameters]
+    assert jobs == [placeholder] * 3
+
+
 def test_compile_training_without_image_says_how_to_give_one(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="give --image REPOSITORY@sha256"):
         compile_training("vertex", "", {}, tmp_path / "training.yaml")

@@ -15,7 +15,7 @@ from delivery.targets import base
 from delivery.targets.base import Recurring, RemoteSchedule, Schedules, Target
 from slipway.errors import TargetError
 from tests.delivery.targets.places import on_kubeflow, on_vertex
-from tests.delivery.targets.submissions import recurring_submission
+from tests.delivery.targets.submissions import submission
 from tests.fakes.kubeflow import FakeKubeflow
 from tests.fakes.vertex import FakeVertex
 
@@ -39,7 +39,7 @@ class Place:
         return self.target().schedules
 
     def wanted(self, name: str = "nightly", cron: str = "0 3 * * *", **changes: Any) -> Recurring:
-        made = recurring_submission(self.name)
+        made = submission(self.name)
         return replace(Recurring(name, cron, 1, False, made, {"service_account": "trainer"}), **changes)
 
     @property
@@ -91,7 +91,8 @@ def test_apply_sends_cron_concurrency_and_catch_up(place: Place) -> None:
     else:
         assert (kept["cron"], kept["maxConcurrentRunCount"]) == ("0 3 * * *", "2")
         job = kept["createPipelineJobRequest"]["pipelineJob"]
-        assert job["runtimeConfig"]["parameterValues"]["lineage"]["run"] == "taxi-{job}"
+        assert job["runtimeConfig"]["parameterValues"]["lineage"]["run"] == "{job}"
+        assert job["displayName"] == "nightly"
     [found] = place.schedules.list()
     assert (found.name, found.cron, found.enabled) == ("nightly", "0 3 * * *", True)
 

@@ -82,7 +82,7 @@ def test_docs_kubeflow_commands_work(kubeflow: FakeKubeflow, folder: Path) -> No
     assert storage.exists(given["manifests_uri"])
     assert given["rollout"]["min_requests"] == 100
     page = f"http://localhost:8080/#/runs/details/{run['run_id']}"
-    assert said["slipway submit taxi --wait"].startswith(f"run {run['display_name']}\n{page}\n")
+    assert said["slipway submit taxi --wait"].startswith(f"run taxi-{run['run_id']}\n{page}\n")
     assert "create nightly: it is new" in said["slipway schedules apply"]
     assert not kubeflow.recurring_runs
 

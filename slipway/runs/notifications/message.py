@@ -9,8 +9,7 @@ from markupsafe import Markup
 from slipway.runs.explain import Explanation
 from slipway.runs.notifications.config import Event
 from slipway.runs.record import RolloutOutcome, Summary
-from slipway.runs.store import REPORT, ROLLOUT, RunView
-from slipway.runs.summary import read_record
+from slipway.runs.store import REPORT, RunView
 from slipway.stores import storage
 
 # A subject that mail programs show in one line, and fewer letters than Slack cuts a message at (40,000).
@@ -69,7 +68,7 @@ def run_message(view: RunView, page: str = "") -> Message:
         page: Address of the run on its target; its report if there is none.
     """
     summary = view.summary
-    rollout = read_record(view.uri, ROLLOUT, RolloutOutcome)
+    rollout = view.rollout
     events, happened = _judge(summary, rollout)
     reasons = rollout.reasons if rollout and rollout.verdict != "promoted" else summary.reasons
     return Message(
@@ -89,7 +88,7 @@ def _judge(summary: Summary, rollout: RolloutOutcome | None) -> tuple[set[Event]
     if rollout and rollout.verdict == "failed":
         return {"failure"}, f"version {rollout.version} could not be rolled out"
     if summary.state != "succeeded":
-        was = "was interrupted" if summary.state == "interrupted" else "failed"
+        was = {"interrupted": "was interrupted", "unknown": "ended in an unknown state"}.get(summary.state, "failed")
         return {"failure"}, f"the run {was}" + (f" at {summary.failed_step}" if summary.failed_step else "")
     if summary.verdict == "refused":
         return {"refused"}, "the model was refused"

@@ -10,7 +10,6 @@ from delivery.package import Package, read_package
 from delivery.targets.base import Submission
 from settings.load import PROJECT
 from slipway.module_kit.check import check_module
-from slipway.runs.naming import new_run_name
 from slipway.runs.record import Target
 
 COMPILED = PROJECT / "tests" / "compiled"
@@ -25,22 +24,14 @@ def golden(target: Target) -> Package:
 
 def submission(target: Target, *, package: Path | None = None) -> Submission:
     """A new run of the taxi module."""
-    found, request = read_package(package) if package else golden(target), _request(target, recurring=False)
-    lineage = request.lineage.model_copy(update={"run": new_run_name("taxi")})
-    arguments = {"run_uri": f"gs://bucket/runs/{lineage.run}", "lineage": lineage.model_dump(mode="json")}
-    return Submission(found, request.arguments | arguments, lineage)
-
-
-def recurring_submission(target: Target) -> Submission:
-    """What a recurring run of the taxi module is given."""
-    request = _request(target, recurring=True)
-    return Submission(golden(target), request.arguments, request.lineage)
+    request = _request(target)
+    return Submission(read_package(package) if package else golden(target), request.arguments, request.lineage)
 
 
 @cache
-def _request(target: Target, *, recurring: bool) -> RunRequest:
+def _request(target: Target) -> RunRequest:
     module = PROJECT / "modules" / "taxi"
     locations = Locations(*(f"gs://bucket/{name}" for name in ("modules", "models", "runs", "checkpoints")))
     platform = Platform(target, golden(target).image, ("--runner=FnApiRunner",), "one_device", "vectorised")
     config = check_module(module)
-    return request_run(module, config, DATA, locations, platform, recurring=recurring, publish=False)
+    return request_run(module, config, DATA, locations, platform, publish=False)

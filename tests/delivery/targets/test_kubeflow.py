@@ -1,12 +1,15 @@
 import json
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from delivery.targets.base import State, labels_of, wait
+from delivery.targets.base import labels_of, wait
 from slipway.errors import TargetError
+from slipway.runs.naming import name_run
 from slipway.runs.record import Step
+from slipway.runs.states import State
 from tests.delivery.targets.places import ROOT, on_kubeflow
 from tests.delivery.targets.submissions import COMPILED, submission
 from tests.fakes.kubeflow import FakeKubeflow
@@ -33,7 +36,7 @@ def test_submit_uploads_the_pipeline_and_starts_the_run(kubeflow: FakeKubeflow) 
     kept = kubeflow.runs[run.id]
     assert kept["runtime_config"] == {"parameters": wanted.arguments, "pipeline_root": ROOT}
     assert (kept["display_name"], kept["service_account"]) == (wanted.name, "trainer")
-    assert (run.name, run.state, run.url) == (wanted.name, "pending", f"{kubeflow.url}/#/runs/details/{run.id}")
+    assert (run.name, run.state, run.url) == (f"taxi-{run.id}", "pending", f"{kubeflow.url}/#/runs/details/{run.id}")
 
 
 def test_submit_labels_the_run_within_what_its_database_keeps(kubeflow: FakeKubeflow) -> None:
@@ -152,8 +155,58 @@ def test_wait_survives_a_server_that_restarts(kubeflow: FakeKubeflow) -> None:
 
 def test_show_finds_a_run_by_name_and_by_id(kubeflow: FakeKubeflow) -> None:
     target = on_kubeflow(kubeflow)
+    wanted = submission("kubeflow")
+    run = target.submit(wanted)
+    assert {target.show(name).id for name in (run.name, run.id, wanted.name)} == {run.id}
+
+
+def clone(kubeflow: FakeKubeflow, run_id: str, name: str) -> str:
+    """Does as the UI for "Clone run": same version and arguments, no description (frontend/src/pages/NewRunV2.tsx)."""
+    first = kubeflow.runs[run_id]
+    kept = {key: first[key] for key in ("experiment_id", "pipeline_version_reference", "runtime_config")}
+    body = json.dumps(kept | {"display_name": name, "description": ""}).encode()
+    request = urllib.request.Request(f"{kubeflow.url}{API}/runs", body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request) as answer:
+        return str(json.load(answer)["run_id"])
+
+
+def test_clone_is_a_run_of_its_own(kubeflow: FakeKubeflow) -> None:
+    target = on_kubeflow(kubeflow)
+    wanted = submission("kubeflow")
+    first = target.submit(wanted)
+    second = target.show(clone(kubeflow, first.id, f"Clone of {wanted.name}"))
+    assert (first.name, second.name) == (f"taxi-{first.id}", f"taxi-{second.id}")
+    assert second.labels == {"module": "taxi"}
+    assert target.show(second.name).id == second.id
+    for run in (first, second):
+        uri, lineage = name_run(wanted.arguments["run_uri"], wanted.arguments["lineage"], run.id, "")
+        assert (lineage["run"], uri) == (run.name, f"gs://bucket/runs/{run.name}")
+
+
+def test_show_of_a_name_that_two_runs_have_names_their_ids(kubeflow: FakeKubeflow) -> None:
+    target = on_kubeflow(kubeflow)
+    wanted = submission("kubeflow")
+    first = target.submit(wanted)
+    second = clone(kubeflow, first.id, wanted.name)
+    with pytest.raises(TargetError, match=f"2 runs .*{wanted.name}.*{first.id}, {second}"):
+        target.show(wanted.name)
+
+
+def test_state_that_nobody_knows_is_unknown_and_ends_with_its_time(kubeflow: FakeKubeflow) -> None:
+    target = on_kubeflow(kubeflow)
     run = target.submit(submission("kubeflow"))
-    assert target.show(run.name).id == target.show(run.id).id == run.id
+    kubeflow.plan, kubeflow.ends = ["HIBERNATING", "HIBERNATING", "EVAPORATED"], {"EVAPORATED"}
+    assert (target.show(run.id).state, target.show(run.id).ended) == ("unknown", False)
+    ended = wait(target, run.id, lambda steps: None)
+    assert (ended.state, ended.steps[-1].state) == ("unknown", "unknown")
+
+
+def test_step_that_was_omitted_is_skipped(kubeflow: FakeKubeflow) -> None:
+    target = on_kubeflow(kubeflow)
+    run = target.submit(submission("kubeflow"))
+    kubeflow.plan = ["RUNTIME_STATE_UNSPECIFIED"]
+    kubeflow.ends = {"RUNTIME_STATE_UNSPECIFIED"}
+    assert [step.state for step in target.show(run.id).steps] == ["succeeded", "skipped"]
 
 
 def test_show_unknown_says_what_lists_them(kubeflow: FakeKubeflow) -> None:

@@ -1,12 +1,15 @@
+import json
 import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from delivery.targets.base import State, labels_of, wait
+from delivery.targets.base import labels_of, wait
 from slipway.errors import ConfigError, TargetError
+from slipway.runs.naming import JOB, name_run, page_of
 from slipway.runs.record import Step
+from slipway.runs.states import State
 from tests.delivery.targets.places import ROOT, on_vertex
 from tests.delivery.targets.submissions import submission
 from tests.fakes.loopback_server import Answer
@@ -197,3 +200,24 @@ def test_no_credentials_says_how_to_get_some(
 def test_config_that_lacks_something_names_the_setting(vertex: FakeVertex, changes: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         on_vertex(vertex, **changes)
+
+
+def test_run_is_called_as_its_record(vertex: FakeVertex) -> None:
+    wanted = submission("vertex")
+    target = on_vertex(vertex)
+    run = target.submit(wanted)
+    uri, lineage = name_run(
+        wanted.arguments["run_uri"], wanted.arguments["lineage"], vertex.jobs[run.id]["name"], "2026-01-02T03:04:05Z"
+    )
+    assert lineage["run"] == run.name == run.id
+    assert uri == f"gs://bucket/runs/{run.name}"
+    assert target.page(JOB).replace(JOB, run.id) == page_of(target.page(JOB), vertex.jobs[run.id]["name"]) == run.url
+
+
+@pytest.mark.filterwarnings("ignore:Unrecognized PipelineState enum value")
+def test_state_that_nobody_knows_is_unknown_and_ends_with_its_time(vertex: FakeVertex) -> None:
+    target = on_vertex(vertex)
+    run = target.submit(submission("vertex"))
+    for end in ({}, {"endTime": "2026-01-02T03:04:05Z"}):
+        vertex.answer("GET", f"{JOBS}/.*", Answer(200, json.dumps({"name": run.id, "state": 99, **end}).encode()))
+    assert (wait(target, run.id, lambda steps: None).state, len(vertex.asked("GET", f"{JOBS}/.*"))) == ("unknown", 2)

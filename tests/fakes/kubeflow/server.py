@@ -31,7 +31,10 @@ STARTED = "2026-01-02T03:04:{:02d}Z"
 
 @dataclass
 class FakeKubeflow(LoopbackServer):
-    """An installation. `plan` holds what becomes of a run: at each look it is in the next of these states."""
+    """An installation. `plan` holds what becomes of a run: at each look it is in the next of these states.
+
+    A run in one of the states `ends` has an end.
+    """
 
     multi_user: bool = False
     token: str = ""
@@ -42,6 +45,7 @@ class FakeKubeflow(LoopbackServer):
     versions: dict[str, Json] = field(default_factory=dict)
     runs: dict[str, Json] = field(default_factory=dict)
     recurring_runs: dict[str, Json] = field(default_factory=dict)
+    ends: set[str] = field(default_factory=lambda: {"SUCCEEDED", "FAILED", "CANCELED"})
     page_size: int = 100
     _clock: int = 0
 
@@ -142,7 +146,7 @@ class FakeKubeflow(LoopbackServer):
             run["state"] = self.plan.pop(0) if len(self.plan) > 1 else self.plan[0]
         elif run["state"] == "CANCELING":
             run["state"] = "CANCELED"
-        ended = run["state"] in ("SUCCEEDED", "FAILED", "CANCELED")
+        ended = run["state"] in self.ends
         run["finished_at"] = STARTED.format(40) if ended else "1970-01-01T00:00:00Z"
         if run["state"] == "FAILED":
             run["error"] = {"code": 13, "message": "train-model failed"}
@@ -150,7 +154,7 @@ class FakeKubeflow(LoopbackServer):
         return run
 
     def _tasks(self, run_id: str, state: str) -> list[Json]:
-        last = state if state in ("SUCCEEDED", "FAILED", "CANCELED") else "RUNNING"
+        last = state if state in self.ends else "RUNNING"
         states = {"root": state, "root-driver": "SUCCEEDED", "exit-handler-1": state, "resolve-source": "SUCCEEDED",
                   "resolve-source-driver": "SUCCEEDED", "train-model": last}  # fmt: skip
         return [
