@@ -45,7 +45,11 @@ class Label(_Strict):
     """What the model predicts.
 
     `column` alone names a column of the data. With `expression` (SQL over the row's columns, evaluated by DuckDB when
-    the examples are ingested) the column is computed: `tips > 0.2 * fare`. A NULL label is a missing label.
+    the examples are ingested) the column is computed: `tips > 0.2 * fare`. A NULL label is a missing label. So is one
+    in whose expression NaN occurs: `tips / fare > 0.2` where both are 0, `sqrt(x) > 1` where x is negative, whatever
+    OR, coalesce or isnan would make of it. What is not evaluated does not count: `CASE WHEN fare > 0 THEN tips / fare
+    > 0.2 ELSE false END` gives every row a label. `5 / 0` is infinity, which is larger than 0.2. The expression sees
+    NaN of the data as NULL and times as seconds since 1970, and is evaluated in UTC on every host.
     Columns in `training_only` are known only after the outcome: they never become inputs of the model.
     """
 
@@ -72,11 +76,17 @@ class ColumnSplit(_Strict):
 
 
 class TimeSplit(_Strict):
-    """Split by time: rows at or after `eval_from` (same unit as the column) are for evaluation."""
+    """Split by time: rows at or after `eval_from` are for evaluation; a row without a time is left out.
+
+    `eval_from` is a moment in ISO 8601, or a number in the column's unit. Moments are compared, in UTC where they have
+    no offset: a number is taken for seconds since 1970, and a text read as ISO 8601, or as `format` says in DuckDB's
+    terms for `strptime` (`%d/%m/%Y`); then `eval_from` may be written so, too. A text that cannot be read is an error.
+    """
 
     method: Literal["time"]
     column: str
     eval_from: int | float | str
+    format: str | None = None
 
 
 Split = Annotated[HashSplit | ColumnSplit | TimeSplit, Field(discriminator="method")]

@@ -89,7 +89,7 @@ def _type_of(avro: Any) -> Any:
             "null": pa.null(), "boolean": pa.bool_(), "int": pa.int64(), "long": pa.int64(), "float": pa.float64(),
             "double": pa.float64(), "bytes": pa.binary(), "string": pa.string(),
         }.get(avro)  # fmt: skip
-    logical = avro.get("logicalType", "")
+    logical = avro.get("logicalType", "").removeprefix("local-")  # a time without a zone is UTC
     if logical.startswith("timestamp-"):
         return pa.timestamp("us", tz="UTC")
     if logical == "date":

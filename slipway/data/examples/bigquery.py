@@ -12,6 +12,7 @@ from slipway.stores import storage
 if TYPE_CHECKING:
     import ibis.expr.types as ir
     import pyarrow as pa
+    from ibis.backends.bigquery import Backend
 
 SCHEME = "bq://"
 BATCH_ROWS = 65_536
@@ -80,14 +81,22 @@ def warehouse_rows(source: Source) -> pa.RecordBatchReader:
     Raises:
         DataError: a column has a type that examples cannot hold.
     """
-    import ibis
-
     if source.table:
         project, dataset, name = source.table.split(".")
-        table = ibis.bigquery.connect(project_id=project).table(name, database=(project, dataset))
+        table = _connect(project).table(name, database=(project, dataset))
     else:
-        table = ibis.bigquery.connect().sql(source.query)
+        table = _connect(None).sql(source.query)
     return as_examples(table).to_pyarrow_batches(chunk_size=BATCH_ROWS)
+
+
+def _connect(project: str | None) -> Backend:
+    """BigQuery, in UTC for every query: a project may have another time zone for times without one."""
+    import ibis
+    from google.cloud.bigquery import ConnectionProperty
+
+    backend = ibis.bigquery.connect(project_id=project)
+    backend.client.default_query_job_config.connection_properties = [ConnectionProperty("time_zone", "UTC")]
+    return backend
 
 
 def as_examples(table: ir.Table) -> ir.Table:

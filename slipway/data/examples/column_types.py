@@ -122,6 +122,16 @@ def _from_text(column: str, text: str, form: Form) -> Conversion:
     return Conversion(column, value, f"{text} IS NULL OR ({valid})", _EXPECTED[form])
 
 
+def is_moment(raw_type: str) -> bool:
+    """Whether DuckDB's type is one of moments: a date, or a date with a time of day, with or without a time zone."""
+    return raw_type.startswith(("DATE", "TIMESTAMP"))
+
+
+def moment_of(column: str) -> str:
+    """SQL of a column of moments in the one type that all can be cast to; those without a zone are UTC."""
+    return f"CAST({identifier(column)} AS TIMESTAMPTZ)"
+
+
 _WHOLE_TYPES = r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|BOOLEAN"
 
 
@@ -132,7 +142,9 @@ def _natural(column: str, raw_type: str) -> tuple[str, str]:
         return "BIGINT", f"CAST({name} AS BIGINT)"
     if re.match(r"FLOAT|DOUBLE|DECIMAL", raw_type):
         return "DOUBLE", f"CAST({name} AS DOUBLE)"
-    if re.match(r"DATE|TIME", raw_type):
+    if is_moment(raw_type):
+        return "BIGINT", f"CAST(floor(epoch({moment_of(column)})) AS BIGINT)"
+    if raw_type.startswith("TIME"):
         return "BIGINT", f"CAST(floor(epoch({name})) AS BIGINT)"
     if raw_type == "BLOB":
         return "BLOB", name

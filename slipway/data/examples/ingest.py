@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
 
+from slipway.data.database import connect
 from slipway.data.examples.dataset import MANIFEST, QUARANTINE, SPLITS, DataFile, Manifest, RowCounts
 from slipway.data.examples.quarantine import BadRow, Quarantine
 from slipway.data.examples.query import RAW, REASON, RowQuery
@@ -198,15 +199,8 @@ def _publish(written: _Written, source: Source, config: IngestConfig, scratch: P
 @contextmanager
 def _connect(scratch: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """DuckDB with bounded memory; what does not fit goes to the scratch folder."""
-    import duckdb
-
-    settings = {
-        "memory_limit": MEMORY_LIMIT,
-        "threads": min(os.cpu_count() or 1, MAX_THREADS),
-        "temp_directory": str(scratch / "duckdb"),
-        "autoinstall_known_extensions": False,
-    }
-    with duckdb.connect(config=settings) as connection:
+    threads = min(os.cpu_count() or 1, MAX_THREADS)
+    with connect(str(scratch / "duckdb"), memory_limit=MEMORY_LIMIT, threads=threads) as connection:
         connection.execute("SET enable_progress_bar = false")
         connection.execute("SET streaming_buffer_size = '64MB'")  # room for more than one thread to read ahead
         yield connection

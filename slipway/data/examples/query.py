@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from slipway.data.examples.column_types import convert
 from slipway.data.examples.csv_files import has_rejects
+from slipway.data.examples.label_sql import missing_where_nan
 from slipway.data.examples.read import TypedRows
 from slipway.data.examples.rows import BATCH, FILE, LINE, UnsoundRowsError, describe, identifier
+from slipway.data.examples.time_split import UNREADABLE, refuse_unreadable, time_columns
 from slipway.errors import ConfigError, DataError
-from slipway.module_api import ColumnSplit, HashSplit, Label, Split, Task
+from slipway.module_api import ColumnSplit, HashSplit, Label, Split, Task, TimeSplit
 
 if TYPE_CHECKING:
     import duckdb
@@ -40,7 +42,10 @@ class RowQuery:
         kept = [column for column in self.data_columns if column not in (dropped, label.column)]
         self.example_columns = [*kept, label.column]
         self._check_columns(label, split)
-        self._sql = self._with_label(_typed_sql(typed), label, task)
+        self._times = split if isinstance(split, TimeSplit) else None
+        self._doubts = [REASON, UNREADABLE] if self._times else [REASON]
+        times = f", {time_columns(connection, typed, self._times)}" if self._times else ""
+        self._sql = self._with_label(_typed_sql(typed, times), label, task)
 
     def batches(self, rows: int) -> Iterator[pa.RecordBatch]:
         """The answer in batches; their size is about `rows`.
@@ -60,13 +65,20 @@ class RowQuery:
 
     def _careful_batches(self, rows: int) -> Iterator[pa.RecordBatch]:
         if self._rows.batches is None:
-            yield from self._connection.sql(self._sql).to_arrow_reader(rows)
+            answers: Iterable[pa.RecordBatch] = self._connection.sql(self._sql).to_arrow_reader(rows)
         else:
-            import pyarrow as pa
+            answers = self._answers(self._rows.batches)
+        for answer in answers:
+            if self._times:
+                refuse_unreadable(answer.filter(answer.column(REASON).is_null()), self._times)
+            yield answer
 
-            for batch in self._rows.batches:
-                self._connection.register(BATCH, pa.Table.from_batches([batch]))
-                yield from self._connection.sql(self._sql).to_arrow_table().to_batches()
+    def _answers(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        import pyarrow as pa
+
+        for batch in batches:
+            self._connection.register(BATCH, pa.Table.from_batches([batch]))
+            yield from self._connection.sql(self._sql).to_arrow_table().to_batches()
 
     def _trusted_batches(self, rows: int) -> Iterator[pa.RecordBatch]:
         import duckdb
@@ -74,7 +86,7 @@ class RowQuery:
 
         try:
             for batch in self._connection.sql(self._sql).to_arrow_reader(rows):
-                if batch.column(REASON).null_count < batch.num_rows:
+                if any(batch.column(name).null_count < batch.num_rows for name in self._doubts):
                     raise UnsoundRowsError
                 yield batch
         except (duckdb.Error, pa.ArrowException, OSError) as error:
@@ -102,14 +114,12 @@ class RowQuery:
         """The rows with the label evaluated and brought to a type of the examples."""
         import duckdb
 
-        column = identifier(label.column)
-        if label.expression is None:
-            labelled = inner
-        else:
-            kept = f"* REPLACE (({label.expression}) AS {column})" if label.column in self.data_columns else (
-                f"*, ({label.expression}) AS {column}")  # fmt: skip
-            labelled = f"SELECT {kept} FROM ({inner})"  # noqa: S608 - the expression is the module's own
+        column, labelled = identifier(label.column), inner
         try:
+            if label.expression is not None:
+                # The expression is the module's own; what DuckDB says of it is said of it as it is written.
+                describe(self._connection, f"({self._with(inner, label.column, label.expression)})")
+                labelled = self._with(inner, label.column, missing_where_nan(self._connection, label.expression))
             types = describe(self._connection, f"({labelled})")
         except duckdb.Error as error:
             missing = re.search(r'Referenced column "([^"]+)" not found', str(error))
@@ -123,8 +133,13 @@ class RowQuery:
         value = convert(label.column, kind, None).value
         return f"SELECT * REPLACE ({value} AS {column}) FROM ({labelled})"  # noqa: S608
 
+    def _with(self, inner: str, column: str, value: str) -> str:
+        named = f"(\n{value}\n) AS {identifier(column)}"  # lines of its own: a comment ends where SQL ends it
+        kept = f"* REPLACE ({named})" if column in self.data_columns else f"*, {named}"
+        return f"SELECT {kept} FROM ({inner})"  # noqa: S608
 
-def _typed_sql(typed: TypedRows) -> str:
+
+def _typed_sql(typed: TypedRows, times: str) -> str:
     file, line = typed.rows.place
     values = ", ".join(f"{each.value} AS {identifier(each.column)}" for each in typed.conversions)
     failing = [each for each in typed.conversions if each.column in typed.can_fail]
@@ -136,6 +151,6 @@ def _typed_sql(typed: TypedRows) -> str:
         texts = ", ".join(f"coalesce({identifier(column)}::VARCHAR, '')" for column in typed.rows.types)
         raw = f"CASE WHEN {reason} IS NOT NULL THEN array_to_string([{texts}], ',') END"
     return (
-        f"SELECT {values}, {file} AS {FILE}, {line} AS {LINE}, {reason} AS {REASON}, {raw} AS {RAW} "  # noqa: S608
+        f"SELECT {values}, {file} AS {FILE}, {line} AS {LINE}, {reason} AS {REASON}, {raw} AS {RAW}{times} "  # noqa: S608
         f"FROM {typed.rows.relation}"
     )

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from slipway.errors import ConfigError
-from slipway.module_api import ColumnSplit, HashSplit, Split, TimeSplit
+from slipway.data.examples.time_split import LATER
+from slipway.module_api import ColumnSplit, HashSplit, Split
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,19 +22,16 @@ def assign_splits(rows: pa.RecordBatch, split: Split, columns: list[str]) -> NDA
     """`TRAIN`, `EVAL` or `NEITHER` for each row.
 
     Args:
-        rows: Holds at least `columns`.
+        rows: Holds at least `columns`, and `LATER` for a split by time.
         split: The module's rule.
         columns: What the hash is over; their order does not matter.
-
-    Raises:
-        ConfigError: the rule does not fit the column's type.
     """
     if isinstance(split, HashSplit):
         parts = np.uint64(split.train + split.eval)
         return np.where(hash_rows(rows, columns) % parts < np.uint64(split.train), TRAIN, EVAL).astype(np.int8)
     if isinstance(split, ColumnSplit):
         return _by_column(rows.column(split.column), split)
-    return _by_time(rows.column(split.column), split)
+    return _by_time(rows.column(LATER))
 
 
 def _by_column(values: pa.Array, split: ColumnSplit) -> NDArray[np.int8]:
@@ -50,37 +46,12 @@ def _by_column(values: pa.Array, split: ColumnSplit) -> NDArray[np.int8]:
     return answer
 
 
-def _by_time(values: pa.Array, split: TimeSplit) -> NDArray[np.int8]:
+def _by_time(later: pa.Array) -> NDArray[np.int8]:
     import pyarrow.compute as pc
 
-    later = pc.greater_equal(values, _moment(values.type, split))
     answer = np.where(_booleans(pc.fill_null(later, False)), EVAL, TRAIN).astype(np.int8)
-    answer[_is_missing(values)] = NEITHER
+    answer[_is_missing(later)] = NEITHER
     return answer
-
-
-def _moment(kind: pa.DataType, split: TimeSplit) -> Any:
-    """`eval_from` in the column's type; a date for a column of numbers is meant in seconds since 1970, UTC."""
-    import pyarrow as pa
-
-    value = split.eval_from
-    if pa.types.is_string(kind):
-        return pa.scalar(str(int(value) if isinstance(value, float) and value.is_integer() else value), kind)
-    try:
-        return pa.scalar(_seconds(value) if isinstance(value, str) else float(value), pa.float64())
-    except ValueError as error:
-        raise ConfigError(
-            f"split: column {split.column!r} holds numbers; eval_from should be a number, or a date like "
-            f"2015-06-30, not {split.eval_from!r}"
-        ) from error
-
-
-def _seconds(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        moment = datetime.fromisoformat(text)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def hash_rows(rows: pa.RecordBatch, columns: list[str]) -> NDArray[np.uint64]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from slipway.data import database
 from slipway.data.statistics.expressions import BOUNDS, TABLE, ColumnType, Kind, compile_column, half_width
 from slipway.errors import DataError
 
@@ -146,15 +147,11 @@ def scan(files: Iterable[Path], columns: str = "*") -> str:
 @contextmanager
 def connect() -> Iterator[duckdb.DuckDBPyConnection]:
     """A database in memory with one thread, that spills to a folder of its own."""
-    import duckdb
-
-    with tempfile.TemporaryDirectory(prefix="slipway-statistics-") as spill:
-        config = {"threads": 1, "memory_limit": WORKER_MEMORY, "temp_directory": spill}
-        with duckdb.connect(config=config) as connection:
-            # Parquet's minima and maxima leave NaN out (as its specification says). DuckDB takes them as proof
-            # that there is none: with these two optimizers `isnan(x)` is false throughout in files written by Arrow.
-            connection.execute("SET disabled_optimizers = 'statistics_propagation,filter_pushdown'")
-            yield connection
+    with (
+        tempfile.TemporaryDirectory(prefix="slipway-statistics-") as spill,
+        database.connect(spill, memory_limit=WORKER_MEMORY, threads=1) as connection,
+    ):
+        yield connection
 
 
 def run(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,9 +11,13 @@ from typing import Any
 import ibis
 import pyarrow as pa
 import pytest
+from google.api_core.exceptions import BadRequest
+from google.auth.credentials import AnonymousCredentials
 
-from slipway.data.examples.bigquery import as_examples, is_warehouse, locate_in_warehouse
+from slipway.data.examples.bigquery import as_examples, is_warehouse, locate_in_warehouse, warehouse_rows
+from slipway.data.examples.source import Source
 from slipway.errors import DataError
+from tests.fakes.loopback_server import Answer, LoopbackServer, Refused, Request
 
 TRIPS = ibis.table(
     {"fare": "decimal(9, 2)", "miles": "float32", "seconds": "int32", "card": "boolean", "start": "timestamp('UTC')",
@@ -109,11 +114,43 @@ def test_is_warehouse_knows_tables_and_queries() -> None:
     assert not is_warehouse("data/trips.csv")
 
 
+class BigQuery(LoopbackServer):
+    """Knows one table, refuses every query."""
+
+    def handle(self, request: Request) -> Answer:
+        if request.method == "GET":
+            table = {"projectId": "p", "datasetId": "d", "tableId": "t"}
+            schema = {"fields": [{"name": "at", "type": "DATETIME"}]}
+            return Answer(200, json.dumps({"tableReference": table, "schema": schema, "type": "TABLE"}).encode())
+        raise Refused(400, "enough")
+
+    def refuse(self, status: int, message: str) -> Answer:
+        return Answer(status, json.dumps({"error": {"message": message}}).encode())
+
+
+@pytest.mark.parametrize("what", [{"table": "p.d.t"}, {"query": "SELECT CAST('2024-06-01' AS TIMESTAMP) AS at"}])
+def test_warehouse_rows_are_asked_for_in_utc(monkeypatch: pytest.MonkeyPatch, what: dict[str, str]) -> None:
+    """What Google's client and Ibis send of `time_zone`, the default time zone of a query.
+
+    https://cloud.google.com/bigquery/docs/reference/rest/v2/ConnectionProperty
+    """
+    credentials = AnonymousCredentials()  # type: ignore[no-untyped-call]
+    monkeypatch.setattr("pydata_google_auth.default", lambda *_, **__: (credentials, "p"))
+    with BigQuery() as server:
+        monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", server.url)
+        with pytest.raises(BadRequest, match="enough"):
+            warehouse_rows(Source(uri="bq://p.d.t", format="bigquery", digest="x", **what))
+    queries = [json.loads(one.body) for one in server.requests if one.method == "POST"]
+    assert queries
+    for query in queries:
+        settings = query.get("configuration", {}).get("query", query)
+        assert settings["connectionProperties"] == [{"key": "time_zone", "value": "UTC"}]
+
+
 def test_ingest_rows_of_the_warehouse_become_examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Arrow batches such as BigQuery's answer stand in for it."""
     from slipway.data.examples import bigquery as warehouse
     from slipway.data.examples.ingest import IngestConfig, ingest_source
-    from slipway.data.examples.source import Source
 
     table = pa.table({"id": range(500), "y": [number % 2 for number in range(500)], "fare": [0.25] * 500})
     monkeypatch.setattr(warehouse, "warehouse_rows", lambda _: table.to_reader(max_chunksize=64))

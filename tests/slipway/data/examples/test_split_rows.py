@@ -69,22 +69,6 @@ def test_ingest_column_split_by_numbers(tmp_path: Path) -> None:
     assert (counts.train, counts.eval, counts.left_out) == (50, 25, 25)
 
 
-@pytest.mark.parametrize(
-    ("line", "eval_from"),
-    [("{0},{0},1", 70), ("{0},{0},1", 70.0), ("{0},{0},1", "70"), ("{0},{0}.0,1", 70),
-     ("{0},{0},1", "1970-01-01T00:01:10"), ("{0},2015-01-01 {0:02d},1", "2015-01-01 70")],
-)  # fmt: skip
-def test_ingest_time_split_evaluates_on_what_is_later(tmp_path: Path, line: str, eval_from: object) -> None:
-    ingested = _by(tmp_path, {"method": "time", "column": "at", "eval_from": eval_from}, "id,at,y", line)
-    assert ingested.table("train").column("id").to_pylist() == list(range(70))
-    assert ingested.table("eval").column("id").to_pylist() == list(range(70, 100))
-
-
-def test_ingest_time_split_of_another_kind_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"'at' holds numbers.*not 'soon'"):
-        _by(tmp_path, {"method": "time", "column": "at", "eval_from": "soon"}, "id,at,y", "{0},{0},1")
-
-
 def test_ingest_missing_split_column_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"split\.column of module\.yaml is 'when'"):
         _by(tmp_path, {"method": "time", "column": "when", "eval_from": 7}, "id,at,y", "{0},{0},1")

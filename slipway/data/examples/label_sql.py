@@ -1,0 +1,120 @@
+"""The label's SQL, with the label missing wherever NaN occurs in it.
+
+To DuckDB NaN is a number larger than all others, so `tips / fare > 0.2` is true of `0 / 0`. Null in NaN's place would
+not do: `CASE`, `OR` and `coalesce` make a value of it. So the expression is taken apart, by DuckDB's own parser, and
+each part is asked whether it is NaN; one behind a `CASE`, `if`, `coalesce` or `TRY` only where DuckDB comes to it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from slipway.data.database import UNSOUND_OPTIMIZERS
+
+if TYPE_CHECKING:
+    import duckdb
+
+Node = dict[str, Any]  # an expression, as `json_serialize_sql` writes it
+
+# Types are known when a query is planned: what remains of it is `isnan` for a number, and nothing for others.
+_MACRO = r"""
+CREATE OR REPLACE TEMP MACRO __slipway_is_nan(part) AS CASE
+    WHEN typeof(part) IN ('FLOAT', 'DOUBLE') THEN isnan(TRY_CAST(part AS DOUBLE))
+    WHEN regexp_matches(typeof(part), '^(FLOAT|DOUBLE)\[') THEN contains(CAST(part AS VARCHAR), 'nan')
+    ELSE false END
+"""
+_NEVER = "false"
+_NO_NUMBERS = ("CONSTANT", "COMPARISON", "CONJUNCTION", "BETWEEN", "LAMBDA", "STAR", "TYPE")
+_NEVER_FAIL = ("+", "-", "*", "/")
+_ELEMENT_BY_ELEMENT = re.compile(r"(list|array)_(transform|apply|filter)|apply|filter")
+
+
+def missing_where_nan(connection: duckdb.DuckDBPyConnection, expression: str) -> str:
+    """SQL of an expression's value: NULL where the expression, or a part of it that is evaluated, is NaN.
+
+    Args:
+        connection: Gets the macro and the setting that the SQL needs.
+        expression: SQL that DuckDB accepts.
+    """
+    connection.execute(_MACRO)
+    (parsed,) = connection.execute("SELECT json_serialize_sql(?)", [f"SELECT (\n{expression}\n)"]).fetchall()[0]
+    statement = json.loads(parsed)
+    (node,) = statement["statements"][0]["node"]["select_list"]
+    nan = _Parts(connection, statement).nan(node)
+    if "TRY(" in nan:
+        # This optimizer computes what occurs inside a TRY and elsewhere once, in front of both, where it may fail.
+        connection.execute(f"SET disabled_optimizers = '{UNSOUND_OPTIMIZERS},common_subexpressions'")
+    return f"CASE WHEN {nan} THEN NULL ELSE (\n{expression}\n) END"
+
+
+class _Parts:
+    """Writes the SQL of whether a part of an expression meets NaN: true, or else false or NULL."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, statement: Node) -> None:
+        self._connection = connection
+        self._statement = statement
+
+    def nan(self, node: Node) -> str:
+        """Whether the part is NaN, or one of its own parts that DuckDB evaluates for it."""
+        parts, kind, function = list(_parts(node)), node["type"], node.get("function_name", "").lower()
+        if kind == "CASE_EXPR" or function == "if":
+            branches = [
+                (when, self._sql(when), self.nan(then)) for when, then in zip(parts[::2], parts[1::2], strict=False)
+            ]
+            return self._first(branches, parts[-1])
+        if kind == "OPERATOR_COALESCE":
+            return self._first([(part, f"{self._sql(part)} IS NOT NULL", _NEVER) for part in parts[:-1]], parts[-1])
+        if kind == "OPERATOR_TRY":
+            return self._tried(parts[0])
+        if node["class"] == "CONJUNCTION":
+            # DuckDB may leave out what follows the first part, and so what would fail.
+            return _any([self.nan(parts[0]), *(self._tried(part) for part in parts[1:])])
+        answers = [self.nan(part) for part in parts if part["class"] != "LAMBDA"]
+        if _ELEMENT_BY_ELEMENT.fullmatch(function):
+            answers += [self._of_elements(parts[0], part) for part in parts[1:] if part["class"] == "LAMBDA"]
+        if node["class"] not in _NO_NUMBERS:
+            answers.append(f"__slipway_is_nan({self._sql(node)})")
+        return _any(answers)
+
+    def _first(self, branches: list[tuple[Node, str, str]], otherwise: Node) -> str:
+        """The first branch that decides; each is what it tests, whether that decides, and whether NaN is met then."""
+        nan = self.nan(otherwise)
+        for test, decides, then in reversed(branches):
+            nan = _any([self.nan(test), nan if nan == then else f"CASE WHEN {decides} THEN {then} ELSE {nan} END"])
+        return nan
+
+    def _tried(self, node: Node) -> str:
+        nan = self.nan(node)
+        return f"TRY({nan})" if nan != _NEVER and _may_fail(node) else nan
+
+    def _of_elements(self, elements: Node, function: Node) -> str:
+        names = list(_parts(function["lhs"])) or [function["lhs"]]
+        body = f"lambda {', '.join(map(self._sql, names))}: {self.nan(function['expr'])}"
+        return f"list_contains(list_transform({self._sql(elements)}, {body}), true)"
+
+    def _sql(self, node: Node) -> str:
+        self._statement["statements"][0]["node"]["select_list"] = [node | {"alias": ""}]
+        written = self._connection.execute("SELECT json_deserialize_sql(?::JSON)", [json.dumps(self._statement)])
+        return str(written.fetchall()[0][0]).removeprefix("SELECT ")
+
+
+def _parts(node: Any) -> Iterator[Node]:
+    """The expressions that are directly below one, in their order; a subquery's rows are its own."""
+    for key, value in node.items() if isinstance(node, dict) else enumerate(node):
+        if isinstance(value, dict) and "class" in value:
+            yield value
+        elif isinstance(value, dict | list) and key != "subquery":
+            yield from _parts(value)
+
+
+def _may_fail(node: Node) -> bool:
+    may = node["class"] in ("CAST", "FUNCTION", "SUBQUERY", "WINDOW") and node.get("function_name") not in _NEVER_FAIL
+    return may or any(map(_may_fail, _parts(node)))
+
+
+def _any(answers: list[str]) -> str:
+    possible = [answer for answer in answers if answer != _NEVER]
+    return f"({' OR '.join(possible)})" if possible else _NEVER
