@@ -30,6 +30,7 @@ from cli import (
 )
 from cli import request_log as request_log_command
 from cli import run as run_command
+from cli.asked import TYPED
 from slipway.errors import SlipwayError
 
 app = typer.Typer(
@@ -67,7 +68,7 @@ def run() -> None:
     """Entry point: 0 done, 1 an error of the user's to mend, 2 wrong usage, 130 interrupted."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow greets on standard error otherwise
     try:
-        app()
+        app(obj=TYPED)
     except SlipwayError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)

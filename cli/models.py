@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cli.asked import LeaveOption, asked
 from cli.output import JsonOption, local_time, print_json, print_table
 
 if TYPE_CHECKING:
@@ -112,21 +113,23 @@ def promote(version: OneVersion, why: Why = "", who: Who = "", store: Store = No
 
 @app.command()
 def rollback(
+    context: typer.Context,
     model: Model,
     to: Annotated[
         int | None,
-        typer.Option("--to", metavar="VERSION", help="The version to go back to; the last stable by default."),
+        typer.Option("--to", metavar="VERSION", help="Go back to this one, promoted once; the last stable by default."),
     ] = None,
+    leave: LeaveOption = None,
     why: Why = "",
     who: Who = "",
     store: Store = None,
 ) -> None:
-    """Go back to the version that was stable before, and quarantine the one that is now."""
+    """Go back to the version that was promoted before, and quarantine the one that is stable when this is typed."""
     from cli.notify import tell_of_rollback
     from settings.load import load_settings
 
     opened = open_model_store(store)
-    event = opened.rollback(_known(opened, model), to, why=why, who=who)
+    event = opened.rollback(_known(opened, model), to, leave=leave, asked=asked(context), why=why, who=who)
     typer.echo(
         f"{model} is back at version {event.version}. Version {event.previous} is quarantined: "
         "neither it nor the same bytes will be promoted again."

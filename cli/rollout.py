@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cli.asked import LeaveOption, asked
 from cli.output import JsonOption, local_time, print_json, print_table
 
 if TYPE_CHECKING:
@@ -62,14 +63,19 @@ def abort(env: EnvOption, model: ModelOption = "taxi", why: WhyOption = "decided
 
 @app.command()
 def rollback(
-    env: EnvOption, model: ModelOption = "taxi", why: WhyOption = "rolled back by hand", force: ForceOption = False
+    context: typer.Context,
+    env: EnvOption,
+    model: ModelOption = "taxi",
+    leave: LeaveOption = None,
+    why: WhyOption = "rolled back by hand",
+    force: ForceOption = False,
 ) -> None:
-    """Go back to the version that was stable before; the one that is gets quarantined."""
+    """Go back to the version that was promoted before; the one that serves when this is typed gets quarantined."""
     from cli.notify import tell_of_rollback
     from settings.load import load_settings
 
     with _open(env, model, force) as rollout:
-        state = rollout.rollback(why)
+        state = rollout.rollback(why, leave=leave, asked=asked(context))
     assert state.previous is not None
     happened = f"back at version {state.version}, from version {state.previous}"
     reasons = [f"{state.who}: {reason}" for reason in state.reasons]

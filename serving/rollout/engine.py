@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from serving.rollout.policy import RolloutPolicy
 from serving.rollout.steps import Steps, require_fit
 from serving.rollout.workload import Workload
 from slipway.errors import RolledBackError, RolloutBusyError, RolloutError, StoreError
-from slipway.stores.model_store import ModelStore
+from slipway.stores.model_store import ModelStore, last_move
 
 LEASE_SECONDS = 30
 
@@ -99,19 +100,42 @@ class Rollout:
             update = {"phase": "rolling-back", "blames_model": False, "reasons": [f"aborted by {self._who}: {why}"]}
             return self._steps(lease).roll_back(lease.record(state.model_copy(update=update)), "aborted")
 
-    def rollback(self, why: str) -> RolloutState:
-        """Goes back to the version that was stable before, and quarantines the one that is. Raises as `start` does."""
+    def rollback(self, why: str, *, leave: int | None = None, asked: float = math.inf) -> RolloutState:
+        """Goes back to the version that was stable before, and quarantines the one that is.
+
+        Args:
+            why: For the store's history.
+            leave: The version that must serve now; without it, the one that served when this was asked for.
+            asked: When that was, in seconds since 1970; the moment of the call by default.
+
+        Raises:
+            StoreError: nothing was promoted before.
+            RolloutError: something else serves, or was decided, since this was asked for. Nothing is changed then; or
+                the version before does not come up.
+            RolloutBusyError: another rollout is at work, or waits for a decision.
+            ClusterError: the API server does not do its part; run it again.
+        """
+        seen = read_state(self.cluster, self._workload.lease_name)
         with self._lease() as lease:
-            state = lease.state()
-            if state and not state.ended and state.phase != "reverting":
-                raise self._unfinished(state)
-            if state is None or state.ended:
-                left = self.store.production(self.model)
-                if left is None:
-                    raise StoreError(f"{self.model} has no version in the store: there is nothing to roll back")
-                state = self._new_state(left.number, "reverting", None).model_copy(update={"reasons": [why]})
-                state = lease.record(state)
-            return self._steps(lease).revert(state)
+            state, serves = lease.state(), self._workload.stable_version()
+            under_way = state if state and not state.ended else None
+            if under_way and under_way.phase != "reverting":
+                raise self._unfinished(under_way)
+            left = under_way.version if under_way else serves
+            if left is None or leave not in (None, left):
+                reason = f"version {leave} was to be left" if left else "there is nothing to leave"
+                raise self._not_back(serves, reason, "start VERSION, or rollback without --from")
+            if state != seen or (state and leave is None and state.updated > asked):
+                reason = "something was decided after that was asked for"
+                raise self._not_back(serves, reason, f"rollback --from {left}")
+            begun = under_way or self._new_state(left, "reverting", None).model_copy(update={"reasons": [why]})
+            try:
+                number = self._go_back(begun, serves, lease)
+            except RolloutError as error:
+                if under_way:  # another version was promoted in the store, and may be started
+                    lease.record(under_way.model_copy(update={"phase": "aborted", "reasons": [str(error)]}))
+                raise
+            return self._steps(lease).revert(begun, number)
 
     def status(self) -> dict[str, Any]:
         """What runs, who is at it, and what was last decided; reads only."""
@@ -129,6 +153,28 @@ class Rollout:
             "held_since": lease["spec"].get("acquireTime") if holder else None,
             "rollout": state.model_dump() if state else None,
         }
+
+    def _go_back(self, state: RolloutState, serves: int | None, lease: RolloutLease) -> int:
+        """Moves the store's pin from the version that is left, unless that was done; returns the one to serve."""
+        history, left = self.store.history(self.model), state.version
+        move = last_move(history)
+        if move and move.action == "rollback" and left in {one.previous for one in history if one.action == "rollback"}:
+            return move.version  # a process died after that, or somebody rolled back in the store alone
+        if move is None or move.version != left:
+            reason = (
+                f"version {move.version} is stable in the store" if move else "nothing was ever promoted in the store"
+            )
+            raise self._not_back(serves, reason, f"start {move.version if move else left}")
+        lease.check()
+        why = "; ".join(state.reasons)
+        return self.store.rollback(self.model, leave=left, why=why, who=self._who).version
+
+    def _not_back(self, serves: int | None, why: str, command: str) -> RolloutError:
+        what = f"version {serves} serves" if serves else "nothing serves"
+        return RolloutError(
+            f"{self.model} was not rolled back, and nothing was changed: {why}, and {what} in "
+            f"{self.cluster.namespace}. Look at `slipway rollout status`; then slipway rollout {command}"
+        )
 
     @property
     def _workload(self) -> Workload:

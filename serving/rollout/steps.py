@@ -48,7 +48,8 @@ class Steps:
         if self.workload.stable_version() == number != state.previous:
             self._leave_stable(state)
         self.workload.remove("canary", self.lease.check)
-        if state.previous not in {None, number} and self.store.stage(model, number) == "stable":
+        is_stable = self.store.stage(model, number) == "stable"
+        if state.previous not in {None, number} and is_stable and not self._is_out(state.previous):
             # It was promoted by a process that died right after that; or by hand, in the model store alone.
             self.store.promote(model, state.previous, why=why, who=self.who)
         if self.store.stage(model, number) not in {"stable", "quarantined"}:
@@ -57,31 +58,21 @@ class Steps:
         state = self._record(state, ended)
         fates = {"quarantined": "is quarantined", "stable": "stays the stable one, with the manifests that it had"}
         fate = fates.get(self.store.stage(model, number), "was not judged: it may be started again")
-        stays = f"version {state.previous} serves" if state.previous else "nothing serves"
+        serves = self.workload.stable_version()
+        stays = f"version {serves} serves" if serves else "nothing serves"
         if ended == "aborted":
             self.say(f"version {number} of {model} {fate}; {stays}")
             return state
         raise RolledBackError(f"version {number} of {model} was rolled back and {fate}; {stays}. Why: {why}", number)
 
-    def revert(self, state: RolloutState) -> RolloutState:
-        """Goes back from a version that was stable to the one before.
+    def revert(self, state: RolloutState, number: int) -> RolloutState:
+        """Serves the version that the store went back to, from the one that the state names.
 
         Raises:
-            RolloutError: that one does not come up.
+            RolloutError: it does not come up.
         """
         model, left = self.workload.model, state.version
-        production = self.store.production(model)
-        # A process that died after the store had moved its pin must not move it once more.
-        if production is not None and production.number == left:
-            try:
-                self.store.rollback(model, why="; ".join(state.reasons), who=self.who)
-            except StoreError as error:
-                if self.store.production(model) == production:  # there is nothing to go back to: nothing has begun
-                    self._record(state, "aborted", [str(error)])
-                raise
-            production = self.store.production(model)
-        assert production is not None
-        number = production.number
+        state = self.lease.record(state)
         self.say(f"version {left} of {model} is quarantined; going back to version {number}")
         if failure := self._serve(number):
             raise RolloutError(
@@ -160,12 +151,19 @@ class Steps:
         if state.previous is None:
             self.workload.remove("stable", self.lease.check)
             return
-        self.say(f"going back to version {state.previous}")
-        if failure := self._serve(state.previous):
+        previous, production = state.previous, self.store.production(self.workload.model)
+        if self._is_out(previous) and production and production.number != state.version:
+            previous = production.number  # where somebody went back to meanwhile, in the store alone
+        self.say(f"going back to version {previous}")
+        if failure := self._serve(previous):
             raise RolloutError(
-                f"version {state.version} failed ({'; '.join(state.reasons)}), and version {state.previous} does not "
+                f"version {state.version} failed ({'; '.join(state.reasons)}), and version {previous} does not "
                 f"come up again: {failure.reason}. Mend that and run `slipway rollout start {state.version}` again"
             )
+
+    def _is_out(self, number: int) -> bool:
+        """Whether a version was quarantined or deleted."""
+        return self.store.stages(self.workload.model).get(number, "quarantined") == "quarantined"
 
     def _serve(self, number: int, old: Collection[str] = ()) -> Failure | None:
         """Makes a version the stable one; see `wait_ready` for `old`."""

@@ -1,5 +1,8 @@
 import json
 import re
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,6 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from cli.main import app
+from cli.workspace import PROJECT
 from slipway.errors import ModelQuarantinedError, StoreError
 from slipway.stores.model_store import LocalModelStore
 from tests.fakes.storage_server import StorageServer, _emulator, storage_server  # noqa: F401 - fixtures
@@ -77,9 +81,37 @@ def test_models_promote_and_rollback_say_what_happened(push: Push) -> None:
 def test_models_rollback_to_a_version_goes_there(push: Push) -> None:
     for seed in range(3):
         push(seed)
-    assert (
-        "back at version 101. Version 103 is quarantined" in slipway("models", "rollback", "taxi", "--to", "101").stdout
-    )
+    with pytest.raises(StoreError, match=r"nothing of it was ever promoted.*Version 103, the newest, is in production"):
+        slipway("models", "rollback", "taxi", "--to", "101")
+    for version in ("101", "102", "103"):
+        slipway("models", "promote", version)
+    back = slipway("models", "rollback", "taxi", "--to", "101").stdout
+    assert "back at version 101. Version 103 is quarantined" in back
+
+
+def test_models_rollback_typed_before_another_goes_no_further(push: Push) -> None:
+    for seed in range(3):
+        slipway("models", "promote", str(push(seed)))
+    typed = time.time()
+    slipway("models", "rollback", "taxi", "--who", "ann")
+    late = ["models", "rollback", "taxi"]
+    with pytest.raises(StoreError, match=r"by now, not 103.*--from 102.*Version 102 is stable .*rollback by ann"):
+        CliRunner().invoke(app, late, obj=typed, catch_exceptions=False)
+    with pytest.raises(StoreError, match="by now, not 103"):
+        slipway(*late, "--from", "103")
+    assert "back at version 101" in slipway(*late, "--from", "102").stdout
+
+
+def test_models_rollback_of_two_processes_at_once_loses_one_version(push: Push) -> None:
+    for seed in range(3):
+        slipway("models", "promote", str(push(seed)))
+    command = [sys.executable, "-m", "cli.main", "models", "rollback", "taxi"]
+    both = [subprocess.Popen(command, cwd=PROJECT, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    told = [process.communicate(timeout=60)[1] for process in both]
+    assert sorted(process.returncode for process in both) == [0, 1]
+    assert "error: taxi was not rolled back: its stable version is 102 by now, not 103" in "".join(told)
+    stages = [line.split()[2] for line in slipway("models", "list").stdout.splitlines()[1:]]
+    assert stages == ["quarantined", "stable", "retired"]
 
 
 def test_models_history_has_who_why_run_newest_first(push: Push) -> None:

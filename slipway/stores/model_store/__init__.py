@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Protocol
 
 from slipway.stores import storage
 from slipway.stores.model_store.local import LocalModelStore
 from slipway.stores.model_store.manifest import Manifest, ModelFile, Provenance, Pushed, Version, digest_model
-from slipway.stores.model_store.state import Event, Stage
+from slipway.stores.model_store.state import Event, Stage, last_move
 
 __all__ = [
     "Event",
@@ -21,6 +22,7 @@ __all__ = [
     "Stage",
     "Version",
     "digest_model",
+    "last_move",
     "open_store",
 ]
 
@@ -95,15 +97,35 @@ class ModelStore(Protocol):
             StoreError: its files are not those that were pushed.
         """
 
-    def rollback(self, model: str, to: int | None = None, *, why: str = "", who: str = "") -> Event:
-        """Moves the pin back to the version that was stable before, or to `to`, and quarantines the one that it leaves.
+    def rollback(
+        self,
+        model: str,
+        to: int | None = None,
+        *,
+        leave: int | None = None,
+        asked: float = math.inf,
+        why: str = "",
+        who: str = "",
+    ) -> Event:
+        """Moves the pin back to what was stable before, or to `to`, and quarantines the version that it leaves.
+
+        It goes back only to a version that was promoted once. A second rollback goes further back.
+
+        Args:
+            model: Name of the model.
+            to: The version to go back to.
+            leave: The version that must be stable now; without it, the one that was stable when this was asked for.
+            asked: When that was, in seconds since 1970; the moment of the call by default.
+            why: The reason, for the history.
+            who: For the history.
 
         Returns:
             `version` is in production now, `previous` is quarantined.
 
         Raises:
-            StoreError: there is nothing to go back to, its files are not those that were pushed, or somebody else moved
-                the pin meanwhile.
+            ModelQuarantinedError: `to` is quarantined.
+            StoreError: there is nothing to go back to, its files are not those that were pushed, or the pin was moved
+                since this was asked for. Nothing is changed then.
         """
 
     def quarantine(self, model: str, number: int, *, why: str = "", who: str = "") -> Event:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import math
 import os
 import time
 from abc import ABC, abstractmethod
@@ -24,6 +25,7 @@ from slipway.stores.model_store.manifest import (
 from slipway.stores.model_store.state import Action, Event, Stage, State
 
 Change = Callable[[State], State]
+Apply = Callable[[State, Event], State]
 
 
 class StagedStore(ABC):
@@ -103,18 +105,24 @@ class StagedStore(ABC):
 
     def promote(self, model: str, number: int, *, why: str = "", who: str = "") -> Event:
         """Moves the pin to a version whose files are as they were pushed."""
-        version = self._intact(model, number)
-        return self._act("promote", version, why or "promoted by hand", who)
+        return self._act("promote", self._intact(model, number), why or "promoted by hand", who)
 
-    def rollback(self, model: str, to: int | None = None, *, why: str = "", who: str = "") -> Event:
+    def rollback(
+        self,
+        model: str,
+        to: int | None = None,
+        *,
+        leave: int | None = None,
+        asked: float = math.inf,
+        why: str = "",
+        who: str = "",
+    ) -> Event:
         """Moves the pin back and quarantines the version that it leaves."""
-        state = self._state(model)
-        numbers = self._numbers(state)
-        left = states.production(state, numbers)
-        target = states.rollback_target(state, numbers) if to is None else to
-        if left is None or target is None:
-            raise StoreError(self._nothing_before(state, left, numbers))
-        return self._act("rollback", self._intact(model, target), why or "rolled back by hand", who, previous=left)
+        try:
+            return self._go_back(model, to, leave, asked, why or "rolled back by hand", who)
+        except StoreError as error:
+            state = self._state(model)
+            raise type(error)(f"{error}. {states.serving(state, self._numbers(state))}") from error
 
     def quarantine(self, model: str, number: int, *, why: str = "", who: str = "") -> Event:
         """Takes a version out for good; not the stable one."""
@@ -142,11 +150,23 @@ class StagedStore(ABC):
         self._clean(model, state.deleted)
         return sorted(state.deleted - before)
 
-    def _act(self, action: Action, version: Version, why: str, who: str, previous: int | None = None) -> Event:
-        event = self._event(action, version, why, who).model_copy(update={"previous": previous})
-        state = self._update(version.model, lambda state: states.apply(state, event))
-        about = (event for event in reversed(state.history) if version.number in (event.version, event.previous))
-        return next(about)
+    def _go_back(self, model: str, to: int | None, leave: int | None, asked: float, why: str, who: str) -> Event:
+        state = self._state(model)
+        move = states.last_move(state.history, asked if leave is None else math.inf)
+        states.check_left(state, leave, move)
+        target = states.rollback_target(state, self._numbers(state)) if to is None else to
+        if target is None:
+            raise StoreError(states.nothing_before(state, self._numbers(state)))
+
+        def apply(now: State, event: Event) -> State:
+            states.check_left(now, leave, move)
+            return states.apply(now, event.model_copy(update={"previous": now.pin}))
+
+        return self._act("rollback", self._intact(model, target), why, who, apply)
+
+    def _act(self, action: Action, version: Version, why: str, who: str, apply: Apply = states.apply) -> Event:
+        state = self._update(version.model, lambda state: apply(state, self._event(action, version, why, who)))
+        return next(one for one in reversed(state.history) if version.number in (one.version, one.previous))
 
     def _event(self, action: Action, version: Version, why: str, who: str) -> Event:
         return Event(
@@ -162,19 +182,11 @@ class StagedStore(ABC):
     def _intact(self, model: str, number: int) -> Version:
         version = self.version(model, number)
         if problems := self.verify(version):
-            listed = "; ".join(problems[:5])
             raise StoreError(
-                f"version {number} of {model} is not what was pushed: {listed}. "
+                f"version {number} of {model} is not what was pushed: {'; '.join(problems[:5])}. "
                 "Nothing was changed; name another version, or push the model again"
             )
         return version
-
-    def _nothing_before(self, state: State, left: int | None, numbers: list[int]) -> str:
-        others = sorted(states.servable(state).intersection(numbers) - {left})
-        if not others:
-            return f"{state.model} has nothing to go back to: {self.uri} has no other version that may serve"
-        choices = ", ".join(map(str, others[-5:]))
-        return f"{state.model} has nothing to go back to: no version was stable before {left}. Name one: {choices}"
 
     def _state(self, model: str) -> State:
         return self._adopt(self._load(model))

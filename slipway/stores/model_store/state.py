@@ -2,12 +2,14 @@
 
 A version is pushed as a candidate. The pin names the one stable version; whatever leaves the pin is retired (another
 was promoted) or quarantined (it was rolled back). Quarantine is for good: the same bytes are never promoted or pushed
-again.
+again. A rollback goes back only to what was promoted once, and only from the version that whoever asked saw stable.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+import math
+import time
+from collections.abc import Collection, Iterable, Sequence
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -84,10 +86,17 @@ def apply(state: State, event: Event) -> State:
     number = event.version
     target, allowed = _RULES[event.action]
     if event.action == "rollback":
-        _check_rollback(state, event)
+        check_left(state, event.previous, last_move(state.history))
+        if number == event.previous:
+            raise StoreError(f"{state.model} was not rolled back: version {number} is in production already")
     elif target is not None and state.stages.get(number) == target:
         return state
     _check(state, event, allowed)
+    if event.action == "rollback" and event.version not in _promoted(state):
+        raise StoreError(
+            f"{state.model} was not rolled back: version {number} was never promoted. To try it: "
+            f"`slipway models promote {state.model}/{number}`, or `slipway rollout start {number}` by way of a canary"
+        )
     if target in ("canary", "stable"):
         check_digest(state, event.model_digest)
     stages = {**state.stages}
@@ -116,26 +125,80 @@ def servable(state: State) -> set[int]:
     return {event.version for event in state.history if event.model_digest not in barred}
 
 
+def last_move(history: Sequence[Event], until: float = math.inf) -> Event | None:
+    """The promotion or rollback that the pin is of, or was of at a moment in seconds since 1970; None without one."""
+    moves = (event for event in reversed(history) if event.action in ("promote", "rollback"))
+    return next((event for event in moves if event.when <= until), None)
+
+
+def serving(state: State, versions: Iterable[int]) -> str:
+    """What serves, and who said so, in a sentence for messages."""
+    move = last_move(state.history)
+    if move is None:
+        newest = production(state, versions)
+        return f"Version {newest}, the newest, is in production" if newest else "No version may serve"
+    since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(move.when))
+    return f"Version {move.version} is stable since {since}: {move.action} by {move.who}, {move.why}"
+
+
 def rollback_target(state: State, versions: Collection[int]) -> int | None:
-    """The version that counted as production before the one that does now, and can be served still."""
-    now = production(state, versions)
-    pins = [event.version for event in state.history if event.action in ("promote", "rollback")]
-    past = pins if state.pin is not None else sorted(versions)
-    fit = servable(state).intersection(versions) - {now}
+    """The version that was stable before the one that is now, and can be served still; None where none was."""
+    past: list[int] = []
+    for event in state.history:
+        if event.action == "rollback" and event.version in past:
+            while past[-1] != event.version:  # what a rollback went past is behind nobody any more
+                past.pop()
+        elif event.action in ("promote", "rollback"):
+            past.append(event.version)
+    fit = _returnable(state, versions)
     return next((number for number in reversed(past) if number in fit), None)
 
 
+def nothing_before(state: State, versions: Collection[int]) -> str:
+    """Why no rollback can be made without the number of a version to go back to."""
+    others = ", ".join(map(str, sorted(_returnable(state, versions))))
+    told = f"{state.model} has nothing to go back to: no version was stable before {state.pin}"
+    return f"{told}. Name one of {others}: `slipway models rollback {state.model} --to VERSION`" if others else told
+
+
 def prunable(state: State, versions: Collection[int], keep: int) -> list[int]:
-    """Versions that nothing needs, oldest first: not production, not its rollback target, no canary, not the newest.
+    """Versions that nothing needs, oldest first: not production, not what would be after it, no canary, not the newest.
 
     Args:
         state: The model's state.
         versions: Those that can be served.
         keep: How many to keep beyond the ones that are needed.
     """
-    needed = {production(state, versions), rollback_target(state, versions)}
-    others = [number for number in sorted(versions) if number not in needed and state.stages[number] != "canary"]
+    now = production(state, versions)
+    # Without a pin, a quarantine of the newest makes production of the one before.
+    after = rollback_target(state, versions) if state.pin else production(state, set(versions) - {now})
+    others = [number for number in sorted(versions) if number not in (now, after) and state.stages[number] != "canary"]
     return others[: max(len(others) - keep, 0)]
+
+
+def check_left(state: State, leave: int | None, move: Event | None) -> None:
+    """Refuses a rollback unless what was stable when it was asked for is stable still, by the same move.
+
+    Args:
+        state: The state that it would change.
+        leave: The version that must be stable; that of `move` without it.
+        move: The last one when the rollback was asked for.
+
+    Raises:
+        StoreError: nothing is stable, or somebody else moved the pin.
+    """
+    if state.pin is None:
+        raise StoreError(
+            f"{state.model} has nothing to go back to: nothing of it was ever promoted. "
+            "`slipway models quarantine` takes a candidate out, `slipway models promote` chooses one"
+        )
+    left = move and move.version if leave is None else leave
+    if state.pin != left or last_move(state.history) != move:
+        before = "and was another one meanwhile" if state.pin == left else f"not {left or 'any'}"
+        raise StoreError(
+            f"{state.model} was not rolled back: its stable version is {state.pin} by now, {before}; somebody else "
+            f"changed it. To leave {state.pin} as well, name it: --from {state.pin}"
+        )
 
 
 def check_digest(state: State, model_digest: str) -> None:
@@ -168,14 +231,12 @@ def _check(state: State, event: Event, allowed: frozenset[Stage]) -> None:
     raise StoreError(f"{refused}: it is {stage}, and must be {' or '.join(sorted(allowed))}")
 
 
-def _check_rollback(state: State, event: Event) -> None:
-    if state.pin not in (None, event.previous):
-        raise StoreError(
-            f"{state.model} was not rolled back: its stable version is {state.pin} by now, not {event.previous}; "
-            f"somebody else changed it. Look at `slipway models history {state.model}` and decide again"
-        )
-    if event.version == event.previous:
-        raise StoreError(f"{state.model} was not rolled back: version {event.version} is in production already")
+def _returnable(state: State, versions: Collection[int]) -> set[int]:
+    return servable(state).intersection(versions, _promoted(state)) - {state.pin}
+
+
+def _promoted(state: State) -> set[int]:
+    return {event.version for event in state.history if event.action == "promote"}
 
 
 def _quarantined(state: State, number: int) -> str:

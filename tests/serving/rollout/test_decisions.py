@@ -8,20 +8,10 @@ from collections.abc import Iterator
 import pytest
 import yaml
 
-from slipway.errors import RolloutBusyError, RolloutError, RolloutInconclusiveError, StoreError
+from slipway.errors import RolloutError, RolloutInconclusiveError
 from tests.fakes.kubernetes.controller import Fate
 from tests.fakes.kubernetes.model_server import Pod
 from tests.fakes.kubernetes.world import DIGEST, PROJECT, World
-
-
-@pytest.fixture
-def held(world: World) -> World:
-    """Version two's canary waits for a decision."""
-    world.start(world.versions[0])
-    world.servers.new_pod = lambda: Pod()
-    with pytest.raises(RolloutInconclusiveError):
-        world.start(world.versions[1])
-    return world
 
 
 def test_promote_held_version_serves_it_and_says_who_decided(held: World) -> None:
@@ -54,48 +44,6 @@ def test_abort_takes_the_canary_away_and_judges_nothing(held: World) -> None:
     assert held.store.stage("taxi", second) == "retired"
 
 
-def test_rollback_serves_the_version_before_and_quarantines_the_one_that_was(world: World) -> None:
-    first, second = world.versions[:2]
-    world.start(first)
-    world.start(second)
-    with world.cluster() as cluster:
-        world.rollout(cluster).rollback("customers complain")
-    assert world.stable == first
-    assert (world.store.stage("taxi", first), world.store.stage("taxi", second)) == ("stable", "quarantined")
-    with pytest.raises(StoreError, match="quarantined by ann: customers complain"):
-        world.start(second)
-
-
-def test_rollback_that_died_after_the_pin_moved_does_not_move_it_again(world: World) -> None:
-    first, second, third = world.versions
-    for number in (first, second, third):
-        world.start(number)
-    world.api.fates[f"taxi-serving@{second}"] = "quota"
-    with world.cluster() as cluster:
-        with pytest.raises(RolloutError, match=f"version {second} does not come up.*rollback` again"):
-            world.rollout(cluster).rollback("bad")
-        with pytest.raises(RolloutBusyError, match=f"version {third} of taxi is reverting"):
-            world.rollout(cluster).start(first)
-        world.api.fates.clear()
-        world.rollout(cluster).rollback("bad")
-    assert world.stable == second
-    assert world.store.stage("taxi", first) == "retired"
-
-
-def test_rollback_with_nothing_to_go_back_to_leaves_the_way_open(world: World) -> None:
-    first = world.versions[0]
-    world.start(first)
-    for number in world.versions[1:]:
-        world.store.quarantine("taxi", number, why="bad data", who="bob")
-    with world.cluster() as cluster:
-        rollout = world.rollout(cluster)
-        with pytest.raises(StoreError, match="nothing to go back to"):
-            rollout.rollback("bad")
-        assert rollout.status()["rollout"]["phase"] == "aborted"
-        assert rollout.start(first).phase == "promoted"
-    assert world.stable == first
-
-
 def test_abort_of_a_version_that_the_store_has_as_stable_moves_the_pin_back(held: World) -> None:
     """As a process leaves it that dies right after the promotion."""
     first, second = held.versions[:2]
@@ -115,11 +63,6 @@ def test_start_held_version_that_was_quarantined_meanwhile_takes_its_canary_away
         held.start(second)
     assert held.stable == first
     assert held.deployment("taxi-serving-canary") is None
-
-
-def test_rollback_during_a_rollout_is_refused(held: World) -> None:
-    with held.cluster() as cluster, pytest.raises(RolloutBusyError, match="is held since"):
-        held.rollout(cluster).rollback("bad")
 
 
 def test_start_of_the_stable_version_changes_nothing(world: World) -> None:

@@ -3,7 +3,6 @@
 import getpass
 import json
 import os
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -111,23 +110,6 @@ def test_rollback_to_a_damaged_version_is_refused_and_changes_nothing(store: Loc
     assert store.stages("taxi") == {one: "retired", two: "stable"}
 
 
-def test_rollback_with_nothing_to_go_back_to_says_what_there_is(store: LocalModelStore, push: Push) -> None:
-    with pytest.raises(StoreError, match=r"taxi has nothing to go back to: .* has no other version that may serve"):
-        store.rollback("taxi")
-    one, two = push(1), push(2)
-    store.promote("taxi", two)
-    with pytest.raises(StoreError, match=f"no version was stable before {two}. Name one: {one}"):
-        store.rollback("taxi")
-    assert store.rollback("taxi", to=one).previous == two
-
-
-def test_rollback_without_a_pin_leaves_the_newest(store: LocalModelStore, push: Push) -> None:
-    one, two = push(1), push(2)
-    event = store.rollback("taxi")
-    assert (event.version, event.previous) == (one, two)
-    assert store.stages("taxi") == {one: "stable", two: "quarantined"}
-
-
 def test_push_quarantined_bytes_are_refused(store: LocalModelStore, push: Push) -> None:
     number = push(1)
     push(2)
@@ -211,30 +193,6 @@ def test_promote_promoters_at_once_each_count(push: Push, tmp_path: Path) -> Non
     assert len(promotions) >= 16  # one that finds its version stable already is no change
     assert [event.previous for event in promotions] == [None, *(event.version for event in promotions[:-1])]
     assert production(stores[0]) == promotions[-1].version
-
-
-def test_rollback_two_at_once_go_back_one_version_only(push: Push, tmp_path: Path) -> None:
-    numbers = [push(seed) for seed in range(3)]
-    stores = [LocalModelStore(tmp_path / "store") for _ in range(2)]
-    for number in numbers:
-        stores[0].promote("taxi", number)
-    # Both look before either has moved the pin.
-    together = threading.Barrier(2)
-    for store in stores:
-        look = store._intact
-        store._intact = lambda *given, look=look: (together.wait(5), look(*given))[1]  # type: ignore[method-assign]
-
-    def roll(store: LocalModelStore) -> str:
-        try:
-            return f"back at {store.rollback('taxi').version}"
-        except StoreError as error:
-            return str(error)
-
-    with ThreadPoolExecutor(2) as pool:
-        told = sorted(pool.map(roll, stores))
-    assert told[0] == f"back at {numbers[1]}"
-    assert f"its stable version is {numbers[1]} by now, not {numbers[2]}" in told[1]
-    assert list(stores[0].stages("taxi").values()) == ["retired", "stable", "quarantined"]
 
 
 def test_push_pushers_at_once_each_get_their_version(tmp_path: Path) -> None:

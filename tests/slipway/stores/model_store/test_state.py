@@ -74,6 +74,8 @@ def test_apply_what_is_so_already_changes_nothing(action: str) -> None:
         ([("promote", 1)], ("canary", 1), "cannot be made the canary: it is the stable version"),
         ([("promote", 1)], ("delete", 1), "cannot be deleted: it is the stable version"),
         ([("promote", 1), ("promote", 2)], ("rollback", 2), "version 2 is in production already"),
+        ([("promote", 1), ("promote", 2)], ("rollback", 3), "version 3 was never promoted"),
+        ([], ("rollback", 3), "nothing of it was ever promoted"),
         ([("canary", 1)], ("delete", 1), "it is canary, and must be candidate or quarantined or retired"),
         ([("delete", 1)], ("promote", 1), "its files were deleted; see `slipway models history taxi`"),
         ([("delete", 1)], ("delete", 1), "cannot be deleted: its files were deleted"),
@@ -119,12 +121,17 @@ def test_apply_rollback_from_a_pin_that_somebody_moved_is_refused() -> None:
         ([("promote", 1), ("promote", 3), ("promote", 4), ("rollback", 3)], 1),
         ([("promote", 1), ("promote", 2), ("promote", 3), ("quarantine", 2)], 1),
         ([("promote", 1), ("promote", 2), ("delete", 1)], None),
-        # Without a pin production is the newest version, and was the one before it before.
-        ([], 4),
-        ([("quarantine", 5)], 3),
+        # What a rollback went past is not gone forward to.
+        ([("promote", 1), ("promote", 2), ("promote", 3), ("rollback", 1)], None),
+        ([("promote", 1), ("promote", 2), ("promote", 3), ("rollback", 1), ("rollback", 2), ("promote", 4)], 2),
+        ([("promote", 1), ("promote", 2), ("promote", 1)], 2),
+        ([("promote", 1), ("promote", 2), ("rollback", 1), ("promote", 3)], 1),
+        # Nothing was ever promoted.
+        ([], None),
+        ([("canary", 4), ("quarantine", 5)], None),
     ],
 )
-def test_rollback_target_is_the_production_before(actions: list[tuple[str, int]], target: int | None) -> None:
+def test_rollback_target_is_the_stable_version_before(actions: list[tuple[str, int]], target: int | None) -> None:
     now = state(*actions)
     assert rollback_target(now, sorted(now.stages.keys() - now.deleted)) == target
 
@@ -215,6 +222,7 @@ class AnySequence(RuleBasedStateMachine):
             assert event.previous == before.number
             assert self.pushed[event.version] not in {self.pushed[number] for number in self.quarantined}
             assert self.store.stage("taxi", before.number) == "quarantined"
+            assert event.version in {one.version for one in self.history if one.action == "promote"}
 
         self.attempt(action)
 

@@ -1,0 +1,238 @@
+"""Rollbacks in both kinds of store: where they go, what they are bound to, and what they refuse."""
+
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from slipway.errors import ModelQuarantinedError, StoreError
+from slipway.stores.model_store import Event, LocalModelStore, Version
+from slipway.stores.model_store.gcs import GcsModelStore
+from slipway.stores.model_store.staged import StagedStore
+from tests.fakes.fault_proxy import FaultProxy
+from tests.slipway.stores.model_store.conftest import provenance, write_model
+
+Open = Callable[[], StagedStore]
+
+
+@pytest.fixture
+def clock() -> Iterator[int]:
+    """Every look at it is a second later."""
+    return itertools.count(1_000)
+
+
+@pytest.fixture(params=["local", "gs"])
+def open_it(request: pytest.FixtureRequest, tmp_path: Path, fault_proxy: FaultProxy, clock: Iterator[int]) -> Open:
+    """The same store, opened by another person each time."""
+    if request.param == "local":
+        return lambda: LocalModelStore(tmp_path / "store", lambda: float(next(clock)))
+    return lambda: GcsModelStore(fault_proxy.uri("store"), lambda: float(next(clock)))
+
+
+@pytest.fixture
+def store(open_it: Open) -> StagedStore:
+    return open_it()
+
+
+@pytest.fixture
+def versions(store: StagedStore, tmp_path: Path) -> list[int]:
+    """Four candidates."""
+    models = [write_model(tmp_path / f"model-{seed}", seed) for seed in range(4)]
+    return [store.push(model, provenance()).version.number for model in models]
+
+
+def promote(store: StagedStore, *numbers: int) -> None:
+    for number in numbers:
+        store.promote("taxi", number, who="ann")
+
+
+def refused(store: StagedStore, message: str, error: type[StoreError] = StoreError, **asked: float | None) -> str:
+    """What a rollback says that is refused; it changes nothing."""
+    before = store._load("taxi")
+    with pytest.raises(error, match=message) as told:
+        store.rollback("taxi", **asked)  # type: ignore[arg-type]
+    assert store._load("taxi") == before
+    return str(told.value)
+
+
+def meanwhile(store: StagedStore, act: Callable[[], object]) -> None:
+    """What happens between a rollback's look at the state and its change of it."""
+    intact = store._intact
+
+    def look(model: str, number: int) -> Version:
+        act()
+        return intact(model, number)
+
+    store._intact = look  # type: ignore[method-assign]
+
+
+def stable(store: StagedStore) -> list[int]:
+    return [number for number, stage in store.stages("taxi").items() if stage == "stable"]
+
+
+def test_rollback_where_nothing_was_promoted_is_refused(store: StagedStore, versions: list[int]) -> None:
+    store.mark_canary("taxi", versions[2])
+    for to in (None, versions[1]):
+        told = refused(store, "nothing to go back to: nothing of it was ever promoted", to=to)
+        assert f"Version {versions[3]}, the newest, is in production" in told
+    refused(store, "nothing of it was ever promoted", leave=versions[3])
+
+
+def test_rollback_from_the_first_promoted_version_is_refused(store: StagedStore, versions: list[int]) -> None:
+    promote(store, versions[1])
+    told = refused(store, f"no version was stable before {versions[1]}")
+    assert f"Version {versions[1]} is stable since 1970-01-01" in told
+    assert "promote by ann" in told
+
+
+def test_rollback_to_a_version_that_may_not_serve_is_refused_and_says_what_serves(
+    store: StagedStore, versions: list[int]
+) -> None:
+    one, two, three, four = versions
+    promote(store, one, three, two)
+    serves = f".*Version {two} is stable since"
+    refused(store, f"version {four} was never promoted{serves}", to=four)
+    refused(store, f"version {two} is in production already{serves}", to=two)
+    store.prune("taxi", keep=0)
+    refused(store, f"{one} was deleted{serves}", to=one)
+    store.quarantine("taxi", three, why="wrong data", who="bob")
+    refused(store, f"quarantined by bob: wrong data{serves}", ModelQuarantinedError, to=three)
+
+
+def test_rollbacks_one_after_another_go_further_back(store: StagedStore, versions: list[int]) -> None:
+    promote(store, *versions)
+    for number in reversed(versions[:-1]):
+        assert store.rollback("taxi", asked=time.time()).version == number
+        assert stable(store) == [number]
+    refused(store, f"no version was stable before {versions[0]}")
+
+
+def test_rollback_skips_what_was_quarantined_or_deleted(store: StagedStore, versions: list[int]) -> None:
+    promote(store, *versions)
+    store.quarantine("taxi", versions[2])
+    assert store.prune("taxi", keep=0) == [versions[0], versions[2]]
+    assert store.rollback("taxi").version == versions[1]
+    refused(store, "nothing to go back to")
+
+
+def test_rollback_past_a_version_is_not_followed_by_one_forward(store: StagedStore, versions: list[int]) -> None:
+    one, two, three = versions[:3]
+    promote(store, one, two, three)
+    assert store.rollback("taxi", to=one).previous == three
+    assert f"Name one of {two}: `slipway models rollback taxi --to" in refused(store, "nothing to go back to")
+    assert store.rollback("taxi", to=two).previous == one
+
+
+@pytest.mark.parametrize("moved", ["promote", "rollback"])
+def test_rollback_asked_for_before_the_pin_moved_is_refused(
+    store: StagedStore, versions: list[int], clock: Iterator[int], moved: str
+) -> None:
+    one, two, three, four = versions
+    promote(store, one, two, three)
+    typed = float(next(clock))
+    now = (store.promote("taxi", four) if moved == "promote" else store.rollback("taxi")).version
+    told = refused(store, rf"stable version is {now} by now, not {three}; .*--from {now}", asked=typed)
+    assert f"Version {now} is stable since" in told
+    # Who has looked, or says which one, goes on.
+    event = store.rollback("taxi", leave=now, asked=typed) if moved == "promote" else store.rollback("taxi")
+    assert event.previous == now
+
+
+def test_rollback_from_a_version_that_is_not_stable_is_refused(store: StagedStore, versions: list[int]) -> None:
+    promote(store, *versions[:3])
+    for number in (versions[1], versions[3], 0):
+        refused(store, f"stable version is {versions[2]} by now, not {number or 'any'}", leave=number)
+
+
+def test_rollback_asked_for_before_anything_was_promoted_is_refused(
+    store: StagedStore, versions: list[int], clock: Iterator[int]
+) -> None:
+    typed = float(next(clock))
+    promote(store, *versions[:2])
+    refused(store, f"stable version is {versions[1]} by now, not any", asked=typed)
+
+
+def test_rollback_two_at_once_go_back_one_version_only(open_it: Open, versions: list[int]) -> None:
+    stores, together = [open_it(), open_it()], threading.Barrier(2)
+    promote(stores[0], *versions)
+    for store in stores:
+        meanwhile(store, lambda: together.wait(20))
+
+    def roll(store: StagedStore) -> Event | StoreError:
+        try:
+            return store.rollback("taxi")
+        except StoreError as error:
+            return error
+
+    with ThreadPoolExecutor(2) as pool:
+        told = list(pool.map(roll, stores))
+    events = [one for one in told if isinstance(one, Event)]
+    assert [(one.version, one.previous) for one in events] == [(versions[2], versions[3])]
+    assert any(f"stable version is {versions[2]} by now, not {versions[3]}" in str(one) for one in told)
+    assert list(stores[0].stages("taxi").values()) == ["retired", "retired", "stable", "quarantined"]
+
+
+def test_rollback_during_which_another_version_is_promoted_is_refused(
+    store: StagedStore, open_it: Open, versions: list[int]
+) -> None:
+    one, two, three = versions[:3]
+    promote(store, one, two)
+    store.mark_canary("taxi", three)
+    meanwhile(store, lambda: open_it().promote("taxi", three))
+    with pytest.raises(
+        StoreError, match=f"stable version is {three} by now, not {two}.*Version {three} is stable since"
+    ):
+        store.rollback("taxi")
+    assert list(store.stages("taxi").values())[:3] == ["retired", "retired", "stable"]
+
+
+def test_rollback_during_which_the_pin_went_and_came_back_is_refused(
+    store: StagedStore, open_it: Open, versions: list[int]
+) -> None:
+    one, two, three = versions[:3]
+    promote(store, one, two)
+    meanwhile(store, lambda: promote(open_it(), three, two))
+    with pytest.raises(StoreError, match=f"stable version is {two} by now, and was another one meanwhile"):
+        store.rollback("taxi")
+    assert stable(store) == [two]
+
+
+def test_rollback_during_which_its_version_is_quarantined_is_refused(
+    store: StagedStore, open_it: Open, versions: list[int]
+) -> None:
+    one, two = versions[:2]
+    promote(store, one, two)
+    meanwhile(store, lambda: open_it().quarantine("taxi", one, why="wrong data", who="bob"))
+    with pytest.raises(ModelQuarantinedError, match=f"quarantined by bob: wrong data.*Version {two} is stable"):
+        store.rollback("taxi")
+    assert stable(store) == [two]
+
+
+def test_rollback_during_a_canary_leaves_what_is_stable(store: StagedStore, versions: list[int]) -> None:
+    one, two, three = versions[:3]
+    promote(store, one, two)
+    store.mark_canary("taxi", three)
+    assert store.rollback("taxi").version == one
+    assert list(store.stages("taxi").values())[:3] == ["stable", "quarantined", "canary"]
+
+
+def test_rollback_to_the_version_that_is_the_canary_makes_it_stable(store: StagedStore, versions: list[int]) -> None:
+    one, two = versions[:2]
+    promote(store, one, two)
+    store.mark_canary("taxi", one)
+    assert store.rollback("taxi").version == one
+    assert list(store.stages("taxi").values())[:2] == ["stable", "quarantined"]
+
+
+def test_prune_without_a_pin_keeps_what_a_quarantine_of_the_newest_would_leave(
+    store: StagedStore, versions: list[int]
+) -> None:
+    assert store.prune("taxi", keep=0) == versions[:2]
+    store.quarantine("taxi", versions[3])
+    production = store.production("taxi")
+    assert production is not None
+    assert production.number == versions[2]
