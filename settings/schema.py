@@ -34,7 +34,8 @@ class Beam(_Strict):
     """Apache Beam, which TensorFlow Transform and the `tfma` engine run on.
 
     Attributes:
-        options: Beam's pipeline options, as on its command line: `--runner=DataflowRunner`, `--region=…`.
+        options: Beam's pipeline options, as on its command line: `--runner=DataflowRunner`, `--region=…`. Workers on
+            other machines need `--temp_location`.
     """
 
     options: tuple[str, ...] = ("--runner=FnApiRunner",)

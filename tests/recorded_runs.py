@@ -161,6 +161,7 @@ def statistics() -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    from slipway.data.examples.dataset import MANIFEST
     from slipway.data.statistics.compute import compute_statistics
 
     miles = [round(index**1.5 / 50, 2) if index % 9 else None for index in range(200)]
@@ -169,6 +170,7 @@ def statistics() -> bytes:
         for split, part in (("train", rows.slice(0, 130)), ("eval", rows.slice(130))):
             Path(folder, f"split={split}").mkdir()
             pq.write_table(part, Path(folder, f"split={split}", "rows.parquet"))
+        Path(folder, MANIFEST).touch()
         content: bytes = compute_statistics(folder).SerializeToString()
     return content
 

@@ -14,6 +14,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
+from slipway.data.examples.dataset import MANIFEST
 from slipway.data.schema.io import model_inputs, parse_schema
 from slipway.data.tensors import MISSING_FLOAT, MISSING_INT, serialize_examples
 from slipway.evaluation.golden import Golden, write_golden
@@ -121,6 +122,7 @@ def write_examples(folder: Path) -> Path:
     for split in ("train", "eval"):
         (folder / f"split={split}").mkdir(parents=True)
         pq.write_table(rows(), folder / f"split={split}" / "part-0.parquet")
+    (folder / MANIFEST).touch()
     return folder
 
 

@@ -61,7 +61,7 @@ def evaluate(
         ConfigError: the thresholds do not fit the task, or a slice column is not in the data.
         DataError: there is nothing to evaluate on, or a label is no class.
         GateError: the candidate cannot be loaded or scored.
-        StoreError: the baseline cannot be fetched.
+        StoreError: the examples are not whole, or the baseline cannot be fetched.
     """
     config = parse_evaluation_config(evaluation_config)
     schema = read_schema(schema_path)
@@ -69,13 +69,13 @@ def evaluate(
         if config.engine == "tfma":
             from components.evaluate_model.tfma_engine import measure_on_beam
 
-            flags = BeamConfig.model_validate(beam).flags
-            measured = measure_on_beam(examples_path, schema, config, model_path, baseline_path, flags)
+            beam_config = BeamConfig.model_validate(beam)
+            measured = measure_on_beam(examples_path, schema, config, model_path, baseline_path, beam_config)
         else:
             measured = measure(score(examples_path, schema, config, model_path, baseline_path), config)
     evaluation = summarise(config, measured, baseline_uri)
-    write_evaluation(evaluation, evaluation_path)
     write_tfma_files(evaluation, config, model_path, evaluation_path)
+    write_evaluation(evaluation, evaluation_path)
     storage.write_text(page_path, evaluation_page(evaluation))
     _log(evaluation, metrics, classification_metrics)
     return evaluation

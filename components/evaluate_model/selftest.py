@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from components.evaluate_model.run import evaluate
+from slipway.data.examples.dataset import MANIFEST
 from slipway.errors import GateError, SlipwayError
 from slipway.evaluation.results import read_evaluation
 
@@ -172,6 +173,7 @@ def _write_rows(root: Path) -> None:
     split.mkdir()
     columns = {"signal": signal, "noise": noise, "group": group, "label": label}
     pq.write_table(pa.table(columns), split / "rows.parquet")
+    (root / MANIFEST).touch()
     (root / "schema.pbtxt").write_text(SCHEMA, encoding="utf-8")
 
 

@@ -6,9 +6,6 @@ that they made (`tfma_rows`). TFMA's numbers are read back (`tfma_readback`) int
 
 from __future__ import annotations
 
-import tempfile
-import uuid
-from contextlib import contextmanager
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +15,7 @@ import numpy as np
 from components.evaluate_model.scoring import Scorer, labelled_batches, load_baseline, naming_candidate
 from components.evaluate_model.tfma_readback import INVALID, LABEL, RIGHT, SPREAD, WITHIN, read_tables
 from components.evaluate_model.tfma_rows import SAMPLE, Score
+from slipway.data.beam import scratch_folder
 from slipway.data.labels import encode_labels
 from slipway.data.schema.io import model_inputs
 from slipway.data.tensors import raw_inputs
@@ -28,12 +26,13 @@ from slipway.evaluation.tfma.config import BASELINE, CANDIDATE, eval_config
 from slipway.stores import storage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from apache_beam.options.pipeline_options import PipelineOptions
     from numpy.typing import NDArray
     from tensorflow_metadata.proto.v0 import schema_pb2
 
+    from slipway.data.beam import BeamConfig
     from slipway.evaluation.config import EvaluationConfig
 
 CURVE_ROWS = 100_000  # curves are drawn from a sample of about so many rows
@@ -46,9 +45,9 @@ def measure_on_beam(
     config: EvaluationConfig,
     model_path: str,
     baseline_path: str | None,
-    flags: Sequence[str],
+    beam_config: BeamConfig,
 ) -> Measured:
-    """Runs TFMA; the arguments are those of `score`, and Beam's pipeline options.
+    """Runs TFMA; the arguments are those of `score`, and how Beam runs.
 
     With `--temp_location` what workers write goes there, so that they need not share this machine's disk.
 
@@ -60,11 +59,12 @@ def measure_on_beam(
 
     features = model_inputs(schema)
     models, problem, centre = _probe(examples_path, config, features, model_path, baseline_path)
-    groups, rows = _row_groups(examples_path)
+    models = {name: beam_config.worker_path(path) for name, path in models.items()}
+    groups, rows = _row_groups(examples_path, beam_config)
     serialized = [feature.SerializeToString() for feature in features]
     score = Score(config, serialized, models, centre, min(1.0, CURVE_ROWS / rows))
-    options = PipelineOptions(list(flags), pipeline_type_check=False)
-    with _scratch(options) as scratch:
+    options = PipelineOptions(beam_config.flags, pipeline_type_check=False)
+    with scratch_folder(options) as scratch:
         try:
             _run(options, groups, score, scratch)
         except Exception as error:
@@ -106,44 +106,23 @@ def _probe(
                 baseline.predict(inputs, rows.num_rows)
         except GateError as error:
             baseline, problem = None, str(error)
-        models = {CANDIDATE: _shared(model_path)}
+        models = {CANDIDATE: model_path}
         if baseline and baseline_path:
-            models[BASELINE] = _shared(baseline_path)
+            models[BASELINE] = baseline_path
         labels = encode_labels(rows[config.label.column], config.task, config.class_names)
         return models, problem, float(labels.mean())
     raise DataError(f"{examples_path}: no row of the eval split has a label; there is nothing to evaluate on")
 
 
-def _row_groups(examples_path: str) -> tuple[list[tuple[str, int]], int]:
+def _row_groups(examples_path: str, beam_config: BeamConfig) -> tuple[list[tuple[str, int]], int]:
     """Every row group of the eval split, as file and index; and how many rows they have."""
     from slipway.data.examples.dataset import open_split
 
     groups, rows = [], 0
     for fragment in open_split(examples_path, "eval").get_fragments():
-        groups += [(_shared(fragment.path), index) for index in range(fragment.num_row_groups)]
+        groups += [(beam_config.worker_path(fragment.path), index) for index in range(fragment.num_row_groups)]
         rows += fragment.metadata.num_rows
     return groups, rows
-
-
-def _shared(path: str) -> str:
-    """How other machines call a path: Vertex mounts gs:// under /gcs."""
-    return f"gs://{path.removeprefix('/gcs/')}" if path.startswith("/gcs/") else path
-
-
-@contextmanager
-def _scratch(options: PipelineOptions) -> Iterator[str]:
-    from apache_beam.options.pipeline_options import GoogleCloudOptions
-
-    shared = options.view_as(GoogleCloudOptions).temp_location
-    if not shared:
-        with tempfile.TemporaryDirectory(prefix="tfma-") as folder:
-            yield folder
-        return
-    folder = storage.join(shared, f"tfma-{uuid.uuid4().hex}")
-    try:
-        yield folder
-    finally:
-        storage.delete_folder(folder)
 
 
 def _run(options: PipelineOptions, groups: list[tuple[str, int]], score: Score, scratch: str) -> None:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import keyword
 import re
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +46,7 @@ def export(
     class_names: Sequence[str],
     path: Path,
 ) -> None:
-    """Writes the SavedModel; what was at the path before is replaced.
+    """Writes the SavedModel into an empty folder of this machine.
 
     Raises:
         ModuleError: the model holds what a SavedModel cannot.
@@ -58,7 +57,6 @@ def export(
     served.variables_of_model = [variable.value for variable in model.variables]
     served.transform = tf.saved_model.load(f"{transform_graph_path}/transform_fn")
     signatures = _signatures(model, served.transform.transform_fn, features, task, class_names)
-    shutil.rmtree(path, ignore_errors=True)
     try:
         tf.saved_model.save(served, str(path), signatures=signatures)
     except (AssertionError, ValueError, TypeError) as error:

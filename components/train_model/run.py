@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from slipway.data.examples.dataset import SPLITS
 from slipway.data.schema.io import model_inputs, read_schema
 from slipway.runs.training_log import HISTORY, History
 from slipway.stores import storage
+from slipway.stores.artifacts import MODEL, TRANSFORM_GRAPH, TRANSFORMED, built_on_local_disk, check_whole
 
 
 def train(
@@ -31,6 +31,7 @@ def train(
         ModuleError: the module's code fails or breaks the contract.
         DataError: the data cannot be trained on.
         TrainingError: the training diverged.
+        StoreError: an artifact is not whole, or cannot be written; the checkpoints stay then.
     """
     import keras
 
@@ -42,6 +43,8 @@ def train(
     from components.train_model.recorded import choose_rows, write_recorded
     from components.train_model.strategy import is_chief, make_strategy
 
+    check_whole(transform_graph_path, TRANSFORM_GRAPH, "transform_features")
+    check_whole(transformed_path, TRANSFORMED, "transform_features")
     config = TrainConfig.model_validate(training)
     strategy = make_strategy(DistributionConfig.model_validate(distribution))
     spec = transformed_spec(transform_graph_path)
@@ -60,13 +63,12 @@ def train(
         return history
 
     features = model_inputs(read_schema(schema_path))
-    beside = Path(f"{model_path}.partial")
-    export(model, transform_graph_path, features, config.task, config.class_names, beside)
     rows = choose_rows(examples_path, transformed_path, spec, features)
-    write_recorded(rows, model, features, config.task != "regression", beside)
-    shutil.rmtree(model_path, ignore_errors=True)
-    beside.rename(model_path)
-    _write_log(history, Path(training_log_path))
+    with built_on_local_disk(model_path, MODEL) as folder:
+        export(model, transform_graph_path, features, config.task, config.class_names, folder)
+        write_recorded(rows, model, features, config.task != "regression", folder)
+    with built_on_local_disk(training_log_path, HISTORY) as folder:
+        _write_log(history, folder)
     checkpoints.clear()
     return history
 
@@ -81,9 +83,7 @@ def _write_log(history: History, path: Path) -> None:
         plugin_data=summary_pb2.SummaryMetadata.PluginData(plugin_name="scalars"),
         data_class=summary_pb2.DATA_CLASS_SCALAR,
     )
-    curves = path / "tensorboard"
-    shutil.rmtree(curves, ignore_errors=True)  # a step that is started again would draw each curve twice
-    with tf.summary.create_file_writer(str(curves)).as_default():
+    with tf.summary.create_file_writer(str(path / "tensorboard")).as_default():
         for epoch in history.epochs:
             for name, value in {"loss": epoch.loss, "val_loss": epoch.val_loss, **epoch.metrics}.items():
                 tf.summary.write(name, tf.constant(value, tf.float32), epoch.epoch, scalars)

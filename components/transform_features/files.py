@@ -12,6 +12,7 @@ import numpy as np
 from slipway.data.features import RawFeatures
 from slipway.data.tensors import list_columns
 from slipway.errors import DataError
+from slipway.stores.artifacts import writing
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,11 +35,13 @@ def transform_file(
     beside = target.with_name(f".{target.name}.partial")
     writer = None
     for table in _transformed(Path(examples_path, file), features, label, graph_path):
-        writer = writer or pq.ParquetWriter(beside, table.schema, compression="lz4", use_dictionary=[label])
-        writer.write_table(table)
+        with writing(transformed_path):
+            writer = writer or pq.ParquetWriter(beside, table.schema, compression="lz4", use_dictionary=[label])
+            writer.write_table(table)
     if writer:
-        writer.close()
-        beside.replace(target)
+        with writing(transformed_path):
+            writer.close()
+            beside.replace(target)
     return file
 
 
@@ -47,7 +50,7 @@ def _transformed(path: Path, features: RawFeatures, label: str, graph_path: str)
     import pyarrow.parquet as pq
     from tfx_bsl.tfxio.tensor_adapter import TensorAdapter
 
-    graph = _load_graph(graph_path, Path(graph_path, "transform_fn", "saved_model.pb").stat().st_mtime_ns)
+    graph = _load_graph(graph_path)
     adapter = TensorAdapter(features.adapter())
     with pq.ParquetFile(path) as parquet:
         if label not in parquet.schema_arrow.names:
@@ -60,7 +63,7 @@ def _transformed(path: Path, features: RawFeatures, label: str, graph_path: str)
 
 
 @lru_cache(maxsize=1)
-def _load_graph(graph_path: str, _modified: int) -> Any:
+def _load_graph(graph_path: str) -> Any:
     import tensorflow as tf
 
     return tf.saved_model.load(f"{graph_path}/transform_fn")

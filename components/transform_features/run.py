@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from components.transform_features.files import BATCH_ROWS, transform_file
 from components.transform_features.preprocessing import Preprocessing
-from slipway.data.beam import BeamConfig
+from slipway.data.beam import BeamConfig, scratch_folder
 from slipway.data.examples.dataset import SPLITS, read_manifest
 from slipway.data.features import RawFeatures
 from slipway.data.schema.io import model_inputs, read_schema
 from slipway.data.tensors import list_columns
 from slipway.errors import DataError, SlipwayError, TrainingError
 from slipway.module_api import Label
+from slipway.stores import storage
+from slipway.stores.artifacts import TRANSFORM_GRAPH, TRANSFORMED, clear_artifact, writing
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -37,13 +37,17 @@ def transform(
     The transformed examples mirror the examples: the same files and rows in the same order, so that row n of a file is
     one example in both. The label is copied as it is; it is no part of the transform graph.
 
-    A runner outside this process needs the artifacts on a path that its workers share.
+    A runner outside this process needs the artifacts on a path that its workers share, and `--temp_location` for what
+    they write meanwhile.
 
     Raises:
         ModuleError: the module's preprocessing fails; the message names its line.
         DataError: the training split is empty, or does not fit the schema.
         TrainingError: Beam or TensorFlow Transform failed.
+        StoreError: an artifact cannot be written.
     """
+    from apache_beam.options.pipeline_options import PipelineOptions
+
     config = BeamConfig.model_validate(beam)
     column = Label.model_validate(label).column
     manifest = read_manifest(examples_path)
@@ -51,9 +55,16 @@ def transform(
         raise DataError(f"{examples_path}: the training split has no rows; there is nothing to learn from")
     features = RawFeatures(tuple(model_inputs(read_schema(schema_path))))
     files = [str(path.relative_to(examples_path)) for split in SPLITS for path in _files(examples_path, split)]
-    with _one_message():
-        _analyze(examples_path, features, Preprocessing(preprocessing_uri), config, transform_graph_path)
-        _materialize(examples_path, features, files, column, config, transform_graph_path, transformed_path)
+    clear_artifact(transform_graph_path, TRANSFORM_GRAPH)
+    clear_artifact(transformed_path, TRANSFORMED)
+    with _one_message(), scratch_folder(PipelineOptions(config.flags)) as scratch:
+        graph = storage.join(scratch, "graph")
+        _analyze(examples_path, features, Preprocessing(preprocessing_uri), config, scratch, graph)
+        _materialize(examples_path, features, files, column, config, graph, transformed_path)
+        with writing(transformed_path):
+            storage.write_text(storage.join(transformed_path, TRANSFORMED), "")
+        with writing(transform_graph_path):
+            storage.copy_folder(graph, transform_graph_path, TRANSFORM_GRAPH)
 
 
 def _files(examples_path: str, split: str) -> list[Path]:
@@ -75,7 +86,12 @@ def _one_message() -> Iterator[None]:
 
 
 def _analyze(
-    examples_path: str, features: RawFeatures, preprocessing: Preprocessing, config: BeamConfig, graph_path: str
+    examples_path: str,
+    features: RawFeatures,
+    preprocessing: Preprocessing,
+    config: BeamConfig,
+    scratch: str,
+    graph_path: str,
 ) -> None:
     import apache_beam
     import tensorflow_transform.beam as tft_beam
@@ -83,11 +99,7 @@ def _analyze(
     from tensorflow_transform.tf_metadata import metadata_io
 
     files = [str(path) for path in _files(examples_path, "train")]
-    beside = f"{graph_path}.partial"
-    shutil.rmtree(beside, ignore_errors=True)
-    shared = None if config.in_process else Path(graph_path).parent
     with (
-        tempfile.TemporaryDirectory(prefix="slipway-transform-", dir=shared) as scratch,
         tft_beam.Context(temp_dir=scratch),
         apache_beam.Pipeline(options=PipelineOptions(config.flags, pipeline_type_check=False)) as pipeline,
     ):
@@ -97,11 +109,9 @@ def _analyze(
             | "Read" >> apache_beam.FlatMap(_read, features)
         )
         graph = (batches, features.adapter()) | "Analyze" >> tft_beam.AnalyzeDataset(preprocessing)
-        _ = graph | "Write" >> tft_beam.WriteTransformFn(beside)
+        _ = graph | "Write" >> tft_beam.WriteTransformFn(graph_path)
     # WriteTransformFn leaves this out, and TFTransformOutput.raw_feature_spec() needs it.
-    metadata_io.write_metadata(features.metadata(), f"{beside}/metadata")
-    shutil.rmtree(graph_path, ignore_errors=True)
-    Path(beside).rename(graph_path)
+    metadata_io.write_metadata(features.metadata(), f"{graph_path}/metadata")
 
 
 def _read(file: str, features: RawFeatures) -> Iterator[pa.RecordBatch]:

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
 from pydantic import BaseModel, ConfigDict
+
+from slipway.stores import storage
+
+if TYPE_CHECKING:
+    from apache_beam.options.pipeline_options import PipelineOptions
 
 IN_PROCESS = "--runner=FnApiRunner"
 
@@ -24,3 +35,26 @@ class BeamConfig(BaseModel):
     def in_process(self) -> bool:
         """Whether Beam's work is done in this process."""
         return self.flags[0] == IN_PROCESS
+
+    def worker_path(self, path: str) -> str:
+        """How Beam's workers call a path of this machine: others have nothing mounted under `/gcs`, as Vertex has."""
+        if self.in_process or not path.startswith("/gcs/"):
+            return path
+        return f"gs://{path.removeprefix('/gcs/')}"
+
+
+@contextmanager
+def scratch_folder(options: PipelineOptions) -> Iterator[str]:
+    """What Beam writes for a while: on this machine's disk, or below `--temp_location`, which workers may share."""
+    from apache_beam.options.pipeline_options import GoogleCloudOptions
+
+    shared = options.view_as(GoogleCloudOptions).temp_location
+    if not shared:
+        with tempfile.TemporaryDirectory(prefix="slipway-beam-") as folder:
+            yield folder
+        return
+    folder = storage.join(shared, f"slipway-{uuid.uuid4().hex}")
+    try:
+        yield folder
+    finally:
+        storage.delete_folder(folder)

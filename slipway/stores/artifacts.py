@@ -1,15 +1,83 @@
-"""Reads the JSON that a step left in its artifact."""
+"""Folders that steps leave for each other. The file that is written last makes one whole: readers look for it first.
+
+On Vertex they lie below `/gcs`, where Cloud Storage FUSE cannot rename a folder that is not empty; so none is renamed
+(docs/decisions/0017-artifacts-are-written-in-place.md).
+"""
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from slipway.errors import StoreError
+from slipway.stores import storage
 
 Form = TypeVar("Form", bound=BaseModel)
+
+# The last file of artifacts whose files are others' formats; that of the rest is the one that `read_json` reads.
+MODEL = "saved_model.pb"
+TRANSFORM_GRAPH = f"transform_fn/{MODEL}"
+TRANSFORMED = "_SUCCESS"
+
+
+def clear_artifact(folder: str | Path, last: str) -> None:
+    """Empties an artifact before it is written, from its last file on: a repeated step finds what an earlier one left.
+
+    Raises:
+        StoreError: something cannot be deleted.
+    """
+    with writing(folder):
+        (Path(folder) / last).unlink(missing_ok=True)
+        if Path(folder).exists():
+            shutil.rmtree(folder)
+        Path(folder).mkdir(parents=True)
+
+
+@contextmanager
+def built_on_local_disk(folder: str | Path, last: str) -> Iterator[Path]:
+    """A local folder for what writes as it likes; its files replace the artifact's when the block ends, `last` last.
+
+    Raises:
+        StoreError: the artifact cannot be written.
+    """
+    with tempfile.TemporaryDirectory(prefix="slipway-artifact-") as local:
+        yield Path(local)
+        clear_artifact(folder, last)
+        with writing(folder):
+            storage.copy_folder(local, str(folder), last)
+
+
+@contextmanager
+def writing(folder: str | Path) -> Iterator[None]:
+    """Says of a disk or a bucket that refuses where that is.
+
+    Raises:
+        StoreError: for an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(f"{folder} cannot be written: {error}. Mend the disk or the bucket, then run again") from error
+
+
+def check_whole(folder: str | Path, last: str, step: str) -> None:
+    """Refuses an artifact without the file that `step` writes last.
+
+    Raises:
+        StoreError: it is missing.
+    """
+    path = Path(folder) / last
+    if not path.is_file():
+        raise StoreError(
+            f"{path} is missing: {folder} is not an output of {step}, or {step} was stopped before it had written all "
+            f"of it; run {step} again"
+        )
 
 
 def read_json(folder: str | Path, file: str, form: type[Form], step: str) -> Form:
@@ -18,9 +86,8 @@ def read_json(folder: str | Path, file: str, form: type[Form], step: str) -> For
     Raises:
         StoreError: it is missing, or not what that step writes.
     """
+    check_whole(folder, file, step)
     path = Path(folder) / file
-    if not path.is_file():
-        raise StoreError(f"{path} is missing: {folder} is not an output of {step}")
     try:
         return form.model_validate_json(path.read_text(encoding="utf-8"))
     except ValidationError as error:

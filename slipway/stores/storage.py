@@ -178,8 +178,8 @@ def copy(source: str, target: str) -> None:
         shutil.copyfileobj(reader, writer, BLOCK_BYTES)
 
 
-def copy_folder(source: str, target: str) -> None:
-    """Copies all files below a folder, each atomically, in the order of their names: down, up or across.
+def copy_folder(source: str, target: str, last: str = "") -> None:
+    """Copies all files below a folder, each atomically, in the order of their names, but `last` at the end.
 
     Raises:
         StoreError: there is nothing at the source.
@@ -187,7 +187,7 @@ def copy_folder(source: str, target: str) -> None:
     files = list_files(source)
     if not files:
         raise StoreError(f"{source}: there is no such folder, or it is empty")
-    for file in files:
+    for file in sorted(files, key=lambda file: file.name == last):
         copy(file.uri, join(target, file.name))
 
 

@@ -9,6 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from slipway.data.examples.dataset import MANIFEST
+
 TYPES = {"FLOAT": pa.float64(), "INT": pa.int64(), "BYTES": pa.string()}
 
 
@@ -39,6 +41,7 @@ def write_examples(folder: Path, eval_rows: pa.Table, files: int = 1) -> str:
     size = -(-eval_rows.num_rows // files)
     for index in range(files):
         pq.write_table(eval_rows.slice(index * size, size), split / f"part-{index}.parquet")
+    (folder / MANIFEST).touch()
     return str(folder)
 
 

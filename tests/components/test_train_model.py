@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,10 +20,11 @@ from components.train_model.run import train
 from serving.predictor import Predictor
 from slipway.data.schema.io import model_inputs, read_schema
 from slipway.data.tensors import raw_inputs, serialize_examples
-from slipway.errors import DataError, ModuleError, TrainingError
+from slipway.errors import DataError, ModuleError, StoreError, TrainingError
 from slipway.evaluation.golden import read_golden
 from slipway.runs.training_log import History
 from tests.shapes import MODULE, Artifacts, make_transformed, publish, train_parameters
+from tests.small_disk import mount_small_disk
 
 MODEL = (MODULE / "model.py").read_text(encoding="utf-8")
 
@@ -270,6 +272,32 @@ def test_train_distributed_trains_and_exports_the_same_model(
     np.testing.assert_allclose(losses(distributed), losses(history), rtol=1e-3)
     raw = raw_inputs(eval_rows(artifacts), model_inputs(read_schema(artifacts.schema)))
     assert Predictor(tmp_path / "model").predict(raw).shape == (300, 3)
+
+
+@pytest.mark.parametrize("last", ["transform_graph/transform_fn/saved_model.pb", "transformed/_SUCCESS"])
+def test_train_on_half_written_inputs_says_which_step_was_stopped(
+    artifacts: Artifacts, tmp_path: Path, last: str
+) -> None:
+    for name in ("examples", "schema", "transform_graph", "transformed"):
+        shutil.copytree(artifacts.folder / name, tmp_path / name)
+    (tmp_path / last).unlink()
+    with pytest.raises(StoreError, match=rf"{last} is missing: .*transform_features was stopped"):
+        run(Artifacts(tmp_path), tmp_path)
+
+
+def test_train_that_cannot_write_its_model_resumes_after_the_last_epoch(artifacts: Artifacts, tmp_path: Path) -> None:
+    inputs = (artifacts.examples, artifacts.schema, artifacts.graph, artifacts.transformed)
+    uri, others = publish(tmp_path).model_uri, [str(tmp_path / name) for name in ("checkpoints", "model", "log")]
+    with mount_small_disk(tmp_path / "disk", "64k") as disk:
+        with pytest.raises(StoreError, match=r"disk/model cannot be written: .*No space left"):
+            train(*inputs, uri, train_parameters(), {}, others[0], str(disk / "model"), others[2])
+        assert not (disk / "model" / "saved_model.pb").exists()
+    (tmp_path / "model" / "variables").mkdir(parents=True)
+    (tmp_path / "model" / "variables" / "left").touch()
+    again = train(*inputs, uri, train_parameters(), {}, *others)
+    assert again.resumed_after_epoch == len(again.epochs)
+    assert not (tmp_path / "model" / "variables" / "left").exists()
+    assert Predictor(tmp_path / "model").signatures
 
 
 def test_training_data_feature_that_is_not_finite_is_named(artifacts: Artifacts, tmp_path: Path) -> None:

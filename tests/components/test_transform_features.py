@@ -8,8 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.transform_features.run import transform
-from slipway.errors import DataError, ModuleError
+from slipway.errors import DataError, ModuleError, StoreError
+from slipway.stores.artifacts import TRANSFORM_GRAPH, TRANSFORMED, check_whole
 from tests.shapes import Artifacts, make_rows, make_transformed, publish, write_examples, write_schema
+from tests.small_disk import mount_small_disk
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +105,38 @@ def test_transform_value_of_another_type_names_the_column(tmp_path: Path) -> Non
     code = "def preprocessing_fn(inputs):\n    return {'points': inputs['points']}\n"
     with pytest.raises(DataError, match="column 'size' is string in the data but float32 in the schema"):
         run(Artifacts(tmp_path), publish(tmp_path, preprocessing=code).preprocessing_uri)
+
+
+def test_transform_over_half_written_artifacts_leaves_nothing_of_them(artifacts: Artifacts, tmp_path: Path) -> None:
+    graph, transformed = tmp_path / "graph", tmp_path / "transformed"
+    for left in (graph / "transform_fn" / "assets" / "old", transformed / "split=train" / "part-9.parquet"):
+        left.parent.mkdir(parents=True)
+        left.write_bytes(b"half")
+    uri = publish(tmp_path).preprocessing_uri
+    transform(artifacts.examples, artifacts.schema, uri, {"column": "shape"}, {}, str(graph), str(transformed))
+    assert not (graph / "transform_fn" / "assets" / "old").exists()
+    assert sorted(path.name for path in transformed.rglob("*") if path.is_file()) == [
+        "_SUCCESS", "part-0.parquet", "part-0.parquet", "part-1.parquet",
+    ]  # fmt: skip
+
+
+def test_transform_failing_leaves_nothing_that_looks_whole(artifacts: Artifacts, tmp_path: Path) -> None:
+    graph, transformed = str(tmp_path / "graph"), str(tmp_path / "transformed")
+    uri = publish(tmp_path).preprocessing_uri
+    transform(artifacts.examples, artifacts.schema, uri, {"column": "shape"}, {}, graph, transformed)
+    with pytest.raises(DataError, match="no column 'colour'"):
+        transform(artifacts.examples, artifacts.schema, uri, {"column": "colour"}, {}, graph, transformed)
+    for folder, last in ((graph, TRANSFORM_GRAPH), (transformed, TRANSFORMED)):
+        with pytest.raises(StoreError, match=r"transform_features was stopped.*run transform_features again"):
+            check_whole(folder, last, "transform_features")
+
+
+def test_transform_full_disk_names_the_artifact(artifacts: Artifacts, tmp_path: Path) -> None:
+    uri = publish(tmp_path).preprocessing_uri
+    with mount_small_disk(tmp_path / "disk", "8k") as disk:
+        transformed, graph = str(disk / "transformed"), str(tmp_path / "graph")
+        with pytest.raises(StoreError, match=r"disk/transformed cannot be written: .*No space left"):
+            transform(artifacts.examples, artifacts.schema, uri, {"column": "shape"}, {}, graph, transformed)
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, Field
 
-from slipway.stores.artifacts import read_json
+from slipway.stores.artifacts import check_whole, read_json
 
 if TYPE_CHECKING:
     import pyarrow.dataset as ds
@@ -62,7 +62,12 @@ def read_manifest(examples_path: str | Path) -> Manifest:
 
 
 def open_split(examples_path: str | Path, split: Split) -> ds.Dataset:
-    """One split as an Arrow dataset, to be scanned in batches."""
+    """One split as an Arrow dataset, to be scanned in batches.
+
+    Raises:
+        StoreError: the artifact has no manifest, so it is not whole.
+    """
     import pyarrow.dataset as ds
 
+    check_whole(examples_path, MANIFEST, "ingest_examples")
     return ds.dataset(Path(examples_path) / f"split={split}", format="parquet")

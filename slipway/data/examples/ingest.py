@@ -13,6 +13,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
@@ -31,9 +32,10 @@ from slipway.data.examples.rows import FILE, LINE, UnsoundRowsError
 from slipway.data.examples.source import Source, digest_of
 from slipway.data.examples.split_rows import as_mask, assign_splits
 from slipway.data.examples.write import SplitWriter
-from slipway.errors import DataError
+from slipway.errors import DataError, StoreError
 from slipway.module_api import Ingestion, Label, Split, Task
 from slipway.stores import storage
+from slipway.stores.artifacts import clear_artifact
 
 if TYPE_CHECKING:
     import duckdb
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
 MEMORY_LIMIT = "400MB"
 MAX_THREADS = 4
 BATCH_ROWS = 65_536
+SCRATCH = "slipway-ingest-"
 
 
 class IngestConfig(BaseModel):
@@ -70,31 +73,38 @@ def ingest_source(
     Raises:
         DataError: the source cannot be read, too much of it is bad, a column is missing, or a split stays empty.
         ConfigError: the split does not fit the data.
+        StoreError: the artifact, or a temporary file, cannot be written.
     """
     folder = Path(examples_path)
-    scratch, quarantine = folder / ".partial", Quarantine(folder / QUARANTINE)
+    clear_artifact(folder, MANIFEST)
+    quarantine = Quarantine(folder / QUARANTINE)
+    try:
+        with _clear_errors(source, quarantine):
+            with closing(quarantine):
+                try:
+                    written = _write(source, config, schema, quarantine, folder, careful=False)
+                except UnsoundRowsError:
+                    _discard(folder)
+                    quarantine.restart()
+                    written = _write(source, config, schema, quarantine, folder, careful=True)
+            quarantine.check(written.rows.read, config.ingestion.max_quarantined)
+            _check_splits(written.rows, source, config)
+            manifest = _describe(written, source, config)
+            storage.write_text(str(folder / MANIFEST), manifest.model_dump_json(indent=1))
+            return manifest
+    except BaseException:
+        _discard(folder)
+        raise
+
+
+def _discard(folder: Path) -> None:
     for split in SPLITS:
         shutil.rmtree(folder / f"split={split}", ignore_errors=True)
-    for name in (QUARANTINE, MANIFEST):
-        (folder / name).unlink(missing_ok=True)
-    try:
-        with _clear_errors(source, quarantine), closing(quarantine):
-            try:
-                written = _write(source, config, schema, quarantine, scratch, careful=False)
-            except UnsoundRowsError:
-                quarantine.restart()
-                written = _write(source, config, schema, quarantine, scratch, careful=True)
-        quarantine.check(written.rows.read, config.ingestion.max_quarantined)
-        _check_splits(written.rows, source, config)
-        with _clear_errors(source, quarantine):
-            return _publish(written, source, config, scratch, folder)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 @dataclass
 class _Written:
-    """What lies in the scratch folder."""
+    """What lies in the splits' folders."""
 
     rows: RowCounts
     files: list[DataFile]
@@ -106,16 +116,18 @@ def _write(
     config: IngestConfig,
     schema: schema_pb2.Schema | None,
     quarantine: Quarantine,
-    scratch: Path,
+    folder: Path,
     *,
     careful: bool,
 ) -> _Written:
-    """Reads every row and writes it where it belongs, below the scratch folder."""
+    """Reads every row and writes it where it belongs."""
     limit = config.ingestion.max_quarantined
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir(parents=True)
-    with _connect(scratch) as connection, ExitStack() as open_writers:
-        typed = open_source(connection, source, schema, limit, quarantine, scratch, careful=careful)
+    with (
+        tempfile.TemporaryDirectory(prefix=SCRATCH) as scratch,
+        _connect(scratch) as connection,
+        ExitStack() as open_writers,
+    ):
+        typed = open_source(connection, source, schema, limit, quarantine, Path(scratch), careful=careful)
         query = RowQuery(connection, typed, config.label, config.split, config.task, source.uri)
         counts = RowCounts(read=0, quarantined=0, train=0, eval=0)
         writers: list[SplitWriter] = []
@@ -128,7 +140,7 @@ def _write(
             splits = assign_splits(labelled, config.split, query.data_columns)
             examples = labelled.select(query.example_columns)
             if not writers:
-                writers = [open_writers.enter_context(SplitWriter(scratch, name, examples.schema)) for name in SPLITS]
+                writers = [open_writers.enter_context(SplitWriter(folder, name, examples.schema)) for name in SPLITS]
             for name, writer in enumerate(writers):
                 writer.add(examples.filter(as_mask(splits == name)))
     counts.quarantined = quarantine.count
@@ -180,9 +192,8 @@ def _check_splits(rows: RowCounts, source: Source, config: IngestConfig) -> None
             )
 
 
-def _publish(written: _Written, source: Source, config: IngestConfig, scratch: Path, folder: Path) -> Manifest:
-    """Moves the splits to their place; the manifest comes last."""
-    manifest = Manifest(
+def _describe(written: _Written, source: Source, config: IngestConfig) -> Manifest:
+    return Manifest(
         source=source.model_dump(mode="json"),
         rows=written.rows,
         files=written.files,
@@ -190,17 +201,13 @@ def _publish(written: _Written, source: Source, config: IngestConfig, scratch: P
         label=config.label.column,
         digest=digest_of(*(file.sha256 for file in written.files)),
     )
-    for split in SPLITS:
-        (scratch / f"split={split}").rename(folder / f"split={split}")
-    storage.write_text(str(folder / MANIFEST), manifest.model_dump_json(indent=1))
-    return manifest
 
 
 @contextmanager
-def _connect(scratch: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+def _connect(scratch: str) -> Iterator[duckdb.DuckDBPyConnection]:
     """DuckDB with bounded memory; what does not fit goes to the scratch folder."""
     threads = min(os.cpu_count() or 1, MAX_THREADS)
-    with connect(str(scratch / "duckdb"), memory_limit=MEMORY_LIMIT, threads=threads) as connection:
+    with connect(f"{scratch}/duckdb", memory_limit=MEMORY_LIMIT, threads=threads) as connection:
         connection.execute("SET enable_progress_bar = false")
         connection.execute("SET streaming_buffer_size = '64MB'")  # room for more than one thread to read ahead
         yield connection
@@ -211,12 +218,28 @@ def _clear_errors(source: Source, quarantine: Quarantine) -> Iterator[None]:
     """Says in our words what the system or DuckDB says in theirs; a full disk keeps no quarantine either."""
     import duckdb
 
+    folder = quarantine.path.parent
     try:
         yield
     except (OSError, duckdb.Error) as error:
         said = str(error).partition("\n")[0]
         if getattr(error, "errno", None) == errno.ENOSPC or "No space left" in said:
             quarantine.path.unlink(missing_ok=True)
-            folder = quarantine.path.parent
-            raise DataError(f"{folder}: the disk is full; nothing was written. Make room, then run again") from error
+            full = min(folder, Path(tempfile.gettempdir()), key=lambda place: shutil.disk_usage(place).free)
+            raise StoreError(f"{full}: the disk is full; nothing was written. Make room, then run again") from error
+        if _is_ours(error, folder):
+            raise StoreError(f"{folder}: the examples of {source.uri} cannot be written: {said}") from error
         raise DataError(f"{source.uri} cannot be read: {said}") from error
+
+
+def _is_ours(error: Exception, folder: Path) -> bool:
+    """Whether what fails is a file that we write: of the artifact or a temporary one. The data are not at fault then.
+
+    A write has a number and names no file; what cannot be opened is named, and a damaged file has no number.
+    """
+    import duckdb
+
+    named = str(folder) in str(error) or SCRATCH in str(error)
+    if isinstance(error, OSError):
+        return named or bool(error.errno and not error.filename)
+    return isinstance(error, duckdb.OutOfMemoryException) or (named and isinstance(error, duckdb.IOException))

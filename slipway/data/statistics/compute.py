@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slipway.data.examples.dataset import SPLITS
+from slipway.data.examples.dataset import MANIFEST, SPLITS
 from slipway.data.statistics.describe import describe_split
 from slipway.data.statistics.engine import describe_columns, open_table
-from slipway.errors import DataError
+from slipway.stores.artifacts import check_whole
 
 if TYPE_CHECKING:
     from tensorflow_metadata.proto.v0 import statistics_pb2
@@ -20,13 +20,12 @@ def compute_statistics(examples_path: str | Path) -> statistics_pb2.DatasetFeatu
     Memory is bounded: three workers of 200 MB at most, whatever the number of rows.
 
     Raises:
-        DataError: there is no Parquet file, or one cannot be read.
+        DataError: a file is damaged, or of a type that examples do not have.
+        StoreError: the examples are not whole, or the disk refuses.
     """
     from tensorflow_metadata.proto.v0 import statistics_pb2
 
     tables = [open_table(split_files(examples_path, split)) for split in SPLITS]
-    if not any(table.files for table in tables):
-        raise DataError(f"{examples_path} holds no Parquet file: it is not an output of ingest_examples")
     statistics = statistics_pb2.DatasetFeatureStatisticsList()
     for split, table, facts in zip(SPLITS, tables, describe_columns(tables), strict=True):
         statistics.datasets.append(describe_split(split, table.rows, facts))
@@ -34,5 +33,10 @@ def compute_statistics(examples_path: str | Path) -> statistics_pb2.DatasetFeatu
 
 
 def split_files(examples_path: str | Path, split: str) -> list[Path]:
-    """The Parquet files of one split, by name."""
+    """The Parquet files of one split, by name.
+
+    Raises:
+        StoreError: the artifact has no manifest, so it is not whole.
+    """
+    check_whole(examples_path, MANIFEST, "ingest_examples")
     return sorted((Path(examples_path) / f"split={split}").glob("*.parquet"))

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from slipway.data import database
 from slipway.data.statistics.expressions import BOUNDS, TABLE, ColumnType, Kind, compile_column, half_width
-from slipway.errors import DataError
+from slipway.errors import DataError, StoreError
 
 if TYPE_CHECKING:
     import duckdb
@@ -160,15 +160,18 @@ def run(
     """The result of one statement over these files.
 
     Raises:
-        DataError: a file cannot be read.
+        DataError: a file is damaged.
+        StoreError: the disk or the bucket refuses, or what does not fit into memory has no room on the disk.
     """
     import duckdb
 
+    folder = files[0].parent if files else "the examples"
     try:
         return connection.execute(statement, parameters)
-    except (duckdb.IOException, duckdb.InvalidInputException) as error:
-        folder = files[0].parent if files else "the examples"
+    except duckdb.InvalidInputException as error:
         raise DataError(f"{folder}: the Parquet files cannot be read; ingest the data again: {error}") from error
+    except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
+        raise StoreError(f"{folder}: the system refuses to read, or to write a temporary file: {error}") from error
 
 
 def _one_row(result: duckdb.DuckDBPyConnection) -> Row:

@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import Protocol
 
+from slipway.errors import StoreError
 from slipway.stores import storage
 from slipway.stores.model_store.local import LocalModelStore
 from slipway.stores.model_store.manifest import Manifest, ModelFile, Provenance, Pushed, Version, digest_model
@@ -155,6 +156,11 @@ def open_store(uri: str) -> ModelStore:
     Raises:
         StoreError: a store of this kind is not supported.
     """
+    if uri.startswith("/gcs/"):
+        raise StoreError(
+            f"{uri} is a bucket that Cloud Storage FUSE mounts, where no version can appear by one rename; "
+            f"name the store gs://{uri.removeprefix('/gcs/')}"
+        )
     if not storage.is_remote(uri):
         return LocalModelStore(storage.local_path(uri))
     from slipway.stores.model_store.gcs import GcsModelStore

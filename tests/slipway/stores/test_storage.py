@@ -87,6 +87,15 @@ def test_copy_folder_down_and_up(root: str, tmp_path: Path) -> None:
         storage.copy_folder(storage.join(root, "gone"), str(tmp_path / "x"))
 
 
+def test_copy_folder_writes_the_last_file_after_all_others(tmp_path: Path) -> None:
+    for name in ("a", "b/c", "z"):
+        storage.write_text(str(tmp_path / "from" / name), name)
+    (tmp_path / "to" / "a").mkdir(parents=True)  # no file can take its place
+    with pytest.raises(IsADirectoryError):
+        storage.copy_folder(str(tmp_path / "from"), str(tmp_path / "to"), "a")
+    assert [file.name for file in storage.list_files(str(tmp_path / "to"))] == ["b/c", "z"]
+
+
 def test_delete_folder_takes_all_below(root: str) -> None:
     storage.write_text(storage.join(root, "a", "b"), "")
     storage.delete_folder(storage.join(root, "a"))

@@ -13,7 +13,8 @@ from tensorflow_metadata.proto.v0 import statistics_pb2
 from slipway.data.statistics import engine
 from slipway.data.statistics.compute import compute_statistics
 from slipway.data.statistics.describe import feature_name, unique_count
-from slipway.errors import DataError
+from slipway.data.statistics.engine import open_table
+from slipway.errors import DataError, StoreError
 from tests.example_artifacts import write_examples
 
 STANDARD, QUANTILES = 0, 1
@@ -180,8 +181,10 @@ def test_compute_statistics_of_an_empty_split_has_no_examples(tmp_path: Path) ->
     assert [one.num_examples for one in compute_statistics(tmp_path).datasets] == [1, 0]
 
 
-def test_compute_statistics_without_files_names_the_folder(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="holds no Parquet file"):
+def test_compute_statistics_of_a_half_written_artifact_says_which_step_was_stopped(tmp_path: Path) -> None:
+    write_examples(tmp_path, {"x": [1]})
+    (tmp_path / "manifest.json").unlink()
+    with pytest.raises(StoreError, match=r"manifest\.json is missing: .*ingest_examples was stopped"):
         compute_statistics(tmp_path)
 
 
@@ -196,3 +199,8 @@ def test_compute_statistics_of_another_type_names_the_column(tmp_path: Path) -> 
     write_examples(tmp_path, {"when": pa.array([0], pa.timestamp("s"))})
     with pytest.raises(DataError, match="column 'when' is of type TIMESTAMP"):
         compute_statistics(tmp_path)
+
+
+def test_open_table_that_the_system_refuses_does_not_blame_the_data(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"the system refuses to read.*gone\.parquet"):
+        open_table([tmp_path / "gone.parquet"])

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from slipway.data.examples.dataset import MANIFEST
 from slipway.errors import ConfigError, DataError
 from slipway.module_kit.check import check_module
 from slipway.module_kit.scaffold.plan import Plan, choose_label, plan_module, read_labels
@@ -41,6 +42,7 @@ def planned(folder: Path, label: list[Any], wanted: str | None = None) -> Plan:
     for split, part in (("train", rows.slice(0, 200)), ("eval", rows.slice(200))):
         (folder / f"split={split}").mkdir()
         pq.write_table(part, folder / f"split={split}" / "rows.parquet")
+    (folder / MANIFEST).touch()
     statistics = compute_statistics(folder)
     chosen = choose_label(statistics, wanted)
     return plan_module("people", "/data/people.csv", chosen, read_labels(str(folder), chosen), statistics)

@@ -196,6 +196,7 @@ def test_store_at_the_root_of_a_bucket_works(fault_proxy: FaultProxy, new_model:
         ("gs://", "the bucket's name is missing"),
         ("gs://secret-token@bucket/store", "keep secrets out of URIs"),
         ("s3://bucket/store", "s3:// is not supported"),
+        ("/gcs/bucket/store", "name the store gs://bucket/store"),
     ],
 )
 def test_open_store_wrong_uri_is_refused(uri: str, message: str) -> None:

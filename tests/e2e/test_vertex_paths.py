@@ -1,0 +1,39 @@
+"""All steps with their artifacts below `/gcs`, where Vertex mounts buckets with Cloud Storage FUSE."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cli.overrides import override_module
+from delivery.launch import Locations, Platform, request_run
+from delivery.targets.local import run_local
+from modules.taxi.sample import write_sample
+from slipway.module_kit.check import check_module
+from tests.cloud_storage_fuse import mounted_bucket
+from tests.e2e.conftest import PROJECT
+
+
+@pytest.mark.slow
+def test_run_with_artifacts_on_cloud_storage_fuse_pushes_a_model(tmp_path: Path) -> None:
+    module, data = PROJECT / "modules" / "taxi", tmp_path / "trips.csv"
+    write_sample(data, rows=3_000)
+    easy = {"training": {"epochs": 2}, "thresholds": [{"metric": "auc", "min": 0.5}]}
+    config = override_module(check_module(module), easy)
+    # On Vertex these are gs:// URIs, and no paths.
+    locations = Locations(*(str(tmp_path / name) for name in ("modules", "models", "runs", "checkpoints")))
+    with mounted_bucket(tmp_path) as bucket:
+        for engine in ("vectorised", "tfma"):
+            platform = Platform("local", "slipway@sha256:0", beam_options=(), strategy="one_device", engine=engine)
+            request = request_run(module, config, str(data), locations, platform)
+            finished = run_local(request, bucket, lambda steps: None)
+            assert {step.name: step.error for step in finished.steps if step.state != "succeeded"} == {}
+            outcome = json.loads(Path(request.arguments["run_uri"], "outcome.json").read_text())
+            assert outcome["verdict"] == "pushed", outcome["reasons"]
+            artifacts = {name: Path(path) for name, path in outcome["artifacts"].items()}
+            assert all(path.is_relative_to(bucket) for path in artifacts.values())
+            assert sorted(path.name for path in artifacts["examples"].iterdir()) == [
+                "manifest.json", "split=eval", "split=train",
+            ]  # fmt: skip
