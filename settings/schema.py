@@ -197,9 +197,11 @@ class Serving(_Strict):
         ready_seconds: How long pods may take to become ready, the download of the model included.
         window_seconds: Over which canary and stable are compared, at least.
         traffic_seconds: How long to wait for `min_requests`; then the rollout is inconclusive.
-        min_requests: That both must have answered; of fewer, a p99 is noise.
-        max_error_increase: How much higher the canary's share of errors may be than stable's.
-        max_p99_ratio: How many times stable's 99th percentile of latency the canary's may be.
+        min_requests: That both must have answered before they are compared.
+        max_error_increase: How much higher the canary's share of errors may be than stable's, without clients'
+            mistakes. What may be chance fails no canary.
+        max_p99_ratio: How many times stable's percentiles of latency the canary's may be, from the median to the 99th.
+            What may be chance fails no canary.
         golden_tolerance: How far an answer to a golden request may be off, relative above 1.
         on_inconclusive: Whether the canary stays for a person's decision, or goes.
     """
@@ -213,7 +215,7 @@ class Serving(_Strict):
     traffic_seconds: int = Field(1800, ge=0)
     min_requests: int = Field(1000, ge=1)
     max_error_increase: float = Field(0.01, ge=0, le=1)
-    max_p99_ratio: float = Field(2.0, gt=0)
+    max_p99_ratio: float = Field(2.0, ge=1)
     golden_tolerance: float = Field(1e-5, ge=0)
     on_inconclusive: Literal["hold", "rollback"] = "hold"
 

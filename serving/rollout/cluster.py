@@ -23,7 +23,7 @@ MANAGER = "slipway-rollout"
 _TIMEOUT = (5, 20)
 _ATTEMPTS = 5
 _LONGEST_PAUSE_SECONDS = 8.0
-_API_VERSIONS = {"Deployment": "apps/v1", "Lease": "coordination.k8s.io/v1"}
+_API_VERSIONS = {"Deployment": "apps/v1", "ReplicaSet": "apps/v1", "Lease": "coordination.k8s.io/v1"}
 
 
 class Cluster:

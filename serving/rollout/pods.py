@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 from serving.manifests import SERVER, VERSION
 from serving.rollout.cluster import Cluster, Object
@@ -21,6 +21,7 @@ _NOT_THE_MODEL = {
     "RunContainerError",
 }
 _CRASHED = "CrashLoopBackOff"
+_TEMPLATE_HASH = "pod-template-hash"
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,19 @@ class Failure:
 
     reason: str
     blames_model: bool
+
+
+@dataclass(frozen=True)
+class Past:
+    """What was wrong before a change, which says nothing of it.
+
+    Attributes:
+        conditions: Of the Deployment and of its ReplicaSet.
+        restarts: How often a container had started anew, by pod and name.
+    """
+
+    conditions: list[Object] = field(default_factory=list)
+    restarts: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
 
 def served_version(deployment: Object) -> int:
@@ -44,18 +58,43 @@ def rest_port(deployment: Object) -> int:
 
 
 def pods_of(cluster: Cluster, deployment: Object) -> list[Object]:
-    """Pods of the version that a Deployment's template serves, without those on their way out."""
-    labels = deployment["spec"]["selector"]["matchLabels"] | {VERSION: str(served_version(deployment))}
-    return [pod for pod in cluster.list("Pod", labels) if "deletionTimestamp" not in pod["metadata"]]
+    """Pods of a Deployment's present template: while they are replaced, old ones live on beside them."""
+    return _pods_in(cluster, _replica_set_of(cluster, deployment))
 
 
-def ready_pods(cluster: Cluster, deployment: Object) -> list[Object]:
+def serving_pods(cluster: Cluster, deployment: Object) -> list[Object]:
+    """Pods that serve a Deployment's version, with whatever template: all that users may meet."""
+    version = str(served_version(deployment))
+    return [pod for pod in living_pods(cluster, deployment) if pod["metadata"]["labels"].get(VERSION) == version]
+
+
+def living_pods(cluster: Cluster, owner: Object) -> list[Object]:
+    """Pods that a Deployment or ReplicaSet selects, without those on their way out."""
+    pods = cluster.list("Pod", owner["spec"]["selector"]["matchLabels"])
+    return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+
+
+def ready(pods: list[Object]) -> list[Object]:
     """Those of them that get traffic."""
-    return [pod for pod in pods_of(cluster, deployment) if _condition(pod, "Ready").get("status") == "True"]
+    return [pod for pod in pods if _condition(pod, "Ready").get("status") == "True"]
+
+
+def past_of(cluster: Cluster, name: str) -> Past:
+    """What is wrong with a Deployment as it is now."""
+    deployment = cluster.get("Deployment", name)
+    if deployment is None:
+        return Past()
+    current = _replica_set_of(cluster, deployment)
+    restarts = {
+        (pod["metadata"]["name"], container["name"]): container.get("restartCount", 0)
+        for pod in _pods_in(cluster, current)
+        for container in pod.get("status", {}).get("containerStatuses", [])
+    }
+    return Past(_conditions(deployment) + _conditions(current or {}), restarts)
 
 
 def wait_ready(
-    cluster: Cluster, name: str, seconds: float, pause: Callable[[float], None], old: Collection[str] = ()
+    cluster: Cluster, name: str, seconds: float, pause: Callable[[float], None], past: Past
 ) -> Failure | None:
     """Waits until all of a Deployment's pods are new and available.
 
@@ -64,7 +103,7 @@ def wait_ready(
         name: The Deployment's.
         seconds: How long.
         pause: Sleeps.
-        old: Names of pods that serve the same version and are being replaced: what is wrong with them does not count.
+        past: What was wrong before the change.
 
     Returns:
         None when they are; else why they will not be: at once where waiting cannot help.
@@ -78,8 +117,9 @@ def wait_ready(
         seen = deployment.get("status", {}).get("observedGeneration", 0) >= deployment["metadata"]["generation"]
         if seen and _complete(deployment):
             return None
-        pods = [pod for pod in pods_of(cluster, deployment) if pod["metadata"]["name"] not in old] if seen else []
-        failure = next(_broken(cluster, pods), None) or (_refused(deployment) if seen else None)
+        current = _replica_set_of(cluster, deployment)
+        pods = _pods_in(cluster, current)
+        failure = next(_broken(cluster, pods, past), None) or (_refused(deployment, current, past) if seen else None)
         if failure:
             return failure
         if time.monotonic() > deadline:
@@ -92,15 +132,30 @@ def _complete(deployment: Object) -> bool:
     return all(status.get(key, 0) == wanted for key in ("updatedReplicas", "replicas", "availableReplicas"))
 
 
-def _broken(cluster: Cluster, pods: list[Object]) -> Iterator[Failure]:
+def _replica_set_of(cluster: Cluster, deployment: Object) -> Object | None:
+    """The ReplicaSet of a Deployment's present template; None before its controller has made it.
+
+    Found as the controller finds it (FindNewReplicaSet in pkg/controller/deployment/util/deployment_util.go).
+    """
+    found = cluster.list("ReplicaSet", deployment["spec"]["selector"]["matchLabels"])
+    same = [each for each in found if _owns(deployment, each) and _template(each) == _template(deployment)]
+    return min(same, key=lambda each: str(each["metadata"]["creationTimestamp"]), default=None)
+
+
+def _pods_in(cluster: Cluster, current: Object | None) -> list[Object]:
+    return [pod for pod in living_pods(cluster, current) if _owns(current, pod)] if current else []
+
+
+def _broken(cluster: Cluster, pods: list[Object], past: Past) -> Iterator[Failure]:
     for pod in pods:
         for container in pod.get("status", {}).get("containerStatuses", []):
             waiting = container.get("state", {}).get("waiting", {})
             name, container_name = pod["metadata"]["name"], container["name"]
+            is_new = container.get("restartCount", 0) > past.restarts.get((name, container_name), -1)
             what = f"container {container_name} of pod {name}: {waiting.get('reason')}"
             if waiting.get("reason") in _NOT_THE_MODEL:
                 yield Failure(f"{what}: {waiting.get('message', '')}", blames_model=False)
-            elif waiting.get("reason") == _CRASHED:
+            elif waiting.get("reason") == _CRASHED and is_new:
                 last = container.get("lastState", {}).get("terminated", {})
                 ended = f"exit code {last.get('exitCode')} {last.get('reason', '')}".strip()
                 said = cluster.logs(name, container_name, previous=True, lines=_LOG_LINES).strip()
@@ -108,14 +163,21 @@ def _broken(cluster: Cluster, pods: list[Object]) -> Iterator[Failure]:
                 yield Failure(reason, blames_model=container_name == SERVER)
 
 
-def _refused(deployment: Object) -> Failure | None:
-    """What the Deployment's controller gave up on."""
+def _refused(deployment: Object, current: Object | None, past: Past) -> Failure | None:
+    """What the controllers gave up on, since the change and with its ReplicaSet.
+
+    The Deployment repeats an old ReplicaSet's failure as well (getReplicaFailures in pkg/controller/deployment/
+    progress.go), and keeps an old `Progressing` while it is only scaled; but that names its ReplicaSet.
+    """
     name = deployment["metadata"]["name"]
-    failed, progress = _condition(deployment, "ReplicaFailure"), _condition(deployment, "Progressing")
-    if failed.get("status") == "True":
+    failed, progress = _condition(current or {}, "ReplicaFailure"), _condition(deployment, "Progressing")
+    if _is_failure(failed) and failed not in past.conditions:
         return Failure(f"Deployment {name} cannot make pods: {failed.get('message')}", blames_model=False)
-    if progress.get("status") == "False":
-        return Failure(f"Deployment {name}: {progress.get('reason')}: {progress.get('message')}", blames_model=False)
+    message = str(progress.get("message"))
+    own = f'ReplicaSet "{current["metadata"]["name"]}"' if current else "none yet"
+    is_anothers = message.startswith('ReplicaSet "') and not message.startswith(own)
+    if _is_failure(progress) and progress not in past.conditions and not is_anothers:
+        return Failure(f"Deployment {name}: {progress.get('reason')}: {message}", blames_model=False)
     return None
 
 
@@ -124,8 +186,9 @@ def _timed_out(name: str, seconds: float, deployment: Object, pods: list[Object]
         return f"Deployment {name}: no controller looked at the change in {seconds:g} s; is the control plane well?"
     status, wanted = deployment.get("status", {}), deployment["spec"].get("replicas", 1)
     counts = f"{status.get('updatedReplicas', 0)} new, {status.get('availableReplicas', 0)} available of {wanted}"
-    states = "; ".join(f"pod {pod['metadata']['name']} {_describe(pod)}" for pod in pods) or "no pods"
-    return f"Deployment {name} is not ready after {seconds:g} s: {counts}; {states}"
+    states = [f"pod {pod['metadata']['name']} {_describe(pod)}" for pod in pods] or ["no pods"]
+    said = [str(one.get("message")) for one in _conditions(deployment) if _is_failure(one)]
+    return f"Deployment {name} is not ready after {seconds:g} s: {counts}; {'; '.join(states + said)}"
 
 
 def _describe(pod: Object) -> str:
@@ -138,5 +201,22 @@ def _describe(pod: Object) -> str:
 
 
 def _condition(each: Object, kind: str) -> Object:
-    conditions = each.get("status", {}).get("conditions", [])
-    return next((one for one in conditions if one["type"] == kind), {})
+    return next((one for one in _conditions(each) if one["type"] == kind), {})
+
+
+def _is_failure(condition: Object) -> bool:
+    return (condition.get("type"), condition.get("status")) in {("ReplicaFailure", "True"), ("Progressing", "False")}
+
+
+def _conditions(each: Object) -> list[Object]:
+    return list(each.get("status", {}).get("conditions", []))
+
+
+def _owns(owner: Object, each: Object) -> bool:
+    return any(one["uid"] == owner["metadata"]["uid"] for one in each["metadata"].get("ownerReferences", []))
+
+
+def _template(owner: Object) -> Object:
+    template = owner["spec"]["template"]
+    labels = {key: value for key, value in template["metadata"]["labels"].items() if key != _TEMPLATE_HASH}
+    return {**template, "metadata": {**template["metadata"], "labels": labels}}

@@ -6,12 +6,12 @@ Production is changed by one write: that of the stable Deployment.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from serving.rollout.canary import CanaryCheck
 from serving.rollout.lease import Phase, RolloutLease, RolloutState
-from serving.rollout.pods import Failure, wait_ready
+from serving.rollout.pods import Failure, past_of, wait_ready
 from serving.rollout.policy import RolloutPolicy
 from serving.rollout.workload import Workload
 from slipway.errors import ModelQuarantinedError, RolledBackError, RolloutError, RolloutInconclusiveError, StoreError
@@ -95,15 +95,17 @@ class Steps:
         self.say(f"canary: version {number} on {policy.canary_replicas} pods, {beside}")
         if state.previous is None:
             workload.apply_shared(number, self.lease.check)
+        name = workload.deployment_name("canary")
+        past = past_of(workload.cluster, name)
         workload.apply("canary", number, self.lease.check, policy.canary_replicas)
         version = self.store.version(workload.model, number)
         check = CanaryCheck(workload.cluster, version, policy, self.say, self._pause)
-        if failure := check.pods(workload.deployment_name("canary")):
+        if failure := check.pods(name, past):
             return self._fail(state, failure)
         if state.previous is None:
             reasons = ["the first version here: its golden requests count, there is no traffic to compare"]
             return self._promote(self._record(state, "promoting", reasons))
-        judged = check.traffic(workload.deployment_name("canary"), workload.deployment_name("stable"))
+        judged = check.traffic(name, workload.deployment_name("stable"))
         for reason in judged.reasons:
             self.say(f"{judged.verdict}: {reason}")
         if judged.verdict == "failed":
@@ -128,9 +130,8 @@ class Steps:
         except StoreError as error:
             return self._fail(state, Failure(str(error), blames_model=False))
         self.say(f"promoting version {number}")
-        is_refresh = number == state.previous
-        if failure := self._serve(number, self.workload.pods("stable") if is_refresh else ()):
-            if not is_refresh:
+        if failure := self._serve(number):
+            if number != state.previous:
                 return self._fail(state, failure)
             self._record(state, "held", [failure.reason])
             raise RolloutError(
@@ -165,12 +166,13 @@ class Steps:
         """Whether a version was quarantined or deleted."""
         return self.store.stages(self.workload.model).get(number, "quarantined") == "quarantined"
 
-    def _serve(self, number: int, old: Collection[str] = ()) -> Failure | None:
-        """Makes a version the stable one; see `wait_ready` for `old`."""
+    def _serve(self, number: int) -> Failure | None:
+        """Makes a version the stable one."""
         workload = self.workload
-        workload.apply("stable", number, self.lease.check)
         name = workload.deployment_name("stable")
-        return wait_ready(workload.cluster, name, self.policy.ready_seconds, self._pause, old)
+        past = past_of(workload.cluster, name)
+        workload.apply("stable", number, self.lease.check)
+        return wait_ready(workload.cluster, name, self.policy.ready_seconds, self._pause, past)
 
     def _pause(self, seconds: float) -> None:
         """Sleeps, but not on after the lease is lost."""

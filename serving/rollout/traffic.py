@@ -7,11 +7,14 @@ server lives; what happened in a window is the difference of two readings of eac
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
+from serving.rollout.chance import answers_needed, chance, smallest
 from serving.rollout.policy import RolloutPolicy
 
 PATH = "/monitoring/prometheus/metrics"
@@ -19,6 +22,17 @@ _COUNT, _LATENCY = ":tensorflow:serving:request_count", ":tensorflow:serving:req
 # TensorFlow Serving writes the code's name; older versions wrote its number. Latencies are those of requests that ended
 # well: most versions keep no others, and some give the histogram a `status` too.
 _FINE = {"OK", "0"}
+# The client's fault, by name and by number; docs/decisions/0013 says why no other is.
+_CLIENTS = {"INVALID_ARGUMENT", "NOT_FOUND", "PERMISSION_DENIED", "UNAUTHENTICATED", "3", "5", "7", "16"}
+
+# How often equal versions may be told apart: half of it by their errors, half by their latencies.
+_LEVEL = 0.001 / 2
+# Of looks before there are enough answers: so low that the last one keeps its level, however many there are. Haybittle,
+# British Journal of Radiology 44 (1971), and Peto et al., British Journal of Cancer 34 (1976), take 0.001 beside 0.05.
+_EARLY_LEVEL = 1e-9
+# The worst of several percentiles is judged, so it must be beyond chance as well that it is worse than allowed.
+_EXCESS_LEVEL = 0.05
+_SLOWEST = 0.01
 
 
 @dataclass(frozen=True)
@@ -34,10 +48,38 @@ class Reading:
         return self.by_status.total()
 
     @property
+    def mistakes(self) -> int:
+        """Those that failed by the client's fault, which says nothing of the model."""
+        return sum(count for status, count in self.by_status.items() if status in _CLIENTS)
+
+    @property
+    def judged(self) -> int:
+        """The others."""
+        return self.requests - self.mistakes
+
+    @property
+    def errors(self) -> int:
+        """The others that did not end well."""
+        return sum(count for status, count in self.by_status.items() if status not in _FINE | _CLIENTS)
+
+    @property
     def error_ratio(self) -> float:
-        """Share of those that did not end well."""
-        errors = sum(count for status, count in self.by_status.items() if status not in _FINE)
-        return errors / self.requests if self.requests else 0.0
+        """Share of errors in those that are judged."""
+        return self.errors / self.judged if self.judged else 0.0
+
+    @property
+    def timed(self) -> int:
+        """Those whose latency was kept."""
+        return self._counts[-1] if self._counts else 0
+
+    @cached_property
+    def bounds(self) -> list[float]:
+        """Microseconds up to which latencies are counted, from the lowest."""
+        return sorted(self.at_most)
+
+    @cached_property
+    def _counts(self) -> list[int]:
+        return [self.at_most[bound] for bound in self.bounds]
 
     def since(self, before: Reading | None) -> Reading:
         """What came since an earlier reading; all of it, where the server was started anew in between."""
@@ -48,19 +90,26 @@ class Reading:
 
     def quantile(self, share: float) -> float:
         """Milliseconds below which this share of the requests stayed, interpolated as Prometheus does; NaN of none."""
-        bounds = sorted(self.at_most)
-        total = self.at_most[bounds[-1]] if bounds else 0
-        if not total:
+        if not self.timed:
             return math.nan
-        rank, below, lower = share * total, 0, 0.0
-        for bound in bounds:
-            if self.at_most[bound] >= rank:
-                if math.isinf(bound):
-                    return lower / 1000
-                inside = self.at_most[bound] - below
-                return (lower + (bound - lower) * (rank - below) / inside) / 1000
-            below, lower = self.at_most[bound], bound
-        return lower / 1000
+        rank = share * self.timed
+        lower, below, bound, count = self._bucket(bisect_left(self._counts, rank))
+        if math.isinf(bound):
+            return lower / 1000
+        return (lower + (bound - lower) * (rank - below) / (count - below)) / 1000
+
+    def slower(self, microseconds: float) -> float:
+        """Share of the latencies that are longer, interpolated in the same way."""
+        lower, below, bound, count = self._bucket(bisect_left(self.bounds, microseconds))
+        if microseconds == bound:  # which may be infinite
+            return 1 - count / self.timed
+        return 1 - (below + (count - below) * (microseconds - lower) / (bound - lower)) / self.timed
+
+    def _bucket(self, place: int) -> tuple[float, int, float, int]:
+        """Lower bound and what is below; upper bound and what is up to there."""
+        lower, below = (self.bounds[place - 1], self._counts[place - 1]) if place else (0.0, 0)
+        upper, count = (self.bounds[place], self._counts[place]) if place < len(self.bounds) else (math.inf, below)
+        return lower, below, upper, count
 
 
 @dataclass(frozen=True)
@@ -108,23 +157,102 @@ def enough(canary: Reading, stable: Reading, policy: RolloutPolicy) -> bool:
 
 
 def compare(canary: Reading, stable: Reading, policy: RolloutPolicy) -> Judgement:
-    """Judges a window of traffic: the canary may not be worse than stable by more than the policy allows."""
+    """Judges a window of traffic.
+
+    The canary fails where it is worse than stable by more than the policy allows and by more than chance: equal
+    versions do in one of a thousand rollouts at most, whatever their errors and latencies are.
+    """
     if not enough(canary, stable, policy):
         counts = f"the canary answered {canary.requests:,} requests and stable {stable.requests:,}"
         return Judgement("inconclusive", [f"too little traffic: {counts}, at least {policy.min_requests:,} are needed"])
-    errors = (
-        f"share of errors {canary.error_ratio:.2%} of {canary.requests:,} requests, stable {stable.error_ratio:.2%} of "
-        f"{stable.requests:,}; allowed is {policy.max_error_increase:.2%} more"
-    )
-    slow, usual = canary.quantile(0.99), stable.quantile(0.99)
+    slow, usual = canary.quantile(1 - _SLOWEST), stable.quantile(1 - _SLOWEST)
     latency = f"p99 {slow:.2f} ms, stable {usual:.2f} ms; allowed is {policy.max_p99_ratio:g} times as much"
-    bad = []
-    if canary.error_ratio - stable.error_ratio > policy.max_error_increase:
-        bad.append(errors)
-    if slow > usual * policy.max_p99_ratio:
-        bad.append(latency)
+    errors = _errors(canary, stable, policy)
+    bad = [errors] if _errs_more(canary, stable, policy, _LEVEL) else []
+    has_all = canary.timed and stable.timed and canary.judged and stable.judged
+    if has_all and (bound := _slower_at(canary, stable, policy)):
+        share, allowed = canary.slower(bound), stable.slower(bound / policy.max_p99_ratio)
+        bad.append(
+            f"{latency}; {share:.1%} of the canary's answers took over {bound / 1000:.2f} ms, and "
+            f"{allowed:.1%} of stable's would at {policy.max_p99_ratio:g} times the latency"
+        )
     if bad:
         return Judgement("failed", bad)
-    if math.isnan(slow) or math.isnan(usual):
+    if not has_all:
         return Judgement("inconclusive", ["the servers report the latency of no request; did any of them succeed?"])
-    return Judgement("passed", [errors, latency])
+    return Judgement(
+        "passed", [errors + _unseen_errors(canary, stable, policy), latency + _unseen_latency(canary, stable, policy)]
+    )
+
+
+def fails_early(canary: Reading, stable: Reading, policy: RolloutPolicy) -> Judgement | None:
+    """Whether errors are beyond doubt before there are enough requests to compare; may be asked again and again."""
+    if _errs_more(canary, stable, policy, _EARLY_LEVEL):
+        return Judgement("failed", [_errors(canary, stable, policy)])
+    return None
+
+
+def _errs_more(canary: Reading, stable: Reading, policy: RolloutPolicy, level: float) -> bool:
+    by_chance = chance(canary.errors, canary.judged, stable.errors, stable.judged)
+    return canary.error_ratio - stable.error_ratio > policy.max_error_increase and by_chance <= level
+
+
+def _slower_at(canary: Reading, stable: Reading, policy: RolloutPolicy) -> float | None:
+    """A bound between the canary's median and 99th percentile that too many of its latencies exceed.
+
+    They are more than of stable's, and more than of stable's would be at `max_p99_ratio` times the latency: some
+    percentile is that much higher. The bounds that the latencies of both reach share the level (Bonferroni).
+    """
+    bounds = [bound for bound in canary.bounds if 0 < canary.slower(bound) + stable.slower(bound) < 2]
+    for bound in reversed(bounds):
+        slow = round(canary.slower(bound) * canary.timed)
+        usual, allowed = (round(stable.slower(one) * stable.timed) for one in (bound, bound / policy.max_p99_ratio))
+        if (
+            slow > _SLOWEST * canary.timed
+            and chance(slow, canary.timed, allowed, stable.timed) <= _EXCESS_LEVEL / len(bounds)
+            and chance(slow, canary.timed, usual, stable.timed) <= _LEVEL / len(bounds)
+        ):
+            return bound
+        if slow >= canary.timed / 2:
+            break
+    return None
+
+
+def _errors(canary: Reading, stable: Reading, policy: RolloutPolicy) -> str:
+    left_out = f" (without {canary.mistakes:,} and {stable.mistakes:,} that were the clients' mistakes)"
+    return (
+        f"share of errors {canary.error_ratio:.2%} of {canary.judged:,} requests, stable {stable.error_ratio:.2%} of "
+        f"{stable.judged:,}{left_out if canary.mistakes or stable.mistakes else ''}; allowed is "
+        f"{policy.max_error_increase:.2%} more"
+    )
+
+
+def _unseen_errors(canary: Reading, stable: Reading, policy: RolloutPolicy) -> str:
+    usual, ratio, allowed = stable.error_ratio, stable.judged / canary.judged, policy.max_error_increase
+
+    def needed(rise: float) -> float:
+        return answers_needed(usual + rise, usual, ratio, _LEVEL)
+
+    least = smallest(needed, canary.judged, 1e-6, 1 - usual)
+    text = f"; a rise of less than {least:.2%} could not have been shown by so few"
+    return text + (_would(f"{allowed:.2%}", needed(allowed), ratio) if allowed < least else "")
+
+
+def _unseen_latency(canary: Reading, stable: Reading, policy: RolloutPolicy) -> str:
+    ratio, allowed = stable.timed / canary.timed, policy.max_p99_ratio
+    shares = [(bound, stable.slower(bound)) for bound in stable.bounds if stable.slower(bound) < 1]
+    shares = shares[: sum(share > 0 for _, share in shares) + 1]  # bounds beyond show less
+    level = _LEVEL / len(shares)
+
+    def needed(times: float) -> float:
+        return min(answers_needed(stable.slower(bound / times), share, ratio, level) for bound, share in shares)
+
+    least = smallest(needed, canary.timed, 1.0, 100.0)
+    text = f"; answers that are all less than {least:.2f} times as slow could not have been shown by so few"
+    return text + (_would(f"{allowed:g} times", needed(allowed), ratio) if allowed < least else "")
+
+
+def _would(allowed: str, needed: float, ratio: float) -> str:
+    if math.isinf(needed):
+        return ""
+    return f": {allowed} takes {math.ceil(needed):,} of the canary and {math.ceil(needed * ratio):,} of stable"

@@ -8,7 +8,7 @@ from typing import Any
 
 from serving.manifests import TRACK, Track, for_version, object_name
 from serving.rollout.cluster import Cluster, Object
-from serving.rollout.pods import pods_of, served_version
+from serving.rollout.pods import living_pods, served_version
 from slipway.errors import ConfigError
 
 _PODS_GONE_SECONDS = 60
@@ -61,11 +61,6 @@ class Workload:
         stable = self.cluster.get("Deployment", self.deployment_name("stable"))
         return served_version(stable) if stable else None
 
-    def pods(self, track: Track) -> set[str]:
-        """Names of a track's pods of the version that it serves."""
-        found = self.cluster.get("Deployment", self.deployment_name(track))
-        return {pod["metadata"]["name"] for pod in pods_of(self.cluster, found)} if found else set()
-
     def status(self, track: Track) -> dict[str, Any] | None:
         """Version and replicas of a track's Deployment; None without one."""
         found = self.cluster.get("Deployment", self.deployment_name(track))
@@ -101,7 +96,7 @@ class Workload:
         check()
         self.cluster.delete("Deployment", name)
         for _ in range(_PODS_GONE_SECONDS):
-            if not pods_of(self.cluster, found):
+            if not living_pods(self.cluster, found):
                 return
             self.pause(1.0)
 

@@ -143,6 +143,7 @@ def test_access_role_may_apply_every_kind_of_the_overlay_and_no_other(folder: Pa
     assert may == {
         **{_resource(each): {"create", "patch"} for each in rendered(folder)},
         ("apps", "deployments"): {"get", "create", "patch", "delete"},
+        ("apps", "replicasets"): {"list"},
         ("", "pods"): {"list"},
         ("", "pods/log"): {"get"},
         ("", "pods/proxy"): {"get", "create"},

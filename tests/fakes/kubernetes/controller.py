@@ -1,18 +1,24 @@
-"""The Deployment controller, the kubelet and the garbage collector in one, told what is to become of pods."""
+"""The Deployment controller, the kubelet and the garbage collector in one, told what is to become of pods.
+
+What it writes is what pkg/controller/deployment of Kubernetes writes: a ReplicaSet for each template (sync.go,
+getNewReplicaSet), conditions that name it (progress.go, syncRolloutStatus) and that stay as they are while status and
+reason do (util/deployment_util.go, SetDeploymentCondition), and old pods that live on until new ones are available.
+"""
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import itertools
 import json
 import threading
-from typing import Any, Literal
+from typing import Literal
 
-from tests.fakes.kubernetes.objects import Object, Objects, RefusalError, owned_by
+from tests.fakes.kubernetes.objects import Object, Objects, owned_by
 
-# What becomes of a Deployment's new pods; `unseen`: no controller looks at the change.
-Fate = Literal["ready", "image", "crash", "config", "stall", "quota", "deadline", "unseen", "restarted"]
-_WELL: set[Fate] = {"ready", "restarted"}
+# What becomes of a Deployment's new pods; `unseen`: no controller looks at the change; `side-car`: only that restarted.
+Fate = Literal["ready", "image", "crash", "config", "stall", "quota", "deadline", "unseen", "restarted", "side-car"]
+_WELL: set[Fate] = {"ready", "restarted", "side-car"}
 HASH = "pod-template-hash"
 CRASH_LOG = (
     "Failed to start server: Loading servable: {name: taxi} failed: Not found: Could not find variable dense/kernel"
@@ -47,69 +53,119 @@ class Controller(threading.Thread):
                 if now == settled and not self.slow:
                     continue
                 settled = now
-                for deployment in self._objects.list("Deployment"):
-                    self._reconcile(deployment)
-                self._collect()
+                self.look()
+
+    def look(self) -> None:
+        """One pass."""
+        with self._objects.lock:
+            for deployment in self._objects.list("Deployment"):
+                self._reconcile(deployment)
+            self._collect()
 
     def stop(self) -> None:
         self._over.set()
         self.join()
 
     def _reconcile(self, deployment: Object) -> None:
-        name, generation = deployment["metadata"]["name"], deployment["metadata"]["generation"]
+        metadata, wanted = deployment["metadata"], deployment["spec"].get("replicas", 1)
+        name, generation = metadata["name"], metadata["generation"]
         fate = self._fate(deployment)
         waited = self._waited[name, generation] = self._waited.get((name, generation), 0) + 1
         if fate == "unseen" or waited <= self.slow:
             return
-        template = deployment["spec"]["template"]
-        digest = hashlib.sha256(json.dumps(template, sort_keys=True).encode()).hexdigest()[:8]
-        wanted = deployment["spec"].get("replicas", 1)
-        pods = list(owned_by(self._objects, "Pod", deployment))
-        new = [pod for pod in pods if pod["metadata"]["labels"][HASH] == digest]
-        old = [pod for pod in pods if pod not in new]
-        missing = range(len(new), 0 if fate == "quota" else wanted)
-        new += [self._pod(deployment, template, digest) for _ in missing]
-        for pod in new[wanted:]:
-            self._objects.delete("Pod", pod["metadata"]["namespace"], pod["metadata"]["name"])
-        for pod in new[:wanted]:
-            metadata = pod["metadata"]
-            self._objects.set_status("Pod", metadata["namespace"], metadata["name"], _pod_status(pod, fate))
-        if fate in _WELL:
-            for pod in old:
-                self._objects.delete("Pod", pod["metadata"]["namespace"], pod["metadata"]["name"])
-            old = []
-        status = _deployment_status(generation, len(new[:wanted]), len(old), fate, wanted)
-        self._objects.set_status("Deployment", deployment["metadata"]["namespace"], name, status)
+        old_sets = list(owned_by(self._objects, "ReplicaSet", deployment))
+        current = next((one for one in old_sets if _same_template(one, deployment)), None)
+        progress = "ReplicaSetUpdated" if current else "NewReplicaSetCreated"
+        current = current or self._replica_set(deployment)
+        old = [pod for one in old_sets if one["metadata"]["name"] != current["metadata"]["name"]
+               for pod in owned_by(self._objects, "Pod", one)]  # fmt: skip
+        pods = list(owned_by(self._objects, "Pod", current))
+        for pod in pods[wanted:]:
+            self._remove(pod)
+        pods = [self._set_status(pod, _pod_status(pod, fate)) for pod in pods[:wanted]]
+        for _ in range(len(pods), 0 if fate == "quota" else wanted):
+            pod = self._pod(current)
+            pods.append(self._set_status(pod, _pod_status(pod, "stall")))
+        if sum(map(_is_ready, pods)) == wanted:
+            while old:
+                self._remove(old.pop())
+            progress = "NewReplicaSetAvailable"
+        if fate == "deadline" and progress == "ReplicaSetUpdated":
+            progress = "ProgressDeadlineExceeded"
+        failures = [_failure(current)] if fate == "quota" else []
+        self._set_status(current, {"replicas": len(pods), "conditions": self._merged(current, failures)})
+        conditions = self._merged(deployment, [_progress(current, progress), *failures])
+        self._set_status(deployment, _deployment_status(generation, pods, old) | {"conditions": conditions})
+
+    def _merged(self, each: Object, conditions: list[Object]) -> list[Object]:
+        """Those that it has, where status and reason are the same."""
+        kept = {
+            (one["type"], one["status"], one["reason"]): one for one in each.get("status", {}).get("conditions", [])
+        }
+        now = {"lastTransitionTime": f"2026-01-01T00:00:{next(self._numbers):02d}Z"}
+        return [kept.get((one["type"], one["status"], one["reason"]), one | now) for one in conditions]
+
+    def _set_status(self, each: Object, status: Object) -> Object:
+        metadata = each["metadata"]
+        self._objects.set_status(each["kind"], metadata["namespace"], metadata["name"], status)
+        return each | {"status": status}
+
+    def _remove(self, each: Object) -> None:
+        self._objects.delete(each["kind"], each["metadata"]["namespace"], each["metadata"]["name"])
 
     def _fate(self, deployment: Object) -> Fate:
         name, labels = deployment["metadata"]["name"], deployment["spec"]["template"]["metadata"]["labels"]
         return self._fates.get(f"{name}@{labels.get('app.kubernetes.io/version')}", self._fates.get(name, "ready"))
 
-    def _pod(self, deployment: Object, template: Object, digest: str) -> Object:
-        metadata = deployment["metadata"]
-        pod = {
+    def _replica_set(self, deployment: Object) -> Object:
+        metadata, spec = deployment["metadata"], deployment["spec"]
+        digest = hashlib.sha256(json.dumps(spec["template"], sort_keys=True).encode()).hexdigest()[:8]
+        labels = spec["template"]["metadata"]["labels"] | {HASH: digest}
+        made = {
+            "apiVersion": "apps/v1",
+            "kind": "ReplicaSet",
+            "metadata": _owned_metadata(f"{metadata['name']}-{digest}", labels, deployment),
+            "spec": {
+                "replicas": spec.get("replicas", 1),
+                "selector": {"matchLabels": spec["selector"]["matchLabels"] | {HASH: digest}},
+                "template": spec["template"] | {"metadata": spec["template"]["metadata"] | {"labels": labels}},
+            },
+        }
+        return self._objects.create(made, "kube-controller-manager")
+
+    def _pod(self, owner: Object) -> Object:
+        template = owner["spec"]["template"]
+        name = f"{owner['metadata']['name']}-{next(self._numbers)}"
+        made = {
             "apiVersion": "v1",
             "kind": "Pod",
-            "metadata": {
-                "name": f"{metadata['name']}-{digest}-{next(self._numbers)}",
-                "namespace": metadata["namespace"],
-                "labels": {**template["metadata"]["labels"], HASH: digest},
-                "ownerReferences": [
-                    {"apiVersion": "apps/v1", "kind": "Deployment", "name": metadata["name"], "uid": metadata["uid"]}
-                ],
-            },
+            "metadata": _owned_metadata(name, template["metadata"]["labels"], owner),
             "spec": template["spec"],
         }
-        return self._objects.create(pod, "kube-controller-manager")
+        return self._objects.create(made, "kube-controller-manager")
 
     def _collect(self) -> None:
-        living = {each["metadata"]["uid"] for each in self._objects.list("Deployment")}
-        for pod in self._objects.list("Pod"):
-            if pod["metadata"]["ownerReferences"][0]["uid"] not in living:
-                try:
-                    self._objects.delete("Pod", pod["metadata"]["namespace"], pod["metadata"]["name"])
-                except RefusalError:
-                    continue
+        for kind, owner_kind in (("ReplicaSet", "Deployment"), ("Pod", "ReplicaSet")):
+            living = {each["metadata"]["uid"] for each in self._objects.list(owner_kind)}
+            for each in self._objects.list(kind):
+                if each["metadata"]["ownerReferences"][0]["uid"] not in living:
+                    self._remove(each)
+
+
+def _owned_metadata(name: str, labels: dict[str, str], owner: Object) -> Object:
+    metadata = owner["metadata"]
+    reference = {"apiVersion": "apps/v1", "kind": owner["kind"], "name": metadata["name"], "uid": metadata["uid"]}
+    return {"name": name, "namespace": metadata["namespace"], "labels": labels, "ownerReferences": [reference]}
+
+
+def _same_template(replica_set: Object, deployment: Object) -> bool:
+    template = copy.deepcopy(replica_set["spec"]["template"])
+    del template["metadata"]["labels"][HASH]
+    return bool(template == deployment["spec"]["template"])
+
+
+def _is_ready(pod: Object) -> bool:
+    return any(one == {"type": "Ready", "status": "True"} for one in pod.get("status", {}).get("conditions", []))
 
 
 def _pod_status(pod: Object, fate: Fate) -> Object:
@@ -130,7 +186,7 @@ def _pod_status(pod: Object, fate: Fate) -> Object:
             status["state"] = {"waiting": {"reason": reason, "message": message}}
         else:
             status["state"] = {"running": {"startedAt": "2026-01-01T00:00:00Z"}}
-        if fate == "restarted":
+        if fate == "restarted" or (fate == "side-car" and name != names[0]):
             status["restartCount"] = 1
         if fate == "crash":
             status |= {"restartCount": 2, "lastState": {"terminated": {"exitCode": 255, "reason": "Error"}}}
@@ -140,16 +196,27 @@ def _pod_status(pod: Object, fate: Fate) -> Object:
     return {"phase": phase, "conditions": [ready], "containerStatuses": statuses}
 
 
-def _deployment_status(generation: int, new: int, old: int, fate: Fate, wanted: int) -> Object:
-    available = (new if fate in _WELL else 0) + old
-    counts = {"replicas": new + old, "updatedReplicas": new, "readyReplicas": available, "availableReplicas": available}
-    conditions: list[dict[str, Any]] = [{"type": "Progressing", "status": "True", "reason": "ReplicaSetUpdated"}]
-    if fate == "quota":
-        message = 'pods "taxi-serving" is forbidden: exceeded quota: compute, requested: cpu=2'
-        conditions.append({"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": message})
-    if fate == "deadline":
-        message = "ReplicaSet has timed out progressing."
-        conditions = [
-            {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded", "message": message}
-        ]
-    return {"observedGeneration": generation, "conditions": conditions, **{k: v for k, v in counts.items() if v}}
+def _progress(current: Object, reason: str) -> Object:
+    ends = {
+        "ProgressDeadlineExceeded": "has timed out progressing",
+        "NewReplicaSetAvailable": "has successfully progressed",
+    }
+    message = f'ReplicaSet "{current["metadata"]["name"]}" {ends.get(reason, "is progressing")}.'
+    status = "False" if reason == "ProgressDeadlineExceeded" else "True"
+    return {"type": "Progressing", "status": status, "reason": reason, "message": message}
+
+
+def _failure(current: Object) -> Object:
+    message = f'pods "{current["metadata"]["name"]}-x7k2p" is forbidden: exceeded quota: compute, requested: cpu=2'
+    return {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": message}
+
+
+def _deployment_status(generation: int, new: list[Object], old: list[Object]) -> Object:
+    available = sum(map(_is_ready, new + old))
+    counts = {
+        "replicas": len(new) + len(old),
+        "updatedReplicas": len(new),
+        "readyReplicas": available,
+        "availableReplicas": available,
+    }
+    return {"observedGeneration": generation, **{key: count for key, count in counts.items() if count}}

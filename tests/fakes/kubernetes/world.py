@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import copy
 import shutil
 import tempfile
 import time
@@ -108,5 +109,5 @@ def open_world(folder: Path, versions_of: Path | None = None) -> Iterator[World]
     with KubernetesApi(servers.address, role) as api, pytest.MonkeyPatch.context() as patch:
         patch.setenv("KUBECONFIG", str(api.write_kubeconfig(folder / "kubeconfig")))
         patch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
-        yield World(api, servers, store, staging(), versions)
+        yield World(api, servers, store, copy.deepcopy(staging()), versions)
     servers.stop()

@@ -117,4 +117,4 @@ def test_start_that_lost_its_lease_changes_nothing_more(world: World) -> None:
         world.start(second)
     assert world.deployment("taxi-serving-canary") is not None
     kinds = {kind for kind, _, _ in world.api.objects.writes[writes[0] :]}
-    assert kinds <= {"Pod"}
+    assert kinds <= {"Pod", "ReplicaSet"}  # the controller's

@@ -91,11 +91,35 @@ def test_start_golden_mismatch_is_quarantined(served: World, pod: Pod, why: str)
 
 
 def test_start_more_errors_than_stable_are_quarantined(served: World) -> None:
-    served.servers.new_pod = lambda: Pod(requests_each_reading=100, errors_each_reading=3)
+    served.servers.new_pod = lambda: Pod(requests_each_reading=100, errors_each_reading=15)
     fails(
-        served, served.versions[1], "share of errors 3.00% of 100 requests, stable 0.00% of 100; allowed is 1.00% more"
+        served, served.versions[1], "share of errors 15.00% of 100 requests, stable 0.00% of 100; allowed is 1.00% more"
     )
     assert served.store.stage("taxi", served.versions[1]) == "quarantined"
+
+
+def test_start_canary_that_answers_errors_only_is_quarantined_before_there_is_enough_traffic(served: World) -> None:
+    served.policy = served.policy.model_copy(update={"traffic_seconds": 600, "min_requests": 1_000_000})
+    served.servers.new_pod = lambda: Pod(requests_each_reading=20, errors_each_reading=20)
+    fails(served, served.versions[1], "share of errors 100.00%")
+    assert served.store.stage("taxi", served.versions[1]) == "quarantined"
+
+
+def test_start_side_car_that_restarts_under_load_does_not_blame_the_model(served: World) -> None:
+    for deployment in [each for each in served.objects if each["kind"] == "Deployment"]:
+        containers = deployment["spec"]["template"]["spec"]["containers"]
+        containers.append({"name": "request-logger", "image": containers[0]["image"]})
+    served.policy = served.policy.model_copy(update={"traffic_seconds": 60, "min_requests": 150})
+
+    def restart() -> None:
+        if any("comparing" in line for line in served.said):
+            served.api.fates["taxi-serving-canary"] = "side-car"
+            served.api.controller.look()
+
+    served.on_pause = restart
+    served.start(served.versions[1])
+    assert served.api.fates["taxi-serving-canary"] == "side-car"
+    assert served.stable == served.versions[1]
 
 
 def test_start_slower_p99_than_stable_is_quarantined(served: World) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
+from collections import Counter
 
 import pytest
 
 from serving.rollout.policy import RolloutPolicy
-from serving.rollout.traffic import Reading, compare, parse_metrics, total
+from serving.rollout.traffic import Reading, compare, fails_early, parse_metrics, total
 from tests.fakes.kubernetes.model_server import Pod
 
 POLICY = RolloutPolicy(min_requests=100, max_error_increase=0.01, max_p99_ratio=2)
@@ -33,11 +35,16 @@ def reading(requests: int, errors: int = 0, latency: float = 1000.0) -> Reading:
     return parse_metrics(pod.metrics("taxi"), "taxi")
 
 
+def mistaken(requests: int, mistakes: int, status: str = "INVALID_ARGUMENT") -> Reading:
+    good = reading(requests - mistakes)
+    return Reading(good.by_status + Counter({status: mistakes}), good.at_most)
+
+
 def test_parse_metrics_adds_protocols_up_and_leaves_other_models_out() -> None:
     found = parse_metrics(TEXT, "taxi")
     assert found.by_status == {"OK": 7, "INVALID_ARGUMENT": 2}
     assert found.at_most == {1000.0: 6, math.inf: 7}
-    assert found.error_ratio == pytest.approx(2 / 9)
+    assert (found.requests, found.mistakes, found.errors) == (9, 2, 0)
     assert parse_metrics("", "taxi").requests == 0
 
 
@@ -91,12 +98,19 @@ def test_quantile_sees_the_slowest_of_a_hundred() -> None:
         (reading(100), reading(100), "passed"),
         (reading(1000, 9), reading(1000), "passed"),
         (reading(1000, 11), reading(1000), "failed"),
-        (reading(1000, 500), reading(1000, 500), "passed"),  # bad requests of a client hit both
+        (reading(1000, 500), reading(1000, 500), "passed"),
+        (reading(100, 3), reading(100), "passed"),  # what chance does, too
+        (reading(100_000, 900), reading(100_000), "passed"),  # what the policy allows, though it is no chance
         (reading(100, latency=1900.0), reading(100, latency=1100.0), "passed"),
         (reading(100, latency=9000.0), reading(100, latency=1000.0), "failed"),
         (reading(100, latency=100.0), reading(100, latency=9000.0), "passed"),
+        (total([reading(950), reading(50, latency=9000.0)]), reading(1000), "failed"),  # the tail alone
+        (total([reading(995), reading(5, latency=9000.0)]), reading(100_000), "passed"),  # above p99
         (reading(100, 100), reading(100), "failed"),  # latencies are kept of answers only
         (reading(100, 100), reading(100, 100), "inconclusive"),
+        (mistaken(1000, 500), reading(1000), "passed"),
+        (mistaken(1000, 1000), reading(1000), "inconclusive"),
+        (reading(1000), mistaken(1000, 1000), "inconclusive"),
         (reading(99), reading(100), "inconclusive"),
         (reading(100), reading(99), "inconclusive"),
         (reading(99, 99), reading(100), "inconclusive"),
@@ -107,3 +121,63 @@ def test_compare_says(canary: Reading, stable: Reading, verdict: str) -> None:
     judged = compare(canary, stable, POLICY)
     assert judged.verdict == verdict
     assert judged.reasons
+
+
+@pytest.mark.parametrize(
+    ("status", "verdict"),
+    [
+        *((status, "passed") for status in ("INVALID_ARGUMENT", "NOT_FOUND", "PERMISSION_DENIED", "UNAUTHENTICATED")),
+        *((number, "passed") for number in ("3", "5", "7", "16")),  # as older servers write them
+        *((status, "failed") for status in ("INTERNAL", "UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED")),
+        *((status, "failed") for status in ("FAILED_PRECONDITION", "UNIMPLEMENTED", "CANCELLED", "UNKNOWN", "13", "")),
+    ],
+)
+def test_compare_blames_the_model_for_all_but_its_clients_mistakes(status: str, verdict: str) -> None:
+    judged = compare(mistaken(1000, 100, status), reading(1000), POLICY)
+    assert judged.verdict == verdict
+    assert ("(without 100 and 0 that were the clients' mistakes)" in judged.reasons[0]) == (verdict == "passed")
+
+
+def test_compare_says_which_rise_was_too_small_to_be_seen_and_how_many_requests_show_what_is_allowed() -> None:
+    errors, latency = compare(reading(1000, 10), reading(3000, 30), POLICY).reasons
+    assert "share of errors 1.00% of 1,000 requests, stable 1.00% of 3,000" in errors
+    rise, canary, stable = _numbers(r"less than ([\d.]+)% .*: 1.00% takes ([\d,]+) of the canary and ([\d,]+)", errors)
+    assert 1 < rise < 4
+    assert 1000 < canary < 10_000
+    assert stable == pytest.approx(3 * canary, abs=3)
+    (times,) = _numbers(r"less than ([\d.]+) times as slow", latency)
+    assert 1 < times < 2
+    enough_for_both = compare(reading(100_000, 1000), reading(100_000, 1000), POLICY).reasons
+    assert not any("takes" in reason for reason in enough_for_both)
+
+
+def test_compare_of_few_says_how_many_latencies_show_what_is_allowed() -> None:
+    policy = POLICY.model_copy(update={"min_requests": 1})
+    few = total([reading(2), reading(3, latency=3000.0)])
+    times, needed, _ = _numbers(
+        r"less than ([\d.]+) times as slow.*: 2 times takes ([\d,]+) of the canary and ([\d,]+)",
+        compare(few, few, policy).reasons[1],
+    )
+    assert times > 2
+    assert needed > 5
+
+
+def test_compare_says_where_the_canary_is_slower() -> None:
+    slower = total([reading(900), reading(100, latency=9000.0)])
+    (reason,) = compare(slower, reading(1000), POLICY).reasons
+    assert reason.startswith("p99 1")
+    share, allowed = _numbers(r"([\d.]+)% of the canary's answers took over .* ms, and ([\d.]+)% of stable's", reason)
+    assert (share, allowed) == (10.0, 0.0)
+
+
+def test_fails_early_takes_errors_that_no_chance_makes_however_few_there_are() -> None:
+    assert fails_early(reading(20, 20), reading(30), POLICY) is not None
+    assert fails_early(reading(10, 4), reading(100), POLICY) is None
+    assert fails_early(reading(20, 20), Reading(), POLICY) is None
+    assert fails_early(mistaken(20, 20), reading(30), POLICY) is None
+
+
+def _numbers(pattern: str, text: str) -> list[float]:
+    found = re.search(pattern, text)
+    assert found, text
+    return [float(one.replace(",", "")) for one in found.groups()]
