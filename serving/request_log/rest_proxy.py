@@ -28,7 +28,8 @@ _INFERENCE = re.compile(
 _ID = b"x-request-id"
 # RFC 9110, 7.6.1: these are about one connection. The length is told anew, and nobody waits for a 100.
 _HOP_BY_HOP = {b"connection", b"keep-alive", b"proxy-connection", b"proxy-authenticate", b"proxy-authorization", b"te",
-               b"trailer", b"transfer-encoding", b"upgrade", b"content-length", b"expect"}  # fmt: skip
+               b"trailer", b"transfer-encoding", b"upgrade", b"http2-settings", b"content-length",
+               b"expect"}  # fmt: skip
 # An upstream closes idle connections too; ours is to do so first.
 _IDLE_SECONDS = 5.0
 _CONNECT_SECONDS = 5.0

@@ -16,6 +16,7 @@ from serving.request_log.log import LogOptions, RequestLog
 from serving.request_log.rest_proxy import RestProxy
 from serving.request_log.versions import UpstreamVersions
 from serving.server.addresses import add_grpc_port, listen, port_taken
+from serving.server.http_protocol import HttpProtocol
 
 # Together within the half minute that Kubernetes gives after the preStop hook.
 DRAIN_SECONDS = 10
@@ -84,7 +85,7 @@ class _RestServer(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                # TensorFlow Serving speaks HTTP only: a request to upgrade is answered as if it had not asked.
+                http=HttpProtocol,
                 ws="none",
                 lifespan="off",
                 log_level="error",

@@ -1,11 +1,14 @@
-"""uvicorn's HTTP/1.1, which waits for a client for ever, with an end to its patience."""
+"""uvicorn's HTTP/1.1, which waits for a client for ever, with an end to its patience; and without upgrades."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from serving.server.http_parser import HttpParser
 
 # For a new connection to send the whole head of a request, and between two pieces of a body or of an answer.
 HEAD_SECONDS = 10.0
@@ -17,13 +20,17 @@ _ANSWER = (
 
 
 class HttpProtocol(HttpToolsProtocol):
-    """Drops half-open connections, slow clients and endless heads; its own errors have the API's form."""
+    """Drops half-open connections, slow clients and endless heads; its own errors have the API's form.
+
+    An offer to upgrade is ignored, CONNECT refused. What this relies on in uvicorn is listed in its test.
+    """
 
     head_seconds = HEAD_SECONDS
     idle_seconds = IDLE_SECONDS
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        self.parser = HttpParser(self)
         self._timer: asyncio.TimerHandle | None = None
         self._is_receiving = False
         self._is_head = True
@@ -65,13 +72,20 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """The head of a request is there."""
+        """The head of a request is there; the parser reads one that offers an upgrade again."""
+        if self.parser.get_method() == b"CONNECT":
+            self._refuse(b"501 Not Implemented", b"This server is no proxy: it does not take CONNECT")
+            raise httptools.HttpParserError
+        if self.parser.should_upgrade():
+            return
         self._is_head = False
         self._head_bytes = 0
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         """A request is there as a whole."""
+        if self.parser.should_upgrade():
+            return
         self._is_receiving = False
         self._is_head = True
         super().on_message_complete()

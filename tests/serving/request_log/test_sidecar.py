@@ -29,6 +29,7 @@ from serving.runtime.tensor_protos import array_of
 from slipway.errors import ConfigError
 from tests.serving.request_log.calls import features_of, predict_request, read_log
 from tests.serving.request_log.upstream import VERSION, Answer, Seen, Upstream, doubling_request, sidecar, upstream
+from tests.serving.server.http_calls import connected
 
 UNLIMITED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 
@@ -128,6 +129,13 @@ def test_rest_request_to_upgrade_is_answered_without(served: Upstream, ports: Po
     headers = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA=="}
     reply = Reply(ports.rest, "GET", "/v1/models/m", None, Sec_WebSocket_Version="13", **headers)
     assert (reply.status, reply.body) == (200, Reply(ports.rest, "GET", "/v1/models/m").body)
+
+
+def test_rest_connections_have_the_servers_limits(ports: Ports) -> None:
+    with connected(ports.rest) as connection:
+        connection.send(b"GET / HTTP/1.1\r\nx: " + b"a" * (70 << 10))
+        answer = connection.read()
+    assert (answer.status, answer.error) == (431, "The head of the request is too large")
 
 
 def test_rest_chunked_bodies_pass_both_ways(served: Upstream, ports: Ports) -> None:
