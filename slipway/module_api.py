@@ -146,7 +146,9 @@ class ModuleConfig(_Strict):
     split: Split = HashSplit()
     ingestion: Ingestion = Ingestion()
     slices: tuple[tuple[str, ...], ...] = ()
-    thresholds: tuple[Threshold, ...] = ()
+    thresholds: tuple[Threshold, ...] = Field(
+        (), description="beside what always holds: better than a constant model, by more than chance"
+    )
     training: Training = Training()
     hyperparameters: dict[str, Any] = Field(default_factory=dict)
 

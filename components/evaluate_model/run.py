@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from components.evaluate_model.scoring import Scored, score
 from slipway.data.beam import BeamConfig
 from slipway.data.schema.io import read_schema
+from slipway.evaluation.chance import check_beats_constant
 from slipway.evaluation.config import parse_evaluation_config
 from slipway.evaluation.curves import trace_curves
 from slipway.evaluation.gate import judge
@@ -111,7 +112,9 @@ def measure(scored: Scored, config: EvaluationConfig) -> Measured:
     ]
     invalid = int(invalid_predictions(config.task, scored.candidate).sum())
     predictions = Predictions(invalid, baseline_invalid, scored.baseline_problem)
-    return Measured(tables, predictions, scored.unlabelled, curves, baseline_curves)
+    overall = tables[0].row(0).candidate
+    beats_constant = check_beats_constant(config.task, scored.labels, scored.candidate, overall)
+    return Measured(tables, predictions, beats_constant, scored.unlabelled, curves, baseline_curves)
 
 
 def summarise(config: EvaluationConfig, measured: Measured, baseline_uri: str) -> Evaluation:
@@ -127,7 +130,7 @@ def summarise(config: EvaluationConfig, measured: Measured, baseline_uri: str) -
         unlabelled=measured.unlabelled,
         baseline_uri=baseline_uri or None,
         baseline_problem=measured.predictions.baseline_problem,
-        verdict=judge(config, tables, measured.predictions),
+        verdict=judge(config, tables, measured.predictions, measured.beats_constant),
         overall=tables[0].row(0),
         slices=listed,
         left_out=left_out,

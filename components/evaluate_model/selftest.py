@@ -17,9 +17,14 @@ from components.evaluate_model.run import evaluate
 from slipway.data.examples.dataset import MANIFEST
 from slipway.errors import GateError, SlipwayError
 from slipway.evaluation.results import read_evaluation
+from slipway.module_api import Task
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    Predict = Callable[[Any, Any, Any], Any]
 
 Expected = Literal["blessed", "refused", "error"]
 Thresholds = tuple[dict[str, Any], ...]
@@ -31,6 +36,9 @@ default_environment: "TRAINING" default_environment: "SERVING"
 feature { name: "signal" type: FLOAT } feature { name: "noise" type: FLOAT } feature { name: "group" type: BYTES }
 feature { name: "label" type: INT not_in_environment: "SERVING" }
 """
+# Label columns; each has a shuffled twin, which has nothing to do with the inputs.
+TASKS: dict[str, Task] = {"label": "binary", "level": "multiclass", "amount": "regression"}
+TRUE, SHUFFLED, CONSTANT = "true labels", "shuffled labels", "constant model"
 
 
 class _Quality(NamedTuple):
@@ -49,6 +57,12 @@ MODELS = {
     "wrong on b": _Quality(0.9, wrong_on="b"),
     "wrong on small": _Quality(0.9, wrong_on="small"),
 }
+FITTED: dict[str, tuple[Expected, str]] = {
+    TRUE: ("blessed", "beats a constant model's"),
+    SHUFFLED: ("refused", "than a constant model's"),
+    CONSTANT: ("refused", "is no better than a constant model's"),
+}
+ANYTHING = {"metric": "example_count", "min": 0}
 ABSOLUTE = {"metric": "auc", "min": 0.7}
 RELATIVE = {"metric": "auc", "max_drop": 0.0}
 RELATIVE_LOSS = {"metric": "log_loss", "max_drop": 0.0}
@@ -67,6 +81,11 @@ class Case:
     thresholds: Thresholds
     expected: Expected
     because: str
+    label: str = "label"
+
+
+def _labels(kind: str, column: str) -> str:
+    return f"{SHUFFLED} {column}" if kind == SHUFFLED else column
 
 
 CASES = (
@@ -87,6 +106,11 @@ CASES = (
     Case("baseline cannot be loaded", "better", "no such model", (RELATIVE,), "refused", "production cannot be scored"),
     Case("baseline answers NaN", "better", "not a number", (RELATIVE,), "refused", "predictions of production are NaN"),
     Case("no thresholds", "better", "good", (), "refused", "nothing was checked"),
+    *(
+        Case(f"{task}, {kind}", f"{kind} {column}", "", (ANYTHING,), expected, because, _labels(kind, column))
+        for column, task in TASKS.items()
+        for kind, (expected, because) in FITTED.items()
+    ),
 )  # fmt: skip
 
 
@@ -107,7 +131,10 @@ def run_selftest() -> list[CaseResult]:
         root = Path(folder)
         _write_rows(root)
         for name, quality in MODELS.items():
-            _save_model(root / name, quality)
+            _save_model(root / name, _of_quality(quality))
+        for kind in FITTED:
+            for column in TASKS:
+                _save_model(root / f"{kind} {column}", _fit(kind, column))
         return [_run(case, root) for case in CASES]
 
 
@@ -124,23 +151,15 @@ def require_all(results: Sequence[CaseResult]) -> None:
 
 
 def _run(case: Case, root: Path) -> CaseResult:
-    config = {"task": "binary", "label": {"column": "label"}, "thresholds": case.thresholds}
+    task = TASKS[case.label.split()[-1]]
+    classes = ("0", "1", "2") if task == "multiclass" else ()
+    config = {"task": task, "label": {"column": case.label}, "classes": classes, "thresholds": case.thresholds}
     baseline = str(root / case.baseline) if case.baseline else ""
     out = root / "out"
     log = _Unlogged()
     try:
-        evaluate(
-            str(root),
-            str(root),
-            str(root / case.candidate),
-            baseline,
-            config,
-            {},
-            str(out),
-            log,
-            log,
-            str(out / "page"),
-        )
+        candidate, page = str(root / case.candidate), str(out / "page")
+        evaluate(str(root), str(root), candidate, baseline, config, {}, str(out), log, log, page)
         verdict = read_evaluation(out).verdict
     except SlipwayError as error:
         got, said = "error", [str(error)]
@@ -160,33 +179,71 @@ class _Unlogged:
     def log_confusion_matrix(self, categories: list[str], matrix: list[list[int]]) -> None: ...
 
 
+def _make_rows(seed: int) -> dict[str, NDArray[Any]]:
+    """Labels of every task that follow `signal`, the same ones shuffled, and groups of known sizes."""
+    random = np.random.default_rng(seed)
+    signal, noise = random.normal(size=(2, ROWS))
+    seen = signal + 0.5 * random.normal(size=ROWS)
+    group = np.where(np.arange(ROWS) < SMALL, "small", np.where(np.arange(ROWS) % 2, "a", "b"))
+    labels = {"label": (seen > 0).astype(np.int64), "level": np.digitize(seen, [-0.5, 0.5]), "amount": 10 + seen}
+    shuffled = {_labels(SHUFFLED, column): random.permutation(values) for column, values in labels.items()}
+    return {"signal": signal, "noise": noise, "group": group, **labels, **shuffled}
+
+
 def _write_rows(root: Path) -> None:
-    """An examples artifact and a schema: a label that follows `signal`, in groups of known sizes."""
+    """An examples artifact and a schema."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    random = np.random.default_rng(7)
-    signal, noise = random.normal(size=(2, ROWS))
-    label = (signal + 0.5 * random.normal(size=ROWS) > 0).astype(np.int64)
-    group = np.where(np.arange(ROWS) < SMALL, "small", np.where(np.arange(ROWS) % 2, "a", "b"))
     split = root / "split=eval"
     split.mkdir()
-    columns = {"signal": signal, "noise": noise, "group": group, "label": label}
-    pq.write_table(pa.table(columns), split / "rows.parquet")
+    pq.write_table(pa.table(_make_rows(7)), split / "rows.parquet")
     (root / MANIFEST).touch()
     (root / "schema.pbtxt").write_text(SCHEMA, encoding="utf-8")
 
 
-def _save_model(folder: Path, quality: _Quality) -> None:
+def _of_quality(quality: _Quality) -> Predict:
+    def predict(signal: Any, noise: Any, group: Any) -> Any:
+        import tensorflow as tf
+
+        seen = quality.signal * signal + (1 - quality.signal) * noise
+        seen = tf.where(group == quality.wrong_on, -seen, seen)
+        seen = tf.where(group == quality.nan_on, float("nan"), seen)
+        return tf.sigmoid(4 * seen)
+
+    return predict
+
+
+def _fit(kind: str, column: str) -> Predict:
+    """Least squares on rows of its own; of classes' probabilities one by one, which then are scaled to sum to 1."""
+    rows, task = _make_rows(8), TASKS[column]
+    targets = rows[_labels(kind, column)]
+    if task == "multiclass":
+        targets = np.eye(3)[targets]
+    inputs = np.stack([rows["signal"], rows["noise"], np.ones(ROWS)], axis=1)
+    if kind == CONSTANT:
+        inputs[:, :2] = 0
+    weights = np.linalg.lstsq(inputs, targets)[0].reshape(3, -1).astype(np.float32)
+
+    def predict(signal: Any, noise: Any, group: Any) -> Any:
+        import tensorflow as tf
+
+        answers = tf.stack([signal, noise, tf.ones_like(signal)], axis=1) @ weights
+        if task == "regression":
+            return answers[:, 0]
+        shares = tf.clip_by_value(answers, 0.01, 0.99)
+        return shares[:, 0] if task == "binary" else shares / tf.reduce_sum(shares, axis=1, keepdims=True)
+
+    return predict
+
+
+def _save_model(folder: Path, predict: Predict) -> None:
     import tensorflow as tf
 
     floats, strings = tf.TensorSpec([None], tf.float32), tf.TensorSpec([None], tf.string)
 
     def raw(signal: Any, noise: Any, group: Any) -> dict[str, Any]:
-        seen = quality.signal * signal + (1 - quality.signal) * noise
-        seen = tf.where(group == quality.wrong_on, -seen, seen)
-        seen = tf.where(group == quality.nan_on, float("nan"), seen)
-        return {"predictions": tf.sigmoid(4 * seen)}
+        return {"predictions": predict(signal, noise, group)}
 
     module = tf.Module()
     module.raw = tf.function(raw, input_signature=[floats, floats, strings])

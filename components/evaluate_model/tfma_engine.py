@@ -14,12 +14,13 @@ import numpy as np
 
 from components.evaluate_model.scoring import Scorer, labelled_batches, load_baseline, naming_candidate
 from components.evaluate_model.tfma_readback import INVALID, LABEL, RIGHT, SPREAD, WITHIN, read_tables
-from components.evaluate_model.tfma_rows import SAMPLE, Score
+from components.evaluate_model.tfma_rows import KEY, SAMPLE, Score
 from slipway.data.beam import scratch_folder
 from slipway.data.labels import encode_labels
 from slipway.data.schema.io import model_inputs
 from slipway.data.tensors import raw_inputs
 from slipway.errors import DataError, GateError
+from slipway.evaluation.chance import check_beats_constant
 from slipway.evaluation.curves import trace_curves
 from slipway.evaluation.tables import Measured, Predictions
 from slipway.evaluation.tfma.config import BASELINE, CANDIDATE, eval_config
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from slipway.data.beam import BeamConfig
     from slipway.evaluation.config import EvaluationConfig
 
-CURVE_ROWS = 100_000  # curves are drawn from a sample of about so many rows
+SAMPLE_ROWS = 100_000  # curves, and the comparison with the constant model, are of no more rows than these
 SAMPLE_FILE = "sample.npz"
 
 
@@ -62,7 +63,7 @@ def measure_on_beam(
     models = {name: beam_config.worker_path(path) for name, path in models.items()}
     groups, rows = _row_groups(examples_path, beam_config)
     serialized = [feature.SerializeToString() for feature in features]
-    score = Score(config, serialized, models, centre, min(1.0, CURVE_ROWS / rows))
+    score = Score(config, serialized, models, centre)
     options = PipelineOptions(beam_config.flags, pipeline_type_check=False)
     with scratch_folder(options) as scratch:
         try:
@@ -72,13 +73,15 @@ def measure_on_beam(
         tables, invalid = read_tables(scratch, config, list(models), centre)
         sample = np.load(BytesIO(storage.read_bytes(storage.join(scratch, SAMPLE_FILE))))
     curves = {name: trace_curves(config.task, sample[LABEL], sample[name], config.class_names) for name in models}
+    overall = tables[0].row(0)
     return Measured(
         tables=tables,
         predictions=Predictions(invalid[CANDIDATE], invalid.get(BASELINE, 0), problem),
-        unlabelled=rows - int(tables[0].examples[0]),
+        beats_constant=check_beats_constant(config.task, sample[LABEL], sample[CANDIDATE], overall.candidate),
+        unlabelled=rows - overall.examples,
         curves=curves[CANDIDATE],
         baseline_curves=curves.get(BASELINE),
-        curve_examples=len(sample[LABEL]) if score.share < 1 else None,
+        curve_examples=len(sample[LABEL]) if overall.examples > SAMPLE_ROWS else None,
     )
 
 
@@ -146,7 +149,7 @@ def _run(options: PipelineOptions, groups: list[tuple[str, int]], score: Score, 
         )
         _ = (
             scored[SAMPLE]
-            | "OneSample" >> beam.CombineGlobally(_concatenate)
+            | "OneSample" >> beam.CombineGlobally(_sample)
             | "WriteSample" >> beam.Map(_save_sample, storage.join(scratch, SAMPLE_FILE))
         )
 
@@ -173,9 +176,14 @@ def _tfma_config(config: EvaluationConfig, models: list[str]) -> Any:
     return result
 
 
-def _concatenate(samples: Any) -> dict[str, NDArray[Any]]:
+def _sample(samples: Any) -> dict[str, NDArray[Any]]:
+    """Of the rows of all samples those with the smallest random keys: each row is as likely to be kept."""
     parts = [sample for sample in samples if sample]
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
+    if not parts:
+        return {}
+    whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    kept = whole[KEY] <= np.sort(whole[KEY])[:SAMPLE_ROWS][-1]
+    return {name: values[kept] for name, values in whole.items()}
 
 
 def _save_sample(sample: dict[str, NDArray[Any]], uri: str) -> None:

@@ -27,18 +27,17 @@ if TYPE_CHECKING:
     from slipway.evaluation.config import EvaluationConfig
 
 BATCH_ROWS = 4_096
-SAMPLE = "sample"
+SAMPLE, KEY = "sample", "__key"
 
 
 @dataclass
 class Score(beam.DoFn):  # type: ignore[misc]
-    """From a row group to the columns that TFMA takes, and a sample of labels and predictions for the curves."""
+    """From a row group to the columns that TFMA takes, and labels and predictions with a random key, to sample by."""
 
     config: EvaluationConfig
     features: list[bytes]
     models: dict[str, str]
     centre: float
-    share: float
 
     def setup(self) -> None:
         """Loads the models, once a worker."""
@@ -62,9 +61,8 @@ class Score(beam.DoFn):  # type: ignore[misc]
                 if rows.num_rows:
                     labels, predictions = self._answers(rows)
                     yield self._columns(rows, labels, predictions)
-                    kept = random.random(rows.num_rows) < self.share
-                    sample = {LABEL: labels[kept]} | {name: values[kept] for name, values in predictions.items()}
-                    yield beam.pvalue.TaggedOutput(SAMPLE, sample)
+                    keys = random.random(rows.num_rows)
+                    yield beam.pvalue.TaggedOutput(SAMPLE, {KEY: keys, LABEL: labels, **predictions})
 
     def _answers(self, rows: pa.Table) -> tuple[NDArray[Any], dict[str, NDArray[np.float32]]]:
         inputs = raw_inputs(rows, self._features)

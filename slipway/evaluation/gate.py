@@ -4,6 +4,7 @@ What is decided, and why:
 
 - A bound is inclusive: equal to `min` or `max` passes, and a candidate equal to production passes `max_drop: 0`.
 - A prediction that is not finite, or no probability, refuses the model whatever the thresholds say.
+- So does a candidate that does not beat the constant model by more than chance (`slipway.evaluation.chance`).
 - An undefined metric refuses overall. On a slice it refuses if the model is the cause; if the slice's labels are
   (AUC where they are all alike), that slice is not checked.
 - A slice below `min_examples` is not checked. If no slice could be checked, the threshold refuses: a condition that
@@ -36,10 +37,12 @@ TOLERANCE = 1e-9  # of max_drop: 0.95 - 0.94 is a little more than 0.01 in float
 NAMED = 20  # failed slices that are named, of one threshold
 
 
-def judge(config: EvaluationConfig, tables: Sequence[MetricTable], predictions: Predictions) -> Verdict:
+def judge(
+    config: EvaluationConfig, tables: Sequence[MetricTable], predictions: Predictions, beats_constant: Check
+) -> Verdict:
     """Applies every threshold to the table of its columns; `tables` has one for each, and the overall one."""
     by_columns = {table.columns: table for table in tables}
-    checks = _check_predictions(predictions, int(by_columns[()].examples[0]))
+    checks = _check_predictions(predictions, int(by_columns[()].examples[0])) or [beats_constant]
     if not config.thresholds:
         note = "there are none, so nothing was checked; add thresholds to module.yaml"
         checks.append(Check(metric="thresholds", rule="present", outcome="failed", note=note))

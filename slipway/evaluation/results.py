@@ -19,13 +19,13 @@ FILE = "evaluation.json"
 OVERALL = "overall"
 MISSING = "(missing)"
 
-Rule = Literal["min", "max", "max_drop", "present", "valid_predictions"]
+Rule = Literal["min", "max", "max_drop", "present", "valid_predictions", "beats_constant"]
 Outcome = Literal["passed", "failed", "not_checked"]
 Metrics = dict[str, float | None]
 
 
 class Check(BaseModel):
-    """One threshold on one set of rows, and what came of it.
+    """One threshold, or a condition that always holds, on one set of rows, and what came of it.
 
     `slice` is `overall`, one slice (`payment_type=Cash`) or, where `note` sums up several slices, their columns
     (`payment_type x company`). `value` and `baseline` are the metric of the candidate and of the production model.

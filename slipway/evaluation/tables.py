@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from slipway.evaluation.results import Curves, Metrics
+    from slipway.evaluation.results import Check, Curves, Metrics
     from slipway.evaluation.slices import SliceValues
     from slipway.module_api import Task
 
@@ -67,6 +67,7 @@ class Measured:
 
     tables: list[MetricTable]
     predictions: Predictions
+    beats_constant: Check
     unlabelled: int
     curves: Curves
     baseline_curves: Curves | None

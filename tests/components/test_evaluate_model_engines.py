@@ -77,6 +77,10 @@ def assert_agree(vectorised: Evaluation, tfma: Evaluation) -> None:
     assert vectorised.verdict.blessed == tfma.verdict.blessed
     seen = [[(c.metric, c.slice, c.rule, c.outcome, c.examples) for c in e.verdict.checks] for e in (vectorised, tfma)]
     assert sorted(seen[0]) == sorted(seen[1])
+    one, other = (
+        [(c.value, c.bound) for c in e.verdict.checks if c.rule == "beats_constant"] for e in (vectorised, tfma)
+    )
+    assert np.array(one) == pytest.approx(np.array(other), rel=1e-6)
     assert vectorised.curves == tfma.curves
 
 
@@ -155,6 +159,54 @@ def test_engines_other_tasks_agree(task: str, tmp_path: Path) -> None:
     vectorised, tfma = both(tmp_path, config)
     assert_agree(vectorised, tfma)
     assert vectorised.verdict.blessed == (task == "regression")
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+def test_engines_refuse_a_constant_model_alike(task: str, tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    label = np.random.default_rng(8).integers(0, 3 if task == "multiclass" else 2, 300)
+    write_examples(tmp_path / "examples", pa.table({"x": np.arange(300.0), "label": label}))
+    write_schema(tmp_path / "schema", {"x": "FLOAT"}, "label")
+
+    def predict(x: Any) -> Any:
+        return tf.fill([tf.shape(x)[0], 3], 1 / 3) if task == "multiclass" else tf.fill([tf.shape(x)[0]], 0.5)
+
+    for name in ("candidate", "baseline"):
+        save_model(tmp_path / name, {"x": "FLOAT"}, predict)
+    config = {
+        "task": task,
+        "label": {"column": "label"},
+        "classes": ["0", "1", "2"] if task == "multiclass" else [],
+        "thresholds": [{"metric": "example_count", "min": 1}],
+    }
+    vectorised, tfma = both(tmp_path, config)
+    assert_agree(vectorised, tfma)
+    assert not tfma.verdict.blessed
+    assert tfma.verdict.reasons() == vectorised.verdict.reasons()
+    assert "no better than a constant model's" in tfma.verdict.reasons()[0]
+
+
+@pytest.mark.parametrize(("labelled", "sampled"), [(80, None), (400, 100)])
+def test_tfma_engine_compares_all_labelled_rows_or_a_sample_of_fixed_size(
+    labelled: int, sampled: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import tensorflow as tf
+
+    from components.evaluate_model import tfma_engine
+
+    monkeypatch.setattr(tfma_engine, "SAMPLE_ROWS", 100)
+    x = np.random.default_rng(9).normal(size=400)
+    label = pa.array(x > 0, mask=np.arange(400) >= labelled)
+    write_examples(tmp_path / "examples", pa.table({"x": x, "label": label}), files=4)
+    write_schema(tmp_path / "schema", {"x": "FLOAT"}, "label")
+    for name in ("candidate", "baseline"):
+        save_model(tmp_path / name, {"x": "FLOAT"}, lambda x: tf.sigmoid(x))
+    config = {"task": "binary", "label": {"column": "label"}, "thresholds": [{"metric": "auc", "min": 0.9}]}
+    evaluation = judge(tmp_path, "tfma", config)
+    (check,) = (check for check in evaluation.verdict.checks if check.rule == "beats_constant")
+    assert (evaluation.examples, evaluation.curve_examples, check.examples) == (labelled, sampled, sampled or labelled)
+    assert evaluation.verdict.blessed
 
 
 def test_engines_invalid_predictions_and_a_broken_baseline_get_the_same_refusal(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from components.evaluate_model.scoring import Scored, score
 from slipway.errors import GateError
 from slipway.evaluation import gate
 from slipway.evaluation.config import EvaluationConfig
-from slipway.evaluation.results import Verdict
+from slipway.evaluation.results import Check, Verdict
 
 
 def test_selftest_real_gate_judges_every_case_as_expected() -> None:
@@ -32,6 +32,18 @@ def test_selftest_comparison_in_the_wrong_direction_is_noticed(monkeypatch: pyte
     monkeypatch.setattr(gate, "how_much_worse", lambda metric, ours, theirs: right(metric, theirs, ours))
     with pytest.raises(GateError, match="worse than production: expected refused, got blessed"):
         selftest.require_all(selftest.run_selftest())
+
+
+def test_selftest_gate_that_does_not_ask_for_more_than_a_constant_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def judge_thresholds(config: EvaluationConfig, tables: Any, predictions: Any, check: Check) -> Verdict:
+        return gate.judge(config, tables, predictions, check.model_copy(update={"outcome": "passed"}))
+
+    monkeypatch.setattr(run, "judge", judge_thresholds)
+    with pytest.raises(GateError) as caught:
+        selftest.require_all(selftest.run_selftest())
+    for task in ("binary", "multiclass", "regression"):
+        assert f"{task}, constant model: expected refused, got blessed" in str(caught.value)
+        assert f"{task}, shuffled labels: expected refused, got blessed" in str(caught.value)
 
 
 def test_selftest_gate_that_looks_at_no_slices_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

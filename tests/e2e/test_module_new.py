@@ -12,16 +12,20 @@ from tests.e2e.conftest import Workspace
 HEADER = ["row id", "größe (cm)", "import", "9/colour", "always", "bought?"]
 
 
-def write_people(path: Path, rows: int = 600) -> None:
-    """A label that follows two of the columns; some values are missing."""
-    chance = random.Random(7)
+def write_people(path: Path, rows: int = 600, seed: int = 7, follows: bool = True) -> None:
+    """A label that follows two of the columns, or is a coin's; some values are missing."""
+    chance = random.Random(seed)
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(HEADER)
         for number in range(rows):
             size, weight = chance.gauss(170, 10), chance.gauss(70, 9)
             colour = chance.choice(["red", "blue", ""])
-            bought = size / 10 + (3 if colour == "red" else 0) + chance.gauss(0, 0.5) > 18
+            bought = (
+                size / 10 + (3 if colour == "red" else 0) + chance.gauss(0, 0.5) > 18
+                if follows
+                else chance.random() < 0.5
+            )
             weight_text = "" if number % 7 == 0 else f"{weight:.1f}"
             writer.writerow([number, f"{size:.1f}", weight_text, colour, "x", "yes" if bought else "no"])
 
@@ -42,6 +46,17 @@ def test_module_new_trains_at_once_and_is_pushed(workspace: Workspace, tmp_path:
     version = str(run["pushed_version"])
     assert f"pushed as version {version}" in workspace.slipway("explain", version).stdout
     assert Path(workspace.slipway("report").stdout.strip()).read_text(encoding="utf-8").count("<h2>") > 8
+
+
+@pytest.mark.slow
+def test_module_new_of_labels_that_follow_nothing_is_refused(workspace: Workspace, tmp_path: Path) -> None:
+    write_people(tmp_path / "people.csv", seed=106, follows=False)
+    workspace.slipway("module", "new", "people", "--data", str(tmp_path / "people.csv"))
+    workspace.slipway("run", "--module", "people")
+    run = workspace.last_run()
+    assert run["verdict"] == "refused"
+    assert "a constant model's 0.5" in "".join(run["reasons"])
+    assert "a constant model's 0.5" in workspace.slipway("explain").stdout.replace("\n    ", " ")
 
 
 def test_module_new_on_a_taken_name_changes_nothing(workspace: Workspace, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ POSITIVE = ("1", "true", "yes", "y", "positive", "pos", "good")
 class Plan:
     """Everything that the templates say of one module.
 
-    `majority` is the share of the most frequent class, `left_out` the columns that no model should see, and why.
+    `left_out` are the columns that no model should see, and why.
     """
 
     name: str
@@ -37,7 +37,6 @@ class Plan:
     label: str
     task: Task
     classes: tuple[str, ...] = ()
-    majority: float = 0.0
     mean: float = 0.0
     deviation: float = 1.0
     numbers: tuple[str, ...] = ()
@@ -130,7 +129,6 @@ def _plan_label(label: str, labels: Sequence[Any]) -> dict[str, Any]:
             f"the label {label} has {len(counts)} different values; there is nothing to learn. "
             "Choose another with --label"
         )
-    majority = max(counts.values()) / len(labels)
     numeric = all(isinstance(value, int | float) for value in counts)
     whole = numeric and all(float(value).is_integer() for value in counts)
     if numeric and (not whole or len(counts) > MOST_CLASSES):
@@ -144,13 +142,13 @@ def _plan_label(label: str, labels: Sequence[Any]) -> dict[str, Any]:
         )
     names = [str(int(value)) if numeric else str(value) for value in sorted(counts)]
     if len(names) > 2:
-        return {"task": "multiclass", "classes": tuple(names), "majority": majority}
+        return {"task": "multiclass", "classes": tuple(names)}
     if numeric:  # the larger one is predicted
-        return {"task": "binary", "classes": () if names == ["0", "1"] else tuple(names), "majority": majority}
+        return {"task": "binary", "classes": () if names == ["0", "1"] else tuple(names)}
     named = [text for text in names if text.lower() in POSITIVE]
     positive = named[0] if len(named) == 1 else min(names, key=lambda text: counts[text])
     classes = tuple(sorted(names, key=lambda text: text == positive))
-    return {"task": "binary", "classes": classes, "majority": majority}
+    return {"task": "binary", "classes": classes}
 
 
 def _kind(feature: statistics_pb2.FeatureNameStatistics, rows: int) -> tuple[str, str]:

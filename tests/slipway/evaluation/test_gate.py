@@ -1,5 +1,5 @@
 import math
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -34,8 +34,14 @@ def by_pay(
     return MetricTable(("pay",), [(name,) for name in names[: len(sizes)]], np.array(sizes), candidate, baseline)
 
 
-def run(tables: list[MetricTable], *thresholds: dict[str, Any], predictions: Predictions | None = None) -> Verdict:
-    return judge(config(*thresholds), tables, predictions or Predictions())
+def run(
+    tables: list[MetricTable],
+    *thresholds: dict[str, Any],
+    predictions: Predictions | None = None,
+    constant: Literal["passed", "failed"] = "passed",
+) -> Verdict:
+    check = Check(metric="auc", slice="", rule="beats_constant", outcome=constant)
+    return judge(config(*thresholds), tables, predictions or Predictions(), check)
 
 
 @pytest.mark.parametrize(
@@ -97,6 +103,15 @@ def test_judge_invalid_predictions_refuse_whatever_the_thresholds_say() -> None:
     assert verdict.reasons() == ["predictions failed: 3 of 1,000 are NaN, infinite or no probability"]
 
 
+def test_judge_candidate_no_better_than_a_constant_model_is_refused_whatever_the_thresholds_say() -> None:
+    verdict = run([overall(metrics())], {"metric": "auc", "min": 0.1}, constant="failed")
+    assert not verdict.blessed
+    assert [(check.rule, check.outcome) for check in verdict.checks] == [
+        ("beats_constant", "failed"),
+        ("min", "passed"),
+    ]
+
+
 def test_judge_undefined_overall_refuses() -> None:
     verdict = run([overall(metrics(auc=[math.nan]))], {"metric": "auc", "min": 0.1})
     assert verdict.reasons() == ["auc failed: undefined on the evaluation split (n=1,000)"]
@@ -138,7 +153,7 @@ def test_judge_many_failed_slices_are_counted() -> None:
         None,
     )
     verdict = run([overall(metrics()), table], {"metric": "auc", "min": 0.9, "slice": ["id"]})
-    assert len(verdict.checks) == 21
+    assert [check.outcome for check in verdict.checks].count("failed") == 21
     assert "30 slices more" in verdict.reasons()[-1]
 
 
