@@ -185,7 +185,7 @@ def test_deploy_wait_run_that_failed_is_submitted_again_by_the_next_push(
     assert "failed" in failed.stdout
     project.commit({"README.md": "changed\n"})
     shown = slipway("plan", "--env", "staging").stdout
-    assert re.search(r"submit +pipeline taxi +taxi-[\w-]+ failed, which was submitted in staging at", shown)
+    assert re.search(r"submit +pipeline taxi +taxi-[\w-]+ failed \(submitted in staging at", shown)
     cluster.plan = ["RUNNING", "SUCCEEDED"]
     assert slipway("deploy", "--env", "staging", "--wait").exit_code == 0
     assert "nothing to do" in slipway("plan", "--env", "staging").stdout
@@ -211,7 +211,7 @@ def test_deploy_plan_of_another_environment_is_refused(project: Project, tmp_pat
         slipway("deploy", "--plan", str(tmp_path / "plan.json"), "--env", "production")
 
 
-@pytest.mark.parametrize(("content", "message"), [("{}", "environment: Field required"), ("x", "the whole: Invalid")])
+@pytest.mark.parametrize(("content", "message"), [("{}", "target: Field required"), ("x", "the whole: Invalid")])
 def test_deploy_what_is_no_plan_is_refused(project: Project, tmp_path: Path, content: str, message: str) -> None:
     (tmp_path / "plan.json").write_text(content)
     with pytest.raises(ConfigError, match=rf"plan\.json is no plan: {message}"):
