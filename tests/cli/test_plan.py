@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shlex
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,8 @@ from cli.main import app
 from slipway.errors import ConfigError, DeliveryError
 from slipway.stores import storage
 from tests.cli.cluster import kubeflow, remote_home, slipway, vertex
-from tests.delivery.plan.project import FILES, IMAGE, ZEROS, Project
-from tests.delivery.test_deploy import DOCKER, MODEL, NEW_MODEL
+from tests.delivery.plan.project import FILES, IMAGE, MODEL, NEW_MODEL, ZEROS, Project
+from tests.fakes.docker import write_docker
 from tests.fakes.image_registry import FakeRegistry
 from tests.fakes.kubeflow import FakeKubeflow
 from tests.fakes.storage_server import _emulator, storage_server
@@ -47,9 +46,7 @@ def cluster(
 ) -> Iterator[FakeKubeflow]:
     """Everything that a deployment needs; nothing is deployed yet."""
     programs = tmp_path / "bin"
-    programs.mkdir()
-    (programs / "docker").write_text(DOCKER.format(python=sys.executable, log=str(tmp_path / "docker.log")))
-    (programs / "docker").chmod(0o755)
+    write_docker(programs, tmp_path / "docker.log")
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
     monkeypatch.delenv("SLIPWAY_IMAGE")

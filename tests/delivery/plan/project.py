@@ -35,6 +35,7 @@ FILES = {
     }.items()
 }
 MODEL = "modules/taxi/model.py"
+NEW_MODEL = "def build_model(features, hyperparameters):\n    return 'new'\n"
 STAGING = Place(Scope("staging", "staging"), repository="registry.example/team/slipway")
 
 
