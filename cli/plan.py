@@ -19,7 +19,7 @@ EnvOption = Annotated[
 BaseOption = Annotated[
     str | None, typer.Option(help="What was there before; the commit before HEAD by default. Zeros: nothing.")
 ]
-OfflineOption = Annotated[bool, typer.Option("--offline", help="Look nothing up; go by what changed since the base.")]
+OfflineOption = Annotated[bool, typer.Option("--offline", help="Look nothing up: the base counts as deployed.")]
 
 
 def plan(

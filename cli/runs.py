@@ -14,7 +14,7 @@ from cli.targets import TargetOption as RequiredTarget
 if TYPE_CHECKING:
     from slipway.runs.store import RunView
 
-app = typer.Typer(help="List and show runs, read their logs, cancel them.", no_args_is_help=True)
+app = typer.Typer(help="List and show runs, read their logs, cancel and remove them.", no_args_is_help=True)
 
 TargetOption = Annotated[
     RemoteTarget | None, typer.Option("--target", help="Runs of a cluster, by name or id; of this machine by default.")
@@ -124,6 +124,42 @@ def cancel(
 
     found = open_place(target, env).cancel(run)
     typer.echo(f"{found.name}: asked to end; {colour(found.state)} now\n{found.url}")
+
+
+@app.command()
+def prune(
+    keep: Annotated[int | None, typer.Option(min=0, metavar="N", help="Keep the newest N runs of each module.")] = None,
+    older_than: Annotated[
+        float | None, typer.Option(min=0, metavar="DAYS", help="Remove only runs that began more than DAYS days ago.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be removed, and remove nothing.")] = False,
+    env: EnvOption = None,
+    as_json: Annotated[bool, JsonOption] = False,
+) -> None:
+    """Remove old runs of this machine, with their artifacts and cache entries.
+
+    Kept in any case: running runs, runs that pushed versions of the model store, the runs that the next one is compared
+    with, and every artifact that a kept run or version names.
+    """
+    from settings.load import load_settings
+    from slipway.runs import prune as pruning
+    from slipway.stores.model_store import open_store
+
+    if keep is None and older_than is None:
+        raise typer.BadParameter("give --keep N, --older-than DAYS or both", param_hint="--keep")
+    home = load_settings(env).home
+    work = pruning.find_prunable if dry_run else pruning.prune
+    found = work(home, open_store(str(home / "models")), keep or 0, older_than or 0.0)
+    if as_json:
+        lists = {"runs": found.runs, "artifacts": found.artifacts, "cache": found.cache}
+        print_json({"dry_run": dry_run, "bytes": found.size} | {key: list(map(str, lists[key])) for key in lists})
+        return
+    for run in found.runs:
+        typer.echo(f"  {run.name}")
+    typer.echo(
+        f"{'Would remove' if dry_run else 'Removed'} from {home}: {found.size / 2**20:,.1f} MiB; "
+        f"runs: {len(found.runs)}, folders of steps: {len(found.artifacts)}, cache entries: {len(found.cache)}"
+    )
 
 
 def load(run: str | None) -> RunView:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import subprocess
 import time
 from dataclasses import dataclass, field
@@ -13,6 +15,8 @@ from slipway.runs.naming import new_run_name, run_name_of
 from slipway.runs.record import Lineage, Target
 from slipway.stores.module_store import locate_module, publish_module
 from slipway.stores.storage import join
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -118,10 +122,18 @@ def request_run(
 
 
 def git_revision(folder: Path) -> str:
-    """The commit of a folder's checkout, with `-dirty` when tracked files differ; `unknown` where there is none."""
+    """The commit of a folder's checkout, with `-dirty` when tracked files differ; `unknown` where there is none.
+
+    A refusal of Git, as of a checkout of another user, is logged in Git's words.
+    """
     command = ["git", "-C", str(folder), "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
     try:
-        described = subprocess.run(command, capture_output=True, text=True, check=False)
+        described = subprocess.run(
+            command, capture_output=True, text=True, check=False, env={**os.environ, "LC_ALL": "C"}
+        )
     except FileNotFoundError:  # the image has no Git
         return "unknown"
+    refusal = described.stderr.strip()
+    if described.returncode and "not a git repository" not in refusal:
+        log.warning("the run's commit is recorded as unknown: git cannot read %s: %s", folder, refusal)
     return described.stdout.strip() or "unknown"

@@ -1,7 +1,7 @@
 """Whether an image is in its registry: the Docker Registry HTTP API, version 2.
 
-https://distribution.github.io/distribution/spec/api/ and, for tokens, …/spec/auth/token/. Artifact Registry takes a
-Google access token; other registries what `docker login` or `podman login` wrote, or nothing.
+https://distribution.github.io/distribution/spec/api/ and, for tokens, …/spec/auth/token/. Google's take an
+access token as the password of `oauth2accesstoken`; others take the login that `docker login` or `podman login` saved.
 """
 
 from __future__ import annotations
@@ -11,34 +11,27 @@ import json
 import os
 import re
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3 import Retry
 
 from slipway.errors import ConfigError, DeliveryError
 
-if TYPE_CHECKING:
-    import httpx
-
 _TIMEOUT_SECONDS = 20.0
-_ATTEMPTS = 3
-_PAUSE_SECONDS = 1.0
-_PASSING = frozenset({429, 500, 502, 503, 504})
-_REPOSITORY = re.compile(r"(?P<host>[a-z0-9.-]+(:\d+)?)/(?P<name>[a-z0-9]+([._/-]+[a-z0-9]+)*)")
+_RETRIES = 2
+_PASSING = (429, 500, 502, 503, 504)
+_REPOSITORY = re.compile(r"[a-z0-9.-]+(:\d+)?/([a-z0-9]+([._/-]+[a-z0-9]+)*)")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _GOOGLE = re.compile(r"([a-z0-9-]+-docker\.pkg\.dev|([a-z]+\.)?gcr\.io)")
 _LOOPBACK = re.compile(r"(localhost|127\.0\.0\.1)(:\d+)?")
-_MANIFESTS = ", ".join(
-    f"application/vnd.{kind}"
-    for kind in (
-        "oci.image.index.v1+json",
-        "oci.image.manifest.v1+json",
-        "docker.distribution.manifest.list.v2+json",
-        "docker.distribution.manifest.v2+json",
-    )
+_MANIFESTS = (
+    "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, "
+    "application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json"
 )
 
 
@@ -48,14 +41,14 @@ class ImageRegistry:
 
     Args:
         repository: `host/name`, without a tag.
-        pause: Sleeps between two attempts.
+        pause_seconds: Between two attempts; doubled each time.
 
     Raises:
         ConfigError: the repository's name is wrong.
     """
 
     repository: str
-    pause: Callable[[float], None] = time.sleep
+    pause_seconds: float = 1.0
 
     def __post_init__(self) -> None:
         if not _REPOSITORY.fullmatch(self.repository):
@@ -70,16 +63,14 @@ class ImageRegistry:
         Raises:
             DeliveryError: the registry refuses, does not answer, or answers something else.
         """
-        import httpx
-
-        scheme = "http" if _LOOPBACK.fullmatch(self._host) else "https"
-        url = f"{scheme}://{self._host}/v2/{self._name}/manifests/{tag}"
-        with httpx.Client(timeout=_TIMEOUT_SECONDS, headers={"Accept": _MANIFESTS}) as client:
-            answer = self._ask(client, "HEAD", url, self._authorization())
-            challenge = answer.headers.get("WWW-Authenticate", "")
-            wants_token = answer.status_code == 401 and challenge.lower().startswith("bearer ")
-            if wants_token and not _GOOGLE.fullmatch(self._host):
-                answer = self._ask(client, "HEAD", url, f"Bearer {self._token(client, challenge)}")
+        try:
+            with _session(self.pause_seconds) as session:
+                answer = self._look_up(session, tag)
+        except requests.RequestException as error:
+            raise DeliveryError(
+                f"the registry {self._host} does not answer ({type(error).__name__}: {error}); check the network and "
+                "delivery.image_repository"
+            ) from error
         if answer.status_code == 404:
             return None
         digest = answer.headers.get("Docker-Content-Digest", "")
@@ -91,46 +82,27 @@ class ImageRegistry:
     def _host(self) -> str:
         return self.repository.partition("/")[0]
 
-    @property
-    def _name(self) -> str:
-        return self.repository.partition("/")[2]
+    def _look_up(self, session: requests.Session, tag: str) -> requests.Response:
+        scheme = "http" if _LOOPBACK.fullmatch(self._host) else "https"
+        url = f"{scheme}://{self._host}/v2/{self.repository.partition('/')[2]}/manifests/{tag}"
+        login = _google_login(self._host) if _GOOGLE.fullmatch(self._host) else _saved_login(self._host)
+        session.auth = _Authorization(f"Basic {login}" if login else "")
+        answer = session.head(url, timeout=_TIMEOUT_SECONDS)
+        challenge = answer.headers.get("WWW-Authenticate", "")
+        if answer.status_code == 401 and challenge.lower().startswith("bearer "):
+            session.auth = _Authorization(f"Bearer {self._token(session, challenge)}")
+            answer = session.head(url, timeout=_TIMEOUT_SECONDS)
+        return answer
 
-    def _ask(self, client: httpx.Client, method: str, url: str, authorization: str, **query: Any) -> httpx.Response:
-        """One request, tried again for what passes."""
-        import httpx
-
-        headers = {"Authorization": authorization} if authorization else {}
-        for attempt in range(1, _ATTEMPTS + 1):
-            try:
-                answer = client.request(method, url, headers=headers, **query)
-            except httpx.HTTPError as error:
-                if attempt == _ATTEMPTS:
-                    raise DeliveryError(
-                        f"the registry {self._host} does not answer ({type(error).__name__}: {error}); check the "
-                        "network and delivery.image_repository"
-                    ) from error
-            else:
-                if answer.status_code not in _PASSING or attempt == _ATTEMPTS:
-                    return answer
-            self.pause(_PAUSE_SECONDS * 2 ** (attempt - 1))
-        raise AssertionError("unreachable")
-
-    def _authorization(self) -> str:
-        """The header of the first request; empty for none."""
-        if _GOOGLE.fullmatch(self._host):
-            return f"Bearer {_google_token(self._host)}"
-        credentials = _login(self._host)
-        return f"Basic {credentials}" if credentials else ""
-
-    def _token(self, client: httpx.Client, challenge: str) -> str:
-        """Changes what the first request carried for a token, at the address that the registry names."""
+    def _token(self, session: requests.Session, challenge: str) -> str:
+        """Exchanges the login for a token, at the address that the registry names."""
         fields = dict(re.findall(r'(\w+)="([^"]*)"', challenge))
         realm = fields.pop("realm", "")
         address = urlsplit(realm)
         if address.scheme != "https" and not _LOOPBACK.fullmatch(address.netloc):
             raise DeliveryError(f"the registry {self._host} names {realm!r} for tokens; that is no https address")
         query = {name: fields[name] for name in ("service", "scope") if name in fields}
-        answer = self._ask(client, "GET", realm, self._authorization(), params=query)
+        answer = session.get(realm, params=query, timeout=_TIMEOUT_SECONDS, allow_redirects=False)
         try:
             content = answer.json() if answer.status_code == 200 else {}
         except ValueError:
@@ -140,7 +112,7 @@ class ImageRegistry:
             raise DeliveryError(f"{self.repository}: {self._refusal(answer)}")
         return token
 
-    def _refusal(self, answer: httpx.Response) -> str:
+    def _refusal(self, answer: requests.Response) -> str:
         if answer.status_code in (401, 403):
             advice = (
                 "give the account roles/artifactregistry.reader on the repository (writer, to deploy)"
@@ -154,7 +126,28 @@ class ImageRegistry:
         )
 
 
-def _google_token(host: str) -> str:
+@dataclass(frozen=True)
+class _Authorization:
+    """Sets the header of a request. An empty one is needed too: without any, requests sends a login of ~/.netrc."""
+
+    value: str
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if self.value:
+            request.headers["Authorization"] = self.value
+        return request
+
+
+def _session(pause_seconds: float) -> requests.Session:
+    session = requests.Session()
+    session.headers["Accept"] = _MANIFESTS
+    retry = Retry(_RETRIES, status_forcelist=_PASSING, backoff_factor=pause_seconds, raise_on_status=False)
+    for scheme in ("https://", "http://"):
+        session.mount(scheme, HTTPAdapter(max_retries=retry))
+    return session
+
+
+def _google_login(host: str) -> str:
     import google.auth
     from google.auth.exceptions import GoogleAuthError
     from google.auth.transport.requests import Request
@@ -167,11 +160,11 @@ def _google_token(host: str) -> str:
             f"no valid Google credentials for {host} ({error}); `gcloud auth application-default login`, or workload "
             "identity federation in CI"
         ) from error
-    return str(credentials.token)
+    return _encode("oauth2accesstoken", str(credentials.token))
 
 
-def _login(host: str) -> str:
-    """What `docker login` or `podman login` keeps for a registry: `user:password` in base64; empty for nothing."""
+def _saved_login(host: str) -> str:
+    """The saved login of `docker login` or `podman login`: `user:password` in base64; empty if there is none."""
     for path in _login_files():
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
@@ -206,4 +199,8 @@ def _from_helper(helper: str, host: str) -> str:
     if done.returncode:
         return ""  # it knows nothing of this registry, which may be public
     found = json.loads(done.stdout)
-    return base64.b64encode(f"{found['Username']}:{found['Secret']}".encode()).decode()
+    return _encode(found["Username"], found["Secret"])
+
+
+def _encode(user: str, password: str) -> str:
+    return base64.b64encode(f"{user}:{password}".encode()).decode()

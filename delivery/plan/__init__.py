@@ -4,8 +4,7 @@ from delivery.plan.commands import Builder
 from delivery.plan.existing import Registry
 from delivery.plan.fingerprints import Scope
 from delivery.plan.plan import Plan, Reason, parse_plan
-from delivery.plan.planner import Place
-from delivery.plan.revision import changed_in_checkout, plan_revision, shorten
+from delivery.plan.planner import Place, changed_in_checkout, plan_revision, shorten
 from delivery.plan.tree import Repository
 
 __all__ = [

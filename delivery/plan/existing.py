@@ -1,18 +1,16 @@
-"""What is there already: asked of the registry, the module store and the records of deployments."""
+"""What exists already: asked of the registry, the module store and the records of deployments."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol
 
-from delivery.deployments import Deployment, read_latest
-from delivery.plan.fingerprints import Fingerprints
+from delivery.deployments import BASE, MANIFESTS, Deployment, module_unit, read_latest
+from delivery.plan.fingerprints import Files, Key
 from slipway.errors import DeliveryError, SlipwayError
 from slipway.stores import storage
 from slipway.stores.module_store import is_published
-
-_T = TypeVar("_T")
 
 
 class Registry(Protocol):
@@ -22,58 +20,90 @@ class Registry(Protocol):
         """`repository@sha256:…` of a tag; None where there is no such image."""
 
 
-@dataclass(frozen=True)
+class State(NamedTuple):
+    """What exists of a subject: its key, and since when; or no key, and why it counts as missing."""
+
+    key: Key | None
+    words: str
+
+
+@dataclass
 class Existing:
-    """What is there already; None is what nobody knows, and the plan then goes by what changed since the base.
+    """States by subject: `image`, `module NAME`, `pipeline NAME`, `overlay FOLDER`.
 
     Attributes:
-        image: Whether there is an image of this tag, and `image_digest` what it is.
-        modules: Whether each module is published.
-        deployed: What the environment has, by unit.
-        notes: Why something is not known.
+        states: Of the subjects that could be looked up.
+        image_digest: Of the wanted image, if the registry has it.
+        notes: Why others were not looked up.
     """
 
-    image: bool | None = None
+    states: dict[str, State] = field(default_factory=dict)
     image_digest: str = ""
-    modules: Mapping[str, bool] | None = None
-    deployed: Mapping[str, Deployment] | None = None
     notes: list[str] = field(default_factory=list)
 
 
-def look_up(prints: Fingerprints, registry: Registry | None, home: str, environment: str | None) -> Existing:
+def look_up(
+    wanted: Mapping[str, Key],
+    modules: Mapping[str, Files],
+    registry: Registry | None,
+    home: str,
+    environment: str | None,
+) -> Existing:
     """Asks everything that can be asked.
 
     Args:
-        prints: Of the commit that is planned.
+        wanted: Keys of what is planned, by subject.
+        modules: Files of every module.
         registry: None if the settings name none.
         home: What runs on a cluster share; empty if the settings name none.
         environment: Of the settings.
 
     Raises:
-        SlipwayError: what was asked refused, or did not answer; the message names `--offline`.
+        DeliveryError: a look-up failed; the message names `--offline`.
     """
-    notes = []
-    if registry is None:
-        notes.append("the settings name no delivery.image_repository, so nobody knows which images there are")
-    if not home:
-        notes.append("the settings name no remote_home, so nobody knows what was synced or submitted")
-    digest = _asked(lambda: registry.digest(prints.image_tag)) if registry else None
-    return Existing(
-        image=bool(digest) if registry else None,
-        image_digest=digest or "",
-        modules=_asked(lambda: _published(prints, home)) if home else None,
-        deployed=_asked(lambda: read_latest(home, environment)) if home else None,
-        notes=notes,
-    )
-
-
-def _published(prints: Fingerprints, home: str) -> dict[str, bool]:
-    root = storage.join(home, "modules")
-    return {name: is_published(name, files, root) for name, files in prints.module_files.items()}
-
-
-def _asked(look: Callable[[], _T]) -> _T:
+    existing = Existing()
     try:
-        return look()
+        if registry:
+            tag = wanted["image"]["image"]
+            existing.image_digest = registry.digest(tag) or ""
+            missing = State(None, f"the registry has no image {tag[:12]}…")
+            existing.states["image"] = State(wanted["image"], "it was pushed") if existing.image_digest else missing
+        else:
+            existing.notes.append("images were not looked up: the settings name no delivery.image_repository")
+        if home:
+            existing.states |= _modules(wanted, modules, storage.join(home, "modules"))
+            existing.states |= _deployments(wanted, read_latest(home, environment), environment or BASE)
+        else:
+            existing.notes.append("modules and deployments were not looked up: the settings name no remote_home")
     except SlipwayError as error:
-        raise DeliveryError(f"{error}\nWithout a network, `slipway plan --offline` goes by what changed") from error
+        raise DeliveryError(f"{error}\nWithout a network, `slipway plan --offline` compares with the base") from error
+    return existing
+
+
+def _modules(wanted: Mapping[str, Key], modules: Mapping[str, Files], root: str) -> Iterator[tuple[str, State]]:
+    for name, files in modules.items():
+        key = wanted[f"module {name}"]
+        missing = State(None, f"{key['module'][:12]}… is not published")
+        yield f"module {name}", State(key, "it was published") if is_published(name, files, root) else missing
+
+
+def _deployments(
+    wanted: Mapping[str, Key], deployed: Mapping[str, Deployment], environment: str
+) -> Iterator[tuple[str, State]]:
+    """States of pipelines and overlay; also of pipelines that are wanted no more, as their modules were removed."""
+    recorded = {f"pipeline {unit.partition('-')[2]}" for unit in deployed if unit != MANIFESTS}
+    for subject in wanted.keys() | recorded:
+        kind, _, name = subject.partition(" ")
+        if kind == "pipeline":
+            yield subject, _state(deployed.get(module_unit(name)), f"submitted in {environment}")
+        elif kind == "overlay":
+            yield subject, _state(deployed.get(MANIFESTS), f"applied in {environment}")
+
+
+def _state(deployment: Deployment | None, done: str) -> State:
+    if deployment is None:
+        return State(None, f"was never {done}")
+    since = f"{done} at {deployment.revision[:12]}"
+    if deployment.failed:
+        return State(None, f"{deployment.run} failed ({since})")
+    return State(deployment.key, f"it was {since}")

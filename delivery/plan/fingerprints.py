@@ -1,4 +1,4 @@
-"""What a commit is made of, by class: the image's tag, each module's digest, the settings and manifests of a place."""
+"""Fingerprints of a commit: the image's tag, each module's digest, the settings and overlay of an environment."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
 
 from delivery.plan.classes import IN_IMAGE, classify
 from delivery.plan.tree import SUBMODULE, SYMLINK, Repository, Tree
@@ -18,11 +21,12 @@ OVERLAYS = "manifests/overlays/"
 ADMINISTRATION = "manifests/rollout-access/"
 
 Files = Mapping[str, bytes]
+Key = dict[str, str]
 
 
 @dataclass(frozen=True)
 class Scope:
-    """What one plans for: an environment of the settings (None for base.yaml alone), and the overlay it serves with."""
+    """An environment of the settings (None for base.yaml alone), and the overlay that it serves with."""
 
     environment: str | None = None
     overlay: str = ""
@@ -38,32 +42,55 @@ class Scope:
         return not path.startswith(OVERLAYS) or path.startswith(f"{OVERLAYS}{self.overlay}/")
 
 
-@dataclass(frozen=True)
-class Fingerprints:
-    """Equal fingerprints mean equal content, whatever the history. Modules are by name, with their files."""
+class Fingerprints(BaseModel):
+    """Everything that decides what an environment gets. Equal fingerprints mean equal content, whatever the history.
 
-    image_tag: str
-    module_files: dict[str, Files]
-    settings: str
-    manifests: str
-
-    @property
-    def modules(self) -> dict[str, str]:
-        """Each module's digest: what `publish_module` computes from a clean checkout."""
-        return {name: digest_files(files) for name, files in self.module_files.items()}
-
-
-def fingerprint(repository: Repository, tree: Tree, scope: Scope, build_arguments: Mapping[str, str]) -> Fingerprints:
-    """Reads the tree's listing, and the content of modules only.
-
-    Raises:
-        ModuleError: a module is too large, or holds a symbolic link or a submodule.
+    Attributes:
+        target: Where runs are submitted.
+        image_tag: The hash of all that goes into the image.
+        module_digests: Digest of every module, as `publish_module` computes it from a clean checkout.
+        settings_digest: Of the settings files of this environment.
+        manifests_digest: Of the files that its overlay may be rendered from.
     """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    target: Literal["kubeflow", "vertex"]
+    image_tag: str
+    module_digests: dict[str, str]
+    settings_digest: str
+    manifests_digest: str
+
+    def run_key(self, module: str) -> Key:
+        """All that decides what a run of a module does here; the data apart."""
+        return {
+            "image": self.image_tag,
+            "module": self.module_digests[module],
+            "settings": self.settings_digest,
+            "target": self.target,
+        }
+
+    def overlay_key(self) -> Key:
+        """All that decides what the overlay makes."""
+        return {"manifests": self.manifests_digest}
+
+
+def fingerprint(
+    tree: Tree,
+    modules: Mapping[str, Files],
+    scope: Scope,
+    target: Literal["kubeflow", "vertex"] = "kubeflow",
+    build_arguments: Mapping[str, str] | None = None,
+) -> Fingerprints:
+    """The fingerprints of a commit, from the tree's listing and the files of its modules."""
     return Fingerprints(
-        image_tag=_hash(tree, lambda path: classify(path) in IN_IMAGE, json.dumps(build_arguments, sort_keys=True)),
-        module_files={name: _module_files(repository, tree, name) for name in module_names(tree)},
-        settings=_hash(tree, scope.has_settings),
-        manifests=_hash(tree, scope.has_overlay),
+        target=target,
+        image_tag=_hash(
+            tree, lambda path: classify(path) in IN_IMAGE, json.dumps(dict(build_arguments or {}), sort_keys=True)
+        ),
+        module_digests={name: digest_files(files) for name, files in modules.items()},
+        settings_digest=_hash(tree, scope.has_settings),
+        manifests_digest=_hash(tree, scope.has_overlay),
     )
 
 
@@ -74,14 +101,19 @@ def module_names(tree: Tree) -> list[str]:
 
 
 def module_of(path: str) -> str | None:
-    """The module that a path is content of; None for what is no module's, and for a module's caches."""
+    """The module that a path is content of; None for any other path, and for a module's caches."""
     if classify(path) != "module":
         return None
     name, _, inside = path.removeprefix(MODULES).partition("/")
     return name if counts(inside) else None
 
 
-def _module_files(repository: Repository, tree: Tree, name: str) -> Files:
+def read_module(repository: Repository, tree: Tree, name: str) -> Files:
+    """A module's files at a revision.
+
+    Raises:
+        ModuleError: it is too large, or holds a symbolic link or a submodule.
+    """
     folder = f"{MODULES}{name}/"
     paths = [path for path in tree.entries if module_of(path) == name]
     for path in paths:

@@ -1,25 +1,38 @@
-"""Makes a plan from two commits and what is there already. Nothing is asked or changed here."""
+"""Plans a commit: compares what it wants with what exists. Nothing is changed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
-from delivery.deployments import MANIFESTS, module_unit
+from delivery.plan.classes import IN_IMAGE, classify, match
 from delivery.plan.commands import Builder, commands_for
-from delivery.plan.effects import Effects, effects_of
-from delivery.plan.existing import Existing
-from delivery.plan.fingerprints import ADMINISTRATION, OVERLAYS, Fingerprints, Scope, module_names
+from delivery.plan.existing import Existing, Registry, State, look_up
+from delivery.plan.fingerprints import (
+    ADMINISTRATION,
+    OVERLAYS,
+    Files,
+    Fingerprints,
+    Key,
+    Scope,
+    fingerprint,
+    module_names,
+    module_of,
+    read_module,
+)
 from delivery.plan.plan import Action, Plan, Reason
-from delivery.plan.tree import Tree
+from delivery.plan.tree import Repository, Tree
+from slipway.errors import SlipwayError
 
-_NAMES = {"image": "the image", "module": "the module", "settings": "the settings", "target": "the target"}
+SHOWN_PATHS = 5
+_ACTIONS: dict[str, Action] = {"image": "build", "module": "sync", "pipeline": "submit", "overlay": "apply"}
 
 
 @dataclass(frozen=True)
 class Place:
-    """What the settings say of the place that is planned for.
+    """The settings of the environment that is planned for.
 
     Attributes:
         scope: Environment and overlay.
@@ -35,136 +48,166 @@ class Place:
     image: str = ""
     builder: Builder = field(default_factory=Builder)
 
+    def fingerprint(self, tree: Tree, modules: Mapping[str, Files]) -> Fingerprints:
+        """The fingerprints of a commit here."""
+        return fingerprint(tree, modules, self.scope, self.target, self.builder.arguments)
 
-def make_plan(
+    def keys(self, tree: Tree, prints: Fingerprints) -> dict[str, Key]:
+        """What a commit brings here, by subject, each with all that decides it."""
+        keys = {"image": {"image": prints.image_tag}}
+        keys |= {f"module {name}": {"module": digest} for name, digest in prints.module_digests.items()}
+        keys |= {f"pipeline {name}": prints.run_key(name) for name in prints.module_digests}
+        overlay = f"{OVERLAYS}{self.scope.overlay}"
+        if self.scope.overlay and any(path.startswith(f"{overlay}/") for path in tree.entries):
+            keys[f"overlay {overlay}"] = prints.overlay_key()
+        return keys
+
+
+def plan_revision(
+    repository: Repository,
     place: Place,
-    head: Tree,
-    base: Tree | None,
-    prints: Fingerprints,
-    existing: Existing,
-    warnings: Sequence[str] = (),
+    registry: Registry | None,
+    home: str,
+    *,
+    base: str | None,
+    head: str = "HEAD",
+    offline: bool = False,
 ) -> Plan:
-    """What has to be done so that `place` has what `head` says.
+    """What has to be done so that an environment has what a revision says.
 
     Args:
+        repository: The checkout.
         place: The environment.
-        head: The commit.
-        base: What it is compared with; None if there is nothing, and then everything counts as changed.
-        prints: Of `head`.
-        existing: What is there already. Where it says nothing, the paths that changed since the base decide.
-        warnings: What to know beside its own.
+        registry: Where images are; None if the settings name none.
+        home: What runs on a cluster share; empty if the settings name none.
+        base: The revision that the reasons compare with, and that counts as deployed where nothing can be looked up;
+            the commit before `head` if None. Zeros, as GitHub sends them for a new branch, are no commit.
+        head: The revision to plan.
+        offline: Look nothing up.
+
+    Raises:
+        DeliveryError: there is no such commit, or a look-up failed.
+        ModuleError: a module cannot be published as it is.
     """
-    plan = _Planner(place, head, base, prints, existing).plan()
-    return plan.model_copy(update={"warnings": [*warnings, *plan.warnings]})
+    tree = repository.tree(head)
+    before, warnings = _before(repository, tree, base)
+    if tree.revision == repository.commit("HEAD") and (paths := changed_in_checkout(repository)):
+        warnings.append(f"not committed, so not planned: {shorten(paths)}")
+    modules = {name: read_module(repository, tree, name) for name in module_names(tree)}
+    prints = place.fingerprint(tree, modules)
+    wanted = place.keys(tree, prints)
+    if offline:
+        existing = Existing(notes=["offline: nothing was looked up; the base counts as deployed"])
+    else:
+        existing = look_up(wanted, modules, registry, home, place.scope.environment)
+    states = _states_at(before, repository, place, wanted) | existing.states
+    reasons = list(_reasons(wanted, states, tree.differing(before), place.scope))
+    done = {action: [reason.about for reason in reasons if reason.action == action] for action in _ACTIONS.values()}
+    plan = Plan(
+        **prints.model_dump(),
+        environment=place.scope.environment,
+        head=tree.revision,
+        base=before.revision if before else None,
+        image=bool(done["build"]),
+        image_reference=f"{place.repository}:{prints.image_tag}" if place.repository else "",
+        image_digest=existing.image_digest or ("" if place.repository else place.image),
+        modules=done["sync"],
+        pipelines=done["submit"],
+        manifests=done["apply"],
+        # Recurring runs pin image, module and overlay, as any run does.
+        schedules=bool(done["submit"] or done["apply"]),
+        reasons=reasons,
+        commands=[],
+        warnings=[*warnings, *existing.notes, *_administration(tree.differing(before), place.scope)],
+    )
+    return plan.model_copy(update={"commands": commands_for(plan, place.builder)})
 
 
-class _Planner:
-    def __init__(self, place: Place, head: Tree, base: Tree | None, prints: Fingerprints, existing: Existing) -> None:
-        self.place, self.head, self.base, self.prints, self.existing = place, head, base, prints, existing
-        self.modules = list(prints.modules)
-        self.changed = {path: effects_of(path, place.scope, self.modules) for path in head.differing(base)}
+def changed_in_checkout(repository: Repository) -> list[str]:
+    """Paths of the working tree that are not as in HEAD and would get into an image, a module or a run.
 
-    def plan(self) -> Plan:
-        empty = self._empty()
-        reasons = [self._image(), *map(self._sync, self.modules)]
-        reasons += [self._submit(module, empty.run_key(module)) for module in self.modules]
-        reasons += [*self._overlay(empty.overlay_key()), *self._removed()]
-        done = {action: [reason.about for reason in reasons if reason.action == action] for action in _ACTIONS}
-        found = {
-            "image": bool(done["build"]),
-            "modules": done["sync"],
-            "pipelines": done["submit"],
-            "manifests": done["apply"],
-            # Recurring runs pin image, module and overlay, as any run does.
-            "schedules": bool(done["submit"] or done["apply"]),
-            "reasons": reasons,
-        }
-        plan = empty.model_copy(update=found)
-        return plan.model_copy(update={"commands": commands_for(plan, self.place.builder)})
+    An untracked file that no rule names is left alone: nothing copies it anywhere.
+    """
+    changed, untracked = repository.uncommitted()
+    known = [path for path in untracked if match(path)]
+    return [path for path in changed + known if classify(path) != "none"]
 
-    def _empty(self) -> Plan:
-        repository = self.place.repository
-        return Plan(
-            environment=self.place.scope.environment,
-            target=self.place.target,
-            head=self.head.revision,
-            base=self.base.revision if self.base else None,
-            image_tag=self.prints.image_tag,
-            image_reference=f"{repository}:{self.prints.image_tag}" if repository else "",
-            image_digest=self.existing.image_digest or ("" if repository else self.place.image),
-            module_digests=self.prints.modules,
-            settings_digest=self.prints.settings,
-            manifests_digest=self.prints.manifests,
-            warnings=[*self.existing.notes, *self._warnings()],
-        )
 
-    def _image(self) -> Reason:
-        is_there, tag = self.existing.image, self.prints.image_tag[:12]
-        state = None if is_there is None else ("" if is_there else f"the registry has no image {tag}…")
-        return self._judge("image", "build", lambda effects: effects.image, state, f"the registry has {tag}…")
+def shorten(paths: list[str]) -> str:
+    """A list of paths that fits into a message."""
+    return ", ".join(paths[:SHOWN_PATHS]) + (f" and {len(paths) - SHOWN_PATHS} more" if paths[SHOWN_PATHS:] else "")
 
-    def _sync(self, module: str) -> Reason:
-        known, digest = self.existing.modules, self.prints.modules[module][:12]
-        state = None if known is None else ("" if known[module] else f"{digest}… is not published")
-        return self._judge(
-            f"module {module}", "sync", lambda effects: module in effects.modules, state, f"{digest}… is published"
-        )
 
-    def _submit(self, module: str, key: dict[str, str]) -> Reason:
-        state, same = self._compare(module_unit(module), key, "submitted")
-        return self._judge(f"pipeline {module}", "submit", lambda effects: module in effects.pipelines, state, same)
+def _before(repository: Repository, head: Tree, base: str | None) -> tuple[Tree | None, list[str]]:
+    commit = repository.commit(base if base is not None else f"{head.revision}^")
+    if commit is None:
+        missing = "the first commit has none before it, or the clone is shallow"
+        if base is not None:
+            missing = f"{base or 'an empty name'} is not here: a new branch, a force push or a shallow clone"
+        return None, [f"no base to compare with ({missing}); where nothing can be looked up, all counts as changed"]
+    if repository.is_ancestor(commit, head.revision):
+        return repository.tree(commit), []
+    names = f"{commit[:12]} is no ancestor of {head.revision[:12]}"
+    return repository.tree(commit), [f"{names} (a force push?); their content is compared"]
 
-    def _overlay(self, key: dict[str, str]) -> Iterator[Reason]:
-        folder = f"{OVERLAYS}{self.place.scope.overlay}"
-        if any(path.startswith(f"{folder}/") for path in self.head.entries) and self.place.scope.overlay:
-            state, same = self._compare(MANIFESTS, key, "applied")
-            yield self._judge(f"overlay {folder}", "apply", lambda effects: effects.overlay, state, same)
 
-    def _removed(self) -> Iterator[Reason]:
-        before = set(module_names(self.base)) if self.base else set()
-        before |= {unit.partition("-")[2] for unit in self.existing.deployed or () if unit != MANIFESTS}
-        for module in sorted(before - set(self.modules)):
+def _states_at(base: Tree | None, repository: Repository, place: Place, wanted: Mapping[str, Key]) -> dict[str, State]:
+    """What exists if exactly the base commit is deployed."""
+    if base is None:
+        nothing = State(None, "there is nothing to compare with, so everything counts as changed")
+        return dict.fromkeys(wanted, nothing)
+    modules = {}
+    for name in module_names(base):
+        with suppress(SlipwayError):  # a module that could not be published was not
+            modules[name] = read_module(repository, base, name)
+    since = base.revision[:12]
+    keys = place.keys(base, place.fingerprint(base, modules))
+    return dict.fromkeys(wanted, State(None, f"new since {since}")) | {
+        subject: State(key, since) for subject, key in keys.items()
+    }
+
+
+def _reasons(
+    wanted: Mapping[str, Key], states: Mapping[str, State], changed: list[str], scope: Scope
+) -> Iterator[Reason]:
+    for subject, key in wanted.items():
+        needed, why = _compare(key, states[subject])
+        paths = [path for path in changed if _concerns(path, subject, scope)]
+        yield Reason(subject=subject, action=_ACTIONS[subject.split()[0]] if needed else "none", why=why, paths=paths)
+    for subject in sorted(states.keys() - wanted.keys()):
+        kind, _, name = subject.partition(" ")
+        if kind == "pipeline":
             why = (
                 "is no longer in Git: nothing to sync or submit. What was published stays, so that old runs can be "
                 "repeated; take its schedules out of the settings"
             )
-            paths = [path for path in self.changed if path.startswith(f"modules/{module}/")]
-            yield Reason(subject=f"module {module}", action="none", why=why, paths=paths)
-
-    def _warnings(self) -> Iterator[str]:
-        if any(path.startswith(ADMINISTRATION) for path in self.changed):
-            folder = f"{ADMINISTRATION}{self.place.scope.overlay or '<environment>'}"
-            yield f"{ADMINISTRATION} changed; an administrator applies it: kubectl apply -k {folder}"
-
-    def _judge(
-        self, subject: str, action: Action, concerns: Callable[[Effects], bool], lacking: str | None, same: str
-    ) -> Reason:
-        """One decision: by what is lacking ("" for nothing), or by what changed where nobody knows (None)."""
-        paths = [path for path, effects in self.changed.items() if concerns(effects)]
-        if lacking is not None:
-            needed, why = bool(lacking), lacking or same
-        elif self.base is None:
-            needed, why = True, "there is nothing to compare with, so everything counts as changed"
-        else:
-            needed, why = bool(paths), f"{'changed' if paths else 'unchanged'} since {self.base.revision[:12]}"
-        if action == "submit" and any(self.changed[path].image for path in paths):
-            # The image's own paths stand with the image.
-            paths = [path for path in paths if not self.changed[path].image]
-            why += ", with the image" if lacking is None else ""
-        return Reason(subject=subject, action=action if needed else "none", why=why, paths=paths)
-
-    def _compare(self, unit: str, key: dict[str, str], done: str) -> tuple[str | None, str]:
-        if self.existing.deployed is None:
-            return None, ""
-        where = self.place.scope.environment or "base"
-        record = self.existing.deployed.get(unit)
-        if record is None:
-            return f"was never {done} in {where}", ""
-        if record.failed:
-            return f"{record.run} failed, which was {done} in {where} at {record.revision[:12]}", ""
-        names = [_NAMES.get(name, "it") for name in key if record.key.get(name) != key[name]]
-        since = f"{done} in {where} at {record.revision[:12]}"
-        return f"{' and '.join(names)} changed since it was {since}" if names else "", f"was {since}, just so"
+            paths = [path for path in changed if module_of(path) == name]
+            yield Reason(subject=f"module {name}", action="none", why=why, paths=paths)
 
 
-_ACTIONS: tuple[Action, ...] = ("build", "sync", "submit", "apply")
+def _compare(key: Key, state: State) -> tuple[bool, str]:
+    """The one decision: whether something has to be done, and why."""
+    if state.key is None:
+        return True, state.words
+    differing = [f"the {name}" for name in key if state.key.get(name) != key[name]]
+    if not differing:
+        return False, f"unchanged since {state.words}"
+    which = f"{' and '.join(differing)} " if len(key) > 1 else ""
+    return True, f"{which}changed since {state.words}"
+
+
+def _concerns(path: str, subject: str, scope: Scope) -> bool:
+    """Whether a path is told with a subject; the image's stand with the image, not with every pipeline."""
+    kind, _, name = subject.partition(" ")
+    if kind == "image":
+        return classify(path) in IN_IMAGE
+    if kind == "overlay":
+        return scope.has_overlay(path)
+    return module_of(path) == name or (kind == "pipeline" and scope.has_settings(path))
+
+
+def _administration(changed: list[str], scope: Scope) -> list[str]:
+    if not any(path.startswith(ADMINISTRATION) for path in changed):
+        return []
+    folder = f"{ADMINISTRATION}{scope.overlay or '<environment>'}"
+    return [f"{ADMINISTRATION} changed; an administrator applies it: kubectl apply -k {folder}"]

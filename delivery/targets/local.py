@@ -1,8 +1,9 @@
 """Runs the training pipeline on this machine with kfp.local.
 
 kfp.local (2.17) runs and caches tasks, but says nothing while it does, mixes all logs and names no cause. It has no
-hooks, so two of its functions are wrapped for the time of a run: the one that executes a task, to follow states, and
-the one that starts a process, to give each step a log file and a warm process.
+hooks, so three of its functions are replaced for the time of a run: the one that executes a task, to follow states,
+the one that starts a process, to give each step a log file and a warm process, and the one that puts the interpreter's
+path into a step's script, to quote it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from unittest import mock
 
 from delivery.graph import edges, step_name
 from delivery.launch import RunRequest
-from delivery.targets.step_process import StepProcesses
+from delivery.targets.step_process import StepProcesses, with_interpreter
 from slipway.runs.process import start_time
 from slipway.runs.record import Step, StepsFile
 from slipway.runs.states import LOCAL_STEPS
@@ -133,6 +134,7 @@ class _Record:
             with (
                 mock.patch.object(task_executor, "execute_single_task", execute),
                 mock.patch.object(subprocess_task_handler, "run_local_subprocess", start_process),
+                mock.patch.object(subprocess_task_handler, "replace_python_executable", with_interpreter),
             ):
                 yield
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -25,6 +26,21 @@ class Ended(NamedTuple):
     exit_code: int
     peak_mib: float
     cpu_seconds: float
+
+
+def with_interpreter(command: list[str], python: str) -> list[str]:
+    """A step's command with this interpreter for `python3` in its shell script.
+
+    kfp's own (2.17) does not quote the path, so a space in it breaks the script; and it replaces the word in the
+    arguments too, so a path of the data that holds it breaks.
+    """
+    source = _source(command)
+    return [part.replace("python3", shlex.quote(python)) for part in command[:source]] + command[source:]
+
+
+def _source(command: list[str]) -> int:
+    """Where the component's code is in a step's command: after the script that writes it to a file."""
+    return next(index for index, part in enumerate(command) if "ephemeral_component.py" in part) + 1
 
 
 class StepProcesses:
@@ -83,7 +99,7 @@ class _WarmWorker:
     def run(self, name: str, command: list[str], environment: Mapping[str, str], log: Path) -> Ended:
         assert self._process.stdin
         assert self._process.stdout
-        source = next(i for i, part in enumerate(command) if "ephemeral_component.py" in part) + 1
+        source = _source(command)
         step = {
             "name": name,
             "source": command[source],

@@ -1,3 +1,4 @@
+import shlex
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,9 @@ def test_make_refuses_another_python_before_it_makes_an_environment(tmp_path: Pa
     pretend = (
         f"import sys; sys.version, sys.version_info = '{version}', ({version.replace('.', ',')}); exec(sys.argv[1])"
     )
-    python.write_text(f'#!/bin/sh\n[ "$1" = -c ] && exec {sys.executable} -c "{pretend}" "$2"\nmkdir .venv\n')
+    python.write_text(
+        f'#!/bin/sh\n[ "$1" = -c ] && exec {shlex.quote(sys.executable)} -c "{pretend}" "$2"\nmkdir .venv\n'
+    )
     python.chmod(0o755)
 
     made = subprocess.run(

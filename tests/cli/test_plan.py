@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shlex
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,8 @@ from cli.main import app
 from slipway.errors import ConfigError, DeliveryError
 from slipway.stores import storage
 from tests.cli.cluster import kubeflow, remote_home, slipway, vertex
-from tests.delivery.plan.project import FILES, IMAGE, ZEROS, Project
-from tests.delivery.test_deploy import DOCKER, MODEL, NEW_MODEL
+from tests.delivery.plan.project import FILES, IMAGE, MODEL, NEW_MODEL, ZEROS, Project
+from tests.fakes.docker import write_docker
 from tests.fakes.image_registry import FakeRegistry
 from tests.fakes.kubeflow import FakeKubeflow
 from tests.fakes.storage_server import _emulator, storage_server
@@ -47,9 +46,7 @@ def cluster(
 ) -> Iterator[FakeKubeflow]:
     """Everything that a deployment needs; nothing is deployed yet."""
     programs = tmp_path / "bin"
-    programs.mkdir()
-    (programs / "docker").write_text(DOCKER.format(python=sys.executable, log=str(tmp_path / "docker.log")))
-    (programs / "docker").chmod(0o755)
+    write_docker(programs, tmp_path / "docker.log")
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
     monkeypatch.delenv("SLIPWAY_IMAGE")
@@ -185,7 +182,7 @@ def test_deploy_wait_run_that_failed_is_submitted_again_by_the_next_push(
     assert "failed" in failed.stdout
     project.commit({"README.md": "changed\n"})
     shown = slipway("plan", "--env", "staging").stdout
-    assert re.search(r"submit +pipeline taxi +taxi-[\w-]+ failed, which was submitted in staging at", shown)
+    assert re.search(r"submit +pipeline taxi +taxi-[\w-]+ failed \(submitted in staging at", shown)
     cluster.plan = ["RUNNING", "SUCCEEDED"]
     assert slipway("deploy", "--env", "staging", "--wait").exit_code == 0
     assert "nothing to do" in slipway("plan", "--env", "staging").stdout
@@ -211,7 +208,7 @@ def test_deploy_plan_of_another_environment_is_refused(project: Project, tmp_pat
         slipway("deploy", "--plan", str(tmp_path / "plan.json"), "--env", "production")
 
 
-@pytest.mark.parametrize(("content", "message"), [("{}", "environment: Field required"), ("x", "the whole: Invalid")])
+@pytest.mark.parametrize(("content", "message"), [("{}", "target: Field required"), ("x", "the whole: Invalid")])
 def test_deploy_what_is_no_plan_is_refused(project: Project, tmp_path: Path, content: str, message: str) -> None:
     (tmp_path / "plan.json").write_text(content)
     with pytest.raises(ConfigError, match=rf"plan\.json is no plan: {message}"):

@@ -115,3 +115,25 @@ def test_print_json_of_what_is_no_number_is_null(capsys: pytest.CaptureFixture[s
 def test_print_table_aligns_numbers_to_the_right(capsys: pytest.CaptureFixture[str]) -> None:
     output.print_table(["name", "n"], [["a", "5"], ["long", "12"]], numbers=["n"])
     assert capsys.readouterr().out.splitlines() == ["name   n", "a      5", "long  12"]
+
+
+def test_runs_prune_says_what_it_would_remove_and_then_removes_it(home: Path) -> None:
+    write_run(home, "taxi-1", "failed", started=STARTED)
+    write_run(home, "taxi-2", "failed", started=STARTED + 60)
+    rehearsed = slipway("runs", "prune", "--keep", "1", "--dry-run").stdout
+    assert "taxi-1" in rehearsed
+    assert "Would remove" in rehearsed
+    assert "MiB; runs: 1" in rehearsed
+    assert (home / "runs" / "taxi-1").is_dir()
+    found = json.loads(slipway("runs", "prune", "--keep", "1", "--json").stdout)
+    assert found["runs"] == [str(home / "runs" / "taxi-1")]
+    assert found["bytes"] > 0
+    assert [path.name for path in (home / "runs").iterdir()] == ["taxi-2"]
+
+
+def test_runs_prune_without_a_limit_removes_nothing(home: Path) -> None:
+    write_run(home, "taxi-1", "failed")
+    refused = slipway("runs", "prune")
+    assert refused.exit_code == 2
+    assert "--older-than" in refused.output
+    assert (home / "runs" / "taxi-1").is_dir()

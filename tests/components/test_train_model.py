@@ -187,6 +187,16 @@ def test_train_early_stopping_keeps_the_best_weights(artifacts: Artifacts, tmp_p
     assert min(losses(history)) == losses(history)[history.best_epoch - 1]
 
 
+def test_train_flat_validation_loss_stops_early_with_the_first_epochs_weights(
+    artifacts: Artifacts, tmp_path: Path
+) -> None:
+    flat = MODEL.replace('hyperparameters["learning_rate"]', "0.0")
+    history = run(artifacts, tmp_path, flat, patience=2, epochs=30)
+    assert len(set(losses(history))) == 1
+    assert history.stopped == "early_stopping"
+    assert (history.best_epoch, len(history.epochs)) == (1, 3)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [

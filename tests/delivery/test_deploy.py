@@ -1,7 +1,6 @@
 """Deployments of a real repository to a place that keeps a diary; `docker` is a script, the registry a fake."""
 
 import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,28 +16,9 @@ from delivery.plan import Place as Planned
 from delivery.registry import ImageRegistry
 from delivery.sync import Synced, sync_module
 from slipway.errors import ConfigError, DeliveryError, TargetError
-from tests.delivery.plan.project import FILES, IMAGE, Project
+from tests.delivery.plan.project import FILES, IMAGE, MODEL, NEW_MODEL, Project
+from tests.fakes.docker import write_docker
 from tests.fakes.image_registry import FakeRegistry
-
-MODEL = "modules/taxi/model.py"
-NEW_MODEL = "def build_model(features, hyperparameters):\n    return 'new'\n"
-
-# Takes what `Builder` gives docker, and nothing else.
-DOCKER = """#!{python}
-import sys, urllib.request
-log, arguments = {log!r}, sys.argv[1:]
-with open(log, "a") as file:
-    print(*arguments, file=file)
-if arguments[0] == "build":
-    assert arguments[1] == "--tag" and arguments[-1] == "." and open("Dockerfile").read(), arguments
-elif arguments[0] == "push":
-    host, _, rest = arguments[1].partition("/")
-    name, _, tag = rest.rpartition(":")
-    request = urllib.request.Request(f"http://{{host}}/v2/{{name}}/manifests/{{tag}}", method="PUT", data=b"x")
-    assert urllib.request.urlopen(request).status == 201
-else:
-    sys.exit(f"unknown: {{arguments}}")
-"""
 
 
 class Run(NamedTuple):
@@ -123,9 +103,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     project = Project(tmp_path / "project")
     project.commit(dict(FILES))
     log, programs, home = tmp_path / "docker.log", tmp_path / "bin", tmp_path / "home"
-    programs.mkdir()
-    (programs / "docker").write_text(DOCKER.format(python=sys.executable, log=str(log)))
-    (programs / "docker").chmod(0o755)
+    write_docker(programs, log)
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
     with FakeRegistry() as registry:
@@ -170,7 +148,9 @@ def test_deploy_empty_plan_says_what_is_skipped_and_why(world: World) -> None:
     world.deploy()
     assert world.diary.entries == []
     assert "image: skipped: nothing needs it" in world.said
-    assert any(line.startswith("pipeline taxi: skipped: was submitted in staging at") for line in world.said)
+    assert any(
+        line.startswith("pipeline taxi: skipped: unchanged since it was submitted in staging at") for line in world.said
+    )
 
 
 def test_deploy_module_change_uses_the_image_that_is_there(world: World) -> None:

@@ -31,7 +31,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def look_up(server: FakeRegistry, tag: str = "one") -> str | None:
-    return ImageRegistry(server.repository, pause=lambda _: None).digest(tag)
+    return ImageRegistry(server.repository, pause_seconds=0).digest(tag)
 
 
 def auths(server: FakeRegistry, login: str = LOGIN) -> dict[str, object]:
@@ -126,8 +126,8 @@ def test_digest_token_address_that_is_not_encrypted_gets_no_password(registry: F
 
 
 def test_digest_registry_that_is_down_names_it() -> None:
-    with pytest.raises(DeliveryError, match=r"registry 127\.0\.0\.1:1 does not answer \(ConnectError"):
-        ImageRegistry("127.0.0.1:1/team/slipway", pause=lambda _: None).digest("one")
+    with pytest.raises(DeliveryError, match=r"registry 127\.0\.0\.1:1 does not answer \(ConnectionError"):
+        ImageRegistry("127.0.0.1:1/team/slipway", pause_seconds=0).digest("one")
 
 
 def test_digest_without_google_credentials_says_how_to_get_them(

@@ -1,4 +1,5 @@
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -27,7 +28,8 @@ def step(text: str):
 """
 SCRIPT = (
     'program_path=$(mktemp -d); printf "%s" "$0" > "$program_path/ephemeral_component.py"; '
-    f'{sys.executable} -m kfp.dsl.executor_main --component_module_path "$program_path/ephemeral_component.py" "$@"'
+    f"{shlex.quote(sys.executable)} -m kfp.dsl.executor_main "
+    '--component_module_path "$program_path/ephemeral_component.py" "$@"'
 )
 
 

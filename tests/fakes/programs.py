@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -37,8 +38,9 @@ def install(checkout: Path) -> None:
 def write_programs(folder: Path, *names: str) -> None:
     """Puts fakes of these names into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
+    call = shlex.join([sys.executable, str(Path(__file__).resolve())])
     for name in names:
-        (folder / name).write_text(f'#!/bin/sh\nexec {sys.executable} {Path(__file__).resolve()} {name} "$@"\n')
+        (folder / name).write_text(f'#!/bin/sh\nexec {call} {name} "$@"\n')
         (folder / name).chmod(0o755)
 
 

@@ -34,6 +34,8 @@ FILES = {
         "model.py": f"def build_model(features, hyperparameters):\n    return {name!r}\n",
     }.items()
 }
+MODEL = "modules/taxi/model.py"
+NEW_MODEL = "def build_model(features, hyperparameters):\n    return 'new'\n"
 STAGING = Place(Scope("staging", "staging"), repository="registry.example/team/slipway")
 
 
@@ -92,3 +94,13 @@ class Project:
         return plan_revision(
             self.repository, place, registry, home, base=base, head=head, offline=not (registry or home)
         )
+
+
+def done(plan: Plan) -> tuple[bool, list[str], list[str]]:
+    """Whether the image is built, and for which modules something is synced and submitted."""
+    return plan.image, plan.modules, plan.pipelines
+
+
+def why(plan: Plan, subject: str) -> str:
+    """The reason that a plan gives for a subject."""
+    return next(reason.why for reason in plan.reasons if reason.subject == subject)

@@ -9,8 +9,7 @@ from delivery.deployments import MANIFESTS, Deployment, module_unit, record
 from delivery.plan import Plan
 from slipway.errors import DeliveryError
 from slipway.stores.module_store import publish_module
-from tests.delivery.plan.project import FILES, IMAGE, Project
-from tests.delivery.plan.test_planner import MODEL, done, why
+from tests.delivery.plan.project import FILES, IMAGE, MODEL, Project, done, why
 
 REPOSITORY = "registry.example/team/slipway"
 
@@ -109,7 +108,7 @@ def test_plan_overlay_that_was_not_applied_is_applied_by_the_next_push(staging: 
     staging.project.commit({"README.md": "changed\n"})
     plan = staging.plan()
     assert plan.manifests == ["manifests/overlays/staging"]
-    assert why(plan, "overlay manifests/overlays/staging").startswith("it changed since it was applied in staging at")
+    assert why(plan, "overlay manifests/overlays/staging").startswith("changed since it was applied in staging at")
 
 
 def test_plan_says_what_changed_since_the_last_run(staging: Staging) -> None:
@@ -154,3 +153,22 @@ def test_plan_look_up_that_fails_is_an_error_that_names_offline(staging: Staging
     staging.registry.digest = fail  # type: ignore[method-assign]
     with pytest.raises(DeliveryError, match=r"does not answer\n.*slipway plan --offline"):
         staging.plan()
+
+
+def test_plan_without_a_repository_takes_the_image_from_the_base_and_looks_the_rest_up(staging: Staging) -> None:
+    staging.project.commit({IMAGE: "changed\n", MODEL: "changed = True\n"})
+    changed = staging.project.plan(home=staging.home)
+    assert done(changed) == (True, ["taxi"], ["taxi", "wine"])
+    staging.project.commit({"README.md": "changed\n"})
+    after = staging.project.plan(home=staging.home)
+    assert done(after) == (False, ["taxi"], ["taxi", "wine"]), "the base has that image; nothing was synced"
+    assert any("images were not looked up" in warning for warning in after.warnings)
+
+
+def test_plan_without_a_home_takes_modules_and_runs_from_the_base_and_asks_the_registry(staging: Staging) -> None:
+    staging.registry.tags.clear()
+    staging.project.commit({MODEL: "changed = True\n"})
+    plan = staging.project.plan(registry=staging.registry)
+    assert done(plan) == (True, ["taxi"], ["taxi"])
+    assert why(plan, "image").startswith("the registry has no image")
+    assert any("remote_home" in warning for warning in plan.warnings)

@@ -1,23 +1,14 @@
-"""Plans of real repositories where nothing can be looked up: what changed decides."""
+"""Plans of real repositories where nothing can be looked up: the base counts as deployed."""
 
 from pathlib import Path
 
 import pytest
 
-from delivery.plan import Place, Plan, Scope
+from delivery.plan import Place, Scope
 from slipway.errors import DeliveryError, ModuleError
-from tests.delivery.plan.project import CONFIG, FILES, IMAGE, PIPELINE, STAGING, ZEROS, Project
+from tests.delivery.plan.project import CONFIG, FILES, IMAGE, MODEL, PIPELINE, STAGING, ZEROS, Project, done, why
 
-MODEL = "modules/taxi/model.py"
 EVERY = ["taxi", "wine"]
-
-
-def done(plan: Plan) -> tuple[bool, list[str], list[str]]:
-    return plan.image, plan.modules, plan.pipelines
-
-
-def why(plan: Plan, subject: str) -> str:
-    return next(reason.why for reason in plan.reasons if reason.subject == subject)
 
 
 @pytest.mark.parametrize("path", ["README.md", "tests/test_it.py", "docs/page.md", ".github/workflows/ci.yaml"])
@@ -203,6 +194,21 @@ def test_plan_module_that_cannot_be_published_is_refused(project: Project) -> No
     project.commit()
     with pytest.raises(ModuleError, match="symbolic link"):
         project.plan()
+
+
+def test_plan_module_that_could_not_be_published_at_the_base_is_new(project: Project) -> None:
+    link = project.folder / "modules/taxi/data"
+    link.symlink_to("/etc")
+    project.commit()
+    link.unlink()
+    project.commit()
+    assert done(project.plan()) == (False, ["taxi"], ["taxi"])
+
+
+def test_plan_module_of_the_same_bytes_is_the_same_whatever_its_modes(project: Project) -> None:
+    (project.folder / MODEL).chmod(0o755)
+    project.commit()
+    assert project.plan().is_empty
 
 
 def test_plan_uncommitted_changes_are_told_and_not_planned(project: Project) -> None:

@@ -1,12 +1,12 @@
 """A plan is the union of the plans of its paths, in whatever order they come."""
 
+from collections.abc import Iterable
+from pathlib import Path
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from delivery.plan import Place, Plan, Scope
-from delivery.plan.existing import Existing
-from delivery.plan.fingerprints import Fingerprints
-from delivery.plan.planner import make_plan
+from delivery.plan import Place, Plan, Repository, Scope, plan_revision
 from delivery.plan.tree import Entry, Tree
 from tests.delivery.plan.project import FILES
 
@@ -19,14 +19,38 @@ PATHS = [
     "image/settings/base.yaml",
 ]
 BASE = Tree("b" * 40, {path: Entry("100644", "1" * 40) for path in PATHS})
-PRINTS = Fingerprints("tag", {"taxi": {}, "wine": {}}, "settings", "manifests")
 WHAT = ("image", "modules", "pipelines", "manifests", "schedules")
 
 
+class TwoCommits(Repository):
+    """A repository with `BASE` and one commit after it; the content of a file is the id of its blob."""
+
+    def __init__(self, changed: list[str]) -> None:
+        super().__init__(Path())
+        entries = BASE.entries | {path: Entry("100644", "2" * 40) for path in changed}
+        head = Tree("a" * 40, dict(sorted(entries.items(), key=lambda item: item[0] in changed)))
+        self.__dict__["trees"] = {"base": BASE, BASE.revision: BASE, "HEAD": head, head.revision: head}
+
+    def tree(self, revision: str) -> Tree:
+        found: Tree = self.__dict__["trees"][revision]
+        return found
+
+    def commit(self, revision: str) -> str | None:
+        return self.tree(revision).revision
+
+    def is_ancestor(self, old: str, new: str) -> bool:
+        return True
+
+    def uncommitted(self) -> tuple[list[str], list[str]]:
+        return [], []
+
+    def contents(self, tree: Tree, paths: Iterable[str]) -> dict[str, bytes]:
+        return {path: tree.entries[path].blob.encode() for path in paths}
+
+
 def plan(paths: list[str], environment: str) -> Plan:
-    entries = BASE.entries | {path: Entry("100644", "2" * 40) for path in paths}
-    head = Tree("a" * 40, dict(sorted(entries.items(), key=lambda item: item[0] in paths)))
-    return make_plan(Place(Scope(environment, environment)), head, BASE, PRINTS, Existing())
+    place = Place(Scope(environment, environment))
+    return plan_revision(TwoCommits(paths), place, None, "", base="base", offline=True)
 
 
 def what(found: Plan) -> dict[str, set[object]]:

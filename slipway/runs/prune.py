@@ -1,0 +1,121 @@
+"""Removes old local runs: their records, the artifacts that no kept run names, and kfp's cache entries for these.
+
+Layout under the home: `runs/<run>/`, `artifacts/<kfp's run>/<step>/`, `cache/<key>.json`. A run that is served from the
+cache names artifacts of an older one, so artifacts are kept by what names them, not by the run that made them.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from slipway.runs.store import RunView, list_runs
+from slipway.stores.model_store import ModelStore
+
+DAY_SECONDS = 86_400
+# A run makes its folder some seconds before its record.
+_STARTING_SECONDS = 600
+_STEP_FOLDER = re.compile(r'artifacts/([^/"\\]+/[^/"\\?]+)')
+
+
+@dataclass(frozen=True)
+class Prunable:
+    """What can go: run folders, folders of steps' artifacts, cache entries; and how many bytes they hold."""
+
+    runs: list[Path]
+    artifacts: list[Path]
+    cache: list[Path]
+    size: int
+
+
+def find_prunable(home: Path, store: ModelStore, keep: int, older_than_days: float = 0.0) -> Prunable:
+    """What of a home can go.
+
+    Kept are running runs, the newest `keep` of each module, younger ones than `older_than_days`, the runs that pushed
+    versions which the store still has, and those whose statistics the next run is compared with; and all artifacts
+    that any of these, or a version's manifest, names.
+
+    Args:
+        home: Home of local runs.
+        store: The model store that these push to.
+        keep: How many runs of each module to keep in any case.
+        older_than_days: Age from which the others go.
+
+    Raises:
+        StoreError: a version's manifest cannot be read, so nobody knows what it names.
+    """
+    manifests = [version.manifest for model in store.models() for version in store.versions(model)]
+    views = list_runs(home / "runs")
+    before = time.time() - older_than_days * DAY_SECONDS
+    kept = {manifest.lineage.run for manifest in manifests} | _compared_with(views)
+    newer: Counter[str] = Counter()
+    for view in views:
+        module = view.summary.lineage.module
+        if _may_run(view) or newer[module] < keep or view.summary.lineage.started > before:
+            kept.add(view.name)
+        newer[module] += 1
+    texts = [manifest.model_dump_json() for manifest in manifests]
+    texts += [path.read_text(errors="replace") for name in kept for path in (home / "runs" / name).glob("*.json")]
+    named = {folder for text in texts for folder in _STEP_FOLDER.findall(text)}
+    began = min((view.summary.lineage.started for view in views if _may_run(view)), default=float("inf"))
+    artifacts = [
+        folder
+        for folder in sorted((home / "artifacts").glob("*/*"))
+        if f"{folder.parent.name}/{folder.name}" not in named and folder.stat().st_mtime < began
+    ]
+    runs = [Path(view.uri) for view in views if view.name not in kept]
+    cache = list(_stale(home / "cache", artifacts))
+    return Prunable(runs, artifacts, cache, sum(map(_size, [*runs, *artifacts, *cache])))
+
+
+def prune(home: Path, store: ModelStore, keep: int, older_than_days: float = 0.0) -> Prunable:
+    """Removes what `find_prunable` finds, and tells what was removed."""
+    found = find_prunable(home, store, keep, older_than_days)
+    cache_size = sum(map(_size, found.cache))
+    for entry in found.cache:
+        entry.unlink(missing_ok=True)
+    # From here on no run is served from what goes; one that was served since the first look names it by now.
+    left = find_prunable(home, store, keep, older_than_days)
+    for folder in left.artifacts:
+        shutil.rmtree(folder)
+        with suppress(OSError):  # other steps of that run are kept
+            folder.parent.rmdir()
+    for folder in left.runs:
+        shutil.rmtree(folder)
+    return Prunable(left.runs, left.artifacts, found.cache, left.size + cache_size)
+
+
+def _may_run(view: RunView) -> bool:
+    started = view.summary.lineage.started
+    return view.state == "running" or (not view.steps and time.time() - started < _STARTING_SECONDS)
+
+
+def _compared_with(views: Iterable[RunView]) -> set[str]:
+    """The newest run of each module that succeeded, and the newest on other data: the next run is compared with one."""
+    found: dict[tuple[str, str], str] = {}
+    for view in views:
+        summary = view.summary
+        module = summary.lineage.module
+        if view.state == "succeeded" and summary.statistics and sum(key[0] == module for key in found) < 2:
+            found.setdefault((module, summary.data_digest), view.name)
+    return set(found.values())
+
+
+def _stale(cache: Path, removed: Iterable[Path]) -> Iterator[Path]:
+    """Entries that name an artifact which goes, or which is gone."""
+    going = set(removed)
+    for entry in sorted(cache.glob("*.json")):
+        named = [cache.parent / "artifacts" / folder for folder in _STEP_FOLDER.findall(entry.read_text())]
+        if any(folder in going or not folder.is_dir() for folder in named):
+            yield entry
+
+
+def _size(path: Path) -> int:
+    files = [path] if path.is_file() else path.rglob("*")
+    return sum(file.lstat().st_size for file in files if file.is_file())

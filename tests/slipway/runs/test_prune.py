@@ -1,0 +1,198 @@
+"""Pruning a home of real records and files: what is named stays, and the cache never points at nothing."""
+
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from slipway.errors import StoreError
+from slipway.runs.prune import Prunable, find_prunable, prune
+from slipway.runs.record import StepsFile, Summary
+from slipway.stores.model_store import LocalModelStore, Provenance
+from tests.recorded_runs import STARTED, Ending, write_run
+
+DAY = 86_400
+
+
+class Home:
+    """A home as `slipway run` leaves it; artifacts lie where kfp.local puts them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.store = LocalModelStore(folder / "models")
+
+    def run(self, name: str, ending: Ending, started: float, *served_from: str, data: str = "") -> None:
+        """A run with a model of its own, and with the examples of another run that its cache served."""
+        folder = write_run(self.folder, name, ending, started=started)
+        mine = [self.artifact(name, "train-model", "model", started)]
+        if not served_from:
+            mine.append(self.artifact(name, "ingest-examples", "examples", started))
+        mine += [self.path(other, "ingest-examples", "examples") for other in served_from]
+        recorded = StepsFile.model_validate_json((folder / "steps.json").read_text())
+        recorded.steps[0].outputs = {f"output{index}": str(path) for index, path in enumerate(mine)}
+        (folder / "steps.json").write_text(recorded.model_dump_json())
+        if data:
+            summary = Summary.model_validate_json((folder / "summary.json").read_text())
+            (folder / "summary.json").write_text(summary.model_copy(update={"data_digest": data}).model_dump_json())
+
+    def path(self, run: str, step: str, output: str) -> Path:
+        return self.folder / "artifacts" / f"slipway-{run}" / step / output
+
+    def artifact(self, run: str, step: str, output: str, written: float) -> Path:
+        """Files of 1 MiB, and a cache entry that names them."""
+        path = self.path(run, step, output)
+        path.mkdir(parents=True)
+        (path / "content").write_bytes(b"x" * 2**20)
+        os.utime(path.parent, (written, written))
+        entry = {output: {"__kfp_artifact__": True, "name": output, "uri": str(path), "metadata": {}}}
+        cache = self.folder / "cache"
+        cache.mkdir(exist_ok=True)
+        (cache / f"{run}-{step}.json").write_text(json.dumps(entry))
+        return path
+
+    def push(self, run: str) -> None:
+        """A version whose lineage names a run, and whose manifest names the run's model."""
+        model = self.folder / "saved_model"
+        model.mkdir(exist_ok=True)
+        (model / "saved_model.pb").write_text(run)
+        lineage = StepsFile.model_validate_json((self.folder / "runs" / run / "steps.json").read_text()).lineage
+        artifacts = {"model": str(self.path(run, "train-model", "model"))}
+        self.store.push(model, Provenance(model="taxi", lineage=lineage, artifacts=artifacts))
+
+    def find(self, keep: int = 0, days: float = 0.0) -> Prunable:
+        return find_prunable(self.folder, self.store, keep, days)
+
+    def prune(self, keep: int = 0, days: float = 0.0) -> Prunable:
+        return prune(self.folder, self.store, keep, days)
+
+    @property
+    def runs(self) -> list[str]:
+        return sorted(path.name for path in (self.folder / "runs").iterdir())
+
+    @property
+    def artifacts(self) -> list[str]:
+        return sorted(f"{path.parent.name}/{path.name}" for path in (self.folder / "artifacts").glob("*/*"))
+
+    @property
+    def cache(self) -> list[str]:
+        return sorted(path.stem for path in (self.folder / "cache").iterdir())
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path / "a home")
+
+
+def test_prune_removes_a_run_with_its_artifacts_and_cache_entries(home: Home) -> None:
+    home.run("taxi-1", "refused", STARTED)
+    home.run("taxi-2", "refused", STARTED + DAY)
+    found = home.prune(keep=1)
+    assert [path.name for path in found.runs] == ["taxi-1"]
+    assert found.size > 2 * 2**20
+    assert home.runs == ["taxi-2"]
+    assert home.artifacts == ["slipway-taxi-2/ingest-examples", "slipway-taxi-2/train-model"]
+    assert not (home.folder / "artifacts" / "slipway-taxi-1").exists()
+    assert home.cache == ["taxi-2-ingest-examples", "taxi-2-train-model"]
+    assert home.find(keep=1) == Prunable([], [], [], 0)
+
+
+def test_find_prunable_changes_nothing_and_finds_what_prune_removes(home: Home) -> None:
+    home.run("taxi-1", "failed", STARTED)
+    home.run("taxi-2", "refused", STARTED + DAY)
+    before = sorted(home.folder.rglob("*"))
+    found = home.find(keep=1)
+    assert sorted(home.folder.rglob("*")) == before
+    assert home.prune(keep=1) == found
+
+
+def test_prune_keeps_the_artifacts_that_a_kept_run_was_served_from_the_cache(home: Home) -> None:
+    home.run("taxi-1", "refused", STARTED)
+    home.run("taxi-2", "refused", STARTED + DAY, "taxi-1")
+    home.prune(keep=1)
+    assert home.runs == ["taxi-2"]
+    assert home.artifacts == ["slipway-taxi-1/ingest-examples", "slipway-taxi-2/train-model"]
+    assert home.cache == ["taxi-1-ingest-examples", "taxi-2-train-model"]
+
+
+def test_prune_keeps_the_run_that_pushed_a_version_and_everything_that_its_manifest_names(home: Home) -> None:
+    home.run("taxi-1", "pushed", STARTED)
+    home.push("taxi-1")
+    home.run("taxi-2", "refused", STARTED + DAY)
+    home.run("taxi-3", "failed", STARTED + 2 * DAY)
+    home.prune(keep=0)
+    assert home.runs == ["taxi-1", "taxi-2"], "2 is the newest that succeeded: the next run is compared with it"
+    assert [name for name in home.artifacts if "taxi-1" in name] == [
+        "slipway-taxi-1/ingest-examples",
+        "slipway-taxi-1/train-model",
+    ]
+
+
+def test_prune_without_the_record_of_the_run_keeps_what_the_manifest_names(home: Home) -> None:
+    home.run("taxi-1", "pushed", STARTED)
+    home.push("taxi-1")
+    (home.folder / "runs" / "taxi-1" / "steps.json").write_text("{")
+    home.prune(keep=0)
+    assert "slipway-taxi-1/train-model" in home.artifacts
+
+
+def test_prune_stops_where_a_manifest_cannot_be_read(home: Home) -> None:
+    home.run("taxi-1", "pushed", STARTED)
+    home.push("taxi-1")
+    next((home.folder / "models" / "taxi" / ".manifests").iterdir()).write_text("{")
+    with pytest.raises(StoreError, match="damaged"):
+        home.prune(keep=0)
+    assert home.runs == ["taxi-1"]
+
+
+def test_prune_never_touches_a_running_run_nor_what_was_written_since_it_began(home: Home) -> None:
+    home.run("taxi-1", "failed", STARTED)
+    home.run("taxi-2", "running", STARTED + DAY, "taxi-1")
+    unnamed = home.artifact("taxi-2", "evaluate-model", "evaluation", STARTED + DAY + 60)
+    home.prune(keep=0)
+    assert home.runs == ["taxi-2"]
+    assert unnamed.is_dir()
+    assert home.path("taxi-1", "ingest-examples", "examples").is_dir(), "the running run reads it"
+    assert not home.path("taxi-1", "train-model", "model").exists()
+
+
+def test_prune_takes_a_folder_that_was_just_made_for_a_run_that_begins(home: Home) -> None:
+    (home.folder / "runs" / "taxi-9" / "logs").mkdir(parents=True)
+    home.prune(keep=0)
+    assert home.runs == ["taxi-9"]
+    old = time.time() - DAY
+    os.utime(home.folder / "runs" / "taxi-9", (old, old))
+    home.prune(keep=0)
+    assert home.runs == []
+
+
+def test_prune_keeps_the_newest_of_each_module_and_those_that_are_young(home: Home) -> None:
+    now = time.time()
+    for age in (1, 5, 40):
+        home.run(f"taxi-{age}", "failed", now - age * DAY)
+    write_run(home.folder, "wine-50", "failed", started=now - 50 * DAY, module="wine")
+    assert [path.name for path in home.find(keep=1).runs] == ["taxi-5", "taxi-40"]
+    assert [path.name for path in home.find(days=30).runs] == ["taxi-40", "wine-50"]
+    assert [path.name for path in home.find(keep=3, days=3).runs] == []
+    assert [path.name for path in home.find(keep=1, days=10).runs] == ["taxi-40"]
+
+
+def test_prune_keeps_the_runs_that_the_next_one_is_compared_with(home: Home) -> None:
+    for day, data in enumerate(["monday", "tuesday", "wednesday", "wednesday"]):
+        home.run(f"taxi-{day}", "refused", STARTED + day * DAY, data=data)
+    home.prune(keep=0)
+    assert home.runs == ["taxi-1", "taxi-3"], "the newest, and the newest on other data"
+
+
+def test_prune_removes_cache_entries_of_artifacts_that_are_gone_already(home: Home) -> None:
+    home.run("taxi-1", "refused", STARTED)
+    shutil.rmtree(home.path("taxi-1", "train-model", "model").parent)
+    home.prune(keep=1)
+    assert home.cache == ["taxi-1-ingest-examples"]
+
+
+def test_prune_of_an_empty_home_finds_nothing(tmp_path: Path) -> None:
+    home = Home(tmp_path / "none")
+    assert home.prune(keep=0) == Prunable([], [], [], 0)
