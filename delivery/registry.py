@@ -19,14 +19,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from slipway.errors import ConfigError, DeliveryError
+from slipway.remote import google_login
+from slipway.remote.retries import TRANSIENT_STATUSES, retrying, tried
 
 if TYPE_CHECKING:
     import httpx
 
 _TIMEOUT_SECONDS = 20.0
-_ATTEMPTS = 3
-_PAUSE_SECONDS = 1.0
-_PASSING = frozenset({429, 500, 502, 503, 504})
 _REPOSITORY = re.compile(r"(?P<host>[a-z0-9.-]+(:\d+)?)/(?P<name>[a-z0-9]+([._/-]+[a-z0-9]+)*)")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _GOOGLE = re.compile(r"([a-z0-9-]+-docker\.pkg\.dev|([a-z]+\.)?gcr\.io)")
@@ -100,20 +99,18 @@ class ImageRegistry:
         import httpx
 
         headers = {"Authorization": authorization} if authorization else {}
-        for attempt in range(1, _ATTEMPTS + 1):
-            try:
-                answer = client.request(method, url, headers=headers, **query)
-            except httpx.HTTPError as error:
-                if attempt == _ATTEMPTS:
-                    raise DeliveryError(
-                        f"the registry {self._host} does not answer ({type(error).__name__}: {error}); check the "
-                        "network and delivery.image_repository"
-                    ) from error
-            else:
-                if answer.status_code not in _PASSING or attempt == _ATTEMPTS:
-                    return answer
-            self.pause(_PAUSE_SECONDS * 2 ** (attempt - 1))
-        raise AssertionError("unreachable")
+        again = retrying(
+            httpx.HTTPError,
+            is_busy=lambda answer: answer.status_code in TRANSIENT_STATUSES,
+            pause=self.pause,
+        )
+        try:
+            return again(client.request, method, url, headers=headers, **query)
+        except httpx.HTTPError as error:
+            raise DeliveryError(
+                f"the registry {self._host} does not answer{tried(error)} ({type(error).__name__}: {error}); check the "
+                "network and delivery.image_repository"
+            ) from error
 
     def _authorization(self) -> str:
         """The header of the first request; empty for none."""
@@ -155,19 +152,14 @@ class ImageRegistry:
 
 
 def _google_token(host: str) -> str:
-    import google.auth
     from google.auth.exceptions import GoogleAuthError
-    from google.auth.transport.requests import Request
 
     try:
-        credentials, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
-        credentials.refresh(Request())  # type: ignore[no-untyped-call]
+        return google_login.access_token()
     except GoogleAuthError as error:
         raise DeliveryError(
-            f"no valid Google credentials for {host} ({error}); `gcloud auth application-default login`, or workload "
-            "identity federation in CI"
+            f"no valid Google credentials for {host} ({error}); {google_login.HOW_TO_LOG_IN}"
         ) from error
-    return str(credentials.token)
 
 
 def _login(host: str) -> str:

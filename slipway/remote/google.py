@@ -86,8 +86,7 @@ class GoogleObjects:
             return found and (self._content(name, if_generation_match=found.generation), found.generation)
 
         with translated("read", self.address, name):
-            is_replaced = lambda error: isinstance(error, (NotFound, PreconditionFailed))  # noqa: E731
-            return retrying(is_replaced, attempts=10, first_seconds=0.01)(look)
+            return retrying((NotFound, PreconditionFailed), attempts=10, first_seconds=0.01)(look)
 
     def put(self, name: str, content: bytes, generation: int | None = None) -> bool:
         """Writes an object, if it still has the generation."""

@@ -5,14 +5,15 @@ Only google-cloud-storage and gRPC retry by themselves: the former resumes trans
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
+from time import sleep
 from typing import Any
 
 from tenacity import (
     RetryCallState,
     Retrying,
     retry_if_exception,
+    retry_if_exception_type,
     retry_if_result,
     stop_after_attempt,
     stop_before_delay,
@@ -24,9 +25,11 @@ FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 30.0
 # Statuses of HTTP that may be gone the next time: time-outs, too many requests, overload and restarts of a server.
 TRANSIENT_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 
+Transient = type[Exception] | tuple[type[Exception], ...] | Callable[[BaseException], bool]
+
 
 def retrying(
-    is_transient: Callable[[BaseException], bool],
+    transient: Transient,
     *,
     is_busy: Callable[[Any], bool] = lambda answer: False,
     attempts: int = ATTEMPTS,
@@ -42,15 +45,18 @@ def retrying(
     `tried` then describes.
 
     Args:
-        is_transient: Whether an error may be gone at the next attempt.
+        transient: Errors that may be gone at the next attempt: their types, or a predicate.
         is_busy: Whether an answer means the same; the last one is returned.
         attempts: Attempts in all.
         seconds: No attempt starts later than this.
         first_seconds: Pause before the second attempt; doubled for each that follows.
         longest_seconds: Limit of a pause.
         asked_seconds: Pause that the server asks for with an error, if it does.
-        pause: Sleeps; `time.sleep` by default.
+        pause: Sleeps; the process by default.
     """
+    errors = (
+        retry_if_exception_type(transient) if isinstance(transient, type | tuple) else retry_if_exception(transient)
+    )
     doubling = wait_exponential(multiplier=first_seconds, max=longest_seconds)
 
     def wait(state: RetryCallState) -> float:
@@ -59,10 +65,10 @@ def retrying(
         return doubling(state) if asked is None else min(asked, longest_seconds)
 
     return Retrying(
-        retry=retry_if_exception(is_transient) | retry_if_result(is_busy),
+        retry=errors | retry_if_result(is_busy),
         stop=stop_after_attempt(attempts) | stop_before_delay(seconds),
         wait=wait,
-        sleep=pause or time.sleep,
+        sleep=pause or sleep,
         retry_error_callback=_give_up,
     )
 

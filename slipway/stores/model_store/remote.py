@@ -226,8 +226,7 @@ class RemoteModelStore(ModelStore):
             return after
 
         name = f"{model}/{STATE}"
-        is_replaced = lambda error: isinstance(error, _ReplacedError)  # noqa: E731
-        return retrying(is_replaced, attempts=ATTEMPTS, first_seconds=0.02, longest_seconds=0.3)(swap)
+        return retrying(_ReplacedError, attempts=ATTEMPTS, first_seconds=0.02, longest_seconds=0.3)(swap)
 
     def _who(self) -> str:
         return self._objects.account or super()._who()

@@ -31,7 +31,7 @@ def test_pauses_double_up_to_the_longest() -> None:
 def test_last_error_says_how_often_and_for_how_long() -> None:
     flaky = Flaky(9)
     with pytest.raises(ConnectionError) as caught:
-        retrying(is_transient, attempts=3, pause=lambda seconds: None)(flaky)
+        retrying(ConnectionError, attempts=3, pause=lambda seconds: None)(flaky)
     assert flaky.calls == 3
     assert tried(caught.value) == ", tried 3 times in 0 s"
 

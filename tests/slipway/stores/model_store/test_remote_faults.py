@@ -132,9 +132,7 @@ def test_push_robbed_of_its_data_while_it_slept_is_taken_back(
         publish(source, manifest, sums)
 
     monkeypatch.setattr(store, "_publish", asleep)
-    with pytest.raises(
-        StoreError, match=r"taxi/51/ does not hold .*: variables/variables.data.*run again"
-    ):
+    with pytest.raises(StoreError, match=r"taxi/51/ does not hold .*: variables/variables.data.*run again"):
         store.push(new_model(1), provenance())
     assert names(storage_server) == {".claims/51"}
 
