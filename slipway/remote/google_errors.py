@@ -63,4 +63,5 @@ def _message(error: Exception) -> str:
     cause = getattr(error, "cause", None) or error
     response = getattr(cause, "response", None)
     text = getattr(cause, "message", None) or (response is not None and f"{response.status_code} {response.text}")
-    return " ".join(str(text or cause).split())[:500]
+    # requests wraps the reason of a failed connection in its whole request.
+    return " ".join(str(text or cause).rpartition("(Caused by ")[2].split())[:500]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import signal
-import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -88,25 +86,6 @@ def test_write_that_fails_leaves_the_old_content(tmp_path: Path) -> None:
         storage.write_text(uri, "x" * 10_000)
     assert storage.read_text(uri) == "old"
     assert [file.name for file in storage.list_files(str(tmp_path / "root"))] == ["file"]
-
-
-@pytest.mark.parametrize("umask", [0o022, 0o077, 0o002, 0o027])
-def test_written_file_gets_the_permissions_that_the_umask_leaves(
-    umask: int,
-    tmp_path: Path,
-    storage_server: StorageServer,  # noqa: F811
-) -> None:
-    storage.write_text(storage_server.uri("x"), "x")
-    before = os.umask(umask)
-    try:
-        storage.write_text(str(tmp_path / "a" / "written"), "x")
-        storage.copy(str(tmp_path / "a" / "written"), str(tmp_path / "a" / "copied"))
-        storage.copy(storage_server.uri("x"), str(tmp_path / "a" / "downloaded"))
-    finally:
-        os.umask(before)
-    for path in (tmp_path / "a").iterdir():
-        assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~umask, path.name
-    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o777 & ~umask
 
 
 def test_file_that_may_not_be_read_or_written_is_named(tmp_path: Path) -> None:
