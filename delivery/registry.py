@@ -11,20 +11,19 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import requests
-from requests.adapters import HTTPAdapter
-from urllib3 import Retry
 
 from slipway.errors import ConfigError, DeliveryError
+from slipway.remote import google_login
+from slipway.remote.retries import TRANSIENT_STATUSES, retrying, tried
 
 _TIMEOUT_SECONDS = 20.0
-_RETRIES = 2
-_PASSING = (429, 500, 502, 503, 504)
 _REPOSITORY = re.compile(r"[a-z0-9.-]+(:\d+)?/([a-z0-9]+([._/-]+[a-z0-9]+)*)")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _GOOGLE = re.compile(r"([a-z0-9-]+-docker\.pkg\.dev|([a-z]+\.)?gcr\.io)")
@@ -41,14 +40,14 @@ class ImageRegistry:
 
     Args:
         repository: `host/name`, without a tag.
-        pause_seconds: Between two attempts; doubled each time.
+        pause: Sleeps between two attempts.
 
     Raises:
         ConfigError: the repository's name is wrong.
     """
 
     repository: str
-    pause_seconds: float = 1.0
+    pause: Callable[[float], None] | None = None
 
     def __post_init__(self) -> None:
         if not _REPOSITORY.fullmatch(self.repository):
@@ -64,12 +63,13 @@ class ImageRegistry:
             DeliveryError: the registry refuses, does not answer, or answers something else.
         """
         try:
-            with _session(self.pause_seconds) as session:
+            with requests.Session() as session:
+                session.headers["Accept"] = _MANIFESTS
                 answer = self._look_up(session, tag)
         except requests.RequestException as error:
             raise DeliveryError(
-                f"the registry {self._host} does not answer ({type(error).__name__}: {error}); check the network and "
-                "delivery.image_repository"
+                f"the registry {self._host} does not answer{tried(error)} ({type(error).__name__}: {error}); check "
+                "the network and delivery.image_repository"
             ) from error
         if answer.status_code == 404:
             return None
@@ -87,11 +87,20 @@ class ImageRegistry:
         url = f"{scheme}://{self._host}/v2/{self.repository.partition('/')[2]}/manifests/{tag}"
         login = _google_login(self._host) if _GOOGLE.fullmatch(self._host) else _saved_login(self._host)
         session.auth = _Authorization(f"Basic {login}" if login else "")
-        answer = session.head(url, timeout=_TIMEOUT_SECONDS)
+        answer = self._ask(session, "HEAD", url)
         challenge = answer.headers.get("WWW-Authenticate", "")
         if answer.status_code == 401 and challenge.lower().startswith("bearer "):
             session.auth = _Authorization(f"Bearer {self._token(session, challenge)}")
-            answer = session.head(url, timeout=_TIMEOUT_SECONDS)
+            answer = self._ask(session, "HEAD", url)
+        return answer
+
+    def _ask(self, session: requests.Session, method: str, url: str, **query: Any) -> requests.Response:
+        again = retrying(
+            requests.RequestException,
+            is_busy=lambda answer: answer.status_code in TRANSIENT_STATUSES,
+            pause=self.pause,
+        )
+        answer: requests.Response = again(session.request, method, url, timeout=_TIMEOUT_SECONDS, **query)
         return answer
 
     def _token(self, session: requests.Session, challenge: str) -> str:
@@ -102,7 +111,7 @@ class ImageRegistry:
         if address.scheme != "https" and not _LOOPBACK.fullmatch(address.netloc):
             raise DeliveryError(f"the registry {self._host} names {realm!r} for tokens; that is no https address")
         query = {name: fields[name] for name in ("service", "scope") if name in fields}
-        answer = session.get(realm, params=query, timeout=_TIMEOUT_SECONDS, allow_redirects=False)
+        answer = self._ask(session, "GET", realm, params=query, allow_redirects=False)
         try:
             content = answer.json() if answer.status_code == 200 else {}
         except ValueError:
@@ -138,29 +147,15 @@ class _Authorization:
         return request
 
 
-def _session(pause_seconds: float) -> requests.Session:
-    session = requests.Session()
-    session.headers["Accept"] = _MANIFESTS
-    retry = Retry(_RETRIES, status_forcelist=_PASSING, backoff_factor=pause_seconds, raise_on_status=False)
-    for scheme in ("https://", "http://"):
-        session.mount(scheme, HTTPAdapter(max_retries=retry))
-    return session
-
-
 def _google_login(host: str) -> str:
-    import google.auth
     from google.auth.exceptions import GoogleAuthError
-    from google.auth.transport.requests import Request
 
     try:
-        credentials, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
-        credentials.refresh(Request())  # type: ignore[no-untyped-call]
+        return _encode("oauth2accesstoken", google_login.access_token())
     except GoogleAuthError as error:
         raise DeliveryError(
-            f"no valid Google credentials for {host} ({error}); `gcloud auth application-default login`, or workload "
-            "identity federation in CI"
+            f"no valid Google credentials for {host} ({error}); {google_login.HOW_TO_LOG_IN}"
         ) from error
-    return _encode("oauth2accesstoken", str(credentials.token))
 
 
 def _saved_login(host: str) -> str:

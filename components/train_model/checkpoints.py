@@ -34,7 +34,10 @@ def digest_inputs(parameters: dict[str, Any], files: list[Path]) -> str:
 
 
 class Checkpoints:
-    """The checkpoints of one training below `uri`, local or `gs://`; of several workers only one writes them."""
+    """The checkpoints of one training below `uri`, local or remote; of several workers only one writes them.
+
+    A store out of reach costs no training: a warning is logged, and the training goes on without the checkpoint.
+    """
 
     def __init__(self, uri: str, writable: bool = True) -> None:
         self._uri = uri
@@ -44,7 +47,10 @@ class Checkpoints:
         """Keeps what the training needs to go on after this epoch."""
         buffer = io.BytesIO()
         np.savez(buffer, allow_pickle=False, __state__=np.array(state), **arrays)
-        storage.write_bytes(storage.join(self._uri, SLOTS[epoch % len(SLOTS)]), buffer.getvalue())
+        try:
+            storage.write_bytes(storage.join(self._uri, SLOTS[epoch % len(SLOTS)]), buffer.getvalue())
+        except StoreError as error:
+            log.warning("the checkpoint after epoch %d is not saved: %s", epoch, error)
 
     def load(self) -> list[tuple[str, dict[str, NDArray[Any]]]]:
         """State and arrays of each readable checkpoint."""
@@ -52,17 +58,24 @@ class Checkpoints:
 
     def clear(self) -> None:
         """Removes them: the training is done."""
-        storage.delete_folder(self._uri)
+        try:
+            storage.delete_folder(self._uri)
+        except StoreError as error:
+            log.warning("the checkpoints of a finished training are not removed: %s", error)
 
     def _load(self, slot: str) -> tuple[str, dict[str, NDArray[Any]]] | None:
+        uri = storage.join(self._uri, slot)
         try:
-            content = storage.read_bytes(storage.join(self._uri, slot))
-        except StoreError:
+            if not storage.exists(uri):
+                return None
+            content = storage.read_bytes(uri)
+        except StoreError as error:
+            log.warning("the checkpoint is left out: %s", error)
             return None
         try:
             with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
                 found = dict(arrays)
             return str(found.pop("__state__")), found
         except Exception as error:  # a damaged file fails in many ways, and none of them may stop the training
-            log.warning("the checkpoint %s/%s cannot be read and is left out: %s", self._uri, slot, error)
+            log.warning("the checkpoint %s is damaged and left out: %s", uri, error)
             return None

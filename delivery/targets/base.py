@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from time import sleep
 from typing import Any, Literal, Protocol
 
 from delivery.package import Package
+from slipway.remote.retries import retrying
 from slipway.runs.naming import new_run_name
 from slipway.runs.record import Lineage, Step
 from slipway.runs.states import State
@@ -178,34 +180,21 @@ def wait(target: Target, run: str, on_change: OnChange, *, poll_seconds: float =
         sleep(poll_seconds)
 
 
-def retrying(
-    call: Callable[[], Any],
-    is_transient: Callable[[Exception], bool],
-    *,
-    already: Callable[[], Any] = lambda: None,
-    attempts: int = 4,
-    pause_seconds: float = 1.0,
-) -> Any:
-    """Tries again what failed for a reason that passes, a bounded number of times.
+def send(request: Callable[[], Any], is_transient: Callable[[BaseException], bool], already: Callable[[], Any]) -> Any:
+    """Sends a request, again while it fails for a reason that may pass.
 
     Args:
-        call: One request.
+        request: Sends it once.
         is_transient: Whether an error of it may be gone the next time.
-        already: Asked before another attempt: what the request was to make, if the failed one made it after all.
-        attempts: How many in all.
-        pause_seconds: Before the second attempt; doubled for each that follows.
+        already: Looks up, before another attempt, what the failed one may have made after all: None if nothing.
     """
-    for attempt in range(1, attempts + 1):
-        try:
-            return call()
-        except Exception as error:
-            if attempt == attempts or not is_transient(error):
-                raise
-        sleep(pause_seconds * 2 ** (attempt - 1))
-        found = already()
-        if found is not None:
-            return found
-    raise AssertionError("unreachable")
+    attempts = itertools.count()
+
+    def attempt() -> Any:
+        found = already() if next(attempts) else None
+        return request() if found is None else found
+
+    return retrying(is_transient)(attempt)
 
 
 def labels_of(submission: Submission, environment: str) -> dict[str, str]:

@@ -13,11 +13,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from delivery.targets.base import retrying
+from delivery.targets.base import send
 from delivery.targets.kubeflow_config import SERVICE_ACCOUNT_TOKEN, KubeflowConfig
 from slipway.errors import ConfigError, TargetError
+from slipway.remote.retries import TRANSIENT_STATUSES, tried
 
-_TRANSIENT = {408, 429, 500, 502, 503, 504}
 _REDIRECTS = range(300, 400)
 
 
@@ -75,18 +75,18 @@ class KubeflowApi:
             TargetError: it is refused, or fails each time; the message names the fix. `__cause__` has the status.
         """
 
-        def send() -> Any:
+        def once() -> Any:
             seconds = self.config.timeout_seconds
             answer = request(**arguments, _request_timeout=(seconds, seconds))  # to connect, to read
             self._refuse_login_page()
             return answer
 
         try:
-            return retrying(send, _is_transient, already=already)
+            return send(once, _is_transient, already)
         except (TargetError, ConfigError):
             raise
         except Exception as error:
-            raise TargetError(f"cannot {what}: {self._explain(error)}") from error
+            raise TargetError(f"cannot {what}{tried(error)}: {self._explain(error)}") from error
 
     def pod_log(self, run_id: str, pod: str) -> str | None:
         """The log of one pod of a run, or None: the pod is gone, or there never was one.
@@ -172,8 +172,8 @@ class KubeflowApi:
             return f"is kubeflow.endpoint right? {self.config.url}/apis/v2beta1/healthz must answer with JSON"
         if status == 409:
             return "another one of that name is in the way, archived perhaps: delete it in Kubeflow's UI, and try again"
-        if status in _TRANSIENT:
-            return "tried four times; look at the logs of the deployment ml-pipeline, then try again"
+        if status in TRANSIENT_STATUSES:
+            return "look at the logs of the deployment ml-pipeline, then try again"
         return "the request does not suit this installation; Slipway speaks the API v2beta1 of Kubeflow Pipelines 2"
 
 
@@ -200,10 +200,10 @@ def _is_refused(error: Exception) -> bool:
     return isinstance(error, NewConnectionError)
 
 
-def _is_transient(error: Exception) -> bool:
+def _is_transient(error: BaseException) -> bool:
     import urllib3
 
-    return _status(error) in _TRANSIENT or isinstance(error, urllib3.exceptions.HTTPError)
+    return _status(error) in TRANSIENT_STATUSES or isinstance(error, urllib3.exceptions.HTTPError)
 
 
 def _message(error: Any) -> str:

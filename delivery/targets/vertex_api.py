@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from delivery.targets.base import retrying
+from delivery.targets.base import send
 from slipway.errors import ConfigError, TargetError
+from slipway.remote import google_login
+from slipway.remote.retries import TRANSIENT_STATUSES, tried
 
-_TRANSIENT = {408, 429, 500, 502, 503, 504}
-_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 _LOGGING = "https://logging.googleapis.com"
 _KEY = re.compile(r"projects/[^/]+/locations/[^/]+/keyRings/[^/]+/cryptoKeys/[^/]+")
 _NETWORK = re.compile(r"projects/\d+/global/networks/[^/]+")
@@ -119,15 +119,13 @@ class VertexApi:
             TargetError: it is refused, or fails each time; the message names the fix. `__cause__` has the `code`.
         """
         try:
-            return retrying(
-                lambda: method()(**arguments, retry=None, timeout=self.config.timeout_seconds),
-                _is_transient,
-                already=already,
+            return send(
+                lambda: method()(**arguments, retry=None, timeout=self.config.timeout_seconds), _is_transient, already
             )
         except (TargetError, ConfigError):
             raise
         except Exception as error:
-            raise TargetError(f"cannot {what}: {self._explain(error)}") from error
+            raise TargetError(f"cannot {what}{tried(error)}: {self._explain(error)}") from error
 
     def log_lines(self, job: str) -> Iterator[str]:
         """The log of one custom job, oldest line first."""
@@ -148,9 +146,8 @@ class VertexApi:
 
     def _post(self, url: str, body: dict[str, Any], retry: None, timeout: float) -> Any:
         from google.api_core.exceptions import from_http_response
-        from google.auth.transport.requests import AuthorizedSession
 
-        with AuthorizedSession(self._credentials(url)) as session:  # type: ignore[no-untyped-call]
+        with google_login.session(anonymous=url.startswith("http://")) as session:
             answer = session.post(url, json=body, timeout=timeout)
             if not answer.ok:
                 raise from_http_response(answer)  # type: ignore[no-untyped-call]
@@ -162,12 +159,7 @@ class VertexApi:
 
     def _credentials(self, url: str) -> Any:
         """Application default credentials; none over plain HTTP, where an emulator is."""
-        import google.auth
-        from google.auth.credentials import AnonymousCredentials
-
-        if url.startswith("http://"):
-            return AnonymousCredentials()  # type: ignore[no-untyped-call]
-        return google.auth.default(scopes=[_SCOPE])[0]
+        return google_login.credentials(anonymous=url.startswith("http://"))
 
     def _explain(self, error: Exception) -> str:
         import requests
@@ -179,7 +171,8 @@ class VertexApi:
             said = " ".join(str(error.message).split())[:400]
             return f"{config.url} answers {error.code} ({said}): {self._fix(error.code)}"
         if isinstance(error, GoogleAuthError):
-            return f"the Google credentials here are missing or expired ({type(error).__name__}): {_LOGIN}"
+            missing = f"the Google credentials here are missing or expired ({type(error).__name__})"
+            return f"{missing}: {google_login.HOW_TO_LOG_IN}"
         if isinstance(error, requests.Timeout):
             return (
                 f"{config.url} does not answer within {config.timeout_seconds:g} s: is it reachable from here? "
@@ -195,7 +188,7 @@ class VertexApi:
     def _fix(self, status: int | None) -> str:
         config = self.config
         if status == 401:
-            return f"the credentials are missing or expired: {_LOGIN}"
+            return f"the credentials are missing or expired: {google_login.HOW_TO_LOG_IN}"
         if status == 403:
             acting = f", roles/iam.serviceAccountUser on {config.service_account}" if config.service_account else ""
             return (
@@ -208,16 +201,10 @@ class VertexApi:
         if status == 409:
             return "another one of that name is in the way: try again, and the run gets another name"
         if status == 429:
-            return f"tried four times; the project's quota is used up: https://console.cloud.google.com/iam-admin/quotas?project={config.project}"
-        if status in _TRANSIENT:
-            return "tried four times; see https://status.cloud.google.com, then try again"
+            return f"the project's quota is used up: https://console.cloud.google.com/iam-admin/quotas?project={config.project}"
+        if status in TRANSIENT_STATUSES:
+            return "see https://status.cloud.google.com, then try again"
         return "compare vertex.* in settings/<environment>.yaml with what the answer names"
-
-
-_LOGIN = (
-    "run `gcloud auth application-default login`; in CI, log in by workload identity; in a cluster, bind the pod's "
-    "account to a Google service account"
-)
 
 
 def code_of(error: TargetError) -> int | None:
@@ -225,9 +212,11 @@ def code_of(error: TargetError) -> int | None:
     return getattr(error.__cause__, "code", None)
 
 
-def _is_transient(error: Exception) -> bool:
+def _is_transient(error: BaseException) -> bool:
     import requests
 
     if isinstance(error, requests.exceptions.SSLError):
         return False
-    return getattr(error, "code", None) in _TRANSIENT or isinstance(error, (requests.ConnectionError, requests.Timeout))
+    return getattr(error, "code", None) in TRANSIENT_STATUSES or isinstance(
+        error, (requests.ConnectionError, requests.Timeout)
+    )

@@ -50,7 +50,7 @@ def _run(step: dict[str, Any]) -> int:
     """The step's exit code. Its output goes to its log, from the file descriptors up, so that C++ logs do too."""
     _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     _prctl(PR_SET_NAME, step["name"].encode()[:15])
-    log = os.open(step["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    log = os.open(step["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     for descriptor, target in ((os.open(os.devnull, os.O_RDONLY), 0), (log, 1), (log, 2)):
         os.dup2(descriptor, target)
     os.environ.update(step["environment"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import time
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
@@ -18,6 +17,7 @@ from serving.client.examples import parse_examples
 from serving.runtime.protos import get_model_metadata_pb2
 from serving.runtime.tensors import DTYPES
 from slipway.errors import RequestError
+from slipway.remote.retries import retrying, tried
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -97,24 +97,24 @@ class RestClient:
         """What the answer has under the key `wanted`."""
         # TensorFlow Serving takes NaN, which marks a missing number; httpx's own `json=` refuses it.
         content = None if body is None else json.dumps(body).encode()
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                answer = self._http.request(method, self._path + path, content=content)
-            except httpx.TimeoutException as error:
-                raise RequestError(
-                    f"{self._address} did not answer within {self._timeout:g} s: raise --timeout, or send fewer rows"
-                ) from error
-            except httpx.TransportError as error:
-                if attempt == ATTEMPTS:
-                    raise RequestError(
-                        f"no model server answers at {self._address} over REST ({error}). Start one with "
-                        "`slipway serve`, or give --address HOST:PORT (8501 is TensorFlow Serving's REST port)"
-                    ) from error
-            else:
-                if answer.status_code not in _BUSY or attempt == ATTEMPTS:
-                    return _content(answer, self._address, wanted)
-            time.sleep(_FIRST_WAIT_SECONDS * 2 ** (attempt - 1))
-        raise AssertionError("the last attempt returns or raises")
+        again = retrying(
+            lambda error: isinstance(error, httpx.TransportError) and not isinstance(error, httpx.TimeoutException),
+            is_busy=lambda answer: answer.status_code in _BUSY,
+            attempts=ATTEMPTS,
+            first_seconds=_FIRST_WAIT_SECONDS,
+        )
+        try:
+            answer = again(self._http.request, method, self._path + path, content=content)
+        except httpx.TimeoutException as error:
+            raise RequestError(
+                f"{self._address} did not answer within {self._timeout:g} s: raise --timeout, or send fewer rows"
+            ) from error
+        except httpx.TransportError as error:
+            raise RequestError(
+                f"no model server answers at {self._address} over REST{tried(error)} ({error}). Start one with "
+                "`slipway serve`, or give --address HOST:PORT (8501 is TensorFlow Serving's REST port)"
+            ) from error
+        return _content(answer, self._address, wanted)
 
 
 def _content(answer: httpx.Response, address: str, wanted: str) -> Any:

@@ -8,6 +8,7 @@ import threading
 
 from serving.request_log.metrics import LogMetrics
 from serving.request_log.table import LogFile
+from slipway.remote.retries import retrying
 from slipway.stores import storage
 
 LOGGER = logging.getLogger("slipway.request_log")
@@ -71,17 +72,24 @@ class Sink:
                 self._metrics.failed.labels("write").inc(file.calls)
 
     def _is_written(self, file: LogFile) -> bool:
-        uri, pause = storage.join(self._uri, file.name), PAUSE_SECONDS
+        uri = storage.join(self._uri, file.name)
         content = None
-        for attempt in range(1, ATTEMPTS + 1):
+
+        def write() -> None:
+            nonlocal content
             try:
                 content = content or file.parquet()
                 storage.write_bytes(uri, content)
             except Exception as error:
-                LOGGER.warning("attempt %d of %d to write %s: %s", attempt, ATTEMPTS, uri, error)
-            else:
-                return True
-            if attempt < ATTEMPTS and self._abandoned.wait(pause):
-                break
-            pause *= 2
-        return False
+                LOGGER.warning("cannot write %s, up to %d attempts: %s", uri, ATTEMPTS, error)
+                raise
+
+        def pause(seconds: float) -> None:
+            if self._abandoned.wait(seconds):
+                raise TimeoutError
+
+        try:
+            retrying(Exception, attempts=ATTEMPTS, first_seconds=PAUSE_SECONDS, pause=pause)(write)
+        except Exception:  # it is logged
+            return False
+        return True

@@ -1,4 +1,4 @@
-"""The calls that a rollout makes to a Kubernetes API server: each with a timeout, and retried so many times."""
+"""The calls that a rollout makes to a Kubernetes API server: each with a time-out and bounded retries."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
-from serving.rollout.answers import NotFoundError, OwnedError, StaleError, judge
+from tenacity import Retrying
+
+from serving.rollout.api_errors import NotFoundError, OwnedError, StaleError, TransientError, api_error
 from serving.rollout.connection import timed_client
 from slipway.errors import ClusterError
+from slipway.remote.retries import retrying, tried
 
 Object = dict[str, Any]
 _T = TypeVar("_T")
@@ -22,7 +25,7 @@ MANAGER = "slipway-rollout"
 # Seconds to connect, and to wait for an answer. Integers: the client drops a fraction without a word.
 _TIMEOUT = (5, 20)
 _ATTEMPTS = 5
-_LONGEST_PAUSE_SECONDS = 8.0
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 8.0
 _API_VERSIONS = {"Deployment": "apps/v1", "ReplicaSet": "apps/v1", "Lease": "coordination.k8s.io/v1"}
 
 
@@ -156,17 +159,17 @@ class Cluster:
         def send(resource: Any) -> Any:
             return resource.server_side_apply(body=wanted, field_manager=MANAGER, **options, **self._common)
 
-        for attempt in range(1, self._attempts + 1):
-            try:
-                return _json(self._call("apply", kind, name, send, wanted["apiVersion"]))
-            except StaleError:  # it carries no resourceVersion: the server itself met another write
-                self._pause(0.25 * attempt)
-            except OwnedError as error:
-                raise ClusterError(
-                    f"{kind} {name}: {error}. Somebody changed by hand what the manifests say: put the change into "
-                    "manifests/, or take the fields over with --force-conflicts"
-                ) from error
-        raise ClusterError(f"{kind} {name} was changed by others each of {self._attempts} times; run it again")
+        try:
+            # The request carries no resourceVersion: on StaleError the server itself met another write.
+            again = self._retrying(StaleError)
+            return _json(again(self._call, "apply", kind, name, send, wanted["apiVersion"]))
+        except StaleError as error:
+            raise ClusterError(f"{kind} {name} was changed by others meanwhile{tried(error)}; run it again") from error
+        except OwnedError as error:
+            raise ClusterError(
+                f"{kind} {name}: {error}. Somebody changed by hand what the manifests say: put the change into "
+                "manifests/, or take the fields over with --force-conflicts"
+            ) from error
 
     @property
     def _common(self) -> dict[str, Any]:
@@ -191,20 +194,30 @@ class Cluster:
         from kubernetes.dynamic.exceptions import ResourceNotFoundError
         from urllib3.exceptions import HTTPError
 
-        for attempt in range(1, self._attempts + 1):
+        def once() -> _T:
             try:
                 return send()
             except ResourceNotFoundError as error:
                 raise ClusterError(f"{what}: the cluster knows no such kind of object: {error}") from error
             except ApiException as error:
-                last = judge(what, self.namespace, error)
-                asked = (error.headers or {}).get("Retry-After", "")
+                raise api_error(what, self.namespace, error) from error
             except (HTTPError, OSError) as error:
-                last, asked = ClusterError(f"{what}: the API server does not answer: {error}"), ""
-            if attempt < self._attempts:
-                wait = float(asked) if asked.isdigit() else 0.25 * 2**attempt
-                self._pause(min(wait, _LONGEST_PAUSE_SECONDS))
-        raise ClusterError(f"{last}; tried {self._attempts} times. Run it again when the cluster is well: it goes on")
+                raise TransientError(f"{what}: the API server does not answer: {error}") from error
+
+        try:
+            return self._retrying(TransientError)(once)
+        except TransientError as error:
+            raise ClusterError(f"{error}{tried(error)}. Run it again when the cluster is well: it goes on") from error
+
+    def _retrying(self, transient: type[Exception]) -> Retrying:
+        return retrying(
+            transient,
+            attempts=self._attempts,
+            first_seconds=_FIRST_PAUSE_SECONDS,
+            longest_seconds=_LONGEST_PAUSE_SECONDS,
+            asked_seconds=lambda error: getattr(error, "retry_after", None),
+            pause=self._pause,
+        )
 
 
 def _json(body: bytes) -> Object:

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from slipway.errors import ClusterError, ConfigError
+from slipway.remote import google_login
 
 # https://cloud.google.com/kubernetes-engine/docs/reference/rest/v1/projects.locations.clusters
 GKE = "https://container.googleapis.com/v1"
 _GKE_NAME = re.compile(r"projects/[^/]+/locations/[^/]+/clusters/[^/]+")
-_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 
 
 def timed_client(cluster: str, timeout: tuple[int, int], folder: Path) -> Any:
@@ -66,13 +66,12 @@ def _use_kubeconfig(configuration: Any, context: str) -> None:
 
 def _use_gke(configuration: Any, name: str, timeout: tuple[int, int], folder: Path) -> None:
     """A cluster of GKE, asked as Google's application default credentials, whose token is renewed when it expires."""
-    from google.auth import default
     from google.auth.exceptions import GoogleAuthError
-    from google.auth.transport.requests import AuthorizedSession, Request
+    from google.auth.transport.requests import Request
 
     try:
-        credentials, _ = default(scopes=[_SCOPE])
-        with AuthorizedSession(credentials) as session:  # type: ignore[no-untyped-call]
+        with google_login.session() as session:
+            credentials = session.credentials
             answer = session.get(f"{GKE}/{name}", timeout=timeout)
         if answer.status_code != 200:
             raise ClusterError(f"GKE does not tell where {name} is: {answer.status_code}, {answer.text[:500]}")
@@ -90,7 +89,7 @@ def _use_gke(configuration: Any, name: str, timeout: tuple[int, int], folder: Pa
 
     def renew(of: Any) -> None:
         if not credentials.valid:
-            credentials.refresh(Request())  # type: ignore[no-untyped-call]
+            credentials.refresh(Request())
         of.api_key["authorization"] = f"Bearer {credentials.token}"
 
     configuration.refresh_api_key_hook = renew

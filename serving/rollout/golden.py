@@ -6,7 +6,7 @@ import json
 import math
 from typing import Any
 
-from serving.rollout.answers import PodAnswerError
+from serving.rollout.api_errors import PodAnswerError
 from serving.rollout.cluster import Cluster, Object
 from serving.rollout.pods import Failure
 from slipway.errors import RolloutError

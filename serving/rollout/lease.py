@@ -19,7 +19,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ValidationError
 
-from serving.rollout.answers import StaleError
+from serving.rollout.api_errors import StaleError
 from serving.rollout.cluster import Cluster, Object
 from slipway.errors import ClusterError, RolloutBusyError, RolloutError
 

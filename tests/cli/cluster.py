@@ -26,7 +26,8 @@ def remote_home(storage_server: StorageServer, tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("SLIPWAY_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("SLIPWAY_REMOTE_HOME", uri)
     monkeypatch.setenv("SLIPWAY_IMAGE", IMAGE)
-    monkeypatch.setattr("delivery.targets.base.sleep", lambda seconds: None)
+    for module in ("delivery.targets.base", "slipway.remote.retries"):
+        monkeypatch.setattr(f"{module}.sleep", lambda seconds: None)
     return uri
 
 

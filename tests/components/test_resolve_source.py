@@ -12,6 +12,11 @@ from components.resolve_source.run import resolve
 from slipway.data.examples.dataset import Manifest, RowCounts
 from slipway.errors import DataError
 from slipway.runs.record import Lineage, RunState, Summary
+from slipway.stores import storage
+from tests.fakes.fault_proxy import FaultProxy, fault_proxy
+from tests.fakes.storage_server import _emulator, storage_server
+
+__all__ = ["_emulator", "fault_proxy", "storage_server"]
 
 
 @pytest.fixture
@@ -113,3 +118,39 @@ def test_resolve_local_files_needs_nothing_heavy(data: Path) -> None:
     )
     answer: Any = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"
+
+
+UNREACHABLE = "gs://anonymous@bucket/{}?scheme=http&endpoint_override=localhost:1&retry_limit_seconds=0.2"
+
+
+@pytest.mark.parametrize("status", [0, 403], ids=["unreachable", "forbidden"])
+@pytest.mark.parametrize("part", ["statistics", "examples"])
+def test_resolve_earlier_run_out_of_reach_is_passed_over(
+    data: Path, runs: Path, fault_proxy: FaultProxy, status: int, part: str
+) -> None:
+    expected = _record(runs, "run-1", "older", finished=1.0)
+    _record(runs, "run-2", "other", finished=2.0)
+    record = runs / "run-2" / "summary.json"
+    summary = Summary.model_validate_json(record.read_bytes())
+    fault_proxy.inject("status", status=status)
+    gone = fault_proxy.uri(part) if status else UNREACHABLE.format(part)
+    if part == "statistics":
+        summary.statistics = gone
+    else:
+        summary.artifacts["examples"] = gone
+        expected = summary.statistics or ""
+    record.write_text(summary.model_dump_json())
+    assert resolve(str(data), 1, "taxi", str(runs))[1] == expected
+
+
+# google-cloud-storage leaves the connection of a refused download to the collector.
+@pytest.mark.filterwarnings("ignore:Exception ignored in. <socket.socket:pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("status", [503, 403])
+def test_resolve_earlier_summary_that_cannot_be_read_is_skipped(
+    data: Path, fault_proxy: FaultProxy, status: int
+) -> None:
+    for name in ("run-1", "run-2"):
+        summary = Summary(lineage=Lineage(run=name, module="taxi", module_digest="m", data_uri="d"), state="succeeded")
+        storage.write_text(fault_proxy.uri(f"runs/{name}/summary.json"), summary.model_dump_json())
+    fault_proxy.inject("status", status=status, on="GET runs/run-2/summary.json")
+    assert resolve(str(data), 1, "taxi", fault_proxy.uri("runs", retry_seconds=0.2))[1] == ""

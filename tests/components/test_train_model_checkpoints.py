@@ -65,3 +65,14 @@ def test_digest_inputs_changes_with_parameters_and_bytes(tmp_path: Path) -> None
     assert digest_inputs({"seed": 2}, [file]) != first
     file.write_bytes(b"two")
     assert digest_inputs({"seed": 1}, [file]) != first
+
+
+def test_checkpoints_out_of_reach_cost_no_training(caplog: pytest.LogCaptureFixture) -> None:
+    checkpoints = Checkpoints(
+        "gs://anonymous@bucket/c?scheme=http&endpoint_override=localhost:1&retry_limit_seconds=0.2"
+    )
+    assert checkpoints.load() == []
+    checkpoints.save(1, ARRAYS, "1")
+    checkpoints.clear()
+    assert [record.levelname for record in caplog.records] == ["WARNING"] * 4
+    assert all("gs://bucket/c" in record.message and "tried for 0.2 s" in record.message for record in caplog.records)

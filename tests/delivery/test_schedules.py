@@ -11,7 +11,6 @@ import pytest
 
 from delivery import schedules
 from delivery.schedules import Action, apply, plan, remove
-from delivery.targets import base
 from delivery.targets.base import Recurring, RemoteSchedule, Schedules, Target
 from slipway.errors import TargetError
 from tests.delivery.targets.places import on_kubeflow, on_vertex
@@ -59,7 +58,7 @@ class Place:
 
 @pytest.fixture(params=["kubeflow", "vertex"])
 def place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
-    monkeypatch.setattr(base, "sleep", lambda seconds: None)
+    monkeypatch.setattr("slipway.remote.retries.sleep", lambda seconds: None)
     with FakeKubeflow() if request.param == "kubeflow" else FakeVertex() as server:
         yield Place(request.param, server)
 

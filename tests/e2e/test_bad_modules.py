@@ -45,6 +45,14 @@ def test_run_of_an_unknown_module_lists_those_there_are(workspace: Workspace) ->
     assert "Modules: taxi" in workspace.slipway("run", "--module", "taxy", code=1).stderr
 
 
+def test_run_on_a_bucket_that_does_not_answer_says_what_was_tried(workspace: Workspace) -> None:
+    data = "gs://anonymous@bucket/trips.csv?scheme=http&endpoint_override=localhost:1&retry_limit_seconds=0.2"
+    done = workspace.slipway("run", "--data", data, code=1)
+    assert "gs://bucket/trips.csv: cannot read, tried for 0.2 s" in done.stdout
+    assert "check the network and the URI" in done.stdout
+    assert "Traceback" not in done.stderr + done.stdout
+
+
 def test_run_of_a_missing_file_names_it(workspace: Workspace) -> None:
     done = workspace.slipway("run", "--data", "nowhere.csv", code=1)
     assert "nowhere.csv" in done.stderr + done.stdout

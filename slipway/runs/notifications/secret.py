@@ -7,9 +7,9 @@ import os
 from pathlib import Path
 
 from slipway.errors import NotificationError
+from slipway.remote import google_login
 
 SECRET_MANAGER = "https://secretmanager.googleapis.com"  # noqa: S105 - an address
-_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 
 
 def read_secret(reference: str, timeout_seconds: float) -> str:
@@ -43,14 +43,11 @@ def _access(name: str, timeout_seconds: float) -> str:
 
     https://cloud.google.com/secret-manager/docs/reference/rest/v1/projects.secrets.versions/access
     """
-    import google.auth
     from google.auth.exceptions import GoogleAuthError
-    from google.auth.transport.requests import AuthorizedSession
     from requests import RequestException
 
     try:
-        credentials, _ = google.auth.default(scopes=[_SCOPE])
-        with AuthorizedSession(credentials) as session:  # type: ignore[no-untyped-call]
+        with google_login.session() as session:
             url = f"{SECRET_MANAGER}/v1/{name}:access"
             answer = session.get(url, timeout=timeout_seconds, max_allowed_time=timeout_seconds)
     except (GoogleAuthError, RequestException) as error:

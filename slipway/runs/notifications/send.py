@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 
 from slipway.errors import ConfigError, NotificationError
+from slipway.remote.retries import retrying, tried
 from slipway.runs.notifications.config import Notifications
 from slipway.runs.notifications.message import Message
 from slipway.runs.notifications.smtp import send_email
@@ -71,19 +72,14 @@ class _Sending(threading.Thread):
         self.problem = self._attempt()
 
     def _attempt(self) -> str:
-        for attempt in range(1, ATTEMPTS + 1):
-            pause = PAUSE_SECONDS * 2 ** (attempt - 1)
-            try:
-                self._send()
-            except NotificationError as error:
-                return f"{self._what}: {error}"
-            except OSError as error:
-                if attempt == ATTEMPTS or time.monotonic() + pause > self._deadline:
-                    fix = "; is notifications.ca_file needed?" if "CERTIFICATE_VERIFY_FAILED" in str(error) else ""
-                    return f"{self._what}: {type(error).__name__}: {error}{fix}"
-            except Exception as error:  # its words may hold a secret, so only its kind is told
-                return f"{self._what}: {type(error).__name__}"
-            else:
-                return ""
-            time.sleep(pause)
-        raise AssertionError("unreachable")
+        left = self._deadline - time.monotonic()
+        try:
+            retrying(OSError, attempts=ATTEMPTS, seconds=left, first_seconds=PAUSE_SECONDS)(self._send)
+        except NotificationError as error:
+            return f"{self._what}: {error}"
+        except OSError as error:
+            fix = "; is notifications.ca_file needed?" if "CERTIFICATE_VERIFY_FAILED" in str(error) else ""
+            return f"{self._what}{tried(error)}: {type(error).__name__}: {error}{fix}"
+        except Exception as error:  # the text may hold a secret: only the type is printed
+            return f"{self._what}: {type(error).__name__}"
+        return ""

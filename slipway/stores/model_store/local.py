@@ -33,18 +33,17 @@ from slipway.stores.model_store.manifest import (
     Pushed,
     Record,
     Version,
-    combine,
     hash_files,
     parse_record,
 )
-from slipway.stores.model_store.staged import Change, StagedStore
 from slipway.stores.model_store.state import State
+from slipway.stores.model_store.store import Change, ModelStore, refuse_damaged
 
 MANIFESTS, CLAIMS, STAGING, TRASH = ".manifests", ".claims", ".staging", ".trash"
 STATE, LOCK = ".state.json", ".state.lock"
 
 
-class LocalModelStore(StagedStore):
+class LocalModelStore(ModelStore):
     """See `slipway.stores.model_store.ModelStore`.
 
     Args:
@@ -75,8 +74,7 @@ class LocalModelStore(StagedStore):
 
     def fetch(self, version: Version, folder: Path) -> Path:
         """The version's own directory: it is on this machine already."""
-        if problems := self.verify(version):
-            raise StoreError(f"version {version.number} of {version.model} is damaged: {'; '.join(problems[:5])}")
+        refuse_damaged(version, self.verify(version))
         return Path(version.uri)
 
     def _stored(self, model: str) -> list[int]:
@@ -146,14 +144,7 @@ class LocalModelStore(StagedStore):
             (base / folder).mkdir(parents=True, exist_ok=True)
         with self._claim(base) as number:
             staging, manifest_path = base / STAGING / str(number), base / MANIFESTS / f"{number}.json"
-            manifest = Manifest(
-                **provenance.model_dump(),
-                version=number,
-                created=self._clock(),
-                pushed_by=self._who(),
-                model_digest=combine(files),
-                files=files,
-            )
+            manifest = self._manifest(number, files, provenance)
             try:
                 staging.mkdir()
                 _copy(source, staging, files)
@@ -172,7 +163,7 @@ class LocalModelStore(StagedStore):
         number = max([*_integers(base), *_integers(base / CLAIMS), int(self._clock())]) + 1
         while True:
             try:
-                handle = os.open(base / CLAIMS / str(number), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+                handle = os.open(base / CLAIMS / str(number), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
                 break
             except FileExistsError:
                 number += 1

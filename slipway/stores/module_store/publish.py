@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 import os
 import shutil
-import tempfile
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from slipway.errors import ModuleError, StoreError
+from slipway.remote.objects import ABSENT, Objects, open_objects
 from slipway.stores import storage
 from slipway.stores.module_store.content import NAME, Files, digest_files, read_files, views
-
-if TYPE_CHECKING:
-    from slipway.stores.bucket import Bucket
 
 
 @dataclass(frozen=True)
@@ -47,9 +43,9 @@ def publish_module(folder: str | Path, root: str | Path) -> PublishedModule:
     module = _locate(name, files, str(root))
     try:
         if storage.is_remote(module.uri):
-            bucket = _bucket(_parent_uri(str(root), name))
+            objects = open_objects(_parent_uri(str(root), name))
             for view in views(files):
-                _upload(view, bucket)
+                _upload(view, objects)
         else:
             for view in views(files):
                 _write(view, Path(module.uri).with_name(digest_files(view)))
@@ -67,8 +63,8 @@ def is_published(name: str, files: Files, root: str) -> bool:
     """Whether a module of these files, and its views, are under a root already, whole and unchanged."""
     parent_uri = _parent_uri(root, name)
     if storage.is_remote(root):
-        bucket = _bucket(parent_uri)
-        return all(_stored(bucket, view) == _sums(view) for view in views(files))
+        objects = open_objects(parent_uri)
+        return all(_stored(view, objects) == _sums(view, objects) for view in views(files))
     return all(_is_intact(Path(parent_uri) / digest_files(view), digest_files(view)) for view in views(files))
 
 
@@ -90,41 +86,30 @@ def _parent_uri(root: str, name: str) -> str:
     return uri if storage.is_remote(uri) else str(storage.local_path(uri).absolute())
 
 
-def _upload(files: Files, bucket: Bucket) -> None:
-    """Writes what is missing and nothing over anything, then looks at what is there."""
-    sums, stored = _sums(files), _stored(bucket, files)
+def _upload(files: Files, objects: Objects) -> None:
+    """Writes missing objects, never over another one, and compares the result."""
+    sums, stored = _sums(files, objects), _stored(files, objects)
     if stored != sums:
         digest = digest_files(files)
         for path, content in files.items():
             if f"{digest}/{path}" not in stored:
-                bucket.write(f"{digest}/{path}", content, 0)
-        stored = _stored(bucket, files)
+                objects.put(f"{digest}/{path}", content, ABSENT)
+        stored = _stored(files, objects)
     if stored != sums:
         differ = sorted(name for name in stored.keys() | sums.keys() if stored.get(name) != sums.get(name))
         raise StoreError(
-            f"{bucket.uri(differ[0])} is not what was published under this digest, and a published module is never "
-            f"overwritten. Find out who wrote it, delete the folder {bucket.uri(digest_files(files))}, and run again"
+            f"{objects.uri(differ[0])} is not what was published under this digest, and a published module is never "
+            f"overwritten. Find out who wrote it, delete the folder {objects.uri(digest_files(files))}, and run again"
         )
 
 
-def _stored(bucket: Bucket, files: Files) -> dict[str, str]:
-    return {name: found.crc32c for name, found in bucket.objects(f"{digest_files(files)}/").items()}
+def _stored(files: Files, objects: Objects) -> dict[str, str]:
+    return {name: found.checksum for name, found in objects.objects(f"{digest_files(files)}/").items()}
 
 
-def _sums(files: Files) -> dict[str, str]:
-    import google_crc32c
-
+def _sums(files: Files, objects: Objects) -> dict[str, str]:
     digest = digest_files(files)
-    return {
-        f"{digest}/{path}": base64.b64encode(google_crc32c.value(content).to_bytes(4, "big")).decode()
-        for path, content in files.items()
-    }
-
-
-def _bucket(uri: str) -> Bucket:
-    from slipway.stores.bucket import Bucket
-
-    return Bucket(uri)
+    return {f"{digest}/{path}": objects.checksum(content) for path, content in files.items()}
 
 
 def _write(files: Files, target: Path) -> None:
@@ -133,13 +118,12 @@ def _write(files: Files, target: Path) -> None:
         return
     parent = target.parent
     parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=".staging-", dir=parent))
+    staging = parent / f".staging-{uuid.uuid4().hex[:8]}"
     try:
         for path, content in files.items():
             copy = staging / path
             copy.parent.mkdir(parents=True, exist_ok=True)
             copy.write_bytes(content)
-        staging.chmod(0o755)
         if target.exists():
             target.rename(staging.with_name(f"{staging.name}-damaged"))
         try:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from delivery.targets import base
 from tests.fakes.kubeflow import FakeKubeflow
 from tests.fakes.vertex import FakeVertex
 
@@ -14,7 +13,8 @@ from tests.fakes.vertex import FakeVertex
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Nothing really waits; what would have been waited, in seconds."""
     waited: list[float] = []
-    monkeypatch.setattr(base, "sleep", waited.append)
+    for module in ("delivery.targets.base", "slipway.remote.retries"):
+        monkeypatch.setattr(f"{module}.sleep", waited.append)
     return waited
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from delivery.graph import edges
 from delivery.package import all_steps, read_package
-from delivery.targets.base import label_value, retrying
+from delivery.targets.base import label_value, send
 from slipway.errors import ConfigError
 from slipway.runs.record import Step
 from tests.delivery.targets.submissions import COMPILED
@@ -24,7 +24,7 @@ def test_label_value_is_one_everywhere(text: str, value: str) -> None:
     assert label_value(text) == value
 
 
-def test_retrying_ends_after_its_attempts(pauses: list[float]) -> None:
+def test_send_ends_after_its_attempts(pauses: list[float]) -> None:
     asked: list[int] = []
 
     def fail() -> None:
@@ -32,19 +32,19 @@ def test_retrying_ends_after_its_attempts(pauses: list[float]) -> None:
         raise OSError("again")
 
     with pytest.raises(OSError, match="again"):
-        retrying(fail, lambda error: True)
+        send(fail, lambda error: True, lambda: None)
     assert len(asked) == 4
     assert pauses == [1.0, 2.0, 4.0]
 
 
-def test_retrying_what_was_done_after_all_is_not_done_again() -> None:
+def test_send_what_was_done_after_all_is_not_done_again() -> None:
     asked: list[int] = []
 
     def fail() -> None:
         asked.append(1)
         raise OSError("lost")
 
-    assert retrying(fail, lambda error: True, already=lambda: "made") == "made"
+    assert send(fail, lambda error: True, lambda: "made") == "made"
     assert len(asked) == 1
 
 

@@ -26,8 +26,8 @@ SECRET = "eyJhbGciOi-secret-of-the-test"
         (404, 1, "is kubeflow.endpoint right\\? http://127.0.0.1:\\d+/apis/v2beta1/healthz must answer"),
         (409, 1, "another one of that name is in the way.*delete it in Kubeflow's UI"),
         (418, 1, "Slipway speaks the API v2beta1"),
-        (429, 4, "tried four times; look at the logs of the deployment ml-pipeline"),
-        (500, 4, "made to answer 500.*tried four times"),
+        (429, 4, "tried 4 times in .*look at the logs of the deployment ml-pipeline"),
+        (500, 4, "tried 4 times in .*made to answer 500"),
     ],
 )
 def test_failure_names_the_fix_and_is_retried_if_it_passes(

@@ -20,7 +20,7 @@ def test_start_api_server_that_stumbles_is_asked_again(served: World, code: int)
 def test_start_api_server_that_is_down_stops_and_goes_on_later(served: World) -> None:
     second = served.versions[1]
     served.api.fail("PATCH /apis/apps/v1/namespaces/slipway-staging/deployments/taxi-serving", 500, times=3)
-    with pytest.raises(ClusterError, match=r"answers 500: etcdserver: request timed out; tried 3 times. Run it again"):
+    with pytest.raises(ClusterError, match=r"answers 500: etcdserver: .*, tried 3 times in .*Run it again"):
         served.start(second)
     assert served.stable == served.versions[0]
     served.start(second)
@@ -80,5 +80,5 @@ def test_start_apply_that_meets_other_writes_is_tried_again_within_bounds(served
         served.start(served.versions[1])
         assert served.stable == served.versions[1]
     else:
-        with pytest.raises(ClusterError, match="was changed by others each of 3 times; run it again"):
+        with pytest.raises(ClusterError, match=r"was changed by others meanwhile, tried 3 times in .*; run it again"):
             served.start(served.versions[1])

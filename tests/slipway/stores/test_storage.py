@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import resource
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,6 +22,18 @@ def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return str(tmp_path / "root")
     server: StorageServer = request.getfixturevalue("storage_server")
     return server.uri("root")
+
+
+@contextmanager
+def small_file_limit() -> Iterator[None]:
+    """Files may have 1,000 bytes at most."""
+    limits, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
 
 
 def test_write_then_read_gives_the_same(root: str) -> None:
@@ -49,11 +65,11 @@ def test_list_of_a_folder_that_is_not_there_is_empty(root: str) -> None:
     assert storage.list_names(storage.join(root, "gone")) == []
 
 
-def test_list_on_gs_leaves_marks_of_folders_out(storage_server: StorageServer) -> None:  # noqa: F811
+def test_list_on_gs_leaves_marks_of_folders_out_of_the_files(storage_server: StorageServer) -> None:  # noqa: F811
     for name in ("f/", "f/sub/", "f/sub/x", "f/lone/"):
         storage_server.put(name, b"")
     assert [file.name for file in storage.list_files(storage_server.uri("f"))] == ["sub/x"]
-    assert storage.list_names(storage_server.uri("f")) == ["sub"]
+    assert storage.list_names(storage_server.uri("f")) == ["lone", "sub"]
 
 
 def test_read_missing_file_is_named(root: str) -> None:
@@ -61,19 +77,23 @@ def test_read_missing_file_is_named(root: str) -> None:
         storage.read_bytes(storage.join(root, "gone"))
 
 
-def test_open_write_exception_leaves_the_old_content(root: str) -> None:
-    uri = storage.join(root, "file")
+def test_write_that_fails_leaves_the_old_content(tmp_path: Path) -> None:
+    uri = str(tmp_path / "root" / "file")
     storage.write_text(uri, "old")
-
-    def fail_half_way() -> None:
-        with storage.open_write(uri) as file:
-            file.write(b"half of the new")
-            raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        fail_half_way()
+    with pytest.raises(StoreError, match="gone"):
+        storage.copy(str(tmp_path / "gone"), uri)
+    with small_file_limit(), pytest.raises(StoreError, match=r"root/file: cannot write: File too large"):
+        storage.write_text(uri, "x" * 10_000)
     assert storage.read_text(uri) == "old"
-    assert [file.name for file in storage.list_files(root)] == ["file"]
+    assert [file.name for file in storage.list_files(str(tmp_path / "root"))] == ["file"]
+
+
+def test_file_that_may_not_be_read_or_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(StoreError, match=r"file/below: cannot write: .*correct the path"):
+        storage.write_text(str(tmp_path / "file" / "below"), "x")
+    with pytest.raises(StoreError, match=r"cannot read: Is a directory"):
+        storage.read_bytes(str(tmp_path))
 
 
 def test_copy_folder_down_and_up(root: str, tmp_path: Path) -> None:
@@ -91,7 +111,7 @@ def test_copy_folder_writes_the_last_file_after_all_others(tmp_path: Path) -> No
     for name in ("a", "b/c", "z"):
         storage.write_text(str(tmp_path / "from" / name), name)
     (tmp_path / "to" / "a").mkdir(parents=True)  # no file can take its place
-    with pytest.raises(IsADirectoryError):
+    with pytest.raises(StoreError, match="Is a directory"):
         storage.copy_folder(str(tmp_path / "from"), str(tmp_path / "to"), "a")
     assert [file.name for file in storage.list_files(str(tmp_path / "to"))] == ["b/c", "z"]
 
@@ -109,6 +129,16 @@ def test_fingerprint_changes_with_the_content(storage_server: StorageServer) -> 
     storage_server.put("x", b"two")
     assert size == 3
     assert storage.fingerprint(storage_server.uri("x"))[1] != checksum
+
+
+def test_open_read_goes_to_any_place(root: str) -> None:
+    uri = storage.join(root, "file")
+    storage.write_bytes(uri, b"0123456789")
+    with storage.open_read(uri) as stream:
+        stream.seek(7)
+        assert stream.read() == b"789"
+        stream.seek(2)
+        assert stream.read(3) == b"234"
 
 
 @pytest.mark.parametrize(

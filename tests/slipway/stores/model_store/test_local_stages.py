@@ -161,7 +161,7 @@ def test_fetch_local_version_is_its_own_directory_if_intact(store: LocalModelSto
     version = store.version("taxi", push(1))
     assert store.fetch(version, tmp_path / "cache") == Path(version.uri)
     (Path(version.uri) / "fingerprint.pb").unlink()
-    with pytest.raises(StoreError, match=r"is damaged: .*fingerprint.pb is missing"):
+    with pytest.raises(StoreError, match=r"is not what was pushed: .*fingerprint.pb is missing"):
         store.fetch(version, tmp_path / "cache")
 
 

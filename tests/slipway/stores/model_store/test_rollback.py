@@ -10,13 +10,12 @@ from pathlib import Path
 import pytest
 
 from slipway.errors import ModelQuarantinedError, StoreError
-from slipway.stores.model_store import Event, LocalModelStore, Version
-from slipway.stores.model_store.gcs import GcsModelStore
-from slipway.stores.model_store.staged import StagedStore
+from slipway.stores.model_store import Event, LocalModelStore, ModelStore, Version
+from slipway.stores.model_store.remote import RemoteModelStore
 from tests.fakes.fault_proxy import FaultProxy
 from tests.slipway.stores.model_store.conftest import provenance, write_model
 
-Open = Callable[[], StagedStore]
+Open = Callable[[], ModelStore]
 
 
 @pytest.fixture
@@ -30,27 +29,27 @@ def open_it(request: pytest.FixtureRequest, tmp_path: Path, fault_proxy: FaultPr
     """The same store, opened by another person each time."""
     if request.param == "local":
         return lambda: LocalModelStore(tmp_path / "store", lambda: float(next(clock)))
-    return lambda: GcsModelStore(fault_proxy.uri("store"), lambda: float(next(clock)))
+    return lambda: RemoteModelStore(fault_proxy.uri("store"), lambda: float(next(clock)))
 
 
 @pytest.fixture
-def store(open_it: Open) -> StagedStore:
+def store(open_it: Open) -> ModelStore:
     return open_it()
 
 
 @pytest.fixture
-def versions(store: StagedStore, tmp_path: Path) -> list[int]:
+def versions(store: ModelStore, tmp_path: Path) -> list[int]:
     """Four candidates."""
     models = [write_model(tmp_path / f"model-{seed}", seed) for seed in range(4)]
     return [store.push(model, provenance()).version.number for model in models]
 
 
-def promote(store: StagedStore, *numbers: int) -> None:
+def promote(store: ModelStore, *numbers: int) -> None:
     for number in numbers:
         store.promote("taxi", number, who="ann")
 
 
-def refused(store: StagedStore, message: str, error: type[StoreError] = StoreError, **asked: float | None) -> str:
+def refused(store: ModelStore, message: str, error: type[StoreError] = StoreError, **asked: float | None) -> str:
     """What a rollback says that is refused; it changes nothing."""
     before = store._load("taxi")
     with pytest.raises(error, match=message) as told:
@@ -59,7 +58,7 @@ def refused(store: StagedStore, message: str, error: type[StoreError] = StoreErr
     return str(told.value)
 
 
-def meanwhile(store: StagedStore, act: Callable[[], object]) -> None:
+def meanwhile(store: ModelStore, act: Callable[[], object]) -> None:
     """What happens between a rollback's look at the state and its change of it."""
     intact = store._intact
 
@@ -70,11 +69,11 @@ def meanwhile(store: StagedStore, act: Callable[[], object]) -> None:
     store._intact = look  # type: ignore[method-assign]
 
 
-def stable(store: StagedStore) -> list[int]:
+def stable(store: ModelStore) -> list[int]:
     return [number for number, stage in store.stages("taxi").items() if stage == "stable"]
 
 
-def test_rollback_where_nothing_was_promoted_is_refused(store: StagedStore, versions: list[int]) -> None:
+def test_rollback_where_nothing_was_promoted_is_refused(store: ModelStore, versions: list[int]) -> None:
     store.mark_canary("taxi", versions[2])
     for to in (None, versions[1]):
         told = refused(store, "nothing to go back to: nothing of it was ever promoted", to=to)
@@ -82,7 +81,7 @@ def test_rollback_where_nothing_was_promoted_is_refused(store: StagedStore, vers
     refused(store, "nothing of it was ever promoted", leave=versions[3])
 
 
-def test_rollback_from_the_first_promoted_version_is_refused(store: StagedStore, versions: list[int]) -> None:
+def test_rollback_from_the_first_promoted_version_is_refused(store: ModelStore, versions: list[int]) -> None:
     promote(store, versions[1])
     told = refused(store, f"no version was stable before {versions[1]}")
     assert f"Version {versions[1]} is stable since 1970-01-01" in told
@@ -90,7 +89,7 @@ def test_rollback_from_the_first_promoted_version_is_refused(store: StagedStore,
 
 
 def test_rollback_to_a_version_that_may_not_serve_is_refused_and_says_what_serves(
-    store: StagedStore, versions: list[int]
+    store: ModelStore, versions: list[int]
 ) -> None:
     one, two, three, four = versions
     promote(store, one, three, two)
@@ -103,7 +102,7 @@ def test_rollback_to_a_version_that_may_not_serve_is_refused_and_says_what_serve
     refused(store, f"quarantined by bob: wrong data{serves}", ModelQuarantinedError, to=three)
 
 
-def test_rollbacks_one_after_another_go_further_back(store: StagedStore, versions: list[int]) -> None:
+def test_rollbacks_one_after_another_go_further_back(store: ModelStore, versions: list[int]) -> None:
     promote(store, *versions)
     for number in reversed(versions[:-1]):
         assert store.rollback("taxi", asked=time.time()).version == number
@@ -111,7 +110,7 @@ def test_rollbacks_one_after_another_go_further_back(store: StagedStore, version
     refused(store, f"no version was stable before {versions[0]}")
 
 
-def test_rollback_skips_what_was_quarantined_or_deleted(store: StagedStore, versions: list[int]) -> None:
+def test_rollback_skips_what_was_quarantined_or_deleted(store: ModelStore, versions: list[int]) -> None:
     promote(store, *versions)
     store.quarantine("taxi", versions[2])
     assert store.prune("taxi", keep=0) == [versions[0], versions[2]]
@@ -119,7 +118,7 @@ def test_rollback_skips_what_was_quarantined_or_deleted(store: StagedStore, vers
     refused(store, "nothing to go back to")
 
 
-def test_rollback_past_a_version_is_not_followed_by_one_forward(store: StagedStore, versions: list[int]) -> None:
+def test_rollback_past_a_version_is_not_followed_by_one_forward(store: ModelStore, versions: list[int]) -> None:
     one, two, three = versions[:3]
     promote(store, one, two, three)
     assert store.rollback("taxi", to=one).previous == three
@@ -129,7 +128,7 @@ def test_rollback_past_a_version_is_not_followed_by_one_forward(store: StagedSto
 
 @pytest.mark.parametrize("moved", ["promote", "rollback"])
 def test_rollback_asked_for_before_the_pin_moved_is_refused(
-    store: StagedStore, versions: list[int], clock: Iterator[int], moved: str
+    store: ModelStore, versions: list[int], clock: Iterator[int], moved: str
 ) -> None:
     one, two, three, four = versions
     promote(store, one, two, three)
@@ -142,14 +141,14 @@ def test_rollback_asked_for_before_the_pin_moved_is_refused(
     assert event.previous == now
 
 
-def test_rollback_from_a_version_that_is_not_stable_is_refused(store: StagedStore, versions: list[int]) -> None:
+def test_rollback_from_a_version_that_is_not_stable_is_refused(store: ModelStore, versions: list[int]) -> None:
     promote(store, *versions[:3])
     for number in (versions[1], versions[3], 0):
         refused(store, f"stable version is {versions[2]} by now, not {number or 'any'}", leave=number)
 
 
 def test_rollback_asked_for_before_anything_was_promoted_is_refused(
-    store: StagedStore, versions: list[int], clock: Iterator[int]
+    store: ModelStore, versions: list[int], clock: Iterator[int]
 ) -> None:
     typed = float(next(clock))
     promote(store, *versions[:2])
@@ -162,7 +161,7 @@ def test_rollback_two_at_once_go_back_one_version_only(open_it: Open, versions: 
     for store in stores:
         meanwhile(store, lambda: together.wait(20))
 
-    def roll(store: StagedStore) -> Event | StoreError:
+    def roll(store: ModelStore) -> Event | StoreError:
         try:
             return store.rollback("taxi")
         except StoreError as error:
@@ -177,7 +176,7 @@ def test_rollback_two_at_once_go_back_one_version_only(open_it: Open, versions: 
 
 
 def test_rollback_during_which_another_version_is_promoted_is_refused(
-    store: StagedStore, open_it: Open, versions: list[int]
+    store: ModelStore, open_it: Open, versions: list[int]
 ) -> None:
     one, two, three = versions[:3]
     promote(store, one, two)
@@ -191,7 +190,7 @@ def test_rollback_during_which_another_version_is_promoted_is_refused(
 
 
 def test_rollback_during_which_the_pin_went_and_came_back_is_refused(
-    store: StagedStore, open_it: Open, versions: list[int]
+    store: ModelStore, open_it: Open, versions: list[int]
 ) -> None:
     one, two, three = versions[:3]
     promote(store, one, two)
@@ -202,7 +201,7 @@ def test_rollback_during_which_the_pin_went_and_came_back_is_refused(
 
 
 def test_rollback_during_which_its_version_is_quarantined_is_refused(
-    store: StagedStore, open_it: Open, versions: list[int]
+    store: ModelStore, open_it: Open, versions: list[int]
 ) -> None:
     one, two = versions[:2]
     promote(store, one, two)
@@ -212,7 +211,7 @@ def test_rollback_during_which_its_version_is_quarantined_is_refused(
     assert stable(store) == [two]
 
 
-def test_rollback_during_a_canary_leaves_what_is_stable(store: StagedStore, versions: list[int]) -> None:
+def test_rollback_during_a_canary_leaves_what_is_stable(store: ModelStore, versions: list[int]) -> None:
     one, two, three = versions[:3]
     promote(store, one, two)
     store.mark_canary("taxi", three)
@@ -220,7 +219,7 @@ def test_rollback_during_a_canary_leaves_what_is_stable(store: StagedStore, vers
     assert list(store.stages("taxi").values())[:3] == ["stable", "quarantined", "canary"]
 
 
-def test_rollback_to_the_version_that_is_the_canary_makes_it_stable(store: StagedStore, versions: list[int]) -> None:
+def test_rollback_to_the_version_that_is_the_canary_makes_it_stable(store: ModelStore, versions: list[int]) -> None:
     one, two = versions[:2]
     promote(store, one, two)
     store.mark_canary("taxi", one)
@@ -229,7 +228,7 @@ def test_rollback_to_the_version_that_is_the_canary_makes_it_stable(store: Stage
 
 
 def test_prune_without_a_pin_keeps_what_a_quarantine_of_the_newest_would_leave(
-    store: StagedStore, versions: list[int]
+    store: ModelStore, versions: list[int]
 ) -> None:
     assert store.prune("taxi", keep=0) == versions[:2]
     store.quarantine("taxi", versions[3])

@@ -1,4 +1,4 @@
-"""A model store on Google Cloud Storage, laid out as TensorFlow Serving polls it.
+"""A model store in a bucket, laid out as TensorFlow Serving polls it.
 
 ```
 <store>/<model>/<version>/…                the SavedModel; saved_model.pb is written last and deleted first
@@ -15,7 +15,6 @@ its files at work.
 
 from __future__ import annotations
 
-import random
 import tempfile
 import time
 from collections.abc import Callable
@@ -23,23 +22,23 @@ from contextlib import suppress
 from pathlib import Path
 
 from slipway.errors import StoreError
+from slipway.remote.objects import ABSENT, StoredObject, check_inside, open_objects
+from slipway.remote.retries import retrying
 from slipway.stores import storage
-from slipway.stores.bucket import Bucket, StoredObject, crc32c
+from slipway.stores.artifacts import MODEL
 from slipway.stores.model_store.manifest import (
     Manifest,
     ModelFile,
     Provenance,
     Version,
-    combine,
     compare,
     hash_files,
     parse_record,
 )
-from slipway.stores.model_store.staged import Change, StagedStore
 from slipway.stores.model_store.state import State
+from slipway.stores.model_store.store import Change, ModelStore, refuse_damaged
 
 MANIFESTS, CLAIMS, STATE = ".manifests", ".claims", ".state.json"
-MODEL_FILE = "saved_model.pb"
 ABANDONED_SECONDS = 86_400.0
 ATTEMPTS = 20
 
@@ -47,21 +46,25 @@ Listing = dict[str, StoredObject]
 Sums = dict[str, tuple[int, str]]  # size and CRC32C of files
 
 
-class GcsModelStore(StagedStore):
+class _ReplacedError(StoreError):
+    """The state was written by others between its read and its write."""
+
+
+class RemoteModelStore(ModelStore):
     """See `slipway.stores.model_store.ModelStore`.
 
     Args:
-        uri: `gs://bucket/path`; `slipway.stores.bucket` says how an emulator is named.
+        uri: `gs://bucket/path`; `slipway.remote.address` says how an emulator is named.
         clock: Seconds since 1970.
     """
 
     def __init__(self, uri: str, clock: Callable[[], float] = time.time) -> None:
         super().__init__(uri, clock)
-        self._bucket = Bucket(uri)
+        self._objects = open_objects(uri)
 
     def models(self) -> list[str]:
         """Names of the models, sorted."""
-        return [name for name in self._bucket.folders() if self._bucket.objects(f"{name}/{MANIFESTS}/")]
+        return [name for name in self._objects.names("") if self._objects.objects(f"{name}/{MANIFESTS}/")]
 
     def fetch(self, version: Version, folder: Path) -> Path:
         """Downloads a version, unless it is there intact."""
@@ -71,22 +74,22 @@ class GcsModelStore(StagedStore):
         folder.mkdir(parents=True, exist_ok=True)
         # The name is no integer: who polls the folder does not see it.
         with tempfile.TemporaryDirectory(prefix=".fetching-", dir=folder) as partial:
-            if problems := compare(version.manifest.files, self._download(version, Path(partial) / "new"), version.uri):
-                raise StoreError(f"version {version.number} of {version.model} is damaged: {'; '.join(problems[:5])}")
+            found = self._download(version, Path(partial) / "new")
+            refuse_damaged(version, compare(version.manifest.files, found, version.uri))
             with suppress(FileNotFoundError):
                 target.rename(Path(partial) / "old")
             (Path(partial) / "new").rename(target)
         return target
 
     def _stored(self, model: str) -> list[int]:
-        return _complete(model, self._bucket.objects(f"{model}/"))
+        return _complete(model, self._objects.objects(f"{model}/"))
 
     def _read(self, model: str, number: int) -> Version:
         name = f"{model}/{MANIFESTS}/{number}.json"
-        stored = self._bucket.read(name)
+        stored = self._objects.read(name)
         if stored is None:
-            raise StoreError(f"{self._bucket.uri(name)} is missing: nobody can tell what version {number} is")
-        manifest = parse_record(stored, Manifest, self._bucket.uri(name))
+            raise StoreError(f"{self._objects.uri(name)} is missing: nobody can tell what version {number} is")
+        manifest = parse_record(stored, Manifest, self._objects.uri(name))
         return Version(model, number, storage.join(self.uri, model, str(number)), manifest)
 
     def _hash(self, version: Version) -> list[ModelFile]:
@@ -95,22 +98,16 @@ class GcsModelStore(StagedStore):
 
     def _download(self, version: Version, target: Path) -> list[ModelFile]:
         folder = f"{version.model}/{version.number}/"
-        self._bucket.download(self._bucket.objects(folder), folder, target)
+        names = [name.removeprefix(folder) for name in self._objects.objects(folder)]
+        self._objects.download((folder + name, target / check_inside(name, version.uri)) for name in names)
         return hash_files(target)
 
     def _store(self, source: Path, files: list[ModelFile], provenance: Provenance) -> Version:
         model = provenance.model
         number = self._claim(model)
         self._discard_abandoned(model, number)
-        manifest = Manifest(
-            **provenance.model_dump(),
-            version=number,
-            created=self._clock(),
-            pushed_by=self._who(),
-            model_digest=combine(files),
-            files=files,
-        )
-        sums = {file.path: (file.size, crc32c(source / file.path)) for file in files}
+        manifest = self._manifest(number, files, provenance)
+        sums = {file.path: (file.size, self._objects.checksum(source / file.path)) for file in files}
         try:
             self._upload_data(source, manifest, sums)
         except BaseException:
@@ -124,25 +121,25 @@ class GcsModelStore(StagedStore):
         """All but saved_model.pb, checked, and soon enough for nobody to take this pusher for dead meanwhile."""
         model, number = manifest.model, manifest.version
         folder, record = f"{model}/{number}/", f"{model}/{MANIFESTS}/{number}.json"
-        data = {name: its for name, its in sums.items() if name != MODEL_FILE}
-        self._bucket.upload((source / name, folder + name) for name in data)
-        self._bucket.write(record, manifest.model_dump_json(indent=1).encode())
-        listing = self._bucket.objects(f"{model}/")
+        data = {name: its for name, its in sums.items() if name != MODEL}
+        self._objects.upload((source / name, folder + name) for name in data)
+        self._objects.put(record, manifest.model_dump_json(indent=1).encode())
+        listing = self._objects.objects(f"{model}/")
         self._check(folder, listing, data)
         took = listing[record].created - listing[f"{model}/{CLAIMS}/{number}"].created
         if took > ABANDONED_SECONDS / 2:
-            raise StoreError(f"{self._bucket.uri(folder)}: the upload took {took:,.0f} s, too long to go on; run again")
+            raise StoreError(f"{self._objects.uri(folder)}: the upload took {took:,.0f} s, too long; run again")
 
     def _publish(self, source: Path, manifest: Manifest, sums: Sums) -> None:
         """Uploads saved_model.pb; if the version is not whole after that, nothing is left of it."""
         folder, failed = f"{manifest.model}/{manifest.version}/", None
         try:
-            self._bucket.upload([(source / MODEL_FILE, folder + MODEL_FILE)])
+            self._objects.upload([(source / MODEL, folder + MODEL)])
         except StoreError as error:
             failed = error
         # Only the answer may be lost, and not the file. And a pusher that slept here for a day was taken for dead, and
         # robbed of its data. Where nobody can tell, nothing is deleted: others may see the version by now.
-        listing = self._bucket.objects(folder)
+        listing = self._objects.objects(folder)
         try:
             self._check(folder, listing, sums)
         except StoreError as error:
@@ -153,36 +150,36 @@ class GcsModelStore(StagedStore):
     def _check(self, folder: str, listing: Listing, sums: Sums) -> None:
         """Refuses what is stored below a folder if it is not what was uploaded, by size and CRC32C."""
         stored = {
-            name.removeprefix(folder): (found.size, found.crc32c)
+            name.removeprefix(folder): (found.size, found.checksum)
             for name, found in listing.items()
             if name.startswith(folder)
         }
         if stored != sums:
             differ = sorted(name for name in stored.keys() | sums.keys() if stored.get(name) != sums.get(name))
             raise StoreError(
-                f"{self._bucket.uri(folder)} holds not what was uploaded: {', '.join(differ)}. "
-                "Somebody writes the model or the bucket now; run again"
+                f"{self._objects.uri(folder)} does not hold what was uploaded: {', '.join(differ)}. "
+                "Another process writes to the model or the bucket; run again"
             )
 
     def _claim(self, model: str) -> int:
         """The next number, for this pusher alone."""
-        used = [_number(name) for name in self._bucket.objects(f"{model}/")]
+        used = [_number(name) for name in self._objects.objects(f"{model}/")]
         number = max([*used, int(self._clock())]) + 1
         for _ in range(ATTEMPTS):
-            if self._bucket.write(f"{model}/{CLAIMS}/{number}", self._who().encode(), generation=0):
+            if self._objects.put(f"{model}/{CLAIMS}/{number}", self._who().encode(), ABSENT):
                 return number
             number += 1
         raise StoreError(f"no number can be claimed in {self.uri}/{model}: {ATTEMPTS} in a row were taken; run again")
 
     def _clean(self, model: str, deleted: frozenset[int]) -> None:
-        listing = self._bucket.objects(f"{model}/") if deleted else {}
+        listing = self._objects.objects(f"{model}/") if deleted else {}
         for number in sorted(deleted.intersection(_number(name) for name in listing if _is_data(model, name))):
             self._delete_data(model, number, listing)
 
     def _discard_abandoned(self, model: str, own: int) -> None:
         """Deletes what pushers left that were killed: their claims are old, and no version came of them."""
-        listing = self._bucket.objects(f"{model}/")
-        visible = {_number(name) for name in listing if name.endswith(f"/{MODEL_FILE}")}
+        listing = self._objects.objects(f"{model}/")
+        visible = {_number(name) for name in listing if name.endswith(f"/{MODEL}")}
         kept = {*visible, *self._load(model).deleted, own}
         until = listing[f"{model}/{CLAIMS}/{own}"].created - ABANDONED_SECONDS
         for name, claim in listing.items():
@@ -193,42 +190,46 @@ class GcsModelStore(StagedStore):
                     self._discard(model, number)
 
     def _discard(self, model: str, number: int) -> None:
-        self._delete_data(model, number, self._bucket.objects(f"{model}/{number}/"))
-        self._bucket.delete([f"{model}/{MANIFESTS}/{number}.json"])
+        self._delete_data(model, number, self._objects.objects(f"{model}/{number}/"))
+        self._objects.delete([f"{model}/{MANIFESTS}/{number}.json"])
 
     def _delete_data(self, model: str, number: int, listing: Listing) -> None:
         folder = f"{model}/{number}/"
         # Without this file a SavedModel fails to load at once; with it, one without its variables loads and then fails.
-        self._bucket.delete([folder + MODEL_FILE])
-        self._bucket.delete(name for name in listing if name.startswith(folder) and name != folder + MODEL_FILE)
+        self._objects.delete([folder + MODEL])
+        self._objects.delete(name for name in listing if name.startswith(folder) and name != folder + MODEL)
 
     def _load(self, model: str) -> State:
         return self._load_generation(model)[0]
 
     def _load_generation(self, model: str) -> tuple[State, int]:
         name = f"{model}/{STATE}"
-        content, generation = self._bucket.read_generation(name) or (None, 0)
-        state = parse_record(content, State, self._bucket.uri(name)) if content else State(model=model)
+        content, generation = self._objects.read_generation(name) or (None, ABSENT)
+        state = parse_record(content, State, self._objects.uri(name)) if content else State(model=model)
         return state, generation
 
     def _swap(self, model: str, change: Change) -> State:
         written: State | None = None
-        for _ in range(ATTEMPTS):
+
+        def swap() -> State:
+            nonlocal written
             before, generation = self._load_generation(model)
             if written and written.history[-1] in before.history:
                 # The answer to our write was lost; its repetition found the generation that it had made itself.
                 return before
             after = change(before)
-            if after == before:
-                return before
-            if self._bucket.write(f"{model}/{STATE}", after.model_dump_json(indent=1).encode(), generation):
-                return after
-            written = after
-            time.sleep(random.uniform(0.02, 0.3))  # noqa: S311
-        raise StoreError(f"{self._bucket.uri(model)}/{STATE}: others changed it {ATTEMPTS} times meanwhile; run again")
+            if after != before and not self._objects.put(name, after.model_dump_json(indent=1).encode(), generation):
+                written = after
+                raise _ReplacedError(
+                    f"{self._objects.uri(name)}: others changed it {ATTEMPTS} times meanwhile; run again"
+                )
+            return after
+
+        name = f"{model}/{STATE}"
+        return retrying(_ReplacedError, attempts=ATTEMPTS, first_seconds=0.02, longest_seconds=0.3)(swap)
 
     def _who(self) -> str:
-        return self._bucket.account or super()._who()
+        return self._objects.account or super()._who()
 
 
 def _number(name: str) -> int:
@@ -245,4 +246,4 @@ def _is_data(model: str, name: str) -> bool:
 
 def _complete(model: str, listing: Listing) -> list[int]:
     numbers = {_number(name) for name in listing if name.startswith(f"{model}/{MANIFESTS}/")}
-    return sorted(number for number in numbers if f"{model}/{number}/{MODEL_FILE}" in listing)
+    return sorted(number for number in numbers if f"{model}/{number}/{MODEL}" in listing)

@@ -1,4 +1,4 @@
-"""What all stores share: versions with stages, a pin and a history, on top of a few operations of a backend."""
+"""The interface of a model store, and the part of it that is the same wherever the bytes are."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from slipway.errors import StoreError
+from slipway.stores.artifacts import MODEL
 from slipway.stores.model_store import state as states
 from slipway.stores.model_store.manifest import (
     Manifest,
@@ -28,24 +29,34 @@ Change = Callable[[State], State]
 Apply = Callable[[State, Event], State]
 
 
-class StagedStore(ABC):
-    """See `slipway.stores.model_store.ModelStore`; a backend keeps the bytes and swaps the state atomically.
+class ModelStore(ABC):
+    """Versions of models with stages, a pin and a history; a backend keeps the bytes and swaps the state atomically.
+
+    A version is an integer, grows, is never used twice, and is complete before anything can see it. It is pushed as
+    a candidate, may become the canary, then stable, and ends as retired or quarantined; the rules are in `state.py`.
+    The pin names the stable version: promotions and rollbacks move it, and rewrite no file of a version.
+
+    Whatever changes a stage takes `why`, and `who` (the user or service account by default), for the history, and
+    returns the history's line. Where the version is already in that stage, that is the old line, and nothing changes:
+    each of these calls may be repeated, except a rollback.
+
+    Every method raises `StoreError` where the store cannot be reached, read or written, or the version does not exist.
 
     Args:
-        root: What messages call the store.
+        uri: Directory or URI of the store.
         clock: Seconds since 1970.
     """
 
-    def __init__(self, root: str, clock: Callable[[], float] = time.time) -> None:
-        self.uri = root
+    def __init__(self, uri: str, clock: Callable[[], float] = time.time) -> None:
+        self.uri = uri
         self._clock = clock
 
     def versions(self, model: str) -> list[Version]:
-        """Versions of a model, oldest first; one that no push made does not count."""
+        """Versions of a model that can be served, oldest first; one that no push made does not count."""
         return [self._read(model, number) for number in self._numbers(self._state(model))]
 
     def version(self, model: str, number: int) -> Version:
-        """One version."""
+        """One version that can be served."""
         state = self._state(model)
         known = self._numbers(state)
         if number in known:
@@ -55,13 +66,13 @@ class StagedStore(ABC):
         raise StoreError(f"model {model} has no version {number} in {self.uri}; {was}{there}")
 
     def production(self, model: str) -> Version | None:
-        """The pin; without one the newest version that is not quarantined."""
+        """The version that counts as production: the pin, or without one the newest that is not quarantined."""
         state = self._state(model)
         number = states.production(state, self._numbers(state))
         return None if number is None else self.version(model, number)
 
     def stage(self, model: str, number: int) -> Stage:
-        """Where a version is between its push and its end."""
+        """The stage of one version."""
         self.version(model, number)
         return self._state(model).stages[number]
 
@@ -71,14 +82,20 @@ class StagedStore(ABC):
         return {number: state.stages[number] for number in self._numbers(state)}
 
     def history(self, model: str) -> list[Event]:
-        """All that was done to a model's versions, oldest first."""
+        """Everything that was done to a model's versions, oldest first; deleted ones stay in it."""
         return list(self._state(model).history)
 
     def push(self, model_path: str | Path, provenance: Provenance) -> Pushed:
-        """Stores a SavedModel as the next version, unless the newest version holds the same bytes, intact."""
+        """Stores a SavedModel as the next version, a candidate, unless the newest version holds the same bytes, intact.
+
+        Raises:
+            ModelQuarantinedError: a version with these bytes was quarantined; they may not come back as another one.
+            StoreError: it cannot be read or written. Nothing of it is visible then; or all of it, where a remote store
+                stopped answering at the very end: then the same push again finds it.
+        """
         source, model = Path(model_path), provenance.model
-        if not (source / "saved_model.pb").is_file():
-            raise StoreError(f"{source} is not a SavedModel: it has no saved_model.pb")
+        if not (source / MODEL).is_file():
+            raise StoreError(f"{source} is not a SavedModel: it has no {MODEL}")
         files = hash_files(source)
         state = self._state(model)
         states.check_digest(state, combine(files))
@@ -96,15 +113,20 @@ class StagedStore(ABC):
         return Pushed(version, is_new=True)
 
     def verify(self, version: Version) -> list[str]:
-        """Hashes a version's files again; what differs from its manifest, one problem a line."""
+        """Hashes a version's files again; returns what differs from its manifest, one problem a line."""
         return compare(version.manifest.files, self._hash(version), version.uri)
 
     def mark_canary(self, model: str, number: int, *, why: str = "", who: str = "") -> Event:
-        """Says that a version gets a part of the traffic."""
+        """Marks a version as the one that gets a part of the traffic; a canary before it is a candidate again."""
         return self._act("canary", self.version(model, number), why or "gets a part of the traffic", who)
 
     def promote(self, model: str, number: int, *, why: str = "", who: str = "") -> Event:
-        """Moves the pin to a version whose files are as they were pushed."""
+        """Moves the pin to a version; the one that was stable is retired.
+
+        Raises:
+            ModelQuarantinedError: the version is quarantined.
+            StoreError: its files are not those that were pushed.
+        """
         return self._act("promote", self._intact(model, number), why or "promoted by hand", who)
 
     def rollback(
@@ -117,7 +139,26 @@ class StagedStore(ABC):
         why: str = "",
         who: str = "",
     ) -> Event:
-        """Moves the pin back and quarantines the version that it leaves."""
+        """Moves the pin back to what was stable before, or to `to`, and quarantines the version that it leaves.
+
+        It goes back only to a version that was promoted once. A second rollback goes further back.
+
+        Args:
+            model: Name of the model.
+            to: The version to go back to.
+            leave: The version that must be stable now; without it, the one that was stable when this was asked for.
+            asked: When that was, in seconds since 1970; the moment of the call by default.
+            why: The reason, for the history.
+            who: For the history.
+
+        Returns:
+            `version` is in production now, `previous` is quarantined.
+
+        Raises:
+            ModelQuarantinedError: `to` is quarantined.
+            StoreError: there is nothing to go back to, its files are not those that were pushed, or the pin was moved
+                since this was asked for. Nothing is changed then.
+        """
         try:
             return self._go_back(model, to, leave, asked, why or "rolled back by hand", who)
         except StoreError as error:
@@ -125,15 +166,25 @@ class StagedStore(ABC):
             raise type(error)(f"{error}. {states.serving(state, self._numbers(state))}") from error
 
     def quarantine(self, model: str, number: int, *, why: str = "", who: str = "") -> Event:
-        """Takes a version out for good; not the stable one."""
+        """Takes a version out for good.
+
+        Raises:
+            StoreError: it is the stable one; roll back, which quarantines it.
+        """
         return self._act("quarantine", self.version(model, number), why or "quarantined by hand", who)
 
     def retire(self, model: str, number: int, *, why: str = "", who: str = "") -> Event:
-        """Takes a candidate or a canary out without a judgement."""
+        """Takes a candidate or a canary out without a judgement: it may be promoted later."""
         return self._act("retire", self.version(model, number), why or "retired by hand", who)
 
     def prune(self, model: str, keep: int, *, why: str = "", who: str = "") -> list[int]:
-        """Deletes the files of old versions that nothing needs."""
+        """Deletes the files of old versions; their manifests, history and numbers stay.
+
+        Production, the version that a rollback would go back to, a canary and the newest `keep` others are kept.
+
+        Returns:
+            The versions that were deleted.
+        """
         if keep < 0:
             raise StoreError(f"keep={keep}: the number of versions to keep cannot be negative")
 
@@ -181,12 +232,18 @@ class StagedStore(ABC):
 
     def _intact(self, model: str, number: int) -> Version:
         version = self.version(model, number)
-        if problems := self.verify(version):
-            raise StoreError(
-                f"version {number} of {model} is not what was pushed: {'; '.join(problems[:5])}. "
-                "Nothing was changed; name another version, or push the model again"
-            )
+        refuse_damaged(version, self.verify(version))
         return version
+
+    def _manifest(self, number: int, files: list[ModelFile], provenance: Provenance) -> Manifest:
+        return Manifest(
+            **provenance.model_dump(),
+            version=number,
+            created=self._clock(),
+            pushed_by=self._who(),
+            model_digest=combine(files),
+            files=files,
+        )
 
     def _state(self, model: str) -> State:
         return self._adopt(self._load(model))
@@ -205,7 +262,7 @@ class StagedStore(ABC):
         return [number for number in self._stored(state.model) if number in state.stages.keys() - state.deleted]
 
     def _who(self) -> str:
-        """Whom the history names: the user of the operating system; a container's user need not have a name."""
+        """The user of the operating system, for the history; a container's user need not have a name."""
         try:
             return getpass.getuser()
         except (KeyError, OSError):
@@ -217,7 +274,16 @@ class StagedStore(ABC):
 
     @abstractmethod
     def fetch(self, version: Version, folder: Path) -> Path:
-        """A version's SavedModel as a directory of this machine, verified."""
+        """A version's SavedModel as a directory of this machine, verified.
+
+        Args:
+            version: Which.
+            folder: Where a remote store puts it, as `<folder>/<number>`, by one rename; one that is there is not
+                fetched again. A local store returns its own directory.
+
+        Raises:
+            StoreError: the files are not those that were pushed.
+        """
 
     @abstractmethod
     def _stored(self, model: str) -> list[int]:
@@ -246,6 +312,19 @@ class StagedStore(ABC):
     @abstractmethod
     def _swap(self, model: str, change: Change) -> State:
         """Writes `change` of the stored state, unless that is the same, with nobody in between; returns it."""
+
+
+def refuse_damaged(version: Version, problems: list[str]) -> None:
+    """Refuses a version with problems that `ModelStore.verify` found.
+
+    Raises:
+        StoreError: there are some.
+    """
+    if problems:
+        raise StoreError(
+            f"version {version.number} of {version.model} is not what was pushed: {'; '.join(problems[:5])}. "
+            "Nothing was changed; name another version, or push the model again"
+        )
 
 
 def _push_event(manifest: Manifest) -> Event:

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from slipway.errors import ModelQuarantinedError, StoreError
-from slipway.stores.bucket import Bucket
 from slipway.stores.model_store import digest_model, open_store
-from slipway.stores.model_store.gcs import GcsModelStore
+from slipway.stores.model_store.remote import RemoteModelStore
 from tests.fakes.fault_proxy import FaultProxy
 from tests.fakes.storage_server import StorageServer
 from tests.slipway.stores.model_store.conftest import provenance, write_model
@@ -19,9 +18,9 @@ NewModel = Callable[[int], Path]
 
 
 @pytest.fixture
-def gcs(fault_proxy: FaultProxy) -> GcsModelStore:
+def gcs(fault_proxy: FaultProxy) -> RemoteModelStore:
     store = open_store(fault_proxy.uri("store"))
-    assert isinstance(store, GcsModelStore)
+    assert isinstance(store, RemoteModelStore)
     return store
 
 
@@ -32,7 +31,7 @@ def objects(server: StorageServer, folder: str = "store/taxi") -> set[str]:
 
 
 def test_push_version_is_what_tensorflow_serving_polls(
-    gcs: GcsModelStore, new_model: NewModel, storage_server: StorageServer, fault_proxy: FaultProxy, tmp_path: Path
+    gcs: RemoteModelStore, new_model: NewModel, storage_server: StorageServer, fault_proxy: FaultProxy, tmp_path: Path
 ) -> None:
     model = new_model(1)
     version = gcs.push(model, provenance()).version
@@ -49,7 +48,7 @@ def test_push_version_is_what_tensorflow_serving_polls(
 
 
 def test_push_large_file_goes_up_in_pieces_and_comes_down_whole(
-    gcs: GcsModelStore, new_model: NewModel, tmp_path: Path
+    gcs: RemoteModelStore, new_model: NewModel, tmp_path: Path
 ) -> None:
     model = new_model(1)
     (model / "variables" / "variables.data-00000-of-00001").write_bytes(bytes(range(256)) * 40_000)
@@ -58,7 +57,7 @@ def test_push_large_file_goes_up_in_pieces_and_comes_down_whole(
     assert digest_model(gcs.fetch(version, tmp_path / "fetched")) == digest_model(model)
 
 
-def test_versions_stages_and_history_are_those_of_a_local_store(gcs: GcsModelStore, new_model: NewModel) -> None:
+def test_versions_stages_and_history_are_those_of_a_local_store(gcs: RemoteModelStore, new_model: NewModel) -> None:
     assert (gcs.models(), gcs.versions("taxi"), gcs.production("taxi"), gcs.history("taxi")) == ([], [], None, [])
     one, two, three = (gcs.push(new_model(seed), provenance()).version.number for seed in (1, 2, 3))
     gcs.push(new_model(1), provenance("iris"))
@@ -82,15 +81,15 @@ def test_versions_stages_and_history_are_those_of_a_local_store(gcs: GcsModelSto
         gcs.push(new_model(3), provenance())
 
 
-def test_push_same_bytes_again_is_the_same_version(gcs: GcsModelStore, new_model: NewModel) -> None:
+def test_push_same_bytes_again_is_the_same_version(gcs: RemoteModelStore, new_model: NewModel) -> None:
     first, again = (gcs.push(new_model(1), provenance()) for _ in range(2))
     assert (first.is_new, again.is_new) == (True, False)
     assert again.version == first.version
 
 
 def test_push_clock_that_goes_back_still_grows(fault_proxy: FaultProxy, new_model: NewModel) -> None:
-    late = GcsModelStore(fault_proxy.uri("store"), lambda: 9_000.0).push(new_model(1), provenance())
-    early = GcsModelStore(fault_proxy.uri("store"), lambda: 10.0).push(new_model(2), provenance())
+    late = RemoteModelStore(fault_proxy.uri("store"), lambda: 9_000.0).push(new_model(1), provenance())
+    early = RemoteModelStore(fault_proxy.uri("store"), lambda: 10.0).push(new_model(2), provenance())
     assert (late.version.number, early.version.number) == (9_001, 9_002)
 
 
@@ -99,21 +98,23 @@ def test_push_two_pushers_at_once_get_a_number_each(fault_proxy: FaultProxy, tmp
 
     def push(seed: int) -> int:
         model = write_model(tmp_path / f"at-once-{seed}", seed)
-        return GcsModelStore(uri, lambda: 50.0).push(model, provenance()).version.number
+        return RemoteModelStore(uri, lambda: 50.0).push(model, provenance()).version.number
 
     with ThreadPoolExecutor(pushers) as pool:
         numbers = list(pool.map(push, range(pushers)))
-    store = GcsModelStore(uri)
+    store = RemoteModelStore(uri)
     assert sorted(numbers) == [51, 52, 53, 54]
     assert [store.verify(version) for version in store.versions("taxi")] == [[]] * pushers
     assert sorted(event.version for event in store.history("taxi")) == sorted(numbers)
 
 
-def test_promote_promoters_at_once_each_count(gcs: GcsModelStore, fault_proxy: FaultProxy, new_model: NewModel) -> None:
+def test_promote_promoters_at_once_each_count(
+    gcs: RemoteModelStore, fault_proxy: FaultProxy, new_model: NewModel
+) -> None:
     numbers = [gcs.push(new_model(seed), provenance()).version.number for seed in range(3)]
     uri = fault_proxy.uri("store", retry_seconds=20)
     with ThreadPoolExecutor(3) as pool:
-        list(pool.map(lambda number: GcsModelStore(uri).promote("taxi", number), numbers))
+        list(pool.map(lambda number: RemoteModelStore(uri).promote("taxi", number), numbers))
     promotions = [event for event in gcs.history("taxi") if event.action == "promote"]
     assert sorted(event.version for event in promotions) == numbers
     # Each saw the one before it: no promotion was made over a state that was no longer there.
@@ -122,7 +123,7 @@ def test_promote_promoters_at_once_each_count(gcs: GcsModelStore, fault_proxy: F
 
 
 def test_prune_deletes_the_file_first_without_which_nothing_loads(
-    gcs: GcsModelStore, new_model: NewModel, storage_server: StorageServer, fault_proxy: FaultProxy
+    gcs: RemoteModelStore, new_model: NewModel, storage_server: StorageServer, fault_proxy: FaultProxy
 ) -> None:
     numbers = [gcs.push(new_model(seed), provenance()).version.number for seed in range(4)]
     fault_proxy.requests.clear()
@@ -137,7 +138,7 @@ def test_prune_deletes_the_file_first_without_which_nothing_loads(
 
 
 def test_verify_names_each_object_that_differs(
-    gcs: GcsModelStore, new_model: NewModel, storage_server: StorageServer
+    gcs: RemoteModelStore, new_model: NewModel, storage_server: StorageServer
 ) -> None:
     version = gcs.push(new_model(1), provenance()).version
     storage_server.put(f"store/taxi/{version.number}/fingerprint.pb", b"other")
@@ -151,7 +152,7 @@ def test_verify_names_each_object_that_differs(
 
 
 def test_fetch_intact_version_is_not_fetched_again_and_a_damaged_copy_is(
-    gcs: GcsModelStore, new_model: NewModel, fault_proxy: FaultProxy, tmp_path: Path
+    gcs: RemoteModelStore, new_model: NewModel, fault_proxy: FaultProxy, tmp_path: Path
 ) -> None:
     version = gcs.push(new_model(1), provenance()).version
     folder = gcs.fetch(version, tmp_path / "cache")
@@ -165,26 +166,8 @@ def test_fetch_intact_version_is_not_fetched_again_and_a_damaged_copy_is(
     assert [path.name for path in (tmp_path / "cache").iterdir()] == [str(version.number)]
 
 
-def test_download_object_whose_name_leads_out_is_refused(fault_proxy: FaultProxy, tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="leads out of its folder"):
-        Bucket(fault_proxy.uri("store")).download(["taxi/5/../../evil"], "taxi/5/", tmp_path / "a" / "b")
-    assert fault_proxy.requests == []
-
-
-def test_write_holds_to_the_generation_that_was_read(fault_proxy: FaultProxy) -> None:
-    bucket = Bucket(fault_proxy.uri("store"))
-    assert bucket.read_generation("state") is None
-    assert bucket.write("state", b"1", generation=0)
-    assert not bucket.write("state", b"2", generation=0)
-    content, generation = bucket.read_generation("state") or (b"", 0)
-    assert (content, generation > 0) == (b"1", True)
-    assert bucket.write("state", b"3", generation=generation)
-    assert not bucket.write("state", b"4", generation=generation)
-    assert bucket.read("state") == b"3"
-
-
 def test_store_at_the_root_of_a_bucket_works(fault_proxy: FaultProxy, new_model: NewModel) -> None:
-    store = GcsModelStore(fault_proxy.uri("").replace("/?", "?"))
+    store = RemoteModelStore(fault_proxy.uri("").replace("/?", "?"))
     version = store.push(new_model(1), provenance()).version
     assert store.models() == ["taxi"]
     assert store.version("taxi", version.number) == version

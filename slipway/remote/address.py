@@ -1,0 +1,84 @@
+"""The one parser of URIs of remote objects.
+
+`gs://bucket/path`; an emulator or another endpoint stands in the query, and who asks without an account before an `@`:
+`gs://anonymous@bucket/path?scheme=http&endpoint_override=localhost:9023&retry_limit_seconds=2`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from urllib.parse import parse_qs
+
+from slipway.errors import StoreError
+
+SCHEMES = ("gs",)
+RETRY_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Address:
+    """A folder or an object in a bucket.
+
+    Attributes:
+        scheme: The kind of store, `gs`.
+        bucket: Name of the bucket.
+        path: Path in the bucket, without a slash at its ends; empty for the whole bucket.
+        anonymous: Whether requests carry no credentials.
+        endpoint: URL of the service; empty for the public one.
+        retry_seconds: How long one operation is retried.
+    """
+
+    scheme: str
+    bucket: str
+    path: str
+    anonymous: bool
+    endpoint: str
+    retry_seconds: float
+
+    def below(self, name: str) -> str:
+        """URI of an object below this address, without account and query, for messages."""
+        return f"{self.scheme}://{'/'.join(filter(None, (self.bucket, self.path, name)))}"
+
+    def split(self) -> tuple[Address, str]:
+        """The address of the folder that holds an object, and the object's name in it."""
+        folder, _, name = self.path.rpartition("/")
+        return replace(self, path=folder), name
+
+
+def is_remote(uri: str) -> bool:
+    """Whether a URI names a remote object rather than a path of this machine.
+
+    Raises:
+        StoreError: the scheme is not supported.
+    """
+    scheme, separator, _ = uri.partition("://")
+    if not separator or scheme == "file":
+        return False
+    if scheme not in SCHEMES:
+        supported = ", ".join(f"{one}://" for one in ("file", *SCHEMES))
+        raise StoreError(f"{uri}: {scheme}:// is not supported; use a local path, or one of {supported}")
+    return True
+
+
+def parse(uri: str) -> Address:
+    """The address that a remote URI names.
+
+    Raises:
+        StoreError: the URI is incomplete, or names an account other than `anonymous`.
+    """
+    scheme, _, rest = uri.partition("://")
+    located, _, query = rest.partition("?")
+    account, _, path = located.rpartition("@")
+    bucket, _, inside = path.partition("/")
+    if not bucket:
+        raise StoreError(f"{uri}: the bucket's name is missing; write {scheme}://bucket/path")
+    if account not in ("", "anonymous"):
+        raise StoreError(f"{uri}: the account is {account!r}; only `anonymous` may be named, keep secrets out of URIs")
+    given = {name: values[-1] for name, values in parse_qs(query).items()}
+    host, seconds = given.get("endpoint_override"), given.get("retry_limit_seconds", str(RETRY_SECONDS))
+    try:
+        retry_seconds = float(seconds)
+    except ValueError:
+        raise StoreError(f"{uri}: retry_limit_seconds = {seconds!r} is not a number of seconds") from None
+    endpoint = f"{given.get('scheme', 'https')}://{host}" if host else ""
+    return Address(scheme, bucket, inside.strip("/"), bool(account), endpoint, retry_seconds)

@@ -1,0 +1,46 @@
+import pytest
+
+from slipway.errors import StoreError
+from slipway.remote.address import RETRY_SECONDS, Address, is_remote, parse
+
+
+@pytest.mark.parametrize(
+    ("uri", "address"),
+    [
+        ("gs://b", Address("gs", "b", "", False, "", RETRY_SECONDS)),
+        ("gs://b/x/y/", Address("gs", "b", "x/y", False, "", RETRY_SECONDS)),
+        (
+            "gs://anonymous@b/x?scheme=http&endpoint_override=localhost:1&retry_limit_seconds=2",
+            Address("gs", "b", "x", True, "http://localhost:1", 2.0),
+        ),
+    ],
+)
+def test_parse_gives_every_part(uri: str, address: Address) -> None:
+    assert parse(uri) == address
+
+
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        ("gs:///x", "the bucket's name is missing; write gs://bucket/path"),
+        ("gs://token@b/x", "keep secrets out of URIs"),
+        ("gs://b/x?retry_limit_seconds=soon", "retry_limit_seconds = 'soon'"),
+    ],
+)
+def test_parse_wrong_uri_names_the_fix(uri: str, message: str) -> None:
+    with pytest.raises(StoreError, match=message):
+        parse(uri)
+
+
+def test_is_remote_knows_the_schemes() -> None:
+    assert is_remote("gs://b/x")
+    assert not is_remote("/x")
+    assert not is_remote("file:///x")
+    with pytest.raises(StoreError, match=r"s3:// is not supported.*gs://"):
+        is_remote("s3://b/x")
+
+
+def test_split_and_below_name_an_object() -> None:
+    folder, name = parse("gs://anonymous@b/x/y?scheme=http").split()
+    assert (folder.path, name) == ("x", "y")
+    assert folder.below("y") == "gs://b/x/y"

@@ -1,0 +1,59 @@
+"""The interface of remote objects over the emulator; the proxy keeps the preconditions."""
+
+import pytest
+
+from slipway.errors import StoreError
+from slipway.remote.objects import ABSENT, check_inside, open_objects, open_ranges
+from tests.fakes.fault_proxy import FaultProxy
+
+
+def test_put_holds_to_the_generation_that_was_read(fault_proxy: FaultProxy) -> None:
+    objects = open_objects(fault_proxy.uri("store"))
+    assert objects.read_generation("state") is None
+    assert objects.put("state", b"1", ABSENT)
+    assert not objects.put("state", b"2", ABSENT)
+    content, generation = objects.read_generation("state") or (b"", 0)
+    assert (content, generation > 0) == (b"1", True)
+    assert objects.put("state", b"3", generation)
+    assert not objects.put("state", b"4", generation)
+    assert objects.read("state") == b"3"
+
+
+def test_ranges_are_read_where_they_are_asked_for(fault_proxy: FaultProxy) -> None:
+    objects = open_objects(fault_proxy.uri("store"))
+    content = bytes(range(256)) * 16_384  # 4 MiB
+    objects.put("big", content)
+    found = objects.find("big")
+    assert found is not None
+    with open_ranges(objects, found) as stream:
+        stream.seek(-8, 2)
+        assert stream.read() == content[-8:]
+        stream.seek(1_000_001)
+        assert stream.read(10) == content[1_000_001:1_000_011]
+    assert objects.read_range(found, 5, 7) == content[5:7]
+
+
+def test_range_of_an_object_that_was_replaced_is_refused(fault_proxy: FaultProxy) -> None:
+    objects = open_objects(fault_proxy.uri("store"))
+    objects.put("x", b"one")
+    found = objects.find("x")
+    assert found is not None
+    objects.put("x", b"two")
+    with pytest.raises(StoreError, match=r"gs://bucket/store/x: cannot read: it was replaced"):
+        objects.read_range(found, 0, 2)
+
+
+def test_names_are_those_directly_in_the_folder(fault_proxy: FaultProxy) -> None:
+    objects = open_objects(fault_proxy.uri("store"))
+    for name in ("a/1", "a/2/3", "ab/4"):
+        objects.put(name, b"")
+    assert objects.names("") == ["a", "ab"]
+    assert objects.names("a/") == ["1", "2"]
+    assert sorted(objects.objects("a/")) == ["a/1", "a/2/3"]
+
+
+def test_name_that_leads_out_of_its_folder_is_refused() -> None:
+    assert check_inside("a/b", "gs://bucket/x") == "a/b"
+    for name in ("a/../../evil", "/etc/passwd"):
+        with pytest.raises(StoreError, match=r"gs://bucket/x: .*leads out of this folder"):
+            check_inside(name, "gs://bucket/x")
