@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from serving.client.predictions import CLASSIFY, SERVING_DEFAULT
-from serving.client.rows import RAW, input_features
-from serving.predictor import PREDICTIONS, Predictor
+from serving.client.row_files import input_features
+from serving.predictor import Predictor
+from serving.protocol.signatures import CLASSIFY, PREDICTIONS, RAW, SERVING_DEFAULT, TRANSFORM
 from slipway.data.tensors import raw_inputs
 from slipway.errors import GateError
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from slipway.evaluation.golden import Golden
 
 TOLERANCE = 1e-6
-TRANSFORM = "transform_features"
 
 
 class Askable(Protocol):

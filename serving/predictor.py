@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from serving.protocol.signatures import PREDICTIONS, RAW
+from serving.protocol.tensor_types import TENSOR_TYPES
 from serving.runtime.saved_model import RuntimeStatusError, SavedModel
-from serving.runtime.tensors import DTYPES
 from slipway.data.tensors import MISSING_BYTES, MISSING_FLOAT, MISSING_INT
 from slipway.errors import GateError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-PREDICTIONS = "predictions"
 _MARKERS: dict[str, Any] = {"float32": MISSING_FLOAT, "int64": MISSING_INT, "object": MISSING_BYTES}
 
 
@@ -69,9 +69,9 @@ class Predictor:
         """
         rows = len(next(iter(inputs.values())))
         named = {
-            name: inputs[name] if name in inputs else _missing(rows, info) for name, info in self.inputs("raw").items()
+            name: inputs[name] if name in inputs else _missing(rows, info) for name, info in self.inputs(RAW).items()
         }
-        predictions: NDArray[np.float32] = self.call("raw", named)[PREDICTIONS]
+        predictions: NDArray[np.float32] = self.call(RAW, named)[PREDICTIONS]
         return predictions
 
     def _signature(self, name: str) -> Any:
@@ -83,7 +83,7 @@ class Predictor:
 
 def _missing(rows: int, info: Any) -> NDArray[Any]:
     """An input of `raw` that is missing in every row; a size that the model leaves open is 1."""
-    dtype = DTYPES[info.dtype]
+    dtype = TENSOR_TYPES[info.dtype].numpy
     shape = [rows, *(max(dim.size, 1) for dim in info.tensor_shape.dim[1:])]
     return np.full(shape, _MARKERS[dtype.name], dtype)
 

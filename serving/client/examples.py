@@ -7,7 +7,7 @@ from typing import Any
 
 from google.protobuf.message import DecodeError
 
-from serving.runtime.protos import example_pb2
+from serving.protocol.protos import example_pb2
 from slipway.errors import DataError
 
 

@@ -9,7 +9,7 @@ import grpc
 
 from serving.client import ATTEMPTS, NOT_SERVED
 from serving.client.examples import parse_examples
-from serving.runtime.protos import (
+from serving.protocol.protos import (
     classification_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,
@@ -18,7 +18,7 @@ from serving.runtime.protos import (
     predict_pb2,
     prediction_service_pb2_grpc,
 )
-from serving.runtime.tensor_protos import array_of, tensor_proto
+from serving.protocol.tensor_protos import array_of, tensor_proto
 from slipway.errors import RequestError
 
 if TYPE_CHECKING:

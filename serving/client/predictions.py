@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from serving.client.rows import RAW
+from serving.protocol.signatures import CLASSIFY, RAW, SERVING_DEFAULT
 from slipway.data.tensors import raw_inputs, serialize_examples
 from slipway.errors import ConfigError
 
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from serving.client import ModelClient
 
-CLASSIFY, SERVING_DEFAULT = "classify", "serving_default"
-
 
 def predict_rows(
     client: ModelClient, rows: pa.Table, features: Sequence[schema_pb2.Feature], signature: str, batch: int
@@ -29,7 +27,7 @@ def predict_rows(
     Args:
         client: A connected client.
         rows: Columns of the model; one that is not there is missing in every row.
-        features: `serving.client.rows.input_features`.
+        features: `serving.client.row_files.input_features`.
         signature: `raw` sends named tensors, any other tf.Examples.
         batch: Rows of one request.
     """

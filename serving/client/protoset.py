@@ -10,7 +10,7 @@ from typing import Any
 
 from google.protobuf import descriptor_pb2
 
-from serving.runtime.protos import (
+from serving.protocol.protos import (
     classification_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,

@@ -7,7 +7,6 @@ import json
 import time
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import quote
 
 import httpx
 import numpy as np
@@ -15,8 +14,9 @@ from google.protobuf import json_format
 
 from serving.client import ATTEMPTS, NOT_SERVED
 from serving.client.examples import parse_examples
-from serving.runtime.protos import get_model_metadata_pb2
-from serving.runtime.tensors import DTYPES
+from serving.protocol.protos import get_model_metadata_pb2
+from serving.protocol.tensor_types import TENSOR_TYPES
+from serving.protocol.urls import model_path
 from slipway.errors import RequestError
 
 if TYPE_CHECKING:
@@ -34,9 +34,7 @@ class RestClient:
 
     def __init__(self, address: str, model: str, version: int | None, timeout_seconds: float) -> None:
         self._address = address if "://" in address else f"http://{address}"
-        self._path = f"{self._address.rstrip('/')}/v1/models/{quote(model, safe='')}"
-        if version is not None:
-            self._path += f"/versions/{version}"
+        self._path = self._address.rstrip("/") + model_path(model, version)
         self._timeout = timeout_seconds
         self._http = httpx.Client(timeout=timeout_seconds, trust_env=False)
 
@@ -139,7 +137,7 @@ def _to_json(values: NDArray[Any]) -> Any:
 
 
 def _to_array(values: Any, number: int) -> NDArray[Any]:
-    dtype = DTYPES[number]
+    dtype = TENSOR_TYPES[number].numpy
     if dtype != np.dtype(object):
         return np.array(values, dtype)
     if isinstance(values, list):

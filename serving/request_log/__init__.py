@@ -5,8 +5,9 @@ write. The local server has one built in; in the cluster `slipway request-log` s
 See docs/decisions/0009-request-log-schema.md for the columns.
 """
 
-from serving.request_log.call import LoggedCall, is_sampled
+from serving.request_log.call import LoggedCall
 from serving.request_log.log import LogOptions, RequestLog
-from serving.request_log.table import schema
+from serving.request_log.parquet import schema
+from serving.request_log.sampling import is_sampled
 
 __all__ = ["LogOptions", "LoggedCall", "RequestLog", "is_sampled", "schema"]

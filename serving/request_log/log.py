@@ -16,12 +16,13 @@ from typing import Self
 
 from prometheus_client import CollectorRegistry
 
-from serving.request_log.call import METHODS, LoggedCall, is_sampled
+from serving.request_log.call import METHODS, LoggedCall
+from serving.request_log.call_rows import MAX_CALL_BYTES, TooLargeError, parse_call
+from serving.request_log.features import Fields
 from serving.request_log.metrics import LogMetrics
-from serving.request_log.parse import MAX_CALL_BYTES, TooLargeError, parse_call
+from serving.request_log.parquet import LogFile, Partition, schema
+from serving.request_log.sampling import is_sampled
 from serving.request_log.sink import Sink
-from serving.request_log.table import LogFile, Partition, schema
-from serving.request_log.values import Fields
 from slipway.errors import ConfigError
 
 LOGGER = logging.getLogger("slipway.request_log")

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from serving.runtime.library import Output, tensorflow
-from serving.runtime.protos import config_pb2, error_codes_pb2, meta_graph_pb2
-from serving.runtime.tensors import new_tensor, read_tensor
+from serving.protocol.protos import config_pb2, error_codes_pb2, meta_graph_pb2
+from serving.runtime.c_api import Output, tensorflow
+from serving.runtime.c_tensors import new_tensor, read_tensor
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -11,8 +11,8 @@ from typing import Any
 
 from google.protobuf import text_format
 
-from serving.runtime.protos import model_server_config_pb2
-from serving.server.errors import ServingError, invalid_argument
+from serving.protocol.errors import ServingError, invalid_argument
+from serving.protocol.protos import model_server_config_pb2
 from slipway.errors import ConfigError
 
 

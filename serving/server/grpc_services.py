@@ -1,17 +1,16 @@
-"""PredictionService, ModelService and health over gRPC: TensorFlow Serving's, by its own stubs."""
+"""TensorFlow Serving's gRPC services: PredictionService and ModelService."""
 
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
 from uuid import uuid4
 
 import grpc
 
-from serving.request_log.call import LoggedCall
-from serving.runtime.protos import (
+from serving.protocol.errors import ServingError, cut, failed_precondition, invalid_argument
+from serving.protocol.protos import (
     get_model_status_pb2,
     model_management_pb2,
     model_pb2,
@@ -19,13 +18,13 @@ from serving.runtime.protos import (
     prediction_service_pb2_grpc,
 )
 from serving.server import inference
+from serving.server.call_recorder import CallRecorder
 from serving.server.config import check_config
-from serving.server.errors import ServingError, cut, failed_precondition, invalid_argument
-from serving.server.lifecycle import Lease, State
-from serving.server.metrics import GRPC, Metrics
+from serving.server.metrics import Metrics
+from serving.server.model_manager import ModelManager
+from serving.server.model_sources import BasePaths
+from serving.server.model_versions import ServedVersion, State
 from serving.server.servable import Servable
-from serving.server.sources import BasePaths
-from serving.server.versions import ModelManager
 
 if TYPE_CHECKING:
     from serving.request_log import RequestLog
@@ -41,14 +40,13 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer): 
 
     Args:
         manager: The models.
-        metrics: Counts what is answered.
+        metrics: Counts inferences.
         request_log: Gets each inference that succeeded; None keeps no log.
     """
 
     def __init__(self, manager: ModelManager, metrics: Metrics, request_log: RequestLog | None = None) -> None:
         self._manager = manager
-        self._metrics = metrics
-        self._request_log = request_log
+        self._recorder = CallRecorder(metrics, request_log)
 
     def Predict(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         """Named tensors in and out."""
@@ -76,7 +74,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer): 
                 if name != "signature_def":
                     # The %s is TensorFlow Serving's.
                     raise invalid_argument(f"Metadata field %s is not supported{name}")
-            with lease(self._manager, spec) as servable:
+            with _use(self._manager, spec) as servable:
                 return inference.metadata(servable)
         except ServingError as error:
             _abort(context, error)
@@ -84,36 +82,16 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer): 
     def _answer(
         self, method: str, answer: Answer, request: Any, spec_of: Callable[[Any], Any], context: grpc.ServicerContext
     ) -> Any:
-        begin = time.perf_counter()
-        name, code, runtime = "", grpc.StatusCode.UNKNOWN, None
         try:
-            spec = spec_of(request)
-            name = spec.name
-            with lease(self._manager, spec) as servable:
-                begin_runtime = time.perf_counter()
-                response = answer(servable, request)
-                runtime = time.perf_counter() - begin_runtime
-                version = servable.version
-            code = grpc.StatusCode.OK
+            with self._recorder.record("grpc", method, lambda: _request_id(context)) as call:
+                spec = spec_of(request)
+                call.model = spec.name
+                with _use(self._manager, spec) as servable:
+                    response = call.run(answer, servable, request)
+                    call.version = servable.version
+                call.request, call.response = request, response
         except ServingError as error:
-            code = error.code
             _abort(context, error)
-        finally:
-            seconds = time.perf_counter() - begin
-            self._metrics.observe(name, method, GRPC, code, seconds, runtime)
-        if self._request_log:
-            call = LoggedCall(
-                request_id=dict(context.invocation_metadata()).get("x-request-id") or str(uuid4()),
-                protocol="grpc",
-                method=method.lower(),
-                model=name,
-                version=version,
-                request=request,
-                response=response,
-                started=time.time() - seconds,
-                latency_seconds=seconds,
-            )
-            self._request_log.offer(call)
         return response
 
 
@@ -181,12 +159,7 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):  # type: ignore
             return False
 
 
-def lease(manager: ModelManager, spec: Any) -> Lease:
-    """The version that a `ModelSpec` asks for.
-
-    Raises:
-        ServingError: it is not served.
-    """
+def _use(manager: ModelManager, spec: Any) -> ServedVersion:
     return manager.use(spec.name, *_choice(spec))
 
 
@@ -194,6 +167,10 @@ def _spec_of(request: Any) -> Any:
     if not request.HasField("model_spec"):
         raise invalid_argument("Missing ModelSpec")
     return request.model_spec
+
+
+def _request_id(context: grpc.ServicerContext) -> str:
+    return dict(context.invocation_metadata()).get("x-request-id") or str(uuid4())
 
 
 def _first_task(request: Any) -> Any:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from serving.runtime.protos import example_pb2
-from serving.server.errors import ServingError, invalid_argument
-from serving.server.examples import with_context
-from serving.server.json_mistakes import json_type
-from serving.server.json_values import decode_base64, is_base64, shown
+from serving.protocol.errors import invalid_argument
+from serving.protocol.json_values import decode_base64, is_base64, shown
+from serving.protocol.protos import example_pb2
+from serving.server.json_errors import json_type
+from serving.server.tf_examples import with_context
 
 if TYPE_CHECKING:
     import numpy as np
@@ -75,8 +75,4 @@ def _convert(value: Any, name: str) -> tuple[str, Any]:
         return "bytes", value.encode()
     if is_base64(value):
         return "bytes", decode_base64(value)
-    raise _unexpected(value, name)
-
-
-def _unexpected(value: Any, name: str) -> ServingError:
-    return invalid_argument(f"Feature: {name} has element with unexpected JSON type: {json_type(value)}")
+    raise invalid_argument(f"Feature: {name} has element with unexpected JSON type: {json_type(value)}")

@@ -13,7 +13,6 @@ import grpc
 from prometheus_client import CollectorRegistry, generate_latest
 
 PATH = "/monitoring/prometheus/metrics"
-REST, GRPC = "REST", "GRPC"
 _PREFIX = ":tensorflow:serving:"
 # Microseconds: Buckets::Exponential(10, 1.8, 33).
 _BOUNDS = tuple(accumulate(range(32), lambda bound, _: bound * 1.8, initial=10.0))

@@ -7,9 +7,9 @@ from pathlib import Path
 import grpc
 from google.protobuf.message import DecodeError
 
-from serving.runtime.protos import prediction_log_pb2
+from serving.protocol.errors import ServingError, invalid_argument
+from serving.protocol.protos import prediction_log_pb2
 from serving.server import inference
-from serving.server.errors import ServingError, invalid_argument
 from serving.server.servable import Servable
 from slipway.data.tfrecord import read_records
 from slipway.errors import DataError

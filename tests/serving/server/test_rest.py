@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
+from serving.protocol.http_server import HttpProtocol
 from serving.server import rest_api
 from serving.server.config import ServerConfig
-from serving.server.http_protocol import HttpProtocol
-from serving.server.rest import RestApp
+from serving.server.model_sources import OneVersion
+from serving.server.rest_app import RestApp
 from serving.server.server import ModelServer
-from serving.server.sources import OneVersion
 from tests.serving.server.http_calls import ask, connected, request
 
 PREDICT = "/v1/models/tiny:predict"

@@ -1,8 +1,8 @@
-"""Which versions are loaded, and who uses them.
+"""Loads and unloads the versions of all models, and lends them to requests.
 
 One thread polls, loads and unloads, one thing after the other, as TensorFlow Serving does by default. A new version is
-loaded before an old one goes; while none of the wanted ones can be loaded, the old one stays. A request holds on to its
-version until it is answered; only then the version's session is closed.
+loaded before an old one goes; while no wanted one can be loaded, the old one stays. A version is closed only when no
+request uses it any more.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import grpc
 
-from serving.server.errors import ServingError, invalid_argument, not_found
-from serving.server.lifecycle import Lease, ModelVersions, State, VersionStatus
+from serving.protocol.errors import ServingError, invalid_argument, not_found
+from serving.server.model_sources import ModelSource, Wanted
+from serving.server.model_versions import ModelVersions, ServedVersion, State, VersionStatus
 from serving.server.servable import Servable
-from serving.server.sources import Source, Wanted
 from slipway.errors import StoreError
 
 LOGGER = logging.getLogger(__name__)
@@ -27,19 +27,19 @@ Loader = Callable[[str, int, Path], Servable]
 
 
 class ModelManager:
-    """Loads what a source wants, and lends it to requests.
+    """Keeps loaded what a source wants.
 
     Args:
-        source: What should be served.
+        source: Says which versions should be served.
         load: Loads and warms up one version; raises ServingError if it cannot.
-        poll_seconds: Between two looks at the source; 0 looks once.
+        poll_seconds: Between two polls of the source; 0 polls once.
         max_load_retries: How often a version that cannot be loaded is tried again.
         retry_seconds: Between two tries.
     """
 
     def __init__(
         self,
-        source: Source,
+        source: ModelSource,
         load: Loader,
         *,
         poll_seconds: float = 1.0,
@@ -53,7 +53,7 @@ class ModelManager:
         self._retry_seconds = retry_seconds
         self._models: dict[str, ModelVersions] = {}
         # Replaced as a whole, so that a request needs no lock to look its version up.
-        self._serving: dict[tuple[str, int | str | None], Lease] = {}
+        self._serving: dict[tuple[str, int | str | None], ServedVersion] = {}
         self._changed = threading.Condition()
         self._wake = threading.Event()
         self._is_stopping = False
@@ -63,20 +63,20 @@ class ModelManager:
         """Returns once every model can be served.
 
         Raises:
-            StoreError: there is nothing to serve of a model, or none of it can be loaded.
+            StoreError: a model has no version to serve, or none of them can be loaded.
         """
         self._poll()
         for name, model in self._models.items():
             if not model.wanted.versions:
                 raise StoreError(f"there is nothing to serve of model {name}: {self._source.describe(name)}")
         self._thread.start()
-        problems = self._await(self._models)
+        problems = self._wait_for(self._models)
         if problems:
             self.stop()
             raise StoreError(f"cannot serve: {problems}")
 
     def stop(self, grace_seconds: float = 0.0) -> None:
-        """Stops polling and frees the versions that no request holds within the grace."""
+        """Stops polling, and frees the versions that no request uses within the grace."""
         with self._changed:
             self._is_stopping = True
             # A reload may be waiting for its models.
@@ -86,27 +86,27 @@ class ModelManager:
             self._thread.join()
         self._serving = {}
         until = time.monotonic() + grace_seconds
-        for lease in self._leases():
-            if lease.state is State.AVAILABLE:
-                self._withdraw(lease)
-            while lease.state is State.UNLOADING and not self._close_idle(lease) and time.monotonic() < until:
+        for version in self._versions():
+            if version.state is State.AVAILABLE:
+                version.withdraw()
+            while version.state is State.UNLOADING and not version.close_if_unused() and time.monotonic() < until:
                 time.sleep(0.01)
 
-    def use(self, name: str, version: int | None = None, label: str | None = None) -> Lease:
-        """A version for one request: `with manager.use("taxi") as servable: …`.
+    def use(self, name: str, version: int | None = None, label: str | None = None) -> ServedVersion:
+        """Lends a version to one request: `with manager.use("taxi") as servable: …`.
 
         Args:
             name: The model.
-            version: A version; the newest one that is loaded by default.
+            version: A version; by default the newest one that is loaded.
             label: Or a label.
 
         Raises:
             ServingError: it is not served; code and text are TensorFlow Serving's.
         """
         key = (name, label or version)
-        while lease := self._serving.get(key):
-            if lease.acquire():
-                return lease
+        while found := self._serving.get(key):
+            if found.acquire():
+                return found
         if not name:
             raise invalid_argument("ModelSpec has no name specified.")
         if label:
@@ -115,7 +115,7 @@ class ModelManager:
         raise not_found(f"Servable not found for request: {request}")
 
     def status(self, name: str, version: int | None = None, label: str | None = None) -> list[VersionStatus]:
-        """States of one version or of all, newest first, those that are gone included.
+        """States of one version or of all, newest first, including unloaded ones.
 
         Raises:
             ServingError: nothing is known of it.
@@ -123,8 +123,8 @@ class ModelManager:
         if label:
             version = self._labelled(name, label)
         with self._changed:
-            model = self._models.get(name, ModelVersions())
-            found = [model.leases[number].status() for number in sorted(model.leases, reverse=True)]
+            versions = self._models.get(name, ModelVersions()).versions
+            found = [versions[number].status() for number in sorted(versions, reverse=True)]
         if version is not None:
             found = [status for status in found if status.version == version]
             if not found:
@@ -144,7 +144,7 @@ class ModelManager:
         with self._changed:
             return [name for name, model in self._models.items() if model.wanted.versions or model.available()]
 
-    def reload(self, source: Source) -> None:
+    def reload(self, source: ModelSource) -> None:
         """Follows another source from now on; returns once its new models can be served.
 
         Raises:
@@ -162,28 +162,19 @@ class ModelManager:
                 if wishes is not None:
                     self._models.setdefault(name, ModelVersions()).want(wishes)
         self._wake.set()
-        problems = self._await(new)
-        self._publish()  # labels point where they were told when the caller has its answer
+        problems = self._wait_for(new)
+        self._publish()  # the new labels hold when the caller has its answer
         if self._is_stopping:
             raise ServingError(grpc.StatusCode.UNAVAILABLE, "The server is stopping")
         if problems:
             raise ServingError(grpc.StatusCode.UNKNOWN, problems)
 
-    def _await(self, names: Iterator[str] | list[str] | dict[str, ModelVersions]) -> str:
-        """Waits for models; TensorFlow Serving's text for those that did not become available."""
-        awaited = list(names)
+    def _wait_for(self, names: Iterable[str]) -> str:
+        """Waits for models; the error text for those that cannot be served, empty if there are none."""
+        names = list(names)
         with self._changed:
-            self._changed.wait_for(
-                lambda: self._is_stopping or all(self._models[name].is_settled() for name in awaited)
-            )
-            failed = [
-                f"{{{{name: {name} version: {lease.number}}} due to error: {lease.problem.code.name}: "
-                f"{lease.problem.message}}}, "
-                for name in awaited
-                if not self._models[name].available()
-                for lease in self._models[name].leases.values()
-                if lease.problem
-            ]
+            self._changed.wait_for(lambda: self._is_stopping or all(self._models[name].is_settled() for name in names))
+            failed = [problem for name in names for problem in self._models[name].problems(name)]
         return f"{len(failed)} model(s) did not become available: {{{''.join(failed)}}}" if failed else ""
 
     def _labelled(self, name: str, label: str) -> int:
@@ -200,26 +191,25 @@ class ModelManager:
             except Exception:
                 # A thread that ended would leave the server on its versions for ever, and say nothing.
                 LOGGER.exception("the models could not be brought up to date; trying again")
-            self._wake.wait(self._next_look())
+            self._wake.wait(self._seconds_to_next_step())
             self._wake.clear()
             if not self._is_stopping:
                 self._poll()
 
-    def _next_look(self) -> float | None:
-        """Seconds until there may be something to do."""
+    def _seconds_to_next_step(self) -> float | None:
         waits = [self._poll_seconds] if self._poll_seconds > 0 else []
-        for lease in self._leases():
-            if lease.state is State.UNLOADING:
+        for version in self._versions():
+            if version.state is State.UNLOADING:
                 waits.append(0.02)
-            elif lease.state is State.LOADING:
-                waits.append(max(lease.next_try - time.monotonic(), 0.0))
+            elif version.state is State.LOADING:
+                waits.append(max(version.next_try - time.monotonic(), 0.0))
         return min(waits, default=None)
 
     def _poll(self) -> None:
         try:
             found = self._source.poll()
         except Exception:
-            # Whatever is wrong with a directory or a store, what is loaded goes on being served.
+            # Whatever is wrong with a directory or a store, loaded versions go on being served.
             LOGGER.exception("the models cannot be polled; what is loaded stays")
             return
         with self._changed:
@@ -232,78 +222,54 @@ class ModelManager:
 
     def _reconcile(self) -> None:
         for name, model in list(self._models.items()):
-            for lease in model.to_load():
+            for version in model.to_load():
                 if self._is_stopping:
                     return
-                self._load(name, lease)
+                self._load(name, version)
                 self._publish()
             self._publish()
-            for lease in model.to_unload():
-                LOGGER.info("unloading %s version %d", name, lease.number)
-                self._withdraw(lease)
+            for version in model.to_unload():
+                LOGGER.info("unloading %s version %d", name, version.number)
+                version.withdraw()
             self._publish()
-        for lease in self._leases():
-            if lease.state is State.UNLOADING:
-                self._close_idle(lease)
+        for version in self._versions():
+            if version.state is State.UNLOADING:
+                version.close_if_unused()
+        self._publish()
 
-    def _load(self, name: str, lease: Lease) -> None:
-        self._set_state(lease, State.LOADING)
-        lease.problem = None
+    def _load(self, name: str, version: ServedVersion) -> None:
+        version.state, version.problem = State.LOADING, None
+        started = time.monotonic()
         try:
-            started = time.monotonic()
-            lease.servable = self._load_version(name, lease.number, lease.path)
+            version.servable = self._load_version(name, version.number, version.path)
         except ServingError as error:
-            lease.problem = error
+            version.problem = error
         except Exception as error:
-            LOGGER.exception("loading %s version %d failed", name, lease.number)
-            lease.problem = ServingError(grpc.StatusCode.UNKNOWN, f"{type(error).__name__}: {error}")
-        lease.tries += 1
-        if lease.servable:
-            LOGGER.info("serving %s version %d, loaded in %.2f s", name, lease.number, time.monotonic() - started)
-            self._set_state(lease, State.AVAILABLE)
+            LOGGER.exception("loading %s version %d failed", name, version.number)
+            version.problem = ServingError(grpc.StatusCode.UNKNOWN, f"{type(error).__name__}: {error}")
+        version.tries += 1
+        if not version.problem:
+            LOGGER.info("serving %s version %d, loaded in %.2f s", name, version.number, time.monotonic() - started)
+            version.state = State.AVAILABLE
             return
-        assert lease.problem
-        is_last = lease.tries > self._max_load_retries
+        is_last = version.tries > self._max_load_retries
         again = "" if is_last else f"; trying again in {self._retry_seconds:g} s"
         LOGGER.error("%s version %d at %s cannot be loaded: %s%s",
-                     name, lease.number, lease.path, lease.problem.message, again)  # fmt: skip
-        lease.next_try = time.monotonic() + self._retry_seconds
-        self._set_state(lease, State.END if is_last else State.LOADING)
+                     name, version.number, version.path, version.problem.message, again)  # fmt: skip
+        version.next_try = time.monotonic() + self._retry_seconds
+        if is_last:
+            version.state = State.END
 
     def _publish(self) -> None:
-        serving: dict[tuple[str, int | str | None], Lease] = {}
+        """Shows requests the loaded versions, and wakes those who wait for them."""
         with self._changed:
-            for name, model in self._models.items():
-                available = model.available()
-                if not available:
-                    continue
-                model.move_labels()
-                serving[name, None] = available[max(available)]
-                serving.update(((name, number), lease) for number, lease in available.items())
-                labelled = ((label or None, number) for label, number in model.labels.items() if number in available)
-                serving.update(((name, label), available[number]) for label, number in labelled)
-            self._serving = serving
+            self._serving = {
+                (name, key): version
+                for name, model in self._models.items()
+                for key, version in model.by_request().items()
+            }
             self._changed.notify_all()
 
-    def _withdraw(self, lease: Lease) -> None:
-        with lease.lock:
-            lease.state = State.UNLOADING
-
-    def _close_idle(self, lease: Lease) -> bool:
-        with lease.lock:
-            if lease.users:
-                return False
-        servable, lease.servable = lease.servable, None
-        if servable:
-            servable.close()
-        self._set_state(lease, State.END)
-        return True
-
-    def _set_state(self, lease: Lease, state: State) -> None:
+    def _versions(self) -> list[ServedVersion]:
         with self._changed:
-            lease.state = state
-            self._changed.notify_all()
-
-    def _leases(self) -> list[Lease]:
-        with self._changed:
-            return [lease for model in self._models.values() for lease in model.leases.values()]
+            return [version for model in self._models.values() for version in model.versions.values()]

@@ -1,4 +1,4 @@
-"""Rows in files, as a served model takes them. The model's own `raw` signature says what its columns are."""
+"""Reads rows for a served model from CSV and JSON files. The model's `raw` signature names the columns."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from serving.protocol.signatures import RAW
+from serving.protocol.tensor_types import FLOAT, INT64, STRING
 from slipway.data.tensors import arrow_type, dtype_of, fixed_shape, is_list
 from slipway.errors import DataError, RequestError
 
@@ -14,9 +16,6 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
     from tensorflow_metadata.proto.v0 import schema_pb2
-
-RAW = "raw"
-_SCHEMA_TYPES = {1: 3, 7: 1, 9: 2}  # TensorFlow's float32, string and int64 to the schema's FLOAT, BYTES and INT
 
 
 def input_features(signatures: Mapping[str, Any]) -> list[schema_pb2.Feature]:
@@ -30,6 +29,7 @@ def input_features(signatures: Mapping[str, Any]) -> list[schema_pb2.Feature]:
     """
     from tensorflow_metadata.proto.v0 import schema_pb2
 
+    schema_types = {FLOAT: schema_pb2.FLOAT, STRING: schema_pb2.BYTES, INT64: schema_pb2.INT}
     if RAW not in signatures:
         raise RequestError(
             f"the served model has no signature {RAW!r} that says what its columns are; it has "
@@ -37,11 +37,11 @@ def input_features(signatures: Mapping[str, Any]) -> list[schema_pb2.Feature]:
         )
     features = []
     for name, info in sorted(signatures[RAW].inputs.items()):
-        if info.dtype not in _SCHEMA_TYPES:
+        if info.dtype not in schema_types:
             raise RequestError(
                 f"input {name!r} of {RAW} has TensorFlow's type {info.dtype}: not float32, int64 or string"
             )
-        feature = schema_pb2.Feature(name=name, type=_SCHEMA_TYPES[info.dtype])
+        feature = schema_pb2.Feature(name=name, type=schema_types[info.dtype])
         sizes = [dim.size for dim in info.tensor_shape.dim[1:]]
         if not sizes:
             feature.value_count.min, feature.value_count.max = 0, 1

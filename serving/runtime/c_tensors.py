@@ -7,35 +7,17 @@ Inputs are *views*, which point into the caller's bytes; outputs come as *small*
 from __future__ import annotations
 
 import ctypes
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from serving.runtime.library import tensorflow
+from serving.protocol.tensor_types import STRING, TENSOR_TYPES, string_array, type_number
+from serving.runtime.c_api import tensorflow
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-STRING = 7  # types.proto: DT_STRING
-# types.proto numbers of the types that numpy has too.
-DTYPES: dict[int, np.dtype[Any]] = {
-    1: np.dtype(np.float32),
-    2: np.dtype(np.float64),
-    3: np.dtype(np.int32),
-    4: np.dtype(np.uint8),
-    5: np.dtype(np.int16),
-    6: np.dtype(np.int8),
-    STRING: np.dtype(object),
-    9: np.dtype(np.int64),
-    10: np.dtype(np.bool_),
-    17: np.dtype(np.uint16),
-    19: np.dtype(np.float16),
-    22: np.dtype(np.uint32),
-    23: np.dtype(np.uint64),
-}
-_NUMBERS = {dtype: number for number, dtype in DTYPES.items()}
 _STRING_BYTES = 24
 # ctypes.memmove, without giving the interpreter's lock away for a few bytes.
 _memmove = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)(
@@ -44,23 +26,9 @@ _memmove = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, 
 _SMALL, _LARGE, _OFFSET, _VIEW = range(4)
 
 
-def dtype_number(array: NDArray[Any]) -> int:
-    """TensorFlow's number of an array's type; bytes and objects are strings.
-
-    Raises:
-        TypeError: TensorFlow has no such type.
-    """
-    if array.dtype.kind in "SO":
-        return STRING
-    try:
-        return _NUMBERS[array.dtype]
-    except KeyError:
-        raise TypeError(f"TensorFlow has no tensors of numpy's type {array.dtype}") from None
-
-
 def new_tensor(array: NDArray[Any]) -> tuple[int, Any]:
     """A `TF_Tensor` with an array's values, and what has to live as long as the tensor does."""
-    number = dtype_number(array)
+    number = type_number(array)
     alive = None
     if number == STRING:
         array, alive = _views(array)
@@ -82,12 +50,10 @@ def read_tensor(tensor: int) -> NDArray[Any]:
     size = functions.TF_TensorByteSize(tensor)
     content = ctypes.string_at(functions.TF_TensorData(tensor), size) if size else b""
     if number == STRING:
-        strings = np.empty(math.prod(shape), dtype=object)
-        strings[:] = [_read_string(content, at) for at in range(0, size, _STRING_BYTES)]
-        return strings.reshape(shape)
-    if number not in DTYPES:
+        return string_array([_read_string(content, at) for at in range(0, size, _STRING_BYTES)]).reshape(shape)
+    if number not in TENSOR_TYPES:
         raise TypeError(f"an output has TensorFlow's type {number}, which numpy does not have")
-    return np.frombuffer(content, DTYPES[number]).reshape(shape)
+    return np.frombuffer(content, TENSOR_TYPES[number].numpy).reshape(shape)
 
 
 def _views(array: NDArray[Any]) -> tuple[NDArray[np.uint64], Any]:

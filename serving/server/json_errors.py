@@ -1,4 +1,4 @@
-"""Which value of a request is wrong, in TensorFlow Serving's words (`util/json_tensor.cc`)."""
+"""The error texts of JSON that makes no tensor: RapidJSON's and TensorFlow Serving's (`util/json_tensor.cc`)."""
 
 from __future__ import annotations
 
@@ -6,40 +6,14 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 import grpc
+import numpy as np
 
-from serving.runtime.tensor_protos import MAX_RANK
-from serving.runtime.tensors import STRING
-from serving.server.errors import ServingError, invalid_argument
-from serving.server.json_values import decode_base64, is_base64, shown
+from serving.protocol.errors import ServingError, invalid_argument
+from serving.protocol.json_values import decode_base64, is_base64, shown
+from serving.protocol.limits import MAX_RANK
+from serving.protocol.tensor_types import STRING, TENSOR_TYPES, type_name
+from serving.server.tf_examples import shape_text
 
-_NAMES = {
-    1: "float",
-    2: "double",
-    3: "int32",
-    4: "uint8",
-    5: "int16",
-    6: "int8",
-    STRING: "string",
-    8: "complex64",
-    9: "int64",
-    10: "bool",
-    17: "uint16",
-    18: "complex128",
-    19: "half",
-    22: "uint32",
-    23: "uint64",
-}
-_INT32 = (-(1 << 31), (1 << 31) - 1)
-_RANGES = {
-    3: _INT32,
-    4: _INT32,
-    5: _INT32,
-    6: _INT32,
-    9: (-(1 << 63), (1 << 63) - 1),
-    22: (0, (1 << 32) - 1),
-    23: (0, (1 << 64) - 1),
-}
-_CONVERTED = {1, 2, STRING, 10, *_RANGES}
 _JSON_NAMES = {dict: "Object", list: "Array", str: "String", int: "Number", float: "Number", type(None): "Null"}
 
 
@@ -99,7 +73,7 @@ def _check_item(
     if size != expected_size:
         raise invalid_argument(f"Expecting tensor size: {expected_size} but got: {size}")
     if shape != expected_shape:
-        raise invalid_argument(f"Expecting shape {_text(expected_shape)} but got: {_text(shape)}")
+        raise invalid_argument(f"Expecting shape {shape_text(expected_shape)} but got: {shape_text(shape)}")
 
 
 def _check_tensor(value: Any, dtype: int) -> tuple[int, list[int]]:
@@ -112,7 +86,7 @@ def _check_tensor(value: Any, dtype: int) -> tuple[int, list[int]]:
             raise invalid_argument(f"JSON Value: {shown(value)} is nested too deeply: at most {MAX_RANK} levels")
         inner = inner[0] if inner else None
     size = _check_level(value, 0, dtype, shape)
-    if not size and dtype not in _CONVERTED:
+    if not size and not _json_types(dtype):
         raise _no_conversion(value, dtype)
     return size, shape
 
@@ -143,33 +117,31 @@ def _check_value(value: Any, dtype: int) -> None:
             raise invalid_argument(f"JSON Value: {shown(value)} not formatted correctly for base64 data")
         decode_base64(value)
         return
-    if dtype in (1, 2):
-        fits = kind in (int, float)
-    elif dtype == STRING:
-        fits = kind is str
-    elif dtype == 10:
-        fits = kind is bool
-    elif dtype in _RANGES:
-        low, high = _RANGES[dtype]
-        fits = kind is int and low <= value <= high
-    elif kind is dict:
-        fits = False
-    else:
+    expected = _json_types(dtype)
+    if not expected and kind is not dict:
         raise _no_conversion(value, dtype)
-    if not fits:
+    if kind not in expected or not _is_in_range(value, dtype):
         raise invalid_argument(
-            f"JSON Value: {shown(value)} Type: {json_type(value)} is not of expected type: {_NAMES.get(dtype, dtype)}"
+            f"JSON Value: {shown(value)} Type: {json_type(value)} is not of expected type: {type_name(dtype)}"
         )
 
 
+def _json_types(dtype: int) -> frozenset[type]:
+    return TENSOR_TYPES[dtype].json if dtype in TENSOR_TYPES else frozenset()
+
+
+def _is_in_range(value: Any, dtype: int) -> bool:
+    kind = TENSOR_TYPES[dtype]
+    if kind.numpy.kind not in "iu":
+        return True
+    limits = np.iinfo(kind.json_range)
+    return bool(limits.min <= value <= limits.max)
+
+
 def _no_conversion(value: Any, dtype: int) -> ServingError:
-    text = f"Conversion of JSON Value: {shown(value)} to type: {_NAMES.get(dtype, dtype)}"
+    text = f"Conversion of JSON Value: {shown(value)} to type: {type_name(dtype)}"
     return ServingError(grpc.StatusCode.UNIMPLEMENTED, text)
 
 
 def _is_named(row: Any) -> bool:
     return type(row) is dict and not is_base64(row)
-
-
-def _text(shape: list[int]) -> str:
-    return f"[{','.join(map(str, shape))}]"

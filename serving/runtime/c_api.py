@@ -17,7 +17,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from serving.runtime.protos import tensorflow_folder
+from serving.protocol.protos import tensorflow_folder
 
 
 class Output(Structure):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from serving.runtime.protos import model_server_config_pb2
+from serving.protocol.protos import model_server_config_pb2
 from serving.server.config import read_config_file
 from slipway.errors import ConfigError, StoreError
 
@@ -37,7 +37,7 @@ class Wanted:
     default: int | None = None
 
 
-class Source(Protocol):
+class ModelSource(Protocol):
     """Where the versions of models are."""
 
     def poll(self) -> Mapping[str, Wanted | None]:

@@ -1,60 +1,43 @@
-"""The REST API as an ASGI application: reads bodies, limits what is in flight, and leaves the answers to threads."""
+"""The REST API as an ASGI application: reads bodies, limits requests in flight, and has threads answer them."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import grpc
 
-from serving.server.errors import ServingError
+from serving.protocol.errors import ServingError
+from serving.protocol.http_server import Message, Receive, Send
+from serving.protocol.limits import MAX_BODY_BYTES, MAX_PENDING
 from serving.server.rest_api import Answer, RestApi, error_answer
-
-if TYPE_CHECKING:
-    from serving.request_log import RequestLog
-    from serving.server.metrics import Metrics
-    from serving.server.versions import ModelManager
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 
 # What a client may choose as the id of its request: it goes into logs and back into a header.
 _REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 _TOO_LARGE = 413
 
 
-def create_app(
-    manager: ModelManager,
-    metrics: Metrics,
-    request_log: RequestLog | None = None,
-    *,
-    threads: int = max(os.cpu_count() or 1, 2),
-    max_pending: int = 256,
-    max_body_bytes: int = 512 << 20,
-) -> RestApp:
-    """The application for one server.
+class RestApp:
+    """The REST API of one server, as an ASGI application.
 
     Args:
-        manager: The models.
-        metrics: Counts what is answered.
-        request_log: Gets what was predicted; None keeps no log.
+        api: Answers the requests.
         threads: That answer requests.
-        max_pending: Requests that may wait or be answered at a time; the next one is told to come again.
-        max_body_bytes: That the bodies of all requests may hold at a time. TensorFlow Serving has no such limit.
+        max_pending: Requests that may wait or be answered at a time.
+        max_body_bytes: Size of the bodies of all requests together.
     """
-    return RestApp(RestApi(manager, metrics, request_log), threads, max_pending, max_body_bytes)
 
-
-class RestApp:
-    """See `create_app`."""
-
-    def __init__(self, api: RestApi, threads: int, max_pending: int, max_body_bytes: int) -> None:
+    def __init__(
+        self,
+        api: RestApi,
+        *,
+        threads: int = max(os.cpu_count() or 1, 2),
+        max_pending: int = MAX_PENDING,
+        max_body_bytes: int = MAX_BODY_BYTES,
+    ) -> None:
         self._api = api
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="rest")
         self._max_pending = max_pending
@@ -87,7 +70,7 @@ class RestApp:
         self._pool.shutdown()
 
     async def _answer(self, request: _Request, receive: Receive) -> Answer | None:
-        """None if the client has gone."""
+        """The answer; None if the client has gone."""
         body = await self._read(request, receive)
         if not isinstance(body, bytes):
             return body
@@ -108,7 +91,7 @@ class RestApp:
             self._pending -= 1
 
     async def _read(self, request: _Request, receive: Receive) -> bytes | Answer | None:
-        """The body, or a refusal; None if the client goes before it is complete."""
+        """The body, or a refusal; None if the client goes before the body is complete."""
         if request.announced > self._max_body_bytes:
             return _too_large(request.announced, self._max_body_bytes)
         chunks: list[bytes] = []
@@ -129,7 +112,7 @@ class RestApp:
 
 
 class _Request:
-    """What the head of a request says."""
+    """The head of a request, and the bytes of its body so far."""
 
     def __init__(self, scope: Message) -> None:
         self.method: str = scope["method"]

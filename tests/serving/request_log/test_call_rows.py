@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from serving.protocol.protos import classification_pb2, regression_pb2
 from serving.request_log import LoggedCall, schema
-from serving.request_log.parse import MAX_CALL_BYTES, MAX_CALL_ROWS, TooLargeError, parse_call
-from serving.request_log.values import Fields
-from serving.runtime.protos import classification_pb2, regression_pb2
+from serving.request_log.call_rows import MAX_CALL_BYTES, MAX_CALL_ROWS, TooLargeError, parse_call
+from serving.request_log.features import Fields
 from tests.serving.request_log.calls import (
     example,
     features_of,

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 from google.protobuf.message import DecodeError
 
-from serving.runtime.protos import example_pb2
-from serving.server.errors import ServingError
-from serving.server.json_values import decode_base64, is_base64
+from serving.protocol.errors import ServingError
+from serving.protocol.json_values import decode_base64, is_base64
+from serving.protocol.protos import example_pb2
 
 EVERY_FIELD = "*"
 _INT64 = range(-(2**63), 2**63)

@@ -1,12 +1,10 @@
-"""An answer that is an error, in gRPC's terms; REST maps the code to a status of HTTP."""
+"""Errors that a model server answers, as gRPC status codes; REST maps the code to an HTTP status."""
 
 from __future__ import annotations
 
 import re
 
 import grpc
-
-from serving.runtime.saved_model import RuntimeStatusError
 
 _CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
 # TensorFlow echoes what a client sent, bytes and all; TensorFlow Serving cuts at this length.
@@ -23,13 +21,13 @@ class ServingError(Exception):
         self.message = message
 
     @classmethod
-    def of_runtime(cls, error: RuntimeStatusError) -> ServingError:
-        """The same error, printable and cut as TensorFlow Serving cuts it."""
-        return cls(_CODES.get(error.code, grpc.StatusCode.UNKNOWN), cut(_UNPRINTABLE.sub("?", error.message)))
+    def of_status(cls, code: int, message: str) -> ServingError:
+        """An error of TensorFlow itself, printable, and cut as TensorFlow Serving cuts it."""
+        return cls(_CODES.get(code, grpc.StatusCode.UNKNOWN), cut(_UNPRINTABLE.sub("?", message)))
 
 
 def cut(message: str) -> str:
-    """A message that is not longer than TensorFlow Serving's (`model_servers/grpc_status_util.cc`)."""
+    """Cuts a message to TensorFlow Serving's length (`model_servers/grpc_status_util.cc`)."""
     return message if len(message) <= _LIMIT else f"{message[:_LIMIT]}...TRUNCATED"
 
 

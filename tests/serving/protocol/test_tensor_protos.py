@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.runtime.protos import tensor_pb2
-from serving.runtime.tensor_protos import array_of, tensor_proto
+from serving.protocol.protos import tensor_pb2
+from serving.protocol.tensor_protos import array_of, tensor_proto
 
 ARRAYS = [
     np.array([1.5, float("nan")], np.float32),

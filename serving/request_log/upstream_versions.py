@@ -1,4 +1,4 @@
-"""Which version TensorFlow Serving answers with, where neither the request nor the answer says it: over REST."""
+"""The version that answers a REST request, which names none: asked from TensorFlow Serving."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import json
 import logging
 import time
 from http.client import HTTPConnection, HTTPException
-from urllib.parse import quote
+
+from serving.protocol.urls import model_path
 
 LOGGER = logging.getLogger("slipway.request_log")
 
@@ -26,7 +27,7 @@ class UpstreamVersions:
         self._known: dict[tuple[str, str], tuple[float, int | None]] = {}
 
     def __call__(self, model: str, label: str) -> int | None:
-        """The newest version that is available, or the label's; None if the upstream does not tell."""
+        """The newest version that is available, or the label's; None if the upstream does not say."""
         asked, version = self._known.get((model, label), (0.0, None))
         if time.monotonic() - asked >= FRESH_SECONDS:
             version = self._ask(model, label)
@@ -34,7 +35,7 @@ class UpstreamVersions:
         return version
 
     def _ask(self, model: str, label: str) -> int | None:
-        path = f"/v1/models/{quote(model, safe='')}" + (f"/labels/{quote(label, safe='')}" if label else "")
+        path = model_path(model, label=label)
         connection = HTTPConnection(self._upstream, timeout=_TIMEOUT_SECONDS)
         try:
             connection.request("GET", path)

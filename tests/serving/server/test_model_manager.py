@@ -15,21 +15,22 @@ import grpc
 import numpy as np
 import pytest
 
-from serving.runtime.protos import model_server_config_pb2, prediction_log_pb2
-from serving.server.classification import METHOD
-from serving.server.errors import ServingError
-from serving.server.lifecycle import State
-from serving.server.sources import BasePaths, Source, Wanted
-from serving.server.versions import ModelManager
+from serving.protocol.errors import ServingError
+from serving.protocol.protos import model_server_config_pb2, prediction_log_pb2
+from serving.protocol.signatures import CLASSIFY_METHOD
+from serving.server.model_manager import ModelManager
+from serving.server.model_sources import BasePaths, ModelSource, Wanted
+from serving.server.model_versions import State
 from serving.server.warmup import load_servable, warm_up
 from slipway.errors import StoreError
 from tests.serving.server.versions_on_disk import VersionsOnDisk, cut, replace, without
+from tests.serving.server.waiting import eventually
 
 DATA = "variables/variables.data-00000-of-00001"
 
 
 @contextmanager
-def managing(source: Source, **options: Any) -> Iterator[ModelManager]:
+def managing(source: ModelSource, **options: Any) -> Iterator[ModelManager]:
     defaults: dict[str, Any] = {"poll_seconds": 0.02, "max_load_retries": 0}
     manager = ModelManager(source, load_servable, **(defaults | options))
     manager.start()
@@ -52,13 +53,6 @@ def config(base: Path, policy: str = "", labels: dict[str, int] | None = None) -
 
 def states(manager: ModelManager) -> dict[int, str]:
     return {status.version: status.state.name for status in manager.status("m")}
-
-
-def eventually(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < until, "it did not happen within 20 s"
-        time.sleep(0.01)
 
 
 def predict(manager: ModelManager, **choice: Any) -> int:
@@ -308,7 +302,7 @@ def test_warm_up_multi_inference_may_name_the_model_otherwise(versions: Versions
     def damage(path: Path) -> None:
         log = prediction_log_pb2.PredictionLog()
         request = log.multi_inference_log.request
-        request.tasks.add(model_spec={"name": "in training", "signature_name": "classify"}, method_name=METHOD)
+        request.tasks.add(model_spec={"name": "in training", "signature_name": "classify"}, method_name=CLASSIFY_METHOD)
         request.input.example_list.examples.add()
         replace(path / "assets.extra/tf_serving_warmup_requests", b"")
         write_warmup(path, log.SerializeToString())
@@ -319,7 +313,7 @@ def test_warm_up_multi_inference_may_name_the_model_otherwise(versions: Versions
 
 
 def test_states_have_the_numbers_of_the_protocol() -> None:
-    from serving.runtime.protos import get_model_status_pb2
+    from serving.protocol.protos import get_model_status_pb2
 
     numbers = dict(get_model_status_pb2.ModelVersionStatus.State.items())
     del numbers["UNKNOWN"]

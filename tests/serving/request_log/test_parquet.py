@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from serving.request_log import LogOptions, RequestLog, schema
-from serving.request_log.table import CHUNK_BYTES, LogFile, Partition
+from serving.request_log.parquet import CHUNK_BYTES, LogFile, Partition
 from tests.serving.request_log.calls import DAY, files_of, rest_call
 
 DECISION = Path(__file__).parents[3] / "docs" / "decisions" / "0009-request-log-schema.md"

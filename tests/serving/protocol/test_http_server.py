@@ -16,7 +16,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from serving.server.http_protocol import HttpProtocol
+from serving.protocol.http_server import HttpProtocol
 from tests.serving.upgrade_offers import NO_OFFERS, OFFERS, Sent, cut, offering, streams
 
 LAST = b"GET /last HTTP/1.1\r\nConnection: close\r\n\r\n"

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from serving.server.errors import ServingError, invalid_argument
+from serving.protocol.errors import ServingError, invalid_argument
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _BASE64_KEY = "b64"

@@ -1,4 +1,4 @@
-"""Requests and answers to rows, for each of TensorFlow Serving's forms."""
+"""Logged calls to rows of the log, for each form of TensorFlow Serving's requests."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+from serving.protocol.json_values import parse as parse_json
+from serving.protocol.protos import classification_pb2, predict_pb2, regression_pb2
+from serving.protocol.signatures import SERVING_DEFAULT
+from serving.protocol.tensor_protos import array_of
+from serving.protocol.tensor_types import FLOAT, INT64, STRING, TENSOR_TYPES
 from serving.request_log.call import LoggedCall
-from serving.request_log.values import Fields, Row, Values, of_column, of_example, of_value
-from serving.runtime.protos import classification_pb2, predict_pb2, regression_pb2
-from serving.runtime.tensor_protos import array_of
-from serving.server.json_values import parse as parse_json
+from serving.request_log.features import Fields, Row, Values, of_column, of_example, of_value
 
 # Parsed, a call takes several times its size, and each row some of its own.
 MAX_CALL_BYTES = 8 << 20
 MAX_CALL_ROWS = 1 << 14
 _MAX_ID = 256
-DEFAULT_SIGNATURE = "serving_default"
 CLASSES, SCORES = "classes", "scores"
-# What most requests hold, and where: float, int64 and string vectors, which need no array in between.
-_PLAIN_FIELDS = {1: "float_val", 9: "int64_val", 7: "string_val"}
+# Vectors of the types that most requests hold need no array in between.
+_PLAIN_TYPES = (FLOAT, INT64, STRING)
 _GZIP = b"\x1f\x8b"
 _PROTOS = {
     "predict": (predict_pb2.PredictRequest, predict_pb2.PredictResponse),
@@ -44,7 +45,7 @@ class ParsedCall(NamedTuple):
     outputs: Sequence[Row]
 
     def rows(self, call: LoggedCall, version: int | None) -> list[tuple[Any, ...]]:
-        """Rows in the order of `table.schema()`."""
+        """Rows in the order of `parquet.schema()`."""
         request_id = call.request_id[:_MAX_ID]
         time = datetime.fromtimestamp(call.started, UTC)
         head = (time, version, call.protocol, call.method, self.signature, call.latency_seconds)
@@ -67,7 +68,7 @@ def parse_call(call: LoggedCall, fields: Fields) -> ParsedCall:
 
 def _parse_rest(call: LoggedCall, fields: Fields) -> ParsedCall:
     request, answer = (parse_json(_plain(body)) for body in (call.request, call.response))
-    signature = request.get("signature_name") or DEFAULT_SIGNATURE
+    signature = request.get("signature_name") or SERVING_DEFAULT
     every = Fields("*")
     if call.method != "predict":
         context = request.get("context", {})
@@ -97,7 +98,7 @@ def _parse_grpc(call: LoggedCall, fields: Fields) -> ParsedCall:
     spec = response.model_spec
     version = spec.version.value if call.version is None and spec.HasField("version") else call.version
     model = call.model or request.model_spec.name
-    signature = request.model_spec.signature_name or DEFAULT_SIGNATURE
+    signature = request.model_spec.signature_name or SERVING_DEFAULT
     if call.method == "predict":
         answered = {name: _listed(proto) for name, proto in response.outputs.items()}
         given = {} if fields.none else {name: _listed(proto) for name, proto in request.inputs.items()}
@@ -152,8 +153,8 @@ def _named(value: Any) -> Mapping[str, Any]:
 def _listed(proto: Any) -> Any:
     """A tensor as nested lists."""
     shape = [dim.size for dim in proto.tensor_shape.dim]
-    if len(shape) == 1 and proto.dtype in _PLAIN_FIELDS:
-        values = getattr(proto, _PLAIN_FIELDS[proto.dtype])
+    if len(shape) == 1 and proto.dtype in _PLAIN_TYPES:
+        values = getattr(proto, TENSOR_TYPES[proto.dtype].field)
         if len(values) == shape[0]:
             return list(values)
     count, size = math.prod(shape), proto.ByteSize()

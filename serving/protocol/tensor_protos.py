@@ -7,31 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from serving.runtime.protos import tensor_pb2
-from serving.runtime.tensors import DTYPES, STRING, dtype_number
+from serving.protocol.limits import MAX_FILLED, MAX_RANK
+from serving.protocol.protos import tensor_pb2
+from serving.protocol.tensor_types import HALF, STRING, TENSOR_TYPES, TensorType, string_array, type_number
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-_FIELDS = {
-    1: "float_val",
-    2: "double_val",
-    3: "int_val",
-    4: "int_val",
-    5: "int_val",
-    6: "int_val",
-    STRING: "string_val",
-    9: "int64_val",
-    10: "bool_val",
-    17: "int_val",
-    19: "half_val",
-    22: "uint32_val",
-    23: "uint64_val",
-}
-_HALF = 19
-MAX_RANK = 64  # numpy's; TensorFlow's is 254
-# A few bytes may ask for a shape of any size, filled with one value; a model has no use for more than this.
-_MAX_FILLED = 1 << 24
 
 
 def array_of(proto: Any) -> NDArray[Any]:
@@ -41,8 +22,8 @@ def array_of(proto: Any) -> NDArray[Any]:
         ValueError: type, shape and content do not make a tensor.
     """
     number = proto.dtype
-    dtype = DTYPES.get(number)
-    if dtype is None:
+    kind = TENSOR_TYPES.get(number)
+    if kind is None:
         raise ValueError(f"tensors of type {number} are not supported")
     rank = len(proto.tensor_shape.dim)
     if rank > MAX_RANK:
@@ -53,10 +34,10 @@ def array_of(proto: Any) -> NDArray[Any]:
         raise ValueError(f"the shape {shape} is not known in full")
     count = math.prod(shape)
     if proto.tensor_content:
-        return _from_content(proto.tensor_content, number, dtype, count).reshape(shape)
-    values = _from_field(getattr(proto, _FIELDS[number]), number, dtype)
+        return _from_content(proto.tensor_content, kind.numpy, count).reshape(shape)
+    values = _from_field(proto, number, kind)
     if len(values) != count:
-        values = _filled(values, dtype, count)
+        values = _filled(values, kind.numpy, count)
     return values.reshape(shape)
 
 
@@ -66,46 +47,41 @@ def tensor_proto(array: NDArray[Any]) -> Any:
     Raises:
         TypeError: TensorFlow has no such type.
     """
-    number = dtype_number(array)
+    number = type_number(array)
     proto = tensor_pb2.TensorProto(dtype=number)
     add = proto.tensor_shape.dim.add
     for size in array.shape:
         add().size = size
     flat = array.ravel()
-    if number == _HALF:
+    if number == HALF:
         flat = flat.view(np.uint16)
-    getattr(proto, _FIELDS[number]).extend(flat.tolist())
+    getattr(proto, TENSOR_TYPES[number].field).extend(flat.tolist())
     return proto
 
 
-def _from_content(content: bytes, number: int, dtype: np.dtype[Any], count: int) -> NDArray[Any]:
-    if number == STRING:
-        return _strings(_length_prefixed(content, count))
+def _from_content(content: bytes, dtype: np.dtype[Any], count: int) -> NDArray[Any]:
+    if dtype.kind == "O":
+        return string_array(_length_prefixed(content, count))
     if len(content) != count * dtype.itemsize:
         raise ValueError(f"the content has {len(content)} bytes, its shape needs {count * dtype.itemsize}")
     return np.frombuffer(content, dtype)
 
 
-def _from_field(field: Any, number: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+def _from_field(proto: Any, number: int, kind: TensorType) -> NDArray[Any]:
+    values = getattr(proto, kind.field)
     if number == STRING:
-        return _strings(list(field))
-    if number == _HALF:
-        return np.array(field, np.int32).astype(np.uint16).view(np.float16)
+        return string_array(list(values))
+    if number == HALF:
+        return np.array(values, np.int32).astype(np.uint16).view(np.float16)
     # Small integers are kept in wider ones; TensorFlow casts without a check, too.
-    return np.array(field, np.int32).astype(dtype) if _FIELDS[number] == "int_val" else np.array(field, dtype)
-
-
-def _strings(values: list[bytes]) -> NDArray[Any]:
-    array = np.empty(len(values), dtype=object)
-    array[:] = values
-    return array
+    return np.array(values, np.int32).astype(kind.numpy) if kind.field == "int_val" else np.array(values, kind.numpy)
 
 
 def _filled(values: NDArray[Any], dtype: np.dtype[Any], count: int) -> NDArray[Any]:
     if count < len(values):
         return values[:count]
-    if count > _MAX_FILLED:
-        raise ValueError(f"{len(values)} values cannot fill {count} elements: at most {_MAX_FILLED} may be filled")
+    if count > MAX_FILLED:
+        raise ValueError(f"{len(values)} values cannot fill {count} elements: at most {MAX_FILLED} may be filled")
     last = values[-1] if len(values) else b"" if dtype.kind == "O" else dtype.type(0)
     whole = np.full(count, last, dtype)
     whole[: len(values)] = values
