@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 def input_features(signatures: Mapping[str, Any]) -> list[schema_pb2.Feature]:
     """The columns of a model, from its `raw` signature.
 
-    Args:
-        signatures: `SignatureDef` by name.
-
     Raises:
         RequestError: the model has no such signature, or it takes other types.
     """
@@ -55,10 +52,10 @@ def input_features(signatures: Mapping[str, Any]) -> list[schema_pb2.Feature]:
 
 
 def read_csv(path: Path, features: Sequence[schema_pb2.Feature]) -> pa.Table:
-    """Rows of a CSV file with a header; columns that are no feature are left out, empty cells are missing.
+    """Rows of a CSV file with a header; unknown columns are ignored, empty cells are missing values.
 
     Raises:
-        DataError: the file cannot be read, has no column of the model, or a value is of a wrong type.
+        DataError: the file cannot be read, has no column of the model, or a value has a wrong type.
     """
     import pyarrow as pa
     from pyarrow import csv
@@ -82,7 +79,7 @@ def read_json(path: Path, features: Sequence[schema_pb2.Feature]) -> pa.Table:
     """Rows of a JSON file: one object a line, a list of objects, or `{"instances": [...]}` as REST takes it.
 
     Raises:
-        DataError: the file is no such JSON, has no column of the model, or a value is of a wrong type.
+        DataError: the file is malformed, has no column of the model, or a value has a wrong type.
     """
     import pyarrow as pa
 

@@ -1,4 +1,4 @@
-"""Hosts and ports to listen on."""
+"""Sockets that listen, and the errors of ports that are taken."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from slipway.errors import ConfigError
 
 
 def address_of(host: str, port: int) -> str:
-    """HOST:PORT as gRPC and URLs take it: an IPv6 address in brackets."""
+    """HOST:PORT as gRPC and URLs want it: an IPv6 address in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def listen(host: str, port: int, protocol: str, flag: str) -> socket.socket:
-    """A socket that listens.
+    """A listening socket.
 
     Args:
         host: Address to listen on.
         port: 0 takes a free one.
-        protocol: For the message.
-        flag: The command's flag for the port.
+        protocol: Named in the error.
+        flag: The command's flag for the port, named in the error.
 
     Raises:
-        ConfigError: the port is taken, or the address is not one of this machine.
+        ConfigError: the port is taken, or this machine does not have the address.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # With its protocol named: asyncio sends at once (TCP_NODELAY) on such sockets only.
@@ -40,11 +40,7 @@ def listen(host: str, port: int, protocol: str, flag: str) -> socket.socket:
 
 
 def add_grpc_port(server: Any, host: str, port: int, flag: str) -> int:
-    """Lets a gRPC server listen; answers its port.
-
-    Raises:
-        ConfigError: as of `listen`.
-    """
+    """Makes a gRPC server listen and returns the port; otherwise as `listen`."""
     # gRPC does not say why it cannot have a port; a socket does.
     listen(host, port, "gRPC", flag).close()
     try:
@@ -55,7 +51,7 @@ def add_grpc_port(server: Any, host: str, port: int, flag: str) -> int:
 
 
 def port_taken(host: str, port: int, protocol: str, flag: str, error: Exception) -> ConfigError:
-    """Why nothing can listen there, and what to do about it."""
+    """The error of a port that cannot be had."""
     if isinstance(error, socket.gaierror) or (isinstance(error, OSError) and error.errno == errno.EADDRNOTAVAIL):
         advice = "Give an address of this machine with --host: 127.0.0.1 for itself alone, 0.0.0.0 for all networks"
     else:

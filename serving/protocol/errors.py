@@ -1,4 +1,7 @@
-"""Errors that a model server answers, as gRPC status codes; REST maps the code to an HTTP status."""
+"""Errors that a model server answers, as gRPC status codes; REST maps the code to an HTTP status.
+
+Whatever reads a request or runs a model raises `ServingError`, so docstrings do not repeat it.
+"""
 
 from __future__ import annotations
 

@@ -9,19 +9,18 @@ import httptools
 
 
 class Receiver(Protocol):
-    """What the parser's callbacks fill while it reads a head."""
+    """The fields that the parser's callbacks fill while it reads a head."""
 
     url: bytes
     headers: list[tuple[bytes, bytes]]
 
 
 class HttpParser(httptools.HttpRequestParser):
-    """Reads a request that offers an upgrade, body and all, as if it offered none (RFC 9110, 7.8).
+    """Reads a request that offers an upgrade, body included, as if it offered none (RFC 9110, 7.8).
 
-    httptools ends such a request at its head, whatever length that gives, and would parse the body as the next request
-    (`cb_on_headers_complete` in its parser.pyx). The head is therefore read twice: as it came, where the receiver is to
-    leave it aside (`should_upgrade`), and without the offer. Nothing can be offered with CONNECT: the receiver refuses
-    that with an exception.
+    httptools ends such a request after its head, whatever its length, and would parse the body as the next request
+    (`cb_on_headers_complete` in its parser.pyx). The head is therefore parsed twice: as it came, which the receiver has
+    to ignore (`should_upgrade`), and without the offer. The receiver refuses CONNECT with an exception.
 
     Args:
         receiver: Has the callbacks.
@@ -32,10 +31,10 @@ class HttpParser(httptools.HttpRequestParser):
         self._restart()
 
     def feed_data(self, data: bytes | bytearray | memoryview | array[int]) -> None:
-        """Parses what came.
+        """Parses data.
 
         Raises:
-            httptools.HttpParserError: it is no HTTP, or a callback failed.
+            httptools.HttpParserError: it is not HTTP, or a callback failed.
         """
         rest = memoryview(data)
         while True:

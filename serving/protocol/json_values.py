@@ -1,4 +1,4 @@
-"""JSON as TensorFlow Serving reads it (`util/json_tensor.cc`, RapidJSON with NaN and Infinity)."""
+"""Reads JSON as TensorFlow Serving does (`util/json_tensor.cc`, RapidJSON with NaN and Infinity)."""
 
 from __future__ import annotations
 
@@ -31,11 +31,7 @@ _PARSE_ERRORS = {
 
 
 def parse(body: bytes) -> dict[str, Any]:
-    """The object that a request's body holds; of a key given twice the last value counts.
-
-    Raises:
-        ServingError: it holds none.
-    """
+    """The object in a request's body; of repeated keys the last one counts."""
     body = body.removeprefix(_BYTE_ORDER_MARK)
     if not body:
         raise invalid_argument("JSON Parse error: The document is empty")
@@ -49,7 +45,7 @@ def parse(body: bytes) -> dict[str, Any]:
 
 
 def shown(value: Any) -> str:
-    """A value as it stands in an error text, cut at 1024 characters."""
+    """A value in an error text, cut at 1024 characters."""
     text = ""
     # Piece by piece: what is cut off is never made.
     for piece in json.JSONEncoder(indent=4, ensure_ascii=False).iterencode(value):
@@ -65,11 +61,7 @@ def is_base64(value: Any) -> bool:
 
 
 def decode_base64(value: dict[str, str]) -> bytes:
-    """The bytes of `{"b64": "…"}`; as in absl, padding may be left out and white space is skipped.
-
-    Raises:
-        ServingError: it is not base64.
-    """
+    """The bytes of `{"b64": "…"}`; as in absl, padding is optional and white space is skipped."""
     text = value[_BASE64_KEY]
     try:
         return b64decode(text, validate=True)
@@ -82,7 +74,7 @@ def decode_base64(value: dict[str, str]) -> bytes:
 
 
 def _parse_with_tokens(body: bytes, refusal: orjson.JSONDecodeError) -> Any:
-    """What orjson refused, read with the tokens NaN, Infinity and -Infinity, if it holds one."""
+    """Parses what orjson refused, if it contains NaN, Infinity or -Infinity."""
     if b"NaN" not in body and b"Infinity" not in body:
         raise _parse_error(refusal)
     try:
@@ -101,6 +93,6 @@ def _parse_error(error: orjson.JSONDecodeError) -> ServingError:
 
 
 def _integer(digits: str) -> int | float:
-    """As RapidJSON and orjson: what does not fit 64 bits is a double."""
+    """An integer, or a double if 64 bits do not hold it, as in RapidJSON and orjson."""
     number = int(digits) if len(digits) < len(str(_UINT64_MAX)) + 1 else float(digits)
     return number if _INT64_MIN <= number <= _UINT64_MAX else float(number)

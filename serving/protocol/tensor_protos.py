@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def array_of(proto: Any) -> NDArray[Any]:
-    """A tensor's values; strings as an object array of bytes. Fewer values than the shape has: the last one repeats.
+    """A tensor's values; strings as an object array of bytes. If there are too few values, the last one repeats.
 
     Raises:
         ValueError: type, shape and content do not make a tensor.
@@ -42,11 +42,7 @@ def array_of(proto: Any) -> NDArray[Any]:
 
 
 def tensor_proto(array: NDArray[Any]) -> Any:
-    """A `TensorProto` with the values in its `*_val` field, where TensorFlow Serving writes them.
-
-    Raises:
-        TypeError: TensorFlow has no such type.
-    """
+    """A `TensorProto` with the values in its `*_val` field, where TensorFlow Serving writes them."""
     number = type_number(array)
     proto = tensor_pb2.TensorProto(dtype=number)
     add = proto.tensor_shape.dim.add

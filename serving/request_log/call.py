@@ -13,16 +13,16 @@ class LoggedCall:
     """A call that succeeded.
 
     Attributes:
-        request_id: The client's `x-request-id`, or one made for it.
+        request_id: The client's `x-request-id`, or a new one.
         protocol: `rest` or `grpc`.
         method: `predict`, `classify` or `regress`; calls of other methods are not logged.
-        model: The model's name; empty if it stands in the request message.
-        version: The version that answered; None if it stands in the response message, or is not known.
+        model: The model's name; empty if the request message has it.
+        version: The version that answered; None if unknown, or if the response message has it.
         request: REST: the body. gRPC: the request message, or its bytes.
-        response: The same of the answer.
+        response: The answer, in the same form.
         started: Seconds since the epoch.
         latency_seconds: From the request's arrival to the answer.
-        label: The version label that was asked for; empty for none.
+        label: The version label in the request; empty for none.
     """
 
     request_id: str

@@ -32,11 +32,11 @@ _PROTOS = {
 
 
 class TooLargeError(Exception):
-    """A call would take too much memory when parsed."""
+    """A parsed call would take too much memory."""
 
 
 class ParsedCall(NamedTuple):
-    """A call's listed features and its answer, row by row; `features` may be shorter, for a request without them."""
+    """A call's listed features and its outputs, row by row; there may be fewer features than outputs."""
 
     model: str
     signature: str
@@ -57,11 +57,11 @@ class ParsedCall(NamedTuple):
 
 
 def parse_call(call: LoggedCall, fields: Fields) -> ParsedCall:
-    """Reads a call; a feature that is not listed is read over.
+    """Parses a call; features that are not listed are skipped.
 
     Raises:
         TooLargeError: it has too many rows, or unpacks to too many bytes.
-        Exception: of any kind, if the call is not what its method says.
+        Exception: of any kind, if the messages do not fit the method.
     """
     return _parse_rest(call, fields) if call.protocol == "rest" else _parse_grpc(call, fields)
 
@@ -120,7 +120,7 @@ def _parse_grpc(call: LoggedCall, fields: Fields) -> ParsedCall:
 
 
 def _plain(body: bytes) -> bytes:
-    """A body unpacked, as far as a call may be long; JSON never starts as gzip does."""
+    """A body unpacked, up to the longest call; JSON never begins as gzip does."""
     if not body.startswith(_GZIP):
         return body
     unpacking = zlib.decompressobj(wbits=31)
@@ -137,7 +137,7 @@ def _checked(rows: Sequence[Any]) -> Sequence[Any]:
 
 
 def _transposed(rows: Sequence[Any]) -> dict[str, list[Any]]:
-    """Rows of the row format as columns; a single value has no name."""
+    """Row format to columns; a single value has no name."""
     if not all(isinstance(row, dict) and set(row) != {"b64"} for row in rows):
         return {"": list(rows)}
     if any(row.keys() != rows[0].keys() for row in rows):
@@ -146,7 +146,7 @@ def _transposed(rows: Sequence[Any]) -> dict[str, list[Any]]:
 
 
 def _named(value: Any) -> Mapping[str, Any]:
-    """Columns of the column format; a single one has no name."""
+    """Column format to columns; a single one has no name."""
     return value if isinstance(value, dict) and set(value) != {"b64"} else {"": value}
 
 
@@ -165,7 +165,7 @@ def _listed(proto: Any) -> Any:
 
 
 def _batch_size(columns: Mapping[str, Any]) -> int:
-    """The number of rows that all outputs have; 1 if they do not agree on one."""
+    """The number of rows in all outputs; 1 if they differ."""
     sizes = {len(column) if isinstance(column, list) else None for column in columns.values()}
     size = (sizes.pop() if len(sizes) == 1 else None) or 1
     if size > MAX_CALL_ROWS:
@@ -184,7 +184,7 @@ def _columns(columns: Mapping[str, Any], count: int, fields: Fields) -> list[Row
 
 
 def _split(column: Any, count: int) -> list[Any]:
-    """A value for each row; what has not one for each is the first row's, whole: repeated it could be of any size."""
+    """A value for each row; any other column belongs to the first row: repeated it could take any size."""
     return column if isinstance(column, list) and len(column) == count else [column]
 
 
@@ -212,7 +212,7 @@ def _input_features(given: Any, fields: Fields) -> list[Row]:
 
 
 def _with_context(context: Row, size: int, features: list[Row]) -> list[Row]:
-    """The context's features are those of each example, whose own win."""
+    """Adds the context's features to each example, whose own features win."""
     if size * len(features) > MAX_CALL_BYTES:
         raise TooLargeError(f"a context of {size} bytes for {len(features)} examples")
     return [{**context, **row} for row in features]
@@ -223,7 +223,7 @@ def _entries(row: Row) -> list[tuple[Any, ...]]:
 
 
 def _prediction(outputs: Row) -> tuple[Any, Any, Any]:
-    """The columns `classes`, `scores` and `outputs`: what has no column of its own is among the last, by name."""
+    """The columns `classes`, `scores` and `outputs`; outputs without a column of their own are in the last, by name."""
     if len(outputs) == 1:
         values = next(iter(outputs.values()))
         if values.bytes is None:

@@ -1,4 +1,4 @@
-"""What one row of a feature or an output holds, in one of the four kinds that the log has columns for."""
+"""The values of features and outputs in one row, by the four kinds that the log has columns for."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Row = dict[str, Values]
 
 
 class Fields:
-    """The features that may be logged, by their exact names; `*` stands for every one."""
+    """Names of the features that may be logged; `*` stands for all."""
 
     def __init__(self, names: Iterable[str]) -> None:
         self._names = frozenset(names)
@@ -46,7 +46,7 @@ class Fields:
 
 
 def of_value(value: Any) -> Values | None:
-    """A scalar, bytes, `{"b64": …}`, or nested lists of these; None for what is no tensor."""
+    """The values of a scalar, bytes, `{"b64": …}`, or nested lists of these; None for anything else."""
     kind = type(value)
     if kind is float:
         return Values(None, [value])
@@ -68,7 +68,7 @@ def of_value(value: Any) -> Values | None:
 
 
 def of_strings(values: Sequence[bytes]) -> Values:
-    """Bytes: text if all of them are UTF-8."""
+    """The values of byte strings: text if all are UTF-8."""
     try:
         return Values(strings=[value.decode() for value in values])
     except UnicodeDecodeError:
@@ -76,7 +76,7 @@ def of_strings(values: Sequence[bytes]) -> Values:
 
 
 def of_example(example: Any, fields: Fields) -> Row:
-    """The listed features of a tf.Example; one without a list of values is left out."""
+    """The listed features of a tf.Example; one without values is left out."""
     row = {}
     for name, feature in example.features.feature.items():
         if name not in fields:
@@ -92,10 +92,10 @@ def of_example(example: Any, fields: Fields) -> Row:
 
 
 def of_column(name: str, values: Sequence[Any], fields: Fields) -> list[Row]:
-    """One input of several rows.
+    """The rows of one input.
 
-    Strings that are serialized tf.Examples become the Examples' features, whatever the input is called: a request does
-    not say which strings are, and the list of fields holds names of features.
+    If its strings are serialized tf.Examples, their features are logged, whatever the input's name: a request does not
+    say which strings are Examples, and the list of fields holds names of features.
     """
     if values and isinstance(values[0], bytes | dict):
         blobs = [value if isinstance(value, bytes) else _from_base64(value) for value in values]
@@ -116,7 +116,7 @@ def _from_base64(value: Any) -> bytes | None:
 
 
 def _examples(values: Sequence[bytes]) -> list[Any] | None:
-    """Strings as tf.Examples if all are; an empty one is an Example without features, but not if all are empty."""
+    """Strings as tf.Examples if all are; empty ones are Examples without features, unless all are empty."""
     if not any(values) or any(value and value[0] != _EXAMPLE_TAG for value in values):
         return None
     try:

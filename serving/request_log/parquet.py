@@ -1,4 +1,4 @@
-"""The log's columns, rows waiting to be written, and the Parquet files that they become."""
+"""The log's columns, and the Parquet files of rows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CHUNK_BYTES = 1 << 20
 
 @cache
 def schema() -> pa.Schema:
-    """One schema for all models and versions; `model` and `date` are folders, as BigQuery wants them."""
+    """The schema for all models and versions; `model` and `date` are folders, as BigQuery wants them."""
     import pyarrow as pa
 
     values = pa.struct(
@@ -57,21 +57,21 @@ class Partition(NamedTuple):
 
     @classmethod
     def of(cls, model: str, seconds: float) -> Partition:
-        """The folder of a call that started then; dates are UTC's."""
+        """The folder of a call; dates are UTC."""
         return cls(model, f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d}")
 
     def new_file(self) -> str:
-        """A name that no other process gives, below the sink; names sort by time."""
+        """A unique name below the sink; names sort by time."""
         now = f"{datetime.now(UTC):%Y%m%dT%H%M%S}"
         return f"model={quote(self.model, safe='')}/date={self.date}/{now}-{uuid4().hex[:16]}.parquet"
 
 
 class LogFile:
-    """Rows of one partition, until they are a file; not safe for several threads.
+    """Rows of one partition until they are written; not safe for several threads.
 
     Attributes:
         opened: When the first row came, by the caller's clock.
-        calls: How many calls the rows are of.
+        calls: Number of calls.
     """
 
     def __init__(self, partition: Partition, opened: float) -> None:
@@ -85,7 +85,7 @@ class LogFile:
 
     @property
     def memory_bytes(self) -> int:
-        """About what the rows take in memory."""
+        """Approximate memory of the rows."""
         return self._row_bytes + self._batch_bytes
 
     def append(self, rows: Sequence[tuple[Any, ...]], size: int) -> None:
@@ -97,7 +97,7 @@ class LogFile:
             self._convert()
 
     def parquet(self) -> bytes:
-        """The file's content."""
+        """The content of the file."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 

@@ -1,4 +1,4 @@
-"""REST passed through to TensorFlow Serving, byte for byte; what was predicted is offered to the log."""
+"""Forwards REST to TensorFlow Serving, byte for byte, and offers predictions to the log."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _AT_ONCE_BYTES = 1 << 20  # aiohttp sends more than this piece by piece
 
 
 class RestProxy:
-    """An ASGI application.
+    """The proxy as an ASGI application.
 
     Args:
         upstream: `host:port` of TensorFlow Serving's REST.
@@ -87,8 +87,8 @@ class RestProxy:
     async def _forward(self, scope: Message, request_id: bytes, body: bytes) -> tuple[int, list[Header], bytes]:
         """Status, headers and body of the upstream's answer.
 
-        An upstream may close a kept connection while the request is on its way. Nothing that TensorFlow Serving answers
-        over REST changes anything, so such a request is sent once more.
+        An upstream may close an idle connection while a request is on its way. REST requests change nothing in
+        TensorFlow Serving, so such a request is sent once more.
         """
         try:
             return await self._send(scope, request_id, body)
@@ -128,7 +128,7 @@ class RestProxy:
 
 
 async def _read(receive: Receive) -> bytes | None:
-    """A request's body; None if the client goes before it is complete."""
+    """A request's body; None if the client goes before the body is complete."""
     chunks = []
     while True:
         message = await receive()
@@ -140,7 +140,7 @@ async def _read(receive: Receive) -> bytes | None:
 
 
 def _end_to_end(headers: Iterable[Header]) -> list[Header]:
-    """Headers that are not about one connection, nor named by `Connection` as such; the id is left to the caller."""
+    """Headers without those of one connection (RFC 9110, or named by `Connection`) and without the request's id."""
     given = list(headers)
     named = {name.strip().lower() for key, value in given if key.lower() == b"connection" for name in value.split(b",")}
     left_out = _HOP_BY_HOP | named

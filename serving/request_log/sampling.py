@@ -6,10 +6,9 @@ import hashlib
 
 
 def is_sampled(request_id: str, rate: float) -> bool:
-    """Whether a share `rate` of all calls includes this one.
+    """Whether a sample of share `rate` includes a call.
 
-    Decided by the first 64 bits of the id's SHA-256, so that every process decides alike, and a call in a small sample
-    is in each larger one.
+    The first 64 bits of the id's SHA-256 decide, so that all processes agree, and a smaller sample is part of a larger.
     """
     if rate >= 1:
         return True

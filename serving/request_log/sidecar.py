@@ -36,7 +36,7 @@ class SidecarOptions:
 
 @dataclass(frozen=True)
 class Ports:
-    """The ports that were taken."""
+    """The ports in use."""
 
     rest: int
     grpc: int
@@ -46,7 +46,7 @@ class Ports:
 async def run_sidecar(
     options: SidecarOptions, log_options: LogOptions, stop: asyncio.Event, on_ready: Callable[[Ports], None]
 ) -> None:
-    """Passes requests on until `stop`; then lets those in flight end, and writes the log.
+    """Forwards requests until `stop`; then lets those in flight end, and writes the log.
 
     Raises:
         ConfigError: a port is taken.

@@ -1,4 +1,4 @@
-"""The version that answers a REST request, which names none: asked from TensorFlow Serving."""
+"""The version that answers a REST request without a version: asked from TensorFlow Serving."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class UpstreamVersions:
         self._known: dict[tuple[str, str], tuple[float, int | None]] = {}
 
     def __call__(self, model: str, label: str) -> int | None:
-        """The newest version that is available, or the label's; None if the upstream does not say."""
+        """The newest available version, or the label's; None if the upstream does not say."""
         asked, version = self._known.get((model, label), (0.0, None))
         if time.monotonic() - asked >= FRESH_SECONDS:
             version = self._ask(model, label)

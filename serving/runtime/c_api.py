@@ -1,7 +1,7 @@
-"""The functions of TensorFlow's C API that serving needs, from the shared libraries of the installed wheel.
+"""TensorFlow's C API, as far as serving needs it, from the shared libraries of the installed wheel.
 
-Declared as in `tensorflow/c/c_api.h`, `tf_tensor.h` and `tf_status.h`. What may take long releases the interpreter's
-lock, so that other requests go on meanwhile. The hundred short calls of a request keep it: to get it back costs a wait.
+The declarations are those of `tensorflow/c/c_api.h`, `tf_tensor.h` and `tf_status.h`. Slow functions release the
+interpreter's lock, so that other requests go on. The hundred fast calls of a request keep it: taking it back is slow.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def tensorflow() -> SimpleNamespace:
 
 @contextmanager
 def _without_greeting() -> Iterator[None]:
-    """Lets the libraries be mapped in silence: they tell of absent GPUs before they read TF_CPP_MIN_LOG_LEVEL."""
+    """Silences the libraries while they load: they report absent GPUs before they read TF_CPP_MIN_LOG_LEVEL."""
     if int(os.environ.get("TF_CPP_MIN_LOG_LEVEL", "0")) < 1:
         yield
         return

@@ -27,7 +27,7 @@ _SMALL, _LARGE, _OFFSET, _VIEW = range(4)
 
 
 def new_tensor(array: NDArray[Any]) -> tuple[int, Any]:
-    """A `TF_Tensor` with an array's values, and what has to live as long as the tensor does."""
+    """A `TF_Tensor` with an array's values, and objects that must live as long as the tensor."""
     number = type_number(array)
     alive = None
     if number == STRING:
@@ -57,7 +57,7 @@ def read_tensor(tensor: int) -> NDArray[Any]:
 
 
 def _views(array: NDArray[Any]) -> tuple[NDArray[np.uint64], Any]:
-    """Views of an array's strings, [..., 3] words of 8 bytes, and the strings that they point into."""
+    """Views of an array's strings, [..., 3] words of 8 bytes, and the strings that they point to."""
     strings = array.ravel().tolist()
     if set(map(type, strings)) != {bytes}:
         strings = [_as_bytes(value) for value in strings]

@@ -36,36 +36,25 @@ Answer = Callable[[Servable, Any], Any]
 
 
 class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):  # type: ignore[misc]
-    """`model_servers/prediction_service_impl.cc`.
-
-    Args:
-        manager: The models.
-        metrics: Counts inferences.
-        request_log: Gets each inference that succeeded; None keeps no log.
-    """
+    """TensorFlow Serving's `model_servers/prediction_service_impl.cc`."""
 
     def __init__(self, manager: ModelManager, metrics: Metrics, request_log: RequestLog | None = None) -> None:
         self._manager = manager
         self._recorder = CallRecorder(metrics, request_log)
 
-    def Predict(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
-        """Named tensors in and out."""
+    def Predict(self, request: Any, context: grpc.ServicerContext) -> Any:
         return self._answer("Predict", inference.predict, request, _spec_of, context)
 
-    def Classify(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
-        """Classes and scores of tf.Examples."""
+    def Classify(self, request: Any, context: grpc.ServicerContext) -> Any:
         return self._answer("Classify", inference.classify, request, _spec_of, context)
 
-    def Regress(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
-        """Values of tf.Examples."""
+    def Regress(self, request: Any, context: grpc.ServicerContext) -> Any:
         return self._answer("Regress", inference.regress, request, _spec_of, context)
 
-    def MultiInference(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
-        """Several classifications and regressions of the same tf.Examples."""
+    def MultiInference(self, request: Any, context: grpc.ServicerContext) -> Any:
         return self._answer("MultiInference", inference.multi_inference, request, _first_task, context)
 
-    def GetModelMetadata(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
-        """Signatures of a model."""
+    def GetModelMetadata(self, request: Any, context: grpc.ServicerContext) -> Any:
         try:
             spec = _spec_of(request)
             if not request.metadata_field:
@@ -96,20 +85,14 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer): 
 
 
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):  # type: ignore[misc]
-    """`model_servers/model_service_impl.cc`.
-
-    Args:
-        manager: The models.
-        allow_unavailable_labels: As in `ServerConfig`.
-    """
+    """TensorFlow Serving's `model_servers/model_service_impl.cc`; `allow_unavailable_labels` as in `ServerConfig`."""
 
     def __init__(self, manager: ModelManager, *, allow_unavailable_labels: bool = False) -> None:
         self._manager = manager
         self._allow_unavailable_labels = allow_unavailable_labels
         self._lock = threading.Lock()
 
-    def GetModelStatus(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
-        """States of a model's versions."""
+    def GetModelStatus(self, request: Any, context: grpc.ServicerContext) -> Any:
         try:
             spec = _spec_of(request)
             found = self._manager.status(spec.name, *_choice(spec))
@@ -122,8 +105,7 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):  # type: ignore
             status.status.error_message = version.message
         return response
 
-    def HandleReloadConfigRequest(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
-        """Serves other models from now on."""
+    def HandleReloadConfigRequest(self, request: Any, context: grpc.ServicerContext) -> Any:
         if not self._lock.acquire(timeout=_RELOAD_WAIT_SECONDS):
             _abort(context, ServingError(grpc.StatusCode.UNAVAILABLE, "Another reload is at work; try again later"))
         try:
@@ -149,7 +131,7 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):  # type: ignore
                     )
 
     def _may_wait(self, name: str, label: str, version: int) -> bool:
-        """Whether a label may be given before its version is loaded: only one that no other version has."""
+        """Whether a label may be given to a version that is not loaded: only if no other version has the label."""
         return self._allow_unavailable_labels and self._manager.labels(name).get(label, version) == version
 
     def _is_available(self, name: str, version: int) -> bool:

@@ -1,4 +1,4 @@
-"""Requests as protos, answered by a servable: what gRPC serves and what warm-up replays.
+"""Answers requests in protos with a servable: those of gRPC, and those that warm-up replays.
 
 The checks and texts of MultiInference are those of `servables/tensorflow/multi_inference.cc`.
 """
@@ -37,11 +37,7 @@ _TENSORS = {CLASSIFY_METHOD: classification_tensors, REGRESS_METHOD: regression_
 
 
 def predict(servable: Servable, request: Any) -> Any:
-    """Answers a `PredictRequest`.
-
-    Raises:
-        ServingError: the request does not fit the model, or computing fails.
-    """
+    """Answers a `PredictRequest`."""
     inputs = {}
     for alias, proto in request.inputs.items():
         try:
@@ -58,7 +54,7 @@ def predict(servable: Servable, request: Any) -> Any:
 
 
 def classify(servable: Servable, request: Any) -> Any:
-    """Answers a `ClassificationRequest`; errors as those of `predict`."""
+    """Answers a `ClassificationRequest`."""
     found = servable.classify(request.model_spec.signature_name, examples_of(request.input))
     response = classification_pb2.ClassificationResponse()
     _set_spec(response.model_spec, servable, request.model_spec)
@@ -67,7 +63,7 @@ def classify(servable: Servable, request: Any) -> Any:
 
 
 def regress(servable: Servable, request: Any) -> Any:
-    """Answers a `RegressionRequest`; errors as those of `predict`."""
+    """Answers a `RegressionRequest`."""
     found = servable.regress(request.model_spec.signature_name, examples_of(request.input))
     response = regression_pb2.RegressionResponse()
     _set_spec(response.model_spec, servable, request.model_spec)
@@ -76,7 +72,7 @@ def regress(servable: Servable, request: Any) -> Any:
 
 
 def multi_inference(servable: Servable, request: Any) -> Any:
-    """Answers a `MultiInferenceRequest` with one run of the graph; errors as those of `predict`."""
+    """Answers a `MultiInferenceRequest` with one run of the graph."""
     feed, fetches = _tensors_of(servable, request.tasks)
     examples = examples_of(request.input)
     values = servable.tensors({feed: examples}, fetches)
@@ -105,11 +101,7 @@ def metadata(servable: Servable) -> Any:
 
 
 def examples_of(given: Any) -> NDArray[Any]:
-    """Serialized tf.Examples of an `Input`; the features of a context are those of each example.
-
-    Raises:
-        ServingError: there is no example, or too large a context.
-    """
+    """Serialized tf.Examples of an `Input`, each with the features of its context."""
     kind = given.WhichOneof("kind")
     examples = getattr(given, kind).examples if kind else []
     if not examples:
@@ -119,7 +111,7 @@ def examples_of(given: Any) -> NDArray[Any]:
 
 
 def _tensors_of(servable: Servable, tasks: Any) -> tuple[str, list[str]]:
-    """What to feed and to fetch for all tasks at once, after the checks that come before any computing."""
+    """The tensors to feed and to fetch for all tasks at once; checks them all before anything is computed."""
     names: set[str] = set()
     feeds: set[str] = set()
     fetches: set[str] = set()

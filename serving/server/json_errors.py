@@ -18,7 +18,7 @@ _JSON_NAMES = {dict: "Object", list: "Array", str: "String", int: "Number", floa
 
 
 def of_tensor(value: Any, dtype: int) -> ServingError:
-    """Why a value is no tensor."""
+    """Why a value makes no tensor."""
     try:
         _check_tensor(value, dtype)
     except ServingError as error:
@@ -27,7 +27,7 @@ def of_tensor(value: Any, dtype: int) -> ServingError:
 
 
 def of_rows(rows: list[Any], dtypes: Mapping[str, int], optional: Collection[str]) -> ServingError:
-    """Why a list of instances makes no tensors."""
+    """Why `instances` make no tensors."""
     try:
         _check_rows(rows, dtypes, optional)
     except ServingError as error:

@@ -1,4 +1,4 @@
-"""The `examples` and `context` of classify and regress to serialized tf.Examples (`util/json_tensor.cc`)."""
+"""Reads the `examples` and `context` of classify and regress requests (`util/json_tensor.cc`)."""
 
 from __future__ import annotations
 
@@ -19,11 +19,7 @@ _INT64_MAX = (1 << 63) - 1
 
 
 def read_examples(document: Mapping[str, Any]) -> NDArray[np.object_]:
-    """The examples of a request, serialized, with the features of the context.
-
-    Raises:
-        ServingError: the body holds none, or one that is no tf.Example, or too large a context.
-    """
+    """The examples of a request, serialized, with the features of the context."""
     context = b""
     if "context" in document:
         context = _serialize(document["context"])
@@ -61,7 +57,7 @@ def _fill(feature: Any, name: str, values: list[Any]) -> None:
 
 
 def _convert(value: Any, name: str) -> tuple[str, Any]:
-    """The kind of list that a value belongs into, and the value."""
+    """The kind of list that a value belongs to, and the value."""
     kind = type(value)
     if kind is float:
         return "float", value

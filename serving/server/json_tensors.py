@@ -1,7 +1,7 @@
-"""A predict request in JSON to tensors, as `util/json_tensor.cc` does it.
+"""Reads the tensors of a predict request in JSON, as `util/json_tensor.cc` does.
 
-Whole columns are converted at a time. Where one does not fit, `json_errors` goes through its values one by one, as
-TensorFlow Serving does, and says which one is wrong.
+Whole columns are converted at a time. Where one does not fit, `json_errors` checks its values one by one, as TensorFlow
+Serving does, and says which one is wrong.
 """
 
 from __future__ import annotations
@@ -33,14 +33,11 @@ def read_inputs(
 
     Args:
         document: The body: `instances` (row format) or `inputs` (column format).
-        dtypes: Of the signature's inputs, by name; numbers of types.proto.
-        optional: Names of inputs that may be left out, since the signature has a default for them.
+        dtypes: Types of the signature's inputs by name; numbers of types.proto.
+        optional: Names of inputs with a default, which may be missing.
 
     Returns:
         Arrays by name, and whether the request has the row format.
-
-    Raises:
-        ServingError: the body does not fit the signature.
     """
     # A double beyond float32 is infinite, as in TensorFlow Serving.
     with np.errstate(over="ignore"):
@@ -88,7 +85,7 @@ def _read_rows(rows: list[Any], dtypes: Mapping[str, int], optional: Collection[
 def _read_named_rows(
     rows: list[Any], first: Mapping[str, Any], dtypes: Mapping[str, int], optional: Collection[str]
 ) -> Arrays | None:
-    """None if a row is wrong."""
+    """Arrays by name; None if a row is wrong."""
     if not all(name in first or name in optional for name in dtypes) or not first.keys() <= dtypes.keys():
         return None
     size = len(first)
@@ -126,7 +123,7 @@ def _read_columns(values: Any, dtypes: Mapping[str, int], optional: Collection[s
 
 
 def _array(value: Any, dtype: int) -> NDArray[Any] | None:
-    """A value or nested lists of values as a tensor; None if they are no tensor of this type."""
+    """A value or nested lists of values as a tensor; None if they do not make one of this type."""
     if type(value) is not list:
         scalar = _vector([value], dtype)
         return None if scalar is None else scalar.reshape(())

@@ -34,7 +34,7 @@ class _Histogram:
 
 
 class Metrics:
-    """Counts what both protocols answer; many threads may call it at a time."""
+    """Counts inferences over both protocols; many threads may call it at a time."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -52,15 +52,15 @@ class Metrics:
         seconds: float,
         runtime_seconds: float | None = None,
     ) -> None:
-        """Counts one request for an inference.
+        """Counts one inference.
 
         Args:
-            model: As the client named it.
+            model: Name given by the client.
             api: `Predict`, `Classify`, `Regress`; in lower case over REST, as TensorFlow Serving has it.
             entrypoint: `REST` or `GRPC`.
-            code: The answer's; the latencies of answers that are not OK are not kept.
-            seconds: Taken by the whole request.
-            runtime_seconds: Taken by the model.
+            code: The latency is kept for OK only.
+            seconds: Duration of the whole request.
+            runtime_seconds: Duration of the model's run.
         """
         with self._lock:
             if len(self._requests) >= _MAX_CELLS and (model, code.name) not in self._requests:
@@ -74,11 +74,11 @@ class Metrics:
                 _cell(self._runtimes, (model, api.capitalize(), "TF1")).add(runtime_seconds)
 
     def add_registry(self, registry: CollectorRegistry) -> None:
-        """Adds further metrics to the page, as those of the request log."""
+        """Adds other metrics to the page, such as the request log's."""
         self._registries.append(registry)
 
     def page(self) -> str:
-        """All of it, in Prometheus's text form."""
+        """All metrics in Prometheus's text form."""
         with self._lock:
             lines = [f"# TYPE {_PREFIX}request_count counter"]
             for values, count in self._requests.items():

@@ -1,8 +1,8 @@
 """Loads and unloads the versions of all models, and lends them to requests.
 
-One thread polls, loads and unloads, one thing after the other, as TensorFlow Serving does by default. A new version is
-loaded before an old one goes; while no wanted one can be loaded, the old one stays. A version is closed only when no
-request uses it any more.
+One thread polls, loads and unloads, one step after the other, as TensorFlow Serving does by default. A new version is
+loaded before an old one is unloaded; while no wanted version can be loaded, the old one stays. A version is closed when
+no request uses it any more.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ class ModelManager:
 
     Args:
         source: Says which versions should be served.
-        load: Loads and warms up one version; raises ServingError if it cannot.
-        poll_seconds: Between two polls of the source; 0 polls once.
+        load: Loads and warms up one version.
+        poll_seconds: Interval between polls of the source; 0 polls once.
         max_load_retries: How often a version that cannot be loaded is tried again.
-        retry_seconds: Between two tries.
+        retry_seconds: Interval between tries.
     """
 
     def __init__(
@@ -95,13 +95,7 @@ class ModelManager:
     def use(self, name: str, version: int | None = None, label: str | None = None) -> ServedVersion:
         """Lends a version to one request: `with manager.use("taxi") as servable: …`.
 
-        Args:
-            name: The model.
-            version: A version; by default the newest one that is loaded.
-            label: Or a label.
-
-        Raises:
-            ServingError: it is not served; code and text are TensorFlow Serving's.
+        Without version and label it is the source's default, or the newest loaded one.
         """
         key = (name, label or version)
         while found := self._serving.get(key):
@@ -115,11 +109,7 @@ class ModelManager:
         raise not_found(f"Servable not found for request: {request}")
 
     def status(self, name: str, version: int | None = None, label: str | None = None) -> list[VersionStatus]:
-        """States of one version or of all, newest first, including unloaded ones.
-
-        Raises:
-            ServingError: nothing is known of it.
-        """
+        """States of one version or of all, newest first, including unloaded ones."""
         if label:
             version = self._labelled(name, label)
         with self._changed:
@@ -147,9 +137,7 @@ class ModelManager:
     def reload(self, source: ModelSource) -> None:
         """Follows another source from now on; returns once its new models can be served.
 
-        Raises:
-            ServingError: a new model cannot be loaded, or the server stops meanwhile. The source stays nevertheless, as
-                in TensorFlow Serving.
+        As in TensorFlow Serving, the source stays even if a new model cannot be loaded.
         """
         wanted = source.poll()
         new = [name for name in wanted if name not in self._source.poll()]

@@ -1,4 +1,4 @@
-"""Which versions of which models should be served: asked again at every poll."""
+"""Sources of models: they say, at every poll, which versions should be served."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Wanted:
 
     Attributes:
         versions: SavedModel directory by version.
-        labels: Version by label. A label moves once its version is loaded; until then it stays where it was.
-        default: Version for requests that name none; the newest loaded one if None.
+        labels: Version by label. A label moves once its version is loaded.
+        default: Version for requests that name none; if None, the newest loaded one.
     """
 
     versions: Mapping[int, Path]
@@ -38,23 +38,23 @@ class Wanted:
 
 
 class ModelSource(Protocol):
-    """Where the versions of models are."""
+    """Says which versions of which models should be served."""
 
     def poll(self) -> Mapping[str, Wanted | None]:
-        """What should be served, by model; None where that cannot be told now, and nothing shall change."""
+        """What should be served, by model; None where that is unknown for now, and nothing should change."""
 
     def describe(self, model: str) -> str:
         """Why there is nothing to serve of a model, and what to do about it."""
 
 
 class BasePaths:
-    """Models in directories that hold one directory per version, named by an integer.
+    """Directories with one folder per version, named by an integer.
 
     The rules are those of TensorFlow Serving's `file_system_storage_path_source.cc`: other names are ignored, an empty
-    directory means that nothing is to be served, a missing one that nothing is known.
+    directory means that nothing should be served, a missing one changes nothing.
 
     Args:
-        models: `ModelConfig` protos, checked by `serving.server.config`.
+        models: `ModelConfig` protos that passed `check_config`.
     """
 
     def __init__(self, models: Sequence[Any]) -> None:
@@ -66,11 +66,9 @@ class BasePaths:
         return cls([model_server_config_pb2.ModelConfig(name=name, base_path=str(base_path.absolute()))])
 
     def poll(self) -> Mapping[str, Wanted | None]:
-        """What the directories hold now."""
         return {model.name: _wanted(model) for model in self._models}
 
     def describe(self, model: str) -> str:
-        """Why there is nothing to serve of a model, and what to do about it."""
         base = Path(next(each.base_path for each in self._models if each.name == model))
         if not base.is_dir():
             return f"its base path {base} is no directory; give the one that holds the versions"
@@ -81,12 +79,12 @@ class BasePaths:
 
 
 class ConfigFile:
-    """Models of a `ModelServerConfig` in text form, read again from time to time.
+    """A `ModelServerConfig` file.
 
     Args:
         path: The file.
-        seconds: Between two readings; 0 reads it once.
-        allow_unavailable_labels: Whether labels may be given before anything is loaded.
+        seconds: Interval between readings; 0 reads it once.
+        allow_unavailable_labels: Whether labels may be given before any version is loaded.
 
     Raises:
         ConfigError: the file cannot be read, or has labels that are not allowed yet.
@@ -106,7 +104,6 @@ class ConfigFile:
         self._paths = BasePaths(models)
 
     def poll(self) -> Mapping[str, Wanted | None]:
-        """What the directories hold now; a file that cannot be read changes nothing."""
         if self._seconds and time.monotonic() - self._read_at >= self._seconds:
             self._read_at = time.monotonic()
             try:
@@ -116,19 +113,16 @@ class ConfigFile:
         return self._paths.poll()
 
     def describe(self, model: str) -> str:
-        """Why there is nothing to serve of a model, and what to do about it."""
         return self._paths.describe(model)
 
 
 class StoreModels:
-    """Models of a model store: the version in production, and the canary if there is one.
-
-    They have the labels `stable` and `canary`; requests that name no version get the stable one.
+    """A model store: the version in production with the label `stable`, and a canary with the label `canary`.
 
     Args:
         store: The store.
-        names: Of the models; all that the store has by default.
-        cache: Where a remote store's versions are put.
+        names: Names of the models; all models of the store if empty.
+        cache: Local folder for the versions of a remote store.
     """
 
     def __init__(self, store: ModelStore, names: Sequence[str], cache: Path) -> None:
@@ -138,11 +132,9 @@ class StoreModels:
         self._fetched: dict[tuple[str, int], Path] = {}
 
     def poll(self) -> Mapping[str, Wanted | None]:
-        """What the store says now."""
         return {name: self._wanted(name) for name in self._names or self._store.models()}
 
     def describe(self, model: str) -> str:
-        """Why there is nothing to serve of a model, and what to do about it."""
         known = ", ".join(self._store.models()) or "none"
         return f"the model store has no version of it that may serve; its models: {known}. `slipway run` pushes one"
 
@@ -174,13 +166,7 @@ class StoreModels:
 
 
 class OneVersion:
-    """A single SavedModel, wherever it is, for as long as the server runs.
-
-    Args:
-        model: The name to serve it under.
-        path: The SavedModel's directory.
-        number: Its version.
-    """
+    """A single SavedModel."""
 
     def __init__(self, model: str, path: Path, number: int = 1) -> None:
         self._model = model
@@ -188,11 +174,9 @@ class OneVersion:
         self._number = number
 
     def poll(self) -> Mapping[str, Wanted | None]:
-        """That version."""
         return {self._model: Wanted({self._number: self._path})}
 
     def describe(self, model: str) -> str:
-        """Why there is nothing to serve of a model, and what to do about it."""
         return f"{self._path} cannot be loaded as model {model}"
 
 

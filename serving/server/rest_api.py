@@ -54,7 +54,7 @@ _JSON, _TEXT = b"application/json", b"text/plain"
 
 
 class Answer(NamedTuple):
-    """Status, type and content of an answer in HTTP."""
+    """An HTTP answer."""
 
     status: int
     content_type: bytes
@@ -69,13 +69,7 @@ class _Inputs(NamedTuple):
 
 
 class RestApi:
-    """Answers requests; blocks while a model computes, and many threads may call it at a time.
-
-    Args:
-        manager: The models.
-        metrics: Counts inferences, and is served at its own path.
-        request_log: Gets each inference that succeeded; None keeps no log.
-    """
+    """Answers requests; blocks while a model computes, and many threads may call it at a time."""
 
     def __init__(self, manager: ModelManager, metrics: Metrics, request_log: RequestLog | None = None) -> None:
         self._manager = manager
@@ -87,9 +81,9 @@ class RestApi:
         """Answers one request.
 
         Args:
-            method: `GET`, `POST`, ….
-            target: Path and query as sent, percent signs and all.
-            body: As sent.
+            method: The HTTP method.
+            target: Path and query, not unquoted.
+            body: The body, not unpacked.
             request_id: For the request log.
             encoding: The header Content-Encoding.
         """
@@ -161,7 +155,7 @@ class RestApi:
 
 
 def error_answer(error: ServingError) -> Answer:
-    """An error in the form that clients know."""
+    """An error as the API's clients expect it."""
     return Answer(_HTTP_STATUS.get(error.code, 500), _JSON, write_error(error))
 
 
@@ -175,7 +169,7 @@ def _signature_name(document: dict[str, Any]) -> str:
 
 
 def _uncompressed(body: bytes, encoding: bytes) -> bytes:
-    """The body; empty, as in TensorFlow Serving, if it says that it is gzip and is not, or is too large."""
+    """The body unpacked; empty, as in TensorFlow Serving, if it is no valid gzip or too large."""
     if b"gzip" not in encoding:
         return body
     stream = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)

@@ -21,14 +21,7 @@ _TOO_LARGE = 413
 
 
 class RestApp:
-    """The REST API of one server, as an ASGI application.
-
-    Args:
-        api: Answers the requests.
-        threads: That answer requests.
-        max_pending: Requests that may wait or be answered at a time.
-        max_body_bytes: Size of the bodies of all requests together.
-    """
+    """The REST API of one server; see `serving/protocol/limits.py` for the limits."""
 
     def __init__(
         self,

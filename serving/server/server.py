@@ -1,4 +1,4 @@
-"""gRPC and REST in one process, in front of the same models."""
+"""gRPC and REST in one process, serving the same models."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from serving.protocol.addresses import add_grpc_port, listen
 from serving.protocol.http_server import HttpServer
+from serving.protocol.limits import GRPC_UNLIMITED
 from serving.protocol.protos import model_service_pb2_grpc, prediction_service_pb2_grpc
 from serving.server.config import ServerConfig
 from serving.server.grpc_services import ModelService, PredictionService
@@ -32,13 +33,8 @@ _SERVICES = ("", "tensorflow.serving.PredictionService", "tensorflow.serving.Mod
 class ModelServer:
     """TensorFlow Serving's contract on this machine: for laptops, validation and tests.
 
-    In the cluster the image tensorflow/serving serves. `with ModelServer(source, config) as server: …` answers as soon
-    as the block is entered, and has answered all that it accepted when the block is left.
-
-    Args:
-        source: What to serve.
-        config: Ports and times.
-        request_log: Gets each inference that succeeded; None keeps no log. Whoever gives it closes it.
+    In the cluster the image tensorflow/serving serves. `with ModelServer(source, config) as server: …` answers from the
+    start of the block, and has answered all accepted requests at its end. The caller closes the request log.
     """
 
     def __init__(
@@ -111,8 +107,7 @@ class ModelServer:
         server = grpc.server(
             futures.ThreadPoolExecutor(config.threads, thread_name_prefix="grpc"),
             options=[
-                ("grpc.max_receive_message_length", -1),
-                ("grpc.max_send_message_length", -1),
+                *GRPC_UNLIMITED,
                 # Otherwise a second server takes the same port, and each gets some of the requests.
                 ("grpc.so_reuseport", 0),
             ],

@@ -32,9 +32,6 @@ def with_context(context: bytes, examples: Sequence[bytes]) -> NDArray[Any]:
     """Serialized tf.Examples with the features of the context, which an example's own features override.
 
     Joining the bytes of two messages merges them.
-
-    Raises:
-        ServingError: the context is too large for so many examples.
     """
     if len(context) * len(examples) > MAX_CONTEXT_BYTES:
         raise invalid_argument(
@@ -44,11 +41,7 @@ def with_context(context: bytes, examples: Sequence[bytes]) -> NDArray[Any]:
 
 
 def classification_tensors(signature: Any) -> tuple[str, list[str]]:
-    """Names of the tensors to feed and to fetch for a classification.
-
-    Raises:
-        ServingError: the signature is none.
-    """
+    """Names of the tensors to feed and to fetch for a classification."""
     _check_signature(signature, "classification", CLASSIFY_METHOD)
     if len(signature.outputs) not in (1, 2):
         raise invalid_argument(f"Expected one or two output Tensors, found {len(signature.outputs)}")
@@ -64,11 +57,7 @@ def classification_tensors(signature: Any) -> tuple[str, list[str]]:
 
 
 def classification_result(signature: Any, examples: int, values: Mapping[str, NDArray[Any]]) -> Classification:
-    """The answer of a classification, from tensors by name.
-
-    Raises:
-        ServingError: the model answered something else.
-    """
+    """The answer of a classification, from tensors by name."""
     found = {alias: values[info.name] for alias, info in signature.outputs.items() if alias in (_CLASSES, _SCORES)}
     for alias, dtype, name in ((_CLASSES, object, "DT_STRING"), (_SCORES, np.float32, "DT_FLOAT")):
         value = found.get(alias)
@@ -89,11 +78,7 @@ def classification_result(signature: Any, examples: int, values: Mapping[str, ND
 
 
 def regression_tensors(signature: Any) -> tuple[str, list[str]]:
-    """Names of the tensors to feed and to fetch for a regression.
-
-    Raises:
-        ServingError: the signature is none.
-    """
+    """Names of the tensors to feed and to fetch for a regression."""
     _check_signature(signature, "regression", REGRESS_METHOD)
     if len(signature.outputs) != 1:
         raise invalid_argument("Expected one output Tensor.")
@@ -105,11 +90,7 @@ def regression_tensors(signature: Any) -> tuple[str, list[str]]:
 
 
 def regression_result(signature: Any, examples: int, values: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
-    """The answer of a regression, from tensors by name.
-
-    Raises:
-        ServingError: the model answered something else.
-    """
+    """The answer of a regression, from tensors by name."""
     value = values[signature.outputs["outputs"].name]
     if not (value.ndim == 1 or (value.ndim == 2 and value.shape[1] == 1)):
         raise invalid_argument(
