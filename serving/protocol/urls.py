@@ -36,9 +36,7 @@ def parse_inference_url(target: bytes) -> ModelUrl | None:
         ServingError: the version does not fit 64 bits.
     """
     match = _INFERENCE.fullmatch(target)
-    url = _url(match) if match else None
-    # TensorFlow Serving ignores the case of a URL when it matches it, but not when it looks for the method.
-    return url if url and url.method.islower() else None
+    return _url(match) if match else None
 
 
 def parse_model_url(target: bytes) -> ModelUrl | None:

@@ -73,7 +73,7 @@ class RestProxy:
                 LoggedCall(
                     request_id=request_id.decode("latin-1"),
                     protocol="rest",
-                    method=url.method,
+                    method=url.method.lower(),
                     model=url.model,
                     version=url.version,
                     request=body,

@@ -32,27 +32,63 @@ if TYPE_CHECKING:
 # A reload waits for its models, minutes for a broken one: others in the queue would take all threads that predict.
 _RELOAD_WAIT_SECONDS = 5.0
 
-Answer = Callable[[Servable, Any], Any]
+
+def _use(manager: ModelManager, spec: Any) -> ServedVersion:
+    return manager.use(spec.name, *_choice(spec))
+
+
+def _spec_of(request: Any) -> Any:
+    if not request.HasField("model_spec"):
+        raise invalid_argument("Missing ModelSpec")
+    return request.model_spec
+
+
+def _request_id(context: grpc.ServicerContext) -> str:
+    return dict(context.invocation_metadata()).get("x-request-id") or str(uuid4())
+
+
+def _first_task(request: Any) -> Any:
+    return request.tasks[0].model_spec if request.tasks else model_pb2.ModelSpec()
+
+
+def _choice(spec: Any) -> tuple[int | None, str | None]:
+    return spec.version.value if spec.HasField("version") else None, spec.version_label or None
+
+
+def _abort(context: grpc.ServicerContext, error: ServingError) -> NoReturn:
+    context.abort(error.code, cut(error.message))
+    raise AssertionError("abort raises")
+
+
+def _inference(method: str, answer: Callable[[Servable, Any], Any], spec_of: Callable[[Any], Any]) -> Any:
+    """A method of PredictionService."""
+
+    def call(service: PredictionService, request: Any, context: grpc.ServicerContext) -> Any:
+        try:
+            with service.recorder.record("grpc", method, lambda: _request_id(context)) as call:
+                spec = spec_of(request)
+                call.model = spec.name
+                with _use(service.manager, spec) as servable:
+                    call.request, call.response = request, call.run(answer, servable, request)
+                    call.version = servable.version
+        except ServingError as error:
+            _abort(context, error)
+        return call.response
+
+    return call
 
 
 class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):  # type: ignore[misc]
     """TensorFlow Serving's `model_servers/prediction_service_impl.cc`."""
 
     def __init__(self, manager: ModelManager, metrics: Metrics, request_log: RequestLog | None = None) -> None:
-        self._manager = manager
-        self._recorder = CallRecorder(metrics, request_log)
+        self.manager = manager
+        self.recorder = CallRecorder(metrics, request_log)
 
-    def Predict(self, request: Any, context: grpc.ServicerContext) -> Any:
-        return self._answer("Predict", inference.predict, request, _spec_of, context)
-
-    def Classify(self, request: Any, context: grpc.ServicerContext) -> Any:
-        return self._answer("Classify", inference.classify, request, _spec_of, context)
-
-    def Regress(self, request: Any, context: grpc.ServicerContext) -> Any:
-        return self._answer("Regress", inference.regress, request, _spec_of, context)
-
-    def MultiInference(self, request: Any, context: grpc.ServicerContext) -> Any:
-        return self._answer("MultiInference", inference.multi_inference, request, _first_task, context)
+    Predict = _inference("Predict", inference.predict, _spec_of)
+    Classify = _inference("Classify", inference.classify, _spec_of)
+    Regress = _inference("Regress", inference.regress, _spec_of)
+    MultiInference = _inference("MultiInference", inference.multi_inference, _first_task)
 
     def GetModelMetadata(self, request: Any, context: grpc.ServicerContext) -> Any:
         try:
@@ -63,25 +99,10 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer): 
                 if name != "signature_def":
                     # The %s is TensorFlow Serving's.
                     raise invalid_argument(f"Metadata field %s is not supported{name}")
-            with _use(self._manager, spec) as servable:
+            with _use(self.manager, spec) as servable:
                 return inference.metadata(servable)
         except ServingError as error:
             _abort(context, error)
-
-    def _answer(
-        self, method: str, answer: Answer, request: Any, spec_of: Callable[[Any], Any], context: grpc.ServicerContext
-    ) -> Any:
-        try:
-            with self._recorder.record("grpc", method, lambda: _request_id(context)) as call:
-                spec = spec_of(request)
-                call.model = spec.name
-                with _use(self._manager, spec) as servable:
-                    response = call.run(answer, servable, request)
-                    call.version = servable.version
-                call.request, call.response = request, response
-        except ServingError as error:
-            _abort(context, error)
-        return response
 
 
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):  # type: ignore[misc]
@@ -139,30 +160,3 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):  # type: ignore
             return self._manager.status(name, version)[0].state is State.AVAILABLE
         except ServingError:
             return False
-
-
-def _use(manager: ModelManager, spec: Any) -> ServedVersion:
-    return manager.use(spec.name, *_choice(spec))
-
-
-def _spec_of(request: Any) -> Any:
-    if not request.HasField("model_spec"):
-        raise invalid_argument("Missing ModelSpec")
-    return request.model_spec
-
-
-def _request_id(context: grpc.ServicerContext) -> str:
-    return dict(context.invocation_metadata()).get("x-request-id") or str(uuid4())
-
-
-def _first_task(request: Any) -> Any:
-    return request.tasks[0].model_spec if request.tasks else model_pb2.ModelSpec()
-
-
-def _choice(spec: Any) -> tuple[int | None, str | None]:
-    return spec.version.value if spec.HasField("version") else None, spec.version_label or None
-
-
-def _abort(context: grpc.ServicerContext, error: ServingError) -> NoReturn:
-    context.abort(error.code, cut(error.message))
-    raise AssertionError("abort raises")

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Mapping
 from itertools import accumulate
 
 import grpc
@@ -38,9 +40,9 @@ class Metrics:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._requests: dict[Labels, int] = {}
-        self._latencies: dict[Labels, _Histogram] = {}
-        self._runtimes: dict[Labels, _Histogram] = {}
+        self._requests: Counter[Labels] = Counter()
+        self._latencies: defaultdict[Labels, _Histogram] = defaultdict(_Histogram)
+        self._runtimes: defaultdict[Labels, _Histogram] = defaultdict(_Histogram)
         self._registries: list[CollectorRegistry] = []
 
     def observe(
@@ -65,13 +67,12 @@ class Metrics:
         with self._lock:
             if len(self._requests) >= _MAX_CELLS and (model, code.name) not in self._requests:
                 model = ""
-            counted = (model, code.name)
-            self._requests[counted] = self._requests.get(counted, 0) + 1
+            self._requests[model, code.name] += 1
             if code is not grpc.StatusCode.OK:
                 return
-            _cell(self._latencies, (model, api, entrypoint)).add(seconds)
+            self._latencies[model, api, entrypoint].add(seconds)
             if runtime_seconds is not None:
-                _cell(self._runtimes, (model, api.capitalize(), "TF1")).add(runtime_seconds)
+                self._runtimes[model, api.capitalize(), "TF1"].add(runtime_seconds)
 
     def add_registry(self, registry: CollectorRegistry) -> None:
         """Adds other metrics to the page, such as the request log's."""
@@ -89,14 +90,7 @@ class Metrics:
         return "\n".join([*lines, *others, ""])
 
 
-def _cell(cells: dict[Labels, _Histogram], labels: Labels) -> _Histogram:
-    found = cells.get(labels)
-    if found is None:
-        found = cells[labels] = _Histogram()
-    return found
-
-
-def _histograms(name: str, label_names: Labels, cells: dict[Labels, _Histogram]) -> list[str]:
+def _histograms(name: str, label_names: Labels, cells: Mapping[Labels, _Histogram]) -> list[str]:
     whole = _PREFIX + name
     lines = [f"# TYPE {whole} histogram"]
     for values, histogram in cells.items():

@@ -92,7 +92,8 @@ class RestApi:
         if not is_api_url(target):
             return Answer(404, _TEXT, b"Not Found\n")
         try:
-            if method == "POST" and (url := parse_inference_url(target)):
+            # TensorFlow Serving ignores the case of a URL when it matches it, but not when it looks for the method.
+            if method == "POST" and (url := parse_inference_url(target)) and url.method.islower():
                 return Answer(200, _JSON, self._infer(url, _uncompressed(body, encoding), request_id))
             if method == "GET" and (url := parse_model_url(target)):
                 return Answer(200, _JSON, self._describe(url))

@@ -23,18 +23,11 @@ _TOO_LARGE = 413
 class RestApp:
     """The REST API of one server; see `serving/protocol/limits.py` for the limits."""
 
-    def __init__(
-        self,
-        api: RestApi,
-        *,
-        threads: int = max(os.cpu_count() or 1, 2),
-        max_pending: int = MAX_PENDING,
-        max_body_bytes: int = MAX_BODY_BYTES,
-    ) -> None:
+    def __init__(self, api: RestApi) -> None:
         self._api = api
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="rest")
-        self._max_pending = max_pending
-        self._max_body_bytes = max_body_bytes
+        self._pool = ThreadPoolExecutor(max(os.cpu_count() or 1, 2), thread_name_prefix="rest")
+        self._max_pending = MAX_PENDING
+        self._max_body_bytes = MAX_BODY_BYTES
         self._pending = 0
         self._body_bytes = 0
 

@@ -16,7 +16,7 @@ from serving.protocol.urls import ModelUrl, is_api_url, model_path, parse_infere
         (b"/v1/models/foo/labels/some_label:classify", ModelUrl("foo", None, "some_label", "classify")),
         (b"/v1/models/a%20b%2Fc/labels/%C3%A4:predict", ModelUrl("a b/c", None, "ä", "predict")),
         (b"/v1/models/foo/versions/" + b"0" * 5000 + b"7:predict", ModelUrl("foo", 7, None, "predict")),
-        (b"/v1/models/foo:PREDICT", None),
+        (b"/v1/models/foo:PREDICT", ModelUrl("foo", None, None, "PREDICT")),
         (b"/v1/models/foo/version/50:predict", None),
         (b"/v1/models/foo/versions/HELLO:predict", None),
         (b"/v1/models/foo/versions/50/labels/x:predict", None),

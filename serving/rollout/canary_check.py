@@ -1,4 +1,4 @@
-"""What a canary must show before its version is promoted."""
+"""Checks a canary before its version is promoted: readiness, golden requests, traffic."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _Pods = Callable[[Cluster, Object], list[Object]]
 
 
 class CanaryCheck:
-    """Looks at the canary of one version, step by step; changes nothing.
+    """Checks the canary of one version; changes nothing.
 
     Args:
-        cluster: Where it runs.
-        version: What it serves.
-        policy: What is allowed.
-        say: Told what was found.
+        cluster: The namespace.
+        version: The version.
+        policy: Limits.
+        say: Gets a line for each result.
         pause: Sleeps.
     """
 
@@ -44,7 +44,7 @@ class CanaryCheck:
         self._pause = pause
 
     def pods(self, deployment: str, past: Past) -> Failure | None:
-        """Ready, and right in their answers to the golden requests; None then. See `wait_ready` for `past`."""
+        """Waits until the pods are ready, and sends them the golden requests; `past` as in `wait_ready`."""
         failure = wait_ready(self._cluster, deployment, self._policy.ready_seconds, self._pause, past)
         if failure:
             return failure
@@ -61,7 +61,7 @@ class CanaryCheck:
         return failure
 
     def traffic(self, canary: str, stable: str) -> Judgement:
-        """Compares both Deployments over the policy's window; waits for enough requests, but not for ever."""
+        """Compares both Deployments over the policy's window, or longer until there are enough requests."""
         policy = self._policy
         began = time.monotonic()
         pods: dict[str, _Pods] = {canary: pods_of, stable: serving_pods}
@@ -89,7 +89,7 @@ class CanaryCheck:
             self._pause(_POLL_SECONDS)
 
     def _read(self, name: str, pods: _Pods) -> dict[str, Reading]:
-        """Counters of each ready pod, but of those that go meanwhile, as autoscalers and nodes make them go."""
+        """Counters of each ready pod, without pods that disappear meanwhile, as autoscalers and nodes make them do."""
         deployment = self._deployment(name)
 
         def now() -> list[str]:
@@ -108,7 +108,7 @@ class CanaryCheck:
         return readings
 
     def _restarts(self, name: str) -> dict[str, int]:
-        """Of each pod's model server; a pod that just crashed is not ready, and counts here."""
+        """Restarts of each pod's model server, including pods that are not ready, such as crashed ones."""
         return {
             pod["metadata"]["name"]: one.get("restartCount", 0)
             for pod in pods_of(self._cluster, self._deployment(name))
