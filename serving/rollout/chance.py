@@ -15,8 +15,8 @@ def chance(bad: int, of: int, other_bad: int, other_of: int) -> float:
     """Probability of this many bad answers of the first, or more, if both have the same share.
 
     Fisher's exact test, one-sided (R. A. Fisher, Statistical Methods for Research Workers, 1934, section 21.02): which
-    of the bad ones are the first's is a draw without replacement. It holds for any number of answers, and for a threshold
-    that was chosen by looking at both together.
+    of the bad ones are the first's is a draw without replacement. It holds for any number of answers, and for a
+    threshold that was chosen by looking at both together.
 
     Returns:
         1 where the first's share is not the higher one.

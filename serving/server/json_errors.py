@@ -14,6 +14,13 @@ from serving.protocol.limits import MAX_RANK
 from serving.protocol.tensor_types import STRING, TENSOR_TYPES, type_name
 from serving.server.tf_examples import shape_text
 
+# Looked up for each of millions of values.
+_JSON_TYPES = {number: kind.json for number, kind in TENSOR_TYPES.items() if kind.json}
+_RANGES = {
+    number: (int(np.iinfo(kind.json_range).min), int(np.iinfo(kind.json_range).max))
+    for number, kind in TENSOR_TYPES.items()
+    if kind.json == {int}
+}
 _JSON_NAMES = {dict: "Object", list: "Array", str: "String", int: "Number", float: "Number", type(None): "Null"}
 
 
@@ -86,7 +93,7 @@ def _check_tensor(value: Any, dtype: int) -> tuple[int, list[int]]:
             raise invalid_argument(f"JSON Value: {shown(value)} is nested too deeply: at most {MAX_RANK} levels")
         inner = inner[0] if inner else None
     size = _check_level(value, 0, dtype, shape)
-    if not size and not _json_types(dtype):
+    if not size and dtype not in _JSON_TYPES:
         raise _no_conversion(value, dtype)
     return size, shape
 
@@ -117,25 +124,17 @@ def _check_value(value: Any, dtype: int) -> None:
             raise invalid_argument(f"JSON Value: {shown(value)} not formatted correctly for base64 data")
         decode_base64(value)
         return
-    expected = _json_types(dtype)
+    expected = _JSON_TYPES.get(dtype, ())
     if not expected and kind is not dict:
         raise _no_conversion(value, dtype)
-    if kind not in expected or not _is_in_range(value, dtype):
+    fits = kind in expected
+    if fits and dtype in _RANGES:
+        low, high = _RANGES[dtype]
+        fits = low <= value <= high
+    if not fits:
         raise invalid_argument(
             f"JSON Value: {shown(value)} Type: {json_type(value)} is not of expected type: {type_name(dtype)}"
         )
-
-
-def _json_types(dtype: int) -> frozenset[type]:
-    return TENSOR_TYPES[dtype].json if dtype in TENSOR_TYPES else frozenset()
-
-
-def _is_in_range(value: Any, dtype: int) -> bool:
-    kind = TENSOR_TYPES[dtype]
-    if kind.numpy.kind not in "iu":
-        return True
-    limits = np.iinfo(kind.json_range)
-    return bool(limits.min <= value <= limits.max)
 
 
 def _no_conversion(value: Any, dtype: int) -> ServingError:
