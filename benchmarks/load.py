@@ -74,8 +74,8 @@ def connect_grpc(address: str, examples: list[bytes]) -> Send:
     """Predict over gRPC; the request is serialized once, as the server's work is what is measured."""
     import grpc
 
-    from serving.runtime.protos import predict_pb2
-    from serving.runtime.tensor_protos import tensor_proto
+    from serving.protocol.protos import predict_pb2
+    from serving.protocol.tensor_protos import tensor_proto
 
     request = predict_pb2.PredictRequest(model_spec={"name": MODEL})
     request.inputs["examples"].CopyFrom(tensor_proto(np.array(examples, object)))
@@ -153,7 +153,7 @@ def _encoded(examples: list[bytes]) -> object:
 
 def _rows(examples: list[bytes]) -> list[dict[str, object]]:
     """Examples as rows that name the same features: those that have the first one's, over and over."""
-    from serving.runtime.protos import example_pb2
+    from serving.protocol.protos import example_pb2
 
     rows = []
     for example in examples:

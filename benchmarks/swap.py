@@ -51,8 +51,8 @@ def swap_under_load(saved_model: Path, work: Path, swaps: int) -> list[Load]:
         TimeoutError: the server did not follow.
     """
     from serving.server.config import ServerConfig
+    from serving.server.model_sources import StoreModels
     from serving.server.server import ModelServer
-    from serving.server.sources import StoreModels
     from slipway.stores.model_store import LocalModelStore
 
     store = LocalModelStore(work / "store")
@@ -108,7 +108,7 @@ def _default(port: int) -> int:
     """The version that answers a request which names none."""
     import grpc
 
-    from serving.runtime.protos import get_model_metadata_pb2, prediction_service_pb2_grpc
+    from serving.protocol.protos import get_model_metadata_pb2, prediction_service_pb2_grpc
 
     request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
     request.model_spec.name = MODEL
@@ -181,8 +181,8 @@ def _grpc_asker(port: int, example: bytes) -> Callable[[], int]:
     import grpc
     import numpy as np
 
-    from serving.runtime.protos import predict_pb2, prediction_service_pb2_grpc
-    from serving.runtime.tensor_protos import tensor_proto
+    from serving.protocol.protos import predict_pb2, prediction_service_pb2_grpc
+    from serving.protocol.tensor_protos import tensor_proto
 
     options = [("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1)]
     predict = prediction_service_pb2_grpc.PredictionServiceStub(

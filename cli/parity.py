@@ -56,8 +56,8 @@ def _ways(stack: ExitStack, version: Version, grpc: str | None, rest: str | None
     from serving.client import connect
     from serving.parity import InProcess
     from serving.server.config import ServerConfig
+    from serving.server.model_sources import OneVersion
     from serving.server.server import ModelServer
-    from serving.server.sources import OneVersion
 
     path = Path(version.uri)
     if not (grpc and rest):

@@ -42,8 +42,9 @@ def predict(
 ) -> None:
     """Send rows to a model server and print what it predicts; three rows of the module's sample without a file."""
     from serving.client import DEFAULT_ADDRESS, ClientProtocol, connect
-    from serving.client.predictions import CLASSIFY, SERVING_DEFAULT, predict_rows
-    from serving.client.rows import input_features
+    from serving.client.predictions import predict_rows
+    from serving.client.row_files import input_features
+    from serving.protocol.signatures import CLASSIFY, SERVING_DEFAULT
     from slipway.errors import ConfigError
 
     if sum(file is not None for file in (csv, json, examples)) > 1:
@@ -83,7 +84,7 @@ def _ask_examples(client: ModelClient, path: Path, signature: str, batch: int) -
 
 def _read(features: Sequence[schema_pb2.Feature], model: str, csv: Path | None, json: Path | None) -> pa.Table:
     from cli.workspace import module_folder, sample_file
-    from serving.client.rows import read_csv, read_json
+    from serving.client.row_files import read_csv, read_json
     from settings.load import load_settings
     from slipway.errors import ConfigError
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from serving.request_log import RequestLog
     from serving.server.config import ServerConfig
+    from serving.server.model_sources import ModelSource
     from serving.server.server import ModelServer
-    from serving.server.sources import Source
 
 DT_FLOAT = 1  # types.proto
 
@@ -69,7 +69,7 @@ def serve(
     silence_tensorflow()
 
     from serving.server.config import ServerConfig
-    from serving.server.sources import BasePaths, ConfigFile
+    from serving.server.model_sources import BasePaths, ConfigFile
 
     config = ServerConfig(
         host=host,
@@ -82,7 +82,7 @@ def serve(
     )
     _check_one_of({"MODEL or --store": model or store, "--model_base_path": model_base_path,
                    "--model_config_file": model_config_file})  # fmt: skip
-    source: Source
+    source: ModelSource
     if model_config_file:
         source = ConfigFile(
             model_config_file,
@@ -110,8 +110,8 @@ def _check_one_of(given: dict[str, object]) -> None:
         raise ConfigError(f"{' and '.join(names)} each say what to serve: give one of them")
 
 
-def _store_models(model: str | None, uri: str | None) -> Source:
-    from serving.server.sources import StoreModels
+def _store_models(model: str | None, uri: str | None) -> ModelSource:
+    from serving.server.model_sources import StoreModels
     from settings.load import load_settings
     from slipway.errors import StoreError
     from slipway.stores.model_store import open_store
@@ -144,7 +144,9 @@ def _request_log(
         yield log, registry
 
 
-def _run(source: Source, config: ServerConfig, request_log: RequestLog | None, registry: CollectorRegistry) -> None:
+def _run(
+    source: ModelSource, config: ServerConfig, request_log: RequestLog | None, registry: CollectorRegistry
+) -> None:
     """Serves until SIGTERM or Ctrl-C; a second one does not wait for what is in flight."""
     from serving.server.server import ModelServer
 
@@ -165,7 +167,7 @@ def _run(source: Source, config: ServerConfig, request_log: RequestLog | None, r
 
 
 def _print_addresses(server: ModelServer, host: str) -> None:
-    from serving.server.addresses import address_of
+    from serving.protocol.addresses import address_of
 
     rest = f"http://{address_of(host, server.rest_port or 0)}"
     typer.echo(f"gRPC  {address_of(host, server.grpc_port)}\nREST  {rest}")

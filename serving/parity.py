@@ -1,19 +1,19 @@
-"""Whether a model answers the same wherever it is asked: training, the SavedModel in this process, REST and gRPC.
+"""Compares a model's answers everywhere: in training, in this process, over REST and over gRPC.
 
-The model brings what training saw and computed for a few rows (`slipway.evaluation.golden`); every signature is asked
-for the same rows in every way.
+The model brings the inputs and results of training for a few rows (`slipway.evaluation.golden`); every signature is
+asked for the same rows in every way.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from serving.client.predictions import CLASSIFY, SERVING_DEFAULT
-from serving.client.rows import RAW, input_features
-from serving.predictor import PREDICTIONS, Predictor
+from serving.client.row_files import input_features
+from serving.predictor import Predictor
+from serving.protocol.signatures import CLASSIFY, PREDICTIONS, RAW, SERVING_DEFAULT, TRANSFORM
 from slipway.data.tensors import raw_inputs
 from slipway.errors import GateError
 
@@ -23,34 +23,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from serving.client import ModelClient
     from slipway.evaluation.golden import Golden
 
 TOLERANCE = 1e-6
-TRANSFORM = "transform_features"
-
-
-class Askable(Protocol):
-    """One way to ask a model: `serving.client.ModelClient`, or the SavedModel in this process."""
-
-    def signatures(self) -> dict[str, Any]:
-        """`SignatureDef` by name."""
-
-    def predict(self, inputs: Mapping[str, NDArray[Any]], signature: str) -> dict[str, NDArray[Any]]:
-        """Outputs by name."""
-
-    def classify(self, examples: Sequence[bytes]) -> list[dict[str, float]]:
-        """Score of each class, for each serialized tf.Example."""
 
 
 class InProcess:
-    """A SavedModel in this process.
-
-    Args:
-        path: Its directory.
-
-    Raises:
-        GateError: it cannot be loaded; so does every method that it does not answer.
-    """
+    """A SavedModel in this process; raises `GateError` where it cannot be loaded or does not answer."""
 
     def __init__(self, path: Path) -> None:
         self._predictor = Predictor(path)
@@ -70,9 +50,12 @@ class InProcess:
         return [{label.decode(): score for label, score in zip(*pair, strict=True)} for pair in pairs]
 
 
+Askable: TypeAlias = "ModelClient | InProcess"
+
+
 @dataclass(frozen=True)
 class Difference:
-    """How far one signature, asked in one way, is from training; absolute, relative for values above 1."""
+    """How far one signature's answers are from training, asked in one way; relative for values above 1."""
 
     way: str
     signature: str
@@ -82,7 +65,7 @@ class Difference:
 
     @property
     def agrees(self) -> bool:
-        """Whether the difference is one of rounding only."""
+        """Whether the difference is due to rounding."""
         return self.largest <= TOLERANCE
 
 
@@ -90,15 +73,15 @@ def compare_with_training(golden: Golden, ways: Mapping[str, Askable]) -> list[D
     """Asks each signature of a model in each way for the golden rows.
 
     Raises:
-        GateError: the model was pushed before training recorded what it saw.
+        GateError: the model has no values of the transform, which older versions did not record.
         RequestError: a way gives no answer.
     """
     if not golden.transformed:
         raise GateError("the model's golden requests lack the transformed values: train and push it again")
     return [
         Difference(way, signature, len(golden.examples), *largest_difference(answer, expected))
-        for way, askable in ways.items()
-        for signature, answer, expected in _answers(golden, askable)
+        for way, asked in ways.items()
+        for signature, answer, expected in _answers(golden, asked)
     ]
 
 
@@ -116,20 +99,20 @@ def largest_difference(answer: NDArray[Any], expected: NDArray[Any]) -> tuple[fl
     return float(np.max(rows)), int(np.argmax(rows))
 
 
-def _answers(golden: Golden, askable: Askable) -> list[tuple[str, NDArray[Any], NDArray[Any]]]:
+def _answers(golden: Golden, way: Askable) -> list[tuple[str, NDArray[Any], NDArray[Any]]]:
     examples = golden.serialized()
     strings = np.array(examples, object)
     expected = np.array(golden.predictions, np.float32)
-    signatures = askable.signatures()
+    signatures = way.signatures()
     raw = raw_inputs(_decode(examples), input_features(signatures))
     answers = [
-        (SERVING_DEFAULT, askable.predict({"examples": strings}, SERVING_DEFAULT)[PREDICTIONS], expected),
-        (RAW, askable.predict(raw, RAW)[PREDICTIONS], expected),
+        (SERVING_DEFAULT, way.predict({"examples": strings}, SERVING_DEFAULT)[PREDICTIONS], expected),
+        (RAW, way.predict(raw, RAW)[PREDICTIONS], expected),
     ]
     if CLASSIFY in signatures:
-        scores = np.array([list(row.values()) for row in askable.classify(examples)])
+        scores = np.array([list(row.values()) for row in way.classify(examples)])
         answers.append((CLASSIFY, scores, np.stack([1 - expected, expected], 1) if expected.ndim == 1 else expected))
-    transformed = askable.predict({"examples": strings}, TRANSFORM)
+    transformed = way.predict({"examples": strings}, TRANSFORM)
     trained = {name: np.array(values) for name, values in golden.transformed.items()}
     return [*answers, (TRANSFORM, _side_by_side(transformed, trained), _side_by_side(trained, trained))]
 

@@ -1,4 +1,4 @@
-"""Calls the signatures of a SavedModel in this process, through the runtime that serves it."""
+"""Calls the signatures of a SavedModel in this process, in the runtime that serves it."""
 
 from __future__ import annotations
 
@@ -7,24 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from serving.protocol.signatures import PREDICTIONS, RAW
+from serving.protocol.tensor_types import TENSOR_TYPES
 from serving.runtime.saved_model import RuntimeStatusError, SavedModel
-from serving.runtime.tensors import DTYPES
 from slipway.data.tensors import MISSING_BYTES, MISSING_FLOAT, MISSING_INT
 from slipway.errors import GateError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-PREDICTIONS = "predictions"
 _MARKERS: dict[str, Any] = {"float32": MISSING_FLOAT, "int64": MISSING_INT, "object": MISSING_BYTES}
 
 
 class Predictor:
-    """A loaded SavedModel; each call takes and answers numpy arrays, batch first.
-
-    Raises:
-        GateError: the SavedModel cannot be loaded.
-    """
+    """A SavedModel that takes and returns numpy arrays, batch first; raises `GateError` if it cannot be loaded."""
 
     def __init__(self, model_path: str | Path) -> None:
         self._path = Path(model_path)
@@ -40,15 +36,14 @@ class Predictor:
         return self._signatures
 
     def inputs(self, signature: str) -> dict[str, Any]:
-        """Input names to `TensorInfo` of a signature."""
+        """`TensorInfo` of a signature's inputs by name."""
         return dict(self._signature(signature).inputs)
 
     def call(self, signature: str, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Outputs by name.
 
         Raises:
-            GateError: the model has no such signature, an input is missing, unknown or of a wrong type, or computing
-                the answer fails.
+            GateError: the signature or an input is unknown, missing or of a wrong type, or the model fails.
         """
         definition = self._signature(signature)
         if definition.inputs.keys() != inputs.keys():
@@ -64,14 +59,13 @@ class Predictor:
     def predict(self, inputs: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
         """Predictions of `raw` for named columns.
 
-        A column that this model does not know is left out; one that it knows and that is not given is missing in
-        every row, as it is when a client leaves it out.
+        Unknown columns are ignored; columns that are not given are missing in every row, as when a client omits them.
         """
         rows = len(next(iter(inputs.values())))
         named = {
-            name: inputs[name] if name in inputs else _missing(rows, info) for name, info in self.inputs("raw").items()
+            name: inputs[name] if name in inputs else _missing(rows, info) for name, info in self.inputs(RAW).items()
         }
-        predictions: NDArray[np.float32] = self.call("raw", named)[PREDICTIONS]
+        predictions: NDArray[np.float32] = self.call(RAW, named)[PREDICTIONS]
         return predictions
 
     def _signature(self, name: str) -> Any:
@@ -82,12 +76,12 @@ class Predictor:
 
 
 def _missing(rows: int, info: Any) -> NDArray[Any]:
-    """An input of `raw` that is missing in every row; a size that the model leaves open is 1."""
-    dtype = DTYPES[info.dtype]
+    """An input of `raw` that is missing in every row; an open dimension has size 1."""
+    dtype = TENSOR_TYPES[info.dtype].numpy
     shape = [rows, *(max(dim.size, 1) for dim in info.tensor_shape.dim[1:])]
     return np.full(shape, _MARKERS[dtype.name], dtype)
 
 
 def _reason(error: Exception) -> str:
-    """The line of TensorFlow's error that says what is wrong, without where in the graph it was found."""
+    """The first line of TensorFlow's error, without where in the graph it occurred."""
     return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from components.validate_serving.files import PREDICTION_SIGNATURES
-from serving.client.predictions import CLASSIFY, SERVING_DEFAULT
-from serving.client.rows import RAW
-from serving.parity import TOLERANCE, TRANSFORM, largest_difference
-from serving.predictor import PREDICTIONS
-from serving.runtime.tensors import DTYPES
+from serving.parity import TOLERANCE, largest_difference
+from serving.protocol.signatures import CLASSIFY, PREDICTIONS, RAW, SERVING_DEFAULT, TRANSFORM
+from serving.protocol.tensor_types import TENSOR_TYPES
 from slipway.data.tensors import dtype_of, raw_inputs, serialize_examples
 from slipway.errors import RequestError
 from slipway.evaluation.serving_checks import ServingCheck, first_line
@@ -179,7 +177,7 @@ class _Prober:
 
 
 def _type_name(number: int) -> str:
-    name = DTYPES[number].name if number in DTYPES else f"TensorFlow's type {number}"
+    name = TENSOR_TYPES[number].numpy.name if number in TENSOR_TYPES else f"TensorFlow's type {number}"
     return "string" if name == "object" else name
 
 

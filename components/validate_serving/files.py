@@ -12,8 +12,8 @@ from typing import Any
 
 from google.protobuf.message import DecodeError
 
-from serving.runtime.protos import saved_model_pb2
-from serving.server.classification import METHOD as CLASSIFY_METHOD
+from serving.protocol.protos import saved_model_pb2
+from serving.protocol.signatures import CLASSIFY_METHOD
 from slipway.evaluation.serving_checks import ServingCheck
 
 PREDICTION_SIGNATURES = ("raw", "serving_default")

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from serving.client.predictions import SERVING_DEFAULT
 from serving.parity import TOLERANCE, largest_difference
-from serving.predictor import PREDICTIONS
+from serving.protocol.signatures import PREDICTIONS, SERVING_DEFAULT
 from serving.server.warmup import FILE as WARMUP
 from serving.server.warmup import MAX_RECORDS
 from slipway.data.tfrecord import read_records

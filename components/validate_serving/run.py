@@ -10,8 +10,8 @@ from components.validate_serving.files import check_files
 from components.validate_serving.recorded import check_golden, check_warmup
 from serving.client import ClientProtocol, connect
 from serving.server.config import ServerConfig
+from serving.server.model_sources import OneVersion
 from serving.server.server import ModelServer
-from serving.server.sources import OneVersion
 from slipway.data.examples.dataset import open_split
 from slipway.data.schema.io import model_inputs, read_schema
 from slipway.errors import GateError, StoreError

@@ -10,54 +10,16 @@ with connect("localhost:8500", "taxi") as client:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import Literal
 
+from serving.client.model_client import ATTEMPTS, ModelClient
 from slipway.errors import ConfigError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from types import TracebackType
-    from typing import Any, Self
-
-    from numpy.typing import NDArray
 
 ClientProtocol = Literal["grpc", "rest"]
 DEFAULT_ADDRESS: dict[ClientProtocol, str] = {"grpc": "localhost:8500", "rest": "localhost:8501"}
-ATTEMPTS = 4
 TIMEOUT_SECONDS = 10.0
-# What to do about an answer NOT_FOUND.
-NOT_SERVED = ". Name what the server has with --model and --version, or let it serve that"
 
-
-class ModelClient(Protocol):
-    """One model on one server.
-
-    Every method raises `RequestError` where the server refuses the request, or does not answer in time; a server that
-    is busy or not there is tried again, `ATTEMPTS` times in all.
-    """
-
-    def signatures(self) -> dict[str, Any]:
-        """`SignatureDef` by name."""
-
-    def states(self) -> dict[int, str]:
-        """State of each version that the server knows: START, LOADING, AVAILABLE, UNLOADING or END."""
-
-    def predict(
-        self, inputs: Mapping[str, NDArray[Any]], signature: str = "serving_default"
-    ) -> dict[str, NDArray[Any]]:
-        """Outputs by name, batch first; strings are object arrays of bytes."""
-
-    def classify(self, examples: Sequence[bytes], signature: str = "classify") -> list[dict[str, float]]:
-        """Score of each class, for each serialized tf.Example."""
-
-    def close(self) -> None:
-        """Closes the connections."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+__all__ = ["ATTEMPTS", "DEFAULT_ADDRESS", "TIMEOUT_SECONDS", "ClientProtocol", "ModelClient", "connect"]
 
 
 def connect(
@@ -68,18 +30,17 @@ def connect(
     version: int | None = None,
     timeout_seconds: float = TIMEOUT_SECONDS,
 ) -> ModelClient:
-    """A client of one model; nothing is sent before the first call.
+    """Makes a client of one model; nothing is sent before the first call.
 
     Args:
         address: HOST:PORT; over REST also a URL, for a server behind TLS or a prefix.
         model: The model's name on the server.
-        protocol: What to speak.
-        version: A version; without one, the server's newest.
-        timeout_seconds: Over gRPC of a request with all its attempts; over REST of each attempt, until the server sends
-            something.
+        protocol: gRPC or REST.
+        version: A version; by default the server's newest.
+        timeout_seconds: Over gRPC for a request with all its attempts; over REST for each attempt.
 
     Raises:
-        ConfigError: the address is not one.
+        ConfigError: the address is malformed.
     """
     host, _, port = address.removeprefix("http://").removeprefix("https://").partition("/")[0].rpartition(":")
     is_url = "://" in address

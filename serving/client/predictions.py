@@ -1,4 +1,4 @@
-"""Predictions for many rows, sent in batches."""
+"""Predictions for many rows, in batches."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from serving.client.rows import RAW
+from serving.protocol.signatures import CLASSIFY, RAW, SERVING_DEFAULT
 from slipway.data.tensors import raw_inputs, serialize_examples
 from slipway.errors import ConfigError
 
@@ -18,18 +18,16 @@ if TYPE_CHECKING:
 
     from serving.client import ModelClient
 
-CLASSIFY, SERVING_DEFAULT = "classify", "serving_default"
-
 
 def predict_rows(
     client: ModelClient, rows: pa.Table, features: Sequence[schema_pb2.Feature], signature: str, batch: int
 ) -> Iterator[dict[str, Any]]:
-    """What the model answers for each row: `class` and `scores`, or the outputs by name.
+    """Yields the answer for each row: `class` and `scores`, or the outputs by name.
 
     Args:
         client: A connected client.
-        rows: Columns of the model; one that is not there is missing in every row.
-        features: `serving.client.rows.input_features`.
+        rows: Columns of the model; an absent column is missing in every row.
+        features: `serving.client.row_files.input_features`.
         signature: `raw` sends named tensors, any other tf.Examples.
         batch: Rows of one request.
     """
@@ -43,7 +41,7 @@ def predict_rows(
 def predict_examples(
     client: ModelClient, examples: Sequence[bytes], signature: str, batch: int
 ) -> Iterator[dict[str, Any]]:
-    """The same for serialized tf.Examples.
+    """Yields the answer for each serialized tf.Example.
 
     Raises:
         ConfigError: the signature does not take tf.Examples.

@@ -1,27 +1,26 @@
-"""The REST client. JSON carries no types: the signature of the model says what an output is."""
+"""The REST client. JSON carries no types: an output's type is taken from the model's signature."""
 
 from __future__ import annotations
 
 import base64
 import json
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import numpy as np
 from google.protobuf import json_format
 
-from serving.client import ATTEMPTS, NOT_SERVED
-from serving.client.examples import parse_examples
-from serving.runtime.protos import get_model_metadata_pb2
-from serving.runtime.tensors import DTYPES
+from serving.client.model_client import ATTEMPTS, ModelClient, parse_examples
+from serving.protocol.protos import get_model_metadata_pb2
+from serving.protocol.signatures import CLASSIFY, SERVING_DEFAULT
+from serving.protocol.tensor_types import TENSOR_TYPES
+from serving.protocol.urls import model_path
 from slipway.errors import RequestError
-from slipway.remote.retries import retrying, tried
+from slipway.remote.retries import retrying
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from types import TracebackType
 
     from numpy.typing import NDArray
 
@@ -29,30 +28,19 @@ _BUSY = (429, 503)
 _FIRST_WAIT_SECONDS = 0.2
 
 
-class RestClient:
-    """See `serving.client.ModelClient`."""
+class RestClient(ModelClient):
+    """See `ModelClient`."""
 
     def __init__(self, address: str, model: str, version: int | None, timeout_seconds: float) -> None:
-        self._address = address if "://" in address else f"http://{address}"
-        self._path = f"{self._address.rstrip('/')}/v1/models/{quote(model, safe='')}"
-        if version is not None:
-            self._path += f"/versions/{version}"
-        self._timeout = timeout_seconds
+        super().__init__(address if "://" in address else f"http://{address}", timeout_seconds)
+        self._path = self._address.rstrip("/") + model_path(model, version)
         self._http = httpx.Client(timeout=timeout_seconds, trust_env=False)
 
-    def signatures(self) -> dict[str, Any]:
-        """`SignatureDef` by name."""
-        return self._signatures
-
     def states(self) -> dict[int, str]:
-        """State of each version."""
         found = self._call("GET", "", "model_version_status")
         return {int(status["version"]): status["state"] for status in found}
 
-    def predict(
-        self, inputs: Mapping[str, NDArray[Any]], signature: str = "serving_default"
-    ) -> dict[str, NDArray[Any]]:
-        """Outputs by name."""
+    def predict(self, inputs: Mapping[str, NDArray[Any]], signature: str = SERVING_DEFAULT) -> dict[str, NDArray[Any]]:
         columns = {name: _to_json(values) for name, values in inputs.items()}
         answer = self._call("POST", ":predict", "outputs", {"signature_name": signature, "inputs": columns})
         dtypes = {name: info.dtype for name, info in self._signatures[signature].outputs.items()}
@@ -66,23 +54,16 @@ class RestClient:
                 f"{', '.join(sorted(dtypes))}. Another version may serve by now: connect again"
             ) from error
 
-    def classify(self, examples: Sequence[bytes], signature: str = "classify") -> list[dict[str, float]]:
-        """Score of each class, for each example."""
+    def classify(self, examples: Sequence[bytes], signature: str = CLASSIFY) -> list[dict[str, float]]:
         rows = [_example_to_json(example) for example in parse_examples(examples)]
         results = self._call("POST", ":classify", "results", {"signature_name": signature, "examples": rows})
         return [dict(row) for row in results]
 
     def close(self) -> None:
-        """Closes the connections."""
         self._http.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+    def _signature_defs(self) -> Mapping[str, Any]:
+        return self._signatures
 
     @cached_property
     def _signatures(self) -> dict[str, Any]:
@@ -90,11 +71,10 @@ class RestClient:
         signatures = json_format.ParseDict(
             metadata["signature_def"], get_model_metadata_pb2.SignatureDefMap(), ignore_unknown_fields=True
         )
-        # `__saved_model_init_op` is the loader's, not the clients'.
-        return {name: each for name, each in signatures.signature_def.items() if not name.startswith("__")}
+        return dict(signatures.signature_def)
 
     def _call(self, method: str, path: str, wanted: str, body: Any = None) -> Any:
-        """What the answer has under the key `wanted`."""
+        """The value of the key `wanted` in the answer."""
         # TensorFlow Serving takes NaN, which marks a missing number; httpx's own `json=` refuses it.
         content = None if body is None else json.dumps(body).encode()
         again = retrying(
@@ -104,31 +84,25 @@ class RestClient:
             first_seconds=_FIRST_WAIT_SECONDS,
         )
         try:
-            answer = again(self._http.request, method, self._path + path, content=content)
+            return self._content(again(self._http.request, method, self._path + path, content=content), wanted)
         except httpx.TimeoutException as error:
-            raise RequestError(
-                f"{self._address} did not answer within {self._timeout:g} s: raise --timeout, or send fewer rows"
-            ) from error
+            raise self._timed_out() from error
         except httpx.TransportError as error:
-            raise RequestError(
-                f"no model server answers at {self._address} over REST{tried(error)} ({error}). Start one with "
-                "`slipway serve`, or give --address HOST:PORT (8501 is TensorFlow Serving's REST port)"
-            ) from error
-        return _content(answer, self._address, wanted)
+            raise self._no_server("REST", 8501, error) from error
 
-
-def _content(answer: httpx.Response, address: str, wanted: str) -> Any:
-    try:
-        content = answer.json()
-    except ValueError:
-        content = None
-    if answer.is_success:
-        if isinstance(content, dict) and wanted in content:
-            return content[wanted]
-        raise RequestError(f"what answers at {address} is no model server: {answer.text[:200]!r}. Correct --address")
-    said = content.get("error", content) if isinstance(content, dict) else answer.text[:200]
-    advice = NOT_SERVED if answer.status_code == httpx.codes.NOT_FOUND else ""
-    raise RequestError(f"{address} refused the request: {answer.status_code} {answer.reason_phrase}: {said}{advice}")
+    def _content(self, answer: httpx.Response, wanted: str) -> Any:
+        try:
+            content = answer.json()
+        except ValueError:
+            content = None
+        if answer.is_success:
+            if isinstance(content, dict) and wanted in content:
+                return content[wanted]
+            text = f"{self._address} is no model server: it answers {answer.text[:200]!r}. Correct --address"
+            raise RequestError(text)
+        said = content.get("error", content) if isinstance(content, dict) else answer.text[:200]
+        is_unknown = answer.status_code == httpx.codes.NOT_FOUND
+        raise self._refused(f"{answer.status_code} {answer.reason_phrase}: {said}", is_unknown=is_unknown)
 
 
 def _to_json(values: NDArray[Any]) -> Any:
@@ -139,7 +113,7 @@ def _to_json(values: NDArray[Any]) -> Any:
 
 
 def _to_array(values: Any, number: int) -> NDArray[Any]:
-    dtype = DTYPES[number]
+    dtype = TENSOR_TYPES[number].numpy
     if dtype != np.dtype(object):
         return np.array(values, dtype)
     if isinstance(values, list):

@@ -1,8 +1,8 @@
 """The Kubernetes objects that serve a model: rendered from an overlay, stored by content, set for one version.
 
-The objects exist only as YAML in `manifests/`, where the name `model` and version 1 stand for any model. An overlay is
-rendered where kustomize is (a laptop, CI) and published under the SHA-256 of its bytes. `for_version` puts a model and
-a version into rendered objects and needs no binary, so that it works inside a step of the pipeline.
+The objects exist only as YAML in `manifests/`, for a model called `model` and version 1. An overlay is rendered where
+kustomize is installed (a laptop, CI) and published under the SHA-256 of its bytes. `for_version` sets a model and a
+version in rendered objects; it needs no binary, so that it works inside a step of the pipeline.
 """
 
 from serving.manifests.objects import BY_DIGEST, Object, containers

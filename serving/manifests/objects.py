@@ -1,4 +1,4 @@
-"""Rendered objects as they are: dictionaries, one for each YAML document."""
+"""Rendered objects: dictionaries, one for each YAML document."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 Object = dict[str, Any]
 
-# The ConfigMap with the version that stands for any in manifests/.
+# The ConfigMap with the placeholder of the version in manifests/.
 PINNED = "model-models-v1"
 BY_DIGEST = re.compile(r"[^\s@]+@sha256:[0-9a-f]{64}")
 

@@ -1,4 +1,4 @@
-"""Rendered objects under the SHA-256 of their bytes, so that a run names exactly what it rolls out."""
+"""Stores rendered objects under the SHA-256 of their bytes, so that a run names exactly what it rolls out."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from serving.manifests.objects import BY_DIGEST, PINNED, Object, containers
 from slipway.errors import ConfigError, StoreError
 from slipway.stores import storage
 
-# What manifests/ has in the places that only the platform can fill; a ConfigMap's pin is filled by each version.
+# Placeholders in manifests/ for values of the platform; `for_version` fills the ConfigMap's pin.
 _UNSET = re.compile(r"sha256:0{64}|gs://BUCKET|@PROJECT")
 
 
 def dump_objects(objects: list[Object]) -> str:
-    """YAML, the same text for the same objects."""
+    """YAML, equal for equal objects."""
     return yaml.safe_dump_all(objects, sort_keys=True)
 
 
 def publish_manifests(objects: list[Object], root_uri: str) -> str:
-    """Stores rendered objects as `<root>/manifests/<sha256>.yaml`, and gives that URI.
+    """Stores rendered objects as `<root>/manifests/<sha256>.yaml`, and returns that URI.
 
     Raises:
-        ConfigError: as `require_filled_in` says.
+        ConfigError: the overlay still has placeholders.
     """
     require_filled_in(objects)
     content = dump_objects(objects).encode()
@@ -35,10 +35,10 @@ def publish_manifests(objects: list[Object], root_uri: str) -> str:
 
 
 def require_filled_in(objects: list[Object]) -> None:
-    """Refuses an overlay that still has placeholders.
+    """Refuses an overlay with placeholders.
 
     Raises:
-        ConfigError: an image is not named by a digest, or a value that the platform has to fill in was never set.
+        ConfigError: an image has no digest, or a value of the platform was never set.
     """
     missing = [
         f"container {each['name']}: the image {each['image']!r} is not named by digest"
@@ -59,10 +59,10 @@ def require_filled_in(objects: list[Object]) -> None:
 
 
 def read_manifests(uri: str) -> list[Object]:
-    """Objects that `publish_manifests` stored, once their bytes are known to be those.
+    """Objects stored by `publish_manifests`, after a check of their digest.
 
     Raises:
-        StoreError: there is no such file, or its bytes are not those that its name says.
+        StoreError: there is no such file, or its bytes do not match its name.
     """
     content = storage.read_bytes(uri)
     wanted, found = PurePosixPath(uri.partition("?")[0]).stem, hashlib.sha256(content).hexdigest()

@@ -1,4 +1,4 @@
-"""Puts a model and a version into rendered objects: allow-listed fields only, and only where they are."""
+"""Sets a model and a version in rendered objects: only in listed fields, and only where they exist."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ VERSION, TRACK = "app.kubernetes.io/version", "slipway/track"
 SERVER = "tensorflow-serving"
 MODELS_CONFIG = "models.config"
 
-# What stands for any model in manifests/: `metadata.name` is `model-serving` there, `taxi-serving` for the model taxi.
+# The placeholder in manifests/: `metadata.name` is `model-serving` there, and `taxi-serving` for the model taxi.
 _MODEL = "model"
 _LONGEST_SUFFIX = len("-serving-canary")
 _BASE_PATH = re.compile(r"(gs://[a-z0-9][a-z0-9._-]*)?(/[A-Za-z0-9._=-]+)+")
@@ -28,7 +28,7 @@ _METADATA_PATH = re.compile(r"/v1/models/[^/]+/versions/[^/]+/metadata")
 
 Path = tuple[str, ...]
 
-# Fields that name a model, and all that is set beside what pins the version; `*` is each entry of a list.
+# The fields with a model's name; `*` is each entry of a list.
 _ACCOUNT: Path = ("spec", "template", "spec", "serviceAccountName")
 _VOLUME: Path = ("spec", "template", "spec", "volumes", "*", "configMap", "name")
 _ENVIRONMENT: Path = ("spec", "template", "spec", "containers", "*", "envFrom", "*", "configMapRef", "name")
@@ -54,21 +54,21 @@ def for_version(
     model_base_path: str,
     replicas: int | None = None,
 ) -> list[Object]:
-    """The objects that serve one version of a model on one track; the input stays as it is.
+    """The objects that serve one version of a model on one track; the input is not changed.
 
-    `stable` gives all but what belongs to the canary alone. `canary` gives the canary's Deployment and Service, and the
-    ConfigMaps and ServiceAccount that its pods name: starting one changes nothing for the stable pods.
+    `stable` returns everything but the canary's own objects. `canary` returns the canary's Deployment and Service,
+    and the ConfigMaps and ServiceAccount of its pods: starting one does not change the stable pods.
 
     Args:
-        objects: What `render_overlay` returned.
+        objects: Result of `render_overlay`.
         model: The module's name; `_` becomes `-` in names of objects.
         version: A version in the model store.
         track: Which Deployment.
-        model_base_path: The folder that holds the model's versions, as the pods see it: a gs:// URI or a mounted path.
-        replicas: How many pods; None leaves the overlay's number, or the autoscaler's.
+        model_base_path: The folder of the model's versions, as the pods see it: a gs:// URI or a mounted path.
+        replicas: Number of pods; None leaves the overlay's number, or the autoscaler's.
 
     Raises:
-        ConfigError: an argument cannot be used, or the overlay lacks a field that would have to be set.
+        ConfigError: an argument is invalid, or the overlay lacks a field that has to be set.
     """
     name = object_name(model)
     if version < 1:
@@ -100,7 +100,7 @@ def for_version(
 
 
 def _models_config(model: str, version: int, model_base_path: str) -> str:
-    """TensorFlow Serving's ModelServerConfig, in text form, that serves one version and no other."""
+    """A ModelServerConfig in text form that serves one version."""
     return (
         "model_config_list {\n"
         "  config {\n"
@@ -114,10 +114,10 @@ def _models_config(model: str, version: int, model_base_path: str) -> str:
 
 
 def object_name(model: str) -> str:
-    """What names of a model's objects begin with: `taxi` in `taxi-serving`; also its `instance` label.
+    """The beginning of the names of a model's objects, `taxi` in `taxi-serving`; also their `instance` label.
 
     Raises:
-        ConfigError: Kubernetes would not take the name.
+        ConfigError: Kubernetes does not accept the name.
     """
     name = model.replace("_", "-")
     if not re.fullmatch(r"[a-z]([a-z0-9-]*[a-z0-9])?", name) or len(name) + _LONGEST_SUFFIX > 63:
@@ -129,7 +129,7 @@ def object_name(model: str) -> str:
 
 
 def _on_track(objects: list[Object], track: Track) -> list[Object]:
-    """What `for_version` says of both tracks."""
+    """The objects of a track; see `for_version`."""
     tracks = [each["metadata"].get("labels", {}).get(TRACK) for each in objects]
     if track == "stable":
         return [each for each, its in zip(objects, tracks, strict=True) if its in {track, None}]
@@ -140,7 +140,7 @@ def _on_track(objects: list[Object], track: Track) -> list[Object]:
 
 
 def _name_for(each: Object, name: str) -> None:
-    """Puts a model's name in the places of `model`, in the fields that may hold it."""
+    """Replaces `model` by a model's name in the fields that may contain it."""
     for path in _NAME_FIELDS:
         for holder, key in _places(each, path):
             if holder[key].startswith(f"{_MODEL}-"):
@@ -159,7 +159,7 @@ def _set_reference(deployment: Object, config_map: str) -> None:
 
 
 def _set_probes(deployment: Object, path: str) -> None:
-    """Sets the path of every probe that asks for a version's metadata; each container that serves REST has one."""
+    """Sets the path of every probe of a version's metadata; each container that serves REST has one."""
     found = {
         (container["name"], probe): asks
         for container in containers([deployment])
@@ -174,7 +174,7 @@ def _set_probes(deployment: Object, path: str) -> None:
 
 
 def _require_mount(deployment: Object, model_base_path: str) -> None:
-    """A path in the pod has to be on a volume of the server's."""
+    """Refuses a local path that is on no volume of the server's."""
     mounts = [
         mount["mountPath"]
         for container in containers([deployment])
@@ -210,7 +210,7 @@ def _lacks(each: Object, what: str) -> ConfigError:
 
 
 def _places(node: Any, path: Path) -> Iterator[tuple[Object, str]]:
-    """The dictionaries, and the key in each, that a path leads to; none where the path ends early."""
+    """The dictionaries, and the key in each, at the end of a path; none where the path ends early."""
     key, *rest = path
     if key == "*":
         for entry in node if isinstance(node, list) else []:

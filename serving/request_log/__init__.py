@@ -1,12 +1,13 @@
-"""The request log: a sample of what was asked and answered, as Parquet files.
+"""The request log: a sample of requests and answers, as Parquet files.
 
-`RequestLog.offer` takes a call and returns at once; two threads of the log parse it, drop what may not be kept, and
-write. The local server has one built in; in the cluster `slipway request-log` stands in front of TensorFlow Serving.
-See docs/decisions/0009-request-log-schema.md for the columns.
+`RequestLog.offer` takes a call and returns at once; two threads parse it, drop the features that may not be logged, and
+write. The local server has a log built in; in the cluster `slipway request-log` is a proxy in front of TensorFlow
+Serving. docs/decisions/0009-request-log-schema.md describes the columns.
 """
 
-from serving.request_log.call import LoggedCall, is_sampled
+from serving.request_log.call import LoggedCall
 from serving.request_log.log import LogOptions, RequestLog
-from serving.request_log.table import schema
+from serving.request_log.parquet import schema
+from serving.request_log.sampling import is_sampled
 
 __all__ = ["LogOptions", "LoggedCall", "RequestLog", "is_sampled", "schema"]

@@ -1,4 +1,4 @@
-"""gRPC passed through to TensorFlow Serving as bytes; what was predicted is offered to the log."""
+"""Forwards gRPC to TensorFlow Serving as bytes, and offers predictions to the log."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from uuid import uuid4
 import grpc
 from grpc import aio
 
+from serving.protocol.limits import GRPC_UNLIMITED
 from serving.request_log.call import METHODS, LoggedCall
 from serving.request_log.log import RequestLog
 
@@ -20,11 +21,10 @@ _SERVICE = "/tensorflow.serving.PredictionService/"
 _LOGGED = {f"{_SERVICE}{method.capitalize()}": method for method in METHODS}
 _WATCH = "/grpc.health.v1.Health/Watch"
 _ID = "x-request-id"
-_UNLIMITED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
-SERVER_OPTIONS = [*_UNLIMITED, ("grpc.so_reuseport", 0)]
+SERVER_OPTIONS = [*GRPC_UNLIMITED, ("grpc.so_reuseport", 0)]
 # An upstream that was away is looked for every second, not ever more rarely; and it is never behind a proxy.
 CHANNEL_OPTIONS = [
-    *_UNLIMITED,
+    *GRPC_UNLIMITED,
     ("grpc.enable_http_proxy", 0),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
@@ -32,9 +32,9 @@ CHANNEL_OPTIONS = [
 
 
 class GrpcProxy(grpc.GenericRpcHandler):  # type: ignore[misc]
-    """Handles every method of every service, as one message each way.
+    """Handles every method of every service as one message each way, except the health service's `Watch`.
 
-    Only `Watch` of the health service answers a stream; TensorFlow Serving has no other method that streams.
+    `Watch` answers a stream; TensorFlow Serving has no other method that streams.
 
     Args:
         channel: To TensorFlow Serving.
@@ -46,7 +46,7 @@ class GrpcProxy(grpc.GenericRpcHandler):  # type: ignore[misc]
         self._log = log
 
     def service(self, handler_call_details: Any) -> Any:
-        """How a method is handled."""
+        """The handler of a method."""
         path = handler_call_details.method
         if path == _WATCH:
             return grpc.unary_stream_rpc_method_handler(self._watch)
@@ -88,7 +88,7 @@ async def _abort(context: Any, error: aio.AioRpcError) -> NoReturn:
 
 
 def _passed_on(given: Metadata) -> tuple[Metadata, str]:
-    """What the upstream is sent, and the request's id, made up where the client gave none."""
+    """Metadata for the upstream, and the request's id, which is new if the client gave none."""
     metadata = [(key, value) for key, value in given if key != "user-agent" and not key.startswith("grpc-")]
     for key, value in metadata:
         if key == _ID and isinstance(value, str) and value:

@@ -1,7 +1,7 @@
-"""The log itself: a bounded queue, a thread that parses, and a thread that writes.
+"""The request log: a bounded queue, a thread that parses, and a thread that writes.
 
-Parsing has a thread of its own so that a sink that hangs never keeps a whole request, with fields that may not be
-logged, longer than it takes to read it.
+Parsing has its own thread so that a whole request, with fields that may not be logged, is never kept longer than
+parsing takes, even if the sink hangs.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from typing import Self
 
 from prometheus_client import CollectorRegistry
 
-from serving.request_log.call import METHODS, LoggedCall, is_sampled
+from serving.request_log.call import METHODS, LoggedCall
+from serving.request_log.call_rows import MAX_CALL_BYTES, TooLargeError, parse_call
+from serving.request_log.features import Fields
 from serving.request_log.metrics import LogMetrics
-from serving.request_log.parse import MAX_CALL_BYTES, TooLargeError, parse_call
+from serving.request_log.parquet import LogFile, Partition, schema
+from serving.request_log.sampling import is_sampled
 from serving.request_log.sink import Sink
-from serving.request_log.table import LogFile, Partition, schema
-from serving.request_log.values import Fields
 from slipway.errors import ConfigError
 
 LOGGER = logging.getLogger("slipway.request_log")
@@ -35,13 +36,13 @@ class LogOptions:
 
     Attributes:
         sink: A local folder or a gs:// URI.
-        sample: The share of calls, 0 to 1.
-        fields: Features that may be logged, by exact name; `*` for all, none by default.
-        rotate_seconds: A file is written when its oldest row is this old.
-        rotate_bytes: Or when the rows of all open files take this much memory; Parquet is several times smaller.
-        queue_calls: At most so many calls wait to be parsed.
-        queue_bytes: And so many bytes of requests and answers.
-        buffer_bytes: At most so many bytes of rows wait to be written.
+        sample: Share of calls, 0 to 1.
+        fields: Names of features that may be logged; `*` for all, none by default.
+        rotate_seconds: A file is written when its oldest row is this old,
+        rotate_bytes: or when the rows of all open files take this much memory; Parquet is several times smaller.
+        queue_calls: Maximum of calls that wait to be parsed,
+        queue_bytes: and of the bytes of their requests and answers.
+        buffer_bytes: Maximum of bytes of rows that wait to be written.
     """
 
     sink: str
@@ -64,12 +65,12 @@ class LogOptions:
 
 
 class RequestLog:
-    """Takes calls from any thread; used as a context manager, or closed.
+    """Takes calls from any thread; to be closed, or used as a context manager.
 
     Args:
         options: What is logged, and where.
         registry: Takes the metrics.
-        version_of: Tells the version that a model, and a label of it, stands for, where a call does not say it.
+        version_of: The version of a model and a label, for calls that do not name one.
     """
 
     def __init__(
@@ -97,11 +98,11 @@ class RequestLog:
         self.close()
 
     def wants(self, method: str, request_id: str) -> bool:
-        """Whether a call would be logged; `offer` asks the same."""
+        """Whether `offer` would log such a call."""
         return method in METHODS and is_sampled(request_id, self._options.sample)
 
     def offer(self, call: LoggedCall) -> None:
-        """Takes a call if it is of the sample and there is room; never waits and never raises."""
+        """Takes a call if it belongs to the sample and there is room; never waits and never raises."""
         try:
             if not self.wants(call.method, call.request_id):
                 return
@@ -126,7 +127,7 @@ class RequestLog:
             self._metrics.failed.labels("error").inc()
 
     def close(self, timeout: float = 20.0) -> None:
-        """Parses and writes what waits, for as long as `timeout` seconds; what is left then is dropped and counted."""
+        """Parses and writes waiting calls for up to `timeout` seconds; the rest is dropped and counted."""
         deadline = time.monotonic() + timeout
         with self._changed:
             self._closing = True

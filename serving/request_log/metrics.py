@@ -1,4 +1,4 @@
-"""What the log says of itself to Prometheus: each call that was sampled ends in one of the three counters."""
+"""The log's own metrics for Prometheus: each sampled call ends in one of three counters."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ class LogMetrics:
 
     Attributes:
         logged: Calls whose rows are in the sink.
-        dropped: Calls left out to protect the server, by reason: `queue_full` (they come faster than they are parsed),
-            `sink_full` (rows wait for the sink), `too_large` and `shutdown`.
-        failed: Calls that could not be logged, by reason: `unparsable`, `write` after the last attempt, or
-            `error`, an exception that the log did not expect.
+        dropped: Calls dropped to protect the server, by reason: `queue_full` (parsing is too slow), `sink_full`
+            (writing is too slow), `too_large` and `shutdown`.
+        failed: Calls that could not be logged, by reason: `unparsable`, `write` after the last attempt, or `error`, an
+            unexpected exception.
         queued: Calls that wait to be parsed.
         waiting: Bytes of rows that wait to be written.
     """

@@ -1,30 +1,24 @@
-"""REST passed through to TensorFlow Serving, byte for byte; what was predicted is offered to the log."""
+"""Forwards REST to TensorFlow Serving, byte for byte, and offers predictions to the log."""
 
 from __future__ import annotations
 
 import io
-import re
 import time
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from typing import Any
-from urllib.parse import unquote
+from collections.abc import Iterable
 from uuid import uuid4
 
 import aiohttp
 import orjson
 from yarl import URL
 
+from serving.protocol.errors import ServingError
+from serving.protocol.http_server import Message, Receive, Send
+from serving.protocol.urls import ModelUrl, parse_inference_url
 from serving.request_log.call import LoggedCall
 from serving.request_log.log import RequestLog
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 Header = tuple[bytes, bytes]
 
-_INFERENCE = re.compile(
-    rb"/v1/models/([^/:]+)(?:/versions/(\d+)|/labels/([^/:]+))?:(predict|classify|regress)", re.IGNORECASE
-)
 _ID = b"x-request-id"
 # RFC 9110, 7.6.1: these are about one connection. The length is told anew, and nobody waits for a 100.
 _HOP_BY_HOP = {b"connection", b"keep-alive", b"proxy-connection", b"proxy-authenticate", b"proxy-authorization", b"te",
@@ -38,7 +32,7 @@ _AT_ONCE_BYTES = 1 << 20  # aiohttp sends more than this piece by piece
 
 
 class RestProxy:
-    """An ASGI application.
+    """The proxy as an ASGI application.
 
     Args:
         upstream: `host:port` of TensorFlow Serving's REST.
@@ -72,16 +66,29 @@ class RestProxy:
         headers = [*(header for header in headers if header[0].lower() != _ID), (_ID, request_id)]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": answer})
-        match = _INFERENCE.fullmatch(scope["raw_path"]) if status == 200 and scope["method"] == "POST" else None
-        if match:
-            seconds = time.perf_counter() - begin
-            self._log.offer(_call(match, request_id.decode("latin-1"), body, answer, started, seconds))
+        seconds = time.perf_counter() - begin
+        url = _inference_url(scope) if status == 200 else None
+        if url:
+            self._log.offer(
+                LoggedCall(
+                    request_id=request_id.decode("latin-1"),
+                    protocol="rest",
+                    method=url.method.lower(),
+                    model=url.model,
+                    version=url.version,
+                    request=body,
+                    response=answer,
+                    started=started,
+                    latency_seconds=seconds,
+                    label=url.label or "",
+                )
+            )
 
     async def _forward(self, scope: Message, request_id: bytes, body: bytes) -> tuple[int, list[Header], bytes]:
         """Status, headers and body of the upstream's answer.
 
-        An upstream may close a kept connection while the request is on its way. Nothing that TensorFlow Serving answers
-        over REST changes anything, so such a request is sent once more.
+        An upstream may close an idle connection while a request is on its way. REST requests change nothing in
+        TensorFlow Serving, so such a request is sent once more.
         """
         try:
             return await self._send(scope, request_id, body)
@@ -121,7 +128,7 @@ class RestProxy:
 
 
 async def _read(receive: Receive) -> bytes | None:
-    """A request's body; None if the client goes before it is complete."""
+    """A request's body; None if the client goes before the body is complete."""
     chunks = []
     while True:
         message = await receive()
@@ -133,7 +140,7 @@ async def _read(receive: Receive) -> bytes | None:
 
 
 def _end_to_end(headers: Iterable[Header]) -> list[Header]:
-    """Headers that are not about one connection, nor named by `Connection` as such; the id is left to the caller."""
+    """Headers without those of one connection (RFC 9110, or named by `Connection`) and without the request's id."""
     given = list(headers)
     named = {name.strip().lower() for key, value in given if key.lower() == b"connection" for name in value.split(b",")}
     left_out = _HOP_BY_HOP | named
@@ -145,19 +152,8 @@ def _unanswered(status: int, text: str) -> tuple[int, list[Header], bytes]:
     return status, [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(answer))], answer
 
 
-def _call(
-    match: re.Match[bytes], request_id: str, body: bytes, answer: bytes, started: float, seconds: float
-) -> LoggedCall:
-    model, version, label, method = match.groups()
-    return LoggedCall(
-        request_id=request_id,
-        protocol="rest",
-        method=method.decode().lower(),
-        model=unquote(model.decode()),
-        version=int(version) if version else None,
-        request=body,
-        response=answer,
-        started=started,
-        latency_seconds=seconds,
-        label=unquote(label.decode()) if label else "",
-    )
+def _inference_url(scope: Message) -> ModelUrl | None:
+    try:
+        return parse_inference_url(scope["raw_path"]) if scope["method"] == "POST" else None
+    except ServingError:  # TensorFlow Serving refuses the number of the version, too
+        return None

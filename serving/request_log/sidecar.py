@@ -1,4 +1,4 @@
-"""The log as a sidecar: a proxy for REST and gRPC in one event loop, in front of TensorFlow Serving."""
+"""The request log as a sidecar: a proxy for REST and gRPC in one event loop, in front of TensorFlow Serving."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import uvicorn
 from grpc import aio
 from prometheus_client import CollectorRegistry, start_http_server
 
+from serving.protocol.addresses import add_grpc_port, listen, port_taken
+from serving.protocol.http_server import HttpServer
 from serving.request_log.grpc_proxy import CHANNEL_OPTIONS, SERVER_OPTIONS, GrpcProxy
 from serving.request_log.log import LogOptions, RequestLog
 from serving.request_log.rest_proxy import RestProxy
-from serving.request_log.versions import UpstreamVersions
-from serving.server.addresses import add_grpc_port, listen, port_taken
-from serving.server.http_protocol import HttpProtocol
+from serving.request_log.upstream_versions import UpstreamVersions
 
 # Together within the half minute that Kubernetes gives after the preStop hook.
 DRAIN_SECONDS = 10
@@ -37,7 +36,7 @@ class SidecarOptions:
 
 @dataclass(frozen=True)
 class Ports:
-    """The ports that were taken."""
+    """The ports in use."""
 
     rest: int
     grpc: int
@@ -47,7 +46,7 @@ class Ports:
 async def run_sidecar(
     options: SidecarOptions, log_options: LogOptions, stop: asyncio.Event, on_ready: Callable[[Ports], None]
 ) -> None:
-    """Passes requests on until `stop`; then lets those in flight end, and writes what was logged.
+    """Forwards requests until `stop`; then lets those in flight end, and writes the log.
 
     Raises:
         ConfigError: a port is taken.
@@ -65,7 +64,7 @@ async def run_sidecar(
                 grpc_port = add_grpc_port(grpc_server, options.host, options.grpc_port, "--grpc-port")
                 await grpc_server.start()
                 rest = RestProxy(options.upstream_rest, log)
-                rest_server = _RestServer(rest)
+                rest_server = HttpServer(rest, DRAIN_SECONDS, own_headers=False)  # the upstream's headers pass through
                 serving = asyncio.create_task(rest_server.serve([rest_socket]))
                 while not rest_server.started:
                     await asyncio.sleep(0.005)
@@ -76,30 +75,6 @@ async def run_sidecar(
                 await rest.close()
     finally:
         await asyncio.to_thread(log.close, FLUSH_SECONDS)
-
-
-class _RestServer(uvicorn.Server):
-    """uvicorn as one part of a process that handles its signals itself."""
-
-    def __init__(self, app: RestProxy) -> None:
-        super().__init__(
-            uvicorn.Config(
-                app,
-                http=HttpProtocol,
-                ws="none",
-                lifespan="off",
-                log_level="error",
-                access_log=False,
-                # The upstream's own pass through.
-                server_header=False,
-                date_header=False,
-                timeout_graceful_shutdown=DRAIN_SECONDS,
-            )
-        )
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 @contextmanager

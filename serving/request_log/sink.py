@@ -7,7 +7,7 @@ import queue
 import threading
 
 from serving.request_log.metrics import LogMetrics
-from serving.request_log.table import LogFile
+from serving.request_log.parquet import LogFile
 from slipway.remote.retries import retrying
 from slipway.stores import storage
 

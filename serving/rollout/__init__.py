@@ -1,4 +1,4 @@
-"""Rollouts of a model's version into a Kubernetes cluster: canary, checks, promotion, and the way back."""
+"""Rolls a model's version out into a Kubernetes cluster: canary, checks, promotion, rollback."""
 
 from serving.rollout.cluster import Cluster
 from serving.rollout.engine import Rollout

@@ -1,4 +1,4 @@
-"""Whether one share is higher than another by more than chance, and how many answers it takes to see that."""
+"""Tests whether a share of bad answers is higher than another by more than chance, and how many answers that takes."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _POWER_QUANTILE = _quantile(0.95)
 
 
 def chance(bad: int, of: int, other_bad: int, other_of: int) -> float:
-    """Probability of so many bad answers of the first, or more, if all answers come from one source.
+    """Probability of this many bad answers of the first, or more, if both have the same share.
 
     Fisher's exact test, one-sided (R. A. Fisher, Statistical Methods for Research Workers, 1934, section 21.02): which
-    of the bad ones are the first's is a draw without replacement. It holds for any number of answers, and for a bound
-    that was chosen by looking at both together.
+    of the bad ones are the first's is a draw without replacement. It holds for any number of answers, and for a
+    threshold that was chosen by looking at both together.
 
     Returns:
         1 where the first's share is not the higher one.
@@ -34,16 +34,16 @@ def chance(bad: int, of: int, other_bad: int, other_of: int) -> float:
 
 
 def answers_needed(share: float, other_share: float, ratio: float, level: float) -> float:
-    """Answers of the first with which a share that is higher by so much is found in about 95 % of comparisons.
+    """Answers of the first that show such a difference in about 95 % of comparisons.
 
     J. L. Fleiss, A. Tytun, H. K. Ury, A simple approximation for calculating sample sizes for comparing independent
     proportions, Biometrics 36 (1980): the normal approximation, with the correction for exact tests.
 
     Args:
-        share: The first's.
-        other_share: The other's, which is lower; else no number is enough.
-        ratio: How many answers of the other there are for one of the first.
-        level: Below which `chance` counts as a difference.
+        share: The first's share of bad answers.
+        other_share: The other's; if it is not lower, no number of answers is enough.
+        ratio: Answers of the other for one of the first.
+        level: The value of `chance` below which there is a difference.
     """
     apart = share - other_share
     if apart <= 0:
@@ -56,13 +56,13 @@ def answers_needed(share: float, other_share: float, ratio: float, level: float)
 
 
 def smallest(needed: Callable[[float], float], answers: int, low: float, high: float) -> float:
-    """The smallest difference between two bounds that so many answers show, to about a hundredth of it.
+    """The smallest difference between `low` and `high` that a number of answers shows, to about a hundredth of it.
 
     Args:
-        needed: How many answers show a difference.
-        answers: How many there are.
-        low: Where the search begins; above 0.
-        high: Where it ends; returned where no difference is found.
+        needed: Number of answers that a difference takes.
+        answers: Number of answers there are.
+        low: Start of the search; above 0.
+        high: End of the search; returned if no difference is found.
     """
     for _ in range(10):
         middle = sqrt(low * high)

@@ -1,4 +1,4 @@
-"""How an API server is found, and who asks it: the pod's own account, a kubeconfig, or a Google account."""
+"""Connects to an API server with a pod's service account, a kubeconfig, or a Google account."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _GKE_NAME = re.compile(r"projects/[^/]+/locations/[^/]+/clusters/[^/]+")
 
 
 def timed_client(cluster: str, timeout: tuple[int, int], folder: Path) -> Any:
-    """A client each of whose calls has a timeout, and none of which is tried again in secret.
+    """A client that gives every call a timeout, and does not retry by itself.
 
     Args:
-        cluster: `projects/P/locations/L/clusters/C` of GKE; or a context of the kubeconfig; empty for the pod's own
-            account inside a cluster, and for the current context outside.
-        timeout: Seconds to connect and seconds to wait for an answer.
-        folder: For what the client wants in files.
+        cluster: `projects/P/locations/L/clusters/C` of GKE, or a context of the kubeconfig. Empty: the pod's
+            service account inside a cluster, the current context outside.
+        timeout: Seconds to connect, and seconds to wait for an answer.
+        folder: For files that the client needs.
 
     Raises:
-        ClusterError: Google does not say where the cluster is.
-        ConfigError: there is no such cluster, or nothing says who asks.
+        ClusterError: Google does not return the cluster's address.
+        ConfigError: there is no such cluster, or no account.
     """
     from kubernetes import client
 
@@ -65,7 +65,7 @@ def _use_kubeconfig(configuration: Any, context: str) -> None:
 
 
 def _use_gke(configuration: Any, name: str, timeout: tuple[int, int], folder: Path) -> None:
-    """A cluster of GKE, asked as Google's application default credentials, whose token is renewed when it expires."""
+    """A GKE cluster, with Google's application default credentials, whose token is renewed when it expires."""
     from google.auth.exceptions import GoogleAuthError
     from google.auth.transport.requests import Request
 

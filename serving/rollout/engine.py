@@ -1,4 +1,4 @@
-"""What people and pipelines ask of a model's rollout."""
+"""The commands of a rollout: start, promote, abort, rollback, status."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ LEASE_SECONDS = 30
 class Rollout:
     """Rollouts of one model in one namespace.
 
-    A process that died is run again with the same version, and goes on from where it stood.
+    If a process dies, the same command goes on from the recorded state.
 
     Attributes:
         cluster: The namespace.
-        store: Where the versions are; stages and history are kept there.
+        store: The model store, with stages and history.
         objects: The rendered overlay.
         model: Name of the model.
-        policy: What a canary must show.
-        by: Whom records and the store's history name; the user by default.
-        say: Told of each step.
-        force: Take fields over that another manager changed.
+        policy: Replicas and limits of the canary.
+        by: Name for records and the store's history; the user by default.
+        say: Gets a line for each step.
+        force: Takes over fields that another manager changed.
         pause: Sleeps.
-        lease_seconds: After how long without a sign a process counts as dead.
-        once: `by` begins one rollout of a version only, as a pipeline's step does, which a platform may start again at
-            any time. A second start waits for the first, and answers what that came to.
+        lease_seconds: Time without renewal after which a process counts as dead.
+        once: `by` starts one rollout of a version only, as a pipeline's step does, which a platform may run again at
+            any time. A second start waits for the first, and has its result.
     """
 
     cluster: Cluster
@@ -54,14 +54,14 @@ class Rollout:
     once: bool = False
 
     def start(self, number: int) -> RolloutState:
-        """Brings a version into production, by way of a canary; or changed manifests of the version that is there.
+        """Brings a version into production by way of a canary; or the changed manifests of the stable version.
 
         Raises:
             StoreError: the version may not be served.
-            RolloutBusyError: another rollout is at work, or waits for a decision.
+            RolloutBusyError: another rollout is running, or waits for a decision.
             RolloutInconclusiveError: too little traffic; the canary stays.
             RolloutError: the version was rolled back.
-            ClusterError: the API server does not do its part; run it again.
+            ClusterError: the API server does not answer; run it again.
         """
         with self._lease() as lease:
             state = lease.state()
@@ -83,7 +83,7 @@ class Rollout:
             return self._steps(lease).go_on(state)
 
     def promote(self, why: str) -> RolloutState:
-        """Promotes the version whose canary runs, without waiting for more traffic; raises as `start` does."""
+        """Promotes the version of the running canary without waiting for more traffic; raises as `start` does."""
         with self._lease() as lease:
             state = self._unended(lease)
             if state.phase in {"rolling-back", "reverting"}:
@@ -92,7 +92,7 @@ class Rollout:
             return self._steps(lease).go_on(lease.record(state.model_copy(update=update)))
 
     def abort(self, why: str) -> RolloutState:
-        """Takes the canary away; the version is not judged. Raises as `start` does."""
+        """Removes the canary without judging its version; raises as `start` does."""
         with self._lease() as lease:
             state = self._unended(lease)
             if state.phase == "reverting":
@@ -101,19 +101,19 @@ class Rollout:
             return self._steps(lease).roll_back(lease.record(state.model_copy(update=update)), "aborted")
 
     def rollback(self, why: str, *, leave: int | None = None, asked: float = math.inf) -> RolloutState:
-        """Goes back to the version that was stable before, and quarantines the one that is.
+        """Goes back to the version that was stable before, and quarantines the present one.
 
         Args:
             why: For the store's history.
-            leave: The version that must serve now; without it, the one that served when this was asked for.
-            asked: When that was, in seconds since 1970; the moment of the call by default.
+            leave: The version that must serve now; by default the one at the time `asked`.
+            asked: When the command was given, in seconds since 1970; now by default.
 
         Raises:
-            StoreError: nothing was promoted before.
-            RolloutError: something else serves, or was decided, since this was asked for. Nothing is changed then; or
-                the version before does not come up.
-            RolloutBusyError: another rollout is at work, or waits for a decision.
-            ClusterError: the API server does not do its part; run it again.
+            StoreError: no version was promoted before.
+            RolloutError: something else serves, or was decided, since then, and nothing was changed; or the version
+                before does not become ready.
+            RolloutBusyError: another rollout is running, or waits for a decision.
+            ClusterError: the API server does not answer; run it again.
         """
         seen = read_state(self.cluster, self._workload.lease_name)
         with self._lease() as lease:
@@ -138,7 +138,7 @@ class Rollout:
             return self._steps(lease).revert(begun, number)
 
     def status(self) -> dict[str, Any]:
-        """What runs, who is at it, and what was last decided; reads only."""
+        """What serves, who holds the lease, and the last decision; changes nothing."""
         lease = self.cluster.get("Lease", self._workload.lease_name) or {"spec": {}}
         state = read_state(self.cluster, self._workload.lease_name)
         production = self.store.production(self.model)
@@ -155,7 +155,7 @@ class Rollout:
         }
 
     def _go_back(self, state: RolloutState, serves: int | None, lease: RolloutLease) -> int:
-        """Moves the store's pin from the version that is left, unless that was done; returns the one to serve."""
+        """Moves the store's pin away from the version, unless that was done; returns the version to serve."""
         history, left = self.store.history(self.model), state.version
         move = last_move(history)
         if move and move.action == "rollback" and left in {one.previous for one in history if one.action == "rollback"}:
@@ -182,7 +182,7 @@ class Rollout:
         return Workload(self.cluster, self.objects, self.model, path.rstrip("/"), self.force, self.pause)
 
     def _models_path(self) -> str:
-        """The store's folder, as it is seen from here."""
+        """The folder of the store, as seen from here."""
         version = self.store.production(self.model)
         if version is None:
             raise StoreError(f"there is no version of {self.model} in the store that may serve; push one")

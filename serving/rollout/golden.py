@@ -1,4 +1,4 @@
-"""Whether pods answer a version's golden requests as training did."""
+"""Compares pods' answers to a version's golden requests with training's."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ def read_requests(version: Version) -> golden.Golden:
     """The golden requests of a version in the store.
 
     Raises:
-        RolloutError: they are damaged; `StoreError` where there are none.
+        RolloutError: they are damaged.
+        StoreError: there are none.
     """
     uri = storage.join(version.uri, golden.FILE)
     try:
@@ -31,13 +32,13 @@ def read_requests(version: Version) -> golden.Golden:
 def check_golden(
     cluster: Cluster, pods: list[Object], port: int, version: Version, tolerance: float
 ) -> tuple[Failure | None, str]:
-    """Sends them to each pod.
+    """Sends the golden requests to each pod.
 
     Returns:
-        Why not, or None; and what was found, for people.
+        The failure or None, and a line for people.
 
     Raises:
-        ClusterError: a pod cannot be asked.
+        ClusterError: a pod cannot be reached.
     """
     wanted = read_requests(version)
     body = {"signature_name": "serving_default", "instances": [{"b64": one} for one in wanted.examples]}
@@ -63,7 +64,7 @@ def check_golden(
 
 
 def difference(found: Any, wanted: Any) -> float:
-    """Largest difference, relative to values above 1; infinite where shape or type differ, or for NaN."""
+    """Largest difference, relative to values above 1; infinite for NaN, or where shape or type differ."""
     if isinstance(wanted, list):
         if not isinstance(found, list) or len(found) != len(wanted):
             return math.inf

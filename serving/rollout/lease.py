@@ -1,7 +1,7 @@
-"""One rollout of a model at a time, and what is known of it: a Lease of Kubernetes, with the state in an annotation.
+"""A Kubernetes Lease that admits one rollout of a model at a time, and keeps its state in an annotation.
 
-As in client-go's leader election, a Lease counts as abandoned when nobody renewed it for its whole duration as seen
-here: no two clocks are compared. What died can be run again at once, and what lives is never pushed aside.
+As in client-go's leader election, a Lease expires if it was not renewed for its whole duration as observed here: no two
+clocks are compared. A rollout whose process died can be run again at once; one that lives is never interrupted.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ ENDED: frozenset[Phase] = frozenset({"promoted", "rolled-back", "aborted"})
 
 
 class RolloutState(BaseModel):
-    """Where a model's rollout stands: written before each step is taken, so that whoever comes next can go on."""
+    """The state of a model's rollout: recorded before each step, so that another process can go on."""
 
     version: int
     previous: int | None = None
@@ -44,21 +44,21 @@ class RolloutState(BaseModel):
 
     @property
     def ended(self) -> bool:
-        """Whether nothing is left to do."""
+        """Whether the rollout is over."""
         return self.phase in ENDED
 
 
 class RolloutLease:
-    """Held in a `with` block; renewed by a thread of its own.
+    """Held in a `with` block, and renewed by a thread.
 
     Args:
-        cluster: Where it is kept.
-        name: Of the Lease.
-        labels: That it carries.
-        holder: Who holds it; the machine and a random part are added.
-        seconds: After how long without renewal it counts as abandoned.
-        say: Told while it waits.
-        once: Wait for a holder of the same name, as long as it lives, instead of being refused.
+        cluster: The namespace.
+        name: Name of the Lease.
+        labels: Labels of the Lease.
+        holder: The holder's name; the machine and a random part are added.
+        seconds: Duration without renewal after which it expires.
+        say: Gets a line while it waits.
+        once: Waits for a living holder of the same name instead of being refused.
     """
 
     def __init__(
@@ -102,10 +102,10 @@ class RolloutLease:
                 self._say(f"warning: the lease stays until it expires in {self._seconds} s: {problem}")
 
     def check(self) -> None:
-        """To be called before each change of the cluster, and now and then while waiting for one.
+        """Called before each change of the cluster, and repeatedly while waiting.
 
         Raises:
-            RolloutError: another process took the lease over.
+            RolloutError: the lease is lost.
         """
         if not self._lost and time.monotonic() - self._renewed > self._seconds:
             self._lost = f"it could not be renewed for {self._seconds} s"
@@ -113,11 +113,11 @@ class RolloutLease:
             raise RolloutError(f"this rollout lost its lease: {self._lost}. Nothing was changed since; run it again")
 
     def state(self) -> RolloutState | None:
-        """The last rollout's state; None before the first."""
+        """The state of the last rollout; None before the first."""
         return read_state(self._cluster, self._name)
 
     def record(self, state: RolloutState) -> RolloutState:
-        """Writes the state."""
+        """Records a state."""
         self.check()
         stamped = state.model_copy(update={"updated": time.time()})
         self._write({"renewTime": _now()}, stamped)
@@ -190,7 +190,7 @@ class RolloutLease:
                 return
 
     def _write(self, spec: Object, state: RolloutState | None = None) -> None:
-        """Compare-and-swap, in which only the holder takes part."""
+        """Compare-and-swap; fails unless this is the holder."""
         with self._writing:
             began = time.monotonic()
             for _ in range(_WRITE_ATTEMPTS):
@@ -211,10 +211,10 @@ class RolloutLease:
 
 
 def read_state(cluster: Cluster, name: str) -> RolloutState | None:
-    """What a Lease says of its model's rollout.
+    """The state of a model's rollout in a Lease.
 
     Raises:
-        RolloutError: the annotation was damaged.
+        RolloutError: the annotation is damaged.
     """
     lease = cluster.get("Lease", name)
     text = (lease or {}).get("metadata", {}).get("annotations", {}).get(STATE)
@@ -228,7 +228,7 @@ def read_state(cluster: Cluster, name: str) -> RolloutState | None:
 
 
 def user() -> str:
-    """Whom records name; a container's user need not have a name."""
+    """The user's name for records, which a container's user need not have."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

@@ -1,4 +1,4 @@
-"""Deployments and pods as a rollout sees them: which version they serve, whether they are ready, why they are not."""
+"""Deployments and pods: the version that they serve, whether they are ready, and why not."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from serving.rollout.cluster import Cluster, Object
 
 REST_PORT = "rest"
 _LOG_LINES = 20
-# A first failed pull or start may heal by itself; these are what the kubelet calls it when it backs off.
+# Reasons of a kubelet that backs off; a first failed pull or start may heal by itself.
 _NOT_THE_MODEL = {
     "ImagePullBackOff",
     "InvalidImageName",
@@ -26,7 +26,7 @@ _TEMPLATE_HASH = "pod-template-hash"
 
 @dataclass(frozen=True)
 class Failure:
-    """Why pods are not, or must not be, in production; `blames_model` tells the model's fault from the cluster's."""
+    """Why pods are not ready, or must not serve; `blames_model` tells a fault of the model from one of the cluster."""
 
     reason: str
     blames_model: bool
@@ -34,11 +34,11 @@ class Failure:
 
 @dataclass(frozen=True)
 class Past:
-    """What was wrong before a change, which says nothing of it.
+    """Problems before a change, which are not due to it.
 
     Attributes:
-        conditions: Of the Deployment and of its ReplicaSet.
-        restarts: How often a container had started anew, by pod and name.
+        conditions: Conditions of the Deployment and of its ReplicaSet.
+        restarts: Restarts of containers, by pod and name.
     """
 
     conditions: list[Object] = field(default_factory=list)
@@ -46,41 +46,41 @@ class Past:
 
 
 def served_version(deployment: Object) -> int:
-    """The version that a Deployment's template serves."""
+    """The version in a Deployment's template."""
     return int(deployment["spec"]["template"]["metadata"]["labels"][VERSION])
 
 
 def rest_port(deployment: Object) -> int:
-    """The port that answers REST in a Deployment's pods."""
+    """The REST port of a Deployment's pods."""
     containers = deployment["spec"]["template"]["spec"]["containers"]
     ports = [port for container in containers for port in container.get("ports", [])]
     return next(int(port["containerPort"]) for port in ports if port.get("name") == REST_PORT)
 
 
 def pods_of(cluster: Cluster, deployment: Object) -> list[Object]:
-    """Pods of a Deployment's present template: while they are replaced, old ones live on beside them."""
+    """Pods of a Deployment's current template; during a change there are pods of older templates, too."""
     return _pods_in(cluster, _replica_set_of(cluster, deployment))
 
 
 def serving_pods(cluster: Cluster, deployment: Object) -> list[Object]:
-    """Pods that serve a Deployment's version, with whatever template: all that users may meet."""
+    """Pods that serve a Deployment's version, of any template: all that users may reach."""
     version = str(served_version(deployment))
     return [pod for pod in living_pods(cluster, deployment) if pod["metadata"]["labels"].get(VERSION) == version]
 
 
 def living_pods(cluster: Cluster, owner: Object) -> list[Object]:
-    """Pods that a Deployment or ReplicaSet selects, without those on their way out."""
+    """Pods that a Deployment or ReplicaSet selects, without those being deleted."""
     pods = cluster.list("Pod", owner["spec"]["selector"]["matchLabels"])
     return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
 
 
 def ready(pods: list[Object]) -> list[Object]:
-    """Those of them that get traffic."""
+    """The pods that get traffic."""
     return [pod for pod in pods if _condition(pod, "Ready").get("status") == "True"]
 
 
 def past_of(cluster: Cluster, name: str) -> Past:
-    """What is wrong with a Deployment as it is now."""
+    """The problems of a Deployment now."""
     deployment = cluster.get("Deployment", name)
     if deployment is None:
         return Past()
@@ -99,21 +99,21 @@ def wait_ready(
     """Waits until all of a Deployment's pods are new and available.
 
     Args:
-        cluster: Where it is.
-        name: The Deployment's.
-        seconds: How long.
+        cluster: The namespace.
+        name: Name of the Deployment.
+        seconds: Time limit.
         pause: Sleeps.
-        past: What was wrong before the change.
+        past: Problems before the change.
 
     Returns:
-        None when they are; else why they will not be: at once where waiting cannot help.
+        None when they are; otherwise the reason, at once if waiting cannot help.
     """
     deadline = time.monotonic() + seconds
     while True:
         deployment = cluster.get("Deployment", name)
         if deployment is None:
             return Failure(f"Deployment {name} was deleted by somebody", blames_model=False)
-        # Before the controller has seen the change, status and conditions tell of what was before it.
+        # Until the controller has seen the change, status and conditions are those before it.
         seen = deployment.get("status", {}).get("observedGeneration", 0) >= deployment["metadata"]["generation"]
         if seen and _complete(deployment):
             return None
@@ -133,7 +133,7 @@ def _complete(deployment: Object) -> bool:
 
 
 def _replica_set_of(cluster: Cluster, deployment: Object) -> Object | None:
-    """The ReplicaSet of a Deployment's present template; None before its controller has made it.
+    """The ReplicaSet of a Deployment's current template; None if the controller has not made it yet.
 
     Found as the controller finds it (FindNewReplicaSet in pkg/controller/deployment/util/deployment_util.go).
     """
@@ -164,7 +164,7 @@ def _broken(cluster: Cluster, pods: list[Object], past: Past) -> Iterator[Failur
 
 
 def _refused(deployment: Object, current: Object | None, past: Past) -> Failure | None:
-    """What the controllers gave up on, since the change and with its ReplicaSet.
+    """A failure that controllers have reported since the change, for its ReplicaSet.
 
     The Deployment repeats an old ReplicaSet's failure as well (getReplicaFailures in pkg/controller/deployment/
     progress.go), and keeps an old `Progressing` while it is only scaled; but that names its ReplicaSet.

@@ -1,4 +1,4 @@
-"""What the settings decide of a rollout."""
+"""The policy of a rollout, set by `serving` in the settings: replicas of the canary, checks and limits."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class RolloutPolicy(BaseModel):
-    """How much of a canary there is, what it must show, and how long that may take."""
+    """The number of canary replicas, the checks that a canary has to pass, and the time for them."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -1,7 +1,7 @@
 """The steps of a rollout, under its lease.
 
-Each is recorded before it is taken and may be taken again, so that whoever comes next goes on from where it stood.
-Production is changed by one write: that of the stable Deployment.
+Each is recorded before it is taken, and can be repeated, so that another process can go on. Production changes by one
+write: that of the stable Deployment.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from serving.rollout.canary import CanaryCheck
+from serving.rollout.canary_check import CanaryCheck
 from serving.rollout.lease import Phase, RolloutLease, RolloutState
 from serving.rollout.pods import Failure, past_of, wait_ready
 from serving.rollout.policy import RolloutPolicy
@@ -20,7 +20,7 @@ from slipway.stores.model_store import ModelStore
 
 @dataclass(frozen=True)
 class Steps:
-    """What each does is told by `say`; see `Rollout` for the others."""
+    """See `Rollout` for the attributes."""
 
     workload: Workload
     store: ModelStore
@@ -30,7 +30,7 @@ class Steps:
     say: Callable[[str], None]
 
     def go_on(self, state: RolloutState) -> RolloutState:
-        """Takes the step that the state names, and those after it."""
+        """Takes the step of a state, and the following ones."""
         if state.phase == "promoting":
             return self._promote(state)
         if state.phase == "rolling-back":
@@ -38,11 +38,11 @@ class Steps:
         return self._canary(state)
 
     def roll_back(self, state: RolloutState, ended: Phase = "rolled-back") -> RolloutState:
-        """Leaves the version that it came with; stable stays, or goes back to, the previous one.
+        """Ends the rollout of a version: stable stays at, or returns to, the previous one.
 
         Raises:
             RolledBackError: always, unless the rollout was aborted.
-            RolloutError: what was before does not come up again.
+            RolloutError: the previous version does not become ready.
         """
         model, number, why = self.workload.model, state.version, "; ".join(state.reasons)
         if self.workload.stable_version() == number != state.previous:
@@ -66,10 +66,10 @@ class Steps:
         raise RolledBackError(f"version {number} of {model} was rolled back and {fate}; {stays}. Why: {why}", number)
 
     def revert(self, state: RolloutState, number: int) -> RolloutState:
-        """Serves the version that the store went back to, from the one that the state names.
+        """Serves the version that the store went back to, instead of the state's.
 
         Raises:
-            RolloutError: it does not come up.
+            RolloutError: it does not become ready.
         """
         model, left = self.workload.model, state.version
         state = self.lease.record(state)
@@ -175,7 +175,7 @@ class Steps:
         return wait_ready(workload.cluster, name, self.policy.ready_seconds, self._pause, past)
 
     def _pause(self, seconds: float) -> None:
-        """Sleeps, but not on after the lease is lost."""
+        """Sleeps, unless the lease is lost."""
         self.lease.check()
         self.workload.pause(seconds)
 
@@ -189,7 +189,7 @@ def require_fit(store: ModelStore, model: str, number: int) -> None:
 
     Raises:
         ModelQuarantinedError: it was quarantined.
-        StoreError: it is not there, or not what was pushed.
+        StoreError: it does not exist, or was damaged.
     """
     version = store.version(model, number)
     if store.stage(model, number) == "quarantined":

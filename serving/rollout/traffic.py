@@ -1,7 +1,7 @@
-"""Errors and latency of canary and stable, from TensorFlow Serving's own counters.
+"""Compares errors and latency of canary and stable, from TensorFlow Serving's own counters.
 
 Its metrics (`:tensorflow:serving:request_count` and `request_latency`, a histogram in microseconds) only grow while a
-server lives; what happened in a window is the difference of two readings of each pod.
+server lives; the traffic of a window is the difference of two readings of each pod.
 """
 
 from __future__ import annotations
@@ -25,56 +25,56 @@ _FINE = {"OK", "0"}
 # The client's fault, by name and by number; docs/decisions/0013 says why no other is.
 _CLIENTS = {"INVALID_ARGUMENT", "NOT_FOUND", "PERMISSION_DENIED", "UNAUTHENTICATED", "3", "5", "7", "16"}
 
-# How often equal versions may be told apart: half of it by their errors, half by their latencies.
+# Share of rollouts in which equal versions may differ: half of it for errors, half for latencies.
 _LEVEL = 0.001 / 2
-# Of looks before there are enough answers: so low that the last one keeps its level, however many there are. Haybittle,
+# For looks before there are enough answers: so low that the last look keeps its level, however many. Haybittle,
 # British Journal of Radiology 44 (1971), and Peto et al., British Journal of Cancer 34 (1976), take 0.001 beside 0.05.
 _EARLY_LEVEL = 1e-9
-# The worst of several percentiles is judged, so it must be beyond chance as well that it is worse than allowed.
+# The worst of several percentiles is judged, so its excess over the allowed ratio must be beyond chance as well.
 _EXCESS_LEVEL = 0.05
 _SLOWEST = 0.01
 
 
 @dataclass(frozen=True)
 class Reading:
-    """Requests of one model by status, and how many took at most so many microseconds."""
+    """Requests of one model by status, and cumulative counts of latencies by their upper bound in microseconds."""
 
     by_status: Counter[str] = field(default_factory=Counter)
     at_most: Counter[float] = field(default_factory=Counter)
 
     @property
     def requests(self) -> int:
-        """All of them."""
+        """All requests."""
         return self.by_status.total()
 
     @property
     def mistakes(self) -> int:
-        """Those that failed by the client's fault, which says nothing of the model."""
+        """Requests that failed by the client's fault, which do not count against the model."""
         return sum(count for status, count in self.by_status.items() if status in _CLIENTS)
 
     @property
     def judged(self) -> int:
-        """The others."""
+        """Requests without clients' mistakes."""
         return self.requests - self.mistakes
 
     @property
     def errors(self) -> int:
-        """The others that did not end well."""
+        """Failed requests without clients' mistakes."""
         return sum(count for status, count in self.by_status.items() if status not in _FINE | _CLIENTS)
 
     @property
     def error_ratio(self) -> float:
-        """Share of errors in those that are judged."""
+        """Share of errors in the judged requests."""
         return self.errors / self.judged if self.judged else 0.0
 
     @property
     def timed(self) -> int:
-        """Those whose latency was kept."""
+        """Number of latencies."""
         return self._counts[-1] if self._counts else 0
 
     @cached_property
     def bounds(self) -> list[float]:
-        """Microseconds up to which latencies are counted, from the lowest."""
+        """Upper bounds of the histogram in microseconds, ascending."""
         return sorted(self.at_most)
 
     @cached_property
@@ -82,14 +82,14 @@ class Reading:
         return [self.at_most[bound] for bound in self.bounds]
 
     def since(self, before: Reading | None) -> Reading:
-        """What came since an earlier reading; all of it, where the server was started anew in between."""
+        """Requests since an earlier reading; all of them, if the server was restarted in between."""
         if before is None or not (before.by_status <= self.by_status and before.at_most <= self.at_most):
             return self
         at_most = Counter({bound: count - before.at_most[bound] for bound, count in self.at_most.items()})
         return Reading(self.by_status - before.by_status, at_most)
 
     def quantile(self, share: float) -> float:
-        """Milliseconds below which this share of the requests stayed, interpolated as Prometheus does; NaN of none."""
+        """The quantile of the latencies in milliseconds, interpolated as Prometheus does; NaN without any."""
         if not self.timed:
             return math.nan
         rank = share * self.timed
@@ -99,14 +99,14 @@ class Reading:
         return (lower + (bound - lower) * (rank - below) / (count - below)) / 1000
 
     def slower(self, microseconds: float) -> float:
-        """Share of the latencies that are longer, interpolated in the same way."""
+        """Share of latencies above a value, interpolated in the same way."""
         lower, below, bound, count = self._bucket(bisect_left(self.bounds, microseconds))
         if microseconds == bound:  # which may be infinite
             return 1 - count / self.timed
         return 1 - (below + (count - below) * (microseconds - lower) / (bound - lower)) / self.timed
 
     def _bucket(self, place: int) -> tuple[float, int, float, int]:
-        """Lower bound and what is below; upper bound and what is up to there."""
+        """Lower bound and the count up to it; upper bound and the count up to it."""
         lower, below = (self.bounds[place - 1], self._counts[place - 1]) if place else (0.0, 0)
         upper, count = (self.bounds[place], self._counts[place]) if place < len(self.bounds) else (math.inf, below)
         return lower, below, upper, count
@@ -114,17 +114,17 @@ class Reading:
 
 @dataclass(frozen=True)
 class Judgement:
-    """What the comparison says, and why."""
+    """The verdict of a comparison, and the reasons."""
 
     verdict: Literal["passed", "failed", "inconclusive"]
     reasons: list[str]
 
 
 def parse_metrics(text: str, model: str) -> Reading:
-    """One server's counters of a model; zeros where it has not counted anything yet.
+    """One server's counters of a model; zeros before its first request.
 
     Raises:
-        ValueError: this is not what Prometheus reads, or a counter is no number.
+        ValueError: the text is not Prometheus's format, or a counter is no number.
         OverflowError: a counter is infinite.
     """
     from prometheus_client.parser import text_string_to_metric_families
@@ -142,7 +142,7 @@ def parse_metrics(text: str, model: str) -> Reading:
 
 
 def total(readings: Iterable[Reading]) -> Reading:
-    """Of several pods together."""
+    """The sum of several pods' readings."""
     by_status: Counter[str] = Counter()
     at_most: Counter[float] = Counter()
     for reading in readings:
@@ -152,15 +152,15 @@ def total(readings: Iterable[Reading]) -> Reading:
 
 
 def enough(canary: Reading, stable: Reading, policy: RolloutPolicy) -> bool:
-    """Whether both were asked often enough to be compared."""
+    """Whether both have answered enough requests to be compared."""
     return min(canary.requests, stable.requests) >= policy.min_requests
 
 
 def compare(canary: Reading, stable: Reading, policy: RolloutPolicy) -> Judgement:
-    """Judges a window of traffic.
+    """Judges the traffic of a window.
 
-    The canary fails where it is worse than stable by more than the policy allows and by more than chance: equal
-    versions do in one of a thousand rollouts at most, whatever their errors and latencies are.
+    The canary fails if it is worse than stable by more than the policy allows and by more than chance: equal versions
+    fail in at most one of a thousand rollouts, whatever their errors and latencies are.
     """
     if not enough(canary, stable, policy):
         counts = f"the canary answered {canary.requests:,} requests and stable {stable.requests:,}"
@@ -186,7 +186,7 @@ def compare(canary: Reading, stable: Reading, policy: RolloutPolicy) -> Judgemen
 
 
 def fails_early(canary: Reading, stable: Reading, policy: RolloutPolicy) -> Judgement | None:
-    """Whether errors are beyond doubt before there are enough requests to compare; may be asked again and again."""
+    """Fails a canary whose errors are beyond doubt before there are enough requests; may be called repeatedly."""
     if _errs_more(canary, stable, policy, _EARLY_LEVEL):
         return Judgement("failed", [_errors(canary, stable, policy)])
     return None
@@ -200,8 +200,8 @@ def _errs_more(canary: Reading, stable: Reading, policy: RolloutPolicy, level: f
 def _slower_at(canary: Reading, stable: Reading, policy: RolloutPolicy) -> float | None:
     """A bound between the canary's median and 99th percentile that too many of its latencies exceed.
 
-    They are more than of stable's, and more than of stable's would be at `max_p99_ratio` times the latency: some
-    percentile is that much higher. The bounds that the latencies of both reach share the level (Bonferroni).
+    They are more than stable's, and more than stable's would be at `max_p99_ratio` times the latency: some percentile
+    is that much higher. The bounds that the latencies of both reach share the level (Bonferroni).
     """
     bounds = [bound for bound in canary.bounds if 0 < canary.slower(bound) + stable.slower(bound) < 2]
     for bound in reversed(bounds):

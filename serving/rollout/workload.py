@@ -1,4 +1,4 @@
-"""The objects that serve one model in one namespace: as they are wanted, and as they are."""
+"""The objects that serve one model in one namespace: applied, read and deleted."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _PODS_GONE_SECONDS = 60
 
 
 def namespace_of(objects: list[Object]) -> str:
-    """The namespace that an overlay names.
+    """The namespace of an overlay.
 
     Raises:
-        ConfigError: it names none, or several.
+        ConfigError: there is none, or there are several.
     """
     names = {str(each["metadata"].get("namespace", "")) for each in objects}
     if len(names) != 1 or "" in names:
@@ -35,8 +35,8 @@ class Workload:
         cluster: The namespace.
         objects: The rendered overlay.
         model: Name of the model.
-        models_path: Of the model store, as pods see it.
-        force: Take fields over that another manager changed.
+        models_path: The model store, as pods see it.
+        force: Takes over fields that another manager changed.
         pause: Sleeps.
     """
 
@@ -53,7 +53,7 @@ class Workload:
         return f"{object_name(self.model)}-rollout"
 
     def deployment_name(self, track: Track) -> str:
-        """Name of a track's Deployment, whatever version it serves."""
+        """Name of a track's Deployment."""
         return str(self._wanted(track, 1)[-1]["metadata"]["name"])
 
     def stable_version(self) -> int | None:
@@ -75,12 +75,12 @@ class Workload:
         }
 
     def apply_shared(self, number: int, check: Callable[[], None]) -> None:
-        """What belongs to no track: Service, account, network policy, configuration."""
+        """Applies the objects of no track: Service, account, network policy, configuration."""
         shared = [each for each in self._wanted("stable", number) if TRACK not in each["metadata"].get("labels", {})]
         self._apply(shared, check)
 
     def apply(self, track: Track, number: int, check: Callable[[], None], replicas: int | None = None) -> None:
-        """Makes a track serve a version; `check` is called before each write."""
+        """Applies a track's objects for a version; calls `check` before each write."""
         self._apply(self._wanted(track, number, replicas), check)
 
     def would_change_pods(self, track: Track, number: int) -> bool:
@@ -88,7 +88,7 @@ class Workload:
         return self.cluster.would_change(self._wanted(track, number)[-1], force=self.force)
 
     def remove(self, track: Track, check: Callable[[], None]) -> None:
-        """Deletes a track's Deployment, and waits until its pods go: the next ones would be taken for them."""
+        """Deletes a track's Deployment and waits for its pods to go, lest they be taken for the next ones."""
         name = self.deployment_name(track)
         found = self.cluster.get("Deployment", name)
         if found is None:

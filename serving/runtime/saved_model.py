@@ -1,4 +1,4 @@
-"""A SavedModel in TensorFlow's C++ runtime: the loader, the sessions and the error texts of TensorFlow Serving.
+"""A SavedModel in TensorFlow's C++ runtime: with the loader, the sessions and the error texts of TensorFlow Serving.
 
 `tf.saved_model.load` builds Python objects instead: it takes seconds to import, and answers for models whose signatures
 read variables that the C++ runtime leaves uninitialised.
@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from serving.runtime.library import Output, tensorflow
-from serving.runtime.protos import config_pb2, error_codes_pb2, meta_graph_pb2
-from serving.runtime.tensors import new_tensor, read_tensor
+from serving.protocol.protos import config_pb2, error_codes_pb2, meta_graph_pb2
+from serving.runtime.c_api import Output, tensorflow
+from serving.runtime.c_tensors import new_tensor, read_tensor
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,7 +27,7 @@ _MAX_KEPT = 256
 
 
 class RuntimeStatusError(Exception):
-    """A status of TensorFlow that is not OK; `code` is a number of `absl::StatusCode`, which gRPC shares."""
+    """An error status of TensorFlow; `code` is a number of `absl::StatusCode`, which gRPC shares."""
 
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
@@ -41,8 +41,7 @@ class SavedModel:
     Args:
         path: The SavedModel's directory.
         intra_op: Threads of one operation; 0 lets TensorFlow choose.
-        inter_op: Threads for independent operations, shared by all sessions; 0 lets TensorFlow choose, -1 takes the
-            caller's.
+        inter_op: Threads for independent operations; 0 lets TensorFlow choose, -1 takes the caller's.
 
     Raises:
         RuntimeStatusError: TensorFlow cannot load it.
@@ -68,11 +67,7 @@ class SavedModel:
         return {name: each for name, each in self.meta_graph.signature_def.items() if name != _INTERNAL}
 
     def run(self, feeds: Mapping[str, NDArray[Any]], fetches: Sequence[str]) -> list[NDArray[Any]]:
-        """Values of tensors.
-
-        Args:
-            feeds: Tensor name (`op:0`) to value.
-            fetches: Tensor names.
+        """Values of the tensors `fetches`, given those of `feeds`; names are `op:0`.
 
         Raises:
             RuntimeStatusError: the graph has no such tensor, a type is wrong, or an operation fails.
@@ -138,7 +133,7 @@ class SavedModel:
             functions.TF_DeleteSessionOptions(options)
 
     def _outputs_of(self, tensor_names: tuple[str, ...]) -> ctypes.Array[Output]:
-        """Kept, since a signature asks for the same tensors again and again."""
+        """The graph's outputs by name; cached, since a signature asks for the same tensors again and again."""
         outputs = self._outputs.get(tensor_names)
         if outputs is None:
             if len(self._outputs) >= _MAX_KEPT:
@@ -159,7 +154,7 @@ class SavedModel:
 
     @contextmanager
     def _status(self) -> Iterator[int]:
-        """A status for one call; raises what the call put into it."""
+        """A status for one call; raises the error that the call puts into it."""
         status = self._functions.TF_NewStatus()
         try:
             yield status

@@ -1,4 +1,4 @@
-"""What a server is told: ports, and TensorFlow Serving's `ModelServerConfig`.
+"""Configuration of a server: its ports and times, and TensorFlow Serving's `ModelServerConfig`.
 
 Checks and texts are those of `model_servers/server_core.cc`.
 """
@@ -11,25 +11,25 @@ from typing import Any
 
 from google.protobuf import text_format
 
-from serving.runtime.protos import model_server_config_pb2
-from serving.server.errors import ServingError, invalid_argument
+from serving.protocol.errors import ServingError, invalid_argument
+from serving.protocol.protos import model_server_config_pb2
 from slipway.errors import ConfigError
 
 
 @dataclass(frozen=True)
 class ServerConfig:
-    """Of one server process.
+    """Options of one server process; `serving/protocol/limits.py` has the limits of requests.
 
     Attributes:
-        host: Address to listen on. Nobody is asked for a password, so the default is this machine alone.
+        host: Address to listen on. There is no authentication, so the default is the loopback interface.
         grpc_port: 0 takes a free one.
         rest_port: 0 takes a free one, None serves no REST.
-        poll_seconds: Between two looks at the models; 0 looks once.
+        poll_seconds: Interval between polls of the models; 0 polls once.
         max_load_retries: How often a version that cannot be loaded is tried again.
-        retry_seconds: Between two tries.
-        allow_unavailable_labels: Whether a label that is not used yet may point at a version that is not loaded.
-        grace_seconds: How long requests in flight may take once the server shall stop.
-        threads: That answer gRPC requests.
+        retry_seconds: Interval between tries.
+        allow_unavailable_labels: Whether an unused label may be given to a version that is not loaded.
+        grace_seconds: How long requests in flight may take once the server is told to stop.
+        threads: Number of threads that answer gRPC requests.
     """
 
     host: str = "127.0.0.1"
@@ -44,10 +44,10 @@ class ServerConfig:
 
 
 def read_config_file(path: Path) -> Any:
-    """A `ModelServerConfig` in text form.
+    """Reads a `ModelServerConfig` in text form.
 
     Raises:
-        ConfigError: it cannot be read, or does not say what to serve.
+        ConfigError: it cannot be read, or configures no models.
     """
     try:
         config = text_format.Parse(path.read_text(), model_server_config_pb2.ModelServerConfig())
@@ -62,11 +62,7 @@ def read_config_file(path: Path) -> Any:
 
 
 def check_config(config: Any) -> None:
-    """Checks a `ModelServerConfig`.
-
-    Raises:
-        ServingError: it cannot be followed.
-    """
+    """Checks a `ModelServerConfig`."""
     if config.WhichOneof("config") != "model_config_list":
         raise invalid_argument(
             "ServerModelConfig type not supported by HandleReloadConfigRequest. "

@@ -1,17 +1,16 @@
-"""PredictionService, ModelService and health over gRPC: TensorFlow Serving's, by its own stubs."""
+"""TensorFlow Serving's gRPC services: PredictionService and ModelService."""
 
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
 from uuid import uuid4
 
 import grpc
 
-from serving.request_log.call import LoggedCall
-from serving.runtime.protos import (
+from serving.protocol.errors import ServingError, cut, failed_precondition, invalid_argument
+from serving.protocol.protos import (
     get_model_status_pb2,
     model_management_pb2,
     model_pb2,
@@ -19,13 +18,13 @@ from serving.runtime.protos import (
     prediction_service_pb2_grpc,
 )
 from serving.server import inference
+from serving.server.call_recorder import CallRecorder
 from serving.server.config import check_config
-from serving.server.errors import ServingError, cut, failed_precondition, invalid_argument
-from serving.server.lifecycle import Lease, State
-from serving.server.metrics import GRPC, Metrics
+from serving.server.metrics import Metrics
+from serving.server.model_manager import ModelManager
+from serving.server.model_sources import BasePaths
+from serving.server.model_versions import ServedVersion, State
 from serving.server.servable import Servable
-from serving.server.sources import BasePaths
-from serving.server.versions import ModelManager
 
 if TYPE_CHECKING:
     from serving.request_log import RequestLog
@@ -33,41 +32,65 @@ if TYPE_CHECKING:
 # A reload waits for its models, minutes for a broken one: others in the queue would take all threads that predict.
 _RELOAD_WAIT_SECONDS = 5.0
 
-Answer = Callable[[Servable, Any], Any]
+
+def _use(manager: ModelManager, spec: Any) -> ServedVersion:
+    return manager.use(spec.name, *_choice(spec))
+
+
+def _spec_of(request: Any) -> Any:
+    if not request.HasField("model_spec"):
+        raise invalid_argument("Missing ModelSpec")
+    return request.model_spec
+
+
+def _request_id(context: grpc.ServicerContext) -> str:
+    return dict(context.invocation_metadata()).get("x-request-id") or str(uuid4())
+
+
+def _first_task(request: Any) -> Any:
+    return request.tasks[0].model_spec if request.tasks else model_pb2.ModelSpec()
+
+
+def _choice(spec: Any) -> tuple[int | None, str | None]:
+    return spec.version.value if spec.HasField("version") else None, spec.version_label or None
+
+
+def _abort(context: grpc.ServicerContext, error: ServingError) -> NoReturn:
+    context.abort(error.code, cut(error.message))
+    raise AssertionError("abort raises")
+
+
+def _inference(method: str, answer: Callable[[Servable, Any], Any], spec_of: Callable[[Any], Any]) -> Any:
+    """A method of PredictionService."""
+
+    def call(service: PredictionService, request: Any, context: grpc.ServicerContext) -> Any:
+        try:
+            with service.recorder.record("grpc", method, lambda: _request_id(context)) as call:
+                spec = spec_of(request)
+                call.model = spec.name
+                with _use(service.manager, spec) as servable:
+                    call.request, call.response = request, call.run(answer, servable, request)
+                    call.version = servable.version
+        except ServingError as error:
+            _abort(context, error)
+        return call.response
+
+    return call
 
 
 class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):  # type: ignore[misc]
-    """`model_servers/prediction_service_impl.cc`.
-
-    Args:
-        manager: The models.
-        metrics: Counts what is answered.
-        request_log: Gets each inference that succeeded; None keeps no log.
-    """
+    """TensorFlow Serving's `model_servers/prediction_service_impl.cc`."""
 
     def __init__(self, manager: ModelManager, metrics: Metrics, request_log: RequestLog | None = None) -> None:
-        self._manager = manager
-        self._metrics = metrics
-        self._request_log = request_log
+        self.manager = manager
+        self.recorder = CallRecorder(metrics, request_log)
 
-    def Predict(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
-        """Named tensors in and out."""
-        return self._answer("Predict", inference.predict, request, _spec_of, context)
+    Predict = _inference("Predict", inference.predict, _spec_of)
+    Classify = _inference("Classify", inference.classify, _spec_of)
+    Regress = _inference("Regress", inference.regress, _spec_of)
+    MultiInference = _inference("MultiInference", inference.multi_inference, _first_task)
 
-    def Classify(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
-        """Classes and scores of tf.Examples."""
-        return self._answer("Classify", inference.classify, request, _spec_of, context)
-
-    def Regress(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
-        """Values of tf.Examples."""
-        return self._answer("Regress", inference.regress, request, _spec_of, context)
-
-    def MultiInference(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
-        """Several classifications and regressions of the same tf.Examples."""
-        return self._answer("MultiInference", inference.multi_inference, request, _first_task, context)
-
-    def GetModelMetadata(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
-        """Signatures of a model."""
+    def GetModelMetadata(self, request: Any, context: grpc.ServicerContext) -> Any:
         try:
             spec = _spec_of(request)
             if not request.metadata_field:
@@ -76,62 +99,21 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer): 
                 if name != "signature_def":
                     # The %s is TensorFlow Serving's.
                     raise invalid_argument(f"Metadata field %s is not supported{name}")
-            with lease(self._manager, spec) as servable:
+            with _use(self.manager, spec) as servable:
                 return inference.metadata(servable)
         except ServingError as error:
             _abort(context, error)
 
-    def _answer(
-        self, method: str, answer: Answer, request: Any, spec_of: Callable[[Any], Any], context: grpc.ServicerContext
-    ) -> Any:
-        begin = time.perf_counter()
-        name, code, runtime = "", grpc.StatusCode.UNKNOWN, None
-        try:
-            spec = spec_of(request)
-            name = spec.name
-            with lease(self._manager, spec) as servable:
-                begin_runtime = time.perf_counter()
-                response = answer(servable, request)
-                runtime = time.perf_counter() - begin_runtime
-                version = servable.version
-            code = grpc.StatusCode.OK
-        except ServingError as error:
-            code = error.code
-            _abort(context, error)
-        finally:
-            seconds = time.perf_counter() - begin
-            self._metrics.observe(name, method, GRPC, code, seconds, runtime)
-        if self._request_log:
-            call = LoggedCall(
-                request_id=dict(context.invocation_metadata()).get("x-request-id") or str(uuid4()),
-                protocol="grpc",
-                method=method.lower(),
-                model=name,
-                version=version,
-                request=request,
-                response=response,
-                started=time.time() - seconds,
-                latency_seconds=seconds,
-            )
-            self._request_log.offer(call)
-        return response
-
 
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):  # type: ignore[misc]
-    """`model_servers/model_service_impl.cc`.
-
-    Args:
-        manager: The models.
-        allow_unavailable_labels: As in `ServerConfig`.
-    """
+    """TensorFlow Serving's `model_servers/model_service_impl.cc`; `allow_unavailable_labels` as in `ServerConfig`."""
 
     def __init__(self, manager: ModelManager, *, allow_unavailable_labels: bool = False) -> None:
         self._manager = manager
         self._allow_unavailable_labels = allow_unavailable_labels
         self._lock = threading.Lock()
 
-    def GetModelStatus(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
-        """States of a model's versions."""
+    def GetModelStatus(self, request: Any, context: grpc.ServicerContext) -> Any:
         try:
             spec = _spec_of(request)
             found = self._manager.status(spec.name, *_choice(spec))
@@ -144,8 +126,7 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):  # type: ignore
             status.status.error_message = version.message
         return response
 
-    def HandleReloadConfigRequest(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
-        """Serves other models from now on."""
+    def HandleReloadConfigRequest(self, request: Any, context: grpc.ServicerContext) -> Any:
         if not self._lock.acquire(timeout=_RELOAD_WAIT_SECONDS):
             _abort(context, ServingError(grpc.StatusCode.UNAVAILABLE, "Another reload is at work; try again later"))
         try:
@@ -171,7 +152,7 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):  # type: ignore
                     )
 
     def _may_wait(self, name: str, label: str, version: int) -> bool:
-        """Whether a label may be given before its version is loaded: only one that no other version has."""
+        """Whether a label may be given to a version that is not loaded: only if no other version has the label."""
         return self._allow_unavailable_labels and self._manager.labels(name).get(label, version) == version
 
     def _is_available(self, name: str, version: int) -> bool:
@@ -179,31 +160,3 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):  # type: ignore
             return self._manager.status(name, version)[0].state is State.AVAILABLE
         except ServingError:
             return False
-
-
-def lease(manager: ModelManager, spec: Any) -> Lease:
-    """The version that a `ModelSpec` asks for.
-
-    Raises:
-        ServingError: it is not served.
-    """
-    return manager.use(spec.name, *_choice(spec))
-
-
-def _spec_of(request: Any) -> Any:
-    if not request.HasField("model_spec"):
-        raise invalid_argument("Missing ModelSpec")
-    return request.model_spec
-
-
-def _first_task(request: Any) -> Any:
-    return request.tasks[0].model_spec if request.tasks else model_pb2.ModelSpec()
-
-
-def _choice(spec: Any) -> tuple[int | None, str | None]:
-    return spec.version.value if spec.HasField("version") else None, spec.version_label or None
-
-
-def _abort(context: grpc.ServicerContext, error: ServingError) -> NoReturn:
-    context.abort(error.code, cut(error.message))
-    raise AssertionError("abort raises")

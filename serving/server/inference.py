@@ -1,4 +1,4 @@
-"""Requests as protos, answered by a servable: what gRPC serves and what warm-up replays.
+"""Answers requests in protos with a servable: those of gRPC, and those that warm-up replays.
 
 The checks and texts of MultiInference are those of `servables/tensorflow/multi_inference.cc`.
 """
@@ -9,33 +9,35 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from serving.runtime.protos import (
+from serving.protocol.errors import ServingError, invalid_argument
+from serving.protocol.protos import (
     classification_pb2,
     get_model_metadata_pb2,
     inference_pb2,
     predict_pb2,
     regression_pb2,
 )
-from serving.runtime.tensor_protos import array_of, tensor_proto
-from serving.server import classification, regression
-from serving.server.classification import Classification
-from serving.server.errors import ServingError, invalid_argument
-from serving.server.examples import with_context
-from serving.server.servable import DEFAULT_SIGNATURE, Servable
+from serving.protocol.signatures import CLASSIFY_METHOD, REGRESS_METHOD, SERVING_DEFAULT
+from serving.protocol.tensor_protos import array_of, tensor_proto
+from serving.server.servable import Servable
+from serving.server.tf_examples import (
+    Classification,
+    classification_result,
+    classification_tensors,
+    regression_result,
+    regression_tensors,
+    with_context,
+)
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_TENSORS = {classification.METHOD: classification.tensors, regression.METHOD: regression.tensors}
+_TENSORS = {CLASSIFY_METHOD: classification_tensors, REGRESS_METHOD: regression_tensors}
 
 
 def predict(servable: Servable, request: Any) -> Any:
-    """Answers a `PredictRequest`.
-
-    Raises:
-        ServingError: the request does not fit the model, or computing fails.
-    """
+    """Answers a `PredictRequest`."""
     inputs = {}
     for alias, proto in request.inputs.items():
         try:
@@ -52,7 +54,7 @@ def predict(servable: Servable, request: Any) -> Any:
 
 
 def classify(servable: Servable, request: Any) -> Any:
-    """Answers a `ClassificationRequest`; errors as those of `predict`."""
+    """Answers a `ClassificationRequest`."""
     found = servable.classify(request.model_spec.signature_name, examples_of(request.input))
     response = classification_pb2.ClassificationResponse()
     _set_spec(response.model_spec, servable, request.model_spec)
@@ -61,7 +63,7 @@ def classify(servable: Servable, request: Any) -> Any:
 
 
 def regress(servable: Servable, request: Any) -> Any:
-    """Answers a `RegressionRequest`; errors as those of `predict`."""
+    """Answers a `RegressionRequest`."""
     found = servable.regress(request.model_spec.signature_name, examples_of(request.input))
     response = regression_pb2.RegressionResponse()
     _set_spec(response.model_spec, servable, request.model_spec)
@@ -70,19 +72,19 @@ def regress(servable: Servable, request: Any) -> Any:
 
 
 def multi_inference(servable: Servable, request: Any) -> Any:
-    """Answers a `MultiInferenceRequest` with one run of the graph; errors as those of `predict`."""
+    """Answers a `MultiInferenceRequest` with one run of the graph."""
     feed, fetches = _tensors_of(servable, request.tasks)
     examples = examples_of(request.input)
     values = servable.tensors({feed: examples}, fetches)
     response = inference_pb2.MultiInferenceResponse()
     for task in request.tasks:
-        signature = servable.signatures[task.model_spec.signature_name or DEFAULT_SIGNATURE]
+        signature = servable.signatures[task.model_spec.signature_name or SERVING_DEFAULT]
         result = response.results.add()
         _set_spec(result.model_spec, servable, task.model_spec)
-        if task.method_name == classification.METHOD:
-            _add_classes(result.classification_result, classification.result(signature, len(examples), values))
+        if task.method_name == CLASSIFY_METHOD:
+            _add_classes(result.classification_result, classification_result(signature, len(examples), values))
         else:
-            _add_values(result.regression_result, regression.result(signature, len(examples), values))
+            _add_values(result.regression_result, regression_result(signature, len(examples), values))
     return response
 
 
@@ -99,11 +101,7 @@ def metadata(servable: Servable) -> Any:
 
 
 def examples_of(given: Any) -> NDArray[Any]:
-    """Serialized tf.Examples of an `Input`; the features of a context are those of each example.
-
-    Raises:
-        ServingError: there is no example, or too large a context.
-    """
+    """Serialized tf.Examples of an `Input`, each with the features of its context."""
     kind = given.WhichOneof("kind")
     examples = getattr(given, kind).examples if kind else []
     if not examples:
@@ -113,7 +111,7 @@ def examples_of(given: Any) -> NDArray[Any]:
 
 
 def _tensors_of(servable: Servable, tasks: Any) -> tuple[str, list[str]]:
-    """What to feed and to fetch for all tasks at once, after the checks that come before any computing."""
+    """The tensors to feed and to fetch for all tasks at once; checks them all before anything is computed."""
     names: set[str] = set()
     feeds: set[str] = set()
     fetches: set[str] = set()
@@ -124,7 +122,7 @@ def _tensors_of(servable: Servable, tasks: Any) -> tuple[str, list[str]]:
         # Warm-up requests keep the name that the model had in training.
         if spec.name != tasks[0].model_spec.name:
             raise invalid_argument("All ModelSpecs in a MultiInferenceRequest must access the same model name.")
-        name = spec.signature_name or DEFAULT_SIGNATURE
+        name = spec.signature_name or SERVING_DEFAULT
         if name in names:
             raise invalid_argument(f"Duplicate evaluation of signature: {name}")
         names.add(name)
@@ -144,7 +142,7 @@ def _tensors_of(servable: Servable, tasks: Any) -> tuple[str, list[str]]:
 def _set_spec(spec: Any, servable: Servable, requested: Any) -> None:
     spec.name = servable.name
     spec.version.value = servable.version
-    spec.signature_name = requested.signature_name or DEFAULT_SIGNATURE
+    spec.signature_name = requested.signature_name or SERVING_DEFAULT
 
 
 def _add_classes(result: Any, found: Classification) -> None:

@@ -1,4 +1,4 @@
-"""Tensors, classes and values to the JSON of an answer, as `util/json_tensor.cc` writes it."""
+"""Writes the JSON of an answer, as `util/json_tensor.cc` does."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import orjson
 
-from serving.server.errors import ServingError, invalid_argument
+from serving.protocol.errors import ServingError, invalid_argument
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,11 +23,7 @@ _INTEGERS = tuple(np.dtype(each) for each in (np.int8, np.int16, np.int32, np.in
 
 
 def write_outputs(outputs: Mapping[str, NDArray[Any]], row_format: bool) -> bytes:
-    """The answer to a predict request; a single output is not named.
-
-    Raises:
-        ServingError: outputs that JSON cannot hold, or that are not batched alike in row format.
-    """
+    """The answer to a predict request; a single output has no name."""
     if not outputs:
         raise invalid_argument("Cannot convert empty tensor map to JSON")
     if row_format:
@@ -100,7 +96,7 @@ def _nested(texts: list[str], shape: tuple[int, ...]) -> list[str]:
 
 
 def _texts(array: NDArray[Any], name: str) -> list[str]:
-    """JSON of each value, the last axis first."""
+    """JSON of each value; the last axis varies fastest."""
     dtype = array.dtype
     if dtype in _FULL:
         return _decimals(array.ravel())
@@ -128,5 +124,5 @@ def _decimals(values: NDArray[Any]) -> list[str]:
 
 
 def _formatted(pattern: str, numbers: list[float]) -> list[str]:
-    """Each number by the pattern; all at a time, which takes half as long."""
+    """Formats all numbers in one go, which takes half as long as one by one."""
     return (" ".join([pattern] * len(numbers)) % tuple(numbers)).split()

@@ -1,15 +1,15 @@
-"""The `examples` and `context` of classify and regress to serialized tf.Examples (`util/json_tensor.cc`)."""
+"""Reads the `examples` and `context` of classify and regress requests (`util/json_tensor.cc`)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from serving.runtime.protos import example_pb2
-from serving.server.errors import ServingError, invalid_argument
-from serving.server.examples import with_context
-from serving.server.json_mistakes import json_type
-from serving.server.json_values import decode_base64, is_base64, shown
+from serving.protocol.errors import invalid_argument
+from serving.protocol.json_values import decode_base64, is_base64, shown
+from serving.protocol.protos import example_pb2
+from serving.server.json_errors import json_type
+from serving.server.tf_examples import with_context
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,11 +19,7 @@ _INT64_MAX = (1 << 63) - 1
 
 
 def read_examples(document: Mapping[str, Any]) -> NDArray[np.object_]:
-    """The examples of a request, serialized, with the features of the context.
-
-    Raises:
-        ServingError: the body holds none, or one that is no tf.Example, or too large a context.
-    """
+    """The examples of a request, serialized, with the features of the context."""
     context = b""
     if "context" in document:
         context = _serialize(document["context"])
@@ -61,7 +57,7 @@ def _fill(feature: Any, name: str, values: list[Any]) -> None:
 
 
 def _convert(value: Any, name: str) -> tuple[str, Any]:
-    """The kind of list that a value belongs into, and the value."""
+    """The kind of list that a value belongs to, and the value."""
     kind = type(value)
     if kind is float:
         return "float", value
@@ -75,8 +71,4 @@ def _convert(value: Any, name: str) -> tuple[str, Any]:
         return "bytes", value.encode()
     if is_base64(value):
         return "bytes", decode_base64(value)
-    raise _unexpected(value, name)
-
-
-def _unexpected(value: Any, name: str) -> ServingError:
-    return invalid_argument(f"Feature: {name} has element with unexpected JSON type: {json_type(value)}")
+    raise invalid_argument(f"Feature: {name} has element with unexpected JSON type: {json_type(value)}")

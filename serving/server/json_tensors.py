@@ -1,7 +1,7 @@
-"""A predict request in JSON to tensors, as `util/json_tensor.cc` does it.
+"""Reads the tensors of a predict request in JSON, as `util/json_tensor.cc` does.
 
-Whole columns are converted at a time. What does not fit is left to `json_mistakes`, which walks through the values as
-TensorFlow Serving does and says which one is wrong.
+Whole columns are converted at a time. Where one does not fit, `json_errors` checks its values one by one, as TensorFlow
+Serving does, and says which one is wrong.
 """
 
 from __future__ import annotations
@@ -12,32 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from serving.runtime.tensor_protos import MAX_RANK
-from serving.runtime.tensors import STRING
-from serving.server import json_mistakes
-from serving.server.errors import ServingError, invalid_argument
-from serving.server.json_values import decode_base64, is_base64, shown
+from serving.protocol.errors import ServingError, invalid_argument
+from serving.protocol.json_values import decode_base64, is_base64, shown
+from serving.protocol.limits import MAX_RANK
+from serving.protocol.tensor_types import STRING, TENSOR_TYPES, string_array
+from serving.server import json_errors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Arrays = dict[str, "NDArray[Any]"]
 
-_NUMBER, _INTEGER, _BOOL, _TEXT = {int, float}, {int}, {bool}, {str}
-# types.proto number → what the JSON values must be, the type in which their range is checked, the tensor's type.
-_TYPES: dict[int, tuple[set[Any], Any, Any]] = {
-    1: (_NUMBER, np.float32, np.float32),
-    2: (_NUMBER, np.float64, np.float64),
-    3: (_INTEGER, np.int32, np.int32),
-    # TensorFlow Serving reads small integers as int32 and cuts them without a check.
-    4: (_INTEGER, np.int32, np.uint8),
-    5: (_INTEGER, np.int32, np.int16),
-    6: (_INTEGER, np.int32, np.int8),
-    9: (_INTEGER, np.int64, np.int64),
-    10: (_BOOL, np.bool_, np.bool_),
-    22: (_INTEGER, np.uint32, np.uint32),
-    23: (_INTEGER, np.uint64, np.uint64),
-}
+_TEXT = {str}
 
 
 def read_inputs(
@@ -47,14 +33,11 @@ def read_inputs(
 
     Args:
         document: The body: `instances` (row format) or `inputs` (column format).
-        dtypes: Of the signature's inputs, by name; numbers of types.proto.
-        optional: Names of inputs that may be left out, since the signature has a default for them.
+        dtypes: Types of the signature's inputs by name; numbers of types.proto.
+        optional: Names of inputs with a default, which may be missing.
 
     Returns:
         Arrays by name, and whether the request has the row format.
-
-    Raises:
-        ServingError: the body does not fit the signature.
     """
     # A double beyond float32 is infinite, as in TensorFlow Serving.
     with np.errstate(over="ignore"):
@@ -95,14 +78,14 @@ def _read_rows(rows: list[Any], dtypes: Mapping[str, int], optional: Collection[
         array = None if any(type(row) is dict and not is_base64(row) for row in rows) else _array(rows, dtype)
         arrays = None if array is None else {name: array}
     if arrays is None:
-        raise json_mistakes.of_rows(rows, dtypes, optional)
+        raise json_errors.of_rows(rows, dtypes, optional)
     return arrays
 
 
 def _read_named_rows(
     rows: list[Any], first: Mapping[str, Any], dtypes: Mapping[str, int], optional: Collection[str]
 ) -> Arrays | None:
-    """None if a row is wrong."""
+    """Arrays by name; None if a row is wrong."""
     if not all(name in first or name in optional for name in dtypes) or not first.keys() <= dtypes.keys():
         return None
     size = len(first)
@@ -134,13 +117,13 @@ def _read_columns(values: Any, dtypes: Mapping[str, int], optional: Collection[s
             raise invalid_argument(f"Missing named input: {name} in 'inputs' object.")
         array = _array(values[name], dtype)
         if array is None:
-            raise json_mistakes.of_tensor(values[name], dtype)
+            raise json_errors.of_tensor(values[name], dtype)
         arrays[name] = array
     return arrays
 
 
 def _array(value: Any, dtype: int) -> NDArray[Any] | None:
-    """A value or nested lists of values as a tensor; None if they are no tensor of this type."""
+    """A value or nested lists of values as a tensor; None if they do not make one of this type."""
     if type(value) is not list:
         scalar = _vector([value], dtype)
         return None if scalar is None else scalar.reshape(())
@@ -159,14 +142,13 @@ def _vector(values: list[Any], dtype: int) -> NDArray[Any] | None:
     found = set(map(type, values))
     if dtype == STRING:
         return _strings(values, found)
-    wanted, ranged, final = _TYPES.get(dtype, (set(), None, None))
-    if not final or not found <= wanted:
+    kind = TENSOR_TYPES.get(dtype)
+    if not kind or not kind.json or not found <= kind.json:
         return None
     try:
-        array = np.array(values, ranged)
+        return np.array(values, kind.json_range).astype(kind.numpy, copy=False)
     except OverflowError:
         return None
-    return array if ranged is final else array.astype(final)
 
 
 def _strings(values: list[Any], found: set[type]) -> NDArray[Any] | None:
@@ -179,6 +161,4 @@ def _strings(values: list[Any], found: set[type]) -> NDArray[Any] | None:
             return None
     else:
         return None
-    array = np.empty(len(strings), dtype=object)
-    array[:] = strings
-    return array
+    return string_array(strings)

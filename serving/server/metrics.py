@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Mapping
 from itertools import accumulate
 
 import grpc
 from prometheus_client import CollectorRegistry, generate_latest
 
 PATH = "/monitoring/prometheus/metrics"
-REST, GRPC = "REST", "GRPC"
 _PREFIX = ":tensorflow:serving:"
 # Microseconds: Buckets::Exponential(10, 1.8, 33).
 _BOUNDS = tuple(accumulate(range(32), lambda bound, _: bound * 1.8, initial=10.0))
@@ -35,13 +36,13 @@ class _Histogram:
 
 
 class Metrics:
-    """Counts what both protocols answer; many threads may call it at a time."""
+    """Counts inferences over both protocols; many threads may call it at a time."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._requests: dict[Labels, int] = {}
-        self._latencies: dict[Labels, _Histogram] = {}
-        self._runtimes: dict[Labels, _Histogram] = {}
+        self._requests: Counter[Labels] = Counter()
+        self._latencies: defaultdict[Labels, _Histogram] = defaultdict(_Histogram)
+        self._runtimes: defaultdict[Labels, _Histogram] = defaultdict(_Histogram)
         self._registries: list[CollectorRegistry] = []
 
     def observe(
@@ -53,33 +54,32 @@ class Metrics:
         seconds: float,
         runtime_seconds: float | None = None,
     ) -> None:
-        """Counts one request for an inference.
+        """Counts one inference.
 
         Args:
-            model: As the client named it.
+            model: Name given by the client.
             api: `Predict`, `Classify`, `Regress`; in lower case over REST, as TensorFlow Serving has it.
             entrypoint: `REST` or `GRPC`.
-            code: The answer's; the latencies of answers that are not OK are not kept.
-            seconds: Taken by the whole request.
-            runtime_seconds: Taken by the model.
+            code: The latency is kept for OK only.
+            seconds: Duration of the whole request.
+            runtime_seconds: Duration of the model's run.
         """
         with self._lock:
             if len(self._requests) >= _MAX_CELLS and (model, code.name) not in self._requests:
                 model = ""
-            counted = (model, code.name)
-            self._requests[counted] = self._requests.get(counted, 0) + 1
+            self._requests[model, code.name] += 1
             if code is not grpc.StatusCode.OK:
                 return
-            _cell(self._latencies, (model, api, entrypoint)).add(seconds)
+            self._latencies[model, api, entrypoint].add(seconds)
             if runtime_seconds is not None:
-                _cell(self._runtimes, (model, api.capitalize(), "TF1")).add(runtime_seconds)
+                self._runtimes[model, api.capitalize(), "TF1"].add(runtime_seconds)
 
     def add_registry(self, registry: CollectorRegistry) -> None:
-        """Adds further metrics to the page, as those of the request log."""
+        """Adds other metrics to the page, such as the request log's."""
         self._registries.append(registry)
 
     def page(self) -> str:
-        """All of it, in Prometheus's text form."""
+        """All metrics in Prometheus's text form."""
         with self._lock:
             lines = [f"# TYPE {_PREFIX}request_count counter"]
             for values, count in self._requests.items():
@@ -90,14 +90,7 @@ class Metrics:
         return "\n".join([*lines, *others, ""])
 
 
-def _cell(cells: dict[Labels, _Histogram], labels: Labels) -> _Histogram:
-    found = cells.get(labels)
-    if found is None:
-        found = cells[labels] = _Histogram()
-    return found
-
-
-def _histograms(name: str, label_names: Labels, cells: dict[Labels, _Histogram]) -> list[str]:
+def _histograms(name: str, label_names: Labels, cells: Mapping[Labels, _Histogram]) -> list[str]:
     whole = _PREFIX + name
     lines = [f"# TYPE {whole} histogram"]
     for values, histogram in cells.items():

@@ -1,9 +1,8 @@
-"""TensorFlow Serving's REST API: what a request is answered with (`model_servers/http_rest_api_handler.cc`)."""
+"""TensorFlow Serving's REST API: from a request to its answer (`model_servers/http_rest_api_handler.cc`)."""
 
 from __future__ import annotations
 
 import logging
-import time
 import zlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,27 +12,27 @@ import grpc
 import orjson
 from google.protobuf import json_format
 
-from serving.request_log.call import LoggedCall
-from serving.runtime.protos import get_model_metadata_pb2
+from serving.protocol.errors import ServingError, invalid_argument
+from serving.protocol.json_values import parse, shown
+from serving.protocol.limits import MAX_UNCOMPRESSED_BYTES
+from serving.protocol.protos import get_model_metadata_pb2
+from serving.protocol.signatures import SERVING_DEFAULT
+from serving.protocol.urls import ModelUrl, is_api_url, parse_inference_url, parse_model_url
 from serving.server import inference
-from serving.server.errors import ServingError, invalid_argument
+from serving.server.call_recorder import Call, CallRecorder
 from serving.server.json_answers import write_classes, write_error, write_outputs, write_values
 from serving.server.json_examples import read_examples
 from serving.server.json_tensors import read_inputs
-from serving.server.json_values import parse, shown
 from serving.server.metrics import PATH as METRICS_PATH
-from serving.server.metrics import REST, Metrics
-from serving.server.rest_targets import Target, inference_target, is_api, model_target
-from serving.server.servable import DEFAULT_SIGNATURE, Servable
+from serving.server.metrics import Metrics
+from serving.server.servable import Servable
 
 if TYPE_CHECKING:
     from serving.request_log import RequestLog
-    from serving.server.versions import ModelManager
+    from serving.server.model_manager import ModelManager
 
 LOGGER = logging.getLogger(__name__)
 
-# util/net_http/compression/gzip_zlib.h: kMaxUncompressedBytes
-_MAX_UNCOMPRESSED = 100 << 20
 # model_servers/http_server.cc
 _HTTP_STATUS = {
     grpc.StatusCode.OK: 200,
@@ -55,7 +54,7 @@ _JSON, _TEXT = b"application/json", b"text/plain"
 
 
 class Answer(NamedTuple):
-    """Status, type and content of an answer in HTTP."""
+    """An HTTP answer."""
 
     status: int
     content_type: bytes
@@ -63,46 +62,41 @@ class Answer(NamedTuple):
 
 
 class _Inputs(NamedTuple):
-    """What a predict request may hold."""
+    """The inputs of a signature: their types, and the names of those that may be left out."""
 
     dtypes: Mapping[str, int]
     optional: frozenset[str]
 
 
 class RestApi:
-    """Answers requests; blocks while a model computes, and many threads may call it at a time.
-
-    Args:
-        manager: The models.
-        metrics: Counts inferences, and is served at its own path.
-        request_log: Gets each inference that succeeded; None keeps no log.
-    """
+    """Answers requests; blocks while a model computes, and many threads may call it at a time."""
 
     def __init__(self, manager: ModelManager, metrics: Metrics, request_log: RequestLog | None = None) -> None:
         self._manager = manager
         self._metrics = metrics
-        self._request_log = request_log
+        self._recorder = CallRecorder(metrics, request_log)
         self._inputs: WeakKeyDictionary[Servable, dict[str, _Inputs]] = WeakKeyDictionary()
 
     def answer(self, method: str, target: bytes, body: bytes, request_id: str = "", encoding: bytes = b"") -> Answer:
         """Answers one request.
 
         Args:
-            method: `GET`, `POST`, ….
-            target: Path and query as sent, percent signs and all.
-            body: As sent.
+            method: The HTTP method.
+            target: Path and query, not unquoted.
+            body: The body, not unpacked.
             request_id: For the request log.
             encoding: The header Content-Encoding.
         """
         if target == METRICS_PATH.encode():
             return Answer(200, _TEXT, self._metrics.page().encode())
-        if not is_api(target):
+        if not is_api_url(target):
             return Answer(404, _TEXT, b"Not Found\n")
         try:
-            if method == "POST" and (wanted := inference_target(target)):
-                return Answer(200, _JSON, self._infer(wanted, _uncompressed(body, encoding), request_id))
-            if method == "GET" and (wanted := model_target(target)):
-                return Answer(200, _JSON, self._describe(wanted))
+            # TensorFlow Serving ignores the case of a URL when it matches it, but not when it looks for the method.
+            if method == "POST" and (url := parse_inference_url(target)) and url.method.islower():
+                return Answer(200, _JSON, self._infer(url, _uncompressed(body, encoding), request_id))
+            if method == "GET" and (url := parse_model_url(target)):
+                return Answer(200, _JSON, self._describe(url))
             return error_answer(invalid_argument(f"Malformed request: {method} {target.decode(errors='replace')}"))
         except ServingError as error:
             return error_answer(error)
@@ -110,64 +104,28 @@ class RestApi:
             LOGGER.exception("%s %s failed", method, target.decode(errors="replace"))
             return error_answer(ServingError(grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}"))
 
-    def _infer(self, target: Target, body: bytes, request_id: str) -> bytes:
-        answer: bytes
-        started = time.time()
-        begin = time.perf_counter()
-        code, runtime = grpc.StatusCode.UNKNOWN, None
-        try:
+    def _infer(self, url: ModelUrl, body: bytes, request_id: str) -> bytes:
+        with self._recorder.record("rest", url.method, lambda: request_id) as call:
+            call.model, call.label, call.request = url.model, url.label or "", body
             document = parse(body)
             signature = _signature_name(document)
-            with self._manager.use(target.model, target.version, target.label) as servable:
-                answer, runtime = getattr(self, f"_{target.method}")(servable, signature, document)
-                version = servable.version
-            code = grpc.StatusCode.OK
-        except ServingError as error:
-            code = error.code
-            raise
-        finally:
-            seconds = time.perf_counter() - begin
-            self._metrics.observe(target.model, target.method, REST, code, seconds, runtime)
-        if self._request_log and self._request_log.wants(target.method, request_id):
-            call = LoggedCall(
-                request_id=request_id,
-                protocol="rest",
-                method=target.method,
-                model=target.model,
-                version=version,
-                request=body,
-                response=answer,
-                started=started,
-                latency_seconds=seconds,
-                label=target.label or "",
-            )
-            self._request_log.offer(call)
+            with self._manager.use(url.model, url.version, url.label) as servable:
+                answer = self._answers(url.method, servable, signature, document, call)
+                call.version, call.response = servable.version, answer
         return answer
 
-    def _predict(self, servable: Servable, signature: str, document: dict[str, Any]) -> tuple[bytes, float]:
-        expected = self._inputs_of(servable, signature)
-        inputs, row_format = read_inputs(document, expected.dtypes, expected.optional)
-        begin = time.perf_counter()
-        outputs = servable.predict(signature, inputs)
-        runtime = time.perf_counter() - begin
-        return write_outputs(outputs, row_format), runtime
-
-    def _classify(self, servable: Servable, signature: str, document: dict[str, Any]) -> tuple[bytes, float]:
+    def _answers(self, method: str, servable: Servable, signature: str, document: dict[str, Any], call: Call) -> bytes:
+        if method == "predict":
+            expected = self._inputs_of(servable, signature)
+            inputs, row_format = read_inputs(document, expected.dtypes, expected.optional)
+            return write_outputs(call.run(servable.predict, signature, inputs), row_format)
         examples = read_examples(document)
-        begin = time.perf_counter()
-        found = servable.classify(signature, examples)
-        runtime = time.perf_counter() - begin
-        return write_classes(found.labels, found.scores), runtime
-
-    def _regress(self, servable: Servable, signature: str, document: dict[str, Any]) -> tuple[bytes, float]:
-        examples = read_examples(document)
-        begin = time.perf_counter()
-        found = servable.regress(signature, examples)
-        runtime = time.perf_counter() - begin
-        return write_values(found), runtime
+        if method == "classify":
+            return write_classes(*call.run(servable.classify, signature, examples))
+        return write_values(call.run(servable.regress, signature, examples))
 
     def _inputs_of(self, servable: Servable, signature_name: str) -> _Inputs:
-        name = signature_name or DEFAULT_SIGNATURE
+        name = signature_name or SERVING_DEFAULT
         known = self._inputs.setdefault(servable, {})
         if name not in known:
             signature = servable.signatures.get(name)
@@ -179,13 +137,13 @@ class RestApi:
             known[name] = _Inputs(dtypes, frozenset(signature.defaults))
         return known[name]
 
-    def _describe(self, target: Target) -> bytes:
-        if not target.model:
+    def _describe(self, url: ModelUrl) -> bytes:
+        if not url.model:
             raise invalid_argument("Missing model name in request.")
-        if target.method == "metadata":
-            with self._manager.use(target.model, target.version, target.label) as servable:
+        if url.method == "metadata":
+            with self._manager.use(url.model, url.version, url.label) as servable:
                 return _metadata(servable)
-        found = self._manager.status(target.model, target.version, target.label)
+        found = self._manager.status(url.model, url.version, url.label)
         statuses = [
             {
                 "version": str(each.version),
@@ -198,7 +156,7 @@ class RestApi:
 
 
 def error_answer(error: ServingError) -> Answer:
-    """An error in the form that clients know."""
+    """An error as the API's clients expect it."""
     return Answer(_HTTP_STATUS.get(error.code, 500), _JSON, write_error(error))
 
 
@@ -212,12 +170,12 @@ def _signature_name(document: dict[str, Any]) -> str:
 
 
 def _uncompressed(body: bytes, encoding: bytes) -> bytes:
-    """The body; empty, as in TensorFlow Serving, if it says that it is gzip and is not, or is too large."""
+    """The body unpacked; empty, as in TensorFlow Serving, if it is no valid gzip or too large."""
     if b"gzip" not in encoding:
         return body
     stream = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
     try:
-        whole = stream.decompress(body, _MAX_UNCOMPRESSED)
+        whole = stream.decompress(body, MAX_UNCOMPRESSED_BYTES)
     except zlib.error:
         return b""
     return whole if stream.eof else b""

@@ -1,6 +1,6 @@
-"""One loaded version of a model, and the inference that TensorFlow Serving offers on it.
+"""One loaded version of a model, and inference on it.
 
-The checks, their order and their texts are those of `servables/tensorflow/predict_util.cc` and TensorFlow's
+Checks, their order and their texts are those of `servables/tensorflow/predict_util.cc` and TensorFlow's
 `cc/saved_model/util.cc`.
 """
 
@@ -12,28 +12,29 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
+from serving.protocol.errors import ServingError, failed_precondition, invalid_argument
+from serving.protocol.signatures import CLASSIFY_METHOD, PREDICT_METHOD, REGRESS_METHOD, SERVING_DEFAULT
+from serving.protocol.tensor_protos import array_of
 from serving.runtime.saved_model import RuntimeStatusError, SavedModel
-from serving.runtime.tensor_protos import array_of
-from serving.server import classification, regression
-from serving.server.classification import Classification
-from serving.server.errors import ServingError, failed_precondition, invalid_argument
+from serving.server.tf_examples import (
+    Classification,
+    classification_result,
+    classification_tensors,
+    regression_result,
+    regression_tensors,
+)
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-DEFAULT_SIGNATURE = "serving_default"
-_METHODS = ("tensorflow/serving/predict", classification.METHOD, regression.METHOD)
+_METHODS = (PREDICT_METHOD, CLASSIFY_METHOD, REGRESS_METHOD)
 
 Arrays = dict[str, "NDArray[Any]"]
 
 
 class Servable:
-    """A SavedModel with a name and a version; many threads may call it at a time.
-
-    Raises:
-        ServingError: the SavedModel cannot be loaded.
-    """
+    """A SavedModel with a name and a version; many threads may call it at a time."""
 
     def __init__(self, name: str, version: int, path: str | Path) -> None:
         self.name = name
@@ -43,7 +44,7 @@ class Servable:
             # Operations run in the thread of the request: requests share the cores, and a third of the time is saved.
             self._model = SavedModel(path, inter_op=-1)
         except RuntimeStatusError as error:
-            raise ServingError.of_runtime(error) from error
+            raise ServingError.of_status(error.code, error.message) from error
         self.signatures: dict[str, Any] = dict(self._model.meta_graph.signature_def)
         try:
             self._defaults: dict[str, Arrays] = {
@@ -61,13 +62,10 @@ class Servable:
 
         Args:
             signature_name: Empty for `serving_default`.
-            inputs: Arrays by input name; one that is left out is the signature's default, if it has one.
+            inputs: Arrays by input name; a missing one is the signature's default, if it has one.
             output_filter: Names of the wanted outputs; all by default.
-
-        Raises:
-            ServingError: the request does not fit the signature, or computing fails.
         """
-        name = signature_name or DEFAULT_SIGNATURE
+        name = signature_name or SERVING_DEFAULT
         signature = self.signatures.get(name)
         if signature is None:
             raise failed_precondition(f'Serving signature key "{name}" not found.')
@@ -83,44 +81,32 @@ class Servable:
         return {alias: values[name] for alias, name in outputs.items()}
 
     def classify(self, signature_name: str, examples: NDArray[Any]) -> Classification:
-        """Classes and scores of serialized tf.Examples.
-
-        Raises:
-            ServingError: the signature is no classification, or computing fails.
-        """
+        """Classes and scores of serialized tf.Examples."""
         signature = self._signature(signature_name)
-        feed, fetches = classification.tensors(signature)
-        return classification.result(signature, len(examples), self.tensors({feed: examples}, fetches))
+        feed, fetches = classification_tensors(signature)
+        return classification_result(signature, len(examples), self.tensors({feed: examples}, fetches))
 
     def regress(self, signature_name: str, examples: NDArray[Any]) -> NDArray[np.float32]:
-        """Values of serialized tf.Examples, [examples].
-
-        Raises:
-            ServingError: the signature is no regression, or computing fails.
-        """
+        """Values of serialized tf.Examples, [examples]."""
         signature = self._signature(signature_name)
-        feed, fetches = regression.tensors(signature)
-        return regression.result(signature, len(examples), self.tensors({feed: examples}, fetches))
+        feed, fetches = regression_tensors(signature)
+        return regression_result(signature, len(examples), self.tensors({feed: examples}, fetches))
 
     def tensors(self, feeds: Mapping[str, NDArray[Any]], fetches: Sequence[str]) -> Arrays:
-        """Values of tensors of the graph by name, from one run.
-
-        Raises:
-            ServingError: with TensorFlow's own code and text.
-        """
+        """Values of tensors by name, from one run of the graph."""
         try:
             return dict(zip(fetches, self._model.run(feeds, fetches), strict=True))
         except RuntimeStatusError as error:
-            raise ServingError.of_runtime(error) from error
+            raise ServingError.of_status(error.code, error.message) from error
         except (TypeError, ValueError) as error:
             raise invalid_argument(str(error)) from error
 
     def close(self) -> None:
-        """Frees the model; no call may be running."""
+        """Frees the model, which no call may be using."""
         self._model.close()
 
     def _signature(self, signature_name: str) -> Any:
-        name = signature_name or DEFAULT_SIGNATURE
+        name = signature_name or SERVING_DEFAULT
         signature = self.signatures.get(name)
         if signature is None:
             raise invalid_argument(f"No signature was found with the name: {name}")

@@ -1,4 +1,4 @@
-"""gRPC and REST in one process, in front of the same models."""
+"""gRPC and REST in one process, serving the same models."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import grpc
-import uvicorn
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from serving.runtime.protos import model_service_pb2_grpc, prediction_service_pb2_grpc
-from serving.server.addresses import add_grpc_port, listen
+from serving.protocol.addresses import add_grpc_port, listen
+from serving.protocol.http_server import HttpServer
+from serving.protocol.limits import GRPC_UNLIMITED
+from serving.protocol.protos import model_service_pb2_grpc, prediction_service_pb2_grpc
 from serving.server.config import ServerConfig
 from serving.server.grpc_services import ModelService, PredictionService
-from serving.server.http_protocol import HttpProtocol
 from serving.server.metrics import Metrics
-from serving.server.rest import RestApp, create_app
-from serving.server.sources import Source
-from serving.server.versions import ModelManager
+from serving.server.model_manager import ModelManager
+from serving.server.model_sources import ModelSource
+from serving.server.rest_api import RestApi
+from serving.server.rest_app import RestApp
 from serving.server.warmup import load_servable
 
 if TYPE_CHECKING:
@@ -32,17 +33,12 @@ _SERVICES = ("", "tensorflow.serving.PredictionService", "tensorflow.serving.Mod
 class ModelServer:
     """TensorFlow Serving's contract on this machine: for laptops, validation and tests.
 
-    In the cluster the image tensorflow/serving serves. `with ModelServer(source, config) as server: …` answers as soon
-    as the block is entered, and has answered all that it accepted when the block is left.
-
-    Args:
-        source: What to serve.
-        config: Ports and times.
-        request_log: Gets each inference that succeeded; None keeps no log. Whoever gives it closes it.
+    In the cluster the image tensorflow/serving serves. `with ModelServer(source, config) as server: …` answers from the
+    start of the block, and has answered all accepted requests at its end. The caller closes the request log.
     """
 
     def __init__(
-        self, source: Source, config: ServerConfig | None = None, request_log: RequestLog | None = None
+        self, source: ModelSource, config: ServerConfig | None = None, request_log: RequestLog | None = None
     ) -> None:
         self._config = config or ServerConfig()
         self._request_log = request_log
@@ -61,7 +57,7 @@ class ModelServer:
         self._rest: _RestServer | None = None
 
     def start(self) -> None:
-        """Takes the ports, loads the models and answers from then on.
+        """Takes the ports, loads the models and starts to answer.
 
         Raises:
             ConfigError: a port is taken.
@@ -71,7 +67,7 @@ class ModelServer:
         try:
             self._grpc = self._new_grpc()
             if config.rest_port is not None:
-                self._rest = _RestServer(create_app(self.manager, self.metrics, self._request_log), config)
+                self._rest = _RestServer(RestApp(RestApi(self.manager, self.metrics, self._request_log)), config)
                 self.rest_port = self._rest.port
             self.manager.start()
         except BaseException:
@@ -87,7 +83,7 @@ class ModelServer:
             self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
 
     def stop(self) -> None:
-        """Accepts nothing new, lets what is in flight end within the grace, and frees the models."""
+        """Accepts no more requests, lets those in flight end within the grace, and frees the models."""
         until = time.monotonic() + self._config.grace_seconds
         self._health.enter_graceful_shutdown()
         stopped = self._grpc.stop(self._config.grace_seconds) if self._grpc else None
@@ -111,8 +107,7 @@ class ModelServer:
         server = grpc.server(
             futures.ThreadPoolExecutor(config.threads, thread_name_prefix="grpc"),
             options=[
-                ("grpc.max_receive_message_length", -1),
-                ("grpc.max_send_message_length", -1),
+                *GRPC_UNLIMITED,
                 # Otherwise a second server takes the same port, and each gets some of the requests.
                 ("grpc.so_reuseport", 0),
             ],
@@ -129,25 +124,14 @@ class ModelServer:
 
 
 class _RestServer:
-    """uvicorn in a thread."""
+    """The REST server, in a thread."""
 
     def __init__(self, app: RestApp, config: ServerConfig) -> None:
         assert config.rest_port is not None
         self._app = app
         self._socket = listen(config.host, config.rest_port, "REST", "--rest_api_port")
         self.port: int = self._socket.getsockname()[1]
-        options = uvicorn.Config(
-            app,
-            http=HttpProtocol,
-            ws="none",
-            # Nothing here depends on the client's address.
-            proxy_headers=False,
-            lifespan="off",
-            log_level="error",
-            access_log=False,
-            timeout_graceful_shutdown=max(int(config.grace_seconds), 1),
-        )
-        self._server = uvicorn.Server(options)
+        self._server = HttpServer(app, config.grace_seconds)
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],), name="rest", daemon=True)
 
     def start(self) -> None:

@@ -1,4 +1,4 @@
-"""Loads a version and replays the requests that its training recorded, before anybody waits for an answer."""
+"""Loads a version and replays its recorded warm-up requests, before it gets any traffic."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 import grpc
 from google.protobuf.message import DecodeError
 
-from serving.runtime.protos import prediction_log_pb2
+from serving.protocol.errors import ServingError, invalid_argument
+from serving.protocol.protos import prediction_log_pb2
 from serving.server import inference
-from serving.server.errors import ServingError, invalid_argument
 from serving.server.servable import Servable
 from slipway.data.tfrecord import read_records
 from slipway.errors import DataError
@@ -25,11 +25,7 @@ _ANSWERS = {
 
 
 def load_servable(name: str, version: int, path: Path) -> Servable:
-    """A version that has answered its warm-up requests.
-
-    Raises:
-        ServingError: it cannot be loaded, or a warm-up request fails; TensorFlow Serving refuses it then, too.
-    """
+    """A version that has answered its warm-up requests; as in TensorFlow Serving, one that cannot is not loaded."""
     servable = Servable(name, version, path)
     try:
         warm_up(servable)
@@ -40,11 +36,7 @@ def load_servable(name: str, version: int, path: Path) -> Servable:
 
 
 def warm_up(servable: Servable) -> int:
-    """Replays the warm-up requests, and says how many there were: `servables/tensorflow/saved_model_warmup.cc`.
-
-    Raises:
-        ServingError: a record is damaged or fails, or there are too many.
-    """
+    """Replays the warm-up requests and returns their number (`servables/tensorflow/saved_model_warmup.cc`)."""
     path = servable.path / FILE
     if not path.exists():
         return 0

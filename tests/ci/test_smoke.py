@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from serving.server.config import ServerConfig
+from serving.server.model_sources import OneVersion
 from serving.server.server import ModelServer
-from serving.server.sources import OneVersion
 from settings.load import PROJECT
 from slipway.stores.model_store import LocalModelStore, Version
 from tests.slipway.stores.model_store.conftest import provenance

@@ -11,8 +11,8 @@ from typer.testing import CliRunner, Result
 
 from cli.main import app
 from serving.server.config import ServerConfig
+from serving.server.model_sources import OneVersion
 from serving.server.server import ModelServer
-from serving.server.sources import OneVersion
 from slipway.errors import ConfigError, DataError
 from tests.written_once import tiny_model
 

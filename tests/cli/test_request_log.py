@@ -20,7 +20,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cli.main import app
-from serving.runtime.protos import prediction_service_pb2_grpc
+from serving.protocol.protos import prediction_service_pb2_grpc
 from slipway.errors import StoreError
 from tests.serving.request_log.calls import features_of, read_log
 from tests.serving.request_log.upstream import Upstream, doubling_request, upstream

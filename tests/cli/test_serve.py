@@ -20,8 +20,8 @@ import pytest
 from typer.testing import CliRunner
 
 from cli.main import app
-from serving.runtime.protos import predict_pb2
-from serving.runtime.tensor_protos import tensor_proto
+from serving.protocol.protos import predict_pb2
+from serving.protocol.tensor_protos import tensor_proto
 from slipway.errors import SlipwayError
 from slipway.runs.record import Lineage
 from slipway.stores.model_store import LocalModelStore, Provenance

@@ -23,7 +23,6 @@ from slipway.runs.store import OUTCOME, ROLLOUT
 from slipway.stores import storage
 from tests.fakes.kubernetes.model_server import Pod
 from tests.fakes.kubernetes.world import NAMESPACE, PROJECT, World, open_world
-from tests.serving.rollout.test_death import expire
 
 
 @pytest.fixture
@@ -151,7 +150,7 @@ def test_rollout_model_killed_in_the_middle_of_its_canary_is_taken_up(world: Wor
             assert running.poll() is None
             time.sleep(0.02)
         running.kill()
-    expire(world)
+    world.expire_lease()
     world.api.fates.clear()
     assert world.stable == first
     outcome = rollout(*asked)

@@ -31,8 +31,8 @@ def addresses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Addresses]:
         yield given
         return
     from serving.server.config import ServerConfig
+    from serving.server.model_sources import ConfigFile
     from serving.server.server import ModelServer
-    from serving.server.sources import ConfigFile
 
     models = conformance_models(tmp_path_factory)
     source = ConfigFile(models / "models.config", allow_unavailable_labels=True)

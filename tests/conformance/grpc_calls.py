@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 import numpy as np
 
-from serving.runtime.protos import (
+from serving.protocol.protos import (
     classification_pb2,
     example_pb2,
     get_model_metadata_pb2,
@@ -20,7 +20,7 @@ from serving.runtime.protos import (
     prediction_service_pb2_grpc,
     regression_pb2,
 )
-from serving.runtime.tensor_protos import tensor_proto
+from serving.protocol.tensor_protos import tensor_proto
 from tests.conformance.model import NAME
 
 _OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]

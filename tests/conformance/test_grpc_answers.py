@@ -8,28 +8,11 @@ import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from serving.runtime.protos import example_pb2, get_model_metadata_pb2, inference_pb2
-from serving.runtime.tensor_protos import array_of
+from serving.protocol.protos import get_model_metadata_pb2, inference_pb2
+from serving.protocol.tensor_protos import array_of
+from tests.conformance.examples import EXAMPLES, SCORES, example
 from tests.conformance.grpc_calls import Calls
 from tests.conformance.model import NAME, VERSIONS
-
-
-def example(size: float | None = None, rooms: int | None = None, town: bytes | None = None) -> bytes:
-    message = example_pb2.Example()
-    features = message.features.feature
-    if size is not None:
-        features["size"].float_list.value.append(size)
-    if rooms is not None:
-        features["rooms"].int64_list.value.append(rooms)
-    if town is not None:
-        features["town"].bytes_list.value.append(town)
-    serialized: bytes = message.SerializeToString()
-    return serialized
-
-
-EXAMPLES = [example(1.0, 2, b"Ulm"), example(-1.0, 5), example()]
-LOGITS = np.array([1.0 * 0.3 - 2 * 0.2 + 3 * 0.1, -1.0 * 0.3 - 5 * 0.2, 0.0])
-SCORES = 1 / (1 + np.exp(-LOGITS))
 
 
 def test_predict_examples_answers_with_the_spec_that_was_used(calls: Calls) -> None:

@@ -9,7 +9,7 @@ import grpc
 import numpy as np
 import pytest
 
-from serving.runtime.protos import (
+from serving.protocol.protos import (
     classification_pb2,
     example_pb2,
     get_model_metadata_pb2,
@@ -19,7 +19,7 @@ from serving.runtime.protos import (
     regression_pb2,
     tensor_pb2,
 )
-from serving.runtime.tensor_protos import tensor_proto
+from serving.protocol.tensor_protos import tensor_proto
 from tests.conformance.grpc_calls import Calls
 from tests.conformance.model import NAME
 

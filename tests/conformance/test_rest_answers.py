@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.conformance.examples import EXAMPLES, SCORES
 from tests.conformance.model import VERSIONS
 from tests.conformance.rest_calls import RestCalls
-from tests.conformance.test_grpc_answers import EXAMPLES, SCORES
 
 ROWS = [{"size": 1.0, "rooms": 2, "town": "Ulm"}, {"size": -1.0, "rooms": 5, "town": ""}]
 COLUMNS = {name: [row[name] for row in ROWS] for name in ("size", "rooms", "town")}

@@ -15,7 +15,7 @@ import grpc
 import numpy as np
 import pytest
 
-from serving.runtime.tensor_protos import array_of
+from serving.protocol.tensor_protos import array_of
 from slipway.evaluation.golden import Golden, read_golden
 from tests.conformance.conftest import Addresses
 from tests.conformance.grpc_calls import Calls

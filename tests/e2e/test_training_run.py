@@ -17,7 +17,7 @@ import httpx
 import pytest
 from google.protobuf import json_format
 
-from serving.runtime.protos import predict_pb2, prediction_service_pb2_grpc
+from serving.protocol.protos import predict_pb2, prediction_service_pb2_grpc
 from tests.e2e.conftest import PROJECT, Workspace, make_workspace
 from tests.e2e.served import Served, serve
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from serving.request_log import LogOptions
 from serving.server.config import ServerConfig
+from serving.server.model_sources import OneVersion
 from serving.server.server import ModelServer
-from serving.server.sources import OneVersion
 from tests.serving.request_log.upstream import sidecar, upstream
 from tests.serving.server.http_calls import Connection, HttpAnswer, connected, request
 from tests.serving.upgrade_offers import OFFERS, Sent, cut, offering, streams

@@ -13,8 +13,8 @@ import pytest
 
 from serving.client import ATTEMPTS, ClientProtocol, ModelClient, connect
 from serving.server.config import ServerConfig
+from serving.server.model_sources import ConfigFile
 from serving.server.server import ModelServer
-from serving.server.sources import ConfigFile
 from slipway.errors import ConfigError, DataError, RequestError
 from tests.conformance.model import ECHOED, NAME
 from tests.fakes.loopback_server import Answer, LoopbackServer, Request

@@ -12,9 +12,9 @@ import numpy as np
 import pyarrow.dataset as ds
 from prometheus_client import CollectorRegistry
 
+from serving.protocol.protos import example_pb2, predict_pb2
+from serving.protocol.tensor_protos import tensor_proto
 from serving.request_log import LoggedCall
-from serving.runtime.protos import example_pb2, predict_pb2
-from serving.runtime.tensor_protos import tensor_proto
 
 DAY = 1_767_225_600.0  # 2026-01-01T00:00:00Z
 

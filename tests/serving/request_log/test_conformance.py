@@ -11,8 +11,8 @@ import pytest
 
 from serving.request_log import LogOptions
 from serving.server.config import ServerConfig
+from serving.server.model_sources import ConfigFile
 from serving.server.server import ModelServer
-from serving.server.sources import ConfigFile
 from tests.serving.request_log.calls import read_log
 from tests.serving.request_log.upstream import sidecar
 

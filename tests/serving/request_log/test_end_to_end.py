@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
+from serving.protocol.protos import prediction_service_pb2_grpc
+from serving.protocol.tensor_protos import array_of
 from serving.request_log import LogOptions, RequestLog, is_sampled
-from serving.runtime.protos import prediction_service_pb2_grpc
-from serving.runtime.tensor_protos import array_of
 from serving.server.config import ServerConfig
+from serving.server.model_sources import BasePaths
 from serving.server.server import ModelServer
-from serving.server.sources import BasePaths
 from tests.serving.request_log.calls import accounted, example, features_of, predict_request, read_log, strings
 from tests.serving.request_log.upstream import sidecar
 

@@ -21,11 +21,11 @@ import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from serving.protocol.protos import prediction_service_pb2_grpc
+from serving.protocol.tensor_protos import array_of
 from serving.request_log import LogOptions
 from serving.request_log import sidecar as sidecar_module
 from serving.request_log.sidecar import Ports, run_sidecar
-from serving.runtime.protos import prediction_service_pb2_grpc
-from serving.runtime.tensor_protos import array_of
 from slipway.errors import ConfigError
 from tests.serving.request_log.calls import features_of, predict_request, read_log
 from tests.serving.request_log.upstream import VERSION, Answer, Seen, Upstream, doubling_request, sidecar, upstream

@@ -17,10 +17,10 @@ import grpc
 import numpy as np
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from serving.protocol.protos import prediction_service_pb2_grpc
+from serving.protocol.tensor_protos import array_of
 from serving.request_log import LogOptions
 from serving.request_log.sidecar import Ports, SidecarOptions, run_sidecar
-from serving.runtime.protos import prediction_service_pb2_grpc
-from serving.runtime.tensor_protos import array_of
 from tests.serving.request_log.calls import predict_answer, predict_request
 
 VERSION = 3

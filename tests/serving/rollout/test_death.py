@@ -33,13 +33,6 @@ def process(world: World, number: int, **policy: Any) -> Iterator[subprocess.Pop
         running.communicate()
 
 
-def expire(world: World) -> None:
-    """The time of a dead process's lease is over."""
-    lease = world.api.objects.get("Lease", NAMESPACE, "taxi-rollout")
-    lease["spec"]["leaseDurationSeconds"] = 0
-    world.api.objects.replace(lease, "clock")
-
-
 def wait_for(running: subprocess.Popen[str], text: str) -> None:
     assert running.stdout is not None
     for line in running.stdout:
@@ -54,7 +47,7 @@ def test_start_after_a_kill_between_canary_and_promotion_goes_on(world: World) -
     with process(world, second, traffic_seconds=60, min_requests=1_000_000) as running:
         wait_for(running, "comparing taxi-serving-canary")
         running.kill()
-    expire(world)
+    world.expire_lease()
     assert world.stable == first
     assert world.store.stage("taxi", second) == "canary"
     with pytest.raises(RolloutBusyError, match=f"version {second} of taxi is canary since .*end that first"):
@@ -76,7 +69,7 @@ def test_start_after_a_kill_during_the_promotion_does_not_test_again(world: Worl
         while world.stable != second:
             assert running.poll() is None
         running.kill()
-    expire(world)
+    world.expire_lease()
     assert world.store.stage("taxi", second) == "canary"
     world.api.fates.clear()
     world.said.clear()

@@ -14,7 +14,6 @@ from serving.rollout.lease import ENDED
 from slipway.errors import RolledBackError
 from tests.fakes.kubernetes.model_server import Pod
 from tests.fakes.kubernetes.world import NAMESPACE, World, open_world
-from tests.serving.rollout.test_death import expire
 
 T = TypeVar("T")
 Act = Callable[[Rollout], object]
@@ -97,7 +96,7 @@ def test_rollout_that_died_at_any_call_and_is_run_again_ends_well(
                 rollout = world.rollout(cluster)
                 stood = rollout.status()["rollout"]
                 died = dies(world, act, calls)
-                expire(world)
+                world.expire_lease()
                 stands = rollout.status()["rollout"]
                 # Where only the lease was left to be given back, a second rollback would be another one.
                 if died and (stands == stood or stands["phase"] not in ENDED):

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from serving.server.config import ServerConfig
+from serving.server.model_sources import ConfigFile
 from serving.server.server import ModelServer
-from serving.server.sources import ConfigFile
 from slipway.errors import RolloutError
 from slipway.evaluation.golden import read_golden, write_golden
 from slipway.stores.model_store import LocalModelStore

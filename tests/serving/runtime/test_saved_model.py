@@ -14,7 +14,7 @@ import numpy as np
 import psutil
 import pytest
 
-from serving.runtime.protos import error_codes_pb2
+from serving.protocol.protos import error_codes_pb2
 from serving.runtime.saved_model import RuntimeStatusError, SavedModel
 from tests.conformance.model import ECHOED, NAME
 
@@ -172,7 +172,7 @@ def test_server_process_never_imports_tensorflow(path: Path) -> None:
         from pathlib import Path
         from serving.server.config import ServerConfig
         from serving.server.server import ModelServer
-        from serving.server.sources import OneVersion
+        from serving.server.model_sources import OneVersion
         with ModelServer(OneVersion("m", Path({str(path)!r})), ServerConfig(grpc_port=0, rest_port=0)):
             sys.exit("tensorflow" in sys.modules)
     """)

@@ -43,10 +43,10 @@ def serving(name: str, model: Path) -> Iterator[ServerProcess]:
 def _main(name: str, model: str) -> None:
     import signal
 
+    from serving.protocol.http_server import HttpProtocol
     from serving.server.config import ServerConfig
-    from serving.server.http_protocol import HttpProtocol
+    from serving.server.model_sources import OneVersion
     from serving.server.server import ModelServer
-    from serving.server.sources import OneVersion
 
     HttpProtocol.head_seconds = HttpProtocol.idle_seconds = 2.0
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from serving.server.errors import ServingError
+from serving.protocol.errors import ServingError
+from serving.protocol.json_values import parse, shown
 from serving.server.json_tensors import read_inputs
-from serving.server.json_values import parse, shown
 
 FLOAT, DOUBLE, INT32, UINT8, INT16, INT8, STRING, INT64, BOOL, HALF, UINT32, UINT64 = (
     1, 2, 3, 4, 5, 6, 7, 9, 10, 19, 22, 23

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.server.errors import ServingError, invalid_argument
+from serving.protocol.errors import ServingError, invalid_argument
 from serving.server.json_answers import write_classes, write_error, write_outputs, write_values
 
 

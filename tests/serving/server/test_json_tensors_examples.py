@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serving.runtime.protos import example_pb2
-from serving.server.errors import ServingError
+from serving.protocol.errors import ServingError
+from serving.protocol.json_values import parse
+from serving.protocol.protos import example_pb2
 from serving.server.json_examples import read_examples
-from serving.server.json_values import parse
 
 
 def read(body: str) -> list[dict[str, tuple[str, list[Any]]]]:

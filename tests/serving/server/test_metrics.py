@@ -7,7 +7,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.parser import text_string_to_metric_families
 
-from serving.server.metrics import GRPC, REST, Metrics
+from serving.server.metrics import Metrics
 
 OK, INVALID = grpc.StatusCode.OK, grpc.StatusCode.INVALID_ARGUMENT
 
@@ -15,9 +15,9 @@ OK, INVALID = grpc.StatusCode.OK, grpc.StatusCode.INVALID_ARGUMENT
 @pytest.fixture
 def metrics() -> Metrics:
     metrics = Metrics()
-    metrics.observe("taxi", "predict", REST, OK, 0.0005, 0.0002)
-    metrics.observe("taxi", "Predict", GRPC, OK, 0.000009)
-    metrics.observe("taxi", "predict", REST, INVALID, 60.0)
+    metrics.observe("taxi", "predict", "REST", OK, 0.0005, 0.0002)
+    metrics.observe("taxi", "Predict", "GRPC", OK, 0.000009)
+    metrics.observe("taxi", "predict", "REST", INVALID, 60.0)
     return metrics
 
 
@@ -62,10 +62,10 @@ def test_page_prometheus_reads_it(metrics: Metrics) -> None:
 
 
 def test_page_names_that_clients_choose_are_escaped_and_limited(metrics: Metrics) -> None:
-    metrics.observe('a"\\\n', "predict", REST, INVALID, 0.0)
+    metrics.observe('a"\\\n', "predict", "REST", INVALID, 0.0)
     for number in range(2000):
-        metrics.observe(f"nobody-{number}", "predict", REST, grpc.StatusCode.NOT_FOUND, 0.0)
-    metrics.observe("taxi", "predict", REST, OK, 0.001)
+        metrics.observe(f"nobody-{number}", "predict", "REST", grpc.StatusCode.NOT_FOUND, 0.0)
+    metrics.observe("taxi", "predict", "REST", OK, 0.001)
 
     page = metrics.page()
 

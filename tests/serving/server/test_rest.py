@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
+from serving.protocol.http_server import HttpProtocol
 from serving.server import rest_api
 from serving.server.config import ServerConfig
-from serving.server.http_protocol import HttpProtocol
-from serving.server.rest import RestApp
+from serving.server.model_sources import OneVersion
+from serving.server.rest_app import RestApp
 from serving.server.server import ModelServer
-from serving.server.sources import OneVersion
 from tests.serving.server.http_calls import ask, connected, request
 
 PREDICT = "/v1/models/tiny:predict"
@@ -74,7 +74,7 @@ def test_gzip_body_is_read(port: int) -> None:
 def test_gzip_that_is_none_or_too_large_counts_as_empty(
     port: int, body: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rest_api, "_MAX_UNCOMPRESSED", 1000)
+    monkeypatch.setattr(rest_api, "MAX_UNCOMPRESSED_BYTES", 1000)
     answer = ask(port, "POST", PREDICT, body, content_encoding="gzip")
 
     assert (answer.status, answer.error) == (400, "JSON Parse error: The document is empty")

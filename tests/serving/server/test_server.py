@@ -16,15 +16,15 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from serving.client import connect
-from serving.runtime.protos import model_management_pb2, model_server_config_pb2, predict_pb2
+from serving.protocol.protos import model_management_pb2, model_server_config_pb2, predict_pb2
 from serving.server import grpc_services
 from serving.server.config import ServerConfig
+from serving.server.model_sources import BasePaths, ConfigFile, OneVersion
 from serving.server.server import ModelServer
-from serving.server.sources import BasePaths, ConfigFile, OneVersion
 from slipway.errors import ConfigError, StoreError
 from tests.conformance.grpc_calls import Calls
-from tests.serving.server.test_versions import eventually
 from tests.serving.server.versions_on_disk import VersionsOnDisk, without
+from tests.serving.server.waiting import eventually
 
 FREE = ServerConfig(grpc_port=0, rest_port=0, poll_seconds=0.05, max_load_retries=0)
 

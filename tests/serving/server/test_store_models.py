@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from serving.server.sources import StoreModels, Wanted
+from serving.server.model_sources import StoreModels, Wanted
 from slipway.runs.record import Lineage
 from slipway.stores.model_store import LocalModelStore, ModelStore, Provenance, open_store
 from tests.fakes.fault_proxy import FaultProxy, fault_proxy

@@ -1,0 +1,98 @@
+"""Reads JSON as TensorFlow Serving does (`util/json_tensor.cc`, RapidJSON with NaN and Infinity)."""
+
+from __future__ import annotations
+
+import binascii
+import json
+from base64 import b64decode
+from typing import Any
+
+import orjson
+
+from serving.protocol.errors import ServingError, invalid_argument
+
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_BASE64_KEY = "b64"
+_INT64_MIN, _UINT64_MAX = -(1 << 63), (1 << 64) - 1
+# A value in an error text: enough to recognise it, not a body of 100 MB.
+_SHOWN = 1024
+# orjson's words and RapidJSON's.
+_PARSE_ERRORS = {
+    "unexpected content after document": "The document root must not be followed by other values.",
+    "expected a string key": "Missing a name for object member.",
+    "expected ':' after key": "Missing a colon after a name of object member.",
+    "expected ',' or ']'": "Missing a comma or ] after an array element.",
+    "expected ',' or '}'": "Missing a comma or } after an object member.",
+    "escaped sequence": "Invalid escape character in string.",
+    "surrogate in string": "The surrogate pair in string is invalid.",
+    "not valid UTF-8": "Invalid encoding in string.",
+    "infinity": "Number too big to be stored in double.",
+}
+
+
+def parse(body: bytes) -> dict[str, Any]:
+    """The object in a request's body; of repeated keys the last one counts."""
+    body = body.removeprefix(_BYTE_ORDER_MARK)
+    if not body:
+        raise invalid_argument("JSON Parse error: The document is empty")
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        document = _parse_with_tokens(body, error)
+    if type(document) is not dict:
+        raise invalid_argument(f"JSON Value: {shown(document)} Is not object")
+    return document
+
+
+def shown(value: Any) -> str:
+    """A value in an error text, cut at 1024 characters."""
+    text = ""
+    # Piece by piece: what is cut off is never made.
+    for piece in json.JSONEncoder(indent=4, ensure_ascii=False).iterencode(value):
+        text += piece
+        if len(text) > _SHOWN:
+            return f"{text[:_SHOWN]}…"
+    return text
+
+
+def is_base64(value: Any) -> bool:
+    """Whether a value is `{"b64": "…"}`."""
+    return type(value) is dict and len(value) == 1 and type(value.get(_BASE64_KEY)) is str
+
+
+def decode_base64(value: dict[str, str]) -> bytes:
+    """The bytes of `{"b64": "…"}`; as in absl, padding is optional and white space is skipped."""
+    text = value[_BASE64_KEY]
+    try:
+        return b64decode(text, validate=True)
+    except ValueError:
+        bare = "".join(text.split()).rstrip("=.")
+    try:
+        return b64decode(bare + "=" * (-len(bare) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        raise invalid_argument("Unable to base64 decode") from None
+
+
+def _parse_with_tokens(body: bytes, refusal: orjson.JSONDecodeError) -> Any:
+    """Parses what orjson refused, if it contains NaN, Infinity or -Infinity."""
+    if b"NaN" not in body and b"Infinity" not in body:
+        raise _parse_error(refusal)
+    try:
+        document = json.loads(body.decode(), parse_int=_integer)
+        if rb"\ud" in body.lower():
+            # The standard library lets half a surrogate pair through, orjson does not write it.
+            orjson.dumps(document)
+    except (ValueError, TypeError, RecursionError):
+        raise _parse_error(refusal) from None
+    return document
+
+
+def _parse_error(error: orjson.JSONDecodeError) -> ServingError:
+    text = next((known for words, known in _PARSE_ERRORS.items() if words in error.msg), "Invalid value.")
+    return invalid_argument(f"JSON Parse error: {text} at offset: {error.pos}")
+
+
+def _integer(digits: str) -> int | float:
+    """An integer, or a double if 64 bits do not hold it, as in RapidJSON and orjson."""
+    number = int(digits) if len(digits) < len(str(_UINT64_MAX)) + 1 else float(digits)
+    return number if _INT64_MIN <= number <= _UINT64_MAX else float(number)

@@ -1,0 +1,20 @@
+"""How much a server takes from its clients: the limits of requests, over REST and gRPC.
+
+The request log's own limits are in `serving/request_log/call_rows.py` and `LogOptions`.
+"""
+
+# HTTP: of the head of one request, and of the bodies of all requests together. TensorFlow Serving limits no bodies.
+MAX_HEAD_BYTES = 64 << 10
+MAX_BODY_BYTES = 512 << 20
+# gRPC limits messages to 4 MiB by default; TensorFlow Serving does not.
+GRPC_UNLIMITED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+# REST requests that wait or are answered at a time; the next one is refused as busy.
+MAX_PENDING = 256
+# Of a gzip body: util/net_http/compression/gzip_zlib.h: kMaxUncompressedBytes.
+MAX_UNCOMPRESSED_BYTES = 100 << 20
+# A context is copied for each example: a request of a few megabytes could fill any memory.
+MAX_CONTEXT_BYTES = 512 << 20
+# numpy's; TensorFlow's is 254.
+MAX_RANK = 64
+# A few bytes may ask for a shape of any size, filled with one value; a model has no use for more elements than this.
+MAX_FILLED = 1 << 24

@@ -1,0 +1,233 @@
+"""Logged calls to rows of the log, for each form of TensorFlow Serving's requests."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from serving.protocol.json_values import parse as parse_json
+from serving.protocol.protos import classification_pb2, predict_pb2, regression_pb2
+from serving.protocol.signatures import SERVING_DEFAULT
+from serving.protocol.tensor_protos import array_of
+from serving.protocol.tensor_types import FLOAT, INT64, STRING, TENSOR_TYPES
+from serving.request_log.call import LoggedCall
+from serving.request_log.features import Fields, Row, Values, of_column, of_example, of_value
+
+# Parsed, a call takes several times its size, and each row some of its own.
+MAX_CALL_BYTES = 8 << 20
+MAX_CALL_ROWS = 1 << 14
+_MAX_ID = 256
+CLASSES, SCORES = "classes", "scores"
+# Vectors of the types that most requests hold need no array in between.
+_PLAIN_TYPES = (FLOAT, INT64, STRING)
+_GZIP = b"\x1f\x8b"
+_PROTOS = {
+    "predict": (predict_pb2.PredictRequest, predict_pb2.PredictResponse),
+    "classify": (classification_pb2.ClassificationRequest, classification_pb2.ClassificationResponse),
+    "regress": (regression_pb2.RegressionRequest, regression_pb2.RegressionResponse),
+}
+
+
+class TooLargeError(Exception):
+    """A parsed call would take too much memory."""
+
+
+class ParsedCall(NamedTuple):
+    """A call's listed features and its outputs, row by row; there may be fewer features than outputs."""
+
+    model: str
+    signature: str
+    version: int | None
+    features: Sequence[Row]
+    outputs: Sequence[Row]
+
+    def rows(self, call: LoggedCall, version: int | None) -> list[tuple[Any, ...]]:
+        """Rows in the order of `parquet.schema()`."""
+        request_id = call.request_id[:_MAX_ID]
+        time = datetime.fromtimestamp(call.started, UTC)
+        head = (time, version, call.protocol, call.method, self.signature, call.latency_seconds)
+        rows = []
+        for index, outputs in enumerate(self.outputs):
+            features = self.features[index] if index < len(self.features) else {}
+            rows.append((request_id, index, *head, _entries(features), *_prediction(outputs)))
+        return rows
+
+
+def parse_call(call: LoggedCall, fields: Fields) -> ParsedCall:
+    """Parses a call; features that are not listed are skipped.
+
+    Raises:
+        TooLargeError: it has too many rows, or unpacks to too many bytes.
+        Exception: of any kind, if the messages do not fit the method.
+    """
+    return _parse_rest(call, fields) if call.protocol == "rest" else _parse_grpc(call, fields)
+
+
+def _parse_rest(call: LoggedCall, fields: Fields) -> ParsedCall:
+    request, answer = (parse_json(_plain(body)) for body in (call.request, call.response))
+    signature = request.get("signature_name") or SERVING_DEFAULT
+    every = Fields("*")
+    if call.method != "predict":
+        context = request.get("context", {})
+        features = [_json_example(each, fields) for each in request["examples"]]
+        features = _with_context(_json_example(context, fields), len(str(context)), features)
+        read = _json_classes if call.method == "classify" else _json_value
+        return ParsedCall(
+            call.model, signature, call.version, features, [read(each) for each in _checked(answer["results"])]
+        )
+    if "instances" in request:
+        answers, instances = _checked(answer["predictions"]), _checked(request["instances"])
+        outputs = _columns(_transposed(answers), len(answers), every)
+        features = _columns(_transposed(instances), len(instances), fields)
+        return ParsedCall(call.model, signature, call.version, features, outputs)
+    answered, given = _named(answer["outputs"]), _named(request["inputs"])
+    count = _batch_size(answered)
+    return ParsedCall(
+        call.model, signature, call.version, _columns(given, count, fields), _columns(answered, count, every)
+    )
+
+
+def _parse_grpc(call: LoggedCall, fields: Fields) -> ParsedCall:
+    request, response = (
+        each if not isinstance(each, bytes) else kind.FromString(each)
+        for each, kind in zip((call.request, call.response), _PROTOS[call.method], strict=True)
+    )
+    spec = response.model_spec
+    version = spec.version.value if call.version is None and spec.HasField("version") else call.version
+    model = call.model or request.model_spec.name
+    signature = request.model_spec.signature_name or SERVING_DEFAULT
+    if call.method == "predict":
+        answered = {name: _listed(proto) for name, proto in response.outputs.items()}
+        given = {} if fields.none else {name: _listed(proto) for name, proto in request.inputs.items()}
+        count = _batch_size(answered)
+        outputs = _columns(answered, count, Fields("*"))
+        return ParsedCall(model, signature, version, _columns(given, count, fields), outputs)
+    features = [] if fields.none else _input_features(request.input, fields)
+    if call.method == "regress":
+        outputs = [{"": Values(floats=[each.value])} for each in _checked(response.result.regressions)]
+    else:
+        outputs = [
+            {
+                CLASSES: Values(strings=[each.label for each in found.classes]),
+                SCORES: Values(floats=[each.score for each in found.classes]),
+            }
+            for found in _checked(response.result.classifications)
+        ]
+    return ParsedCall(model, signature, version, features, outputs)
+
+
+def _plain(body: bytes) -> bytes:
+    """A body unpacked, up to the longest call; JSON never begins as gzip does."""
+    if not body.startswith(_GZIP):
+        return body
+    unpacking = zlib.decompressobj(wbits=31)
+    plain = unpacking.decompress(body, MAX_CALL_BYTES)
+    if not unpacking.eof:
+        raise TooLargeError("the gzip body unpacks to too many bytes, or is cut")
+    return plain
+
+
+def _checked(rows: Sequence[Any]) -> Sequence[Any]:
+    if len(rows) > MAX_CALL_ROWS:
+        raise TooLargeError(f"{len(rows)} rows in one call")
+    return rows
+
+
+def _transposed(rows: Sequence[Any]) -> dict[str, list[Any]]:
+    """Row format to columns; a single value has no name."""
+    if not all(isinstance(row, dict) and set(row) != {"b64"} for row in rows):
+        return {"": list(rows)}
+    if any(row.keys() != rows[0].keys() for row in rows):
+        raise ValueError("the rows have not all the same names")
+    return {name: [row[name] for row in rows] for name in rows[0]} if rows else {}
+
+
+def _named(value: Any) -> Mapping[str, Any]:
+    """Column format to columns; a single one has no name."""
+    return value if isinstance(value, dict) and set(value) != {"b64"} else {"": value}
+
+
+def _listed(proto: Any) -> Any:
+    """A tensor as nested lists."""
+    shape = [dim.size for dim in proto.tensor_shape.dim]
+    if len(shape) == 1 and proto.dtype in _PLAIN_TYPES:
+        values = getattr(proto, TENSOR_TYPES[proto.dtype].field)
+        if len(values) == shape[0]:
+            return list(values)
+    count, size = math.prod(shape), proto.ByteSize()
+    # A shape may ask for more values than the message holds.
+    if count > max(size, MAX_CALL_ROWS):
+        raise TooLargeError(f"a tensor of {size} bytes asks for {count} values")
+    return array_of(proto).tolist()
+
+
+def _batch_size(columns: Mapping[str, Any]) -> int:
+    """The number of rows in all outputs; 1 if they differ."""
+    sizes = {len(column) if isinstance(column, list) else None for column in columns.values()}
+    size = (sizes.pop() if len(sizes) == 1 else None) or 1
+    if size > MAX_CALL_ROWS:
+        raise TooLargeError(f"{size} rows in one call")
+    return size
+
+
+def _columns(columns: Mapping[str, Any], count: int, fields: Fields) -> list[Row]:
+    rows: list[Row] = [{} for _ in range(count)]
+    if fields.none:
+        return rows
+    for name, column in columns.items():
+        for row, found in zip(rows, of_column(name, _split(column, count), fields), strict=False):
+            row.update(found)
+    return rows
+
+
+def _split(column: Any, count: int) -> list[Any]:
+    """A value for each row; any other column belongs to the first row: repeated it could take any size."""
+    return column if isinstance(column, list) and len(column) == count else [column]
+
+
+def _json_example(example: Mapping[str, Any], fields: Fields) -> Row:
+    found = {name: of_value(value) for name, value in example.items() if name in fields}
+    return {name: values for name, values in found.items() if values is not None}
+
+
+def _json_classes(result: Sequence[Any]) -> Row:
+    labels, scores = [str(label) for label, _ in result], [float(score) for _, score in result]
+    return {CLASSES: Values(strings=labels), SCORES: Values(floats=scores)}
+
+
+def _json_value(result: Any) -> Row:
+    return {"": Values(floats=[float(result)])}
+
+
+def _input_features(given: Any, fields: Fields) -> list[Row]:
+    kind = given.WhichOneof("kind")
+    if kind == "example_list":
+        return [of_example(example, fields) for example in given.example_list.examples]
+    context = given.example_list_with_context.context
+    features = [of_example(each, fields) for each in given.example_list_with_context.examples]
+    return _with_context(of_example(context, fields), context.ByteSize(), features)
+
+
+def _with_context(context: Row, size: int, features: list[Row]) -> list[Row]:
+    """Adds the context's features to each example, whose own features win."""
+    if size * len(features) > MAX_CALL_BYTES:
+        raise TooLargeError(f"a context of {size} bytes for {len(features)} examples")
+    return [{**context, **row} for row in features]
+
+
+def _entries(row: Row) -> list[tuple[Any, ...]]:
+    return [(name, *values) for name, values in row.items()]
+
+
+def _prediction(outputs: Row) -> tuple[Any, Any, Any]:
+    """The columns `classes`, `scores` and `outputs`; outputs without a column of their own are in the last, by name."""
+    if len(outputs) == 1:
+        values = next(iter(outputs.values()))
+        if values.bytes is None:
+            return values.strings, values.numbers(), []
+    classes, scores = outputs.get(CLASSES, Values()), outputs.get(SCORES, Values())
+    kept = {CLASSES: classes.strings is not None, SCORES: scores.numbers() is not None}
+    return classes.strings, scores.numbers(), _entries({n: v for n, v in outputs.items() if not kept.get(n)})

@@ -1,0 +1,263 @@
+"""Loads and unloads the versions of all models, and lends them to requests.
+
+One thread polls, loads and unloads, one step after the other, as TensorFlow Serving does by default. A new version is
+loaded before an old one is unloaded; while no wanted version can be loaded, the old one stays. A version is closed when
+no request uses it any more.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import grpc
+
+from serving.protocol.errors import ServingError, invalid_argument, not_found
+from serving.server.model_sources import ModelSource, Wanted
+from serving.server.model_versions import ModelVersions, ServedVersion, State, VersionStatus
+from serving.server.servable import Servable
+from slipway.errors import StoreError
+
+LOGGER = logging.getLogger(__name__)
+
+Loader = Callable[[str, int, Path], Servable]
+
+
+class ModelManager:
+    """Keeps loaded what a source wants.
+
+    Args:
+        source: Says which versions should be served.
+        load: Loads and warms up one version.
+        poll_seconds: Interval between polls of the source; 0 polls once.
+        max_load_retries: How often a version that cannot be loaded is tried again.
+        retry_seconds: Interval between tries.
+    """
+
+    def __init__(
+        self,
+        source: ModelSource,
+        load: Loader,
+        *,
+        poll_seconds: float = 1.0,
+        max_load_retries: int = 5,
+        retry_seconds: float = 60.0,
+    ) -> None:
+        self._source = source
+        self._load_version = load
+        self._poll_seconds = poll_seconds
+        self._max_load_retries = max_load_retries
+        self._retry_seconds = retry_seconds
+        self._models: dict[str, ModelVersions] = {}
+        # Replaced as a whole, so that a request needs no lock to look its version up.
+        self._serving: dict[tuple[str, int | str | None], ServedVersion] = {}
+        self._changed = threading.Condition()
+        self._wake = threading.Event()
+        self._is_stopping = False
+        self._thread = threading.Thread(target=self._run, name="model-manager", daemon=True)
+
+    def start(self) -> None:
+        """Returns once every model can be served.
+
+        Raises:
+            StoreError: a model has no version to serve, or none of them can be loaded.
+        """
+        self._poll()
+        for name, model in self._models.items():
+            if not model.wanted.versions:
+                raise StoreError(f"there is nothing to serve of model {name}: {self._source.describe(name)}")
+        self._thread.start()
+        problems = self._wait_for(self._models)
+        if problems:
+            self.stop()
+            raise StoreError(f"cannot serve: {problems}")
+
+    def stop(self, grace_seconds: float = 0.0) -> None:
+        """Stops polling, and frees the versions that no request uses within the grace."""
+        with self._changed:
+            self._is_stopping = True
+            # A reload may be waiting for its models.
+            self._changed.notify_all()
+        self._wake.set()
+        if self._thread.ident:
+            self._thread.join()
+        self._serving = {}
+        until = time.monotonic() + grace_seconds
+        for version in self._versions():
+            if version.state is State.AVAILABLE:
+                version.withdraw()
+            while version.state is State.UNLOADING and not version.close_if_unused() and time.monotonic() < until:
+                time.sleep(0.01)
+
+    def use(self, name: str, version: int | None = None, label: str | None = None) -> ServedVersion:
+        """Lends a version to one request: `with manager.use("taxi") as servable: …`.
+
+        Without version and label it is the source's default, or the newest loaded one.
+        """
+        key = (name, label or version)
+        while found := self._serving.get(key):
+            if found.acquire():
+                return found
+        if not name:
+            raise invalid_argument("ModelSpec has no name specified.")
+        if label:
+            version = self._labelled(name, label)
+        request = f"Latest({name})" if version is None else f"Specific({name}, {version})"
+        raise not_found(f"Servable not found for request: {request}")
+
+    def status(self, name: str, version: int | None = None, label: str | None = None) -> list[VersionStatus]:
+        """States of one version or of all, newest first, including unloaded ones."""
+        if label:
+            version = self._labelled(name, label)
+        with self._changed:
+            versions = self._models.get(name, ModelVersions()).versions
+            found = [versions[number].status() for number in sorted(versions, reverse=True)]
+        if version is not None:
+            found = [status for status in found if status.version == version]
+            if not found:
+                raise not_found(f"Could not find version {version} of model {name}")
+        if not found:
+            raise not_found(f"Could not find any versions of model {name}")
+        return found
+
+    def labels(self, name: str) -> dict[str, int]:
+        """Version by label, as requests find them now."""
+        with self._changed:
+            model = self._models.get(name)
+            return {label: version for label, version in model.labels.items() if label} if model else {}
+
+    def models(self) -> list[str]:
+        """Names of the models that are configured now."""
+        with self._changed:
+            return [name for name, model in self._models.items() if model.wanted.versions or model.available()]
+
+    def reload(self, source: ModelSource) -> None:
+        """Follows another source from now on; returns once its new models can be served.
+
+        As in TensorFlow Serving, the source stays even if a new model cannot be loaded.
+        """
+        wanted = source.poll()
+        new = [name for name in wanted if name not in self._source.poll()]
+        for name in new:
+            if wanted[name] is None:
+                raise invalid_argument(f"model {name} cannot be served: {source.describe(name)}")
+        with self._changed:
+            self._source = source
+            for name, wishes in wanted.items():
+                if wishes is not None:
+                    self._models.setdefault(name, ModelVersions()).want(wishes)
+        self._wake.set()
+        problems = self._wait_for(new)
+        self._publish()  # the new labels hold when the caller has its answer
+        if self._is_stopping:
+            raise ServingError(grpc.StatusCode.UNAVAILABLE, "The server is stopping")
+        if problems:
+            raise ServingError(grpc.StatusCode.UNKNOWN, problems)
+
+    def _wait_for(self, names: Iterable[str]) -> str:
+        """Waits for models; the error text for those that cannot be served, empty if there are none."""
+        names = list(names)
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_stopping or all(self._models[name].is_settled() for name in names))
+            failed = [problem for name in names for problem in self._models[name].problems(name)]
+        return f"{len(failed)} model(s) did not become available: {{{''.join(failed)}}}" if failed else ""
+
+    def _labelled(self, name: str, label: str) -> int:
+        model = self._models.get(name)
+        version = model.labels.get(label) if model else None
+        if version is None:
+            raise invalid_argument(f"Unrecognized servable version label: {label}")
+        return version
+
+    def _run(self) -> None:
+        while not self._is_stopping:
+            try:
+                self._reconcile()
+            except Exception:
+                # A thread that ended would leave the server on its versions for ever, and say nothing.
+                LOGGER.exception("the models could not be brought up to date; trying again")
+            self._wake.wait(self._seconds_to_next_step())
+            self._wake.clear()
+            if not self._is_stopping:
+                self._poll()
+
+    def _seconds_to_next_step(self) -> float | None:
+        waits = [self._poll_seconds] if self._poll_seconds > 0 else []
+        for version in self._versions():
+            if version.state is State.UNLOADING:
+                waits.append(0.02)
+            elif version.state is State.LOADING:
+                waits.append(max(version.next_try - time.monotonic(), 0.0))
+        return min(waits, default=None)
+
+    def _poll(self) -> None:
+        try:
+            found = self._source.poll()
+        except Exception:
+            # Whatever is wrong with a directory or a store, loaded versions go on being served.
+            LOGGER.exception("the models cannot be polled; what is loaded stays")
+            return
+        with self._changed:
+            for name in self._models.keys() - found.keys():
+                self._models[name].want(Wanted({}))
+            for name, wanted in found.items():
+                model = self._models.setdefault(name, ModelVersions())
+                if wanted is not None:
+                    model.want(wanted)
+
+    def _reconcile(self) -> None:
+        for name, model in list(self._models.items()):
+            for version in model.to_load():
+                if self._is_stopping:
+                    return
+                self._load(name, version)
+                self._publish()
+            self._publish()
+            for version in model.to_unload():
+                LOGGER.info("unloading %s version %d", name, version.number)
+                version.withdraw()
+            self._publish()
+        for version in self._versions():
+            if version.state is State.UNLOADING:
+                version.close_if_unused()
+        self._publish()
+
+    def _load(self, name: str, version: ServedVersion) -> None:
+        version.state, version.problem = State.LOADING, None
+        started = time.monotonic()
+        try:
+            version.servable = self._load_version(name, version.number, version.path)
+        except ServingError as error:
+            version.problem = error
+        except Exception as error:
+            LOGGER.exception("loading %s version %d failed", name, version.number)
+            version.problem = ServingError(grpc.StatusCode.UNKNOWN, f"{type(error).__name__}: {error}")
+        version.tries += 1
+        if not version.problem:
+            LOGGER.info("serving %s version %d, loaded in %.2f s", name, version.number, time.monotonic() - started)
+            version.state = State.AVAILABLE
+            return
+        is_last = version.tries > self._max_load_retries
+        again = "" if is_last else f"; trying again in {self._retry_seconds:g} s"
+        LOGGER.error("%s version %d at %s cannot be loaded: %s%s",
+                     name, version.number, version.path, version.problem.message, again)  # fmt: skip
+        version.next_try = time.monotonic() + self._retry_seconds
+        if is_last:
+            version.state = State.END
+
+    def _publish(self) -> None:
+        """Shows requests the loaded versions, and wakes those who wait for them."""
+        with self._changed:
+            self._serving = {
+                (name, key): version
+                for name, model in self._models.items()
+                for key, version in model.by_request().items()
+            }
+            self._changed.notify_all()
+
+    def _versions(self) -> list[ServedVersion]:
+        with self._changed:
+            return [version for model in self._models.values() for version in model.versions.values()]

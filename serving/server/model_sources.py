@@ -1,0 +1,196 @@
+"""Sources of models: they say, at every poll, which versions should be served."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from serving.protocol.protos import model_server_config_pb2
+from serving.server.config import read_config_file
+from slipway.errors import ConfigError, StoreError
+
+if TYPE_CHECKING:
+    from slipway.stores.model_store import ModelStore
+
+LOGGER = logging.getLogger(__name__)
+
+_INT64_MAX = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What should be served of one model.
+
+    Attributes:
+        versions: SavedModel directory by version.
+        labels: Version by label. A label moves once its version is loaded.
+        default: Version for requests that name none; if None, the newest loaded one.
+    """
+
+    versions: Mapping[int, Path]
+    labels: Mapping[str, int] = field(default_factory=dict)
+    default: int | None = None
+
+
+class ModelSource(Protocol):
+    """Says which versions of which models should be served."""
+
+    def poll(self) -> Mapping[str, Wanted | None]:
+        """What should be served, by model; None where that is unknown for now, and nothing should change."""
+
+    def describe(self, model: str) -> str:
+        """Why there is nothing to serve of a model, and what to do about it."""
+
+
+class BasePaths:
+    """Directories with one folder per version, named by an integer.
+
+    The rules are those of TensorFlow Serving's `file_system_storage_path_source.cc`: other names are ignored, an empty
+    directory means that nothing should be served, a missing one changes nothing.
+
+    Args:
+        models: `ModelConfig` protos that passed `check_config`.
+    """
+
+    def __init__(self, models: Sequence[Any]) -> None:
+        self._models = models
+
+    @classmethod
+    def single(cls, name: str, base_path: Path) -> BasePaths:
+        """One model, of which the newest version is served."""
+        return cls([model_server_config_pb2.ModelConfig(name=name, base_path=str(base_path.absolute()))])
+
+    def poll(self) -> Mapping[str, Wanted | None]:
+        return {model.name: _wanted(model) for model in self._models}
+
+    def describe(self, model: str) -> str:
+        base = Path(next(each.base_path for each in self._models if each.name == model))
+        if not base.is_dir():
+            return f"its base path {base} is no directory; give the one that holds the versions"
+        return (
+            f"its base path {base} holds no version that its policy asks for; a version is a directory named by an "
+            f"integer. There are: {', '.join(sorted(path.name for path in base.iterdir())[:5]) or 'none'}"
+        )
+
+
+class ConfigFile:
+    """A `ModelServerConfig` file.
+
+    Args:
+        path: The file.
+        seconds: Interval between readings; 0 reads it once.
+        allow_unavailable_labels: Whether labels may be given before any version is loaded.
+
+    Raises:
+        ConfigError: the file cannot be read, or has labels that are not allowed yet.
+    """
+
+    def __init__(self, path: Path, seconds: float = 0.0, *, allow_unavailable_labels: bool = False) -> None:
+        self._path = path
+        self._seconds = seconds
+        self._read_at = time.monotonic()
+        models = read_config_file(path).model_config_list.config
+        labelled = [model.name for model in models if model.version_labels]
+        if labelled and not allow_unavailable_labels:
+            raise ConfigError(
+                f"{path} gives labels to versions of {', '.join(labelled)}, and nothing is loaded yet: TensorFlow "
+                "Serving refuses that, too. Give --allow_version_labels_for_unavailable_models"
+            )
+        self._paths = BasePaths(models)
+
+    def poll(self) -> Mapping[str, Wanted | None]:
+        if self._seconds and time.monotonic() - self._read_at >= self._seconds:
+            self._read_at = time.monotonic()
+            try:
+                self._paths = BasePaths(read_config_file(self._path).model_config_list.config)
+            except ConfigError as error:
+                LOGGER.warning("%s; the models stay as they are", error)
+        return self._paths.poll()
+
+    def describe(self, model: str) -> str:
+        return self._paths.describe(model)
+
+
+class StoreModels:
+    """A model store: the version in production with the label `stable`, and a canary with the label `canary`.
+
+    Args:
+        store: The store.
+        names: Names of the models; all models of the store if empty.
+        cache: Local folder for the versions of a remote store.
+    """
+
+    def __init__(self, store: ModelStore, names: Sequence[str], cache: Path) -> None:
+        self._store = store
+        self._names = names
+        self._cache = cache
+        self._fetched: dict[tuple[str, int], Path] = {}
+
+    def poll(self) -> Mapping[str, Wanted | None]:
+        return {name: self._wanted(name) for name in self._names or self._store.models()}
+
+    def describe(self, model: str) -> str:
+        known = ", ".join(self._store.models()) or "none"
+        return f"the model store has no version of it that may serve; its models: {known}. `slipway run` pushes one"
+
+    def _wanted(self, name: str) -> Wanted | None:
+        try:
+            stages = self._store.stages(name)
+            stable = self._store.production(name)
+            if stable is None:
+                return Wanted({})
+            versions = {stable.number: self._fetch(name, stable.number)}
+        except StoreError as error:
+            LOGGER.warning("%s stays as it is: %s", name, error)
+            return None
+        labels = {"stable": stable.number}
+        for number in (number for number, stage in stages.items() if stage == "canary" and number not in versions):
+            try:
+                versions[number] = self._fetch(name, number)
+                labels["canary"] = number
+            except StoreError as error:
+                LOGGER.warning("the canary %d of %s cannot be had: %s", number, name, error)
+        return Wanted(versions, labels, default=stable.number)
+
+    def _fetch(self, name: str, number: int) -> Path:
+        # Fetching verifies every file, so it is done once.
+        key = (name, number)
+        if key not in self._fetched:
+            self._fetched[key] = self._store.fetch(self._store.version(name, number), self._cache / name)
+        return self._fetched[key]
+
+
+class OneVersion:
+    """A single SavedModel."""
+
+    def __init__(self, model: str, path: Path, number: int = 1) -> None:
+        self._model = model
+        self._path = path
+        self._number = number
+
+    def poll(self) -> Mapping[str, Wanted | None]:
+        return {self._model: Wanted({self._number: self._path})}
+
+    def describe(self, model: str) -> str:
+        return f"{self._path} cannot be loaded as model {model}"
+
+
+def _wanted(model: Any) -> Wanted | None:
+    base = Path(model.base_path)
+    try:
+        found = {int(path.name): path for path in base.iterdir() if re.fullmatch("[0-9]{1,19}", path.name)}
+    except OSError:
+        return None
+    numbers = sorted(number for number in found if number <= _INT64_MAX)
+    policy = model.model_version_policy
+    choice = policy.WhichOneof("policy_choice")
+    if choice == "specific":
+        numbers = [number for number in numbers if number in policy.specific.versions]
+    elif choice != "all":
+        numbers = numbers[-max(policy.latest.num_versions, 1) :]
+    return Wanted({number: found[number] for number in numbers}, dict(model.version_labels))

@@ -1,0 +1,177 @@
+"""The versions of one model: which are wanted, which are loaded, and what has to be done next. Starts no threads."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+from enum import IntEnum
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import grpc
+
+from serving.protocol.errors import ServingError
+from serving.server.model_sources import Wanted
+from serving.server.servable import Servable
+
+
+class State(IntEnum):
+    """State of a version; numbers and names are those of `ModelVersionStatus.State`."""
+
+    START = 10
+    LOADING = 20
+    AVAILABLE = 30
+    UNLOADING = 40
+    END = 50
+
+
+@dataclass(frozen=True)
+class VersionStatus:
+    """State of one version; `code` is `grpc.StatusCode.OK` unless it could not be loaded."""
+
+    version: int
+    state: State
+    code: grpc.StatusCode
+    message: str
+
+
+class ServedVersion:
+    """One version, and the number of requests that use it: `with manager.use("taxi") as servable`."""
+
+    def __init__(self, number: int, path: Path) -> None:
+        self.number = number
+        self.path = path
+        self.state = State.START
+        self.problem: ServingError | None = None
+        self.servable: Servable | None = None
+        self.tries = 0
+        self.next_try = 0.0
+        self._users = 0
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Servable:
+        assert self.servable
+        return self.servable
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._lock:
+            self._users -= 1
+
+    def acquire(self) -> bool:
+        """Counts one more user, unless the version is being unloaded."""
+        with self._lock:
+            if self.state is not State.AVAILABLE:
+                return False
+            self._users += 1
+            return True
+
+    def withdraw(self) -> None:
+        """Takes no more users."""
+        with self._lock:
+            self.state = State.UNLOADING
+
+    def close_if_unused(self) -> bool:
+        """Frees a version that was withdrawn and has no users any more; False if it has."""
+        with self._lock:
+            if self._users:
+                return False
+        servable, self.servable = self.servable, None
+        if servable:
+            servable.close()
+        self.state = State.END
+        return True
+
+    def status(self) -> VersionStatus:
+        """The answer to GetModelStatus."""
+        if self.state is State.END and self.problem:
+            return VersionStatus(self.number, self.state, self.problem.code, self.problem.message)
+        return VersionStatus(self.number, self.state, grpc.StatusCode.OK, "")
+
+
+@dataclass
+class ModelVersions:
+    """The versions of one model: those wanted, those there, and where its labels point."""
+
+    wanted: Wanted = field(default_factory=lambda: Wanted({}))
+    versions: dict[int, ServedVersion] = field(default_factory=dict)
+    labels: dict[str, int] = field(default_factory=dict)
+
+    def want(self, wanted: Wanted) -> None:
+        """Adds versions that are newly wanted, and gives up those that are neither wanted nor loaded."""
+        for number, path in wanted.versions.items():
+            known = self.versions.get(number)
+            # A version that could not be loaded is tried again only after it was gone.
+            if known is None or (known.state is State.END and not (known.problem and number in self.wanted.versions)):
+                self.versions[number] = ServedVersion(number, path)
+        for number, version in self.versions.items():
+            if number not in wanted.versions and version.state in (State.START, State.LOADING):
+                version.state = State.END
+        self.wanted = wanted
+
+    def available(self) -> dict[int, ServedVersion]:
+        """Loaded versions by number."""
+        return {number: version for number, version in self.versions.items() if version.state is State.AVAILABLE}
+
+    def to_load(self) -> list[ServedVersion]:
+        """Versions whose next try to load is due, the newest first."""
+        now = time.monotonic()
+        waiting = (State.START, State.LOADING)
+        due = [each for each in self.versions.values() if each.state in waiting and each.next_try <= now]
+        return sorted(due, key=lambda version: -version.number)
+
+    def to_unload(self) -> list[ServedVersion]:
+        """Loaded versions that are neither wanted nor labelled; none while no wanted version is loaded."""
+        available = self.available()
+        if self.wanted.versions and not self.wanted.versions.keys() & available.keys():
+            return []
+        wanted_labels = self._wanted_labels()
+        held = {number for label, number in self.labels.items() if number != wanted_labels.get(label)}
+        kept = self.wanted.versions.keys() | held
+        return [version for number, version in available.items() if number not in kept]
+
+    def move_labels(self) -> None:
+        """Points labels at their wanted versions; a label whose version is not loaded stays as long as it can."""
+        available = self.available()
+        labels = self._wanted_labels()
+        for label, number in labels.items():
+            if number not in available and self.labels.get(label) in available:
+                labels[label] = self.labels[label]
+        self.labels = labels
+
+    def by_request(self) -> dict[int | str | None, ServedVersion]:
+        """Loaded versions by what a request may name: a version, a label, or nothing."""
+        available = self.available()
+        if not available:
+            return {}
+        self.move_labels()
+        found: dict[Any, ServedVersion] = {None: available[max(available)], **available}
+        found |= {label or None: available[number] for label, number in self.labels.items() if number in available}
+        return found
+
+    def is_settled(self) -> bool:
+        """Whether a version is loaded, or none can be."""
+        wanted = [self.versions[number] for number in self.wanted.versions]
+        tried = all(version.tries for version in wanted)
+        return tried and (bool(self.available()) or all(version.state is State.END for version in wanted))
+
+    def problems(self, name: str) -> list[str]:
+        """Why no version is loaded, in TensorFlow Serving's words; empty if one is."""
+        return (
+            []
+            if self.available()
+            else [
+                f"{{{{name: {name} version: {version.number}}} due to error: {version.problem.code.name}: "
+                f"{version.problem.message}}}, "
+                for version in self.versions.values()
+                if version.problem
+            ]
+        )
+
+    def _wanted_labels(self) -> dict[str, int]:
+        """Wanted version by label; the empty label is that of requests that name neither version nor label."""
+        labels = dict(self.wanted.labels)
+        return labels if self.wanted.default is None else {**labels, "": self.wanted.default}
