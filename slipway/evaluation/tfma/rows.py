@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Any
 import apache_beam as beam
 import numpy as np
 
-from components.evaluate_model.scoring import Scorer, labelled, wanted_columns
-from components.evaluate_model.tfma_readback import INVALID, LABEL, RIGHT, SPREAD, WITHIN
-from slipway.data.labels import encode_labels
-from slipway.data.tensors import raw_inputs
-from slipway.evaluation.metrics import EPSILON, invalid_predictions
+from slipway.evaluation.metrics import EPSILON, invalid_predictions, without_invalid
 from slipway.evaluation.results import MISSING
+from slipway.evaluation.scoring import Scorer
 from slipway.evaluation.slices import encode_column
 from slipway.evaluation.tfma.config import prediction_key
+from slipway.evaluation.tfma.readback import INVALID, LABEL, RIGHT, SPREAD, WITHIN
 from slipway.stores import storage
 
 if TYPE_CHECKING:
@@ -24,7 +22,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-    from slipway.evaluation.config import EvaluationConfig
+    from slipway.evaluation.scoring import EvalRows, LoadPredictor
 
 BATCH_ROWS = 4_096
 SAMPLE, KEY = "sample", "__key"
@@ -34,66 +32,58 @@ SAMPLE, KEY = "sample", "__key"
 class Score(beam.DoFn):  # type: ignore[misc]
     """From a row group to the columns that TFMA takes, and labels and predictions with a random key, to sample by."""
 
-    config: EvaluationConfig
-    features: list[bytes]
+    rows: EvalRows
+    load: LoadPredictor
     models: dict[str, str]
     centre: float
 
     def setup(self) -> None:
         """Loads the models, once a worker."""
-        from tensorflow_metadata.proto.v0 import schema_pb2
-
-        self._features = [schema_pb2.Feature.FromString(feature) for feature in self.features]
-        self._scorers = {name: Scorer(path, self.config, self._features) for name, path in self.models.items()}
+        self._scorers = {name: Scorer(self.load, path, self.rows) for name, path in self.models.items()}
 
     def process(self, group: tuple[str, int]) -> Iterator[Any]:
         """Streams one row group."""
-        import pyarrow as pa
         import pyarrow.parquet as pq
 
         path, index = group
         random = np.random.default_rng([index, *path.encode()])
         with storage.open_read(path) as stream:
             file = pq.ParquetFile(stream)
-            columns = wanted_columns(file.schema_arrow, self.config, self._features)
-            for batch in file.iter_batches(BATCH_ROWS, [index], columns):
-                rows = labelled(pa.Table.from_batches([batch]), self.config)
+            for batch in file.iter_batches(BATCH_ROWS, [index], self.rows.columns(file.schema_arrow)):
+                rows = self.rows.labelled(batch)
                 if rows.num_rows:
-                    labels, predictions = self._answers(rows)
-                    yield self._columns(rows, labels, predictions)
+                    labels, inputs = self.rows.labels(rows), self.rows.inputs(rows)
+                    answers = {name: one.predict(inputs, rows.num_rows) for name, one in self._scorers.items()}
+                    yield self._columns(rows, labels, answers)
                     keys = random.random(rows.num_rows)
-                    yield beam.pvalue.TaggedOutput(SAMPLE, {KEY: keys, LABEL: labels, **predictions})
-
-    def _answers(self, rows: pa.Table) -> tuple[NDArray[Any], dict[str, NDArray[np.float32]]]:
-        inputs = raw_inputs(rows, self._features)
-        labels = encode_labels(rows[self.config.label.column], self.config.task, self.config.class_names)
-        return labels, {name: scorer.predict(inputs, rows.num_rows) for name, scorer in self._scorers.items()}
+                    yield beam.pvalue.TaggedOutput(SAMPLE, {KEY: keys, LABEL: labels, **answers})
 
     def _columns(
         self, rows: pa.Table, labels: NDArray[Any], predictions: dict[str, NDArray[np.float32]]
     ) -> pa.RecordBatch:
-        """Label and predictions as numbers, slice columns as text; and what TFMA has no metric for, to take means of.
+        """Label and predictions as numbers, slice columns as text, and the columns whose means `readback` needs.
 
-        An invalid prediction, on which TFMA would fail, is replaced and counted; probabilities are clipped as in
-        `slipway.evaluation.metrics`, since TFMA's log loss does not.
+        TFMA fails on an invalid prediction, so it is replaced and counted. Probabilities are clipped as in
+        `slipway.evaluation.metrics`, since TFMA's log loss does not clip.
         """
         import pyarrow as pa
 
-        task = self.config.task
-        columns: dict[str, Any] = {self.config.label.column: labels}
+        config = self.rows.config
+        columns: dict[str, Any] = {config.label.column: labels}
         for name, values in predictions.items():
-            invalid = invalid_predictions(task, values)
-            clean = np.where(invalid.reshape(-1, *[1] * (values.ndim - 1)), 0, values)
+            invalid = invalid_predictions(config.task, values)
+            clean = without_invalid(values, invalid)
             columns[f"{INVALID}{name}"] = invalid.astype(np.float32)
-            columns[prediction_key(name)] = clean if task == "regression" else np.clip(clean, EPSILON, 1 - EPSILON)
-            if task == "multiclass":
+            regression = config.task == "regression"
+            columns[prediction_key(name)] = clean if regression else np.clip(clean, EPSILON, 1 - EPSILON)
+            if config.task == "multiclass":
                 columns[f"{RIGHT}{name}"] = (clean.argmax(axis=1) == labels).astype(np.float32)
-        if task == "regression":
+        if config.task == "regression":
             columns[SPREAD] = (labels.astype(np.float64) - self.centre) ** 2
-        if task == "multiclass":
-            columns |= {f"{WITHIN}{k}": (labels == k).astype(np.float32) for k in range(len(self.config.class_names))}
+        if config.task == "multiclass":
+            columns |= {f"{WITHIN}{k}": (labels == k).astype(np.float32) for k in range(len(config.class_names))}
         arrays = {name: _as_lists(values) for name, values in columns.items()}
-        for name in {name for spec in self.config.slice_specs for name in spec}:
+        for name in config.slice_columns:
             codes, texts = encode_column(rows, name)
             spelled = np.array([MISSING if text is None else text for text in texts], dtype=object)
             arrays[name] = _as_lists(spelled[codes])
