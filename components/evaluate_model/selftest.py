@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import tensorflow as tf
 
 from components.evaluate_model.run import evaluate
 from slipway.data.examples.dataset import MANIFEST
@@ -38,7 +41,6 @@ feature { name: "label" type: INT not_in_environment: "SERVING" }
 # Label columns; each has a shuffled copy, unrelated to the inputs.
 TASKS: dict[str, Task] = {"label": "binary", "level": "multiclass", "amount": "regression"}
 TRUE, SHUFFLED, CONSTANT = "true labels", "shuffled labels", "constant model"
-
 
 # The share of the signal that each made-up model sees, and the group on which it is wrong or answers NaN.
 MODELS = {
@@ -143,8 +145,7 @@ def _run(case: Case, root: Path) -> CaseResult:
     classes = ("0", "1", "2") if task == "multiclass" else ()
     config = {"task": task, "label": {"column": case.label}, "classes": classes, "thresholds": case.thresholds}
     baseline = str(root / case.baseline) if case.baseline else ""
-    out = root / "out"
-    log = _Unlogged()
+    out, log = root / "out", _Unlogged()
     try:
         candidate, page = str(root / case.candidate), str(out / "page")
         evaluate(str(root), str(root), candidate, baseline, config, {}, str(out), log, log, page)
@@ -180,9 +181,6 @@ def _make_rows(seed: int) -> dict[str, NDArray[Any]]:
 
 def _write_rows(root: Path) -> None:
     """An examples artifact and a schema."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     split = root / "split=eval"
     split.mkdir()
     pq.write_table(pa.table(_make_rows(7)), split / "rows.parquet")
@@ -192,8 +190,6 @@ def _write_rows(root: Path) -> None:
 
 def _of_quality(share: float, wrong_on: str, nan_on: str) -> Predict:
     def predict(signal: Any, noise: Any, group: Any) -> Any:
-        import tensorflow as tf
-
         seen = share * signal + (1 - share) * noise
         seen = tf.where(group == wrong_on, -seen, seen)
         return tf.sigmoid(4 * tf.where(group == nan_on, float("nan"), seen))
@@ -213,8 +209,6 @@ def _fit(kind: str, column: str) -> Predict:
     weights = np.linalg.lstsq(inputs, targets)[0].reshape(3, -1).astype(np.float32)
 
     def predict(signal: Any, noise: Any, group: Any) -> Any:
-        import tensorflow as tf
-
         answers = tf.stack([signal, noise, tf.ones_like(signal)], axis=1) @ weights
         if task == "regression":
             return answers[:, 0]
@@ -225,13 +219,8 @@ def _fit(kind: str, column: str) -> Predict:
 
 
 def _save_model(folder: Path, predict: Predict) -> None:
-    import tensorflow as tf
-
-    floats, strings = tf.TensorSpec([None], tf.float32), tf.TensorSpec([None], tf.string)
-
-    def raw(signal: Any, noise: Any, group: Any) -> dict[str, Any]:
-        return {"predictions": predict(signal, noise, group)}
-
+    columns = {"signal": tf.float32, "noise": tf.float32, "group": tf.string}
+    signature = [tf.TensorSpec([None], dtype, name=name) for name, dtype in columns.items()]
     module = tf.Module()
-    module.raw = tf.function(raw, input_signature=[floats, floats, strings])
+    module.raw = tf.function(lambda *inputs: {"predictions": predict(*inputs)}, input_signature=signature)
     tf.saved_model.save(module, str(folder), signatures={"raw": module.raw})

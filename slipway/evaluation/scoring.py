@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from slipway.data.examples.dataset import open_split
 from slipway.data.labels import encode_labels
@@ -18,7 +20,6 @@ from slipway.evaluation.slices import check_columns
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    import pyarrow as pa
     from numpy.typing import NDArray
     from tensorflow_metadata.proto.v0 import schema_pb2
 
@@ -79,9 +80,6 @@ class EvalRows:
 
     def labelled(self, batch: pa.RecordBatch) -> pa.Table:
         """The rows whose label is neither null nor NaN."""
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
         rows = pa.Table.from_batches([batch])
         return rows.filter(pc.invert(pc.is_null(rows[self.config.label.column], nan_is_null=True)))
 

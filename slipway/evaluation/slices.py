@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
 from slipway.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    import pyarrow as pa
     from numpy.typing import NDArray
 
 SliceValues = tuple[str | None, ...]
@@ -62,8 +62,6 @@ def check_columns(names: Iterable[str], schema: pa.Schema) -> None:
     Raises:
         ConfigError: it is not in the data, or holds lists; the message names the nearest column.
     """
-    import pyarrow as pa
-
     for name in names:
         if name not in schema.names:
             near = difflib.get_close_matches(name, schema.names, n=1, cutoff=0)
@@ -77,8 +75,6 @@ def check_columns(names: Iterable[str], schema: pa.Schema) -> None:
 
 def encode_column(table: pa.Table, name: str) -> tuple[NDArray[np.int64], list[str | None]]:
     """A column as slice values: one code a row, and what the codes stand for."""
-    import pyarrow as pa
-
     check_columns([name], table.schema)
     encoded = table[name].combine_chunks().dictionary_encode()
     if isinstance(encoded, pa.ChunkedArray):

@@ -6,6 +6,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 
 from slipway.data.examples.dataset import open_split
 from slipway.evaluation.metric import BASELINE, CANDIDATE, EXAMPLE_COUNT
@@ -27,8 +28,6 @@ def measure_in_memory(examples_path: str, rows: EvalRows, load: LoadPredictor, p
         DataError: the eval split has no labelled rows.
         GateError: the candidate cannot be loaded or scored.
     """
-    import pyarrow as pa
-
     models, task = Models(load, paths, rows), rows.config.task
     kept, predicted = [], []
     for batch in rows.batches(examples_path):

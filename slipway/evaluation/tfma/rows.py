@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import apache_beam as beam
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from slipway.evaluation.metrics import EPSILON, invalid_predictions, without_invalid
 from slipway.evaluation.results import MISSING
@@ -19,7 +21,6 @@ from slipway.stores import storage
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import pyarrow as pa
     from numpy.typing import NDArray
 
     from slipway.evaluation.scoring import EvalRows, LoadPredictor
@@ -43,8 +44,6 @@ class Score(beam.DoFn):  # type: ignore[misc]
 
     def process(self, group: tuple[str, int]) -> Iterator[Any]:
         """Streams one row group."""
-        import pyarrow.parquet as pq
-
         path, index = group
         random = np.random.default_rng([index, *path.encode()])
         with storage.open_read(path) as stream:
@@ -66,8 +65,6 @@ class Score(beam.DoFn):  # type: ignore[misc]
         TFMA fails on an invalid prediction, so it is replaced and counted. Probabilities are clipped as in
         `slipway.evaluation.metrics`, since TFMA's log loss does not clip.
         """
-        import pyarrow as pa
-
         config = self.rows.config
         columns: dict[str, Any] = {config.label.column: labels}
         for name, values in predictions.items():
@@ -92,8 +89,6 @@ class Score(beam.DoFn):  # type: ignore[misc]
 
 def _as_lists(values: NDArray[Any]) -> pa.Array:
     """A list column, as TFMA takes them: one list a row."""
-    import pyarrow as pa
-
     width = values.shape[1] if values.ndim > 1 else 1
     flat = pa.array(values.reshape(-1), pa.binary() if values.dtype == object else None)
     return pa.ListArray.from_arrays(pa.array(np.arange(0, len(flat) + 1, width), pa.int32()), flat)
