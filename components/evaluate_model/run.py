@@ -4,44 +4,30 @@ from __future__ import annotations
 
 import tempfile
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from components.evaluate_model.scoring import Scored, score
+from serving.predictor import Predictor
 from slipway.data.beam import BeamConfig
-from slipway.data.schema.io import read_schema
+from slipway.data.schema.io import model_inputs, read_schema
 from slipway.evaluation.chance import check_beats_constant
 from slipway.evaluation.config import parse_evaluation_config
 from slipway.evaluation.curves import trace_curves
 from slipway.evaluation.gate import judge
-from slipway.evaluation.metrics import compute_metrics, invalid_predictions
+from slipway.evaluation.metric import BASELINE, CANDIDATE, ranking_metric
 from slipway.evaluation.page import evaluation_page
 from slipway.evaluation.results import Evaluation, write_evaluation
-from slipway.evaluation.slices import Slicing, slice_rows
-from slipway.evaluation.tables import RANKED_BY, Measured, MetricTable, Predictions, list_slices, worst_slices
+from slipway.evaluation.scoring import EvalRows
+from slipway.evaluation.tables import Measured, list_slices, worst_slices
 from slipway.evaluation.tfma.files import write_tfma_files
+from slipway.evaluation.vectorised import measure_in_memory
 from slipway.stores import storage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from kfp import dsl
+
     from slipway.evaluation.config import EvaluationConfig
-
-
-class MetricsArtifact(Protocol):
-    """What is used of `kfp.dsl.Metrics`."""
-
-    def log_metric(self, metric: str, value: float) -> None:
-        """Shows one number in the Kubeflow UI."""
-
-
-class ClassificationMetricsArtifact(Protocol):
-    """What is used of `kfp.dsl.ClassificationMetrics`."""
-
-    def log_roc_curve(self, fpr: list[float], tpr: list[float], threshold: list[float]) -> None:
-        """Shows a ROC curve in the Kubeflow UI."""
-
-    def log_confusion_matrix(self, categories: list[str], matrix: list[list[int]]) -> None:
-        """Shows a confusion matrix in the Kubeflow UI."""
 
 
 def evaluate(
@@ -52,8 +38,8 @@ def evaluate(
     evaluation_config: dict[str, Any],
     beam: dict[str, Any],
     evaluation_path: str,
-    metrics: MetricsArtifact,
-    classification_metrics: ClassificationMetricsArtifact,
+    metrics: dsl.Metrics,
+    classification_metrics: dsl.ClassificationMetrics,
     page_path: str,
 ) -> Evaluation:
     """Judges a model on the eval split; the arguments are those of the component.
@@ -65,15 +51,15 @@ def evaluate(
         StoreError: the examples are not whole, or the baseline cannot be fetched.
     """
     config = parse_evaluation_config(evaluation_config)
-    schema = read_schema(schema_path)
-    with _fetched(baseline_uri) as baseline_path:
+    rows = EvalRows(config, model_inputs(read_schema(schema_path)))
+    with _fetched(baseline_uri) as baseline:
+        paths = {CANDIDATE: model_path} | baseline
         if config.engine == "tfma":
-            from components.evaluate_model.tfma_engine import measure_on_beam
+            from slipway.evaluation.tfma.engine import measure_on_beam
 
-            beam_config = BeamConfig.model_validate(beam)
-            measured = measure_on_beam(examples_path, schema, config, model_path, baseline_path, beam_config)
+            measured = measure_on_beam(examples_path, rows, Predictor, paths, BeamConfig.model_validate(beam))
         else:
-            measured = measure(score(examples_path, schema, config, model_path, baseline_path), config)
+            measured = measure_in_memory(examples_path, rows, Predictor, paths)
     evaluation = summarise(config, measured, baseline_uri)
     write_tfma_files(evaluation, config, model_path, evaluation_path)
     write_evaluation(evaluation, evaluation_path)
@@ -83,66 +69,47 @@ def evaluate(
 
 
 @contextmanager
-def _fetched(uri: str) -> Iterator[str | None]:
-    """The baseline as a local folder for as long as the block lasts; None if there is no baseline."""
+def _fetched(uri: str) -> Iterator[dict[str, str]]:
+    """The path of the production model, if there is one, as long as the block lasts."""
     if not uri:
-        yield None
+        yield {}
     elif storage.is_remote(uri):
         with tempfile.TemporaryDirectory(prefix="baseline-") as folder:
             storage.copy_folder(uri, folder)
-            yield folder
+            yield {BASELINE: folder}
     else:
-        yield str(storage.local_path(uri))
-
-
-def measure(scored: Scored, config: EvaluationConfig) -> Measured:
-    """The vectorised engine: all metrics of all slices, in memory."""
-    slicings = [Slicing.everything(len(scored.labels)), *slice_rows(scored.slice_columns, config.slice_specs)]
-    candidate = compute_metrics(config.task, scored.labels, scored.candidate, slicings)
-    baseline: list[Any] = [None] * len(slicings)
-    curves = trace_curves(config.task, scored.labels, scored.candidate, config.class_names)
-    baseline_curves, baseline_invalid = None, 0
-    if scored.baseline is not None:
-        baseline = compute_metrics(config.task, scored.labels, scored.baseline, slicings)
-        baseline_curves = trace_curves(config.task, scored.labels, scored.baseline, config.class_names)
-        baseline_invalid = int(invalid_predictions(config.task, scored.baseline).sum())
-    tables = [
-        MetricTable(slicing.columns, slicing.values, ours["example_count"].astype(int), ours, theirs)
-        for slicing, ours, theirs in zip(slicings, candidate, baseline, strict=True)
-    ]
-    invalid = int(invalid_predictions(config.task, scored.candidate).sum())
-    predictions = Predictions(invalid, baseline_invalid, scored.baseline_problem)
-    overall = tables[0].row(0).candidate
-    beats_constant = check_beats_constant(config.task, scored.labels, scored.candidate, overall)
-    return Measured(tables, predictions, beats_constant, scored.unlabelled, curves, baseline_curves)
+        yield {BASELINE: str(storage.local_path(uri))}
 
 
 def summarise(config: EvaluationConfig, measured: Measured, baseline_uri: str) -> Evaluation:
-    """The verdict and all that explains it."""
-    tables = measured.tables
-    listed, left_out = list_slices(config.task, tables[1:])
+    """The verdict, and what explains it."""
+    task, tables, labels = config.task, measured.tables, measured.labels
+    overall = tables[0].row(0)
+    listed, left_out = list_slices(task, tables[1:])
+    beats_constant = check_beats_constant(task, labels, measured.answers[CANDIDATE], overall.candidate)
+    curves = {name: trace_curves(task, labels, one, config.class_names) for name, one in measured.answers.items()}
     return Evaluation(
-        task=config.task,
+        task=task,
         label=config.label.column,
         classes=list(config.class_names),
         engine=config.engine,
-        examples=int(tables[0].examples[0]),
+        examples=overall.examples,
         unlabelled=measured.unlabelled,
         baseline_uri=baseline_uri or None,
         baseline_problem=measured.predictions.baseline_problem,
-        verdict=judge(config, tables, measured.predictions, measured.beats_constant),
-        overall=tables[0].row(0),
+        verdict=judge(config, tables, measured.predictions, beats_constant),
+        overall=overall,
         slices=listed,
         left_out=left_out,
-        worst=worst_slices(config.task, tables[1:]),
-        worst_metric=RANKED_BY[config.task][0],
-        curve_examples=measured.curve_examples,
-        curves=measured.curves,
-        baseline_curves=measured.baseline_curves,
+        worst=worst_slices(task, tables[1:]),
+        worst_metric=ranking_metric(task),
+        curve_examples=len(labels) if measured.sampled else None,
+        curves=curves[CANDIDATE],
+        baseline_curves=curves.get(BASELINE),
     )
 
 
-def _log(evaluation: Evaluation, metrics: MetricsArtifact, classification: ClassificationMetricsArtifact) -> None:
+def _log(evaluation: Evaluation, metrics: dsl.Metrics, classification: dsl.ClassificationMetrics) -> None:
     """For the Kubeflow UI, which takes finite numbers only."""
     for name, value in evaluation.overall.candidate.items():
         if value is not None:

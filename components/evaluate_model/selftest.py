@@ -1,7 +1,6 @@
-"""The gate proves itself: models whose verdict is known in advance go through the real evaluation.
+"""Tests the gate with models of known verdict.
 
-Each case is a SavedModel, evaluated by `evaluate` as a pipeline does: the rows are read, the model is loaded and
-asked, the thresholds are applied, the verdict is read back from `evaluation.json`.
+Each case is a SavedModel that goes through `evaluate` as in a pipeline; the verdict is read from `evaluation.json`.
 """
 
 from __future__ import annotations
@@ -9,9 +8,12 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import tensorflow as tf
 
 from components.evaluate_model.run import evaluate
 from slipway.data.examples.dataset import MANIFEST
@@ -36,26 +38,18 @@ default_environment: "TRAINING" default_environment: "SERVING"
 feature { name: "signal" type: FLOAT } feature { name: "noise" type: FLOAT } feature { name: "group" type: BYTES }
 feature { name: "label" type: INT not_in_environment: "SERVING" }
 """
-# Label columns; each has a shuffled twin, which has nothing to do with the inputs.
+# Label columns; each has a shuffled copy, unrelated to the inputs.
 TASKS: dict[str, Task] = {"label": "binary", "level": "multiclass", "amount": "regression"}
 TRUE, SHUFFLED, CONSTANT = "true labels", "shuffled labels", "constant model"
 
-
-class _Quality(NamedTuple):
-    """How good a made-up model is: what share of the signal it sees, where it errs, where it breaks."""
-
-    signal: float
-    wrong_on: str = "-"
-    nan_on: str = "-"
-
-
+# The share of the signal that each made-up model sees, and the group on which it is wrong or answers NaN.
 MODELS = {
-    "good": _Quality(0.7),
-    "better": _Quality(0.9),
-    "worse": _Quality(0.5),
-    "not a number": _Quality(0.9, nan_on="small"),
-    "wrong on b": _Quality(0.9, wrong_on="b"),
-    "wrong on small": _Quality(0.9, wrong_on="small"),
+    "good": (0.7, "", ""),
+    "better": (0.9, "", ""),
+    "worse": (0.5, "", ""),
+    "not a number": (0.9, "", "small"),
+    "wrong on b": (0.9, "b", ""),
+    "wrong on small": (0.9, "small", ""),
 }
 FITTED: dict[str, tuple[Expected, str]] = {
     TRUE: ("blessed", "beats a constant model's"),
@@ -73,7 +67,7 @@ ALL = (ABSOLUTE, RELATIVE, RELATIVE_LOSS, RELATIVE_BY_GROUP)
 
 @dataclass(frozen=True)
 class Case:
-    """One model, what it is compared with, and the verdict that it must get for the reason that it must get."""
+    """A candidate and a production model, with the expected verdict and a part of its reason."""
 
     name: str
     candidate: str
@@ -116,7 +110,7 @@ CASES = (
 
 @dataclass(frozen=True)
 class CaseResult:
-    """What the gate said of one case; `reason` is the line that was looked for, or all that was said instead."""
+    """The outcome of one case; `reason` is the expected line, or all lines if it is not among them."""
 
     name: str
     expected: Expected
@@ -126,12 +120,12 @@ class CaseResult:
 
 
 def run_selftest() -> list[CaseResult]:
-    """Sends every case through the gate; about ten seconds, most of it TensorFlow's import."""
+    """Runs every case; takes about ten seconds, most of it TensorFlow's import."""
     with tempfile.TemporaryDirectory(prefix="gate-selftest-") as folder:
         root = Path(folder)
         _write_rows(root)
         for name, quality in MODELS.items():
-            _save_model(root / name, _of_quality(quality))
+            _save_model(root / name, _of_quality(*quality))
         for kind in FITTED:
             for column in TASKS:
                 _save_model(root / f"{kind} {column}", _fit(kind, column))
@@ -139,11 +133,7 @@ def run_selftest() -> list[CaseResult]:
 
 
 def require_all(results: Sequence[CaseResult]) -> None:
-    """Refuses a gate that judged one case wrongly.
-
-    Raises:
-        GateError: it names each such case, the verdict that was expected and the one that was given.
-    """
+    """Raises GateError with each case that was judged wrongly."""
     wrong = [result for result in results if not result.passed]
     if wrong:
         lines = [f"  {one.name}: expected {one.expected}, got {one.got}: {one.reason}" for one in wrong]
@@ -155,8 +145,7 @@ def _run(case: Case, root: Path) -> CaseResult:
     classes = ("0", "1", "2") if task == "multiclass" else ()
     config = {"task": task, "label": {"column": case.label}, "classes": classes, "thresholds": case.thresholds}
     baseline = str(root / case.baseline) if case.baseline else ""
-    out = root / "out"
-    log = _Unlogged()
+    out, log = root / "out", _Unlogged()
     try:
         candidate, page = str(root / case.candidate), str(out / "page")
         evaluate(str(root), str(root), candidate, baseline, config, {}, str(out), log, log, page)
@@ -172,7 +161,7 @@ def _run(case: Case, root: Path) -> CaseResult:
 
 
 class _Unlogged:
-    """Stands where Kubeflow's metrics would be."""
+    """Replaces Kubeflow's metrics."""
 
     def log_metric(self, metric: str, value: float) -> None: ...
     def log_roc_curve(self, fpr: list[float], tpr: list[float], threshold: list[float]) -> None: ...
@@ -180,7 +169,7 @@ class _Unlogged:
 
 
 def _make_rows(seed: int) -> dict[str, NDArray[Any]]:
-    """Labels of every task that follow `signal`, the same ones shuffled, and groups of known sizes."""
+    """Labels of every task that follow `signal`, the same labels shuffled, and groups of known sizes."""
     random = np.random.default_rng(seed)
     signal, noise = random.normal(size=(2, ROWS))
     seen = signal + 0.5 * random.normal(size=ROWS)
@@ -192,9 +181,6 @@ def _make_rows(seed: int) -> dict[str, NDArray[Any]]:
 
 def _write_rows(root: Path) -> None:
     """An examples artifact and a schema."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     split = root / "split=eval"
     split.mkdir()
     pq.write_table(pa.table(_make_rows(7)), split / "rows.parquet")
@@ -202,20 +188,17 @@ def _write_rows(root: Path) -> None:
     (root / "schema.pbtxt").write_text(SCHEMA, encoding="utf-8")
 
 
-def _of_quality(quality: _Quality) -> Predict:
+def _of_quality(share: float, wrong_on: str, nan_on: str) -> Predict:
     def predict(signal: Any, noise: Any, group: Any) -> Any:
-        import tensorflow as tf
-
-        seen = quality.signal * signal + (1 - quality.signal) * noise
-        seen = tf.where(group == quality.wrong_on, -seen, seen)
-        seen = tf.where(group == quality.nan_on, float("nan"), seen)
-        return tf.sigmoid(4 * seen)
+        seen = share * signal + (1 - share) * noise
+        seen = tf.where(group == wrong_on, -seen, seen)
+        return tf.sigmoid(4 * tf.where(group == nan_on, float("nan"), seen))
 
     return predict
 
 
 def _fit(kind: str, column: str) -> Predict:
-    """Least squares on rows of its own; of classes' probabilities one by one, which then are scaled to sum to 1."""
+    """Least squares on other rows; one fit per class, scaled to sum to 1."""
     rows, task = _make_rows(8), TASKS[column]
     targets = rows[_labels(kind, column)]
     if task == "multiclass":
@@ -226,8 +209,6 @@ def _fit(kind: str, column: str) -> Predict:
     weights = np.linalg.lstsq(inputs, targets)[0].reshape(3, -1).astype(np.float32)
 
     def predict(signal: Any, noise: Any, group: Any) -> Any:
-        import tensorflow as tf
-
         answers = tf.stack([signal, noise, tf.ones_like(signal)], axis=1) @ weights
         if task == "regression":
             return answers[:, 0]
@@ -238,13 +219,8 @@ def _fit(kind: str, column: str) -> Predict:
 
 
 def _save_model(folder: Path, predict: Predict) -> None:
-    import tensorflow as tf
-
-    floats, strings = tf.TensorSpec([None], tf.float32), tf.TensorSpec([None], tf.string)
-
-    def raw(signal: Any, noise: Any, group: Any) -> dict[str, Any]:
-        return {"predictions": predict(signal, noise, group)}
-
+    columns = {"signal": tf.float32, "noise": tf.float32, "group": tf.string}
+    signature = [tf.TensorSpec([None], dtype, name=name) for name, dtype in columns.items()]
     module = tf.Module()
-    module.raw = tf.function(raw, input_signature=[floats, floats, strings])
+    module.raw = tf.function(lambda *inputs: {"predictions": predict(*inputs)}, input_signature=signature)
     tf.saved_model.save(module, str(folder), signatures={"raw": module.raw})

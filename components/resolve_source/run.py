@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from slipway.data.examples.bigquery import is_warehouse, locate_in_warehouse
+from slipway.data.examples.bigquery import is_bigquery, locate_in_bigquery
 from slipway.data.examples.dataset import MANIFEST, Manifest
 from slipway.data.examples.locate import locate
 from slipway.errors import StoreError
@@ -23,7 +23,7 @@ def resolve(data_uri: str, window: int, module: str, runs_uri: str) -> tuple[dic
     Raises:
         DataError: there is no data, or not of one format that can be read.
     """
-    source = locate_in_warehouse(data_uri) if is_warehouse(data_uri) else locate(data_uri, window)
+    source = locate_in_bigquery(data_uri) if is_bigquery(data_uri) else locate(data_uri, window)
     return source.model_dump(mode="json", exclude_none=True), _previous_statistics(module, runs_uri, source.digest)
 
 

@@ -6,9 +6,9 @@ import logging
 
 from slipway.data.schema.io import read_schema
 from slipway.data.statistics.io import read_statistics
+from slipway.data.validation.anomalies import to_anomalies, write_anomalies
 from slipway.data.validation.message import describe_anomaly, refusal
 from slipway.data.validation.page import render_validation
-from slipway.data.validation.proto import to_anomalies, write_anomalies
 from slipway.data.validation.report import write_validation
 from slipway.data.validation.validate import validate_examples
 from slipway.errors import AnomalyError

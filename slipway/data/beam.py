@@ -1,4 +1,4 @@
-"""How the steps that use Apache Beam run it."""
+"""Apache Beam's configuration in the steps that use it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ IN_PROCESS = "--runner=FnApiRunner"
 
 
 class BeamConfig(BaseModel):
-    """How Beam runs: its pipeline options; in this process without any."""
+    """Beam's pipeline options; without any, Beam runs in this process."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -27,17 +27,17 @@ class BeamConfig(BaseModel):
 
     @property
     def flags(self) -> list[str]:
-        """The options, with a runner: Beam's own default would look for another program on the network."""
+        """The options, with a runner: Beam's default would contact another program on the network."""
         named = any(option.startswith("--runner") for option in self.options)
         return self.options if named else [IN_PROCESS, *self.options]
 
     @property
     def in_process(self) -> bool:
-        """Whether Beam's work is done in this process."""
+        """Whether Beam runs in this process."""
         return self.flags[0] == IN_PROCESS
 
     def worker_path(self, path: str) -> str:
-        """How Beam's workers call a path of this machine: others have nothing mounted under `/gcs`, as Vertex has."""
+        """The path for Beam's workers: outside Vertex nothing is mounted under `/gcs`."""
         if self.in_process or not path.startswith("/gcs/"):
             return path
         return f"gs://{path.removeprefix('/gcs/')}"
@@ -45,7 +45,7 @@ class BeamConfig(BaseModel):
 
 @contextmanager
 def scratch_folder(options: PipelineOptions) -> Iterator[str]:
-    """What Beam writes for a while: on this machine's disk, or below `--temp_location`, which workers may share."""
+    """A temporary folder: on this machine's disk, or below `--temp_location`, which workers share."""
     from apache_beam.options.pipeline_options import GoogleCloudOptions
 
     shared = options.view_as(GoogleCloudOptions).temp_location

@@ -1,4 +1,4 @@
-"""Opens DuckDB. Nothing else does: what has to hold in every query is set here."""
+"""The only place that opens DuckDB, with the settings that every query needs; and names and texts as SQL."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ UNSOUND_OPTIMIZERS = "statistics_propagation,filter_pushdown"
 def connect(spill: str, *, memory_limit: str, threads: int) -> Iterator[duckdb.DuckDBPyConnection]:
     """A database in memory that spills to a folder.
 
-    It is in UTC: else the host's time zone would decide hours, days, and what a time without a zone means.
+    Its time zone is UTC; the host's would change hours, days and the meaning of times without a zone.
     """
     import duckdb
 
@@ -32,3 +32,13 @@ def connect(spill: str, *, memory_limit: str, threads: int) -> Iterator[duckdb.D
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute(f"SET disabled_optimizers = '{UNSOUND_OPTIMIZERS}'")
         yield connection
+
+
+def identifier(name: str) -> str:
+    """A column's name as SQL."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """A text as SQL."""
+    return "'" + text.replace("'", "''") + "'"

@@ -1,4 +1,4 @@
-"""The raw features of a model, as TensorFlow parses them and TensorFlow Transform describes them."""
+"""The raw features of a model, for TensorFlow's parser and for TensorFlow Transform."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class RawFeatures:
         return dataset_metadata.DatasetMetadata.from_feature_spec(self.spec())
 
     def adapter(self) -> Any:
-        """How columns of `slipway.data.tensors.list_columns` become tensors: a `TensorAdapterConfig`."""
+        """The `TensorAdapterConfig` that turns columns of `slipway.data.tensors.list_columns` into tensors."""
         import pyarrow as pa
         from tfx_bsl.tfxio.tensor_adapter import TensorAdapterConfig
         from tfx_bsl.tfxio.tensor_representation_util import InferTensorRepresentationsFromMixedSchema

@@ -1,17 +1,17 @@
-"""From label values, as the data has them, to the numbers that training and evaluation compute with."""
+"""Encodes label values as the numbers for training and evaluation."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
 from slipway.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import pyarrow as pa
     from numpy.typing import NDArray
 
     from slipway.module_api import Task
@@ -32,8 +32,6 @@ def encode_labels(
     Raises:
         DataError: a value is missing, no class, or no finite number; the message names it.
     """
-    import pyarrow as pa
-
     column = values if isinstance(values, pa.Array | pa.ChunkedArray) else pa.array(values)
     if column.null_count:
         raise DataError(f"{column.null_count} of {len(column)} labels are missing: leave these rows out")
@@ -61,13 +59,13 @@ def _indices(values: list[Any], codes: dict[str, int], class_names: Sequence[str
         shown = ", ".join(repr(value) for value in unknown[:3])
         raise DataError(
             f"label value {shown} is none of the classes {', '.join(class_names)}: "
-            "add it to classes in module.yaml, or mend the data"
+            "add it to classes in module.yaml, or correct the data"
         )
     return np.array([codes[_name(value)] for value in values], dtype=np.int64)
 
 
 def _name(value: Any) -> str:
-    """How a label value is spelled as a class name."""
+    """The class name that a label value spells."""
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     if isinstance(value, bool):
@@ -86,8 +84,6 @@ def _is_number(name: str) -> bool:
 
 
 def _numbers(column: Any) -> NDArray[np.float32]:
-    import pyarrow as pa
-
     if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type) or pa.types.is_boolean(column.type)):
         raise DataError(f"the label of a regression is a number; this one is {column.type}")
     numbers: NDArray[np.float32] = np.asarray(column.cast(pa.float64()).to_numpy()).astype(np.float32)

@@ -1,4 +1,4 @@
-"""The one door between Arrow columns and what a served model takes.
+"""Converts Arrow columns to the inputs of a served model; nothing else does.
 
 `raw` takes one dense tensor per feature, with a marker where the value is missing: NaN for floats, the smallest
 int64 for integers, the empty string for bytes. The exported model turns the markers back into missing values, so
@@ -13,13 +13,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from slipway.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import pyarrow as pa
     from numpy.typing import NDArray
     from tensorflow_metadata.proto.v0 import schema_pb2
 
@@ -66,8 +67,6 @@ def is_list(feature: schema_pb2.Feature) -> bool:
 
 def arrow_type(feature: schema_pb2.Feature) -> pa.DataType:
     """Arrow's type of one value."""
-    import pyarrow as pa
-
     return {"float32": pa.float32(), "int64": pa.int64(), "string": pa.binary()}[dtype_of(feature)]
 
 
@@ -83,8 +82,6 @@ def list_columns(batch: pa.RecordBatch | pa.Table, features: Sequence[schema_pb2
     Raises:
         DataError: a column cannot be cast to the type of the schema.
     """
-    import pyarrow as pa
-
     table = pa.table(batch.columns, schema=batch.schema) if isinstance(batch, pa.RecordBatch) else batch
     return pa.table({feature.name: _as_lists(_column(table, feature), feature) for feature in features})
 
@@ -114,8 +111,6 @@ def raw_inputs(batch: pa.RecordBatch | pa.Table, features: Sequence[schema_pb2.F
 
 
 def _column(table: pa.Table, feature: schema_pb2.Feature) -> pa.Array:
-    import pyarrow as pa
-
     if feature.name not in table.column_names:
         return pa.nulls(table.num_rows, pa.list_(arrow_type(feature)))
     chunks = table[feature.name].chunks
@@ -123,9 +118,6 @@ def _column(table: pa.Table, feature: schema_pb2.Feature) -> pa.Array:
 
 
 def _as_lists(column: pa.Array, feature: schema_pb2.Feature) -> pa.Array:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     nested = pa.types.is_list(column.type) or pa.types.is_large_list(column.type)
     values = _cast(column.flatten() if nested else column, feature)
     lengths = (
@@ -144,8 +136,6 @@ def _as_lists(column: pa.Array, feature: schema_pb2.Feature) -> pa.Array:
 
 def _fixed(values: pa.Array, lengths: NDArray[Any], feature: schema_pb2.Feature) -> pa.Array:
     """Lists of exactly as many values as the shape has; a missing one is the marker."""
-    import pyarrow as pa
-
     width = int(np.prod(fixed_shape(feature)))
     values = values.fill_null(pa.scalar(marker_of(feature), values.type))
     wrong = (lengths != width) & (lengths != 0)
@@ -164,8 +154,6 @@ def _ends(lengths: NDArray[Any]) -> NDArray[np.int64]:
 
 
 def _cast(values: pa.Array, feature: schema_pb2.Feature) -> pa.Array:
-    import pyarrow as pa
-
     target = arrow_type(feature)
     try:
         if target == pa.binary() and not pa.types.is_large_binary(values.type):

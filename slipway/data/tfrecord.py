@@ -58,7 +58,7 @@ def _open(path: Path) -> IO[bytes]:
 
 
 def _record(file: IO[bytes], head: bytes) -> tuple[bytes | None, str]:
-    """A record, and its problem; None where reading on makes no sense."""
+    """A record and its problem; None if the next record cannot be found."""
     if len(head) < 12:
         return b"", "the file ends in this record"
     length, length_crc = struct.unpack("<QI", head)

@@ -1,4 +1,4 @@
-"""What a page draws of one model: ROC, precision-recall, calibration, histogram, confusion matrix."""
+"""The curves of one model: ROC, precision-recall, calibration, histogram, confusion matrix."""
 
 from __future__ import annotations
 
@@ -7,14 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from slipway.evaluation.metrics import CUT, invalid_predictions
-from slipway.evaluation.results import (
-    CalibrationBin,
-    ConfusionMatrix,
-    Curves,
-    Histogram,
-    PrecisionRecall,
-    Roc,
-)
+from slipway.evaluation.results import CalibrationBin, ConfusionMatrix, Curves, Histogram, PrecisionRecall, Roc
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,12 +20,13 @@ if TYPE_CHECKING:
 
 POINTS = 200
 BINS = 20
+UNIT_EDGES = np.linspace(0, 1, BINS + 1)
 
 
 def trace_curves(
     task: Task, labels: NDArray[Any], predictions: NDArray[np.float32], class_names: Sequence[str]
 ) -> Curves:
-    """Curves over all rows but those with an invalid prediction; what is undefined without both classes is null."""
+    """Curves over all rows with a valid prediction; ROC and precision-recall are null without both classes."""
     valid = ~invalid_predictions(task, predictions)
     labels, scores = labels[valid], predictions[valid].astype(np.float64)
     if not len(labels):
@@ -41,21 +35,21 @@ def trace_curves(
         best = scores.argmax(axis=1)
         right = {"right": best == labels, "wrong": best != labels}
         return Curves(
-            histogram=_histogram(_unit_edges(), {name: scores.max(axis=1)[rows] for name, rows in right.items()}),
+            histogram=_histogram(UNIT_EDGES, {name: scores.max(axis=1)[rows] for name, rows in right.items()}),
             confusion_matrix=_confusion(labels, best, class_names),
         )
     if task == "regression":
-        edges = _edges(np.concatenate([labels, scores]))
+        edges = np.histogram_bin_edges(np.concatenate([labels, scores]), BINS)
         return Curves(
-            calibration=_calibration(labels, scores, _edges(scores)),
+            calibration=_calibration(labels, scores, np.histogram_bin_edges(scores, BINS)),
             histogram=_histogram(edges, {"labels": labels, "predictions": scores}),
         )
     roc, precision_recall = _trace(labels, scores)
     return Curves(
         roc=roc,
         precision_recall=precision_recall,
-        calibration=_calibration(labels, scores, _unit_edges()),
-        histogram=_histogram(_unit_edges(), {name: scores[labels == code] for code, name in enumerate(class_names)}),
+        calibration=_calibration(labels, scores, UNIT_EDGES),
+        histogram=_histogram(UNIT_EDGES, {name: scores[labels == code] for code, name in enumerate(class_names)}),
         confusion_matrix=_confusion(labels, scores > CUT, class_names),
     )
 
@@ -87,7 +81,7 @@ def _trace(labels: NDArray[Any], scores: Floats) -> tuple[Roc | None, PrecisionR
 
 
 def _thin(progress: Floats) -> NDArray[np.int64]:
-    """Indices of at most `POINTS` points, evenly spaced by `progress`, which grows; both ends are kept."""
+    """Indices of at most `POINTS` points, evenly spaced along `progress`, which grows; both ends are kept."""
     if len(progress) <= POINTS:
         return np.arange(len(progress))
     wanted = np.linspace(progress[0], progress[-1], POINTS - 1)
@@ -120,12 +114,3 @@ def _confusion(actual: NDArray[Any], predicted: NDArray[Any], class_names: Seque
     cells = actual.astype(np.int64) * size + predicted.astype(np.int64)
     counts = np.bincount(cells, minlength=size * size).reshape(size, size)
     return ConfusionMatrix(classes=list(class_names), counts=counts.tolist())
-
-
-def _unit_edges() -> Floats:
-    return np.linspace(0, 1, BINS + 1)
-
-
-def _edges(values: Floats) -> Floats:
-    edges: Floats = np.histogram_bin_edges(values, BINS)
-    return edges

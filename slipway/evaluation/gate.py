@@ -1,16 +1,14 @@
 """The gate: from metrics to a verdict.
 
-What is decided, and why:
-
 - A bound is inclusive: equal to `min` or `max` passes, and a candidate equal to production passes `max_drop: 0`.
 - A prediction that is not finite, or no probability, refuses the model whatever the thresholds say.
 - So does a candidate that does not beat the constant model by more than chance (`slipway.evaluation.chance`).
 - An undefined metric refuses overall. On a slice it refuses if the model is the cause; if the slice's labels are
   (AUC where they are all alike), that slice is not checked.
-- A slice below `min_examples` is not checked. If no slice could be checked, the threshold refuses: a condition that
-  was asked for and never looked at must not pass in silence.
-- Without a production model `max_drop` is not checked and refuses nothing; with one that cannot be scored it refuses.
-- No thresholds at all refuse.
+- A slice below `min_examples` is not checked. A threshold that could be checked on no slice refuses, so that it never
+  passes unchecked.
+- `max_drop` is not checked without a production model; with one that cannot be scored it refuses.
+- A module without thresholds is refused.
 """
 
 from __future__ import annotations
@@ -20,61 +18,50 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from slipway.evaluation.config import EXAMPLE_COUNT, LOWER_IS_BETTER
-from slipway.evaluation.results import OVERALL, Check, Verdict
+from slipway.evaluation.metric import BEST, EXAMPLE_COUNT
+from slipway.evaluation.results import OVERALL, Check, Outcome, Rule, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
     from slipway.evaluation.config import EvaluationConfig
-    from slipway.evaluation.results import Rule
     from slipway.evaluation.tables import MetricTable, Predictions
     from slipway.module_api import Threshold
 
+RULES: tuple[Rule, ...] = ("min", "max", "max_drop")  # the bounds of a threshold
 TOLERANCE = 1e-9  # of max_drop: 0.95 - 0.94 is a little more than 0.01 in floating point
-NAMED = 20  # failed slices that are named, of one threshold
+LISTED = 20  # failed slices of one threshold that are listed
 
 
 def judge(
     config: EvaluationConfig, tables: Sequence[MetricTable], predictions: Predictions, beats_constant: Check
 ) -> Verdict:
-    """Applies every threshold to the table of its columns; `tables` has one for each, and the overall one."""
+    """Applies every threshold to the table of its columns; `tables` holds those, and the overall one."""
     by_columns = {table.columns: table for table in tables}
-    checks = _check_predictions(predictions, int(by_columns[()].examples[0])) or [beats_constant]
+    checks = [beats_constant]
+    if predictions.invalid:
+        note = f"{predictions.invalid:,} of {by_columns[()].examples[0]:,} are NaN, infinite or no probability"
+        checks = [Check(metric="predictions", rule="valid_predictions", outcome="failed", note=note)]
     if not config.thresholds:
         note = "there are none, so nothing was checked; add thresholds to module.yaml"
         checks.append(Check(metric="thresholds", rule="present", outcome="failed", note=note))
     for threshold in config.thresholds:
-        for rule, bound in _bounds(threshold):
-            checks += _Judgement(threshold, rule, bound, by_columns[threshold.slice], predictions).checks()
+        for rule in RULES:
+            bound = getattr(threshold, rule)
+            if bound is not None:
+                checks += _Judgement(threshold, rule, bound, by_columns[threshold.slice], predictions).checks()
     order = {"failed": 0, "passed": 1, "not_checked": 2}
     checks.sort(key=lambda check: order[check.outcome])
     return Verdict(blessed=all(check.outcome != "failed" for check in checks), checks=checks)
 
 
 def how_much_worse(metric: str, values: NDArray[np.float64], baseline: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What `max_drop` bounds; negative where the candidate is better. Calibration is best at 1."""
-    if metric == "calibration":
+    """The difference that `max_drop` bounds; negative where the candidate is better."""
+    if BEST[metric] == "one":
         return np.abs(values - 1) - np.abs(baseline - 1)
-    return values - baseline if metric in LOWER_IS_BETTER else baseline - values
-
-
-def _check_predictions(predictions: Predictions, examples: int) -> list[Check]:
-    if not predictions.invalid:
-        return []
-    note = f"{predictions.invalid:,} of {examples:,} are NaN, infinite or no probability"
-    return [Check(metric="predictions", rule="valid_predictions", outcome="failed", note=note)]
-
-
-def _bounds(threshold: Threshold) -> Iterator[tuple[Rule, float]]:
-    if threshold.min is not None:
-        yield "min", threshold.min
-    if threshold.max is not None:
-        yield "max", threshold.max
-    if threshold.max_drop is not None:
-        yield "max_drop", threshold.max_drop
+    return values - baseline if BEST[metric] == "low" else baseline - values
 
 
 @dataclass(frozen=True)
@@ -109,26 +96,24 @@ class _Judgement:
         return self._check("passed" if margin >= 0 else "failed", "", 0)
 
     def _slices(self) -> list[Check]:
-        """Names the failed slices and sums up the others."""
+        """One check for each failed slice, and a summary of the others."""
         margins, sizes = self._margins, self.table.examples
         large = sizes >= self.threshold.min_examples
         failed = np.flatnonzero(large & ((margins < 0) | self._spoilt))
         undefined = int((large & np.isnan(margins) & ~self._spoilt).sum())
         passed = np.flatnonzero(large & (margins >= 0))
-        checks = [self._failure(int(index)) for index in failed[np.argsort(margins[failed], kind="stable")][:NAMED]]
-        if len(failed) > NAMED:
-            checks.append(self._check("failed", f"{_slices(len(failed) - NAMED)} more, less bad than these"))
+        checks = []
+        for index in failed[np.argsort(margins[failed], kind="stable")][:LISTED]:
+            note = "undefined because of the model's predictions" if self._spoilt[index] else ""
+            checks.append(self._check("failed", note, int(index)))
+        if len(failed) > LISTED:
+            checks.append(self._check("failed", f"{_slices(len(failed) - LISTED)} more, less bad than these"))
         left = self._left_out(int((~large).sum()), undefined)
         if len(passed):
-            checks.append(self._summary(passed))
-            checks += [self._check("not_checked", left)] if left else []
+            checks += [self._summary(passed), *([self._check("not_checked", left)] if left else [])]
         elif not len(failed):
             checks.append(self._check("failed", f"no slice could be checked: {left or 'there is none'}"))
         return checks
-
-    def _failure(self, index: int) -> Check:
-        note = "undefined because of the model's predictions" if self._spoilt[index] else ""
-        return self._check("failed", note, index)
 
     def _summary(self, passed: NDArray[np.int64]) -> Check:
         index = int(passed[np.argmin(self._margins[passed])])
@@ -156,7 +141,7 @@ class _Judgement:
 
     @property
     def _margins(self) -> NDArray[np.float64]:
-        """How far the bound is kept on each slice: negative where it is not, NaN where that is undefined."""
+        """The distance of each slice to the bound: negative where it is broken, NaN where undefined."""
         if self.rule == "min":
             return self._values - self.bound
         if self.rule == "max":
@@ -167,7 +152,7 @@ class _Judgement:
 
     @property
     def _spoilt(self) -> NDArray[np.bool_]:
-        """Slices on which the metric is undefined because of the candidate: an invalid prediction, or none positive."""
+        """Slices on which the candidate makes the metric undefined: a prediction is invalid, or none is positive."""
         undefined = np.isnan(self._values)
         metrics = self.table.candidate
         loss = metrics["log_loss"] if "log_loss" in metrics else metrics["mean_squared_error"]
@@ -176,26 +161,18 @@ class _Judgement:
             caused = caused | (metrics["mean_label"] > 0)
         return np.asarray(undefined & caused)
 
-    def _check(self, outcome: str, note: str, index: int | None = None) -> Check:
-        """About one slice, or about all of them."""
-        row = self.table.row(index) if index is not None else None
-        metric = self.threshold.metric
-        name = row.name if row and self.threshold.slice else self._where()
-        return Check.model_validate(
-            {
-                "metric": metric,
-                "slice": name,
-                "columns": self.threshold.slice,
-                "values": row.values if row else None,
-                "rule": self.rule,
-                "bound": self.bound,
-                "value": row.candidate.get(metric) if row else None,
-                "baseline": (row.baseline or {}).get(metric) if row and self.rule == "max_drop" else None,
-                "examples": row.examples if row else 0,
-                "outcome": outcome,
-                "note": note,
-            }
-        )
+    def _check(self, outcome: Outcome, note: str, index: int | None = None) -> Check:
+        """A check of one slice, or of all."""
+        metric, columns = self.threshold.metric, list(self.threshold.slice)
+        check = Check(metric=metric, slice=self._where(), columns=columns, rule=self.rule, bound=self.bound,
+                      outcome=outcome, note=note)  # fmt: skip
+        if index is None:
+            return check
+        row = self.table.row(index)
+        found = {"slice": row.name, "values": row.values, "value": row.candidate.get(metric), "examples": row.examples}
+        if self.rule == "max_drop":
+            found["baseline"] = (row.baseline or {}).get(metric)
+        return check.model_copy(update=found)
 
     def _where(self) -> str:
         return f"each {' x '.join(self.threshold.slice)}" if self.threshold.slice else OVERALL

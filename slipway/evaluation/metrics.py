@@ -1,8 +1,8 @@
 """Metrics of every slice at once: rows are sorted by score once, and every sum is one `np.bincount`.
 
-All functions answer float64 arrays with one number per slice. NaN means undefined: a metric whose denominator is
-zero, and every metric of a slice that holds an invalid prediction. Definitions are those of scikit-learn and of
-TensorFlow Model Analysis, which agree except where a docstring says so.
+A metric is a float64 array with one number per slice. NaN means undefined: the denominator is zero, or the slice holds
+an invalid prediction. Definitions are those of scikit-learn and of TensorFlow Model Analysis, which agree except where
+a docstring says so.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from slipway.evaluation.config import EXAMPLE_COUNT
+from slipway.evaluation.metric import EXAMPLE_COUNT, MEAN_LABEL, METRICS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from slipway.evaluation.slices import Slicing
@@ -22,9 +24,10 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Metrics = dict[str, Floats]
 
-# What scikit-learn clips float32 probabilities to; Keras clips to 1e-7. A saturated wrong answer costs 15.9.
+# scikit-learn clips float32 probabilities so; Keras to 1e-7. A saturated wrong answer costs 15.9.
 EPSILON = float(np.finfo(np.float32).eps)
 CUT = 0.5
+OF_LABELS = (MEAN_LABEL, EXAMPLE_COUNT)  # defined whatever the predictions are
 
 
 def invalid_predictions(task: Task, predictions: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -41,121 +44,115 @@ def compute_metrics(
 ) -> list[Metrics]:
     """Metrics by name for every slicing; `labels` as `encode_labels` gives them, predictions `[N]` or `[N, K]`."""
     invalid = invalid_predictions(task, predictions)
-    rows = _ROWS[task](labels, np.where(invalid.reshape(-1, *[1] * (predictions.ndim - 1)), 0, predictions))
-    results = []
+    measure = _MEASURES[task](labels, without_invalid(predictions, invalid))
+    results: list[Metrics] = []
     for slicing in slicings:
-        metrics = rows.by(slicing.codes, len(slicing.values))
-        spoilt = _sum(slicing.codes, invalid, len(slicing.values)) > 0
-        for name, values in metrics.items():
-            if name != "mean_label":
-                values[spoilt] = np.nan
-        metrics[EXAMPLE_COUNT] = np.bincount(slicing.codes, minlength=len(slicing.values)).astype(np.float64)
-        results.append(metrics)
+        groups = _Groups(slicing.codes, len(slicing.values))
+        metrics = measure(groups) | {EXAMPLE_COUNT: groups.count}
+        spoilt = groups.sum(invalid) > 0
+        for name in metrics.keys() - OF_LABELS:
+            metrics[name][spoilt] = np.nan
+        results.append({metric.name: metrics[metric.name] for metric in METRICS[task]})
     return results
 
 
-class BinaryRows:
-    """Rows of a binary task: labels 0 and 1, predictions the probability of 1."""
+def without_invalid(predictions: NDArray[np.float32], invalid: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """The predictions with 0 in the place of those that are invalid."""
+    return np.where(invalid.reshape(-1, *[1] * (predictions.ndim - 1)), np.float32(0), predictions)
 
-    def __init__(self, labels: NDArray[Any], predictions: NDArray[Any]) -> None:
-        self.labels = labels.astype(np.float64)
-        self.scores = predictions.astype(np.float64)
-        chosen = self.scores > CUT
-        self.hits = self.labels * chosen
-        self.chosen = chosen.astype(np.float64)
-        clipped = np.clip(self.scores, EPSILON, 1 - EPSILON)
-        self.losses = -np.where(self.labels > 0, np.log(clipped), np.log1p(-clipped))
-        self.ranking = Ranking(self.labels, predictions)
 
-    def by(self, codes: NDArray[np.int64], slices: int) -> Metrics:
-        """Formulas: https://en.wikipedia.org/wiki/Confusion_matrix; predicted positive is a score above 0.5.
+class _Groups:
+    """Rows by slice: `codes[row]` is the slice, one of `size`."""
 
-        Calibration is the mean prediction by the mean label, TFMA's `Calibration`.
-        """
-        count = np.bincount(codes, minlength=slices).astype(np.float64)
-        positives = _sum(codes, self.labels, slices)
-        chosen = _sum(codes, self.chosen, slices)
-        hits = _sum(codes, self.hits, slices)
-        negatives = count - positives
+    def __init__(self, codes: NDArray[np.int64], size: int) -> None:
+        self.codes, self.size = codes, size
+        self.count = np.bincount(codes, minlength=size).astype(np.float64)
+
+    def sum(self, values: NDArray[Any]) -> Floats:
+        """The sum of each slice."""
+        return np.bincount(self.codes, values, minlength=self.size).astype(np.float64)
+
+    def mean(self, values: NDArray[Any]) -> Floats:
+        """The mean of each slice."""
+        return _ratio(self.sum(values), self.count)
+
+
+def _binary(labels: NDArray[Any], predictions: NDArray[Any]) -> Callable[[_Groups], Metrics]:
+    """Labels 0 and 1, predictions the probability of 1; predicted positive is a score above 0.5.
+
+    Formulas: https://en.wikipedia.org/wiki/Confusion_matrix. Calibration is TFMA's `Calibration`, the mean prediction
+    by the mean label.
+    """
+    labels, scores = labels.astype(np.float64), predictions.astype(np.float64)
+    above = (scores > CUT).astype(np.float64)
+    clipped = np.clip(scores, EPSILON, 1 - EPSILON)
+    losses = -np.where(labels > 0, np.log(clipped), np.log1p(-clipped))
+    ranking = Ranking(labels, predictions)
+
+    def measure(groups: _Groups) -> Metrics:
+        positives, chosen, hits = groups.sum(labels), groups.sum(above), groups.sum(labels * above)
+        negatives = groups.count - positives
         rejected = negatives - (chosen - hits)
-        scores = _sum(codes, self.scores, slices)
-        auc, auc_pr = self.ranking.areas(codes, slices)
+        auc, auc_pr = ranking.areas(groups)
         return {
             "auc": auc,
             "auc_pr": auc_pr,
-            "log_loss": _ratio(_sum(codes, self.losses, slices), count),
-            "accuracy": _ratio(hits + rejected, count),
+            "log_loss": groups.mean(losses),
+            "accuracy": _ratio(hits + rejected, groups.count),
             "balanced_accuracy": (_ratio(hits, positives) + _ratio(rejected, negatives)) / 2,
             "precision": _ratio(hits, chosen),
             "recall": _ratio(hits, positives),
             "f1": _ratio(2 * hits, positives + chosen),
-            "calibration": _ratio(scores, positives),
-            "mean_prediction": _ratio(scores, count),
-            "mean_label": _ratio(positives, count),
+            "calibration": _ratio(groups.sum(scores), positives),
+            "mean_prediction": groups.mean(scores),
+            "mean_label": groups.mean(labels),
         }
 
+    return measure
 
-class MulticlassRows:
-    """Rows of a multiclass task: labels are class indices, predictions `[N, K]` probabilities."""
 
-    def __init__(self, labels: NDArray[Any], predictions: NDArray[Any]) -> None:
-        self.labels = labels.astype(np.int64)
-        self.classes = predictions.shape[1]
-        own = predictions[np.arange(len(labels)), self.labels].astype(np.float64)
-        self.losses = -np.log(np.clip(own, EPSILON, 1 - EPSILON))
-        self.right = (predictions.argmax(axis=1) == self.labels).astype(np.float64)
-        self.rankings = [
-            Ranking((self.labels == index).astype(np.float64), predictions[:, index]) for index in range(self.classes)
-        ]
+def _multiclass(labels: NDArray[Any], predictions: NDArray[Any]) -> Callable[[_Groups], Metrics]:
+    """Labels are class indices, predictions `[N, K]` probabilities.
 
-    def by(self, codes: NDArray[np.int64], slices: int) -> Metrics:
-        """AUC is one class against the rest, averaged over the classes for which it is defined in the slice.
+    AUC is one class against the rest, averaged over the classes for which it is defined in the slice. Balanced accuracy
+    is the recall averaged over the classes that the slice's labels have, as in scikit-learn (whose AUC refuses where a
+    class is absent).
+    """
+    labels, classes = labels.astype(np.int64), predictions.shape[1]
+    losses = -np.log(np.clip(predictions[np.arange(len(labels)), labels].astype(np.float64), EPSILON, 1 - EPSILON))
+    right = (predictions.argmax(axis=1) == labels).astype(np.float64)
+    rankings = [Ranking((labels == index).astype(np.float64), predictions[:, index]) for index in range(classes)]
 
-        Balanced accuracy is the recall averaged over the classes that the slice's labels have, as in scikit-learn
-        (whose AUC refuses where a class is absent).
-        """
-        count = np.bincount(codes, minlength=slices).astype(np.float64)
-        cells = codes * self.classes + self.labels
-        shape = slices, self.classes
-        actual = np.bincount(cells, minlength=slices * self.classes).reshape(shape)
-        right = _sum(cells, self.right, slices * self.classes).reshape(shape)
-        areas = np.stack([ranking.areas(codes, slices)[0] for ranking in self.rankings], axis=1)
+    def measure(groups: _Groups) -> Metrics:
+        cells = _Groups(groups.codes * classes + labels, groups.size * classes)
         return {
-            "auc": mean_defined(areas),
-            "log_loss": _ratio(_sum(codes, self.losses, slices), count),
-            "accuracy": _ratio(_sum(codes, self.right, slices), count),
-            "balanced_accuracy": mean_defined(_ratio(right, actual.astype(np.float64))),
+            "auc": mean_defined(np.stack([ranking.areas(groups)[0] for ranking in rankings], axis=1)),
+            "log_loss": groups.mean(losses),
+            "accuracy": groups.mean(right),
+            "balanced_accuracy": mean_defined(cells.mean(right).reshape(groups.size, classes)),
         }
 
+    return measure
 
-class RegressionRows:
-    """Rows of a regression: labels and predictions are numbers."""
 
-    def __init__(self, labels: NDArray[Any], predictions: NDArray[Any]) -> None:
-        self.labels = labels.astype(np.float64)
-        self.predictions = predictions.astype(np.float64)
-        self.errors = self.predictions - self.labels
+def _regression(labels: NDArray[Any], predictions: NDArray[Any]) -> Callable[[_Groups], Metrics]:
+    """R² is 1 - SSE / SST, scikit-learn's `r2_score`; undefined where all labels are equal."""
+    labels, predictions = labels.astype(np.float64), predictions.astype(np.float64)
+    errors = predictions - labels
 
-    def by(self, codes: NDArray[np.int64], slices: int) -> Metrics:
-        """R² is 1 - SSE / SST, scikit-learn's `r2_score`; undefined where all labels are equal.
-
-        Calibration is the mean prediction by the mean label, TFMA's `Calibration`.
-        """
-        count = np.bincount(codes, minlength=slices).astype(np.float64)
-        labels = _sum(codes, self.labels, slices)
-        predictions = _sum(codes, self.predictions, slices)
-        squares = _sum(codes, self.errors**2, slices)
-        mean_label = _ratio(labels, count)
-        spread = _sum(codes, (self.labels - mean_label[codes]) ** 2, slices)
+    def measure(groups: _Groups) -> Metrics:
+        squares, mean_label = groups.mean(errors**2), groups.mean(labels)
         return {
-            "mean_absolute_error": _ratio(_sum(codes, np.abs(self.errors), slices), count),
-            "mean_squared_error": _ratio(squares, count),
-            "root_mean_squared_error": np.sqrt(_ratio(squares, count)),
-            "r_squared": 1 - _ratio(squares, spread),
-            "calibration": _ratio(predictions, labels),
-            "mean_prediction": _ratio(predictions, count),
+            "mean_absolute_error": groups.mean(np.abs(errors)),
+            "mean_squared_error": squares,
+            "root_mean_squared_error": np.sqrt(squares),
+            "r_squared": 1 - _ratio(squares, groups.mean((labels - mean_label[groups.codes]) ** 2)),
+            "calibration": _ratio(groups.sum(predictions), groups.sum(labels)),
+            "mean_prediction": groups.mean(predictions),
             "mean_label": mean_label,
         }
+
+    return measure
 
 
 class Ranking:
@@ -166,43 +163,38 @@ class Ranking:
         self.labels = labels[self.order]
         self.scores = scores[self.order]
 
-    def areas(self, codes: NDArray[np.int64], slices: int) -> tuple[Floats, Floats]:
+    def areas(self, groups: _Groups) -> tuple[Floats, Floats]:
         """Area under the ROC curve, and average precision, of every slice.
 
         AUC counts the pairs of a positive and a negative that are ranked rightly, ties by half (Hanley and McNeil,
         1982, https://doi.org/10.1148/radiology.143.1.7063747): scikit-learn's `roc_auc_score`. The area under the
         precision-recall curve is scikit-learn's `average_precision_score`, sum of (R_n - R_n-1) P_n; TFMA's own
-        interpolates between the thresholds instead, and says 0.19 for 0.33 where positives are few.
+        interpolates between the thresholds instead, and gives 0.19 for 0.33 where positives are few.
         """
-        if not len(codes):
-            return np.full(slices, np.nan), np.full(slices, np.nan)
-        sliced = codes[self.order]
+        if not len(groups.codes):
+            return np.full(groups.size, np.nan), np.full(groups.size, np.nan)
+        sliced = groups.codes[self.order]
         # NumPy sorts 16-bit integers by radix, in linear time.
-        by_slice = np.argsort(sliced.astype(np.uint16) if slices <= 1 << 16 else sliced, kind="stable")
+        by_slice = np.argsort(sliced.astype(np.uint16) if groups.size <= 1 << 16 else sliced, kind="stable")
         sliced, labels, scores = sliced[by_slice], self.labels[by_slice], self.scores[by_slice]
         new = np.concatenate([[True], (sliced[1:] != sliced[:-1]) | (scores[1:] != scores[:-1])])
         starts = np.flatnonzero(new)
-        owner = sliced[starts]
+        ties = _Groups(sliced[starts], groups.size)  # one row for all that share a score
         positives = np.add.reduceat(labels, starts)
         total = np.diff(np.append(starts, len(labels))).astype(np.float64)
-        all_positives = _sum(owner, positives, slices)
-        count = _sum(owner, total, slices)
-        above = np.cumsum(positives) - _before(all_positives)[owner]
-        seen = np.cumsum(total) - _before(count)[owner]
-        pairs = _sum(owner, (total - positives) * (above - positives / 2), slices)
-        precise = _sum(owner, positives * above / seen, slices)
+        all_positives, count = ties.sum(positives), ties.sum(total)
+        above = np.cumsum(positives) - _before(all_positives)[ties.codes]
+        seen = np.cumsum(total) - _before(count)[ties.codes]
+        pairs = ties.sum((total - positives) * (above - positives / 2))
+        precise = ties.sum(positives * above / seen)
         return _ratio(pairs, all_positives * (count - all_positives)), _ratio(precise, all_positives)
 
 
-_ROWS: dict[Task, type[BinaryRows] | type[MulticlassRows] | type[RegressionRows]] = {
-    "binary": BinaryRows,
-    "multiclass": MulticlassRows,
-    "regression": RegressionRows,
+_MEASURES: dict[Task, Callable[[NDArray[Any], NDArray[Any]], Callable[[_Groups], Metrics]]] = {
+    "binary": _binary,
+    "multiclass": _multiclass,
+    "regression": _regression,
 }
-
-
-def _sum(codes: NDArray[np.int64], values: NDArray[Any], slices: int) -> Floats:
-    return np.bincount(codes, values, minlength=slices).astype(np.float64)
 
 
 def _before(sizes: Floats) -> Floats:
@@ -215,6 +207,6 @@ def _ratio(above: Floats, below: Floats) -> Floats:
 
 
 def mean_defined(values: Floats) -> Floats:
-    """Mean over the last axis of what is not NaN; NaN where nothing is."""
+    """The mean over the last axis without NaN; NaN where all are."""
     defined = ~np.isnan(values)
     return _ratio(np.where(defined, values, 0).sum(axis=1), defined.sum(axis=1).astype(np.float64))

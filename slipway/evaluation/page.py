@@ -1,20 +1,15 @@
-"""The evaluation for people: verdict, metrics by slice, curves."""
+"""The HTML page of an evaluation: verdict, metrics by slice, curves."""
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
+from slipway.evaluation.metric import slice_metrics
 from slipway.evaluation.results import OVERALL, Evaluation, SliceResult
-from slipway.pages.charts import (
-    Bins,
-    Series,
-    calibration_chart,
-    confusion_matrix,
-    histogram,
-    line_chart,
-)
+from slipway.pages.charts import Bins, Series, calibration_chart, confusion_matrix, histogram, line_chart
 from slipway.pages.numbers import format_number
 from slipway.pages.page import render_page
 from slipway.pages.parts import badge, details, grid, notice, section, table
@@ -23,11 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 CANDIDATE, PRODUCTION = "candidate", "production"
-SHOWN = {
-    "binary": ("auc", "auc_pr", "log_loss", "accuracy", "precision", "recall", "calibration"),
-    "multiclass": ("accuracy", "balanced_accuracy", "log_loss", "auc"),
-    "regression": ("root_mean_squared_error", "mean_absolute_error", "r_squared", "calibration"),
-}
 
 
 def evaluation_page(evaluation: Evaluation) -> str:
@@ -38,7 +28,7 @@ def evaluation_page(evaluation: Evaluation) -> str:
 
 
 def evaluation_sections(evaluation: Evaluation) -> list[Markup]:
-    """The parts of the page, for this page and for a run's report."""
+    """The sections of the page, which a run's report shows too."""
     return [
         section("Verdict", verdict_notice(evaluation), _checks(evaluation)),
         section("Metrics", _metrics(evaluation)),
@@ -48,7 +38,7 @@ def evaluation_sections(evaluation: Evaluation) -> list[Markup]:
 
 
 def verdict_notice(evaluation: Evaluation) -> Markup:
-    """Blessed or refused, and why."""
+    """Blessed or refused, with the reasons."""
     blessed = evaluation.verdict.blessed
     reasons = Markup("").join(Markup("<li>{}</li>").format(reason) for reason in evaluation.verdict.reasons())
     state = badge("blessed", "good") if blessed else badge("refused", "warn")
@@ -67,13 +57,13 @@ def _checks(evaluation: Evaluation) -> Markup:
 
 
 def _metrics(evaluation: Evaluation) -> Markup:
-    ours, theirs = evaluation.overall.candidate, evaluation.overall.baseline
-    headers = ("metric", CANDIDATE) if theirs is None else ("metric", CANDIDATE, PRODUCTION)
-    rows = [
-        (name, format_number(value)) if theirs is None else (name, format_number(value), format_number(theirs[name]))
-        for name, value in ours.items()
-    ]
-    return table(headers, rows)
+    models = {CANDIDATE: evaluation.overall.candidate}
+    if evaluation.overall.baseline is not None:
+        models[PRODUCTION] = evaluation.overall.baseline
+    names = evaluation.overall.candidate
+    return table(
+        ("metric", *models), [(name, *(format_number(one[name]) for one in models.values())) for name in names]
+    )
 
 
 def _slices(evaluation: Evaluation) -> list[Markup]:
@@ -81,20 +71,19 @@ def _slices(evaluation: Evaluation) -> list[Markup]:
     if evaluation.worst:
         parts.append(Markup("<h3>Worst by {}</h3>").format(evaluation.worst_metric))
         parts.append(_slice_table(evaluation, evaluation.worst))
-    columns = dict.fromkeys(tuple(row.columns) for row in evaluation.slices)
     left_out = {tuple(left.columns): left for left in evaluation.left_out}
-    for names in columns:
-        rows = [row for row in evaluation.slices if tuple(row.columns) == names]
-        shown: list[Markup] = [_slice_table(evaluation, rows)]
+    for names, group in groupby(evaluation.slices, key=lambda row: tuple(row.columns)):
+        rows = list(group)
+        shown = _slice_table(evaluation, rows)
         if left := left_out.get(names):
             note = f"{left.slices:,} more slices with {left.examples:,} examples are checked but not listed."
-            shown.append(Markup('<p class="note">{}</p>').format(note))
-        parts.append(details(f"By {' x '.join(names)}: {len(rows)} slices", Markup("").join(shown)))
+            shown += Markup('<p class="note">{}</p>').format(note)
+        parts.append(details(f"By {' x '.join(names)}: {len(rows)} slices", shown))
     return parts or [Markup('<p class="note">module.yaml lists no slices.</p>')]
 
 
 def _slice_table(evaluation: Evaluation, rows: Iterable[SliceResult]) -> Markup:
-    shown = SHOWN[evaluation.task]
+    shown = slice_metrics(evaluation.task)
     cells = [
         (row.name, format_number(row.examples), *(_both(row, name) for name in shown))
         for row in [evaluation.overall, *rows]
@@ -111,35 +100,23 @@ def _both(row: SliceResult, metric: str) -> Markup:
 
 def _curves(evaluation: Evaluation) -> list[Markup]:
     curves = evaluation.curves
-    pairs = [(CANDIDATE, curves)]
+    models = {CANDIDATE: curves}
     if evaluation.baseline_curves:
-        pairs.append((PRODUCTION, evaluation.baseline_curves))
+        models[PRODUCTION] = evaluation.baseline_curves
     figures = []
     if curves.roc:
-        lines = [
-            Series(name, one.roc.false_positive_rate, one.roc.true_positive_rate) for name, one in pairs if one.roc
-        ]
+        rocs = {name: one.roc for name, one in models.items() if one.roc}
+        lines = [Series(name, roc.false_positive_rate, roc.true_positive_rate) for name, roc in rocs.items()]
         figures.append(_square("ROC curve", lines, "false positive rate", "true positive rate", diagonal=True))
     if curves.precision_recall:
-        lines = [
-            Series(name, one.precision_recall.recall, one.precision_recall.precision)
-            for name, one in pairs
-            if one.precision_recall
-        ]
+        traced = {name: one.precision_recall for name, one in models.items() if one.precision_recall}
+        lines = [Series(name, one.recall, one.precision) for name, one in traced.items()]
         figures.append(_square("Precision and recall", lines, "recall", "precision"))
     if curves.calibration and evaluation.task == "binary":
-        bins = curves.calibration
-        figures.append(
-            calibration_chart(
-                "Calibration",
-                [one.mean_prediction for one in bins],
-                [one.mean_label for one in bins],
-                [one.examples for one in bins],
-            )
-        )
+        columns = zip(*((one.mean_prediction, one.mean_label, one.examples) for one in curves.calibration), strict=True)
+        figures.append(calibration_chart("Calibration", *columns))
     if curves.histogram:
-        shape = curves.histogram
-        bars = [Bins(name, shape.edges, counts) for name, counts in shape.counts.items()]
+        bars = [Bins(name, curves.histogram.edges, counts) for name, counts in curves.histogram.counts.items()]
         figures.append(histogram("Predictions by label", bars, x_label="prediction"))
     if curves.confusion_matrix:
         matrix = curves.confusion_matrix

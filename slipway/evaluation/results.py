@@ -1,6 +1,6 @@
-"""`evaluation.json`: what evaluate_model found, as push_model, `report` and `explain` read it.
+"""`evaluation.json`, written by evaluate_model and read by push_model, `report` and `explain`.
 
-A metric that is undefined on some rows (AUC where all labels are alike; anything where a prediction is NaN) is null.
+An undefined metric (AUC where all labels are alike; any metric where a prediction is NaN) is null.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Metrics = dict[str, float | None]
 
 
 class Check(BaseModel):
-    """One threshold, or a condition that always holds, on one set of rows, and what came of it.
+    """The outcome of one threshold, or of a condition that always holds, on one set of rows.
 
     `slice` is `overall`, one slice (`payment_type=Cash`) or, where `note` sums up several slices, their columns
     (`payment_type x company`). `value` and `baseline` are the metric of the candidate and of the production model.
@@ -34,48 +34,41 @@ class Check(BaseModel):
     metric: str
     slice: str = OVERALL
     columns: list[str] = []
-    values: list[str | None] | None = Field(None, description="of the columns; null where this is about several slices")
+    values: list[str | None] | None = Field(None, description="of the columns; null for several slices")
     rule: Rule
     bound: float | None = None
     value: float | None = None
     baseline: float | None = None
     examples: int = 0
     outcome: Outcome
-    note: str = Field("", description="why the outcome is what it is, where the numbers do not say it")
+    note: str = Field("", description="the reason for the outcome, where the numbers do not show it")
 
     def describe(self) -> str:
-        """One line for people: `auc 0.912 on payment_type=Cash is below 0.93 (n=1,204)`."""
+        """One line of text: `auc 0.912 on payment_type=Cash is below 0.93 (n=1,204)`."""
         where = "" if self.slice == OVERALL else f" on {self.slice}"
         count = f" (n={self.examples:,})" if self.examples else ""
         if self.outcome == "not_checked":
             return f"{self.metric}{where} not checked: {self.note}{count}"
         if self.note or self.value is None or self.bound is None:
             return f"{self.metric}{where} {self.outcome}: {self.note}{count}"
-        return f"{self.metric} {self._comparison(where)}{count}"
-
-    def _comparison(self, where: str) -> str:
-        assert self.value is not None
-        assert self.bound is not None
-        passed = self.outcome == "passed"
-        if self.rule == "max_drop" and self.baseline is not None:
-            value, baseline = _apart(self.value, self.baseline)
-            allowed = f"at most {_short(self.bound)} worse than" if self.bound else "no worse than"
-            must = "is" if passed else "should be"
-            return f"{value}{where} {must} {allowed} production's {baseline}"
-        value, bound = _apart(self.value, self.bound)
-        if self.rule == "min":
-            return f"{value}{where} is {'at least' if passed else 'below'} {bound}"
-        return f"{value}{where} is {'at most' if passed else 'above'} {bound}"
+        passed, production = self.outcome == "passed", self.rule == "max_drop" and self.baseline is not None
+        value, other = _apart(self.value, self.baseline if production and self.baseline is not None else self.bound)
+        if production:
+            allowed = f"at most {self.bound:.4g} worse than" if self.bound else "no worse than"
+            relation = f"{'is' if passed else 'should be'} {allowed} production's"
+        else:
+            relation = {"min": ("is below", "is at least")}.get(self.rule, ("is above", "is at most"))[passed]
+        return f"{self.metric} {value}{where} {relation} {other}{count}"
 
 
 class Verdict(BaseModel):
-    """Whether the candidate may be pushed, and every check that led there: refusals first."""
+    """Whether the candidate may be pushed, and every check: refusals first."""
 
     blessed: bool
     checks: list[Check]
 
     def reasons(self) -> list[str]:
-        """Plain lines: why it was refused; or, if it was blessed, what it passed and what could not be checked."""
+        """The failed checks; without any, the overall checks and those that were not done."""
         failed = [check.describe() for check in self.checks if check.outcome == "failed"]
         if failed:
             return failed
@@ -87,7 +80,7 @@ class Verdict(BaseModel):
 
 
 class SliceResult(BaseModel):
-    """Metrics on the rows that share the values of some columns; `overall` has none. A null value is a missing one."""
+    """Metrics of one slice; `overall` has no columns. A null value is a missing one."""
 
     columns: list[str] = []
     values: list[str | None] = []
@@ -98,11 +91,12 @@ class SliceResult(BaseModel):
     @property
     def name(self) -> str:
         """`payment_type=Cash, hour=7`, or `overall`."""
-        return slice_name(self.columns, self.values)
+        pairs = zip(self.columns, self.values, strict=True)
+        return ", ".join(f"{column}={MISSING if value is None else value}" for column, value in pairs) or OVERALL
 
 
 class LeftOut(BaseModel):
-    """Slices that were computed and checked, but are not listed: neither large nor among the worst."""
+    """Slices that were checked but are not listed: neither large nor among the worst."""
 
     columns: list[str]
     slices: int
@@ -136,7 +130,7 @@ class CalibrationBin(BaseModel):
 
 
 class Histogram(BaseModel):
-    """Examples by prediction: one count a bin by class name; in regression by `predictions` and `labels`."""
+    """Counts by bin of the prediction, for each class name; in regression for `predictions` and `labels`."""
 
     edges: list[float]
     counts: dict[str, list[int]]
@@ -150,7 +144,7 @@ class ConfusionMatrix(BaseModel):
 
 
 class Curves(BaseModel):
-    """What a page draws of one model, overall. What a task has not is null."""
+    """The overall curves of one model; null where the task has none."""
 
     roc: Roc | None = None
     precision_recall: PrecisionRecall | None = None
@@ -175,18 +169,12 @@ class Evaluation(BaseModel):
     slices: list[SliceResult] = Field([], description="by columns; the largest and the worst of each")
     left_out: list[LeftOut] = []
     worst: list[SliceResult] = Field(
-        [], description="worst first, by `worst_metric`; only slices large enough that it is not chance"
+        [], description="worst first, by `worst_metric`; slices large enough to be no chance"
     )
     worst_metric: str = ""
-    curve_examples: int | None = Field(None, description="rows that curves are of, where the tfma engine took a sample")
+    curve_examples: int | None = Field(None, description="rows behind the curves, if the tfma engine took a sample")
     curves: Curves = Curves()
     baseline_curves: Curves | None = None
-
-
-def slice_name(columns: list[str] | tuple[str, ...], values: list[str | None] | tuple[str | None, ...]) -> str:
-    """How a slice is called everywhere."""
-    pairs = zip(columns, values, strict=True)
-    return ", ".join(f"{column}={MISSING if value is None else value}" for column, value in pairs) or OVERALL
 
 
 def write_evaluation(evaluation: Evaluation, folder: str | Path) -> None:
@@ -201,10 +189,6 @@ def read_evaluation(folder: str | Path) -> Evaluation:
         StoreError: there is none, or it is damaged.
     """
     return read_json(folder, FILE, Evaluation, "evaluate_model")
-
-
-def _short(number: float) -> str:
-    return f"{number:.4g}"
 
 
 def _apart(one: float, other: float) -> tuple[str, str]:

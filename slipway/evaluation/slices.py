@@ -1,4 +1,4 @@
-"""Which rows share the values of some columns."""
+"""Slices: the rows that share the values of some columns."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
 from slipway.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
-    import pyarrow as pa
     from numpy.typing import NDArray
 
 SliceValues = tuple[str | None, ...]
@@ -21,19 +21,14 @@ SliceValues = tuple[str | None, ...]
 
 @dataclass(frozen=True)
 class Slicing:
-    """A partition of the rows: `codes[row]` is the index of its slice, `values[slice]` what the columns are there.
+    """A partition of the rows by columns: `codes[row]` is the index of a slice, `values[slice]` the columns' values.
 
-    No columns make one slice of all rows. None stands for a missing value: null, NaN or an empty string.
+    Without columns all rows are one slice. None is a missing value: null, NaN or an empty string.
     """
 
     columns: tuple[str, ...]
     codes: NDArray[np.int64]
     values: list[SliceValues]
-
-    @classmethod
-    def everything(cls, rows: int) -> Slicing:
-        """All rows in one slice."""
-        return cls((), np.zeros(rows, np.int64), [()])
 
 
 def slice_rows(table: pa.Table, specs: Iterable[tuple[str, ...]]) -> list[Slicing]:
@@ -42,10 +37,23 @@ def slice_rows(table: pa.Table, specs: Iterable[tuple[str, ...]]) -> list[Slicin
     Raises:
         ConfigError: a column is not in the data, or holds lists.
     """
-    specs = list(specs)
-    names = dict.fromkeys(name for spec in specs for name in spec)
-    encoded = {name: encode_column(table, name) for name in names}
-    return [_cross(spec, [encoded[name] for name in spec]) for spec in specs]
+    encoded: dict[str, tuple[NDArray[np.int64], list[str | None]]] = {}
+    slicings = []
+    for columns in specs:
+        joint = np.zeros(table.num_rows, np.int64)
+        for name in columns:
+            if name not in encoded:
+                encoded[name] = encode_column(table, name)
+            codes, values = encoded[name]
+            joint = joint * len(values) + codes
+        present, compact = np.unique(joint, return_inverse=True)
+        parts: list[list[str | None]] = []
+        for _, values in (encoded[name] for name in reversed(columns)):
+            present, codes = np.divmod(present, len(values))
+            parts.insert(0, [values[code] for code in codes])
+        found: list[SliceValues] = list(zip(*parts, strict=True)) if columns else [()]
+        slicings.append(Slicing(columns, compact.astype(np.int64), found))
+    return slicings
 
 
 def check_columns(names: Iterable[str], schema: pa.Schema) -> None:
@@ -54,14 +62,12 @@ def check_columns(names: Iterable[str], schema: pa.Schema) -> None:
     Raises:
         ConfigError: it is not in the data, or holds lists; the message names the nearest column.
     """
-    import pyarrow as pa
-
     for name in names:
         if name not in schema.names:
             near = difflib.get_close_matches(name, schema.names, n=1, cutoff=0)
             hint = f"did you mean {near[0]!r}?" if near else "the data has no columns"
             raise ConfigError(
-                f"slice column {name!r} is not in the data; {hint} Mend slices or thresholds in module.yaml"
+                f"slice column {name!r} is not in the data; {hint} Correct slices or thresholds in module.yaml"
             )
         if pa.types.is_nested(schema.field(name).type):
             raise ConfigError(f"slice column {name!r} holds lists; slice on a column with one value a row")
@@ -69,8 +75,6 @@ def check_columns(names: Iterable[str], schema: pa.Schema) -> None:
 
 def encode_column(table: pa.Table, name: str) -> tuple[NDArray[np.int64], list[str | None]]:
     """A column as slice values: one code a row, and what the codes stand for."""
-    import pyarrow as pa
-
     check_columns([name], table.schema)
     encoded = table[name].combine_chunks().dictionary_encode()
     if isinstance(encoded, pa.ChunkedArray):
@@ -89,15 +93,3 @@ def _text(value: Any) -> str | None:
     if isinstance(value, bytes):
         value = value.decode("utf-8", "replace")
     return str(value).lower() if isinstance(value, bool) else str(value) or None
-
-
-def _cross(columns: tuple[str, ...], encoded: Sequence[tuple[NDArray[np.int64], list[str | None]]]) -> Slicing:
-    joint = encoded[0][0]
-    for codes, values in encoded[1:]:
-        joint = joint * len(values) + codes
-    present, compact = np.unique(joint, return_inverse=True)
-    rest, parts = present, []
-    for _, values in reversed(encoded):
-        parts.append([values[code] for code in rest % len(values)])
-        rest = rest // len(values)
-    return Slicing(columns, compact.astype(np.int64), list(zip(*reversed(parts), strict=True)))

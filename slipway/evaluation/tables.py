@@ -1,12 +1,13 @@
-"""Metrics of all slices of one partition, as an engine hands them to the gate and to the report."""
+"""What an engine hands to the gate and to the report: the metrics of all slices, by the columns that make them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from slipway.evaluation.metric import BEST, ranking_metric
 from slipway.evaluation.results import LeftOut, SliceResult
 
 if TYPE_CHECKING:
@@ -14,17 +15,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from slipway.evaluation.results import Check, Curves, Metrics
+    from slipway.evaluation.results import Metrics
     from slipway.evaluation.slices import SliceValues
     from slipway.module_api import Task
 
     Floats = NDArray[np.float64]
 
-RANKED_BY: dict[Task, tuple[str, bool]] = {
-    "binary": ("auc", False),
-    "multiclass": ("accuracy", False),
-    "regression": ("root_mean_squared_error", True),
-}
 RANKED_FROM = 100  # examples: on fewer, chance decides which slice is worst
 RANKED_FROM_RARER = 20  # examples of the rarer class, where AUC ranks
 WORST = 10
@@ -54,7 +50,7 @@ class MetricTable:
 
 @dataclass(frozen=True)
 class Predictions:
-    """How many predictions each model made wrongly in form; `baseline_problem` says why production has none."""
+    """How many predictions of each model are invalid, and why the production model could not be scored."""
 
     invalid: int = 0
     baseline_invalid: int = 0
@@ -63,15 +59,18 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Measured:
-    """All that an engine finds out; `tables` starts with the overall one."""
+    """The result of an engine; `tables` starts with the overall one.
+
+    `labels`, and `answers` by model, are of all labelled rows or, if `sampled`, of some: for the curves and for the
+    comparison with the constant model.
+    """
 
     tables: list[MetricTable]
     predictions: Predictions
-    beats_constant: Check
+    labels: NDArray[Any]
+    answers: dict[str, NDArray[np.float32]]
     unlabelled: int
-    curves: Curves
-    baseline_curves: Curves | None
-    curve_examples: int | None = None
+    sampled: bool = False
 
 
 def list_slices(task: Task, tables: Iterable[MetricTable]) -> tuple[list[SliceResult], list[LeftOut]]:
@@ -93,17 +92,17 @@ def list_slices(task: Task, tables: Iterable[MetricTable]) -> tuple[list[SliceRe
 
 def worst_slices(task: Task, tables: Iterable[MetricTable]) -> list[SliceResult]:
     """The worst slices of all tables, worst first."""
-    metric, high_is_bad = RANKED_BY[task]
+    metric = ranking_metric(task)
     rows = [table.row(index) for table in tables for index in _ranked(task, table)[:WORST]]
-    rows.sort(key=lambda row: row.candidate[metric] or 0.0, reverse=high_is_bad)
+    rows.sort(key=lambda row: row.candidate[metric] or 0.0, reverse=BEST[metric] == "low")
     return rows[:WORST]
 
 
 def _ranked(task: Task, table: MetricTable) -> list[int]:
     """Slices that are large enough to be ranked, worst first."""
-    metric, high_is_bad = RANKED_BY[task]
+    metric = ranking_metric(task)
     values = table.candidate[metric]
-    order = np.argsort(-values if high_is_bad else values, kind="stable")
+    order = np.argsort(-values if BEST[metric] == "low" else values, kind="stable")
     fit = (table.examples >= RANKED_FROM) & np.isfinite(values)
     if task == "binary":
         share = table.candidate["mean_label"]

@@ -1,7 +1,7 @@
 """The frame of an SVG chart: scales, ticks and their labels.
 
-A chart is drawn on a small canvas (about 360 units wide) and scales with its column: so its text stays about as large
-as the page's, on a phone too. Colours are CSS variables of `page.css`, so that charts follow the theme.
+A chart has a small canvas (about 360 units wide) that scales with its column, so that its text is about as large as the
+page's, on a phone too. Colours are CSS variables of `page.css` and follow the theme.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
 
 @dataclass(frozen=True)
 class Frame:
-    """Where values land on the canvas; y grows upwards. The x axis ends at `x_range`, or at its outer ticks."""
+    """Maps values to the canvas; y grows upwards. The x axis ends at `x_range`, or at its outer ticks."""
 
     x_ticks: Sequence[float]
     y_ticks: Sequence[float]
@@ -95,14 +95,14 @@ class Frame:
         return "".join(commands)
 
     def svg(self, title: str, *parts: Markup) -> Markup:
-        """The whole drawing, named for screen readers."""
+        """The drawing, with a title for screen readers."""
         return Markup('<svg role="img" viewBox="0 0 {:g} {:g}"><title>{}</title>{}</svg>').format(
             self.width, self.height, title, Markup("").join(parts)
         )
 
 
 def tick_texts(ticks: Sequence[float]) -> list[str]:
-    """Labels of ticks: short, `1.2k` and `3M` for large ones, with as many digits as tell them apart."""
+    """Short labels of ticks (`1.2k`, `3M`) with enough digits to be distinct."""
     for digits in range(3, 12):
         texts = [_tick_text(tick, digits) for tick in ticks]
         if len(set(texts)) == len(set(ticks)):

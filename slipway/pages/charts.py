@@ -1,7 +1,7 @@
 """Charts as inline SVG or HTML: no script, no network, colours from the page's theme.
 
-Each function answers a `<figure>` as Markup. Two series are told apart by blue and orange (safe for colour-blind
-readers) and by a solid and a dashed line; exact values are in tooltips (`<title>`).
+Each function returns a `<figure>` as Markup. Two series differ in colour (blue and orange, safe for colour-blind
+readers) and in line style; exact values are in tooltips (`<title>`).
 """
 
 from __future__ import annotations
@@ -35,15 +35,12 @@ class Bins:
 
 
 def figure(title: str, drawing: Markup, legend: Sequence[str] = (), note: str = "") -> Markup:
-    """A drawing with its caption, and a key where there is more than one series."""
+    """A drawing with its caption, and a legend for two series or more."""
     key = Markup("")
     if len(legend) > 1:
-        key = Markup('<span class="key">{}</span>').format(
-            Markup("").join(
-                Markup('<span><i class="swatch s{}"></i>{}</span>').format(index + 1, name)
-                for index, name in enumerate(legend)
-            )
-        )
+        swatch = Markup('<span><i class="swatch s{}"></i>{}</span>')
+        names = Markup("").join(swatch.format(index, name) for index, name in enumerate(legend, 1))
+        key = Markup('<span class="key">{}</span>').format(names)
     aside = Markup('<p class="note">{}</p>').format(note) if note else Markup("")
     return Markup("<figure><figcaption><span>{}</span>{}</figcaption>{}{}</figure>").format(title, key, drawing, aside)
 
@@ -58,20 +55,11 @@ def line_chart(
     y_range: tuple[float, float] | None = None,
     diagonal: bool = False,
     marks: bool = False,
-    note: str = "",
 ) -> Markup:
-    """Lines over a common axis: training curves, ROC, precision against recall.
+    """At most three lines over a common axis: training curves, ROC, precision against recall.
 
-    Args:
-        title: Caption, and the name for screen readers.
-        series: At most three lines.
-        x_label: Text under the x axis.
-        y_label: Text along the y axis.
-        x_range: Ends of the x axis; from the data by default.
-        y_range: Ends of the y axis; from the data by default.
-        diagonal: Draws the line y = x, what chance or a perfect calibration gives.
-        marks: Draws a dot with a tooltip at each point.
-        note: A line of text below.
+    The axes end at the data unless a range is given. `diagonal` draws the line y = x, and `marks` a dot with a tooltip
+    at each point.
     """
     x_low, x_high = x_range or _extent([value for one in series for value in one.x])
     y_low, y_high = y_range or _extent([value for one in series for value in one.y])
@@ -84,13 +72,13 @@ def line_chart(
         parts.append(Markup('<path class="line s{}" d="{}"/>').format(index, frame.line(one.x, one.y)))
         if marks:
             parts += [_mark(frame, index, one.name, x, y) for x, y in zip(one.x, one.y, strict=True)]
-    return figure(title, frame.svg(title, *parts), [one.name for one in series], note)
+    return figure(title, frame.svg(title, *parts), [one.name for one in series])
 
 
 def calibration_chart(
-    title: str, predicted: Sequence[float], observed: Sequence[float], counts: Sequence[float], *, note: str = ""
+    title: str, predicted: Sequence[float], observed: Sequence[float], counts: Sequence[float]
 ) -> Markup:
-    """Mean label against mean prediction per bucket; a dot's area grows with its number of examples."""
+    """Mean label against mean prediction per bucket; a dot's area shows the number of examples."""
     frame = Frame(nice_ticks(0, 1, 6), nice_ticks(0, 1, 6))
     most = max(counts, default=0) or 1
     parts = [
@@ -107,13 +95,13 @@ def calibration_chart(
                     frame.x(x), frame.y(y), 2 + 5 * math.sqrt(count / most), tip
                 )
             )
-    return figure(title, frame.svg(title, *parts), note=note)
+    return figure(title, frame.svg(title, *parts))
 
 
 def histogram(title: str, series: Sequence[Bins], *, x_label: str = "", mini: bool = False, note: str = "") -> Markup:
-    """One histogram, or two overlaid as shares of their own total so that splits of different size compare.
+    """One histogram, or two overlaid; each shows shares of its own total, so that splits of different size compare.
 
-    A bucket's area is its share: buckets may differ in width. `mini` leaves the axes out, for a cell of a table.
+    A bucket's area is its share, since buckets may differ in width. `mini` omits the axes, for a table cell.
     """
     low, high = _extent([edge for one in series for edge in one.edges])
     if low == high:
@@ -150,7 +138,7 @@ def bar_list(title: str, rows: Sequence[tuple[str, float]], *, share_of: float |
     return figure(title, Markup('<ul class="bars">{}</ul>').format(Markup("").join(items)), note=note)
 
 
-def confusion_matrix(title: str, names: Sequence[str], counts: Sequence[Sequence[float]], *, note: str = "") -> Markup:
+def confusion_matrix(title: str, names: Sequence[str], counts: Sequence[Sequence[float]]) -> Markup:
     """`counts[i][j]`: examples of class `names[i]` predicted as `names[j]`; shaded by the share of their row."""
     head = Markup("").join(Markup('<th scope="col">{}</th>').format(name) for name in names)
     rows = []
@@ -167,7 +155,7 @@ def confusion_matrix(title: str, names: Sequence[str], counts: Sequence[Sequence
         '<div class="scroll"><table class="confusion"><thead><tr><td></td><th colspan="{}">predicted</th></tr>'
         "<tr><th>label</th>{}</tr></thead><tbody>{}</tbody></table></div>"
     ).format(len(names), head, Markup("").join(rows))
-    return figure(title, table, note=note)
+    return figure(title, table)
 
 
 def _extent(values: Sequence[float]) -> tuple[float, float]:
@@ -176,7 +164,7 @@ def _extent(values: Sequence[float]) -> tuple[float, float]:
 
 
 def _x_ticks(series: Sequence[Series], low: float, high: float) -> Sequence[float]:
-    """Ticks of the x axis; epochs and the like keep their own whole numbers as ends."""
+    """Ticks of the x axis; whole numbers, such as epochs, keep their first and last as ends."""
     ticks = nice_ticks(low, high, 6)
     whole = all(float(value).is_integer() for one in series for value in one.x)
     if whole and high > low:
@@ -195,7 +183,7 @@ def _mark(frame: Frame, index: int, name: str, x: float, y: float) -> Markup:
 
 
 def _densities(bins: Bins, narrowest: float) -> list[tuple[float, float, float, float]]:
-    """Left, right, height and share of each bucket; a bucket of no width is drawn `narrowest` wide."""
+    """Left, right, height and share of each bucket, which is at least `narrowest` wide."""
     total = sum(bins.counts) or 1
     columns = []
     for left, right, count in zip(bins.edges[:-1], bins.edges[1:], bins.counts, strict=True):
@@ -215,9 +203,8 @@ def _column(frame: Frame, index: int, name: str, column: tuple[float, float, flo
 
 
 def _outline(frame: Frame, index: int, shape: Sequence[tuple[float, float, float, float]]) -> Markup:
-    """The silhouette of a histogram, to be laid over another."""
+    """The outline of a histogram, over another."""
     xs = [x for left, right, _, _ in shape for x in (left, right)]
     heights = [height for _, _, height, _ in shape for _ in range(2)]
-    ends = (xs[:1], xs[-1:])
-    path = frame.line([*ends[0], *xs, *ends[1]], [*([0.0] if xs else []), *heights, *([0.0] if xs else [])])
+    path = frame.line([*xs[:1], *xs, *xs[-1:]], [0.0, *heights, 0.0] if xs else [])
     return Markup('<path class="outline s{}" d="{}"/>').format(index, path)

@@ -1,4 +1,4 @@
-"""The steps of a run as a graph: one row a step, the edges in a gutter, a bar where its time went."""
+"""The steps of a run as a graph: one row for each step, with edges on the left and a bar for its time."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Node:
 
 
 def step_graph(nodes: Sequence[Node]) -> Markup:
-    """The graph of steps with their states and times, in the order given (each after what it needs)."""
+    """The graph of steps with states and times; each step comes after those it needs."""
     lanes, edges = _lay_out(nodes)
     width = LANE * (max([*lanes, *(lane for _, _, lane in edges)], default=0) + 1)
     height = ROW * len(nodes)
@@ -63,7 +63,7 @@ def _kind(node: Node) -> str:
 
 
 def _direct_needs(nodes: Sequence[Node]) -> list[set[int]]:
-    """Rows that each row needs, without those that another need already implies."""
+    """The rows that each row needs directly (the transitive reduction)."""
     rows = {node.name: row for row, node in enumerate(nodes)}
     above: list[set[int]] = []
     direct: list[set[int]] = []
@@ -76,7 +76,7 @@ def _direct_needs(nodes: Sequence[Node]) -> list[set[int]]:
 
 
 def _lay_out(nodes: Sequence[Node]) -> tuple[list[int], list[tuple[int, int, int]]]:
-    """A lane for each row, and edges as (upper row, lower row, lane in between); nothing crosses a dot."""
+    """A lane for each row, and edges as (upper row, lower row, lane in between); no edge crosses a dot."""
     lanes: list[int] = []
     edges: list[tuple[int, int, int]] = []
     taken: set[tuple[int, int]] = set()

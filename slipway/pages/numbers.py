@@ -1,14 +1,14 @@
-"""Numbers as people read them: few digits, aligned, never `-0` or `nan`."""
+"""Formats numbers for people: few digits, never `-0` or `nan`."""
 
 from __future__ import annotations
 
 import math
 
-MISSING = "–"  # noqa: RUF001  an en dash is what stands for "no value" in a table
+MISSING = "–"  # noqa: RUF001  an en dash for "no value" in a table
 
 
 def format_number(value: float | None, digits: int = 4) -> str:
-    """A number with `digits` significant ones; whole numbers in full with thousands separators.
+    """A number with `digits` significant digits; whole numbers in full with thousands separators.
 
     >>> format_number(14169), format_number(0.951234), format_number(12345.678)
     ('14,169', '0.9512', '12,346')
@@ -26,7 +26,7 @@ def format_number(value: float | None, digits: int = 4) -> str:
 
 
 def format_share(value: float | None) -> str:
-    """A share in percent; what is neither none nor all is never rounded to 0 % or 100 %."""
+    """A share in percent; only 0 and 1 are shown as 0 % and 100 %."""
     if value is None or math.isnan(value):
         return MISSING
     if 0 < value < 0.001:

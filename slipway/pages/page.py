@@ -12,16 +12,16 @@ from markupsafe import Markup
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-LINKS_FROM = 4  # sections; fewer are found without links to them
+LINKS_FROM = 4  # sections
 _SECTION = re.compile('<section id="([^"]*)"><h2>(.*?)</h2>')
 
 
 def render_page(title: str, body: Markup, *, subtitle: str | Markup = "") -> str:
-    """The page as HTML text; a long page begins with links to its sections.
+    """The page as HTML text; a page with many sections begins with links to them.
 
     Args:
         title: The heading, and the title of the window.
-        body: What `slipway.pages.parts` and `slipway.pages.charts` made. A plain string is escaped.
+        body: Markup of `slipway.pages.parts` and `slipway.pages.charts`.
         subtitle: A line under the heading.
     """
     sections = [(anchor, unescape(name)) for anchor, name in _SECTION.findall(str(body))]

@@ -15,12 +15,12 @@ _SIGNS = {"good": "✓", "warn": "!", "bad": "✕", "plain": "·"}
 
 
 def badge(text: str, tone: Tone = "plain") -> Markup:
-    """A state in one word, told by sign and text as well as by colour."""
+    """A state in one word, with a sign and a colour."""
     return Markup('<span class="badge {}"><i aria-hidden="true">{}</i>{}</span>').format(tone, _SIGNS[tone], text)
 
 
 def section(title: str, *bodies: Markup, note: str | Markup = "") -> Markup:
-    """A part of the page, with an anchor made of its title."""
+    """A section of the page, whose anchor is its title."""
     anchor = "-".join(re.findall(r"\w+", title.lower()))
     aside = Markup('<p class="note">{}</p>').format(note) if note else Markup("")
     return Markup('<section id="{}"><h2>{}</h2>{}{}</section>').format(anchor, title, aside, Markup("").join(bodies))
@@ -29,12 +29,9 @@ def section(title: str, *bodies: Markup, note: str | Markup = "") -> Markup:
 def table(headers: Sequence[str], rows: Iterable[Sequence[Cell]], *, text_columns: int = 1) -> Markup:
     """A table that scrolls inside itself; the first `text_columns` columns are text, the others aligned numbers."""
     sides = ["" if index < text_columns else "number" for index in range(len(headers))]
-    head = Markup("").join(
-        Markup('<th scope="col" class="{}">{}</th>').format(side, title)
-        for side, title in zip(sides, headers, strict=True)
-    )
     # Long tables have thousands of cells, and `%` takes half the time of `format`.
-    cell = Markup('<td class="%s">%s</td>')
+    header, cell = Markup('<th scope="col" class="%s">%s</th>'), Markup('<td class="%s">%s</td>')
+    head = Markup("").join(header % pair for pair in zip(sides, headers, strict=True))
     body = Markup("").join(
         Markup("<tr>{}</tr>").format(Markup("").join(cell % pair for pair in zip(sides, row, strict=True)))
         for row in rows
@@ -46,40 +43,36 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[Cell]], *, text_column
 
 def tiles(items: Iterable[tuple[str, Cell, Cell]]) -> Markup:
     """Key figures: label, value, and a remark (or an empty string) each."""
-    return Markup('<dl class="tiles">{}</dl>').format(
-        Markup("").join(
-            Markup("<div><dt>{}</dt><dd>{}</dd><dd class='remark'>{}</dd></div>").format(*item) for item in items
-        )
-    )
+    tile = Markup("<div><dt>{}</dt><dd>{}</dd><dd class='remark'>{}</dd></div>")
+    return Markup('<dl class="tiles">{}</dl>').format(Markup("").join(tile.format(*item) for item in items))
 
 
 def facts(items: Iterable[tuple[str, Cell]]) -> Markup:
     """Names and values, one a line: lineage, settings."""
-    return Markup('<dl class="facts">{}</dl>').format(
-        Markup("").join(Markup("<div><dt>{}</dt><dd>{}</dd></div>").format(*item) for item in items)
-    )
+    fact = Markup("<div><dt>{}</dt><dd>{}</dd></div>")
+    return Markup('<dl class="facts">{}</dl>').format(Markup("").join(fact.format(*item) for item in items))
 
 
 def grid(*figures: Markup) -> Markup:
-    """Figures side by side, as many as the width holds."""
+    """Figures side by side, as the width allows."""
     return Markup('<div class="figures">{}</div>').format(Markup("").join(figures))
 
 
 def notice(text: str | Markup, tone: Tone = "plain") -> Markup:
-    """A paragraph that stands out: why a run failed, what is missing."""
+    """A highlighted paragraph: a failure, a missing part."""
     return Markup('<div class="notice {}">{}</div>').format(tone, text)
 
 
 def details(summary: str | Markup, body: Markup) -> Markup:
-    """A part that is closed until it is wanted."""
+    """A part that the reader can open."""
     return Markup("<details><summary>{}</summary>{}</details>").format(summary, body)
 
 
 def code(text: str) -> Markup:
-    """A digest, a path or another literal; it may break anywhere."""
+    """A digest, a path or another literal, which may break anywhere."""
     return Markup("<code>{}</code>").format(text)
 
 
 def log(text: str) -> Markup:
-    """Lines of a log, as they are."""
+    """Lines of a log, verbatim."""
     return Markup('<pre class="scroll">{}</pre>').format(text)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 from slipway.errors import SlipwayError
+from slipway.evaluation.metric import key_metrics
 from slipway.pages.charts import Series, line_chart
 from slipway.pages.graph import Node, step_graph
 from slipway.pages.numbers import MISSING, format_number, format_seconds
@@ -22,12 +23,6 @@ from slipway.stores import storage
 if TYPE_CHECKING:
     from slipway.evaluation.results import Evaluation
     from slipway.runs.store import RunView
-
-KEY_METRICS = {
-    "binary": ("auc", "log_loss", "accuracy"),
-    "multiclass": ("accuracy", "log_loss", "auc"),
-    "regression": ("root_mean_squared_error", "mean_absolute_error", "r_squared"),
-}
 
 
 def write_report(view: RunView) -> str:
@@ -106,7 +101,7 @@ def _key_figures(view: RunView, evaluation: Evaluation | None) -> Markup:
     items: list[tuple[str, str, str]] = []
     if evaluation is not None:
         before = evaluation.overall.baseline or {}
-        for name in KEY_METRICS[evaluation.task]:
+        for name in key_metrics(evaluation.task):
             if name in summary.metrics:
                 remark = f"production {format_number(before[name])}" if name in before else ""
                 items.append((name.replace("_", " "), format_number(summary.metrics[name]), remark))

@@ -193,9 +193,9 @@ def test_tfma_engine_compares_all_labelled_rows_or_a_sample_of_fixed_size(
 ) -> None:
     import tensorflow as tf
 
-    from components.evaluate_model import tfma_engine
+    from slipway.evaluation.tfma import engine
 
-    monkeypatch.setattr(tfma_engine, "SAMPLE_ROWS", 100)
+    monkeypatch.setattr(engine, "SAMPLE_ROWS", 100)
     x = np.random.default_rng(9).normal(size=400)
     label = pa.array(x > 0, mask=np.arange(400) >= labelled)
     write_examples(tmp_path / "examples", pa.table({"x": x, "label": label}), files=4)

@@ -1,14 +1,14 @@
-import dataclasses
 from typing import Any
 
 import pytest
 
 from components.evaluate_model import run, selftest
-from components.evaluate_model.scoring import Scored, score
 from slipway.errors import GateError
 from slipway.evaluation import gate
 from slipway.evaluation.config import EvaluationConfig
+from slipway.evaluation.metric import CANDIDATE
 from slipway.evaluation.results import Check, Verdict
+from slipway.evaluation.scoring import Models
 
 
 def test_selftest_real_gate_judges_every_case_as_expected() -> None:
@@ -18,11 +18,13 @@ def test_selftest_real_gate_judges_every_case_as_expected() -> None:
 
 
 def test_selftest_candidate_compared_with_itself_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    def score_twice_the_candidate(*arguments: object) -> Scored:
-        scored = score(*arguments)  # type: ignore[arg-type]
-        return dataclasses.replace(scored, baseline=None if scored.baseline is None else scored.candidate)
+    real = Models.predict
 
-    monkeypatch.setattr(run, "score", score_twice_the_candidate)
+    def predict(models: Models, rows: Any) -> dict[str, Any]:
+        predictions = real(models, rows)
+        return dict.fromkeys(predictions, predictions[CANDIDATE])
+
+    monkeypatch.setattr(Models, "predict", predict)
     with pytest.raises(GateError, match="worse than production: expected refused, got blessed"):
         selftest.require_all(selftest.run_selftest())
 

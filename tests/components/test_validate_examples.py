@@ -45,7 +45,7 @@ def test_validate_of_bad_data_writes_everything_and_then_fails(tmp_path: Path) -
         "The data has an anomaly; nothing was trained.\n"
         "- feature 'month', split train: INT_TYPE_BIG_INT: Unexpectedly large value: 13.\n"
         "  2 of 3 rows; for example '13'; the schema asks for int_domain { max: 12 }\n"
-        "  Fix: mend the data, or, if the values are right, in schema.pbtxt change `max: 12` in the int_domain of "
+        "  Fix: correct the data, or, if the values are right, in schema.pbtxt change `max: 12` in the int_domain of "
         "feature 'month' to `max: 13`"
     )
     text = (tmp_path / "anomalies" / "anomalies.pbtxt").read_text(encoding="utf-8")

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import fastavro
+import pyarrow as pa
 
 from slipway.data.examples.rows import FILE, LINE
 from slipway.errors import DataError
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 BATCH_ROWS = 16_384
 
@@ -22,9 +22,6 @@ def avro_schema(files: dict[str, Path]) -> pa.Schema:
     Raises:
         DataError: a file is no Avro file, or a column cannot be held by examples.
     """
-    import fastavro
-    import pyarrow as pa
-
     schemas = []
     for name, path in files.items():
         with path.open("rb") as file:
@@ -48,9 +45,6 @@ def avro_batches(files: dict[str, Path], schema: pa.Schema) -> Iterator[pa.Recor
     Raises:
         DataError: a file is damaged or was cut; the message has the record's number.
     """
-    import fastavro
-    import pyarrow as pa
-
     for name, path in files.items():
         read = 0
         with path.open("rb") as file:
@@ -69,8 +63,6 @@ def avro_batches(files: dict[str, Path], schema: pa.Schema) -> Iterator[pa.Recor
 
 
 def _arrow_type(name: str, field: dict[str, Any]) -> pa.DataType:
-    import pyarrow as pa
-
     found = _type_of(field["type"])
     if found is None:
         raise DataError(f"{name}: column {field['name']!r} is {field['type']}, which examples cannot hold")
@@ -79,8 +71,6 @@ def _arrow_type(name: str, field: dict[str, Any]) -> pa.DataType:
 
 def _type_of(avro: Any) -> Any:
     """The Arrow type of an Avro type; None where there is none."""
-    import pyarrow as pa
-
     if isinstance(avro, list):
         kinds = [kind for kind in avro if kind != "null"]
         return _type_of(kinds[0]) if len(kinds) == 1 else ("null" if not kinds else None)

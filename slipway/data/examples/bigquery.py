@@ -1,4 +1,4 @@
-"""BigQuery as a source: what it holds now, and its rows as Arrow, through Ibis."""
+"""BigQuery as a source: a table's version, and its rows as Arrow, through Ibis."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ SCHEME = "bq://"
 BATCH_ROWS = 65_536
 
 
-def is_warehouse(uri: str) -> bool:
+def is_bigquery(uri: str) -> bool:
     """Whether the data URI is a table of BigQuery, or a file with a query for it."""
     return uri.startswith(SCHEME) or uri.partition("?")[0].endswith(".sql")
 
 
-def locate_in_warehouse(uri: str, client: Any = None) -> Source:
+def locate_in_bigquery(uri: str, client: Any = None) -> Source:
     """The table or query behind a data URI.
 
     The digest is over the table's (or every read table's) name, time of the last change and rows, and over the
-    query's text. A query whose answer depends on the time of day is the user's to avoid.
+    query's text. Queries whose answer depends on the time of day are not noticed.
 
     Args:
         uri: `bq://project.dataset.table`, or a file that ends with `.sql`.
@@ -75,8 +75,8 @@ def _version(name: str, client: Any) -> str:
     return f"{name} {table.modified.isoformat()} {table.num_rows}"
 
 
-def warehouse_rows(source: Source) -> pa.RecordBatchReader:
-    """The rows of a table or query, in batches, each with its place: a number, since tables have no lines.
+def bigquery_rows(source: Source) -> pa.RecordBatchReader:
+    """The rows of a table or query, in batches.
 
     Raises:
         DataError: a column has a type that examples cannot hold.

@@ -1,15 +1,15 @@
-"""Which type each column has, and the SQL that brings a value to it.
+"""Infers the type of each column, and writes the SQL that converts its values.
 
-A schema decides where there is one. Else a text column of a CSV file gets its type from all of its values:
+A schema decides, if there is one. Otherwise all values of a CSV column decide its type:
 
 - `integer` (int64) if all are whole numbers without a leading zero;
 - `number` (double) if all are numbers, some with a point or an exponent;
 - `boolean` (int64, 0 or 1) if all are `true` or `false`, in upper or lower case;
-- `text` (string) otherwise. So are whole numbers among which are codes, which a number would damage: with leading zeros
-  (`02139`), or with 19 digits or more.
+- `text` (string) otherwise, and for whole numbers among which are codes, which a number would damage: with leading
+  zeros (`02139`), or with 19 digits or more.
 
-A column of numbers in which at most the share `max_quarantined` of the values is something else stays one of numbers;
-those rows go to quarantine. Missing are, in every format: null, the empty string, NaN; among numbers also blanks.
+A column stays numeric if at most the share `max_quarantined` of its values are no numbers; those rows go to quarantine.
+Missing values, in every format, are null, the empty string and NaN; in numeric columns also blanks.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from slipway.data.examples.rows import RawRows, identifier, literal
+from slipway.data.database import identifier, literal
+from slipway.data.examples.rows import RawRows
 from slipway.errors import DataError
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ _EXPECTED: dict[Form, str] = {
 
 @dataclass(frozen=True)
 class Conversion:
-    """One column of the examples: SQL of its value, and SQL that says whether a value is usable (None: all are)."""
+    """The conversion of one column: SQL of its value, and a predicate for usable values (None: all are)."""
 
     column: str
     value: str
@@ -59,7 +60,7 @@ class Conversion:
 
     @property
     def reason(self) -> str:
-        """SQL of why a row's value is not usable, or NULL."""
+        """SQL of the reason why a value is not usable, or NULL."""
         name = identifier(self.column)
         said = f"{self.column}: "
         return (
@@ -69,7 +70,7 @@ class Conversion:
 
 
 def curated_forms(schema: schema_pb2.Schema | None) -> dict[str, Form]:
-    """What a schema says of its features' types."""
+    """The forms that a schema's types ask for."""
     if schema is None:
         return {}
     forms: dict[int, Form] = {1: "text", 2: "whole", 3: "number"}
@@ -77,7 +78,7 @@ def curated_forms(schema: schema_pb2.Schema | None) -> dict[str, Form]:
 
 
 def convert(column: str, raw_type: str, form: Form | None) -> Conversion:
-    """The conversion of one column from DuckDB's type to the form that is wanted, or to the nearest without one.
+    """The conversion of one column from DuckDB's type to a form; without a form, to the nearest type.
 
     Raises:
         DataError: examples cannot hold the type.
@@ -103,7 +104,7 @@ def convert(column: str, raw_type: str, form: Form | None) -> Conversion:
 
 
 def _from_text(column: str, text: str, form: Form) -> Conversion:
-    """The conversion of a text, given as SQL that is never the empty string."""
+    """The conversion of a text; its SQL is never the empty string."""
     if form == "text":
         return Conversion(column, text)
     if form == "boolean":
@@ -123,12 +124,12 @@ def _from_text(column: str, text: str, form: Form) -> Conversion:
 
 
 def is_moment(raw_type: str) -> bool:
-    """Whether DuckDB's type is one of moments: a date, or a date with a time of day, with or without a time zone."""
+    """Whether DuckDB's type is a date or a timestamp, with or without a time zone."""
     return raw_type.startswith(("DATE", "TIMESTAMP"))
 
 
 def moment_of(column: str) -> str:
-    """SQL of a column of moments in the one type that all can be cast to; those without a zone are UTC."""
+    """SQL of a date or timestamp column as TIMESTAMPTZ; without a zone it is UTC."""
     return f"CAST({identifier(column)} AS TIMESTAMPTZ)"
 
 
@@ -136,7 +137,7 @@ _WHOLE_TYPES = r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|BOOLEAN"
 
 
 def _natural(column: str, raw_type: str) -> tuple[str, str]:
-    """The type of the examples that is nearest to DuckDB's, and the value in it."""
+    """The example type nearest to DuckDB's type, and SQL of the value in it."""
     name = identifier(column)
     if re.fullmatch(_WHOLE_TYPES, raw_type):
         return "BIGINT", f"CAST({name} AS BIGINT)"
@@ -156,9 +157,9 @@ def _natural(column: str, raw_type: str) -> tuple[str, str]:
 
 
 class _Counts(NamedTuple):
-    """How many values of a column there are, and how many have each form; the last four are 0 where not asked for.
+    """Counts of a column's values by form; the last four are 0 if not asked for.
 
-    The misfits of text are the values that might be something else.
+    The misfits of text are the values that may have another form.
     """
 
     present: int
@@ -169,7 +170,7 @@ class _Counts(NamedTuple):
     booleans: int = 0
 
     def decide(self, tolerated: float) -> tuple[Form, int]:
-        """The form, and how many values do not fit it."""
+        """The form, and the number of values that do not fit it."""
         if self.present and self.booleans == self.present:
             return "boolean", 0
         others = self.present - self.numbers
@@ -180,7 +181,7 @@ class _Counts(NamedTuple):
         return ("text", 0) if self.integers + self.codes == self.numbers else ("number", others)
 
     def is_text(self, tolerated: float) -> bool:
-        """Whether enough values are surely text, where the misfits are those of text."""
+        """Whether enough values are certainly text; the misfits are those of text."""
         return self.present - self.misfits > tolerated * self.present
 
 
@@ -194,15 +195,15 @@ def infer_forms(
 ) -> tuple[dict[str, Form], set[str]]:
     """The form of every text column, and the columns with values that do not fit it.
 
-    The first rows give a guess. A column that is text there, or empty, is decided by all of its values; so is any other
-    one that turns out not to fit its guess.
+    The first rows give a guess. All values decide about a column that is text or empty there, and about any other whose
+    values do not fit the guess.
 
     Args:
         connection: DuckDB.
-        rows: All of them text.
+        rows: Rows with text columns only.
         curated: Forms that a schema decided.
-        tolerated: Share of a column's values that may be something else than numbers.
-        check: Whether to look for values that do not fit; without, whoever reads the rows has to.
+        tolerated: Share of a numeric column's values that may be no numbers.
+        check: Whether to look for values that do not fit; otherwise the reader of the rows has to.
     """
     sample = f"(SELECT * FROM {rows.relation} LIMIT {SAMPLE_ROWS})"  # noqa: S608
     sampled = _count(connection, sample, {column: None for column in rows.types if column not in curated})
@@ -232,7 +233,7 @@ def infer_forms(
 def _count(
     connection: duckdb.DuckDBPyConnection, relation: str, columns: Mapping[str, Form | None]
 ) -> dict[str, _Counts]:
-    """Counts each column's values that do not fit the form given; of all forms, where none is."""
+    """Counts the values of each column that do not fit its form; without a form, the values of every form."""
     if not columns:
         return {}
     terms = []

@@ -6,8 +6,9 @@ import csv
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from slipway.data.database import literal
 from slipway.data.examples.column_types import CSV_TEXT
-from slipway.data.examples.rows import RawRows, check_names, literal
+from slipway.data.examples.rows import RawRows, check_names
 from slipway.errors import DataError
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def read_header(path: Path, name: str) -> list[str]:
 
 
 def csv_rows(files: dict[str, Path]) -> RawRows:
-    """Rows of CSV files, all columns text; files with other columns give null for those that they lack.
+    """Rows of CSV files, all columns text; null where a file lacks a column.
 
     Args:
         files: Name to show and path of each file.
@@ -63,7 +64,7 @@ def csv_rows(files: dict[str, Path]) -> RawRows:
 
 
 def line_end(path: Path) -> str:
-    """How the first line ends, as DuckDB writes it; left to itself it may take one inside a value for it."""
+    """The end of the first line, as DuckDB writes it; its own detection may pick a line break inside a value."""
     with path.open("rb") as file:
         line = file.readline(1 << 16)
     if line.endswith(b"\n"):
@@ -78,7 +79,7 @@ def _read(paths: list[Path], columns: tuple[str, ...], line_end: str) -> str:
 
 
 def has_rejects(connection: duckdb.DuckDBPyConnection) -> bool:
-    """Whether DuckDB left rows out in the scans so far; it forgets them by this."""
+    """Whether DuckDB skipped rows in the scans so far; clears its list of them."""
     known = connection.execute("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'reject_errors'").fetchall()
     if not known[0][0]:
         return False

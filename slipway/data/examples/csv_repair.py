@@ -1,8 +1,8 @@
-"""The careful way through CSV files of which some rows are bad.
+"""Reads CSV files with bad rows line by line.
 
-DuckDB reads sound files fast, but behind a stray quote it drops rows that it does not report, and it counts rows, not
-lines. So once anything is wrong, this reads line by line: a record that is whole goes to a clean file, with its file's
-number and its line before it; any other goes to quarantine, and reading goes on with the line after its first.
+DuckDB reads sound files fast, but after a stray quote it drops rows without a report, and it counts rows, not lines.
+Here a whole record goes to a clean file, preceded by the numbers of its file and its line; any other record goes to
+quarantine, and reading continues with the line after its first.
 """
 
 from __future__ import annotations
@@ -12,21 +12,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, NamedTuple
 
+from slipway.data.database import literal
 from slipway.data.examples.column_types import CSV_TEXT
 from slipway.data.examples.csv_files import line_end, read_header
 from slipway.data.examples.quarantine import BadRow, Quarantine
-from slipway.data.examples.rows import FILE, LINE, RawRows, literal
+from slipway.data.examples.rows import FILE, LINE, RawRows
 from slipway.errors import DataError
 
 MAX_RECORD_BYTES = 1 << 20
 _BOM = b"\xef\xbb\xbf"
-# One field as DuckDB reads it: quoted, perhaps with blanks around; or not, and then a quote inside it means itself.
+# One field as DuckDB reads it: quoted, perhaps with blanks around; or unquoted, where a quote is a character.
 _FIELD = re.compile(rb' *"([^"]*(?:""[^"]*)*)" *(?=,|\Z)|(?! *")([^,]*)')
 _OPEN_FIELD = re.compile(rb' *"[^"]*(?:""[^"]*)*')
 
 
 class _Record(NamedTuple):
-    """A record that begins on `line`; its `fields` are None where it is one plain line and no field needs care."""
+    """A record that begins on `line`; `fields` is None for a plain line that needs no parsing."""
 
     line: int
     raw: bytes
@@ -76,7 +77,7 @@ def repair(files: dict[str, Path], clean: Path, quarantine: Quarantine) -> RawRo
 
 
 class _Lines:
-    """Lines with their numbers; some can be given back."""
+    """Numbered lines; some can be given back."""
 
     def __init__(self, source: IO[bytes]) -> None:
         self._source = source
@@ -90,13 +91,13 @@ class _Lines:
         return line
 
     def give_back(self, lines: list[bytes]) -> None:
-        """The last lines, to be read again."""
+        """Returns the last lines, to be read again."""
         self._waiting.extend(reversed(lines))
         self.number -= len(lines)
 
 
 def _records(lines: _Lines, width: int) -> Iterator[_Record]:
-    """The records after the header; a blank line is none, unless there is one column only."""
+    """The records after the header; a blank line is a record only in a file of one column."""
     quotes = lines.next().removeprefix(_BOM).count(b'"')
     while quotes % 2:  # a column's name has a line break in it
         quotes += lines.next().count(b'"')
@@ -113,7 +114,7 @@ def _records(lines: _Lines, width: int) -> Iterator[_Record]:
 
 
 def _quoted_record(lines: _Lines, first: bytes, width: int) -> _Record:
-    """A record with quotes in it, from as many lines as it takes; only the first where it is not whole."""
+    """A record with quotes, of one or more lines; only the first line if the record is not whole."""
     start, taken = lines.number, [first]
     body, fields, position, problem = first.rstrip(b"\r\n"), [], 0, ""
     while True:
@@ -140,7 +141,7 @@ def _quoted_record(lines: _Lines, first: bytes, width: int) -> _Record:
 
 
 def _take_until_quote(lines: _Lines, taken: list[bytes]) -> bool:
-    """Adds lines to an open record until one may close its field; False (and nothing added) if none does."""
+    """Adds lines to an open record until one may close its field; False, without adding any, if none does."""
     more: list[bytes] = []
     size = sum(map(len, taken))
     while size <= MAX_RECORD_BYTES and (line := lines.next()):
@@ -154,7 +155,7 @@ def _take_until_quote(lines: _Lines, taken: list[bytes]) -> bool:
 
 
 def _judge(record: _Record, width: int, *, cut: bool) -> _Record:
-    """The record as it is, or with what is wrong with it."""
+    """The record, with its problem if it has one."""
     fields, problem = record.fields or [], record.problem
     if len(fields) == width + 1 and not fields[-1]:
         fields = fields[:-1]  # a comma at the end of the line
@@ -174,7 +175,7 @@ def _judge(record: _Record, width: int, *, cut: bool) -> _Record:
 
 
 def _in_order(record: _Record, order: list[int | None]) -> bytes:
-    """The record with its fields at the common table's places; as it is, where that changes nothing."""
+    """The record's fields in the order of the common columns."""
     if record.fields is None and order == list(range(len(order))):
         return record.raw
     fields = record.fields if record.fields is not None else record.raw.split(b",")

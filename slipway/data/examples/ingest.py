@@ -1,11 +1,11 @@
-"""Turns a source into examples: typed, labelled, split, and what cannot be read set aside.
+"""Turns a source into examples: typed, labelled and split, with unreadable rows in quarantine.
 
-Rows flow in batches: DuckDB parses, casts and evaluates the label, Arrow carries, two Parquet writers take. Which bytes
-come out depends on the rows, their order and this code alone.
+Rows pass in batches: DuckDB parses, casts and evaluates the label; two Parquet writers write. The bytes written depend
+only on the rows, their order and this code.
 
 - A row that cannot be read goes to quarantine; above `max_quarantined` the step fails.
-- A row without a label is no fault of the file's: it is left out and counted as unlabelled.
-- Booleans become int64 0 and 1. The column that a `column` split reads is no feature: it is left out of the examples.
+- A row without a label is left out and counted as unlabelled.
+- Booleans become int64 0 and 1. The column of a `column` split is no feature and is left out.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import duckdb
+import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
 from slipway.data.database import connect
@@ -38,8 +40,6 @@ from slipway.stores import storage
 from slipway.stores.artifacts import clear_artifact
 
 if TYPE_CHECKING:
-    import duckdb
-    import pyarrow as pa
     from tensorflow_metadata.proto.v0 import schema_pb2
 
 MEMORY_LIMIT = "400MB"
@@ -49,7 +49,7 @@ SCRATCH = "slipway-ingest-"
 
 
 class IngestConfig(BaseModel):
-    """What of `module.yaml` decides how rows become examples."""
+    """The parts of `module.yaml` that decide how rows become examples."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -62,7 +62,7 @@ class IngestConfig(BaseModel):
 def ingest_source(
     source: Source, config: IngestConfig, schema: schema_pb2.Schema | None, examples_path: str | Path
 ) -> Manifest:
-    """Writes the examples artifact of a source; nothing of it is left behind by a failure but `quarantine.jsonl`.
+    """Writes the examples artifact of a source; a failure leaves nothing but `quarantine.jsonl`.
 
     Args:
         source: What resolve_source found.
@@ -104,7 +104,7 @@ def _discard(folder: Path) -> None:
 
 @dataclass
 class _Written:
-    """What lies in the splits' folders."""
+    """The content of the splits' folders."""
 
     rows: RowCounts
     files: list[DataFile]
@@ -120,7 +120,7 @@ def _write(
     *,
     careful: bool,
 ) -> _Written:
-    """Reads every row and writes it where it belongs."""
+    """Reads every row and writes it to its split."""
     limit = config.ingestion.max_quarantined
     with (
         tempfile.TemporaryDirectory(prefix=SCRATCH) as scratch,
@@ -153,7 +153,7 @@ def _write(
 
 
 def _ahead(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """The same batches, the next one being read while one is worked on."""
+    """The same batches, each read while the one before is processed."""
     with ThreadPoolExecutor(1) as reader:
         coming = reader.submit(next, batches, None)
         while (batch := coming.result()) is not None:
@@ -162,7 +162,7 @@ def _ahead(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 
 
 def _set_aside(rows: pa.RecordBatch, quarantine: Quarantine) -> pa.RecordBatch:
-    """The rows that can be used; the others go to quarantine."""
+    """The usable rows; the others go to quarantine."""
     reasons = rows.column(REASON)
     if reasons.null_count == rows.num_rows:
         return rows
@@ -173,7 +173,7 @@ def _set_aside(rows: pa.RecordBatch, quarantine: Quarantine) -> pa.RecordBatch:
 
 
 def _check_splits(rows: RowCounts, source: Source, config: IngestConfig) -> None:
-    """Fails where nothing is left to learn from or to judge by.
+    """Fails if a split is empty.
 
     Raises:
         DataError: the message has the likely cause.
@@ -205,7 +205,7 @@ def _describe(written: _Written, source: Source, config: IngestConfig) -> Manife
 
 @contextmanager
 def _connect(scratch: str) -> Iterator[duckdb.DuckDBPyConnection]:
-    """DuckDB with bounded memory; what does not fit goes to the scratch folder."""
+    """DuckDB with bounded memory, which spills to the scratch folder."""
     threads = min(os.cpu_count() or 1, MAX_THREADS)
     with connect(f"{scratch}/duckdb", memory_limit=MEMORY_LIMIT, threads=threads) as connection:
         connection.execute("SET enable_progress_bar = false")
@@ -215,9 +215,7 @@ def _connect(scratch: str) -> Iterator[duckdb.DuckDBPyConnection]:
 
 @contextmanager
 def _clear_errors(source: Source, quarantine: Quarantine) -> Iterator[None]:
-    """Says in our words what the system or DuckDB says in theirs; a full disk keeps no quarantine either."""
-    import duckdb
-
+    """Translates errors of the system and of DuckDB; on a full disk the quarantine is deleted."""
     folder = quarantine.path.parent
     try:
         yield
@@ -233,12 +231,10 @@ def _clear_errors(source: Source, quarantine: Quarantine) -> Iterator[None]:
 
 
 def _is_ours(error: Exception, folder: Path) -> bool:
-    """Whether what fails is a file that we write: of the artifact or a temporary one. The data are not at fault then.
+    """Whether a file that we write failed, of the artifact or a temporary one, so that the data are not at fault.
 
-    A write has a number and names no file; what cannot be opened is named, and a damaged file has no number.
+    A failed write has an errno and no file name; a failed open has a name; a damaged file has no errno.
     """
-    import duckdb
-
     named = str(folder) in str(error) or SCRATCH in str(error)
     if isinstance(error, OSError):
         return named or bool(error.errno and not error.filename)

@@ -1,8 +1,8 @@
 """The label's SQL, with the label missing wherever NaN occurs in it.
 
 To DuckDB NaN is a number larger than all others, so `tips / fare > 0.2` is true of `0 / 0`. Null in NaN's place would
-not do: `CASE`, `OR` and `coalesce` make a value of it. So the expression is taken apart, by DuckDB's own parser, and
-each part is asked whether it is NaN; one behind a `CASE`, `if`, `coalesce` or `TRY` only where DuckDB comes to it.
+not do: `CASE`, `OR` and `coalesce` make a value of it. So DuckDB's own parser takes the expression apart, and each part
+is tested for NaN; a part behind a `CASE`, `if`, `coalesce` or `TRY` only where DuckDB evaluates it.
 """
 
 from __future__ import annotations
@@ -51,14 +51,14 @@ def missing_where_nan(connection: duckdb.DuckDBPyConnection, expression: str) ->
 
 
 class _Parts:
-    """Writes the SQL of whether a part of an expression meets NaN: true, or else false or NULL."""
+    """Writes SQL that is true if a part of an expression meets NaN, else false or NULL."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, statement: Node) -> None:
         self._connection = connection
         self._statement = statement
 
     def nan(self, node: Node) -> str:
-        """Whether the part is NaN, or one of its own parts that DuckDB evaluates for it."""
+        """SQL: the part, or a part of it that DuckDB evaluates, is NaN."""
         parts, kind, function = list(_parts(node)), node["type"], node.get("function_name", "").lower()
         if kind == "CASE_EXPR" or function == "if":
             branches = [
@@ -80,7 +80,7 @@ class _Parts:
         return _any(answers)
 
     def _first(self, branches: list[tuple[Node, str, str]], otherwise: Node) -> str:
-        """The first branch that decides; each is what it tests, whether that decides, and whether NaN is met then."""
+        """SQL for the first branch that decides; a branch is (test, SQL: it decides, SQL: its result is NaN)."""
         nan = self.nan(otherwise)
         for test, decides, then in reversed(branches):
             nan = _any([self.nan(test), nan if nan == then else f"CASE WHEN {decides} THEN {then} ELSE {nan} END"])
@@ -102,7 +102,7 @@ class _Parts:
 
 
 def _parts(node: Any) -> Iterator[Node]:
-    """The expressions that are directly below one, in their order; a subquery's rows are its own."""
+    """The direct subexpressions, in order; those of a subquery do not count."""
     for key, value in node.items() if isinstance(node, dict) else enumerate(node):
         if isinstance(value, dict) and "class" in value:
             yield value

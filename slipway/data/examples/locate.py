@@ -39,7 +39,7 @@ def locate(uri: str, window: int) -> Source:
 
 
 def _files(uri: str) -> list[str]:
-    """The files of one URI without spans, by name; never none."""
+    """The files of one URI without spans, by name; at least one."""
     whole = _absolute(uri)
     if not storage.exists(whole):
         found = _expand(whole) if _is_pattern(whole) else []
@@ -109,7 +109,7 @@ def _is_pattern(uri: str) -> bool:
 
 
 def _is_data(name: str) -> bool:
-    """Hidden files and those of `_SUCCESS`'s kind are no data."""
+    """Whether a file is neither hidden nor a marker such as `_SUCCESS`."""
     return not any(part.startswith((".", "_")) for part in name.split("/"))
 
 

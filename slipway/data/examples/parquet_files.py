@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from slipway.data.examples.rows import FILE, RawRows, describe, literal
+import duckdb
+
+from slipway.data.database import literal
+from slipway.data.examples.rows import FILE, RawRows, describe
 from slipway.errors import DataError
-
-if TYPE_CHECKING:
-    import duckdb
 
 _ROW = "file_row_number"
 
@@ -20,8 +19,6 @@ def parquet_rows(connection: duckdb.DuckDBPyConnection, files: dict[str, Path]) 
     Raises:
         DataError: a file is no Parquet file, was cut, or the files' columns do not fit together.
     """
-    import duckdb
-
     listed = ", ".join(literal(str(path)) for path in files.values())
     relation = (
         f"read_parquet([{listed}], union_by_name = true, hive_partitioning = false, "

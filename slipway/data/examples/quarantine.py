@@ -1,4 +1,4 @@
-"""Rows that could not be read: where each was, why, and what it held."""
+"""Rows that could not be read, with place, reason and content."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class BadRow:
 
 
 class Quarantine:
-    """Writes `quarantine.jsonl` as rows come, one object a line; there is a file only if there is a row."""
+    """Writes `quarantine.jsonl` row by row, one object a line; without rows there is no file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -48,20 +48,20 @@ class Quarantine:
             self._shown.append(row)
 
     def restart(self) -> None:
-        """Forgets all rows, because they are read once more."""
+        """Forgets all rows, before they are read again."""
         self.close()
         self.path.unlink(missing_ok=True)
         self.count = 0
         self._shown.clear()
 
     def close(self) -> None:
-        """Ends the file."""
+        """Closes the file."""
         if self._file is not None:
             self._file.close()
             self._file = None
 
     def check(self, read: int, limit: float) -> None:
-        """Fails when too much is bad.
+        """Fails if too many rows are bad.
 
         Raises:
             DataError: more than the share `limit` of `read` rows is here; the message shows the first ones.
@@ -72,5 +72,5 @@ class Quarantine:
         raise DataError(
             f"{self.count:,} of {read:,} rows ({self.count / read:.2%}) could not be read; the limit is {limit:.2%}. "
             f"The first:\n{shown}\nAll are in {self.path}. "
-            "Mend the data, or raise ingestion.max_quarantined in module.yaml"
+            "Correct the data, or raise ingestion.max_quarantined in module.yaml"
         )

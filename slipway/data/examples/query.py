@@ -1,24 +1,23 @@
-"""The SQL that turns raw rows into examples: types, label, and why a row cannot be used."""
+"""The SQL that turns raw rows into examples: types, label, and the reason why a row is unusable."""
 
 from __future__ import annotations
 
 import difflib
 import re
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
 
+import duckdb
+import pyarrow as pa
+
+from slipway.data.database import identifier
 from slipway.data.examples.column_types import convert
 from slipway.data.examples.csv_files import has_rejects
 from slipway.data.examples.label_sql import missing_where_nan
 from slipway.data.examples.read import TypedRows
-from slipway.data.examples.rows import BATCH, FILE, LINE, UnsoundRowsError, describe, identifier
+from slipway.data.examples.rows import BATCH, FILE, LINE, UnsoundRowsError, describe
 from slipway.data.examples.time_split import UNREADABLE, refuse_unreadable, time_columns
 from slipway.errors import ConfigError, DataError
 from slipway.module_api import ColumnSplit, HashSplit, Label, Split, Task, TimeSplit
-
-if TYPE_CHECKING:
-    import duckdb
-    import pyarrow as pa
 
 REASON, RAW = "__slipway_reason", "__slipway_raw"
 
@@ -26,8 +25,8 @@ REASON, RAW = "__slipway_reason", "__slipway_raw"
 class RowQuery:
     """One query over the rows of a source.
 
-    It answers the data's columns, the label, the row's file and line, and for a row that cannot be used the reason and
-    the raw text. `example_columns` are those that make an example, the label last.
+    It selects the data's columns, the label, the row's file and line, and for an unusable row the reason and the raw
+    text. `example_columns` are those of an example, the label last.
     """
 
     def __init__(
@@ -48,13 +47,11 @@ class RowQuery:
         self._sql = self._with_label(_typed_sql(typed, times), label, task)
 
     def batches(self, rows: int) -> Iterator[pa.RecordBatch]:
-        """The answer in batches; their size is about `rows`.
+        """The result in batches of about `rows` rows.
 
         Raises:
-            UnsoundRowsError: trust was misplaced; what was answered so far is void.
+            UnsoundRowsError: the source was trusted wrongly; the batches so far are void.
         """
-        import duckdb
-
         try:
             yield from self._trusted_batches(rows) if self._trusted else self._careful_batches(rows)
         except duckdb.ConversionException as error:
@@ -74,16 +71,11 @@ class RowQuery:
             yield answer
 
     def _answers(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        import pyarrow as pa
-
         for batch in batches:
             self._connection.register(BATCH, pa.Table.from_batches([batch]))
             yield from self._connection.sql(self._sql).to_arrow_table().to_batches()
 
     def _trusted_batches(self, rows: int) -> Iterator[pa.RecordBatch]:
-        import duckdb
-        import pyarrow as pa
-
         try:
             for batch in self._connection.sql(self._sql).to_arrow_reader(rows):
                 if any(batch.column(name).null_count < batch.num_rows for name in self._doubts):
@@ -95,7 +87,7 @@ class RowQuery:
             raise UnsoundRowsError
 
     def _check_columns(self, label: Label, split: Split) -> None:
-        """Every column that the module names is there: a misspelt one under `training_only` would leak the outcome."""
+        """Refuses a missing column that the module names: a misspelt `training_only` would leak the outcome."""
         named = [(column, "label.training_only") for column in label.training_only]
         if not isinstance(split, HashSplit):
             named.append((split.column, "split.column"))
@@ -111,13 +103,11 @@ class RowQuery:
         return f"but {self._name} has no such column{hint}; its columns are: {', '.join(self.data_columns)}"
 
     def _with_label(self, inner: str, label: Label, task: Task) -> str:
-        """The rows with the label evaluated and brought to a type of the examples."""
-        import duckdb
-
+        """The rows with the label, evaluated and converted to a type of the examples."""
         column, labelled = identifier(label.column), inner
         try:
             if label.expression is not None:
-                # The expression is the module's own; what DuckDB says of it is said of it as it is written.
+                # First as the module wrote it, so that DuckDB's message quotes that.
                 describe(self._connection, f"({self._with(inner, label.column, label.expression)})")
                 labelled = self._with(inner, label.column, missing_where_nan(self._connection, label.expression))
             types = describe(self._connection, f"({labelled})")

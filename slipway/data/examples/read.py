@@ -1,4 +1,4 @@
-"""Opens a source, whatever its format, as rows with their types decided."""
+"""Opens a source of any format as rows with decided types."""
 
 from __future__ import annotations
 
@@ -10,25 +10,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import duckdb
+import pyarrow as pa
+
+from slipway.data.database import literal
 from slipway.data.examples.column_types import CSV_TEXT, Conversion, Form, convert, curated_forms, infer_forms
+from slipway.data.examples.csv_files import csv_rows
+from slipway.data.examples.csv_repair import repair
 from slipway.data.examples.quarantine import Quarantine
-from slipway.data.examples.rows import BATCH, FILE, LINE, RawRows, UnsoundRowsError, check_names, describe, literal
+from slipway.data.examples.rows import BATCH, FILE, LINE, RawRows, UnsoundRowsError, check_names, describe
 from slipway.data.examples.source import Source
 from slipway.errors import DataError
 from slipway.stores import storage
 
 if TYPE_CHECKING:
-    import duckdb
-    import pyarrow as pa
     from tensorflow_metadata.proto.v0 import schema_pb2
 
 
 @dataclass(frozen=True)
 class TypedRows:
-    """Rows, and how each column's values are brought to its type.
+    """Rows, and the conversion of each column to its type.
 
-    `can_fail` names the columns where that may fail. A `trusted` source was not looked through: a failure in it, or a
-    row that DuckDB left out, asks for the careful way.
+    `can_fail` names the columns whose conversion may fail. A `trusted` source was not checked: if a conversion
+    fails, or DuckDB skips a row, it has to be read carefully.
     """
 
     rows: RawRows
@@ -53,21 +57,20 @@ def open_source(
         connection: DuckDB.
         source: What resolve_source found.
         schema: Decides the types of its features.
-        tolerated: Share of a CSV column's values that may be something else than numbers.
-        quarantine: Takes the rows that cannot be told apart or decoded.
-        scratch: For copies of files that are not here, or packed.
-        careful: Whether CSV files are known not to be sound.
+        tolerated: Share of a numeric CSV column that may be no numbers.
+        quarantine: Takes the rows that cannot be parsed or decoded.
+        scratch: For copies of remote and packed files.
+        careful: Reads CSV files line by line, and checks every value: slower, for files with bad rows.
 
     Raises:
         DataError: a file is missing or damaged as a whole, or a column's name or type cannot be used.
-        UnsoundRowsError: the CSV files need care.
+        UnsoundRowsError: the CSV files have to be read carefully.
     """
     forms = curated_forms(schema)
     files = _local_files(source, scratch)
     if source.format == "csv":
-        if careful:
-            return _open_csv_carefully(connection, files, forms, tolerated, quarantine, scratch)
-        return _open_csv(connection, files, forms, tolerated)
+        rows = repair(files, scratch / "clean.csv", quarantine) if careful else csv_rows(files)
+        return _open_csv(connection, rows, forms, tolerated, careful=careful)
     rows = _open_typed(connection, source, files, quarantine)
     check_names(list(rows.types), source.uri)
     conversions = [convert(column, kind, forms.get(column)) for column, kind in rows.types.items()]
@@ -75,46 +78,26 @@ def open_source(
 
 
 def _open_csv(
-    connection: duckdb.DuckDBPyConnection, files: dict[str, Path], curated: dict[str, Form], tolerated: float
+    connection: duckdb.DuckDBPyConnection, rows: RawRows, curated: dict[str, Form], tolerated: float, *, careful: bool
 ) -> TypedRows:
-    """DuckDB's own reading: fast, and right where all rows are sound."""
-    import duckdb
-
-    from slipway.data.examples.csv_files import csv_rows
-
-    rows = csv_rows(files)
+    """CSV rows, whose types are inferred; only the careful way checks every value."""
+    forms = {column: form for column, form in curated.items() if column in rows.types}
     try:
-        forms, _ = infer_forms(connection, rows, _of_these(curated, rows), tolerated, check=False)
+        forms, failing = infer_forms(connection, rows, forms, tolerated, check=careful)
     except duckdb.Error as error:
+        if careful:
+            raise
         raise UnsoundRowsError from error
     conversions = [convert(column, CSV_TEXT, forms[column]) for column in rows.types]
-    return TypedRows(rows, conversions, frozenset(each.column for each in conversions if each.valid), trusted=True)
-
-
-def _open_csv_carefully(
-    connection: duckdb.DuckDBPyConnection,
-    files: dict[str, Path],
-    curated: dict[str, Form],
-    tolerated: float,
-    quarantine: Quarantine,
-    scratch: Path,
-) -> TypedRows:
-    """Line by line: slower, and every row is accounted for."""
-    from slipway.data.examples.csv_repair import repair
-
-    rows = repair(files, scratch / "clean.csv", quarantine)
-    forms, failing = infer_forms(connection, rows, _of_these(curated, rows), tolerated, check=True)
-    return TypedRows(rows, [convert(column, CSV_TEXT, forms[column]) for column in rows.types], frozenset(failing))
-
-
-def _of_these(curated: dict[str, Form], rows: RawRows) -> dict[str, Form]:
-    return {column: form for column, form in curated.items() if column in rows.types}
+    if not careful:
+        failing = {each.column for each in conversions if each.valid}
+    return TypedRows(rows, conversions, frozenset(failing), trusted=not careful)
 
 
 def _open_typed(
     connection: duckdb.DuckDBPyConnection, source: Source, files: dict[str, Path], quarantine: Quarantine
 ) -> RawRows:
-    """Formats whose columns have types."""
+    """Formats whose columns have types; a reader's libraries load only when its format is read."""
     if source.format == "parquet":
         from slipway.data.examples.parquet_files import parquet_rows
 
@@ -130,9 +113,9 @@ def _open_typed(
         records = ExampleFiles(files, quarantine)
         schema = records.schema()
         return _from_batches(connection, schema, records.batches(schema))
-    from slipway.data.examples.bigquery import warehouse_rows
+    from slipway.data.examples.bigquery import bigquery_rows
 
-    reader = warehouse_rows(source)
+    reader = bigquery_rows(source)
     return _from_batches(connection, reader.schema, reader, place=source.uri)
 
 

@@ -1,4 +1,4 @@
-"""What every reader hands over: rows as DuckDB sees them, with the place that each came from."""
+"""The interface of all readers: rows as a relation of DuckDB, each with its file and line."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class RawRows:
     """Rows before their types are decided.
 
     Attributes:
-        relation: SQL of what stands behind FROM.
+        relation: SQL for the FROM clause.
         types: Column name to DuckDB's type, in the order of the data.
-        place: SQL of a row's file and line; the line is NULL where the reader cannot tell it.
-        batches: The rows, where Python reads them; then the relation is `BATCH`, one batch at a time.
+        place: SQL of a row's file and line; the line is NULL if the reader does not know it.
+        batches: The rows, if Python reads them; the relation is then `BATCH`, one batch at a time.
     """
 
     relation: str
@@ -34,21 +34,11 @@ class RawRows:
 
 
 class UnsoundRowsError(Exception):
-    """Something is wrong with the rows, and only the careful way of reading can tell what; never seen outside."""
-
-
-def identifier(name: str) -> str:
-    """A column's name as SQL."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def literal(text: str) -> str:
-    """A text as SQL."""
-    return "'" + text.replace("'", "''") + "'"
+    """The rows are bad in a way that only careful reading can locate; handled inside this package."""
 
 
 def describe(connection: duckdb.DuckDBPyConnection, relation: str) -> dict[str, str]:
-    """Names and types of a relation's columns, without those of a row's place."""
+    """Names and types of a relation's columns, without file and line."""
     described = connection.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()  # noqa: S608
     return {name: kind for name, kind, *_ in described if name not in (FILE, LINE)}
 

@@ -1,4 +1,4 @@
-"""What one run reads: the files (or the table) behind a data URI, and a digest of their content."""
+"""The input of a run: the files or the table behind a data URI, and a digest of their content."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class SourceFile(BaseModel):
 
 
 class Source(BaseModel):
-    """What resolve_source found. It is the cache key of all that follows, so nothing in it changes by itself.
+    """The output of resolve_source. It is the cache key of all later steps, so it changes only with the data.
 
     A source is either `files`, or the BigQuery `table`, or the BigQuery `query`.
     """
@@ -45,7 +45,7 @@ class Source(BaseModel):
 
 
 def format_of(uri: str) -> Format | None:
-    """The format that a file's name says, or None."""
+    """The format of a file by its name, or None."""
     path = uri.partition("?")[0] if "://" in uri else uri
     for name, extension in _EXTENSIONS.items():
         if re.search(extension + r"\Z", path, re.IGNORECASE):
@@ -57,12 +57,12 @@ def common_format(uri: str, files: list[str]) -> Format:
     """The one format of these files.
 
     Raises:
-        DataError: a name says no format, or they are of several.
+        DataError: a name shows no known format, or the files are of several.
     """
     formats = {file: format_of(file) for file in files}
     unknown = next((file for file, found in formats.items() if found is None), None)
     if unknown:
-        raise DataError(f"{unknown}: its name says no format that can be read; it should end with {EXTENSIONS}")
+        raise DataError(f"{unknown}: its name does not show a known format; it should end with {EXTENSIONS}")
     by_format = {found: file for file, found in formats.items() if found is not None}
     if len(by_format) > 1:
         examples = ", ".join(sorted(by_format.values()))
@@ -71,7 +71,7 @@ def common_format(uri: str, files: list[str]) -> Format:
 
 
 def digest_of(*parts: str) -> str:
-    """SHA-256 over texts, so that where one ends and the next begins counts too."""
+    """SHA-256 over texts and their lengths, so that their boundaries count."""
     whole = hashlib.sha256()
     for part in parts:
         content = part.encode("utf-8")

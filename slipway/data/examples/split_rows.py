@@ -1,4 +1,4 @@
-"""Which split a row belongs to: by a hash of the row, by a column, or by time."""
+"""Assigns rows to splits: by a hash of the row, by a column, or by time."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import hashlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from slipway.data.examples.time_split import LATER
 from slipway.module_api import ColumnSplit, HashSplit, Split
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from numpy.typing import NDArray
 
 TRAIN, EVAL, NEITHER = 0, 1, 2
@@ -24,7 +25,7 @@ def assign_splits(rows: pa.RecordBatch, split: Split, columns: list[str]) -> NDA
     Args:
         rows: Holds at least `columns`, and `LATER` for a split by time.
         split: The module's rule.
-        columns: What the hash is over; their order does not matter.
+        columns: Columns to hash, in any order.
     """
     if isinstance(split, HashSplit):
         parts = np.uint64(split.train + split.eval)
@@ -35,9 +36,6 @@ def assign_splits(rows: pa.RecordBatch, split: Split, columns: list[str]) -> NDA
 
 
 def _by_column(values: pa.Array, split: ColumnSplit) -> NDArray[np.int8]:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     texts = values.cast(pa.string())
     answer = np.full(len(values), NEITHER, dtype=np.int8)
     for code, names in ((TRAIN, split.train), (EVAL, split.eval)):
@@ -47,15 +45,13 @@ def _by_column(values: pa.Array, split: ColumnSplit) -> NDArray[np.int8]:
 
 
 def _by_time(later: pa.Array) -> NDArray[np.int8]:
-    import pyarrow.compute as pc
-
     answer = np.where(_booleans(pc.fill_null(later, False)), EVAL, TRAIN).astype(np.int8)
     answer[_is_missing(later)] = NEITHER
     return answer
 
 
 def hash_rows(rows: pa.RecordBatch, columns: list[str]) -> NDArray[np.uint64]:
-    """A hash of each row that depends on its values alone: not on the file, the format, the order of rows or columns.
+    """A hash of each row's values, the same for every file, format, and order of rows or columns.
 
     A number hashes by its value as a double, so 1 and 1.0 are the same. Each column's hash is salted with its name and
     mixed (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014); a row's is their sum, mixed.
@@ -67,8 +63,6 @@ def hash_rows(rows: pa.RecordBatch, columns: list[str]) -> NDArray[np.uint64]:
 
 
 def _hash_values(values: pa.Array) -> NDArray[np.uint64]:
-    import pyarrow as pa
-
     if pa.types.is_integer(values.type):
         whole = _numpy(values, np.int64)
         double = whole.astype(np.float64)
@@ -93,7 +87,7 @@ def _hash_bytes(content: bytes) -> np.uint64:
 
 
 def _mix(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Every bit of the input changes every bit of the output; the products wrap around."""
+    """Mixes bits so that each input bit affects every output bit; the products wrap around."""
     bits = bits ^ (bits >> np.uint64(30))
     bits = bits * np.uint64(0xBF58476D1CE4E5B9)
     bits = bits ^ (bits >> np.uint64(27))
@@ -102,19 +96,15 @@ def _mix(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 
 def _numpy(values: pa.Array, kind: type[Any]) -> NDArray[Any]:
-    """The values as they lie in memory, anything where they are null; Arrow's own way would import pandas."""
+    """The values in memory, arbitrary where null; Arrow's `to_numpy` would import pandas."""
     return np.frombuffer(values.buffers()[1], kind, len(values) + values.offset)[values.offset :]
 
 
 def _booleans(values: pa.Array) -> NDArray[np.bool_]:
-    import pyarrow as pa
-
     return _numpy(values.cast(pa.uint8()), np.uint8).view(np.bool_)
 
 
 def as_mask(chosen: NDArray[np.bool_]) -> pa.Array:
     """The same as Arrow booleans."""
-    import pyarrow as pa
-
     packed = np.packbits(chosen, bitorder="little")
     return pa.Array.from_buffers(pa.bool_(), len(chosen), [None, pa.py_buffer(packed)])

@@ -9,22 +9,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from slipway.data.examples.quarantine import BadRow, Quarantine
 from slipway.data.examples.rows import FILE, LINE
 from slipway.data.tfrecord import scan_records
 from slipway.errors import DataError
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
 BATCH_ROWS = 8192
 
 
 @dataclass
 class _Feature:
-    """What all records together say of one feature."""
+    """The type of one feature over all records."""
 
     kind: pa.DataType | None = None
     longest: int = 0
@@ -33,20 +32,18 @@ class _Feature:
 
 @dataclass
 class ExampleFiles:
-    """The records of some files; they are read twice, first to learn the features."""
+    """The records of files, which are read twice: first for the features."""
 
     files: dict[str, Path]
     quarantine: Quarantine
     _features: dict[str, _Feature] = field(default_factory=dict)
 
     def schema(self) -> pa.Schema:
-        """Reads all records, and says what columns they make.
+        """Reads all records for the columns they have.
 
         Raises:
             DataError: a feature is of several kinds, or a file is damaged beyond reading on.
         """
-        import pyarrow as pa
-
         for batch, _, _ in self._decoded(report=False):
             for name, column in zip(batch.schema.names, batch.columns, strict=True):
                 _learn(self._features.setdefault(name, _Feature()), name, column)
@@ -55,15 +52,13 @@ class ExampleFiles:
 
     def batches(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         """All records as batches of that schema; those that are damaged go to quarantine."""
-        import pyarrow as pa
-
         for batch, name, numbers in self._decoded(report=True):
             columns = [_as_column(batch, column) for column in schema if column.name not in (FILE, LINE)]
             columns += [pa.array([name] * len(numbers), pa.string()), pa.array(numbers, pa.int64())]
             yield pa.RecordBatch.from_arrays(columns, schema=schema)
 
     def _decoded(self, *, report: bool) -> Iterator[tuple[pa.RecordBatch, str, list[int]]]:
-        """Batches as tfx_bsl decodes them, with the file's name and the records' numbers."""
+        """Batches decoded by tfx_bsl, with the file's name and the records' numbers."""
         from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 
         decoder = ExamplesToRecordBatchDecoder()
@@ -103,9 +98,6 @@ class ExampleFiles:
 
 
 def _learn(feature: _Feature, name: str, column: pa.Array) -> None:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     if pa.types.is_null(column.type):
         return
     values = column.flatten()
@@ -121,14 +113,10 @@ def _learn(feature: _Feature, name: str, column: pa.Array) -> None:
 
 
 def _is_bytes(kind: pa.DataType) -> bool:
-    import pyarrow as pa
-
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
 def _column_type(feature: _Feature) -> pa.DataType:
-    import pyarrow as pa
-
     if feature.kind is None:
         return pa.null()
     if _is_bytes(feature.kind):
@@ -139,10 +127,7 @@ def _column_type(feature: _Feature) -> pa.DataType:
 
 
 def _as_column(batch: pa.RecordBatch, column: pa.Field) -> pa.Array:
-    """One feature of a batch in its column's type; a list of at most one value is its value."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
+    """One feature of a batch in its column's type; a list of one value becomes the value."""
     index = batch.schema.get_field_index(column.name)
     if index < 0 or pa.types.is_null(batch.column(index).type):
         return pa.nulls(batch.num_rows, column.type)

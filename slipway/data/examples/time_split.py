@@ -1,18 +1,19 @@
-"""SQL of the split by time: moments are compared, never texts. A time without a zone is UTC, as is DuckDB's session."""
+"""SQL of the split by time: timestamps are compared, never texts. A time without a zone is UTC."""
 
 from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING
 
+import duckdb
+import pyarrow as pa
+
+from slipway.data.database import literal
 from slipway.data.examples.column_types import is_moment, moment_of
-from slipway.data.examples.rows import describe, literal
+from slipway.data.examples.rows import describe
 from slipway.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    import duckdb
-    import pyarrow as pa
-
     from slipway.data.examples.read import TypedRows
     from slipway.module_api import TimeSplit
 
@@ -26,8 +27,8 @@ _ISO = rf"^\s*({_DATE})(?:(?:T|\s+)({_TIME})\s*({_ZONE})?)?\s*$"
 def time_columns(connection: duckdb.DuckDBPyConnection, typed: TypedRows, split: TimeSplit) -> str:
     """SQL of two columns over the raw rows.
 
-    `LATER` is whether a row's time is `eval_from` or after it, NULL where that cannot be said; `UNREADABLE` is then the
-    text that is no time, or NULL where there is none.
+    `LATER` is whether a row's time is at or after `eval_from`, NULL if unknown; `UNREADABLE` is then the text that is
+    no time, or NULL if there is none.
 
     Raises:
         ConfigError: the column holds neither times nor numbers nor texts, or `eval_from` or `format` cannot be read.
@@ -45,10 +46,10 @@ def time_columns(connection: duckdb.DuckDBPyConnection, typed: TypedRows, split:
 
 
 def refuse_unreadable(batch: pa.RecordBatch, split: TimeSplit) -> None:
-    """Fails where a batch has times that cannot be read.
+    """Fails if a batch has times that cannot be read.
 
     Raises:
-        DataError: the message has how many they are, one of them, and what can be done.
+        DataError: the message has their number, one of them, and the fix.
     """
     texts = batch.column(UNREADABLE).drop_null()
     if len(texts):
@@ -73,9 +74,7 @@ def _later(connection: duckdb.DuckDBPyConnection, kind: str, value: str, split: 
 
 
 def _eval_from(connection: duckdb.DuckDBPyConnection, kind: str, split: TimeSplit) -> tuple[str, float]:
-    """The moment of `eval_from`: as DuckDB writes it, and in seconds since 1970; it may be ISO 8601 beside a format."""
-    import duckdb
-
+    """`eval_from` as DuckDB writes it, and in seconds since 1970; ISO 8601 is accepted even with a format."""
     text = literal(str(split.eval_from))
     read = f"coalesce({_moment(text, split.format)}, {_moment(text, None)})"
     try:
@@ -94,7 +93,7 @@ def _eval_from(connection: duckdb.DuckDBPyConnection, kind: str, split: TimeSpli
 
 
 def _moment(text: str, pattern: str | None) -> str:
-    """SQL of the moment that a text means; NULL where it means none."""
+    """SQL of a text as a timestamp; NULL if it is none."""
     if pattern is not None:
         return f"CAST(try_strptime(trim({text}), {literal(pattern)}) AS TIMESTAMPTZ)"
     plain = f"replace(replace(upper({text}), ',', '.'), 'UTC', 'Z')"
@@ -103,7 +102,7 @@ def _moment(text: str, pattern: str | None) -> str:
 
 
 def _number(given: int | float | str) -> int | float | None:
-    """`eval_from` where it is a number."""
+    """`eval_from` if it is a number."""
     for kind in (int, float) if isinstance(given, str) else (type(given),):
         try:
             number = kind(given)

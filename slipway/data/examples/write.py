@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from slipway.data.examples.dataset import DataFile, Split
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 ROW_GROUP_ROWS = 131_072
 FILE_ROWS = 8 * ROW_GROUP_ROWS
@@ -32,9 +32,7 @@ class SplitWriter:
         (folder / f"split={split}").mkdir()
 
     def add(self, rows: pa.RecordBatch) -> None:
-        """Takes rows; they are written in groups of one size, so that how they came leaves no trace in the bytes."""
-        import pyarrow as pa
-
+        """Takes rows. Row groups have one size, so that the bytes do not depend on the batches."""
         self._waiting.append(rows)
         self._waiting_rows += rows.num_rows
         if self._waiting_rows >= ROW_GROUP_ROWS:
@@ -49,9 +47,7 @@ class SplitWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Writes what waits, and ends the last file; there is one at least, perhaps without rows."""
-        import pyarrow as pa
-
+        """Writes the remaining rows and closes the last file; there is at least one file, perhaps without rows."""
         if kind is None:
             if self._waiting_rows or (self._writer is None and not self.files):
                 self._write(pa.Table.from_batches(self._waiting, self.schema))
@@ -61,8 +57,6 @@ class SplitWriter:
                 self._writer.close()
 
     def _write(self, rows: pa.Table) -> None:
-        import pyarrow.parquet as pq
-
         if self._writer is None:
             self._path = self._root / f"split={self._split}" / f"part-{len(self.files):05d}.parquet"
             self._writer = pq.ParquetWriter(self._path, self.schema)

@@ -1,17 +1,17 @@
-"""What a schema written by a person must hold before anything is checked against it."""
+"""Checks a schema written by a person before it is used."""
 
 from __future__ import annotations
 
 import difflib
 from typing import TYPE_CHECKING
 
+from tensorflow_metadata.proto.v0 import schema_pb2
+
 from slipway.data.schema.io import FILE, SERVING, TRAINING, parse_schema
 from slipway.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from tensorflow_metadata.proto.v0 import schema_pb2
 
     from slipway.module_api import Label
 
@@ -40,7 +40,7 @@ def read_curated_schema(text: str, label: Label | None) -> schema_pb2.Schema:
 
 
 def mark_environments(schema: schema_pb2.Schema, label: Label | None, source: str) -> None:
-    """Marks what is unknown when serving with `not_in_environment`, and names both environments.
+    """Marks features that are unknown when serving with `not_in_environment`, and declares both environments.
 
     Args:
         schema: Changed in place.
@@ -87,8 +87,6 @@ def _find_problems(schema: schema_pb2.Schema) -> Iterator[str]:
 
 
 def _feature_problems(feature: schema_pb2.Feature, domains: set[str]) -> Iterator[str]:
-    from tensorflow_metadata.proto.v0 import schema_pb2
-
     type_name = schema_pb2.FeatureType.Name(feature.type)
     if not feature.name:
         yield 'it has no name; add `name: "…"`'

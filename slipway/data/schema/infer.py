@@ -1,4 +1,4 @@
-"""A schema from statistics, as TensorFlow Data Validation infers one, and the marks that Slipway's pipeline needs.
+"""Infers a schema from statistics, as TensorFlow Data Validation does, with the marks that the pipeline needs.
 
 TFDV's rules (`schema.cc`, `feature_util.cc`, `string_domain_util.cc`): a feature that no example lacks is required
 everywhere, any other has no minimum fraction; a value count that never varies is fixed; a string with few distinct
@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
+
 from slipway.data.schema.curate import mark_environments
 from slipway.data.statistics.describe import common_stats, feature_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
     from slipway.module_api import Label
 
@@ -39,8 +39,6 @@ def infer_schema(
     Raises:
         ConfigError: the data has no such column.
     """
-    from tensorflow_metadata.proto.v0 import schema_pb2
-
     schema = schema_pb2.Schema()
     by_name: dict[str, list[statistics_pb2.FeatureNameStatistics]] = {}
     for dataset in statistics.datasets:
@@ -55,8 +53,6 @@ def infer_schema(
 
 
 def _schema_type(described: statistics_pb2.FeatureNameStatistics) -> int:
-    from tensorflow_metadata.proto.v0 import schema_pb2
-
     types = {described.INT: schema_pb2.INT, described.FLOAT: schema_pb2.FLOAT}
     return int(types.get(described.type, schema_pb2.BYTES))
 

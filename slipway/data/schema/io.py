@@ -1,4 +1,4 @@
-"""Reading and writing `schema.pbtxt`, and what the schema says of a model's inputs.
+"""Reads and writes `schema.pbtxt`, and lists a model's inputs.
 
 The label and the columns known only after the outcome carry `not_in_environment: "SERVING"`, TFX's convention.
 """
@@ -6,15 +6,12 @@ The label and the columns known only after the outcome carry `not_in_environment
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from google.protobuf import text_format
+from tensorflow_metadata.proto.v0 import schema_pb2
 
 from slipway.errors import ConfigError
 from slipway.stores import storage
-
-if TYPE_CHECKING:
-    from tensorflow_metadata.proto.v0 import schema_pb2
 
 FILE = "schema.pbtxt"
 TRAINING, SERVING = "TRAINING", "SERVING"
@@ -26,8 +23,6 @@ def parse_schema(text: str, source: str = FILE) -> schema_pb2.Schema:
     Raises:
         ConfigError: the text is not a schema; the message has the line.
     """
-    from tensorflow_metadata.proto.v0 import schema_pb2
-
     try:
         return text_format.Parse(text, schema_pb2.Schema())
     except text_format.ParseError as error:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from slipway.data.examples.dataset import MANIFEST, SPLITS
 from slipway.data.statistics.describe import describe_split
 from slipway.data.statistics.engine import describe_columns, open_table
 from slipway.stores.artifacts import check_whole
-
-if TYPE_CHECKING:
-    from tensorflow_metadata.proto.v0 import statistics_pb2
 
 
 def compute_statistics(examples_path: str | Path) -> statistics_pb2.DatasetFeatureStatisticsList:
@@ -23,8 +21,6 @@ def compute_statistics(examples_path: str | Path) -> statistics_pb2.DatasetFeatu
         DataError: a file is damaged, or of a type that examples do not have.
         StoreError: the examples are not whole, or the disk refuses.
     """
-    from tensorflow_metadata.proto.v0 import statistics_pb2
-
     tables = [open_table(split_files(examples_path, split)) for split in SPLITS]
     statistics = statistics_pb2.DatasetFeatureStatisticsList()
     for split, table, facts in zip(SPLITS, tables, describe_columns(tables), strict=True):

@@ -1,4 +1,4 @@
-"""From what the engine answered to tensorflow-metadata's statistics, in TensorFlow Data Validation's way.
+"""Converts the engine's results to tensorflow-metadata's statistics, as TensorFlow Data Validation does.
 
 The meaning of each field is that of TFDV's `basic_stats_generator.py` and `top_k_uniques_stats_generator.py`, with
 its defaults: a STANDARD histogram of ten equal widths and a QUANTILES histogram of ten equal counts, up to twenty top
@@ -17,12 +17,12 @@ import math
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from tensorflow_metadata.proto.v0 import statistics_pb2
+
 from slipway.data.statistics.expressions import BUCKETS, half_width
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from tensorflow_metadata.proto.v0 import statistics_pb2
 
     from slipway.data.statistics.engine import ColumnFacts
 
@@ -32,8 +32,6 @@ UNIQUE = "unique"
 
 def describe_split(name: str, rows: int, facts: Sequence[ColumnFacts]) -> statistics_pb2.DatasetFeatureStatistics:
     """The statistics of one split."""
-    from tensorflow_metadata.proto.v0 import statistics_pb2
-
     dataset = statistics_pb2.DatasetFeatureStatistics(name=name, num_examples=rows)
     for column in facts:
         feature = dataset.features.add()
@@ -48,7 +46,7 @@ def feature_name(feature: statistics_pb2.FeatureNameStatistics) -> str:
 
 
 def common_stats(feature: statistics_pb2.FeatureNameStatistics) -> statistics_pb2.CommonStatistics:
-    """What features of all types have: presence and number of values."""
+    """The statistics of every type: presence and number of values."""
     return getattr(feature, feature.WhichOneof("stats") or "num_stats").common_stats
 
 

@@ -14,14 +14,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import duckdb
 
 from slipway.data import database
+from slipway.data.database import identifier, literal
 from slipway.data.statistics.expressions import BOUNDS, TABLE, ColumnType, Kind, compile_column, half_width
 from slipway.errors import DataError, StoreError
-
-if TYPE_CHECKING:
-    import duckdb
 
 WORKERS = 3
 WORKER_MEMORY = "200MB"  # a worker that needs more spills to disk; exact quantiles cannot, hence EXACT_ROWS
@@ -52,7 +52,7 @@ class Table:
 
 @dataclass(frozen=True)
 class ColumnFacts:
-    """What the statements of one column answered.
+    """The results of the statements of one column.
 
     `buckets` holds (bucket, frequency, sum, sum of squares) of positions; it is empty if all values are equal.
     `ranking` holds (value, frequency), most frequent first.
@@ -113,7 +113,7 @@ def describe_columns(tables: Sequence[Table]) -> list[list[ColumnFacts]]:
 
 def _describe_column(connection: duckdb.DuckDBPyConnection, table: Table, name: str, column: ColumnType) -> ColumnFacts:
     sql, files = compile_column(column, exact=table.rows <= EXACT_ROWS), table.files
-    view = scan(files, f"{quote(name)} AS value")
+    view = scan(files, f"{identifier(name)} AS value")
     run(connection, f"CREATE OR REPLACE TEMP VIEW {TABLE} AS {view}", files)
     values = _one_row(run(connection, sql.values, files))
     lengths = {"rows": values["rows"], "present": values["total"]}
@@ -133,20 +133,15 @@ def _describe_column(connection: duckdb.DuckDBPyConnection, table: Table, name: 
     return ColumnFacts(name, column, lengths, values, unique)
 
 
-def quote(name: str) -> str:
-    """A column's name as an SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
-
-
 def scan(files: Iterable[Path], columns: str = "*") -> str:
     """A SELECT over Parquet files; the folder `split=train` is no column."""
-    names = ", ".join("'" + str(file).replace("'", "''") + "'" for file in files)
+    names = ", ".join(literal(str(file)) for file in files)
     return f"SELECT {columns} FROM read_parquet([{names}], hive_partitioning = false)"  # noqa: S608
 
 
 @contextmanager
 def connect() -> Iterator[duckdb.DuckDBPyConnection]:
-    """A database in memory with one thread, that spills to a folder of its own."""
+    """A database in memory with one thread and a spill folder of its own."""
     with (
         tempfile.TemporaryDirectory(prefix="slipway-statistics-") as spill,
         database.connect(spill, memory_limit=WORKER_MEMORY, threads=1) as connection,
@@ -163,8 +158,6 @@ def run(
         DataError: a file is damaged.
         StoreError: the disk or the bucket refuses, or what does not fit into memory has no room on the disk.
     """
-    import duckdb
-
     folder = files[0].parent if files else "the examples"
     try:
         return connection.execute(statement, parameters)

@@ -1,8 +1,8 @@
-"""What is computed of a column, written once with Ibis and compiled for DuckDB or BigQuery.
+"""The statistics of a column, written once with Ibis and compiled for DuckDB or BigQuery.
 
-Each expression describes one column, so what is compiled does not grow with the number of columns, and a column never
-needs more memory than its own values. That costs no extra reading: Parquet and BigQuery read column by column. The
-column is seen as the table `examples(value)`.
+Each expression describes one column, so that the SQL does not grow with the number of columns, nor memory beyond one
+column's values. That costs no extra reading: Parquet and BigQuery read column by column. The column is the table
+`examples(value)`.
 
 Approximate are the number of distinct numbers (HyperLogLog) and, with `exact=False`, the quantiles; all else is exact.
 """
@@ -51,7 +51,7 @@ class ColumnSql:
 
 @cache
 def compile_column(column: ColumnType, dialect: Dialect = "duckdb", *, exact: bool = True) -> ColumnSql:
-    """SQL over `examples(value)`; `exact=False` is what warehouses can do, and what very long columns need."""
+    """SQL over `examples(value)`; `exact=False` is for BigQuery, and for very long columns."""
     import ibis
 
     examples = ibis.table({"value": f"array<{column.kind}>" if column.is_list else column.kind}, name=TABLE)
@@ -110,8 +110,8 @@ def _numbers(values: ir.Table, column: ColumnType, exact: bool) -> ir.Table:
 def _buckets(values: ir.Table, column: ColumnType) -> ir.Table:
     """Count, sum and sum of squares by tenth of the way from `low` to `high`, the table `bounds` of one row.
 
-    What is summed is each value's position on that way, from 0 to 1: no square overflows, and since both ends occur,
-    cancellation cannot eat the variance. The largest value is a bucket of its own, the eleventh.
+    The sums are of each value's position from 0 to 1 on that way, so that no square overflows and, since both ends
+    occur, the variance is not lost to cancellation. The largest value is a bucket of its own, the eleventh.
     """
     import ibis
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from slipway.errors import StoreError
 from slipway.stores import storage
-
-if TYPE_CHECKING:
-    from tensorflow_metadata.proto.v0 import statistics_pb2
 
 FILE = "statistics.pb"
 
@@ -25,7 +22,6 @@ def read_statistics(artifact_uri: str) -> statistics_pb2.DatasetFeatureStatistic
         StoreError: there are none, or the file is damaged.
     """
     from google.protobuf.message import DecodeError
-    from tensorflow_metadata.proto.v0 import statistics_pb2
 
     uri = storage.join(artifact_uri, FILE)
     try:

@@ -1,4 +1,4 @@
-"""The statistics for people: a table of all features, then a picture of each, train and eval overlaid."""
+"""The HTML page of the statistics: a table of all features, then a chart of each, train and eval overlaid."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from slipway.pages.parts import Cell
 
+Splits = dict[str, "statistics_pb2.FeatureNameStatistics"]  # one feature, by split
+
 SHOWN_VALUES = 8
 OUTLIERS = 0.9  # with so much in one of ten buckets, equal widths show the outliers and nothing else
 TYPE_NAMES = {0: "integer", 1: "float", 2: "string", 3: "binary"}
@@ -26,74 +28,65 @@ TYPE_NAMES = {0: "integer", 1: "float", 2: "string", 3: "binary"}
 
 def render_statistics(statistics: statistics_pb2.DatasetFeatureStatisticsList) -> str:
     """One HTML page."""
-    splits = {dataset.name: dataset for dataset in statistics.datasets}
-    by_name = _by_name(splits)
-    numbers = {name: found for name, found in by_name.items() if _first(found).HasField("num_stats")}
-    others = {name: found for name, found in by_name.items() if name not in numbers}
+    features = _by_name(statistics)
+    numbers = {name: found for name, found in features.items() if _first(found).HasField("num_stats")}
+    others = {name: found for name, found in features.items() if name not in numbers}
     sizes: list[tuple[str, Cell, Cell]] = [
-        (f"{split} examples", format_number(dataset.num_examples), "") for split, dataset in splits.items()
+        (f"{dataset.name} examples", format_number(dataset.num_examples), "") for dataset in statistics.datasets
     ]
+    splits = ", ".join(dataset.name for dataset in statistics.datasets)
     body = [
-        tiles([*sizes, ("features", format_number(len(by_name)), f"{len(numbers)} numeric, {len(others)} other")]),
-        section("Overview", overview_table(statistics), note=f"One line each: {', '.join(splits)}."),
+        tiles([*sizes, ("features", format_number(len(features)), f"{len(numbers)} numeric, {len(others)} other")]),
+        section("Overview", overview_table(statistics), note=f"One line each: {splits}."),
+        *(section(title, _figures_of(part)) for title, part in (("Numbers", numbers), ("Strings", others)) if part),
     ]
-    if numbers:
-        body.append(section("Numbers", _figures_of(numbers)))
-    if others:
-        body.append(section("Strings", _figures_of(others)))
-    return render_page("Statistics", Markup("").join(body), subtitle="What the examples hold, split by split.")
-
-
-def _by_name(
-    splits: dict[str, statistics_pb2.DatasetFeatureStatistics],
-) -> dict[str, dict[str, statistics_pb2.FeatureNameStatistics]]:
-    by_name: dict[str, dict[str, statistics_pb2.FeatureNameStatistics]] = {}
-    for split, dataset in splits.items():
-        for feature in dataset.features:
-            by_name.setdefault(feature_name(feature), {})[split] = feature
-    return by_name
+    return render_page("Statistics", Markup("").join(body), subtitle="Statistics of the examples by split.")
 
 
 def feature_figures(statistics: statistics_pb2.DatasetFeatureStatisticsList) -> Markup:
-    """A picture of each feature, for a run's report."""
-    return _figures_of(_by_name({dataset.name: dataset for dataset in statistics.datasets}))
-
-
-def _figures_of(by_name: dict[str, dict[str, statistics_pb2.FeatureNameStatistics]]) -> Markup:
-    return grid(
-        *(
-            _number_figure(name, found) if _first(found).HasField("num_stats") else _string_figure(name, found)
-            for name, found in by_name.items()
-        )
-    )
+    """A chart of each feature, for a run's report."""
+    return _figures_of(_by_name(statistics))
 
 
 def overview_table(statistics: statistics_pb2.DatasetFeatureStatisticsList) -> Markup:
-    """A row a feature with its outline, for this page and for a run's report."""
-    splits = {dataset.name: dataset for dataset in statistics.datasets}
-    by_name = _by_name(splits)
+    """A row for each feature with a small histogram, for this page and for a run's report."""
+    sizes = {dataset.name: dataset.num_examples for dataset in statistics.datasets}
     headers = ["Feature", "Type", "Shape", "Missing", "Zero", "Distinct", "Min", "Median", "Mean", "Max", "Std. dev."]
     rows: list[list[Cell]] = []
-    for name, found in by_name.items():
-        figures = [_figures(feature, splits[split].num_examples) for split, feature in found.items()]
+    for name, found in _by_name(statistics).items():
+        figures = [_figures(feature, sizes[split]) for split, feature in found.items()]
         cells = [_stack(column) for column in zip(*figures, strict=True)]
         title = Markup("<strong>{}</strong>").format(name)
         rows.append([title, TYPE_NAMES.get(_first(found).type, "other"), _shape(found), *cells])
     return table(headers, rows, text_columns=3)
 
 
-def _stack(lines: tuple[str, ...]) -> Markup:
-    """The splits' figures, one below the other."""
-    return Markup("<br>").join(
-        Markup("<small>{}</small>").format(line) if index else Markup("{}").format(line)
-        for index, line in enumerate(lines)
+def _by_name(statistics: statistics_pb2.DatasetFeatureStatisticsList) -> dict[str, Splits]:
+    by_name: dict[str, Splits] = {}
+    for dataset in statistics.datasets:
+        for feature in dataset.features:
+            by_name.setdefault(feature_name(feature), {})[dataset.name] = feature
+    return by_name
+
+
+def _figures_of(features: dict[str, Splits]) -> Markup:
+    return grid(
+        *(
+            _number_figure(name, found) if _first(found).HasField("num_stats") else _string_figure(name, found)
+            for name, found in features.items()
+        )
     )
 
 
-def _shape(found: dict[str, statistics_pb2.FeatureNameStatistics]) -> Cell:
-    """The column's outline, in a size that fits a table."""
-    bins = [_bins(split, feature.num_stats) for split, feature in found.items() if feature.HasField("num_stats")]
-    return histogram("", [one for one in bins if one.counts], mini=True) if any(one.counts for one in bins) else ""
+def _stack(lines: tuple[str, ...]) -> Markup:
+    """The figures of the splits, one below the other."""
+    return Markup("<br>").join([lines[0], *(Markup("<small>{}</small>").format(line) for line in lines[1:])])
+
+
+def _shape(found: Splits) -> Cell:
+    """A histogram in a size that fits a table."""
+    bins = [bins for split, feature in found.items() if (bins := _bins(split, feature.num_stats)).counts]
+    return histogram("", bins, mini=True) if bins else ""
 
 
 def _figures(feature: statistics_pb2.FeatureNameStatistics, examples: int) -> list[str]:
@@ -108,7 +101,7 @@ def _figures(feature: statistics_pb2.FeatureNameStatistics, examples: int) -> li
     return [missing, zeros, distinct, *(format_number(value) for value in figures)]
 
 
-def _number_figure(name: str, found: dict[str, statistics_pb2.FeatureNameStatistics]) -> Markup:
+def _number_figure(name: str, found: Splits) -> Markup:
     present = {split: feature.num_stats for split, feature in found.items()}
     bins = [_bins(split, stats) for split, stats in present.items()]
     note = _presence_note(found)
@@ -140,7 +133,7 @@ def _without_last(split: str, stats: statistics_pb2.NumericStatistics) -> Bins:
     return Bins(split, tenths.edges[:-1], tenths.counts[:-1])
 
 
-def _string_figure(name: str, found: dict[str, statistics_pb2.FeatureNameStatistics]) -> Markup:
+def _string_figure(name: str, found: Splits) -> Markup:
     first = _first(found)
     common = common_stats(first)
     note = _presence_note(found)
@@ -156,14 +149,14 @@ def _string_figure(name: str, found: dict[str, statistics_pb2.FeatureNameStatist
     return bar_list(name, rows, share_of=common.tot_num_values or None, note=note)
 
 
-def _presence_note(found: dict[str, statistics_pb2.FeatureNameStatistics]) -> str:
-    shares = []
-    for split, feature in found.items():
-        common = common_stats(feature)
-        examples = common.num_missing + common.num_non_missing
-        if common.num_missing:
-            shares.append(f"{format_share(common.num_missing / examples)} of {split}")
-    counts = [common_stats(feature) for feature in found.values()]
+def _presence_note(found: Splits) -> str:
+    commons = {split: common_stats(feature) for split, feature in found.items()}
+    shares = [
+        f"{format_share(one.num_missing / (one.num_missing + one.num_non_missing))} of {split}"
+        for split, one in commons.items()
+        if one.num_missing
+    ]
+    counts = commons.values()
     parts = [f"Missing: {', '.join(shares)}." if shares else "Never missing."]
     if any(common.max_num_values > 1 for common in counts):
         low, high = min(c.min_num_values for c in counts), max(c.max_num_values for c in counts)
@@ -177,5 +170,5 @@ def _presence_note(found: dict[str, statistics_pb2.FeatureNameStatistics]) -> st
     return " ".join(parts)
 
 
-def _first(found: dict[str, statistics_pb2.FeatureNameStatistics]) -> statistics_pb2.FeatureNameStatistics:
+def _first(found: Splits) -> statistics_pb2.FeatureNameStatistics:
     return next(iter(found.values()))

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
 Kind = Literal["drift", "skew"]
-# What is compared with what, in TFDV's words and in ours.
+# The two sides of a comparison: for drift in TFDV's words, for skew in ours.
 _CONTEXTS = {"drift": ("current", "previous"), "skew": ("eval", "train")}
 
 
 @dataclass(frozen=True)
 class Compared:
-    """One comparison, and what there is to say against it."""
+    """One comparison, and the finding if it is too far."""
 
     feature: str
     comparison: Comparison | None
@@ -40,7 +40,7 @@ def compare_datasets(
     control: statistics_pb2.DatasetFeatureStatistics,
     kind: Kind,
 ) -> Iterator[Compared]:
-    """Every comparator of this kind that the schema has, on the features that the treatment has."""
+    """All comparators of this kind in the schema, on the features of the treatment."""
     treated = {feature_name(one): one for one in treatment.features}
     controls = {feature_name(one): one for one in control.features}
     for feature in schema.feature:
@@ -77,7 +77,7 @@ def _measure(
     stats: statistics_pb2.FeatureNameStatistics,
     against: statistics_pb2.FeatureNameStatistics,
 ) -> tuple[float, str] | None:
-    """The distance, and the value that differs most (for strings); nothing if a side has no values."""
+    """The distance, and for strings the value that differs most; None if a side has no values."""
     counts, control_counts = _counts(stats), _counts(against)
     if measure == "L_INFTY":
         if not counts or not control_counts:

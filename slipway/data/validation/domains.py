@@ -1,4 +1,4 @@
-"""Are a feature's values among those that the schema allows?
+"""Checks the values of a feature against the schema's domain.
 
 Types and texts follow TensorFlow Data Validation's `string_domain_util.cc`, `int_domain_util.cc`,
 `float_domain_util.cc` and `bool_domain_util.cc`. Float bounds are compared as the decimal number that the schema
@@ -23,7 +23,7 @@ LISTED_VALUES = 10
 def check_domain(
     schema: schema_pb2.Schema, feature: schema_pb2.Feature, stats: statistics_pb2.FeatureNameStatistics
 ) -> Iterator[Finding]:
-    """What is outside the feature's domain; nothing if it has none."""
+    """The values outside the feature's domain, if it has one."""
     kind = feature.WhichOneof("domain_info")
     if kind == "domain":
         domain = next(one for one in schema.string_domain if one.name == feature.domain)
@@ -60,7 +60,7 @@ def _check_strings(
         "ENUM_TYPE_UNEXPECTED_STRING_VALUES", "Unexpected string values",
         f"Examples contain values missing from the schema: {listed}{more}.",
         fix=f"if the value is right, add `value: {_quoted(most)}` to {where} in schema.pbtxt, or lower "
-            f"`min_domain_mass` of feature {feature.name!r} below {mass:g}; else mend the data",
+            f"`min_domain_mass` of feature {feature.name!r} below {mass:g}; else correct the data",
         bound=f"{len(known)} values, min_domain_mass: {mass:g}", condition=_not_in(allowed), example=most,
     )  # fmt: skip
 
@@ -77,7 +77,7 @@ def _check_bools(feature: schema_pb2.Feature, stats: statistics_pb2.FeatureNameS
         yield Finding(
             "BOOL_TYPE_UNEXPECTED_STRING", "Non-boolean values",
             f"Saw unexpected value: {unknown[0]}.",
-            fix=f"mend the data, or in schema.pbtxt replace the bool_domain of feature {feature.name!r} by a "
+            fix=f"correct the data, or in schema.pbtxt replace the bool_domain of feature {feature.name!r} by a "
                 f"string_domain",
             bound=f"bool_domain {{ true_value: {_quoted(allowed[0])} false_value: {_quoted(allowed[1])} }}",
             condition=_not_in(allowed),
@@ -109,7 +109,7 @@ def _check_floats(feature: schema_pb2.Feature, stats: statistics_pb2.FeatureName
 def _disallowed(feature: schema_pb2.Feature, type_: str, short: str, description: str, what: str) -> Finding:
     return Finding(
         type_, short, description,
-        fix=f"mend the data, or in schema.pbtxt remove `disallow_{what}: true` of feature {feature.name!r}",
+        fix=f"correct the data, or in schema.pbtxt remove `disallow_{what}: true` of feature {feature.name!r}",
         bound=f"float_domain {{ disallow_{what}: true }}", condition=Condition(f"is{what}(v)"),
     )  # fmt: skip
 
@@ -123,7 +123,7 @@ def _check_range(
     domain: str,
     texts: Callable[[float, float], tuple[str, str]],
 ) -> Iterator[Finding]:
-    """One finding for each end that the values pass."""
+    """One finding for each bound that values exceed."""
     if not numbers.common_stats.tot_num_values or not any(len(one.buckets) for one in numbers.histograms):
         return
     for end, type_, bound, value, sign in (
@@ -140,7 +140,7 @@ def _check_range(
             fix = f"in schema.pbtxt replace the bool_domain of feature {feature.name!r} by an int_domain"
         yield Finding(
             type_, "Out-of-range values", texts(value, bound)[sign == ">"],
-            fix=f"mend the data, or, if the values are right, {fix}", bound=f"{domain} {{ {end}: {limit} }}",
+            fix=f"correct the data, or, if the values are right, {fix}", bound=f"{domain} {{ {end}: {limit} }}",
             # NaN is greater than everything in SQL.
             condition=Condition(f"v {sign} ?" + (" AND NOT isnan(v)" if is_float else ""), (bound,)),
         )  # fmt: skip

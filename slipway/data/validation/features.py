@@ -1,4 +1,4 @@
-"""Is a feature there, often enough, of the right type and with the right number of values?
+"""Checks presence, type and number of values of a feature.
 
 Types, texts and order follow TensorFlow Data Validation: `schema.cc` (`UpdateFeatureInternal`, `GetMissingPaths`) and
 `feature_util.cc` (`UpdatePresence`, `UpdateValueCount`, `UpdateUniqueConstraints`); the conditions are those of
@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
+
 from slipway.data.statistics.describe import common_stats
 from slipway.data.validation.domains import check_domain
 from slipway.data.validation.finding import Condition, Finding
@@ -17,7 +19,6 @@ from slipway.data.validation.finding import Condition, Finding
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
 _MISSING = Condition("x IS NULL", of_row=True)
 _PRESENT = Condition("x IS NOT NULL", of_row=True)
@@ -27,8 +28,6 @@ _UNCHECKED_STAGES = ("PLANNED", "ALPHA", "DEPRECATED", "DEBUG_ONLY")
 
 def is_checked(feature: schema_pb2.Feature) -> bool:
     """Whether the feature is in use: not deprecated, planned, in alpha or for debugging only."""
-    from tensorflow_metadata.proto.v0 import schema_pb2
-
     stage = schema_pb2.LifecycleStage.Name(feature.lifecycle_stage)
     return not feature.deprecated and stage not in _UNCHECKED_STAGES
 
@@ -52,7 +51,7 @@ def check_feature(
     stats: statistics_pb2.FeatureNameStatistics,
     environment: str,
 ) -> Iterator[Finding]:
-    """Everything that one split's statistics say against one feature of the schema."""
+    """Checks one feature of the schema against the statistics of one split."""
     common = common_stats(stats)
     if not common.num_non_missing:
         if is_required(schema, feature, environment):
@@ -72,7 +71,7 @@ def check_feature(
     yield from _check_value_count(feature, common)
     yield from _check_shape(feature, common)
     yield from _check_presence(feature, common)
-    if _is_of_type(feature, stats):
+    if _type_name(stats) == _schema_type_name(feature):
         yield from check_domain(schema, feature, stats)
     else:
         yield _unexpected_type(feature, stats)
@@ -115,21 +114,19 @@ def _check_presence(feature: schema_pb2.Feature, common: statistics_pb2.CommonSt
 
 
 def _check_value_count(feature: schema_pb2.Feature, common: statistics_pb2.CommonStatistics) -> Iterator[Finding]:
-    count = feature.value_count
-    if count.HasField("min") and common.min_num_values < count.min:
-        yield Finding(
-            "FEATURE_TYPE_LOW_NUMBER_VALUES", "Missing values", "Some examples have fewer values than expected.",
-            fix=f"in schema.pbtxt change `value_count {{ min: {count.min} … }}` of feature {feature.name!r} to "
-                f"`min: {common.min_num_values}`, or mend the data",
-            bound=f"value_count {{ min: {count.min} }}", condition=_length_condition("<", count.min),
-        )  # fmt: skip
-    if count.HasField("max") and common.max_num_values > count.max:
-        yield Finding(
-            "FEATURE_TYPE_HIGH_NUMBER_VALUES", "Superfluous values", "Some examples have more values than expected.",
-            fix=f"in schema.pbtxt change `value_count {{ … max: {count.max} }}` of feature {feature.name!r} to "
-                f"`max: {common.max_num_values}`, or mend the data",
-            bound=f"value_count {{ max: {count.max} }}", condition=_length_condition(">", count.max),
-        )  # fmt: skip
+    for end, found, sign, type_, short, few in (
+        ("min", common.min_num_values, "<", "FEATURE_TYPE_LOW_NUMBER_VALUES", "Missing values", "fewer"),
+        ("max", common.max_num_values, ">", "FEATURE_TYPE_HIGH_NUMBER_VALUES", "Superfluous values", "more"),
+    ):
+        limit = getattr(feature.value_count, end)
+        if feature.value_count.HasField(end) and (found < limit if sign == "<" else found > limit):
+            bound = f"value_count {{ {end}: {limit} }}"
+            yield Finding(
+                type_, short, f"Some examples have {few} values than expected.",
+                fix=f"in schema.pbtxt change `{bound}` of feature {feature.name!r} to `{end}: {found}`, or correct the "
+                    f"data",
+                bound=bound, condition=Condition(f"size {sign} {limit}", of_row=True),
+            )  # fmt: skip
 
 
 def _check_shape(feature: schema_pb2.Feature, common: statistics_pb2.CommonStatistics) -> Iterator[Finding]:
@@ -142,18 +139,10 @@ def _check_shape(feature: schema_pb2.Feature, common: statistics_pb2.CommonStati
             "INVALID_FEATURE_SHAPE", "Invalid shape",
             "The feature has a shape, but it's not always present or its value lengths vary.",
             fix=f"in schema.pbtxt replace the shape of feature {feature.name!r} by "
-                f"`value_count {{ min: {common.min_num_values} max: {common.max_num_values} }}`, or mend the data",
+                f"`value_count {{ min: {common.min_num_values} max: {common.max_num_values} }}`, or correct the data",
             bound=f"shape of {size} values",
             condition=Condition(f"x IS NULL OR size <> {size}", of_row=True),
         )  # fmt: skip
-
-
-def _length_condition(sign: str, bound: int) -> Condition:
-    return Condition(f"size {sign} {bound}", of_row=True)
-
-
-def _is_of_type(feature: schema_pb2.Feature, stats: statistics_pb2.FeatureNameStatistics) -> bool:
-    return _type_name(stats) == _schema_type_name(feature)
 
 
 def _type_name(stats: statistics_pb2.FeatureNameStatistics) -> str:
@@ -162,8 +151,6 @@ def _type_name(stats: statistics_pb2.FeatureNameStatistics) -> str:
 
 
 def _schema_type_name(feature: schema_pb2.Feature) -> str:
-    from tensorflow_metadata.proto.v0 import schema_pb2
-
     return str(schema_pb2.FeatureType.Name(feature.type))
 
 
@@ -173,7 +160,7 @@ def _unexpected_type(feature: schema_pb2.Feature, stats: statistics_pb2.FeatureN
         "UNEXPECTED_DATA_TYPE", f"Expected data of type: {expected} but got {got}",
         f"Expected data of type: {expected} but got {got}",
         fix=f"in schema.pbtxt change `type: {expected}` of feature {feature.name!r} to `type: {_type_name(stats)}`, or "
-            f"mend the data",
+            f"correct the data",
         bound=f"type: {expected}", condition=_PRESENT,
     )  # fmt: skip
 
@@ -183,7 +170,7 @@ def _check_unique(feature: schema_pb2.Feature, stats: statistics_pb2.FeatureName
         return
     limits = feature.unique_constraints
     bound = f"unique_constraints {{ min: {limits.min} max: {limits.max} }}"
-    fix = f"in schema.pbtxt change `{bound}` of feature {feature.name!r}, or mend the data"
+    fix = f"in schema.pbtxt change `{bound}` of feature {feature.name!r}, or correct the data"
     if not stats.HasField("string_stats"):
         yield Finding(
             "FEATURE_TYPE_NO_UNIQUE", "No unique values",

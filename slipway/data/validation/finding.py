@@ -1,4 +1,4 @@
-"""What a check found, before the rows are counted."""
+"""The result of a check, before the rows are counted."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WARNINGS = frozenset({"SCHEMA_NEW_COLUMN", "COMPARATOR_CONTROL_DATA_MISSING"})
 
 @dataclass(frozen=True)
 class Condition:
-    """SQL that is true for what is wrong: of one value `v`, or of the row: its value `x`, of `size` values."""
+    """Predicate that selects offending values `v`; with `of_row`, offending rows (value `x`, of `size` values)."""
 
     sql: str
     parameters: tuple[Any, ...] = ()

@@ -1,4 +1,4 @@
-"""The findings as text, for the log and for the error that stops the run."""
+"""The anomalies as text, for the log and for the error that stops the run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LISTED_ERRORS = 10
 
 
 def refusal(validation: Validation) -> str:
-    """Why the run stops: the errors with their places, rows, examples, bounds and fixes."""
+    """The message of the run's error: anomalies with place, rows, example, bound and fix."""
     errors = validation.errors
     count = f"{len(errors)} anomalies" if len(errors) > 1 else "an anomaly"
     lines = [f"The data has {count}; nothing was trained."]
@@ -26,7 +26,7 @@ def refusal(validation: Validation) -> str:
 
 
 def describe_anomaly(anomaly: Anomaly) -> str:
-    """Three lines: what and where, how much and against what, the fix."""
+    """Three lines: place and problem, extent and bound, fix."""
     place = f"feature {anomaly.feature!r}, split {anomaly.split}" if anomaly.feature else f"split {anomaly.split}"
     facts = []
     if anomaly.rows is not None:

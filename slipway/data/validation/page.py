@@ -25,7 +25,7 @@ def render_validation(validation: Validation) -> str:
 
 
 def validation_parts(validation: Validation) -> list[Markup]:
-    """Verdict, anomalies and distances, for this page and for a run's report."""
+    """Verdict, anomalies and distances, which a run's report shows too."""
     parts = [_verdict(validation)]
     if validation.anomalies:
         headers = ["", "Feature", "Split", "What", "Rows", "Share"]

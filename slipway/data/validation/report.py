@@ -1,4 +1,4 @@
-"""`validation.json`: what validate_examples found, for the report, for `explain` and for the error message."""
+"""`validation.json`, written by validate_examples for the report, `explain` and the error message."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Severity = Literal["ERROR", "WARNING"]
 
 
 class Anomaly(BaseModel):
-    """One way in which the examples break their schema."""
+    """One violation of the schema."""
 
     feature: str = Field(description="empty if the anomaly is of the split as a whole")
     split: str
@@ -23,15 +23,15 @@ class Anomaly(BaseModel):
     type: str = Field(description="name of an `AnomalyInfo.Type` of tensorflow-metadata")
     short: str
     description: str
-    rows: int | None = Field(None, description="how many rows are concerned, where that can be said")
+    rows: int | None = Field(None, description="number of offending rows, if known")
     of_rows: int = Field(description="rows of the split")
-    example: str | None = Field(None, description="the most frequent of the values concerned")
-    bound: str = Field("", description="what the schema asks for, in its own words")
+    example: str | None = Field(None, description="the most frequent offending value")
+    bound: str = Field("", description="the part of the schema that is violated")
     fix: str
 
 
 class Comparison(BaseModel):
-    """One distance between two datasets, within its threshold or not."""
+    """One distance between two datasets."""
 
     feature: str
     kind: Literal["drift", "skew"] = Field(description="drift: to the run before; skew: of eval to train")

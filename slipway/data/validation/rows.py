@@ -1,12 +1,13 @@
-"""Which rows a finding is about: how many, and the most frequent value among them."""
+"""Counts the offending rows of a finding, and takes an example."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from slipway.data.database import identifier
 from slipway.data.statistics.compute import split_files
-from slipway.data.statistics.engine import connect, quote, run, scan
+from slipway.data.statistics.engine import connect, run, scan
 
 if TYPE_CHECKING:
     from slipway.data.validation.finding import Condition
@@ -15,9 +16,9 @@ LONGEST_EXAMPLE = 100
 
 
 def find_rows(examples_path: str | Path, split: str, feature: str, condition: Condition) -> tuple[int, str | None]:
-    """Number of rows for which the condition holds, and an example; read from Parquet, one column."""
+    """The number of offending rows, and the most frequent offending value; reads one column."""
     files = split_files(examples_path, split)
-    column = quote(feature)
+    column = identifier(feature)
     with connect() as connection:
         described = run(connection, f"DESCRIBE {scan(files, column)}", files).fetchall()
         is_list = described[0][1].endswith("]")

@@ -1,4 +1,4 @@
-"""Examples against their schema, split by split, and against the run before."""
+"""Validates examples against their schema, split by split, and against the run before."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def validate_examples(
     schema: schema_pb2.Schema,
     previous_statistics: str = "",
 ) -> Validation:
-    """All that is wrong, errors first; nothing is raised for it.
+    """The anomalies, errors first, and the comparisons.
 
     Both splits are checked in the environment TRAINING. Drift compares the train splits; skew, eval with train.
 
     Args:
-        examples_path: Output of ingest_examples: rows are counted there, and examples taken.
+        examples_path: Output of ingest_examples, in which offending rows are counted.
         statistics: Statistics of both splits.
-        schema: What is allowed.
+        schema: The schema.
         previous_statistics: URI of the statistics of the run before, for drift; or empty. If they are no longer there,
             that is a warning: old runs may be deleted.
     """
@@ -144,6 +144,6 @@ def _locate(
         example = found if example is None else example
     return Anomaly(
         feature=name, split=dataset.name, severity=finding.severity, type=finding.type, short=finding.short,
-        description=finding.description, rows=rows, of_rows=dataset.num_examples, example=example,
-        bound=finding.bound, fix=finding.fix,
+        description=finding.description, rows=rows, of_rows=dataset.num_examples, example=example, bound=finding.bound,
+        fix=finding.fix,
     )  # fmt: skip

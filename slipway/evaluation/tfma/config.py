@@ -1,8 +1,7 @@
-"""The same configuration in TensorFlow Model Analysis's own words: its `EvalConfig` proto.
+"""The configuration as TensorFlow Model Analysis's proto `EvalConfig`.
 
-TFMA's names of our metrics are set to ours, so that files of both engines are read alike. What its proto cannot say
-is left out of it, and judged by our gate all the same: `min_examples`, `max_drop` of calibration, and metrics that
-it does not compute.
+Its metrics get our names, so that the files of both engines are read alike. Our gate alone judges what the proto cannot
+express: `min_examples`, `max_drop` of calibration, and metrics that TFMA does not compute.
 """
 
 from __future__ import annotations
@@ -15,42 +14,13 @@ from functools import cache
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from slipway.evaluation.config import HIGHER_IS_BETTER, METRICS
+from slipway.evaluation.metric import BASELINE, BEST, CANDIDATE, METRICS
 
 if TYPE_CHECKING:
     from slipway.evaluation.config import EvaluationConfig
-    from slipway.module_api import Task, Threshold
+    from slipway.module_api import Threshold
 
-CANDIDATE, BASELINE = "candidate", "baseline"
 PACKAGE = "tensorflow_model_analysis"
-
-MODULES = {"AveragePrecision": "slipway.evaluation.average_precision"}  # the others are TFMA's own
-CLASSES: dict[Task, dict[str, str]] = {
-    "binary": {
-        "auc": "AUC",
-        "auc_pr": "AveragePrecision",
-        "log_loss": "BinaryCrossEntropy",
-        "accuracy": "BinaryAccuracy",
-        "balanced_accuracy": "BalancedAccuracy",
-        "precision": "Precision",
-        "recall": "Recall",
-        "f1": "F1Score",
-        "calibration": "Calibration",
-        "mean_prediction": "MeanPrediction",
-        "mean_label": "MeanLabel",
-    },
-    "multiclass": {
-        "log_loss": "SparseCategoricalCrossentropy",
-        "accuracy": "SparseCategoricalAccuracy",
-    },
-    "regression": {
-        "mean_absolute_error": "MeanAbsoluteError",
-        "mean_squared_error": "MeanSquaredError",
-        "calibration": "Calibration",
-        "mean_prediction": "MeanPrediction",
-        "mean_label": "MeanLabel",
-    },
-}
 
 
 class Protos(NamedTuple):
@@ -63,10 +33,10 @@ class Protos(NamedTuple):
 
 @cache
 def protos() -> Protos:
-    """TFMA's protos without TFMA: importing the package itself takes seconds, and brings Beam along.
+    """TFMA's protos without TFMA, whose import takes seconds and brings Beam along.
 
-    Its parent packages are stood in for while the three modules load, and forgotten afterwards, so that a real
-    import later in this process finds nothing half done.
+    Empty modules take the place of the parent packages while the three modules load, and are removed afterwards, so
+    that a later import of TFMA starts afresh.
     """
     names = (f"{PACKAGE}.proto.{name}_pb2" for name in ("config", "metrics_for_slice", "validation_result"))
     if PACKAGE in sys.modules:
@@ -89,32 +59,31 @@ def eval_config(config: EvaluationConfig, with_baseline: bool) -> Any:
     """`EvalConfig` proto: models, slices, metrics and thresholds."""
     proto = protos().config
     result = proto.EvalConfig(
-        model_specs=[model_spec(CANDIDATE, config)],
+        model_specs=[_model_spec(name, config) for name in (CANDIDATE, BASELINE)[: 1 + with_baseline]],
         slicing_specs=[proto.SlicingSpec(), *(proto.SlicingSpec(feature_keys=spec) for spec in config.slice_specs)],
     )
-    if with_baseline:
-        result.model_specs.append(model_spec(BASELINE, config))
-    names = [] if not with_baseline else [CANDIDATE, BASELINE]
-    spec = result.metrics_specs.add(model_names=names)
-    spec.metrics.add(class_name="ExampleCount", config=json.dumps({"name": "example_count"}))
-    for name in METRICS[config.task]:
-        if name in CLASSES[config.task]:
-            kind = CLASSES[config.task][name]
-            metric = spec.metrics.add(class_name=kind, module=MODULES.get(kind), config=json.dumps({"name": name}))
-            _add_thresholds(metric, [t for t in config.thresholds if t.metric == name], with_baseline)
-    if config.task == "multiclass":
-        classes = range(len(config.class_names))
-        macro = result.metrics_specs.add(model_names=names)
-        macro.aggregate.macro_average = True
-        macro.aggregate.class_weights.update(dict.fromkeys(classes, 1.0))
-        macro.binarize.class_ids.values.extend(classes)
-        auc = macro.metrics.add(class_name="AUC", config=json.dumps({"name": "auc"}))
-        _add_thresholds(auc, [t for t in config.thresholds if t.metric == "auc"], with_baseline)
+    names = [CANDIDATE, BASELINE] if with_baseline else []
+    plain = result.metrics_specs.add(model_names=names)
+    for metric in METRICS[config.task]:
+        if metric.tfma:
+            by_class = config.task == "multiclass" and metric.tfma == "AUC"
+            spec = _add_macro_average(result, names, len(config.class_names)) if by_class else plain
+            module, _, kind = metric.tfma.rpartition(".")
+            added = spec.metrics.add(class_name=kind, module=module, config=json.dumps({"name": metric.name}))
+            _add_thresholds(added, [t for t in config.thresholds if t.metric == metric.name], with_baseline)
     return result
 
 
-def model_spec(name: str, config: EvaluationConfig) -> Any:
-    """One model, whose predictions are materialised in a column."""
+def _add_macro_average(result: Any, names: list[str], classes: int) -> Any:
+    spec = result.metrics_specs.add(model_names=names)
+    spec.aggregate.macro_average = True
+    spec.aggregate.class_weights.update(dict.fromkeys(range(classes), 1.0))
+    spec.binarize.class_ids.values.extend(range(classes))
+    return spec
+
+
+def _model_spec(name: str, config: EvaluationConfig) -> Any:
+    """One model; its predictions are in a column."""
     return protos().config.ModelSpec(
         name=name, label_key=config.label.column, prediction_key=prediction_key(name), is_baseline=name == BASELINE
     )
@@ -133,8 +102,8 @@ def metric_threshold(threshold: Threshold, with_baseline: bool = True) -> Any:
         result.value_threshold.lower_bound.value = threshold.min
     if threshold.max is not None:
         result.value_threshold.upper_bound.value = threshold.max
-    if threshold.max_drop is not None and with_baseline and threshold.metric != "calibration":
-        higher = threshold.metric in HIGHER_IS_BETTER
+    if threshold.max_drop is not None and with_baseline and BEST[threshold.metric] != "one":
+        higher = BEST[threshold.metric] == "high"
         direction = proto.MetricDirection
         result.change_threshold.direction = direction.HIGHER_IS_BETTER if higher else direction.LOWER_IS_BETTER
         result.change_threshold.absolute.value = -threshold.max_drop if higher else threshold.max_drop

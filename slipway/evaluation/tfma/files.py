@@ -11,8 +11,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from slipway.evaluation.metric import BASELINE, CANDIDATE
 from slipway.evaluation.results import MISSING
-from slipway.evaluation.tfma.config import BASELINE, CANDIDATE, eval_config, metric_threshold, protos
+from slipway.evaluation.tfma.config import eval_config, metric_threshold, protos
 from slipway.module_api import Threshold
 
 if TYPE_CHECKING:
@@ -34,22 +35,15 @@ def write_tfma_files(evaluation: Evaluation, config: EvaluationConfig, model_pat
     rows = [evaluation.overall, *evaluation.slices]
     _write_records(folder / METRICS_FILE, (_metrics(row, evaluation.task) for row in rows))
     _write_records(folder / PLOTS_FILE, [_plots(evaluation)])
-    write_validation(evaluation, folder)
-    _write_config(evaluation, config, model_path, folder / CONFIG_FILE)
-
-
-def write_validation(evaluation: Evaluation, folder: Path) -> None:
-    """Writes `validations.tfrecord`: the verdict of our gate."""
     _write_records(folder / VALIDATIONS_FILE, [_validation(evaluation)])
+    _write_config(evaluation, config, model_path, folder / CONFIG_FILE)
 
 
 def _write_config(evaluation: Evaluation, config: EvaluationConfig, model_path: str, path: Path) -> None:
     from google.protobuf import json_format
 
     with_baseline = evaluation.overall.baseline is not None
-    locations = {CANDIDATE: model_path}
-    if with_baseline:
-        locations[BASELINE] = evaluation.baseline_uri or ""
+    locations = {CANDIDATE: model_path} | ({BASELINE: evaluation.baseline_uri or ""} if with_baseline else {})
     run = protos().config.EvalRun(
         eval_config=eval_config(config, with_baseline),
         version=version("tensorflow-model-analysis"),
@@ -93,8 +87,7 @@ def _slice_key(columns: list[str], values: Iterable[str | None]) -> Any:
 
 def _plots(evaluation: Evaluation) -> Any:
     result = protos().metrics.PlotsForSlice(slice_key=_slice_key([], []))
-    models = [(CANDIDATE, evaluation.curves), (BASELINE, evaluation.baseline_curves)]
-    for name, curves in models:
+    for name, curves in ((CANDIDATE, evaluation.curves), (BASELINE, evaluation.baseline_curves)):
         if curves is not None:
             entry = result.plot_keys_and_values.add()
             entry.key.model_name = name

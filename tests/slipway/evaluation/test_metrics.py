@@ -17,6 +17,10 @@ from slipway.evaluation.slices import Slicing
 SCORES = st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.500001, 0.75, 0.9, 1.0])
 
 
+def everything(rows: int) -> Slicing:
+    return Slicing((), np.zeros(rows, np.int64), [()])
+
+
 def slicing_of(codes: list[int]) -> Slicing:
     present, compact = np.unique(codes, return_inverse=True)
     return Slicing(("group",), compact, [(str(code),) for code in present])
@@ -60,7 +64,7 @@ def test_binary_metrics_each_slice_equals_scikit_learn(rows: list[tuple[int, flo
     labels = np.array([row[0] for row in rows], np.float32)
     scores = np.array([row[1] for row in rows], np.float32)
     slicing = slicing_of([row[2] for row in rows])
-    overall, sliced = compute_metrics("binary", labels, scores, [Slicing.everything(len(rows)), slicing])
+    overall, sliced = compute_metrics("binary", labels, scores, [everything(len(rows)), slicing])
     check_binary(labels, scores, {name: values[0] for name, values in overall.items()})
     for index in range(len(slicing.values)):
         mine = slicing.codes == index
@@ -106,7 +110,7 @@ def test_multiclass_auc_and_log_loss_all_classes_present_equal_scikit_learns_own
     random = np.random.default_rng(3)
     labels = random.integers(0, 4, 300)
     scores = random.dirichlet(np.ones(4), 300).astype(np.float32)
-    (overall,) = compute_metrics("multiclass", labels, scores, [Slicing.everything(300)])
+    (overall,) = compute_metrics("multiclass", labels, scores, [everything(300)])
     exact = scores.astype(np.float64) / scores.sum(axis=1, dtype=np.float64, keepdims=True)
     assert overall["auc"][0] == pytest.approx(skm.roc_auc_score(labels, exact, multi_class="ovr"), abs=1e-6)
     assert overall["log_loss"][0] == pytest.approx(skm.log_loss(labels, exact), abs=1e-6)
@@ -135,7 +139,7 @@ def test_regression_metrics_each_slice_equals_scikit_learn(rows: list[tuple[floa
 
 
 def test_regression_r_squared_equal_labels_is_undefined() -> None:
-    (overall,) = compute_metrics("regression", np.ones(3, np.float32), np.ones(3, np.float32), [Slicing.everything(3)])
+    (overall,) = compute_metrics("regression", np.ones(3, np.float32), np.ones(3, np.float32), [everything(3)])
     assert math.isnan(overall["r_squared"][0])
 
 
@@ -144,7 +148,7 @@ def test_compute_metrics_invalid_prediction_spoils_its_slice_only(bad: float) ->
     labels = np.array([0, 1, 0, 1], np.float32)
     scores = np.array([0.1, 0.9, 0.2, bad], np.float32)
     assert invalid_predictions("binary", scores).tolist() == [False, False, False, True]
-    overall, sliced = compute_metrics("binary", labels, scores, [Slicing.everything(4), slicing_of([0, 0, 1, 1])])
+    overall, sliced = compute_metrics("binary", labels, scores, [everything(4), slicing_of([0, 0, 1, 1])])
     assert sliced["auc"].tolist() == pytest.approx([1, math.nan], nan_ok=True)
     assert math.isnan(overall["accuracy"][0])
     assert overall["example_count"][0] == 4
@@ -153,7 +157,7 @@ def test_compute_metrics_invalid_prediction_spoils_its_slice_only(bad: float) ->
 
 def test_compute_metrics_saturated_wrong_answer_costs_a_finite_loss() -> None:
     labels, scores = np.array([0, 1], np.float32), np.array([1, 0], np.float32)
-    (overall,) = compute_metrics("binary", labels, scores, [Slicing.everything(2)])
+    (overall,) = compute_metrics("binary", labels, scores, [everything(2)])
     assert overall["log_loss"][0] == pytest.approx(-math.log(EPSILON))
 
 

@@ -14,7 +14,7 @@ import pytest
 from google.api_core.exceptions import BadRequest
 from google.auth.credentials import AnonymousCredentials
 
-from slipway.data.examples.bigquery import as_examples, is_warehouse, locate_in_warehouse, warehouse_rows
+from slipway.data.examples.bigquery import as_examples, bigquery_rows, is_bigquery, locate_in_bigquery
 from slipway.data.examples.source import Source
 from slipway.errors import DataError
 from tests.fakes.loopback_server import Answer, LoopbackServer, Refused, Request
@@ -67,20 +67,20 @@ def test_as_examples_struct_is_refused() -> None:
         as_examples(ibis.table({"place": "struct<lat: float64>"}, name="t"))
 
 
-def test_locate_in_warehouse_table_digest_follows_its_version() -> None:
+def test_locate_in_bigquery_table_digest_follows_its_version() -> None:
     def digest(**versions: tuple[int, int]) -> str:
-        return locate_in_warehouse("bq://p.d.trips", Client(**versions)).digest
+        return locate_in_bigquery("bq://p.d.trips", Client(**versions)).digest
 
     assert digest(trips=(1, 10)) == digest(trips=(1, 10))
     assert len({digest(trips=(1, 10)), digest(trips=(2, 10)), digest(trips=(1, 11))}) == 3
 
 
-def test_locate_in_warehouse_query_digest_follows_its_text_and_its_tables(tmp_path: Path) -> None:
+def test_locate_in_bigquery_query_digest_follows_its_text_and_its_tables(tmp_path: Path) -> None:
     path = tmp_path / "trips.sql"
 
     def digest(text: str, **versions: tuple[int, int]) -> str:
         path.write_text(text)
-        source = locate_in_warehouse(str(path), Client(**versions))
+        source = locate_in_bigquery(str(path), Client(**versions))
         assert (source.format, source.table, source.files) == ("bigquery", None, [])
         assert source.query == text.rstrip(";\n")
         return source.digest
@@ -92,12 +92,12 @@ def test_locate_in_warehouse_query_digest_follows_its_text_and_its_tables(tmp_pa
 
 
 @pytest.mark.parametrize("uri", ["bq://trips", "bq://dataset.trips", "bq://p.d.t.x"])
-def test_locate_in_warehouse_short_name_is_refused(uri: str) -> None:
+def test_locate_in_bigquery_short_name_is_refused(uri: str) -> None:
     with pytest.raises(DataError, match=r"write bq://project\.dataset\.table"):
-        locate_in_warehouse(uri, Client())
+        locate_in_bigquery(uri, Client())
 
 
-def test_locate_in_warehouse_bigquery_error_is_passed_on() -> None:
+def test_locate_in_bigquery_bigquery_error_is_passed_on() -> None:
     from google.api_core.exceptions import NotFound
 
     class Missing(Client):
@@ -105,13 +105,13 @@ def test_locate_in_warehouse_bigquery_error_is_passed_on() -> None:
             raise NotFound(f"no table {name}")  # type: ignore[no-untyped-call]
 
     with pytest.raises(DataError, match=r"bq://p\.d\.t: BigQuery refuses: 404 no table p\.d\.t"):
-        locate_in_warehouse("bq://p.d.t", Missing())
+        locate_in_bigquery("bq://p.d.t", Missing())
 
 
-def test_is_warehouse_knows_tables_and_queries() -> None:
-    assert is_warehouse("bq://p.d.t")
-    assert is_warehouse("gs://bucket/trips.sql")
-    assert not is_warehouse("data/trips.csv")
+def test_is_bigquery_knows_tables_and_queries() -> None:
+    assert is_bigquery("bq://p.d.t")
+    assert is_bigquery("gs://bucket/trips.sql")
+    assert not is_bigquery("data/trips.csv")
 
 
 class BigQuery(LoopbackServer):
@@ -129,7 +129,7 @@ class BigQuery(LoopbackServer):
 
 
 @pytest.mark.parametrize("what", [{"table": "p.d.t"}, {"query": "SELECT CAST('2024-06-01' AS TIMESTAMP) AS at"}])
-def test_warehouse_rows_are_asked_for_in_utc(monkeypatch: pytest.MonkeyPatch, what: dict[str, str]) -> None:
+def test_bigquery_rows_are_asked_for_in_utc(monkeypatch: pytest.MonkeyPatch, what: dict[str, str]) -> None:
     """What Google's client and Ibis send of `time_zone`, the default time zone of a query.
 
     https://cloud.google.com/bigquery/docs/reference/rest/v2/ConnectionProperty
@@ -139,7 +139,7 @@ def test_warehouse_rows_are_asked_for_in_utc(monkeypatch: pytest.MonkeyPatch, wh
     with BigQuery() as server:
         monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", server.url)
         with pytest.raises(BadRequest, match="enough"):
-            warehouse_rows(Source(uri="bq://p.d.t", format="bigquery", digest="x", **what))
+            bigquery_rows(Source(uri="bq://p.d.t", format="bigquery", digest="x", **what))
     queries = [json.loads(one.body) for one in server.requests if one.method == "POST"]
     assert queries
     for query in queries:
@@ -147,13 +147,13 @@ def test_warehouse_rows_are_asked_for_in_utc(monkeypatch: pytest.MonkeyPatch, wh
         assert settings["connectionProperties"] == [{"key": "time_zone", "value": "UTC"}]
 
 
-def test_ingest_rows_of_the_warehouse_become_examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ingest_rows_of_bigquery_become_examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Arrow batches such as BigQuery's answer stand in for it."""
-    from slipway.data.examples import bigquery as warehouse
+    from slipway.data.examples import bigquery
     from slipway.data.examples.ingest import IngestConfig, ingest_source
 
     table = pa.table({"id": range(500), "y": [number % 2 for number in range(500)], "fare": [0.25] * 500})
-    monkeypatch.setattr(warehouse, "warehouse_rows", lambda _: table.to_reader(max_chunksize=64))
+    monkeypatch.setattr(bigquery, "bigquery_rows", lambda _: table.to_reader(max_chunksize=64))
     source = Source(uri="bq://p.d.t", format="bigquery", digest="x", table="p.d.t")
     config = IngestConfig.model_validate(
         {"task": "binary", "label": {"column": "y"}, "split": {"method": "hash"}, "ingestion": {}}

@@ -6,7 +6,6 @@ import csv
 import datetime as dt
 import json
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +17,7 @@ import pyarrow.parquet as pq
 
 from tests.slipway.data.examples.test_formats import example, frame
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 START = dt.datetime(2024, 3, 9, 12)  # the clocks of New York go forward in the following night
 NAIVE = [START + dt.timedelta(minutes=37 * n) for n in range(120)]
 AWARE = [time.replace(tzinfo=dt.UTC).astimezone(dt.timezone(dt.timedelta(hours=5, minutes=30))) for time in NAIVE]
@@ -127,14 +126,3 @@ def test_ingest_times_have_the_same_values_label_and_split_on_each_host(tmp_path
         assert evaluated == [n for n in range(120) if LATER[n]], name
         assert labels == [f"{time:%d %H:%M}" for time in NAIVE], name
         assert isinstance(times[0], str) or times == SECONDS, name
-
-
-def test_duckdb_is_opened_in_one_place() -> None:
-    """What `slipway.data.database` sets holds for every query: nothing else opens a database, or uses DuckDB's own."""
-    found = {
-        str(path.relative_to(ROOT))
-        for layer in ("slipway", "components", "serving", "pipelines", "delivery", "cli", "settings", "modules")
-        for path in (ROOT / layer).rglob("*.py")
-        if re.search(r"duckdb\.(connect|sql|execute|query|read_\w+|default_connection)\b", path.read_text())
-    }
-    assert found == {"slipway/data/database.py"}

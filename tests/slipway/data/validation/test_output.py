@@ -6,9 +6,9 @@ import pyarrow as pa
 import pytest
 
 from slipway.data.schema.io import parse_schema
+from slipway.data.validation.anomalies import to_anomalies
 from slipway.data.validation.message import describe_anomaly, refusal
 from slipway.data.validation.page import render_validation
-from slipway.data.validation.proto import to_anomalies
 from slipway.data.validation.report import Validation, read_validation, write_validation
 from tests.slipway.data.validation.validated import validate
 
@@ -51,7 +51,7 @@ def test_describe_anomaly_says_where_how_many_and_the_fix(tmp_path: Path) -> Non
     assert describe_anomaly(found.anomalies[0]) == (
         "- feature 'x', split train: INT_TYPE_SMALL_INT: Unexpectedly small value: 0.\n"
         "  2 of 3 rows; for example '0'; the schema asks for int_domain { min: 1 }\n"
-        "  Fix: mend the data, or, if the values are right, in schema.pbtxt change `min: 1` in the int_domain of "
+        "  Fix: correct the data, or, if the values are right, in schema.pbtxt change `min: 1` in the int_domain of "
         "feature 'x' to `min: 0`"
     )
 

@@ -1,4 +1,4 @@
-"""`anomalies.pbtxt`: the same findings as tensorflow-metadata's `Anomalies`, for tools that read TFDV's output."""
+"""`anomalies.pbtxt`: the findings as tensorflow-metadata's `Anomalies`, for tools that read TFDV's output."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from google.protobuf import text_format
+from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2
 
 from slipway.data.validation.report import ANOMALIES, Anomaly, Comparison, Validation
 from slipway.stores import storage
@@ -13,15 +14,12 @@ from slipway.stores import storage
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2
 
 MULTIPLE = "Multiple errors"  # TFDV's short description of several reasons
 
 
 def to_anomalies(validation: Validation, schema: schema_pb2.Schema) -> anomalies_pb2.Anomalies:
     """One `AnomalyInfo` per feature; each reason names its split, which TFDV's proto has no field for."""
-    from tensorflow_metadata.proto.v0 import anomalies_pb2
-
     result = anomalies_pb2.Anomalies(baseline=schema, anomaly_name_format=anomalies_pb2.Anomalies.SERIALIZED_PATH)
     result.data_missing = any(anomaly.type == "NO_DATA_IN_SPAN" for anomaly in validation.anomalies)
     ordered = sorted(validation.anomalies, key=lambda anomaly: anomaly.feature)

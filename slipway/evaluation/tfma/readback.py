@@ -1,22 +1,22 @@
 """From what TFMA wrote to the tables that the gate judges.
 
-TFMA has no multiclass balanced accuracy, no R² and no root of the squared error: they are put together here from its
-means. What it leaves at zero where a metric is undefined is made NaN, as in `slipway.evaluation.metrics`.
+Metrics without a class of TFMA are derived here from its means. Where a metric is undefined and TFMA says zero, it is
+made NaN, as in `slipway.evaluation.metrics`.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from slipway.evaluation.config import EXAMPLE_COUNT, METRICS
-from slipway.evaluation.metrics import mean_defined
+from slipway.evaluation.metric import BASELINE, CANDIDATE, EXAMPLE_COUNT, METRICS
+from slipway.evaluation.metrics import OF_LABELS, mean_defined
 from slipway.evaluation.results import MISSING
 from slipway.evaluation.slices import SliceValues
 from slipway.evaluation.tables import MetricTable
-from slipway.evaluation.tfma.config import BASELINE, CANDIDATE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,8 +80,7 @@ def _table(
     centre: float,
 ) -> MetricTable:
     order = [sorted(spec).index(column) for column in spec]
-    columns = _Columns(list(rows.values()), single=len(models) == 1)
-    metrics = {model: _metrics(config, columns, model, centre) for model in models}
+    metrics = {model: _ModelNumbers(list(rows.values()), model, config, centre).metrics() for model in models}
     return MetricTable(
         columns=spec,
         values=[tuple(values[index] for index in order) for values in rows],
@@ -91,62 +90,51 @@ def _table(
     )
 
 
-class _Columns:
-    """Numbers of one table by key; NaN where TFMA has none."""
+@dataclass(frozen=True)
+class _ModelNumbers:
+    """What TFMA says of one model, slice by slice."""
 
-    def __init__(self, rows: list[dict[Key, float]], single: bool) -> None:
-        self._rows = rows
-        self._single = single
+    rows: list[dict[Key, float]]
+    model: str
+    config: EvaluationConfig
+    centre: float
 
-    def of(self, model: str, metric: str, class_id: int | None = None) -> Floats:
-        """One number a slice. TFMA leaves the model's name out where there is only one."""
-        keys = (model, metric, class_id), ("", metric, class_id)
-        return np.array([row.get(keys[0], row.get(keys[1], np.nan)) for row in self._rows], np.float64)
+    def metrics(self) -> dict[str, Floats]:
+        """The metrics of the task; NaN where one is undefined, or a prediction is invalid."""
+        metrics: dict[str, Floats] = {metric.name: self._of(metric.name) for metric in METRICS[self.config.task]}
+        {"binary": self._binary, "multiclass": self._multiclass, "regression": self._regression}[self.config.task](
+            metrics
+        )
+        spoilt = self._of(f"{INVALID}{self.model}") > 0
+        for name, values in metrics.items():
+            values[~np.isfinite(values) | (spoilt & (name not in OF_LABELS))] = np.nan
+        return metrics
 
+    def _of(self, metric: str, class_id: int | None = None) -> Floats:
+        """One number a slice; NaN where TFMA has none. TFMA leaves the model's name out where there is only one."""
+        keys = (self.model, metric, class_id), ("", metric, class_id)
+        return np.array([row.get(keys[0], row.get(keys[1], np.nan)) for row in self.rows], np.float64)
 
-def _metrics(config: EvaluationConfig, columns: _Columns, model: str, centre: float) -> dict[str, Floats]:
-    metrics = {name: columns.of(model, name) for name in METRICS[config.task]}
-    _DERIVED[config.task](config, columns, model, metrics, centre)
-    spoilt = columns.of("", f"{INVALID}{model}") > 0
-    for name, values in metrics.items():
-        values[~np.isfinite(values)] = np.nan
-        if name != "mean_label":
-            values[spoilt] = np.nan
-    metrics[EXAMPLE_COUNT] = columns.of(model, EXAMPLE_COUNT)
-    return metrics
+    def _binary(self, metrics: dict[str, Floats]) -> None:
+        positives = metrics["mean_label"]
+        for name in ("auc", "balanced_accuracy"):
+            metrics[name][(positives == 0) | (positives == 1)] = np.nan
+        for name in ("auc_pr", "recall", "calibration"):
+            metrics[name][positives == 0] = np.nan
 
+    def _multiclass(self, metrics: dict[str, Floats]) -> None:
+        classes = range(len(self.config.class_names))
+        recalls = np.stack([self._of(f"{RIGHT}{self.model}{WITHIN}{index}") for index in classes], axis=1)
+        areas = np.stack([self._of("auc", index) for index in classes], axis=1)
+        present = np.isfinite(recalls)
+        areas[~present | (present.sum(axis=1, keepdims=True) == 1)] = np.nan
+        metrics["auc"] = mean_defined(areas)
+        metrics["balanced_accuracy"] = mean_defined(recalls)
 
-def _complete_binary(
-    config: EvaluationConfig, columns: _Columns, model: str, metrics: dict[str, Floats], centre: float
-) -> None:
-    positives = metrics["mean_label"]
-    for name in ("auc", "balanced_accuracy"):
-        metrics[name][(positives == 0) | (positives == 1)] = np.nan
-    for name in ("auc_pr", "recall", "calibration"):
-        metrics[name][positives == 0] = np.nan
-
-
-def _complete_multiclass(
-    config: EvaluationConfig, columns: _Columns, model: str, metrics: dict[str, Floats], centre: float
-) -> None:
-    classes = range(len(config.class_names))
-    recalls = np.stack([columns.of("", f"{RIGHT}{model}{WITHIN}{index}") for index in classes], axis=1)
-    areas = np.stack([columns.of(model, "auc", index) for index in classes], axis=1)
-    present = np.isfinite(recalls)
-    areas[~present | (present.sum(axis=1, keepdims=True) == 1)] = np.nan
-    metrics["auc"] = mean_defined(areas)
-    metrics["balanced_accuracy"] = mean_defined(recalls)
-
-
-def _complete_regression(
-    config: EvaluationConfig, columns: _Columns, model: str, metrics: dict[str, Floats], centre: float
-) -> None:
-    squares, spread = metrics["mean_squared_error"], columns.of("", SPREAD)
-    variance = spread - (metrics["mean_label"] - centre) ** 2
-    variance[variance <= 1e-9 * spread] = np.nan
-    metrics["root_mean_squared_error"] = np.sqrt(squares)
-    metrics["r_squared"] = 1 - squares / variance
-    metrics["calibration"][metrics["mean_label"] == 0] = np.nan
-
-
-_DERIVED = {"binary": _complete_binary, "multiclass": _complete_multiclass, "regression": _complete_regression}
+    def _regression(self, metrics: dict[str, Floats]) -> None:
+        squares, spread = metrics["mean_squared_error"], self._of(SPREAD)
+        variance = spread - (metrics["mean_label"] - self.centre) ** 2
+        variance[variance <= 1e-9 * spread] = np.nan
+        metrics["root_mean_squared_error"] = np.sqrt(squares)
+        metrics["r_squared"] = 1 - squares / variance
+        metrics["calibration"][metrics["mean_label"] == 0] = np.nan

@@ -1,0 +1,167 @@
+"""Predicts the eval split with the candidate and the production model."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from slipway.data.examples.dataset import open_split
+from slipway.data.labels import encode_labels
+from slipway.data.tensors import raw_inputs
+from slipway.errors import DataError, GateError
+from slipway.evaluation.metric import BASELINE, CANDIDATE
+from slipway.evaluation.slices import check_columns
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+    from tensorflow_metadata.proto.v0 import schema_pb2
+
+    from slipway.evaluation.config import EvaluationConfig
+
+    LoadPredictor = Callable[[str], "Predictor"]  # of the path of a SavedModel; it can be pickled, for Beam
+
+BATCH_ROWS = 16_384
+
+
+class Predictor(Protocol):
+    """A loaded model. Serving has the implementation, so evaluate_model hands it in."""
+
+    def inputs(self, signature: str) -> dict[str, Any]:
+        """Inputs of a signature by name."""
+
+    def predict(self, inputs: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
+        """Predictions of the signature `raw`; raises GateError where it cannot."""
+
+
+@dataclass(frozen=True)
+class EvalRows:
+    """Reads the labelled rows of the eval split, with the columns that an evaluation needs."""
+
+    config: EvaluationConfig
+    features: Sequence[schema_pb2.Feature]
+
+    def batches(self, examples_path: str) -> Iterator[pa.Table]:
+        """Batches that are not empty.
+
+        Raises:
+            ConfigError: a slice column cannot be sliced on.
+            DataError: no row has a label.
+        """
+        split = open_split(examples_path, "eval")
+        check_columns(self.config.slice_columns, split.schema)
+        found = False
+        # Little read-ahead: a batch is predicted far more slowly than it is read.
+        for batch in split.to_batches(
+            columns=self.columns(split.schema), batch_size=BATCH_ROWS, batch_readahead=2, fragment_readahead=1
+        ):
+            rows = self.labelled(batch)
+            if rows.num_rows:
+                found = True
+                yield rows
+        if not found:
+            raise DataError(f"{examples_path}: no row of the eval split has a label; there is nothing to evaluate on")
+
+    def columns(self, schema: pa.Schema) -> list[str]:
+        """The features that the data has, the label and the slice columns."""
+        present = [feature.name for feature in self.features if feature.name in schema.names]
+        return list(dict.fromkeys([*present, *self.kept]))
+
+    @property
+    def kept(self) -> list[str]:
+        """The columns that are needed after the prediction."""
+        return list(dict.fromkeys([self.config.label.column, *self.config.slice_columns]))
+
+    def labelled(self, batch: pa.RecordBatch) -> pa.Table:
+        """The rows whose label is neither null nor NaN."""
+        rows = pa.Table.from_batches([batch])
+        return rows.filter(pc.invert(pc.is_null(rows[self.config.label.column], nan_is_null=True)))
+
+    def inputs(self, rows: pa.Table) -> dict[str, NDArray[Any]]:
+        """The features as the signature `raw` takes them."""
+        return raw_inputs(rows, self.features)
+
+    def labels(self, rows: pa.Table) -> NDArray[Any]:
+        """Labels as `encode_labels` gives them."""
+        return encode_labels(rows[self.config.label.column], self.config.task, self.config.class_names)
+
+
+class Scorer:
+    """One model, which must take the schema's features and answer in the shape of its task.
+
+    Raises:
+        GateError: the model cannot be loaded, or needs an input that the schema does not have.
+    """
+
+    def __init__(self, load: LoadPredictor, path: str, rows: EvalRows) -> None:
+        self._predictor = load(path)
+        self._width = (len(rows.config.class_names),) if rows.config.task == "multiclass" else ()
+        unknown = sorted(self._predictor.inputs("raw").keys() - {feature.name for feature in rows.features})
+        if unknown:
+            raise GateError(f"it needs {', '.join(unknown)}, which the schema does not have")
+
+    def predict(self, inputs: dict[str, NDArray[Any]], rows: int) -> NDArray[np.float32]:
+        """Predictions of one batch: `[rows]` or `[rows, K]`.
+
+        Raises:
+            GateError: the model cannot take these inputs, or answers in another shape.
+        """
+        try:
+            predictions = self._predictor.predict(inputs)
+        except GateError as error:
+            raise GateError(f"it cannot take the rows of the eval split: {error}") from error
+        shape = (rows, *self._width)
+        if predictions.shape != shape:
+            raise GateError(f"its predictions have the shape {list(predictions.shape)}, not {list(shape)}")
+        return predictions.astype(np.float32, copy=False)
+
+
+class Models:
+    """The candidate, and the production model as long as it can be scored.
+
+    `baseline_problem` says why the production model cannot; the gate decides what that means.
+
+    Raises:
+        GateError: the candidate cannot be loaded.
+    """
+
+    def __init__(self, load: LoadPredictor, paths: Mapping[str, str], rows: EvalRows) -> None:
+        self.baseline_problem: str | None = None
+        self._paths, self._rows = paths, rows
+        self._scorers: dict[str, Scorer] = {}
+        for name, path in paths.items():
+            with self._checked(name):
+                self._scorers[name] = Scorer(load, path, rows)
+
+    @property
+    def paths(self) -> dict[str, str]:
+        """Paths of the models that could be scored so far."""
+        return {name: self._paths[name] for name in self._scorers}
+
+    def predict(self, rows: pa.Table) -> dict[str, NDArray[np.float32]]:
+        """Predictions of one batch by model.
+
+        Raises:
+            GateError: the candidate cannot be scored.
+        """
+        inputs, predictions = self._rows.inputs(rows), {}
+        for name, scorer in list(self._scorers.items()):
+            with self._checked(name):
+                predictions[name] = scorer.predict(inputs, rows.num_rows)
+        return predictions
+
+    @contextmanager
+    def _checked(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except GateError as error:
+            if name == CANDIDATE:
+                raise GateError(f"the candidate {self._paths[name]} cannot be scored: {error}") from error
+            self.baseline_problem = str(error)
+            self._scorers.pop(BASELINE, None)
