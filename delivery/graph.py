@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kfp.dsl.base_component import BaseComponent
+
+
+def spec_of(pipeline: BaseComponent) -> dict[str, Any]:
+    """The PipelineSpec of a pipeline, as a dict."""
+    from google.protobuf.json_format import MessageToDict
+
+    spec: dict[str, Any] = MessageToDict(pipeline.pipeline_spec)
+    return spec
 
 
 def step_name(task: str) -> str:

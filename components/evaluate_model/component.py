@@ -7,7 +7,7 @@ from kfp import dsl
 from components import component
 
 
-@component
+@component(tensorflow=True)
 def evaluate_model(
     examples: dsl.Input[dsl.Dataset],
     schema: dsl.Input[dsl.Artifact],

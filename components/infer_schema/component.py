@@ -11,7 +11,7 @@ from components import component
 def infer_schema(
     statistics: dsl.Input[dsl.Artifact],
     label: dict[str, Any],
-    curated_schema: str,
+    schema_uri: str,
     schema: dsl.Output[dsl.Artifact],
 ) -> None:
     """Infers the schema from the statistics of both splits; a curated one wins.
@@ -19,9 +19,9 @@ def infer_schema(
     Args:
         statistics: Output of compute_statistics.
         label: `slipway.module_api.Label`: what is left out when serving.
-        curated_schema: The module's schema.pbtxt, or empty.
+        schema_uri: The folder of the module's curated schema.pbtxt, by digest; empty if it has none.
         schema: `schema.pbtxt`.
     """
     from components.infer_schema.run import infer
 
-    infer(statistics.path, label, curated_schema, schema.path)
+    infer(statistics.path, label, schema_uri, schema.path)

@@ -9,17 +9,17 @@ from components import component
 
 @component
 def ingest_examples(
-    source: dict[str, Any], ingestion: dict[str, Any], curated_schema: str, examples: dsl.Output[dsl.Dataset]
+    source_uri: str, ingestion: dict[str, Any], schema_uri: str, examples: dsl.Output[dsl.Dataset]
 ) -> None:
     """Reads the source into Parquet splits; rows that do not parse go to quarantine.
 
     Args:
-        source: What resolve_source found.
+        source_uri: The source that resolve_source found, by digest.
         ingestion: Label, split, limits: `slipway.data.examples.ingest.IngestConfig`.
-        curated_schema: The module's schema.pbtxt, or empty.
+        schema_uri: The folder of the module's curated schema.pbtxt, by digest; empty if it has none.
         examples: `split=train/`, `split=eval/`, `manifest.json`, `quarantine.jsonl`.
     """
     from components.ingest_examples.run import ingest
 
-    manifest = ingest(source, ingestion, curated_schema, examples.path)
+    manifest = ingest(source_uri, ingestion, schema_uri, examples.path)
     examples.metadata.update(rows=manifest.rows.model_dump(), digest=manifest.digest)

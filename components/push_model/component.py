@@ -1,7 +1,5 @@
 """Interface of the step that puts a blessed model into the store."""
 
-from typing import Any
-
 from kfp import dsl
 
 from components import component
@@ -18,8 +16,7 @@ def push_model(
     evaluation: dsl.Input[dsl.Artifact],
     serving_validation: dsl.Input[dsl.Artifact],
     store_uri: str,
-    run_uri: str,
-    lineage: dict[str, Any],
+    run: str,
     job: str,
     job_created: str,
 ) -> None:
@@ -35,10 +32,9 @@ def push_model(
         evaluation: Output of evaluate_model.
         serving_validation: Output of validate_serving.
         store_uri: The model store.
-        run_uri: This run's record: `outcome.json` is written there.
-        lineage: `slipway.runs.record.Lineage`.
+        run: JSON text of `slipway.runs.record.RunContext`.
         job: The platform's id of this run, which names it; see `slipway.runs.naming.job_id`.
-        job_created: When the platform made it.
+        job_created: When the platform created it.
     """
     from components.push_model.run import push
     from slipway.runs.naming import name_run
@@ -55,4 +51,4 @@ def push_model(
     }
     paths = {name: artifact.path for name, artifact in artifacts.items()}
     uris = {name: artifact.uri for name, artifact in artifacts.items()}
-    push(paths, uris, store_uri, *name_run(run_uri, lineage, job, job_created))
+    push(paths, uris, store_uri, name_run(run, job, job_created))

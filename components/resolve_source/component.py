@@ -11,7 +11,8 @@ def resolve_source(
     window: int,
     module: str,
     runs_uri: str,
-) -> NamedTuple("Source", [("source", dict), ("previous_statistics", str)]):  # type: ignore[valid-type]
+    sources_uri: str,
+) -> NamedTuple("Source", [("source_uri", str), ("previous_statistics", str)]):  # type: ignore[valid-type]
     """Finds the files (or the table) behind a data URI, with a digest of their content. Never cached.
 
     Args:
@@ -19,11 +20,13 @@ def resolve_source(
         window: How many of the newest spans to read.
         module: Name of the module, to find its runs.
         runs_uri: Where the records of runs are kept.
+        sources_uri: Where sources are written, each under its digest.
 
     Returns:
-        source: Files, format, span and digest, as `slipway.data.examples.source.Source`; it keys all later caches.
+        source_uri: JSON of `slipway.data.examples.source.Source`: files, format, span and digest. The name is the
+            digest of this content, so that it keys all later caches.
         previous_statistics: URI of the statistics of the newest run of this module on other data; empty if none.
     """
     from components.resolve_source.run import resolve
 
-    return resolve(data_uri, int(window), module, runs_uri)
+    return resolve(data_uri, int(window), module, runs_uri, sources_uri)

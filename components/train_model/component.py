@@ -7,14 +7,14 @@ from kfp import dsl
 from components import component
 
 
-@component
+@component(tensorflow=True)
 def train_model(
     examples: dsl.Input[dsl.Dataset],
     schema: dsl.Input[dsl.Artifact],
     transform_graph: dsl.Input[dsl.Artifact],
     transformed_examples: dsl.Input[dsl.Dataset],
     model_uri: str,
-    training: dict[str, Any],
+    training: str,
     distribution: dict[str, Any],
     checkpoints_uri: str,
     model: dsl.Output[dsl.Model],
@@ -28,7 +28,7 @@ def train_model(
         transform_graph: Output of transform_features.
         transformed_examples: Output of transform_features.
         model_uri: The module's code, by digest.
-        training: Task, label, classes, training, hyperparameters: `components.train_model.run.TrainConfig`.
+        training: JSON text of `components.train_model.config.TrainConfig`.
         distribution: `strategy`: one_device, mirrored or multi_worker.
         checkpoints_uri: Where checkpoints are kept, under a digest of this step's inputs.
         model: A SavedModel with `assets.extra/`.

@@ -19,7 +19,7 @@ def train(
     transform_graph_path: str,
     transformed_path: str,
     model_uri: str,
-    training: dict[str, Any],
+    training: str,
     distribution: dict[str, Any],
     checkpoints_uri: str,
     model_path: str,
@@ -42,7 +42,7 @@ def train(
     from components.train_model.recorded import choose_rows, write_recorded
     from components.train_model.strategy import is_chief, make_strategy
 
-    config = TrainConfig.model_validate(training)
+    config = TrainConfig.model_validate_json(training)
     strategy = make_strategy(DistributionConfig.model_validate(distribution))
     spec = transformed_spec(transform_graph_path)
     data = read_training_data(transformed_path, spec, config)

@@ -7,7 +7,7 @@ from kfp import dsl
 from components import component
 
 
-@component
+@component(tensorflow=True)
 def transform_features(
     examples: dsl.Input[dsl.Dataset],
     schema: dsl.Input[dsl.Artifact],

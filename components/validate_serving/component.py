@@ -5,7 +5,7 @@ from kfp import dsl
 from components import component
 
 
-@component
+@component(tensorflow=True)
 def validate_serving(
     examples: dsl.Input[dsl.Dataset],
     schema: dsl.Input[dsl.Artifact],

@@ -12,15 +12,16 @@ from time import sleep
 from typing import Any, Literal, Protocol
 
 from delivery.package import Package
+from slipway.lineage import Lineage
 from slipway.runs.naming import new_run_name
-from slipway.runs.record import Lineage, Step
+from slipway.runs.record import RunContext, Step
 from slipway.runs.states import State
 
 ENDED: frozenset[State] = frozenset({"succeeded", "failed", "cancelled"})
 
 # What Kubernetes and Google Cloud both allow in a label's value, and how long it may be.
 LABEL_LENGTH = 63
-# The start of a SHA-256, enough to tell all apart; a run's parameter `lineage` has all of it.
+# The start of a SHA-256, enough to tell all apart; a run's parameter `run` has all of it.
 DIGEST_LENGTH = 24
 
 OnChange = Callable[[list[Step]], None]
@@ -83,10 +84,11 @@ class Recurring:
     @property
     def digest(self) -> str:
         """Of the pipeline, the arguments, the times and the place. The Git revision alone makes no difference."""
-        lineage = self.submission.lineage.model_dump(mode="json", exclude={"git_revision"})
+        arguments = self.submission.arguments
+        run = RunContext.model_validate_json(arguments["run"])
         content = [
             self.submission.package.digest,
-            self.submission.arguments | {"lineage": lineage},
+            arguments | {"run": run.model_dump(mode="json", exclude={"lineage": {"git_revision"}})},
             [self.cron, self.max_concurrency, self.catch_up],
             self.place,
         ]

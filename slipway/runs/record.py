@@ -3,7 +3,7 @@
 A run's directory, `<runs>/<run>/`:
 
 - `steps.json`     written by the runner as the run goes: `StepsFile`
-- `outcome.json`   written by push_model: `Outcome`
+- `outcome.json`   written by the step that comes to a verdict, like push_model: `Outcome`
 - `rollout.json`   written by rollout_model, where it rolled out: `RolloutOutcome`
 - `last_step.json` written by rollout_model at its end: `LastStep`
 - `summary.json`   written by the exit handler, always, and at the end of a retry: `Summary`
@@ -17,14 +17,18 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-Target = Literal["local", "kubeflow", "vertex"]
+from slipway.lineage import Lineage
+
 RunState = Literal["running", "succeeded", "failed", "interrupted", "unknown"]
 StepState = Literal["pending", "running", "succeeded", "failed", "skipped", "unknown"]
-Verdict = Literal["pushed", "refused", "none"]
 
 
 class Step(BaseModel):
-    """One task of the pipeline; `outputs` maps output names to URIs (artifacts) or values (parameters)."""
+    """One task of the pipeline.
+
+    `outputs` maps output names to URIs (artifacts) or values (parameters), `artifacts` to URIs; the latter leaves out
+    what only a UI shows: HTML pages and metrics.
+    """
 
     name: str
     state: StepState = "pending"
@@ -35,22 +39,25 @@ class Step(BaseModel):
     peak_mib: float | None = Field(None, description="peak resident memory of the step's process")
     needs: list[str] = []
     outputs: dict[str, Any] = {}
+    artifacts: dict[str, str] = {}
     log: str | None = None
     error: str | None = Field(None, description="last lines of the log of a failed step")
 
 
-class Lineage(BaseModel):
-    """Where a run, and so a model, came from. Digests are SHA-256 in hex."""
+class RunContext(BaseModel):
+    """What a run is told of itself; its JSON text is the argument `run` of every pipeline.
 
-    run: str
-    module: str
-    module_digest: str
-    data_uri: str
-    git_revision: str = "unknown"
-    image: str = ""
-    target: Target = "local"
-    started: float = 0.0
-    seed: int = 0
+    Attributes:
+        uri: The run's record.
+        lineage: Where the run came from.
+        notifications: `slipway.runs.notifications.Notifications`; it names secrets, and holds none.
+        page: Address of the run in the platform's UI; empty where there is none.
+    """
+
+    uri: str
+    lineage: Lineage
+    notifications: dict[str, Any] = {}
+    page: str = ""
 
 
 class StepsFile(BaseModel):
@@ -73,9 +80,9 @@ class Rows(BaseModel):
 
 
 class Outcome(BaseModel):
-    """What push_model decided, and the URIs of all artifacts that it stood on."""
+    """The verdict of a run, and the URIs of the artifacts that led to it. The pipeline declares its verdicts."""
 
-    verdict: Literal["pushed", "refused"]
+    verdict: str
     reasons: list[str]
     version: int | None = None
     path: str | None = None
@@ -110,7 +117,7 @@ class Summary(BaseModel):
     error: str | None = None
     rows: Rows = Rows()
     metrics: dict[str, float | None] = {}
-    verdict: Verdict = "none"
+    verdict: str = "none"
     reasons: list[str] = []
     pushed_version: int | None = None
     pushed_path: str | None = None
@@ -119,3 +126,10 @@ class Summary(BaseModel):
     statistics: str | None = Field(None, description="URI of the statistics artifact: the next run's drift baseline")
     artifacts: dict[str, str] = {}
     finished: float = 0.0
+
+    @property
+    def verdict_text(self) -> str:
+        """The verdict as the pipeline tells it, a clause; empty if there is none."""
+        known = self.lineage.shows.verdicts.get(self.verdict)
+        text = known.text if known else "" if self.verdict == "none" else f"the verdict is {self.verdict!r}"
+        return text.replace("{version}", str(self.pushed_version))

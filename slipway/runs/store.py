@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import difflib
+import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from slipway.errors import StoreError
+from slipway.lineage import Lineage
+from slipway.pages.numbers import MISSING
 from slipway.runs.process import is_alive
-from slipway.runs.record import Lineage, Outcome, RolloutOutcome, RunState, Step, StepsFile, Summary
+from slipway.runs.record import Outcome, RolloutOutcome, RunState, Step, StepsFile, Summary
 from slipway.runs.summary import read_record, summarise
 
 STEPS, OUTCOME, ROLLOUT, LAST_STEP = "steps.json", "outcome.json", "rollout.json", "last_step.json"
@@ -55,6 +59,7 @@ class RunView:
         steps = ("name", "state", "seconds", "cached", "cpu_seconds", "peak_mib", "log", "error")
         return {
             "run": self.name,
+            "pipeline": lineage.pipeline,
             "state": self.state,
             "module": lineage.module,
             "started": lineage.started,
@@ -77,9 +82,53 @@ class RunView:
             "image": lineage.image,
             "target": lineage.target,
             "seed": lineage.seed,
+            "hyperparameters": lineage.hyperparameters,
+            "overrides": lineage.overrides,
             "artifacts": summary.artifacts,
             "problem": self.problem,
         }
+
+
+def lineage_facts(summary: Summary) -> list[tuple[str, str]]:
+    """Names and values of a run's lineage, for people."""
+    lineage = summary.lineage
+    facts = {
+        "pipeline": lineage.pipeline,
+        "data": lineage.data_uri,
+        "data digest": summary.data_digest,
+        "module": lineage.module,
+        "module digest": lineage.module_digest,
+        "hyperparameters": assignments(lineage.hyperparameters),
+        "overrides": assignments(lineage.overrides),
+        "baseline": f"version {summary.baseline_version} of {lineage.module}" if summary.baseline_version else "none",
+        "git revision": lineage.git_revision,
+        "seed": str(lineage.seed),
+        "image": lineage.image,
+    }
+    return [(name, value or MISSING) for name, value in facts.items()]
+
+
+def assignments(values: Mapping[str, Any]) -> str:
+    """`epochs=3, hidden=[64, 32]`, with values in JSON."""
+    return ", ".join(f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in values.items())
+
+
+def distinctions(views: list[RunView]) -> list[str]:
+    """Overrides and hyperparameters of each run that are not the same in all runs of its pipeline and module."""
+    owners = [(view.summary.lineage.pipeline, view.summary.lineage.module) for view in views]
+    told = [_told(view.summary.lineage) for view in views]
+    values: dict[tuple[str, str], list[dict[str, str]]] = {}
+    for owner, content in zip(owners, told, strict=True):
+        values.setdefault(owner, []).append({key: json.dumps(value) for key, value in content.items()})
+    return [
+        assignments({key: value for key, value in content.items() if len({one.get(key) for one in values[owner]}) > 1})
+        for owner, content in zip(owners, told, strict=True)
+    ]
+
+
+def _told(lineage: Lineage) -> dict[str, Any]:
+    hyperparameters = {f"hyperparameters.{key}": value for key, value in lineage.hyperparameters.items()}
+    return hyperparameters | lineage.overrides
 
 
 def list_runs(runs_dir: Path) -> list[RunView]:

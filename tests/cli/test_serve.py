@@ -23,7 +23,7 @@ from cli.main import app
 from serving.runtime.protos import predict_pb2
 from serving.runtime.tensor_protos import tensor_proto
 from slipway.errors import SlipwayError
-from slipway.runs.record import Lineage
+from slipway.lineage import Lineage
 from slipway.stores.model_store import LocalModelStore, Provenance
 from tests.conformance.grpc_calls import Calls
 from tests.served_models import TinyModel, write_saved_model

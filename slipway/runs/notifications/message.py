@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from markupsafe import Markup
 
-from slipway.runs.explain import Explanation
+from slipway.runs.explain import explain_run
 from slipway.runs.notifications.config import Event
 from slipway.runs.record import RolloutOutcome, Summary
 from slipway.runs.store import REPORT, RunView
@@ -61,7 +61,7 @@ class Message:
 
 
 def run_message(view: RunView, page: str = "") -> Message:
-    """What is told of a run that ended.
+    """The notification of a run that ended.
 
     Args:
         view: The run, as the exit handler knows it.
@@ -76,7 +76,7 @@ def run_message(view: RunView, page: str = "") -> Message:
         subject=f"{summary.lineage.module}: {happened} ({summary.lineage.run})",
         reasons=reasons,
         link=page or storage.join(view.uri, REPORT),
-        details=Explanation(view, None).text(),
+        details=explain_run(view).text(),
     )
 
 
@@ -90,9 +90,7 @@ def _judge(summary: Summary, rollout: RolloutOutcome | None) -> tuple[set[Event]
     if summary.state != "succeeded":
         was = {"interrupted": "was interrupted", "unknown": "ended in an unknown state"}.get(summary.state, "failed")
         return {"failure"}, f"the run {was}" + (f" at {summary.failed_step}" if summary.failed_step else "")
-    if summary.verdict == "refused":
-        return {"refused"}, "the model was refused"
     if rollout:
         return {"success"}, f"version {rollout.version} is in production"
-    version = summary.pushed_version
-    return {"success"}, f"version {version} was pushed" if version else "the run succeeded"
+    verdict = summary.lineage.shows.verdicts.get(summary.verdict)
+    return {"refused" if verdict and verdict.tone == "warn" else "success"}, summary.verdict_text or "the run succeeded"

@@ -20,13 +20,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PublishedModule:
-    """One content of a module; each URI ends in the digest of what it holds."""
+    """One content of a module; each URI ends in the digest of what it holds. `schema_uri` is empty without a schema."""
 
     name: str
     digest: str
     uri: str
     preprocessing_uri: str
     model_uri: str
+    schema_uri: str
 
 
 def publish_module(folder: str | Path, root: str | Path) -> PublishedModule:
@@ -48,10 +49,10 @@ def publish_module(folder: str | Path, root: str | Path) -> PublishedModule:
     try:
         if storage.is_remote(module.uri):
             bucket = _bucket(_parent_uri(str(root), name))
-            for view in views(files):
+            for view in filter(None, views(files)):
                 _upload(view, bucket)
         else:
-            for view in views(files):
+            for view in filter(None, views(files)):
                 _write(view, Path(module.uri).with_name(digest_files(view)))
     except OSError as error:
         raise StoreError(f"cannot publish {folder} under {root}: {error}") from error
@@ -68,8 +69,9 @@ def is_published(name: str, files: Files, root: str) -> bool:
     parent_uri = _parent_uri(root, name)
     if storage.is_remote(root):
         bucket = _bucket(parent_uri)
-        return all(_stored(bucket, view) == _sums(view) for view in views(files))
-    return all(_is_intact(Path(parent_uri) / digest_files(view), digest_files(view)) for view in views(files))
+        return all(_stored(bucket, view) == _sums(view) for view in filter(None, views(files)))
+    digests = [digest_files(view) for view in filter(None, views(files))]
+    return all(_is_intact(Path(parent_uri) / digest, digest) for digest in digests)
 
 
 def _read(folder: str | Path) -> tuple[str, Files]:
@@ -81,7 +83,7 @@ def _read(folder: str | Path) -> tuple[str, Files]:
 
 def _locate(name: str, files: Files, root: str) -> PublishedModule:
     parent_uri = _parent_uri(root, name)
-    uris = [storage.join(parent_uri, digest_files(view)) for view in views(files)]
+    uris = [storage.join(parent_uri, digest_files(view)) if view else "" for view in views(files)]
     return PublishedModule(name, digest_files(files), *uris)
 
 
