@@ -33,6 +33,7 @@ class Plan(BaseModel):
     Attributes:
         environment: Of the settings; None for base.yaml alone.
         target: Where runs are submitted.
+        pipeline: Name of the pipeline that is submitted for each module.
         head: The commit that is planned, in full.
         base: What it was compared with; None where there is nothing to compare with.
         image: Whether the image has to be built.
@@ -55,6 +56,7 @@ class Plan(BaseModel):
 
     environment: str | None
     target: Literal["kubeflow", "vertex"]
+    pipeline: str = "training"
     head: str
     base: str | None
     image: bool = False

@@ -24,6 +24,7 @@ class Place:
     Attributes:
         scope: Environment and overlay.
         target: Where runs are submitted.
+        pipeline: Name of the pipeline that is submitted.
         repository: Where images are, without a tag.
         image: The image by digest that the settings name; it counts where they name no repository.
         builder: How images are built.
@@ -31,6 +32,7 @@ class Place:
 
     scope: Scope
     target: Literal["kubeflow", "vertex"] = "kubeflow"
+    pipeline: str = "training"
     repository: str = ""
     image: str = ""
     builder: Builder = field(default_factory=Builder)
@@ -87,6 +89,7 @@ class _Planner:
         return Plan(
             environment=self.place.scope.environment,
             target=self.place.target,
+            pipeline=self.place.pipeline,
             head=self.head.revision,
             base=self.base.revision if self.base else None,
             image_tag=self.prints.image_tag,
@@ -111,7 +114,7 @@ class _Planner:
         )
 
     def _submit(self, module: str, key: dict[str, str]) -> Reason:
-        state, same = self._compare(module_unit(module), key, "submitted")
+        state, same = self._compare(module_unit(module, self.place.pipeline), key, "submitted")
         return self._judge(f"pipeline {module}", "submit", lambda effects: module in effects.pipelines, state, same)
 
     def _overlay(self, key: dict[str, str]) -> Iterator[Reason]:
@@ -122,7 +125,7 @@ class _Planner:
 
     def _removed(self) -> Iterator[Reason]:
         before = set(module_names(self.base)) if self.base else set()
-        before |= {unit.partition("-")[2] for unit in self.existing.deployed or () if unit != MANIFESTS}
+        before |= {unit.removeprefix("module-") for unit in self.existing.deployed or () if unit.startswith("module-")}
         for module in sorted(before - set(self.modules)):
             why = (
                 "is no longer in Git: nothing to sync or submit. What was published stays, so that old runs can be "
