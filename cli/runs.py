@@ -180,8 +180,8 @@ def _verdict(view: RunView) -> str:
         return f"{colour('pushed')} as version {summary.pushed_version}"
     if summary.verdict == "refused":
         return f"{colour('refused')}: the model was not pushed"
-    if summary.verdict_text:
-        return summary.verdict_text
+    if summary.told:
+        return summary.told.text
     without = f": {summary.lineage.shows.no_verdict}" if summary.lineage.shows.no_verdict else ""
     if view.state == "failed":
         return f"{colour('failed')} at {summary.failed_step or 'an unknown step'}{without}"

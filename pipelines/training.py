@@ -182,8 +182,10 @@ TRAINING = Pipeline(
         evaluation="evaluation",
         serving_checks="serving_validation",
         verdicts={
-            "pushed": Verdict(text="version {version} was pushed"),
-            "refused": Verdict(text="the model was refused", tone="warn"),
+            "pushed": Verdict(text="pushed as version {version} of {module}", news="version {version} was pushed"),
+            "refused": Verdict(
+                text="not pushed: the gate refused its model", news="the model was refused", tone="warn"
+            ),
         },
         no_verdict="no model was pushed",
     ),

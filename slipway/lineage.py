@@ -10,9 +10,13 @@ Target = Literal["local", "kubeflow", "vertex"]
 
 
 class Verdict(BaseModel):
-    """How a verdict of `Outcome` is told. `text` is a clause, in which `{version}` stands for the pushed version."""
+    """How a verdict of `Outcome` is told; `{version}` and `{module}` stand for those of the run.
+
+    `text` completes "the run was …", `news` is the subject of a notification.
+    """
 
     text: str
+    news: str
     tone: Literal["good", "warn"] = "good"
 
 

@@ -86,8 +86,8 @@ class Explanation:
 
     def _headline(self) -> str:
         summary, name = self.summary, self.summary.lineage.run
-        if clause := summary.verdict_text:
-            return f"{name}: {clause}."
+        if summary.told:
+            return f"{name} was {summary.told.text}."
         if summary.state == "running":
             return f"{name} is still running."
         ends = {"failed": "failed", "interrupted": "was interrupted", "unknown": "ended in an unknown state"}

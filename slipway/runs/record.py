@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from slipway.lineage import Lineage
+from slipway.lineage import Lineage, Verdict
 
 RunState = Literal["running", "succeeded", "failed", "interrupted", "unknown"]
 StepState = Literal["pending", "running", "succeeded", "failed", "skipped", "unknown"]
@@ -128,8 +128,14 @@ class Summary(BaseModel):
     finished: float = 0.0
 
     @property
-    def verdict_text(self) -> str:
-        """The verdict as the pipeline tells it, a clause; empty if there is none."""
-        known = self.lineage.shows.verdicts.get(self.verdict)
-        text = known.text if known else "" if self.verdict == "none" else f"the verdict is {self.verdict!r}"
-        return text.replace("{version}", str(self.pushed_version))
+    def told(self) -> Verdict | None:
+        """The verdict as the pipeline declares it; None if the run came to none."""
+        if self.verdict == "none":
+            return None
+        plain = self.verdict + (" as version {version} of {module}" if self.pushed_version else "")
+        verdict = self.lineage.shows.verdicts.get(self.verdict) or Verdict(text=plain, news=plain)
+        names = {"{version}": str(self.pushed_version), "{module}": self.lineage.module}
+        texts = {"text": verdict.text, "news": verdict.news}
+        for name, value in names.items():
+            texts = {key: text.replace(name, value) for key, text in texts.items()}
+        return verdict.model_copy(update=texts)

@@ -73,9 +73,8 @@ def render_report(view: RunView) -> str:
 def verdict_badge(view: RunView) -> Markup:
     """The verdict, or how the run ended."""
     summary = view.summary
-    verdict = summary.lineage.shows.verdicts.get(summary.verdict)
-    if summary.verdict_text:
-        return badge(summary.verdict_text, verdict.tone if verdict else "plain")
+    if summary.told:
+        return badge(summary.told.text, summary.told.tone)
     states: dict[str, tuple[str, Tone]] = {
         "failed": (f"failed at {(summary.failed_step or 'an unknown step').replace('_', ' ')}", "bad"),
         "interrupted": ("interrupted", "bad"),

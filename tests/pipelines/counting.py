@@ -58,8 +58,8 @@ COUNTING = Pipeline(
     shows=Shows(
         pages={"Rows of the file": "count_rows.page"},
         verdicts={
-            "enough": Verdict(text="there are enough rows"),
-            "short": Verdict(text="there are too few rows", tone="warn"),
+            "enough": Verdict(text="given enough rows", news="there are enough rows"),
+            "short": Verdict(text="given too few rows", news="there are too few rows", tone="warn"),
         },
     ),
 )

@@ -66,11 +66,11 @@ def test_run_records_reports_explains_and_notifies(rows: Path, home: Path) -> No
     page = Path(json.loads(slipway("report", "--json").stdout)["report"]).read_text()
     assert "<h2>Rows of the file</h2>" in page
     assert "300 rows were counted" in page
-    assert "there are enough rows" in page
+    assert "given enough rows" in page
     assert "pushed" not in page.partition("<h2>Lineage</h2>")[0]
 
     explained = slipway("explain").stdout
-    assert explained.startswith(f"{shown['run']}: there are enough rows.")
+    assert explained.startswith(f"{shown['run']} was given enough rows.")
     assert "300 rows, at least 256" in explained
     assert "counting" in explained
     assert "taxi: there are enough rows" in Path(home, "runs", shown["run"], "logs", "record_run.log").read_text()

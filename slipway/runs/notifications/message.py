@@ -92,5 +92,6 @@ def _judge(summary: Summary, rollout: RolloutOutcome | None) -> tuple[set[Event]
         return {"failure"}, f"the run {was}" + (f" at {summary.failed_step}" if summary.failed_step else "")
     if rollout:
         return {"success"}, f"version {rollout.version} is in production"
-    verdict = summary.lineage.shows.verdicts.get(summary.verdict)
-    return {"refused" if verdict and verdict.tone == "warn" else "success"}, summary.verdict_text or "the run succeeded"
+    if summary.told is None:
+        return {"success"}, "the run succeeded"
+    return {"refused" if summary.told.tone == "warn" else "success"}, summary.told.news
