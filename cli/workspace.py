@@ -19,7 +19,7 @@ def local_locations(settings: Settings) -> Locations:
     """Everything of local runs lies under `home`, so that deleting it resets everything."""
     from pipelines.platform import Locations
 
-    return Locations(str(settings.home))
+    return Locations.under(str(settings.home))
 
 
 def remote_locations(settings: Settings) -> Locations:
@@ -37,7 +37,7 @@ def remote_locations(settings: Settings) -> Locations:
             f"remote_home = {home!r}: a run on a cluster needs a bucket; set remote_home: gs://BUCKET/slipway in "
             "settings/<environment>.yaml"
         )
-    return Locations(home)
+    return Locations.under(home)
 
 
 def module_folder(settings: Settings, name: str) -> Path:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from kfp import dsl
 
@@ -60,34 +60,18 @@ class TaskDefaults:
 
 @dataclass(frozen=True)
 class Locations:
-    """Where a target keeps what outlives a run: folders of one home, a directory or a gs:// URI."""
+    """Where a target keeps what outlives a run: directories or gs:// URIs. `sources` are lists of files by digest."""
 
-    home: str
+    modules: str
+    store: str
+    runs: str
+    sources: str
+    checkpoints: str
 
-    @property
-    def modules(self) -> str:
-        """Published modules."""
-        return join(self.home, "modules")
-
-    @property
-    def store(self) -> str:
-        """The model store."""
-        return join(self.home, "models")
-
-    @property
-    def runs(self) -> str:
-        """Records of runs."""
-        return join(self.home, "runs")
-
-    @property
-    def sources(self) -> str:
-        """Lists of source files, by digest."""
-        return join(self.home, "sources")
-
-    @property
-    def checkpoints(self) -> str:
-        """Checkpoints of trainings."""
-        return join(self.home, "checkpoints")
+    @classmethod
+    def under(cls, home: str) -> Self:
+        """Folders of one home."""
+        return cls(*(join(home, name) for name in ("modules", "models", "runs", "sources", "checkpoints")))
 
 
 @dataclass(frozen=True)

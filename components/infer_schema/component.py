@@ -14,14 +14,7 @@ def infer_schema(
     schema_uri: str,
     schema: dsl.Output[dsl.Artifact],
 ) -> None:
-    """Infers the schema from the statistics of both splits; a curated one wins.
-
-    Args:
-        statistics: Output of compute_statistics.
-        label: `slipway.module_api.Label`: what is left out when serving.
-        schema_uri: The folder of the module's curated schema.pbtxt, by digest; empty if it has none.
-        schema: `schema.pbtxt`.
-    """
+    """Writes `schema.pbtxt`: the module's at `schema_uri` if it has one, else inferred from both splits."""
     from components.infer_schema.run import infer
 
     infer(statistics.path, label, schema_uri, schema.path)

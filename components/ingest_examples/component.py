@@ -13,11 +13,8 @@ def ingest_examples(
 ) -> None:
     """Reads the source into Parquet splits; rows that do not parse go to quarantine.
 
-    Args:
-        source_uri: The source that resolve_source found, by digest.
-        ingestion: Label, split, limits: `slipway.data.examples.ingest.IngestConfig`.
-        schema_uri: The folder of the module's curated schema.pbtxt, by digest; empty if it has none.
-        examples: `split=train/`, `split=eval/`, `manifest.json`, `quarantine.jsonl`.
+    `source_uri` and `schema_uri` (empty if the module has no schema.pbtxt) end in digests; `ingestion` is an
+    `IngestConfig`. `examples` holds `split=train/`, `split=eval/`, `manifest.json` and `quarantine.jsonl`.
     """
     from components.ingest_examples.run import ingest
 

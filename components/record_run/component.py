@@ -9,11 +9,7 @@ from components import component
 def record_run(run: str, job: str, job_created: str, status: dsl.PipelineTaskFinalStatus) -> None:
     """Writes the run's summary and report and notifies the configured channels, however the run ended. Never cached.
 
-    Args:
-        run: JSON text of `slipway.runs.record.RunContext`.
-        job: The platform's id of this run, which names it; see `slipway.runs.naming.job_id`.
-        job_created: When the platform created it.
-        status: State of the pipeline, from the orchestrator.
+    `run` is the JSON text of a `RunContext`; `job` and `job_created` are its platform's id and time of creation.
     """
     from components.record_run.run import record, tell
     from slipway.runs.naming import name_run

@@ -7,15 +7,7 @@ from components import component
 
 @component
 def rollout_model(store_uri: str, rollout: dict[str, Any], run: str, job: str, job_created: str) -> None:
-    """Rolls the version that this run pushed out into the cluster, through a canary. Never cached.
-
-    Args:
-        store_uri: The model store.
-        rollout: Overlay, cluster and policy: `components.rollout_model.run.RolloutConfig`.
-        run: JSON text of `slipway.runs.record.RunContext`.
-        job: The platform's id of this run, which names it; see `slipway.runs.naming.job_id`.
-        job_created: When the platform created it.
-    """
+    """Rolls the version that this run pushed out into the cluster, through a canary. Never cached."""
     from components.record_run.run import last_step
     from components.rollout_model.run import roll_out
     from slipway.runs.naming import name_run

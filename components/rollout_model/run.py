@@ -32,11 +32,6 @@ class RolloutConfig(BaseModel):
 def roll_out(store_uri: str, rollout: dict[str, Any], run: RunContext) -> RolloutOutcome | None:
     """Rolls the pushed version out and writes `rollout.json`; None if there is nothing to roll out, or no cluster.
 
-    Args:
-        store_uri: The model store.
-        rollout: `RolloutConfig`.
-        run: This run; push_model's outcome is in its record.
-
     Raises:
         RolloutInconclusiveError: too little traffic; the canary stays, and somebody has to decide.
         SlipwayError: the version is not in production.

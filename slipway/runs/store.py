@@ -55,37 +55,15 @@ class RunView:
 
     def as_json(self) -> dict[str, Any]:
         """What `slipway runs show --json` prints; keys are only ever added."""
-        summary, lineage = self.summary, self.summary.lineage
         steps = ("name", "state", "seconds", "cached", "cpu_seconds", "peak_mib", "log", "error")
         return {
             "run": self.name,
-            "pipeline": lineage.pipeline,
-            "state": self.state,
-            "module": lineage.module,
-            "started": lineage.started,
             "seconds": self.seconds,
             "steps": [{key: getattr(step, key) for key in steps} for step in self.steps],
-            "rows": summary.rows.model_dump(),
-            "metrics": summary.metrics,
-            "verdict": summary.verdict,
-            "reasons": summary.reasons,
-            "failed_step": summary.failed_step,
-            "error": summary.error,
-            "pushed_version": summary.pushed_version,
-            "pushed_path": summary.pushed_path,
-            "baseline_version": summary.baseline_version,
             "report": self.report,
-            "data_uri": lineage.data_uri,
-            "data_digest": summary.data_digest,
-            "module_digest": lineage.module_digest,
-            "git_revision": lineage.git_revision,
-            "image": lineage.image,
-            "target": lineage.target,
-            "seed": lineage.seed,
-            "hyperparameters": lineage.hyperparameters,
-            "overrides": lineage.overrides,
-            "artifacts": summary.artifacts,
             "problem": self.problem,
+            **self.summary.lineage.model_dump(exclude={"run", "shows"}),
+            **self.summary.model_dump(exclude={"lineage", "statistics", "finished"}),
         }
 
 

@@ -29,7 +29,7 @@ def module(tmp_path: Path) -> Path:
 
 def request(module: Path, overrides: dict[str, Any] | None = None, **options: Any) -> RunRequest:
     config = override_module(check_module(module), overrides or {})
-    return request_run(module, config, "trips.csv", Locations(str(module.parent / "home")), PLATFORM, **options)
+    return request_run(module, config, "trips.csv", Locations.under(str(module.parent / "home")), PLATFORM, **options)
 
 
 def test_hyperparameters_travel_with_their_types(module: Path) -> None:

@@ -36,4 +36,4 @@ def _request(target: Platform) -> RunRequest:
     module = PROJECT / "modules" / "taxi"
     platform = RunPlatform(target, golden(target).image, ("--runner=FnApiRunner",), "one_device", "vectorised")
     config = check_module(module)
-    return request_run(module, config, DATA, Locations("gs://bucket"), platform, publish=False)
+    return request_run(module, config, DATA, Locations.under("gs://bucket"), platform, publish=False)
