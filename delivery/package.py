@@ -1,4 +1,4 @@
-"""A compiled pipeline as a file: what `slipway compile` writes and a target is given."""
+"""A compiled pipeline as a file, as `slipway compile` writes it and targets take it."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from slipway.runs.record import Step
 
 @dataclass(frozen=True)
 class Package:
-    """A compiled pipeline: what `slipway compile` writes.
+    """A compiled pipeline.
 
-    `digest` is the SHA-256 of its content, however the file is laid out; it names the version on a target.
+    `digest` is the SHA-256 of its content, independent of the file's layout; it names the version on a target.
     """
 
     path: Path

@@ -51,7 +51,7 @@ def _previous_statistics(module: str, runs_uri: str, digest: str) -> str:
 def _source_digest(summary: Summary) -> str:
     """The digest of the data that a run read; empty if its examples are gone."""
     try:
-        text = storage.read_bytes(storage.join(summary.artifacts.get("examples", ""), MANIFEST))
+        text = storage.read_bytes(storage.join(summary.artifacts.get(summary.lineage.shows.examples, ""), MANIFEST))
         return str(Manifest.model_validate_json(text).source.get("digest", ""))
     except (StoreError, ValidationError):
         return ""

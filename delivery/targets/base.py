@@ -11,7 +11,7 @@ from functools import cached_property
 from time import sleep
 from typing import Any, Literal, Protocol
 
-from delivery.package import Package
+from delivery.package import Package, check_arguments
 from slipway.lineage import Lineage
 from slipway.runs.naming import new_run_name
 from slipway.runs.record import RunContext, Step
@@ -29,11 +29,18 @@ OnChange = Callable[[list[Step]], None]
 
 @dataclass(frozen=True)
 class Submission:
-    """A run to be made: the pipeline, its arguments by name, and where it comes from."""
+    """A run to be made: the pipeline, its arguments by name, and where it comes from.
+
+    Raises:
+        TargetError: the pipeline does not take these arguments.
+    """
 
     package: Package
     arguments: dict[str, Any]
     lineage: Lineage
+
+    def __post_init__(self) -> None:
+        check_arguments(self.package, self.arguments)
 
     @cached_property
     def name(self) -> str:

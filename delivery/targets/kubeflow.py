@@ -10,7 +10,6 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from delivery.graph import step_name
-from delivery.package import check_arguments
 from delivery.targets.base import ENDED, RemoteRun, Submission, labels_of
 from delivery.targets.kubeflow_api import KubeflowApi
 from delivery.targets.kubeflow_config import KubeflowConfig
@@ -52,7 +51,6 @@ class KubeflowTarget:
         """Uploads what is not there yet and starts the run, once."""
         import kfp_server_api
 
-        check_arguments(submission.package, submission.arguments)
         experiment, version = upload(self._api, submission.package)
         labels = labels_of(submission, self.config.environment)
         del labels["pipeline-digest"]  # the version's name has it, and some databases keep 255 letters

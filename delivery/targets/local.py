@@ -1,7 +1,7 @@
 """Runs a pipeline on this machine with kfp.local.
 
-kfp.local (2.17) runs and caches tasks, but says nothing while it does, mixes all logs and names no cause. It has no
-hooks, so two of its functions are wrapped for the time of a run: the one that executes a task, to follow states, and
+kfp.local (2.17) runs and caches tasks, but reports no progress, mixes all logs and names no cause of a failure. It has
+no hooks, so two of its functions are wrapped for the time of a run: the one that executes a task, to follow states, and
 the one that starts a process, to give each step a log file and a warm process.
 """
 
@@ -34,10 +34,9 @@ OnChange = Callable[[list[Step]], None]
 
 
 def local_image(project: Path, lock: Path) -> str:
-    """The reference under which this checkout stands for the image: kfp's cache is keyed on it.
+    """The image reference of this checkout, on which kfp's cache is keyed.
 
-    Its digest covers what an image would hold, code and locked dependencies; so an edit to either is not served from
-    the cache.
+    Its digest covers the content of an image, code and locked dependencies, so that an edit to either misses the cache.
     """
     digest = hashlib.sha256(lock.read_bytes() if lock.is_file() else b"")
     for room in _ROOMS:
@@ -83,7 +82,7 @@ def run_local(request: RunRequest, home: Path, on_change: OnChange) -> StepsFile
 
 
 class _Record:
-    """Follows kfp.local through a run and keeps `steps.json` true at every moment."""
+    """Follows kfp.local through a run and keeps `steps.json` up to date."""
 
     def __init__(self, request: RunRequest, folder: Path, graph: dict[str, list[str]], on_change: OnChange) -> None:
         self._folder = folder
@@ -139,7 +138,7 @@ class _Record:
                 yield
 
     def finish(self) -> StepsFile:
-        """Marks what never ran."""
+        """Marks the steps that never ran."""
         for step in self._steps.values():
             if step.state == "pending":
                 step.state = "skipped"

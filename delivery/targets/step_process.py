@@ -19,7 +19,7 @@ _ENVIRONMENT = {
 
 
 class Ended(NamedTuple):
-    """How a step's process ended: its exit code (negative for a signal) and what it took."""
+    """End of a step's process: exit code (negative for a signal) and resources used."""
 
     exit_code: int
     peak_mib: float
@@ -41,7 +41,7 @@ class StepProcesses:
             worker.stop()
 
     def warm_up(self, *, tensorflow: bool) -> None:
-        """Starts to import in the background what the coming steps need."""
+        """Starts the imports of the coming steps in the background."""
         if sys.platform == "linux" and tensorflow not in self._workers:
             self._workers[tensorflow] = _WarmWorker(_TENSORFLOW if tensorflow else [])
 

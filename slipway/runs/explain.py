@@ -1,4 +1,4 @@
-"""Why a model was, or was not, pushed: in plain text."""
+"""Explains in plain text why a run came to its verdict."""
 
 from __future__ import annotations
 

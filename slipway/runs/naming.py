@@ -1,4 +1,4 @@
-"""Names of runs: a platform's run is called after its job, so that a clone, and each run of a schedule, has its own."""
+"""Names of runs. A run on a platform is named after its job, so that clones and runs of a schedule differ."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ JOB = "{job}"
 
 
 def new_run_name(module: str) -> str:
-    """A name that no other run has: of a run on this machine, or of what a platform lists before it has a job."""
+    """A unique name: of a local run, or of a submission, which has no job yet."""
     return f"{module}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
 
 
 def run_name_of(target: Target, module: str) -> str:
-    """A platform's run in its arguments, with `JOB` for the job: `name_run` puts its id there.
+    """Name of a run in its arguments, with `JOB` in place of the job's id, which `name_run` fills in.
 
-    Kubeflow's ids are UUIDs. Vertex's are words already, `taxi-20260102-030405-a336` where Slipway chose them.
+    Kubeflow's ids are UUIDs; Vertex's are chosen by Slipway and readable: `taxi-20260102-030405-a336`.
     """
     return JOB if target == "vertex" else f"{module}-{JOB}"
 
@@ -47,9 +47,9 @@ def job_id(job: str) -> str:
 
 
 def name_run(run: str, job: str, job_created: str) -> RunContext:
-    """What this run is told of itself: as it is on this machine, called after the job elsewhere.
+    """The context of this run, with its job's id filled in; a local run's is complete.
 
-    The name holds nothing but the job: a retry of it finds the record of the first attempt.
+    The id alone names the record, so that a retry finds that of the first attempt.
 
     Args:
         run: JSON text of a `RunContext`, with `JOB` for the job.

@@ -1,4 +1,4 @@
-"""What one run left behind, as `runs show`, `report` and `explain` read it.
+"""The record of one run, which `runs show`, `report` and `explain` read.
 
 A run's directory, `<runs>/<run>/`:
 
@@ -45,7 +45,7 @@ class Step(BaseModel):
 
 
 class RunContext(BaseModel):
-    """What a run is told of itself; its JSON text is the argument `run` of every pipeline.
+    """The run as its own steps know it; its JSON text is the argument `run` of every pipeline.
 
     Attributes:
         uri: The run's record.
@@ -61,7 +61,7 @@ class RunContext(BaseModel):
 
 
 class StepsFile(BaseModel):
-    """The runner's own record; its process tells an interrupted run from a running one."""
+    """The runner's own record; whether its process lives tells a running run from an interrupted one."""
 
     lineage: Lineage
     pid: int
@@ -91,10 +91,10 @@ class Outcome(BaseModel):
 
 
 class RolloutOutcome(BaseModel):
-    """What became of the pushed version in the cluster.
+    """The outcome of the rollout of the pushed version.
 
-    `rolled-back` was judged, or did not come up; `held` got too little traffic to be judged; with `failed` the rollout
-    itself did not get through.
+    `rolled-back`: the canary was judged worse, or did not start. `held`: too little traffic for a judgement. `failed`:
+    the rollout itself failed.
     """
 
     verdict: Literal["promoted", "rolled-back", "held", "failed"]
@@ -103,7 +103,7 @@ class RolloutOutcome(BaseModel):
 
 
 class LastStep(BaseModel):
-    """How the pipeline's last step ended. All others lead to it, so that where it went well the run did."""
+    """How the pipeline's last step ended. All other steps come before it, so the run succeeded if it did."""
 
     succeeded: bool
 

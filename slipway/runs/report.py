@@ -89,10 +89,11 @@ def _headline(view: RunView, evaluation: Evaluation | None) -> Markup:
     """The verdict, with its reasons unless the evaluation lists them below."""
     summary = view.summary
     body = Markup("<p>{}</p>").format(verdict_badge(view))
-    told = evaluation is not None and (summary.verdict == "pushed" or not evaluation.verdict.blessed)
-    if summary.reasons and not told:
+    good = summary.told is not None and summary.told.tone == "good"
+    if summary.reasons and (evaluation is None or (evaluation.verdict.blessed and not good)):
         reasons = Markup("").join(Markup("<li>{}</li>").format(reason) for reason in summary.reasons)
-        tone: Tone = "bad" if view.state in ("failed", "interrupted", "unknown") else "warn"
+        ended_badly = view.state in ("failed", "interrupted", "unknown")
+        tone: Tone = "bad" if ended_badly else "plain" if good else "warn"
         body += notice(Markup("<ul>{}</ul>").format(reasons), tone)
     if view.problem:
         body += notice(view.problem, "warn")

@@ -1,4 +1,4 @@
-"""The runs of this machine: one directory each, whatever became of them."""
+"""The runs of this machine, one directory each."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SUMMARY, REPORT, NOTIFIED = "summary.json", "report.html", "notified.txt"
 
 @dataclass(frozen=True)
 class RunView:
-    """One run as people ask for it; `problem` says what of its record cannot be read."""
+    """One run; `problem` names the files of its record that cannot be read."""
 
     name: str
     uri: str
@@ -33,7 +33,7 @@ class RunView:
 
     @property
     def state(self) -> RunState:
-        """How the run ended, or that it has not."""
+        """State of the run."""
         return self.summary.state
 
     @property
@@ -44,8 +44,9 @@ class RunView:
 
     @property
     def rollout(self) -> RolloutOutcome | None:
-        """What became of the pushed version; a retry that refuses the model leaves that of the attempt before."""
-        return read_record(self.uri, ROLLOUT, RolloutOutcome) if self.summary.verdict != "refused" else None
+        """The outcome of the rollout. A retry that refuses the model leaves the file of the attempt before it."""
+        refused = self.summary.told is not None and self.summary.told.tone == "warn"
+        return None if refused else read_record(self.uri, ROLLOUT, RolloutOutcome)
 
     @property
     def report(self) -> str | None:
@@ -118,7 +119,7 @@ def list_runs(runs_dir: Path) -> list[RunView]:
 
 
 def load_run(runs_dir: Path, name: str | None = None) -> RunView:
-    """One run by its name, or by a beginning of it that no other has; the newest without a name.
+    """One run by its name or an unambiguous beginning of it; the newest without a name.
 
     Raises:
         StoreError: there is no such run; the message lists the nearest names.
@@ -139,7 +140,7 @@ def load_run(runs_dir: Path, name: str | None = None) -> RunView:
 
 
 def view_run(folder: Path) -> RunView:
-    """Merges what the runner, push_model and the exit handler wrote."""
+    """Merges the files of the runner, of the step that came to a verdict and of the exit handler."""
     uri = str(folder)
     recorded = read_record(uri, STEPS, StepsFile)
     summary = read_record(uri, SUMMARY, Summary)
@@ -174,18 +175,18 @@ def _state(recorded: StepsFile, summary: Summary | None) -> RunState:
 
 
 def _in_order(steps: list[Step]) -> list[Step]:
-    """As they were started; then those that were not; the exit handler, which is recorded last, stays last."""
+    """In the order of their starts, then those that never started; the exit handler stays last."""
     return [*sorted(steps[:-1], key=lambda step: step.started or math.inf), *steps[-1:]]
 
 
 def _ended(step: Step) -> Step:
-    """A step that was running when its run was killed."""
+    """A step of a killed run: failed if it was running."""
     if step.state != "running":
         return step
     return step.model_copy(update={"state": "failed", "error": "interrupted: the process that ran it is gone"})
 
 
 def _unknown(folder: Path, outcome: Outcome | None) -> Summary:
-    """The most that can be said of a directory without a readable record."""
+    """A summary of a directory without a readable record."""
     lineage = Lineage(run=folder.name, module="", module_digest="", data_uri="", started=folder.stat().st_mtime)
     return summarise(lineage, "interrupted", [], outcome)

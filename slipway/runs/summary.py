@@ -1,4 +1,4 @@
-"""Sums a run up from what its steps left behind, however far it came.
+"""Sums a run up from the outputs of its steps, however far it came.
 
 Nothing here fails because something is missing: a run that stopped at its first step has a summary too.
 """
@@ -118,7 +118,7 @@ def _version_of(baseline_uri: str | None) -> int | None:
 
 
 def failure_reasons(failed: Step | None, error: str | None) -> list[str]:
-    """Why nothing was judged: the error's own lines, or the last line of a stack trace."""
+    """Reasons of a failure: the error's own lines, or the last line of a stack trace."""
     if not error:
         return [f"{failed.name} failed without a message; its log is {failed.log}"] if failed else []
     lines = [line.rstrip() for line in error.splitlines() if line.strip()]

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from components.resolve_source.run import resolve
+from pipelines.training import TRAINING
 from slipway.data.examples.dataset import Manifest, RowCounts
 from slipway.data.examples.source import read_source
 from slipway.errors import DataError
@@ -41,7 +42,7 @@ def _record(
     )  # fmt: skip
     (examples / "manifest.json").write_text(manifest.model_dump_json())
     summary = Summary(
-        lineage=Lineage(run=name, module=module, module_digest="m", data_uri="d"),
+        lineage=Lineage(run=name, module=module, module_digest="m", data_uri="d", shows=TRAINING.shows),
         state=state,
         statistics=str(statistics),
         artifacts={"examples": str(examples)},

@@ -26,6 +26,7 @@ from components.train_model.run import train
 from components.transform_features.run import transform
 from components.validate_examples.run import validate as validate_examples
 from components.validate_serving.run import validate as validate_serving
+from pipelines.training import TRAINING
 from slipway.data.examples.source import read_source
 from slipway.data.schema.io import model_inputs, read_schema
 from slipway.data.tensors import raw_inputs
@@ -73,7 +74,7 @@ def test_resolve_source_finds_the_same_though_its_run_was_recorded_meanwhile(tmp
     (tmp_path / "trips.csv").write_text(ROWS)
     asked = (str(tmp_path / "trips.csv"), 1, "taxi", str(tmp_path / "runs"), str(tmp_path / "sources"))
     first = resolve_source(*asked)
-    lineage = Lineage(run="taxi-1", module="taxi", module_digest="m", data_uri="d")
+    lineage = Lineage(run="taxi-1", module="taxi", module_digest="m", data_uri="d", shows=TRAINING.shows)
     examples = write_examples(tmp_path / "examples", {"y": [1]})
     manifest = json.loads((tmp_path / "examples" / "manifest.json").read_text())
     manifest["source"] = read_source(first[0]).model_dump()

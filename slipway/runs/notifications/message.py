@@ -1,4 +1,4 @@
-"""What a notification says: what happened, why, and where to look."""
+"""The text of a notification: what happened, why, and a link."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Message:
     """One notification.
 
     Attributes:
-        events: What it tells of; it is sent if the settings ask for one of them.
+        events: Events that it is about; it is sent if the settings ask for one of them.
         subject: What happened, in one line.
         reasons: Why.
         link: The run's page: an address, or the URI or path of its report.
@@ -36,7 +36,7 @@ class Message:
 
     @property
     def header(self) -> str:
-        """The subject without what could end a header, or a line."""
+        """The subject without line breaks and control characters."""
         text = "".join(letter if letter.isprintable() else " " for letter in f"[slipway] {self.subject}")
         return " ".join(text.split())[:SUBJECT_LENGTH]
 
