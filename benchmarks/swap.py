@@ -78,7 +78,7 @@ def swap_under_load(saved_model: Path, work: Path, swaps: int) -> list[Load]:
 
 def _push(store: Any, saved_model: Path, work: Path, turn: int) -> int:
     """A version with bytes of its own, so that the store takes it for a new one."""
-    from slipway.runs.record import Lineage
+    from slipway.lineage import Lineage
     from slipway.stores.model_store import Provenance
 
     copy = work / "copies" / str(turn)

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from cli.targets import PipelineOption
+
 
 def compile_pipeline(
     target: Annotated[Literal["kubeflow", "vertex"], typer.Option(help="Where it is to run.")],
@@ -15,13 +17,13 @@ def compile_pipeline(
         str | None,
         typer.Option(help="Image of all tasks, by digest (REPOSITORY@sha256:…); the settings' by default."),
     ] = None,
+    pipeline: PipelineOption = "training",
     env: Annotated[str | None, typer.Option(help="Settings of settings/<ENV>.yaml over base.yaml.")] = None,
 ) -> None:
-    """Compile the training pipeline for a platform, and check that the platform can run all of it."""
-    from delivery.compile import compile_training
+    """Compile a pipeline for a platform, and check that the platform can run all of it."""
+    from delivery import compile as compiling
     from settings.load import load_settings
 
     settings = load_settings(env)
-    compute = {name: wants.model_dump() for name, wants in settings.compute.items()}
-    compile_training(target, image or settings.image, compute, output)
-    typer.echo(f"{output}: the training pipeline for {target}")
+    compiling.compile_pipeline(pipeline, target, image or settings.image, settings.compute, output)
+    typer.echo(f"{output}: the {pipeline} pipeline for {target}")

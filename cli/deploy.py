@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.plan import BaseOption, EnvOption
+from cli.targets import PipelineOption
 
 if TYPE_CHECKING:
     from cli.targets import RemoteTarget
@@ -29,6 +30,7 @@ def deploy(
     ] = None,
     base: BaseOption = None,
     env: EnvOption = None,
+    pipeline: PipelineOption = "training",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and show the plan, and change nothing.")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Follow what was submitted, and fail if a run does.")] = False,
 ) -> None:
@@ -41,9 +43,9 @@ def deploy(
     plan = _read(plan_file, env) if plan_file else None
     environment = plan.environment if plan else env
     settings = load_settings(environment)
-    plan = plan or make_plan(settings, environment, base=base)
+    plan = plan or make_plan(settings, environment, base=base, pipeline=pipeline)
     its = settings.delivery
-    place = _Environment(settings, plan.environment, plan.target)
+    place = _Environment(settings, plan.environment, plan.target, plan.pipeline)
     deployer = Deployer(
         repository=Repository(checkout()),
         modules=settings.modules,
@@ -83,6 +85,7 @@ class _Environment:
     settings: Settings
     environment: str | None
     target: RemoteTarget
+    pipeline: str
     submitted: dict[str, tuple[Target, RemoteRun]] = field(default_factory=dict)
 
     def sync(self, module: str) -> Synced:
@@ -98,10 +101,10 @@ class _Environment:
 
         settings = self._with_image(image)
         target = open_target(settings, self.target, self.environment)
-        with compiled(settings, self.target) as package:
+        with compiled(settings, self.target, pipeline=self.pipeline) as package:
 
             def submit(module: str) -> RemoteRun:
-                run = target.submit(prepare(settings, self.target, package, module, None, {}))
+                run = target.submit(prepare(settings, self.target, package, module, None, {}, pipeline=self.pipeline))
                 self.submitted[module] = target, run
                 return run
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.output import JsonOption, print_json, print_table
+from cli.targets import PipelineOption
 
 if TYPE_CHECKING:
     from delivery.plan import Plan, Registry
@@ -26,13 +27,14 @@ def plan(
     base: BaseOption = None,
     head: Annotated[str, typer.Option(help="The revision to plan.")] = "HEAD",
     env: EnvOption = None,
+    pipeline: PipelineOption = "training",
     offline: OfflineOption = False,
     as_json: Annotated[bool, JsonOption] = False,
 ) -> None:
     """Say what a commit makes necessary: image, modules, runs, overlays. Nothing is changed."""
     from settings.load import load_settings
 
-    found = make_plan(load_settings(env), env, base=base, head=head, offline=offline)
+    found = make_plan(load_settings(env), env, base=base, head=head, offline=offline, pipeline=pipeline)
     if as_json:
         print_json(found.model_dump(mode="json"))
     else:
@@ -40,17 +42,25 @@ def plan(
 
 
 def make_plan(
-    settings: Settings, environment: str | None, *, base: str | None, head: str = "HEAD", offline: bool = False
+    settings: Settings,
+    environment: str | None,
+    *,
+    base: str | None,
+    head: str = "HEAD",
+    offline: bool = False,
+    pipeline: str = "training",
 ) -> Plan:
     """The plan for one environment; see `delivery.plan.plan_revision`."""
     import os
 
     from delivery.plan import Builder, Place, Repository, Scope, plan_revision
+    from pipelines.registry import find_pipeline
 
     its = settings.delivery
     place = Place(
         scope=Scope(environment or os.environ.get("SLIPWAY_ENV"), settings.serving.overlay),
         target=its.target,
+        pipeline=find_pipeline(pipeline).name,
         repository=its.image_repository,
         image=settings.image,
         builder=Builder(its.builder, its.build_arguments, its.build_options),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.output import JsonOption, print_json
+from cli.targets import PipelineOption
 
 if TYPE_CHECKING:
     from slipway.module_api import ModuleConfig
@@ -23,17 +24,19 @@ def run(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Overrides a setting or a key of module.yaml."),
     ] = None,
+    pipeline: PipelineOption = "training",
     env: Annotated[str | None, typer.Option(help="Settings of settings/<ENV>.yaml over base.yaml.")] = None,
     notify: Annotated[bool, typer.Option("--notify", help="Tell people of the end, as `notifications` says.")] = False,
     as_json: Annotated[bool, JsonOption] = False,
 ) -> None:
-    """Run the training pipeline on this machine, from raw data to a pushed model."""
+    """Run a pipeline on this machine, from raw data to a pushed model."""
     from cli.overrides import override_module, split_overrides
     from cli.progress import Progress
     from cli.runs import load, print_outcome
     from cli.workspace import LOCK, PROJECT, local_locations, module_folder
-    from delivery.launch import Platform, request_run
+    from delivery.launch import request_run
     from delivery.targets.local import local_image, run_local
+    from pipelines.platform import Platform
     from settings.load import load_settings
     from slipway.module_kit.check import check_module
 
@@ -52,7 +55,15 @@ def run(
         notifications=settings.notifications.model_dump(mode="json") if notify else {},
     )
     data_uri = _data_uri(folder, config, data, settings.home)
-    request = request_run(folder, config, data_uri, local_locations(settings), platform)
+    request = request_run(
+        folder,
+        config,
+        data_uri,
+        local_locations(settings),
+        platform,
+        pipeline=pipeline,
+        settings_overrides=dict(for_settings),
+    )
     if as_json:
         finished = run_local(request, settings.home, lambda steps: None)
     else:

@@ -39,7 +39,7 @@ def list_(
         return
     from settings.load import load_settings
     from slipway.pages.numbers import format_seconds
-    from slipway.runs.store import list_runs
+    from slipway.runs.store import distinctions, list_runs
 
     runs_dir = load_settings().home / "runs"
     views = list_runs(runs_dir)
@@ -56,11 +56,13 @@ def list_(
                 str(view.summary.pushed_version or ""),
                 local_time(view.summary.lineage.started),
                 format_seconds(view.seconds),
+                distinction,
                 view.problem or ("" if view.state == "succeeded" else next(iter(view.summary.reasons), "")),
             ]
-            for view in views
+            for view, distinction in zip(views, distinctions(views), strict=True)
         ]
-        print_table(["run", "state", "verdict", "version", "started", "took", "remark"], rows, numbers=["took"])
+        columns = ["run", "state", "verdict", "version", "started", "took", "differs in", "remark"]
+        print_table(columns, rows, numbers=["took"])
 
 
 @app.command()
@@ -173,6 +175,7 @@ def load(run: str | None) -> RunView:
 def print_outcome(view: RunView) -> None:
     """What a run came to: rows, metrics, worst slices, verdict with its reasons, where things are."""
     from slipway.pages.numbers import format_number
+    from slipway.runs.store import assignments
 
     summary = view.summary
     rows = summary.rows
@@ -186,6 +189,10 @@ def print_outcome(view: RunView) -> None:
         for index, line in enumerate(textwrap.wrap(metrics, WIDTH)):
             _print_fact("" if index else "metrics", line)
     _print_worst(view)
+    if summary.lineage.overrides:
+        _print_fact("overrides", assignments(summary.lineage.overrides))
+    if summary.lineage.hyperparameters:
+        _print_fact("model", assignments(summary.lineage.hyperparameters))
     _print_fact("verdict", _verdict(view))
     for reason in summary.reasons:
         _print_fact("", f"- {reason}")
@@ -209,16 +216,19 @@ def _verdict(view: RunView) -> str:
         return f"{colour('pushed')} as version {summary.pushed_version}"
     if summary.verdict == "refused":
         return f"{colour('refused')}: the model was not pushed"
+    if summary.told:
+        return summary.told.text
+    without = f": {summary.lineage.shows.no_verdict}" if summary.lineage.shows.no_verdict else ""
     if view.state == "failed":
-        return f"{colour('failed')} at {summary.failed_step or 'an unknown step'}: nothing was pushed"
-    return f"{colour(view.state)}: nothing was pushed"
+        return f"{colour('failed')} at {summary.failed_step or 'an unknown step'}{without}"
+    return f"{colour(view.state)}{without}"
 
 
 def _print_worst(view: RunView) -> None:
     from slipway.pages.numbers import format_number
     from slipway.runs.summary import read_evaluation_of
 
-    evaluation = read_evaluation_of(view.summary.artifacts)
+    evaluation = read_evaluation_of(view.summary.lineage, view.summary.artifacts)
     if evaluation is None or not evaluation.worst:
         return
     name = evaluation.worst_metric

@@ -140,11 +140,20 @@ def wanted_schedules(
             pairs = [f"{key}={json.dumps(value)}" for key, value in schedule.overrides.items()]
             for_settings, for_module = split_overrides(pairs)
             own = load_settings(env, [("image", settings.image), *for_settings])
-            key = own.model_dump_json(include={"image", "compute"})  # all that the pipeline depends on
+            # All that the package depends on.
+            key = schedule.pipeline + own.model_dump_json(include={"image", "compute"})
             if key not in packages:
-                packages[key] = kept.enter_context(compiled(own, target))
+                packages[key] = kept.enter_context(compiled(own, target, pipeline=schedule.pipeline))
             submission = prepare(
-                own, target, packages[key], schedule.module, schedule.data, for_module, publish=publish
+                own,
+                target,
+                packages[key],
+                schedule.module,
+                schedule.data,
+                for_module,
+                pipeline=schedule.pipeline,
+                settings_overrides=dict(for_settings),
+                publish=publish,
             )
             place = getattr(own, target).model_dump()
             wanted.append(

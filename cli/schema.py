@@ -52,7 +52,7 @@ def describe(data: str, folder: Path) -> statistics_pb2.DatasetFeatureStatistics
     from slipway.data.statistics.compute import compute_statistics
     from slipway.data.statistics.describe import feature_name
 
-    source, _ = resolve(absolute_uri(data), 1, "", str(folder / "runs"))
+    source, _ = resolve(absolute_uri(data), 1, "", str(folder / "runs"), str(folder / "sources"))
     config: dict[str, Any] = {
         "task": "regression",
         "label": {"column": _PLACEHOLDER, "expression": "1"},

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.output import JsonOption, print_json
-from cli.targets import EnvOption, RemoteTarget, TargetOption
+from cli.targets import EnvOption, PipelineOption, RemoteTarget, TargetOption
 
 if TYPE_CHECKING:
     from delivery.package import Package
@@ -31,6 +31,7 @@ def submit(
     package: Annotated[
         Path | None, typer.Option(help="What `slipway compile` wrote; compiled anew by default.", exists=True)
     ] = None,
+    pipeline: PipelineOption = "training",
     wait: Annotated[bool, typer.Option("--wait", help="Follow the run, and fail if it does.")] = False,
     as_json: Annotated[bool, JsonOption] = False,
 ) -> None:
@@ -43,8 +44,17 @@ def submit(
     for_settings, for_module = split_overrides(set_ or [])
     settings = load_settings(env, for_settings)
     place = open_target(settings, target, env)
-    with nullcontext(package) if package else compiled(settings, target, image) as path:
-        submission = prepare(settings, target, path, module, data, for_module)
+    with nullcontext(package) if package else compiled(settings, target, image, pipeline) as path:
+        submission = prepare(
+            settings,
+            target,
+            path,
+            module,
+            data,
+            for_module,
+            pipeline=pipeline,
+            settings_overrides=dict(for_settings),
+        )
         run = place.submit(submission)
     if not as_json:
         typer.echo(f"run {run.name}\n{run.url}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from settings.schema import Settings
 
 RemoteTarget = Literal["kubeflow", "vertex"]
+PipelineOption = Annotated[str, typer.Option("--pipeline", metavar="NAME", help="Name of the pipeline.")]
 TargetOption = Annotated[RemoteTarget, typer.Option("--target", help="Where it runs.")]
 EnvOption = Annotated[str | None, typer.Option("--env", help="Settings of settings/<ENV>.yaml over base.yaml.")]
 
@@ -56,16 +57,17 @@ def configured_target(settings: Settings) -> RemoteTarget:
 
 
 @contextmanager
-def compiled(settings: Settings, target: RemoteTarget, image: str | None = None) -> Iterator[Path]:
-    """The training pipeline, compiled for a target, for as long as the block lasts."""
+def compiled(
+    settings: Settings, target: RemoteTarget, image: str | None = None, pipeline: str = "training"
+) -> Iterator[Path]:
+    """A pipeline, compiled for a target, for as long as the block lasts."""
     import tempfile
 
-    from delivery.compile import compile_training
+    from delivery.compile import compile_pipeline
 
-    compute = {name: wants.model_dump() for name, wants in settings.compute.items()}
     with tempfile.TemporaryDirectory(prefix="slipway-compiled-") as folder:
-        package = Path(folder) / "training.yaml"
-        compile_training(target, image or settings.image, compute, package)
+        package = Path(folder) / f"{pipeline}.yaml"
+        compile_pipeline(pipeline, target, image or settings.image, settings.compute, package)
         yield package
 
 
@@ -77,6 +79,8 @@ def prepare(
     data: str | None,
     overrides: dict[str, Any],
     *,
+    pipeline: str = "training",
+    settings_overrides: Mapping[str, Any] | None = None,
     publish: bool = True,
 ) -> Submission:
     """Publishes the module and pins everything that a run of it is given.
@@ -88,13 +92,16 @@ def prepare(
         module: Name of the module.
         data: URI; the module's own if None, and its sample, uploaded, if it has none.
         overrides: Of module.yaml, nested.
+        pipeline: Its name.
+        settings_overrides: Of the settings, by dotted key.
         publish: False to change nothing, for a rehearsal.
     """
     from cli.overrides import override_module
     from cli.workspace import module_folder, remote_locations
-    from delivery.launch import Platform, request_run
+    from delivery.launch import request_run
     from delivery.package import read_package
     from delivery.targets.base import Submission
+    from pipelines.platform import Platform
     from slipway.module_kit.check import check_module
     from slipway.runs.naming import JOB
 
@@ -114,7 +121,16 @@ def prepare(
         **_serving(settings, publish=publish),
     )
     data_uri = _remote_data(settings, folder, data or config.data, publish=publish)
-    request = request_run(folder, config, data_uri, locations, platform, publish=publish)
+    request = request_run(
+        folder,
+        config,
+        data_uri,
+        locations,
+        platform,
+        pipeline=pipeline,
+        settings_overrides=settings_overrides,
+        publish=publish,
+    )
     return Submission(found, request.arguments, request.lineage)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from delivery.launch import Locations
+    from pipelines.platform import Locations
     from settings.schema import Settings
 
 PROJECT = Path(__file__).parent.parent
@@ -17,15 +17,9 @@ LOCK = PROJECT / "requirements.lock"
 
 def local_locations(settings: Settings) -> Locations:
     """Everything of local runs lies under `home`, so that deleting it resets everything."""
-    from delivery.launch import Locations
+    from pipelines.platform import Locations
 
-    home = settings.home
-    return Locations(
-        modules=str(home / "modules"),
-        store=str(home / "models"),
-        runs=str(home / "runs"),
-        checkpoints=str(home / "checkpoints"),
-    )
+    return Locations.under(str(settings.home))
 
 
 def remote_locations(settings: Settings) -> Locations:
@@ -34,9 +28,8 @@ def remote_locations(settings: Settings) -> Locations:
     Raises:
         ConfigError: the settings name none.
     """
-    from delivery.launch import Locations
+    from pipelines.platform import Locations
     from slipway.errors import ConfigError
-    from slipway.stores.storage import join
 
     home = settings.remote_home
     if not home.startswith("gs://"):
@@ -44,12 +37,7 @@ def remote_locations(settings: Settings) -> Locations:
             f"remote_home = {home!r}: a run on a cluster needs a bucket; set remote_home: gs://BUCKET/slipway in "
             "settings/<environment>.yaml"
         )
-    return Locations(
-        modules=join(home, "modules"),
-        store=join(home, "models"),
-        runs=join(home, "runs"),
-        checkpoints=join(home, "checkpoints"),
-    )
+    return Locations.under(home)
 
 
 def module_folder(settings: Settings, name: str) -> Path:

@@ -1,13 +1,15 @@
-"""Compiles the training pipeline for one platform, and refuses what that platform cannot run."""
+"""Compiles a pipeline for one platform, and refuses what that platform cannot run."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import yaml
 
+from delivery.graph import edges, spec_of
 from delivery.portability import Platform, problems
 from slipway.errors import ConfigError
 from slipway.stores.storage import write_text
@@ -15,81 +17,62 @@ from slipway.stores.storage import write_text
 if TYPE_CHECKING:
     from kfp.dsl.base_component import BaseComponent
 
+    from slipway.compute import Compute
+
 # Vertex takes kfp's `backoff_max_duration` for the longest pause between two attempts, of at most 3600 s. Argo takes it
 # for a window that opens with the first: later none begins, and those in it are killed at its end, so it is longer than
 # any step (workflow/controller/operator.go, processNodeRetries). It has to be there: without it kfp makes it 0.
 _BACKOFF_MAX: dict[Platform, str] = {"kubeflow": "2592000s", "vertex": "300s"}
 
 
-def compile_training(target: Platform, image: str, compute: dict[str, dict[str, Any]], output: Path) -> None:
-    """Writes the pipeline's spec as YAML, or JSON by the file's name.
+def compile_pipeline(name: str, target: Platform, image: str, compute: Mapping[str, Compute], output: Path) -> None:
+    """Writes a pipeline's spec as YAML, or JSON by the file's name.
 
     Args:
+        name: Name of a registered pipeline.
         target: The platform.
         image: Image of all tasks, by digest.
-        compute: Task name, or `default`, to cpu, memory and retries.
+        compute: Resources by task. Tasks of other pipelines may be among them, and `default`.
         output: File to write.
 
     Raises:
-        ConfigError: `target` cannot run it; the message has each task and what it is about.
+        ConfigError: there is no such pipeline, or `target` cannot run it; the message has each task and its problem.
     """
     if not image:
         raise ConfigError("no image: give --image REPOSITORY@sha256:…, or set image in settings/<environment>.yaml")
     from kfp import dsl
 
-    from pipelines.training import Compute, TaskDefaults, build_training_pipeline
+    from pipelines.platform import TaskDefaults
+    from pipelines.registry import find_pipeline
 
-    asked = {name: Compute(**wants) for name, wants in compute.items()}
     # Vertex's API knows a job by its name alone; its UUID is seen by nothing but the steps.
     job = dsl.PIPELINE_JOB_RESOURCE_NAME_PLACEHOLDER if target == "vertex" else dsl.PIPELINE_JOB_ID_PLACEHOLDER
-    defaults = TaskDefaults(image, asked, job, dsl.PIPELINE_JOB_CREATE_TIME_UTC_PLACEHOLDER, _BACKOFF_MAX[target])
-    pipeline = build_training_pipeline(defaults)
-    unknown = set(compute) - set(task_names(pipeline)) - {"default"}
-    if unknown:
-        raise ConfigError(
-            f"compute names no task: {', '.join(sorted(unknown))}; tasks are {', '.join(sorted(task_names(pipeline)))}"
-        )
+    defaults = TaskDefaults(image, compute, job, dsl.PIPELINE_JOB_CREATE_TIME_UTC_PLACEHOLDER, _BACKOFF_MAX[target])
+    pipeline = find_pipeline(name).build(defaults)
+    _check_compute(compute, pipeline)
     write_spec(target, pipeline, output)
 
 
-def task_names(pipeline: BaseComponent) -> list[str]:
-    """Names of all tasks, as their folders under components/."""
-    from delivery.graph import edges
-
-    return list(edges(_as_dict(pipeline.pipeline_spec)))
-
-
 def write_spec(target: Platform, pipeline: BaseComponent, output: Path) -> None:
-    """Checks a pipeline for a platform and writes what kfp's compiler makes of it.
+    """Checks a pipeline for a platform and writes its spec.
 
     Raises:
         ConfigError: the platform cannot run it.
     """
     if output.suffix not in {".yaml", ".yml", ".json"}:
         raise ConfigError(f"{output}: kfp wants a file that ends in .yaml or .json")
-    spec, platform_spec = _as_dict(pipeline.pipeline_spec), _as_dict(pipeline.platform_spec)
-    found = problems(target, spec, platform_spec)
-    if found:
-        raise ConfigError(f"{target} cannot run this pipeline:\n  " + "\n  ".join(sorted(found)))
-    _parse_strictly(spec)
-    documents = [document for document in (spec, platform_spec) if document]
-    if output.suffix == ".json":
-        text = json.dumps(spec, indent=2, sort_keys=True) + "\n"
-    else:
-        text = yaml.safe_dump_all(documents, sort_keys=True)
+    spec = spec_of(pipeline)
+    if found := problems(spec):
+        raise ConfigError(f"{target} cannot run this pipeline:\n  " + "\n  ".join(found))
+    as_json = output.suffix == ".json"
+    text = json.dumps(spec, indent=2, sort_keys=True) + "\n" if as_json else yaml.safe_dump(spec, sort_keys=True)
     write_text(str(output), text)
 
 
-def _as_dict(message: Any) -> dict[str, Any]:
-    from google.protobuf.json_format import MessageToDict
+def _check_compute(compute: Mapping[str, Compute], pipeline: BaseComponent) -> None:
+    """Refuses resources of a step that does not exist: the name is mistyped."""
+    from components import step_names
 
-    content: dict[str, Any] = MessageToDict(message)
-    return content
-
-
-def _parse_strictly(spec: dict[str, Any]) -> None:
-    """Reads the spec back as the backend does; an unknown field is an error there."""
-    from google.protobuf.json_format import ParseDict
-    from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec
-
-    ParseDict(spec, PipelineSpec(), ignore_unknown_fields=False)
+    tasks = {*edges(spec_of(pipeline)), *step_names()}
+    if unknown := set(compute) - tasks - {"default"}:
+        raise ConfigError(f"compute names no task: {', '.join(sorted(unknown))}; tasks are {', '.join(sorted(tasks))}")

@@ -128,7 +128,7 @@ class Deployer:
 
     def record_failure(self, plan: Plan, module: str, run: SubmittedRun) -> None:
         """Keeps that a run which was submitted did not succeed, so that the next plan submits it again."""
-        self._record(plan, module_unit(module), plan.run_key(module), run=run, failed=True)
+        self._record(plan, module_unit(module, plan.pipeline), plan.run_key(module), run=run, failed=True)
 
     def _image(self, plan: Plan) -> str:
         """The image by digest; built, if the registry does not have it."""
@@ -161,7 +161,7 @@ class Deployer:
         latest = read_latest(self.home, plan.environment)
         waiting = []
         for module in plan.pipelines:
-            done = latest.get(module_unit(module))
+            done = latest.get(module_unit(module, plan.pipeline))
             if done and not done.failed and done.key == plan.run_key(module):
                 self.say(f"submit {module}", f"already done: {done.run} {done.url}".rstrip())
             else:
@@ -169,11 +169,11 @@ class Deployer:
         if not waiting:
             return
         with self._step("compile"), self.place.compiled(image) as submit:
-            self.say("compile", f"the training pipeline for {plan.target}")
+            self.say("compile", f"the {plan.pipeline} pipeline for {plan.target}")
             for module in waiting:
                 with self._step(f"submit {module}"):
                     run = submit(module)
-                    self._record(plan, module_unit(module), plan.run_key(module), image, run)
+                    self._record(plan, module_unit(module, plan.pipeline), plan.run_key(module), image, run)
                     self.say(f"submit {module}", f"{run.name} {run.url}".rstrip())
 
     def _record(

@@ -1,7 +1,8 @@
 """What was deployed, where and when: one small file for each thing that was done, never changed.
 
 `<home>/deployments/<environment>/<unit>/<time>-<hash>.json`; the last by name says what the environment has now. A unit
-is `module-<name>` or `manifests`. The file is written once the thing is done, so what failed stands in the next plan.
+is `module-<name>` (its training), `pipeline-<pipeline>-<name>` or `manifests`. The file is written once the thing is
+done, so what failed stands in the next plan.
 """
 
 from __future__ import annotations
@@ -45,9 +46,9 @@ class Deployment(BaseModel):
     finished: datetime
 
 
-def module_unit(module: str) -> str:
-    """The unit of a module's runs."""
-    return f"module-{module}"
+def module_unit(module: str, pipeline: str) -> str:
+    """The unit of a module's runs of one pipeline."""
+    return f"module-{module}" if pipeline == "training" else f"pipeline-{pipeline}-{module}"
 
 
 def record(home: str, deployment: Deployment) -> None:

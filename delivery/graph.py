@@ -1,9 +1,20 @@
-"""Reads tasks and edges off a compiled pipeline."""
+"""Tasks and edges of a compiled pipeline."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kfp.dsl.base_component import BaseComponent
+
+
+def spec_of(pipeline: BaseComponent) -> dict[str, Any]:
+    """The PipelineSpec of a pipeline, as a dict."""
+    from google.protobuf.json_format import MessageToDict
+
+    spec: dict[str, Any] = MessageToDict(pipeline.pipeline_spec)
+    return spec
 
 
 def step_name(task: str) -> str:
@@ -12,7 +23,7 @@ def step_name(task: str) -> str:
 
 
 def edges(spec: dict[str, Any]) -> dict[str, list[str]]:
-    """Each task with the tasks it needs, in an order in which they can run; groups are opened.
+    """Each task with the tasks that it needs, in topological order, those of groups included.
 
     Args:
         spec: A PipelineSpec as a dict, as `kfp.compiler` writes it.
@@ -38,7 +49,7 @@ def _edges_of(spec: dict[str, Any], tasks: dict[str, Any]) -> Iterator[tuple[str
 
 
 def titles(spec: dict[str, Any]) -> dict[str, str]:
-    """Each task's display name with its step: some platforms tell of tasks by the one, some by the other."""
+    """Display name of each task to its step: platforms report tasks by either."""
     graphs = [spec["root"], *spec["components"].values()]
     return {
         task["taskInfo"]["name"]: step_name(name)

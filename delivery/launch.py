@@ -1,54 +1,30 @@
-"""What a run of the training pipeline is given: the same arguments on every target."""
+"""A run of a pipeline: its arguments and its lineage, the same on every target."""
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import subprocess
 import time
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from slipway.module_api import ModuleConfig
+from pipelines.registry import DEFAULT, find_pipeline
+from slipway.lineage import Lineage
+from slipway.module_kit.config import read_config
 from slipway.runs.naming import new_run_name, run_name_of
-from slipway.runs.record import Lineage, Target
+from slipway.runs.record import RunContext
 from slipway.stores.module_store import locate_module, publish_module
 from slipway.stores.storage import join
 
+if TYPE_CHECKING:
+    from pipelines.platform import Locations, Platform
+    from slipway.module_api import ModuleConfig
+
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Locations:
-    """Where a target keeps what outlives a run: directories or gs:// URIs."""
-
-    modules: str
-    store: str
-    runs: str
-    checkpoints: str
-
-
-@dataclass(frozen=True)
-class Platform:
-    """What the settings say of the place where a run happens.
-
-    `manifests_uri` names the published overlay into which the pushed version is rolled out; without it, none is.
-    `cluster` is where, as `serving.rollout.Cluster` takes it, and `rollout` a `serving.rollout.RolloutPolicy`.
-    `notifications` is a `slipway.runs.notifications.Notifications`, without which nobody is told; `page` is the
-    address of a run in the UI, with `slipway.runs.naming.JOB` in place of its id.
-    """
-
-    target: Target
-    image: str
-    beam_options: tuple[str, ...]
-    strategy: str
-    engine: str
-    manifests_uri: str = ""
-    cluster: str = ""
-    rollout: dict[str, Any] = field(default_factory=dict)
-    notifications: dict[str, Any] = field(default_factory=dict)
-    page: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,22 +42,33 @@ def request_run(
     locations: Locations,
     platform: Platform,
     *,
+    pipeline: str = DEFAULT,
+    settings_overrides: Mapping[str, Any] | None = None,
     publish: bool = True,
 ) -> RunRequest:
     """Publishes the module's bytes and pins them in the arguments of a new run.
 
     Args:
         module_folder: The module.
-        config: Its configuration, with what overrides it.
-        data_uri: What the run reads.
-        locations: What outlives it.
+        config: Its configuration, overrides included.
+        data_uri: The data.
+        locations: Where everything is kept that outlives the run.
         platform: Where it runs.
+        pipeline: Name of a registered pipeline.
+        settings_overrides: Dotted keys and values that replaced settings for this run; the lineage has them.
         publish: False to pin the module's address only, for a rehearsal.
+
+    Raises:
+        ConfigError: there is no such pipeline.
     """
+    from pipelines.platform import Inputs
+
+    chosen = find_pipeline(pipeline)
     module = (publish_module if publish else locate_module)(module_folder, locations.modules)
     here = platform.target == "local"
     lineage = Lineage(
         run=new_run_name(module.name) if here else run_name_of(platform.target, module.name),
+        pipeline=pipeline,
         module=module.name,
         module_digest=module.digest,
         data_uri=data_uri,
@@ -90,35 +77,32 @@ def request_run(
         target=platform.target,
         started=time.time() if here else 0.0,
         seed=config.training.seed,
+        hyperparameters=config.hyperparameters,
+        overrides={**(settings_overrides or {}), **_changed(read_config(module_folder), config)},
+        shows=chosen.shows,
     )
-    content = config.model_dump(mode="json", exclude_none=True)  # kfp refuses null in a parameter
-    schema = module_folder / "schema.pbtxt"
-    arguments = {
-        "data_uri": data_uri,
-        "module": module.name,
-        "preprocessing_uri": module.preprocessing_uri,
-        "model_uri": module.model_uri,
-        "curated_schema": schema.read_text(encoding="utf-8") if schema.is_file() else "",
-        "ingestion": {key: content[key] for key in ("task", "label", "split", "ingestion")},
-        "label": content["label"],
-        "training": {key: content[key] for key in ("task", "label", "classes", "training", "hyperparameters")},
-        "evaluation": {key: content[key] for key in ("task", "label", "classes", "slices", "thresholds")}
-        | {"engine": platform.engine},
-        "beam": {"options": list(platform.beam_options)},
-        "distribution": {"strategy": platform.strategy},
-        "window": config.ingestion.window,
-        "store_uri": locations.store,
-        "runs_uri": locations.runs,
-        "run_uri": join(locations.runs, lineage.run),
-        "checkpoints_uri": locations.checkpoints,
-        "manifests_uri": platform.manifests_uri,
-        "cluster": platform.cluster,
-        "rollout": platform.rollout,
-        "notifications": platform.notifications,
-        "page": platform.page,
-        "lineage": lineage.model_dump(mode="json"),
-    }
-    return RunRequest(arguments, lineage)
+    context = RunContext(
+        uri=join(locations.runs, lineage.run),
+        lineage=lineage,
+        notifications=platform.notifications,
+        page=platform.page,
+    )
+    arguments = chosen.arguments(Inputs(module, config, data_uri, locations, platform))
+    return RunRequest({"run": context.model_dump_json(), **arguments}, lineage)
+
+
+def _changed(own: ModuleConfig, used: ModuleConfig) -> dict[str, Any]:
+    """Dotted keys of module.yaml whose values were replaced, with the new values."""
+    before, after = (_flat(one.model_dump(mode="json", exclude_none=True)) for one in (own, used))
+    # As text, since 1 and 1.0 are equal, and not the same hyperparameter.
+    return {key: value for key, value in after.items() if json.dumps(value) != json.dumps(before.get(key))}
+
+
+def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in content.items():
+        found |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return found
 
 
 def git_revision(folder: Path) -> str:

@@ -1,7 +1,8 @@
-"""What a platform cannot run, found when compiling instead of in the cluster."""
+"""What no platform can run, found when compiling or submitting instead of in the cluster."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Any, Literal
@@ -10,61 +11,62 @@ from delivery.graph import step_name
 
 Platform = Literal["kubeflow", "vertex"]
 
+# Of Linux: MAX_ARG_STRLEN (32 pages of 4 KiB) with the closing zero.
+ARGUMENT_BYTES = 131_071
+# Of an executor's input, beside the parameters that are known before the run: artifacts, outputs of other steps.
+_RESERVED_BYTES = 8_192
+
 _BY_DIGEST = re.compile(r"^[^\s@]+@sha256:[0-9a-f]{64}$")
-# Vertex names accelerators by model; Kubernetes names them by the resource of their device plugin.
-_VERTEX_ACCELERATOR = re.compile(r"^(NVIDIA_[A-Z0-9_]+|TPU_V\d\w*)$")
 
 
-def problems(target: Platform, spec: dict[str, Any], platform_spec: dict[str, Any]) -> list[str]:
-    """Why `target` could not run a compiled pipeline, each with the task's name; empty if it can.
+def problems(spec: dict[str, Any], arguments: dict[str, Any] | None = None) -> list[str]:
+    """Why a pipeline cannot run, each with the task's name; empty if it can.
 
     Args:
-        target: The platform.
         spec: The PipelineSpec as a dict.
-        platform_spec: What kfp-kubernetes and `PipelineConfig` add in a document of its own; empty if nothing.
+        arguments: Of a run; what they do not name is left out of account.
     """
-    found = []
-    for task, executor in _executors(spec):
-        if "resolver" in executor:
-            found.append(
-                f"{task}: a resolver; open-source Kubeflow Pipelines has none, and look-ups are components here"
-            )
-        if "customJob" in executor and target == "kubeflow":
-            found.append(f"{task}: a custom job of Vertex; Kubeflow cannot run it")
-        container = executor.get("container")
-        if container is not None:
-            found += [f"{task}: {problem}" for problem in _container_problems(target, container)]
-    if target == "vertex" and platform_spec:
-        found += _platform_problems(platform_spec)
+    return sorted(_problems(spec, spec["root"], arguments or {}))
+
+
+def _problems(spec: dict[str, Any], graph: dict[str, Any], values: dict[str, Any]) -> Iterator[str]:
+    for name, task in graph["dag"]["tasks"].items():
+        component = spec["components"][task["componentRef"]["name"]]
+        given = _given(task, values)
+        if "dag" in component:
+            yield from _problems(spec, component, given)
+        else:
+            container = spec["deploymentSpec"]["executors"][component["executorLabel"]]["container"]
+            yield from (f"{step_name(name)}: {problem}" for problem in _task_problems(container, given))
+
+
+def _given(task: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """The parameters of a task that are known: constants, and those that its graph was given."""
+    found = {}
+    for name, source in task.get("inputs", {}).get("parameters", {}).items():
+        if "runtimeValue" in source:
+            found[name] = source["runtimeValue"].get("constant")
+        elif source.get("componentInputParameter") in values:
+            found[name] = values[source["componentInputParameter"]]
     return found
 
 
-def _executors(spec: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    executors = spec["deploymentSpec"]["executors"]
-    graphs = [spec["root"], *spec["components"].values()]
-    for graph in graphs:
-        for name, task in graph.get("dag", {}).get("tasks", {}).items():
-            label = spec["components"][task["componentRef"]["name"]].get("executorLabel")
-            if label:
-                yield step_name(name), executors[label]
-
-
-def _container_problems(target: Platform, container: dict[str, Any]) -> Iterator[str]:
+def _task_problems(container: dict[str, Any], given: dict[str, Any]) -> Iterator[str]:
     image = container["image"]
     if not _BY_DIGEST.match(image):
         yield f"the image {image!r} is not named by digest; give REPOSITORY@sha256:…, since a tag can move"
-    accelerator = container.get("resources", {}).get("accelerator", {})
-    kind = accelerator.get("resourceType") or accelerator.get("type", "")
-    if kind and target == "vertex" and not _VERTEX_ACCELERATOR.match(kind):
-        yield f"the accelerator {kind!r} is a Kubernetes resource; Vertex names it like NVIDIA_TESLA_T4"
-    if kind and target == "kubeflow" and _VERTEX_ACCELERATOR.match(kind):
-        yield f"the accelerator {kind!r} is Vertex's name; Kubernetes wants the resource, like nvidia.com/gpu"
+    longest = max(map(_size, container.get("command", [])), default=0)
+    if longest > ARGUMENT_BYTES:
+        yield f"its code has {longest:,} bytes; Linux takes {ARGUMENT_BYTES:,} in one argument. Move code to its run.py"
+    sizes = {name: _size(json.dumps({name: value}, ensure_ascii=False)) for name, value in given.items()}
+    total = sum(sizes.values()) + _RESERVED_BYTES
+    if total > ARGUMENT_BYTES:
+        largest = max(sizes, key=lambda name: sizes[name])
+        yield (
+            f"its parameters have {total:,} bytes with {_RESERVED_BYTES:,} for artifacts; Linux takes "
+            f"{ARGUMENT_BYTES:,} in one argument. The largest is {largest} with {sizes[largest]:,}"
+        )
 
 
-def _platform_problems(platform_spec: dict[str, Any]) -> Iterator[str]:
-    for content in platform_spec.get("platforms", {}).values():
-        for label, settings in content.get("deploymentSpec", {}).get("executors", {}).items():
-            task = step_name(label.removeprefix("exec-"))
-            yield f"{task}: {', '.join(sorted(settings))} of kfp-kubernetes; Vertex reads one document only and refuses"
-        if content.get("pipelineConfig"):
-            yield f"the pipeline: {', '.join(sorted(content['pipelineConfig']))}; Vertex knows no PipelineConfig"
+def _size(text: str) -> int:
+    return len(text.encode())

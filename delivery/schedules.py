@@ -1,7 +1,7 @@
-"""Makes a target's recurring runs what the settings say, whatever is there and whoever else is at it.
+"""Brings a target's recurring runs in line with the settings, also while others do the same.
 
-Each pass looks at what is there, plans the next steps from that alone, and takes them; when no step is left it is
-done. So a pass that was killed, or two at once, leave nothing that the next one does not put right. Of several
+Each pass lists what exists, plans the next steps from that alone, and takes them, until no step is left. So the
+next pass mends what a killed one, or two at once, left behind. Of several
 recurring runs of one name that are right, the oldest stays: two that choose at the same time choose the same.
 """
 
@@ -21,7 +21,7 @@ Verb = Literal["create", "replace", "enable", "delete"]
 
 @dataclass(frozen=True)
 class Action:
-    """One step towards what the settings say."""
+    """One step towards the settings."""
 
     verb: Verb
     name: str
@@ -30,7 +30,7 @@ class Action:
     wanted: Recurring | None = None
 
     def carry_out(self, schedules: Schedules) -> None:
-        """Takes the step on a target."""
+        """Carries the step out."""
         if self.verb == "create" and self.wanted:
             schedules.create(self.wanted)
         elif self.verb == "replace" and self.remote and self.wanted:
@@ -42,7 +42,7 @@ class Action:
 
 
 def plan(wanted: Iterable[Recurring], found: Iterable[RemoteSchedule]) -> list[Action]:
-    """The next steps; none if the target has what is wanted and nothing else of Slipway's.
+    """The next steps; none if the target has exactly the wanted recurring runs.
 
     A recurring run that cannot be changed in place is replaced in two passes: the new one is made first, disabled;
     then the old one is deleted and the new one enabled. So two of one name are never active, and a run that is
@@ -60,7 +60,7 @@ def plan(wanted: Iterable[Recurring], found: Iterable[RemoteSchedule]) -> list[A
 
 
 def apply(wanted: list[Recurring], schedules: Schedules, on_action: Callable[[Action], None]) -> None:
-    """Converges; `on_action` is told of each step before it is taken.
+    """Repeats passes until nothing is left to do; `on_action` is called before each step.
 
     Raises:
         TargetError: the target refuses, does not answer, or does not settle because others change it all the time.

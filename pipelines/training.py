@@ -1,6 +1,5 @@
-"""The training pipeline: wiring only. Every task is a folder under `components/`."""
+"""The training pipeline, from raw data to a served model. Every task is a folder under `components/`."""
 
-from dataclasses import dataclass, field
 from typing import Any
 
 from kfp import dsl
@@ -11,7 +10,6 @@ from components.evaluate_model.component import evaluate_model
 from components.infer_schema.component import infer_schema
 from components.ingest_examples.component import ingest_examples
 from components.push_model.component import push_model
-from components.record_run.component import record_run
 from components.resolve_baseline.component import resolve_baseline
 from components.resolve_source.component import resolve_source
 from components.rollout_model.component import rollout_model
@@ -19,98 +17,51 @@ from components.train_model.component import train_model
 from components.transform_features.component import transform_features
 from components.validate_examples.component import validate_examples
 from components.validate_serving.component import validate_serving
-
-NAME = "slipway-training"
-
-
-@dataclass(frozen=True)
-class Compute:
-    """What one task asks of the platform, in Kubernetes' units; `retries` is for steps that do I/O."""
-
-    cpu: str = "1"
-    memory: str = "2Gi"
-    retries: int = 0
-
-
-@dataclass(frozen=True)
-class TaskDefaults:
-    """What the platform decides.
-
-    That is the image of all tasks, what each asks for (`default` for those not named), the placeholders of a run's id
-    (as `slipway.runs.naming.job_id` takes it) and of the time when it was made, and kfp's `backoff_max_duration`, which
-    each platform reads in its own way. kfp.local has no such time, and starts nothing again.
-    """
-
-    image: str
-    compute: dict[str, Compute] = field(default_factory=dict)
-    job: str = dsl.PIPELINE_JOB_ID_PLACEHOLDER
-    job_created: str = ""
-    backoff_max: str = ""
-
-    def apply(self, task: dsl.PipelineTask, title: str, *, cached: bool = True) -> dsl.PipelineTask:
-        """Sets image, display name, resources, retries and caching of one task."""
-        compute = self.compute.get(task.name.replace("-", "_"), self.compute.get("default", Compute()))
-        task.set_container_image(self.image)
-        task.set_display_name(title)
-        task.set_caching_options(cached)
-        task.set_cpu_request(compute.cpu).set_cpu_limit(compute.cpu)
-        task.set_memory_request(compute.memory).set_memory_limit(compute.memory)
-        if compute.retries:
-            longest = self.backoff_max
-            task.set_retry(compute.retries, backoff_duration="30s", backoff_factor=2, backoff_max_duration=longest)
-        return task
+from pipelines.platform import Inputs, TaskDefaults
+from pipelines.registry import Pipeline, register
+from slipway.lineage import Shows, Verdict
 
 
 def build_training_pipeline(defaults: TaskDefaults) -> BaseComponent:
     """The pipeline for one platform; the same tasks and edges on each."""
     apply = defaults.apply
 
-    @dsl.pipeline(name=NAME, description="From raw data to a served model.")
+    @dsl.pipeline(name="slipway-training", description="From raw data to a served model.")
     def training(
-        data_uri: str,
+        run: str,
         module: str,
+        data_uri: str,
+        window: int,
         preprocessing_uri: str,
         model_uri: str,
-        curated_schema: str,
+        schema_uri: str,
         ingestion: dict[str, Any],
         label: dict[str, Any],
-        training: dict[str, Any],
+        training: str,
         evaluation: dict[str, Any],
         beam: dict[str, Any],
         distribution: dict[str, Any],
-        window: int,
-        store_uri: str,
-        runs_uri: str,
-        run_uri: str,
-        checkpoints_uri: str,
-        manifests_uri: str,
-        cluster: str,
         rollout: dict[str, Any],
-        notifications: dict[str, Any],
-        page: str,
-        lineage: dict[str, Any],
+        runs_uri: str,
+        sources_uri: str,
+        checkpoints_uri: str,
+        store_uri: str,
     ) -> None:
-        # Clones of a run, and the runs of a schedule, have the same arguments: these tell them apart.
-        job: dict[str, Any] = {"job": defaults.job, "job_created": defaults.job_created}
-        told: dict[str, Any] = {"notifications": notifications, "page": page}
-        on_exit = apply(
-            record_run(run_uri=run_uri, lineage=lineage, **job, **told),
-            "Record the run",
-            cached=False,
-        )
-        with dsl.ExitHandler(on_exit, name="train"):
+        with defaults.recorded(run):
             source = apply(
-                resolve_source(data_uri=data_uri, window=window, module=module, runs_uri=runs_uri),
+                resolve_source(
+                    data_uri=data_uri, window=window, module=module, runs_uri=runs_uri, sources_uri=sources_uri
+                ),
                 "Resolve the source",
                 cached=False,
             )
             examples = apply(
-                ingest_examples(source=source.outputs["source"], ingestion=ingestion, curated_schema=curated_schema),
+                ingest_examples(source_uri=source.outputs["source_uri"], ingestion=ingestion, schema_uri=schema_uri),
                 "Ingest examples",
             ).outputs["examples"]
             statistics = apply(compute_statistics(examples=examples), "Compute statistics").outputs["statistics"]
             schema = apply(
-                infer_schema(statistics=statistics, label=label, curated_schema=curated_schema),
+                infer_schema(statistics=statistics, label=label, schema_uri=schema_uri),
                 "Infer the schema",
             ).outputs["schema"]
             validated = apply(
@@ -174,26 +125,69 @@ def build_training_pipeline(defaults: TaskDefaults) -> BaseComponent:
                     evaluation=evaluated.outputs["evaluation"],
                     serving_validation=servable.outputs["serving_validation"],
                     store_uri=store_uri,
-                    run_uri=run_uri,
-                    lineage=lineage,
-                    **job,
+                    **defaults.this_run(run),
                 ),
                 "Push the model",
                 cached=False,
             )
             apply(
-                rollout_model(
-                    store_uri=store_uri,
-                    run_uri=run_uri,
-                    manifests_uri=manifests_uri,
-                    cluster=cluster,
-                    policy=rollout,
-                    lineage=lineage,
-                    **job,
-                    **told,
-                ).after(pushed),
+                rollout_model(store_uri=store_uri, rollout=rollout, **defaults.this_run(run)).after(pushed),
                 "Roll the model out",
                 cached=False,
             )
 
     return training
+
+
+def training_arguments(inputs: Inputs) -> dict[str, Any]:
+    """What a run of the training pipeline is given. kfp refuses null, and makes floats of all numbers in a dict."""
+    module, config, locations, platform = inputs.module, inputs.config, inputs.locations, inputs.platform
+    content = config.model_dump(mode="json", exclude_none=True)
+    return {
+        "module": module.name,
+        "data_uri": inputs.data_uri,
+        "window": config.ingestion.window,
+        "preprocessing_uri": module.preprocessing_uri,
+        "model_uri": module.model_uri,
+        "schema_uri": module.schema_uri,
+        "ingestion": {key: content[key] for key in ("task", "label", "split", "ingestion")},
+        "label": content["label"],
+        # As text, so that hyperparameters keep their types.
+        "training": config.model_dump_json(include={"task", "label", "classes", "training", "hyperparameters"}),
+        "evaluation": {key: content[key] for key in ("task", "label", "classes", "slices", "thresholds")}
+        | {"engine": platform.engine},
+        "beam": {"options": list(platform.beam_options)},
+        "distribution": {"strategy": platform.strategy},
+        "rollout": {
+            "manifests_uri": platform.manifests_uri,
+            "cluster": platform.cluster,
+            "policy": platform.rollout,
+        },
+        "runs_uri": locations.runs,
+        "sources_uri": locations.sources,
+        "checkpoints_uri": locations.checkpoints,
+        "store_uri": locations.store,
+    }
+
+
+TRAINING = Pipeline(
+    name="training",
+    build=build_training_pipeline,
+    arguments=training_arguments,
+    shows=Shows(
+        examples="examples",
+        statistics="statistics",
+        data_validation="anomalies",
+        training_log="training_log",
+        evaluation="evaluation",
+        serving_checks="serving_validation",
+        verdicts={
+            "pushed": Verdict(text="pushed as version {version} of {module}", news="version {version} was pushed"),
+            "refused": Verdict(
+                text="not pushed: the gate refused its model", news="the model was refused", tone="warn"
+            ),
+        },
+        no_verdict="no model was pushed",
+    ),
+)
+register(TRAINING)

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from settings.cron import normalise_cron
+from slipway.compute import Compute
 from slipway.runs.notifications.config import SECRET_ERROR, Notifications
 
 
@@ -59,22 +60,6 @@ class Evaluation(_Strict):
     """
 
     engine: Literal["vectorised", "tfma"] = "vectorised"
-
-
-class Compute(_Strict):
-    """What one task asks of the cluster: requests and limits alike.
-
-    Attributes:
-        cpu: Cores, in Kubernetes' units.
-        memory: In Kubernetes' units. A step that needs more is killed, and its pod says OOMKilled.
-        retries: How often the platform starts the task again when it failed, however long it ran before: 30 s later,
-            then 60 s, 120 s and so on, on Vertex 300 s at most. Kubeflow Pipelines 2.17 does so for lost pods only, in
-            tasks with `0` too, until a default of its own is removed: [kubeflow.md](kubeflow.md#when-a-step-fails).
-    """
-
-    cpu: str = "1"
-    memory: str = "2Gi"
-    retries: int = Field(0, ge=0, le=5)
 
 
 class Kubeflow(_Strict):
@@ -158,9 +143,10 @@ class Delivery(_Strict):
 
 
 class Schedule(_Strict):
-    """A recurring run of the training pipeline, which `slipway schedules apply` keeps on a target.
+    """A recurring run of a pipeline, which `slipway schedules apply` keeps on a target.
 
     Attributes:
+        pipeline: Name of the pipeline.
         module: Folder under modules/.
         cron: The five fields of Unix cron, in UTC: `0 3 * * *`; or `@hourly`, `@daily`, `@weekly`, `@monthly`,
             `@yearly`.
@@ -172,6 +158,7 @@ class Schedule(_Strict):
         enabled: Whether it is to be on the target at all.
     """
 
+    pipeline: str = "training"
     module: str
     cron: Annotated[str, AfterValidator(normalise_cron)] = Field(examples=["0 3 * * *"])
     data: str | None = None

@@ -20,9 +20,11 @@ Files of a module import each other relatively (`from .preprocessing import …`
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -134,6 +136,28 @@ class Threshold(_Strict):
         return self
 
 
+def _checked_hyperparameter(value: Any) -> Any:
+    """Refuses values that JSON lacks: hyperparameters travel as JSON text."""
+    if value is None:
+        raise PydanticCustomError("hyperparameter", "null cannot be handed over; leave the key out")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise PydanticCustomError("hyperparameter", "a hyperparameter must be finite")
+    if isinstance(value, list):
+        for item in value:
+            _checked_hyperparameter(item)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            _checked_hyperparameter(item)
+            if not isinstance(key, str):
+                raise PydanticCustomError(
+                    "hyperparameter", "the key {key} must be text: put it in quotes", {"key": key}
+                )
+    elif not isinstance(value, str | int | float):
+        kind = type(value).__name__
+        raise PydanticCustomError("hyperparameter", "JSON has no {kind}: write it as text, in quotes", {"kind": kind})
+    return value
+
+
 class ModuleConfig(_Strict):
     """The content of `module.yaml`."""
 
@@ -150,7 +174,7 @@ class ModuleConfig(_Strict):
         (), description="beside what always holds: better than a constant model, by more than chance"
     )
     training: Training = Training()
-    hyperparameters: dict[str, Any] = Field(default_factory=dict)
+    hyperparameters: dict[str, Annotated[Any, AfterValidator(_checked_hyperparameter)]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _classes_fit_the_task(self) -> Self:

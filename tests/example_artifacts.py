@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from slipway.data.examples.dataset import MANIFEST, Manifest, RowCounts
+from slipway.stores.module_store.content import SCHEMA, digest_files
 
 
 def write_examples(folder: Path, train: dict[str, Any], evaluation: dict[str, Any] | None = None) -> str:
@@ -28,3 +29,13 @@ def write_examples(folder: Path, train: dict[str, Any], evaluation: dict[str, An
     )
     (folder / MANIFEST).write_text(manifest.model_dump_json(), encoding="utf-8")
     return str(folder)
+
+
+def write_curated_schema(folder: Path, text: str) -> str:
+    """A schema as a published module has it, under its digest; answers its URI, or nothing for no schema."""
+    if not text:
+        return ""
+    path = folder / "published" / digest_files({SCHEMA: text.encode()}) / SCHEMA
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return str(path.parent)

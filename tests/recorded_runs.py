@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from components.record_run.run import record
+from pipelines.training import TRAINING
 from slipway.data.examples.dataset import MANIFEST, Manifest, RowCounts
 from slipway.data.validation.report import Anomaly, Validation
 from slipway.data.validation.report import write_validation as write_findings
@@ -26,7 +27,8 @@ from slipway.evaluation.results import (
     write_evaluation,
 )
 from slipway.evaluation.serving_checks import ServingCheck, ServingValidation, write_validation
-from slipway.runs.record import Lineage, Outcome, Step, StepsFile
+from slipway.lineage import Lineage
+from slipway.runs.record import Outcome, RunContext, Step, StepsFile
 from slipway.runs.store import OUTCOME, STEPS
 from slipway.runs.training_log import HISTORY, Epoch, History
 
@@ -69,6 +71,8 @@ def write_run(home: Path, name: str, ending: Ending, *, started: float = STARTED
         image="slipway-python@sha256:" + "cd" * 32,
         started=started,
         seed=42,
+        hyperparameters={"learning_rate": 0.001},
+        shows=TRAINING.shows,
     )
     stopped = {"failed": "validate_examples", "interrupted": "train_model", "running": "train_model"}.get(ending)
     steps = write_steps(folder, lineage, stopped, ending)
@@ -78,7 +82,7 @@ def write_run(home: Path, name: str, ending: Ending, *, started: float = STARTED
     recorded = StepsFile(lineage=lineage, pid=pid, steps=steps)
     (folder / STEPS).write_text(recorded.model_dump_json())
     if ending in ("pushed", "refused", "failed"):
-        record(str(folder), lineage.model_dump(), "FAILED" if stopped else "SUCCEEDED", "")
+        record(RunContext(uri=str(folder), lineage=lineage), "FAILED" if stopped else "SUCCEEDED", "")
         steps[-1].state, steps[-1].seconds = "succeeded", SECONDS[-1]
         for step in steps:
             step.state = "skipped" if step.state == "pending" else step.state
@@ -110,6 +114,7 @@ def write_steps(folder: Path, lineage: Lineage, stopped: str | None, ending: End
                 step.outputs = outputs_of(folder / "artifacts", name, failed=True)
             else:
                 step.state = "running"
+        step.artifacts = {output: uri for output, uri in step.outputs.items() if output not in ("page", "Output")}
     return steps
 
 
@@ -140,7 +145,7 @@ def outputs_of(artifacts: Path, step: str, *, failed: bool = False) -> dict[str,
         (folder / HISTORY).write_text(history().model_dump_json())
         return {"training_log": str(folder)}
     if step == "resolve_baseline":
-        return {"baseline": "/store/taxi/1749999999"}
+        return {"Output": "/store/taxi/1749999999"}
     if step == "evaluate_model":
         folder = artifacts / "evaluation"
         folder.mkdir(parents=True)

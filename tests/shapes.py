@@ -74,16 +74,10 @@ def publish(folder: Path, **replaced: str) -> PublishedModule:
     return publish_module(source, folder / "published")
 
 
-def train_parameters(**training: Any) -> dict[str, Any]:
+def train_parameters(**training: Any) -> str:
     config = read_config(MODULE)
-    return {
-        "task": config.task,
-        "label": config.label.model_dump(),
-        "classes": list(config.classes),
-        "training": {**config.training.model_dump(), **training},
-        # As kfp hands them over.
-        "hyperparameters": {name: float(value) for name, value in config.hyperparameters.items()},
-    }
+    changed = config.model_copy(update={"training": config.training.model_copy(update=training)})
+    return changed.model_dump_json(include={"task", "label", "classes", "training", "hyperparameters"})
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,7 @@ def compute_statistics(
 ) -> None:
     """Computes statistics per split and feature.
 
-    Args:
-        examples: Output of ingest_examples.
-        statistics: `statistics.pb`, a `DatasetFeatureStatisticsList` with one dataset per split.
-        page: The same for people.
+    `statistics` holds `statistics.pb`, a `DatasetFeatureStatisticsList` with one dataset per split; `page` shows them.
     """
     from components.compute_statistics.run import compute
 

@@ -9,13 +9,7 @@ from slipway.stores import storage
 
 
 def compute(examples_path: str, statistics_path: str, page_path: str) -> None:
-    """Writes `statistics.pb` and its page.
-
-    Args:
-        examples_path: Output of ingest_examples.
-        statistics_path: Where `statistics.pb` is written.
-        page_path: The HTML file.
-    """
+    """Writes `statistics.pb` and its page."""
     statistics = compute_statistics(examples_path)
     write_statistics(statistics, statistics_path)
     storage.write_text(page_path, render_statistics(statistics))

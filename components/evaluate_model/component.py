@@ -7,7 +7,7 @@ from kfp import dsl
 from components import component
 
 
-@component
+@component(tensorflow=True)
 def evaluate_model(
     examples: dsl.Input[dsl.Dataset],
     schema: dsl.Input[dsl.Artifact],
@@ -22,17 +22,8 @@ def evaluate_model(
 ) -> None:
     """Computes metrics overall and by slice, for the candidate and the baseline, and applies the thresholds.
 
-    Args:
-        examples: Output of ingest_examples; the eval split is judged.
-        schema: Output of infer_schema.
-        model: The candidate.
-        baseline: URI of the production model, or empty.
-        evaluation_config: Task, label, classes, slices, thresholds and engine: `slipway.evaluation.config`.
-        beam: `options`: pipeline options of Apache Beam, for the TFMA engine.
-        evaluation: TFMA's files, and `evaluation.json` with the verdict and its reasons.
-        metrics: The overall metrics, for the Kubeflow UI.
-        classification_metrics: ROC curve and confusion matrix, for the Kubeflow UI.
-        page: Metrics by slice, curves and verdict, for people.
+    `baseline` is the URI of the production model, or empty. `evaluation` holds TFMA's files and `evaluation.json` with
+    the verdict and its reasons; `metrics` and `classification_metrics` are for the Kubeflow UI.
     """
     import json
     from pathlib import Path

@@ -11,17 +11,10 @@ from components import component
 def infer_schema(
     statistics: dsl.Input[dsl.Artifact],
     label: dict[str, Any],
-    curated_schema: str,
+    schema_uri: str,
     schema: dsl.Output[dsl.Artifact],
 ) -> None:
-    """Infers the schema from the statistics of both splits; a curated one wins.
-
-    Args:
-        statistics: Output of compute_statistics.
-        label: `slipway.module_api.Label`: what is left out when serving.
-        curated_schema: The module's schema.pbtxt, or empty.
-        schema: `schema.pbtxt`.
-    """
+    """Writes `schema.pbtxt`: the module's at `schema_uri` if it has one, else inferred from both splits."""
     from components.infer_schema.run import infer
 
-    infer(statistics.path, label, curated_schema, schema.path)
+    infer(statistics.path, label, schema_uri, schema.path)

@@ -9,23 +9,18 @@ from slipway.data.schema.infer import infer_schema
 from slipway.data.schema.io import write_schema
 from slipway.data.statistics.io import read_statistics
 from slipway.module_api import Label
+from slipway.module_kit.loader import read_schema_text
 
 
-def infer(statistics_path: str, label: dict[str, Any], curated_schema: str, schema_path: str) -> None:
-    """Writes `schema.pbtxt`: the curated one if there is one, else what the statistics suggest.
-
-    Args:
-        statistics_path: Output of compute_statistics.
-        label: A `Label`.
-        curated_schema: The module's schema.pbtxt, or empty.
-        schema_path: Where `schema.pbtxt` is written.
+def infer(statistics_path: str, label: dict[str, Any], schema_uri: str, schema_path: str) -> None:
+    """Writes `schema.pbtxt`: the module's if it has one, else an inferred one; see the component for the arguments.
 
     Raises:
         ConfigError: the curated schema is wrong, or there is no such label.
     """
     target = Label.model_validate(label)
-    if curated_schema.strip():
-        schema = read_curated_schema(curated_schema, target)
+    if schema_uri:
+        schema = read_curated_schema(read_schema_text(schema_uri), target)
     else:
         schema = infer_schema(read_statistics(statistics_path), target)
     write_schema(schema, schema_path)

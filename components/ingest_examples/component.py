@@ -9,17 +9,14 @@ from components import component
 
 @component
 def ingest_examples(
-    source: dict[str, Any], ingestion: dict[str, Any], curated_schema: str, examples: dsl.Output[dsl.Dataset]
+    source_uri: str, ingestion: dict[str, Any], schema_uri: str, examples: dsl.Output[dsl.Dataset]
 ) -> None:
     """Reads the source into Parquet splits; rows that do not parse go to quarantine.
 
-    Args:
-        source: What resolve_source found.
-        ingestion: Label, split, limits: `slipway.data.examples.ingest.IngestConfig`.
-        curated_schema: The module's schema.pbtxt, or empty.
-        examples: `split=train/`, `split=eval/`, `manifest.json`, `quarantine.jsonl`.
+    `source_uri` and `schema_uri` (empty if the module has no schema.pbtxt) end in digests; `ingestion` is an
+    `IngestConfig`. `examples` holds `split=train/`, `split=eval/`, `manifest.json` and `quarantine.jsonl`.
     """
     from components.ingest_examples.run import ingest
 
-    manifest = ingest(source, ingestion, curated_schema, examples.path)
+    manifest = ingest(source_uri, ingestion, schema_uri, examples.path)
     examples.metadata.update(rows=manifest.rows.model_dump(), digest=manifest.digest)

@@ -2,28 +2,26 @@
 
 import hashlib
 from pathlib import Path
-from typing import Any
 
 from slipway.data.examples.dataset import read_manifest
 from slipway.data.schema.io import FILE as SCHEMA_FILE
 from slipway.errors import ModelQuarantinedError
 from slipway.evaluation.results import Evaluation, read_evaluation
 from slipway.evaluation.serving_checks import ServingValidation, read_validation
-from slipway.runs.record import Lineage, Outcome
+from slipway.runs.record import Outcome, RunContext
 from slipway.runs.store import OUTCOME
 from slipway.stores import storage
 from slipway.stores.model_store import ModelStore, Provenance, Pushed, Version, digest_model, open_store
 
 
-def push(paths: dict[str, str], uris: dict[str, str], store_uri: str, run_uri: str, lineage: dict[str, Any]) -> Outcome:
+def push(paths: dict[str, str], uris: dict[str, str], store_uri: str, run: RunContext) -> Outcome:
     """Pushes the model if both judges blessed it; writes `outcome.json` to the run's record either way.
 
     Args:
         paths: Artifact name to local path, as the component lists them.
         uris: Artifact name to what outlives the step, for the records: on a cluster a path is only this pod's.
         store_uri: The model store.
-        run_uri: This run's record.
-        lineage: `slipway.runs.record.Lineage`.
+        run: This run.
 
     Raises:
         StoreError: an artifact cannot be read, or the model cannot be stored.
@@ -37,11 +35,10 @@ def push(paths: dict[str, str], uris: dict[str, str], store_uri: str, run_uri: s
         print("The model was not pushed:", *refusals, sep="\n- ")
     else:
         store = open_store(store_uri)
-        origin = Lineage.model_validate(lineage)
         schema = Path(paths["schema"]) / SCHEMA_FILE
         provenance = Provenance(
-            model=origin.module,
-            lineage=origin,
+            model=run.lineage.module,
+            lineage=run.lineage,
             data_digest=data_digest,
             schema_digest=hashlib.sha256(schema.read_bytes()).hexdigest(),
             metrics=evaluation.overall.candidate,
@@ -53,7 +50,7 @@ def push(paths: dict[str, str], uris: dict[str, str], store_uri: str, run_uri: s
             artifacts=uris,
         )
         outcome = _push(store, paths["model"], provenance, outcome)
-    storage.write_text(storage.join(run_uri, OUTCOME), outcome.model_dump_json(indent=1))
+    storage.write_text(storage.join(run.uri, OUTCOME), outcome.model_dump_json(indent=1))
     return outcome
 
 

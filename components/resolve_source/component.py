@@ -11,19 +11,15 @@ def resolve_source(
     window: int,
     module: str,
     runs_uri: str,
-) -> NamedTuple("Source", [("source", dict), ("previous_statistics", str)]):  # type: ignore[valid-type]
+    sources_uri: str,
+) -> NamedTuple("Source", [("source_uri", str), ("previous_statistics", str)]):  # type: ignore[valid-type]
     """Finds the files (or the table) behind a data URI, with a digest of their content. Never cached.
 
-    Args:
-        data_uri: File, glob, directory or `{SPAN}` pattern, local or gs://; bq://project.dataset.table; or a .sql file.
-        window: How many of the newest spans to read.
-        module: Name of the module, to find its runs.
-        runs_uri: Where the records of runs are kept.
-
-    Returns:
-        source: Files, format, span and digest, as `slipway.data.examples.source.Source`; it keys all later caches.
-        previous_statistics: URI of the statistics of the newest run of this module on other data; empty if none.
+    `data_uri` is a file, glob, directory or `{SPAN}` pattern, local or gs://; bq://project.dataset.table; or a .sql
+    file. `window` says how many of the newest spans are read. `source_uri` is that of a `Source` and ends in the digest
+    of its content, so that it keys all later caches; `previous_statistics` is that of the statistics of this module's
+    newest run on other data, or empty.
     """
     from components.resolve_source.run import resolve
 
-    return resolve(data_uri, int(window), module, runs_uri)
+    return resolve(data_uri, int(window), module, runs_uri, sources_uri)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 from pydantic import ValidationError
 
 from slipway.data.examples.bigquery import is_bigquery, locate_in_bigquery
 from slipway.data.examples.dataset import MANIFEST, Manifest
 from slipway.data.examples.locate import locate
+from slipway.data.examples.source import write_source
 from slipway.errors import StoreError
 from slipway.runs.record import Summary
 from slipway.runs.store import SUMMARY
@@ -17,14 +17,14 @@ from slipway.runs.summary import read_record
 from slipway.stores import storage
 
 
-def resolve(data_uri: str, window: int, module: str, runs_uri: str) -> tuple[dict[str, Any], str]:
-    """The source of this run, as a `Source`, and the URI of the statistics of the run before it; see the component.
+def resolve(data_uri: str, window: int, module: str, runs_uri: str, sources_uri: str) -> tuple[str, str]:
+    """The URI of this run's source, and that of the statistics of the run before it; see the component.
 
     Raises:
         DataError: there is no data, or not of one format that can be read.
     """
     source = locate_in_bigquery(data_uri) if is_bigquery(data_uri) else locate(data_uri, window)
-    return source.model_dump(mode="json", exclude_none=True), _previous_statistics(module, runs_uri, source.digest)
+    return write_source(source, sources_uri), _previous_statistics(module, runs_uri, source.digest)
 
 
 def _previous_statistics(module: str, runs_uri: str, digest: str) -> str:
@@ -51,7 +51,7 @@ def _previous_statistics(module: str, runs_uri: str, digest: str) -> str:
 def _source_digest(summary: Summary) -> str:
     """The digest of the data that a run read; empty if its examples are gone."""
     try:
-        text = storage.read_bytes(storage.join(summary.artifacts.get("examples", ""), MANIFEST))
+        text = storage.read_bytes(storage.join(summary.artifacts.get(summary.lineage.shows.examples, ""), MANIFEST))
         return str(Manifest.model_validate_json(text).source.get("digest", ""))
     except (StoreError, ValidationError):
         return ""

@@ -7,14 +7,14 @@ from kfp import dsl
 from components import component
 
 
-@component
+@component(tensorflow=True)
 def train_model(
     examples: dsl.Input[dsl.Dataset],
     schema: dsl.Input[dsl.Artifact],
     transform_graph: dsl.Input[dsl.Artifact],
     transformed_examples: dsl.Input[dsl.Dataset],
     model_uri: str,
-    training: dict[str, Any],
+    training: str,
     distribution: dict[str, Any],
     checkpoints_uri: str,
     model: dsl.Output[dsl.Model],
@@ -22,17 +22,8 @@ def train_model(
 ) -> None:
     """Fits the module's model and exports it with the transform inside. Killed, it resumes from its last checkpoint.
 
-    Args:
-        examples: Output of ingest_examples, for warm-up and golden requests.
-        schema: Output of infer_schema.
-        transform_graph: Output of transform_features.
-        transformed_examples: Output of transform_features.
-        model_uri: The module's code, by digest.
-        training: Task, label, classes, training, hyperparameters: `components.train_model.run.TrainConfig`.
-        distribution: `strategy`: one_device, mirrored or multi_worker.
-        checkpoints_uri: Where checkpoints are kept, under a digest of this step's inputs.
-        model: A SavedModel with `assets.extra/`.
-        training_log: `history.json` and TensorBoard's event files.
+    `training` is the JSON text of a `TrainConfig`. `model` is a SavedModel with `assets.extra/`; `training_log` holds
+    `history.json` and TensorBoard's event files.
     """
     from components.train_model.run import train
 

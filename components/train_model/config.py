@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic import BaseModel, ConfigDict
 
 from slipway.module_api import Label, Task, Training
 
@@ -19,13 +19,6 @@ class TrainConfig(BaseModel):
     classes: tuple[str, ...] = ()
     training: Training = Training()
     hyperparameters: dict[str, Any] = {}
-
-    @field_validator("hyperparameters")
-    @classmethod
-    def _whole_numbers(cls, value: dict[str, Any]) -> dict[str, Any]:
-        """Whole numbers become integers again: kfp hands every number as a float."""
-        restored: dict[str, Any] = _restore(value)
-        return restored
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -44,11 +37,3 @@ class DistributionConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     strategy: Literal["one_device", "mirrored", "multi_worker"] = "one_device"
-
-
-def _restore(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _restore(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_restore(item) for item in value]
-    return int(value) if isinstance(value, float) and value.is_integer() else value

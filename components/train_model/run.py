@@ -19,7 +19,7 @@ def train(
     transform_graph_path: str,
     transformed_path: str,
     model_uri: str,
-    training: dict[str, Any],
+    training: str,
     distribution: dict[str, Any],
     checkpoints_uri: str,
     model_path: str,
@@ -45,7 +45,7 @@ def train(
 
     check_whole(transform_graph_path, TRANSFORM_GRAPH, "transform_features")
     check_whole(transformed_path, TRANSFORMED, "transform_features")
-    config = TrainConfig.model_validate(training)
+    config = TrainConfig.model_validate_json(training)
     strategy = make_strategy(DistributionConfig.model_validate(distribution))
     spec = transformed_spec(transform_graph_path)
     data = read_training_data(transformed_path, spec, config)

@@ -7,7 +7,7 @@ from kfp import dsl
 from components import component
 
 
-@component
+@component(tensorflow=True)
 def transform_features(
     examples: dsl.Input[dsl.Dataset],
     schema: dsl.Input[dsl.Artifact],
@@ -19,14 +19,8 @@ def transform_features(
 ) -> None:
     """Analyses the training split with the module's `preprocessing_fn` and transforms both splits.
 
-    Args:
-        examples: Output of ingest_examples.
-        schema: Output of infer_schema.
-        preprocessing_uri: The module's preprocessing code, by digest.
-        label: `slipway.module_api.Label`.
-        beam: `options`: pipeline options of Apache Beam.
-        transform_graph: A TFTransformOutput directory.
-        transformed_examples: Transformed features and the label of both splits, as Parquet.
+    `transform_graph` is a TFTransformOutput directory; `transformed_examples` holds transformed features and the label
+    of both splits, as Parquet.
     """
     from components.transform_features.run import transform
 

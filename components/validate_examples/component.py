@@ -16,13 +16,7 @@ def validate_examples(
 ) -> None:
     """Checks the examples against the schema, for skew between splits and for drift; fails on an error.
 
-    Args:
-        examples: Output of ingest_examples, for example values.
-        statistics: Output of compute_statistics.
-        schema: Output of infer_schema.
-        previous_statistics: URI of the statistics of the run before, or empty.
-        anomalies: `anomalies.pbtxt` (an `Anomalies` proto) and `validation.json`.
-        page: The same for people.
+    `anomalies` holds `anomalies.pbtxt` (an `Anomalies` proto) and `validation.json`.
     """
     from components.validate_examples.run import validate
 

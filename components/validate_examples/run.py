@@ -27,14 +27,6 @@ def validate(
 ) -> None:
     """Writes `anomalies.pbtxt`, `validation.json` and a page, then fails if there is an error among the findings.
 
-    Args:
-        examples_path: Output of ingest_examples, for the rows concerned and example values.
-        statistics_path: Output of compute_statistics.
-        schema_path: Output of infer_schema.
-        previous_statistics: URI of the statistics of the run before, or empty.
-        anomalies_path: Where `anomalies.pbtxt` and `validation.json` are written.
-        page_path: The HTML file.
-
     Raises:
         AnomalyError: the examples break their schema, or drifted too far.
     """

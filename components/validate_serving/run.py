@@ -31,12 +31,6 @@ TIMEOUT_SECONDS = 60.0
 def validate(examples_path: str, schema_path: str, model_path: str, serving_validation_path: str) -> ServingValidation:
     """Writes `validation.json`; a model that cannot serve is a result, not an error.
 
-    Args:
-        examples_path: Output of ingest_examples; rows of its eval split are sent.
-        schema_path: Output of infer_schema.
-        model_path: The candidate.
-        serving_validation_path: Where `validation.json` is written.
-
     Raises:
         GateError: the eval split is empty.
         DataError: the rows do not fit the schema.

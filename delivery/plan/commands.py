@@ -59,9 +59,10 @@ def _commands(plan: Plan, builder: Builder) -> Iterator[str]:
     if plan.modules:
         yield f"slipway sync {shlex.join(plan.modules)}{place}"
     if plan.pipelines:
-        package = f"training-{plan.target}.yaml"
-        yield f"slipway compile{target} --output {package}"
-        yield from (f"slipway submit {module}{target} --package {package}" for module in plan.pipelines)
+        package = f"{plan.pipeline}-{plan.target}.yaml"
+        chosen = "" if plan.pipeline == "training" else f" --pipeline {plan.pipeline}"
+        yield f"slipway compile{target}{chosen} --output {package}"
+        yield from (f"slipway submit {module}{target}{chosen} --package {package}" for module in plan.pipelines)
     if plan.manifests:
         yield f"slipway rollout refresh{place}"
     if plan.schedules:

@@ -48,6 +48,7 @@ def look_up(
     registry: Registry | None,
     home: str,
     environment: str | None,
+    pipeline: str,
 ) -> Existing:
     """Asks everything that can be asked.
 
@@ -57,6 +58,7 @@ def look_up(
         registry: None if the settings name none.
         home: What runs on a cluster share; empty if the settings name none.
         environment: Of the settings.
+        pipeline: Name of the pipeline that is submitted.
 
     Raises:
         DeliveryError: a look-up failed; the message names `--offline`.
@@ -72,7 +74,7 @@ def look_up(
             existing.notes.append("images were not looked up: the settings name no delivery.image_repository")
         if home:
             existing.states |= _modules(wanted, modules, storage.join(home, "modules"))
-            existing.states |= _deployments(wanted, read_latest(home, environment), environment or BASE)
+            existing.states |= _deployments(wanted, read_latest(home, environment), environment or BASE, pipeline)
         else:
             existing.notes.append("modules and deployments were not looked up: the settings name no remote_home")
     except SlipwayError as error:
@@ -88,14 +90,15 @@ def _modules(wanted: Mapping[str, Key], modules: Mapping[str, Files], root: str)
 
 
 def _deployments(
-    wanted: Mapping[str, Key], deployed: Mapping[str, Deployment], environment: str
+    wanted: Mapping[str, Key], deployed: Mapping[str, Deployment], environment: str, pipeline: str
 ) -> Iterator[tuple[str, State]]:
     """States of pipelines and overlay; also of pipelines that are wanted no more, as their modules were removed."""
-    recorded = {f"pipeline {unit.partition('-')[2]}" for unit in deployed if unit != MANIFESTS}
+    prefix = module_unit("", pipeline)
+    recorded = {f"pipeline {unit.removeprefix(prefix)}" for unit in deployed if unit.startswith(prefix)}
     for subject in wanted.keys() | recorded:
         kind, _, name = subject.partition(" ")
         if kind == "pipeline":
-            yield subject, _state(deployed.get(module_unit(name)), f"submitted in {environment}")
+            yield subject, _state(deployed.get(module_unit(name, pipeline)), f"submitted in {environment}")
         elif kind == "overlay":
             yield subject, _state(deployed.get(MANIFESTS), f"applied in {environment}")
 

@@ -33,6 +33,7 @@ class Plan(Fingerprints):
 
     Attributes:
         environment: Of the settings; None for base.yaml alone.
+        pipeline: Name of the pipeline that is submitted for each module.
         head: The commit that is planned, in full.
         base: What it was compared with; None where there is nothing to compare with.
         image: Whether the image has to be built.
@@ -48,6 +49,7 @@ class Plan(Fingerprints):
     """
 
     environment: str | None
+    pipeline: str = "training"
     head: str
     base: str | None
     image: bool

@@ -37,6 +37,7 @@ class Place:
     Attributes:
         scope: Environment and overlay.
         target: Where runs are submitted.
+        pipeline: Name of the pipeline that is submitted.
         repository: Where images are, without a tag.
         image: The image by digest that the settings name; it counts where they name no repository.
         builder: How images are built.
@@ -44,6 +45,7 @@ class Place:
 
     scope: Scope
     target: Literal["kubeflow", "vertex"] = "kubeflow"
+    pipeline: str = "training"
     repository: str = ""
     image: str = ""
     builder: Builder = field(default_factory=Builder)
@@ -99,13 +101,14 @@ def plan_revision(
     if offline:
         existing = Existing(notes=["offline: nothing was looked up; the base counts as deployed"])
     else:
-        existing = look_up(wanted, modules, registry, home, place.scope.environment)
+        existing = look_up(wanted, modules, registry, home, place.scope.environment, place.pipeline)
     states = _states_at(before, repository, place, wanted) | existing.states
     reasons = list(_reasons(wanted, states, tree.differing(before), place.scope))
     done = {action: [reason.about for reason in reasons if reason.action == action] for action in _ACTIONS.values()}
     plan = Plan(
         **prints.model_dump(),
         environment=place.scope.environment,
+        pipeline=place.pipeline,
         head=tree.revision,
         base=before.revision if before else None,
         image=bool(done["build"]),

@@ -12,17 +12,18 @@ from functools import cached_property
 from time import sleep
 from typing import Any, Literal, Protocol
 
-from delivery.package import Package
+from delivery.package import Package, check_arguments
+from slipway.lineage import Lineage
 from slipway.remote.retries import retrying
 from slipway.runs.naming import new_run_name
-from slipway.runs.record import Lineage, Step
+from slipway.runs.record import RunContext, Step
 from slipway.runs.states import State
 
 ENDED: frozenset[State] = frozenset({"succeeded", "failed", "cancelled"})
 
 # What Kubernetes and Google Cloud both allow in a label's value, and how long it may be.
 LABEL_LENGTH = 63
-# The start of a SHA-256, enough to tell all apart; a run's parameter `lineage` has all of it.
+# The start of a SHA-256, enough to tell all apart; a run's parameter `run` has all of it.
 DIGEST_LENGTH = 24
 
 OnChange = Callable[[list[Step]], None]
@@ -30,11 +31,18 @@ OnChange = Callable[[list[Step]], None]
 
 @dataclass(frozen=True)
 class Submission:
-    """A run to be made: the pipeline, its arguments by name, and where it comes from."""
+    """A run to be made: the pipeline, its arguments by name, and where it comes from.
+
+    Raises:
+        TargetError: the pipeline does not take these arguments.
+    """
 
     package: Package
     arguments: dict[str, Any]
     lineage: Lineage
+
+    def __post_init__(self) -> None:
+        check_arguments(self.package, self.arguments)
 
     @cached_property
     def name(self) -> str:
@@ -85,10 +93,11 @@ class Recurring:
     @property
     def digest(self) -> str:
         """Of the pipeline, the arguments, the times and the place. The Git revision alone makes no difference."""
-        lineage = self.submission.lineage.model_dump(mode="json", exclude={"git_revision"})
+        arguments = self.submission.arguments
+        run = RunContext.model_validate_json(arguments["run"])
         content = [
             self.submission.package.digest,
-            self.submission.arguments | {"lineage": lineage},
+            arguments | {"run": run.model_dump(mode="json", exclude={"lineage": {"git_revision"}})},
             [self.cron, self.max_concurrency, self.catch_up],
             self.place,
         ]

@@ -7,16 +7,18 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import Any, Literal
 
+from pydantic import ValidationError
+
 from delivery.graph import step_name
-from delivery.package import check_arguments
 from delivery.targets.base import ENDED, RemoteRun, Submission, labels_of
 from delivery.targets.kubeflow_api import KubeflowApi
 from delivery.targets.kubeflow_config import KubeflowConfig
 from delivery.targets.kubeflow_schedules import KubeflowSchedules
 from delivery.targets.kubeflow_upload import equals, find_experiment, upload
 from slipway.errors import TargetError
+from slipway.lineage import Lineage
 from slipway.runs.naming import JOB
-from slipway.runs.record import Step
+from slipway.runs.record import RunContext, Step
 from slipway.runs.states import KUBEFLOW_RUNS, KUBEFLOW_STEPS
 
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
@@ -49,7 +51,6 @@ class KubeflowTarget:
         """Uploads what is not there yet and starts the run, once."""
         import kfp_server_api
 
-        check_arguments(submission.package, submission.arguments)
         experiment, version = upload(self._api, submission.package)
         labels = labels_of(submission, self.config.environment)
         del labels["pipeline-digest"]  # the version's name has it, and some databases keep 255 letters
@@ -148,14 +149,13 @@ class KubeflowTarget:
             raise TargetError(f"{self.config.url} answers without a run: is kubeflow.endpoint right?")
         lines = [line.partition(": ") for line in (run.description or "").splitlines()]
         labels = {key: value for key, separator, value in lines if separator}
-        given = (run.runtime_config.parameters if run.runtime_config else None) or {}
-        lineage = given.get("lineage") if "run_uri" in given else None
+        lineage = _lineage(run)
         if lineage and not labels:  # the UI gives a clone the arguments, and no description
-            labels = {"module": lineage["module"]}
+            labels = {"module": lineage.module}
         state = KUBEFLOW_RUNS.get(run.state or _UNSAID, "unknown")
         return RemoteRun(
             id=run.run_id,
-            name=lineage["run"].replace(JOB, run.run_id) if lineage else run.display_name,
+            name=lineage.run.replace(JOB, run.run_id) if lineage else run.display_name,
             state=state,
             url=self.page(run.run_id),
             created=_seconds(run.created_at) or 0.0,
@@ -165,6 +165,15 @@ class KubeflowTarget:
             labels=labels,
             steps=[_step(task) for task in _tasks(run)],
         )
+
+
+def _lineage(run: Any) -> Lineage | None:
+    """The lineage in a run's arguments; None for a run of another program."""
+    given = (run.runtime_config.parameters if run.runtime_config else None) or {}
+    try:
+        return RunContext.model_validate_json(given.get("run", "")).lineage
+    except ValidationError:
+        return None
 
 
 def _tasks(run: Any) -> list[Any]:

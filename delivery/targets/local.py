@@ -1,7 +1,7 @@
-"""Runs the training pipeline on this machine with kfp.local.
+"""Runs a pipeline on this machine with kfp.local.
 
-kfp.local (2.17) runs and caches tasks, but says nothing while it does, mixes all logs and names no cause. It has no
-hooks, so three of its functions are replaced for the time of a run: the one that executes a task, to follow states,
+kfp.local (2.17) runs and caches tasks, but reports no progress, mixes all logs and names no cause of a failure. It has
+no hooks, so three of its functions are replaced for the time of a run: the one that executes a task, to follow states,
 the one that starts a process, to give each step a log file and a warm process, and the one that puts the interpreter's
 path into a step's script, to quote it.
 """
@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from delivery.graph import edges, step_name
+from components import needs_tensorflow
+from delivery.graph import edges, spec_of, step_name
 from delivery.launch import RunRequest
 from delivery.targets.step_process import StepProcesses, with_interpreter
 from slipway.runs.process import start_time
-from slipway.runs.record import Step, StepsFile
+from slipway.runs.record import RunContext, Step, StepsFile
 from slipway.runs.states import LOCAL_STEPS
 from slipway.stores.storage import write_text
 
@@ -34,10 +35,9 @@ OnChange = Callable[[list[Step]], None]
 
 
 def local_image(project: Path, lock: Path) -> str:
-    """The reference under which this checkout stands for the image: kfp's cache is keyed on it.
+    """The image reference of this checkout, on which kfp's cache is keyed.
 
-    Its digest covers what an image would hold, code and locked dependencies; so an edit to either is not served from
-    the cache.
+    Its digest covers the content of an image, code and locked dependencies, so that an edit to either misses the cache.
     """
     digest = hashlib.sha256(lock.read_bytes() if lock.is_file() else b"")
     for room in _ROOMS:
@@ -48,7 +48,7 @@ def local_image(project: Path, lock: Path) -> str:
 
 
 def run_local(request: RunRequest, home: Path, on_change: OnChange) -> StepsFile:
-    """Runs the pipeline to its end; failed steps are told in the result, not raised.
+    """Runs the pipeline to its end; failed steps are in the result, not raised.
 
     Args:
         request: The run; its image is that of `local_image`.
@@ -57,12 +57,13 @@ def run_local(request: RunRequest, home: Path, on_change: OnChange) -> StepsFile
     """
     from kfp import local
 
-    from pipelines.training import TaskDefaults, build_training_pipeline
+    from pipelines.platform import TaskDefaults
+    from pipelines.registry import find_pipeline
 
-    run_folder = Path(request.arguments["run_uri"])
+    run_folder = Path(RunContext.model_validate_json(request.arguments["run"]).uri)
     (run_folder / "logs").mkdir(parents=True)
-    pipeline = build_training_pipeline(TaskDefaults(image=request.lineage.image))
-    record = _Record(request, run_folder, edges(_as_dict(pipeline.pipeline_spec)), on_change)
+    pipeline = find_pipeline(request.lineage.pipeline).build(TaskDefaults(image=request.lineage.image))
+    record = _Record(request, run_folder, edges(spec_of(pipeline)), on_change)
     with (
         (run_folder / "logs" / "kfp.log").open("w", encoding="utf-8") as log,
         contextlib.redirect_stdout(log),
@@ -81,15 +82,8 @@ def run_local(request: RunRequest, home: Path, on_change: OnChange) -> StepsFile
     return record.finish()
 
 
-def _as_dict(pipeline_spec: Any) -> dict[str, Any]:
-    from google.protobuf.json_format import MessageToDict
-
-    spec: dict[str, Any] = MessageToDict(pipeline_spec)
-    return spec
-
-
 class _Record:
-    """Follows kfp.local through a run and keeps `steps.json` true at every moment."""
+    """Follows kfp.local through a run and keeps `steps.json` up to date."""
 
     def __init__(self, request: RunRequest, folder: Path, graph: dict[str, list[str]], on_change: OnChange) -> None:
         self._folder = folder
@@ -115,17 +109,24 @@ class _Record:
                 self._cacheable = arguments["task_spec"].caching_options.enable_cache
                 outputs, status = execute_task(**arguments)
                 state = LOCAL_STEPS.get(status.name, "unknown")
-                succeeded = state == "succeeded"
                 folder = Path(arguments["pipeline_root"], arguments["pipeline_resource_name"], arguments["task_name"])
-                self._end(step, outputs if succeeded else _written(folder), succeeded=succeeded)
+                step.outputs = {name: getattr(value, "uri", value) for name, value in outputs.items()}
+                step.artifacts = _artifacts(outputs) if state == "succeeded" else _written(folder)
+                self._end(step, succeeded=state == "succeeded")
                 return outputs, status
 
             def start_process(full_command: list[str], env_vars: dict[str, str] | None = None) -> int:
                 step = self._steps[self._current]
                 step.cached = False
-                if self._cacheable:  # it was not in the cache, so those that follow will not be either
-                    processes.warm_up(tensorflow=True)
-                ended = processes.run(step.name, full_command, env_vars or {}, Path(step.log or ""))
+                if self._cacheable and any(map(needs_tensorflow, self._steps)):
+                    processes.warm_up(tensorflow=True)  # this step was not in the cache, so the next ones will not be
+                ended = processes.run(
+                    step.name,
+                    full_command,
+                    env_vars or {},
+                    Path(step.log or ""),
+                    tensorflow=needs_tensorflow(full_command[full_command.index("--function_to_execute") + 1]),
+                )
                 step.peak_mib, step.cpu_seconds = round(ended.peak_mib, 1), round(ended.cpu_seconds, 3)
                 if ended.exit_code < 0:
                     step.error = f"killed by {signal.Signals(-ended.exit_code).name}"
@@ -139,7 +140,7 @@ class _Record:
                 yield
 
     def finish(self) -> StepsFile:
-        """Marks what never ran."""
+        """Marks the steps that never ran."""
         for step in self._steps.values():
             if step.state == "pending":
                 step.state = "skipped"
@@ -155,12 +156,11 @@ class _Record:
         self._changed()
         return step
 
-    def _end(self, step: Step, outputs: dict[str, Any], *, succeeded: bool) -> None:
+    def _end(self, step: Step, *, succeeded: bool) -> None:
         step.seconds = round(time.time() - (step.started or 0), 3)
         step.state = "succeeded" if succeeded else "failed"
         if step.cached:
             step.log = None
-        step.outputs = {name: getattr(value, "uri", value) for name, value in outputs.items()}
         if not succeeded:
             step.cached = False
             step.error = "\n".join(filter(None, [step.error, last_words(Path(step.log or ""))]))
@@ -171,8 +171,20 @@ class _Record:
         self._on_change(self._file.steps)
 
 
+def _artifacts(outputs: dict[str, Any]) -> dict[str, str]:
+    """URIs of a step's artifacts, but for those that only a UI shows."""
+    from kfp import dsl
+
+    shown = (dsl.HTML, dsl.Markdown, dsl.Metrics, dsl.ClassificationMetrics)
+    return {
+        name: value.uri
+        for name, value in outputs.items()
+        if isinstance(value, dsl.Artifact) and not isinstance(value, shown)
+    }
+
+
 def _written(folder: Path) -> dict[str, str]:
-    """What a failed step left behind, for its report: kfp tells of no outputs then."""
+    """Artifacts that a failed step wrote before it failed: kfp reports no outputs then."""
     return {path.name: str(path) for path in folder.iterdir() if path.is_dir()} if folder.is_dir() else {}
 
 

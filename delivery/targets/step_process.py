@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple, Self
 
-# The steps that need TensorFlow, and what their worker imports beforehand.
-TENSORFLOW_STEPS = {"transform_features", "train_model", "evaluate_model", "validate_serving"}
+# Imported beforehand by the worker of the steps that need TensorFlow.
 _TENSORFLOW = ["tensorflow", "tensorflow_transform.beam", "keras"]
 _ENVIRONMENT = {
     "TF_CPP_MIN_LOG_LEVEL": "2",
@@ -21,7 +20,7 @@ _ENVIRONMENT = {
 
 
 class Ended(NamedTuple):
-    """How a step's process ended: its exit code (negative for a signal) and what it took."""
+    """End of a step's process: exit code (negative for a signal) and resources used."""
 
     exit_code: int
     peak_mib: float
@@ -58,11 +57,13 @@ class StepProcesses:
             worker.stop()
 
     def warm_up(self, *, tensorflow: bool) -> None:
-        """Starts to import in the background what the coming steps need."""
+        """Starts the imports of the coming steps in the background."""
         if sys.platform == "linux" and tensorflow not in self._workers:
             self._workers[tensorflow] = _WarmWorker(_TENSORFLOW if tensorflow else [])
 
-    def run(self, name: str, command: list[str], environment: Mapping[str, str], log: Path) -> Ended:
+    def run(
+        self, name: str, command: list[str], environment: Mapping[str, str], log: Path, *, tensorflow: bool = False
+    ) -> Ended:
         """Runs a step to its end.
 
         Args:
@@ -70,8 +71,8 @@ class StepProcesses:
             command: kfp's: `sh -c SCRIPT SOURCE ARGUMENT…`.
             environment: Variables to add.
             log: File to append standard output and error to.
+            tensorflow: Whether the step imports TensorFlow.
         """
-        tensorflow = name in TENSORFLOW_STEPS
         self.warm_up(tensorflow=tensorflow)
         if tensorflow in self._workers:
             return self._workers[tensorflow].run(name, command, environment, log)

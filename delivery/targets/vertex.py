@@ -9,7 +9,6 @@ from itertools import islice
 from typing import Any, Literal
 
 from delivery.graph import step_name
-from delivery.package import check_arguments
 from delivery.targets.base import RemoteRun, Submission, labels_of
 from delivery.targets.vertex_api import VertexApi, VertexConfig, code_of
 from delivery.targets.vertex_schedules import VertexSchedules
@@ -41,7 +40,6 @@ class VertexTarget:
 
     def submit(self, submission: Submission) -> RemoteRun:
         """Starts the run, once: its id is ours, so that a second attempt finds the first one's work."""
-        check_arguments(submission.package, submission.arguments)
         try:
             job = self._api.call(
                 f"start the run {submission.name}",

@@ -20,7 +20,7 @@ from typing import Any
 from slipway.errors import ModuleDigestError, ModuleError, SlipwayError
 from slipway.module_api import CONTRACT
 from slipway.stores import storage
-from slipway.stores.module_store.content import contract_of, digest_files, read_files
+from slipway.stores.module_store.content import SCHEMA, Files, contract_of, digest_files, read_files
 
 
 def load_function(uri: str, file: str, function: str) -> Callable[..., Any]:
@@ -38,15 +38,7 @@ def load_function(uri: str, file: str, function: str) -> Callable[..., Any]:
         ModuleDigestError: the bytes at `uri` are not those that it names.
         ModuleError: the file or the function is missing, importing it fails, or the contract is unknown here.
     """
-    name, digest = uri.partition("?")[0].rstrip("/").split("/")[-2:]
-    folder = _local_folder(uri)
-    files = read_files(folder)
-    actual = digest_files(files)
-    if actual != digest:
-        raise ModuleDigestError(
-            f"{uri} was changed after it was published: its digest is {actual}, not {digest}. "
-            "Edit the module, not the published copy; delete the copy and start a new run"
-        )
+    name, folder, files = _checked(uri)
     if (contract := contract_of(files)) != CONTRACT:
         raise ModuleError(
             f"module {name} is written for contract {contract}; this version of Slipway knows contract {CONTRACT}. "
@@ -67,6 +59,32 @@ def load_function(uri: str, file: str, function: str) -> Callable[..., Any]:
             return found(*args, **kwargs)
 
     return call
+
+
+def read_schema_text(schema_uri: str) -> str:
+    """The curated schema of a published module.
+
+    Args:
+        schema_uri: `PublishedModule.schema_uri`.
+
+    Raises:
+        ModuleDigestError: the bytes at `schema_uri` are not those that it names.
+    """
+    return _checked(schema_uri)[2][SCHEMA].decode()
+
+
+def _checked(uri: str) -> tuple[str, Path, Files]:
+    """Name, local folder and files of a published module, compared with the digest in its URI."""
+    name, digest = uri.partition("?")[0].rstrip("/").split("/")[-2:]
+    folder = _local_folder(uri)
+    files = read_files(folder)
+    actual = digest_files(files)
+    if actual != digest:
+        raise ModuleDigestError(
+            f"{uri} was changed after it was published: its digest is {actual}, not {digest}. "
+            "Edit the module, not the published copy; delete the copy and start a new run"
+        )
+    return name, folder, files
 
 
 @functools.cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 
 MISSING = "–"  # noqa: RUF001  an en dash for "no value" in a table
 
@@ -55,3 +56,8 @@ def _minus(text: str) -> str:
     if text.strip("-0.,") == "":
         return "0"
     return text.replace("-", "−", 1) if text.startswith("-") else text  # noqa: RUF001
+
+
+def format_time(seconds: float) -> str:
+    """A moment, given in seconds since 1970, as `2026-01-31 12:00:00 UTC`; 0 is unknown."""
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds)) if seconds else MISSING

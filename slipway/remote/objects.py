@@ -1,4 +1,4 @@
-"""Objects in buckets: the interface that every kind of remote store implements. Google's is in `google.py`."""
+"""Objects in buckets: the interface that every kind of remote store implements."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from slipway.errors import StoreError
-from slipway.remote.address import Address, parse
+from slipway.remote.address import Address
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -90,21 +90,6 @@ class Objects(Protocol):
         """Checksum of bytes or of a file, as listings give it."""
 
 
-def open_objects(uri: str) -> Objects:
-    """The objects below a remote URI.
-
-    Raises:
-        StoreError: the URI is wrong.
-    """
-    return _open(parse(uri))
-
-
-def open_object(uri: str) -> tuple[Objects, str]:
-    """The objects in the folder of an object, and the object's name among them; raises as `open_objects` does."""
-    folder, name = parse(uri).split()
-    return _open(folder), name
-
-
 def open_ranges(objects: Objects, found: StoredObject) -> io.BufferedReader:
     """An object as a seekable file: a reader of Parquet fetches only the row groups that it needs."""
     return io.BufferedReader(_Ranges(objects, found), READ_AHEAD_BYTES)
@@ -120,12 +105,6 @@ def check_inside(name: str, folder: str) -> str:
     if path.is_absolute() or ".." in path.parts:
         raise StoreError(f"{folder}: the name {name!r} leads out of this folder; remove the object")
     return name
-
-
-def _open(address: Address) -> Objects:
-    from slipway.remote.google import GoogleObjects
-
-    return GoogleObjects(address)
 
 
 class _Ranges(io.RawIOBase):

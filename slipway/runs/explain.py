@@ -1,9 +1,8 @@
-"""Why a model was, or was not, pushed: in plain text."""
+"""Explains in plain text why a run came to its verdict."""
 
 from __future__ import annotations
 
 import textwrap
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,50 +10,53 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slipway.errors import StoreError
-from slipway.evaluation.serving_checks import ServingValidation, read_validation
-from slipway.pages.numbers import MISSING, format_number
-from slipway.runs.record import RolloutOutcome
-from slipway.runs.store import RunView, load_run
-from slipway.runs.summary import read_evaluation_of, read_if_there
-from slipway.stores import storage
+from slipway.pages.numbers import format_number, format_time
+from slipway.runs.record import RolloutOutcome, Summary
+from slipway.runs.store import RunView, lineage_facts, load_run
+from slipway.runs.summary import read_evaluation_of, read_serving_checks_of
 
 if TYPE_CHECKING:
     from slipway.evaluation.results import Check, Evaluation
-    from slipway.runs.record import Lineage
-    from slipway.stores.model_store import Event, Manifest, ModelStore, Version
+    from slipway.evaluation.serving_checks import ServingValidation
+    from slipway.stores.model_store import Event, ModelStore, Version
 
 WIDTH = 100
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """A run, a version, or both: a version outlives the record of its run, and most runs push none.
+    """A run, or a version whose run may be gone.
 
-    `events` are the lines of the model's history that concern the version.
+    Attributes:
+        summary: Of the run; of a version without one, what its manifest tells.
+        run: The run, if its record is there.
+        events: The lines of the model's history that concern the version.
+        version_uri: The version's directory, if a version was asked for.
     """
 
+    summary: Summary
     run: RunView | None
-    version: Version | None
     events: tuple[Event, ...] = ()
+    version_uri: str = ""
 
     def as_json(self) -> dict[str, Any]:
-        """The same as `text` says, for programs."""
-        evaluation, serving = self._evaluation, self._serving
+        """The content of `text`, for programs."""
+        summary, evaluation, serving = self.summary, self._evaluation, self._serving
         return {
-            "run": self._lineage.run,
-            "model": self._lineage.module,
+            "run": summary.lineage.run,
+            "model": summary.lineage.module,
             "state": self.run.state if self.run else None,
-            "verdict": self._verdict,
-            "version": self._version_number,
-            "reasons": self._reasons,
-            "failed_step": self.run.summary.failed_step if self.run else None,
+            "verdict": summary.verdict,
+            "version": summary.pushed_version,
+            "reasons": summary.reasons,
+            "failed_step": summary.failed_step,
             "checks": [check.model_dump() for check in evaluation.verdict.checks] if evaluation else [],
             "serving_checks": [check.model_dump() for check in serving.checks] if serving else [],
             "rollout": self._rollout.model_dump() if self._rollout else None,
             "history": [event.model_dump() for event in self.events],
-            "baseline_version": self._baseline_version,
-            "data_digest": self._data_digest,
-            **self._lineage.model_dump(exclude={"run", "module"}),
+            "baseline_version": summary.baseline_version,
+            "data_digest": summary.data_digest,
+            **summary.lineage.model_dump(exclude={"run", "module", "shows"}),
         }
 
     def text(self) -> str:
@@ -63,8 +65,8 @@ class Explanation:
 
     def _parts(self) -> Iterator[list[str]]:
         yield _wrapped(self._headline())
-        if self._reasons:
-            yield ["", "Why", *_items(self._reasons)]
+        if self.summary.reasons:
+            yield ["", "Why", *_items(self.summary.reasons)]
         if self._evaluation:
             checks = self._evaluation.verdict.checks
             yield ["", "What was checked", *_items([_check(check) for check in checks])]
@@ -83,91 +85,37 @@ class Explanation:
         yield ["", "Where it comes from", *self._provenance()]
 
     def _headline(self) -> str:
-        lineage, verdict = self._lineage, self._verdict
-        if verdict == "pushed":
-            return f"{lineage.run} was pushed as version {self._version_number} of {lineage.module}."
-        if verdict == "refused":
-            return f"{lineage.run} was not pushed: the gate refused its model."
-        assert self.run is not None
-        step = f" at {self.run.summary.failed_step}" if self.run.summary.failed_step else ""
-        if self.run.state == "running":
-            return f"{lineage.run} is still running; nothing was pushed so far."
+        summary, name = self.summary, self.summary.lineage.run
+        if summary.told:
+            return f"{name} was {summary.told.text}."
+        if summary.state == "running":
+            return f"{name} is still running."
         ends = {"failed": "failed", "interrupted": "was interrupted", "unknown": "ended in an unknown state"}
-        was = ends.get(self.run.state, "ended")
-        return f"{lineage.run} {was}{step}; no model was pushed."
+        step = f" at {summary.failed_step}" if summary.failed_step else ""
+        without = f"; {summary.lineage.shows.no_verdict}" if summary.lineage.shows.no_verdict else ""
+        return f"{name} {ends.get(summary.state, 'succeeded')}{step}{without}."
 
     def _provenance(self) -> list[str]:
-        lineage = self._lineage
-        began = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(lineage.started)) if lineage.started else MISSING
-        baseline = f"version {self._baseline_version} of {lineage.module}" if self._baseline_version else "none"
-        facts = {"data": lineage.data_uri, "data digest": self._data_digest or MISSING}
-        if self.run and self.run.summary.rows.read:
-            rows = self.run.summary.rows
+        summary, lineage = self.summary, self.summary.lineage
+        facts = dict(lineage_facts(summary))
+        if summary.rows.read:
+            rows = summary.rows
             counts = f"{rows.read:,} read, {rows.quarantined:,} quarantined, {rows.train:,} train, {rows.eval:,} eval"
             facts["rows"] = counts
-        facts |= {
-            "module": lineage.module,
-            "module digest": lineage.module_digest,
-            "baseline": baseline,
-            "git revision": lineage.git_revision,
-            "seed": str(lineage.seed),
-            "started": began,
-            "target": lineage.target,
-        }
-        if self._version_number:
-            facts["path"] = self.version.uri if self.version else str(self.run and self.run.summary.pushed_path)
+        facts["started"] = format_time(lineage.started)
+        facts["target"] = lineage.target
+        if summary.pushed_version:
+            facts["path"] = self.version_uri or str(summary.pushed_path)
         failed = next((step for step in self.run.steps if step.state == "failed"), None) if self.run else None
         if failed and failed.log:
             facts["log"] = failed.log
         if self.run and self.run.report:
             facts["report"] = self.run.report
-        return [line for name, value in facts.items() for line in _wrapped(f"  {name:<14} {value}", 17)]
-
-    @property
-    def _manifest(self) -> Manifest | None:
-        return self.version.manifest if self.version else None
-
-    @property
-    def _lineage(self) -> Lineage:
-        if self.run:
-            return self.run.summary.lineage
-        assert self._manifest is not None
-        return self._manifest.lineage
-
-    @property
-    def _verdict(self) -> str:
-        return self.run.summary.verdict if self.run else "pushed"
-
-    @property
-    def _version_number(self) -> int | None:
-        if self.run:
-            return self.run.summary.pushed_version
-        return self.version.number if self.version else None
-
-    @property
-    def _reasons(self) -> list[str]:
-        if self.run:
-            return self.run.summary.reasons
-        return self._manifest.reasons if self._manifest else []
-
-    @property
-    def _baseline_version(self) -> int | None:
-        source = self.run.summary if self.run else self._manifest
-        return source.baseline_version if source else None
-
-    @property
-    def _data_digest(self) -> str:
-        source = self.run.summary if self.run else self._manifest
-        return source.data_digest if source else ""
-
-    @property
-    def _artifacts(self) -> dict[str, str]:
-        source = self.run.summary if self.run else self._manifest
-        return source.artifacts if source else {}
+        return [line for name, value in facts.items() for line in _wrapped(f"  {name:<15} {value}", 18)]
 
     @cached_property
     def _evaluation(self) -> Evaluation | None:
-        return read_evaluation_of(self._artifacts)
+        return read_evaluation_of(self.summary.lineage, self.summary.artifacts)
 
     @cached_property
     def _rollout(self) -> RolloutOutcome | None:
@@ -175,8 +123,32 @@ class Explanation:
 
     @cached_property
     def _serving(self) -> ServingValidation | None:
-        uri = self._artifacts.get("serving_validation")
-        return read_if_there(lambda: read_validation(storage.local_path(uri))) if uri else None
+        return read_serving_checks_of(self.summary.lineage, self.summary.artifacts)
+
+
+def explain_run(view: RunView, events: tuple[Event, ...] = ()) -> Explanation:
+    """A run."""
+    return Explanation(view.summary, view, events)
+
+
+def explain_version(version: Version, view: RunView | None, events: tuple[Event, ...]) -> Explanation:
+    """A version, with the run that pushed it if its record is there."""
+    manifest = version.manifest
+    summary = (
+        view.summary
+        if view
+        else Summary(
+            lineage=manifest.lineage,
+            state="succeeded",
+            verdict="pushed",
+            reasons=manifest.reasons,
+            pushed_version=version.number,
+            baseline_version=manifest.baseline_version,
+            data_digest=manifest.data_digest,
+            artifacts=manifest.artifacts,
+        )
+    )
+    return Explanation(summary, view, events, version.uri)
 
 
 def find(what: str | None, runs_dir: Path, store: ModelStore) -> Explanation:
@@ -188,12 +160,12 @@ def find(what: str | None, runs_dir: Path, store: ModelStore) -> Explanation:
     model, _, number = (what or "").rpartition("/")
     if not number.isdigit() and not model:
         view = load_run(runs_dir, what)
-        return Explanation(view, None, _events(store, view.summary.lineage.module, view.summary.pushed_version))
+        return explain_run(view, _events(store, view.summary.lineage.module, view.summary.pushed_version))
     version = find_version(store, what or "")
     known = runs_dir / version.manifest.lineage.run
     run = load_run(runs_dir, known.name) if known.is_dir() else None
     events = _events(store, version.model, version.number)
-    return Explanation(run if run and run.summary.pushed_version == version.number else None, version, events)
+    return explain_version(version, run if run and run.summary.pushed_version == version.number else None, events)
 
 
 def find_version(store: ModelStore, what: str) -> Version:
@@ -225,8 +197,7 @@ def _events(store: ModelStore, model: str, number: int | None) -> tuple[Event, .
 
 def _event(event: Event) -> str:
     """`2026-01-31 12:00:00 UTC, quarantine version 7 by ann: p99 doubled`."""
-    moment = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(event.when))
-    return f"{moment}, {event.action} version {event.version} by {event.who}: {event.why}"
+    return f"{format_time(event.when)}, {event.action} version {event.version} by {event.who}: {event.why}"
 
 
 def _check(check: Check) -> str:

@@ -1,4 +1,4 @@
-"""Names of runs: a platform's run is called after its job, so that a clone, and each run of a schedule, has its own."""
+"""Names of runs. A run on a platform is named after its job, so that clones and runs of a schedule differ."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ import re
 import secrets
 import time
 from datetime import datetime
-from typing import Any
 
 from slipway.errors import ConfigError
-from slipway.runs.record import Target
+from slipway.lineage import Target
+from slipway.runs.record import RunContext
 
 # Stands for the job in the arguments of a run, which its clones and all runs of a schedule share.
 JOB = "{job}"
 
 
 def new_run_name(module: str) -> str:
-    """A name that no other run has: of a run on this machine, or of what a platform lists before it has a job."""
+    """A unique name: of a local run, or of a submission, which has no job yet."""
     return f"{module}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
 
 
 def run_name_of(target: Target, module: str) -> str:
-    """A platform's run in its arguments, with `JOB` for the job: `name_run` puts its id there.
+    """Name of a run in its arguments, with `JOB` in place of the job's id, which `name_run` fills in.
 
-    Kubeflow's ids are UUIDs. Vertex's are words already, `taxi-20260102-030405-a336` where Slipway chose them.
+    Kubeflow's ids are UUIDs; Vertex's are chosen by Slipway and readable: `taxi-20260102-030405-a336`.
     """
     return JOB if target == "vertex" else f"{module}-{JOB}"
 
@@ -46,35 +46,29 @@ def job_id(job: str) -> str:
     return found
 
 
-def name_run(run_uri: str, lineage: dict[str, Any], job: str, job_created: str) -> tuple[str, dict[str, Any]]:
-    """The record and the lineage of this run: as they are on this machine, called after the job elsewhere.
+def name_run(run: str, job: str, job_created: str) -> RunContext:
+    """The context of this run, with its job's id filled in; a local run's is complete.
 
-    The name holds nothing but the job: a retry of it finds the record of the first attempt.
+    The id alone names the record, so that a retry finds that of the first attempt.
 
     Args:
-        run_uri: The run's record, its last part the run's name.
-        lineage: `slipway.runs.record.Lineage`.
+        run: JSON text of a `RunContext`, with `JOB` for the job.
         job: See `job_id`.
-        job_created: When the platform made it, as `2026-01-02T03:04:05Z`. Kubeflow before 2.17 does not tell.
+        job_created: When the platform created it, as `2026-01-02T03:04:05Z`. Kubeflow before 2.17 does not tell.
 
     Raises:
         ConfigError: the platform does not say which job this is.
     """
-    if JOB not in lineage["run"]:
-        return run_uri, lineage
+    context = RunContext.model_validate_json(run)
+    lineage, page = context.lineage, context.page
+    if JOB not in lineage.run + page:
+        return context
     name = job_id(job)
     try:
         started = datetime.fromisoformat(job_created).timestamp()
     except ValueError:
         started = 0.0
-    return run_uri.replace(JOB, name), lineage | {"run": lineage["run"].replace(JOB, name), "started": started}
-
-
-def page_of(page: str, job: str) -> str:
-    """Address of this run in the platform's UI, empty where there is none.
-
-    Args:
-        page: Address of any run, with `JOB` in place of its id.
-        job: See `job_id`.
-    """
-    return page.replace(JOB, job_id(job)) if page else ""
+    if JOB in lineage.run:
+        lineage = lineage.model_copy(update={"run": lineage.run.replace(JOB, name), "started": started})
+    uri, page = context.uri.replace(JOB, name), page.replace(JOB, name)
+    return context.model_copy(update={"uri": uri, "lineage": lineage, "page": page})

@@ -1,4 +1,4 @@
-"""Whether the process that carries a run is still the one that began it."""
+"""Tells a living process from another one that was given its number."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def start_time(pid: int) -> int | None:
-    """When a process began, in clock ticks since the machine booted; None where it is gone or cannot be told.
+    """When a process began, in clock ticks since the machine booted; None if it is gone or the platform does not tell.
 
     Field 22 of `/proc/<pid>/stat`: https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
     """
@@ -20,7 +20,7 @@ def start_time(pid: int) -> int | None:
 
 
 def is_alive(pid: int, started: int | None) -> bool:
-    """Whether a process runs; with its `start_time`, another process that was given its number does not count."""
+    """Whether a process runs. `started` is its `start_time`; a later process with the same number does not count."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -1,9 +1,9 @@
-"""What one run left behind, as `runs show`, `report` and `explain` read it.
+"""The record of one run, which `runs show`, `report` and `explain` read.
 
 A run's directory, `<runs>/<run>/`:
 
 - `steps.json`     written by the runner as the run goes: `StepsFile`
-- `outcome.json`   written by push_model: `Outcome`
+- `outcome.json`   written by the step that comes to a verdict, like push_model: `Outcome`
 - `rollout.json`   written by rollout_model, where it rolled out: `RolloutOutcome`
 - `last_step.json` written by rollout_model at its end: `LastStep`
 - `summary.json`   written by the exit handler, always, and at the end of a retry: `Summary`
@@ -17,14 +17,18 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-Target = Literal["local", "kubeflow", "vertex"]
+from slipway.lineage import Lineage, Verdict
+
 RunState = Literal["running", "succeeded", "failed", "interrupted", "unknown"]
 StepState = Literal["pending", "running", "succeeded", "failed", "skipped", "unknown"]
-Verdict = Literal["pushed", "refused", "none"]
 
 
 class Step(BaseModel):
-    """One task of the pipeline; `outputs` maps output names to URIs (artifacts) or values (parameters)."""
+    """One task of the pipeline.
+
+    `outputs` maps output names to URIs (artifacts) or values (parameters), `artifacts` to URIs; the latter leaves out
+    what only a UI shows: HTML pages and metrics.
+    """
 
     name: str
     state: StepState = "pending"
@@ -35,26 +39,29 @@ class Step(BaseModel):
     peak_mib: float | None = Field(None, description="peak resident memory of the step's process")
     needs: list[str] = []
     outputs: dict[str, Any] = {}
+    artifacts: dict[str, str] = {}
     log: str | None = None
     error: str | None = Field(None, description="last lines of the log of a failed step")
 
 
-class Lineage(BaseModel):
-    """Where a run, and so a model, came from. Digests are SHA-256 in hex."""
+class RunContext(BaseModel):
+    """The run as its own steps know it; its JSON text is the argument `run` of every pipeline.
 
-    run: str
-    module: str
-    module_digest: str
-    data_uri: str
-    git_revision: str = "unknown"
-    image: str = ""
-    target: Target = "local"
-    started: float = 0.0
-    seed: int = 0
+    Attributes:
+        uri: The run's record.
+        lineage: Where the run came from.
+        notifications: `slipway.runs.notifications.Notifications`; it names secrets, and holds none.
+        page: Address of the run in the platform's UI; empty where there is none.
+    """
+
+    uri: str
+    lineage: Lineage
+    notifications: dict[str, Any] = {}
+    page: str = ""
 
 
 class StepsFile(BaseModel):
-    """The runner's own record; its process tells an interrupted run from a running one."""
+    """The runner's own record; whether its process lives tells a running run from an interrupted one."""
 
     lineage: Lineage
     pid: int
@@ -73,9 +80,9 @@ class Rows(BaseModel):
 
 
 class Outcome(BaseModel):
-    """What push_model decided, and the URIs of all artifacts that it stood on."""
+    """The verdict of a run, and the URIs of the artifacts that led to it. The pipeline declares its verdicts."""
 
-    verdict: Literal["pushed", "refused"]
+    verdict: str
     reasons: list[str]
     version: int | None = None
     path: str | None = None
@@ -84,10 +91,10 @@ class Outcome(BaseModel):
 
 
 class RolloutOutcome(BaseModel):
-    """What became of the pushed version in the cluster.
+    """The outcome of the rollout of the pushed version.
 
-    `rolled-back` was judged, or did not come up; `held` got too little traffic to be judged; with `failed` the rollout
-    itself did not get through.
+    `rolled-back`: the canary was judged worse, or did not start. `held`: too little traffic for a judgement. `failed`:
+    the rollout itself failed.
     """
 
     verdict: Literal["promoted", "rolled-back", "held", "failed"]
@@ -96,7 +103,7 @@ class RolloutOutcome(BaseModel):
 
 
 class LastStep(BaseModel):
-    """How the pipeline's last step ended. All others lead to it, so that where it went well the run did."""
+    """How the pipeline's last step ended. All other steps come before it, so the run succeeded if it did."""
 
     succeeded: bool
 
@@ -110,7 +117,7 @@ class Summary(BaseModel):
     error: str | None = None
     rows: Rows = Rows()
     metrics: dict[str, float | None] = {}
-    verdict: Verdict = "none"
+    verdict: str = "none"
     reasons: list[str] = []
     pushed_version: int | None = None
     pushed_path: str | None = None
@@ -119,3 +126,16 @@ class Summary(BaseModel):
     statistics: str | None = Field(None, description="URI of the statistics artifact: the next run's drift baseline")
     artifacts: dict[str, str] = {}
     finished: float = 0.0
+
+    @property
+    def told(self) -> Verdict | None:
+        """The verdict as the pipeline declares it; None if the run came to none."""
+        if self.verdict == "none":
+            return None
+        plain = self.verdict + (" as version {version} of {module}" if self.pushed_version else "")
+        verdict = self.lineage.shows.verdicts.get(self.verdict) or Verdict(text=plain, news=plain)
+        names = {"{version}": str(self.pushed_version), "{module}": self.lineage.module}
+        texts = {"text": verdict.text, "news": verdict.news}
+        for name, value in names.items():
+            texts = {key: text.replace(name, value) for key, text in texts.items()}
+        return verdict.model_copy(update=texts)

@@ -1,10 +1,11 @@
-"""A run as one self-contained page: what ran, what came of it, and all that led there."""
+"""A run as one self-contained page: steps, verdict, artifacts and lineage."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from markupsafe import Markup
@@ -16,7 +17,7 @@ from slipway.pages.graph import Node, step_graph
 from slipway.pages.numbers import MISSING, format_number, format_seconds
 from slipway.pages.page import render_page
 from slipway.pages.parts import Tone, badge, code, details, facts, grid, log, notice, section, table, tiles
-from slipway.runs.store import REPORT
+from slipway.runs.store import REPORT, lineage_facts
 from slipway.runs.summary import read_evaluation_of
 from slipway.stores import storage
 
@@ -37,9 +38,9 @@ def write_report(view: RunView) -> str:
 
 
 def render_report(view: RunView) -> str:
-    """The page as HTML; what the run did not come to is left out, what cannot be read is said."""
-    artifacts = view.summary.artifacts
-    evaluation = read_evaluation_of(artifacts)
+    """The page as HTML, without the parts that the run did not reach; damaged parts are named."""
+    artifacts, shows = view.summary.artifacts, view.summary.lineage.shows
+    evaluation = read_evaluation_of(view.summary.lineage, artifacts)
     judged: list[Markup] = []
     if evaluation is not None:
         from slipway.evaluation.page import evaluation_sections
@@ -51,10 +52,11 @@ def render_report(view: RunView) -> str:
         *judged[:1],  # the verdict stands before the steps
         _steps(view),
         *judged[1:],
-        _part("Serving checks", artifacts.get("serving_validation"), _serving),
-        _part("Training", artifacts.get("training_log"), _training),
-        _part("Validation of the data", artifacts.get("anomalies"), _validation),
-        _part("Data", artifacts.get("statistics"), _statistics),
+        _part("Serving checks", artifacts.get(shows.serving_checks), _serving),
+        _part("Training", artifacts.get(shows.training_log), _training),
+        _part("Validation of the data", artifacts.get(shows.data_validation), _validation),
+        _part("Data", artifacts.get(shows.statistics), _statistics),
+        *(_part(title, _output(view, name), _page) for title, name in shows.pages.items()),
         _lineage(view),
     ]
     lineage = view.summary.lineage
@@ -64,12 +66,10 @@ def render_report(view: RunView) -> str:
 
 
 def verdict_badge(view: RunView) -> Markup:
-    """Pushed, refused or failed: the run in one word."""
+    """The verdict, or how the run ended."""
     summary = view.summary
-    tones: dict[str, tuple[str, Tone]] = {
-        "pushed": (f"pushed as version {summary.pushed_version}", "good"),
-        "refused": ("refused: not pushed", "warn"),
-    }
+    if summary.told:
+        return badge(summary.told.text, summary.told.tone)
     states: dict[str, tuple[str, Tone]] = {
         "failed": (f"failed at {(summary.failed_step or 'an unknown step').replace('_', ' ')}", "bad"),
         "interrupted": ("interrupted", "bad"),
@@ -77,17 +77,18 @@ def verdict_badge(view: RunView) -> Markup:
         "running": ("running", "plain"),
         "succeeded": ("finished", "plain"),
     }
-    return badge(*(tones.get(summary.verdict) or states[view.state]))
+    return badge(*states[view.state])
 
 
 def _headline(view: RunView, evaluation: Evaluation | None) -> Markup:
-    """The run in one word; and why, where the verdict of the evaluation does not say it below."""
+    """The verdict, with its reasons unless the evaluation lists them below."""
     summary = view.summary
     body = Markup("<p>{}</p>").format(verdict_badge(view))
-    told = evaluation is not None and (summary.verdict == "pushed" or not evaluation.verdict.blessed)
-    if summary.reasons and not told:
+    good = summary.told is not None and summary.told.tone == "good"
+    if summary.reasons and (evaluation is None or (evaluation.verdict.blessed and not good)):
         reasons = Markup("").join(Markup("<li>{}</li>").format(reason) for reason in summary.reasons)
-        tone: Tone = "bad" if view.state in ("failed", "interrupted", "unknown") else "warn"
+        ended_badly = view.state in ("failed", "interrupted", "unknown")
+        tone: Tone = "bad" if ended_badly else "plain" if good else "warn"
         body += notice(Markup("<ul>{}</ul>").format(reasons), tone)
     if view.problem:
         body += notice(view.problem, "warn")
@@ -132,13 +133,26 @@ def _steps(view: RunView) -> Markup:
 
 
 def _part(title: str, uri: str | None, draw: Callable[[str], Markup]) -> Markup:
-    """One section out of an artifact; nothing where the run has no such artifact."""
+    """One section made of an artifact; nothing if the run has no such artifact."""
     if uri is None:
         return Markup("")
     try:
         return section(title, draw(str(storage.local_path(uri))))
     except (SlipwayError, OSError, ValueError) as error:
         return section(title, notice(f"This part cannot be shown: {error}", "warn"))
+
+
+def _output(view: RunView, name: str) -> str | None:
+    """The URI of `step.output`."""
+    step, _, output = name.partition(".")
+    return next((one.outputs[output] for one in view.steps if one.name == step and output in one.outputs), None)
+
+
+def _page(path: str) -> Markup:
+    """A step's own page, in a frame without scripts."""
+    content = Path(path).read_text(encoding="utf-8")
+    frame = Markup('<iframe sandbox srcdoc="{}" style="width: 100%; height: 40rem; border: 0"></iframe>')
+    return frame.format(content)
 
 
 def _serving(folder: str) -> Markup:
@@ -196,24 +210,15 @@ def _statistics(folder: str) -> Markup:
 
 
 def _lineage(view: RunView) -> Markup:
-    summary, lineage = view.summary, view.summary.lineage
+    summary = view.summary
+    items = [
+        *lineage_facts(summary),
+        ("pushed version", str(summary.pushed_version or "none")),
+        ("pushed path", summary.pushed_path or MISSING),
+    ]
+    artifacts = facts([(name, code(uri)) for name, uri in sorted(summary.artifacts.items())])
     return section(
         "Lineage",
-        facts(
-            [
-                ("data", code(lineage.data_uri)),
-                ("data digest", code(summary.data_digest or MISSING)),
-                ("module", lineage.module),
-                ("module digest", code(lineage.module_digest)),
-                ("git revision", code(lineage.git_revision)),
-                ("seed", str(lineage.seed)),
-                ("image", code(lineage.image or MISSING)),
-                ("baseline version", str(summary.baseline_version or "none")),
-                ("pushed version", str(summary.pushed_version or "none")),
-                ("pushed path", code(summary.pushed_path or MISSING)),
-            ]
-        ),
-        details(
-            "Where the artifacts are", facts([(name, code(uri)) for name, uri in sorted(summary.artifacts.items())])
-        ),
+        facts([(name, code(value)) for name, value in items]),
+        details("Where the artifacts are", artifacts),
     )

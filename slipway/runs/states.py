@@ -1,4 +1,4 @@
-"""What the platforms call the states of runs and steps, and what Slipway makes of them: the only table of them.
+"""The platforms' states of runs and steps, and Slipway's states for them.
 
 A word that is not here is "unknown", never taken for a failure: `tests/slipway/runs/test_states.py` compares the table
 with the enums of the SDKs.

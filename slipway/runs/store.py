@@ -1,16 +1,20 @@
-"""The runs of this machine: one directory each, whatever became of them."""
+"""The runs of this machine, one directory each."""
 
 from __future__ import annotations
 
 import difflib
+import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from slipway.errors import StoreError
+from slipway.lineage import Lineage
+from slipway.pages.numbers import MISSING
 from slipway.runs.process import is_alive
-from slipway.runs.record import Lineage, Outcome, RolloutOutcome, RunState, Step, StepsFile, Summary
+from slipway.runs.record import Outcome, RolloutOutcome, RunState, Step, StepsFile, Summary
 from slipway.runs.summary import read_record, summarise
 
 STEPS, OUTCOME, ROLLOUT, LAST_STEP = "steps.json", "outcome.json", "rollout.json", "last_step.json"
@@ -19,7 +23,7 @@ SUMMARY, REPORT, NOTIFIED = "summary.json", "report.html", "notified.txt"
 
 @dataclass(frozen=True)
 class RunView:
-    """One run as people ask for it; `problem` says what of its record cannot be read."""
+    """One run; `problem` names the files of its record that cannot be read."""
 
     name: str
     uri: str
@@ -29,7 +33,7 @@ class RunView:
 
     @property
     def state(self) -> RunState:
-        """How the run ended, or that it has not."""
+        """State of the run."""
         return self.summary.state
 
     @property
@@ -40,8 +44,9 @@ class RunView:
 
     @property
     def rollout(self) -> RolloutOutcome | None:
-        """What became of the pushed version; a retry that refuses the model leaves that of the attempt before."""
-        return read_record(self.uri, ROLLOUT, RolloutOutcome) if self.summary.verdict != "refused" else None
+        """The outcome of the rollout. A retry that refuses the model leaves the file of the attempt before it."""
+        refused = self.summary.told is not None and self.summary.told.tone == "warn"
+        return None if refused else read_record(self.uri, ROLLOUT, RolloutOutcome)
 
     @property
     def report(self) -> str | None:
@@ -51,35 +56,58 @@ class RunView:
 
     def as_json(self) -> dict[str, Any]:
         """What `slipway runs show --json` prints; keys are only ever added."""
-        summary, lineage = self.summary, self.summary.lineage
         steps = ("name", "state", "seconds", "cached", "cpu_seconds", "peak_mib", "log", "error")
         return {
             "run": self.name,
-            "state": self.state,
-            "module": lineage.module,
-            "started": lineage.started,
             "seconds": self.seconds,
             "steps": [{key: getattr(step, key) for key in steps} for step in self.steps],
-            "rows": summary.rows.model_dump(),
-            "metrics": summary.metrics,
-            "verdict": summary.verdict,
-            "reasons": summary.reasons,
-            "failed_step": summary.failed_step,
-            "error": summary.error,
-            "pushed_version": summary.pushed_version,
-            "pushed_path": summary.pushed_path,
-            "baseline_version": summary.baseline_version,
             "report": self.report,
-            "data_uri": lineage.data_uri,
-            "data_digest": summary.data_digest,
-            "module_digest": lineage.module_digest,
-            "git_revision": lineage.git_revision,
-            "image": lineage.image,
-            "target": lineage.target,
-            "seed": lineage.seed,
-            "artifacts": summary.artifacts,
             "problem": self.problem,
+            **self.summary.lineage.model_dump(exclude={"run", "shows"}),
+            **self.summary.model_dump(exclude={"lineage", "statistics", "finished"}),
         }
+
+
+def lineage_facts(summary: Summary) -> list[tuple[str, str]]:
+    """Names and values of a run's lineage, for people."""
+    lineage = summary.lineage
+    facts = {
+        "pipeline": lineage.pipeline,
+        "data": lineage.data_uri,
+        "data digest": summary.data_digest,
+        "module": lineage.module,
+        "module digest": lineage.module_digest,
+        "hyperparameters": assignments(lineage.hyperparameters),
+        "overrides": assignments(lineage.overrides),
+        "baseline": f"version {summary.baseline_version} of {lineage.module}" if summary.baseline_version else "none",
+        "git revision": lineage.git_revision,
+        "seed": str(lineage.seed),
+        "image": lineage.image,
+    }
+    return [(name, value or MISSING) for name, value in facts.items()]
+
+
+def assignments(values: Mapping[str, Any]) -> str:
+    """`epochs=3, hidden=[64, 32]`, with values in JSON."""
+    return ", ".join(f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in values.items())
+
+
+def distinctions(views: list[RunView]) -> list[str]:
+    """Overrides and hyperparameters of each run that are not the same in all runs of its pipeline and module."""
+    owners = [(view.summary.lineage.pipeline, view.summary.lineage.module) for view in views]
+    told = [_told(view.summary.lineage) for view in views]
+    values: dict[tuple[str, str], list[dict[str, str]]] = {}
+    for owner, content in zip(owners, told, strict=True):
+        values.setdefault(owner, []).append({key: json.dumps(value) for key, value in content.items()})
+    return [
+        assignments({key: value for key, value in content.items() if len({one.get(key) for one in values[owner]}) > 1})
+        for owner, content in zip(owners, told, strict=True)
+    ]
+
+
+def _told(lineage: Lineage) -> dict[str, Any]:
+    hyperparameters = {f"hyperparameters.{key}": value for key, value in lineage.hyperparameters.items()}
+    return hyperparameters | lineage.overrides
 
 
 def list_runs(runs_dir: Path) -> list[RunView]:
@@ -91,7 +119,7 @@ def list_runs(runs_dir: Path) -> list[RunView]:
 
 
 def load_run(runs_dir: Path, name: str | None = None) -> RunView:
-    """One run by its name, or by a beginning of it that no other has; the newest without a name.
+    """One run by its name or an unambiguous beginning of it; the newest without a name.
 
     Raises:
         StoreError: there is no such run; the message lists the nearest names.
@@ -112,7 +140,7 @@ def load_run(runs_dir: Path, name: str | None = None) -> RunView:
 
 
 def view_run(folder: Path) -> RunView:
-    """Merges what the runner, push_model and the exit handler wrote."""
+    """Merges the files of the runner, of the step that came to a verdict and of the exit handler."""
     uri = str(folder)
     recorded = read_record(uri, STEPS, StepsFile)
     summary = read_record(uri, SUMMARY, Summary)
@@ -147,18 +175,18 @@ def _state(recorded: StepsFile, summary: Summary | None) -> RunState:
 
 
 def _in_order(steps: list[Step]) -> list[Step]:
-    """As they were started; then those that were not; the exit handler, which is recorded last, stays last."""
+    """In the order of their starts, then those that never started; the exit handler stays last."""
     return [*sorted(steps[:-1], key=lambda step: step.started or math.inf), *steps[-1:]]
 
 
 def _ended(step: Step) -> Step:
-    """A step that was running when its run was killed."""
+    """A step of a killed run: failed if it was running."""
     if step.state != "running":
         return step
     return step.model_copy(update={"state": "failed", "error": "interrupted: the process that ran it is gone"})
 
 
 def _unknown(folder: Path, outcome: Outcome | None) -> Summary:
-    """The most that can be said of a directory without a readable record."""
+    """A summary of a directory without a readable record."""
     lineage = Lineage(run=folder.name, module="", module_digest="", data_uri="", started=folder.stat().st_mtime)
     return summarise(lineage, "interrupted", [], outcome)

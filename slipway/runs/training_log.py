@@ -1,4 +1,4 @@
-"""`history.json`: how a training went, as train_model writes it and a run's report draws it."""
+"""`history.json`: loss and metrics by epoch, written by train_model and drawn in the report."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Epoch(BaseModel):
 class History(BaseModel):
     """The content of `history.json`.
 
-    `stopped` says why no further epoch followed; `best_epoch` has the weights that were kept.
+    `stopped` is the reason for the end; the weights of `best_epoch` were kept.
     """
 
     epochs: list[Epoch] = []

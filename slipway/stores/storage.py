@@ -17,7 +17,8 @@ from urllib.parse import unquote, urlsplit
 
 from slipway.errors import StoreError
 from slipway.remote.address import is_remote as is_remote
-from slipway.remote.objects import check_inside, open_object, open_objects, open_ranges
+from slipway.remote.objects import check_inside, open_ranges
+from slipway.remote.opening import open_object, open_objects
 
 BLOCK_BYTES = 1 << 20
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 
 from cli.main import app
 from slipway.errors import ConfigError
-from slipway.runs.record import Lineage
+from slipway.lineage import Lineage
 from slipway.stores.model_store import Provenance, open_store
 from tests.fakes.loopback_server import Answer, LoopbackServer, Request
 

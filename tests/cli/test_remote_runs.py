@@ -5,7 +5,7 @@ import pytest
 
 from slipway.errors import TargetError
 from tests.cli.cluster import DATA, kubeflow, remote_home, slipway, vertex
-from tests.delivery.targets.submissions import COMPILED
+from tests.compiled.specs import GOLDEN
 from tests.fakes.storage_server import _emulator, storage_server
 
 __all__ = ["_emulator", "kubeflow", "remote_home", "storage_server", "vertex"]
@@ -25,7 +25,7 @@ def server(target: str, request: pytest.FixtureRequest) -> Any:
 
 
 def submit(target: str) -> dict[str, Any]:
-    package = str(COMPILED / f"training-{target}.yaml")
+    package = str(GOLDEN)
     said = slipway("submit", "taxi", "--target", target, "--data", DATA, "--package", package, "--json").stdout
     found: dict[str, Any] = json.loads(said)
     return found

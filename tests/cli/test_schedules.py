@@ -32,8 +32,10 @@ def test_schedules_apply_makes_those_of_the_settings(kubeflow: FakeKubeflow) -> 
     [kept] = kubeflow.recurring_runs.values()
     given = kept["runtime_config"]["parameters"]
     assert (kept["mode"], kept["max_concurrency"], kept["no_catchup"]) == ("ENABLE", "1", True)
-    assert given["training"]["training"]["epochs"] == 3
-    assert given["run_uri"].partition("?")[0].endswith("/runs/taxi-{job}")
+    assert json.loads(given["training"])["training"]["epochs"] == 3
+    run = json.loads(given["run"])
+    assert run["uri"].partition("?")[0].endswith("/runs/taxi-{job}")
+    assert run["lineage"]["overrides"] == {"training.epochs": 3}
     assert storage.exists(given["model_uri"])
     assert slipway("schedules", "apply").stdout == "kubeflow has all schedules of the settings: nothing to do\n"
 

@@ -23,7 +23,7 @@ from cli.main import app
 from serving.protocol.protos import predict_pb2
 from serving.protocol.tensor_protos import tensor_proto
 from slipway.errors import SlipwayError
-from slipway.runs.record import Lineage
+from slipway.lineage import Lineage
 from slipway.stores.model_store import LocalModelStore, Provenance
 from tests.conformance.grpc_calls import Calls
 from tests.served_models import TinyModel, write_saved_model

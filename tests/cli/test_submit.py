@@ -13,14 +13,13 @@ from settings.load import PROJECT as CHECKOUT
 from slipway.errors import ConfigError, TargetError
 from slipway.stores import storage
 from tests.cli.cluster import DATA, kubeflow, remote_home, slipway, vertex
-from tests.delivery.targets.submissions import COMPILED
+from tests.compiled.specs import GOLDEN
 from tests.fakes.kubeflow import FakeKubeflow
 from tests.fakes.storage_server import StorageServer, _emulator, storage_server
 from tests.fakes.vertex import FakeVertex
 
 # Compiling takes a second, and is not what most of these are about.
-PACKAGE_KUBEFLOW = ("--package", str(COMPILED / "training-kubeflow.yaml"))
-PACKAGE_VERTEX = ("--package", str(COMPILED / "training-vertex.yaml"))
+PACKAGE = ("--package", str(GOLDEN))
 
 __all__ = ["_emulator", "kubeflow", "remote_home", "storage_server", "vertex"]
 
@@ -39,14 +38,14 @@ def test_submit_publishes_module_and_sample_and_prints_the_address(
     assert storage.exists(given["model_uri"])
     assert storage.exists(given["data_uri"])
     assert given["data_uri"].startswith("gs://anonymous@bucket/home/samples/")
-    assert given["run_uri"] == storage.join(remote_home, "runs", "taxi-{job}")
+    assert json.loads(given["run"])["uri"] == storage.join(remote_home, "runs", "taxi-{job}")
     assert run["runtime_config"]["pipeline_root"] == storage.join(remote_home, "artifacts")
     slipway("submit", "taxi", "--target", "kubeflow")
     assert len(kubeflow.versions) == 1
 
 
 def test_submit_and_wait_prints_a_line_for_each_step(kubeflow: FakeKubeflow) -> None:
-    result = slipway("submit", "taxi", "--target", "kubeflow", *PACKAGE_KUBEFLOW, "--data", DATA, "--wait")
+    result = slipway("submit", "taxi", "--target", "kubeflow", *PACKAGE, "--data", DATA, "--wait")
     assert result.exit_code == 0
     _, _, *steps, end = result.stdout.splitlines()
     assert [line.split()[1:3] for line in steps] == [["resolve_source", "succeeded"], ["train_model", "succeeded"]]
@@ -56,7 +55,7 @@ def test_submit_and_wait_prints_a_line_for_each_step(kubeflow: FakeKubeflow) -> 
 @pytest.mark.parametrize(("state", "said"), [("FAILED", "failed: train-model failed"), ("CANCELED", "cancelled")])
 def test_submit_and_wait_fails_with_the_run(kubeflow: FakeKubeflow, state: str, said: str) -> None:
     kubeflow.plan = ["RUNNING", state]
-    result = slipway("submit", "taxi", "--target", "kubeflow", *PACKAGE_KUBEFLOW, "--data", DATA, "--wait")
+    result = slipway("submit", "taxi", "--target", "kubeflow", *PACKAGE, "--data", DATA, "--wait")
     assert result.exit_code == 1
     assert said in result.stdout
     assert "train_model failed" in result.stdout
@@ -64,7 +63,7 @@ def test_submit_and_wait_fails_with_the_run(kubeflow: FakeKubeflow, state: str, 
 
 def test_submit_to_vertex_waits_and_fails_with_the_reason(vertex: FakeVertex) -> None:
     vertex.plan = ["RUNNING", "FAILED"]
-    result = slipway("submit", "taxi", "--target", "vertex", *PACKAGE_VERTEX, "--data", DATA, "--wait")
+    result = slipway("submit", "taxi", "--target", "vertex", *PACKAGE, "--data", DATA, "--wait")
     assert result.exit_code == 1
     assert "✓ ingest_examples      cached" in result.stdout
     assert "The replica workerpool0-0 of train-model exited with 1." in result.stdout
@@ -73,14 +72,14 @@ def test_submit_to_vertex_waits_and_fails_with_the_reason(vertex: FakeVertex) ->
 
 def test_submit_as_json_is_nothing_else(kubeflow: FakeKubeflow) -> None:
     found = json.loads(
-        slipway("submit", "taxi", "--target", "kubeflow", *PACKAGE_KUBEFLOW, "--data", DATA, "--wait", "--json").stdout
+        slipway("submit", "taxi", "--target", "kubeflow", *PACKAGE, "--data", DATA, "--wait", "--json").stdout
     )
     assert (found["state"], found["labels"]["module"], found["labels"]["environment"]) == ("succeeded", "taxi", "base")
     assert [step["name"] for step in found["steps"]] == ["resolve_source", "train_model"]
 
 
 def test_submit_overrides_module_and_settings(kubeflow: FakeKubeflow) -> None:
-    slipway("submit", "taxi", "--target", "kubeflow", *PACKAGE_KUBEFLOW, "--data", DATA, "--set", "training.epochs=3",
+    slipway("submit", "taxi", "--target", "kubeflow", *PACKAGE, "--data", DATA, "--set", "training.epochs=3",
             "--set", "evaluation.engine=tfma")  # fmt: skip
     [run] = kubeflow.runs.values()
     given = run["runtime_config"]["parameters"]
@@ -89,7 +88,7 @@ def test_submit_overrides_module_and_settings(kubeflow: FakeKubeflow) -> None:
 
 
 def test_submit_takes_a_compiled_package(kubeflow: FakeKubeflow) -> None:
-    package = str(COMPILED / "training-kubeflow.yaml")
+    package = str(GOLDEN)
     assert slipway("submit", "taxi", "--target", "kubeflow", "--data", DATA, "--package", package).exit_code == 0
     [version] = kubeflow.versions.values()
     assert version["display_name"].startswith("slipway-training-")
@@ -108,7 +107,7 @@ def test_submit_data_of_this_machine_is_refused(kubeflow: FakeKubeflow, data: st
     with pytest.raises(
         ConfigError, match=r"cannot read this machine's files; copy it to a bucket and give --data gs://"
     ):
-        slipway("submit", "taxi", "--target", "kubeflow", *PACKAGE_KUBEFLOW, "--data", data)
+        slipway("submit", "taxi", "--target", "kubeflow", *PACKAGE, "--data", data)
     assert not kubeflow.runs
 
 
@@ -132,7 +131,7 @@ def test_submit_without_a_setting_names_it(
 def test_submit_refused_is_an_error(kubeflow: FakeKubeflow) -> None:
     kubeflow.fail("POST", ".*/runs", 403)
     with pytest.raises(TargetError, match=r"cannot start the run taxi-.* answers 403"):
-        slipway("submit", "taxi", "--target", "kubeflow", *PACKAGE_KUBEFLOW, "--data", DATA)
+        slipway("submit", "taxi", "--target", "kubeflow", *PACKAGE, "--data", DATA)
 
 
 def test_submit_that_cannot_look_any_more_says_that_the_run_goes_on(

@@ -6,7 +6,7 @@ from components.compute_statistics.run import compute
 from components.infer_schema.run import infer
 from slipway.data.schema.io import model_inputs, read_schema
 from slipway.errors import ConfigError
-from tests.example_artifacts import write_examples
+from tests.example_artifacts import write_curated_schema, write_examples
 from tests.taxi_examples import LABEL, SCHEMA, write_taxi_examples
 
 
@@ -23,15 +23,16 @@ def test_infer_without_a_curated_schema_infers_one(tmp_path: Path) -> None:
 
 def test_infer_with_a_curated_schema_takes_it(tmp_path: Path) -> None:
     curated = 'feature { name: "x" type: FLOAT float_domain { min: 0 } } feature { name: "y" type: INT }'
-    infer("not read", {"column": "y"}, curated, str(tmp_path / "schema"))
+    infer("not read", {"column": "y"}, write_curated_schema(tmp_path, curated), str(tmp_path / "schema"))
     schema = read_schema(tmp_path / "schema")
     assert schema.feature[0].float_domain.HasField("min")
     assert list(schema.feature[1].not_in_environment) == ["SERVING"]
 
 
 def test_infer_with_a_curated_schema_of_wrong_syntax_names_the_line(tmp_path: Path) -> None:
+    wrong = write_curated_schema(tmp_path, 'feature { name: "y" }\nfeatur {}')
     with pytest.raises(ConfigError, match=r"schema\.pbtxt:2"):
-        infer("not read", {"column": "y"}, 'feature { name: "y" }\nfeatur {}', str(tmp_path / "schema"))
+        infer("not read", {"column": "y"}, wrong, str(tmp_path / "schema"))
 
 
 def test_infer_twice_writes_the_same_bytes(tmp_path: Path) -> None:

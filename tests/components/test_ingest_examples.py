@@ -13,6 +13,7 @@ from components.ingest_examples.run import ingest
 from components.resolve_source.run import resolve
 from slipway.data.examples.dataset import Manifest, open_split, read_manifest
 from slipway.errors import ConfigError, DataError
+from tests.example_artifacts import write_curated_schema
 from tests.fakes.storage_server import StorageServer, _emulator, storage_server  # noqa: F401 - fixtures
 
 CONFIG: dict[str, Any] = {
@@ -24,18 +25,9 @@ CONFIG: dict[str, Any] = {
 ROWS = "fare,tips,company\n" + "".join(f"{10 + n % 5}.5,{n % 4},Cab {n % 3}\n" for n in range(300))
 
 
-def _through_kfp(value: Any) -> Any:
-    """A Struct knows no integers."""
-    if isinstance(value, dict):
-        return {key: _through_kfp(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_through_kfp(each) for each in value]
-    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
 def _ingest(uri: str, examples: Path, config: dict[str, Any] = CONFIG, schema: str = "") -> Manifest:
-    source, _ = resolve(uri, 2, "taxi", "")
-    return ingest(_through_kfp(source), config, schema, str(examples))
+    source_uri, _ = resolve(uri, 2, "taxi", "", str(examples.parent / "sources"))
+    return ingest(source_uri, config, write_curated_schema(examples.parent, schema), str(examples))
 
 
 def test_ingest_writes_splits_and_a_manifest_that_others_read(tmp_path: Path) -> None:

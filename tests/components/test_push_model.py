@@ -8,7 +8,8 @@ from slipway.data.examples.dataset import MANIFEST, Manifest, RowCounts
 from slipway.errors import StoreError
 from slipway.evaluation.results import Check, Evaluation, SliceResult, Verdict, write_evaluation
 from slipway.evaluation.serving_checks import ServingCheck, ServingValidation, write_validation
-from slipway.runs.record import Lineage, Outcome
+from slipway.lineage import Lineage
+from slipway.runs.record import Outcome, RunContext
 from slipway.stores.model_store import LocalModelStore, open_store
 from tests.fakes.storage_server import StorageServer, _emulator, storage_server  # noqa: F401 - fixtures
 from tests.slipway.stores.model_store.conftest import write_model
@@ -58,7 +59,7 @@ def artifacts(tmp_path: Path) -> Artifacts:
 
 
 def run_push(artifacts: dict[str, str], tmp_path: Path) -> Outcome:
-    outcome = push(artifacts, URIS, str(tmp_path / "store"), str(tmp_path / "run"), LINEAGE.model_dump())
+    outcome = push(artifacts, URIS, str(tmp_path / "store"), RunContext(uri=str(tmp_path / "run"), lineage=LINEAGE))
     assert Outcome.model_validate_json((tmp_path / "run" / "outcome.json").read_text()) == outcome
     return outcome
 
@@ -110,7 +111,7 @@ def test_push_missing_evaluation_is_an_error_and_nothing_is_pushed(artifacts: Ar
     given = artifacts()
     (Path(given["evaluation"]) / "evaluation.json").unlink()
     with pytest.raises(StoreError, match="not an output of evaluate_model"):
-        push(given, URIS, str(tmp_path / "store"), str(tmp_path / "run"), LINEAGE.model_dump())
+        push(given, URIS, str(tmp_path / "store"), RunContext(uri=str(tmp_path / "run"), lineage=LINEAGE))
     assert not (tmp_path / "store").exists()
 
 
@@ -138,7 +139,7 @@ def test_push_baseline_in_a_remote_store_is_named_by_its_version(
 ) -> None:
     given = artifacts(baseline=storage_server.uri("store/taxi/1700000000"))
     store = storage_server.uri("store")
-    outcome = push(given, URIS, store, str(tmp_path / "run"), LINEAGE.model_dump())
+    outcome = push(given, URIS, store, RunContext(uri=str(tmp_path / "run"), lineage=LINEAGE))
     version = open_store(store).version("taxi", outcome.version or 0)
     assert outcome.path == version.uri
     assert version.manifest.baseline_version == 1_700_000_000

@@ -8,15 +8,19 @@ import pytest
 from components.record_run.component import record_run
 from components.record_run.run import last_step, record
 from components.rollout_model.component import rollout_model
+from pipelines.training import TRAINING
 from slipway.errors import RolloutError
+from slipway.lineage import Lineage
 from slipway.runs.notifications.config import Notifications
-from slipway.runs.record import Outcome, RolloutOutcome, Summary
+from slipway.runs.record import Outcome, RolloutOutcome, RunContext, Summary
 from slipway.runs.store import OUTCOME, ROLLOUT, load_run
 from slipway.stores import storage
 from tests.recorded_runs import WHY_REFUSED, write_run
 
-LINEAGE = {"run": "r", "module": "taxi", "module_digest": "ab", "data_uri": "x.csv", "seed": 42.0, "started": 1.75e9}
-GIVEN = LINEAGE | {"run": "taxi-{job}", "started": 0.0, "target": "kubeflow"}
+LINEAGE = Lineage(
+    run="r", module="taxi", module_digest="ab", data_uri="x.csv", seed=42, started=1.75e9, shows=TRAINING.shows
+)
+GIVEN = LINEAGE.model_copy(update={"run": "taxi-{job}", "started": 0.0, "target": "kubeflow"})
 FIRST, SECOND = "90d63664-0f4f-41ec-91be-9419156db005", "1b0ec32e-2a5c-4458-ba33-67081ebfbeb3"
 PUSHED = Outcome(verdict="pushed", reasons=[], version=7, path="gs://bucket/models/taxi/7")
 
@@ -33,7 +37,7 @@ def read(folder: Path) -> Summary:
 def test_record_without_any_trace_of_the_steps_tells_what_the_orchestrator_said(
     tmp_path: Path, state: str, expected: str
 ) -> None:
-    record(str(tmp_path), LINEAGE, state, "task x failed")
+    record(RunContext(uri=str(tmp_path), lineage=LINEAGE), state, "task x failed")
     summary = read(tmp_path)
     assert summary.state == expected
     assert summary.reasons == ([] if expected == "succeeded" else ["task x failed"])
@@ -44,15 +48,15 @@ def test_record_without_any_trace_of_the_steps_tells_what_the_orchestrator_said(
 def test_record_of_kubeflow_which_gives_no_reason_says_what_the_state_means(
     tmp_path: Path, state: str, why: str
 ) -> None:
-    [reason] = record(str(tmp_path), LINEAGE, state, "").summary.reasons
+    [reason] = record(RunContext(uri=str(tmp_path), lineage=LINEAGE), state, "").summary.reasons
     assert why in reason
 
 
 @pytest.mark.parametrize("state", ["RUNNING", "EVAPORATED", "FAILED"])
 def test_record_of_a_run_whose_last_step_went_well_takes_no_lost_or_old_state(tmp_path: Path, state: str) -> None:
-    with last_step(str(tmp_path), LINEAGE, {}, ""):
+    with last_step(RunContext(uri=str(tmp_path), lineage=LINEAGE)):
         assert not (tmp_path / "last_step.json").exists()
-    assert record(str(tmp_path), LINEAGE, state, "").summary.state == "succeeded"
+    assert record(RunContext(uri=str(tmp_path), lineage=LINEAGE), state, "").summary.state == "succeeded"
 
 
 @pytest.mark.parametrize("file", ["steps.json", "outcome.json", "artifacts/examples/manifest.json",
@@ -61,7 +65,7 @@ def test_record_of_a_run_whose_last_step_went_well_takes_no_lost_or_old_state(tm
 def test_record_with_something_missing_or_damaged_tells_the_rest(tmp_path: Path, file: str, damage: object) -> None:
     folder = write_run(tmp_path, "r", "refused")
     damage(folder / file)  # type: ignore[operator]
-    summary = record(str(folder), LINEAGE, "SUCCEEDED", "").summary
+    summary = record(RunContext(uri=str(folder), lineage=LINEAGE), "SUCCEEDED", "").summary
     assert summary.state == "succeeded"
     assert file == "outcome.json" or summary.reasons == [WHY_REFUSED]
     assert summary == read(folder)
@@ -82,7 +86,7 @@ def test_record_of_a_failed_run_leaves_no_step_pending(tmp_path: Path) -> None:
 def test_record_twice_gives_the_same_summary(tmp_path: Path) -> None:
     folder = write_run(tmp_path, "r", "pushed")
     first = read(folder)
-    second = record(str(folder), first.lineage.model_dump(), "SUCCEEDED", "").summary
+    second = record(RunContext(uri=str(folder), lineage=first.lineage), "SUCCEEDED", "").summary
     assert second.model_dump(exclude={"finished"}) == first.model_dump(exclude={"finished"})
 
 
@@ -90,16 +94,20 @@ def test_record_is_cheap(tmp_path: Path) -> None:
     folder = write_run(tmp_path, "r", "pushed")
     view = load_run(tmp_path / "runs", "r")
     before = time.process_time()
-    record(str(folder), view.summary.lineage.model_dump(), "SUCCEEDED", "")
+    record(RunContext(uri=str(folder), lineage=view.summary.lineage), "SUCCEEDED", "")
     assert time.process_time() - before < 0.5
+
+
+def given(home: Path, told: dict[str, Any] | None) -> str:
+    """The argument `run` of a run on Kubeflow."""
+    context = RunContext(uri=str(home / "taxi-{job}"), lineage=GIVEN, notifications=told or {}, page="https://ui/{job}")
+    return context.model_dump_json()
 
 
 def of_kubeflow(home: Path, job: str, state: str, told: dict[str, Any] | None = None) -> Path:
     """Records a run as Kubeflow calls the exit handler: an empty error, the workflow's name; answers its folder."""
     status = SimpleNamespace(state=state, error_message=None, pipeline_job_resource_name="slipway-training-x7k2p")
-    record_run.python_func(
-        str(home / "taxi-{job}"), GIVEN, job, "2026-01-02T03:04:05Z", told or {}, "https://ui/{job}", status
-    )
+    record_run.python_func(given(home, told), job, "2026-01-02T03:04:05Z", status)
     return home / f"taxi-{job}"
 
 
@@ -107,8 +115,7 @@ def retry_last_step(home: Path, told: dict[str, Any] | None = None, outcome: Out
     """What is left to do in a retry of `FIRST` in Kubeflow's UI: the exit handler does not run again."""
     if outcome:
         storage.write_text(str(home / f"taxi-{FIRST}" / OUTCOME), outcome.model_dump_json())
-    arguments = [str(home / "taxi-{job}"), "", "", {}, GIVEN, FIRST, "2026-01-02T03:04:05Z", told or {}]
-    rollout_model.python_func(str(home / "store"), *arguments, "https://ui/{job}")
+    rollout_model.python_func(str(home / "store"), {}, given(home, told), FIRST, "2026-01-02T03:04:05Z")
     return home / f"taxi-{FIRST}"
 
 
@@ -160,7 +167,7 @@ def test_retry_that_fails_at_its_last_step_is_recorded_with_what_it_pushed(tmp_p
     storage.write_text(str(folder / OUTCOME), PUSHED.model_dump_json())
     with (
         pytest.raises(RolloutError),
-        last_step(str(folder), {**GIVEN, "run": folder.name}, {}, ""),
+        last_step(RunContext(uri=str(folder), lineage=GIVEN.model_copy(update={"run": folder.name}))),
     ):
         raise RolloutError("the cluster refuses it")
     assert (read(folder).state, read(folder).pushed_version) == ("failed", 7)
@@ -183,15 +190,13 @@ def test_record_run_tells_of_the_run_and_links_to_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], target: str, job: str, link: str
 ) -> None:
     status = SimpleNamespace(state="FAILED", error_message="task x failed", pipeline_job_resource_name="x")
-    arguments = [
-        LINEAGE | {"target": target},
-        job,
-        "",
-        Notifications(stdout=True).model_dump(mode="json"),
-        "https://ui/#/runs/details/{job}",
-        status,
-    ]
-    record_run.python_func(str(tmp_path), *arguments)
+    context = RunContext(
+        uri=str(tmp_path),
+        lineage=LINEAGE.model_copy(update={"target": target}),
+        notifications=Notifications(stdout=True).model_dump(mode="json"),
+        page="https://ui/#/runs/details/{job}",
+    )
+    record_run.python_func(context.model_dump_json(), job, "", status)
     told = capsys.readouterr().out
     assert f"[slipway] taxi: the run failed (r)\n- task x failed\n{link}\n\n" in told
     assert "r failed; no model was pushed." in told
@@ -205,6 +210,7 @@ def test_record_run_with_a_broken_notifier_goes_well_and_says_so(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], notifications: dict[str, object]
 ) -> None:
     status = SimpleNamespace(state="FAILED", error_message=None, pipeline_job_resource_name="x")
-    record_run.python_func(str(tmp_path), LINEAGE, "1", "", notifications, "", status)
+    context = RunContext(uri=str(tmp_path), lineage=LINEAGE, notifications=notifications)
+    record_run.python_func(context.model_dump_json(), "1", "", status)
     assert "warning: " in capsys.readouterr().out
     assert (tmp_path / "report.html").is_file()

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from components.resolve_source.run import resolve
+from pipelines.training import TRAINING
 from slipway.data.examples.dataset import Manifest, RowCounts
+from slipway.data.examples.source import read_source
 from slipway.errors import DataError
-from slipway.runs.record import Lineage, RunState, Summary
+from slipway.lineage import Lineage
+from slipway.runs.record import RunState, Summary
 from slipway.stores import storage
 from tests.fakes.fault_proxy import FaultProxy, fault_proxy
 from tests.fakes.storage_server import _emulator, storage_server
@@ -45,7 +47,7 @@ def _record(
     )  # fmt: skip
     (examples / "manifest.json").write_text(manifest.model_dump_json())
     summary = Summary(
-        lineage=Lineage(run=name, module=module, module_digest="m", data_uri="d"),
+        lineage=Lineage(run=name, module=module, module_digest="m", data_uri="d", shows=TRAINING.shows),
         state=state,
         statistics=str(statistics),
         artifacts={"examples": str(examples)},
@@ -56,23 +58,40 @@ def _record(
 
 
 def _digest(data: Path) -> str:
-    return str(resolve(str(data), 1, "taxi", "")[0]["digest"])
+    return read_source(resolve(str(data), 1, "taxi", "", str(data.parent / "sources"))[0]).digest
 
 
-def test_resolve_source_is_plain_json_that_changes_with_the_content_only(data: Path, runs: Path) -> None:
-    first, previous = resolve(str(data), 1, "taxi", str(runs))
-    assert json.loads(json.dumps(first)) == first
-    assert first["format"] == "csv"
+def test_resolve_source_uri_changes_with_the_content_only(data: Path, runs: Path) -> None:
+    asked = (str(data), 1, "taxi", str(runs), str(runs.parent / "sources"))
+    first, previous = resolve(*asked)
+    assert read_source(first).format == "csv"
     assert previous == ""
     data.touch()
-    assert resolve(str(data), 1, "taxi", str(runs))[0] == first
+    assert resolve(*asked)[0] == first
     data.write_text("a,y\n1,0\n")
-    assert resolve(str(data), 1, "taxi", str(runs))[0]["digest"] != first["digest"]
+    second = resolve(*asked)[0]
+    assert second != first
+    assert read_source(second).digest != read_source(first).digest
+
+
+def test_resolve_many_files_hands_over_one_short_uri(tmp_path: Path) -> None:
+    for number in range(900):
+        (tmp_path / f"part-{number:05d}-2f0c9a7e-5b1d-4c1e-9d53-8d1f6d1c0a11-c000.csv").write_text("x,y\n1,1\n")
+    uri, _ = resolve(str(tmp_path), 1, "taxi", "", str(tmp_path / "sources"))
+    assert len(uri) < 500
+    assert len(read_source(uri).files) == 900
+
+
+def test_read_source_that_was_changed_is_refused(data: Path, tmp_path: Path) -> None:
+    uri, _ = resolve(str(data), 1, "taxi", "", str(tmp_path / "sources"))
+    Path(uri).write_text(Path(uri).read_text().replace("trips.csv", "other.csv"))
+    with pytest.raises(DataError, match="was changed"):
+        read_source(uri)
 
 
 def test_resolve_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"gone\.csv: there is no such file"):
-        resolve(str(tmp_path / "gone.csv"), 1, "taxi", "")
+        resolve(str(tmp_path / "gone.csv"), 1, "taxi", "", "")
 
 
 def test_resolve_previous_statistics_are_those_of_the_newest_run_on_other_data(data: Path, runs: Path) -> None:
@@ -84,7 +103,7 @@ def test_resolve_previous_statistics_are_those_of_the_newest_run_on_other_data(d
     (runs / "taxi-20260106-000000-aaaa").mkdir()
     (runs / "taxi-20260107-000000-aaaa").mkdir()
     (runs / "taxi-20260107-000000-aaaa" / "summary.json").write_text("{ cut")
-    assert resolve(str(data), 1, "taxi", str(runs))[1] == newest
+    assert resolve(str(data), 1, "taxi", str(runs), str(runs.parent / "sources"))[1] == newest
 
 
 def test_resolve_previous_statistics_go_by_the_time_of_the_end_where_names_are_the_ids_of_jobs(
@@ -94,15 +113,15 @@ def test_resolve_previous_statistics_go_by_the_time_of_the_end_where_names_are_t
     newest = _record(runs, "taxi-00d63664-0f4f-41ec-91be-9419156db005", "newest", finished=2.0)
     _record(runs, "slipway-training-20260104000000", "another module", module="house", finished=3.0)
     _record(runs, "taxi-10d63664-0f4f-41ec-91be-9419156db005", "nobody knows", state="unknown", finished=4.0)
-    assert resolve(str(data), 1, "taxi", str(runs))[1] == newest
+    assert resolve(str(data), 1, "taxi", str(runs), str(runs.parent / "sources"))[1] == newest
     on_vertex = _record(runs, "slipway-training-20260105000000", "Vertex's own name", finished=5.0)
-    assert resolve(str(data), 1, "taxi", str(runs))[1] == on_vertex
+    assert resolve(str(data), 1, "taxi", str(runs), str(runs.parent / "sources"))[1] == on_vertex
 
 
 def test_resolve_statistics_that_were_deleted_are_passed_over(data: Path, runs: Path) -> None:
     kept = _record(runs, "taxi-20260101-000000-aaaa", "kept")
     Path(_record(runs, "taxi-20260102-000000-aaaa", "deleted")).rmdir()
-    assert resolve(str(data), 1, "taxi", str(runs))[1] == kept
+    assert resolve(str(data), 1, "taxi", str(runs), str(runs.parent / "sources"))[1] == kept
 
 
 def test_resolve_local_files_needs_nothing_heavy(data: Path) -> None:
@@ -140,7 +159,7 @@ def test_resolve_earlier_run_out_of_reach_is_passed_over(
         summary.artifacts["examples"] = gone
         expected = summary.statistics or ""
     record.write_text(summary.model_dump_json())
-    assert resolve(str(data), 1, "taxi", str(runs))[1] == expected
+    assert resolve(str(data), 1, "taxi", str(runs), str(runs.with_name("sources")))[1] == expected
 
 
 # google-cloud-storage leaves the connection of a refused download to the collector.
@@ -153,4 +172,4 @@ def test_resolve_earlier_summary_that_cannot_be_read_is_skipped(
         summary = Summary(lineage=Lineage(run=name, module="taxi", module_digest="m", data_uri="d"), state="succeeded")
         storage.write_text(fault_proxy.uri(f"runs/{name}/summary.json"), summary.model_dump_json())
     fault_proxy.inject("status", status=status, on="GET runs/run-2/summary.json")
-    assert resolve(str(data), 1, "taxi", fault_proxy.uri("runs", retry_seconds=0.2))[1] == ""
+    assert resolve(str(data), 1, "taxi", fault_proxy.uri("runs", retry_seconds=0.2), str(data.parent))[1] == ""

@@ -4,16 +4,17 @@ from typing import Any
 
 import pytest
 
-from components.rollout_model.run import rollout
+from components.rollout_model.run import roll_out
 from serving.manifests import publish_manifests
 from slipway.errors import RolloutError, RolloutInconclusiveError, StoreError
-from slipway.runs.record import Lineage, Outcome, RolloutOutcome
+from slipway.lineage import Lineage
+from slipway.runs.record import Outcome, RolloutOutcome, RunContext
 from slipway.runs.store import OUTCOME, ROLLOUT
 from slipway.stores import storage
 from tests.fakes.kubernetes.model_server import Pod
 from tests.fakes.kubernetes.world import World, open_world
 
-LINEAGE = Lineage(run="run-1", module="taxi", module_digest="m", data_uri="trips.csv").model_dump()
+LINEAGE = Lineage(run="run-1", module="taxi", module_digest="m", data_uri="trips.csv")
 
 
 @pytest.fixture
@@ -29,7 +30,8 @@ def step(world: World, home: Path, version: int | None, manifests: str | None = 
     policy: dict[str, Any] = world.policy.model_dump(mode="json")
     # kfp makes floating-point numbers of all that stand in a dictionary.
     policy |= {key: float(value) for key, value in policy.items() if isinstance(value, int)}
-    return rollout(world.store.uri, str(home / "run"), uri, "", policy, LINEAGE)
+    run = RunContext(uri=str(home / "run"), lineage=LINEAGE)
+    return roll_out(world.store.uri, {"manifests_uri": uri, "cluster": "", "policy": policy}, run)
 
 
 def recorded(home: Path) -> RolloutOutcome:

@@ -12,8 +12,9 @@ import pytest
 
 from components.push_model.run import push
 from components.record_run.component import record_run
+from slipway.lineage import Lineage
 from slipway.runs.notifications import send
-from slipway.runs.record import Lineage, Outcome
+from slipway.runs.record import Outcome, RunContext
 from slipway.stores.model_store import open_store
 from tests.components.test_push_model import Artifacts as PushArtifacts
 from tests.components.test_push_model import artifacts  # noqa: F401 - a fixture
@@ -21,7 +22,7 @@ from tests.fakes.loopback_server import Answer, LoopbackServer, Request
 from tests.fakes.storage_server import StorageServer, _emulator, storage_server  # noqa: F401 - fixtures
 from tests.slipway.stores.model_store.conftest import provenance, write_model
 
-LINEAGE = Lineage(run="run-1", module="taxi", module_digest="m", data_uri="trips.csv").model_dump()
+LINEAGE = Lineage(run="run-1", module="taxi", module_digest="m", data_uri="trips.csv")
 
 
 @pytest.fixture(params=["local", "gs"])
@@ -39,7 +40,7 @@ def test_push_model_finds_its_own_version_though_others_pushed_since(
     store: str,
     first: str,
 ) -> None:
-    asked: list[Any] = [artifacts(), {}, store, str(tmp_path / "run"), LINEAGE]
+    asked: list[Any] = [artifacts(), {}, store, RunContext(uri=str(tmp_path / "run"), lineage=LINEAGE)]
     number = push(*asked).version
     other = open_store(store).push(write_model(tmp_path / "other", 7), provenance()).version.number
     if first != "ended":
@@ -49,7 +50,8 @@ def test_push_model_finds_its_own_version_though_others_pushed_since(
     assert Outcome.model_validate_json((tmp_path / "run" / "outcome.json").read_text()) == again
     assert [version.number for version in open_store(store).versions("taxi")] == [number, other]
     # Another run may push them anew: what it judged is the newest then.
-    anew = [*asked[:4], LINEAGE | {"run": "run-2"}]
+    other_run = LINEAGE.model_copy(update={"run": "run-2"})
+    anew = [*asked[:3], RunContext(uri=str(tmp_path / "run"), lineage=other_run)]
     later = push(*anew)
     assert later.version not in {number, other}
 
@@ -58,7 +60,12 @@ def test_push_model_does_not_take_a_damaged_version_for_its_own(
     artifacts: PushArtifacts,  # noqa: F811
     tmp_path: Path,
 ) -> None:
-    asked: list[Any] = [artifacts(), {}, str(tmp_path / "store"), str(tmp_path / "run"), LINEAGE]
+    asked: list[Any] = [
+        artifacts(),
+        {},
+        str(tmp_path / "store"),
+        RunContext(uri=str(tmp_path / "run"), lineage=LINEAGE),
+    ]
     first = push(*asked)
     Path(first.path or "", "saved_model.pb").write_bytes(b"bit rot")
     assert (push(*asked).version or 0) > (first.version or 0)
@@ -85,7 +92,8 @@ def hook(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hook]:
 def record(folder: Path, state: str) -> dict[str, Any]:
     status = SimpleNamespace(state=state, error_message="task x failed", pipeline_job_resource_name="x")
     told = {"webhook": {"url": "env:WEBHOOK"}, "events": ["failure", "success"]}
-    record_run.python_func(str(folder), LINEAGE, "9f1c", "", told, "https://ui/{job}", status)
+    run = RunContext(uri=str(folder), lineage=LINEAGE, notifications=told, page="https://ui/{job}")
+    record_run.python_func(run.model_dump_json(), "9f1c", "", status)
     summary: dict[str, Any] = json.loads((folder / "summary.json").read_text())
     return {key: value for key, value in summary.items() if key != "finished"}
 

@@ -14,11 +14,12 @@ from typing import Any
 
 import pytest
 
-from components.rollout_model.run import rollout
+from components.rollout_model.run import roll_out
 from serving.manifests import publish_manifests
 from serving.rollout import Rollout
 from slipway.errors import RolledBackError, RolloutError
-from slipway.runs.record import Lineage, Outcome, RolloutOutcome
+from slipway.lineage import Lineage
+from slipway.runs.record import Outcome, RolloutOutcome, RunContext
 from slipway.runs.store import OUTCOME, ROLLOUT
 from slipway.stores import storage
 from tests.fakes.kubernetes.model_server import Pod
@@ -39,17 +40,18 @@ def arguments(world: World, version: int, run: str = "run-1") -> list[Any]:
     outcome = Outcome(verdict="pushed", reasons=[], version=version)
     storage.write_text(str(folder / OUTCOME), outcome.model_dump_json())
     uri = publish_manifests(world.objects, str(folder.parent))
-    lineage = Lineage(run=run, module="taxi", module_digest="m", data_uri="trips.csv").model_dump()
-    return [world.store.uri, str(folder), uri, "", world.policy.model_dump(mode="json"), lineage]
+    lineage = Lineage(run=run, module="taxi", module_digest="m", data_uri="trips.csv")
+    config = {"manifests_uri": uri, "cluster": "", "policy": world.policy.model_dump(mode="json")}
+    return [world.store.uri, config, RunContext(uri=str(folder), lineage=lineage)]
 
 
 def recorded(asked: list[Any]) -> RolloutOutcome:
-    return RolloutOutcome.model_validate_json(Path(asked[1], ROLLOUT).read_bytes())
+    return RolloutOutcome.model_validate_json(Path(asked[2].uri, ROLLOUT).read_bytes())
 
 
 def forget(asked: list[Any]) -> None:
     """The first start was killed after the end of the rollout, before it wrote the run's record."""
-    Path(asked[1], ROLLOUT).unlink()
+    Path(asked[2].uri, ROLLOUT).unlink()
 
 
 def done(world: World) -> list[tuple[str, int]]:
@@ -62,13 +64,13 @@ def done(world: World) -> list[tuple[str, int]]:
 def test_rollout_model_that_promoted_says_so_again(world: World, record: str) -> None:
     second = world.versions[1]
     asked = arguments(world, second)
-    first = rollout(*asked)
+    first = roll_out(*asked)
     assert first is not None
     assert (first.verdict, bool(first.reasons)) == ("promoted", True)
     before = done(world)
     if record == "lost":
         forget(asked)
-    assert rollout(*asked) == first == recorded(asked)
+    assert roll_out(*asked) == first == recorded(asked)
     assert done(world) == before
 
 
@@ -82,14 +84,14 @@ def test_rollout_model_that_rolled_back_says_so_again(world: World, record: str,
     else:
         world.servers.new_pod = lambda: Pod(predictions=[0.0, 0.0])
     with pytest.raises(RolledBackError) as first:
-        rollout(*asked)
+        roll_out(*asked)
     assert world.store.stage("taxi", second) == ("retired" if fate == "image" else "quarantined")
     reason, before = str(first.value).partition("Why: ")[2], done(world)
     world.api.fates.clear()
     if record == "lost":
         forget(asked)
     with pytest.raises(RolledBackError) as again:
-        rollout(*asked)
+        roll_out(*asked)
     assert reason in str(again.value)
     assert (recorded(asked).verdict, again.value.version) == ("rolled-back", second)
     assert done(world) == before
@@ -102,14 +104,14 @@ def test_rollout_model_that_rolled_back_says_so_again(world: World, record: str,
 def test_rollout_model_leaves_what_others_rolled_out_since(world: World, since: str) -> None:
     second, third = world.versions[1:]
     asked = arguments(world, second)
-    first = rollout(*asked)
+    first = roll_out(*asked)
     if since == "a newer version":
-        rollout(*arguments(world, third, "run-2"))
+        roll_out(*arguments(world, third, "run-2"))
     else:
         with world.cluster() as cluster:
             world.rollout(cluster).rollback("complaints")
     before = done(world)
-    assert rollout(*asked) == first == recorded(asked)
+    assert roll_out(*asked) == first == recorded(asked)
     assert done(world) == before
 
 
@@ -117,12 +119,12 @@ def test_rollout_model_whose_canary_a_person_aborted_does_not_begin_again(world:
     asked = arguments(world, world.versions[1])
     world.servers.new_pod = Pod  # no traffic: the canary is held
     with pytest.raises(RolloutError):
-        rollout(*asked)
+        roll_out(*asked)
     with world.cluster() as cluster:
         world.rollout(cluster).abort("not today")
     before = done(world)
     with pytest.raises(RolloutError, match="aborted already by run run-1: aborted by ann: not today"):
-        rollout(*asked)
+        roll_out(*asked)
     assert recorded(asked).verdict == "failed"
     assert done(world) == before
 
@@ -132,10 +134,10 @@ def test_rollout_model_whose_canary_a_person_promoted_is_a_success(world: World)
     asked = arguments(world, second)
     world.servers.new_pod = Pod
     with pytest.raises(RolloutError):
-        rollout(*asked)
+        roll_out(*asked)
     with world.cluster() as cluster:
         world.rollout(cluster).promote("looks good")
-    assert rollout(*asked) == RolloutOutcome(
+    assert roll_out(*asked) == RolloutOutcome(
         verdict="promoted", version=second, reasons=["promoted by ann: looks good"]
     )
 
@@ -144,8 +146,14 @@ def test_rollout_model_killed_in_the_middle_of_its_canary_is_taken_up(world: Wor
     first, second = world.versions[:2]
     asked = arguments(world, second)
     world.api.fates["taxi-serving-canary"] = "stall"
-    code = "import json, sys; from components.rollout_model.run import rollout; rollout(*json.loads(sys.argv[1]))"
-    with subprocess.Popen([sys.executable, "-c", code, json.dumps(asked)], cwd=PROJECT) as running:
+    code = (
+        "import json, sys; from components.rollout_model.run import roll_out; "
+        "from slipway.runs.record import RunContext; "
+        "store, config, run = json.loads(sys.argv[1]); roll_out(store, config, RunContext.model_validate(run))"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, json.dumps([*asked[:2], asked[2].model_dump()])], cwd=PROJECT
+    ) as running:
         while world.deployment("taxi-serving-canary") is None:
             assert running.poll() is None
             time.sleep(0.02)
@@ -153,7 +161,7 @@ def test_rollout_model_killed_in_the_middle_of_its_canary_is_taken_up(world: Wor
     world.expire_lease()
     world.api.fates.clear()
     assert world.stable == first
-    outcome = rollout(*asked)
+    outcome = roll_out(*asked)
     assert outcome is not None
     assert outcome.verdict == "promoted"
     assert world.stable == second
@@ -168,7 +176,7 @@ def test_rollout_model_waits_for_a_first_start_that_is_under_way(world: World, m
     asked = arguments(world, second)
     world.api.fates["taxi-serving-canary"] = "stall"
     ended: list[RolloutOutcome | None] = []
-    starts = [threading.Thread(target=lambda: ended.append(rollout(*asked))) for _ in range(2)]
+    starts = [threading.Thread(target=lambda: ended.append(roll_out(*asked))) for _ in range(2)]
     starts[0].start()
     while world.deployment("taxi-serving-canary") is None:
         time.sleep(0.02)

@@ -26,14 +26,17 @@ from components.train_model.run import train
 from components.transform_features.run import transform
 from components.validate_examples.run import validate as validate_examples
 from components.validate_serving.run import validate as validate_serving
+from pipelines.training import TRAINING
+from slipway.data.examples.source import read_source
 from slipway.data.schema.io import model_inputs, read_schema
 from slipway.data.tensors import raw_inputs
 from slipway.errors import AnomalyError
-from slipway.runs.record import Lineage, Summary
+from slipway.lineage import Lineage
+from slipway.runs.record import Summary
 from slipway.stores.model_store import open_store
 from tests.components.evaluation_models import MetricsRecorder
 from tests.components.test_ingest_examples import CONFIG, ROWS
-from tests.example_artifacts import write_examples
+from tests.example_artifacts import write_curated_schema, write_examples
 from tests.served_models import write_examples as write_served_examples
 from tests.served_models import write_schema as write_served_schema
 from tests.shapes import Artifacts, make_transformed, publish, train_parameters
@@ -69,11 +72,12 @@ def test_every_step_is_started_twice_in_one_of_these_files() -> None:
 
 def test_resolve_source_finds_the_same_though_its_run_was_recorded_meanwhile(tmp_path: Path) -> None:
     (tmp_path / "trips.csv").write_text(ROWS)
-    asked = (str(tmp_path / "trips.csv"), 1, "taxi", str(tmp_path / "runs"))
+    asked = (str(tmp_path / "trips.csv"), 1, "taxi", str(tmp_path / "runs"), str(tmp_path / "sources"))
     first = resolve_source(*asked)
-    lineage = Lineage(run="taxi-1", module="taxi", module_digest="m", data_uri="d")
+    lineage = Lineage(run="taxi-1", module="taxi", module_digest="m", data_uri="d", shows=TRAINING.shows)
     examples = write_examples(tmp_path / "examples", {"y": [1]})
-    manifest = json.loads((tmp_path / "examples" / "manifest.json").read_text()) | {"source": first[0]}
+    manifest = json.loads((tmp_path / "examples" / "manifest.json").read_text())
+    manifest["source"] = read_source(first[0]).model_dump()
     (tmp_path / "examples" / "manifest.json").write_text(json.dumps(manifest))
     own = Summary(lineage=lineage, state="succeeded", statistics=examples, artifacts={"examples": examples})
     (tmp_path / "runs" / "taxi-1").mkdir(parents=True)
@@ -83,7 +87,7 @@ def test_resolve_source_finds_the_same_though_its_run_was_recorded_meanwhile(tmp
 
 def test_ingest_examples_writes_the_same_after_an_end_and_after_a_kill(tmp_path: Path) -> None:
     (tmp_path / "trips.csv").write_text(ROWS + "not,a number,Cab\n" * 2)
-    source, _ = resolve_source(str(tmp_path / "trips.csv"), 1, "taxi", "")
+    source, _ = resolve_source(str(tmp_path / "trips.csv"), 1, "taxi", "", str(tmp_path / "sources"))
     once, killed = tmp_path / "once", tmp_path / "killed"
     first = ingest(source, CONFIG, "", str(once))
     written = files(once)
@@ -112,7 +116,12 @@ def test_infer_schema_writes_the_same(tmp_path: Path, curated: str) -> None:
     compute(examples, str(tmp_path / "statistics"), str(tmp_path / "page.html"))
     written = []
     for _ in range(2):
-        infer(str(tmp_path / "statistics"), {"column": "y"}, curated, str(tmp_path / "schema"))
+        infer(
+            str(tmp_path / "statistics"),
+            {"column": "y"},
+            write_curated_schema(tmp_path, curated),
+            str(tmp_path / "schema"),
+        )
         written.append(files(tmp_path / "schema"))
     assert written[0] == written[1]
 
@@ -120,7 +129,9 @@ def test_infer_schema_writes_the_same(tmp_path: Path, curated: str) -> None:
 def test_validate_examples_refuses_bad_data_again_in_the_same_words(tmp_path: Path) -> None:
     examples = write_examples(tmp_path / "examples", {"month": [1, 13, 13], "y": [0, 1, 1]}, {"month": [2], "y": [0]})
     compute(examples, str(tmp_path / "statistics"), str(tmp_path / "page.html"))
-    infer(str(tmp_path / "statistics"), {"column": "y"}, CURATED, str(tmp_path / "schema"))
+    infer(
+        str(tmp_path / "statistics"), {"column": "y"}, write_curated_schema(tmp_path, CURATED), str(tmp_path / "schema")
+    )
     said, written = [], []
     for _ in range(2):
         with pytest.raises(AnomalyError) as caught:

@@ -11,7 +11,7 @@ from components.infer_schema.run import infer
 from components.validate_examples.run import validate
 from slipway.data.validation.report import Validation, read_validation
 from slipway.errors import AnomalyError
-from tests.example_artifacts import write_examples
+from tests.example_artifacts import write_curated_schema, write_examples
 from tests.taxi_examples import LABEL, SCHEMA, read_trips, write_taxi_examples
 
 
@@ -20,7 +20,7 @@ def run_steps(
 ) -> Validation:
     """Statistics, schema and validation, as the pipeline runs them."""
     compute(examples, str(folder / "statistics"), str(folder / "statistics.html"))
-    infer(str(folder / "statistics"), label, curated, str(folder / "schema"))
+    infer(str(folder / "statistics"), label, write_curated_schema(folder, curated), str(folder / "schema"))
     validate(
         examples, str(folder / "statistics"), str(folder / "schema"), previous, str(folder / "anomalies"),
         str(folder / "validation.html"),

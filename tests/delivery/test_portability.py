@@ -1,5 +1,6 @@
-"""Small pipelines, each with one thing that one platform cannot run."""
+"""What no platform can run is refused when it is compiled or submitted."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,9 @@ from kfp.dsl.base_component import BaseComponent
 from components import component
 from delivery.compile import write_spec
 from delivery.portability import Platform, problems
-from slipway.errors import ConfigError
-
-IMAGE = "europe-docker.pkg.dev/project/slipway/slipway@sha256:" + "0" * 64
+from slipway.errors import ConfigError, TargetError
+from tests.compiled.specs import IMAGE, golden_spec
+from tests.delivery.targets.submissions import submission
 
 
 @component
@@ -20,13 +21,10 @@ def work() -> None:
     """Does nothing."""
 
 
-def pipeline(image: str = IMAGE, accelerator: str | None = None) -> BaseComponent:
+def pipeline(image: str = IMAGE) -> BaseComponent:
     @dsl.pipeline(name="small")
     def small() -> None:
-        task = work()
-        task.set_container_image(image)
-        if accelerator:
-            task.set_accelerator_type(accelerator).set_accelerator_limit(1)
+        work().set_container_image(image)
 
     return small
 
@@ -45,61 +43,27 @@ def test_write_spec_image_by_tag_is_refused_with_the_task(target: Platform, imag
     assert not (tmp_path / "small.yaml").exists()
 
 
-@pytest.mark.parametrize(
-    ("target", "accelerator", "fits"),
-    [
-        ("vertex", "NVIDIA_TESLA_T4", True),
-        ("vertex", "nvidia.com/gpu", False),
-        ("kubeflow", "nvidia.com/gpu", True),
-        ("kubeflow", "NVIDIA_TESLA_T4", False),
-    ],
-)
-def test_write_spec_accelerator_must_be_the_platforms(
-    target: Platform, accelerator: str, fits: bool, tmp_path: Path
-) -> None:
-    output = tmp_path / "small.yaml"
-    if fits:
-        write_spec(target, pipeline(accelerator=accelerator), output)
-        assert output.exists()
-    else:
-        with pytest.raises(ConfigError, match=f"{target} cannot run.*\n  work: the accelerator '{accelerator}'"):
-            write_spec(target, pipeline(accelerator=accelerator), output)
+def test_problems_argument_longer_than_linux_takes_is_named_with_its_bytes() -> None:
+    spec = golden_spec("kubeflow")
+    assert problems(spec, {"ingestion": {"x": "y" * 100_000}}) == []
+    [problem] = problems(spec, {"ingestion": {"x": "y" * 125_000}})
+    assert problem.startswith("ingest_examples: ")
+    assert "131,071" in problem
+    assert "ingestion with 125," in problem
 
 
-def test_problems_kubernetes_settings_are_refused_on_vertex_only() -> None:
-    spec = {"root": {"dag": {"tasks": {}}}, "components": {}, "deploymentSpec": {"executors": {}}}
-    platform_spec: dict[str, object] = {
-        "platforms": {"kubernetes": {"deploymentSpec": {"executors": {"exec-train-model": {"secretAsEnv": [{}]}}}}}
-    }
-    assert problems("kubeflow", spec, platform_spec) == []
-    assert problems("vertex", spec, platform_spec) == [
-        "train_model: secretAsEnv of kfp-kubernetes; Vertex reads one document only and refuses"
-    ]
+def test_problems_code_longer_than_linux_takes_is_named() -> None:
+    spec = golden_spec("kubeflow")
+    spec["deploymentSpec"]["executors"]["exec-train-model"]["container"]["command"].append("#" * 131_072)
+    [problem] = problems(spec)
+    assert problem.startswith("train_model: its code has 131,072 bytes")
 
 
-def test_write_spec_workspace_of_kubeflow_is_refused_on_vertex(tmp_path: Path) -> None:
-    @dsl.pipeline(
-        name="small",
-        pipeline_config=dsl.PipelineConfig(workspace=dsl.WorkspaceConfig(size="1Gi")),
-    )
-    def small() -> None:
-        work().set_container_image(IMAGE)
-
-    with pytest.raises(ConfigError, match="Vertex knows no PipelineConfig"):
-        write_spec("vertex", small, tmp_path / "small.yaml")
-
-
-def test_problems_executors_of_one_platform_are_named_with_their_task() -> None:
-    def spec(executor: str) -> dict[str, object]:
-        return {
-            "root": {"dag": {"tasks": {"tune-model": {"componentRef": {"name": "comp"}}}}},
-            "components": {"comp": {"executorLabel": "exec"}},
-            "deploymentSpec": {"executors": {"exec": {executor: {}}}},
-        }
-
-    assert problems("vertex", spec("customJob"), {}) == []
-    assert "tune_model: a custom job of Vertex" in problems("kubeflow", spec("customJob"), {})[0]
-    assert "tune_model: a resolver" in problems("kubeflow", spec("resolver"), {})[0]
+def test_submission_with_too_long_arguments_is_refused_before_anything_is_sent() -> None:
+    wanted = submission("kubeflow")
+    arguments = wanted.arguments | {"evaluation": {"slices": ["é" * 70_000]}}
+    with pytest.raises(TargetError, match=r"evaluate_model: .*131,071.*evaluation"):
+        replace(wanted, arguments=arguments)
 
 
 def test_write_spec_unknown_file_ending_is_refused(tmp_path: Path) -> None:

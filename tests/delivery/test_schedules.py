@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -13,6 +14,7 @@ from delivery import schedules
 from delivery.schedules import Action, apply, plan, remove
 from delivery.targets.base import Recurring, RemoteSchedule, Schedules, Target
 from slipway.errors import TargetError
+from slipway.runs.record import RunContext
 from tests.delivery.targets.places import on_kubeflow, on_vertex
 from tests.delivery.targets.submissions import submission
 from tests.fakes.kubeflow import FakeKubeflow
@@ -86,11 +88,11 @@ def test_apply_sends_cron_concurrency_and_catch_up(place: Place) -> None:
     if place.name == "kubeflow":
         assert kept["trigger"]["cron_schedule"]["cron"] == "0 0 3 * * *"
         assert (kept["max_concurrency"], kept["no_catchup"]) == ("2", True)
-        assert kept["runtime_config"]["parameters"]["lineage"]["run"] == "taxi-{job}"
+        assert json.loads(kept["runtime_config"]["parameters"]["run"])["lineage"]["run"] == "taxi-{job}"
     else:
         assert (kept["cron"], kept["maxConcurrentRunCount"]) == ("0 3 * * *", "2")
         job = kept["createPipelineJobRequest"]["pipelineJob"]
-        assert job["runtimeConfig"]["parameterValues"]["lineage"]["run"] == "{job}"
+        assert json.loads(job["runtimeConfig"]["parameterValues"]["run"])["lineage"]["run"] == "{job}"
         assert job["displayName"] == "nightly"
     [found] = place.schedules.list()
     assert (found.name, found.cron, found.enabled) == ("nightly", "0 3 * * *", True)
@@ -117,7 +119,8 @@ def test_apply_after_a_commit_that_changed_nothing_leaves_it(place: Place) -> No
     wanted = place.wanted()
     apply([wanted], place.schedules, quiet)
     lineage = wanted.submission.lineage.model_copy(update={"git_revision": "another"})
-    arguments = wanted.submission.arguments | {"lineage": lineage.model_dump(mode="json")}
+    run = RunContext.model_validate_json(wanted.submission.arguments["run"])
+    arguments = wanted.submission.arguments | {"run": run.model_copy(update={"lineage": lineage}).model_dump_json()}
     later = replace(wanted, submission=replace(wanted.submission, lineage=lineage, arguments=arguments))
     assert verbs(place, [later]) == []
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from cli.overrides import override_module
-from delivery.launch import Locations, Platform, request_run
+from delivery.launch import request_run
 from delivery.targets.local import run_local
 from modules.taxi.sample import write_sample
+from pipelines.platform import Locations, Platform
 from slipway.module_kit.check import check_module
 from tests.cloud_storage_fuse import mounted_bucket
 from tests.e2e.conftest import PROJECT
@@ -23,7 +24,7 @@ def test_run_with_artifacts_on_cloud_storage_fuse_pushes_a_model(tmp_path: Path)
     easy = {"training": {"epochs": 2}, "thresholds": [{"metric": "auc", "min": 0.5}]}
     config = override_module(check_module(module), easy)
     # On Vertex these are gs:// URIs, and no paths.
-    locations = Locations(*(str(tmp_path / name) for name in ("modules", "models", "runs", "checkpoints")))
+    locations = Locations.under(str(tmp_path))
     with mounted_bucket(tmp_path) as bucket:
         for engine in ("vectorised", "tfma"):
             platform = Platform("local", "slipway@sha256:0", beam_options=(), strategy="one_device", engine=engine)

@@ -3,7 +3,6 @@ from __future__ import annotations
 import csv
 import os
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import numpy as np
@@ -63,12 +62,8 @@ class Trained:
         from components.train_model.run import train
         from serving.predictor import Predictor
 
-        parameters: dict[str, Any] = {
-            "task": CONFIG.task,
-            "label": CONFIG.label.model_dump(),
-            "training": {**CONFIG.training.model_dump(), "seed": seed},
-            "hyperparameters": CONFIG.hyperparameters,
-        }
+        config = CONFIG.model_copy(update={"training": CONFIG.training.model_copy(update={"seed": seed})})
+        parameters = config.model_dump_json(include={"task", "label", "training", "hyperparameters"})
         examples, schema, graph, transformed = self._paths("examples", "schema", "graph", "transformed")
         checkpoints, model, log = self._paths("checkpoints", "model", "log")
         uri = self.published.model_uri

@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from slipway.errors import DataError
+from slipway.stores import storage
 
 Format = Literal["csv", "parquet", "tfrecord", "avro", "bigquery"]
 
@@ -42,6 +43,28 @@ class Source(BaseModel):
     spans: list[int] = Field([], description="what {SPAN} stood for, oldest first")
     table: str | None = Field(None, description="project.dataset.table")
     query: str | None = Field(None, description="SQL for BigQuery")
+
+
+def write_source(source: Source, sources_uri: str) -> str:
+    """Writes a source under the digest of its JSON text; answers its URI, which is the same for an equal source."""
+    text = source.model_dump_json(exclude_none=True)
+    uri = storage.join(sources_uri, f"{hashlib.sha256(text.encode()).hexdigest()}.json")
+    storage.write_text(uri, text)
+    return uri
+
+
+def read_source(source_uri: str) -> Source:
+    """What `write_source` wrote.
+
+    Raises:
+        DataError: the file was changed since.
+        StoreError: there is none.
+    """
+    content = storage.read_bytes(source_uri)
+    digest = hashlib.sha256(content).hexdigest()
+    if f"/{digest}.json" not in source_uri:
+        raise DataError(f"{source_uri} was changed: its digest is {digest}. Delete it and start a new run")
+    return Source.model_validate_json(content)
 
 
 def format_of(uri: str) -> Format | None:

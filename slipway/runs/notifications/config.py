@@ -1,4 +1,4 @@
-"""What the settings say of notifications. Secrets are named here, never held."""
+"""The settings of notifications. Secrets are named here, never held."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Webhook(_Strict):
 
 
 class Notifications(_Strict):
-    """Who is told when a run failed, its model was refused or taken back, or all went well.
+    """Notifications of failed runs, refused models, rollbacks and successes.
 
     A secret is named as `env:VARIABLE`, `file:/PATH` or, of Google's Secret Manager,
     `projects/PROJECT/secrets/NAME/versions/latest`.
@@ -88,12 +88,12 @@ class Notifications(_Strict):
 
     @property
     def channels(self) -> list[str]:
-        """Names of those that are set up."""
+        """Names of the channels that are set up."""
         chosen = {"stdout": self.stdout, "email": bool(self.email.host), "webhook": bool(self.webhook.url)}
         return [name for name, is_set in chosen.items() if is_set]
 
     def require_complete(self) -> None:
-        """Refuses what could never be sent.
+        """Checks that messages can be sent with these settings.
 
         Raises:
             ConfigError: the settings of e-mail do not go together.

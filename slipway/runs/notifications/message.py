@@ -1,4 +1,4 @@
-"""What a notification says: what happened, why, and where to look."""
+"""The text of a notification: what happened, why, and a link."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from markupsafe import Markup
 
-from slipway.runs.explain import Explanation
+from slipway.runs.explain import explain_run
 from slipway.runs.notifications.config import Event
 from slipway.runs.record import RolloutOutcome, Summary
 from slipway.runs.store import REPORT, RunView
@@ -21,7 +21,7 @@ class Message:
     """One notification.
 
     Attributes:
-        events: What it tells of; it is sent if the settings ask for one of them.
+        events: Events that it is about; it is sent if the settings ask for one of them.
         subject: What happened, in one line.
         reasons: Why.
         link: The run's page: an address, or the URI or path of its report.
@@ -36,7 +36,7 @@ class Message:
 
     @property
     def header(self) -> str:
-        """The subject without what could end a header, or a line."""
+        """The subject without line breaks and control characters."""
         text = "".join(letter if letter.isprintable() else " " for letter in f"[slipway] {self.subject}")
         return " ".join(text.split())[:SUBJECT_LENGTH]
 
@@ -61,7 +61,7 @@ class Message:
 
 
 def run_message(view: RunView, page: str = "") -> Message:
-    """What is told of a run that ended.
+    """The notification of a run that ended.
 
     Args:
         view: The run, as the exit handler knows it.
@@ -76,7 +76,7 @@ def run_message(view: RunView, page: str = "") -> Message:
         subject=f"{summary.lineage.module}: {happened} ({summary.lineage.run})",
         reasons=reasons,
         link=page or storage.join(view.uri, REPORT),
-        details=Explanation(view, None).text(),
+        details=explain_run(view).text(),
     )
 
 
@@ -90,9 +90,8 @@ def _judge(summary: Summary, rollout: RolloutOutcome | None) -> tuple[set[Event]
     if summary.state != "succeeded":
         was = {"interrupted": "was interrupted", "unknown": "ended in an unknown state"}.get(summary.state, "failed")
         return {"failure"}, f"the run {was}" + (f" at {summary.failed_step}" if summary.failed_step else "")
-    if summary.verdict == "refused":
-        return {"refused"}, "the model was refused"
     if rollout:
         return {"success"}, f"version {rollout.version} is in production"
-    version = summary.pushed_version
-    return {"success"}, f"version {version} was pushed" if version else "the run succeeded"
+    if summary.told is None:
+        return {"success"}, "the run succeeded"
+    return {"refused" if summary.told.tone == "warn" else "success"}, summary.told.news

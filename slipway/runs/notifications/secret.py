@@ -16,7 +16,7 @@ def read_secret(reference: str, timeout_seconds: float) -> str:
     """What a `slipway.runs.notifications.config.SecretReference` names; white space around it is dropped.
 
     Raises:
-        NotificationError: there is none; the message has the reference, and nothing of a value.
+        NotificationError: there is none; the message names the reference, never a value.
     """
     kind, separator, name = reference.partition(":")
     if separator and kind == "env":

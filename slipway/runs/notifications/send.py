@@ -19,7 +19,7 @@ PAUSE_SECONDS = 1.0
 
 
 def notify(config: Notifications, message: Message) -> list[str]:
-    """Tells whom the settings name, if they ask for what the message is about; prints what could not be sent."""
+    """Sends a message to the configured channels if the settings ask for its events; prints failures."""
     if not message.events & set(config.events):
         return []
     problems = deliver(config, message)
@@ -29,9 +29,9 @@ def notify(config: Notifications, message: Message) -> list[str]:
 
 
 def deliver(config: Notifications, message: Message) -> list[str]:
-    """Sends a message whatever it is about.
+    """Sends a message to the configured channels, whatever its events.
 
-    It may arrive twice where a server's answer was lost: better than not at all.
+    It may arrive twice if a server's answer is lost.
 
     Returns:
         What could not be sent, one line a channel, without any secret.
@@ -59,7 +59,7 @@ def deliver(config: Notifications, message: Message) -> list[str]:
 
 
 class _Sending(threading.Thread):
-    """One channel's work. What hangs is left behind: a daemon keeps no process alive."""
+    """Sends through one channel. A daemon thread, so that a hanging channel keeps no process alive."""
 
     def __init__(self, channel: str, send: Callable[[], None], deadline: float) -> None:
         super().__init__(name=f"notify-{channel}", daemon=True)

@@ -1,4 +1,4 @@
-"""A post to Slack, or to whatever takes what Slack takes."""
+"""A POST to Slack or a compatible service."""
 
 from __future__ import annotations
 
@@ -51,5 +51,5 @@ def post_webhook(webhook: Webhook, message: Message, context: ssl.SSLContext, ti
 
 
 def escape(text: str) -> str:
-    """Slack's three: https://docs.slack.dev/messaging/formatting-message-text#escaping."""
+    """Escapes the three characters that Slack reserves: https://docs.slack.dev/messaging/formatting-message-text#escaping."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -11,7 +11,7 @@ from typing import TypeVar
 from pydantic import BaseModel, Field, ValidationError
 
 from slipway.errors import StoreError
-from slipway.runs.record import Lineage
+from slipway.lineage import Lineage
 
 BLOCK_BYTES = 1 << 20
 Record = TypeVar("Record", bound=BaseModel)

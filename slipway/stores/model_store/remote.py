@@ -22,7 +22,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from slipway.errors import StoreError
-from slipway.remote.objects import ABSENT, StoredObject, check_inside, open_objects
+from slipway.remote.objects import ABSENT, StoredObject, check_inside
+from slipway.remote.opening import open_objects
 from slipway.remote.retries import retrying
 from slipway.stores import storage
 from slipway.stores.artifacts import MODEL

@@ -18,18 +18,20 @@ NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 CONTRACT_FILE = "contract.txt"
 
 # What a step's code does not depend on is left out of its view, so that an edit there keeps the step cached.
-_NOT_CODE = frozenset({"module.yaml", "schema.pbtxt", "sample.py", "README.md"})
+SCHEMA = "schema.pbtxt"
+_NOT_CODE = frozenset({"module.yaml", SCHEMA, "sample.py", "README.md"})
 _NOT_PREPROCESSING = _NOT_CODE | {"model.py"}
 
 Files = Mapping[str, bytes]
 
 
 class Views(NamedTuple):
-    """A module's files by relative POSIX path: all, what transforming depends on, what training depends on."""
+    """A module's files by relative POSIX path: all, and those that transforming, training and the schema depend on."""
 
     whole: Files
     preprocessing: Files
     model: Files
+    schema: Files
 
 
 def digest_module(folder: str | Path) -> str:
@@ -84,9 +86,10 @@ def check_size(folder: str, sizes: Mapping[str, int]) -> None:
 
 
 def views(files: Files) -> Views:
-    """What is published of a module."""
+    """What is published of a module; the view of the schema is empty where it has none."""
     contract = {CONTRACT_FILE: f"{contract_of(files)}\n".encode()}
-    return Views(files, _without(files, _NOT_PREPROCESSING) | contract, _without(files, _NOT_CODE) | contract)
+    schema = {SCHEMA: files[SCHEMA]} if files.get(SCHEMA, b"").strip() else {}
+    return Views(files, _without(files, _NOT_PREPROCESSING) | contract, _without(files, _NOT_CODE) | contract, schema)
 
 
 def contract_of(files: Files) -> Any:

@@ -9,20 +9,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slipway.errors import ModuleError, StoreError
-from slipway.remote.objects import ABSENT, Objects, open_objects
+from slipway.remote.objects import ABSENT, Objects
+from slipway.remote.opening import open_objects
 from slipway.stores import storage
 from slipway.stores.module_store.content import NAME, Files, digest_files, read_files, views
 
 
 @dataclass(frozen=True)
 class PublishedModule:
-    """One content of a module; each URI ends in the digest of what it holds."""
+    """One content of a module; each URI ends in the digest of what it holds. `schema_uri` is empty without a schema."""
 
     name: str
     digest: str
     uri: str
     preprocessing_uri: str
     model_uri: str
+    schema_uri: str
 
 
 def publish_module(folder: str | Path, root: str | Path) -> PublishedModule:
@@ -44,10 +46,10 @@ def publish_module(folder: str | Path, root: str | Path) -> PublishedModule:
     try:
         if storage.is_remote(module.uri):
             objects = open_objects(_parent_uri(str(root), name))
-            for view in views(files):
+            for view in filter(None, views(files)):
                 _upload(view, objects)
         else:
-            for view in views(files):
+            for view in filter(None, views(files)):
                 _write(view, Path(module.uri).with_name(digest_files(view)))
     except OSError as error:
         raise StoreError(f"cannot publish {folder} under {root}: {error}") from error
@@ -64,8 +66,9 @@ def is_published(name: str, files: Files, root: str) -> bool:
     parent_uri = _parent_uri(root, name)
     if storage.is_remote(root):
         objects = open_objects(parent_uri)
-        return all(_stored(view, objects) == _sums(view, objects) for view in views(files))
-    return all(_is_intact(Path(parent_uri) / digest_files(view), digest_files(view)) for view in views(files))
+        return all(_stored(view, objects) == _sums(view, objects) for view in filter(None, views(files)))
+    digests = [digest_files(view) for view in filter(None, views(files))]
+    return all(_is_intact(Path(parent_uri) / digest, digest) for digest in digests)
 
 
 def _read(folder: str | Path) -> tuple[str, Files]:
@@ -77,7 +80,7 @@ def _read(folder: str | Path) -> tuple[str, Files]:
 
 def _locate(name: str, files: Files, root: str) -> PublishedModule:
     parent_uri = _parent_uri(root, name)
-    uris = [storage.join(parent_uri, digest_files(view)) for view in views(files)]
+    uris = [storage.join(parent_uri, digest_files(view)) if view else "" for view in views(files)]
     return PublishedModule(name, digest_files(files), *uris)
 
 

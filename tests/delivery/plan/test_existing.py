@@ -48,7 +48,7 @@ class Staging:
         elif step == "sync":
             publish_module(self.project.folder / "modules" / module, f"{self.home}/modules")
         elif step == "submit":
-            self._record(module_unit(module), plan, plan.run_key(module))
+            self._record(module_unit(module, plan.pipeline), plan, plan.run_key(module))
         else:
             self._record(MANIFESTS, plan, plan.overlay_key())
 

@@ -2,36 +2,38 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from delivery.launch import Locations, Platform, RunRequest, request_run
+from delivery.launch import RunRequest, request_run
 from delivery.package import Package, read_package
+from delivery.portability import Platform
 from delivery.targets.base import Submission
+from pipelines.platform import Locations
+from pipelines.platform import Platform as RunPlatform
 from settings.load import PROJECT
 from slipway.module_kit.check import check_module
-from slipway.runs.record import Target
+from tests.compiled.specs import GOLDEN, golden_spec
 
-COMPILED = PROJECT / "tests" / "compiled"
 DATA = "gs://bucket/trips/span-{SPAN}/*.parquet"
 
 
 @cache
-def golden(target: Target) -> Package:
+def golden(target: Platform) -> Package:
     """The compiled training pipeline."""
-    return read_package(COMPILED / f"training-{target}.yaml")
+    return replace(read_package(GOLDEN), spec=golden_spec(target))
 
 
-def submission(target: Target, *, package: Path | None = None) -> Submission:
+def submission(target: Platform, *, package: Path | None = None) -> Submission:
     """A new run of the taxi module."""
     request = _request(target)
     return Submission(read_package(package) if package else golden(target), request.arguments, request.lineage)
 
 
 @cache
-def _request(target: Target) -> RunRequest:
+def _request(target: Platform) -> RunRequest:
     module = PROJECT / "modules" / "taxi"
-    locations = Locations(*(f"gs://bucket/{name}" for name in ("modules", "models", "runs", "checkpoints")))
-    platform = Platform(target, golden(target).image, ("--runner=FnApiRunner",), "one_device", "vectorised")
+    platform = RunPlatform(target, golden(target).image, ("--runner=FnApiRunner",), "one_device", "vectorised")
     config = check_module(module)
-    return request_run(module, config, DATA, locations, platform, publish=False)
+    return request_run(module, config, DATA, Locations.under("gs://bucket"), platform, publish=False)

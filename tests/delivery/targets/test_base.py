@@ -7,7 +7,7 @@ from delivery.package import all_steps, read_package
 from delivery.targets.base import label_value, send
 from slipway.errors import ConfigError
 from slipway.runs.record import Step
-from tests.delivery.targets.submissions import COMPILED
+from tests.compiled.specs import GOLDEN
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_send_what_was_done_after_all_is_not_done_again() -> None:
 
 
 def test_all_steps_are_those_of_the_pipeline_under_either_name() -> None:
-    package = read_package(COMPILED / "training-vertex.yaml")
+    package = read_package(GOLDEN)
     told = [Step(name="Train the model", state="running"), Step(name="resolve_source", state="succeeded"),
             Step(name="exit_handler_1", state="running")]  # fmt: skip
     steps = {step.name: step.state for step in all_steps(package, told)}
@@ -61,5 +61,5 @@ def test_all_steps_are_those_of_the_pipeline_under_either_name() -> None:
 def test_read_package_of_another_file_says_what_writes_one(tmp_path: Path, content: str | bytes) -> None:
     path = tmp_path / "training.yaml"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    with pytest.raises(ConfigError, match=r"training\.yaml is no compiled pipeline .*`slipway compile` writes one"):
+    with pytest.raises(ConfigError, match=r"training\.yaml is not a compiled pipeline .*`slipway compile` writes one"):
         read_package(path)

@@ -10,8 +10,9 @@ from slipway.errors import TargetError
 from slipway.runs.naming import name_run
 from slipway.runs.record import Step
 from slipway.runs.states import State
+from tests.compiled.specs import GOLDEN, golden_spec
 from tests.delivery.targets.places import ROOT, on_kubeflow
-from tests.delivery.targets.submissions import COMPILED, submission
+from tests.delivery.targets.submissions import submission
 from tests.fakes.kubeflow import FakeKubeflow
 from tests.fakes.loopback_server import Answer
 
@@ -62,7 +63,7 @@ def test_submit_another_layout_of_the_same_pipeline_uploads_nothing(kubeflow: Fa
     target = on_kubeflow(kubeflow)
     target.submit(submission("kubeflow"))
     other = tmp_path / "other.yaml"
-    other.write_text(yaml.safe_dump(yaml.safe_load((COMPILED / "training-kubeflow.yaml").read_text()), width=200))
+    other.write_text(yaml.safe_dump(golden_spec("kubeflow"), width=200))
     target.submit(submission("kubeflow", package=other))
     assert len(kubeflow.versions) == 1
 
@@ -121,13 +122,11 @@ def test_submit_in_a_single_user_installation_names_no_namespace(kubeflow: FakeK
     assert "namespace" not in next(iter(kubeflow.experiments.values()))
 
 
-def test_submit_a_package_of_another_revision_sends_nothing(kubeflow: FakeKubeflow, tmp_path: Path) -> None:
+def test_submission_of_a_package_of_another_revision_is_refused(tmp_path: Path) -> None:
     old = tmp_path / "old.yaml"
-    old.write_text((COMPILED / "training-kubeflow.yaml").read_text().replace("runs_uri", "runs_folder"))
-    wanted = submission("kubeflow", package=old)
+    old.write_text(GOLDEN.read_text().replace("runs_uri", "runs_folder"))
     with pytest.raises(TargetError, match=r"it takes no runs_uri; it wants runs_folder\. Compile it anew"):
-        on_kubeflow(kubeflow).submit(wanted)
-    assert not kubeflow.requests
+        submission("kubeflow", package=old)
 
 
 @pytest.mark.parametrize(
@@ -179,8 +178,8 @@ def test_clone_is_a_run_of_its_own(kubeflow: FakeKubeflow) -> None:
     assert second.labels == {"module": "taxi"}
     assert target.show(second.name).id == second.id
     for run in (first, second):
-        uri, lineage = name_run(wanted.arguments["run_uri"], wanted.arguments["lineage"], run.id, "")
-        assert (lineage["run"], uri) == (run.name, f"gs://bucket/runs/{run.name}")
+        named = name_run(wanted.arguments["run"], run.id, "")
+        assert (named.lineage.run, named.uri) == (run.name, f"gs://bucket/runs/{run.name}")
 
 
 def test_show_of_a_name_that_two_runs_have_names_their_ids(kubeflow: FakeKubeflow) -> None:

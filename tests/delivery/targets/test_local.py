@@ -3,8 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from delivery.launch import Locations, Platform, request_run
+from delivery.launch import request_run
 from delivery.targets.local import run_local
+from pipelines.platform import Locations, Platform
 from settings.load import PROJECT
 from slipway.module_kit.check import check_module
 
@@ -23,7 +24,7 @@ def test_run_with_an_interpreter_in_a_folder_with_a_space_starts_its_steps(
         pytest.skip("warm workers need Linux")
     home = tmp_path / "home"
     folder = PROJECT / "modules" / "taxi"
-    locations = Locations(*(str(home / name) for name in ("modules", "models", "runs", "checkpoints")))
+    locations = Locations.under(str(home))
     platform = Platform("local", "slipway-python", (), "none", "vectorised")
     missing = tmp_path / "python3.11" / "rows.csv"  # not to be taken for the interpreter
     finished = run_local(

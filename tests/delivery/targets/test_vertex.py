@@ -7,7 +7,7 @@ import pytest
 
 from delivery.targets.base import labels_of, wait
 from slipway.errors import ConfigError, TargetError
-from slipway.runs.naming import JOB, name_run, page_of
+from slipway.runs.naming import JOB, name_run
 from slipway.runs.record import Step
 from slipway.runs.states import State
 from tests.delivery.targets.places import ROOT, on_vertex
@@ -206,12 +206,10 @@ def test_run_is_called_as_its_record(vertex: FakeVertex) -> None:
     wanted = submission("vertex")
     target = on_vertex(vertex)
     run = target.submit(wanted)
-    uri, lineage = name_run(
-        wanted.arguments["run_uri"], wanted.arguments["lineage"], vertex.jobs[run.id]["name"], "2026-01-02T03:04:05Z"
-    )
-    assert lineage["run"] == run.name == run.id
-    assert uri == f"gs://bucket/runs/{run.name}"
-    assert target.page(JOB).replace(JOB, run.id) == page_of(target.page(JOB), vertex.jobs[run.id]["name"]) == run.url
+    named = name_run(wanted.arguments["run"], vertex.jobs[run.id]["name"], "2026-01-02T03:04:05Z")
+    assert named.lineage.run == run.name == run.id
+    assert named.uri == f"gs://bucket/runs/{run.name}"
+    assert target.page(JOB).replace(JOB, run.id) == run.url
 
 
 @pytest.mark.filterwarnings("ignore:Unrecognized PipelineState enum value")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from serving.server.model_sources import StoreModels, Wanted
-from slipway.runs.record import Lineage
+from slipway.lineage import Lineage
 from slipway.stores.model_store import LocalModelStore, ModelStore, Provenance, open_store
 from tests.fakes.fault_proxy import FaultProxy, fault_proxy
 from tests.fakes.storage_server import _emulator, storage_server

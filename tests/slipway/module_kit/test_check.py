@@ -16,6 +16,18 @@ def test_check_sound_module_returns_its_config(module: Path) -> None:
     assert check_module(module).label.column == "price"
 
 
+@pytest.mark.parametrize(
+    ("value", "fix"),
+    [("null", "leave the key out"), (".inf", "finite"), (".nan", "finite"), ("[1, {a: null}]", "leave the key out"),
+     ("2026-01-01", "in quotes"), ("{1: 2}", "in quotes")],
+)  # fmt: skip
+def test_check_hyperparameter_that_json_lacks_is_refused_with_its_line(module: Path, value: str, fix: str) -> None:
+    (module / "module.yaml").write_text(f"{CONFIG}hyperparameters:\n  rate: 0.1\n  l2: {value}\n")
+    line = CONFIG.count("\n") + 3
+    with pytest.raises(ModuleError, match=rf"module\.yaml:{line}: hyperparameters\.l2: .*{fix}"):
+        check_module(module)
+
+
 def test_check_takes_milliseconds(module: Path) -> None:
     check_module(module)
     started = time.perf_counter()

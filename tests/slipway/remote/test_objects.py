@@ -3,7 +3,8 @@
 import pytest
 
 from slipway.errors import StoreError
-from slipway.remote.objects import ABSENT, check_inside, open_objects, open_ranges
+from slipway.remote.objects import ABSENT, check_inside, open_ranges
+from slipway.remote.opening import open_objects
 from tests.fakes.fault_proxy import FaultProxy
 
 

@@ -3,8 +3,9 @@ from pathlib import Path
 import pytest
 
 from slipway.errors import StoreError
+from slipway.lineage import Lineage
 from slipway.runs.explain import WIDTH, find, find_version
-from slipway.runs.record import Lineage, Outcome, RolloutOutcome
+from slipway.runs.record import Outcome, RolloutOutcome
 from slipway.stores.model_store import LocalModelStore, Provenance, Version
 from tests.recorded_runs import STARTED, WHY_FAILED, WHY_REFUSED, write_run
 

@@ -33,7 +33,7 @@ def test_report_of_a_pushed_run_has_every_part(tmp_path: Path) -> None:
 
 def test_report_of_a_refused_run_says_why_once_above_the_steps(tmp_path: Path) -> None:
     page = report(tmp_path, "refused")
-    assert "refused: not pushed" in page
+    assert "not pushed: the gate refused its model" in page
     assert page.count(WHY_REFUSED) == 1
     assert page.index(WHY_REFUSED) < page.index("<h2>Steps</h2>")
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from slipway.runs.record import Lineage
+from slipway.lineage import Lineage
 from slipway.stores.model_store import LocalModelStore, Provenance
 from tests.fakes.fault_proxy import fault_proxy
 from tests.fakes.storage_server import _emulator, storage_server

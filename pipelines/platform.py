@@ -1,0 +1,114 @@
+"""What the platform gives to every pipeline: an image, resources, retries, the run's id, and the places of its data."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from kfp import dsl
+
+from components.record_run.component import record_run
+from slipway.compute import Compute
+from slipway.lineage import Target
+from slipway.module_api import ModuleConfig
+from slipway.stores.module_store import PublishedModule
+from slipway.stores.storage import join
+
+
+@dataclass(frozen=True)
+class TaskDefaults:
+    """How one platform runs tasks.
+
+    Attributes:
+        image: Image of all tasks.
+        compute: Resources by task; `default` is for tasks that are not named.
+        job: Placeholder of the run's id, as `slipway.runs.naming.job_id` takes it.
+        job_created: Placeholder of the time when the run was created; kfp.local has none.
+        backoff_max: kfp's `backoff_max_duration`, which each platform reads in its own way.
+    """
+
+    image: str
+    compute: Mapping[str, Compute] = field(default_factory=dict)
+    job: str = dsl.PIPELINE_JOB_ID_PLACEHOLDER
+    job_created: str = ""
+    backoff_max: str = ""
+
+    def apply(self, task: dsl.PipelineTask, title: str, *, cached: bool = True) -> dsl.PipelineTask:
+        """Sets image, display name, resources, retries and caching of one task."""
+        compute = self.compute.get(task.name.replace("-", "_"), self.compute.get("default", Compute()))
+        task.set_container_image(self.image)
+        task.set_display_name(title)
+        task.set_caching_options(cached)
+        task.set_cpu_request(compute.cpu).set_cpu_limit(compute.cpu)
+        task.set_memory_request(compute.memory).set_memory_limit(compute.memory)
+        if compute.retries:
+            longest = self.backoff_max
+            task.set_retry(compute.retries, backoff_duration="30s", backoff_factor=2, backoff_max_duration=longest)
+        return task
+
+    def this_run(self, run: str) -> dict[str, Any]:
+        """Arguments of a step that reads or writes the run's record; `run` is the pipeline's parameter of that name.
+
+        All runs of a schedule, and all clones of a run, have the same arguments; the job tells them apart.
+        """
+        return {"run": run, "job": self.job, "job_created": self.job_created}
+
+    def recorded(self, run: str) -> dsl.ExitHandler:
+        """The block of a pipeline's steps, after which the run is recorded, however it ended."""
+        on_exit = self.apply(record_run(**self.this_run(run)), "Record the run", cached=False)
+        return dsl.ExitHandler(on_exit, name="steps")
+
+
+@dataclass(frozen=True)
+class Locations:
+    """Where a target keeps what outlives a run: directories or gs:// URIs. `sources` are lists of files by digest."""
+
+    modules: str
+    store: str
+    runs: str
+    sources: str
+    checkpoints: str
+
+    @classmethod
+    def under(cls, home: str) -> Self:
+        """Folders of one home."""
+        return cls(*(join(home, name) for name in ("modules", "models", "runs", "sources", "checkpoints")))
+
+
+@dataclass(frozen=True)
+class Platform:
+    """What the settings say about the platform of a run.
+
+    Attributes:
+        target: The platform.
+        image: Image of all tasks.
+        beam_options: Pipeline options of Apache Beam.
+        strategy: Strategy of `tf.distribute`.
+        engine: Engine of the evaluation.
+        manifests_uri: The published overlay of the cluster that serves the models; nothing is rolled out without one.
+        cluster: That cluster, as `serving.rollout.Cluster` takes it.
+        rollout: `serving.rollout.RolloutPolicy`.
+        notifications: `slipway.runs.notifications.Notifications`; no one is notified without.
+        page: Address of a run in the UI, with `slipway.runs.naming.JOB` in place of its id.
+    """
+
+    target: Target
+    image: str
+    beam_options: tuple[str, ...]
+    strategy: str
+    engine: str
+    manifests_uri: str = ""
+    cluster: str = ""
+    rollout: dict[str, Any] = field(default_factory=dict)
+    notifications: dict[str, Any] = field(default_factory=dict)
+    page: str = ""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a pipeline makes its arguments from."""
+
+    module: PublishedModule
+    config: ModuleConfig
+    data_uri: str
+    locations: Locations
+    platform: Platform

@@ -1,0 +1,68 @@
+"""Where a run, and so a model, came from."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+Target = Literal["local", "kubeflow", "vertex"]
+
+
+class Verdict(BaseModel):
+    """How a verdict of `Outcome` is told; `{version}` and `{module}` stand for those of the run.
+
+    `text` completes "the run was …", `news` is the subject of a notification.
+    """
+
+    text: str
+    news: str
+    tone: Literal["good", "warn"] = "good"
+
+
+class Shows(BaseModel):
+    """What the records of a pipeline's runs show. A field that names an artifact is empty if there is none.
+
+    Attributes:
+        examples: Artifact that holds the examples: their rows and their digest.
+        statistics: Statistics of the examples; the next run is compared with them.
+        data_validation: Anomalies that were found in the examples.
+        training_log: Loss and metrics by epoch.
+        evaluation: Metrics and the verdict of the gate.
+        serving_checks: Checks of the model on a server.
+        pages: Title to `step.output`: HTML pages of steps, put into the report of a local run as they are.
+        verdicts: How each verdict of `outcome.json` is told.
+        no_verdict: Clause that is added where a run came to no verdict.
+    """
+
+    examples: str = ""
+    statistics: str = ""
+    data_validation: str = ""
+    training_log: str = ""
+    evaluation: str = ""
+    serving_checks: str = ""
+    pages: dict[str, str] = {}
+    verdicts: dict[str, Verdict] = {}
+    no_verdict: str = ""
+
+
+class Lineage(BaseModel):
+    """Where a run, and so a model, came from. Digests are SHA-256 in hex.
+
+    `overrides` maps dotted keys to the values that replaced those of module.yaml and of the settings;
+    `hyperparameters` are all that the model was built with. `shows` is what the pipeline declares.
+    """
+
+    run: str
+    pipeline: str = "training"
+    module: str
+    module_digest: str
+    data_uri: str
+    git_revision: str = "unknown"
+    image: str = ""
+    target: Target = "local"
+    started: float = 0.0
+    seed: int = 0
+    hyperparameters: dict[str, Any] = {}
+    overrides: dict[str, Any] = {}
+    shows: Shows = Shows()

@@ -1,0 +1,26 @@
+"""The expected spec of the training pipeline: one file, and what differs by platform."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from delivery.portability import Platform
+
+GOLDEN = Path(__file__).parent / "training.yaml"
+IMAGE = "europe-docker.pkg.dev/project/slipway/slipway@sha256:" + "0" * 64
+# Value in the file to value on the platform.
+DIFFERENCES: dict[Platform, dict[str, str]] = {
+    "kubeflow": {},
+    "vertex": {"{{$.pipeline_job_uuid}}": "{{$.pipeline_job_resource_name}}", "2592000s": "300s"},
+}
+
+
+def golden_spec(target: Platform) -> dict[str, Any]:
+    text = GOLDEN.read_text()
+    for value, other in DIFFERENCES[target].items():
+        text = text.replace(value, other)
+    spec: dict[str, Any] = yaml.safe_load(text)
+    return spec
