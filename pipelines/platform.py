@@ -45,17 +45,36 @@ class TaskDefaults:
             task.set_retry(compute.retries, backoff_duration="30s", backoff_factor=2, backoff_max_duration=longest)
         return task
 
-    def this_run(self, run: str) -> dict[str, Any]:
-        """Arguments of a step that reads or writes the run's record; `run` is the pipeline's parameter of that name.
-
-        All runs of a schedule, and all clones of a run, have the same arguments; the job tells them apart.
-        """
-        return {"run": run, "job": self.job, "job_created": self.job_created}
-
     def recorded(self, run: str) -> dsl.ExitHandler:
-        """The block of a pipeline's steps, after which the run is recorded, however it ended."""
-        on_exit = self.apply(record_run(**self.this_run(run)), "Record the run", cached=False)
-        return dsl.ExitHandler(on_exit, name="steps")
+        """The block of a pipeline's steps, after which the run is recorded, however it ended.
+
+        Args:
+            run: The pipeline's parameter of that name.
+        """
+        on_exit = record_run(run=run, job=self.job, job_created=self.job_created)
+        return dsl.ExitHandler(self.apply(on_exit, "Record the run", cached=False), name="steps")
+
+
+class Steps:
+    """Adds steps to a pipeline. Inputs are connected by name: with the outputs of earlier steps, or with parameters.
+
+    The parameters `job` and `job_created` are the platform's. They tell the runs of a schedule and the clones of a run
+    apart, all of which have the same arguments.
+    """
+
+    def __init__(self, defaults: TaskDefaults, parameters: Mapping[str, Any]) -> None:
+        self._defaults = defaults
+        self._known = {**parameters, "job": defaults.job, "job_created": defaults.job_created}
+
+    def add(
+        self, step: Any, title: str, *, cached: bool = True, after: dsl.PipelineTask | None = None
+    ) -> dsl.PipelineTask:
+        """Adds a component, which waits for the steps of its inputs and for `after`."""
+        task = step(**{name: self._known[name] for name in step.component_spec.inputs or {}})
+        self._known |= task.outputs
+        if after is not None:
+            task.after(after)
+        return self._defaults.apply(task, title, cached=cached)
 
 
 @dataclass(frozen=True)

@@ -17,14 +17,13 @@ from components.train_model.component import train_model
 from components.transform_features.component import transform_features
 from components.validate_examples.component import validate_examples
 from components.validate_serving.component import validate_serving
-from pipelines.platform import Inputs, TaskDefaults
+from pipelines.platform import Inputs, Steps, TaskDefaults
 from pipelines.registry import Pipeline, register
 from slipway.lineage import Shows, Verdict
 
 
 def build_training_pipeline(defaults: TaskDefaults) -> BaseComponent:
     """The pipeline for one platform; the same tasks and edges on each."""
-    apply = defaults.apply
 
     @dsl.pipeline(name="slipway-training", description="From raw data to a served model.")
     def training(
@@ -38,7 +37,7 @@ def build_training_pipeline(defaults: TaskDefaults) -> BaseComponent:
         ingestion: dict[str, Any],
         label: dict[str, Any],
         training: str,
-        evaluation: dict[str, Any],
+        evaluation_config: dict[str, Any],
         beam: dict[str, Any],
         distribution: dict[str, Any],
         rollout: dict[str, Any],
@@ -47,94 +46,21 @@ def build_training_pipeline(defaults: TaskDefaults) -> BaseComponent:
         checkpoints_uri: str,
         store_uri: str,
     ) -> None:
+        given = locals()
         with defaults.recorded(run):
-            source = apply(
-                resolve_source(
-                    data_uri=data_uri, window=window, module=module, runs_uri=runs_uri, sources_uri=sources_uri
-                ),
-                "Resolve the source",
-                cached=False,
-            )
-            examples = apply(
-                ingest_examples(source_uri=source.outputs["source_uri"], ingestion=ingestion, schema_uri=schema_uri),
-                "Ingest examples",
-            ).outputs["examples"]
-            statistics = apply(compute_statistics(examples=examples), "Compute statistics").outputs["statistics"]
-            schema = apply(
-                infer_schema(statistics=statistics, label=label, schema_uri=schema_uri),
-                "Infer the schema",
-            ).outputs["schema"]
-            validated = apply(
-                validate_examples(
-                    examples=examples,
-                    statistics=statistics,
-                    schema=schema,
-                    previous_statistics=source.outputs["previous_statistics"],
-                ),
-                "Validate examples",
-            )
-            transformed = apply(
-                transform_features(
-                    examples=examples,
-                    schema=schema,
-                    preprocessing_uri=preprocessing_uri,
-                    label=label,
-                    beam=beam,
-                ).after(validated),
-                "Transform features",
-            )
-            trained = apply(
-                train_model(
-                    examples=examples,
-                    schema=schema,
-                    transform_graph=transformed.outputs["transform_graph"],
-                    transformed_examples=transformed.outputs["transformed_examples"],
-                    model_uri=model_uri,
-                    training=training,
-                    distribution=distribution,
-                    checkpoints_uri=checkpoints_uri,
-                ),
-                "Train the model",
-            )
-            model = trained.outputs["model"]
-            baseline = apply(
-                resolve_baseline(model=model, store_uri=store_uri, module=module),
-                "Resolve the baseline",
-                cached=False,
-            )
-            evaluated = apply(
-                evaluate_model(
-                    examples=examples,
-                    schema=schema,
-                    model=model,
-                    baseline=baseline.output,
-                    evaluation_config=evaluation,
-                    beam=beam,
-                ),
-                "Evaluate the model",
-            )
-            servable = apply(validate_serving(examples=examples, schema=schema, model=model), "Validate serving")
-            pushed = apply(
-                push_model(
-                    examples=examples,
-                    statistics=statistics,
-                    schema=schema,
-                    anomalies=validated.outputs["anomalies"],
-                    model=model,
-                    training_log=trained.outputs["training_log"],
-                    evaluation=evaluated.outputs["evaluation"],
-                    serving_validation=servable.outputs["serving_validation"],
-                    store_uri=store_uri,
-                    **defaults.this_run(run),
-                ),
-                "Push the model",
-                cached=False,
-            )
-            apply(
-                rollout_model(store_uri=store_uri, rollout=rollout, **defaults.this_run(run)).after(pushed),
-                "Roll the model out",
-                cached=False,
-            )
+            steps = Steps(defaults, given)
+            steps.add(resolve_source, "Resolve the source", cached=False)
+            steps.add(ingest_examples, "Ingest examples")
+            steps.add(compute_statistics, "Compute statistics")
+            steps.add(infer_schema, "Infer the schema")
+            validated = steps.add(validate_examples, "Validate examples")
+            steps.add(transform_features, "Transform features", after=validated)
+            steps.add(train_model, "Train the model")
+            steps.add(resolve_baseline, "Resolve the baseline", cached=False)
+            steps.add(evaluate_model, "Evaluate the model")
+            steps.add(validate_serving, "Validate serving")
+            pushed = steps.add(push_model, "Push the model", cached=False)
+            steps.add(rollout_model, "Roll the model out", cached=False, after=pushed)
 
     return training
 
@@ -154,7 +80,7 @@ def training_arguments(inputs: Inputs) -> dict[str, Any]:
         "label": content["label"],
         # As text, so that hyperparameters keep their types.
         "training": config.model_dump_json(include={"task", "label", "classes", "training", "hyperparameters"}),
-        "evaluation": {key: content[key] for key in ("task", "label", "classes", "slices", "thresholds")}
+        "evaluation_config": {key: content[key] for key in ("task", "label", "classes", "slices", "thresholds")}
         | {"engine": platform.engine},
         "beam": {"options": list(platform.beam_options)},
         "distribution": {"strategy": platform.strategy},

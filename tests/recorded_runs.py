@@ -114,7 +114,7 @@ def write_steps(folder: Path, lineage: Lineage, stopped: str | None, ending: End
                 step.outputs = outputs_of(folder / "artifacts", name, failed=True)
             else:
                 step.state = "running"
-        step.artifacts = {output: uri for output, uri in step.outputs.items() if output not in ("page", "Output")}
+        step.artifacts = {output: uri for output, uri in step.outputs.items() if output not in ("page", "baseline")}
     return steps
 
 
@@ -145,7 +145,7 @@ def outputs_of(artifacts: Path, step: str, *, failed: bool = False) -> dict[str,
         (folder / HISTORY).write_text(history().model_dump_json())
         return {"training_log": str(folder)}
     if step == "resolve_baseline":
-        return {"Output": "/store/taxi/1749999999"}
+        return {"baseline": "/store/taxi/1749999999"}
     if step == "evaluate_model":
         folder = artifacts / "evaluation"
         folder.mkdir(parents=True)

@@ -1,12 +1,18 @@
 """Interface of the step that looks up the production model."""
 
+from typing import NamedTuple
+
 from kfp import dsl
 
 from components import component
 
 
 @component
-def resolve_baseline(model: dsl.Input[dsl.Model], store_uri: str, module: str) -> str:
+def resolve_baseline(
+    model: dsl.Input[dsl.Model],
+    store_uri: str,
+    module: str,
+) -> NamedTuple("Baseline", [("baseline", str)]):  # type: ignore[valid-type]
     """Finds the production model, empty if there is none. Never cached.
 
     A candidate is never compared with itself: if production holds the very bytes of the candidate, the version before
@@ -14,4 +20,4 @@ def resolve_baseline(model: dsl.Input[dsl.Model], store_uri: str, module: str) -
     """
     from components.resolve_baseline.run import resolve
 
-    return resolve(model.path, store_uri, module)
+    return (resolve(model.path, store_uri, module),)

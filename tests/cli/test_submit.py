@@ -84,7 +84,7 @@ def test_submit_overrides_module_and_settings(kubeflow: FakeKubeflow) -> None:
     [run] = kubeflow.runs.values()
     given = run["runtime_config"]["parameters"]
     assert given["training"]["training"]["epochs"] == 3
-    assert given["evaluation"]["engine"] == "tfma"
+    assert given["evaluation_config"]["engine"] == "tfma"
 
 
 def test_submit_takes_a_compiled_package(kubeflow: FakeKubeflow) -> None:

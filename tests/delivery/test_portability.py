@@ -61,7 +61,7 @@ def test_problems_code_longer_than_linux_takes_is_named() -> None:
 
 def test_submission_with_too_long_arguments_is_refused_before_anything_is_sent() -> None:
     wanted = submission("kubeflow")
-    arguments = wanted.arguments | {"evaluation": {"slices": ["é" * 70_000]}}
+    arguments = wanted.arguments | {"evaluation_config": {"slices": ["é" * 70_000]}}
     with pytest.raises(TargetError, match=r"evaluate_model: .*131,071.*evaluation"):
         replace(wanted, arguments=arguments)
 

@@ -6,7 +6,7 @@ from kfp import dsl
 from kfp.dsl.base_component import BaseComponent
 
 from components import component
-from pipelines.platform import Inputs, TaskDefaults
+from pipelines.platform import Inputs, Steps, TaskDefaults
 from pipelines.registry import Pipeline, register
 from slipway.lineage import Shows, Verdict
 
@@ -38,11 +38,11 @@ def judge_rows(counted_rows: dsl.Input[dsl.Artifact], least: int, run: str, job:
 def build(defaults: TaskDefaults) -> BaseComponent:
     @dsl.pipeline(name="slipway-counting")
     def counting(run: str, data_uri: str, least: int) -> None:
+        given = locals()
         with defaults.recorded(run):
-            counted = defaults.apply(count_rows(data_uri=data_uri), "Count the rows")
-            rows = counted.outputs["counted_rows"]
-            judged = judge_rows(counted_rows=rows, least=least, **defaults.this_run(run))
-            defaults.apply(judged, "Judge the rows", cached=False)
+            steps = Steps(defaults, given)
+            steps.add(count_rows, "Count the rows")
+            steps.add(judge_rows, "Judge the rows", cached=False)
 
     return counting
 
