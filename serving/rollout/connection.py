@@ -1,4 +1,4 @@
-"""How an API server is found, and who asks it: the pod's own account, a kubeconfig, or a Google account."""
+"""Connects to a Kubernetes API server: with the pod's account, a kubeconfig, or a Google account."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ _GKE_NAME = re.compile(r"projects/[^/]+/locations/[^/]+/clusters/[^/]+")
 
 
 def timed_client(cluster: str, timeout: tuple[int, int], folder: Path) -> Any:
-    """A client each of whose calls has a timeout, and none of which is tried again in secret.
+    """A client with a time-out for each call, and without retries of its own.
 
     Args:
         cluster: `projects/P/locations/L/clusters/C` of GKE; or a context of the kubeconfig; empty for the pod's own
             account inside a cluster, and for the current context outside.
         timeout: Seconds to connect and seconds to wait for an answer.
-        folder: For what the client wants in files.
+        folder: For files that the client needs.
 
     Raises:
-        ClusterError: Google does not say where the cluster is.
-        ConfigError: there is no such cluster, or nothing says who asks.
+        ClusterError: GKE does not return the address of the cluster.
+        ConfigError: there is no such cluster, or there are no credentials.
     """
     from kubernetes import client
 
     class TimedClient(client.ApiClient):  # type: ignore[misc]
-        """Gives every call a timeout: the discovery of the dynamic client has none of its own."""
+        """Adds the time-out to every call, including the discovery of the dynamic client."""
 
         def call_api(self, *args: Any, **kwargs: Any) -> Any:
             kwargs["_request_timeout"] = timeout
             return super().call_api(*args, **kwargs)
 
     configuration = client.Configuration()
-    configuration.retries = False  # ours are the only ones
+    configuration.retries = False  # `Cluster` retries
     if _GKE_NAME.fullmatch(cluster):
         _use_gke(configuration, cluster, timeout, folder)
     else:
@@ -65,7 +65,7 @@ def _use_kubeconfig(configuration: Any, context: str) -> None:
 
 
 def _use_gke(configuration: Any, name: str, timeout: tuple[int, int], folder: Path) -> None:
-    """A cluster of GKE, asked as Google's application default credentials, whose token is renewed when it expires."""
+    """Configures a GKE cluster with application default credentials, whose token is renewed when it expires."""
     from google.auth.exceptions import GoogleAuthError
     from google.auth.transport.requests import Request
 

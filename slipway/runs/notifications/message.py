@@ -1,4 +1,4 @@
-"""What a notification says: what happened, why, and where to look."""
+"""The text of a notification: what happened, why, and where to look."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from slipway.runs.record import RolloutOutcome, Summary
 from slipway.runs.store import REPORT, RunView
 from slipway.stores import storage
 
-# A subject that mail programs show in one line, and fewer letters than Slack cuts a message at (40,000).
+# Mail programs show such a subject in one line; Slack truncates messages at 40,000 letters.
 SUBJECT_LENGTH, DETAILS_LENGTH, REASONS = 160, 20_000, 12
 
 
@@ -21,7 +21,7 @@ class Message:
     """One notification.
 
     Attributes:
-        events: What it tells of; it is sent if the settings ask for one of them.
+        events: Events that it reports; it is sent if the settings name one of them.
         subject: What happened, in one line.
         reasons: Why.
         link: The run's page: an address, or the URI or path of its report.
@@ -36,7 +36,7 @@ class Message:
 
     @property
     def header(self) -> str:
-        """The subject without what could end a header, or a line."""
+        """The subject without characters that could end a header or a line."""
         text = "".join(letter if letter.isprintable() else " " for letter in f"[slipway] {self.subject}")
         return " ".join(text.split())[:SUBJECT_LENGTH]
 
@@ -61,7 +61,7 @@ class Message:
 
 
 def run_message(view: RunView, page: str = "") -> Message:
-    """What is told of a run that ended.
+    """The notification for a finished run.
 
     Args:
         view: The run, as the exit handler knows it.

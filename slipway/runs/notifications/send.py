@@ -1,4 +1,4 @@
-"""Sends a message through every channel at once, within one time-out, and raises nothing."""
+"""Sends a message through all configured channels in parallel, within one time-out; failures are returned."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PAUSE_SECONDS = 1.0
 
 
 def notify(config: Notifications, message: Message) -> list[str]:
-    """Tells whom the settings name, if they ask for what the message is about; prints what could not be sent."""
+    """Notifies the configured channels if the settings ask for the event; failures are printed, not raised."""
     if not message.events & set(config.events):
         return []
     problems = deliver(config, message)
@@ -29,12 +29,12 @@ def notify(config: Notifications, message: Message) -> list[str]:
 
 
 def deliver(config: Notifications, message: Message) -> list[str]:
-    """Sends a message whatever it is about.
+    """Sends a message, whatever its events.
 
-    It may arrive twice where a server's answer was lost: better than not at all.
+    It may arrive twice if the response of a server was lost.
 
     Returns:
-        What could not be sent, one line a channel, without any secret.
+        Failures, one line per channel, without secrets.
     """
     try:
         config.require_complete()
@@ -59,7 +59,7 @@ def deliver(config: Notifications, message: Message) -> list[str]:
 
 
 class _Sending(threading.Thread):
-    """One channel's work. What hangs is left behind: a daemon keeps no process alive."""
+    """Sends through one channel. A daemon thread: one that hangs does not keep the process alive."""
 
     def __init__(self, channel: str, send: Callable[[], None], deadline: float) -> None:
         super().__init__(name=f"notify-{channel}", daemon=True)
