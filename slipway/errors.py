@@ -1,31 +1,32 @@
-"""Every error that Slipway raises on purpose.
+"""All errors that Slipway raises deliberately.
 
 SlipwayError
 ├── ConfigError            module.yaml, settings or a flag is wrong
 ├── ModuleError            a module's code breaks the contract
-│   └── ModuleDigestError  a module's bytes are not those that the run pinned
-├── DataError              the data cannot be read, or too much of it is bad
-│   └── AnomalyError       the data breaks its schema
+│   └── ModuleDigestError  a module's files differ from the digest that the run pinned
+├── DataError              the data cannot be read, or too many rows are bad
+│   └── AnomalyError       the data violates its schema
 ├── TrainingError          the model cannot be built or trained
-├── GateError              an evaluation or a serving check cannot be carried out
+├── GateError              an evaluation or a serving check cannot be run
 ├── DeliveryError          Git, the image registry or a step of a deployment fails
-├── TargetError            Kubeflow or Vertex refuses, fails or does not answer
-├── ClusterError           the Kubernetes API server refuses, or does not answer
-├── RolloutError           a rollout cannot begin, or ended without its version in production
-│   ├── RolloutBusyError       another rollout of the model is at work, or waits for a decision
-│   ├── RolledBackError        the version failed, and what was before it serves
-│   └── RolloutInconclusiveError  the canary stays: it got too little traffic to be judged
-├── NotificationError      a notification is refused for a reason that stays
-├── RequestError           a model server refuses a request, or does not answer
-└── StoreError             a model, a run or an artifact cannot be found or written
-    └── ModelQuarantinedError  a version, or bytes like its, must never be served again
+├── TargetError            Kubeflow or Vertex refuses, fails or does not respond
+├── ClusterError           the Kubernetes API server refuses, or does not respond
+├── RolloutError           a rollout cannot start, or ended without its version in production
+│   ├── RolloutBusyError       another rollout of the model is running, or waits for a decision
+│   ├── RolledBackError        the version failed, and the previous one serves again
+│   └── RolloutInconclusiveError  the canary got too little traffic to be judged, and stays
+├── NotificationError      a notification is refused permanently
+├── RequestError           a model server refuses a request, or does not respond
+└── StoreError             a model, a run, an artifact or a file cannot be found, read or written
+    └── ModelQuarantinedError  a version, or one with the same bytes, must never be served again
 
-A message says what is wrong, the value, and the fix. The command line prints it without a stack trace.
+A message states the problem, the value and the fix; for remote services also the address and what was tried for how
+long. The command line prints it without a traceback.
 """
 
 
 class SlipwayError(Exception):
-    """Base of all errors that are the user's to mend; the message is for people."""
+    """Base of all errors that a user can fix; the message is written for users."""
 
 
 class ConfigError(SlipwayError):
@@ -33,11 +34,11 @@ class ConfigError(SlipwayError):
 
 
 class ModuleError(SlipwayError):
-    """A module breaks the contract of `slipway.module_api`."""
+    """A module violates the contract in `slipway.module_api`."""
 
 
 class ModuleDigestError(ModuleError):
-    """The bytes of a module are not those that were pinned."""
+    """The files of a module differ from the pinned digest."""
 
 
 class DataError(SlipwayError):
@@ -45,7 +46,7 @@ class DataError(SlipwayError):
 
 
 class AnomalyError(DataError):
-    """The examples break their schema, or drifted beyond its limits."""
+    """The examples violate their schema, or drifted beyond its limits."""
 
 
 class TrainingError(SlipwayError):
@@ -53,47 +54,47 @@ class TrainingError(SlipwayError):
 
 
 class GateError(SlipwayError):
-    """A model cannot be judged: this is not the same as being refused."""
+    """A model cannot be judged, which differs from a refused model."""
 
 
 class DeliveryError(SlipwayError):
-    """A plan cannot be made, or a step of it failed."""
+    """A deployment cannot be planned, or one of its steps failed."""
 
 
 class TargetError(SlipwayError):
-    """A target refuses what it was asked, fails, or does not answer."""
+    """A target refuses a request, fails, or does not respond."""
 
 
 class NotificationError(SlipwayError):
-    """A notification is refused, or its secret is missing; trying again is no use."""
+    """A notification is refused, or its secret is missing; retries cannot help."""
 
 
 class RequestError(SlipwayError):
-    """A model server refuses a request, or does not answer in time."""
+    """A model server refuses a request, or does not respond in time."""
 
 
 class StoreError(SlipwayError):
-    """Something that should be stored is not there, or cannot be written."""
+    """Stored data is missing, damaged or out of reach, or cannot be written."""
 
 
 class ModelQuarantinedError(StoreError):
-    """The bytes were taken out of service for good; no retry puts them back."""
+    """The model was taken out of service permanently."""
 
 
 class ClusterError(SlipwayError):
-    """The Kubernetes API server refuses a request, or does not answer."""
+    """The Kubernetes API server refuses a request, or does not respond."""
 
 
 class RolloutError(SlipwayError):
-    """A rollout cannot begin, or it ended without its version in production."""
+    """A rollout cannot start, or ended without its version in production."""
 
 
 class RolloutBusyError(RolloutError):
-    """Another rollout of the model is at work, or waits for a decision."""
+    """Another rollout of the model is running, or waits for a decision."""
 
 
 class RolledBackError(RolloutError):
-    """A version failed on its way into production, and was taken back."""
+    """A version failed during its rollout, and was rolled back."""
 
     def __init__(self, message: str, version: int) -> None:
         super().__init__(message)
@@ -101,4 +102,4 @@ class RolledBackError(RolloutError):
 
 
 class RolloutInconclusiveError(RolloutError):
-    """Neither success nor failure: too little traffic reached the canary, which stays."""
+    """The canary got too little traffic to be judged, and stays."""

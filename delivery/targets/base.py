@@ -1,4 +1,4 @@
-"""What every target that runs pipelines elsewhere offers: runs, and recurring runs."""
+"""The interface of targets that run pipelines remotely: runs, and recurring runs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from slipway.runs.states import State
 
 ENDED: frozenset[State] = frozenset({"succeeded", "failed", "cancelled"})
 
-# What Kubernetes and Google Cloud both allow in a label's value, and how long it may be.
+# Longest value of a label that Kubernetes and Google Cloud both allow.
 LABEL_LENGTH = 63
 # The start of a SHA-256, enough to tell all apart; a run's parameter `run` has all of it.
 DIGEST_LENGTH = 24
@@ -46,7 +46,7 @@ class Submission:
 
     @cached_property
     def name(self) -> str:
-        """What the target lists it as; no other submission has it. The run's own name holds the id of its job."""
+        """Unique display name on the target. The run's own name contains the id of its job."""
         return new_run_name(self.lineage.module)
 
 
@@ -54,7 +54,7 @@ class Submission:
 class RemoteRun:
     """A run on a target; times are seconds since 1970.
 
-    `id` is the target's own name for it, `title` what its UI lists it as, and `name` that of its record:
+    `id` is the target's identifier, `title` its display name in the UI, and `name` that of its record, from
     `slipway.runs.naming.name_run`.
     """
 
@@ -71,16 +71,16 @@ class RemoteRun:
 
     @property
     def ended(self) -> bool:
-        """Whether it is over: by its state, or by its times where nobody knows the state."""
+        """Whether it is over, by its state, or by its times if the state is unknown."""
         return self.state in ENDED or (self.state == "unknown" and self.finished is not None)
 
 
 @dataclass(frozen=True)
 class Recurring:
-    """A schedule as it ought to be on a target.
+    """A schedule as the settings define it for a target.
 
-    `place` is what the settings say of the target: service account, network and so on. `digest` covers everything
-    that makes it another schedule when it changes.
+    `place` holds settings of the target: service account, network and so on. `digest` covers everything that requires
+    an update of the schedule.
     """
 
     name: str
@@ -118,68 +118,68 @@ class RemoteSchedule:
 
 
 def find_made(found: list[RemoteSchedule], schedule: Recurring, before: set[str]) -> RemoteSchedule | None:
-    """What a request to make a schedule made, though its answer was lost; `before` has the ids that were there."""
+    """The schedule that a request created although its response was lost; `before` has the ids from before it."""
     same = [one for one in found if (one.name, one.digest) == (schedule.name, schedule.digest)]
     return next((one for one in same if one.id not in before), None)
 
 
 class Schedules(Protocol):
-    """The recurring runs of a target. Others' are never listed, and so never touched."""
+    """Recurring runs of a target, limited to those that Slipway owns."""
 
     def list(self) -> list[RemoteSchedule]:
-        """All that Slipway owns for one environment, oldest first."""
+        """Schedules of one environment, oldest first."""
 
     def create(self, schedule: Recurring) -> None:
-        """Makes it; a target that can makes it disabled, so that `delivery.schedules` decides when it begins."""
+        """Creates a schedule, disabled if the target supports that: `delivery.schedules` enables it."""
 
     def replace(self, old: RemoteSchedule, schedule: Recurring) -> None:
-        """Makes `old` what `schedule` says, in place or by another one beside it."""
+        """Updates `old` to `schedule`, in place or by creating another one."""
 
     def enable(self, old: RemoteSchedule, schedule: Recurring) -> None:
-        """Lets it start runs."""
+        """Enables a schedule."""
 
     def delete(self, old: RemoteSchedule) -> None:
-        """Removes it; one that is gone is no error. Its runs stay."""
+        """Deletes a schedule but not its runs; a missing one is no error."""
 
 
 class Target(Protocol):
-    """A place that runs pipelines. Every method raises `TargetError` where it refuses or does not answer."""
+    """A platform that runs pipelines. Methods raise `TargetError` if it refuses or does not respond."""
 
     @property
     def name(self) -> Literal["kubeflow", "vertex"]:
-        """What `--target` calls it."""
+        """Its name for `--target`."""
 
     @property
     def schedules(self) -> Schedules:
         """Its recurring runs."""
 
     def submit(self, submission: Submission) -> RemoteRun:
-        """Uploads what is not there yet and starts the run, once."""
+        """Uploads the pipeline if it is missing, and starts the run, once."""
 
     def show(self, run: str) -> RemoteRun:
-        """A run by its id, its name, or what the target lists it as, with its steps."""
+        """A run by its id, name or title, with its steps."""
 
     def list(self, limit: int) -> list[RemoteRun]:
-        """The newest runs of Slipway's, newest first, without steps."""
+        """Slipway's newest runs, newest first, without steps."""
 
     def logs(self, run: str, step: str | None) -> Iterator[str]:
-        """Lines of one step's log, or of all steps' one after the other."""
+        """Lines of the log of one step, or of all steps in turn."""
 
     def cancel(self, run: str) -> RemoteRun:
-        """Asks for the run's end."""
+        """Requests the cancellation of a run."""
 
     def page(self, run_id: str) -> str:
-        """Address of a run in the UI; asks nobody."""
+        """URL of a run in the UI; sends no request."""
 
 
 def wait(target: Target, run: str, on_change: OnChange, *, poll_seconds: float = 5.0) -> RemoteRun:
-    """Follows a run to its end, which may be a failure: the caller looks at the state.
+    """Follows a run until it ends; the caller checks the final state.
 
     Args:
         target: Where it runs.
         run: Its id.
-        on_change: Called with all steps that the target tells of, at each look.
-        poll_seconds: Between two looks.
+        on_change: Called with all steps after each poll.
+        poll_seconds: Between two polls.
     """
     while True:
         found = target.show(run)
@@ -207,9 +207,9 @@ def send(request: Callable[[], Any], is_transient: Callable[[BaseException], boo
 
 
 def labels_of(submission: Submission, environment: str) -> dict[str, str]:
-    """Where a run comes from, as labels: 63 letters of a small alphabet each.
+    """The lineage of a run as labels, whose values are limited to 63 letters of a small alphabet.
 
-    The data's digest is not among them: the run's first step computes it, and its record has it.
+    The digest of the data is missing: the first step of the run computes it, and the record of the run has it.
     """
     lineage = submission.lineage
     return {
@@ -224,5 +224,5 @@ def labels_of(submission: Submission, environment: str) -> dict[str, str]:
 
 
 def label_value(text: str) -> str:
-    """Text as the value of a label: lower case, others than letters, digits, `_` and `-` as `-`."""
+    """Text as the value of a label: in lower case, with `-` for all but letters, digits, `_` and `-`."""
     return re.sub(r"[^a-z0-9_-]", "-", text.lower())[:LABEL_LENGTH].strip("-_")

@@ -1,7 +1,7 @@
-"""One connection to Kubeflow Pipelines: address, credential, bounded retries, and errors that name the fix.
+"""Connection to Kubeflow Pipelines: address, credential, bounded retries, and errors that name the fix.
 
-It stands on kfp_server_api, the client of the REST API `/apis/v2beta1` that `kfp.Client` wraps. The wrapper reads and
-writes `~/.config/kfp/context.json`, prints links, knows no time-outs and no labels; what it calls is called here.
+It uses kfp_server_api, the client of the REST API `/apis/v2beta1` that `kfp.Client` wraps. The wrapper reads and writes
+`~/.config/kfp/context.json`, prints links, and supports neither time-outs nor labels.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ class KubeflowApi:
         import kfp_server_api as api
 
         configuration = api.Configuration(host=config.url)
-        configuration.retries = False  # urllib3's own; `call` tries again, and a redirect is a login page
+        configuration.retries = (
+            False  # disables urllib3's retries: `call` retries, and a redirect leads to a login page
+        )
         configuration.ssl_ca_cert = config.ca_file or None
         if config.auth in ("token", "service_account_token"):
             configuration.api_key["authorization"] = "read before each request"
@@ -62,17 +64,17 @@ class KubeflowApi:
     def call(
         self, what: str, request: Callable[..., Any], *, already: Callable[[], Any] = lambda: None, **arguments: Any
     ) -> Any:
-        """Sends one request, again if it fails for a reason that passes.
+        """Sends one request, with retries of transient failures.
 
         Args:
-            what: What it does, to complete "cannot …".
+            what: Description that completes "cannot …".
             request: A method of one of the services.
-            already: Looks up what the request was to make, before it is made a second time: an answer that is lost
-                on its way says nothing of the work.
-            arguments: Of the method.
+            already: Looks up, before a retry, the object that the request was to create: the server may have created it
+                although the response was lost.
+            arguments: Arguments of the method.
 
         Raises:
-            TargetError: it is refused, or fails each time; the message names the fix. `__cause__` has the status.
+            TargetError: it is refused, or all attempts failed; the message names the fix. `__cause__` has the status.
         """
 
         def once() -> Any:
@@ -89,7 +91,7 @@ class KubeflowApi:
             raise TargetError(f"cannot {what}{tried(error)}: {self._explain(error)}") from error
 
     def pod_log(self, run_id: str, pod: str) -> str | None:
-        """The log of one pod of a run, or None: the pod is gone, or there never was one.
+        """The log of one pod of a run; None if the pod does not exist.
 
         The route is outside the generated services, and streams text: backend/src/apiserver/server/run_log_server.go.
         """
@@ -103,7 +105,7 @@ class KubeflowApi:
                 _request_timeout=(seconds, seconds),
             )
         except Exception as error:
-            if _status(error) in (400, 404, 500):  # what versions of the server say where there is no such pod
+            if _status(error) in (400, 404, 500):  # statuses of server versions for a missing pod
                 return None
             raise TargetError(f"cannot read the log of {pod}: {self._explain(error)}") from error
         content: bytes = answer.data
@@ -136,7 +138,7 @@ class KubeflowApi:
         return secret
 
     def _explain(self, error: Exception) -> str:
-        """Why a request failed and what to do; never the request itself, which may carry a secret."""
+        """Reason of a failure, and the fix; without the request, which may contain a secret."""
         import urllib3
 
         config = self.config
@@ -184,12 +186,12 @@ _LOGIN = (
 
 
 def status_of(error: TargetError) -> int | None:
-    """The HTTP status behind an error; None if it has none."""
+    """HTTP status of an error; None without one."""
     return _status(error.__cause__)
 
 
 def _status(error: BaseException | None) -> int | None:
-    """The HTTP status, and 0 for a certificate: kfp_server_api stumbles over the error that it makes of one."""
+    """HTTP status; 0 for an untrusted certificate, whose error kfp_server_api fails to construct."""
     found = error.__context__ if isinstance(error, AttributeError) else error
     return getattr(found, "status", None)
 
@@ -207,7 +209,7 @@ def _is_transient(error: BaseException) -> bool:
 
 
 def _message(error: Any) -> str:
-    """What the server says, from the two forms that it uses."""
+    """The server's message, from either of its two formats."""
     try:
         body = json.loads(error.body)
         text = body.get("message") or body.get("error_message") or body.get("error") or ""

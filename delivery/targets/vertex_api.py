@@ -107,16 +107,16 @@ class VertexApi:
         already: Callable[[], Any] = lambda: None,
         **arguments: Any,
     ) -> Any:
-        """Sends one request, again if it fails for a reason that passes.
+        """Sends one request, with retries of transient failures.
 
         Args:
-            what: What it does, to complete "cannot …".
-            method: Answers a method of one of the services; to make the service needs credentials.
-            already: Looks up what the request was to make, before it is made a second time.
-            arguments: Of the method.
+            what: Description that completes "cannot …".
+            method: Returns a method of one of the services; creating the service needs credentials.
+            already: Looks up, before a retry, the object that the request was to create.
+            arguments: Arguments of the method.
 
         Raises:
-            TargetError: it is refused, or fails each time; the message names the fix. `__cause__` has the `code`.
+            TargetError: it is refused, or all attempts failed; the message names the fix. `__cause__` has the `code`.
         """
         try:
             return send(
@@ -208,7 +208,7 @@ class VertexApi:
 
 
 def code_of(error: TargetError) -> int | None:
-    """The HTTP status behind an error; None if it has none."""
+    """HTTP status of an error; None without one."""
     return getattr(error.__cause__, "code", None)
 
 

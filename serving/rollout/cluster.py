@@ -30,12 +30,12 @@ _API_VERSIONS = {"Deployment": "apps/v1", "ReplicaSet": "apps/v1", "Lease": "coo
 
 
 class Cluster:
-    """One namespace of one cluster. Use it in a `with` block.
+    """One namespace of a cluster, used in a `with` block.
 
     Args:
-        namespace: Where all objects are.
-        address: Which cluster, as `timed_client` takes it.
-        attempts: Calls in all, before an answer of the server's (429, 5xx) or a timeout counts.
+        namespace: Namespace of all objects.
+        address: The cluster, as `timed_client` accepts it.
+        attempts: Attempts for a request that times out or is answered by 429 or 5xx.
         timeout: Seconds to connect and seconds to wait for an answer.
         pause: Sleeps between attempts.
     """
@@ -66,7 +66,7 @@ class Cluster:
             def connect() -> Any:
                 from kubernetes.dynamic import DynamicClient
 
-                # The default is a file of a known name in the system's temporary folder, which anyone could plant.
+                # The default is a predictable path in the system's temporary folder, which any user could create.
                 return DynamicClient(client, cache_file=str(folder / "discovery.json"))
 
             self._dynamic = self._try("connect", connect)
@@ -95,7 +95,7 @@ class Cluster:
         """Server-side apply under our own field manager.
 
         Args:
-            wanted: The whole of what we want; what we wanted before and do not any more is taken back.
+            wanted: All fields that we manage; fields that an earlier apply set and this one lacks are removed.
             force: Take fields over from other managers.
 
         Raises:
@@ -104,23 +104,23 @@ class Cluster:
         return self._apply(wanted, force_conflicts=force or None)
 
     def would_change(self, wanted: Object, *, force: bool = False) -> bool:
-        """Whether `apply` would change anything but the server's own bookkeeping; raises as `apply` does."""
+        """Whether `apply` would change more than the server's bookkeeping; raises as `apply` does."""
         live = self.get(wanted["kind"], wanted["metadata"]["name"])
         return live is None or _content(live) != _content(
             self._apply(wanted, force_conflicts=force or None, dry_run="All")
         )
 
     def create(self, new: Object) -> Object:
-        """Makes an object.
+        """Creates an object.
 
         Raises:
-            StaleError: there is one of this name.
+            StaleError: there is an object of this name.
         """
         kind, name = new["kind"], new["metadata"]["name"]
         return _json(self._call("create", kind, name, lambda it: it.create(body=new, **self._common)))
 
     def replace(self, changed: Object) -> Object:
-        """Writes an object that was read before.
+        """Updates an object that was read before.
 
         Raises:
             StaleError: it was changed in between.
@@ -129,7 +129,7 @@ class Cluster:
         return _json(self._call("replace", kind, name, lambda it: it.replace(body=changed, **self._common)))
 
     def delete(self, kind: str, name: str) -> None:
-        """Removes an object and what it owns; one that is not there is no error."""
+        """Deletes an object and its dependents; a missing one is no error."""
         try:
             self._call("delete", kind, name, lambda it: it.delete(
                 name=name, body={"propagationPolicy": "Background"}, **self._common))  # fmt: skip
@@ -137,7 +137,7 @@ class Cluster:
             return
 
     def logs(self, pod: str, container: str, *, previous: bool, lines: int) -> str:
-        """The last lines that a container wrote, or that its predecessor did; empty if there are none to be had."""
+        """The last lines of the log of a container, or of its previous instance; empty if there is none."""
         query = [("container", container), ("tailLines", lines), ("previous", str(previous).lower())]
         try:
             return self._request("get", f"pods/{pod}/log", "logs", query_params=query).decode(errors="replace")
@@ -145,11 +145,11 @@ class Cluster:
             return ""
 
     def ask(self, pod: str, port: int, path: str, body: Object | None = None) -> bytes:
-        """What a pod answers over HTTP, through the API server: so it works outside the cluster as well.
+        """Response of a pod to an HTTP request through the API server, which also works from outside the cluster.
 
         Raises:
-            PodAnswerError: the pod answers with an error.
-            ClusterError: it cannot be asked.
+            PodAnswerError: the pod responds with an error.
+            ClusterError: it cannot be reached.
         """
         return self._request("get" if body is None else "post", f"pods/{pod}:{port}/proxy{path}", "ask", body=body)
 
@@ -226,6 +226,6 @@ def _json(body: bytes) -> Object:
 
 
 def _content(each: Object) -> Object:
-    """An object without what the server counts and observes."""
+    """An object without the fields that the server maintains."""
     kept = {key: value for key, value in each.items() if key not in {"metadata", "status"}}
     return kept | {key: each["metadata"].get(key) for key in ("labels", "annotations")}

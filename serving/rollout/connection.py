@@ -32,14 +32,14 @@ def timed_client(cluster: str, timeout: tuple[int, int], folder: Path) -> Any:
     from kubernetes import client
 
     class TimedClient(client.ApiClient):  # type: ignore[misc]
-        """Gives every call a timeout: the discovery of the dynamic client has none of its own."""
+        """Adds the time-out to every call, including the discovery of the dynamic client."""
 
         def call_api(self, *args: Any, **kwargs: Any) -> Any:
             kwargs["_request_timeout"] = timeout
             return super().call_api(*args, **kwargs)
 
     configuration = client.Configuration()
-    configuration.retries = False  # ours are the only ones
+    configuration.retries = False  # `Cluster` retries
     if _GKE_NAME.fullmatch(cluster):
         _use_gke(configuration, cluster, timeout, folder)
     else:

@@ -1,4 +1,4 @@
-"""Folders that steps leave for each other. The file that is written last makes one whole: readers look for it first.
+"""Artifacts: folders that steps hand to each other. The file written last marks one as complete; readers check it.
 
 On Vertex they lie below `/gcs`, where Cloud Storage FUSE cannot rename a folder that is not empty; so none is renamed
 (docs/decisions/0017-artifacts-are-written-in-place.md).
@@ -20,17 +20,17 @@ from slipway.stores import storage
 
 Form = TypeVar("Form", bound=BaseModel)
 
-# The last file of artifacts whose files are others' formats; that of the rest is the one that `read_json` reads.
+# Last file of artifacts in formats of other tools; for the others it is the one that `read_json` reads.
 MODEL = "saved_model.pb"
 TRANSFORM_GRAPH = f"transform_fn/{MODEL}"
 TRANSFORMED = "_SUCCESS"
 
 
 def clear_artifact(folder: str | Path, last: str) -> None:
-    """Empties an artifact before it is written, from its last file on: a repeated step finds what an earlier one left.
+    """Empties an artifact before it is written, its last file first: it may hold files of an earlier attempt.
 
     Raises:
-        StoreError: something cannot be deleted.
+        StoreError: a file cannot be deleted.
     """
     with writing(folder):
         (Path(folder) / last).unlink(missing_ok=True)
@@ -41,7 +41,7 @@ def clear_artifact(folder: str | Path, last: str) -> None:
 
 @contextmanager
 def built_on_local_disk(folder: str | Path, last: str) -> Iterator[Path]:
-    """A local folder for what writes as it likes; its files replace the artifact's when the block ends, `last` last.
+    """A local folder for libraries that rename or seek; when the block ends, its files replace the artifact's.
 
     Raises:
         StoreError: the artifact cannot be written.
@@ -55,7 +55,7 @@ def built_on_local_disk(folder: str | Path, last: str) -> Iterator[Path]:
 
 @contextmanager
 def writing(folder: str | Path) -> Iterator[None]:
-    """Says of a disk or a bucket that refuses where that is.
+    """Translates an OSError in its block into an error that names the artifact.
 
     Raises:
         StoreError: for an OSError.
@@ -63,11 +63,11 @@ def writing(folder: str | Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StoreError(f"{folder} cannot be written: {error}. Mend the disk or the bucket, then run again") from error
+        raise StoreError(f"{folder} cannot be written: {error}. Fix the disk or the bucket, then run again") from error
 
 
 def check_whole(folder: str | Path, last: str, step: str) -> None:
-    """Refuses an artifact without the file that `step` writes last.
+    """Refuses an incomplete artifact: one without the file that `step` writes last.
 
     Raises:
         StoreError: it is missing.
@@ -84,7 +84,7 @@ def read_json(folder: str | Path, file: str, form: type[Form], step: str) -> For
     """One file of an artifact of `step`, parsed.
 
     Raises:
-        StoreError: it is missing, or not what that step writes.
+        StoreError: it is missing or damaged.
     """
     check_whole(folder, file, step)
     path = Path(folder) / file

@@ -140,7 +140,7 @@ def test_models_verify_lists_each_problem_and_fails(push: Push, tmp_path: Path) 
         assert found.exit_code == 1
         assert "taxi/101: damaged" in found.stdout
         assert f"{folder}/fingerprint.pb is missing" in found.stdout
-        assert f"{folder}/more does not belong there" in found.stdout
+        assert f"{folder}/more is not part of the version" in found.stdout
     assert slipway("models", "verify", "taxi/102").exit_code == 0
 
 

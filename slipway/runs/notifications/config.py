@@ -13,14 +13,14 @@ from slipway.errors import ConfigError
 Event = Literal["failure", "refused", "rollback", "success"]
 
 _REFERENCE = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*|file:/.+|projects/[^/]+/secrets/[^/]+/versions/[^/]+")
-# The type of the error of a value that may itself be the secret: whoever reports it leaves the value out.
+# Error type for values that may be the secret itself: messages leave such a value out.
 SECRET_ERROR = "secret_reference"  # noqa: S105 - a name
 
 
 def _refer(text: str) -> str:
     if text and not _REFERENCE.fullmatch(text):
         forms = "env:VARIABLE, file:/PATH or projects/PROJECT/secrets/NAME/versions/latest"
-        raise PydanticCustomError(SECRET_ERROR, f"this names a secret and never holds it: write {forms}")
+        raise PydanticCustomError(SECRET_ERROR, f"this refers to a secret and must not contain it: write {forms}")
     return text
 
 
@@ -40,11 +40,11 @@ class Email(_Strict):
     Attributes:
         host: The mail server; empty for no e-mail.
         port: Its port.
-        security: How the connection is encrypted; `none` only goes without a login.
-        sender: Address that the message is from.
-        recipients: Addresses that it goes to.
-        username: Login; empty where the server wants none.
-        password: The login's, as a reference to a secret.
+        security: Encryption of the connection; `none` excludes a login.
+        sender: Address of the sender.
+        recipients: Addresses of the recipients.
+        username: Login; empty if the server needs none.
+        password: Password of the login, as a reference to a secret.
     """
 
     host: str = ""
@@ -57,7 +57,7 @@ class Email(_Strict):
 
 
 class Webhook(_Strict):
-    """A POST of `{"text": …}`, as Slack, Mattermost and Google Chat take it.
+    """A POST of `{"text": …}`, as Slack, Mattermost and Google Chat accept it.
 
     Attributes:
         url: The webhook's address, as a reference to a secret; empty for none.
@@ -73,10 +73,10 @@ class Notifications(_Strict):
     `projects/PROJECT/secrets/NAME/versions/latest`.
 
     Attributes:
-        events: What people are told of.
+        events: Events to notify of.
         stdout: Whether the message is printed into the step's log.
-        ca_file: Certificates to trust, where the servers' are not public ones; for all channels.
-        timeout_seconds: After which all channels are through, sent or not.
+        ca_file: Certificates of a private authority to trust, for all channels.
+        timeout_seconds: Limit for all channels together.
     """
 
     events: tuple[Event, ...] = ("failure", "refused", "rollback")
@@ -96,7 +96,7 @@ class Notifications(_Strict):
         """Checks that messages can be sent with these settings.
 
         Raises:
-            ConfigError: the settings of e-mail do not go together.
+            ConfigError: the settings of e-mail contradict each other.
         """
         email = self.email
         if not email.host:

@@ -12,7 +12,7 @@ from slipway.runs.record import RolloutOutcome, Summary
 from slipway.runs.store import REPORT, RunView
 from slipway.stores import storage
 
-# A subject that mail programs show in one line, and fewer letters than Slack cuts a message at (40,000).
+# Mail programs show such a subject in one line; Slack truncates messages at 40,000 letters.
 SUBJECT_LENGTH, DETAILS_LENGTH, REASONS = 160, 20_000, 12
 
 

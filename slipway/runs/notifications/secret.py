@@ -1,4 +1,4 @@
-"""The value behind a reference to a secret, read when it is needed and kept nowhere."""
+"""Reads the value of a secret when it is needed; it is stored nowhere."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SECRET_MANAGER = "https://secretmanager.googleapis.com"  # noqa: S105 - an addre
 
 
 def read_secret(reference: str, timeout_seconds: float) -> str:
-    """What a `slipway.runs.notifications.config.SecretReference` names; white space around it is dropped.
+    """The value of a `slipway.runs.notifications.config.SecretReference`, without surrounding white space.
 
     Raises:
         NotificationError: there is none; the message names the reference, never a value.

@@ -1,4 +1,4 @@
-"""Sends a message through every channel at once, within one time-out, and raises nothing."""
+"""Sends a message through all configured channels in parallel, within one time-out; failures are returned."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def deliver(config: Notifications, message: Message) -> list[str]:
     It may arrive twice if a server's answer is lost.
 
     Returns:
-        What could not be sent, one line a channel, without any secret.
+        Failures, one line per channel, without secrets.
     """
     try:
         config.require_complete()

@@ -14,17 +14,17 @@ from slipway.runs.notifications.secret import read_secret
 
 
 def send_email(email: Email, message: Message, context: ssl.SSLContext, timeout_seconds: float) -> None:
-    """Hands one message to the server, once.
+    """Sends one message, in one attempt.
 
     Args:
         email: The settings, which `Notifications.require_complete` found complete.
-        message: What to say.
-        context: Whom to trust.
-        timeout_seconds: For each answer of the server.
+        message: The message.
+        context: Certificates to trust.
+        timeout_seconds: For each response of the server.
 
     Raises:
-        NotificationError: it is refused for a reason that stays.
-        OSError: the server is not there, or says no for now; smtplib's errors are of this kind.
+        NotificationError: it is refused permanently.
+        OSError: the server does not respond, or refuses temporarily; smtplib's errors are OSErrors.
     """
     where = f"{email.host}:{email.port}"
     password = read_secret(email.password, timeout_seconds) if email.password else ""
@@ -34,7 +34,7 @@ def send_email(email: Email, message: Message, context: ssl.SSLContext, timeout_
                 server.login(email.username, password)
             refused = server.send_message(_compose(email, message))
     except smtplib.SMTPAuthenticationError as error:
-        # A server may repeat what it was told, so its own words are left out.
+        # The response may repeat the password, so it is left out.
         raise NotificationError(
             f"{where} refuses the login of {email.username} ({error.smtp_code}): is {email.password} its password?"
         ) from None

@@ -6,35 +6,35 @@ import logging
 import ssl
 
 from slipway.errors import NotificationError
+from slipway.remote.retries import TRANSIENT_STATUSES
 from slipway.runs.notifications.config import Webhook
 from slipway.runs.notifications.message import Message
 from slipway.runs.notifications.secret import read_secret
 
 LENGTH = 3_500
-_PASSES = {408, 429, 500, 502, 503, 504}
 
 
 def post_webhook(webhook: Webhook, message: Message, context: ssl.SSLContext, timeout_seconds: float) -> None:
-    """Posts one message, once; a redirect is not followed.
+    """Posts one message, in one attempt; redirects are not followed.
 
     https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks
 
     Args:
         webhook: The settings.
-        message: What to say.
-        context: Whom to trust.
-        timeout_seconds: To connect, to write and to wait for the answer, each.
+        message: The message.
+        context: Certificates to trust.
+        timeout_seconds: For connecting, writing and waiting for the response, each.
 
     Raises:
-        NotificationError: it is refused for a reason that stays; nothing of the address is in the message.
-        OSError: the server is not there, or says no for now.
+        NotificationError: it is refused permanently; the error does not contain the address.
+        OSError: the server does not respond, or refuses temporarily.
     """
     import httpx
 
     url = read_secret(webhook.url, timeout_seconds)
     if not url.startswith(("https://", "http://")):
         raise NotificationError(f"{webhook.url} holds no address of a webhook: it begins with https://")
-    # They log each address they ask, and this one is a secret; kfp has steps log all that is said.
+    # These loggers print the address, which is a secret, and kfp records all log messages of a step.
     for name in ("httpx", "httpcore"):
         logging.getLogger(name).setLevel(logging.WARNING)
     try:
@@ -44,7 +44,7 @@ def post_webhook(webhook: Webhook, message: Message, context: ssl.SSLContext, ti
         raise NotificationError(f"{webhook.url} holds no address of a webhook that can be asked") from None
     except httpx.HTTPError as error:
         raise ConnectionError(f"{type(error).__name__}: {error}") from None
-    if status in _PASSES:
+    if status in TRANSIENT_STATUSES:
         raise ConnectionError(f"it answers {status}")
     if not 200 <= status < 300:
         raise NotificationError(f"the webhook answers {status}: is {webhook.url} its right address, and is it active?")

@@ -1,4 +1,4 @@
-"""The model store: versions of models that a poller may serve at any time, and where each of them came from."""
+"""The model store: versions of models, ready to be polled by model servers, and the origin of each."""
 
 from __future__ import annotations
 

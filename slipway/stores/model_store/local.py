@@ -3,15 +3,15 @@
 ```
 <store>/<model>/<version>/                 the SavedModel, nothing else
 <store>/<model>/.manifests/<version>.json  where it came from, SHA-256 of its files
-<store>/<model>/.claims/<version>          empty; says that this number was used, whatever came of it
+<store>/<model>/.claims/<version>          empty; marks the number as used, even if the push failed
 <store>/<model>/.staging/<version>/        being written
 <store>/<model>/.trash/<version>/          being deleted
 <store>/<model>/.state.json                stages, pin and history; changed under a lock on .state.lock
 ```
 
-`<store>/<model>` is a `--model_base_path`: pollers see integers only. A version becomes visible by one rename, after
-its files and its manifest are on the disk. A pusher holds a lock on its claim while it works; the kernel drops the
-lock of a killed one, and so the next push knows which staging directories nobody will finish.
+`<store>/<model>` is a `--model_base_path`: model servers see the integers only. A version becomes visible by one
+rename, after its files and its manifest are on the disk. A push holds a lock on its claim; the kernel releases the lock
+of a killed process, so the next push can tell which staging directories are abandoned.
 """
 
 from __future__ import annotations
@@ -19,28 +19,20 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from slipway.errors import StoreError
-from slipway.stores.model_store.manifest import (
-    BLOCK_BYTES,
-    Manifest,
-    ModelFile,
-    Provenance,
-    Pushed,
-    Record,
-    Version,
-    hash_files,
-    parse_record,
-)
+from slipway.remote.retries import retrying
+from slipway.stores import storage
+from slipway.stores.model_store.manifest import ModelFile, Provenance, Pushed, Version, hash_files
 from slipway.stores.model_store.state import State
-from slipway.stores.model_store.store import Change, ModelStore, refuse_damaged
+from slipway.stores.model_store.store import MANIFESTS, STATE, Change, ModelStore, refuse_damaged
 
-MANIFESTS, CLAIMS, STAGING, TRASH = ".manifests", ".claims", ".staging", ".trash"
-STATE, LOCK = ".state.json", ".state.lock"
+CLAIMS, STAGING, TRASH, LOCK = ".claims", ".staging", ".trash", ".state.lock"
 
 
 class LocalModelStore(ModelStore):
@@ -49,7 +41,7 @@ class LocalModelStore(ModelStore):
     Args:
         root: The store's directory; the first push makes it.
         clock: Seconds since 1970.
-        lock_seconds: How long to wait for somebody else who changes a model's state.
+        lock_seconds: How long to wait for another process that changes a model's state.
     """
 
     def __init__(self, root: Path, clock: Callable[[], float] = time.time, lock_seconds: float = 30.0) -> None:
@@ -69,7 +61,7 @@ class LocalModelStore(ModelStore):
             size = sum(path.stat().st_size for path in Path(model_path).rglob("*") if path.is_file())
             raise StoreError(
                 f"model {provenance.model} ({size:,} bytes) cannot be stored in {self._root}: {error}. "
-                "Nothing of it is visible; make room or mend the directory, and run again"
+                "Nothing of it is visible; make room or correct the directory, and run again"
             ) from error
 
     def fetch(self, version: Version, folder: Path) -> Path:
@@ -81,16 +73,12 @@ class LocalModelStore(ModelStore):
         base = self._root / model
         return [number for number in _integers(base) if (base / MANIFESTS / f"{number}.json").is_file()]
 
-    def _read(self, model: str, number: int) -> Version:
-        path = self._root / model / MANIFESTS / f"{number}.json"
-        return Version(model, number, str(self._root / model / str(number)), _record(path, Manifest))
+    def _get(self, name: str) -> bytes | None:
+        path = self._root / name
+        return storage.read_bytes(str(path)) if path.is_file() else None
 
     def _hash(self, version: Version) -> list[ModelFile]:
         return hash_files(Path(version.uri))
-
-    def _load(self, model: str) -> State:
-        path = self._root / model / STATE
-        return _record(path, State) if path.is_file() else State(model=model)
 
     def _swap(self, model: str, change: Change) -> State:
         base = self._root / model
@@ -108,30 +96,29 @@ class LocalModelStore(ModelStore):
 
     @contextmanager
     def _locked(self, base: Path) -> Iterator[None]:
-        """Alone with a model's state; the kernel drops the lock of a killed process."""
+        """Exclusive access to a model's state; the kernel releases the lock of a killed process."""
+        unlimited = sys.maxsize
+        again = retrying(
+            BlockingIOError, attempts=unlimited, seconds=self._lock_seconds, first_seconds=0.01, longest_seconds=0.05
+        )
         with (base / LOCK).open("a") as file:
-            until = time.monotonic() + self._lock_seconds
-            while True:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() > until:
-                        raise StoreError(
-                            f"somebody else has held {base / LOCK} for {self._lock_seconds:g} s; "
-                            "see who does (`fuser` names them) and try again"
-                        ) from None
-                    time.sleep(0.01)
+            try:
+                again(fcntl.flock, file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise StoreError(
+                    f"another process has held {base / LOCK} for {self._lock_seconds:g} s; "
+                    "see which one (`fuser` names it) and try again"
+                ) from error
             yield
 
     def _clean(self, model: str, deleted: frozenset[int]) -> None:
         base = self._root / model
-        # A pusher that is at work holds its lock.
+        # A push in progress holds its lock.
         for number in _integers(base / STAGING):
             with (base / CLAIMS / str(number)).open("a") as claim, suppress(BlockingIOError):
                 fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 _discard(base, number)
-        # One rename takes a deleted version away from pollers; its files may then go one by one.
+        # One rename hides a deleted version from model servers; its files can then be deleted one by one.
         for number in deleted.intersection(_integers(base)):
             (base / TRASH).mkdir(exist_ok=True)
             with suppress(FileNotFoundError):
@@ -155,11 +142,11 @@ class LocalModelStore(ModelStore):
                     _discard(base, number)
                 raise
             _sync_folder(base)
-        return Version(provenance.model, number, str(base / str(number)), manifest)
+        return self._version(manifest)
 
     @contextmanager
     def _claim(self, base: Path) -> Iterator[int]:
-        """The next number, for this process alone, locked until the push ends."""
+        """Reserves the next version number, locked until the push ends."""
         number = max([*_integers(base), *_integers(base / CLAIMS), int(self._clock())]) + 1
         while True:
             try:
@@ -176,7 +163,7 @@ class LocalModelStore(ModelStore):
 
 
 def _discard(base: Path, number: int) -> None:
-    # The staging directory goes last: as long as it is there, the next push comes back to the manifest.
+    # The staging directory is deleted last: while it exists, the next push also cleans up the manifest.
     if (base / STAGING / str(number)).is_dir():
         (base / MANIFESTS / f"{number}.json").unlink(missing_ok=True)
         (base / MANIFESTS / f"{number}.json.partial").unlink(missing_ok=True)
@@ -184,7 +171,7 @@ def _discard(base: Path, number: int) -> None:
 
 
 def _integers(folder: Path) -> list[int]:
-    """Names in a directory that TensorFlow Serving takes for versions, ascending."""
+    """Names in a directory that TensorFlow Serving treats as versions, ascending."""
     if not folder.is_dir():
         return []
     return sorted(int(path.name) for path in folder.iterdir() if path.name.isascii() and path.name.isdigit())
@@ -195,20 +182,15 @@ def _copy(source: Path, target: Path, files: list[ModelFile]) -> None:
         copy = target / file.path
         copy.parent.mkdir(parents=True, exist_ok=True)
         with (source / file.path).open("rb") as reader, copy.open("wb") as writer:
-            shutil.copyfileobj(reader, writer, BLOCK_BYTES)
+            shutil.copyfileobj(reader, writer, storage.BLOCK_BYTES)
             writer.flush()
             os.fsync(writer.fileno())
     for folder in {target, *((target / file.path).parent for file in files)}:
         _sync_folder(folder)
     if hash_files(target) != files:
-        raise StoreError(f"the copy in {target} differs from {source}: a faulty disk, or somebody writes the model now")
-
-
-def _record(path: Path, form: type[Record]) -> Record:
-    try:
-        return parse_record(path.read_bytes(), form, str(path))
-    except OSError as error:
-        raise StoreError(f"{path} cannot be read: {error}") from error
+        raise StoreError(
+            f"the copy in {target} differs from {source}: the disk is faulty, or another process writes the model"
+        )
 
 
 def _write(path: Path, content: bytes) -> None:

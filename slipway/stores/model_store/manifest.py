@@ -1,4 +1,4 @@
-"""What a model store knows of a version, and the digest of a model's bytes."""
+"""The manifest of a version, and the digest of a model's files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from pydantic import BaseModel, Field, ValidationError
 from slipway.errors import StoreError
 from slipway.lineage import Lineage
 
-BLOCK_BYTES = 1 << 20
 Record = TypeVar("Record", bound=BaseModel)
 
 
@@ -26,14 +25,14 @@ class ModelFile(BaseModel):
 
 
 class Provenance(BaseModel):
-    """Why a model exists and why it was pushed: everything that `slipway explain` tells of a version."""
+    """Origin of a model and the reasons for its push, as `slipway explain` shows them."""
 
-    model: str = Field(description="name of the model: that of its module")
+    model: str = Field(description="name of the model, equal to that of its module")
     lineage: Lineage
     data_digest: str = ""
     schema_digest: str = ""
     metrics: dict[str, float | None] = {}
-    reasons: list[str] = Field([], description="of the verdict: what was passed, what could not be checked")
+    reasons: list[str] = Field([], description="of the verdict: checks that passed, and checks that could not be made")
     baseline_version: int | None = None
     artifacts: dict[str, str] = Field({}, description="artifact name to URI: statistics, schema, evaluation, …")
 
@@ -60,14 +59,14 @@ class Version:
 
 @dataclass(frozen=True)
 class Pushed:
-    """What a push led to; `is_new` is False where the newest version held the same bytes already."""
+    """Result of a push; `is_new` is False where the newest version already held the same bytes."""
 
     version: Version
     is_new: bool
 
 
 def digest_model(model_path: str | Path) -> str:
-    """SHA-256, in hex, over the paths and the bytes of a SavedModel's files.
+    """SHA-256, in hex, over the paths and contents of a SavedModel's files.
 
     Raises:
         StoreError: the directory is missing or empty.
@@ -79,16 +78,16 @@ def digest_model(model_path: str | Path) -> str:
 
 
 def combine(files: Iterable[ModelFile]) -> str:
-    """One digest of all files; equal for equal names and bytes."""
+    """One digest of all files; equal for equal paths and contents."""
     lines = sorted(f"{file.sha256} {file.size} {file.path}\n" for file in files)
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def compare(expected: Iterable[ModelFile], actual: Iterable[ModelFile], where: str) -> list[str]:
-    """What differs between two lists of files, one problem a line, by path."""
+    """Differences between two lists of files, one per line, ordered by path."""
     pushed, found = {file.path: file for file in expected}, {file.path: file for file in actual}
     problems = [f"{where}/{path} is missing" for path in pushed.keys() - found.keys()]
-    problems += [f"{where}/{path} does not belong there" for path in found.keys() - pushed.keys()]
+    problems += [f"{where}/{path} is not part of the version" for path in found.keys() - pushed.keys()]
     problems += [
         f"{where}/{path} was changed: {found[path].size:,} bytes with SHA-256 {found[path].sha256}, "
         f"pushed were {pushed[path].size:,} bytes with {pushed[path].sha256}"
@@ -99,7 +98,7 @@ def compare(expected: Iterable[ModelFile], actual: Iterable[ModelFile], where: s
 
 
 def hash_files(folder: Path) -> list[ModelFile]:
-    """Every file of a directory, at any depth, by path."""
+    """All files of a directory, at any depth, ordered by path."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     return [_hash_file(path, path.relative_to(folder).as_posix()) for path in paths]
 

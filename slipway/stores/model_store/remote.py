@@ -3,14 +3,14 @@
 ```
 <store>/<model>/<version>/…                the SavedModel; saved_model.pb is written last and deleted first
 <store>/<model>/.manifests/<version>.json  where it came from, SHA-256 of its files
-<store>/<model>/.claims/<version>          says that this number was used, whatever came of it
+<store>/<model>/.claims/<version>          marks the number as used, even if the push failed
 <store>/<model>/.state.json                stages, pin and history; swapped by generation
 ```
 
-A number is claimed by creating its claim, which one pusher only can. A version counts once its saved_model.pb is there;
-without that file a poller fails to load it, and does not half load it. What a killed pusher left is deleted by a push
-that comes a day later: a pusher gives up after half a day, both by the clock of the store, so that none is robbed of
-its files at work.
+A number is reserved by creating its claim, which succeeds for one push only. A version exists once its saved_model.pb
+is there: without that file a model server refuses to load it, rather than loading half of it. The files of a killed
+push are deleted by a push at least a day later. A push gives up after half a day; both times are by the clock of the
+store, so that no push in progress loses its files.
 """
 
 from __future__ import annotations
@@ -25,21 +25,12 @@ from slipway.errors import StoreError
 from slipway.remote.objects import ABSENT, StoredObject, check_inside
 from slipway.remote.opening import open_objects
 from slipway.remote.retries import retrying
-from slipway.stores import storage
 from slipway.stores.artifacts import MODEL
-from slipway.stores.model_store.manifest import (
-    Manifest,
-    ModelFile,
-    Provenance,
-    Version,
-    compare,
-    hash_files,
-    parse_record,
-)
+from slipway.stores.model_store.manifest import Manifest, ModelFile, Provenance, Version, compare, hash_files
 from slipway.stores.model_store.state import State
-from slipway.stores.model_store.store import Change, ModelStore, refuse_damaged
+from slipway.stores.model_store.store import MANIFESTS, STATE, Change, ModelStore, refuse_damaged
 
-MANIFESTS, CLAIMS, STATE = ".manifests", ".claims", ".state.json"
+CLAIMS = ".claims"
 ABANDONED_SECONDS = 86_400.0
 ATTEMPTS = 20
 
@@ -48,7 +39,7 @@ Sums = dict[str, tuple[int, str]]  # size and CRC32C of files
 
 
 class _ReplacedError(StoreError):
-    """The state was written by others between its read and its write."""
+    """Another process wrote the state between our read and our write."""
 
 
 class RemoteModelStore(ModelStore):
@@ -73,7 +64,7 @@ class RemoteModelStore(ModelStore):
         if target.is_dir() and not compare(version.manifest.files, hash_files(target), str(target)):
             return target
         folder.mkdir(parents=True, exist_ok=True)
-        # The name is no integer: who polls the folder does not see it.
+        # Model servers that poll the folder ignore names that are no integers.
         with tempfile.TemporaryDirectory(prefix=".fetching-", dir=folder) as partial:
             found = self._download(version, Path(partial) / "new")
             refuse_damaged(version, compare(version.manifest.files, found, version.uri))
@@ -85,13 +76,8 @@ class RemoteModelStore(ModelStore):
     def _stored(self, model: str) -> list[int]:
         return _complete(model, self._objects.objects(f"{model}/"))
 
-    def _read(self, model: str, number: int) -> Version:
-        name = f"{model}/{MANIFESTS}/{number}.json"
-        stored = self._objects.read(name)
-        if stored is None:
-            raise StoreError(f"{self._objects.uri(name)} is missing: nobody can tell what version {number} is")
-        manifest = parse_record(stored, Manifest, self._objects.uri(name))
-        return Version(model, number, storage.join(self.uri, model, str(number)), manifest)
+    def _get(self, name: str) -> bytes | None:
+        return self._objects.read(name)
 
     def _hash(self, version: Version) -> list[ModelFile]:
         with tempfile.TemporaryDirectory(prefix="verify-") as folder:
@@ -106,7 +92,7 @@ class RemoteModelStore(ModelStore):
     def _store(self, source: Path, files: list[ModelFile], provenance: Provenance) -> Version:
         model = provenance.model
         number = self._claim(model)
-        self._discard_abandoned(model, number)
+        self._discard_abandoned(model, number, self._state(model).deleted)
         manifest = self._manifest(number, files, provenance)
         sums = {file.path: (file.size, self._objects.checksum(source / file.path)) for file in files}
         try:
@@ -116,10 +102,10 @@ class RemoteModelStore(ModelStore):
                 self._discard(model, number)
             raise
         self._publish(source, manifest, sums)
-        return Version(model, number, storage.join(self.uri, model, str(number)), manifest)
+        return self._version(manifest)
 
     def _upload_data(self, source: Path, manifest: Manifest, sums: Sums) -> None:
-        """All but saved_model.pb, checked, and soon enough for nobody to take this pusher for dead meanwhile."""
+        """Uploads and checks all files but saved_model.pb; fails before others treat a slow upload as abandoned."""
         model, number = manifest.model, manifest.version
         folder, record = f"{model}/{number}/", f"{model}/{MANIFESTS}/{number}.json"
         data = {name: its for name, its in sums.items() if name != MODEL}
@@ -132,14 +118,14 @@ class RemoteModelStore(ModelStore):
             raise StoreError(f"{self._objects.uri(folder)}: the upload took {took:,.0f} s, too long; run again")
 
     def _publish(self, source: Path, manifest: Manifest, sums: Sums) -> None:
-        """Uploads saved_model.pb; if the version is not whole after that, nothing is left of it."""
+        """Uploads saved_model.pb; a version that is incomplete after that is deleted."""
         folder, failed = f"{manifest.model}/{manifest.version}/", None
         try:
             self._objects.upload([(source / MODEL, folder + MODEL)])
         except StoreError as error:
             failed = error
-        # Only the answer may be lost, and not the file. And a pusher that slept here for a day was taken for dead, and
-        # robbed of its data. Where nobody can tell, nothing is deleted: others may see the version by now.
+        # A failed upload may have stored the file nevertheless, and a push suspended here for a day may have lost its
+        # data to another one. If the listing fails, nothing is deleted: the version may already be visible.
         listing = self._objects.objects(folder)
         try:
             self._check(folder, listing, sums)
@@ -149,7 +135,7 @@ class RemoteModelStore(ModelStore):
             raise failed or error from failed
 
     def _check(self, folder: str, listing: Listing, sums: Sums) -> None:
-        """Refuses what is stored below a folder if it is not what was uploaded, by size and CRC32C."""
+        """Refuses a folder whose objects differ from the uploaded files in size or checksum."""
         stored = {
             name.removeprefix(folder): (found.size, found.checksum)
             for name, found in listing.items()
@@ -163,7 +149,7 @@ class RemoteModelStore(ModelStore):
             )
 
     def _claim(self, model: str) -> int:
-        """The next number, for this pusher alone."""
+        """Reserves the next version number."""
         used = [_number(name) for name in self._objects.objects(f"{model}/")]
         number = max([*used, int(self._clock())]) + 1
         for _ in range(ATTEMPTS):
@@ -177,16 +163,16 @@ class RemoteModelStore(ModelStore):
         for number in sorted(deleted.intersection(_number(name) for name in listing if _is_data(model, name))):
             self._delete_data(model, number, listing)
 
-    def _discard_abandoned(self, model: str, own: int) -> None:
-        """Deletes what pushers left that were killed: their claims are old, and no version came of them."""
+    def _discard_abandoned(self, model: str, own: int, deleted: frozenset[int]) -> None:
+        """Deletes the remains of killed pushers: their claims are old, and no version came of them."""
         listing = self._objects.objects(f"{model}/")
         visible = {_number(name) for name in listing if name.endswith(f"/{MODEL}")}
-        kept = {*visible, *self._load(model).deleted, own}
+        kept = {*visible, *deleted, own}
         until = listing[f"{model}/{CLAIMS}/{own}"].created - ABANDONED_SECONDS
         for name, claim in listing.items():
             number = _number(name)
             if name.startswith(f"{model}/{CLAIMS}/") and number not in kept and claim.created < until:
-                # Who may add versions need not be allowed to delete any, and the rest of one harms nobody.
+                # The account may lack the permission to delete; the remains do no harm.
                 with suppress(StoreError):
                     self._discard(model, number)
 
@@ -196,27 +182,19 @@ class RemoteModelStore(ModelStore):
 
     def _delete_data(self, model: str, number: int, listing: Listing) -> None:
         folder = f"{model}/{number}/"
-        # Without this file a SavedModel fails to load at once; with it, one without its variables loads and then fails.
+        # Without this file a SavedModel is refused at once; without its variables alone it loads, and fails later.
         self._objects.delete([folder + MODEL])
         self._objects.delete(name for name in listing if name.startswith(folder) and name != folder + MODEL)
-
-    def _load(self, model: str) -> State:
-        return self._load_generation(model)[0]
-
-    def _load_generation(self, model: str) -> tuple[State, int]:
-        name = f"{model}/{STATE}"
-        content, generation = self._objects.read_generation(name) or (None, ABSENT)
-        state = parse_record(content, State, self._objects.uri(name)) if content else State(model=model)
-        return state, generation
 
     def _swap(self, model: str, change: Change) -> State:
         written: State | None = None
 
         def swap() -> State:
             nonlocal written
-            before, generation = self._load_generation(model)
+            content, generation = self._objects.read_generation(name) or (None, ABSENT)
+            before = self._parse_state(model, content)
             if written and written.history[-1] in before.history:
-                # The answer to our write was lost; its repetition found the generation that it had made itself.
+                # The response to our write was lost, and its retry met the generation that it had written itself.
                 return before
             after = change(before)
             if after != before and not self._objects.put(name, after.model_dump_json(indent=1).encode(), generation):
@@ -234,7 +212,7 @@ class RemoteModelStore(ModelStore):
 
 
 def _number(name: str) -> int:
-    """The version that an object belongs to; -1 for none."""
+    """The version that an object belongs to, or -1."""
     part = name.split("/")[1]
     if part in (MANIFESTS, CLAIMS):
         part = Path(name).name.removesuffix(".json")

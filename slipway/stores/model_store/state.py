@@ -1,8 +1,9 @@
 """Stages of a model's versions, the pin and the history: pure functions from one state to the next.
 
-A version is pushed as a candidate. The pin names the one stable version; whatever leaves the pin is retired (another
-was promoted) or quarantined (it was rolled back). Quarantine is for good: the same bytes are never promoted or pushed
-again. A rollback goes back only to what was promoted once, and only from the version that whoever asked saw stable.
+A version is pushed as a candidate. The pin names the one stable version; a version that loses the pin is retired
+(another was promoted) or quarantined (it was rolled back). Quarantine is permanent: the same bytes are never promoted
+or pushed again. A rollback only goes back to a version that was promoted before, and only from the version that was
+stable when it was requested.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from slipway.errors import ModelQuarantinedError, StoreError
 Stage = Literal["candidate", "canary", "stable", "retired", "quarantined"]
 Action = Literal["push", "canary", "promote", "rollback", "quarantine", "retire", "delete"]
 
-# What an action makes of its version, and of which stages: whatever is missing here is refused.
+# Stage that an action leads to, and stages that it may start from; all else is refused.
 _RULES: dict[Action, tuple[Stage | None, frozenset[Stage]]] = {
     "canary": ("canary", frozenset({"candidate", "retired"})),
     "promote": ("stable", frozenset({"candidate", "canary", "retired"})),
@@ -54,7 +55,7 @@ class Event(BaseModel):
 
 
 class State(BaseModel):
-    """What a store knows of a model beyond its versions' bytes; deleted versions keep their last stage."""
+    """Stages, pin and history of a model; deleted versions keep their last stage."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -70,14 +71,14 @@ class State(BaseModel):
 
 
 def adopt(state: State, pushes: Iterable[Event]) -> State:
-    """Takes pushed versions in as candidates; those that are known already change nothing."""
+    """Adds pushed versions as candidates; known ones change nothing."""
     new = [event for event in pushes if event.version not in state.stages]
     stages = {**state.stages, **{event.version: "candidate" for event in new}}
     return state.model_copy(update={"stages": stages, "history": (*state.history, *new)}) if new else state
 
 
 def apply(state: State, event: Event) -> State:
-    """The state after an event; the same state where the version is already what the event would make of it.
+    """The state after an event; the same state if the version is already in the stage that the event leads to.
 
     Raises:
         ModelQuarantinedError: the version is quarantined and the event would serve it.
@@ -101,7 +102,7 @@ def apply(state: State, event: Event) -> State:
         check_digest(state, event.model_digest)
     stages = {**state.stages}
     if event.action == "canary":
-        # One canary at a time: the one before goes back to the candidates, unjudged.
+        # There is one canary at a time: the previous one becomes a candidate again.
         stages |= {version: "candidate" for version, stage in stages.items() if stage == "canary"}
     if event.action == "promote":
         event = event.model_copy(update={"previous": state.pin})
@@ -115,24 +116,24 @@ def apply(state: State, event: Event) -> State:
 
 
 def production(state: State, versions: Iterable[int]) -> int | None:
-    """The pin; in a model that nobody promoted, the newest version that may serve."""
+    """The pin; without one, the newest version that may serve."""
     return max(servable(state).intersection(versions), default=None) if state.pin is None else state.pin
 
 
 def servable(state: State) -> set[int]:
-    """Versions whose bytes were never quarantined, under whichever number."""
+    """Versions whose bytes were never quarantined under any number."""
     barred = {event.model_digest for event in state.history if state.stages[event.version] == "quarantined"}
     return {event.version for event in state.history if event.model_digest not in barred}
 
 
 def last_move(history: Sequence[Event], until: float = math.inf) -> Event | None:
-    """The promotion or rollback that the pin is of, or was of at a moment in seconds since 1970; None without one."""
+    """The last promotion or rollback until a time in seconds since 1970, which set the pin; None without one."""
     moves = (event for event in reversed(history) if event.action in ("promote", "rollback"))
     return next((event for event in moves if event.when <= until), None)
 
 
 def serving(state: State, versions: Iterable[int]) -> str:
-    """What serves, and who said so, in a sentence for messages."""
+    """The version in production and who put it there, as a sentence for messages."""
     move = last_move(state.history)
     if move is None:
         newest = production(state, versions)
@@ -142,11 +143,11 @@ def serving(state: State, versions: Iterable[int]) -> str:
 
 
 def rollback_target(state: State, versions: Collection[int]) -> int | None:
-    """The version that was stable before the one that is now, and can be served still; None where none was."""
+    """The version that was stable before the current one and can still be served; None without one."""
     past: list[int] = []
     for event in state.history:
         if event.action == "rollback" and event.version in past:
-            while past[-1] != event.version:  # what a rollback went past is behind nobody any more
+            while past[-1] != event.version:  # versions that a rollback skipped are no targets any more
                 past.pop()
         elif event.action in ("promote", "rollback"):
             past.append(event.version)
@@ -155,34 +156,34 @@ def rollback_target(state: State, versions: Collection[int]) -> int | None:
 
 
 def nothing_before(state: State, versions: Collection[int]) -> str:
-    """Why no rollback can be made without the number of a version to go back to."""
+    """Message for a rollback without a target: no version was stable before."""
     others = ", ".join(map(str, sorted(_returnable(state, versions))))
     told = f"{state.model} has nothing to go back to: no version was stable before {state.pin}"
     return f"{told}. Name one of {others}: `slipway models rollback {state.model} --to VERSION`" if others else told
 
 
 def prunable(state: State, versions: Collection[int], keep: int) -> list[int]:
-    """Versions that nothing needs, oldest first: not production, not what would be after it, no canary, not the newest.
+    """Versions that may be deleted, oldest first: not production, not its successor after a rollback, no canary.
 
     Args:
         state: The model's state.
         versions: Those that can be served.
-        keep: How many to keep beyond the ones that are needed.
+        keep: How many of the newest to keep besides these.
     """
     now = production(state, versions)
-    # Without a pin, a quarantine of the newest makes production of the one before.
+    # Without a pin, quarantining the newest version puts the previous one into production.
     after = rollback_target(state, versions) if state.pin else production(state, set(versions) - {now})
     others = [number for number in sorted(versions) if number not in (now, after) and state.stages[number] != "canary"]
     return others[: max(len(others) - keep, 0)]
 
 
 def check_left(state: State, leave: int | None, move: Event | None) -> None:
-    """Refuses a rollback unless what was stable when it was asked for is stable still, by the same move.
+    """Refuses a rollback if the pin was moved after it was requested.
 
     Args:
         state: The state that it would change.
         leave: The version that must be stable; that of `move` without it.
-        move: The last one when the rollback was asked for.
+        move: The last promotion or rollback when it was requested.
 
     Raises:
         StoreError: nothing is stable, or somebody else moved the pin.
@@ -202,7 +203,7 @@ def check_left(state: State, leave: int | None, move: Event | None) -> None:
 
 
 def check_digest(state: State, model_digest: str) -> None:
-    """Refuses bytes that were quarantined, under whichever number.
+    """Refuses bytes that were quarantined under any number.
 
     Raises:
         ModelQuarantinedError: they were.

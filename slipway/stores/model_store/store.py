@@ -1,4 +1,4 @@
-"""The interface of a model store, and the part of it that is the same wherever the bytes are."""
+"""The interface of a model store, and the logic that all kinds of storage share."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from slipway.errors import StoreError
+from slipway.stores import storage
 from slipway.stores.artifacts import MODEL
 from slipway.stores.model_store import state as states
 from slipway.stores.model_store.manifest import (
@@ -22,21 +23,24 @@ from slipway.stores.model_store.manifest import (
     combine,
     compare,
     hash_files,
+    parse_record,
 )
 from slipway.stores.model_store.state import Action, Event, Stage, State
+
+MANIFESTS, STATE = ".manifests", ".state.json"
 
 Change = Callable[[State], State]
 Apply = Callable[[State, Event], State]
 
 
 class ModelStore(ABC):
-    """Versions of models with stages, a pin and a history; a backend keeps the bytes and swaps the state atomically.
+    """Versions of models with stages, a pin and a history. Subclasses store files, and replace the state atomically.
 
-    A version is an integer, grows, is never used twice, and is complete before anything can see it. It is pushed as
+    Version numbers grow and are never reused; a version is complete before it becomes visible. It is pushed as
     a candidate, may become the canary, then stable, and ends as retired or quarantined; the rules are in `state.py`.
-    The pin names the stable version: promotions and rollbacks move it, and rewrite no file of a version.
+    The pin names the stable version: promotions and rollbacks move it without touching the files of a version.
 
-    Whatever changes a stage takes `why`, and `who` (the user or service account by default), for the history, and
+    Methods that change a stage take `why` and `who` (the user or service account by default) for the history, and
     returns the history's line. Where the version is already in that stage, that is the old line, and nothing changes:
     each of these calls may be repeated, except a rollback.
 
@@ -52,7 +56,7 @@ class ModelStore(ABC):
         self._clock = clock
 
     def versions(self, model: str) -> list[Version]:
-        """Versions of a model that can be served, oldest first; one that no push made does not count."""
+        """Versions of a model that can be served, oldest first; folders that no push made are ignored."""
         return [self._read(model, number) for number in self._numbers(self._state(model))]
 
     def version(self, model: str, number: int) -> Version:
@@ -89,7 +93,7 @@ class ModelStore(ABC):
         """Stores a SavedModel as the next version, a candidate, unless the newest version holds the same bytes, intact.
 
         Raises:
-            ModelQuarantinedError: a version with these bytes was quarantined; they may not come back as another one.
+            ModelQuarantinedError: a version with the same bytes was quarantined.
             StoreError: it cannot be read or written. Nothing of it is visible then; or all of it, where a remote store
                 stopped answering at the very end: then the same push again finds it.
         """
@@ -108,7 +112,7 @@ class ModelStore(ABC):
         try:
             self._update(model, lambda state: state)
         except (StoreError, OSError) as error:
-            # The version is there, whole and visible; whoever reads or changes the state next takes it in.
+            # The version is complete and visible; the next read or change of the state adds it to the history.
             print(f"warning: version {version.number} of {model} is not yet in the history: {error}")
         return Pushed(version, is_new=True)
 
@@ -180,7 +184,7 @@ class ModelStore(ABC):
     def prune(self, model: str, keep: int, *, why: str = "", who: str = "") -> list[int]:
         """Deletes the files of old versions; their manifests, history and numbers stay.
 
-        Production, the version that a rollback would go back to, a canary and the newest `keep` others are kept.
+        Production, the rollback target, a canary and the newest `keep` others are kept.
 
         Returns:
             The versions that were deleted.
@@ -235,6 +239,21 @@ class ModelStore(ABC):
         refuse_damaged(version, self.verify(version))
         return version
 
+    def _read(self, model: str, number: int) -> Version:
+        name = f"{model}/{MANIFESTS}/{number}.json"
+        content = self._get(name)
+        if content is None:
+            raise StoreError(f"{self.uri}: {name} is missing, so the origin of version {number} is unknown")
+        return self._version(parse_record(content, Manifest, storage.join(self.uri, name)))
+
+    def _version(self, manifest: Manifest) -> Version:
+        uri = storage.join(self.uri, manifest.model, str(manifest.version))
+        return Version(manifest.model, manifest.version, uri, manifest)
+
+    def _parse_state(self, model: str, content: bytes | None) -> State:
+        where = storage.join(self.uri, model, STATE)
+        return State(model=model) if content is None else parse_record(content, State, where)
+
     def _manifest(self, number: int, files: list[ModelFile], provenance: Provenance) -> Manifest:
         return Manifest(
             **provenance.model_dump(),
@@ -248,8 +267,11 @@ class ModelStore(ABC):
     def _state(self, model: str) -> State:
         return self._adopt(self._load(model))
 
+    def _load(self, model: str) -> State:
+        return self._parse_state(model, self._get(f"{model}/{STATE}"))
+
     def _adopt(self, state: State) -> State:
-        """Versions become part of the state when somebody first sees them: a push need not write two things at once."""
+        """Adds versions to the state when they are first seen: a push need not write files and state at once."""
         unknown = [number for number in self._stored(state.model) if number not in state.stages]
         manifests = [self._read(state.model, number).manifest for number in unknown]
         return states.adopt(state, [_push_event(manifest) for manifest in manifests])
@@ -258,7 +280,7 @@ class ModelStore(ABC):
         return self._swap(model, lambda state: change(self._adopt(state)))
 
     def _numbers(self, state: State) -> list[int]:
-        """Versions that can be served, ascending; one that came after the state was read is not among them."""
+        """Versions that can be served, ascending, without those pushed after the state was read."""
         return [number for number in self._stored(state.model) if number in state.stages.keys() - state.deleted]
 
     def _who(self) -> str:
@@ -287,31 +309,27 @@ class ModelStore(ABC):
 
     @abstractmethod
     def _stored(self, model: str) -> list[int]:
-        """Versions that are complete, ascending; files of a deleted one may be among them until `_clean`."""
+        """Complete versions, ascending; a deleted one may be among them until `_clean`."""
 
     @abstractmethod
-    def _read(self, model: str, number: int) -> Version:
-        """A version by its manifest."""
+    def _get(self, name: str) -> bytes | None:
+        """A record of the store, by its path; None where there is none."""
 
     @abstractmethod
     def _store(self, source: Path, files: list[ModelFile], provenance: Provenance) -> Version:
-        """Makes the next version of a directory; on an error nothing of it is visible."""
+        """Stores a directory as the next version; nothing of it is visible after an error."""
 
     @abstractmethod
     def _hash(self, version: Version) -> list[ModelFile]:
-        """The files that are stored, hashed now."""
+        """Hashes of the stored files."""
 
     @abstractmethod
     def _clean(self, model: str, deleted: frozenset[int]) -> None:
-        """Removes files of deleted versions, never half of them first, and what killed processes left."""
-
-    @abstractmethod
-    def _load(self, model: str) -> State:
-        """The state as it is stored; an empty one where there is none."""
+        """Removes files of deleted versions and of killed pushes; no half-deleted version is visible meanwhile."""
 
     @abstractmethod
     def _swap(self, model: str, change: Change) -> State:
-        """Writes `change` of the stored state, unless that is the same, with nobody in between; returns it."""
+        """Replaces the stored state by `change` of it, atomically; returns the new state."""
 
 
 def refuse_damaged(version: Version, problems: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""Modules, published by content.
+"""Modules, published under the digest of their content.
 
 `<root>/<module>/<sha256>/` holds a module's files, or the part of them that one step depends on, under the
 digest of exactly these bytes. A run names such folders only, so an edited module never changes what a run, or

@@ -14,7 +14,7 @@ from slipway.errors import ModuleError
 
 SIZE_LIMIT = 10_000_000
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
-# Stands in a view for `contract:` of module.yaml, which views leave out.
+# Holds `contract:` of module.yaml in views, which leave module.yaml out.
 CONTRACT_FILE = "contract.txt"
 
 # What a step's code does not depend on is left out of its view, so that an edit there keeps the step cached.
@@ -46,10 +46,10 @@ def digest_module(folder: str | Path) -> str:
 
 
 def digest_files(files: Files) -> str:
-    """The digest of files that were read already; see `digest_module`."""
+    """Digest of files in memory; see `digest_module`."""
     total = hashlib.sha256()
     for path, content in sorted(files.items()):
-        # Lengths keep the border between a path and its content unambiguous.
+        # Lengths separate a path from its content unambiguously.
         total.update(f"{len(path.encode())}:{path}:{len(content)}:".encode())
         total.update(content)
     return total.hexdigest()
@@ -71,10 +71,10 @@ def read_files(folder: Path) -> dict[str, bytes]:
 
 
 def check_size(folder: str, sizes: Mapping[str, int]) -> None:
-    """Refuses what is too large to be code.
+    """Refuses a module that is too large to be code.
 
     Raises:
-        ModuleError: it is; the message names the largest file.
+        ModuleError: it is too large; the message names the largest file.
     """
     total = sum(sizes.values())
     if total > SIZE_LIMIT:
@@ -93,7 +93,7 @@ def views(files: Files) -> Views:
 
 
 def contract_of(files: Files) -> Any:
-    """The version of `slipway.module_api` that files are written for; 1 where they do not say, as old ones do not."""
+    """Version of `slipway.module_api` that the files are written for; 1 if they do not state one."""
     if CONTRACT_FILE in files:
         text = files[CONTRACT_FILE].decode(errors="replace").strip()
         return int(text) if text.isdecimal() else text

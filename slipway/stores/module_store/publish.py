@@ -1,4 +1,4 @@
-"""Publishing a module's bytes under their digest: on this machine or gs://."""
+"""Publishes a module under the digest of its content, on this machine or in a bucket."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ class PublishedModule:
 def publish_module(folder: str | Path, root: str | Path) -> PublishedModule:
     """Copies a module to `<root>/<name>/<digest>/`, and its views for transform and training.
 
-    What is there is reused. On this machine each folder appears at once, and a damaged one is replaced; on gs:// no
-    object is ever overwritten, and all are compared by checksum once they are there.
+    Published content is reused. On this machine each folder appears by one rename, and a damaged one is replaced; in a
+    bucket no object is overwritten, and all are compared by checksum at the end.
 
     Args:
         folder: The module; its name is the module's name.
-        root: Where modules are published: a local directory or `gs://`.
+        root: Local directory or remote URI below which modules are published.
 
     Raises:
         ModuleError: the folder is no module, too large, or holds a symbolic link.
-        StoreError: the copy cannot be written, or something else is in its place.
+        StoreError: the copy cannot be written, or other files are in its place.
     """
     name, files = _read(folder)
     module = _locate(name, files, str(root))
@@ -57,12 +57,12 @@ def publish_module(folder: str | Path, root: str | Path) -> PublishedModule:
 
 
 def locate_module(folder: str | Path, root: str | Path) -> PublishedModule:
-    """Where `publish_module` would put a module; nothing is written, and it raises the same errors."""
+    """The URIs that `publish_module` would return; writes nothing, and raises the same errors."""
     return _locate(*_read(folder), str(root))
 
 
 def is_published(name: str, files: Files, root: str) -> bool:
-    """Whether a module of these files, and its views, are under a root already, whole and unchanged."""
+    """Whether a module with these files and all its views are published below a root, complete and unchanged."""
     parent_uri = _parent_uri(root, name)
     if storage.is_remote(root):
         objects = open_objects(parent_uri)

@@ -141,7 +141,7 @@ def test_verify_names_each_file_that_differs(store: LocalModelStore, new_model: 
     (folder / "extra").write_text("")
     problems = store.verify(version)
     assert len(problems) == 3
-    assert "extra does not belong there" in problems[0]
+    assert "extra is not part of the version" in problems[0]
     assert "fingerprint.pb is missing" in problems[1]
     assert "saved_model.pb was changed: 3,000 bytes" in problems[2]
 

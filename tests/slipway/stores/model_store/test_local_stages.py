@@ -222,7 +222,7 @@ def test_promote_state_that_somebody_holds_ends_in_a_clear_error(push: Push, tmp
     patient, hasty = LocalModelStore(tmp_path / "store"), LocalModelStore(tmp_path / "store", lock_seconds=0.05)
     with (
         patient._locked(tmp_path / "store" / "taxi"),
-        pytest.raises(StoreError, match=r"somebody else has held .*\.state\.lock for 0.05 s"),
+        pytest.raises(StoreError, match=r"another process has held .*\.state\.lock for 0.05 s"),
     ):
         hasty.promote("taxi", number)
     assert hasty.promote("taxi", number).version == number

@@ -146,7 +146,7 @@ def test_verify_names_each_object_that_differs(
     problems = gcs.verify(version)
     assert len(problems) == 2
     assert "fingerprint.pb was changed: 5 bytes" in problems[0]
-    assert "more does not belong there" in problems[1]
+    assert "more is not part of the version" in problems[1]
     with pytest.raises(StoreError, match=r"is not what was pushed: .*fingerprint.pb was changed"):
         gcs.promote("taxi", version.number)
 
