@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from serving.client.row_files import input_features
 from serving.predictor import Predictor
@@ -20,8 +21,6 @@ from slipway.errors import GateError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
-
-    from numpy.typing import NDArray
 
     from serving.client import ModelClient
     from slipway.evaluation.golden import Golden

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from serving.protocol.signatures import PREDICTIONS, RAW
 from serving.protocol.tensor_types import TENSOR_TYPES
 from serving.runtime.saved_model import RuntimeStatusError, SavedModel
 from slipway.data.tensors import MISSING_BYTES, MISSING_FLOAT, MISSING_INT
 from slipway.errors import GateError
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 _MARKERS: dict[str, Any] = {"float32": MISSING_FLOAT, "int64": MISSING_INT, "object": MISSING_BYTES}
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import grpc
+from numpy.typing import NDArray
 
 from serving.client.model_client import ATTEMPTS, ModelClient, parse_examples
 from serving.protocol.limits import GRPC_UNLIMITED
@@ -21,11 +23,6 @@ from serving.protocol.protos import (
 from serving.protocol.signatures import CLASSIFY, SERVING_DEFAULT
 from serving.protocol.tensor_protos import array_of, tensor_proto
 from slipway.errors import RequestError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from numpy.typing import NDArray
 
 _RETRY_POLICY = {
     "methodConfig": [

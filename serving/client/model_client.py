@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
 
 from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
 
 from serving.protocol.protos import example_pb2
 from serving.protocol.signatures import CLASSIFY, SERVING_DEFAULT
 from slipway.errors import DataError, RequestError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from types import TracebackType
-    from typing import Any, Self
-
-    from numpy.typing import NDArray
 
 ATTEMPTS = 4
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx
 import numpy as np
 from google.protobuf import json_format
+from numpy.typing import NDArray
 
 from serving.client.model_client import ATTEMPTS, ModelClient, parse_examples
 from serving.protocol.protos import get_model_metadata_pb2
@@ -18,11 +20,6 @@ from serving.protocol.tensor_types import TENSOR_TYPES
 from serving.protocol.urls import model_path
 from slipway.errors import RequestError
 from slipway.remote.retries import retrying
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from numpy.typing import NDArray
 
 _BUSY = (429, 503)
 _FIRST_WAIT_SECONDS = 0.2

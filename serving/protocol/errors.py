@@ -10,7 +10,7 @@ import re
 import grpc
 
 _CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
-# TensorFlow echoes what a client sent, bytes and all; TensorFlow Serving cuts at this length.
+# TensorFlow quotes the request, binary data included; TensorFlow Serving cuts at this length.
 _UNPRINTABLE = re.compile(r"[^\t\n\x20-\x7e]")
 _LIMIT = 1024
 

@@ -43,13 +43,13 @@ class HttpParser(httptools.HttpRequestParser):
             except httptools.HttpParserUpgrade as offer:
                 rest = rest[offer.args[0] :]
                 head = self._head_without_offer()
-                # What the parser knows of the connection is the first reading's, such as that it ends here.
+                # The state of the connection, such as that it ends here, is that of the first reading.
                 self._restart()
                 super().feed_data(head)
 
     def _restart(self) -> None:
         super().__init__(self._receiver)
-        # As uvicorn has it: what follows `Connection: close` is not read, and no error.
+        # As in uvicorn: data after `Connection: close` is ignored, and no error.
         self.set_dangerous_leniencies(lenient_data_after_close=True)
 
     def _head_without_offer(self) -> bytes:

@@ -47,7 +47,7 @@ def parse(body: bytes) -> dict[str, Any]:
 def shown(value: Any) -> str:
     """A value in an error text, cut at 1024 characters."""
     text = ""
-    # Piece by piece: what is cut off is never made.
+    # Piece by piece, so that the rest is never made.
     for piece in json.JSONEncoder(indent=4, ensure_ascii=False).iterencode(value):
         text += piece
         if len(text) > _SHOWN:

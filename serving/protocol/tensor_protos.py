@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from serving.protocol.limits import MAX_FILLED, MAX_RANK
 from serving.protocol.protos import tensor_pb2
 from serving.protocol.tensor_types import HALF, STRING, TENSOR_TYPES, TensorType, string_array, type_number
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 
 def array_of(proto: Any) -> NDArray[Any]:

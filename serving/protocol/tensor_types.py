@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from serving.protocol.protos import types_pb2
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 FLOAT: int = types_pb2.DT_FLOAT
 INT64: int = types_pb2.DT_INT64

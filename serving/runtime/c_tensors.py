@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from serving.protocol.tensor_types import STRING, TENSOR_TYPES, string_array, type_number
 from serving.runtime.c_api import tensorflow
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 _STRING_BYTES = 24
 # ctypes.memmove, without giving the interpreter's lock away for a few bytes.

@@ -10,14 +10,13 @@ import ctypes
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from numpy.typing import NDArray
 
 from serving.protocol.protos import config_pb2, error_codes_pb2, meta_graph_pb2
 from serving.runtime.c_api import Output, tensorflow
 from serving.runtime.c_tensors import new_tensor, read_tensor
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 TAG = b"serve"
 # Added by the exporter for its own use; TensorFlow Serving serves it no more than it lists it.

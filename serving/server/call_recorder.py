@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 @dataclass
 class Call:
-    """An inference in progress; whoever answers it fills in what it learns."""
+    """An inference in progress; its handler fills in the fields."""
 
     model: str = ""
     version: int | None = None

@@ -5,9 +5,11 @@ The checks and texts of MultiInference are those of `servables/tensorflow/multi_
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import grpc
+import numpy as np
+from numpy.typing import NDArray
 
 from serving.protocol.errors import ServingError, invalid_argument
 from serving.protocol.protos import (
@@ -28,10 +30,6 @@ from serving.server.tf_examples import (
     regression_tensors,
     with_context,
 )
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 _TENSORS = {CLASSIFY_METHOD: classification_tensors, REGRESS_METHOD: regression_tensors}
 

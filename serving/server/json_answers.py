@@ -5,15 +5,13 @@ from __future__ import annotations
 import math
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from serving.protocol.errors import ServingError, invalid_argument
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 _BYTES_SUFFIX = "_bytes"
 _NON_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from serving.protocol.errors import invalid_argument
 from serving.protocol.json_values import decode_base64, is_base64, shown
 from serving.protocol.protos import example_pb2
 from serving.server.json_errors import json_type
 from serving.server.tf_examples import with_context
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 _INT64_MAX = (1 << 63) - 1
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from serving.protocol.errors import ServingError, invalid_argument
 from serving.protocol.json_values import decode_base64, is_base64, shown
@@ -18,10 +19,7 @@ from serving.protocol.limits import MAX_RANK
 from serving.protocol.tensor_types import STRING, TENSOR_TYPES, string_array
 from serving.server import json_errors
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-Arrays = dict[str, "NDArray[Any]"]
+Arrays = dict[str, NDArray[Any]]
 
 _TEXT = {str}
 

@@ -18,7 +18,7 @@ PATH = "/monitoring/prometheus/metrics"
 _PREFIX = ":tensorflow:serving:"
 # Microseconds: Buckets::Exponential(10, 1.8, 33).
 _BOUNDS = tuple(accumulate(range(32), lambda bound, _: bound * 1.8, initial=10.0))
-# Clients choose the names that are counted, so their number has a bound; what is beyond it counts as model "".
+# Clients choose the names that are counted, so their number is limited; further ones count as model "".
 _MAX_CELLS = 1000
 
 Labels = tuple[str, ...]

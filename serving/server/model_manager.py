@@ -177,7 +177,7 @@ class ModelManager:
             try:
                 self._reconcile()
             except Exception:
-                # A thread that ended would leave the server on its versions for ever, and say nothing.
+                # If this thread ended, the server would silently keep its present versions.
                 LOGGER.exception("the models could not be brought up to date; trying again")
             self._wake.wait(self._seconds_to_next_step())
             self._wake.clear()
@@ -197,7 +197,7 @@ class ModelManager:
         try:
             found = self._source.poll()
         except Exception:
-            # Whatever is wrong with a directory or a store, loaded versions go on being served.
+            # Loaded versions are served on, even if a directory or a store fails.
             LOGGER.exception("the models cannot be polled; what is loaded stays")
             return
         with self._changed:

@@ -25,11 +25,11 @@ from serving.server.json_examples import read_examples
 from serving.server.json_tensors import read_inputs
 from serving.server.metrics import PATH as METRICS_PATH
 from serving.server.metrics import Metrics
+from serving.server.model_manager import ModelManager
 from serving.server.servable import Servable
 
 if TYPE_CHECKING:
     from serving.request_log import RequestLog
-    from serving.server.model_manager import ModelManager
 
 LOGGER = logging.getLogger(__name__)
 

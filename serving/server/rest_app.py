@@ -15,7 +15,7 @@ from serving.protocol.http_server import Message, Receive, Send
 from serving.protocol.limits import MAX_BODY_BYTES, MAX_PENDING
 from serving.server.rest_api import Answer, RestApi, error_answer
 
-# What a client may choose as the id of its request: it goes into logs and back into a header.
+# Ids that a client may give its request: they go into logs and back into a header.
 _REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 _TOO_LARGE = 413
 

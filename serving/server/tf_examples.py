@@ -6,17 +6,15 @@ Checks and texts are those of `servables/tensorflow/classifier.cc` and `regresso
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from serving.protocol.errors import failed_precondition, invalid_argument
 from serving.protocol.limits import MAX_CONTEXT_BYTES
 from serving.protocol.signatures import CLASSIFY_METHOD, REGRESS_METHOD
 from serving.protocol.tensor_types import string_array
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 _CLASSES, _SCORES = "classes", "scores"
 
