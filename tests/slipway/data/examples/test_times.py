@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from tests.slipway.data.examples.test_formats import example, frame
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 START = dt.datetime(2024, 3, 9, 12)  # the clocks of New York go forward in the following night
 NAIVE = [START + dt.timedelta(minutes=37 * n) for n in range(120)]
 AWARE = [time.replace(tzinfo=dt.UTC).astimezone(dt.timezone(dt.timedelta(hours=5, minutes=30))) for time in NAIVE]
