@@ -70,8 +70,9 @@ def check_beats_constant(
     if not rows or (labels == labels[0]).all():
         note = (
             "the labels of the evaluation split are all alike, so that a constant model is right everywhere; "
-            f"it needs {MIN_ROWS} rows at least, with different labels"
-        )
+            if rows
+            else "no row of the evaluation split has a valid prediction, so that there is nothing to compare; "
+        ) + f"it needs {MIN_ROWS} rows at least, with different labels"
         return Check(metric=DECIDES[task], rule="beats_constant", examples=rows, outcome="failed", note=note)
     found = _COMPARE[task](labels, predictions[valid].astype(np.float64))
     sign = -1 if found.metric == "log_loss" else 1
