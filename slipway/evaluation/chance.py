@@ -75,8 +75,9 @@ def check_beats_constant(
     if not len(labels) or (labels == labels[0]).all():
         note = (
             "the labels of the evaluation split are all alike, so that a constant model is right everywhere; "
-            f"it needs {MIN_ROWS} rows at least, with different labels"
-        )
+            if len(labels)
+            else "no row of the evaluation split has a valid prediction, so that there is nothing to compare; "
+        ) + f"it needs {MIN_ROWS} rows at least, with different labels"
         return check.model_copy(update={"note": note})
     found = compare(labels, predictions[valid].astype(np.float64))
     sign = -1 if BEST[metric] == "low" else 1

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from slipway.data.database import UNSOUND_OPTIMIZERS
+from slipway.errors import ConfigError
 
 if TYPE_CHECKING:
     import duckdb
@@ -38,6 +39,9 @@ def missing_where_nan(connection: duckdb.DuckDBPyConnection, expression: str) ->
     Args:
         connection: Gets the macro and the setting that the SQL needs.
         expression: SQL that DuckDB accepts.
+
+    Raises:
+        ConfigError: it computes in a subquery's own rows, where NaN would not be seen.
     """
     connection.execute(_MACRO)
     (parsed,) = connection.execute("SELECT json_serialize_sql(?)", [f"SELECT (\n{expression}\n)"]).fetchall()[0]
@@ -73,8 +77,10 @@ class _Parts:
             # DuckDB may leave out what follows the first part, and so what would fail.
             return _any([self.nan(parts[0]), *(self._tried(part) for part in parts[1:])])
         answers = [self.nan(part) for part in parts if part["class"] != "LAMBDA"]
-        if _ELEMENT_BY_ELEMENT.fullmatch(function):
-            answers += [self._of_elements(parts[0], part) for part in parts[1:] if part["class"] == "LAMBDA"]
+        if node["class"] == "SUBQUERY":
+            answers += self._of_rows(node["subquery"]["node"])
+        of_lambda = self._of_elements if _ELEMENT_BY_ELEMENT.fullmatch(function) else self._of_reduction
+        answers += [of_lambda(parts, part) for part in parts[1:] if part["class"] == "LAMBDA"]
         if node["class"] not in _NO_NUMBERS:
             answers.append(f"__slipway_is_nan({self._sql(node)})")
         return _any(answers)
@@ -90,10 +96,34 @@ class _Parts:
         nan = self.nan(node)
         return f"TRY({nan})" if nan != _NEVER and _may_fail(node) else nan
 
-    def _of_elements(self, elements: Node, function: Node) -> str:
-        names = list(_parts(function["lhs"])) or [function["lhs"]]
-        body = f"lambda {', '.join(map(self._sql, names))}: {self.nan(function['expr'])}"
-        return f"list_contains(list_transform({self._sql(elements)}, {body}), true)"
+    def _of_rows(self, select: Node) -> list[str]:
+        """Of a subquery; without FROM it has one row, in which its parts mean what they mean around it."""
+        if select.get("from_table", {}).get("type") == "EMPTY" and not select["cte_map"]["map"]:
+            return [self.nan(part) for part in _parts(select)]
+        if _computes(select):
+            raise ConfigError(
+                "label.expression of module.yaml computes in a subquery with rows of its own, where NaN would go "
+                "unseen and make a label; compute outside of it, or name the values by CASE"
+            )
+        return []
+
+    def _of_elements(self, parts: list[Node], function: Node) -> str:
+        body = f"lambda {', '.join(self._names(function))}: {self.nan(function['expr'])}"
+        return f"list_contains(list_transform({self._sql(parts[0])}, {body}), true)"
+
+    def _of_reduction(self, parts: list[Node], function: Node) -> str:
+        """Of `list_reduce`: from the first NaN on what is carried is null, if it would not be otherwise."""
+        nan = self.nan(function["expr"])
+        if nan == _NEVER:
+            return nan
+        names, body = self._names(function), self._sql(function["expr"])
+        met = f"lambda {', '.join(names)}: CASE WHEN {names[0]} IS NULL OR {nan} THEN NULL ELSE {body} END"
+        plain = f"lambda {', '.join(names)}: {body}"
+        elements, rest = self._sql(parts[0]), "".join(f", {self._sql(part)}" for part in parts[2:])
+        return f"(list_reduce({elements}, {plain}{rest}) IS NOT NULL AND list_reduce({elements}, {met}{rest}) IS NULL)"
+
+    def _names(self, function: Node) -> list[str]:
+        return list(map(self._sql, list(_parts(function["lhs"])) or [function["lhs"]]))
 
     def _sql(self, node: Node) -> str:
         self._statement["statements"][0]["node"]["select_list"] = [node | {"alias": ""}]
@@ -113,6 +143,15 @@ def _parts(node: Any) -> Iterator[Node]:
 def _may_fail(node: Node) -> bool:
     may = node["class"] in ("CAST", "FUNCTION", "SUBQUERY", "WINDOW") and node.get("function_name") not in _NEVER_FAIL
     return may or any(map(_may_fail, _parts(node)))
+
+
+def _computes(node: Any) -> bool:
+    """Whether anything below an expression or a query could make NaN."""
+    if isinstance(node, list):
+        return any(map(_computes, node))
+    return isinstance(node, dict) and (
+        node.get("class") in ("CAST", "FUNCTION", "WINDOW") or any(map(_computes, node.values()))
+    )
 
 
 def _any(answers: list[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -21,6 +22,8 @@ LATER, UNREADABLE = "__slipway_later", "__slipway_unreadable"
 # ISO 8601: a date, or a date and a time of day, perhaps with an offset. DuckDB alone would take 01-06-24 for a day of
 # the year 1, and would not take blanks around it.
 _DATE, _TIME, _ZONE = r"\d{4}-\d{1,2}-\d{1,2}", r"\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?", r"Z|[+-]\d{2}(?::?[0-5]\d)?"
+_DAY, _MONTH = "(0[1-9]|[12][0-9]|3[01])", "(0[1-9]|1[0-2])"
+_YEAR_LAST = re.compile(rf"({_DAY}{_MONTH}|{_MONTH}{_DAY})(19|20)[0-9]{{2}}")
 _ISO = rf"^\s*({_DATE})(?:(?:T|\s+)({_TIME})\s*({_ZONE})?)?\s*$"
 
 
@@ -64,6 +67,12 @@ def refuse_unreadable(batch: pa.RecordBatch, split: TimeSplit) -> None:
 def _later(connection: duckdb.DuckDBPyConnection, kind: str, value: str, split: TimeSplit) -> str:
     number = None if split.format else _number(split.eval_from)
     if number is not None:
+        if _YEAR_LAST.fullmatch(str(split.eval_from).strip()):
+            raise ConfigError(
+                f"split.eval_from of module.yaml is {split.eval_from!r}: a day that ends with its year would be "
+                f"compared as a number, in which the year counts least. State in split.format how it is written, "
+                f"'%d%m%Y' or '%m%d%Y'; if it is a number, write {str(split.eval_from).strip()}.0"
+            )
         numbers = {"TIMESTAMPTZ": f"epoch({value})", "VARCHAR": f"TRY_CAST({value} AS DECIMAL(38, 9))"}
         return f"{numbers.get(kind, value)} >= {number if isinstance(number, int) else f'{number!r}::DOUBLE'}"
     moment, seconds = _eval_from(connection, kind, split)

@@ -139,7 +139,9 @@ def test_check_labels_all_alike_are_refused_as_that(task: Task) -> None:
     check = judge(task, np.ones(50, np.int64), predictions)
     assert (check.outcome, check.value, check.examples) == ("failed", None, 50)
     assert "all alike" in check.note
-    assert judge(task, np.arange(50) % 2, predictions * np.nan).outcome == "failed"
+    none = judge(task, np.arange(50) % 2, predictions * np.nan)
+    assert (none.outcome, none.examples) == ("failed", 0)
+    assert "no row of the evaluation split has a valid prediction" in none.note
 
 
 def test_check_class_weighted_binary_model_that_loses_on_log_loss_is_blessed_and_the_loss_is_said() -> None:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from slipway.errors import DataError
+from slipway.errors import ConfigError, DataError
 from tests.slipway.data.examples.ingesting import Ingested, ingest
 
 NAN, INFINITY = float("nan"), float("inf")
@@ -83,6 +83,13 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("len([tip / fare for tip in [tips, 4.0] if tip / fare > 0.2]) > 1", [None, 1, 0]),
         ("(SELECT tips / fare) > 0.2", [None, 1, 0]),
         ("tips / fare > (SELECT 0.2)", [None, 1, 0]),
+        ("(SELECT CASE WHEN tips / fare > 0.2 THEN 1 ELSE 0 END)", [None, 1, 0]),
+        ("EXISTS (SELECT 1 WHERE tips / fare > 0.2)", [None, 1, 0]),
+        ("0.2 < ALL (SELECT tips / fare)", [None, 1, 0]),
+        ("1 IN (SELECT if(tips / fare > 0.2, 1, 0))", [None, 1, 0]),
+        ("list_reduce([tips, fare], lambda x, y: if(x / y > 0.2, 1.0, 0.0))", [None, 1, 0]),
+        ("list_reduce([tips, fare, 9.0], lambda x, y: if(x / y > 0.01, 1.0, 0.0))", [None, 1, 0]),
+        ("list_reduce([1.0], lambda x, y: if(tips / x > 0.2, y, 0.0), fare)", [None, 1, 0]),
         ("tips / fare > 0.2 -- of the fare", [None, 1, 0]),
         ('"tips" / "fare" > 0.2 /* of the fare */', [None, 1, 0]),
         ("sqrt(none) > 1", [None, 0, 1]),
@@ -118,6 +125,8 @@ def test_ingest_label_is_missing_where_nan_occurs(
         ("coalesce(tips / nullif(fare, 0), 0) > 0.2", [0, 1, 0]),
         ("coalesce(fare, tips / fare) > 0", [0, 1, 1]),
         ("tips > 0.2 * fare", [0, 1, 0]),
+        ("list_reduce([tips, fare], lambda x, y: x + y) > 2", [0, 1, 0]),
+        ("(SELECT y FROM (VALUES (true, 1), (false, 0)) AS known(large, y) WHERE large = (tips > 0.5))", [0, 1, 0]),
         ("(tips + 1) / fare > 0.2", [1, 1, 1]),
         ("ratio IS NULL", [1, 0, 0]),
         ("coalesce(ratio, 0) > 0.2", [0, 1, 0]),
@@ -133,6 +142,22 @@ def test_ingest_label_without_nan_is_as_duckdb_says(
     """What is not evaluated is not NaN; infinity is a number; NaN in the data is null before the expression sees it."""
     ingested = ingest(data, tmp_path / "out", label={"column": "y", "expression": expression})
     assert _labels(ingested) == labels
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "(SELECT count(*) FROM (VALUES (1)) AS one(x) WHERE tips / fare > 0.2)",
+        "(SELECT if(tips / fare > 0.2, 1, 0) UNION ALL SELECT 2 LIMIT 1)",
+        "(WITH share AS (SELECT tips / fare AS x) SELECT if(x > 0.2, 1, 0) FROM share)",
+        "(SELECT if(x > 0.2, 1, 0) FROM (SELECT tips / fare AS x) AS share)",
+    ],
+)
+def test_ingest_label_that_computes_in_a_subquery_with_rows_is_refused(
+    data: Path, tmp_path: Path, expression: str
+) -> None:
+    with pytest.raises(ConfigError, match="NaN would go unseen"):
+        ingest(data, tmp_path / "out", label={"column": "y", "expression": expression})
 
 
 def test_ingest_label_from_csv_is_missing_where_nan_occurs(tmp_path: Path) -> None:

@@ -101,6 +101,19 @@ def test_ingest_format_reads_numbers_too(tmp_path: Path) -> None:
     assert _eval_ids(ingested) == [n for n, day in enumerate(days) if day >= dt.datetime(2024, 6, 11)]
 
 
+@pytest.mark.parametrize("extension", [".csv", ".parquet"])
+@pytest.mark.parametrize(
+    ("written", "eval_from"), [("%d%m%Y", "01062024"), ("%m%d%Y", "06012024"), ("%d%m%Y", 13062024)]
+)
+def test_ingest_days_that_end_with_their_year_are_no_numbers(
+    tmp_path: Path, written: str, eval_from: Any, extension: str
+) -> None:
+    times = [f"{day:{written}}" for day in DAYS]
+    with pytest.raises(ConfigError, match=r"the year counts least.*split\.format"):
+        _split(tmp_path, times, eval_from, extension)
+    assert _eval_ids(_split(tmp_path, [12_012_023, 12_012_024], "12012024.0", ".parquet")) == [1]
+
+
 @pytest.mark.parametrize(
     ("pattern", "said"), [("%q", "'%q'"), ("", "format"), ("%d/%m/%Y", "'soon'")], ids=["unknown", "empty", "eval_from"]
 )
