@@ -1,23 +1,22 @@
-"""`slipway gate`: the promotion gate, proved."""
+"""`slipway gate`: tests of the promotion gate."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import asdict
 
 import typer
 
-from cli.output import JsonOption, print_json, print_table
+from cli import options
+from cli.output import echo, print_json, print_table
 
-app = typer.Typer(help="The gate between an evaluated model and production.", no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True)
 
 
 @app.command()
-def selftest(as_json: Annotated[bool, JsonOption] = False) -> None:
+def selftest(as_json: options.Json = False) -> None:
     """Send good, bad and odd models through the real gate, and check each verdict."""
-    import os
-    from dataclasses import asdict
-
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    options.silence_tensorflow()
+    # It imports kfp, which the help has no need of.
     from components.evaluate_model.selftest import require_all, run_selftest
 
     results = run_selftest()
@@ -26,5 +25,5 @@ def selftest(as_json: Annotated[bool, JsonOption] = False) -> None:
     else:
         rows = [[one.name, one.expected, one.got, "passed" if one.passed else "failed", one.reason] for one in results]
         print_table(["case", "expected", "verdict", "test", "reason"], rows)
-        typer.echo(f"{sum(one.passed for one in results)} of {len(results)} cases judged as they must be")
+        echo(f"{sum(one.passed for one in results)} of {len(results)} cases have the expected verdict")
     require_all(results)

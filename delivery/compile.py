@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from delivery.portability import Platform, problems
+from slipway.compute import Compute
 from slipway.errors import ConfigError
 from slipway.stores.storage import write_text
 
@@ -21,13 +22,13 @@ if TYPE_CHECKING:
 _BACKOFF_MAX: dict[Platform, str] = {"kubeflow": "2592000s", "vertex": "300s"}
 
 
-def compile_training(target: Platform, image: str, compute: dict[str, dict[str, Any]], output: Path) -> None:
+def compile_training(target: Platform, image: str, compute: dict[str, Compute], output: Path) -> None:
     """Writes the pipeline's spec as YAML, or JSON by the file's name.
 
     Args:
         target: The platform.
         image: Image of all tasks, by digest.
-        compute: Task name, or `default`, to cpu, memory and retries.
+        compute: Task name, or `default`, to its resources.
         output: File to write.
 
     Raises:
@@ -37,12 +38,11 @@ def compile_training(target: Platform, image: str, compute: dict[str, dict[str, 
         raise ConfigError("no image: give --image REPOSITORY@sha256:…, or set image in settings/<environment>.yaml")
     from kfp import dsl
 
-    from pipelines.training import Compute, TaskDefaults, build_training_pipeline
+    from pipelines.training import TaskDefaults, build_training_pipeline
 
-    asked = {name: Compute(**wants) for name, wants in compute.items()}
     # Vertex's API knows a job by its name alone; its UUID is seen by nothing but the steps.
     job = dsl.PIPELINE_JOB_RESOURCE_NAME_PLACEHOLDER if target == "vertex" else dsl.PIPELINE_JOB_ID_PLACEHOLDER
-    defaults = TaskDefaults(image, asked, job, dsl.PIPELINE_JOB_CREATE_TIME_UTC_PLACEHOLDER, _BACKOFF_MAX[target])
+    defaults = TaskDefaults(image, compute, job, dsl.PIPELINE_JOB_CREATE_TIME_UTC_PLACEHOLDER, _BACKOFF_MAX[target])
     pipeline = build_training_pipeline(defaults)
     unknown = set(compute) - set(task_names(pipeline)) - {"default"}
     if unknown:

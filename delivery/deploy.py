@@ -6,16 +6,22 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
 from delivery.deployments import BASE, MANIFESTS, Deployment, module_unit, read_latest, record
+from delivery.environment import Environment
 from delivery.plan import Builder, Plan, Registry, Repository, changed_in_checkout, shorten
-from delivery.sync import Synced
+from delivery.rollout import refresh
+from delivery.schedules import apply
+from delivery.submission import compiled, prepare, recurring_runs
+from delivery.sync import Synced, sync_module
+from delivery.targets.base import RemoteRun
 from slipway.errors import ConfigError, DeliveryError, SlipwayError
 from slipway.stores.module_store import digest_module
+from slipway.targets import RemoteTarget
 
 
 class SubmittedRun(Protocol):
@@ -27,23 +33,62 @@ class SubmittedRun(Protocol):
 
     @property
     def url(self) -> str:
-        """Where people look at it."""
+        """Its page."""
 
 
 class Place(Protocol):
-    """What a deployment does to one environment."""
+    """The environment that a deployment changes."""
 
     def sync(self, module: str) -> Synced:
         """Publishes a module."""
 
     def compiled(self, image: str) -> AbstractContextManager[Callable[[str], SubmittedRun]]:
-        """Compiles the pipeline for an image by digest, and gives what submits it for a module."""
+        """Compiles the pipeline for an image by digest; the value submits it for a module."""
 
     def apply_overlay(self, image: str) -> None:
-        """Puts the overlay around what is served."""
+        """Rolls the overlay out for all models that are served."""
 
     def apply_schedules(self, image: str) -> None:
-        """Makes the recurring runs what the settings say."""
+        """Creates, replaces and removes recurring runs as the settings say."""
+
+
+@dataclass(frozen=True)
+class EnvironmentPlace:
+    """`Place` for an environment of the settings; `submitted` has the runs by module."""
+
+    environment: Environment
+    target: RemoteTarget
+    say: Callable[[str], None]
+    submitted: dict[str, RemoteRun] = field(default_factory=dict)
+
+    def sync(self, module: str) -> Synced:
+        """See `Place`."""
+        [folder] = self.environment.module_folders([module])
+        return sync_module(folder, self.environment.state.modules)
+
+    @contextmanager
+    def compiled(self, image: str) -> Iterator[Callable[[str], RemoteRun]]:
+        """See `Place`."""
+        environment = self.environment.with_image(image)
+        target = environment.target(self.target)
+        with compiled(environment, self.target) as package:
+
+            def submit(module: str) -> RemoteRun:
+                self.submitted[module] = target.submit(prepare(environment, self.target, package, module))
+                return self.submitted[module]
+
+            yield submit
+
+    def apply_overlay(self, image: str) -> None:
+        """See `Place`."""
+        refresh(self.environment.with_image(image), self.say)
+
+    def apply_schedules(self, image: str) -> None:
+        """See `Place`."""
+        environment = self.environment.with_image(image)
+        schedules = environment.target(self.target).schedules
+        with recurring_runs(environment, self.target, publish=True) as wanted:
+            apply(wanted, schedules, lambda action: self.say(f"{action.verb} {action.name}: {action.why}"))
 
 
 @dataclass(frozen=True)
@@ -57,7 +102,7 @@ class Deployer:
         registry: Where images are; None if the settings name none.
         builder: How images are built.
         place: The environment.
-        say: Told of each step: its name, and what became of it.
+        say: Called with each step's name and its result.
     """
 
     repository: Repository
@@ -67,6 +112,20 @@ class Deployer:
     builder: Builder
     place: Place
     say: Callable[[str, str], None]
+
+    @classmethod
+    def of(cls, environment: Environment, place: Place, say: Callable[[str, str], None]) -> Deployer:
+        """The deployment of an environment from the current checkout."""
+        settings = environment.settings
+        return cls(
+            repository=environment.checkout,
+            modules=settings.modules,
+            home=settings.remote_home,
+            registry=environment.registry,
+            builder=environment.builder,
+            place=place,
+            say=say,
+        )
 
     def check(self, plan: Plan) -> None:
         """Refuses what would deploy something else than the plan says.

@@ -10,9 +10,10 @@ from typing import Any
 
 from slipway.module_api import ModuleConfig
 from slipway.runs.naming import new_run_name, run_name_of
-from slipway.runs.record import Lineage, Target
+from slipway.runs.record import Lineage
 from slipway.stores.module_store import locate_module, publish_module
 from slipway.stores.storage import join
+from slipway.targets import Target
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any
 
 from delivery.graph import step_name
+from slipway.targets import RemoteTarget
 
-Platform = Literal["kubeflow", "vertex"]
+Platform = RemoteTarget
 
 _BY_DIGEST = re.compile(r"^[^\s@]+@sha256:[0-9a-f]{64}$")
 # Vertex names accelerators by model; Kubernetes names them by the resource of their device plugin.

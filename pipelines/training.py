@@ -19,17 +19,9 @@ from components.train_model.component import train_model
 from components.transform_features.component import transform_features
 from components.validate_examples.component import validate_examples
 from components.validate_serving.component import validate_serving
+from slipway.compute import Compute
 
 NAME = "slipway-training"
-
-
-@dataclass(frozen=True)
-class Compute:
-    """What one task asks of the platform, in Kubernetes' units; `retries` is for steps that do I/O."""
-
-    cpu: str = "1"
-    memory: str = "2Gi"
-    retries: int = 0
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from slipway.errors import ConfigError
+from slipway.targets import RemoteTarget
 
 Action = Literal["build", "sync", "submit", "apply", "none"]
 
@@ -54,7 +55,7 @@ class Plan(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     environment: str | None
-    target: Literal["kubeflow", "vertex"]
+    target: RemoteTarget
     head: str
     base: str | None
     image: bool = False

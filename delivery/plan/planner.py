@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 from delivery.deployments import MANIFESTS, module_unit
 from delivery.plan.commands import Builder, commands_for
@@ -13,6 +12,7 @@ from delivery.plan.existing import Existing
 from delivery.plan.fingerprints import ADMINISTRATION, OVERLAYS, Fingerprints, Scope, module_names
 from delivery.plan.plan import Action, Plan, Reason
 from delivery.plan.tree import Tree
+from slipway.targets import RemoteTarget
 
 _NAMES = {"image": "the image", "module": "the module", "settings": "the settings", "target": "the target"}
 
@@ -30,7 +30,7 @@ class Place:
     """
 
     scope: Scope
-    target: Literal["kubeflow", "vertex"] = "kubeflow"
+    target: RemoteTarget = "kubeflow"
     repository: str = ""
     image: str = ""
     builder: Builder = field(default_factory=Builder)

@@ -9,12 +9,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from time import sleep
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from delivery.package import Package
+from slipway.errors import TargetError
 from slipway.runs.naming import new_run_name
 from slipway.runs.record import Lineage, Step
 from slipway.runs.states import State
+from slipway.targets import RemoteTarget
 
 ENDED: frozenset[State] = frozenset({"succeeded", "failed", "cancelled"})
 
@@ -135,7 +137,7 @@ class Target(Protocol):
     """A place that runs pipelines. Every method raises `TargetError` where it refuses or does not answer."""
 
     @property
-    def name(self) -> Literal["kubeflow", "vertex"]:
+    def name(self) -> RemoteTarget:
         """What `--target` calls it."""
 
     @property
@@ -159,6 +161,18 @@ class Target(Protocol):
 
     def page(self, run_id: str) -> str:
         """Address of a run in the UI; asks nobody."""
+
+
+def newest_run(target: Target) -> RemoteRun:
+    """The newest run of Slipway's on a target.
+
+    Raises:
+        TargetError: there is none.
+    """
+    found = target.list(1)
+    if not found:
+        raise TargetError(f"{target.name} has no runs of Slipway's; `slipway submit` makes one")
+    return found[0]
 
 
 def wait(target: Target, run: str, on_change: OnChange, *, poll_seconds: float = 5.0) -> RemoteRun:

@@ -15,8 +15,7 @@ from slipway.evaluation.serving_checks import ServingValidation, read_validation
 from slipway.pages.numbers import MISSING, format_number
 from slipway.runs.record import RolloutOutcome
 from slipway.runs.store import RunView, load_run
-from slipway.runs.summary import read_evaluation_of, read_if_there
-from slipway.stores import storage
+from slipway.runs.summary import read_evaluation_of, read_if_there, readable_folder
 
 if TYPE_CHECKING:
     from slipway.evaluation.results import Check, Evaluation
@@ -176,24 +175,32 @@ class Explanation:
     @cached_property
     def _serving(self) -> ServingValidation | None:
         uri = self._artifacts.get("serving_validation")
-        return read_if_there(lambda: read_validation(storage.local_path(uri))) if uri else None
+        return read_if_there(lambda: read_validation(readable_folder(uri))) if uri else None
 
 
-def find(what: str | None, runs_dir: Path, store: ModelStore) -> Explanation:
+def find(what: str | None, runs: str | Path, store: ModelStore) -> Explanation:
     """The run or the version that `what` names; the newest run without it.
+
+    Args:
+        what: A run, or a version as `find_version` takes it.
+        runs: Directory or gs:// URI of the records.
+        store: The model store.
 
     Raises:
         StoreError: there is neither.
     """
     model, _, number = (what or "").rpartition("/")
     if not number.isdigit() and not model:
-        view = load_run(runs_dir, what)
-        return Explanation(view, None, _events(store, view.summary.lineage.module, view.summary.pushed_version))
+        return explain_run(load_run(runs, what), store)
     version = find_version(store, what or "")
-    known = runs_dir / version.manifest.lineage.run
-    run = load_run(runs_dir, known.name) if known.is_dir() else None
+    run = read_if_there(lambda: load_run(runs, version.manifest.lineage.run))
     events = _events(store, version.model, version.number)
     return Explanation(run if run and run.summary.pushed_version == version.number else None, version, events)
+
+
+def explain_run(view: RunView, store: ModelStore) -> Explanation:
+    """A run, with the history of the version that it pushed."""
+    return Explanation(view, None, _events(store, view.summary.lineage.module, view.summary.pushed_version))
 
 
 def find_version(store: ModelStore, what: str) -> Version:

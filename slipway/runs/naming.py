@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from slipway.errors import ConfigError
-from slipway.runs.record import Target
+from slipway.targets import Target
 
 # Stands for the job in the arguments of a run, which its clones and all runs of a schedule share.
 JOB = "{job}"

@@ -17,7 +17,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-Target = Literal["local", "kubeflow", "vertex"]
+from slipway.targets import Target
+
 RunState = Literal["running", "succeeded", "failed", "interrupted", "unknown"]
 StepState = Literal["pending", "running", "succeeded", "failed", "skipped", "unknown"]
 Verdict = Literal["pushed", "refused", "none"]

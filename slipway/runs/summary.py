@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TypeVar
 
 from pydantic import BaseModel
 
-from slipway.data.examples.dataset import Manifest, read_manifest
+from slipway.data.examples.dataset import MANIFEST, Manifest
 from slipway.errors import SlipwayError
 from slipway.evaluation.results import Evaluation, read_evaluation
 from slipway.runs.record import Lineage, Outcome, Rows, RunState, Step, Summary
@@ -90,13 +93,25 @@ def artifact_uris(steps: Iterable[Step], outcome: Outcome | None) -> dict[str, s
 def read_manifest_of(artifacts: dict[str, str]) -> Manifest | None:
     """The manifest of the run's examples, if it got that far."""
     uri = artifacts.get("examples")
-    return read_if_there(lambda: read_manifest(storage.local_path(uri))) if uri else None
+    return read_record(uri, MANIFEST, Manifest) if uri else None
 
 
 def read_evaluation_of(artifacts: dict[str, str]) -> Evaluation | None:
     """The evaluation of the run's model, if it got that far."""
     uri = artifacts.get("evaluation")
-    return read_if_there(lambda: read_evaluation(storage.local_path(uri))) if uri else None
+    return read_if_there(lambda: read_evaluation(readable_folder(uri))) if uri else None
+
+
+def readable_folder(uri: str) -> Path:
+    """The folder of an artifact; one on gs:// is copied to this machine, once in a process."""
+    return Path(_downloaded(uri).name) if storage.is_remote(uri) else storage.local_path(uri)
+
+
+@cache
+def _downloaded(uri: str) -> TemporaryDirectory[str]:
+    folder = TemporaryDirectory(prefix="slipway-artifact-")
+    storage.copy_folder(uri, folder.name)
+    return folder
 
 
 def failure_reasons(failed: Step | None, error: str | None) -> list[str]:

@@ -15,6 +15,7 @@ from delivery.compile import compile_training
 from delivery.graph import edges
 from delivery.portability import Platform
 from settings.load import load_settings
+from slipway.compute import Compute
 from slipway.errors import ConfigError
 
 GOLDEN = Path(__file__).parent.parent / "compiled"
@@ -25,8 +26,7 @@ DOES_REMOTE_IO = {"resolve_source", "ingest_examples", "resolve_baseline", "push
 
 
 def compile_for(target: Platform, output: Path) -> dict[str, Any]:
-    compute = {name: wants.model_dump() for name, wants in load_settings().compute.items()}
-    compile_training(target, IMAGE, compute, output)
+    compile_training(target, IMAGE, load_settings().compute, output)
     spec: dict[str, Any] = yaml.safe_load(output.read_text())
     return spec
 
@@ -115,7 +115,7 @@ def test_compile_training_without_image_says_how_to_give_one(tmp_path: Path) -> 
 
 def test_compile_training_compute_for_no_task_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"compute names no task: trainer; tasks are .*train_model"):
-        compile_training("vertex", IMAGE, {"trainer": {"cpu": "1"}}, tmp_path / "training.yaml")
+        compile_training("vertex", IMAGE, {"trainer": Compute()}, tmp_path / "training.yaml")
 
 
 if __name__ == "__main__":

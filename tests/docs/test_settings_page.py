@@ -6,7 +6,8 @@ import os
 import pytest
 
 from settings.load import known_keys, load_settings
-from settings.schema import Compute, Settings
+from settings.schema import Settings
+from slipway.compute import Compute
 from tests.docs.settings_page import PAGE, page, settings_of
 
 

@@ -10,7 +10,7 @@ from delivery.package import Package, read_package
 from delivery.targets.base import Submission
 from settings.load import PROJECT
 from slipway.module_kit.check import check_module
-from slipway.runs.record import Target
+from slipway.targets import Target
 
 COMPILED = PROJECT / "tests" / "compiled"
 DATA = "gs://bucket/trips/span-{SPAN}/*.parquet"

@@ -1,0 +1,21 @@
+"""What a task asks of a cluster."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Compute(BaseModel):
+    """What one task asks of the cluster: requests and limits alike.
+
+    Attributes:
+        cpu: Cores, in Kubernetes' units.
+        memory: In Kubernetes' units. A step that needs more is killed, and its pod says OOMKilled.
+        retries: How often the platform starts the task again when it failed, however long it ran before: 30 s later,
+            then 60 s, 120 s and so on, on Vertex 300 s at most. Kubeflow Pipelines 2.17 does so for lost pods only, in
+            tasks with `0` too, until a default of its own is removed: [kubeflow.md](kubeflow.md#when-a-step-fails).
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    cpu: str = "1"
+    memory: str = "2Gi"
+    retries: int = Field(0, ge=0, le=5)
