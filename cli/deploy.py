@@ -12,7 +12,7 @@ from cli import options
 from cli.output import echo
 from cli.plan import print_plan
 from cli.remote_runs import print_end
-from delivery.deploy import Deployer, EnvironmentPlace
+from delivery.deploy import Deployer, Effects
 from delivery.environment import open_environment
 from delivery.plan import Plan, parse_plan
 from delivery.targets.base import wait
@@ -33,20 +33,20 @@ def deploy(
     plan = _read(plan_file, env) if plan_file else None
     environment = open_environment(plan.environment if plan else env)
     plan = plan or environment.plan(base=base)
-    place = EnvironmentPlace(environment, plan.target, echo)
-    deployer = Deployer.of(environment, place, lambda step, result: echo(f"{step}: {result}"))
+    effects = Effects(environment, plan.target, echo)
+    deployer = Deployer(environment, effects, lambda step, result: echo(f"{step}: {result}"))
     if dry_run:
         deployer.check(plan)
         print_plan(plan)
     else:
         deployer.deploy(plan)
         if follow:
-            _follow(deployer, plan, place)
+            _follow(deployer, plan)
 
 
-def _follow(deployer: Deployer, plan: Plan, place: EnvironmentPlace) -> None:
-    cluster = place.environment.target(plan.target)
-    ended = {module: wait(cluster, run.id, lambda steps: None) for module, run in place.submitted.items()}
+def _follow(deployer: Deployer, plan: Plan) -> None:
+    cluster = deployer.environment.target(plan.target)
+    ended = {module: wait(cluster, run.id, lambda steps: None) for module, run in deployer.effects.submitted.items()}
     for run in ended.values():
         print_end(run)
     failed = {module: run for module, run in ended.items() if run.state != "succeeded"}

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
+from tempfile import TemporaryFile
 
 import typer
 
@@ -16,10 +21,11 @@ app = typer.Typer(no_args_is_help=True)
 def selftest(as_json: options.Json = False) -> None:
     """Send good, bad and odd models through the real gate, and check each verdict."""
     options.silence_tensorflow()
-    # It imports kfp, which the help has no need of.
-    from components.evaluate_model.selftest import require_all, run_selftest
+    with _quiet():
+        # It imports kfp, which the help has no need of.
+        from components.evaluate_model.selftest import require_all, run_selftest
 
-    results = run_selftest()
+        results = run_selftest()
     if as_json:
         print_json([asdict(result) for result in results])
     else:
@@ -27,3 +33,22 @@ def selftest(as_json: options.Json = False) -> None:
         print_table(["case", "expected", "verdict", "test", "reason"], rows)
         echo(f"{sum(one.passed for one in results)} of {len(results)} cases have the expected verdict")
     require_all(results)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps standard error back, where TensorFlow's C++ writes whatever its log level; an exception prints it."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with TemporaryFile() as log:
+        os.dup2(log.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            log.seek(0)
+            os.write(kept, log.read())
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(kept, 2)
+            os.close(kept)

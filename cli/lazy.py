@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MutableMapping
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -44,19 +43,19 @@ class Command(NamedTuple):
 class LazyGroup(typer.core.TyperGroup):
     """A group that lists its commands without importing them."""
 
-    table: dict[str, Command]
+    table: list[Command]
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
-        self.commands = Loaded(self.table)
+        self.commands = _Loaded({command.name: command for command in self.table})
 
     def list_commands(self, ctx: Any) -> list[str]:
         """In the order of the table, not of the alphabet."""
-        return list(self.table)
+        return [command.name for command in self.table]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """A line of the help; `resolve_command` loads."""
-        return self.table[cmd_name].line if cmd_name in self.table else None
+        return next((command.line for command in self.table if command.name == cmd_name), None)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The command that is called."""
@@ -64,29 +63,8 @@ class LazyGroup(typer.core.TyperGroup):
         return name, self.commands[name] if name and command else command, rest
 
 
-class Loaded(MutableMapping[str, Any]):
+class _Loaded(dict[str, Any]):
     """Commands by name, each loaded when it is looked up."""
 
-    def __init__(self, table: dict[str, Command]) -> None:
-        self._table = table
-        self._loaded: dict[str, Any] = {}
-
     def __getitem__(self, name: str) -> Any:
-        if name not in self._loaded:
-            self._loaded[name] = self._table[name].load()
-        return self._loaded[name]
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._table
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._table)
-
-    def __len__(self) -> int:
-        return len(self._table)
-
-    def __setitem__(self, name: str, command: Any) -> None:
-        self._loaded[name] = command
-
-    def __delitem__(self, name: str) -> None:
-        del self._loaded[name]
+        return super().__getitem__(name).load()

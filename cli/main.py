@@ -42,7 +42,7 @@ TABLE = [
 class Commands(LazyGroup):
     """All commands."""
 
-    table = {command.name: command for command in TABLE}  # noqa: RUF012 - never changed
+    table = TABLE
 
 
 app = typer.Typer(

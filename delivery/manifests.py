@@ -28,8 +28,7 @@ def render_overlay(overlay: Path, image: str = "") -> list[Object]:
     Raises:
         ConfigError: neither program is installed, the overlay cannot be built, or `image` is not named by digest.
     """
-    if image and not BY_DIGEST.fullmatch(image):
-        raise ConfigError(f"the image {image!r} is not named by digest; give REPOSITORY@sha256:…, since a tag can move")
+    require_digest(image)
     command = [*_kustomize(), str(overlay)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
@@ -44,6 +43,16 @@ def render_overlay(overlay: Path, image: str = "") -> list[Object]:
         if image and container["image"].startswith(_OWN_IMAGE):
             container["image"] = image
     return objects
+
+
+def require_digest(image: str) -> None:
+    """Refuses an image that is named by a tag.
+
+    Raises:
+        ConfigError: `image` has no digest.
+    """
+    if image and not BY_DIGEST.fullmatch(image):
+        raise ConfigError(f"the image {image!r} is not named by digest; give REPOSITORY@sha256:…, since a tag can move")
 
 
 def _kustomize() -> list[str]:

@@ -13,6 +13,7 @@ from typing import Any
 from delivery.compile import compile_training
 from delivery.environment import Environment
 from delivery.launch import Platform, RunRequest, request_run
+from delivery.manifests import require_digest
 from delivery.package import read_package
 from delivery.targets.base import Recurring, Submission
 from serving.manifests import publish_manifests
@@ -58,6 +59,7 @@ def compiled(environment: Environment, target: RemoteTarget) -> Iterator[Path]:
 
 def compile_pipeline(environment: Environment, target: RemoteTarget, output: Path) -> None:
     """Compiles the training pipeline for a target, with the image and the resources of the settings."""
+    require_digest(environment.settings.image)  # the platform's check would name it for each task
     compile_training(target, environment.settings.image, environment.settings.compute, output)
 
 

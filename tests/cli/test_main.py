@@ -14,9 +14,12 @@ import typer.main
 from typer.testing import CliRunner, Result
 
 from cli import main
+from cli.lazy import Command
 from cli.main import TABLE, app
+from delivery.launch import RunRequest
 from slipway.errors import ConfigError, DataError
-from tests.recorded_runs import write_run
+from slipway.runs.record import Step, StepsFile
+from tests.recorded_runs import WHY_FAILED, write_run
 
 ESCAPE = "\x1b]0;pwned\x07\x9b31m\u202e"
 
@@ -47,7 +50,7 @@ def test_main_help_lists_all_commands_in_groups_and_imports_none() -> None:
 
 
 @pytest.mark.parametrize("command", TABLE, ids=lambda command: command.name)
-def test_command_help_needs_neither_tensorflow_nor_kfp(command: main.Command) -> None:
+def test_command_help_needs_neither_tensorflow_nor_kfp(command: Command) -> None:
     code = (
         f"import sys; from typer.testing import CliRunner; from cli.main import app;"
         f"assert CliRunner().invoke(app, [{command.name!r}, '--help']).exit_code == 0;"
@@ -130,3 +133,22 @@ def test_run_takes_the_module_as_argument_or_as_the_old_option() -> None:
             slipway("run", *arguments)
     assert "two names" in slipway("run", "none", "--module", "other").stderr
     assert "--module" not in slipway("run", "--help").stdout
+
+
+def test_compile_names_an_image_without_digest_once(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as refused:
+        slipway("compile", "--target", "vertex", "-o", str(tmp_path / "p.yaml"), "--image", "slipway:latest")
+    assert str(refused.value).count("slipway:latest") == 1
+
+
+def test_run_in_another_home_finds_its_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run_local(request: RunRequest, home: Path, on_change: object) -> StepsFile:
+        write_run(home, request.lineage.run, "failed")
+        return StepsFile(lineage=request.lineage, pid=1, steps=[Step(name="validate_examples", state="failed")])
+
+    monkeypatch.setattr("cli.run.run_local", run_local)
+    monkeypatch.setenv("SLIPWAY_HOME", str(tmp_path / "home"))
+    done = slipway("run", "taxi", "--data", "none.csv", "--set", f"home={tmp_path / 'other'}")
+    assert done.exit_code == 1
+    assert WHY_FAILED in done.stdout
+    assert not (tmp_path / "home").exists()
