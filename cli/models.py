@@ -9,6 +9,7 @@ import typer
 from cli import options
 from cli.output import echo, iso_times, local_time, print_fact, print_json, print_table
 from delivery.environment import open_environment
+from delivery.rollout import notify_of_rollback
 from slipway.errors import StoreError
 from slipway.pages.numbers import format_number
 from slipway.runs.explain import find_version
@@ -135,7 +136,7 @@ def rollback(
     )
     assert event.previous is not None
     happened = f"back at version {event.version}, from version {event.previous}"
-    environment.notify_of_rollback(opened, model, event.previous, happened, [f"{event.who}: {event.why}"])
+    notify_of_rollback(environment, opened, model, event.previous, happened, [f"{event.who}: {event.why}"])
 
 
 @app.command()

@@ -23,12 +23,10 @@ from delivery.targets.local import local_image
 from serving.manifests import Object
 from settings.load import PROJECT, load_settings
 from settings.schema import Settings
-from slipway.errors import ConfigError, StoreError
+from slipway.errors import ConfigError
 from slipway.module_api import ModuleConfig
 from slipway.module_kit.check import check_module
 from slipway.runs.explain import Explanation, explain_run, find
-from slipway.runs.notifications.message import Message
-from slipway.runs.notifications.send import notify
 from slipway.runs.store import RunView, load_run
 from slipway.stores import storage
 from slipway.stores.model_store import ModelStore, open_store
@@ -230,27 +228,6 @@ class Environment:
         return plan_revision(
             self.checkout, place, registry, self.settings.remote_home, base=base, head=head, offline=offline
         )
-
-    # Notifications
-
-    def notify_of_rollback(self, store: ModelStore, model: str, left: int, happened: str, reasons: list[str]) -> None:
-        """Notifies the configured channels of a rollback; failures are printed, not raised.
-
-        Args:
-            store: The model store.
-            model: Name of the model.
-            left: The version that was rolled back.
-            happened: Rest of the subject, after the model's name.
-            reasons: Why.
-        """
-        config = self.settings.notifications
-        if not config.channels or "rollback" not in config.events:
-            return
-        try:
-            details = find(f"{model}/{left}", self.state.runs, store).text()
-        except StoreError as error:
-            details = str(error)
-        notify(config, Message(frozenset({"rollback"}), f"{model}: {happened}", reasons, details=details))
 
 
 def open_environment(name: str | None = None, pairs: Iterable[str] | None = None) -> Environment:

@@ -8,7 +8,11 @@ from contextlib import contextmanager
 from delivery.environment import Environment
 from serving.manifests import require_filled_in
 from serving.rollout import Cluster, Rollout, RolloutPolicy, namespace_of
-from slipway.errors import RolledBackError
+from slipway.errors import RolledBackError, StoreError
+from slipway.runs.explain import find
+from slipway.runs.notifications.message import Message
+from slipway.runs.notifications.send import notify
+from slipway.stores.model_store import ModelStore
 
 Say = Callable[[str], None]
 
@@ -33,7 +37,7 @@ def open_rollout(environment: Environment, model: str, say: Say, *, force: bool 
             yield rollout
         except RolledBackError as error:
             happened = f"version {error.version} was rolled back"
-            environment.notify_of_rollback(rollout.store, model, error.version, happened, [str(error)])
+            notify_of_rollback(environment, rollout.store, model, error.version, happened, [str(error)])
             raise
 
 
@@ -46,7 +50,7 @@ def roll_back(
     assert state.previous is not None
     happened = f"back at version {state.version}, from version {state.previous}"
     reasons = [f"{state.who}: {reason}" for reason in state.reasons]
-    environment.notify_of_rollback(rollout.store, model, state.previous, happened, reasons)
+    notify_of_rollback(environment, rollout.store, model, state.previous, happened, reasons)
 
 
 def refresh(environment: Environment, say: Say, *, force: bool = False) -> None:
@@ -62,3 +66,26 @@ def refresh(environment: Environment, say: Say, *, force: bool = False) -> None:
         if version and store.stage(model, version.number) == "stable":
             with open_rollout(environment, model, say, force=force) as rollout:
                 rollout.start(version.number)
+
+
+def notify_of_rollback(
+    environment: Environment, store: ModelStore, model: str, left: int, happened: str, reasons: list[str]
+) -> None:
+    """Notifies the configured channels of a rollback; failures are printed, not raised.
+
+    Args:
+        environment: Whose channels these are.
+        store: The model store.
+        model: Name of the model.
+        left: The version that was rolled back.
+        happened: Rest of the subject, after the model's name.
+        reasons: Why.
+    """
+    config = environment.settings.notifications
+    if not config.channels or "rollback" not in config.events:
+        return
+    try:
+        details = find(f"{model}/{left}", environment.state.runs, store).text()
+    except StoreError as error:
+        details = str(error)
+    notify(config, Message(frozenset({"rollback"}), f"{model}: {happened}", reasons, details=details))
