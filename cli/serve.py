@@ -130,7 +130,7 @@ def _request_log(
 
 
 def _run(source: Source, config: ServerConfig, request_log: RequestLog | None, registry: CollectorRegistry) -> None:
-    """Serves until SIGTERM or Ctrl-C; a second one does not wait for what is in flight."""
+    """Serves until SIGTERM or Ctrl-C; a second one drops the requests in flight."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s  %(message)s", datefmt="%H:%M:%S")
     stop = threading.Event()
 
@@ -144,7 +144,7 @@ def _run(source: Source, config: ServerConfig, request_log: RequestLog | None, r
             signal.signal(number, on_signal)
         _print_addresses(server, config.host)
         stop.wait()
-        echo("finishing what is in flight; interrupt again to drop it")
+        echo("finishing the requests in flight; interrupt again to drop them")
 
 
 def _print_addresses(server: ModelServer, host: str) -> None:

@@ -1,4 +1,4 @@
-"""Carries a plan out: image, modules, runs, overlay, schedules. What is done already is skipped."""
+"""Carries a plan out: image, modules, runs, overlay, schedules. Finished steps are skipped."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Deployer:
     say: Callable[[str, str], None]
 
     def check(self, plan: Plan) -> None:
-        """Refuses what would deploy something else than the plan says.
+        """Refuses a plan that the checkout or the settings do not match.
 
         Raises:
             DeliveryError: the checkout is at another commit, or is not what Git has.
@@ -102,10 +102,10 @@ class Deployer:
             )
 
     def deploy(self, plan: Plan) -> None:
-        """Does all that the plan says, in order; what fails ends it.
+        """Carries all steps of the plan out, in order; the first failure ends it.
 
         Raises:
-            DeliveryError: a step failed; those before it are done, and those after it were not begun.
+            DeliveryError: a step failed; earlier steps are done, later ones were not begun.
         """
         self.check(plan)
         image = ""
@@ -135,7 +135,7 @@ class Deployer:
                 self.say(reason.subject, f"skipped: {reason.why}")
 
     def record_failure(self, plan: Plan, module: str, run: RemoteRun) -> None:
-        """Keeps that a run which was submitted did not succeed, so that the next plan submits it again."""
+        """Records that a submitted run failed, so that the next plan submits it again."""
         self._record(plan, module_unit(module), plan.run_key(module), run=run, failed=True)
 
     def _image(self, plan: Plan) -> str:
@@ -221,7 +221,7 @@ class Deployer:
         except SlipwayError as error:
             raise StepFailedError(
                 f"{name} failed, and nothing after it was begun: {error}\n"
-                "Mend it and run the same again: what is done is skipped"
+                "Mend it and run the same again: finished steps are skipped"
             ) from error
 
 

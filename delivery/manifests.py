@@ -1,4 +1,4 @@
-"""Renders an overlay with kustomize: on a laptop and in CI, where the program is. The rest is in serving/manifests."""
+"""Renders an overlay with kustomize, on a laptop or in CI. The rest is in serving/manifests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _OWN_IMAGE = "slipway@"
 
 
 def render_overlay(overlay: Path, image: str = "") -> list[Object]:
-    """Runs `kustomize build`, or `kubectl kustomize` where that is what there is.
+    """Runs `kustomize build`, or `kubectl kustomize` where kustomize is missing.
 
     Args:
         overlay: A folder with a kustomization.yaml.

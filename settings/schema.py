@@ -1,6 +1,6 @@
-"""All settings, with their types and defaults. No secrets: what is secret is named here and fetched elsewhere.
+"""All settings with types and defaults. They name secrets and never hold them.
 
-docs/settings.md is made of what stands under `Attributes`: `python -m tests.docs.settings_page` writes it anew.
+`python -m tests.docs.settings_page` generates docs/settings.md from the `Attributes` of the docstrings.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ class Beam(_Strict):
 
 
 class Distribution(_Strict):
-    """How training is spread.
+    """Distributed training.
 
     Attributes:
-        strategy: That of `tf.distribute`: one device, all GPUs of one machine, or several machines by `TF_CONFIG`.
+        strategy: Strategy of `tf.distribute`: one device, all GPUs of one machine, or several machines by `TF_CONFIG`.
     """
 
     strategy: Literal["one_device", "mirrored", "multi_worker"] = "one_device"
 
 
 class Evaluation(_Strict):
-    """How a candidate is evaluated.
+    """Evaluation of a candidate.
 
     Attributes:
         engine: `vectorised` holds predictions of the eval split in memory; `tfma` runs TFMA on Beam.
@@ -53,13 +53,13 @@ class Evaluation(_Strict):
 
 
 class Delivery(_Strict):
-    """What `slipway plan` looks up and `slipway deploy` does.
+    """The image that `slipway plan` looks for and `slipway deploy` builds, and the target of its runs.
 
     Attributes:
-        target: Where it submits.
-        image_repository: Where the image lives, without a tag: `REGION-docker.pkg.dev/PROJECT/slipway/slipway`.
-        builder: The program that builds and pushes it.
-        build_arguments: Build arguments. They decide what is in the image, so they are part of its tag:
+        target: Target of the runs.
+        image_repository: Repository of the image, without a tag: `REGION-docker.pkg.dev/PROJECT/slipway/slipway`.
+        builder: Program that builds and pushes it.
+        build_arguments: Build arguments. They change the image, so they are part of its tag:
             `{ACCELERATOR: gpu}`.
         build_options: Further flags of the build that change nothing in the image, like `--cache-from=…`.
     """
@@ -81,9 +81,9 @@ class Schedule(_Strict):
         data: URI, as for `slipway submit --data`; with `{SPAN}` in it each run reads the newest. The module's own if
             not set.
         overrides: Keys and values, as `--set` takes them: `{training.epochs: 20}`.
-        max_concurrency: How many of its runs may be under way at a time.
-        catch_up: Whether the target also runs what it missed while it was down or the schedule was paused.
-        enabled: Whether it is to be on the target at all.
+        max_concurrency: Largest number of its runs at a time.
+        catch_up: Whether runs that were missed are made up for, after the target was down or the schedule paused.
+        enabled: Whether the target has it.
     """
 
     module: str
@@ -96,7 +96,7 @@ class Schedule(_Strict):
 
 
 class Serving(RolloutPolicy):
-    """Where pushed models are served, and what a version's canary must show before it is promoted.
+    """The cluster that serves pushed models, and the conditions under which a canary is promoted.
 
     The canary's share of the traffic is its share of all replicas.
 
@@ -117,14 +117,14 @@ class Serving(RolloutPolicy):
 
 
 class Settings(_Strict):
-    """Everything that is decided outside a module.
+    """All decisions outside a module.
 
     Attributes:
         home: Folder for all state of local runs, relative to the project.
-        remote_home: gs:// URI of what runs on a cluster share: modules, models, runs, checkpoints, deployments.
+        remote_home: gs:// URI of the state that clusters share: modules, models, runs, checkpoints, deployments.
         modules: Folder of the modules, relative to the project.
-        image: What tasks run in on a cluster, by digest: `REPOSITORY@sha256:…`. `slipway deploy` finds it itself.
-        compute: By task; `default` is for those not named.
+        image: Image of all tasks on a cluster, by digest: `REPOSITORY@sha256:…`. `slipway deploy` finds it itself.
+        compute: Resources by task; `default` is for tasks that are not named.
         schedules: Recurring runs, by name.
     """
 

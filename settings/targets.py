@@ -26,17 +26,17 @@ class Kubeflow(BaseModel):
 
     Attributes:
         endpoint: Address of the API, without `/apis`: `https://kubeflow.example.com/pipeline`.
-        ui: Address of the UI, for links, if it is another one.
-        namespace: Your profile's, on an installation with many users; a single-user one takes none.
-        experiment: The experiment that holds the runs; made if it is not there.
+        ui: Address of the UI, for links, if it differs from the API's.
+        namespace: Namespace of your profile on a multi-user installation; empty on a single-user one.
+        experiment: Experiment of the runs; created if it is missing.
         service_account: Kubernetes account that the steps run as; the installation's own if empty.
-        pipeline_root: Where the steps' artifacts go; `<remote_home>/artifacts` if empty.
-        auth: What a request carries: nothing, the pod's own token (inside the cluster), a bearer token, or the cookie
+        pipeline_root: Root of the steps' artifacts; `<remote_home>/artifacts` if empty.
+        auth: Credential of a request: none, the pod's own token (inside the cluster), a bearer token, or the cookie
             of an OIDC login.
-        credential_variable: Name of the variable that holds token or cookie, both of which are secrets.
+        credential_variable: Name of the variable that holds the token or the cookie.
         credential_file: File that holds it, read anew before each request for a token.
         ca_file: Certificates to trust, where the endpoint's is not a public one.
-        timeout_seconds: For one request to connect, and to be answered.
+        timeout_seconds: Time-out of one request, to connect and to be answered.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -62,14 +62,14 @@ class Vertex(BaseModel):
     Attributes:
         project: Id of the Google Cloud project.
         location: Region: `europe-west4`.
-        pipeline_root: Where the steps' artifacts go, on gs://; `<remote_home>/artifacts` if empty.
+        pipeline_root: Root of the steps' artifacts on gs://; `<remote_home>/artifacts` if empty.
         service_account: E-mail address of the account that the tasks run as; the project's default one if empty.
-        network: VPC that the tasks are in: `projects/NUMBER/global/networks/NAME`.
+        network: VPC of the tasks: `projects/NUMBER/global/networks/NAME`.
         encryption_key: Key of Cloud KMS (CMEK): `projects/P/locations/L/keyRings/R/cryptoKeys/K`.
-        labels: Labels of all runs, beside Slipway's own.
+        labels: Labels of all runs, in addition to Slipway's.
         endpoint: Address of the API, for private ones and emulators; one that begins with http:// gets no credentials.
         logging_endpoint: The same for Cloud Logging.
-        timeout_seconds: For one request to be answered.
+        timeout_seconds: Time-out of one request.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

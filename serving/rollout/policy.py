@@ -15,13 +15,13 @@ class RolloutPolicy(BaseModel):
             address if empty.
         canary_replicas: Pods of the canary.
         ready_seconds: How long pods may take to become ready, the download of the model included.
-        window_seconds: Over which canary and stable are compared, at least.
+        window_seconds: Shortest period over which canary and stable are compared.
         traffic_seconds: How long to wait for `min_requests`; then the rollout is inconclusive.
-        min_requests: That both must have answered; of fewer, a p99 is noise.
-        max_error_increase: How much higher the canary's share of errors may be than stable's.
-        max_p99_ratio: How many times stable's 99th percentile of latency the canary's may be.
-        golden_tolerance: How far an answer to a golden request may be off, relative above 1.
-        on_inconclusive: Whether the canary stays for a person's decision, or goes.
+        min_requests: Requests that canary and stable must each have answered; a p99 of fewer is noise.
+        max_error_increase: Largest allowed excess of the canary's error rate over stable's.
+        max_p99_ratio: Largest allowed ratio of the canary's 99th percentile of latency to stable's.
+        golden_tolerance: Allowed difference of an answer to a golden request; relative above 1.
+        on_inconclusive: `hold` keeps the canary for a person's decision, `rollback` removes it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
