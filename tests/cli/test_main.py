@@ -97,15 +97,7 @@ def test_main_error_line_escapes_control_characters(
 
 @pytest.mark.parametrize(
     "arguments",
-    [
-        ["runs", "list"],
-        ["runs", "show"],
-        ["runs", "show", "--json"],
-        ["runs", "logs"],
-        ["explain"],
-        ["explain", "--json"],
-    ],
-    ids=" ".join,
+    ["runs list", "runs show", "runs show --json", "runs logs", "explain", "explain --json"],
 )
 def test_control_characters_of_a_record_are_printed_escaped(
     arguments: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
