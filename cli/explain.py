@@ -6,7 +6,9 @@ from typing import Annotated
 
 import typer
 
-from cli.output import JsonOption, print_json
+from cli import options
+from cli.output import echo, iso_times, print_json
+from delivery.environment import open_environment
 
 
 def explain(
@@ -14,15 +16,14 @@ def explain(
         str | None,
         typer.Argument(metavar="RUN|VERSION", help="A run, or a version (MODEL/VERSION); the newest run by default."),
     ] = None,
-    as_json: Annotated[bool, JsonOption] = False,
+    target: options.TargetOrHere = None,
+    env: options.Env = None,
+    as_json: options.Json = False,
 ) -> None:
-    """Explain in plain text why a run's model was or was not pushed, with thresholds, slices, baseline and digests."""
-    from cli.models import open_local_store
-    from settings.load import load_settings
-    from slipway.runs.explain import find
-
-    explanation = find(what, load_settings().home / "runs", open_local_store())
+    """Explain why a model was or was not pushed, with thresholds, slices, baseline and digests."""
+    explanation = open_environment(env).explain(what, target)
     if as_json:
-        print_json(explanation.as_json())
+        record = iso_times(explanation.as_json(), "started")
+        print_json(record | {"history": [iso_times(event, "when") for event in record["history"]]})
     else:
-        typer.echo(explanation.text())
+        echo(explanation.text())

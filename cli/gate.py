@@ -1,30 +1,54 @@
-"""`slipway gate`: the promotion gate, proved."""
+"""`slipway gate`: tests of the promotion gate."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from tempfile import TemporaryFile
 
 import typer
 
-from cli.output import JsonOption, print_json, print_table
+from cli import options
+from cli.output import echo, print_json, print_table
 
-app = typer.Typer(help="The gate between an evaluated model and production.", no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True)
 
 
 @app.command()
-def selftest(as_json: Annotated[bool, JsonOption] = False) -> None:
+def selftest(as_json: options.Json = False) -> None:
     """Send good, bad and odd models through the real gate, and check each verdict."""
-    import os
-    from dataclasses import asdict
+    options.silence_tensorflow()
+    with _quiet():
+        # It imports kfp, which the help has no need of.
+        from components.evaluate_model.selftest import require_all, run_selftest
 
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    from components.evaluate_model.selftest import require_all, run_selftest
-
-    results = run_selftest()
+        results = run_selftest()
     if as_json:
         print_json([asdict(result) for result in results])
     else:
         rows = [[one.name, one.expected, one.got, "passed" if one.passed else "failed", one.reason] for one in results]
         print_table(["case", "expected", "verdict", "test", "reason"], rows)
-        typer.echo(f"{sum(one.passed for one in results)} of {len(results)} cases judged as they must be")
+        echo(f"{sum(one.passed for one in results)} of {len(results)} cases have the expected verdict")
     require_all(results)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps standard error back, where TensorFlow's C++ writes whatever its log level; an exception prints it."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with TemporaryFile() as log:
+        os.dup2(log.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            log.seek(0)
+            os.write(kept, log.read())
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(kept, 2)
+            os.close(kept)

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from cli.asked import LeaveOption, asked
-from cli.output import JsonOption, local_time, print_json, print_table
+from cli import options
+from cli.output import echo, iso_times, local_time, print_fact, print_json, print_table
+from delivery.environment import open_environment
+from delivery.rollout import notify_of_rollback
+from slipway.errors import StoreError
+from slipway.pages.numbers import format_number
+from slipway.runs.explain import find_version
+from slipway.stores.model_store import Event, ModelStore, Stage, Version
 
-if TYPE_CHECKING:
-    from slipway.stores.model_store import Event, ModelStore, Stage, Version
-
-app = typer.Typer(help="Show pushed models; promote, roll back, quarantine and delete versions.", no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True)
 
 Store = Annotated[
     str | None,
-    typer.Option("--store", metavar="URI", help="A directory or gs://bucket/path; that of local runs by default."),
+    typer.Option("--store", metavar="URI", help="A directory or gs://bucket/path; the environment's by default."),
 ]
-Model = Annotated[str, typer.Argument(help="Name of a model.")]
 OneVersion = Annotated[str, typer.Argument(metavar="VERSION", help="A version: VERSION or MODEL/VERSION.")]
-Why = Annotated[str, typer.Option("--why", metavar="TEXT", help="The reason, for the history.")]
 Who = Annotated[
     str, typer.Option("--who", metavar="NAME", help="For the history; the user or service account by default.")
 ]
@@ -30,18 +31,17 @@ Who = Annotated[
 def list_(
     model: Annotated[str | None, typer.Argument(help="Name of a model; all by default.")] = None,
     store: Store = None,
-    as_json: Annotated[bool, JsonOption] = False,
+    env: options.Env = None,
+    as_json: options.Json = False,
 ) -> None:
     """List all versions, newest first, with their stages; the one in production is marked."""
-    from slipway.pages.numbers import format_number
-
-    opened = open_model_store(store)
+    opened = open_environment(env).store(store)
     names = opened.models() if model is None else [_known(opened, model)]
     versions = [found for name in names for found in _staged(opened, name)]
     if as_json:
         print_json([_as_json(*found) for found in versions])
     elif not versions:
-        typer.echo("The model store is empty; `slipway run` pushes a model when it passes its gate.")
+        echo("The model store is empty; `slipway run` pushes a model when it passes its gate.")
     else:
         rows = [
             [
@@ -66,13 +66,12 @@ def show(
         str, typer.Argument(help="A version, VERSION or MODEL/VERSION; or a model, for its production.")
     ],
     store: Store = None,
-    as_json: Annotated[bool, JsonOption] = False,
+    env: options.Env = None,
+    as_json: options.Json = False,
 ) -> None:
     """Show one version: its stage, where it came from, its metrics and its files."""
-    from slipway.pages.numbers import format_number
-
-    opened = open_model_store(store)
-    found = (opened.production(version) if version in opened.models() else None) or _find(opened, version)
+    opened = open_environment(env).store(store)
+    found = (opened.production(version) if version in opened.models() else None) or find_version(opened, version)
     stage, in_production = opened.stage(found.model, found.number), found == opened.production(found.model)
     if as_json:
         print_json(_as_json(found, stage, in_production))
@@ -96,65 +95,68 @@ def show(
         "metrics": ", ".join(f"{name} {format_number(value)}" for name, value in manifest.metrics.items()),
     }
     for name, value in facts.items():
-        typer.echo(f"{typer.style(f'{name:<13}', dim=True)} {value}".rstrip())
+        print_fact(name, value, width=13)
     for reason in manifest.reasons:
-        typer.echo(f"{'':<13} - {reason}")
+        print_fact("", f"- {reason}", width=13)
 
 
 @app.command()
-def promote(version: OneVersion, why: Why = "", who: Who = "", store: Store = None) -> None:
-    """Make a version the stable one, after its files were hashed again; the one before is retired."""
-    opened = open_model_store(store)
-    found = _find(opened, version)
+def promote(
+    version: OneVersion, why: options.Why = "", who: Who = "", store: Store = None, env: options.Env = None
+) -> None:
+    """Make a version the stable one, after its files are hashed again; the one before is retired."""
+    opened = open_environment(env).store(store)
+    found = find_version(opened, version)
     event = opened.promote(found.model, found.number, why=why, who=who)
     before = f"; version {event.previous} is retired" if event.previous else ""
-    typer.echo(f"Version {event.version} of {found.model} is stable{before}.")
+    echo(f"Version {event.version} of {found.model} is stable{before}.")
 
 
 @app.command()
 def rollback(
     context: typer.Context,
-    model: Model,
+    model: options.Model,
     to: Annotated[
         int | None,
         typer.Option("--to", metavar="VERSION", help="Go back to this one, promoted once; the last stable by default."),
     ] = None,
-    leave: LeaveOption = None,
-    why: Why = "",
+    leave: options.Leave = None,
+    why: options.Why = "",
     who: Who = "",
     store: Store = None,
+    env: options.Env = None,
 ) -> None:
     """Go back to the version that was promoted before, and quarantine the one that is stable when this is typed."""
-    from cli.notify import tell_of_rollback
-    from settings.load import load_settings
-
-    opened = open_model_store(store)
-    event = opened.rollback(_known(opened, model), to, leave=leave, asked=asked(context), why=why, who=who)
-    typer.echo(
+    environment = open_environment(env)
+    opened = environment.store(store)
+    event = opened.rollback(_known(opened, model), to, leave=leave, asked=options.asked(context), why=why, who=who)
+    echo(
         f"{model} is back at version {event.version}. Version {event.previous} is quarantined: "
         "neither it nor the same bytes will be promoted again."
     )
     assert event.previous is not None
     happened = f"back at version {event.version}, from version {event.previous}"
-    tell_of_rollback(load_settings(), opened, model, event.previous, happened, [f"{event.who}: {event.why}"])
+    notify_of_rollback(environment, opened, model, event.previous, happened, [f"{event.who}: {event.why}"])
 
 
 @app.command()
-def quarantine(version: OneVersion, why: Why = "", who: Who = "", store: Store = None) -> None:
-    """Take a version out for good; not the stable one, which `rollback` replaces."""
-    opened = open_model_store(store)
-    found = _find(opened, version)
+def quarantine(
+    version: OneVersion, why: options.Why = "", who: Who = "", store: Store = None, env: options.Env = None
+) -> None:
+    """Withdraw a version for good; not the stable one, which `rollback` replaces."""
+    opened = open_environment(env).store(store)
+    found = find_version(opened, version)
     event = opened.quarantine(found.model, found.number, why=why, who=who)
-    typer.echo(f"Version {found.number} of {found.model} is quarantined by {event.who}: {event.why}.")
+    echo(f"Version {found.number} of {found.model} is quarantined by {event.who}: {event.why}.")
 
 
 @app.command()
-def history(model: Model, store: Store = None, as_json: Annotated[bool, JsonOption] = False) -> None:
-    """List what was done to a model's versions, when, by whom and why; newest first."""
-    opened = open_model_store(store)
+def history(model: options.Model, store: Store = None, env: options.Env = None, as_json: options.Json = False) -> None:
+    """List all changes of a model's versions, with time, user and reason; newest first."""
+    opened = open_environment(env).store(store)
     events = opened.history(_known(opened, model))[::-1]
     if as_json:
-        print_json([event.model_dump() for event in events])
+        print_json([iso_times(event.model_dump(), "when") for event in events])
         return
     headers = ["when", "action", "version", "before", "who", "why", "run"]
     print_table(headers, [_line(event) for event in events], numbers=["version", "before"])
@@ -166,74 +168,53 @@ def verify(
         str | None, typer.Argument(help="A version, VERSION or MODEL/VERSION, or a model; everything by default.")
     ] = None,
     store: Store = None,
+    env: options.Env = None,
 ) -> None:
-    """Hash what is stored again and compare it with what was pushed; 1 if anything differs."""
-    opened = open_model_store(store)
+    """Hash the stored files again and compare them with the pushed ones; 1 if any differs."""
+    opened = open_environment(env).store(store)
     names = opened.models()
     if version is None or version in names:
         versions = [found for name in names if version in (None, name) for found in opened.versions(name)]
     else:
-        versions = [_find(opened, version)]
+        versions = [find_version(opened, version)]
     damaged = 0
     for found in versions:
         problems = opened.verify(found)
         damaged += bool(problems)
         size = sum(file.size for file in found.manifest.files)
         state = "damaged" if problems else f"intact, {len(found.manifest.files)} files, {size:,} bytes"
-        typer.echo(f"{found.model}/{found.number}: {state}")
+        echo(f"{found.model}/{found.number}: {state}")
         for problem in problems:
-            typer.echo(f"  - {problem}")
+            echo(f"  - {problem}")
     if damaged:
-        typer.secho(f"{damaged} of {len(versions)} versions are damaged; push them again or roll back", err=True)
+        echo(f"{damaged} of {len(versions)} versions are damaged; push them again or roll back", err=True)
         raise typer.Exit(1)
-    typer.echo(f"{len(versions)} of {len(versions)} versions are what was pushed.")
+    echo(f"{len(versions)} of {len(versions)} versions are what was pushed.")
 
 
 @app.command()
 def prune(
-    model: Model,
+    model: options.Model,
     keep: Annotated[int, typer.Option("--keep", min=0, metavar="N", help="How many to keep beyond those in use.")] = 5,
-    why: Why = "",
+    why: options.Why = "",
     who: Who = "",
     store: Store = None,
+    env: options.Env = None,
 ) -> None:
-    """Delete old versions: never production, what a rollback goes back to, a canary, nor the newest N others."""
-    opened = open_model_store(store)
+    """Delete old versions; production, a rollback's goal, a canary and the newest N others stay."""
+    opened = open_environment(env).store(store)
     deleted = opened.prune(_known(opened, model), keep, why=why, who=who)
     if deleted:
-        typer.echo(f"Deleted of {model}: {', '.join(map(str, deleted))}; their manifests and history stay.")
+        echo(f"Deleted of {model}: {', '.join(map(str, deleted))}; their manifests and history stay.")
     else:
-        typer.echo(f"No version of {model} was deleted: each is in use or among the newest {keep}.")
-
-
-def open_local_store() -> ModelStore:
-    """The model store of the home that the settings name."""
-    from settings.load import load_settings
-    from slipway.stores.model_store import open_store
-
-    return open_store(str(load_settings().home / "models"))
-
-
-def open_model_store(uri: str | None) -> ModelStore:
-    """The store at a URI; without one, that of local runs."""
-    from slipway.stores.model_store import open_store
-
-    return open_store(uri) if uri else open_local_store()
+        echo(f"No version of {model} was deleted: each is in use or among the newest {keep}.")
 
 
 def _known(store: ModelStore, model: str) -> str:
-    from slipway.errors import StoreError
-
     names = store.models()
     if model not in names:
         raise StoreError(f"there is no model {model!r} in the store; models: {', '.join(names) or 'none'}")
     return model
-
-
-def _find(store: ModelStore, version: str) -> Version:
-    from slipway.runs.explain import find_version
-
-    return find_version(store, version)
 
 
 def _staged(store: ModelStore, model: str) -> list[tuple[Version, Stage, bool]]:
@@ -246,11 +227,13 @@ def _staged(store: ModelStore, model: str) -> list[tuple[Version, Stage, bool]]:
 
 
 def _as_json(version: Version, stage: Stage, in_production: bool) -> dict[str, Any]:
+    manifest = iso_times(version.manifest.model_dump(mode="json"), "created")
     return {
         "path": version.uri,
         "stage": stage,
         "production": in_production,
-        **version.manifest.model_dump(mode="json"),
+        **manifest,
+        "lineage": iso_times(manifest["lineage"], "started"),
     }
 
 

@@ -2,34 +2,37 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import typer
 
-from cli.output import JsonOption, print_json
+from cli import options
+from cli.output import echo, print_json
+from cli.schema import DataToRead, absolute_uri, describe
+from delivery.environment import open_environment
+from slipway.errors import ConfigError, ModuleError
+from slipway.module_kit.check import check_module
+from slipway.module_kit.scaffold.plan import choose_label, plan_module, read_labels
+from slipway.module_kit.scaffold.write import require_new, write_module
+from slipway.stores.module_store import digest_module
 
-app = typer.Typer(help="Start a module, and check one.", no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True)
 
 
 @app.command()
 def new(
     name: Annotated[str, typer.Argument(help="Name of the module: lower-case letters, digits and _.")],
-    data: Annotated[str, typer.Option(help="File, glob, {SPAN} pattern, gs:// or bq:// URI to learn from.")],
+    data: DataToRead,
     label: Annotated[str | None, typer.Option(help="Column to predict; one named like a label, or the last.")] = None,
-    as_json: Annotated[bool, JsonOption] = False,
+    env: options.Env = None,
+    as_json: options.Json = False,
 ) -> None:
     """Write a new module under modules/ that trains on the data as it is."""
-    import tempfile
-    from pathlib import Path
-
-    from cli.schema import absolute_uri, describe
-    from settings.load import load_settings
-    from slipway.module_kit.scaffold.plan import choose_label, plan_module, read_labels
-    from slipway.module_kit.scaffold.write import require_new, write_module
-
-    folder = load_settings().modules / name
+    folder = open_environment(env).settings.modules / name
     require_new(folder)
-    with tempfile.TemporaryDirectory(prefix="slipway-module-") as scratch:
+    with TemporaryDirectory(prefix="slipway-module-") as scratch:
         statistics = describe(data, Path(scratch))
         chosen = choose_label(statistics, label)
         labels = read_labels(scratch, chosen)
@@ -40,29 +43,22 @@ def new(
                     "files": [str(file) for file in files]})  # fmt: skip
         return
     guessed = "" if label else " (guessed: --label names another)"
-    typer.echo(f"{folder}: predicts {plan.label}{guessed}, task {plan.task}")
-    typer.echo(f"  learns from {', '.join(plan.numbers + plan.categories)}")
+    echo(f"{folder}: predicts {plan.label}{guessed}, task {plan.task}")
+    echo(f"  learns from {', '.join(plan.numbers + plan.categories)}")
     for column, why in plan.left_out:
-        typer.echo(f"  leaves out {column}: {why}")
-    typer.echo(f"Train it: slipway run --module {name}")
+        echo(f"  leaves out {column}: {why}")
+    echo(f"Train it: slipway run {name}")
 
 
 @app.command()
 def check(
     name: Annotated[str | None, typer.Argument(help="Folder under modules/; all of them by default.")] = None,
-    as_json: Annotated[bool, JsonOption] = False,
+    env: options.Env = None,
+    as_json: options.Json = False,
 ) -> None:
     """Check modules against the contract, without running their code."""
-    from cli.workspace import module_folder
-    from settings.load import load_settings
-    from slipway.errors import ConfigError, ModuleError
-    from slipway.module_kit.check import check_module
-    from slipway.stores.module_store import digest_module
-
-    settings = load_settings()
-    every = sorted(path.parent for path in settings.modules.glob("*/module.yaml"))
     checked: list[dict[str, Any]] = []
-    for folder in [module_folder(settings, name)] if name else every:
+    for folder in open_environment(env).module_folders([name] if name else None):
         one: dict[str, Any] = {"module": folder.name, "task": None, "digest": None, "problems": []}
         try:
             one |= {"task": check_module(folder).task, "digest": digest_module(folder)}
@@ -73,8 +69,8 @@ def check(
         print_json(checked)
     else:
         for one in checked:
-            typer.echo(f"{one['module']}: {'not right' if one['problems'] else 'right'}")
+            echo(f"{one['module']}: {'not right' if one['problems'] else 'right'}")
             for line in one["problems"] or [f"task {one['task']}", f"digest {one['digest']}"]:
-                typer.echo(f"  {line}")
+                echo(f"  {line}")
     if any(one["problems"] for one in checked):
         raise typer.Exit(1)

@@ -1,20 +1,24 @@
-"""How commands print: aligned tables and JSON. Colour only on a terminal."""
+"""How commands print: text, aligned tables and JSON. Control characters are escaped; colour only on a terminal."""
 
 from __future__ import annotations
 
 import json
 import math
+import re
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-if TYPE_CHECKING:
+from slipway.pages.numbers import format_seconds
+
+if TYPE_CHECKING:  # the main help has no need of pydantic
     from slipway.runs.record import Step
 
-JsonOption = typer.Option("--json", help="Print JSON, and nothing else.")
-
+# C0 but tab and newline, DEL, C1, line separators, and marks that change the direction of text.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _SIGNS = {"succeeded": "✓", "failed": "✕", "running": "…", "pending": "·", "skipped": "-", "unknown": "?"}
 _COLOURS = {
     "succeeded": typer.colors.GREEN,
@@ -28,14 +32,39 @@ _COLOURS = {
 }
 
 
+def printable(text: str) -> str:
+    """Text with its control characters escaped as in JSON; tabs and newlines stay."""
+    return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def echo(text: str, *, err: bool = False, end: str = "\n", **style: Any) -> None:
+    """Prints text, which may hold anything, on standard output or error."""
+    typer.secho(printable(text) + end, err=err, nl=False, **style)
+
+
+def print_state(name: str, state: str, rest: str = "") -> None:
+    """Prints `name: state`, the state in its colour, and what follows."""
+    typer.echo(f"{printable(name)}: {_coloured(printable(state))}{printable(rest)}")
+
+
+def print_fact(name: str, text: str, *, width: int = 9, state: str = "") -> None:
+    """Prints a name, dimmed and padded, and what it is; a `state` stands before the text in its colour."""
+    typer.echo(f"{typer.style(f'{name:<{width}}', dim=True)} {_coloured(state)}{printable(text)}".rstrip())
+
+
 def print_json(value: Any) -> None:
-    """Prints strict JSON: what is not a number (NaN, infinity) becomes null."""
-    typer.echo(json.dumps(_strict(value), indent=2, ensure_ascii=False, allow_nan=False))
+    """Prints strict JSON: NaN and infinity become null."""
+    echo(json.dumps(_strict(value), indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def iso_times(record: dict[str, Any], *keys: str) -> dict[str, Any]:
+    """The record with the seconds since 1970 under these keys as ISO 8601 in UTC, null where there is no time."""
+    return record | {key: _iso(record[key]) for key in keys}
 
 
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Sequence[str] = ()) -> None:
     """Prints aligned columns; those named in `numbers` to the right."""
-    cells = [list(headers), *(list(row) for row in rows)]
+    cells = [list(headers), *([printable(cell.replace("\n", " ")) for cell in row] for row in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(headers))]
     for index, row in enumerate(cells):
         padded = [
@@ -45,30 +74,27 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, number
         if index == 0:
             typer.secho("  ".join(padded).rstrip(), dim=True)
         else:
-            typer.echo("  ".join(map(colour, padded)).rstrip())
+            typer.echo("  ".join(map(_coloured, padded)).rstrip())
 
 
 def print_steps(steps: list[Step]) -> None:
     """Prints one line for each step of a run."""
-    from slipway.pages.numbers import format_seconds
-
     for step in steps:
         state = "cached" if step.cached and step.state == "succeeded" else step.state
         seconds = format_seconds(step.seconds) if step.seconds is not None else ""
         peak = f"{step.peak_mib:,.0f} MiB" if step.peak_mib else ""
-        line = f"  {_SIGNS[step.state]} {step.name:<20} {state:<10} {seconds:>10} {peak:>10}"
-        typer.echo(typer.style(line.rstrip(), fg=typer.colors.RED) if step.state == "failed" else line.rstrip())
-
-
-def colour(text: str) -> str:
-    """A state in its colour; any other text as it is."""
-    known = _COLOURS.get(text.strip())
-    return typer.style(text, fg=known) if known else text
+        line = f"  {_SIGNS[step.state]} {step.name:<20} {state:<10} {seconds:>10} {peak:>10}".rstrip()
+        echo(line, fg=typer.colors.RED if step.state == "failed" else None)
 
 
 def local_time(seconds: float) -> str:
-    """A moment, in the reader's time zone."""
+    """A time in the user's zone."""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds)) if seconds else ""
+
+
+def _coloured(text: str) -> str:
+    known = _COLOURS.get(text.strip())
+    return typer.style(text, fg=known) if known else text
 
 
 def _strict(value: Any) -> Any:
@@ -79,3 +105,7 @@ def _strict(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
+
+
+def _iso(seconds: float | None) -> str | None:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds") if seconds else None

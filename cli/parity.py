@@ -1,18 +1,25 @@
-"""`slipway parity`: whether a model answers everywhere as it did in training."""
+"""`slipway parity`: compares a model's answers everywhere with those of training."""
 
 from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
-from cli.output import JsonOption, print_json, print_table
-
-if TYPE_CHECKING:
-    from serving.parity import Askable, Difference
-    from slipway.stores.model_store import Version
+from cli import options
+from cli.output import echo, print_json, print_table
+from delivery.environment import open_environment
+from serving.client import connect
+from serving.parity import TOLERANCE, Askable, Difference, InProcess, compare_with_training
+from serving.server.config import ServerConfig
+from serving.server.model_sources import OneVersion
+from serving.server.server import ModelServer
+from slipway.errors import GateError, StoreError
+from slipway.evaluation.golden import read_golden
+from slipway.stores.model_store import Version
 
 
 def parity(
@@ -20,45 +27,28 @@ def parity(
     version: Annotated[int | None, typer.Option(help="A version; the one in production by default.")] = None,
     grpc: Annotated[str | None, typer.Option(help="HOST:PORT of a server; one is started without it.")] = None,
     rest: Annotated[str | None, typer.Option(help="HOST:PORT of a server; one is started without it.")] = None,
-    as_json: Annotated[bool, JsonOption] = False,
+    env: options.Env = None,
+    as_json: options.Json = False,
 ) -> None:
-    """Ask for the same rows in this process, over gRPC and over REST, and compare with what training computed."""
-    from pathlib import Path
-
-    from cli.models import open_local_store
-    from cli.serve import silence_tensorflow
-    from serving.parity import TOLERANCE, compare_with_training
-    from slipway.errors import GateError, StoreError
-    from slipway.evaluation.golden import read_golden
-
-    silence_tensorflow()
-    store = open_local_store()
+    """Compare answers to the same rows in this process, over gRPC and over REST with those of training."""
+    options.silence_tensorflow()
+    store = open_environment(env).store()
     found = store.version(model, version) if version else store.production(model)
     if found is None:
-        raise StoreError(f"the store has no version of {model!r}; `slipway run --module {model}` trains and pushes one")
+        raise StoreError(f"the store has no version of {model!r}; `slipway run {model}` trains and pushes one")
     golden = read_golden(Path(found.uri))
     with ExitStack() as stack:
         differences = compare_with_training(golden, _ways(stack, found, grpc, rest))
     if as_json:
         print_json([asdict(each) | {"agrees": each.agrees} for each in differences])
     else:
-        typer.echo(f"{model} version {found.number}: {len(golden.examples)} rows that training recorded\n")
+        echo(f"{model} version {found.number}: {len(golden.examples)} rows that training recorded\n")
         _print(differences)
     if not all(each.agrees for each in differences):
-        raise GateError(
-            f"{model} version {found.number} answers otherwise than in training: more than {TOLERANCE:g} apart"
-        )
+        raise GateError(f"{model} version {found.number} differs from training by more than {TOLERANCE:g}")
 
 
 def _ways(stack: ExitStack, version: Version, grpc: str | None, rest: str | None) -> dict[str, Askable]:
-    from pathlib import Path
-
-    from serving.client import connect
-    from serving.parity import InProcess
-    from serving.server.config import ServerConfig
-    from serving.server.model_sources import OneVersion
-    from serving.server.server import ModelServer
-
     path = Path(version.uri)
     if not (grpc and rest):
         source = OneVersion(version.model, path, version.number)

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import json as json_module
-from collections.abc import Iterable, Iterator
+import json
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
+import pyarrow as pa
 import typer
+from tensorflow_metadata.proto.v0 import schema_pb2
 
-from cli.output import print_table
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import pyarrow as pa
-    from tensorflow_metadata.proto.v0 import schema_pb2
-
-    from serving.client import ModelClient
+from cli import options
+from cli.output import echo, print_json, print_table
+from delivery.environment import open_environment
+from delivery.submission import sample_file
+from serving.client import DEFAULT_ADDRESS, ClientProtocol, ModelClient, connect
+from serving.client.predictions import predict_examples, predict_rows
+from serving.client.row_files import input_features, read_csv, read_json
+from serving.protocol.signatures import CLASSIFY, SERVING_DEFAULT
+from slipway.data.tfrecord import read_records
+from slipway.errors import ConfigError, DataError
 
 SAMPLE_ROWS = 3
 SHOWN_COLUMNS = 4
@@ -26,9 +29,12 @@ Row = dict[str, Any]
 
 
 def predict(
-    model: Annotated[str, typer.Option(help="Name of the served model.")] = "taxi",
+    model: options.MaybeModel = None,
+    old_model: options.OldModel = None,
     csv: Annotated[Path | None, typer.Option(help="CSV file with a header.")] = None,
-    json: Annotated[Path | None, typer.Option(help='JSON: objects, a list of them, or {"instances": […]}.')] = None,
+    instances: Annotated[
+        Path | None, typer.Option(help='JSON file: objects, a list of them, or {"instances": […]}.')
+    ] = None,
     examples: Annotated[Path | None, typer.Option(help="TFRecord file of tf.Examples.")] = None,
     rest: Annotated[bool, typer.Option("--rest/--grpc", help="The protocol.")] = False,
     address: Annotated[str | None, typer.Option(help="HOST:PORT; localhost:8500 (gRPC) or :8501 (REST).")] = None,
@@ -38,20 +44,20 @@ def predict(
     version: Annotated[int | None, typer.Option(help="A version; the server's newest by default.")] = None,
     batch: Annotated[int, typer.Option(min=1, help="Rows of one request.")] = 256,
     timeout: Annotated[float, typer.Option(min=0.01, help="Seconds for one request.")] = 10.0,
-    json_lines: Annotated[bool, typer.Option("--json-lines", help="Print one JSON object a row.")] = False,
+    env: options.Env = None,
+    json_lines: Annotated[bool, typer.Option("--json-lines", help="Print one JSON object for each row.")] = False,
+    as_json: options.Json = False,
 ) -> None:
-    """Send rows to a model server and print what it predicts; three rows of the module's sample without a file."""
-    from serving.client import DEFAULT_ADDRESS, ClientProtocol, connect
-    from serving.client.predictions import predict_rows
-    from serving.client.row_files import input_features
-    from serving.protocol.signatures import CLASSIFY, SERVING_DEFAULT
-    from slipway.errors import ConfigError
-
-    if sum(file is not None for file in (csv, json, examples)) > 1:
-        raise ConfigError("give one of --csv, --json and --examples, not several")
+    """Send rows to a model server and print its predictions; without a file, three rows of the module's sample."""
+    if as_json and model and Path(model).suffix == ".json" and not instances:
+        # `--json FILE` of before 0023: no model has a dot in its name.
+        instances, model, as_json = Path(model), None, False
+    name = options.named(model, old_model)
+    if sum(file is not None for file in (csv, instances, examples)) > 1:
+        raise ConfigError("give one of --csv, --instances and --examples, not several")
     protocol: ClientProtocol = "rest" if rest else "grpc"
     where = address or DEFAULT_ADDRESS[protocol]
-    with connect(where, model, protocol=protocol, version=version, timeout_seconds=timeout) as client:
+    with connect(where, name, protocol=protocol, version=version, timeout_seconds=timeout) as client:
         signatures = client.signatures()
         chosen = signature or (CLASSIFY if CLASSIFY in signatures else SERVING_DEFAULT)
         if chosen not in signatures:
@@ -61,17 +67,19 @@ def predict(
             answers = _ask_examples(client, examples, chosen, batch)
         else:
             features = input_features(signatures)
-            rows = _read(features, model, csv, json)
+            rows = _read(features, name, csv, instances, env)
             given = (row for part in rows.to_batches(max_chunksize=batch) for row in part.to_pylist())
             answers = zip(given, predict_rows(client, rows, features, chosen, batch), strict=True)
-        _print(answers, json_lines=json_lines)
+        if json_lines:
+            for _, answer in answers:
+                echo(json.dumps(answer))
+        elif as_json:
+            print_json([answer for _, answer in answers])
+        else:
+            _print(answers)
 
 
 def _ask_examples(client: ModelClient, path: Path, signature: str, batch: int) -> Iterator[tuple[Row, Row]]:
-    from serving.client.predictions import predict_examples
-    from slipway.data.tfrecord import read_records
-    from slipway.errors import DataError
-
     try:
         records = read_records(path)
     except OSError as error:
@@ -82,28 +90,21 @@ def _ask_examples(client: ModelClient, path: Path, signature: str, batch: int) -
         yield {"record": number}, answer
 
 
-def _read(features: Sequence[schema_pb2.Feature], model: str, csv: Path | None, json: Path | None) -> pa.Table:
-    from cli.workspace import module_folder, sample_file
-    from serving.client.row_files import read_csv, read_json
-    from settings.load import load_settings
-    from slipway.errors import ConfigError
-
-    if json:
-        return read_json(json, features)
+def _read(
+    features: Sequence[schema_pb2.Feature], model: str, csv: Path | None, instances: Path | None, env: str | None
+) -> pa.Table:
+    if instances:
+        return read_json(instances, features)
     if csv:
         return read_csv(csv, features)
-    settings = load_settings()
-    folder = module_folder(settings, model)
+    environment = open_environment(env)
+    [folder] = environment.module_folders([model])
     if not (folder / "sample.py").is_file():
-        raise ConfigError(f"{folder} has no sample.py to take rows from: give --csv, --json or --examples")
-    return read_csv(sample_file(folder, settings.home), features).slice(0, SAMPLE_ROWS)
+        raise ConfigError(f"{folder} has no sample.py to take rows from: give --csv, --instances or --examples")
+    return read_csv(sample_file(folder, environment.settings.home), features).slice(0, SAMPLE_ROWS)
 
 
-def _print(answers: Iterable[tuple[Row, Row]], *, json_lines: bool) -> None:
-    if json_lines:
-        for _, answer in answers:
-            typer.echo(json_module.dumps(answer))
-        return
+def _print(answers: Iterable[tuple[Row, Row]]) -> None:
     rows = [(list(given.items())[:SHOWN_COLUMNS], answer) for given, answer in answers]
     inputs = [name for name, _ in rows[0][0]]
     outputs = list(rows[0][1])

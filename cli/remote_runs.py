@@ -2,44 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import typer
-
-from cli.output import colour, local_time, print_json, print_steps, print_table
-
-if TYPE_CHECKING:
-    from cli.targets import RemoteTarget
-    from delivery.targets.base import RemoteRun, Target
+from cli.output import echo, iso_times, local_time, print_fact, print_json, print_state, print_steps, print_table
+from delivery.targets.base import RemoteRun, Target, newest_run
+from slipway.pages.numbers import format_seconds
 
 
-def open_place(target: RemoteTarget, env: str | None) -> Target:
-    """The target as an environment's settings have it."""
-    from cli.targets import open_target
-    from settings.load import load_settings
-
-    return open_target(load_settings(env), target, env)
-
-
-def newest(place: Target) -> str:
-    """The id of the newest run there."""
-    from slipway.errors import TargetError
-
-    newest = place.list(1)
-    if not newest:
-        raise TargetError(f"{place.name} has no runs of Slipway's; `slipway submit` makes one")
-    return newest[0].id
-
-
-def list_remote(target: RemoteTarget, env: str | None, limit: int, *, as_json: bool) -> None:
+def list_remote(target: Target, limit: int, *, as_json: bool) -> None:
     """Prints the newest runs."""
-    from slipway.pages.numbers import format_seconds
-
-    found = open_place(target, env).list(limit)
+    found = target.list(limit)
     if as_json:
-        print_json([run_as_json(run) for run in found])
+        print_json([_as_json(run) for run in found])
     elif not found:
-        typer.echo(f"There are no runs of Slipway's on {target}; `slipway submit` makes one.")
+        echo(f"There are no runs of Slipway's on {target.name}; `slipway submit` makes one.")
     else:
         rows = [
             [
@@ -56,23 +32,27 @@ def list_remote(target: RemoteTarget, env: str | None, limit: int, *, as_json: b
         print_table(["run", "state", "module", "revision", "created", "took", "listed as"], rows, numbers=["took"])
 
 
-def show_remote(run: str | None, target: RemoteTarget, env: str | None, *, as_json: bool) -> None:
-    """Prints one run, the newest by default: how it stands, its steps, where it comes from."""
-    place = open_place(target, env)
-    found = place.show(run or newest(place))
+def show_remote(run: str | None, target: Target, *, as_json: bool) -> None:
+    """Prints one run, the newest by default: its state, its steps, its labels."""
+    found = target.show(run or newest_run(target).id)
     if as_json:
-        print_json(run_as_json(found))
+        print_run_as_json(found)
         return
     print_end(found)
     print_steps(found.steps)
     for name, value in {"listed as": found.title, **found.labels, "address": found.url}.items():
-        typer.echo(f"{typer.style(f'{name:<16}', dim=True)} {value}")
+        print_fact(name, value, width=16)
 
 
-def run_as_json(run: RemoteRun) -> dict[str, Any]:
-    """A run on a target, for programs; keys are only ever added."""
+def print_run_as_json(run: RemoteRun) -> None:
+    """Prints a run on a target, for programs."""
+    print_json(_as_json(run))
+
+
+def _as_json(run: RemoteRun) -> dict[str, Any]:
+    """A run on a target; keys are only ever added."""
     steps = ("name", "state", "seconds", "cached", "error")
-    return {
+    record = {
         "run": run.name,
         "id": run.id,
         "title": run.title,
@@ -84,12 +64,12 @@ def run_as_json(run: RemoteRun) -> dict[str, Any]:
         "labels": run.labels,
         "steps": [{key: getattr(step, key) for key in steps} for step in run.steps],
     }
+    return iso_times(record, "created", "finished")
 
 
 def print_end(run: RemoteRun) -> None:
-    """How a run ended, and why."""
-    reason = f": {run.error}" if run.error else ""
-    typer.echo(f"{run.name}: {colour(run.state)}{reason}")
+    """Prints how a run ended, and why."""
+    print_state(run.name, run.state, f": {run.error}" if run.error else "")
     for step in run.steps:
         if step.state == "failed":
-            typer.echo(f"  {step.name} failed" + (f": {step.error}" if step.error else ""))
+            echo(f"  {step.name} failed" + (f": {step.error}" if step.error else ""))

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
-from cli.output import JsonOption, print_json
+from cli import options
+from cli.output import echo, print_json
+from delivery.environment import open_environment
+from slipway.runs.report import write_report
+from slipway.stores import storage
 
 
 def report(
-    run: Annotated[str | None, typer.Argument(help="Name of a run, or its beginning; the newest by default.")] = None,
-    as_json: Annotated[bool, JsonOption] = False,
+    run: options.Run = None,
+    target: options.TargetOrHere = None,
+    env: options.Env = None,
+    as_json: options.Json = False,
 ) -> None:
-    """Write a run's report, one HTML page without need of a network, and print its path."""
-    from cli.runs import load
-    from slipway.runs.report import write_report
+    """Write a run's report, one HTML page that needs no network, and print its path.
 
-    view = load(run)
-    path = write_report(view)
+    The report of a run on a cluster is copied to this machine.
+    """
+    environment = open_environment(env)
+    view = environment.run(run, target)
+    if storage.is_remote(view.uri):
+        path = str(environment.settings.home / "reports" / f"{view.name}.html")
+        storage.copy(view.report or write_report(view), path)
+    else:
+        path = write_report(view)
     if as_json:
         print_json({"run": view.name, "report": path})
     else:
-        typer.echo(path)
+        echo(path)

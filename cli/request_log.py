@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import signal
 from typing import Annotated
 
 import typer
+import uvloop
 
-MAX_PORT = 65535
-FIELDS_HELP = "Features that may be logged, a,b,c by exact name; '*' for all, none by default."
+from cli.options import FIELDS_HELP, MAX_PORT, describe_fields, split_fields
+from cli.output import echo
+from serving.request_log import LogOptions
+from serving.request_log.sidecar import Ports, SidecarOptions, run_sidecar
 
 
 def request_log(
@@ -25,43 +31,22 @@ def request_log(
     rotate_seconds: Annotated[float, typer.Option(help="Write a file when its oldest row is this old.")] = 300.0,
     rotate_bytes: Annotated[int, typer.Option(help="Or when its rows take this much memory.")] = 16 << 20,
 ) -> None:
-    """Pass requests on to TensorFlow Serving, and log a sample of them as Parquet for BigQuery."""
-    import asyncio
-    import logging
-    import signal
-
-    import uvloop
-
-    from serving.request_log import LogOptions
-    from serving.request_log.sidecar import Ports, SidecarOptions, run_sidecar
-
+    """Log a sample of the requests to TensorFlow Serving as Parquet for BigQuery, as a proxy in front of it."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s  %(message)s", datefmt="%H:%M:%S")
-    options = SidecarOptions(upstream_rest, upstream_grpc, host, rest_port, grpc_port, metrics_port)
+    sidecar = SidecarOptions(upstream_rest, upstream_grpc, host, rest_port, grpc_port, metrics_port)
     log_options = LogOptions(
         sink, sample, split_fields(fields), rotate_seconds=rotate_seconds, rotate_bytes=rotate_bytes
     )
 
     def print_ports(ports: Ports) -> None:
-        typer.echo(f"gRPC  {host}:{ports.grpc} -> {upstream_grpc}\nREST  {host}:{ports.rest} -> {upstream_rest}")
-        typer.echo(f"metrics on port {ports.metrics}; {describe_fields(log_options.fields, '--fields')}")
+        echo(f"gRPC  {host}:{ports.grpc} -> {upstream_grpc}\nREST  {host}:{ports.rest} -> {upstream_rest}")
+        echo(f"metrics on port {ports.metrics}; {describe_fields(log_options.fields, '--fields')}")
 
     async def run() -> None:
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        await run_sidecar(options, log_options, stop, print_ports)
+        await run_sidecar(sidecar, log_options, stop, print_ports)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(run())
-
-
-def split_fields(fields: str) -> tuple[str, ...]:
-    """Names between commas; spaces around a name are not part of it."""
-    return tuple(name for each in fields.split(",") if (name := each.strip()))
-
-
-def describe_fields(fields: tuple[str, ...], flag: str) -> str:
-    """What of a request is kept, for the user to see."""
-    if not fields:
-        return f"no features are logged: name those that may be with {flag}"
-    return "all features are logged" if "*" in fields else f"logged features: {', '.join(fields)}"

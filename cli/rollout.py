@@ -4,184 +4,127 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from cli.asked import LeaveOption, asked
-from cli.output import JsonOption, local_time, print_json, print_table
-
-if TYPE_CHECKING:
-    from delivery.rollout import Serving
-    from serving.rollout import Rollout
-    from settings.schema import Settings
+from cli import options
+from cli.output import echo, iso_times, local_time, print_json, print_table
+from delivery.environment import open_environment
+from delivery.rollout import open_rollout, roll_back
+from delivery.rollout import refresh as refresh_overlay
+from serving.rollout import Rollout
+from slipway.errors import RolloutInconclusiveError, StoreError
 
 HELD = 3
 
-app = typer.Typer(
-    help="Bring a version into a cluster through a canary, or back. Exit code 3: too little traffic to decide.",
-    no_args_is_help=True,
-)
+app = typer.Typer(no_args_is_help=True, epilog="Exit code 3: too little traffic to decide.")
 
-EnvOption = Annotated[
-    str, typer.Option("--env", help="Settings of settings/<ENV>.yaml: they name cluster and overlay.")
+Force = Annotated[
+    bool, typer.Option("--force-conflicts", help="Take over fields that somebody changed by hand in the cluster.")
 ]
-ModelOption = Annotated[str, typer.Option("--model", help="Name of the model.")]
-WhyOption = Annotated[str, typer.Option("--why", help="For the model's history.")]
-ForceOption = Annotated[
-    bool, typer.Option("--force-conflicts", help="Take fields over that somebody changed by hand in the cluster.")
-]
+DECIDED = "decided by hand"
 
 
 @app.command()
 def start(
-    env: EnvOption,
-    version: Annotated[int | None, typer.Argument(help="In the model store; the newest by default.")] = None,
-    model: ModelOption = "taxi",
-    force: ForceOption = False,
+    what: Annotated[
+        str | None,
+        typer.Argument(metavar="VERSION", help="VERSION, MODEL/VERSION, or MODEL for its newest; of taxi by default."),
+    ] = None,
+    env: options.Env = None,
+    old_model: options.OldModel = None,
+    force: Force = False,
 ) -> None:
     """Start a version's rollout, or go on with one whose process died: canary, checks, then promotion or rollback."""
-    with _open(env, model, force) as rollout:
-        rollout.start(version or _newest(rollout))
+    model, _, number = (what or "").rpartition("/")
+    if not number.isdigit():
+        model, number = what or "", ""
+    with _open(env, options.named(model, old_model), force) as rollout:
+        rollout.start(int(number) if number else _newest(rollout))
 
 
 @app.command()
 def promote(
-    env: EnvOption, model: ModelOption = "taxi", why: WhyOption = "decided by hand", force: ForceOption = False
+    model: options.MaybeModel = None,
+    env: options.Env = None,
+    old_model: options.OldModel = None,
+    why: options.Why = DECIDED,
+    force: Force = False,
 ) -> None:
     """Promote the version whose canary waits for a decision."""
-    with _open(env, model, force) as rollout:
+    with _open(env, options.named(model, old_model), force) as rollout:
         rollout.promote(why)
 
 
 @app.command()
-def abort(env: EnvOption, model: ModelOption = "taxi", why: WhyOption = "decided by hand") -> None:
-    """Take the canary away; its version may be started again."""
-    with _open(env, model) as rollout:
+def abort(
+    model: options.MaybeModel = None,
+    env: options.Env = None,
+    old_model: options.OldModel = None,
+    why: options.Why = DECIDED,
+) -> None:
+    """Remove the canary; its version may be started again."""
+    with _open(env, options.named(model, old_model)) as rollout:
         rollout.abort(why)
 
 
 @app.command()
 def rollback(
     context: typer.Context,
-    env: EnvOption,
-    model: ModelOption = "taxi",
-    leave: LeaveOption = None,
-    why: WhyOption = "rolled back by hand",
-    force: ForceOption = False,
+    model: options.MaybeModel = None,
+    env: options.Env = None,
+    old_model: options.OldModel = None,
+    leave: options.Leave = None,
+    why: options.Why = "rolled back by hand",
+    force: Force = False,
 ) -> None:
-    """Go back to the version that was promoted before; the one that serves when this is typed gets quarantined."""
-    from cli.notify import tell_of_rollback
-    from settings.load import load_settings
-
-    with _open(env, model, force) as rollout:
-        state = rollout.rollback(why, leave=leave, asked=asked(context))
-    assert state.previous is not None
-    happened = f"back at version {state.version}, from version {state.previous}"
-    reasons = [f"{state.who}: {reason}" for reason in state.reasons]
-    tell_of_rollback(load_settings(env), rollout.store, model, state.previous, happened, reasons)
-
-
-@app.command()
-def refresh(env: EnvOption, force: ForceOption = False) -> None:
-    """Roll the overlay, as it is now, out for every model in production; the versions stay."""
-    from settings.load import load_settings
-
+    """Go back to the version that was promoted before, and quarantine the one that serves when this is typed."""
+    name, asked = options.named(model, old_model), options.asked(context)
     with _held():
-        refresh_all(load_settings(env), force)
+        roll_back(open_environment(env), name, echo, why, leave, asked, force=force)
 
 
 @app.command()
-def status(env: EnvOption, model: ModelOption = "taxi", as_json: Annotated[bool, JsonOption] = False) -> None:
-    """Show what serves, who is at a rollout, and what was last decided."""
-    with _open(env, model) as rollout:
+def refresh(env: options.Env = None, force: Force = False) -> None:
+    """Roll the overlay, as it is now, out for every model in production; the versions stay."""
+    with _held():
+        refresh_overlay(open_environment(env), echo, force=force)
+
+
+@app.command()
+def status(
+    model: options.MaybeModel = None,
+    env: options.Env = None,
+    old_model: options.OldModel = None,
+    as_json: options.Json = False,
+) -> None:
+    """Show the versions that serve, who holds the rollout's lock, and the last decision."""
+    with _open(env, options.named(model, old_model)) as rollout:
         found = rollout.status()
     if as_json:
-        print_json(found)
+        last = found["rollout"]
+        print_json(found | {"rollout": iso_times(last, "started", "updated") if last else None})
     else:
         _print(found)
 
 
-def serving_of(settings: Settings) -> Serving:
-    """Where an environment serves.
-
-    Raises:
-        ConfigError: its settings name no overlay.
-    """
-    from cli.workspace import PROJECT
-    from delivery.rollout import Serving
-    from slipway.errors import ConfigError
-
-    content = settings.serving.model_dump()
-    overlay, cluster = content.pop("overlay"), content.pop("cluster")
-    if not overlay:
-        raise ConfigError(
-            "these settings name no cluster to serve in: set serving.overlay in settings/<environment>.yaml"
-        )
-    return Serving(PROJECT / "manifests" / "overlays" / overlay, settings.image, cluster, content)
-
-
-def refresh_all(settings: Settings, force: bool = False) -> None:
-    """Rolls an environment's overlay out for all models that are served, each by way of a canary.
-
-    Raises:
-        RolloutInconclusiveError: too little traffic; the canary stays.
-        RolloutError: another rollout is at work, or a version does not come up with the overlay.
-    """
-    from slipway.stores.model_store import open_store
-
-    store = open_store(_store_uri(settings))
-    for model in store.models():
-        version = store.production(model)
-        if version and store.stage(model, version.number) == "stable":
-            with _rollout(settings, model, force) as rollout:
-                rollout.start(version.number)
-
-
-def _store_uri(settings: Settings) -> str:
-    from cli.workspace import local_locations, remote_locations
-
-    locations = remote_locations(settings) if settings.remote_home else local_locations(settings)
-    return locations.store
-
-
 @contextmanager
-def _open(env: str, model: str, force: bool = False) -> Iterator[Rollout]:
-    from settings.load import load_settings
-
-    with _held(), _rollout(load_settings(env), model, force) as rollout:
+def _open(env: str | None, model: str, force: bool = False) -> Iterator[Rollout]:
+    with _held(), open_rollout(open_environment(env), model, echo, force=force) as rollout:
         yield rollout
 
 
 @contextmanager
-def _rollout(settings: Settings, model: str, force: bool) -> Iterator[Rollout]:
-    """Rollouts of one model; people are told if a version is taken back meanwhile."""
-    from cli.notify import tell_of_rollback
-    from slipway.errors import RolledBackError
-
-    with serving_of(settings).rollout(model, _store_uri(settings), typer.echo, force=force) as rollout:
-        try:
-            yield rollout
-        except RolledBackError as error:
-            happened = f"version {error.version} was rolled back"
-            tell_of_rollback(settings, rollout.store, model, error.version, happened, [str(error)])
-            raise
-
-
-@contextmanager
 def _held() -> Iterator[None]:
-    from slipway.errors import RolloutInconclusiveError
-
     try:
         yield
     except RolloutInconclusiveError as error:
-        typer.echo(f"held: {error}", err=True)
+        echo(f"held: {error}", err=True)
         raise typer.Exit(HELD) from error
 
 
 def _newest(rollout: Rollout) -> int:
-    from slipway.errors import StoreError
-
     versions = rollout.store.versions(rollout.model)
     if not versions:
         raise StoreError(f"the model store has no version of {rollout.model}; `slipway run` pushes one")
@@ -189,18 +132,15 @@ def _newest(rollout: Rollout) -> int:
 
 
 def _print(found: dict[str, Any]) -> None:
-    typer.echo(
-        f"{found['model']} in {found['namespace']}; production in the model store: {found['production'] or 'none'}"
-    )
+    echo(f"{found['model']} in {found['namespace']}; production in the model store: {found['production'] or 'none'}")
     rows = [
         [track, str(its["version"]), f"{its['ready']} of {its['replicas']}"] if its else [track, "none", ""]
         for track, its in ((track, found[track]) for track in ("stable", "canary"))
     ]
     print_table(["", "version", "ready"], rows)
     if found["holder"]:
-        typer.echo(f"at work: {found['holder']} since {found['held_since']}")
+        echo(f"at work: {found['holder']} since {found['held_since']}")
     if last := found["rollout"]:
-        when = local_time(last["updated"])
-        typer.echo(f"version {last['version']}: {last['phase']} since {when}, by {last['who']}")
+        echo(f"version {last['version']}: {last['phase']} since {local_time(last['updated'])}, by {last['who']}")
         for reason in last["reasons"]:
-            typer.echo(f"  - {reason}")
+            echo(f"  - {reason}")

@@ -2,74 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from cli.output import JsonOption, print_json, print_table
-from cli.targets import EnvOption, RemoteTarget
+from cli import options
+from cli.output import echo, print_json, print_table
+from delivery.environment import open_environment
+from delivery.schedules import Action, plan, remove
+from delivery.schedules import apply as converge
+from delivery.submission import recurring_runs
+from slipway.errors import TargetError
+from slipway.targets import RemoteTarget
 
-if TYPE_CHECKING:
-    from delivery.schedules import Action
-    from delivery.targets.base import Recurring
-    from settings.schema import Settings
-
-app = typer.Typer(help="Keep recurring runs on a cluster as the settings have them.", no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True)
 
 MaybeTarget = Annotated[
-    RemoteTarget | None, typer.Option("--target", help="Where they run; the one that the settings name by default.")
+    RemoteTarget | None, typer.Option("--target", help="The cluster's platform; the one of the settings by default.")
 ]
 
 
 @app.command()
 def apply(
     target: MaybeTarget = None,
-    env: EnvOption = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")] = False,
-    as_json: Annotated[bool, JsonOption] = False,
+    env: options.Env = None,
+    dry_run: options.DryRun = False,
+    as_json: options.Json = False,
 ) -> None:
     """Create, replace and remove recurring runs until the target has those of the settings, and no others of ours."""
-    from cli.targets import configured_target, open_target
-    from delivery.schedules import apply as converge
-    from delivery.schedules import plan
-    from settings.load import load_settings
-
-    settings = load_settings(env)
-    name = target or configured_target(settings)
-    schedules = open_target(settings, name, env).schedules
+    environment = open_environment(env)
+    cluster = environment.target(target)
     taken: list[Action] = []
 
     def take(action: Action) -> None:
         taken.append(action)
         if not as_json:
-            typer.echo(f"{action.verb} {action.name}: {action.why}")
+            echo(f"{action.verb} {action.name}: {action.why}")
 
-    with wanted_schedules(settings, name, env, publish=not dry_run) as wanted:
+    with recurring_runs(environment, cluster.name, publish=not dry_run) as wanted:
         if dry_run:
-            for action in plan(wanted, schedules.list()):
+            for action in plan(wanted, cluster.schedules.list()):
                 take(action)
         else:
-            converge(wanted, schedules, take)
+            converge(wanted, cluster.schedules, take)
     if as_json:
         print_json([{"action": action.verb, "name": action.name, "why": action.why} for action in taken])
     elif not taken:
-        typer.echo(f"{name} has all schedules of the settings: nothing to do")
+        echo(f"{cluster.name} has all schedules of the settings: nothing to do")
 
 
 @app.command("list")
-def list_(target: MaybeTarget = None, env: EnvOption = None, as_json: Annotated[bool, JsonOption] = False) -> None:
-    """List what is there of ours, beside what the settings want."""
-    from cli.targets import configured_target, open_target
-    from settings.load import load_settings
-
-    settings = load_settings(env)
-    name = target or configured_target(settings)
-    found = open_target(settings, name, env).schedules.list()
-    wanted = {key for key, schedule in settings.schedules.items() if schedule.enabled}
-    missing = sorted(wanted - {one.name for one in found})
+def list_(target: MaybeTarget = None, env: options.Env = None, as_json: options.Json = False) -> None:
+    """List our recurring runs on the target, beside the schedules of the settings."""
+    environment = open_environment(env)
+    found = environment.target(target).schedules.list()
+    wanted = {name: one for name, one in environment.settings.schedules.items() if one.enabled}
+    missing = sorted(wanted.keys() - {one.name for one in found})
     if as_json:
         there = [{"name": one.name, "id": one.id, "cron": one.cron, "enabled": one.enabled, "url": one.url,
                   "in_settings": one.name in wanted} for one in found]  # fmt: skip
@@ -85,78 +73,29 @@ def list_(target: MaybeTarget = None, env: EnvOption = None, as_json: Annotated[
         ]
         for one in found
     ]
-    advice = "`slipway schedules apply` makes it"
-    rows += [[key, "missing", settings.schedules[key].cron, advice, ""] for key in missing]
+    advice = "`slipway schedules apply` creates it"
+    rows += [[name, "missing", wanted[name].cron, advice, ""] for name in missing]
     if rows:
         print_table(["schedule", "state", "cron (UTC)", "remark", "address"], rows)
     else:
-        typer.echo("There are no schedules, on the target or in the settings.")
+        echo("There are no schedules, on the target or in the settings.")
 
 
 @app.command()
 def delete(
     names: Annotated[list[str], typer.Argument(help="Names of schedules.", metavar="NAME...")],
     target: MaybeTarget = None,
-    env: EnvOption = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")] = False,
+    env: options.Env = None,
+    dry_run: options.DryRun = False,
 ) -> None:
-    """Remove recurring runs of ours from the target; `apply` makes those of the settings again."""
-    from cli.targets import configured_target, open_target
-    from delivery.schedules import remove
-    from settings.load import load_settings
-    from slipway.errors import TargetError
-
-    settings = load_settings(env)
-    schedules = open_target(settings, target or configured_target(settings), env).schedules
+    """Remove our recurring runs from the target; `apply` creates those of the settings again."""
+    schedules = open_environment(env).target(target).schedules
     known = {one.name for one in schedules.list()}
     unknown = sorted(set(names) - known)
     if unknown:
         raise TargetError(f"there is no schedule {', '.join(unknown)}; there are {', '.join(sorted(known)) or 'none'}")
     if dry_run:
         for name in sorted(set(names)):
-            typer.echo(f"delete {name}: asked for")
+            echo(f"delete {name}: asked for")
     else:
-        remove(names, schedules, lambda action: typer.echo(f"delete {action.name}: {action.why}"))
-
-
-@contextmanager
-def wanted_schedules(
-    settings: Settings, target: RemoteTarget, env: str | None, *, publish: bool
-) -> Iterator[list[Recurring]]:
-    """The schedules of the settings that are enabled, each with its pipeline compiled."""
-    import json
-
-    from cli.overrides import split_overrides
-    from cli.targets import compiled, prepare
-    from delivery.targets.base import Recurring
-    from settings.load import load_settings
-
-    wanted = []
-    packages: dict[str, Path] = {}
-    with ExitStack() as kept:
-        for name, schedule in settings.schedules.items():
-            if not schedule.enabled:
-                continue
-            pairs = [f"{key}={json.dumps(value)}" for key, value in schedule.overrides.items()]
-            for_settings, for_module = split_overrides(pairs)
-            own = load_settings(env, [("image", settings.image), *for_settings])
-            # All that the package depends on.
-            key = schedule.pipeline + own.model_dump_json(include={"image", "compute"})
-            if key not in packages:
-                packages[key] = kept.enter_context(compiled(own, target, pipeline=schedule.pipeline))
-            submission = prepare(
-                own,
-                target,
-                packages[key],
-                schedule.module,
-                schedule.data,
-                for_module,
-                pipeline=schedule.pipeline,
-                settings_overrides=dict(for_settings),
-                publish=publish,
-            )
-            place = getattr(own, target).model_dump()
-            wanted.append(
-                Recurring(name, schedule.cron, schedule.max_concurrency, schedule.catch_up, submission, place)
-            )
-        yield wanted
+        remove(names, schedules, lambda action: echo(f"delete {action.name}: {action.why}"))

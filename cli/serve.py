@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import signal
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
+from prometheus_client import CollectorRegistry
 
-from cli.request_log import FIELDS_HELP, MAX_PORT, describe_fields, split_fields
-
-if TYPE_CHECKING:
-    from prometheus_client import CollectorRegistry
-
-    from serving.request_log import RequestLog
-    from serving.server.config import ServerConfig
-    from serving.server.model_sources import ModelSource
-    from serving.server.server import ModelServer
+from cli import options
+from cli.options import FIELDS_HELP, MAX_PORT, describe_fields, split_fields
+from cli.output import echo
+from delivery.environment import open_environment
+from serving.protocol.addresses import address_of
+from serving.request_log import LogOptions, RequestLog
+from serving.server.config import ServerConfig
+from serving.server.model_sources import BasePaths, ConfigFile, ModelSource, StoreModels
+from serving.server.server import ModelServer
+from slipway.errors import ConfigError, StoreError
 
 DT_FLOAT = 1  # types.proto
 
@@ -36,8 +37,10 @@ def serve(
     model: Annotated[str | None, typer.Argument(help="A model of the store; all by default.")] = None,
     port: Annotated[int, _flag("port", "For gRPC; 0 takes a free one.", min=0, max=MAX_PORT)] = 8500,
     rest_api_port: Annotated[int, _flag("rest_api_port", "For REST; 0 takes a free one.", min=0, max=MAX_PORT)] = 8501,
-    host: Annotated[str, typer.Option(help="Address to listen on; nobody is asked for a password.")] = "127.0.0.1",
-    store: Annotated[str | None, typer.Option(help="Model store, local or gs://; that of the settings' home.")] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on; no authentication.")] = "127.0.0.1",
+    store: Annotated[
+        str | None, typer.Option(help="Model store, local or gs://; the environment's by default.")
+    ] = None,
     model_name: Annotated[str, _flag("model_name", "Name of the model at --model_base_path.")] = "default",
     model_base_path: Annotated[
         Path | None, _flag("model_base_path", "Directory of versions, instead of the model store.")
@@ -64,13 +67,10 @@ def serve(
     ] = None,
     request_log_sample: Annotated[float, typer.Option(min=0, max=1, help="Share of requests that are logged.")] = 1.0,
     request_log_fields: Annotated[str, typer.Option(help=FIELDS_HELP)] = "",
+    env: options.Env = None,
 ) -> None:
     """Serve models over gRPC and REST as TensorFlow Serving does: for laptops, validation and tests."""
-    silence_tensorflow()
-
-    from serving.server.config import ServerConfig
-    from serving.server.model_sources import BasePaths, ConfigFile
-
+    options.silence_tensorflow()
     config = ServerConfig(
         host=host,
         grpc_port=port,
@@ -92,38 +92,27 @@ def serve(
     elif model_base_path:
         source = BasePaths.single(model_name, model_base_path)
     else:
-        source = _store_models(model, store)
+        source = _store_models(model, store, env)
     with _request_log(request_log, request_log_sample, split_fields(request_log_fields)) as (log, registry):
         _run(source, config, log, registry)
 
 
-def silence_tensorflow() -> None:
-    """TensorFlow tells of absent GPUs as of errors; what is wrong with a model comes back as an exception."""
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2").replace("2", "3")
-
-
 def _check_one_of(given: dict[str, object]) -> None:
-    from slipway.errors import ConfigError
-
     names = [name for name, value in given.items() if value]
     if len(names) > 1:
         raise ConfigError(f"{' and '.join(names)} each say what to serve: give one of them")
 
 
-def _store_models(model: str | None, uri: str | None) -> ModelSource:
-    from serving.server.model_sources import StoreModels
-    from settings.load import load_settings
-    from slipway.errors import StoreError
-    from slipway.stores.model_store import open_store
-
-    home = load_settings().home
-    store = open_store(uri or str(home / "models"))
+def _store_models(model: str | None, uri: str | None, env: str | None) -> ModelSource:
+    environment = open_environment(env)
+    store = environment.store(uri)
     models = store.models()
     if not models:
-        raise StoreError(f"the model store {uri or home / 'models'} is empty: `slipway run` trains and pushes a model")
+        where = uri or environment.state.store
+        raise StoreError(f"the model store {where} is empty: `slipway run` trains and pushes a model")
     if model is not None and model not in models:
         raise StoreError(f"there is no model {model!r} in the store; models: {', '.join(models)}")
-    return StoreModels(store, [model] if model else [], home / "serving")
+    return StoreModels(store, [model] if model else [], environment.settings.home / "serving")
 
 
 @contextmanager
@@ -131,25 +120,19 @@ def _request_log(
     sink: str | None, sample: float, fields: tuple[str, ...]
 ) -> Iterator[tuple[RequestLog | None, CollectorRegistry]]:
     """The log and its metrics; it is written to the end when the server has answered its last request."""
-    from prometheus_client import CollectorRegistry
-
     registry = CollectorRegistry()
     if sink is None:
         yield None, registry
         return
-    from serving.request_log import LogOptions, RequestLog
-
     with RequestLog(LogOptions(sink, sample, fields), registry) as log:
-        typer.echo(f"log   {sink}: {describe_fields(fields, '--request-log-fields')}")
+        echo(f"log   {sink}: {describe_fields(fields, '--request-log-fields')}")
         yield log, registry
 
 
 def _run(
     source: ModelSource, config: ServerConfig, request_log: RequestLog | None, registry: CollectorRegistry
 ) -> None:
-    """Serves until SIGTERM or Ctrl-C; a second one does not wait for what is in flight."""
-    from serving.server.server import ModelServer
-
+    """Serves until SIGTERM or Ctrl-C; a second one drops the requests in flight."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s  %(message)s", datefmt="%H:%M:%S")
     stop = threading.Event()
 
@@ -163,18 +146,16 @@ def _run(
             signal.signal(number, on_signal)
         _print_addresses(server, config.host)
         stop.wait()
-        typer.echo("finishing what is in flight; interrupt again to drop it")
+        echo("finishing the requests in flight; interrupt again to drop them")
 
 
 def _print_addresses(server: ModelServer, host: str) -> None:
-    from serving.protocol.addresses import address_of
-
     rest = f"http://{address_of(host, server.rest_port or 0)}"
-    typer.echo(f"gRPC  {address_of(host, server.grpc_port)}\nREST  {rest}")
+    echo(f"gRPC  {address_of(host, server.grpc_port)}\nREST  {rest}")
     for name in server.manager.models():
         with server.manager.use(name) as servable:
-            typer.echo(f"try   {_curl(rest, name, servable.signatures)}")
-    typer.echo("For laptops, validation and tests: in the cluster the image tensorflow/serving serves the same way.")
+            echo(f"try   {_curl(rest, name, servable.signatures)}")
+    echo("For laptops, validation and tests: in the cluster the image tensorflow/serving serves the same way.")
 
 
 def _curl(rest: str, name: str, signatures: Mapping[str, Any]) -> str:

@@ -1,54 +1,30 @@
-"""`slipway sync`: modules to where runs on a cluster find them."""
+"""`slipway sync`: modules to the place where runs find them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from cli.output import JsonOption, print_json
-
-if TYPE_CHECKING:
-    from settings.schema import Settings
+from cli import options
+from cli.output import echo, print_json
+from delivery.environment import open_environment
+from delivery.sync import sync_module
 
 
 def sync(
     modules: Annotated[list[str] | None, typer.Argument(help="Folders under modules/; all by default.")] = None,
-    env: Annotated[str | None, typer.Option("--env", help="Settings of settings/<ENV>.yaml over base.yaml.")] = None,
-    as_json: Annotated[bool, JsonOption] = False,
+    env: options.Env = None,
+    as_json: options.Json = False,
 ) -> None:
-    """Publish modules by content: to remote_home of the settings, or to the home of local runs without one."""
-    from cli.workspace import module_folder
-    from delivery.sync import sync_module
-    from settings.load import load_settings
-
-    settings = load_settings(env)
-    known = sorted(path.parent.name for path in settings.modules.glob("*/module.yaml"))
-    folders = [module_folder(settings, name) for name in modules or known]
+    """Publish modules under their digests, to remote_home of the settings, or to the home of local runs without one."""
+    environment = open_environment(env)
     done = []
-    for folder in folders:
-        synced = sync_module(folder, modules_root(settings))
-        done.append(synced)
+    for folder in environment.module_folders(modules):
+        synced = sync_module(folder, environment.state.modules)
+        module = synced.module
+        done.append({"module": module.name, "digest": module.digest, "uri": module.uri, "uploaded": synced.uploaded})
         if not as_json:
-            typer.echo(
-                f"{synced.module.name}: {'published' if synced.uploaded else 'already there'}: {synced.module.uri}"
-            )
+            echo(f"{module.name}: {'published' if synced.uploaded else 'already there'}: {module.uri}")
     if as_json:
-        print_json(
-            [
-                {
-                    "module": one.module.name,
-                    "digest": one.module.digest,
-                    "uri": one.module.uri,
-                    "uploaded": one.uploaded,
-                }
-                for one in done
-            ]
-        )
-
-
-def modules_root(settings: Settings) -> str:
-    """Where modules are published in an environment."""
-    from slipway.stores.storage import join
-
-    return join(settings.remote_home or str(settings.home), "modules")
+        print_json(done)

@@ -11,6 +11,7 @@ import yaml
 
 from delivery.graph import edges, spec_of
 from delivery.portability import Platform, problems
+from slipway.compute import Compute
 from slipway.errors import ConfigError
 from slipway.stores.storage import write_text
 

@@ -1,49 +1,66 @@
-"""Carries a plan out: image, modules, runs, overlay, schedules. What is done already is skipped."""
+"""Carries a plan out: image, modules, runs, overlay, schedules. Finished steps are skipped."""
 
 from __future__ import annotations
 
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Protocol
 
 from delivery.deployments import BASE, MANIFESTS, Deployment, module_unit, read_latest, record
-from delivery.plan import Builder, Plan, Registry, Repository, changed_in_checkout, shorten
-from delivery.sync import Synced
+from delivery.environment import Environment
+from delivery.plan import Plan, changed_in_checkout, shorten
+from delivery.rollout import refresh
+from delivery.schedules import apply
+from delivery.submission import compiled, prepare, recurring_runs
+from delivery.sync import Synced, sync_module
+from delivery.targets.base import RemoteRun
 from slipway.errors import ConfigError, DeliveryError, SlipwayError
 from slipway.stores.module_store import digest_module
+from slipway.targets import RemoteTarget
 
 
-class SubmittedRun(Protocol):
-    """A run that a target accepted."""
+@dataclass(frozen=True)
+class Effects:
+    """All that a deployment changes in an environment; `submitted` has the runs by module."""
 
-    @property
-    def name(self) -> str:
-        """Its name."""
-
-    @property
-    def url(self) -> str:
-        """Where people look at it."""
-
-
-class Place(Protocol):
-    """What a deployment does to one environment."""
+    environment: Environment
+    target: RemoteTarget
+    pipeline: str
+    say: Callable[[str], None]
+    submitted: dict[str, RemoteRun] = field(default_factory=dict)
 
     def sync(self, module: str) -> Synced:
         """Publishes a module."""
+        [folder] = self.environment.module_folders([module])
+        return sync_module(folder, self.environment.state.modules)
 
-    def compiled(self, image: str) -> AbstractContextManager[Callable[[str], SubmittedRun]]:
-        """Compiles the pipeline for an image by digest, and gives what submits it for a module."""
+    @contextmanager
+    def compiled(self, image: str) -> Iterator[Callable[[str], RemoteRun]]:
+        """Compiles the pipeline for an image by digest; the value submits it for a module."""
+        environment = self.environment.with_image(image)
+        target = environment.target(self.target)
+        with compiled(environment, self.target, self.pipeline) as package:
+
+            def submit(module: str) -> RemoteRun:
+                submission = prepare(environment, self.target, package, module, pipeline=self.pipeline)
+                self.submitted[module] = target.submit(submission)
+                return self.submitted[module]
+
+            yield submit
 
     def apply_overlay(self, image: str) -> None:
-        """Puts the overlay around what is served."""
+        """Rolls the overlay out for all models that are served."""
+        refresh(self.environment.with_image(image), self.say)
 
     def apply_schedules(self, image: str) -> None:
-        """Makes the recurring runs what the settings say."""
+        """Creates, replaces and removes recurring runs as the settings say."""
+        environment = self.environment.with_image(image)
+        with recurring_runs(environment, self.target, publish=True) as wanted:
+            schedules = environment.target(self.target).schedules
+            apply(wanted, schedules, lambda action: self.say(f"{action.verb} {action.name}: {action.why}"))
 
 
 @dataclass(frozen=True)
@@ -51,42 +68,35 @@ class Deployer:
     """One deployment.
 
     Attributes:
-        repository: The checkout; the image is built from it.
-        modules: Folder of the modules in it.
-        home: What runs on a cluster share; what was deployed is recorded there.
-        registry: Where images are; None if the settings name none.
-        builder: How images are built.
-        place: The environment.
-        say: Told of each step: its name, and what became of it.
+        environment: Where; the image is built from its checkout, and its remote_home has the records.
+        effects: What is done to it.
+        say: Called with each step's name and its result.
     """
 
-    repository: Repository
-    modules: Path
-    home: str
-    registry: Registry | None
-    builder: Builder
-    place: Place
+    environment: Environment
+    effects: Effects
     say: Callable[[str, str], None]
 
     def check(self, plan: Plan) -> None:
-        """Refuses what would deploy something else than the plan says.
+        """Refuses a plan that the checkout or the settings do not match.
 
         Raises:
             DeliveryError: the checkout is at another commit, or is not what Git has.
             ConfigError: the settings lack what the plan needs.
         """
-        head = self.repository.commit("HEAD")
+        repository, modules = self.environment.checkout, self.environment.settings.modules
+        head = repository.commit("HEAD")
         if head != plan.head:
             raise DeliveryError(f"the plan is for {plan.head}, and the checkout is at {head}: check that commit out")
-        if paths := changed_in_checkout(self.repository):
+        if paths := changed_in_checkout(repository):
             raise DeliveryError(f"not committed: {shorten(paths)}; commit or stash it: what is deployed must be in Git")
         for module in sorted({*plan.modules, *plan.pipelines}):
-            if digest_module(self.modules / module) != plan.module_digests[module]:
+            if digest_module(modules / module) != plan.module_digests[module]:
                 raise DeliveryError(
-                    f"{self.modules / module} is not what Git has: it holds files that Git ignores. Remove them "
-                    f"(`git clean -dX {self.modules / module}` does), or track them"
+                    f"{modules / module} is not what Git has: it holds files that Git ignores. Remove them "
+                    f"(`git clean -dX {modules / module}` does), or track them"
                 )
-        if not self.home:
+        if not self._home:
             raise ConfigError("remote_home is not set: set remote_home: gs://BUCKET/slipway in the settings")
         if plan.image and not plan.image_reference:
             raise ConfigError(
@@ -94,10 +104,10 @@ class Deployer:
             )
 
     def deploy(self, plan: Plan) -> None:
-        """Does all that the plan says, in order; what fails ends it.
+        """Carries all steps of the plan out, in order; the first failure ends it.
 
         Raises:
-            DeliveryError: a step failed; those before it are done, and those after it were not begun.
+            DeliveryError: a step failed; earlier steps are done, later ones were not begun.
         """
         self.check(plan)
         image = ""
@@ -108,41 +118,42 @@ class Deployer:
             self.say("image", "skipped: nothing needs it")
         for module in plan.modules:
             with self._step(f"sync {module}"):
-                synced = self.place.sync(module)
+                synced = self.effects.sync(module)
                 self.say(
                     f"sync {module}", f"{'published' if synced.uploaded else 'already there'}: {synced.module.uri}"
                 )
         self._submit(plan, image)
         for overlay in plan.manifests:
             with self._step(f"apply {overlay}"):
-                self.place.apply_overlay(image)
+                self.effects.apply_overlay(image)
                 self._record(plan, MANIFESTS, plan.overlay_key(), image)
                 self.say(f"apply {overlay}", "done")
         if plan.schedules:
             with self._step("schedules"):
-                self.place.apply_schedules(image)
+                self.effects.apply_schedules(image)
                 self.say("schedules", "as the settings say")
         for reason in plan.reasons:
             if reason.action == "none":
                 self.say(reason.subject, f"skipped: {reason.why}")
 
-    def record_failure(self, plan: Plan, module: str, run: SubmittedRun) -> None:
-        """Keeps that a run which was submitted did not succeed, so that the next plan submits it again."""
+    def record_failure(self, plan: Plan, module: str, run: RemoteRun) -> None:
+        """Records that a submitted run failed, so that the next plan submits it again."""
         self._record(plan, module_unit(module, plan.pipeline), plan.run_key(module), run=run, failed=True)
 
     def _image(self, plan: Plan) -> str:
         """The image by digest; built, if the registry does not have it."""
-        if self.registry is None:
+        registry = self.environment.registry
+        if registry is None:
             if not plan.image_digest:
                 raise ConfigError("set delivery.image_repository, or image, by digest, in the settings")
             self.say("image", f"{plan.image_digest}, from the settings")
             return plan.image_digest
-        if found := self.registry.digest(plan.image_tag):
+        if found := registry.digest(plan.image_tag):
             self.say("image", f"already there: {found}")
             return found
-        self._execute(self.builder.build(plan.image_reference, plan.head))
-        self._execute(self.builder.push(plan.image_reference))
-        built = self.registry.digest(plan.image_tag)
+        self._execute(self.environment.builder.build(plan.image_reference, plan.head))
+        self._execute(self.environment.builder.push(plan.image_reference))
+        built = registry.digest(plan.image_tag)
         if built is None:
             raise DeliveryError(f"{plan.image_reference} was pushed, and the registry does not have it; run it again")
         self.say("image", f"built and pushed: {built}")
@@ -151,14 +162,14 @@ class Deployer:
     def _execute(self, command: list[str]) -> None:
         if shutil.which(command[0]) is None:
             raise DeliveryError(f"{command[0]} is not installed; install it, or set delivery.builder")
-        code = subprocess.run(command, cwd=self.repository.folder, check=False).returncode
+        code = subprocess.run(command, cwd=self.environment.checkout.folder, check=False).returncode
         if code:
             raise DeliveryError(f"`{' '.join(command)}` ended with {code}; its output is above")
 
     def _submit(self, plan: Plan, image: str) -> None:
         if not plan.pipelines:
             return
-        latest = read_latest(self.home, plan.environment)
+        latest = read_latest(self._home, plan.environment)
         waiting = []
         for module in plan.pipelines:
             done = latest.get(module_unit(module, plan.pipeline))
@@ -168,7 +179,7 @@ class Deployer:
                 waiting.append(module)
         if not waiting:
             return
-        with self._step("compile"), self.place.compiled(image) as submit:
+        with self._step("compile"), self.effects.compiled(image) as submit:
             self.say("compile", f"the {plan.pipeline} pipeline for {plan.target}")
             for module in waiting:
                 with self._step(f"submit {module}"):
@@ -182,7 +193,7 @@ class Deployer:
         unit: str,
         key: dict[str, str],
         image: str = "",
-        run: SubmittedRun | None = None,
+        run: RemoteRun | None = None,
         *,
         failed: bool = False,
     ) -> None:
@@ -197,7 +208,11 @@ class Deployer:
             failed=failed,
             finished=datetime.now(UTC),
         )
-        record(self.home, deployment)
+        record(self._home, deployment)
+
+    @property
+    def _home(self) -> str:
+        return self.environment.settings.remote_home
 
     @contextmanager
     def _step(self, name: str) -> Iterator[None]:
@@ -208,7 +223,7 @@ class Deployer:
         except SlipwayError as error:
             raise StepFailedError(
                 f"{name} failed, and nothing after it was begun: {error}\n"
-                "Mend it and run the same again: what is done is skipped"
+                "Mend it and run the same again: finished steps are skipped"
             ) from error
 
 

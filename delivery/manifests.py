@@ -1,4 +1,4 @@
-"""Renders an overlay with kustomize: on a laptop and in CI, where the program is. The rest is in serving/manifests."""
+"""Renders an overlay with kustomize, on a laptop or in CI. The rest is in serving/manifests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _OWN_IMAGE = "slipway@"
 
 
 def render_overlay(overlay: Path, image: str = "") -> list[Object]:
-    """Runs `kustomize build`, or `kubectl kustomize` where that is what there is.
+    """Runs `kustomize build`, or `kubectl kustomize` where kustomize is missing.
 
     Args:
         overlay: A folder with a kustomization.yaml.
@@ -28,8 +28,7 @@ def render_overlay(overlay: Path, image: str = "") -> list[Object]:
     Raises:
         ConfigError: neither program is installed, the overlay cannot be built, or `image` is not named by digest.
     """
-    if image and not BY_DIGEST.fullmatch(image):
-        raise ConfigError(f"the image {image!r} is not named by digest; give REPOSITORY@sha256:…, since a tag can move")
+    require_digest(image)
     command = [*_kustomize(), str(overlay)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
@@ -44,6 +43,16 @@ def render_overlay(overlay: Path, image: str = "") -> list[Object]:
         if image and container["image"].startswith(_OWN_IMAGE):
             container["image"] = image
     return objects
+
+
+def require_digest(image: str) -> None:
+    """Refuses an image that is named by a tag.
+
+    Raises:
+        ConfigError: `image` has no digest.
+    """
+    if image and not BY_DIGEST.fullmatch(image):
+        raise ConfigError(f"the image {image!r} is not named by digest; give REPOSITORY@sha256:…, since a tag can move")
 
 
 def _kustomize() -> list[str]:

@@ -1,57 +1,91 @@
-"""Rollouts as the command line and a submission ask for them: with an overlay of this checkout."""
+"""Rollouts of an environment's models, with the overlay of this checkout."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from delivery.manifests import render_overlay
-from serving.manifests import publish_manifests, require_filled_in
+from delivery.environment import Environment
+from serving.manifests import require_filled_in
+from serving.rollout import Cluster, Rollout, RolloutPolicy, namespace_of
+from slipway.errors import RolledBackError, StoreError
+from slipway.runs.explain import find
+from slipway.runs.notifications.message import Message
+from slipway.runs.notifications.send import notify
+from slipway.stores.model_store import ModelStore
 
-if TYPE_CHECKING:
-    from serving.rollout import Rollout
+Say = Callable[[str], None]
 
 
-@dataclass(frozen=True)
-class Serving:
-    """Where models are served, and what a canary must show.
+@contextmanager
+def open_rollout(environment: Environment, model: str, say: Say, *, force: bool = False) -> Iterator[Rollout]:
+    """Rollouts of one model, for as long as the block lasts; a rollback in it is notified.
 
-    Attributes:
-        overlay: Folder of the environment's overlay.
-        image: The project's own image by digest, for overlays that log requests.
-        cluster: As `serving.rollout.Cluster` takes it.
-        policy: `serving.rollout.RolloutPolicy`, as a dictionary.
+    Args:
+        environment: Where the model is served.
+        model: Its name.
+        say: Called with each step.
+        force: Take over fields that somebody changed by hand in the cluster.
     """
+    serving = environment.settings.serving
+    objects = environment.overlay
+    require_filled_in(objects)
+    policy = RolloutPolicy(**serving.policy)
+    with Cluster(namespace_of(objects), serving.cluster) as cluster:
+        rollout = Rollout(cluster, environment.store(), objects, model, policy, say=say, force=force)
+        try:
+            yield rollout
+        except RolledBackError as error:
+            happened = f"version {error.version} was rolled back"
+            notify_of_rollback(environment, rollout.store, model, error.version, happened, [str(error)])
+            raise
 
-    overlay: Path
-    image: str
-    cluster: str
-    policy: dict[str, Any]
 
-    def publish(self, root_uri: str) -> str:
-        """Stores the rendered overlay below a URI, for the pipeline's rollout_model."""
-        return publish_manifests(render_overlay(self.overlay, self.image), root_uri)
+def roll_back(
+    environment: Environment, model: str, say: Say, why: str, leave: int | None, asked: float, *, force: bool
+) -> None:
+    """Returns to the version that was promoted before, and notifies; see `Rollout.rollback`."""
+    with open_rollout(environment, model, say, force=force) as rollout:
+        state = rollout.rollback(why, leave=leave, asked=asked)
+    assert state.previous is not None
+    happened = f"back at version {state.version}, from version {state.previous}"
+    reasons = [f"{state.who}: {reason}" for reason in state.reasons]
+    notify_of_rollback(environment, rollout.store, model, state.previous, happened, reasons)
 
-    @contextmanager
-    def rollout(
-        self, model: str, store_uri: str, say: Callable[[str], None], *, force: bool = False
-    ) -> Iterator[Rollout]:
-        """Rollouts of one model from here, for as long as the block lasts.
 
-        Args:
-            model: Its name.
-            store_uri: The model store.
-            say: Told of each step.
-            force: Take fields over that somebody changed by hand.
-        """
-        from serving.rollout import Cluster, Rollout, RolloutPolicy, namespace_of
-        from slipway.stores.model_store import open_store
+def refresh(environment: Environment, say: Say, *, force: bool = False) -> None:
+    """Rolls the overlay out for all models that are served, each by way of a canary; their versions stay.
 
-        objects = render_overlay(self.overlay, self.image)
-        require_filled_in(objects)
-        with Cluster(namespace_of(objects), self.cluster) as cluster:
-            policy = RolloutPolicy(**self.policy)
-            yield Rollout(cluster, open_store(store_uri), objects, model, policy, say=say, force=force)
+    Raises:
+        RolloutInconclusiveError: too little traffic; the canary stays.
+        RolloutError: another rollout is at work, or a version does not come up with the overlay.
+    """
+    store = environment.store()
+    for model in store.models():
+        version = store.production(model)
+        if version and store.stage(model, version.number) == "stable":
+            with open_rollout(environment, model, say, force=force) as rollout:
+                rollout.start(version.number)
+
+
+def notify_of_rollback(
+    environment: Environment, store: ModelStore, model: str, left: int, happened: str, reasons: list[str]
+) -> None:
+    """Notifies the configured channels of a rollback; failures are printed, not raised.
+
+    Args:
+        environment: Whose channels these are.
+        store: The model store.
+        model: Name of the model.
+        left: The version that was rolled back.
+        happened: Rest of the subject, after the model's name.
+        reasons: Why.
+    """
+    config = environment.settings.notifications
+    if not config.channels or "rollback" not in config.events:
+        return
+    try:
+        details = find(f"{model}/{left}", environment.state.runs, store).text()
+    except StoreError as error:
+        details = str(error)
+    notify(config, Message(frozenset({"rollback"}), f"{model}: {happened}", reasons, details=details))

@@ -1,4 +1,4 @@
-"""Publishes modules where runs on a cluster find them."""
+"""Publishes modules to the place where runs find them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from slipway.stores.module_store.content import read_files
 
 @dataclass(frozen=True)
 class Synced:
-    """A module that is published now; `uploaded` says whether it was not before."""
+    """A published module; `uploaded` is false if it was there already."""
 
     module: PublishedModule
     uploaded: bool
@@ -27,7 +27,7 @@ def sync_module(folder: Path, root: str) -> Synced:
 
     Raises:
         ModuleError: the module breaks the contract, is too large or holds a symbolic link.
-        StoreError: it cannot be written, or something else is in its place.
+        StoreError: it cannot be written, or other files are in its place.
     """
     check_module(folder)
     was_there = is_published(folder.resolve().name, read_files(folder), root)

@@ -8,10 +8,10 @@ from kfp import dsl
 
 from components.record_run.component import record_run
 from slipway.compute import Compute
-from slipway.lineage import Target
 from slipway.module_api import ModuleConfig
 from slipway.stores.module_store import PublishedModule
 from slipway.stores.storage import join
+from slipway.targets import Target
 
 
 @dataclass(frozen=True)

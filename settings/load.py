@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from settings.schema import Settings
 from slipway.errors import ConfigError
 from slipway.runs.notifications.config import SECRET_ERROR
+from slipway.strict_yaml import Location, did_you_mean, dotted, read_value, read_yaml
 
 FOLDER = Path(__file__).parent
 PROJECT = FOLDER.parent
@@ -31,7 +30,7 @@ def load_settings(environment: str | None = None, overrides: Iterable[tuple[str,
         overrides: Dotted keys and values, from `--set`.
 
     Raises:
-        ConfigError: a file, variable or flag has an unknown key or a wrong value.
+        ConfigError: a file, variable or flag has an unknown key, a key given twice or a wrong value.
     """
     merged = _read(FOLDER / "base.yaml")
     environment = environment or os.environ.get("SLIPWAY_ENV")
@@ -40,10 +39,9 @@ def load_settings(environment: str | None = None, overrides: Iterable[tuple[str,
     for name, text in sorted(os.environ.items()):
         if _is_setting(name):
             key = name.removeprefix(_PREFIX).lower().replace("__", ".")
-            value = _from_variable(name, key, text)
-            merged = _checked(merge(merged, nest(key, value)), f"the variable {name}")
+            merged = _override(merged, key, _from_variable(name, key, text), f"the variable {name}")
     for key, value in overrides:
-        merged = _checked(merge(merged, nest(key, value)), f"--set {key}")
+        merged = _override(merged, key, value, f"--set {key}")
     settings = Settings.model_validate(merged)
     return settings.model_copy(update={"home": PROJECT / settings.home, "modules": PROJECT / settings.modules})
 
@@ -56,16 +54,32 @@ def nest(key: str, value: Any) -> dict[str, Any]:
     return nested
 
 
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with the values of `over`; mappings in both are merged in turn."""
+    merged = dict(base)
+    for key, value in over.items():
+        both_maps = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = merge(merged[key], value) if both_maps else value
+    return merged
+
+
+def known_keys(model: Any, prefix: str = "") -> list[str]:
+    """Dotted names of all fields of a pydantic model."""
+    keys = []
+    for name, info in model.model_fields.items():
+        keys.append(prefix + name)
+        if hasattr(info.annotation, "model_fields"):
+            keys += known_keys(info.annotation, f"{prefix}{name}.")
+    return keys
+
+
 def _from_variable(name: str, key: str, text: str) -> Any:
-    # A path stays text, since YAML would read SLIPWAY_HOME=2026 as a number, and is relative to where one stands.
+    # A path stays text, since YAML would read SLIPWAY_HOME=2026 as a number, and is relative to the working directory.
     if key in {"home", "modules"}:
         return str(Path(text).absolute())
     if not text.strip():
-        return ""  # which is none in YAML, and "not set" to whoever unsets a variable of CI this way
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{name}={text!r} is not YAML: {error}") from error
+        return ""  # YAML would make it null; in CI an empty variable means "not set"
+    return read_value(text, f"{name}={text!r}")
 
 
 def _environment_file(environment: str) -> Path:
@@ -77,50 +91,29 @@ def _environment_file(environment: str) -> Path:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not YAML: {error}") from error
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path} holds a {type(content).__name__}; settings are a mapping of names to values")
-    return _checked(content, str(path))
+    document = read_yaml(path)
+    return _checked(document.values, document.error)
 
 
-def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with what `over` names; mappings in both are merged in turn."""
-    merged = dict(base)
-    for key, value in over.items():
-        both_maps = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
-        merged[key] = merge(merged[key], value) if both_maps else value
-    return merged
+def _override(merged: dict[str, Any], key: str, value: Any, source: str) -> dict[str, Any]:
+    return _checked(merge(merged, nest(key, value)), lambda _, problem: ConfigError(f"{source}: {problem}"))
 
 
-def _checked(content: dict[str, Any], source: str) -> dict[str, Any]:
-    """The content itself, if it would make valid settings; names the source and the nearest key if not."""
+def _checked(content: dict[str, Any], error_at: Callable[[Location, str], ConfigError]) -> dict[str, Any]:
+    """The content itself, if it makes valid settings; the error names its place and the nearest key if not."""
     try:
         Settings.model_validate(content)
     except ValidationError as error:
         problem = error.errors()[0]
-        path = ".".join(str(part) for part in problem["loc"])
+        path = dotted(problem["loc"])
         if problem["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(path, known_keys(Settings), n=1)
-            hint = f"; did you mean {near[0]}?" if near else f"; known are {', '.join(Settings.model_fields)}"
-            raise ConfigError(f"{source}: unknown setting {path}{hint}") from error
+            hint = did_you_mean(path, known_keys(Settings)) or f"; known are {', '.join(Settings.model_fields)}"
+            raise error_at(problem["loc"], f"unknown setting {path}{hint}") from error
         if problem["type"] == SECRET_ERROR:  # the value may be the secret itself
-            raise ConfigError(f"{source}: {path}: {problem['msg']}") from None
+            raise error_at(problem["loc"], f"{path}: {problem['msg']}") from None
         message = problem["msg"].removeprefix("Value error, ")
-        raise ConfigError(f"{source}: {path} = {problem['input']!r}: {message}") from error
+        raise error_at(problem["loc"], f"{path} = {problem['input']!r}: {message}") from error
     return content
-
-
-def known_keys(model: Any, prefix: str = "") -> list[str]:
-    """Dotted names of all fields of a pydantic model."""
-    keys = []
-    for name, info in model.model_fields.items():
-        keys.append(prefix + name)
-        if hasattr(info.annotation, "model_fields"):
-            keys += known_keys(info.annotation, f"{prefix}{name}.")
-    return keys
 
 
 def _is_setting(name: str) -> bool:

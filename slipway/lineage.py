@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-Target = Literal["local", "kubeflow", "vertex"]
+from slipway.targets import Target
 
 
 class Verdict(BaseModel):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
@@ -85,22 +85,46 @@ def read_yaml(path: Path) -> Document:
     """
     try:
         text = path.read_text(encoding="utf-8")
-        loader = _Loader(text)
-        root = loader.get_single_node()
-        _refuse_twice(path, root)
-        values = loader.construct_document(root) if root is not None else {}
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read: {error}") from error
-    except (ValueError, RecursionError) as error:  # no such day, or a value that holds itself
-        raise ConfigError(f"{path}: not valid YAML: {error}") from error
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ConfigError(f"{path}:{line}: not valid YAML: {error.problem or error.context}") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {error}") from error
+    values, root = _load(text, str(path), is_file=True)
+    values = {} if root is None else values
     if not isinstance(values, dict):
         raise ConfigError(f"{path}:1: expected `key: value` lines, found {type(values).__name__}")
     return Document(path, values, root)
+
+
+def read_value(text: str, source: str) -> Any:
+    """One value as `--set` and variables give it, by the same rules as in a file.
+
+    Raises:
+        ConfigError: it is not YAML, or gives a key twice; the message begins with `source`.
+    """
+    return _load(text, source, is_file=False)[0]
+
+
+def _load(text: str, source: str, *, is_file: bool) -> tuple[Any, yaml.Node | None]:
+    """The value and its nodes; an error names the line in a file, which a single value has no need of."""
+
+    def at(line: int) -> str:
+        return f"{source}:{line}" if is_file else source
+
+    try:
+        loader = _Loader(text)
+        root = loader.get_single_node()
+        _refuse_twice(at, root)
+        return (loader.construct_document(root) if root is not None else None), root
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise ConfigError(f"{at(line)}: not valid YAML: {error.problem or error.context}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # no such day, or a value that holds itself
+        raise ConfigError(f"{source}: not valid YAML: {error}") from error
+
+
+def did_you_mean(given: str, known: Iterable[str]) -> str:
+    """`; did you mean x?`, or nothing where no known name is near."""
+    close = difflib.get_close_matches(given, list(known), n=1)
+    return f"; did you mean {close[0]}?" if close else ""
 
 
 def nearest(given: str, known: Iterable[str]) -> str:
@@ -116,19 +140,20 @@ def dotted(location: Location) -> str:
     return "".join(parts).removeprefix(".")
 
 
-def _refuse_twice(path: Path, node: yaml.Node | None) -> None:
+def _refuse_twice(at: Callable[[int], str], node: yaml.Node | None) -> None:
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
+            where = at(key.start_mark.line + 1)
             if not isinstance(key, yaml.ScalarNode):
-                raise ConfigError(f"{path}:{key.start_mark.line + 1}: a key must be text, not a list or a mapping")
+                raise ConfigError(f"{where}: a key must be text, not a list or a mapping")
             if key.value in seen:
-                raise ConfigError(f"{path}:{key.start_mark.line + 1}: the key {key.value!r} is given twice")
+                raise ConfigError(f"{where}: the key {key.value!r} is given twice")
             seen.add(key.value)
-            _refuse_twice(path, value)
+            _refuse_twice(at, value)
     elif isinstance(node, yaml.SequenceNode):
         for value in node.value:
-            _refuse_twice(path, value)
+            _refuse_twice(at, value)
 
 
 def _line(node: yaml.Node | None, location: Location) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Literal
 
 from delivery.plan.classes import IN_IMAGE, classify, match
 from delivery.plan.commands import Builder, commands_for
@@ -25,6 +24,7 @@ from delivery.plan.fingerprints import (
 from delivery.plan.plan import Action, Plan, Reason
 from delivery.plan.tree import Repository, Tree
 from slipway.errors import SlipwayError
+from slipway.targets import RemoteTarget
 
 SHOWN_PATHS = 5
 _ACTIONS: dict[str, Action] = {"image": "build", "module": "sync", "pipeline": "submit", "overlay": "apply"}
@@ -44,7 +44,7 @@ class Place:
     """
 
     scope: Scope
-    target: Literal["kubeflow", "vertex"] = "kubeflow"
+    target: RemoteTarget = "kubeflow"
     pipeline: str = "training"
     repository: str = ""
     image: str = ""

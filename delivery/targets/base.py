@@ -10,14 +10,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from time import sleep
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from delivery.package import Package, check_arguments
+from slipway.errors import TargetError
 from slipway.lineage import Lineage
 from slipway.remote.retries import retrying
 from slipway.runs.naming import new_run_name
 from slipway.runs.record import RunContext, Step
 from slipway.runs.states import State
+from slipway.targets import RemoteTarget
 
 ENDED: frozenset[State] = frozenset({"succeeded", "failed", "cancelled"})
 
@@ -146,7 +148,7 @@ class Target(Protocol):
     """A platform that runs pipelines. Methods raise `TargetError` if it refuses or does not respond."""
 
     @property
-    def name(self) -> Literal["kubeflow", "vertex"]:
+    def name(self) -> RemoteTarget:
         """Its name for `--target`."""
 
     @property
@@ -170,6 +172,18 @@ class Target(Protocol):
 
     def page(self, run_id: str) -> str:
         """URL of a run in the UI; sends no request."""
+
+
+def newest_run(target: Target) -> RemoteRun:
+    """The newest run of Slipway's on a target.
+
+    Raises:
+        TargetError: there is none.
+    """
+    found = target.list(1)
+    if not found:
+        raise TargetError(f"{target.name} has no runs of Slipway's; `slipway submit` makes one")
+    return found[0]
 
 
 def wait(target: Target, run: str, on_change: OnChange, *, poll_seconds: float = 5.0) -> RemoteRun:

@@ -2,34 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Self
 
+from pydantic import model_validator
+
+from settings.targets import Kubeflow
 from slipway.errors import ConfigError
 
 # Where a pod finds the token that Kubeflow's PodDefault `access-ml-pipeline` projects into it.
 SERVICE_ACCOUNT_TOKEN = "/var/run/secrets/kubeflow/pipelines/token"  # noqa: S105 - a path
 
 
-@dataclass(frozen=True)
-class KubeflowConfig:
-    """What the settings of one environment say of Kubeflow; `settings/schema.py` explains each."""
+class KubeflowConfig(Kubeflow):
+    """The Kubeflow settings of one environment, complete enough to connect; `environment` labels its runs."""
 
     environment: str
-    endpoint: str
-    ui: str
-    namespace: str
-    experiment: str
-    service_account: str
-    pipeline_root: str
-    auth: Literal["none", "service_account_token", "token", "cookie"]
-    credential_variable: str
-    credential_file: str
-    ca_file: str
-    timeout_seconds: float
 
-    def __post_init__(self) -> None:
+    @model_validator(mode="after")
+    def _require_complete(self) -> Self:
         if not self.endpoint.startswith(("http://", "https://")):
             raise ConfigError(
                 f"kubeflow.endpoint = {self.endpoint!r}: set it in settings/<environment>.yaml to the address of the "
@@ -42,6 +33,7 @@ class KubeflowConfig:
             )
         if self.ca_file and not Path(self.ca_file).is_file():
             raise ConfigError(f"kubeflow.ca_file = {self.ca_file!r}: there is no such file")
+        return self
 
     @property
     def url(self) -> str:

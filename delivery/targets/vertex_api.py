@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
+
+from pydantic import model_validator
 
 from delivery.targets.base import send
+from settings.targets import Vertex
 from slipway.errors import ConfigError, TargetError
 from slipway.remote import google_login
 from slipway.remote.retries import TRANSIENT_STATUSES, tried
@@ -23,23 +25,13 @@ _NETWORK = re.compile(r"projects/\d+/global/networks/[^/]+")
 _LABEL_KEY, _LABEL_VALUE = re.compile(r"[a-z][a-z0-9_-]{0,62}"), re.compile(r"[a-z0-9_-]{0,63}")
 
 
-@dataclass(frozen=True)
-class VertexConfig:
-    """What the settings of one environment say of Vertex; `settings/schema.py` explains each."""
+class VertexConfig(Vertex):
+    """The Vertex settings of one environment, complete enough to connect; `environment` labels its runs."""
 
     environment: str
-    project: str
-    location: str
-    pipeline_root: str
-    service_account: str
-    network: str
-    encryption_key: str
-    labels: dict[str, str]
-    endpoint: str
-    logging_endpoint: str
-    timeout_seconds: float
 
-    def __post_init__(self) -> None:
+    @model_validator(mode="after")
+    def _require_complete(self) -> Self:
         wanted = {"project": "my-project", "location": "europe-west4", "pipeline_root": "gs://my-bucket/artifacts"}
         for name, example in wanted.items():
             if not getattr(self, name):
@@ -59,6 +51,7 @@ class VertexConfig:
                     f"vertex.labels: {key}: {value!r} is no label: at most 63 lower-case letters, digits, _ and -, the "
                     "key beginning with a letter"
                 )
+        return self
 
     @property
     def parent(self) -> str:

@@ -13,7 +13,7 @@ from slipway.errors import StoreError
 from slipway.pages.numbers import format_number, format_time
 from slipway.runs.record import RolloutOutcome, Summary
 from slipway.runs.store import RunView, lineage_facts, load_run
-from slipway.runs.summary import read_evaluation_of, read_serving_checks_of
+from slipway.runs.summary import read_evaluation_of, read_if_there, read_serving_checks_of
 
 if TYPE_CHECKING:
     from slipway.evaluation.results import Check, Evaluation
@@ -126,9 +126,10 @@ class Explanation:
         return read_serving_checks_of(self.summary.lineage, self.summary.artifacts)
 
 
-def explain_run(view: RunView, events: tuple[Event, ...] = ()) -> Explanation:
-    """A run."""
-    return Explanation(view.summary, view, events)
+def explain_run(view: RunView, store: ModelStore | None = None) -> Explanation:
+    """A run, with the history of the version that it pushed, if the store is known."""
+    lineage, version = view.summary.lineage, view.summary.pushed_version
+    return Explanation(view.summary, view, _events(store, lineage.module, version) if store else ())
 
 
 def explain_version(version: Version, view: RunView | None, events: tuple[Event, ...]) -> Explanation:
@@ -151,19 +152,22 @@ def explain_version(version: Version, view: RunView | None, events: tuple[Event,
     return Explanation(summary, view, events, version.uri)
 
 
-def find(what: str | None, runs_dir: Path, store: ModelStore) -> Explanation:
+def find(what: str | None, runs: str | Path, store: ModelStore) -> Explanation:
     """The run or the version that `what` names; the newest run without it.
+
+    Args:
+        what: A run, or a version as `find_version` takes it.
+        runs: Directory or gs:// URI of the records.
+        store: The model store.
 
     Raises:
         StoreError: there is neither.
     """
     model, _, number = (what or "").rpartition("/")
     if not number.isdigit() and not model:
-        view = load_run(runs_dir, what)
-        return explain_run(view, _events(store, view.summary.lineage.module, view.summary.pushed_version))
+        return explain_run(load_run(runs, what), store)
     version = find_version(store, what or "")
-    known = runs_dir / version.manifest.lineage.run
-    run = load_run(runs_dir, known.name) if known.is_dir() else None
+    run = read_if_there(lambda: load_run(runs, version.manifest.lineage.run))
     events = _events(store, version.model, version.number)
     return explain_version(version, run if run and run.summary.pushed_version == version.number else None, events)
 

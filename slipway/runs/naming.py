@@ -8,8 +8,8 @@ import time
 from datetime import datetime
 
 from slipway.errors import ConfigError
-from slipway.lineage import Target
 from slipway.runs.record import RunContext
+from slipway.targets import Target
 
 # Stands for the job in the arguments of a run, which its clones and all runs of a schedule share.
 JOB = "{job}"

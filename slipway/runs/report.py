@@ -18,7 +18,7 @@ from slipway.pages.numbers import MISSING, format_number, format_seconds
 from slipway.pages.page import render_page
 from slipway.pages.parts import Tone, badge, code, details, facts, grid, log, notice, section, table, tiles
 from slipway.runs.store import REPORT, lineage_facts
-from slipway.runs.summary import read_evaluation_of
+from slipway.runs.summary import read_evaluation_of, readable_folder
 from slipway.stores import storage
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def _part(title: str, uri: str | None, draw: Callable[[str], Markup]) -> Markup:
     if uri is None:
         return Markup("")
     try:
-        return section(title, draw(str(storage.local_path(uri))))
+        return section(title, draw(str(readable_folder(uri))))
     except (SlipwayError, OSError, ValueError) as error:
         return section(title, notice(f"This part cannot be shown: {error}", "warn"))
 

@@ -1,4 +1,4 @@
-"""The runs of this machine, one directory each."""
+"""Records of runs: one directory each, on this machine or on gs://, however the run ended."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from slipway.pages.numbers import MISSING
 from slipway.runs.process import is_alive
 from slipway.runs.record import Outcome, RolloutOutcome, RunState, Step, StepsFile, Summary
 from slipway.runs.summary import read_record, summarise
+from slipway.stores import storage
 
 STEPS, OUTCOME, ROLLOUT, LAST_STEP = "steps.json", "outcome.json", "rollout.json", "last_step.json"
 SUMMARY, REPORT, NOTIFIED = "summary.json", "report.html", "notified.txt"
@@ -50,9 +51,9 @@ class RunView:
 
     @property
     def report(self) -> str | None:
-        """Path of the run's page, if there is one."""
-        path = Path(self.uri) / REPORT
-        return str(path) if path.is_file() else None
+        """Path or URI of the run's page, if there is one."""
+        uri = storage.join(self.uri, REPORT)
+        return uri if storage.exists(uri) else None
 
     def as_json(self) -> dict[str, Any]:
         """What `slipway runs show --json` prints; keys are only ever added."""
@@ -110,50 +111,52 @@ def _told(lineage: Lineage) -> dict[str, Any]:
     return hyperparameters | lineage.overrides
 
 
-def list_runs(runs_dir: Path) -> list[RunView]:
-    """All runs, newest first; a damaged record is listed with its problem."""
-    if not runs_dir.is_dir():
-        return []
-    views = [view_run(folder) for folder in runs_dir.iterdir() if folder.is_dir()]
+def list_runs(runs: str | Path) -> list[RunView]:
+    """All runs below a directory or gs:// URI, newest first; a damaged record is listed with its problem."""
+    views = [view_run(storage.join(str(runs), name)) for name in _names(runs)]
     return sorted(views, key=lambda view: (view.summary.lineage.started, view.name), reverse=True)
 
 
-def load_run(runs_dir: Path, name: str | None = None) -> RunView:
-    """One run by its name or an unambiguous beginning of it; the newest without a name.
+def load_run(runs: str | Path, name: str | None = None) -> RunView:
+    """One run by its name, or an unambiguous beginning of it; the newest without a name.
 
     Raises:
         StoreError: there is no such run; the message lists the nearest names.
     """
-    names = sorted(folder.name for folder in runs_dir.iterdir() if folder.is_dir()) if runs_dir.is_dir() else []
+    names = _names(runs)
     if not names:
-        raise StoreError(f"there are no runs in {runs_dir}; `slipway run` makes one")
+        raise StoreError(f"there are no runs in {runs}; `slipway run` makes one")
     if name is None:
-        return list_runs(runs_dir)[0]
-    if name in names:
-        return view_run(runs_dir / name)
-    matches = [known for known in names if known.startswith(name)] if name else []
+        return list_runs(runs)[0]
+    matches = [name] if name in names else [known for known in names if known.startswith(name)] if name else []
     if len(matches) == 1:
-        return view_run(runs_dir / matches[0])
+        return view_run(storage.join(str(runs), matches[0]))
     near = matches or difflib.get_close_matches(name, names, n=3, cutoff=0.4) or names[-3:]
     kind = "more than one run begins with" if matches else "there is no run"
-    raise StoreError(f"{kind} {name!r} in {runs_dir}; the nearest: {', '.join(near[-5:])}")
+    raise StoreError(f"{kind} {name!r} in {runs}; the nearest: {', '.join(near[-5:])}")
 
 
-def view_run(folder: Path) -> RunView:
+def _names(runs: str | Path) -> list[str]:
+    names = storage.list_names(str(runs))
+    return names if storage.is_remote(str(runs)) else [name for name in names if Path(runs, name).is_dir()]
+
+
+def view_run(folder: str | Path) -> RunView:
     """Merges the files of the runner, of the step that came to a verdict and of the exit handler."""
     uri = str(folder)
+    run = uri.partition("?")[0].rpartition("/")[2] if storage.is_remote(uri) else Path(folder).name
     recorded = read_record(uri, STEPS, StepsFile)
     summary = read_record(uri, SUMMARY, Summary)
     outcome = read_record(uri, OUTCOME, Outcome)
     problem = ", ".join(
         name
         for name, read in ((STEPS, recorded), (SUMMARY, summary), (OUTCOME, outcome))
-        if read is None and (folder / name).is_file()
+        if read is None and storage.exists(storage.join(uri, name))
     )
     problem = f"{problem} cannot be read" if problem else ""
     if recorded is None:
         problem = problem or ("" if summary else "its directory holds no record")
-        return RunView(folder.name, uri, [], summary or _unknown(folder, outcome), problem)
+        return RunView(run, uri, [], summary or _unknown(run, uri, outcome), problem)
     state = _state(recorded, summary)
     steps = _in_order(recorded.steps if state == "running" else [_ended(step) for step in recorded.steps])
     # The exit handler wrote its summary before the runner was through: what the runner says of the end counts.
@@ -163,7 +166,7 @@ def view_run(folder: Path) -> RunView:
     if state == "interrupted":
         finished = max((step.started + (step.seconds or 0) for step in steps if step.started), default=0.0)
     summary = summary.model_copy(update={"finished": finished})
-    return RunView(folder.name, uri, steps, summary, problem)
+    return RunView(run, uri, steps, summary, problem)
 
 
 def _state(recorded: StepsFile, summary: Summary | None) -> RunState:
@@ -186,7 +189,8 @@ def _ended(step: Step) -> Step:
     return step.model_copy(update={"state": "failed", "error": "interrupted: the process that ran it is gone"})
 
 
-def _unknown(folder: Path, outcome: Outcome | None) -> Summary:
+def _unknown(run: str, uri: str, outcome: Outcome | None) -> Summary:
     """A summary of a directory without a readable record."""
-    lineage = Lineage(run=folder.name, module="", module_digest="", data_uri="", started=folder.stat().st_mtime)
+    started = 0.0 if storage.is_remote(uri) else Path(uri).stat().st_mtime
+    lineage = Lineage(run=run, module="", module_digest="", data_uri="", started=started)
     return summarise(lineage, "interrupted", [], outcome)

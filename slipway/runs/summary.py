@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TypeVar
 
 from pydantic import BaseModel
 
-from slipway.data.examples.dataset import Manifest, read_manifest
+from slipway.data.examples.dataset import MANIFEST, Manifest
 from slipway.data.validation.report import read_validation
 from slipway.errors import SlipwayError
 from slipway.evaluation.results import Evaluation, read_evaluation
@@ -87,7 +89,8 @@ def artifact_uris(steps: Iterable[Step], outcome: Outcome | None) -> dict[str, s
 
 def read_manifest_of(lineage: Lineage, artifacts: dict[str, str]) -> Manifest | None:
     """The manifest of the run's examples, if it got that far."""
-    return _read_shown(lineage.shows.examples, artifacts, read_manifest)
+    uri = artifacts.get(lineage.shows.examples)
+    return read_record(uri, MANIFEST, Manifest) if uri else None
 
 
 def read_evaluation_of(lineage: Lineage, artifacts: dict[str, str]) -> Evaluation | None:
@@ -102,7 +105,7 @@ def read_serving_checks_of(lineage: Lineage, artifacts: dict[str, str]) -> Servi
 
 def _read_shown(name: str, artifacts: dict[str, str], read: Callable[[Path], Read]) -> Read | None:
     uri = artifacts.get(name)
-    return read_if_there(lambda: read(storage.local_path(uri))) if uri else None
+    return read_if_there(lambda: read(readable_folder(uri))) if uri else None
 
 
 def _is_valid(lineage: Lineage, artifacts: dict[str, str]) -> bool:
@@ -115,6 +118,18 @@ def _version_of(baseline_uri: str | None) -> int | None:
     """A baseline's directory is named by its version."""
     name = (baseline_uri or "").partition("?")[0].rstrip("/").rpartition("/")[2]
     return int(name) if name.isdigit() else None
+
+
+def readable_folder(uri: str) -> Path:
+    """The folder of an artifact; one on gs:// is copied to this machine, once in a process."""
+    return Path(_downloaded(uri).name) if storage.is_remote(uri) else storage.local_path(uri)
+
+
+@cache
+def _downloaded(uri: str) -> TemporaryDirectory[str]:
+    folder = TemporaryDirectory(prefix="slipway-artifact-")
+    storage.copy_folder(uri, folder.name)
+    return folder
 
 
 def failure_reasons(failed: Step | None, error: str | None) -> list[str]:

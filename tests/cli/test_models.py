@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from cli.main import app
-from cli.workspace import PROJECT
+from settings.load import PROJECT
 from slipway.errors import ModelQuarantinedError, StoreError
 from slipway.stores.model_store import LocalModelStore
 from tests.fakes.storage_server import StorageServer, _emulator, storage_server  # noqa: F401 - fixtures

@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from cli.main import app
+from settings import load
 from slipway.errors import ConfigError
 from slipway.lineage import Lineage
 from slipway.stores.model_store import Provenance, open_store
@@ -78,6 +79,21 @@ def test_models_rollback_tells_what_was_left_and_why(hook: Hook, versions: list[
     slipway("models", "rollback", "taxi", "--why", "p99 doubled", "--who", "bob")
     old, new = versions
     assert hook.texts == [f"[slipway] taxi: back at version {old}, from version {new}\n- bob: p99 doubled"]
+
+
+@pytest.mark.parametrize(("env", "notified"), [("quiet", 0), ("loud", 1)])
+def test_models_rollback_of_a_store_notifies_the_channels_of_its_environment(
+    hook: Hook, versions: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, env: str, notified: int
+) -> None:
+    settings = tmp_path / "settings"
+    settings.mkdir()
+    (settings / "base.yaml").write_text("{}\n")
+    (settings / "quiet.yaml").write_text("notifications: {events: [failure]}\n")
+    (settings / "loud.yaml").write_text("notifications: {events: [rollback]}\n")
+    monkeypatch.setattr(load, "FOLDER", settings)
+    store = str(tmp_path / "models")
+    slipway("models", "rollback", "taxi", "--store", store, "--env", env, "--why", "p99 doubled")
+    assert len(hook.texts) == notified
 
 
 def test_models_rollback_is_told_nobody_where_nobody_asks(

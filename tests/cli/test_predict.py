@@ -30,7 +30,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelServer]:
 @pytest.fixture(params=["--grpc", "--rest"])
 def where(request: pytest.FixtureRequest, server: ModelServer) -> list[str]:
     port = server.grpc_port if request.param == "--grpc" else server.rest_port
-    return ["--model", "tiny", request.param, "--address", f"localhost:{port}"]
+    return ["tiny", request.param, "--address", f"localhost:{port}"]
 
 
 def predict(*arguments: str) -> Result:
@@ -41,12 +41,22 @@ def predict(*arguments: str) -> Result:
 def test_predict_rows_of_json_prints_classes_and_scores(where: list[str], tmp_path: Path, batch: str) -> None:
     file = tmp_path / "rows.json"
     file.write_text(ROWS)
-    result = predict(*where, "--json", str(file), "--json-lines", "--batch", batch)
+    result = predict(*where, "--instances", str(file), "--json-lines", "--batch", batch)
 
     assert result.exit_code == 0, result.output
     answers = [json.loads(line) for line in result.output.splitlines()]
     assert [each["class"] for each in answers] == ["yes", "yes"]
     assert [each["scores"]["yes"] for each in answers] == pytest.approx([0.549834, 0.598688], abs=1e-6)
+
+
+def test_predict_json_is_an_output_and_in_its_old_place_an_input(where: list[str], tmp_path: Path) -> None:
+    file = tmp_path / "rows.json"
+    file.write_text(ROWS)
+    answers = json.loads(predict(*where, "--instances", str(file), "--json").output)
+    assert [each["class"] for each in answers] == ["yes", "yes"]
+    old = ["--model", where[0], *where[1:], "--json", str(file)]
+    assert [json.loads(line) for line in predict(*old, "--json-lines").output.splitlines()] == answers
+    assert "Bonn" in predict(*old).output
 
 
 @pytest.mark.parametrize("signature", ["raw", "serving_default"])

@@ -6,6 +6,7 @@ from typer.testing import CliRunner, Result
 
 from cli import output
 from cli.main import app
+from settings import load
 from slipway.errors import StoreError
 from tests.recorded_runs import STARTED, VERSION, WHY_FAILED, WHY_REFUSED, write_run
 
@@ -137,3 +138,19 @@ def test_runs_prune_without_a_limit_removes_nothing(home: Path) -> None:
     assert refused.exit_code == 2
     assert "--older-than" in refused.output
     assert (home / "runs" / "taxi-1").is_dir()
+
+
+def test_runs_of_an_environment_are_those_of_its_home(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = tmp_path / "settings"
+    settings.mkdir()
+    (settings / "base.yaml").write_text("{}\n")
+    (settings / "other.yaml").write_text(f"home: {tmp_path / 'other'}\n")
+    monkeypatch.setattr(load, "FOLDER", settings)
+    monkeypatch.delenv("SLIPWAY_HOME")
+    write_run(tmp_path / "other", "taxi-9", "failed")
+    assert "taxi-9" in slipway("runs", "list", "--env", "other").stdout
+    assert "failed at validate_examples" in slipway("explain", "--env", "other").stdout
+    assert slipway("report", "--env", "other").stdout.strip().startswith(str(tmp_path / "other"))
+    assert "empty" in slipway("models", "list", "--env", "other").stdout

@@ -3,49 +3,46 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
-from delivery.deploy import Deployer
+from delivery.deploy import Deployer, Effects
 from delivery.deployments import read_latest
-from delivery.plan import Builder, Plan, Scope
+from delivery.environment import Environment
 from delivery.plan import Place as Planned
+from delivery.plan import Plan, Scope
 from delivery.registry import ImageRegistry
 from delivery.sync import Synced, sync_module
+from delivery.targets.base import RemoteRun
+from settings.schema import Delivery, Settings
 from slipway.errors import ConfigError, DeliveryError, TargetError
 from tests.delivery.plan.project import FILES, IMAGE, MODEL, NEW_MODEL, Project
 from tests.fakes.docker import write_docker
 from tests.fakes.image_registry import FakeRegistry
 
 
-class Run(NamedTuple):
-    name: str
-    url: str = "https://kubeflow/run"
+@dataclass(frozen=True)
+class Diary(Effects):
+    """Writes down what is done; `fails` holds the entries that cannot be made."""
 
-
-@dataclass
-class Diary:
-    """A place that writes down what is done to it; `fails` is the entry that cannot be made."""
-
-    root: str
-    modules: Path
     entries: list[str] = field(default_factory=list)
-    fails: str = ""
+    fails: list[str] = field(default_factory=list)
 
     def sync(self, module: str) -> Synced:
         self._write(f"sync {module}")
-        return sync_module(self.modules / module, self.root)
+        return sync_module(
+            self.environment.settings.modules / module, f"{self.environment.settings.remote_home}/modules"
+        )
 
     @contextmanager
-    def compiled(self, image: str) -> Iterator[Callable[[str], Run]]:
+    def compiled(self, image: str) -> Iterator[Callable[[str], RemoteRun]]:
         self._write(f"compile {image[-6:]}")
 
-        def submit(module: str) -> Run:
+        def submit(module: str) -> RemoteRun:
             self._write(f"submit {module}")
-            return Run(f"{module}-1")
+            return RemoteRun(f"{module}-1", f"{module}-1", "pending", "https://kubeflow/run")
 
         yield submit
 
@@ -56,7 +53,7 @@ class Diary:
         self._write(f"schedules {image[-6:]}")
 
     def _write(self, entry: str) -> None:
-        if self.fails and entry.startswith(self.fails):
+        if any(entry.startswith(start) for start in self.fails):
             raise TargetError(f"no {entry} today")
         self.entries.append(entry)
 
@@ -65,36 +62,29 @@ class Diary:
 class World:
     project: Project
     registry: FakeRegistry
-    home: str
     diary: Diary
     docker_log: Path
     said: list[str] = field(default_factory=list)
 
+    @property
+    def home(self) -> str:
+        return self.diary.environment.settings.remote_home
+
     def plan(self) -> Plan:
         place = Planned(Scope("staging", "staging"), repository=self.registry.repository)
-        return self.project.plan(place=place, registry=self._registry, home=self.home)
+        return self.project.plan(place=place, registry=ImageRegistry(self.registry.repository), home=self.home)
 
     def deploy(self, plan: Plan | None = None) -> None:
         self.deployer().deploy(plan or self.plan())
 
-    def deployer(self) -> Deployer:
-        return Deployer(
-            repository=self.project.repository,
-            modules=self.project.folder / "modules",
-            home=self.home,
-            registry=self._registry,
-            builder=Builder(),
-            place=self.diary,
-            say=lambda step, what: self.said.append(f"{step}: {what}"),
-        )
+    def deployer(self, **changes: str) -> Deployer:
+        environment = self.diary.environment
+        environment = replace(environment, settings=environment.settings.model_copy(update=changes))
+        return Deployer(environment, self.diary, lambda step, result: self.said.append(f"{step}: {result}"))
 
     @property
     def docker(self) -> list[str]:
         return self.docker_log.read_text().splitlines() if self.docker_log.exists() else []
-
-    @property
-    def _registry(self) -> ImageRegistry:
-        return ImageRegistry(self.registry.repository)
 
 
 @pytest.fixture
@@ -106,9 +96,15 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     write_docker(programs, log)
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    monkeypatch.chdir(project.folder)
     with FakeRegistry() as registry:
-        diary = Diary(str(home / "modules"), project.folder / "modules")
-        yield World(project, registry, str(home), diary, log)
+        settings = Settings(
+            remote_home=str(home),
+            modules=project.folder / "modules",
+            delivery=Delivery(image_repository=registry.repository),
+        )
+        diary = Diary(Environment("staging", settings), "kubeflow", "training", lambda line: None)
+        yield World(project, registry, diary, log)
 
 
 def test_deploy_does_everything_once_and_in_order(world: World) -> None:
@@ -172,10 +168,10 @@ def test_deploy_module_change_uses_the_image_that_is_there(world: World) -> None
     ],
 )
 def test_deploy_that_failed_is_completed_by_the_next_push(world: World, fails: str, missing: list[str]) -> None:
-    world.diary.fails = fails
+    world.diary.fails.append(fails)
     with pytest.raises(DeliveryError, match=f"{fails.split()[0]}.* failed, and nothing after it was begun: no {fails}"):
         world.deploy()
-    world.diary.fails = ""
+    world.diary.fails.clear()
     world.diary.entries.clear()
     world.project.commit({"README.md": "changed\n"})
     world.deploy()
@@ -238,9 +234,8 @@ def test_deploy_module_with_files_that_git_ignores_is_refused(world: World) -> N
 
 def test_deploy_without_remote_home_names_the_setting(world: World) -> None:
     plan = world.plan()
-    world.home = ""
     with pytest.raises(ConfigError, match="set remote_home: gs://BUCKET/slipway"):
-        world.deploy(plan)
+        world.deployer(remote_home="").deploy(plan)
 
 
 def test_deploy_without_the_builder_says_so(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

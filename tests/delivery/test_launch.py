@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from cli.overrides import override_module
 from delivery.launch import RunRequest, git_revision, request_run
+from delivery.overrides import override_module
 from delivery.portability import problems
 from pipelines.platform import Locations, Platform
 from settings.load import PROJECT

@@ -1,10 +1,11 @@
-"""The tables of docs/settings.md, from the JSON Schema and the docstrings of settings/schema.py.
+"""The tables of docs/settings.md, from the JSON Schema and the docstrings of the settings' classes.
 
 `python -m tests.docs.settings_page` writes them anew.
 """
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
+from settings import schema
 from settings.load import PROJECT
 from settings.schema import Settings
 
@@ -52,14 +54,14 @@ class Setting(NamedTuple):
 
 def settings_of(model: type[BaseModel]) -> list[Setting]:
     """All settings, in the order of the schema."""
-    schema = model.model_json_schema()
-    return list(_settings(schema, schema["$defs"], ""))
+    found = model.model_json_schema()
+    return list(_settings(found, found["$defs"], ""))
 
 
 def tables() -> str:
     """A section for each group of settings, as Markdown."""
-    schema = Settings.model_json_schema()
-    leads = {name: _lead(field, schema["$defs"]) for name, field in schema["properties"].items()}
+    found = Settings.model_json_schema()
+    leads = {name: _lead(field, found["$defs"]) for name, field in found["properties"].items()}
     sections: dict[str, str] = {}
     for setting in settings_of(Settings):
         name = setting.section
@@ -70,7 +72,9 @@ def tables() -> str:
 
 
 def _settings(model: Json, known: Json, prefix: str) -> Iterator[Setting]:
-    _, meanings = _read_docstring(model["description"])
+    meanings = _read_docstring(model["description"])[1]
+    for base in getattr(schema, model["title"], BaseModel).__mro__:  # a subclass describes its own fields only
+        meanings = _read_docstring(inspect.cleandoc(base.__doc__ or ""))[1] | meanings
     for name, field in model["properties"].items():
         inner = _model_of(field, known)
         if inner is None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cli.overrides import override_module
 from delivery.launch import request_run
+from delivery.overrides import override_module
 from delivery.targets.local import run_local
 from modules.taxi.sample import write_sample
 from pipelines.platform import Locations, Platform

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-from cli.workspace import remote_locations
+from delivery.environment import Environment
 from serving.manifests import object_name
 from settings.load import load_settings
 from settings.schema import Settings
@@ -143,7 +143,7 @@ def test_pipeline_adds_models_and_replaces_none() -> None:
 
 
 def test_folders_are_all_that_the_command_writes_to() -> None:
-    locations = remote_locations(Settings(remote_home="gs://b"))
+    locations = Environment(None, Settings(remote_home="gs://b")).remote
     needed = {uri.removeprefix("gs://b/") for uri in vars(locations).values()}
     folders = set(re.findall(r'"(\w+)"', code().split("folders = toset([")[1].split("])")[0]))
     assert needed | {"artifacts", "deployments", "manifests", "requests", "samples"} == folders

@@ -59,7 +59,7 @@ def test_load_settings_unknown_key_names_the_file_and_the_nearest_key(folder: Pa
     (folder / "staging.yaml").write_text("evaluation: {engin: tfma}\n")
     with pytest.raises(
         ConfigError,
-        match=r"staging\.yaml: unknown setting evaluation\.engin; did you mean evaluation\.engine",
+        match=r"staging\.yaml:1: unknown setting evaluation\.engin; did you mean evaluation\.engine",
     ):
         load_settings("staging")
 
@@ -70,6 +70,28 @@ def test_load_settings_wrong_value_names_the_variable(folder: Path, monkeypatch:
         load_settings()
 
 
+def test_load_settings_key_given_twice_names_file_and_line(folder: Path) -> None:
+    (folder / "staging.yaml").write_text("evaluation:\n  engine: tfma\n  engine: vectorised\n")
+    with pytest.raises(ConfigError, match=r"staging\.yaml:3: the key 'engine' is given twice"):
+        load_settings("staging")
+
+
+def test_load_settings_key_given_twice_in_a_variable_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLIPWAY_EVALUATION", "{engine: tfma, engine: vectorised}")
+    with pytest.raises(ConfigError, match=r"SLIPWAY_EVALUATION.*'engine' is given twice"):
+        load_settings()
+
+
+@pytest.mark.parametrize("where", ["file", "variable"])
+def test_load_settings_reads_an_exponent_as_a_number(folder: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    if where == "file":
+        (folder / "base.yaml").write_text("serving: {golden_tolerance: 1e-3}\nschedules: {}\n")
+    else:
+        monkeypatch.setenv("SLIPWAY_SCHEDULES", "{n: {module: taxi, cron: '@daily', overrides: {x: 1e-3}}}")
+        assert load_settings().schedules["n"].overrides == {"x": 0.001}
+    assert load_settings().serving.golden_tolerance == (0.001 if where == "file" else 1e-5)
+
+
 def test_load_settings_unknown_environment_lists_those_there_are(folder: Path) -> None:
     with pytest.raises(ConfigError, match="no environment 'prod': settings/ has staging"):
         load_settings("prod")
@@ -77,7 +99,7 @@ def test_load_settings_unknown_environment_lists_those_there_are(folder: Path) -
 
 def test_load_settings_file_that_is_no_mapping_is_refused(folder: Path) -> None:
     (folder / "staging.yaml").write_text("- a\n")
-    with pytest.raises(ConfigError, match="holds a list"):
+    with pytest.raises(ConfigError, match="found list"):
         load_settings("staging")
 
 

@@ -173,4 +173,4 @@ def test_multi_user_installation_without_namespace_names_the_setting() -> None:
 
 
 def test_config_never_holds_a_secret() -> None:
-    assert not {name for name in KubeflowConfig.__dataclass_fields__ if name in ("token", "cookie", "password")}
+    assert not {name for name in KubeflowConfig.model_fields if name in ("token", "cookie", "password")}

@@ -4,9 +4,10 @@ from typing import Any
 import pytest
 
 from slipway.errors import ConfigError
-from slipway.lineage import Lineage, Target
+from slipway.lineage import Lineage
 from slipway.runs.naming import JOB, job_id, name_run, new_run_name, run_name_of
 from slipway.runs.record import RunContext
+from slipway.targets import Target
 
 UUID = "90d63664-0f4f-41ec-91be-9419156db005"
 RESOURCE = "projects/123/locations/europe-west4/pipelineJobs/taxi-20260102-030405-a336"

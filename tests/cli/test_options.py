@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-WAITS_FIRST = "import time; time.sleep(1.5); from cli.asked import TYPED; print(TYPED)"
+WAITS_FIRST = "import time; time.sleep(1.5); from cli.options import TYPED; print(TYPED)"
 
 
 def test_typed_is_when_the_process_began_though_it_waited_before_its_imports() -> None:
@@ -23,7 +23,7 @@ def test_typed_is_when_the_process_began_though_it_waited_before_its_imports() -
 def test_typed_where_the_system_does_not_tell_is_at_most_the_time_of_the_imports_late(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("cli.asked.start_time", lambda pid: None)
-    from cli.asked import _began
+    monkeypatch.setattr("cli.options.start_time", lambda pid: None)
+    from cli.options import _began
 
     assert time.time() - time.process_time() - 1 <= _began() <= time.time()

@@ -1,6 +1,6 @@
 import pytest
 
-from cli.overrides import override_module, split_overrides
+from delivery.overrides import override_module, parse_pairs, split_overrides
 from slipway.errors import ConfigError
 from slipway.module_api import Label, ModuleConfig
 
@@ -8,19 +8,19 @@ CONFIG = ModuleConfig(contract=1, task="regression", label=Label(column="y"))
 
 
 def test_split_overrides_sends_each_key_where_it_belongs() -> None:
-    settings, module = split_overrides(["evaluation.engine=tfma", "training.epochs=3", "training.seed=7"])
+    settings, module = split_overrides(parse_pairs(["evaluation.engine=tfma", "training.epochs=3", "training.seed=7"]))
     assert settings == [("evaluation.engine", "tfma")]
     assert module == {"training": {"epochs": 3, "seed": 7}}
 
 
 def test_split_overrides_unknown_key_names_the_nearest() -> None:
     with pytest.raises(ConfigError, match=r"did you mean training\.epochs"):
-        split_overrides(["trainin.epochs=3"])
+        split_overrides([("trainin.epochs", 3)])
 
 
 def test_split_overrides_without_equals_sign_shows_the_form() -> None:
     with pytest.raises(ConfigError, match="give it as key=value"):
-        split_overrides(["training.epochs"])
+        parse_pairs(["training.epochs"])
 
 
 def test_override_module_changes_only_what_is_named() -> None:
@@ -48,3 +48,20 @@ def test_override_module_threshold_of_another_task_is_refused() -> None:
 def test_override_module_unknown_key_names_the_nearest() -> None:
     with pytest.raises(ConfigError, match=r"--set training\.epoch: .*did you mean training\.epochs"):
         override_module(CONFIG, {"training": {"epoch": 3}})
+
+
+def test_parse_pairs_reads_an_exponent_as_a_number_as_module_yaml_does() -> None:
+    assert parse_pairs(["hyperparameters.learning_rate=1e-3"]) == [("hyperparameters.learning_rate", 0.001)]
+
+
+@pytest.mark.parametrize("pair", ["training={epochs: 1, epochs: 2}", "training={"])
+def test_parse_pairs_value_that_is_no_yaml_or_gives_a_key_twice_is_refused(pair: str) -> None:
+    with pytest.raises(ConfigError, match="--set training="):
+        parse_pairs([pair])
+
+
+def test_override_module_unknown_hyperparameter_names_the_nearest() -> None:
+    config = CONFIG.model_copy(update={"hyperparameters": {"learning_rate": 0.1, "l2": 0.0}})
+    with pytest.raises(ConfigError, match=r"--set hyperparameters\.learning_rat.*did you mean 'learning_rate'"):
+        override_module(config, {"hyperparameters": {"learning_rat": 0.1}})
+    assert override_module(config, {"hyperparameters": {"l2": 0.5}}).hyperparameters["l2"] == 0.5

@@ -1,0 +1,78 @@
+"""`--set key=value`: a key of the settings or of module.yaml, a value in YAML."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import ValidationError
+
+from settings.load import known_keys, merge, nest
+from settings.schema import Settings
+from slipway.errors import ConfigError
+from slipway.evaluation.config import parse_evaluation_config
+from slipway.module_api import ModuleConfig
+from slipway.strict_yaml import did_you_mean, dotted, nearest, read_value
+
+
+def parse_pairs(pairs: Iterable[str]) -> list[tuple[str, Any]]:
+    """Keys and values of `--set`.
+
+    Raises:
+        ConfigError: a pair has no `=`, or a value is not YAML.
+    """
+    parsed = []
+    for pair in pairs:
+        key, separator, text = pair.partition("=")
+        if not separator:
+            raise ConfigError(f"--set {pair}: give it as key=value, for example --set training.epochs=5")
+        parsed.append((key, read_value(text, f"--set {pair}")))
+    return parsed
+
+
+def split_overrides(overrides: Iterable[tuple[str, Any]]) -> tuple[list[tuple[str, Any]], dict[str, Any]]:
+    """Divides overrides into those of the settings, with dotted keys, and those of the module, nested.
+
+    Raises:
+        ConfigError: neither the settings nor module.yaml have the key.
+    """
+    for_settings: list[tuple[str, Any]] = []
+    for_module: dict[str, Any] = {}
+    for key, value in overrides:
+        top = key.partition(".")[0]
+        if top in Settings.model_fields:
+            for_settings.append((key, value))
+        elif top in ModuleConfig.model_fields:
+            for_module = merge(for_module, nest(key, value))
+        else:
+            known = ", ".join(sorted({*Settings.model_fields, *ModuleConfig.model_fields}))
+            hint = did_you_mean(key, [*known_keys(Settings), *known_keys(ModuleConfig)]) or f"; known are {known}"
+            raise ConfigError(f"--set {key}: neither the settings nor module.yaml have this key{hint}")
+    return for_settings, for_module
+
+
+def override_module(config: ModuleConfig, overrides: dict[str, Any]) -> ModuleConfig:
+    """The module's configuration with the overrides.
+
+    Raises:
+        ConfigError: the result is not a valid configuration, or module.yaml has no such hyperparameter.
+    """
+    hyperparameters = overrides.get("hyperparameters")
+    for name in hyperparameters if isinstance(hyperparameters, dict) else ():
+        if name not in config.hyperparameters:
+            raise ConfigError(
+                f"--set hyperparameters.{name}: module.yaml has no such hyperparameter"
+                f"{nearest(name, config.hyperparameters)}. Give it a default there first"
+            )
+    try:
+        changed = ModuleConfig.model_validate(merge(config.model_dump(), overrides))
+    except ValidationError as error:
+        problem = error.errors()[0]
+        path = dotted(problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            hint = did_you_mean(path, known_keys(ModuleConfig))
+            raise ConfigError(f"--set {path}: module.yaml has no such key{hint}") from error
+        raise ConfigError(f"--set {path}={problem['input']}: {problem['msg']}") from error
+    # Refused here, and not by evaluate_model after the training.
+    parse_evaluation_config(changed.model_dump(include={"task", "label", "classes", "slices", "thresholds"}))
+    return changed

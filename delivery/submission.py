@@ -1,0 +1,212 @@
+"""Makes the runs of an environment: on this machine, on a target, and by schedule."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, redirect_stdout
+from hashlib import sha256
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from delivery import compile as compiling
+from delivery.environment import Environment
+from delivery.launch import RunRequest, request_run
+from delivery.manifests import require_digest
+from delivery.package import read_package
+from delivery.targets.base import Recurring, Submission
+from pipelines.platform import Platform
+from pipelines.registry import DEFAULT
+from serving.manifests import publish_manifests
+from slipway.errors import ConfigError
+from slipway.module_kit.loader import load_function
+from slipway.runs.naming import JOB
+from slipway.stores import storage
+from slipway.stores.module_store import publish_module
+from slipway.targets import RemoteTarget, Target
+
+
+def local_request(
+    environment: Environment, module: str, data: str | None, *, notify: bool, pipeline: str = DEFAULT
+) -> RunRequest:
+    """A run on this machine, with the module published.
+
+    Args:
+        environment: Whose settings and overrides count.
+        module: Name of the module.
+        data: URI, or path from the working directory; the module's own without it, else its sample.
+        notify: Whether the end of the run is notified.
+        pipeline: Name of the pipeline.
+    """
+    if notify:
+        environment.settings.notifications.require_complete()
+    folder, config = environment.module(module)
+    uri = data or config.data
+    if uri is None:
+        uri = str(sample_file(folder, environment.settings.home))
+    elif "://" not in uri:
+        # Paths in module.yaml are relative to the module's folder.
+        base = Path.cwd() if data else folder
+        uri = ",".join(str(base / part) for part in uri.split(","))
+    platform = _platform(environment, "local", environment.code_image, notify=notify)
+    return request_run(
+        folder,
+        config,
+        uri,
+        environment.local,
+        platform,
+        pipeline=pipeline,
+        settings_overrides=environment.for_settings,
+    )
+
+
+@contextmanager
+def compiled(environment: Environment, target: RemoteTarget, pipeline: str = DEFAULT) -> Iterator[Path]:
+    """A pipeline, compiled for a target, for as long as the block lasts."""
+    with TemporaryDirectory(prefix="slipway-compiled-") as folder:
+        package = Path(folder) / f"{pipeline}.yaml"
+        compile_pipeline(environment, target, package, pipeline)
+        yield package
+
+
+def compile_pipeline(environment: Environment, target: RemoteTarget, output: Path, pipeline: str = DEFAULT) -> None:
+    """Compiles a pipeline for a target, with the image and the resources of the settings."""
+    require_digest(environment.settings.image)  # the platform's check would name it for each task
+    settings = environment.settings
+    compiling.compile_pipeline(pipeline, target, settings.image, settings.compute, output)
+
+
+def prepare(
+    environment: Environment,
+    target: RemoteTarget,
+    package: Path,
+    module: str,
+    data: str | None = None,
+    *,
+    pipeline: str = DEFAULT,
+    publish: bool = True,
+) -> Submission:
+    """Publishes the module and fixes all arguments of a run on a target.
+
+    Args:
+        environment: Whose settings and overrides count.
+        target: Where it is to run.
+        package: The compiled pipeline.
+        module: Name of the module.
+        data: URI; the module's own without it, else its sample, uploaded.
+        pipeline: Its name.
+        publish: False to change nothing, for a dry run.
+    """
+    environment.settings.notifications.require_complete()
+    folder, config = environment.module(module)
+    locations = environment.remote
+    found = read_package(package)
+    platform = _platform(
+        environment,
+        target,
+        found.image,
+        notify=True,
+        page=environment.target(target).page(JOB),
+        **_serving(environment, publish=publish),
+    )
+    data_uri = _remote_data(environment, folder, data or config.data, publish=publish)
+    request = request_run(
+        folder,
+        config,
+        data_uri,
+        locations,
+        platform,
+        pipeline=pipeline,
+        settings_overrides=environment.for_settings,
+        publish=publish,
+    )
+    return Submission(found, request.arguments, request.lineage)
+
+
+@contextmanager
+def recurring_runs(environment: Environment, target: RemoteTarget, *, publish: bool) -> Iterator[list[Recurring]]:
+    """The enabled schedules of the settings, each with its pipeline compiled, for as long as the block lasts."""
+    wanted = []
+    packages: dict[str, Path] = {}
+    with ExitStack() as kept:
+        for name, schedule in environment.settings.schedules.items():
+            if not schedule.enabled:
+                continue
+            own = environment.override(schedule.overrides.items())
+            # All that the package depends on.
+            key = schedule.pipeline + own.settings.model_dump_json(include={"image", "compute"})
+            if key not in packages:
+                packages[key] = kept.enter_context(compiled(own, target, schedule.pipeline))
+            submission = prepare(
+                own,
+                target,
+                packages[key],
+                schedule.module,
+                schedule.data,
+                pipeline=schedule.pipeline,
+                publish=publish,
+            )
+            place = getattr(own.settings, target).model_dump()
+            wanted.append(
+                Recurring(name, schedule.cron, schedule.max_concurrency, schedule.catch_up, submission, place)
+            )
+        yield wanted
+
+
+def sample_file(folder: Path, home: Path) -> Path:
+    """The module's synthetic data, made once for each version of sample.py."""
+    digest = sha256((folder / "sample.py").read_bytes()).hexdigest()
+    path = home / "samples" / digest[:12] / f"{folder.name}.csv"
+    if not path.is_file():
+        path.parent.parent.mkdir(parents=True, exist_ok=True)
+        # A module's prints must not mix with a command's own output, which may be JSON.
+        with TemporaryDirectory(dir=path.parent.parent) as unfinished, redirect_stdout(sys.stderr):
+            uri = publish_module(folder, str(home / "modules")).uri
+            load_function(uri, "sample", "write_sample")(Path(unfinished) / path.name)
+            path.parent.mkdir(exist_ok=True)
+            (Path(unfinished) / path.name).rename(path)
+    return path
+
+
+def _platform(environment: Environment, target: Target, image: str, *, notify: bool, **further: Any) -> Platform:
+    settings = environment.settings
+    return Platform(
+        target=target,
+        image=image,
+        beam_options=settings.beam.options,
+        strategy=settings.distribution.strategy,
+        engine=settings.evaluation.engine,
+        notifications=settings.notifications.model_dump(mode="json") if notify else {},
+        **further,
+    )
+
+
+def _serving(environment: Environment, *, publish: bool) -> dict[str, Any]:
+    """The published overlay for the run's rollout; nothing where the settings name no overlay."""
+    serving, home = environment.settings.serving, environment.settings.remote_home
+    if not serving.overlay:
+        return {}
+    # A step has no kubeconfig, so a context of one means nothing there.
+    cluster = serving.cluster if serving.cluster.startswith("projects/") else ""
+    with TemporaryDirectory() as scratch:
+        # The overlay is named by its content, so a dry run finds the name elsewhere.
+        uri = publish_manifests(environment.overlay, home if publish else scratch)
+    uri = storage.join(home, "manifests", uri.partition("?")[0].rpartition("/")[2])
+    return {"manifests_uri": uri, "cluster": cluster, "rollout": serving.policy}
+
+
+def _remote_data(environment: Environment, folder: Path, uri: str | None, *, publish: bool) -> str:
+    home = environment.settings.home
+    if uri is None:
+        sample = sample_file(folder, home)
+        uri = storage.join(environment.settings.remote_home, *sample.relative_to(home).parts)
+        if publish and not storage.exists(uri):
+            storage.copy(str(sample), uri)
+    for part in uri.split(","):
+        if not part.startswith(("gs://", "bq://")):
+            raise ConfigError(
+                f"data = {part}: a run on a cluster cannot read this machine's files; copy it to a bucket and give "
+                "--data gs://BUCKET/PATH, or --data bq://PROJECT.DATASET.TABLE"
+            )
+    return uri
