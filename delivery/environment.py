@@ -19,7 +19,7 @@ from delivery.plan import Builder, Place, Plan, Repository, Scope, plan_revision
 from delivery.registry import ImageRegistry
 from delivery.targets.base import Target, newest_run
 from delivery.targets.local import local_image
-from pipelines.platform import Locations
+from pipelines.inputs import Locations
 from pipelines.registry import DEFAULT, find_pipeline
 from serving.manifests import Object
 from settings.load import PROJECT, load_settings

@@ -21,7 +21,7 @@ from slipway.stores.module_store import locate_module, publish_module
 from slipway.stores.storage import join
 
 if TYPE_CHECKING:
-    from pipelines.platform import Locations, Platform
+    from pipelines.inputs import Locations, Platform
     from slipway.module_api import ModuleConfig
 
 log = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ def request_run(
     Raises:
         ConfigError: there is no such pipeline.
     """
-    from pipelines.platform import Inputs
+    from pipelines.inputs import Inputs
 
     chosen = find_pipeline(pipeline)
     module = (publish_module if publish else locate_module)(module_folder, locations.modules)

@@ -16,7 +16,7 @@ from delivery.launch import RunRequest, request_run
 from delivery.manifests import require_digest
 from delivery.package import read_package
 from delivery.targets.base import Recurring, Submission
-from pipelines.platform import Platform
+from pipelines.inputs import Platform
 from pipelines.registry import DEFAULT
 from serving.manifests import publish_manifests
 from slipway.errors import ConfigError

@@ -15,7 +15,8 @@ from slipway.lineage import Shows
 if TYPE_CHECKING:
     from kfp.dsl.base_component import BaseComponent
 
-    from pipelines.platform import Inputs, TaskDefaults
+    from pipelines.inputs import Inputs
+    from pipelines.platform import TaskDefaults
 
 DEFAULT = "training"
 

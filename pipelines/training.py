@@ -17,7 +17,8 @@ from components.train_model.component import train_model
 from components.transform_features.component import transform_features
 from components.validate_examples.component import validate_examples
 from components.validate_serving.component import validate_serving
-from pipelines.platform import Inputs, Steps, TaskDefaults
+from pipelines.inputs import Inputs
+from pipelines.platform import Steps, TaskDefaults
 from pipelines.registry import Pipeline, register
 from slipway.lineage import Shows, Verdict
 

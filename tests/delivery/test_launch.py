@@ -13,7 +13,7 @@ import pytest
 from delivery.launch import RunRequest, git_revision, request_run
 from delivery.overrides import override_module
 from delivery.portability import problems
-from pipelines.platform import Locations, Platform
+from pipelines.inputs import Locations, Platform
 from settings.load import PROJECT
 from slipway.module_kit.check import check_module
 from slipway.module_kit.loader import read_schema_text

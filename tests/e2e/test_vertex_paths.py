@@ -11,7 +11,7 @@ from delivery.launch import request_run
 from delivery.overrides import override_module
 from delivery.targets.local import run_local
 from modules.taxi.sample import write_sample
-from pipelines.platform import Locations, Platform
+from pipelines.inputs import Locations, Platform
 from slipway.module_kit.check import check_module
 from tests.cloud_storage_fuse import mounted_bucket
 from tests.e2e.conftest import PROJECT

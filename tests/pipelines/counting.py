@@ -6,7 +6,8 @@ from kfp import dsl
 from kfp.dsl.base_component import BaseComponent
 
 from components import component
-from pipelines.platform import Inputs, Steps, TaskDefaults
+from pipelines.inputs import Inputs
+from pipelines.platform import Steps, TaskDefaults
 from pipelines.registry import Pipeline, register
 from slipway.lineage import Shows, Verdict
 

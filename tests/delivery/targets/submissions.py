@@ -10,8 +10,8 @@ from delivery.launch import RunRequest, request_run
 from delivery.package import Package, read_package
 from delivery.portability import Platform
 from delivery.targets.base import Submission
-from pipelines.platform import Locations
-from pipelines.platform import Platform as RunPlatform
+from pipelines.inputs import Locations
+from pipelines.inputs import Platform as RunPlatform
 from settings.load import PROJECT
 from slipway.module_kit.check import check_module
 from tests.compiled.specs import GOLDEN, golden_spec

@@ -5,7 +5,7 @@ import pytest
 
 from delivery.launch import request_run
 from delivery.targets.local import run_local
-from pipelines.platform import Locations, Platform
+from pipelines.inputs import Locations, Platform
 from settings.load import PROJECT
 from slipway.module_kit.check import check_module
 
