@@ -17,8 +17,8 @@ from cli.main import app
 from slipway.errors import ConfigError, DeliveryError
 from slipway.stores import storage
 from tests.cli.cluster import kubeflow, remote_home, slipway, vertex
-from tests.delivery.plan.project import FILES, IMAGE, ZEROS, Project
-from tests.delivery.test_deploy import DOCKER, MODEL, NEW_MODEL
+from tests.delivery.docker import DOCKER
+from tests.delivery.plan.project import FILES, IMAGE, MODEL, NEW_MODEL, ZEROS, Project
 from tests.fakes.image_registry import FakeRegistry
 from tests.fakes.kubeflow import FakeKubeflow
 from tests.fakes.storage_server import _emulator, storage_server

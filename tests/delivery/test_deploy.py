@@ -19,28 +19,9 @@ from delivery.sync import Synced, sync_module
 from delivery.targets.base import RemoteRun
 from settings.schema import Delivery, Settings
 from slipway.errors import ConfigError, DeliveryError, TargetError
-from tests.delivery.plan.project import FILES, IMAGE, Project
+from tests.delivery.docker import DOCKER
+from tests.delivery.plan.project import FILES, IMAGE, MODEL, NEW_MODEL, Project
 from tests.fakes.image_registry import FakeRegistry
-
-MODEL = "modules/taxi/model.py"
-NEW_MODEL = "def build_model(features, hyperparameters):\n    return 'new'\n"
-
-# Takes what `Builder` gives docker, and nothing else.
-DOCKER = """#!{python}
-import sys, urllib.request
-log, arguments = {log!r}, sys.argv[1:]
-with open(log, "a") as file:
-    print(*arguments, file=file)
-if arguments[0] == "build":
-    assert arguments[1] == "--tag" and arguments[-1] == "." and open("Dockerfile").read(), arguments
-elif arguments[0] == "push":
-    host, _, rest = arguments[1].partition("/")
-    name, _, tag = rest.rpartition(":")
-    request = urllib.request.Request(f"http://{{host}}/v2/{{name}}/manifests/{{tag}}", method="PUT", data=b"x")
-    assert urllib.request.urlopen(request).status == 201
-else:
-    sys.exit(f"unknown: {{arguments}}")
-"""
 
 
 @dataclass(frozen=True)
