@@ -13,6 +13,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from cli.output import printable
 from slipway.runs.record import Step
 
 _MARKS = {
@@ -58,16 +59,20 @@ class Progress:
         for step in self._steps:
             if step.state == "running":
                 seconds = f"{time.time() - (step.started or time.time()):.1f} s"
-                table.add_row(Spinner("dots", style="cyan"), step.name, Text("running", style="cyan"), seconds)
+                table.add_row(
+                    Spinner("dots", style="cyan"), printable(step.name), Text("running", style="cyan"), seconds
+                )
             else:
                 mark, style = _MARKS[step.state]
-                table.add_row(Text(mark, style=style), step.name, Text(_state(step), style=style), _seconds(step))
+                table.add_row(
+                    Text(mark, style=style), printable(step.name), Text(_state(step), style=style), _seconds(step)
+                )
         return table
 
 
 def _line(step: Step) -> Text:
     mark, style = _MARKS[step.state]
-    return Text(f"{mark} {step.name:<20} {_state(step):<10} {_seconds(step):>8}".rstrip(), style=style)
+    return Text(f"{mark} {printable(step.name):<20} {_state(step):<10} {_seconds(step):>8}".rstrip(), style=style)
 
 
 def _state(step: Step) -> str:

@@ -4,8 +4,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, overload
 
-from kfp import dsl
-
 # Of each step that was declared, by name.
 _NEEDS_TENSORFLOW: dict[str, bool] = {}
 
@@ -28,6 +26,8 @@ def component(function: Callable[..., Any] | None = None, *, tensorflow: bool = 
         function: The interface of the step.
         tensorflow: Whether the step imports TensorFlow; the local target then imports it beforehand.
     """
+    from kfp import dsl
+
     if function is None:
         return partial(component, tensorflow=tensorflow)
     _NEEDS_TENSORFLOW[function.__name__] = tensorflow

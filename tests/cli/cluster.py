@@ -49,3 +49,7 @@ def vertex(remote_home: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeVe
 
 def slipway(*arguments: str) -> Result:
     return CliRunner().invoke(app, arguments, catch_exceptions=False)
+
+
+def rollout(*arguments: str) -> Result:
+    return slipway("rollout", *arguments, "--env", "staging")

@@ -3,11 +3,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.cli.test_rollout import slipway, world
+from tests.cli.cluster import rollout as slipway
 from tests.fakes.kubernetes.model_server import Pod
 from tests.fakes.kubernetes.world import World
-
-__all__ = ["world"]
 
 
 def change_overlay(folder: Path, kind: str, path: str, value: str) -> None:

@@ -10,6 +10,8 @@ from delivery.plan import Place, Plan, Registry, Repository, Scope, plan_revisio
 
 ZEROS = "0" * 40
 IMAGE = "slipway/storage.py"
+MODEL = "modules/taxi/model.py"
+NEW_MODEL = "def build_model(features, hyperparameters):\n    return 'new'\n"
 PIPELINE = "pipelines/training.py"
 CONFIG = "contract: 1\ntask: regression\nlabel: {column: price}\ndata: gs://bucket/rows.csv\n"
 FILES = {
