@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from pipelines.platform import Inputs, TaskDefaults
 
-DEFAULT = "training"
-
 
 @dataclass(frozen=True)
 class Pipeline:

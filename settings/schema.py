@@ -13,6 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from settings.cron import normalise_cron
 from slipway.compute import Compute
+from slipway.lineage import DEFAULT_PIPELINE
 from slipway.runs.notifications.config import SECRET_ERROR, Notifications
 
 
@@ -157,7 +158,7 @@ class Schedule(_Strict):
         enabled: Whether it is to be on the target at all.
     """
 
-    pipeline: str = "training"
+    pipeline: str = DEFAULT_PIPELINE
     module: str
     cron: Annotated[str, AfterValidator(normalise_cron)] = Field(examples=["0 3 * * *"])
     data: str | None = None

@@ -8,6 +8,8 @@ from pydantic import BaseModel
 
 Target = Literal["local", "kubeflow", "vertex"]
 
+DEFAULT_PIPELINE = "training"
+
 
 class Verdict(BaseModel):
     """How a verdict of `Outcome` is told; `{version}` and `{module}` stand for those of the run.
@@ -54,7 +56,7 @@ class Lineage(BaseModel):
     """
 
     run: str
-    pipeline: str = "training"
+    pipeline: str = DEFAULT_PIPELINE
     module: str
     module_digest: str
     data_uri: str

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from slipway.errors import ConfigError
+from slipway.lineage import DEFAULT_PIPELINE
 
 Action = Literal["build", "sync", "submit", "apply", "none"]
 
@@ -56,7 +57,7 @@ class Plan(BaseModel):
 
     environment: str | None
     target: Literal["kubeflow", "vertex"]
-    pipeline: str = "training"
+    pipeline: str = DEFAULT_PIPELINE
     head: str
     base: str | None
     image: bool = False

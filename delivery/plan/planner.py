@@ -13,6 +13,7 @@ from delivery.plan.existing import Existing
 from delivery.plan.fingerprints import ADMINISTRATION, OVERLAYS, Fingerprints, Scope, module_names
 from delivery.plan.plan import Action, Plan, Reason
 from delivery.plan.tree import Tree
+from slipway.lineage import DEFAULT_PIPELINE
 
 _NAMES = {"image": "the image", "module": "the module", "settings": "the settings", "target": "the target"}
 
@@ -32,7 +33,7 @@ class Place:
 
     scope: Scope
     target: Literal["kubeflow", "vertex"] = "kubeflow"
-    pipeline: str = "training"
+    pipeline: str = DEFAULT_PIPELINE
     repository: str = ""
     image: str = ""
     builder: Builder = field(default_factory=Builder)
