@@ -54,13 +54,12 @@ def make_plan(
     import os
 
     from delivery.plan import Builder, Place, Repository, Scope, plan_revision
-    from pipelines.registry import find_pipeline
 
     its = settings.delivery
     place = Place(
         scope=Scope(environment or os.environ.get("SLIPWAY_ENV"), settings.serving.overlay),
         target=its.target,
-        pipeline=find_pipeline(pipeline).name,
+        pipeline=pipeline,
         repository=its.image_repository,
         image=settings.image,
         builder=Builder(its.builder, its.build_arguments, its.build_options),
