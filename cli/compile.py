@@ -11,14 +11,14 @@ from cli import options
 from cli.output import echo
 from delivery.environment import open_environment
 from delivery.submission import compile_pipeline
-from pipelines.registry import DEFAULT
+from slipway.lineage import DEFAULT_PIPELINE
 
 
 def compile(  # noqa: A001 - the command's name
     target: options.Target,
     output: Annotated[Path, typer.Option("-o", "--output", help="File to write (.yaml or .json).")],
     image: options.Image = None,
-    pipeline: options.Pipeline = DEFAULT,
+    pipeline: options.Pipeline = DEFAULT_PIPELINE,
     env: options.Env = None,
 ) -> None:
     """Compile a pipeline for a platform, and check that the platform can run all of it."""

@@ -16,8 +16,8 @@ from delivery.deploy import Deployer, Effects
 from delivery.environment import open_environment
 from delivery.plan import Plan, parse_plan
 from delivery.targets.base import wait
-from pipelines.registry import DEFAULT
 from slipway.errors import ConfigError
+from slipway.lineage import DEFAULT_PIPELINE
 
 
 def deploy(
@@ -27,7 +27,7 @@ def deploy(
     ] = None,
     base: options.Base = None,
     env: options.Env = None,
-    pipeline: options.Pipeline = DEFAULT,
+    pipeline: options.Pipeline = DEFAULT_PIPELINE,
     dry_run: options.DryRun = False,
     follow: Annotated[bool, typer.Option("--wait", help="Follow the submitted runs, and fail if one does.")] = False,
 ) -> None:

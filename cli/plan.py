@@ -10,14 +10,14 @@ from cli import options
 from cli.output import echo, print_json, print_table
 from delivery.environment import open_environment
 from delivery.plan import Plan, shorten
-from pipelines.registry import DEFAULT
+from slipway.lineage import DEFAULT_PIPELINE
 
 
 def plan(
     base: options.Base = None,
     head: Annotated[str, typer.Option(help="The revision to plan.")] = "HEAD",
     env: options.Env = None,
-    pipeline: options.Pipeline = DEFAULT,
+    pipeline: options.Pipeline = DEFAULT_PIPELINE,
     offline: Annotated[bool, typer.Option("--offline", help="Look nothing up: the base counts as deployed.")] = False,
     as_json: options.Json = False,
 ) -> None:

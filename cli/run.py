@@ -13,7 +13,7 @@ from cli.runs import print_outcome, view_as_json
 from delivery.environment import open_environment
 from delivery.submission import local_request
 from delivery.targets.local import run_local
-from pipelines.registry import DEFAULT
+from slipway.lineage import DEFAULT_PIPELINE
 from slipway.runs.store import load_run
 
 
@@ -22,7 +22,7 @@ def run(
     old_module: options.OldModule = None,
     data: options.Data = None,
     set_: options.Set = None,
-    pipeline: options.Pipeline = DEFAULT,
+    pipeline: options.Pipeline = DEFAULT_PIPELINE,
     env: options.Env = None,
     notify: Annotated[bool, typer.Option("--notify", help="Notify of the end, as the settings say.")] = False,
     as_json: options.Json = False,

@@ -16,8 +16,8 @@ from delivery.environment import open_environment
 from delivery.package import Package, all_steps
 from delivery.submission import compiled, prepare
 from delivery.targets.base import RemoteRun, Target, wait
-from pipelines.registry import DEFAULT
 from slipway.errors import TargetError
+from slipway.lineage import DEFAULT_PIPELINE
 
 INTERRUPTED = 130
 
@@ -28,7 +28,7 @@ def submit(
     env: options.Env = None,
     data: Annotated[str | None, typer.Option(help="gs:// or bq:// URI; the module's own by default.")] = None,
     set_: options.Set = None,
-    pipeline: options.Pipeline = DEFAULT,
+    pipeline: options.Pipeline = DEFAULT_PIPELINE,
     image: options.Image = None,
     package: Annotated[
         Path | None, typer.Option(help="A file of `slipway compile`; compiled anew by default.", exists=True)

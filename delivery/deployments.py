@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from slipway.errors import StoreError
+from slipway.lineage import DEFAULT_PIPELINE
 from slipway.stores import storage
 
 MANIFESTS = "manifests"
@@ -48,7 +49,7 @@ class Deployment(BaseModel):
 
 def module_unit(module: str, pipeline: str) -> str:
     """The unit of a module's runs of one pipeline."""
-    return f"module-{module}" if pipeline == "training" else f"pipeline-{pipeline}-{module}"
+    return f"module-{module}" if pipeline == DEFAULT_PIPELINE else f"pipeline-{pipeline}-{module}"
 
 
 def record(home: str, deployment: Deployment) -> None:

@@ -20,11 +20,12 @@ from delivery.registry import ImageRegistry
 from delivery.targets.base import Target, newest_run
 from delivery.targets.local import local_image
 from pipelines.inputs import Locations
-from pipelines.registry import DEFAULT, find_pipeline
+from pipelines.registry import find_pipeline
 from serving.manifests import Object
 from settings.load import PROJECT, load_settings
 from settings.schema import Settings
 from slipway.errors import ConfigError
+from slipway.lineage import DEFAULT_PIPELINE
 from slipway.module_api import ModuleConfig
 from slipway.module_kit.check import check_module
 from slipway.runs.explain import Explanation, explain_run, find
@@ -218,7 +219,9 @@ class Environment:
             )
         return render_overlay(PROJECT / "manifests" / "overlays" / name, self.settings.image)
 
-    def plan(self, *, base: str | None, head: str = "HEAD", offline: bool = False, pipeline: str = DEFAULT) -> Plan:
+    def plan(
+        self, *, base: str | None, head: str = "HEAD", offline: bool = False, pipeline: str = DEFAULT_PIPELINE
+    ) -> Plan:
         """The plan for a commit; see `delivery.plan.plan_revision`."""
         place = Place(
             scope=Scope(self.name, self.settings.serving.overlay),

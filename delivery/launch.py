@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.registry import DEFAULT, find_pipeline
-from slipway.lineage import Lineage
+from pipelines.registry import find_pipeline
+from slipway.lineage import DEFAULT_PIPELINE, Lineage
 from slipway.module_kit.config import read_config
 from slipway.runs.naming import new_run_name, run_name_of
 from slipway.runs.record import RunContext
@@ -42,7 +42,7 @@ def request_run(
     locations: Locations,
     platform: Platform,
     *,
-    pipeline: str = DEFAULT,
+    pipeline: str = DEFAULT_PIPELINE,
     settings_overrides: Mapping[str, Any] | None = None,
     publish: bool = True,
 ) -> RunRequest:

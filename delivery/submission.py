@@ -17,9 +17,9 @@ from delivery.manifests import require_digest
 from delivery.package import read_package
 from delivery.targets.base import Recurring, Submission
 from pipelines.inputs import Platform
-from pipelines.registry import DEFAULT
 from serving.manifests import publish_manifests
 from slipway.errors import ConfigError
+from slipway.lineage import DEFAULT_PIPELINE
 from slipway.module_kit.loader import load_function
 from slipway.runs.naming import JOB
 from slipway.stores import storage
@@ -28,7 +28,7 @@ from slipway.targets import RemoteTarget, Target
 
 
 def local_request(
-    environment: Environment, module: str, data: str | None, *, notify: bool, pipeline: str = DEFAULT
+    environment: Environment, module: str, data: str | None, *, notify: bool, pipeline: str = DEFAULT_PIPELINE
 ) -> RunRequest:
     """A run on this machine, with the module published.
 
@@ -62,7 +62,7 @@ def local_request(
 
 
 @contextmanager
-def compiled(environment: Environment, target: RemoteTarget, pipeline: str = DEFAULT) -> Iterator[Path]:
+def compiled(environment: Environment, target: RemoteTarget, pipeline: str = DEFAULT_PIPELINE) -> Iterator[Path]:
     """A pipeline, compiled for a target, for as long as the block lasts."""
     with TemporaryDirectory(prefix="slipway-compiled-") as folder:
         package = Path(folder) / f"{pipeline}.yaml"
@@ -70,7 +70,9 @@ def compiled(environment: Environment, target: RemoteTarget, pipeline: str = DEF
         yield package
 
 
-def compile_pipeline(environment: Environment, target: RemoteTarget, output: Path, pipeline: str = DEFAULT) -> None:
+def compile_pipeline(
+    environment: Environment, target: RemoteTarget, output: Path, pipeline: str = DEFAULT_PIPELINE
+) -> None:
     """Compiles a pipeline for a target, with the image and the resources of the settings."""
     require_digest(environment.settings.image)  # the platform's check would name it for each task
     settings = environment.settings
@@ -84,7 +86,7 @@ def prepare(
     module: str,
     data: str | None = None,
     *,
-    pipeline: str = DEFAULT,
+    pipeline: str = DEFAULT_PIPELINE,
     publish: bool = True,
 ) -> Submission:
     """Publishes the module and fixes all arguments of a run on a target.

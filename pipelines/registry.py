@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from pipelines.inputs import Inputs
     from pipelines.platform import TaskDefaults
 
-DEFAULT = "training"
-
 
 @dataclass(frozen=True)
 class Pipeline:

@@ -14,6 +14,7 @@ from serving.rollout.policy import RolloutPolicy
 from settings.cron import normalise_cron
 from settings.targets import Kubeflow, Vertex, WebAddress
 from slipway.compute import Compute
+from slipway.lineage import DEFAULT_PIPELINE
 from slipway.runs.notifications.config import Notifications
 from slipway.targets import RemoteTarget
 
@@ -88,7 +89,7 @@ class Schedule(_Strict):
         enabled: Whether the target has it.
     """
 
-    pipeline: str = "training"
+    pipeline: str = DEFAULT_PIPELINE
     module: str
     cron: Annotated[str, AfterValidator(normalise_cron)] = Field(examples=["0 3 * * *"])
     data: str | None = None

@@ -8,15 +8,18 @@ from pydantic import BaseModel
 
 from slipway.targets import Target
 
+DEFAULT_PIPELINE = "training"
+
 
 class Verdict(BaseModel):
     """How a verdict of `Outcome` is told; `{version}` and `{module}` stand for those of the run.
 
-    `text` completes "the run was …", `news` is the subject of a notification.
+    `text` completes "the run was …", `news` is the subject of a notification. Every field has a default, here and in
+    `Shows`, so that the manifest of an old version can be read by a later release.
     """
 
-    text: str
-    news: str
+    text: str = ""
+    news: str = ""
     tone: Literal["good", "warn"] = "good"
 
 
@@ -54,7 +57,7 @@ class Lineage(BaseModel):
     """
 
     run: str
-    pipeline: str = "training"
+    pipeline: str = DEFAULT_PIPELINE
     module: str
     module_digest: str
     data_uri: str

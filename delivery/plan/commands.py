@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from slipway.lineage import DEFAULT_PIPELINE
+
 if TYPE_CHECKING:
     from delivery.plan.plan import Plan
 
@@ -60,7 +62,7 @@ def _commands(plan: Plan, builder: Builder) -> Iterator[str]:
         yield f"slipway sync {shlex.join(plan.modules)}{place}"
     if plan.pipelines:
         package = f"{plan.pipeline}-{plan.target}.yaml"
-        chosen = "" if plan.pipeline == "training" else f" --pipeline {plan.pipeline}"
+        chosen = "" if plan.pipeline == DEFAULT_PIPELINE else f" --pipeline {plan.pipeline}"
         yield f"slipway compile{target}{chosen} --output {package}"
         yield from (f"slipway submit {module}{target}{chosen} --package {package}" for module in plan.pipelines)
     if plan.manifests:

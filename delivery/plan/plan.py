@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from delivery.plan.fingerprints import Fingerprints
 from slipway.errors import ConfigError
+from slipway.lineage import DEFAULT_PIPELINE
 
 Action = Literal["build", "sync", "submit", "apply", "none"]
 
@@ -49,7 +50,7 @@ class Plan(Fingerprints):
     """
 
     environment: str | None
-    pipeline: str = "training"
+    pipeline: str = DEFAULT_PIPELINE
     head: str
     base: str | None
     image: bool

@@ -24,6 +24,7 @@ from delivery.plan.fingerprints import (
 from delivery.plan.plan import Action, Plan, Reason
 from delivery.plan.tree import Repository, Tree
 from slipway.errors import SlipwayError
+from slipway.lineage import DEFAULT_PIPELINE
 from slipway.targets import RemoteTarget
 
 SHOWN_PATHS = 5
@@ -45,7 +46,7 @@ class Place:
 
     scope: Scope
     target: RemoteTarget = "kubeflow"
-    pipeline: str = "training"
+    pipeline: str = DEFAULT_PIPELINE
     repository: str = ""
     image: str = ""
     builder: Builder = field(default_factory=Builder)

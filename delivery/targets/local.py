@@ -2,8 +2,8 @@
 
 kfp.local (2.17) runs and caches tasks, but reports no progress, mixes all logs and names no cause of a failure. It has
 no hooks, so three of its functions are replaced for the time of a run: the one that executes a task, to follow states,
-the one that starts a process, to give each step a log file and a warm process, and the one that puts the interpreter's
-path into a step's script, to quote it.
+the one that starts a process, to give each step a log file and a warm process, and the one that replaces `python3` in a
+step's command, the paths of data included.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from unittest import mock
 from components import needs_tensorflow
 from delivery.graph import edges, spec_of, step_name
 from delivery.launch import RunRequest
-from delivery.targets.step_process import StepProcesses, with_interpreter
+from delivery.targets.step_process import StepProcesses
 from slipway.runs.process import start_time
 from slipway.runs.record import RunContext, Step, StepsFile
 from slipway.runs.states import LOCAL_STEPS
@@ -135,7 +135,7 @@ class _Record:
             with (
                 mock.patch.object(task_executor, "execute_single_task", execute),
                 mock.patch.object(subprocess_task_handler, "run_local_subprocess", start_process),
-                mock.patch.object(subprocess_task_handler, "replace_python_executable", with_interpreter),
+                mock.patch.object(subprocess_task_handler, "replace_python_executable", lambda command, _: command),
             ):
                 yield
 

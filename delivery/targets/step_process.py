@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -25,21 +25,6 @@ class Ended(NamedTuple):
     exit_code: int
     peak_mib: float
     cpu_seconds: float
-
-
-def with_interpreter(command: list[str], python: str) -> list[str]:
-    """A step's command with this interpreter for `python3` in its shell script.
-
-    kfp's own (2.17) does not quote the path, so a space in it breaks the script; and it replaces the word in the
-    arguments too, so a path of the data that holds it breaks.
-    """
-    source = _source(command)
-    return [part.replace("python3", shlex.quote(python)) for part in command[:source]] + command[source:]
-
-
-def _source(command: list[str]) -> int:
-    """Where the component's code is in a step's command: after the script that writes it to a file."""
-    return next(index for index, part in enumerate(command) if "ephemeral_component.py" in part) + 1
 
 
 class StepProcesses:
@@ -76,14 +61,28 @@ class StepProcesses:
         self.warm_up(tensorflow=tensorflow)
         if tensorflow in self._workers:
             return self._workers[tensorflow].run(name, command, environment, log)
-        with log.open("ab") as output:
+        source, arguments = _parts(command)
+        with log.open("ab") as output, tempfile.TemporaryDirectory() as folder:
+            component = Path(folder) / "ephemeral_component.py"
+            component.write_text(source, encoding="utf-8")
+            # Not kfp's own shell script: it breaks where the interpreter's path has a space in it.
+            executor = [sys.executable, "-m", "kfp.dsl.executor_main", "--component_module_path", str(component)]
             process = subprocess.Popen(
-                command, stdout=output, stderr=output, env={**os.environ, **_ENVIRONMENT, **environment}
+                [*executor, *arguments],
+                stdout=output,
+                stderr=output,
+                env={**os.environ, **_ENVIRONMENT, **environment},
             )
             _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         kib = usage.ru_maxrss / 1024 if sys.platform == "darwin" else usage.ru_maxrss  # bytes on macOS
         return Ended(process.returncode, kib / 1024, usage.ru_utime + usage.ru_stime)
+
+
+def _parts(command: list[str]) -> tuple[str, list[str]]:
+    """The component's source and the executor's arguments in kfp's command."""
+    source = next(index for index, part in enumerate(command) if "ephemeral_component.py" in part) + 1
+    return command[source], command[source + 1 :]
 
 
 class _WarmWorker:
@@ -100,11 +99,11 @@ class _WarmWorker:
     def run(self, name: str, command: list[str], environment: Mapping[str, str], log: Path) -> Ended:
         assert self._process.stdin
         assert self._process.stdout
-        source = _source(command)
+        source, arguments = _parts(command)
         step = {
             "name": name,
-            "source": command[source],
-            "arguments": command[source + 1 :],
+            "source": source,
+            "arguments": arguments,
             "environment": dict(environment),
             "log": str(log),
         }

@@ -83,7 +83,7 @@ def test_submit_overrides_module_and_settings(kubeflow: FakeKubeflow) -> None:
             "--set", "evaluation.engine=tfma")  # fmt: skip
     [run] = kubeflow.runs.values()
     given = run["runtime_config"]["parameters"]
-    assert given["training"]["training"]["epochs"] == 3
+    assert json.loads(given["training"])["training"]["epochs"] == 3
     assert given["evaluation_config"]["engine"] == "tfma"
 
 

@@ -57,6 +57,20 @@ def test_run_step_writes_its_output_to_its_log(processes: StepProcesses, tmp_pat
     assert "said hello 42 False" in log.read_text()
 
 
+def test_run_with_a_space_in_the_interpreters_path(
+    processes: StepProcesses, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interpreter = tmp_path / "my python" / "python"
+    interpreter.parent.mkdir()
+    interpreter.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    interpreter.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(interpreter))
+    script = SCRIPT.replace(sys.executable, str(interpreter))
+    asked = [*command("hello", tmp_path)[:2], script, *command("hello", tmp_path)[3:]]
+    with processes:
+        assert processes.run("step", asked, {}, tmp_path / "step.log").exit_code == 0
+
+
 def test_run_failing_step_leaves_its_message_as_last_words(processes: StepProcesses, tmp_path: Path) -> None:
     log = tmp_path / "step.log"
     with processes:

@@ -79,8 +79,8 @@ def test_docs_kubeflow_commands_work(kubeflow: FakeKubeflow, folder: Path) -> No
     said = run_page("kubeflow")
     [run] = kubeflow.runs.values()
     given = run["runtime_config"]["parameters"]
-    assert storage.exists(given["manifests_uri"])
-    assert given["rollout"]["min_requests"] == 100
+    assert storage.exists(given["rollout"]["manifests_uri"])
+    assert given["rollout"]["policy"]["min_requests"] == 100
     page = f"http://localhost:8080/#/runs/details/{run['run_id']}"
     assert said["slipway submit taxi --wait"].startswith(f"run taxi-{run['run_id']}\n{page}\n")
     assert "create nightly: it is new" in said["slipway schedules apply"]
