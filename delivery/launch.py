@@ -31,7 +31,7 @@ class Platform:
     """What the settings say of the place where a run happens.
 
     `manifests_uri` names the published overlay into which the pushed version is rolled out; without it, none is.
-    `cluster` is where, as `serving.rollout.Cluster` takes it, and `rollout` a `serving.rollout.RolloutPolicy`.
+    `cluster` is where, as `serving.rollout.cluster.Cluster` takes it, and `rollout` a `RolloutPolicy`.
     `notifications` is a `slipway.runs.notifications.Notifications`, without which nobody is told; `page` is the
     address of a run in the UI, with `slipway.runs.naming.JOB` in place of its id.
     """

@@ -59,7 +59,10 @@ def _start(
     store_uri: str, manifests_uri: str, address: str, policy: dict[str, Any], lineage: Lineage, version: int
 ) -> list[str]:
     from serving.manifests import read_manifests
-    from serving.rollout import Cluster, Rollout, RolloutPolicy, namespace_of
+    from serving.rollout.cluster import Cluster
+    from serving.rollout.engine import Rollout
+    from serving.rollout.policy import RolloutPolicy
+    from serving.rollout.workload import namespace_of
 
     objects, store, model = read_manifests(manifests_uri), open_store(store_uri), lineage.module
     _require_newest(store, model, version)
