@@ -9,7 +9,7 @@ import typer
 from cli import options
 from cli.output import echo, iso_times, local_time, print_fact, print_json, print_table
 from delivery.environment import open_environment
-from delivery.rollout import notify_of_rollback
+from delivery.notifications import notify_of_rollback
 from slipway.errors import StoreError
 from slipway.pages.numbers import format_number
 from slipway.runs.explain import find_version

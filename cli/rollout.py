@@ -13,7 +13,7 @@ from cli.output import echo, iso_times, local_time, print_json, print_table
 from delivery.environment import open_environment
 from delivery.rollout import open_rollout, roll_back
 from delivery.rollout import refresh as refresh_overlay
-from serving.rollout import Rollout
+from serving.rollout.engine import Rollout
 from slipway.errors import RolloutInconclusiveError, StoreError
 
 HELD = 3

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from delivery.environment import Environment
+from delivery.notifications import notify_of_rollback
 from serving.manifests import require_filled_in
-from serving.rollout import Cluster, Rollout, RolloutPolicy, namespace_of
-from slipway.errors import RolledBackError, StoreError
-from slipway.runs.explain import find
-from slipway.runs.notifications.message import Message
-from slipway.runs.notifications.send import notify
-from slipway.stores.model_store import ModelStore
+from serving.rollout.cluster import Cluster
+from serving.rollout.engine import Rollout
+from serving.rollout.policy import RolloutPolicy
+from serving.rollout.workload import namespace_of
+from slipway.errors import RolledBackError
 
 Say = Callable[[str], None]
 
@@ -66,26 +66,3 @@ def refresh(environment: Environment, say: Say, *, force: bool = False) -> None:
         if version and store.stage(model, version.number) == "stable":
             with open_rollout(environment, model, say, force=force) as rollout:
                 rollout.start(version.number)
-
-
-def notify_of_rollback(
-    environment: Environment, store: ModelStore, model: str, left: int, happened: str, reasons: list[str]
-) -> None:
-    """Notifies the configured channels of a rollback; failures are printed, not raised.
-
-    Args:
-        environment: Whose channels these are.
-        store: The model store.
-        model: Name of the model.
-        left: The version that was rolled back.
-        happened: Rest of the subject, after the model's name.
-        reasons: Why.
-    """
-    config = environment.settings.notifications
-    if not config.channels or "rollback" not in config.events:
-        return
-    try:
-        details = find(f"{model}/{left}", environment.state.runs, store).text()
-    except StoreError as error:
-        details = str(error)
-    notify(config, Message(frozenset({"rollback"}), f"{model}: {happened}", reasons, details=details))

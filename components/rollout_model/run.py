@@ -19,7 +19,7 @@ class RolloutConfig(BaseModel):
     Attributes:
         manifests_uri: The rendered overlay, `serving.manifests.publish_manifests`; nothing is rolled out without one.
         cluster: Of GKE, `projects/P/locations/L/clusters/C`; empty for the one that the step itself runs in.
-        policy: `serving.rollout.RolloutPolicy`.
+        policy: `serving.rollout.policy.RolloutPolicy`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -67,7 +67,10 @@ def roll_out(store_uri: str, rollout: dict[str, Any], run: RunContext) -> Rollou
 
 def _start(store_uri: str, config: RolloutConfig, lineage: Lineage, version: int) -> list[str]:
     from serving.manifests import read_manifests
-    from serving.rollout import Cluster, Rollout, RolloutPolicy, namespace_of
+    from serving.rollout.cluster import Cluster
+    from serving.rollout.engine import Rollout
+    from serving.rollout.policy import RolloutPolicy
+    from serving.rollout.workload import namespace_of
 
     objects, store, model = read_manifests(config.manifests_uri), open_store(store_uri), lineage.module
     _require_newest(store, model, version)

@@ -16,7 +16,7 @@ import pytest
 
 from components.rollout_model.run import roll_out
 from serving.manifests import publish_manifests
-from serving.rollout import Rollout
+from serving.rollout.engine import Rollout
 from slipway.errors import RolledBackError, RolloutError
 from slipway.lineage import Lineage
 from slipway.runs.record import Outcome, RolloutOutcome, RunContext

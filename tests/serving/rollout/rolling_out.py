@@ -4,7 +4,9 @@ import json
 import sys
 import time
 
-from serving.rollout import Cluster, Rollout, RolloutPolicy
+from serving.rollout.cluster import Cluster
+from serving.rollout.engine import Rollout
+from serving.rollout.policy import RolloutPolicy
 from slipway.stores.model_store import open_store
 
 
