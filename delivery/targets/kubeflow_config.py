@@ -1,4 +1,4 @@
-"""What a connection to Kubeflow Pipelines is given, checked before anything is sent."""
+"""Settings of a connection to Kubeflow Pipelines, checked before the first request."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SERVICE_ACCOUNT_TOKEN = "/var/run/secrets/kubeflow/pipelines/token"  # noqa: S10
 
 @dataclass(frozen=True)
 class KubeflowConfig:
-    """What the settings of one environment say of Kubeflow; `settings/schema.py` explains each."""
+    """Kubeflow's settings in one environment; `settings/schema.py` explains each."""
 
     environment: str
     endpoint: str
@@ -45,10 +45,10 @@ class KubeflowConfig:
 
     @property
     def url(self) -> str:
-        """The API's address without a slash at its end."""
+        """URL of the API, without a slash at its end."""
         return self.endpoint.rstrip("/")
 
     @property
     def ui_url(self) -> str:
-        """The UI's address without a slash at its end."""
+        """URL of the UI, without a slash at its end."""
         return (self.ui or self.endpoint).rstrip("/")
