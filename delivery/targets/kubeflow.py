@@ -35,7 +35,7 @@ class KubeflowTarget:
 
     @property
     def name(self) -> Literal["kubeflow"]:
-        """What `--target` calls it."""
+        """Its name for `--target`."""
         return "kubeflow"
 
     @cached_property
@@ -48,7 +48,7 @@ class KubeflowTarget:
         return KubeflowSchedules(self._api)
 
     def submit(self, submission: Submission) -> RemoteRun:
-        """Uploads what is not there yet and starts the run, once."""
+        """Uploads the pipeline if it is missing, and starts the run, once."""
         import kfp_server_api
 
         experiment, version = upload(self._api, submission.package)
@@ -73,7 +73,7 @@ class KubeflowTarget:
         return self._run(run)
 
     def show(self, run: str) -> RemoteRun:
-        """A run by its id, its name, which ends with the id, or the name that it is listed by; with its steps."""
+        """A run by its id, name or title, with its steps."""
         return self._run(self._get(run))
 
     def list(self, limit: int) -> list[RemoteRun]:
@@ -91,7 +91,7 @@ class KubeflowTarget:
         return [self._run(run) for run in answer.runs or []]
 
     def logs(self, run: str, step: str | None) -> Iterator[str]:
-        """Lines of one step's log, or of all steps' one after the other, as long as their pods are there."""
+        """Lines of the log of one step, or of all steps in turn, while their pods exist."""
         found = self._get(run)
         tasks = {step_name(task.display_name): task for task in _tasks(found)}
         if step is not None and step not in tasks:
@@ -108,13 +108,13 @@ class KubeflowTarget:
             yield from (line if step else f"{name}: {line}" for line in said)
 
     def cancel(self, run: str) -> RemoteRun:
-        """Asks for the run's end."""
+        """Requests the cancellation of a run."""
         found = self._get(run)
         self._api.call(f"cancel {found.display_name}", self._api.runs.run_service_terminate_run, run_id=found.run_id)
         return self.show(found.run_id)
 
     def page(self, run_id: str) -> str:
-        """Address of a run in the UI."""
+        """URL of a run in the UI."""
         return f"{self.config.ui_url}/#/runs/details/{run_id}"
 
     def _get(self, run: str) -> Any:

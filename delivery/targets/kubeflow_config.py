@@ -1,4 +1,4 @@
-"""What a connection to Kubeflow Pipelines is given, checked before anything is sent."""
+"""Settings of a connection to Kubeflow Pipelines, checked before the first request."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ class KubeflowConfig(Kubeflow):
 
     @property
     def url(self) -> str:
-        """The API's address without a slash at its end."""
+        """URL of the API, without a slash at its end."""
         return self.endpoint.rstrip("/")
 
     @property
     def ui_url(self) -> str:
-        """The UI's address without a slash at its end."""
+        """URL of the UI, without a slash at its end."""
         return (self.ui or self.endpoint).rstrip("/")

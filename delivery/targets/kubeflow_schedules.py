@@ -13,7 +13,7 @@ _PAGE = 100
 
 
 class KubeflowSchedules:
-    """See `delivery.targets.base.Schedules`. A recurring run cannot be changed (kfp#3789): another replaces it."""
+    """See `delivery.targets.base.Schedules`. Recurring runs are immutable (kfp#3789): updates create a new one."""
 
     def __init__(self, api: KubeflowApi) -> None:
         self._api = api
@@ -21,7 +21,7 @@ class KubeflowSchedules:
         self._mark = f"managed-by: slipway\nenvironment: {label_value(api.config.environment)}\n"
 
     def list(self) -> list[RemoteSchedule]:
-        """All that Slipway owns for this environment, oldest first."""
+        """Schedules of this environment, oldest first."""
         experiment = find_experiment(self._api)
         if experiment is None:
             return []
@@ -43,7 +43,7 @@ class KubeflowSchedules:
         return sorted(owned, key=lambda schedule: (schedule.created, schedule.id))
 
     def create(self, schedule: Recurring) -> None:
-        """Makes it, disabled: until it is enabled, the one that it replaces goes on."""
+        """Creates a schedule, disabled: the one that it replaces stays active until then."""
         import kfp_server_api
 
         experiment, version = upload(self._api, schedule.submission.package)
@@ -72,11 +72,11 @@ class KubeflowSchedules:
         )
 
     def replace(self, old: RemoteSchedule, schedule: Recurring) -> None:
-        """Makes the new one beside `old`, which goes on until it is deleted."""
+        """Creates the new schedule beside `old`, which stays active until it is deleted."""
         self.create(schedule)
 
     def enable(self, old: RemoteSchedule, schedule: Recurring) -> None:
-        """Lets it start runs."""
+        """Enables a schedule."""
         self._api.call(
             f"enable the recurring run {old.name}",
             self._api.recurring_runs.recurring_run_service_enable_recurring_run,
@@ -84,7 +84,7 @@ class KubeflowSchedules:
         )
 
     def delete(self, old: RemoteSchedule) -> None:
-        """Removes it; its runs stay."""
+        """Deletes a schedule but not its runs."""
         try:
             self._api.call(
                 f"delete the recurring run {old.name}",

@@ -1,4 +1,4 @@
-"""Puts a pipeline and its experiment on Kubeflow: each once, whoever else does the same at that moment."""
+"""Creates a pipeline and its experiment on Kubeflow, each once, even if several processes submit at once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from slipway.errors import TargetError
 
 
 def upload(api: KubeflowApi, package: Package) -> tuple[str, Any]:
-    """The id of the experiment and the reference of the version that is this package.
+    """The id of the experiment, and a reference to the pipeline version of the package.
 
     A version is named by the package's digest, so that what is there is not uploaded again.
     """
@@ -65,7 +65,7 @@ def find_experiment(api: KubeflowApi) -> Any:
 
 
 def _in_namespace(api: KubeflowApi) -> dict[str, Any]:
-    """The argument of a list request that names the namespace, where there are namespaces."""
+    """The namespace argument of a list request, in multi-user installations."""
     return {"namespace": api.namespace} if api.namespace else {}
 
 
@@ -99,7 +99,7 @@ def _only(found: list[Any] | None) -> Any:
 
 
 def _find_or_make(find: Callable[[], Any], make: Callable[[Callable[[], Any]], Any]) -> Any:
-    """What `find` finds; else what `make` makes, unless another submitter was faster."""
+    """The result of `find`, or else of `make`, unless another process creates the object first."""
     found = find()
     if found is not None:
         return found

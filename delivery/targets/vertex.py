@@ -30,7 +30,7 @@ class VertexTarget:
 
     @property
     def name(self) -> Literal["vertex"]:
-        """What `--target` calls it."""
+        """Its name for `--target`."""
         return "vertex"
 
     @cached_property
@@ -39,7 +39,7 @@ class VertexTarget:
         return VertexSchedules(self._api, self._job)
 
     def submit(self, submission: Submission) -> RemoteRun:
-        """Starts the run, once: its id is ours, so that a second attempt finds the first one's work."""
+        """Starts the run, once: we choose its id, so that a retry finds the run of the first attempt."""
         try:
             job = self._api.call(
                 f"start the run {submission.name}",
@@ -61,7 +61,7 @@ class VertexTarget:
         return self._run(self._get(run))
 
     def list(self, limit: int) -> list[RemoteRun]:
-        """The newest runs of Slipway's, newest first, without steps."""
+        """Slipway's newest runs, newest first, without steps."""
         from google.protobuf.field_mask_pb2 import FieldMask
 
         request = {
@@ -78,7 +78,7 @@ class VertexTarget:
         return [self._run(job) for job in self._api.call("list the runs", lambda: newest, request=request)]
 
     def logs(self, run: str, step: str | None) -> Iterator[str]:
-        """Lines of one step's log, or of all steps' one after the other; a step from the cache has none."""
+        """Lines of the log of one step, or of all steps in turn; cached steps have none."""
         found = self._get(run)
         tasks = {step_name(task.task_name): task for task in _tasks(found)}
         if step is not None and step not in tasks:
@@ -90,13 +90,13 @@ class VertexTarget:
                     yield from (line if step else f"{name}: {line}" for line in self._api.log_lines(job))
 
     def cancel(self, run: str) -> RemoteRun:
-        """Asks for the run's end."""
+        """Requests the cancellation of a run."""
         name = self._get(run).name
         self._api.call(f"cancel {run}", lambda: self._api.jobs.cancel_pipeline_job, name=name)
         return self.show(run)
 
     def page(self, run_id: str) -> str:
-        """Address of a run in the console."""
+        """URL of a run in the console."""
         return self.config.console(f"runs/{run_id}")
 
     def _job(self, submission: Submission, labels: dict[str, str]) -> Any:
@@ -175,7 +175,7 @@ def _step(task: Any) -> Step:
 
 
 def _word(state: Any) -> str:
-    """A state by its name; one that the client's enum lacks is a bare number."""
+    """Name of a state; its number if the client's enum lacks it."""
     return getattr(state, "name", str(state))
 
 

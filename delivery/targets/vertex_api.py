@@ -1,4 +1,4 @@
-"""One connection to Vertex AI: addresses, credentials, bounded retries, and errors that name the fix.
+"""Connection to Vertex AI: addresses, credentials, bounded retries, and errors that name the fix.
 
 It stands on the generated clients of google-cloud-aiplatform over REST. `aiplatform.PipelineJob`, which wraps them,
 keeps a global configuration, asks the metadata server where it runs, and makes a bucket that is not there.
@@ -55,16 +55,16 @@ class VertexConfig(Vertex):
 
     @property
     def parent(self) -> str:
-        """The resource that holds all others."""
+        """Name of the parent resource of all others."""
         return f"projects/{self.project}/locations/{self.location}"
 
     @property
     def url(self) -> str:
-        """The API's address."""
+        """URL of the API."""
         return self.endpoint or f"https://{self.location}-aiplatform.googleapis.com"
 
     def console(self, path: str) -> str:
-        """A page of the console."""
+        """URL of a page of the console."""
         return (
             f"https://console.cloud.google.com/vertex-ai/locations/{self.location}/pipelines/{path}"
             f"?project={self.project}"
@@ -148,11 +148,9 @@ class VertexApi:
 
     def _client(self, service: Any) -> Any:
         options = {"api_endpoint": self.config.url}
-        return service(credentials=self._credentials(self.config.url), transport="rest", client_options=options)
-
-    def _credentials(self, url: str) -> Any:
-        """Application default credentials; none over plain HTTP, where an emulator is."""
-        return google_login.credentials(anonymous=url.startswith("http://"))
+        # Only an emulator is reached over plain HTTP.
+        credentials = google_login.credentials(anonymous=self.config.url.startswith("http://"))
+        return service(credentials=credentials, transport="rest", client_options=options)
 
     def _explain(self, error: Exception) -> str:
         import requests

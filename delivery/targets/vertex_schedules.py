@@ -13,14 +13,14 @@ _PAGE = 100
 
 
 class VertexSchedules:
-    """See `delivery.targets.base.Schedules`. The labels of a schedule's runs tell whose it is and what it holds."""
+    """See `delivery.targets.base.Schedules`. The labels of a schedule's runs hold its environment and digest."""
 
     def __init__(self, api: VertexApi, job: Callable[[Submission, dict[str, str]], Any]) -> None:
         self._api = api
         self._job = job
 
     def list(self) -> list[RemoteSchedule]:
-        """All that Slipway owns for this environment, oldest first."""
+        """Schedules of this environment, oldest first."""
         request = {"parent": self._api.config.parent, "page_size": _PAGE}
 
         def every(**arguments: Any) -> Any:
@@ -31,7 +31,7 @@ class VertexSchedules:
         return sorted(owned, key=lambda schedule: (schedule.created, schedule.id))
 
     def create(self, schedule: Recurring) -> None:
-        """Makes it; Vertex knows no schedule that begins paused."""
+        """Creates a schedule; Vertex cannot create a paused one."""
         before = {one.id for one in self.list()}
         self._api.call(
             f"make the schedule {schedule.name}",
@@ -42,7 +42,7 @@ class VertexSchedules:
         )
 
     def replace(self, old: RemoteSchedule, schedule: Recurring) -> None:
-        """Changes `old` in place, with one request."""
+        """Updates `old` in place, with one request."""
         from google.protobuf.field_mask_pb2 import FieldMask
 
         content = self._content(schedule)
@@ -56,14 +56,14 @@ class VertexSchedules:
         )
 
     def enable(self, old: RemoteSchedule, schedule: Recurring) -> None:
-        """Lets it start runs again."""
+        """Resumes a schedule."""
         request = {"name": old.id, "catch_up": schedule.catch_up}
         self._api.call(
             f"resume the schedule {schedule.name}", lambda: self._api.schedules.resume_schedule, request=request
         )
 
     def delete(self, old: RemoteSchedule) -> None:
-        """Removes it; its runs stay."""
+        """Deletes a schedule but not its runs."""
         try:
             self._api.call(f"delete the schedule {old.name}", lambda: self._api.schedules.delete_schedule, name=old.id)
         except TargetError as error:

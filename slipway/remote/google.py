@@ -192,7 +192,7 @@ class GoogleObjects:
 
 
 class _Connection:
-    """A client, and the credentials that it uses; closed when nobody refers to it any more."""
+    """A client and its credentials; closed when it is no longer referenced."""
 
     def __init__(self, anonymous: bool, endpoint: str) -> None:
         from google.cloud import storage

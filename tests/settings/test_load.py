@@ -113,7 +113,7 @@ def test_load_settings_secret_in_place_of_its_name_is_refused_and_not_repeated(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setenv(f"SLIPWAY_NOTIFICATIONS__{name}", "https://hooks.example.com/s3cr3t")
-    with pytest.raises(ConfigError, match="names a secret and never holds it: write env:VARIABLE") as refused:
+    with pytest.raises(ConfigError, match="refers to a secret and must not contain it: write env:VARIABLE") as refused:
         load_settings()
     assert "s3cr3t" not in str(refused.value)
 

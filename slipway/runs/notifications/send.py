@@ -40,9 +40,9 @@ def deliver(config: Notifications, message: Message) -> list[str]:
         config.require_complete()
         context = ssl.create_default_context(cafile=config.ca_file or None)
     except ConfigError as error:
-        return [f"nobody was notified: {error}"]
+        return [f"no notification was sent: {error}"]
     except OSError as error:
-        return [f"nobody was notified: notifications.ca_file = {config.ca_file!r} cannot be read: {error}"]
+        return [f"no notification was sent: notifications.ca_file = {config.ca_file!r} cannot be read: {error}"]
     seconds = config.timeout_seconds / ATTEMPTS
     sends: dict[str, Callable[[], None]] = {
         "stdout": lambda: print(message.text()),

@@ -186,7 +186,7 @@ def check_left(state: State, leave: int | None, move: Event | None) -> None:
         move: The last promotion or rollback when it was requested.
 
     Raises:
-        StoreError: nothing is stable, or somebody else moved the pin.
+        StoreError: no version is stable, or the pin was moved since.
     """
     if state.pin is None:
         raise StoreError(
