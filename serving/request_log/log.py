@@ -97,14 +97,10 @@ class RequestLog:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def wants(self, method: str, request_id: str) -> bool:
-        """Whether `offer` would log such a call."""
-        return method in METHODS and is_sampled(request_id, self._options.sample)
-
     def offer(self, call: LoggedCall) -> None:
         """Takes a call if it belongs to the sample and there is room; never waits and never raises."""
         try:
-            if not self.wants(call.method, call.request_id):
+            if call.method not in METHODS or not is_sampled(call.request_id, self._options.sample):
                 return
             size = call.size
             if size > MAX_CALL_BYTES:
