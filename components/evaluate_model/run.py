@@ -1,4 +1,4 @@
-"""The work of evaluate_model: predict, compute, judge, write."""
+"""Runs evaluate_model: predict, compute, judge, write."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def evaluate(
 
 @contextmanager
 def _fetched(uri: str) -> Iterator[dict[str, str]]:
-    """The path of the production model, if there is one, as long as the block lasts."""
+    """The local path of the production model, if there is one; valid inside the block."""
     if not uri:
         yield {}
     elif storage.is_remote(uri):
@@ -82,7 +82,7 @@ def _fetched(uri: str) -> Iterator[dict[str, str]]:
 
 
 def summarise(config: EvaluationConfig, measured: Measured, baseline_uri: str) -> Evaluation:
-    """The verdict, and what explains it."""
+    """The verdict, with metrics, slices and curves."""
     task, tables, labels = config.task, measured.tables, measured.labels
     overall = tables[0].row(0)
     listed, left_out = list_slices(task, tables[1:])
@@ -110,7 +110,7 @@ def summarise(config: EvaluationConfig, measured: Measured, baseline_uri: str) -
 
 
 def _log(evaluation: Evaluation, metrics: dsl.Metrics, classification: dsl.ClassificationMetrics) -> None:
-    """For the Kubeflow UI, which takes finite numbers only."""
+    """Shows metrics in the Kubeflow UI, which takes finite numbers only."""
     for name, value in evaluation.overall.candidate.items():
         if value is not None:
             metrics.log_metric(name, value)

@@ -1,4 +1,4 @@
-"""`assets.extra/golden.json` of a model: a few requests with the answers that training computed for them."""
+"""`assets.extra/golden.json` of a model: requests with the answers that training computed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Golden(BaseModel):
 
     examples: list[str] = Field(description="serialized tf.Examples, base64", min_length=1)
     predictions: list[float] | list[list[float]] = Field(description="of serving_default: [N] or [N, K]")
-    transformed: dict[str, list[Any]] = Field({}, description="what the model was trained on, by name: [N, …]")
+    transformed: dict[str, list[Any]] = Field({}, description="the training inputs of the rows, by name: [N, …]")
 
     @model_validator(mode="after")
     def _rows_fit(self) -> Golden:

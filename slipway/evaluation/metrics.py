@@ -85,12 +85,13 @@ def _binary(labels: NDArray[Any], predictions: NDArray[Any]) -> Callable[[_Group
     """
     labels, scores = labels.astype(np.float64), predictions.astype(np.float64)
     above = (scores > CUT).astype(np.float64)
+    right = labels * above
     clipped = np.clip(scores, EPSILON, 1 - EPSILON)
     losses = -np.where(labels > 0, np.log(clipped), np.log1p(-clipped))
     ranking = Ranking(labels, predictions)
 
     def measure(groups: _Groups) -> Metrics:
-        positives, chosen, hits = groups.sum(labels), groups.sum(above), groups.sum(labels * above)
+        positives, chosen, hits = groups.sum(labels), groups.sum(above), groups.sum(right)
         negatives = groups.count - positives
         rejected = negatives - (chosen - hits)
         auc, auc_pr = ranking.areas(groups)
@@ -139,11 +140,12 @@ def _regression(labels: NDArray[Any], predictions: NDArray[Any]) -> Callable[[_G
     """R² is 1 - SSE / SST, scikit-learn's `r2_score`; undefined where all labels are equal."""
     labels, predictions = labels.astype(np.float64), predictions.astype(np.float64)
     errors = predictions - labels
+    absolute, squared = np.abs(errors), errors**2
 
     def measure(groups: _Groups) -> Metrics:
-        squares, mean_label = groups.mean(errors**2), groups.mean(labels)
+        squares, mean_label = groups.mean(squared), groups.mean(labels)
         return {
-            "mean_absolute_error": groups.mean(np.abs(errors)),
+            "mean_absolute_error": groups.mean(absolute),
             "mean_squared_error": squares,
             "root_mean_squared_error": np.sqrt(squares),
             "r_squared": 1 - _ratio(squares, groups.mean((labels - mean_label[groups.codes]) ** 2)),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from slipway.evaluation.metric import slice_metrics
+from slipway.evaluation.metric import CANDIDATE, slice_metrics
 from slipway.evaluation.results import OVERALL, Evaluation, SliceResult
 from slipway.pages.charts import Bins, Series, calibration_chart, confusion_matrix, histogram, line_chart
 from slipway.pages.numbers import format_number
@@ -17,7 +17,7 @@ from slipway.pages.parts import badge, details, grid, notice, section, table
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-CANDIDATE, PRODUCTION = "candidate", "production"
+PRODUCTION = "production"
 
 
 def evaluation_page(evaluation: Evaluation) -> str:

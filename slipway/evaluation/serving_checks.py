@@ -1,4 +1,4 @@
-"""`validation.json` of validate_serving: whether a model can serve, and every check that says so."""
+"""`validation.json` of validate_serving: whether a model can serve, with every check."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ FILE = "validation.json"
 
 
 class ServingCheck(BaseModel):
-    """One property of a served model; `detail` is what was found, for people."""
+    """One property of a served model; `detail` is for people."""
 
     name: str
     passed: bool
@@ -25,12 +25,12 @@ class ServingValidation(BaseModel):
     checks: list[ServingCheck]
 
     def reasons(self) -> list[str]:
-        """What was not as it must be; empty for a servable model."""
+        """The failed checks; empty for a servable model."""
         return [f"serving check {check.name} failed: {check.detail}" for check in self.checks if not check.passed]
 
 
 def first_line(error: Exception) -> str:
-    """What an error says, without the places in TensorFlow's graph that follow it."""
+    """An error's message, without the places in TensorFlow's graph that follow it."""
     return str(error).partition("\n")[0]
 
 

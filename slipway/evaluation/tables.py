@@ -1,4 +1,4 @@
-"""What an engine hands to the gate and to the report: the metrics of all slices, by the columns that make them."""
+"""The result of an engine: metrics of all slices, one table for each set of slice columns."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Measured:
 
 
 def list_slices(task: Task, tables: Iterable[MetricTable]) -> tuple[list[SliceResult], list[LeftOut]]:
-    """Of each table the largest and the worst slices, `LISTED` at most, largest first; and what that leaves out."""
+    """The largest and the worst slices of each table, at most `LISTED`, largest first; and a count of the others."""
     listed, left_out = [], []
     for table in tables:
         largest = np.argsort(-table.examples, kind="stable")
@@ -99,7 +99,7 @@ def worst_slices(task: Task, tables: Iterable[MetricTable]) -> list[SliceResult]
 
 
 def _ranked(task: Task, table: MetricTable) -> list[int]:
-    """Slices that are large enough to be ranked, worst first."""
+    """The slices large enough to be ranked, worst first."""
     metric = ranking_metric(task)
     values = table.candidate[metric]
     order = np.argsort(-values if BEST[metric] == "low" else values, kind="stable")

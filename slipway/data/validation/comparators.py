@@ -9,18 +9,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from slipway.data.statistics.describe import feature_name
 from slipway.data.validation.distances import align_counts, align_histograms, jensen_shannon, l_infinity
 from slipway.data.validation.features import is_checked
 from slipway.data.validation.finding import Finding
-from slipway.data.validation.report import Comparison
+from slipway.data.validation.report import Comparison, Kind, Measure
 
 if TYPE_CHECKING:
     from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
-Kind = Literal["drift", "skew"]
 # The two sides of a comparison: for drift in TFDV's words, for skew in ours.
 _CONTEXTS = {"drift": ("current", "previous"), "skew": ("eval", "train")}
 
@@ -59,9 +58,6 @@ def compare_datasets(
                 yield Compared(feature.name, comparison, finding)
             elif _has_values(stats):
                 yield Compared(feature.name, None, _nothing_to_compare(feature.name, kind))
-
-
-Measure = Literal["L_INFTY", "JENSEN_SHANNON_DIVERGENCE"]
 
 
 def _thresholds(comparator: schema_pb2.FeatureComparator) -> Iterator[tuple[Measure, float]]:
@@ -117,19 +113,12 @@ def _too_far(comparison: Comparison, most: str) -> Finding:
     fix = f"{look}; if the change is real and right, change the threshold of feature {comparison.feature!r} " \
           f"in schema.pbtxt to `threshold: {higher:g}`"  # fmt: skip
     if comparison.measure == "L_INFTY":
-        return Finding(
-            "COMPARATOR_L_INFTY_HIGH", f"High Linfty distance between {treatment} and {control}",
-            f"The Linfty distance between {treatment} and {control} is {comparison.value:g} {six} "
-            f"{comparison.threshold:g}. The feature value with maximum difference is: {most}",
-            fix, bound, example=most,
-        )  # fmt: skip
-    return Finding(
-        "COMPARATOR_JENSEN_SHANNON_DIVERGENCE_HIGH",
-        f"High approximate Jensen-Shannon divergence between {treatment} and {control}",
-        f"The approximate Jensen-Shannon divergence between {treatment} and {control} is {comparison.value:g} {six} "
-        f"{comparison.threshold:g}.",
-        fix, bound,
-    )  # fmt: skip
+        short, example = f"Linfty distance between {treatment} and {control}", most
+        rest = f" The feature value with maximum difference is: {most}"
+    else:
+        short, example, rest = f"approximate Jensen-Shannon divergence between {treatment} and {control}", None, ""
+    description = f"The {short} is {comparison.value:g} {six} {comparison.threshold:g}.{rest}"
+    return Finding(f"COMPARATOR_{comparison.measure}_HIGH", f"High {short}", description, fix, bound, example=example)
 
 
 def _nothing_to_compare(name: str, kind: Kind) -> Finding:

@@ -10,32 +10,43 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from slipway.data.validation.finding import Condition, Finding
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
 LISTED_VALUES = 10
+_RANGE_TYPES = {
+    "bool_domain": ("BOOL_TYPE_SMALL_INT", "BOOL_TYPE_BIG_INT"),
+    "int_domain": ("INT_TYPE_SMALL_INT", "INT_TYPE_BIG_INT"),
+    "float_domain": ("FLOAT_TYPE_SMALL_FLOAT", "FLOAT_TYPE_BIG_FLOAT"),
+}
 
 
 def check_domain(
     schema: schema_pb2.Schema, feature: schema_pb2.Feature, stats: statistics_pb2.FeatureNameStatistics
 ) -> Iterator[Finding]:
     """The values outside the feature's domain, if it has one."""
-    kind = feature.WhichOneof("domain_info")
+    kind, numbers = feature.WhichOneof("domain_info"), stats.num_stats
     if kind == "domain":
         domain = next(one for one in schema.string_domain if one.name == feature.domain)
         yield from _check_strings(feature, stats, list(domain.value), f"string_domain {domain.name!r}")
     elif kind == "string_domain":
         yield from _check_strings(feature, stats, list(feature.string_domain.value), "its string_domain")
+    elif kind == "bool_domain" and stats.HasField("num_stats"):
+        yield from _check_range(feature, numbers, 0, 1, kind)
     elif kind == "bool_domain":
         yield from _check_bools(feature, stats)
-    elif kind == "int_domain":
-        yield from _check_integers(feature, stats)
-    elif kind == "float_domain":
-        yield from _check_floats(feature, stats)
+    elif kind in ("int_domain", "float_domain"):
+        bounds = getattr(feature, kind)
+        low, high = (_as_written(bounds, end) if bounds.HasField(end) else None for end in ("min", "max"))
+        yield from _check_range(feature, numbers, low, high, kind)
+    if kind == "float_domain":
+        yield from _check_disallowed(feature, numbers)
 
 
 def _check_strings(
@@ -66,11 +77,6 @@ def _check_strings(
 
 
 def _check_bools(feature: schema_pb2.Feature, stats: statistics_pb2.FeatureNameStatistics) -> Iterator[Finding]:
-    if stats.HasField("num_stats"):
-        yield from _check_range(
-            feature, stats.num_stats, 0, 1, ("BOOL_TYPE_SMALL_INT", "BOOL_TYPE_BIG_INT"), "bool_domain", _integer_texts
-        )
-        return
     allowed = [feature.bool_domain.true_value, feature.bool_domain.false_value]
     unknown = [bucket.label for bucket in stats.string_stats.rank_histogram.buckets if bucket.label not in allowed]
     if unknown:
@@ -84,34 +90,17 @@ def _check_bools(feature: schema_pb2.Feature, stats: statistics_pb2.FeatureNameS
         )  # fmt: skip
 
 
-def _check_integers(feature: schema_pb2.Feature, stats: statistics_pb2.FeatureNameStatistics) -> Iterator[Finding]:
-    domain = feature.int_domain
-    low = domain.min if domain.HasField("min") else None
-    high = domain.max if domain.HasField("max") else None
-    yield from _check_range(
-        feature, stats.num_stats, low, high, ("INT_TYPE_SMALL_INT", "INT_TYPE_BIG_INT"), "int_domain", _integer_texts
-    )
-
-
-def _check_floats(feature: schema_pb2.Feature, stats: statistics_pb2.FeatureNameStatistics) -> Iterator[Finding]:
-    domain, numbers = feature.float_domain, stats.num_stats
-    low = _as_written(domain.min) if domain.HasField("min") else None
-    high = _as_written(domain.max) if domain.HasField("max") else None
-    types = ("FLOAT_TYPE_SMALL_FLOAT", "FLOAT_TYPE_BIG_FLOAT")
-    yield from _check_range(feature, numbers, low, high, types, "float_domain", _float_texts)
-    nans = numbers.histograms[0].num_nan if numbers.histograms else 0
-    if domain.disallow_nan and nans:
-        yield _disallowed(feature, "FLOAT_TYPE_HAS_NAN", "NaN values", "Float feature has NaN values.", "nan")
-    if domain.disallow_inf and (math.isinf(numbers.min) or math.isinf(numbers.max)):
-        yield _disallowed(feature, "FLOAT_TYPE_HAS_INF", "Inf values", "Float feature has Inf values.", "inf")
-
-
-def _disallowed(feature: schema_pb2.Feature, type_: str, short: str, description: str, what: str) -> Finding:
-    return Finding(
-        type_, short, description,
-        fix=f"correct the data, or in schema.pbtxt remove `disallow_{what}: true` of feature {feature.name!r}",
-        bound=f"float_domain {{ disallow_{what}: true }}", condition=Condition(f"is{what}(v)"),
-    )  # fmt: skip
+def _check_disallowed(feature: schema_pb2.Feature, numbers: statistics_pb2.NumericStatistics) -> Iterator[Finding]:
+    has_nan = bool(numbers.histograms and numbers.histograms[0].num_nan)
+    has_inf = math.isinf(numbers.min) or math.isinf(numbers.max)
+    for what, found in (("NaN", has_nan), ("Inf", has_inf)):
+        rule = f"disallow_{what.lower()}"
+        if found and getattr(feature.float_domain, rule):
+            yield Finding(
+                f"FLOAT_TYPE_HAS_{what.upper()}", f"{what} values", f"Float feature has {what} values.",
+                fix=f"correct the data, or in schema.pbtxt remove `{rule}: true` of feature {feature.name!r}",
+                bound=f"float_domain {{ {rule}: true }}", condition=Condition(f"is{what.lower()}(v)"),
+            )  # fmt: skip
 
 
 def _check_range(
@@ -119,51 +108,43 @@ def _check_range(
     numbers: statistics_pb2.NumericStatistics,
     low: float | None,
     high: float | None,
-    types: tuple[str, str],
     domain: str,
-    texts: Callable[[float, float], tuple[str, str]],
 ) -> Iterator[Finding]:
     """One finding for each bound that values exceed."""
     if not numbers.common_stats.tot_num_values or not any(len(one.buckets) for one in numbers.histograms):
         return
-    for end, type_, bound, value, sign in (
-        ("min", types[0], low, numbers.min, "<"),
-        ("max", types[1], high, numbers.max, ">"),
-    ):
-        passed = bound is not None and (value < bound if sign == "<" else value > bound)
-        if bound is None or not passed:
+    is_float = domain == "float_domain"
+    small, big = _RANGE_TYPES[domain]
+    for end, type_, bound, value, sign in (("min", small, low, numbers.min, "<"), ("max", big, high, numbers.max, ">")):
+        if bound is None or not (value < bound if sign == "<" else value > bound):
             continue
-        is_float = domain == "float_domain"
         limit, found = _plain(bound), _plain(value)
         fix = f"in schema.pbtxt change `{end}: {limit}` in the {domain} of feature {feature.name!r} to `{end}: {found}`"
         if domain == "bool_domain":
             fix = f"in schema.pbtxt replace the bool_domain of feature {feature.name!r} by an int_domain"
         yield Finding(
-            type_, "Out-of-range values", texts(value, bound)[sign == ">"],
+            type_, "Out-of-range values", _range_text(value, bound, sign, is_float),
             fix=f"correct the data, or, if the values are right, {fix}", bound=f"{domain} {{ {end}: {limit} }}",
             # NaN is greater than everything in SQL.
             condition=Condition(f"v {sign} ?" + (" AND NOT isnan(v)" if is_float else ""), (bound,)),
         )  # fmt: skip
 
 
-def _integer_texts(value: float, _: float) -> tuple[str, str]:
-    return f"Unexpectedly small value: {int(value)}.", f"Unexpectedly large value: {int(value)}."
-
-
-def _float_texts(value: float, bound: float) -> tuple[str, str]:
-    six = "(up to six significant digits)"
-    return f"Unexpectedly low values: {value:g}<{bound:g} {six}", f"Unexpectedly high value: {value:g}>{bound:g} {six}"
+def _range_text(value: float, bound: float, sign: str, is_float: bool) -> str:
+    if not is_float:
+        return f"Unexpectedly {'small' if sign == '<' else 'large'} value: {int(value)}."
+    what = "low values" if sign == "<" else "high value"
+    return f"Unexpectedly {what}: {value:g}{sign}{bound:g} (up to six significant digits)"
 
 
 def _not_in(allowed: list[str]) -> Condition:
     return Condition("v NOT IN (SELECT unnest(?::VARCHAR[]))", (allowed,))
 
 
-def _as_written(bound: float) -> float:
-    """The shortest decimal number that the 32-bit field can have been parsed from."""
-    import numpy as np
-
-    return float(str(np.float32(bound)))
+def _as_written(domain: schema_pb2.IntDomain | schema_pb2.FloatDomain, end: str) -> float:
+    """A bound; of a 32-bit field the shortest decimal number that it can have been parsed from."""
+    bound: float = getattr(domain, end)
+    return bound if isinstance(bound, int) else float(str(np.float32(bound)))
 
 
 def _plain(number: float) -> str:

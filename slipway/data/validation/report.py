@@ -12,6 +12,8 @@ FILE = "validation.json"
 ANOMALIES = "anomalies.pbtxt"
 
 Severity = Literal["ERROR", "WARNING"]
+Kind = Literal["drift", "skew"]
+Measure = Literal["L_INFTY", "JENSEN_SHANNON_DIVERGENCE"]
 
 
 class Anomaly(BaseModel):
@@ -34,8 +36,8 @@ class Comparison(BaseModel):
     """One distance between two datasets."""
 
     feature: str
-    kind: Literal["drift", "skew"] = Field(description="drift: to the run before; skew: of eval to train")
-    measure: Literal["L_INFTY", "JENSEN_SHANNON_DIVERGENCE"]
+    kind: Kind = Field(description="drift: to the run before; skew: of eval to train")
+    measure: Measure
     value: float
     threshold: float
 

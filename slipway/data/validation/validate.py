@@ -10,10 +10,10 @@ from slipway.data.schema.io import TRAINING
 from slipway.data.statistics.describe import common_stats, feature_name
 from slipway.data.statistics.io import FILE as STATISTICS
 from slipway.data.statistics.io import dataset_of, read_statistics
-from slipway.data.validation.comparators import Compared, Kind, compare_datasets
+from slipway.data.validation.comparators import Compared, compare_datasets
 from slipway.data.validation.features import check_feature, is_required
 from slipway.data.validation.finding import Finding
-from slipway.data.validation.report import Anomaly, Validation
+from slipway.data.validation.report import Anomaly, Kind, Validation
 from slipway.data.validation.rows import find_rows
 from slipway.stores import storage
 

@@ -1,4 +1,4 @@
-"""From what TFMA wrote to the tables that the gate judges.
+"""Reads TFMA's output into the tables that the gate judges.
 
 Metrics without a class of TFMA are derived here from its means. Where a metric is undefined and TFMA says zero, it is
 made NaN, as in `slipway.evaluation.metrics`.
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-# Columns that the engine makes for TFMA; the prefixes are completed by a model or a class.
+# Columns that the workers add for TFMA; a prefix is followed by a model or a class.
 LABEL, INVALID, RIGHT, WITHIN, SPREAD = "label", "__invalid_", "__right_", "__within_", "__spread"
 
 Key = tuple[str, str, int | None]  # model, metric, class
@@ -37,13 +37,9 @@ Slices = dict[tuple[str, ...], dict[SliceValues, dict[Key, float]]]
 def read_tables(
     folder: str, config: EvaluationConfig, models: Sequence[str], centre: float
 ) -> tuple[list[MetricTable], dict[str, int]]:
-    """One table for each slicing, the overall one first; and how many predictions of each model are invalid.
+    """One table for each slicing, the overall one first; and the number of invalid predictions of each model.
 
-    Args:
-        folder: TFMA's output.
-        config: What was evaluated.
-        models: Those that were evaluated: the candidate, and the baseline if it could be.
-        centre: What was subtracted from labels before they were squared.
+    `centre` was subtracted from labels before they were squared.
     """
     slices = _read(folder)
     specs = list(dict.fromkeys([(), *config.slice_specs]))

@@ -1,4 +1,4 @@
-"""What Beam's workers do for the TFMA engine: from a row group of the eval split to the columns that TFMA takes."""
+"""The work of Beam's workers: from a row group of the eval split to the columns that TFMA takes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SAMPLE, KEY = "sample", "__key"
 
 @dataclass
 class Score(beam.DoFn):  # type: ignore[misc]
-    """From a row group to the columns that TFMA takes, and labels and predictions with a random key, to sample by."""
+    """From a row group to TFMA's columns, and to labels and predictions with a random key for sampling."""
 
     rows: EvalRows
     load: LoadPredictor
