@@ -79,6 +79,8 @@ class Rollout:
                     self.say(f"version {number} of {self.model} is stable already")
                     return self._new_state(number, "promoted", None)
                 require_fit(self.store, self.model, number)
+                if self.once and self.store.stage(self.model, number) == "retired":
+                    raise self._taken_out(number)
                 state = lease.record(self._new_state(number, "canary", stable))
             return self._steps(lease).go_on(state)
 
@@ -215,6 +217,14 @@ class Rollout:
             raise RolloutError(told)
         self.say(told)
         return state
+
+    def _taken_out(self, number: int) -> RolloutError:
+        """Of a version whose rollout ended before, though the lease tells of another one since."""
+        last = next(one for one in reversed(self.store.history(self.model)) if number in (one.version, one.previous))
+        return RolloutError(
+            f"version {number} of {self.model} is retired since {_moment(last.when)}: {last.action} of version "
+            f"{last.version} by {last.who}, {last.why}. To serve it all the same: slipway rollout start {number}"
+        )
 
     def _unended(self, lease: RolloutLease) -> RolloutState:
         state = lease.state()

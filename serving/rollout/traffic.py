@@ -234,7 +234,7 @@ def _unseen_errors(canary: Reading, stable: Reading, policy: RolloutPolicy) -> s
         return answers_needed(usual + rise, usual, ratio, _LEVEL)
 
     least = smallest(needed, canary.judged, 1e-6, 1 - usual)
-    text = f"; a rise of less than {least:.2%} could not have been shown by so few"
+    text = f"; a rise of less than {100 * least:.3g}% could not have been shown by so few"
     return text + (_would(f"{allowed:.2%}", needed(allowed), ratio) if allowed < least else "")
 
 
@@ -248,7 +248,7 @@ def _unseen_latency(canary: Reading, stable: Reading, policy: RolloutPolicy) -> 
         return min(answers_needed(stable.slower(bound / times), share, ratio, level) for bound, share in shares)
 
     least = smallest(needed, canary.timed, 1.0, 100.0)
-    text = f"; answers that are all less than {least:.2f} times as slow could not have been shown by so few"
+    text = f"; answers that are all less than {least:.4g} times as slow could not have been shown by so few"
     return text + (_would(f"{allowed:g} times", needed(allowed), ratio) if allowed < least else "")
 
 

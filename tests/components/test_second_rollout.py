@@ -13,17 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from components.rollout_model.run import roll_out
 from serving.manifests import publish_manifests
 from serving.rollout.engine import Rollout
-from slipway.errors import RolledBackError, RolloutError
+from slipway.errors import RolledBackError, RolloutError, RolloutInconclusiveError
 from slipway.lineage import Lineage
 from slipway.runs.record import Outcome, RolloutOutcome, RunContext
 from slipway.runs.store import OUTCOME, ROLLOUT
 from slipway.stores import storage
 from tests.fakes.kubernetes.model_server import Pod
-from tests.fakes.kubernetes.world import NAMESPACE, PROJECT, World, open_world
+from tests.fakes.kubernetes.world import DIGEST, NAMESPACE, PROJECT, World, open_world
 
 
 @pytest.fixture
@@ -127,6 +128,25 @@ def test_rollout_model_whose_canary_a_person_aborted_does_not_begin_again(world:
         roll_out(*asked)
     assert recorded(asked).verdict == "failed"
     assert done(world) == before
+
+
+def test_rollout_model_whose_canary_a_person_aborted_does_not_begin_again_after_another_rollout(world: World) -> None:
+    """The lease tells of the last rollout only."""
+    policy, world.policy = world.policy, world.policy.model_copy(update={"min_requests": 10**6})
+    second = world.versions[1]
+    with pytest.raises(RolloutInconclusiveError):
+        roll_out(*arguments(world, second))
+    with world.cluster() as cluster:
+        world.rollout(cluster).abort("not today")
+    world.policy = policy
+    world.objects = yaml.safe_load(yaml.safe_dump(world.objects).replace(DIGEST, "sha256:" + "c" * 64))
+    world.start(world.versions[0])
+    before = done(world)
+    with pytest.raises(RolloutError, match=f"is retired since .* by ann, aborted by ann: not today.*start {second}"):
+        roll_out(*arguments(world, second))
+    assert done(world) == before
+    world.start(second)
+    assert world.stable == second
 
 
 def test_rollout_model_whose_canary_a_person_promoted_is_a_success(world: World) -> None:

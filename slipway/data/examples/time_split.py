@@ -24,6 +24,7 @@ LATER, UNREADABLE = "__slipway_later", "__slipway_unreadable"
 _DATE, _TIME, _ZONE = r"\d{4}-\d{1,2}-\d{1,2}", r"\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?", r"Z|[+-]\d{2}(?::?[0-5]\d)?"
 _DAY, _MONTH = "(0[1-9]|[12][0-9]|3[01])", "(0[1-9]|1[0-2])"
 _YEAR_LAST = re.compile(rf"({_DAY}{_MONTH}|{_MONTH}{_DAY})(19|20)[0-9]{{2}}")
+_HAS_YEAR = re.compile("%-?[YyGcx]")
 _ISO = rf"^\s*({_DATE})(?:(?:T|\s+)({_TIME})\s*({_ZONE})?)?\s*$"
 
 
@@ -43,6 +44,8 @@ def time_columns(connection: duckdb.DuckDBPyConnection, typed: TypedRows, split:
         kind = describe(connection, f"(SELECT {value} AS value FROM {typed.rows.relation})")["value"]  # noqa: S608
     if kind not in ("TIMESTAMPTZ", "BIGINT", "DOUBLE", "VARCHAR"):
         raise ConfigError(f"split.column of module.yaml is {split.column!r}, which holds {kind}, no times")
+    if split.format is not None and not _HAS_YEAR.search(split.format):
+        raise ConfigError(f"split.format of module.yaml is {split.format!r}, without a year (%Y): these are no moments")
     later = _later(connection, kind, value, split)
     text = f"nullif(trim(CAST({value} AS VARCHAR)), '')"
     return f"{later} AS {LATER}, CASE WHEN ({later}) IS NULL THEN {text} END AS {UNREADABLE}"

@@ -151,6 +151,12 @@ def test_compare_says_which_rise_was_too_small_to_be_seen_and_how_many_requests_
     assert not any("takes" in reason for reason in enough_for_both)
 
 
+def test_compare_of_many_says_differences_that_are_not_nothing() -> None:
+    errors, latency = compare(reading(300_000), reading(900_000), RolloutPolicy()).reasons
+    assert 0 < _numbers(r"less than ([\d.e-]+)%", errors)[0] < 0.01
+    assert _numbers(r"less than ([\d.]+) times", latency)[0] > 1
+
+
 def test_compare_of_few_says_how_many_latencies_show_what_is_allowed() -> None:
     policy = POLICY.model_copy(update={"min_requests": 1})
     few = total([reading(2), reading(3, latency=3000.0)])

@@ -115,7 +115,15 @@ def test_ingest_days_that_end_with_their_year_are_no_numbers(
 
 
 @pytest.mark.parametrize(
-    ("pattern", "said"), [("%q", "'%q'"), ("", "format"), ("%d/%m/%Y", "'soon'")], ids=["unknown", "empty", "eval_from"]
+    ("pattern", "said"),
+    [
+        ("%Y%q", "'%Y%q'"),
+        ("", "format"),
+        ("%d/%m/%Y", "'soon'"),
+        ("%d/%m", "without a year"),
+        ("%H:%M", "without a year"),
+    ],
+    ids=["unknown", "empty", "eval_from", "day", "time of day"],
 )
 def test_ingest_format_that_cannot_be_used_is_told(tmp_path: Path, pattern: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
