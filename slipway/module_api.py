@@ -141,7 +141,7 @@ class Threshold(_Strict):
 def _checked_hyperparameter(value: Any) -> Any:
     """Refuses values that JSON lacks: hyperparameters travel as JSON text."""
     if value is None:
-        raise PydanticCustomError("hyperparameter", "null cannot be handed over; leave the key out")
+        raise PydanticCustomError("hyperparameter", "null is not allowed; leave the key out")
     if isinstance(value, float) and not math.isfinite(value):
         raise PydanticCustomError("hyperparameter", "a hyperparameter must be finite")
     if isinstance(value, list):

@@ -134,22 +134,9 @@ def explain_run(view: RunView, store: ModelStore | None = None) -> Explanation:
 
 def explain_version(version: Version, view: RunView | None, events: tuple[Event, ...]) -> Explanation:
     """A version, with the run that pushed it if its record is there."""
-    manifest = version.manifest
-    summary = (
-        view.summary
-        if view
-        else Summary(
-            lineage=manifest.lineage,
-            state="succeeded",
-            verdict="pushed",
-            reasons=manifest.reasons,
-            pushed_version=version.number,
-            baseline_version=manifest.baseline_version,
-            data_digest=manifest.data_digest,
-            artifacts=manifest.artifacts,
-        )
-    )
-    return Explanation(summary, view, events, version.uri)
+    known = version.manifest.model_dump(include={"lineage", "reasons", "baseline_version", "data_digest", "artifacts"})
+    manifest = Summary(state="succeeded", verdict="pushed", pushed_version=version.number, **known)
+    return Explanation(view.summary if view else manifest, view, events, version.uri)
 
 
 def find(what: str | None, runs: str | Path, store: ModelStore) -> Explanation:

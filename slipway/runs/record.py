@@ -134,8 +134,9 @@ class Summary(BaseModel):
             return None
         plain = self.verdict + (" as version {version} of {module}" if self.pushed_version else "")
         verdict = self.lineage.shows.verdicts.get(self.verdict) or Verdict(text=plain, news=plain)
-        names = {"{version}": str(self.pushed_version), "{module}": self.lineage.module}
-        texts = {"text": verdict.text, "news": verdict.news}
-        for name, value in names.items():
-            texts = {key: text.replace(name, value) for key, text in texts.items()}
-        return verdict.model_copy(update=texts)
+        version, module = str(self.pushed_version), self.lineage.module
+        told = {
+            key: text.replace("{version}", version).replace("{module}", module)
+            for key, text in (("text", verdict.text), ("news", verdict.news))
+        }
+        return verdict.model_copy(update=told)
