@@ -174,7 +174,7 @@ class Environment:
         known = [name for name, value in configured.items() if value]
         if len(known) != 1:
             have = (
-                "both kubeflow.endpoint and vertex.project" if known else "neither of kubeflow.endpoint, vertex.project"
+                "both kubeflow.endpoint and vertex.project" if known else "neither kubeflow.endpoint nor vertex.project"
             )
             raise ConfigError(f"the settings have {have}: give --target kubeflow or --target vertex, and --env")
         return known[0]

@@ -88,13 +88,13 @@ def test_schedules_delete_removes_by_name(kubeflow: FakeKubeflow) -> None:
 
 
 def test_schedules_of_settings_with_two_targets_want_one_named(kubeflow: FakeKubeflow, vertex: FakeVertex) -> None:
-    with pytest.raises(ConfigError, match=r"both of kubeflow\.endpoint and vertex\.project: give --target"):
+    with pytest.raises(ConfigError, match=r"both kubeflow\.endpoint and vertex\.project: give --target"):
         slipway("schedules", "list")
     assert slipway("schedules", "list", "--target", "vertex").exit_code == 0
 
 
 def test_schedules_of_settings_without_target_say_so(remote_home: str) -> None:
-    with pytest.raises(ConfigError, match=r"neither of kubeflow\.endpoint and vertex\.project"):
+    with pytest.raises(ConfigError, match=r"neither kubeflow\.endpoint nor vertex\.project"):
         slipway("schedules", "list")
 
 
