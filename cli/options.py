@@ -51,7 +51,7 @@ Base = Annotated[
 Run = Annotated[str | None, typer.Argument(help="Name of a run, or its beginning; the newest by default.")]
 Model = Annotated[str, typer.Argument(help="Name of a model.")]
 MaybeModel = Annotated[str | None, typer.Argument(metavar="MODEL", help="Name of a model; taxi by default.")]
-# Spellings of before 0023.
+# Spellings of before 0019.
 OldModel = Annotated[str | None, typer.Option("--model", hidden=True)]
 OldModule = Annotated[str | None, typer.Option("--module", hidden=True)]
 Why = Annotated[str, typer.Option("--why", metavar="TEXT", help="The reason, for the history.")]

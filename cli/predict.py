@@ -50,7 +50,7 @@ def predict(
 ) -> None:
     """Send rows to a model server and print its predictions; without a file, three rows of the module's sample."""
     if as_json and model and Path(model).suffix == ".json" and not instances:
-        # `--json FILE` of before 0023: no model has a dot in its name.
+        # `--json FILE` of before 0019: no model has a dot in its name.
         instances, model, as_json = Path(model), None, False
     name = options.named(model, old_model)
     if sum(file is not None for file in (csv, instances, examples)) > 1:
