@@ -1,4 +1,7 @@
-"""Objects on Google Cloud Storage, through google-cloud-storage: bounded retries and checked checksums."""
+"""Objects on Google Cloud Storage, through google-cloud-storage: bounded retries and checked checksums.
+
+pyarrow's file system is not used: it has no preconditions, which claims and states need, and raises plain OSErrors.
+"""
 
 from __future__ import annotations
 

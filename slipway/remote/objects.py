@@ -5,13 +5,10 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from slipway.errors import StoreError
 from slipway.remote.address import Address
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
 
 ABSENT = 0
 READ_AHEAD_BYTES = 1 << 20
@@ -126,7 +123,7 @@ class _Ranges(io.RawIOBase):
     def tell(self) -> int:
         return self._position
 
-    def readinto(self, buffer: WriteableBuffer) -> int:
+    def readinto(self, buffer: Any) -> int:
         view = memoryview(buffer)
         stop = min(self._position + len(view), self._found.size)
         content = self._objects.read_range(self._found, self._position, stop) if stop > self._position else b""
