@@ -20,7 +20,8 @@ def _began() -> float:
     ticks = start_time(os.getpid())
     if ticks is None:  # no /proc
         return time.time() - time.process_time()
-    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + ticks / os.sysconf("SC_CLK_TCK")
+    # Ticks are rounded down, and what ended before this process began was there when its command was typed.
+    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + (ticks + 1) / os.sysconf("SC_CLK_TCK")
 
 
 # A command means what was so when it was typed.
