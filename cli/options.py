@@ -38,6 +38,10 @@ Target = Annotated[RemoteTarget, typer.Option("--target", help="The cluster's pl
 TargetOrHere = Annotated[
     RemoteTarget | None, typer.Option("--target", help="Runs of a cluster, by name or id; of this machine by default.")
 ]
+TargetOrState = Annotated[
+    RemoteTarget | None,
+    typer.Option("--target", help="Runs of a cluster, by name or id; of this machine, or in remote_home, by default."),
+]
 Pipeline = Annotated[str, typer.Option("--pipeline", metavar="NAME", help="Name of the pipeline.")]
 Data = Annotated[
     str | None, typer.Option(help="File, glob, {SPAN} pattern, gs:// or bq:// URI; the module's own by default.")
