@@ -32,7 +32,7 @@ def deploy(
     follow: Annotated[bool, typer.Option("--wait", help="Follow the submitted runs, and fail if one does.")] = False,
 ) -> None:
     """Carry a plan out: build, sync, compile, submit, apply. Finished steps are skipped."""
-    plan = _read(plan_file, env) if plan_file else None
+    plan = _read(plan_file, env, pipeline) if plan_file else None
     environment = open_environment(plan.environment if plan else env)
     plan = plan or environment.plan(base=base, pipeline=pipeline)
     effects = Effects(environment, plan.target, plan.pipeline, echo)
@@ -58,7 +58,7 @@ def _follow(deployer: Deployer, plan: Plan) -> None:
         raise typer.Exit(1)
 
 
-def _read(path: Path, env: str | None) -> Plan:
+def _read(path: Path, env: str | None, pipeline: str) -> Plan:
     if str(path) == "-":
         plan = parse_plan(sys.stdin.read(), "standard input")
     else:
@@ -68,4 +68,6 @@ def _read(path: Path, env: str | None) -> Plan:
             raise ConfigError(f"{path} cannot be read: {error}") from error
     if env and env != plan.environment:
         raise ConfigError(f"--env {env}: the plan is for {plan.environment or 'base.yaml'}; make one for {env}")
+    if pipeline not in (DEFAULT_PIPELINE, plan.pipeline):
+        raise ConfigError(f"--pipeline {pipeline}: the plan is for {plan.pipeline}; make one for {pipeline}")
     return plan

@@ -16,7 +16,7 @@ def explain(
         str | None,
         typer.Argument(metavar="RUN|VERSION", help="A run, or a version (MODEL/VERSION); the newest run by default."),
     ] = None,
-    target: options.TargetOrHere = None,
+    target: options.TargetOrState = None,
     env: options.Env = None,
     as_json: options.Json = False,
 ) -> None:

@@ -11,8 +11,9 @@ from cli.output import echo, iso_times, local_time, print_fact, print_json, prin
 from delivery.environment import open_environment
 from delivery.notifications import notify_of_rollback
 from slipway.errors import StoreError
-from slipway.pages.numbers import format_number
+from slipway.pages.numbers import MISSING, format_number
 from slipway.runs.explain import find_version
+from slipway.runs.store import assignments
 from slipway.stores.model_store import Event, ModelStore, Stage, Version
 
 app = typer.Typer(no_args_is_help=True)
@@ -87,6 +88,8 @@ def show(
         "data": lineage.data_uri,
         "data digest": manifest.data_digest,
         "module": f"{lineage.module} {lineage.module_digest}",
+        "hyperparameters": assignments(lineage.hyperparameters) or MISSING,
+        "overrides": assignments(lineage.overrides) or MISSING,
         "git": lineage.git_revision,
         "image": lineage.image,
         "baseline": str(manifest.baseline_version or "none"),
@@ -95,9 +98,9 @@ def show(
         "metrics": ", ".join(f"{name} {format_number(value)}" for name, value in manifest.metrics.items()),
     }
     for name, value in facts.items():
-        print_fact(name, value, width=13)
+        print_fact(name, value, width=15)
     for reason in manifest.reasons:
-        print_fact("", f"- {reason}", width=13)
+        print_fact("", f"- {reason}", width=15)
 
 
 @app.command()

@@ -20,7 +20,8 @@ def _began() -> float:
     ticks = start_time(os.getpid())
     if ticks is None:  # no /proc
         return time.time() - time.process_time()
-    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + ticks / os.sysconf("SC_CLK_TCK")
+    # Ticks are rounded down, and what ended before this process began was there when its command was typed.
+    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + (ticks + 1) / os.sysconf("SC_CLK_TCK")
 
 
 # A command means what was so when it was typed.
@@ -36,6 +37,10 @@ Set = Annotated[
 Target = Annotated[RemoteTarget, typer.Option("--target", help="The cluster's platform.")]
 TargetOrHere = Annotated[
     RemoteTarget | None, typer.Option("--target", help="Runs of a cluster, by name or id; of this machine by default.")
+]
+TargetOrState = Annotated[
+    RemoteTarget | None,
+    typer.Option("--target", help="Runs of a cluster, by name or id; of this machine, or in remote_home, by default."),
 ]
 Pipeline = Annotated[str, typer.Option("--pipeline", metavar="NAME", help="Name of the pipeline.")]
 Data = Annotated[

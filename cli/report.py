@@ -11,7 +11,7 @@ from slipway.stores import storage
 
 def report(
     run: options.Run = None,
-    target: options.TargetOrHere = None,
+    target: options.TargetOrState = None,
     env: options.Env = None,
     as_json: options.Json = False,
 ) -> None:

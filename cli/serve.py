@@ -19,18 +19,18 @@ from cli.options import FIELDS_HELP, MAX_PORT, describe_fields, split_fields
 from cli.output import echo
 from delivery.environment import open_environment
 from serving.protocol.addresses import address_of
+from serving.protocol.tensor_types import FLOAT
 from serving.request_log import LogOptions, RequestLog
 from serving.server.config import ServerConfig
 from serving.server.model_sources import BasePaths, ConfigFile, ModelSource, StoreModels
 from serving.server.server import ModelServer
 from slipway.errors import ConfigError, StoreError
 
-DT_FLOAT = 1  # types.proto
-
 
 def _flag(name: str, description: str, **bounds: Any) -> Any:
     """An option that may be written as TensorFlow Serving writes it, and as others do."""
-    return typer.Option(f"--{name}", f"--{name.replace('_', '-')}", help=description, **bounds)
+    names = dict.fromkeys((f"--{name}", f"--{name.replace('_', '-')}"))
+    return typer.Option(*names, help=description, **bounds)
 
 
 def serve(
@@ -163,6 +163,6 @@ def _curl(rest: str, name: str, signatures: Mapping[str, Any]) -> str:
     raw = signatures.get("raw")
     if raw is None or raw.inputs.keys() - raw.defaults.keys():
         return f"curl {rest}/v1/models/{name}/metadata"
-    floats = sorted((alias for alias, info in raw.inputs.items() if info.dtype == DT_FLOAT), key=len)[:2]
+    floats = sorted((alias for alias, info in raw.inputs.items() if info.dtype == FLOAT), key=len)[:2]
     body = {"signature_name": "raw", "instances": [dict.fromkeys(floats, 1.5)]}
     return f"curl -d '{json.dumps(body)}' {rest}/v1/models/{name}:predict"

@@ -10,23 +10,22 @@ from typing import TYPE_CHECKING
 import yaml
 
 from delivery.graph import edges, spec_of
-from delivery.portability import Platform, problems
+from delivery.portability import problems
 from slipway.compute import Compute
 from slipway.errors import ConfigError
 from slipway.stores.storage import write_text
+from slipway.targets import RemoteTarget
 
 if TYPE_CHECKING:
     from kfp.dsl.base_component import BaseComponent
 
-    from slipway.compute import Compute
-
 # Vertex takes kfp's `backoff_max_duration` for the longest pause between two attempts, of at most 3600 s. Argo takes it
 # for a window that opens with the first: later none begins, and those in it are killed at its end, so it is longer than
 # any step (workflow/controller/operator.go, processNodeRetries). It has to be there: without it kfp makes it 0.
-_BACKOFF_MAX: dict[Platform, str] = {"kubeflow": "2592000s", "vertex": "300s"}
+_BACKOFF_MAX: dict[RemoteTarget, str] = {"kubeflow": "2592000s", "vertex": "300s"}
 
 
-def compile_pipeline(name: str, target: Platform, image: str, compute: Mapping[str, Compute], output: Path) -> None:
+def compile_pipeline(name: str, target: RemoteTarget, image: str, compute: Mapping[str, Compute], output: Path) -> None:
     """Writes a pipeline's spec as YAML, or JSON by the file's name.
 
     Args:
@@ -54,7 +53,7 @@ def compile_pipeline(name: str, target: Platform, image: str, compute: Mapping[s
     write_spec(target, pipeline, output)
 
 
-def write_spec(target: Platform, pipeline: BaseComponent, output: Path) -> None:
+def write_spec(target: RemoteTarget, pipeline: BaseComponent, output: Path) -> None:
     """Checks a pipeline for a platform and writes its spec.
 
     Raises:

@@ -8,9 +8,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from delivery.graph import step_name
-from slipway.targets import RemoteTarget
-
-Platform = RemoteTarget
 
 # Of Linux: MAX_ARG_STRLEN (32 pages of 4 KiB) with the closing zero.
 ARGUMENT_BYTES = 131_071

@@ -84,12 +84,13 @@ locals {
     "requests",
     "runs",
     "samples",
+    "sources",
   ])
 
   # Who may do what where. To replace an object is to delete one, so who may only create changes nothing that is there.
   folder_grants = merge(
     {
-      for folder in ["artifacts", "checkpoints", "runs"] :
+      for folder in ["artifacts", "checkpoints", "runs", "sources"] :
       "pipeline-${folder}" => {
         folder = folder, member = google_service_account.pipeline.member, role = "roles/storage.objectUser"
       }

@@ -22,6 +22,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow.python.saved_model import fingerprinting_utils
 
+from serving.protocol.signatures import CLASSIFY, CLASSIFY_METHOD
 from slipway.data.features import RawFeatures
 from slipway.data.tensors import dtype_of, fixed_shape, is_list, marker_of
 from slipway.errors import ModuleError
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 
     from slipway.module_api import Task
 
-CLASSIFY_METHOD = "tensorflow/serving/classify"
 _ARGUMENT = re.compile("[A-Za-z][A-Za-z0-9_]*")
 Tensors = dict[str, Any]
 
@@ -104,7 +104,7 @@ def _signatures(
         "raw": concrete(raw, **{name: _raw_spec(feature, name) for name, feature in arguments.items()}),
     }
     if task != "regression":
-        signatures["classify"] = concrete(lambda inputs: _classify(predict(parse(inputs)), class_names), inputs=strings)
+        signatures[CLASSIFY] = concrete(lambda inputs: _classify(predict(parse(inputs)), class_names), inputs=strings)
     return signatures
 
 
@@ -117,8 +117,8 @@ def _complete_signatures(path: Path, features: Sequence[schema_pb2.Feature]) -> 
     file = path / "saved_model.pb"
     saved = saved_model_pb2.SavedModel.FromString(file.read_bytes())
     signatures = saved.meta_graphs[0].signature_def
-    if "classify" in signatures:
-        signatures["classify"].method_name = CLASSIFY_METHOD
+    if CLASSIFY in signatures:
+        signatures[CLASSIFY].method_name = CLASSIFY_METHOD
     for argument, feature in _arguments(features).items():
         if argument != feature.name:
             inputs = signatures["raw"].inputs

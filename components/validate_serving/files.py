@@ -13,11 +13,11 @@ from typing import Any
 from google.protobuf.message import DecodeError
 
 from serving.protocol.protos import saved_model_pb2
-from serving.protocol.signatures import CLASSIFY_METHOD
+from serving.protocol.signatures import CLASSIFY, CLASSIFY_METHOD, RAW, SERVING_DEFAULT, TRANSFORM
 from slipway.evaluation.serving_checks import ServingCheck
 
-PREDICTION_SIGNATURES = ("raw", "serving_default")
-REQUIRED_SIGNATURES = (*PREDICTION_SIGNATURES, "transform_features")
+PREDICTION_SIGNATURES = (RAW, SERVING_DEFAULT)
+REQUIRED_SIGNATURES = (*PREDICTION_SIGNATURES, TRANSFORM)
 
 
 def check_files(model_path: Path) -> list[ServingCheck]:
@@ -68,12 +68,12 @@ def _check_signatures(model_path: Path) -> ServingCheck:
         return ServingCheck(name="signatures", passed=False, detail=str(error))
     there = sorted(name for name in signatures if not name.startswith("__"))
     problems = [f"{name!r} is missing" for name in REQUIRED_SIGNATURES if name not in signatures]
-    if "classify" in signatures and signatures["classify"].method_name != CLASSIFY_METHOD:
-        problems.append(f"'classify' has the method {signatures['classify'].method_name!r}, not {CLASSIFY_METHOD!r}")
-    if "raw" in signatures:
-        raw = signatures["raw"]
+    if CLASSIFY in signatures and signatures[CLASSIFY].method_name != CLASSIFY_METHOD:
+        problems.append(f"{CLASSIFY!r} has the method {signatures[CLASSIFY].method_name!r}, not {CLASSIFY_METHOD!r}")
+    if RAW in signatures:
+        raw = signatures[RAW]
         required = [name for name in raw.inputs if name not in raw.defaults]
         if required:
-            problems.append(f"'raw' has no default for {', '.join(sorted(required))}, so it cannot be left out")
+            problems.append(f"{RAW!r} has no default for {', '.join(sorted(required))}, so it cannot be left out")
     detail = "; ".join(problems) + f"; there are {', '.join(there) or 'none'}" if problems else ", ".join(there)
     return ServingCheck(name="signatures", passed=not problems, detail=detail)

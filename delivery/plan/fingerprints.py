@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -14,6 +13,7 @@ from delivery.plan.classes import IN_IMAGE, classify
 from delivery.plan.tree import SUBMODULE, SYMLINK, Repository, Tree
 from slipway.errors import ModuleError
 from slipway.stores.module_store.content import NAME, check_size, counts, digest_files
+from slipway.targets import RemoteTarget
 
 MODULES = "modules/"
 OVERLAYS = "manifests/overlays/"
@@ -55,7 +55,7 @@ class Fingerprints(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    target: Literal["kubeflow", "vertex"]
+    target: RemoteTarget
     image_tag: str
     module_digests: dict[str, str]
     settings_digest: str
@@ -79,7 +79,7 @@ def fingerprint(
     tree: Tree,
     modules: Mapping[str, Files],
     scope: Scope,
-    target: Literal["kubeflow", "vertex"] = "kubeflow",
+    target: RemoteTarget = "kubeflow",
     build_arguments: Mapping[str, str] | None = None,
 ) -> Fingerprints:
     """The fingerprints of a commit, from the tree's listing and the files of its modules."""

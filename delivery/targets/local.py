@@ -3,7 +3,7 @@
 kfp.local (2.17) runs and caches tasks, but reports no progress, mixes all logs and names no cause of a failure. It has
 no hooks, so three of its functions are replaced for the time of a run: the one that executes a task, to follow states,
 the one that starts a process, to give each step a log file and a warm process, and the one that replaces `python3` in a
-step's command, the paths of data included.
+step's command, to leave alone the paths of data that hold that word.
 """
 
 from __future__ import annotations

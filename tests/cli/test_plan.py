@@ -208,6 +208,12 @@ def test_deploy_plan_of_another_environment_is_refused(project: Project, tmp_pat
         slipway("deploy", "--plan", str(tmp_path / "plan.json"), "--env", "production")
 
 
+def test_deploy_plan_of_another_pipeline_is_refused(project: Project, tmp_path: Path) -> None:
+    (tmp_path / "plan.json").write_text(slipway("plan", "--offline", "--env", "staging", "--json").stdout)
+    with pytest.raises(ConfigError, match="--pipeline monitoring: the plan is for training"):
+        slipway("deploy", "--plan", str(tmp_path / "plan.json"), "--pipeline", "monitoring")
+
+
 @pytest.mark.parametrize(("content", "message"), [("{}", "target: Field required"), ("x", "the whole: Invalid")])
 def test_deploy_what_is_no_plan_is_refused(project: Project, tmp_path: Path, content: str, message: str) -> None:
     (tmp_path / "plan.json").write_text(content)

@@ -7,18 +7,18 @@ from typing import Any
 
 import yaml
 
-from delivery.portability import Platform
+from slipway.targets import RemoteTarget
 
 GOLDEN = Path(__file__).parent / "training.yaml"
 IMAGE = "europe-docker.pkg.dev/project/slipway/slipway@sha256:" + "0" * 64
 # Value in the file to value on the platform.
-DIFFERENCES: dict[Platform, dict[str, str]] = {
+DIFFERENCES: dict[RemoteTarget, dict[str, str]] = {
     "kubeflow": {},
     "vertex": {"{{$.pipeline_job_uuid}}": "{{$.pipeline_job_resource_name}}", "2592000s": "300s"},
 }
 
 
-def golden_spec(target: Platform) -> dict[str, Any]:
+def golden_spec(target: RemoteTarget) -> dict[str, Any]:
     text = GOLDEN.read_text()
     for value, other in DIFFERENCES[target].items():
         text = text.replace(value, other)

@@ -13,31 +13,31 @@ from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec
 
 from delivery.compile import compile_pipeline
 from delivery.graph import edges
-from delivery.portability import Platform
 from settings.load import load_settings
 from slipway.compute import Compute
 from slipway.errors import ConfigError
+from slipway.targets import RemoteTarget
 from tests.compiled.specs import GOLDEN, IMAGE, golden_spec
 
-TARGETS: tuple[Platform, ...] = ("kubeflow", "vertex")
+TARGETS: tuple[RemoteTarget, ...] = ("kubeflow", "vertex")
 NEVER_CACHED = {"resolve_source", "resolve_baseline", "push_model", "rollout_model", "record_run"}
 DOES_REMOTE_IO = {"resolve_source", "ingest_examples", "resolve_baseline", "push_model", "record_run"}
 
 
-def compile_for(target: Platform, output: Path) -> dict[str, Any]:
+def compile_for(target: RemoteTarget, output: Path) -> dict[str, Any]:
     compile_pipeline("training", target, IMAGE, load_settings().compute, output)
     spec: dict[str, Any] = yaml.safe_load(output.read_text())
     return spec
 
 
 @pytest.fixture(scope="module", params=TARGETS)
-def target(request: pytest.FixtureRequest) -> Platform:
-    platform: Platform = request.param
+def target(request: pytest.FixtureRequest) -> RemoteTarget:
+    platform: RemoteTarget = request.param
     return platform
 
 
 @pytest.fixture(scope="module")
-def spec(target: Platform, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def spec(target: RemoteTarget, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return compile_for(target, tmp_path_factory.mktemp("compiled") / "training.yaml")
 
 
@@ -49,7 +49,7 @@ def tasks(spec: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def test_compile_pipeline_equals_the_golden_spec(target: Platform, spec: dict[str, Any]) -> None:
+def test_compile_pipeline_equals_the_golden_spec(target: RemoteTarget, spec: dict[str, Any]) -> None:
     assert spec == golden_spec(target)
 
 
@@ -99,7 +99,9 @@ def test_compile_pipeline_names_a_recurring_run_wherever_its_record_is_used(spec
         assert "name_run(run, job, job_created)" in source
 
 
-def test_compile_pipeline_gives_the_job_as_the_platforms_api_knows_it(target: Platform, spec: dict[str, Any]) -> None:
+def test_compile_pipeline_gives_the_job_as_the_platforms_api_knows_it(
+    target: RemoteTarget, spec: dict[str, Any]
+) -> None:
     """Kubeflow replaces a placeholder only where it is all of a constant (backend/src/v2/driver/resolve.go)."""
     placeholder = {"kubeflow": "{{$.pipeline_job_uuid}}", "vertex": "{{$.pipeline_job_resource_name}}"}[target]
     given = [task.get("inputs", {}).get("parameters", {}) for task in tasks(spec).values()]

@@ -10,8 +10,9 @@ from kfp.dsl.base_component import BaseComponent
 
 from components import component
 from delivery.compile import write_spec
-from delivery.portability import Platform, problems
+from delivery.portability import problems
 from slipway.errors import ConfigError, TargetError
+from slipway.targets import RemoteTarget
 from tests.compiled.specs import IMAGE, golden_spec
 from tests.delivery.targets.submissions import submission
 
@@ -30,14 +31,14 @@ def pipeline(image: str = IMAGE) -> BaseComponent:
 
 
 @pytest.mark.parametrize("target", ["kubeflow", "vertex"])
-def test_write_spec_portable_pipeline_compiles(target: Platform, tmp_path: Path) -> None:
+def test_write_spec_portable_pipeline_compiles(target: RemoteTarget, tmp_path: Path) -> None:
     write_spec(target, pipeline(), tmp_path / "small.yaml")
     assert yaml.safe_load((tmp_path / "small.yaml").read_text())["pipelineInfo"]["name"] == "small"
 
 
 @pytest.mark.parametrize("target", ["kubeflow", "vertex"])
 @pytest.mark.parametrize("image", ["slipway:latest", "slipway", "slipway@sha256:abc"])
-def test_write_spec_image_by_tag_is_refused_with_the_task(target: Platform, image: str, tmp_path: Path) -> None:
+def test_write_spec_image_by_tag_is_refused_with_the_task(target: RemoteTarget, image: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=f"work: the image '{image}' is not named by digest"):
         write_spec(target, pipeline(image), tmp_path / "small.yaml")
     assert not (tmp_path / "small.yaml").exists()

@@ -149,6 +149,13 @@ def test_folders_are_all_that_the_command_writes_to() -> None:
     assert needed | {"artifacts", "deployments", "manifests", "requests", "samples"} == folders
 
 
+def test_steps_may_write_lists_of_files_again() -> None:
+    text = (FOLDER / "storage.tf").read_text()
+    written = re.search(r'for folder in \[(.*?)\] :\s+"pipeline-\$', text)
+    assert written
+    assert set(re.findall(r'"(\w+)"', written[1])) == {"artifacts", "checkpoints", "runs", "sources"}
+
+
 def test_github_is_believed_for_one_repository_and_one_branch() -> None:
     provider = resources()["google_iam_workload_identity_pool_provider.github"]
     repository, branch = 'assertion.repository == "${var.github_repository}"', '"refs/heads/${var.github_branch}"'

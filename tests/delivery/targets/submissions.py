@@ -8,32 +8,31 @@ from pathlib import Path
 
 from delivery.launch import RunRequest, request_run
 from delivery.package import Package, read_package
-from delivery.portability import Platform
 from delivery.targets.base import Submission
-from pipelines.inputs import Locations
-from pipelines.inputs import Platform as RunPlatform
+from pipelines.inputs import Locations, Platform
 from settings.load import PROJECT
 from slipway.module_kit.check import check_module
+from slipway.targets import RemoteTarget
 from tests.compiled.specs import GOLDEN, golden_spec
 
 DATA = "gs://bucket/trips/span-{SPAN}/*.parquet"
 
 
 @cache
-def golden(target: Platform) -> Package:
+def golden(target: RemoteTarget) -> Package:
     """The compiled training pipeline."""
     return replace(read_package(GOLDEN), spec=golden_spec(target))
 
 
-def submission(target: Platform, *, package: Path | None = None) -> Submission:
+def submission(target: RemoteTarget, *, package: Path | None = None) -> Submission:
     """A new run of the taxi module."""
     request = _request(target)
     return Submission(read_package(package) if package else golden(target), request.arguments, request.lineage)
 
 
 @cache
-def _request(target: Platform) -> RunRequest:
+def _request(target: RemoteTarget) -> RunRequest:
     module = PROJECT / "modules" / "taxi"
-    platform = RunPlatform(target, golden(target).image, ("--runner=FnApiRunner",), "one_device", "vectorised")
+    platform = Platform(target, golden(target).image, ("--runner=FnApiRunner",), "one_device", "vectorised")
     config = check_module(module)
     return request_run(module, config, DATA, Locations.under("gs://bucket"), platform, publish=False)
