@@ -40,7 +40,7 @@ class Platform:
         manifests_uri: The published overlay of the cluster that serves the models; nothing is rolled out without one.
         cluster: That cluster, as `serving.rollout.cluster.Cluster` takes it.
         rollout: `serving.rollout.policy.RolloutPolicy`.
-        notifications: `slipway.runs.notifications.Notifications`; no one is notified without.
+        notifications: `slipway.runs.notifications.config.Notifications`; no one is notified without.
         page: Address of a run in the UI, with `slipway.runs.naming.JOB` in place of its id.
     """
 

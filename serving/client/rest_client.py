@@ -19,7 +19,7 @@ from serving.protocol.signatures import CLASSIFY, SERVING_DEFAULT
 from serving.protocol.tensor_types import TENSOR_TYPES
 from serving.protocol.urls import model_path
 from slipway.errors import RequestError
-from slipway.remote.retries import retrying
+from slipway.remote.retries import retrying, tried
 
 _BUSY = (429, 503)
 _FIRST_WAIT_SECONDS = 0.2
@@ -85,7 +85,7 @@ class RestClient(ModelClient):
         except httpx.TimeoutException as error:
             raise self._timed_out() from error
         except httpx.TransportError as error:
-            raise self._no_server("REST", 8501, error) from error
+            raise self._no_server("REST", 8501, f"{error}{tried(error)}") from error
 
     def _content(self, answer: httpx.Response, wanted: str) -> Any:
         try:

@@ -79,7 +79,7 @@ class Rollout:
                     self.say(f"version {number} of {self.model} is stable already")
                     return self._new_state(number, "promoted", None)
                 require_fit(self.store, self.model, number)
-                if self.once and self.store.stage(self.model, number) == "retired":
+                if self.once and self.store.stage(self.model, number) == "retired" and self._began(number):
                     raise self._taken_out(number)
                 state = lease.record(self._new_state(number, "canary", stable))
             return self._steps(lease).go_on(state)
@@ -217,6 +217,11 @@ class Rollout:
             raise RolloutError(told)
         self.say(told)
         return state
+
+    def _began(self, number: int) -> bool:
+        """Whether `by` made the version a canary before; another run that pushes the same bytes may still do so."""
+        history = self.store.history(self.model)
+        return any((one.action, one.version, one.who) == ("canary", number, self._who) for one in history)
 
     def _taken_out(self, number: int) -> RolloutError:
         """Of a version whose rollout ended before, though the lease tells of another one since."""

@@ -125,12 +125,12 @@ class GoogleObjects:
 
         def one(item: tuple[str, Path]) -> None:
             name, path = item
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("wb") as file:
-                with translated("read", self.address, name):
+            with translated("read", self.address, name):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with path.open("wb") as file:
                     self._bucket.blob(self._prefix + name).download_to_file(file, checksum="crc32c", **self._bounds)
-                file.flush()
-                os.fsync(file.fileno())
+                    file.flush()
+                    os.fsync(file.fileno())
 
         _at_once(one, files)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
@@ -19,6 +20,8 @@ _PERMISSIONS: dict[Action, str] = {
     "write": "storage.objects.create or storage.objects.delete",
     "delete": "storage.objects.delete",
 }
+# Errors of a write to a local file, which name no file; those of opening one do.
+_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 
 @contextmanager
@@ -52,6 +55,10 @@ def translated(action: Action, address: Address, name: str) -> Iterator[None]:
     except DataCorruption as error:
         raise StoreError(f"{what}: the received bytes differ from the stored ones: {error}; run again") from error
     except (exceptions.GoogleAPIError, OSError) as error:  # requests' errors are OSErrors
+        if isinstance(error, OSError) and (error.filename or error.errno in _DISK):
+            raise StoreError(
+                f"{what}: on this machine: {error}; make room, or correct the path or its permissions"
+            ) from error
         raise StoreError(
             f"{what}, tried for {address.retry_seconds:g} s: {_message(error)}. Google Cloud Storage is down or out of "
             "reach; check the network and the URI, then run again"

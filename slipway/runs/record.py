@@ -50,7 +50,7 @@ class RunContext(BaseModel):
     Attributes:
         uri: The run's record.
         lineage: Where the run came from.
-        notifications: `slipway.runs.notifications.Notifications`; it names secrets, and holds none.
+        notifications: `slipway.runs.notifications.config.Notifications`; it names secrets, and holds none.
         page: Address of the run in the platform's UI; empty where there is none.
     """
 

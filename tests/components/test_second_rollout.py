@@ -149,6 +149,20 @@ def test_rollout_model_whose_canary_a_person_aborted_does_not_begin_again_after_
     assert world.stable == second
 
 
+def test_rollout_model_of_another_run_may_start_the_same_bytes_after_an_abort(world: World) -> None:
+    """Abort does not judge a version, and a run that trains the same model again pushes no other."""
+    second = world.versions[1]
+    policy, world.policy = world.policy, world.policy.model_copy(update={"min_requests": 10**6})
+    with pytest.raises(RolloutInconclusiveError):
+        roll_out(*arguments(world, second))
+    with world.cluster() as cluster:
+        world.rollout(cluster).abort("wait for Monday's traffic")
+    world.policy = policy
+    outcome = roll_out(*arguments(world, second, run="run-2"))
+    assert outcome is not None
+    assert (outcome.verdict, world.stable) == ("promoted", second)
+
+
 def test_rollout_model_whose_canary_a_person_promoted_is_a_success(world: World) -> None:
     second = world.versions[1]
     asked = arguments(world, second)

@@ -41,7 +41,7 @@ class ModelStore(ABC):
     The pin names the stable version: promotions and rollbacks move it without touching the files of a version.
 
     Methods that change a stage take `why` and `who` (the user or service account by default) for the history, and
-    returns the history's line. Where the version is already in that stage, that is the old line, and nothing changes:
+    return the history's line. Where the version is already in that stage, that is the old line, and nothing changes:
     each of these calls may be repeated, except a rollback.
 
     Every method raises `StoreError` where the store cannot be reached, read or written, or the version does not exist.

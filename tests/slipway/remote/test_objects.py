@@ -1,11 +1,14 @@
 """The interface of remote objects over the emulator; the proxy keeps the preconditions."""
 
+from pathlib import Path
+
 import pytest
 
 from slipway.errors import StoreError
 from slipway.remote.objects import ABSENT, check_inside, open_ranges
 from slipway.remote.opening import open_objects
 from tests.fakes.fault_proxy import FaultProxy
+from tests.small_disk import mount_small_disk
 
 
 def test_put_holds_to_the_generation_that_was_read(fault_proxy: FaultProxy) -> None:
@@ -58,3 +61,15 @@ def test_name_that_leads_out_of_its_folder_is_refused() -> None:
     for name in ("a/../../evil", "/etc/passwd"):
         with pytest.raises(StoreError, match=r"gs://bucket/x: .*leads out of this folder"):
             check_inside(name, "gs://bucket/x")
+
+
+def test_download_to_a_full_disk_does_not_blame_the_network(fault_proxy: FaultProxy, tmp_path: Path) -> None:
+    objects = open_objects(fault_proxy.uri("store"))
+    objects.put("big", b"x" * (1 << 20))
+    (tmp_path / "file").touch()
+    with mount_small_disk(tmp_path / "disk", "512k") as disk:
+        for target, problem in ((disk / "big", "No space left"), (tmp_path / "file/big", "exists|Not a directory")):
+            with pytest.raises(StoreError, match=rf"gs://bucket/store/big: .*on this machine: .*({problem})"):
+                objects.download([("big", target)])
+    with pytest.raises(StoreError, match=r"gs://bucket/store/new: .*on this machine: .*No such file"):
+        objects.upload([(tmp_path / "none", "new")])
