@@ -205,7 +205,7 @@ def test_rollout_model_killed_in_the_middle_of_its_canary_is_taken_up(world: Wor
 
 def test_rollout_model_waits_for_a_first_start_that_is_under_way(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """As where a node is cut off: its pod counts as lost, and works on."""
-    monkeypatch.setattr("serving.rollout.Rollout", partial(Rollout, lease_seconds=3))
+    monkeypatch.setattr("serving.rollout.engine.Rollout", partial(Rollout, lease_seconds=3))
     second = world.versions[1]
     asked = arguments(world, second)
     world.api.fates["taxi-serving-canary"] = "stall"
