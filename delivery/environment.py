@@ -28,7 +28,7 @@ from slipway.errors import ConfigError
 from slipway.lineage import DEFAULT_PIPELINE
 from slipway.module_api import ModuleConfig
 from slipway.module_kit.check import check_module
-from slipway.runs.explain import Explanation, explain_run, find
+from slipway.runs.explain import Explanation, explain_run, explain_version
 from slipway.runs.store import RunView, load_run
 from slipway.stores import storage
 from slipway.stores.model_store import ModelStore, open_store
@@ -116,8 +116,8 @@ class Environment:
         Raises:
             StoreError: there is no such run or version.
         """
-        if what and what.rpartition("/")[2].isdigit():
-            return find(what, self.state.runs, self.store())
+        if what and ("/" in what or what.isdigit()):
+            return explain_version(what, self.state.runs, self.store())
         return explain_run(self.run(what, target), self.store())
 
     # Modules

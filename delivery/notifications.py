@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from delivery.environment import Environment
 from slipway.errors import StoreError
-from slipway.runs.explain import find
+from slipway.runs.explain import explain_version
 from slipway.runs.notifications.message import Message
 from slipway.runs.notifications.send import notify
 from slipway.stores.model_store import ModelStore
@@ -27,7 +27,7 @@ def notify_of_rollback(
     if not config.channels or "rollback" not in config.events:
         return
     try:
-        details = find(f"{model}/{left}", environment.state.runs, store).text()
+        details = explain_version(f"{model}/{left}", environment.state.runs, store).text()
     except StoreError as error:
         details = str(error)
     notify(config, Message(frozenset({"rollback"}), f"{model}: {happened}", reasons, details=details))

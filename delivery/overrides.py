@@ -61,8 +61,8 @@ def override_module(config: ModuleConfig, overrides: dict[str, Any]) -> ModuleCo
     for name in hyperparameters if isinstance(hyperparameters, dict) else ():
         if name not in config.hyperparameters:
             raise ConfigError(
-                f"--set hyperparameters.{name}: module.yaml has no such hyperparameter"
-                f"{nearest(name, config.hyperparameters)}. Give it a default there first"
+                f"--set hyperparameters.{name}: module.yaml has no such hyperparameter, and each needs a default there"
+                f"{nearest(name, config.hyperparameters)}"
             )
     try:
         changed = ModuleConfig.model_validate(merge(config.model_dump(), overrides))

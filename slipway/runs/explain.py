@@ -132,31 +132,24 @@ def explain_run(view: RunView, store: ModelStore | None = None) -> Explanation:
     return Explanation(view.summary, view, _events(store, lineage.module, version) if store else ())
 
 
-def explain_version(version: Version, view: RunView | None, events: tuple[Event, ...]) -> Explanation:
-    """A version, with the run that pushed it if its record is there."""
-    known = version.manifest.model_dump(include={"lineage", "reasons", "baseline_version", "data_digest", "artifacts"})
-    manifest = Summary(state="succeeded", verdict="pushed", pushed_version=version.number, **known)
-    return Explanation(view.summary if view else manifest, view, events, version.uri)
-
-
-def find(what: str | None, runs: str | Path, store: ModelStore) -> Explanation:
-    """The run or the version that `what` names; the newest run without it.
+def explain_version(what: str, runs: str | Path, store: ModelStore) -> Explanation:
+    """A version, with the run that pushed it if its record is there.
 
     Args:
-        what: A run, or a version as `find_version` takes it.
+        what: The version, as `find_version` takes it.
         runs: Directory or gs:// URI of the records.
         store: The model store.
 
     Raises:
-        StoreError: there is neither.
+        StoreError: there is no such version.
     """
-    model, _, number = (what or "").rpartition("/")
-    if not number.isdigit() and not model:
-        return explain_run(load_run(runs, what), store)
-    version = find_version(store, what or "")
+    version = find_version(store, what)
     run = read_if_there(lambda: load_run(runs, version.manifest.lineage.run))
+    view = run if run and run.summary.pushed_version == version.number else None
+    known = version.manifest.model_dump(include={"lineage", "reasons", "baseline_version", "data_digest", "artifacts"})
+    manifest = Summary(state="succeeded", verdict="pushed", pushed_version=version.number, **known)
     events = _events(store, version.model, version.number)
-    return explain_version(version, run if run and run.summary.pushed_version == version.number else None, events)
+    return Explanation(view.summary if view else manifest, view, events, version.uri)
 
 
 def find_version(store: ModelStore, what: str) -> Version:

@@ -4,8 +4,9 @@ import pytest
 
 from slipway.errors import StoreError
 from slipway.lineage import Lineage
-from slipway.runs.explain import WIDTH, find, find_version
+from slipway.runs.explain import WIDTH, Explanation, explain_run, explain_version, find_version
 from slipway.runs.record import Outcome, RolloutOutcome
+from slipway.runs.store import load_run
 from slipway.stores.model_store import LocalModelStore, Provenance, Version
 from tests.recorded_runs import STARTED, WHY_FAILED, WHY_REFUSED, write_run
 
@@ -20,8 +21,12 @@ def push(home: Path, run: str, model: str = "taxi", clock: float = STARTED) -> V
     return LocalModelStore(home / "models", clock=lambda: clock).push(saved, provenance).version
 
 
-def explain(home: Path, what: str | None) -> str:
-    return find(what, home / "runs", LocalModelStore(home / "models")).text()
+def explain(home: Path, run: str | None) -> str:
+    return explain_run(load_run(home / "runs", run), LocalModelStore(home / "models")).text()
+
+
+def explain_pushed(home: Path, version: str) -> Explanation:
+    return explain_version(version, home / "runs", LocalModelStore(home / "models"))
 
 
 def test_explain_refused_run_names_threshold_slice_rows_baseline_and_digests(tmp_path: Path) -> None:
@@ -69,14 +74,14 @@ def test_explain_version_finds_its_run(tmp_path: Path) -> None:
     outcome.version = version.number
     (folder / "outcome.json").write_text(outcome.model_dump_json())
     (folder / "summary.json").unlink()
-    text = explain(tmp_path, str(version.number))
+    text = explain_pushed(tmp_path, str(version.number)).text()
     assert f"taxi-1 was pushed as version {version.number} of taxi." in text
     assert "What was checked" in text
 
 
 def test_explain_version_whose_run_is_gone_tells_what_its_manifest_knows(tmp_path: Path) -> None:
     version = push(tmp_path, "taxi-gone")
-    text = explain(tmp_path, f"taxi/{version.number}")
+    text = explain_pushed(tmp_path, f"taxi/{version.number}").text()
     assert f"taxi-gone was pushed as version {version.number} of taxi." in text
     assert "auc 0.956 is enough" in text
     assert "ef" * 32 in text
@@ -84,7 +89,7 @@ def test_explain_version_whose_run_is_gone_tells_what_its_manifest_knows(tmp_pat
 
 def test_explain_version_as_json_has_the_same(tmp_path: Path) -> None:
     version = push(tmp_path, "taxi-gone")
-    found = find(str(version.number), tmp_path / "runs", LocalModelStore(tmp_path / "models")).as_json()
+    found = explain_pushed(tmp_path, str(version.number)).as_json()
     assert (found["version"], found["verdict"], found["run"]) == (version.number, "pushed", "taxi-gone")
 
 
@@ -111,8 +116,8 @@ def test_explain_version_that_was_rolled_back_says_why_and_what_the_rollout_said
     store.quarantine("taxi", version.number, why="p99 9.1 ms, stable 1.1 ms", who="run taxi-1")
     failed = RolloutOutcome(verdict="failed", version=version.number, reasons=["it was rolled back"])
     (folder / "rollout.json").write_text(failed.model_dump_json())
-    text = explain(tmp_path, f"taxi/{version.number}")
+    text = explain_pushed(tmp_path, f"taxi/{version.number}").text()
     assert f"quarantine version {version.number} by run taxi-1: p99 9.1 ms, stable 1.1 ms" in " ".join(text.split())
-    explained = find("taxi-1", tmp_path / "runs", store)
+    explained = explain_run(load_run(tmp_path / "runs", "taxi-1"), store)
     assert "rollout failed: it was rolled back" in explained.text()
     assert explained.as_json()["rollout"]["verdict"] == "failed"
