@@ -149,6 +149,15 @@ def test_rollout_model_whose_canary_a_person_aborted_does_not_begin_again_after_
     assert world.stable == second
 
 
+def test_rollout_model_leaves_what_a_person_retired_after_the_push(world: World) -> None:
+    second = world.versions[1]
+    run = world.store.version("taxi", second).manifest.lineage.run
+    world.store.retire("taxi", second, why="not this one", who="ann")
+    with pytest.raises(RolloutError, match=r"is retired since .* by ann, not this one"):
+        roll_out(*arguments(world, second, run=run))
+    assert world.stable == world.versions[0]
+
+
 def test_rollout_model_of_another_run_may_start_the_same_bytes_after_an_abort(world: World) -> None:
     """Abort does not judge a version, and a run that trains the same model again pushes no other."""
     second = world.versions[1]
@@ -205,7 +214,7 @@ def test_rollout_model_killed_in_the_middle_of_its_canary_is_taken_up(world: Wor
 
 def test_rollout_model_waits_for_a_first_start_that_is_under_way(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """As where a node is cut off: its pod counts as lost, and works on."""
-    monkeypatch.setattr("serving.rollout.Rollout", partial(Rollout, lease_seconds=3))
+    monkeypatch.setattr("serving.rollout.engine.Rollout", partial(Rollout, lease_seconds=3))
     second = world.versions[1]
     asked = arguments(world, second)
     world.api.fates["taxi-serving-canary"] = "stall"
