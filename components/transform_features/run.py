@@ -17,7 +17,7 @@ from slipway.data.tensors import list_columns
 from slipway.errors import DataError, SlipwayError, TrainingError
 from slipway.module_api import Label
 from slipway.stores import storage
-from slipway.stores.artifacts import TRANSFORM_GRAPH, TRANSFORMED, clear_artifact, writing
+from slipway.stores.artifacts import TRANSFORM_GRAPH, TRANSFORMED, clear_artifact
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -61,10 +61,8 @@ def transform(
         graph = storage.join(scratch, "graph")
         _analyze(examples_path, features, Preprocessing(preprocessing_uri), config, scratch, graph)
         _materialize(examples_path, features, files, column, config, graph, transformed_path)
-        with writing(transformed_path):
-            storage.write_text(storage.join(transformed_path, TRANSFORMED), "")
-        with writing(transform_graph_path):
-            storage.copy_folder(graph, transform_graph_path, TRANSFORM_GRAPH)
+        storage.write_text(storage.join(transformed_path, TRANSFORMED), "")
+        storage.copy_folder(graph, transform_graph_path, TRANSFORM_GRAPH)
 
 
 def _files(examples_path: str, split: str) -> list[Path]:

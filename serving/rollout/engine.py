@@ -79,7 +79,7 @@ class Rollout:
                     self.say(f"version {number} of {self.model} is stable already")
                     return self._new_state(number, "promoted", None)
                 require_fit(self.store, self.model, number)
-                if self.once and self.store.stage(self.model, number) == "retired" and self._began(number):
+                if self.once and self.store.stage(self.model, number) == "retired" and self._is_own(number):
                     raise self._taken_out(number)
                 state = lease.record(self._new_state(number, "canary", stable))
             return self._steps(lease).go_on(state)
@@ -218,10 +218,10 @@ class Rollout:
         self.say(told)
         return state
 
-    def _began(self, number: int) -> bool:
-        """Whether `by` made the version a canary before; another run that pushes the same bytes may still do so."""
-        history = self.store.history(self.model)
-        return any((one.action, one.version, one.who) == ("canary", number, self._who) for one in history)
+    def _is_own(self, number: int) -> bool:
+        """Whether `by` is the run that trained the version, or made it the canary before; others may start it again."""
+        events = [one for one in self.store.history(self.model) if one.version == number]
+        return any(self._who in (one.who, f"run {one.run}") for one in events)
 
     def _taken_out(self, number: int) -> RolloutError:
         """Of a version whose rollout ended before, though the lease tells of another one since."""

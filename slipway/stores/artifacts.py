@@ -49,8 +49,7 @@ def built_on_local_disk(folder: str | Path, last: str) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="slipway-artifact-") as local:
         yield Path(local)
         clear_artifact(folder, last)
-        with writing(folder):
-            storage.copy_folder(local, str(folder), last)
+        storage.copy_folder(local, str(folder), last)
 
 
 @contextmanager

@@ -149,6 +149,15 @@ def test_rollout_model_whose_canary_a_person_aborted_does_not_begin_again_after_
     assert world.stable == second
 
 
+def test_rollout_model_leaves_what_a_person_retired_after_the_push(world: World) -> None:
+    second = world.versions[1]
+    run = world.store.version("taxi", second).manifest.lineage.run
+    world.store.retire("taxi", second, why="not this one", who="ann")
+    with pytest.raises(RolloutError, match=r"is retired since .* by ann, not this one"):
+        roll_out(*arguments(world, second, run=run))
+    assert world.stable == world.versions[0]
+
+
 def test_rollout_model_of_another_run_may_start_the_same_bytes_after_an_abort(world: World) -> None:
     """Abort does not judge a version, and a run that trains the same model again pushes no other."""
     second = world.versions[1]
