@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from delivery.launch import RunRequest, git_revision, request_run
 from delivery.overrides import override_module
@@ -36,6 +37,8 @@ def request(module: Path, overrides: dict[str, Any] | None = None, **options: An
 
 def test_hyperparameters_travel_with_their_types(module: Path) -> None:
     given = {"rate": 1.0, "count": 1, "large": 9007199254740993, "flags": [True, "1", 0.5], "deep": {"x": 2.0}}
+    file = module / "module.yaml"
+    file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | {"hyperparameters": dict.fromkeys(given, 0)}))
     made = request(module, {"hyperparameters": given})
     arrived = json.loads(made.arguments["training"])["hyperparameters"]
     assert repr({key: arrived[key] for key in given}) == repr(given)
