@@ -11,6 +11,7 @@ from delivery.plan.fingerprints import Files, Key
 from slipway.errors import DeliveryError, SlipwayError
 from slipway.stores import storage
 from slipway.stores.module_store import is_published
+from slipway.stores.module_store.content import NAME
 
 
 class Registry(Protocol):
@@ -94,7 +95,9 @@ def _deployments(
 ) -> Iterator[tuple[str, State]]:
     """States of pipelines and overlay; also of pipelines that are wanted no more, as their modules were removed."""
     prefix = module_unit("", pipeline)
-    recorded = {f"pipeline {unit.removeprefix(prefix)}" for unit in deployed if unit.startswith(prefix)}
+    modules = [unit.removeprefix(prefix) for unit in deployed if unit.startswith(prefix)]
+    # Another pipeline's name may begin like this one's; a module's has no hyphen.
+    recorded = {f"pipeline {module}" for module in modules if NAME.fullmatch(module)}
     for subject in wanted.keys() | recorded:
         kind, _, name = subject.partition(" ")
         if kind == "pipeline":

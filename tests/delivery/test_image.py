@@ -102,7 +102,8 @@ def imports(path: Path) -> set[str]:
 def owning(name: str, owners: Mapping[str, list[str]]) -> set[str]:
     """The distributions that may hold a module; none for Python's own and the project's."""
     top = name.partition(".")[0]
-    if top in sys.stdlib_module_names or top in {*ROOMS, "modules"}:
+    # `_typeshed` is there for type checkers only.
+    if top in {*sys.stdlib_module_names, *ROOMS, "modules", "_typeshed"}:
         return set()
     if top == "google":
         return {"google-cloud-aiplatform"} if name.startswith("google.cloud.aiplatform") else set()

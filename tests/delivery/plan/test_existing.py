@@ -1,5 +1,6 @@
 """Plans where everything can be looked up: what is there decides, and what failed is taken up again."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from delivery.deployments import MANIFESTS, Deployment, module_unit, record
 from delivery.plan import Plan
 from slipway.errors import DeliveryError
 from slipway.stores.module_store import publish_module
-from tests.delivery.plan.project import FILES, IMAGE, MODEL, Project, done, why
+from tests.delivery.plan.project import FILES, IMAGE, MODEL, STAGING, Project, done, why
 
 REPOSITORY = "registry.example/team/slipway"
 
@@ -65,6 +66,14 @@ def staging(project: Project, tmp_path: Path) -> Staging:
     staging = Staging(project, str(tmp_path / "home"))
     staging.deploy()
     return staging
+
+
+def test_plan_of_a_pipeline_leaves_alone_one_whose_name_begins_like_it(staging: Staging) -> None:
+    plan = staging.plan()
+    staging._record(module_unit("taxi", "tune-nightly"), plan, plan.run_key("taxi"))
+    place = replace(STAGING, pipeline="tune")
+    found = staging.project.plan(place=place, registry=staging.registry, home=staging.home)
+    assert {reason.about for reason in found.reasons if reason.subject.startswith("module")} == {"taxi", "wine"}
 
 
 def test_plan_where_nothing_was_ever_deployed_does_everything(project: Project, tmp_path: Path) -> None:
