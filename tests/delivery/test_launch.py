@@ -36,6 +36,8 @@ def request(module: Path, overrides: dict[str, Any] | None = None, **options: An
 
 def test_hyperparameters_travel_with_their_types(module: Path) -> None:
     given = {"rate": 1.0, "count": 1, "large": 9007199254740993, "flags": [True, "1", 0.5], "deep": {"x": 2.0}}
+    with (module / "module.yaml").open("a", encoding="utf-8") as file:  # hyperparameters come last in it
+        file.writelines(f"  {name}: 0\n" for name in given)
     made = request(module, {"hyperparameters": given})
     arrived = json.loads(made.arguments["training"])["hyperparameters"]
     assert repr({key: arrived[key] for key in given}) == repr(given)
