@@ -60,9 +60,10 @@ def override_module(config: ModuleConfig, overrides: dict[str, Any]) -> ModuleCo
     hyperparameters = overrides.get("hyperparameters")
     for name in hyperparameters if isinstance(hyperparameters, dict) else ():
         if name not in config.hyperparameters:
+            hint = nearest(name, config.hyperparameters) if config.hyperparameters else ""
             raise ConfigError(
-                f"--set hyperparameters.{name}: module.yaml has no such hyperparameter"
-                f"{nearest(name, config.hyperparameters)}. Give it a default there first"
+                f"--set hyperparameters.{name}: module.yaml has no such hyperparameter{hint}. "
+                "Give it a default there first"
             )
     try:
         changed = ModuleConfig.model_validate(merge(config.model_dump(), overrides))

@@ -36,8 +36,14 @@ def test_override_module_wrong_value_is_told_with_its_key() -> None:
 
 @pytest.mark.parametrize("value", [None, float("inf"), float("nan"), [1, None], {"deep": float("-inf")}])
 def test_override_module_hyperparameter_that_json_lacks_is_refused_by_name(value: object) -> None:
+    config = CONFIG.model_copy(update={"hyperparameters": {"l2": 0.0}})
     with pytest.raises(ConfigError, match=r"--set hyperparameters\.l2="):
-        override_module(CONFIG, {"hyperparameters": {"l2": value}})
+        override_module(config, {"hyperparameters": {"l2": value}})
+
+
+def test_override_module_hyperparameter_of_a_module_without_any_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"hyperparameters\.l2: module\.yaml has no such hyperparameter\. Give it"):
+        override_module(CONFIG, {"hyperparameters": {"l2": 0.5}})
 
 
 def test_override_module_threshold_of_another_task_is_refused() -> None:
