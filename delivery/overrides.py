@@ -60,9 +60,9 @@ def override_module(config: ModuleConfig, overrides: dict[str, Any]) -> ModuleCo
     hyperparameters = overrides.get("hyperparameters")
     for name in hyperparameters if isinstance(hyperparameters, dict) else ():
         if name not in config.hyperparameters:
+            hint = nearest(name, config.hyperparameters) if config.hyperparameters else ""
             raise ConfigError(
-                f"--set hyperparameters.{name}: module.yaml has no such hyperparameter, and each needs a default there"
-                f"{nearest(name, config.hyperparameters)}"
+                f"--set hyperparameters.{name}: module.yaml has no such hyperparameter, and each needs a default there{hint}"
             )
     try:
         changed = ModuleConfig.model_validate(merge(config.model_dump(), overrides))

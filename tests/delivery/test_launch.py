@@ -36,11 +36,9 @@ def request(module: Path, overrides: dict[str, Any] | None = None, **options: An
 
 def test_hyperparameters_travel_with_their_types(module: Path) -> None:
     given = {"rate": 1.0, "count": 1, "large": 9007199254740993, "flags": [True, "1", 0.5], "deep": {"x": 2.0}}
-    file = module / "module.yaml"
-    before, own, after = file.read_text().partition("hyperparameters:\n")
-    own += "".join(line for line in after.splitlines(keepends=True) if line.startswith("  "))
-    file.write_text(before + f"hyperparameters: {json.dumps(given)}\n" + after.removeprefix(own.partition("\n")[2]))
-    made = request(module)
+    with (module / "module.yaml").open("a", encoding="utf-8") as file:  # hyperparameters come last in it
+        file.writelines(f"  {name}: 0\n" for name in given)
+    made = request(module, {"hyperparameters": given})
     arrived = json.loads(made.arguments["training"])["hyperparameters"]
     assert repr({key: arrived[key] for key in given}) == repr(given)
     recorded = RunContext.model_validate_json(made.arguments["run"]).lineage.hyperparameters
