@@ -62,7 +62,8 @@ def override_module(config: ModuleConfig, overrides: dict[str, Any]) -> ModuleCo
         if name not in config.hyperparameters:
             hint = nearest(name, config.hyperparameters) if config.hyperparameters else ""
             raise ConfigError(
-                f"--set hyperparameters.{name}: module.yaml has no such hyperparameter, and each needs a default there{hint}"
+                f"--set hyperparameters.{name}: module.yaml has no such hyperparameter, and each needs a default "
+                f"there{hint}"
             )
     try:
         changed = ModuleConfig.model_validate(merge(config.model_dump(), overrides))
