@@ -13,6 +13,7 @@ from delivery.targets.local import run_local
 from modules.taxi.sample import write_sample
 from pipelines.inputs import Locations, Platform
 from slipway.module_kit.check import check_module
+from slipway.runs.record import RunContext
 from tests.cloud_storage_fuse import mounted_bucket
 from tests.e2e.conftest import PROJECT
 
@@ -31,7 +32,8 @@ def test_run_with_artifacts_on_cloud_storage_fuse_pushes_a_model(tmp_path: Path)
             request = request_run(module, config, str(data), locations, platform)
             finished = run_local(request, bucket, lambda steps: None)
             assert {step.name: step.error for step in finished.steps if step.state != "succeeded"} == {}
-            outcome = json.loads(Path(request.arguments["run_uri"], "outcome.json").read_text())
+            record = RunContext.model_validate_json(request.arguments["run"]).uri
+            outcome = json.loads(Path(record, "outcome.json").read_text())
             assert outcome["verdict"] == "pushed", outcome["reasons"]
             artifacts = {name: Path(path) for name, path in outcome["artifacts"].items()}
             assert all(path.is_relative_to(bucket) for path in artifacts.values())
