@@ -28,7 +28,11 @@ class StorageServer:
         from google.auth.credentials import AnonymousCredentials
         from google.cloud import storage
 
-        client = storage.Client(project="test", credentials=AnonymousCredentials())  # type: ignore[no-untyped-call]
+        client = storage.Client(
+            project="test",
+            credentials=AnonymousCredentials(),  # type: ignore[no-untyped-call]
+            client_options={"api_endpoint": f"http://localhost:{self.port}"},  # there may be other emulators
+        )
         client.bucket(BUCKET).blob(path).upload_from_string(content)
         client.close()
 
