@@ -153,7 +153,9 @@ def test_interrupt_while_waiting_leaves_the_run_going(kubeflow: FakeKubeflow, tm
     kubeflow.plan = ["RUNNING"]
     command = [sys.executable, "-m", "cli.main", "submit", "taxi", "--target", "kubeflow", "--data", DATA, "--wait"]
     process = subprocess.Popen(command, cwd=CHECKOUT, env=dict(os.environ), stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE, text=True)  # fmt: skip
+                               stderr=subprocess.PIPE, text=True,
+                               # Where these tests run in the background, their shell may ignore Ctrl-C for them.
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))  # fmt: skip
     try:
         deadline = time.monotonic() + 60
         while not kubeflow.asked("GET", ".*/runs/[^/]+") and time.monotonic() < deadline and process.poll() is None:
