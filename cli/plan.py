@@ -45,6 +45,8 @@ def print_plan(plan: Plan) -> None:
     ]
     echo("")
     print_table(["", "what", "why"], rows)
-    echo("\nnothing to do" if plan.is_empty else "\n`slipway deploy` carries this out; step by step:")
+    deploy = "slipway deploy" + (f" --env {plan.environment}" if plan.environment else "")
+    deploy += "" if plan.pipeline == DEFAULT_PIPELINE else f" --pipeline {plan.pipeline}"
+    echo("\nnothing to do" if plan.is_empty else f"\n`{deploy}` carries this out; step by step:")
     for command in plan.commands:
         echo(f"  {command}")

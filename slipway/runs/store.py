@@ -155,6 +155,10 @@ def view_run(folder: str | Path) -> RunView:
     )
     problem = f"{problem} cannot be read" if problem else ""
     if recorded is None:
+        if summary and outcome and (summary.verdict, summary.pushed_version) != (outcome.verdict, outcome.version):
+            # Kubeflow runs the exit handler of a retry only if it failed before: the summary is the first attempt's.
+            retried = summarise(summary.lineage, summary.state, [], outcome, summary.error or "")
+            summary = retried.model_copy(update={"finished": summary.finished})
         problem = problem or ("" if summary else "its directory holds no record")
         return RunView(run, uri, [], summary or _unknown(run, uri, outcome), problem)
     state = _state(recorded, summary)

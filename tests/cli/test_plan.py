@@ -89,6 +89,7 @@ def test_plan_text_says_what_why_and_how(project: Project) -> None:
     assert re.search(rf"sync +module taxi +changed since {base[:12]} \({MODEL}\)", shown)
     assert re.search(rf"- +image +unchanged since {base[:12]}", shown)
     assert "  slipway sync taxi --env staging\n" in shown
+    assert "`slipway deploy --env staging` carries this out" in shown
 
 
 def test_plan_text_of_nothing_says_so(project: Project) -> None:

@@ -150,6 +150,18 @@ def test_view_of_a_cluster_run_needs_its_summary_only(home: Path) -> None:
     assert (view.state, view.steps, view.summary.verdict) == ("succeeded", [], "pushed")
 
 
+def test_view_of_a_cluster_run_has_the_verdict_of_a_retry_that_was_not_recorded(home: Path) -> None:
+    folder, pushed = home / "runs" / "taxi-3-failed", home / "runs" / "taxi-1-pushed"
+    (folder / "steps.json").unlink()  # as on a cluster
+    first = view_run(folder)
+    assert (first.state, first.summary.verdict) == ("failed", "none")
+    (folder / "outcome.json").write_bytes((pushed / "outcome.json").read_bytes())
+    retried = view_run(folder)
+    assert (retried.state, retried.summary.verdict, retried.summary.pushed_version) == ("failed", "pushed", VERSION)
+    assert retried.summary.error == first.summary.error
+    assert retried.summary.finished == first.summary.finished
+
+
 def test_summary_of_bad_data_is_no_baseline_for_drift(home: Path) -> None:
     summary = Summary.model_validate_json((home / "runs" / "taxi-3-failed" / "summary.json").read_text())
     assert summary.statistics is None
