@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from tempfile import TemporaryFile
 
 import typer
 
@@ -37,18 +36,14 @@ def selftest(as_json: options.Json = False) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps standard error back, where TensorFlow's C++ writes whatever its log level; an exception prints it."""
+    """Drops standard error, where TensorFlow's C++ writes whatever its log level."""
     sys.stderr.flush()
-    kept = os.dup(2)
-    with TemporaryFile() as log:
-        os.dup2(log.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            log.seek(0)
-            os.write(kept, log.read())
-            raise
-        finally:
-            sys.stderr.flush()
-            os.dup2(kept, 2)
-            os.close(kept)
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)

@@ -1,48 +1,94 @@
-"""The `slipway` command: one file for each noun, errors without a stack trace."""
+"""The `slipway` command: its commands, imported when they are called, and errors without a stack trace."""
 
 from __future__ import annotations
 
 import os
 import sys
+from importlib import import_module
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, Any, NamedTuple
 
 import typer
+import typer.core
+import typer.main
 
-from cli.lazy import Command, LazyGroup
 from cli.options import TYPED
 from cli.output import echo
 from slipway.errors import SlipwayError
 
+
+class Command(NamedTuple):
+    """A line of the main help. The module has a function of the command's name, or an `app` with subcommands."""
+
+    panel: str
+    module: str
+    name: str
+    help: str
+
+    def load(self) -> Any:
+        """The command itself."""
+        module = import_module(self.module)
+        function = getattr(module, self.name.replace("-", "_"), None)
+        if function is None:
+            command: Any = typer.main.get_group(module.app)
+        else:
+            app = typer.Typer(add_completion=False)
+            app.command(cls=getattr(module, "CommandClass", None))(function)
+            command = typer.main.get_command(app)
+        command.name, command.help = self.name, command.help or self.help
+        for one in (command, *getattr(command, "commands", {}).values()):
+            for parameter in one.params:
+                if isinstance(parameter, typer.core.TyperArgument):
+                    parameter.metavar = parameter.metavar or str(parameter.name).upper()
+        return command
+
+
 TABLE = [
-    Command("Data", "module", "Start a module, and check one."),
-    Command("Data", "schema", "Infer the schema of data."),
-    Command("Runs", "run", "Run a pipeline on this machine, from raw data to a pushed model."),
-    Command("Runs", "submit", "Start a run on a cluster."),
-    Command("Runs", "runs", "List and show runs, read their logs, cancel and remove them."),
-    Command("Runs", "report", "Write a run's report, one HTML page, and print its path."),
-    Command("Runs", "explain", "Explain why a model was or was not pushed."),
-    Command("Runs", "schedules", "Keep recurring runs on a cluster as the settings have them."),
-    Command("Models", "models", "Show pushed models; promote, roll back, quarantine and delete versions."),
-    Command("Models", "gate", "Test the gate between an evaluated model and production."),
-    Command("Models", "parity", "Compare a model's answers in this process, over gRPC and over REST with training."),
-    Command("Serving", "serve", "Serve models over gRPC and REST as TensorFlow Serving does."),
-    Command("Serving", "predict", "Send rows to a model server and print its predictions."),
-    Command("Serving", "rollout", "Bring a version into a cluster through a canary, or roll it back."),
-    Command("Serving", "request-log", "Log a sample of the requests to TensorFlow Serving, as a proxy in front of it."),
-    Command("Serving", "protoset", "Write the gRPC services of a model server as a protoset, for grpcurl."),
-    Command("Delivery", "plan", "Show what a commit makes necessary: image, modules, runs, overlays."),
-    Command("Delivery", "deploy", "Carry a plan out: build, sync, compile, submit, apply."),
-    Command("Delivery", "compile", "Compile a pipeline for Kubeflow or Vertex."),
-    Command("Delivery", "sync", "Publish modules to the place where runs find them."),
-    Command("Delivery", "notify", "Test the channels for notifications of runs and rollbacks."),
+    Command("Data", "cli.module", "module", "Start a module, and check one."),
+    Command("Data", "cli.schema", "schema", "Infer the schema of data."),
+    Command("Runs", "cli.run", "run", "Run a pipeline on this machine, from raw data to a pushed model."),
+    Command("Runs", "cli.run", "submit", "Start a run on a cluster."),
+    Command("Runs", "cli.runs", "runs", "List and show runs, read their logs, cancel and remove them."),
+    Command("Runs", "cli.runs", "report", "Write a run's report, one HTML page, and print its path."),
+    Command("Runs", "cli.runs", "explain", "Explain why a model was or was not pushed."),
+    Command("Runs", "cli.schedules", "schedules", "Keep recurring runs on a cluster as the settings have them."),
+    Command(
+        "Models", "cli.models", "models", "Show pushed models; promote, roll back, quarantine and delete versions."
+    ),
+    Command("Models", "cli.gate", "gate", "Test the gate between an evaluated model and production."),
+    Command("Models", "cli.parity", "parity", "Compare a model's answers here, over gRPC and over REST with training."),
+    Command("Serving", "cli.serve", "serve", "Serve models over gRPC and REST as TensorFlow Serving does."),
+    Command("Serving", "cli.predict", "predict", "Send rows to a model server and print its predictions."),
+    Command("Serving", "cli.rollout", "rollout", "Bring a version into a cluster through a canary, or roll it back."),
+    Command(
+        "Serving", "cli.request_log", "request-log", "Log a sample of TensorFlow Serving's requests, as its proxy."
+    ),
+    Command("Serving", "cli.protoset", "protoset", "Write the gRPC services of a model server for grpcurl."),
+    Command("Delivery", "cli.deploy", "plan", "Show what a commit makes necessary: image, modules, runs, overlays."),
+    Command("Delivery", "cli.deploy", "deploy", "Carry a plan out: build, sync, compile, submit, apply."),
+    Command("Delivery", "cli.compile", "compile", "Compile a pipeline for Kubeflow or Vertex."),
+    Command("Delivery", "cli.deploy", "sync", "Publish modules to the place where runs find them."),
+    Command("Delivery", "cli.notify", "notify", "Test the channels for notifications of runs and rollbacks."),
 ]
 
 
-class Commands(LazyGroup):
-    """All commands."""
+class Commands(typer.core.TyperGroup):
+    """All commands. The main help needs their lines only; what is called, and its own help, is loaded."""
 
-    table = TABLE
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.table = {command.name: command for command in TABLE}
+        for name, its in self.table.items():
+            self.commands[name] = typer.core.TyperCommand(name, help=its.help, rich_help_panel=its.panel)
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """In the order of the table, not of the alphabet."""
+        return list(self.table)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that is called."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, self.table[name].load() if name and command else command, rest
 
 
 app = typer.Typer(
@@ -70,7 +116,7 @@ def slipway(
 
 
 def run() -> None:
-    """Entry point: 0 done, 1 an error that the user can mend, 2 wrong usage, 130 interrupted."""
+    """Entry point: 0 done, 1 an error that the user can fix, 2 wrong usage, 130 interrupted."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow prints a banner on standard error otherwise
     try:
         app(obj=TYPED)

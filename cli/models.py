@@ -7,38 +7,35 @@ from typing import Annotated, Any
 import typer
 
 from cli import options
-from cli.output import echo, iso_times, local_time, print_fact, print_json, print_table
+from cli.output import echo, format_metrics, iso_times, local_time, print_fact, print_json, print_table
 from delivery.environment import open_environment
 from delivery.notifications import notify_of_rollback
 from slipway.errors import StoreError
-from slipway.pages.numbers import MISSING, format_number
+from slipway.pages.numbers import MISSING
 from slipway.runs.explain import find_version
 from slipway.runs.store import assignments
-from slipway.stores.model_store import Event, ModelStore, Stage, Version
+from slipway.stores.model_store import ModelStore, Stage, Version
 
 app = typer.Typer(no_args_is_help=True)
 
-Store = Annotated[
-    str | None,
-    typer.Option("--store", metavar="URI", help="A directory or gs://bucket/path; the environment's by default."),
-]
-OneVersion = Annotated[str, typer.Argument(metavar="VERSION", help="A version: VERSION or MODEL/VERSION.")]
-Who = Annotated[
-    str, typer.Option("--who", metavar="NAME", help="For the history; the user or service account by default.")
-]
+OneVersion = Annotated[str, typer.Argument(help="A version: VERSION or MODEL/VERSION.")]
+Who = Annotated[str, typer.Option(help="For the history; the user or service account by default.")]
 
 
 @app.command("list")
 def list_(
     model: Annotated[str | None, typer.Argument(help="Name of a model; all by default.")] = None,
-    store: Store = None,
+    store: options.Store = None,
     env: options.Env = None,
     as_json: options.Json = False,
 ) -> None:
     """List all versions, newest first, with their stages; the one in production is marked."""
     opened = open_environment(env).store(store)
-    names = opened.models() if model is None else [_known(opened, model)]
-    versions = [found for name in names for found in _staged(opened, name)]
+    versions: list[tuple[Version, Stage, bool]] = []
+    for name in opened.models() if model is None else [_known(opened, model)]:
+        stages, production = opened.stages(name), opened.production(name)
+        staged = [version for version in reversed(opened.versions(name)) if version.number in stages]
+        versions += [(version, stages[version.number], version == production) for version in staged]
     if as_json:
         print_json([_as_json(*found) for found in versions])
     elif not versions:
@@ -51,9 +48,7 @@ def list_(
                 stage,
                 "production" if in_production else "",
                 local_time(version.manifest.created),
-                ", ".join(
-                    f"{name} {format_number(value)}" for name, value in list(version.manifest.metrics.items())[:3]
-                ),
+                format_metrics(dict(list(version.manifest.metrics.items())[:3])),
                 version.manifest.lineage.run,
             ]
             for version, stage, in_production in versions
@@ -63,10 +58,8 @@ def list_(
 
 @app.command()
 def show(
-    version: Annotated[
-        str, typer.Argument(help="A version, VERSION or MODEL/VERSION; or a model, for its production.")
-    ],
-    store: Store = None,
+    version: Annotated[str, typer.Argument(help="VERSION or MODEL/VERSION; or MODEL for its production.")],
+    store: options.Store = None,
     env: options.Env = None,
     as_json: options.Json = False,
 ) -> None:
@@ -94,18 +87,16 @@ def show(
         "image": lineage.image,
         "baseline": str(manifest.baseline_version or "none"),
         "model digest": manifest.model_digest,
-        "files": f"{len(manifest.files)}, {sum(file.size for file in manifest.files):,} bytes",
-        "metrics": ", ".join(f"{name} {format_number(value)}" for name, value in manifest.metrics.items()),
+        "files": _files(found),
+        "metrics": format_metrics(manifest.metrics),
     }
-    for name, value in facts.items():
+    for name, value in [*facts.items(), *(("", f"- {reason}") for reason in manifest.reasons)]:
         print_fact(name, value, width=15)
-    for reason in manifest.reasons:
-        print_fact("", f"- {reason}", width=15)
 
 
 @app.command()
 def promote(
-    version: OneVersion, why: options.Why = "", who: Who = "", store: Store = None, env: options.Env = None
+    version: OneVersion, why: options.Why = "", who: Who = "", store: options.Store = None, env: options.Env = None
 ) -> None:
     """Make a version the stable one, after its files are hashed again; the one before is retired."""
     opened = open_environment(env).store(store)
@@ -119,17 +110,17 @@ def promote(
 def rollback(
     context: typer.Context,
     model: options.Model,
-    to: Annotated[
-        int | None,
-        typer.Option("--to", metavar="VERSION", help="Go back to this one, promoted once; the last stable by default."),
-    ] = None,
+    to: Annotated[int | None, typer.Option(help="A version that was promoted; the last stable by default.")] = None,
     leave: options.Leave = None,
     why: options.Why = "",
     who: Who = "",
-    store: Store = None,
+    store: options.Store = None,
     env: options.Env = None,
 ) -> None:
-    """Go back to the version that was promoted before, and quarantine the one that is stable when this is typed."""
+    """Go back to the version that was promoted before, and quarantine the one that is stable when this is typed.
+
+    The environment's channels are notified; none is with --store alone, which names no environment.
+    """
     environment = open_environment(env)
     opened = environment.store(store)
     event = opened.rollback(_known(opened, model), to, leave=leave, asked=options.asked(context), why=why, who=who)
@@ -137,6 +128,9 @@ def rollback(
         f"{model} is back at version {event.version}. Version {event.previous} is quarantined: "
         "neither it nor the same bytes will be promoted again."
     )
+    if store and environment.name is None:
+        echo("Nobody was notified: --store names no environment whose channels to use; add --env.")
+        return
     assert event.previous is not None
     happened = f"back at version {event.version}, from version {event.previous}"
     notify_of_rollback(environment, opened, model, event.previous, happened, [f"{event.who}: {event.why}"])
@@ -144,7 +138,7 @@ def rollback(
 
 @app.command()
 def quarantine(
-    version: OneVersion, why: options.Why = "", who: Who = "", store: Store = None, env: options.Env = None
+    version: OneVersion, why: options.Why = "", who: Who = "", store: options.Store = None, env: options.Env = None
 ) -> None:
     """Withdraw a version for good; not the stable one, which `rollback` replaces."""
     opened = open_environment(env).store(store)
@@ -154,23 +148,27 @@ def quarantine(
 
 
 @app.command()
-def history(model: options.Model, store: Store = None, env: options.Env = None, as_json: options.Json = False) -> None:
+def history(
+    model: options.Model, store: options.Store = None, env: options.Env = None, as_json: options.Json = False
+) -> None:
     """List all changes of a model's versions, with time, user and reason; newest first."""
     opened = open_environment(env).store(store)
     events = opened.history(_known(opened, model))[::-1]
     if as_json:
         print_json([iso_times(event.model_dump(), "when") for event in events])
         return
+    rows = [
+        [local_time(one.when), one.action, str(one.version), str(one.previous or ""), one.who, one.why, one.run]
+        for one in events
+    ]
     headers = ["when", "action", "version", "before", "who", "why", "run"]
-    print_table(headers, [_line(event) for event in events], numbers=["version", "before"])
+    print_table(headers, rows, numbers=["version", "before"])
 
 
 @app.command()
 def verify(
-    version: Annotated[
-        str | None, typer.Argument(help="A version, VERSION or MODEL/VERSION, or a model; everything by default.")
-    ] = None,
-    store: Store = None,
+    version: Annotated[str | None, typer.Argument(help="VERSION, MODEL/VERSION or MODEL; all by default.")] = None,
+    store: options.Store = None,
     env: options.Env = None,
 ) -> None:
     """Hash the stored files again and compare them with the pushed ones; 1 if any differs."""
@@ -184,9 +182,7 @@ def verify(
     for found in versions:
         problems = opened.verify(found)
         damaged += bool(problems)
-        size = sum(file.size for file in found.manifest.files)
-        state = "damaged" if problems else f"intact, {len(found.manifest.files)} files, {size:,} bytes"
-        echo(f"{found.model}/{found.number}: {state}")
+        echo(f"{found.model}/{found.number}: {'damaged' if problems else f'intact, {_files(found)}'}")
         for problem in problems:
             echo(f"  - {problem}")
     if damaged:
@@ -198,10 +194,10 @@ def verify(
 @app.command()
 def prune(
     model: options.Model,
-    keep: Annotated[int, typer.Option("--keep", min=0, metavar="N", help="How many to keep beyond those in use.")] = 5,
+    keep: Annotated[int, typer.Option(min=0, help="How many to keep beyond those in use.")] = 5,
     why: options.Why = "",
     who: Who = "",
-    store: Store = None,
+    store: options.Store = None,
     env: options.Env = None,
 ) -> None:
     """Delete old versions; production, a rollback's goal, a canary and the newest N others stay."""
@@ -220,26 +216,12 @@ def _known(store: ModelStore, model: str) -> str:
     return model
 
 
-def _staged(store: ModelStore, model: str) -> list[tuple[Version, Stage, bool]]:
-    """Versions with their stages, newest first, and whether they are in production."""
-    stages, production = store.stages(model), store.production(model)
-    versions = reversed(store.versions(model))
-    return [
-        (version, stages[version.number], version == production) for version in versions if version.number in stages
-    ]
+def _files(version: Version) -> str:
+    files = version.manifest.files
+    return f"{len(files)} files, {sum(file.size for file in files):,} bytes"
 
 
 def _as_json(version: Version, stage: Stage, in_production: bool) -> dict[str, Any]:
     manifest = iso_times(version.manifest.model_dump(mode="json"), "created")
-    return {
-        "path": version.uri,
-        "stage": stage,
-        "production": in_production,
-        **manifest,
-        "lineage": iso_times(manifest["lineage"], "started"),
-    }
-
-
-def _line(event: Event) -> list[str]:
-    before = str(event.previous or "")
-    return [local_time(event.when), event.action, str(event.version), before, event.who, event.why, event.run]
+    its = {"path": version.uri, "stage": stage, "production": in_production}
+    return its | manifest | {"lineage": iso_times(manifest["lineage"], "started")}

@@ -12,7 +12,7 @@ from slipway.runs.process import start_time
 from slipway.targets import RemoteTarget
 
 MAX_PORT = 65535
-FIELDS_HELP = "Features that may be logged, a,b,c by exact name; '*' for all, none by default."
+DATA_HELP = "File, glob, {SPAN} pattern, gs:// or bq:// URI."
 
 
 def _began() -> float:
@@ -27,43 +27,24 @@ def _began() -> float:
 # A command means what was so when it was typed.
 TYPED = _began()
 
-Env = Annotated[
-    str | None, typer.Option("--env", help="Settings of settings/<ENV>.yaml over base.yaml; SLIPWAY_ENV by default.")
-]
+Env = Annotated[str | None, typer.Option(help="Settings: settings/<ENV>.yaml over base.yaml; SLIPWAY_ENV by default.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")]
-Set = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting or a key of module.yaml.")
-]
-Target = Annotated[RemoteTarget, typer.Option("--target", help="The cluster's platform.")]
-TargetOrHere = Annotated[
-    RemoteTarget | None, typer.Option("--target", help="Runs of a cluster, by name or id; of this machine by default.")
-]
-TargetOrState = Annotated[
-    RemoteTarget | None,
-    typer.Option("--target", help="Runs of a cluster, by name or id; of this machine, or in remote_home, by default."),
-]
-Pipeline = Annotated[str, typer.Option("--pipeline", metavar="NAME", help="Name of the pipeline.")]
-Data = Annotated[
-    str | None, typer.Option(help="File, glob, {SPAN} pattern, gs:// or bq:// URI; the module's own by default.")
-]
-Image = Annotated[
-    str | None, typer.Option(help="Image of all tasks, by digest (REPOSITORY@sha256:…); the settings' by default.")
-]
+Set = Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE: override a setting or a key of module.yaml.")]
+Target = Annotated[RemoteTarget, typer.Option(help="The cluster's platform.")]
+Store = Annotated[str | None, typer.Option(help="A model store, local or gs://; the environment's by default.")]
+Pipeline = Annotated[str, typer.Option(help="Name of the pipeline.")]
+Image = Annotated[str | None, typer.Option(help="Image, as REPOSITORY@sha256:…; the settings' by default.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and change nothing.")]
-Base = Annotated[
-    str | None, typer.Option(help="Revision to compare with; the commit before HEAD by default. Zeros: nothing.")
-]
-Run = Annotated[str | None, typer.Argument(help="Name of a run, or its beginning; the newest by default.")]
+Wait = Annotated[bool, typer.Option("--wait", help="Follow the submitted runs, and fail if one does.")]
 Model = Annotated[str, typer.Argument(help="Name of a model.")]
-MaybeModel = Annotated[str | None, typer.Argument(metavar="MODEL", help="Name of a model; taxi by default.")]
+MaybeModel = Annotated[str | None, typer.Argument(help="Name of a model; taxi by default.")]
 # Spellings of before 0019.
 OldModel = Annotated[str | None, typer.Option("--model", hidden=True)]
 OldModule = Annotated[str | None, typer.Option("--module", hidden=True)]
-Why = Annotated[str, typer.Option("--why", metavar="TEXT", help="The reason, for the history.")]
-Leave = Annotated[
-    int | None,
-    typer.Option("--from", metavar="VERSION", help="Leave this version only; the stable one of now by default."),
-]
+Why = Annotated[str, typer.Option(help="The reason, for the history.")]
+Leave = Annotated[int | None, typer.Option("--from", help="Leave this version only; the stable one by default.")]
+Sample = Annotated[float, typer.Option(min=0, max=1, help="Share of requests that are logged.")]
+Fields = Annotated[str, typer.Option(help="Features that may be logged: a,b,c, or '*' for all; none by default.")]
 
 
 def named(argument: str | None, old: str | None) -> str:

@@ -12,15 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from slipway.pages.numbers import format_seconds
+from slipway.pages.numbers import format_number, format_seconds
 
 if TYPE_CHECKING:  # the main help has no need of pydantic
+    from collections.abc import Mapping
+
     from slipway.runs.record import Step
 
 # C0 but tab and newline, DEL, C1, line separators, and marks that change the direction of text.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-_SIGNS = {"succeeded": "✓", "failed": "✕", "running": "…", "pending": "·", "skipped": "-", "unknown": "?"}
-_COLOURS = {
+# States of steps.
+SIGNS = {"succeeded": "✓", "failed": "✕", "running": "…", "pending": "·", "skipped": "-", "unknown": "?"}
+# Of steps and runs, and verdicts.
+COLOURS = {
     "succeeded": typer.colors.GREEN,
     "pushed": typer.colors.GREEN,
     "running": typer.colors.CYAN,
@@ -48,7 +52,7 @@ def print_state(name: str, state: str, rest: str = "") -> None:
 
 
 def print_fact(name: str, text: str, *, width: int = 9, state: str = "") -> None:
-    """Prints a name, dimmed and padded, and what it is; a `state` stands before the text in its colour."""
+    """Prints a name, dimmed and padded, and its value; a `state` stands before the text in its colour."""
     typer.echo(f"{typer.style(f'{name:<{width}}', dim=True)} {_coloured(state)}{printable(text)}".rstrip())
 
 
@@ -71,20 +75,26 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, number
             cell.rjust(width) if header in numbers else cell.ljust(width)
             for cell, width, header in zip(row, widths, headers, strict=True)
         ]
-        if index == 0:
-            typer.secho("  ".join(padded).rstrip(), dim=True)
-        else:
-            typer.echo("  ".join(map(_coloured, padded)).rstrip())
+        typer.secho("  ".join(padded if index == 0 else map(_coloured, padded)).rstrip(), dim=index == 0 or None)
+
+
+def step_line(step: Step) -> str:
+    """A step's sign, name, state, time and peak of memory."""
+    state = "cached" if step.cached and step.state == "succeeded" else step.state
+    seconds = "" if step.seconds is None else format_seconds(step.seconds)
+    peak = f"{step.peak_mib:,.0f} MiB" if step.peak_mib else ""
+    return f"{SIGNS[step.state]} {step.name:<20} {state:<10} {seconds:>10} {peak:>10}".rstrip()
 
 
 def print_steps(steps: list[Step]) -> None:
     """Prints one line for each step of a run."""
     for step in steps:
-        state = "cached" if step.cached and step.state == "succeeded" else step.state
-        seconds = format_seconds(step.seconds) if step.seconds is not None else ""
-        peak = f"{step.peak_mib:,.0f} MiB" if step.peak_mib else ""
-        line = f"  {_SIGNS[step.state]} {step.name:<20} {state:<10} {seconds:>10} {peak:>10}".rstrip()
-        echo(line, fg=typer.colors.RED if step.state == "failed" else None)
+        echo(f"  {step_line(step)}", fg=COLOURS["failed"] if step.state == "failed" else None)
+
+
+def format_metrics(metrics: Mapping[str, float | None]) -> str:
+    """`auc 0.9571, log_loss 0.1895`."""
+    return ", ".join(f"{name} {format_number(value)}" for name, value in metrics.items())
 
 
 def local_time(seconds: float) -> str:
@@ -93,7 +103,7 @@ def local_time(seconds: float) -> str:
 
 
 def _coloured(text: str) -> str:
-    known = _COLOURS.get(text.strip())
+    known = COLOURS.get(text.strip())
     return typer.style(text, fg=known) if known else text
 
 
@@ -102,9 +112,7 @@ def _strict(value: Any) -> Any:
         return {str(key): _strict(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_strict(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _iso(seconds: float | None) -> str | None:

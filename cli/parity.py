@@ -13,7 +13,7 @@ from cli import options
 from cli.output import echo, print_json, print_table
 from delivery.environment import open_environment
 from serving.client import connect
-from serving.parity import TOLERANCE, Askable, Difference, InProcess, compare_with_training
+from serving.parity import TOLERANCE, Askable, InProcess, compare_with_training
 from serving.server.config import ServerConfig
 from serving.server.model_sources import OneVersion
 from serving.server.server import ModelServer
@@ -43,7 +43,10 @@ def parity(
         print_json([asdict(each) | {"agrees": each.agrees} for each in differences])
     else:
         echo(f"{model} version {found.number}: {len(golden.examples)} rows that training recorded\n")
-        _print(differences)
+        rows = [
+            [each.way, each.signature, f"{each.largest:.2g}", str(each.row), str(each.rows)] for each in differences
+        ]
+        print_table(["asked", "signature", "largest difference", "in row", "of"], rows, numbers=["in row", "of"])
     if not all(each.agrees for each in differences):
         raise GateError(f"{model} version {found.number} differs from training by more than {TOLERANCE:g}")
 
@@ -59,13 +62,3 @@ def _ways(stack: ExitStack, version: Version, grpc: str | None, rest: str | None
         f"REST {rest}": connect(rest, version.model, protocol="rest", version=version.number),
     }
     return {"this process": InProcess(path)} | {name: stack.enter_context(client) for name, client in asked.items()}
-
-
-def _print(differences: list[Difference]) -> None:
-    signatures = list(dict.fromkeys(each.signature for each in differences))
-    cells = {(each.way, each.signature): each for each in differences}
-    rows = []
-    for way in dict.fromkeys(each.way for each in differences):
-        found = [cells[way, signature] for signature in signatures]
-        rows.append([way, *(f"{each.largest:.2g}" + ("" if each.agrees else f" row {each.row}") for each in found)])
-    print_table(["largest difference from training", *signatures], rows)

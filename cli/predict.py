@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import pyarrow as pa
 import typer
+import typer.core
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from cli import options
 from cli.output import echo, print_json, print_table
 from delivery.environment import open_environment
 from delivery.submission import sample_file
-from serving.client import DEFAULT_ADDRESS, ClientProtocol, ModelClient, connect
+from serving.client import DEFAULT_ADDRESS, ClientProtocol, connect
 from serving.client.predictions import predict_examples, predict_rows
 from serving.client.row_files import input_features, read_csv, read_json
 from serving.protocol.signatures import CLASSIFY, SERVING_DEFAULT
@@ -24,23 +26,27 @@ from slipway.errors import ConfigError, DataError
 
 SAMPLE_ROWS = 3
 SHOWN_COLUMNS = 4
+# The old spelling of --instances. No model's name has a dot.
+_OLD_JSON = re.compile(r"(^|\0)--json(=|\0(?=[^\0]*\.json(\0|$)))")
 
-Row = dict[str, Any]
+
+class CommandClass(typer.core.TyperCommand):
+    """Takes `--json FILE.json` and `--json=FILE`, as before 0019, for `--instances FILE`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parses the arguments in their new spelling."""
+        return super().parse_args(ctx, _OLD_JSON.sub(r"\1--instances=", "\0".join(args)).split("\0") if args else args)
 
 
 def predict(
     model: options.MaybeModel = None,
     old_model: options.OldModel = None,
     csv: Annotated[Path | None, typer.Option(help="CSV file with a header.")] = None,
-    instances: Annotated[
-        Path | None, typer.Option(help='JSON file: objects, a list of them, or {"instances": […]}.')
-    ] = None,
+    instances: Annotated[Path | None, typer.Option(help='JSON: objects, a list, or {"instances": […]}.')] = None,
     examples: Annotated[Path | None, typer.Option(help="TFRecord file of tf.Examples.")] = None,
     rest: Annotated[bool, typer.Option("--rest/--grpc", help="The protocol.")] = False,
     address: Annotated[str | None, typer.Option(help="HOST:PORT; localhost:8500 (gRPC) or :8501 (REST).")] = None,
-    signature: Annotated[
-        str | None, typer.Option(help="classify where the model has it, else serving_default; or raw.")
-    ] = None,
+    signature: Annotated[str | None, typer.Option(help="classify, else serving_default, by default.")] = None,
     version: Annotated[int | None, typer.Option(help="A version; the server's newest by default.")] = None,
     batch: Annotated[int, typer.Option(min=1, help="Rows of one request.")] = 256,
     timeout: Annotated[float, typer.Option(min=0.01, help="Seconds for one request.")] = 10.0,
@@ -49,9 +55,6 @@ def predict(
     as_json: options.Json = False,
 ) -> None:
     """Send rows to a model server and print its predictions; without a file, three rows of the module's sample."""
-    if as_json and model and Path(model).suffix == ".json" and not instances:
-        # `--json FILE` of before 0019: no model has a dot in its name.
-        instances, model, as_json = Path(model), None, False
     name = options.named(model, old_model)
     if sum(file is not None for file in (csv, instances, examples)) > 1:
         raise ConfigError("give one of --csv, --instances and --examples, not several")
@@ -62,32 +65,33 @@ def predict(
         chosen = signature or (CLASSIFY if CLASSIFY in signatures else SERVING_DEFAULT)
         if chosen not in signatures:
             raise ConfigError(f"--signature {chosen}: the served model has {', '.join(sorted(signatures))}")
-        answers: Iterable[tuple[Row, Row]]
+        given: Iterable[dict[str, Any]]
         if examples:
-            answers = _ask_examples(client, examples, chosen, batch)
+            records = _read_examples(examples)
+            given = ({"record": number} for number in range(1, len(records) + 1))
+            predicted = predict_examples(client, records, chosen, batch)
         else:
             features = input_features(signatures)
             rows = _read(features, name, csv, instances, env)
             given = (row for part in rows.to_batches(max_chunksize=batch) for row in part.to_pylist())
-            answers = zip(given, predict_rows(client, rows, features, chosen, batch), strict=True)
+            predicted = predict_rows(client, rows, features, chosen, batch)
         if json_lines:
-            for _, answer in answers:
+            for answer in predicted:
                 echo(json.dumps(answer))
         elif as_json:
-            print_json([answer for _, answer in answers])
+            print_json(list(predicted))
         else:
-            _print(answers)
+            _print(list(zip(given, predicted, strict=True)))
 
 
-def _ask_examples(client: ModelClient, path: Path, signature: str, batch: int) -> Iterator[tuple[Row, Row]]:
+def _read_examples(path: Path) -> list[bytes]:
     try:
         records = read_records(path)
     except OSError as error:
         raise DataError(f"{path}: {error}") from error
     if not records:
         raise DataError(f"{path} has no records")
-    for number, answer in enumerate(predict_examples(client, records, signature, batch), 1):
-        yield {"record": number}, answer
+    return records
 
 
 def _read(
@@ -104,14 +108,10 @@ def _read(
     return read_csv(sample_file(folder, environment.settings.home), features).slice(0, SAMPLE_ROWS)
 
 
-def _print(answers: Iterable[tuple[Row, Row]]) -> None:
-    rows = [(list(given.items())[:SHOWN_COLUMNS], answer) for given, answer in answers]
-    inputs = [name for name, _ in rows[0][0]]
-    outputs = list(rows[0][1])
-    print_table(
-        [*inputs, *outputs],
-        [[*(_show(value) for _, value in given), *(_show(answer[name]) for name in outputs)] for given, answer in rows],
-    )
+def _print(answers: list[tuple[dict[str, Any], dict[str, Any]]]) -> None:
+    rows = [list(map(_show, [*list(given.values())[:SHOWN_COLUMNS], *answer.values()])) for given, answer in answers]
+    given, answer = answers[0]
+    print_table([*list(given)[:SHOWN_COLUMNS], *answer], rows)
 
 
 def _show(value: Any) -> str:

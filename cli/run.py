@@ -1,26 +1,41 @@
-"""`slipway run`: a pipeline on this machine."""
+"""`slipway run` and `slipway submit`: a run of a pipeline on this machine, and on Kubeflow or Vertex."""
 
 from __future__ import annotations
 
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.text import Text
 
 from cli import options
-from cli.output import echo, print_json
-from cli.progress import Progress
-from cli.runs import print_outcome, view_as_json
+from cli.options import DATA_HELP
+from cli.output import COLOURS, echo, print_json, printable, step_line
+from cli.runs import print_end, print_outcome, remote_as_json, view_as_json
 from delivery.environment import open_environment
-from delivery.submission import local_request
+from delivery.package import Package, all_steps
+from delivery.submission import compiled, local_request, prepare
+from delivery.targets.base import RemoteRun, Target, wait
 from delivery.targets.local import run_local
+from slipway.errors import TargetError
 from slipway.lineage import DEFAULT_PIPELINE
+from slipway.runs.record import Step
 from slipway.runs.store import load_run
+
+INTERRUPTED = 130
 
 
 def run(
     module: Annotated[str | None, typer.Argument(help="Folder under modules/; taxi by default.")] = None,
     old_module: options.OldModule = None,
-    data: options.Data = None,
+    data: Annotated[str | None, typer.Option(help=f"{DATA_HELP} The module's own by default.")] = None,
     set_: options.Set = None,
     pipeline: options.Pipeline = DEFAULT_PIPELINE,
     env: options.Env = None,
@@ -30,12 +45,10 @@ def run(
     """Run a pipeline on this machine, from raw data to a pushed model."""
     environment = open_environment(env, set_)
     request = local_request(environment, options.named(module, old_module), data, notify=notify, pipeline=pipeline)
-    if as_json:
-        finished = run_local(request, environment.settings.home, lambda steps: None)
-    else:
+    if not as_json:
         echo(f"run {request.lineage.run}")
-        with Progress() as progress:
-            finished = run_local(request, environment.settings.home, progress.update)
+    with _progress(quiet=as_json) as update:
+        finished = run_local(request, environment.settings.home, update)
     view = load_run(environment.local.runs, request.lineage.run)
     if as_json:
         print_json(view_as_json(view))
@@ -43,3 +56,74 @@ def run(
         print_outcome(view)
     if any(step.state == "failed" for step in finished.steps):
         raise typer.Exit(1)
+
+
+def submit(
+    module: Annotated[str, typer.Argument(help="Folder under modules/.")],
+    target: options.Target,
+    env: options.Env = None,
+    data: Annotated[str | None, typer.Option(help="gs:// or bq:// URI; the module's own by default.")] = None,
+    set_: options.Set = None,
+    pipeline: options.Pipeline = DEFAULT_PIPELINE,
+    image: options.Image = None,
+    package: Annotated[Path | None, typer.Option(help="Output of `slipway compile`.", exists=True)] = None,
+    follow: options.Wait = False,
+    as_json: options.Json = False,
+) -> None:
+    """Start a run on a cluster: publish the module, upload the pipeline if it is new, create the run."""
+    environment = open_environment(env, set_).with_image(image)
+    cluster = environment.target(target)
+    with nullcontext(package) if package else compiled(environment, target, pipeline) as path:
+        submission = prepare(environment, target, path, module, data, pipeline=pipeline)
+        started = cluster.submit(submission)
+    if not as_json:
+        echo(f"run {started.name}\n{started.url}")
+    if follow:
+        where = f"{started.name} --target {target}" + (f" --env {env}" if env else "")
+        started = _follow(cluster, started, submission.package, quiet=as_json, where=where)
+    if as_json:
+        print_json(remote_as_json(started))
+    elif follow:
+        print_end(started)
+    if started.ended and started.state != "succeeded":
+        raise typer.Exit(1)
+
+
+def _follow(cluster: Target, started: RemoteRun, package: Package, *, quiet: bool, where: str) -> RemoteRun:
+    try:
+        with _progress(quiet=quiet) as update:
+            return wait(cluster, started.id, lambda steps: update(all_steps(package, steps)))
+    except (KeyboardInterrupt, TargetError) as error:
+        echo(f"{started.name} continues on the cluster.", err=True)
+        echo(f"Look at it: slipway runs show {where}\nCancel it:  slipway runs cancel {where}", err=True)
+        if isinstance(error, TargetError):
+            raise
+        raise typer.Exit(INTERRUPTED) from None
+
+
+@contextmanager
+def _progress(*, quiet: bool) -> Iterator[Callable[[list[Step]], None]]:
+    """Draws the steps on a terminal; elsewhere prints a line for each finished step. Takes their newest states."""
+    # kfp's logs are redirected away from sys.stdout during a run; people still look at the real one.
+    console = Console(file=sys.stdout, highlight=False, quiet=quiet)
+    newest: list[Step] = []
+    printed: set[str] = set()
+
+    def update(steps: list[Step]) -> None:
+        newest[:] = steps
+        for step in () if console.is_terminal else steps:
+            if step.state not in ("pending", "running") and step.name not in printed:
+                printed.add(step.name)
+                console.print(_drawn(step))
+
+    live = Live(get_renderable=lambda: Group(*map(_drawn, newest)), console=console, refresh_per_second=8)
+    with live if console.is_terminal and not quiet else nullcontext():
+        yield update
+
+
+def _drawn(step: Step) -> RenderableType:
+    style = COLOURS.get(step.state, "dim")
+    if step.state != "running":
+        return Text(printable(step_line(step)), style=style)
+    so_far = step.model_copy(update={"seconds": time.time() - step.started if step.started else None})
+    return Spinner("dots", Text(printable(step_line(so_far))[2:], style=style), style=style)

@@ -1,4 +1,4 @@
-"""`slipway runs`: runs on this machine or on a cluster."""
+"""`slipway runs`, `report` and `explain`: runs on this machine or on a cluster."""
 
 from __future__ import annotations
 
@@ -9,25 +9,43 @@ from typing import Annotated, Any
 import typer
 
 from cli import options
-from cli.output import echo, iso_times, local_time, print_fact, print_json, print_state, print_steps, print_table
-from cli.remote_runs import list_remote, show_remote
-from delivery.environment import Environment, open_environment
-from delivery.targets.base import newest_run
+from cli.output import (
+    echo,
+    format_metrics,
+    iso_times,
+    local_time,
+    print_fact,
+    print_json,
+    print_state,
+    print_steps,
+    print_table,
+)
+from delivery.environment import open_environment
+from delivery.targets.base import RemoteRun, newest_run
 from slipway.errors import StoreError
 from slipway.pages.numbers import format_number, format_seconds
 from slipway.runs import prune as pruning
+from slipway.runs.report import write_report
 from slipway.runs.store import RunView, assignments, distinctions, list_runs, load_run
 from slipway.runs.summary import read_evaluation_of
+from slipway.stores import storage
+from slipway.targets import RemoteTarget
 
 app = typer.Typer(no_args_is_help=True)
 
 WORST_SLICES = 5
 WIDTH = 90
 
+Run = Annotated[str | None, typer.Argument(help="Name of a run, or its beginning; the newest by default.")]
+TargetOrHere = Annotated[RemoteTarget | None, typer.Option("--target", help="A cluster; this machine by default.")]
+TargetOrState = Annotated[
+    RemoteTarget | None, typer.Option("--target", help="A cluster; this machine, or remote_home, by default.")
+]
+
 
 @app.command("list")
 def list_(
-    target: options.TargetOrHere = None,
+    target: TargetOrHere = None,
     env: options.Env = None,
     limit: Annotated[int, typer.Option(min=1, max=200, help="How many of a cluster's newest runs.")] = 20,
     as_json: options.Json = False,
@@ -35,42 +53,39 @@ def list_(
     """List runs, newest first: all of this machine's, or a cluster's newest."""
     environment = open_environment(env)
     if target:
-        list_remote(environment.target(target), limit, as_json=as_json)
-        return
-    views = list_runs(environment.local.runs)
-    if as_json:
-        print_json([view_as_json(view) for view in views])
-    elif not views:
-        echo(f"There are no runs in {environment.local.runs}; `slipway run` makes one.")
+        found = environment.target(target).list(limit)
+        records = [remote_as_json(run) for run in found]
+        columns = ["run", "state", "module", "revision", "created", "took", "listed as"]
+        rows = [_remote_row(run) for run in found]
+        nothing = f"There are no runs of Slipway's on {target}; `slipway submit` makes one."
     else:
-        rows = [
-            [
-                view.name,
-                view.state,
-                view.summary.verdict if view.summary.verdict != "none" else "",
-                str(view.summary.pushed_version or ""),
-                local_time(view.summary.lineage.started),
-                format_seconds(view.seconds),
-                distinction,
-                view.problem or ("" if view.state == "succeeded" else next(iter(view.summary.reasons), "")),
-            ]
-            for view, distinction in zip(views, distinctions(views), strict=True)
-        ]
+        views = list_runs(environment.local.runs)
+        records = [view_as_json(view) for view in views]
         columns = ["run", "state", "verdict", "version", "started", "took", "differs in", "remark"]
+        rows = [_row(view, distinction) for view, distinction in zip(views, distinctions(views), strict=True)]
+        nothing = f"There are no runs in {environment.local.runs}; `slipway run` makes one."
+    if as_json:
+        print_json(records)
+    elif rows:
         print_table(columns, rows, numbers=["took"])
+    else:
+        echo(nothing)
 
 
 @app.command()
-def show(
-    run: options.Run = None,
-    target: options.TargetOrHere = None,
-    env: options.Env = None,
-    as_json: options.Json = False,
-) -> None:
+def show(run: Run = None, target: TargetOrHere = None, env: options.Env = None, as_json: options.Json = False) -> None:
     """Show one run: steps, rows, metrics, verdict and its reasons; of a cluster's run state, steps and labels."""
     environment = open_environment(env)
     if target:
-        show_remote(run, environment.target(target), as_json=as_json)
+        cluster = environment.target(target)
+        found = cluster.show(run or newest_run(cluster).id)
+        if as_json:
+            print_json(remote_as_json(found))
+            return
+        print_end(found)
+        print_steps(found.steps)
+        for name, value in {"listed as": found.title, **found.labels, "address": found.url}.items():
+            print_fact(name, value, width=16)
         return
     view = load_run(environment.local.runs, run)
     if as_json:
@@ -84,9 +99,9 @@ def show(
 
 @app.command()
 def logs(
-    run: options.Run = None,
+    run: Run = None,
     step: Annotated[str | None, typer.Option(help="One step, like train_model; all of them by default.")] = None,
-    target: options.TargetOrHere = None,
+    target: TargetOrHere = None,
     env: options.Env = None,
 ) -> None:
     """Print the logs of a run's steps."""
@@ -95,8 +110,15 @@ def logs(
         cluster = environment.target(target)
         for line in cluster.logs(run or newest_run(cluster).id, step):
             echo(line)
-    else:
-        _print_local_logs(environment, run, step)
+        return
+    view = load_run(environment.local.runs, run)
+    logged = {one.name: one.log for one in view.steps if one.log and Path(one.log).is_file()}
+    if step is not None and step not in logged:
+        raise StoreError(f"{view.name} has no log of {step!r}; it has {', '.join(logged) or 'none'}")
+    for name, path in logged.items():
+        if step in (None, name):
+            for line in Path(path).read_text(encoding="utf-8", errors="replace").splitlines():
+                echo(line if step else f"{name}: {line}")
 
 
 @app.command()
@@ -111,10 +133,8 @@ def cancel(
 
 @app.command()
 def prune(
-    keep: Annotated[int | None, typer.Option(min=0, metavar="N", help="Keep the newest N runs of each module.")] = None,
-    older_than: Annotated[
-        float | None, typer.Option(min=0, metavar="DAYS", help="Remove only runs that began more than DAYS days ago.")
-    ] = None,
+    keep: Annotated[int | None, typer.Option(min=0, help="Keep so many of the newest runs of each module.")] = None,
+    older_than: Annotated[float | None, typer.Option(min=0, help="Remove runs that began so many days ago.")] = None,
     dry_run: options.DryRun = False,
     env: options.Env = None,
     as_json: options.Json = False,
@@ -142,59 +162,96 @@ def prune(
     )
 
 
+def report(
+    run: Run = None, target: TargetOrState = None, env: options.Env = None, as_json: options.Json = False
+) -> None:
+    """Write a run's report, one HTML page that needs no network, and print its path.
+
+    The report of a run on a cluster is copied to this machine.
+    """
+    environment = open_environment(env)
+    view = environment.run(run, target)
+    if storage.is_remote(view.uri):
+        path = str(environment.settings.home / "reports" / f"{view.name}.html")
+        storage.copy(view.report or write_report(view), path)
+    else:
+        path = write_report(view)
+    if as_json:
+        print_json({"run": view.name, "report": path})
+    else:
+        echo(path)
+
+
+def explain(
+    what: Annotated[str | None, typer.Argument(metavar="RUN|VERSION", help="The newest run by default.")] = None,
+    target: TargetOrState = None,
+    env: options.Env = None,
+    as_json: options.Json = False,
+) -> None:
+    """Explain why a model was or was not pushed, with thresholds, slices, baseline and digests."""
+    explanation = open_environment(env).explain(what, target)
+    if as_json:
+        record = iso_times(explanation.as_json(), "started")
+        print_json(record | {"history": [iso_times(event, "when") for event in record["history"]]})
+    else:
+        echo(explanation.text())
+
+
 def view_as_json(view: RunView) -> dict[str, Any]:
     """A run of this machine, for programs."""
     return iso_times(view.as_json(), "started")
 
 
+def remote_as_json(run: RemoteRun) -> dict[str, Any]:
+    """A run on a target, for programs; keys are only ever added."""
+    own = ("id", "title", "state", "url", "created", "finished", "error", "labels")
+    steps = [{key: getattr(step, key) for key in ("name", "state", "seconds", "cached", "error")} for step in run.steps]
+    record = {"run": run.name, **{key: getattr(run, key) for key in own}, "steps": steps}
+    return iso_times(record, "created", "finished")
+
+
+def print_end(run: RemoteRun) -> None:
+    """Prints how a run on a target ended, and why."""
+    print_state(run.name, run.state, f": {run.error}" if run.error else "")
+    for step in run.steps:
+        if step.state == "failed":
+            echo(f"  {step.name} failed" + (f": {step.error}" if step.error else ""))
+
+
 def print_outcome(view: RunView) -> None:
-    """Prints the results of a run: rows, metrics, worst slices, verdict and reasons, paths."""
-    summary = view.summary
-    rows = summary.rows
+    """Prints the results of a run of this machine: rows, metrics, worst slices, verdict and reasons, paths."""
+    summary, rows, lineage = view.summary, view.summary.rows, view.summary.lineage
     if rows.read:
-        counts = (
-            f"{rows.read:,} read, {rows.quarantined:,} quarantined, {rows.train:,} to train, {rows.eval:,} to evaluate"
-        )
-        print_fact("rows", counts)
-    if summary.metrics:
-        metrics = ", ".join(f"{name} {format_number(value)}" for name, value in summary.metrics.items())
-        for index, line in enumerate(textwrap.wrap(metrics, WIDTH)):
-            print_fact("" if index else "metrics", line)
-    _print_worst(view)
-    if summary.lineage.overrides:
-        print_fact("overrides", assignments(summary.lineage.overrides))
-    if summary.lineage.hyperparameters:
-        print_fact("model", assignments(summary.lineage.hyperparameters))
+        used = f"{rows.train:,} to train, {rows.eval:,} to evaluate"
+        print_fact("rows", f"{rows.read:,} read, {rows.quarantined:,} quarantined, {used}")
+    _print_lines("metrics", textwrap.wrap(format_metrics(summary.metrics), WIDTH))
+    if evaluation := read_evaluation_of(lineage, summary.artifacts):
+        metric, worst = evaluation.worst_metric, evaluation.worst[:WORST_SLICES]
+        values = [f"{one.name} {format_number(one.candidate.get(metric))} (n={one.examples:,})" for one in worst]
+        _print_lines("worst", [f"{metric} on {value}" for value in values])
+    _print_lines("overrides", [assignments(lineage.overrides)])
+    _print_lines("model", [assignments(lineage.hyperparameters)])
     _print_verdict(view)
-    for reason in summary.reasons:
-        print_fact("", f"- {reason}")
-    if view.problem:
-        print_fact("problem", view.problem)
+    _print_lines("", [f"- {reason}" for reason in summary.reasons])
+    _print_lines("problem", [view.problem])
     failed = next((step for step in view.steps if step.name == summary.failed_step), None)
     if failed and failed.log:
         print_fact("log", failed.log)
         # An error of ours is complete in itself; any other needs its stack trace.
-        for line in (failed.error or "").splitlines() if '  File "' in (failed.error or "") else []:
-            print_fact("", f"| {line}")
-    if summary.pushed_path:
-        print_fact("pushed", summary.pushed_path)
-    if view.report:
-        print_fact("report", view.report)
+        trace = (failed.error or "") if '  File "' in (failed.error or "") else ""
+        _print_lines("", [f"| {line}" for line in trace.splitlines()])
+    _print_lines("pushed", [summary.pushed_path or ""])
+    _print_lines("report", [view.report or ""])
 
 
-def _print_local_logs(environment: Environment, run: str | None, step: str | None) -> None:
-    view = load_run(environment.local.runs, run)
-    logged = {one.name: one.log for one in view.steps if one.log and Path(one.log).is_file()}
-    if step is not None and step not in logged:
-        raise StoreError(f"{view.name} has no log of {step!r}; it has {', '.join(logged) or 'none'}")
-    for name, path in logged.items():
-        if step in (None, name):
-            for line in Path(path).read_text(encoding="utf-8", errors="replace").splitlines():
-                echo(line if step else f"{name}: {line}")
+def _print_lines(name: str, lines: list[str]) -> None:
+    """The lines of one fact, its name before the first; empty ones are left out."""
+    for index, line in enumerate(filter(None, lines)):
+        print_fact("" if index else name, line)
 
 
 def _print_verdict(view: RunView) -> None:
-    summary = view.summary
+    summary, without = view.summary, view.summary.lineage.shows.no_verdict
     if summary.verdict == "pushed":
         print_fact("verdict", f" as version {summary.pushed_version}", state="pushed")
     elif summary.verdict == "refused":
@@ -203,15 +260,30 @@ def _print_verdict(view: RunView) -> None:
         print_fact("verdict", summary.told.text)
     else:
         where = f" at {summary.failed_step or 'an unknown step'}" if view.state == "failed" else ""
-        without = f": {summary.lineage.shows.no_verdict}" if summary.lineage.shows.no_verdict else ""
-        print_fact("verdict", f"{where}{without}", state=view.state)
+        print_fact("verdict", where + (f": {without}" if without else ""), state=view.state)
 
 
-def _print_worst(view: RunView) -> None:
-    evaluation = read_evaluation_of(view.summary.lineage, view.summary.artifacts)
-    if evaluation is None or not evaluation.worst:
-        return
-    name = evaluation.worst_metric
-    for index, one in enumerate(evaluation.worst[:WORST_SLICES]):
-        value = format_number(one.candidate.get(name))
-        print_fact("" if index else "worst", f"{name} on {one.name} {value} (n={one.examples:,})")
+def _row(view: RunView, distinction: str) -> list[str]:
+    summary = view.summary
+    return [
+        view.name,
+        view.state,
+        summary.verdict if summary.verdict != "none" else "",
+        str(summary.pushed_version or ""),
+        local_time(summary.lineage.started),
+        format_seconds(view.seconds),
+        distinction,
+        view.problem or ("" if view.state == "succeeded" else next(iter(summary.reasons), "")),
+    ]
+
+
+def _remote_row(run: RemoteRun) -> list[str]:
+    return [
+        run.name,
+        run.state,
+        run.labels.get("module", ""),
+        run.labels.get("git-revision", "")[:12],
+        local_time(run.created),
+        format_seconds(run.finished - run.created) if run.finished else "",
+        run.title,
+    ]

@@ -17,17 +17,12 @@ from slipway.targets import RemoteTarget
 
 app = typer.Typer(no_args_is_help=True)
 
-MaybeTarget = Annotated[
-    RemoteTarget | None, typer.Option("--target", help="The cluster's platform; the one of the settings by default.")
-]
+MaybeTarget = Annotated[RemoteTarget | None, typer.Option("--target", help="The only one of the settings by default.")]
 
 
 @app.command()
 def apply(
-    target: MaybeTarget = None,
-    env: options.Env = None,
-    dry_run: options.DryRun = False,
-    as_json: options.Json = False,
+    target: MaybeTarget = None, env: options.Env = None, dry_run: options.DryRun = False, as_json: options.Json = False
 ) -> None:
     """Create, replace and remove recurring runs until the target has those of the settings, and no others of ours."""
     environment = open_environment(env)
@@ -63,18 +58,11 @@ def list_(target: MaybeTarget = None, env: options.Env = None, as_json: options.
                   "in_settings": one.name in wanted} for one in found]  # fmt: skip
         print_json(there + [{"name": name, "id": None, "in_settings": True} for name in missing])
         return
-    rows = [
-        [
-            one.name,
-            "enabled" if one.enabled else "paused",
-            one.cron,
-            "" if one.name in wanted else "not in the settings",
-            one.url,
-        ]
-        for one in found
-    ]
-    advice = "`slipway schedules apply` creates it"
-    rows += [[name, "missing", wanted[name].cron, advice, ""] for name in missing]
+    rows = []
+    for one in found:
+        remark = "" if one.name in wanted else "not in the settings"
+        rows.append([one.name, "enabled" if one.enabled else "paused", one.cron, remark, one.url])
+    rows += [[name, "missing", wanted[name].cron, "`slipway schedules apply` creates it", ""] for name in missing]
     if rows:
         print_table(["schedule", "state", "cron (UTC)", "remark", "address"], rows)
     else:
@@ -83,7 +71,7 @@ def list_(target: MaybeTarget = None, env: options.Env = None, as_json: options.
 
 @app.command()
 def delete(
-    names: Annotated[list[str], typer.Argument(help="Names of schedules.", metavar="NAME...")],
+    names: Annotated[list[str], typer.Argument(help="Names of schedules.")],
     target: MaybeTarget = None,
     env: options.Env = None,
     dry_run: options.DryRun = False,
@@ -91,8 +79,7 @@ def delete(
     """Remove our recurring runs from the target; `apply` creates those of the settings again."""
     schedules = open_environment(env).target(target).schedules
     known = {one.name for one in schedules.list()}
-    unknown = sorted(set(names) - known)
-    if unknown:
+    if unknown := sorted(set(names) - known):
         raise TargetError(f"there is no schedule {', '.join(unknown)}; there are {', '.join(sorted(known)) or 'none'}")
     if dry_run:
         for name in sorted(set(names)):

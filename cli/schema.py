@@ -19,7 +19,7 @@ from slipway.module_api import Label
 
 app = typer.Typer(no_args_is_help=True)
 
-DataToRead = Annotated[str, typer.Option("--data", help="File, glob, {SPAN} pattern, gs:// or bq:// URI.")]
+DataToRead = Annotated[str, typer.Option(help=options.DATA_HELP)]
 
 # Reading needs a label, and none may be known yet: this column is computed, and dropped afterwards.
 _PLACEHOLDER = "slipway_placeholder"
@@ -28,9 +28,7 @@ _PLACEHOLDER = "slipway_placeholder"
 @app.command()
 def infer(
     data: DataToRead,
-    label: Annotated[
-        str | None, typer.Option(help="Column that a model is to predict; requests do not have it.")
-    ] = None,
+    label: Annotated[str | None, typer.Option(help="Column to predict, which requests do not have.")] = None,
     as_json: options.Json = False,
 ) -> None:
     """Print the schema that the data suggest, as a module's schema.pbtxt."""

@@ -11,18 +11,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from delivery.manifests import render_overlay
 from delivery.overrides import override_module, parse_pairs, split_overrides
 from delivery.plan import Builder, Place, Plan, Repository, Scope, plan_revision
-from delivery.registry import ImageRegistry
 from delivery.targets.base import Target, newest_run
-from delivery.targets.local import local_image
-from pipelines.inputs import Locations
-from pipelines.registry import find_pipeline
+from pipelines.registry import Locations, find_pipeline
 from serving.manifests import Object
-from settings.load import PROJECT, load_settings
+from settings.load import ENVIRONMENT, PROJECT, load_settings
 from settings.schema import Settings
 from slipway.errors import ConfigError
 from slipway.lineage import DEFAULT_PIPELINE
@@ -33,6 +30,9 @@ from slipway.runs.store import RunView, load_run
 from slipway.stores import storage
 from slipway.stores.model_store import ModelStore, open_store
 from slipway.targets import RemoteTarget
+
+if TYPE_CHECKING:
+    from delivery.registry import ImageRegistry
 
 
 @dataclass(frozen=True)
@@ -167,17 +167,11 @@ class Environment:
         return VertexTarget(VertexConfig(**content))
 
     def _configured_target(self) -> RemoteTarget:
-        configured: dict[RemoteTarget, str] = {
-            "kubeflow": self.settings.kubeflow.endpoint,
-            "vertex": self.settings.vertex.project,
-        }
-        known = [name for name, value in configured.items() if value]
-        if len(known) != 1:
-            have = (
-                "both kubeflow.endpoint and vertex.project" if known else "neither kubeflow.endpoint nor vertex.project"
-            )
+        kubeflow, vertex = bool(self.settings.kubeflow.endpoint), bool(self.settings.vertex.project)
+        if kubeflow == vertex:
+            have = "{} kubeflow.endpoint {} vertex.project".format(*(("both", "and") if vertex else ("neither", "nor")))
             raise ConfigError(f"the settings have {have}: give --target kubeflow or --target vertex, and --env")
-        return known[0]
+        return "kubeflow" if kubeflow else "vertex"
 
     # Image, overlay, plan
 
@@ -191,11 +185,15 @@ class Environment:
     @property
     def code_image(self) -> str:
         """The reference that stands for this checkout's code as an image: kfp.local's cache is keyed on it."""
+        from delivery.targets.local import local_image  # imported late, as the other targets
+
         return local_image(PROJECT, PROJECT / "requirements.lock")
 
     @cached_property
     def registry(self) -> ImageRegistry | None:
         """The registry of the image; None if the settings name no repository."""
+        from delivery.registry import ImageRegistry  # it imports requests
+
         repository = self.settings.delivery.image_repository
         return ImageRegistry(repository) if repository else None
 
@@ -231,10 +229,8 @@ class Environment:
             image=self.settings.image,
             builder=self.builder,
         )
-        registry = None if offline else self.registry
-        return plan_revision(
-            self.checkout, place, registry, self.settings.remote_home, base=base, head=head, offline=offline
-        )
+        registry, home = None if offline else self.registry, self.settings.remote_home
+        return plan_revision(self.checkout, place, registry, home, base=base, head=head, offline=offline)
 
 
 def open_environment(name: str | None = None, pairs: Iterable[str] | None = None) -> Environment:
@@ -247,6 +243,6 @@ def open_environment(name: str | None = None, pairs: Iterable[str] | None = None
     Raises:
         ConfigError: there is no such environment, or a setting or an override is wrong.
     """
-    name = name or os.environ.get("SLIPWAY_ENV") or None
+    name = name or os.environ.get(ENVIRONMENT) or None
     for_settings, for_module = split_overrides(parse_pairs(pairs or ()))
     return Environment(name, load_settings(name, for_settings), dict(for_settings), for_module)

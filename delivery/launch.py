@@ -7,22 +7,19 @@ import logging
 import os
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from pipelines.registry import find_pipeline
+from pipelines.registry import Inputs, Locations, Platform, find_pipeline
 from slipway.lineage import DEFAULT_PIPELINE, Lineage
+from slipway.module_api import ModuleConfig
 from slipway.module_kit.config import read_config
 from slipway.runs.naming import new_run_name, run_name_of
 from slipway.runs.record import RunContext
 from slipway.stores.module_store import locate_module, publish_module
 from slipway.stores.storage import join
-
-if TYPE_CHECKING:
-    from pipelines.inputs import Locations, Platform
-    from slipway.module_api import ModuleConfig
 
 log = logging.getLogger(__name__)
 
@@ -55,17 +52,20 @@ def request_run(
         locations: Where everything is kept that outlives the run.
         platform: Where it runs.
         pipeline: Name of a registered pipeline.
-        settings_overrides: Dotted keys and values that replaced settings for this run; the lineage has them.
+        settings_overrides: Dotted keys and values that replaced settings for this run, for the lineage.
         publish: False to pin the module's address only, for a rehearsal.
 
     Raises:
         ConfigError: there is no such pipeline.
     """
-    from pipelines.inputs import Inputs
-
     chosen = find_pipeline(pipeline)
     module = (publish_module if publish else locate_module)(module_folder, locations.modules)
     here = platform.target == "local"
+    own, used = (
+        dict(_flat(one.model_dump(mode="json", exclude_none=True))) for one in (read_config(module_folder), config)
+    )
+    # Compared as text, since 1 and 1.0 are equal, and not the same hyperparameter.
+    changed = {key: value for key, value in used.items() if json.dumps(value) != json.dumps(own.get(key))}
     lineage = Lineage(
         run=new_run_name(module.name) if here else run_name_of(platform.target, module.name),
         pipeline=pipeline,
@@ -78,31 +78,22 @@ def request_run(
         started=time.time() if here else 0.0,
         seed=config.training.seed,
         hyperparameters=config.hyperparameters,
-        overrides={**(settings_overrides or {}), **_changed(read_config(module_folder), config)},
+        overrides={**(settings_overrides or {}), **changed},
         shows=chosen.shows,
     )
-    context = RunContext(
-        uri=join(locations.runs, lineage.run),
-        lineage=lineage,
-        notifications=platform.notifications,
-        page=platform.page,
-    )
+    uri = join(locations.runs, lineage.run)
+    context = RunContext(uri=uri, lineage=lineage, notifications=platform.notifications, page=platform.page)
     arguments = chosen.arguments(Inputs(module, config, data_uri, locations, platform))
     return RunRequest({"run": context.model_dump_json(), **arguments}, lineage)
 
 
-def _changed(own: ModuleConfig, used: ModuleConfig) -> dict[str, Any]:
-    """Dotted keys of module.yaml whose values were replaced, with the new values."""
-    before, after = (_flat(one.model_dump(mode="json", exclude_none=True)) for one in (own, used))
-    # As text, since 1 and 1.0 are equal, and not the same hyperparameter.
-    return {key: value for key, value in after.items() if json.dumps(value) != json.dumps(before.get(key))}
-
-
-def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def _flat(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted keys and values of nested mappings."""
     for key, value in content.items():
-        found |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return found
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def git_revision(folder: Path) -> str:
@@ -111,10 +102,9 @@ def git_revision(folder: Path) -> str:
     A refusal of Git, as of a checkout of another user, is logged in Git's words.
     """
     command = ["git", "-C", str(folder), "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
+    in_english = {**os.environ, "LC_ALL": "C"}
     try:
-        described = subprocess.run(
-            command, capture_output=True, text=True, check=False, env={**os.environ, "LC_ALL": "C"}
-        )
+        described = subprocess.run(command, capture_output=True, text=True, check=False, env=in_english)
     except FileNotFoundError:  # the image has no Git
         return "unknown"
     refusal = described.stderr.strip()

@@ -13,16 +13,7 @@ from slipway.stores.model_store import ModelStore
 def notify_of_rollback(
     environment: Environment, store: ModelStore, model: str, left: int, happened: str, reasons: list[str]
 ) -> None:
-    """Notifies the configured channels of a rollback; failures are printed, not raised.
-
-    Args:
-        environment: Whose channels these are.
-        store: The model store.
-        model: Name of the model.
-        left: The version that was rolled back.
-        happened: Rest of the subject, after the model's name.
-        reasons: Why.
-    """
+    """Notifies the environment's channels that version `left` was rolled back; failures are printed, not raised."""
     config = environment.settings.notifications
     if not config.channels or "rollback" not in config.events:
         return

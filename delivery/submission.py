@@ -8,7 +8,6 @@ from contextlib import ExitStack, contextmanager, redirect_stdout
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from delivery import compile as compiling
 from delivery.environment import Environment
@@ -16,7 +15,7 @@ from delivery.launch import RunRequest, request_run
 from delivery.manifests import require_digest
 from delivery.package import read_package
 from delivery.targets.base import Recurring, Submission
-from pipelines.inputs import Platform
+from pipelines.registry import Platform
 from serving.manifests import publish_manifests
 from slipway.errors import ConfigError
 from slipway.lineage import DEFAULT_PIPELINE
@@ -32,15 +31,9 @@ def local_request(
 ) -> RunRequest:
     """A run on this machine, with the module published.
 
-    Args:
-        environment: Whose settings and overrides count.
-        module: Name of the module.
-        data: URI, or path from the working directory; the module's own without it, else its sample.
-        notify: Whether the end of the run is notified.
-        pipeline: Name of the pipeline.
+    `data` is a URI, or a path from the working directory; the module's own without it, else its sample.
     """
-    if notify:
-        environment.settings.notifications.require_complete()
+    platform = _platform(environment, "local", environment.code_image, notify=notify)
     folder, config = environment.module(module)
     uri = data or config.data
     if uri is None:
@@ -49,16 +42,8 @@ def local_request(
         # Paths in module.yaml are relative to the module's folder.
         base = Path.cwd() if data else folder
         uri = ",".join(str(base / part) for part in uri.split(","))
-    platform = _platform(environment, "local", environment.code_image, notify=notify)
-    return request_run(
-        folder,
-        config,
-        uri,
-        environment.local,
-        platform,
-        pipeline=pipeline,
-        settings_overrides=environment.for_settings,
-    )
+    own = environment.for_settings
+    return request_run(folder, config, uri, environment.local, platform, pipeline=pipeline, settings_overrides=own)
 
 
 @contextmanager
@@ -100,23 +85,14 @@ def prepare(
         pipeline: Its name.
         publish: False to change nothing, for a dry run.
     """
-    environment.settings.notifications.require_complete()
     folder, config = environment.module(module)
     locations = environment.remote
     found = read_package(package)
-    platform = _platform(
-        environment,
-        target,
-        found.image,
-        notify=True,
-        page=environment.target(target).page(JOB),
-        **_serving(environment, publish=publish),
-    )
-    data_uri = _remote_data(environment, folder, data or config.data, publish=publish)
+    platform = _platform(environment, target, found.image, notify=True, publish=publish)
     request = request_run(
         folder,
         config,
-        data_uri,
+        _remote_data(environment, folder, data or config.data, publish=publish),
         locations,
         platform,
         pipeline=pipeline,
@@ -132,27 +108,17 @@ def recurring_runs(environment: Environment, target: RemoteTarget, *, publish: b
     wanted = []
     packages: dict[str, Path] = {}
     with ExitStack() as kept:
-        for name, schedule in environment.settings.schedules.items():
-            if not schedule.enabled:
+        for name, its in environment.settings.schedules.items():
+            if not its.enabled:
                 continue
-            own = environment.override(schedule.overrides.items())
+            own = environment.override(its.overrides.items())
             # All that the package depends on.
-            key = schedule.pipeline + own.settings.model_dump_json(include={"image", "compute"})
+            key = its.pipeline + own.settings.model_dump_json(include={"image", "compute"})
             if key not in packages:
-                packages[key] = kept.enter_context(compiled(own, target, schedule.pipeline))
-            submission = prepare(
-                own,
-                target,
-                packages[key],
-                schedule.module,
-                schedule.data,
-                pipeline=schedule.pipeline,
-                publish=publish,
-            )
+                packages[key] = kept.enter_context(compiled(own, target, its.pipeline))
+            run = prepare(own, target, packages[key], its.module, its.data, pipeline=its.pipeline, publish=publish)
             place = getattr(own.settings, target).model_dump()
-            wanted.append(
-                Recurring(name, schedule.cron, schedule.max_concurrency, schedule.catch_up, submission, place)
-            )
+            wanted.append(Recurring(name, its.cron, its.max_concurrency, its.catch_up, run, place))
         yield wanted
 
 
@@ -171,31 +137,32 @@ def sample_file(folder: Path, home: Path) -> Path:
     return path
 
 
-def _platform(environment: Environment, target: Target, image: str, *, notify: bool, **further: Any) -> Platform:
-    settings = environment.settings
+def _platform(environment: Environment, target: Target, image: str, *, notify: bool, publish: bool = True) -> Platform:
+    """What the settings say of a target; `publish` says whether the overlay of a run on a cluster is published."""
+    settings, serving, home = environment.settings, environment.settings.serving, environment.settings.remote_home
+    if notify:
+        settings.notifications.require_complete()
+    rollout = {}
+    if target != "local" and serving.overlay:
+        with TemporaryDirectory() as scratch:
+            # The overlay is named by its content, so a dry run finds the name elsewhere.
+            uri = publish_manifests(environment.overlay, home if publish else scratch)
+        rollout = {
+            "manifests_uri": storage.join(home, "manifests", uri.partition("?")[0].rpartition("/")[2]),
+            # A step has no kubeconfig, so a context of one means nothing there.
+            "cluster": serving.cluster if serving.cluster.startswith("projects/") else "",
+            "policy": serving.policy,
+        }
     return Platform(
         target=target,
         image=image,
-        beam_options=settings.beam.options,
-        strategy=settings.distribution.strategy,
+        beam=settings.beam,
+        distribution=settings.distribution,
         engine=settings.evaluation.engine,
+        rollout=rollout,
         notifications=settings.notifications.model_dump(mode="json") if notify else {},
-        **further,
+        page="" if target == "local" else environment.target(target).page(JOB),
     )
-
-
-def _serving(environment: Environment, *, publish: bool) -> dict[str, Any]:
-    """The published overlay for the run's rollout; nothing where the settings name no overlay."""
-    serving, home = environment.settings.serving, environment.settings.remote_home
-    if not serving.overlay:
-        return {}
-    # A step has no kubeconfig, so a context of one means nothing there.
-    cluster = serving.cluster if serving.cluster.startswith("projects/") else ""
-    with TemporaryDirectory() as scratch:
-        # The overlay is named by its content, so a dry run finds the name elsewhere.
-        uri = publish_manifests(environment.overlay, home if publish else scratch)
-    uri = storage.join(home, "manifests", uri.partition("?")[0].rpartition("/")[2])
-    return {"manifests_uri": uri, "cluster": cluster, "rollout": serving.policy}
 
 
 def _remote_data(environment: Environment, folder: Path, uri: str | None, *, publish: bool) -> str:

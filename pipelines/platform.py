@@ -37,16 +37,11 @@ class TaskDefaults:
         task.set_cpu_request(compute.cpu).set_cpu_limit(compute.cpu)
         task.set_memory_request(compute.memory).set_memory_limit(compute.memory)
         if compute.retries:
-            longest = self.backoff_max
-            task.set_retry(compute.retries, backoff_duration="30s", backoff_factor=2, backoff_max_duration=longest)
+            task.set_retry(compute.retries, "30s", backoff_factor=2, backoff_max_duration=self.backoff_max)
         return task
 
     def recorded(self, run: str) -> dsl.ExitHandler:
-        """The block of a pipeline's steps, after which the run is recorded, however it ended.
-
-        Args:
-            run: The pipeline's parameter of that name.
-        """
+        """The block of a pipeline's steps; at its end `run`, the pipeline's parameter, is recorded."""
         on_exit = record_run(run=run, job=self.job, job_created=self.job_created)
         return dsl.ExitHandler(self.apply(on_exit, "Record the run", cached=False), name="steps")
 

@@ -1,22 +1,79 @@
-"""The pipelines by name. Each file of this folder registers its own."""
+"""The pipelines by name, and what each makes its arguments from. Each file of this folder registers its own."""
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self
 
 import pipelines
+from components.train_model.config import DistributionConfig
+from slipway.data.beam import BeamConfig
 from slipway.errors import ConfigError
 from slipway.lineage import Shows
+from slipway.module_api import ModuleConfig
+from slipway.stores.module_store import PublishedModule
+from slipway.stores.storage import join
+from slipway.targets import Target
 
 if TYPE_CHECKING:
     from kfp.dsl.base_component import BaseComponent
 
-    from pipelines.inputs import Inputs
     from pipelines.platform import TaskDefaults
+
+
+@dataclass(frozen=True)
+class Locations:
+    """Where a target keeps what outlives a run: directories or gs:// URIs. `sources` are lists of files by digest."""
+
+    modules: str
+    store: str
+    runs: str
+    sources: str
+    checkpoints: str
+
+    @classmethod
+    def under(cls, home: str) -> Self:
+        """Folders of one home."""
+        return cls(*(join(home, name) for name in ("modules", "models", "runs", "sources", "checkpoints")))
+
+
+@dataclass(frozen=True)
+class Platform:
+    """What the settings say about the platform of a run.
+
+    Attributes:
+        target: The platform.
+        image: Image of all tasks.
+        beam: Options of Apache Beam.
+        distribution: Strategy of `tf.distribute`.
+        engine: Engine of the evaluation.
+        rollout: `components.rollout_model.run.RolloutConfig`; nothing is rolled out if empty.
+        notifications: `slipway.runs.notifications.config.Notifications`; nobody is notified if empty.
+        page: Address of a run in the UI, with `slipway.runs.naming.JOB` in place of its id.
+    """
+
+    target: Target
+    image: str
+    beam: BeamConfig = field(default_factory=BeamConfig)
+    distribution: DistributionConfig = field(default_factory=DistributionConfig)
+    engine: str = "vectorised"
+    rollout: dict[str, Any] = field(default_factory=dict)
+    notifications: dict[str, Any] = field(default_factory=dict)
+    page: str = ""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a pipeline makes its arguments from."""
+
+    module: PublishedModule
+    config: ModuleConfig
+    data_uri: str
+    locations: Locations
+    platform: Platform
 
 
 @dataclass(frozen=True)

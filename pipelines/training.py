@@ -17,9 +17,8 @@ from components.train_model.component import train_model
 from components.transform_features.component import transform_features
 from components.validate_examples.component import validate_examples
 from components.validate_serving.component import validate_serving
-from pipelines.inputs import Inputs
 from pipelines.platform import Steps, TaskDefaults
-from pipelines.registry import Pipeline, register
+from pipelines.registry import Inputs, Pipeline, register
 from slipway.lineage import Shows, Verdict
 
 
@@ -70,6 +69,7 @@ def training_arguments(inputs: Inputs) -> dict[str, Any]:
     """What a run of the training pipeline is given. kfp refuses null, and makes floats of all numbers in a dict."""
     module, config, locations, platform = inputs.module, inputs.config, inputs.locations, inputs.platform
     content = config.model_dump(mode="json", exclude_none=True)
+    evaluation = {key: content[key] for key in ("task", "label", "classes", "slices", "thresholds")}
     return {
         "module": module.name,
         "data_uri": inputs.data_uri,
@@ -81,15 +81,10 @@ def training_arguments(inputs: Inputs) -> dict[str, Any]:
         "label": content["label"],
         # As text, so that hyperparameters keep their types.
         "training": config.model_dump_json(include={"task", "label", "classes", "training", "hyperparameters"}),
-        "evaluation_config": {key: content[key] for key in ("task", "label", "classes", "slices", "thresholds")}
-        | {"engine": platform.engine},
-        "beam": {"options": list(platform.beam_options)},
-        "distribution": {"strategy": platform.strategy},
-        "rollout": {
-            "manifests_uri": platform.manifests_uri,
-            "cluster": platform.cluster,
-            "policy": platform.rollout,
-        },
+        "evaluation_config": {**evaluation, "engine": platform.engine},
+        "beam": platform.beam.model_dump(),
+        "distribution": platform.distribution.model_dump(),
+        "rollout": platform.rollout,
         "runs_uri": locations.runs,
         "sources_uri": locations.sources,
         "checkpoints_uri": locations.checkpoints,

@@ -10,23 +10,18 @@ from cronsim import CronSim, CronSimError
 _NAMED = {
     "@hourly": "0 * * * *",
     "@daily": "0 0 * * *",
-    "@midnight": "0 0 * * *",
     "@weekly": "0 0 * * 0",
     "@monthly": "0 0 1 * *",
     "@yearly": "0 0 1 1 *",
-    "@annually": "0 0 1 1 *",
 }
 _FIELDS = "minute (0-59), hour (0-23), day of month (1-31), month (1-12), day of week (0-6, Sunday is 0)"
 
 
 def normalise_cron(text: str) -> str:
-    """Checks an expression and writes it as both platforms accept it.
-
-    Named schedules (`@daily`) are spelled out. Sunday as 7 becomes 0: Kubeflow's parser (robfig/cron 1.2, `spec.go`)
-    takes 0 to 6 only.
+    """Checks an expression and writes it as both platforms accept it: `@daily` spelled out, Sunday as 0.
 
     Raises:
-        ValueError: A field is out of range, uses an extension that only some parsers know, or no such day exists.
+        ValueError: a field is out of range, uses an extension that only some parsers know, or no such day exists.
     """
     fields = _NAMED.get(text.strip().lower(), text).split()
     if len(fields) != 5:
@@ -39,6 +34,7 @@ def normalise_cron(text: str) -> str:
     days = [*parsed.days, *parsed.weekdays]
     if not all(isinstance(day, int) and day >= 0 for day in days):
         raise ValueError("L, W and # are extensions that Kubeflow refuses; name the days")
+    # Kubeflow's parser (robfig/cron 1.2, `spec.go`) takes 0 to 6 only.
     if re.search(r"(^|[,-])0*7($|[,/-])", fields[4]):
         fields[4] = ",".join(map(str, sorted({day % 7 for day in parsed.weekdays if isinstance(day, int)})))
     return " ".join(fields)

@@ -16,28 +16,27 @@ from slipway.strict_yaml import Location, did_you_mean, dotted, read_value, read
 
 FOLDER = Path(__file__).parent
 PROJECT = FOLDER.parent
+ENVIRONMENT = "SLIPWAY_ENV"
 _PREFIX = "SLIPWAY_"
-# Variables that other parts of the project read; they are no settings.
-_NOT_SETTINGS = {"SLIPWAY_ENV", "SLIPWAY_REAL_DATA"}
-_NOT_SETTINGS_PREFIX = "SLIPWAY_CONFORMANCE_"  # where the conformance suite finds a server
+# Variables of other parts of the project, for tests.
+_NOT_SETTINGS = (ENVIRONMENT, "SLIPWAY_REAL_DATA", "SLIPWAY_CONFORMANCE_")
 
 
 def load_settings(environment: str | None = None, overrides: Iterable[tuple[str, Any]] = ()) -> Settings:
     """The settings of one environment.
 
     Args:
-        environment: Name of a file beside base.yaml; `SLIPWAY_ENV` if not given; base.yaml alone if neither.
+        environment: Name of a file beside base.yaml; base.yaml alone without it.
         overrides: Dotted keys and values, from `--set`.
 
     Raises:
         ConfigError: a file, variable or flag has an unknown key, a key given twice or a wrong value.
     """
     merged = _read(FOLDER / "base.yaml")
-    environment = environment or os.environ.get("SLIPWAY_ENV")
     if environment:
         merged = merge(merged, _read(_environment_file(environment)))
     for name, text in sorted(os.environ.items()):
-        if _is_setting(name):
+        if name.startswith(_PREFIX) and not name.startswith(_NOT_SETTINGS):
             key = name.removeprefix(_PREFIX).lower().replace("__", ".")
             merged = _override(merged, key, _from_variable(name, key, text), f"the variable {name}")
     for key, value in overrides:
@@ -77,9 +76,8 @@ def _from_variable(name: str, key: str, text: str) -> Any:
     # A path stays text, since YAML would read SLIPWAY_HOME=2026 as a number, and is relative to the working directory.
     if key in {"home", "modules"}:
         return str(Path(text).absolute())
-    if not text.strip():
-        return ""  # YAML would make it null; in CI an empty variable means "not set"
-    return read_value(text, f"{name}={text!r}")
+    # YAML would make null of an empty text; in CI an empty variable means "not set".
+    return read_value(text, f"{name}={text!r}") if text.strip() else ""
 
 
 def _environment_file(environment: str) -> Path:
@@ -114,7 +112,3 @@ def _checked(content: dict[str, Any], error_at: Callable[[Location, str], Config
         message = problem["msg"].removeprefix("Value error, ")
         raise error_at(problem["loc"], f"{path} = {problem['input']!r}: {message}") from error
     return content
-
-
-def _is_setting(name: str) -> bool:
-    return name.startswith(_PREFIX) and not name.startswith(_NOT_SETTINGS_PREFIX) and name not in _NOT_SETTINGS

@@ -40,9 +40,8 @@ def test_docs_commands_are_understood(line: str) -> None:
     command: Any = typer.main.get_command(app)
     name = "slipway"
     while hasattr(command, "commands"):
-        name = arguments.pop(0)
-        assert name in command.commands, f"{line}: there is no {name}"
-        command = command.commands[name]
+        assert arguments[0] in command.commands, f"{line}: there is no {arguments[0]}"
+        name, command, arguments = command.resolve_command(None, arguments)
     command.make_context(name, arguments)  # parses as the command line does, without running
 
 
@@ -69,7 +68,7 @@ def test_docs_commands_in_the_text_exist(doc: Path) -> None:
             names = word.split("|")
             missing = [name for name in names if name not in command.commands]
             assert not missing, f"`slipway {named}`: there is no {', '.join(missing)}"
-            command = command.commands[names[0]]
+            _, command, _ = command.resolve_command(None, names)
 
 
 def leads_somewhere(doc: Path, path: str, anchor: str) -> bool:

@@ -32,7 +32,11 @@ class TrainConfig(BaseModel):
 
 
 class DistributionConfig(BaseModel):
-    """`tf.distribute`: on one device, on all GPUs of a machine, or on the workers that TF_CONFIG names."""
+    """Distributed training.
+
+    Attributes:
+        strategy: Strategy of `tf.distribute`: one device, all GPUs of one machine, or several machines by `TF_CONFIG`.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

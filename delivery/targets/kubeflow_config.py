@@ -7,7 +7,7 @@ from typing import Self
 
 from pydantic import model_validator
 
-from settings.targets import Kubeflow
+from settings.schema import Kubeflow
 from slipway.errors import ConfigError
 
 # Where a pod finds the token that Kubeflow's PodDefault `access-ml-pipeline` projects into it.

@@ -14,7 +14,7 @@ from typing import Any, Self
 from pydantic import model_validator
 
 from delivery.targets.base import send
-from settings.targets import Vertex
+from settings.schema import Vertex
 from slipway.errors import ConfigError, TargetError
 from slipway.remote import google_login
 from slipway.remote.retries import TRANSIENT_STATUSES, tried

@@ -19,11 +19,16 @@ IN_PROCESS = "--runner=FnApiRunner"
 
 
 class BeamConfig(BaseModel):
-    """Beam's pipeline options; without any, Beam runs in this process."""
+    """Apache Beam, which TensorFlow Transform and the `tfma` engine run on.
 
-    model_config = ConfigDict(extra="forbid")
+    Attributes:
+        options: Beam's pipeline options, as on its command line: `--runner=DataflowRunner`, `--region=…`. Workers on
+            other machines need `--temp_location`.
+    """
 
-    options: list[str] = []
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    options: list[str] = [IN_PROCESS]
 
     @property
     def flags(self) -> list[str]:

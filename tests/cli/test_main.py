@@ -10,12 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
-import typer.main
 from typer.testing import CliRunner, Result
 
 from cli import main
-from cli.lazy import Command
-from cli.main import TABLE, app
+from cli.main import TABLE, Command, app
 from delivery.launch import RunRequest
 from slipway.errors import ConfigError, DataError
 from slipway.runs.record import Step, StepsFile
@@ -73,9 +71,7 @@ def test_completion_knows_the_commands() -> None:
 
 def test_every_command_that_reads_or_writes_state_takes_env() -> None:
     without = set()
-    group = typer.main.get_command(app)
-    for name in group.commands:  # type: ignore[attr-defined]
-        command = group.commands[name]  # type: ignore[attr-defined]
+    for name, command in ((one.name, one.load()) for one in TABLE):
         for one in getattr(command, "commands", {name: command}).values():
             if not any("--env" in parameter.opts for parameter in one.params):
                 without.add(f"{name} {one.name}" if one is not command else name)

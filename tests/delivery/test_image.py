@@ -119,4 +119,4 @@ def test_image_brings_a_module_that_keeps_the_contract() -> None:
 def test_settings_of_the_image_are_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("settings.load.FOLDER", PROJECT / "image" / "settings")
     monkeypatch.delenv("SLIPWAY_ENV", raising=False)
-    assert load_settings().beam.options == ("--runner=FnApiRunner",)
+    assert load_settings().beam.options == ["--runner=FnApiRunner"]

@@ -13,7 +13,7 @@ import pytest
 from delivery.launch import RunRequest, git_revision, request_run
 from delivery.overrides import override_module
 from delivery.portability import problems
-from pipelines.inputs import Locations, Platform
+from pipelines.registry import Locations, Platform
 from settings.load import PROJECT
 from slipway.module_kit.check import check_module
 from slipway.module_kit.loader import read_schema_text
@@ -21,7 +21,7 @@ from slipway.runs.record import RunContext
 from tests.compiled.specs import golden_spec
 from tests.delivery.plan.project import Project
 
-PLATFORM = Platform("local", "slipway-python@sha256:0", ("--runner=FnApiRunner",), "one_device", "vectorised")
+PLATFORM = Platform("local", "slipway-python@sha256:0")
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from delivery.launch import request_run
 from delivery.overrides import override_module
 from delivery.targets.local import run_local
 from modules.taxi.sample import write_sample
-from pipelines.inputs import Locations, Platform
+from pipelines.registry import Locations, Platform
 from slipway.module_kit.check import check_module
 from slipway.runs.record import RunContext
 from tests.cloud_storage_fuse import mounted_bucket
@@ -28,7 +28,7 @@ def test_run_with_artifacts_on_cloud_storage_fuse_pushes_a_model(tmp_path: Path)
     locations = Locations.under(str(tmp_path))
     with mounted_bucket(tmp_path) as bucket:
         for engine in ("vectorised", "tfma"):
-            platform = Platform("local", "slipway@sha256:0", beam_options=(), strategy="one_device", engine=engine)
+            platform = Platform("local", "slipway@sha256:0", engine=engine)
             request = request_run(module, config, str(data), locations, platform)
             finished = run_local(request, bucket, lambda steps: None)
             assert {step.name: step.error for step in finished.steps if step.state != "succeeded"} == {}

@@ -6,9 +6,8 @@ from kfp import dsl
 from kfp.dsl.base_component import BaseComponent
 
 from components import component
-from pipelines.inputs import Inputs
 from pipelines.platform import Steps, TaskDefaults
-from pipelines.registry import Pipeline, register
+from pipelines.registry import Inputs, Pipeline, register
 from slipway.lineage import Shows, Verdict
 
 

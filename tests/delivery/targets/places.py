@@ -8,7 +8,7 @@ from delivery.targets.kubeflow import KubeflowTarget
 from delivery.targets.kubeflow_config import KubeflowConfig
 from delivery.targets.vertex import VertexTarget
 from delivery.targets.vertex_api import VertexConfig
-from settings.targets import Kubeflow, Vertex
+from settings.schema import Kubeflow, Vertex
 from tests.fakes.kubeflow import FakeKubeflow
 from tests.fakes.vertex import FakeVertex
 from tests.fakes.vertex.server import LOCATION, PROJECT

@@ -9,7 +9,7 @@ from pathlib import Path
 from delivery.launch import RunRequest, request_run
 from delivery.package import Package, read_package
 from delivery.targets.base import Submission
-from pipelines.inputs import Locations, Platform
+from pipelines.registry import Locations, Platform
 from settings.load import PROJECT
 from slipway.module_kit.check import check_module
 from slipway.targets import RemoteTarget
@@ -33,6 +33,6 @@ def submission(target: RemoteTarget, *, package: Path | None = None) -> Submissi
 @cache
 def _request(target: RemoteTarget) -> RunRequest:
     module = PROJECT / "modules" / "taxi"
-    platform = Platform(target, golden(target).image, ("--runner=FnApiRunner",), "one_device", "vectorised")
+    platform = Platform(target, golden(target).image)
     config = check_module(module)
     return request_run(module, config, DATA, Locations.under("gs://bucket"), platform, publish=False)

@@ -5,7 +5,7 @@ import pytest
 
 from delivery.launch import request_run
 from delivery.targets.local import run_local
-from pipelines.inputs import Locations, Platform
+from pipelines.registry import Locations, Platform
 from settings.load import PROJECT
 from slipway.module_kit.check import check_module
 
@@ -25,7 +25,7 @@ def test_run_with_an_interpreter_in_a_folder_with_a_space_starts_its_steps(
     home = tmp_path / "home"
     folder = PROJECT / "modules" / "taxi"
     locations = Locations.under(str(home))
-    platform = Platform("local", "slipway-python", (), "none", "vectorised")
+    platform = Platform("local", "slipway-python")
     missing = tmp_path / "python3.11" / "rows.csv"  # not to be taken for the interpreter
     finished = run_local(
         request_run(folder, check_module(folder), str(missing), locations, platform), home, lambda steps: None

@@ -8,8 +8,7 @@ from google.cloud.aiplatform_v1 import PipelineState, PipelineTaskDetail
 from kfp.local.status import Status
 from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineStateEnum
 
-from cli.output import _COLOURS, _SIGNS
-from cli.progress import _MARKS
+from cli.output import COLOURS, SIGNS
 from slipway.pages.graph import _SIGNS as _SIGNS_ON_PAGES
 from slipway.runs.record import RunState, StepState
 from slipway.runs.states import (
@@ -53,5 +52,5 @@ def test_states_that_end_a_run_well_are_these() -> None:
 
 def test_states_of_steps_and_runs_can_all_be_shown() -> None:
     steps = set(get_args(StepState))
-    assert set(_SIGNS) == set(_SIGNS_ON_PAGES) == set(_MARKS) | {"running"} == steps
-    assert {*get_args(RunState), *get_args(State)} - {"pending"} <= set(_COLOURS)
+    assert set(SIGNS) == set(_SIGNS_ON_PAGES) == steps
+    assert {*get_args(RunState), *get_args(State)} - {"pending"} <= set(COLOURS)
