@@ -25,13 +25,9 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2
 SIGNS = {"succeeded": "✓", "failed": "✕", "running": "…", "pending": "·", "skipped": "-", "unknown": "?"}
 # Of steps and runs, and verdicts.
 COLOURS = {
-    "succeeded": typer.colors.GREEN,
-    "pushed": typer.colors.GREEN,
+    **dict.fromkeys(("succeeded", "pushed"), typer.colors.GREEN),
+    **dict.fromkeys(("refused", "interrupted", "cancelled", "unknown"), typer.colors.YELLOW),
     "running": typer.colors.CYAN,
-    "refused": typer.colors.YELLOW,
-    "interrupted": typer.colors.YELLOW,
-    "cancelled": typer.colors.YELLOW,
-    "unknown": typer.colors.YELLOW,
     "failed": typer.colors.RED,
 }
 

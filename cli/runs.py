@@ -133,8 +133,8 @@ def cancel(
 
 @app.command()
 def prune(
-    keep: Annotated[int | None, typer.Option(min=0, help="Keep so many of the newest runs of each module.")] = None,
-    older_than: Annotated[float | None, typer.Option(min=0, help="Remove runs that began so many days ago.")] = None,
+    keep: Annotated[int | None, typer.Option(min=0, help="Keep this number of each module's newest runs.")] = None,
+    older_than: Annotated[float | None, typer.Option(min=0, help="Remove only runs older than so many days.")] = None,
     dry_run: options.DryRun = False,
     env: options.Env = None,
     as_json: options.Json = False,

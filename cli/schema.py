@@ -42,11 +42,7 @@ def infer(
 
 
 def describe(data: str, folder: Path) -> statistics_pb2.DatasetFeatureStatisticsList:
-    """Reads data as a run does, into `folder`, and computes its statistics.
-
-    Raises:
-        DataError: it cannot be read.
-    """
+    """Statistics of data that is read as a run does, into `folder`; a DataError if it cannot be read."""
     # They import kfp, which the help has no need of.
     from components.ingest_examples.run import ingest
     from components.resolve_source.run import resolve

@@ -70,11 +70,7 @@ class Environment:
 
     @property
     def remote(self) -> Locations:
-        """State that runs on a cluster share.
-
-        Raises:
-            ConfigError: the settings have no remote_home.
-        """
+        """State that runs on a cluster share; a ConfigError if the settings have no remote_home."""
         home = self.settings.remote_home
         if not home.startswith("gs://"):
             raise ConfigError(
@@ -95,14 +91,9 @@ class Environment:
     # Runs
 
     def run(self, name: str | None = None, target: RemoteTarget | None = None) -> RunView:
-        """The record of a run; the newest without a name.
+        """The record of a run, by its name (on a target also its id or title); the newest without one.
 
-        Args:
-            name: Of the run; on a target also its id or title.
-            target: Where it ran. Without one, a run of this machine comes before one in remote_home.
-
-        Raises:
-            StoreError: there is no such run, or it left no record.
+        Without a target, a run of this machine comes before one in remote_home. A StoreError if there is no record.
         """
         if target:
             opened = self.target(target)
@@ -111,11 +102,7 @@ class Environment:
         return load_run(here if name and (here / name).is_dir() else self.state.runs, name)
 
     def explain(self, what: str | None, target: RemoteTarget | None = None) -> Explanation:
-        """The reasons of a run's or a version's verdict; the newest run without a name.
-
-        Raises:
-            StoreError: there is no such run or version.
-        """
+        """The reasons of a run's or a version's verdict; the newest run without a name."""
         if what and ("/" in what or what.isdigit()):
             return explain_version(what, self.state.runs, self.store())
         return explain_run(self.run(what, target), self.store())
@@ -123,11 +110,7 @@ class Environment:
     # Modules
 
     def module_folders(self, names: Iterable[str] | None = None) -> list[Path]:
-        """Folders of the named modules; of all without names.
-
-        Raises:
-            ConfigError: there is no module of a name.
-        """
+        """Folders of the named modules, all of them without names; a ConfigError if one is not there."""
         root = self.settings.modules
         known = sorted(path.parent.name for path in root.glob("*/module.yaml"))
         for name in names or ():
@@ -148,8 +131,7 @@ class Environment:
     def target(self, name: RemoteTarget | None = None) -> Target:
         """A target, not connected yet; the only one that the settings configure, without a name.
 
-        Raises:
-            ConfigError: a setting that it needs is missing.
+        A ConfigError names a missing setting.
         """
         name = name or self._configured_target()
         content = getattr(self.settings, name).model_dump() | {"environment": self.name or "base"}
@@ -205,11 +187,7 @@ class Environment:
 
     @property
     def overlay(self) -> list[Object]:
-        """The objects around the models that the environment serves, rendered.
-
-        Raises:
-            ConfigError: the settings name no overlay.
-        """
+        """The objects around the models that the environment serves, rendered; a ConfigError without an overlay."""
         name = self.settings.serving.overlay
         if not name:
             raise ConfigError(
@@ -234,11 +212,7 @@ class Environment:
 
 
 def open_environment(name: str | None = None, pairs: Iterable[str] | None = None) -> Environment:
-    """An environment with the overrides of `--set`.
-
-    Args:
-        name: Of a file beside base.yaml; `SLIPWAY_ENV` if not given; base.yaml alone if neither.
-        pairs: `key=value`.
+    """The environment of a name, else of `SLIPWAY_ENV`, else of base.yaml alone, with the `key=value` of `--set`.
 
     Raises:
         ConfigError: there is no such environment, or a setting or an override is wrong.

@@ -54,9 +54,6 @@ def request_run(
         pipeline: Name of a registered pipeline.
         settings_overrides: Dotted keys and values that replaced settings for this run, for the lineage.
         publish: False to pin the module's address only, for a rehearsal.
-
-    Raises:
-        ConfigError: there is no such pipeline.
     """
     chosen = find_pipeline(pipeline)
     module = (publish_module if publish else locate_module)(module_folder, locations.modules)

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from pydantic import ValidationError
-
-from settings.load import known_keys, merge, nest
+from settings.load import known_keys, merge, nest, validated
 from settings.schema import Settings
 from slipway.errors import ConfigError
 from slipway.evaluation.config import parse_evaluation_config
 from slipway.module_api import ModuleConfig
-from slipway.strict_yaml import did_you_mean, dotted, nearest, read_value
+from slipway.strict_yaml import did_you_mean, nearest, read_value
 
 
 def parse_pairs(pairs: Iterable[str]) -> list[tuple[str, Any]]:
@@ -62,18 +60,10 @@ def override_module(config: ModuleConfig, overrides: dict[str, Any]) -> ModuleCo
         if name not in config.hyperparameters:
             hint = nearest(name, config.hyperparameters) if config.hyperparameters else ""
             raise ConfigError(
-                f"--set hyperparameters.{name}: module.yaml has no such hyperparameter, and each needs a default "
-                f"there{hint}"
+                f"--set hyperparameters.{name}: each needs a default in module.yaml, which has none{hint}"
             )
-    try:
-        changed = ModuleConfig.model_validate(merge(config.model_dump(), overrides))
-    except ValidationError as error:
-        problem = error.errors()[0]
-        path = dotted(problem["loc"])
-        if problem["type"] == "extra_forbidden":
-            hint = did_you_mean(path, known_keys(ModuleConfig))
-            raise ConfigError(f"--set {path}: module.yaml has no such key{hint}") from error
-        raise ConfigError(f"--set {path}={problem['input']}: {problem['msg']}") from error
+    merged = merge(config.model_dump(), overrides)
+    changed = validated(ModuleConfig, merged, lambda _, problem: ConfigError(f"--set of module.yaml: {problem}"))
     # Refused here, and not by evaluate_model after the training.
     parse_evaluation_config(changed.model_dump(include={"task", "label", "classes", "slices", "thresholds"}))
     return changed

@@ -21,11 +21,7 @@ Say = Callable[[str], None]
 def open_rollout(environment: Environment, model: str, say: Say, *, force: bool = False) -> Iterator[Rollout]:
     """Rollouts of one model, for as long as the block lasts; a rollback in it is notified.
 
-    Args:
-        environment: Where the model is served.
-        model: Its name.
-        say: Called with each step.
-        force: Take over fields that somebody changed by hand in the cluster.
+    `say` is called with each step; `force` takes over fields that were changed by hand in the cluster.
     """
     serving = environment.settings.serving
     objects = environment.overlay

@@ -74,16 +74,9 @@ def prepare(
     pipeline: str = DEFAULT_PIPELINE,
     publish: bool = True,
 ) -> Submission:
-    """Publishes the module and fixes all arguments of a run on a target.
+    """Publishes the module and fixes all arguments of a run on a target; changes nothing without `publish`.
 
-    Args:
-        environment: Whose settings and overrides count.
-        target: Where it is to run.
-        package: The compiled pipeline.
-        module: Name of the module.
-        data: URI; the module's own without it, else its sample, uploaded.
-        pipeline: Its name.
-        publish: False to change nothing, for a dry run.
+    `data` is a URI; the module's own without it, else its sample, uploaded.
     """
     folder, config = environment.module(module)
     locations = environment.remote

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,31 +13,27 @@ from pydantic import ValidationError
 from settings.schema import Settings
 from slipway.errors import ConfigError
 from slipway.runs.notifications.config import SECRET_ERROR
-from slipway.strict_yaml import Location, did_you_mean, dotted, read_value, read_yaml
+from slipway.strict_yaml import Location, Model, did_you_mean, dotted, read_value, read_yaml
 
 FOLDER = Path(__file__).parent
 PROJECT = FOLDER.parent
 ENVIRONMENT = "SLIPWAY_ENV"
 _PREFIX = "SLIPWAY_"
-# Variables of other parts of the project, for tests.
-_NOT_SETTINGS = (ENVIRONMENT, "SLIPWAY_REAL_DATA", "SLIPWAY_CONFORMANCE_")
+# Variables that are no settings; the last two are for tests.
+_NOT_SETTINGS = re.compile(rf"{ENVIRONMENT}|SLIPWAY_REAL_DATA|SLIPWAY_CONFORMANCE_.*")
 
 
 def load_settings(environment: str | None = None, overrides: Iterable[tuple[str, Any]] = ()) -> Settings:
-    """The settings of one environment.
-
-    Args:
-        environment: Name of a file beside base.yaml; base.yaml alone without it.
-        overrides: Dotted keys and values, from `--set`.
+    """The settings of one environment, base.yaml alone without a name, with the dotted keys and values of `--set`.
 
     Raises:
         ConfigError: a file, variable or flag has an unknown key, a key given twice or a wrong value.
     """
-    merged = _read(FOLDER / "base.yaml")
+    merged = _read("base")
     if environment:
-        merged = merge(merged, _read(_environment_file(environment)))
+        merged = merge(merged, _read(environment))
     for name, text in sorted(os.environ.items()):
-        if name.startswith(_PREFIX) and not name.startswith(_NOT_SETTINGS):
+        if name.startswith(_PREFIX) and not _NOT_SETTINGS.fullmatch(name):
             key = name.removeprefix(_PREFIX).lower().replace("__", ".")
             merged = _override(merged, key, _from_variable(name, key, text), f"the variable {name}")
     for key, value in overrides:
@@ -80,35 +77,33 @@ def _from_variable(name: str, key: str, text: str) -> Any:
     return read_value(text, f"{name}={text!r}") if text.strip() else ""
 
 
-def _environment_file(environment: str) -> Path:
+def _read(environment: str) -> dict[str, Any]:
     path = FOLDER / f"{environment}.yaml"
     if not path.is_file():
         known = sorted(p.stem for p in FOLDER.glob("*.yaml") if p.stem != "base")
         raise ConfigError(f"there is no environment {environment!r}: settings/ has {', '.join(known)}")
-    return path
-
-
-def _read(path: Path) -> dict[str, Any]:
     document = read_yaml(path)
-    return _checked(document.values, document.error)
+    validated(Settings, document.values, document.error)
+    return document.values
 
 
 def _override(merged: dict[str, Any], key: str, value: Any, source: str) -> dict[str, Any]:
-    return _checked(merge(merged, nest(key, value)), lambda _, problem: ConfigError(f"{source}: {problem}"))
+    changed = merge(merged, nest(key, value))
+    validated(Settings, changed, lambda _, problem: ConfigError(f"{source}: {problem}"))
+    return changed
 
 
-def _checked(content: dict[str, Any], error_at: Callable[[Location, str], ConfigError]) -> dict[str, Any]:
-    """The content itself, if it makes valid settings; the error names its place and the nearest key if not."""
+def validated(model: type[Model], content: dict[str, Any], error_at: Callable[[Location, str], ConfigError]) -> Model:
+    """The content as a model; the error names the place of the first problem, and the nearest key."""
     try:
-        Settings.model_validate(content)
+        return model.model_validate(content)
     except ValidationError as error:
         problem = error.errors()[0]
         path = dotted(problem["loc"])
         if problem["type"] == "extra_forbidden":
-            hint = did_you_mean(path, known_keys(Settings)) or f"; known are {', '.join(Settings.model_fields)}"
+            hint = did_you_mean(path, known_keys(model)) or f"; known are {', '.join(model.model_fields)}"
             raise error_at(problem["loc"], f"unknown setting {path}{hint}") from error
         if problem["type"] == SECRET_ERROR:  # the value may be the secret itself
             raise error_at(problem["loc"], f"{path}: {problem['msg']}") from None
         message = problem["msg"].removeprefix("Value error, ")
         raise error_at(problem["loc"], f"{path} = {problem['input']!r}: {message}") from error
-    return content

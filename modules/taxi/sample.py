@@ -43,19 +43,13 @@ def write_sample(path: str | Path, rows: int = 15_000, seed: int = 1) -> None:
     A passenger who pays cash leaves no recorded tip. One who pays by card tips whole dollars on a short trip, mostly
     two, and a share of the bill on a long one: so the label follows the way of paying and the fare, as in the real
     data, and a model that is good on one is as good on the other.
-
-    Args:
-        path: The file to write.
-        rows: How many trips.
-        seed: Of the random numbers.
     """
     rng = np.random.default_rng(seed)
     columns = _trips(rng, rows)
-    lists = [[_text(value) for value in column.tolist()] for column in columns.values()]
     with Path(path).open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow(columns)
-        writer.writerows(zip(*lists, strict=True))
+        writer.writerows(zip(*(column.tolist() for column in columns.values()), strict=True))
     print(f"{Path(path).name}: {rows:,} synthetic taxi trips, made up to look like Chicago's; none of them is real")
 
 
@@ -121,8 +115,7 @@ def _places(rng: Rng, rows: int) -> dict[str, NDArray[Any]]:
 
 def _distance(one: dict[str, NDArray[Any]], other: dict[str, NDArray[Any]]) -> Floats:
     """Miles by road, a little more than as the crow flies; a degree is 69 miles north, and 51 east, in Chicago."""
-    north = 69 * (one["latitude"] - other["latitude"])
-    east = 51 * (one["longitude"] - other["longitude"])
+    north, east = 69 * (one["latitude"] - other["latitude"]), 51 * (one["longitude"] - other["longitude"])
     miles: Floats = 1.1 * np.hypot(north, east)
     return miles
 
@@ -140,9 +133,8 @@ def _payments(rng: Rng, fare: Floats, start: NDArray[Any]) -> NDArray[np.str_]:
     years = (start - start.min()) / (365 * 86_400)
     odds = np.exp(-2.9 + 0.7 * np.log1p(fare) + 0.35 * years)
     card = rng.random(len(fare)) < odds / (1 + odds)
-    rare = _choose(
-        rng, {"": 0.9915, "No Charge": 0.0055, "Unknown": 0.0022, "Dispute": 0.0005, "Pcard": 0.0003}, len(fare)
-    )
+    shares = {"": 0.9915, "No Charge": 0.0055, "Unknown": 0.0022, "Dispute": 0.0005, "Pcard": 0.0003}
+    rare = _choose(rng, shares, len(fare))
     return np.where(rare != "", rare, np.where(card, "Credit Card", "Cash"))
 
 
@@ -169,10 +161,4 @@ def _choose(rng: Rng, shares: dict[str, float], rows: int) -> NDArray[np.str_]:
 
 def _missing(values: NDArray[Any], where: NDArray[np.bool_]) -> NDArray[np.object_]:
     """The values, empty where they are not known."""
-    known = values.astype(object)
-    known[where] = ""
-    return known
-
-
-def _text(value: Any) -> str:
-    return repr(value) if isinstance(value, float) else str(value)
+    return np.where(where, "", values.astype(object))

@@ -8,13 +8,7 @@ from pathlib import Path
 
 
 def write_sample(path: str | Path, rows: int = 4_000, seed: int = 1) -> None:
-    """Writes a CSV of trips: who pays by card mostly tips, who pays cash does not.
-
-    Args:
-        path: The file to write.
-        rows: How many trips.
-        seed: Of the random numbers.
-    """
+    """Writes a CSV of trips: who pays by card mostly tips, who pays cash does not."""
     rng = random.Random(seed)  # noqa: S311
     with Path(path).open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
