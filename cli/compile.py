@@ -9,8 +9,8 @@ import typer
 
 from cli import options
 from cli.output import echo
+from delivery.compile import compile_pipeline
 from delivery.environment import open_environment
-from delivery.submission import compile_pipeline
 from slipway.lineage import DEFAULT_PIPELINE
 
 
@@ -22,5 +22,6 @@ def compile(  # noqa: A001 - the command's name
     env: options.Env = None,
 ) -> None:
     """Compile a pipeline for a platform, and check that the platform can run all of it."""
-    compile_pipeline(open_environment(env).with_image(image), target, output, pipeline)
+    settings = open_environment(env).settings
+    compile_pipeline(pipeline, target, image or settings.image, settings.compute, output)
     echo(f"{output}: the {pipeline} pipeline for {target}")

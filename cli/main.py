@@ -33,7 +33,9 @@ class Command(NamedTuple):
             command: Any = typer.main.get_group(module.app)
         else:
             app = typer.Typer(add_completion=False)
-            app.command(cls=getattr(module, "CommandClass", None))(function)
+            # TensorFlow Serving's flags have underscores.
+            spelling = {"token_normalize_func": lambda name: name.replace("_", "-")}
+            app.command(cls=getattr(module, "CommandClass", None), context_settings=spelling)(function)
             command = typer.main.get_command(app)
         command.name, command.help = self.name, command.help or self.help
         for one in (command, *getattr(command, "commands", {}).values()):

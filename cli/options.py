@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import time
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+import typer.core
 
 from slipway.runs.process import start_time
 from slipway.targets import RemoteTarget
 
 MAX_PORT = 65535
+TAXI = "taxi"
 DATA_HELP = "File, glob, {SPAN} pattern, gs:// or bq:// URI."
 
 
@@ -23,6 +26,8 @@ def _began() -> float:
     # Ticks are rounded down, and what ended before this process began was there when its command was typed.
     return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + (ticks + 1) / os.sysconf("SC_CLK_TCK")
 
+
+_OLD_NAME = re.compile(r"(^|\0)--(?:model|module)[=\0]")
 
 # A command means what was so when it was typed.
 TYPED = _began()
@@ -37,21 +42,18 @@ Image = Annotated[str | None, typer.Option(help="Image, as REPOSITORY@sha256:…
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and change nothing.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Follow the submitted runs, and fail if one does.")]
 Model = Annotated[str, typer.Argument(help="Name of a model.")]
-MaybeModel = Annotated[str | None, typer.Argument(help="Name of a model; taxi by default.")]
-# Spellings of before 0019.
-OldModel = Annotated[str | None, typer.Option("--model", hidden=True)]
-OldModule = Annotated[str | None, typer.Option("--module", hidden=True)]
 Why = Annotated[str, typer.Option(help="The reason, for the history.")]
 Leave = Annotated[int | None, typer.Option("--from", help="Leave this version only; the stable one by default.")]
 Sample = Annotated[float, typer.Option(min=0, max=1, help="Share of requests that are logged.")]
 Fields = Annotated[str, typer.Option(help="Features that may be logged: a,b,c, or '*' for all; none by default.")]
 
 
-def named(argument: str | None, old: str | None) -> str:
-    """The model or module of a command, by its argument or by the option that it was before."""
-    if argument and old and argument != old:
-        raise typer.BadParameter(f"{argument} and {old} are two names; give one, as the argument")
-    return argument or old or "taxi"
+class OldSpellings(typer.core.TyperCommand):
+    """Takes `--model NAME` and `--module NAME`, as before 0019, for the argument."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parses the arguments in their new spelling."""
+        return super().parse_args(ctx, _OLD_NAME.sub(r"\1", "\0".join(args)).split("\0") if args else args)
 
 
 def asked(context: typer.Context) -> float:

@@ -23,7 +23,7 @@ from slipway.stores.model_store import Version
 
 
 def parity(
-    model: Annotated[str, typer.Argument(help="A model of the store.")] = "taxi",
+    model: options.Model = options.TAXI,
     version: Annotated[int | None, typer.Option(help="A version; the one in production by default.")] = None,
     grpc: Annotated[str | None, typer.Option(help="HOST:PORT of a server; one is started without it.")] = None,
     rest: Annotated[str | None, typer.Option(help="HOST:PORT of a server; one is started without it.")] = None,

@@ -10,7 +10,6 @@ from typing import Annotated, Any
 
 import pyarrow as pa
 import typer
-import typer.core
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from cli import options
@@ -30,7 +29,7 @@ SHOWN_COLUMNS = 4
 _OLD_JSON = re.compile(r"(^|\0)--json(=|\0(?=[^\0]*\.json(\0|$)))")
 
 
-class CommandClass(typer.core.TyperCommand):
+class CommandClass(options.OldSpellings):
     """Takes `--json FILE.json` and `--json=FILE`, as before 0019, for `--instances FILE`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -39,8 +38,7 @@ class CommandClass(typer.core.TyperCommand):
 
 
 def predict(
-    model: options.MaybeModel = None,
-    old_model: options.OldModel = None,
+    model: options.Model = options.TAXI,
     csv: Annotated[Path | None, typer.Option(help="CSV file with a header.")] = None,
     instances: Annotated[Path | None, typer.Option(help='JSON: objects, a list, or {"instances": […]}.')] = None,
     examples: Annotated[Path | None, typer.Option(help="TFRecord file of tf.Examples.")] = None,
@@ -55,12 +53,11 @@ def predict(
     as_json: options.Json = False,
 ) -> None:
     """Send rows to a model server and print its predictions; without a file, three rows of the module's sample."""
-    name = options.named(model, old_model)
     if sum(file is not None for file in (csv, instances, examples)) > 1:
         raise ConfigError("give one of --csv, --instances and --examples, not several")
     protocol: ClientProtocol = "rest" if rest else "grpc"
     where = address or DEFAULT_ADDRESS[protocol]
-    with connect(where, name, protocol=protocol, version=version, timeout_seconds=timeout) as client:
+    with connect(where, model, protocol=protocol, version=version, timeout_seconds=timeout) as client:
         signatures = client.signatures()
         chosen = signature or (CLASSIFY if CLASSIFY in signatures else SERVING_DEFAULT)
         if chosen not in signatures:
@@ -72,7 +69,7 @@ def predict(
             predicted = predict_examples(client, records, chosen, batch)
         else:
             features = input_features(signatures)
-            rows = _read(features, name, csv, instances, env)
+            rows = _read(features, model, csv, instances, env)
             given = (row for part in rows.to_batches(max_chunksize=batch) for row in part.to_pylist())
             predicted = predict_rows(client, rows, features, chosen, batch)
         if json_lines:

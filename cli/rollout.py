@@ -32,62 +32,50 @@ Force = Annotated[bool, typer.Option("--force-conflicts", help="Take over fields
 DECIDED = "decided by hand"
 
 
-@app.command()
+@app.command(cls=options.OldSpellings)
 def start(
-    version: Annotated[str | None, typer.Argument(help="VERSION, MODEL/VERSION or MODEL; taxi by default.")] = None,
+    version: Annotated[str, typer.Argument(help="VERSION, MODEL/VERSION, or MODEL for its newest.")] = options.TAXI,
     env: options.Env = None,
-    old_model: options.OldModel = None,
     force: Force = False,
 ) -> None:
     """Start a version's rollout, or go on with one whose process died: canary, checks, then promotion or rollback."""
-    model, _, number = (version or "").rpartition("/")
+    model, _, number = version.rpartition("/")
     if not number.isdigit():
-        model, number = version or "", ""
-    with open_rollout(open_environment(env), options.named(model, old_model), echo, force=force) as rollout:
+        model, number = version, ""
+    with open_rollout(open_environment(env), model or options.TAXI, echo, force=force) as rollout:
         known = [one.number for one in rollout.store.versions(rollout.model)]
         if not number and not known:
             raise StoreError(f"the model store has no version of {rollout.model}; `slipway run` pushes one")
         rollout.start(int(number) if number else known[-1])
 
 
-@app.command()
+@app.command(cls=options.OldSpellings)
 def promote(
-    model: options.MaybeModel = None,
-    env: options.Env = None,
-    old_model: options.OldModel = None,
-    why: options.Why = DECIDED,
-    force: Force = False,
+    model: options.Model = options.TAXI, env: options.Env = None, why: options.Why = DECIDED, force: Force = False
 ) -> None:
     """Promote the version whose canary waits for a decision."""
-    with open_rollout(open_environment(env), options.named(model, old_model), echo, force=force) as rollout:
+    with open_rollout(open_environment(env), model, echo, force=force) as rollout:
         rollout.promote(why)
 
 
-@app.command()
-def abort(
-    model: options.MaybeModel = None,
-    env: options.Env = None,
-    old_model: options.OldModel = None,
-    why: options.Why = DECIDED,
-) -> None:
+@app.command(cls=options.OldSpellings)
+def abort(model: options.Model = options.TAXI, env: options.Env = None, why: options.Why = DECIDED) -> None:
     """Remove the canary; its version may be started again."""
-    with open_rollout(open_environment(env), options.named(model, old_model), echo) as rollout:
+    with open_rollout(open_environment(env), model, echo) as rollout:
         rollout.abort(why)
 
 
-@app.command()
+@app.command(cls=options.OldSpellings)
 def rollback(
     context: typer.Context,
-    model: options.MaybeModel = None,
+    model: options.Model = options.TAXI,
     env: options.Env = None,
-    old_model: options.OldModel = None,
     leave: options.Leave = None,
     why: options.Why = "rolled back by hand",
     force: Force = False,
 ) -> None:
     """Go back to the version that was promoted before, and quarantine the one that serves when this is typed."""
-    name, asked = options.named(model, old_model), options.asked(context)
-    roll_back(open_environment(env), name, echo, why, leave, asked, force=force)
+    roll_back(open_environment(env), model, echo, why, leave, options.asked(context), force=force)
 
 
 @app.command()
@@ -96,15 +84,10 @@ def refresh(env: options.Env = None, force: Force = False) -> None:
     refresh_overlay(open_environment(env), echo, force=force)
 
 
-@app.command()
-def status(
-    model: options.MaybeModel = None,
-    env: options.Env = None,
-    old_model: options.OldModel = None,
-    as_json: options.Json = False,
-) -> None:
+@app.command(cls=options.OldSpellings)
+def status(model: options.Model = options.TAXI, env: options.Env = None, as_json: options.Json = False) -> None:
     """Show the versions that serve, who holds the rollout's lock, and the last decision."""
-    with open_rollout(open_environment(env), options.named(model, old_model), echo) as rollout:
+    with open_rollout(open_environment(env), model, echo) as rollout:
         found = rollout.status()
     last = found["rollout"]
     if as_json:

@@ -31,10 +31,12 @@ from slipway.runs.store import load_run
 
 INTERRUPTED = 130
 
+CommandClass = options.OldSpellings
+Module = Annotated[str, typer.Argument(help="Folder under modules/.")]
+
 
 def run(
-    module: Annotated[str | None, typer.Argument(help="Folder under modules/; taxi by default.")] = None,
-    old_module: options.OldModule = None,
+    module: Module = options.TAXI,
     data: Annotated[str | None, typer.Option(help=f"{DATA_HELP} The module's own by default.")] = None,
     set_: options.Set = None,
     pipeline: options.Pipeline = DEFAULT_PIPELINE,
@@ -44,7 +46,7 @@ def run(
 ) -> None:
     """Run a pipeline on this machine, from raw data to a pushed model."""
     environment = open_environment(env, set_)
-    request = local_request(environment, options.named(module, old_module), data, notify=notify, pipeline=pipeline)
+    request = local_request(environment, module, data, notify=notify, pipeline=pipeline)
     if not as_json:
         echo(f"run {request.lineage.run}")
     with _progress(quiet=as_json) as update:
@@ -59,7 +61,7 @@ def run(
 
 
 def submit(
-    module: Annotated[str, typer.Argument(help="Folder under modules/.")],
+    module: Module,
     target: options.Target,
     env: options.Env = None,
     data: Annotated[str | None, typer.Option(help="gs:// or bq:// URI; the module's own by default.")] = None,

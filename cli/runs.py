@@ -20,11 +20,12 @@ from cli.output import (
     print_steps,
     print_table,
 )
-from delivery.environment import open_environment
+from delivery.environment import Environment, open_environment
 from delivery.targets.base import RemoteRun, newest_run
 from slipway.errors import StoreError
 from slipway.pages.numbers import format_number, format_seconds
 from slipway.runs import prune as pruning
+from slipway.runs.explain import explain_run, explain_version
 from slipway.runs.report import write_report
 from slipway.runs.store import RunView, assignments, distinctions, list_runs, load_run
 from slipway.runs.summary import read_evaluation_of
@@ -151,8 +152,8 @@ def prune(
     work = pruning.find_prunable if dry_run else pruning.prune
     found = work(home, environment.store(environment.local.store), keep or 0, older_than or 0.0)
     if as_json:
-        lists = {"runs": found.runs, "artifacts": found.artifacts, "cache": found.cache}
-        print_json({"dry_run": dry_run, "bytes": found.size} | {key: list(map(str, lists[key])) for key in lists})
+        paths = {key: list(map(str, getattr(found, key))) for key in ("runs", "artifacts", "cache")}
+        print_json({"dry_run": dry_run, "bytes": found.size, **paths})
         return
     for run in found.runs:
         echo(f"  {run.name}")
@@ -170,7 +171,7 @@ def report(
     The report of a run on a cluster is copied to this machine.
     """
     environment = open_environment(env)
-    view = environment.run(run, target)
+    view = _recorded(environment, run, target)
     if storage.is_remote(view.uri):
         path = str(environment.settings.home / "reports" / f"{view.name}.html")
         storage.copy(view.report or write_report(view), path)
@@ -189,12 +190,25 @@ def explain(
     as_json: options.Json = False,
 ) -> None:
     """Explain why a model was or was not pushed, with thresholds, slices, baseline and digests."""
-    explanation = open_environment(env).explain(what, target)
+    environment = open_environment(env)
+    if what and ("/" in what or what.isdigit()):
+        explanation = explain_version(what, environment.state.runs, environment.store())
+    else:
+        explanation = explain_run(_recorded(environment, what, target), environment.store())
     if as_json:
         record = iso_times(explanation.as_json(), "started")
         print_json(record | {"history": [iso_times(event, "when") for event in record["history"]]})
     else:
         echo(explanation.text())
+
+
+def _recorded(environment: Environment, name: str | None, target: RemoteTarget | None) -> RunView:
+    """The record of a run; the newest without a name. Without a target, a run of this machine comes first."""
+    if target:
+        opened = environment.target(target)
+        return load_run(environment.remote.runs, (opened.show(name) if name else newest_run(opened)).name)
+    here = environment.settings.home / "runs"
+    return load_run(here if name and (here / name).is_dir() else environment.state.runs, name)
 
 
 def view_as_json(view: RunView) -> dict[str, Any]:

@@ -24,7 +24,7 @@ MaybeTarget = Annotated[RemoteTarget | None, typer.Option("--target", help="The 
 def apply(
     target: MaybeTarget = None, env: options.Env = None, dry_run: options.DryRun = False, as_json: options.Json = False
 ) -> None:
-    """Create, replace and remove recurring runs until the target has those of the settings, and no others of ours."""
+    """Create, replace and remove recurring runs until the target has exactly those of the settings."""
     environment = open_environment(env)
     cluster = environment.target(target)
     taken: list[Action] = []
@@ -48,7 +48,7 @@ def apply(
 
 @app.command("list")
 def list_(target: MaybeTarget = None, env: options.Env = None, as_json: options.Json = False) -> None:
-    """List our recurring runs on the target, beside the schedules of the settings."""
+    """List the recurring runs of Slipway on the target, beside the schedules of the settings."""
     environment = open_environment(env)
     found = environment.target(target).schedules.list()
     wanted = {name: one for name, one in environment.settings.schedules.items() if one.enabled}
@@ -76,7 +76,7 @@ def delete(
     env: options.Env = None,
     dry_run: options.DryRun = False,
 ) -> None:
-    """Remove our recurring runs from the target; `apply` creates those of the settings again."""
+    """Remove recurring runs from the target; `apply` creates those of the settings again."""
     schedules = open_environment(env).target(target).schedules
     known = {one.name for one in schedules.list()}
     if unknown := sorted(set(names) - known):

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import typer.core
 from prometheus_client import CollectorRegistry
 
 from cli import options
@@ -27,33 +26,27 @@ from serving.server.server import ModelServer
 from slipway.errors import ConfigError, StoreError
 
 
-class CommandClass(typer.core.TyperCommand):
-    """Takes options as TensorFlow Serving writes them too: `--rest_api_port`."""
-
-    def __init__(self, *arguments: Any, **attributes: Any) -> None:
-        super().__init__(*arguments, **attributes)
-        for option in self.params:
-            if isinstance(option, typer.core.TyperOption):
-                option.opts = list(
-                    dict.fromkeys([f"--{name[2:].replace('-', '_')}" for name in option.opts] + option.opts)
-                )
-
-
 def serve(
     model: Annotated[str | None, typer.Argument(help="A model of the store; all by default.")] = None,
     port: Annotated[int, typer.Option(help="For gRPC; 0 takes a free one.", min=0, max=MAX_PORT)] = 8500,
     rest_api_port: Annotated[int, typer.Option(help="For REST; 0 takes a free one.", min=0, max=MAX_PORT)] = 8501,
     host: Annotated[str, typer.Option(help="Address to listen on; no authentication.")] = "127.0.0.1",
     store: options.Store = None,
-    model_name: Annotated[str, typer.Option(help="Name of the model at --model_base_path.")] = "default",
+    model_name: Annotated[str, typer.Option(help="Name of the model at --model-base-path.")] = "default",
     model_base_path: Annotated[Path | None, typer.Option(help="Directory of versions, instead of a store.")] = None,
-    model_config_file: Annotated[Path | None, typer.Option(help="ModelServerConfig in text form.")] = None,
-    model_config_file_poll_wait_seconds: Annotated[float, typer.Option(help="0 reads the file once.")] = 0.0,
-    file_system_poll_wait_seconds: Annotated[float, typer.Option(help="0 looks for versions once.")] = 1.0,
-    max_num_load_retries: Annotated[int, typer.Option(help="Of a version that cannot be loaded.")] = 5,
-    load_retry_interval_micros: Annotated[int, typer.Option(help="Between two tries.")] = 60_000_000,
+    model_config_file: Annotated[
+        Path | None, typer.Option(help="ModelServerConfig in text form, instead of a store.")
+    ] = None,
+    model_config_file_poll_wait_seconds: Annotated[
+        float, typer.Option(help="Seconds between two readings; 0 for one.")
+    ] = 0.0,
+    file_system_poll_wait_seconds: Annotated[
+        float, typer.Option(help="Seconds between two looks for versions; 0 for one.")
+    ] = 1.0,
+    max_num_load_retries: Annotated[int, typer.Option(help="Tries of a version that cannot be loaded.")] = 5,
+    load_retry_interval_micros: Annotated[int, typer.Option(help="Microseconds between two tries.")] = 60_000_000,
     allow_version_labels_for_unavailable_models: Annotated[
-        bool, typer.Option(help="Let labels of the config wait for their versions.")
+        bool, typer.Option("--allow-version-labels-for-unavailable-models", help="Let labels wait for their versions.")
     ] = False,
     request_log: Annotated[str | None, typer.Option(help="Folder or gs:// URI for a log of requests.")] = None,
     request_log_sample: options.Sample = 1.0,
@@ -73,8 +66,8 @@ def serve(
     )
     places = {
         "MODEL or --store": model or store,
-        "--model_base_path": model_base_path,
-        "--model_config_file": model_config_file,
+        "--model-base-path": model_base_path,
+        "--model-config-file": model_config_file,
     }
     if len(given := [name for name, value in places.items() if value]) > 1:
         raise ConfigError(f"{' and '.join(given)} each say what to serve: give one of them")

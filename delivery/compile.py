@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 from delivery.graph import edges, spec_of
+from delivery.manifests import require_digest
 from delivery.portability import problems
 from slipway.compute import Compute
 from slipway.errors import ConfigError
@@ -40,6 +41,7 @@ def compile_pipeline(name: str, target: RemoteTarget, image: str, compute: Mappi
     """
     if not image:
         raise ConfigError("no image: give --image REPOSITORY@sha256:…, or set image in settings/<environment>.yaml")
+    require_digest(image)  # the platform's check would name it for each task
     from kfp import dsl
 
     from pipelines.platform import TaskDefaults

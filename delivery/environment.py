@@ -1,6 +1,6 @@
 """One environment: its settings with overrides, and the things they name.
 
-That is the module folders, the model store, records of runs, targets, the image's registry, the overlay and the
+That is the module folders, the model store, the place of runs, targets, the image's registry, the overlay and the
 notifications. `delivery/submission.py` makes runs in it, `delivery/rollout.py` rollouts.
 """
 
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from delivery.manifests import render_overlay
 from delivery.overrides import override_module, parse_pairs, split_overrides
 from delivery.plan import Builder, Place, Plan, Repository, Scope, plan_revision
-from delivery.targets.base import Target, newest_run
+from delivery.targets.base import Target
 from pipelines.registry import Locations, find_pipeline
 from serving.manifests import Object
 from settings.load import ENVIRONMENT, PROJECT, load_settings
@@ -25,8 +25,6 @@ from slipway.errors import ConfigError
 from slipway.lineage import DEFAULT_PIPELINE
 from slipway.module_api import ModuleConfig
 from slipway.module_kit.check import check_module
-from slipway.runs.explain import Explanation, explain_run, explain_version
-from slipway.runs.store import RunView, load_run
 from slipway.stores import storage
 from slipway.stores.model_store import ModelStore, open_store
 from slipway.targets import RemoteTarget
@@ -61,8 +59,6 @@ class Environment:
         """The same environment with another image; without one, itself."""
         return replace(self, settings=self.settings.model_copy(update={"image": image})) if image else self
 
-    # Where its state is
-
     @property
     def local(self) -> Locations:
         """State of runs on this machine: all of it below `home`, so that deleting that resets everything."""
@@ -88,27 +84,6 @@ class Environment:
         """The model store, or the one at a URI."""
         return open_store(uri or self.state.store)
 
-    # Runs
-
-    def run(self, name: str | None = None, target: RemoteTarget | None = None) -> RunView:
-        """The record of a run, by its name (on a target also its id or title); the newest without one.
-
-        Without a target, a run of this machine comes before one in remote_home. A StoreError if there is no record.
-        """
-        if target:
-            opened = self.target(target)
-            return load_run(self.remote.runs, (opened.show(name) if name else newest_run(opened)).name)
-        here = self.settings.home / "runs"
-        return load_run(here if name and (here / name).is_dir() else self.state.runs, name)
-
-    def explain(self, what: str | None, target: RemoteTarget | None = None) -> Explanation:
-        """The reasons of a run's or a version's verdict; the newest run without a name."""
-        if what and ("/" in what or what.isdigit()):
-            return explain_version(what, self.state.runs, self.store())
-        return explain_run(self.run(what, target), self.store())
-
-    # Modules
-
     def module_folders(self, names: Iterable[str] | None = None) -> list[Path]:
         """Folders of the named modules, all of them without names; a ConfigError if one is not there."""
         root = self.settings.modules
@@ -125,8 +100,6 @@ class Environment:
         """A module's folder, and its checked configuration with overrides."""
         [folder] = self.module_folders([name])
         return folder, override_module(check_module(folder), self.for_module)
-
-    # Targets
 
     def target(self, name: RemoteTarget | None = None) -> Target:
         """A target, not connected yet; the only one that the settings configure, without a name.
@@ -154,8 +127,6 @@ class Environment:
             have = "{} kubeflow.endpoint {} vertex.project".format(*(("both", "and") if vertex else ("neither", "nor")))
             raise ConfigError(f"the settings have {have}: give --target kubeflow or --target vertex, and --env")
         return "kubeflow" if kubeflow else "vertex"
-
-    # Image, overlay, plan
 
     @cached_property
     def checkout(self) -> Repository:

@@ -9,10 +9,9 @@ from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from delivery import compile as compiling
+from delivery.compile import compile_pipeline
 from delivery.environment import Environment
 from delivery.launch import RunRequest, request_run
-from delivery.manifests import require_digest
 from delivery.package import read_package
 from delivery.targets.base import Recurring, Submission
 from pipelines.registry import Platform
@@ -51,17 +50,9 @@ def compiled(environment: Environment, target: RemoteTarget, pipeline: str = DEF
     """A pipeline, compiled for a target, for as long as the block lasts."""
     with TemporaryDirectory(prefix="slipway-compiled-") as folder:
         package = Path(folder) / f"{pipeline}.yaml"
-        compile_pipeline(environment, target, package, pipeline)
+        settings = environment.settings
+        compile_pipeline(pipeline, target, settings.image, settings.compute, package)
         yield package
-
-
-def compile_pipeline(
-    environment: Environment, target: RemoteTarget, output: Path, pipeline: str = DEFAULT_PIPELINE
-) -> None:
-    """Compiles a pipeline for a target, with the image and the resources of the settings."""
-    require_digest(environment.settings.image)  # the platform's check would name it for each task
-    settings = environment.settings
-    compiling.compile_pipeline(pipeline, target, settings.image, settings.compute, output)
 
 
 def prepare(

@@ -71,4 +71,4 @@ def _message(error: Exception) -> str:
     response = getattr(cause, "response", None)
     text = getattr(cause, "message", None) or (response is not None and f"{response.status_code} {response.text}")
     # requests wraps the reason of a failed connection in its whole request.
-    return " ".join(str(text or cause).rpartition("(Caused by ")[2].split())[:500]
+    return " ".join(str(text or cause).rpartition("(Caused by ")[2].split())[:500].rstrip(".")

@@ -96,6 +96,23 @@ def test_models_rollback_of_a_store_notifies_the_channels_of_its_environment(
     assert len(hook.texts) == notified
 
 
+@pytest.mark.parametrize(("variable", "notified"), [(None, 0), ("staging", 1)])
+def test_models_rollback_of_a_store_without_an_environment_notifies_nobody(
+    hook: Hook,
+    versions: list[int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    variable: str | None,
+    notified: int,
+) -> None:
+    monkeypatch.delenv("SLIPWAY_ENV", raising=False)
+    if variable:
+        monkeypatch.setenv("SLIPWAY_ENV", variable)
+    done = slipway("models", "rollback", "taxi", "--store", str(tmp_path / "models"), "--why", "p99 doubled")
+    assert len(hook.texts) == notified
+    assert ("Nobody was notified" in done.stdout and "--env" in done.stdout) == (notified == 0)
+
+
 def test_models_rollback_is_told_nobody_where_nobody_asks(
     hook: Hook, versions: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:

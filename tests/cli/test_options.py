@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-WAITS_FIRST = "import time; time.sleep(1.5); from cli.options import TYPED; print(TYPED)"
+WAITS_FIRST = "import time; time.sleep(0.5); from cli.options import TYPED; print(TYPED)"
 
 
 def test_typed_is_when_the_process_began_though_it_waited_before_its_imports() -> None:

@@ -57,6 +57,7 @@ def test_predict_json_is_an_output_and_in_its_old_place_an_input(where: list[str
     old = ["--model", where[0], *where[1:], "--json", str(file)]
     assert [json.loads(line) for line in predict(*old, "--json-lines").output.splitlines()] == answers
     assert "Bonn" in predict(*old).output
+    assert "Bonn" in predict(*where, f"--json={file}").output
 
 
 @pytest.mark.parametrize("signature", ["raw", "serving_default"])

@@ -158,4 +158,4 @@ def test_serve_wrong_use_is_explained(home: Path, tmp_path: Path) -> None:
 def test_serve_port_that_is_none_is_wrong_usage(home: Path, flag: str, port: str) -> None:
     ended = CliRunner().invoke(app, ["serve", flag, port], env={"SLIPWAY_HOME": str(home)})
     assert ended.exit_code == 2
-    assert f"Invalid value for '{flag}'" in ended.output
+    assert f"Invalid value for '{flag.replace('_', '-')}'" in ended.output
