@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
-from importlib.metadata import version
 from typing import Annotated, Any, NamedTuple
 
 import typer
@@ -54,9 +53,7 @@ TABLE = [
     Command("Runs", "cli.runs", "report", "Write a run's report, one HTML page, and print its path."),
     Command("Runs", "cli.runs", "explain", "Explain why a model was or was not pushed."),
     Command("Runs", "cli.schedules", "schedules", "Keep recurring runs on a cluster as the settings have them."),
-    Command(
-        "Models", "cli.models", "models", "Show pushed models; promote, roll back, quarantine and delete versions."
-    ),
+    Command("Models", "cli.models", "models", "Show pushed models; promote, roll back, quarantine, delete versions."),
     Command("Models", "cli.gate", "gate", "Test the gate between an evaluated model and production."),
     Command("Models", "cli.parity", "parity", "Compare a model's answers here, over gRPC and over REST with training."),
     Command("Serving", "cli.serve", "serve", "Serve models over gRPC and REST as TensorFlow Serving does."),
@@ -104,6 +101,8 @@ app = typer.Typer(
 
 def _print_version(asked: bool) -> None:
     if asked:
+        from importlib.metadata import version  # it imports a mail parser, and this runs before every command
+
         echo(f"slipway {version('slipway')}")
         raise typer.Exit
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import typer
 import typer.core
@@ -27,8 +27,6 @@ def _began() -> float:
     return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + (ticks + 1) / os.sysconf("SC_CLK_TCK")
 
 
-_OLD_NAME = re.compile(r"(^|\0)--(?:model|module)[=\0]")
-
 # A command means what was so when it was typed.
 TYPED = _began()
 
@@ -49,11 +47,17 @@ Fields = Annotated[str, typer.Option(help="Features that may be logged: a,b,c, o
 
 
 class OldSpellings(typer.core.TyperCommand):
-    """Takes `--model NAME` and `--module NAME`, as before 0019, for the argument."""
+    """Takes the spellings of before 0019: `--model NAME` or `--module NAME` for the argument."""
+
+    # Patterns in the arguments between zero bytes, and what stands for them.
+    old: ClassVar = {r"(^|\0)--(model|module)[=\0]": r"\1"}
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parses the arguments in their new spelling."""
-        return super().parse_args(ctx, _OLD_NAME.sub(r"\1", "\0".join(args)).split("\0") if args else args)
+        text = "\0".join(args)
+        for pattern, new in self.old.items():
+            text = re.sub(pattern, new, text)
+        return super().parse_args(ctx, text.split("\0") if args else args)
 
 
 def asked(context: typer.Context) -> float:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import pyarrow as pa
 import typer
@@ -25,16 +24,15 @@ from slipway.errors import ConfigError, DataError
 
 SAMPLE_ROWS = 3
 SHOWN_COLUMNS = 4
-# The old spelling of --instances. No model's name has a dot.
-_OLD_JSON = re.compile(r"(^|\0)--json(=|\0(?=[^\0]*\.json(\0|$)))")
 
 
 class CommandClass(options.OldSpellings):
-    """Takes `--json FILE.json` and `--json=FILE`, as before 0019, for `--instances FILE`."""
+    """Takes `--json FILE.json` and `--json=FILE` for `--instances FILE`, too: no model's name has a dot."""
 
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parses the arguments in their new spelling."""
-        return super().parse_args(ctx, _OLD_JSON.sub(r"\1--instances=", "\0".join(args)).split("\0") if args else args)
+    old: ClassVar = {
+        **options.OldSpellings.old,
+        r"(^|\0)--json(=|\0(?=[^\0]*\.json(\0|$)))": r"\1--instances=",
+    }
 
 
 def predict(

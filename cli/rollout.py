@@ -32,17 +32,18 @@ Force = Annotated[bool, typer.Option("--force-conflicts", help="Take over fields
 DECIDED = "decided by hand"
 
 
-@app.command(cls=options.OldSpellings)
+@app.command()
 def start(
-    version: Annotated[str, typer.Argument(help="VERSION, MODEL/VERSION, or MODEL for its newest.")] = options.TAXI,
+    version: Annotated[str | None, typer.Argument(help="VERSION, MODEL/VERSION or MODEL; taxi by default.")] = None,
     env: options.Env = None,
+    old_model: Annotated[str | None, typer.Option("--model", hidden=True)] = None,
     force: Force = False,
 ) -> None:
     """Start a version's rollout, or go on with one whose process died: canary, checks, then promotion or rollback."""
-    model, _, number = version.rpartition("/")
+    model, _, number = (version or "").rpartition("/")
     if not number.isdigit():
-        model, number = version, ""
-    with open_rollout(open_environment(env), model or options.TAXI, echo, force=force) as rollout:
+        model, number = version or "", ""
+    with open_rollout(open_environment(env), model or old_model or options.TAXI, echo, force=force) as rollout:
         known = [one.number for one in rollout.store.versions(rollout.model)]
         if not number and not known:
             raise StoreError(f"the model store has no version of {rollout.model}; `slipway run` pushes one")

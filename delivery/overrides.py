@@ -14,11 +14,7 @@ from slipway.strict_yaml import did_you_mean, nearest, read_value
 
 
 def parse_pairs(pairs: Iterable[str]) -> list[tuple[str, Any]]:
-    """Keys and values of `--set`.
-
-    Raises:
-        ConfigError: a pair has no `=`, or a value is not YAML.
-    """
+    """Keys and values of `--set`; a ConfigError if a pair has no `=`, or a value is not YAML."""
     parsed = []
     for pair in pairs:
         key, separator, text = pair.partition("=")
@@ -29,11 +25,7 @@ def parse_pairs(pairs: Iterable[str]) -> list[tuple[str, Any]]:
 
 
 def split_overrides(overrides: Iterable[tuple[str, Any]]) -> tuple[list[tuple[str, Any]], dict[str, Any]]:
-    """Divides overrides into those of the settings, with dotted keys, and those of the module, nested.
-
-    Raises:
-        ConfigError: neither the settings nor module.yaml have the key.
-    """
+    """Overrides of the settings, with dotted keys, and of the module, nested; a ConfigError if neither has a key."""
     for_settings: list[tuple[str, Any]] = []
     for_module: dict[str, Any] = {}
     for key, value in overrides:
@@ -50,11 +42,7 @@ def split_overrides(overrides: Iterable[tuple[str, Any]]) -> tuple[list[tuple[st
 
 
 def override_module(config: ModuleConfig, overrides: dict[str, Any]) -> ModuleConfig:
-    """The module's configuration with the overrides.
-
-    Raises:
-        ConfigError: the result is not a valid configuration, or module.yaml has no such hyperparameter.
-    """
+    """The module's configuration with the overrides; a ConfigError if it is not valid, or lacks a hyperparameter."""
     hyperparameters = overrides.get("hyperparameters")
     for name in hyperparameters if isinstance(hyperparameters, dict) else ():
         if name not in config.hyperparameters:

@@ -50,12 +50,7 @@ def roll_back(
 
 
 def refresh(environment: Environment, say: Say, *, force: bool = False) -> None:
-    """Rolls the overlay out for all models that are served, each by way of a canary; their versions stay.
-
-    Raises:
-        RolloutInconclusiveError: too little traffic; the canary stays.
-        RolloutError: another rollout is at work, or a version does not come up with the overlay.
-    """
+    """Rolls the overlay out for all models that are served, each by way of a canary; their versions stay."""
     store = environment.store()
     for model in store.models():
         version = store.production(model)

@@ -103,11 +103,7 @@ def register(pipeline: Pipeline) -> None:
 
 
 def find_pipeline(name: str) -> Pipeline:
-    """The pipeline of a name.
-
-    Raises:
-        ConfigError: there is none; the message lists the names.
-    """
+    """The pipeline of a name; a ConfigError lists the names if there is none."""
     for file in pkgutil.iter_modules(pipelines.__path__, f"{pipelines.__name__}."):
         importlib.import_module(file.name)
     if name not in _REGISTERED:
