@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, Group
 from rich.live import Live
-from rich.spinner import Spinner
 from rich.text import Text
 
 from cli import options
@@ -123,9 +122,7 @@ def _progress(*, quiet: bool) -> Iterator[Callable[[list[Step]], None]]:
         yield update
 
 
-def _drawn(step: Step) -> RenderableType:
-    style = COLOURS.get(step.state, "dim")
-    if step.state != "running":
-        return Text(printable(step_line(step)), style=style)
-    so_far = step.model_copy(update={"seconds": time.time() - step.started if step.started else None})
-    return Spinner("dots", Text(printable(step_line(so_far))[2:], style=style), style=style)
+def _drawn(step: Step) -> Text:
+    if step.state == "running" and step.started:
+        step = step.model_copy(update={"seconds": time.time() - step.started})
+    return Text(printable(step_line(step)), style=COLOURS.get(step.state, "dim"))

@@ -10,7 +10,6 @@ from delivery.notifications import notify_of_rollback
 from serving.manifests import require_filled_in
 from serving.rollout.cluster import Cluster
 from serving.rollout.engine import Rollout
-from serving.rollout.policy import RolloutPolicy
 from serving.rollout.workload import namespace_of
 from slipway.errors import RolledBackError
 
@@ -26,9 +25,8 @@ def open_rollout(environment: Environment, model: str, say: Say, *, force: bool 
     serving = environment.settings.serving
     objects = environment.overlay
     require_filled_in(objects)
-    policy = RolloutPolicy(**serving.policy)
     with Cluster(namespace_of(objects), serving.cluster) as cluster:
-        rollout = Rollout(cluster, environment.store(), objects, model, policy, say=say, force=force)
+        rollout = Rollout(cluster, environment.store(), objects, model, serving, say=say, force=force)
         try:
             yield rollout
         except RolledBackError as error:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 import yaml
 
+from serving.rollout.engine import Rollout
 from tests.fakes.kubernetes.world import DIGEST, PROJECT, World, open_world
 
 
@@ -29,5 +32,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     for name, value in (("WINDOW_SECONDS", 0), ("TRAFFIC_SECONDS", 0), ("READY_SECONDS", 20), ("MIN_REQUESTS", 50)):
         monkeypatch.setenv(f"SLIPWAY_SERVING__{name}", str(value))
     monkeypatch.setenv("SLIPWAY_SERVING__MODELS_PATH", "gs://bucket/models")
+    impatient = partial(Rollout, pause=lambda seconds: time.sleep(min(seconds, 0.02)))
+    monkeypatch.setattr("delivery.rollout.Rollout", impatient)
     with open_world(tmp_path) as opened:
         yield opened

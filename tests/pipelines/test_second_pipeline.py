@@ -49,8 +49,7 @@ def run(rows: Path, *arguments: str) -> dict[str, Any]:
 @pytest.mark.parametrize("target", ["kubeflow", "vertex"])
 def test_compile_writes_its_steps(target: str, tmp_path: Path) -> None:
     package = tmp_path / "counting.yaml"
-    said = slipway("compile", *CHOSEN, "--target", target, "--image", IMAGE, "-o", str(package)).stdout
-    assert said == f"{package}: the counting pipeline for {target}\n"
+    slipway("compile", *CHOSEN, "--target", target, "--image", IMAGE, "-o", str(package))
     spec = yaml.safe_load(package.read_text())
     assert spec["pipelineInfo"]["name"] == "slipway-counting"
     assert sorted(spec["deploymentSpec"]["executors"]) == ["exec-count-rows", "exec-judge-rows", "exec-record-run"]
