@@ -119,7 +119,7 @@ def rollback(
 ) -> None:
     """Go back to the version that was promoted before, and quarantine the one that is stable when this is typed.
 
-    The environment's channels are notified; none is with --store alone, which names no environment.
+    Notifies the channels of the environment; with --store and no environment, nobody.
     """
     environment = open_environment(env)
     opened = environment.store(store)

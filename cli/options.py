@@ -27,7 +27,7 @@ def _began() -> float:
     return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + (ticks + 1) / os.sysconf("SC_CLK_TCK")
 
 
-# A command means what was so when it was typed.
+# Rollbacks leave the version that was stable at this time.
 TYPED = _began()
 
 Env = Annotated[str | None, typer.Option(help="Settings: settings/<ENV>.yaml over base.yaml; SLIPWAY_ENV by default.")]

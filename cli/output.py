@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # the main help has no need of pydantic
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 # States of steps.
 SIGNS = {"succeeded": "✓", "failed": "✕", "running": "…", "pending": "·", "skipped": "-", "unknown": "?"}
-# Of steps and runs, and verdicts.
+# States of steps and runs, and verdicts.
 COLOURS = {
     **dict.fromkeys(("succeeded", "pushed"), typer.colors.GREEN),
     **dict.fromkeys(("refused", "interrupted", "cancelled", "unknown"), typer.colors.YELLOW),
