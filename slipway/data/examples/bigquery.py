@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from slipway.data.examples.rows import Opening, RawRows
 from slipway.data.examples.source import Source, digest_of
 from slipway.errors import DataError
 from slipway.stores import storage
@@ -12,7 +13,6 @@ from slipway.stores import storage
 if TYPE_CHECKING:
     import ibis.expr.types as ir
     import pyarrow as pa
-    from ibis.backends.bigquery import Backend
 
 SCHEME = "bq://"
 BATCH_ROWS = 65_536
@@ -38,6 +38,7 @@ def locate_in_bigquery(uri: str, client: Any = None) -> Source:
     """
     from google.api_core.exceptions import GoogleAPIError
     from google.auth.exceptions import GoogleAuthError
+    from google.cloud import bigquery
 
     table = query = None
     if uri.startswith(SCHEME):
@@ -47,19 +48,13 @@ def locate_in_bigquery(uri: str, client: Any = None) -> Source:
     else:
         query = storage.read_text(uri).strip().rstrip(";")
     try:
-        client = client or _client()
+        client = client or bigquery.Client()
         tables = [table] if table else _tables_of(query or "", client)
         versions = [_version(name, client) for name in tables]
     except (GoogleAPIError, GoogleAuthError) as error:
         raise DataError(f"{uri}: BigQuery refuses: {error}") from error
     digest = digest_of("bigquery", query or "", *versions)
     return Source(uri=uri, format="bigquery", digest=digest, table=table, query=query)
-
-
-def _client() -> Any:
-    from google.cloud import bigquery
-
-    return bigquery.Client()
 
 
 def _tables_of(query: str, client: Any) -> list[str]:
@@ -75,28 +70,26 @@ def _version(name: str, client: Any) -> str:
     return f"{name} {table.modified.isoformat()} {table.num_rows}"
 
 
-def bigquery_rows(source: Source) -> pa.RecordBatchReader:
-    """The rows of a table or query, in batches.
+def bigquery_rows(opening: Opening) -> RawRows:
+    """The rows of a table or query.
 
     Raises:
         DataError: a column has a type that examples cannot hold.
     """
-    if source.table:
-        project, dataset, name = source.table.split(".")
-        table = _connect(project).table(name, database=(project, dataset))
-    else:
-        table = _connect(None).sql(source.query)
-    return as_examples(table).to_pyarrow_batches(chunk_size=BATCH_ROWS)
+    reader = read_batches(opening.source)
+    return opening.rows_of(reader.schema, reader, place=opening.source.uri)
 
 
-def _connect(project: str | None) -> Backend:
-    """BigQuery, in UTC for every query: a project may have another time zone for times without one."""
+def read_batches(source: Source) -> pa.RecordBatchReader:
+    """The rows with the types of examples, asked for in UTC: a project may have another time zone for plain times."""
     import ibis
     from google.cloud.bigquery import ConnectionProperty
 
+    project, dataset, name = source.table.split(".") if source.table else (None, None, None)
     backend = ibis.bigquery.connect(project_id=project)
     backend.client.default_query_job_config.connection_properties = [ConnectionProperty("time_zone", "UTC")]
-    return backend
+    table = backend.table(name, database=(project, dataset)) if source.table else backend.sql(source.query)
+    return as_examples(table).to_pyarrow_batches(chunk_size=BATCH_ROWS)
 
 
 def as_examples(table: ir.Table) -> ir.Table:

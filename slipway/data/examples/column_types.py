@@ -40,13 +40,18 @@ _IS_BOOLEAN = "(lower({0}) = 'true' OR lower({0}) = 'false')"
 _SURELY_TEXT = " OR ".join(
     f"({{0}} >= '{first}' AND {{0}} < '{end}')" for first, end in ("AI", "JN", "Oi", "jn", ("o", "\U0010ffff"))
 )
-_EXPECTED: dict[Form, str] = {
-    "integer": "a whole number",
-    "whole": "a whole number",
-    "number": "a number",
-    "boolean": "true or false",
-    "text": "a text",
-}
+_EXPECTED = {"integer": "a whole number", "whole": "a whole number", "number": "a number", "boolean": "true or false"}
+_SCHEMA_FORMS: dict[int, Form] = {1: "text", 2: "whole", 3: "number"}
+# DuckDB's types, the nearest type of examples, and SQL of the value in it; a time without a zone is UTC.
+_NATURAL = (
+    (r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|BOOLEAN", "BIGINT", "CAST({0} AS BIGINT)"),
+    (r"FLOAT|DOUBLE|DECIMAL.*", "DOUBLE", "CAST({0} AS DOUBLE)"),
+    (r"(DATE|TIMESTAMP).*", "BIGINT", "CAST(floor(epoch(CAST({0} AS TIMESTAMPTZ))) AS BIGINT)"),
+    (r"TIME.*", "BIGINT", "CAST(floor(epoch({0})) AS BIGINT)"),
+    (r"VARCHAR|UUID|ENUM.*", "VARCHAR", "nullif(CAST({0} AS VARCHAR), '')"),
+    (r'"?NULL"?', "VARCHAR", "CAST({0} AS VARCHAR)"),
+    (r"BLOB", "BLOB", "{0}"),
+)
 
 
 @dataclass(frozen=True)
@@ -61,20 +66,15 @@ class Conversion:
     @property
     def reason(self) -> str:
         """SQL of the reason why a value is not usable, or NULL."""
-        name = identifier(self.column)
-        said = f"{self.column}: "
-        return (
-            f"CASE WHEN NOT ({self.valid}) THEN {literal(said)} || chr(39) || left({name}::VARCHAR, 100) || chr(39) || "
-            f"{literal(f' is not {self.expected}')} END"
-        )
+        shown = f"chr(39) || left({identifier(self.column)}::VARCHAR, 100) || chr(39)"
+        said = f"{literal(f'{self.column}: ')} || {shown} || {literal(f' is not {self.expected}')}"
+        return f"CASE WHEN NOT ({self.valid}) THEN {said} END"
 
 
 def curated_forms(schema: schema_pb2.Schema | None) -> dict[str, Form]:
     """The forms that a schema's types ask for."""
-    if schema is None:
-        return {}
-    forms: dict[int, Form] = {1: "text", 2: "whole", 3: "number"}
-    return {feature.name: forms[feature.type] for feature in schema.feature if feature.type in forms}
+    features = schema.feature if schema else ()
+    return {feature.name: _SCHEMA_FORMS[feature.type] for feature in features if feature.type in _SCHEMA_FORMS}
 
 
 def convert(column: str, raw_type: str, form: Form | None) -> Conversion:
@@ -123,36 +123,11 @@ def _from_text(column: str, text: str, form: Form) -> Conversion:
     return Conversion(column, value, f"{text} IS NULL OR ({valid})", _EXPECTED[form])
 
 
-def is_moment(raw_type: str) -> bool:
-    """Whether DuckDB's type is a date or a timestamp, with or without a time zone."""
-    return raw_type.startswith(("DATE", "TIMESTAMP"))
-
-
-def moment_of(column: str) -> str:
-    """SQL of a date or timestamp column as TIMESTAMPTZ; without a zone it is UTC."""
-    return f"CAST({identifier(column)} AS TIMESTAMPTZ)"
-
-
-_WHOLE_TYPES = r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|BOOLEAN"
-
-
 def _natural(column: str, raw_type: str) -> tuple[str, str]:
     """The example type nearest to DuckDB's type, and SQL of the value in it."""
-    name = identifier(column)
-    if re.fullmatch(_WHOLE_TYPES, raw_type):
-        return "BIGINT", f"CAST({name} AS BIGINT)"
-    if re.match(r"FLOAT|DOUBLE|DECIMAL", raw_type):
-        return "DOUBLE", f"CAST({name} AS DOUBLE)"
-    if is_moment(raw_type):
-        return "BIGINT", f"CAST(floor(epoch({moment_of(column)})) AS BIGINT)"
-    if raw_type.startswith("TIME"):
-        return "BIGINT", f"CAST(floor(epoch({name})) AS BIGINT)"
-    if raw_type == "BLOB":
-        return "BLOB", name
-    if raw_type in ("VARCHAR", "UUID") or raw_type.startswith("ENUM"):
-        return "VARCHAR", f"nullif(CAST({name} AS VARCHAR), '')"
-    if raw_type in ('"NULL"', "NULL"):
-        return "VARCHAR", f"CAST({name} AS VARCHAR)"
+    for pattern, target, value in _NATURAL:
+        if re.fullmatch(pattern, raw_type):
+            return target, value.format(identifier(column))
     raise DataError(f"column {column!r} is {raw_type}, which examples cannot hold; write its parts as columns")
 
 

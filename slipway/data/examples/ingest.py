@@ -17,7 +17,6 @@ import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,11 +25,10 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
 from slipway.data.database import connect
-from slipway.data.examples.dataset import MANIFEST, QUARANTINE, SPLITS, DataFile, Manifest, RowCounts
-from slipway.data.examples.quarantine import BadRow, Quarantine
+from slipway.data.examples.dataset import MANIFEST, QUARANTINE, SPLITS, Manifest, RowCounts
 from slipway.data.examples.query import RAW, REASON, RowQuery
 from slipway.data.examples.read import open_source
-from slipway.data.examples.rows import FILE, LINE, UnsoundRowsError
+from slipway.data.examples.rows import FILE, LINE, Quarantine, UnsoundRowsError
 from slipway.data.examples.source import Source, digest_of
 from slipway.data.examples.split_rows import as_mask, assign_splits
 from slipway.data.examples.write import SplitWriter
@@ -43,7 +41,7 @@ if TYPE_CHECKING:
     from tensorflow_metadata.proto.v0 import schema_pb2
 
 MEMORY_LIMIT = "400MB"
-MAX_THREADS = 4
+THREADS = min(os.cpu_count() or 1, 4)
 BATCH_ROWS = 65_536
 SCRATCH = "slipway-ingest-"
 
@@ -82,14 +80,13 @@ def ingest_source(
         with _clear_errors(source, quarantine):
             with closing(quarantine):
                 try:
-                    written = _write(source, config, schema, quarantine, folder, careful=False)
+                    manifest = _write(source, config, schema, quarantine, folder, careful=False)
                 except UnsoundRowsError:
                     _discard(folder)
                     quarantine.restart()
-                    written = _write(source, config, schema, quarantine, folder, careful=True)
-            quarantine.check(written.rows.read, config.ingestion.max_quarantined)
-            _check_splits(written.rows, source, config)
-            manifest = _describe(written, source, config)
+                    manifest = _write(source, config, schema, quarantine, folder, careful=True)
+            quarantine.check(manifest.rows.read, config.ingestion.max_quarantined)
+            _check_splits(manifest.rows, source, config)
             storage.write_text(str(folder / MANIFEST), manifest.model_dump_json(indent=1))
             return manifest
     except BaseException:
@@ -102,15 +99,6 @@ def _discard(folder: Path) -> None:
         shutil.rmtree(folder / f"split={split}", ignore_errors=True)
 
 
-@dataclass
-class _Written:
-    """The content of the splits' folders."""
-
-    rows: RowCounts
-    files: list[DataFile]
-    columns: dict[str, str]
-
-
 def _write(
     source: Source,
     config: IngestConfig,
@@ -119,37 +107,46 @@ def _write(
     folder: Path,
     *,
     careful: bool,
-) -> _Written:
-    """Reads every row and writes it to its split."""
-    limit = config.ingestion.max_quarantined
+) -> Manifest:
+    """Reads every row and writes it to its split; the manifest says what was written."""
+    limit, usable, unlabelled = config.ingestion.max_quarantined, 0, 0
+    writers: list[SplitWriter] = []
     with (
         tempfile.TemporaryDirectory(prefix=SCRATCH) as scratch,
-        _connect(scratch) as connection,
+        connect(f"{scratch}/duckdb", memory_limit=MEMORY_LIMIT, threads=THREADS) as connection,
         ExitStack() as open_writers,
     ):
+        connection.execute("SET enable_progress_bar = false")
+        connection.execute("SET streaming_buffer_size = '64MB'")  # room for more than one thread to read ahead
         typed = open_source(connection, source, schema, limit, quarantine, Path(scratch), careful=careful)
         query = RowQuery(connection, typed, config.label, config.split, config.task, source.uri)
-        counts = RowCounts(read=0, quarantined=0, train=0, eval=0)
-        writers: list[SplitWriter] = []
-        usable = 0
         for batch in _ahead(query.batches(BATCH_ROWS)):
             rows = _set_aside(batch, quarantine)
-            usable += rows.num_rows
             labelled = rows.filter(rows.column(config.label.column).is_valid())
-            counts.unlabelled += rows.num_rows - labelled.num_rows
+            usable, unlabelled = usable + rows.num_rows, unlabelled + rows.num_rows - labelled.num_rows
             splits = assign_splits(labelled, config.split, query.data_columns)
             examples = labelled.select(query.example_columns)
             if not writers:
                 writers = [open_writers.enter_context(SplitWriter(folder, name, examples.schema)) for name in SPLITS]
-            for name, writer in enumerate(writers):
-                writer.add(examples.filter(as_mask(splits == name)))
-    counts.quarantined = quarantine.count
-    counts.read = usable + quarantine.count
-    counts.train, counts.eval = (writer.rows for writer in writers) if writers else (0, 0)
-    counts.left_out = usable - counts.train - counts.eval
+            for code, writer in enumerate(writers):
+                writer.add(examples.filter(as_mask(splits == code)))
+    train, evaluation = (writer.rows for writer in writers) if writers else (0, 0)
     files = [file for writer in writers for file in writer.files]
-    columns = {field.name: str(field.type) for field in writers[0].schema} if writers else {}
-    return _Written(counts, files, columns)
+    return Manifest(
+        source=source.model_dump(mode="json"),
+        rows=RowCounts(
+            read=usable + quarantine.count,
+            quarantined=quarantine.count,
+            left_out=usable - train - evaluation,
+            unlabelled=unlabelled,
+            train=train,
+            eval=evaluation,
+        ),
+        files=files,
+        columns={field.name: str(field.type) for field in writers[0].schema} if writers else {},
+        label=config.label.column,
+        digest=digest_of(*(file.sha256 for file in files)),
+    )
 
 
 def _ahead(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -167,8 +164,8 @@ def _set_aside(rows: pa.RecordBatch, quarantine: Quarantine) -> pa.RecordBatch:
     if reasons.null_count == rows.num_rows:
         return rows
     bad = rows.filter(reasons.is_valid()).select([FILE, LINE, REASON, RAW])
-    for file, line, reason, raw in zip(*(column.to_pylist() for column in bad.columns), strict=True):
-        quarantine.add(BadRow(file, line, reason, raw))
+    for row in zip(*(column.to_pylist() for column in bad.columns), strict=True):
+        quarantine.add(*row)
     return rows.filter(reasons.is_null())
 
 
@@ -190,27 +187,6 @@ def _check_splits(rows: RowCounts, source: Source, config: IngestConfig) -> None
                 f"{rows.eval:,} for evaluation, {rows.left_out:,} left out, {rows.quarantined:,} in quarantine. "
                 f"The split of module.yaml is {config.split.model_dump(mode='json')}"
             )
-
-
-def _describe(written: _Written, source: Source, config: IngestConfig) -> Manifest:
-    return Manifest(
-        source=source.model_dump(mode="json"),
-        rows=written.rows,
-        files=written.files,
-        columns=written.columns,
-        label=config.label.column,
-        digest=digest_of(*(file.sha256 for file in written.files)),
-    )
-
-
-@contextmanager
-def _connect(scratch: str) -> Iterator[duckdb.DuckDBPyConnection]:
-    """DuckDB with bounded memory, which spills to the scratch folder."""
-    threads = min(os.cpu_count() or 1, MAX_THREADS)
-    with connect(f"{scratch}/duckdb", memory_limit=MEMORY_LIMIT, threads=threads) as connection:
-        connection.execute("SET enable_progress_bar = false")
-        connection.execute("SET streaming_buffer_size = '64MB'")  # room for more than one thread to read ahead
-        yield connection
 
 
 @contextmanager

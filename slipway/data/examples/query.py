@@ -15,7 +15,7 @@ from slipway.data.examples.csv_files import has_rejects
 from slipway.data.examples.label_sql import missing_where_nan
 from slipway.data.examples.read import TypedRows
 from slipway.data.examples.rows import BATCH, FILE, LINE, UnsoundRowsError, describe
-from slipway.data.examples.time_split import UNREADABLE, refuse_unreadable, time_columns
+from slipway.data.examples.split_rows import UNREADABLE, refuse_unreadable, time_columns
 from slipway.errors import ConfigError, DataError
 from slipway.module_api import ColumnSplit, HashSplit, Label, Split, Task, TimeSplit
 

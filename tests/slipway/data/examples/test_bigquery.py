@@ -14,7 +14,7 @@ import pytest
 from google.api_core.exceptions import BadRequest
 from google.auth.credentials import AnonymousCredentials
 
-from slipway.data.examples.bigquery import as_examples, bigquery_rows, is_bigquery, locate_in_bigquery
+from slipway.data.examples.bigquery import as_examples, is_bigquery, locate_in_bigquery, read_batches
 from slipway.data.examples.source import Source
 from slipway.errors import DataError
 from tests.fakes.loopback_server import Answer, LoopbackServer, Refused, Request
@@ -129,7 +129,7 @@ class BigQuery(LoopbackServer):
 
 
 @pytest.mark.parametrize("what", [{"table": "p.d.t"}, {"query": "SELECT CAST('2024-06-01' AS TIMESTAMP) AS at"}])
-def test_bigquery_rows_are_asked_for_in_utc(monkeypatch: pytest.MonkeyPatch, what: dict[str, str]) -> None:
+def test_read_batches_asks_in_utc(monkeypatch: pytest.MonkeyPatch, what: dict[str, str]) -> None:
     """What Google's client and Ibis send of `time_zone`, the default time zone of a query.
 
     https://cloud.google.com/bigquery/docs/reference/rest/v2/ConnectionProperty
@@ -139,7 +139,7 @@ def test_bigquery_rows_are_asked_for_in_utc(monkeypatch: pytest.MonkeyPatch, wha
     with BigQuery() as server:
         monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", server.url)
         with pytest.raises(BadRequest, match="enough"):
-            bigquery_rows(Source(uri="bq://p.d.t", format="bigquery", digest="x", **what))
+            read_batches(Source(uri="bq://p.d.t", format="bigquery", digest="x", **what))
     queries = [json.loads(one.body) for one in server.requests if one.method == "POST"]
     assert queries
     for query in queries:
@@ -153,7 +153,7 @@ def test_ingest_rows_of_bigquery_become_examples(tmp_path: Path, monkeypatch: py
     from slipway.data.examples.ingest import IngestConfig, ingest_source
 
     table = pa.table({"id": range(500), "y": [number % 2 for number in range(500)], "fare": [0.25] * 500})
-    monkeypatch.setattr(bigquery, "bigquery_rows", lambda _: table.to_reader(max_chunksize=64))
+    monkeypatch.setattr(bigquery, "read_batches", lambda _: table.to_reader(max_chunksize=64))
     source = Source(uri="bq://p.d.t", format="bigquery", digest="x", table="p.d.t")
     config = IngestConfig.model_validate(
         {"task": "binary", "label": {"column": "y"}, "split": {"method": "hash"}, "ingestion": {}}

@@ -210,7 +210,7 @@ def test_ingest_bad_row_of_the_second_file_names_it(tmp_path: Path, out: Path) -
 
 def test_ingest_file_gone_since_it_was_resolved_is_named(data: Path, out: Path) -> None:
     from slipway.data.examples.ingest import IngestConfig, ingest_source
-    from slipway.data.examples.locate import locate
+    from slipway.data.examples.source import locate
 
     source = locate(str(_write(data, numbered(20))), 1)
     data.unlink()
