@@ -29,28 +29,32 @@ MISSING_FLOAT = float("nan")
 MISSING_BYTES = b""
 
 DType = Literal["float32", "int64", "string"]
-_DTYPES: dict[int, DType] = {1: "string", 2: "int64", 3: "float32"}
-_MARKERS: dict[DType, float | int | bytes] = {
-    "float32": MISSING_FLOAT,
-    "int64": MISSING_INT,
-    "string": MISSING_BYTES,
+_TYPES: dict[int, tuple[DType, float | int | bytes, pa.DataType]] = {
+    1: ("string", MISSING_BYTES, pa.binary()),
+    2: ("int64", MISSING_INT, pa.int64()),
+    3: ("float32", MISSING_FLOAT, pa.float32()),
 }
 
 
 def dtype_of(feature: schema_pb2.Feature) -> DType:
-    """TensorFlow's name of the feature's type.
-
-    Raises:
-        ConfigError: the schema gives the feature no type, or a struct.
-    """
-    if feature.type not in _DTYPES:
-        raise ConfigError(f"schema: feature {feature.name!r} needs a type: BYTES, INT or FLOAT")
-    return _DTYPES[feature.type]
+    """TensorFlow's name of the feature's type; ConfigError where the schema gives none, or a struct."""
+    return _type_of(feature)[0]
 
 
 def marker_of(feature: schema_pb2.Feature) -> float | int | bytes:
     """The value that means missing in `raw`."""
-    return _MARKERS[dtype_of(feature)]
+    return _type_of(feature)[1]
+
+
+def arrow_type(feature: schema_pb2.Feature) -> pa.DataType:
+    """Arrow's type of one value."""
+    return _type_of(feature)[2]
+
+
+def _type_of(feature: schema_pb2.Feature) -> tuple[DType, float | int | bytes, pa.DataType]:
+    if feature.type not in _TYPES:
+        raise ConfigError(f"schema: feature {feature.name!r} needs a type: BYTES, INT or FLOAT")
+    return _TYPES[feature.type]
 
 
 def fixed_shape(feature: schema_pb2.Feature) -> tuple[int, ...]:
@@ -63,11 +67,6 @@ def is_list(feature: schema_pb2.Feature) -> bool:
     if feature.HasField("shape") or not feature.HasField("value_count"):
         return False
     return bool(feature.value_count.max != 1)
-
-
-def arrow_type(feature: schema_pb2.Feature) -> pa.DataType:
-    """Arrow's type of one value."""
-    return {"float32": pa.float32(), "int64": pa.int64(), "string": pa.binary()}[dtype_of(feature)]
 
 
 def list_columns(batch: pa.RecordBatch | pa.Table, features: Sequence[schema_pb2.Feature]) -> pa.Table:
@@ -118,13 +117,11 @@ def _column(table: pa.Table, feature: schema_pb2.Feature) -> pa.Array:
 
 
 def _as_lists(column: pa.Array, feature: schema_pb2.Feature) -> pa.Array:
-    nested = pa.types.is_list(column.type) or pa.types.is_large_list(column.type)
-    values = _cast(column.flatten() if nested else column, feature)
-    lengths = (
-        pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
-        if nested
-        else np.ones(len(column), np.int64)
-    )
+    lengths = np.ones(len(column), np.int64)
+    if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
+        lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
+        column = column.flatten()
+    values = _cast(column, feature)
     if feature.HasField("shape"):
         return _fixed(values, lengths, feature)
     marker = pa.scalar(marker_of(feature), values.type)

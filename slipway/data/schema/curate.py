@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from slipway.data.schema.io import FILE, SERVING, TRAINING, parse_schema
 from slipway.errors import ConfigError
+from slipway.strict_yaml import nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from slipway.module_api import Label
 
 # Which domains go with which type, of those that are checked; the others (URL, image, …) say nothing about values.
@@ -56,25 +55,22 @@ def mark_environments(schema: schema_pb2.Schema, label: Label | None, source: st
     if label is None:
         return
     features = {feature.name: feature for feature in schema.feature}
-    if label.column not in features:
-        raise ConfigError(_no_feature(label.column, "label.column", features, source))
-    for name in label.training_only:
-        if name not in features and source != FILE:
-            raise ConfigError(_no_feature(name, "label.training_only", features, source))
-    for name in {label.column, *label.training_only} & features.keys():
+    curated = source == FILE
+    named = [(label.column, "label.column")]
+    # A curated schema need not have the columns that are known only after the outcome.
+    named += [(name, "label.training_only") for name in label.training_only if name in features or not curated]
+    for name, key in named:
+        if name not in features:
+            fix = f"add the feature to {FILE}, or correct {key} in module.yaml" if curated else f"correct {key}"
+            raise ConfigError(
+                f"{source} has no feature {name!r}, which {key} names{nearest(name, features)}. Or {fix}."
+            )
         feature = features[name]
         if SERVING in feature.in_environment:
             raise ConfigError(f'{source}: feature {name!r} is in_environment: "{SERVING}", but module.yaml says that '
                               f"it is known only after the outcome; remove that line")  # fmt: skip
         if SERVING not in feature.not_in_environment:
             feature.not_in_environment.append(SERVING)
-
-
-def _no_feature(name: str, key: str, features: dict[str, schema_pb2.Feature], source: str) -> str:
-    nearest = difflib.get_close_matches(name, features, n=1)
-    hint = f"did you mean {nearest[0]!r}?" if nearest else f"it has {', '.join(features)}"
-    fix = f"add the feature to {FILE}, or correct {key} in module.yaml" if source == FILE else f"correct {key}"
-    return f"{source} has no feature {name!r}, which {key} names: {hint} Or {fix}."
 
 
 def _find_problems(schema: schema_pb2.Schema) -> Iterator[str]:
@@ -96,14 +92,9 @@ def _feature_problems(feature: schema_pb2.Feature, domains: set[str]) -> Iterato
         yield f"presence.min_fraction {feature.presence.min_fraction} is not between 0 and 1"
     if feature.HasField("value_counts") or feature.HasField("group_presence"):
         yield "value_counts and group_presence are for nested features, which examples do not have; use value_count"
-    count = feature.value_count
+    count, kind = feature.value_count, feature.WhichOneof("domain_info")
     if count.HasField("max") and count.max < count.min:
         yield f"value_count.max {count.max} is less than value_count.min {count.min}"
-    yield from _domain_problems(feature, type_name, domains)
-
-
-def _domain_problems(feature: schema_pb2.Feature, type_name: str, domains: set[str]) -> Iterator[str]:
-    kind = feature.WhichOneof("domain_info")
     if kind in _DOMAIN_TYPES and type_name not in _DOMAIN_TYPES[kind]:
         yield f"{kind} does not go with type {type_name}"
     if kind == "domain" and feature.domain not in domains:

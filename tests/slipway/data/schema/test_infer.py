@@ -87,11 +87,11 @@ def test_infer_schema_without_a_label_leaves_all_features_as_inputs(tmp_path: Pa
 
 def test_infer_schema_with_an_unknown_label_names_the_nearest_column(tmp_path: Path) -> None:
     write_examples(tmp_path, {"big_tip": [1]})
-    with pytest.raises(ConfigError, match=r"no feature 'big_tips', which label\.column names: did you mean"):
+    with pytest.raises(ConfigError, match=r"no feature 'big_tips', which label\.column names; did you mean"):
         infer_schema(compute_statistics(tmp_path), Label(column="big_tips"))
 
 
 def test_infer_schema_with_an_unknown_training_only_column_names_it(tmp_path: Path) -> None:
     write_examples(tmp_path, {"x": [1]})
-    with pytest.raises(ConfigError, match=r"no feature 'tips', which label\.training_only names: it has x"):
+    with pytest.raises(ConfigError, match=r"no feature 'tips', which label\.training_only names; known: x"):
         infer_schema(compute_statistics(tmp_path), Label(column="x", training_only=("tips",)))
