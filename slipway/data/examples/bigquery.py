@@ -11,7 +11,6 @@ from slipway.errors import DataError
 from slipway.stores import storage
 
 if TYPE_CHECKING:
-    import ibis.expr.types as ir
     import pyarrow as pa
 
 SCHEME = "bq://"
@@ -71,17 +70,13 @@ def _version(name: str, client: Any) -> str:
 
 
 def bigquery_rows(opening: Opening) -> RawRows:
-    """The rows of a table or query.
-
-    Raises:
-        DataError: a column has a type that examples cannot hold.
-    """
+    """The rows of a table or query."""
     reader = read_batches(opening.source)
     return opening.rows_of(reader.schema, reader, place=opening.source.uri)
 
 
 def read_batches(source: Source) -> pa.RecordBatchReader:
-    """The rows with the types of examples, asked for in UTC: a project may have another time zone for plain times."""
+    """The rows as Arrow, asked for in UTC: a project may have another time zone for times without one."""
     import ibis
     from google.cloud.bigquery import ConnectionProperty
 
@@ -89,31 +84,8 @@ def read_batches(source: Source) -> pa.RecordBatchReader:
     backend = ibis.bigquery.connect(project_id=project)
     backend.client.default_query_job_config.connection_properties = [ConnectionProperty("time_zone", "UTC")]
     table = backend.table(name, database=(project, dataset)) if source.table else backend.sql(source.query)
-    return as_examples(table).to_pyarrow_batches(chunk_size=BATCH_ROWS)
-
-
-def as_examples(table: ir.Table) -> ir.Table:
-    """The same rows with the types that examples hold: BigQuery does the casting.
-
-    Integers and booleans become int64, decimals double, dates and times seconds since 1970 (UTC).
-
-    Raises:
-        DataError: a column is a struct, JSON or the like.
-    """
-    return table.select(**{name: _as_example(name, table[name]) for name in table.columns})
-
-
-def _as_example(name: str, column: ir.Value) -> ir.Value:
-    kind = column.type()
-    if kind.is_integer() or kind.is_boolean():
-        return column.cast("int64")
-    if kind.is_numeric():
-        return column.cast("float64")
-    if kind.is_timestamp() or kind.is_date():
-        # With a time zone it is BigQuery's TIMESTAMP; without, DATETIME, which UNIX_SECONDS does not take.
-        return column.cast("timestamp('UTC')").epoch_seconds()
-    if kind.is_string() or kind.is_binary():
-        return column
-    if kind.is_array() and (kind.value_type.is_numeric() or kind.value_type.is_string() or kind.value_type.is_binary()):
-        return column
-    raise DataError(f"column {name!r} is {kind}, which examples cannot hold; select its parts in a .sql file")
+    # BIGNUMERIC has more digits than DuckDB takes.
+    table = table.mutate(
+        ibis.selectors.across(ibis.selectors.of_type("decimal"), lambda column: column.cast("float64"))
+    )
+    return table.to_pyarrow_batches(chunk_size=BATCH_ROWS)

@@ -182,24 +182,23 @@ def infer_forms(
     """
     sample = f"(SELECT * FROM {rows.relation} LIMIT {SAMPLE_ROWS})"  # noqa: S608
     sampled = _count(connection, sample, {column: None for column in rows.types if column not in curated})
-    forms = {column: found.decide(tolerated)[0] for column, found in sampled.items()} | dict(curated)
-    guesses: dict[str, Form | None] = {
-        column: form if column in curated or sampled[column].present else None for column, form in forms.items()
-    }
-    checked: tuple[Form | None, ...] = ("integer", "whole", "number", "boolean") if check else ()
-    guesses = {column: form for column, form in guesses.items()
-               if form in checked or (column in sampled and form in ("text", None))}  # fmt: skip
-    counts = _count(connection, rows.relation, guesses)
+    guesses = {column: found.decide(tolerated)[0] if found.present else None for column, found in sampled.items()}
+    forms: dict[str, Form] = {column: guess or "text" for column, guess in guesses.items()} | dict(curated)
+    looked_at = {
+        column: form for column, form in (guesses | dict(curated)).items()
+        if (column in sampled if form in ("text", None) else check)
+    }  # fmt: skip
+    counts = _count(connection, rows.relation, looked_at)
     doubtful = [
         column
         for column, found in counts.items()
-        if column in sampled and found.misfits and not (guesses[column] == "text" and found.is_text(tolerated))
+        if column in sampled and found.misfits and not (looked_at[column] == "text" and found.is_text(tolerated))
     ]
     counts |= _count(connection, rows.relation, dict.fromkeys(doubtful))
     failing = set()
     for column, found in counts.items():
         others = found.misfits if column in curated else 0
-        if column in doubtful or guesses[column] is None:
+        if column in doubtful or looked_at[column] is None:
             forms[column], others = found.decide(tolerated)
         failing |= {column} if others else set()
     return forms, failing

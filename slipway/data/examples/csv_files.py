@@ -158,43 +158,44 @@ def _records(lines: _Lines, width: int) -> Iterator[_Record]:
     quotes = lines.next().removeprefix(_BOM).count(b'"')
     while quotes % 2:  # a column's name has a line break in it
         quotes += lines.next().count(b'"')
-    commas = width - 1
     while line := lines.next():
-        raw = line.rstrip(b"\r\n")
-        if b'"' in raw:
-            yield _quoted_record(lines, line, width)
-        elif raw.count(b",") == commas and raw.isascii() and b"\r" not in raw and len(raw) <= MAX_RECORD_BYTES:
+        raw, number = line.rstrip(b"\r\n"), lines.number
+        quoted, long = b'"' in raw, len(raw) > MAX_RECORD_BYTES
+        if not quoted and not long and raw.count(b",") == width - 1 and raw.isascii() and b"\r" not in raw:
             if raw or width == 1:
-                yield _Record(lines.number, raw, None)
+                yield _Record(number, raw, None)
         elif raw:
-            yield _judge(_Record(lines.number, raw, raw.split(b",")), width, cut=not line.endswith(b"\n"))
+            taken = [line]
+            fields, problem = _quoted_fields(lines, taken) if quoted else (raw.split(b","), "")
+            body = b"".join(taken).rstrip(b"\r\n")
+            if len(fields) == width + 1 and not fields[-1]:
+                fields.pop()  # a comma at the end of the line
+            problem = problem or _problem(fields, body, width)
+            if problem and not taken[-1].endswith(b"\n"):
+                problem += "; the file ends in this row"
+            if problem and len(taken) > 1:
+                # The quote may be a stray one: the lines behind it are looked at on their own.
+                lines.give_back(taken[1:])
+                body = raw
+            yield _Record(number, body, fields, problem)
 
 
-def _quoted_record(lines: _Lines, first: bytes, width: int) -> _Record:
-    """A record with quotes, of one or more lines; only the first line if the record is not whole."""
-    start, taken = lines.number, [first]
-    body, fields, position, problem = first.rstrip(b"\r\n"), [], 0, ""
+def _quoted_fields(lines: _Lines, taken: list[bytes]) -> tuple[list[bytes], str]:
+    """The fields of a record with quotes, and what is wrong; takes more lines as long as a field is open."""
+    body, fields, position = taken[0].rstrip(b"\r\n"), list[bytes](), 0
     while True:
         if match := _FIELD.match(body, position):
             quoted, bare = match.groups()
             fields.append(bare if quoted is None else quoted.replace(b'""', b'"'))
             position = match.end() + 1
             if match.end() == len(body):
-                break
+                return fields, ""
         elif not _OPEN_FIELD.fullmatch(body, position):
-            problem = f"field {len(fields) + 1} goes on after its closing quote"
-            break
+            return fields, f"field {len(fields) + 1} goes on after its closing quote"
         elif not _take_until_quote(lines, taken):
-            problem = f"the quote that opens field {len(fields) + 1} is not closed"
-            break
+            return fields, f"the quote that opens field {len(fields) + 1} is not closed"
         else:
             body = b"".join(taken).rstrip(b"\r\n")
-    record = _judge(_Record(start, body, fields, problem), width, cut=not taken[-1].endswith(b"\n"))
-    if record.problem and len(taken) > 1:
-        # The quote may be a stray one: the lines behind it are looked at on their own.
-        lines.give_back(taken[1:])
-        return record._replace(raw=first)
-    return record
 
 
 def _take_until_quote(lines: _Lines, taken: list[bytes]) -> bool:
@@ -211,33 +212,22 @@ def _take_until_quote(lines: _Lines, taken: list[bytes]) -> bool:
     return False
 
 
-def _judge(record: _Record, width: int, *, cut: bool) -> _Record:
-    """The record, with its problem if it has one."""
-    fields, problem = record.fields or [], record.problem
-    if len(fields) == width + 1 and not fields[-1]:
-        fields = fields[:-1]  # a comma at the end of the line
-    if not problem and len(fields) != width:
-        problem = f"{len(fields)} fields where the header has {width}"
-    if not problem and len(record.raw) > MAX_RECORD_BYTES:
-        problem = f"the row is longer than {MAX_RECORD_BYTES:,} bytes"
-    if problem and cut:
-        problem += "; the file ends in this row"
-    if not problem:
-        try:
-            record.raw.decode("utf-8")
-        except UnicodeDecodeError as error:
-            byte = record.raw[error.start]
-            problem = f"byte {error.start + 1} of the row, 0x{byte:02x}, is not UTF-8"
-    return record._replace(fields=fields, problem=problem)
+def _problem(fields: list[bytes], raw: bytes, width: int) -> str:
+    if len(fields) != width:
+        return f"{len(fields)} fields where the header has {width}"
+    if len(raw) > MAX_RECORD_BYTES:
+        return f"the row is longer than {MAX_RECORD_BYTES:,} bytes"
+    try:
+        raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return f"byte {error.start + 1} of the row, 0x{raw[error.start]:02x}, is not UTF-8"
+    return ""
 
 
 def _in_order(record: _Record, order: list[int | None]) -> bytes:
     """The record's fields in the order of the common columns."""
     if record.fields is None and order == list(range(len(order))):
         return record.raw
-    fields = record.fields if record.fields is not None else record.raw.split(b",")
-    return b",".join(b"" if at is None else _quoted(fields[at]) for at in order)
-
-
-def _quoted(field: bytes) -> bytes:
-    return b'"' + field.replace(b'"', b'""') + b'"' if field else b""
+    fields = record.raw.split(b",") if record.fields is None else record.fields
+    quoted = [b'"' + field.replace(b'"', b'""') + b'"' if field else b"" for field in fields]
+    return b",".join(b"" if at is None else quoted[at] for at in order)

@@ -11,27 +11,28 @@ only on the rows, their order and this code.
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
 import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
 from slipway.data.database import connect
-from slipway.data.examples.dataset import MANIFEST, QUARANTINE, SPLITS, Manifest, RowCounts
+from slipway.data.examples.dataset import MANIFEST, QUARANTINE, SPLITS, DataFile, Manifest, RowCounts
 from slipway.data.examples.query import RAW, REASON, RowQuery
 from slipway.data.examples.read import open_source
 from slipway.data.examples.rows import FILE, LINE, Quarantine, UnsoundRowsError
 from slipway.data.examples.source import Source, digest_of
 from slipway.data.examples.split_rows import as_mask, assign_splits
-from slipway.data.examples.write import SplitWriter
 from slipway.errors import DataError, StoreError
 from slipway.module_api import Ingestion, Label, Split, Task
 from slipway.stores import storage
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
 MEMORY_LIMIT = "400MB"
 THREADS = min(os.cpu_count() or 1, 4)
 BATCH_ROWS = 65_536
+ROW_GROUP_ROWS = 131_072
+FILE_ROWS = 8 * ROW_GROUP_ROWS
 SCRATCH = "slipway-ingest-"
 
 
@@ -110,7 +113,7 @@ def _write(
 ) -> Manifest:
     """Reads every row and writes it to its split; the manifest says what was written."""
     limit, usable, unlabelled = config.ingestion.max_quarantined, 0, 0
-    writers: list[SplitWriter] = []
+    writers: list[_SplitWriter] = []
     with (
         tempfile.TemporaryDirectory(prefix=SCRATCH) as scratch,
         connect(f"{scratch}/duckdb", memory_limit=MEMORY_LIMIT, threads=THREADS) as connection,
@@ -127,7 +130,7 @@ def _write(
             splits = assign_splits(labelled, config.split, query.data_columns)
             examples = labelled.select(query.example_columns)
             if not writers:
-                writers = [open_writers.enter_context(SplitWriter(folder, name, examples.schema)) for name in SPLITS]
+                writers = [open_writers.enter_context(_SplitWriter(folder, name, examples.schema)) for name in SPLITS]
             for code, writer in enumerate(writers):
                 writer.add(examples.filter(as_mask(splits == code)))
     train, evaluation = (writer.rows for writer in writers) if writers else (0, 0)
@@ -147,6 +150,62 @@ def _write(
         label=config.label.column,
         digest=digest_of(*(file.sha256 for file in files)),
     )
+
+
+class _SplitWriter:
+    """Writes `split=<name>/part-00000.parquet` and on, each of at most `FILE_ROWS` rows.
+
+    Row groups have one size, so that the bytes do not depend on the batches.
+    """
+
+    def __init__(self, root: Path, split: str, schema: pa.Schema) -> None:
+        self.schema = schema
+        self.files: list[DataFile] = []
+        self._root, self._folder = root, root / f"split={split}"
+        self._waiting = schema.empty_table()
+        self._writer: Any = None
+        self._folder.mkdir()
+
+    @property
+    def rows(self) -> int:
+        return sum(file.rows for file in self.files)
+
+    def add(self, rows: pa.RecordBatch) -> None:
+        self._waiting = pa.concat_tables([self._waiting, pa.Table.from_batches([rows])])
+        while self._waiting.num_rows >= ROW_GROUP_ROWS:
+            self._write(self._waiting.slice(0, ROW_GROUP_ROWS))
+            self._waiting = self._waiting.slice(ROW_GROUP_ROWS)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            if self._waiting.num_rows:
+                self._write(self._waiting)
+            self._end_file()
+        elif self._writer is not None:
+            with suppress(OSError):  # the disk may be full
+                self._writer.close()
+
+    def _write(self, rows: pa.Table) -> None:
+        if self._writer is None:
+            self._path, self._file_rows = self._folder / f"part-{len(self.files):05d}.parquet", 0
+            self._writer = pq.ParquetWriter(self._path, self.schema)
+        self._writer.write_table(rows.combine_chunks(), row_group_size=ROW_GROUP_ROWS)
+        self._file_rows += rows.num_rows
+        if self._file_rows >= FILE_ROWS:
+            self._end_file()
+
+    def _end_file(self) -> None:
+        if self._writer is None:
+            return
+        self._writer.close()
+        with self._path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        name = self._path.relative_to(self._root).as_posix()
+        self.files.append(DataFile(path=name, rows=self._file_rows, sha256=digest))
+        self._writer = None
 
 
 def _ahead(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -42,7 +42,7 @@ def test_ingest_header_only_says_that_there_are_no_rows(data: Path, out: Path) -
 
 def test_ingest_missing_label_column_lists_the_columns(data: Path, out: Path) -> None:
     _write(data, numbered(20))
-    with pytest.raises(DataError, match=r"label\.column of module\.yaml is 'yy', but .*data\.csv.*'y'.*id, x, y"):
+    with pytest.raises(DataError, match=r"label\.column .* 'yy', but .*data\.csv.*did you mean y\?.*id, x, y"):
         ingest(data, out, label="yy")
 
 
