@@ -11,9 +11,8 @@ from components.transform_features.files import BATCH_ROWS, transform_file
 from components.transform_features.preprocessing import Preprocessing
 from slipway.data.beam import BeamConfig, scratch_folder
 from slipway.data.examples.dataset import SPLITS, read_manifest
-from slipway.data.features import RawFeatures
-from slipway.data.schema.io import model_inputs, read_schema
-from slipway.data.tensors import list_columns
+from slipway.data.schema import model_inputs, read_schema
+from slipway.data.tensors import RawFeatures, list_columns
 from slipway.errors import DataError, SlipwayError, TrainingError
 from slipway.module_api import Label
 from slipway.stores import storage

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from slipway.data.schema.io import read_schema
+from slipway.data.schema import read_schema
 from slipway.data.statistics.io import read_statistics
 from slipway.data.validation.anomalies import to_anomalies, write_anomalies
 from slipway.data.validation.page import render_validation

@@ -1,4 +1,4 @@
-"""Converts Arrow columns to the inputs of a served model; nothing else does.
+"""The inputs of a model: their specification, and the conversion of Arrow columns to them; nothing else converts.
 
 `raw` takes one dense tensor per feature, with a marker where the value is missing: NaN for floats, the smallest
 int64 for integers, the empty string for bytes. The exported model turns the markers back into missing values, so
@@ -10,6 +10,7 @@ with the marker); the schema says which.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -69,6 +70,56 @@ def is_list(feature: schema_pb2.Feature) -> bool:
     return bool(feature.value_count.max != 1)
 
 
+@dataclass(frozen=True)
+class RawFeatures:
+    """The inputs of a model: `slipway.data.schema.model_inputs`, in the schema's order."""
+
+    features: tuple[schema_pb2.Feature, ...]
+
+    @property
+    def names(self) -> list[str]:
+        """Names, in order."""
+        return [feature.name for feature in self.features]
+
+    def spec(self) -> dict[str, Any]:
+        """For `tf.io.parse_example`: sparse for a single value, ragged for a list, dense for a fixed shape."""
+        import tensorflow as tf
+
+        spec: dict[str, Any] = {}
+        for feature in self.features:
+            dtype = tf.as_dtype(dtype_of(feature))
+            if feature.HasField("shape"):
+                spec[feature.name] = tf.io.FixedLenFeature(fixed_shape(feature), dtype)
+            elif is_list(feature):
+                spec[feature.name] = tf.io.RaggedFeature(dtype, row_splits_dtype=tf.int64)
+            else:
+                spec[feature.name] = tf.io.VarLenFeature(dtype)
+        return spec
+
+    def serving_spec(self) -> dict[str, Any]:
+        """The same for requests, which may leave features out: a fixed shape is then filled with the marker."""
+        spec = self.spec()
+        for feature in self.features:
+            if feature.HasField("shape"):
+                default = np.full(fixed_shape(feature), marker_of(feature)).tolist()
+                spec[feature.name] = spec[feature.name]._replace(default_value=default)
+        return spec
+
+    def metadata(self) -> Any:
+        """The same as TensorFlow Transform's `DatasetMetadata`."""
+        from tensorflow_transform.tf_metadata import dataset_metadata
+
+        return dataset_metadata.DatasetMetadata.from_feature_spec(self.spec())
+
+    def adapter(self) -> Any:
+        """The `TensorAdapterConfig` that turns columns of `list_columns` into tensors."""
+        from tfx_bsl.tfxio.tensor_adapter import TensorAdapterConfig
+        from tfx_bsl.tfxio.tensor_representation_util import InferTensorRepresentationsFromMixedSchema
+
+        columns = pa.schema([(feature.name, pa.list_(arrow_type(feature))) for feature in self.features])
+        return TensorAdapterConfig(columns, InferTensorRepresentationsFromMixedSchema(self.metadata().schema))
+
+
 def list_columns(batch: pa.RecordBatch | pa.Table, features: Sequence[schema_pb2.Feature]) -> pa.Table:
     """Columns as TensorFlow Transform and tf.Example take them: lists of float32, int64 or binary.
 
@@ -76,7 +127,7 @@ def list_columns(batch: pa.RecordBatch | pa.Table, features: Sequence[schema_pb2
 
     Args:
         batch: Rows; a column that is no feature is dropped, a feature without a column is missing everywhere.
-        features: `slipway.data.schema.io.model_inputs(schema)`.
+        features: `slipway.data.schema.model_inputs(schema)`.
 
     Raises:
         DataError: a column cannot be cast to the type of the schema.

@@ -10,7 +10,7 @@ from typing import TypeAlias
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
 from slipway.data.examples.dataset import SPLITS
-from slipway.data.schema.io import TRAINING
+from slipway.data.schema import TRAINING
 from slipway.data.statistics.describe import common_stats, feature_name
 from slipway.data.statistics.io import FILE as STATISTICS
 from slipway.data.statistics.io import dataset_of, read_statistics

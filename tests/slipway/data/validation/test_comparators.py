@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from slipway.data.schema.io import parse_schema
+from slipway.data.schema import parse_schema
 from slipway.data.statistics.compute import compute_statistics
 from slipway.data.validation.validate import validate_examples
 from tests.example_artifacts import write_examples

@@ -5,7 +5,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from slipway.data.schema.io import parse_schema
+from slipway.data.schema import parse_schema
 from slipway.data.validation.anomalies import to_anomalies
 from slipway.data.validation.page import render_validation
 from slipway.data.validation.report import Validation, describe_anomaly, read_validation, refusal, write_validation
