@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from slipway.errors import DataError
 
@@ -40,18 +41,15 @@ def encode_labels(
     codes = {name: index for index, name in enumerate(class_names)}
     if task == "binary" and not any(_is_number(name) for name in class_names):
         codes = _FALSE_TRUE | codes
-    encoded = column.dictionary_encode()
-    parts = [np.zeros(0, np.int64)]
-    for chunk in encoded.chunks if isinstance(encoded, pa.ChunkedArray) else [encoded]:
-        values = chunk.dictionary.to_pylist()
-        unknown = [value for value in values if _name(value) not in codes]
-        if unknown:
-            raise DataError(
-                f"label value {', '.join(map(repr, unknown[:3]))} is none of the classes {', '.join(class_names)}: "
-                "add it to classes in module.yaml, or correct the data"
-            )
-        parts.append(np.array([codes[_name(value)] for value in values], dtype=np.int64)[chunk.indices.to_numpy()])
-    indices = np.concatenate(parts)
+    distinct = column.unique()
+    unknown = [value for value in distinct.to_pylist() if _name(value) not in codes]
+    if unknown:
+        raise DataError(
+            f"label value {', '.join(map(repr, unknown[:3]))} is none of the classes {', '.join(class_names)}: "
+            "add it to classes in module.yaml, or correct the data"
+        )
+    indices: NDArray[Any] = np.array([codes[_name(value)] for value in distinct.to_pylist()], np.int64)
+    indices = indices[pc.index_in(column, value_set=distinct).to_numpy()]
     return indices.astype(np.float32) if task == "binary" else indices
 
 

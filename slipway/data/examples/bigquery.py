@@ -26,11 +26,8 @@ def locate_in_bigquery(uri: str, client: Any = None) -> Source:
     """The table or query behind a data URI.
 
     The digest is over the table's (or every read table's) name, time of the last change and rows, and over the
-    query's text. Queries whose answer depends on the time of day are not noticed.
-
-    Args:
-        uri: `bq://project.dataset.table`, or a file that ends with `.sql`.
-        client: `google.cloud.bigquery.Client`; the default one of the environment if None.
+    query's text. Queries whose answer depends on the time of day are not noticed. The client is the environment's
+    unless given.
 
     Raises:
         DataError: the name is not complete, or BigQuery refuses; the message is BigQuery's.

@@ -173,12 +173,8 @@ def infer_forms(
     The first rows give a guess. All values decide about a column that is text or empty there, and about any other whose
     values do not fit the guess.
 
-    Args:
-        connection: DuckDB.
-        rows: Rows with text columns only.
-        curated: Forms that a schema decided.
-        tolerated: Share of a numeric column's values that may be no numbers.
-        check: Whether to look for values that do not fit; otherwise the reader of the rows has to.
+    `curated` are the forms that a schema decided; `tolerated` is the share of a numeric column's values that may be no
+    numbers. Only with `check` are values looked for that do not fit; otherwise the reader of the rows has to.
     """
     sample = f"(SELECT * FROM {rows.relation} LIMIT {SAMPLE_ROWS})"  # noqa: S608
     sampled = _count(connection, sample, {column: None for column in rows.types if column not in curated})

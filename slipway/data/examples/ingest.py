@@ -65,12 +65,6 @@ def ingest_source(
 ) -> Manifest:
     """Writes the examples artifact of a source; a failure leaves nothing but `quarantine.jsonl`.
 
-    Args:
-        source: What resolve_source found.
-        config: Label, split and limits of the module.
-        schema: The module's curated schema, or None.
-        examples_path: The artifact's folder.
-
     Raises:
         DataError: the source cannot be read, too much of it is bad, a column is missing, or a split stays empty.
         ConfigError: the split does not fit the data.
@@ -229,11 +223,7 @@ def _set_aside(rows: pa.RecordBatch, quarantine: Quarantine) -> pa.RecordBatch:
 
 
 def _check_splits(rows: RowCounts, source: Source, config: IngestConfig) -> None:
-    """Fails if a split is empty.
-
-    Raises:
-        DataError: the message has the likely cause.
-    """
+    """Fails if a split is empty, with the likely cause."""
     if not rows.read:
         raise DataError(f"{source.uri}: there are columns, but no rows; was the file written to its end?")
     usable = rows.read - rows.quarantined
@@ -266,10 +256,8 @@ def _clear_errors(source: Source, quarantine: Quarantine) -> Iterator[None]:
 
 
 def _is_ours(error: Exception, folder: Path) -> bool:
-    """Whether a file that we write failed, of the artifact or a temporary one, so that the data are not at fault.
-
-    A failed write has an errno and no file name; a failed open has a name; a damaged file has no errno.
-    """
+    """Whether a file that we write failed, of the artifact or a temporary one, so that the data are not at fault."""
+    # A failed write has an errno and no file name; a failed open has a name; a damaged file has no errno.
     named = str(folder) in str(error) or SCRATCH in str(error)
     if isinstance(error, OSError):
         return named or bool(error.errno and not error.filename)

@@ -36,9 +36,7 @@ _ELEMENT_BY_ELEMENT = re.compile(r"(list|array)_(transform|apply|filter)|apply|f
 def missing_where_nan(connection: duckdb.DuckDBPyConnection, expression: str) -> str:
     """SQL of an expression's value: NULL where the expression, or a part of it that is evaluated, is NaN.
 
-    Args:
-        connection: Gets the macro and the setting that the SQL needs.
-        expression: SQL that DuckDB accepts.
+    The connection gets the macro and the setting that the SQL needs.
 
     Raises:
         ConfigError: it computes in a subquery's own rows or in `list_reduce`, where NaN would not be seen.

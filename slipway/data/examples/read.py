@@ -26,15 +26,9 @@ from slipway.stores import storage
 if TYPE_CHECKING:
     from tensorflow_metadata.proto.v0 import schema_pb2
 
-_ROW = "file_row_number"
-
 
 def _parquet_rows(opening: Opening) -> RawRows:
-    """Rows of Parquet files; DuckDB reads them, and matches columns by name.
-
-    Raises:
-        DataError: a file is no Parquet file, was cut, or the files' columns do not fit together.
-    """
+    """Rows of Parquet files; DuckDB reads them, and matches columns by name."""
     listed = ", ".join(literal(str(path)) for path in opening.files.values())
     relation = (
         f"read_parquet([{listed}], union_by_name = true, hive_partitioning = false, "
@@ -51,9 +45,9 @@ def _parquet_rows(opening: Opening) -> RawRows:
     except duckdb.Error as error:
         said = str(error).partition("\n")[0]
         raise DataError(f"{opening.source.uri}: the files' columns do not fit together: {said}") from error
-    del types[_ROW]
+    del types["file_row_number"]
     shown = ", ".join(f"{literal(str(path))}: {literal(name)}" for name, path in opening.files.items())
-    return RawRows(relation, types, (f"MAP {{{shown}}}[{FILE}]", f"{_ROW} + 1"))
+    return RawRows(relation, types, (f"MAP {{{shown}}}[{FILE}]", "file_row_number + 1"))
 
 
 # Formats whose columns have types. Each reader loads its library when it is called.
@@ -89,16 +83,10 @@ def open_source(
     *,
     careful: bool,
 ) -> TypedRows:
-    """The rows of a source.
+    """The rows of a source; a schema decides the types of its features.
 
-    Args:
-        connection: DuckDB.
-        source: What resolve_source found.
-        schema: Decides the types of its features.
-        tolerated: Share of a numeric CSV column that may be no numbers.
-        quarantine: Takes the rows that cannot be parsed or decoded.
-        scratch: For copies of remote and packed files.
-        careful: Reads CSV files line by line, and checks every value: slower, for files with bad rows.
+    `tolerated` is the share of a numeric CSV column that may be no numbers; `scratch` takes copies of remote and packed
+    files. With `careful` CSV files are read line by line and every value is checked: slower, for files with bad rows.
 
     Raises:
         DataError: a file is missing or damaged as a whole, or a column's name or type cannot be used.
@@ -125,11 +113,7 @@ def open_source(
 
 
 def _local_files(source: Source, scratch: Path) -> dict[str, Path]:
-    """Name to show and path of each file; those on gs:// are fetched, packed CSV files unpacked (DuckDB checks no CRC).
-
-    Raises:
-        DataError: a file is not there any more, or a packed one is damaged or cut.
-    """
+    """Name to show and path of each file: remote ones are fetched, packed CSV is unpacked (DuckDB checks no CRC)."""
     files = {}
     for number, file in enumerate(source.files):
         remote, suffix = storage.is_remote(file.uri), "".join(Path(file.uri.partition("?")[0]).suffixes[-2:])

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -38,13 +39,7 @@ _ISO = rf"^\s*({_DATE})(?:(?:T|\s+)({_TIME})\s*({_ZONE})?)?\s*$"
 
 
 def assign_splits(rows: pa.RecordBatch, split: Split, columns: list[str]) -> NDArray[np.int8]:
-    """`TRAIN`, `EVAL` or `NEITHER` for each row.
-
-    Args:
-        rows: Holds at least `columns`, and `LATER` for a split by time.
-        split: The module's rule.
-        columns: Columns to hash, in any order.
-    """
+    """`TRAIN`, `EVAL` or `NEITHER` for each row, by a hash of `columns`, or of rows that hold `LATER`, by time."""
     if isinstance(split, HashSplit):
         parts = np.uint64(split.train + split.eval)
         return np.where(hash_rows(rows, columns) % parts < np.uint64(split.train), TRAIN, EVAL).astype(np.int8)
@@ -139,11 +134,7 @@ def time_columns(connection: duckdb.DuckDBPyConnection, typed: TypedRows, split:
 
 
 def refuse_unreadable(batch: pa.RecordBatch, split: TimeSplit) -> None:
-    """Fails if a batch has times that cannot be read.
-
-    Raises:
-        DataError: the message has their number, one of them, and the fix.
-    """
+    """Fails if a batch has times that cannot be read."""
     texts = batch.column(UNREADABLE).drop_null()
     if len(texts):
         given = f"format is {split.format!r}" if split.format else f"eval_from is {split.eval_from!r}"
@@ -202,10 +193,10 @@ def _moment(text: str, pattern: str | None) -> str:
 
 def _number(given: int | float | str) -> int | float | None:
     """`eval_from` if it is a number."""
-    for kind in (int, float) if isinstance(given, str) else (type(given),):
-        try:
-            number = kind(given)
-        except ValueError:
-            continue
-        return number if math.isfinite(number) else None
+    if not isinstance(given, str):
+        return given
+    with suppress(ValueError):
+        return int(given)
+    with suppress(ValueError):
+        return float(given) if math.isfinite(float(given)) else None
     return None

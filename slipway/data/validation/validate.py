@@ -37,8 +37,7 @@ def validate_examples(
         examples_path: Output of ingest_examples, in which offending rows are counted.
         statistics: Statistics of both splits.
         schema: The schema.
-        previous_statistics: URI of the statistics of the run before, for drift; or empty. If they are no longer there,
-            that is a warning: old runs may be deleted.
+        previous_statistics: URI of the statistics of the run before, for drift, or empty; deleted ones are a warning.
     """
     found: list[tuple[Dataset, str, Finding]] = []
     datasets = {split: dataset_of(statistics, split) for split in SPLITS}
