@@ -47,14 +47,9 @@ def csv_rows(opening: Opening) -> RawRows:
 
 
 def has_rejects(connection: duckdb.DuckDBPyConnection) -> bool:
-    """Whether DuckDB skipped rows in the scans so far; clears its list of them."""
+    """Whether DuckDB skipped rows in the scans so far."""
     known = connection.execute("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'reject_errors'").fetchall()
-    if not known[0][0]:
-        return False
-    found = connection.execute("SELECT count(*) FROM reject_errors").fetchall()[0][0]
-    connection.execute("DROP TABLE reject_errors")
-    connection.execute("DROP TABLE reject_scans")
-    return bool(found)
+    return bool(known[0][0] and connection.execute("SELECT count(*) FROM reject_errors").fetchall()[0][0])
 
 
 def repaired_csv_rows(opening: Opening, clean: Path) -> RawRows:

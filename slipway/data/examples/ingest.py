@@ -71,44 +71,32 @@ def ingest_source(
         StoreError: the artifact, or a temporary file, cannot be written.
     """
     folder = Path(examples_path)
-    clear_artifact(folder, MANIFEST)
-    quarantine = Quarantine(folder / QUARANTINE)
     try:
-        with _clear_errors(source, quarantine):
-            with closing(quarantine):
-                try:
-                    manifest = _write(source, config, schema, quarantine, folder, careful=False)
-                except UnsoundRowsError:
-                    _discard(folder)
-                    quarantine.restart()
-                    manifest = _write(source, config, schema, quarantine, folder, careful=True)
+        with _clear_errors(source, folder):
+            try:
+                manifest, quarantine = _write(source, config, schema, folder, careful=False)
+            except UnsoundRowsError:
+                manifest, quarantine = _write(source, config, schema, folder, careful=True)
             quarantine.check(manifest.rows.read, config.ingestion.max_quarantined)
             _check_splits(manifest.rows, source, config)
             storage.write_text(str(folder / MANIFEST), manifest.model_dump_json(indent=1))
             return manifest
     except BaseException:
-        _discard(folder)
+        for split in SPLITS:
+            shutil.rmtree(folder / f"split={split}", ignore_errors=True)
         raise
 
 
-def _discard(folder: Path) -> None:
-    for split in SPLITS:
-        shutil.rmtree(folder / f"split={split}", ignore_errors=True)
-
-
 def _write(
-    source: Source,
-    config: IngestConfig,
-    schema: schema_pb2.Schema | None,
-    quarantine: Quarantine,
-    folder: Path,
-    *,
-    careful: bool,
-) -> Manifest:
+    source: Source, config: IngestConfig, schema: schema_pb2.Schema | None, folder: Path, *, careful: bool
+) -> tuple[Manifest, Quarantine]:
     """Reads every row and writes it to its split; the manifest says what was written."""
+    clear_artifact(folder, MANIFEST)
+    quarantine = Quarantine(folder / QUARANTINE)
     limit, usable, unlabelled = config.ingestion.max_quarantined, 0, 0
     writers: list[_SplitWriter] = []
     with (
+        closing(quarantine),
         tempfile.TemporaryDirectory(prefix=SCRATCH) as scratch,
         connect(f"{scratch}/duckdb", memory_limit=MEMORY_LIMIT, threads=THREADS) as connection,
         ExitStack() as open_writers,
@@ -129,7 +117,7 @@ def _write(
                 writer.add(examples.filter(as_mask(splits == code)))
     train, evaluation = (writer.rows for writer in writers) if writers else (0, 0)
     files = [file for writer in writers for file in writer.files]
-    return Manifest(
+    manifest = Manifest(
         source=source.model_dump(mode="json"),
         rows=RowCounts(
             read=usable + quarantine.count,
@@ -144,6 +132,7 @@ def _write(
         label=config.label.column,
         digest=digest_of(*(file.sha256 for file in files)),
     )
+    return manifest, quarantine
 
 
 class _SplitWriter:
@@ -239,15 +228,14 @@ def _check_splits(rows: RowCounts, source: Source, config: IngestConfig) -> None
 
 
 @contextmanager
-def _clear_errors(source: Source, quarantine: Quarantine) -> Iterator[None]:
+def _clear_errors(source: Source, folder: Path) -> Iterator[None]:
     """Translates errors of the system and of DuckDB; on a full disk the quarantine is deleted."""
-    folder = quarantine.path.parent
     try:
         yield
     except (OSError, duckdb.Error) as error:
         said = str(error).partition("\n")[0]
         if getattr(error, "errno", None) == errno.ENOSPC or "No space left" in said:
-            quarantine.path.unlink(missing_ok=True)
+            (folder / QUARANTINE).unlink(missing_ok=True)
             full = min(folder, Path(tempfile.gettempdir()), key=lambda place: shutil.disk_usage(place).free)
             raise StoreError(f"{full}: the disk is full; nothing was written. Make room, then run again") from error
         if _is_ours(error, folder):

@@ -63,13 +63,6 @@ class Quarantine:
         if self.count <= SHOWN:
             self._shown.append(f"  {file}{f':{line}' if line else ''}: {reason}\n")
 
-    def restart(self) -> None:
-        """Forgets all rows, before they are read again."""
-        self.close()
-        self.path.unlink(missing_ok=True)
-        self.count = 0
-        self._shown.clear()
-
     def close(self) -> None:
         """Closes the file."""
         if self._file is not None:

@@ -127,16 +127,14 @@ def _files(uri: str) -> list[str]:
     whole = _absolute(uri)
     if not storage.exists(whole):
         found = _expand(whole) if _is_pattern(whole) else []
-        if not found:
-            problem = "no file matches" if _is_pattern(whole) else "there is no such file or directory"
-            raise DataError(f"{uri}: {problem}; correct --data, or data in module.yaml")
-        return found
-    remote = storage.is_remote(whole)
-    if (remote and _format_of(whole)) or (not remote and storage.local_path(whole).is_file()):
+        problem = "no file matches" if _is_pattern(whole) else "there is no such file or directory"
+    elif _format_of(whole) if storage.is_remote(whole) else storage.local_path(whole).is_file():
         return [whole]
-    found = [file.uri for file in storage.list_files(whole) if _format_of(file.uri) and _is_data(file.name)]
+    else:
+        found = [file.uri for file in storage.list_files(whole) if _format_of(file.uri) and _is_data(file.name)]
+        problem = f"the directory holds no data file ({EXTENSIONS})"
     if not found:
-        raise DataError(f"{uri}: the directory holds no data file ({EXTENSIONS})")
+        raise DataError(f"{uri}: {problem}; correct --data, or data in module.yaml")
     return found
 
 

@@ -8,7 +8,7 @@ Types and order of the anomalies follow TensorFlow Data Validation: `schema.cc` 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -183,23 +183,31 @@ def _check_domain(
     kind = feature.WhichOneof("domain_info")
     if kind == "domain":
         domain = next(one for one in schema.string_domain if one.name == feature.domain)
-        yield from _check_strings(feature, stats, list(domain.value), f"string_domain {domain.name!r}")
+        yield from _check_strings(feature, stats, domain.value, f"string_domain {domain.name!r}")
     elif kind == "string_domain":
-        yield from _check_strings(feature, stats, list(feature.string_domain.value), "its string_domain")
+        yield from _check_strings(feature, stats, feature.string_domain.value, "its string_domain")
     elif kind == "bool_domain" and stats.HasField("string_stats"):
-        yield from _check_bools(feature, stats)
+        words = [feature.bool_domain.true_value, feature.bool_domain.false_value]
+        for unknown in list(_unknown_values(stats, words))[:1]:
+            yield Finding(
+                "BOOL_TYPE_UNEXPECTED_STRING", "Non-boolean values", f"Saw unexpected value: {unknown}.",
+                fix=f"correct the data, or in schema.pbtxt replace the bool_domain of feature {feature.name!r} by a "
+                    f"string_domain",
+                bound=f"bool_domain {{ true_value: {_quoted(words[0])} false_value: {_quoted(words[1])} }}",
+                condition=_not_in(words),
+            )  # fmt: skip
     elif kind in _RANGE_TYPES:
         yield from _check_range(feature, stats.num_stats, kind)
 
 
-def _unknown_values(stats: statistics_pb2.FeatureNameStatistics, allowed: list[str]) -> dict[str, float]:
+def _unknown_values(stats: statistics_pb2.FeatureNameStatistics, allowed: Sequence[str]) -> dict[str, float]:
     """Values that are not allowed and their frequencies, most frequent first."""
     buckets, known = stats.string_stats.rank_histogram.buckets, set(allowed)
     return {bucket.label: bucket.sample_count for bucket in buckets if bucket.label not in known}
 
 
-def _not_in(allowed: list[str]) -> Condition:
-    return Condition("v NOT IN (SELECT unnest(?::VARCHAR[]))", (allowed,))
+def _not_in(allowed: Sequence[str]) -> Condition:
+    return Condition("v NOT IN (SELECT unnest(?::VARCHAR[]))", (list(allowed),))
 
 
 def _quoted(text: str) -> str:
@@ -207,7 +215,7 @@ def _quoted(text: str) -> str:
 
 
 def _check_strings(
-    feature: schema_pb2.Feature, stats: statistics_pb2.FeatureNameStatistics, allowed: list[str], where: str
+    feature: schema_pb2.Feature, stats: statistics_pb2.FeatureNameStatistics, allowed: Sequence[str], where: str
 ) -> Iterator[Finding]:
     """TFDV's rule: the share of values inside the domain is at least `min_domain_mass`, 1 by default."""
     total, unknown = stats.string_stats.common_stats.tot_num_values, _unknown_values(stats, allowed)
@@ -223,21 +231,8 @@ def _check_strings(
         f"Examples contain values missing from the schema: {listed}{more}.",
         fix=f"if the value is right, add `value: {_quoted(most)}` to {where} in schema.pbtxt, or lower "
             f"`min_domain_mass` of feature {feature.name!r} below {mass:g}; else correct the data",
-        bound=f"{len(set(allowed))} values, min_domain_mass: {mass:g}", condition=_not_in(allowed), example=most,
+        bound=f"{len(allowed)} values, min_domain_mass: {mass:g}", condition=_not_in(allowed), example=most,
     )  # fmt: skip
-
-
-def _check_bools(feature: schema_pb2.Feature, stats: statistics_pb2.FeatureNameStatistics) -> Iterator[Finding]:
-    allowed = [feature.bool_domain.true_value, feature.bool_domain.false_value]
-    unknown = _unknown_values(stats, allowed)
-    if unknown:
-        yield Finding(
-            "BOOL_TYPE_UNEXPECTED_STRING", "Non-boolean values", f"Saw unexpected value: {next(iter(unknown))}.",
-            fix=f"correct the data, or in schema.pbtxt replace the bool_domain of feature {feature.name!r} by a "
-                f"string_domain",
-            bound=f"bool_domain {{ true_value: {_quoted(allowed[0])} false_value: {_quoted(allowed[1])} }}",
-            condition=_not_in(allowed),
-        )  # fmt: skip
 
 
 def _check_range(
