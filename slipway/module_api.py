@@ -50,9 +50,9 @@ class Label(_Strict):
     the examples are ingested) the column is computed: `tips > 0.2 * fare`. A NULL label is a missing label. So is one
     in whose expression NaN occurs: `tips / fare > 0.2` where both are 0, `sqrt(x) > 1` where x is negative, whatever
     OR, coalesce or isnan would make of it. What is not evaluated does not count: `CASE WHEN fare > 0 THEN tips / fare
-    > 0.2 ELSE false END` gives every row a label. A subquery with rows of its own may look values up, but not compute.
-    `5 / 0` is infinity, which is larger than 0.2. The expression sees NaN of the data as NULL and times as seconds
-    since 1970, and is evaluated in UTC on every host.
+    > 0.2 ELSE false END` gives every row a label. A subquery with rows of its own may look values up, but not compute;
+    `list_reduce` may not compute either. `5 / 0` is infinity, which is larger than 0.2. The expression sees NaN of the
+    data as NULL and times as seconds since 1970, and is evaluated in UTC on every host.
     Columns in `training_only` are known only after the outcome: they never become inputs of the model.
     """
 

@@ -101,11 +101,7 @@ def read_yaml(path: Path) -> Document:
 
 
 def read_value(text: str, source: str) -> Any:
-    """One value as `--set` and variables give it, by the same rules as in a file.
-
-    Raises:
-        ConfigError: it is not YAML, or gives a key twice; the message begins with `source`.
-    """
+    """One value as `--set` and variables give it, by the same rules; an error begins with `source`."""
     return _load(text, source, is_file=False)[0]
 
 

@@ -115,7 +115,7 @@ def _read(file: str, features: RawFeatures) -> Iterator[pa.RecordBatch]:
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(file) as parquet:
-        columns = [name for name in features.names if name in parquet.schema_arrow.names]
+        columns = [one.name for one in features.features if one.name in parquet.schema_arrow.names]
         for batch in parquet.iter_batches(BATCH_ROWS, columns=columns):
             yield from list_columns(batch, features.features).combine_chunks().to_batches()
 

@@ -80,12 +80,10 @@ def infer_schema(
     values gets a domain. What differs: all splits count, not only train, so that the data a schema was inferred from
     passes it; and a list of fixed length gets a `shape`, so that the module sees a dense tensor.
 
-    Args:
-        statistics: All datasets count.
-        label: Its columns are marked as absent when serving. Without a label nothing is marked.
+    Without a label nothing is marked as absent when serving.
 
     Raises:
-        ConfigError: the data has no such column.
+        ConfigError: the data lacks the label, or a column known only after the outcome.
     """
     schema = schema_pb2.Schema()
     by_name: dict[str, list[statistics_pb2.FeatureNameStatistics]] = {}
@@ -93,16 +91,12 @@ def infer_schema(
         for feature in dataset.features:
             by_name.setdefault(feature_name(feature), []).append(feature)
     for name, described in by_name.items():
-        feature = schema.feature.add(name=name, type=_schema_type(described[0]))
+        types = {described[0].INT: schema_pb2.INT, described[0].FLOAT: schema_pb2.FLOAT}
+        feature = schema.feature.add(name=name, type=types.get(described[0].type, schema_pb2.BYTES))
         _infer_presence(feature, described)
         _infer_domain(schema, feature, described)
-    mark_environments(schema, label, "the data")
+    _mark_environments(schema, label, "the data")
     return schema
-
-
-def _schema_type(described: statistics_pb2.FeatureNameStatistics) -> int:
-    types = {described.INT: schema_pb2.INT, described.FLOAT: schema_pb2.FLOAT}
-    return int(types.get(described.type, schema_pb2.BYTES))
 
 
 def _infer_presence(feature: schema_pb2.Feature, described: Sequence[statistics_pb2.FeatureNameStatistics]) -> None:
@@ -148,21 +142,12 @@ def read_curated_schema(text: str, label: Label | None) -> schema_pb2.Schema:
     problems = list(_find_problems(schema))
     if problems:
         raise ConfigError("\n".join(f"{FILE}: {problem}" for problem in problems))
-    mark_environments(schema, label, FILE)
+    _mark_environments(schema, label, FILE)
     return schema
 
 
-def mark_environments(schema: schema_pb2.Schema, label: Label | None, source: str) -> None:
-    """Marks features that are unknown when serving with `not_in_environment`, and declares both environments.
-
-    Args:
-        schema: Changed in place.
-        label: The label must be a feature; a column known only after the outcome need not be.
-        source: Where the features come from, for the message.
-
-    Raises:
-        ConfigError: the label, or a column known only after the outcome, is no feature.
-    """
+def _mark_environments(schema: schema_pb2.Schema, label: Label | None, source: str) -> None:
+    """Declares both environments, and marks features that are unknown when serving with `not_in_environment`."""
     for environment in (TRAINING, SERVING):
         if environment not in schema.default_environment:
             schema.default_environment.append(environment)

@@ -76,11 +76,6 @@ class RawFeatures:
 
     features: tuple[schema_pb2.Feature, ...]
 
-    @property
-    def names(self) -> list[str]:
-        """Names, in order."""
-        return [feature.name for feature in self.features]
-
     def spec(self) -> dict[str, Any]:
         """For `tf.io.parse_example`: sparse for a single value, ragged for a list, dense for a fixed shape."""
         import tensorflow as tf
@@ -163,8 +158,7 @@ def raw_inputs(batch: pa.RecordBatch | pa.Table, features: Sequence[schema_pb2.F
 def _column(table: pa.Table, feature: schema_pb2.Feature) -> pa.Array:
     if feature.name not in table.column_names:
         return pa.nulls(table.num_rows, pa.list_(arrow_type(feature)))
-    chunks = table[feature.name].chunks
-    return pa.concat_arrays(chunks) if chunks else pa.array([], table.schema.field(feature.name).type)
+    return table[feature.name].combine_chunks()
 
 
 def _as_lists(column: pa.Array, feature: schema_pb2.Feature) -> pa.Array:

@@ -20,11 +20,7 @@ _TYPES = {
 
 
 def avro_rows(opening: Opening) -> RawRows:
-    """The records of all files; columns are matched by name.
-
-    Raises:
-        DataError: a file is no Avro file, or a column cannot be held by examples.
-    """
+    """The records of all files; columns are matched by name."""
     import fastavro
 
     schemas = []
@@ -36,8 +32,9 @@ def avro_rows(opening: Opening) -> RawRows:
                 raise DataError(f"{name}: not an Avro file ({path.stat().st_size:,} bytes): {error}") from error
         if not isinstance(schema, dict) or schema.get("type") != "record":
             raise DataError(f"{name}: the records are not of one record type")
-        types = {field["name"]: _arrow_type(field["type"]) for field in schema["fields"]}
+        types = {}
         for field in schema["fields"]:
+            types[field["name"]] = _arrow_type(field["type"])
             if types[field["name"]] is None:
                 raise DataError(f"{name}: column {field['name']!r} is {field['type']}, which examples cannot hold")
         schemas.append(pa.schema(types))

@@ -45,25 +45,16 @@ def locate_in_bigquery(uri: str, client: Any = None) -> Source:
         query = storage.read_text(uri).strip().rstrip(";")
     try:
         client = client or bigquery.Client()
-        tables = [table] if table else _tables_of(query or "", client)
-        versions = [_version(name, client) for name in tables]
+        read = {str(table)}
+        if query is not None:  # BigQuery checks it without running it
+            job = client.query(query, job_config=bigquery.QueryJobConfig(dry_run=True, use_query_cache=False))
+            read = {f"{one.project}.{one.dataset_id}.{one.table_id}" for one in job.referenced_tables}
+        found = [(name, client.get_table(name)) for name in sorted(read)]
     except (GoogleAPIError, GoogleAuthError) as error:
         raise DataError(f"{uri}: BigQuery refuses: {error}") from error
+    versions = [f"{name} {one.modified.isoformat()} {one.num_rows}" for name, one in found]
     digest = digest_of("bigquery", query or "", *versions)
     return Source(uri=uri, format="bigquery", digest=digest, table=table, query=query)
-
-
-def _tables_of(query: str, client: Any) -> list[str]:
-    """The tables that a query reads, by name; BigQuery checks the query without running it."""
-    from google.cloud import bigquery
-
-    job = client.query(query, job_config=bigquery.QueryJobConfig(dry_run=True, use_query_cache=False))
-    return sorted(f"{table.project}.{table.dataset_id}.{table.table_id}" for table in job.referenced_tables)
-
-
-def _version(name: str, client: Any) -> str:
-    table = client.get_table(name)
-    return f"{name} {table.modified.isoformat()} {table.num_rows}"
 
 
 def bigquery_rows(opening: Opening) -> RawRows:

@@ -155,10 +155,6 @@ class _Counts(NamedTuple):
             return "integer", others
         return ("text", 0) if self.integers + self.codes == self.numbers else ("number", others)
 
-    def is_text(self, tolerated: float) -> bool:
-        """Whether enough values are certainly text; the misfits are those of text."""
-        return self.present - self.misfits > tolerated * self.present
-
 
 def infer_forms(
     connection: duckdb.DuckDBPyConnection,
@@ -186,10 +182,11 @@ def infer_forms(
     }  # fmt: skip
     counts = _count(connection, rows.relation, looked_at)
     doubtful = [
-        column
-        for column, found in counts.items()
-        if column in sampled and found.misfits and not (looked_at[column] == "text" and found.is_text(tolerated))
-    ]
+        column for column, found in counts.items()
+        if column in sampled and found.misfits
+        # A column with enough values that are certainly text needs no second look.
+        and not (looked_at[column] == "text" and found.present - found.misfits > tolerated * found.present)
+    ]  # fmt: skip
     counts |= _count(connection, rows.relation, dict.fromkeys(doubtful))
     failing = set()
     for column, found in counts.items():

@@ -29,11 +29,7 @@ _OPEN_FIELD = re.compile(rb' *"[^"]*(?:""[^"]*)*')
 
 
 def csv_rows(opening: Opening) -> RawRows:
-    """Rows of CSV files, all columns text; null where a file lacks a column.
-
-    Raises:
-        DataError: a header cannot be used.
-    """
+    """Rows of CSV files, all columns text; null where a file lacks a column."""
     alike: dict[tuple[tuple[str, ...], str], list[Path]] = {}
     for name, path in opening.files.items():
         alike.setdefault((tuple(_read_header(path, name)), _line_end(path)), []).append(path)
@@ -53,11 +49,7 @@ def has_rejects(connection: duckdb.DuckDBPyConnection) -> bool:
 
 
 def repaired_csv_rows(opening: Opening, clean: Path) -> RawRows:
-    """Rows of CSV files, each with its place, after the whole records of all files were written to one clean file.
-
-    Raises:
-        DataError: a header cannot be used, or the lines end with CR alone.
-    """
+    """Rows of CSV files, each with its place, after the whole records of all files were written to one clean file."""
     headers = {name: _read_header(path, name) for name, path in opening.files.items()}
     for name, path in opening.files.items():
         if _line_end(path) == "\\r":

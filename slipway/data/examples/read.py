@@ -50,7 +50,8 @@ def _parquet_rows(opening: Opening) -> RawRows:
     return RawRows(relation, types, (f"MAP {{{shown}}}[{FILE}]", "file_row_number + 1"))
 
 
-# Formats whose columns have types. Each reader loads its library when it is called.
+# Formats whose columns have types. A reader loads its library when it is called, and raises DataError where a file is
+# damaged as a whole, or columns do not fit together.
 READERS: dict[Format, Callable[[Opening], RawRows]] = {
     "parquet": _parquet_rows,
     "tfrecord": tfrecord_rows,

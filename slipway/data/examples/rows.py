@@ -70,11 +70,7 @@ class Quarantine:
             self._file = None
 
     def check(self, read: int, limit: float) -> None:
-        """Fails if too many rows are bad.
-
-        Raises:
-            DataError: more than the share `limit` of `read` rows is here; the message shows the first ones.
-        """
+        """Fails if more than the share `limit` of `read` rows is here; the message shows the first ones."""
         if self.count > limit * read:
             raise DataError(
                 f"{self.count:,} of {read:,} rows ({self.count / read:.2%}) could not be read; the limit is "
@@ -106,11 +102,7 @@ def describe(connection: duckdb.DuckDBPyConnection, relation: str) -> dict[str, 
 
 
 def check_names(names: list[str], source: str) -> None:
-    """Refuses columns without a name, and names that occur twice (upper and lower case are the same to SQL).
-
-    Raises:
-        DataError: the message has the column's position.
-    """
+    """Refuses columns without a name, and names that occur twice (upper and lower case are the same to SQL)."""
     seen: dict[str, int] = {}
     for position, name in enumerate(names, 1):
         if not name:

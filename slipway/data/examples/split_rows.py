@@ -115,9 +115,6 @@ def time_columns(connection: duckdb.DuckDBPyConnection, typed: TypedRows, split:
 
     `LATER` is whether a row's time is at or after `eval_from`, NULL if unknown; `UNREADABLE` is then the text that is
     no time, or NULL if there is none.
-
-    Raises:
-        ConfigError: the column holds neither times nor numbers nor texts, or `eval_from` or `format` cannot be read.
     """
     if typed.rows.types[split.column].startswith(("DATE", "TIMESTAMP")):
         kind, value = "TIMESTAMPTZ", f"CAST({identifier(split.column)} AS TIMESTAMPTZ)"

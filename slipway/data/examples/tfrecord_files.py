@@ -51,11 +51,7 @@ class _Feature:
 
 
 def tfrecord_rows(opening: Opening) -> RawRows:
-    """All records, which are read twice: first for their features. Damaged ones go to quarantine.
-
-    Raises:
-        DataError: a feature is of several kinds, or a file is damaged beyond reading on.
-    """
+    """All records, which are read twice: first for their features. Damaged ones go to quarantine."""
     features: dict[str, _Feature] = {}
     for batch, _, _ in _decoded(opening, report=False):
         for name, column in zip(batch.schema.names, batch.columns, strict=True):

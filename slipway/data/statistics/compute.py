@@ -60,22 +60,13 @@ def compute_statistics(examples_path: str | Path) -> statistics_pb2.DatasetFeatu
 
 
 def split_files(examples_path: str | Path, split: str) -> list[Path]:
-    """The Parquet files of one split, by name.
-
-    Raises:
-        StoreError: the artifact has no manifest, so it is not whole.
-    """
+    """The Parquet files of one split, by name; StoreError if the artifact is not whole."""
     check_whole(examples_path, MANIFEST, "ingest_examples")
     return sorted((Path(examples_path) / f"split={split}").glob("*.parquet"))
 
 
 def open_table(files: Sequence[Path]) -> Table:
-    """Names and types of the columns and the number of rows, all from the files' footers.
-
-    Raises:
-        DataError: a file cannot be read, or a column is of a type that examples do not have.
-        StoreError: the system refuses to read.
-    """
+    """Names and types of the columns and the number of rows, all from the files' footers."""
     if not files:
         return Table((), 0, {})
     columns = {}
@@ -145,12 +136,7 @@ def connect() -> Iterator[duckdb.DuckDBPyConnection]:
 def run(
     connection: duckdb.DuckDBPyConnection, statement: str, files: Sequence[Path], parameters: Sequence[Any] = ()
 ) -> duckdb.DuckDBPyConnection:
-    """The result of one statement over these files.
-
-    Raises:
-        DataError: a file is damaged.
-        StoreError: the disk or the bucket refuses, or what does not fit into memory has no room on the disk.
-    """
+    """The result of one statement over these files; DataError if one is damaged, StoreError if the system refuses."""
     folder = files[0].parent
     try:
         return connection.execute(statement, parameters)

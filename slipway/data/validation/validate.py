@@ -92,15 +92,13 @@ def _check_split(schema: schema_pb2.Schema, dataset: Dataset) -> Iterator[tuple[
 def _check_size(schema: schema_pb2.Schema, dataset: Dataset) -> Iterator[Finding]:
     """TFDV's dataset constraints (`dataset_constraints_util.cc`)."""
     limits, rows = schema.dataset_constraints, dataset.num_examples
-    for key, type_, short, few in (
-        ("min_examples_count", "DATASET_LOW_NUM_EXAMPLES", "Low num examples in dataset.", True),
-        ("max_examples_count", "DATASET_HIGH_NUM_EXAMPLES", "High num examples in dataset.", False),
-    ):
+    for end, word, sign in (("min", "Low", "<"), ("max", "High", ">")):
+        key = f"{end}_examples_count"
         limit = getattr(limits, key)
-        if limits.HasField(key) and (rows < limit if few else rows > limit):
-            sign = "<" if few else ">"
+        if limits.HasField(key) and (rows < limit if sign == "<" else rows > limit):
             yield Finding(
-                type_, short, f"The dataset has {rows} examples, which is {sign} the limit of {limit}.",
+                f"DATASET_{word.upper()}_NUM_EXAMPLES", f"{word} num examples in dataset.",
+                f"The dataset has {rows} examples, which is {sign} the limit of {limit}.",
                 fix=f"change `{key}: {limit}` in schema.pbtxt, or the data", bound=f"{key}: {limit}", rows=rows,
             )  # fmt: skip
 
