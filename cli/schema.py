@@ -12,7 +12,7 @@ from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from cli import options
 from cli.output import echo, print_json
-from slipway.data.schema.infer import infer_schema
+from slipway.data.schema import infer_schema
 from slipway.data.statistics.compute import compute_statistics
 from slipway.data.statistics.describe import feature_name
 from slipway.module_api import Label

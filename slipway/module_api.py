@@ -50,9 +50,9 @@ class Label(_Strict):
     the examples are ingested) the column is computed: `tips > 0.2 * fare`. A NULL label is a missing label. So is one
     in whose expression NaN occurs: `tips / fare > 0.2` where both are 0, `sqrt(x) > 1` where x is negative, whatever
     OR, coalesce or isnan would make of it. What is not evaluated does not count: `CASE WHEN fare > 0 THEN tips / fare
-    > 0.2 ELSE false END` gives every row a label. A subquery with rows of its own may look values up, but not compute.
-    `5 / 0` is infinity, which is larger than 0.2. The expression sees NaN of the data as NULL and times as seconds
-    since 1970, and is evaluated in UTC on every host.
+    > 0.2 ELSE false END` gives every row a label. A subquery with rows of its own may look values up, but not compute;
+    `list_reduce` may not compute either. `5 / 0` is infinity, which is larger than 0.2. The expression sees NaN of the
+    data as NULL and times as seconds since 1970, and is evaluated in UTC on every host.
     Columns in `training_only` are known only after the outcome: they never become inputs of the model.
     """
 
@@ -140,23 +140,19 @@ class Threshold(_Strict):
 
 def _checked_hyperparameter(value: Any) -> Any:
     """Refuses values that JSON lacks: hyperparameters travel as JSON text."""
+    problem = ""
     if value is None:
-        raise PydanticCustomError("hyperparameter", "null is not allowed; leave the key out")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise PydanticCustomError("hyperparameter", "a hyperparameter must be finite")
-    if isinstance(value, list):
-        for item in value:
-            _checked_hyperparameter(item)
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            _checked_hyperparameter(item)
-            if not isinstance(key, str):
-                raise PydanticCustomError(
-                    "hyperparameter", "the key {key} must be text: put it in quotes", {"key": key}
-                )
-    elif not isinstance(value, str | int | float):
-        kind = type(value).__name__
-        raise PydanticCustomError("hyperparameter", "JSON has no {kind}: write it as text, in quotes", {"kind": kind})
+        problem = "null is not allowed; leave the key out"
+    elif isinstance(value, float) and not math.isfinite(value):
+        problem = "a hyperparameter must be finite"
+    elif isinstance(value, dict) and not all(isinstance(key, str) for key in value):
+        problem = "keys must be text: put them in quotes"
+    elif not isinstance(value, str | int | float | list | dict):
+        problem = f"JSON has no {type(value).__name__}: write it as text, in quotes"
+    if problem:
+        raise PydanticCustomError("hyperparameter", "{problem}", {"problem": problem})
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        _checked_hyperparameter(item)
     return value
 
 
@@ -201,14 +197,12 @@ def fill_missing(feature: tf.SparseTensor | tf.Tensor, default: float | int | st
     import tensorflow as tf
 
     if isinstance(feature, tf.SparseTensor):
-        # A batch in which the value is missing everywhere has no second dimension.
-        shape = tf.maximum(feature.dense_shape, [0, 1])
-        missing = tf.constant(default, feature.dtype)
         feature = tf.raw_ops.SparseToDense(
             sparse_indices=feature.indices,
-            output_shape=shape,
+            # A batch in which the value is missing everywhere has no second dimension.
+            output_shape=tf.maximum(feature.dense_shape, [0, 1]),
             sparse_values=feature.values,
-            default_value=missing,
+            default_value=tf.constant(default, feature.dtype),
             validate_indices=False,
         )
     return tf.reshape(feature, [-1])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
@@ -19,7 +19,15 @@ Location = tuple[str | int, ...]
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.1 reads `1e-3` as a string; here it is the number that its author meant."""
+    """Refuses a key that is given twice, and reads `1e-3`, a string to YAML 1.1, as a number."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: list[Any] = []
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.MarkedYAMLError(problem=f"the key {key.value!r} is given twice", problem_mark=key.start_mark)
+            seen.append(key.value)
+        return super().construct_mapping(node, deep)
 
 
 _Loader.add_implicit_resolver(
@@ -53,26 +61,25 @@ class Document:
         return ConfigError(f"{self.path}:{_line(self.root, location)}: {problem}")
 
     def _problem(self, model: type[BaseModel], detail: Any) -> str:
-        tagged: Location = detail["loc"]
-        location, parent = _resolve(model, tagged)
-        where = dotted(location)
-        if detail["type"] == "extra_forbidden":
+        location, parent = _resolve(model, detail["loc"])
+        where, kind, given = dotted(location), detail["type"], detail["input"]
+        if kind == "extra_forbidden":
             known = sorted(parent.model_fields) if parent else []
             problem = f"unknown key {where!r}{nearest(str(location[-1]), known)}"
-        elif detail["type"] == "missing":
+        elif kind == "missing":
             problem = f"{where} is missing"
-        elif detail["type"] == "literal_error":
+        elif kind == "literal_error":
             choices = re.findall(r"'([^']*)'", detail["ctx"]["expected"])
-            problem = f"{where} is {detail['input']!r}{nearest(str(detail['input']), choices)}"
-        elif detail["type"] == "string_type" and not isinstance(detail["input"], dict | list):
-            problem = f'{where} must be text: write "{detail["input"]}", in quotes'
-        elif detail["type"] == "union_tag_not_found":
+            problem = f"{where} is {given!r}{nearest(str(given), choices)}"
+        elif kind == "string_type" and not isinstance(given, dict | list):
+            problem = f'{where} must be text: write "{given}", in quotes'
+        elif kind == "union_tag_not_found":
             problem = f"{where} needs the key {detail['ctx']['discriminator']}, which says what kind it is"
-        elif detail["type"] == "model_type":
-            problem = f"{where}: expected `key: value` lines under it, found {detail['input']!r}"
+        elif kind == "model_type":
+            problem = f"{where}: expected `key: value` lines under it, found {given!r}"
         else:
+            value = "" if isinstance(given, dict) else f" (it is {given!r})"
             message = detail["msg"].removeprefix("Value error, ")
-            value = "" if isinstance(detail["input"], dict) else f" (it is {detail['input']!r})"
             problem = f"{where}: {message}{value}" if where else message
         return str(self.error(location, problem))
 
@@ -88,36 +95,26 @@ def read_yaml(path: Path) -> Document:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read: {error}") from error
     values, root = _load(text, str(path), is_file=True)
-    values = {} if root is None else values
-    if not isinstance(values, dict):
+    if not isinstance(values, dict | None):
         raise ConfigError(f"{path}:1: expected `key: value` lines, found {type(values).__name__}")
-    return Document(path, values, root)
+    return Document(path, values or {}, root)
 
 
 def read_value(text: str, source: str) -> Any:
-    """One value as `--set` and variables give it, by the same rules as in a file.
-
-    Raises:
-        ConfigError: it is not YAML, or gives a key twice; the message begins with `source`.
-    """
+    """One value as `--set` and variables give it, by the same rules; an error begins with `source`."""
     return _load(text, source, is_file=False)[0]
 
 
 def _load(text: str, source: str, *, is_file: bool) -> tuple[Any, yaml.Node | None]:
-    """The value and its nodes; an error names the line in a file, which a single value has no need of."""
-
-    def at(line: int) -> str:
-        return f"{source}:{line}" if is_file else source
-
+    """The value and its nodes; an error in a file names the line."""
     try:
         loader = _Loader(text)
         root = loader.get_single_node()
-        _refuse_twice(at, root)
-        return (loader.construct_document(root) if root is not None else None), root
+        return None if root is None else loader.construct_object(root, deep=True), root
     except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ConfigError(f"{at(line)}: not valid YAML: {error.problem or error.context}") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # no such day, or a value that holds itself
+        line = f":{error.problem_mark.line + 1}" if is_file and error.problem_mark else ""
+        raise ConfigError(f"{source}{line}: not valid YAML: {error.problem or error.context}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: no such day
         raise ConfigError(f"{source}: not valid YAML: {error}") from error
 
 
@@ -138,22 +135,6 @@ def dotted(location: Location) -> str:
     """`('thresholds', 2, 'metric')` as `thresholds[2].metric`."""
     parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
     return "".join(parts).removeprefix(".")
-
-
-def _refuse_twice(at: Callable[[int], str], node: yaml.Node | None) -> None:
-    if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key, value in node.value:
-            where = at(key.start_mark.line + 1)
-            if not isinstance(key, yaml.ScalarNode):
-                raise ConfigError(f"{where}: a key must be text, not a list or a mapping")
-            if key.value in seen:
-                raise ConfigError(f"{where}: the key {key.value!r} is given twice")
-            seen.add(key.value)
-            _refuse_twice(at, value)
-    elif isinstance(node, yaml.SequenceNode):
-        for value in node.value:
-            _refuse_twice(at, value)
 
 
 def _line(node: yaml.Node | None, location: Location) -> int:
@@ -177,19 +158,16 @@ def _resolve(model: type[BaseModel], tagged: Location) -> tuple[Location, type[B
     holder: type[BaseModel] | None = model
     location: list[str | int] = []
     for part in tagged:
-        if isinstance(part, int):
-            location.append(part)
-            continue
-        if len(candidates) > 1:
-            # The part is the tag that chose one member of a union.
+        if isinstance(part, str):
+            # In a union the part may be the tag that chose one of its members.
             chosen = [c for c in candidates if any(part in get_args(f.annotation) for f in c.model_fields.values())]
-            if chosen:
+            if len(candidates) > 1 and chosen:
                 candidates = chosen
                 continue
-        holder = candidates[0] if candidates else None
+            holder = candidates[0] if candidates else None
+            field = holder.model_fields.get(part) if holder else None
+            candidates = _models(field.annotation) if field else []
         location.append(part)
-        field = holder.model_fields.get(part) if holder else None
-        candidates = _models(field.annotation) if field else []
     return tuple(location), holder
 
 

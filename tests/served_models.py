@@ -15,7 +15,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from slipway.data.examples.dataset import MANIFEST
-from slipway.data.schema.io import model_inputs, parse_schema
+from slipway.data.schema import model_inputs, parse_schema
 from slipway.data.tensors import MISSING_FLOAT, MISSING_INT, serialize_examples
 from slipway.evaluation.golden import Golden, write_golden
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from serving.predictor import Predictor
 from slipway.data.beam import BeamConfig
-from slipway.data.schema.io import model_inputs, read_schema
+from slipway.data.schema import model_inputs, read_schema
 from slipway.evaluation.chance import check_beats_constant
 from slipway.evaluation.config import parse_evaluation_config
 from slipway.evaluation.curves import trace_curves

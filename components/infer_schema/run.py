@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from slipway.data.schema.curate import read_curated_schema
-from slipway.data.schema.infer import infer_schema
-from slipway.data.schema.io import write_schema
+from slipway.data.schema import infer_schema, read_curated_schema, write_schema
 from slipway.data.statistics.io import read_statistics
 from slipway.module_api import Label
 from slipway.module_kit.loader import read_schema_text

@@ -7,7 +7,7 @@ from typing import Any
 from slipway.data.examples.dataset import Manifest
 from slipway.data.examples.ingest import IngestConfig, ingest_source
 from slipway.data.examples.source import read_source
-from slipway.data.schema.io import parse_schema
+from slipway.data.schema import parse_schema
 from slipway.module_kit.loader import read_schema_text
 
 

@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 
 from slipway.data.examples.dataset import read_manifest
-from slipway.data.schema.io import FILE as SCHEMA_FILE
+from slipway.data.schema import FILE as SCHEMA_FILE
 from slipway.errors import ModelQuarantinedError
 from slipway.evaluation.results import Evaluation, read_evaluation
 from slipway.evaluation.serving_checks import ServingValidation, read_validation

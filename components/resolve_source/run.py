@@ -8,8 +8,7 @@ from pydantic import ValidationError
 
 from slipway.data.examples.bigquery import is_bigquery, locate_in_bigquery
 from slipway.data.examples.dataset import MANIFEST, Manifest
-from slipway.data.examples.locate import locate
-from slipway.data.examples.source import write_source
+from slipway.data.examples.source import locate, write_source
 from slipway.errors import StoreError
 from slipway.runs.record import Summary
 from slipway.runs.store import SUMMARY

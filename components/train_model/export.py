@@ -23,8 +23,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow.python.saved_model import fingerprinting_utils
 
 from serving.protocol.signatures import CLASSIFY, CLASSIFY_METHOD
-from slipway.data.features import RawFeatures
-from slipway.data.tensors import dtype_of, fixed_shape, is_list, marker_of
+from slipway.data.tensors import RawFeatures, dtype_of, fixed_shape, is_list, marker_of
 from slipway.errors import ModuleError
 
 if TYPE_CHECKING:

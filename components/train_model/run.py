@@ -7,7 +7,7 @@ from typing import Any
 
 from components.train_model.config import DistributionConfig, TrainConfig
 from slipway.data.examples.dataset import SPLITS
-from slipway.data.schema.io import model_inputs, read_schema
+from slipway.data.schema import model_inputs, read_schema
 from slipway.runs.training_log import HISTORY, History
 from slipway.stores import storage
 from slipway.stores.artifacts import MODEL, TRANSFORM_GRAPH, TRANSFORMED, built_on_local_disk, check_whole

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from slipway.data.features import RawFeatures
-from slipway.data.tensors import list_columns
+from slipway.data.tensors import RawFeatures, list_columns
 from slipway.errors import DataError
 from slipway.stores.artifacts import writing
 

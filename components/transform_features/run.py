@@ -11,9 +11,8 @@ from components.transform_features.files import BATCH_ROWS, transform_file
 from components.transform_features.preprocessing import Preprocessing
 from slipway.data.beam import BeamConfig, scratch_folder
 from slipway.data.examples.dataset import SPLITS, read_manifest
-from slipway.data.features import RawFeatures
-from slipway.data.schema.io import model_inputs, read_schema
-from slipway.data.tensors import list_columns
+from slipway.data.schema import model_inputs, read_schema
+from slipway.data.tensors import RawFeatures, list_columns
 from slipway.errors import DataError, SlipwayError, TrainingError
 from slipway.module_api import Label
 from slipway.stores import storage
@@ -116,7 +115,7 @@ def _read(file: str, features: RawFeatures) -> Iterator[pa.RecordBatch]:
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(file) as parquet:
-        columns = [name for name in features.names if name in parquet.schema_arrow.names]
+        columns = [one.name for one in features.features if one.name in parquet.schema_arrow.names]
         for batch in parquet.iter_batches(BATCH_ROWS, columns=columns):
             yield from list_columns(batch, features.features).combine_chunks().to_batches()
 

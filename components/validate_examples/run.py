@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 
-from slipway.data.schema.io import read_schema
+from slipway.data.schema import read_schema
 from slipway.data.statistics.io import read_statistics
 from slipway.data.validation.anomalies import to_anomalies, write_anomalies
-from slipway.data.validation.message import describe_anomaly, refusal
 from slipway.data.validation.page import render_validation
-from slipway.data.validation.report import write_validation
+from slipway.data.validation.report import describe_anomaly, refusal, write_validation
 from slipway.data.validation.validate import validate_examples
 from slipway.errors import AnomalyError
 from slipway.stores import storage

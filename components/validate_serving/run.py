@@ -13,7 +13,7 @@ from serving.server.config import ServerConfig
 from serving.server.model_sources import OneVersion
 from serving.server.server import ModelServer
 from slipway.data.examples.dataset import open_split
-from slipway.data.schema.io import model_inputs, read_schema
+from slipway.data.schema import model_inputs, read_schema
 from slipway.errors import GateError, StoreError
 from slipway.evaluation.serving_checks import ServingCheck, ServingValidation, first_line, write_validation
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from slipway.errors import DataError
 
@@ -37,31 +38,19 @@ def encode_labels(
         raise DataError(f"{column.null_count} of {len(column)} labels are missing: leave these rows out")
     if task == "regression":
         return _numbers(column)
-    encoded = column.dictionary_encode()
-    chunks = encoded.chunks if isinstance(encoded, pa.ChunkedArray) else [encoded]
-    codes = _class_codes(task, class_names)
-    parts = [_indices(chunk.dictionary.to_pylist(), codes, class_names)[chunk.indices.to_numpy()] for chunk in chunks]
-    indices = np.concatenate(parts) if parts else np.zeros(0, np.int64)
-    return indices.astype(np.float32) if task == "binary" else indices
-
-
-def _class_codes(task: Task, class_names: Sequence[str]) -> dict[str, int]:
-    """Class names, as `_name` spells them, to indices."""
     codes = {name: index for index, name in enumerate(class_names)}
     if task == "binary" and not any(_is_number(name) for name in class_names):
-        return _FALSE_TRUE | codes
-    return codes
-
-
-def _indices(values: list[Any], codes: dict[str, int], class_names: Sequence[str]) -> NDArray[np.int64]:
-    unknown = [value for value in values if _name(value) not in codes]
+        codes = _FALSE_TRUE | codes
+    distinct = column.unique()
+    unknown = [value for value in distinct.to_pylist() if _name(value) not in codes]
     if unknown:
-        shown = ", ".join(repr(value) for value in unknown[:3])
         raise DataError(
-            f"label value {shown} is none of the classes {', '.join(class_names)}: "
+            f"label value {', '.join(map(repr, unknown[:3]))} is none of the classes {', '.join(class_names)}: "
             "add it to classes in module.yaml, or correct the data"
         )
-    return np.array([codes[_name(value)] for value in values], dtype=np.int64)
+    indices: NDArray[Any] = np.array([codes[_name(value)] for value in distinct.to_pylist()], np.int64)
+    indices = indices[pc.index_in(column, value_set=distinct).to_numpy()]
+    return indices.astype(np.float32) if task == "binary" else indices
 
 
 def _name(value: Any) -> str:

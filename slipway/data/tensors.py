@@ -1,4 +1,4 @@
-"""Converts Arrow columns to the inputs of a served model; nothing else does.
+"""The inputs of a model: their specification, and the conversion of Arrow columns to them; nothing else converts.
 
 `raw` takes one dense tensor per feature, with a marker where the value is missing: NaN for floats, the smallest
 int64 for integers, the empty string for bytes. The exported model turns the markers back into missing values, so
@@ -10,6 +10,7 @@ with the marker); the schema says which.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -29,28 +30,32 @@ MISSING_FLOAT = float("nan")
 MISSING_BYTES = b""
 
 DType = Literal["float32", "int64", "string"]
-_DTYPES: dict[int, DType] = {1: "string", 2: "int64", 3: "float32"}
-_MARKERS: dict[DType, float | int | bytes] = {
-    "float32": MISSING_FLOAT,
-    "int64": MISSING_INT,
-    "string": MISSING_BYTES,
+_TYPES: dict[int, tuple[DType, float | int | bytes, pa.DataType]] = {
+    1: ("string", MISSING_BYTES, pa.binary()),
+    2: ("int64", MISSING_INT, pa.int64()),
+    3: ("float32", MISSING_FLOAT, pa.float32()),
 }
 
 
 def dtype_of(feature: schema_pb2.Feature) -> DType:
-    """TensorFlow's name of the feature's type.
-
-    Raises:
-        ConfigError: the schema gives the feature no type, or a struct.
-    """
-    if feature.type not in _DTYPES:
-        raise ConfigError(f"schema: feature {feature.name!r} needs a type: BYTES, INT or FLOAT")
-    return _DTYPES[feature.type]
+    """TensorFlow's name of the feature's type; ConfigError where the schema gives none, or a struct."""
+    return _type_of(feature)[0]
 
 
 def marker_of(feature: schema_pb2.Feature) -> float | int | bytes:
     """The value that means missing in `raw`."""
-    return _MARKERS[dtype_of(feature)]
+    return _type_of(feature)[1]
+
+
+def arrow_type(feature: schema_pb2.Feature) -> pa.DataType:
+    """Arrow's type of one value."""
+    return _type_of(feature)[2]
+
+
+def _type_of(feature: schema_pb2.Feature) -> tuple[DType, float | int | bytes, pa.DataType]:
+    if feature.type not in _TYPES:
+        raise ConfigError(f"schema: feature {feature.name!r} needs a type: BYTES, INT or FLOAT")
+    return _TYPES[feature.type]
 
 
 def fixed_shape(feature: schema_pb2.Feature) -> tuple[int, ...]:
@@ -65,9 +70,49 @@ def is_list(feature: schema_pb2.Feature) -> bool:
     return bool(feature.value_count.max != 1)
 
 
-def arrow_type(feature: schema_pb2.Feature) -> pa.DataType:
-    """Arrow's type of one value."""
-    return {"float32": pa.float32(), "int64": pa.int64(), "string": pa.binary()}[dtype_of(feature)]
+@dataclass(frozen=True)
+class RawFeatures:
+    """The inputs of a model: `slipway.data.schema.model_inputs`, in the schema's order."""
+
+    features: tuple[schema_pb2.Feature, ...]
+
+    def spec(self) -> dict[str, Any]:
+        """For `tf.io.parse_example`: sparse for a single value, ragged for a list, dense for a fixed shape."""
+        import tensorflow as tf
+
+        spec: dict[str, Any] = {}
+        for feature in self.features:
+            dtype = tf.as_dtype(dtype_of(feature))
+            if feature.HasField("shape"):
+                spec[feature.name] = tf.io.FixedLenFeature(fixed_shape(feature), dtype)
+            elif is_list(feature):
+                spec[feature.name] = tf.io.RaggedFeature(dtype, row_splits_dtype=tf.int64)
+            else:
+                spec[feature.name] = tf.io.VarLenFeature(dtype)
+        return spec
+
+    def serving_spec(self) -> dict[str, Any]:
+        """The same for requests, which may leave features out: a fixed shape is then filled with the marker."""
+        spec = self.spec()
+        for feature in self.features:
+            if feature.HasField("shape"):
+                default = np.full(fixed_shape(feature), marker_of(feature)).tolist()
+                spec[feature.name] = spec[feature.name]._replace(default_value=default)
+        return spec
+
+    def metadata(self) -> Any:
+        """The same as TensorFlow Transform's `DatasetMetadata`."""
+        from tensorflow_transform.tf_metadata import dataset_metadata
+
+        return dataset_metadata.DatasetMetadata.from_feature_spec(self.spec())
+
+    def adapter(self) -> Any:
+        """The `TensorAdapterConfig` that turns columns of `list_columns` into tensors."""
+        from tfx_bsl.tfxio.tensor_adapter import TensorAdapterConfig
+        from tfx_bsl.tfxio.tensor_representation_util import InferTensorRepresentationsFromMixedSchema
+
+        columns = pa.schema([(feature.name, pa.list_(arrow_type(feature))) for feature in self.features])
+        return TensorAdapterConfig(columns, InferTensorRepresentationsFromMixedSchema(self.metadata().schema))
 
 
 def list_columns(batch: pa.RecordBatch | pa.Table, features: Sequence[schema_pb2.Feature]) -> pa.Table:
@@ -77,7 +122,7 @@ def list_columns(batch: pa.RecordBatch | pa.Table, features: Sequence[schema_pb2
 
     Args:
         batch: Rows; a column that is no feature is dropped, a feature without a column is missing everywhere.
-        features: `slipway.data.schema.io.model_inputs(schema)`.
+        features: `slipway.data.schema.model_inputs(schema)`.
 
     Raises:
         DataError: a column cannot be cast to the type of the schema.
@@ -113,18 +158,15 @@ def raw_inputs(batch: pa.RecordBatch | pa.Table, features: Sequence[schema_pb2.F
 def _column(table: pa.Table, feature: schema_pb2.Feature) -> pa.Array:
     if feature.name not in table.column_names:
         return pa.nulls(table.num_rows, pa.list_(arrow_type(feature)))
-    chunks = table[feature.name].chunks
-    return pa.concat_arrays(chunks) if chunks else pa.array([], table.schema.field(feature.name).type)
+    return table[feature.name].combine_chunks()
 
 
 def _as_lists(column: pa.Array, feature: schema_pb2.Feature) -> pa.Array:
-    nested = pa.types.is_list(column.type) or pa.types.is_large_list(column.type)
-    values = _cast(column.flatten() if nested else column, feature)
-    lengths = (
-        pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
-        if nested
-        else np.ones(len(column), np.int64)
-    )
+    lengths = np.ones(len(column), np.int64)
+    if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
+        lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
+        column = column.flatten()
+    values = _cast(column, feature)
     if feature.HasField("shape"):
         return _fixed(values, lengths, feature)
     marker = pa.scalar(marker_of(feature), values.type)

@@ -11,7 +11,6 @@ import struct
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, cast
 
 from slipway.errors import DataError
 
@@ -38,43 +37,30 @@ def scan_records(path: Path, name: str) -> Iterator[tuple[int, bytes, str]]:
     Raises:
         DataError: a length is damaged, so that the next record cannot be found.
     """
+    import google_crc32c
+
+    def masked_crc(content: bytes) -> bytes:
+        crc = google_crc32c.value(content)
+        return struct.pack("<I", (((crc >> 15) | (crc << 17)) + _MASK_DELTA) & 0xFFFFFFFF)
+
     number = 0
     try:
-        with _open(path) as file:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             while head := file.read(12):
                 number += 1
-                record, problem = _record(file, head)
-                if problem and record is None:
-                    raise DataError(f"{name}: record {number}: {problem}; what follows it cannot be read")
-                yield number, record or b"", problem
+                if len(head) == 12 and masked_crc(head[:8]) != head[8:]:
+                    raise DataError(
+                        f"{name}: record {number}: its length is damaged (CRC-32C); what follows it cannot be read"
+                    )
+                length = struct.unpack("<Q", head[:8])[0] if len(head) == 12 else 0
+                body = file.read(length + 4)
+                if len(body) < length + 4:
+                    yield number, b"", "the file ends in this record"
+                elif masked_crc(body[:length]) != body[length:]:
+                    yield number, body[:length], "its content is damaged (CRC-32C)"
+                else:
+                    yield number, body[:length], ""
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise DataError(
             f"{name}: the gzip file is damaged or cut: {error}; fetch it again, or drop .gz if it is not packed"
         ) from error
-
-
-def _open(path: Path) -> IO[bytes]:
-    return cast(IO[bytes], gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
-
-
-def _record(file: IO[bytes], head: bytes) -> tuple[bytes | None, str]:
-    """A record and its problem; None if the next record cannot be found."""
-    if len(head) < 12:
-        return b"", "the file ends in this record"
-    length, length_crc = struct.unpack("<QI", head)
-    if _masked_crc(head[:8]) != length_crc:
-        return None, "its length is damaged (CRC-32C)"
-    body = file.read(length + 4)
-    if len(body) < length + 4:
-        return b"", "the file ends in this record"
-    record = body[:length]
-    if _masked_crc(record) != struct.unpack("<I", body[length:])[0]:
-        return record, "its content is damaged (CRC-32C)"
-    return record, ""
-
-
-def _masked_crc(content: bytes) -> int:
-    import google_crc32c
-
-    crc: int = google_crc32c.value(content)
-    return (((crc >> 15) | (crc << 17)) + _MASK_DELTA) & 0xFFFFFFFF

@@ -66,7 +66,7 @@ def _check_schema(folder: Path, files: dict[str, bytes], config: ModuleConfig | 
     """What infer_schema would refuse; without a configuration the label is not looked for."""
     if "schema.pbtxt" not in files:
         return []
-    from slipway.data.schema.curate import read_curated_schema
+    from slipway.data.schema import read_curated_schema
 
     try:
         read_curated_schema(files["schema.pbtxt"].decode(), config.label if config else None)

@@ -131,7 +131,7 @@ def test_resolve_local_files_needs_nothing_heavy(data: Path) -> None:
 
     program = (
         "import sys, types; sys.modules['kfp'] = types.ModuleType('kfp')\n"
-        "from slipway.data.examples.locate import locate; from slipway.runs.record import Summary\n"
+        "from slipway.data.examples.source import locate; from slipway.runs.record import Summary\n"
         f"locate({str(data)!r}, 1)\n"
         "print([name for name in ('pyarrow', 'duckdb', 'ibis', 'numpy', 'tensorflow') if name in sys.modules])"
     )

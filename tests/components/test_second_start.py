@@ -28,7 +28,7 @@ from components.validate_examples.run import validate as validate_examples
 from components.validate_serving.run import validate as validate_serving
 from pipelines.training import TRAINING
 from slipway.data.examples.source import read_source
-from slipway.data.schema.io import model_inputs, read_schema
+from slipway.data.schema import model_inputs, read_schema
 from slipway.data.tensors import raw_inputs
 from slipway.errors import AnomalyError
 from slipway.lineage import Lineage

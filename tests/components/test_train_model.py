@@ -18,7 +18,7 @@ from components.train_model.config import TrainConfig
 from components.train_model.dataset import read_training_data, transformed_spec
 from components.train_model.run import train
 from serving.predictor import Predictor
-from slipway.data.schema.io import model_inputs, read_schema
+from slipway.data.schema import model_inputs, read_schema
 from slipway.data.tensors import raw_inputs, serialize_examples
 from slipway.errors import DataError, ModuleError, StoreError, TrainingError
 from slipway.evaluation.golden import read_golden

@@ -75,7 +75,7 @@ def test_module_new_without_its_data_names_the_file(workspace: Workspace, tmp_pa
 
 
 def test_schema_infer_prints_a_schema_that_can_be_curated(workspace: Workspace, tmp_path: Path) -> None:
-    from slipway.data.schema.io import parse_schema
+    from slipway.data.schema import parse_schema
 
     write_people(tmp_path / "people.csv", rows=100)
     arguments = ("schema", "infer", "--data", str(tmp_path / "people.csv"))

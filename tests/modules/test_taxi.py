@@ -11,7 +11,7 @@ import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
 from slipway.data.examples.dataset import MANIFEST, Manifest, RowCounts
-from slipway.data.schema.io import model_inputs, parse_schema
+from slipway.data.schema import model_inputs, parse_schema
 from slipway.data.tensors import raw_inputs, serialize_examples
 from slipway.module_kit.check import check_module
 from slipway.module_kit.loader import load_function

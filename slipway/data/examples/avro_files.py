@@ -7,23 +7,24 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import fastavro
 import pyarrow as pa
 
-from slipway.data.examples.rows import FILE, LINE
+from slipway.data.examples.rows import FILE, LINE, Opening, RawRows
 from slipway.errors import DataError
 
 BATCH_ROWS = 16_384
+_TYPES = {
+    "null": pa.null(), "boolean": pa.bool_(), "int": pa.int64(), "long": pa.int64(), "float": pa.float64(),
+    "double": pa.float64(), "bytes": pa.binary(), "string": pa.string(), "enum": pa.string(), "fixed": pa.binary(),
+}  # fmt: skip
 
 
-def avro_schema(files: dict[str, Path]) -> pa.Schema:
-    """The columns of all files together.
+def avro_rows(opening: Opening) -> RawRows:
+    """The records of all files; columns are matched by name."""
+    import fastavro
 
-    Raises:
-        DataError: a file is no Avro file, or a column cannot be held by examples.
-    """
     schemas = []
-    for name, path in files.items():
+    for name, path in opening.files.items():
         with path.open("rb") as file:
             try:
                 schema: Any = fastavro.reader(file).writer_schema
@@ -31,20 +32,24 @@ def avro_schema(files: dict[str, Path]) -> pa.Schema:
                 raise DataError(f"{name}: not an Avro file ({path.stat().st_size:,} bytes): {error}") from error
         if not isinstance(schema, dict) or schema.get("type") != "record":
             raise DataError(f"{name}: the records are not of one record type")
-        schemas.append(pa.schema([(field["name"], _arrow_type(name, field)) for field in schema["fields"]]))
+        types = {}
+        for field in schema["fields"]:
+            types[field["name"]] = _arrow_type(field["type"])
+            if types[field["name"]] is None:
+                raise DataError(f"{name}: column {field['name']!r} is {field['type']}, which examples cannot hold")
+        schemas.append(pa.schema(types))
     try:
         columns = pa.unify_schemas(schemas, promote_options="permissive")
     except pa.ArrowTypeError as error:
-        raise DataError(f"the Avro files' columns do not fit together: {error}") from error
-    return columns.append(pa.field(FILE, pa.string())).append(pa.field(LINE, pa.int64()))
+        raise DataError(f"{opening.source.uri}: the files' columns do not fit together: {error}") from error
+    columns = columns.append(pa.field(FILE, pa.string())).append(pa.field(LINE, pa.int64()))
+    return opening.rows_of(columns, _batches(opening.files, columns))
 
 
-def avro_batches(files: dict[str, Path], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """All records, in batches of that schema.
+def _batches(files: dict[str, Path], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """All records; if a file is damaged or was cut, the error has the record's number."""
+    import fastavro
 
-    Raises:
-        DataError: a file is damaged or was cut; the message has the record's number.
-    """
     for name, path in files.items():
         read = 0
         with path.open("rb") as file:
@@ -62,23 +67,13 @@ def avro_batches(files: dict[str, Path], schema: pa.Schema) -> Iterator[pa.Recor
                 yield batch
 
 
-def _arrow_type(name: str, field: dict[str, Any]) -> pa.DataType:
-    found = _type_of(field["type"])
-    if found is None:
-        raise DataError(f"{name}: column {field['name']!r} is {field['type']}, which examples cannot hold")
-    return pa.null() if found == "null" else found
-
-
-def _type_of(avro: Any) -> Any:
+def _arrow_type(avro: Any) -> pa.DataType | None:
     """The Arrow type of an Avro type; None where there is none."""
     if isinstance(avro, list):
-        kinds = [kind for kind in avro if kind != "null"]
-        return _type_of(kinds[0]) if len(kinds) == 1 else ("null" if not kinds else None)
+        kinds = [kind for kind in avro if kind != "null"] or ["null"]
+        return _arrow_type(kinds[0]) if len(kinds) == 1 else None
     if isinstance(avro, str):
-        return {
-            "null": pa.null(), "boolean": pa.bool_(), "int": pa.int64(), "long": pa.int64(), "float": pa.float64(),
-            "double": pa.float64(), "bytes": pa.binary(), "string": pa.string(),
-        }.get(avro)  # fmt: skip
+        return _TYPES.get(avro)
     logical = avro.get("logicalType", "").removeprefix("local-")  # a time without a zone is UTC
     if logical.startswith("timestamp-"):
         return pa.timestamp("us", tz="UTC")
@@ -89,6 +84,6 @@ def _type_of(avro: Any) -> Any:
     if logical:
         return None
     if avro["type"] == "array":
-        item = _type_of(avro["items"])
+        item = _arrow_type(avro["items"])
         return None if item is None else pa.list_(item)
-    return {"enum": pa.string(), "fixed": pa.binary()}.get(avro["type"]) or _type_of(avro["type"])
+    return _arrow_type(avro["type"])

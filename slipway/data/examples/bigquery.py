@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from slipway.data.examples.rows import Opening, RawRows
 from slipway.data.examples.source import Source, digest_of
 from slipway.errors import DataError
 from slipway.stores import storage
 
 if TYPE_CHECKING:
-    import ibis.expr.types as ir
     import pyarrow as pa
-    from ibis.backends.bigquery import Backend
 
 SCHEME = "bq://"
 BATCH_ROWS = 65_536
@@ -27,17 +26,15 @@ def locate_in_bigquery(uri: str, client: Any = None) -> Source:
     """The table or query behind a data URI.
 
     The digest is over the table's (or every read table's) name, time of the last change and rows, and over the
-    query's text. Queries whose answer depends on the time of day are not noticed.
-
-    Args:
-        uri: `bq://project.dataset.table`, or a file that ends with `.sql`.
-        client: `google.cloud.bigquery.Client`; the default one of the environment if None.
+    query's text. Queries whose answer depends on the time of day are not noticed. The client is the environment's
+    unless given.
 
     Raises:
         DataError: the name is not complete, or BigQuery refuses; the message is BigQuery's.
     """
     from google.api_core.exceptions import GoogleAPIError
     from google.auth.exceptions import GoogleAuthError
+    from google.cloud import bigquery
 
     table = query = None
     if uri.startswith(SCHEME):
@@ -47,80 +44,36 @@ def locate_in_bigquery(uri: str, client: Any = None) -> Source:
     else:
         query = storage.read_text(uri).strip().rstrip(";")
     try:
-        client = client or _client()
-        tables = [table] if table else _tables_of(query or "", client)
-        versions = [_version(name, client) for name in tables]
+        client = client or bigquery.Client()
+        read = {str(table)}
+        if query is not None:  # BigQuery checks it without running it
+            job = client.query(query, job_config=bigquery.QueryJobConfig(dry_run=True, use_query_cache=False))
+            read = {f"{one.project}.{one.dataset_id}.{one.table_id}" for one in job.referenced_tables}
+        found = [(name, client.get_table(name)) for name in sorted(read)]
     except (GoogleAPIError, GoogleAuthError) as error:
         raise DataError(f"{uri}: BigQuery refuses: {error}") from error
+    versions = [f"{name} {one.modified.isoformat()} {one.num_rows}" for name, one in found]
     digest = digest_of("bigquery", query or "", *versions)
     return Source(uri=uri, format="bigquery", digest=digest, table=table, query=query)
 
 
-def _client() -> Any:
-    from google.cloud import bigquery
-
-    return bigquery.Client()
-
-
-def _tables_of(query: str, client: Any) -> list[str]:
-    """The tables that a query reads, by name; BigQuery checks the query without running it."""
-    from google.cloud import bigquery
-
-    job = client.query(query, job_config=bigquery.QueryJobConfig(dry_run=True, use_query_cache=False))
-    return sorted(f"{table.project}.{table.dataset_id}.{table.table_id}" for table in job.referenced_tables)
+def bigquery_rows(opening: Opening) -> RawRows:
+    """The rows of a table or query."""
+    reader = read_batches(opening.source)
+    return opening.rows_of(reader.schema, reader, place=opening.source.uri)
 
 
-def _version(name: str, client: Any) -> str:
-    table = client.get_table(name)
-    return f"{name} {table.modified.isoformat()} {table.num_rows}"
-
-
-def bigquery_rows(source: Source) -> pa.RecordBatchReader:
-    """The rows of a table or query, in batches.
-
-    Raises:
-        DataError: a column has a type that examples cannot hold.
-    """
-    if source.table:
-        project, dataset, name = source.table.split(".")
-        table = _connect(project).table(name, database=(project, dataset))
-    else:
-        table = _connect(None).sql(source.query)
-    return as_examples(table).to_pyarrow_batches(chunk_size=BATCH_ROWS)
-
-
-def _connect(project: str | None) -> Backend:
-    """BigQuery, in UTC for every query: a project may have another time zone for times without one."""
+def read_batches(source: Source) -> pa.RecordBatchReader:
+    """The rows as Arrow, asked for in UTC: a project may have another time zone for times without one."""
     import ibis
     from google.cloud.bigquery import ConnectionProperty
 
+    project, dataset, name = source.table.split(".") if source.table else (None, None, None)
     backend = ibis.bigquery.connect(project_id=project)
     backend.client.default_query_job_config.connection_properties = [ConnectionProperty("time_zone", "UTC")]
-    return backend
-
-
-def as_examples(table: ir.Table) -> ir.Table:
-    """The same rows with the types that examples hold: BigQuery does the casting.
-
-    Integers and booleans become int64, decimals double, dates and times seconds since 1970 (UTC).
-
-    Raises:
-        DataError: a column is a struct, JSON or the like.
-    """
-    return table.select(**{name: _as_example(name, table[name]) for name in table.columns})
-
-
-def _as_example(name: str, column: ir.Value) -> ir.Value:
-    kind = column.type()
-    if kind.is_integer() or kind.is_boolean():
-        return column.cast("int64")
-    if kind.is_numeric():
-        return column.cast("float64")
-    if kind.is_timestamp() or kind.is_date():
-        # With a time zone it is BigQuery's TIMESTAMP; without, DATETIME, which UNIX_SECONDS does not take.
-        return column.cast("timestamp('UTC')").epoch_seconds()
-    if kind.is_string() or kind.is_binary():
-        return column
-    if kind.is_array() and (kind.value_type.is_numeric() or kind.value_type.is_string() or kind.value_type.is_binary()):
-        return column
-    raise DataError(f"column {name!r} is {kind}, which examples cannot hold; select its parts in a .sql file")
+    table = backend.table(name, database=(project, dataset)) if source.table else backend.sql(source.query)
+    # BIGNUMERIC has more digits than DuckDB takes.
+    table = table.mutate(
+        ibis.selectors.across(ibis.selectors.of_type("decimal"), lambda column: column.cast("float64"))
+    )
+    return table.to_pyarrow_batches(chunk_size=BATCH_ROWS)

@@ -40,13 +40,18 @@ _IS_BOOLEAN = "(lower({0}) = 'true' OR lower({0}) = 'false')"
 _SURELY_TEXT = " OR ".join(
     f"({{0}} >= '{first}' AND {{0}} < '{end}')" for first, end in ("AI", "JN", "Oi", "jn", ("o", "\U0010ffff"))
 )
-_EXPECTED: dict[Form, str] = {
-    "integer": "a whole number",
-    "whole": "a whole number",
-    "number": "a number",
-    "boolean": "true or false",
-    "text": "a text",
-}
+_EXPECTED = {"integer": "a whole number", "whole": "a whole number", "number": "a number", "boolean": "true or false"}
+_SCHEMA_FORMS: dict[int, Form] = {1: "text", 2: "whole", 3: "number"}
+# DuckDB's types, the nearest type of examples, and SQL of the value in it; a time without a zone is UTC.
+_NATURAL = (
+    (r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|BOOLEAN", "BIGINT", "CAST({0} AS BIGINT)"),
+    (r"FLOAT|DOUBLE|DECIMAL.*", "DOUBLE", "CAST({0} AS DOUBLE)"),
+    (r"(DATE|TIMESTAMP).*", "BIGINT", "CAST(floor(epoch(CAST({0} AS TIMESTAMPTZ))) AS BIGINT)"),
+    (r"TIME.*", "BIGINT", "CAST(floor(epoch({0})) AS BIGINT)"),
+    (r"VARCHAR|UUID|ENUM.*", "VARCHAR", "nullif(CAST({0} AS VARCHAR), '')"),
+    (r'"?NULL"?', "VARCHAR", "CAST({0} AS VARCHAR)"),
+    (r"BLOB", "BLOB", "{0}"),
+)
 
 
 @dataclass(frozen=True)
@@ -61,20 +66,15 @@ class Conversion:
     @property
     def reason(self) -> str:
         """SQL of the reason why a value is not usable, or NULL."""
-        name = identifier(self.column)
-        said = f"{self.column}: "
-        return (
-            f"CASE WHEN NOT ({self.valid}) THEN {literal(said)} || chr(39) || left({name}::VARCHAR, 100) || chr(39) || "
-            f"{literal(f' is not {self.expected}')} END"
-        )
+        shown = f"chr(39) || left({identifier(self.column)}::VARCHAR, 100) || chr(39)"
+        said = f"{literal(f'{self.column}: ')} || {shown} || {literal(f' is not {self.expected}')}"
+        return f"CASE WHEN NOT ({self.valid}) THEN {said} END"
 
 
 def curated_forms(schema: schema_pb2.Schema | None) -> dict[str, Form]:
     """The forms that a schema's types ask for."""
-    if schema is None:
-        return {}
-    forms: dict[int, Form] = {1: "text", 2: "whole", 3: "number"}
-    return {feature.name: forms[feature.type] for feature in schema.feature if feature.type in forms}
+    features = schema.feature if schema else ()
+    return {feature.name: _SCHEMA_FORMS[feature.type] for feature in features if feature.type in _SCHEMA_FORMS}
 
 
 def convert(column: str, raw_type: str, form: Form | None) -> Conversion:
@@ -123,36 +123,11 @@ def _from_text(column: str, text: str, form: Form) -> Conversion:
     return Conversion(column, value, f"{text} IS NULL OR ({valid})", _EXPECTED[form])
 
 
-def is_moment(raw_type: str) -> bool:
-    """Whether DuckDB's type is a date or a timestamp, with or without a time zone."""
-    return raw_type.startswith(("DATE", "TIMESTAMP"))
-
-
-def moment_of(column: str) -> str:
-    """SQL of a date or timestamp column as TIMESTAMPTZ; without a zone it is UTC."""
-    return f"CAST({identifier(column)} AS TIMESTAMPTZ)"
-
-
-_WHOLE_TYPES = r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|BOOLEAN"
-
-
 def _natural(column: str, raw_type: str) -> tuple[str, str]:
     """The example type nearest to DuckDB's type, and SQL of the value in it."""
-    name = identifier(column)
-    if re.fullmatch(_WHOLE_TYPES, raw_type):
-        return "BIGINT", f"CAST({name} AS BIGINT)"
-    if re.match(r"FLOAT|DOUBLE|DECIMAL", raw_type):
-        return "DOUBLE", f"CAST({name} AS DOUBLE)"
-    if is_moment(raw_type):
-        return "BIGINT", f"CAST(floor(epoch({moment_of(column)})) AS BIGINT)"
-    if raw_type.startswith("TIME"):
-        return "BIGINT", f"CAST(floor(epoch({name})) AS BIGINT)"
-    if raw_type == "BLOB":
-        return "BLOB", name
-    if raw_type in ("VARCHAR", "UUID") or raw_type.startswith("ENUM"):
-        return "VARCHAR", f"nullif(CAST({name} AS VARCHAR), '')"
-    if raw_type in ('"NULL"', "NULL"):
-        return "VARCHAR", f"CAST({name} AS VARCHAR)"
+    for pattern, target, value in _NATURAL:
+        if re.fullmatch(pattern, raw_type):
+            return target, value.format(identifier(column))
     raise DataError(f"column {column!r} is {raw_type}, which examples cannot hold; write its parts as columns")
 
 
@@ -180,10 +155,6 @@ class _Counts(NamedTuple):
             return "integer", others
         return ("text", 0) if self.integers + self.codes == self.numbers else ("number", others)
 
-    def is_text(self, tolerated: float) -> bool:
-        """Whether enough values are certainly text; the misfits are those of text."""
-        return self.present - self.misfits > tolerated * self.present
-
 
 def infer_forms(
     connection: duckdb.DuckDBPyConnection,
@@ -198,33 +169,29 @@ def infer_forms(
     The first rows give a guess. All values decide about a column that is text or empty there, and about any other whose
     values do not fit the guess.
 
-    Args:
-        connection: DuckDB.
-        rows: Rows with text columns only.
-        curated: Forms that a schema decided.
-        tolerated: Share of a numeric column's values that may be no numbers.
-        check: Whether to look for values that do not fit; otherwise the reader of the rows has to.
+    `curated` are the forms that a schema decided; `tolerated` is the share of a numeric column's values that may be no
+    numbers. Only with `check` are values looked for that do not fit; otherwise the reader of the rows has to.
     """
     sample = f"(SELECT * FROM {rows.relation} LIMIT {SAMPLE_ROWS})"  # noqa: S608
     sampled = _count(connection, sample, {column: None for column in rows.types if column not in curated})
-    forms = {column: found.decide(tolerated)[0] for column, found in sampled.items()} | dict(curated)
-    guesses: dict[str, Form | None] = {
-        column: form if column in curated or sampled[column].present else None for column, form in forms.items()
-    }
-    checked: tuple[Form | None, ...] = ("integer", "whole", "number", "boolean") if check else ()
-    guesses = {column: form for column, form in guesses.items()
-               if form in checked or (column in sampled and form in ("text", None))}  # fmt: skip
-    counts = _count(connection, rows.relation, guesses)
+    guesses = {column: found.decide(tolerated)[0] if found.present else None for column, found in sampled.items()}
+    forms: dict[str, Form] = {column: guess or "text" for column, guess in guesses.items()} | dict(curated)
+    looked_at = {
+        column: form for column, form in (guesses | dict(curated)).items()
+        if (column in sampled if form in ("text", None) else check)
+    }  # fmt: skip
+    counts = _count(connection, rows.relation, looked_at)
     doubtful = [
-        column
-        for column, found in counts.items()
-        if column in sampled and found.misfits and not (guesses[column] == "text" and found.is_text(tolerated))
-    ]
+        column for column, found in counts.items()
+        if column in sampled and found.misfits
+        # A column with enough values that are certainly text needs no second look.
+        and not (looked_at[column] == "text" and found.present - found.misfits > tolerated * found.present)
+    ]  # fmt: skip
     counts |= _count(connection, rows.relation, dict.fromkeys(doubtful))
     failing = set()
     for column, found in counts.items():
         others = found.misfits if column in curated else 0
-        if column in doubtful or guesses[column] is None:
+        if column in doubtful or looked_at[column] is None:
             forms[column], others = found.decide(tolerated)
         failing |= {column} if others else set()
     return forms, failing

@@ -1,28 +1,87 @@
-"""CSV files as rows: comma, double quote, a header in each file, UTF-8 with or without a byte order mark."""
+"""CSV files as rows: comma, double quote, a header in each file, UTF-8 with or without a byte order mark.
+
+DuckDB reads sound files fast, but after a stray quote it drops rows without a report, and it counts rows, not lines.
+So files with bad rows are read again line by line: a whole record goes to a clean file, preceded by the numbers of its
+file and its line; any other goes to quarantine, and reading continues with the line after its first.
+"""
 
 from __future__ import annotations
 
 import csv
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 from slipway.data.database import literal
 from slipway.data.examples.column_types import CSV_TEXT
-from slipway.data.examples.rows import RawRows, check_names
+from slipway.data.examples.rows import FILE, LINE, Opening, RawRows, check_names
 from slipway.errors import DataError
 
 if TYPE_CHECKING:
     import duckdb
 
-_DIALECT = "delim = ',', quote = '\"', escape = '\"', auto_detect = false, store_rejects = true, rejects_limit = 10"
+MAX_RECORD_BYTES = 1 << 20
+_BOM = b"\xef\xbb\xbf"
+# One field as DuckDB reads it: quoted, perhaps with blanks around; or unquoted, where a quote is a character.
+_FIELD = re.compile(rb' *"([^"]*(?:""[^"]*)*)" *(?=,|\Z)|(?! *")([^,]*)')
+_OPEN_FIELD = re.compile(rb' *"[^"]*(?:""[^"]*)*')
 
 
-def read_header(path: Path, name: str) -> list[str]:
-    """The column names of a CSV file.
+def csv_rows(opening: Opening) -> RawRows:
+    """Rows of CSV files, all columns text; null where a file lacks a column."""
+    alike: dict[tuple[tuple[str, ...], str], list[Path]] = {}
+    for name, path in opening.files.items():
+        alike.setdefault((tuple(_read_header(path, name)), _line_end(path)), []).append(path)
+    options = "header = true, store_rejects = true, rejects_limit = 10"
+    reads = [_scan(paths, header, end, options) for (header, end), paths in alike.items()]
+    relation = reads[0]
+    if len(reads) > 1:
+        relation = f"({' UNION ALL BY NAME '.join(f'SELECT * FROM {read}' for read in reads)})"  # noqa: S608
+    columns = dict.fromkeys(column for header, _ in alike for column in header)
+    return RawRows(relation, dict.fromkeys(columns, CSV_TEXT), ("NULL", "NULL"))
 
-    Raises:
-        DataError: the file is empty, is not UTF-8 text, or its names are not usable.
-    """
+
+def has_rejects(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Whether DuckDB skipped rows in the scans so far."""
+    known = connection.execute("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'reject_errors'").fetchall()
+    return bool(known[0][0] and connection.execute("SELECT count(*) FROM reject_errors").fetchall()[0][0])
+
+
+def repaired_csv_rows(opening: Opening, clean: Path) -> RawRows:
+    """Rows of CSV files, each with its place, after the whole records of all files were written to one clean file."""
+    headers = {name: _read_header(path, name) for name, path in opening.files.items()}
+    for name, path in opening.files.items():
+        if _line_end(path) == "\\r":
+            raise DataError(
+                f"{name}: a row is bad, and lines that end with CR alone cannot be told apart; use LF or CRLF"
+            )
+    columns = list(dict.fromkeys(column for header in headers.values() for column in header))
+    with clean.open("wb") as target:
+        for number, (name, path) in enumerate(opening.files.items()):
+            order = [headers[name].index(column) if column in headers[name] else None for column in columns]
+            with path.open("rb") as source:
+                for record in _records(_Lines(source), len(headers[name])):
+                    if record.problem:
+                        opening.quarantine.add(name, record.line, record.problem, record.raw.decode("utf-8", "replace"))
+                    else:
+                        target.write(b"%d,%d,%b\n" % (number, record.line, _in_order(record, order)))
+    relation = _scan([clean], [FILE, LINE, *columns], "\\n", f"header = false, max_line_size = {3 * MAX_RECORD_BYTES}")
+    place = (f"([{', '.join(map(literal, headers))}])[{FILE}::BIGINT + 1]", f"{LINE}::BIGINT")
+    return RawRows(relation, dict.fromkeys(columns, CSV_TEXT), place)
+
+
+def _scan(paths: list[Path], columns: Iterable[str], line_end: str, options: str) -> str:
+    listed = ", ".join(literal(str(path)) for path in paths)
+    types = ", ".join(f"{literal(column)}: 'VARCHAR'" for column in columns)
+    return (
+        f"read_csv([{listed}], columns = {{{types}}}, new_line = '{line_end}', delim = ',', quote = '\"', "
+        f"escape = '\"', auto_detect = false, {options})"
+    )
+
+
+def _read_header(path: Path, name: str) -> list[str]:
+    """The column names; a file that is empty, is not UTF-8 text, or has names that cannot be used, is an error."""
     if path.stat().st_size == 0:
         raise DataError(f"{name}: the file is empty; it needs a line of column names, and rows")
     with path.open("rb") as binary:
@@ -43,27 +102,7 @@ def read_header(path: Path, name: str) -> list[str]:
     return header
 
 
-def csv_rows(files: dict[str, Path]) -> RawRows:
-    """Rows of CSV files, all columns text; null where a file lacks a column.
-
-    Args:
-        files: Name to show and path of each file.
-
-    Raises:
-        DataError: a header cannot be used.
-    """
-    alike: dict[tuple[tuple[str, ...], str], list[Path]] = {}
-    for name, path in files.items():
-        alike.setdefault((tuple(read_header(path, name)), line_end(path)), []).append(path)
-    reads = [_read(paths, header, end) for (header, end), paths in alike.items()]
-    relation = reads[0]
-    if len(reads) > 1:
-        relation = f"({' UNION ALL BY NAME '.join(f'SELECT * FROM {read}' for read in reads)})"  # noqa: S608
-    columns = dict.fromkeys(column for header, _ in alike for column in header)
-    return RawRows(relation, dict.fromkeys(columns, CSV_TEXT), ("NULL", "NULL"))
-
-
-def line_end(path: Path) -> str:
+def _line_end(path: Path) -> str:
     """The end of the first line, as DuckDB writes it; its own detection may pick a line break inside a value."""
     with path.open("rb") as file:
         line = file.readline(1 << 16)
@@ -72,18 +111,110 @@ def line_end(path: Path) -> str:
     return "\\r" if b"\r" in line else "\\n"
 
 
-def _read(paths: list[Path], columns: tuple[str, ...], line_end: str) -> str:
-    listed = ", ".join(literal(str(path)) for path in paths)
-    types = ", ".join(f"{literal(column)}: 'VARCHAR'" for column in columns)
-    return f"read_csv([{listed}], columns = {{{types}}}, header = true, new_line = '{line_end}', {_DIALECT})"
+class _Record(NamedTuple):
+    """A record that begins on `line`; `fields` is None for a plain line that needs no parsing."""
+
+    line: int
+    raw: bytes
+    fields: list[bytes] | None
+    problem: str = ""
 
 
-def has_rejects(connection: duckdb.DuckDBPyConnection) -> bool:
-    """Whether DuckDB skipped rows in the scans so far; clears its list of them."""
-    known = connection.execute("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'reject_errors'").fetchall()
-    if not known[0][0]:
-        return False
-    found = connection.execute("SELECT count(*) FROM reject_errors").fetchall()[0][0]
-    connection.execute("DROP TABLE reject_errors")
-    connection.execute("DROP TABLE reject_scans")
-    return bool(found)
+class _Lines:
+    """Numbered lines; some can be given back."""
+
+    def __init__(self, source: IO[bytes]) -> None:
+        self._source = source
+        self._waiting: list[bytes] = []
+        self.number = 0
+
+    def next(self) -> bytes:
+        """The next line with its end; empty after the last."""
+        line = self._waiting.pop() if self._waiting else self._source.readline()
+        self.number += bool(line)
+        return line
+
+    def give_back(self, lines: list[bytes]) -> None:
+        """Returns the last lines, to be read again."""
+        self._waiting.extend(reversed(lines))
+        self.number -= len(lines)
+
+
+def _records(lines: _Lines, width: int) -> Iterator[_Record]:
+    """The records after the header; a blank line is a record only in a file of one column."""
+    quotes = lines.next().removeprefix(_BOM).count(b'"')
+    while quotes % 2:  # a column's name has a line break in it
+        quotes += lines.next().count(b'"')
+    while line := lines.next():
+        raw, number = line.rstrip(b"\r\n"), lines.number
+        quoted, long = b'"' in raw, len(raw) > MAX_RECORD_BYTES
+        if not quoted and not long and raw.count(b",") == width - 1 and raw.isascii() and b"\r" not in raw:
+            if raw or width == 1:
+                yield _Record(number, raw, None)
+        elif raw:
+            taken = [line]
+            fields, problem = _quoted_fields(lines, taken) if quoted else (raw.split(b","), "")
+            body = b"".join(taken).rstrip(b"\r\n")
+            if len(fields) == width + 1 and not fields[-1]:
+                fields.pop()  # a comma at the end of the line
+            problem = problem or _problem(fields, body, width)
+            if problem and not taken[-1].endswith(b"\n"):
+                problem += "; the file ends in this row"
+            if problem and len(taken) > 1:
+                # The quote may be a stray one: the lines behind it are looked at on their own.
+                lines.give_back(taken[1:])
+                body = raw
+            yield _Record(number, body, fields, problem)
+
+
+def _quoted_fields(lines: _Lines, taken: list[bytes]) -> tuple[list[bytes], str]:
+    """The fields of a record with quotes, and what is wrong; takes more lines as long as a field is open."""
+    body, fields, position = taken[0].rstrip(b"\r\n"), list[bytes](), 0
+    while True:
+        if match := _FIELD.match(body, position):
+            quoted, bare = match.groups()
+            fields.append(bare if quoted is None else quoted.replace(b'""', b'"'))
+            position = match.end() + 1
+            if match.end() == len(body):
+                return fields, ""
+        elif not _OPEN_FIELD.fullmatch(body, position):
+            return fields, f"field {len(fields) + 1} goes on after its closing quote"
+        elif not _take_until_quote(lines, taken):
+            return fields, f"the quote that opens field {len(fields) + 1} is not closed"
+        else:
+            body = b"".join(taken).rstrip(b"\r\n")
+
+
+def _take_until_quote(lines: _Lines, taken: list[bytes]) -> bool:
+    """Adds lines to an open record until one may close its field; False, without adding any, if none does."""
+    more: list[bytes] = []
+    size = sum(map(len, taken))
+    while size <= MAX_RECORD_BYTES and (line := lines.next()):
+        more.append(line)
+        size += len(line)
+        if line.count(b'"') % 2:
+            taken.extend(more)
+            return True
+    lines.give_back(more)
+    return False
+
+
+def _problem(fields: list[bytes], raw: bytes, width: int) -> str:
+    if len(fields) != width:
+        return f"{len(fields)} fields where the header has {width}"
+    if len(raw) > MAX_RECORD_BYTES:
+        return f"the row is longer than {MAX_RECORD_BYTES:,} bytes"
+    try:
+        raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return f"byte {error.start + 1} of the row, 0x{raw[error.start]:02x}, is not UTF-8"
+    return ""
+
+
+def _in_order(record: _Record, order: list[int | None]) -> bytes:
+    """The record's fields in the order of the common columns."""
+    if record.fields is None and order == list(range(len(order))):
+        return record.raw
+    fields = record.raw.split(b",") if record.fields is None else record.fields
+    quoted = [b'"' + field.replace(b'"', b'""') + b'"' if field else b"" for field in fields]
+    return b",".join(b"" if at is None else quoted[at] for at in order)

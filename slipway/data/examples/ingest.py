@@ -11,29 +11,28 @@ only on the rows, their order and this code.
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
 import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
 from slipway.data.database import connect
 from slipway.data.examples.dataset import MANIFEST, QUARANTINE, SPLITS, DataFile, Manifest, RowCounts
-from slipway.data.examples.quarantine import BadRow, Quarantine
 from slipway.data.examples.query import RAW, REASON, RowQuery
 from slipway.data.examples.read import open_source
-from slipway.data.examples.rows import FILE, LINE, UnsoundRowsError
+from slipway.data.examples.rows import FILE, LINE, Quarantine, UnsoundRowsError
 from slipway.data.examples.source import Source, digest_of
 from slipway.data.examples.split_rows import as_mask, assign_splits
-from slipway.data.examples.write import SplitWriter
 from slipway.errors import DataError, StoreError
 from slipway.module_api import Ingestion, Label, Split, Task
 from slipway.stores import storage
@@ -43,8 +42,10 @@ if TYPE_CHECKING:
     from tensorflow_metadata.proto.v0 import schema_pb2
 
 MEMORY_LIMIT = "400MB"
-MAX_THREADS = 4
+THREADS = min(os.cpu_count() or 1, 4)
 BATCH_ROWS = 65_536
+ROW_GROUP_ROWS = 131_072
+FILE_ROWS = 8 * ROW_GROUP_ROWS
 SCRATCH = "slipway-ingest-"
 
 
@@ -64,92 +65,130 @@ def ingest_source(
 ) -> Manifest:
     """Writes the examples artifact of a source; a failure leaves nothing but `quarantine.jsonl`.
 
-    Args:
-        source: What resolve_source found.
-        config: Label, split and limits of the module.
-        schema: The module's curated schema, or None.
-        examples_path: The artifact's folder.
-
     Raises:
         DataError: the source cannot be read, too much of it is bad, a column is missing, or a split stays empty.
         ConfigError: the split does not fit the data.
         StoreError: the artifact, or a temporary file, cannot be written.
     """
     folder = Path(examples_path)
-    clear_artifact(folder, MANIFEST)
-    quarantine = Quarantine(folder / QUARANTINE)
     try:
-        with _clear_errors(source, quarantine):
-            with closing(quarantine):
-                try:
-                    written = _write(source, config, schema, quarantine, folder, careful=False)
-                except UnsoundRowsError:
-                    _discard(folder)
-                    quarantine.restart()
-                    written = _write(source, config, schema, quarantine, folder, careful=True)
-            quarantine.check(written.rows.read, config.ingestion.max_quarantined)
-            _check_splits(written.rows, source, config)
-            manifest = _describe(written, source, config)
+        with _clear_errors(source, folder):
+            try:
+                manifest, quarantine = _write(source, config, schema, folder, careful=False)
+            except UnsoundRowsError:
+                manifest, quarantine = _write(source, config, schema, folder, careful=True)
+            quarantine.check(manifest.rows.read, config.ingestion.max_quarantined)
+            _check_splits(manifest.rows, source, config)
             storage.write_text(str(folder / MANIFEST), manifest.model_dump_json(indent=1))
             return manifest
     except BaseException:
-        _discard(folder)
+        for split in SPLITS:
+            shutil.rmtree(folder / f"split={split}", ignore_errors=True)
         raise
 
 
-def _discard(folder: Path) -> None:
-    for split in SPLITS:
-        shutil.rmtree(folder / f"split={split}", ignore_errors=True)
-
-
-@dataclass
-class _Written:
-    """The content of the splits' folders."""
-
-    rows: RowCounts
-    files: list[DataFile]
-    columns: dict[str, str]
-
-
 def _write(
-    source: Source,
-    config: IngestConfig,
-    schema: schema_pb2.Schema | None,
-    quarantine: Quarantine,
-    folder: Path,
-    *,
-    careful: bool,
-) -> _Written:
-    """Reads every row and writes it to its split."""
-    limit = config.ingestion.max_quarantined
+    source: Source, config: IngestConfig, schema: schema_pb2.Schema | None, folder: Path, *, careful: bool
+) -> tuple[Manifest, Quarantine]:
+    """Reads every row and writes it to its split; the manifest says what was written."""
+    clear_artifact(folder, MANIFEST)
+    quarantine = Quarantine(folder / QUARANTINE)
+    limit, usable, unlabelled = config.ingestion.max_quarantined, 0, 0
+    writers: list[_SplitWriter] = []
     with (
+        closing(quarantine),
         tempfile.TemporaryDirectory(prefix=SCRATCH) as scratch,
-        _connect(scratch) as connection,
+        connect(f"{scratch}/duckdb", memory_limit=MEMORY_LIMIT, threads=THREADS) as connection,
         ExitStack() as open_writers,
     ):
+        connection.execute("SET enable_progress_bar = false")
+        connection.execute("SET streaming_buffer_size = '64MB'")  # room for more than one thread to read ahead
         typed = open_source(connection, source, schema, limit, quarantine, Path(scratch), careful=careful)
         query = RowQuery(connection, typed, config.label, config.split, config.task, source.uri)
-        counts = RowCounts(read=0, quarantined=0, train=0, eval=0)
-        writers: list[SplitWriter] = []
-        usable = 0
         for batch in _ahead(query.batches(BATCH_ROWS)):
             rows = _set_aside(batch, quarantine)
-            usable += rows.num_rows
             labelled = rows.filter(rows.column(config.label.column).is_valid())
-            counts.unlabelled += rows.num_rows - labelled.num_rows
+            usable, unlabelled = usable + rows.num_rows, unlabelled + rows.num_rows - labelled.num_rows
             splits = assign_splits(labelled, config.split, query.data_columns)
             examples = labelled.select(query.example_columns)
             if not writers:
-                writers = [open_writers.enter_context(SplitWriter(folder, name, examples.schema)) for name in SPLITS]
-            for name, writer in enumerate(writers):
-                writer.add(examples.filter(as_mask(splits == name)))
-    counts.quarantined = quarantine.count
-    counts.read = usable + quarantine.count
-    counts.train, counts.eval = (writer.rows for writer in writers) if writers else (0, 0)
-    counts.left_out = usable - counts.train - counts.eval
+                writers = [open_writers.enter_context(_SplitWriter(folder, name, examples.schema)) for name in SPLITS]
+            for code, writer in enumerate(writers):
+                writer.add(examples.filter(as_mask(splits == code)))
+    train, evaluation = (writer.rows for writer in writers) if writers else (0, 0)
     files = [file for writer in writers for file in writer.files]
-    columns = {field.name: str(field.type) for field in writers[0].schema} if writers else {}
-    return _Written(counts, files, columns)
+    manifest = Manifest(
+        source=source.model_dump(mode="json"),
+        rows=RowCounts(
+            read=usable + quarantine.count,
+            quarantined=quarantine.count,
+            left_out=usable - train - evaluation,
+            unlabelled=unlabelled,
+            train=train,
+            eval=evaluation,
+        ),
+        files=files,
+        columns={field.name: str(field.type) for field in writers[0].schema} if writers else {},
+        label=config.label.column,
+        digest=digest_of(*(file.sha256 for file in files)),
+    )
+    return manifest, quarantine
+
+
+class _SplitWriter:
+    """Writes `split=<name>/part-00000.parquet` and on, each of at most `FILE_ROWS` rows.
+
+    Row groups have one size, so that the bytes do not depend on the batches.
+    """
+
+    def __init__(self, root: Path, split: str, schema: pa.Schema) -> None:
+        self.schema = schema
+        self.files: list[DataFile] = []
+        self._root, self._folder = root, root / f"split={split}"
+        self._waiting = schema.empty_table()
+        self._writer: Any = None
+        self._folder.mkdir()
+
+    @property
+    def rows(self) -> int:
+        return sum(file.rows for file in self.files)
+
+    def add(self, rows: pa.RecordBatch) -> None:
+        self._waiting = pa.concat_tables([self._waiting, pa.Table.from_batches([rows])])
+        while self._waiting.num_rows >= ROW_GROUP_ROWS:
+            self._write(self._waiting.slice(0, ROW_GROUP_ROWS))
+            self._waiting = self._waiting.slice(ROW_GROUP_ROWS)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            if self._waiting.num_rows:
+                self._write(self._waiting)
+            self._end_file()
+        elif self._writer is not None:
+            with suppress(OSError):  # the disk may be full
+                self._writer.close()
+
+    def _write(self, rows: pa.Table) -> None:
+        if self._writer is None:
+            self._path, self._file_rows = self._folder / f"part-{len(self.files):05d}.parquet", 0
+            self._writer = pq.ParquetWriter(self._path, self.schema)
+        self._writer.write_table(rows.combine_chunks(), row_group_size=ROW_GROUP_ROWS)
+        self._file_rows += rows.num_rows
+        if self._file_rows >= FILE_ROWS:
+            self._end_file()
+
+    def _end_file(self) -> None:
+        if self._writer is None:
+            return
+        self._writer.close()
+        with self._path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        name = self._path.relative_to(self._root).as_posix()
+        self.files.append(DataFile(path=name, rows=self._file_rows, sha256=digest))
+        self._writer = None
 
 
 def _ahead(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -167,17 +206,13 @@ def _set_aside(rows: pa.RecordBatch, quarantine: Quarantine) -> pa.RecordBatch:
     if reasons.null_count == rows.num_rows:
         return rows
     bad = rows.filter(reasons.is_valid()).select([FILE, LINE, REASON, RAW])
-    for file, line, reason, raw in zip(*(column.to_pylist() for column in bad.columns), strict=True):
-        quarantine.add(BadRow(file, line, reason, raw))
+    for row in zip(*(column.to_pylist() for column in bad.columns), strict=True):
+        quarantine.add(*row)
     return rows.filter(reasons.is_null())
 
 
 def _check_splits(rows: RowCounts, source: Source, config: IngestConfig) -> None:
-    """Fails if a split is empty.
-
-    Raises:
-        DataError: the message has the likely cause.
-    """
+    """Fails if a split is empty, with the likely cause."""
     if not rows.read:
         raise DataError(f"{source.uri}: there are columns, but no rows; was the file written to its end?")
     usable = rows.read - rows.quarantined
@@ -192,37 +227,15 @@ def _check_splits(rows: RowCounts, source: Source, config: IngestConfig) -> None
             )
 
 
-def _describe(written: _Written, source: Source, config: IngestConfig) -> Manifest:
-    return Manifest(
-        source=source.model_dump(mode="json"),
-        rows=written.rows,
-        files=written.files,
-        columns=written.columns,
-        label=config.label.column,
-        digest=digest_of(*(file.sha256 for file in written.files)),
-    )
-
-
 @contextmanager
-def _connect(scratch: str) -> Iterator[duckdb.DuckDBPyConnection]:
-    """DuckDB with bounded memory, which spills to the scratch folder."""
-    threads = min(os.cpu_count() or 1, MAX_THREADS)
-    with connect(f"{scratch}/duckdb", memory_limit=MEMORY_LIMIT, threads=threads) as connection:
-        connection.execute("SET enable_progress_bar = false")
-        connection.execute("SET streaming_buffer_size = '64MB'")  # room for more than one thread to read ahead
-        yield connection
-
-
-@contextmanager
-def _clear_errors(source: Source, quarantine: Quarantine) -> Iterator[None]:
+def _clear_errors(source: Source, folder: Path) -> Iterator[None]:
     """Translates errors of the system and of DuckDB; on a full disk the quarantine is deleted."""
-    folder = quarantine.path.parent
     try:
         yield
     except (OSError, duckdb.Error) as error:
         said = str(error).partition("\n")[0]
         if getattr(error, "errno", None) == errno.ENOSPC or "No space left" in said:
-            quarantine.path.unlink(missing_ok=True)
+            (folder / QUARANTINE).unlink(missing_ok=True)
             full = min(folder, Path(tempfile.gettempdir()), key=lambda place: shutil.disk_usage(place).free)
             raise StoreError(f"{full}: the disk is full; nothing was written. Make room, then run again") from error
         if _is_ours(error, folder):
@@ -231,10 +244,8 @@ def _clear_errors(source: Source, quarantine: Quarantine) -> Iterator[None]:
 
 
 def _is_ours(error: Exception, folder: Path) -> bool:
-    """Whether a file that we write failed, of the artifact or a temporary one, so that the data are not at fault.
-
-    A failed write has an errno and no file name; a failed open has a name; a damaged file has no errno.
-    """
+    """Whether a file that we write failed, of the artifact or a temporary one, so that the data are not at fault."""
+    # A failed write has an errno and no file name; a failed open has a name; a damaged file has no errno.
     named = str(folder) in str(error) or SCRATCH in str(error)
     if isinstance(error, OSError):
         return named or bool(error.errno and not error.filename)

@@ -36,12 +36,10 @@ _ELEMENT_BY_ELEMENT = re.compile(r"(list|array)_(transform|apply|filter)|apply|f
 def missing_where_nan(connection: duckdb.DuckDBPyConnection, expression: str) -> str:
     """SQL of an expression's value: NULL where the expression, or a part of it that is evaluated, is NaN.
 
-    Args:
-        connection: Gets the macro and the setting that the SQL needs.
-        expression: SQL that DuckDB accepts.
+    The connection gets the macro and the setting that the SQL needs.
 
     Raises:
-        ConfigError: it computes in a subquery's own rows, where NaN would not be seen.
+        ConfigError: it computes in a subquery's own rows or in `list_reduce`, where NaN would not be seen.
     """
     connection.execute(_MACRO)
     (parsed,) = connection.execute("SELECT json_serialize_sql(?)", [f"SELECT (\n{expression}\n)"]).fetchall()[0]
@@ -79,8 +77,9 @@ class _Parts:
         answers = [self.nan(part) for part in parts if part["class"] != "LAMBDA"]
         if node["class"] == "SUBQUERY":
             answers += self._of_rows(node["subquery"]["node"])
-        of_lambda = self._of_elements if _ELEMENT_BY_ELEMENT.fullmatch(function) else self._of_reduction
-        answers += [of_lambda(parts, part) for part in parts[1:] if part["class"] == "LAMBDA"]
+        for part in parts[1:]:
+            if part["class"] == "LAMBDA":
+                answers.append(self._of_elements(function, parts[0], part))
         if node["class"] not in _NO_NUMBERS:
             answers.append(f"__slipway_is_nan({self._sql(node)})")
         return _any(answers)
@@ -101,34 +100,29 @@ class _Parts:
         if select.get("from_table", {}).get("type") == "EMPTY" and not select["cte_map"]["map"]:
             return [self.nan(part) for part in _parts(select)]
         if _computes(select):
-            raise ConfigError(
-                "label.expression of module.yaml computes in a subquery with rows of its own, where NaN would go "
-                "unseen and make a label; compute outside of it, or name the values by CASE"
-            )
+            raise _unseen("a subquery with rows of its own")
         return []
 
-    def _of_elements(self, parts: list[Node], function: Node) -> str:
-        body = f"lambda {', '.join(self._names(function))}: {self.nan(function['expr'])}"
-        return f"list_contains(list_transform({self._sql(parts[0])}, {body}), true)"
-
-    def _of_reduction(self, parts: list[Node], function: Node) -> str:
-        """Of `list_reduce`: from the first NaN on what is carried is null, if it would not be otherwise."""
-        nan = self.nan(function["expr"])
+    def _of_elements(self, function: str, elements: Node, body: Node) -> str:
+        nan = self.nan(body["expr"])
         if nan == _NEVER:
             return nan
-        names, body = self._names(function), self._sql(function["expr"])
-        met = f"lambda {', '.join(names)}: CASE WHEN {names[0]} IS NULL OR {nan} THEN NULL ELSE {body} END"
-        plain = f"lambda {', '.join(names)}: {body}"
-        elements, rest = self._sql(parts[0]), "".join(f", {self._sql(part)}" for part in parts[2:])
-        return f"(list_reduce({elements}, {plain}{rest}) IS NOT NULL AND list_reduce({elements}, {met}{rest}) IS NULL)"
-
-    def _names(self, function: Node) -> list[str]:
-        return list(map(self._sql, list(_parts(function["lhs"])) or [function["lhs"]]))
+        if not _ELEMENT_BY_ELEMENT.fullmatch(function):
+            raise _unseen(function)
+        names = ", ".join(map(self._sql, list(_parts(body["lhs"])) or [body["lhs"]]))
+        return f"list_contains(list_transform({self._sql(elements)}, lambda {names}: {nan}), true)"
 
     def _sql(self, node: Node) -> str:
         self._statement["statements"][0]["node"]["select_list"] = [node | {"alias": ""}]
         written = self._connection.execute("SELECT json_deserialize_sql(?::JSON)", [json.dumps(self._statement)])
         return str(written.fetchall()[0][0]).removeprefix("SELECT ")
+
+
+def _unseen(where: str) -> ConfigError:
+    return ConfigError(
+        f"label.expression of module.yaml computes in {where}, where NaN would go unseen and make a label; "
+        "compute outside of it, or name the values by CASE"
+    )
 
 
 def _parts(node: Any) -> Iterator[Node]:

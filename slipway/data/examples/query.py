@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import duckdb
 import pyarrow as pa
@@ -15,9 +14,10 @@ from slipway.data.examples.csv_files import has_rejects
 from slipway.data.examples.label_sql import missing_where_nan
 from slipway.data.examples.read import TypedRows
 from slipway.data.examples.rows import BATCH, FILE, LINE, UnsoundRowsError, describe
-from slipway.data.examples.time_split import UNREADABLE, refuse_unreadable, time_columns
+from slipway.data.examples.split_rows import UNREADABLE, refuse_unreadable, time_columns
 from slipway.errors import ConfigError, DataError
 from slipway.module_api import ColumnSplit, HashSplit, Label, Split, Task, TimeSplit
+from slipway.strict_yaml import did_you_mean
 
 REASON, RAW = "__slipway_reason", "__slipway_raw"
 
@@ -33,8 +33,7 @@ class RowQuery:
         self, connection: duckdb.DuckDBPyConnection, typed: TypedRows, label: Label, split: Split, task: Task, name: str
     ) -> None:
         self._connection = connection
-        self._rows = typed.rows
-        self._trusted = typed.trusted
+        self._typed = typed
         self._name = name
         self.data_columns = list(typed.rows.types)
         dropped = split.column if isinstance(split, ColumnSplit) else None
@@ -52,39 +51,32 @@ class RowQuery:
         Raises:
             UnsoundRowsError: the source was trusted wrongly; the batches so far are void.
         """
+        trusted = self._typed.trusted
         try:
-            yield from self._trusted_batches(rows) if self._trusted else self._careful_batches(rows)
-        except duckdb.ConversionException as error:
-            said = str(error).partition("\n")[0]
-            raise DataError(
-                f"{self._name}: {said}. If a cast in label.expression does this, use TRY_CAST there"
-            ) from error
-
-    def _careful_batches(self, rows: int) -> Iterator[pa.RecordBatch]:
-        if self._rows.batches is None:
-            answers: Iterable[pa.RecordBatch] = self._connection.sql(self._sql).to_arrow_reader(rows)
-        else:
-            answers = self._answers(self._rows.batches)
-        for answer in answers:
-            if self._times:
-                refuse_unreadable(answer.filter(answer.column(REASON).is_null()), self._times)
-            yield answer
-
-    def _answers(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            self._connection.register(BATCH, pa.Table.from_batches([batch]))
-            yield from self._connection.sql(self._sql).to_arrow_table().to_batches()
-
-    def _trusted_batches(self, rows: int) -> Iterator[pa.RecordBatch]:
-        try:
-            for batch in self._connection.sql(self._sql).to_arrow_reader(rows):
-                if any(batch.column(name).null_count < batch.num_rows for name in self._doubts):
+            for batch in self._answers(rows):
+                if trusted and any(batch.column(name).null_count < batch.num_rows for name in self._doubts):
                     raise UnsoundRowsError
+                if self._times and not trusted:
+                    refuse_unreadable(batch.filter(batch.column(REASON).is_null()), self._times)
                 yield batch
         except (duckdb.Error, pa.ArrowException, OSError) as error:
-            raise UnsoundRowsError from error
-        if has_rejects(self._connection):
+            if trusted:
+                raise UnsoundRowsError from error
+            if isinstance(error, duckdb.ConversionException):
+                said = str(error).partition("\n")[0]
+                raise DataError(
+                    f"{self._name}: {said}. If a cast in label.expression does this, use TRY_CAST there"
+                ) from error
+            raise
+        if trusted and has_rejects(self._connection):
             raise UnsoundRowsError
+
+    def _answers(self, rows: int) -> Iterator[pa.RecordBatch]:
+        if self._typed.rows.batches is None:
+            yield from self._connection.sql(self._sql).to_arrow_reader(rows)
+        for batch in self._typed.rows.batches or ():
+            self._connection.register(BATCH, pa.Table.from_batches([batch]))
+            yield from self._connection.sql(self._sql).to_arrow_table().to_batches()
 
     def _check_columns(self, label: Label, split: Split) -> None:
         """Refuses a missing column that the module names: a misspelt `training_only` would leak the outcome."""
@@ -98,9 +90,9 @@ class RowQuery:
                 raise DataError(f"{where} of module.yaml is {column!r}, {self._but(column)}")
 
     def _but(self, column: str) -> str:
-        near = difflib.get_close_matches(column, self.data_columns, n=1)
-        hint = f" (do you mean {near[0]!r}?)" if near else ""
-        return f"but {self._name} has no such column{hint}; its columns are: {', '.join(self.data_columns)}"
+        columns = self.data_columns
+        hint = did_you_mean(column, columns)
+        return f"but {self._name} has no such column{hint}; its columns are: {', '.join(columns)}"
 
     def _with_label(self, inner: str, label: Label, task: Task) -> str:
         """The rows with the label, evaluated and converted to a type of the examples."""

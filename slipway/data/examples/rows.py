@@ -1,19 +1,30 @@
-"""The interface of all readers: rows as a relation of DuckDB, each with its file and line."""
+"""What all readers share: rows as a relation of DuckDB, and the quarantine of rows that cannot be read."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
 
+from slipway.data.database import literal
 from slipway.errors import DataError
 
 if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
+    from slipway.data.examples.source import Source
+
 FILE, LINE = "__slipway_file", "__slipway_line"
 BATCH = "__slipway_batch"
+RAW_CHARACTERS = 1000
+SHOWN = 3
+
+
+class UnsoundRowsError(Exception):
+    """The rows are bad in a way that only careful reading can locate; handled inside this package."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +44,55 @@ class RawRows:
     batches: Iterator[pa.RecordBatch] | None = None
 
 
-class UnsoundRowsError(Exception):
-    """The rows are bad in a way that only careful reading can locate; handled inside this package."""
+class Quarantine:
+    """Writes `quarantine.jsonl` row by row, one object a line; without rows there is no file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.count = 0
+        self._shown: list[str] = []
+        self._file: IO[str] | None = None
+
+    def add(self, file: str, line: int | None, reason: str, raw: str) -> None:
+        """Keeps a row; lines count from 1 with the header's, in Parquet, Avro and TFRecord it is the row's number."""
+        if self._file is None:
+            self._file = self.path.open("w", encoding="utf-8")
+        record = {"file": file, "line": line, "reason": reason, "raw": raw[:RAW_CHARACTERS]}
+        self._file.write(json.dumps(record, ensure_ascii=False) + "\n")
+        self.count += 1
+        if self.count <= SHOWN:
+            self._shown.append(f"  {file}{f':{line}' if line else ''}: {reason}\n")
+
+    def close(self) -> None:
+        """Closes the file."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def check(self, read: int, limit: float) -> None:
+        """Fails if more than the share `limit` of `read` rows is here; the message shows the first ones."""
+        if self.count > limit * read:
+            raise DataError(
+                f"{self.count:,} of {read:,} rows ({self.count / read:.2%}) could not be read; the limit is "
+                f"{limit:.2%}. The first:\n{''.join(self._shown)}All are in {self.path}. "
+                "Correct the data, or raise ingestion.max_quarantined in module.yaml"
+            )
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What a reader gets: `files` maps the name to show of each file to its path on this machine."""
+
+    connection: duckdb.DuckDBPyConnection
+    source: Source
+    files: dict[str, Path]
+    quarantine: Quarantine
+
+    def rows_of(self, schema: pa.Schema, batches: Iterable[pa.RecordBatch], place: str = "") -> RawRows:
+        """Rows that Python reads; with columns `FILE` and `LINE` in them, or all of one place."""
+        self.connection.register(BATCH, schema.empty_table())
+        places = (literal(place), "NULL") if place else (FILE, LINE)
+        return RawRows(BATCH, describe(self.connection, BATCH), places, iter(batches))
 
 
 def describe(connection: duckdb.DuckDBPyConnection, relation: str) -> dict[str, str]:
@@ -44,11 +102,7 @@ def describe(connection: duckdb.DuckDBPyConnection, relation: str) -> dict[str, 
 
 
 def check_names(names: list[str], source: str) -> None:
-    """Refuses columns without a name, and names that occur twice (upper and lower case are the same to SQL).
-
-    Raises:
-        DataError: the message has the column's position.
-    """
+    """Refuses columns without a name, and names that occur twice (upper and lower case are the same to SQL)."""
     seen: dict[str, int] = {}
     for position, name in enumerate(names, 1):
         if not name:

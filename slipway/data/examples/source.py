@@ -1,7 +1,11 @@
-"""The input of a run: the files or the table behind a data URI, and a digest of their content."""
+"""The input of a run: the files or the table behind a data URI, and a digest of their content.
+
+A data URI is a file, several, a glob, a directory, or a pattern of spans.
+"""
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import re
 from typing import Literal
@@ -19,6 +23,7 @@ _EXTENSIONS: dict[Format, str] = {
     "tfrecord": r"\.tfrecord(-\d+-of-\d+)?(\.gz)?",
     "avro": r"\.avro",
 }
+SPAN = "{SPAN}"
 EXTENSIONS = ".csv, .csv.gz, .parquet, .tfrecord, .tfrecord.gz or .avro"
 
 
@@ -67,30 +72,36 @@ def read_source(source_uri: str) -> Source:
     return Source.model_validate_json(content)
 
 
-def format_of(uri: str) -> Format | None:
-    """The format of a file by its name, or None."""
-    path = uri.partition("?")[0] if "://" in uri else uri
-    for name, extension in _EXTENSIONS.items():
-        if re.search(extension + r"\Z", path, re.IGNORECASE):
-            return name
-    return None
+def locate(uri: str, window: int) -> Source:
+    """The files behind a URI, with the digest of their content.
 
-
-def common_format(uri: str, files: list[str]) -> Format:
-    """The one format of these files.
+    Args:
+        uri: A path or gs:// URI of a file, a directory or a glob (`*`, `**`, `[…]`, and `?` on this machine), or
+            several with commas between. `{SPAN}` stands for a number: the newest `window` of them are read.
+        window: How many spans to read.
 
     Raises:
-        DataError: a name shows no known format, or the files are of several.
+        DataError: nothing is there, or it is not of one known format.
     """
-    formats = {file: format_of(file) for file in files}
-    unknown = next((file for file, found in formats.items() if found is None), None)
-    if unknown:
-        raise DataError(f"{unknown}: its name does not show a known format; it should end with {EXTENSIONS}")
-    by_format = {found: file for file, found in formats.items() if found is not None}
-    if len(by_format) > 1:
-        examples = ", ".join(sorted(by_format.values()))
+    spans: list[int] = []
+    if SPAN in uri:
+        spans, found = _files_of_spans(uri, window)
+    elif "," in uri and not storage.exists(uri):
+        found = [file for part in uri.split(",") for file in _files(part.strip())]
+    else:
+        found = _files(uri)
+    found = list(dict.fromkeys(found))
+    formats = {_format_of(file): file for file in found}
+    if None in formats:
+        raise DataError(f"{formats[None]}: its name does not show a known format; it should end with {EXTENSIONS}")
+    if len(formats) > 1:
+        examples = ", ".join(sorted(formats.values()))
         raise DataError(f"{uri}: the files are of several formats ({examples}); read one format at a time")
-    return next(iter(by_format))
+    kind = _format_of(found[0])
+    assert kind
+    files = [_describe(file) for file in found]
+    digest = digest_of(kind, *(file.digest for file in files))
+    return Source(uri=uri, format=kind, digest=digest, files=files, spans=spans)
 
 
 def digest_of(*parts: str) -> str:
@@ -100,3 +111,105 @@ def digest_of(*parts: str) -> str:
         content = part.encode("utf-8")
         whole.update(len(content).to_bytes(8, "big") + content)
     return whole.hexdigest()
+
+
+def _format_of(uri: str) -> Format | None:
+    """The format of a file by its name, or None."""
+    path = uri.partition("?")[0] if "://" in uri else uri
+    for name, extension in _EXTENSIONS.items():
+        if re.search(extension + r"\Z", path, re.IGNORECASE):
+            return name
+    return None
+
+
+def _files(uri: str) -> list[str]:
+    """The files of one URI without spans, by name; at least one."""
+    whole = _absolute(uri)
+    if not storage.exists(whole):
+        found = _expand(whole) if _is_pattern(whole) else []
+        problem = "no file matches" if _is_pattern(whole) else "there is no such file or directory"
+    elif _format_of(whole) if storage.is_remote(whole) else storage.local_path(whole).is_file():
+        return [whole]
+    else:
+        found = [file.uri for file in storage.list_files(whole) if _format_of(file.uri) and _is_data(file.name)]
+        problem = f"the directory holds no data file ({EXTENSIONS})"
+    if not found:
+        raise DataError(f"{uri}: {problem}; correct --data, or data in module.yaml")
+    return found
+
+
+def _files_of_spans(uri: str, window: int) -> tuple[list[int], list[str]]:
+    """The newest spans, oldest first, and their files in that order."""
+    if "," in uri:
+        raise DataError(f"{uri}: {SPAN} works in one pattern, without commas")
+    pattern = _absolute(uri)
+    path = _split(pattern)[0]
+    if not _format_of(path) and not _is_pattern(path.rpartition("/")[2]):
+        pattern = storage.join(pattern, "**")  # the last name is a directory's
+    matcher = re.compile(_regex(pattern))
+    by_span: dict[int, list[str]] = {}
+    for file in _expand(pattern):
+        match = matcher.fullmatch(file)
+        if match and _format_of(file):
+            by_span.setdefault(int(match["span"]), []).append(file)
+    if not by_span:
+        raise DataError(f"{uri}: no data file ({EXTENSIONS}) matches with a number in the place of {SPAN}")
+    spans = sorted(by_span)[-window:]
+    return spans, [file for span in spans for file in by_span[span]]
+
+
+def _expand(pattern: str) -> list[str]:
+    """Files that match a glob, by name; `{SPAN}` matches as `*` does on this machine."""
+    path, query = _split(pattern)
+    if not storage.is_remote(pattern):
+        found = glob.glob(path.replace(SPAN, "*"), recursive=True)  # noqa: PTH207 - pathlib cannot take absolute patterns
+        return sorted(
+            file for file in found if storage.local_path(file).is_file() and _is_data(file.rpartition("/")[2])
+        )
+    folder = re.split(r"[*\[{]", path, maxsplit=1)[0].rpartition("/")[0]
+    matcher = re.compile(_regex(pattern))
+    return [file.uri for file in storage.list_files(folder + query)
+            if matcher.fullmatch(file.uri) and _is_data(file.name)]  # fmt: skip
+
+
+def _regex(pattern: str) -> str:
+    """A glob as a regular expression, with the number of `{SPAN}` as the group `span`."""
+    path, query = _split(pattern)
+    spans = iter([r"(?P<span>\d+)"])
+    wildcards = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    pieces = re.split(r"(\*\*/|\*\*|\*|\?|\[[^\]]+\]|\{SPAN\})", path)
+    translated = [
+        next(spans, "(?P=span)") if piece == SPAN
+        else wildcards.get(piece) or (re.sub(r"^\[!", "[^", piece) if piece.startswith("[") else re.escape(piece))
+        for piece in pieces
+    ]  # fmt: skip
+    return "".join(translated) + re.escape(query)
+
+
+def _is_pattern(uri: str) -> bool:
+    return re.search(r"[*?\[]", _split(uri)[0]) is not None
+
+
+def _is_data(name: str) -> bool:
+    """Whether a file is neither hidden nor a marker such as `_SUCCESS`."""
+    return not any(part.startswith((".", "_")) for part in name.split("/"))
+
+
+def _absolute(uri: str) -> str:
+    return uri if storage.is_remote(uri) else str(storage.local_path(uri).expanduser().absolute())
+
+
+def _split(uri: str) -> tuple[str, str]:
+    """A gs:// URI's path, and its query with the question mark; a local path has no query."""
+    path, question, query = uri.partition("?") if storage.is_remote(uri) else (uri, "", "")
+    return path, question + query
+
+
+def _describe(uri: str) -> SourceFile:
+    if storage.is_remote(uri):
+        size, checksum = storage.fingerprint(uri)
+        return SourceFile(uri=uri, size=size, digest=checksum)
+    path = storage.local_path(uri)
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return SourceFile(uri=uri, size=path.stat().st_size, digest=digest)

@@ -1,15 +1,46 @@
-"""Statistics of an examples artifact."""
+"""Statistics of an examples artifact: the statements of `expressions`, run by DuckDB over Parquet files.
+
+The same files give the same statistics to the last bit, on any machine: floating-point sums depend on their order, so
+a column is read by one thread. Columns run side by side instead, each worker with a database of its own.
+"""
 
 from __future__ import annotations
 
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
+import duckdb
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
+from slipway.data import database
+from slipway.data.database import identifier, literal
 from slipway.data.examples.dataset import MANIFEST, SPLITS
-from slipway.data.statistics.describe import describe_split
-from slipway.data.statistics.engine import describe_columns, open_table
+from slipway.data.statistics.describe import ColumnFacts, describe_split
+from slipway.data.statistics.expressions import BOUNDS, TABLE, ColumnType, Kind, compile_column, half_width
+from slipway.errors import DataError, StoreError
 from slipway.stores.artifacts import check_whole
+
+WORKERS = 3
+WORKER_MEMORY = "200MB"  # a worker that needs more spills to disk; exact quantiles cannot, hence EXACT_ROWS
+EXACT_ROWS = 8_000_000
+
+_KINDS: dict[str, Kind] = {"BIGINT": "int64", "DOUBLE": "float64", "VARCHAR": "string", "BLOB": "binary"}
+
+
+@dataclass(frozen=True)
+class Table:
+    """Parquet files of the same columns."""
+
+    files: Sequence[Path]
+    rows: int
+    columns: dict[str, ColumnType]
 
 
 def compute_statistics(examples_path: str | Path) -> statistics_pb2.DatasetFeatureStatisticsList:
@@ -23,16 +54,98 @@ def compute_statistics(examples_path: str | Path) -> statistics_pb2.DatasetFeatu
     """
     tables = [open_table(split_files(examples_path, split)) for split in SPLITS]
     statistics = statistics_pb2.DatasetFeatureStatisticsList()
-    for split, table, facts in zip(SPLITS, tables, describe_columns(tables), strict=True):
+    for split, table, facts in zip(SPLITS, tables, _describe_columns(tables), strict=True):
         statistics.datasets.append(describe_split(split, table.rows, facts))
     return statistics
 
 
 def split_files(examples_path: str | Path, split: str) -> list[Path]:
-    """The Parquet files of one split, by name.
-
-    Raises:
-        StoreError: the artifact has no manifest, so it is not whole.
-    """
+    """The Parquet files of one split, by name; StoreError if the artifact is not whole."""
     check_whole(examples_path, MANIFEST, "ingest_examples")
     return sorted((Path(examples_path) / f"split={split}").glob("*.parquet"))
+
+
+def open_table(files: Sequence[Path]) -> Table:
+    """Names and types of the columns and the number of rows, all from the files' footers."""
+    if not files:
+        return Table((), 0, {})
+    columns = {}
+    with connect() as connection:
+        for name, type_name, *_ in run(connection, f"DESCRIBE {scan(files)}", files).fetchall():
+            kind = _KINDS.get(type_name.removesuffix("[]"))
+            if kind is None:
+                raise DataError(f"column {name!r} is of type {type_name}: examples hold integers, floats, strings, "
+                                f"binaries or lists of these; convert it before it is ingested")  # fmt: skip
+            columns[name] = ColumnType(kind, is_list=type_name.endswith("[]"))
+        rows = run(connection, scan(files, "count(*)"), files).fetchone()[0]
+    return Table(files, int(rows), columns)
+
+
+def _describe_columns(tables: Sequence[Table]) -> list[list[ColumnFacts]]:
+    """The facts of each column of each table, in order."""
+    jobs = [(table, name, column) for table in tables for name, column in table.columns.items()]
+    # Compiled before the threads start: Ibis is pure Python, so there is nothing to gain side by side.
+    for table, _, column in jobs:
+        compile_column(column, exact=table.rows <= EXACT_ROWS)
+    waiting = iter(enumerate(jobs))
+
+    def work(_: int) -> list[tuple[int, ColumnFacts]]:
+        with connect() as connection:
+            return [(index, _describe_column(connection, *job)) for index, job in waiting]
+
+    workers = max(1, min(WORKERS, os.cpu_count() or 1, len(jobs)))
+    with ThreadPoolExecutor(workers) as pool:
+        done = dict(chain.from_iterable(pool.map(work, range(workers))))
+    facts = (done[index] for index in range(len(jobs)))
+    return [[next(facts) for _ in table.columns] for table in tables]
+
+
+def _describe_column(connection: duckdb.DuckDBPyConnection, table: Table, name: str, column: ColumnType) -> ColumnFacts:
+    sql, files = compile_column(column, exact=table.rows <= EXACT_ROWS), table.files
+    view = scan(files, f"{identifier(name)} AS value")
+    run(connection, f"CREATE OR REPLACE TEMP VIEW {TABLE} AS {view}", files)
+    values = _one_row(run(connection, sql.values, files))
+    lengths = {"rows": values["rows"], "present": values["total"]}
+    if sql.lengths:
+        lengths = _one_row(run(connection, sql.lengths, files))
+    buckets = []
+    if sql.buckets and values["low"] is not None and half_width(values["low"], values["high"]):
+        bounds = f"SELECT '{values['low']!r}'::DOUBLE AS low, '{values['high']!r}'::DOUBLE AS high"
+        run(connection, f"CREATE OR REPLACE TEMP VIEW {BOUNDS} AS {bounds}", files)
+        buckets = [row for row in run(connection, sql.buckets, files).fetchall() if row[0] is not None]
+    ranking = run(connection, sql.ranking, files).fetchall() if sql.ranking else []
+    return ColumnFacts(name, column, lengths, values, buckets, ranking)
+
+
+def scan(files: Iterable[Path], columns: str = "*") -> str:
+    """A SELECT over Parquet files; the folder `split=train` is no column."""
+    names = ", ".join(literal(str(file)) for file in files)
+    return f"SELECT {columns} FROM read_parquet([{names}], hive_partitioning = false)"  # noqa: S608
+
+
+@contextmanager
+def connect() -> Iterator[duckdb.DuckDBPyConnection]:
+    """A database in memory with one thread and a spill folder of its own."""
+    with (
+        tempfile.TemporaryDirectory(prefix="slipway-statistics-") as spill,
+        database.connect(spill, memory_limit=WORKER_MEMORY, threads=1) as connection,
+    ):
+        yield connection
+
+
+def run(
+    connection: duckdb.DuckDBPyConnection, statement: str, files: Sequence[Path], parameters: Sequence[Any] = ()
+) -> duckdb.DuckDBPyConnection:
+    """The result of one statement over these files; DataError if one is damaged, StoreError if the system refuses."""
+    folder = files[0].parent
+    try:
+        return connection.execute(statement, parameters)
+    except duckdb.InvalidInputException as error:
+        raise DataError(f"{folder}: the Parquet files cannot be read; ingest the data again: {error}") from error
+    except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
+        raise StoreError(f"{folder}: the system refuses to read, or to write a temporary file: {error}") from error
+
+
+def _one_row(result: duckdb.DuckDBPyConnection) -> dict[str, Any]:
+    names = [column[0] for column in result.description]
+    return dict(zip(names, result.fetchone(), strict=True))

@@ -4,7 +4,7 @@ The meaning of each field is that of TFDV's `basic_stats_generator.py` and `top_
 its defaults: a STANDARD histogram of ten equal widths and a QUANTILES histogram of ten equal counts, up to twenty top
 values and a rank histogram of a thousand. What differs:
 
-- TFDV estimates quantiles with a sketch; here they are exact up to `engine.EXACT_ROWS` rows.
+- TFDV estimates quantiles with a sketch; here they are exact up to `compute.EXACT_ROWS` rows.
 - Mean, deviation and median are of the finite values; infinities show in `min` and `max`, and as a bucket of their own
   at the end of both histograms. NaN is counted in `num_nan`, as in TFDV.
 - `avg_length` of strings counts characters, not bytes.
@@ -14,20 +14,35 @@ values and a rank histogram of a thousand. What differs:
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import Any
 
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
-from slipway.data.statistics.expressions import BUCKETS, half_width
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from slipway.data.statistics.engine import ColumnFacts
+from slipway.data.statistics.expressions import BUCKETS, ColumnType, half_width
 
 TOP_VALUES = 20
 UNIQUE = "unique"
+
+Bucket = tuple[float, float, float]  # low, high, count
+
+
+@dataclass(frozen=True)
+class ColumnFacts:
+    """The results of the statements of one column.
+
+    `buckets` holds (bucket, frequency, sum, sum of squares) of positions; it is empty if all values are equal.
+    `ranking` holds (value, frequency, number of distinct values), most frequent first.
+    """
+
+    name: str
+    type: ColumnType
+    lengths: dict[str, Any]
+    values: dict[str, Any]
+    buckets: Sequence[tuple[int, int, float, float]]
+    ranking: Sequence[tuple[str, int, int]]
 
 
 def describe_split(name: str, rows: int, facts: Sequence[ColumnFacts]) -> statistics_pb2.DatasetFeatureStatistics:
@@ -60,44 +75,51 @@ def unique_count(feature: statistics_pb2.FeatureNameStatistics) -> int:
 
 
 def _describe_feature(feature: statistics_pb2.FeatureNameStatistics, column: ColumnFacts) -> None:
-    kind = column.type.kind
-    if column.type.is_numeric:
-        feature.type = feature.INT if kind == "int64" else feature.FLOAT
-        _describe_numbers(feature.num_stats, column)
-        feature.custom_stats.add(name=UNIQUE, num=min(column.unique, column.values["total"]))
-        stats = feature.num_stats
-    elif kind == "string":
-        feature.type = feature.STRING
-        stats = feature.string_stats
+    stats: Any
+    kind, values = column.type.kind, column.values
+    if kind == "string":
+        feature.type, stats = feature.STRING, feature.string_stats
         _describe_strings(stats, column)
+    elif kind == "binary":
+        feature.type, stats = feature.BYTES, feature.bytes_stats
+        stats.unique = min(values["unique"], values["total"])
+        if values["total"]:
+            stats.avg_num_bytes = values["size"] / values["total"]
+            stats.min_num_bytes = values["smallest"]
+            stats.max_num_bytes = stats.max_num_bytes_int = values["largest"]
     else:
-        feature.type = feature.BYTES
-        stats = feature.bytes_stats
-        _describe_binaries(stats, column)
-    _describe_presence(stats.common_stats, column)
-
-
-def _describe_presence(common: statistics_pb2.CommonStatistics, column: ColumnFacts) -> None:
-    present = column.lengths["present"]
+        feature.type, stats = feature.INT if kind == "int64" else feature.FLOAT, feature.num_stats
+        _describe_numbers(stats, column)
+        feature.custom_stats.add(name=UNIQUE, num=min(values["unique"], values["total"]))
+    present, common = column.lengths["present"], stats.common_stats
     common.num_non_missing = present
     common.num_missing = column.lengths["rows"] - present
-    common.tot_num_values = column.values["total"]
+    common.tot_num_values = values["total"]
     if present:
         common.min_num_values = column.lengths.get("shortest", 1)
         common.max_num_values = column.lengths.get("longest", 1)
-        common.avg_num_values = column.values["total"] / present
+        common.avg_num_values = values["total"] / present
+
+
+def _describe_strings(stats: statistics_pb2.StringStatistics, column: ColumnFacts) -> None:
+    stats.unique = column.ranking[0][2] if column.ranking else 0
+    if column.values["total"]:
+        stats.avg_length = column.values["size"] / column.values["total"]
+    for rank, (value, frequency, _) in enumerate(column.ranking):
+        if rank < TOP_VALUES:
+            stats.top_values.add(value=value, frequency=frequency)
+        stats.rank_histogram.buckets.add(low_rank=rank, high_rank=rank, label=value, sample_count=frequency)
 
 
 def _describe_numbers(stats: statistics_pb2.NumericStatistics, column: ColumnFacts) -> None:
     values = column.values
-    nans, infinities = values["nans"] or 0, values["infinities"] or 0
+    nans, infinities, negative = (values[name] or 0 for name in ("nans", "infinities", "low_infinities"))
     finite = values["total"] - nans - infinities
     if values["total"] > nans:
         stats.min, stats.max = values["min"], values["max"]
         stats.num_zeros = values["zeros"]
-    equal_widths = stats.histograms.add(type="STANDARD", num_nan=nans)
-    equal_counts = stats.histograms.add(type="QUANTILES", num_nan=nans)
-    ends = (values["low_infinities"] or 0, infinities - (values["low_infinities"] or 0))
+    equal_widths: list[Bucket] = []
+    equal_counts: list[Bucket] = []
     if finite:
         low, high = values["low"], values["high"]
         half = half_width(low, high)
@@ -107,57 +129,24 @@ def _describe_numbers(stats: statistics_pb2.NumericStatistics, column: ColumnFac
         stats.std_dev = math.sqrt(max(0.0, mean_square - mean * mean)) * half * 2
         quantiles = [float(value) for value in values["quantiles"]]
         stats.median = quantiles[BUCKETS // 2 - 1]
-        _fill_equal_widths(equal_widths, low, high, column)
-        _fill(equal_counts, [low, *quantiles, high], [finite / BUCKETS] * BUCKETS)
-    for histogram in (equal_widths, equal_counts):
-        _add_infinities(histogram, *ends)
+        equal_widths = _equal_widths(low, high, finite, column)
+        equal_counts = [(*edges, finite / BUCKETS) for edges in pairwise([low, *quantiles, high])]
+    for kind, buckets in (("STANDARD", equal_widths), ("QUANTILES", equal_counts)):
+        first, last = (buckets[0][0], buckets[-1][1]) if buckets else (-math.inf, math.inf)
+        buckets = [(-math.inf, first, negative), *buckets] if negative else buckets
+        buckets = [*buckets, (last, math.inf, infinities - negative)] if infinities > negative else buckets
+        histogram = stats.histograms.add(type=kind, num_nan=nans)
+        for low, high, count in buckets:
+            histogram.buckets.add(low_value=low, high_value=high, sample_count=count)
 
 
-def _fill_equal_widths(histogram: statistics_pb2.Histogram, low: float, high: float, column: ColumnFacts) -> None:
+def _equal_widths(low: float, high: float, finite: int, column: ColumnFacts) -> list[Bucket]:
     """Ten buckets of equal width; one if all values are equal, as in TFDV."""
     half = half_width(low, high)
     if not half:
-        _fill(histogram, [low, high], [column.values["total"] - column.values["nans"] - column.values["infinities"]])
-        return
+        return [(low, high, finite)]
     edges = [low, *((low * 0.5 + half * index / BUCKETS) * 2 for index in range(1, BUCKETS)), high]
     counts = [0] * BUCKETS
     for bucket, frequency, *_ in column.buckets:
         counts[min(bucket, BUCKETS - 1)] += frequency
-    _fill(histogram, edges, counts)
-
-
-def _fill(histogram: statistics_pb2.Histogram, edges: Sequence[float], counts: Sequence[float]) -> None:
-    for (low, high), count in zip(pairwise(edges), counts, strict=True):
-        histogram.buckets.add(low_value=low, high_value=high, sample_count=count)
-
-
-def _add_infinities(histogram: statistics_pb2.Histogram, negative: int, positive: int) -> None:
-    finite = list(histogram.buckets)
-    del histogram.buckets[:]
-    if negative:
-        end = finite[0].low_value if finite else -math.inf
-        histogram.buckets.add(low_value=-math.inf, high_value=end, sample_count=negative)
-    histogram.buckets.extend(finite)
-    if positive:
-        end = finite[-1].high_value if finite else math.inf
-        histogram.buckets.add(low_value=end, high_value=math.inf, sample_count=positive)
-
-
-def _describe_strings(stats: statistics_pb2.StringStatistics, column: ColumnFacts) -> None:
-    stats.unique = column.unique
-    if column.values["total"]:
-        stats.avg_length = column.values["size"] / column.values["total"]
-    for rank, (value, frequency) in enumerate(column.ranking):
-        if rank < TOP_VALUES:
-            stats.top_values.add(value=value, frequency=frequency)
-        stats.rank_histogram.buckets.add(low_rank=rank, high_rank=rank, label=value, sample_count=frequency)
-
-
-def _describe_binaries(stats: statistics_pb2.BytesStatistics, column: ColumnFacts) -> None:
-    total = column.values["total"]
-    stats.unique = min(column.unique, total)
-    if total:
-        stats.avg_num_bytes = column.values["size"] / total
-        stats.min_num_bytes = column.values["smallest"]
-        stats.max_num_bytes = column.values["largest"]
-        stats.max_num_bytes_int = column.values["largest"]
+    return [(*ends, count) for ends, count in zip(pairwise(edges), counts, strict=True)]

@@ -1,8 +1,7 @@
 """The statistics of a column, written once with Ibis and compiled for DuckDB or BigQuery.
 
-Each expression describes one column, so that the SQL does not grow with the number of columns, nor memory beyond one
-column's values. That costs no extra reading: Parquet and BigQuery read column by column. The column is the table
-`examples(value)`.
+Each expression describes one column, the table `examples(value)`, so that neither the SQL nor the memory grows with
+the number of columns. That costs no extra reading: Parquet and BigQuery read column by column.
 
 Approximate are the number of distinct numbers (HyperLogLog) and, with `exact=False`, the quantiles; all else is exact.
 """
@@ -33,11 +32,6 @@ class ColumnType:
     kind: Kind
     is_list: bool = False
 
-    @property
-    def is_numeric(self) -> bool:
-        """Whether mean and histogram make sense."""
-        return self.kind in ("int64", "float64")
-
 
 @dataclass(frozen=True)
 class ColumnSql:
@@ -60,11 +54,15 @@ def compile_column(column: ColumnType, dialect: Dialect = "duckdb", *, exact: bo
     def sql(expression: ir.Table) -> str:
         return str(ibis.to_sql(expression, dialect=dialect, pretty=False))
 
-    lengths = sql(_lengths(examples)) if column.is_list else None
-    if column.is_numeric:
-        return ColumnSql(sql(_numbers(values, column, exact)), lengths, buckets=sql(_buckets(values, column)))
-    ranking = sql(_ranking(values)) if column.kind == "string" else None
-    return ColumnSql(sql(_sizes(values, column)), lengths, ranking=ranking)
+    lengths = None
+    if column.is_list:
+        length, counts = examples.value.length(), {"rows": examples.count(), "present": examples.value.count()}
+        lengths = sql(examples.aggregate(**counts, shortest=length.min(), longest=length.max()))
+    if column.kind == "string":
+        return ColumnSql(sql(_sizes(values, values.value.length())), lengths, ranking=sql(_ranking(values)))
+    if column.kind == "binary":
+        return ColumnSql(sql(_sizes(values, _octet_length(values.value))), lengths)
+    return ColumnSql(sql(_numbers(values, exact)), lengths, buckets=sql(_buckets(values)))
 
 
 def half_width(low: float, high: float) -> float:
@@ -72,23 +70,23 @@ def half_width(low: float, high: float) -> float:
     return high * 0.5 - low * 0.5
 
 
-def _lengths(examples: ir.Table) -> ir.Table:
-    """Rows, rows that have a list, and how long the lists are."""
-    length = examples.value.length()
-    return examples.aggregate(
-        rows=examples.count(), present=examples.value.count(), shortest=length.min(), longest=length.max()
-    )
+def _number_and_finite(value: ir.Value) -> tuple[ir.Value, ir.Value]:
+    """The value without NaN, and also without infinities."""
+    import ibis
+
+    if not value.type().is_floating():
+        return value, value.cast("float64")
+    number = ibis.ifelse(value.isnan(), ibis.null("float64"), value)
+    return number, ibis.ifelse(number.isinf(), ibis.null("float64"), number)
 
 
-def _numbers(values: ir.Table, column: ColumnType, exact: bool) -> ir.Table:
+def _numbers(values: ir.Table, exact: bool) -> ir.Table:
     """Numeric statistics; NaN is counted and left out, infinities only count for `min` and `max`."""
     import ibis
 
-    number, finite = values.value, values.value.cast("float64")
+    number, finite = _number_and_finite(values.value)
     counts: dict[str, Any] = {"nans": ibis.literal(0), "low_infinities": ibis.literal(0), "infinities": ibis.literal(0)}
-    if column.kind == "float64":
-        number = ibis.ifelse(values.value.isnan(), ibis.null("float64"), values.value)
-        finite = ibis.ifelse(number.isinf(), ibis.null("float64"), number)
+    if values.value.type().is_floating():
         counts["nans"] = values.value.isnan().sum()
         counts["infinities"] = number.isinf().sum()
         counts["low_infinities"] = (number.isinf() & (number < 0)).sum()
@@ -107,7 +105,7 @@ def _numbers(values: ir.Table, column: ColumnType, exact: bool) -> ir.Table:
     )
 
 
-def _buckets(values: ir.Table, column: ColumnType) -> ir.Table:
+def _buckets(values: ir.Table) -> ir.Table:
     """Count, sum and sum of squares by tenth of the way from `low` to `high`, the table `bounds` of one row.
 
     The sums are of each value's position from 0 to 1 on that way, so that no square overflows and, since both ends
@@ -116,10 +114,7 @@ def _buckets(values: ir.Table, column: ColumnType) -> ir.Table:
     import ibis
 
     bounds = ibis.table({"low": "float64", "high": "float64"}, name=BOUNDS)
-    finite = values.value.cast("float64")
-    if column.kind == "float64":
-        finite = ibis.ifelse(values.value.isnan() | values.value.isinf(), ibis.null("float64"), values.value)
-    table = values.select(finite=finite).cross_join(bounds)
+    table = values.select(finite=_number_and_finite(values.value)[1]).cross_join(bounds)
     low, high = table.low * 0.5, table.high * 0.5
     table = table.select(position=(table.finite * 0.5 - low) / (high - low))
     table = table.mutate(bucket=(table.position * BUCKETS).floor().cast("int8"))
@@ -128,32 +123,13 @@ def _buckets(values: ir.Table, column: ColumnType) -> ir.Table:
     return table.group_by("bucket").aggregate(**sums, squares=squares).order_by("bucket")
 
 
-def _exact_quantiles(number: ir.Column) -> ir.Scalar:
-    """Values that occur, so that many equal ones stay a point; DuckDB's function, not wrapped by Ibis."""
-    import ibis
-
-    @ibis.udf.agg.builtin  # type: ignore[untyped-decorator]
-    def quantile_disc(number: float, fractions: list[float]) -> list[float]:  # type: ignore[empty-body]
-        """The smallest value that at least this fraction of all values does not exceed."""
-
-    return quantile_disc(number, INNER_QUANTILES)
-
-
-def _sizes(values: ir.Table, column: ColumnType) -> ir.Table:
+def _sizes(values: ir.Table, size: ir.Value) -> ir.Table:
     """Lengths of strings in characters, of binaries in bytes."""
-    import ibis
-
-    @ibis.udf.scalar.builtin  # type: ignore[untyped-decorator]
-    def octet_length(value: bytes) -> int:  # type: ignore[empty-body]
-        """Standard SQL's, which Ibis does not wrap."""
-
-    length = values.value.length() if column.kind == "string" else octet_length(values.value)
-    table = values.select(values.value, size=length)
+    table = values.select(values.value, size=size)
     facts = {"rows": table.count(), "total": table.value.count(), "size": table["size"].sum()}
-    if column.kind == "binary":
-        facts |= {
-            "smallest": table["size"].min(), "largest": table["size"].max(), "unique": table.value.approx_nunique()
-        }  # fmt: skip
+    if values.value.type().is_binary():
+        extremes = {"smallest": table["size"].min(), "largest": table["size"].max()}
+        facts |= extremes | {"unique": table.value.approx_nunique()}
     return table.aggregate(**facts)
 
 
@@ -164,3 +140,24 @@ def _ranking(values: ir.Table) -> ir.Table:
     counted = values.filter(values.value.notnull()).group_by("value").aggregate(frequency=lambda table: table.count())
     counted = counted.mutate(unique=counted.frequency.count().over(ibis.window()))
     return counted.order_by([ibis.desc("frequency"), "value"]).limit(RANKED_VALUES)
+
+
+def _exact_quantiles(number: ir.Value) -> ir.Scalar:
+    """Values that occur, so that many equal ones stay a point; DuckDB's function, not wrapped by Ibis."""
+    import ibis
+
+    @ibis.udf.agg.builtin  # type: ignore[untyped-decorator]
+    def quantile_disc(number: float, fractions: list[float]) -> list[float]:  # type: ignore[empty-body]
+        """The smallest value that at least this fraction of all values does not exceed."""
+
+    return quantile_disc(number, INNER_QUANTILES)
+
+
+def _octet_length(value: ir.Value) -> ir.Value:
+    """Standard SQL's, which Ibis does not wrap."""
+    import ibis
+
+    @ibis.udf.scalar.builtin  # type: ignore[untyped-decorator]
+    def octet_length(value: bytes) -> int: ...  # type: ignore[empty-body]
+
+    return octet_length(value)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from itertools import chain
 from typing import TYPE_CHECKING
 
 from markupsafe import Markup
@@ -54,10 +53,14 @@ def overview_table(statistics: statistics_pb2.DatasetFeatureStatisticsList) -> M
     headers = ["Feature", "Type", "Shape", "Missing", "Zero", "Distinct", "Min", "Median", "Mean", "Max", "Std. dev."]
     rows: list[list[Cell]] = []
     for name, found in _by_name(statistics).items():
-        figures = [_figures(feature, sizes[split]) for split, feature in found.items()]
-        cells = [_stack(column) for column in zip(*figures, strict=True)]
+        bins = [bins for split, feature in found.items() if (bins := _bins(split, feature.num_stats)).counts]
+        shape = histogram("", bins, mini=True) if bins else ""
+        figures = zip(*(_figures(feature, sizes[split]) for split, feature in found.items()), strict=True)
+        cells = [
+            Markup("<br>").join([first, *map(Markup("<small>{}</small>").format, rest)]) for first, *rest in figures
+        ]
         title = Markup("<strong>{}</strong>").format(name)
-        rows.append([title, TYPE_NAMES.get(_first(found).type, "other"), _shape(found), *cells])
+        rows.append([title, TYPE_NAMES.get(_first(found).type, "other"), shape, *cells])
     return table(headers, rows, text_columns=3)
 
 
@@ -78,17 +81,6 @@ def _figures_of(features: dict[str, Splits]) -> Markup:
     )
 
 
-def _stack(lines: tuple[str, ...]) -> Markup:
-    """The figures of the splits, one below the other."""
-    return Markup("<br>").join([lines[0], *(Markup("<small>{}</small>").format(line) for line in lines[1:])])
-
-
-def _shape(found: Splits) -> Cell:
-    """A histogram in a size that fits a table."""
-    bins = [bins for split, feature in found.items() if (bins := _bins(split, feature.num_stats)).counts]
-    return histogram("", bins, mini=True) if bins else ""
-
-
 def _figures(feature: statistics_pb2.FeatureNameStatistics, examples: int) -> list[str]:
     common = common_stats(feature)
     missing = format_share(common.num_missing / examples if examples else math.nan)
@@ -102,16 +94,14 @@ def _figures(feature: statistics_pb2.FeatureNameStatistics, examples: int) -> li
 
 
 def _number_figure(name: str, found: Splits) -> Markup:
-    present = {split: feature.num_stats for split, feature in found.items()}
-    bins = [_bins(split, stats) for split, stats in present.items()]
-    note = _presence_note(found)
-    if not any(one.counts for one in bins):
-        return figure(name, Markup(""), note=note)
-    if any(_is_squeezed(one) for one in bins):
-        bins = [_without_last(split, stats) for split, stats in present.items()]
-        reach = max((stats.max for stats in present.values()), default=0.0)
+    bins, note = [_bins(split, feature.num_stats) for split, feature in found.items()], _presence_note(found)
+    if any(len(one.counts) > 1 and max(one.counts) > OUTLIERS * sum(one.counts) for one in bins):
+        tenths = [_bins(split, feature.num_stats, kind=1) for split, feature in found.items()]
+        bins = [Bins(one.name, one.edges[:-1], one.counts[:-1]) for one in tenths]
+        reach = max(feature.num_stats.max for feature in found.values())
         note = f"The highest tenth, up to {format_number(reach)}, is not drawn. {note}"
-    return histogram(name, [one for one in bins if one.counts], note=note)
+    bins = [one for one in bins if one.counts]
+    return histogram(name, bins, note=note) if bins else figure(name, Markup(""), note=note)
 
 
 def _bins(split: str, stats: statistics_pb2.NumericStatistics, kind: int = 0) -> Bins:
@@ -122,15 +112,6 @@ def _bins(split: str, stats: statistics_pb2.NumericStatistics, kind: int = 0) ->
             edges = [bucket.low_value for bucket in buckets] + [bucket.high_value for bucket in buckets[-1:]]
             return Bins(split, edges, [bucket.sample_count for bucket in buckets])
     return Bins(split, [], [])
-
-
-def _is_squeezed(bins: Bins) -> bool:
-    return len(bins.counts) > 1 and max(bins.counts) > OUTLIERS * sum(bins.counts)
-
-
-def _without_last(split: str, stats: statistics_pb2.NumericStatistics) -> Bins:
-    tenths = _bins(split, stats, kind=1)
-    return Bins(split, tenths.edges[:-1], tenths.counts[:-1])
 
 
 def _string_figure(name: str, found: Splits) -> Markup:
@@ -156,16 +137,16 @@ def _presence_note(found: Splits) -> str:
         for split, one in commons.items()
         if one.num_missing
     ]
-    counts = commons.values()
     parts = [f"Missing: {', '.join(shares)}." if shares else "Never missing."]
-    if any(common.max_num_values > 1 for common in counts):
-        low, high = min(c.min_num_values for c in counts), max(c.max_num_values for c in counts)
+    low = min(common.min_num_values for common in commons.values())
+    high = max(common.max_num_values for common in commons.values())
+    if high > 1:
         parts.append(f"{low} to {high} values per example.")
-    nans = sum(h.num_nan for f in found.values() for h in f.num_stats.histograms[:1])
+    numbers = [feature.num_stats for feature in found.values()]
+    nans = sum(one.num_nan for stats in numbers for one in stats.histograms[:1])
     if nans:
         parts.append(f"{format_number(nans)} NaN.")
-    ends = chain.from_iterable((f.num_stats.min, f.num_stats.max) for f in found.values())
-    if any(math.isinf(end) for end in ends):
+    if any(math.isinf(stats.min) or math.isinf(stats.max) for stats in numbers):
         parts.append("Holds infinite values.")
     return " ".join(parts)
 

@@ -26,7 +26,12 @@ def render_validation(validation: Validation) -> str:
 
 def validation_parts(validation: Validation) -> list[Markup]:
     """Verdict, anomalies and distances, which a run's report shows too."""
-    parts = [_verdict(validation)]
+    errors, warnings = len(validation.errors), len(validation.anomalies) - len(validation.errors)
+    verdict = notice("The examples fit their schema.", "good")
+    if errors or warnings:
+        stopped, passed = f"{errors} errors: the run stopped before training.", f"No errors, {warnings} warnings."
+        verdict = notice(stopped, "bad") if errors else notice(passed, "warn")
+    parts = [verdict]
     if validation.anomalies:
         headers = ["", "Feature", "Split", "What", "Rows", "Share"]
         rows = [_anomaly_row(anomaly) for anomaly in validation.anomalies]
@@ -36,15 +41,6 @@ def validation_parts(validation: Validation) -> list[Markup]:
         rows = [_comparison_row(comparison) for comparison in validation.comparisons]
         parts += [Markup("<h3>Drift and skew</h3>"), table(headers, rows, text_columns=4)]
     return parts
-
-
-def _verdict(validation: Validation) -> Markup:
-    errors, warnings = len(validation.errors), len(validation.anomalies) - len(validation.errors)
-    if errors:
-        return notice(f"{errors} errors: the run stopped before training.", "bad")
-    if warnings:
-        return notice(f"No errors, {warnings} warnings.", "warn")
-    return notice("The examples fit their schema.", "good")
 
 
 def _anomaly_row(anomaly: Anomaly) -> list[Cell]:

@@ -1,4 +1,4 @@
-"""`validation.json`, written by validate_examples for the report, `explain` and the error message."""
+"""`validation.json`, written by validate_examples for the report and `explain`; and the same as text, for the log."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from slipway.pages.numbers import format_number
 from slipway.stores import storage
 
 FILE = "validation.json"
-ANOMALIES = "anomalies.pbtxt"
+LISTED_ERRORS = 10
 
 Severity = Literal["ERROR", "WARNING"]
 Kind = Literal["drift", "skew"]
@@ -66,3 +67,30 @@ def read_validation(artifact_uri: str) -> Validation:
         StoreError: there is none.
     """
     return Validation.model_validate_json(storage.read_text(storage.join(artifact_uri, FILE)))
+
+
+def refusal(validation: Validation) -> str:
+    """The message of the run's error: anomalies with place, rows, example, bound and fix."""
+    errors = validation.errors
+    count = f"{len(errors)} anomalies" if len(errors) > 1 else "an anomaly"
+    lines = [f"The data has {count}; nothing was trained."]
+    lines += [describe_anomaly(anomaly) for anomaly in errors[:LISTED_ERRORS]]
+    if len(errors) > LISTED_ERRORS:
+        lines.append(f"- and {len(errors) - LISTED_ERRORS} more: see the page of this step, or {FILE}")
+    return "\n".join(lines)
+
+
+def describe_anomaly(anomaly: Anomaly) -> str:
+    """Three lines: place and problem, extent and bound, fix."""
+    place = f"feature {anomaly.feature!r}, split {anomaly.split}" if anomaly.feature else f"split {anomaly.split}"
+    facts = []
+    if anomaly.rows is not None:
+        facts.append(f"{format_number(anomaly.rows)} of {format_number(anomaly.of_rows)} rows")
+    if anomaly.example is not None:
+        facts.append(f"for example {anomaly.example!r}")
+    if anomaly.bound:
+        facts.append(f"the schema asks for {anomaly.bound}")
+    lines = [f"- {place}: {anomaly.type}: {anomaly.description}"]
+    if facts:
+        lines.append(f"  {'; '.join(facts)}")
+    return "\n".join([*lines, f"  Fix: {anomaly.fix}"])

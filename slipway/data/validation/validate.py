@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TypeAlias
+
+from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
 from slipway.data.examples.dataset import SPLITS
-from slipway.data.schema.io import TRAINING
+from slipway.data.schema import TRAINING
 from slipway.data.statistics.describe import common_stats, feature_name
 from slipway.data.statistics.io import FILE as STATISTICS
 from slipway.data.statistics.io import dataset_of, read_statistics
-from slipway.data.validation.comparators import Compared, compare_datasets
-from slipway.data.validation.features import check_feature, is_required
-from slipway.data.validation.finding import Finding
-from slipway.data.validation.report import Anomaly, Kind, Validation
-from slipway.data.validation.rows import find_rows
+from slipway.data.validation.comparators import compare_datasets
+from slipway.data.validation.features import check_feature, is_required, type_name
+from slipway.data.validation.finding import CONTROL_MISSING, Finding, find_rows
+from slipway.data.validation.report import Anomaly, Comparison, Kind, Validation
 from slipway.stores import storage
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
+Dataset: TypeAlias = statistics_pb2.DatasetFeatureStatistics
 
 
 def validate_examples(
@@ -38,35 +37,37 @@ def validate_examples(
         examples_path: Output of ingest_examples, in which offending rows are counted.
         statistics: Statistics of both splits.
         schema: The schema.
-        previous_statistics: URI of the statistics of the run before, for drift; or empty. If they are no longer there,
-            that is a warning: old runs may be deleted.
+        previous_statistics: URI of the statistics of the run before, for drift, or empty; deleted ones are a warning.
     """
-    anomalies: list[Anomaly] = []
-    train, eval_ = dataset_of(statistics, "train"), dataset_of(statistics, "eval")
-    for split in SPLITS:
-        dataset = dataset_of(statistics, split)
-        for name, finding in _check_split(schema, dataset):
-            anomalies.append(_locate(examples_path, dataset, name, finding))
-    compared: list[tuple[statistics_pb2.DatasetFeatureStatistics, Compared]] = []
-    kinds: list[tuple[Kind, statistics_pb2.DatasetFeatureStatistics, statistics_pb2.DatasetFeatureStatistics]] = []
-    if train.num_examples and eval_.num_examples:
-        kinds.append(("skew", eval_, train))
+    found: list[tuple[Dataset, str, Finding]] = []
+    datasets = {split: dataset_of(statistics, split) for split in SPLITS}
+    for dataset in datasets.values():
+        found += [(dataset, *one) for one in _check_split(schema, dataset)]
+    train, kinds = datasets["train"], list[tuple[Kind, Dataset, Dataset]]()
+    if train.num_examples and datasets["eval"].num_examples:
+        kinds.append(("skew", datasets["eval"], train))
     if previous_statistics and not storage.exists(storage.join(previous_statistics, STATISTICS)):
-        anomalies.append(_locate(examples_path, train, "", _no_previous(previous_statistics)))
+        text = f"previous data is missing: there is no {previous_statistics}."
+        fix = "nothing, if the run before was deleted: drift is checked from the next run on"
+        found.append((train, "", Finding(CONTROL_MISSING, "previous data missing", text, fix)))
     elif previous_statistics and train.num_examples:
         kinds.append(("drift", train, dataset_of(read_statistics(previous_statistics), "train")))
+    comparisons: list[Comparison] = []
     for kind, treatment, control in kinds:
-        compared += [(treatment, one) for one in compare_datasets(schema, treatment, control, kind)]
-    anomalies += [_locate(examples_path, dataset, one.feature, one.finding) for dataset, one in compared if one.finding]
+        for name, comparison, finding in compare_datasets(schema, treatment, control, kind):
+            comparisons += [comparison] if comparison else []
+            found += [(treatment, name, finding)] if finding else []
+    anomalies = [_locate(examples_path, *one) for one in found]
     anomalies.sort(key=lambda anomaly: anomaly.severity != "ERROR")
-    return Validation(anomalies=anomalies, comparisons=[one.comparison for _, one in compared if one.comparison])
+    return Validation(anomalies=anomalies, comparisons=comparisons)
 
 
-def _check_split(
-    schema: schema_pb2.Schema, dataset: statistics_pb2.DatasetFeatureStatistics
-) -> Iterator[tuple[str, Finding]]:
+def _check_split(schema: schema_pb2.Schema, dataset: Dataset) -> Iterator[tuple[str, Finding]]:
     if not dataset.num_examples:
-        yield "", _no_data(dataset.name)
+        yield "", Finding(
+            "NO_DATA_IN_SPAN", "No data", f"The split {dataset.name} has no examples.",
+            fix="bring more data, or change `split` in module.yaml so that both splits get rows", rows=0,
+        )  # fmt: skip
         return
     for finding in _check_size(schema, dataset):
         yield "", finding
@@ -80,35 +81,24 @@ def _check_split(
         elif is_required(schema, feature, TRAINING):
             yield name, _missing_column(feature, new, dataset.num_examples)
     for name in new:
-        yield name, _new_column(name, described[name])
+        written = f'name: "{name}" type: {type_name(described[name])} value_count {{ min: 1 max: 1 }}'
+        yield name, Finding(
+            "SCHEMA_NEW_COLUMN", "New column", "New column (column in data but not in schema)",
+            fix=f"to use it, add `feature {{ {written} }}` to schema.pbtxt; the model does not see it otherwise",
+            rows=common_stats(described[name]).num_non_missing,
+        )  # fmt: skip
 
 
-def _no_data(split: str) -> Finding:
-    return Finding(
-        "NO_DATA_IN_SPAN", "No data", f"The split {split} has no examples.",
-        fix="bring more data, or change `split` in module.yaml so that both splits get rows", rows=0,
-    )  # fmt: skip
-
-
-def _no_previous(uri: str) -> Finding:
-    return Finding(
-        "COMPARATOR_CONTROL_DATA_MISSING", "previous data missing", f"previous data is missing: there is no {uri}.",
-        fix="nothing, if the run before was deleted: drift is checked from the next run on",
-    )  # fmt: skip
-
-
-def _check_size(schema: schema_pb2.Schema, dataset: statistics_pb2.DatasetFeatureStatistics) -> Iterator[Finding]:
+def _check_size(schema: schema_pb2.Schema, dataset: Dataset) -> Iterator[Finding]:
     """TFDV's dataset constraints (`dataset_constraints_util.cc`)."""
     limits, rows = schema.dataset_constraints, dataset.num_examples
-    for key, type_, short, few in (
-        ("min_examples_count", "DATASET_LOW_NUM_EXAMPLES", "Low num examples in dataset.", True),
-        ("max_examples_count", "DATASET_HIGH_NUM_EXAMPLES", "High num examples in dataset.", False),
-    ):
+    for end, word, sign in (("min", "Low", "<"), ("max", "High", ">")):
+        key = f"{end}_examples_count"
         limit = getattr(limits, key)
-        if limits.HasField(key) and (rows < limit if few else rows > limit):
-            sign = "<" if few else ">"
+        if limits.HasField(key) and (rows < limit if sign == "<" else rows > limit):
             yield Finding(
-                type_, short, f"The dataset has {rows} examples, which is {sign} the limit of {limit}.",
+                f"DATASET_{word.upper()}_NUM_EXAMPLES", f"{word} num examples in dataset.",
+                f"The dataset has {rows} examples, which is {sign} the limit of {limit}.",
                 fix=f"change `{key}: {limit}` in schema.pbtxt, or the data", bound=f"{key}: {limit}", rows=rows,
             )  # fmt: skip
 
@@ -124,19 +114,7 @@ def _missing_column(feature: schema_pb2.Feature, new: list[str], rows: int) -> F
     )  # fmt: skip
 
 
-def _new_column(name: str, stats: statistics_pb2.FeatureNameStatistics) -> Finding:
-    type_name = {"STRING": "BYTES"}.get(stats.Type.Name(stats.type), stats.Type.Name(stats.type))
-    return Finding(
-        "SCHEMA_NEW_COLUMN", "New column", "New column (column in data but not in schema)",
-        fix=f'to use it, add `feature {{ name: "{name}" type: {type_name} value_count {{ min: 1 max: 1 }} }}` to '
-            f"schema.pbtxt; the model does not see it otherwise",
-        rows=common_stats(stats).num_non_missing,
-    )  # fmt: skip
-
-
-def _locate(
-    examples_path: str | Path, dataset: statistics_pb2.DatasetFeatureStatistics, name: str, finding: Finding
-) -> Anomaly:
+def _locate(examples_path: str | Path, dataset: Dataset, name: str, finding: Finding) -> Anomaly:
     """The anomaly with its rows counted and an example value."""
     rows, example = finding.rows, finding.example
     if finding.condition:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway.data.schema.io import parse_schema
+from slipway.data.schema import parse_schema
 from slipway.data.tensors import MISSING_INT, list_columns, raw_inputs, serialize_examples
 from slipway.errors import ConfigError, DataError
 

@@ -10,8 +10,8 @@ import pyarrow as pa
 
 from slipway.data.examples.dataset import QUARANTINE, SPLITS, Manifest, open_split
 from slipway.data.examples.ingest import IngestConfig, ingest_source
-from slipway.data.examples.locate import locate
-from slipway.data.schema.io import parse_schema
+from slipway.data.examples.source import locate
+from slipway.data.schema import parse_schema
 
 HASH = {"method": "hash", "train": 2, "eval": 1}
 

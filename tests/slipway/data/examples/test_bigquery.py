@@ -8,36 +8,15 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import ibis
 import pyarrow as pa
 import pytest
 from google.api_core.exceptions import BadRequest
 from google.auth.credentials import AnonymousCredentials
 
-from slipway.data.examples.bigquery import as_examples, bigquery_rows, is_bigquery, locate_in_bigquery
+from slipway.data.examples.bigquery import is_bigquery, locate_in_bigquery, read_batches
 from slipway.data.examples.source import Source
 from slipway.errors import DataError
 from tests.fakes.loopback_server import Answer, LoopbackServer, Refused, Request
-
-TRIPS = ibis.table(
-    {"fare": "decimal(9, 2)", "miles": "float32", "seconds": "int32", "card": "boolean", "start": "timestamp('UTC')",
-     "day": "date", "local": "timestamp", "company": "string", "photo": "binary", "tags": "array<string>"},
-    name="trips", catalog="project", database="dataset",
-)  # fmt: skip
-
-SQL = """\
-SELECT
-  CAST(`t0`.`fare` AS FLOAT64) AS `fare`,
-  CAST(`t0`.`miles` AS FLOAT64) AS `miles`,
-  CAST(`t0`.`seconds` AS INT64) AS `seconds`,
-  CAST(`t0`.`card` AS INT64) AS `card`,
-  UNIX_SECONDS(`t0`.`start`) AS `start`,
-  UNIX_SECONDS(CAST(`t0`.`day` AS TIMESTAMP)) AS `day`,
-  UNIX_SECONDS(CAST(`t0`.`local` AS TIMESTAMP)) AS `local`,
-  `t0`.`company`,
-  `t0`.`photo`,
-  `t0`.`tags`
-FROM `project`.`dataset`.`trips` AS `t0`"""
 
 
 class Client:
@@ -56,15 +35,6 @@ class Client:
         self.queries.append(sql)
         tables = [SimpleNamespace(project="p", dataset_id="d", table_id=name) for name in self.versions]
         return SimpleNamespace(referenced_tables=tables)
-
-
-def test_as_examples_compiles_to_the_sql_that_bigquery_casts_with() -> None:
-    assert str(ibis.to_sql(as_examples(TRIPS), dialect="bigquery")) == SQL
-
-
-def test_as_examples_struct_is_refused() -> None:
-    with pytest.raises(DataError, match=r"column 'place' is struct.*select its parts in a \.sql file"):
-        as_examples(ibis.table({"place": "struct<lat: float64>"}, name="t"))
 
 
 def test_locate_in_bigquery_table_digest_follows_its_version() -> None:
@@ -129,7 +99,7 @@ class BigQuery(LoopbackServer):
 
 
 @pytest.mark.parametrize("what", [{"table": "p.d.t"}, {"query": "SELECT CAST('2024-06-01' AS TIMESTAMP) AS at"}])
-def test_bigquery_rows_are_asked_for_in_utc(monkeypatch: pytest.MonkeyPatch, what: dict[str, str]) -> None:
+def test_read_batches_asks_in_utc(monkeypatch: pytest.MonkeyPatch, what: dict[str, str]) -> None:
     """What Google's client and Ibis send of `time_zone`, the default time zone of a query.
 
     https://cloud.google.com/bigquery/docs/reference/rest/v2/ConnectionProperty
@@ -139,7 +109,7 @@ def test_bigquery_rows_are_asked_for_in_utc(monkeypatch: pytest.MonkeyPatch, wha
     with BigQuery() as server:
         monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", server.url)
         with pytest.raises(BadRequest, match="enough"):
-            bigquery_rows(Source(uri="bq://p.d.t", format="bigquery", digest="x", **what))
+            read_batches(Source(uri="bq://p.d.t", format="bigquery", digest="x", **what))
     queries = [json.loads(one.body) for one in server.requests if one.method == "POST"]
     assert queries
     for query in queries:
@@ -152,12 +122,18 @@ def test_ingest_rows_of_bigquery_become_examples(tmp_path: Path, monkeypatch: py
     from slipway.data.examples import bigquery
     from slipway.data.examples.ingest import IngestConfig, ingest_source
 
-    table = pa.table({"id": range(500), "y": [number % 2 for number in range(500)], "fare": [0.25] * 500})
-    monkeypatch.setattr(bigquery, "bigquery_rows", lambda _: table.to_reader(max_chunksize=64))
+    moment = dt.datetime(2026, 1, 1, 0, 0, 1, 500_000)
+    table = pa.table({
+        "id": range(500), "y": [number % 2 == 0 for number in range(500)], "fare": [0.25] * 500,
+        "day": [moment.date()] * 500, "local": [moment] * 500,
+        "start": pa.array([moment] * 500, pa.timestamp("us", tz="UTC")), "tags": [["a"]] * 500,
+    })  # fmt: skip
+    monkeypatch.setattr(bigquery, "read_batches", lambda _: table.to_reader(max_chunksize=64))
     source = Source(uri="bq://p.d.t", format="bigquery", digest="x", table="p.d.t")
     config = IngestConfig.model_validate(
         {"task": "binary", "label": {"column": "y"}, "split": {"method": "hash"}, "ingestion": {}}
     )
     manifest = ingest_source(source, config, None, tmp_path)
-    assert manifest.columns == {"id": "int64", "fare": "double", "y": "int64"}
+    times = dict.fromkeys(("day", "local", "start"), "int64")
+    assert manifest.columns == {"id": "int64", "fare": "double", **times, "tags": "list<l: string>", "y": "int64"}
     assert manifest.rows.train + manifest.rows.eval == manifest.rows.read == 500

@@ -42,7 +42,7 @@ def test_ingest_header_only_says_that_there_are_no_rows(data: Path, out: Path) -
 
 def test_ingest_missing_label_column_lists_the_columns(data: Path, out: Path) -> None:
     _write(data, numbered(20))
-    with pytest.raises(DataError, match=r"label\.column of module\.yaml is 'yy', but .*data\.csv.*'y'.*id, x, y"):
+    with pytest.raises(DataError, match=r"label\.column .* 'yy', but .*data\.csv.*did you mean y\?.*id, x, y"):
         ingest(data, out, label="yy")
 
 
@@ -210,7 +210,7 @@ def test_ingest_bad_row_of_the_second_file_names_it(tmp_path: Path, out: Path) -
 
 def test_ingest_file_gone_since_it_was_resolved_is_named(data: Path, out: Path) -> None:
     from slipway.data.examples.ingest import IngestConfig, ingest_source
-    from slipway.data.examples.locate import locate
+    from slipway.data.examples.source import locate
 
     source = locate(str(_write(data, numbered(20))), 1)
     data.unlink()

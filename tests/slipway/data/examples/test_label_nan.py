@@ -87,9 +87,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("EXISTS (SELECT 1 WHERE tips / fare > 0.2)", [None, 1, 0]),
         ("0.2 < ALL (SELECT tips / fare)", [None, 1, 0]),
         ("1 IN (SELECT if(tips / fare > 0.2, 1, 0))", [None, 1, 0]),
-        ("list_reduce([tips, fare], lambda x, y: if(x / y > 0.2, 1.0, 0.0))", [None, 1, 0]),
-        ("list_reduce([tips, fare, 9.0], lambda x, y: if(x / y > 0.01, 1.0, 0.0))", [None, 1, 0]),
-        ("list_reduce([1.0], lambda x, y: if(tips / x > 0.2, y, 0.0), fare)", [None, 1, 0]),
         ("tips / fare > 0.2 -- of the fare", [None, 1, 0]),
         ('"tips" / "fare" > 0.2 /* of the fare */', [None, 1, 0]),
         ("sqrt(none) > 1", [None, 0, 1]),
@@ -125,7 +122,6 @@ def test_ingest_label_is_missing_where_nan_occurs(
         ("coalesce(tips / nullif(fare, 0), 0) > 0.2", [0, 1, 0]),
         ("coalesce(fare, tips / fare) > 0", [0, 1, 1]),
         ("tips > 0.2 * fare", [0, 1, 0]),
-        ("list_reduce([tips, fare], lambda x, y: x + y) > 2", [0, 1, 0]),
         ("(SELECT y FROM (VALUES (true, 1), (false, 0)) AS known(large, y) WHERE large = (tips > 0.5))", [0, 1, 0]),
         ("(tips + 1) / fare > 0.2", [1, 1, 1]),
         ("ratio IS NULL", [1, 0, 0]),
@@ -151,9 +147,10 @@ def test_ingest_label_without_nan_is_as_duckdb_says(
         "(SELECT if(tips / fare > 0.2, 1, 0) UNION ALL SELECT 2 LIMIT 1)",
         "(WITH share AS (SELECT tips / fare AS x) SELECT if(x > 0.2, 1, 0) FROM share)",
         "(SELECT if(x > 0.2, 1, 0) FROM (SELECT tips / fare AS x) AS share)",
+        "list_reduce([tips, fare], lambda x, y: if(x / y > 0.2, 1.0, 0.0))",
     ],
 )
-def test_ingest_label_that_computes_in_a_subquery_with_rows_is_refused(
+def test_ingest_label_that_computes_where_nan_goes_unseen_is_refused(
     data: Path, tmp_path: Path, expression: str
 ) -> None:
     with pytest.raises(ConfigError, match="NaN would go unseen"):

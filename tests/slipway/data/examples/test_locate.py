@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from slipway.data.examples.locate import locate
+from slipway.data.examples.source import locate
 from slipway.errors import DataError
 from tests.fakes.storage_server import StorageServer
 

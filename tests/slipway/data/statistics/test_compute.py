@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
-from slipway.data.statistics import engine
-from slipway.data.statistics.compute import compute_statistics
+from slipway.data.statistics import compute
+from slipway.data.statistics.compute import compute_statistics, open_table
 from slipway.data.statistics.describe import feature_name, unique_count
-from slipway.data.statistics.engine import open_table
 from slipway.errors import DataError, StoreError
 from tests.example_artifacts import write_examples
 
@@ -169,7 +168,7 @@ def test_compute_statistics_twice_gives_the_same_bytes(tmp_path: Path) -> None:
 def test_compute_statistics_of_long_columns_estimates_quantiles(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "EXACT_ROWS", 1000)
+    monkeypatch.setattr(compute, "EXACT_ROWS", 1000)
     values = np.random.default_rng(5).normal(size=20_000)
     estimated = histogram(describe(tmp_path, values), QUANTILES)
     assert edges(estimated)[1:-1] == pytest.approx(np.quantile(values, np.linspace(0.1, 0.9, 9)), abs=0.02)

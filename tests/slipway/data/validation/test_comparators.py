@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from slipway.data.schema.io import parse_schema
+from slipway.data.schema import parse_schema
 from slipway.data.statistics.compute import compute_statistics
 from slipway.data.validation.validate import validate_examples
 from tests.example_artifacts import write_examples
@@ -18,10 +18,8 @@ def test_validate_examples_drifted_by_l_infinity(tmp_path: Path) -> None:
     found = validate(tmp_path, schema, {"s": ["a"] * 3 + ["b"]}, previous={"s": ["a"] + ["b"] * 3})
     anomaly = only(found, "COMPARATOR_L_INFTY_HIGH")
     assert anomaly.short == "High Linfty distance between current and previous"
-    assert anomaly.description == (
-        "The Linfty distance between current and previous is 0.5 (up to six significant digits), above the threshold "
-        "0.2. The feature value with maximum difference is: a"
-    )
+    assert "is 0.5, above the threshold 0.2" in anomaly.description
+    assert anomaly.description.endswith(": a")
     assert (anomaly.example, anomaly.bound) == ("a", "drift_comparator { infinity_norm { threshold: 0.2 } }")
     assert [(one.kind, one.measure, one.value) for one in found.comparisons] == [("drift", "L_INFTY", 0.5)]
 
@@ -33,9 +31,7 @@ def test_validate_examples_drifted_by_jensen_shannon(tmp_path: Path, source: str
     now, before = [float(i) for i in range(100)], [float(i) for i in range(1000, 1100)]
     found = validate(tmp_path, schema, {"x": now}, previous={"x": before})
     anomaly = only(found, "COMPARATOR_JENSEN_SHANNON_DIVERGENCE_HIGH")
-    assert "between current and previous is 1 (up to six significant digits), above the threshold 0.2." in (
-        anomaly.description
-    )
+    assert "between current and previous is 1, above the threshold 0.2" in anomaly.description
     assert "to `threshold: 1`" in anomaly.fix
 
 

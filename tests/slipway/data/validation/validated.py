@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from slipway.data.schema.io import parse_schema
+from slipway.data.schema import parse_schema
 from slipway.data.statistics.compute import compute_statistics
 from slipway.data.statistics.io import write_statistics
 from slipway.data.validation.report import Anomaly, Validation
