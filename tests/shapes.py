@@ -109,7 +109,7 @@ class Artifacts:
 
 def make_transformed(folder: Path) -> Artifacts:
     """Examples of shapes (600 for training in two files, 300 for evaluation), transformed."""
-    from components.transform_features.run import transform
+    from tests.steps import transform
 
     artifacts = Artifacts(folder)
     tables = {"train": [make_rows(350, 1), make_rows(250, 2)], "eval": [make_rows(300, 3)]}

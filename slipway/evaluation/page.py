@@ -29,11 +29,13 @@ def evaluation_page(evaluation: Evaluation) -> str:
 
 def evaluation_sections(evaluation: Evaluation) -> list[Markup]:
     """The sections of the page, which a run's report shows too."""
+    rows = evaluation.curve_examples
+    sampled = "" if rows is None else f"Drawn from a random sample of {rows:,} examples."
     return [
         section("Verdict", verdict_notice(evaluation), _checks(evaluation)),
         section("Metrics", _metrics(evaluation)),
         section("Metrics by slice", *_slices(evaluation)),
-        section("Curves", grid(*_curves(evaluation)), note=_sampled(evaluation)),
+        section("Curves", grid(*_curves(evaluation)), note=sampled),
     ]
 
 
@@ -122,12 +124,6 @@ def _curves(evaluation: Evaluation) -> list[Markup]:
         matrix = curves.confusion_matrix
         figures.append(confusion_matrix("Confusion matrix", matrix.classes, matrix.counts))
     return figures
-
-
-def _sampled(evaluation: Evaluation) -> str:
-    if evaluation.curve_examples is None:
-        return ""
-    return f"Drawn from a random sample of {evaluation.curve_examples:,} examples."
 
 
 def _square(title: str, lines: Sequence[Series], x_label: str, y_label: str, diagonal: bool = False) -> Markup:

@@ -39,37 +39,40 @@ class MetricTable:
 
     def row(self, index: int) -> SliceResult:
         """One slice."""
+
+        def at(metrics: dict[str, Floats]) -> Metrics:
+            return {name: float(one[index]) if np.isfinite(one[index]) else None for name, one in metrics.items()}
+
         return SliceResult(
             columns=list(self.columns),
             values=list(self.values[index]),
             examples=int(self.examples[index]),
-            candidate=_row(self.candidate, index),
-            baseline=None if self.baseline is None else _row(self.baseline, index),
+            candidate=at(self.candidate),
+            baseline=None if self.baseline is None else at(self.baseline),
         )
 
 
 @dataclass(frozen=True)
-class Predictions:
-    """How many predictions of each model are invalid, and why the production model could not be scored."""
-
-    invalid: int = 0
-    baseline_invalid: int = 0
-    baseline_problem: str | None = None
-
-
-@dataclass(frozen=True)
 class Measured:
-    """The result of an engine; `tables` starts with the overall one.
+    """The result of an engine.
 
-    `labels`, and `answers` by model, are of all labelled rows or, if `sampled`, of some: for the curves and for the
-    comparison with the constant model.
+    Attributes:
+        tables: The overall one first.
+        labels: Of all labelled rows or, if `sampled`, of some: for the curves and the comparison with the constant
+            model.
+        answers: Predictions for the rows of `labels`, by model.
+        invalid: Number of invalid predictions by model.
+        unlabelled: Rows without a label.
+        baseline_problem: The reason why the production model could not be scored.
+        sampled: Whether `labels` leave rows out.
     """
 
     tables: list[MetricTable]
-    predictions: Predictions
     labels: NDArray[Any]
     answers: dict[str, NDArray[np.float32]]
-    unlabelled: int
+    invalid: dict[str, int]
+    unlabelled: int = 0
+    baseline_problem: str | None = None
     sampled: bool = False
 
 
@@ -108,7 +111,3 @@ def _ranked(task: Task, table: MetricTable) -> list[int]:
         share = table.candidate["mean_label"]
         fit &= np.minimum(share, 1 - share) * table.examples >= RANKED_FROM_RARER
     return [int(index) for index in order if fit[index]]
-
-
-def _row(metrics: dict[str, Floats], index: int) -> Metrics:
-    return {name: float(values[index]) if np.isfinite(values[index]) else None for name, values in metrics.items()}

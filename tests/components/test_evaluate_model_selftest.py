@@ -2,13 +2,15 @@ from typing import Any
 
 import pytest
 
-from components.evaluate_model import run, selftest
+from components.evaluate_model import selftest
 from slipway.errors import GateError
 from slipway.evaluation import gate
 from slipway.evaluation.config import EvaluationConfig
+from slipway.evaluation.gate import judge
 from slipway.evaluation.metric import CANDIDATE
 from slipway.evaluation.results import Check, Verdict
 from slipway.evaluation.scoring import Models
+from slipway.evaluation.tables import Measured
 
 
 def test_selftest_real_gate_judges_every_case_as_expected() -> None:
@@ -37,10 +39,10 @@ def test_selftest_comparison_in_the_wrong_direction_is_noticed(monkeypatch: pyte
 
 
 def test_selftest_gate_that_does_not_ask_for_more_than_a_constant_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    def judge_thresholds(config: EvaluationConfig, tables: Any, predictions: Any, check: Check) -> Verdict:
-        return gate.judge(config, tables, predictions, check.model_copy(update={"outcome": "passed"}))
+    def judge_thresholds(config: EvaluationConfig, measured: Measured, check: Check) -> Verdict:
+        return judge(config, measured, check.model_copy(update={"outcome": "passed"}))
 
-    monkeypatch.setattr(run, "judge", judge_thresholds)
+    monkeypatch.setattr(gate, "judge", judge_thresholds)
     with pytest.raises(GateError) as caught:
         selftest.require_all(selftest.run_selftest())
     for task in ("binary", "multiclass", "regression"):
@@ -51,8 +53,8 @@ def test_selftest_gate_that_does_not_ask_for_more_than_a_constant_is_noticed(mon
 def test_selftest_gate_that_looks_at_no_slices_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     def judge_overall(config: EvaluationConfig, *arguments: Any) -> Verdict:
         overall = tuple(threshold.model_copy(update={"slice": ()}) for threshold in config.thresholds)
-        return gate.judge(config.model_copy(update={"thresholds": overall}), *arguments)
+        return judge(config.model_copy(update={"thresholds": overall}), *arguments)
 
-    monkeypatch.setattr(run, "judge", judge_overall)
+    monkeypatch.setattr(gate, "judge", judge_overall)
     with pytest.raises(GateError, match="no slice large enough: expected refused, got blessed"):
         selftest.require_all(selftest.run_selftest())

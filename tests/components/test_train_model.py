@@ -14,9 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components.train_model.config import TrainConfig
+from components.train_model.building import TrainConfig
 from components.train_model.dataset import read_training_data, transformed_spec
-from components.train_model.run import train
 from serving.predictor import Predictor
 from slipway.data.schema.io import model_inputs, read_schema
 from slipway.data.tensors import raw_inputs, serialize_examples
@@ -25,6 +24,7 @@ from slipway.evaluation.golden import read_golden
 from slipway.runs.training_log import History
 from tests.shapes import MODULE, Artifacts, make_transformed, publish, train_parameters
 from tests.small_disk import mount_small_disk
+from tests.steps import train
 
 MODEL = (MODULE / "model.py").read_text(encoding="utf-8")
 
@@ -254,7 +254,7 @@ def test_train_killed_resumes_and_ends_as_if_it_had_not_been(
     checkpoints = artifacts.folder / "checkpoints"
     code = (
         "import sys, time; from pathlib import Path\n"
-        "from components.train_model.checkpoints import Checkpoints\n"
+        "from components.train_model.fitting import Checkpoints\n"
         "from tests.components.test_train_model import run\n"
         "from tests.shapes import Artifacts\n"
         "save = Checkpoints.save\n"
@@ -325,4 +325,4 @@ def test_training_data_feature_that_is_not_finite_is_named(artifacts: Artifacts,
     sizes = pa.array([np.nan] * 3 + table["size"].to_pylist()[3:], pa.float32())
     pq.write_table(table.set_column(table.column_names.index("size"), "size", sizes), folder / "part-0.parquet")
     with pytest.raises(ModuleError, match="'size' with NaN or infinity in 3 places"):
-        read_training_data(str(tmp_path), spec, TrainConfig.model_validate_json(train_parameters()))
+        read_training_data(str(tmp_path), spec, TrainConfig.model_validate_json(train_parameters()), seed=1)

@@ -7,11 +7,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components.transform_features.run import transform
 from slipway.errors import DataError, ModuleError, StoreError
 from slipway.stores.artifacts import TRANSFORM_GRAPH, TRANSFORMED, check_whole
 from tests.shapes import Artifacts, make_rows, make_transformed, publish, write_examples, write_schema
 from tests.small_disk import mount_small_disk
+from tests.steps import transform
 
 
 @pytest.fixture(scope="module")

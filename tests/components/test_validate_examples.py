@@ -6,12 +6,11 @@ import pytest
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 
-from components.compute_statistics.run import compute
-from components.infer_schema.run import infer
-from components.validate_examples.run import validate
 from slipway.data.validation.report import Validation, read_validation
 from slipway.errors import AnomalyError
 from tests.example_artifacts import write_curated_schema, write_examples
+from tests.steps import compute, infer
+from tests.steps import validate_data as validate
 from tests.taxi_examples import LABEL, SCHEMA, read_trips, write_taxi_examples
 
 

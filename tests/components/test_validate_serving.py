@@ -9,7 +9,6 @@ import keras
 import pytest
 import tensorflow as tf
 
-from components.validate_serving.run import validate
 from slipway.errors import GateError
 from slipway.evaluation.golden import read_golden, write_golden
 from slipway.evaluation.serving_checks import ServingValidation, read_validation
@@ -21,6 +20,7 @@ from tests.served_models import (
     write_schema,
     write_warmup,
 )
+from tests.steps import validate_model as validate
 from tests.written_once import tiny_model
 
 
@@ -172,7 +172,7 @@ DATA = "variables/variables.data-00000-of-00001"
             "grpc: golden answers",
             "does not answer 'predictions'",
         ),
-        (_golden_off, "rest: golden answers", r"difference from training 1e-05 on 8 rows"),
+        (_golden_off, "rest: golden answers", r"difference 1e-05, on row \d of 8 rows of training"),
         (_remove("assets.extra/tf_serving_warmup_requests"), "warm-up requests", "is missing"),
         (lambda model: write_warmup(model, b"\xff\xff"), "load", "Failed to parse warmup record"),
         (_truncate("assets.extra/tf_serving_warmup_requests"), "warm-up requests", "the file ends in this record"),
