@@ -122,17 +122,21 @@ class CaseResult:
 def run_selftest() -> list[CaseResult]:
     """Runs every case; takes about ten seconds, most of it TensorFlow's import."""
     with tempfile.TemporaryDirectory(prefix="gate-selftest-") as folder:
-        root = Path(folder)
-        (root / "split=eval").mkdir()
-        pq.write_table(pa.table(_make_rows(7)), root / "split=eval" / "rows.parquet")
-        (root / MANIFEST).touch()
-        (root / "schema.pbtxt").write_text(SCHEMA, encoding="utf-8")
-        for name, quality in MODELS.items():
-            _save_model(root / name, _of_quality(*quality))
-        for kind in FITTED:
-            for column in TASKS:
-                _save_model(root / f"{kind} {column}", _fit(kind, column))
-        return [_run(case, root) for case in CASES]
+        write_inputs(Path(folder))
+        return [run_case(case, Path(folder)) for case in CASES]
+
+
+def write_inputs(root: Path) -> None:
+    """Writes the examples, their schema and the models of all cases."""
+    (root / "split=eval").mkdir()
+    pq.write_table(pa.table(_make_rows(7)), root / "split=eval" / "rows.parquet")
+    (root / MANIFEST).touch()
+    (root / "schema.pbtxt").write_text(SCHEMA, encoding="utf-8")
+    for name, quality in MODELS.items():
+        _save_model(root / name, _of_quality(*quality))
+    for kind in FITTED:
+        for column in TASKS:
+            _save_model(root / f"{kind} {column}", _fit(kind, column))
 
 
 def require_all(results: Sequence[CaseResult]) -> None:
@@ -143,7 +147,8 @@ def require_all(results: Sequence[CaseResult]) -> None:
         raise GateError("the gate is not to be trusted; it judged wrongly\n" + "\n".join(lines))
 
 
-def _run(case: Case, root: Path) -> CaseResult:
+def run_case(case: Case, root: Path) -> CaseResult:
+    """Runs one case, in the folder of `write_inputs`."""
     task = TASKS[case.label.split()[-1]]
     classes = ("0", "1", "2") if task == "multiclass" else ()
     config = {"task": task, "label": {"column": case.label}, "classes": classes, "thresholds": case.thresholds}

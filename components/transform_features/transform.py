@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,35 +27,29 @@ BATCH_ROWS = 10_000
 FUNCTION = "preprocessing_fn"
 
 
-@dataclass(frozen=True)
-class Preprocessing:
-    """The module's `preprocessing_fn`, checked; pickled as its URI, so that a remote worker loads the same bytes."""
+def preprocess(uri: str, inputs: dict[str, Any]) -> dict[str, Any]:
+    """Calls the module's `preprocessing_fn`; the URI travels to remote workers, so that they load the same bytes.
 
-    uri: str
+    Raises:
+        ModuleError: the function fails, or answers something else than dense tensors by name.
+    """
+    import tensorflow as tf
 
-    def __call__(self, inputs: dict[str, Any]) -> dict[str, Any]:
-        """Calls the module.
-
-        Raises:
-            ModuleError: the function fails, or answers something else than dense tensors by name.
-        """
-        import tensorflow as tf
-
-        outputs = load_function(self.uri, "preprocessing", FUNCTION)(inputs)
-        if not isinstance(outputs, dict) or not outputs:
-            raise ModuleError(f"{FUNCTION} returns a dict from names to tensors, not {outputs!r}")
-        for name, value in outputs.items():
-            if not isinstance(value, tf.Tensor):
-                raise ModuleError(
-                    f"{FUNCTION} returns {type(value).__name__} for {name!r}; it must be a dense tensor: "
-                    "use slipway.module_api.fill_missing, or .to_tensor() of a RaggedTensor"
-                )
-            if value.shape.rank is None or None in value.shape[1:]:
-                raise ModuleError(
-                    f"{FUNCTION} returns shape {value.shape} for {name!r}; all but the batch dimension must be known: "
-                    "use tf.reshape or tf.ensure_shape"
-                )
-        return outputs
+    outputs = load_function(uri, "preprocessing", FUNCTION)(inputs)
+    if not isinstance(outputs, dict) or not outputs:
+        raise ModuleError(f"{FUNCTION} returns a dict from names to tensors, not {outputs!r}")
+    for name, value in outputs.items():
+        if not isinstance(value, tf.Tensor):
+            raise ModuleError(
+                f"{FUNCTION} returns {type(value).__name__} for {name!r}; it must be a dense tensor: "
+                "use slipway.module_api.fill_missing, or .to_tensor() of a RaggedTensor"
+            )
+        if value.shape.rank is None or None in value.shape[1:]:
+            raise ModuleError(
+                f"{FUNCTION} returns shape {value.shape} for {name!r}; all but the batch dimension must be known: "
+                "use tf.reshape or tf.ensure_shape"
+            )
+    return outputs
 
 
 @dataclass(frozen=True)
@@ -149,7 +143,8 @@ def analyze(
             | "Files" >> apache_beam.Create(files, reshuffle=not config.in_process)
             | "Read" >> apache_beam.FlatMap(_read, features)
         )
-        graph = (batches, features.adapter()) | "Analyze" >> tft_beam.AnalyzeDataset(Preprocessing(preprocessing_uri))
+        analyzer = tft_beam.AnalyzeDataset(partial(preprocess, preprocessing_uri))
+        graph = (batches, features.adapter()) | "Analyze" >> analyzer
         _ = graph | "Write" >> tft_beam.WriteTransformFn(graph_path)
     # WriteTransformFn leaves this out, and TFTransformOutput.raw_feature_spec() needs it.
     metadata_io.write_metadata(features.metadata(), f"{graph_path}/metadata")

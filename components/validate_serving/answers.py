@@ -161,22 +161,20 @@ class _Prober:
         def ask(inputs: Answer) -> NDArray[Any]:
             return self._client.predict(inputs, RAW)[PREDICTIONS]
 
+        alone = [f"{name} with {kept} alone" for name in self._names]
+        batch = "a row alone equals the same row in a batch"
         return [
             _compare("raw equals serving_default", lambda: (raw, default), self._names),
-            _compare("a row alone equals the same row in a batch", lambda: (ask(first), raw[:1]), self._names,
-                     BATCH_TOLERANCE),
-            _compare("features left out equal missing ones", lambda: (ask(given), ask(missing)),
-                     [f"{name} with {kept} alone" for name in self._names]),
-        ]  # fmt: skip
+            _compare(batch, lambda: (ask(first), raw[:1]), self._names, BATCH_TOLERANCE),
+            _compare("features left out equal missing ones", lambda: (ask(given), ask(missing)), alone),
+        ]
 
     def _check_golden(self, model_path: Path) -> ServingCheck:
         """Whether `serving_default` answers what training computed."""
         name = "golden answers"
         try:
             golden = read_golden(model_path)
-        except FileNotFoundError:
-            return ServingCheck.of(name, [f"{GOLDEN} is missing"])
-        except ValueError as error:
+        except (FileNotFoundError, ValueError) as error:
             return ServingCheck.of(name, [f"{GOLDEN}: {error}"])
         if PREDICTIONS not in self._signatures[SERVING_DEFAULT].outputs:
             return ServingCheck.of(name, [f"{SERVING_DEFAULT} does not answer {PREDICTIONS!r}"])

@@ -22,13 +22,13 @@ from slipway.evaluation.chance import check_beats_constant
 from slipway.evaluation.curves import trace_curves
 from slipway.evaluation.metric import BASELINE, BEST, CANDIDATE, ranking_metric
 from slipway.evaluation.results import OVERALL, Check, Evaluation, Outcome, Rule, Verdict
-from slipway.evaluation.tables import list_slices, worst_slices
+from slipway.evaluation.slices import list_slices, worst_slices
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from slipway.evaluation.config import EvaluationConfig
-    from slipway.evaluation.tables import Measured, MetricTable
+    from slipway.evaluation.slices import Measured, MetricTable
     from slipway.module_api import Threshold
 
 RULES: tuple[Rule, ...] = ("min", "max", "max_drop")  # the bounds of a threshold
@@ -124,10 +124,9 @@ class _Judgement:
 
     def _slices(self) -> list[Check]:
         """One check for each failed slice, and a summary of the others."""
-        margins, sizes = self._margins, self.table.examples
-        large = sizes >= self.threshold.min_examples
+        margins, sizes, least = self._margins, self.table.examples, self.threshold.min_examples
+        large = sizes >= least
         failed = np.flatnonzero(large & ((margins < 0) | self._spoilt))
-        undefined = int((large & np.isnan(margins) & ~self._spoilt).sum())
         passed = np.flatnonzero(large & (margins >= 0))
         checks = []
         for index in failed[np.argsort(margins[failed], kind="stable")][:LISTED]:
@@ -135,27 +134,22 @@ class _Judgement:
             checks.append(self._check("failed", note, int(index)))
         if len(failed) > LISTED:
             checks.append(self._check("failed", f"{_slices(len(failed) - LISTED)} more, less bad than these"))
-        left = self._left_out(int((~large).sum()), undefined)
+        left = []
+        if small := int((~large).sum()):
+            known = "" if large.any() else f" (the largest has {sizes.max():,})"
+            left.append(f"fewer than {least:,} examples on {small:,} of {_slices(len(sizes))}{known}")
+        if undefined := int((large & np.isnan(margins) & ~self._spoilt).sum()):
+            why = "because of the labels there, or of production's predictions"
+            left.append(f"undefined on {_slices(undefined)}, {why}")
         if len(passed):
             tightest = self._check("passed", "", int(passed[np.argmin(margins[passed])]))
             note = f"on {_slices(len(passed))}; the tightest: {tightest.describe()}"
-            of_all = {"slice": self._where(), "values": None, "examples": 0, "note": note}
-            checks += [tightest.model_copy(update=of_all), *([self._check("not_checked", left)] if left else [])]
+            summary = {"value": tightest.value, "baseline": tightest.baseline}
+            checks.append(self._check("passed", note).model_copy(update=summary))
+            checks += [self._check("not_checked", "; ".join(left))] if left else []
         elif not len(failed):
-            checks.append(self._check("failed", f"no slice could be checked: {left or 'there is none'}"))
+            checks.append(self._check("failed", f"no slice could be checked: {'; '.join(left) or 'there is none'}"))
         return checks
-
-    def _left_out(self, small: int, undefined: int) -> str:
-        parts = []
-        if small:
-            largest = int(self.table.examples.max())
-            known = f" (the largest has {largest:,})" if largest < self.threshold.min_examples else ""
-            of_all = f"{small:,} of {_slices(len(self.table.values))}"
-            parts.append(f"fewer than {self.threshold.min_examples:,} examples on {of_all}{known}")
-        if undefined:
-            why = "because of the labels there, or of production's predictions"
-            parts.append(f"undefined on {_slices(undefined)}, {why}")
-        return "; ".join(parts)
 
     @property
     def _values(self) -> NDArray[np.float64]:
@@ -186,7 +180,8 @@ class _Judgement:
     def _check(self, outcome: Outcome, note: str, index: int | None = None) -> Check:
         """A check of one slice, or of all."""
         metric, columns = self.threshold.metric, list(self.threshold.slice)
-        check = Check(metric=metric, slice=self._where(), columns=columns, rule=self.rule, bound=self.bound,
+        where = f"each {' x '.join(columns)}" if columns else OVERALL
+        check = Check(metric=metric, slice=where, columns=columns, rule=self.rule, bound=self.bound,
                       outcome=outcome, note=note)  # fmt: skip
         if index is None:
             return check
@@ -195,9 +190,6 @@ class _Judgement:
         if self.rule == "max_drop":
             found["baseline"] = (row.baseline or {}).get(metric)
         return check.model_copy(update=found)
-
-    def _where(self) -> str:
-        return f"each {' x '.join(self.threshold.slice)}" if self.threshold.slice else OVERALL
 
 
 def _slices(count: int) -> str:

@@ -17,8 +17,7 @@ from slipway.data.tensors import raw_inputs
 from slipway.errors import DataError, GateError
 from slipway.evaluation.metric import BASELINE, CANDIDATE, EXAMPLE_COUNT
 from slipway.evaluation.metrics import compute_metrics, invalid_predictions
-from slipway.evaluation.slices import check_columns, slice_rows
-from slipway.evaluation.tables import Measured, MetricTable
+from slipway.evaluation.slices import Measured, MetricTable, check_columns, slice_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -138,7 +138,7 @@ def test_validate_examples_refuses_bad_data_again_in_the_same_words(tmp_path: Pa
 
 @pytest.fixture(scope="module")
 def shapes(tmp_path_factory: pytest.TempPathFactory) -> Artifacts:
-    return make_transformed(tmp_path_factory.mktemp("shapes"))
+    return make_transformed(tmp_path_factory)
 
 
 @pytest.mark.slow

@@ -31,7 +31,7 @@ MODEL = (MODULE / "model.py").read_text(encoding="utf-8")
 
 @pytest.fixture(scope="module")
 def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Artifacts:
-    return make_transformed(tmp_path_factory.mktemp("shapes"))
+    return make_transformed(tmp_path_factory)
 
 
 def run(artifacts: Artifacts, folder: Path, model: str = MODEL, **training: Any) -> History:
@@ -285,8 +285,8 @@ def test_train_distributed_trains_and_exports_the_same_model(
     inputs = (artifacts.examples, artifacts.schema, artifacts.graph, artifacts.transformed)
     outputs = [str(tmp_path / name) for name in ("checkpoints", "model", "log")]
     uri = publish(tmp_path).model_uri
-    distributed = train(*inputs, uri, train_parameters(), {"strategy": strategy}, *outputs)
-    np.testing.assert_allclose(losses(distributed), losses(history), rtol=1e-3)
+    distributed = train(*inputs, uri, train_parameters(epochs=2), {"strategy": strategy}, *outputs)
+    np.testing.assert_allclose(losses(distributed), losses(history)[:2], rtol=1e-3)
     raw = raw_inputs(eval_rows(artifacts), model_inputs(read_schema(artifacts.schema)))
     assert Predictor(tmp_path / "model").predict(raw).shape == (300, 3)
 
@@ -307,11 +307,11 @@ def test_train_that_cannot_write_its_model_resumes_after_the_last_epoch(artifact
     uri, others = publish(tmp_path).model_uri, [str(tmp_path / name) for name in ("checkpoints", "model", "log")]
     with mount_small_disk(tmp_path / "disk", "64k") as disk:
         with pytest.raises(StoreError, match=r"disk/model/.*: cannot write: No space left.*; make room"):
-            train(*inputs, uri, train_parameters(), {}, others[0], str(disk / "model"), others[2])
+            train(*inputs, uri, train_parameters(epochs=1), {}, others[0], str(disk / "model"), others[2])
         assert not (disk / "model" / "saved_model.pb").exists()
     (tmp_path / "model" / "variables").mkdir(parents=True)
     (tmp_path / "model" / "variables" / "left").touch()
-    again = train(*inputs, uri, train_parameters(), {}, *others)
+    again = train(*inputs, uri, train_parameters(epochs=1), {}, *others)
     assert again.resumed_after_epoch == len(again.epochs)
     assert not (tmp_path / "model" / "variables" / "left").exists()
     assert Predictor(tmp_path / "model").signatures

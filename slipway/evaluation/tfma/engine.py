@@ -24,8 +24,7 @@ from slipway.evaluation.metric import BASELINE
 from slipway.evaluation.metrics import EPSILON, invalid_predictions, without_invalid
 from slipway.evaluation.results import MISSING
 from slipway.evaluation.scoring import Models, Scorer
-from slipway.evaluation.slices import encode_column
-from slipway.evaluation.tables import Measured
+from slipway.evaluation.slices import Measured, encode_column
 from slipway.evaluation.tfma.files import eval_config, prediction_key
 from slipway.evaluation.tfma.readback import INVALID, LABEL, RIGHT, SPREAD, WITHIN, read_tables
 from slipway.stores import storage

@@ -30,10 +30,6 @@ if TYPE_CHECKING:
     from slipway.evaluation.config import EvaluationConfig
     from slipway.evaluation.results import Curves, Evaluation, Metrics, SliceResult
 
-METRICS_FILE = "metrics-00000-of-00001.tfrecord"
-PLOTS_FILE = "plots-00000-of-00001.tfrecord"
-VALIDATIONS_FILE = "validations.tfrecord"
-CONFIG_FILE = "eval_config.json"
 PACKAGE = "tensorflow_model_analysis"
 
 
@@ -122,9 +118,9 @@ def write_tfma_files(evaluation: Evaluation, config: EvaluationConfig, model_pat
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     rows = [evaluation.overall, *evaluation.slices]
-    _write_records(folder / METRICS_FILE, (_metrics(row, evaluation.task) for row in rows))
-    _write_records(folder / PLOTS_FILE, [_plots(evaluation)])
-    _write_records(folder / VALIDATIONS_FILE, [_validation(evaluation)])
+    _write_records(folder / "metrics-00000-of-00001.tfrecord", (_metrics(row, evaluation.task) for row in rows))
+    _write_records(folder / "plots-00000-of-00001.tfrecord", [_plots(evaluation)])
+    _write_records(folder / "validations.tfrecord", [_validation(evaluation)])
     with_baseline = evaluation.overall.baseline is not None
     locations = {CANDIDATE: model_path} | ({BASELINE: evaluation.baseline_uri or ""} if with_baseline else {})
     run = config_pb2.EvalRun(
@@ -133,29 +129,26 @@ def write_tfma_files(evaluation: Evaluation, config: EvaluationConfig, model_pat
         file_format="parquet",
         model_locations=locations,
     )
-    (folder / CONFIG_FILE).write_text(json_format.MessageToJson(run), encoding="utf-8")
+    (folder / "eval_config.json").write_text(json_format.MessageToJson(run), encoding="utf-8")
 
 
 def _metrics(row: SliceResult, task: str) -> Any:
     result = metrics_for_slice_pb2.MetricsForSlice(slice_key=_slice_key(row.columns, row.values))
-    _add_metrics(result, CANDIDATE, row.candidate, task)
+    found: list[tuple[str, bool, Metrics]] = [(CANDIDATE, False, row.candidate)]
     if row.baseline is not None:
-        _add_metrics(result, BASELINE, row.baseline, task)
         differences: Metrics = {
             name: None if value is None or other is None else value - other
             for (name, value), other in zip(row.candidate.items(), row.baseline.values(), strict=True)
         }
-        _add_metrics(result, CANDIDATE, differences, task, is_diff=True)
+        found += [(BASELINE, False, row.baseline), (CANDIDATE, True, differences)]
+    for model, is_diff, metrics in found:
+        for name, value in metrics.items():
+            entry = result.metric_keys_and_values.add()
+            entry.key.name, entry.key.model_name, entry.key.is_diff = name, model, is_diff
+            if task == "multiclass" and name == "auc":
+                entry.key.aggregation_type.macro_average = True
+            entry.value.double_value.value = float("nan") if value is None else value
     return result
-
-
-def _add_metrics(result: Any, model: str, metrics: Metrics, task: str, is_diff: bool = False) -> None:
-    for name, value in metrics.items():
-        entry = result.metric_keys_and_values.add()
-        entry.key.name, entry.key.model_name, entry.key.is_diff = name, model, is_diff
-        if task == "multiclass" and name == "auc":
-            entry.key.aggregation_type.macro_average = True
-        entry.value.double_value.value = float("nan") if value is None else value
 
 
 def _slice_key(columns: list[str], values: Iterable[str | None]) -> Any:

@@ -14,8 +14,7 @@ import numpy as np
 from slipway.evaluation.metric import BASELINE, CANDIDATE, EXAMPLE_COUNT, METRICS
 from slipway.evaluation.metrics import OF_LABELS, mean_defined
 from slipway.evaluation.results import MISSING
-from slipway.evaluation.slices import SliceValues
-from slipway.evaluation.tables import MetricTable
+from slipway.evaluation.slices import MetricTable, SliceValues
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

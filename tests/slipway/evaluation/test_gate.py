@@ -9,7 +9,7 @@ from slipway.evaluation.config import EvaluationConfig
 from slipway.evaluation.gate import judge
 from slipway.evaluation.metric import CANDIDATE
 from slipway.evaluation.results import Check, Verdict
-from slipway.evaluation.tables import Measured, MetricTable
+from slipway.evaluation.slices import Measured, MetricTable
 
 
 def config(*thresholds: dict[str, Any], task: str = "binary") -> EvaluationConfig:
