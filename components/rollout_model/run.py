@@ -1,4 +1,4 @@
-"""Rolls out what push_model pushed, and records what became of it."""
+"""Rolls the pushed version out, and records the outcome."""
 
 from typing import Any
 
@@ -34,7 +34,7 @@ def roll_out(store_uri: str, rollout: dict[str, Any], run: RunContext) -> Rollou
         return None
     before = read_record(run.uri, ROLLOUT, RolloutOutcome)
     if before and before.version == pushed.version and before.verdict in ("promoted", "rolled-back"):
-        # The step is started again; others may have changed since what the cluster serves, and are left alone.
+        # The step is started again; changes that others made to the cluster since then stay.
         print(f"Version {before.version} was {before.verdict} already by this run.", *before.reasons, sep="\n- ")
         if before.verdict == "rolled-back":
             raise RolledBackError("; ".join(before.reasons), before.version)

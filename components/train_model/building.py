@@ -1,4 +1,4 @@
-"""The module's model: where it is trained, building it, and checking that it is what the task needs."""
+"""The module's model: the device it is trained on, building it, and checking that it fits the task."""
 
 from __future__ import annotations
 

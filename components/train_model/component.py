@@ -26,9 +26,10 @@ def train_model(
     `history.json` and TensorBoard's event files.
     """
     import keras
+    from tensorflow_transform import TFTransformOutput
 
     from components.train_model.building import TrainConfig, build, check_predictions, is_chief, make_strategy
-    from components.train_model.dataset import read_training_data, split_files, transformed_spec
+    from components.train_model.dataset import read_training_data, split_files
     from components.train_model.export import choose_rows, export, write_recorded
     from components.train_model.fitting import Checkpoints, digest_inputs, fit, write_history
     from slipway.data.examples.dataset import SPLITS
@@ -41,7 +42,7 @@ def train_model(
     check_whole(transformed_examples.path, TRANSFORMED, "transform_features")
     config = TrainConfig.model_validate_json(training)
     strategy = make_strategy(**distribution)
-    spec = transformed_spec(transform_graph.path)
+    spec = TFTransformOutput(transform_graph.path).transformed_feature_spec()
     data = read_training_data(transformed_examples.path, spec, config, config.training.seed)
     keras.utils.set_random_seed(config.training.seed)
     with strategy.scope():

@@ -20,16 +20,8 @@ if TYPE_CHECKING:
     from slipway.data.examples.dataset import Split
     from slipway.module_api import LabelledTask
 
-Spec = dict[str, "tf.io.FixedLenFeature"]
+Spec = dict[str, tf.io.FixedLenFeature]  # shape (without the batch) and dtype of each transformed feature
 VALIDATION_SHARE = 10
-
-
-def transformed_spec(transform_graph_path: str) -> Spec:
-    """Shape (without the batch) and dtype of each transformed feature."""
-    import tensorflow_transform as tft
-
-    spec: Spec = tft.TFTransformOutput(transform_graph_path).transformed_feature_spec()
-    return spec
 
 
 def split_files(transformed_path: str, split: Split) -> list[Path]:

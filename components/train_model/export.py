@@ -62,7 +62,7 @@ def export(
     """Writes the SavedModel into an empty folder of this machine.
 
     Raises:
-        ModuleError: the model holds what a SavedModel cannot.
+        ModuleError: a part of the model cannot be saved.
     """
     served = tf.Module()
     # Not the model itself: a Keras variable is saved as a copy of the tf.Variable in it, TensorFlow's C++ loader
@@ -83,7 +83,7 @@ def export(
 def _signatures(
     model: keras.Model, transform_fn: Any, features: Sequence[schema_pb2.Feature], config: TrainConfig
 ) -> dict[str, Any]:
-    """Concrete functions; what they share is traced once."""
+    """Concrete functions; their common parts are traced once."""
     spec = RawFeatures(tuple(features)).serving_spec()
     inputs = {name: _type_spec(feature) for name, feature in spec.items()}
 
@@ -119,7 +119,7 @@ def _signatures(
 
 
 def _complete_signatures(path: Path, features: Sequence[schema_pb2.Feature]) -> None:
-    """Sets what `tf.saved_model.save` cannot: the method of `classify`, the names and the defaults of `raw`.
+    """Sets the method of `classify`, the names and the defaults of `raw`: `tf.saved_model.save` cannot.
 
     With a default in the SignatureDef, TensorFlow Serving lets a request leave the input out. It has one row, and the
     graph repeats it for the batch.

@@ -51,7 +51,7 @@ class Checkpoints:
         self.writable = writable
 
     def save(self, epoch: int, arrays: Arrays, state: str) -> None:
-        """Keeps what the training needs to go on after this epoch."""
+        """Writes the state after an epoch."""
         buffer = io.BytesIO()
         np.savez(buffer, allow_pickle=False, __state__=np.array(state), **arrays)
         try:

@@ -1,4 +1,4 @@
-"""The step that turns examples into what the model learns from."""
+"""The step that turns examples into the features that the model learns from."""
 
 from typing import Any
 

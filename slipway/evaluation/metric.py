@@ -1,6 +1,6 @@
 """Every metric, declared once: its task, which direction is better, TFMA's class for it, and where it is shown.
 
-How a metric is computed: `metrics.py` (in memory), `tfma/readback.py` (from what TFMA answers).
+How a metric is computed: `metrics.py` (in memory), `tfma/readback.py` (from TFMA's numbers).
 """
 
 from __future__ import annotations

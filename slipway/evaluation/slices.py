@@ -82,7 +82,7 @@ def check_columns(names: Iterable[str], schema: pa.Schema) -> None:
 
 
 def encode_column(table: pa.Table, name: str) -> tuple[NDArray[np.int64], list[str | None]]:
-    """A column as slice values: one code a row, and what the codes stand for."""
+    """A column as slice values: one code a row, and the value of each code."""
     encoded = table[name].combine_chunks().dictionary_encode()
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.unify_dictionaries().combine_chunks()

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.train_model.building import TrainConfig
-from components.train_model.dataset import read_training_data, transformed_spec
+from components.train_model.dataset import read_training_data
 from serving.predictor import Predictor
 from slipway.data.schema.io import model_inputs, read_schema
 from slipway.data.tensors import raw_inputs, serialize_examples
@@ -318,7 +318,9 @@ def test_train_that_cannot_write_its_model_resumes_after_the_last_epoch(artifact
 
 
 def test_training_data_feature_that_is_not_finite_is_named(artifacts: Artifacts, tmp_path: Path) -> None:
-    spec = transformed_spec(artifacts.graph)
+    from tensorflow_transform import TFTransformOutput
+
+    spec = TFTransformOutput(artifacts.graph).transformed_feature_spec()
     folder = tmp_path / "split=train"
     folder.mkdir()
     table = pq.read_table(f"{artifacts.transformed}/split=train/part-0.parquet", partitioning=None)

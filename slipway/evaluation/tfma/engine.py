@@ -174,7 +174,7 @@ def _build(pipeline: beam.Pipeline, groups: list[tuple[str, int]], score: Score,
 
 
 def _with_means(config: EvaluationConfig, models: list[str]) -> Any:
-    """`eval_config`, and the means from which `readback` derives what TFMA has no metric for."""
+    """`eval_config`, and the means from which `readback` derives the metrics that TFMA lacks."""
     result = eval_config(config, BASELINE in models)
     spec = result.metrics_specs.add()
     means = [(f"{INVALID}{model}", "") for model in models]

@@ -2,8 +2,8 @@
 
 File names and record types are those of TFMA's `MetricsPlotsAndValidationsWriter` and `EvalConfigWriter`:
 https://github.com/tensorflow/model-analysis/tree/v0.48.0/tensorflow_model_analysis/writers
-Metrics have our names in `EvalConfig`, so that the files of both engines are read alike. Our gate alone judges what the
-proto cannot express: `min_examples`, `max_drop` of calibration, and metrics that TFMA does not compute.
+Metrics have our names in `EvalConfig`, so that the files of both engines are read alike. The proto
+lacks some conditions of our gate: `min_examples`, `max_drop` of calibration, and metrics that TFMA does not compute.
 """
 
 from __future__ import annotations
