@@ -96,7 +96,7 @@ class _Monitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no 
     def __init__(self, training: Training, checkpoints: Checkpoints) -> None:
         super().__init__()
         self._training, self._checkpoints, self.state = training, checkpoints, _State()
-        self._best: list[NDArray[Any]] = []
+        self.best: list[NDArray[Any]] = []
         self._started = time.perf_counter()
 
     def resume(self) -> None:
@@ -109,7 +109,7 @@ class _Monitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no 
                 continue
             for variable, value in zip(self._variables, variables, strict=True):
                 variable.assign(value)
-            self._best = [arrays[f"b{index}"] for index in range(len(self.model.weights))]
+            self.best = [arrays[f"b{index}"] for index in range(len(self.model.weights))]
             self.state = state
             self.state.history.resumed_after_epoch = len(state.history.epochs)
             log.info("resumed after epoch %d", len(state.history.epochs))
@@ -125,7 +125,7 @@ class _Monitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no 
         if better:
             self.state.best_loss, self.state.waited = record.val_loss, 0
             self.state.history.best_epoch = record.epoch
-            self._best = [weight.value.numpy().copy() for weight in self.model.weights]
+            self.best = [weight.value.numpy().copy() for weight in self.model.weights]
         else:
             self.state.waited += 1
         log.info(
@@ -140,12 +140,8 @@ class _Monitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no 
             self.state.history.stopped = "epochs"
         if self._checkpoints.writable:
             arrays = {f"v{index}": value.value.numpy() for index, value in enumerate(self._variables)}
-            arrays |= {f"b{index}": weight for index, weight in enumerate(self._best)}
+            arrays |= {f"b{index}": weight for index, weight in enumerate(self.best)}
             self._checkpoints.save(record.epoch, arrays, self.state.model_dump_json())
-
-    def restore_best(self) -> None:
-        """Gives the model the weights of its best epoch."""
-        self.model.set_weights(self._best)
 
     @property
     def _variables(self) -> list[Any]:
@@ -180,7 +176,7 @@ def fit(model: keras.Model, data: TrainingData, training: Training, checkpoints:
             )
         except (ValueError, TypeError) as error:
             raise ModuleError(f"model.py: the model cannot be trained on these features: {error}") from error
-    monitor.restore_best()
+    model.set_weights(monitor.best)
     history = monitor.state.history
     history.parameters = model.count_params()
     history.train_rows, history.validation_rows = len(data.train), len(data.validation)
