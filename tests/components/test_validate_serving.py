@@ -193,11 +193,8 @@ def test_validate_schema_of_another_model_is_named(sound_model: Path, tmp_path: 
     path = schema / "schema.pbtxt"
     path.write_text(path.read_text().replace('"rooms" type: INT', '"rooms" type: FLOAT').replace('"town"', '"city"'))
     problems = failed(validate(str(examples), str(schema), str(sound_model), str(tmp_path / "validation")))
-    assert (
-        problems["grpc: inputs"]
-        == problems["rest: inputs"]
-        == ("city of the schema is no input; town is an input, but no feature; rooms is int64, the schema says float32")
-    )
+    assert problems["grpc: inputs"] == problems["rest: inputs"]
+    assert re.search("city .*; town .*; rooms is int64, .*float32", problems["grpc: inputs"])
 
 
 def test_validate_empty_eval_split_cannot_be_carried_out(tmp_path: Path) -> None:
