@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from google.protobuf import json_format, text_format
@@ -12,10 +12,13 @@ from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from cli import options
 from cli.output import echo, print_json
+from slipway.data.examples.bigquery import is_bigquery, locate_in_bigquery
+from slipway.data.examples.ingest import IngestConfig, ingest_source
+from slipway.data.examples.source import locate
 from slipway.data.schema import infer_schema
 from slipway.data.statistics.compute import compute_statistics
 from slipway.data.statistics.describe import feature_name
-from slipway.module_api import Label
+from slipway.module_api import HashSplit, Ingestion, Label
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -42,19 +45,16 @@ def infer(
 
 
 def describe(data: str, folder: Path) -> statistics_pb2.DatasetFeatureStatisticsList:
-    """Statistics of data that is read as a run does, into `folder`; a DataError if it cannot be read."""
-    # They import kfp, which the help has no need of.
-    from components.ingest_examples.run import ingest
-    from components.resolve_source.run import resolve
+    """Reads data as a run does, into `folder`, and computes its statistics.
 
-    source, _ = resolve(absolute_uri(data), 1, "", str(folder / "runs"), str(folder / "sources"))
-    config: dict[str, Any] = {
-        "task": "regression",
-        "label": {"column": _PLACEHOLDER, "expression": "1"},
-        "split": {"method": "hash"},
-        "ingestion": {},
-    }
-    ingest(source, config, "", str(folder))
+    Raises:
+        DataError: it cannot be read.
+    """
+    data = absolute_uri(data)
+    label = Label(column=_PLACEHOLDER, expression="1")
+    config = IngestConfig(task="regression", label=label, split=HashSplit(), ingestion=Ingestion())
+    source = locate_in_bigquery(data) if is_bigquery(data) else locate(data, window=1)
+    ingest_source(source, config, None, str(folder))
     statistics = compute_statistics(folder)
     for dataset in statistics.datasets:
         kept = [feature for feature in dataset.features if feature_name(feature) != _PLACEHOLDER]

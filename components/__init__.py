@@ -1,37 +1,28 @@
-"""The steps. Each folder has `component.py`, the interface that kfp compiles, and `run.py`, the work."""
+"""The steps. `component.py` of each folder holds the function that kfp compiles; a long step's work lies beside it."""
 
 from collections.abc import Callable
-from functools import partial
-from typing import Any, overload
+from typing import Any
 
 # Of each step that was declared, by name.
 _NEEDS_TENSORFLOW: dict[str, bool] = {}
 
 
-@overload
-def component(function: Callable[..., Any]) -> Any: ...
-
-
-@overload
-def component(*, tensorflow: bool) -> Callable[[Callable[..., Any]], Any]: ...
-
-
-def component(function: Callable[..., Any] | None = None, *, tensorflow: bool = False) -> Any:
-    """Makes a thin kfp component of a function, whose body imports the work and calls it.
+def component(*, tensorflow: bool = False) -> Callable[[Callable[..., Any]], Any]:
+    """Makes a kfp component of a function, which imports in its body whatever it needs.
 
     It runs unchanged as a local process, in a Kubeflow pod and on Vertex. The image holds kfp and the work already;
     which image that is, the pipeline says when it is compiled.
 
     Args:
-        function: The interface of the step.
         tensorflow: Whether the step imports TensorFlow; the local target then imports it beforehand.
     """
     from kfp import dsl
 
-    if function is None:
-        return partial(component, tensorflow=tensorflow)
-    _NEEDS_TENSORFLOW[function.__name__] = tensorflow
-    return dsl.component(function, base_image="slipway-python", install_kfp_package=False)
+    def declare(function: Callable[..., Any]) -> Any:
+        _NEEDS_TENSORFLOW[function.__name__] = tensorflow
+        return dsl.component(function, base_image="slipway-python", install_kfp_package=False)
+
+    return declare
 
 
 def needs_tensorflow(step: str) -> bool:

@@ -55,7 +55,7 @@ def _task_problems(container: dict[str, Any], given: dict[str, Any]) -> Iterator
         yield f"the image {image!r} is not named by digest; give REPOSITORY@sha256:…, since a tag can move"
     longest = max(map(_size, container.get("command", [])), default=0)
     if longest > ARGUMENT_BYTES:
-        yield f"its code has {longest:,} bytes; Linux takes {ARGUMENT_BYTES:,} in one argument. Move code to its run.py"
+        yield f"its code has {longest:,} bytes; Linux takes {ARGUMENT_BYTES:,} in one argument. Move code elsewhere"
     sizes = {name: _size(json.dumps({name: value}, ensure_ascii=False)) for name, value in given.items()}
     total = sum(sizes.values()) + _RESERVED_BYTES
     if total > ARGUMENT_BYTES:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 import pipelines
-from components.train_model.config import DistributionConfig
+from slipway.compute import DistributionConfig
 from slipway.data.beam import BeamConfig
 from slipway.errors import ConfigError
 from slipway.lineage import Shows

@@ -11,10 +11,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
-from components.train_model.config import DistributionConfig
 from serving.rollout.policy import RolloutPolicy
 from settings.cron import normalise_cron
-from slipway.compute import Compute
+from slipway.compute import Compute, DistributionConfig
 from slipway.data.beam import BeamConfig
 from slipway.lineage import DEFAULT_PIPELINE
 from slipway.runs.notifications.config import SECRET_ERROR, Notifications

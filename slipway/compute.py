@@ -1,4 +1,6 @@
-"""What a task asks of a cluster."""
+"""What a task asks of a cluster, and how it trains on it."""
+
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -19,3 +21,15 @@ class Compute(BaseModel):
     cpu: str = "1"
     memory: str = "2Gi"
     retries: int = Field(0, ge=0, le=5)
+
+
+class DistributionConfig(BaseModel):
+    """Distributed training.
+
+    Attributes:
+        strategy: Strategy of `tf.distribute`: one device, all GPUs of one machine, or several machines by `TF_CONFIG`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    strategy: Literal["one_device", "mirrored", "multi_worker"] = "one_device"

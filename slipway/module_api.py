@@ -156,14 +156,26 @@ def _checked_hyperparameter(value: Any) -> Any:
     return value
 
 
-class ModuleConfig(_Strict):
+class LabelledTask(_Strict):
+    """The kind of the task, and what it predicts."""
+
+    task: Task
+    label: Label
+    classes: tuple[str, ...] = Field((), description="label values in the order of the model's outputs")
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Label values in output order; `('false', 'true')` for a binary label that is a boolean or 0/1."""
+        if self.task == "binary" and not self.classes:
+            return ("false", "true")
+        return self.classes
+
+
+class ModuleConfig(LabelledTask):
     """The content of `module.yaml`."""
 
     contract: Literal[1]
-    task: Task
-    label: Label
     description: str = ""
-    classes: tuple[str, ...] = Field((), description="label values in the order of the model's outputs")
     data: str | None = Field(None, description="default data URI; without one, sample.py makes the data")
     split: Split = HashSplit()
     ingestion: Ingestion = Ingestion()
@@ -183,13 +195,6 @@ class ModuleConfig(_Strict):
         if self.task == "regression" and self.classes:
             raise ValueError("a regression module has no classes")
         return self
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """Label values in output order; `('false', 'true')` for a binary label that is a boolean or 0/1."""
-        if self.task == "binary" and not self.classes:
-            return ("false", "true")
-        return self.classes
 
 
 def fill_missing(feature: tf.SparseTensor | tf.Tensor, default: float | int | str) -> tf.Tensor:

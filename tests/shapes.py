@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from slipway.data.examples.dataset import MANIFEST, Manifest, RowCounts
 from slipway.module_kit.config import read_config
 from slipway.stores.module_store import PublishedModule, publish_module
+from tests.written_once import written_once
 
 MODULE = Path(__file__).parent / "modules" / "shapes"
 SCHEMA = """
@@ -107,16 +109,18 @@ class Artifacts:
         return self.folder / "model"
 
 
-def make_transformed(folder: Path) -> Artifacts:
-    """Examples of shapes (600 for training in two files, 300 for evaluation), transformed."""
-    from components.transform_features.run import transform
+def make_transformed(factory: pytest.TempPathFactory) -> Artifacts:
+    """Examples of shapes (600 for training in two files, 300 for evaluation), transformed; a test's own copy."""
 
-    artifacts = Artifacts(folder)
-    tables = {"train": [make_rows(350, 1), make_rows(250, 2)], "eval": [make_rows(300, 3)]}
-    write_examples(folder / "examples", tables)
-    write_schema(folder / "schema")
-    uri = publish(folder).preprocessing_uri
-    transform(
-        artifacts.examples, artifacts.schema, uri, {"column": "shape"}, {}, artifacts.graph, artifacts.transformed
-    )
-    return artifacts
+    def write(folder: Path) -> None:
+        from tests.steps import transform
+
+        made = Artifacts(folder)
+        tables = {"train": [make_rows(350, 1), make_rows(250, 2)], "eval": [make_rows(300, 3)]}
+        write_examples(folder / "examples", tables)
+        write_schema(folder / "schema")
+        uri = publish(folder).preprocessing_uri
+        transform(made.examples, made.schema, uri, {"column": "shape"}, {}, made.graph, made.transformed)
+
+    written = written_once(factory, "transformed_shapes", write)
+    return Artifacts(Path(shutil.copytree(written, factory.mktemp("shapes"), dirs_exist_ok=True)))

@@ -1,11 +1,11 @@
-"""Interface of the step that describes the examples."""
+"""The step that describes the examples."""
 
 from kfp import dsl
 
 from components import component
 
 
-@component
+@component()
 def compute_statistics(
     examples: dsl.Input[dsl.Dataset], statistics: dsl.Output[dsl.Artifact], page: dsl.Output[dsl.HTML]
 ) -> None:
@@ -13,6 +13,11 @@ def compute_statistics(
 
     `statistics` holds `statistics.pb`, a `DatasetFeatureStatisticsList` with one dataset per split; `page` shows them.
     """
-    from components.compute_statistics.run import compute
+    from slipway.data.statistics.compute import compute_statistics
+    from slipway.data.statistics.io import write_statistics
+    from slipway.data.statistics.page import render_statistics
+    from slipway.stores import storage
 
-    compute(examples.path, statistics.path, page.path)
+    computed = compute_statistics(examples.path)
+    write_statistics(computed, statistics.path)
+    storage.write_text(page.path, render_statistics(computed))

@@ -1,4 +1,4 @@
-"""Interface of the step that judges the model."""
+"""The step that judges the model."""
 
 from typing import Any
 
@@ -27,21 +27,49 @@ def evaluate_model(
     """
     import json
     from pathlib import Path
+    from tempfile import TemporaryDirectory
 
-    from components.evaluate_model.run import evaluate
+    from serving.predictor import Predictor
+    from slipway.data.beam import BeamConfig
+    from slipway.data.schema import model_inputs, read_schema
+    from slipway.evaluation.config import parse_evaluation_config
+    from slipway.evaluation.gate import evaluate
+    from slipway.evaluation.metric import BASELINE, CANDIDATE
+    from slipway.evaluation.page import evaluation_page
+    from slipway.evaluation.results import write_evaluation
+    from slipway.evaluation.scoring import EvalRows, measure_in_memory
+    from slipway.evaluation.tfma.files import write_tfma_files
+    from slipway.stores import storage
 
-    evaluate(
-        examples.path,
-        schema.path,
-        model.path,
-        baseline,
-        evaluation_config,
-        beam,
-        evaluation.path,
-        metrics,
-        classification_metrics,
-        page.path,
-    )
+    config = parse_evaluation_config(evaluation_config)
+    rows = EvalRows(config, model_inputs(read_schema(schema.path)))
+    paths = {CANDIDATE: model.path}
+    with TemporaryDirectory(prefix="baseline-") as folder:
+        if storage.is_remote(baseline):
+            storage.copy_folder(baseline, folder)
+            paths[BASELINE] = folder
+        elif baseline:
+            paths[BASELINE] = str(storage.local_path(baseline))
+        if config.engine == "tfma":
+            from slipway.evaluation.tfma.engine import measure_on_beam
+
+            measured = measure_on_beam(examples.path, rows, Predictor, paths, BeamConfig.model_validate(beam))
+        else:
+            measured = measure_in_memory(examples.path, rows, Predictor, paths)
+    judged = evaluate(config, measured, baseline)
+    write_tfma_files(judged, config, model.path, evaluation.path)
+    write_evaluation(judged, evaluation.path)
+    storage.write_text(page.path, evaluation_page(judged))
+
+    # Kubeflow's UI takes finite numbers only.
+    for name, value in judged.overall.candidate.items():
+        if value is not None:
+            metrics.log_metric(name, value)
+    roc, confusion = judged.curves.roc, judged.curves.confusion_matrix
+    if roc:
+        classification_metrics.log_roc_curve(roc.false_positive_rate, roc.true_positive_rate, roc.thresholds)
+    if confusion:
+        classification_metrics.log_confusion_matrix(confusion.classes, confusion.counts)
     # kfp.local caches a step only if all its outputs exist as files, and these two live in their metadata.
     for artifact in (metrics, classification_metrics):
         Path(artifact.path).write_text(json.dumps(artifact.metadata), encoding="utf-8")

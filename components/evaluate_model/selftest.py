@@ -1,6 +1,6 @@
 """Tests the gate with models of known verdict.
 
-Each case is a SavedModel that goes through `evaluate` as in a pipeline; the verdict is read from `evaluation.json`.
+Each case is a SavedModel that goes through the step as in a pipeline; the verdict is read from `evaluation.json`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import tensorflow as tf
+from kfp import dsl
 
-from components.evaluate_model.run import evaluate
+from components.evaluate_model.component import evaluate_model
 from slipway.data.examples.dataset import MANIFEST
 from slipway.errors import GateError, SlipwayError
 from slipway.evaluation.results import read_evaluation
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     Predict = Callable[[Any, Any, Any], Any]
 
 Expected = Literal["blessed", "refused", "error"]
-Thresholds = tuple[dict[str, Any], ...]
 
 ROWS = 2_000
 SMALL = 40  # rows of the smallest slice; thresholds ask for 100
@@ -72,7 +72,7 @@ class Case:
     name: str
     candidate: str
     baseline: str
-    thresholds: Thresholds
+    thresholds: tuple[dict[str, Any], ...]
     expected: Expected
     because: str
     label: str = "label"
@@ -113,8 +113,8 @@ class CaseResult:
     """The outcome of one case; `reason` is the expected line, or all lines if it is not among them."""
 
     name: str
-    expected: Expected
-    got: Expected
+    expected: str
+    got: str
     reason: str
     passed: bool
 
@@ -122,14 +122,21 @@ class CaseResult:
 def run_selftest() -> list[CaseResult]:
     """Runs every case; takes about ten seconds, most of it TensorFlow's import."""
     with tempfile.TemporaryDirectory(prefix="gate-selftest-") as folder:
-        root = Path(folder)
-        _write_rows(root)
-        for name, quality in MODELS.items():
-            _save_model(root / name, _of_quality(*quality))
-        for kind in FITTED:
-            for column in TASKS:
-                _save_model(root / f"{kind} {column}", _fit(kind, column))
-        return [_run(case, root) for case in CASES]
+        write_inputs(Path(folder))
+        return [run_case(case, Path(folder)) for case in CASES]
+
+
+def write_inputs(root: Path) -> None:
+    """Writes the examples, their schema and the models of all cases."""
+    (root / "split=eval").mkdir()
+    pq.write_table(pa.table(_make_rows(7)), root / "split=eval" / "rows.parquet")
+    (root / MANIFEST).touch()
+    (root / "schema.pbtxt").write_text(SCHEMA, encoding="utf-8")
+    for name, quality in MODELS.items():
+        _save_model(root / name, _of_quality(*quality))
+    for kind in FITTED:
+        for column in TASKS:
+            _save_model(root / f"{kind} {column}", _fit(kind, column))
 
 
 def require_all(results: Sequence[CaseResult]) -> None:
@@ -140,32 +147,33 @@ def require_all(results: Sequence[CaseResult]) -> None:
         raise GateError("the gate is not to be trusted; it judged wrongly\n" + "\n".join(lines))
 
 
-def _run(case: Case, root: Path) -> CaseResult:
+def run_case(case: Case, root: Path) -> CaseResult:
+    """Runs one case, in the folder of `write_inputs`."""
     task = TASKS[case.label.split()[-1]]
     classes = ("0", "1", "2") if task == "multiclass" else ()
     config = {"task": task, "label": {"column": case.label}, "classes": classes, "thresholds": case.thresholds}
     baseline = str(root / case.baseline) if case.baseline else ""
-    out, log = root / "out", _Unlogged()
+    out, got = root / "out", "error"
     try:
-        candidate, page = str(root / case.candidate), str(out / "page")
-        evaluate(str(root), str(root), candidate, baseline, config, {}, str(out), log, log, page)
+        evaluate_model.python_func(
+            dsl.Dataset(uri=str(root)),
+            dsl.Artifact(uri=str(root)),
+            dsl.Model(uri=str(root / case.candidate)),
+            baseline,
+            config,
+            beam={},
+            evaluation=dsl.Artifact(uri=str(out)),
+            metrics=dsl.Metrics(uri=str(out / "metrics")),
+            classification_metrics=dsl.ClassificationMetrics(uri=str(out / "curves")),
+            page=dsl.HTML(uri=str(out / "page")),
+        )
         verdict = read_evaluation(out).verdict
-    except SlipwayError as error:
-        got, said = "error", [str(error)]
-    else:
         got, said = "blessed" if verdict.blessed else "refused", verdict.reasons()
+    except SlipwayError as error:
+        said = [str(error)]
     because = [line for line in said if case.because in line]
     reason = because[0] if because else f"{case.because!r} is not said, but: {'; '.join(said) or 'nothing'}"
-    passed = got == case.expected and bool(because)
-    return CaseResult(case.name, case.expected, got, reason, passed)  # type: ignore[arg-type]
-
-
-class _Unlogged:
-    """Replaces Kubeflow's metrics."""
-
-    def log_metric(self, metric: str, value: float) -> None: ...
-    def log_roc_curve(self, fpr: list[float], tpr: list[float], threshold: list[float]) -> None: ...
-    def log_confusion_matrix(self, categories: list[str], matrix: list[list[int]]) -> None: ...
+    return CaseResult(case.name, case.expected, got, reason, passed=got == case.expected and bool(because))
 
 
 def _make_rows(seed: int) -> dict[str, NDArray[Any]]:
@@ -177,15 +185,6 @@ def _make_rows(seed: int) -> dict[str, NDArray[Any]]:
     labels = {"label": (seen > 0).astype(np.int64), "level": np.digitize(seen, [-0.5, 0.5]), "amount": 10 + seen}
     shuffled = {_labels(SHUFFLED, column): random.permutation(values) for column, values in labels.items()}
     return {"signal": signal, "noise": noise, "group": group, **labels, **shuffled}
-
-
-def _write_rows(root: Path) -> None:
-    """An examples artifact and a schema."""
-    split = root / "split=eval"
-    split.mkdir()
-    pq.write_table(pa.table(_make_rows(7)), split / "rows.parquet")
-    (root / MANIFEST).touch()
-    (root / "schema.pbtxt").write_text(SCHEMA, encoding="utf-8")
 
 
 def _of_quality(share: float, wrong_on: str, nan_on: str) -> Predict:

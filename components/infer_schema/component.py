@@ -1,4 +1,4 @@
-"""Interface of the step that settles the schema."""
+"""The step that settles the schema."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from kfp import dsl
 from components import component
 
 
-@component
+@component()
 def infer_schema(
     statistics: dsl.Input[dsl.Artifact],
     label: dict[str, Any],
@@ -15,6 +15,14 @@ def infer_schema(
     schema: dsl.Output[dsl.Artifact],
 ) -> None:
     """Writes `schema.pbtxt`: the module's at `schema_uri` if it has one, else inferred from both splits."""
-    from components.infer_schema.run import infer
+    from slipway.data.schema import infer_schema, read_curated_schema, write_schema
+    from slipway.data.statistics.io import read_statistics
+    from slipway.module_api import Label
+    from slipway.module_kit.loader import read_schema_text
 
-    infer(statistics.path, label, schema_uri, schema.path)
+    target = Label.model_validate(label)
+    if schema_uri:
+        settled = read_curated_schema(read_schema_text(schema_uri), target)
+    else:
+        settled = infer_schema(read_statistics(statistics.path), target)
+    write_schema(settled, schema.path)

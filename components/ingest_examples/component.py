@@ -1,4 +1,4 @@
-"""Interface of the step that turns raw rows into examples."""
+"""The step that turns raw rows into typed, labelled, split examples."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from kfp import dsl
 from components import component
 
 
-@component
+@component()
 def ingest_examples(
     source_uri: str, ingestion: dict[str, Any], schema_uri: str, examples: dsl.Output[dsl.Dataset]
 ) -> None:
@@ -16,7 +16,12 @@ def ingest_examples(
     `source_uri` and `schema_uri` (empty if the module has no schema.pbtxt) end in digests; `ingestion` is an
     `IngestConfig`. `examples` holds `split=train/`, `split=eval/`, `manifest.json` and `quarantine.jsonl`.
     """
-    from components.ingest_examples.run import ingest
+    from slipway.data.examples.ingest import IngestConfig, ingest_source
+    from slipway.data.examples.source import read_source
+    from slipway.data.schema import parse_schema
+    from slipway.module_kit.loader import read_schema_text
 
-    manifest = ingest(source_uri, ingestion, schema_uri, examples.path)
+    schema = parse_schema(read_schema_text(schema_uri), "schema.pbtxt of the module") if schema_uri else None
+    config = IngestConfig.model_validate(ingestion)
+    manifest = ingest_source(read_source(source_uri), config, schema, examples.path)
     examples.metadata.update(rows=manifest.rows.model_dump(), digest=manifest.digest)

@@ -5,7 +5,7 @@ from kfp import dsl
 from components import component
 
 
-@component
+@component()
 def push_model(
     examples: dsl.Input[dsl.Dataset],
     statistics: dsl.Input[dsl.Artifact],

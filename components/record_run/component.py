@@ -5,7 +5,7 @@ from kfp import dsl
 from components import component
 
 
-@component
+@component()
 def record_run(run: str, job: str, job_created: str, status: dsl.PipelineTaskFinalStatus) -> None:
     """Writes the run's summary and report and notifies the configured channels, however the run ended. Never cached.
 

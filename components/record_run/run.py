@@ -3,16 +3,23 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from slipway.runs.record import LastStep, Outcome, RunContext, RunState, Step, StepsFile
+from slipway.runs.record import LastStep, Outcome, RunContext, RunState, StepsFile
 from slipway.runs.report import write_report
 from slipway.runs.states import ENDED
 from slipway.runs.store import LAST_STEP, NOTIFIED, OUTCOME, STEPS, SUMMARY, RunView
 from slipway.runs.summary import read_if_there, read_record, summarise
 from slipway.stores import storage
 
+# The reason where the orchestrator gives none: Kubeflow never does.
+_UNEXPLAINED: dict[RunState, str] = {
+    "interrupted": "a step was cut short (the platform says {}): the run was cancelled, or a step's container was "
+    "killed whole, for want of memory or with its node",
+    "unknown": "the platform says that the run is {!r}, which Slipway does not know: look at the run's page",
+}
+
 
 def record(run: RunContext, state: str, error_message: str) -> RunView:
-    """Sums up what the steps left behind, however far the run came; writes `summary.json` and `report.html`.
+    """Summarises the records of the steps, however far the run came; writes `summary.json` and `report.html`.
 
     Args:
         run: This run.
@@ -21,10 +28,16 @@ def record(run: RunContext, state: str, error_message: str) -> RunView:
     """
     recorded = read_record(run.uri, STEPS, StepsFile)
     outcome = read_record(run.uri, OUTCOME, Outcome)
-    # While this runs, this very step is "running": it is no part of what it tells about.
-    steps = [_settled(step) for step in recorded.steps if step.name != "record_run"] if recorded else []
-    ended = _ended(run.uri, state)
-    summary = summarise(run.lineage, ended, steps, outcome, error_message or _explain(ended, state))
+    # This very step is "running" now, and no part of its report. A step that has not begun now never will.
+    steps = [
+        step.model_copy(update={"state": "skipped"}) if step.state == "pending" else step
+        for step in (recorded.steps if recorded else [])
+        if step.name != "record_run"
+    ]
+    # The run's own record comes first: Kubeflow's state may be lost, or be that of an attempt before.
+    last = read_record(run.uri, LAST_STEP, LastStep)
+    ended: RunState = "succeeded" if last and last.succeeded else ENDED.get(state, "unknown")
+    summary = summarise(run.lineage, ended, steps, outcome, error_message or _UNEXPLAINED.get(ended, "").format(state))
     storage.write_text(storage.join(run.uri, SUMMARY), summary.model_dump_json(indent=1))
     view = RunView(summary.lineage.run, run.uri, steps, summary)
     print(f"{view.name} {view.state}; its report is {write_report(view)}")
@@ -55,9 +68,9 @@ def tell(view: RunView, run: RunContext) -> None:
 
 @contextmanager
 def last_step(run: RunContext) -> Iterator[None]:
-    """Surrounds the work of the pipeline's last step: writes how it ended, and records and tells the end of a retry.
+    """Surrounds the work of the pipeline's last step: writes how it ended; records a retry and notifies of its end.
 
-    A retry in Kubeflow's UI runs no step again that went well, nor the exit handler
+    A retry in Kubeflow's UI repeats neither the steps that went well nor the exit handler
     (`GenerateRetryExecution`, backend/src/common/util/workflow.go): the first attempt's record would stay. Every step
     leads to the last one, so a retry that goes well ends here.
     """
@@ -74,24 +87,3 @@ def last_step(run: RunContext) -> Iterator[None]:
         storage.write_text(storage.join(run.uri, LAST_STEP), ended.model_dump_json())
         if retried:
             tell(record(run, state, error_message), run)
-
-
-def _ended(run_uri: str, state: str) -> RunState:
-    """The run's own record comes first: Kubeflow's state may be lost, or be that of an attempt before."""
-    last = read_record(run_uri, LAST_STEP, LastStep)
-    return "succeeded" if last and last.succeeded else ENDED.get(state, "unknown")
-
-
-def _explain(ended: RunState, state: str) -> str:
-    """Why, where the orchestrator gives no reason: Kubeflow never does."""
-    reasons: dict[RunState, str] = {
-        "interrupted": f"a step was cut short (the platform says {state}): the run was cancelled, or a step's "
-        "container was killed whole, for want of memory or with its node",
-        "unknown": f"the platform says that the run is {state!r}, which Slipway does not know: look at the run's page",
-    }
-    return reasons.get(ended, "")
-
-
-def _settled(step: Step) -> Step:
-    """A step that has not begun when the exit handler runs never will."""
-    return step.model_copy(update={"state": "skipped"}) if step.state == "pending" else step

@@ -1,4 +1,4 @@
-"""Interface of the step that looks up the production model."""
+"""The step that looks up the production model."""
 
 from typing import NamedTuple
 
@@ -7,17 +7,25 @@ from kfp import dsl
 from components import component
 
 
-@component
+@component()
 def resolve_baseline(
     model: dsl.Input[dsl.Model],
     store_uri: str,
     module: str,
 ) -> NamedTuple("Baseline", [("baseline", str)]):  # type: ignore[valid-type]
-    """Finds the production model, empty if there is none. Never cached.
+    """Finds the directory of the production model, empty if there is none. Never cached.
 
-    A candidate is never compared with itself: if production holds the very bytes of the candidate, the version before
-    it is the baseline.
+    A candidate is never compared with itself: if production holds its very bytes, the newest other version is the
+    baseline. So a run repeated after its own push has the baseline that it had. A quarantined version is none.
     """
-    from components.resolve_baseline.run import resolve
+    from slipway.stores.model_store import digest_model, open_store
 
-    return (resolve(model.path, store_uri, module),)
+    candidate, store = digest_model(model.path), open_store(store_uri)
+    production, stages = store.production(module), store.stages(module)
+    others = [version for version in reversed(store.versions(module)) if stages.get(version.number) != "quarantined"]
+    for version in [production, *others] if production else []:
+        if version.manifest.model_digest != candidate:
+            print(f"The baseline is version {version.number} of {module}: {version.uri}")
+            return (version.uri,)
+    print(f"{module} has no other version in {store_uri}: there is no baseline")
+    return ("",)

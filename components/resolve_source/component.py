@@ -1,11 +1,11 @@
-"""Interface of the step that looks up which data this run reads."""
+"""The step that looks up which data this run reads."""
 
 from typing import NamedTuple
 
 from components import component
 
 
-@component
+@component()
 def resolve_source(
     data_uri: str,
     window: int,
@@ -20,6 +20,9 @@ def resolve_source(
     of its content, so that it keys all later caches; `previous_statistics` is that of the statistics of this module's
     newest run on other data, or empty.
     """
-    from components.resolve_source.run import resolve
+    from components.resolve_source.previous_run import find_previous_statistics
+    from slipway.data.examples.bigquery import is_bigquery, locate_in_bigquery
+    from slipway.data.examples.source import locate, write_source
 
-    return resolve(data_uri, int(window), module, runs_uri, sources_uri)
+    source = locate_in_bigquery(data_uri) if is_bigquery(data_uri) else locate(data_uri, int(window))
+    return write_source(source, sources_uri), find_previous_statistics(module, runs_uri, source.digest)

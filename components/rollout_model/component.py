@@ -5,7 +5,7 @@ from typing import Any
 from components import component
 
 
-@component
+@component()
 def rollout_model(store_uri: str, rollout: dict[str, Any], run: str, job: str, job_created: str) -> None:
     """Rolls the version that this run pushed out into the cluster, through a canary. Never cached."""
     from components.record_run.run import last_step

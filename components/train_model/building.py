@@ -1,20 +1,49 @@
-"""Building the module's model, and checking that it is what the task needs."""
+"""The module's model: the device it is trained on, building it, and checking that it fits the task."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
+import tensorflow as tf
+from pydantic import Field
 
+from slipway.compute import DistributionConfig
 from slipway.errors import ModuleError
+from slipway.module_api import LabelledTask, Training
 from slipway.module_kit.loader import load_function
 
 if TYPE_CHECKING:
-    from components.train_model.config import TrainConfig
     from components.train_model.dataset import Spec, TrainingData
 
 FUNCTION = "build_model"
+
+
+class TrainConfig(LabelledTask):
+    """The parameter `training` of train_model."""
+
+    training: Training = Training()
+    hyperparameters: dict[str, Any] = Field(default_factory=dict)
+
+
+def make_strategy(config: DistributionConfig) -> tf.distribute.Strategy:
+    """The configured strategy of `tf.distribute`."""
+    if config.strategy == "mirrored":
+        return tf.distribute.MirroredStrategy()
+    if config.strategy == "multi_worker":
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    return tf.distribute.get_strategy()
+
+
+def is_chief(strategy: tf.distribute.Strategy) -> bool:
+    """Whether this process writes the model: the only one, or the first of several."""
+    resolver = strategy.cluster_resolver
+    return (
+        resolver is None
+        or resolver.task_type in (None, "chief")
+        or (resolver.task_type == "worker" and resolver.task_id == 0 and "chief" not in resolver.cluster_spec().jobs)
+    )
 
 
 def build(model_uri: str, spec: Spec, config: TrainConfig) -> keras.Model:
@@ -32,20 +61,20 @@ def build(model_uri: str, spec: Spec, config: TrainConfig) -> keras.Model:
         raise ModuleError(f"model.py: {FUNCTION} returns a keras.Model, not {type(model).__name__}")
     if not model.compiled:
         raise ModuleError(f"model.py: {FUNCTION} returns a model that is not compiled; call model.compile(…) first")
-    wanted = (None, config.outputs)
+    wanted = (None, len(config.classes) if config.task == "multiclass" else 1)
     if tuple(model.output_shape) != wanted:
         raise ModuleError(
             f"model.py: the model answers shape {tuple(model.output_shape)}, but task {config.task} needs {wanted}"
             + (": one probability per class" if config.task == "multiclass" else "")
         )
-    if model.jit_compile and not _on_gpu():
+    if model.jit_compile and not tf.config.list_physical_devices("GPU"):
         model.jit_compile = False  # compiling with XLA costs a CPU more than it gives
     model.optimizer.build(model.trainable_variables)  # here, since the variables belong to the strategy's scope
     return model
 
 
 def check_predictions(model: keras.Model, data: TrainingData, config: TrainConfig) -> None:
-    """Checks the range of what the model answers on some of the data.
+    """Checks the range of the predictions for some of the data.
 
     Raises:
         ModuleError: NaN, or no probabilities where the task needs them.
@@ -67,9 +96,3 @@ def check_predictions(model: keras.Model, data: TrainingData, config: TrainConfi
             f"model.py: the probabilities of the classes add up to {float(sums.min()):.3g} to {float(sums.max()):.3g}, "
             "not 1: end the model with a softmax"
         )
-
-
-def _on_gpu() -> bool:
-    import tensorflow as tf
-
-    return bool(tf.config.list_physical_devices("GPU"))

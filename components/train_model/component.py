@@ -1,4 +1,4 @@
-"""Interface of the step that trains and exports the model."""
+"""The step that trains and exports the model."""
 
 from typing import Any
 
@@ -25,17 +25,44 @@ def train_model(
     `training` is the JSON text of a `TrainConfig`. `model` is a SavedModel with `assets.extra/`; `training_log` holds
     `history.json` and TensorBoard's event files.
     """
-    from components.train_model.run import train
+    import keras
+    from tensorflow_transform import TFTransformOutput
 
-    train(
-        examples.path,
-        schema.path,
-        transform_graph.path,
-        transformed_examples.path,
-        model_uri,
-        training,
-        distribution,
-        checkpoints_uri,
-        model.path,
-        training_log.path,
-    )
+    from components.train_model.building import TrainConfig, build, check_predictions, is_chief, make_strategy
+    from components.train_model.dataset import read_training_data, split_files
+    from components.train_model.export import choose_rows, export, write_recorded
+    from components.train_model.fitting import Checkpoints, digest_inputs, fit, write_history
+    from slipway.compute import DistributionConfig
+    from slipway.data.examples.dataset import SPLITS
+    from slipway.data.schema import model_inputs, read_schema
+    from slipway.runs.training_log import HISTORY
+    from slipway.stores import storage
+    from slipway.stores.artifacts import MODEL, TRANSFORM_GRAPH, TRANSFORMED, built_on_local_disk, check_whole
+
+    check_whole(transform_graph.path, TRANSFORM_GRAPH, "transform_features")
+    check_whole(transformed_examples.path, TRANSFORMED, "transform_features")
+    config = TrainConfig.model_validate_json(training)
+    strategy = make_strategy(DistributionConfig.model_validate(distribution))
+    spec = TFTransformOutput(transform_graph.path).transformed_feature_spec()
+    data = read_training_data(transformed_examples.path, spec, config, config.training.seed)
+    keras.utils.set_random_seed(config.training.seed)
+    with strategy.scope():
+        fitted = build(model_uri, spec, config)
+    check_predictions(fitted, data, config)
+
+    files = [file for split in SPLITS for file in split_files(transformed_examples.path, split)]
+    digest = digest_inputs({"training": training, "model": model_uri, "distribution": distribution}, files)
+    checkpoints = Checkpoints(storage.join(checkpoints_uri, digest), writable=is_chief(strategy))
+    history = fit(fitted, data, config.training, checkpoints)
+    check_predictions(fitted, data, config)
+    if not is_chief(strategy):
+        return
+
+    features = model_inputs(read_schema(schema.path))
+    rows = choose_rows(examples.path, transformed_examples.path, spec, features)
+    with built_on_local_disk(model.path, MODEL) as folder:
+        export(fitted, transform_graph.path, features, config, folder)
+        write_recorded(*rows, fitted, features, config.task != "regression", folder)
+    with built_on_local_disk(training_log.path, HISTORY) as folder:
+        write_history(history, folder)
+    checkpoints.clear()

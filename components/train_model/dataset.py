@@ -7,32 +7,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import tensorflow as tf
 
-from slipway.data.examples.dataset import Split
 from slipway.data.labels import encode_labels
 from slipway.errors import DataError, ModuleError
 
 if TYPE_CHECKING:
-    import tensorflow as tf
     from numpy.typing import NDArray
 
-    from components.train_model.config import TrainConfig
+    from slipway.data.examples.dataset import Split
+    from slipway.module_api import LabelledTask
 
-Spec = dict[str, "tf.io.FixedLenFeature"]
+Spec = dict[str, tf.io.FixedLenFeature]  # shape (without the batch) and dtype of each transformed feature
 VALIDATION_SHARE = 10
-
-
-def transformed_spec(transform_graph_path: str) -> Spec:
-    """Shape (without the batch) and dtype of each transformed feature."""
-    import tensorflow_transform as tft
-
-    spec: Spec = tft.TFTransformOutput(transform_graph_path).transformed_feature_spec()
-    return spec
-
-
-def read_features(files: list[Path], spec: Spec, rows: int | None = None) -> dict[str, NDArray[Any]]:
-    """Transformed features as arrays `[rows, *shape]`; column by column, so that memory holds one copy."""
-    return {name: _read_column(files, name, rows).reshape(-1, *spec[name].shape) for name in sorted(spec)}
 
 
 def split_files(transformed_path: str, split: Split) -> list[Path]:
@@ -40,16 +29,19 @@ def split_files(transformed_path: str, split: Split) -> list[Path]:
     return sorted(Path(transformed_path, f"split={split}").glob("*.parquet"))
 
 
-def _read_column(files: list[Path], name: str, rows: int | None = None) -> NDArray[Any]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+def read_features(files: list[Path], spec: Spec, rows: int | None = None) -> dict[str, NDArray[Any]]:
+    """Transformed features as arrays `[rows, *shape]`; column by column, so that memory holds one copy."""
+    features = {}
+    for name in sorted(spec):
+        column = _read_column(files, name).slice(0, rows)
+        while pa.types.is_fixed_size_list(column.type):
+            column = pa.chunked_array([chunk.flatten() for chunk in column.chunks], column.type.value_type)
+        features[name] = np.asarray(column.to_numpy()).reshape(-1, *spec[name].shape)
+    return features
 
-    column = pa.chunked_array(
-        [chunk for file in files for chunk in pq.read_table(file, columns=[name])[name].chunks]
-    ).slice(0, rows)
-    while pa.types.is_fixed_size_list(column.type):
-        column = pa.chunked_array([chunk.flatten() for chunk in column.chunks], column.type.value_type)
-    return np.asarray(column.to_numpy())
+
+def _read_column(files: list[Path], name: str) -> pa.ChunkedArray:
+    return pa.chunked_array([chunk for file in files for chunk in pq.read_table(file, columns=[name])[name].chunks])
 
 
 @dataclass(frozen=True)
@@ -61,44 +53,32 @@ class TrainingData:
     train: NDArray[np.int64]
     validation: NDArray[np.int64]
 
-    def training_batches(self, batch_size: int, seed: int, first_epoch: int, epochs: int) -> tf.data.Dataset:
-        """All epochs, one after the other; each epoch's order depends on the seed and its number only.
+    def training_batches(self, wanted: int, seed: int, first_epoch: int, epochs: int) -> tuple[tf.data.Dataset, int]:
+        """All epochs, one after the other, and the batches in each; an epoch's order depends on seed and number only.
 
-        So a training that was killed goes on with the order that it would have had.
+        So a training that was killed goes on with the order that it would have had. A batch has the wanted size, or all
+        rows where there are fewer; the rest of a shuffled epoch is left out, so that all batches weigh the same.
         """
-        import tensorflow as tf
-
-        size, steps = self.batch_size(batch_size), self.steps(batch_size)
+        size = min(wanted, len(self.train))
+        steps = len(self.train) // size
         rows = tf.constant(self.train)
-        gather = self._gather()
 
         def batches(epoch: tf.Tensor) -> tf.data.Dataset:
             order = tf.random.experimental.stateless_shuffle(rows, seed=tf.stack([tf.constant(seed, tf.int64), epoch]))
             return tf.data.Dataset.from_tensor_slices(tf.reshape(order[: steps * size], [steps, size]))
 
-        return tf.data.Dataset.range(first_epoch, epochs).flat_map(batches).map(gather).prefetch(2)
+        epochs_left = tf.data.Dataset.range(first_epoch, epochs)
+        return epochs_left.flat_map(batches).map(self._gather()).prefetch(2), steps
 
     def validation_batches(self, batch_size: int = 8192) -> tf.data.Dataset:
         """The validation rows."""
-        import tensorflow as tf
-
         return tf.data.Dataset.from_tensor_slices(self.validation).batch(batch_size).map(self._gather()).cache()
 
     def sample(self, rows: int = 1000) -> dict[str, NDArray[Any]]:
         """Some of the validation rows' features."""
         return {name: values[self.validation[:rows]] for name, values in self.features.items()}
 
-    def batch_size(self, wanted: int) -> int:
-        """The wanted size, or all rows where there are fewer."""
-        return min(wanted, len(self.train))
-
-    def steps(self, wanted: int) -> int:
-        """Full batches in an epoch; the rest of a shuffled epoch is left out, so that all batches weigh the same."""
-        return len(self.train) // self.batch_size(wanted)
-
     def _gather(self) -> Any:
-        import tensorflow as tf
-
         features = {name: tf.constant(values) for name, values in self.features.items()}
         labels = tf.constant(self.labels)
         return lambda rows: (
@@ -107,8 +87,8 @@ class TrainingData:
         )
 
 
-def read_training_data(transformed_path: str, spec: Spec, config: TrainConfig) -> TrainingData:
-    """Reads the training split.
+def read_training_data(transformed_path: str, spec: Spec, task: LabelledTask, seed: int) -> TrainingData:
+    """Reads the training split; the seed decides which rows are held back.
 
     Raises:
         DataError: a label is unknown or missing, or there are too few rows to hold some back.
@@ -116,7 +96,7 @@ def read_training_data(transformed_path: str, spec: Spec, config: TrainConfig) -
     """
     files = split_files(transformed_path, "train")
     features = read_features(files, spec)
-    labels = encode_labels(_read_label(files, config.label.column), config.task, config.class_names)
+    labels = encode_labels(_read_column(files, task.label.column), task.task, task.class_names)
     if len(labels) < 2:
         raise DataError(f"the training split has {len(labels)} rows; at least 2 are needed, far more to learn anything")
     for name, values in features.items():
@@ -125,13 +105,6 @@ def read_training_data(transformed_path: str, spec: Spec, config: TrainConfig) -
                 f"preprocessing_fn answers {name!r} with NaN or infinity in {int((~np.isfinite(values)).sum())} places "
                 "of the training split: fill missing values, and bound what is divided or exponentiated"
             )
-    order = np.random.default_rng(config.training.seed).permutation(len(labels))
+    order = np.random.default_rng(seed).permutation(len(labels))
     held_back = max(1, len(labels) // VALIDATION_SHARE)
     return TrainingData(features, labels, np.sort(order[held_back:]), np.sort(order[:held_back]))
-
-
-def _read_label(files: list[Path], label: str) -> Any:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    return pa.chunked_array([chunk for file in files for chunk in pq.read_table(file, columns=[label])[label].chunks])

@@ -1,5 +1,7 @@
 """The SavedModel that is served: the module's model with the transform inside, behind four signatures.
 
+It holds requests, too: golden ones with the answers of training, and those that warm a server up.
+
 | Signature            | Takes                                | Answers                                        |
 |----------------------|--------------------------------------|------------------------------------------------|
 | `serving_default`    | `examples`: serialized tf.Examples   | `predictions`                                  |
@@ -18,44 +20,55 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import keras
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow.python.saved_model import fingerprinting_utils
+from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
+from components.train_model.dataset import Spec, read_features, split_files
 from serving.protocol.signatures import CLASSIFY, CLASSIFY_METHOD
-from slipway.data.tensors import RawFeatures, dtype_of, fixed_shape, is_list, marker_of
+from slipway.data.tensors import RawFeatures, dtype_of, fixed_shape, is_list, marker_of, raw_inputs, serialize_examples
 from slipway.errors import ModuleError
+from slipway.evaluation.golden import Golden, write_golden
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
     from tensorflow_metadata.proto.v0 import schema_pb2
 
-    from slipway.module_api import Task
+    from components.train_model.building import TrainConfig
 
 _ARGUMENT = re.compile("[A-Za-z][A-Za-z0-9_]*")
 Tensors = dict[str, Any]
+
+RECORDED_ROWS = 64
+CANDIDATES = 5000
+WARMUP = "assets.extra/tf_serving_warmup_requests"
+WARMUP_BATCHES = (1, 64)
 
 
 def export(
     model: keras.Model,
     transform_graph_path: str,
     features: Sequence[schema_pb2.Feature],
-    task: Task,
-    class_names: Sequence[str],
+    config: TrainConfig,
     path: Path,
 ) -> None:
     """Writes the SavedModel into an empty folder of this machine.
 
     Raises:
-        ModuleError: the model holds what a SavedModel cannot.
+        ModuleError: a part of the model cannot be saved.
     """
     served = tf.Module()
     # Not the model itself: a Keras variable is saved as a copy of the tf.Variable in it, TensorFlow's C++ loader
     # restores the copy, and the signatures then read variables that nobody initialised. Python hides that.
     served.variables_of_model = [variable.value for variable in model.variables]
     served.transform = tf.saved_model.load(f"{transform_graph_path}/transform_fn")
-    signatures = _signatures(model, served.transform.transform_fn, features, task, class_names)
+    signatures = _signatures(model, served.transform.transform_fn, features, config)
     try:
         tf.saved_model.save(served, str(path), signatures=signatures)
     except (AssertionError, ValueError, TypeError) as error:
@@ -67,13 +80,9 @@ def export(
 
 
 def _signatures(
-    model: keras.Model,
-    transform_fn: Any,
-    features: Sequence[schema_pb2.Feature],
-    task: Task,
-    class_names: Sequence[str],
+    model: keras.Model, transform_fn: Any, features: Sequence[schema_pb2.Feature], config: TrainConfig
 ) -> dict[str, Any]:
-    """Concrete functions; what they share is traced once."""
+    """Concrete functions; their common parts are traced once."""
     spec = RawFeatures(tuple(features)).serving_spec()
     inputs = {name: _type_spec(feature) for name, feature in spec.items()}
 
@@ -85,7 +94,7 @@ def _signatures(
     @tf.function(input_signature=[inputs], autograph=False)  # type: ignore[untyped-decorator]
     def predict(inputs: Tensors) -> tf.Tensor:
         answer = tf.cast(model(transform_fn(inputs), training=False), tf.float32)
-        return answer if task == "multiclass" else tf.squeeze(answer, 1)
+        return answer if config.task == "multiclass" else tf.squeeze(answer, 1)
 
     arguments = _arguments(features)
 
@@ -102,13 +111,14 @@ def _signatures(
         "transform_features": concrete(lambda examples: transform_fn(parse(examples)), examples=strings),
         "raw": concrete(raw, **{name: _raw_spec(feature, name) for name, feature in arguments.items()}),
     }
-    if task != "regression":
-        signatures[CLASSIFY] = concrete(lambda inputs: _classify(predict(parse(inputs)), class_names), inputs=strings)
+    if config.task != "regression":
+        names = list(config.class_names)
+        signatures[CLASSIFY] = concrete(lambda inputs: _classify(predict(parse(inputs)), names), inputs=strings)
     return signatures
 
 
 def _complete_signatures(path: Path, features: Sequence[schema_pb2.Feature]) -> None:
-    """Sets what `tf.saved_model.save` cannot: the method of `classify`, the names and the defaults of `raw`.
+    """Sets the method of `classify`, the names and the defaults of `raw`: `tf.saved_model.save` cannot.
 
     With a default in the SignatureDef, TensorFlow Serving lets a request leave the input out. It has one row, and the
     graph repeats it for the batch.
@@ -123,31 +133,26 @@ def _complete_signatures(path: Path, features: Sequence[schema_pb2.Feature]) -> 
             inputs = signatures["raw"].inputs
             inputs[feature.name].CopyFrom(inputs[argument])
             del inputs[argument]
-        missing = tf.fill([1, *fixed_shape(feature)] + [1] * is_list(feature), _marker(feature))
+        marker = tf.constant(marker_of(feature), tf.as_dtype(dtype_of(feature)))
+        missing = tf.fill([1, *fixed_shape(feature)] + [1] * is_list(feature), marker)
         signatures["raw"].defaults[feature.name].CopyFrom(tf.make_tensor_proto(missing.numpy()))
     file.write_bytes(saved.SerializeToString(deterministic=True))
     fingerprinting_utils.write_fingerprint(str(path))
 
 
-def _classify(predictions: tf.Tensor, class_names: Sequence[str]) -> Tensors:
+def _classify(predictions: tf.Tensor, class_names: list[str]) -> Tensors:
     scores = tf.stack([1 - predictions, predictions], axis=1) if predictions.shape.rank == 1 else predictions
-    return {"classes": tf.tile([list(class_names)], [tf.shape(scores)[0], 1]), "scores": scores}
-
-
-def _marker(feature: schema_pb2.Feature) -> tf.Tensor:
-    return tf.constant(marker_of(feature), tf.as_dtype(dtype_of(feature)))
+    return {"classes": tf.tile([class_names], [tf.shape(scores)[0], 1]), "scores": scores}
 
 
 def _arguments(features: Sequence[schema_pb2.Feature]) -> dict[str, schema_pb2.Feature]:
     """Features by the names of `raw`'s Python arguments: not every column's name (`trip miles`, `class`) can be one."""
-    return {
-        feature.name if _is_argument(feature.name) else f"slipway_input_{index}": feature
-        for index, feature in enumerate(features)
-    }
 
+    def argument(index: int, name: str) -> str:
+        usable = _ARGUMENT.fullmatch(name) and not keyword.iskeyword(name)
+        return name if usable else f"slipway_input_{index}"
 
-def _is_argument(name: str) -> bool:
-    return _ARGUMENT.fullmatch(name) is not None and not keyword.iskeyword(name)
+    return {argument(index, feature.name): feature for index, feature in enumerate(features)}
 
 
 def _raw_spec(feature: schema_pb2.Feature, name: str) -> tf.TensorSpec:
@@ -191,3 +196,56 @@ def _is_present(values: tf.Tensor) -> tf.Tensor:
     if values.dtype == tf.float32:
         return tf.logical_not(tf.math.is_nan(values))
     return tf.not_equal(values, tf.int64.min if values.dtype == tf.int64 else "")
+
+
+def choose_rows(
+    examples_path: str, transformed_path: str, spec: Spec, features: Sequence[schema_pb2.Feature]
+) -> tuple[pa.Table, dict[str, NDArray[Any]]]:
+    """Rows to record, as the data has them and transformed: half evenly spread, half with most missing.
+
+    They are of the eval split, or of the training split if that is empty. The transformed files mirror the examples, so
+    the same index is the same row.
+    """
+    file = (split_files(transformed_path, "eval") or split_files(transformed_path, "train"))[0]
+    with pq.ParquetFile(Path(examples_path) / file.relative_to(transformed_path)) as parquet:
+        rows = pa.Table.from_batches([next(parquet.iter_batches(CANDIDATES))])
+    columns = [rows[feature.name] for feature in features if feature.name in rows.column_names]
+    missing = np.sum([column.is_null().to_numpy() for column in columns], axis=0)
+    spread = np.linspace(0, rows.num_rows - 1, RECORDED_ROWS // 2).astype(int)
+    chosen = np.unique([*spread, *np.argsort(-missing, kind="stable")[: RECORDED_ROWS // 2]])
+    transformed = read_features([file], spec, rows.num_rows)
+    return rows.take(chosen), {name: values[chosen] for name, values in transformed.items()}
+
+
+def write_recorded(
+    rows: pa.Table,
+    transformed: dict[str, NDArray[Any]],
+    model: keras.Model,
+    features: Sequence[schema_pb2.Feature],
+    classifies: bool,
+    path: Path,
+) -> None:
+    """Writes `assets.extra/` of a SavedModel; the golden answers come from the model that was trained, not from it.
+
+    The warm-up requests are a TFRecord of PredictionLog, which TensorFlow Serving replays before a version counts as
+    loaded.
+    """
+    answers = np.asarray(model(transformed, training=False), np.float32)
+    answers = answers[:, 0] if answers.shape[1] == 1 else answers
+    write_golden(Golden.of(serialize_examples(rows, features), answers.tolist(), transformed), path)
+    with tf.io.TFRecordWriter(str(path / WARMUP)) as writer:
+        for size in WARMUP_BATCHES:
+            batch = rows.take(np.arange(size) % rows.num_rows)
+            examples = serialize_examples(batch, features)
+            for name, inputs in (("serving_default", {"examples": examples}), ("raw", raw_inputs(batch, features))):
+                log = PredictionLog()
+                log.predict_log.request.model_spec.signature_name = name
+                for key, values in inputs.items():
+                    log.predict_log.request.inputs[key].CopyFrom(tf.make_tensor_proto(values))
+                writer.write(log.SerializeToString())
+            if classifies:
+                log = PredictionLog()
+                log.classify_log.request.model_spec.signature_name = "classify"
+                parsed = [tf.train.Example.FromString(example) for example in examples]
+                log.classify_log.request.input.example_list.examples.extend(parsed)
+                writer.write(log.SerializeToString())

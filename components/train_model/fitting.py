@@ -2,24 +2,84 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
+import json
 import logging
 import math
 import time
+from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
+import tensorflow as tf
 from numpy.typing import NDArray
 from pydantic import BaseModel
+from tensorflow.core.framework import summary_pb2
 
-from components.train_model.checkpoints import Checkpoints
 from components.train_model.dataset import TrainingData
-from slipway.errors import ModuleError, TrainingError
+from slipway.errors import ModuleError, StoreError, TrainingError
 from slipway.module_api import Training
-from slipway.runs.training_log import Epoch, History
+from slipway.runs.training_log import HISTORY, Epoch, History
+from slipway.stores import storage
 
+SLOTS = ("a.npz", "b.npz")
 log = logging.getLogger(__name__)
 
-Weights = list[NDArray[Any]]
+Arrays = dict[str, NDArray[Any]]
+
+
+def digest_inputs(parameters: dict[str, Any], files: list[Path]) -> str:
+    """SHA-256 over all that decides how a training goes: its parameters and the bytes of its data."""
+    digest = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode())
+    for file in files:
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()
+
+
+class Checkpoints:
+    """The checkpoints of one training below `uri`, local or remote, with which a killed step goes on where it was.
+
+    Two slots are written in turn, each atomically: a damaged one leaves the other, one epoch older. Of several workers
+    only one writes. A store out of reach costs no training: a warning is logged, and the checkpoint left out.
+    """
+
+    def __init__(self, uri: str, writable: bool = True) -> None:
+        self._uri = uri
+        self.writable = writable
+
+    def save(self, epoch: int, arrays: Arrays, state: str) -> None:
+        """Writes the state after an epoch."""
+        buffer = io.BytesIO()
+        np.savez(buffer, allow_pickle=False, __state__=np.array(state), **arrays)
+        try:
+            storage.write_bytes(storage.join(self._uri, SLOTS[epoch % len(SLOTS)]), buffer.getvalue())
+        except StoreError as error:
+            log.warning("the checkpoint after epoch %d is not saved: %s", epoch, error)
+
+    def load(self) -> list[tuple[str, Arrays]]:
+        """State and arrays of each readable checkpoint."""
+        found = []
+        for uri in (storage.join(self._uri, slot) for slot in SLOTS):
+            try:
+                if storage.exists(uri):
+                    with np.load(io.BytesIO(storage.read_bytes(uri)), allow_pickle=False) as stored:
+                        arrays = dict(stored)
+                    found.append((str(arrays.pop("__state__")), arrays))
+            except StoreError as error:
+                log.warning("the checkpoint is left out: %s", error)
+            except Exception as error:  # a damaged file fails in many ways, and none of them may stop the training
+                log.warning("the checkpoint %s is damaged and left out: %s", uri, error)
+        return found
+
+    def clear(self) -> None:
+        """Removes them: the training is done."""
+        try:
+            storage.delete_folder(self._uri)
+        except StoreError as error:
+            log.warning("the checkpoints of a finished training are not removed: %s", error)
 
 
 class _State(BaseModel):
@@ -33,10 +93,10 @@ class _State(BaseModel):
 class _Monitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
     """After each epoch: records, compares, checkpoints, stops."""
 
-    def __init__(self, training: Training, checkpoints: Checkpoints, state: _State) -> None:
+    def __init__(self, training: Training, checkpoints: Checkpoints) -> None:
         super().__init__()
-        self._training, self._checkpoints, self.state = training, checkpoints, state
-        self._best: Weights = []
+        self._training, self._checkpoints, self.state = training, checkpoints, _State()
+        self.best: list[NDArray[Any]] = []
         self._started = time.perf_counter()
 
     def resume(self) -> None:
@@ -49,7 +109,7 @@ class _Monitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no 
                 continue
             for variable, value in zip(self._variables, variables, strict=True):
                 variable.assign(value)
-            self._best = [arrays[f"b{index}"] for index in range(len(self.model.weights))]
+            self.best = [arrays[f"b{index}"] for index in range(len(self.model.weights))]
             self.state = state
             self.state.history.resumed_after_epoch = len(state.history.epochs)
             log.info("resumed after epoch %d", len(state.history.epochs))
@@ -65,7 +125,7 @@ class _Monitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no 
         if better:
             self.state.best_loss, self.state.waited = record.val_loss, 0
             self.state.history.best_epoch = record.epoch
-            self._best = [weight.value.numpy().copy() for weight in self.model.weights]
+            self.best = [weight.value.numpy().copy() for weight in self.model.weights]
         else:
             self.state.waited += 1
         log.info(
@@ -78,50 +138,37 @@ class _Monitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no 
             self.model.stop_training = True
         elif record.epoch == self._training.epochs:
             self.state.history.stopped = "epochs"
-        self._save(record.epoch)
-
-    def restore_best(self) -> None:
-        """Gives the model the weights of its best epoch."""
-        self.model.set_weights(self._best)
+        if self._checkpoints.writable:
+            arrays = {f"v{index}": value.value.numpy() for index, value in enumerate(self._variables)}
+            arrays |= {f"b{index}": weight for index, weight in enumerate(self.best)}
+            self._checkpoints.save(record.epoch, arrays, self.state.model_dump_json())
 
     @property
     def _variables(self) -> list[Any]:
         """Weights, the optimizer's moments, and the state of the random generators of dropout and the like."""
         return [*self.model.variables, *self.model.optimizer.variables]
 
-    def _save(self, epoch: int) -> None:
-        if not self._checkpoints.writable:
-            return
-        arrays = {f"v{index}": value.value.numpy() for index, value in enumerate(self._variables)}
-        arrays |= {f"b{index}": weight for index, weight in enumerate(self._best)}
-        self._checkpoints.save(epoch, arrays, self.state.model_dump_json())
-
 
 def fit(model: keras.Model, data: TrainingData, training: Training, checkpoints: Checkpoints) -> History:
-    """Trains until the validation loss stops falling; leaves the best epoch's weights in the model.
-
-    Args:
-        model: Compiled.
-        data: The training split.
-        training: Epochs, batch size, patience, seed.
-        checkpoints: Where to go on from and to save to.
+    """Trains a compiled model until the validation loss stops falling; leaves the best epoch's weights in it.
 
     Raises:
         TrainingError: the loss is no longer a number.
         ModuleError: the model cannot be trained on this data.
     """
     started = time.perf_counter()
-    monitor = _Monitor(training, checkpoints, _State())
+    monitor = _Monitor(training, checkpoints)
     monitor.set_model(model)
     monitor.resume()
     done = len(monitor.state.history.epochs)
     if monitor.state.history.stopped == "running":
+        batches, steps = data.training_batches(training.batch_size, training.seed, done, training.epochs)
         try:
             model.fit(
-                data.training_batches(training.batch_size, training.seed, done, training.epochs),
+                batches,
                 initial_epoch=done,
                 epochs=training.epochs,
-                steps_per_epoch=data.steps(training.batch_size),
+                steps_per_epoch=steps,
                 validation_data=data.validation_batches(),
                 callbacks=[monitor],
                 shuffle=False,
@@ -129,12 +176,25 @@ def fit(model: keras.Model, data: TrainingData, training: Training, checkpoints:
             )
         except (ValueError, TypeError) as error:
             raise ModuleError(f"model.py: the model cannot be trained on these features: {error}") from error
-    monitor.restore_best()
+    model.set_weights(monitor.best)
     history = monitor.state.history
     history.parameters = model.count_params()
     history.train_rows, history.validation_rows = len(data.train), len(data.validation)
     history.seconds = time.perf_counter() - started
     return history
+
+
+def write_history(history: History, folder: Path) -> None:
+    """`history.json`, and the same curves as TensorBoard reads them."""
+    storage.write_text(str(folder / HISTORY), history.model_dump_json(indent=1))
+    scalars = summary_pb2.SummaryMetadata(
+        plugin_data=summary_pb2.SummaryMetadata.PluginData(plugin_name="scalars"),
+        data_class=summary_pb2.DATA_CLASS_SCALAR,
+    )
+    with tf.summary.create_file_writer(str(folder / "tensorboard")).as_default():
+        for epoch in history.epochs:
+            for name, value in {"loss": epoch.loss, "val_loss": epoch.val_loss, **epoch.metrics}.items():
+                tf.summary.write(name, tf.constant(value, tf.float32), epoch.epoch, scalars)
 
 
 def _record(epoch: int, logs: dict[str, Any], seconds: float) -> Epoch:

@@ -1,4 +1,4 @@
-"""Interface of the step that turns examples into what the model learns from."""
+"""The step that turns examples into the features that the model learns from."""
 
 from typing import Any
 
@@ -19,17 +19,34 @@ def transform_features(
 ) -> None:
     """Analyses the training split with the module's `preprocessing_fn` and transforms both splits.
 
-    `transform_graph` is a TFTransformOutput directory; `transformed_examples` holds transformed features and the label
-    of both splits, as Parquet.
-    """
-    from components.transform_features.run import transform
+    `transform_graph` is a TFTransformOutput directory. `transformed_examples` mirror the examples: the same files and
+    rows in the same order, as Parquet, each with the transformed features and the label as it was.
 
-    transform(
-        examples.path,
-        schema.path,
-        preprocessing_uri,
-        label,
-        beam,
-        transform_graph.path,
-        transformed_examples.path,
-    )
+    A runner outside this process needs the artifacts on a path that its workers share, and `--temp_location` for what
+    they write meanwhile.
+    """
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    from components.transform_features.transform import Transform, analyze, materialize, one_message
+    from slipway.data.beam import BeamConfig, scratch_folder
+    from slipway.data.examples.dataset import read_manifest
+    from slipway.data.schema import model_inputs, read_schema
+    from slipway.data.tensors import RawFeatures
+    from slipway.errors import DataError
+    from slipway.module_api import Label
+    from slipway.stores import storage
+    from slipway.stores.artifacts import TRANSFORM_GRAPH, TRANSFORMED, clear_artifact
+
+    config = BeamConfig.model_validate(beam)
+    column = Label.model_validate(label).column
+    if read_manifest(examples.path).rows.train == 0:
+        raise DataError(f"{examples.path}: the training split has no rows; there is nothing to learn from")
+    features = RawFeatures(tuple(model_inputs(read_schema(schema.path))))
+    clear_artifact(transform_graph.path, TRANSFORM_GRAPH)
+    clear_artifact(transformed_examples.path, TRANSFORMED)
+    with one_message(), scratch_folder(PipelineOptions(config.flags)) as scratch:
+        graph = storage.join(scratch, "graph")
+        analyze(examples.path, features, preprocessing_uri, config, scratch, graph)
+        materialize(Transform(examples.path, features, column, graph, transformed_examples.path), config)
+        storage.write_text(storage.join(transformed_examples.path, TRANSFORMED), "")
+        storage.copy_folder(graph, transform_graph.path, TRANSFORM_GRAPH)

@@ -1,23 +1,29 @@
-"""Whether every signature answers real and incomplete rows as it must, over one protocol."""
+"""Whether every signature answers real, incomplete and golden rows as it must, over gRPC and over REST."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
-from components.validate_serving.files import PREDICTION_SIGNATURES
+from serving.client import ClientProtocol, connect
 from serving.parity import TOLERANCE, largest_difference
 from serving.protocol.signatures import CLASSIFY, PREDICTIONS, RAW, SERVING_DEFAULT, TRANSFORM
 from serving.protocol.tensor_types import TENSOR_TYPES
+from serving.server.config import ServerConfig
+from serving.server.model_sources import OneVersion
+from serving.server.server import ModelServer
 from slipway.data.tensors import dtype_of, raw_inputs, serialize_examples
-from slipway.errors import RequestError
+from slipway.errors import RequestError, StoreError
+from slipway.evaluation.golden import FILE as GOLDEN
+from slipway.evaluation.golden import read_golden
 from slipway.evaluation.serving_checks import ServingCheck, first_line
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    import pyarrow as pa
     from numpy.typing import NDArray
     from tensorflow_metadata.proto.v0 import schema_pb2
 
@@ -25,60 +31,75 @@ if TYPE_CHECKING:
 
     Answer = dict[str, NDArray[Any]]
 
-# A batch of another size may sum in another order.
-BATCH_TOLERANCE = 1e-5
+MODEL = "candidate"
+TIMEOUT_SECONDS = 60.0
+BATCH_TOLERANCE = 1e-5  # a batch of another size may sum in another order
 
 
-def check_answers(client: ModelClient, rows: pa.Table, features: Sequence[schema_pb2.Feature]) -> list[ServingCheck]:
-    """Calls each signature once with all rows, and `raw` again with a single row and with one column.
+def check_served(model_path: Path, rows: pa.Table, features: Sequence[schema_pb2.Feature]) -> list[ServingCheck]:
+    """Serves the model and sends it requests.
 
     Args:
-        client: A client of the served model.
+        model_path: The SavedModel.
         rows: Real rows, one at least; rows with missing values are made of the first.
         features: The features that a model may see when it serves.
     """
-    return _Prober(client, rows, features).checks()
+    server = ModelServer(OneVersion(MODEL, model_path), ServerConfig(grpc_port=0, rest_port=0, max_load_retries=0))
+    try:
+        server.start()
+    except StoreError as error:
+        return [ServingCheck.of("load", [first_line(error)])]
+    checks = []
+    addresses: dict[ClientProtocol, int | None] = {"grpc": server.grpc_port, "rest": server.rest_port}
+    try:
+        for protocol, port in addresses.items():
+            with connect(f"localhost:{port}", MODEL, protocol=protocol, timeout_seconds=TIMEOUT_SECONDS) as client:
+                answered = _Prober(client, rows, features).checks(model_path)
+            checks += [check.model_copy(update={"name": f"{protocol}: {check.name}"}) for check in answered]
+    finally:
+        server.stop()
+    return checks
 
 
 class _Prober:
+    """Calls each signature once with all rows, and `raw` again with a single row and with one column."""
+
     def __init__(self, client: ModelClient, rows: pa.Table, features: Sequence[schema_pb2.Feature]) -> None:
         self._client = client
         self._signatures = client.signatures()
         self._features = features
-        self._rows = _with_missing(rows)
-        self._names = [f"eval row {index}" for index in range(rows.num_rows)]
+        rows = _with_missing(rows)
+        self._names = [f"eval row {index}" for index in range(rows.num_rows - rows.num_columns - 1)]
         self._names += [f"a row without {name}" for name in rows.column_names]
         self._names += ["a row without any feature"]
-        self._raw = raw_inputs(self._rows, features)
-        self._examples = np.array(serialize_examples(self._rows, features), dtype=object)
-        self._is_classification = CLASSIFY in self._signatures
+        self._raw = raw_inputs(rows, features)
+        self._examples = np.array(serialize_examples(rows, features), dtype=object)
+        self._answers: dict[str, Answer] = {}
 
-    def checks(self) -> list[ServingCheck]:
-        inputs = {RAW: self._raw, SERVING_DEFAULT: {"examples": self._examples}}
-        checks = [self._check_inputs()]
-        answers: dict[str, Answer] = {}
-        for signature in PREDICTION_SIGNATURES:
-            problems = self._call(signature, inputs[signature], answers) or self._predictions(answers[signature])
-            checks.append(self._check(signature, problems))
+    def checks(self, model_path: Path) -> list[ServingCheck]:
+        checks = [
+            self._check_inputs(),
+            self._check(RAW, self._raw, self._predictions),
+            self._check(SERVING_DEFAULT, {"examples": self._examples}, self._predictions),
+        ]
         comparable = all(check.passed for check in checks)
-        if self._is_classification:
-            checks.append(self._check(CLASSIFY, self._classes(answers)))
-        problems = self._call(TRANSFORM, {"examples": self._examples}, answers)
-        checks.append(self._check(TRANSFORM, problems or self._transformed(answers)))
+        if CLASSIFY in self._signatures:
+            checks.append(ServingCheck.of(CLASSIFY, self._classes(), self._answered))
+        checks.append(self._check(TRANSFORM, {"examples": self._examples}, self._transformed))
         if comparable:
-            checks += [self._check_same(answers), self._check_single(answers), self._check_left_out()]
-        return checks
+            checks += self._compare_predictions()
+        return [*checks, self._check_golden(model_path)]
 
-    def _check(self, name: str, problems: list[str]) -> ServingCheck:
-        detail = "; ".join(problems) or f"{len(self._names)} rows answered"
-        return ServingCheck(name=name, passed=not problems, detail=detail)
+    @property
+    def _answered(self) -> str:
+        return f"{len(self._names)} rows answered"
 
-    def _call(self, signature: str, inputs: Answer, answers: dict[str, Answer]) -> list[str]:
+    def _check(self, signature: str, inputs: Answer, problems_of: Callable[[Answer], list[str]]) -> ServingCheck:
         try:
-            answers[signature] = self._client.predict(inputs, signature)
+            self._answers[signature] = self._client.predict(inputs, signature)
         except RequestError as error:
-            return [first_line(error)]
-        return []
+            return ServingCheck.of(signature, [first_line(error)])
+        return ServingCheck.of(signature, problems_of(self._answers[signature]), self._answered)
 
     def _check_inputs(self) -> ServingCheck:
         expected = {feature.name: dtype_of(feature) for feature in self._features}
@@ -88,27 +109,23 @@ class _Prober:
         for name in sorted(expected.keys() & actual.keys()):
             if expected[name] != actual[name]:
                 problems.append(f"{name} is {actual[name]}, the schema says {expected[name]}")
-        return ServingCheck(
-            name="inputs", passed=not problems, detail="; ".join(problems) or f"{len(actual)} as in the schema"
-        )
+        return ServingCheck.of("inputs", problems, f"{len(actual)} as in the schema")
 
     def _predictions(self, answer: Answer) -> list[str]:
         if PREDICTIONS not in answer:
             return [f"answers {', '.join(answer)}, not {PREDICTIONS!r}"]
-        values = answer[PREDICTIONS]
-        if values.dtype != np.float32 or values.ndim not in (1, 2) or len(values) != len(self._names):
-            return [
-                f"{len(self._names)} rows got {values.dtype} of shape {list(values.shape)}, not float32 [N] or [N, K]"
-            ]
+        values, rows = answer[PREDICTIONS], len(self._names)
+        if values.dtype != np.float32 or values.ndim not in (1, 2) or len(values) != rows:
+            return [f"{rows} rows got {values.dtype} of shape {list(values.shape)}, not float32 [N] or [N, K]"]
         problems = self._bad_rows(~np.isfinite(values), "is not a finite number")
-        if self._is_classification and not problems:
+        if CLASSIFY in self._signatures and not problems:
             problems = self._bad_rows((values < 0) | (values > 1), "is no probability", values)
             if values.ndim == 2 and not problems:
                 sums = values.sum(axis=1)
                 problems = self._bad_rows(np.abs(sums - 1) > 1e-4, "is the sum of the probabilities, not 1", sums)
         return problems
 
-    def _classes(self, answers: dict[str, Answer]) -> list[str]:
+    def _classes(self) -> list[str]:
         try:
             rows = self._client.classify(self._examples.tolist())
         except RequestError as error:
@@ -116,7 +133,7 @@ class _Prober:
         names = list(rows[0])
         if len(rows) != len(self._names) or any(list(row) != names for row in rows) or "" in names:
             return [f"{len(self._names)} rows got {len(rows)} answers, the first with the classes {names}"]
-        predictions = answers.get(SERVING_DEFAULT, {}).get(PREDICTIONS)
+        predictions = self._answers.get(SERVING_DEFAULT, {}).get(PREDICTIONS)
         if predictions is None:
             return []
         expected = predictions if predictions.ndim == 2 else np.stack([1 - predictions, predictions], axis=1)
@@ -124,47 +141,48 @@ class _Prober:
         where = f"by {apart:.3g} on {self._names[row]}"
         return [f"scores differ from the predictions {where}"] if apart > TOLERANCE else []
 
-    def _transformed(self, answers: dict[str, Answer]) -> list[str]:
+    def _transformed(self, answer: Answer) -> list[str]:
         problems = []
-        for name, values in answers[TRANSFORM].items():
+        for name, values in answer.items():
             if values.ndim == 0 or len(values) != len(self._names):
                 problems.append(f"{name} has the shape {list(values.shape)} for {len(self._names)} rows")
             elif values.dtype.kind == "f":
                 problems += self._bad_rows(~np.isfinite(values), f"of {name} is not a finite number")
         return problems
 
-    def _check_same(self, answers: dict[str, Answer]) -> ServingCheck:
-        apart, row = largest_difference(answers[RAW][PREDICTIONS], answers[SERVING_DEFAULT][PREDICTIONS])
-        return ServingCheck(
-            name="raw equals serving_default",
-            passed=apart <= TOLERANCE,
-            detail=f"largest difference {apart:.3g}, on {self._names[row]}, allowed {TOLERANCE:g}",
-        )
-
-    def _check_single(self, answers: dict[str, Answer]) -> ServingCheck:
-        name = "a row alone equals the same row in a batch"
-        try:
-            alone = self._client.predict({name: value[:1] for name, value in self._raw.items()}, RAW)
-        except RequestError as error:
-            return ServingCheck(name=name, passed=False, detail=first_line(error))
-        apart, _ = largest_difference(alone[PREDICTIONS], answers[RAW][PREDICTIONS][:1])
-        detail = f"difference {apart:.3g}, allowed {BATCH_TOLERANCE:g}"
-        return ServingCheck(name=name, passed=apart <= BATCH_TOLERANCE, detail=detail)
-
-    def _check_left_out(self) -> ServingCheck:
-        """A request may leave inputs of `raw` out: the server takes their defaults."""
+    def _compare_predictions(self) -> list[ServingCheck]:
+        """The same rows, sent in another way; a request may leave inputs out, and the server takes their defaults."""
+        raw, default = self._answers[RAW][PREDICTIONS], self._answers[SERVING_DEFAULT][PREDICTIONS]
+        first = {name: value[:1] for name, value in self._raw.items()}
         kept = self._features[0].name
-        rows = len(self._names)
         given = {kept: self._raw[kept]}
-        missing = {name: np.repeat(value[-1:], rows, axis=0) for name, value in self._raw.items()}
-        name = "features left out equal missing ones"
+        missing = {name: np.repeat(value[-1:], len(self._names), axis=0) for name, value in self._raw.items()} | given
+
+        def ask(inputs: Answer) -> NDArray[Any]:
+            return self._client.predict(inputs, RAW)[PREDICTIONS]
+
+        alone = [f"{name} with {kept} alone" for name in self._names]
+        batch = "a row alone equals the same row in a batch"
+        return [
+            _compare("raw equals serving_default", lambda: (raw, default), self._names),
+            _compare(batch, lambda: (ask(first), raw[:1]), self._names, BATCH_TOLERANCE),
+            _compare("features left out equal missing ones", lambda: (ask(given), ask(missing)), alone),
+        ]
+
+    def _check_golden(self, model_path: Path) -> ServingCheck:
+        """Whether `serving_default` answers what training computed."""
+        name = "golden answers"
         try:
-            answers = [self._client.predict(inputs, RAW)[PREDICTIONS] for inputs in (given, missing | given)]
-        except RequestError as error:
-            return ServingCheck(name=name, passed=False, detail=first_line(error))
-        apart, row = largest_difference(*answers)
-        detail = f"largest difference {apart:.3g}, on {self._names[row]} with {kept} alone, allowed {TOLERANCE:g}"
-        return ServingCheck(name=name, passed=apart <= TOLERANCE, detail=detail)
+            golden = read_golden(model_path)
+        except (FileNotFoundError, ValueError) as error:
+            return ServingCheck.of(name, [f"{GOLDEN}: {error}"])
+        if PREDICTIONS not in self._signatures[SERVING_DEFAULT].outputs:
+            return ServingCheck.of(name, [f"{SERVING_DEFAULT} does not answer {PREDICTIONS!r}"])
+        examples = np.array(golden.serialized(), dtype=object)
+        wanted = np.array(golden.predictions, dtype=np.float32)
+        rows = [f"row {index} of {len(wanted)} rows of training" for index in range(len(wanted))]
+        answer = self._client.predict
+        return _compare(name, lambda: (answer({"examples": examples}, SERVING_DEFAULT)[PREDICTIONS], wanted), rows)
 
     def _bad_rows(self, bad: NDArray[Any], what: str, values: NDArray[Any] | None = None) -> list[str]:
         """One line for all rows that are bad, with the first of them."""
@@ -176,6 +194,20 @@ class _Prober:
         return [f"{value} {what} on {int(rows.sum())} rows, first on {self._names[row]}"]
 
 
+def _compare(
+    name: str,
+    answers: Callable[[], tuple[NDArray[Any], NDArray[Any]]],
+    rows: Sequence[str],
+    tolerance: float = TOLERANCE,
+) -> ServingCheck:
+    try:
+        apart, row = largest_difference(*answers())
+    except RequestError as error:
+        return ServingCheck.of(name, [first_line(error)])
+    detail = f"largest difference {apart:.3g}, on {rows[row]}, allowed {tolerance:g}"
+    return ServingCheck(name=name, passed=apart <= tolerance, detail=detail)
+
+
 def _type_name(number: int) -> str:
     name = TENSOR_TYPES[number].numpy.name if number in TENSOR_TYPES else f"TensorFlow's type {number}"
     return "string" if name == "object" else name
@@ -183,8 +215,6 @@ def _type_name(number: int) -> str:
 
 def _with_missing(rows: pa.Table) -> pa.Table:
     """The rows; then the first again with each column missing in turn; then all missing."""
-    import pyarrow as pa
-
     first = rows.slice(0, 1)
     nothing = [pa.nulls(1, field.type) for field in rows.schema]
     without_one = [first.set_column(index, field, nothing[index]) for index, field in enumerate(rows.schema)]

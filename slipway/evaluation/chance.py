@@ -44,14 +44,10 @@ MIN_ROWS = 30  # on fewer, a mean is too far from normal, and a spread of zero s
 
 @dataclass(frozen=True)
 class Comparison:
-    """The deciding metric of both models.
+    """The deciding metric of the candidate (`value`) and of the constant model.
 
-    Attributes:
-        value: The candidate's.
-        constant: The constant model's.
-        error: Standard error of the difference.
-        reach: The largest difference that chance explains.
-        others: Other metrics of the constant model, for the message.
+    `error` is the standard error of their difference, `reach` the largest difference that chance explains, and `others`
+    further metrics of the constant model, for the message.
     """
 
     value: float

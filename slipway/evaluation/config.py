@@ -1,29 +1,24 @@
-"""The parameter of evaluate_model: what the model is judged by."""
+"""The parameter of evaluate_model: the conditions by which a model is judged."""
 
 from __future__ import annotations
 
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import ValidationError, model_validator
 
 from slipway.errors import ConfigError
 from slipway.evaluation.metric import BEST, METRICS
-from slipway.module_api import Label, Task, Threshold
+from slipway.module_api import LabelledTask, Threshold
 
 Engine = Literal["vectorised", "tfma"]
 
 
-class EvaluationConfig(BaseModel):
+class EvaluationConfig(LabelledTask):
     """The parts of `module.yaml` that concern evaluation, and the platform's engine.
 
     Every threshold names a metric of the task. `max_drop` needs a metric with a better direction.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    task: Task
-    label: Label
-    classes: tuple[str, ...] = ()
     slices: tuple[tuple[str, ...], ...] = ()
     thresholds: tuple[Threshold, ...] = ()
     engine: Engine = "vectorised"
@@ -44,13 +39,6 @@ class EvaluationConfig(BaseModel):
         return self
 
     @property
-    def class_names(self) -> tuple[str, ...]:
-        """As `ModuleConfig.class_names`."""
-        if self.task == "binary" and not self.classes:
-            return ("false", "true")
-        return self.classes
-
-    @property
     def slice_specs(self) -> list[tuple[str, ...]]:
         """The columns of every slicing to compute, each once: those of `slices` and those of thresholds."""
         return list(dict.fromkeys([*self.slices, *(one.slice for one in self.thresholds if one.slice)]))
@@ -62,11 +50,7 @@ class EvaluationConfig(BaseModel):
 
 
 def parse_evaluation_config(values: dict[str, Any]) -> EvaluationConfig:
-    """The configuration out of a module's values.
-
-    Raises:
-        ConfigError: a threshold does not fit the task.
-    """
+    """The configuration from a module's values; raises ConfigError where a threshold does not fit the task."""
     try:
         return EvaluationConfig.model_validate(values)
     except ValidationError as error:

@@ -18,16 +18,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from slipway.evaluation.metric import BEST, EXAMPLE_COUNT
-from slipway.evaluation.results import OVERALL, Check, Outcome, Rule, Verdict
+from slipway.evaluation.chance import check_beats_constant
+from slipway.evaluation.curves import trace_curves
+from slipway.evaluation.metric import BASELINE, BEST, CANDIDATE, ranking_metric
+from slipway.evaluation.results import OVERALL, Check, Evaluation, Outcome, Rule, Verdict
+from slipway.evaluation.slices import list_slices, worst_slices
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     from slipway.evaluation.config import EvaluationConfig
-    from slipway.evaluation.tables import MetricTable, Predictions
+    from slipway.evaluation.slices import Measured, MetricTable
     from slipway.module_api import Threshold
 
 RULES: tuple[Rule, ...] = ("min", "max", "max_drop")  # the bounds of a threshold
@@ -35,14 +36,40 @@ TOLERANCE = 1e-9  # of max_drop: 0.95 - 0.94 is a little more than 0.01 in float
 LISTED = 20  # failed slices of one threshold that are listed
 
 
-def judge(
-    config: EvaluationConfig, tables: Sequence[MetricTable], predictions: Predictions, beats_constant: Check
-) -> Verdict:
-    """Applies every threshold to the table of its columns; `tables` holds those, and the overall one."""
-    by_columns = {table.columns: table for table in tables}
+def evaluate(config: EvaluationConfig, measured: Measured, baseline_uri: str) -> Evaluation:
+    """The verdict, with metrics, slices and curves."""
+    task, tables, labels = config.task, measured.tables, measured.labels
+    overall = tables[0].row(0)
+    listed, left_out = list_slices(task, tables[1:])
+    beats_constant = check_beats_constant(task, labels, measured.answers[CANDIDATE], overall.candidate)
+    curves = {name: trace_curves(task, labels, one, config.class_names) for name, one in measured.answers.items()}
+    return Evaluation(
+        task=task,
+        label=config.label.column,
+        classes=list(config.class_names),
+        engine=config.engine,
+        examples=overall.examples,
+        unlabelled=measured.unlabelled,
+        baseline_uri=baseline_uri or None,
+        baseline_problem=measured.baseline_problem,
+        verdict=judge(config, measured, beats_constant),
+        overall=overall,
+        slices=listed,
+        left_out=left_out,
+        worst=worst_slices(task, tables[1:]),
+        worst_metric=ranking_metric(task),
+        curve_examples=len(labels) if measured.sampled else None,
+        curves=curves[CANDIDATE],
+        baseline_curves=curves.get(BASELINE),
+    )
+
+
+def judge(config: EvaluationConfig, measured: Measured, beats_constant: Check) -> Verdict:
+    """Applies every threshold to the table of its columns."""
+    by_columns = {table.columns: table for table in measured.tables}
     checks = [beats_constant]
-    if predictions.invalid:
-        note = f"{predictions.invalid:,} of {by_columns[()].examples[0]:,} are NaN, infinite or no probability"
+    if invalid := measured.invalid[CANDIDATE]:
+        note = f"{invalid:,} of {by_columns[()].examples[0]:,} are NaN, infinite or no probability"
         checks = [Check(metric="predictions", rule="valid_predictions", outcome="failed", note=note)]
     if not config.thresholds:
         note = "there are none, so nothing was checked; add thresholds to module.yaml"
@@ -51,7 +78,7 @@ def judge(
         for rule in RULES:
             bound = getattr(threshold, rule)
             if bound is not None:
-                checks += _Judgement(threshold, rule, bound, by_columns[threshold.slice], predictions).checks()
+                checks += _Judgement(threshold, rule, bound, by_columns[threshold.slice], measured).checks()
     order = {"failed": 0, "passed": 1, "not_checked": 2}
     checks.sort(key=lambda check: order[check.outcome])
     return Verdict(blessed=all(check.outcome != "failed" for check in checks), checks=checks)
@@ -72,16 +99,16 @@ class _Judgement:
     rule: Rule
     bound: float
     table: MetricTable
-    predictions: Predictions
+    measured: Measured
 
     def checks(self) -> list[Check]:
         if self.rule == "max_drop":
-            if self.predictions.baseline_problem:
-                return [self._check("failed", f"production cannot be scored: {self.predictions.baseline_problem}")]
+            if self.measured.baseline_problem:
+                return [self._check("failed", f"production cannot be scored: {self.measured.baseline_problem}")]
             if self.table.baseline is None:
                 return [self._check("not_checked", "no other model is in production")]
-            if self.predictions.baseline_invalid:
-                note = f"{self.predictions.baseline_invalid:,} predictions of production are NaN or no probability"
+            if invalid := self.measured.invalid.get(BASELINE):
+                note = f"{invalid:,} predictions of production are NaN or no probability"
                 return [self._check("failed", f"{note}; roll it back first, or leave max_drop out")]
         return self._slices() if self.threshold.slice else [self._overall()]
 
@@ -97,10 +124,9 @@ class _Judgement:
 
     def _slices(self) -> list[Check]:
         """One check for each failed slice, and a summary of the others."""
-        margins, sizes = self._margins, self.table.examples
-        large = sizes >= self.threshold.min_examples
+        margins, sizes, least = self._margins, self.table.examples, self.threshold.min_examples
+        large = sizes >= least
         failed = np.flatnonzero(large & ((margins < 0) | self._spoilt))
-        undefined = int((large & np.isnan(margins) & ~self._spoilt).sum())
         passed = np.flatnonzero(large & (margins >= 0))
         checks = []
         for index in failed[np.argsort(margins[failed], kind="stable")][:LISTED]:
@@ -108,35 +134,25 @@ class _Judgement:
             checks.append(self._check("failed", note, int(index)))
         if len(failed) > LISTED:
             checks.append(self._check("failed", f"{_slices(len(failed) - LISTED)} more, less bad than these"))
-        left = self._left_out(int((~large).sum()), undefined)
-        if len(passed):
-            checks += [self._summary(passed), *([self._check("not_checked", left)] if left else [])]
-        elif not len(failed):
-            checks.append(self._check("failed", f"no slice could be checked: {left or 'there is none'}"))
-        return checks
-
-    def _summary(self, passed: NDArray[np.int64]) -> Check:
-        index = int(passed[np.argmin(self._margins[passed])])
-        tightest = self._check("passed", "", index)
-        note = f"on {_slices(len(passed))}; the tightest: {tightest.describe()}"
-        return tightest.model_copy(update={"slice": self._where(), "values": None, "examples": 0, "note": note})
-
-    def _left_out(self, small: int, undefined: int) -> str:
-        parts = []
-        if small:
-            largest = int(self.table.examples.max())
-            known = f" (the largest has {largest:,})" if largest < self.threshold.min_examples else ""
-            of_all = f"{small:,} of {_slices(len(self.table.values))}"
-            parts.append(f"fewer than {self.threshold.min_examples:,} examples on {of_all}{known}")
-        if undefined:
+        left = []
+        if small := int((~large).sum()):
+            known = "" if large.any() else f" (the largest has {sizes.max():,})"
+            left.append(f"fewer than {least:,} examples on {small:,} of {_slices(len(sizes))}{known}")
+        if undefined := int((large & np.isnan(margins) & ~self._spoilt).sum()):
             why = "because of the labels there, or of production's predictions"
-            parts.append(f"undefined on {_slices(undefined)}, {why}")
-        return "; ".join(parts)
+            left.append(f"undefined on {_slices(undefined)}, {why}")
+        if len(passed):
+            tightest = self._check("passed", "", int(passed[np.argmin(margins[passed])]))
+            note = f"on {_slices(len(passed))}; the tightest: {tightest.describe()}"
+            summary = {"value": tightest.value, "baseline": tightest.baseline}
+            checks.append(self._check("passed", note).model_copy(update=summary))
+            checks += [self._check("not_checked", "; ".join(left))] if left else []
+        elif not len(failed):
+            checks.append(self._check("failed", f"no slice could be checked: {'; '.join(left) or 'there is none'}"))
+        return checks
 
     @property
     def _values(self) -> NDArray[np.float64]:
-        if self.threshold.metric == EXAMPLE_COUNT:
-            return self.table.examples.astype(np.float64)
         return self.table.candidate[self.threshold.metric]
 
     @property
@@ -164,7 +180,8 @@ class _Judgement:
     def _check(self, outcome: Outcome, note: str, index: int | None = None) -> Check:
         """A check of one slice, or of all."""
         metric, columns = self.threshold.metric, list(self.threshold.slice)
-        check = Check(metric=metric, slice=self._where(), columns=columns, rule=self.rule, bound=self.bound,
+        where = f"each {' x '.join(columns)}" if columns else OVERALL
+        check = Check(metric=metric, slice=where, columns=columns, rule=self.rule, bound=self.bound,
                       outcome=outcome, note=note)  # fmt: skip
         if index is None:
             return check
@@ -173,9 +190,6 @@ class _Judgement:
         if self.rule == "max_drop":
             found["baseline"] = (row.baseline or {}).get(metric)
         return check.model_copy(update=found)
-
-    def _where(self) -> str:
-        return f"each {' x '.join(self.threshold.slice)}" if self.threshold.slice else OVERALL
 
 
 def _slices(count: int) -> str:

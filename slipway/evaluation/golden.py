@@ -29,11 +29,9 @@ class Golden(BaseModel):
 
     @model_validator(mode="after")
     def _rows_fit(self) -> Golden:
-        if len(self.examples) != len(self.predictions):
-            raise ValueError(f"{len(self.examples)} examples, but {len(self.predictions)} predictions")
-        for name, values in self.transformed.items():
+        for name, values in {"predictions": self.predictions, **self.transformed}.items():
             if len(values) != len(self.examples):
-                raise ValueError(f"{len(self.examples)} examples, but {len(values)} values of {name}")
+                raise ValueError(f"{len(self.examples)} examples, but {len(values)} {name}")
         return self
 
     @classmethod
@@ -61,10 +59,5 @@ def write_golden(golden: Golden, model_path: str | Path) -> None:
 
 
 def read_golden(model_path: str | Path) -> Golden:
-    """The golden requests of a SavedModel.
-
-    Raises:
-        FileNotFoundError: there are none.
-        ValueError: the file is not what `write_golden` writes.
-    """
+    """The golden requests of a SavedModel; raises FileNotFoundError, or ValueError where they are damaged."""
     return Golden.model_validate_json((Path(model_path) / FILE).read_bytes())

@@ -1,6 +1,6 @@
 """Every metric, declared once: its task, which direction is better, TFMA's class for it, and where it is shown.
 
-How a metric is computed: `metrics.py` (in memory), `tfma/readback.py` (from what TFMA answers).
+How a metric is computed: `metrics.py` (in memory), `tfma/readback.py` (from TFMA's numbers).
 """
 
 from __future__ import annotations
@@ -12,9 +12,7 @@ if TYPE_CHECKING:
     from slipway.module_api import MetricName, Task
 
 Best = Literal["high", "low", "one"]  # "one": calibration is best at 1
-Shown = Literal[
-    "key", "slices"
-]  # "key": a key figure of the run, and a column of the slice tables; "slices": the latter
+Shown = Literal["key", "slices"]  # a key figure of the run and a column of the slice tables; or a column only
 
 CANDIDATE, BASELINE = "candidate", "baseline"
 EXAMPLE_COUNT, MEAN_LABEL = "example_count", "mean_label"

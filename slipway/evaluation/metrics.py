@@ -69,11 +69,9 @@ class _Groups:
         self.count = np.bincount(codes, minlength=size).astype(np.float64)
 
     def sum(self, values: NDArray[Any]) -> Floats:
-        """The sum of each slice."""
         return np.bincount(self.codes, values, minlength=self.size).astype(np.float64)
 
     def mean(self, values: NDArray[Any]) -> Floats:
-        """The mean of each slice."""
         return _ratio(self.sum(values), self.count)
 
 

@@ -29,11 +29,13 @@ def evaluation_page(evaluation: Evaluation) -> str:
 
 def evaluation_sections(evaluation: Evaluation) -> list[Markup]:
     """The sections of the page, which a run's report shows too."""
+    rows = evaluation.curve_examples
+    sampled = "" if rows is None else f"Drawn from a random sample of {rows:,} examples."
     return [
         section("Verdict", verdict_notice(evaluation), _checks(evaluation)),
         section("Metrics", _metrics(evaluation)),
         section("Metrics by slice", *_slices(evaluation)),
-        section("Curves", grid(*_curves(evaluation)), note=_sampled(evaluation)),
+        section("Curves", grid(*_curves(evaluation)), note=sampled),
     ]
 
 
@@ -57,13 +59,10 @@ def _checks(evaluation: Evaluation) -> Markup:
 
 
 def _metrics(evaluation: Evaluation) -> Markup:
-    models = {CANDIDATE: evaluation.overall.candidate}
-    if evaluation.overall.baseline is not None:
-        models[PRODUCTION] = evaluation.overall.baseline
-    names = evaluation.overall.candidate
-    return table(
-        ("metric", *models), [(name, *(format_number(one[name]) for one in models.values())) for name in names]
-    )
+    ours, theirs = evaluation.overall.candidate, evaluation.overall.baseline
+    models = {CANDIDATE: ours} | ({} if theirs is None else {PRODUCTION: theirs})
+    rows = [(name, *(format_number(one[name]) for one in models.values())) for name in ours]
+    return table(("metric", *models), rows)
 
 
 def _slices(evaluation: Evaluation) -> list[Markup]:
@@ -100,16 +99,14 @@ def _both(row: SliceResult, metric: str) -> Markup:
 
 def _curves(evaluation: Evaluation) -> list[Markup]:
     curves = evaluation.curves
-    models = {CANDIDATE: curves}
-    if evaluation.baseline_curves:
-        models[PRODUCTION] = evaluation.baseline_curves
+    models = {CANDIDATE: curves} | ({PRODUCTION: evaluation.baseline_curves} if evaluation.baseline_curves else {})
+    rocs = {name: one.roc for name, one in models.items() if one.roc}
+    traced = {name: one.precision_recall for name, one in models.items() if one.precision_recall}
     figures = []
-    if curves.roc:
-        rocs = {name: one.roc for name, one in models.items() if one.roc}
+    if rocs:
         lines = [Series(name, roc.false_positive_rate, roc.true_positive_rate) for name, roc in rocs.items()]
         figures.append(_square("ROC curve", lines, "false positive rate", "true positive rate", diagonal=True))
-    if curves.precision_recall:
-        traced = {name: one.precision_recall for name, one in models.items() if one.precision_recall}
+    if traced:
         lines = [Series(name, one.recall, one.precision) for name, one in traced.items()]
         figures.append(_square("Precision and recall", lines, "recall", "precision"))
     if curves.calibration and evaluation.task == "binary":
@@ -122,12 +119,6 @@ def _curves(evaluation: Evaluation) -> list[Markup]:
         matrix = curves.confusion_matrix
         figures.append(confusion_matrix("Confusion matrix", matrix.classes, matrix.counts))
     return figures
-
-
-def _sampled(evaluation: Evaluation) -> str:
-    if evaluation.curve_examples is None:
-        return ""
-    return f"Drawn from a random sample of {evaluation.curve_examples:,} examples."
 
 
 def _square(title: str, lines: Sequence[Series], x_label: str, y_label: str, diagonal: bool = False) -> Markup:

@@ -183,11 +183,7 @@ def write_evaluation(evaluation: Evaluation, folder: str | Path) -> None:
 
 
 def read_evaluation(folder: str | Path) -> Evaluation:
-    """The evaluation of an artifact of evaluate_model.
-
-    Raises:
-        StoreError: there is none, or it is damaged.
-    """
+    """The evaluation of an artifact of evaluate_model; raises StoreError where it is missing or damaged."""
     return read_json(folder, FILE, Evaluation, "evaluate_model")
 
 

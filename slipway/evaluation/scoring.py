@@ -1,9 +1,10 @@
-"""Predicts the eval split with the candidate and the production model."""
+"""Predicts the eval split with the candidate and the production model; the default engine, all of it in memory."""
 
 from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -14,8 +15,9 @@ from slipway.data.examples.dataset import open_split
 from slipway.data.labels import encode_labels
 from slipway.data.tensors import raw_inputs
 from slipway.errors import DataError, GateError
-from slipway.evaluation.metric import BASELINE, CANDIDATE
-from slipway.evaluation.slices import check_columns
+from slipway.evaluation.metric import BASELINE, CANDIDATE, EXAMPLE_COUNT
+from slipway.evaluation.metrics import compute_metrics, invalid_predictions
+from slipway.evaluation.slices import Measured, MetricTable, check_columns, slice_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -57,10 +59,9 @@ class EvalRows:
         split = open_split(examples_path, "eval")
         check_columns(self.config.slice_columns, split.schema)
         found = False
+        columns = self.columns(split.schema)
         # Little read-ahead: a batch is predicted far more slowly than it is read.
-        for batch in split.to_batches(
-            columns=self.columns(split.schema), batch_size=BATCH_ROWS, batch_readahead=2, fragment_readahead=1
-        ):
+        for batch in split.to_batches(columns, batch_size=BATCH_ROWS, batch_readahead=2, fragment_readahead=1):
             rows = self.labelled(batch)
             if rows.num_rows:
                 found = True
@@ -83,21 +84,13 @@ class EvalRows:
         rows = pa.Table.from_batches([batch])
         return rows.filter(pc.invert(pc.is_null(rows[self.config.label.column], nan_is_null=True)))
 
-    def inputs(self, rows: pa.Table) -> dict[str, NDArray[Any]]:
-        """The features as the signature `raw` takes them."""
-        return raw_inputs(rows, self.features)
-
     def labels(self, rows: pa.Table) -> NDArray[Any]:
         """Labels as `encode_labels` gives them."""
         return encode_labels(rows[self.config.label.column], self.config.task, self.config.class_names)
 
 
 class Scorer:
-    """One model, which must take the schema's features and answer in the shape of its task.
-
-    Raises:
-        GateError: the model cannot be loaded, or needs an input that the schema does not have.
-    """
+    """One model, which must take the schema's features and answer in the shape of its task; else raises GateError."""
 
     def __init__(self, load: LoadPredictor, path: str, rows: EvalRows) -> None:
         self._predictor = load(path)
@@ -107,11 +100,7 @@ class Scorer:
             raise GateError(f"it needs {', '.join(unknown)}, which the schema does not have")
 
     def predict(self, inputs: dict[str, NDArray[Any]], rows: int) -> NDArray[np.float32]:
-        """Predictions of one batch: `[rows]` or `[rows, K]`.
-
-        Raises:
-            GateError: the model cannot take these inputs, or answers in another shape.
-        """
+        """Predictions of one batch: `[rows]` or `[rows, K]`."""
         try:
             predictions = self._predictor.predict(inputs)
         except GateError as error:
@@ -125,10 +114,8 @@ class Scorer:
 class Models:
     """The candidate, and the production model as long as it can be scored.
 
-    `baseline_problem` says why the production model cannot; the gate decides what that means.
-
-    Raises:
-        GateError: the candidate cannot be loaded.
+    `baseline_problem` says why it cannot; the gate decides what that means. A candidate that cannot be loaded raises
+    GateError.
     """
 
     def __init__(self, load: LoadPredictor, paths: Mapping[str, str], rows: EvalRows) -> None:
@@ -145,12 +132,8 @@ class Models:
         return {name: self._paths[name] for name in self._scorers}
 
     def predict(self, rows: pa.Table) -> dict[str, NDArray[np.float32]]:
-        """Predictions of one batch by model.
-
-        Raises:
-            GateError: the candidate cannot be scored.
-        """
-        inputs, predictions = self._rows.inputs(rows), {}
+        """Predictions of one batch by model; raises GateError where the candidate cannot be scored."""
+        inputs, predictions = raw_inputs(rows, self._rows.features), {}
         for name, scorer in list(self._scorers.items()):
             with self._checked(name):
                 predictions[name] = scorer.predict(inputs, rows.num_rows)
@@ -165,3 +148,33 @@ class Models:
                 raise GateError(f"the candidate {self._paths[name]} cannot be scored: {error}") from error
             self.baseline_problem = str(error)
             self._scorers.pop(BASELINE, None)
+
+
+def measure_in_memory(examples_path: str, rows: EvalRows, load: LoadPredictor, paths: Mapping[str, str]) -> Measured:
+    """Streams the eval split through the models of `paths`, and computes the metrics of all slices by NumPy.
+
+    Raises:
+        DataError: the eval split has no labelled rows.
+        GateError: the candidate cannot be loaded or scored.
+    """
+    models, task = Models(load, paths, rows), rows.config.task
+    kept, predicted = [], []
+    for batch in rows.batches(examples_path):
+        predicted.append(models.predict(batch))
+        kept.append(batch.select(rows.kept))
+    table = pa.concat_tables(kept)
+    labels = rows.labels(table)
+    answers = {name: np.concatenate([batch[name] for batch in predicted]) for name in models.paths}
+    slicings = slice_rows(table, [(), *rows.config.slice_specs])
+    metrics = {name: compute_metrics(task, labels, one, slicings) for name, one in answers.items()}
+    return Measured(
+        tables=[
+            MetricTable(slicing.columns, slicing.values, ours[EXAMPLE_COUNT].astype(int), ours, theirs)
+            for slicing, ours, theirs in zip_longest(slicings, metrics[CANDIDATE], metrics.get(BASELINE, []))
+        ],
+        labels=labels,
+        answers=answers,
+        invalid={name: int(invalid_predictions(task, one).sum()) for name, one in answers.items()},
+        unlabelled=open_split(examples_path, "eval").count_rows() - table.num_rows,
+        baseline_problem=models.baseline_problem,
+    )

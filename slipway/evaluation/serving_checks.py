@@ -1,5 +1,8 @@
 """`validation.json` of validate_serving: whether a model can serve, with every check."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -16,6 +19,11 @@ class ServingCheck(BaseModel):
     name: str
     passed: bool
     detail: str
+
+    @classmethod
+    def of(cls, name: str, problems: Sequence[str], detail: str = "") -> ServingCheck:
+        """A check that passes, with `detail`, if there are no problems."""
+        return cls(name=name, passed=not problems, detail="; ".join(problems) or detail)
 
 
 class ServingValidation(BaseModel):
@@ -40,9 +48,5 @@ def write_validation(validation: ServingValidation, folder: str | Path) -> None:
 
 
 def read_validation(folder: str | Path) -> ServingValidation:
-    """The result of an artifact of validate_serving.
-
-    Raises:
-        StoreError: there is none, or it is damaged.
-    """
+    """The result of an artifact of validate_serving; raises StoreError where it is missing or damaged."""
     return read_json(folder, FILE, ServingValidation, "validate_serving")

@@ -1,4 +1,4 @@
-"""Slices: the rows that share the values of some columns."""
+"""Slices: the rows that share the values of some columns; and the result of an engine, metrics by slice."""
 
 from __future__ import annotations
 
@@ -10,13 +10,25 @@ import numpy as np
 import pyarrow as pa
 
 from slipway.errors import ConfigError
+from slipway.evaluation.metric import BEST, ranking_metric
+from slipway.evaluation.results import LeftOut, SliceResult
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from numpy.typing import NDArray
 
+    from slipway.evaluation.results import Metrics
+    from slipway.module_api import Task
+
+    Floats = NDArray[np.float64]
+
 SliceValues = tuple[str | None, ...]
+
+RANKED_FROM = 100  # examples: on fewer, chance decides which slice is worst
+RANKED_FROM_RARER = 20  # examples of the rarer class, where AUC ranks
+WORST = 10
+LISTED = 50
 
 
 @dataclass(frozen=True)
@@ -32,11 +44,7 @@ class Slicing:
 
 
 def slice_rows(table: pa.Table, specs: Iterable[tuple[str, ...]]) -> list[Slicing]:
-    """One partition of the rows for each tuple of columns; a slice without rows does not exist.
-
-    Raises:
-        ConfigError: a column is not in the data, or holds lists.
-    """
+    """One partition of the rows for each tuple of columns, which `check_columns` allows; no slice is empty."""
     encoded: dict[str, tuple[NDArray[np.int64], list[str | None]]] = {}
     slicings = []
     for columns in specs:
@@ -74,8 +82,7 @@ def check_columns(names: Iterable[str], schema: pa.Schema) -> None:
 
 
 def encode_column(table: pa.Table, name: str) -> tuple[NDArray[np.int64], list[str | None]]:
-    """A column as slice values: one code a row, and what the codes stand for."""
-    check_columns([name], table.schema)
+    """A column as slice values: one code a row, and the value of each code."""
     encoded = table[name].combine_chunks().dictionary_encode()
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.unify_dictionaries().combine_chunks()
@@ -93,3 +100,89 @@ def _text(value: Any) -> str | None:
     if isinstance(value, bytes):
         value = value.decode("utf-8", "replace")
     return str(value).lower() if isinstance(value, bool) else str(value) or None
+
+
+@dataclass(frozen=True)
+class MetricTable:
+    """Row `i` is the slice `values[i]`; metrics are `[slices]`, NaN where undefined. Without columns: overall."""
+
+    columns: tuple[str, ...]
+    values: list[SliceValues]
+    examples: NDArray[np.int64]
+    candidate: dict[str, Floats]
+    baseline: dict[str, Floats] | None = None
+
+    def row(self, index: int) -> SliceResult:
+        """One slice."""
+
+        def at(metrics: dict[str, Floats]) -> Metrics:
+            return {name: float(one[index]) if np.isfinite(one[index]) else None for name, one in metrics.items()}
+
+        return SliceResult(
+            columns=list(self.columns),
+            values=list(self.values[index]),
+            examples=int(self.examples[index]),
+            candidate=at(self.candidate),
+            baseline=None if self.baseline is None else at(self.baseline),
+        )
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The result of an engine.
+
+    Attributes:
+        tables: The overall one first.
+        labels: Of all labelled rows or, if `sampled`, of some: for the curves and the comparison with the constant
+            model.
+        answers: Predictions for the rows of `labels`, by model.
+        invalid: Number of invalid predictions by model.
+        unlabelled: Rows without a label.
+        baseline_problem: The reason why the production model could not be scored.
+        sampled: Whether `labels` leave rows out.
+    """
+
+    tables: list[MetricTable]
+    labels: NDArray[Any]
+    answers: dict[str, NDArray[np.float32]]
+    invalid: dict[str, int]
+    unlabelled: int = 0
+    baseline_problem: str | None = None
+    sampled: bool = False
+
+
+def list_slices(task: Task, tables: Iterable[MetricTable]) -> tuple[list[SliceResult], list[LeftOut]]:
+    """The largest and the worst slices of each table, at most `LISTED`, largest first; and a count of the others."""
+    listed, left_out = [], []
+    for table in tables:
+        largest = np.argsort(-table.examples, kind="stable")
+        kept = largest[: LISTED - WORST].tolist()
+        kept += [index for index in _ranked(task, table)[:WORST] if index not in kept]
+        known = set(kept)
+        kept += [index for index in largest.tolist() if index not in known][: LISTED - len(kept)]
+        kept.sort(key=lambda index: -int(table.examples[index]))
+        listed += [table.row(index) for index in kept]
+        if len(kept) < len(table.values):
+            rest = int(table.examples.sum() - table.examples[kept].sum())
+            left_out.append(LeftOut(columns=list(table.columns), slices=len(table.values) - len(kept), examples=rest))
+    return listed, left_out
+
+
+def worst_slices(task: Task, tables: Iterable[MetricTable]) -> list[SliceResult]:
+    """The worst slices of all tables, worst first."""
+    metric = ranking_metric(task)
+    rows = [table.row(index) for table in tables for index in _ranked(task, table)[:WORST]]
+    rows.sort(key=lambda row: row.candidate[metric] or 0.0, reverse=BEST[metric] == "low")
+    return rows[:WORST]
+
+
+def _ranked(task: Task, table: MetricTable) -> list[int]:
+    """The slices large enough to be ranked, worst first."""
+    metric = ranking_metric(task)
+    values = table.candidate[metric]
+    order = np.argsort(-values if BEST[metric] == "low" else values, kind="stable")
+    fit = (table.examples >= RANKED_FROM) & np.isfinite(values)
+    if task == "binary":
+        share = table.candidate["mean_label"]
+        fit &= np.minimum(share, 1 - share) * table.examples >= RANKED_FROM_RARER
+    return [int(index) for index in order if fit[index]]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,6 +17,9 @@ TYPES = {"FLOAT": pa.float64(), "INT": pa.int64(), "BYTES": pa.string()}
 
 class MetricsRecorder:
     """Stands for kfp's Metrics and ClassificationMetrics, and refuses what kfp's UI could not show."""
+
+    path = os.devnull
+    metadata: ClassVar[dict[str, Any]] = {}
 
     def __init__(self) -> None:
         self.metrics: dict[str, float] = {}

@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from components.compute_statistics.run import compute
 from slipway.data.statistics.describe import feature_name, unique_count
 from slipway.data.statistics.io import dataset_of, read_statistics
 from tests.example_artifacts import write_examples
+from tests.steps import compute
 from tests.taxi_examples import write_taxi_examples
 
 

@@ -6,12 +6,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from components.evaluate_model.run import evaluate
 from slipway.errors import ConfigError, DataError, GateError
 from slipway.evaluation.results import Evaluation, read_evaluation
-from slipway.evaluation.tables import LISTED, WORST
+from slipway.evaluation.slices import LISTED, WORST
 from slipway.stores import storage
 from tests.components.evaluation_models import MetricsRecorder, save_model, write_examples, write_schema
+from tests.steps import evaluate
 
 ROWS = 600
 INPUTS = {"x": "FLOAT", "pay": "BYTES"}

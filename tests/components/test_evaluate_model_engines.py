@@ -11,9 +11,9 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pytest
 
-from components.evaluate_model.run import evaluate
 from slipway.evaluation.results import Evaluation, SliceResult
 from tests.components.evaluation_models import MetricsRecorder, save_model, write_examples, write_schema
+from tests.steps import evaluate
 
 pytestmark = [
     pytest.mark.slow,

@@ -2,11 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from components.compute_statistics.run import compute
-from components.infer_schema.run import infer
 from slipway.data.schema import model_inputs, read_schema
 from slipway.errors import ConfigError
 from tests.example_artifacts import write_curated_schema, write_examples
+from tests.steps import compute, infer
 from tests.taxi_examples import LABEL, SCHEMA, write_taxi_examples
 
 

@@ -9,12 +9,11 @@ from typing import Any
 
 import pytest
 
-from components.ingest_examples.run import ingest
-from components.resolve_source.run import resolve
 from slipway.data.examples.dataset import Manifest, open_split, read_manifest
 from slipway.errors import ConfigError, DataError
 from tests.example_artifacts import write_curated_schema
 from tests.fakes.storage_server import StorageServer, _emulator, storage_server  # noqa: F401 - fixtures
+from tests.steps import ingest, resolve
 
 CONFIG: dict[str, Any] = {
     "task": "binary",

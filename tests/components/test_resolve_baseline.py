@@ -1,10 +1,10 @@
 import time
 from pathlib import Path
 
-from components.resolve_baseline.run import resolve
 from slipway.stores.model_store import LocalModelStore, open_store
 from tests.fakes.storage_server import StorageServer, _emulator, storage_server  # noqa: F401 - fixtures
 from tests.slipway.stores.model_store.conftest import provenance, write_model
+from tests.steps import find_baseline as resolve
 
 
 def test_resolve_empty_store_has_no_baseline(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from components.resolve_source.run import resolve
 from pipelines.training import TRAINING
 from slipway.data.examples.dataset import Manifest, RowCounts
 from slipway.data.examples.source import read_source
@@ -17,6 +16,7 @@ from slipway.runs.record import RunState, Summary
 from slipway.stores import storage
 from tests.fakes.fault_proxy import FaultProxy, fault_proxy
 from tests.fakes.storage_server import _emulator, storage_server
+from tests.steps import resolve
 
 __all__ = ["_emulator", "fault_proxy", "storage_server"]
 

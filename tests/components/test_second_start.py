@@ -16,16 +16,6 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from components.compute_statistics.run import compute
-from components.evaluate_model.run import evaluate
-from components.infer_schema.run import infer
-from components.ingest_examples.run import ingest
-from components.resolve_baseline.run import resolve as resolve_baseline
-from components.resolve_source.run import resolve as resolve_source
-from components.train_model.run import train
-from components.transform_features.run import transform
-from components.validate_examples.run import validate as validate_examples
-from components.validate_serving.run import validate as validate_serving
 from pipelines.training import TRAINING
 from slipway.data.examples.source import read_source
 from slipway.data.schema import model_inputs, read_schema
@@ -41,6 +31,11 @@ from tests.served_models import write_examples as write_served_examples
 from tests.served_models import write_schema as write_served_schema
 from tests.shapes import Artifacts, make_transformed, publish, train_parameters
 from tests.slipway.stores.model_store.conftest import provenance, write_model
+from tests.steps import compute, evaluate, infer, ingest, train, transform
+from tests.steps import find_baseline as resolve_baseline
+from tests.steps import resolve as resolve_source
+from tests.steps import validate_data as validate_examples
+from tests.steps import validate_model as validate_serving
 from tests.written_once import tiny_model
 
 COMPONENTS = Path(__file__).parents[2] / "components"
@@ -93,9 +88,7 @@ def test_ingest_examples_writes_the_same_after_an_end_and_after_a_kill(tmp_path:
     written = files(once)
     assert ingest(source, CONFIG, "", str(once)) == first
     assert files(once) == written
-    kill_at(
-        "slipway.stores.storage.write_text", "components.ingest_examples.run.ingest", source, CONFIG, "", str(killed)
-    )
+    kill_at("slipway.stores.storage.write_text", "tests.steps.ingest", source, CONFIG, "", str(killed))
     assert "manifest.json" not in files(killed)
     assert ingest(source, CONFIG, "", str(killed)) == first
     assert files(killed) == written
@@ -145,7 +138,7 @@ def test_validate_examples_refuses_bad_data_again_in_the_same_words(tmp_path: Pa
 
 @pytest.fixture(scope="module")
 def shapes(tmp_path_factory: pytest.TempPathFactory) -> Artifacts:
-    return make_transformed(tmp_path_factory.mktemp("shapes"))
+    return make_transformed(tmp_path_factory)
 
 
 @pytest.mark.slow
@@ -156,7 +149,7 @@ def test_transform_features_writes_the_same_after_an_end_and_after_a_kill(shapes
     assert files(Path(shapes.transformed)) == once
     outputs = [str(tmp_path / name) for name in ("graph", "transformed")]
     asked: list[Any] = [shapes.examples, shapes.schema, uri, label, {}, *outputs]
-    kill_at("pyarrow.parquet.ParquetWriter.close", "components.transform_features.run.transform", *asked)
+    kill_at("pyarrow.parquet.ParquetWriter.close", "tests.steps.transform", *asked)
     transform(*asked)
     assert files(tmp_path / "transformed") == once
     assert files(tmp_path / "graph").keys() == files(Path(shapes.graph)).keys()

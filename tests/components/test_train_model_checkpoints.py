@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from components.train_model.checkpoints import Checkpoints, digest_inputs
+from components.train_model.fitting import Checkpoints, digest_inputs
 
 ARRAYS: dict[str, NDArray[Any]] = {"v0": np.arange(6, dtype=np.float32).reshape(2, 3), "v1": np.array(7, np.int64)}
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -7,16 +8,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components.transform_features.run import transform
 from slipway.errors import DataError, ModuleError, StoreError
 from slipway.stores.artifacts import TRANSFORM_GRAPH, TRANSFORMED, check_whole
 from tests.shapes import Artifacts, make_rows, make_transformed, publish, write_examples, write_schema
 from tests.small_disk import mount_small_disk
+from tests.steps import transform
 
 
 @pytest.fixture(scope="module")
 def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Artifacts:
-    return make_transformed(tmp_path_factory.mktemp("shapes"))
+    return make_transformed(tmp_path_factory)
 
 
 def run(artifacts: Artifacts, uri: str, label: str = "shape") -> None:
@@ -121,9 +122,9 @@ def test_transform_over_half_written_artifacts_leaves_nothing_of_them(artifacts:
 
 
 def test_transform_failing_leaves_nothing_that_looks_whole(artifacts: Artifacts, tmp_path: Path) -> None:
-    graph, transformed = str(tmp_path / "graph"), str(tmp_path / "transformed")
+    graph = shutil.copytree(artifacts.graph, str(tmp_path / "graph"))
+    transformed = shutil.copytree(artifacts.transformed, str(tmp_path / "transformed"))
     uri = publish(tmp_path).preprocessing_uri
-    transform(artifacts.examples, artifacts.schema, uri, {"column": "shape"}, {}, graph, transformed)
     with pytest.raises(DataError, match="no column 'colour'"):
         transform(artifacts.examples, artifacts.schema, uri, {"column": "colour"}, {}, graph, transformed)
     for folder, last in ((graph, TRANSFORM_GRAPH), (transformed, TRANSFORMED)):

@@ -6,12 +6,11 @@ import pytest
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 
-from components.compute_statistics.run import compute
-from components.infer_schema.run import infer
-from components.validate_examples.run import validate
 from slipway.data.validation.report import Validation, read_validation
 from slipway.errors import AnomalyError
 from tests.example_artifacts import write_curated_schema, write_examples
+from tests.steps import compute, infer
+from tests.steps import validate_data as validate
 from tests.taxi_examples import LABEL, SCHEMA, read_trips, write_taxi_examples
 
 
@@ -41,13 +40,8 @@ def test_validate_of_bad_data_writes_everything_and_then_fails(tmp_path: Path) -
     curated = 'feature { name: "month" type: INT int_domain { min: 1 max: 12 } } feature { name: "y" type: INT }'
     with pytest.raises(AnomalyError) as caught:
         run_steps(examples, tmp_path, {"column": "y"}, curated)
-    assert str(caught.value) == (
-        "The data has an anomaly; nothing was trained.\n"
-        "- feature 'month', split train: INT_TYPE_BIG_INT: Unexpectedly large value: 13.\n"
-        "  2 of 3 rows; for example '13'; the schema asks for int_domain { max: 12 }\n"
-        "  Fix: correct the data, or, if the values are right, in schema.pbtxt change `max: 12` in the int_domain of "
-        "feature 'month' to `max: 13`"
-    )
+    for fact in ("feature 'month', split train", "Unexpectedly large value: 13", "2 of 3 rows", "`max: 13`"):
+        assert fact in str(caught.value)
     text = (tmp_path / "anomalies" / "anomalies.pbtxt").read_text(encoding="utf-8")
     anomalies = text_format.Parse(text, anomalies_pb2.Anomalies())
     assert anomalies.anomaly_info["month"].severity == anomalies_pb2.AnomalyInfo.ERROR

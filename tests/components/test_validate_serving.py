@@ -9,7 +9,6 @@ import keras
 import pytest
 import tensorflow as tf
 
-from components.validate_serving.run import validate
 from slipway.errors import GateError
 from slipway.evaluation.golden import read_golden, write_golden
 from slipway.evaluation.serving_checks import ServingValidation, read_validation
@@ -21,6 +20,7 @@ from tests.served_models import (
     write_schema,
     write_warmup,
 )
+from tests.steps import validate_model as validate
 from tests.written_once import tiny_model
 
 
@@ -172,7 +172,7 @@ DATA = "variables/variables.data-00000-of-00001"
             "grpc: golden answers",
             "does not answer 'predictions'",
         ),
-        (_golden_off, "rest: golden answers", r"difference from training 1e-05 on 8 rows"),
+        (_golden_off, "rest: golden answers", r"difference 1e-05, on row \d of 8 rows of training"),
         (_remove("assets.extra/tf_serving_warmup_requests"), "warm-up requests", "is missing"),
         (lambda model: write_warmup(model, b"\xff\xff"), "load", "Failed to parse warmup record"),
         (_truncate("assets.extra/tf_serving_warmup_requests"), "warm-up requests", "the file ends in this record"),
@@ -193,11 +193,8 @@ def test_validate_schema_of_another_model_is_named(sound_model: Path, tmp_path: 
     path = schema / "schema.pbtxt"
     path.write_text(path.read_text().replace('"rooms" type: INT', '"rooms" type: FLOAT').replace('"town"', '"city"'))
     problems = failed(validate(str(examples), str(schema), str(sound_model), str(tmp_path / "validation")))
-    assert (
-        problems["grpc: inputs"]
-        == problems["rest: inputs"]
-        == ("city of the schema is no input; town is an input, but no feature; rooms is int64, the schema says float32")
-    )
+    assert problems["grpc: inputs"] == problems["rest: inputs"]
+    assert re.search("city .*; town .*; rooms is int64, .*float32", problems["grpc: inputs"])
 
 
 def test_validate_empty_eval_split_cannot_be_carried_out(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from tests.compiled.specs import IMAGE, golden_spec
 from tests.delivery.targets.submissions import submission
 
 
-@component
+@component()
 def work() -> None:
     """Does nothing."""
 

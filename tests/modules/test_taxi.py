@@ -41,7 +41,7 @@ class Trained:
     """The module trained on trips, by both steps."""
 
     def __init__(self, trips: Path, folder: Path, module: Path = MODULE) -> None:
-        from components.transform_features.run import transform
+        from tests.steps import transform
 
         self.folder = folder
         self.published = publish_module(module, folder / "published")
@@ -59,8 +59,8 @@ class Trained:
 
     def train(self, seed: int) -> tuple[float, float]:
         """AUC and log loss on the eval split."""
-        from components.train_model.run import train
         from serving.predictor import Predictor
+        from tests.steps import train
 
         config = CONFIG.model_copy(update={"training": CONFIG.training.model_copy(update={"seed": seed})})
         parameters = config.model_dump_json(include={"task", "label", "training", "hyperparameters"})

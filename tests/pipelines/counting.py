@@ -11,7 +11,7 @@ from pipelines.registry import Inputs, Pipeline, register
 from slipway.lineage import Shows, Verdict
 
 
-@component
+@component()
 def count_rows(data_uri: str, counted_rows: dsl.Output[dsl.Artifact], page: dsl.Output[dsl.HTML]) -> None:
     """Counts the rows of a CSV file."""
     from pathlib import Path
@@ -23,7 +23,7 @@ def count_rows(data_uri: str, counted_rows: dsl.Output[dsl.Artifact], page: dsl.
     Path(page.path).write_text(f"<!doctype html><p>{rows} rows were counted</p>")
 
 
-@component
+@component()
 def judge_rows(counted_rows: dsl.Input[dsl.Artifact], least: int, run: str, job: str, job_created: str) -> None:
     """Comes to a verdict."""
     from slipway.runs.naming import name_run

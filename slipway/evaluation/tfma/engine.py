@@ -1,30 +1,36 @@
 """The same evaluation by TensorFlow Model Analysis on Apache Beam, for data beyond one machine.
 
-Workers read row groups of the eval split, predict with both models, and hand TFMA Arrow batches (`rows`). TFMA's
-numbers are read back (`readback`) into the tables that the gate judges.
+Workers read row groups of the eval split, predict with both models, and hand TFMA Arrow batches. TFMA's numbers are
+read back (`readback`) into the tables that the gate judges.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import apache_beam as beam
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from apache_beam.options.pipeline_options import PipelineOptions
 
 from slipway.data.beam import scratch_folder
 from slipway.data.examples.dataset import open_split
+from slipway.data.tensors import raw_inputs
 from slipway.errors import GateError
-from slipway.evaluation.metric import BASELINE, CANDIDATE
-from slipway.evaluation.scoring import Models
-from slipway.evaluation.tables import Measured, Predictions
-from slipway.evaluation.tfma.config import eval_config
+from slipway.evaluation.metric import BASELINE
+from slipway.evaluation.metrics import EPSILON, invalid_predictions, without_invalid
+from slipway.evaluation.results import MISSING
+from slipway.evaluation.scoring import Models, Scorer
+from slipway.evaluation.slices import Measured, encode_column
+from slipway.evaluation.tfma.files import eval_config, prediction_key
 from slipway.evaluation.tfma.readback import INVALID, LABEL, RIGHT, SPREAD, WITHIN, read_tables
-from slipway.evaluation.tfma.rows import KEY, SAMPLE, Score
 from slipway.stores import storage
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -34,12 +40,77 @@ if TYPE_CHECKING:
 
 SAMPLE_ROWS = 100_000  # curves and the comparison with the constant model use no more rows than these
 SAMPLE_FILE = "sample.npz"
+BATCH_ROWS = 4_096
+SAMPLE, KEY = "sample", "__key"
+
+
+@dataclass
+class Score(beam.DoFn):  # type: ignore[misc]
+    """From a row group to TFMA's columns, and to labels and predictions with a random key for sampling."""
+
+    rows: EvalRows
+    load: LoadPredictor
+    models: dict[str, str]
+    centre: float
+
+    def setup(self) -> None:
+        """Loads the models, once a worker."""
+        self._scorers = {name: Scorer(self.load, path, self.rows) for name, path in self.models.items()}
+
+    def process(self, group: tuple[str, int]) -> Iterator[Any]:
+        """Streams one row group."""
+        path, index = group
+        random = np.random.default_rng([index, *path.encode()])
+        with storage.open_read(path) as stream:
+            file = pq.ParquetFile(stream)
+            for batch in file.iter_batches(BATCH_ROWS, [index], self.rows.columns(file.schema_arrow)):
+                rows = self.rows.labelled(batch)
+                if rows.num_rows:
+                    labels, inputs = self.rows.labels(rows), raw_inputs(rows, self.rows.features)
+                    answers = {name: one.predict(inputs, rows.num_rows) for name, one in self._scorers.items()}
+                    yield self._columns(rows, labels, answers)
+                    keys = random.random(rows.num_rows)
+                    yield beam.pvalue.TaggedOutput(SAMPLE, {KEY: keys, LABEL: labels, **answers})
+
+    def _columns(
+        self, rows: pa.Table, labels: NDArray[Any], predictions: dict[str, NDArray[np.float32]]
+    ) -> pa.RecordBatch:
+        """Label and predictions as numbers, slice columns as text, and the columns whose means `readback` needs.
+
+        TFMA fails on an invalid prediction, so it is replaced and counted. Probabilities are clipped as in
+        `slipway.evaluation.metrics`, since TFMA's log loss does not clip.
+        """
+        config = self.rows.config
+        columns: dict[str, Any] = {config.label.column: labels}
+        for name, values in predictions.items():
+            invalid = invalid_predictions(config.task, values)
+            clean = without_invalid(values, invalid)
+            columns[f"{INVALID}{name}"] = invalid.astype(np.float32)
+            regression = config.task == "regression"
+            columns[prediction_key(name)] = clean if regression else np.clip(clean, EPSILON, 1 - EPSILON)
+            if config.task == "multiclass":
+                columns[f"{RIGHT}{name}"] = (clean.argmax(axis=1) == labels).astype(np.float32)
+        if config.task == "regression":
+            columns[SPREAD] = (labels.astype(np.float64) - self.centre) ** 2
+        if config.task == "multiclass":
+            columns |= {f"{WITHIN}{k}": (labels == k).astype(np.float32) for k in range(len(config.class_names))}
+        for name in config.slice_columns:
+            codes, texts = encode_column(rows, name)
+            columns[name] = np.array([MISSING if text is None else text for text in texts], dtype=object)[codes]
+        return pa.RecordBatch.from_pydict({name: _as_lists(values) for name, values in columns.items()})
+
+
+def _as_lists(values: NDArray[Any]) -> pa.Array:
+    """A list column, as TFMA takes them: one list a row."""
+    width = values.shape[1] if values.ndim > 1 else 1
+    flat = pa.array(values.reshape(-1), pa.binary() if values.dtype == object else None)
+    return pa.ListArray.from_arrays(pa.array(np.arange(0, len(flat) + 1, width), pa.int32()), flat)
 
 
 def measure_on_beam(
     examples_path: str, rows: EvalRows, load: LoadPredictor, paths: Mapping[str, str], beam_config: BeamConfig
 ) -> Measured:
-    """Runs TFMA; the arguments are those of `score`, and how Beam runs.
+    """Runs TFMA; the arguments are those of `measure_in_memory`, and how Beam runs.
 
     With `--temp_location` workers write there, so that they need not share this machine's disk.
 
@@ -47,8 +118,6 @@ def measure_on_beam(
         DataError: the eval split has no labelled rows.
         GateError: the candidate cannot be scored, or the Beam pipeline failed.
     """
-    from apache_beam.options.pipeline_options import PipelineOptions
-
     # One batch is predicted here, where a production model that fails can still be left out.
     models = Models(load, paths, rows)
     batch = next(rows.batches(examples_path))
@@ -69,10 +138,11 @@ def measure_on_beam(
     examples = int(tables[0].examples[0])
     return Measured(
         tables=tables,
-        predictions=Predictions(invalid[CANDIDATE], invalid.get(BASELINE, 0), models.baseline_problem),
         labels=sample.pop(LABEL),
         answers={name: sample[name] for name in worker_paths},
+        invalid=invalid,
         unlabelled=sum(one.metadata.num_rows for one in fragments) - examples,
+        baseline_problem=models.baseline_problem,
         sampled=examples > SAMPLE_ROWS,
     )
 
@@ -104,7 +174,7 @@ def _build(pipeline: beam.Pipeline, groups: list[tuple[str, int]], score: Score,
 
 
 def _with_means(config: EvaluationConfig, models: list[str]) -> Any:
-    """`eval_config`, and the means from which `readback` derives what TFMA has no metric for."""
+    """`eval_config`, and the means from which `readback` derives the metrics that TFMA lacks."""
     result = eval_config(config, BASELINE in models)
     spec = result.metrics_specs.add()
     means = [(f"{INVALID}{model}", "") for model in models]

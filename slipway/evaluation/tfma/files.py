@@ -1,31 +1,116 @@
-"""TFMA's own output files, so that `tfma.load_eval_result` and `tfma.load_validation_result` open an evaluation.
+"""TFMA's own files, so that `tfma.load_eval_result` and `tfma.load_validation_result` open an evaluation.
 
 File names and record types are those of TFMA's `MetricsPlotsAndValidationsWriter` and `EvalConfigWriter`:
 https://github.com/tensorflow/model-analysis/tree/v0.48.0/tensorflow_model_analysis/writers
+Metrics have our names in `EvalConfig`, so that the files of both engines are read alike. The proto
+lacks some conditions of our gate: `min_examples`, `max_drop` of calibration, and metrics that TFMA does not compute.
 """
 
 from __future__ import annotations
 
+import importlib.util
+import json
+import sys
 from collections import Counter
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from slipway.evaluation.metric import BASELINE, CANDIDATE
+from google.protobuf import json_format
+
+from slipway.evaluation.metric import BASELINE, BEST, CANDIDATE, METRICS
 from slipway.evaluation.results import MISSING
-from slipway.evaluation.tfma.config import eval_config, metric_threshold, protos
 from slipway.module_api import Threshold
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from slipway.evaluation.config import EvaluationConfig
-    from slipway.evaluation.results import Check, Curves, Evaluation, Metrics, SliceResult
+    from slipway.evaluation.results import Curves, Evaluation, Metrics, SliceResult
 
-METRICS_FILE = "metrics-00000-of-00001.tfrecord"
-PLOTS_FILE = "plots-00000-of-00001.tfrecord"
-VALIDATIONS_FILE = "validations.tfrecord"
-CONFIG_FILE = "eval_config.json"
+PACKAGE = "tensorflow_model_analysis"
+
+
+@contextmanager
+def _stand_in_for_tfma() -> Iterator[None]:
+    """Makes TFMA's protos importable without TFMA, whose import takes seconds and brings Beam along.
+
+    An empty module takes its place, and is removed again: a later import of TFMA is the real one.
+    """
+    spec = importlib.util.find_spec(PACKAGE) if PACKAGE not in sys.modules else None
+    if spec is None:
+        yield
+        return
+    sys.modules[PACKAGE] = ModuleType(PACKAGE)
+    sys.modules[PACKAGE].__path__ = spec.submodule_search_locations or []
+    try:
+        yield
+    finally:
+        for name in [name for name in sys.modules if name.split(".")[0] == PACKAGE]:
+            del sys.modules[name]
+
+
+with _stand_in_for_tfma():
+    from tensorflow_model_analysis.proto import config_pb2, metrics_for_slice_pb2, validation_result_pb2
+
+
+def eval_config(config: EvaluationConfig, with_baseline: bool) -> Any:
+    """`EvalConfig` proto: models, slices, metrics and thresholds."""
+    result = config_pb2.EvalConfig(slicing_specs=map(_slicing, [(), *config.slice_specs]))
+    for name in (CANDIDATE, BASELINE)[: 1 + with_baseline]:
+        key = prediction_key(name)
+        result.model_specs.add(
+            name=name, label_key=config.label.column, prediction_key=key, is_baseline=name == BASELINE
+        )
+    names = [CANDIDATE, BASELINE] if with_baseline else []
+    plain = result.metrics_specs.add(model_names=names)
+    for metric in METRICS[config.task]:
+        if not metric.tfma:
+            continue
+        spec = plain
+        if config.task == "multiclass" and metric.tfma == "AUC":
+            classes = range(len(config.class_names))
+            spec = result.metrics_specs.add(model_names=names)
+            spec.aggregate.macro_average = True
+            spec.aggregate.class_weights.update(dict.fromkeys(classes, 1.0))
+            spec.binarize.class_ids.values.extend(classes)
+        module, _, kind = metric.tfma.rpartition(".")
+        added = spec.metrics.add(class_name=kind, module=module, config=json.dumps({"name": metric.name}))
+        for threshold in config.thresholds:
+            said = metric_threshold(threshold, with_baseline)
+            if threshold.metric != metric.name or not said.ByteSize():
+                continue
+            if threshold.slice:
+                added.per_slice_thresholds.add(slicing_specs=[_slicing(threshold.slice)], threshold=said)
+            else:
+                added.threshold.MergeFrom(said)
+    return result
+
+
+def _slicing(columns: Iterable[str]) -> Any:
+    return config_pb2.SlicingSpec(feature_keys=columns)
+
+
+def prediction_key(model: str) -> str:
+    """The column of a model's predictions."""
+    return f"__prediction_{model}"
+
+
+def metric_threshold(threshold: Threshold, with_baseline: bool = True) -> Any:
+    """The `MetricThreshold` proto; `max_drop` only where there is a baseline, and a direction that TFMA knows."""
+    result = config_pb2.MetricThreshold()
+    if threshold.min is not None:
+        result.value_threshold.lower_bound.value = threshold.min
+    if threshold.max is not None:
+        result.value_threshold.upper_bound.value = threshold.max
+    if threshold.max_drop is not None and with_baseline and BEST[threshold.metric] != "one":
+        higher = BEST[threshold.metric] == "high"
+        direction = config_pb2.MetricDirection
+        result.change_threshold.direction = direction.HIGHER_IS_BETTER if higher else direction.LOWER_IS_BETTER
+        result.change_threshold.absolute.value = -threshold.max_drop if higher else threshold.max_drop
+    return result
 
 
 def write_tfma_files(evaluation: Evaluation, config: EvaluationConfig, model_path: str, folder: str | Path) -> None:
@@ -33,60 +118,48 @@ def write_tfma_files(evaluation: Evaluation, config: EvaluationConfig, model_pat
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     rows = [evaluation.overall, *evaluation.slices]
-    _write_records(folder / METRICS_FILE, (_metrics(row, evaluation.task) for row in rows))
-    _write_records(folder / PLOTS_FILE, [_plots(evaluation)])
-    _write_records(folder / VALIDATIONS_FILE, [_validation(evaluation)])
-    _write_config(evaluation, config, model_path, folder / CONFIG_FILE)
-
-
-def _write_config(evaluation: Evaluation, config: EvaluationConfig, model_path: str, path: Path) -> None:
-    from google.protobuf import json_format
-
+    _write_records(folder / "metrics-00000-of-00001.tfrecord", (_metrics(row, evaluation.task) for row in rows))
+    _write_records(folder / "plots-00000-of-00001.tfrecord", [_plots(evaluation)])
+    _write_records(folder / "validations.tfrecord", [_validation(evaluation)])
     with_baseline = evaluation.overall.baseline is not None
     locations = {CANDIDATE: model_path} | ({BASELINE: evaluation.baseline_uri or ""} if with_baseline else {})
-    run = protos().config.EvalRun(
+    run = config_pb2.EvalRun(
         eval_config=eval_config(config, with_baseline),
         version=version("tensorflow-model-analysis"),
         file_format="parquet",
         model_locations=locations,
     )
-    path.write_text(json_format.MessageToJson(run), encoding="utf-8")
+    (folder / "eval_config.json").write_text(json_format.MessageToJson(run), encoding="utf-8")
 
 
 def _metrics(row: SliceResult, task: str) -> Any:
-    result = protos().metrics.MetricsForSlice(slice_key=_slice_key(row.columns, row.values))
-    _add_metrics(result, CANDIDATE, row.candidate, task)
+    result = metrics_for_slice_pb2.MetricsForSlice(slice_key=_slice_key(row.columns, row.values))
+    found: list[tuple[str, bool, Metrics]] = [(CANDIDATE, False, row.candidate)]
     if row.baseline is not None:
-        _add_metrics(result, BASELINE, row.baseline, task)
         differences: Metrics = {
             name: None if value is None or other is None else value - other
             for (name, value), other in zip(row.candidate.items(), row.baseline.values(), strict=True)
         }
-        _add_metrics(result, CANDIDATE, differences, task, is_diff=True)
+        found += [(BASELINE, False, row.baseline), (CANDIDATE, True, differences)]
+    for model, is_diff, metrics in found:
+        for name, value in metrics.items():
+            entry = result.metric_keys_and_values.add()
+            entry.key.name, entry.key.model_name, entry.key.is_diff = name, model, is_diff
+            if task == "multiclass" and name == "auc":
+                entry.key.aggregation_type.macro_average = True
+            entry.value.double_value.value = float("nan") if value is None else value
     return result
 
 
-def _add_metrics(result: Any, model: str, metrics: Metrics, task: str, is_diff: bool = False) -> None:
-    for name, value in metrics.items():
-        entry = result.metric_keys_and_values.add()
-        entry.key.name, entry.key.model_name, entry.key.is_diff = name, model, is_diff
-        if task == "multiclass" and name == "auc":
-            entry.key.aggregation_type.macro_average = True
-        entry.value.double_value.value = float("nan") if value is None else value
-
-
 def _slice_key(columns: list[str], values: Iterable[str | None]) -> Any:
-    proto = protos().metrics
-    return proto.SliceKey(
-        single_slice_keys=[
-            proto.SingleSliceKey(column=column, bytes_value=(MISSING if value is None else value).encode())
-            for column, value in zip(columns, values, strict=True)
-        ]
-    )
+    key = metrics_for_slice_pb2.SliceKey()
+    for column, value in zip(columns, values, strict=True):
+        key.single_slice_keys.add(column=column, bytes_value=(MISSING if value is None else value).encode())
+    return key
 
 
 def _plots(evaluation: Evaluation) -> Any:
-    result = protos().metrics.PlotsForSlice(slice_key=_slice_key([], []))
+    result = metrics_for_slice_pb2.PlotsForSlice(slice_key=_slice_key([], []))
     for name, curves in ((CANDIDATE, evaluation.curves), (BASELINE, evaluation.baseline_curves)):
         if curves is not None:
             entry = result.plot_keys_and_values.add()
@@ -125,7 +198,7 @@ def _fill_plot(plot: Any, curves: Curves, task: str) -> None:
 
 
 def _validation(evaluation: Evaluation) -> Any:
-    result = protos().validation.ValidationResult(validation_ok=evaluation.verdict.blessed)
+    result = validation_result_pb2.ValidationResult(validation_ok=evaluation.verdict.blessed)
     failures: dict[str, Any] = {}
     for check in evaluation.verdict.checks:
         if check.outcome != "failed":
@@ -138,23 +211,19 @@ def _validation(evaluation: Evaluation) -> Any:
             if check.slice not in failures:
                 key = _slice_key(check.columns, check.values or [])
                 failures[check.slice] = result.metric_validations_per_slice.add(slice_key=key)
-            _add_failure(failures[check.slice], check)
+            failure = failures[check.slice].failures.add(message=check.describe())
+            failure.metric_key.name, failure.metric_key.model_name = check.metric, CANDIDATE
+            failure.metric_key.is_diff = check.rule == "max_drop"
+            failure.metric_value.double_value.value = float("nan") if check.value is None else check.value
+            if check.rule in ("min", "max", "max_drop"):
+                threshold = Threshold.model_validate({"metric": check.metric, check.rule: check.bound})
+                failure.metric_threshold.CopyFrom(metric_threshold(threshold))
     slices = Counter(tuple(row.columns) for row in [evaluation.overall, *evaluation.slices])
     slices.update({tuple(rest.columns): rest.slices for rest in evaluation.left_out})
     for columns, count in slices.items():
         details = result.validation_details.slicing_details.add(num_matching_slices=count)
         details.slicing_spec.feature_keys.extend(columns)
     return result
-
-
-def _add_failure(into: Any, check: Check) -> None:
-    failure = into.failures.add(message=check.describe())
-    failure.metric_key.name, failure.metric_key.model_name = check.metric, CANDIDATE
-    failure.metric_key.is_diff = check.rule == "max_drop"
-    failure.metric_value.double_value.value = float("nan") if check.value is None else check.value
-    if check.rule in ("min", "max", "max_drop"):
-        threshold = Threshold.model_validate({"metric": check.metric, check.rule: check.bound})
-        failure.metric_threshold.CopyFrom(metric_threshold(threshold))
 
 
 def _write_records(path: Path, records: Iterable[Any]) -> None:

@@ -7,8 +7,9 @@ from pydantic import ValidationError
 
 from slipway.evaluation.config import EvaluationConfig
 from slipway.evaluation.gate import judge
+from slipway.evaluation.metric import CANDIDATE
 from slipway.evaluation.results import Check, Verdict
-from slipway.evaluation.tables import MetricTable, Predictions
+from slipway.evaluation.slices import Measured, MetricTable
 
 
 def config(*thresholds: dict[str, Any], task: str = "binary") -> EvaluationConfig:
@@ -37,11 +38,13 @@ def by_pay(
 def run(
     tables: list[MetricTable],
     *thresholds: dict[str, Any],
-    predictions: Predictions | None = None,
+    invalid: int = 0,
+    baseline_problem: str | None = None,
     constant: Literal["passed", "failed"] = "passed",
 ) -> Verdict:
     check = Check(metric="auc", slice="", rule="beats_constant", outcome=constant)
-    return judge(config(*thresholds), tables, predictions or Predictions(), check)
+    measured = Measured(tables, np.empty(0), {}, {CANDIDATE: invalid}, baseline_problem=baseline_problem)
+    return judge(config(*thresholds), measured, check)
 
 
 @pytest.mark.parametrize(
@@ -88,17 +91,17 @@ def test_judge_no_baseline_max_drop_is_not_checked() -> None:
 
 
 def test_judge_baseline_that_cannot_be_scored_refuses_only_where_it_is_compared() -> None:
-    broken = Predictions(baseline_problem="it needs tips, which the schema does not have")
-    verdict = run([overall(metrics())], {"metric": "auc", "max_drop": 0}, predictions=broken)
+    broken = "it needs tips, which the schema does not have"
+    verdict = run([overall(metrics())], {"metric": "auc", "max_drop": 0}, baseline_problem=broken)
     assert not verdict.blessed
     assert verdict.reasons() == [
         "auc failed: production cannot be scored: it needs tips, which the schema does not have"
     ]
-    assert run([overall(metrics())], {"metric": "auc", "min": 0.5}, predictions=broken).blessed
+    assert run([overall(metrics())], {"metric": "auc", "min": 0.5}, baseline_problem=broken).blessed
 
 
 def test_judge_invalid_predictions_refuse_whatever_the_thresholds_say() -> None:
-    verdict = run([overall(metrics())], {"metric": "auc", "min": 0.1}, predictions=Predictions(invalid=3))
+    verdict = run([overall(metrics())], {"metric": "auc", "min": 0.1}, invalid=3)
     assert not verdict.blessed
     assert verdict.reasons() == ["predictions failed: 3 of 1,000 are NaN, infinite or no probability"]
 
@@ -192,8 +195,8 @@ def test_judge_slice_worse_than_production_is_named_with_both_numbers() -> None:
 
 
 def test_judge_example_count_is_a_metric() -> None:
-    assert not run([overall(metrics())], {"metric": "example_count", "min": 5000}).blessed
-    assert run([overall(metrics())], {"metric": "example_count", "min": 1000}).blessed
+    assert not run([overall(metrics(example_count=[1000]))], {"metric": "example_count", "min": 5000}).blessed
+    assert run([overall(metrics(example_count=[1000]))], {"metric": "example_count", "min": 1000}).blessed
 
 
 def test_describe_near_numbers_get_digits_until_they_differ() -> None:

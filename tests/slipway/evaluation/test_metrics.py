@@ -87,7 +87,7 @@ def check_multiclass(labels: NDArray[Any], scores: NDArray[np.float32], metrics:
     assert_same(metrics["log_loss"], float(np.mean(-np.log(own))))
 
 
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=40)
 @given(
     st.lists(
         st.tuples(st.integers(0, 2), st.tuples(SCORES, SCORES, st.just(0.2)), st.integers(0, 3)),

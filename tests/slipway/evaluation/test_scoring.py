@@ -16,8 +16,7 @@ from slipway.data.examples.dataset import MANIFEST
 from slipway.errors import DataError, GateError
 from slipway.evaluation.config import EvaluationConfig
 from slipway.evaluation.metric import BASELINE, CANDIDATE
-from slipway.evaluation.scoring import EvalRows, Models
-from slipway.evaluation.vectorised import measure_in_memory
+from slipway.evaluation.scoring import EvalRows, Models, measure_in_memory
 
 
 class Doubled:
@@ -74,7 +73,7 @@ def test_measure_broken_candidate_raises_and_broken_production_model_is_left_out
     found = measure_in_memory(examples, rows, Doubled, {CANDIDATE: "a", BASELINE: problem})
     assert found.answers.keys() == {CANDIDATE}
     assert found.tables[0].baseline is None
-    assert re.search(said, found.predictions.baseline_problem or "")
+    assert re.search(said, found.baseline_problem or "")
 
 
 def test_batches_without_a_labelled_row_are_refused(rows: EvalRows, tmp_path: Path) -> None:
@@ -87,7 +86,7 @@ def test_models_paths_are_those_that_load(rows: EvalRows) -> None:
 
 
 def test_score_travels_to_the_workers_of_beam(rows: EvalRows) -> None:
-    from slipway.evaluation.tfma.rows import Score
+    from slipway.evaluation.tfma.engine import Score
 
     arrived = pickle.loads(pickle.dumps(Score(rows, Predictor, {CANDIDATE: "a"}, 0.0)))
     assert arrived.load is Predictor

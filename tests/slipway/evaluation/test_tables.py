@@ -1,7 +1,6 @@
 import numpy as np
 
-from slipway.evaluation.slices import SliceValues
-from slipway.evaluation.tables import LISTED, WORST, MetricTable, list_slices, worst_slices
+from slipway.evaluation.slices import LISTED, WORST, MetricTable, SliceValues, list_slices, worst_slices
 
 
 def table(examples: list[int], auc: list[float], mean_label: list[float]) -> MetricTable:

@@ -1,4 +1,4 @@
-"""The work of resolve_source: what this run reads, and what to compare it with."""
+"""The run before this one, for the comparison of statistics."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from pydantic import ValidationError
 
-from slipway.data.examples.bigquery import is_bigquery, locate_in_bigquery
 from slipway.data.examples.dataset import MANIFEST, Manifest
-from slipway.data.examples.source import locate, write_source
 from slipway.errors import StoreError
 from slipway.runs.record import Summary
 from slipway.runs.store import SUMMARY
@@ -16,18 +14,8 @@ from slipway.runs.summary import read_record
 from slipway.stores import storage
 
 
-def resolve(data_uri: str, window: int, module: str, runs_uri: str, sources_uri: str) -> tuple[str, str]:
-    """The URI of this run's source, and that of the statistics of the run before it; see the component.
-
-    Raises:
-        DataError: there is no data, or not of one format that can be read.
-    """
-    source = locate_in_bigquery(data_uri) if is_bigquery(data_uri) else locate(data_uri, window)
-    return write_source(source, sources_uri), _previous_statistics(module, runs_uri, source.digest)
-
-
-def _previous_statistics(module: str, runs_uri: str, digest: str) -> str:
-    """The statistics of the newest run of this module that succeeded on other data; empty if there is none.
+def find_previous_statistics(module: str, runs_uri: str, digest: str) -> str:
+    """URI of the statistics of the module's newest run that succeeded on other data; empty if there is none.
 
     A run's name does not tell its time: a platform's names are its jobs' ids. So all records are read.
     """

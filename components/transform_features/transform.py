@@ -1,0 +1,177 @@
+"""Analyses the training split on Beam with TensorFlow Transform, then transforms every file of both splits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from slipway.data.examples.dataset import SPLITS
+from slipway.data.tensors import list_columns
+from slipway.errors import DataError, ModuleError, SlipwayError, TrainingError
+from slipway.module_kit.loader import load_function
+from slipway.stores.artifacts import writing
+
+if TYPE_CHECKING:
+    from slipway.data.beam import BeamConfig
+    from slipway.data.tensors import RawFeatures
+
+BATCH_ROWS = 10_000
+FUNCTION = "preprocessing_fn"
+
+
+def preprocess(uri: str, inputs: dict[str, Any]) -> dict[str, Any]:
+    """Calls the module's `preprocessing_fn`; the URI travels to remote workers, so that they load the same bytes.
+
+    Raises:
+        ModuleError: the function fails, or answers something else than dense tensors by name.
+    """
+    import tensorflow as tf
+
+    outputs = load_function(uri, "preprocessing", FUNCTION)(inputs)
+    if not isinstance(outputs, dict) or not outputs:
+        raise ModuleError(f"{FUNCTION} returns a dict from names to tensors, not {outputs!r}")
+    for name, value in outputs.items():
+        if not isinstance(value, tf.Tensor):
+            raise ModuleError(
+                f"{FUNCTION} returns {type(value).__name__} for {name!r}; it must be a dense tensor: "
+                "use slipway.module_api.fill_missing, or .to_tensor() of a RaggedTensor"
+            )
+        if value.shape.rank is None or None in value.shape[1:]:
+            raise ModuleError(
+                f"{FUNCTION} returns shape {value.shape} for {name!r}; all but the batch dimension must be known: "
+                "use tf.reshape or tf.ensure_shape"
+            )
+    return outputs
+
+
+@dataclass(frozen=True)
+class Transform:
+    """Transforms one file of examples by the saved graph: the same on one machine and on a Beam worker."""
+
+    examples_path: str
+    features: RawFeatures
+    label: str
+    graph_path: str
+    transformed_path: str
+
+    def __call__(self, file: str) -> None:
+        """Writes `transformed_path/file`: each row of `examples_path/file`, transformed, and its label.
+
+        A scalar is a column, a tensor is a column of fixed-size lists (row-major), so that a column of the file is
+        one numpy array of the training, without a copy.
+        """
+        target = Path(self.transformed_path, file)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        beside = target.with_name(f".{target.name}.partial")
+        writer = None
+        for table in self._tables(Path(self.examples_path, file)):
+            with writing(self.transformed_path):
+                options = {"compression": "lz4", "use_dictionary": [self.label]}
+                writer = writer or pq.ParquetWriter(beside, table.schema, **options)
+                writer.write_table(table)
+        if writer:
+            with writing(self.transformed_path):
+                writer.close()
+                beside.replace(target)
+
+    def _tables(self, path: Path) -> Iterator[pa.Table]:
+        from tfx_bsl.tfxio.tensor_adapter import TensorAdapter
+
+        graph = _load_graph(self.graph_path)
+        adapter = TensorAdapter(self.features.adapter())
+        with pq.ParquetFile(path) as parquet:
+            if self.label not in parquet.schema_arrow.names:
+                raise DataError(f"{path} has no column {self.label!r}, the label of module.yaml")
+            for batch in parquet.iter_batches(BATCH_ROWS):
+                lists = list_columns(batch, self.features.features).combine_chunks().to_batches()[0]
+                outputs = graph.transform_fn(adapter.ToBatchTensors(lists))
+                columns = {name: _column(outputs[name].numpy()) for name in sorted(outputs)}
+                yield pa.table({**columns, self.label: batch.column(self.label)})
+
+
+@lru_cache(maxsize=1)
+def _load_graph(graph_path: str) -> Any:
+    import tensorflow as tf
+
+    return tf.saved_model.load(f"{graph_path}/transform_fn")
+
+
+def _column(values: np.ndarray[Any, Any]) -> pa.Array:
+    if values.ndim == 1:
+        return pa.array(values)
+    return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), int(np.prod(values.shape[1:])))
+
+
+@contextmanager
+def one_message() -> Iterator[None]:
+    """Beam wraps an error once per stage: finds our own in the chain, else keeps the first line of the cause."""
+    try:
+        yield
+    except Exception as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, SlipwayError):
+            cause = cause.__cause__ or cause.__context__
+        if cause is not None:
+            raise cause from None
+        raise TrainingError(f"transforming the features failed: {type(error).__name__}: {error}") from error
+
+
+def analyze(
+    examples_path: str, features: RawFeatures, preprocessing_uri: str, config: BeamConfig, scratch: str, graph_path: str
+) -> None:
+    """Writes the transform graph; the label is no part of it."""
+    import apache_beam
+    import tensorflow_transform.beam as tft_beam
+    from apache_beam.options.pipeline_options import PipelineOptions
+    from tensorflow_transform.tf_metadata import metadata_io
+
+    files = [str(path) for path in _files(examples_path, "train")]
+    with (
+        tft_beam.Context(temp_dir=scratch),
+        apache_beam.Pipeline(options=PipelineOptions(config.flags, pipeline_type_check=False)) as pipeline,
+    ):
+        batches = (
+            pipeline
+            | "Files" >> apache_beam.Create(files, reshuffle=not config.in_process)
+            | "Read" >> apache_beam.FlatMap(_read, features)
+        )
+        analyzer = tft_beam.AnalyzeDataset(partial(preprocess, preprocessing_uri))
+        graph = (batches, features.adapter()) | "Analyze" >> analyzer
+        _ = graph | "Write" >> tft_beam.WriteTransformFn(graph_path)
+    # WriteTransformFn leaves this out, and TFTransformOutput.raw_feature_spec() needs it.
+    metadata_io.write_metadata(features.metadata(), f"{graph_path}/metadata")
+
+
+def _files(examples_path: str, split: str) -> list[Path]:
+    return sorted(Path(examples_path, f"split={split}").glob("*.parquet"))
+
+
+def _read(file: str, features: RawFeatures) -> Iterator[pa.RecordBatch]:
+    with pq.ParquetFile(file) as parquet:
+        columns = [one.name for one in features.features if one.name in parquet.schema_arrow.names]
+        for batch in parquet.iter_batches(BATCH_ROWS, columns=columns):
+            yield from list_columns(batch, features.features).combine_chunks().to_batches()
+
+
+def materialize(transform: Transform, config: BeamConfig) -> None:
+    """Transforms every file of both splits."""
+    import apache_beam
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    root = transform.examples_path
+    files = [str(path.relative_to(root)) for split in SPLITS for path in _files(root, split)]
+    if config.in_process:
+        for file in files:
+            transform(file)
+        return
+    with apache_beam.Pipeline(options=PipelineOptions(config.flags)) as pipeline:
+        files_of_both = pipeline | "Files" >> apache_beam.Create(files, reshuffle=True)
+        _ = files_of_both | "Transform" >> apache_beam.Map(transform)

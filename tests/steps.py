@@ -1,0 +1,68 @@
+"""The steps as functions of paths: each artifact is given as the path where it lies."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any, get_args, get_origin
+
+from components.compute_statistics.component import compute_statistics
+from components.evaluate_model.component import evaluate_model
+from components.infer_schema.component import infer_schema
+from components.ingest_examples.component import ingest_examples
+from components.resolve_baseline.component import resolve_baseline
+from components.resolve_source.component import resolve_source
+from components.train_model.component import train_model
+from components.transform_features.component import transform_features
+from components.validate_examples.component import validate_examples
+from components.validate_serving.component import validate_serving
+from slipway.data.examples.dataset import Manifest, read_manifest
+from slipway.evaluation.results import Evaluation, read_evaluation
+from slipway.evaluation.serving_checks import ServingValidation, read_validation
+from slipway.runs.training_log import History, read_history
+
+
+def of_paths(step: Any) -> Callable[..., Any]:
+    function = step.python_func
+    kinds = [parameter.annotation for parameter in inspect.signature(function).parameters.values()]
+
+    def start(*arguments: Any) -> Any:
+        given = [
+            get_args(kind)[0](uri=value) if get_origin(kind) is Annotated and isinstance(value, str) else value
+            for kind, value in zip(kinds, arguments, strict=True)
+        ]
+        return function(*given)
+
+    return start
+
+
+compute = of_paths(compute_statistics)
+infer = of_paths(infer_schema)
+resolve = of_paths(resolve_source)
+transform = of_paths(transform_features)
+validate_data = of_paths(validate_examples)
+
+
+def find_baseline(*arguments: Any) -> str:
+    (uri,) = of_paths(resolve_baseline)(*arguments)
+    return str(uri)
+
+
+def ingest(*arguments: Any) -> Manifest:
+    of_paths(ingest_examples)(*arguments)
+    return read_manifest(arguments[-1])
+
+
+def train(*arguments: Any) -> History:
+    of_paths(train_model)(*arguments)
+    return read_history(arguments[-1])
+
+
+def evaluate(*arguments: Any) -> Evaluation:
+    of_paths(evaluate_model)(*arguments)
+    return read_evaluation(arguments[6])
+
+
+def validate_model(*arguments: Any) -> ServingValidation:
+    of_paths(validate_serving)(*arguments)
+    return read_validation(arguments[-1])
