@@ -19,7 +19,7 @@ from cli.options import FIELDS_HELP, MAX_PORT, describe_fields, split_fields
 from cli.output import echo
 from delivery.environment import open_environment
 from serving.protocol.addresses import address_of
-from serving.protocol.tensor_types import FLOAT
+from serving.protocol.tensor_protos import FLOAT
 from serving.request_log import LogOptions, RequestLog
 from serving.server.config import ServerConfig
 from serving.server.model_sources import BasePaths, ConfigFile, ModelSource, StoreModels

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.protocol.signatures import PREDICTIONS, RAW
-from serving.protocol.tensor_types import TENSOR_TYPES
+from serving.protocol.tensor_protos import TENSOR_TYPES
 from serving.runtime.saved_model import RuntimeStatusError, SavedModel
 from slipway.data.tensors import MISSING_BYTES, MISSING_FLOAT, MISSING_INT
 from slipway.errors import GateError

@@ -9,7 +9,7 @@ import numpy as np
 from components.validate_serving.files import PREDICTION_SIGNATURES
 from serving.parity import TOLERANCE, largest_difference
 from serving.protocol.signatures import CLASSIFY, PREDICTIONS, RAW, SERVING_DEFAULT, TRANSFORM
-from serving.protocol.tensor_types import TENSOR_TYPES
+from serving.protocol.tensor_protos import TENSOR_TYPES
 from slipway.data.tensors import dtype_of, raw_inputs, serialize_examples
 from slipway.errors import RequestError
 from slipway.evaluation.serving_checks import ServingCheck, first_line

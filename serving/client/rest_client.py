@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from serving.client.model_client import ATTEMPTS, ModelClient, parse_examples
 from serving.protocol.protos import get_model_metadata_pb2
 from serving.protocol.signatures import CLASSIFY, SERVING_DEFAULT
-from serving.protocol.tensor_types import TENSOR_TYPES
+from serving.protocol.tensor_protos import TENSOR_TYPES
 from serving.protocol.urls import model_path
 from slipway.errors import RequestError
 from slipway.remote.retries import retrying, tried

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from serving.protocol.signatures import RAW
-from serving.protocol.tensor_types import FLOAT, INT64, STRING
+from serving.protocol.tensor_protos import FLOAT, INT64, STRING
 from slipway.data.tensors import arrow_type, dtype_of, fixed_shape, is_list
 from slipway.errors import DataError, RequestError
 

@@ -15,16 +15,11 @@ def address_of(host: str, port: int) -> str:
 
 
 def listen(host: str, port: int, protocol: str, flag: str) -> socket.socket:
-    """A listening socket.
-
-    Args:
-        host: Address to listen on.
-        port: 0 takes a free one.
-        protocol: Named in the error.
-        flag: The command's flag for the port, named in the error.
+    """A listening socket; port 0 takes a free one.
 
     Raises:
-        ConfigError: the port is taken, or this machine does not have the address.
+        ConfigError: the port is taken, or this machine does not have the address; names the protocol, and the command's
+            flag for the port.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # With its protocol named: asyncio sends at once (TCP_NODELAY) on such sockets only.

@@ -16,18 +16,6 @@ _BASE64_KEY = "b64"
 _INT64_MIN, _UINT64_MAX = -(1 << 63), (1 << 64) - 1
 # A value in an error text: enough to recognise it, not a body of 100 MB.
 _SHOWN = 1024
-# orjson's words and RapidJSON's.
-_PARSE_ERRORS = {
-    "unexpected content after document": "The document root must not be followed by other values.",
-    "expected a string key": "Missing a name for object member.",
-    "expected ':' after key": "Missing a colon after a name of object member.",
-    "expected ',' or ']'": "Missing a comma or ] after an array element.",
-    "expected ',' or '}'": "Missing a comma or } after an object member.",
-    "escaped sequence": "Invalid escape character in string.",
-    "surrogate in string": "The surrogate pair in string is invalid.",
-    "not valid UTF-8": "Invalid encoding in string.",
-    "infinity": "Number too big to be stored in double.",
-}
 
 
 def parse(body: bytes) -> dict[str, Any]:
@@ -88,8 +76,7 @@ def _parse_with_tokens(body: bytes, refusal: orjson.JSONDecodeError) -> Any:
 
 
 def _parse_error(error: orjson.JSONDecodeError) -> ServingError:
-    text = next((known for words, known in _PARSE_ERRORS.items() if words in error.msg), "Invalid value.")
-    return invalid_argument(f"JSON Parse error: {text} at offset: {error.pos}")
+    return invalid_argument(f"JSON Parse error: Invalid value. at offset: {error.pos} ({error.msg})")
 
 
 def _integer(digits: str) -> int | float:

@@ -15,8 +15,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from serving.protocol.protos import config_pb2, error_codes_pb2, meta_graph_pb2
-from serving.runtime.c_api import Output, tensorflow
-from serving.runtime.c_tensors import new_tensor, read_tensor
+from serving.runtime.c_api import Output, new_tensor, read_tensor, tensorflow
 
 TAG = b"serve"
 # Added by the exporter for its own use; TensorFlow Serving serves it no more than it lists it.
@@ -81,21 +80,9 @@ class SavedModel:
             for index, value in enumerate(feeds.values()):
                 given[index], strings = new_tensor(value)
                 alive.append(strings)
+            fed, fetched = (inputs, given, len(given)), (outputs, answered, len(answered))
             with self._status() as status:
-                functions.TF_SessionRun(
-                    self._session,
-                    None,
-                    inputs,
-                    given,
-                    len(given),
-                    outputs,
-                    answered,
-                    len(answered),
-                    None,
-                    0,
-                    None,
-                    status,
-                )
+                functions.TF_SessionRun(self._session, None, *fed, *fetched, None, 0, None, status)
             return [read_tensor(tensor) for tensor in answered if tensor is not None]
         finally:
             for tensor in (*given, *answered):

@@ -11,7 +11,7 @@ import numpy as np
 from serving.protocol.errors import ServingError, invalid_argument
 from serving.protocol.json_values import decode_base64, is_base64, shown
 from serving.protocol.limits import MAX_RANK
-from serving.protocol.tensor_types import STRING, TENSOR_TYPES, type_name
+from serving.protocol.tensor_protos import STRING, TENSOR_TYPES, type_name
 from serving.server.tf_examples import shape_text
 
 # Looked up for each of millions of values.

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from serving.protocol.errors import ServingError, invalid_argument
 from serving.protocol.json_values import decode_base64, is_base64, shown
 from serving.protocol.limits import MAX_RANK
-from serving.protocol.tensor_types import STRING, TENSOR_TYPES, string_array
+from serving.protocol.tensor_protos import STRING, TENSOR_TYPES, string_array
 from serving.server import json_errors
 
 Arrays = dict[str, NDArray[Any]]

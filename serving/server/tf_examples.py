@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from serving.protocol.errors import failed_precondition, invalid_argument
 from serving.protocol.limits import MAX_CONTEXT_BYTES
 from serving.protocol.signatures import CLASSIFY_METHOD, REGRESS_METHOD
-from serving.protocol.tensor_types import string_array
+from serving.protocol.tensor_protos import string_array
 
 _CLASSES, _SCORES = "classes", "scores"
 
