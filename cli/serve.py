@@ -150,7 +150,7 @@ def _run(
 
 
 def _print_addresses(server: ModelServer, host: str) -> None:
-    rest = f"http://{address_of(host, server.rest_port or 0)}"
+    rest = f"http://{address_of(host, server.rest_port)}"
     echo(f"gRPC  {address_of(host, server.grpc_port)}\nREST  {rest}")
     for name in server.manager.models():
         with server.manager.use(name) as servable:

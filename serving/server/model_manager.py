@@ -12,12 +12,14 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import grpc
 
 from serving.protocol.errors import ServingError, invalid_argument, not_found
+from serving.server.config import ServerConfig
 from serving.server.model_sources import ModelSource, Wanted
-from serving.server.model_versions import ModelVersions, ServedVersion, State, VersionStatus
+from serving.server.model_versions import ModelVersions, ServedVersion, State
 from serving.server.servable import Servable
 from slipway.errors import StoreError
 
@@ -32,25 +34,13 @@ class ModelManager:
     Args:
         source: Says which versions should be served.
         load: Loads and warms up one version.
-        poll_seconds: Interval between polls of the source; 0 polls once.
-        max_load_retries: How often a version that cannot be loaded is tried again.
-        retry_seconds: Interval between tries.
+        config: When to poll, and how often a load is tried.
     """
 
-    def __init__(
-        self,
-        source: ModelSource,
-        load: Loader,
-        *,
-        poll_seconds: float = 1.0,
-        max_load_retries: int = 5,
-        retry_seconds: float = 60.0,
-    ) -> None:
+    def __init__(self, source: ModelSource, load: Loader, config: ServerConfig) -> None:
         self._source = source
         self._load_version = load
-        self._poll_seconds = poll_seconds
-        self._max_load_retries = max_load_retries
-        self._retry_seconds = retry_seconds
+        self._config = config
         self._models: dict[str, ModelVersions] = {}
         # Replaced as a whole, so that a request needs no lock to look its version up.
         self._serving: dict[tuple[str, int | str | None], ServedVersion] = {}
@@ -108,26 +98,25 @@ class ModelManager:
         request = f"Latest({name})" if version is None else f"Specific({name}, {version})"
         raise not_found(f"Servable not found for request: {request}")
 
-    def status(self, name: str, version: int | None = None, label: str | None = None) -> list[VersionStatus]:
-        """States of one version or of all, newest first, including unloaded ones."""
+    def status(self, name: str, version: int | None = None, label: str | None = None) -> list[Any]:
+        """`ModelVersionStatus` of one version or of all, newest first, including unloaded ones."""
         if label:
             version = self._labelled(name, label)
         with self._changed:
             versions = self._models.get(name, ModelVersions()).versions
-            found = [versions[number].status() for number in sorted(versions, reverse=True)]
-        if version is not None:
-            found = [status for status in found if status.version == version]
-            if not found:
-                raise not_found(f"Could not find version {version} of model {name}")
+            numbers = sorted(versions, reverse=True) if version is None else {version} & versions.keys()
+            found = [versions[number].status() for number in numbers]
         if not found:
-            raise not_found(f"Could not find any versions of model {name}")
+            missing = "any versions" if version is None else f"version {version}"
+            raise not_found(f"Could not find {missing} of model {name}")
         return found
 
-    def labels(self, name: str) -> dict[str, int]:
-        """Version by label, as requests find them now."""
+    def may_label(self, name: str, label: str, version: int) -> bool:
+        """Whether a label may be given to a version: to a loaded one, or by configuration as long as it is unused."""
         with self._changed:
-            model = self._models.get(name)
-            return {label: version for label, version in model.labels.items() if label} if model else {}
+            model = self._models.get(name, ModelVersions())
+            is_unused = model.labels.get(label, version) == version
+            return version in model.available() or (self._config.allow_unavailable_labels and is_unused)
 
     def models(self) -> list[str]:
         """Names of the models that are configured now."""
@@ -185,7 +174,7 @@ class ModelManager:
                 self._poll()
 
     def _seconds_to_next_step(self) -> float | None:
-        waits = [self._poll_seconds] if self._poll_seconds > 0 else []
+        waits = [self._config.poll_seconds] if self._config.poll_seconds > 0 else []
         for version in self._versions():
             if version.state is State.UNLOADING:
                 waits.append(0.02)
@@ -235,16 +224,17 @@ class ModelManager:
         except Exception as error:
             LOGGER.exception("loading %s version %d failed", name, version.number)
             version.problem = ServingError(grpc.StatusCode.UNKNOWN, f"{type(error).__name__}: {error}")
-        version.tries += 1
-        if not version.problem:
+        else:
             LOGGER.info("serving %s version %d, loaded in %.2f s", name, version.number, time.monotonic() - started)
             version.state = State.AVAILABLE
             return
-        is_last = version.tries > self._max_load_retries
-        again = "" if is_last else f"; trying again in {self._retry_seconds:g} s"
+        finally:
+            version.tries += 1
+        is_last = version.tries > self._config.max_load_retries
+        again = "" if is_last else f"; trying again in {self._config.retry_seconds:g} s"
         LOGGER.error("%s version %d at %s cannot be loaded: %s%s",
                      name, version.number, version.path, version.problem.message, again)  # fmt: skip
-        version.next_try = time.monotonic() + self._retry_seconds
+        version.next_try = time.monotonic() + self._config.retry_seconds
         if is_last:
             version.state = State.END
 

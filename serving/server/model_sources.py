@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from google.protobuf import text_format
+
+from serving.protocol.errors import ServingError, invalid_argument
 from serving.protocol.protos import model_server_config_pb2
-from serving.server.config import read_config_file
 from slipway.errors import ConfigError, StoreError
 
 if TYPE_CHECKING:
@@ -54,7 +56,7 @@ class BasePaths:
     directory means that nothing should be served, a missing one changes nothing.
 
     Args:
-        models: `ModelConfig` protos that passed `check_config`.
+        models: `ModelConfig` protos; see `models_of`.
     """
 
     def __init__(self, models: Sequence[Any]) -> None:
@@ -72,13 +74,11 @@ class BasePaths:
         base = Path(next(each.base_path for each in self._models if each.name == model))
         if not base.is_dir():
             return f"its base path {base} is no directory; give the one that holds the versions"
-        return (
-            f"its base path {base} holds no version that its policy asks for; a version is a directory named by an "
-            f"integer. There are: {', '.join(sorted(path.name for path in base.iterdir())[:5]) or 'none'}"
-        )
+        there = ", ".join(sorted(path.name for path in base.iterdir())[:5]) or "none"
+        return f"its base path {base} holds no version (a folder named by an integer) of its policy; folders: {there}"
 
 
-class ConfigFile:
+class ConfigFile(BasePaths):
     """A `ModelServerConfig` file.
 
     Args:
@@ -91,29 +91,25 @@ class ConfigFile:
     """
 
     def __init__(self, path: Path, seconds: float = 0.0, *, allow_unavailable_labels: bool = False) -> None:
+        super().__init__(_read_config(path))
         self._path = path
         self._seconds = seconds
         self._read_at = time.monotonic()
-        models = read_config_file(path).model_config_list.config
-        labelled = [model.name for model in models if model.version_labels]
+        labelled = [model.name for model in self._models if model.version_labels]
         if labelled and not allow_unavailable_labels:
             raise ConfigError(
                 f"{path} gives labels to versions of {', '.join(labelled)}, and nothing is loaded yet: TensorFlow "
                 "Serving refuses that, too. Give --allow_version_labels_for_unavailable_models"
             )
-        self._paths = BasePaths(models)
 
     def poll(self) -> Mapping[str, Wanted | None]:
         if self._seconds and time.monotonic() - self._read_at >= self._seconds:
             self._read_at = time.monotonic()
             try:
-                self._paths = BasePaths(read_config_file(self._path).model_config_list.config)
+                self._models = _read_config(self._path)
             except ConfigError as error:
                 LOGGER.warning("%s; the models stay as they are", error)
-        return self._paths.poll()
-
-    def describe(self, model: str) -> str:
-        return self._paths.describe(model)
+        return super().poll()
 
 
 class StoreModels:
@@ -178,6 +174,39 @@ class OneVersion:
 
     def describe(self, model: str) -> str:
         return f"{self._path} cannot be loaded as model {model}"
+
+
+def models_of(config: Any) -> Sequence[Any]:
+    """The `ModelConfig`s of a `ModelServerConfig` (`model_servers/server_core.cc`).
+
+    Raises:
+        ServingError: it lists no models, or one that cannot be served.
+    """
+    if config.WhichOneof("config") != "model_config_list":
+        raise invalid_argument("the config names no model: only `model_config_list { config { … } }` is supported")
+    models = config.model_config_list.config
+    names = [model.name for model in models]
+    for model in models:
+        if names.count(model.name) > 1:
+            raise invalid_argument(f"Illegal to list model {model.name} multiple times in config list")
+        if not Path(model.base_path).is_absolute():
+            raise invalid_argument(
+                f"Expected model {model.name} to have an absolute path or URI; got base_path()={model.base_path}"
+            )
+        if model.model_platform not in ("", "tensorflow"):
+            raise invalid_argument(f"model {model.name}: platform {model.model_platform} is not supported")
+        if model.HasField("logging_config"):
+            raise invalid_argument(f"model {model.name}: logging_config is not supported; use --request-log")
+    return models  # type: ignore[no-any-return]
+
+
+def _read_config(path: Path) -> Sequence[Any]:
+    try:
+        return models_of(text_format.Parse(path.read_text(), model_server_config_pb2.ModelServerConfig()))
+    except (OSError, UnicodeDecodeError, text_format.ParseError) as error:
+        raise ConfigError(f"{path} is no ModelServerConfig in text form: {error}") from error
+    except ServingError as error:
+        raise ConfigError(f"{path}: {error.message}") from error
 
 
 def _wanted(model: Any) -> Wanted | None:

@@ -1,14 +1,13 @@
 """One loaded version of a model, and inference on it.
 
-Checks, their order and their texts are those of `servables/tensorflow/predict_util.cc` and TensorFlow's
-`cc/saved_model/util.cc`.
+Checks and their order are those of `servables/tensorflow/predict_util.cc` and TensorFlow's `cc/saved_model/util.cc`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import grpc
 import numpy as np
@@ -18,21 +17,28 @@ from serving.protocol.errors import ServingError, failed_precondition, invalid_a
 from serving.protocol.signatures import CLASSIFY_METHOD, PREDICT_METHOD, REGRESS_METHOD, SERVING_DEFAULT
 from serving.protocol.tensor_protos import array_of
 from serving.runtime.saved_model import RuntimeStatusError, SavedModel
-from serving.server.tf_examples import (
-    Classification,
-    classification_result,
-    classification_tensors,
-    regression_result,
-    regression_tensors,
-)
+from serving.server.tf_examples import Classification, classification, regression, tensors_of
 
 _METHODS = (PREDICT_METHOD, CLASSIFY_METHOD, REGRESS_METHOD)
 
 Arrays = dict[str, NDArray[Any]]
 
 
+class Inputs(NamedTuple):
+    """The inputs of a signature by name: types (numbers of types.proto), tensors to feed, and default values."""
+
+    dtypes: dict[str, int]
+    tensors: dict[str, str]
+    defaults: Arrays
+
+
 class Servable:
-    """A SavedModel with a name and a version; many threads may call it at a time."""
+    """A SavedModel with a name and a version; many threads may call it at a time.
+
+    Attributes:
+        signatures: `SignatureDef` by name.
+        inputs: Inputs by the signature's name.
+    """
 
     def __init__(self, name: str, version: int, path: str | Path) -> None:
         self.name = name
@@ -45,10 +51,7 @@ class Servable:
             raise ServingError.of_status(error.code, error.message) from error
         self.signatures: dict[str, Any] = dict(self._model.meta_graph.signature_def)
         try:
-            self._defaults: dict[str, Arrays] = {
-                name: {alias: array_of(proto) for alias, proto in each.defaults.items()}
-                for name, each in self.signatures.items()
-            }
+            self.inputs = {name: _inputs(signature) for name, signature in self.signatures.items()}
         except ValueError as error:
             self.close()
             raise invalid_argument(f"tensor parsing error: a default of a signature: {error}") from error
@@ -68,27 +71,22 @@ class Servable:
         if signature is None:
             raise failed_precondition(f'Serving signature key "{name}" not found.')
         if signature.method_name not in _METHODS:
-            raise ServingError(
-                grpc.StatusCode.INTERNAL,
-                "Expected prediction signature method_name to be one of "
-                f"{{{', '.join(_METHODS)}}}. Was: {signature.method_name}",
-            )
-        feeds = _feeds(signature, self._defaults[name], inputs)
+            text = f"Signature {name} has the method_name {signature.method_name}, none of {', '.join(_METHODS)}"
+            raise ServingError(grpc.StatusCode.INTERNAL, text)
+        feeds = _feeds(self.inputs[name], inputs)
         outputs = _filtered(signature, output_filter)
         values = self.tensors(feeds, list(set(outputs.values())))
         return {alias: values[name] for alias, name in outputs.items()}
 
     def classify(self, signature_name: str, examples: NDArray[Any]) -> Classification:
         """Classes and scores of serialized tf.Examples."""
-        signature = self._signature(signature_name)
-        feed, fetches = classification_tensors(signature)
-        return classification_result(signature, len(examples), self.tensors({feed: examples}, fetches))
+        feed, fetches = tensors_of(self._signature(signature_name), CLASSIFY_METHOD)
+        return classification(fetches, self.tensors({feed: examples}, list(fetches.values())), len(examples))
 
     def regress(self, signature_name: str, examples: NDArray[Any]) -> NDArray[np.float32]:
         """Values of serialized tf.Examples, [examples]."""
-        signature = self._signature(signature_name)
-        feed, fetches = regression_tensors(signature)
-        return regression_result(signature, len(examples), self.tensors({feed: examples}, fetches))
+        feed, fetches = tensors_of(self._signature(signature_name), REGRESS_METHOD)
+        return regression(fetches, self.tensors({feed: examples}, list(fetches.values())), len(examples))
 
     def tensors(self, feeds: Mapping[str, NDArray[Any]], fetches: Sequence[str]) -> Arrays:
         """Values of tensors by name, from one run of the graph."""
@@ -105,43 +103,36 @@ class Servable:
 
     def _signature(self, signature_name: str) -> Any:
         name = signature_name or SERVING_DEFAULT
-        signature = self.signatures.get(name)
-        if signature is None:
+        if name not in self.signatures:
             raise invalid_argument(f"No signature was found with the name: {name}")
-        return signature
+        return self.signatures[name]
 
 
-def _feeds(signature: Any, defaults: Arrays, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
+def _inputs(signature: Any) -> Inputs:
+    infos = dict(sorted(signature.inputs.items()))
+    return Inputs(
+        {alias: info.dtype for alias, info in infos.items()},
+        {alias: info.name for alias, info in infos.items()},
+        {alias: array_of(proto) for alias, proto in signature.defaults.items()},
+    )
+
+
+def _feeds(expected: Inputs, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
     """Values by the names of the tensors to feed."""
-    expected = signature.inputs
-    if len(inputs) > len(expected) or (len(inputs) < len(expected) and not defaults):
+    tensors, defaults = expected.tensors, expected.defaults
+    missing = tensors.keys() - inputs.keys() - defaults.keys()
+    if missing or len(inputs) > len(tensors):
         raise invalid_argument(
-            f"input size does not match signature: {len(inputs)}!={len(expected)} "
-            f"len({{{_names(inputs)}}}) != len({{{_names(expected)}}}). "
-            f"Sent extra: {{{_names(inputs.keys() - expected.keys())}}}. "
-            f"Missing but required: {{{_names(expected.keys() - inputs.keys())}}}."
+            f"input size does not match signature: {len(inputs)}!={len(tensors)} "
+            f"len({{{_names(inputs)}}}) != len({{{_names(tensors)}}}). "
+            f"Sent extra: {{{_names(inputs.keys() - tensors.keys())}}}. Missing but required: {{{_names(missing)}}}."
         )
-    feeds = {}
-    used = 0
-    for alias, info in expected.items():
-        value = inputs.get(alias)
-        if value is not None:
-            used += 1
-        else:
-            value = defaults.get(alias)
-        if value is None:
-            raise invalid_argument(
-                f"Signature input alias: {alias}(feed name: {info.name}) not found in request and no default value "
-                f"provided. Inputs expected to be in the request {{{_names(inputs)}}}, or default input alias set: "
-                f"{_names(defaults)}"
-            )
-        feeds[info.name] = value
-    if used != len(inputs):
+    if not inputs.keys() <= tensors.keys():
         raise invalid_argument(
-            f"Inputs contains invalid name. Used request inputs: {_names(inputs.keys() & expected.keys())}, "
+            f"Inputs contains invalid name. Used request inputs: {_names(inputs.keys() & tensors.keys())}, "
             f"request input: {_names(inputs)}"
         )
-    return feeds
+    return {tensor: inputs[alias] if alias in inputs else defaults[alias] for alias, tensor in tensors.items()}
 
 
 def _filtered(signature: Any, output_filter: Sequence[str]) -> dict[str, str]:

@@ -42,19 +42,16 @@ def warm_up(servable: Servable) -> int:
         return 0
     try:
         records = read_records(path)
-    except DataError as error:
-        text = f"{error}. Please verify your warmup data is in TFRecord format."
+        logs = [prediction_log_pb2.PredictionLog.FromString(record) for record in records[: MAX_RECORDS + 1]]
+    except (DataError, DecodeError) as error:
+        text = f"{path} is no TFRecord of PredictionLog: {error}"
         raise ServingError(grpc.StatusCode.DATA_LOSS, text) from error
-    if len(records) > MAX_RECORDS:
+    if len(logs) > MAX_RECORDS:
         raise invalid_argument(f"Number of warmup records exceeds the maximum ({MAX_RECORDS}) at {path}")
-    for record in records:
-        try:
-            log = prediction_log_pb2.PredictionLog.FromString(record)
-        except DecodeError as error:
-            raise invalid_argument(f"Failed to parse warmup record: {len(record)} bytes from {path}") from error
+    for log in logs:
         kind = log.WhichOneof("log_type")
         if kind in _ANSWERS:
             _ANSWERS[kind](servable, getattr(log, kind).request)
         elif kind:
             raise ServingError(grpc.StatusCode.UNIMPLEMENTED, f"Unsupported log_type for warmup: {kind}")
-    return len(records)
+    return len(logs)

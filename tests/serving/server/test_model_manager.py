@@ -18,6 +18,7 @@ import pytest
 from serving.protocol.errors import ServingError
 from serving.protocol.protos import model_server_config_pb2, prediction_log_pb2
 from serving.protocol.signatures import CLASSIFY_METHOD
+from serving.server.config import ServerConfig
 from serving.server.model_manager import ModelManager
 from serving.server.model_sources import BasePaths, ModelSource, Wanted
 from serving.server.model_versions import State
@@ -32,7 +33,7 @@ DATA = "variables/variables.data-00000-of-00001"
 @contextmanager
 def managing(source: ModelSource, **options: Any) -> Iterator[ModelManager]:
     defaults: dict[str, Any] = {"poll_seconds": 0.02, "max_load_retries": 0}
-    manager = ModelManager(source, load_servable, **(defaults | options))
+    manager = ModelManager(source, load_servable, ServerConfig(**(defaults | options)))
     manager.start()
     try:
         yield manager
@@ -52,7 +53,7 @@ def config(base: Path, policy: str = "", labels: dict[str, int] | None = None) -
 
 
 def states(manager: ModelManager) -> dict[int, str]:
-    return {status.version: status.state.name for status in manager.status("m")}
+    return {status.version: State(status.state).name for status in manager.status("m")}
 
 
 def predict(manager: ModelManager, **choice: Any) -> int:
@@ -115,9 +116,9 @@ def test_manager_broken_version_keeps_the_good_one(versions: VersionsOnDisk, dam
     with managing(config(versions.base)) as manager:
         versions.add(2, damage)
         eventually(lambda: states(manager).get(2) == "END")
-        status = manager.status("m", 2)[0]
-        assert status.code is not grpc.StatusCode.OK
-        assert status.message
+        status = manager.status("m", 2)[0].status
+        assert status.error_code != grpc.StatusCode.OK.value[0]
+        assert status.error_message
         assert predict(manager) == 1
         versions.add(3)
         eventually(lambda: states(manager) == {1: "END", 2: "END", 3: "AVAILABLE"})
@@ -148,7 +149,9 @@ def test_manager_broken_version_is_tried_again_and_then_given_up(versions: Versi
             tries.append(time.monotonic())
         return load_servable(name, number, path)
 
-    manager = ModelManager(config(versions.base), load, poll_seconds=0.02, max_load_retries=2, retry_seconds=0.2)
+    manager = ModelManager(
+        config(versions.base), load, ServerConfig(poll_seconds=0.02, max_load_retries=2, retry_seconds=0.2)
+    )
     manager.start()
     versions.add(2, without("saved_model.pb"))
     eventually(lambda: states(manager).get(2) == "LOADING")

@@ -16,7 +16,7 @@ from serving.protocol.http_server import HttpProtocol
 from serving.server import rest_api
 from serving.server.config import ServerConfig
 from serving.server.model_sources import OneVersion
-from serving.server.rest_app import RestApp
+from serving.server.rest_api import RestApp
 from serving.server.server import ModelServer
 from tests.serving.server.http_calls import ask, connected, request
 

@@ -166,7 +166,7 @@ def test_reload_labels_that_may_wait_do_not_leave_a_loaded_version(versions: Ver
     with ModelServer(BasePaths.single("m", versions.base), replace(FREE, allow_unavailable_labels=True)) as server:
         calls = Calls(f"127.0.0.1:{server.grpc_port}")
         reload(calls, model | {"version_labels": {"stable": 1, "canary": 2}})
-        eventually(lambda: server.manager.labels("m") == {"stable": 1, "canary": 2})
+        assert calls.predict({}, "raw", model="m", label="stable").model_spec.version.value == 1
 
         assert refused(calls, model | {"version_labels": {"stable": 2}})[0] is grpc.StatusCode.FAILED_PRECONDITION
         assert calls.predict({}, "raw", model="m", label="stable").model_spec.version.value == 1
@@ -183,7 +183,7 @@ def test_reload_what_cannot_be_followed_is_refused(calls: Calls, versions: Versi
         "Expected model m to have an absolute path or URI; got base_path()=relative",
     )
     assert refused(calls, model, {"name": "n", "base_path": str(tmp_path / "nothing")})[0] is invalid
-    with pytest.raises(grpc.RpcError, match="Only ModelConfigList is currently supported"):
+    with pytest.raises(grpc.RpcError, match="only `model_config_list"):
         calls.models.HandleReloadConfigRequest(model_management_pb2.ReloadConfigRequest())
     assert calls.predict({}, "raw", model="m").model_spec.version.value == 1
 
@@ -192,11 +192,12 @@ def test_reload_while_another_waits_is_refused_and_predictions_go_on(
     versions: VersionsOnDisk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(grpc_services, "_RELOAD_WAIT_SECONDS", 0.1)
+    monkeypatch.setattr("serving.server.server.THREADS", 2)
     broken = VersionsOnDisk(versions.model, tmp_path / "broken")
     broken.add(1, without("saved_model.pb"))
     versions.add(1)
     model = {"name": "m", "base_path": str(versions.base)}
-    config = replace(FREE, max_load_retries=1, retry_seconds=2.0, threads=2)
+    config = replace(FREE, max_load_retries=1, retry_seconds=2.0)
     with ModelServer(BasePaths.single("m", versions.base), config) as server:
         calls = Calls(f"127.0.0.1:{server.grpc_port}")
         waiting = threading.Thread(target=refused, args=(calls, model, {"name": "n", "base_path": str(broken.base)}))
@@ -249,7 +250,7 @@ def test_config_file_is_followed_and_a_damaged_one_changes_nothing(versions: Ver
     ("content", "message"),
     [
         ("model_config_list {", "no ModelServerConfig in text form"),
-        ("", "names no model: write `model_config_list"),
+        ("", "names no model: .*`model_config_list"),
         ('model_config_list { config { name: "m" base_path: "relative" } }', "absolute path"),
         (
             'model_config_list { config { name: "m" base_path: "/m" model_platform: "caffe" } }',
