@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.client.row_files import input_features
+from serving.client.rows import input_features
 from serving.predictor import Predictor
 from serving.protocol.signatures import CLASSIFY, PREDICTIONS, RAW, SERVING_DEFAULT, TRANSFORM
 from slipway.data.tensors import raw_inputs

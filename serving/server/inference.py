@@ -19,8 +19,7 @@ from serving.protocol.protos import (
 )
 from serving.protocol.signatures import CLASSIFY_METHOD, REGRESS_METHOD, SERVING_DEFAULT
 from serving.protocol.tensor_protos import array_of, tensor_proto
-from serving.server.servable import Servable
-from serving.server.tf_examples import Classification, classification, regression, tensors_of, with_context
+from serving.server.servable import Classification, Servable, classification, regression, tensors_of, with_context
 
 
 def predict(servable: Servable, request: Any) -> Any:

@@ -19,7 +19,7 @@ from serving.protocol.json_values import decode_base64, is_base64, shown
 from serving.protocol.limits import MAX_RANK
 from serving.protocol.protos import example_pb2
 from serving.protocol.tensor_protos import STRING, TENSOR_TYPES, string_array, type_name
-from serving.server.tf_examples import with_context
+from serving.server.servable import with_context
 
 Arrays = dict[str, NDArray[Any]]
 

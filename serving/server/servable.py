@@ -1,6 +1,7 @@
 """One loaded version of a model, and inference on it.
 
-Checks and their order are those of `servables/tensorflow/predict_util.cc` and TensorFlow's `cc/saved_model/util.cc`.
+Checks and their order are those of TensorFlow's `cc/saved_model/util.cc`, and of `predict_util.cc`, `classifier.cc` and
+`regressor.cc` in `servables/tensorflow/`.
 """
 
 from __future__ import annotations
@@ -14,14 +15,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.protocol.errors import ServingError, failed_precondition, invalid_argument
+from serving.protocol.limits import MAX_CONTEXT_BYTES
 from serving.protocol.signatures import CLASSIFY_METHOD, PREDICT_METHOD, REGRESS_METHOD, SERVING_DEFAULT
-from serving.protocol.tensor_protos import array_of
-from serving.runtime.saved_model import RuntimeStatusError, SavedModel
-from serving.server.tf_examples import Classification, classification, regression, tensors_of
+from serving.protocol.tensor_protos import array_of, string_array
+from serving.runtime.saved_model import SavedModel
 
-_METHODS = (PREDICT_METHOD, CLASSIFY_METHOD, REGRESS_METHOD)
+# Kind and outputs of each method's signatures.
+_EXAMPLE_METHODS = {
+    CLASSIFY_METHOD: ("classification", ("classes", "scores")),
+    REGRESS_METHOD: ("regression", ("outputs",)),
+}
 
 Arrays = dict[str, NDArray[Any]]
+
+
+class Classification(NamedTuple):
+    """Answers of a classification, [examples, classes]; a model may leave one of the two out."""
+
+    labels: NDArray[Any] | None
+    scores: NDArray[np.float32] | None
 
 
 class Inputs(NamedTuple):
@@ -44,11 +56,8 @@ class Servable:
         self.name = name
         self.version = version
         self.path = Path(path)
-        try:
-            # Operations run in the thread of the request: requests share the cores, and a third of the time is saved.
-            self._model = SavedModel(path, inter_op=-1)
-        except RuntimeStatusError as error:
-            raise ServingError.of_status(error.code, error.message) from error
+        # Operations run in the thread of the request: requests share the cores, and a third of the time is saved.
+        self._model = SavedModel(path, inter_op=-1)
         self.signatures: dict[str, Any] = dict(self._model.meta_graph.signature_def)
         try:
             self.inputs = {name: _inputs(signature) for name, signature in self.signatures.items()}
@@ -70,8 +79,8 @@ class Servable:
         signature = self.signatures.get(name)
         if signature is None:
             raise failed_precondition(f'Serving signature key "{name}" not found.')
-        if signature.method_name not in _METHODS:
-            text = f"Signature {name} has the method_name {signature.method_name}, none of {', '.join(_METHODS)}"
+        if signature.method_name not in (PREDICT_METHOD, *_EXAMPLE_METHODS):
+            text = f"Signature {name} has a method_name that cannot predict: {signature.method_name}"
             raise ServingError(grpc.StatusCode.INTERNAL, text)
         feeds = _feeds(self.inputs[name], inputs)
         outputs = _filtered(signature, output_filter)
@@ -92,8 +101,6 @@ class Servable:
         """Values of tensors by name, from one run of the graph."""
         try:
             return dict(zip(fetches, self._model.run(feeds, fetches), strict=True))
-        except RuntimeStatusError as error:
-            raise ServingError.of_status(error.code, error.message) from error
         except (TypeError, ValueError) as error:
             raise invalid_argument(str(error)) from error
 
@@ -106,6 +113,52 @@ class Servable:
         if name not in self.signatures:
             raise invalid_argument(f"No signature was found with the name: {name}")
         return self.signatures[name]
+
+
+def with_context(context: bytes, examples: Sequence[bytes]) -> NDArray[Any]:
+    """Serialized tf.Examples with the features of the context, which an example's own features override."""
+    if len(context) * len(examples) > MAX_CONTEXT_BYTES:
+        raise invalid_argument(
+            f"A context of {len(context)} bytes cannot be copied for {len(examples)} examples: send fewer at a time"
+        )
+    # Joining the bytes of two messages merges them.
+    return string_array([context + example for example in examples])
+
+
+def tensors_of(signature: Any, method: str) -> tuple[str, dict[str, str]]:
+    """Name of the tensor to feed for a method, and names of those to fetch by output."""
+    kind, outputs = _EXAMPLE_METHODS[method]
+    if signature.method_name != method:
+        raise invalid_argument(f"Expected {kind} signature method_name to be {method}. Was: {signature.method_name}")
+    fetches = {alias: signature.outputs[alias].name for alias in outputs if alias in signature.outputs}
+    if list(signature.inputs) != ["inputs"] or not fetches or len(signature.outputs) > len(outputs):
+        raise failed_precondition(
+            f"Expected {kind} signature to have the input 'inputs' and outputs of {outputs}. Was: {signature}"
+        )
+    return signature.inputs["inputs"].name, fetches
+
+
+def classification(fetches: Mapping[str, str], values: Mapping[str, NDArray[Any]], examples: int) -> Classification:
+    """The answer of a classification, from tensors by name."""
+    labels, scores = (values[fetches[alias]] if alias in fetches else None for alias in ("classes", "scores"))
+    found = [array for array in (labels, scores) if array is not None]
+    has_types = (labels is None or labels.dtype == object) and (scores is None or scores.dtype == np.float32)
+    if not has_types or found[0].shape[:-1] != (examples,) or found[0].shape != found[-1].shape:
+        raise _unexpected(f"classes of strings and scores of float32, both [{examples}, classes]", found)
+    return Classification(labels, scores)
+
+
+def regression(fetches: Mapping[str, str], values: Mapping[str, NDArray[Any]], examples: int) -> NDArray[np.float32]:
+    """The answer of a regression, from tensors by name."""
+    value = values[fetches["outputs"]]
+    if value.dtype != np.float32 or value.shape not in ((examples,), (examples, 1)):
+        raise _unexpected(f"outputs of float32, [{examples}] or [{examples}, 1]", [value])
+    return value.ravel()
+
+
+def _unexpected(expected: str, found: Sequence[NDArray[Any]]) -> ServingError:
+    shown = " and ".join(f"{array.dtype} {list(array.shape)}" for array in found)
+    return invalid_argument(f"Expected {expected}. Got: {shown}")
 
 
 def _inputs(signature: Any) -> Inputs:
