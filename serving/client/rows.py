@@ -106,14 +106,9 @@ def read_json(path: Path, features: Sequence[schema_pb2.Feature]) -> pa.Table:
 def predict_rows(
     client: ModelClient, rows: pa.Table, features: Sequence[schema_pb2.Feature], signature: str, batch: int
 ) -> Iterator[dict[str, Any]]:
-    """Yields the answer for each row: `class` and `scores`, or the outputs by name.
+    """Yields the answer for each row: `class` and `scores`, or the outputs by name; `batch` rows make a request.
 
-    Args:
-        client: A connected client.
-        rows: Columns of the model; an absent column is missing in every row.
-        features: See `input_features`.
-        signature: `raw` sends named tensors, any other tf.Examples.
-        batch: Rows of one request.
+    A column of the model that the rows do not have is missing in every row.
     """
     if signature != RAW:
         yield from predict_examples(client, serialize_examples(rows, features), signature, batch)

@@ -27,10 +27,7 @@ _ANSWER = (
 class HttpServer(uvicorn.Server):
     """An HTTP server for one ASGI application, which leaves the process's signals alone.
 
-    Args:
-        app: The application.
-        grace_seconds: How long requests in flight may take once the server is told to stop.
-        own_headers: Whether it adds the headers `server` and `date`.
+    Once it is told to stop, requests in flight have the grace. Its own headers are `server` and `date`.
     """
 
     def __init__(self, app: Any, grace_seconds: float, *, own_headers: bool = True) -> None:

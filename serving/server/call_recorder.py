@@ -6,16 +6,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import grpc
 
 from serving.protocol.errors import ServingError
-from serving.request_log.call import LoggedCall
-
-if TYPE_CHECKING:
-    from serving.request_log import RequestLog
-    from serving.server.metrics import Metrics
+from serving.request_log import LoggedCall, RequestLog
+from serving.server.metrics import Metrics
 
 T = TypeVar("T")
 

@@ -4,28 +4,20 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import uuid4
 
 import grpc
 
+from serving.protocol import protos
 from serving.protocol.errors import ServingError, cut, failed_precondition, invalid_argument
-from serving.protocol.protos import (
-    get_model_status_pb2,
-    model_management_pb2,
-    model_pb2,
-    model_service_pb2_grpc,
-    prediction_service_pb2_grpc,
-)
+from serving.request_log import RequestLog
 from serving.server import inference
 from serving.server.call_recorder import CallRecorder
 from serving.server.metrics import Metrics
 from serving.server.model_manager import ModelManager
 from serving.server.model_sources import BasePaths, models_of
 from serving.server.servable import Servable
-
-if TYPE_CHECKING:
-    from serving.request_log import RequestLog
 
 # A reload waits for its models, minutes for a broken one: others in the queue would take all threads that predict.
 _RELOAD_WAIT_SECONDS = 5.0
@@ -49,8 +41,8 @@ def _spec_of(request: Any) -> Any:
     return request.model_spec
 
 
-def _first_task(request: Any) -> Any:
-    return request.tasks[0].model_spec if request.tasks else model_pb2.ModelSpec()
+def _spec_of_tasks(request: Any) -> Any:
+    return request.tasks[0].model_spec if request.tasks else protos.model_pb2.ModelSpec()
 
 
 def _named(spec: Any) -> tuple[str, int | None, str | None]:
@@ -75,7 +67,7 @@ def _inference(name: str, answer: Callable[[Servable, Any], Any], spec_of: Calla
     return call
 
 
-class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):  # type: ignore[misc]
+class PredictionService(protos.prediction_service_pb2_grpc.PredictionServiceServicer):  # type: ignore[misc]
     """TensorFlow Serving's `model_servers/prediction_service_impl.cc`."""
 
     def __init__(self, manager: ModelManager, metrics: Metrics, request_log: RequestLog | None = None) -> None:
@@ -85,21 +77,20 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer): 
     Predict = _inference("Predict", inference.predict)
     Classify = _inference("Classify", inference.classify)
     Regress = _inference("Regress", inference.regress)
-    MultiInference = _inference("MultiInference", inference.multi_inference, _first_task)
+    MultiInference = _inference("MultiInference", inference.multi_inference, _spec_of_tasks)
 
     @_answers_errors
     def GetModelMetadata(self, request: Any, context: grpc.ServicerContext) -> Any:
         spec = _spec_of(request)
         if not request.metadata_field:
             raise invalid_argument("GetModelMetadataRequest must specify at least one metadata_field")
-        for name in request.metadata_field:
-            if name != "signature_def":
-                raise invalid_argument(f"Metadata field {name} is not supported")
+        if unknown := set(request.metadata_field) - {"signature_def"}:
+            raise invalid_argument(f"Metadata field {', '.join(unknown)} is not supported")
         with self.manager.use(*_named(spec)) as servable:
             return inference.metadata(servable)
 
 
-class ModelService(model_service_pb2_grpc.ModelServiceServicer):  # type: ignore[misc]
+class ModelService(protos.model_service_pb2_grpc.ModelServiceServicer):  # type: ignore[misc]
     """TensorFlow Serving's `model_servers/model_service_impl.cc`."""
 
     def __init__(self, manager: ModelManager) -> None:
@@ -109,7 +100,7 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):  # type: ignore
     @_answers_errors
     def GetModelStatus(self, request: Any, context: grpc.ServicerContext) -> Any:
         found = self._manager.status(*_named(_spec_of(request)))
-        return get_model_status_pb2.GetModelStatusResponse(model_version_status=found)
+        return protos.get_model_status_pb2.GetModelStatusResponse(model_version_status=found)
 
     @_answers_errors
     def HandleReloadConfigRequest(self, request: Any, context: grpc.ServicerContext) -> Any:
@@ -127,6 +118,4 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):  # type: ignore
             self._manager.reload(BasePaths(models))
         finally:
             self._lock.release()
-        response = model_management_pb2.ReloadConfigResponse()
-        response.status.error_code = 0
-        return response
+        return protos.model_management_pb2.ReloadConfigResponse(status={})

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import grpc
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.protocol import protos
 from serving.protocol.errors import ServingError, invalid_argument
-from serving.protocol.protos import (
-    classification_pb2,
-    get_model_metadata_pb2,
-    inference_pb2,
-    predict_pb2,
-    regression_pb2,
-)
 from serving.protocol.signatures import CLASSIFY_METHOD, REGRESS_METHOD, SERVING_DEFAULT
 from serving.protocol.tensor_protos import array_of, tensor_proto
 from serving.server.servable import Classification, Servable, classification, regression, tensors_of, with_context
@@ -32,7 +25,7 @@ def predict(servable: Servable, request: Any) -> Any:
             raise invalid_argument(f"tensor parsing error: {alias}") from error
     spec = request.model_spec
     outputs = servable.predict(spec.signature_name, inputs, list(request.output_filter))
-    response = predict_pb2.PredictResponse()
+    response = protos.predict_pb2.PredictResponse()
     _set_spec(response.model_spec, servable, spec)
     for alias, value in outputs.items():
         response.outputs[alias].CopyFrom(tensor_proto(value))
@@ -41,12 +34,18 @@ def predict(servable: Servable, request: Any) -> Any:
 
 def classify(servable: Servable, request: Any) -> Any:
     """Answers a `ClassificationRequest`."""
-    return _answered(servable.classify, _add_classes, classification_pb2.ClassificationResponse(), servable, request)
+    response = protos.classification_pb2.ClassificationResponse()
+    _set_spec(response.model_spec, servable, request.model_spec)
+    _add_classes(response.result, servable.classify(request.model_spec.signature_name, examples_of(request.input)))
+    return response
 
 
 def regress(servable: Servable, request: Any) -> Any:
     """Answers a `RegressionRequest`."""
-    return _answered(servable.regress, _add_values, regression_pb2.RegressionResponse(), servable, request)
+    response = protos.regression_pb2.RegressionResponse()
+    _set_spec(response.model_spec, servable, request.model_spec)
+    _add_values(response.result, servable.regress(request.model_spec.signature_name, examples_of(request.input)))
+    return response
 
 
 def multi_inference(servable: Servable, request: Any) -> Any:
@@ -57,7 +56,7 @@ def multi_inference(servable: Servable, request: Any) -> Any:
     examples = examples_of(request.input)
     wanted = sorted({name for _, fetches in tensors for name in fetches.values()})
     values = servable.tensors({tensors[0][0]: examples}, wanted)
-    response = inference_pb2.MultiInferenceResponse()
+    response = protos.inference_pb2.MultiInferenceResponse()
     for task, (_, fetches) in zip(request.tasks, tensors, strict=True):
         result = response.results.add()
         _set_spec(result.model_spec, servable, task.model_spec)
@@ -70,10 +69,10 @@ def multi_inference(servable: Servable, request: Any) -> Any:
 
 def metadata(servable: Servable) -> Any:
     """A `GetModelMetadataResponse` with all signatures."""
-    signatures = get_model_metadata_pb2.SignatureDefMap()
+    signatures = protos.get_model_metadata_pb2.SignatureDefMap()
     for name, signature in servable.signatures.items():
         signatures.signature_def[name].CopyFrom(signature)
-    response = get_model_metadata_pb2.GetModelMetadataResponse()
+    response = protos.get_model_metadata_pb2.GetModelMetadataResponse()
     response.model_spec.name = servable.name
     response.model_spec.version.value = servable.version
     response.metadata["signature_def"].Pack(signatures)
@@ -88,19 +87,6 @@ def examples_of(given: Any) -> NDArray[Any]:
         raise invalid_argument("Input is empty.")
     context = given.example_list_with_context.context.SerializeToString() if kind != "example_list" else b""
     return with_context(context, [example.SerializeToString() for example in examples])
-
-
-def _answered(
-    run: Callable[[str, NDArray[Any]], Any],
-    add: Callable[[Any, Any], None],
-    response: Any,
-    servable: Servable,
-    request: Any,
-) -> Any:
-    found = run(request.model_spec.signature_name, examples_of(request.input))
-    _set_spec(response.model_spec, servable, request.model_spec)
-    add(response.result, found)
-    return response
 
 
 def _tensors_of_tasks(servable: Servable, tasks: Any) -> list[tuple[str, dict[str, str]]]:

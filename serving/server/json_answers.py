@@ -30,8 +30,10 @@ def write_outputs(outputs: Mapping[str, NDArray[Any]], row_format: bool) -> byte
     columns = {name: _nested(_texts(array, name), array.shape) for name, array in sorted(outputs.items())}
     if not row_format:
         wholes = [f"[{', '.join(texts)}]" if outputs[name].shape else texts[0] for name, texts in columns.items()]
+        if len(wholes) == 1:
+            return f'{{"outputs": {wholes[0]}}}'.encode()
         named = ", ".join(f"{_quoted(name)}: {text}" for name, text in zip(columns, wholes, strict=True))
-        return f'{{"outputs": {wholes[0] if len(columns) == 1 else f"{{{named}}}"}}}'.encode()
+        return f'{{"outputs": {{{named}}}}}'.encode()
     rows = next(iter(columns.values()))
     if len(columns) > 1:
         names = list(map(_quoted, columns))

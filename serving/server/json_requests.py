@@ -19,30 +19,29 @@ from serving.protocol.json_values import decode_base64, is_base64, shown
 from serving.protocol.limits import MAX_RANK
 from serving.protocol.protos import example_pb2
 from serving.protocol.tensor_protos import STRING, TENSOR_TYPES, string_array, type_name
-from serving.server.servable import with_context
-
-Arrays = dict[str, NDArray[Any]]
+from serving.server.servable import Arrays, with_context
 
 _INT64_MAX = (1 << 63) - 1
 _TEXT = {str}
 # RapidJSON's names.
-_JSON_TYPES = {dict: "Object", list: "Array", str: "String", int: "Number", float: "Number", bool: "Boolean",
-               type(None): "Null"}  # fmt: skip
+_JSON_TYPES = {
+    dict: "Object",
+    list: "Array",
+    str: "String",
+    int: "Number",
+    float: "Number",
+    bool: "Boolean",
+    type(None): "Null",
+}
 _FEATURE_KINDS = {float: "float", bool: "int64", int: "int64", str: "bytes"}
 
 
 def read_inputs(
     document: Mapping[str, Any], dtypes: Mapping[str, int], optional: Collection[str] = ()
 ) -> tuple[Arrays, bool]:
-    """The tensors of a predict request.
+    """The tensors of a predict request by name, and whether it has the row format: `instances`, not `inputs`.
 
-    Args:
-        document: The body: `instances` (row format) or `inputs` (column format).
-        dtypes: Types of the signature's inputs by name; numbers of types.proto.
-        optional: Names of inputs with a default, which may be missing.
-
-    Returns:
-        Arrays by name, and whether the request has the row format.
+    `dtypes` has the types of the signature's inputs (numbers of types.proto); those that are optional may be missing.
     """
     if "instances" in document and "inputs" in document:
         raise invalid_argument(f"JSON Value: {shown(document)} Expecting only one of 'inputs' and 'instances'")
@@ -159,7 +158,11 @@ def _converted(values: list[Any], dtype: int) -> NDArray[Any] | None:
     """The values as a vector; None if one is of another type."""
     found = set(map(type, values))
     if dtype == STRING:
-        return _strings(values, found)
+        if found <= _TEXT:
+            return string_array([value.encode() for value in values])
+        if not all(type(value) is str or is_base64(value) for value in values):
+            return None
+        return string_array([value.encode() if type(value) is str else decode_base64(value) for value in values])
     kind = TENSOR_TYPES.get(dtype)
     if not kind or not kind.json or not found <= kind.json:
         return None
@@ -167,14 +170,6 @@ def _converted(values: list[Any], dtype: int) -> NDArray[Any] | None:
         return np.array(values, kind.json_range).astype(kind.numpy, copy=False)
     except OverflowError:
         return None
-
-
-def _strings(values: list[Any], found: set[type]) -> NDArray[Any] | None:
-    if found <= _TEXT:
-        return string_array([value.encode() for value in values])
-    if not all(type(value) is str or is_base64(value) for value in values):
-        return None
-    return string_array([value.encode() if type(value) is str else decode_base64(value) for value in values])
 
 
 def _wrong_value(values: list[Any], dtype: int) -> ServingError:

@@ -13,7 +13,7 @@ from itertools import accumulate
 import grpc
 from prometheus_client import CollectorRegistry, generate_latest
 
-PATH = "/monitoring/prometheus/metrics"
+METRICS_PATH = "/monitoring/prometheus/metrics"
 _PREFIX = ":tensorflow:serving:"
 # Microseconds: Buckets::Exponential(10, 1.8, 33).
 _BOUNDS = tuple(accumulate(range(32), lambda bound, _: bound * 1.8, initial=10.0))
@@ -63,15 +63,9 @@ class Metrics:
         seconds: float,
         runtime_seconds: float | None = None,
     ) -> None:
-        """Counts one inference.
+        """Counts one inference of a model that the client named, and its latencies if it is OK.
 
-        Args:
-            model: Name given by the client.
-            api: `Predict`, `Classify`, `Regress`; in lower case over REST, as TensorFlow Serving has it.
-            entrypoint: `REST` or `GRPC`.
-            code: The latency is kept for OK only.
-            seconds: Duration of the whole request.
-            runtime_seconds: Duration of the model's run.
+        `api` is in lower case over REST, as TensorFlow Serving has it; the runtime is that of the model alone.
         """
         name = f'model_name="{model.translate(_ESCAPES)}"'
         request = f'{name},status="{code.name}"'

@@ -10,8 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Any
 
 import grpc
@@ -20,26 +19,17 @@ from serving.protocol.errors import ServingError, invalid_argument, not_found
 from serving.server.config import ServerConfig
 from serving.server.model_sources import ModelSource, Wanted
 from serving.server.model_versions import ModelVersions, ServedVersion, State
-from serving.server.servable import Servable
+from serving.server.warmup import load_servable
 from slipway.errors import StoreError
 
 LOGGER = logging.getLogger(__name__)
 
-Loader = Callable[[str, int, Path], Servable]
-
 
 class ModelManager:
-    """Keeps loaded what a source wants.
+    """Keeps loaded what a source wants."""
 
-    Args:
-        source: Says which versions should be served.
-        load: Loads and warms up one version.
-        config: When to poll, and how often a load is tried.
-    """
-
-    def __init__(self, source: ModelSource, load: Loader, config: ServerConfig) -> None:
+    def __init__(self, source: ModelSource, config: ServerConfig) -> None:
         self._source = source
-        self._load_version = load
         self._config = config
         self._models: dict[str, ModelVersions] = {}
         # Replaced as a whole, so that a request needs no lock to look its version up.
@@ -128,35 +118,36 @@ class ModelManager:
 
         As in TensorFlow Serving, the source stays even if a new model cannot be loaded.
         """
-        wanted = source.poll()
-        new = [name for name in wanted if name not in self._source.poll()]
+        known, wanted = self._source.poll(), source.poll()
+        new = [name for name in wanted if name not in known]
         for name in new:
             if wanted[name] is None:
                 raise invalid_argument(f"model {name} cannot be served: {source.describe(name)}")
-        with self._changed:
-            self._source = source
-            for name, wishes in wanted.items():
-                if wishes is not None:
-                    self._models.setdefault(name, ModelVersions()).want(wishes)
+        self._source = source
+        self._poll()
         self._wake.set()
         problems = self._wait_for(new)
         self._publish()  # the new labels hold when the caller has its answer
         if self._is_stopping:
             raise ServingError(grpc.StatusCode.UNAVAILABLE, "The server is stopping")
         if problems:
-            raise ServingError(grpc.StatusCode.UNKNOWN, problems)
+            raise ServingError(grpc.StatusCode.UNKNOWN, f"Models did not become available: {problems}")
 
     def _wait_for(self, names: Iterable[str]) -> str:
         """Waits for models; the error text for those that cannot be served, empty if there are none."""
         names = list(names)
         with self._changed:
             self._changed.wait_for(lambda: self._is_stopping or all(self._models[name].is_settled() for name in names))
-            failed = [problem for name in names for problem in self._models[name].problems(name)]
-        return f"{len(failed)} model(s) did not become available: {{{''.join(failed)}}}" if failed else ""
+            failed = {name: model.versions for name in names if not (model := self._models[name]).available()}
+        return "; ".join(
+            f"{name} version {version.number}: {version.problem.code.name}: {version.problem.message}"
+            for name, versions in failed.items()
+            for version in versions.values()
+            if version.problem
+        )
 
     def _labelled(self, name: str, label: str) -> int:
-        model = self._models.get(name)
-        version = model.labels.get(label) if model else None
+        version = self._models.get(name, ModelVersions()).labels.get(label)
         if version is None:
             raise invalid_argument(f"Unrecognized servable version label: {label}")
         return version
@@ -218,7 +209,7 @@ class ModelManager:
         version.state, version.problem = State.LOADING, None
         started = time.monotonic()
         try:
-            version.servable = self._load_version(name, version.number, version.path)
+            version.servable = load_servable(name, version.number, version.path)
         except ServingError as error:
             version.problem = error
         except Exception as error:

@@ -8,16 +8,14 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from google.protobuf import text_format
 
 from serving.protocol.errors import ServingError, invalid_argument
 from serving.protocol.protos import model_server_config_pb2
 from slipway.errors import ConfigError, StoreError
-
-if TYPE_CHECKING:
-    from slipway.stores.model_store import ModelStore
+from slipway.stores.model_store import ModelStore
 
 LOGGER = logging.getLogger(__name__)
 
@@ -53,10 +51,7 @@ class BasePaths:
     """Directories with one folder per version, named by an integer.
 
     The rules are those of TensorFlow Serving's `file_system_storage_path_source.cc`: other names are ignored, an empty
-    directory means that nothing should be served, a missing one changes nothing.
-
-    Args:
-        models: `ModelConfig` protos; see `models_of`.
+    directory means that nothing should be served, a missing one changes nothing. `models_of` gives the `ModelConfig`s.
     """
 
     def __init__(self, models: Sequence[Any]) -> None:
@@ -79,12 +74,7 @@ class BasePaths:
 
 
 class ConfigFile(BasePaths):
-    """A `ModelServerConfig` file.
-
-    Args:
-        path: The file.
-        seconds: Interval between readings; 0 reads it once.
-        allow_unavailable_labels: Whether labels may be given before any version is loaded.
+    """A `ModelServerConfig` file, read once, or each time after so many seconds.
 
     Raises:
         ConfigError: the file cannot be read, or has labels that are not allowed yet.
@@ -115,10 +105,7 @@ class ConfigFile(BasePaths):
 class StoreModels:
     """A model store: the version in production with the label `stable`, and a canary with the label `canary`.
 
-    Args:
-        store: The store.
-        names: Names of the models; all models of the store if empty.
-        cache: Local folder for the versions of a remote store.
+    Without names all its models are served. The cache is a local folder for the versions of a remote store.
     """
 
     def __init__(self, store: ModelStore, names: Sequence[str], cache: Path) -> None:
@@ -161,19 +148,19 @@ class StoreModels:
         return self._fetched[key]
 
 
+@dataclass(frozen=True)
 class OneVersion:
     """A single SavedModel."""
 
-    def __init__(self, model: str, path: Path, number: int = 1) -> None:
-        self._model = model
-        self._path = path
-        self._number = number
+    model: str
+    path: Path
+    number: int = 1
 
     def poll(self) -> Mapping[str, Wanted | None]:
-        return {self._model: Wanted({self._number: self._path})}
+        return {self.model: Wanted({self.number: self.path})}
 
     def describe(self, model: str) -> str:
-        return f"{self._path} cannot be loaded as model {model}"
+        return f"{self.path} cannot be loaded as model {model}"
 
 
 def models_of(config: Any) -> Sequence[Any]:

@@ -7,7 +7,6 @@ import time
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import grpc
@@ -46,9 +45,7 @@ class ServedVersion:
         assert self.servable
         return self.servable
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         with self._lock:
             self._users -= 1
 
@@ -148,19 +145,8 @@ class ModelVersions:
     def is_settled(self) -> bool:
         """Whether a version is loaded, or none can be."""
         wanted = [self.versions[number] for number in self.wanted.versions]
-        tried = all(version.tries for version in wanted)
-        return tried and (bool(self.available()) or all(version.state is State.END for version in wanted))
-
-    def problems(self, name: str) -> list[str]:
-        """Why no version is loaded, in TensorFlow Serving's words; empty if one is."""
-        if self.available():
-            return []
-        return [
-            f"{{{{name: {name} version: {version.number}}} due to error: {version.problem.code.name}: "
-            f"{version.problem.message}}}, "
-            for version in self.versions.values()
-            if version.problem
-        ]
+        is_over = bool(self.available()) or all(version.state is State.END for version in wanted)
+        return is_over and all(version.tries for version in wanted)
 
     def _wanted_labels(self) -> dict[str, int]:
         default = {} if self.wanted.default is None else {"": self.wanted.default}

@@ -11,7 +11,7 @@ import os
 import re
 import zlib
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 import grpc
@@ -25,17 +25,14 @@ from serving.protocol.limits import MAX_BODY_BYTES, MAX_PENDING, MAX_UNCOMPRESSE
 from serving.protocol.protos import get_model_metadata_pb2
 from serving.protocol.signatures import SERVING_DEFAULT
 from serving.protocol.urls import ModelUrl, is_api_url, parse_inference_url, parse_model_url
+from serving.request_log import RequestLog
 from serving.server import inference
 from serving.server.call_recorder import Call, CallRecorder
 from serving.server.json_answers import write_classes, write_error, write_outputs, write_values
 from serving.server.json_requests import read_examples, read_inputs
-from serving.server.metrics import PATH as METRICS_PATH
-from serving.server.metrics import Metrics
+from serving.server.metrics import METRICS_PATH, Metrics
 from serving.server.model_manager import ModelManager
 from serving.server.servable import Servable
-
-if TYPE_CHECKING:
-    from serving.request_log import RequestLog
 
 LOGGER = logging.getLogger(__name__)
 
@@ -97,7 +94,9 @@ class RestApi:
         with self._recorder.record("rest", url.method, lambda: request_id) as call:
             call.model, call.label, call.request = url.model, url.label or "", body
             document = parse(body)
-            signature = _signature_name(document)
+            signature = document.get("signature_name", "")
+            if type(signature) is not str:
+                raise invalid_argument(f"JSON Value: {shown(document)} Expecting 'signature_name' to be a string")
             with self._manager.use(url.model, url.version, url.label) as servable:
                 answer = self._answers(url.method, servable, signature, document, call)
                 call.version, call.response = servable.version, answer
@@ -134,8 +133,6 @@ class RestApp:
     def __init__(self, api: RestApi) -> None:
         self._api = api
         self._pool = ThreadPoolExecutor(max(os.cpu_count() or 1, 2), thread_name_prefix="rest")
-        self._max_pending = MAX_PENDING
-        self._max_body_bytes = MAX_BODY_BYTES
         self._pending = 0
         self._body_bytes = 0
 
@@ -168,7 +165,7 @@ class RestApp:
         body = await self._read(request, receive)
         if not isinstance(body, bytes):
             return body
-        if self._pending >= self._max_pending:
+        if self._pending >= MAX_PENDING:
             return _busy(f"{self._pending} requests are waiting")
         self._pending += 1
         try:
@@ -186,8 +183,8 @@ class RestApp:
 
     async def _read(self, request: _Request, receive: Receive) -> bytes | Answer | None:
         """The body, or a refusal; None if the client goes before the body is complete."""
-        if request.announced > self._max_body_bytes:
-            return _too_large(request.announced, self._max_body_bytes)
+        if request.announced > MAX_BODY_BYTES:
+            return _too_large(request.announced, MAX_BODY_BYTES)
         chunks: list[bytes] = []
         while True:
             message = await receive()
@@ -197,10 +194,10 @@ class RestApp:
             chunks.append(chunk)
             request.body_bytes += len(chunk)
             self._body_bytes += len(chunk)
-            if request.body_bytes > self._max_body_bytes:
-                return _too_large(request.body_bytes, self._max_body_bytes)
-            if self._body_bytes > self._max_body_bytes:
-                return _busy(f"the bodies of all requests have more than {self._max_body_bytes} bytes")
+            if request.body_bytes > MAX_BODY_BYTES:
+                return _too_large(request.body_bytes, MAX_BODY_BYTES)
+            if self._body_bytes > MAX_BODY_BYTES:
+                return _busy(f"the bodies of all requests have more than {MAX_BODY_BYTES} bytes")
             if not message.get("more_body"):
                 return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
@@ -229,15 +226,6 @@ class _Request:
 def _error_answer(error: ServingError) -> Answer:
     """An error as the API's clients expect it."""
     return Answer(_HTTP_STATUS.get(error.code, 500), _JSON, write_error(error))
-
-
-def _signature_name(document: dict[str, Any]) -> str:
-    name = document.get("signature_name", "")
-    if type(name) is not str:
-        raise invalid_argument(
-            f"JSON Value: {shown(document)} not formatted correctly. 'signature_name' key must be a string value."
-        )
-    return name
 
 
 def _uncompressed(body: bytes, encoding: bytes) -> bytes:

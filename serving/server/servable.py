@@ -68,12 +68,9 @@ class Servable:
     def predict(
         self, signature_name: str, inputs: Mapping[str, NDArray[Any]], output_filter: Sequence[str] = ()
     ) -> Arrays:
-        """Outputs of a signature by name.
+        """Outputs of a signature (`serving_default` if empty) by name: those of the filter, or all.
 
-        Args:
-            signature_name: Empty for `serving_default`.
-            inputs: Arrays by input name; a missing one is the signature's default, if it has one.
-            output_filter: Names of the wanted outputs; all by default.
+        An input that is missing has the signature's default, if there is one.
         """
         name = signature_name or SERVING_DEFAULT
         signature = self.signatures.get(name)

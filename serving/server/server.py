@@ -5,8 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from concurrent import futures
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -15,16 +14,13 @@ from serving.protocol.addresses import add_grpc_port, listen
 from serving.protocol.http_server import HttpServer
 from serving.protocol.limits import GRPC_UNLIMITED
 from serving.protocol.protos import model_service_pb2_grpc, prediction_service_pb2_grpc
+from serving.request_log import RequestLog
 from serving.server.config import ServerConfig
 from serving.server.grpc_services import ModelService, PredictionService
 from serving.server.metrics import Metrics
 from serving.server.model_manager import ModelManager
 from serving.server.model_sources import ModelSource
 from serving.server.rest_api import RestApi, RestApp
-from serving.server.warmup import load_servable
-
-if TYPE_CHECKING:
-    from serving.request_log import RequestLog
 
 # How long requests in flight may take once the server is told to stop.
 GRACE_SECONDS = 20.0
@@ -46,7 +42,7 @@ class ModelServer:
         self._config = config or ServerConfig()
         self._request_log = request_log
         self.metrics = Metrics()
-        self.manager = ModelManager(source, load_servable, self._config)
+        self.manager = ModelManager(source, self._config)
         self.grpc_port = 0
         self.rest_port = 0
         self._health = health.HealthServicer(experimental_non_blocking=True)
@@ -91,9 +87,7 @@ class ModelServer:
         self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.stop()
 
     def _new_grpc(self) -> Any:

@@ -170,7 +170,7 @@ def test_client_that_takes_no_answer_is_dropped(port: int, server: ModelServer, 
 
 
 def test_body_beyond_the_limit_is_refused(port: int, app: RestApp, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app, "_max_body_bytes", 1000)
+    monkeypatch.setattr(rest_api, "MAX_BODY_BYTES", 1000)
     announced = ask(port, "POST", PREDICT, b" " * 1001)
     with connected(port) as connection:
         connection.send(f"POST {PREDICT} HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n3e9\r\n".encode() + b" " * 1001)
@@ -185,7 +185,7 @@ def test_body_beyond_the_limit_is_refused(port: int, app: RestApp, monkeypatch: 
 def test_bodies_that_together_are_beyond_the_limit_are_told_to_come_again(
     port: int, app: RestApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(app, "_max_body_bytes", 1000)
+    monkeypatch.setattr(rest_api, "MAX_BODY_BYTES", 1000)
     with connected(port) as holder:
         holder.send(request("POST", PREDICT, b" " * 900)[:-1])
         while app._body_bytes < 890:
@@ -202,7 +202,7 @@ def test_bodies_that_together_are_beyond_the_limit_are_told_to_come_again(
 def test_requests_beyond_the_limit_are_told_to_come_again(
     port: int, app: RestApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(app, "_max_pending", 1)
+    monkeypatch.setattr(rest_api, "MAX_PENDING", 1)
     goes_on, is_working = threading.Event(), threading.Event()
     answer = app._api.answer
 

@@ -219,7 +219,7 @@ def test_reload_new_model_that_cannot_be_loaded_is_told(calls: Calls, versions: 
     )
 
     assert code is grpc.StatusCode.UNKNOWN
-    assert text.startswith("1 model(s) did not become available: {{{name: n version: 1} due to error: NOT_FOUND")
+    assert "n version 1: NOT_FOUND: Could not find SavedModel" in text
     assert calls.predict({}, "raw", model="m").model_spec.version.value == 1
 
 
