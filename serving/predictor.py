@@ -14,6 +14,7 @@ from serving.protocol.tensor_protos import TENSOR_TYPES
 from serving.runtime.saved_model import SavedModel
 from slipway.data.tensors import MISSING_BYTES, MISSING_FLOAT, MISSING_INT
 from slipway.errors import GateError
+from slipway.evaluation.serving_checks import first_line
 
 _MARKERS: dict[str, Any] = {"float32": MISSING_FLOAT, "int64": MISSING_INT, "object": MISSING_BYTES}
 
@@ -30,7 +31,7 @@ class Predictor:
         try:
             self._model = SavedModel(model_path)
         except ServingError as error:
-            raise GateError(f"{model_path}: TensorFlow cannot load this SavedModel: {_reason(error)}") from error
+            raise GateError(f"{model_path}: TensorFlow cannot load this SavedModel: {first_line(error)}") from error
         self.signatures = self._model.signatures
 
     def inputs(self, signature: str) -> dict[str, Any]:
@@ -52,7 +53,7 @@ class Predictor:
         try:
             return dict(zip(definition.outputs, self._model.run(feeds, fetches), strict=True))
         except (ServingError, TypeError) as error:
-            raise GateError(f"{self._path}: signature {signature!r} fails: {_reason(error)}") from error
+            raise GateError(f"{self._path}: signature {signature!r} fails: {first_line(error)}") from error
 
     def predict(self, inputs: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
         """Predictions of `raw` for named columns.
@@ -77,8 +78,3 @@ def _missing(rows: int, info: Any) -> NDArray[Any]:
     dtype = TENSOR_TYPES[info.dtype].numpy
     shape = [rows, *(max(dim.size, 1) for dim in info.tensor_shape.dim[1:])]
     return np.full(shape, _MARKERS[dtype.name], dtype)
-
-
-def _reason(error: Exception) -> str:
-    """The first line of TensorFlow's error, without where in the graph it occurred."""
-    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -73,9 +73,8 @@ class GrpcClient(ModelClient):
             model_spec=self._spec, metadata_field=["signature_def"]
         )
         answer = self._call(self._predictions.GetModelMetadata, request)
-        signatures = protos.get_model_metadata_pb2.SignatureDefMap()
-        answer.metadata["signature_def"].Unpack(signatures)
-        return dict(signatures.signature_def)
+        packed = answer.metadata["signature_def"].value
+        return dict(protos.get_model_metadata_pb2.SignatureDefMap.FromString(packed).signature_def)
 
     def _signed(self, signature: str) -> Any:
         spec = protos.model_pb2.ModelSpec(signature_name=signature)

@@ -33,7 +33,6 @@ _JSON_TYPES = {
     bool: "Boolean",
     type(None): "Null",
 }
-_FEATURE_KINDS = {float: "float", bool: "int64", int: "int64", str: "bytes"}
 
 
 def read_inputs(
@@ -85,10 +84,11 @@ def _named_columns(
     rows: list[dict[str, Any]], dtypes: Mapping[str, int], optional: Collection[str]
 ) -> dict[str, list[Any]]:
     first = rows[0]
-    has_all = dtypes.keys() - optional <= first.keys() <= dtypes.keys()
-    if has_all and all(type(row) is dict and len(row) == len(first) for row in rows):
-        with suppress(KeyError):
-            return {name: [row[name] for row in rows] for name in first}
+    if dtypes.keys() - optional <= first.keys() <= dtypes.keys():
+        with suppress(KeyError, TypeError):
+            columns = {name: [row[name] for row in rows] for name in first}
+            if all(len(row) == len(first) for row in rows):
+                return columns
     raise invalid_argument(f"The objects of the 'instances' list need the keys {', '.join(sorted(dtypes))}")
 
 
@@ -192,27 +192,30 @@ def _example(features: Any) -> bytes:
     if type(features) is not dict:
         raise invalid_argument(f"Example must be JSON object but got JSON {_JSON_TYPES[type(features)]}")
     example = example_pb2.Example()
+    written = example.features.feature
     for name, content in features.items():
-        values = [_feature_value(name, value) for value in (content if type(content) is list else [content])]
-        feature = example.features.feature[name]
-        if not values:
-            continue
-        kind = values[0][0]
-        if any(other != kind for other, _ in values):
-            raise invalid_argument(f"Unexpected element type in feature: {name} expecting type: {kind}")
-        getattr(feature, f"{kind}_list").value.extend(value for _, value in values)
+        feature = written[name]
+        expected = ""
+        for value in content if type(content) is list else [content]:
+            kind, converted = _feature_value(name, value)
+            if expected and kind != expected:
+                raise invalid_argument(f"Unexpected element type in feature: {name} expecting type: {expected}")
+            expected = kind
+            getattr(feature, f"{kind}_list").value.append(converted)
     return bytes(example.SerializeToString())
 
 
 def _feature_value(name: str, value: Any) -> tuple[str, Any]:
     """The kind of list that a value belongs to, and the value."""
+    kind = type(value)
+    if kind is float:
+        return "float", value
+    if kind is int or kind is bool:
+        if value > _INT64_MAX:
+            raise invalid_argument(f"Feature: {name} has uint64_t element. Only int64_t is supported.")
+        return "int64", int(value)
+    if kind is str:
+        return "bytes", value.encode()
     if is_base64(value):
         return "bytes", decode_base64(value)
-    kind = _FEATURE_KINDS.get(type(value))
-    if kind is None:
-        raise invalid_argument(f"Feature: {name} has element with unexpected JSON type: {_JSON_TYPES[type(value)]}")
-    if kind == "bytes":
-        return kind, value.encode()
-    if kind == "int64" and value > _INT64_MAX:
-        raise invalid_argument(f"Feature: {name} has uint64_t element. Only int64_t is supported.")
-    return kind, int(value) if kind == "int64" else value
+    raise invalid_argument(f"Feature: {name} has element with unexpected JSON type: {_JSON_TYPES[kind]}")

@@ -242,8 +242,7 @@ def _uncompressed(body: bytes, encoding: bytes) -> bytes:
 
 def _metadata(servable: Servable) -> bytes:
     response = inference.metadata(servable)
-    signatures = get_model_metadata_pb2.SignatureDefMap()
-    response.metadata["signature_def"].Unpack(signatures)
+    signatures = get_model_metadata_pb2.SignatureDefMap.FromString(response.metadata["signature_def"].value)
     document = {"model_spec": _to_json(response.model_spec), "metadata": {"signature_def": _to_json(signatures)}}
     return orjson.dumps(document, option=orjson.OPT_INDENT_2)
 
