@@ -28,18 +28,16 @@ def load_servable(name: str, version: int, path: Path) -> Servable:
     """A version that has answered its warm-up requests; as in TensorFlow Serving, one that cannot is not loaded."""
     servable = Servable(name, version, path)
     try:
-        warm_up(servable)
+        if (path / FILE).exists():
+            _warm_up(servable, path / FILE)
     except BaseException:
         servable.close()
         raise
     return servable
 
 
-def warm_up(servable: Servable) -> int:
-    """Replays the warm-up requests and returns their number (`servables/tensorflow/saved_model_warmup.cc`)."""
-    path = servable.path / FILE
-    if not path.exists():
-        return 0
+def _warm_up(servable: Servable, path: Path) -> None:
+    """Replays recorded requests (`servables/tensorflow/saved_model_warmup.cc`)."""
     try:
         records = read_records(path)
         logs = [prediction_log_pb2.PredictionLog.FromString(record) for record in records[: MAX_RECORDS + 1]]
@@ -54,4 +52,3 @@ def warm_up(servable: Servable) -> int:
             _ANSWERS[kind](servable, getattr(log, kind).request)
         elif kind:
             raise ServingError(grpc.StatusCode.UNIMPLEMENTED, f"Unsupported log_type for warmup: {kind}")
-    return len(logs)

@@ -16,14 +16,15 @@ import numpy as np
 import pytest
 
 from serving.protocol.errors import ServingError
-from serving.protocol.protos import model_server_config_pb2, prediction_log_pb2
+from serving.protocol.protos import inference_pb2, model_server_config_pb2
 from serving.protocol.signatures import CLASSIFY_METHOD
 from serving.server import model_manager
 from serving.server.config import ServerConfig
+from serving.server.inference import multi_inference
 from serving.server.model_manager import ModelManager
 from serving.server.model_sources import BasePaths, ModelSource, Wanted
 from serving.server.model_versions import State
-from serving.server.warmup import load_servable, warm_up
+from serving.server.warmup import load_servable
 from slipway.errors import StoreError
 from tests.serving.server.versions_on_disk import VersionsOnDisk, cut, replace, without
 from tests.serving.server.waiting import eventually
@@ -303,20 +304,16 @@ def test_warm_up_too_many_records_fail_the_load(versions: VersionsOnDisk) -> Non
         load_servable("m", 1, versions.add(1, damage))
 
 
-def test_warm_up_multi_inference_may_name_the_model_otherwise(versions: VersionsOnDisk) -> None:
-    from tests.served_models import write_warmup
-
-    def damage(path: Path) -> None:
-        log = prediction_log_pb2.PredictionLog()
-        request = log.multi_inference_log.request
-        request.tasks.add(model_spec={"name": "in training", "signature_name": "classify"}, method_name=CLASSIFY_METHOD)
-        request.input.example_list.examples.add()
-        replace(path / "assets.extra/tf_serving_warmup_requests", b"")
-        write_warmup(path, log.SerializeToString())
-
-    servable = load_servable("m", 1, versions.add(1, damage))
-    assert warm_up(servable) == 1
+def test_multi_inference_of_a_warm_up_may_name_the_model_otherwise(versions: VersionsOnDisk) -> None:
+    request = inference_pb2.MultiInferenceRequest()
+    request.tasks.add(model_spec={"name": "in training", "signature_name": "classify"}, method_name=CLASSIFY_METHOD)
+    request.input.example_list.examples.add()
+    servable = load_servable("m", 1, versions.add(1))
+    (result,) = multi_inference(servable, request).results
     servable.close()
+
+    assert result.model_spec.name == "m"
+    assert len(result.classification_result.classifications) == 1
 
 
 def test_states_have_the_numbers_of_the_protocol() -> None:
