@@ -27,7 +27,7 @@ _ANSWER = (
 class HttpServer(uvicorn.Server):
     """An HTTP server for one ASGI application, which leaves the process's signals alone.
 
-    Once it is told to stop, requests in flight have the grace. Its own headers are `server` and `date`.
+    Requests in flight may take `grace_seconds` after the server is told to stop; `own_headers` are `server` and `date`.
     """
 
     def __init__(self, app: Any, grace_seconds: float, *, own_headers: bool = True) -> None:

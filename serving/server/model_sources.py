@@ -70,11 +70,11 @@ class BasePaths:
         if not base.is_dir():
             return f"its base path {base} is no directory; give the one that holds the versions"
         there = ", ".join(sorted(path.name for path in base.iterdir())[:5]) or "none"
-        return f"its base path {base} holds no version (a folder named by an integer) of its policy; folders: {there}"
+        return f"its base path {base} holds no version that its policy selects, a folder named by an integer: {there}"
 
 
 class ConfigFile(BasePaths):
-    """A `ModelServerConfig` file, read once, or each time after so many seconds.
+    """A `ModelServerConfig` file, read once, or again every so many seconds.
 
     Raises:
         ConfigError: the file cannot be read, or has labels that are not allowed yet.

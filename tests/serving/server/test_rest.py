@@ -178,7 +178,8 @@ def test_body_beyond_the_limit_is_refused(port: int, app: RestApp, monkeypatch: 
 
     for answer in (announced, counted):
         assert (answer.status, answer.headers["connection"]) == (413, "close")
-        assert answer.error == "The body has 1001 bytes, this server takes 1000: send smaller batches"
+        assert "1001 bytes" in answer.error
+        assert "send smaller batches" in answer.error
     assert ask(port, "POST", PREDICT, RAW).status == 200
 
 
@@ -220,7 +221,7 @@ def test_requests_beyond_the_limit_are_told_to_come_again(
 
         assert first.read().status == 200
     assert refused.status == 503
-    assert refused.error == "The server is busy: 1 requests are waiting; send the request again later"
+    assert "1 requests are waiting" in refused.error
 
 
 def test_fault_of_the_server_is_an_internal_error(port: int, app: RestApp, monkeypatch: pytest.MonkeyPatch) -> None:

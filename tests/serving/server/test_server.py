@@ -147,10 +147,9 @@ def test_reload_labels_are_for_loaded_versions_only(calls: Calls, versions: Vers
     eventually(lambda: calls.predict({}, "raw", model="m").model_spec.version.value == 2)
     eventually(lambda: [each.state for each in calls.status(model="m").model_version_status] == [30, 50])
 
-    assert refused(calls, model | policy | {"version_labels": {"stable": 1}}) == (
-        grpc.StatusCode.FAILED_PRECONDITION,
-        "Request to assign label to version 1 of model m, which is not currently available for inference",
-    )
+    code, text = refused(calls, model | policy | {"version_labels": {"stable": 1}})
+    assert code is grpc.StatusCode.FAILED_PRECONDITION
+    assert "version 1 of model m" in text
     reload(calls, model | policy)
     eventually(lambda: calls.status(model="m", version=1).model_version_status[0].state == 30)
     reload(calls, model | policy | {"version_labels": {"stable": 1, "canary": 2}})
@@ -177,11 +176,12 @@ def test_reload_what_cannot_be_followed_is_refused(calls: Calls, versions: Versi
     model = {"name": "m", "base_path": str(versions.base)}
     invalid = grpc.StatusCode.INVALID_ARGUMENT
 
-    assert refused(calls, model, model) == (invalid, "Illegal to list model m multiple times in config list")
-    assert refused(calls, {"name": "m", "base_path": "relative"}) == (
-        invalid,
-        "Expected model m to have an absolute path or URI; got base_path()=relative",
-    )
+    code, text = refused(calls, model, model)
+    assert code is invalid
+    assert "model m multiple times" in text
+    code, text = refused(calls, {"name": "m", "base_path": "relative"})
+    assert code is invalid
+    assert "model m to have an absolute path" in text
     assert refused(calls, model, {"name": "n", "base_path": str(tmp_path / "nothing")})[0] is invalid
     with pytest.raises(grpc.RpcError, match="only `model_config_list"):
         calls.models.HandleReloadConfigRequest(model_management_pb2.ReloadConfigRequest())
