@@ -16,8 +16,7 @@ from cli.output import echo, print_json, print_table
 from delivery.environment import open_environment
 from delivery.submission import sample_file
 from serving.client import DEFAULT_ADDRESS, ClientProtocol, connect
-from serving.client.predictions import predict_examples, predict_rows
-from serving.client.row_files import input_features, read_csv, read_json
+from serving.client.rows import input_features, predict_examples, predict_rows, read_csv, read_json
 from serving.protocol.signatures import CLASSIFY, SERVING_DEFAULT
 from slipway.data.tfrecord import read_records
 from slipway.errors import ConfigError, DataError

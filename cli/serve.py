@@ -18,7 +18,7 @@ from cli.options import MAX_PORT, describe_fields, split_fields
 from cli.output import echo
 from delivery.environment import open_environment
 from serving.protocol.addresses import address_of
-from serving.protocol.tensor_types import FLOAT
+from serving.protocol.tensor_protos import FLOAT
 from serving.request_log import LogOptions, RequestLog
 from serving.server.config import ServerConfig
 from serving.server.model_sources import BasePaths, ConfigFile, ModelSource, StoreModels
@@ -115,7 +115,7 @@ def _run(
         server.metrics.add_registry(registry)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, on_signal)
-        rest = f"http://{address_of(config.host, server.rest_port or 0)}"
+        rest = f"http://{address_of(config.host, server.rest_port)}"
         echo(f"gRPC  {address_of(config.host, server.grpc_port)}\nREST  {rest}")
         for name in server.manager.models():
             with server.manager.use(name) as servable:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.client.row_files import input_features
+from serving.client.rows import input_features
 from serving.predictor import Predictor
 from serving.protocol.signatures import CLASSIFY, PREDICTIONS, RAW, SERVING_DEFAULT, TRANSFORM
 from slipway.data.tensors import raw_inputs
@@ -99,11 +99,13 @@ def largest_difference(answer: NDArray[Any], expected: NDArray[Any]) -> tuple[fl
 
 
 def _answers(golden: Golden, way: Askable) -> list[tuple[str, NDArray[Any], NDArray[Any]]]:
+    from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
+
     examples = golden.serialized()
     strings = np.array(examples, object)
     expected = np.array(golden.predictions, np.float32)
     signatures = way.signatures()
-    raw = raw_inputs(_decode(examples), input_features(signatures))
+    raw = raw_inputs(ExamplesToRecordBatchDecoder().DecodeBatch(examples), input_features(signatures))
     answers = [
         (SERVING_DEFAULT, way.predict({"examples": strings}, SERVING_DEFAULT)[PREDICTIONS], expected),
         (RAW, way.predict(raw, RAW)[PREDICTIONS], expected),
@@ -114,12 +116,6 @@ def _answers(golden: Golden, way: Askable) -> list[tuple[str, NDArray[Any], NDAr
     transformed = way.predict({"examples": strings}, TRANSFORM)
     trained = {name: np.array(values) for name, values in golden.transformed.items()}
     return [*answers, (TRANSFORM, _side_by_side(transformed, trained), _side_by_side(trained, trained))]
-
-
-def _decode(examples: list[bytes]) -> Any:
-    from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
-
-    return ExamplesToRecordBatchDecoder().DecodeBatch(examples)
 
 
 def _side_by_side(columns: Mapping[str, NDArray[Any]], names: Mapping[str, Any]) -> NDArray[Any]:

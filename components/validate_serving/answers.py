@@ -11,7 +11,7 @@ import pyarrow as pa
 from serving.client import ClientProtocol, connect
 from serving.parity import TOLERANCE, largest_difference
 from serving.protocol.signatures import CLASSIFY, PREDICTIONS, RAW, SERVING_DEFAULT, TRANSFORM
-from serving.protocol.tensor_types import TENSOR_TYPES
+from serving.protocol.tensor_protos import TENSOR_TYPES
 from serving.server.config import ServerConfig
 from serving.server.model_sources import OneVersion
 from serving.server.server import ModelServer

@@ -10,16 +10,82 @@ with connect("localhost:8500", "taxi") as client:
 
 from __future__ import annotations
 
-from typing import Literal
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Self
 
-from serving.client.model_client import ATTEMPTS, ModelClient
-from slipway.errors import ConfigError
+from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
 
+from serving.protocol.protos import example_pb2
+from serving.protocol.signatures import CLASSIFY, SERVING_DEFAULT
+from slipway.errors import ConfigError, DataError, RequestError
+
+ATTEMPTS = 4
+TIMEOUT_SECONDS = 10.0
 ClientProtocol = Literal["grpc", "rest"]
 DEFAULT_ADDRESS: dict[ClientProtocol, str] = {"grpc": "localhost:8500", "rest": "localhost:8501"}
-TIMEOUT_SECONDS = 10.0
 
-__all__ = ["ATTEMPTS", "DEFAULT_ADDRESS", "TIMEOUT_SECONDS", "ClientProtocol", "ModelClient", "connect"]
+
+class ModelClient(ABC):
+    """One model on one server.
+
+    Every method raises `RequestError` where the server refuses the request, or does not answer in time. A server that
+    is busy or not there is tried again, `ATTEMPTS` times in all.
+    """
+
+    def __init__(self, address: str, timeout_seconds: float) -> None:
+        self._address = address
+        self._timeout = timeout_seconds
+
+    def signatures(self) -> dict[str, Any]:
+        """`SignatureDef` by name."""
+        # `__saved_model_init_op` is the loader's, not the clients'.
+        return {name: each for name, each in self._signature_defs().items() if not name.startswith("__")}
+
+    @abstractmethod
+    def states(self) -> dict[int, str]:
+        """State of each version that the server knows: START, LOADING, AVAILABLE, UNLOADING or END."""
+
+    @abstractmethod
+    def predict(self, inputs: Mapping[str, NDArray[Any]], signature: str = SERVING_DEFAULT) -> dict[str, NDArray[Any]]:
+        """Outputs by name, batch first; strings are object arrays of bytes."""
+
+    @abstractmethod
+    def classify(self, examples: Sequence[bytes], signature: str = CLASSIFY) -> list[dict[str, float]]:
+        """Score of each class, for each serialized tf.Example.
+
+        Raises:
+            DataError: one is no tf.Example.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Closes the connections."""
+
+    @abstractmethod
+    def _signature_defs(self) -> Mapping[str, Any]: ...
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def _no_server(self, protocol: str, port: int, reason: object) -> RequestError:
+        return RequestError(
+            f"no model server answers at {self._address} over {protocol} ({reason}). Start one with `slipway serve`, "
+            f"or give --address HOST:PORT ({port} is TensorFlow Serving's {protocol} port)"
+        )
+
+    def _timed_out(self) -> RequestError:
+        return RequestError(
+            f"{self._address} did not answer within {self._timeout:g} s: raise --timeout, or send fewer rows"
+        )
+
+    def _refused(self, reason: str, *, is_unknown: bool) -> RequestError:
+        advice = ". Name what the server has with --model and --version, or let it serve that" if is_unknown else ""
+        return RequestError(f"{self._address} refused the request: {reason}{advice}")
 
 
 def connect(
@@ -36,7 +102,7 @@ def connect(
         address: HOST:PORT; over REST also a URL, for a server behind TLS or a prefix.
         model: The model's name on the server.
         protocol: gRPC or REST.
-        version: A version; by default the server's newest.
+        version: By default the server's newest.
         timeout_seconds: Over gRPC for a request with all its attempts; over REST for each attempt.
 
     Raises:
@@ -53,3 +119,18 @@ def connect(
     from serving.client.rest_client import RestClient
 
     return RestClient(address, model, version, timeout_seconds)
+
+
+def parse_examples(serialized: Sequence[bytes]) -> list[Any]:
+    """Serialized tf.Examples as messages.
+
+    Raises:
+        DataError: one is no tf.Example.
+    """
+    examples = []
+    for number, content in enumerate(serialized, 1):
+        try:
+            examples.append(example_pb2.Example.FromString(content))
+        except DecodeError as error:
+            raise DataError(f"example {number} of {len(serialized)} is no tf.Example: {len(content)} bytes") from error
+    return examples

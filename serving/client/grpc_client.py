@@ -9,38 +9,23 @@ from typing import Any
 import grpc
 from numpy.typing import NDArray
 
-from serving.client.model_client import ATTEMPTS, ModelClient, parse_examples
+from serving.client import ATTEMPTS, ModelClient, parse_examples
+from serving.protocol import protos
 from serving.protocol.limits import GRPC_UNLIMITED
-from serving.protocol.protos import (
-    classification_pb2,
-    get_model_metadata_pb2,
-    get_model_status_pb2,
-    model_pb2,
-    model_service_pb2_grpc,
-    predict_pb2,
-    prediction_service_pb2_grpc,
-)
 from serving.protocol.signatures import CLASSIFY, SERVING_DEFAULT
 from serving.protocol.tensor_protos import array_of, tensor_proto
 from slipway.errors import RequestError
 
-_RETRY_POLICY = {
-    "methodConfig": [
-        {
-            "name": [{}],
-            "retryPolicy": {
-                "maxAttempts": ATTEMPTS,
-                "initialBackoff": "0.2s",
-                "maxBackoff": "2s",
-                "backoffMultiplier": 2,
-                "retryableStatusCodes": ["UNAVAILABLE"],
-            },
-        }
-    ]
+_RETRIES = {
+    "maxAttempts": ATTEMPTS,
+    "initialBackoff": "0.2s",
+    "maxBackoff": "2s",
+    "backoffMultiplier": 2,
+    "retryableStatusCodes": ["UNAVAILABLE"],
 }
 _OPTIONS = [
     *GRPC_UNLIMITED,
-    ("grpc.service_config", json.dumps(_RETRY_POLICY)),
+    ("grpc.service_config", json.dumps({"methodConfig": [{"name": [{}], "retryPolicy": _RETRIES}]})),
     # A server on a private network is not behind the web's proxy.
     ("grpc.enable_http_proxy", 0),
 ]
@@ -51,21 +36,21 @@ class GrpcClient(ModelClient):
 
     def __init__(self, address: str, model: str, version: int | None, timeout_seconds: float) -> None:
         super().__init__(address, timeout_seconds)
-        self._spec = model_pb2.ModelSpec(name=model)
+        self._spec = protos.model_pb2.ModelSpec(name=model)
         if version is not None:
             self._spec.version.value = version
         self._channel = grpc.insecure_channel(address, _OPTIONS)
-        self._predictions = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
-        self._models = model_service_pb2_grpc.ModelServiceStub(self._channel)
+        self._predictions = protos.prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
+        self._models = protos.model_service_pb2_grpc.ModelServiceStub(self._channel)
 
     def states(self) -> dict[int, str]:
-        request = get_model_status_pb2.GetModelStatusRequest(model_spec=self._spec)
+        request = protos.get_model_status_pb2.GetModelStatusRequest(model_spec=self._spec)
         answer = self._call(self._models.GetModelStatus, request)
-        name = get_model_status_pb2.ModelVersionStatus.State.Name
+        name = protos.get_model_status_pb2.ModelVersionStatus.State.Name
         return {status.version: name(status.state) for status in answer.model_version_status}
 
     def predict(self, inputs: Mapping[str, NDArray[Any]], signature: str = SERVING_DEFAULT) -> dict[str, NDArray[Any]]:
-        request = predict_pb2.PredictRequest(model_spec=self._signed(signature))
+        request = protos.predict_pb2.PredictRequest(model_spec=self._signed(signature))
         for name, values in inputs.items():
             request.inputs[name].CopyFrom(tensor_proto(values))
         answer = self._call(self._predictions.Predict, request)
@@ -75,7 +60,7 @@ class GrpcClient(ModelClient):
             raise RequestError(f"{self._address} answered a tensor that numpy cannot hold: {error}") from error
 
     def classify(self, examples: Sequence[bytes], signature: str = CLASSIFY) -> list[dict[str, float]]:
-        request = classification_pb2.ClassificationRequest(model_spec=self._signed(signature))
+        request = protos.classification_pb2.ClassificationRequest(model_spec=self._signed(signature))
         request.input.example_list.examples.extend(parse_examples(examples))
         answer = self._call(self._predictions.Classify, request)
         return [{one.label: one.score for one in each.classes} for each in answer.result.classifications]
@@ -84,16 +69,15 @@ class GrpcClient(ModelClient):
         self._channel.close()
 
     def _signature_defs(self) -> Mapping[str, Any]:
-        request = get_model_metadata_pb2.GetModelMetadataRequest(
+        request = protos.get_model_metadata_pb2.GetModelMetadataRequest(
             model_spec=self._spec, metadata_field=["signature_def"]
         )
         answer = self._call(self._predictions.GetModelMetadata, request)
-        signatures = get_model_metadata_pb2.SignatureDefMap()
-        answer.metadata["signature_def"].Unpack(signatures)
-        return dict(signatures.signature_def)
+        packed = answer.metadata["signature_def"].value
+        return dict(protos.get_model_metadata_pb2.SignatureDefMap.FromString(packed).signature_def)
 
     def _signed(self, signature: str) -> Any:
-        spec = model_pb2.ModelSpec(signature_name=signature)
+        spec = protos.model_pb2.ModelSpec(signature_name=signature)
         spec.MergeFrom(self._spec)
         return spec
 
@@ -106,5 +90,4 @@ class GrpcClient(ModelClient):
                 raise self._no_server("gRPC", 8500, details) from error
             if code == grpc.StatusCode.DEADLINE_EXCEEDED:
                 raise self._timed_out() from error
-            is_unknown = code == grpc.StatusCode.NOT_FOUND
-            raise self._refused(f"{code.name}: {details}", is_unknown=is_unknown) from error
+            raise self._refused(f"{code.name}: {details}", is_unknown=code == grpc.StatusCode.NOT_FOUND) from error

@@ -13,16 +13,15 @@ import numpy as np
 from google.protobuf import json_format
 from numpy.typing import NDArray
 
-from serving.client.model_client import ATTEMPTS, ModelClient, parse_examples
+from serving.client import ATTEMPTS, ModelClient, parse_examples
 from serving.protocol.protos import get_model_metadata_pb2
 from serving.protocol.signatures import CLASSIFY, SERVING_DEFAULT
-from serving.protocol.tensor_types import TENSOR_TYPES
+from serving.protocol.tensor_protos import TENSOR_TYPES
 from serving.protocol.urls import model_path
 from slipway.errors import RequestError
 from slipway.remote.retries import retrying, tried
 
 _BUSY = (429, 503)
-_FIRST_WAIT_SECONDS = 0.2
 
 
 class RestClient(ModelClient):
@@ -78,7 +77,7 @@ class RestClient(ModelClient):
             lambda error: isinstance(error, httpx.TransportError) and not isinstance(error, httpx.TimeoutException),
             is_busy=lambda answer: answer.status_code in _BUSY,
             attempts=ATTEMPTS,
-            first_seconds=_FIRST_WAIT_SECONDS,
+            first_seconds=0.2,
         )
         try:
             return self._content(again(self._http.request, method, self._path + path, content=content), wanted)
@@ -95,8 +94,9 @@ class RestClient(ModelClient):
         if answer.is_success:
             if isinstance(content, dict) and wanted in content:
                 return content[wanted]
-            text = f"{self._address} is no model server: it answers {answer.text[:200]!r}. Correct --address"
-            raise RequestError(text)
+            raise RequestError(
+                f"{self._address} is no model server: it answers {answer.text[:200]!r}. Correct --address"
+            )
         said = content.get("error", content) if isinstance(content, dict) else answer.text[:200]
         is_unknown = answer.status_code == httpx.codes.NOT_FOUND
         raise self._refused(f"{answer.status_code} {answer.reason_phrase}: {said}", is_unknown=is_unknown)

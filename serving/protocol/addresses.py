@@ -15,16 +15,11 @@ def address_of(host: str, port: int) -> str:
 
 
 def listen(host: str, port: int, protocol: str, flag: str) -> socket.socket:
-    """A listening socket.
-
-    Args:
-        host: Address to listen on.
-        port: 0 takes a free one.
-        protocol: Named in the error.
-        flag: The command's flag for the port, named in the error.
+    """A listening socket; port 0 takes a free one.
 
     Raises:
-        ConfigError: the port is taken, or this machine does not have the address.
+        ConfigError: the port is taken, or this machine does not have the address; names the protocol, and the command's
+            flag for the port.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # With its protocol named: asyncio sends at once (TCP_NODELAY) on such sockets only.
@@ -41,7 +36,7 @@ def listen(host: str, port: int, protocol: str, flag: str) -> socket.socket:
 
 def add_grpc_port(server: Any, host: str, port: int, flag: str) -> int:
     """Makes a gRPC server listen and returns the port; otherwise as `listen`."""
-    # gRPC does not say why it cannot have a port; a socket does.
+    # gRPC does not say why a port is not available; a socket does.
     listen(host, port, "gRPC", flag).close()
     try:
         found: int = server.add_insecure_port(address_of(host, port))
@@ -51,7 +46,7 @@ def add_grpc_port(server: Any, host: str, port: int, flag: str) -> int:
 
 
 def port_taken(host: str, port: int, protocol: str, flag: str, error: Exception) -> ConfigError:
-    """The error of a port that cannot be had."""
+    """The error of a port that is not available."""
     if isinstance(error, socket.gaierror) or (isinstance(error, OSError) and error.errno == errno.EADDRNOTAVAIL):
         advice = "Give an address of this machine with --host: 127.0.0.1 for itself alone, 0.0.0.0 for all networks"
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from array import array
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from typing import Any
@@ -11,7 +12,6 @@ import httptools
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from serving.protocol.http_parser import HttpParser
 from serving.protocol.limits import MAX_HEAD_BYTES
 
 # ASGI's.
@@ -19,9 +19,6 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-# For a new connection to send the whole head of a request, and between two pieces of a body or of an answer.
-HEAD_SECONDS = 10.0
-IDLE_SECONDS = 10.0
 _ANSWER = (
     b'HTTP/1.1 %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n{"error":"%b"}'
 )
@@ -30,10 +27,7 @@ _ANSWER = (
 class HttpServer(uvicorn.Server):
     """An HTTP server for one ASGI application, which leaves the process's signals alone.
 
-    Args:
-        app: The application.
-        grace_seconds: How long requests in flight may take once the server is told to stop.
-        own_headers: Whether it adds the headers `server` and `date`.
+    Requests in flight may take `grace_seconds` after the server is told to stop; `own_headers` are `server` and `date`.
     """
 
     def __init__(self, app: Any, grace_seconds: float, *, own_headers: bool = True) -> None:
@@ -55,7 +49,6 @@ class HttpServer(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Captures none."""
         yield
 
 
@@ -65,8 +58,8 @@ class HttpProtocol(HttpToolsProtocol):
     The test of this class lists the parts of uvicorn that it relies on.
     """
 
-    head_seconds = HEAD_SECONDS
-    idle_seconds = IDLE_SECONDS
+    # For a new connection to send the whole head of a request, and between two pieces of a body or of an answer.
+    head_seconds = idle_seconds = 10.0
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -79,12 +72,10 @@ class HttpProtocol(HttpToolsProtocol):
         self._answering: RequestResponseCycle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Waits for the first request."""
         super().connection_made(transport)
         self._wait(self.head_seconds)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Ends the answers in progress."""
         self._stop_waiting()
         self._abandon()
         super().connection_lost(exc)
@@ -107,7 +98,6 @@ class HttpProtocol(HttpToolsProtocol):
             self._wait(self.head_seconds)
 
     def on_message_begin(self) -> None:
-        """A request begins."""
         self._is_receiving = True
         super().on_message_begin()
 
@@ -123,7 +113,6 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        """A request is complete."""
         if self.parser.should_upgrade():
             return
         self._is_receiving = False
@@ -131,18 +120,15 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def pause_writing(self) -> None:
-        """The client has stopped reading the answer."""
         super().pause_writing()
         self._unsent_bytes = self.transport.get_write_buffer_size()
         self._wait(self.idle_seconds)
 
     def resume_writing(self) -> None:
-        """The client reads the answer again."""
         super().resume_writing()
         self._stop_waiting()
 
     def send_400_response(self, msg: str) -> None:
-        """Refuses what is not HTTP."""
         self._refuse(b"400 Bad Request", msg.encode())
 
     def _wait(self, seconds: float) -> None:
@@ -188,3 +174,39 @@ class HttpProtocol(HttpToolsProtocol):
         if self._answering:
             self._answering.disconnected = True
             self._answering.message_event.set()
+
+
+class HttpParser(httptools.HttpRequestParser):
+    """Reads a request that offers an upgrade, body included, as if it offered none (RFC 9110, 7.8).
+
+    httptools ends such a request after its head, whatever its length, and would parse the body as the next request
+    (`cb_on_headers_complete` in its parser.pyx). The head is therefore parsed twice: as it came, which the receiver has
+    to ignore (`should_upgrade`), and without the offer. The receiver refuses CONNECT with an exception.
+    """
+
+    def __init__(self, receiver: HttpProtocol) -> None:
+        self._receiver = receiver
+        self._restart()
+
+    def feed_data(self, data: bytes | bytearray | memoryview | array[int]) -> None:
+        """Parses data; raises `httptools.HttpParserError` where it is not HTTP, or a callback failed."""
+        rest = memoryview(data)
+        while True:
+            try:
+                return super().feed_data(rest)
+            except httptools.HttpParserUpgrade as offer:
+                rest = rest[offer.args[0] :]
+                head = self._head_without_offer()
+                # The state of the connection, such as that it ends here, is that of the first reading.
+                self._restart()
+                super().feed_data(head)
+
+    def _restart(self) -> None:
+        super().__init__(self._receiver)
+        # As in uvicorn: data after `Connection: close` is ignored, and no error.
+        self.set_dangerous_leniencies(lenient_data_after_close=True)
+
+    def _head_without_offer(self) -> bytes:
+        lines = [b"%b %b HTTP/%b" % (self.get_method(), self._receiver.url, self.get_http_version().encode())]
+        lines += [b"%b: %b" % header for header in self._receiver.headers if header[0] != b"upgrade"]
+        return b"\r\n".join([*lines, b"", b""])

@@ -1,16 +1,84 @@
-"""`TensorProto` to numpy and back, as TensorFlow's `core/framework/tensor.cc` reads and writes it."""
+"""TensorFlow's tensors: their types (`types.proto`), and `TensorProto` to numpy and back (`framework/tensor.cc`)."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from itertools import accumulate
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serving.protocol.limits import MAX_FILLED, MAX_RANK
-from serving.protocol.protos import tensor_pb2
-from serving.protocol.tensor_types import HALF, STRING, TENSOR_TYPES, TensorType, string_array, type_number
+from serving.protocol.protos import tensor_pb2, types_pb2
+
+FLOAT: int = types_pb2.DT_FLOAT
+INT64: int = types_pb2.DT_INT64
+STRING: int = types_pb2.DT_STRING
+HALF: int = types_pb2.DT_HALF
+
+
+class TensorType(NamedTuple):
+    """One tensor type.
+
+    Attributes:
+        numpy: The type of its values in numpy; strings are objects.
+        field: The field of a `TensorProto` that holds the values.
+        json: The Python types that a JSON value may have; none where TensorFlow Serving reads no JSON.
+        json_range: The type whose range a JSON number must be in. TensorFlow Serving reads small integers as int32, and
+            cuts them without a check.
+    """
+
+    numpy: np.dtype[Any]
+    field: str
+    json: frozenset[type] = frozenset()
+    json_range: Any = None
+
+
+_NUMBER, _INTEGER = frozenset({int, float}), frozenset({int})
+TENSOR_TYPES: dict[int, TensorType] = {
+    FLOAT: TensorType(np.dtype(np.float32), "float_val", _NUMBER, np.float32),
+    types_pb2.DT_DOUBLE: TensorType(np.dtype(np.float64), "double_val", _NUMBER, np.float64),
+    types_pb2.DT_INT32: TensorType(np.dtype(np.int32), "int_val", _INTEGER, np.int32),
+    types_pb2.DT_UINT8: TensorType(np.dtype(np.uint8), "int_val", _INTEGER, np.int32),
+    types_pb2.DT_INT16: TensorType(np.dtype(np.int16), "int_val", _INTEGER, np.int32),
+    types_pb2.DT_INT8: TensorType(np.dtype(np.int8), "int_val", _INTEGER, np.int32),
+    STRING: TensorType(np.dtype(object), "string_val", frozenset({str})),
+    INT64: TensorType(np.dtype(np.int64), "int64_val", _INTEGER, np.int64),
+    types_pb2.DT_BOOL: TensorType(np.dtype(np.bool_), "bool_val", frozenset({bool}), np.bool_),
+    types_pb2.DT_UINT16: TensorType(np.dtype(np.uint16), "int_val"),
+    HALF: TensorType(np.dtype(np.float16), "half_val"),
+    types_pb2.DT_UINT32: TensorType(np.dtype(np.uint32), "uint32_val", _INTEGER, np.uint32),
+    types_pb2.DT_UINT64: TensorType(np.dtype(np.uint64), "uint64_val", _INTEGER, np.uint64),
+}
+_NUMBERS = {kind.numpy: number for number, kind in TENSOR_TYPES.items()}
+
+
+def type_number(array: NDArray[Any]) -> int:
+    """The number of an array's type in types.proto; bytes and objects are strings.
+
+    Raises:
+        TypeError: TensorFlow has no such type.
+    """
+    if array.dtype.kind in "SO":
+        return STRING
+    try:
+        return _NUMBERS[array.dtype]
+    except KeyError:
+        raise TypeError(f"TensorFlow has no tensors of numpy's type {array.dtype}") from None
+
+
+def type_name(number: int) -> str:
+    """A type's name in TensorFlow's error texts."""
+    known = types_pb2.DataType.DESCRIPTOR.values_by_number.get(number)
+    return known.name.removeprefix("DT_").lower() if known else str(number)
+
+
+def string_array(values: list[bytes]) -> NDArray[Any]:
+    """A vector of strings: one object each, whatever their lengths."""
+    array = np.empty(len(values), dtype=object)
+    array[:] = values
+    return array
 
 
 def array_of(proto: Any) -> NDArray[Any]:
@@ -19,10 +87,9 @@ def array_of(proto: Any) -> NDArray[Any]:
     Raises:
         ValueError: type, shape and content do not make a tensor.
     """
-    number = proto.dtype
-    kind = TENSOR_TYPES.get(number)
+    kind = TENSOR_TYPES.get(proto.dtype)
     if kind is None:
-        raise ValueError(f"tensors of type {number} are not supported")
+        raise ValueError(f"tensors of type {proto.dtype} are not supported")
     rank = len(proto.tensor_shape.dim)
     if rank > MAX_RANK:
         # The product of a million sizes takes minutes.
@@ -33,7 +100,7 @@ def array_of(proto: Any) -> NDArray[Any]:
     count = math.prod(shape)
     if proto.tensor_content:
         return _from_content(proto.tensor_content, kind.numpy, count).reshape(shape)
-    values = _from_field(proto, number, kind)
+    values = _from_field(proto, kind)
     if len(values) != count:
         values = _filled(values, kind.numpy, count)
     return values.reshape(shape)
@@ -61,11 +128,11 @@ def _from_content(content: bytes, dtype: np.dtype[Any], count: int) -> NDArray[A
     return np.frombuffer(content, dtype)
 
 
-def _from_field(proto: Any, number: int, kind: TensorType) -> NDArray[Any]:
+def _from_field(proto: Any, kind: TensorType) -> NDArray[Any]:
     values = getattr(proto, kind.field)
-    if number == STRING:
+    if proto.dtype == STRING:
         return string_array(list(values))
-    if number == HALF:
+    if proto.dtype == HALF:
         return np.array(values, np.int32).astype(np.uint16).view(np.float16)
     # Small integers are kept in wider ones; TensorFlow casts without a check, too.
     return np.array(values, np.int32).astype(kind.numpy) if kind.field == "int_val" else np.array(values, kind.numpy)
@@ -84,25 +151,15 @@ def _filled(values: NDArray[Any], dtype: np.dtype[Any], count: int) -> NDArray[A
 
 def _length_prefixed(content: bytes, count: int) -> list[bytes]:
     """Strings as `port::EncodeStringList` writes them: all lengths as varints, then all bytes."""
-    if count > len(content):
+    ends = np.flatnonzero(np.frombuffer(content, np.uint8) < 0x80)[:count].tolist()
+    if len(ends) < count:
         raise ValueError(f"{len(content)} bytes cannot hold {count} strings")
     lengths, at = [], 0
-    for _ in range(count):
-        length = shift = 0
-        while True:
-            if at >= len(content) or shift > 63:
-                raise ValueError("the content ends within the strings' lengths")
-            byte = content[at]
-            at += 1
-            length |= (byte & 0x7F) << shift
-            shift += 7
-            if byte < 0x80:
-                break
-        lengths.append(length)
+    for end in ends:
+        varint = content[at : end + 1][:10]
+        lengths.append(sum((byte & 0x7F) << 7 * place for place, byte in enumerate(varint)))
+        at = end + 1
     if at + sum(lengths) != len(content):
         raise ValueError(f"the strings need {sum(lengths)} bytes, {len(content) - at} are there")
-    strings = []
-    for length in lengths:
-        strings.append(content[at : at + length])
-        at += length
-    return strings
+    starts = accumulate(lengths, initial=at)
+    return [content[start : start + size] for start, size in zip(starts, lengths, strict=False)]

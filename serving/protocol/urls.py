@@ -11,7 +11,6 @@ from serving.protocol.errors import invalid_argument
 _VERSION = rb"(?:(?:/versions/(\d+))|(?:/labels/([^/:]+)))?"
 _INFERENCE = re.compile(rb"(?i)/v1/models/([^/:]+)" + _VERSION + rb":(classify|regress|predict)")
 _MODEL = re.compile(rb"(?i)/v1/models(?:/([^/:]+))?" + _VERSION + rb"(?:/(metadata))?")
-_API = re.compile(rb"(?i)/v1/.*", re.DOTALL)
 _INT64_MAX = (1 << 63) - 1
 
 
@@ -26,7 +25,7 @@ class ModelUrl(NamedTuple):
 
 def is_api_url(target: bytes) -> bool:
     """Whether a path belongs to the API; any other is not found."""
-    return _API.fullmatch(target) is not None
+    return target[:4].lower() == b"/v1/"
 
 
 def parse_inference_url(target: bytes) -> ModelUrl | None:

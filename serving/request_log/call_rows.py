@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 from serving.protocol.json_values import parse as parse_json
 from serving.protocol.protos import classification_pb2, predict_pb2, regression_pb2
 from serving.protocol.signatures import SERVING_DEFAULT
-from serving.protocol.tensor_protos import array_of
-from serving.protocol.tensor_types import FLOAT, INT64, STRING, TENSOR_TYPES
+from serving.protocol.tensor_protos import FLOAT, INT64, STRING, TENSOR_TYPES, array_of
 from serving.request_log.call import LoggedCall
 from serving.request_log.features import Fields, Row, Values, of_column, of_example, of_value
 

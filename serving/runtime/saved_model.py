@@ -14,9 +14,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from serving.protocol.protos import config_pb2, error_codes_pb2, meta_graph_pb2
-from serving.runtime.c_api import Output, tensorflow
-from serving.runtime.c_tensors import new_tensor, read_tensor
+from serving.protocol.errors import ServingError, not_found
+from serving.protocol.protos import config_pb2, meta_graph_pb2
+from serving.runtime.c_api import Output, new_tensor, read_tensor, tensorflow
 
 TAG = b"serve"
 # Added by the exporter for its own use; TensorFlow Serving serves it no more than it lists it.
@@ -25,35 +25,19 @@ _INTERNAL = "__saved_model_init_op"
 _MAX_KEPT = 256
 
 
-class RuntimeStatusError(Exception):
-    """An error status of TensorFlow; `code` is a number of `absl::StatusCode`, which gRPC shares."""
-
-    def __init__(self, code: int, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
-
-
 class SavedModel:
-    """A loaded SavedModel; many threads may run it at a time.
+    """A SavedModel, loaded from its directory; many threads may run it at a time.
 
-    Args:
-        path: The SavedModel's directory.
-        intra_op: Threads of one operation; 0 lets TensorFlow choose.
-        inter_op: Threads for independent operations; 0 lets TensorFlow choose, -1 takes the caller's.
-
-    Raises:
-        RuntimeStatusError: TensorFlow cannot load it.
+    `inter_op` is the number of threads for independent operations: 0 lets TensorFlow choose, -1 takes the caller's.
+    TensorFlow's errors are raised as `ServingError`s.
     """
 
-    def __init__(self, path: str | Path, *, intra_op: int = 0, inter_op: int = 0) -> None:
+    def __init__(self, path: str | Path, *, inter_op: int = 0) -> None:
         self._functions = tensorflow()
         self._outputs: dict[tuple[str, ...], ctypes.Array[Output]] = {}
         self._graph = self._functions.TF_NewGraph()
         self._session = 0
-        config = config_pb2.ConfigProto(
-            intra_op_parallelism_threads=intra_op, inter_op_parallelism_threads=inter_op, allow_soft_placement=True
-        )
+        config = config_pb2.ConfigProto(inter_op_parallelism_threads=inter_op, allow_soft_placement=True)
         try:
             self.meta_graph = self._load(str(path), config.SerializeToString())
         except BaseException:
@@ -69,7 +53,7 @@ class SavedModel:
         """Values of the tensors `fetches`, given those of `feeds`; names are `op:0`.
 
         Raises:
-            RuntimeStatusError: the graph has no such tensor, a type is wrong, or an operation fails.
+            ServingError: the graph has no such tensor, a type is wrong, or an operation fails.
             TypeError: TensorFlow cannot hold a value.
         """
         functions = self._functions
@@ -81,21 +65,9 @@ class SavedModel:
             for index, value in enumerate(feeds.values()):
                 given[index], strings = new_tensor(value)
                 alive.append(strings)
+            fed, fetched = (inputs, given, len(given)), (outputs, answered, len(answered))
             with self._status() as status:
-                functions.TF_SessionRun(
-                    self._session,
-                    None,
-                    inputs,
-                    given,
-                    len(given),
-                    outputs,
-                    answered,
-                    len(answered),
-                    None,
-                    0,
-                    None,
-                    status,
-                )
+                functions.TF_SessionRun(self._session, None, *fed, *fetched, None, 0, None, status)
             return [read_tensor(tensor) for tensor in answered if tensor is not None]
         finally:
             for tensor in (*given, *answered):
@@ -145,10 +117,7 @@ class SavedModel:
         operation, _, index = tensor_name.partition(":")
         found = self._functions.TF_GraphOperationByName(self._graph, operation.encode())
         if not found:
-            raise RuntimeStatusError(
-                error_codes_pb2.Code.NOT_FOUND,
-                f"Tensor {tensor_name}, specified in either feed_devices or fetch_devices was not found in the Graph",
-            )
+            raise not_found(f"Tensor {tensor_name} was not found in the Graph")
         return Output(found, int(index or 0))
 
     @contextmanager
@@ -159,6 +128,6 @@ class SavedModel:
             yield status
             code = self._functions.TF_GetCode(status)
             if code:
-                raise RuntimeStatusError(code, self._functions.TF_Message(status).decode(errors="replace"))
+                raise ServingError.of_status(code, self._functions.TF_Message(status).decode(errors="replace"))
         finally:
             self._functions.TF_DeleteStatus(status)

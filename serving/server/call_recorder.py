@@ -6,16 +6,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import grpc
 
 from serving.protocol.errors import ServingError
-from serving.request_log.call import LoggedCall
-
-if TYPE_CHECKING:
-    from serving.request_log import RequestLog
-    from serving.server.metrics import Metrics
+from serving.request_log import LoggedCall, RequestLog
+from serving.server.metrics import Metrics
 
 T = TypeVar("T")
 
@@ -39,17 +36,12 @@ class Call:
         return result
 
 
+@dataclass(frozen=True)
 class CallRecorder:
-    """Records inferences; many threads may call it at a time.
+    """Counts every inference; logs those that succeeded. Many threads may call it at a time."""
 
-    Args:
-        metrics: Count every inference.
-        request_log: Gets each inference that succeeded; None keeps no log.
-    """
-
-    def __init__(self, metrics: Metrics, request_log: RequestLog | None) -> None:
-        self._metrics = metrics
-        self._request_log = request_log
+    metrics: Metrics
+    request_log: RequestLog | None
 
     @contextmanager
     def record(self, protocol: Literal["rest", "grpc"], method: str, request_id: Callable[[], str]) -> Iterator[Call]:
@@ -64,9 +56,9 @@ class CallRecorder:
             raise
         finally:
             seconds = time.perf_counter() - begin
-            self._metrics.observe(call.model, method, protocol.upper(), code, seconds, call.runtime_seconds)
-        if self._request_log:
-            self._request_log.offer(
+            self.metrics.observe(call.model, method, protocol.upper(), code, seconds, call.runtime_seconds)
+        if self.request_log:
+            self.request_log.offer(
                 LoggedCall(
                     request_id=request_id(),
                     protocol=protocol,

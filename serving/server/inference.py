@@ -1,7 +1,4 @@
-"""Answers requests in protos with a servable: those of gRPC, and those that warm-up replays.
-
-The checks and texts of MultiInference are those of `servables/tensorflow/multi_inference.cc`.
-"""
+"""Answers requests in protos with a servable: those of gRPC, and those that warm-up replays."""
 
 from __future__ import annotations
 
@@ -11,27 +8,11 @@ import grpc
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.protocol import protos
 from serving.protocol.errors import ServingError, invalid_argument
-from serving.protocol.protos import (
-    classification_pb2,
-    get_model_metadata_pb2,
-    inference_pb2,
-    predict_pb2,
-    regression_pb2,
-)
 from serving.protocol.signatures import CLASSIFY_METHOD, REGRESS_METHOD, SERVING_DEFAULT
 from serving.protocol.tensor_protos import array_of, tensor_proto
-from serving.server.servable import Servable
-from serving.server.tf_examples import (
-    Classification,
-    classification_result,
-    classification_tensors,
-    regression_result,
-    regression_tensors,
-    with_context,
-)
-
-_TENSORS = {CLASSIFY_METHOD: classification_tensors, REGRESS_METHOD: regression_tensors}
+from serving.server.servable import Classification, Servable, classification, regression, tensors_of, with_context
 
 
 def predict(servable: Servable, request: Any) -> Any:
@@ -44,7 +25,7 @@ def predict(servable: Servable, request: Any) -> Any:
             raise invalid_argument(f"tensor parsing error: {alias}") from error
     spec = request.model_spec
     outputs = servable.predict(spec.signature_name, inputs, list(request.output_filter))
-    response = predict_pb2.PredictResponse()
+    response = protos.predict_pb2.PredictResponse()
     _set_spec(response.model_spec, servable, spec)
     for alias, value in outputs.items():
         response.outputs[alias].CopyFrom(tensor_proto(value))
@@ -53,45 +34,45 @@ def predict(servable: Servable, request: Any) -> Any:
 
 def classify(servable: Servable, request: Any) -> Any:
     """Answers a `ClassificationRequest`."""
-    found = servable.classify(request.model_spec.signature_name, examples_of(request.input))
-    response = classification_pb2.ClassificationResponse()
+    response = protos.classification_pb2.ClassificationResponse()
     _set_spec(response.model_spec, servable, request.model_spec)
-    _add_classes(response.result, found)
+    _add_classes(response.result, servable.classify(request.model_spec.signature_name, examples_of(request.input)))
     return response
 
 
 def regress(servable: Servable, request: Any) -> Any:
     """Answers a `RegressionRequest`."""
-    found = servable.regress(request.model_spec.signature_name, examples_of(request.input))
-    response = regression_pb2.RegressionResponse()
+    response = protos.regression_pb2.RegressionResponse()
     _set_spec(response.model_spec, servable, request.model_spec)
-    _add_values(response.result, found)
+    _add_values(response.result, servable.regress(request.model_spec.signature_name, examples_of(request.input)))
     return response
 
 
 def multi_inference(servable: Servable, request: Any) -> Any:
-    """Answers a `MultiInferenceRequest` with one run of the graph."""
-    feed, fetches = _tensors_of(servable, request.tasks)
+    """Answers a `MultiInferenceRequest` with one run of the graph (`servables/tensorflow/multi_inference.cc`)."""
+    tensors = _tensors_of_tasks(servable, request.tasks)
+    if len({feed for feed, _ in tensors}) > 1:
+        raise invalid_argument("Input tensor must be the same for all Signatures.")
     examples = examples_of(request.input)
-    values = servable.tensors({feed: examples}, fetches)
-    response = inference_pb2.MultiInferenceResponse()
-    for task in request.tasks:
-        signature = servable.signatures[task.model_spec.signature_name or SERVING_DEFAULT]
+    wanted = sorted({name for _, fetches in tensors for name in fetches.values()})
+    values = servable.tensors({tensors[0][0]: examples}, wanted)
+    response = protos.inference_pb2.MultiInferenceResponse()
+    for task, (_, fetches) in zip(request.tasks, tensors, strict=True):
         result = response.results.add()
         _set_spec(result.model_spec, servable, task.model_spec)
         if task.method_name == CLASSIFY_METHOD:
-            _add_classes(result.classification_result, classification_result(signature, len(examples), values))
+            _add_classes(result.classification_result, classification(fetches, values, len(examples)))
         else:
-            _add_values(result.regression_result, regression_result(signature, len(examples), values))
+            _add_values(result.regression_result, regression(fetches, values, len(examples)))
     return response
 
 
 def metadata(servable: Servable) -> Any:
     """A `GetModelMetadataResponse` with all signatures."""
-    signatures = get_model_metadata_pb2.SignatureDefMap()
+    signatures = protos.get_model_metadata_pb2.SignatureDefMap()
     for name, signature in servable.signatures.items():
         signatures.signature_def[name].CopyFrom(signature)
-    response = get_model_metadata_pb2.GetModelMetadataResponse()
+    response = protos.get_model_metadata_pb2.GetModelMetadataResponse()
     response.model_spec.name = servable.name
     response.model_spec.version.value = servable.version
     response.metadata["signature_def"].Pack(signatures)
@@ -108,33 +89,26 @@ def examples_of(given: Any) -> NDArray[Any]:
     return with_context(context, [example.SerializeToString() for example in examples])
 
 
-def _tensors_of(servable: Servable, tasks: Any) -> tuple[str, list[str]]:
-    """The tensors to feed and to fetch for all tasks at once; checks them all before anything is computed."""
-    names: set[str] = set()
-    feeds: set[str] = set()
-    fetches: set[str] = set()
+def _tensors_of_tasks(servable: Servable, tasks: Any) -> list[tuple[str, dict[str, str]]]:
+    """The tensors to feed and to fetch for each task; checks all before anything is computed."""
+    tensors: dict[str, tuple[str, dict[str, str]]] = {}
     for task in tasks:
         spec = task.model_spec
         if not spec.name:
             raise invalid_argument("Found ModelSpec with an empty model name.")
-        # Warm-up requests keep the name that the model had in training.
+        # Not the servable's name: warm-up requests keep the name that the model had in training.
         if spec.name != tasks[0].model_spec.name:
             raise invalid_argument("All ModelSpecs in a MultiInferenceRequest must access the same model name.")
         name = spec.signature_name or SERVING_DEFAULT
-        if name in names:
+        if name in tensors:
             raise invalid_argument(f"Duplicate evaluation of signature: {name}")
-        names.add(name)
         if name not in servable.signatures:
             raise invalid_argument(f"Requested signature not found in model graph: {name}")
-        if task.method_name not in _TENSORS:
+        if task.method_name not in (CLASSIFY_METHOD, REGRESS_METHOD):
             text = f"Unsupported signature method_name: {task.method_name}"
             raise ServingError(grpc.StatusCode.UNIMPLEMENTED, text)
-        feed, outputs = _TENSORS[task.method_name](servable.signatures[name])
-        feeds.add(feed)
-        fetches.update(outputs)
-        if len(feeds) > 1:
-            raise invalid_argument("Input tensor must be the same for all Signatures.")
-    return feeds.pop(), sorted(fetches)
+        tensors[name] = tensors_of(servable.signatures[name], task.method_name)
+    return list(tensors.values())
 
 
 def _set_spec(spec: Any, servable: Servable, requested: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,6 @@ _BYTES_SUFFIX = "_bytes"
 _NON_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 # numeric_limits::max_digits10
 _FULL = {np.dtype(np.float32): "%.9g", np.dtype(np.float64): "%.17g"}
-_INTEGERS = tuple(np.dtype(each) for each in (np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint32, np.uint64))
 
 
 def write_outputs(outputs: Mapping[str, NDArray[Any]], row_format: bool) -> bytes:
@@ -25,11 +24,16 @@ def write_outputs(outputs: Mapping[str, NDArray[Any]], row_format: bool) -> byte
     if not outputs:
         raise invalid_argument("Cannot convert empty tensor map to JSON")
     if row_format:
-        _check_batches(outputs)
+        sizes = {name: array.shape[:1] for name, array in outputs.items()}
+        if () in sizes.values() or len(set(sizes.values())) > 1:
+            raise invalid_argument(f"Row format needs outputs with one batch size. Got: {sizes}; use 'inputs' instead")
     columns = {name: _nested(_texts(array, name), array.shape) for name, array in sorted(outputs.items())}
     if not row_format:
         wholes = [f"[{', '.join(texts)}]" if outputs[name].shape else texts[0] for name, texts in columns.items()]
-        return f'{{"outputs": {wholes[0] if len(columns) == 1 else _object(columns, wholes)}}}'.encode()
+        if len(wholes) == 1:
+            return f'{{"outputs": {wholes[0]}}}'.encode()
+        named = ", ".join(f"{_quoted(name)}: {text}" for name, text in zip(columns, wholes, strict=True))
+        return f'{{"outputs": {{{named}}}}}'.encode()
     rows = next(iter(columns.values()))
     if len(columns) > 1:
         names = list(map(_quoted, columns))
@@ -64,20 +68,6 @@ def write_error(error: ServingError) -> bytes:
     return orjson.dumps({"error": error.message.encode(errors="replace").decode()})
 
 
-def _check_batches(outputs: Mapping[str, NDArray[Any]]) -> None:
-    size = -1
-    for name, array in outputs.items():
-        if not array.shape:
-            raise invalid_argument(f"Tensor name: {name} has no shape information ")
-        if size >= 0 and size != len(array):
-            raise invalid_argument(f"Tensor name: {name} has inconsistent batch size: {len(array)} expecting: {size}")
-        size = len(array)
-
-
-def _object(names: Mapping[str, Any], texts: Sequence[str]) -> str:
-    return f"{{{', '.join(f'{_quoted(name)}: {text}' for name, text in zip(names, texts, strict=True))}}}"
-
-
 def _quoted(text: str) -> str:
     return orjson.dumps(text).decode()
 
@@ -103,11 +93,11 @@ def _texts(array: NDArray[Any], name: str) -> list[str]:
         if name.endswith(_BYTES_SUFFIX):
             return [f'{{"b64": "{b64encode(value).decode()}"}}' for value in values]
         return [_quoted(value.decode(errors="replace")) for value in values]
-    if dtype == np.bool_:
+    if dtype.kind == "b":
         return ["true" if value else "false" for value in array.ravel().tolist()]
-    if dtype in _INTEGERS:
+    if dtype.kind in "iu":
         return list(map(str, array.ravel().tolist()))
-    raise invalid_argument(f"Failed to write JSON value for tensor type: {'half' if dtype == np.float16 else dtype}")
+    raise invalid_argument(f"Failed to write JSON value for tensor type: {dtype}")
 
 
 def _decimals(values: NDArray[Any]) -> list[str]:

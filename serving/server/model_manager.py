@@ -10,47 +10,27 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
-from pathlib import Path
+from collections.abc import Iterable
+from typing import Any
 
 import grpc
 
 from serving.protocol.errors import ServingError, invalid_argument, not_found
+from serving.server.config import ServerConfig
 from serving.server.model_sources import ModelSource, Wanted
-from serving.server.model_versions import ModelVersions, ServedVersion, State, VersionStatus
-from serving.server.servable import Servable
+from serving.server.model_versions import ModelVersions, ServedVersion, State
+from serving.server.warmup import load_servable
 from slipway.errors import StoreError
 
 LOGGER = logging.getLogger(__name__)
 
-Loader = Callable[[str, int, Path], Servable]
-
 
 class ModelManager:
-    """Keeps loaded what a source wants.
+    """Keeps loaded what a source wants."""
 
-    Args:
-        source: Says which versions should be served.
-        load: Loads and warms up one version.
-        poll_seconds: Interval between polls of the source; 0 polls once.
-        max_load_retries: How often a version that cannot be loaded is tried again.
-        retry_seconds: Interval between tries.
-    """
-
-    def __init__(
-        self,
-        source: ModelSource,
-        load: Loader,
-        *,
-        poll_seconds: float = 1.0,
-        max_load_retries: int = 5,
-        retry_seconds: float = 60.0,
-    ) -> None:
+    def __init__(self, source: ModelSource, config: ServerConfig) -> None:
         self._source = source
-        self._load_version = load
-        self._poll_seconds = poll_seconds
-        self._max_load_retries = max_load_retries
-        self._retry_seconds = retry_seconds
+        self._config = config
         self._models: dict[str, ModelVersions] = {}
         # Replaced as a whole, so that a request needs no lock to look its version up.
         self._serving: dict[tuple[str, int | str | None], ServedVersion] = {}
@@ -108,26 +88,25 @@ class ModelManager:
         request = f"Latest({name})" if version is None else f"Specific({name}, {version})"
         raise not_found(f"Servable not found for request: {request}")
 
-    def status(self, name: str, version: int | None = None, label: str | None = None) -> list[VersionStatus]:
-        """States of one version or of all, newest first, including unloaded ones."""
+    def status(self, name: str, version: int | None = None, label: str | None = None) -> list[Any]:
+        """`ModelVersionStatus` of one version or of all, newest first, including unloaded ones."""
         if label:
             version = self._labelled(name, label)
         with self._changed:
             versions = self._models.get(name, ModelVersions()).versions
-            found = [versions[number].status() for number in sorted(versions, reverse=True)]
-        if version is not None:
-            found = [status for status in found if status.version == version]
-            if not found:
-                raise not_found(f"Could not find version {version} of model {name}")
+            numbers = sorted(versions, reverse=True) if version is None else {version} & versions.keys()
+            found = [versions[number].status() for number in numbers]
         if not found:
-            raise not_found(f"Could not find any versions of model {name}")
+            missing = "any versions" if version is None else f"version {version}"
+            raise not_found(f"Could not find {missing} of model {name}")
         return found
 
-    def labels(self, name: str) -> dict[str, int]:
-        """Version by label, as requests find them now."""
+    def may_label(self, name: str, label: str, version: int) -> bool:
+        """Whether a label may be given to a version: to a loaded one, or by configuration as long as it is unused."""
         with self._changed:
-            model = self._models.get(name)
-            return {label: version for label, version in model.labels.items() if label} if model else {}
+            model = self._models.get(name, ModelVersions())
+            is_unused = model.labels.get(label, version) == version
+            return version in model.available() or (self._config.allow_unavailable_labels and is_unused)
 
     def models(self) -> list[str]:
         """Names of the models that are configured now."""
@@ -139,35 +118,36 @@ class ModelManager:
 
         As in TensorFlow Serving, the source stays even if a new model cannot be loaded.
         """
-        wanted = source.poll()
-        new = [name for name in wanted if name not in self._source.poll()]
+        known, wanted = self._source.poll(), source.poll()
+        new = [name for name in wanted if name not in known]
         for name in new:
             if wanted[name] is None:
                 raise invalid_argument(f"model {name} cannot be served: {source.describe(name)}")
-        with self._changed:
-            self._source = source
-            for name, wishes in wanted.items():
-                if wishes is not None:
-                    self._models.setdefault(name, ModelVersions()).want(wishes)
+        self._source = source
+        self._poll()
         self._wake.set()
         problems = self._wait_for(new)
         self._publish()  # the new labels hold when the caller has its answer
         if self._is_stopping:
             raise ServingError(grpc.StatusCode.UNAVAILABLE, "The server is stopping")
         if problems:
-            raise ServingError(grpc.StatusCode.UNKNOWN, problems)
+            raise ServingError(grpc.StatusCode.UNKNOWN, f"Models did not become available: {problems}")
 
     def _wait_for(self, names: Iterable[str]) -> str:
         """Waits for models; the error text for those that cannot be served, empty if there are none."""
         names = list(names)
         with self._changed:
             self._changed.wait_for(lambda: self._is_stopping or all(self._models[name].is_settled() for name in names))
-            failed = [problem for name in names for problem in self._models[name].problems(name)]
-        return f"{len(failed)} model(s) did not become available: {{{''.join(failed)}}}" if failed else ""
+            failed = {name: model.versions for name in names if not (model := self._models[name]).available()}
+        return "; ".join(
+            f"{name} version {version.number}: {version.problem.code.name}: {version.problem.message}"
+            for name, versions in failed.items()
+            for version in versions.values()
+            if version.problem
+        )
 
     def _labelled(self, name: str, label: str) -> int:
-        model = self._models.get(name)
-        version = model.labels.get(label) if model else None
+        version = self._models.get(name, ModelVersions()).labels.get(label)
         if version is None:
             raise invalid_argument(f"Unrecognized servable version label: {label}")
         return version
@@ -185,7 +165,7 @@ class ModelManager:
                 self._poll()
 
     def _seconds_to_next_step(self) -> float | None:
-        waits = [self._poll_seconds] if self._poll_seconds > 0 else []
+        waits = [self._config.poll_seconds] if self._config.poll_seconds > 0 else []
         for version in self._versions():
             if version.state is State.UNLOADING:
                 waits.append(0.02)
@@ -229,22 +209,23 @@ class ModelManager:
         version.state, version.problem = State.LOADING, None
         started = time.monotonic()
         try:
-            version.servable = self._load_version(name, version.number, version.path)
+            version.servable = load_servable(name, version.number, version.path)
         except ServingError as error:
             version.problem = error
         except Exception as error:
             LOGGER.exception("loading %s version %d failed", name, version.number)
             version.problem = ServingError(grpc.StatusCode.UNKNOWN, f"{type(error).__name__}: {error}")
-        version.tries += 1
-        if not version.problem:
+        else:
             LOGGER.info("serving %s version %d, loaded in %.2f s", name, version.number, time.monotonic() - started)
             version.state = State.AVAILABLE
             return
-        is_last = version.tries > self._max_load_retries
-        again = "" if is_last else f"; trying again in {self._retry_seconds:g} s"
+        finally:
+            version.tries += 1
+        is_last = version.tries > self._config.max_load_retries
+        again = "" if is_last else f"; trying again in {self._config.retry_seconds:g} s"
         LOGGER.error("%s version %d at %s cannot be loaded: %s%s",
                      name, version.number, version.path, version.problem.message, again)  # fmt: skip
-        version.next_try = time.monotonic() + self._retry_seconds
+        version.next_try = time.monotonic() + self._config.retry_seconds
         if is_last:
             version.state = State.END
 

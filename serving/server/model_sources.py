@@ -8,14 +8,14 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
+from google.protobuf import text_format
+
+from serving.protocol.errors import ServingError, invalid_argument
 from serving.protocol.protos import model_server_config_pb2
-from serving.server.config import read_config_file
 from slipway.errors import ConfigError, StoreError
-
-if TYPE_CHECKING:
-    from slipway.stores.model_store import ModelStore
+from slipway.stores.model_store import ModelStore
 
 LOGGER = logging.getLogger(__name__)
 
@@ -51,10 +51,7 @@ class BasePaths:
     """Directories with one folder per version, named by an integer.
 
     The rules are those of TensorFlow Serving's `file_system_storage_path_source.cc`: other names are ignored, an empty
-    directory means that nothing should be served, a missing one changes nothing.
-
-    Args:
-        models: `ModelConfig` protos that passed `check_config`.
+    directory means that nothing should be served, a missing one changes nothing. `models_of` gives the `ModelConfig`s.
     """
 
     def __init__(self, models: Sequence[Any]) -> None:
@@ -72,57 +69,43 @@ class BasePaths:
         base = Path(next(each.base_path for each in self._models if each.name == model))
         if not base.is_dir():
             return f"its base path {base} is no directory; give the one that holds the versions"
-        return (
-            f"its base path {base} holds no version that its policy asks for; a version is a directory named by an "
-            f"integer. There are: {', '.join(sorted(path.name for path in base.iterdir())[:5]) or 'none'}"
-        )
+        there = ", ".join(sorted(path.name for path in base.iterdir())[:5]) or "none"
+        return f"its base path {base} holds no version that its policy selects, a folder named by an integer: {there}"
 
 
-class ConfigFile:
-    """A `ModelServerConfig` file.
-
-    Args:
-        path: The file.
-        seconds: Interval between readings; 0 reads it once.
-        allow_unavailable_labels: Whether labels may be given before any version is loaded.
+class ConfigFile(BasePaths):
+    """A `ModelServerConfig` file, read once, or again every so many seconds.
 
     Raises:
         ConfigError: the file cannot be read, or has labels that are not allowed yet.
     """
 
     def __init__(self, path: Path, seconds: float = 0.0, *, allow_unavailable_labels: bool = False) -> None:
+        super().__init__(_read_config(path))
         self._path = path
         self._seconds = seconds
         self._read_at = time.monotonic()
-        models = read_config_file(path).model_config_list.config
-        labelled = [model.name for model in models if model.version_labels]
+        labelled = [model.name for model in self._models if model.version_labels]
         if labelled and not allow_unavailable_labels:
             raise ConfigError(
                 f"{path} gives labels to versions of {', '.join(labelled)}, and nothing is loaded yet: TensorFlow "
                 "Serving refuses that, too. Give --allow_version_labels_for_unavailable_models"
             )
-        self._paths = BasePaths(models)
 
     def poll(self) -> Mapping[str, Wanted | None]:
         if self._seconds and time.monotonic() - self._read_at >= self._seconds:
             self._read_at = time.monotonic()
             try:
-                self._paths = BasePaths(read_config_file(self._path).model_config_list.config)
+                self._models = _read_config(self._path)
             except ConfigError as error:
                 LOGGER.warning("%s; the models stay as they are", error)
-        return self._paths.poll()
-
-    def describe(self, model: str) -> str:
-        return self._paths.describe(model)
+        return super().poll()
 
 
 class StoreModels:
     """A model store: the version in production with the label `stable`, and a canary with the label `canary`.
 
-    Args:
-        store: The store.
-        names: Names of the models; all models of the store if empty.
-        cache: Local folder for the versions of a remote store.
+    Without names all its models are served. The cache is a local folder for the versions of a remote store.
     """
 
     def __init__(self, store: ModelStore, names: Sequence[str], cache: Path) -> None:
@@ -165,19 +148,52 @@ class StoreModels:
         return self._fetched[key]
 
 
+@dataclass(frozen=True)
 class OneVersion:
     """A single SavedModel."""
 
-    def __init__(self, model: str, path: Path, number: int = 1) -> None:
-        self._model = model
-        self._path = path
-        self._number = number
+    model: str
+    path: Path
+    number: int = 1
 
     def poll(self) -> Mapping[str, Wanted | None]:
-        return {self._model: Wanted({self._number: self._path})}
+        return {self.model: Wanted({self.number: self.path})}
 
     def describe(self, model: str) -> str:
-        return f"{self._path} cannot be loaded as model {model}"
+        return f"{self.path} cannot be loaded as model {model}"
+
+
+def models_of(config: Any) -> Sequence[Any]:
+    """The `ModelConfig`s of a `ModelServerConfig` (`model_servers/server_core.cc`).
+
+    Raises:
+        ServingError: it lists no models, or one that cannot be served.
+    """
+    if config.WhichOneof("config") != "model_config_list":
+        raise invalid_argument("the config names no model: only `model_config_list { config { … } }` is supported")
+    models = config.model_config_list.config
+    names = [model.name for model in models]
+    for model in models:
+        if names.count(model.name) > 1:
+            raise invalid_argument(f"Illegal to list model {model.name} multiple times in config list")
+        if not Path(model.base_path).is_absolute():
+            raise invalid_argument(
+                f"Expected model {model.name} to have an absolute path or URI; got base_path()={model.base_path}"
+            )
+        if model.model_platform not in ("", "tensorflow"):
+            raise invalid_argument(f"model {model.name}: platform {model.model_platform} is not supported")
+        if model.HasField("logging_config"):
+            raise invalid_argument(f"model {model.name}: logging_config is not supported; use --request-log")
+    return models  # type: ignore[no-any-return]
+
+
+def _read_config(path: Path) -> Sequence[Any]:
+    try:
+        return models_of(text_format.Parse(path.read_text(), model_server_config_pb2.ModelServerConfig()))
+    except (OSError, UnicodeDecodeError, text_format.ParseError) as error:
+        raise ConfigError(f"{path} is no ModelServerConfig in text form: {error}") from error
+    except ServingError as error:
+        raise ConfigError(f"{path}: {error.message}") from error
 
 
 def _wanted(model: Any) -> Wanted | None:

@@ -7,12 +7,12 @@ import time
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import grpc
 
 from serving.protocol.errors import ServingError
+from serving.protocol.protos import get_model_status_pb2
 from serving.server.model_sources import Wanted
 from serving.server.servable import Servable
 
@@ -25,16 +25,6 @@ class State(IntEnum):
     AVAILABLE = 30
     UNLOADING = 40
     END = 50
-
-
-@dataclass(frozen=True)
-class VersionStatus:
-    """State of one version; `code` is `grpc.StatusCode.OK` unless it could not be loaded."""
-
-    version: int
-    state: State
-    code: grpc.StatusCode
-    message: str
 
 
 class ServedVersion:
@@ -55,9 +45,7 @@ class ServedVersion:
         assert self.servable
         return self.servable
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         with self._lock:
             self._users -= 1
 
@@ -85,16 +73,21 @@ class ServedVersion:
         self.state = State.END
         return True
 
-    def status(self) -> VersionStatus:
-        """The answer to GetModelStatus."""
-        if self.state is State.END and self.problem:
-            return VersionStatus(self.number, self.state, self.problem.code, self.problem.message)
-        return VersionStatus(self.number, self.state, grpc.StatusCode.OK, "")
+    def status(self) -> Any:
+        """A `ModelVersionStatus`; its code is OK unless the version could not be loaded."""
+        problem = self.problem if self.state is State.END else None
+        status = get_model_status_pb2.ModelVersionStatus(version=self.number, state=int(self.state))
+        status.status.error_code = (problem.code if problem else grpc.StatusCode.OK).value[0]
+        status.status.error_message = problem.message if problem else ""
+        return status
 
 
 @dataclass
 class ModelVersions:
-    """The versions of one model: those wanted, those there, and where its labels point."""
+    """The versions of one model: those wanted, those there, and where its labels point.
+
+    The label "" is that of requests that name neither version nor label.
+    """
 
     wanted: Wanted = field(default_factory=lambda: Wanted({}))
     versions: dict[int, ServedVersion] = field(default_factory=dict)
@@ -124,54 +117,37 @@ class ModelVersions:
         return sorted(due, key=lambda version: -version.number)
 
     def to_unload(self) -> list[ServedVersion]:
-        """Loaded versions that are neither wanted nor labelled; none while no wanted version is loaded."""
+        """Loaded versions that are neither wanted nor held by a label; none while no wanted version is loaded."""
         available = self.available()
         if self.wanted.versions and not self.wanted.versions.keys() & available.keys():
             return []
-        wanted_labels = self._wanted_labels()
-        held = {number for label, number in self.labels.items() if number != wanted_labels.get(label)}
-        kept = self.wanted.versions.keys() | held
+        wanted = self._wanted_labels()
+        waiting = {number for label, number in self.labels.items() if number != wanted.get(label)}
+        kept = self.wanted.versions.keys() | waiting
         return [version for number, version in available.items() if number not in kept]
 
-    def move_labels(self) -> None:
-        """Points labels at their wanted versions; a label whose version is not loaded stays as long as it can."""
+    def by_request(self) -> dict[int | str | None, ServedVersion]:
+        """Loaded versions by what a request may name: a version, a label, or nothing.
+
+        Labels move to their wanted versions; one whose version is not loaded stays where it is as long as it can.
+        """
         available = self.available()
+        if not available:
+            return {}
         labels = self._wanted_labels()
         for label, number in labels.items():
             if number not in available and self.labels.get(label) in available:
                 labels[label] = self.labels[label]
         self.labels = labels
-
-    def by_request(self) -> dict[int | str | None, ServedVersion]:
-        """Loaded versions by what a request may name: a version, a label, or nothing."""
-        available = self.available()
-        if not available:
-            return {}
-        self.move_labels()
         found: dict[Any, ServedVersion] = {None: available[max(available)], **available}
-        found |= {label or None: available[number] for label, number in self.labels.items() if number in available}
-        return found
+        return found | {label or None: available[number] for label, number in labels.items() if number in available}
 
     def is_settled(self) -> bool:
         """Whether a version is loaded, or none can be."""
         wanted = [self.versions[number] for number in self.wanted.versions]
-        tried = all(version.tries for version in wanted)
-        return tried and (bool(self.available()) or all(version.state is State.END for version in wanted))
-
-    def problems(self, name: str) -> list[str]:
-        """Why no version is loaded, in TensorFlow Serving's words; empty if one is."""
-        return (
-            []
-            if self.available()
-            else [
-                f"{{{{name: {name} version: {version.number}}} due to error: {version.problem.code.name}: "
-                f"{version.problem.message}}}, "
-                for version in self.versions.values()
-                if version.problem
-            ]
-        )
+        is_over = bool(self.available()) or all(version.state is State.END for version in wanted)
+        return is_over and all(version.tries for version in wanted)
 
     def _wanted_labels(self) -> dict[str, int]:
-        """Wanted version by label; the empty label is that of requests that name neither version nor label."""
-        labels = dict(self.wanted.labels)
-        return labels if self.wanted.default is None else {**labels, "": self.wanted.default}
+        default = {} if self.wanted.default is None else {"": self.wanted.default}
+        return {**self.wanted.labels, **default}

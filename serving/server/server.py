@@ -5,8 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from concurrent import futures
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -15,18 +14,18 @@ from serving.protocol.addresses import add_grpc_port, listen
 from serving.protocol.http_server import HttpServer
 from serving.protocol.limits import GRPC_UNLIMITED
 from serving.protocol.protos import model_service_pb2_grpc, prediction_service_pb2_grpc
+from serving.request_log import RequestLog
 from serving.server.config import ServerConfig
 from serving.server.grpc_services import ModelService, PredictionService
 from serving.server.metrics import Metrics
 from serving.server.model_manager import ModelManager
 from serving.server.model_sources import ModelSource
-from serving.server.rest_api import RestApi
-from serving.server.rest_app import RestApp
-from serving.server.warmup import load_servable
+from serving.server.rest_api import RestApi, RestApp
 
-if TYPE_CHECKING:
-    from serving.request_log import RequestLog
-
+# How long requests in flight may take once the server is told to stop.
+GRACE_SECONDS = 20.0
+# Of gRPC.
+THREADS = 8
 _SERVICES = ("", "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService")
 
 
@@ -43,15 +42,9 @@ class ModelServer:
         self._config = config or ServerConfig()
         self._request_log = request_log
         self.metrics = Metrics()
-        self.manager = ModelManager(
-            source,
-            load_servable,
-            poll_seconds=self._config.poll_seconds,
-            max_load_retries=self._config.max_load_retries,
-            retry_seconds=self._config.retry_seconds,
-        )
+        self.manager = ModelManager(source, self._config)
         self.grpc_port = 0
-        self.rest_port: int | None = None
+        self.rest_port = 0
         self._health = health.HealthServicer(experimental_non_blocking=True)
         self._grpc: Any = None
         self._rest: _RestServer | None = None
@@ -63,12 +56,10 @@ class ModelServer:
             ConfigError: a port is taken.
             StoreError: there is nothing to serve, or it cannot be loaded.
         """
-        config = self._config
         try:
             self._grpc = self._new_grpc()
-            if config.rest_port is not None:
-                self._rest = _RestServer(RestApp(RestApi(self.manager, self.metrics, self._request_log)), config)
-                self.rest_port = self._rest.port
+            self._rest = _RestServer(RestApi(self.manager, self.metrics, self._request_log), self._config)
+            self.rest_port = self._rest.port
             self.manager.start()
         except BaseException:
             if self._grpc:
@@ -76,17 +67,16 @@ class ModelServer:
                 self._grpc.start()
             self.stop()
             raise
-        if self._rest:
-            self._rest.start()
+        self._rest.start()
         self._grpc.start()
         for service in _SERVICES:
             self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
 
     def stop(self) -> None:
         """Accepts no more requests, lets those in flight end within the grace, and frees the models."""
-        until = time.monotonic() + self._config.grace_seconds
+        until = time.monotonic() + GRACE_SECONDS
         self._health.enter_graceful_shutdown()
-        stopped = self._grpc.stop(self._config.grace_seconds) if self._grpc else None
+        stopped = self._grpc.stop(GRACE_SECONDS) if self._grpc else None
         if self._rest:
             self._rest.stop()
         if stopped:
@@ -97,41 +87,32 @@ class ModelServer:
         self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.stop()
 
     def _new_grpc(self) -> Any:
-        config = self._config
         server = grpc.server(
-            futures.ThreadPoolExecutor(config.threads, thread_name_prefix="grpc"),
-            options=[
-                *GRPC_UNLIMITED,
-                # Otherwise a second server takes the same port, and each gets some of the requests.
-                ("grpc.so_reuseport", 0),
-            ],
+            futures.ThreadPoolExecutor(THREADS, thread_name_prefix="grpc"),
+            # Without so_reuseport=0 a second server takes the same port, and each gets some of the requests.
+            options=[*GRPC_UNLIMITED, ("grpc.so_reuseport", 0)],
             compression=grpc.Compression.NoCompression,
         )
         service = PredictionService(self.manager, self.metrics, self._request_log)
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(service, server)
-        model_service_pb2_grpc.add_ModelServiceServicer_to_server(
-            ModelService(self.manager, allow_unavailable_labels=config.allow_unavailable_labels), server
-        )
+        model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(self.manager), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        self.grpc_port = add_grpc_port(server, config.host, config.grpc_port, "--port")
+        self.grpc_port = add_grpc_port(server, self._config.host, self._config.grpc_port, "--port")
         return server
 
 
 class _RestServer:
     """The REST server, in a thread."""
 
-    def __init__(self, app: RestApp, config: ServerConfig) -> None:
-        assert config.rest_port is not None
-        self._app = app
+    def __init__(self, api: RestApi, config: ServerConfig) -> None:
+        self._app = RestApp(api)
         self._socket = listen(config.host, config.rest_port, "REST", "--rest_api_port")
         self.port: int = self._socket.getsockname()[1]
-        self._server = HttpServer(app, config.grace_seconds)
+        self._server = HttpServer(self._app, GRACE_SECONDS)
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],), name="rest", daemon=True)
 
     def start(self) -> None:

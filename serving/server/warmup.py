@@ -28,33 +28,27 @@ def load_servable(name: str, version: int, path: Path) -> Servable:
     """A version that has answered its warm-up requests; as in TensorFlow Serving, one that cannot is not loaded."""
     servable = Servable(name, version, path)
     try:
-        warm_up(servable)
+        if (path / FILE).exists():
+            _warm_up(servable, path / FILE)
     except BaseException:
         servable.close()
         raise
     return servable
 
 
-def warm_up(servable: Servable) -> int:
-    """Replays the warm-up requests and returns their number (`servables/tensorflow/saved_model_warmup.cc`)."""
-    path = servable.path / FILE
-    if not path.exists():
-        return 0
+def _warm_up(servable: Servable, path: Path) -> None:
+    """Replays recorded requests (`servables/tensorflow/saved_model_warmup.cc`)."""
     try:
         records = read_records(path)
-    except DataError as error:
-        text = f"{error}. Please verify your warmup data is in TFRecord format."
+        logs = [prediction_log_pb2.PredictionLog.FromString(record) for record in records[: MAX_RECORDS + 1]]
+    except (DataError, DecodeError) as error:
+        text = f"{path} is no TFRecord of PredictionLog: {error}"
         raise ServingError(grpc.StatusCode.DATA_LOSS, text) from error
-    if len(records) > MAX_RECORDS:
+    if len(logs) > MAX_RECORDS:
         raise invalid_argument(f"Number of warmup records exceeds the maximum ({MAX_RECORDS}) at {path}")
-    for record in records:
-        try:
-            log = prediction_log_pb2.PredictionLog.FromString(record)
-        except DecodeError as error:
-            raise invalid_argument(f"Failed to parse warmup record: {len(record)} bytes from {path}") from error
+    for log in logs:
         kind = log.WhichOneof("log_type")
         if kind in _ANSWERS:
             _ANSWERS[kind](servable, getattr(log, kind).request)
         elif kind:
             raise ServingError(grpc.StatusCode.UNIMPLEMENTED, f"Unsupported log_type for warmup: {kind}")
-    return len(records)

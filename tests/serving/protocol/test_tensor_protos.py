@@ -79,7 +79,7 @@ def test_array_of_strings_in_tensor_content_is_read() -> None:
         (_shaped(1, *[2**62] * 200_000), "200000 dimensions"),
         (_shaped(7, 2, content=b"\x01"), "cannot hold"),
         (_shaped(7, 1, content=b"\x05ab"), "need 5 bytes"),
-        (_shaped(7, 2, content=b"\xff\xff"), "ends within"),
+        (_shaped(7, 2, content=b"\xff\xff"), "cannot hold"),
     ],
 )
 def test_array_of_a_message_that_fits_no_tensor_is_refused(proto: Any, message: str) -> None:

@@ -62,7 +62,7 @@ class RealPods:
     def _ask(self) -> None:
         while not self._over.wait(0.001):
             for server in list(self._servers.values()):
-                connection = http.client.HTTPConnection("127.0.0.1", server.rest_port or 0, timeout=5)
+                connection = http.client.HTTPConnection("127.0.0.1", server.rest_port, timeout=5)
                 connection.request("POST", "/v1/models/taxi:predict", self._body)
                 connection.getresponse().read()
                 connection.close()

@@ -10,15 +10,14 @@ from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
+import grpc
 import numpy as np
 import psutil
 import pytest
 
-from serving.protocol.protos import error_codes_pb2
-from serving.runtime.saved_model import RuntimeStatusError, SavedModel
+from serving.protocol.errors import ServingError
+from serving.runtime.saved_model import SavedModel
 from tests.conformance.model import ECHOED, NAME
-
-CODE = error_codes_pb2.Code
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +39,8 @@ def ask(model: SavedModel, signature: str, **inputs: Any) -> dict[str, Any]:
     return dict(zip(outputs, model.run(feeds, [definition.outputs[name].name for name in outputs]), strict=True))
 
 
-def refused(model: SavedModel, feeds: dict[str, Any], fetches: list[str]) -> RuntimeStatusError:
-    with pytest.raises(RuntimeStatusError) as caught:
+def refused(model: SavedModel, feeds: dict[str, Any], fetches: list[str]) -> ServingError:
+    with pytest.raises(ServingError) as caught:
         model.run(feeds, fetches)
     return caught.value
 
@@ -83,13 +82,16 @@ def test_run_values_types_and_shapes_come_back(model: SavedModel, values: dict[s
 def test_run_wrong_type_is_tensorflows_own_error(model: SavedModel) -> None:
     error = refused(model, {"matrix_x:0": np.array([b"x"], object)}, ["PartitionedCall_1:0"])
 
-    assert (error.code, error.message) == (CODE.INVALID_ARGUMENT, "Expects arg[0] to be float but string is provided")
+    assert (error.code, error.message) == (
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "Expects arg[0] to be float but string is provided",
+    )
 
 
 def test_run_unknown_tensor_is_named(model: SavedModel) -> None:
     error = refused(model, {"nothing:0": np.zeros(1)}, ["PartitionedCall_1:0"])
 
-    assert error.code == CODE.NOT_FOUND
+    assert error.code == grpc.StatusCode.NOT_FOUND
     assert "nothing:0" in error.message
 
 
@@ -136,7 +138,7 @@ def test_run_memory_stays_flat_with_answers_and_with_errors(model: SavedModel) -
 @pytest.mark.parametrize("broken", ["nothing", "empty"])
 def test_saved_model_that_is_none_is_an_error(tmp_path: Path, broken: str) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(RuntimeStatusError, match="Could not find SavedModel"):
+    with pytest.raises(ServingError, match="Could not find SavedModel"):
         SavedModel(tmp_path / broken)
 
 

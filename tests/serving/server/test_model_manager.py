@@ -16,12 +16,15 @@ import numpy as np
 import pytest
 
 from serving.protocol.errors import ServingError
-from serving.protocol.protos import model_server_config_pb2, prediction_log_pb2
+from serving.protocol.protos import inference_pb2, model_server_config_pb2
 from serving.protocol.signatures import CLASSIFY_METHOD
+from serving.server import model_manager
+from serving.server.config import ServerConfig
+from serving.server.inference import multi_inference
 from serving.server.model_manager import ModelManager
 from serving.server.model_sources import BasePaths, ModelSource, Wanted
 from serving.server.model_versions import State
-from serving.server.warmup import load_servable, warm_up
+from serving.server.warmup import load_servable
 from slipway.errors import StoreError
 from tests.serving.server.versions_on_disk import VersionsOnDisk, cut, replace, without
 from tests.serving.server.waiting import eventually
@@ -32,7 +35,7 @@ DATA = "variables/variables.data-00000-of-00001"
 @contextmanager
 def managing(source: ModelSource, **options: Any) -> Iterator[ModelManager]:
     defaults: dict[str, Any] = {"poll_seconds": 0.02, "max_load_retries": 0}
-    manager = ModelManager(source, load_servable, **(defaults | options))
+    manager = ModelManager(source, ServerConfig(**(defaults | options)))
     manager.start()
     try:
         yield manager
@@ -52,7 +55,7 @@ def config(base: Path, policy: str = "", labels: dict[str, int] | None = None) -
 
 
 def states(manager: ModelManager) -> dict[int, str]:
-    return {status.version: status.state.name for status in manager.status("m")}
+    return {status.version: State(status.state).name for status in manager.status("m")}
 
 
 def predict(manager: ModelManager, **choice: Any) -> int:
@@ -115,9 +118,9 @@ def test_manager_broken_version_keeps_the_good_one(versions: VersionsOnDisk, dam
     with managing(config(versions.base)) as manager:
         versions.add(2, damage)
         eventually(lambda: states(manager).get(2) == "END")
-        status = manager.status("m", 2)[0]
-        assert status.code is not grpc.StatusCode.OK
-        assert status.message
+        status = manager.status("m", 2)[0].status
+        assert status.error_code != grpc.StatusCode.OK.value[0]
+        assert status.error_message
         assert predict(manager) == 1
         versions.add(3)
         eventually(lambda: states(manager) == {1: "END", 2: "END", 3: "AVAILABLE"})
@@ -139,7 +142,9 @@ def test_manager_half_copied_model_without_warm_up_loads_and_then_fails(versions
         assert caught.value.code is grpc.StatusCode.FAILED_PRECONDITION
 
 
-def test_manager_broken_version_is_tried_again_and_then_given_up(versions: VersionsOnDisk) -> None:
+def test_manager_broken_version_is_tried_again_and_then_given_up(
+    versions: VersionsOnDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
     versions.add(1)
     tries: list[float] = []
 
@@ -148,7 +153,10 @@ def test_manager_broken_version_is_tried_again_and_then_given_up(versions: Versi
             tries.append(time.monotonic())
         return load_servable(name, number, path)
 
-    manager = ModelManager(config(versions.base), load, poll_seconds=0.02, max_load_retries=2, retry_seconds=0.2)
+    monkeypatch.setattr(model_manager, "load_servable", load)
+    manager = ModelManager(
+        config(versions.base), ServerConfig(poll_seconds=0.02, max_load_retries=2, retry_seconds=0.2)
+    )
     manager.start()
     versions.add(2, without("saved_model.pb"))
     eventually(lambda: states(manager).get(2) == "LOADING")
@@ -276,7 +284,7 @@ def test_manager_source_that_raises_changes_nothing(versions: VersionsOnDisk) ->
     [
         (lambda versions: versions.base.rmdir(), "is no directory"),
         (lambda versions: None, "holds no version"),
-        (lambda versions: versions.add(1, without("saved_model.pb")), "1 model.s. did not become available: .*name: m"),
+        (lambda versions: versions.add(1, without("saved_model.pb")), "cannot serve: m version 1: NOT_FOUND: "),
     ],
 )
 def test_manager_nothing_to_serve_is_an_error_at_the_start(
@@ -296,20 +304,16 @@ def test_warm_up_too_many_records_fail_the_load(versions: VersionsOnDisk) -> Non
         load_servable("m", 1, versions.add(1, damage))
 
 
-def test_warm_up_multi_inference_may_name_the_model_otherwise(versions: VersionsOnDisk) -> None:
-    from tests.served_models import write_warmup
-
-    def damage(path: Path) -> None:
-        log = prediction_log_pb2.PredictionLog()
-        request = log.multi_inference_log.request
-        request.tasks.add(model_spec={"name": "in training", "signature_name": "classify"}, method_name=CLASSIFY_METHOD)
-        request.input.example_list.examples.add()
-        replace(path / "assets.extra/tf_serving_warmup_requests", b"")
-        write_warmup(path, log.SerializeToString())
-
-    servable = load_servable("m", 1, versions.add(1, damage))
-    assert warm_up(servable) == 1
+def test_multi_inference_of_a_warm_up_may_name_the_model_otherwise(versions: VersionsOnDisk) -> None:
+    request = inference_pb2.MultiInferenceRequest()
+    request.tasks.add(model_spec={"name": "in training", "signature_name": "classify"}, method_name=CLASSIFY_METHOD)
+    request.input.example_list.examples.add()
+    servable = load_servable("m", 1, versions.add(1))
+    (result,) = multi_inference(servable, request).results
     servable.close()
+
+    assert result.model_spec.name == "m"
+    assert len(result.classification_result.classifications) == 1
 
 
 def test_states_have_the_numbers_of_the_protocol() -> None:

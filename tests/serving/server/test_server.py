@@ -147,10 +147,9 @@ def test_reload_labels_are_for_loaded_versions_only(calls: Calls, versions: Vers
     eventually(lambda: calls.predict({}, "raw", model="m").model_spec.version.value == 2)
     eventually(lambda: [each.state for each in calls.status(model="m").model_version_status] == [30, 50])
 
-    assert refused(calls, model | policy | {"version_labels": {"stable": 1}}) == (
-        grpc.StatusCode.FAILED_PRECONDITION,
-        "Request to assign label to version 1 of model m, which is not currently available for inference",
-    )
+    code, text = refused(calls, model | policy | {"version_labels": {"stable": 1}})
+    assert code is grpc.StatusCode.FAILED_PRECONDITION
+    assert "version 1 of model m" in text
     reload(calls, model | policy)
     eventually(lambda: calls.status(model="m", version=1).model_version_status[0].state == 30)
     reload(calls, model | policy | {"version_labels": {"stable": 1, "canary": 2}})
@@ -166,7 +165,7 @@ def test_reload_labels_that_may_wait_do_not_leave_a_loaded_version(versions: Ver
     with ModelServer(BasePaths.single("m", versions.base), replace(FREE, allow_unavailable_labels=True)) as server:
         calls = Calls(f"127.0.0.1:{server.grpc_port}")
         reload(calls, model | {"version_labels": {"stable": 1, "canary": 2}})
-        eventually(lambda: server.manager.labels("m") == {"stable": 1, "canary": 2})
+        assert calls.predict({}, "raw", model="m", label="stable").model_spec.version.value == 1
 
         assert refused(calls, model | {"version_labels": {"stable": 2}})[0] is grpc.StatusCode.FAILED_PRECONDITION
         assert calls.predict({}, "raw", model="m", label="stable").model_spec.version.value == 1
@@ -177,13 +176,14 @@ def test_reload_what_cannot_be_followed_is_refused(calls: Calls, versions: Versi
     model = {"name": "m", "base_path": str(versions.base)}
     invalid = grpc.StatusCode.INVALID_ARGUMENT
 
-    assert refused(calls, model, model) == (invalid, "Illegal to list model m multiple times in config list")
-    assert refused(calls, {"name": "m", "base_path": "relative"}) == (
-        invalid,
-        "Expected model m to have an absolute path or URI; got base_path()=relative",
-    )
+    code, text = refused(calls, model, model)
+    assert code is invalid
+    assert "model m multiple times" in text
+    code, text = refused(calls, {"name": "m", "base_path": "relative"})
+    assert code is invalid
+    assert "model m to have an absolute path" in text
     assert refused(calls, model, {"name": "n", "base_path": str(tmp_path / "nothing")})[0] is invalid
-    with pytest.raises(grpc.RpcError, match="Only ModelConfigList is currently supported"):
+    with pytest.raises(grpc.RpcError, match="only `model_config_list"):
         calls.models.HandleReloadConfigRequest(model_management_pb2.ReloadConfigRequest())
     assert calls.predict({}, "raw", model="m").model_spec.version.value == 1
 
@@ -192,11 +192,12 @@ def test_reload_while_another_waits_is_refused_and_predictions_go_on(
     versions: VersionsOnDisk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(grpc_services, "_RELOAD_WAIT_SECONDS", 0.1)
+    monkeypatch.setattr("serving.server.server.THREADS", 2)
     broken = VersionsOnDisk(versions.model, tmp_path / "broken")
     broken.add(1, without("saved_model.pb"))
     versions.add(1)
     model = {"name": "m", "base_path": str(versions.base)}
-    config = replace(FREE, max_load_retries=1, retry_seconds=2.0, threads=2)
+    config = replace(FREE, max_load_retries=1, retry_seconds=2.0)
     with ModelServer(BasePaths.single("m", versions.base), config) as server:
         calls = Calls(f"127.0.0.1:{server.grpc_port}")
         waiting = threading.Thread(target=refused, args=(calls, model, {"name": "n", "base_path": str(broken.base)}))
@@ -218,7 +219,7 @@ def test_reload_new_model_that_cannot_be_loaded_is_told(calls: Calls, versions: 
     )
 
     assert code is grpc.StatusCode.UNKNOWN
-    assert text.startswith("1 model(s) did not become available: {{{name: n version: 1} due to error: NOT_FOUND")
+    assert "n version 1: NOT_FOUND: Could not find SavedModel" in text
     assert calls.predict({}, "raw", model="m").model_spec.version.value == 1
 
 
@@ -249,7 +250,7 @@ def test_config_file_is_followed_and_a_damaged_one_changes_nothing(versions: Ver
     ("content", "message"),
     [
         ("model_config_list {", "no ModelServerConfig in text form"),
-        ("", "names no model: write `model_config_list"),
+        ("", "names no model: .*`model_config_list"),
         ('model_config_list { config { name: "m" base_path: "relative" } }', "absolute path"),
         (
             'model_config_list { config { name: "m" base_path: "/m" model_platform: "caffe" } }',

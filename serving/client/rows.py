@@ -1,4 +1,4 @@
-"""Reads rows for a served model from CSV and JSON files. The model's `raw` signature names the columns."""
+"""Rows for a served model: reads them from CSV and JSON files, and asks for their predictions in batches."""
 
 from __future__ import annotations
 
@@ -6,16 +6,23 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from serving.protocol.signatures import RAW
-from serving.protocol.tensor_types import FLOAT, INT64, STRING
-from slipway.data.tensors import arrow_type, dtype_of, fixed_shape, is_list
-from slipway.errors import DataError, RequestError
+import numpy as np
+import pyarrow as pa
+from pyarrow import csv
+
+from serving.protocol.signatures import CLASSIFY, RAW, SERVING_DEFAULT
+from serving.protocol.tensor_protos import FLOAT, INT64, STRING
+from slipway.data.tensors import arrow_type, dtype_of, fixed_shape, is_list, raw_inputs, serialize_examples
+from slipway.errors import ConfigError, DataError, RequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    import pyarrow as pa
     from tensorflow_metadata.proto.v0 import schema_pb2
+
+    from serving.client import ModelClient
+
+_WRONG_VALUE = (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError)
 
 
 def input_features(signatures: Mapping[str, Any]) -> list[schema_pb2.Feature]:
@@ -57,12 +64,7 @@ def read_csv(path: Path, features: Sequence[schema_pb2.Feature]) -> pa.Table:
     Raises:
         DataError: the file cannot be read, has no column of the model, or a value has a wrong type.
     """
-    import pyarrow as pa
-    from pyarrow import csv
-
-    types = {
-        feature.name: pa.string() if dtype_of(feature) == "string" else arrow_type(feature) for feature in features
-    }
+    types = {feature.name: _value_type(feature) for feature in features}
     try:
         table = csv.read_csv(
             path,
@@ -81,22 +83,59 @@ def read_json(path: Path, features: Sequence[schema_pb2.Feature]) -> pa.Table:
     Raises:
         DataError: the file is malformed, has no column of the model, or a value has a wrong type.
     """
-    import pyarrow as pa
-
     rows = _json_rows(path)
-    types = {feature.name: _json_type(feature) for feature in features}
-    names = [name for name in types if any(name in row for row in rows)]
+    types = {
+        feature.name: pa.list_(kind) if is_list(feature) or fixed_shape(feature) else kind
+        for feature in features
+        for kind in [_value_type(feature)]
+    }
+    given = list(dict.fromkeys(name for row in rows for name in row))
     columns = {}
-    for name in names:
+    for name in (name for name in types if name in given):
         values = [row.get(name) for row in rows]
         try:
             columns[name] = pa.array(values, types[name])
-        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
+        except _WRONG_VALUE as error:
             wrong = next(index for index, value in enumerate(values) if not _fits(value, types[name]))
             raise DataError(
                 f"{path}: row {wrong + 1}: {name} is {values[wrong]!r}, not {types[name]}: correct it, or leave it out"
             ) from error
-    return _known_columns(pa.table(columns), list(dict.fromkeys(name for row in rows for name in row)), types, path)
+    return _known_columns(pa.table(columns), given, types, path)
+
+
+def predict_rows(
+    client: ModelClient, rows: pa.Table, features: Sequence[schema_pb2.Feature], signature: str, batch: int
+) -> Iterator[dict[str, Any]]:
+    """Yields the answer for each row: `class` and `scores`, or the outputs by name; `batch` rows make a request.
+
+    A column of the model that the rows do not have is missing in every row.
+    """
+    if signature != RAW:
+        yield from predict_examples(client, serialize_examples(rows, features), signature, batch)
+        return
+    for start in range(0, rows.num_rows, batch):
+        yield from _rows_of(client.predict(raw_inputs(rows.slice(start, batch), features), RAW))
+
+
+def predict_examples(
+    client: ModelClient, examples: Sequence[bytes], signature: str, batch: int
+) -> Iterator[dict[str, Any]]:
+    """Yields the answer for each serialized tf.Example.
+
+    Raises:
+        ConfigError: the signature does not take tf.Examples.
+    """
+    inputs = client.signatures()[signature].inputs
+    if len(inputs) != 1:
+        raise ConfigError(f"signature {signature!r} takes named tensors, not tf.Examples: use {SERVING_DEFAULT}")
+    name = next(iter(inputs))
+    for start in range(0, len(examples), batch):
+        part = examples[start : start + batch]
+        if signature == CLASSIFY:
+            for scores in client.classify(part, signature):
+                yield {"class": max(scores, key=scores.__getitem__), "scores": scores}
+        else:
+            yield from _rows_of(client.predict({name: np.array(part, object)}, signature))
 
 
 def _json_rows(path: Path) -> list[dict[str, Any]]:
@@ -122,19 +161,14 @@ def _json_line(line: str, number: int, path: Path) -> Any:
         raise DataError(f"{path}: line {number} is not JSON: {error}") from error
 
 
-def _json_type(feature: schema_pb2.Feature) -> pa.DataType:
-    import pyarrow as pa
-
-    kind = pa.string() if dtype_of(feature) == "string" else arrow_type(feature)
-    return pa.list_(kind) if is_list(feature) or fixed_shape(feature) else kind
+def _value_type(feature: schema_pb2.Feature) -> pa.DataType:
+    return pa.string() if dtype_of(feature) == "string" else arrow_type(feature)
 
 
 def _fits(value: Any, kind: pa.DataType) -> bool:
-    import pyarrow as pa
-
     try:
         pa.array([value], kind)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
+    except _WRONG_VALUE:
         return False
     return True
 
@@ -149,3 +183,13 @@ def _known_columns(table: pa.Table, given: Sequence[str], types: Mapping[str, An
     if not table.num_rows:
         raise DataError(f"{path} has no rows")
     return table.select(known)
+
+
+def _rows_of(outputs: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for values in zip(*outputs.values(), strict=True):
+        yield {name: _plain(value) for name, value in zip(outputs, values, strict=True)}
+
+
+def _plain(value: Any) -> Any:
+    plain = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+    return plain.decode(errors="replace") if isinstance(plain, bytes) else plain

@@ -104,17 +104,17 @@ def test_write_outputs_empty_axes() -> None:
     ("outputs", "text"),
     [
         ({}, "Cannot convert empty tensor map to JSON"),
-        ({"x": np.array(1)}, "Tensor name: x has no shape information "),
-        ({"x": np.ones(2), "y": np.ones(1)}, "Tensor name: y has inconsistent batch size: 1 expecting: 2"),
+        ({"x": np.array(1)}, "one batch size. Got: {'x': ()}"),
+        ({"x": np.ones(2), "y": np.ones(1)}, "one batch size. Got: {'x': (2,), 'y': (1,)}"),
         ({"x": np.ones(2, np.complex64)}, "Failed to write JSON value for tensor type: complex64"),
-        ({"x": np.ones(2, np.float16)}, "Failed to write JSON value for tensor type: half"),
+        ({"x": np.ones(2, np.float16)}, "Failed to write JSON value for tensor type: float16"),
     ],
 )
 def test_write_outputs_what_rows_cannot_hold_is_refused(outputs: dict[str, Any], text: str) -> None:
     with pytest.raises(ServingError) as caught:
         write_outputs(outputs, True)
 
-    assert caught.value.message == text
+    assert text in caught.value.message
 
 
 def test_write_classes_pairs_labels_and_scores() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tensorflow_metadata.proto.v0 import schema_pb2
 
-from serving.client.row_files import input_features, read_csv, read_json
+from serving.client.rows import input_features, read_csv, read_json
 from serving.protocol.protos import meta_graph_pb2
 from slipway.errors import DataError, RequestError
 
