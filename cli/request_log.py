@@ -13,7 +13,7 @@ import uvloop
 from cli.options import FIELDS_HELP, MAX_PORT, describe_fields, split_fields
 from cli.output import echo
 from serving.request_log import LogOptions
-from serving.request_log.sidecar import Ports, SidecarOptions, run_sidecar
+from serving.request_log.sidecar import SidecarOptions, run_sidecar
 
 
 def request_log(
@@ -38,9 +38,9 @@ def request_log(
         sink, sample, split_fields(fields), rotate_seconds=rotate_seconds, rotate_bytes=rotate_bytes
     )
 
-    def print_ports(ports: Ports) -> None:
-        echo(f"gRPC  {host}:{ports.grpc} -> {upstream_grpc}\nREST  {host}:{ports.rest} -> {upstream_rest}")
-        echo(f"metrics on port {ports.metrics}; {describe_fields(log_options.fields, '--fields')}")
+    def print_ports(ports: SidecarOptions) -> None:
+        echo(f"gRPC  {host}:{ports.grpc_port} -> {upstream_grpc}\nREST  {host}:{ports.rest_port} -> {upstream_rest}")
+        echo(f"metrics on port {ports.metrics_port}; {describe_fields(log_options.fields, '--fields')}")
 
     async def run() -> None:
         stop = asyncio.Event()

@@ -12,7 +12,7 @@ import grpc
 from grpc import aio
 
 from serving.protocol.limits import GRPC_UNLIMITED
-from serving.request_log.call import METHODS, LoggedCall
+from serving.request_log.call_rows import METHODS, LoggedCall
 from serving.request_log.log import RequestLog
 
 Metadata = Sequence[tuple[str, str | bytes]]
@@ -66,8 +66,7 @@ class GrpcProxy(grpc.GenericRpcHandler):  # type: ignore[misc]
         if path in _LOGGED:
             seconds = time.perf_counter() - begin
             # The model and its version stand in the messages.
-            logged = LoggedCall(request_id, "grpc", _LOGGED[path], "", None, request, answer, started, seconds)
-            self._log.offer(logged)
+            self._log.offer(LoggedCall(request_id, "grpc", _LOGGED[path], "", None, request, answer, started, seconds))
         return answer
 
     async def _watch(self, request: bytes, context: Any) -> AsyncIterator[bytes]:

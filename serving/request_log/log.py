@@ -6,7 +6,9 @@ parsing takes, even if the sink hangs.
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import queue
 import threading
 import time
 from collections import deque
@@ -14,18 +16,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from serving.request_log.call import METHODS, LoggedCall
-from serving.request_log.call_rows import MAX_CALL_BYTES, TooLargeError, parse_call
+from serving.request_log.call_rows import MAX_CALL_BYTES, METHODS, LoggedCall, TooLargeError, parse_call
 from serving.request_log.features import Fields
-from serving.request_log.metrics import LogMetrics
-from serving.request_log.parquet import LogFile, Partition, schema
-from serving.request_log.sampling import is_sampled
-from serving.request_log.sink import Sink
+from serving.request_log.parquet import LogFile, folder_of, schema
 from slipway.errors import ConfigError
+from slipway.remote.retries import retrying, tried
+from slipway.stores import storage
 
 LOGGER = logging.getLogger("slipway.request_log")
+
+WRITE_ATTEMPTS = 3
+PAUSE_SECONDS = 1.0  # doubled after each attempt
 
 VersionOf = Callable[[str, str], int | None]
 
@@ -64,6 +67,17 @@ class LogOptions:
             )
 
 
+def is_sampled(request_id: str, rate: float) -> bool:
+    """Whether a sample of share `rate` includes a call.
+
+    The first 64 bits of the id's SHA-256 decide, so that all processes agree, and a smaller sample is part of a larger.
+    """
+    if rate >= 1:
+        return True
+    number = int.from_bytes(hashlib.sha256(request_id.encode(errors="replace")).digest()[:8], "big")
+    return number < rate * 2**64
+
+
 class RequestLog:
     """Takes calls from any thread; to be closed, or used as a context manager.
 
@@ -79,13 +93,13 @@ class RequestLog:
         self._options = options
         self._version_of = version_of or (lambda model, label: None)
         self._fields = Fields(options.fields)
-        self._metrics = LogMetrics(registry or CollectorRegistry())
+        self._metrics = _Metrics(registry or CollectorRegistry())
         self._queue: deque[tuple[LoggedCall, int]] = deque()
         self._queued_bytes = 0
         self._changed = threading.Condition()
         self._closing = False
-        self._files: dict[Partition, LogFile] = {}
-        self._sink = Sink(options.sink, self._metrics)
+        self._files: dict[str, LogFile] = {}
+        self._sink = _Sink(options.sink, self._metrics)
         self._metrics.queued.set_function(lambda: len(self._queue))
         self._metrics.waiting.set_function(self._waiting_bytes)
         self._parser = threading.Thread(target=self._parse_all, name="request-log-parser", daemon=True)
@@ -103,24 +117,22 @@ class RequestLog:
             if call.method not in METHODS or not is_sampled(call.request_id, self._options.sample):
                 return
             size = call.size
-            if size > MAX_CALL_BYTES:
-                self._metrics.dropped.labels("too_large").inc()
-                return
             with self._changed:
-                full = len(self._queue) >= self._options.queue_calls or (
-                    self._queued_bytes + size > self._options.queue_bytes
-                )
-                refused = "shutdown" if self._closing else "queue_full" if full else ""
-                if not refused:
+                queued = self._queued_bytes + size
+                if size > MAX_CALL_BYTES:
+                    self._metrics.drop("too_large")
+                elif self._closing:
+                    self._metrics.drop("shutdown")
+                elif len(self._queue) >= self._options.queue_calls or queued > self._options.queue_bytes:
+                    self._metrics.drop("queue_full")
+                else:
                     self._queue.append((call, size))
-                    self._queued_bytes += size
+                    self._queued_bytes = queued
                     if len(self._queue) == 1:
                         self._changed.notify()
-            if refused:
-                self._metrics.dropped.labels(refused).inc()
         except Exception:
             LOGGER.exception("a call cannot be logged")
-            self._metrics.failed.labels("error").inc()
+            self._metrics.fail("error")
 
     def close(self, timeout: float = 20.0) -> None:
         """Parses and writes waiting calls for up to `timeout` seconds; the rest is dropped and counted."""
@@ -130,7 +142,7 @@ class RequestLog:
             self._changed.notify()
         self._parser.join(timeout)
         with self._changed:
-            self._metrics.dropped.labels("shutdown").inc(len(self._queue))
+            self._metrics.drop("shutdown", len(self._queue))
             self._queue.clear()
         self._sink.close(max(0.0, deadline - time.monotonic()))
 
@@ -150,31 +162,29 @@ class RequestLog:
 
     def _add(self, call: LoggedCall, size: int) -> None:
         if self._waiting_bytes() + size > self._options.buffer_bytes:
-            self._metrics.dropped.labels("sink_full").inc()
+            self._metrics.drop("sink_full")
             return
         try:
             parsed = parse_call(call, self._fields)
-            version = parsed.version
-            if version is None:
-                version = self._version_of(parsed.model, call.label)
-            partition = Partition.of(parsed.model, call.started)
-            file = self._files.get(partition) or LogFile(partition, time.monotonic())
+            version = self._version_of(parsed.model, call.label) if parsed.version is None else parsed.version
+            folder = folder_of(parsed.model, call.started)
+            file = self._files.get(folder) or LogFile(folder, time.monotonic())
             file.append(parsed.rows(call, version), size)
-            self._files[partition] = file
+            self._files[folder] = file
         except TooLargeError as error:
             LOGGER.debug("a call of %s is too large for the log: %s", call.model, error)
-            self._metrics.dropped.labels("too_large").inc()
+            self._metrics.drop("too_large")
         except Exception as error:
             # Its text may quote the request.
             LOGGER.debug("a call of %s cannot be logged: %s", call.model, type(error).__name__)
-            self._metrics.failed.labels("unparsable").inc()
+            self._metrics.fail("unparsable")
 
     def _rotate(self, *, whole: bool) -> None:
         now = time.monotonic()
         full = sum(file.memory_bytes for file in self._files.values()) >= self._options.rotate_bytes
-        for partition, file in list(self._files.items()):
+        for folder, file in list(self._files.items()):
             if whole or full or now - file.opened >= self._options.rotate_seconds:
-                self._sink.put(self._files.pop(partition))
+                self._sink.put(self._files.pop(folder))
 
     def _seconds_to_rotation(self) -> float | None:
         if not self._files:
@@ -184,3 +194,99 @@ class RequestLog:
 
     def _waiting_bytes(self) -> int:
         return self._sink.memory_bytes + sum(file.memory_bytes for file in list(self._files.values()))
+
+
+class _Metrics:
+    """The log's own metrics for Prometheus: each sampled call ends in one of the three counters.
+
+    Calls are dropped to protect the server: `queue_full` says that parsing is too slow, `sink_full` that writing is.
+    They fail as `unparsable`, in the last attempt to `write`, or by an unexpected `error`.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        name = "slipway_request_log"
+        self.logged = Counter(f"{name}_logged", "Calls written to the sink.", registry=registry)
+        self._dropped = Counter(f"{name}_dropped", "Calls left out.", ["reason"], registry=registry)
+        self._failed = Counter(f"{name}_failed", "Calls that could not be logged.", ["reason"], registry=registry)
+        self.queued = Gauge(f"{name}_queue_calls", "Calls that wait to be parsed.", registry=registry)
+        self.waiting = Gauge(f"{name}_waiting_bytes", "Bytes of rows that wait to be written.", registry=registry)
+        for reason in ("queue_full", "sink_full", "too_large", "shutdown"):
+            self.drop(reason, 0)
+        for reason in ("unparsable", "write", "error"):
+            self.fail(reason, 0)
+
+    def drop(self, reason: str, calls: int = 1) -> None:
+        self._dropped.labels(reason).inc(calls)
+
+    def fail(self, reason: str, calls: int = 1) -> None:
+        self._failed.labels(reason).inc(calls)
+
+
+class _Sink:
+    """A thread that writes one file after the other; who puts files in bounds how many wait."""
+
+    def __init__(self, uri: str, metrics: _Metrics) -> None:
+        storage.is_remote(uri)  # raises for a scheme that nothing could be written to
+        self._uri = uri
+        self._metrics = metrics
+        self._files: queue.SimpleQueue[LogFile | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._waiting: dict[str, LogFile] = {}
+        self._abandoned = threading.Event()
+        self._writer = threading.Thread(target=self._write_all, name="request-log-writer", daemon=True)
+        self._writer.start()
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes of all rows that are not written yet."""
+        with self._lock:
+            return sum(file.memory_bytes for file in self._waiting.values())
+
+    def put(self, file: LogFile) -> None:
+        """Takes a file to be written; nobody may add to it any more."""
+        with self._lock:
+            if not self._abandoned.is_set():
+                self._waiting[file.name] = file
+                self._files.put(file)
+                return
+        self._drop(file)
+
+    def close(self, timeout: float) -> None:
+        """Writes what waits, for at most `timeout` seconds; the rest is dropped and counted."""
+        self._files.put(None)
+        self._writer.join(timeout)
+        with self._lock:
+            self._abandoned.set()
+            left, self._waiting = self._waiting, {}
+        for file in left.values():
+            self._drop(file)
+
+    def _drop(self, file: LogFile) -> None:
+        self._metrics.drop("shutdown", file.calls)
+        LOGGER.warning("%s: its %d calls are not written, the time to stop is over", file.name, file.calls)
+
+    def _write_all(self) -> None:
+        while (file := self._files.get()) is not None:
+            written = self._is_written(file)
+            with self._lock:
+                if self._waiting.pop(file.name, None) is None:
+                    return  # given up and counted by `close`
+            if written:
+                self._metrics.logged.inc(file.calls)
+            else:
+                self._metrics.fail("write", file.calls)
+
+    def _is_written(self, file: LogFile) -> bool:
+        uri = storage.join(self._uri, file.name)
+
+        def pause(seconds: float) -> None:
+            if self._abandoned.wait(seconds):
+                raise TimeoutError("the time to stop is over")
+
+        try:
+            write = retrying(Exception, attempts=WRITE_ATTEMPTS, first_seconds=PAUSE_SECONDS, pause=pause)
+            write(storage.write_bytes, uri, file.parquet())
+        except Exception as error:
+            LOGGER.warning("cannot write %s%s: %s", uri, tried(error), error)
+            return False
+        return True

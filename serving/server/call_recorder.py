@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import grpc
 
 from serving.protocol.errors import ServingError
-from serving.request_log.call import LoggedCall
+from serving.request_log.call_rows import LoggedCall
 
 if TYPE_CHECKING:
     from serving.request_log import RequestLog
