@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import queue
 import threading
 import time
 from collections import deque
@@ -90,20 +89,25 @@ class RequestLog:
     def __init__(
         self, options: LogOptions, registry: CollectorRegistry | None = None, version_of: VersionOf | None = None
     ) -> None:
+        storage.is_remote(options.sink)  # raises for a scheme that nothing could be written to
         self._options = options
         self._version_of = version_of or (lambda model, label: None)
         self._fields = Fields(options.fields)
         self._metrics = _Metrics(registry or CollectorRegistry())
-        self._queue: deque[tuple[LoggedCall, int]] = deque()
-        self._queued_bytes = 0
-        self._changed = threading.Condition()
-        self._closing = False
-        self._files: dict[str, LogFile] = {}
-        self._sink = _Sink(options.sink, self._metrics)
-        self._metrics.queued.set_function(lambda: len(self._queue))
+        self._calls: deque[tuple[LoggedCall, int]] = deque()  # to be parsed
+        self._calls_bytes = 0
+        self._open_files: dict[str, LogFile] = {}  # by folder; the parser's own
+        self._full_files: deque[LogFile] = deque()  # to be written
+        self._lock = threading.Lock()
+        self._call_came, self._file_came = threading.Condition(self._lock), threading.Condition(self._lock)
+        self._closing = self._parsed = False
+        self._abandoned = threading.Event()
+        self._metrics.queued.set_function(lambda: len(self._calls))
         self._metrics.waiting.set_function(self._waiting_bytes)
         self._parser = threading.Thread(target=self._parse_all, name="request-log-parser", daemon=True)
+        self._writer = threading.Thread(target=self._write_all, name="request-log-writer", daemon=True)
         self._parser.start()
+        self._writer.start()
 
     def __enter__(self) -> Self:
         return self
@@ -117,19 +121,19 @@ class RequestLog:
             if call.method not in METHODS or not is_sampled(call.request_id, self._options.sample):
                 return
             size = call.size
-            with self._changed:
-                queued = self._queued_bytes + size
+            with self._lock:
+                waiting = self._calls_bytes + size
                 if size > MAX_CALL_BYTES:
                     self._metrics.drop("too_large")
                 elif self._closing:
                     self._metrics.drop("shutdown")
-                elif len(self._queue) >= self._options.queue_calls or queued > self._options.queue_bytes:
+                elif len(self._calls) >= self._options.queue_calls or waiting > self._options.queue_bytes:
                     self._metrics.drop("queue_full")
                 else:
-                    self._queue.append((call, size))
-                    self._queued_bytes = queued
-                    if len(self._queue) == 1:
-                        self._changed.notify()
+                    self._calls.append((call, size))
+                    self._calls_bytes = waiting
+                    if len(self._calls) == 1:
+                        self._call_came.notify()
         except Exception:
             LOGGER.exception("a call cannot be logged")
             self._metrics.fail("error")
@@ -137,28 +141,30 @@ class RequestLog:
     def close(self, timeout: float = 20.0) -> None:
         """Parses and writes waiting calls for up to `timeout` seconds; the rest is dropped and counted."""
         deadline = time.monotonic() + timeout
-        with self._changed:
+        with self._lock:
             self._closing = True
-            self._changed.notify()
-        self._parser.join(timeout)
-        with self._changed:
-            self._metrics.drop("shutdown", len(self._queue))
-            self._queue.clear()
-        self._sink.close(max(0.0, deadline - time.monotonic()))
+            self._call_came.notify()
+        for thread in (self._parser, self._writer):
+            thread.join(max(0.0, deadline - time.monotonic()))
+        with self._lock:
+            self._abandoned.set()
+            self._metrics.drop("shutdown", len(self._calls))
+            self._calls.clear()
+            while self._full_files:
+                self._abandon(self._full_files.popleft())
 
     def _parse_all(self) -> None:
         schema()  # imports Arrow before the first call needs it
-        while True:
-            with self._changed:
-                if not self._queue and not self._closing:
-                    self._changed.wait(self._seconds_to_rotation())
-                call, size = self._queue.popleft() if self._queue else (None, 0)
-                self._queued_bytes -= size
+        while not self._parsed:
+            with self._lock:
+                if not self._calls and not self._closing:
+                    self._call_came.wait(self._seconds_to_rotation())
+                call, size = self._calls.popleft() if self._calls else (None, 0)
+                self._calls_bytes -= size
+                is_over = call is None and self._closing
             if call is not None:
                 self._add(call, size)
-            self._rotate(whole=call is None and self._closing)
-            if call is None and self._closing:
-                return
+            self._rotate(whole=is_over)
 
     def _add(self, call: LoggedCall, size: int) -> None:
         if self._waiting_bytes() + size > self._options.buffer_bytes:
@@ -168,9 +174,9 @@ class RequestLog:
             parsed = parse_call(call, self._fields)
             version = self._version_of(parsed.model, call.label) if parsed.version is None else parsed.version
             folder = folder_of(parsed.model, call.started)
-            file = self._files.get(folder) or LogFile(folder, time.monotonic())
+            file = self._open_files.get(folder) or LogFile(folder, time.monotonic())
             file.append(parsed.rows(call, version), size)
-            self._files[folder] = file
+            self._open_files[folder] = file
         except TooLargeError as error:
             LOGGER.debug("a call of %s is too large for the log: %s", call.model, error)
             self._metrics.drop("too_large")
@@ -181,19 +187,67 @@ class RequestLog:
 
     def _rotate(self, *, whole: bool) -> None:
         now = time.monotonic()
-        full = sum(file.memory_bytes for file in self._files.values()) >= self._options.rotate_bytes
-        for folder, file in list(self._files.items()):
-            if whole or full or now - file.opened >= self._options.rotate_seconds:
-                self._sink.put(self._files.pop(folder))
+        full = sum(file.memory_bytes for file in self._open_files.values()) >= self._options.rotate_bytes
+        over = [
+            folder
+            for folder, file in self._open_files.items()
+            if whole or full or now - file.opened >= self._options.rotate_seconds
+        ]
+        if not over and not whole:
+            return
+        with self._lock:
+            for file in map(self._open_files.pop, over):
+                if self._abandoned.is_set():
+                    self._abandon(file)
+                else:
+                    self._full_files.append(file)
+            self._parsed = whole
+            self._file_came.notify()
 
     def _seconds_to_rotation(self) -> float | None:
-        if not self._files:
+        if not self._open_files:
             return None
-        oldest = min(file.opened for file in self._files.values())
+        oldest = min(file.opened for file in self._open_files.values())
         return max(0.0, oldest + self._options.rotate_seconds - time.monotonic())
 
     def _waiting_bytes(self) -> int:
-        return self._sink.memory_bytes + sum(file.memory_bytes for file in list(self._files.values()))
+        return sum(file.memory_bytes for file in [*self._open_files.values(), *self._full_files])
+
+    def _write_all(self) -> None:
+        while True:
+            with self._lock:
+                self._file_came.wait_for(lambda: self._full_files or self._parsed)
+                if not self._full_files:
+                    return
+                file = self._full_files[0]
+            written = self._is_written(file)
+            with self._lock:
+                if self._abandoned.is_set():
+                    return  # counted by `close`
+                self._full_files.popleft()
+            if written:
+                self._metrics.logged.inc(file.calls)
+            else:
+                self._metrics.fail("write", file.calls)
+
+    def _is_written(self, file: LogFile) -> bool:
+        uri = storage.join(self._options.sink, file.name)
+
+        def pause(seconds: float) -> None:
+            if self._abandoned.wait(seconds):
+                raise TimeoutError("the time to stop is over")
+
+        try:
+            write = retrying(Exception, attempts=WRITE_ATTEMPTS, first_seconds=PAUSE_SECONDS, pause=pause)
+            write(storage.write_bytes, uri, file.parquet())
+        except Exception as error:
+            LOGGER.warning("cannot write %s%s: %s", uri, tried(error), error)
+            return False
+        return True
+
+    def _abandon(self, file: LogFile) -> None:
+        self._metrics.drop("shutdown", file.calls)
+        LOGGER.warning("%s: its %d calls are not written, the time to stop is over", file.name, file.calls)
 
 
 class _Metrics:
@@ -220,73 +274,3 @@ class _Metrics:
 
     def fail(self, reason: str, calls: int = 1) -> None:
         self._failed.labels(reason).inc(calls)
-
-
-class _Sink:
-    """A thread that writes one file after the other; who puts files in bounds how many wait."""
-
-    def __init__(self, uri: str, metrics: _Metrics) -> None:
-        storage.is_remote(uri)  # raises for a scheme that nothing could be written to
-        self._uri = uri
-        self._metrics = metrics
-        self._files: queue.SimpleQueue[LogFile | None] = queue.SimpleQueue()
-        self._lock = threading.Lock()
-        self._waiting: dict[str, LogFile] = {}
-        self._abandoned = threading.Event()
-        self._writer = threading.Thread(target=self._write_all, name="request-log-writer", daemon=True)
-        self._writer.start()
-
-    @property
-    def memory_bytes(self) -> int:
-        """Bytes of all rows that are not written yet."""
-        with self._lock:
-            return sum(file.memory_bytes for file in self._waiting.values())
-
-    def put(self, file: LogFile) -> None:
-        """Takes a file to be written; nobody may add to it any more."""
-        with self._lock:
-            if not self._abandoned.is_set():
-                self._waiting[file.name] = file
-                self._files.put(file)
-                return
-        self._drop(file)
-
-    def close(self, timeout: float) -> None:
-        """Writes what waits, for at most `timeout` seconds; the rest is dropped and counted."""
-        self._files.put(None)
-        self._writer.join(timeout)
-        with self._lock:
-            self._abandoned.set()
-            left, self._waiting = self._waiting, {}
-        for file in left.values():
-            self._drop(file)
-
-    def _drop(self, file: LogFile) -> None:
-        self._metrics.drop("shutdown", file.calls)
-        LOGGER.warning("%s: its %d calls are not written, the time to stop is over", file.name, file.calls)
-
-    def _write_all(self) -> None:
-        while (file := self._files.get()) is not None:
-            written = self._is_written(file)
-            with self._lock:
-                if self._waiting.pop(file.name, None) is None:
-                    return  # given up and counted by `close`
-            if written:
-                self._metrics.logged.inc(file.calls)
-            else:
-                self._metrics.fail("write", file.calls)
-
-    def _is_written(self, file: LogFile) -> bool:
-        uri = storage.join(self._uri, file.name)
-
-        def pause(seconds: float) -> None:
-            if self._abandoned.wait(seconds):
-                raise TimeoutError("the time to stop is over")
-
-        try:
-            write = retrying(Exception, attempts=WRITE_ATTEMPTS, first_seconds=PAUSE_SECONDS, pause=pause)
-            write(storage.write_bytes, uri, file.parquet())
-        except Exception as error:
-            LOGGER.warning("cannot write %s%s: %s", uri, tried(error), error)
-            return False
-        return True

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
-from serving.manifests import SERVER, VERSION
-from serving.rollout.cluster import Cluster, Object
+from serving.manifests import SERVER, VERSION, Object
+from serving.rollout.cluster import Cluster
 
-REST_PORT = "rest"
 _LOG_LINES = 20
 # Reasons of a kubelet that backs off; a first failed pull or start may heal by itself.
 _NOT_THE_MODEL = {
@@ -24,25 +23,18 @@ _CRASHED = "CrashLoopBackOff"
 _TEMPLATE_HASH = "pod-template-hash"
 
 
-@dataclass(frozen=True)
-class Failure:
+class Failure(NamedTuple):
     """Why pods are not ready, or must not serve; `blames_model` tells a fault of the model from one of the cluster."""
 
     reason: str
     blames_model: bool
 
 
-@dataclass(frozen=True)
-class Past:
-    """Problems before a change, which are not due to it.
+class Past(NamedTuple):
+    """Problems before a change, which are not due to it: conditions of the Deployment and its ReplicaSet; restarts."""
 
-    Attributes:
-        conditions: Conditions of the Deployment and of its ReplicaSet.
-        restarts: Restarts of containers, by pod and name.
-    """
-
-    conditions: list[Object] = field(default_factory=list)
-    restarts: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    conditions: list[Object]
+    restarts: dict[tuple[str, str], int]
 
 
 def served_version(deployment: Object) -> int:
@@ -54,7 +46,7 @@ def rest_port(deployment: Object) -> int:
     """The REST port of a Deployment's pods."""
     containers = deployment["spec"]["template"]["spec"]["containers"]
     ports = [port for container in containers for port in container.get("ports", [])]
-    return next(int(port["containerPort"]) for port in ports if port.get("name") == REST_PORT)
+    return next(int(port["containerPort"]) for port in ports if port.get("name") == "rest")
 
 
 def pods_of(cluster: Cluster, deployment: Object) -> list[Object]:
@@ -79,18 +71,20 @@ def ready(pods: list[Object]) -> list[Object]:
     return [pod for pod in pods if _condition(pod, "Ready").get("status") == "True"]
 
 
+def restarts(pods: list[Object]) -> dict[tuple[str, str], int]:
+    """Restarts of containers, by pod and name."""
+    return {
+        (pod["metadata"]["name"], one["name"]): one.get("restartCount", 0) for pod in pods for one in _containers(pod)
+    }
+
+
 def past_of(cluster: Cluster, name: str) -> Past:
     """The problems of a Deployment now."""
     deployment = cluster.get("Deployment", name)
     if deployment is None:
-        return Past()
+        return Past([], {})
     current = _replica_set_of(cluster, deployment)
-    restarts = {
-        (pod["metadata"]["name"], container["name"]): container.get("restartCount", 0)
-        for pod in _pods_in(cluster, current)
-        for container in pod.get("status", {}).get("containerStatuses", [])
-    }
-    return Past(_conditions(deployment) + _conditions(current or {}), restarts)
+    return Past(_conditions(deployment) + _conditions(current or {}), restarts(_pods_in(cluster, current)))
 
 
 def wait_ready(
@@ -113,9 +107,11 @@ def wait_ready(
         deployment = cluster.get("Deployment", name)
         if deployment is None:
             return Failure(f"Deployment {name} was deleted by somebody", blames_model=False)
+        status, wanted = deployment.get("status", {}), deployment["spec"].get("replicas", 1)
+        counts = [status.get(key, 0) for key in ("updatedReplicas", "replicas", "availableReplicas")]
         # Until the controller has seen the change, status and conditions are those before it.
-        seen = deployment.get("status", {}).get("observedGeneration", 0) >= deployment["metadata"]["generation"]
-        if seen and _complete(deployment):
+        seen = status.get("observedGeneration", 0) >= deployment["metadata"]["generation"]
+        if seen and counts == [wanted] * 3:
             return None
         current = _replica_set_of(cluster, deployment)
         pods = _pods_in(cluster, current)
@@ -123,13 +119,14 @@ def wait_ready(
         if failure:
             return failure
         if time.monotonic() > deadline:
-            return Failure(_timed_out(name, seconds, deployment, pods, seen=seen), blames_model=False)
+            if not seen:
+                reason = f"no controller looked at the change in {seconds:g} s; is the control plane well?"
+                return Failure(f"Deployment {name}: {reason}", blames_model=False)
+            states = [f"pod {pod['metadata']['name']} {_describe(pod)}" for pod in pods] or ["no pods"]
+            said = [str(one.get("message")) for one in _conditions(deployment) if _is_failure(one)]
+            reason = f"is not ready after {seconds:g} s: {counts[0]} new, {counts[2]} available of {wanted}"
+            return Failure(f"Deployment {name} {reason}; {'; '.join(states + said)}", blames_model=False)
         pause(1.0)
-
-
-def _complete(deployment: Object) -> bool:
-    status, wanted = deployment.get("status", {}), deployment["spec"].get("replicas", 1)
-    return all(status.get(key, 0) == wanted for key in ("updatedReplicas", "replicas", "availableReplicas"))
 
 
 def _replica_set_of(cluster: Cluster, deployment: Object) -> Object | None:
@@ -147,20 +144,18 @@ def _pods_in(cluster: Cluster, current: Object | None) -> list[Object]:
 
 
 def _broken(cluster: Cluster, pods: list[Object], past: Past) -> Iterator[Failure]:
-    for pod in pods:
-        for container in pod.get("status", {}).get("containerStatuses", []):
-            waiting = container.get("state", {}).get("waiting", {})
-            name, container_name = pod["metadata"]["name"], container["name"]
-            is_new = container.get("restartCount", 0) > past.restarts.get((name, container_name), -1)
-            what = f"container {container_name} of pod {name}: {waiting.get('reason')}"
-            if waiting.get("reason") in _NOT_THE_MODEL:
-                yield Failure(f"{what}: {waiting.get('message', '')}", blames_model=False)
-            elif waiting.get("reason") == _CRASHED and is_new:
-                last = container.get("lastState", {}).get("terminated", {})
-                ended = f"exit code {last.get('exitCode')} {last.get('reason', '')}".strip()
-                said = cluster.logs(name, container_name, previous=True, lines=_LOG_LINES).strip()
-                reason = f"{what} after {container.get('restartCount', 0)} restarts, {ended}; its last lines:\n{said}"
-                yield Failure(reason, blames_model=container_name == SERVER)
+    for pod, container in [(each, container) for each in pods for container in _containers(each)]:
+        waiting = container.get("state", {}).get("waiting", {})
+        name, container_name, count = pod["metadata"]["name"], container["name"], container.get("restartCount", 0)
+        what = f"container {container_name} of pod {name}: {waiting.get('reason')}"
+        if waiting.get("reason") in _NOT_THE_MODEL:
+            yield Failure(f"{what}: {waiting.get('message', '')}", blames_model=False)
+        elif waiting.get("reason") == _CRASHED and count > past.restarts.get((name, container_name), -1):
+            last = container.get("lastState", {}).get("terminated", {})
+            ended = f"exit code {last.get('exitCode')} {last.get('reason', '')}".strip()
+            said = cluster.logs(name, container_name, previous=True, lines=_LOG_LINES).strip()
+            reason = f"{what} after {count} restarts, {ended}; its last lines:\n{said}"
+            yield Failure(reason, blames_model=container_name == SERVER)
 
 
 def _refused(deployment: Object, current: Object | None, past: Past) -> Failure | None:
@@ -181,35 +176,29 @@ def _refused(deployment: Object, current: Object | None, past: Past) -> Failure 
     return None
 
 
-def _timed_out(name: str, seconds: float, deployment: Object, pods: list[Object], *, seen: bool) -> str:
-    if not seen:
-        return f"Deployment {name}: no controller looked at the change in {seconds:g} s; is the control plane well?"
-    status, wanted = deployment.get("status", {}), deployment["spec"].get("replicas", 1)
-    counts = f"{status.get('updatedReplicas', 0)} new, {status.get('availableReplicas', 0)} available of {wanted}"
-    states = [f"pod {pod['metadata']['name']} {_describe(pod)}" for pod in pods] or ["no pods"]
-    said = [str(one.get("message")) for one in _conditions(deployment) if _is_failure(one)]
-    return f"Deployment {name} is not ready after {seconds:g} s: {counts}; {'; '.join(states + said)}"
-
-
 def _describe(pod: Object) -> str:
     scheduled = _condition(pod, "PodScheduled")
     if scheduled.get("status") == "False":
         return f"is not scheduled: {scheduled.get('message')}"
-    states = [container.get("state", {}) for container in pod.get("status", {}).get("containerStatuses", [])]
+    states = [container.get("state", {}) for container in _containers(pod)]
     waiting = [state["waiting"].get("reason", "") for state in states if "waiting" in state]
     return f"is {pod.get('status', {}).get('phase', 'new')}{''.join(f', {reason}' for reason in waiting)}, not ready"
+
+
+def _containers(pod: Object) -> list[Object]:
+    return list(pod.get("status", {}).get("containerStatuses", []))
 
 
 def _condition(each: Object, kind: str) -> Object:
     return next((one for one in _conditions(each) if one["type"] == kind), {})
 
 
-def _is_failure(condition: Object) -> bool:
-    return (condition.get("type"), condition.get("status")) in {("ReplicaFailure", "True"), ("Progressing", "False")}
-
-
 def _conditions(each: Object) -> list[Object]:
     return list(each.get("status", {}).get("conditions", []))
+
+
+def _is_failure(condition: Object) -> bool:
+    return (condition.get("type"), condition.get("status")) in {("ReplicaFailure", "True"), ("Progressing", "False")}
 
 
 def _owns(owner: Object, each: Object) -> bool:

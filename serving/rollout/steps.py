@@ -47,7 +47,7 @@ class Steps:
         model, number, why = self.workload.model, state.version, "; ".join(state.reasons)
         if self.workload.stable_version() == number != state.previous:
             self._leave_stable(state)
-        self.workload.remove("canary", self.lease.check)
+        self.workload.remove("canary")
         is_stable = self.store.stage(model, number) == "stable"
         if state.previous not in {None, number} and is_stable and not self._is_out(state.previous):
             # It was promoted by a process that died right after that; or by hand, in the model store alone.
@@ -55,7 +55,7 @@ class Steps:
         if self.store.stage(model, number) not in {"stable", "quarantined"}:
             judge = self.store.quarantine if state.blames_model else self.store.retire
             judge(model, number, why=why, who=self.who)
-        state = self._record(state, ended)
+        state = self.lease.record(state, phase=ended)
         fates = {"quarantined": "is quarantined", "stable": "stays the stable one, with the manifests that it had"}
         fate = fates.get(self.store.stage(model, number), "was not judged: it may be started again")
         serves = self.workload.stable_version()
@@ -76,12 +76,11 @@ class Steps:
         self.say(f"version {left} of {model} is quarantined; going back to version {number}")
         if failure := self._serve(number):
             raise RolloutError(
-                f"version {number} does not come up: {failure.reason}. Mend it, or name another by `slipway models "
+                f"version {number} does not come up: {failure.reason}. Fix it, or name another by `slipway models "
                 f"rollback {model} --to VERSION`; then run `slipway rollout rollback` again"
             )
-        self.workload.remove("canary", self.lease.check)
-        self.say(f"version {number} of {model} is stable")
-        return self.lease.record(state.model_copy(update={"phase": "rolled-back", "version": number, "previous": left}))
+        self._finish(number)
+        return self.lease.record(state, phase="rolled-back", version=number, previous=left)
 
     def _canary(self, state: RolloutState) -> RolloutState:
         workload, policy, number = self.workload, self.policy, state.version
@@ -94,33 +93,29 @@ class Steps:
         beside = f"beside version {state.previous}" if state.previous else "the first version here"
         self.say(f"canary: version {number} on {policy.canary_replicas} pods, {beside}")
         if state.previous is None:
-            workload.apply_shared(number, self.lease.check)
+            workload.apply_shared(number)
         name = workload.deployment_name("canary")
         past = past_of(workload.cluster, name)
-        workload.apply("canary", number, self.lease.check, policy.canary_replicas)
+        workload.apply("canary", number, policy.canary_replicas)
         version = self.store.version(workload.model, number)
-        check = CanaryCheck(workload.cluster, version, policy, self.say, self._pause)
+        check = CanaryCheck(workload.cluster, version, policy, self.say, workload.pause)
         if failure := check.pods(name, past):
             return self._fail(state, failure)
         if state.previous is None:
             reasons = ["the first version here: its golden requests count, there is no traffic to compare"]
-            return self._promote(self._record(state, "promoting", reasons))
+            return self._promote(self.lease.record(state, phase="promoting", reasons=reasons))
         judged = check.traffic(name, workload.deployment_name("stable"))
         for reason in judged.reasons:
             self.say(f"{judged.verdict}: {reason}")
-        if judged.verdict == "failed":
-            return self._fail(state, Failure("; ".join(judged.reasons), blames_model=True))
-        if judged.verdict == "inconclusive":
-            return self._hold(state, judged.reasons)
-        return self._promote(self._record(state, "promoting", judged.reasons))
-
-    def _hold(self, state: RolloutState, reasons: list[str]) -> RolloutState:
-        if self.policy.on_inconclusive == "rollback":
-            return self._fail(state, Failure("; ".join(reasons), blames_model=False))
-        self._record(state, "held", reasons)
+        if judged.verdict == "passed":
+            return self._promote(self.lease.record(state, phase="promoting", reasons=judged.reasons))
+        failed, why = judged.verdict == "failed", "; ".join(judged.reasons)
+        if failed or policy.on_inconclusive == "rollback":
+            return self._fail(state, Failure(why, blames_model=failed))
+        self.lease.record(state, phase="held", reasons=judged.reasons)
         raise RolloutInconclusiveError(
-            f"version {state.version} of {self.workload.model} is neither good nor bad: {'; '.join(reasons)}. The "
-            f"canary stays: `slipway rollout promote` or `abort` decides; `start {state.version}` looks again"
+            f"version {number} of {workload.model} is neither good nor bad: {why}. The canary stays: `slipway rollout "
+            f"promote` or `abort` decides; `start {number}` looks again"
         )
 
     def _promote(self, state: RolloutState) -> RolloutState:
@@ -133,24 +128,23 @@ class Steps:
         if failure := self._serve(number):
             if number != state.previous:
                 return self._fail(state, failure)
-            self._record(state, "held", [failure.reason])
+            self.lease.record(state, phase="held", reasons=[failure.reason])
             raise RolloutError(
                 f"version {number} of {model} does not come up with the new manifests: {failure.reason}. Pods with the "
-                f"old ones serve on. Mend the overlay and run `slipway rollout start {number}` again"
+                f"old ones serve on. Fix the overlay and run `slipway rollout start {number}` again"
             )
         self.store.promote(model, number, why="; ".join(state.reasons), who=self.who)
-        self.workload.remove("canary", self.lease.check)
-        self.say(f"version {number} of {model} is stable")
-        return self._record(state, "promoted")
+        self._finish(number)
+        return self.lease.record(state, phase="promoted")
 
     def _fail(self, state: RolloutState, failure: Failure) -> RolloutState:
         self.say(f"failed: {failure.reason}")
-        blamed = state.model_copy(update={"blames_model": failure.blames_model})
-        return self.roll_back(self._record(blamed, "rolling-back", [failure.reason]))
+        changes = {"reasons": [failure.reason], "blames_model": failure.blames_model}
+        return self.roll_back(self.lease.record(state, phase="rolling-back", **changes))
 
     def _leave_stable(self, state: RolloutState) -> None:
         if state.previous is None:
-            self.workload.remove("stable", self.lease.check)
+            self.workload.remove("stable")
             return
         previous, production = state.previous, self.store.production(self.workload.model)
         if self._is_out(previous) and production and production.number != state.version:
@@ -159,7 +153,7 @@ class Steps:
         if failure := self._serve(previous):
             raise RolloutError(
                 f"version {state.version} failed ({'; '.join(state.reasons)}), and version {previous} does not "
-                f"come up again: {failure.reason}. Mend that and run `slipway rollout start {state.version}` again"
+                f"come up again: {failure.reason}. Fix that and run `slipway rollout start {state.version}` again"
             )
 
     def _is_out(self, number: int) -> bool:
@@ -171,17 +165,12 @@ class Steps:
         workload = self.workload
         name = workload.deployment_name("stable")
         past = past_of(workload.cluster, name)
-        workload.apply("stable", number, self.lease.check)
-        return wait_ready(workload.cluster, name, self.policy.ready_seconds, self._pause, past)
+        workload.apply("stable", number)
+        return wait_ready(workload.cluster, name, self.policy.ready_seconds, workload.pause, past)
 
-    def _pause(self, seconds: float) -> None:
-        """Sleeps, unless the lease is lost."""
-        self.lease.check()
-        self.workload.pause(seconds)
-
-    def _record(self, state: RolloutState, phase: Phase, reasons: list[str] | None = None) -> RolloutState:
-        update = {"phase": phase, "reasons": state.reasons if reasons is None else reasons}
-        return self.lease.record(state.model_copy(update=update))
+    def _finish(self, number: int) -> None:
+        self.workload.remove("canary")
+        self.say(f"version {number} of {self.workload.model} is stable")
 
 
 def require_fit(store: ModelStore, model: str, number: int) -> None:
@@ -193,8 +182,7 @@ def require_fit(store: ModelStore, model: str, number: int) -> None:
     """
     version = store.version(model, number)
     if store.stage(model, number) == "quarantined":
-        about = (event for event in reversed(store.history(model)) if number in (event.version, event.previous))
-        last = next(about)
+        last = [event for event in store.history(model) if number in (event.version, event.previous)][-1]
         raise ModelQuarantinedError(
             f"version {number} of {model} was quarantined by {last.who}: {last.why}. Push another version"
         )

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from serving.manifests import TRACK, Track, for_version, object_name
-from serving.rollout.cluster import Cluster, Object
+from serving.manifests import TRACK, Object, Track, for_version
+from serving.rollout.cluster import Cluster
 from serving.rollout.pods import living_pods, served_version
 from slipway.errors import ConfigError
 
@@ -38,6 +38,7 @@ class Workload:
         models_path: The model store, as pods see it.
         force: Takes over fields that another manager changed.
         pause: Sleeps.
+        check: Called before each write; raises if the rollout has lost its lease.
     """
 
     cluster: Cluster
@@ -46,24 +47,24 @@ class Workload:
     models_path: str
     force: bool
     pause: Callable[[float], None]
-
-    @property
-    def lease_name(self) -> str:
-        """Name of the Lease that guards the rollout."""
-        return f"{object_name(self.model)}-rollout"
+    check: Callable[[], None]
 
     def deployment_name(self, track: Track) -> str:
         """Name of a track's Deployment."""
         return str(self._wanted(track, 1)[-1]["metadata"]["name"])
 
+    def deployment(self, track: Track) -> Object | None:
+        """A track's Deployment, if there is one."""
+        return self.cluster.get("Deployment", self.deployment_name(track))
+
     def stable_version(self) -> int | None:
         """The version that the stable Deployment serves; None without one."""
-        stable = self.cluster.get("Deployment", self.deployment_name("stable"))
+        stable = self.deployment("stable")
         return served_version(stable) if stable else None
 
     def status(self, track: Track) -> dict[str, Any] | None:
         """Version and replicas of a track's Deployment; None without one."""
-        found = self.cluster.get("Deployment", self.deployment_name(track))
+        found = self.deployment(track)
         if found is None:
             return None
         status = found.get("status", {})
@@ -74,27 +75,27 @@ class Workload:
             "ready": status.get("readyReplicas", 0),
         }
 
-    def apply_shared(self, number: int, check: Callable[[], None]) -> None:
-        """Applies the objects of no track: Service, account, network policy, configuration."""
-        shared = [each for each in self._wanted("stable", number) if TRACK not in each["metadata"].get("labels", {})]
-        self._apply(shared, check)
+    def apply(self, track: Track, number: int, replicas: int | None = None) -> None:
+        """Applies a track's objects for a version."""
+        self._apply(self._wanted(track, number, replicas))
 
-    def apply(self, track: Track, number: int, check: Callable[[], None], replicas: int | None = None) -> None:
-        """Applies a track's objects for a version; calls `check` before each write."""
-        self._apply(self._wanted(track, number, replicas), check)
+    def apply_shared(self, number: int) -> None:
+        """Applies the objects of no track: Service, account, network policy, configuration."""
+        self._apply(
+            [each for each in self._wanted("stable", number) if TRACK not in each["metadata"].get("labels", {})]
+        )
 
     def would_change_pods(self, track: Track, number: int) -> bool:
         """Whether `apply` would change a track's Deployment."""
         return self.cluster.would_change(self._wanted(track, number)[-1], force=self.force)
 
-    def remove(self, track: Track, check: Callable[[], None]) -> None:
+    def remove(self, track: Track) -> None:
         """Deletes a track's Deployment and waits for its pods to go, lest they be taken for the next ones."""
-        name = self.deployment_name(track)
-        found = self.cluster.get("Deployment", name)
+        found = self.deployment(track)
         if found is None:
             return
-        check()
-        self.cluster.delete("Deployment", name)
+        self.check()
+        self.cluster.delete("Deployment", found["metadata"]["name"])
         for _ in range(_PODS_GONE_SECONDS):
             if not living_pods(self.cluster, found):
                 return
@@ -106,7 +107,7 @@ class Workload:
         # The Deployment comes last, when all that its pods need is there.
         return sorted(made, key=lambda each: bool(each["kind"] == "Deployment"))
 
-    def _apply(self, objects: list[Object], check: Callable[[], None]) -> None:
+    def _apply(self, objects: list[Object]) -> None:
         for each in objects:
-            check()
+            self.check()
             self.cluster.apply(each, force=self.force)

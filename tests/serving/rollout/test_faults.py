@@ -188,7 +188,7 @@ def test_start_metrics_that_are_none_stop_the_rollout_and_blame_nobody(served: W
             return answer
 
     served.servers.new_pod = Silent
-    with pytest.raises(ClusterError, match=r"pod taxi-serving-canary.*prometheus/metrics are no metrics"):
+    with pytest.raises(ClusterError, match=r"pod taxi-serving-canary.*prometheus/metrics is not valid metrics"):
         served.start(served.versions[1])
     assert served.store.stage("taxi", served.versions[1]) == "canary"
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from serving.rollout.cluster import Object
+from serving.manifests import Object
 from serving.rollout.pods import Failure, past_of, pods_of, wait_ready
 from slipway.errors import RolloutInconclusiveError
 from tests.fakes.kubernetes.controller import HASH, Fate
