@@ -39,18 +39,7 @@ _BASE_PATH = re.compile(r"(gs://[a-z0-9][a-z0-9._-]*)?(/[A-Za-z0-9._=-]+)+")
 # Places in objects; `*` is each entry of a list.
 _LABELS: Path = ("metadata", "labels")
 _POD: Path = ("spec", "template", "spec")
-_ACCOUNT: Path = (*_POD, "serviceAccountName")
 _VOLUME: Path = (*_POD, "volumes", "*", "configMap", "name")
-_ENVIRONMENT: Path = (*_POD, "containers", "*", "envFrom", "*", "configMapRef", "name")
-_NAMES: tuple[Path, ...] = (("metadata", "name"), ("spec", "scaleTargetRef", "name"), _ACCOUNT, _VOLUME, _ENVIRONMENT)
-_LABEL_HOLDERS: tuple[Path, ...] = (
-    _LABELS,
-    ("spec", "selector"),
-    ("spec", "selector", "matchLabels"),
-    ("spec", "podSelector", "matchLabels"),
-    ("spec", "template", *_LABELS),
-    (*_POD, "topologySpreadConstraints", "*", "labelSelector", "matchLabels"),
-)
 
 
 def containers(objects: list[Object]) -> Iterator[Object]:
@@ -142,21 +131,19 @@ def for_version(
     _check_base_path(deployment, model_base_path)
     config = _models_config(model, version, model_base_path)
     pin["data"] = {"models.config": config}
-    # It is immutable: other content, as after the model store has moved, needs another name.
-    pin["metadata"]["name"] = f"{_MODEL}-models-v{version}-{hashlib.sha256(config.encode()).hexdigest()[:8]}"
     for each, labels in ((pin, _LABELS), (deployment, _LABELS), (deployment, ("spec", "template", *_LABELS))):
         _set(each, (*labels, VERSION), str(version))
+    # The ConfigMap is immutable: other content, as after the model store has moved, needs another name.
+    pin["metadata"]["name"] = f"{_MODEL}-models-v{version}-{hashlib.sha256(config.encode()).hexdigest()[:8]}"
     _set(deployment, _VOLUME, pin["metadata"]["name"], placeholder=_PINNED)
     for probe in ("startupProbe", "readinessProbe"):  # each container that serves REST has one
         path = (*_POD, "containers", "*", probe, "httpGet", "path")
-        _set(
-            deployment, path, f"/v1/models/{model}/versions/{version}/metadata", "/v1/models/model/versions/1/metadata"
-        )
+        _set(deployment, path, f"/v1/models/{model}/versions/{version}/metadata", placeholder=_PROBED)
     if replicas is not None:
         _set(deployment, ("spec", "replicas"), replicas)
-    for each in chosen:
-        _name_for(each, name)
-    return chosen
+    names = [each["metadata"]["name"] for each in chosen]
+    renamed = {its: name + its.removeprefix(_MODEL) for its in names if its.startswith(f"{_MODEL}-")}
+    return [_renamed(each, renamed, name) for each in chosen]
 
 
 def object_name(model: str) -> str:
@@ -180,9 +167,9 @@ def _on_track(objects: list[Object], track: Track) -> list[Object]:
     if track == "stable":
         return [each for each, its in zip(objects, tracks, strict=True) if its in {track, None}]
     own = [each for each, its in zip(objects, tracks, strict=True) if its == track]
-    kinds = (("ServiceAccount", _ACCOUNT), ("ConfigMap", _VOLUME), ("ConfigMap", _ENVIRONMENT))
-    named = {(kind, holder[key]) for each in own for kind, path in kinds for holder, key in _places(each, path)}
-    return [each for each in objects if each in own or (each["kind"], each["metadata"]["name"]) in named]
+    named = set(_texts(own))
+    shared = {"ServiceAccount", "ConfigMap"}
+    return [each for each in objects if each in own or (each["kind"] in shared and each["metadata"]["name"] in named)]
 
 
 def _only(objects: list[Object], kind: str, what: str) -> Object:
@@ -229,13 +216,20 @@ def _set(each: Object, path: Path, value: Any, placeholder: str | None = None) -
         holder[key] = value
 
 
-def _name_for(each: Object, name: str) -> None:
-    """Replaces `model` by a model's name in the fields that may contain it."""
-    for holder, key in (place for path in _NAMES for place in _places(each, path)):
-        if holder[key].startswith(f"{_MODEL}-"):
-            holder[key] = name + holder[key].removeprefix(_MODEL)
-    for holder, key in (place for path in _LABEL_HOLDERS for place in _places(each, (*path, INSTANCE))):
-        holder[key] = name
+def _renamed(node: Any, names: dict[str, str], instance: str) -> Any:
+    """A copy with other names of objects, wherever they are named, and another `instance` label."""
+    if isinstance(node, dict):
+        return {key: instance if key == INSTANCE else _renamed(each, names, instance) for key, each in node.items()}
+    if isinstance(node, list):
+        return [_renamed(each, names, instance) for each in node]
+    return names.get(node, node) if isinstance(node, str) else node
+
+
+def _texts(node: Any) -> Iterator[str]:
+    if isinstance(node, str):
+        yield node
+    for each in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from _texts(each)
 
 
 def _places(node: Any, path: Path) -> Iterator[tuple[Object, str]]:

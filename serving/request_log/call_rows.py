@@ -121,10 +121,10 @@ def _parse_grpc(call: LoggedCall, fields: Fields) -> ParsedCall:
         for each, kind in zip((call.request, call.response), _PROTOS[call.method], strict=True)
     )
     if call.method == "predict":
-        given = {} if fields.none else {name: _listed(proto) for name, proto in request.inputs.items()}
+        given = {name: _listed(proto) for name, proto in request.inputs.items()} if fields else {}
         features, outputs = _columns(given, {name: _listed(proto) for name, proto in response.outputs.items()}, fields)
     else:
-        features = [] if fields.none else _input_features(request.input, fields)
+        features = _input_features(request.input, fields) if fields else []
         if call.method == "regress":
             outputs = [_values(each.value) for each in _limited(response.result.regressions)]
         else:
@@ -188,7 +188,7 @@ def _columns(given: Mapping[str, Any], answered: Mapping[str, Any], fields: Fiel
     rows: list[list[Row]] = []
     for columns, listed in ((given, fields), (answered, Fields(EVERY_FIELD))):
         rows.append([{} for _ in _limited(range(count))])
-        for name, column in {} if listed.none else columns.items():
+        for name, column in columns.items() if listed else ():
             # A column without a value for each row belongs to the first one: repeated it could take any size.
             values = column if isinstance(column, list) and len(column) == count else [column]
             for row, found in zip(rows[-1], of_column(name, values, listed), strict=False):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from google.protobuf.message import DecodeError
@@ -33,16 +33,11 @@ class Values(NamedTuple):
 Row = dict[str, Values]
 
 
-class Fields:
+class Fields(frozenset[str]):
     """Names of the features that may be logged; `*` stands for all."""
 
-    def __init__(self, names: Iterable[str]) -> None:
-        self._names = frozenset(names)
-        self._every = EVERY_FIELD in self._names
-        self.none = not self._names
-
-    def __contains__(self, name: str) -> bool:
-        return self._every or name in self._names
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or super().__contains__(EVERY_FIELD)
 
 
 def of_value(value: Any) -> Values | None:
@@ -76,9 +71,7 @@ def of_example(example: Any, fields: Fields) -> Row:
     """The listed features of a tf.Example; one without values is left out."""
     row = {}
     for name, feature in example.features.feature.items():
-        if name not in fields:
-            continue
-        kind = feature.WhichOneof("kind")
+        kind = feature.WhichOneof("kind") if name in fields else None
         if kind == "float_list":
             row[name] = Values(None, feature.float_list.value[:])
         elif kind == "int64_list":

@@ -57,8 +57,6 @@ class LogOptions:
     buffer_bytes: int = 64 << 20
 
     def __post_init__(self) -> None:
-        if not 0 <= self.sample <= 1:
-            raise ConfigError(f"the request log's sample is a share from 0 to 1, not {self.sample}")
         if self.rotate_seconds <= 0 or not 0 < self.rotate_bytes <= self.buffer_bytes // 2:
             raise ConfigError(
                 f"the request log rotates after a positive time and size, at most {self.buffer_bytes // 2} bytes: "

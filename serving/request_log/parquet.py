@@ -22,15 +22,9 @@ def schema() -> pa.Schema:
     """The schema for all models and versions; `model` and `date` are folders, as BigQuery wants them."""
     import pyarrow as pa
 
-    values = pa.struct(
-        [
-            pa.field("name", pa.string(), nullable=False),
-            pa.field("ints", pa.list_(pa.int64())),
-            pa.field("floats", pa.list_(pa.float64())),
-            pa.field("strings", pa.list_(pa.string())),
-            pa.field("bytes", pa.list_(pa.binary())),
-        ]
-    )
+    kinds = {"ints": pa.int64(), "floats": pa.float64(), "strings": pa.string(), "bytes": pa.binary()}
+    lists = [pa.field(kind, pa.list_(of)) for kind, of in kinds.items()]
+    values = pa.struct([pa.field("name", pa.string(), nullable=False), *lists])
     return pa.schema(
         [
             pa.field("request_id", pa.string(), nullable=False),
@@ -104,7 +98,6 @@ class LogFile:
         # Taken first: rows that Arrow refuses must not spoil those that come later.
         rows, self._rows, self._row_bytes = self._rows, [], 0
         for start in range(0, len(rows), CHUNK_ROWS):
-            columns = zip(*rows[start : start + CHUNK_ROWS], strict=True)
-            arrays = [pa.array(column, field.type) for column, field in zip(columns, schema(), strict=True)]
-            self._batches.append(pa.RecordBatch.from_arrays(arrays, schema=schema()))
+            columns = zip(schema().names, zip(*rows[start : start + CHUNK_ROWS], strict=True), strict=True)
+            self._batches.append(pa.RecordBatch.from_pydict(dict(columns), schema()))
             self._batch_bytes += self._batches[-1].nbytes

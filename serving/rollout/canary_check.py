@@ -11,7 +11,7 @@ from typing import Any
 
 from serving.manifests import SERVER, Object
 from serving.rollout.cluster import Cluster, PodAnswerError
-from serving.rollout.pods import Failure, Past, pods_of, ready, rest_port, restarts, serving_pods, wait_ready
+from serving.rollout.pods import Failure, pods_of, ready, rest_port, restarts, serving_pods
 from serving.rollout.policy import RolloutPolicy
 from serving.rollout.traffic import PATH, Judgement, Reading, compare, enough, fails_early, parse_metrics, total
 from slipway.errors import ClusterError, RolloutError
@@ -25,15 +25,7 @@ _Pods = Callable[[Cluster, Object], list[Object]]
 
 @dataclass(frozen=True)
 class CanaryCheck:
-    """Checks the canary of one version; changes nothing.
-
-    Attributes:
-        cluster: The namespace.
-        version: The version.
-        policy: Limits.
-        say: Gets a line for each result.
-        pause: Sleeps.
-    """
+    """Checks the canary of one version; changes nothing. The attributes are those of `Rollout`."""
 
     cluster: Cluster
     version: Version
@@ -41,16 +33,34 @@ class CanaryCheck:
     say: Callable[[str], None]
     pause: Callable[[float], None]
 
-    def pods(self, deployment: str, past: Past) -> Failure | None:
-        """Waits until the pods are ready, and sends them the golden requests; `past` as in `wait_ready`."""
-        if failure := wait_ready(self.cluster, deployment, self.policy.ready_seconds, self.pause, past):
-            return failure
-        self.say(f"{deployment} is ready with version {self.version.number}")
-        found = self._deployment(deployment)
-        pods = ready(pods_of(self.cluster, found))
-        if not pods:
-            return Failure(f"Deployment {deployment} was ready, and then no pod of it was", blames_model=False)
-        return self._golden(pods, rest_port(found))
+    def golden(self, canary: str) -> Failure | None:
+        """Compares each pod's answers to the golden requests with training's."""
+        deployment = self._deployment(canary)
+        names = [pod["metadata"]["name"] for pod in ready(pods_of(self.cluster, deployment))]
+        if not names:
+            return Failure(f"Deployment {canary} was ready, and then no pod of it was", blames_model=False)
+        version, tolerance, worst = self.version, self.policy.golden_tolerance, 0.0
+        wanted = read_requests(version)
+        body = {"signature_name": "serving_default", "instances": [{"b64": one} for one in wanted.examples]}
+        path = f"/v1/models/{version.model}/versions/{version.number}:predict"
+        for name in names:
+            try:
+                answer = json.loads(self.cluster.ask(name, rest_port(deployment), path, body))
+            except PodAnswerError as error:
+                return Failure(f"pod {name} refuses the golden requests: {error}", blames_model=True)
+            except ValueError as error:
+                return Failure(f"pod {name} answers the golden requests with no JSON: {error}", blames_model=True)
+            apart = difference(answer.get("predictions") if isinstance(answer, dict) else None, wanted.predictions)
+            if not apart <= tolerance:
+                reason = (
+                    f"pod {name} answers the golden requests differently than training did: by {apart:.3g}, "
+                    f"allowed is {tolerance:g}"
+                )
+                return Failure(reason, blames_model=True)
+            worst = max(worst, apart)
+        rows = len(wanted.examples)
+        self.say(f"golden requests: {rows} rows on {len(names)} pods, at most {worst:.3g} from training")
+        return None
 
     def traffic(self, canary: str, stable: str) -> Judgement:
         """Compares both Deployments over the policy's window, or longer until there are enough requests."""
@@ -78,30 +88,6 @@ class CanaryCheck:
                 if judged or over:
                     return judged or compare(seen[canary], seen[stable], policy)
             self.pause(_POLL_SECONDS)
-
-    def _golden(self, pods: list[Object], port: int) -> Failure | None:
-        """Compares each pod's answers to the golden requests with training's."""
-        version, tolerance, worst = self.version, self.policy.golden_tolerance, 0.0
-        wanted = read_requests(version)
-        body = {"signature_name": "serving_default", "instances": [{"b64": one} for one in wanted.examples]}
-        path = f"/v1/models/{version.model}/versions/{version.number}:predict"
-        for name in (pod["metadata"]["name"] for pod in pods):
-            try:
-                answer = json.loads(self.cluster.ask(name, port, path, body))
-            except PodAnswerError as error:
-                return Failure(f"pod {name} refuses the golden requests: {error}", blames_model=True)
-            except ValueError as error:
-                return Failure(f"pod {name} answers the golden requests with no JSON: {error}", blames_model=True)
-            apart = difference(answer.get("predictions") if isinstance(answer, dict) else None, wanted.predictions)
-            if not apart <= tolerance:
-                reason = (
-                    f"pod {name} answers the golden requests differently than training did: by {apart:.3g}, "
-                    f"allowed is {tolerance:g}"
-                )
-                return Failure(reason, blames_model=True)
-            worst = max(worst, apart)
-        self.say(f"golden requests: {len(wanted.examples)} rows on {len(pods)} pods, at most {worst:.3g} from training")
-        return None
 
     def _read(self, name: str, pods: _Pods) -> dict[str, Reading]:
         """Counters of each ready pod, without pods that disappear meanwhile, as autoscalers and nodes make them do."""

@@ -6,7 +6,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,10 +29,6 @@ _POD_TRANSIENT = {502, 503, 504}
 
 class StaleError(Exception):
     """An object changed between a read and a write; the caller reads it again."""
-
-
-class OwnedError(Exception):
-    """Another manager owns fields with other values than those that we apply."""
 
 
 class NotFoundError(ClusterError):
@@ -88,10 +84,9 @@ class Cluster:
 
     def get(self, kind: str, name: str) -> Object | None:
         """An object, or None if there is none of this name."""
-        try:
+        with suppress(NotFoundError):
             return self._call("get", kind, name, name=name)
-        except NotFoundError:
-            return None
+        return None
 
     def list(self, kind: str, labels: Mapping[str, str]) -> list[Object]:
         """Objects that carry all these labels."""
@@ -118,16 +113,16 @@ class Cluster:
             )
         except StaleError as error:
             raise ClusterError(f"{kind} {name} was changed by others meanwhile{tried(error)}; run it again") from error
-        except OwnedError as error:
-            raise ClusterError(
-                f"{kind} {name}: {error}. Somebody changed by hand what the manifests say: put the change into "
-                "manifests/, or take the fields over with --force-conflicts"
-            ) from error
 
     def would_change(self, wanted: Object, *, force: bool = False) -> bool:
         """Whether `apply` would change more than the server's bookkeeping; raises as `apply` does."""
+
+        def content(each: Object) -> Object:
+            metadata = {key: each["metadata"].get(key) for key in ("labels", "annotations")}
+            return each | {"metadata": metadata, "status": None}
+
         live = self.get(wanted["kind"], wanted["metadata"]["name"])
-        return live is None or _content(live) != _content(self.apply(wanted, force=force, dry_run=True))
+        return live is None or content(live) != content(self.apply(wanted, force=force, dry_run=True))
 
     def create(self, new: Object) -> None:
         """Creates an object; raises `StaleError` if there is one of this name."""
@@ -139,25 +134,21 @@ class Cluster:
 
     def delete(self, kind: str, name: str) -> None:
         """Deletes an object and its dependents; a missing one is no error."""
-        try:
+        with suppress(NotFoundError):
             self._call("delete", kind, name, name=name, body={"propagationPolicy": "Background"})
-        except NotFoundError:
-            return
 
-    def logs(self, pod: str, container: str, *, previous: bool, lines: int) -> str:
-        """The last lines of the log of a container, or of its previous instance; empty if there is none."""
-        query = [("container", container), ("tailLines", lines), ("previous", str(previous).lower())]
-        try:
-            return self._ask("logs", "get", f"pods/{pod}/log", query_params=query).decode(errors="replace")
-        except ClusterError:
-            return ""
+    def log_before_crash(self, pod: str, container: str) -> str:
+        """The last lines of the log of a container's previous instance; empty if there is none."""
+        query = [("container", container), ("tailLines", 20), ("previous", "true")]
+        with suppress(ClusterError):
+            return self._ask("logs", "get", f"pods/{pod}/log", query_params=query).decode(errors="replace").strip()
+        return ""
 
     def ask(self, pod: str, port: int, path: str, body: Object | None = None) -> bytes:
         """Response of a pod to an HTTP request through the API server, which also works from outside the cluster.
 
         Raises:
             PodAnswerError: the pod responds with an error.
-            ClusterError: it cannot be reached.
         """
         return self._ask("ask", "get" if body is None else "post", f"pods/{pod}:{port}/proxy{path}", body=body)
 
@@ -224,8 +215,13 @@ def _translated(what: str, namespace: str, error: Any) -> Exception:
         return PodAnswerError(f"{what}: {error.status}, {message}")
     if error.status == 404:
         return NotFoundError(f"{what} in namespace {namespace}: {message}")
+    if error.status == 409 and "FieldManagerConflict" not in body:
+        return StaleError(message)
     if error.status == 409:
-        return OwnedError(message) if "FieldManagerConflict" in body else StaleError(message)
+        return ClusterError(
+            f"{what}: {message}. Somebody changed by hand what the manifests say: put the change into manifests/, or "
+            "take the fields over with --force-conflicts"
+        )
     if error.status in {401, 403}:
         return ClusterError(
             f"{what}: {error.status}, {message}; manifests/rollout-access has the rights that a rollout needs"
@@ -236,9 +232,3 @@ def _translated(what: str, namespace: str, error: Any) -> Exception:
     transient, asked = TransientError(told), (error.headers or {}).get("Retry-After", "")
     transient.retry_after = float(asked) if asked.isdigit() else None
     return transient
-
-
-def _content(each: Object) -> Object:
-    """An object without the fields that the server maintains."""
-    kept = {key: value for key, value in each.items() if key not in {"metadata", "status"}}
-    return kept | {key: each["metadata"].get(key) for key in ("labels", "annotations")}

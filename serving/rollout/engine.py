@@ -28,15 +28,10 @@ class Rollout:
     If a process dies, the same command goes on from the recorded state.
 
     Attributes:
-        cluster: The namespace.
-        store: The model store, with stages and history.
         objects: The rendered overlay.
-        model: Name of the model.
-        policy: Replicas and limits of the canary.
         by: Name for records and the store's history; the user by default.
         say: Gets a line for each step.
         force: Takes over fields that another manager changed.
-        pause: Sleeps.
         lease_seconds: Time without renewal after which a process counts as dead.
         once: `by` starts one rollout of a version only, as a pipeline's step does, which a platform may run again at
             any time. A second start waits for the first, and has its result.

@@ -68,12 +68,10 @@ class RolloutLease:
     """Held in a `with` block, and renewed by a thread.
 
     Attributes:
-        cluster: The namespace.
         name: Name of the Lease.
         labels: Labels of the Lease.
         holder: The holder's name; in the Lease, the machine and a random part are added.
         seconds: Duration without renewal after which it expires.
-        say: Gets a line while it waits.
         once: Waits for a living holder of the same name instead of being refused.
     """
 

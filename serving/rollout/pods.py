@@ -9,7 +9,6 @@ from typing import NamedTuple
 from serving.manifests import SERVER, VERSION, Object
 from serving.rollout.cluster import Cluster
 
-_LOG_LINES = 20
 # Reasons of a kubelet that backs off; a first failed pull or start may heal by itself.
 _NOT_THE_MODEL = {
     "ImagePullBackOff",
@@ -92,15 +91,8 @@ def wait_ready(
 ) -> Failure | None:
     """Waits until all of a Deployment's pods are new and available.
 
-    Args:
-        cluster: The namespace.
-        name: Name of the Deployment.
-        seconds: Time limit.
-        pause: Sleeps.
-        past: Problems before the change.
-
     Returns:
-        None when they are; otherwise the reason, at once if waiting cannot help.
+        None when they are; otherwise the reason, at once if waiting cannot help, or after so many seconds.
     """
     deadline = time.monotonic() + seconds
     while True:
@@ -153,7 +145,7 @@ def _broken(cluster: Cluster, pods: list[Object], past: Past) -> Iterator[Failur
         elif waiting.get("reason") == _CRASHED and count > past.restarts.get((name, container_name), -1):
             last = container.get("lastState", {}).get("terminated", {})
             ended = f"exit code {last.get('exitCode')} {last.get('reason', '')}".strip()
-            said = cluster.logs(name, container_name, previous=True, lines=_LOG_LINES).strip()
+            said = cluster.log_before_crash(name, container_name)
             reason = f"{what} after {count} restarts, {ended}; its last lines:\n{said}"
             yield Failure(reason, blames_model=container_name == SERVER)
 
@@ -164,15 +156,13 @@ def _refused(deployment: Object, current: Object | None, past: Past) -> Failure 
     The Deployment repeats an old ReplicaSet's failure as well (getReplicaFailures in pkg/controller/deployment/
     progress.go), and keeps an old `Progressing` while it is only scaled; but that names its ReplicaSet.
     """
-    name = deployment["metadata"]["name"]
-    failed, progress = _condition(current or {}, "ReplicaFailure"), _condition(deployment, "Progressing")
-    if _is_failure(failed) and failed not in past.conditions:
-        return Failure(f"Deployment {name} cannot make pods: {failed.get('message')}", blames_model=False)
-    message = str(progress.get("message"))
     own = f'ReplicaSet "{current["metadata"]["name"]}"' if current else "none yet"
-    is_anothers = message.startswith('ReplicaSet "') and not message.startswith(own)
-    if _is_failure(progress) and progress not in past.conditions and not is_anothers:
-        return Failure(f"Deployment {name}: {progress.get('reason')}: {message}", blames_model=False)
+    for one in [*_conditions(current or {}), _condition(deployment, "Progressing")]:
+        message = str(one.get("message"))
+        is_anothers = message.startswith('ReplicaSet "') and not message.startswith(own)
+        if _is_failure(one) and one not in past.conditions and not is_anothers:
+            reason = f"Deployment {deployment['metadata']['name']}: {one.get('reason')}: {message}"
+            return Failure(reason, blames_model=False)
     return None
 
 

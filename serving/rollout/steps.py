@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from serving.rollout.canary_check import CanaryCheck
 from serving.rollout.lease import Phase, RolloutLease, RolloutState
-from serving.rollout.pods import Failure, past_of, wait_ready
+from serving.rollout.pods import Failure
 from serving.rollout.policy import RolloutPolicy
 from serving.rollout.workload import Workload
 from slipway.errors import ModelQuarantinedError, RolledBackError, RolloutError, RolloutInconclusiveError, StoreError
@@ -42,7 +42,6 @@ class Steps:
 
         Raises:
             RolledBackError: always, unless the rollout was aborted.
-            RolloutError: the previous version does not become ready.
         """
         model, number, why = self.workload.model, state.version, "; ".join(state.reasons)
         if self.workload.stable_version() == number != state.previous:
@@ -66,15 +65,11 @@ class Steps:
         raise RolledBackError(f"version {number} of {model} was rolled back and {fate}; {stays}. Why: {why}", number)
 
     def revert(self, state: RolloutState, number: int) -> RolloutState:
-        """Serves the version that the store went back to, instead of the state's.
-
-        Raises:
-            RolloutError: it does not become ready.
-        """
+        """Serves the version that the store went back to, instead of the state's."""
         model, left = self.workload.model, state.version
         state = self.lease.record(state)
         self.say(f"version {left} of {model} is quarantined; going back to version {number}")
-        if failure := self._serve(number):
+        if failure := self.workload.serve("stable", number, self.policy.ready_seconds):
             raise RolloutError(
                 f"version {number} does not come up: {failure.reason}. Fix it, or name another by `slipway models "
                 f"rollback {model} --to VERSION`; then run `slipway rollout rollback` again"
@@ -95,11 +90,13 @@ class Steps:
         if state.previous is None:
             workload.apply_shared(number)
         name = workload.deployment_name("canary")
-        past = past_of(workload.cluster, name)
-        workload.apply("canary", number, policy.canary_replicas)
+        failure = workload.serve("canary", number, policy.ready_seconds, policy.canary_replicas)
+        if failure:
+            return self._fail(state, failure)
+        self.say(f"{name} is ready with version {number}")
         version = self.store.version(workload.model, number)
         check = CanaryCheck(workload.cluster, version, policy, self.say, workload.pause)
-        if failure := check.pods(name, past):
+        if failure := check.golden(name):
             return self._fail(state, failure)
         if state.previous is None:
             reasons = ["the first version here: its golden requests count, there is no traffic to compare"]
@@ -125,7 +122,7 @@ class Steps:
         except StoreError as error:
             return self._fail(state, Failure(str(error), blames_model=False))
         self.say(f"promoting version {number}")
-        if failure := self._serve(number):
+        if failure := self.workload.serve("stable", number, self.policy.ready_seconds):
             if number != state.previous:
                 return self._fail(state, failure)
             self.lease.record(state, phase="held", reasons=[failure.reason])
@@ -150,7 +147,7 @@ class Steps:
         if self._is_out(previous) and production and production.number != state.version:
             previous = production.number  # where somebody went back to meanwhile, in the store alone
         self.say(f"going back to version {previous}")
-        if failure := self._serve(previous):
+        if failure := self.workload.serve("stable", previous, self.policy.ready_seconds):
             raise RolloutError(
                 f"version {state.version} failed ({'; '.join(state.reasons)}), and version {previous} does not "
                 f"come up again: {failure.reason}. Fix that and run `slipway rollout start {state.version}` again"
@@ -159,14 +156,6 @@ class Steps:
     def _is_out(self, number: int) -> bool:
         """Whether a version was quarantined or deleted."""
         return self.store.stages(self.workload.model).get(number, "quarantined") == "quarantined"
-
-    def _serve(self, number: int) -> Failure | None:
-        """Makes a version the stable one."""
-        workload = self.workload
-        name = workload.deployment_name("stable")
-        past = past_of(workload.cluster, name)
-        workload.apply("stable", number)
-        return wait_ready(workload.cluster, name, self.policy.ready_seconds, workload.pause, past)
 
     def _finish(self, number: int) -> None:
         self.workload.remove("canary")

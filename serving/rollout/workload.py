@@ -8,7 +8,7 @@ from typing import Any
 
 from serving.manifests import TRACK, Object, Track, for_version
 from serving.rollout.cluster import Cluster
-from serving.rollout.pods import living_pods, served_version
+from serving.rollout.pods import Failure, living_pods, past_of, served_version, wait_ready
 from slipway.errors import ConfigError
 
 _PODS_GONE_SECONDS = 60
@@ -29,15 +29,10 @@ def namespace_of(objects: list[Object]) -> str:
 
 @dataclass(frozen=True)
 class Workload:
-    """One model's objects.
+    """One model's objects, with the attributes of `Rollout`.
 
     Attributes:
-        cluster: The namespace.
-        objects: The rendered overlay.
-        model: Name of the model.
         models_path: The model store, as pods see it.
-        force: Takes over fields that another manager changed.
-        pause: Sleeps.
         check: Called before each write; raises if the rollout has lost its lease.
     """
 
@@ -74,6 +69,13 @@ class Workload:
             "updated": status.get("updatedReplicas", 0),
             "ready": status.get("readyReplicas", 0),
         }
+
+    def serve(self, track: Track, number: int, seconds: float, replicas: int | None = None) -> Failure | None:
+        """Applies a track's objects for a version, and waits until its pods are ready, as `wait_ready` does."""
+        name = self.deployment_name(track)
+        past = past_of(self.cluster, name)
+        self.apply(track, number, replicas)
+        return wait_ready(self.cluster, name, seconds, self.pause, past)
 
     def apply(self, track: Track, number: int, replicas: int | None = None) -> None:
         """Applies a track's objects for a version."""

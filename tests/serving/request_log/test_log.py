@@ -326,9 +326,7 @@ def _refuse(*_: Any) -> None:
     raise OSError("read-only file system")
 
 
-@pytest.mark.parametrize(
-    "changes", [{"sample": 1.5}, {"sample": -0.1}, {"rotate_seconds": 0}, {"rotate_bytes": 1 << 40}]
-)
+@pytest.mark.parametrize("changes", [{"rotate_seconds": 0}, {"rotate_bytes": 1 << 40}])
 def test_log_options_out_of_range_are_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="request log"):
         LogOptions("/tmp/log", **changes)

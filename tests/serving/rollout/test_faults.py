@@ -25,7 +25,7 @@ def fails(world: World, number: int, why: str) -> None:
     [
         ("image", 'ImagePullBackOff: Back-off pulling image "tensorflow/serving@sha256'),
         ("config", "CreateContainerConfigError: configmap"),
-        ("quota", "cannot make pods: .*exceeded quota"),
+        ("quota", "FailedCreate: .*exceeded quota"),
         ("deadline", "ProgressDeadlineExceeded"),
         ("stall", "not ready after 1 s: 1 new, 0 available of 1; pod .* is Pending, ContainerCreating"),
         ("unseen", "no controller looked at the change in 1 s"),
