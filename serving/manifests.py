@@ -50,11 +50,7 @@ def containers(objects: list[Object]) -> Iterator[Object]:
 
 
 def require_filled_in(objects: list[Object]) -> None:
-    """Refuses an overlay with placeholders.
-
-    Raises:
-        ConfigError: an image has no digest, or a value of the platform was never set.
-    """
+    """Raises `ConfigError` if an image has no digest, or a value of the platform was never set."""
     missing = [
         f"container {each['name']}: the image {each['image']!r} is not named by digest"
         for each in containers(objects)
@@ -86,11 +82,7 @@ def publish_manifests(objects: list[Object], root_uri: str) -> str:
 
 
 def read_manifests(uri: str) -> list[Object]:
-    """Objects stored by `publish_manifests`, after a check of their digest.
-
-    Raises:
-        StoreError: there is no such file, or its bytes do not match its name.
-    """
+    """Objects stored by `publish_manifests`; raises `StoreError` if there are none, or not those of the digest."""
     content = storage.read_bytes(uri)
     wanted, found = PurePosixPath(uri.partition("?")[0]).stem, hashlib.sha256(content).hexdigest()
     if wanted != found:
@@ -149,8 +141,7 @@ def for_version(
 def object_name(model: str) -> str:
     """The beginning of the names of a model's objects, `taxi` in `taxi-serving`; also their `instance` label.
 
-    Raises:
-        ConfigError: Kubernetes does not accept the name.
+    Raises `ConfigError` if Kubernetes does not accept the name.
     """
     name = model.replace("_", "-")
     if not re.fullmatch(r"[a-z]([a-z0-9-]*[a-z0-9])?", name) or len(name) + _LONGEST_SUFFIX > 63:

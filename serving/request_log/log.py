@@ -29,8 +29,6 @@ LOGGER = logging.getLogger("slipway.request_log")
 WRITE_ATTEMPTS = 3
 PAUSE_SECONDS = 1.0  # doubled after each attempt
 
-VersionOf = Callable[[str, str], int | None]
-
 
 @dataclass(frozen=True)
 class LogOptions:
@@ -85,11 +83,14 @@ class RequestLog:
     """
 
     def __init__(
-        self, options: LogOptions, registry: CollectorRegistry | None = None, version_of: VersionOf | None = None
+        self,
+        options: LogOptions,
+        registry: CollectorRegistry | None = None,
+        version_of: Callable[[str, str], int | None] = lambda model, label: None,
     ) -> None:
         storage.is_remote(options.sink)  # raises for a scheme that nothing could be written to
         self._options = options
-        self._version_of = version_of or (lambda model, label: None)
+        self._version_of = version_of
         self._fields = Fields(options.fields)
         self._metrics = _Metrics(registry or CollectorRegistry())
         self._calls: deque[tuple[LoggedCall, int]] = deque()  # to be parsed

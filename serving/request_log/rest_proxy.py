@@ -89,16 +89,12 @@ class RestProxy:
             )
 
     async def _forward(self, scope: Message, request_id: bytes, body: bytes) -> Answer:
-        """The upstream's answer.
-
-        An upstream may close an idle connection while a request is on its way. REST requests change nothing in
-        TensorFlow Serving, so such a request is sent once more.
-        """
         try:
             return await self._send(scope, request_id, body)
         except aiohttp.ClientConnectorError:
             raise
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+            # An upstream may close an idle connection while a request is on its way; REST requests change nothing.
             return await self._send(scope, request_id, body)
 
     async def _send(self, scope: Message, request_id: bytes, body: bytes) -> Answer:

@@ -39,10 +39,7 @@ async def run_sidecar(
 ) -> None:
     """Forwards requests until `stop`; then lets those in flight end, and writes the log.
 
-    `on_ready` gets the options with the ports in use.
-
-    Raises:
-        ConfigError: a port is taken.
+    `on_ready` gets the options with the ports in use. Raises `ConfigError` if a port is taken.
     """
     registry = CollectorRegistry()
     log = RequestLog(log_options, registry, partial(upstream_version, options.upstream_rest))

@@ -11,9 +11,9 @@ from typing import Any
 
 from serving.manifests import SERVER, Object
 from serving.rollout.cluster import Cluster, PodAnswerError
-from serving.rollout.pods import Failure, pods_of, ready, rest_port, restarts, serving_pods
 from serving.rollout.policy import RolloutPolicy
-from serving.rollout.traffic import PATH, Judgement, Reading, compare, enough, fails_early, parse_metrics, total
+from serving.rollout.traffic import PATH, Judgement, Reading, compare, enough, parse_metrics, total
+from serving.rollout.workload import Failure, pods_of, ready, rest_port, restarts, serving_pods
 from slipway.errors import ClusterError, RolloutError
 from slipway.evaluation import golden
 from slipway.stores import storage
@@ -84,9 +84,9 @@ class CanaryCheck:
             elapsed = time.monotonic() - began
             if elapsed >= policy.window_seconds:
                 over = elapsed >= policy.traffic_seconds or enough(seen[canary], seen[stable], policy)
-                judged = fails_early(seen[canary], seen[stable], policy)
-                if judged or over:
-                    return judged or compare(seen[canary], seen[stable], policy)
+                judged = compare(seen[canary], seen[stable], policy)
+                if over or judged.verdict == "failed":
+                    return judged
             self.pause(_POLL_SECONDS)
 
     def _read(self, name: str, pods: _Pods) -> dict[str, Reading]:
@@ -121,12 +121,7 @@ class CanaryCheck:
 
 
 def read_requests(version: Version) -> golden.Golden:
-    """The golden requests of a version in the store.
-
-    Raises:
-        RolloutError: they are damaged.
-        StoreError: there are none.
-    """
+    """A version's golden requests; raises `StoreError` if there are none, `RolloutError` if they are damaged."""
     uri = storage.join(version.uri, golden.FILE)
     try:
         return golden.Golden.model_validate_json(storage.read_bytes(uri))

@@ -21,7 +21,6 @@ from slipway.remote.retries import TRANSIENT_STATUSES, retrying, tried
 _T = TypeVar("_T")
 
 MANAGER = "slipway-rollout"
-_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 8.0
 _API_VERSIONS = {"Deployment": "apps/v1", "ReplicaSet": "apps/v1", "Lease": "coordination.k8s.io/v1"}
 # Of a pod, or of what is on the way to it: not yet, or not now.
 _POD_TRANSIENT = {502, 503, 504}
@@ -145,11 +144,7 @@ class Cluster:
         return ""
 
     def ask(self, pod: str, port: int, path: str, body: Object | None = None) -> bytes:
-        """Response of a pod to an HTTP request through the API server, which also works from outside the cluster.
-
-        Raises:
-            PodAnswerError: the pod responds with an error.
-        """
+        """Response of a pod to an HTTP request through the API server; raises `PodAnswerError` if it is an error."""
         return self._ask("ask", "get" if body is None else "post", f"pods/{pod}:{port}/proxy{path}", body=body)
 
     def _call(
@@ -195,8 +190,6 @@ class Cluster:
         return retrying(
             transient,
             attempts=self.attempts,
-            first_seconds=_FIRST_PAUSE_SECONDS,
-            longest_seconds=_LONGEST_PAUSE_SECONDS,
             asked_seconds=lambda error: getattr(error, "retry_after", None),
             pause=self.pause,
         )

@@ -47,11 +47,7 @@ class RolloutState(BaseModel):
 
 
 def read_state(cluster: Cluster, name: str) -> RolloutState | None:
-    """The state of a model's last rollout in a Lease; None before the first.
-
-    Raises:
-        RolloutError: the annotation is damaged.
-    """
+    """The state of a model's last rollout; None before the first. Raises `RolloutError` if it is damaged."""
     lease = cluster.get("Lease", name)
     text = (lease or {}).get("metadata", {}).get("annotations", {}).get(STATE)
     try:
@@ -106,11 +102,7 @@ class RolloutLease:
                 self.say(f"warning: the lease stays until it expires in {self.seconds} s: {problem}")
 
     def check(self) -> None:
-        """Called before each change of the cluster, and repeatedly while waiting.
-
-        Raises:
-            RolloutError: the lease is lost.
-        """
+        """Raises `RolloutError` if the lease is lost; called before each change, and repeatedly while waiting."""
         if not self._lost and time.monotonic() - self._renewed > self.seconds:
             self._lost = f"it could not be renewed for {self.seconds} s"
         if self._lost:

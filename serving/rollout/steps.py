@@ -11,9 +11,8 @@ from dataclasses import dataclass
 
 from serving.rollout.canary_check import CanaryCheck
 from serving.rollout.lease import Phase, RolloutLease, RolloutState
-from serving.rollout.pods import Failure
 from serving.rollout.policy import RolloutPolicy
-from serving.rollout.workload import Workload
+from serving.rollout.workload import Failure, Workload
 from slipway.errors import ModelQuarantinedError, RolledBackError, RolloutError, RolloutInconclusiveError, StoreError
 from slipway.stores.model_store import ModelStore
 
@@ -163,12 +162,7 @@ class Steps:
 
 
 def require_fit(store: ModelStore, model: str, number: int) -> None:
-    """Refuses a version that may not be served.
-
-    Raises:
-        ModelQuarantinedError: it was quarantined.
-        StoreError: it does not exist, or was damaged.
-    """
+    """Raises `ModelQuarantinedError` for a version that was quarantined, `StoreError` for a missing or damaged one."""
     version = store.version(model, number)
     if store.stage(model, number) == "quarantined":
         last = [event for event in store.history(model) if number in (event.version, event.previous)][-1]

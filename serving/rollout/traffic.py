@@ -158,8 +158,13 @@ def enough(canary: Reading, stable: Reading, policy: RolloutPolicy) -> bool:
 
 
 def compare(canary: Reading, stable: Reading, policy: RolloutPolicy) -> Judgement:
-    """Judges the traffic of a window; the canary fails for its `faults`."""
+    """Judges the traffic of a window; the canary fails for its `faults`.
+
+    While there are not enough requests, it fails only for errors that are beyond doubt; to be called repeatedly then.
+    """
     if not enough(canary, stable, policy):
+        if _errs_more(canary, stable, policy, _EARLY_LEVEL):
+            return Judgement("failed", [_errors(canary, stable, policy)])
         counts = f"the canary answered {canary.requests:,} requests and stable {stable.requests:,}"
         return Judgement("inconclusive", [f"too little traffic: {counts}, at least {policy.min_requests:,} are needed"])
     if found := faults(canary, stable, policy):
@@ -183,13 +188,6 @@ def faults(canary: Reading, stable: Reading, policy: RolloutPolicy) -> list[str]
             f"and {allowed:.1%} of stable's would at {policy.max_p99_ratio:g} times the latency"
         )
     return found
-
-
-def fails_early(canary: Reading, stable: Reading, policy: RolloutPolicy) -> Judgement | None:
-    """Fails a canary whose errors are beyond doubt before there are enough requests; may be called repeatedly."""
-    if _errs_more(canary, stable, policy, _EARLY_LEVEL):
-        return Judgement("failed", [_errors(canary, stable, policy)])
-    return None
 
 
 def chance(bad: int, of: int, other_bad: int, other_of: int) -> float:

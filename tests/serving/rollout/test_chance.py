@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from serving.rollout.policy import RolloutPolicy
-from serving.rollout.traffic import Reading, answers_needed, chance, fails_early, faults
+from serving.rollout.traffic import Reading, answers_needed, chance, compare, faults
 from tests.fakes.kubernetes.model_server import BOUNDS
 
 DRAWS = 10_000
@@ -97,12 +97,13 @@ def test_faults_version_that_is_worse_by_less_than_is_allowed_is_not_failed(cana
     assert failed(canary, stable, answers=10_000, of_stable=90_000, draws=1000) <= 0.001
 
 
-def test_fails_early_equal_versions_looked_at_again_and_again_are_never_failed() -> None:
+def test_compare_equal_versions_looked_at_again_and_again_are_never_failed() -> None:
+    waiting = POLICY.model_copy(update={"min_requests": 10_000})
     rng = np.random.default_rng(7)
     for canary, stable in rng.binomial(20, 0.1, (1000, 2, 60)).cumsum(axis=2).tolist():
         for look, (one, other) in enumerate(zip(canary, stable, strict=True), start=1):
             readings = [Reading(Counter({"OK": 20 * look - bad, "INTERNAL": bad})) for bad in (one, other)]
-            assert fails_early(readings[0], readings[1], POLICY) is None
+            assert compare(readings[0], readings[1], waiting).verdict == "inconclusive"
 
 
 def test_chance_is_the_share_of_the_draws_that_are_as_bad() -> None:
