@@ -171,7 +171,7 @@ def _only(objects: list[Object], kind: str, what: str) -> Object:
 
 
 def _check_base_path(deployment: Object, path: str) -> None:
-    """Refuses what is no path, and a local path that is on no volume of the server's."""
+    """Refuses an invalid path, and a local one that is on no volume of the server."""
     if not _BASE_PATH.fullmatch(path) or ".." in path.split("/"):
         raise ConfigError(f"{path!r}: a model's base path is gs://bucket/path or an absolute path in the pod")
     server = next(each for each in containers([deployment]) if each["name"] == SERVER)

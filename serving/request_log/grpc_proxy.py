@@ -22,7 +22,7 @@ _LOGGED = {f"{_SERVICE}{method.capitalize()}": method for method in METHODS}
 _WATCH = "/grpc.health.v1.Health/Watch"
 _ID = "x-request-id"
 SERVER_OPTIONS = [*GRPC_UNLIMITED, ("grpc.so_reuseport", 0)]
-# An upstream that was away is looked for every second, not ever more rarely; and it is never behind a proxy.
+# Reconnects within a second after the upstream is back; it is never behind a proxy.
 CHANNEL_OPTIONS = [
     *GRPC_UNLIMITED,
     ("grpc.enable_http_proxy", 0),

@@ -15,7 +15,6 @@ import aiohttp
 import orjson
 from yarl import URL
 
-from serving.protocol.errors import ServingError
 from serving.protocol.http_server import Message, Receive, Send
 from serving.protocol.urls import model_path, parse_inference_url
 from serving.request_log.call_rows import LoggedCall
@@ -27,7 +26,7 @@ Answer = tuple[int, list[Header], bytes]
 LOGGER = logging.getLogger("slipway.request_log")
 
 _ID = b"x-request-id"
-# RFC 9110, 7.6.1: these are about one connection. The length is computed anew, and nobody waits for a 100.
+# RFC 9110, 7.6.1: these belong to one connection. The length is computed again, and no 100 is waited for.
 _HOP_BY_HOP = {b"connection", b"keep-alive", b"proxy-connection", b"proxy-authenticate", b"proxy-authorization", b"te",
                b"trailer", b"transfer-encoding", b"upgrade", b"http2-settings", b"content-length",
                b"expect"}  # fmt: skip
@@ -77,11 +76,7 @@ class RestProxy:
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": answer})
         seconds = time.perf_counter() - begin
-        try:
-            url = parse_inference_url(scope["raw_path"]) if (scope["method"], status) == ("POST", 200) else None
-        except ServingError:  # TensorFlow Serving refuses the number of the version, too
-            return
-        if url:
+        if (scope["method"], status) == ("POST", 200) and (url := parse_inference_url(scope["raw_path"])):
             method, label = url.method.lower(), url.label or ""
             given_id = request_id.decode("latin-1")
             self._log.offer(

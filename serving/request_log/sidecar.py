@@ -28,7 +28,7 @@ class SidecarOptions:
 
     upstream_rest: str
     upstream_grpc: str
-    host: str = "0.0.0.0"  # noqa: S104 - it stands where TensorFlow Serving stood
+    host: str = "0.0.0.0"  # noqa: S104 - it takes the place of TensorFlow Serving
     rest_port: int = 8501
     grpc_port: int = 8500
     metrics_port: int = 9090

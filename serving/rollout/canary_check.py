@@ -80,7 +80,7 @@ class CanaryCheck:
             }
             for pod, count in self._crashes(canary).items():
                 if (crashed := count - crashes.get(pod, 0)) > 0:
-                    return Judgement("failed", [f"{pod}: a container started anew {crashed} times under load"])
+                    return Judgement("failed", [f"{pod}: {SERVER} restarted {crashed} times under load"])
             elapsed = time.monotonic() - began
             if elapsed >= policy.window_seconds:
                 over = elapsed >= policy.traffic_seconds or enough(seen[canary], seen[stable], policy)

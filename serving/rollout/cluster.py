@@ -22,7 +22,7 @@ _T = TypeVar("_T")
 
 MANAGER = "slipway-rollout"
 _API_VERSIONS = {"Deployment": "apps/v1", "ReplicaSet": "apps/v1", "Lease": "coordination.k8s.io/v1"}
-# Of a pod, or of what is on the way to it: not yet, or not now.
+# Of a pod or a proxy on the way to it, for a while.
 _POD_TRANSIENT = {502, 503, 504}
 
 
@@ -184,7 +184,7 @@ class Cluster:
         try:
             return self._retrying(TransientError)(once)
         except TransientError as error:
-            raise ClusterError(f"{error}{tried(error)}. Run it again when the cluster is well: it goes on") from error
+            raise ClusterError(f"{error}{tried(error)}. Run it again when the cluster is well: it continues") from error
 
     def _retrying(self, transient: type[Exception]) -> Retrying:
         return retrying(
@@ -212,8 +212,8 @@ def _translated(what: str, namespace: str, error: Any) -> Exception:
         return StaleError(message)
     if error.status == 409:
         return ClusterError(
-            f"{what}: {message}. Somebody changed by hand what the manifests say: put the change into manifests/, or "
-            "take the fields over with --force-conflicts"
+            f"{what}: {message}. Somebody edited these fields by hand: put the change into manifests/, or take the "
+            "fields over with --force-conflicts"
         )
     if error.status in {401, 403}:
         return ClusterError(

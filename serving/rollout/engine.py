@@ -120,7 +120,7 @@ class Rollout:
                 reason = f"version {leave} was to be left" if left else "there is nothing to leave"
                 raise self._not_back(serves, reason, "start VERSION, or rollback without --from")
             if state != seen or (state and leave is None and state.updated > asked):
-                reason = "something was decided after that was asked for"
+                reason = "something was decided after this command was given"
                 raise self._not_back(serves, reason, f"rollback --from {left}")
             begun = under_way or RolloutState(version=left, phase="reverting", who=self.by, reasons=[why])
             try:

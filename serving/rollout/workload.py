@@ -113,7 +113,7 @@ class Workload:
         return self.cluster.would_change(self._wanted(track, number)[-1], force=self.force)
 
     def remove(self, track: Track) -> None:
-        """Deletes a track's Deployment and waits for its pods to go, lest they be taken for the next ones."""
+        """Deletes a track's Deployment and waits until its pods are gone, so that no later check meets them."""
         found = self.deployment(track)
         if found is None:
             return

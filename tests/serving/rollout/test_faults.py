@@ -165,7 +165,7 @@ def test_start_canary_that_restarts_under_load_is_quarantined(served: World) -> 
             served.api.fates["taxi-serving-canary"] = "restarted"
 
     served.on_pause = crash
-    fails(served, served.versions[1], "a container started anew 1 times under load")
+    fails(served, served.versions[1], "restarted 1 times under load")
     assert served.store.stage("taxi", served.versions[1]) == "quarantined"
 
 
@@ -177,7 +177,7 @@ def test_start_canary_that_crashes_and_is_not_ready_again_is_quarantined(served:
             served.api.fates["taxi-serving-canary"] = "crash"
 
     served.on_pause = crash
-    fails(served, served.versions[1], "a container started anew 2 times under load")
+    fails(served, served.versions[1], "restarted 2 times under load")
     assert served.store.stage("taxi", served.versions[1]) == "quarantined"
 
 
