@@ -84,11 +84,8 @@ class GrpcProxy(grpc.GenericRpcHandler):  # type: ignore[misc]
 def _passed_on(given: Metadata) -> tuple[Metadata, str]:
     """Metadata for the upstream, and the request's id, which is new if the client gave none."""
     metadata = [(key, value) for key, value in given if key != "user-agent" and not key.startswith("grpc-")]
-    for key, value in metadata:
-        if key == _ID and isinstance(value, str) and value:
-            return metadata, value
-    request_id = uuid4().hex
-    return [*metadata, (_ID, request_id)], request_id
+    request_id = next((str(value) for key, value in metadata if key == _ID and value), "") or uuid4().hex
+    return [*(pair for pair in metadata if pair[0] != _ID), (_ID, request_id)], request_id
 
 
 async def _send_initial(context: Any, upstream: Metadata | None, request_id: str) -> None:

@@ -11,8 +11,6 @@ from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tenacity import Retrying
-
 from serving.manifests import Object
 from serving.rollout.connection import timed_client
 from slipway.errors import ClusterError
@@ -21,6 +19,7 @@ from slipway.remote.retries import TRANSIENT_STATUSES, retrying, tried
 _T = TypeVar("_T")
 
 MANAGER = "slipway-rollout"
+_LONGEST_PAUSE_SECONDS = 8.0  # a lease has to be renewed meanwhile
 _API_VERSIONS = {"Deployment": "apps/v1", "ReplicaSet": "apps/v1", "Lease": "coordination.k8s.io/v1"}
 # Of a pod or a proxy on the way to it, for a while.
 _POD_TRANSIENT = {502, 503, 504}
@@ -103,15 +102,9 @@ class Cluster:
         Raises:
             ClusterError: another manager owns one of the fields with another value; or the server refuses the object.
         """
-        kind, name = wanted["kind"], wanted["metadata"]["name"]
         options = {"field_manager": MANAGER, "force_conflicts": force or None, "dry_run": "All" if dry_run else None}
-        try:
-            # The request carries no resourceVersion: on StaleError the server itself met another write.
-            return self._retrying(StaleError)(
-                self._call, "apply", kind, name, "server_side_apply", wanted["apiVersion"], body=wanted, **options
-            )
-        except StaleError as error:
-            raise ClusterError(f"{kind} {name} was changed by others meanwhile{tried(error)}; run it again") from error
+        kind, name, version = wanted["kind"], wanted["metadata"]["name"], wanted["apiVersion"]
+        return self._call("apply", kind, name, "server_side_apply", version, body=wanted, **options)
 
     def would_change(self, wanted: Object, *, force: bool = False) -> bool:
         """Whether `apply` would change more than the server's bookkeeping; raises as `apply` does."""
@@ -181,18 +174,17 @@ class Cluster:
             except (HTTPError, OSError) as error:
                 raise TransientError(f"{what}: the API server does not answer: {error}") from error
 
-        try:
-            return self._retrying(TransientError)(once)
-        except TransientError as error:
-            raise ClusterError(f"{error}{tried(error)}. Run it again when the cluster is well: it continues") from error
-
-    def _retrying(self, transient: type[Exception]) -> Retrying:
-        return retrying(
-            transient,
+        again = retrying(
+            TransientError,
             attempts=self.attempts,
+            longest_seconds=_LONGEST_PAUSE_SECONDS,
             asked_seconds=lambda error: getattr(error, "retry_after", None),
             pause=self.pause,
         )
+        try:
+            return again(once)
+        except TransientError as error:
+            raise ClusterError(f"{error}{tried(error)}. Run it again when the cluster is well: it continues") from error
 
 
 def _translated(what: str, namespace: str, error: Any) -> Exception:
@@ -209,7 +201,8 @@ def _translated(what: str, namespace: str, error: Any) -> Exception:
     if error.status == 404:
         return NotFoundError(f"{what} in namespace {namespace}: {message}")
     if error.status == 409 and "FieldManagerConflict" not in body:
-        return StaleError(message)
+        # An apply carries no resourceVersion: the server itself met another write.
+        return TransientError(f"{what}: {message}") if what.startswith("apply ") else StaleError(message)
     if error.status == 409:
         return ClusterError(
             f"{what}: {message}. Somebody edited these fields by hand: put the change into manifests/, or take the "
