@@ -210,7 +210,9 @@ class RequestLog:
         return max(0.0, oldest + self._options.rotate_seconds - time.monotonic())
 
     def _waiting_bytes(self) -> int:
-        return sum(file.memory_bytes for file in [*self._open_files.values(), *self._full_files])
+        with self._lock:
+            files = [*self._open_files.values(), *self._full_files]
+        return sum(file.memory_bytes for file in files)
 
     def _write_all(self) -> None:
         while True:

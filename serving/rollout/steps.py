@@ -87,7 +87,7 @@ class Steps:
         beside = f"beside version {state.previous}" if state.previous else "the first version here"
         self.say(f"canary: version {number} on {policy.canary_replicas} pods, {beside}")
         if state.previous is None:
-            workload.apply_shared(number)
+            workload.apply("stable", number, only_shared=True)
         name = workload.deployment_name("canary")
         failure = workload.serve("canary", number, policy.ready_seconds, policy.canary_replicas)
         if failure:

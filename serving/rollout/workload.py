@@ -98,15 +98,12 @@ class Workload:
         self.apply(track, number, replicas)
         return wait_ready(self.cluster, name, seconds, self.pause, past)
 
-    def apply(self, track: Track, number: int, replicas: int | None = None) -> None:
-        """Applies a track's objects for a version."""
-        self._apply(self._wanted(track, number, replicas))
-
-    def apply_shared(self, number: int) -> None:
-        """Applies the objects of no track: Service, account, network policy, configuration."""
-        self._apply(
-            [each for each in self._wanted("stable", number) if TRACK not in each["metadata"].get("labels", {})]
-        )
+    def apply(self, track: Track, number: int, replicas: int | None = None, *, only_shared: bool = False) -> None:
+        """Applies a track's objects for a version; or only those of no track, as Service, account, configuration."""
+        for each in self._wanted(track, number, replicas):
+            if not only_shared or TRACK not in each["metadata"].get("labels", {}):
+                self.check()
+                self.cluster.apply(each, force=self.force)
 
     def would_change_pods(self, track: Track, number: int) -> bool:
         """Whether `apply` would change a track's Deployment."""
@@ -129,11 +126,6 @@ class Workload:
         made = for_version(self.objects, self.model, number, track=track, model_base_path=path, replicas=replicas)
         # The Deployment comes last, when all that its pods need is there.
         return sorted(made, key=lambda each: bool(each["kind"] == "Deployment"))
-
-    def _apply(self, objects: list[Object]) -> None:
-        for each in objects:
-            self.check()
-            self.cluster.apply(each, force=self.force)
 
 
 def served_version(deployment: Object) -> int:
