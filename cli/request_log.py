@@ -14,7 +14,7 @@ from cli import options
 from cli.options import MAX_PORT, describe_fields, split_fields
 from cli.output import echo
 from serving.request_log import LogOptions
-from serving.request_log.sidecar import Ports, SidecarOptions, run_sidecar
+from serving.request_log.sidecar import SidecarOptions, run_sidecar
 
 
 def request_log(
@@ -36,9 +36,9 @@ def request_log(
     allowed = split_fields(fields)
     log_options = LogOptions(sink, sample, allowed, rotate_seconds=rotate_seconds, rotate_bytes=rotate_bytes)
 
-    def print_ports(ports: Ports) -> None:
-        echo(f"gRPC  {host}:{ports.grpc} -> {upstream_grpc}\nREST  {host}:{ports.rest} -> {upstream_rest}")
-        echo(f"metrics on port {ports.metrics}; {describe_fields(allowed, '--fields')}")
+    def print_ports(ports: SidecarOptions) -> None:
+        echo(f"gRPC  {host}:{ports.grpc_port} -> {upstream_grpc}\nREST  {host}:{ports.rest_port} -> {upstream_rest}")
+        echo(f"metrics on port {ports.metrics_port}; {describe_fields(allowed, '--fields')}")
 
     async def serve() -> None:
         stop = asyncio.Event()

@@ -1,4 +1,4 @@
-"""Renders an overlay with kustomize, on a laptop or in CI. The rest is in serving/manifests."""
+"""Renders an overlay with kustomize, on a laptop or in CI. The rest is in serving/manifests.py."""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import getpass
+import os
 from typing import Any, Literal
 
 from pydantic import BaseModel
@@ -69,3 +71,11 @@ class Lineage(BaseModel):
     hyperparameters: dict[str, Any] = {}
     overrides: dict[str, Any] = {}
     shows: Shows = Shows()
+
+
+def user() -> str:
+    """The user of the operating system, for records; a container's user need not have a name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"

@@ -5,9 +5,8 @@ write. The local server has a log built in; in the cluster `slipway request-log`
 Serving. docs/decisions/0009-request-log-schema.md describes the columns.
 """
 
-from serving.request_log.call import LoggedCall
-from serving.request_log.log import LogOptions, RequestLog
+from serving.request_log.call_rows import LoggedCall
+from serving.request_log.log import LogOptions, RequestLog, is_sampled
 from serving.request_log.parquet import schema
-from serving.request_log.sampling import is_sampled
 
 __all__ = ["LogOptions", "LoggedCall", "RequestLog", "is_sampled", "schema"]

@@ -1,20 +1,21 @@
-"""Logged calls to rows of the log, for each form of TensorFlow Serving's requests."""
+"""A logged call, and its rows in the log, for each form of TensorFlow Serving's requests."""
 
 from __future__ import annotations
 
 import math
 import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from serving.protocol.json_values import parse as parse_json
 from serving.protocol.protos import classification_pb2, predict_pb2, regression_pb2
 from serving.protocol.signatures import SERVING_DEFAULT
 from serving.protocol.tensor_protos import FLOAT, INT64, STRING, TENSOR_TYPES, array_of
-from serving.request_log.call import LoggedCall
-from serving.request_log.features import Fields, Row, Values, of_column, of_example, of_value
+from serving.request_log.features import EVERY_FIELD, Fields, Row, Values, of_column, of_example, of_value
 
+METHODS = ("predict", "classify", "regress")
 # Parsed, a call takes several times its size, and each row some of its own.
 MAX_CALL_BYTES = 8 << 20
 MAX_CALL_ROWS = 1 << 14
@@ -28,6 +29,40 @@ _PROTOS = {
     "classify": (classification_pb2.ClassificationRequest, classification_pb2.ClassificationResponse),
     "regress": (regression_pb2.RegressionRequest, regression_pb2.RegressionResponse),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedCall:
+    """A call that succeeded.
+
+    Attributes:
+        request_id: The client's `x-request-id`, or a new one.
+        protocol: `rest` or `grpc`.
+        method: `predict`, `classify` or `regress`; calls of other methods are not logged.
+        model: The model's name; empty if the request message has it.
+        version: The version that answered; None if unknown, or if the response message has it.
+        request: REST: the body. gRPC: the request message, or its bytes.
+        response: The answer, in the same form.
+        started: Seconds since the epoch.
+        latency_seconds: From the request's arrival to the answer.
+        label: The version label in the request; empty for none.
+    """
+
+    request_id: str
+    protocol: Literal["rest", "grpc"]
+    method: str
+    model: str
+    version: int | None
+    request: Any
+    response: Any
+    started: float
+    latency_seconds: float
+    label: str = ""
+
+    @property
+    def size(self) -> int:
+        """Bytes of request and response."""
+        return sum(len(each) if isinstance(each, bytes) else each.ByteSize() for each in (self.request, self.response))
 
 
 class TooLargeError(Exception):
@@ -66,27 +101,17 @@ def parse_call(call: LoggedCall, fields: Fields) -> ParsedCall:
 
 
 def _parse_rest(call: LoggedCall, fields: Fields) -> ParsedCall:
-    request, answer = (parse_json(_plain(body)) for body in (call.request, call.response))
-    signature = request.get("signature_name") or SERVING_DEFAULT
-    every = Fields("*")
+    request, answer = (parse_json(_unpacked(body)) for body in (call.request, call.response))
     if call.method != "predict":
         context = request.get("context", {})
         features = [_json_example(each, fields) for each in request["examples"]]
         features = _with_context(_json_example(context, fields), len(str(context)), features)
-        read = _json_classes if call.method == "classify" else _json_value
-        return ParsedCall(
-            call.model, signature, call.version, features, [read(each) for each in _checked(answer["results"])]
-        )
-    if "instances" in request:
-        answers, instances = _checked(answer["predictions"]), _checked(request["instances"])
-        outputs = _columns(_transposed(answers), len(answers), every)
-        features = _columns(_transposed(instances), len(instances), fields)
-        return ParsedCall(call.model, signature, call.version, features, outputs)
-    answered, given = _named(answer["outputs"]), _named(request["inputs"])
-    count = _batch_size(answered)
-    return ParsedCall(
-        call.model, signature, call.version, _columns(given, count, fields), _columns(answered, count, every)
-    )
+        outputs = [_values(result) for result in _limited(answer["results"])]
+    elif "instances" in request:
+        features, outputs = _columns(_transposed(request["instances"]), _transposed(answer["predictions"]), fields)
+    else:
+        features, outputs = _columns(_named(request["inputs"]), _named(answer["outputs"]), fields)
+    return ParsedCall(call.model, request.get("signature_name") or SERVING_DEFAULT, call.version, features, outputs)
 
 
 def _parse_grpc(call: LoggedCall, fields: Fields) -> ParsedCall:
@@ -94,32 +119,24 @@ def _parse_grpc(call: LoggedCall, fields: Fields) -> ParsedCall:
         each if not isinstance(each, bytes) else kind.FromString(each)
         for each, kind in zip((call.request, call.response), _PROTOS[call.method], strict=True)
     )
+    if call.method == "predict":
+        given = {name: _listed(proto) for name, proto in request.inputs.items()} if fields else {}
+        features, outputs = _columns(given, {name: _listed(proto) for name, proto in response.outputs.items()}, fields)
+    else:
+        features = _input_features(request.input, fields) if fields else []
+        if call.method == "regress":
+            outputs = [_values(each.value) for each in _limited(response.result.regressions)]
+        else:
+            results = _limited(response.result.classifications)
+            outputs = [_values([(each.label, each.score) for each in found.classes]) for found in results]
     spec = response.model_spec
     version = spec.version.value if call.version is None and spec.HasField("version") else call.version
-    model = call.model or request.model_spec.name
     signature = request.model_spec.signature_name or SERVING_DEFAULT
-    if call.method == "predict":
-        answered = {name: _listed(proto) for name, proto in response.outputs.items()}
-        given = {} if fields.none else {name: _listed(proto) for name, proto in request.inputs.items()}
-        count = _batch_size(answered)
-        outputs = _columns(answered, count, Fields("*"))
-        return ParsedCall(model, signature, version, _columns(given, count, fields), outputs)
-    features = [] if fields.none else _input_features(request.input, fields)
-    if call.method == "regress":
-        outputs = [{"": Values(floats=[each.value])} for each in _checked(response.result.regressions)]
-    else:
-        outputs = [
-            {
-                CLASSES: Values(strings=[each.label for each in found.classes]),
-                SCORES: Values(floats=[each.score for each in found.classes]),
-            }
-            for found in _checked(response.result.classifications)
-        ]
-    return ParsedCall(model, signature, version, features, outputs)
+    return ParsedCall(call.model or request.model_spec.name, signature, version, features, outputs)
 
 
-def _plain(body: bytes) -> bytes:
-    """A body unpacked, up to the longest call; JSON never begins as gzip does."""
+def _unpacked(body: bytes) -> bytes:
+    """A body, unpacked up to the longest call; JSON never begins as gzip does."""
     if not body.startswith(_GZIP):
         return body
     unpacking = zlib.decompressobj(wbits=31)
@@ -129,7 +146,7 @@ def _plain(body: bytes) -> bytes:
     return plain
 
 
-def _checked(rows: Sequence[Any]) -> Sequence[Any]:
+def _limited(rows: Sequence[Any]) -> Sequence[Any]:
     if len(rows) > MAX_CALL_ROWS:
         raise TooLargeError(f"{len(rows)} rows in one call")
     return rows
@@ -163,28 +180,29 @@ def _listed(proto: Any) -> Any:
     return array_of(proto).tolist()
 
 
-def _batch_size(columns: Mapping[str, Any]) -> int:
-    """The number of rows in all outputs; 1 if they differ."""
-    sizes = {len(column) if isinstance(column, list) else None for column in columns.values()}
-    size = (sizes.pop() if len(sizes) == 1 else None) or 1
-    if size > MAX_CALL_ROWS:
-        raise TooLargeError(f"{size} rows in one call")
-    return size
+def _columns(given: Mapping[str, Any], answered: Mapping[str, Any], fields: Fields) -> tuple[list[Row], list[Row]]:
+    """Features and outputs of the columns that were sent and answered: one row if the outputs differ in length."""
+    sizes = {len(column) if isinstance(column, list) else 1 for column in answered.values()}
+    count = sizes.pop() if len(sizes) == 1 else 1
+    rows: list[list[Row]] = []
+    for columns, listed in ((given, fields), (answered, Fields(EVERY_FIELD))):
+        rows.append([{} for _ in _limited(range(count))])
+        for name, column in columns.items() if listed else ():
+            # A column without a value for each row belongs to the first one: repeated it could take any size.
+            values = column if isinstance(column, list) and len(column) == count else [column]
+            for row, found in zip(rows[-1], of_column(name, values, listed), strict=False):
+                row.update(found)
+    return rows[0], rows[1]
 
 
-def _columns(columns: Mapping[str, Any], count: int, fields: Fields) -> list[Row]:
-    rows: list[Row] = [{} for _ in range(count)]
-    if fields.none:
-        return rows
-    for name, column in columns.items():
-        for row, found in zip(rows, of_column(name, _split(column, count), fields), strict=False):
-            row.update(found)
-    return rows
-
-
-def _split(column: Any, count: int) -> list[Any]:
-    """A value for each row; any other column belongs to the first row: repeated it could take any size."""
-    return column if isinstance(column, list) and len(column) == count else [column]
+def _values(result: Any) -> Row:
+    """A result of Classify, pairs of label and score; or of Regress, a number."""
+    if not isinstance(result, list):
+        return {"": Values(floats=[float(result)])}
+    return {
+        CLASSES: Values(strings=[str(label) for label, _ in result]),
+        SCORES: Values(floats=[float(score) for _, score in result]),
+    }
 
 
 def _json_example(example: Mapping[str, Any], fields: Fields) -> Row:
@@ -192,18 +210,8 @@ def _json_example(example: Mapping[str, Any], fields: Fields) -> Row:
     return {name: values for name, values in found.items() if values is not None}
 
 
-def _json_classes(result: Sequence[Any]) -> Row:
-    labels, scores = [str(label) for label, _ in result], [float(score) for _, score in result]
-    return {CLASSES: Values(strings=labels), SCORES: Values(floats=scores)}
-
-
-def _json_value(result: Any) -> Row:
-    return {"": Values(floats=[float(result)])}
-
-
 def _input_features(given: Any, fields: Fields) -> list[Row]:
-    kind = given.WhichOneof("kind")
-    if kind == "example_list":
+    if given.WhichOneof("kind") == "example_list":
         return [of_example(example, fields) for example in given.example_list.examples]
     context = given.example_list_with_context.context
     features = [of_example(each, fields) for each in given.example_list_with_context.examples]

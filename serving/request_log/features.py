@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from google.protobuf.message import DecodeError
@@ -33,27 +33,19 @@ class Values(NamedTuple):
 Row = dict[str, Values]
 
 
-class Fields:
+class Fields(frozenset[str]):
     """Names of the features that may be logged; `*` stands for all."""
 
-    def __init__(self, names: Iterable[str]) -> None:
-        self._names = frozenset(names)
-        self._every = EVERY_FIELD in self._names
-        self.none = not self._names
-
-    def __contains__(self, name: str) -> bool:
-        return self._every or name in self._names
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or super().__contains__(EVERY_FIELD)
 
 
 def of_value(value: Any) -> Values | None:
     """The values of a scalar, bytes, `{"b64": …}`, or nested lists of these; None for anything else."""
-    kind = type(value)
-    if kind is float:
-        return Values(None, [value])
-    if kind is str:
+    if type(value) is float:
+        return Values(floats=[value])
+    if type(value) is str:
         return Values(strings=[value])
-    if kind is bytes:
-        return of_strings([value])
     flat: list[Any] = []
     if not _flatten(value, flat):
         return None
@@ -79,9 +71,7 @@ def of_example(example: Any, fields: Fields) -> Row:
     """The listed features of a tf.Example; one without values is left out."""
     row = {}
     for name, feature in example.features.feature.items():
-        if name not in fields:
-            continue
-        kind = feature.WhichOneof("kind")
+        kind = feature.WhichOneof("kind") if name in fields else None
         if kind == "float_list":
             row[name] = Values(None, feature.float_list.value[:])
         elif kind == "int64_list":
@@ -97,14 +87,24 @@ def of_column(name: str, values: Sequence[Any], fields: Fields) -> list[Row]:
     If its strings are serialized tf.Examples, their features are logged, whatever the input's name: a request does not
     say which strings are Examples, and the list of fields holds names of features.
     """
-    if values and isinstance(values[0], bytes | dict):
-        blobs = [value if isinstance(value, bytes) else _from_base64(value) for value in values]
-        examples = _examples([blob for blob in blobs if blob is not None]) if None not in blobs else None
-        if examples is not None:
-            return [of_example(example, fields) for example in examples]
+    if (examples := _examples(values)) is not None:
+        return [of_example(example, fields) for example in examples]
     if name not in fields:
         return [{} for _ in values]
     return [{} if (found := of_value(value)) is None else {name: found} for value in values]
+
+
+def _examples(values: Sequence[Any]) -> list[Any] | None:
+    """Strings as tf.Examples if all are; empty ones are Examples without features, unless all are empty."""
+    if not values or not isinstance(values[0], bytes | dict):
+        return None
+    blobs = [value if isinstance(value, bytes) else _from_base64(value) for value in values]
+    if not any(blobs) or any(blob is None or (blob and blob[0] != _EXAMPLE_TAG) for blob in blobs):
+        return None
+    try:
+        return [example_pb2.Example.FromString(blob) for blob in blobs]
+    except DecodeError:
+        return None
 
 
 def _from_base64(value: Any) -> bytes | None:
@@ -112,16 +112,6 @@ def _from_base64(value: Any) -> bytes | None:
     try:
         return decode_base64(value) if is_base64(value) else None
     except ServingError:
-        return None
-
-
-def _examples(values: Sequence[bytes]) -> list[Any] | None:
-    """Strings as tf.Examples if all are; empty ones are Examples without features, unless all are empty."""
-    if not any(values) or any(value and value[0] != _EXAMPLE_TAG for value in values):
-        return None
-    try:
-        return [example_pb2.Example.FromString(value) for value in values]
-    except DecodeError:
         return None
 
 

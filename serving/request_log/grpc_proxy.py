@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any
 from uuid import uuid4
 
 import grpc
 from grpc import aio
 
 from serving.protocol.limits import GRPC_UNLIMITED
-from serving.request_log.call import METHODS, LoggedCall
+from serving.request_log.call_rows import METHODS, LoggedCall
 from serving.request_log.log import RequestLog
 
 Metadata = Sequence[tuple[str, str | bytes]]
@@ -22,7 +22,7 @@ _LOGGED = {f"{_SERVICE}{method.capitalize()}": method for method in METHODS}
 _WATCH = "/grpc.health.v1.Health/Watch"
 _ID = "x-request-id"
 SERVER_OPTIONS = [*GRPC_UNLIMITED, ("grpc.so_reuseport", 0)]
-# An upstream that was away is looked for every second, not ever more rarely; and it is never behind a proxy.
+# Reconnects within a second after the upstream is back; it is never behind a proxy.
 CHANNEL_OPTIONS = [
     *GRPC_UNLIMITED,
     ("grpc.enable_http_proxy", 0),
@@ -60,14 +60,13 @@ class GrpcProxy(grpc.GenericRpcHandler):  # type: ignore[misc]
             answer: bytes = await call
         except aio.AioRpcError as error:
             await _send_initial(context, error.initial_metadata(), request_id)
-            await _abort(context, error)
+            await context.abort(error.code(), error.details(), tuple(error.trailing_metadata()))
         await _send_initial(context, await call.initial_metadata(), request_id)
         context.set_trailing_metadata(tuple(await call.trailing_metadata()))
         if path in _LOGGED:
             seconds = time.perf_counter() - begin
             # The model and its version stand in the messages.
-            logged = LoggedCall(request_id, "grpc", _LOGGED[path], "", None, request, answer, started, seconds)
-            self._log.offer(logged)
+            self._log.offer(LoggedCall(request_id, "grpc", _LOGGED[path], "", None, request, answer, started, seconds))
         return answer
 
     async def _watch(self, request: bytes, context: Any) -> AsyncIterator[bytes]:
@@ -77,24 +76,16 @@ class GrpcProxy(grpc.GenericRpcHandler):  # type: ignore[misc]
             async for answer in call:
                 yield answer
         except aio.AioRpcError as error:
-            await _abort(context, error)
+            await context.abort(error.code(), error.details(), tuple(error.trailing_metadata()))
         finally:
             call.cancel()  # the client may have gone
-
-
-async def _abort(context: Any, error: aio.AioRpcError) -> NoReturn:
-    await context.abort(error.code(), error.details(), tuple(error.trailing_metadata()))
-    raise AssertionError("abort raises")
 
 
 def _passed_on(given: Metadata) -> tuple[Metadata, str]:
     """Metadata for the upstream, and the request's id, which is new if the client gave none."""
     metadata = [(key, value) for key, value in given if key != "user-agent" and not key.startswith("grpc-")]
-    for key, value in metadata:
-        if key == _ID and isinstance(value, str) and value:
-            return metadata, value
-    request_id = uuid4().hex
-    return [*metadata, (_ID, request_id)], request_id
+    request_id = next((str(value) for key, value in metadata if key == _ID and value), "") or uuid4().hex
+    return [*(pair for pair in metadata if pair[0] != _ID), (_ID, request_id)], request_id
 
 
 async def _send_initial(context: Any, upstream: Metadata | None, request_id: str) -> None:

@@ -6,6 +6,7 @@ parsing takes, even if the sink hangs.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import threading
 import time
@@ -14,20 +15,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from serving.request_log.call import METHODS, LoggedCall
-from serving.request_log.call_rows import MAX_CALL_BYTES, TooLargeError, parse_call
+from serving.request_log.call_rows import MAX_CALL_BYTES, METHODS, LoggedCall, TooLargeError, parse_call
 from serving.request_log.features import Fields
-from serving.request_log.metrics import LogMetrics
-from serving.request_log.parquet import LogFile, Partition, schema
-from serving.request_log.sampling import is_sampled
-from serving.request_log.sink import Sink
+from serving.request_log.parquet import LogFile, folder_of, schema
 from slipway.errors import ConfigError
+from slipway.remote.retries import retrying, tried
+from slipway.stores import storage
 
 LOGGER = logging.getLogger("slipway.request_log")
 
-VersionOf = Callable[[str, str], int | None]
+WRITE_ATTEMPTS = 3
+PAUSE_SECONDS = 1.0  # doubled after each attempt
 
 
 @dataclass(frozen=True)
@@ -55,13 +55,22 @@ class LogOptions:
     buffer_bytes: int = 64 << 20
 
     def __post_init__(self) -> None:
-        if not 0 <= self.sample <= 1:
-            raise ConfigError(f"the request log's sample is a share from 0 to 1, not {self.sample}")
         if self.rotate_seconds <= 0 or not 0 < self.rotate_bytes <= self.buffer_bytes // 2:
             raise ConfigError(
                 f"the request log rotates after a positive time and size, at most {self.buffer_bytes // 2} bytes: "
                 f"not after {self.rotate_seconds} s, {self.rotate_bytes} bytes"
             )
+
+
+def is_sampled(request_id: str, rate: float) -> bool:
+    """Whether a sample of share `rate` includes a call.
+
+    The first 64 bits of the id's SHA-256 decide, so that all processes agree, and a smaller sample is part of a larger.
+    """
+    if rate >= 1:
+        return True
+    number = int.from_bytes(hashlib.sha256(request_id.encode(errors="replace")).digest()[:8], "big")
+    return number < rate * 2**64
 
 
 class RequestLog:
@@ -74,22 +83,30 @@ class RequestLog:
     """
 
     def __init__(
-        self, options: LogOptions, registry: CollectorRegistry | None = None, version_of: VersionOf | None = None
+        self,
+        options: LogOptions,
+        registry: CollectorRegistry | None = None,
+        version_of: Callable[[str, str], int | None] = lambda model, label: None,
     ) -> None:
+        storage.is_remote(options.sink)  # raises for a scheme that nothing could be written to
         self._options = options
-        self._version_of = version_of or (lambda model, label: None)
+        self._version_of = version_of
         self._fields = Fields(options.fields)
-        self._metrics = LogMetrics(registry or CollectorRegistry())
-        self._queue: deque[tuple[LoggedCall, int]] = deque()
-        self._queued_bytes = 0
-        self._changed = threading.Condition()
-        self._closing = False
-        self._files: dict[Partition, LogFile] = {}
-        self._sink = Sink(options.sink, self._metrics)
-        self._metrics.queued.set_function(lambda: len(self._queue))
+        self._metrics = _Metrics(registry or CollectorRegistry())
+        self._calls: deque[tuple[LoggedCall, int]] = deque()  # to be parsed
+        self._calls_bytes = 0
+        self._open_files: dict[str, LogFile] = {}  # by folder; the parser's own
+        self._full_files: deque[LogFile] = deque()  # to be written
+        self._lock = threading.Lock()
+        self._call_came, self._file_came = threading.Condition(self._lock), threading.Condition(self._lock)
+        self._closing = self._parsed = False
+        self._abandoned = threading.Event()
+        self._metrics.queued.set_function(lambda: len(self._calls))
         self._metrics.waiting.set_function(self._waiting_bytes)
         self._parser = threading.Thread(target=self._parse_all, name="request-log-parser", daemon=True)
+        self._writer = threading.Thread(target=self._write_all, name="request-log-writer", daemon=True)
         self._parser.start()
+        self._writer.start()
 
     def __enter__(self) -> Self:
         return self
@@ -103,84 +120,158 @@ class RequestLog:
             if call.method not in METHODS or not is_sampled(call.request_id, self._options.sample):
                 return
             size = call.size
-            if size > MAX_CALL_BYTES:
-                self._metrics.dropped.labels("too_large").inc()
-                return
-            with self._changed:
-                full = len(self._queue) >= self._options.queue_calls or (
-                    self._queued_bytes + size > self._options.queue_bytes
-                )
-                refused = "shutdown" if self._closing else "queue_full" if full else ""
-                if not refused:
-                    self._queue.append((call, size))
-                    self._queued_bytes += size
-                    if len(self._queue) == 1:
-                        self._changed.notify()
-            if refused:
-                self._metrics.dropped.labels(refused).inc()
+            with self._lock:
+                waiting = self._calls_bytes + size
+                if size > MAX_CALL_BYTES:
+                    self._metrics.drop("too_large")
+                elif self._closing:
+                    self._metrics.drop("shutdown")
+                elif len(self._calls) >= self._options.queue_calls or waiting > self._options.queue_bytes:
+                    self._metrics.drop("queue_full")
+                else:
+                    self._calls.append((call, size))
+                    self._calls_bytes = waiting
+                    if len(self._calls) == 1:
+                        self._call_came.notify()
         except Exception:
             LOGGER.exception("a call cannot be logged")
-            self._metrics.failed.labels("error").inc()
+            self._metrics.fail("error")
 
     def close(self, timeout: float = 20.0) -> None:
         """Parses and writes waiting calls for up to `timeout` seconds; the rest is dropped and counted."""
         deadline = time.monotonic() + timeout
-        with self._changed:
+        with self._lock:
             self._closing = True
-            self._changed.notify()
-        self._parser.join(timeout)
-        with self._changed:
-            self._metrics.dropped.labels("shutdown").inc(len(self._queue))
-            self._queue.clear()
-        self._sink.close(max(0.0, deadline - time.monotonic()))
+            self._call_came.notify()
+        for thread in (self._parser, self._writer):
+            thread.join(max(0.0, deadline - time.monotonic()))
+        with self._lock:
+            self._abandoned.set()
+            self._metrics.drop("shutdown", len(self._calls))
+            self._calls.clear()
+            while self._full_files:
+                self._abandon(self._full_files.popleft())
 
     def _parse_all(self) -> None:
         schema()  # imports Arrow before the first call needs it
-        while True:
-            with self._changed:
-                if not self._queue and not self._closing:
-                    self._changed.wait(self._seconds_to_rotation())
-                call, size = self._queue.popleft() if self._queue else (None, 0)
-                self._queued_bytes -= size
+        while not self._parsed:
+            with self._lock:
+                if not self._calls and not self._closing:
+                    self._call_came.wait(self._seconds_to_rotation())
+                call, size = self._calls.popleft() if self._calls else (None, 0)
+                self._calls_bytes -= size
+                is_over = call is None and self._closing
             if call is not None:
                 self._add(call, size)
-            self._rotate(whole=call is None and self._closing)
-            if call is None and self._closing:
-                return
+            self._rotate(whole=is_over)
 
     def _add(self, call: LoggedCall, size: int) -> None:
         if self._waiting_bytes() + size > self._options.buffer_bytes:
-            self._metrics.dropped.labels("sink_full").inc()
+            self._metrics.drop("sink_full")
             return
         try:
             parsed = parse_call(call, self._fields)
-            version = parsed.version
-            if version is None:
-                version = self._version_of(parsed.model, call.label)
-            partition = Partition.of(parsed.model, call.started)
-            file = self._files.get(partition) or LogFile(partition, time.monotonic())
+            version = self._version_of(parsed.model, call.label) if parsed.version is None else parsed.version
+            folder = folder_of(parsed.model, call.started)
+            file = self._open_files.get(folder) or LogFile(folder, time.monotonic())
             file.append(parsed.rows(call, version), size)
-            self._files[partition] = file
+            self._open_files[folder] = file
         except TooLargeError as error:
             LOGGER.debug("a call of %s is too large for the log: %s", call.model, error)
-            self._metrics.dropped.labels("too_large").inc()
+            self._metrics.drop("too_large")
         except Exception as error:
             # Its text may quote the request.
             LOGGER.debug("a call of %s cannot be logged: %s", call.model, type(error).__name__)
-            self._metrics.failed.labels("unparsable").inc()
+            self._metrics.fail("unparsable")
 
     def _rotate(self, *, whole: bool) -> None:
         now = time.monotonic()
-        full = sum(file.memory_bytes for file in self._files.values()) >= self._options.rotate_bytes
-        for partition, file in list(self._files.items()):
-            if whole or full or now - file.opened >= self._options.rotate_seconds:
-                self._sink.put(self._files.pop(partition))
+        full = sum(file.memory_bytes for file in self._open_files.values()) >= self._options.rotate_bytes
+        over = [
+            folder
+            for folder, file in self._open_files.items()
+            if whole or full or now - file.opened >= self._options.rotate_seconds
+        ]
+        if not over and not whole:
+            return
+        with self._lock:
+            for file in map(self._open_files.pop, over):
+                if self._abandoned.is_set():
+                    self._abandon(file)
+                else:
+                    self._full_files.append(file)
+            self._parsed = whole
+            self._file_came.notify()
 
     def _seconds_to_rotation(self) -> float | None:
-        if not self._files:
+        if not self._open_files:
             return None
-        oldest = min(file.opened for file in self._files.values())
+        oldest = min(file.opened for file in self._open_files.values())
         return max(0.0, oldest + self._options.rotate_seconds - time.monotonic())
 
     def _waiting_bytes(self) -> int:
-        return self._sink.memory_bytes + sum(file.memory_bytes for file in list(self._files.values()))
+        with self._lock:
+            files = [*self._open_files.values(), *self._full_files]
+        return sum(file.memory_bytes for file in files)
+
+    def _write_all(self) -> None:
+        while True:
+            with self._lock:
+                self._file_came.wait_for(lambda: self._full_files or self._parsed)
+                if not self._full_files:
+                    return
+                file = self._full_files[0]
+            written = self._is_written(file)
+            with self._lock:
+                if self._abandoned.is_set():
+                    return  # counted by `close`
+                self._full_files.popleft()
+            if written:
+                self._metrics.logged.inc(file.calls)
+            else:
+                self._metrics.fail("write", file.calls)
+
+    def _is_written(self, file: LogFile) -> bool:
+        uri = storage.join(self._options.sink, file.name)
+
+        def pause(seconds: float) -> None:
+            if self._abandoned.wait(seconds):
+                raise TimeoutError("the time to stop is over")
+
+        try:
+            write = retrying(Exception, attempts=WRITE_ATTEMPTS, first_seconds=PAUSE_SECONDS, pause=pause)
+            write(storage.write_bytes, uri, file.parquet())
+        except Exception as error:
+            LOGGER.warning("cannot write %s%s: %s", uri, tried(error), error)
+            return False
+        return True
+
+    def _abandon(self, file: LogFile) -> None:
+        self._metrics.drop("shutdown", file.calls)
+        LOGGER.warning("%s: its %d calls are not written, the time to stop is over", file.name, file.calls)
+
+
+class _Metrics:
+    """The log's own metrics for Prometheus: each sampled call ends in one of the three counters.
+
+    Calls are dropped to protect the server: `queue_full` says that parsing is too slow, `sink_full` that writing is.
+    They fail as `unparsable`, in the last attempt to `write`, or by an unexpected `error`.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        name = "slipway_request_log"
+        self.logged = Counter(f"{name}_logged", "Calls written to the sink.", registry=registry)
+        self._dropped = Counter(f"{name}_dropped", "Calls left out.", ["reason"], registry=registry)
+        self._failed = Counter(f"{name}_failed", "Calls that could not be logged.", ["reason"], registry=registry)
+        self.queued = Gauge(f"{name}_queue_calls", "Calls that wait to be parsed.", registry=registry)
+        self.waiting = Gauge(f"{name}_waiting_bytes", "Bytes of rows that wait to be written.", registry=registry)
+        for reason in ("queue_full", "sink_full", "too_large", "shutdown"):
+            self.drop(reason, 0)
+        for reason in ("unparsable", "write", "error"):
+            self.fail(reason, 0)
+
+    def drop(self, reason: str, calls: int = 1) -> None:
+        self._dropped.labels(reason).inc(calls)
+
+    def fail(self, reason: str, calls: int = 1) -> None:
+        self._failed.labels(reason).inc(calls)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -22,15 +22,9 @@ def schema() -> pa.Schema:
     """The schema for all models and versions; `model` and `date` are folders, as BigQuery wants them."""
     import pyarrow as pa
 
-    values = pa.struct(
-        [
-            pa.field("name", pa.string(), nullable=False),
-            pa.field("ints", pa.list_(pa.int64())),
-            pa.field("floats", pa.list_(pa.float64())),
-            pa.field("strings", pa.list_(pa.string())),
-            pa.field("bytes", pa.list_(pa.binary())),
-        ]
-    )
+    kinds = {"ints": pa.int64(), "floats": pa.float64(), "strings": pa.string(), "bytes": pa.binary()}
+    lists = [pa.field(kind, pa.list_(of)) for kind, of in kinds.items()]
+    values = pa.struct([pa.field("name", pa.string(), nullable=False), *lists])
     return pa.schema(
         [
             pa.field("request_id", pa.string(), nullable=False),
@@ -49,33 +43,22 @@ def schema() -> pa.Schema:
     )
 
 
-class Partition(NamedTuple):
-    """A folder of the log."""
-
-    model: str
-    date: str
-
-    @classmethod
-    def of(cls, model: str, seconds: float) -> Partition:
-        """The folder of a call; dates are UTC."""
-        return cls(model, f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d}")
-
-    def new_file(self) -> str:
-        """A unique name below the sink; names sort by time."""
-        now = f"{datetime.now(UTC):%Y%m%dT%H%M%S}"
-        return f"model={quote(self.model, safe='')}/date={self.date}/{now}-{uuid4().hex[:16]}.parquet"
+def folder_of(model: str, started: float) -> str:
+    """The folder of a call below the sink; dates are UTC."""
+    return f"model={quote(model, safe='')}/date={datetime.fromtimestamp(started, UTC):%Y-%m-%d}"
 
 
 class LogFile:
-    """Rows of one partition until they are written; not safe for several threads.
+    """Rows of one folder until they are written; not safe for several threads.
 
     Attributes:
+        name: A unique name below the sink; names sort by time.
         opened: When the first row came, by the caller's clock.
         calls: Number of calls.
     """
 
-    def __init__(self, partition: Partition, opened: float) -> None:
-        self.name = partition.new_file()
+    def __init__(self, folder: str, opened: float) -> None:
+        self.name = f"{folder}/{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid4().hex[:16]}.parquet"
         self.opened = opened
         self.calls = 0
         self._rows: list[tuple[Any, ...]] = []
@@ -115,7 +98,6 @@ class LogFile:
         # Taken first: rows that Arrow refuses must not spoil those that come later.
         rows, self._rows, self._row_bytes = self._rows, [], 0
         for start in range(0, len(rows), CHUNK_ROWS):
-            columns = zip(*rows[start : start + CHUNK_ROWS], strict=True)
-            arrays = [pa.array(column, field.type) for column, field in zip(columns, schema(), strict=True)]
-            self._batches.append(pa.RecordBatch.from_arrays(arrays, schema=schema()))
+            columns = zip(schema().names, zip(*rows[start : start + CHUNK_ROWS], strict=True), strict=True)
+            self._batches.append(pa.RecordBatch.from_pydict(dict(columns), schema()))
             self._batch_bytes += self._batches[-1].nbytes

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import io
+import json
+import logging
 import time
 from collections.abc import Iterable
+from functools import lru_cache
+from http.client import HTTPConnection, HTTPException
 from uuid import uuid4
 
 import aiohttp
 import orjson
 from yarl import URL
 
-from serving.protocol.errors import ServingError
 from serving.protocol.http_server import Message, Receive, Send
-from serving.protocol.urls import ModelUrl, parse_inference_url
-from serving.request_log.call import LoggedCall
+from serving.protocol.urls import model_path, parse_inference_url
+from serving.request_log.call_rows import LoggedCall
 from serving.request_log.log import RequestLog
 
 Header = tuple[bytes, bytes]
+Answer = tuple[int, list[Header], bytes]
+
+LOGGER = logging.getLogger("slipway.request_log")
 
 _ID = b"x-request-id"
-# RFC 9110, 7.6.1: these are about one connection. The length is told anew, and nobody waits for a 100.
+# RFC 9110, 7.6.1: these belong to one connection. The length is computed again, and no 100 is waited for.
 _HOP_BY_HOP = {b"connection", b"keep-alive", b"proxy-connection", b"proxy-authenticate", b"proxy-authorization", b"te",
                b"trailer", b"transfer-encoding", b"upgrade", b"http2-settings", b"content-length",
                b"expect"}  # fmt: skip
@@ -29,10 +35,11 @@ _IDLE_SECONDS = 5.0
 _CONNECT_SECONDS = 5.0
 _NO_BODY = (204, 304)
 _AT_ONCE_BYTES = 1 << 20  # aiohttp sends more than this piece by piece
+_ASK_SECONDS = 1.0
 
 
 class RestProxy:
-    """The proxy as an ASGI application.
+    """The proxy as an ASGI application, to be made in the event loop that it runs in, and closed there.
 
     Args:
         upstream: `host:port` of TensorFlow Serving's REST.
@@ -42,12 +49,14 @@ class RestProxy:
     def __init__(self, upstream: str, log: RequestLog) -> None:
         self._upstream = f"http://{upstream}"
         self._log = log
-        self._session: aiohttp.ClientSession | None = None
-
-    async def close(self) -> None:
-        """Closes the connections to the upstream."""
-        if self._session:
-            await self._session.close()
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_SECONDS),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS),
+            auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            skip_auto_headers=("accept", "accept-encoding", "user-agent", "content-type"),
+        )
+        self.close = self._session.close
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Passes one request on."""
@@ -67,45 +76,23 @@ class RestProxy:
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": answer})
         seconds = time.perf_counter() - begin
-        url = _inference_url(scope) if status == 200 else None
-        if url:
+        if (scope["method"], status) == ("POST", 200) and (url := parse_inference_url(scope["raw_path"])):
+            method, label = url.method.lower(), url.label or ""
+            given_id = request_id.decode("latin-1")
             self._log.offer(
-                LoggedCall(
-                    request_id=request_id.decode("latin-1"),
-                    protocol="rest",
-                    method=url.method.lower(),
-                    model=url.model,
-                    version=url.version,
-                    request=body,
-                    response=answer,
-                    started=started,
-                    latency_seconds=seconds,
-                    label=url.label or "",
-                )
+                LoggedCall(given_id, "rest", method, url.model, url.version, body, answer, started, seconds, label)
             )
 
-    async def _forward(self, scope: Message, request_id: bytes, body: bytes) -> tuple[int, list[Header], bytes]:
-        """Status, headers and body of the upstream's answer.
-
-        An upstream may close an idle connection while a request is on its way. REST requests change nothing in
-        TensorFlow Serving, so such a request is sent once more.
-        """
+    async def _forward(self, scope: Message, request_id: bytes, body: bytes) -> Answer:
         try:
             return await self._send(scope, request_id, body)
         except aiohttp.ClientConnectorError:
             raise
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+            # An upstream may close an idle connection while a request is on its way; REST requests change nothing.
             return await self._send(scope, request_id, body)
 
-    async def _send(self, scope: Message, request_id: bytes, body: bytes) -> tuple[int, list[Header], bytes]:
-        # Made here, as it belongs to the running loop.
-        self._session = self._session or aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_SECONDS),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS),
-            auto_decompress=False,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            skip_auto_headers=("accept", "accept-encoding", "user-agent", "content-type"),
-        )
+    async def _send(self, scope: Message, request_id: bytes, body: bytes) -> Answer:
         query = scope["query_string"]
         target = scope["raw_path"] + b"?" + query if query else scope["raw_path"]
         sent = [*_end_to_end(scope["headers"]), (_ID, request_id)]
@@ -127,33 +114,46 @@ class RestProxy:
             return response.status, headers, answer
 
 
+def upstream_version(upstream: str, model: str, label: str) -> int | None:
+    """The newest available version of a model, or the label's, which answers requests without a version.
+
+    It is asked once a second for each model and label. None if the upstream, the `host:port` of REST, does not say.
+    """
+    return _ask_version(upstream, model_path(model, label=label), int(time.monotonic()))
+
+
+@lru_cache(maxsize=256)
+def _ask_version(upstream: str, path: str, _second: int) -> int | None:
+    connection = HTTPConnection(upstream, timeout=_ASK_SECONDS)
+    try:
+        connection.request("GET", path)
+        versions = json.loads(connection.getresponse().read())["model_version_status"]
+        return max((int(each["version"]) for each in versions if each["state"] == "AVAILABLE"), default=None)
+    except (OSError, HTTPException, ValueError, LookupError, TypeError) as error:
+        LOGGER.debug("%s%s: %s", upstream, path, error)
+        return None
+    finally:
+        connection.close()
+
+
 async def _read(receive: Receive) -> bytes | None:
     """A request's body; None if the client goes before the body is complete."""
     chunks = []
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return None
+    while (message := await receive())["type"] != "http.disconnect":
         chunks.append(message.get("body", b""))
         if not message.get("more_body"):
             return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    return None
 
 
 def _end_to_end(headers: Iterable[Header]) -> list[Header]:
     """Headers without those of one connection (RFC 9110, or named by `Connection`) and without the request's id."""
     given = list(headers)
     named = {name.strip().lower() for key, value in given if key.lower() == b"connection" for name in value.split(b",")}
-    left_out = _HOP_BY_HOP | named
-    return [(name, value) for name, value in given if name.lower() not in left_out and name.lower() != _ID]
+    left_out = _HOP_BY_HOP | named | {_ID}
+    return [(name, value) for name, value in given if name.lower() not in left_out]
 
 
-def _unanswered(status: int, text: str) -> tuple[int, list[Header], bytes]:
+def _unanswered(status: int, text: str) -> Answer:
     answer = orjson.dumps({"error": text})
     return status, [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(answer))], answer
-
-
-def _inference_url(scope: Message) -> ModelUrl | None:
-    try:
-        return parse_inference_url(scope["raw_path"]) if scope["method"] == "POST" else None
-    except ServingError:  # TensorFlow Serving refuses the number of the version, too
-        return None

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 from grpc import aio
 from prometheus_client import CollectorRegistry, start_http_server
@@ -14,8 +15,7 @@ from serving.protocol.addresses import add_grpc_port, listen, port_taken
 from serving.protocol.http_server import HttpServer
 from serving.request_log.grpc_proxy import CHANNEL_OPTIONS, SERVER_OPTIONS, GrpcProxy
 from serving.request_log.log import LogOptions, RequestLog
-from serving.request_log.rest_proxy import RestProxy
-from serving.request_log.upstream_versions import UpstreamVersions
+from serving.request_log.rest_proxy import RestProxy, upstream_version
 
 # Together within the half minute that Kubernetes gives after the preStop hook.
 DRAIN_SECONDS = 10
@@ -28,31 +28,21 @@ class SidecarOptions:
 
     upstream_rest: str
     upstream_grpc: str
-    host: str = "0.0.0.0"  # noqa: S104 - it stands where TensorFlow Serving stood
+    host: str = "0.0.0.0"  # noqa: S104 - it takes the place of TensorFlow Serving
     rest_port: int = 8501
     grpc_port: int = 8500
     metrics_port: int = 9090
 
 
-@dataclass(frozen=True)
-class Ports:
-    """The ports in use."""
-
-    rest: int
-    grpc: int
-    metrics: int
-
-
 async def run_sidecar(
-    options: SidecarOptions, log_options: LogOptions, stop: asyncio.Event, on_ready: Callable[[Ports], None]
+    options: SidecarOptions, log_options: LogOptions, stop: asyncio.Event, on_ready: Callable[[SidecarOptions], None]
 ) -> None:
     """Forwards requests until `stop`; then lets those in flight end, and writes the log.
 
-    Raises:
-        ConfigError: a port is taken.
+    `on_ready` gets the options with the ports in use. Raises `ConfigError` if a port is taken.
     """
     registry = CollectorRegistry()
-    log = RequestLog(log_options, registry, UpstreamVersions(options.upstream_rest))
+    log = RequestLog(log_options, registry, partial(upstream_version, options.upstream_rest))
     try:
         with (
             listen(options.host, options.rest_port, "REST", "--rest-port") as rest_socket,
@@ -68,7 +58,8 @@ async def run_sidecar(
                 serving = asyncio.create_task(rest_server.serve([rest_socket]))
                 while not rest_server.started:
                     await asyncio.sleep(0.005)
-                on_ready(Ports(rest_socket.getsockname()[1], grpc_port, metrics_port))
+                rest_port = rest_socket.getsockname()[1]
+                on_ready(replace(options, rest_port=rest_port, grpc_port=grpc_port, metrics_port=metrics_port))
                 await stop.wait()
                 rest_server.should_exit = True
                 await asyncio.gather(serving, grpc_server.stop(DRAIN_SECONDS))

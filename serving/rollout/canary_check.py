@@ -2,72 +2,73 @@
 
 from __future__ import annotations
 
+import json
+import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
-from serving.manifests import SERVER
-from serving.rollout.cluster import Cluster, Object
-from serving.rollout.golden import check_golden
-from serving.rollout.pods import Failure, Past, pods_of, ready, rest_port, serving_pods, wait_ready
+from serving.manifests import SERVER, Object
+from serving.rollout.cluster import Cluster, PodAnswerError
 from serving.rollout.policy import RolloutPolicy
-from serving.rollout.traffic import PATH, Judgement, Reading, compare, enough, fails_early, parse_metrics, total
-from slipway.errors import ClusterError
+from serving.rollout.traffic import PATH, Judgement, Reading, compare, enough, parse_metrics, total
+from serving.rollout.workload import Failure, pods_of, ready, rest_port, restarts, serving_pods
+from slipway.errors import ClusterError, RolloutError
+from slipway.evaluation import golden
+from slipway.stores import storage
 from slipway.stores.model_store import Version
 
 _POLL_SECONDS = 5.0
 _Pods = Callable[[Cluster, Object], list[Object]]
 
 
+@dataclass(frozen=True)
 class CanaryCheck:
-    """Checks the canary of one version; changes nothing.
+    """Checks the canary of one version; changes nothing. The attributes are those of `Rollout`."""
 
-    Args:
-        cluster: The namespace.
-        version: The version.
-        policy: Limits.
-        say: Gets a line for each result.
-        pause: Sleeps.
-    """
+    cluster: Cluster
+    version: Version
+    policy: RolloutPolicy
+    say: Callable[[str], None]
+    pause: Callable[[float], None]
 
-    def __init__(
-        self,
-        cluster: Cluster,
-        version: Version,
-        policy: RolloutPolicy,
-        say: Callable[[str], None],
-        pause: Callable[[float], None],
-    ) -> None:
-        self._cluster = cluster
-        self._version = version
-        self._policy = policy
-        self._say = say
-        self._pause = pause
-
-    def pods(self, deployment: str, past: Past) -> Failure | None:
-        """Waits until the pods are ready, and sends them the golden requests; `past` as in `wait_ready`."""
-        failure = wait_ready(self._cluster, deployment, self._policy.ready_seconds, self._pause, past)
-        if failure:
-            return failure
-        self._say(f"{deployment} is ready with version {self._version.number}")
-        found = self._deployment(deployment)
-        pods = ready(pods_of(self._cluster, found))
-        if not pods:
-            return Failure(f"Deployment {deployment} was ready, and then no pod of it was", blames_model=False)
-        failure, told = check_golden(
-            self._cluster, pods, rest_port(found), self._version, self._policy.golden_tolerance
-        )
-        if told:
-            self._say(told)
-        return failure
+    def golden(self, canary: str) -> Failure | None:
+        """Compares each pod's answers to the golden requests with training's."""
+        deployment = self._deployment(canary)
+        names = [pod["metadata"]["name"] for pod in ready(pods_of(self.cluster, deployment))]
+        if not names:
+            return Failure(f"Deployment {canary} was ready, and then no pod of it was", blames_model=False)
+        version, tolerance, worst = self.version, self.policy.golden_tolerance, 0.0
+        wanted = read_requests(version)
+        body = {"signature_name": "serving_default", "instances": [{"b64": one} for one in wanted.examples]}
+        path = f"/v1/models/{version.model}/versions/{version.number}:predict"
+        for name in names:
+            try:
+                answer = json.loads(self.cluster.ask(name, rest_port(deployment), path, body))
+            except PodAnswerError as error:
+                return Failure(f"pod {name} refuses the golden requests: {error}", blames_model=True)
+            except ValueError as error:
+                return Failure(f"pod {name} answers the golden requests with no JSON: {error}", blames_model=True)
+            apart = difference(answer.get("predictions") if isinstance(answer, dict) else None, wanted.predictions)
+            if not apart <= tolerance:
+                reason = (
+                    f"pod {name} answers the golden requests differently than training did: by {apart:.3g}, "
+                    f"allowed is {tolerance:g}"
+                )
+                return Failure(reason, blames_model=True)
+            worst = max(worst, apart)
+        rows = len(wanted.examples)
+        self.say(f"golden requests: {rows} rows on {len(names)} pods, at most {worst:.3g} from training")
+        return None
 
     def traffic(self, canary: str, stable: str) -> Judgement:
         """Compares both Deployments over the policy's window, or longer until there are enough requests."""
-        policy = self._policy
-        began = time.monotonic()
+        policy, began = self.policy, time.monotonic()
         pods: dict[str, _Pods] = {canary: pods_of, stable: serving_pods}
         before = {name: self._read(name, of) for name, of in pods.items()}
-        restarts = self._restarts(canary)
-        self._say(
+        crashes = self._crashes(canary)
+        self.say(
             f"comparing {canary} with {stable} for {policy.window_seconds} s at least, until both have answered "
             f"{policy.min_requests:,} requests"
         )
@@ -77,47 +78,64 @@ class CanaryCheck:
                 name: total(reading.since(before[name].get(pod)) for pod, reading in readings.items())
                 for name, readings in now.items()
             }
-            for pod, count in self._restarts(canary).items():
-                if crashed := max(count - restarts.get(pod, 0), 0):
-                    return Judgement("failed", [f"{pod}: a container started anew {crashed} times under load"])
+            for pod, count in self._crashes(canary).items():
+                if (crashed := count - crashes.get(pod, 0)) > 0:
+                    return Judgement("failed", [f"{pod}: {SERVER} restarted {crashed} times under load"])
             elapsed = time.monotonic() - began
             if elapsed >= policy.window_seconds:
                 over = elapsed >= policy.traffic_seconds or enough(seen[canary], seen[stable], policy)
-                judged = fails_early(seen[canary], seen[stable], policy)
-                if judged or over:
-                    return judged or compare(seen[canary], seen[stable], policy)
-            self._pause(_POLL_SECONDS)
+                judged = compare(seen[canary], seen[stable], policy)
+                if over or judged.verdict == "failed":
+                    return judged
+            self.pause(_POLL_SECONDS)
 
     def _read(self, name: str, pods: _Pods) -> dict[str, Reading]:
         """Counters of each ready pod, without pods that disappear meanwhile, as autoscalers and nodes make them do."""
         deployment = self._deployment(name)
 
         def now() -> list[str]:
-            return [pod["metadata"]["name"] for pod in ready(pods(self._cluster, deployment))]
+            return [pod["metadata"]["name"] for pod in ready(pods(self.cluster, deployment))]
 
         readings = {}
         for pod in now():
             try:
-                page = self._cluster.ask(pod, rest_port(deployment), PATH).decode()
-                readings[pod] = parse_metrics(page, self._version.model)
+                page = self.cluster.ask(pod, rest_port(deployment), PATH).decode()
+                readings[pod] = parse_metrics(page, self.version.model)
             except (ValueError, OverflowError) as error:
-                raise ClusterError(f"pod {pod}: what it answers on {PATH} are no metrics: {error}") from error
+                raise ClusterError(f"pod {pod}: the answer on {PATH} is not valid metrics: {error}") from error
             except ClusterError:
                 if pod in now():
                     raise
         return readings
 
-    def _restarts(self, name: str) -> dict[str, int]:
+    def _crashes(self, name: str) -> dict[str, int]:
         """Restarts of each pod's model server, including pods that are not ready, such as crashed ones."""
-        return {
-            pod["metadata"]["name"]: one.get("restartCount", 0)
-            for pod in pods_of(self._cluster, self._deployment(name))
-            for one in pod.get("status", {}).get("containerStatuses", [])
-            if one["name"] == SERVER
-        }
+        found = restarts(pods_of(self.cluster, self._deployment(name)))
+        return {pod: count for (pod, container), count in found.items() if container == SERVER}
 
     def _deployment(self, name: str) -> Object:
-        found = self._cluster.get("Deployment", name)
+        found = self.cluster.get("Deployment", name)
         if found is None:
             raise ClusterError(f"Deployment {name} was deleted during the rollout; run it again")
         return found
+
+
+def read_requests(version: Version) -> golden.Golden:
+    """A version's golden requests; raises `StoreError` if there are none, `RolloutError` if they are damaged."""
+    uri = storage.join(version.uri, golden.FILE)
+    try:
+        return golden.Golden.model_validate_json(storage.read_bytes(uri))
+    except ValueError as error:
+        raise RolloutError(f"{uri} holds no golden requests: {error}; train and push the model again") from error
+
+
+def difference(found: Any, wanted: Any) -> float:
+    """Largest difference, relative to values above 1; infinite for NaN, or where shape or type differ."""
+    if isinstance(wanted, list):
+        if not isinstance(found, list) or len(found) != len(wanted):
+            return math.inf
+        return max((difference(one, other) for one, other in zip(found, wanted, strict=True)), default=0.0)
+    if isinstance(found, bool) or not isinstance(found, int | float):
+        return math.inf
+    apart = abs(found - wanted) / max(1.0, abs(wanted))
+    return math.inf if math.isnan(apart) else apart

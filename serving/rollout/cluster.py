@@ -1,4 +1,4 @@
-"""The calls that a rollout makes to a Kubernetes API server: each with a time-out and bounded retries."""
+"""The calls that a rollout makes to a Kubernetes API server, each with a time-out and bounded retries; their errors."""
 
 from __future__ import annotations
 
@@ -6,187 +6,157 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any, TypeVar
 
-from tenacity import Retrying
-
-from serving.rollout.api_errors import NotFoundError, OwnedError, StaleError, TransientError, api_error
+from serving.manifests import Object
 from serving.rollout.connection import timed_client
 from slipway.errors import ClusterError
-from slipway.remote.retries import retrying, tried
+from slipway.remote.retries import TRANSIENT_STATUSES, retrying, tried
 
-Object = dict[str, Any]
 _T = TypeVar("_T")
 
 MANAGER = "slipway-rollout"
-# Seconds to connect, and to wait for an answer. Integers: the client drops a fraction without a word.
-_TIMEOUT = (5, 20)
-_ATTEMPTS = 5
-_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 8.0
+_LONGEST_PAUSE_SECONDS = 8.0  # a lease has to be renewed meanwhile
 _API_VERSIONS = {"Deployment": "apps/v1", "ReplicaSet": "apps/v1", "Lease": "coordination.k8s.io/v1"}
+# Of a pod or a proxy on the way to it, for a while.
+_POD_TRANSIENT = {502, 503, 504}
 
 
+class StaleError(Exception):
+    """An object changed between a read and a write; the caller reads it again."""
+
+
+class NotFoundError(ClusterError):
+    """There is no such object."""
+
+
+class PodAnswerError(ClusterError):
+    """A pod, not the API server, answered with an error."""
+
+
+class TransientError(ClusterError):
+    """The next attempt may succeed; `retry_after` is the pause in seconds that the server asks for."""
+
+    retry_after: float | None = None
+
+
+@dataclass
 class Cluster:
     """One namespace of a cluster, used in a `with` block.
 
-    Args:
+    Attributes:
         namespace: Namespace of all objects.
         address: The cluster, as `timed_client` accepts it.
         attempts: Attempts for a request that times out or is answered by 429 or 5xx.
-        timeout: Seconds to connect and seconds to wait for an answer.
+        timeout: Seconds to connect, and to wait for an answer; integers, as the client drops a fraction without a word.
         pause: Sleeps between attempts.
     """
 
-    def __init__(
-        self,
-        namespace: str,
-        address: str = "",
-        *,
-        attempts: int = _ATTEMPTS,
-        timeout: tuple[int, int] = _TIMEOUT,
-        pause: Callable[[float], None] = time.sleep,
-    ) -> None:
-        self.namespace = namespace
-        self._address = address
-        self._attempts = attempts
-        self._timeout = timeout
-        self._pause = pause
-        self._open = ExitStack()
-        self._dynamic: Any = None
+    namespace: str
+    address: str = ""
+    _: KW_ONLY
+    attempts: int = 5
+    timeout: tuple[int, int] = (5, 20)
+    pause: Callable[[float], None] = time.sleep
+    _open: ExitStack = field(init=False, repr=False)
+    _dynamic: Any = field(init=False, repr=False)
 
     def __enter__(self) -> Cluster:
+        from kubernetes.dynamic import DynamicClient
+
         with ExitStack() as opened:
             folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="slipway-")))
-            client = timed_client(self._address, self._timeout, folder)
+            client = timed_client(self.address, self.timeout, folder)
             opened.callback(client.close)
-
-            def connect() -> Any:
-                from kubernetes.dynamic import DynamicClient
-
-                # The default is a predictable path in the system's temporary folder, which any user could create.
-                return DynamicClient(client, cache_file=str(folder / "discovery.json"))
-
-            self._dynamic = self._try("connect", connect)
+            # The default is a predictable path in the system's temporary folder, which any user could create.
+            cache = str(folder / "discovery.json")
+            self._dynamic = self._try("connect", lambda: DynamicClient(client, cache_file=cache))
             self._open = opened.pop_all()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._open.close()
 
     def get(self, kind: str, name: str) -> Object | None:
         """An object, or None if there is none of this name."""
-        try:
-            return _json(self._call("get", kind, name, lambda it: it.get(name=name, **self._common)))
-        except NotFoundError:
-            return None
+        with suppress(NotFoundError):
+            return self._call("get", kind, name, name=name)
+        return None
 
     def list(self, kind: str, labels: Mapping[str, str]) -> list[Object]:
         """Objects that carry all these labels."""
         selector = ",".join(f"{key}={value}" for key, value in labels.items())
-        found = _json(self._call("list", kind, selector, lambda it: it.get(label_selector=selector, **self._common)))
-        return list(found["items"])
+        return list(self._call("list", kind, selector, "get", label_selector=selector)["items"])
 
-    def apply(self, wanted: Object, *, force: bool = False) -> Object:
+    def apply(self, wanted: Object, *, force: bool = False, dry_run: bool = False) -> Object:
         """Server-side apply under our own field manager.
 
         Args:
             wanted: All fields that we manage; fields that an earlier apply set and this one lacks are removed.
             force: Take fields over from other managers.
+            dry_run: Return what would be, and change nothing.
 
         Raises:
             ClusterError: another manager owns one of the fields with another value; or the server refuses the object.
         """
-        return self._apply(wanted, force_conflicts=force or None)
+        options = {"field_manager": MANAGER, "force_conflicts": force or None, "dry_run": "All" if dry_run else None}
+        kind, name, version = wanted["kind"], wanted["metadata"]["name"], wanted["apiVersion"]
+        return self._call("apply", kind, name, "server_side_apply", version, body=wanted, **options)
 
     def would_change(self, wanted: Object, *, force: bool = False) -> bool:
         """Whether `apply` would change more than the server's bookkeeping; raises as `apply` does."""
+
+        def content(each: Object) -> Object:
+            metadata = {key: each["metadata"].get(key) for key in ("labels", "annotations")}
+            return each | {"metadata": metadata, "status": None}
+
         live = self.get(wanted["kind"], wanted["metadata"]["name"])
-        return live is None or _content(live) != _content(
-            self._apply(wanted, force_conflicts=force or None, dry_run="All")
-        )
+        return live is None or content(live) != content(self.apply(wanted, force=force, dry_run=True))
 
-    def create(self, new: Object) -> Object:
-        """Creates an object.
+    def create(self, new: Object) -> None:
+        """Creates an object; raises `StaleError` if there is one of this name."""
+        self._call("create", new["kind"], new["metadata"]["name"], body=new)
 
-        Raises:
-            StaleError: there is an object of this name.
-        """
-        kind, name = new["kind"], new["metadata"]["name"]
-        return _json(self._call("create", kind, name, lambda it: it.create(body=new, **self._common)))
-
-    def replace(self, changed: Object) -> Object:
-        """Updates an object that was read before.
-
-        Raises:
-            StaleError: it was changed in between.
-        """
-        kind, name = changed["kind"], changed["metadata"]["name"]
-        return _json(self._call("replace", kind, name, lambda it: it.replace(body=changed, **self._common)))
+    def replace(self, changed: Object) -> None:
+        """Updates an object that was read before; raises `StaleError` if it was changed in between."""
+        self._call("replace", changed["kind"], changed["metadata"]["name"], body=changed)
 
     def delete(self, kind: str, name: str) -> None:
         """Deletes an object and its dependents; a missing one is no error."""
-        try:
-            self._call("delete", kind, name, lambda it: it.delete(
-                name=name, body={"propagationPolicy": "Background"}, **self._common))  # fmt: skip
-        except NotFoundError:
-            return
+        with suppress(NotFoundError):
+            self._call("delete", kind, name, name=name, body={"propagationPolicy": "Background"})
 
-    def logs(self, pod: str, container: str, *, previous: bool, lines: int) -> str:
-        """The last lines of the log of a container, or of its previous instance; empty if there is none."""
-        query = [("container", container), ("tailLines", lines), ("previous", str(previous).lower())]
-        try:
-            return self._request("get", f"pods/{pod}/log", "logs", query_params=query).decode(errors="replace")
-        except ClusterError:
-            return ""
+    def log_before_crash(self, pod: str, container: str) -> str:
+        """The last lines of the log of a container's previous instance; empty if there is none."""
+        query = [("container", container), ("tailLines", 20), ("previous", "true")]
+        with suppress(ClusterError):
+            return self._ask("logs", "get", f"pods/{pod}/log", query_params=query).decode(errors="replace").strip()
+        return ""
 
     def ask(self, pod: str, port: int, path: str, body: Object | None = None) -> bytes:
-        """Response of a pod to an HTTP request through the API server, which also works from outside the cluster.
+        """Response of a pod to an HTTP request through the API server; raises `PodAnswerError` if it is an error."""
+        return self._ask("ask", "get" if body is None else "post", f"pods/{pod}:{port}/proxy{path}", body=body)
 
-        Raises:
-            PodAnswerError: the pod responds with an error.
-            ClusterError: it cannot be reached.
-        """
-        return self._request("get" if body is None else "post", f"pods/{pod}:{port}/proxy{path}", "ask", body=body)
-
-    def _apply(self, wanted: Object, **options: Any) -> Object:
-        kind, name = wanted["kind"], wanted["metadata"]["name"]
-
-        def send(resource: Any) -> Any:
-            return resource.server_side_apply(body=wanted, field_manager=MANAGER, **options, **self._common)
-
-        try:
-            # The request carries no resourceVersion: on StaleError the server itself met another write.
-            again = self._retrying(StaleError)
-            return _json(again(self._call, "apply", kind, name, send, wanted["apiVersion"]))
-        except StaleError as error:
-            raise ClusterError(f"{kind} {name} was changed by others meanwhile{tried(error)}; run it again") from error
-        except OwnedError as error:
-            raise ClusterError(
-                f"{kind} {name}: {error}. Somebody changed by hand what the manifests say: put the change into "
-                "manifests/, or take the fields over with --force-conflicts"
-            ) from error
-
-    @property
-    def _common(self) -> dict[str, Any]:
-        return {"namespace": self.namespace, "serialize": False}
-
-    def _call(self, verb: str, kind: str, name: str, send: Callable[[Any], Any], api_version: str = "") -> bytes:
+    def _call(
+        self, verb: str, kind: str, which: str, method: str = "", api_version: str = "", **parameters: Any
+    ) -> Object:
         version = api_version or _API_VERSIONS.get(kind, "v1")
-        body: bytes = self._try(
-            f"{verb} {kind} {name}",
-            lambda: send(self._dynamic.resources.get(api_version=version, kind=kind)).data,
-        )
-        return body
 
-    def _request(self, method: str, path: str, verb: str, **parameters: Any) -> bytes:
+        def send() -> Any:
+            resource = self._dynamic.resources.get(api_version=version, kind=kind)
+            return getattr(resource, method or verb)(namespace=self.namespace, serialize=False, **parameters)
+
+        content: Object = json.loads(self._try(f"{verb} {kind} {which}", send).data)
+        return content
+
+    def _ask(self, verb: str, method: str, path: str, **parameters: Any) -> bytes:
         full = f"/api/v1/namespaces/{self.namespace}/{path}"
-        what = f"{verb} {path}"
-        body: bytes = self._try(what, lambda: self._dynamic.request(method, full, serialize=False, **parameters).data)
+        body: bytes = self._try(
+            f"{verb} {path}", lambda: self._dynamic.request(method, full, serialize=False, **parameters).data
+        )
         return body
 
     def _try(self, what: str, send: Callable[[], _T]) -> _T:
@@ -200,32 +170,51 @@ class Cluster:
             except ResourceNotFoundError as error:
                 raise ClusterError(f"{what}: the cluster knows no such kind of object: {error}") from error
             except ApiException as error:
-                raise api_error(what, self.namespace, error) from error
+                raise _translated(what, self.namespace, error) from error
             except (HTTPError, OSError) as error:
                 raise TransientError(f"{what}: the API server does not answer: {error}") from error
 
-        try:
-            return self._retrying(TransientError)(once)
-        except TransientError as error:
-            raise ClusterError(f"{error}{tried(error)}. Run it again when the cluster is well: it goes on") from error
-
-    def _retrying(self, transient: type[Exception]) -> Retrying:
-        return retrying(
-            transient,
-            attempts=self._attempts,
-            first_seconds=_FIRST_PAUSE_SECONDS,
+        again = retrying(
+            TransientError,
+            attempts=self.attempts,
             longest_seconds=_LONGEST_PAUSE_SECONDS,
             asked_seconds=lambda error: getattr(error, "retry_after", None),
-            pause=self._pause,
+            pause=self.pause,
         )
+        try:
+            return again(once)
+        except TransientError as error:
+            raise ClusterError(f"{error}{tried(error)}. Run it again when the cluster is well: it continues") from error
 
 
-def _json(body: bytes) -> Object:
-    content: Object = json.loads(body)
-    return content
-
-
-def _content(each: Object) -> Object:
-    """An object without the fields that the server maintains."""
-    kept = {key: value for key, value in each.items() if key not in {"metadata", "status"}}
-    return kept | {key: each["metadata"].get(key) for key in ("labels", "annotations")}
+def _translated(what: str, namespace: str, error: Any) -> Exception:
+    """The error to raise for an `ApiException`, from its status and body."""
+    body = error.body.decode(errors="replace") if isinstance(error.body, bytes) else str(error.body or error.reason)
+    try:
+        content = json.loads(body)
+    except ValueError:
+        content = None
+    is_by_server = isinstance(content, dict) and content.get("kind") == "Status"
+    message = str(content.get("message", "")) if is_by_server else body[:500]
+    if not is_by_server and "/proxy" in what and error.status not in _POD_TRANSIENT:
+        return PodAnswerError(f"{what}: {error.status}, {message}")
+    if error.status == 404:
+        return NotFoundError(f"{what} in namespace {namespace}: {message}")
+    if error.status == 409 and "FieldManagerConflict" not in body:
+        # An apply carries no resourceVersion: the server itself met another write.
+        return TransientError(f"{what}: {message}") if what.startswith("apply ") else StaleError(message)
+    if error.status == 409:
+        return ClusterError(
+            f"{what}: {message}. Somebody edited these fields by hand: put the change into manifests/, or take the "
+            "fields over with --force-conflicts"
+        )
+    if error.status in {401, 403}:
+        return ClusterError(
+            f"{what}: {error.status}, {message}; manifests/rollout-access has the rights that a rollout needs"
+        )
+    told = f"{what}: the API server answers {error.status}: {message}"
+    if error.status not in TRANSIENT_STATUSES:
+        return ClusterError(told)
+    transient, asked = TransientError(told), (error.headers or {}).get("Retry-After", "")
+    transient.retry_after = float(asked) if asked.isdigit() else None
+    return transient

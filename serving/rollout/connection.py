@@ -17,7 +17,7 @@ _GKE_NAME = re.compile(r"projects/[^/]+/locations/[^/]+/clusters/[^/]+")
 
 
 def timed_client(cluster: str, timeout: tuple[int, int], folder: Path) -> Any:
-    """A client that gives every call a timeout, and does not retry by itself.
+    """A client that gives every call a time-out, and does not retry by itself.
 
     Args:
         cluster: `projects/P/locations/L/clusters/C` of GKE, or a context of the kubeconfig. Empty: the pod's

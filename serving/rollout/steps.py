@@ -11,9 +11,8 @@ from dataclasses import dataclass
 
 from serving.rollout.canary_check import CanaryCheck
 from serving.rollout.lease import Phase, RolloutLease, RolloutState
-from serving.rollout.pods import Failure, past_of, wait_ready
 from serving.rollout.policy import RolloutPolicy
-from serving.rollout.workload import Workload
+from serving.rollout.workload import Failure, Workload
 from slipway.errors import ModelQuarantinedError, RolledBackError, RolloutError, RolloutInconclusiveError, StoreError
 from slipway.stores.model_store import ModelStore
 
@@ -42,12 +41,11 @@ class Steps:
 
         Raises:
             RolledBackError: always, unless the rollout was aborted.
-            RolloutError: the previous version does not become ready.
         """
         model, number, why = self.workload.model, state.version, "; ".join(state.reasons)
         if self.workload.stable_version() == number != state.previous:
             self._leave_stable(state)
-        self.workload.remove("canary", self.lease.check)
+        self.workload.remove("canary")
         is_stable = self.store.stage(model, number) == "stable"
         if state.previous not in {None, number} and is_stable and not self._is_out(state.previous):
             # It was promoted by a process that died right after that; or by hand, in the model store alone.
@@ -55,7 +53,7 @@ class Steps:
         if self.store.stage(model, number) not in {"stable", "quarantined"}:
             judge = self.store.quarantine if state.blames_model else self.store.retire
             judge(model, number, why=why, who=self.who)
-        state = self._record(state, ended)
+        state = self.lease.record(state, phase=ended)
         fates = {"quarantined": "is quarantined", "stable": "stays the stable one, with the manifests that it had"}
         fate = fates.get(self.store.stage(model, number), "was not judged: it may be started again")
         serves = self.workload.stable_version()
@@ -66,22 +64,17 @@ class Steps:
         raise RolledBackError(f"version {number} of {model} was rolled back and {fate}; {stays}. Why: {why}", number)
 
     def revert(self, state: RolloutState, number: int) -> RolloutState:
-        """Serves the version that the store went back to, instead of the state's.
-
-        Raises:
-            RolloutError: it does not become ready.
-        """
+        """Serves the version that the store went back to, instead of the state's."""
         model, left = self.workload.model, state.version
         state = self.lease.record(state)
         self.say(f"version {left} of {model} is quarantined; going back to version {number}")
-        if failure := self._serve(number):
+        if failure := self.workload.serve("stable", number, self.policy.ready_seconds):
             raise RolloutError(
-                f"version {number} does not come up: {failure.reason}. Mend it, or name another by `slipway models "
+                f"version {number} does not come up: {failure.reason}. Fix it, or name another by `slipway models "
                 f"rollback {model} --to VERSION`; then run `slipway rollout rollback` again"
             )
-        self.workload.remove("canary", self.lease.check)
-        self.say(f"version {number} of {model} is stable")
-        return self.lease.record(state.model_copy(update={"phase": "rolled-back", "version": number, "previous": left}))
+        self._finish(number)
+        return self.lease.record(state, phase="rolled-back", version=number, previous=left)
 
     def _canary(self, state: RolloutState) -> RolloutState:
         workload, policy, number = self.workload, self.policy, state.version
@@ -94,33 +87,31 @@ class Steps:
         beside = f"beside version {state.previous}" if state.previous else "the first version here"
         self.say(f"canary: version {number} on {policy.canary_replicas} pods, {beside}")
         if state.previous is None:
-            workload.apply_shared(number, self.lease.check)
+            workload.apply("stable", number, only_shared=True)
         name = workload.deployment_name("canary")
-        past = past_of(workload.cluster, name)
-        workload.apply("canary", number, self.lease.check, policy.canary_replicas)
+        failure = workload.serve("canary", number, policy.ready_seconds, policy.canary_replicas)
+        if failure:
+            return self._fail(state, failure)
+        self.say(f"{name} is ready with version {number}")
         version = self.store.version(workload.model, number)
-        check = CanaryCheck(workload.cluster, version, policy, self.say, self._pause)
-        if failure := check.pods(name, past):
+        check = CanaryCheck(workload.cluster, version, policy, self.say, workload.pause)
+        if failure := check.golden(name):
             return self._fail(state, failure)
         if state.previous is None:
             reasons = ["the first version here: its golden requests count, there is no traffic to compare"]
-            return self._promote(self._record(state, "promoting", reasons))
+            return self._promote(self.lease.record(state, phase="promoting", reasons=reasons))
         judged = check.traffic(name, workload.deployment_name("stable"))
         for reason in judged.reasons:
             self.say(f"{judged.verdict}: {reason}")
-        if judged.verdict == "failed":
-            return self._fail(state, Failure("; ".join(judged.reasons), blames_model=True))
-        if judged.verdict == "inconclusive":
-            return self._hold(state, judged.reasons)
-        return self._promote(self._record(state, "promoting", judged.reasons))
-
-    def _hold(self, state: RolloutState, reasons: list[str]) -> RolloutState:
-        if self.policy.on_inconclusive == "rollback":
-            return self._fail(state, Failure("; ".join(reasons), blames_model=False))
-        self._record(state, "held", reasons)
+        if judged.verdict == "passed":
+            return self._promote(self.lease.record(state, phase="promoting", reasons=judged.reasons))
+        failed, why = judged.verdict == "failed", "; ".join(judged.reasons)
+        if failed or policy.on_inconclusive == "rollback":
+            return self._fail(state, Failure(why, blames_model=failed))
+        self.lease.record(state, phase="held", reasons=judged.reasons)
         raise RolloutInconclusiveError(
-            f"version {state.version} of {self.workload.model} is neither good nor bad: {'; '.join(reasons)}. The "
-            f"canary stays: `slipway rollout promote` or `abort` decides; `start {state.version}` looks again"
+            f"version {number} of {workload.model} is neither good nor bad: {why}. The canary stays: `slipway rollout "
+            f"promote` or `abort` decides; `start {number}` looks again"
         )
 
     def _promote(self, state: RolloutState) -> RolloutState:
@@ -130,71 +121,51 @@ class Steps:
         except StoreError as error:
             return self._fail(state, Failure(str(error), blames_model=False))
         self.say(f"promoting version {number}")
-        if failure := self._serve(number):
+        if failure := self.workload.serve("stable", number, self.policy.ready_seconds):
             if number != state.previous:
                 return self._fail(state, failure)
-            self._record(state, "held", [failure.reason])
+            self.lease.record(state, phase="held", reasons=[failure.reason])
             raise RolloutError(
                 f"version {number} of {model} does not come up with the new manifests: {failure.reason}. Pods with the "
-                f"old ones serve on. Mend the overlay and run `slipway rollout start {number}` again"
+                f"old ones serve on. Fix the overlay and run `slipway rollout start {number}` again"
             )
         self.store.promote(model, number, why="; ".join(state.reasons), who=self.who)
-        self.workload.remove("canary", self.lease.check)
-        self.say(f"version {number} of {model} is stable")
-        return self._record(state, "promoted")
+        self._finish(number)
+        return self.lease.record(state, phase="promoted")
 
     def _fail(self, state: RolloutState, failure: Failure) -> RolloutState:
         self.say(f"failed: {failure.reason}")
-        blamed = state.model_copy(update={"blames_model": failure.blames_model})
-        return self.roll_back(self._record(blamed, "rolling-back", [failure.reason]))
+        changes = {"reasons": [failure.reason], "blames_model": failure.blames_model}
+        return self.roll_back(self.lease.record(state, phase="rolling-back", **changes))
 
     def _leave_stable(self, state: RolloutState) -> None:
         if state.previous is None:
-            self.workload.remove("stable", self.lease.check)
+            self.workload.remove("stable")
             return
         previous, production = state.previous, self.store.production(self.workload.model)
         if self._is_out(previous) and production and production.number != state.version:
             previous = production.number  # where somebody went back to meanwhile, in the store alone
         self.say(f"going back to version {previous}")
-        if failure := self._serve(previous):
+        if failure := self.workload.serve("stable", previous, self.policy.ready_seconds):
             raise RolloutError(
                 f"version {state.version} failed ({'; '.join(state.reasons)}), and version {previous} does not "
-                f"come up again: {failure.reason}. Mend that and run `slipway rollout start {state.version}` again"
+                f"come up again: {failure.reason}. Fix that and run `slipway rollout start {state.version}` again"
             )
 
     def _is_out(self, number: int) -> bool:
         """Whether a version was quarantined or deleted."""
         return self.store.stages(self.workload.model).get(number, "quarantined") == "quarantined"
 
-    def _serve(self, number: int) -> Failure | None:
-        """Makes a version the stable one."""
-        workload = self.workload
-        name = workload.deployment_name("stable")
-        past = past_of(workload.cluster, name)
-        workload.apply("stable", number, self.lease.check)
-        return wait_ready(workload.cluster, name, self.policy.ready_seconds, self._pause, past)
-
-    def _pause(self, seconds: float) -> None:
-        """Sleeps, unless the lease is lost."""
-        self.lease.check()
-        self.workload.pause(seconds)
-
-    def _record(self, state: RolloutState, phase: Phase, reasons: list[str] | None = None) -> RolloutState:
-        update = {"phase": phase, "reasons": state.reasons if reasons is None else reasons}
-        return self.lease.record(state.model_copy(update=update))
+    def _finish(self, number: int) -> None:
+        self.workload.remove("canary")
+        self.say(f"version {number} of {self.workload.model} is stable")
 
 
 def require_fit(store: ModelStore, model: str, number: int) -> None:
-    """Refuses a version that may not be served.
-
-    Raises:
-        ModelQuarantinedError: it was quarantined.
-        StoreError: it does not exist, or was damaged.
-    """
+    """Raises `ModelQuarantinedError` for a version that was quarantined, `StoreError` for a missing or damaged one."""
     version = store.version(model, number)
     if store.stage(model, number) == "quarantined":
-        about = (event for event in reversed(store.history(model)) if number in (event.version, event.previous))
-        last = next(about)
+        last = [event for event in store.history(model) if number in (event.version, event.previous)][-1]
         raise ModelQuarantinedError(
             f"version {number} of {model} was quarantined by {last.who}: {last.why}. Push another version"
         )

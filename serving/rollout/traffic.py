@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from statistics import NormalDist
+from typing import Literal, NamedTuple
 
-from serving.rollout.chance import answers_needed, chance, smallest
 from serving.rollout.policy import RolloutPolicy
 
 PATH = "/monitoring/prometheus/metrics"
@@ -33,6 +33,9 @@ _EARLY_LEVEL = 1e-9
 # The worst of several percentiles is judged, so its excess over the allowed ratio must be beyond chance as well.
 _EXCESS_LEVEL = 0.05
 _SLOWEST = 0.01
+_quantile = NormalDist().inv_cdf
+# How often a difference of the size that a message names is found.
+_POWER_QUANTILE = _quantile(0.95)
 
 
 @dataclass(frozen=True)
@@ -112,8 +115,7 @@ class Reading:
         return lower, below, upper, count
 
 
-@dataclass(frozen=True)
-class Judgement:
+class Judgement(NamedTuple):
     """The verdict of a comparison, and the reasons."""
 
     verdict: Literal["passed", "failed", "inconclusive"]
@@ -143,12 +145,11 @@ def parse_metrics(text: str, model: str) -> Reading:
 
 def total(readings: Iterable[Reading]) -> Reading:
     """The sum of several pods' readings."""
-    by_status: Counter[str] = Counter()
-    at_most: Counter[float] = Counter()
+    whole = Reading()
     for reading in readings:
-        by_status.update(reading.by_status)
-        at_most.update(reading.at_most)
-    return Reading(by_status, at_most)
+        whole.by_status.update(reading.by_status)
+        whole.at_most.update(reading.at_most)
+    return whole
 
 
 def enough(canary: Reading, stable: Reading, policy: RolloutPolicy) -> bool:
@@ -157,39 +158,84 @@ def enough(canary: Reading, stable: Reading, policy: RolloutPolicy) -> bool:
 
 
 def compare(canary: Reading, stable: Reading, policy: RolloutPolicy) -> Judgement:
-    """Judges the traffic of a window.
+    """Judges the traffic of a window; the canary fails for its `faults`.
 
-    The canary fails if it is worse than stable by more than the policy allows and by more than chance: equal versions
-    fail in at most one of a thousand rollouts, whatever their errors and latencies are.
+    While there are not enough requests, it fails only for errors that are beyond doubt; to be called repeatedly then.
     """
     if not enough(canary, stable, policy):
+        if _errs_more(canary, stable, policy, _EARLY_LEVEL):
+            return Judgement("failed", [_errors(canary, stable, policy)])
         counts = f"the canary answered {canary.requests:,} requests and stable {stable.requests:,}"
         return Judgement("inconclusive", [f"too little traffic: {counts}, at least {policy.min_requests:,} are needed"])
-    slow, usual = canary.quantile(1 - _SLOWEST), stable.quantile(1 - _SLOWEST)
-    latency = f"p99 {slow:.2f} ms, stable {usual:.2f} ms; allowed is {policy.max_p99_ratio:g} times as much"
-    errors = _errors(canary, stable, policy)
-    bad = [errors] if _errs_more(canary, stable, policy, _LEVEL) else []
-    has_all = canary.timed and stable.timed and canary.judged and stable.judged
-    if has_all and (bound := _slower_at(canary, stable, policy)):
-        share, allowed = canary.slower(bound), stable.slower(bound / policy.max_p99_ratio)
-        bad.append(
-            f"{latency}; {share:.1%} of the canary's answers took over {bound / 1000:.2f} ms, and "
-            f"{allowed:.1%} of stable's would at {policy.max_p99_ratio:g} times the latency"
-        )
-    if bad:
-        return Judgement("failed", bad)
-    if not has_all:
+    if found := faults(canary, stable, policy):
+        return Judgement("failed", found)
+    if not _have_latencies(canary, stable):
         return Judgement("inconclusive", ["the servers report the latency of no request; did any of them succeed?"])
-    return Judgement(
-        "passed", [errors + _unseen_errors(canary, stable, policy), latency + _unseen_latency(canary, stable, policy)]
-    )
+    errors = _errors(canary, stable, policy) + _unseen_errors(canary, stable, policy)
+    return Judgement("passed", [errors, _latency(canary, stable, policy) + _unseen_latency(canary, stable, policy)])
 
 
-def fails_early(canary: Reading, stable: Reading, policy: RolloutPolicy) -> Judgement | None:
-    """Fails a canary whose errors are beyond doubt before there are enough requests; may be called repeatedly."""
-    if _errs_more(canary, stable, policy, _EARLY_LEVEL):
-        return Judgement("failed", [_errors(canary, stable, policy)])
-    return None
+def faults(canary: Reading, stable: Reading, policy: RolloutPolicy) -> list[str]:
+    """What the canary does worse than stable by more than the policy allows and by more than chance.
+
+    Equal versions have faults in at most one of a thousand rollouts, whatever their errors and latencies are.
+    """
+    found = [_errors(canary, stable, policy)] if _errs_more(canary, stable, policy, _LEVEL) else []
+    if _have_latencies(canary, stable) and (bound := _slower_at(canary, stable, policy)):
+        share, allowed = canary.slower(bound), stable.slower(bound / policy.max_p99_ratio)
+        found.append(
+            f"{_latency(canary, stable, policy)}; {share:.1%} of the canary's answers took over {bound / 1000:.2f} ms, "
+            f"and {allowed:.1%} of stable's would at {policy.max_p99_ratio:g} times the latency"
+        )
+    return found
+
+
+def chance(bad: int, of: int, other_bad: int, other_of: int) -> float:
+    """Probability of this many bad answers of the first, or more, if both have the same share.
+
+    Fisher's exact test, one-sided (R. A. Fisher, Statistical Methods for Research Workers, 1934, section 21.02): which
+    of the bad ones are the first's is a draw without replacement. It holds for any number of answers, and for a
+    threshold that was chosen by looking at both together.
+
+    Returns:
+        1 where the first's share is not the higher one.
+    """
+    all_bad, answers = bad + other_bad, of + other_of
+    if bad * answers <= all_bad * of:
+        return 1.0
+    term = math.exp(_log_choose(all_bad, bad) + _log_choose(answers - all_bad, of - bad) - _log_choose(answers, of))
+    tail = 0.0
+    while term > tail * 1e-15:
+        tail += term
+        term *= (all_bad - bad) * (of - bad) / ((bad + 1) * (answers - all_bad - of + bad + 1))
+        bad += 1
+    return tail
+
+
+def answers_needed(share: float, other_share: float, ratio: float, level: float) -> float:
+    """Answers of the first that show such a difference in about 95 % of comparisons.
+
+    J. L. Fleiss, A. Tytun, H. K. Ury, A simple approximation for calculating sample sizes for comparing independent
+    proportions, Biometrics 36 (1980): the normal approximation, with the correction for exact tests.
+
+    Args:
+        share: The first's share of bad answers.
+        other_share: The other's; if it is not lower, no number of answers is enough.
+        ratio: Answers of the other for one of the first.
+        level: The value of `chance` below which there is a difference.
+    """
+    apart = share - other_share
+    if apart <= 0:
+        return math.inf
+    mean = (share + ratio * other_share) / (1 + ratio)
+    spread = _quantile(1 - level) * math.sqrt((1 + ratio) * mean * (1 - mean))
+    spread += _POWER_QUANTILE * math.sqrt(ratio * share * (1 - share) + other_share * (1 - other_share))
+    plain = spread**2 / (ratio * apart**2)
+    return plain / 4 * (1 + math.sqrt(1 + 2 * (1 + ratio) / (plain * ratio * apart))) ** 2
+
+
+def _log_choose(of: int, taken: int) -> float:
+    return math.lgamma(of + 1) - math.lgamma(taken + 1) - math.lgamma(of - taken + 1)
 
 
 def _errs_more(canary: Reading, stable: Reading, policy: RolloutPolicy, level: float) -> bool:
@@ -218,6 +264,10 @@ def _slower_at(canary: Reading, stable: Reading, policy: RolloutPolicy) -> float
     return None
 
 
+def _have_latencies(canary: Reading, stable: Reading) -> bool:
+    return all((canary.timed, stable.timed, canary.judged, stable.judged))
+
+
 def _errors(canary: Reading, stable: Reading, policy: RolloutPolicy) -> str:
     left_out = f" (without {canary.mistakes:,} and {stable.mistakes:,} that were the clients' mistakes)"
     return (
@@ -227,13 +277,18 @@ def _errors(canary: Reading, stable: Reading, policy: RolloutPolicy) -> str:
     )
 
 
+def _latency(canary: Reading, stable: Reading, policy: RolloutPolicy) -> str:
+    slow, usual = canary.quantile(1 - _SLOWEST), stable.quantile(1 - _SLOWEST)
+    return f"p99 {slow:.2f} ms, stable {usual:.2f} ms; allowed is {policy.max_p99_ratio:g} times as much"
+
+
 def _unseen_errors(canary: Reading, stable: Reading, policy: RolloutPolicy) -> str:
     usual, ratio, allowed = stable.error_ratio, stable.judged / canary.judged, policy.max_error_increase
 
     def needed(rise: float) -> float:
         return answers_needed(usual + rise, usual, ratio, _LEVEL)
 
-    least = smallest(needed, canary.judged, 1e-6, 1 - usual)
+    least = _smallest(needed, canary.judged, 1e-6, 1 - usual)
     text = f"; a rise of less than {100 * least:.3g}% could not have been shown by so few"
     return text + (_would(f"{allowed:.2%}", needed(allowed), ratio) if allowed < least else "")
 
@@ -247,9 +302,17 @@ def _unseen_latency(canary: Reading, stable: Reading, policy: RolloutPolicy) -> 
     def needed(times: float) -> float:
         return min(answers_needed(stable.slower(bound / times), share, ratio, level) for bound, share in shares)
 
-    least = smallest(needed, canary.timed, 1.0, 100.0)
+    least = _smallest(needed, canary.timed, 1.0, 100.0)
     text = f"; answers that are all less than {least:.4g} times as slow could not have been shown by so few"
     return text + (_would(f"{allowed:g} times", needed(allowed), ratio) if allowed < least else "")
+
+
+def _smallest(needed: Callable[[float], float], answers: int, low: float, high: float) -> float:
+    """The smallest difference from `low` to `high` that `answers` show, to about a hundredth; `high` if none is."""
+    for _ in range(10):
+        middle = math.sqrt(low * high)
+        low, high = (low, middle) if needed(middle) <= answers else (middle, high)
+    return high
 
 
 def _would(allowed: str, needed: float, ratio: float) -> str:

@@ -11,7 +11,8 @@ from typing import Any, Literal, TypeVar
 import grpc
 
 from serving.protocol.errors import ServingError
-from serving.request_log import LoggedCall, RequestLog
+from serving.request_log import RequestLog
+from serving.request_log.call_rows import LoggedCall
 from serving.server.metrics import Metrics
 
 T = TypeVar("T")

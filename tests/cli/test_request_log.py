@@ -85,7 +85,8 @@ def test_request_log_sigterm_writes_what_was_logged(served: Upstream, tmp_path: 
         assert "logged features: x, z" in sidecar.output
         assert sidecar.predict_rest("a") == 200
         sidecar.predict_grpc("b")
-        assert sidecar.metric("slipway_request_log_waiting_bytes") > 0
+        while sidecar.metric("slipway_request_log_waiting_bytes") == 0:
+            time.sleep(0.01)
         assert not list(tmp_path.iterdir())
         sidecar.process.send_signal(signal.SIGTERM)
         assert sidecar.process.wait(10) == 0

@@ -45,7 +45,7 @@ class Served(NamedTuple):
 
 def from_store(uri: str) -> list[Served]:
     """What a model store has in production, with the golden requests."""
-    from serving.rollout.golden import read_requests
+    from serving.rollout.canary_check import read_requests
     from slipway.stores.model_store import open_store
 
     store = open_store(uri)

@@ -39,7 +39,7 @@ def port(request: pytest.FixtureRequest, tiny_model: Path, tmp_path_factory: pyt
             return
         log = LogOptions(str(tmp_path_factory.mktemp("log")))
         addresses = (f"127.0.0.1:{server.rest_port}", f"127.0.0.1:{server.grpc_port}")
-        yield stack.enter_context(sidecar(*addresses, log).running()).rest
+        yield stack.enter_context(sidecar(*addresses, log).running()).rest_port
 
 
 def body_of(size: float) -> bytes:
@@ -168,7 +168,7 @@ def test_sidecar_passes_no_offer_on(tmp_path: Path) -> None:
     with upstream() as served:
         with sidecar(served.rest_address, served.grpc_address, LogOptions(str(tmp_path))).running() as ports:
             for headers in (JAVA, b"Connection: upgrade\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\n"):
-                with connected(ports.rest) as connection:
+                with connected(ports.rest_port) as connection:
                     connection.send(offering(PREDICT, b'{"instances": [{"x": 1.5}]}', headers))
                     assert connection.read().json == {"predictions": [3.0]}
         posted = [seen for seen in served.rest.seen if seen.method == "POST"]  # the log asks for versions

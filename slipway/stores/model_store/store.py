@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import getpass
 import math
-import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 
 from slipway.errors import StoreError
+from slipway.lineage import user
 from slipway.stores import storage
 from slipway.stores.artifacts import MODEL
 from slipway.stores.model_store import state as states
@@ -284,11 +283,8 @@ class ModelStore(ABC):
         return [number for number in self._stored(state.model) if number in state.stages.keys() - state.deleted]
 
     def _who(self) -> str:
-        """The user of the operating system, for the history; a container's user need not have a name."""
-        try:
-            return getpass.getuser()
-        except (KeyError, OSError):
-            return f"uid {os.getuid()}"
+        """Who acts, for the history."""
+        return user()
 
     @abstractmethod
     def models(self) -> list[str]:

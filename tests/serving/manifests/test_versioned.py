@@ -128,7 +128,7 @@ def test_for_version_canary_replicas_are_set(overlay: list[Object], replicas: in
 
 
 def test_for_version_stable_replicas_are_the_autoscalers(overlay: list[Object]) -> None:
-    with pytest.raises(ConfigError, match=r"Deployment model-serving lacks spec\.replicas; only fields that are there"):
+    with pytest.raises(ConfigError, match=r"Deployment model-serving lacks spec\.replicas"):
         seventh(overlay, replicas=2)
 
 
@@ -147,7 +147,7 @@ def test_for_version_path_on_no_volume_is_refused(volume: list[Object]) -> None:
     "path", ["", "models", "gs://", "gs://bucket", "s3://bucket/models", '/models/"x', "/models/../etc", "/models/a\nb"]
 )
 def test_for_version_base_path_that_cannot_be_is_refused(volume: list[Object], path: str) -> None:
-    with pytest.raises(ConfigError, match="a model's base path is gs://bucket/path or an absolute path"):
+    with pytest.raises(ConfigError, match="gs://bucket/path or an absolute path"):
         seventh(volume, model_base_path=path)
 
 
@@ -157,11 +157,6 @@ def test_for_version_overlay_without_a_canary_names_the_component(volume: list[O
         ConfigError, match=r"0 objects of kind Deployment, and needs one: .*, from manifests/components/can"
     ):
         seventh(stable, "canary")
-
-
-def test_for_version_version_below_one_is_refused(volume: list[Object]) -> None:
-    with pytest.raises(ConfigError, match="version 0 of taxi: a version is a positive integer"):
-        for_version(volume, "taxi", 0, track="stable", model_base_path=STORE)
 
 
 def _without(objects: list[Object], kind: str) -> None:
@@ -177,9 +172,9 @@ def _without(objects: list[Object], kind: str) -> None:
         (lambda it: of_kind(it, "Deployment")["model-serving"]["metadata"]["labels"].pop(VERSION),
          r"Deployment model-serving lacks metadata\.labels\.app\.kubernetes\.io/version"),
         (lambda it: of_kind(it, "Deployment")["model-serving"]["spec"]["template"]["spec"]["volumes"].clear(),
-         "lacks one volume of the ConfigMap model-models-v1"),
+         r"lacks .*volumes.*configMap.*: model-models-v1"),
         (lambda it: of_kind(it, "Deployment")["model-serving"]["spec"]["template"]["spec"]["containers"][0].pop(
-            "readinessProbe"), "lacks a readinessProbe of the container tensorflow-serving on"),
+            "readinessProbe"), r"lacks .*readinessProbe.*: /v1/models/model/versions/1/metadata"),
     ],
 )  # fmt: skip
 def test_for_version_objects_that_lack_what_is_set_are_refused(

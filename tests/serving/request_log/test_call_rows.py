@@ -234,7 +234,7 @@ def test_parse_call_text_is_not_taken_for_examples() -> None:
         (rest_call({"instances": [{"a": 1}, {"b": 1}]}, {"predictions": [1, 2]}), ValueError),
         (rest_call({"examples": [1]}, {"results": [1.0]}, "regress"), Exception),
         (grpc_call(b"\xff\xff", b""), Exception),
-        (rest_call({"instances": [0] * (MAX_CALL_ROWS + 1)}, {"predictions": [0]}), TooLargeError),
+        (rest_call({"instances": (many := [0] * (MAX_CALL_ROWS + 1))}, {"predictions": many}), TooLargeError),
         (rest_call(gzip.compress(b" " * (MAX_CALL_BYTES + 1)), {"predictions": [0]}), TooLargeError),
         (
             rest_call({"context": {"a": "x" * 100_000}, "examples": [{}] * 100}, {"results": [0.0] * 100}, "regress"),

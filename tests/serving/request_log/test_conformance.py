@@ -28,8 +28,8 @@ def test_sidecar_passes_the_conformance_suite(conformance_models: Path, tmp_path
         sidecar(f"127.0.0.1:{server.rest_port}", f"127.0.0.1:{server.grpc_port}", options).running() as ports,
     ):
         addresses = {
-            "SLIPWAY_CONFORMANCE_REST": f"127.0.0.1:{ports.rest}",
-            "SLIPWAY_CONFORMANCE_GRPC": f"127.0.0.1:{ports.grpc}",
+            "SLIPWAY_CONFORMANCE_REST": f"127.0.0.1:{ports.rest_port}",
+            "SLIPWAY_CONFORMANCE_GRPC": f"127.0.0.1:{ports.grpc_port}",
         }
         suite = subprocess.run(
             [sys.executable, "-m", "pytest", "-q", "-n0", "tests/conformance"],

@@ -50,7 +50,7 @@ def served(how: str, base: Path, options: LogOptions, registry: CollectorRegistr
     with ModelServer(source, FREE) as server:
         addresses = f"127.0.0.1:{server.rest_port}", f"127.0.0.1:{server.grpc_port}"
         with sidecar(*addresses, options).running() as ports:
-            yield ports.rest, ports.grpc
+            yield ports.rest_port, ports.grpc_port
 
 
 def post(port: int, target: str, document: Any, request_id: str) -> Any:

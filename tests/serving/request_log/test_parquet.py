@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from serving.request_log import LogOptions, RequestLog, schema
-from serving.request_log.parquet import CHUNK_BYTES, LogFile, Partition
+from serving.request_log.parquet import CHUNK_BYTES, LogFile
 from tests.serving.request_log.calls import DAY, files_of, rest_call
 
 DECISION = Path(__file__).parents[3] / "docs" / "decisions" / "0009-request-log-schema.md"
@@ -41,7 +41,7 @@ def log(tmp_path: Path) -> Path:
 def test_file_rows_that_arrow_refuses_do_not_spoil_others() -> None:
     head: tuple[Any, ...] = (datetime.now(UTC), 1, "rest", "predict", "s", 0.1)
     good, bad = ("id", 0, *head, [], None, [0.5], []), ("id", "no number", *head, [], None, [0.5], [])
-    file = LogFile(Partition("m", "2026-01-01"), 0.0)
+    file = LogFile("model=m/date=2026-01-01", 0.0)
     with pytest.raises(pa.ArrowInvalid):
         file.append([bad], CHUNK_BYTES)
     file.append([good], CHUNK_BYTES)

@@ -25,7 +25,7 @@ from serving.protocol.protos import prediction_service_pb2_grpc
 from serving.protocol.tensor_protos import array_of
 from serving.request_log import LogOptions
 from serving.request_log import sidecar as sidecar_module
-from serving.request_log.sidecar import Ports, run_sidecar
+from serving.request_log.sidecar import SidecarOptions, run_sidecar
 from slipway.errors import ConfigError
 from tests.serving.request_log.calls import features_of, predict_request, read_log
 from tests.serving.request_log.upstream import VERSION, Answer, Seen, Upstream, doubling_request, sidecar, upstream
@@ -41,7 +41,7 @@ def _upstream() -> Iterator[Upstream]:
 
 
 @pytest.fixture(scope="module")
-def ports(_upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ports]:
+def ports(_upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SidecarOptions]:
     """A sidecar whose log nobody reads."""
     options = LogOptions(str(tmp_path_factory.mktemp("log")))
     with sidecar(_upstream.rest_address, _upstream.grpc_address, options).running() as ports:
@@ -74,17 +74,17 @@ class Reply:
         connection.close()
 
 
-def stub(ports: Ports) -> Any:
+def stub(ports: SidecarOptions) -> Any:
     return prediction_service_pb2_grpc.PredictionServiceStub(channel(ports))
 
 
-def channel(ports: Ports) -> grpc.Channel:
+def channel(ports: SidecarOptions) -> grpc.Channel:
     # A pool of its own: no test gets another's connection.
     options = [*UNLIMITED, ("grpc.use_local_subchannel_pool", 1)]
-    return grpc.insecure_channel(f"127.0.0.1:{ports.grpc}", options=options)
+    return grpc.insecure_channel(f"127.0.0.1:{ports.grpc_port}", options=options)
 
 
-def test_rest_request_and_answer_pass_unchanged(served: Upstream, ports: Ports) -> None:
+def test_rest_request_and_answer_pass_unchanged(served: Upstream, ports: SidecarOptions) -> None:
     body = gzip.compress(b"anything \x00\xff")
 
     def answer(seen: Seen) -> Answer:
@@ -99,7 +99,7 @@ def test_rest_request_and_answer_pass_unchanged(served: Upstream, ports: Ports) 
 
     served.rest.answer = answer
     reply = Reply(
-        ports.rest, "PUT", "/v1/a%2Fb;c?q=%20x&&y", body,
+        ports.rest_port, "PUT", "/v1/a%2Fb;c?q=%20x&&y", body,
         content_encoding="gzip", Accept="a/b", X_Own="Ã©", Connection="X-Mine, close", X_Mine="1", TE="trailers",
     )  # fmt: skip
     (seen,) = served.rest.seen
@@ -119,28 +119,28 @@ def test_rest_request_and_answer_pass_unchanged(served: Upstream, ports: Ports) 
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE", "POST"])
-def test_rest_methods_without_a_body_pass(served: Upstream, ports: Ports, method: str) -> None:
+def test_rest_methods_without_a_body_pass(served: Upstream, ports: SidecarOptions, method: str) -> None:
     served.rest.answer = lambda seen: (200, {"Content-Length": "0"}, b"")
-    assert Reply(ports.rest, method, "/v1/models/m").status == 200
+    assert Reply(ports.rest_port, method, "/v1/models/m").status == 200
     assert (served.rest.seen[0].method, served.rest.seen[0].body) == (method, b"")
 
 
-def test_rest_request_to_upgrade_is_answered_without(served: Upstream, ports: Ports) -> None:
+def test_rest_request_to_upgrade_is_answered_without(served: Upstream, ports: SidecarOptions) -> None:
     headers = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA=="}
-    reply = Reply(ports.rest, "GET", "/v1/models/m", None, Sec_WebSocket_Version="13", **headers)
-    assert (reply.status, reply.body) == (200, Reply(ports.rest, "GET", "/v1/models/m").body)
+    reply = Reply(ports.rest_port, "GET", "/v1/models/m", None, Sec_WebSocket_Version="13", **headers)
+    assert (reply.status, reply.body) == (200, Reply(ports.rest_port, "GET", "/v1/models/m").body)
 
 
-def test_rest_connections_have_the_servers_limits(ports: Ports) -> None:
-    with connected(ports.rest) as connection:
+def test_rest_connections_have_the_servers_limits(ports: SidecarOptions) -> None:
+    with connected(ports.rest_port) as connection:
         connection.send(b"GET / HTTP/1.1\r\nx: " + b"a" * (70 << 10))
         answer = connection.read()
     assert (answer.status, answer.error) == (431, "The head of the request is too large")
 
 
-def test_rest_chunked_bodies_pass_both_ways(served: Upstream, ports: Ports) -> None:
+def test_rest_chunked_bodies_pass_both_ways(served: Upstream, ports: SidecarOptions) -> None:
     served.rest.answer = lambda seen: (200, {"Transfer-Encoding": "chunked"}, b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n")
-    connection = http.client.HTTPConnection("127.0.0.1", ports.rest)
+    connection = http.client.HTTPConnection("127.0.0.1", ports.rest_port)
     connection.request("POST", "/v1/models/m:predict", iter([b"one", b"two"]), encode_chunked=True,
                        headers={"Transfer-Encoding": "chunked"})  # fmt: skip
     assert connection.getresponse().read() == b"abcde"
@@ -148,15 +148,15 @@ def test_rest_chunked_bodies_pass_both_ways(served: Upstream, ports: Ports) -> N
     assert served.rest.seen[0].body == b"onetwo"
 
 
-def test_rest_large_body_passes(served: Upstream, ports: Ports) -> None:
+def test_rest_large_body_passes(served: Upstream, ports: SidecarOptions) -> None:
     body = b"0123456789" * 2_000_000
     served.rest.answer = lambda seen: (200, {}, seen.body)
-    assert Reply(ports.rest, "POST", "/anything", body).body == body
+    assert Reply(ports.rest_port, "POST", "/anything", body).body == body
 
 
-def test_rest_request_id_is_kept_or_made(served: Upstream, ports: Ports) -> None:
-    given = Reply(ports.rest, "GET", "/v1/models/m", x_request_id="mine")
-    made = Reply(ports.rest, "GET", "/v1/models/m")
+def test_rest_request_id_is_kept_or_made(served: Upstream, ports: SidecarOptions) -> None:
+    given = Reply(ports.rest_port, "GET", "/v1/models/m", x_request_id="mine")
+    made = Reply(ports.rest_port, "GET", "/v1/models/m")
     assert [seen.header("x-request-id") for seen in served.rest.seen] == [["mine"], [made.headers["x-request-id"]]]
     assert given.headers["x-request-id"] == "mine"
     assert len(made.headers["x-request-id"]) == 32
@@ -166,11 +166,11 @@ def test_rest_predictions_are_logged_and_nothing_else(served: Upstream, tmp_path
     body = json.dumps({"instances": [{"x": 1.5, "secret": "s"}, {"x": 2.5, "secret": "t"}]}).encode()
     with sidecar(served.rest_address, served.grpc_address, LogOptions(str(tmp_path), fields=("x",))).running() as ports:
         for target in ("m:predict", "m/versions/7:predict", "m/labels/canary:predict", "m:PREDICT", "a%20b:predict"):
-            reply = Reply(ports.rest, "POST", f"/v1/models/{target}", body, x_request_id=target)
+            reply = Reply(ports.rest_port, "POST", f"/v1/models/{target}", body, x_request_id=target)
             assert json.loads(reply.body) == {"predictions": [3.0, 5.0]}
-        assert Reply(ports.rest, "POST", "/v1/models/m:predict", b"{").status == 400
-        assert Reply(ports.rest, "GET", "/v1/models/m/metadata").status == 200
-        assert Reply(ports.rest, "POST", "/v1/other", body).status == 200
+        assert Reply(ports.rest_port, "POST", "/v1/models/m:predict", b"{").status == 400
+        assert Reply(ports.rest_port, "GET", "/v1/models/m/metadata").status == 200
+        assert Reply(ports.rest_port, "POST", "/v1/other", body).status == 200
     rows = read_log(tmp_path)
     assert [(row["request_id"], row["model"], row["version"]) for row in rows if row["instance"] == 0] == [
         ("m:predict", "m", VERSION),
@@ -189,16 +189,16 @@ def test_rest_upstream_away_is_503_and_comes_back(tmp_path: Path) -> None:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     with sidecar(f"127.0.0.1:{port}", "127.0.0.1:1", LogOptions(str(tmp_path))).running() as ports:
-        reply = Reply(ports.rest, "GET", "/v1/models/m", x_request_id="mine")
+        reply = Reply(ports.rest_port, "GET", "/v1/models/m", x_request_id="mine")
         assert (reply.status, reply.headers["x-request-id"]) == (503, "mine")
         assert "does not answer" in json.loads(reply.body)["error"]
         with upstream(rest_port=port):
-            assert Reply(ports.rest, "GET", "/v1/models/m").status == 200
+            assert Reply(ports.rest_port, "GET", "/v1/models/m").status == 200
 
 
-def test_rest_upstream_that_breaks_off_is_502(ports: Ports, served: Upstream) -> None:
+def test_rest_upstream_that_breaks_off_is_502(ports: SidecarOptions, served: Upstream) -> None:
     served.rest.answer = lambda seen: (200, {"Content-Length": "100", "Connection": "close"}, b"half")
-    reply = Reply(ports.rest, "GET", "/v1/models/m")
+    reply = Reply(ports.rest_port, "GET", "/v1/models/m")
     assert reply.status == 502
     assert "broke off" in json.loads(reply.body)["error"]
 
@@ -220,7 +220,7 @@ def test_rest_connection_that_the_upstream_closed_fails_no_request(tmp_path: Pat
     address = f"127.0.0.1:{listener.getsockname()[1]}"
     try:
         with sidecar(address, "127.0.0.1:1", LogOptions(str(tmp_path))).running() as ports:
-            assert [Reply(ports.rest, "POST", "/v1/x", b"{}").status for _ in range(50)] == [200] * 50
+            assert [Reply(ports.rest_port, "POST", "/v1/x", b"{}").status for _ in range(50)] == [200] * 50
     finally:
         stopping.set()
         socket.create_connection(listener.getsockname()).close()
@@ -242,14 +242,14 @@ def test_grpc_prediction_passes_and_is_logged(served: Upstream, tmp_path: Path) 
     assert [(features_of(row), row["scores"]) for row in rows] == [({"x": [1.5]}, [3.0]), ({"x": [2.5]}, [5.0])]
 
 
-def test_grpc_request_id_is_made_where_there_is_none(served: Upstream, ports: Ports) -> None:
+def test_grpc_request_id_is_made_where_there_is_none(served: Upstream, ports: SidecarOptions) -> None:
     _, call = stub(ports).Predict.with_call(doubling_request(1.0))
     made = dict(call.initial_metadata())["x-request-id"]
     assert dict(served.service.metadata[0])["x-request-id"] == made
     assert len(made) == 32
 
 
-def test_grpc_status_message_and_trailers_are_kept(served: Upstream, ports: Ports) -> None:
+def test_grpc_status_message_and_trailers_are_kept(served: Upstream, ports: SidecarOptions) -> None:
     def behave(context: Any) -> None:
         context.send_initial_metadata((("first", "1"),))
         context.set_trailing_metadata((("grpc-status-details-bin", b"\x08\x03"), ("last", "2")))
@@ -265,7 +265,7 @@ def test_grpc_status_message_and_trailers_are_kept(served: Upstream, ports: Port
     assert ("first", "1") in error.initial_metadata()
 
 
-def test_grpc_metadata_of_an_answer_is_kept(served: Upstream, ports: Ports) -> None:
+def test_grpc_metadata_of_an_answer_is_kept(served: Upstream, ports: SidecarOptions) -> None:
     def behave(context: Any) -> None:
         context.send_initial_metadata((("first", "1"),))
         context.set_trailing_metadata((("last", "2"),))
@@ -276,7 +276,7 @@ def test_grpc_metadata_of_an_answer_is_kept(served: Upstream, ports: Ports) -> N
     assert ("last", "2") in call.trailing_metadata()
 
 
-def test_grpc_deadline_reaches_the_upstream(served: Upstream, ports: Ports) -> None:
+def test_grpc_deadline_reaches_the_upstream(served: Upstream, ports: SidecarOptions) -> None:
     stub(ports).Predict(doubling_request(1.0), timeout=30)
     assert 20 < served.service.seconds[0] < 31
     released = threading.Event()
@@ -287,7 +287,7 @@ def test_grpc_deadline_reaches_the_upstream(served: Upstream, ports: Ports) -> N
     released.set()
 
 
-def test_grpc_cancelled_call_is_cancelled_upstream(served: Upstream, ports: Ports) -> None:
+def test_grpc_cancelled_call_is_cancelled_upstream(served: Upstream, ports: SidecarOptions) -> None:
     entered, released = threading.Event(), threading.Event()
 
     def behave(context: Any) -> None:
@@ -304,13 +304,13 @@ def test_grpc_cancelled_call_is_cancelled_upstream(served: Upstream, ports: Port
         released.set()
 
 
-def test_grpc_messages_of_any_size_pass(served: Upstream, ports: Ports) -> None:
+def test_grpc_messages_of_any_size_pass(served: Upstream, ports: SidecarOptions) -> None:
     values = np.arange(2_000_000, dtype=np.float64)
     answer = stub(ports).Predict(predict_request({"x": values}, model="m"))
     assert (array_of(answer.outputs["y"]) == 2 * values).all()
 
 
-def test_grpc_other_services_and_the_health_stream_pass(served: Upstream, ports: Ports) -> None:
+def test_grpc_other_services_and_the_health_stream_pass(served: Upstream, ports: SidecarOptions) -> None:
     with channel(ports) as to_sidecar:
         checks = health_pb2_grpc.HealthStub(to_sidecar)
         request = health_pb2.HealthCheckRequest()
@@ -352,14 +352,14 @@ def test_many_clients_with_a_stalled_sink_are_all_answered(served: Upstream, mon
 
     def rest(number: int) -> Any:
         body = json.dumps({"instances": [{"x": number, "pad": "p" * 500}]}).encode()
-        return json.loads(Reply(running.ports.rest, "POST", "/v1/models/m:predict", body).body)["predictions"]
+        return json.loads(Reply(running.ports.rest_port, "POST", "/v1/models/m:predict", body).body)["predictions"]
 
     with running.running() as ports, ThreadPoolExecutor(8) as pool, channel(ports) as to_sidecar:
         predict = prediction_service_pb2_grpc.PredictionServiceStub(to_sidecar).Predict
         over_rest = pool.map(rest, range(100))
         over_grpc = pool.map(lambda n: array_of(predict(doubling_request(n)).outputs["y"]).tolist(), range(100))
         assert list(over_rest) == list(over_grpc) == [[2 * number] for number in range(100)]
-        page = urllib.request.urlopen(f"http://127.0.0.1:{ports.metrics}/metrics").read().decode()
+        page = urllib.request.urlopen(f"http://127.0.0.1:{ports.metrics_port}/metrics").read().decode()
         stalled.close()
     name = 'slipway_request_log_dropped_total{reason="sink_full"}'
     dropped = next(line for line in page.splitlines() if line.startswith(name))

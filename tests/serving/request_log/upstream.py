@@ -20,7 +20,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from serving.protocol.protos import prediction_service_pb2_grpc
 from serving.protocol.tensor_protos import array_of
 from serving.request_log import LogOptions
-from serving.request_log.sidecar import Ports, SidecarOptions, run_sidecar
+from serving.request_log.sidecar import SidecarOptions, run_sidecar
 from tests.serving.request_log.calls import predict_answer, predict_request
 
 VERSION = 3
@@ -164,13 +164,13 @@ class Sidecar:
 
     options: SidecarOptions
     log_options: LogOptions
-    ports: Ports = field(default_factory=lambda: Ports(0, 0, 0))
+    ports: SidecarOptions = field(init=False)
 
     @contextmanager
-    def running(self) -> Iterator[Ports]:
+    def running(self) -> Iterator[SidecarOptions]:
         ready, stop, loop = threading.Event(), asyncio.Event(), asyncio.new_event_loop()
 
-        def on_ready(ports: Ports) -> None:
+        def on_ready(ports: SidecarOptions) -> None:
             self.ports = ports
             ready.set()
 

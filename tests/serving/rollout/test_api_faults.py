@@ -80,5 +80,5 @@ def test_start_apply_that_meets_other_writes_is_tried_again_within_bounds(served
         served.start(served.versions[1])
         assert served.stable == served.versions[1]
     else:
-        with pytest.raises(ClusterError, match=r"was changed by others meanwhile, tried 3 times in .*; run it again"):
+        with pytest.raises(ClusterError, match=r"apply Deployment .*, tried 3 times in .*Run it again"):
             served.start(served.versions[1])

@@ -10,9 +10,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from serving.rollout.chance import answers_needed, chance, smallest
 from serving.rollout.policy import RolloutPolicy
-from serving.rollout.traffic import Reading, compare, fails_early
+from serving.rollout.traffic import Reading, answers_needed, chance, compare, faults
 from tests.fakes.kubernetes.model_server import BOUNDS
 
 DRAWS = 10_000
@@ -56,7 +55,7 @@ def failed(
     """Share of the rollouts in which the canary is failed."""
     rng = np.random.default_rng(20_260_731)
     pairs = zip(canary.draw(rng, answers, draws), stable.draw(rng, of_stable, draws), strict=True)
-    return sum(compare(one, other, POLICY).verdict == "failed" for one, other in pairs) / draws
+    return sum(bool(faults(one, other, POLICY)) for one, other in pairs) / draws
 
 
 @pytest.mark.parametrize(
@@ -71,7 +70,7 @@ def failed(
     ],
     ids=str,
 )
-def test_compare_equal_versions_are_failed_in_one_of_a_thousand_at_most(version: Version) -> None:
+def test_faults_equal_versions_are_failed_in_one_of_a_thousand_at_most(version: Version) -> None:
     assert failed(version, version) <= 0.001
 
 
@@ -88,22 +87,23 @@ def test_compare_equal_versions_are_failed_in_one_of_a_thousand_at_most(version:
     ],
     ids=str,
 )
-def test_compare_worse_version_is_found(canary: Version, stable: Version) -> None:
+def test_faults_worse_version_is_found(canary: Version, stable: Version) -> None:
     assert failed(canary, stable) >= 0.95
 
 
 @pytest.mark.parametrize("canary", [Version(times=1.5), Version(times=1.5, sigma=1.5), Version(errors=0.005)], ids=str)
-def test_compare_version_that_is_worse_by_less_than_is_allowed_is_not_failed(canary: Version) -> None:
+def test_faults_version_that_is_worse_by_less_than_is_allowed_is_not_failed(canary: Version) -> None:
     stable = Version(sigma=canary.sigma)
     assert failed(canary, stable, answers=10_000, of_stable=90_000, draws=1000) <= 0.001
 
 
-def test_fails_early_equal_versions_looked_at_again_and_again_are_never_failed() -> None:
+def test_compare_equal_versions_looked_at_again_and_again_are_never_failed() -> None:
+    waiting = POLICY.model_copy(update={"min_requests": 10_000})
     rng = np.random.default_rng(7)
     for canary, stable in rng.binomial(20, 0.1, (1000, 2, 60)).cumsum(axis=2).tolist():
         for look, (one, other) in enumerate(zip(canary, stable, strict=True), start=1):
             readings = [Reading(Counter({"OK": 20 * look - bad, "INTERNAL": bad})) for bad in (one, other)]
-            assert fails_early(readings[0], readings[1], POLICY) is None
+            assert compare(readings[0], readings[1], waiting).verdict == "inconclusive"
 
 
 def test_chance_is_the_share_of_the_draws_that_are_as_bad() -> None:
@@ -153,8 +153,3 @@ def test_answers_needed_find_the_difference_in_about_95_of_100_comparisons(
 
 def test_answers_needed_for_no_difference_are_without_end() -> None:
     assert answers_needed(0.1, 0.1, 1.0, LEVEL) == math.inf
-
-
-def test_smallest_is_where_the_answers_begin_to_be_enough() -> None:
-    assert smallest(lambda difference: 1 / difference, 4, 0.001, 1.0) == pytest.approx(0.25, rel=0.01)
-    assert smallest(lambda _: math.inf, 4, 0.001, 1.0) == 1.0

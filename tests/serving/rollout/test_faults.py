@@ -25,7 +25,7 @@ def fails(world: World, number: int, why: str) -> None:
     [
         ("image", 'ImagePullBackOff: Back-off pulling image "tensorflow/serving@sha256'),
         ("config", "CreateContainerConfigError: configmap"),
-        ("quota", "cannot make pods: .*exceeded quota"),
+        ("quota", "FailedCreate: .*exceeded quota"),
         ("deadline", "ProgressDeadlineExceeded"),
         ("stall", "not ready after 1 s: 1 new, 0 available of 1; pod .* is Pending, ContainerCreating"),
         ("unseen", "no controller looked at the change in 1 s"),
@@ -165,7 +165,7 @@ def test_start_canary_that_restarts_under_load_is_quarantined(served: World) -> 
             served.api.fates["taxi-serving-canary"] = "restarted"
 
     served.on_pause = crash
-    fails(served, served.versions[1], "a container started anew 1 times under load")
+    fails(served, served.versions[1], "restarted 1 times under load")
     assert served.store.stage("taxi", served.versions[1]) == "quarantined"
 
 
@@ -177,7 +177,7 @@ def test_start_canary_that_crashes_and_is_not_ready_again_is_quarantined(served:
             served.api.fates["taxi-serving-canary"] = "crash"
 
     served.on_pause = crash
-    fails(served, served.versions[1], "a container started anew 2 times under load")
+    fails(served, served.versions[1], "restarted 2 times under load")
     assert served.store.stage("taxi", served.versions[1]) == "quarantined"
 
 
@@ -188,7 +188,7 @@ def test_start_metrics_that_are_none_stop_the_rollout_and_blame_nobody(served: W
             return answer
 
     served.servers.new_pod = Silent
-    with pytest.raises(ClusterError, match=r"pod taxi-serving-canary.*prometheus/metrics are no metrics"):
+    with pytest.raises(ClusterError, match=r"pod taxi-serving-canary.*prometheus/metrics is not valid metrics"):
         served.start(served.versions[1])
     assert served.store.stage("taxi", served.versions[1]) == "canary"
 

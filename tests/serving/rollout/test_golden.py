@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from serving.rollout.golden import difference
+from serving.rollout.canary_check import difference
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from serving.rollout.cluster import Object
-from serving.rollout.pods import Failure, past_of, pods_of, wait_ready
+from serving.manifests import Object
+from serving.rollout.workload import Failure, past_of, pods_of, wait_ready
 from slipway.errors import RolloutInconclusiveError
 from tests.fakes.kubernetes.controller import HASH, Fate
 from tests.fakes.kubernetes.model_server import Pod
@@ -39,7 +39,7 @@ def become(world: World, fate: Fate) -> None:
         world.api.controller.look()
 
 
-def mend(world: World) -> None:
+def fix(world: World) -> None:
     world.objects = yaml.safe_load(yaml.safe_dump(world.objects).replace(DIGEST, "sha256:" + "c" * 64))
 
 
@@ -62,7 +62,7 @@ def canary_of(world: World) -> Object:
 
 
 def wait(world: World, seconds: float = 0.3, *, changed: bool = True) -> Failure | None:
-    """What is said of the canary after its overlay was mended."""
+    """What is said of the canary after its overlay was fixed."""
     with world.cluster() as cluster:
         past = past_of(cluster, CANARY)
         if changed:
@@ -72,20 +72,20 @@ def wait(world: World, seconds: float = 0.3, *, changed: bool = True) -> Failure
         return wait_ready(cluster, CANARY, seconds, world.pause, past)
 
 
-def test_start_mended_canary_is_not_judged_by_the_crashed_pod_that_it_replaces(held: World) -> None:
+def test_start_fixed_canary_is_not_judged_by_the_crashed_pod_that_it_replaces(held: World) -> None:
     second = held.versions[1]
     until(held, "crash")
-    mend(held)
+    fix(held)
     held.servers.new_pod = lambda: Pod(requests_each_reading=100)
     then(held, "stall", "stall", "ready")
     held.start(second)
     assert (held.stable, held.store.stage("taxi", second)) == (second, "stable")
 
 
-def test_start_mended_canary_that_crashes_again_is_quarantined(held: World) -> None:
+def test_start_fixed_canary_that_crashes_again_is_quarantined(held: World) -> None:
     second = held.versions[1]
     until(held, "crash")
-    mend(held)
+    fix(held)
     then(held, "stall", "crash")
     with pytest.raises(Exception, match="CrashLoopBackOff after 2 restarts"):
         held.start(second)
@@ -93,7 +93,7 @@ def test_start_mended_canary_that_crashes_again_is_quarantined(held: World) -> N
 
 
 def test_wait_ready_crashes_of_the_same_pod_count_from_the_change_on(held: World) -> None:
-    """What was mended need not be in the template: an account, a ConfigMap's content, a node."""
+    """What was fixed need not be in the template: an account, a ConfigMap's content, a node."""
     until(held, "crash")
     failure = wait(held, changed=False)
     assert failure is not None
@@ -151,7 +151,7 @@ def test_wait_ready_old_replica_set_that_fails_after_the_change_does_not_count(h
     assert failure.reason.startswith(f"Deployment {CANARY} is not ready after")
 
 
-@pytest.mark.parametrize(("fate", "why"), [("deadline", "ProgressDeadlineExceeded"), ("quota", "cannot make pods")])
+@pytest.mark.parametrize(("fate", "why"), [("deadline", "ProgressDeadlineExceeded"), ("quota", "FailedCreate")])
 def test_wait_ready_condition_of_its_own_replica_set_counts_at_once(held: World, fate: Fate, why: str) -> None:
     held.api.fates[CANARY] = fate
     failure = wait(held, 20)
@@ -191,7 +191,7 @@ def test_start_stable_pods_with_the_template_before_are_compared_with_the_canary
     served.api.controller.look()
     assert len(served.api.objects.list("Pod")) == 2
     served.policy = served.policy.model_copy(update={"ready_seconds": 2})
-    mend(served)
+    fix(served)
 
     def heal() -> None:
         if any(line.startswith("promoting") for line in served.said):

@@ -9,7 +9,7 @@ from collections import Counter
 import pytest
 
 from serving.rollout.policy import RolloutPolicy
-from serving.rollout.traffic import Reading, compare, fails_early, parse_metrics, total
+from serving.rollout.traffic import Reading, compare, parse_metrics, total
 from tests.fakes.kubernetes.model_server import Pod
 
 POLICY = RolloutPolicy(min_requests=100, max_error_increase=0.01, max_p99_ratio=2)
@@ -113,7 +113,11 @@ def test_quantile_sees_the_slowest_of_a_hundred() -> None:
         (reading(1000), mistaken(1000, 1000), "inconclusive"),
         (reading(99), reading(100), "inconclusive"),
         (reading(100), reading(99), "inconclusive"),
-        (reading(99, 99), reading(100), "inconclusive"),
+        # Errors that no chance makes, however few there are.
+        (reading(20, 20), reading(30), "failed"),
+        (reading(10, 4), reading(99), "inconclusive"),
+        (reading(20, 20), Reading(), "inconclusive"),
+        (mistaken(20, 20), reading(30), "inconclusive"),
         (Reading(reading(100).by_status), Reading(reading(100).by_status), "inconclusive"),
     ],
 )
@@ -174,13 +178,6 @@ def test_compare_says_where_the_canary_is_slower() -> None:
     assert reason.startswith("p99 1")
     share, allowed = _numbers(r"([\d.]+)% of the canary's answers took over .* ms, and ([\d.]+)% of stable's", reason)
     assert (share, allowed) == (10.0, 0.0)
-
-
-def test_fails_early_takes_errors_that_no_chance_makes_however_few_there_are() -> None:
-    assert fails_early(reading(20, 20), reading(30), POLICY) is not None
-    assert fails_early(reading(10, 4), reading(100), POLICY) is None
-    assert fails_early(reading(20, 20), Reading(), POLICY) is None
-    assert fails_early(mistaken(20, 20), reading(30), POLICY) is None
 
 
 def _numbers(pattern: str, text: str) -> list[float]:
