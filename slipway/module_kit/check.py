@@ -13,7 +13,7 @@ from slipway.errors import ConfigError, ModuleError
 from slipway.evaluation.config import parse_evaluation_config
 from slipway.module_api import ModuleConfig
 from slipway.module_kit.config import read_config
-from slipway.stores.module_store.content import NAME, read_files
+from slipway.stores.module_store import NAME, read_files
 from slipway.strict_yaml import nearest
 
 REQUIRED = {

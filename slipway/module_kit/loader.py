@@ -20,7 +20,7 @@ from typing import Any
 from slipway.errors import ModuleDigestError, ModuleError, SlipwayError
 from slipway.module_api import CONTRACT
 from slipway.stores import storage
-from slipway.stores.module_store.content import SCHEMA, Files, contract_of, digest_files, read_files
+from slipway.stores.module_store import SCHEMA, Files, contract_of, digest_files, read_files
 
 
 def load_function(uri: str, file: str, function: str) -> Callable[..., Any]:

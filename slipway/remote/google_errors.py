@@ -26,13 +26,7 @@ _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 @contextmanager
 def translated(action: Action, address: Address, name: str) -> Iterator[None]:
-    """Turns errors of the library in its block into `StoreError`.
-
-    Args:
-        action: What the block does.
-        address: Where the objects are.
-        name: The object or folder, relative to the address.
-    """
+    """Turns errors of the library in its block into `StoreError`; `name` is an object or folder below the address."""
     from google.api_core import exceptions
     from google.auth.exceptions import GoogleAuthError
     from google.cloud.storage.exceptions import DataCorruption

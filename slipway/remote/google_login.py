@@ -12,11 +12,7 @@ HOW_TO_LOG_IN = (
 
 
 def credentials(*, anonymous: bool = False) -> Any:
-    """Application default credentials, or none for an emulator.
-
-    Raises:
-        google.auth.exceptions.GoogleAuthError: there are none here; `HOW_TO_LOG_IN` is the fix.
-    """
+    """Application default credentials, or none for an emulator; raises GoogleAuthError if this machine has none."""
     import google.auth
     from google.auth.credentials import AnonymousCredentials
 

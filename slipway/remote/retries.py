@@ -39,10 +39,9 @@ def retrying(
     asked_seconds: Callable[[BaseException], float | None] = lambda error: None,
     pause: Callable[[float], None] | None = None,
 ) -> Retrying:
-    """Calls a function again while it fails for a reason that may pass.
+    """A caller that calls a function again while it fails for a reason that may pass.
 
-    The result is called with the function. It answers what the function answers, or raises its last error, which
-    `tried` then describes.
+    It returns the function's result, or raises its last error, which `tried` then describes.
 
     Args:
         transient: Errors that may be gone at the next attempt: their types, or a predicate.

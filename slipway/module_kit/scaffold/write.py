@@ -11,7 +11,7 @@ from typing import Any
 from slipway.errors import ConfigError, ModuleError
 from slipway.module_kit.check import check_module
 from slipway.module_kit.scaffold.plan import Plan
-from slipway.stores.module_store.content import NAME
+from slipway.stores.module_store import NAME
 
 FILES = ("module.yaml", "preprocessing.py", "model.py")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from slipway.errors import StoreError
 from slipway.stores import storage
-from slipway.stores.artifacts import MODEL
+from slipway.stores.artifacts import MODEL, parse_json
 from slipway.stores.model_store import state as states
 from slipway.stores.model_store.manifest import (
     Manifest,
@@ -23,14 +23,13 @@ from slipway.stores.model_store.manifest import (
     combine,
     compare,
     hash_files,
-    parse_record,
 )
 from slipway.stores.model_store.state import Action, Event, Stage, State
 
-MANIFESTS, STATE = ".manifests", ".state.json"
+MANIFESTS, CLAIMS, STATE = ".manifests", ".claims", ".state.json"
+RESTORE = "restore it from a backup"
 
 Change = Callable[[State], State]
-Apply = Callable[[State, Event], State]
 
 
 class ModelStore(ABC):
@@ -103,12 +102,18 @@ class ModelStore(ABC):
         files = hash_files(source)
         state = self._state(model)
         states.check_digest(state, combine(files))
-        self._clean(model, state.deleted)
-        numbers = self._numbers(state)
-        newest = self._read(model, numbers[-1]) if numbers else None
-        if newest and newest.manifest.model_digest == combine(files) and not self.verify(newest):
-            return Pushed(newest, is_new=False)
-        version = self._store(source, files, provenance)
+        try:
+            self._clean(model, state.deleted)
+            numbers = self._numbers(state)
+            newest = self._read(model, numbers[-1]) if numbers else None
+            if newest and newest.manifest.model_digest == combine(files) and not self.verify(newest):
+                return Pushed(newest, is_new=False)
+            version = self._version(self._store(source, files, provenance))
+        except OSError as error:
+            raise StoreError(
+                f"model {model} ({sum(file.size for file in files):,} bytes) cannot be stored in {self.uri}: {error}. "
+                "Nothing of it is visible; make room or correct the directory, and run again"
+            ) from error
         try:
             self._update(model, lambda state: state)
         except (StoreError, OSError) as error:
@@ -170,11 +175,7 @@ class ModelStore(ABC):
             raise type(error)(f"{error}. {states.serving(state, self._numbers(state))}") from error
 
     def quarantine(self, model: str, number: int, *, why: str = "", who: str = "") -> Event:
-        """Takes a version out for good.
-
-        Raises:
-            StoreError: it is the stable one; roll back, which quarantines it.
-        """
+        """Takes a version out for good; StoreError for the stable one, which a rollback quarantines."""
         return self._act("quarantine", self.version(model, number), why or "quarantined by hand", who)
 
     def retire(self, model: str, number: int, *, why: str = "", who: str = "") -> Event:
@@ -219,7 +220,14 @@ class ModelStore(ABC):
 
         return self._act("rollback", self._intact(model, target), why, who, apply)
 
-    def _act(self, action: Action, version: Version, why: str, who: str, apply: Apply = states.apply) -> Event:
+    def _act(
+        self,
+        action: Action,
+        version: Version,
+        why: str,
+        who: str,
+        apply: Callable[[State, Event], State] = states.apply,
+    ) -> Event:
         state = self._update(version.model, lambda state: apply(state, self._event(action, version, why, who)))
         return next(one for one in reversed(state.history) if version.number in (one.version, one.previous))
 
@@ -244,15 +252,11 @@ class ModelStore(ABC):
         content = self._get(name)
         if content is None:
             raise StoreError(f"{self.uri}: {name} is missing, so the origin of version {number} is unknown")
-        return self._version(parse_record(content, Manifest, storage.join(self.uri, name)))
+        return self._version(parse_json(content, Manifest, storage.join(self.uri, name), RESTORE))
 
     def _version(self, manifest: Manifest) -> Version:
         uri = storage.join(self.uri, manifest.model, str(manifest.version))
         return Version(manifest.model, manifest.version, uri, manifest)
-
-    def _parse_state(self, model: str, content: bytes | None) -> State:
-        where = storage.join(self.uri, model, STATE)
-        return State(model=model) if content is None else parse_record(content, State, where)
 
     def _manifest(self, number: int, files: list[ModelFile], provenance: Provenance) -> Manifest:
         return Manifest(
@@ -269,6 +273,10 @@ class ModelStore(ABC):
 
     def _load(self, model: str) -> State:
         return self._parse_state(model, self._get(f"{model}/{STATE}"))
+
+    def _parse_state(self, model: str, content: bytes | None) -> State:
+        where = storage.join(self.uri, model, STATE)
+        return State(model=model) if content is None else parse_json(content, State, where, RESTORE)
 
     def _adopt(self, state: State) -> State:
         """Adds versions to the state when they are first seen: a push need not write files and state at once."""
@@ -296,15 +304,10 @@ class ModelStore(ABC):
 
     @abstractmethod
     def fetch(self, version: Version, folder: Path) -> Path:
-        """A version's SavedModel as a directory of this machine, verified.
+        """A version's SavedModel as a directory of this machine; StoreError if its files are not those pushed.
 
-        Args:
-            version: Which.
-            folder: Where a remote store puts it, as `<folder>/<number>`, by one rename; one that is there is not
-                fetched again. A local store returns its own directory.
-
-        Raises:
-            StoreError: the files are not those that were pushed.
+        A remote store puts it into `folder` as `<number>`, by one rename, and does not fetch again what is there intact.
+        A local store returns its own directory.
         """
 
     @abstractmethod
@@ -316,7 +319,7 @@ class ModelStore(ABC):
         """A record of the store, by its path; None where there is none."""
 
     @abstractmethod
-    def _store(self, source: Path, files: list[ModelFile], provenance: Provenance) -> Version:
+    def _store(self, source: Path, files: list[ModelFile], provenance: Provenance) -> Manifest:
         """Stores a directory as the next version; nothing of it is visible after an error."""
 
     @abstractmethod
@@ -333,11 +336,7 @@ class ModelStore(ABC):
 
 
 def refuse_damaged(version: Version, problems: list[str]) -> None:
-    """Refuses a version with problems that `ModelStore.verify` found.
-
-    Raises:
-        StoreError: there are some.
-    """
+    """Raises a StoreError for the problems that `ModelStore.verify` found, if there are any."""
     if problems:
         raise StoreError(
             f"version {version.number} of {version.model} is not what was pushed: {'; '.join(problems[:5])}. "

@@ -175,7 +175,7 @@ def test_version_with_a_broken_manifest_names_the_file(store: LocalModelStore, n
     number = store.push(new_model(1), provenance()).version.number
     manifest = next((Path(store.version("taxi", number).uri).parent / ".manifests").iterdir())
     manifest.write_text("{")
-    with pytest.raises(StoreError, match=rf"{number}\.json cannot be read"):
+    with pytest.raises(StoreError, match=rf"{number}\.json is damaged"):
         store.production("taxi")
 
 

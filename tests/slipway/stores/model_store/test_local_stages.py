@@ -179,7 +179,7 @@ def test_promote_clock_that_goes_back_changes_nothing_of_the_order(tmp_path: Pat
 def test_state_of_a_damaged_file_is_a_clear_error(store: LocalModelStore, push: Push, tmp_path: Path) -> None:
     number = push(1)
     (tmp_path / "store" / "taxi" / ".state.json").write_text('{"model": "taxi", "pin": "x"}')
-    with pytest.raises(StoreError, match=r"\.state\.json cannot be read: it is damaged: pin: "):
+    with pytest.raises(StoreError, match=r"\.state\.json is damaged: pin: "):
         store.promote("taxi", number)
 
 

@@ -8,8 +8,7 @@ import pytest
 from slipway.errors import ModuleDigestError, StoreError
 from slipway.module_kit.loader import load_function
 from slipway.stores import storage
-from slipway.stores.module_store import is_published, locate_module, publish_module
-from slipway.stores.module_store.content import read_files
+from slipway.stores.module_store import is_published, locate_module, publish_module, read_files
 from tests.fakes.fault_proxy import Fault, FaultProxy
 from tests.fakes.storage_server import StorageServer
 
