@@ -211,7 +211,7 @@ def _upload(files: Files, objects: GoogleObjects) -> None:
         differ = min(name for name in stored.keys() | sums.keys() if stored.get(name) != sums.get(name))
         raise StoreError(
             f"{objects.address.below(differ)} is not what was published under this digest, and a published module is "
-            f"never overwritten. Find out who wrote it, delete the folder {objects.address.below(digest)}, and run again"
+            f"never overwritten. Find out who wrote it, delete {objects.address.below(digest)}, and run again"
         )
 
 

@@ -18,10 +18,10 @@ SUBJECT_LENGTH, DETAILS_LENGTH, REASONS = 160, 20_000, 12
 
 @dataclass(frozen=True)
 class Message:
-    """One notification.
+    """One notification, sent if the settings ask for one of its events.
 
     Attributes:
-        events: Events that it is about; it is sent if the settings ask for one of them.
+        events: Events that it is about.
         subject: What happened, in one line.
         reasons: Why.
         link: The run's page: an address, or the URI or path of its report.
@@ -47,9 +47,8 @@ class Message:
     def brief(self) -> str:
         """Without the details."""
         lines = [f"- {reason}" for reason in self.reasons[:REASONS]]
-        if more := len(self.reasons) - REASONS:
-            lines += [f"- and {more} more"] if more > 0 else []
-        return "\n".join([self.header, *lines, *([self.link] if self.link else [])])
+        more = len(self.reasons) - REASONS
+        return "\n".join(filter(None, [self.header, *lines, f"- and {more} more" if more > 0 else "", self.link]))
 
     def html(self) -> str:
         """All of it, as a page for mail programs."""
@@ -61,14 +60,8 @@ class Message:
 
 
 def run_message(view: RunView, page: str = "") -> Message:
-    """The notification of a run that ended.
-
-    Args:
-        view: The run, as the exit handler knows it.
-        page: Address of the run on its target; its report if there is none.
-    """
-    summary = view.summary
-    rollout = view.rollout
+    """The notification of a run that ended. `page` is its address on its target; its report if there is none."""
+    summary, rollout = view.summary, view.rollout
     events, happened = _judge(summary, rollout)
     reasons = rollout.reasons if rollout and rollout.verdict != "promoted" else summary.reasons
     return Message(
@@ -81,12 +74,10 @@ def run_message(view: RunView, page: str = "") -> Message:
 
 
 def _judge(summary: Summary, rollout: RolloutOutcome | None) -> tuple[set[Event], str]:
-    if rollout and rollout.verdict == "rolled-back":
-        return {"rollback", "failure"}, f"version {rollout.version} was rolled back"
-    if rollout and rollout.verdict == "held":
-        return {"failure"}, f"version {rollout.version} waits for a decision"
-    if rollout and rollout.verdict == "failed":
-        return {"failure"}, f"version {rollout.version} could not be rolled out"
+    if rollout and rollout.verdict != "promoted":
+        became = {"rolled-back": "was rolled back", "held": "waits for a decision", "failed": "could not be rolled out"}
+        events: set[Event] = {"failure", "rollback"} if rollout.verdict == "rolled-back" else {"failure"}
+        return events, f"version {rollout.version} {became[rollout.verdict]}"
     if summary.state != "succeeded":
         was = {"interrupted": "was interrupted", "unknown": "ended in an unknown state"}.get(summary.state, "failed")
         return {"failure"}, f"the run {was}" + (f" at {summary.failed_step}" if summary.failed_step else "")

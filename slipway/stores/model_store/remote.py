@@ -185,7 +185,8 @@ class RemoteModelStore(ModelStore):
         self._objects.delete(name for name in listing if name.startswith(folder) and name != folder + MODEL)
 
     def _swap(self, model: str, change: Change) -> State:
-        name, written = f"{model}/{STATE}", None
+        name = f"{model}/{STATE}"
+        written: State | None = None
 
         def swap() -> State:
             nonlocal written

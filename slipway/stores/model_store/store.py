@@ -30,6 +30,7 @@ MANIFESTS, CLAIMS, STATE = ".manifests", ".claims", ".state.json"
 RESTORE = "restore it from a backup"
 
 Change = Callable[[State], State]
+Apply = Callable[[State, Event], State]
 
 
 class ModelStore(ABC):
@@ -220,14 +221,7 @@ class ModelStore(ABC):
 
         return self._act("rollback", self._intact(model, target), why, who, apply)
 
-    def _act(
-        self,
-        action: Action,
-        version: Version,
-        why: str,
-        who: str,
-        apply: Callable[[State, Event], State] = states.apply,
-    ) -> Event:
+    def _act(self, action: Action, version: Version, why: str, who: str, apply: Apply = states.apply) -> Event:
         state = self._update(version.model, lambda state: apply(state, self._event(action, version, why, who)))
         return next(one for one in reversed(state.history) if version.number in (one.version, one.previous))
 
@@ -306,8 +300,8 @@ class ModelStore(ABC):
     def fetch(self, version: Version, folder: Path) -> Path:
         """A version's SavedModel as a directory of this machine; StoreError if its files are not those pushed.
 
-        A remote store puts it into `folder` as `<number>`, by one rename, and does not fetch again what is there intact.
-        A local store returns its own directory.
+        A remote store puts it into `folder` as `<number>`, by one rename, unless it is there intact. A local store
+        returns its own directory.
         """
 
     @abstractmethod
