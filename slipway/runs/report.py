@@ -10,28 +10,26 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
+from slipway.data.validation.report import read_validation
 from slipway.errors import SlipwayError
 from slipway.evaluation.metric import key_metrics
+from slipway.evaluation.serving_checks import read_validation as read_serving_checks
 from slipway.pages.charts import Series, line_chart
-from slipway.pages.graph import Node, step_graph
 from slipway.pages.numbers import MISSING, format_number, format_seconds
 from slipway.pages.page import render_page
 from slipway.pages.parts import Tone, badge, code, details, facts, grid, log, notice, section, table, tiles
-from slipway.runs.store import REPORT, lineage_facts
+from slipway.runs.graph import step_graph
+from slipway.runs.store import REPORT, RunView, lineage_facts
 from slipway.runs.summary import read_evaluation_of, readable_folder
+from slipway.runs.training_log import read_history
 from slipway.stores import storage
 
 if TYPE_CHECKING:
     from slipway.evaluation.results import Evaluation
-    from slipway.runs.store import RunView
 
 
 def write_report(view: RunView) -> str:
-    """Writes the run's page beside its record.
-
-    Returns:
-        Where it is.
-    """
+    """Writes the run's page beside its record; returns where it is."""
     uri = storage.join(view.uri, REPORT)
     storage.write_text(uri, render_report(view))
     return uri
@@ -118,18 +116,7 @@ def _steps(view: RunView) -> Markup:
     if not view.steps:
         return Markup("")
     start = view.summary.lineage.started or min((step.started for step in view.steps if step.started), default=0.0)
-    nodes = [
-        Node(
-            name=step.name,
-            state=step.state,
-            needs=step.needs,
-            start=step.started - start if step.started is not None else None,
-            seconds=step.seconds,
-            cached=step.cached,
-        )
-        for step in view.steps
-    ]
-    return section("Steps", step_graph(nodes))
+    return section("Steps", step_graph(view.steps, start))
 
 
 def _part(title: str, uri: str | None, draw: Callable[[str], Markup]) -> Markup:
@@ -156,32 +143,24 @@ def _page(path: str) -> Markup:
 
 
 def _serving(folder: str) -> Markup:
-    from slipway.evaluation.serving_checks import read_validation
-
-    validation = read_validation(folder)
     marks = {True: badge("passed", "good"), False: badge("failed", "bad")}
-    rows = [(check.name, marks[check.passed], check.detail) for check in validation.checks]
+    rows = [(check.name, marks[check.passed], check.detail) for check in read_serving_checks(folder).checks]
     return table(("check", "outcome", "what was found"), rows, text_columns=3)
 
 
 def _training(folder: str) -> Markup:
     """Loss and each metric by epoch, in training and on the rows that were held back."""
-    from slipway.runs.training_log import read_history
-
     history = read_history(folder)
     epochs = [epoch.epoch for epoch in history.epochs]
-    loss = [
-        Series("training", epochs, [epoch.loss for epoch in history.epochs]),
-        Series("held back", epochs, [epoch.val_loss for epoch in history.epochs]),
-    ]
-    figures = [line_chart("Loss", loss, x_label="epoch", marks=True)]
-    names = [name for name in (history.epochs[-1].metrics if epochs else {}) if not name.startswith("val_")]
-    for name in names:
-        lines = [
-            Series(title, epochs, [epoch.metrics.get(key, math.nan) for epoch in history.epochs])
-            for title, key in (("training", name), ("held back", f"val_{name}"))
-        ]
-        figures.append(line_chart(name, lines, x_label="epoch", marks=True))
+    logged = [{"Loss": one.loss, "val_Loss": one.val_loss, **one.metrics} for one in history.epochs]
+    figures = []
+    for name in logged[-1] if logged else {}:
+        if not name.startswith("val_"):
+            lines = [
+                Series(title, epochs, [one.get(key, math.nan) for one in logged])
+                for title, key in (("training", name), ("held back", f"val_{name}"))
+            ]
+            figures.append(line_chart(name, lines, x_label="epoch", marks=True))
     stopped = {"early_stopping": "stopped early", "epochs": "all epochs done", "running": "not finished"}
     resumed = history.resumed_after_epoch
     items = [
@@ -196,7 +175,6 @@ def _training(folder: str) -> Markup:
 
 def _validation(folder: str) -> Markup:
     from slipway.data.validation.page import validation_parts
-    from slipway.data.validation.report import read_validation
 
     return Markup("").join(validation_parts(read_validation(folder)))
 
@@ -211,14 +189,9 @@ def _statistics(folder: str) -> Markup:
 
 def _lineage(view: RunView) -> Markup:
     summary = view.summary
-    items = [
-        *lineage_facts(summary),
-        ("pushed version", str(summary.pushed_version or "none")),
-        ("pushed path", summary.pushed_path or MISSING),
-    ]
-    artifacts = facts([(name, code(uri)) for name, uri in sorted(summary.artifacts.items())])
-    return section(
-        "Lineage",
-        facts([(name, code(value)) for name, value in items]),
-        details("Where the artifacts are", artifacts),
+    items = [*lineage_facts(summary), ("pushed version", str(summary.pushed_version or "none"))]
+    items.append(("pushed path", summary.pushed_path or MISSING))
+    lineage, artifacts = (
+        facts([(name, code(value)) for name, value in values]) for values in (items, sorted(summary.artifacts.items()))
     )
+    return section("Lineage", lineage, details("Where the artifacts are", artifacts))

@@ -95,20 +95,20 @@ def assignments(values: Mapping[str, Any]) -> str:
 
 def distinctions(views: list[RunView]) -> list[str]:
     """Overrides and hyperparameters of each run that are not the same in all runs of its pipeline and module."""
-    owners = [(view.summary.lineage.pipeline, view.summary.lineage.module) for view in views]
-    told = [_told(view.summary.lineage) for view in views]
-    values: dict[tuple[str, str], list[dict[str, str]]] = {}
-    for owner, content in zip(owners, told, strict=True):
-        values.setdefault(owner, []).append({key: json.dumps(value) for key, value in content.items()})
-    return [
-        assignments({key: value for key, value in content.items() if len({one.get(key) for one in values[owner]}) > 1})
-        for owner, content in zip(owners, told, strict=True)
+    lineages = [view.summary.lineage for view in views]
+    told = [
+        {f"hyperparameters.{key}": one.hyperparameters[key] for key in one.hyperparameters} | one.overrides
+        for one in lineages
     ]
-
-
-def _told(lineage: Lineage) -> dict[str, Any]:
-    hyperparameters = {f"hyperparameters.{key}": value for key, value in lineage.hyperparameters.items()}
-    return hyperparameters | lineage.overrides
+    alike: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for lineage, values in zip(lineages, told, strict=True):
+        alike.setdefault((lineage.pipeline, lineage.module), []).append(values)
+    found = []
+    for lineage, values in zip(lineages, told, strict=True):
+        others = alike[lineage.pipeline, lineage.module]
+        differ = [key for key in values if len({json.dumps(one.get(key)) for one in others}) > 1]
+        found.append(assignments({key: values[key] for key in differ}))
+    return found
 
 
 def list_runs(runs: str | Path) -> list[RunView]:
@@ -160,9 +160,15 @@ def view_run(folder: str | Path) -> RunView:
             retried = summarise(summary.lineage, summary.state, [], outcome, summary.error or "")
             summary = retried.model_copy(update={"finished": summary.finished})
         problem = problem or ("" if summary else "its directory holds no record")
-        return RunView(run, uri, [], summary or _unknown(run, uri, outcome), problem)
+        if summary is None:
+            started = 0.0 if storage.is_remote(uri) else Path(uri).stat().st_mtime
+            lineage = Lineage(run=run, module="", module_digest="", data_uri="", started=started)
+            summary = summarise(lineage, "interrupted", [], outcome)
+        return RunView(run, uri, [], summary, problem)
     state = _state(recorded, summary)
-    steps = _in_order(recorded.steps if state == "running" else [_ended(step) for step in recorded.steps])
+    steps = recorded.steps if state == "running" else [_ended(step) for step in recorded.steps]
+    # In the order of their starts, then those that never started; the exit handler stays last.
+    steps = [*sorted(steps[:-1], key=lambda step: step.started or math.inf), *steps[-1:]]
     # The exit handler wrote its summary before the runner was through: what the runner says of the end counts.
     if summary is None or summary.state != state:
         summary = summarise(recorded.lineage, state, steps, outcome)
@@ -181,20 +187,7 @@ def _state(recorded: StepsFile, summary: Summary | None) -> RunState:
     return summary.state if summary else "interrupted"
 
 
-def _in_order(steps: list[Step]) -> list[Step]:
-    """In the order of their starts, then those that never started; the exit handler stays last."""
-    return [*sorted(steps[:-1], key=lambda step: step.started or math.inf), *steps[-1:]]
-
-
 def _ended(step: Step) -> Step:
     """A step of a killed run: failed if it was running."""
-    if step.state != "running":
-        return step
-    return step.model_copy(update={"state": "failed", "error": "interrupted: the process that ran it is gone"})
-
-
-def _unknown(run: str, uri: str, outcome: Outcome | None) -> Summary:
-    """A summary of a directory without a readable record."""
-    started = 0.0 if storage.is_remote(uri) else Path(uri).stat().st_mtime
-    lineage = Lineage(run=run, module="", module_digest="", data_uri="", started=started)
-    return summarise(lineage, "interrupted", [], outcome)
+    gone = {"state": "failed", "error": "interrupted: the process that ran it is gone"}
+    return step.model_copy(update=gone) if step.state == "running" else step
