@@ -44,10 +44,10 @@ def load_function(uri: str, file: str, function: str) -> Callable[..., Any]:
             f"module {name} is written for contract {contract}; this version of Slipway knows contract {CONTRACT}. "
             "Run it in an image of the revision that it was written for"
         )
-    package = _package(name, folder)
-    if not (folder / f"{file}.py").is_file():
-        raise ModuleError(f"module {name} has no {file}.py; it must define {function}")
     with _users_errors(folder, name):
+        package = _package(name, folder)
+        if not (folder / f"{file}.py").is_file():
+            raise ModuleError(f"module {name} has no {file}.py; it must define {function}")
         loaded = importlib.import_module(f"{package}.{file}")
     found = getattr(loaded, function, None)
     if not callable(found):
@@ -62,14 +62,7 @@ def load_function(uri: str, file: str, function: str) -> Callable[..., Any]:
 
 
 def read_schema_text(schema_uri: str) -> str:
-    """The curated schema of a published module.
-
-    Args:
-        schema_uri: `PublishedModule.schema_uri`.
-
-    Raises:
-        ModuleDigestError: the bytes at `schema_uri` are not those that it names.
-    """
+    """The curated schema at a `PublishedModule.schema_uri`; ModuleDigestError if its bytes are not those named."""
     return _checked(schema_uri)[2][SCHEMA].decode()
 
 
@@ -114,8 +107,7 @@ def _package(module: str, folder: Path) -> str:
     assert spec.loader is not None
     package = sys.modules[name] = importlib.util.module_from_spec(spec)
     try:
-        with _users_errors(folder, module):
-            spec.loader.exec_module(package)
+        spec.loader.exec_module(package)
     except BaseException:
         del sys.modules[name]
         raise
@@ -130,17 +122,10 @@ def _users_errors(folder: Path, name: str) -> Iterator[None]:
     except SlipwayError:
         raise
     except Exception as error:
-        where = _where(error, folder, name)
+        # The innermost line of the user's own code, as `taxi/preprocessing.py:12`.
+        places = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+        if isinstance(error, SyntaxError) and error.filename:
+            places.append((error.filename, error.lineno))
+        own = [(Path(file), line) for file, line in places if Path(file).is_relative_to(folder)]
+        where = f"{name}/{own[-1][0].relative_to(folder).as_posix()}:{own[-1][1]}" if own else f"module {name}"
         raise ModuleError(f"{where}: {type(error).__name__}: {error}") from error
-
-
-def _where(error: Exception, folder: Path, name: str) -> str:
-    """The innermost line of the user's own code, as `taxi/preprocessing.py:12`."""
-    places = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
-    if isinstance(error, SyntaxError) and error.filename:
-        places.append((error.filename, error.lineno))
-    own = [(Path(file), line) for file, line in places if Path(file).is_relative_to(folder)]
-    if not own:
-        return f"module {name}"
-    file, line = own[-1]
-    return f"{name}/{file.relative_to(folder).as_posix()}:{line}"

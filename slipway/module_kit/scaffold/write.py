@@ -17,11 +17,7 @@ FILES = ("module.yaml", "preprocessing.py", "model.py")
 
 
 def require_new(folder: Path) -> None:
-    """Refuses a name that cannot be a module's, or is taken.
-
-    Raises:
-        ConfigError: says which.
-    """
+    """Raises a ConfigError for a name that cannot be a module's, or is taken."""
     if not NAME.fullmatch(folder.name):
         raise ConfigError(f"{folder.name!r} cannot name a module: use lower-case letters, digits and _")
     if folder.exists():
@@ -29,10 +25,7 @@ def require_new(folder: Path) -> None:
 
 
 def write_module(plan: Plan, folder: Path) -> list[Path]:
-    """Writes a module that trains as it is; it appears whole or not at all.
-
-    Returns:
-        Its files.
+    """Writes a module that trains as it is; it appears whole or not at all. Returns its files.
 
     Raises:
         ConfigError: there is such a folder already.
@@ -80,5 +73,6 @@ def _yaml(value: Any) -> str:
     """A scalar or a list on one line; texts that YAML would read as something else are quoted."""
     import yaml
 
-    return yaml.safe_dump(list(value) if isinstance(value, tuple) else value, default_flow_style=True,
-                          allow_unicode=True, width=10**6).removesuffix("...\n").strip()  # fmt: skip
+    content = list(value) if isinstance(value, tuple) else value
+    text = yaml.safe_dump(content, default_flow_style=True, allow_unicode=True, width=10**6)
+    return text.removesuffix("...\n").strip()
