@@ -13,7 +13,6 @@ from tenacity import (
     RetryCallState,
     Retrying,
     retry_if_exception,
-    retry_if_exception_type,
     retry_if_result,
     stop_after_attempt,
     stop_before_delay,
@@ -53,9 +52,7 @@ def retrying(
         asked_seconds: Pause that the server asks for with an error, if it does.
         pause: Sleeps; the process by default.
     """
-    errors = (
-        retry_if_exception_type(transient) if isinstance(transient, type | tuple) else retry_if_exception(transient)
-    )
+    is_transient = (lambda error: isinstance(error, transient)) if isinstance(transient, type | tuple) else transient
     doubling = wait_exponential(multiplier=first_seconds, max=longest_seconds)
 
     def wait(state: RetryCallState) -> float:
@@ -64,7 +61,7 @@ def retrying(
         return doubling(state) if asked is None else min(asked, longest_seconds)
 
     return Retrying(
-        retry=errors | retry_if_result(is_busy),
+        retry=retry_if_exception(is_transient) | retry_if_result(is_busy),
         stop=stop_after_attempt(attempts) | stop_before_delay(seconds),
         wait=wait,
         sleep=pause or sleep,

@@ -17,7 +17,7 @@ from slipway.evaluation.serving_checks import read_validation as read_serving_ch
 from slipway.pages.charts import Series, line_chart
 from slipway.pages.numbers import MISSING, format_number, format_seconds
 from slipway.pages.page import render_page
-from slipway.pages.parts import Tone, badge, code, details, facts, grid, log, notice, section, table, tiles
+from slipway.pages.parts import badge, code, details, facts, grid, log, notice, section, table, tiles
 from slipway.runs.graph import step_graph
 from slipway.runs.store import REPORT, RunView, lineage_facts
 from slipway.runs.summary import read_evaluation_of, readable_folder
@@ -63,31 +63,21 @@ def render_report(view: RunView) -> str:
     return render_page(view.name, Markup("").join(parts), subtitle=subtitle)
 
 
-def verdict_badge(view: RunView) -> Markup:
-    """The verdict, or how the run ended."""
-    summary = view.summary
-    if summary.told:
-        return badge(summary.told.text, summary.told.tone)
-    states: dict[str, tuple[str, Tone]] = {
-        "failed": (f"failed at {(summary.failed_step or 'an unknown step').replace('_', ' ')}", "bad"),
-        "interrupted": ("interrupted", "bad"),
-        "unknown": ("ended in an unknown state", "bad"),
-        "running": ("running", "plain"),
-        "succeeded": ("finished", "plain"),
-    }
-    return badge(*states[view.state])
-
-
 def _headline(view: RunView, evaluation: Evaluation | None) -> Markup:
-    """The verdict, with its reasons unless the evaluation lists them below."""
-    summary = view.summary
-    body = Markup("<p>{}</p>").format(verdict_badge(view))
-    good = summary.told is not None and summary.told.tone == "good"
+    """The verdict or how the run ended, with its reasons unless the evaluation lists them below."""
+    summary, told = view.summary, view.summary.told
+    ends = {
+        "failed": f"failed at {(summary.failed_step or 'an unknown step').replace('_', ' ')}",
+        "unknown": "ended in an unknown state",
+        "succeeded": "finished",
+    }
+    ended_badly = view.state in ("failed", "interrupted", "unknown")
+    ended = badge(ends.get(view.state, view.state), "bad" if ended_badly else "plain")
+    body = Markup("<p>{}</p>").format(badge(told.text, told.tone) if told else ended)
+    good = told is not None and told.tone == "good"
     if summary.reasons and (evaluation is None or (evaluation.verdict.blessed and not good)):
         reasons = Markup("").join(Markup("<li>{}</li>").format(reason) for reason in summary.reasons)
-        ended_badly = view.state in ("failed", "interrupted", "unknown")
-        tone: Tone = "bad" if ended_badly else "plain" if good else "warn"
-        body += notice(Markup("<ul>{}</ul>").format(reasons), tone)
+        body += notice(Markup("<ul>{}</ul>").format(reasons), "bad" if ended_badly else "plain" if good else "warn")
     if view.problem:
         body += notice(view.problem, "warn")
     if summary.error and len(summary.error.splitlines()) > len(summary.reasons):

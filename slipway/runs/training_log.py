@@ -23,10 +23,7 @@ class Epoch(BaseModel):
 
 
 class History(BaseModel):
-    """The content of `history.json`.
-
-    `stopped` is the reason for the end; the weights of `best_epoch` were kept.
-    """
+    """The content of `history.json`. `stopped` is the reason for the end; the weights of `best_epoch` were kept."""
 
     epochs: list[Epoch] = []
     best_epoch: int = 0
@@ -39,9 +36,5 @@ class History(BaseModel):
 
 
 def read_history(folder: str | Path) -> History:
-    """The history in a training log.
-
-    Raises:
-        StoreError: there is none, or it is damaged.
-    """
+    """The history in a training log; StoreError if there is none, or it is damaged."""
     return read_json(folder, HISTORY, History, "train_model")

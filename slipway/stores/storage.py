@@ -7,7 +7,6 @@ their names only when they are whole, with the permissions that the umask leaves
 from __future__ import annotations
 
 import shutil
-import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -114,12 +113,8 @@ def write_text(uri: str, content: str) -> None:
 
 
 def copy(source: str, target: str) -> None:
-    """Copies one file between any two URIs."""
-    if is_remote(source) and is_remote(target):
-        with tempfile.TemporaryDirectory(prefix="slipway-copy-") as folder:
-            copy(source, f"{folder}/file")
-            copy(f"{folder}/file", target)
-    elif is_remote(target):
+    """Copies one file; at least one of the two is local."""
+    if is_remote(target):
         objects, name = open_object(target)
         objects.upload([(local_path(source), name)])
     elif is_remote(source):

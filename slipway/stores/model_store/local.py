@@ -36,13 +36,7 @@ STAGING, TRASH, LOCK = ".staging", ".trash", ".state.lock"
 
 
 class LocalModelStore(ModelStore):
-    """See `slipway.stores.model_store.ModelStore`.
-
-    Args:
-        root: The store's directory; the first push makes it.
-        clock: Seconds since 1970.
-        lock_seconds: How long to wait for another process that changes a model's state.
-    """
+    """The store in `root`, which the first push makes; waits `lock_seconds` for others that change a model's state."""
 
     def __init__(self, root: Path, clock: Callable[[], float] = time.time, lock_seconds: float = 30.0) -> None:
         super().__init__(str(root.absolute()), clock)

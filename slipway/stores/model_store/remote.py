@@ -41,12 +41,7 @@ class _ReplacedError(StoreError):
 
 
 class RemoteModelStore(ModelStore):
-    """See `slipway.stores.model_store.ModelStore`.
-
-    Args:
-        uri: `gs://bucket/path`; `slipway.remote.address` says how an emulator is named.
-        clock: Seconds since 1970.
-    """
+    """The store at `gs://bucket/path`; `slipway.remote.address` says how an emulator is named."""
 
     def __init__(self, uri: str, clock: Callable[[], float] = time.time) -> None:
         super().__init__(uri, clock)

@@ -225,8 +225,6 @@ def _promoted(state: State) -> set[int]:
 def _quarantined(state: State, number: int) -> str:
     """`quarantined by ci: p99 doubled`."""
     for event in reversed(state.history):
-        if (event.action == "quarantine" and event.version == number) or (
-            event.action == "rollback" and event.previous == number
-        ):
+        if {"quarantine": event.version, "rollback": event.previous}.get(event.action) == number:
             return f"quarantined by {event.who}: {event.why}"
     return "quarantined"

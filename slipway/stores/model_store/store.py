@@ -44,11 +44,8 @@ class ModelStore(ABC):
     return the history's line. Where the version is already in that stage, that is the old line, and nothing changes:
     each of these calls may be repeated, except a rollback.
 
-    Every method raises `StoreError` where the store cannot be reached, read or written, or the version does not exist.
-
-    Args:
-        uri: Directory or URI of the store.
-        clock: Seconds since 1970.
+    Every method raises `StoreError` where the store cannot be reached, read or written, or the version does not exist;
+    and `ModelQuarantinedError` for a quarantined version that would be served. `clock` gives seconds since 1970.
     """
 
     def __init__(self, uri: str, clock: Callable[[], float] = time.time) -> None:
@@ -92,10 +89,8 @@ class ModelStore(ABC):
     def push(self, model_path: str | Path, provenance: Provenance) -> Pushed:
         """Stores a SavedModel as the next version, a candidate, unless the newest version holds the same bytes, intact.
 
-        Raises:
-            ModelQuarantinedError: a version with the same bytes was quarantined.
-            StoreError: it cannot be read or written. Nothing of it is visible then; or all of it, where a remote store
-                stopped answering at the very end: then the same push again finds it.
+        After an error nothing of it is visible; or all of it, where a remote store stopped answering at the very end:
+        then the same push again finds it.
         """
         source, model = Path(model_path), provenance.model
         if not (source / MODEL).is_file():
@@ -131,12 +126,7 @@ class ModelStore(ABC):
         return self._act("canary", self.version(model, number), why or "gets a part of the traffic", who)
 
     def promote(self, model: str, number: int, *, why: str = "", who: str = "") -> Event:
-        """Moves the pin to a version; the one that was stable is retired.
-
-        Raises:
-            ModelQuarantinedError: the version is quarantined.
-            StoreError: its files are not those that were pushed.
-        """
+        """Moves the pin to a version, after its files are hashed again; the one that was stable is retired."""
         return self._act("promote", self._intact(model, number), why or "promoted by hand", who)
 
     def rollback(
@@ -151,7 +141,8 @@ class ModelStore(ABC):
     ) -> Event:
         """Moves the pin back to what was stable before, or to `to`, and quarantines the version that it leaves.
 
-        It goes back only to a version that was promoted once. A second rollback goes further back.
+        It goes back only to a version that was promoted once, and whose files are those that were pushed. A second
+        rollback goes further back. If the pin was moved since it was asked for, it is refused, and nothing is changed.
 
         Args:
             model: Name of the model.
@@ -163,11 +154,6 @@ class ModelStore(ABC):
 
         Returns:
             `version` is in production now, `previous` is quarantined.
-
-        Raises:
-            ModelQuarantinedError: `to` is quarantined.
-            StoreError: there is nothing to go back to, its files are not those that were pushed, or the pin was moved
-                since this was asked for. Nothing is changed then.
         """
         try:
             return self._go_back(model, to, leave, asked, why or "rolled back by hand", who)
@@ -186,10 +172,7 @@ class ModelStore(ABC):
     def prune(self, model: str, keep: int, *, why: str = "", who: str = "") -> list[int]:
         """Deletes the files of old versions; their manifests, history and numbers stay.
 
-        Production, the rollback target, a canary and the newest `keep` others are kept.
-
-        Returns:
-            The versions that were deleted.
+        Production, the rollback target, a canary and the newest `keep` others are kept. Returns what was deleted.
         """
         if keep < 0:
             raise StoreError(f"keep={keep}: the number of versions to keep cannot be negative")
