@@ -13,8 +13,8 @@ import tempfile
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.machinery import ModuleSpec, SourceFileLoader
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from slipway.errors import ModuleDigestError, ModuleError, SlipwayError
@@ -97,17 +97,13 @@ def _package(module: str, folder: Path) -> str:
     if name in sys.modules:
         return name
     init = folder / "__init__.py"
-    if not init.is_file():
-        package = ModuleType(name)
-        package.__path__ = [str(folder)]
-        sys.modules[name] = package
-        return name
-    spec = importlib.util.spec_from_file_location(name, init, submodule_search_locations=[str(folder)])
-    assert spec is not None
-    assert spec.loader is not None
+    loader = SourceFileLoader(name, str(init)) if init.is_file() else None
+    spec = ModuleSpec(name, loader, origin=str(init), is_package=True)
+    spec.submodule_search_locations, spec.has_location = [str(folder)], loader is not None
     package = sys.modules[name] = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(package)
+        if loader:
+            loader.exec_module(package)
     except BaseException:
         del sys.modules[name]
         raise

@@ -11,13 +11,14 @@ import os
 import weakref
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property, lru_cache
+from contextlib import suppress
+from functools import cached_property, lru_cache, partial
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from slipway.errors import StoreError
 from slipway.remote.address import Address, parse
-from slipway.remote.google_errors import translated
+from slipway.remote.google_errors import Action, translated
 from slipway.remote.google_login import credentials
 from slipway.remote.retries import retrying
 
@@ -25,8 +26,7 @@ ABSENT = 0
 CONNECT_SECONDS, READ_SECONDS = 10.0, 60.0
 BLOCK_BYTES = 1 << 20
 WORKERS = 8
-
-_Item = TypeVar("_Item")
+BYTES = "application/octet-stream"
 
 
 class StoredObject(NamedTuple):
@@ -139,11 +139,7 @@ class GoogleObjects:
         with translated("write", self.address, name):
             try:
                 self._blob(name).upload_from_string(
-                    content,
-                    content_type="application/octet-stream",
-                    if_generation_match=generation,
-                    checksum="crc32c",
-                    **self._bounds,
+                    content, content_type=BYTES, if_generation_match=generation, checksum="crc32c", **self._bounds
                 )
             except PreconditionFailed:
                 return False
@@ -152,41 +148,32 @@ class GoogleObjects:
     def upload(self, files: Iterable[tuple[Path, str]]) -> None:
         """Uploads files under the names beside them, several at once; the store checks their checksums."""
 
-        def one(item: tuple[Path, str]) -> None:
-            path, name = item
-            with translated("write", self.address, name):
-                self._blob(name).upload_from_filename(
-                    path, content_type="application/octet-stream", checksum="crc32c", **self._bounds
-                )
+        def upload(name: str, path: Path) -> None:
+            self._blob(name).upload_from_filename(path, content_type=BYTES, checksum="crc32c", **self._bounds)
 
-        _at_once(one, files)
+        self._at_once("write", {name: partial(upload, name, path) for path, name in files})
 
     def download(self, files: Iterable[tuple[str, Path]]) -> None:
         """Downloads objects to the paths beside them, several at once; checksums are checked."""
 
-        def one(item: tuple[str, Path]) -> None:
-            name, path = item
-            with translated("read", self.address, name):
-                path.parent.mkdir(parents=True, exist_ok=True)
-                with path.open("wb") as file:
-                    self._blob(name).download_to_file(file, checksum="crc32c", **self._bounds)
-                    file.flush()
-                    os.fsync(file.fileno())
+        def download(name: str, path: Path) -> None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("wb") as file:
+                self._blob(name).download_to_file(file, checksum="crc32c", **self._bounds)
+                file.flush()
+                os.fsync(file.fileno())
 
-        _at_once(one, files)
+        self._at_once("read", {name: partial(download, name, path) for name, path in files})
 
     def delete(self, names: Iterable[str]) -> None:
         """Deletes objects, several at once; one that does not exist is no error."""
         from google.api_core.exceptions import NotFound
 
-        def one(name: str) -> None:
-            with translated("delete", self.address, name):
-                try:
-                    self._blob(name).delete(**self._bounds)
-                except NotFound:
-                    return
+        def delete(name: str) -> None:
+            with suppress(NotFound):
+                self._blob(name).delete(**self._bounds)
 
-        _at_once(one, names)
+        self._at_once("delete", {name: partial(delete, name) for name in names})
 
     def checksum(self, content: bytes | Path) -> str:
         """Checksum of bytes or of a file, as listings give it: CRC32C, big-endian, in base64."""
@@ -215,6 +202,20 @@ class GoogleObjects:
         seconds = self.address.retry_seconds
         retry = DEFAULT_RETRY.with_delay(initial=min(1.0, seconds / 10), maximum=10.0).with_timeout(seconds)
         return {"retry": retry, "timeout": (CONNECT_SECONDS, min(READ_SECONDS, max(seconds, 1.0)))}
+
+    def _at_once(self, action: Action, calls: dict[str, Callable[[], None]]) -> None:
+        """Makes a call for each object; after one error the rest is not tried."""
+
+        def call(name: str) -> None:
+            with translated(action, self.address, name):
+                calls[name]()
+
+        with ThreadPoolExecutor(WORKERS) as pool:
+            try:
+                for future in [pool.submit(call, name) for name in calls]:
+                    future.result()
+            finally:
+                pool.shutdown(cancel_futures=True)
 
     def _blob(self, name: str) -> Any:
         return self._bucket.blob(self._prefix + name)
@@ -256,18 +257,6 @@ class _Connection:
 
 
 _connect = lru_cache(maxsize=8)(_Connection)
-
-
-def _at_once(work: Callable[[_Item], None], items: Iterable[_Item]) -> None:
-    with ThreadPoolExecutor(WORKERS) as pool:
-        futures = [pool.submit(work, item) for item in items]
-        try:
-            for future in futures:
-                future.result()
-        finally:
-            # After one error the rest need not be tried.
-            for future in futures:
-                future.cancel()
 
 
 class _Ranges(io.RawIOBase):

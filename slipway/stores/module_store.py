@@ -7,7 +7,6 @@ folders only, so an edited module never changes what a run, or a cache, means.
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import shutil
 import uuid
@@ -71,16 +70,17 @@ def publish_module(folder: str | Path, root: str | Path) -> PublishedModule:
         StoreError: the copy cannot be written, or other files are in its place.
     """
     name, files = _read(folder)
-    module = _locate(name, files, str(root))
+    parent_uri = _parent_uri(str(root), name)
+    objects = open_objects(parent_uri) if storage.is_remote(parent_uri) else None
     try:
-        for view in filter(None, views(files)):
-            if storage.is_remote(module.uri):
-                _upload(view, open_objects(_parent_uri(str(root), name)))
+        for digest, view in _by_digest(files).items():
+            if objects:
+                _upload(digest, view, objects)
             else:
-                _write(view, Path(module.uri).with_name(digest_files(view)))
+                _write(view, Path(parent_uri) / digest)
     except OSError as error:
         raise StoreError(f"cannot publish {folder} under {root}: {error}") from error
-    return module
+    return _locate(name, files, str(root))
 
 
 def locate_module(folder: str | Path, root: str | Path) -> PublishedModule:
@@ -90,21 +90,17 @@ def locate_module(folder: str | Path, root: str | Path) -> PublishedModule:
 
 def is_published(name: str, files: Files, root: str) -> bool:
     """Whether a module with these files and all its views are published below a root, complete and unchanged."""
-    parent_uri, parts = _parent_uri(root, name), filter(None, views(files))
-    if storage.is_remote(root):
-        objects = open_objects(parent_uri)
-        return all(_stored(view, objects) == _sums(view, objects) for view in parts)
-    digests = map(digest_files, parts)
-    return all(_is_intact(Path(parent_uri) / digest, digest) for digest in digests)
+    parent_uri, parts = _parent_uri(root, name), _by_digest(files)
+    if not storage.is_remote(root):
+        return all(_is_intact(Path(parent_uri) / digest) for digest in parts)
+    objects = open_objects(parent_uri)
+    return all(_stored(digest, objects) == _sums(digest, view, objects) for digest, view in parts.items())
 
 
 def digest_module(folder: str | Path) -> str:
     """SHA-256, in hex, over the relative path and the bytes of every file of a module's folder.
 
-    Caches and hidden files do not count; nor do times and permissions.
-
-    Raises:
-        ModuleError: the folder is missing, too large, or holds a symbolic link.
+    Caches and hidden files do not count; nor do times and permissions. Raises as `publish_module` does.
     """
     return digest_files(read_files(Path(folder)))
 
@@ -198,15 +194,19 @@ def _parent_uri(root: str, name: str) -> str:
     return uri if storage.is_remote(uri) else str(storage.local_path(uri).absolute())
 
 
-def _upload(files: Files, objects: GoogleObjects) -> None:
+def _by_digest(files: Files) -> dict[str, Files]:
+    return {digest_files(view): view for view in views(files) if view}
+
+
+def _upload(digest: str, files: Files, objects: GoogleObjects) -> None:
     """Writes missing objects, never over another one, and compares the result."""
-    sums, stored, digest = _sums(files, objects), _stored(files, objects), digest_files(files)
+    sums, stored = _sums(digest, files, objects), _stored(digest, objects)
     if stored == sums:
         return
     for path, content in files.items():
         if f"{digest}/{path}" not in stored:
             objects.put(f"{digest}/{path}", content, ABSENT)
-    stored = _stored(files, objects)
+    stored = _stored(digest, objects)
     if stored != sums:
         differ = min(name for name in stored.keys() | sums.keys() if stored.get(name) != sums.get(name))
         raise StoreError(
@@ -215,17 +215,16 @@ def _upload(files: Files, objects: GoogleObjects) -> None:
         )
 
 
-def _stored(files: Files, objects: GoogleObjects) -> dict[str, str]:
-    return {name: found.checksum for name, found in objects.objects(f"{digest_files(files)}/").items()}
+def _stored(digest: str, objects: GoogleObjects) -> dict[str, str]:
+    return {name: found.checksum for name, found in objects.objects(f"{digest}/").items()}
 
 
-def _sums(files: Files, objects: GoogleObjects) -> dict[str, str]:
-    digest = digest_files(files)
+def _sums(digest: str, files: Files, objects: GoogleObjects) -> dict[str, str]:
     return {f"{digest}/{path}": objects.checksum(content) for path, content in files.items()}
 
 
 def _write(files: Files, target: Path) -> None:
-    if _is_intact(target, target.name):
+    if _is_intact(target):
         return
     staging = target.with_name(f".staging-{uuid.uuid4().hex[:8]}")
     try:
@@ -238,13 +237,12 @@ def _write(files: Files, target: Path) -> None:
         try:
             staging.rename(target)
         except OSError:
-            # Another run published the same bytes in between.
-            if not _is_intact(target, target.name):
+            if not _is_intact(target):  # another run published the same bytes in between
                 raise
     finally:
         shutil.rmtree(staging, ignore_errors=True)
         shutil.rmtree(f"{staging}-damaged", ignore_errors=True)
 
 
-def _is_intact(folder: Path, digest: str) -> bool:
-    return os.path.lexists(folder) and digest_files(read_files(folder)) == digest
+def _is_intact(folder: Path) -> bool:
+    return folder.is_dir() and digest_module(folder) == folder.name
