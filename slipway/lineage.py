@@ -1,7 +1,5 @@
 """Where a run, and so a model, came from."""
 
-from __future__ import annotations
-
 from typing import Any, Literal
 
 from pydantic import BaseModel

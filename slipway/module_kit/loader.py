@@ -1,7 +1,5 @@
 """Importing a module's code from where it was published, after checking its digest."""
 
-from __future__ import annotations
-
 import atexit
 import functools
 import hashlib

@@ -5,8 +5,6 @@ readers) and in line style; exact values are in tooltips (`<title>`). The canvas
 scales with its column, so that its text is about as large as the page's, on a phone too.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Formats numbers for people: few digits, never `-0` or `nan`."""
 
-from __future__ import annotations
-
 import math
 import time
 

@@ -1,7 +1,5 @@
 """The pieces of a page: sections, tables, tiles, badges. All text is escaped; Markup passes through."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Sequence
 from typing import Literal

@@ -1,7 +1,5 @@
 """Translates errors of google-cloud-storage into `StoreError`: which object, what is wrong, what to do."""
 
-from __future__ import annotations
-
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager

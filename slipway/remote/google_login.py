@@ -1,7 +1,5 @@
 """The one login to Google: application default credentials."""
 
-from __future__ import annotations
-
 from typing import Any
 
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"

@@ -3,8 +3,6 @@
 Only google-cloud-storage and gRPC retry by themselves: the former resumes transfers, the latter knows its channel.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from time import sleep
 from typing import Any

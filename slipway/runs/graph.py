@@ -1,7 +1,5 @@
 """The steps of a run as a graph: one row for each step, with edges on the left and a bar for its time."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import pairwise
 

@@ -1,7 +1,5 @@
 """Names of runs. A run on a platform is named after its job, so that clones and runs of a schedule differ."""
 
-from __future__ import annotations
-
 import re
 import secrets
 import time

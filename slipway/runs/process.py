@@ -1,7 +1,5 @@
 """Tells a living process from another one that was given its number."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -6,8 +6,6 @@ kept by what names them, not by the run that made them. Nothing names a checkpoi
 before it was written, and remains if its training was stopped.
 """
 
-from __future__ import annotations
-
 import re
 import shutil
 import time

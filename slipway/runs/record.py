@@ -11,8 +11,6 @@ A run's directory, `<runs>/<run>/`:
 - `logs/<step>.log`, `report.html`
 """
 
-from __future__ import annotations
-
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field

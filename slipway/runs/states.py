@@ -4,8 +4,6 @@ A word that is not here is "unknown", never taken for a failure: `tests/slipway/
 with the enums of the SDKs.
 """
 
-from __future__ import annotations
-
 from typing import Any, Literal
 
 from slipway.runs.record import RunState, StepState

@@ -1,7 +1,5 @@
 """Records of runs: one directory each, on this machine or on gs://, however the run ended."""
 
-from __future__ import annotations
-
 import difflib
 import json
 import math

@@ -3,8 +3,6 @@
 Nothing here fails because something is missing: a run that stopped at its first step has a summary too.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from functools import cache

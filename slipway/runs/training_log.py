@@ -1,7 +1,5 @@
 """`history.json`: loss and metrics by epoch, written by train_model and drawn in the report."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Literal
 

@@ -4,8 +4,6 @@ On Vertex they lie below `/gcs`, where Cloud Storage FUSE cannot rename a folder
 (docs/decisions/0017-artifacts-are-written-in-place.md). Every function raises `StoreError`.
 """
 
-from __future__ import annotations
-
 import shutil
 import tempfile
 from collections.abc import Iterator

@@ -4,8 +4,6 @@
 folders only, so an edited module never changes what a run, or a cache, means.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 import shutil

@@ -4,8 +4,6 @@ Every function raises `StoreError` where a file cannot be listed, read, written 
 their names only when they are whole, with the permissions that the umask leaves.
 """
 
-from __future__ import annotations
-
 import shutil
 import uuid
 from collections.abc import Iterator

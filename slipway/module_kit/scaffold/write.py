@@ -1,7 +1,5 @@
 """Writes the files of a new module."""
 
-from __future__ import annotations
-
 import json
 import tempfile
 from dataclasses import asdict

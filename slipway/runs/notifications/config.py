@@ -1,7 +1,5 @@
 """The settings of notifications. Secrets are named here, never held."""
 
-from __future__ import annotations
-
 import re
 from typing import Annotated, Literal
 

@@ -1,7 +1,5 @@
 """The text of a notification: what happened, why, and a link."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 from markupsafe import Markup

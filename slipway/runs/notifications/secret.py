@@ -1,7 +1,5 @@
 """Reads the value of a secret when it is needed; it is stored nowhere."""
 
-from __future__ import annotations
-
 import base64
 import os
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Sends a message through all configured channels in parallel, within one time-out; failures are returned."""
 
-from __future__ import annotations
-
 import logging
 import smtplib
 import ssl

@@ -1,7 +1,5 @@
 """The model store: versions of models, ready to be polled by model servers, and the origin of each."""
 
-from __future__ import annotations
-
 from slipway.errors import StoreError
 from slipway.stores import storage
 from slipway.stores.model_store.local import LocalModelStore

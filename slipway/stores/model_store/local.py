@@ -14,8 +14,6 @@ rename, after its files and its manifest are on the disk. A push holds a lock on
 of a killed process, so the next push can tell which staging directories are abandoned.
 """
 
-from __future__ import annotations
-
 import fcntl
 import os
 import shutil

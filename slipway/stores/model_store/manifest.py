@@ -1,7 +1,5 @@
 """The manifest of a version, and the digest of a model's files."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass

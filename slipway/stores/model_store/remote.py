@@ -13,8 +13,6 @@ push are deleted by a push at least a day later. A push gives up after half a da
 store, so that no push in progress loses its files.
 """
 
-from __future__ import annotations
-
 import tempfile
 import time
 from collections.abc import Callable

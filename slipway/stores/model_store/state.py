@@ -6,8 +6,6 @@ or pushed again. A rollback only goes back to a version that was promoted before
 stable when it was requested.
 """
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Collection, Iterable, Sequence

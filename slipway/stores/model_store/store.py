@@ -1,7 +1,5 @@
 """The interface of a model store, and the logic that all kinds of storage share."""
 
-from __future__ import annotations
-
 import getpass
 import math
 import os
