@@ -22,15 +22,10 @@ from slipway.stores.module_store import SCHEMA, Files, contract_of, digest_files
 
 
 def load_function(uri: str, file: str, function: str) -> Callable[..., Any]:
-    """A function of a published module.
+    """A function of a published module: `load_function(published.model_uri, "model", "build_model")`.
 
     The module becomes a package of its own: relative imports work, and two versions live in one
     process. What the function raises when it is called also becomes a ModuleError with the user's line.
-
-    Args:
-        uri: A URI of `PublishedModule`, local or `gs://`.
-        file: Python file without its suffix: `preprocessing`.
-        function: Name of the function in it.
 
     Raises:
         ModuleDigestError: the bytes at `uri` are not those that it names.

@@ -10,34 +10,25 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 if TYPE_CHECKING:
-    from jinja2 import Environment
+    from jinja2 import Template
 
 LINKS_FROM = 4  # sections
 _SECTION = re.compile('<section id="([^"]*)"><h2>(.*?)</h2>')
 
 
 def render_page(title: str, body: Markup, *, subtitle: str | Markup = "") -> str:
-    """The page as HTML text; a page with many sections begins with links to them.
-
-    Args:
-        title: The heading, and the title of the window.
-        body: Markup of `slipway.pages.parts` and `slipway.pages.charts`.
-        subtitle: A line under the heading.
-    """
+    """The page as HTML text; with many sections, it begins with links to them."""
     sections = [(anchor, unescape(name)) for anchor, name in _SECTION.findall(str(body))]
     links = sections if len(sections) >= LINKS_FROM else []
-    return environment().get_template("page.html.j2").render(title=title, body=body, subtitle=subtitle, links=links)
+    return _template().render(title=title, body=body, subtitle=subtitle, links=links)
 
 
 @cache
-def environment() -> Environment:
-    """Jinja2 over this folder's templates, escaping everything that is not Markup."""
+def _template() -> Template:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    return Environment(
-        loader=PackageLoader("slipway.pages", ""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    loader = PackageLoader("slipway.pages", "")
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    return environment.get_template("page.html.j2")

@@ -17,23 +17,14 @@ RETRY_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Address:
-    """A folder or an object in a bucket.
-
-    Attributes:
-        scheme: The kind of store, `gs`.
-        bucket: Name of the bucket.
-        path: Path in the bucket, without a slash at its ends; empty for the whole bucket.
-        anonymous: Whether requests carry no credentials.
-        endpoint: URL of the service; empty for the public one.
-        retry_seconds: How long one operation is retried.
-    """
+    """A folder or an object in a bucket."""
 
     scheme: str
     bucket: str
-    path: str
-    anonymous: bool
-    endpoint: str
-    retry_seconds: float
+    path: str  # without a slash at its ends; empty for the whole bucket
+    anonymous: bool  # whether requests carry no credentials
+    endpoint: str  # URL of the service; empty for the public one
+    retry_seconds: float  # for one operation
 
     def below(self, name: str) -> str:
         """URI of an object below this address, without account and query, for messages."""

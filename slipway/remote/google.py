@@ -30,23 +30,14 @@ BYTES = "application/octet-stream"
 
 
 class StoredObject(NamedTuple):
-    """An object as a listing describes it.
+    """An object as a listing describes it."""
 
-    Attributes:
-        name: Name relative to the listed store.
-        size: Bytes.
-        checksum: As `GoogleObjects.checksum` computes it.
-        digest: Strongest checksum that the store keeps, after its kind: `md5Hash:…`.
-        created: Seconds since 1970, by the store's clock.
-        generation: Changes with every write of the object.
-    """
-
-    name: str
-    size: int
-    checksum: str
-    digest: str
-    created: float
-    generation: int
+    name: str  # relative to the listed store
+    size: int  # bytes
+    checksum: str  # as `GoogleObjects.checksum` computes it
+    digest: str  # strongest checksum that the store keeps, after its kind: `md5Hash:…`
+    created: float  # seconds since 1970, by the store's clock
+    generation: int  # changes with every write of the object
 
 
 def open_objects(uri: str) -> GoogleObjects:
@@ -129,11 +120,7 @@ class GoogleObjects:
             return retrying((NotFound, PreconditionFailed), attempts=10, first_seconds=0.01)(look)
 
     def put(self, name: str, content: bytes, generation: int | None = None) -> bool:
-        """Writes an object, if it still has the generation; `ABSENT` if there must be none, None whatever there is.
-
-        Returns:
-            Whether it was written.
-        """
+        """Writes an object if it has the generation (`ABSENT`: none; None: any); returns whether it was written."""
         from google.api_core.exceptions import PreconditionFailed
 
         with translated("write", self.address, name):

@@ -28,27 +28,18 @@ Transient = type[Exception] | tuple[type[Exception], ...] | Callable[[BaseExcept
 def retrying(
     transient: Transient,
     *,
-    is_busy: Callable[[Any], bool] = lambda answer: False,
+    is_busy: Callable[[Any], bool] = lambda answer: False,  # whether an answer means the same; the last one is returned
     attempts: int = ATTEMPTS,
-    seconds: float = float("inf"),
-    first_seconds: float = FIRST_PAUSE_SECONDS,
+    seconds: float = float("inf"),  # no attempt starts later than this
+    first_seconds: float = FIRST_PAUSE_SECONDS,  # doubled for each pause that follows
     longest_seconds: float = LONGEST_PAUSE_SECONDS,
-    asked_seconds: Callable[[BaseException], float | None] = lambda error: None,
+    asked_seconds: Callable[[BaseException], float | None] = lambda error: None,  # pause that the server asks for
     pause: Callable[[float], None] | None = None,
 ) -> Retrying:
     """A caller that calls a function again while it fails for a reason that may pass.
 
-    It returns the function's result, or raises its last error, which `tried` then describes.
-
-    Args:
-        transient: Errors that may be gone at the next attempt: their types, or a predicate.
-        is_busy: Whether an answer means the same; the last one is returned.
-        attempts: Attempts in all.
-        seconds: No attempt starts later than this.
-        first_seconds: Pause before the second attempt; doubled for each that follows.
-        longest_seconds: Limit of a pause.
-        asked_seconds: Pause that the server asks for with an error, if it does.
-        pause: Sleeps; the process by default.
+    It returns the function's result, or raises its last error, which `tried` then describes. `transient` errors may be
+    gone at the next attempt: types, or a predicate.
     """
     is_transient = (lambda error: isinstance(error, transient)) if isinstance(transient, type | tuple) else transient
     doubling = wait_exponential(multiplier=first_seconds, max=longest_seconds)

@@ -25,19 +25,12 @@ WIDTH = 100
 
 @dataclass(frozen=True)
 class Explanation:
-    """A run, or a version whose run may be gone.
+    """A run, or a version whose run may be gone."""
 
-    Attributes:
-        summary: Of the run; of a version without one, what its manifest tells.
-        run: The run, if its record is there.
-        events: The lines of the model's history that concern the version.
-        version_uri: The version's directory, if a version was asked for.
-    """
-
-    summary: Summary
-    run: RunView | None
-    events: tuple[Event, ...] = ()
-    version_uri: str = ""
+    summary: Summary  # of the run; of a version without one, what its manifest tells
+    run: RunView | None  # if its record is there
+    events: tuple[Event, ...] = ()  # of the model's history, those that concern the version
+    version_uri: str = ""  # if a version was asked for
 
     def as_json(self) -> dict[str, Any]:
         """The content of `text`, for programs."""

@@ -44,20 +44,22 @@ def render_report(view: RunView) -> str:
         from slipway.evaluation.page import evaluation_sections
 
         judged = evaluation_sections(evaluation)
+    lineage = view.summary.lineage
+    start = lineage.started or min((step.started for step in view.steps if step.started), default=0.0)
+    outputs = {f"{step.name}.{name}": uri for step in view.steps for name, uri in step.outputs.items()}
     parts = [
         _headline(view, evaluation),
         _key_figures(view, evaluation),
         *judged[:1],  # the verdict stands before the steps
-        _steps(view),
+        section("Steps", step_graph(view.steps, start)) if view.steps else Markup(""),
         *judged[1:],
         _part("Serving checks", artifacts.get(shows.serving_checks), _serving),
         _part("Training", artifacts.get(shows.training_log), _training),
         _part("Validation of the data", artifacts.get(shows.data_validation), _validation),
         _part("Data", artifacts.get(shows.statistics), _statistics),
-        *(_part(title, _output(view, name), _page) for title, name in shows.pages.items()),
+        *(_part(title, outputs.get(name), _page) for title, name in shows.pages.items()),
         _lineage(view),
     ]
-    lineage = view.summary.lineage
     started = time.strftime("%-d %B %Y, %H:%M UTC", time.gmtime(lineage.started)) if lineage.started else ""
     subtitle = " · ".join(filter(None, [lineage.module, started, f"on {lineage.target}", format_seconds(view.seconds)]))
     return render_page(view.name, Markup("").join(parts), subtitle=subtitle)
@@ -102,13 +104,6 @@ def _key_figures(view: RunView, evaluation: Evaluation | None) -> Markup:
     return tiles(items)
 
 
-def _steps(view: RunView) -> Markup:
-    if not view.steps:
-        return Markup("")
-    start = view.summary.lineage.started or min((step.started for step in view.steps if step.started), default=0.0)
-    return section("Steps", step_graph(view.steps, start))
-
-
 def _part(title: str, uri: str | None, draw: Callable[[str], Markup]) -> Markup:
     """One section made of an artifact; nothing if the run has no such artifact."""
     if uri is None:
@@ -119,17 +114,10 @@ def _part(title: str, uri: str | None, draw: Callable[[str], Markup]) -> Markup:
         return section(title, notice(f"This part cannot be shown: {error}", "warn"))
 
 
-def _output(view: RunView, name: str) -> str | None:
-    """The URI of `step.output`."""
-    step, _, output = name.partition(".")
-    return next((one.outputs[output] for one in view.steps if one.name == step and output in one.outputs), None)
-
-
 def _page(path: str) -> Markup:
     """A step's own page, in a frame without scripts."""
-    content = Path(path).read_text(encoding="utf-8")
     frame = Markup('<iframe sandbox srcdoc="{}" style="width: 100%; height: 40rem; border: 0"></iframe>')
-    return frame.format(content)
+    return frame.format(Path(path).read_text(encoding="utf-8"))
 
 
 def _serving(folder: str) -> Markup:

@@ -3,6 +3,7 @@
 import difflib
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,15 +99,17 @@ def distinctions(views: list[RunView]) -> list[str]:
         {f"hyperparameters.{key}": one.hyperparameters[key] for key in one.hyperparameters} | one.overrides
         for one in lineages
     ]
-    alike: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for lineage, values in zip(lineages, told, strict=True):
-        alike.setdefault((lineage.pipeline, lineage.module), []).append(values)
-    found = []
-    for lineage, values in zip(lineages, told, strict=True):
-        others = alike[lineage.pipeline, lineage.module]
-        differ = [key for key in values if len({json.dumps(one.get(key)) for one in others}) > 1]
-        found.append(assignments({key: values[key] for key in differ}))
-    return found
+    owners = [(lineage.pipeline, lineage.module) for lineage in lineages]
+    runs = Counter(owners)
+    alike = Counter(
+        (owner, key, json.dumps(value))
+        for owner, values in zip(owners, told, strict=True)
+        for key, value in values.items()
+    )
+    return [
+        assignments({key: value for key, value in values.items() if alike[owner, key, json.dumps(value)] < runs[owner]})
+        for owner, values in zip(owners, told, strict=True)
+    ]
 
 
 def list_runs(runs: str | Path) -> list[RunView]:
@@ -163,8 +166,16 @@ def view_run(folder: str | Path) -> RunView:
             lineage = Lineage(run=run, module="", module_digest="", data_uri="", started=started)
             summary = summarise(lineage, "interrupted", [], outcome)
         return RunView(run, uri, [], summary, problem)
-    state = _state(recorded, summary)
-    steps = recorded.steps if state == "running" else [_ended(step) for step in recorded.steps]
+    state: RunState = summary.state if summary else "interrupted"
+    if recorded.finished is not None:
+        state = "failed" if any(step.state == "failed" for step in recorded.steps) else "succeeded"
+    elif is_alive(recorded.pid, recorded.pid_started):
+        state = "running"
+    killed = {"state": "failed", "error": "interrupted: the process that ran it is gone"}
+    steps = [
+        step.model_copy(update=killed) if step.state == "running" and state != "running" else step
+        for step in recorded.steps
+    ]
     # In the order of their starts, then those that never started; the exit handler stays last.
     steps = [*sorted(steps[:-1], key=lambda step: step.started or math.inf), *steps[-1:]]
     # The exit handler wrote its summary before the runner was through: what the runner says of the end counts.
@@ -175,17 +186,3 @@ def view_run(folder: str | Path) -> RunView:
         finished = max((step.started + (step.seconds or 0) for step in steps if step.started), default=0.0)
     summary = summary.model_copy(update={"finished": finished})
     return RunView(run, uri, steps, summary, problem)
-
-
-def _state(recorded: StepsFile, summary: Summary | None) -> RunState:
-    if recorded.finished is not None:
-        return "failed" if any(step.state == "failed" for step in recorded.steps) else "succeeded"
-    if is_alive(recorded.pid, recorded.pid_started):
-        return "running"
-    return summary.state if summary else "interrupted"
-
-
-def _ended(step: Step) -> Step:
-    """A step of a killed run: failed if it was running."""
-    gone = {"state": "failed", "error": "interrupted: the process that ran it is gone"}
-    return step.model_copy(update=gone) if step.state == "running" else step

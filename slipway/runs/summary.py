@@ -42,15 +42,7 @@ def read_if_there(read: Callable[[], Read]) -> Read | None:
 def summarise(
     lineage: Lineage, state: RunState, steps: list[Step], outcome: Outcome | None, error_message: str = ""
 ) -> Summary:
-    """The summary of a run.
-
-    Args:
-        lineage: Where the run came from.
-        state: How it ended, or that it has not.
-        steps: Its steps, as far as the runner recorded them (only local runs do).
-        outcome: The verdict, if the run came to one.
-        error_message: The orchestrator's own words, for want of better ones.
-    """
+    """The summary of a run. Only local runs record `steps`; without them, `error_message` is the orchestrator's."""
     artifacts = {name: uri for step in steps for name, uri in step.artifacts.items()}
     artifacts |= outcome.artifacts if outcome else {}
     examples = artifacts.get(lineage.shows.examples)

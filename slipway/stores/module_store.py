@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any
 
 import yaml
 
@@ -44,24 +44,11 @@ class PublishedModule:
     schema_uri: str
 
 
-class Views(NamedTuple):
-    """A module's files by relative POSIX path: all, and those that transforming, training and the schema depend on."""
-
-    whole: Files
-    preprocessing: Files
-    model: Files
-    schema: Files
-
-
 def publish_module(folder: str | Path, root: str | Path) -> PublishedModule:
-    """Copies a module to `<root>/<name>/<digest>/`, and its views for transform and training.
+    """Copies the module in a folder to `<root>/<name>/<digest>/`, and its views for transform and training.
 
     Published content is reused. On this machine each folder appears by one rename, and a damaged one is replaced; in a
     bucket no object is overwritten, and all are compared by checksum at the end.
-
-    Args:
-        folder: The module; its name is the module's name.
-        root: Local directory or remote URI below which modules are published.
 
     Raises:
         ModuleError: the folder is no module, too large, or holds a symbolic link.
@@ -139,15 +126,15 @@ def check_size(folder: str, sizes: Mapping[str, int]) -> None:
         )
 
 
-def views(files: Files) -> Views:
-    """What is published of a module; the view of the schema is empty where it has none."""
+def _views(files: Files) -> tuple[Files, ...]:
+    """All files, and those that transforming, training and the schema depend on; the last is empty without a schema."""
     contract = {CONTRACT_FILE: f"{contract_of(files)}\n".encode()}
     schema = {SCHEMA: files[SCHEMA]} if files.get(SCHEMA, b"").strip() else {}
     preprocessing, model = (
         {path: content for path, content in files.items() if path not in left_out} | contract
         for left_out in (_NOT_PREPROCESSING, _NOT_CODE)
     )
-    return Views(files, preprocessing, model, schema)
+    return files, preprocessing, model, schema
 
 
 def contract_of(files: Files) -> Any:
@@ -183,7 +170,7 @@ def _read(folder: str | Path) -> tuple[str, Files]:
 
 def _locate(name: str, files: Files, root: str) -> PublishedModule:
     parent_uri = _parent_uri(root, name)
-    uris = [storage.join(parent_uri, digest_files(view)) if view else "" for view in views(files)]
+    uris = [storage.join(parent_uri, digest_files(view)) if view else "" for view in _views(files)]
     return PublishedModule(name, digest_files(files), *uris)
 
 
@@ -193,7 +180,7 @@ def _parent_uri(root: str, name: str) -> str:
 
 
 def _by_digest(files: Files) -> dict[str, Files]:
-    return {digest_files(view): view for view in views(files) if view}
+    return {digest_files(view): view for view in _views(files) if view}
 
 
 def _upload(digest: str, files: Files, objects: GoogleObjects) -> None:

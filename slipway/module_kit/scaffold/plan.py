@@ -56,17 +56,10 @@ def plan_module(
     labels: Sequence[Any],
     statistics: statistics_pb2.DatasetFeatureStatisticsList,
 ) -> Plan:
-    """A plan for data of one table.
+    """A plan for data of one table; DataError if the label cannot be learned, or no column could help to.
 
-    Args:
-        name: The module's.
-        data: What `module.yaml` names as its data.
-        label: The column to predict.
-        labels: Its values, without missing ones.
-        statistics: Of the data; the training split decides.
-
-    Raises:
-        DataError: the label cannot be learned, or no column could help to.
+    `data` is what `module.yaml` names as its data, `labels` are the values of the column `label`, without missing ones.
+    Of the statistics the training split decides.
     """
     train = dataset_of(statistics, "train")
     features = {feature_name(feature): feature for feature in train.features}

@@ -23,11 +23,7 @@ def require_new(folder: Path) -> None:
 
 
 def write_module(plan: Plan, folder: Path) -> list[Path]:
-    """Writes a module that trains as it is; it appears whole or not at all. Returns its files.
-
-    Raises:
-        ConfigError: there is such a folder already.
-    """
+    """Writes a module that trains as it is, whole or not at all; returns its files. ConfigError if it exists."""
     require_new(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".new-", dir=folder.parent) as beside:

@@ -16,21 +16,13 @@ SUBJECT_LENGTH, DETAILS_LENGTH, REASONS = 160, 20_000, 12
 
 @dataclass(frozen=True)
 class Message:
-    """One notification, sent if the settings ask for one of its events.
-
-    Attributes:
-        events: Events that it is about.
-        subject: What happened, in one line.
-        reasons: Why.
-        link: The run's page: an address, or the URI or path of its report.
-        details: All that is known, as plain text.
-    """
+    """One notification, sent if the settings ask for one of its events."""
 
     events: frozenset[Event]
-    subject: str
+    subject: str  # what happened, in one line
     reasons: list[str] = field(default_factory=list)
-    link: str = ""
-    details: str = ""
+    link: str = ""  # of the run's page: an address, or the URI or path of its report
+    details: str = ""  # all that is known, as plain text
 
     @property
     def header(self) -> str:

@@ -31,10 +31,9 @@ def notify(config: Notifications, message: Message) -> list[str]:
 
 
 def deliver(config: Notifications, message: Message) -> list[str]:
-    """Sends a message to the configured channels, whatever its events; twice if a server's answer is lost.
+    """Sends a message to the configured channels, whatever its events; it may arrive twice if an answer is lost.
 
-    Returns:
-        Failures, one line per channel, without secrets.
+    Returns failures, one line per channel, without secrets.
     """
     try:
         config.require_complete()
@@ -49,8 +48,8 @@ def deliver(config: Notifications, message: Message) -> list[str]:
         "email": lambda: _send_email(config.email, message, context, seconds),
         "webhook": lambda: _post_webhook(config.webhook, message, context, seconds),
     }
-    deadline = time.monotonic() + config.timeout_seconds
     problems = dict.fromkeys(config.channels, ": no answer in time")
+    deadline = time.monotonic() + config.timeout_seconds
 
     def send(channel: str) -> None:
         problems[channel] = _attempt(sends[channel], config.timeout_seconds)

@@ -3,7 +3,7 @@
 from slipway.errors import StoreError
 from slipway.stores import storage
 from slipway.stores.model_store.local import LocalModelStore
-from slipway.stores.model_store.manifest import Manifest, ModelFile, Provenance, Pushed, Version, digest_model
+from slipway.stores.model_store.manifest import Manifest, Provenance, Pushed, Version, digest_model
 from slipway.stores.model_store.remote import RemoteModelStore
 from slipway.stores.model_store.state import Event, Stage, last_move
 from slipway.stores.model_store.store import ModelStore
@@ -12,7 +12,6 @@ __all__ = [
     "Event",
     "LocalModelStore",
     "Manifest",
-    "ModelFile",
     "ModelStore",
     "Provenance",
     "Pushed",

@@ -177,8 +177,8 @@ class ModelStore(ABC):
 
         def change(state: State) -> State:
             for number in states.prunable(state, self._numbers(state), keep):
-                version = self._read(model, number)
-                state = states.apply(state, self._event("delete", version, why or f"beyond the newest {keep}", who))
+                manifest, reason = self._read(model, number).manifest, why or f"beyond the newest {keep}"
+                state = states.apply(state, _event(manifest, "delete", self._clock(), who or self._who(), reason))
             return state
 
         before = self._state(model).deleted
@@ -203,19 +203,11 @@ class ModelStore(ABC):
         return self._act("rollback", self._intact(model, target), why, who, apply)
 
     def _act(self, action: Action, version: Version, why: str, who: str, apply: Apply = states.apply) -> Event:
-        state = self._update(version.model, lambda state: apply(state, self._event(action, version, why, who)))
-        return next(one for one in reversed(state.history) if version.number in (one.version, one.previous))
-
-    def _event(self, action: Action, version: Version, why: str, who: str) -> Event:
-        return Event(
-            when=self._clock(),
-            action=action,
-            version=version.number,
-            who=who or self._who(),
-            why=why,
-            run=version.manifest.lineage.run,
-            model_digest=version.manifest.model_digest,
+        who = who or self._who()
+        state = self._update(
+            version.model, lambda state: apply(state, _event(version.manifest, action, self._clock(), who, why))
         )
+        return next(one for one in reversed(state.history) if version.number in (one.version, one.previous))
 
     def _intact(self, model: str, number: int) -> Version:
         version = self.version(model, number)
@@ -257,7 +249,8 @@ class ModelStore(ABC):
         """Adds versions to the state when they are first seen: a push need not write files and state at once."""
         unknown = [number for number in self._stored(state.model) if number not in state.stages]
         manifests = [self._read(state.model, number).manifest for number in unknown]
-        return states.adopt(state, [_push_event(manifest) for manifest in manifests])
+        pushes = [_event(one, "push", one.created, one.pushed_by or "unknown", "passed its gate") for one in manifests]
+        return states.adopt(state, pushes)
 
     def _update(self, model: str, change: Change) -> State:
         return self._swap(model, lambda state: change(self._adopt(state)))
@@ -319,13 +312,6 @@ def refuse_damaged(version: Version, problems: list[str]) -> None:
         )
 
 
-def _push_event(manifest: Manifest) -> Event:
-    return Event(
-        when=manifest.created,
-        action="push",
-        version=manifest.version,
-        who=manifest.pushed_by or "unknown",
-        why="passed its gate",
-        run=manifest.lineage.run,
-        model_digest=manifest.model_digest,
-    )
+def _event(manifest: Manifest, action: Action, when: float, who: str, why: str) -> Event:
+    run, digest = manifest.lineage.run, manifest.model_digest
+    return Event(when=when, action=action, version=manifest.version, who=who, why=why, run=run, model_digest=digest)
