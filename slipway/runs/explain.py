@@ -1,24 +1,20 @@
 """Explains in plain text why a run came to its verdict."""
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from slipway.errors import StoreError
+from slipway.evaluation.results import Check, Evaluation
+from slipway.evaluation.serving_checks import ServingValidation
 from slipway.pages.numbers import format_number, format_time
 from slipway.runs.record import RolloutOutcome, Summary
 from slipway.runs.store import RunView, lineage_facts, load_run
 from slipway.runs.summary import read_evaluation_of, read_if_there, read_serving_checks_of
-
-if TYPE_CHECKING:
-    from slipway.evaluation.results import Check, Evaluation
-    from slipway.evaluation.serving_checks import ServingValidation
-    from slipway.stores.model_store import Event, ModelStore, Version
+from slipway.stores.model_store import Event, ModelStore, Version
 
 WIDTH = 100
 
@@ -129,11 +125,7 @@ def explain_run(view: RunView, store: ModelStore | None = None) -> Explanation:
 
 
 def explain_version(what: str, runs: str | Path, store: ModelStore) -> Explanation:
-    """A version as `find_version` takes it, with the run that pushed it if its record is among `runs`.
-
-    Raises:
-        StoreError: there is no such version.
-    """
+    """A version as `find_version` takes and refuses it, with the run that pushed it if its record is among `runs`."""
     version = find_version(store, what)
     run = read_if_there(lambda: load_run(runs, version.manifest.lineage.run))
     view = run if run and run.summary.pushed_version == version.number else None

@@ -100,15 +100,11 @@ def distinctions(views: list[RunView]) -> list[str]:
         for one in lineages
     ]
     owners = [(lineage.pipeline, lineage.module) for lineage in lineages]
-    runs = Counter(owners)
-    alike = Counter(
-        (owner, key, json.dumps(value))
-        for owner, values in zip(owners, told, strict=True)
-        for key, value in values.items()
-    )
+    pairs, runs = list(zip(owners, told, strict=True)), Counter(owners)
+    alike = Counter((owner, key, json.dumps(value)) for owner, values in pairs for key, value in values.items())
     return [
         assignments({key: value for key, value in values.items() if alike[owner, key, json.dumps(value)] < runs[owner]})
-        for owner, values in zip(owners, told, strict=True)
+        for owner, values in pairs
     ]
 
 
@@ -119,11 +115,7 @@ def list_runs(runs: str | Path) -> list[RunView]:
 
 
 def load_run(runs: str | Path, name: str | None = None) -> RunView:
-    """One run by its name, or an unambiguous beginning of it; the newest without a name.
-
-    Raises:
-        StoreError: there is no such run; the message lists the nearest names.
-    """
+    """One run by its name or an unambiguous beginning of it, the newest without one; StoreError if there is none."""
     names = _names(runs)
     if not names:
         raise StoreError(f"there are no runs in {runs}; `slipway run` makes one")

@@ -6,10 +6,9 @@ from markupsafe import Markup
 from slipway.pages import charts
 from slipway.pages.charts import nice_ticks
 from slipway.pages.numbers import format_number, format_seconds, format_share
-from slipway.pages.page import render_page
-from slipway.pages.parts import badge, details, facts, grid, notice, section, table, tiles
-from slipway.runs.graph import step_graph
+from slipway.pages.page import badge, details, facts, grid, notice, render_page, section, table, tiles
 from slipway.runs.record import Step, StepState
+from slipway.runs.report import step_graph
 
 NAN = float("nan")
 VOID = {"meta", "br"}

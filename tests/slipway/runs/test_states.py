@@ -10,8 +10,8 @@ from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineStateEnum
 
 from cli.output import _COLOURS, _SIGNS
 from cli.progress import _MARKS
-from slipway.runs.graph import _SIGNS as _SIGNS_ON_PAGES
 from slipway.runs.record import RunState, StepState
+from slipway.runs.report import _SIGNS as _SIGNS_ON_PAGES
 from slipway.runs.states import (
     ENDED,
     KUBEFLOW_RUNS,
