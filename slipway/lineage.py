@@ -10,7 +10,7 @@ DEFAULT_PIPELINE = "training"
 
 
 class Verdict(BaseModel):
-    """How a verdict of `Outcome` is told; `{version}` and `{module}` stand for those of the run.
+    """The words for a verdict of `Outcome`; `{version}` and `{module}` stand for those of the run.
 
     `text` completes "the run was …", `news` is the subject of a notification. Every field has a default, here and in
     `Shows`, so that the manifest of an old version can be read by a later release.
@@ -31,7 +31,7 @@ class Shows(BaseModel):
     evaluation: str = Field("", description="artifact with metrics and the verdict of the gate")
     serving_checks: str = Field("", description="artifact with checks of the model on a server")
     pages: dict[str, str] = Field({}, description="title to `step.output`: HTML pages, put into a local run's report")
-    verdicts: dict[str, Verdict] = Field({}, description="how each verdict of `outcome.json` is told")
+    verdicts: dict[str, Verdict] = Field({}, description="words for each verdict of `outcome.json`")
     no_verdict: str = Field("", description="clause that is added where a run came to no verdict")
 
 

@@ -23,7 +23,7 @@ WIDTH = 100
 class Explanation:
     """A run, or a version whose run may be gone."""
 
-    summary: Summary  # of the run; of a version without one, what its manifest tells
+    summary: Summary  # of the run; of a version without one, its manifest
     run: RunView | None  # if its record is there
     events: tuple[Event, ...] = ()  # of the model's history, those that concern the version
     version_uri: str = ""  # if a version was asked for

@@ -2,8 +2,8 @@
 
 Layout under the home: `runs/<run>/`, `artifacts/<kfp's run>/<step>/`, `sources/<digest>.json`, `checkpoints/<digest>/`,
 `cache/<key>.json`. A run that is served from the cache names artifacts of an older one, so artifacts and sources are
-kept by what names them, not by the run that made them. Nothing names a checkpoint: it is of the last run that began
-before it was written, and remains if its training was stopped.
+kept by what names them, not by the run that made them. Nothing names a checkpoint, which a stopped training leaves: it
+belongs to the last run that began before it was written.
 """
 
 import re
@@ -26,7 +26,7 @@ _NAMED = re.compile(r'(artifacts/[^/"\\]+/[^/"\\?]+|sources/[0-9a-f]+\.json)')
 
 @dataclass(frozen=True)
 class Prunable:
-    """What can go, and how many bytes it holds; `inputs` are sources and checkpoints."""
+    """What can be removed, and its size in bytes; `inputs` are sources and checkpoints."""
 
     runs: list[Path]
     artifacts: list[Path]
@@ -36,14 +36,14 @@ class Prunable:
 
 
 def find_prunable(home: Path, store: ModelStore, keep: int, older_than_days: float = 0.0) -> Prunable:
-    """What of a home can go.
+    """What can be removed from a home.
 
     Kept are running runs, the newest `keep` of each module in each pipeline, younger ones than `older_than_days`, the
     runs that pushed versions which the store still has, and those whose statistics the next run is compared with; and
     all artifacts and sources that any of these, or a version's manifest, names.
 
     Raises:
-        StoreError: a version's manifest cannot be read, so nobody knows what it names.
+        StoreError: a version's manifest cannot be read, so what it names is unknown.
     """
     manifests = [version.manifest for model in store.models() for version in store.versions(model)]
     views = list_runs(home / "runs")
@@ -82,7 +82,7 @@ def prune(home: Path, store: ModelStore, keep: int, older_than_days: float = 0.0
     cache_size = sum(map(_size, found.cache))
     for entry in found.cache:
         entry.unlink(missing_ok=True)
-    # From here on no run is served from what goes; one that was served since the first look names it by now.
+    # Now the cache cannot serve what is removed; a run that it served since the first search names its artifacts.
     left = find_prunable(home, store, keep, older_than_days)
     for path in [*left.artifacts, *left.inputs, *left.runs]:
         path.unlink() if path.is_file() else shutil.rmtree(path)
@@ -109,7 +109,7 @@ def _compared_with(views: Iterable[RunView]) -> set[str]:
 
 
 def _stale(cache: Path, removed: Iterable[Path]) -> Iterator[Path]:
-    """Entries that name an artifact which goes, or which is gone."""
+    """Cache entries that name an artifact which is removed now, or does not exist."""
     going = set(removed)
     for entry in sorted(cache.glob("*.json")):
         named = [cache.parent / path for path in _NAMED.findall(entry.read_text()) if path.startswith("artifacts/")]

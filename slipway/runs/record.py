@@ -51,7 +51,7 @@ class RunContext(BaseModel):
 
 
 class StepsFile(BaseModel):
-    """The runner's own record; whether its process lives tells a running run from an interrupted one."""
+    """The runner's own record. If its process is gone before `finished` is set, the run was interrupted."""
 
     lineage: Lineage
     pid: int

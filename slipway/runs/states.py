@@ -15,10 +15,10 @@ def _by_word(**words: str) -> dict[str, Any]:
     return {word: state for state, listed in words.items() for word in listed.split()}
 
 
-# What the exit handler is told of the group that it ends: `dsl.PipelineTaskFinalStatus.state`. On Vertex AI, and of
-# kfp.local SUCCEEDED and FAILED, PipelineTaskState of kfp's pipeline_spec.proto; SKIPPED was found in the cache. On
-# Kubeflow, ML Metadata's Execution.State (metadata_store.proto), which backend/src/v2/driver/resolve.go passes on:
-# launchers write the ends, so one that was killed together with its step leaves the group RUNNING.
+# The state that the exit handler gets of its group, `dsl.PipelineTaskFinalStatus.state`. Vertex AI, and kfp.local for
+# SUCCEEDED and FAILED, pass PipelineTaskState of kfp's pipeline_spec.proto; SKIPPED was found in the cache. Kubeflow
+# passes ML Metadata's Execution.State (metadata_store.proto) in backend/src/v2/driver/resolve.go: launchers write the
+# ends, so one that was killed together with its step leaves the group RUNNING.
 ENDED: dict[str, RunState] = _by_word(
     succeeded="SUCCEEDED SKIPPED COMPLETE CACHED",
     failed="FAILED UNSCHEDULABLE",
