@@ -134,16 +134,20 @@ def cancel(
 
 @app.command()
 def prune(
-    keep: Annotated[int | None, typer.Option(min=0, help="Keep this number of each module's newest runs.")] = None,
-    older_than: Annotated[float | None, typer.Option(min=0, help="Remove only runs older than so many days.")] = None,
+    keep: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="Keep the newest N runs of each pipeline and module.")
+    ] = None,
+    older_than: Annotated[
+        float | None, typer.Option(min=0, metavar="DAYS", help="Remove only runs that began more than DAYS days ago.")
+    ] = None,
     dry_run: options.DryRun = False,
     env: options.Env = None,
     as_json: options.Json = False,
 ) -> None:
-    """Remove old runs of this machine, with their artifacts and cache entries.
+    """Remove old runs of this machine, with their artifacts, sources, checkpoints and cache entries.
 
     Kept in any case: running runs, runs that pushed versions of the model store, the runs that the next one is compared
-    with, and every artifact that a kept run or version names.
+    with, and every artifact and source that a kept run or version names.
     """
     if keep is None and older_than is None:
         raise typer.BadParameter("give --keep N, --older-than DAYS or both", param_hint="--keep")
@@ -152,14 +156,15 @@ def prune(
     work = pruning.find_prunable if dry_run else pruning.prune
     found = work(home, environment.store(environment.local.store), keep or 0, older_than or 0.0)
     if as_json:
-        paths = {key: list(map(str, getattr(found, key))) for key in ("runs", "artifacts", "cache")}
-        print_json({"dry_run": dry_run, "bytes": found.size, **paths})
+        lists = {key: list(map(str, getattr(found, key))) for key in ("runs", "artifacts", "inputs", "cache")}
+        print_json({"dry_run": dry_run, "bytes": found.size} | lists)
         return
     for run in found.runs:
         echo(f"  {run.name}")
     echo(
         f"{'Would remove' if dry_run else 'Removed'} from {home}: {found.size / 2**20:,.1f} MiB; "
-        f"runs: {len(found.runs)}, folders of steps: {len(found.artifacts)}, cache entries: {len(found.cache)}"
+        f"runs: {len(found.runs)}, folders of steps: {len(found.artifacts)}, "
+        f"sources and checkpoints: {len(found.inputs)}, cache entries: {len(found.cache)}"
     )
 
 

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slipway.module_kit.check import check_module
-from slipway.stores.module_store import PublishedModule, is_published, publish_module
-from slipway.stores.module_store.content import read_files
+from slipway.stores.module_store import PublishedModule, is_published, publish_module, read_files
 
 
 @dataclass(frozen=True)

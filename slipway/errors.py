@@ -1,25 +1,5 @@
 """All errors that Slipway raises deliberately.
 
-SlipwayError
-├── ConfigError            module.yaml, settings or a flag is wrong
-├── ModuleError            a module's code breaks the contract
-│   └── ModuleDigestError  a module's files differ from the digest that the run pinned
-├── DataError              the data cannot be read, or too many rows are bad
-│   └── AnomalyError       the data violates its schema
-├── TrainingError          the model cannot be built or trained
-├── GateError              an evaluation or a serving check cannot be run
-├── DeliveryError          Git, the image registry or a step of a deployment fails
-├── TargetError            Kubeflow or Vertex refuses, fails or does not respond
-├── ClusterError           the Kubernetes API server refuses, or does not respond
-├── RolloutError           a rollout cannot start, or ended without its version in production
-│   ├── RolloutBusyError       another rollout of the model is running, or waits for a decision
-│   ├── RolledBackError        the version failed, and the previous one serves again
-│   └── RolloutInconclusiveError  the canary got too little traffic to be judged, and stays
-├── NotificationError      a notification is refused permanently
-├── RequestError           a model server refuses a request, or does not respond
-└── StoreError             a model, a run, an artifact or a file cannot be found, read or written
-    └── ModelQuarantinedError  a version, or one with the same bytes, must never be served again
-
 A message states the problem, the value and the fix; for remote services also the address and what was tried for how
 long. The command line prints it without a traceback.
 """
@@ -30,7 +10,7 @@ class SlipwayError(Exception):
 
 
 class ConfigError(SlipwayError):
-    """A configuration value is unknown, missing or wrong."""
+    """module.yaml, a setting or a flag is unknown, missing or wrong."""
 
 
 class ModuleError(SlipwayError):
@@ -42,7 +22,7 @@ class ModuleDigestError(ModuleError):
 
 
 class DataError(SlipwayError):
-    """The input data cannot be used."""
+    """The data cannot be read, or too many rows are bad."""
 
 
 class AnomalyError(DataError):
@@ -54,15 +34,15 @@ class TrainingError(SlipwayError):
 
 
 class GateError(SlipwayError):
-    """A model cannot be judged, which differs from a refused model."""
+    """An evaluation or a serving check cannot be run, which differs from a refused model."""
 
 
 class DeliveryError(SlipwayError):
-    """A deployment cannot be planned, or one of its steps failed."""
+    """Git, the image registry or a step of a deployment fails."""
 
 
 class TargetError(SlipwayError):
-    """A target refuses a request, fails, or does not respond."""
+    """Kubeflow or Vertex refuses a request, fails, or does not respond."""
 
 
 class NotificationError(SlipwayError):
@@ -74,11 +54,11 @@ class RequestError(SlipwayError):
 
 
 class StoreError(SlipwayError):
-    """Stored data is missing, damaged or out of reach, or cannot be written."""
+    """A model, a run, an artifact or a file is missing, damaged or out of reach, or cannot be written."""
 
 
 class ModelQuarantinedError(StoreError):
-    """The model was taken out of service permanently."""
+    """A version, or one with the same bytes, must never be served again."""
 
 
 class ClusterError(SlipwayError):

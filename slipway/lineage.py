@@ -6,7 +6,7 @@ import getpass
 import os
 from typing import Any, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from slipway.targets import Target
 
@@ -14,7 +14,7 @@ DEFAULT_PIPELINE = "training"
 
 
 class Verdict(BaseModel):
-    """How a verdict of `Outcome` is told; `{version}` and `{module}` stand for those of the run.
+    """The words for a verdict of `Outcome`; `{version}` and `{module}` stand for those of the run.
 
     `text` completes "the run was …", `news` is the subject of a notification. Every field has a default, here and in
     `Shows`, so that the manifest of an old version can be read by a later release.
@@ -26,29 +26,17 @@ class Verdict(BaseModel):
 
 
 class Shows(BaseModel):
-    """What the records of a pipeline's runs show. A field that names an artifact is empty if there is none.
+    """What the records of a pipeline's runs show. A field that names an artifact is empty if there is none."""
 
-    Attributes:
-        examples: Artifact that holds the examples: their rows and their digest.
-        statistics: Statistics of the examples; the next run is compared with them.
-        data_validation: Anomalies that were found in the examples.
-        training_log: Loss and metrics by epoch.
-        evaluation: Metrics and the verdict of the gate.
-        serving_checks: Checks of the model on a server.
-        pages: Title to `step.output`: HTML pages of steps, put into the report of a local run as they are.
-        verdicts: How each verdict of `outcome.json` is told.
-        no_verdict: Clause that is added where a run came to no verdict.
-    """
-
-    examples: str = ""
-    statistics: str = ""
-    data_validation: str = ""
-    training_log: str = ""
-    evaluation: str = ""
-    serving_checks: str = ""
-    pages: dict[str, str] = {}
-    verdicts: dict[str, Verdict] = {}
-    no_verdict: str = ""
+    examples: str = Field("", description="artifact with the examples: their rows and their digest")
+    statistics: str = Field("", description="artifact with their statistics; the next run is compared with them")
+    data_validation: str = Field("", description="artifact with the anomalies that were found in the examples")
+    training_log: str = Field("", description="artifact with loss and metrics by epoch")
+    evaluation: str = Field("", description="artifact with metrics and the verdict of the gate")
+    serving_checks: str = Field("", description="artifact with checks of the model on a server")
+    pages: dict[str, str] = Field({}, description="title to `step.output`: HTML pages, put into a local run's report")
+    verdicts: dict[str, Verdict] = Field({}, description="words for each verdict of `outcome.json`")
+    no_verdict: str = Field("", description="clause that is added where a run came to no verdict")
 
 
 class Lineage(BaseModel):

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from slipway.data.examples.dataset import MANIFEST, Manifest, RowCounts
-from slipway.stores.module_store.content import SCHEMA, digest_files
+from slipway.stores.module_store import SCHEMA, digest_files
 
 
 def write_examples(folder: Path, train: dict[str, Any], evaluation: dict[str, Any] | None = None) -> str:

@@ -10,8 +10,7 @@ from delivery.deployments import BASE, MANIFESTS, Deployment, module_unit, read_
 from delivery.plan.fingerprints import Files, Key
 from slipway.errors import DeliveryError, SlipwayError
 from slipway.stores import storage
-from slipway.stores.module_store import is_published
-from slipway.stores.module_store.content import NAME
+from slipway.stores.module_store import NAME, is_published
 
 
 class Registry(Protocol):

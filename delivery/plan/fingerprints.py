@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from delivery.plan.classes import IN_IMAGE, classify
 from delivery.plan.tree import SUBMODULE, SYMLINK, Repository, Tree
 from slipway.errors import ModuleError
-from slipway.stores.module_store.content import NAME, check_size, counts, digest_files
+from slipway.stores.module_store import NAME, check_size, counts, digest_files
 from slipway.targets import RemoteTarget
 
 MODULES = "modules/"

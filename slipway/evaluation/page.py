@@ -11,8 +11,7 @@ from slipway.evaluation.metric import CANDIDATE, slice_metrics
 from slipway.evaluation.results import OVERALL, Evaluation, SliceResult
 from slipway.pages.charts import Bins, Series, calibration_chart, confusion_matrix, histogram, line_chart
 from slipway.pages.numbers import format_number
-from slipway.pages.page import render_page
-from slipway.pages.parts import badge, details, grid, notice, section, table
+from slipway.pages.page import badge, details, grid, notice, render_page, section, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

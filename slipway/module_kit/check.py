@@ -13,7 +13,7 @@ from slipway.errors import ConfigError, ModuleError
 from slipway.evaluation.config import parse_evaluation_config
 from slipway.module_api import ModuleConfig
 from slipway.module_kit.config import read_config
-from slipway.stores.module_store.content import NAME, read_files
+from slipway.stores.module_store import NAME, Files, read_files
 from slipway.strict_yaml import nearest
 
 REQUIRED = {
@@ -42,27 +42,21 @@ def check_module(folder: str | Path) -> ModuleConfig:
         config = read_config(folder)
     except (ConfigError, ModuleError) as error:
         problems += str(error).splitlines()
-    if config is not None and config.data is None and "sample.py" not in files:
-        problems.append(f"{folder}/module.yaml: no `data:` and no sample.py, so no data to train on; add one")
     if config is not None:
-        problems += _check_thresholds(folder, config)
+        if config.data is None and "sample.py" not in files:
+            problems.append(f"{folder}/module.yaml: no `data:` and no sample.py, so no data to train on; add one")
+        try:  # what evaluate_model would refuse only after the training
+            parse_evaluation_config(config.model_dump(include={"task", "label", "classes", "slices", "thresholds"}))
+        except ConfigError as error:
+            problems.append(f"{folder}/{error}")
     problems += _check_schema(folder, files, config)
-    problems += _Code(folder, files).problems()
+    problems += [f"{folder}/{problem}" for problem in _check_code(files)]
     if problems or config is None:
         raise ModuleError("\n".join(problems))
     return config
 
 
-def _check_thresholds(folder: Path, config: ModuleConfig) -> list[str]:
-    """What evaluate_model would refuse only after the training."""
-    try:
-        parse_evaluation_config(config.model_dump(include={"task", "label", "classes", "slices", "thresholds"}))
-    except ConfigError as error:
-        return [f"{folder}/{error}"]
-    return []
-
-
-def _check_schema(folder: Path, files: dict[str, bytes], config: ModuleConfig | None) -> list[str]:
+def _check_schema(folder: Path, files: Files, config: ModuleConfig | None) -> list[str]:
     """What infer_schema would refuse; without a configuration the label is not looked for."""
     if "schema.pbtxt" not in files:
         return []
@@ -77,100 +71,83 @@ def _check_schema(folder: Path, files: dict[str, bytes], config: ModuleConfig | 
     return []
 
 
-class _Code:
-    """The Python files of one module, parsed."""
-
-    def __init__(self, folder: Path, files: dict[str, bytes]) -> None:
-        self._folder = folder
-        self._trees: dict[str, ast.Module] = {}
-        self._broken: list[str] = []
-        for path, source in files.items():
-            if not path.endswith(".py"):
-                continue
+def _check_code(files: Files) -> Iterator[str]:
+    """Problems of the Python files, each with its file and line."""
+    trees: dict[str, ast.Module] = {}
+    for path, source in files.items():
+        if path.endswith(".py"):
             try:
-                self._trees[path] = ast.parse(source)
+                trees[path] = ast.parse(source)
             except SyntaxError as error:
-                self._broken.append(f"{folder}/{path}:{error.lineno}: syntax error: {error.msg}")
+                yield f"{path}:{error.lineno}: syntax error: {error.msg}"
             except ValueError as error:
-                self._broken.append(f"{folder}/{path}: not Python source: {error}")
-        self._files = files
-
-    def problems(self) -> list[str]:
-        found = list(self._broken)
-        for path, (function, parameters) in (REQUIRED | OPTIONAL).items():
-            if path in self._trees:
-                found += self._check_function(path, function, parameters)
-            elif path in REQUIRED and path not in self._files:
-                found.append(f"{self._folder}/{path} is missing; it must define {function}({', '.join(parameters)})")
-        for path, tree in self._trees.items():
-            for node in _imports(tree):
-                found += [f"{self._folder}/{path}:{node.lineno}: {text}" for text in self._check_import(path, node)]
-        return found
-
-    def _check_function(self, path: str, function: str, parameters: list[str]) -> list[str]:
-        tree = self._trees[path]
+                yield f"{path}: not Python source: {error}"
+    for path, (function, parameters) in (REQUIRED | OPTIONAL).items():
         wanted = f"{function}({', '.join(parameters)})"
-        definition = next(
-            (
-                node
-                for node in tree.body
-                if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == function
-            ),
-            None,
-        )
-        if definition is None:
-            names = _bound_names(tree)
-            if function in names or "*" in names:
-                return []
-            return [f"{self._folder}/{path} does not define {wanted}{_similar(function, names)}"]
-        arguments = definition.args
-        positional = [argument.arg for argument in arguments.posonlyargs + arguments.args]
-        required = positional[: len(positional) - len(arguments.defaults)]
-        keywords_required = any(default is None for default in arguments.kw_defaults)
-        fits = positional[: len(parameters)] == parameters and len(required) <= len(parameters)
-        if isinstance(definition, ast.AsyncFunctionDef) or not fits or keywords_required:
-            found = f"{function}({ast.unparse(arguments)})"
-            return [f"{self._folder}/{path}:{definition.lineno}: expected {wanted}, found {found}"]
-        return []
+        if path in trees:
+            yield from _check_function(path, trees[path], function, parameters, wanted)
+        elif path in REQUIRED and path not in files:
+            yield f"{path} is missing; it must define {wanted}"
+    for path, tree in trees.items():
+        for node in _imports(tree):
+            if isinstance(node, ast.ImportFrom) and node.level:
+                found = _check_relative(path, node, files, trees)
+            else:
+                found = _check_absolute(node, files)
+            yield from (f"{path}:{node.lineno}: {text}" for text in found)
 
-    def _check_import(self, path: str, node: ast.Import | ast.ImportFrom) -> Iterator[str]:
-        if isinstance(node, ast.ImportFrom) and node.level:
-            yield from self._check_relative(path, node)
-            return
-        modules = [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
-        for module in modules:
-            package = module.split(".")[0]
-            if f"{package}.py" in self._files and not _is_installed(package):
-                yield f"`import {module}` misses the module's own file; write `from .{package} import …`"
-            elif package == "modules":
-                yield f"`{module}` is not there when a run loads a module by digest; import from `.`"
-            elif not _is_installed(package):
-                yield f"no package {package!r} is installed; check its spelling, or add it to the project"
-        if isinstance(node, ast.ImportFrom) and node.module == module_api.__name__:
-            known = [name for name in vars(module_api) if not name.startswith("_")]
-            for alias in node.names:
-                if alias.name != "*" and alias.name not in known:
-                    yield f"{node.module} has no {alias.name!r}{nearest(alias.name, known)}"
 
-    def _check_relative(self, path: str, node: ast.ImportFrom) -> Iterator[str]:
-        parents = path.split("/")[:-1]
-        if node.level - 1 > len(parents):
-            yield f"`{ast.unparse(node)}` leaves the module's folder; a module imports its own files only"
-            return
-        base = parents[: len(parents) - node.level + 1] + (node.module.split(".") if node.module else [])
-        target = "/".join(base)
-        is_package = not target or any(file.startswith(f"{target}/") for file in self._files)
-        source = f"{target}.py" if f"{target}.py" in self._files else f"{target}/__init__.py".lstrip("/")
-        if source not in self._files and not is_package:
-            yield f"`{ast.unparse(node)}`: there is no {target}.py in {self._folder}"
-            return
-        if source in self._files and source not in self._trees:
-            return
-        names = _bound_names(self._trees[source]) if source in self._trees else set()
+def _check_function(path: str, tree: ast.Module, function: str, parameters: list[str], wanted: str) -> Iterator[str]:
+    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    definition = next((node for node in functions if node.name == function), None)
+    if definition is None:
+        names = _bound_names(tree)
+        if not names & {function, "*"}:
+            yield f"{path} does not define {wanted}{_similar(function, names)}"
+        return
+    arguments = definition.args
+    positional = [argument.arg for argument in arguments.posonlyargs + arguments.args]
+    required = len(positional) - len(arguments.defaults)
+    fits = positional[: len(parameters)] == parameters and required <= len(parameters)
+    keywords_required = any(default is None for default in arguments.kw_defaults)
+    if isinstance(definition, ast.AsyncFunctionDef) or not fits or keywords_required:
+        yield f"{path}:{definition.lineno}: expected {wanted}, found {function}({ast.unparse(arguments)})"
+
+
+def _check_absolute(node: ast.Import | ast.ImportFrom, files: Files) -> Iterator[str]:
+    modules = [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
+    for module in modules:
+        package = module.split(".")[0]
+        is_installed = package in sys.modules or package in sys.stdlib_module_names or importlib.util.find_spec(package)
+        if f"{package}.py" in files and not is_installed:
+            yield f"`import {module}` misses the module's own file; write `from .{package} import …`"
+        elif package == "modules":
+            yield f"`{module}` is not there when a run loads a module by digest; import from `.`"
+        elif not is_installed:
+            yield f"no package {package!r} is installed; check its spelling, or add it to the project"
+    if isinstance(node, ast.ImportFrom) and node.module == module_api.__name__:
+        known = [name for name in vars(module_api) if not name.startswith("_")]
+        for alias in node.names:
+            if alias.name not in (*known, "*"):
+                yield f"{node.module} has no {alias.name!r}{nearest(alias.name, known)}"
+
+
+def _check_relative(path: str, node: ast.ImportFrom, files: Files, trees: dict[str, ast.Module]) -> Iterator[str]:
+    parents = path.split("/")[:-1]
+    if node.level - 1 > len(parents):
+        yield f"`{ast.unparse(node)}` leaves the module's folder; a module imports its own files only"
+        return
+    target = "/".join(parents[: len(parents) - node.level + 1] + (node.module.split(".") if node.module else []))
+    is_package = not target or any(file.startswith(f"{target}/") for file in files)
+    source = f"{target}.py" if f"{target}.py" in files else f"{target}/__init__.py".lstrip("/")
+    if source not in files and not is_package:
+        yield f"`{ast.unparse(node)}`: there is no {target}.py in the module"
+    elif source in trees or source not in files:
+        names = _bound_names(trees[source]) if source in trees else set()
         for alias in node.names:
             child = f"{target}/{alias.name}".lstrip("/")
-            is_file = f"{child}.py" in self._files or any(file.startswith(f"{child}/") for file in self._files)
-            if not is_file and alias.name not in names and "*" not in names and alias.name != "*":
+            is_file = f"{child}.py" in files or any(file.startswith(f"{child}/") for file in files)
+            if not is_file and alias.name != "*" and not names & {alias.name, "*"}:
                 yield f"{source} does not define {alias.name!r}{_similar(alias.name, names)}"
 
 
@@ -203,9 +180,3 @@ def _bound_names(tree: ast.AST) -> set[str]:
 
 def _similar(name: str, names: set[str]) -> str:
     return nearest(name, sorted(names)) if names else "; it defines nothing"
-
-
-def _is_installed(package: str) -> bool:
-    if package in sys.modules or package in sys.stdlib_module_names:
-        return True
-    return importlib.util.find_spec(package) is not None

@@ -1,7 +1,5 @@
 """Importing a module's code from where it was published, after checking its digest."""
 
-from __future__ import annotations
-
 import atexit
 import functools
 import hashlib
@@ -13,26 +11,21 @@ import tempfile
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.machinery import ModuleSpec, SourceFileLoader
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from slipway.errors import ModuleDigestError, ModuleError, SlipwayError
 from slipway.module_api import CONTRACT
 from slipway.stores import storage
-from slipway.stores.module_store.content import SCHEMA, Files, contract_of, digest_files, read_files
+from slipway.stores.module_store import SCHEMA, Files, contract_of, digest_files, read_files
 
 
 def load_function(uri: str, file: str, function: str) -> Callable[..., Any]:
-    """A function of a published module.
+    """A function of a published module: `load_function(published.model_uri, "model", "build_model")`.
 
     The module becomes a package of its own: relative imports work, and two versions live in one
     process. What the function raises when it is called also becomes a ModuleError with the user's line.
-
-    Args:
-        uri: A URI of `PublishedModule`, local or `gs://`.
-        file: Python file without its suffix: `preprocessing`.
-        function: Name of the function in it.
 
     Raises:
         ModuleDigestError: the bytes at `uri` are not those that it names.
@@ -44,10 +37,10 @@ def load_function(uri: str, file: str, function: str) -> Callable[..., Any]:
             f"module {name} is written for contract {contract}; this version of Slipway knows contract {CONTRACT}. "
             "Run it in an image of the revision that it was written for"
         )
-    package = _package(name, folder)
-    if not (folder / f"{file}.py").is_file():
-        raise ModuleError(f"module {name} has no {file}.py; it must define {function}")
     with _users_errors(folder, name):
+        package = _package(name, folder)
+        if not (folder / f"{file}.py").is_file():
+            raise ModuleError(f"module {name} has no {file}.py; it must define {function}")
         loaded = importlib.import_module(f"{package}.{file}")
     found = getattr(loaded, function, None)
     if not callable(found):
@@ -62,14 +55,7 @@ def load_function(uri: str, file: str, function: str) -> Callable[..., Any]:
 
 
 def read_schema_text(schema_uri: str) -> str:
-    """The curated schema of a published module.
-
-    Args:
-        schema_uri: `PublishedModule.schema_uri`.
-
-    Raises:
-        ModuleDigestError: the bytes at `schema_uri` are not those that it names.
-    """
+    """The curated schema at a `PublishedModule.schema_uri`; ModuleDigestError if its bytes are not those named."""
     return _checked(schema_uri)[2][SCHEMA].decode()
 
 
@@ -104,18 +90,13 @@ def _package(module: str, folder: Path) -> str:
     if name in sys.modules:
         return name
     init = folder / "__init__.py"
-    if not init.is_file():
-        package = ModuleType(name)
-        package.__path__ = [str(folder)]
-        sys.modules[name] = package
-        return name
-    spec = importlib.util.spec_from_file_location(name, init, submodule_search_locations=[str(folder)])
-    assert spec is not None
-    assert spec.loader is not None
+    loader = SourceFileLoader(name, str(init)) if init.is_file() else None
+    spec = ModuleSpec(name, loader, origin=str(init), is_package=True)
+    spec.submodule_search_locations, spec.has_location = [str(folder)], loader is not None
     package = sys.modules[name] = importlib.util.module_from_spec(spec)
     try:
-        with _users_errors(folder, module):
-            spec.loader.exec_module(package)
+        if loader:
+            loader.exec_module(package)
     except BaseException:
         del sys.modules[name]
         raise
@@ -130,17 +111,10 @@ def _users_errors(folder: Path, name: str) -> Iterator[None]:
     except SlipwayError:
         raise
     except Exception as error:
-        where = _where(error, folder, name)
+        # The innermost line of the user's own code, as `taxi/preprocessing.py:12`.
+        places = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+        if isinstance(error, SyntaxError) and error.filename:
+            places.append((error.filename, error.lineno))
+        own = [(Path(file), line) for file, line in places if Path(file).is_relative_to(folder)]
+        where = f"{name}/{own[-1][0].relative_to(folder).as_posix()}:{own[-1][1]}" if own else f"module {name}"
         raise ModuleError(f"{where}: {type(error).__name__}: {error}") from error
-
-
-def _where(error: Exception, folder: Path, name: str) -> str:
-    """The innermost line of the user's own code, as `taxi/preprocessing.py:12`."""
-    places = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
-    if isinstance(error, SyntaxError) and error.filename:
-        places.append((error.filename, error.lineno))
-    own = [(Path(file), line) for file, line in places if Path(file).is_relative_to(folder)]
-    if not own:
-        return f"module {name}"
-    file, line = own[-1]
-    return f"{name}/{file.relative_to(folder).as_posix()}:{line}"

@@ -1,10 +1,9 @@
 """Charts as inline SVG or HTML: no script, no network, colours from the page's theme.
 
 Each function returns a `<figure>` as Markup. Two series differ in colour (blue and orange, safe for colour-blind
-readers) and in line style; exact values are in tooltips (`<title>`).
+readers) and in line style; exact values are in tooltips (`<title>`). The canvas is small (about 360 units wide) and
+scales with its column, so that its text is about as large as the page's, on a phone too.
 """
-
-from __future__ import annotations
 
 import math
 from collections.abc import Sequence
@@ -12,17 +11,17 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from slipway.pages.axes import Frame, nice_ticks
 from slipway.pages.numbers import format_number, format_share
 
 
 @dataclass(frozen=True)
 class Series:
-    """One line: `x` and `y` of equal length; NaN leaves a gap."""
+    """One line: `x` and `y` of equal length; NaN leaves a gap. With `counts`, a point's area shows its count."""
 
     name: str
     x: Sequence[float]
     y: Sequence[float]
+    counts: Sequence[float] = ()
 
 
 @dataclass(frozen=True)
@@ -61,17 +60,21 @@ def line_chart(
     The axes end at the data unless a range is given. `diagonal` draws the line y = x, and `marks` a dot with a tooltip
     at each point.
     """
-    x_low, x_high = x_range or _extent([value for one in series for value in one.x])
-    y_low, y_high = y_range or _extent([value for one in series for value in one.y])
-    frame = Frame(_x_ticks(series, x_low, x_high), nice_ticks(y_low, y_high))
+    low, high = x_range or _extent([value for one in series for value in one.x])
+    x_ticks: Sequence[float] = nice_ticks(low, high, 6)
+    whole = low < high and not x_range and all(float(value).is_integer() for one in series for value in one.x)
+    if whole:  # epochs
+        x_ticks = [tick for tick in x_ticks if low <= tick <= high and tick.is_integer()]
+    y_ticks = nice_ticks(*(y_range or _extent([value for one in series for value in one.y])))
+    frame = _Frame(x_ticks, y_ticks, (low, high) if whole else None)
     parts = [frame.y_axis(y_label), frame.x_axis(x_label)]
     if diagonal:
-        ends = (max(frame.x_ticks[0], frame.y_ticks[0]), min(frame.x_ticks[-1], frame.y_ticks[-1]))
+        ends = (max(x_ticks[0], y_ticks[0]), min(x_ticks[-1], y_ticks[-1]))
         parts.append(Markup('<path class="reference" d="{}"/>').format(frame.line(ends, ends)))
     for index, one in enumerate(series, start=1):
         parts.append(Markup('<path class="line s{}" d="{}"/>').format(index, frame.line(one.x, one.y)))
         if marks:
-            parts += [_mark(frame, index, one.name, x, y) for x, y in zip(one.x, one.y, strict=True)]
+            parts += _marks(frame, index, one)
     return figure(title, frame.svg(title, *parts), [one.name for one in series])
 
 
@@ -79,23 +82,16 @@ def calibration_chart(
     title: str, predicted: Sequence[float], observed: Sequence[float], counts: Sequence[float]
 ) -> Markup:
     """Mean label against mean prediction per bucket; a dot's area shows the number of examples."""
-    frame = Frame(nice_ticks(0, 1, 6), nice_ticks(0, 1, 6))
-    most = max(counts, default=0) or 1
-    parts = [
-        frame.y_axis("mean label"),
-        frame.x_axis("mean prediction"),
-        Markup('<path class="reference" d="{}"/>').format(frame.line((0, 1), (0, 1))),
-        Markup('<path class="line s1" d="{}"/>').format(frame.line(predicted, observed)),
-    ]
-    for x, y, count in zip(predicted, observed, counts, strict=True):
-        if count and math.isfinite(x) and math.isfinite(y):
-            tip = f"{format_number(count)} examples: predicted {format_number(x)}, observed {format_number(y)}"
-            parts.append(
-                Markup('<circle class="dot s1" cx="{:.1f}" cy="{:.1f}" r="{:.1f}"><title>{}</title></circle>').format(
-                    frame.x(x), frame.y(y), 2 + 5 * math.sqrt(count / most), tip
-                )
-            )
-    return figure(title, frame.svg(title, *parts))
+    return line_chart(
+        title,
+        [Series("mean label", predicted, observed, counts)],
+        x_label="mean prediction",
+        y_label="mean label",
+        x_range=(0, 1),
+        y_range=(0, 1),
+        diagonal=True,
+        marks=True,
+    )
 
 
 def histogram(title: str, series: Sequence[Bins], *, x_label: str = "", mini: bool = False, note: str = "") -> Markup:
@@ -109,15 +105,22 @@ def histogram(title: str, series: Sequence[Bins], *, x_label: str = "", mini: bo
     shapes = [_densities(one, (high - low) / 100) for one in series]
     top = max((height for shape in shapes for _, _, height, _ in shape), default=0) or 1.0
     if mini:
-        frame = Frame((low, high), (0, top), width=160, height=34, left=0, right=0, top=1, bottom=1)
+        frame = _Frame((low, high), (0, top), width=160, height=34, left=0, right=0, top=1, bottom=1)
     else:
         ticks = [tick for tick in nice_ticks(low, high) if low <= tick <= high]
-        frame = Frame(ticks, (0, top * 1.05), (low, high), left=12, height=190, bottom=40 if x_label else 22)
+        frame = _Frame(ticks, (0, top * 1.05), (low, high), left=12, height=190, bottom=40 if x_label else 22)
     parts = [] if mini else [frame.x_axis(x_label)]
+    rectangle = Markup('<rect class="column s%s" x="%.1f" y="%.1f" width="%.1f" height="%.1f"><title>%s</title></rect>')
     for index, (one, shape) in enumerate(zip(series, shapes, strict=True), start=1):
-        parts += [_column(frame, index, one.name, column) for column in shape]
-        if index > 1:
-            parts.append(_outline(frame, index, shape))
+        for left, right, height, share in shape:
+            tip = f"{one.name}: {format_share(share)} in {format_number(left)} to {format_number(right)}"
+            width, y = max(frame.x(right) - frame.x(left) - 0.5, 0.5), frame.y(height)
+            parts.append(rectangle % (index, frame.x(left), y, width, frame.y(0) - y, tip))
+        if index > 1:  # an outline, over the first
+            xs = [x for left, right, _, _ in shape for x in (left, right)]
+            heights = [height for _, _, height, _ in shape for _ in range(2)]
+            path = frame.line([*xs[:1], *xs, *xs[-1:]], [0.0, *heights, 0.0] if xs else [])
+            parts.append(Markup('<path class="outline s{}" d="{}"/>').format(index, path))
     drawing = frame.svg(title or "histogram", *parts)
     if mini:
         return Markup('<span class="mini">{}</span>').format(drawing)
@@ -127,30 +130,30 @@ def histogram(title: str, series: Sequence[Bins], *, x_label: str = "", mini: bo
 def bar_list(title: str, rows: Sequence[tuple[str, float]], *, share_of: float | None = None, note: str = "") -> Markup:
     """Horizontal bars with their labels: top values, slices. With `share_of` the value is shown in percent of it."""
     most = max((value for _, value in rows if math.isfinite(value)), default=0) or 1
+    item = Markup(
+        '<li><span class="name" title="{0}">{0}</span><span class="bar"><i style="width:{1:.1f}%"></i></span>'
+        '<span class="value">{2}</span></li>'
+    )
     items = [
-        Markup('<li><span class="name" title="{0}">{0}</span><span class="bar"><i style="width:{1:.1f}%"></i></span>'
-               '<span class="value">{2}</span></li>').format(
-            label, 100 * max(value, 0) / most if math.isfinite(value) else 0,
+        item.format(
+            label,
+            100 * max(value, 0) / most if math.isfinite(value) else 0,
             format_share(value / share_of) if share_of else format_number(value),
         )
         for label, value in rows
-    ]  # fmt: skip
+    ]
     return figure(title, Markup('<ul class="bars">{}</ul>').format(Markup("").join(items)), note=note)
 
 
 def confusion_matrix(title: str, names: Sequence[str], counts: Sequence[Sequence[float]]) -> Markup:
     """`counts[i][j]`: examples of class `names[i]` predicted as `names[j]`; shaded by the share of their row."""
     head = Markup("").join(Markup('<th scope="col">{}</th>').format(name) for name in names)
+    cell = Markup('<td style="--share:{:.0f}%"><b>{}</b><small>{}</small></td>')
     rows = []
     for name, row in zip(names, counts, strict=True):
         total = sum(row) or 1
-        cells = Markup("").join(
-            Markup('<td style="--share:{:.0f}%"><b>{}</b><small>{}</small></td>').format(
-                100 * value / total, format_number(value), format_share(value / total)
-            )
-            for value in row
-        )
-        rows.append(Markup('<tr><th scope="row">{}</th>{}</tr>').format(name, cells))
+        cells = [cell.format(100 * one / total, format_number(one), format_share(one / total)) for one in row]
+        rows.append(Markup('<tr><th scope="row">{}</th>{}</tr>').format(name, Markup("").join(cells)))
     table = Markup(
         '<div class="scroll"><table class="confusion"><thead><tr><td></td><th colspan="{}">predicted</th></tr>'
         "<tr><th>label</th>{}</tr></thead><tbody>{}</tbody></table></div>"
@@ -158,32 +161,121 @@ def confusion_matrix(title: str, names: Sequence[str], counts: Sequence[Sequence
     return figure(title, table)
 
 
+def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
+    """Round values (1, 2 or 5 times a power of ten apart) that cover `low` to `high`.
+
+    Source: P. Heckbert, "Nice numbers for graph labels", Graphics Gems, 1990.
+    """
+    if low == high:
+        spread = abs(low) * 0.1 or 1.0
+        low, high = low - spread, high + spread
+    rough = (high - low) / (count - 1)
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * 0.999)
+    first = math.floor(low / step + 1e-9)
+    last = math.ceil(high / step - 1e-9)
+    return [round(index * step, 12) for index in range(first, last + 1)]
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """Maps values to the canvas; y grows upwards. The x axis ends at `x_range`, or at its outer ticks."""
+
+    x_ticks: Sequence[float]
+    y_ticks: Sequence[float]
+    x_range: tuple[float, float] | None = None
+    width: float = 360
+    height: float = 230
+    left: float = 44
+    right: float = 12
+    top: float = 10
+    bottom: float = 40
+
+    def x(self, value: float) -> float:
+        low, high = self.x_range or (self.x_ticks[0], self.x_ticks[-1])
+        return self.left + (value - low) / (high - low) * (self.width - self.left - self.right)
+
+    def y(self, value: float) -> float:
+        low, high = self.y_ticks[0], self.y_ticks[-1]
+        return self.height - self.bottom - (value - low) / (high - low) * (self.height - self.top - self.bottom)
+
+    def x_axis(self, label: str) -> Markup:
+        """The base line, tick labels and the axis label."""
+        foot, end = self.height - self.bottom, self.width - self.right
+        ticks = Markup("").join(
+            Markup('<text x="{:.1f}" y="{:.1f}">{}</text>').format(self.x(tick), foot + 16, text)
+            for tick, text in zip(self.x_ticks, _tick_texts(self.x_ticks), strict=True)
+        )
+        return Markup(
+            '<path class="base" d="M{:.1f} {:.1f}H{:.1f}"/><g class="tick" text-anchor="middle">{}</g>'
+            '<text class="axis" text-anchor="middle" x="{:.1f}" y="{:.1f}">{}</text>'
+        ).format(self.left, foot, end, ticks, (self.left + end) / 2, self.height - 5, label)
+
+    def y_axis(self, label: str) -> Markup:
+        """A grid line and a label for each tick, and the axis label on its side."""
+        end = self.width - self.right
+        ticks = Markup("").join(
+            Markup('<path class="grid" d="M{:.1f} {:.1f}H{:.1f}"/><text x="{:.1f}" y="{:.1f}">{}</text>').format(
+                self.left, self.y(tick), end, self.left - 7, self.y(tick) + 3.5, text
+            )
+            for tick, text in zip(self.y_ticks, _tick_texts(self.y_ticks), strict=True)
+        )
+        return Markup(
+            '<g class="tick" text-anchor="end">{}</g>'
+            '<text class="axis" text-anchor="middle" transform="translate(9 {:.1f}) rotate(-90)">{}</text>'
+        ).format(ticks, (self.top + self.height - self.bottom) / 2, label)
+
+    def line(self, xs: Sequence[float], ys: Sequence[float]) -> str:
+        """Path data through the finite points; a gap where a value is missing."""
+        commands, pen = "", "M"
+        for x, y in zip(xs, ys, strict=True):
+            is_point = math.isfinite(x) and math.isfinite(y)
+            commands += f"{pen}{self.x(x):.1f} {self.y(y):.1f}" if is_point else ""
+            pen = "L" if is_point else "M"
+        return commands
+
+    def svg(self, title: str, *parts: Markup) -> Markup:
+        """The drawing, with a title for screen readers."""
+        return Markup('<svg role="img" viewBox="0 0 {:g} {:g}"><title>{}</title>{}</svg>').format(
+            self.width, self.height, title, Markup("").join(parts)
+        )
+
+
 def _extent(values: Sequence[float]) -> tuple[float, float]:
     finite = [value for value in values if math.isfinite(value)]
     return (min(finite), max(finite)) if finite else (0.0, 1.0)
 
 
-def _x_ticks(series: Sequence[Series], low: float, high: float) -> Sequence[float]:
-    """Ticks of the x axis; whole numbers, such as epochs, keep their first and last as ends."""
-    ticks = nice_ticks(low, high, 6)
-    whole = all(float(value).is_integer() for one in series for value in one.x)
-    if whole and high > low:
-        inner = [tick for tick in ticks if low < tick < high and float(tick).is_integer()]
-        gap = (high - low) / 12
-        return [low, *(tick for tick in inner if tick - low > gap and high - tick > gap), high]
-    return ticks
+def _tick_texts(ticks: Sequence[float]) -> list[str]:
+    """Short labels of ticks (`1.2k`, `3M`) with enough digits to be distinct."""
+    for digits in range(3, 12):
+        texts = [_tick_text(tick, digits) for tick in ticks]
+        if len(set(texts)) == len(set(ticks)):
+            break
+    return texts
 
 
-def _mark(frame: Frame, index: int, name: str, x: float, y: float) -> Markup:
-    if not (math.isfinite(x) and math.isfinite(y)):
-        return Markup("")
-    return Markup('<circle class="dot s{}" cx="{:.1f}" cy="{:.1f}" r="2.5"><title>{}: {}</title></circle>').format(
-        index, frame.x(x), frame.y(y), name, f"{format_number(y)} at {format_number(x)}"
-    )
+def _tick_text(value: float, digits: int) -> str:
+    for limit, scale, suffix in ((1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k")):
+        if abs(value) >= limit:
+            return f"{format_number(value / scale, digits)}{suffix}"
+    return format_number(value) if float(value).is_integer() else f"{value:.10g}".replace("-", "−")  # noqa: RUF001
+
+
+def _marks(frame: _Frame, index: int, series: Series) -> list[Markup]:
+    dot = Markup('<circle class="dot s{}" cx="{:.1f}" cy="{:.1f}" r="{:.1f}"><title>{}</title></circle>')
+    most, found = max(series.counts, default=0) or 1, []
+    for x, y, count in zip(series.x, series.y, series.counts or [1] * len(series.x), strict=True):
+        if math.isfinite(x) and math.isfinite(y) and count:
+            many = f" ({format_number(count)} examples)" if series.counts else ""
+            tip = f"{series.name}: {format_number(y)} at {format_number(x)}{many}"
+            radius = 2 + 5 * math.sqrt(count / most) if series.counts else 2.5
+            found.append(dot.format(index, frame.x(x), frame.y(y), radius, tip))
+    return found
 
 
 def _densities(bins: Bins, narrowest: float) -> list[tuple[float, float, float, float]]:
-    """Left, right, height and share of each bucket, which is at least `narrowest` wide."""
+    """Left, right, height and share of each finite bucket, which is at least `narrowest` wide."""
     total = sum(bins.counts) or 1
     columns = []
     for left, right, count in zip(bins.edges[:-1], bins.edges[1:], bins.counts, strict=True):
@@ -191,20 +283,3 @@ def _densities(bins: Bins, narrowest: float) -> list[tuple[float, float, float, 
             width = max(right - left, narrowest)
             columns.append((left, left + width, count / total / width, count / total))
     return columns
-
-
-def _column(frame: Frame, index: int, name: str, column: tuple[float, float, float, float]) -> Markup:
-    left, right, height, share = column
-    tip = f"{name}: {format_share(share)} in {format_number(left)} to {format_number(right)}"
-    top = frame.y(height)
-    width = max(frame.x(right) - frame.x(left) - 0.5, 0.5)
-    shape = Markup('<rect class="column s%s" x="%.1f" y="%.1f" width="%.1f" height="%.1f"><title>%s</title></rect>')
-    return shape % (index, frame.x(left), top, width, frame.y(0) - top, tip)
-
-
-def _outline(frame: Frame, index: int, shape: Sequence[tuple[float, float, float, float]]) -> Markup:
-    """The outline of a histogram, over another."""
-    xs = [x for left, right, _, _ in shape for x in (left, right)]
-    heights = [height for _, _, height, _ in shape for _ in range(2)]
-    path = frame.line([*xs[:1], *xs, *xs[-1:]], [0.0, *heights, 0.0] if xs else [])
-    return Markup('<path class="outline s{}" d="{}"/>').format(index, path)

@@ -1,7 +1,5 @@
 """Formats numbers for people: few digits, never `-0` or `nan`."""
 
-from __future__ import annotations
-
 import math
 import time
 
@@ -42,11 +40,9 @@ def format_seconds(seconds: float | None) -> str:
     """A duration: `0.4 s`, `12 s`, `3 min 05 s`, `2 h 07 min`."""
     if seconds is None:
         return MISSING
-    if seconds < 9.95:
-        return f"{seconds:.1f} s"
     whole = round(seconds)
     if whole < 60:
-        return f"{whole} s"
+        return f"{seconds:.1f} s" if seconds < 9.95 else f"{whole} s"
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

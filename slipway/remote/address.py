@@ -1,13 +1,13 @@
-"""The one parser of URIs of remote objects.
+"""The one parser of URIs of remote objects: `gs://bucket/path`.
 
-`gs://bucket/path`; an emulator or another endpoint stands in the query, and who asks without an account before an `@`:
+The query names an emulator or another endpoint, and `anonymous@` requests without credentials:
 `gs://anonymous@bucket/path?scheme=http&endpoint_override=localhost:9023&retry_limit_seconds=2`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from urllib.parse import parse_qs
+from urllib.parse import parse_qsl
 
 from slipway.errors import StoreError
 
@@ -17,23 +17,14 @@ RETRY_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Address:
-    """A folder or an object in a bucket.
-
-    Attributes:
-        scheme: The kind of store, `gs`.
-        bucket: Name of the bucket.
-        path: Path in the bucket, without a slash at its ends; empty for the whole bucket.
-        anonymous: Whether requests carry no credentials.
-        endpoint: URL of the service; empty for the public one.
-        retry_seconds: How long one operation is retried.
-    """
+    """A folder or an object in a bucket."""
 
     scheme: str
     bucket: str
-    path: str
-    anonymous: bool
-    endpoint: str
-    retry_seconds: float
+    path: str  # without a slash at its ends; empty for the whole bucket
+    anonymous: bool  # whether requests carry no credentials
+    endpoint: str  # URL of the service; empty for the public one
+    retry_seconds: float  # for one operation
 
     def below(self, name: str) -> str:
         """URI of an object below this address, without account and query, for messages."""
@@ -46,11 +37,7 @@ class Address:
 
 
 def is_remote(uri: str) -> bool:
-    """Whether a URI names a remote object rather than a path of this machine.
-
-    Raises:
-        StoreError: the scheme is not supported.
-    """
+    """Whether a URI names a remote object rather than a local path; StoreError for an unsupported scheme."""
     scheme, separator, _ = uri.partition("://")
     if not separator or scheme == "file":
         return False
@@ -61,11 +48,7 @@ def is_remote(uri: str) -> bool:
 
 
 def parse(uri: str) -> Address:
-    """The address that a remote URI names.
-
-    Raises:
-        StoreError: the URI is incomplete, or names an account other than `anonymous`.
-    """
+    """The address that a remote URI names; StoreError if it is incomplete, or names an account."""
     scheme, _, rest = uri.partition("://")
     located, _, query = rest.partition("?")
     account, _, path = located.rpartition("@")
@@ -74,11 +57,12 @@ def parse(uri: str) -> Address:
         raise StoreError(f"{uri}: the bucket's name is missing; write {scheme}://bucket/path")
     if account not in ("", "anonymous"):
         raise StoreError(f"{uri}: the account is {account!r}; only `anonymous` may be named, keep secrets out of URIs")
-    given = {name: values[-1] for name, values in parse_qs(query).items()}
-    host, seconds = given.get("endpoint_override"), given.get("retry_limit_seconds", str(RETRY_SECONDS))
+    given = dict(parse_qsl(query))
+    seconds = given.get("retry_limit_seconds", RETRY_SECONDS)
     try:
         retry_seconds = float(seconds)
     except ValueError:
         raise StoreError(f"{uri}: retry_limit_seconds = {seconds!r} is not a number of seconds") from None
+    host = given.get("endpoint_override")
     endpoint = f"{given.get('scheme', 'https')}://{host}" if host else ""
     return Address(scheme, bucket, inside.strip("/"), bool(account), endpoint, retry_seconds)

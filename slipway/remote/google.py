@@ -6,29 +6,57 @@ pyarrow's file system is not used: it has no preconditions, which claims and sta
 from __future__ import annotations
 
 import base64
+import io
 import os
 import weakref
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property, lru_cache
-from pathlib import Path
-from typing import Any, TypeVar
+from contextlib import suppress
+from functools import cached_property, lru_cache, partial
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
 
-from slipway.remote.address import Address
-from slipway.remote.google_errors import translated
+from slipway.errors import StoreError
+from slipway.remote.address import Address, parse
+from slipway.remote.google_errors import Action, translated
 from slipway.remote.google_login import credentials
-from slipway.remote.objects import StoredObject
 from slipway.remote.retries import retrying
 
+ABSENT = 0
 CONNECT_SECONDS, READ_SECONDS = 10.0, 60.0
 BLOCK_BYTES = 1 << 20
 WORKERS = 8
+BYTES = "application/octet-stream"
 
-_Item = TypeVar("_Item")
+
+class StoredObject(NamedTuple):
+    """An object as a listing describes it."""
+
+    name: str  # relative to the listed store
+    size: int  # bytes
+    checksum: str  # as `GoogleObjects.checksum` computes it
+    digest: str  # strongest checksum that the store keeps, after its kind: `md5Hash:…`
+    created: float  # seconds since 1970, by the store's clock
+    generation: int  # changes with every write of the object
+
+
+def open_objects(uri: str) -> GoogleObjects:
+    """The objects below a remote URI; StoreError if the URI is wrong."""
+    return GoogleObjects(parse(uri))
+
+
+def open_object(uri: str) -> tuple[GoogleObjects, str]:
+    """The objects in the folder of an object, and the object's name among them; StoreError if the URI is wrong."""
+    folder, name = parse(uri).split()
+    return GoogleObjects(folder), name
 
 
 class GoogleObjects:
-    """See `slipway.remote.objects.Objects`."""
+    """Objects below one address: the interface that another kind of remote store would have to offer.
+
+    Names are relative to the address; a folder's name ends with a slash or is empty. Every method raises `StoreError`
+    with the object's URI, how long it was tried, and the fix.
+    """
 
     def __init__(self, address: Address) -> None:
         self.address = address
@@ -36,23 +64,19 @@ class GoogleObjects:
 
     @property
     def account(self) -> str | None:
-        """The service account of the credentials."""
+        """The service account that the requests are made as, where its credentials name it."""
         with translated("read", self.address, ""):
             email = getattr(self._connection.credentials, "service_account_email", None)
         return email if email and "@" in email else None
 
-    def uri(self, name: str) -> str:
-        """What messages call an object."""
-        return self.address.below(name)
-
     def objects(self, folder: str) -> dict[str, StoredObject]:
-        """Objects below a folder, at any depth."""
+        """Objects below a folder, at any depth, by name; empty objects that mark folders are left out."""
         with translated("list", self.address, folder):
             found = [self._describe(blob) for blob in self._blobs(folder)]
         return {each.name: each for each in found if each.name and not each.name.endswith("/")}
 
     def names(self, folder: str) -> list[str]:
-        """Names directly in a folder."""
+        """Names of the objects and folders directly in a folder, sorted."""
         with translated("list", self.address, folder):
             blobs = self._blobs(folder, delimiter="/")
             paths = [blob.name for blob in blobs if not blob.name.endswith("/")]
@@ -60,13 +84,13 @@ class GoogleObjects:
         return sorted(path.removeprefix(self._prefix + folder) for path in paths)
 
     def find(self, name: str) -> StoredObject | None:
-        """An object without its content."""
+        """An object without its content; None where there is none."""
         with translated("read", self.address, name):
             blob = self._bucket.get_blob(self._prefix + name, **self._bounds)
         return self._describe(blob) if blob else None
 
     def read(self, name: str) -> bytes | None:
-        """Content of an object."""
+        """Content of an object; None where there is none."""
         from google.api_core.exceptions import NotFound
 
         with translated("read", self.address, name):
@@ -75,16 +99,20 @@ class GoogleObjects:
             except NotFound:
                 return None
 
+    def open(self, found: StoredObject) -> io.BufferedReader:
+        """An object as a seekable file: a reader of Parquet fetches only the row groups that it needs."""
+        return io.BufferedReader(_Ranges(self, found), BLOCK_BYTES)
+
     def read_range(self, found: StoredObject, start: int, stop: int) -> bytes:
-        """Part of an object."""
+        """Bytes of an object from `start` to before `stop`, of the generation that was found."""
         with translated("read", self.address, found.name):
             return self._content(found.name, start=start, end=stop - 1, if_generation_match=found.generation)
 
     def read_generation(self, name: str) -> tuple[bytes, int] | None:
-        """Content and generation, in two requests: others may replace the object in between."""
+        """Content and generation of an object; None where there is none."""
         from google.api_core.exceptions import NotFound, PreconditionFailed
 
-        def look() -> tuple[bytes, int] | None:
+        def look() -> tuple[bytes, int] | None:  # two requests: others may replace the object in between
             found = self.find(name)
             return found and (self._content(name, if_generation_match=found.generation), found.generation)
 
@@ -92,72 +120,56 @@ class GoogleObjects:
             return retrying((NotFound, PreconditionFailed), attempts=10, first_seconds=0.01)(look)
 
     def put(self, name: str, content: bytes, generation: int | None = None) -> bool:
-        """Writes an object, if it still has the generation."""
+        """Writes an object if it has the generation (`ABSENT`: none; None: any); returns whether it was written."""
         from google.api_core.exceptions import PreconditionFailed
 
         with translated("write", self.address, name):
             try:
-                self._bucket.blob(self._prefix + name).upload_from_string(
-                    content,
-                    content_type="application/octet-stream",
-                    if_generation_match=generation,
-                    checksum="crc32c",
-                    **self._bounds,
+                self._blob(name).upload_from_string(
+                    content, content_type=BYTES, if_generation_match=generation, checksum="crc32c", **self._bounds
                 )
             except PreconditionFailed:
                 return False
         return True
 
     def upload(self, files: Iterable[tuple[Path, str]]) -> None:
-        """Uploads files."""
+        """Uploads files under the names beside them, several at once; the store checks their checksums."""
 
-        def one(item: tuple[Path, str]) -> None:
-            path, name = item
-            with translated("write", self.address, name):
-                self._bucket.blob(self._prefix + name).upload_from_filename(
-                    path, content_type="application/octet-stream", checksum="crc32c", **self._bounds
-                )
+        def upload(name: str, path: Path) -> None:
+            self._blob(name).upload_from_filename(path, content_type=BYTES, checksum="crc32c", **self._bounds)
 
-        _at_once(one, files)
+        self._at_once("write", {name: partial(upload, name, path) for path, name in files})
 
     def download(self, files: Iterable[tuple[str, Path]]) -> None:
-        """Downloads objects."""
+        """Downloads objects to the paths beside them, several at once; checksums are checked."""
 
-        def one(item: tuple[str, Path]) -> None:
-            name, path = item
-            with translated("read", self.address, name):
-                path.parent.mkdir(parents=True, exist_ok=True)
-                with path.open("wb") as file:
-                    self._bucket.blob(self._prefix + name).download_to_file(file, checksum="crc32c", **self._bounds)
-                    file.flush()
-                    os.fsync(file.fileno())
+        def download(name: str, path: Path) -> None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("wb") as file:
+                self._blob(name).download_to_file(file, checksum="crc32c", **self._bounds)
+                file.flush()
+                os.fsync(file.fileno())
 
-        _at_once(one, files)
+        self._at_once("read", {name: partial(download, name, path) for name, path in files})
 
     def delete(self, names: Iterable[str]) -> None:
-        """Deletes objects."""
+        """Deletes objects, several at once; one that does not exist is no error."""
         from google.api_core.exceptions import NotFound
 
-        def one(name: str) -> None:
-            with translated("delete", self.address, name):
-                try:
-                    self._bucket.blob(self._prefix + name).delete(**self._bounds)
-                except NotFound:
-                    return
+        def delete(name: str) -> None:
+            with suppress(NotFound):
+                self._blob(name).delete(**self._bounds)
 
-        _at_once(one, names)
+        self._at_once("delete", {name: partial(delete, name) for name in names})
 
     def checksum(self, content: bytes | Path) -> str:
-        """CRC32C, big-endian, in base64."""
+        """Checksum of bytes or of a file, as listings give it: CRC32C, big-endian, in base64."""
         import google_crc32c
 
         value = 0
-        if isinstance(content, bytes):
-            value = google_crc32c.value(content)
-        else:
-            with content.open("rb") as file:
-                while block := file.read(BLOCK_BYTES):
-                    value = google_crc32c.extend(value, block)
+        with io.BytesIO(content) if isinstance(content, bytes) else content.open("rb") as file:
+            while block := file.read(BLOCK_BYTES):
+                value = google_crc32c.extend(value, block)
         return base64.b64encode(value.to_bytes(4, "big")).decode("ascii")
 
     @cached_property
@@ -178,13 +190,29 @@ class GoogleObjects:
         retry = DEFAULT_RETRY.with_delay(initial=min(1.0, seconds / 10), maximum=10.0).with_timeout(seconds)
         return {"retry": retry, "timeout": (CONNECT_SECONDS, min(READ_SECONDS, max(seconds, 1.0)))}
 
+    def _at_once(self, action: Action, calls: dict[str, Callable[[], None]]) -> None:
+        """Makes a call for each object; after one error the rest is not tried."""
+
+        def call(name: str) -> None:
+            with translated(action, self.address, name):
+                calls[name]()
+
+        with ThreadPoolExecutor(WORKERS) as pool:
+            try:
+                for future in [pool.submit(call, name) for name in calls]:
+                    future.result()
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+    def _blob(self, name: str) -> Any:
+        return self._bucket.blob(self._prefix + name)
+
     def _blobs(self, folder: str, **options: Any) -> Any:
         client, bucket = self._connection.client, self.address.bucket
         return client.list_blobs(bucket, prefix=self._prefix + folder, **options, **self._bounds)
 
     def _content(self, name: str, **options: Any) -> bytes:
-        blob = self._bucket.blob(self._prefix + name)
-        content: bytes = blob.download_as_bytes(checksum="crc32c", **options, **self._bounds)
+        content: bytes = self._blob(name).download_as_bytes(checksum="crc32c", **options, **self._bounds)
         return content
 
     def _describe(self, blob: Any) -> StoredObject:
@@ -192,6 +220,14 @@ class GoogleObjects:
         digest = f"md5Hash:{blob.md5_hash}" if blob.md5_hash else f"crc32c:{blob.crc32c}"
         name, created = blob.name.removeprefix(self._prefix), blob.time_created.timestamp()
         return StoredObject(name, blob.size, blob.crc32c, digest, created, blob.generation)
+
+
+def check_inside(name: str, folder: str) -> str:
+    """The relative name of an object; StoreError if a copy of it would be written outside the local folder."""
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts:
+        raise StoreError(f"{folder}: the name {name!r} leads out of this folder; remove the object")
+    return name
 
 
 class _Connection:
@@ -207,18 +243,27 @@ class _Connection:
         weakref.finalize(self, self.client.close)
 
 
-@lru_cache(maxsize=8)
-def _connect(anonymous: bool, endpoint: str) -> _Connection:
-    return _Connection(anonymous, endpoint)
+_connect = lru_cache(maxsize=8)(_Connection)
 
 
-def _at_once(work: Callable[[_Item], None], items: Iterable[_Item]) -> None:
-    with ThreadPoolExecutor(WORKERS) as pool:
-        futures = [pool.submit(work, item) for item in items]
-        try:
-            for future in futures:
-                future.result()
-        finally:
-            # After one error the rest need not be tried.
-            for future in futures:
-                future.cancel()
+class _Ranges(io.RawIOBase):
+    def __init__(self, objects: GoogleObjects, found: StoredObject) -> None:
+        self._objects, self._found, self._position = objects, found, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._position = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._found.size}[whence]
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer)
+        stop = min(self._position + len(view), self._found.size)
+        content = self._objects.read_range(self._found, self._position, stop) if stop > self._position else b""
+        view[: len(content)] = content
+        self._position += len(content)
+        return len(content)

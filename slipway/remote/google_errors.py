@@ -1,7 +1,5 @@
 """Translates errors of google-cloud-storage into `StoreError`: which object, what is wrong, what to do."""
 
-from __future__ import annotations
-
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,13 +24,7 @@ _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 @contextmanager
 def translated(action: Action, address: Address, name: str) -> Iterator[None]:
-    """Turns errors of the library in its block into `StoreError`.
-
-    Args:
-        action: What the block does.
-        address: Where the objects are.
-        name: The object or folder, relative to the address.
-    """
+    """Turns errors of the library in its block into `StoreError`; `name` is an object or folder below the address."""
     from google.api_core import exceptions
     from google.auth.exceptions import GoogleAuthError
     from google.cloud.storage.exceptions import DataCorruption

@@ -1,7 +1,5 @@
 """The one login to Google: application default credentials."""
 
-from __future__ import annotations
-
 from typing import Any
 
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
@@ -12,11 +10,7 @@ HOW_TO_LOG_IN = (
 
 
 def credentials(*, anonymous: bool = False) -> Any:
-    """Application default credentials, or none for an emulator.
-
-    Raises:
-        google.auth.exceptions.GoogleAuthError: there are none here; `HOW_TO_LOG_IN` is the fix.
-    """
+    """Application default credentials, or none for an emulator; raises GoogleAuthError if this machine has none."""
     import google.auth
     from google.auth.credentials import AnonymousCredentials
 

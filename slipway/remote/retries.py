@@ -3,8 +3,6 @@
 Only google-cloud-storage and gRPC retry by themselves: the former resumes transfers, the latter knows its channel.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from time import sleep
 from typing import Any
@@ -13,7 +11,6 @@ from tenacity import (
     RetryCallState,
     Retrying,
     retry_if_exception,
-    retry_if_exception_type,
     retry_if_result,
     stop_after_attempt,
     stop_before_delay,
@@ -31,32 +28,20 @@ Transient = type[Exception] | tuple[type[Exception], ...] | Callable[[BaseExcept
 def retrying(
     transient: Transient,
     *,
-    is_busy: Callable[[Any], bool] = lambda answer: False,
+    is_busy: Callable[[Any], bool] = lambda answer: False,  # whether an answer means the same; the last one is returned
     attempts: int = ATTEMPTS,
-    seconds: float = float("inf"),
-    first_seconds: float = FIRST_PAUSE_SECONDS,
+    seconds: float = float("inf"),  # no attempt starts later than this
+    first_seconds: float = FIRST_PAUSE_SECONDS,  # doubled for each pause that follows
     longest_seconds: float = LONGEST_PAUSE_SECONDS,
-    asked_seconds: Callable[[BaseException], float | None] = lambda error: None,
+    asked_seconds: Callable[[BaseException], float | None] = lambda error: None,  # pause that the server asks for
     pause: Callable[[float], None] | None = None,
 ) -> Retrying:
-    """Calls a function again while it fails for a reason that may pass.
+    """A caller that calls a function again while it fails for a reason that may pass.
 
-    The result is called with the function. It answers what the function answers, or raises its last error, which
-    `tried` then describes.
-
-    Args:
-        transient: Errors that may be gone at the next attempt: their types, or a predicate.
-        is_busy: Whether an answer means the same; the last one is returned.
-        attempts: Attempts in all.
-        seconds: No attempt starts later than this.
-        first_seconds: Pause before the second attempt; doubled for each that follows.
-        longest_seconds: Limit of a pause.
-        asked_seconds: Pause that the server asks for with an error, if it does.
-        pause: Sleeps; the process by default.
+    It returns the function's result, or raises its last error, which `tried` then describes. `transient` errors may be
+    gone at the next attempt: types, or a predicate.
     """
-    errors = (
-        retry_if_exception_type(transient) if isinstance(transient, type | tuple) else retry_if_exception(transient)
-    )
+    is_transient = (lambda error: isinstance(error, transient)) if isinstance(transient, type | tuple) else transient
     doubling = wait_exponential(multiplier=first_seconds, max=longest_seconds)
 
     def wait(state: RetryCallState) -> float:
@@ -65,7 +50,7 @@ def retrying(
         return doubling(state) if asked is None else min(asked, longest_seconds)
 
     return Retrying(
-        retry=errors | retry_if_result(is_busy),
+        retry=retry_if_exception(is_transient) | retry_if_result(is_busy),
         stop=stop_after_attempt(attempts) | stop_before_delay(seconds),
         wait=wait,
         sleep=pause or sleep,

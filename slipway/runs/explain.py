@@ -1,47 +1,36 @@
 """Explains in plain text why a run came to its verdict."""
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from slipway.errors import StoreError
+from slipway.evaluation.results import Check, Evaluation
+from slipway.evaluation.serving_checks import ServingValidation
 from slipway.pages.numbers import format_number, format_time
 from slipway.runs.record import RolloutOutcome, Summary
 from slipway.runs.store import RunView, lineage_facts, load_run
 from slipway.runs.summary import read_evaluation_of, read_if_there, read_serving_checks_of
-
-if TYPE_CHECKING:
-    from slipway.evaluation.results import Check, Evaluation
-    from slipway.evaluation.serving_checks import ServingValidation
-    from slipway.stores.model_store import Event, ModelStore, Version
+from slipway.stores.model_store import Event, ModelStore, Version
 
 WIDTH = 100
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """A run, or a version whose run may be gone.
+    """A run, or a version whose run may be gone."""
 
-    Attributes:
-        summary: Of the run; of a version without one, what its manifest tells.
-        run: The run, if its record is there.
-        events: The lines of the model's history that concern the version.
-        version_uri: The version's directory, if a version was asked for.
-    """
-
-    summary: Summary
-    run: RunView | None
-    events: tuple[Event, ...] = ()
-    version_uri: str = ""
+    summary: Summary  # of the run; of a version without one, its manifest
+    run: RunView | None  # if its record is there
+    events: tuple[Event, ...] = ()  # of the model's history, those that concern the version
+    version_uri: str = ""  # if a version was asked for
 
     def as_json(self) -> dict[str, Any]:
         """The content of `text`, for programs."""
-        summary, evaluation, serving = self.summary, self._evaluation, self._serving
+        summary = self.summary
         return {
             "run": summary.lineage.run,
             "model": summary.lineage.module,
@@ -50,8 +39,8 @@ class Explanation:
             "version": summary.pushed_version,
             "reasons": summary.reasons,
             "failed_step": summary.failed_step,
-            "checks": [check.model_dump() for check in evaluation.verdict.checks] if evaluation else [],
-            "serving_checks": [check.model_dump() for check in serving.checks] if serving else [],
+            "checks": [check.model_dump() for check in self._evaluation.verdict.checks] if self._evaluation else [],
+            "serving_checks": [check.model_dump() for check in self._serving.checks] if self._serving else [],
             "rollout": self._rollout.model_dump() if self._rollout else None,
             "history": [event.model_dump() for event in self.events],
             "baseline_version": summary.baseline_version,
@@ -61,28 +50,33 @@ class Explanation:
 
     def text(self) -> str:
         """Lines of at most `WIDTH` columns, but for literals that cannot be broken."""
-        return "\n".join(line.rstrip() for part in self._parts() for line in part)
+        lines = _wrapped(self._headline())
+        for title, items in self._parts():
+            if items:
+                lines += ["", title, *(line for item in items for line in _wrapped(f"  - {item}", 4))]
+        lines += ["", "Where it comes from"]
+        lines += [line for name, value in self._provenance() for line in _wrapped(f"  {name:<15} {value}", 18)]
+        return "\n".join(line.rstrip() for line in lines)
 
-    def _parts(self) -> Iterator[list[str]]:
-        yield _wrapped(self._headline())
-        if self.summary.reasons:
-            yield ["", "Why", *_items(self.summary.reasons)]
+    def _parts(self) -> Iterator[tuple[str, list[str]]]:
+        yield "Why", self.summary.reasons
         if self._evaluation:
-            checks = self._evaluation.verdict.checks
-            yield ["", "What was checked", *_items([_check(check) for check in checks])]
+            checked = [_check(check) for check in self._evaluation.verdict.checks]
             if self._evaluation.baseline_problem:
-                yield _items([f"production could not be scored: {self._evaluation.baseline_problem}"])
+                checked.append(f"production could not be scored: {self._evaluation.baseline_problem}")
+            yield "What was checked", checked
         if self._serving:
-            failed = [check for check in self._serving.checks if not check.passed]
-            passed = len(self._serving.checks) - len(failed)
-            lines = [f"{passed} of {len(self._serving.checks)} checks passed"]
-            yield ["", "Serving", *_items(lines + [f"{check.name} failed: {check.detail}" for check in failed])]
-        became = [_event(event) for event in self.events if event.action != "push"]
+            failed = [f"{check.name} failed: {check.detail}" for check in self._serving.checks if not check.passed]
+            all_checks = len(self._serving.checks)
+            yield "Serving", [f"{all_checks - len(failed)} of {all_checks} checks passed", *failed]
+        became = [
+            f"{format_time(event.when)}, {event.action} version {event.version} by {event.who}: {event.why}"
+            for event in self.events
+            if event.action != "push"
+        ]
         if self._rollout:
             became += [f"rollout {self._rollout.verdict}: {reason}" for reason in self._rollout.reasons]
-        if became:
-            yield ["", "What became of it", *_items(became)]
-        yield ["", "Where it comes from", *self._provenance()]
+        yield "What became of it", became
 
     def _headline(self) -> str:
         summary, name = self.summary, self.summary.lineage.run
@@ -95,23 +89,21 @@ class Explanation:
         without = f"; {summary.lineage.shows.no_verdict}" if summary.lineage.shows.no_verdict else ""
         return f"{name} {ends.get(summary.state, 'succeeded')}{step}{without}."
 
-    def _provenance(self) -> list[str]:
-        summary, lineage = self.summary, self.summary.lineage
-        facts = dict(lineage_facts(summary))
-        if summary.rows.read:
-            rows = summary.rows
+    def _provenance(self) -> Iterator[tuple[str, str]]:
+        summary, rows = self.summary, self.summary.rows
+        yield from lineage_facts(summary)
+        if rows.read:
             counts = f"{rows.read:,} read, {rows.quarantined:,} quarantined, {rows.train:,} train, {rows.eval:,} eval"
-            facts["rows"] = counts
-        facts["started"] = format_time(lineage.started)
-        facts["target"] = lineage.target
+            yield "rows", counts
+        yield "started", format_time(summary.lineage.started)
+        yield "target", summary.lineage.target
         if summary.pushed_version:
-            facts["path"] = self.version_uri or str(summary.pushed_path)
-        failed = next((step for step in self.run.steps if step.state == "failed"), None) if self.run else None
-        if failed and failed.log:
-            facts["log"] = failed.log
+            yield "path", self.version_uri or str(summary.pushed_path)
+        for step in self.run.steps if self.run else []:
+            if step.state == "failed" and step.log:
+                yield "log", step.log
         if self.run and self.run.report:
-            facts["report"] = self.run.report
-        return [line for name, value in facts.items() for line in _wrapped(f"  {name:<15} {value}", 18)]
+            yield "report", self.run.report
 
     @cached_property
     def _evaluation(self) -> Evaluation | None:
@@ -129,20 +121,11 @@ class Explanation:
 def explain_run(view: RunView, store: ModelStore | None = None) -> Explanation:
     """A run, with the history of the version that it pushed, if the store is known."""
     lineage, version = view.summary.lineage, view.summary.pushed_version
-    return Explanation(view.summary, view, _events(store, lineage.module, version) if store else ())
+    return Explanation(view.summary, view, _events(store, lineage.module, version) if store and version else ())
 
 
 def explain_version(what: str, runs: str | Path, store: ModelStore) -> Explanation:
-    """A version, with the run that pushed it if its record is there.
-
-    Args:
-        what: The version, as `find_version` takes it.
-        runs: Directory or gs:// URI of the records.
-        store: The model store.
-
-    Raises:
-        StoreError: there is no such version.
-    """
+    """A version as `find_version` takes and refuses it, with the run that pushed it if its record is among `runs`."""
     version = find_version(store, what)
     run = read_if_there(lambda: load_run(runs, version.manifest.lineage.run))
     view = run if run and run.summary.pushed_version == version.number else None
@@ -153,11 +136,7 @@ def explain_version(what: str, runs: str | Path, store: ModelStore) -> Explanati
 
 
 def find_version(store: ModelStore, what: str) -> Version:
-    """`VERSION`, or `MODEL/VERSION`.
-
-    Raises:
-        StoreError: there is no such version, or more than one model has it.
-    """
+    """The version that `VERSION` or `MODEL/VERSION` names; StoreError if there is none, or several models have it."""
     model, _, number = what.rpartition("/")
     models = store.models()
     if model and model not in models:
@@ -166,22 +145,14 @@ def find_version(store: ModelStore, what: str) -> Version:
     found = [version for version in versions if str(version.number) == number]
     if len(found) == 1:
         return found[0]
+    names = [f"{version.model}/{version.number}" for version in found or versions[-3:]]
     if found:
-        choices = ", ".join(f"{version.model}/{number}" for version in found)
-        raise StoreError(f"more than one model has a version {number}; name one of {choices}")
-    newest = ", ".join(f"{version.model}/{version.number}" for version in versions[-3:])
-    raise StoreError(f"there is no version {number!r} in the store; the newest: {newest or 'none'}")
+        raise StoreError(f"more than one model has a version {number}; name one of {', '.join(names)}")
+    raise StoreError(f"there is no version {number!r} in the store; the newest: {', '.join(names) or 'none'}")
 
 
-def _events(store: ModelStore, model: str, number: int | None) -> tuple[Event, ...]:
-    if number is None:
-        return ()
+def _events(store: ModelStore, model: str, number: int) -> tuple[Event, ...]:
     return tuple(event for event in store.history(model) if number in (event.version, event.previous))
-
-
-def _event(event: Event) -> str:
-    """`2026-01-31 12:00:00 UTC, quarantine version 7 by ann: p99 doubled`."""
-    return f"{format_time(event.when)}, {event.action} version {event.version} by {event.who}: {event.why}"
 
 
 def _check(check: Check) -> str:
@@ -196,10 +167,6 @@ def _check(check: Check) -> str:
     return f"{check.outcome.replace('_', ' ')}: {check.metric}{value} on {check.slice}{inside}{note}"
 
 
-def _items(lines: list[str]) -> list[str]:
-    return [wrapped for line in lines for wrapped in _wrapped(f"  - {line}", 4)]
-
-
 def _wrapped(text: str, indent: int = 0) -> list[str]:
     return textwrap.wrap(
         text,
@@ -207,6 +174,5 @@ def _wrapped(text: str, indent: int = 0) -> list[str]:
         subsequent_indent=" " * indent,
         break_long_words=False,
         break_on_hyphens=False,
-        drop_whitespace=True,
         replace_whitespace=False,
     )

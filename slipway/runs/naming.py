@@ -1,7 +1,5 @@
 """Names of runs. A run on a platform is named after its job, so that clones and runs of a schedule differ."""
 
-from __future__ import annotations
-
 import re
 import secrets
 import time
@@ -29,13 +27,9 @@ def run_name_of(target: Target, module: str) -> str:
 
 
 def job_id(job: str) -> str:
-    """The id by which the platform's API and UI know a job.
+    """The id by which the platform's API and UI know a job; ConfigError if it left the placeholder as it was.
 
-    Args:
-        job: Kubeflow's UUID of the run, or Vertex's `projects/P/locations/L/pipelineJobs/ID`.
-
-    Raises:
-        ConfigError: the platform left the placeholder as it was.
+    `job` is Kubeflow's UUID of the run, or Vertex's `projects/P/locations/L/pipelineJobs/ID`.
     """
     found = job.rpartition("/")[2]
     if not re.fullmatch(r"[0-9A-Za-z][0-9A-Za-z-]*", found):
@@ -53,22 +47,19 @@ def name_run(run: str, job: str, job_created: str) -> RunContext:
 
     Args:
         run: JSON text of a `RunContext`, with `JOB` for the job.
-        job: See `job_id`.
+        job: As `job_id` takes it; raises its errors.
         job_created: When the platform created it, as `2026-01-02T03:04:05Z`. Kubeflow before 2.17 does not tell.
-
-    Raises:
-        ConfigError: the platform does not say which job this is.
     """
     context = RunContext.model_validate_json(run)
-    lineage, page = context.lineage, context.page
-    if JOB not in lineage.run + page:
+    lineage = context.lineage
+    if JOB not in lineage.run + context.page:
         return context
     name = job_id(job)
-    try:
-        started = datetime.fromisoformat(job_created).timestamp()
-    except ValueError:
-        started = 0.0
     if JOB in lineage.run:
+        try:
+            started = datetime.fromisoformat(job_created).timestamp()
+        except ValueError:
+            started = 0.0
         lineage = lineage.model_copy(update={"run": lineage.run.replace(JOB, name), "started": started})
-    uri, page = context.uri.replace(JOB, name), page.replace(JOB, name)
-    return context.model_copy(update={"uri": uri, "lineage": lineage, "page": page})
+    filled = {"uri": context.uri.replace(JOB, name), "page": context.page.replace(JOB, name)}
+    return context.model_copy(update={"lineage": lineage, **filled})

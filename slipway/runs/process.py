@@ -1,13 +1,11 @@
-"""Tells a living process from another one that was given its number."""
-
-from __future__ import annotations
+"""Whether a process still runs, or another one got its number."""
 
 import os
 from pathlib import Path
 
 
 def start_time(pid: int) -> int | None:
-    """When a process began, in clock ticks since the machine booted; None if it is gone or the platform does not tell.
+    """When a process began, in clock ticks since the machine booted; None if it ended, or there is no /proc.
 
     Field 22 of `/proc/<pid>/stat`: https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
     """

@@ -1,10 +1,10 @@
-"""Removes old local runs: their records, the artifacts that no kept run names, and kfp's cache entries for these.
+"""Removes old local runs: their records, and the files that neither a kept run nor a version names.
 
-Layout under the home: `runs/<run>/`, `artifacts/<kfp's run>/<step>/`, `cache/<key>.json`. A run that is served from the
-cache names artifacts of an older one, so artifacts are kept by what names them, not by the run that made them.
+Layout under the home: `runs/<run>/`, `artifacts/<kfp's run>/<step>/`, `sources/<digest>.json`, `checkpoints/<digest>/`,
+`cache/<key>.json`. A run that is served from the cache names artifacts of an older one, so artifacts and sources are
+kept by what names them, not by the run that made them. Nothing names a checkpoint, which a stopped training leaves: it
+belongs to the last run that began before it was written.
 """
-
-from __future__ import annotations
 
 import re
 import shutil
@@ -21,74 +21,75 @@ from slipway.stores.model_store import ModelStore
 DAY_SECONDS = 86_400
 # A run makes its folder some seconds before its record.
 _STARTING_SECONDS = 600
-_STEP_FOLDER = re.compile(r'artifacts/([^/"\\]+/[^/"\\?]+)')
+_NAMED = re.compile(r'(artifacts/[^/"\\]+/[^/"\\?]+|sources/[0-9a-f]+\.json)')
 
 
 @dataclass(frozen=True)
 class Prunable:
-    """What can go: run folders, folders of steps' artifacts, cache entries; and how many bytes they hold."""
+    """What can be removed, and its size in bytes; `inputs` are sources and checkpoints."""
 
     runs: list[Path]
     artifacts: list[Path]
+    inputs: list[Path]
     cache: list[Path]
     size: int
 
 
 def find_prunable(home: Path, store: ModelStore, keep: int, older_than_days: float = 0.0) -> Prunable:
-    """What of a home can go.
+    """What can be removed from a home.
 
-    Kept are running runs, the newest `keep` of each module, younger ones than `older_than_days`, the runs that pushed
-    versions which the store still has, and those whose statistics the next run is compared with; and all artifacts
-    that any of these, or a version's manifest, names.
-
-    Args:
-        home: Home of local runs.
-        store: The model store that these push to.
-        keep: How many runs of each module to keep in any case.
-        older_than_days: Age from which the others go.
+    Kept are running runs, the newest `keep` of each module in each pipeline, younger ones than `older_than_days`, the
+    runs that pushed versions which the store still has, and those whose statistics the next run is compared with; and
+    all artifacts and sources that any of these, or a version's manifest, names.
 
     Raises:
-        StoreError: a version's manifest cannot be read, so nobody knows what it names.
+        StoreError: a version's manifest cannot be read, so what it names is unknown.
     """
     manifests = [version.manifest for model in store.models() for version in store.versions(model)]
     views = list_runs(home / "runs")
     before = time.time() - older_than_days * DAY_SECONDS
     kept = {manifest.lineage.run for manifest in manifests} | _compared_with(views)
-    newer: Counter[str] = Counter()
+    newer: Counter[tuple[str, str]] = Counter()
     for view in views:
-        module = view.summary.lineage.module
-        if _may_run(view) or newer[module] < keep or view.summary.lineage.started > before:
+        lineage = view.summary.lineage
+        owner = (lineage.pipeline, lineage.module)
+        if _may_run(view) or newer[owner] < keep or lineage.started > before:
             kept.add(view.name)
-        newer[module] += 1
+        newer[owner] += 1
     texts = [manifest.model_dump_json() for manifest in manifests]
     texts += [path.read_text(errors="replace") for name in kept for path in (home / "runs" / name).glob("*.json")]
-    named = {folder for text in texts for folder in _STEP_FOLDER.findall(text)}
+    named = {path for text in texts for path in _NAMED.findall(text)}
     began = min((view.summary.lineage.started for view in views if _may_run(view)), default=float("inf"))
-    artifacts = [
-        folder
-        for folder in sorted((home / "artifacts").glob("*/*"))
-        if f"{folder.parent.name}/{folder.name}" not in named and folder.stat().st_mtime < began
-    ]
+
+    def unnamed(pattern: str) -> list[Path]:
+        found = [path for path in sorted(home.glob(pattern)) if path.relative_to(home).as_posix() not in named]
+        return [path for path in found if path.stat().st_mtime < began]
+
+    def owner_of(checkpoint: Path) -> str:
+        written = max(path.stat().st_mtime for path in (checkpoint, *checkpoint.iterdir()))
+        return next((view.name for view in views if view.summary.lineage.started <= written), "")
+
+    artifacts = unnamed("artifacts/*/*")
+    checkpoints = [path for path in unnamed("checkpoints/*") if owner_of(path) not in kept]
     runs = [Path(view.uri) for view in views if view.name not in kept]
-    cache = list(_stale(home / "cache", artifacts))
-    return Prunable(runs, artifacts, cache, sum(map(_size, [*runs, *artifacts, *cache])))
+    inputs, cache = [*unnamed("sources/*.json"), *checkpoints], list(_stale(home / "cache", artifacts))
+    return Prunable(runs, artifacts, inputs, cache, sum(map(_size, [*runs, *artifacts, *inputs, *cache])))
 
 
 def prune(home: Path, store: ModelStore, keep: int, older_than_days: float = 0.0) -> Prunable:
-    """Removes what `find_prunable` finds, and tells what was removed."""
+    """Removes what `find_prunable` finds; returns what was removed."""
     found = find_prunable(home, store, keep, older_than_days)
     cache_size = sum(map(_size, found.cache))
     for entry in found.cache:
         entry.unlink(missing_ok=True)
-    # From here on no run is served from what goes; one that was served since the first look names it by now.
+    # Now the cache cannot serve what is removed; a run that it served since the first search names its artifacts.
     left = find_prunable(home, store, keep, older_than_days)
-    for folder in left.artifacts:
-        shutil.rmtree(folder)
+    for path in [*left.artifacts, *left.inputs, *left.runs]:
+        path.unlink() if path.is_file() else shutil.rmtree(path)
+    for run in {folder.parent for folder in left.artifacts}:
         with suppress(OSError):  # other steps of that run are kept
-            folder.parent.rmdir()
-    for folder in left.runs:
-        shutil.rmtree(folder)
-    return Prunable(left.runs, left.artifacts, found.cache, left.size + cache_size)
+            run.rmdir()
+    return Prunable(left.runs, left.artifacts, left.inputs, found.cache, left.size + cache_size)
 
 
 def _may_run(view: RunView) -> bool:
@@ -108,10 +109,10 @@ def _compared_with(views: Iterable[RunView]) -> set[str]:
 
 
 def _stale(cache: Path, removed: Iterable[Path]) -> Iterator[Path]:
-    """Entries that name an artifact which goes, or which is gone."""
+    """Cache entries that name an artifact which is removed now, or does not exist."""
     going = set(removed)
     for entry in sorted(cache.glob("*.json")):
-        named = [cache.parent / "artifacts" / folder for folder in _STEP_FOLDER.findall(entry.read_text())]
+        named = [cache.parent / path for path in _NAMED.findall(entry.read_text()) if path.startswith("artifacts/")]
         if any(folder in going or not folder.is_dir() for folder in named):
             yield entry
 

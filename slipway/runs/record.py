@@ -11,8 +11,6 @@ A run's directory, `<runs>/<run>/`:
 - `logs/<step>.log`, `report.html`
 """
 
-from __future__ import annotations
-
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
@@ -26,8 +24,7 @@ StepState = Literal["pending", "running", "succeeded", "failed", "skipped", "unk
 class Step(BaseModel):
     """One task of the pipeline.
 
-    `outputs` maps output names to URIs (artifacts) or values (parameters), `artifacts` to URIs; the latter leaves out
-    what only a UI shows: HTML pages and metrics.
+    `outputs` maps names to URIs (artifacts) or values (parameters); `artifacts` leaves out what only a UI shows.
     """
 
     name: str
@@ -45,23 +42,16 @@ class Step(BaseModel):
 
 
 class RunContext(BaseModel):
-    """The run as its own steps know it; its JSON text is the argument `run` of every pipeline.
+    """The run as its own steps know it; its JSON text is the argument `run` of every pipeline."""
 
-    Attributes:
-        uri: The run's record.
-        lineage: Where the run came from.
-        notifications: `slipway.runs.notifications.config.Notifications`; it names secrets, and holds none.
-        page: Address of the run in the platform's UI; empty where there is none.
-    """
-
-    uri: str
+    uri: str = Field(description="of the run's record")
     lineage: Lineage
-    notifications: dict[str, Any] = {}
-    page: str = ""
+    notifications: dict[str, Any] = Field({}, description="slipway.runs.notifications.config.Notifications")
+    page: str = Field("", description="address of the run in the platform's UI")
 
 
 class StepsFile(BaseModel):
-    """The runner's own record; whether its process lives tells a running run from an interrupted one."""
+    """The runner's own record. If its process is gone before `finished` is set, the run was interrupted."""
 
     lineage: Lineage
     pid: int
@@ -134,9 +124,8 @@ class Summary(BaseModel):
             return None
         plain = self.verdict + (" as version {version} of {module}" if self.pushed_version else "")
         verdict = self.lineage.shows.verdicts.get(self.verdict) or Verdict(text=plain, news=plain)
-        version, module = str(self.pushed_version), self.lineage.module
-        told = {
-            key: text.replace("{version}", version).replace("{module}", module)
-            for key, text in (("text", verdict.text), ("news", verdict.news))
-        }
-        return verdict.model_copy(update=told)
+
+        def filled(text: str) -> str:
+            return text.replace("{version}", str(self.pushed_version)).replace("{module}", self.lineage.module)
+
+        return verdict.model_copy(update={"text": filled(verdict.text), "news": filled(verdict.news)})

@@ -1,37 +1,33 @@
 """A run as one self-contained page: steps, verdict, artifacts and lineage."""
 
-from __future__ import annotations
-
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
+from slipway.data.validation.report import read_validation
 from slipway.errors import SlipwayError
 from slipway.evaluation.metric import key_metrics
+from slipway.evaluation.results import Evaluation
+from slipway.evaluation.serving_checks import read_validation as read_serving_checks
 from slipway.pages.charts import Series, line_chart
-from slipway.pages.graph import Node, step_graph
 from slipway.pages.numbers import MISSING, format_number, format_seconds
-from slipway.pages.page import render_page
-from slipway.pages.parts import Tone, badge, code, details, facts, grid, log, notice, section, table, tiles
-from slipway.runs.store import REPORT, lineage_facts
+from slipway.pages.page import badge, code, details, facts, grid, log, notice, render_page, section, table, tiles
+from slipway.runs.record import Step
+from slipway.runs.store import REPORT, RunView, lineage_facts
 from slipway.runs.summary import read_evaluation_of, readable_folder
+from slipway.runs.training_log import read_history
 from slipway.stores import storage
 
-if TYPE_CHECKING:
-    from slipway.evaluation.results import Evaluation
-    from slipway.runs.store import RunView
+ROW, LANE = 34, 18
+_SIGNS = {"succeeded": "✓", "failed": "✕", "running": "…", "pending": "·", "skipped": "–", "unknown": "?"}  # noqa: RUF001
 
 
 def write_report(view: RunView) -> str:
-    """Writes the run's page beside its record.
-
-    Returns:
-        Where it is.
-    """
+    """Writes the run's page beside its record; returns where it is."""
     uri = storage.join(view.uri, REPORT)
     storage.write_text(uri, render_report(view))
     return uri
@@ -46,50 +42,42 @@ def render_report(view: RunView) -> str:
         from slipway.evaluation.page import evaluation_sections
 
         judged = evaluation_sections(evaluation)
+    lineage = view.summary.lineage
+    start = lineage.started or min((step.started for step in view.steps if step.started), default=0.0)
+    outputs = {f"{step.name}.{name}": uri for step in view.steps for name, uri in step.outputs.items()}
     parts = [
         _headline(view, evaluation),
         _key_figures(view, evaluation),
         *judged[:1],  # the verdict stands before the steps
-        _steps(view),
+        section("Steps", step_graph(view.steps, start)) if view.steps else Markup(""),
         *judged[1:],
         _part("Serving checks", artifacts.get(shows.serving_checks), _serving),
         _part("Training", artifacts.get(shows.training_log), _training),
         _part("Validation of the data", artifacts.get(shows.data_validation), _validation),
         _part("Data", artifacts.get(shows.statistics), _statistics),
-        *(_part(title, _output(view, name), _page) for title, name in shows.pages.items()),
+        *(_part(title, outputs.get(name), _page) for title, name in shows.pages.items()),
         _lineage(view),
     ]
-    lineage = view.summary.lineage
     started = time.strftime("%-d %B %Y, %H:%M UTC", time.gmtime(lineage.started)) if lineage.started else ""
     subtitle = " · ".join(filter(None, [lineage.module, started, f"on {lineage.target}", format_seconds(view.seconds)]))
     return render_page(view.name, Markup("").join(parts), subtitle=subtitle)
 
 
-def verdict_badge(view: RunView) -> Markup:
-    """The verdict, or how the run ended."""
-    summary = view.summary
-    if summary.told:
-        return badge(summary.told.text, summary.told.tone)
-    states: dict[str, tuple[str, Tone]] = {
-        "failed": (f"failed at {(summary.failed_step or 'an unknown step').replace('_', ' ')}", "bad"),
-        "interrupted": ("interrupted", "bad"),
-        "unknown": ("ended in an unknown state", "bad"),
-        "running": ("running", "plain"),
-        "succeeded": ("finished", "plain"),
-    }
-    return badge(*states[view.state])
-
-
 def _headline(view: RunView, evaluation: Evaluation | None) -> Markup:
-    """The verdict, with its reasons unless the evaluation lists them below."""
-    summary = view.summary
-    body = Markup("<p>{}</p>").format(verdict_badge(view))
-    good = summary.told is not None and summary.told.tone == "good"
+    """The verdict or how the run ended, with its reasons unless the evaluation lists them below."""
+    summary, told = view.summary, view.summary.told
+    ends = {
+        "failed": f"failed at {(summary.failed_step or 'an unknown step').replace('_', ' ')}",
+        "unknown": "ended in an unknown state",
+        "succeeded": "finished",
+    }
+    ended_badly = view.state in ("failed", "interrupted", "unknown")
+    ended = badge(ends.get(view.state, view.state), "bad" if ended_badly else "plain")
+    body = Markup("<p>{}</p>").format(badge(told.text, told.tone) if told else ended)
+    good = told is not None and told.tone == "good"
     if summary.reasons and (evaluation is None or (evaluation.verdict.blessed and not good)):
         reasons = Markup("").join(Markup("<li>{}</li>").format(reason) for reason in summary.reasons)
-        ended_badly = view.state in ("failed", "interrupted", "unknown")
-        tone: Tone = "bad" if ended_badly else "plain" if good else "warn"
-        body += notice(Markup("<ul>{}</ul>").format(reasons), tone)
+        body += notice(Markup("<ul>{}</ul>").format(reasons), "bad" if ended_badly else "plain" if good else "warn")
     if view.problem:
         body += notice(view.problem, "warn")
     if summary.error and len(summary.error.splitlines()) > len(summary.reasons):
@@ -114,24 +102,6 @@ def _key_figures(view: RunView, evaluation: Evaluation | None) -> Markup:
     return tiles(items)
 
 
-def _steps(view: RunView) -> Markup:
-    if not view.steps:
-        return Markup("")
-    start = view.summary.lineage.started or min((step.started for step in view.steps if step.started), default=0.0)
-    nodes = [
-        Node(
-            name=step.name,
-            state=step.state,
-            needs=step.needs,
-            start=step.started - start if step.started is not None else None,
-            seconds=step.seconds,
-            cached=step.cached,
-        )
-        for step in view.steps
-    ]
-    return section("Steps", step_graph(nodes))
-
-
 def _part(title: str, uri: str | None, draw: Callable[[str], Markup]) -> Markup:
     """One section made of an artifact; nothing if the run has no such artifact."""
     if uri is None:
@@ -142,46 +112,31 @@ def _part(title: str, uri: str | None, draw: Callable[[str], Markup]) -> Markup:
         return section(title, notice(f"This part cannot be shown: {error}", "warn"))
 
 
-def _output(view: RunView, name: str) -> str | None:
-    """The URI of `step.output`."""
-    step, _, output = name.partition(".")
-    return next((one.outputs[output] for one in view.steps if one.name == step and output in one.outputs), None)
-
-
 def _page(path: str) -> Markup:
     """A step's own page, in a frame without scripts."""
-    content = Path(path).read_text(encoding="utf-8")
     frame = Markup('<iframe sandbox srcdoc="{}" style="width: 100%; height: 40rem; border: 0"></iframe>')
-    return frame.format(content)
+    return frame.format(Path(path).read_text(encoding="utf-8"))
 
 
 def _serving(folder: str) -> Markup:
-    from slipway.evaluation.serving_checks import read_validation
-
-    validation = read_validation(folder)
     marks = {True: badge("passed", "good"), False: badge("failed", "bad")}
-    rows = [(check.name, marks[check.passed], check.detail) for check in validation.checks]
+    rows = [(check.name, marks[check.passed], check.detail) for check in read_serving_checks(folder).checks]
     return table(("check", "outcome", "what was found"), rows, text_columns=3)
 
 
 def _training(folder: str) -> Markup:
     """Loss and each metric by epoch, in training and on the rows that were held back."""
-    from slipway.runs.training_log import read_history
-
     history = read_history(folder)
     epochs = [epoch.epoch for epoch in history.epochs]
-    loss = [
-        Series("training", epochs, [epoch.loss for epoch in history.epochs]),
-        Series("held back", epochs, [epoch.val_loss for epoch in history.epochs]),
-    ]
-    figures = [line_chart("Loss", loss, x_label="epoch", marks=True)]
-    names = [name for name in (history.epochs[-1].metrics if epochs else {}) if not name.startswith("val_")]
-    for name in names:
-        lines = [
-            Series(title, epochs, [epoch.metrics.get(key, math.nan) for epoch in history.epochs])
-            for title, key in (("training", name), ("held back", f"val_{name}"))
-        ]
-        figures.append(line_chart(name, lines, x_label="epoch", marks=True))
+    logged = [{"Loss": one.loss, "val_Loss": one.val_loss, **one.metrics} for one in history.epochs]
+    figures = []
+    for name in logged[-1] if logged else {}:
+        if not name.startswith("val_"):
+            lines = [
+                Series(title, epochs, [one.get(key, math.nan) for one in logged])
+                for title, key in (("training", name), ("held back", f"val_{name}"))
+            ]
+            figures.append(line_chart(name, lines, x_label="epoch", marks=True))
     stopped = {"early_stopping": "stopped early", "epochs": "all epochs done", "running": "not finished"}
     resumed = history.resumed_after_epoch
     items = [
@@ -196,7 +151,6 @@ def _training(folder: str) -> Markup:
 
 def _validation(folder: str) -> Markup:
     from slipway.data.validation.page import validation_parts
-    from slipway.data.validation.report import read_validation
 
     return Markup("").join(validation_parts(read_validation(folder)))
 
@@ -211,14 +165,97 @@ def _statistics(folder: str) -> Markup:
 
 def _lineage(view: RunView) -> Markup:
     summary = view.summary
-    items = [
-        *lineage_facts(summary),
-        ("pushed version", str(summary.pushed_version or "none")),
-        ("pushed path", summary.pushed_path or MISSING),
-    ]
-    artifacts = facts([(name, code(uri)) for name, uri in sorted(summary.artifacts.items())])
-    return section(
-        "Lineage",
-        facts([(name, code(value)) for name, value in items]),
-        details("Where the artifacts are", artifacts),
+    items = [*lineage_facts(summary), ("pushed version", str(summary.pushed_version or "none"))]
+    items.append(("pushed path", summary.pushed_path or MISSING))
+    lineage, artifacts = (
+        facts([(name, code(value)) for name, value in values]) for values in (items, sorted(summary.artifacts.items()))
     )
+    return section("Lineage", lineage, details("Where the artifacts are", artifacts))
+
+
+def step_graph(steps: Sequence[Step], run_started: float) -> Markup:
+    """The graph of steps with states and times; each step comes after those it needs."""
+    lanes, edges = _lay_out(steps)
+    width = LANE * (max([*lanes, *(lane for _, _, lane in edges)], default=0) + 1)
+    height = ROW * len(steps)
+    drawn = Markup("").join(Markup('<path d="{}"/>').format(_edge(lanes, *edge)) for edge in edges)
+    dots = Markup("").join(
+        Markup('<circle class="{}" cx="{}" cy="{}" r="5"/>').format(_kind(step), *_place(lanes[row], row))
+        for row, step in enumerate(steps)
+    )
+    gutter = Markup(
+        '<svg aria-hidden="true" width="{0}" height="{1}" viewBox="0 0 {0} {1}"><g class="edges">{2}</g>{3}</svg>'
+    ).format(width, height, drawn, dots)
+    ends = [step.started + (step.seconds or 0) - run_started for step in steps if step.started is not None]
+    rows = Markup("").join(_row(step, run_started, max(ends, default=0) or 1) for step in steps)
+    return Markup('<div class="steps" style="--gutter:{}px">{}<ol>{}</ol></div>').format(width + 8, gutter, rows)
+
+
+def _row(step: Step, run_started: float, run_seconds: float) -> Markup:
+    bar = Markup("")
+    if step.started is not None:
+        bar = Markup('<i class="{}" style="margin-left:{:.2f}%;width:{:.2f}%"></i>').format(
+            _kind(step),
+            100 * max(step.started - run_started, 0) / run_seconds,
+            100 * (step.seconds or 0) / run_seconds,
+        )
+    time = "cached" if step.cached else format_seconds(step.seconds)
+    if step.state in ("pending", "skipped", "running"):
+        time = step.state
+    return Markup(
+        '<li><span class="name">{}<b class="{}" title="{}">{}</b></span><span class="bar">{}</span>'
+        '<span class="value">{}</span></li>'
+    ).format(step.name.replace("_", " ").capitalize(), _kind(step), step.state, _SIGNS[step.state], bar, time)
+
+
+def _kind(step: Step) -> str:
+    return "cached" if step.cached and step.state == "succeeded" else step.state
+
+
+def _direct_needs(steps: Sequence[Step]) -> list[set[int]]:
+    """The rows that each row needs directly (the transitive reduction)."""
+    rows = {step.name: row for row, step in enumerate(steps)}
+    above: list[set[int]] = []
+    direct: list[set[int]] = []
+    for row, step in enumerate(steps):
+        needs = {rows[name] for name in step.needs if rows.get(name, row) < row}
+        implied: set[int] = set().union(*(above[need] for need in needs))
+        direct.append(needs - implied)
+        above.append(needs | implied)
+    return direct
+
+
+def _lay_out(steps: Sequence[Step]) -> tuple[list[int], list[tuple[int, int, int]]]:
+    """A lane for each row, and edges as (upper row, lower row, lane in between); no edge crosses a dot."""
+    lanes: list[int] = []
+    edges: list[tuple[int, int, int]] = []
+    taken: set[tuple[int, int]] = set()
+    all_lanes = list(range(len(steps)))
+
+    def first_free(preferred: list[int], rows: range) -> int:
+        return next(lane for lane in preferred + all_lanes if all((row, lane) not in taken for row in rows))
+
+    for row, needs in enumerate(_direct_needs(steps)):
+        lane = first_free(sorted(lanes[need] for need in needs), range(max(needs, default=row - 1) + 1, row + 1))
+        for need in sorted(needs):
+            between = range(need + 1, row)
+            via = first_free([lanes[need], lane], between)
+            edges.append((need, row, via))
+            taken.update((passed, via) for passed in between)
+        lanes.append(lane)
+        taken.add((row, lane))
+    return lanes, edges
+
+
+def _edge(lanes: Sequence[int], upper: int, lower: int, via: int) -> str:
+    between = [] if lower == upper + 1 else [_place(via, upper + 1), _place(via, lower - 1)]
+    points = [_place(lanes[upper], upper), *between, _place(lanes[lower], lower)]
+    path = "M{} {}".format(*points[0])
+    for (x, y), (next_x, next_y) in pairwise(points):
+        middle = (y + next_y) / 2
+        path += f"C{x} {middle} {next_x} {middle} {next_x} {next_y}"  # straight, if it stays in its lane
+    return path
+
+
+def _place(lane: int, row: int) -> tuple[float, float]:
+    return lane * LANE + LANE / 2, row * ROW + ROW / 2

@@ -1,92 +1,67 @@
-"""The platforms' states of runs and steps, and Slipway's states for them.
+"""The platforms' states of runs and steps, by Slipway's states for them.
 
-A word that is not here is "unknown", never taken for a failure: `tests/slipway/runs/test_states.py` compares the table
+A word that is not here is "unknown", never taken for a failure: `tests/slipway/runs/test_states.py` compares the tables
 with the enums of the SDKs.
 """
 
-from __future__ import annotations
-
-from typing import Literal
+from typing import Any, Literal
 
 from slipway.runs.record import RunState, StepState
 
 State = Literal["pending", "running", "succeeded", "failed", "cancelled", "unknown"]
 
-# What the exit handler is told of the group that it ends: `dsl.PipelineTaskFinalStatus.state`.
-ENDED: dict[str, RunState] = {
-    # Vertex AI, and kfp.local the first two: PipelineTaskState of kfp's pipeline_spec.proto.
-    "SUCCEEDED": "succeeded",
-    "FAILED": "failed",
-    "CANCELLED": "interrupted",
-    "SKIPPED": "succeeded",  # found in the cache
-    "UNSCHEDULABLE": "failed",
-    "NOT_TRIGGERED": "interrupted",
-    "CANCEL_PENDING": "interrupted",
-    "CANCELLING": "interrupted",
-    "PENDING": "interrupted",
-    "QUEUED": "interrupted",
-    "RUNNING_DRIVER": "interrupted",
-    "DRIVER_SUCCEEDED": "interrupted",
-    "RUNNING_EXECUTOR": "interrupted",
-    "TASK_STATE_UNSPECIFIED": "unknown",
-    # Kubeflow: ML Metadata's Execution.State (metadata_store.proto), which backend/src/v2/driver/resolve.go passes on.
-    "COMPLETE": "succeeded",
-    "CACHED": "succeeded",
-    "CANCELED": "interrupted",
-    # Launchers write the ends: one that was killed together with its step leaves the group as it was.
-    "RUNNING": "interrupted",
-    "NEW": "interrupted",
-    "UNKNOWN": "unknown",
-}
+
+def _by_word(**words: str) -> dict[str, Any]:
+    return {word: state for state, listed in words.items() for word in listed.split()}
+
+
+# The state that the exit handler gets of its group, `dsl.PipelineTaskFinalStatus.state`. Vertex AI, and kfp.local for
+# SUCCEEDED and FAILED, pass PipelineTaskState of kfp's pipeline_spec.proto; SKIPPED was found in the cache. Kubeflow
+# passes ML Metadata's Execution.State (metadata_store.proto) in backend/src/v2/driver/resolve.go: launchers write the
+# ends, so one that was killed together with its step leaves the group RUNNING.
+ENDED: dict[str, RunState] = _by_word(
+    succeeded="SUCCEEDED SKIPPED COMPLETE CACHED",
+    failed="FAILED UNSCHEDULABLE",
+    interrupted="CANCELLED CANCELED CANCEL_PENDING CANCELLING NOT_TRIGGERED PENDING QUEUED NEW RUNNING RUNNING_DRIVER "
+    "DRIVER_SUCCEEDED RUNNING_EXECUTOR",
+    unknown="TASK_STATE_UNSPECIFIED UNKNOWN",
+)
 
 # RuntimeState of Kubeflow's API v2beta1 (backend/api/v2beta1/run.proto).
-KUBEFLOW_RUNS: dict[str, State] = {
-    "RUNTIME_STATE_UNSPECIFIED": "pending",
-    "PENDING": "pending",
-    "RUNNING": "running",
-    "CANCELING": "running",
-    "PAUSED": "running",
-    "SUCCEEDED": "succeeded",
-    "SKIPPED": "succeeded",
-    "FAILED": "failed",
-    "CANCELED": "cancelled",
-}
-KUBEFLOW_STEPS: dict[str, StepState] = {
-    "RUNTIME_STATE_UNSPECIFIED": "skipped",  # Argo's Omitted (backend/src/apiserver/model/run.go)
-    "PENDING": "pending",
-    "RUNNING": "running",
-    "CANCELING": "running",
-    "PAUSED": "running",
-    "SUCCEEDED": "succeeded",
-    "SKIPPED": "skipped",
-    "FAILED": "failed",
-    "CANCELED": "failed",
-}
+KUBEFLOW_RUNS: dict[str, State] = _by_word(
+    pending="RUNTIME_STATE_UNSPECIFIED PENDING",
+    running="RUNNING CANCELING PAUSED",
+    succeeded="SUCCEEDED SKIPPED",
+    failed="FAILED",
+    cancelled="CANCELED",
+)
+# Unspecified is Argo's Omitted (backend/src/apiserver/model/run.go).
+KUBEFLOW_STEPS: dict[str, StepState] = _by_word(
+    pending="PENDING",
+    running="RUNNING CANCELING PAUSED",
+    succeeded="SUCCEEDED",
+    failed="FAILED CANCELED",
+    skipped="SKIPPED RUNTIME_STATE_UNSPECIFIED",
+)
 
 # PipelineState, and PipelineTaskDetail.State, of google.cloud.aiplatform_v1.
-VERTEX_RUNS: dict[str, State] = {
-    "PIPELINE_STATE_UNSPECIFIED": "unknown",
-    "PIPELINE_STATE_QUEUED": "pending",
-    "PIPELINE_STATE_PENDING": "pending",
-    "PIPELINE_STATE_RUNNING": "running",
-    "PIPELINE_STATE_CANCELLING": "running",
-    "PIPELINE_STATE_PAUSED": "running",
-    "PIPELINE_STATE_SUCCEEDED": "succeeded",
-    "PIPELINE_STATE_FAILED": "failed",
-    "PIPELINE_STATE_CANCELLED": "cancelled",
-}
-VERTEX_STEPS: dict[str, StepState] = {
-    "STATE_UNSPECIFIED": "unknown",
-    "PENDING": "pending",
-    "RUNNING": "running",
-    "CANCEL_PENDING": "running",
-    "CANCELLING": "running",
-    "SUCCEEDED": "succeeded",
-    "SKIPPED": "succeeded",  # found in the cache
-    "FAILED": "failed",
-    "CANCELLED": "failed",
-    "NOT_TRIGGERED": "skipped",
-}
+VERTEX_RUNS: dict[str, State] = _by_word(
+    pending="PIPELINE_STATE_QUEUED PIPELINE_STATE_PENDING",
+    running="PIPELINE_STATE_RUNNING PIPELINE_STATE_CANCELLING PIPELINE_STATE_PAUSED",
+    succeeded="PIPELINE_STATE_SUCCEEDED",
+    failed="PIPELINE_STATE_FAILED",
+    cancelled="PIPELINE_STATE_CANCELLED",
+    unknown="PIPELINE_STATE_UNSPECIFIED",
+)
+# SKIPPED was found in the cache.
+VERTEX_STEPS: dict[str, StepState] = _by_word(
+    pending="PENDING",
+    running="RUNNING CANCEL_PENDING CANCELLING",
+    succeeded="SUCCEEDED SKIPPED",
+    failed="FAILED CANCELLED",
+    skipped="NOT_TRIGGERED",
+    unknown="STATE_UNSPECIFIED",
+)
 
 # `kfp.local.status.Status`.
 LOCAL_STEPS: dict[str, StepState] = {"SUCCESS": "succeeded", "FAILURE": "failed"}

@@ -1,10 +1,9 @@
 """Records of runs: one directory each, on this machine or on gs://, however the run ended."""
 
-from __future__ import annotations
-
 import difflib
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,20 +94,18 @@ def assignments(values: Mapping[str, Any]) -> str:
 
 def distinctions(views: list[RunView]) -> list[str]:
     """Overrides and hyperparameters of each run that are not the same in all runs of its pipeline and module."""
-    owners = [(view.summary.lineage.pipeline, view.summary.lineage.module) for view in views]
-    told = [_told(view.summary.lineage) for view in views]
-    values: dict[tuple[str, str], list[dict[str, str]]] = {}
-    for owner, content in zip(owners, told, strict=True):
-        values.setdefault(owner, []).append({key: json.dumps(value) for key, value in content.items()})
-    return [
-        assignments({key: value for key, value in content.items() if len({one.get(key) for one in values[owner]}) > 1})
-        for owner, content in zip(owners, told, strict=True)
+    lineages = [view.summary.lineage for view in views]
+    told = [
+        {f"hyperparameters.{key}": one.hyperparameters[key] for key in one.hyperparameters} | one.overrides
+        for one in lineages
     ]
-
-
-def _told(lineage: Lineage) -> dict[str, Any]:
-    hyperparameters = {f"hyperparameters.{key}": value for key, value in lineage.hyperparameters.items()}
-    return hyperparameters | lineage.overrides
+    owners = [(lineage.pipeline, lineage.module) for lineage in lineages]
+    pairs, runs = list(zip(owners, told, strict=True)), Counter(owners)
+    alike = Counter((owner, key, json.dumps(value)) for owner, values in pairs for key, value in values.items())
+    return [
+        assignments({key: value for key, value in values.items() if alike[owner, key, json.dumps(value)] < runs[owner]})
+        for owner, values in pairs
+    ]
 
 
 def list_runs(runs: str | Path) -> list[RunView]:
@@ -118,11 +115,7 @@ def list_runs(runs: str | Path) -> list[RunView]:
 
 
 def load_run(runs: str | Path, name: str | None = None) -> RunView:
-    """One run by its name, or an unambiguous beginning of it; the newest without a name.
-
-    Raises:
-        StoreError: there is no such run; the message lists the nearest names.
-    """
+    """One run by its name or an unambiguous beginning of it, the newest without one; StoreError if there is none."""
     names = _names(runs)
     if not names:
         raise StoreError(f"there are no runs in {runs}; `slipway run` makes one")
@@ -160,9 +153,23 @@ def view_run(folder: str | Path) -> RunView:
             retried = summarise(summary.lineage, summary.state, [], outcome, summary.error or "")
             summary = retried.model_copy(update={"finished": summary.finished})
         problem = problem or ("" if summary else "its directory holds no record")
-        return RunView(run, uri, [], summary or _unknown(run, uri, outcome), problem)
-    state = _state(recorded, summary)
-    steps = _in_order(recorded.steps if state == "running" else [_ended(step) for step in recorded.steps])
+        if summary is None:
+            started = 0.0 if storage.is_remote(uri) else Path(uri).stat().st_mtime
+            lineage = Lineage(run=run, module="", module_digest="", data_uri="", started=started)
+            summary = summarise(lineage, "interrupted", [], outcome)
+        return RunView(run, uri, [], summary, problem)
+    state: RunState = summary.state if summary else "interrupted"
+    if recorded.finished is not None:
+        state = "failed" if any(step.state == "failed" for step in recorded.steps) else "succeeded"
+    elif is_alive(recorded.pid, recorded.pid_started):
+        state = "running"
+    killed = {"state": "failed", "error": "interrupted: the process that ran it is gone"}
+    steps = [
+        step.model_copy(update=killed) if step.state == "running" and state != "running" else step
+        for step in recorded.steps
+    ]
+    # In the order of their starts, then those that never started; the exit handler stays last.
+    steps = [*sorted(steps[:-1], key=lambda step: step.started or math.inf), *steps[-1:]]
     # The exit handler wrote its summary before the runner was through: what the runner says of the end counts.
     if summary is None or summary.state != state:
         summary = summarise(recorded.lineage, state, steps, outcome)
@@ -171,30 +178,3 @@ def view_run(folder: str | Path) -> RunView:
         finished = max((step.started + (step.seconds or 0) for step in steps if step.started), default=0.0)
     summary = summary.model_copy(update={"finished": finished})
     return RunView(run, uri, steps, summary, problem)
-
-
-def _state(recorded: StepsFile, summary: Summary | None) -> RunState:
-    if recorded.finished is not None:
-        return "failed" if any(step.state == "failed" for step in recorded.steps) else "succeeded"
-    if is_alive(recorded.pid, recorded.pid_started):
-        return "running"
-    return summary.state if summary else "interrupted"
-
-
-def _in_order(steps: list[Step]) -> list[Step]:
-    """In the order of their starts, then those that never started; the exit handler stays last."""
-    return [*sorted(steps[:-1], key=lambda step: step.started or math.inf), *steps[-1:]]
-
-
-def _ended(step: Step) -> Step:
-    """A step of a killed run: failed if it was running."""
-    if step.state != "running":
-        return step
-    return step.model_copy(update={"state": "failed", "error": "interrupted: the process that ran it is gone"})
-
-
-def _unknown(run: str, uri: str, outcome: Outcome | None) -> Summary:
-    """A summary of a directory without a readable record."""
-    started = 0.0 if storage.is_remote(uri) else Path(uri).stat().st_mtime
-    lineage = Lineage(run=run, module="", module_digest="", data_uri="", started=started)
-    return summarise(lineage, "interrupted", [], outcome)

@@ -3,10 +3,8 @@
 Nothing here fails because something is missing: a run that stopped at its first step has a summary too.
 """
 
-from __future__ import annotations
-
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -44,24 +42,15 @@ def read_if_there(read: Callable[[], Read]) -> Read | None:
 def summarise(
     lineage: Lineage, state: RunState, steps: list[Step], outcome: Outcome | None, error_message: str = ""
 ) -> Summary:
-    """The summary of a run.
-
-    Args:
-        lineage: Where the run came from.
-        state: How it ended, or that it has not.
-        steps: Its steps, as far as the runner recorded them (only local runs do).
-        outcome: The verdict, if the run came to one.
-        error_message: The orchestrator's own words, for want of better ones.
-    """
-    artifacts = artifact_uris(steps, outcome)
-    manifest = read_manifest_of(lineage, artifacts)
+    """The summary of a run. Only local runs record `steps`; without them, `error_message` is the orchestrator's."""
+    artifacts = {name: uri for step in steps for name, uri in step.artifacts.items()}
+    artifacts |= outcome.artifacts if outcome else {}
+    examples = artifacts.get(lineage.shows.examples)
+    manifest = read_record(examples, MANIFEST, Manifest) if examples else None
     evaluation = read_evaluation_of(lineage, artifacts)
     failed = next((step for step in steps if step.state == "failed"), None)
-    error = (
-        (failed.error if failed else None)
-        or (error_message if state in ("failed", "interrupted", "unknown") else "")
-        or None
-    )
+    badly = error_message if state in ("failed", "interrupted", "unknown") else ""
+    error = (failed.error if failed else None) or badly or None
     return Summary(
         lineage=lineage,
         state=state,
@@ -79,18 +68,6 @@ def summarise(
         artifacts=artifacts,
         finished=0.0 if state == "running" else time.time(),
     )
-
-
-def artifact_uris(steps: Iterable[Step], outcome: Outcome | None) -> dict[str, str]:
-    """Artifact name to URI: from the steps' outputs, and from the step that came to a verdict."""
-    found = {name: uri for step in steps for name, uri in step.artifacts.items()}
-    return found | (outcome.artifacts if outcome else {})
-
-
-def read_manifest_of(lineage: Lineage, artifacts: dict[str, str]) -> Manifest | None:
-    """The manifest of the run's examples, if it got that far."""
-    uri = artifacts.get(lineage.shows.examples)
-    return read_record(uri, MANIFEST, Manifest) if uri else None
 
 
 def read_evaluation_of(lineage: Lineage, artifacts: dict[str, str]) -> Evaluation | None:
@@ -146,4 +123,4 @@ def failure_reasons(failed: Step | None, error: str | None) -> list[str]:
         else:
             reasons.append(line.removeprefix("- "))
     where = f"{failed.name} failed: " if failed else ""
-    return [f"{where}{reason}" if index == 0 else reason for index, reason in enumerate(reasons)]
+    return [f"{where}{reasons[0]}", *reasons[1:]] if reasons else []

@@ -1,7 +1,5 @@
 """`history.json`: loss and metrics by epoch, written by train_model and drawn in the report."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Literal
 
@@ -23,10 +21,7 @@ class Epoch(BaseModel):
 
 
 class History(BaseModel):
-    """The content of `history.json`.
-
-    `stopped` is the reason for the end; the weights of `best_epoch` were kept.
-    """
+    """The content of `history.json`. `stopped` is the reason for the end; the weights of `best_epoch` were kept."""
 
     epochs: list[Epoch] = []
     best_epoch: int = 0
@@ -39,9 +34,5 @@ class History(BaseModel):
 
 
 def read_history(folder: str | Path) -> History:
-    """The history in a training log.
-
-    Raises:
-        StoreError: there is none, or it is damaged.
-    """
+    """The history in a training log; StoreError if there is none, or it is damaged."""
     return read_json(folder, HISTORY, History, "train_model")

@@ -1,10 +1,8 @@
 """Artifacts: folders that steps hand to each other. The file written last marks one as complete; readers check it.
 
 On Vertex they lie below `/gcs`, where Cloud Storage FUSE cannot rename a folder that is not empty; so none is renamed
-(docs/decisions/0017-artifacts-are-written-in-place.md).
+(docs/decisions/0017-artifacts-are-written-in-place.md). Every function raises `StoreError`.
 """
-
-from __future__ import annotations
 
 import shutil
 import tempfile
@@ -27,11 +25,7 @@ TRANSFORMED = "_SUCCESS"
 
 
 def clear_artifact(folder: str | Path, last: str) -> None:
-    """Empties an artifact before it is written, its last file first: it may hold files of an earlier attempt.
-
-    Raises:
-        StoreError: a file cannot be deleted.
-    """
+    """Empties an artifact before it is written, its last file first: it may hold files of an earlier attempt."""
     with writing(folder):
         (Path(folder) / last).unlink(missing_ok=True)
         if Path(folder).exists():
@@ -41,11 +35,7 @@ def clear_artifact(folder: str | Path, last: str) -> None:
 
 @contextmanager
 def built_on_local_disk(folder: str | Path, last: str) -> Iterator[Path]:
-    """A local folder for libraries that rename or seek; when the block ends, its files replace the artifact's.
-
-    Raises:
-        StoreError: the artifact cannot be written.
-    """
+    """A local folder for libraries that rename or seek; when the block ends, its files replace the artifact's."""
     with tempfile.TemporaryDirectory(prefix="slipway-artifact-") as local:
         yield Path(local)
         clear_artifact(folder, last)
@@ -54,11 +44,7 @@ def built_on_local_disk(folder: str | Path, last: str) -> Iterator[Path]:
 
 @contextmanager
 def writing(folder: str | Path) -> Iterator[None]:
-    """Translates an OSError in its block into an error that names the artifact.
-
-    Raises:
-        StoreError: for an OSError.
-    """
+    """Translates an OSError in its block into a StoreError that names the artifact."""
     try:
         yield
     except OSError as error:
@@ -66,11 +52,7 @@ def writing(folder: str | Path) -> Iterator[None]:
 
 
 def check_whole(folder: str | Path, last: str, step: str) -> None:
-    """Refuses an incomplete artifact: one without the file that `step` writes last.
-
-    Raises:
-        StoreError: it is missing.
-    """
+    """Refuses an incomplete artifact: one without the file that `step` writes last."""
     path = Path(folder) / last
     if not path.is_file():
         raise StoreError(
@@ -80,16 +62,17 @@ def check_whole(folder: str | Path, last: str, step: str) -> None:
 
 
 def read_json(folder: str | Path, file: str, form: type[Form], step: str) -> Form:
-    """One file of an artifact of `step`, parsed.
-
-    Raises:
-        StoreError: it is missing or damaged.
-    """
+    """One file of an artifact of `step`, parsed; it may not be missing or damaged."""
     check_whole(folder, file, step)
     path = Path(folder) / file
+    return parse_json(path.read_bytes(), form, str(path), f"run {step} again")
+
+
+def parse_json(content: bytes, form: type[Form], where: str, fix: str) -> Form:
+    """The content of a JSON file that Slipway wrote; damaged, its first mistake is named."""
     try:
-        return form.model_validate_json(path.read_text(encoding="utf-8"))
+        return form.model_validate_json(content)
     except ValidationError as error:
         problem = error.errors()[0]
-        where = ".".join(str(part) for part in problem["loc"]) or "the file"
-        raise StoreError(f"{path} is damaged: {where}: {problem['msg']}; run {step} again") from error
+        place = ".".join(str(part) for part in problem["loc"]) or "the file"
+        raise StoreError(f"{where} is damaged: {place}: {problem['msg']}; {fix}") from error

@@ -1,13 +1,10 @@
-"""Files by URI: paths of this machine and gs://, with the few operations that steps and commands need.
+"""Files by URI: local paths and gs://, with the few operations that steps and commands need.
 
 Every function raises `StoreError` where a file cannot be listed, read, written or deleted. Written files appear under
 their names only when they are whole, with the permissions that the umask leaves.
 """
 
-from __future__ import annotations
-
 import shutil
-import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,8 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 from slipway.errors import StoreError
 from slipway.remote.address import is_remote as is_remote
-from slipway.remote.objects import check_inside, open_ranges
-from slipway.remote.opening import open_object, open_objects
+from slipway.remote.google import GoogleObjects, StoredObject, check_inside, open_object, open_objects
 
 BLOCK_BYTES = 1 << 20
 
@@ -32,11 +28,7 @@ class StoredFile(NamedTuple):
 
 
 def local_path(uri: str) -> Path:
-    """The path behind a local URI.
-
-    Raises:
-        StoreError: the URI is remote.
-    """
+    """The path behind a local URI; StoreError for a remote one."""
     if is_remote(uri):
         raise StoreError(f"{uri} is not a local path")
     return Path(unquote(urlsplit(uri).path)) if uri.startswith("file://") else Path(uri)
@@ -64,11 +56,8 @@ def list_files(uri: str) -> list[StoredFile]:
     else:
         root = local_path(uri)
         with _translated(uri, "list"):
-            files = [
-                StoredFile(str(path), path.relative_to(root).as_posix(), path.stat().st_size)
-                for path in root.rglob("*")
-                if path.is_file()
-            ]
+            paths = [path for path in root.rglob("*") if path.is_file()]
+            files = [StoredFile(str(path), path.relative_to(root).as_posix(), path.stat().st_size) for path in paths]
     return sorted(files, key=lambda file: file.name)
 
 
@@ -83,26 +72,22 @@ def list_names(uri: str) -> list[str]:
 
 def open_read(uri: str) -> IO[bytes]:
     """A file, to be read in any order."""
-    if not is_remote(uri):
-        with _translated(uri, "read"):
-            return local_path(uri).open("rb")
-    objects, name = open_object(uri)
-    found = objects.find(name)
-    if found is None:
-        raise _missing(uri)
-    return open_ranges(objects, found)
+    if is_remote(uri):
+        objects, found = _find(uri)
+        return objects.open(found)
+    with _translated(uri, "read"):
+        return local_path(uri).open("rb")
 
 
 def read_bytes(uri: str) -> bytes:
     """The content of a file."""
-    if not is_remote(uri):
-        with _translated(uri, "read"):
-            return local_path(uri).read_bytes()
-    objects, name = open_object(uri)
-    content = objects.read(name)
-    if content is None:
-        raise _missing(uri)
-    return content
+    if is_remote(uri):
+        objects, name = open_object(uri)
+        if (content := objects.read(name)) is None:
+            raise _missing(uri)
+        return content
+    with _translated(uri, "read"):
+        return local_path(uri).read_bytes()
 
 
 def read_text(uri: str) -> str:
@@ -126,12 +111,8 @@ def write_text(uri: str, content: str) -> None:
 
 
 def copy(source: str, target: str) -> None:
-    """Copies one file between any two URIs."""
-    if is_remote(source) and is_remote(target):
-        with tempfile.TemporaryDirectory(prefix="slipway-copy-") as folder:
-            copy(source, f"{folder}/file")
-            copy(f"{folder}/file", target)
-    elif is_remote(target):
+    """Copies one file; at least one of the two is local."""
+    if is_remote(target):
         objects, name = open_object(target)
         objects.upload([(local_path(source), name)])
     elif is_remote(source):
@@ -159,10 +140,7 @@ def copy_folder(source: str, target: str, last: str = "") -> None:
 
 def fingerprint(uri: str) -> tuple[int, str]:
     """Size in bytes and checksum of a remote object, without reading it."""
-    objects, name = open_object(uri)
-    found = objects.find(name)
-    if found is None:
-        raise _missing(uri)
+    found = _find(uri)[1]
     return found.size, found.digest
 
 
@@ -173,6 +151,13 @@ def delete_folder(uri: str) -> None:
         objects.delete(objects.objects(""))
     else:
         shutil.rmtree(local_path(uri), ignore_errors=True)
+
+
+def _find(uri: str) -> tuple[GoogleObjects, StoredObject]:
+    objects, name = open_object(uri)
+    if (found := objects.find(name)) is None:
+        raise _missing(uri)
+    return objects, found
 
 
 @contextmanager
@@ -197,11 +182,7 @@ def _translated(uri: str, action: str) -> Iterator[None]:
     except FileNotFoundError as error:
         raise _missing(uri) from error
     except OSError as error:
-        fix = (
-            "make room, or correct the path or its permissions"
-            if action == "write"
-            else "correct the path or its permissions"
-        )
+        fix = f"{'make room, or ' if action == 'write' else ''}correct the path or its permissions"
         raise StoreError(f"{uri}: cannot {action}: {error.strerror or error}; {fix}") from error
 
 

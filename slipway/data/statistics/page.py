@@ -10,13 +10,12 @@ from markupsafe import Markup
 from slipway.data.statistics.describe import common_stats, feature_name, unique_count
 from slipway.pages.charts import Bins, bar_list, figure, histogram
 from slipway.pages.numbers import format_number, format_share
-from slipway.pages.page import render_page
-from slipway.pages.parts import grid, section, table, tiles
+from slipway.pages.page import grid, render_page, section, table, tiles
 
 if TYPE_CHECKING:
     from tensorflow_metadata.proto.v0 import statistics_pb2
 
-    from slipway.pages.parts import Cell
+    from slipway.pages.page import Cell
 
 Splits = dict[str, "statistics_pb2.FeatureNameStatistics"]  # one feature, by split
 

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 from slipway.pages.numbers import format_number, format_share
-from slipway.pages.page import render_page
-from slipway.pages.parts import badge, code, notice, table
+from slipway.pages.page import badge, code, notice, render_page, table
 
 if TYPE_CHECKING:
     from slipway.data.validation.report import Anomaly, Comparison, Validation
-    from slipway.pages.parts import Cell, Tone
+    from slipway.pages.page import Cell, Tone
 
 _MEASURES = {"L_INFTY": "L-infinity", "JENSEN_SHANNON_DIVERGENCE": "Jensen-Shannon"}
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from slipway.data.examples.dataset import SPLITS, open_split
@@ -26,10 +28,7 @@ POSITIVE = ("1", "true", "yes", "y", "positive", "pos", "good")
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that the templates say of one module.
-
-    `left_out` are the columns that no model should see, and why.
-    """
+    """Everything that the templates say of one module; `left_out` are columns that no model should see, and why."""
 
     name: str
     data: str
@@ -57,52 +56,37 @@ def plan_module(
     labels: Sequence[Any],
     statistics: statistics_pb2.DatasetFeatureStatisticsList,
 ) -> Plan:
-    """A plan for data of one table.
+    """A plan for data of one table; DataError if the label cannot be learned, or no column could help to.
 
-    Args:
-        name: The module's.
-        data: What `module.yaml` names as its data.
-        label: The column to predict.
-        labels: Its values, without missing ones.
-        statistics: Of the data; the training split decides.
-
-    Raises:
-        DataError: the label cannot be learned, or no column could help to.
+    `data` is what `module.yaml` names as its data, `labels` are the values of the column `label`, without missing ones.
+    Of the statistics the training split decides.
     """
     train = dataset_of(statistics, "train")
     features = {feature_name(feature): feature for feature in train.features}
-    kept: dict[str, list[str]] = {"number": [], "category": []}
-    left_out: list[tuple[str, str]] = []
-    for column, feature in features.items():
-        if column != label:
-            kind, why = _kind(feature, train.num_examples)
-            if kind:
-                kept[kind].append(column)
-            else:
-                left_out.append((column, why))
-    if not kept["number"] and not kept["category"]:
+    kinds = {column: _kind(one, train.num_examples) for column, one in features.items() if column != label}
+    numbers, categories = (
+        tuple(column for column, (kind, _) in kinds.items() if kind == wanted) for wanted in ("number", "category")
+    )
+    left_out = tuple((column, why) for column, (kind, why) in kinds.items() if not kind)
+    if not numbers and not categories:
         reasons = "; ".join(f"{column}: {why}" for column, why in left_out)
         raise DataError(f"{data} has no column that could predict {label}. {reasons}")
-    few = [column for column in kept["category"] if unique_count(features[column]) <= SLICE_VALUES]
+    slices = tuple(column for column in categories if unique_count(features[column]) <= SLICE_VALUES)[:SLICES]
     return Plan(
         name=name,
         data=data,
         rows=int(train.num_examples),
         label=label,
-        numbers=tuple(kept["number"]),
-        categories=tuple(kept["category"]),
-        slices=tuple(few[:SLICES]),
-        left_out=tuple(left_out),
+        numbers=numbers,
+        categories=categories,
+        slices=slices,
+        left_out=left_out,
         **_plan_label(label, labels),
     )
 
 
 def choose_label(statistics: statistics_pb2.DatasetFeatureStatisticsList, wanted: str | None) -> str:
-    """The wanted column; without one, a column that is called like a label, else the last.
-
-    Raises:
-        ConfigError: there is no such column.
-    """
+    """The wanted column (ConfigError if there is none); without one, a column called like a label, else the last."""
     columns = [feature_name(feature) for feature in dataset_of(statistics, "train").features]
     if wanted is None:
         return next((column for column in columns if column.lower() in USUAL_LABELS), columns[-1])
@@ -121,18 +105,14 @@ def _plan_label(label: str, labels: Sequence[Any]) -> dict[str, Any]:
     """Task and classes by the values: two are binary, a few multiclass, many numbers regression."""
     if labels and isinstance(labels[0], list | bytes):
         raise DataError(f"the label {label} holds lists or binary data; choose a column of single values with --label")
-    counts: dict[Any, int] = {}
-    for value in labels:
-        counts[value] = counts.get(value, 0) + 1
+    counts = Counter(labels)
     if len(counts) < 2:
-        raise DataError(
-            f"the label {label} has {len(counts)} different values; there is nothing to learn. "
-            "Choose another with --label"
-        )
+        few = f"the label {label} has {len(counts)} different values"
+        raise DataError(f"{few}; there is nothing to learn. Choose another with --label")
     numeric = all(isinstance(value, int | float) for value in counts)
     whole = numeric and all(float(value).is_integer() for value in counts)
     if numeric and (not whole or len(counts) > MOST_CLASSES):
-        mean = sum(labels) / len(labels)
+        mean = fmean(labels)
         deviation = (sum((value - mean) ** 2 for value in labels) / len(labels)) ** 0.5
         return {"task": "regression", "mean": mean, "deviation": deviation}
     if len(counts) > MOST_CLASSES:

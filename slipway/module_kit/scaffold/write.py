@@ -1,7 +1,5 @@
 """Writes the files of a new module."""
 
-from __future__ import annotations
-
 import json
 import tempfile
 from dataclasses import asdict
@@ -11,17 +9,13 @@ from typing import Any
 from slipway.errors import ConfigError, ModuleError
 from slipway.module_kit.check import check_module
 from slipway.module_kit.scaffold.plan import Plan
-from slipway.stores.module_store.content import NAME
+from slipway.stores.module_store import NAME
 
 FILES = ("module.yaml", "preprocessing.py", "model.py")
 
 
 def require_new(folder: Path) -> None:
-    """Refuses a name that cannot be a module's, or is taken.
-
-    Raises:
-        ConfigError: says which.
-    """
+    """Raises a ConfigError for a name that cannot be a module's, or is taken."""
     if not NAME.fullmatch(folder.name):
         raise ConfigError(f"{folder.name!r} cannot name a module: use lower-case letters, digits and _")
     if folder.exists():
@@ -29,14 +23,7 @@ def require_new(folder: Path) -> None:
 
 
 def write_module(plan: Plan, folder: Path) -> list[Path]:
-    """Writes a module that trains as it is; it appears whole or not at all.
-
-    Returns:
-        Its files.
-
-    Raises:
-        ConfigError: there is such a folder already.
-    """
+    """Writes a module that trains as it is, whole or not at all; returns its files. ConfigError if it exists."""
     require_new(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".new-", dir=folder.parent) as beside:
@@ -80,5 +67,6 @@ def _yaml(value: Any) -> str:
     """A scalar or a list on one line; texts that YAML would read as something else are quoted."""
     import yaml
 
-    return yaml.safe_dump(list(value) if isinstance(value, tuple) else value, default_flow_style=True,
-                          allow_unicode=True, width=10**6).removesuffix("...\n").strip()  # fmt: skip
+    content = list(value) if isinstance(value, tuple) else value
+    text = yaml.safe_dump(content, default_flow_style=True, allow_unicode=True, width=10**6)
+    return text.removesuffix("...\n").strip()

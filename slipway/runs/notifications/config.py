@@ -1,7 +1,5 @@
 """The settings of notifications. Secrets are named here, never held."""
 
-from __future__ import annotations
-
 import re
 from typing import Annotated, Literal
 
@@ -89,15 +87,11 @@ class Notifications(_Strict):
     @property
     def channels(self) -> list[str]:
         """Names of the channels that are set up."""
-        chosen = {"stdout": self.stdout, "email": bool(self.email.host), "webhook": bool(self.webhook.url)}
-        return [name for name, is_set in chosen.items() if is_set]
+        chosen = {"stdout": self.stdout, "email": self.email.host, "webhook": self.webhook.url}
+        return [name for name, setting in chosen.items() if setting]
 
     def require_complete(self) -> None:
-        """Checks that messages can be sent with these settings.
-
-        Raises:
-            ConfigError: the settings of e-mail contradict each other.
-        """
+        """Raises a ConfigError if the settings of e-mail are incomplete or contradict each other."""
         email = self.email
         if not email.host:
             return

@@ -1,7 +1,5 @@
 """The text of a notification: what happened, why, and a link."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 from markupsafe import Markup
@@ -18,21 +16,13 @@ SUBJECT_LENGTH, DETAILS_LENGTH, REASONS = 160, 20_000, 12
 
 @dataclass(frozen=True)
 class Message:
-    """One notification.
-
-    Attributes:
-        events: Events that it is about; it is sent if the settings ask for one of them.
-        subject: What happened, in one line.
-        reasons: Why.
-        link: The run's page: an address, or the URI or path of its report.
-        details: All that is known, as plain text.
-    """
+    """One notification, sent if the settings ask for one of its events."""
 
     events: frozenset[Event]
-    subject: str
+    subject: str  # what happened, in one line
     reasons: list[str] = field(default_factory=list)
-    link: str = ""
-    details: str = ""
+    link: str = ""  # of the run's page: an address, or the URI or path of its report
+    details: str = ""  # all that is known, as plain text
 
     @property
     def header(self) -> str:
@@ -47,9 +37,8 @@ class Message:
     def brief(self) -> str:
         """Without the details."""
         lines = [f"- {reason}" for reason in self.reasons[:REASONS]]
-        if more := len(self.reasons) - REASONS:
-            lines += [f"- and {more} more"] if more > 0 else []
-        return "\n".join([self.header, *lines, *([self.link] if self.link else [])])
+        more = len(self.reasons) - REASONS
+        return "\n".join(filter(None, [self.header, *lines, f"- and {more} more" if more > 0 else "", self.link]))
 
     def html(self) -> str:
         """All of it, as a page for mail programs."""
@@ -61,14 +50,8 @@ class Message:
 
 
 def run_message(view: RunView, page: str = "") -> Message:
-    """The notification of a run that ended.
-
-    Args:
-        view: The run, as the exit handler knows it.
-        page: Address of the run on its target; its report if there is none.
-    """
-    summary = view.summary
-    rollout = view.rollout
+    """The notification of a run that ended. `page` is its address on its target; its report if there is none."""
+    summary, rollout = view.summary, view.rollout
     events, happened = _judge(summary, rollout)
     reasons = rollout.reasons if rollout and rollout.verdict != "promoted" else summary.reasons
     return Message(
@@ -81,12 +64,10 @@ def run_message(view: RunView, page: str = "") -> Message:
 
 
 def _judge(summary: Summary, rollout: RolloutOutcome | None) -> tuple[set[Event], str]:
-    if rollout and rollout.verdict == "rolled-back":
-        return {"rollback", "failure"}, f"version {rollout.version} was rolled back"
-    if rollout and rollout.verdict == "held":
-        return {"failure"}, f"version {rollout.version} waits for a decision"
-    if rollout and rollout.verdict == "failed":
-        return {"failure"}, f"version {rollout.version} could not be rolled out"
+    if rollout and rollout.verdict != "promoted":
+        became = {"rolled-back": "was rolled back", "held": "waits for a decision", "failed": "could not be rolled out"}
+        events: set[Event] = {"failure", "rollback"} if rollout.verdict == "rolled-back" else {"failure"}
+        return events, f"version {rollout.version} {became[rollout.verdict]}"
     if summary.state != "succeeded":
         was = {"interrupted": "was interrupted", "unknown": "ended in an unknown state"}.get(summary.state, "failed")
         return {"failure"}, f"the run {was}" + (f" at {summary.failed_step}" if summary.failed_step else "")

@@ -1,7 +1,5 @@
 """Reads the value of a secret when it is needed; it is stored nowhere."""
 
-from __future__ import annotations
-
 import base64
 import os
 from pathlib import Path
@@ -18,24 +16,21 @@ def read_secret(reference: str, timeout_seconds: float) -> str:
     Raises:
         NotificationError: there is none; the message names the reference, never a value.
     """
-    kind, separator, name = reference.partition(":")
-    if separator and kind == "env":
+    kind, _, name = reference.partition(":")
+    empty = f"{name or reference} is empty"
+    if kind == "env":
         value = os.environ.get(name, "")
-        missing = f"the variable {name} is not set where the notification is sent from"
-    elif separator and kind == "file":
-        value, missing = _read_file(Path(name))
+        empty = f"the variable {name} is not set where the notification is sent from"
+    elif kind == "file":
+        try:
+            value = Path(name).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise NotificationError(f"the secret's file {name} cannot be read: {type(error).__name__}") from None
     else:
-        value, missing = _access(reference, timeout_seconds), f"{reference} is empty"
+        value = _access(reference, timeout_seconds)
     if not value.strip():
-        raise NotificationError(missing)
+        raise NotificationError(empty)
     return value.strip()
-
-
-def _read_file(path: Path) -> tuple[str, str]:
-    try:
-        return path.read_text(encoding="utf-8"), f"{path} is empty"
-    except (OSError, UnicodeDecodeError) as error:
-        return "", f"the secret's file {path} cannot be read: {type(error).__name__}"
 
 
 def _access(name: str, timeout_seconds: float) -> str:

@@ -1,11 +1,10 @@
 """The model store: versions of models, ready to be polled by model servers, and the origin of each."""
 
-from __future__ import annotations
-
 from slipway.errors import StoreError
 from slipway.stores import storage
 from slipway.stores.model_store.local import LocalModelStore
-from slipway.stores.model_store.manifest import Manifest, ModelFile, Provenance, Pushed, Version, digest_model
+from slipway.stores.model_store.manifest import Manifest, Provenance, Pushed, Version, digest_model
+from slipway.stores.model_store.remote import RemoteModelStore
 from slipway.stores.model_store.state import Event, Stage, last_move
 from slipway.stores.model_store.store import ModelStore
 
@@ -13,7 +12,6 @@ __all__ = [
     "Event",
     "LocalModelStore",
     "Manifest",
-    "ModelFile",
     "ModelStore",
     "Provenance",
     "Pushed",
@@ -26,18 +24,10 @@ __all__ = [
 
 
 def open_store(uri: str) -> ModelStore:
-    """The model store at a URI: a directory of this machine, or `gs://bucket/path`.
-
-    Raises:
-        StoreError: a store of this kind is not supported.
-    """
+    """The model store at a URI: a directory of this machine, or `gs://bucket/path`; StoreError for any other."""
     if uri.startswith("/gcs/"):
         raise StoreError(
             f"{uri} is a bucket that Cloud Storage FUSE mounts, where no version can appear by one rename; "
             f"name the store gs://{uri.removeprefix('/gcs/')}"
         )
-    if not storage.is_remote(uri):
-        return LocalModelStore(storage.local_path(uri))
-    from slipway.stores.model_store.remote import RemoteModelStore
-
-    return RemoteModelStore(uri)
+    return RemoteModelStore(uri) if storage.is_remote(uri) else LocalModelStore(storage.local_path(uri))

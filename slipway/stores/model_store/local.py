@@ -14,8 +14,6 @@ rename, after its files and its manifest are on the disk. A push holds a lock on
 of a killed process, so the next push can tell which staging directories are abandoned.
 """
 
-from __future__ import annotations
-
 import fcntl
 import os
 import shutil
@@ -28,21 +26,15 @@ from pathlib import Path
 from slipway.errors import StoreError
 from slipway.remote.retries import retrying
 from slipway.stores import storage
-from slipway.stores.model_store.manifest import ModelFile, Provenance, Pushed, Version, hash_files
+from slipway.stores.model_store.manifest import Manifest, ModelFile, Provenance, Version, hash_files
 from slipway.stores.model_store.state import State
-from slipway.stores.model_store.store import MANIFESTS, STATE, Change, ModelStore, refuse_damaged
+from slipway.stores.model_store.store import CLAIMS, MANIFESTS, STATE, Change, ModelStore, refuse_damaged
 
-CLAIMS, STAGING, TRASH, LOCK = ".claims", ".staging", ".trash", ".state.lock"
+STAGING, TRASH, LOCK = ".staging", ".trash", ".state.lock"
 
 
 class LocalModelStore(ModelStore):
-    """See `slipway.stores.model_store.ModelStore`.
-
-    Args:
-        root: The store's directory; the first push makes it.
-        clock: Seconds since 1970.
-        lock_seconds: How long to wait for another process that changes a model's state.
-    """
+    """The store in `root`, which the first push makes; waits `lock_seconds` for others that change a model's state."""
 
     def __init__(self, root: Path, clock: Callable[[], float] = time.time, lock_seconds: float = 30.0) -> None:
         super().__init__(str(root.absolute()), clock)
@@ -52,17 +44,6 @@ class LocalModelStore(ModelStore):
     def models(self) -> list[str]:
         """Names of the models, sorted."""
         return sorted(path.parent.name for path in self._root.glob(f"*/{MANIFESTS}"))
-
-    def push(self, model_path: str | Path, provenance: Provenance) -> Pushed:
-        """Stores a SavedModel as the next version, unless the newest version holds the same bytes, intact."""
-        try:
-            return super().push(model_path, provenance)
-        except OSError as error:
-            size = sum(path.stat().st_size for path in Path(model_path).rglob("*") if path.is_file())
-            raise StoreError(
-                f"model {provenance.model} ({size:,} bytes) cannot be stored in {self._root}: {error}. "
-                "Nothing of it is visible; make room or correct the directory, and run again"
-            ) from error
 
     def fetch(self, version: Version, folder: Path) -> Path:
         """The version's own directory: it is on this machine already."""
@@ -97,9 +78,8 @@ class LocalModelStore(ModelStore):
     @contextmanager
     def _locked(self, base: Path) -> Iterator[None]:
         """Exclusive access to a model's state; the kernel releases the lock of a killed process."""
-        unlimited = sys.maxsize
         again = retrying(
-            BlockingIOError, attempts=unlimited, seconds=self._lock_seconds, first_seconds=0.01, longest_seconds=0.05
+            BlockingIOError, attempts=sys.maxsize, seconds=self._lock_seconds, first_seconds=0.01, longest_seconds=0.05
         )
         with (base / LOCK).open("a") as file:
             try:
@@ -125,24 +105,24 @@ class LocalModelStore(ModelStore):
                 (base / str(number)).rename(base / TRASH / str(number))
         shutil.rmtree(base / TRASH, ignore_errors=True)
 
-    def _store(self, source: Path, files: list[ModelFile], provenance: Provenance) -> Version:
+    def _store(self, source: Path, files: list[ModelFile], provenance: Provenance) -> Manifest:
         base = self._root / provenance.model
         for folder in (MANIFESTS, CLAIMS, STAGING):
             (base / folder).mkdir(parents=True, exist_ok=True)
         with self._claim(base) as number:
-            staging, manifest_path = base / STAGING / str(number), base / MANIFESTS / f"{number}.json"
+            staging = base / STAGING / str(number)
             manifest = self._manifest(number, files, provenance)
             try:
                 staging.mkdir()
                 _copy(source, staging, files)
-                _write(manifest_path, manifest.model_dump_json(indent=1).encode())
+                _write(base / MANIFESTS / f"{number}.json", manifest.model_dump_json(indent=1).encode())
                 staging.rename(base / str(number))
             except BaseException:
                 with suppress(OSError):
                     _discard(base, number)
                 raise
-            _sync_folder(base)
-        return self._version(manifest)
+            _sync(base)
+        return manifest
 
     @contextmanager
     def _claim(self, base: Path) -> Iterator[int]:
@@ -156,7 +136,7 @@ class LocalModelStore(ModelStore):
                 number += 1
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
-            _sync_folder(base / CLAIMS)
+            _sync(base / CLAIMS)
             yield number
         finally:
             os.close(handle)
@@ -172,21 +152,18 @@ def _discard(base: Path, number: int) -> None:
 
 def _integers(folder: Path) -> list[int]:
     """Names in a directory that TensorFlow Serving treats as versions, ascending."""
-    if not folder.is_dir():
-        return []
-    return sorted(int(path.name) for path in folder.iterdir() if path.name.isascii() and path.name.isdigit())
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    return sorted(int(name) for name in names if name.isascii() and name.isdigit())
 
 
 def _copy(source: Path, target: Path, files: list[ModelFile]) -> None:
     for file in files:
         copy = target / file.path
         copy.parent.mkdir(parents=True, exist_ok=True)
-        with (source / file.path).open("rb") as reader, copy.open("wb") as writer:
-            shutil.copyfileobj(reader, writer, storage.BLOCK_BYTES)
-            writer.flush()
-            os.fsync(writer.fileno())
+        shutil.copyfile(source / file.path, copy)
+        _sync(copy)
     for folder in {target, *((target / file.path).parent for file in files)}:
-        _sync_folder(folder)
+        _sync(folder)
     if hash_files(target) != files:
         raise StoreError(
             f"the copy in {target} differs from {source}: the disk is faulty, or another process writes the model"
@@ -195,16 +172,15 @@ def _copy(source: Path, target: Path, files: list[ModelFile]) -> None:
 
 def _write(path: Path, content: bytes) -> None:
     partial = path.with_name(f"{path.name}.partial")
-    with partial.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    partial.write_bytes(content)
+    _sync(partial)
     partial.replace(path)
-    _sync_folder(path.parent)
+    _sync(path.parent)
 
 
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
+def _sync(path: Path) -> None:
+    """Forces a file or the entries of a directory to the disk."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

@@ -1,19 +1,14 @@
 """The manifest of a version, and the digest of a model's files."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 
 from slipway.errors import StoreError
 from slipway.lineage import Lineage
-
-Record = TypeVar("Record", bound=BaseModel)
 
 
 class ModelFile(BaseModel):
@@ -66,11 +61,7 @@ class Pushed:
 
 
 def digest_model(model_path: str | Path) -> str:
-    """SHA-256, in hex, over the paths and contents of a SavedModel's files.
-
-    Raises:
-        StoreError: the directory is missing or empty.
-    """
+    """SHA-256, in hex, over the paths and contents of a SavedModel's files; StoreError if there is none."""
     files = hash_files(Path(model_path))
     if not files:
         raise StoreError(f"{model_path} holds no model: there is no file in it")
@@ -99,27 +90,9 @@ def compare(expected: Iterable[ModelFile], actual: Iterable[ModelFile], where: s
 
 def hash_files(folder: Path) -> list[ModelFile]:
     """All files of a directory, at any depth, ordered by path."""
-    paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    return [_hash_file(path, path.relative_to(folder).as_posix()) for path in paths]
-
-
-def _hash_file(path: Path, name: str) -> ModelFile:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return ModelFile(path=name, size=file.tell(), sha256=digest)
-
-
-def parse_record(content: bytes, form: type[Record], where: str) -> Record:
-    """A manifest or a state.
-
-    Raises:
-        StoreError: it is damaged.
-    """
-    try:
-        return form.model_validate_json(content)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        place = ".".join(str(part) for part in problem["loc"]) or "the file"
-        raise StoreError(
-            f"{where} cannot be read: it is damaged: {place}: {problem['msg']}; restore it from a backup"
-        ) from error
+    files = []
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            files.append(ModelFile(path=path.relative_to(folder).as_posix(), size=file.tell(), sha256=digest))
+    return files

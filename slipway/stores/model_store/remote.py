@@ -13,8 +13,6 @@ push are deleted by a push at least a day later. A push gives up after half a da
 store, so that no push in progress loses its files.
 """
 
-from __future__ import annotations
-
 import tempfile
 import time
 from collections.abc import Callable
@@ -22,15 +20,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from slipway.errors import StoreError
-from slipway.remote.objects import ABSENT, StoredObject, check_inside
-from slipway.remote.opening import open_objects
+from slipway.remote.google import ABSENT, StoredObject, check_inside, open_objects
 from slipway.remote.retries import retrying
 from slipway.stores.artifacts import MODEL
 from slipway.stores.model_store.manifest import Manifest, ModelFile, Provenance, Version, compare, hash_files
 from slipway.stores.model_store.state import State
-from slipway.stores.model_store.store import MANIFESTS, STATE, Change, ModelStore, refuse_damaged
+from slipway.stores.model_store.store import CLAIMS, MANIFESTS, STATE, Change, ModelStore, refuse_damaged
 
-CLAIMS = ".claims"
 ABANDONED_SECONDS = 86_400.0
 ATTEMPTS = 20
 
@@ -43,12 +39,7 @@ class _ReplacedError(StoreError):
 
 
 class RemoteModelStore(ModelStore):
-    """See `slipway.stores.model_store.ModelStore`.
-
-    Args:
-        uri: `gs://bucket/path`; `slipway.remote.address` says how an emulator is named.
-        clock: Seconds since 1970.
-    """
+    """The store at `gs://bucket/path`; `slipway.remote.address` says how an emulator is named."""
 
     def __init__(self, uri: str, clock: Callable[[], float] = time.time) -> None:
         super().__init__(uri, clock)
@@ -74,7 +65,9 @@ class RemoteModelStore(ModelStore):
         return target
 
     def _stored(self, model: str) -> list[int]:
-        return _complete(model, self._objects.objects(f"{model}/"))
+        listing = self._objects.objects(f"{model}/")
+        numbers = {_number(name) for name in listing if name.startswith(f"{model}/{MANIFESTS}/")}
+        return sorted(number for number in numbers if f"{model}/{number}/{MODEL}" in listing)
 
     def _get(self, name: str) -> bytes | None:
         return self._objects.read(name)
@@ -89,7 +82,7 @@ class RemoteModelStore(ModelStore):
         self._objects.download((folder + name, target / check_inside(name, version.uri)) for name in names)
         return hash_files(target)
 
-    def _store(self, source: Path, files: list[ModelFile], provenance: Provenance) -> Version:
+    def _store(self, source: Path, files: list[ModelFile], provenance: Provenance) -> Manifest:
         model = provenance.model
         number = self._claim(model)
         self._discard_abandoned(model, number, self._state(model).deleted)
@@ -102,7 +95,7 @@ class RemoteModelStore(ModelStore):
                 self._discard(model, number)
             raise
         self._publish(source, manifest, sums)
-        return self._version(manifest)
+        return manifest
 
     def _upload_data(self, source: Path, manifest: Manifest, sums: Sums) -> None:
         """Uploads and checks all files but saved_model.pb; fails before others treat a slow upload as abandoned."""
@@ -115,7 +108,7 @@ class RemoteModelStore(ModelStore):
         self._check(folder, listing, data)
         took = listing[record].created - listing[f"{model}/{CLAIMS}/{number}"].created
         if took > ABANDONED_SECONDS / 2:
-            raise StoreError(f"{self._objects.uri(folder)}: the upload took {took:,.0f} s, too long; run again")
+            raise StoreError(f"{self._where(folder)}: the upload took {took:,.0f} s, too long; run again")
 
     def _publish(self, source: Path, manifest: Manifest, sums: Sums) -> None:
         """Uploads saved_model.pb; a version that is incomplete after that is deleted."""
@@ -144,37 +137,35 @@ class RemoteModelStore(ModelStore):
         if stored != sums:
             differ = sorted(name for name in stored.keys() | sums.keys() if stored.get(name) != sums.get(name))
             raise StoreError(
-                f"{self._objects.uri(folder)} does not hold what was uploaded: {', '.join(differ)}. "
+                f"{self._where(folder)} does not hold what was uploaded: {', '.join(differ)}. "
                 "Another process writes to the model or the bucket; run again"
             )
 
     def _claim(self, model: str) -> int:
         """Reserves the next version number."""
         used = [_number(name) for name in self._objects.objects(f"{model}/")]
-        number = max([*used, int(self._clock())]) + 1
-        for _ in range(ATTEMPTS):
+        first = max([*used, int(self._clock())]) + 1
+        for number in range(first, first + ATTEMPTS):
             if self._objects.put(f"{model}/{CLAIMS}/{number}", self._who().encode(), ABSENT):
                 return number
-            number += 1
         raise StoreError(f"no number can be claimed in {self.uri}/{model}: {ATTEMPTS} in a row were taken; run again")
 
     def _clean(self, model: str, deleted: frozenset[int]) -> None:
         listing = self._objects.objects(f"{model}/") if deleted else {}
-        for number in sorted(deleted.intersection(_number(name) for name in listing if _is_data(model, name))):
+        with_data = {_number(name) for name in listing if name.split("/")[1].isdigit()}
+        for number in sorted(deleted & with_data):
             self._delete_data(model, number, listing)
 
     def _discard_abandoned(self, model: str, own: int, deleted: frozenset[int]) -> None:
         """Deletes the remains of killed pushers: their claims are old, and no version came of them."""
         listing = self._objects.objects(f"{model}/")
-        visible = {_number(name) for name in listing if name.endswith(f"/{MODEL}")}
-        kept = {*visible, *deleted, own}
+        kept = {own, *deleted, *(_number(name) for name in listing if name.endswith(f"/{MODEL}"))}
         until = listing[f"{model}/{CLAIMS}/{own}"].created - ABANDONED_SECONDS
         for name, claim in listing.items():
-            number = _number(name)
-            if name.startswith(f"{model}/{CLAIMS}/") and number not in kept and claim.created < until:
+            if name.startswith(f"{model}/{CLAIMS}/") and _number(name) not in kept and claim.created < until:
                 # The account may lack the permission to delete; the remains do no harm.
                 with suppress(StoreError):
-                    self._discard(model, number)
+                    self._discard(model, _number(name))
 
     def _discard(self, model: str, number: int) -> None:
         self._delete_data(model, number, self._objects.objects(f"{model}/{number}/"))
@@ -187,6 +178,7 @@ class RemoteModelStore(ModelStore):
         self._objects.delete(name for name in listing if name.startswith(folder) and name != folder + MODEL)
 
     def _swap(self, model: str, change: Change) -> State:
+        name = f"{model}/{STATE}"
         written: State | None = None
 
         def swap() -> State:
@@ -199,13 +191,13 @@ class RemoteModelStore(ModelStore):
             after = change(before)
             if after != before and not self._objects.put(name, after.model_dump_json(indent=1).encode(), generation):
                 written = after
-                raise _ReplacedError(
-                    f"{self._objects.uri(name)}: others changed it {ATTEMPTS} times meanwhile; run again"
-                )
+                raise _ReplacedError(f"{self._where(name)}: others changed it {ATTEMPTS} times meanwhile; run again")
             return after
 
-        name = f"{model}/{STATE}"
         return retrying(_ReplacedError, attempts=ATTEMPTS, first_seconds=0.02, longest_seconds=0.3)(swap)
+
+    def _where(self, name: str) -> str:
+        return self._objects.address.below(name)
 
     def _who(self) -> str:
         return self._objects.account or super()._who()
@@ -217,12 +209,3 @@ def _number(name: str) -> int:
     if part in (MANIFESTS, CLAIMS):
         part = Path(name).name.removesuffix(".json")
     return int(part) if part.isascii() and part.isdigit() else -1
-
-
-def _is_data(model: str, name: str) -> bool:
-    return name.removeprefix(f"{model}/").partition("/")[0].isdigit()
-
-
-def _complete(model: str, listing: Listing) -> list[int]:
-    numbers = {_number(name) for name in listing if name.startswith(f"{model}/{MANIFESTS}/")}
-    return sorted(number for number in numbers if f"{model}/{number}/{MODEL}" in listing)

@@ -6,8 +6,6 @@ or pushed again. A rollback only goes back to a version that was promoted before
 stable when it was requested.
 """
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Collection, Iterable, Sequence
@@ -20,22 +18,14 @@ from slipway.errors import ModelQuarantinedError, StoreError
 Stage = Literal["candidate", "canary", "stable", "retired", "quarantined"]
 Action = Literal["push", "canary", "promote", "rollback", "quarantine", "retire", "delete"]
 
-# Stage that an action leads to, and stages that it may start from; all else is refused.
-_RULES: dict[Action, tuple[Stage | None, frozenset[Stage]]] = {
-    "canary": ("canary", frozenset({"candidate", "retired"})),
-    "promote": ("stable", frozenset({"candidate", "canary", "retired"})),
-    "rollback": ("stable", frozenset({"candidate", "canary", "retired"})),
-    "quarantine": ("quarantined", frozenset({"candidate", "canary", "retired"})),
-    "retire": ("retired", frozenset({"candidate", "canary"})),
-    "delete": (None, frozenset({"candidate", "retired", "quarantined"})),
-}
-_VERBS: dict[Action, str] = {
-    "canary": "made the canary",
-    "promote": "promoted",
-    "rollback": "gone back to",
-    "quarantine": "quarantined",
-    "retire": "retired",
-    "delete": "deleted",
+# An action's name in messages, the stage that it leads to, and stages that it may start from; all else is refused.
+_RULES: dict[Action, tuple[str, Stage | None, frozenset[Stage]]] = {
+    "canary": ("made the canary", "canary", frozenset({"candidate", "retired"})),
+    "promote": ("promoted", "stable", frozenset({"candidate", "canary", "retired"})),
+    "rollback": ("gone back to", "stable", frozenset({"candidate", "canary", "retired"})),
+    "quarantine": ("quarantined", "quarantined", frozenset({"candidate", "canary", "retired"})),
+    "retire": ("retired", "retired", frozenset({"candidate", "canary"})),
+    "delete": ("deleted", None, frozenset({"candidate", "retired", "quarantined"})),
 }
 
 
@@ -85,15 +75,15 @@ def apply(state: State, event: Event) -> State:
         StoreError: the rules forbid the event.
     """
     number = event.version
-    target, allowed = _RULES[event.action]
+    verb, target, allowed = _RULES[event.action]
     if event.action == "rollback":
         check_left(state, event.previous, last_move(state.history))
         if number == event.previous:
             raise StoreError(f"{state.model} was not rolled back: version {number} is in production already")
     elif target is not None and state.stages.get(number) == target:
         return state
-    _check(state, event, allowed)
-    if event.action == "rollback" and event.version not in _promoted(state):
+    _check_stage(state, number, verb, allowed)
+    if event.action == "rollback" and number not in _promoted(state):
         raise StoreError(
             f"{state.model} was not rolled back: version {number} was never promoted. To try it: "
             f"`slipway models promote {state.model}/{number}`, or `slipway rollout start {number}` by way of a canary"
@@ -165,10 +155,7 @@ def nothing_before(state: State, versions: Collection[int]) -> str:
 def prunable(state: State, versions: Collection[int], keep: int) -> list[int]:
     """Versions that may be deleted, oldest first: not production, not its successor after a rollback, no canary.
 
-    Args:
-        state: The model's state.
-        versions: Those that can be served.
-        keep: How many of the newest to keep besides these.
+    Besides these, the newest `keep` stay. `versions` are those that can be served.
     """
     now = production(state, versions)
     # Without a pin, quarantining the newest version puts the previous one into production.
@@ -178,15 +165,12 @@ def prunable(state: State, versions: Collection[int], keep: int) -> list[int]:
 
 
 def check_left(state: State, leave: int | None, move: Event | None) -> None:
-    """Refuses a rollback if the pin was moved after it was requested.
+    """Refuses a rollback if no version is stable, or the pin was moved after it was requested, with a StoreError.
 
     Args:
         state: The state that it would change.
         leave: The version that must be stable; that of `move` without it.
         move: The last promotion or rollback when it was requested.
-
-    Raises:
-        StoreError: no version is stable, or the pin was moved since.
     """
     if state.pin is None:
         raise StoreError(
@@ -203,11 +187,7 @@ def check_left(state: State, leave: int | None, move: Event | None) -> None:
 
 
 def check_digest(state: State, model_digest: str) -> None:
-    """Refuses bytes that were quarantined under any number.
-
-    Raises:
-        ModelQuarantinedError: they were.
-    """
+    """Refuses bytes that were quarantined under any number, with a ModelQuarantinedError."""
     for event in state.history:
         if event.model_digest == model_digest and state.stages[event.version] == "quarantined":
             raise ModelQuarantinedError(
@@ -216,8 +196,8 @@ def check_digest(state: State, model_digest: str) -> None:
             )
 
 
-def _check(state: State, event: Event, allowed: frozenset[Stage]) -> None:
-    number, refused = event.version, f"version {event.version} of {state.model} cannot be {_VERBS[event.action]}"
+def _check_stage(state: State, number: int, verb: str, allowed: frozenset[Stage]) -> None:
+    refused = f"version {number} of {state.model} cannot be {verb}"
     if number not in state.stages:
         raise StoreError(f"{refused}: there is no such version")
     if number in state.deleted:
@@ -243,8 +223,6 @@ def _promoted(state: State) -> set[int]:
 def _quarantined(state: State, number: int) -> str:
     """`quarantined by ci: p99 doubled`."""
     for event in reversed(state.history):
-        if (event.action == "quarantine" and event.version == number) or (
-            event.action == "rollback" and event.previous == number
-        ):
+        if {"quarantine": event.version, "rollback": event.previous}.get(event.action) == number:
             return f"quarantined by {event.who}: {event.why}"
     return "quarantined"

@@ -11,7 +11,7 @@ from pathlib import Path
 from slipway.errors import StoreError
 from slipway.lineage import user
 from slipway.stores import storage
-from slipway.stores.artifacts import MODEL
+from slipway.stores.artifacts import MODEL, parse_json
 from slipway.stores.model_store import state as states
 from slipway.stores.model_store.manifest import (
     Manifest,
@@ -22,11 +22,11 @@ from slipway.stores.model_store.manifest import (
     combine,
     compare,
     hash_files,
-    parse_record,
 )
 from slipway.stores.model_store.state import Action, Event, Stage, State
 
-MANIFESTS, STATE = ".manifests", ".state.json"
+MANIFESTS, CLAIMS, STATE = ".manifests", ".claims", ".state.json"
+RESTORE = "restore it from a backup"
 
 Change = Callable[[State], State]
 Apply = Callable[[State, Event], State]
@@ -43,11 +43,8 @@ class ModelStore(ABC):
     return the history's line. Where the version is already in that stage, that is the old line, and nothing changes:
     each of these calls may be repeated, except a rollback.
 
-    Every method raises `StoreError` where the store cannot be reached, read or written, or the version does not exist.
-
-    Args:
-        uri: Directory or URI of the store.
-        clock: Seconds since 1970.
+    Every method raises `StoreError` where the store cannot be reached, read or written, or the version does not exist;
+    and `ModelQuarantinedError` for a quarantined version that would be served. `clock` gives seconds since 1970.
     """
 
     def __init__(self, uri: str, clock: Callable[[], float] = time.time) -> None:
@@ -91,10 +88,8 @@ class ModelStore(ABC):
     def push(self, model_path: str | Path, provenance: Provenance) -> Pushed:
         """Stores a SavedModel as the next version, a candidate, unless the newest version holds the same bytes, intact.
 
-        Raises:
-            ModelQuarantinedError: a version with the same bytes was quarantined.
-            StoreError: it cannot be read or written. Nothing of it is visible then; or all of it, where a remote store
-                stopped answering at the very end: then the same push again finds it.
+        After an error nothing of it is visible; or all of it, where a remote store stopped answering at the very end:
+        then the same push again finds it.
         """
         source, model = Path(model_path), provenance.model
         if not (source / MODEL).is_file():
@@ -102,12 +97,18 @@ class ModelStore(ABC):
         files = hash_files(source)
         state = self._state(model)
         states.check_digest(state, combine(files))
-        self._clean(model, state.deleted)
-        numbers = self._numbers(state)
-        newest = self._read(model, numbers[-1]) if numbers else None
-        if newest and newest.manifest.model_digest == combine(files) and not self.verify(newest):
-            return Pushed(newest, is_new=False)
-        version = self._store(source, files, provenance)
+        try:
+            self._clean(model, state.deleted)
+            numbers = self._numbers(state)
+            newest = self._read(model, numbers[-1]) if numbers else None
+            if newest and newest.manifest.model_digest == combine(files) and not self.verify(newest):
+                return Pushed(newest, is_new=False)
+            version = self._version(self._store(source, files, provenance))
+        except OSError as error:
+            raise StoreError(
+                f"model {model} ({sum(file.size for file in files):,} bytes) cannot be stored in {self.uri}: {error}. "
+                "Nothing of it is visible; make room or correct the directory, and run again"
+            ) from error
         try:
             self._update(model, lambda state: state)
         except (StoreError, OSError) as error:
@@ -124,12 +125,7 @@ class ModelStore(ABC):
         return self._act("canary", self.version(model, number), why or "gets a part of the traffic", who)
 
     def promote(self, model: str, number: int, *, why: str = "", who: str = "") -> Event:
-        """Moves the pin to a version; the one that was stable is retired.
-
-        Raises:
-            ModelQuarantinedError: the version is quarantined.
-            StoreError: its files are not those that were pushed.
-        """
+        """Moves the pin to a version, after its files are hashed again; the one that was stable is retired."""
         return self._act("promote", self._intact(model, number), why or "promoted by hand", who)
 
     def rollback(
@@ -144,7 +140,8 @@ class ModelStore(ABC):
     ) -> Event:
         """Moves the pin back to what was stable before, or to `to`, and quarantines the version that it leaves.
 
-        It goes back only to a version that was promoted once. A second rollback goes further back.
+        It goes back only to a version that was promoted once, and whose files are those that were pushed. A second
+        rollback goes further back. If the pin was moved since it was asked for, it is refused, and nothing is changed.
 
         Args:
             model: Name of the model.
@@ -156,11 +153,6 @@ class ModelStore(ABC):
 
         Returns:
             `version` is in production now, `previous` is quarantined.
-
-        Raises:
-            ModelQuarantinedError: `to` is quarantined.
-            StoreError: there is nothing to go back to, its files are not those that were pushed, or the pin was moved
-                since this was asked for. Nothing is changed then.
         """
         try:
             return self._go_back(model, to, leave, asked, why or "rolled back by hand", who)
@@ -169,11 +161,7 @@ class ModelStore(ABC):
             raise type(error)(f"{error}. {states.serving(state, self._numbers(state))}") from error
 
     def quarantine(self, model: str, number: int, *, why: str = "", who: str = "") -> Event:
-        """Takes a version out for good.
-
-        Raises:
-            StoreError: it is the stable one; roll back, which quarantines it.
-        """
+        """Takes a version out for good; StoreError for the stable one, which a rollback quarantines."""
         return self._act("quarantine", self.version(model, number), why or "quarantined by hand", who)
 
     def retire(self, model: str, number: int, *, why: str = "", who: str = "") -> Event:
@@ -183,18 +171,15 @@ class ModelStore(ABC):
     def prune(self, model: str, keep: int, *, why: str = "", who: str = "") -> list[int]:
         """Deletes the files of old versions; their manifests, history and numbers stay.
 
-        Production, the rollback target, a canary and the newest `keep` others are kept.
-
-        Returns:
-            The versions that were deleted.
+        Production, the rollback target, a canary and the newest `keep` others are kept. Returns what was deleted.
         """
         if keep < 0:
             raise StoreError(f"keep={keep}: the number of versions to keep cannot be negative")
 
         def change(state: State) -> State:
             for number in states.prunable(state, self._numbers(state), keep):
-                version = self._read(model, number)
-                state = states.apply(state, self._event("delete", version, why or f"beyond the newest {keep}", who))
+                manifest, reason = self._read(model, number).manifest, why or f"beyond the newest {keep}"
+                state = states.apply(state, _event(manifest, "delete", self._clock(), who or self._who(), reason))
             return state
 
         before = self._state(model).deleted
@@ -219,19 +204,11 @@ class ModelStore(ABC):
         return self._act("rollback", self._intact(model, target), why, who, apply)
 
     def _act(self, action: Action, version: Version, why: str, who: str, apply: Apply = states.apply) -> Event:
-        state = self._update(version.model, lambda state: apply(state, self._event(action, version, why, who)))
-        return next(one for one in reversed(state.history) if version.number in (one.version, one.previous))
-
-    def _event(self, action: Action, version: Version, why: str, who: str) -> Event:
-        return Event(
-            when=self._clock(),
-            action=action,
-            version=version.number,
-            who=who or self._who(),
-            why=why,
-            run=version.manifest.lineage.run,
-            model_digest=version.manifest.model_digest,
+        who = who or self._who()
+        state = self._update(
+            version.model, lambda state: apply(state, _event(version.manifest, action, self._clock(), who, why))
         )
+        return next(one for one in reversed(state.history) if version.number in (one.version, one.previous))
 
     def _intact(self, model: str, number: int) -> Version:
         version = self.version(model, number)
@@ -243,15 +220,11 @@ class ModelStore(ABC):
         content = self._get(name)
         if content is None:
             raise StoreError(f"{self.uri}: {name} is missing, so the origin of version {number} is unknown")
-        return self._version(parse_record(content, Manifest, storage.join(self.uri, name)))
+        return self._version(parse_json(content, Manifest, storage.join(self.uri, name), RESTORE))
 
     def _version(self, manifest: Manifest) -> Version:
         uri = storage.join(self.uri, manifest.model, str(manifest.version))
         return Version(manifest.model, manifest.version, uri, manifest)
-
-    def _parse_state(self, model: str, content: bytes | None) -> State:
-        where = storage.join(self.uri, model, STATE)
-        return State(model=model) if content is None else parse_record(content, State, where)
 
     def _manifest(self, number: int, files: list[ModelFile], provenance: Provenance) -> Manifest:
         return Manifest(
@@ -269,11 +242,16 @@ class ModelStore(ABC):
     def _load(self, model: str) -> State:
         return self._parse_state(model, self._get(f"{model}/{STATE}"))
 
+    def _parse_state(self, model: str, content: bytes | None) -> State:
+        where = storage.join(self.uri, model, STATE)
+        return State(model=model) if content is None else parse_json(content, State, where, RESTORE)
+
     def _adopt(self, state: State) -> State:
         """Adds versions to the state when they are first seen: a push need not write files and state at once."""
         unknown = [number for number in self._stored(state.model) if number not in state.stages]
         manifests = [self._read(state.model, number).manifest for number in unknown]
-        return states.adopt(state, [_push_event(manifest) for manifest in manifests])
+        pushes = [_event(one, "push", one.created, one.pushed_by or "unknown", "passed its gate") for one in manifests]
+        return states.adopt(state, pushes)
 
     def _update(self, model: str, change: Change) -> State:
         return self._swap(model, lambda state: change(self._adopt(state)))
@@ -292,15 +270,10 @@ class ModelStore(ABC):
 
     @abstractmethod
     def fetch(self, version: Version, folder: Path) -> Path:
-        """A version's SavedModel as a directory of this machine, verified.
+        """A version's SavedModel as a directory of this machine; StoreError if its files are not those pushed.
 
-        Args:
-            version: Which.
-            folder: Where a remote store puts it, as `<folder>/<number>`, by one rename; one that is there is not
-                fetched again. A local store returns its own directory.
-
-        Raises:
-            StoreError: the files are not those that were pushed.
+        A remote store puts it into `folder` as `<number>`, by one rename, unless it is there intact. A local store
+        returns its own directory.
         """
 
     @abstractmethod
@@ -312,7 +285,7 @@ class ModelStore(ABC):
         """A record of the store, by its path; None where there is none."""
 
     @abstractmethod
-    def _store(self, source: Path, files: list[ModelFile], provenance: Provenance) -> Version:
+    def _store(self, source: Path, files: list[ModelFile], provenance: Provenance) -> Manifest:
         """Stores a directory as the next version; nothing of it is visible after an error."""
 
     @abstractmethod
@@ -329,11 +302,7 @@ class ModelStore(ABC):
 
 
 def refuse_damaged(version: Version, problems: list[str]) -> None:
-    """Refuses a version with problems that `ModelStore.verify` found.
-
-    Raises:
-        StoreError: there are some.
-    """
+    """Raises a StoreError for the problems that `ModelStore.verify` found, if there are any."""
     if problems:
         raise StoreError(
             f"version {version.number} of {version.model} is not what was pushed: {'; '.join(problems[:5])}. "
@@ -341,13 +310,6 @@ def refuse_damaged(version: Version, problems: list[str]) -> None:
         )
 
 
-def _push_event(manifest: Manifest) -> Event:
-    return Event(
-        when=manifest.created,
-        action="push",
-        version=manifest.version,
-        who=manifest.pushed_by or "unknown",
-        why="passed its gate",
-        run=manifest.lineage.run,
-        model_digest=manifest.model_digest,
-    )
+def _event(manifest: Manifest, action: Action, when: float, who: str, why: str) -> Event:
+    run, digest = manifest.lineage.run, manifest.model_digest
+    return Event(when=when, action=action, version=manifest.version, who=who, why=why, run=run, model_digest=digest)

@@ -94,7 +94,7 @@ def test_load_missing_file_is_named(module: Path, tmp_path: Path) -> None:
 def test_load_contract_that_this_version_does_not_know_is_refused(module: Path, tmp_path: Path, view: str) -> None:
     (module / "module.yaml").write_text(CONFIG.replace("contract: 1", "contract: 2"))
     published = publish_module(module, tmp_path / "store")
-    with pytest.raises(ModuleError, match=r"tiny is written for contract 2; this version of Slipway knows contract 1"):
+    with pytest.raises(ModuleError, match=r"tiny .*contract 2; .*contract 1"):
         load_function(getattr(published, view), "preprocessing", "preprocessing_fn")
 
 

@@ -4,11 +4,11 @@ import pytest
 from markupsafe import Markup
 
 from slipway.pages import charts
-from slipway.pages.axes import nice_ticks
-from slipway.pages.graph import Node, step_graph
+from slipway.pages.charts import nice_ticks
 from slipway.pages.numbers import format_number, format_seconds, format_share
-from slipway.pages.page import render_page
-from slipway.pages.parts import badge, details, facts, grid, notice, section, table, tiles
+from slipway.pages.page import badge, details, facts, grid, notice, render_page, section, table, tiles
+from slipway.runs.record import Step, StepState
+from slipway.runs.report import step_graph
 
 NAN = float("nan")
 VOID = {"meta", "br"}
@@ -37,6 +37,10 @@ class _Reader(HTMLParser):
         assert self.open.pop() == tag
 
 
+def step(name: str, *needs: str, state: StepState = "succeeded") -> Step:
+    return Step(name=name, state=state, needs=list(needs))
+
+
 def every_part() -> Markup:
     lines = [
         charts.Series("train", [1, 2, 3], [0.5, NAN, 0.3]),
@@ -58,7 +62,7 @@ def every_part() -> Markup:
             charts.bar_list("company", [('Taxi "A" & <b>', 10), ("B", 0)], share_of=10),
             charts.confusion_matrix("Confusion", ["no", "yes"], [[5, 0], [0, 0]]),
         ),
-        step_graph([Node("a", "succeeded", (), 0, 1), Node("b", "failed", ("a",), 1, 2), Node("c", "skipped", ("b",))]),
+        step_graph([Step(name="a", state="succeeded", started=0, seconds=1), step("b", "a", state="failed")], 0),
     )
 
 
@@ -125,20 +129,14 @@ def _lane_of(page: Markup) -> list[str | None]:
 
 
 def test_step_graph_chain_with_implied_needs_is_one_line() -> None:
-    nodes = [Node("a", "succeeded"), Node("b", "succeeded", ("a",)), Node("c", "succeeded", ("a", "b"))]
-    drawn = step_graph(nodes)
+    drawn = step_graph([step("a"), step("b", "a"), step("c", "a", "b")], 0)
     assert len(set(_lane_of(drawn))) == 1
     assert sum(tag == "path" for tag, _ in _Reader(drawn).seen) == 2
 
 
 def test_step_graph_branches_have_their_own_lanes_and_meet_again() -> None:
-    nodes = [
-        Node("train", "succeeded"),
-        Node("evaluate", "succeeded", ("train",)),
-        Node("serve", "succeeded", ("train",)),
-        Node("push", "succeeded", ("evaluate", "serve")),
-    ]
-    train, evaluate, serve, push = _lane_of(step_graph(nodes))
+    steps = [step("train"), step("evaluate", "train"), step("serve", "train"), step("push", "evaluate", "serve")]
+    train, evaluate, serve, push = _lane_of(step_graph(steps, 0))
     assert train == evaluate == push
     assert serve != train
 

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from slipway.errors import StoreError
-from slipway.remote.objects import ABSENT, check_inside, open_ranges
-from slipway.remote.opening import open_objects
+from slipway.remote.google import ABSENT, check_inside, open_objects
 from tests.fakes.fault_proxy import FaultProxy
 from tests.small_disk import mount_small_disk
 
@@ -29,7 +28,7 @@ def test_ranges_are_read_where_they_are_asked_for(fault_proxy: FaultProxy) -> No
     objects.put("big", content)
     found = objects.find("big")
     assert found is not None
-    with open_ranges(objects, found) as stream:
+    with objects.open(found) as stream:
         stream.seek(-8, 2)
         assert stream.read() == content[-8:]
         stream.seek(1_000_001)

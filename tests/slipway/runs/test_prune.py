@@ -31,6 +31,7 @@ class Home:
         if not served_from:
             mine.append(self.artifact(name, "ingest-examples", "examples", started))
         mine += [self.path(other, "ingest-examples", "examples") for other in served_from]
+        mine.append(self.source(data or name))
         recorded = StepsFile.model_validate_json((folder / "steps.json").read_text())
         recorded.steps[0].outputs = {f"output{index}": str(path) for index, path in enumerate(mine)}
         (folder / "steps.json").write_text(recorded.model_dump_json())
@@ -51,6 +52,23 @@ class Home:
         cache = self.folder / "cache"
         cache.mkdir(exist_ok=True)
         (cache / f"{run}-{step}.json").write_text(json.dumps(entry))
+        return path
+
+    def source(self, data: str) -> Path:
+        """What a run reads, in a file that is called after its content."""
+        path = self.folder / "sources" / f"{data.encode().hex()}.json"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(data)
+        os.utime(path, (STARTED, STARTED))
+        return path
+
+    def checkpoint(self, name: str, written: float) -> Path:
+        """What a training that was stopped leaves behind."""
+        path = self.folder / "checkpoints" / name
+        path.mkdir(parents=True)
+        (path / "a.npz").write_bytes(b"x")
+        for one in (path / "a.npz", path):
+            os.utime(one, (written, written))
         return path
 
     def push(self, run: str) -> None:
@@ -96,7 +114,7 @@ def test_prune_removes_a_run_with_its_artifacts_and_cache_entries(home: Home) ->
     assert home.artifacts == ["slipway-taxi-2/ingest-examples", "slipway-taxi-2/train-model"]
     assert not (home.folder / "artifacts" / "slipway-taxi-1").exists()
     assert home.cache == ["taxi-2-ingest-examples", "taxi-2-train-model"]
-    assert home.find(keep=1) == Prunable([], [], [], 0)
+    assert home.find(keep=1) == Prunable([], [], [], [], 0)
 
 
 def test_find_prunable_changes_nothing_and_finds_what_prune_removes(home: Home) -> None:
@@ -193,6 +211,46 @@ def test_prune_removes_cache_entries_of_artifacts_that_are_gone_already(home: Ho
     assert home.cache == ["taxi-1-ingest-examples"]
 
 
+def test_prune_counts_the_runs_of_each_pipeline(home: Home) -> None:
+    for number, pipeline in enumerate(["training", "counting", "training"]):
+        home.run(f"taxi-{number}", "failed", STARTED + number * DAY)
+        for file, form in (("steps.json", StepsFile), ("summary.json", Summary)):
+            path = home.folder / "runs" / f"taxi-{number}" / file
+            content = json.loads(path.read_text())
+            content["lineage"]["pipeline"] = pipeline
+            path.write_text(form.model_validate(content).model_dump_json())
+    home.prune(keep=1)
+    assert home.runs == ["taxi-1", "taxi-2"]
+
+
+def test_prune_removes_the_sources_that_no_kept_run_names(home: Home) -> None:
+    home.run("taxi-1", "pushed", STARTED, data="monday")
+    home.push("taxi-1")
+    home.run("taxi-2", "failed", STARTED + DAY, data="tuesday")
+    home.run("taxi-3", "failed", STARTED + 2 * DAY, data="wednesday")
+    home.run("taxi-4", "failed", STARTED + 3 * DAY, data="wednesday")
+    found = home.prune(keep=1)
+    assert found.inputs == [home.folder / "sources" / f"{b'tuesday'.hex()}.json"]
+    left = {bytes.fromhex(path.stem).decode() for path in (home.folder / "sources").iterdir()}
+    assert left == {"monday", "wednesday"}, "a version's run, and a kept one"
+
+
+def test_prune_removes_the_checkpoints_of_the_trainings_of_removed_runs(home: Home) -> None:
+    removed, kept = home.checkpoint("one", STARTED + 60), home.checkpoint("two", STARTED + DAY + 60)
+    home.run("taxi-1", "interrupted", STARTED)
+    home.run("taxi-2", "interrupted", STARTED + DAY)
+    assert removed in home.prune(keep=1).inputs
+    assert (removed.exists(), kept.exists()) == (False, True)
+
+
+def test_prune_keeps_the_checkpoints_that_a_running_run_writes(home: Home) -> None:
+    home.run("taxi-1", "running", STARTED)
+    home.run("taxi-2", "failed", STARTED + DAY)
+    written = home.checkpoint("one", STARTED + DAY + 60)
+    home.prune(keep=0)
+    assert (home.runs, written.exists()) == (["taxi-1"], True)
+
+
 def test_prune_of_an_empty_home_finds_nothing(tmp_path: Path) -> None:
     home = Home(tmp_path / "none")
-    assert home.prune(keep=0) == Prunable([], [], [], 0)
+    assert home.prune(keep=0) == Prunable([], [], [], [], 0)

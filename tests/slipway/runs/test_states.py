@@ -9,8 +9,8 @@ from kfp.local.status import Status
 from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineStateEnum
 
 from cli.output import COLOURS, SIGNS
-from slipway.pages.graph import _SIGNS as _SIGNS_ON_PAGES
 from slipway.runs.record import RunState, StepState
+from slipway.runs.report import _SIGNS as _SIGNS_ON_PAGES
 from slipway.runs.states import (
     ENDED,
     KUBEFLOW_RUNS,

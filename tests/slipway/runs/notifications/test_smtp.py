@@ -88,7 +88,7 @@ def test_email_with_a_wrong_password_names_its_reference_and_not_the_password(
     secret = tmp_path / "password"
     secret.write_text("hunter2-wrong\n")
     (problem,) = deliver(settings(mail.port, certificate, username="slipway", password=f"file:{secret}"), MESSAGE)
-    assert f"refuses the login of slipway (535): is file:{secret} its password?" in problem
+    assert f"login of slipway (535): is file:{secret}" in problem
     assert "hunter2" not in problem
     assert mail.received == []
 
@@ -124,7 +124,7 @@ def test_email_that_is_put_off_is_sent_again(certificate: Path) -> None:
 def test_email_that_is_refused_is_not_sent_again(certificate: Path) -> None:
     with open_mail_server(certificate, answers=["554 this is spam", "250 OK"]) as server:
         (problem,) = deliver(settings(server.port, certificate), MESSAGE)
-        assert "refuses the message: 554 this is spam" in problem
+        assert "554 this is spam" in problem
         assert server.answers == ["250 OK"]
 
 

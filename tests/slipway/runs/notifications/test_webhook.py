@@ -99,7 +99,8 @@ def test_webhook_that_answers_a_byte_at_a_time_takes_no_longer_than_its_time(mon
     thread.start()
     monkeypatch.setenv("WEBHOOK", f"http://127.0.0.1:{server.server_port}{PATH}")
     began = time.monotonic()
-    assert deliver(settings(0.6), MESSAGE) == ["the notification by webhook was not sent: no answer in time"]
+    [problem] = deliver(settings(0.6), MESSAGE)
+    assert "no answer in time" in problem
     assert time.monotonic() - began < 1.2
     thread.join()
     server.server_close()

@@ -75,7 +75,7 @@ def test_push_model_that_changes_meanwhile_is_refused_and_leaves_nothing(new_mod
         return 10.0
 
     store = LocalModelStore(tmp_path / "store", clock=clock)
-    with pytest.raises(StoreError, match=r"differs from .*another process writes the model"):
+    with pytest.raises(StoreError, match=r"differs from .*another process"):
         store.push(model, provenance())
     assert not store.versions("taxi")
     assert not list((tmp_path / "store" / "taxi" / ".staging").iterdir())
@@ -175,7 +175,7 @@ def test_version_with_a_broken_manifest_names_the_file(store: LocalModelStore, n
     number = store.push(new_model(1), provenance()).version.number
     manifest = next((Path(store.version("taxi", number).uri).parent / ".manifests").iterdir())
     manifest.write_text("{")
-    with pytest.raises(StoreError, match=rf"{number}\.json cannot be read"):
+    with pytest.raises(StoreError, match=rf"{number}\.json is damaged"):
         store.production("taxi")
 
 

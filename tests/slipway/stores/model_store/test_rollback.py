@@ -1,6 +1,7 @@
 """Rollbacks in both kinds of store: where they go, what they are bound to, and what they refuse."""
 
 import itertools
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -77,7 +78,7 @@ def test_rollback_where_nothing_was_promoted_is_refused(store: ModelStore, versi
     store.mark_canary("taxi", versions[2])
     for to in (None, versions[1]):
         told = refused(store, "nothing to go back to: nothing of it was ever promoted", to=to)
-        assert f"Version {versions[3]}, the newest, is in production" in told
+        assert re.search(rf"{versions[3]}\b.*in production", told)
     refused(store, "nothing of it was ever promoted", leave=versions[3])
 
 
@@ -171,7 +172,7 @@ def test_rollback_two_at_once_go_back_one_version_only(open_it: Open, versions: 
         told = list(pool.map(roll, stores))
     events = [one for one in told if isinstance(one, Event)]
     assert [(one.version, one.previous) for one in events] == [(versions[2], versions[3])]
-    assert any(f"stable version is {versions[2]} by now, not {versions[3]}" in str(one) for one in told)
+    assert any(re.search(rf"{versions[2]} by now, not {versions[3]}", str(one)) for one in told)
     assert list(stores[0].stages("taxi").values()) == ["retired", "retired", "stable", "quarantined"]
 
 
@@ -182,9 +183,7 @@ def test_rollback_during_which_another_version_is_promoted_is_refused(
     promote(store, one, two)
     store.mark_canary("taxi", three)
     meanwhile(store, lambda: open_it().promote("taxi", three))
-    with pytest.raises(
-        StoreError, match=f"stable version is {three} by now, not {two}.*Version {three} is stable since"
-    ):
+    with pytest.raises(StoreError, match=f"{three} by now, not {two}.*{three} is stable since"):
         store.rollback("taxi")
     assert list(store.stages("taxi").values())[:3] == ["retired", "retired", "stable"]
 
@@ -195,7 +194,7 @@ def test_rollback_during_which_the_pin_went_and_came_back_is_refused(
     one, two, three = versions[:3]
     promote(store, one, two)
     meanwhile(store, lambda: promote(open_it(), three, two))
-    with pytest.raises(StoreError, match=f"stable version is {two} by now, and was another one meanwhile"):
+    with pytest.raises(StoreError, match=f"{two} by now.*meanwhile"):
         store.rollback("taxi")
     assert stable(store) == [two]
 

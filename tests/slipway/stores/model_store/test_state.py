@@ -102,14 +102,14 @@ def test_apply_quarantine_bars_the_same_bytes_under_another_number() -> None:
     barred = apply(twins, event("quarantine", 6).model_copy(update={"model_digest": "digest 4"}))
     assert barred.stages[4] == "retired"
     assert rollback_target(barred, [4, 5, 6]) is None
-    with pytest.raises(ModelQuarantinedError, match="the same bytes are version 6 of taxi, quarantined by ann: why 6"):
+    with pytest.raises(ModelQuarantinedError, match=r"version 6 of taxi, .*ann: why 6"):
         apply(barred, event("promote", 4))
 
 
 def test_apply_rollback_from_a_pin_that_somebody_moved_is_refused() -> None:
     now = state(("promote", 1), ("promote", 2), ("promote", 3))
     once = apply(now, event("rollback", 2, previous=3))
-    with pytest.raises(StoreError, match="its stable version is 2 by now, not 3; somebody else changed it"):
+    with pytest.raises(StoreError, match=r"taxi .*2 by now, not 3"):
         apply(once, event("rollback", 2, previous=3))
 
 

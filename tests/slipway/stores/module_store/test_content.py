@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from slipway.errors import ModuleError
-from slipway.stores.module_store import digest_module, is_published, locate_module, publish_module
-from slipway.stores.module_store.content import read_files
+from slipway.stores.module_store import digest_module, is_published, locate_module, publish_module, read_files
 
 
 def test_digest_same_content_elsewhere_is_equal(module: Path, tmp_path: Path) -> None:

@@ -8,8 +8,7 @@ import pytest
 from slipway.errors import ModuleDigestError, StoreError
 from slipway.module_kit.loader import load_function
 from slipway.stores import storage
-from slipway.stores.module_store import is_published, locate_module, publish_module
-from slipway.stores.module_store.content import read_files
+from slipway.stores.module_store import is_published, locate_module, publish_module, read_files
 from tests.fakes.fault_proxy import Fault, FaultProxy
 from tests.fakes.storage_server import StorageServer
 
@@ -68,7 +67,7 @@ def test_publish_never_overwrites_what_somebody_changed(module: Path, fault_prox
     edited = storage.join(published.uri, "model.py")
     storage.write_text(edited, "tampered = True\n")
     assert not is_published("tiny", read_files(module), root)
-    with pytest.raises(StoreError, match=r"model\.py is not what was published under this digest.*delete the folder"):
+    with pytest.raises(StoreError, match=r"model\.py is not what was published under this digest.*delete gs://"):
         publish_module(module, root)
     assert storage.read_text(edited) == "tampered = True\n"
 
