@@ -18,6 +18,7 @@ from delivery.overrides import override_module, parse_pairs, split_overrides
 from delivery.plan import Builder, Place, Plan, Repository, Scope, plan_revision
 from delivery.registry import ImageRegistry
 from delivery.targets.base import Target, newest_run
+from delivery.targets.connection import KubeflowConfig, VertexConfig
 from delivery.targets.local import local_image
 from pipelines.inputs import Locations
 from pipelines.registry import find_pipeline
@@ -155,16 +156,16 @@ class Environment:
         content = getattr(self.settings, name).model_dump() | {"environment": self.name or "base"}
         if self.settings.remote_home and not content["pipeline_root"]:
             content["pipeline_root"] = storage.join(self.settings.remote_home, "artifacts")
-        # Each target's client takes a while to import.
+        # Each target's client takes a while to import, so the settings are checked before.
         if name == "kubeflow":
+            kubeflow = KubeflowConfig(**content)
             from delivery.targets.kubeflow import KubeflowTarget
-            from delivery.targets.kubeflow_config import KubeflowConfig
 
-            return KubeflowTarget(KubeflowConfig(**content))
+            return KubeflowTarget(kubeflow)
+        vertex = VertexConfig(**content)
         from delivery.targets.vertex import VertexTarget
-        from delivery.targets.vertex_api import VertexConfig
 
-        return VertexTarget(VertexConfig(**content))
+        return VertexTarget(vertex)
 
     def _configured_target(self) -> RemoteTarget:
         configured: dict[RemoteTarget, str] = {

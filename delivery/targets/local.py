@@ -20,8 +20,8 @@ from typing import Any
 from unittest import mock
 
 from components import needs_tensorflow
-from delivery.graph import edges, spec_of, step_name
 from delivery.launch import RunRequest
+from delivery.package import edges, spec_of, step_name
 from delivery.targets.step_process import StepProcesses
 from slipway.runs.process import start_time
 from slipway.runs.record import RunContext, Step, StepsFile

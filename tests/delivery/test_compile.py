@@ -12,7 +12,7 @@ from google.protobuf.json_format import ParseDict
 from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec
 
 from delivery.compile import compile_pipeline
-from delivery.graph import edges
+from delivery.package import edges
 from settings.load import load_settings
 from slipway.compute import Compute
 from slipway.errors import ConfigError
@@ -117,6 +117,21 @@ def test_compile_pipeline_without_image_says_how_to_give_one(tmp_path: Path) -> 
 def test_compile_pipeline_compute_for_no_task_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"compute names no task: trainer; tasks are .*train_model"):
         compile_pipeline("training", "vertex", IMAGE, {"trainer": Compute()}, tmp_path / "training.yaml")
+
+
+def test_compile_pipeline_unknown_file_ending_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"\.yaml or \.json"):
+        compile_pipeline("training", "kubeflow", IMAGE, {}, tmp_path / "training.txt")
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_compile_pipeline_constants_that_are_too_long_are_refused_with_the_step(
+    target: RemoteTarget, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("delivery.package.ARGUMENT_BYTES", 8_220)
+    with pytest.raises(ConfigError, match=f"{target} cannot run this pipeline:\n(.|\n)*push_model: .*8,220"):
+        compile_pipeline("training", target, IMAGE, {}, tmp_path / "training.yaml")
+    assert not (tmp_path / "training.yaml").exists()
 
 
 if __name__ == "__main__":

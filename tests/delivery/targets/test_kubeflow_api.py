@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from delivery.targets.kubeflow_config import KubeflowConfig
+from delivery.targets.connection import KubeflowConfig
 from slipway.errors import ConfigError, TargetError
 from tests.delivery.targets.places import on_kubeflow
 from tests.fakes.kubeflow import FakeKubeflow
