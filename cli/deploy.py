@@ -12,9 +12,9 @@ from cli import options
 from cli.output import echo
 from cli.plan import print_plan
 from cli.remote_runs import print_end
-from delivery.deploy import Deployer, Effects
+from delivery.deploy import Deployer
 from delivery.environment import open_environment
-from delivery.plan import Plan, parse_plan
+from delivery.plan.plan import Plan, parse_plan
 from delivery.targets.base import wait
 from slipway.errors import ConfigError
 from slipway.lineage import DEFAULT_PIPELINE
@@ -35,25 +35,24 @@ def deploy(
     plan = _read(plan_file, env, pipeline) if plan_file else None
     environment = open_environment(plan.environment if plan else env)
     plan = plan or environment.plan(base=base, pipeline=pipeline)
-    effects = Effects(environment, plan.target, plan.pipeline, echo)
-    deployer = Deployer(environment, effects, lambda step, result: echo(f"{step}: {result}"))
+    deployer = Deployer(environment, plan, echo)
     if dry_run:
-        deployer.check(plan)
+        deployer.check()
         print_plan(plan)
     else:
-        deployer.deploy(plan)
+        deployer.deploy()
         if follow:
-            _follow(deployer, plan)
+            _follow(deployer)
 
 
-def _follow(deployer: Deployer, plan: Plan) -> None:
-    cluster = deployer.environment.target(plan.target)
-    ended = {module: wait(cluster, run.id, lambda steps: None) for module, run in deployer.effects.submitted.items()}
+def _follow(deployer: Deployer) -> None:
+    cluster = deployer.environment.target(deployer.plan.target)
+    ended = {module: wait(cluster, run.id, lambda steps: None) for module, run in deployer.submitted.items()}
     for run in ended.values():
         print_end(run)
     failed = {module: run for module, run in ended.items() if run.state != "succeeded"}
     for module, run in failed.items():
-        deployer.record_failure(plan, module, run)
+        deployer.record_failure(module, run)
     if failed:
         raise typer.Exit(1)
 

@@ -9,7 +9,8 @@ import typer
 from cli import options
 from cli.output import echo, print_json, print_table
 from delivery.environment import open_environment
-from delivery.plan import Plan, shorten
+from delivery.plan.plan import Plan
+from delivery.plan.planner import shorten
 from slipway.lineage import DEFAULT_PIPELINE
 
 

@@ -8,8 +8,8 @@ import typer
 
 from cli import options
 from cli.output import echo, print_json
+from delivery.deploy import sync_module
 from delivery.environment import open_environment
-from delivery.sync import sync_module
 
 
 def sync(
@@ -21,10 +21,9 @@ def sync(
     environment = open_environment(env)
     done = []
     for folder in environment.module_folders(modules):
-        synced = sync_module(folder, environment.state.modules)
-        module = synced.module
-        done.append({"module": module.name, "digest": module.digest, "uri": module.uri, "uploaded": synced.uploaded})
+        module, uploaded = sync_module(folder, environment.state.modules)
+        done.append({"module": module.name, "digest": module.digest, "uri": module.uri, "uploaded": uploaded})
         if not as_json:
-            echo(f"{module.name}: {'published' if synced.uploaded else 'already there'}: {module.uri}")
+            echo(f"{module.name}: {'published' if uploaded else 'already there'}: {module.uri}")
     if as_json:
         print_json(done)

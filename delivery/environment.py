@@ -15,7 +15,10 @@ from typing import Any
 
 from delivery.manifests import render_overlay
 from delivery.overrides import override_module, parse_pairs, split_overrides
-from delivery.plan import Builder, Place, Plan, Repository, Scope, plan_revision
+from delivery.plan.place import Builder, Place
+from delivery.plan.plan import Plan
+from delivery.plan.planner import plan_revision
+from delivery.plan.tree import Repository
 from delivery.registry import ImageRegistry
 from delivery.targets.base import Target, newest_run
 from delivery.targets.connection import KubeflowConfig, VertexConfig
@@ -223,19 +226,18 @@ class Environment:
     def plan(
         self, *, base: str | None, head: str = "HEAD", offline: bool = False, pipeline: str = DEFAULT_PIPELINE
     ) -> Plan:
-        """The plan for a commit; see `delivery.plan.plan_revision`."""
+        """The plan for a commit; see `delivery.plan.planner.plan_revision`."""
         place = Place(
-            scope=Scope(self.name, self.settings.serving.overlay),
+            environment=self.name,
+            overlay=self.settings.serving.overlay,
             target=self.settings.delivery.target,
             pipeline=find_pipeline(pipeline).name,
-            repository=self.settings.delivery.image_repository,
+            registry=self.registry,
             image=self.settings.image,
+            home=self.settings.remote_home,
             builder=self.builder,
         )
-        registry = None if offline else self.registry
-        return plan_revision(
-            self.checkout, place, registry, self.settings.remote_home, base=base, head=head, offline=offline
-        )
+        return plan_revision(self.checkout, place, base=base, head=head, offline=offline)
 
 
 def open_environment(name: str | None = None, pairs: Iterable[str] | None = None) -> Environment:

@@ -5,41 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict
 
 from delivery.plan.classes import IN_IMAGE, classify
+from delivery.plan.place import Place
 from delivery.plan.tree import SUBMODULE, SYMLINK, Repository, Tree
 from slipway.errors import ModuleError
 from slipway.stores.module_store.content import NAME, check_size, counts, digest_files
 from slipway.targets import RemoteTarget
 
 MODULES = "modules/"
-OVERLAYS = "manifests/overlays/"
-# An administrator applies these once, with rights that no deployment has.
-ADMINISTRATION = "manifests/rollout-access/"
 
 Files = Mapping[str, bytes]
 Key = dict[str, str]
-
-
-@dataclass(frozen=True)
-class Scope:
-    """An environment of the settings (None for base.yaml alone), and the overlay that it serves with."""
-
-    environment: str | None = None
-    overlay: str = ""
-
-    def has_settings(self, path: str) -> bool:
-        """Whether its settings are read from a path."""
-        return classify(path) == "settings" and path in {"settings/base.yaml", f"settings/{self.environment}.yaml"}
-
-    def has_overlay(self, path: str) -> bool:
-        """Whether its overlay may be rendered from a path."""
-        if not self.overlay or classify(path) != "manifest" or path.startswith(ADMINISTRATION):
-            return False
-        return not path.startswith(OVERLAYS) or path.startswith(f"{OVERLAYS}{self.overlay}/")
 
 
 class Fingerprints(BaseModel):
@@ -75,29 +54,24 @@ class Fingerprints(BaseModel):
         return {"manifests": self.manifests_digest}
 
 
-def fingerprint(
-    tree: Tree,
-    modules: Mapping[str, Files],
-    scope: Scope,
-    target: RemoteTarget = "kubeflow",
-    build_arguments: Mapping[str, str] | None = None,
-) -> Fingerprints:
+def fingerprint(tree: Tree, modules: Mapping[str, Files], place: Place) -> Fingerprints:
     """The fingerprints of a commit, from the tree's listing and the files of its modules."""
+    build_arguments = json.dumps(dict(place.builder.arguments), sort_keys=True)
     return Fingerprints(
-        target=target,
-        image_tag=_hash(
-            tree, lambda path: classify(path) in IN_IMAGE, json.dumps(dict(build_arguments or {}), sort_keys=True)
-        ),
+        target=place.target,
+        image_tag=_hash(tree, lambda path: classify(path) in IN_IMAGE, build_arguments),
         module_digests={name: digest_files(files) for name, files in modules.items()},
-        settings_digest=_hash(tree, scope.has_settings),
-        manifests_digest=_hash(tree, scope.has_overlay),
+        settings_digest=_hash(tree, place.has_settings),
+        manifests_digest=_hash(tree, place.has_overlay),
     )
 
 
 def module_names(tree: Tree) -> list[str]:
     """Names of the modules at a revision, sorted: the folders with a module.yaml."""
-    names = (path.split("/")[1] for path in tree.entries if path.count("/") == 2 and path.endswith("/module.yaml"))
-    return sorted(name for name in names if f"{MODULES}{name}/module.yaml" in tree.entries and NAME.fullmatch(name))
+    parts = [path.split("/") for path in tree.entries]
+    return sorted(
+        part[1] for part in parts if [part[0], *part[2:]] == ["modules", "module.yaml"] and NAME.fullmatch(part[1])
+    )
 
 
 def module_of(path: str) -> str | None:
@@ -117,8 +91,7 @@ def read_module(repository: Repository, tree: Tree, name: str) -> Files:
     folder = f"{MODULES}{name}/"
     paths = [path for path in tree.entries if module_of(path) == name]
     for path in paths:
-        if tree.entries[path].mode in (SYMLINK, SUBMODULE):
-            kind = "a symbolic link" if tree.entries[path].mode == SYMLINK else "a submodule"
+        if kind := {SYMLINK: "a symbolic link", SUBMODULE: "a submodule"}.get(tree.entries[path].mode):
             raise ModuleError(f"{path} is {kind}; put the files themselves into the module")
     files = {path.removeprefix(folder): content for path, content in repository.contents(tree, paths).items()}
     check_size(folder, {path: len(content) for path, content in files.items()})

@@ -1,12 +1,15 @@
-"""A plan as `slipway plan --json` prints it and `slipway deploy` reads it."""
+"""A plan as `slipway plan --json` prints it and `slipway deploy` reads it, with the commands that carry it out."""
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Iterator
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from delivery.plan.fingerprints import Fingerprints
+from delivery.plan.place import Builder
 from slipway.errors import ConfigError
 from slipway.lineage import DEFAULT_PIPELINE
 
@@ -22,11 +25,6 @@ class Reason(BaseModel):
     action: Action
     why: str
     paths: list[str] = []
-
-    @property
-    def about(self) -> str:
-        """The name in the subject: of the module, or of the overlay."""
-        return self.subject.partition(" ")[2]
 
 
 class Plan(Fingerprints):
@@ -84,3 +82,29 @@ def parse_plan(text: str, source: str) -> Plan:
         raise ConfigError(
             f"{source} is no plan: {where}: {problem['msg']}; `slipway plan --json` of this revision writes one"
         ) from error
+
+
+def commands_for(plan: Plan, builder: Builder) -> Iterator[str]:
+    """Shell commands that carry a plan out, in order; `slipway deploy` does the same and records it."""
+    place = f" --env {plan.environment}" if plan.environment else ""
+    target = f" --target {plan.target}{place}"
+    reference = plan.image_reference or f"REPOSITORY:{plan.image_tag}"
+    if plan.image:
+        yield shlex.join(builder.build(reference, plan.head))
+        yield shlex.join(builder.push(reference))
+    if plan.pipelines or plan.manifests:
+        # The variable overrides `image` of the settings, for all commands that follow.
+        repository, digest = reference.rpartition(":")[0], shlex.join(builder.digest(reference))
+        yield f"SLIPWAY_IMAGE={plan.image_digest or f'{repository}@$({digest})'}"
+        yield "export SLIPWAY_IMAGE"
+    if plan.modules:
+        yield f"slipway sync {shlex.join(plan.modules)}{place}"
+    if plan.pipelines:
+        package = f"{plan.pipeline}-{plan.target}.yaml"
+        chosen = "" if plan.pipeline == DEFAULT_PIPELINE else f" --pipeline {plan.pipeline}"
+        yield f"slipway compile{target}{chosen} --output {package}"
+        yield from (f"slipway submit {module}{target}{chosen} --package {package}" for module in plan.pipelines)
+    if plan.manifests:
+        yield f"slipway rollout refresh{place}"
+    if plan.schedules:
+        yield f"slipway schedules apply{target}"

@@ -4,85 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 
 from delivery.plan.classes import IN_IMAGE, classify, match
-from delivery.plan.commands import Builder, commands_for
-from delivery.plan.existing import Existing, Registry, State, look_up
-from delivery.plan.fingerprints import (
-    ADMINISTRATION,
-    OVERLAYS,
-    Files,
-    Fingerprints,
-    Key,
-    Scope,
-    fingerprint,
-    module_names,
-    module_of,
-    read_module,
-)
-from delivery.plan.plan import Action, Plan, Reason
+from delivery.plan.existing import Existing, State, look_up
+from delivery.plan.fingerprints import Fingerprints, Key, fingerprint, module_names, module_of, read_module
+from delivery.plan.place import ADMINISTRATION, OVERLAYS, Place
+from delivery.plan.plan import Action, Plan, Reason, commands_for
 from delivery.plan.tree import Repository, Tree
 from slipway.errors import SlipwayError
-from slipway.lineage import DEFAULT_PIPELINE
-from slipway.targets import RemoteTarget
 
 SHOWN_PATHS = 5
 _ACTIONS: dict[str, Action] = {"image": "build", "module": "sync", "pipeline": "submit", "overlay": "apply"}
 
 
-@dataclass(frozen=True)
-class Place:
-    """The settings of the environment that is planned for.
-
-    Attributes:
-        scope: Environment and overlay.
-        target: Where runs are submitted.
-        pipeline: Name of the pipeline that is submitted.
-        repository: Where images are, without a tag.
-        image: The image by digest that the settings name; it counts where they name no repository.
-        builder: How images are built.
-    """
-
-    scope: Scope
-    target: RemoteTarget = "kubeflow"
-    pipeline: str = DEFAULT_PIPELINE
-    repository: str = ""
-    image: str = ""
-    builder: Builder = field(default_factory=Builder)
-
-    def fingerprint(self, tree: Tree, modules: Mapping[str, Files]) -> Fingerprints:
-        """The fingerprints of a commit here."""
-        return fingerprint(tree, modules, self.scope, self.target, self.builder.arguments)
-
-    def keys(self, tree: Tree, prints: Fingerprints) -> dict[str, Key]:
-        """What a commit brings here, by subject, each with all that decides it."""
-        keys = {"image": {"image": prints.image_tag}}
-        keys |= {f"module {name}": {"module": digest} for name, digest in prints.module_digests.items()}
-        keys |= {f"pipeline {name}": prints.run_key(name) for name in prints.module_digests}
-        overlay = f"{OVERLAYS}{self.scope.overlay}"
-        if self.scope.overlay and any(path.startswith(f"{overlay}/") for path in tree.entries):
-            keys[f"overlay {overlay}"] = prints.overlay_key()
-        return keys
-
-
 def plan_revision(
-    repository: Repository,
-    place: Place,
-    registry: Registry | None,
-    home: str,
-    *,
-    base: str | None,
-    head: str = "HEAD",
-    offline: bool = False,
+    repository: Repository, place: Place, *, base: str | None, head: str = "HEAD", offline: bool = False
 ) -> Plan:
     """What has to be done so that an environment has what a revision says.
 
     Args:
         repository: The checkout.
         place: The environment.
-        registry: Where images are; None if the settings name none.
-        home: What runs on a cluster share; empty if the settings name none.
         base: The revision that the reasons compare with, and that counts as deployed where nothing can be looked up;
             the commit before `head` if None. Zeros, as GitHub sends them for a new branch, are no commit.
         head: The revision to plan.
@@ -94,27 +36,34 @@ def plan_revision(
     """
     tree = repository.tree(head)
     before, warnings = _before(repository, tree, base)
+    changed = tree.differing(before)
     if tree.revision == repository.commit("HEAD") and (paths := changed_in_checkout(repository)):
         warnings.append(f"not committed, so not planned: {shorten(paths)}")
     modules = {name: read_module(repository, tree, name) for name in module_names(tree)}
-    prints = place.fingerprint(tree, modules)
-    wanted = place.keys(tree, prints)
+    prints = fingerprint(tree, modules, place)
+    wanted = _keys(tree, prints, place)
     if offline:
         existing = Existing(notes=["offline: nothing was looked up; the base counts as deployed"])
     else:
-        existing = look_up(wanted, modules, registry, home, place.scope.environment, place.pipeline)
+        existing = look_up(wanted, modules, place)
+    if any(path.startswith(ADMINISTRATION) for path in changed):
+        folder = f"{ADMINISTRATION}{place.overlay or '<environment>'}"
+        existing.notes.append(f"{ADMINISTRATION} changed; an administrator applies it: kubectl apply -k {folder}")
     states = _states_at(before, repository, place, wanted) | existing.states
-    reasons = list(_reasons(wanted, states, tree.differing(before), place.scope))
-    done = {action: [reason.about for reason in reasons if reason.action == action] for action in _ACTIONS.values()}
+    reasons = list(_reasons(wanted, states, changed, place))
+    done = {
+        action: [reason.subject.partition(" ")[2] for reason in reasons if reason.action == action]
+        for action in _ACTIONS.values()
+    }
     plan = Plan(
         **prints.model_dump(),
-        environment=place.scope.environment,
+        environment=place.environment,
         pipeline=place.pipeline,
         head=tree.revision,
         base=before.revision if before else None,
         image=bool(done["build"]),
-        image_reference=f"{place.repository}:{prints.image_tag}" if place.repository else "",
-        image_digest=existing.image_digest or ("" if place.repository else place.image),
+        image_reference=f"{place.registry.repository}:{prints.image_tag}" if place.registry else "",
+        image_digest=existing.image_digest or ("" if place.registry else place.image),
         modules=done["sync"],
         pipelines=done["submit"],
         manifests=done["apply"],
@@ -122,9 +71,9 @@ def plan_revision(
         schedules=bool(done["submit"] or done["apply"]),
         reasons=reasons,
         commands=[],
-        warnings=[*warnings, *existing.notes, *_administration(tree.differing(before), place.scope)],
+        warnings=warnings + existing.notes,
     )
-    return plan.model_copy(update={"commands": commands_for(plan, place.builder)})
+    return plan.model_copy(update={"commands": list(commands_for(plan, place.builder))})
 
 
 def changed_in_checkout(repository: Repository) -> list[str]:
@@ -144,15 +93,23 @@ def shorten(paths: list[str]) -> str:
 
 def _before(repository: Repository, head: Tree, base: str | None) -> tuple[Tree | None, list[str]]:
     commit = repository.commit(base if base is not None else f"{head.revision}^")
-    if commit is None:
-        missing = "the first commit has none before it, or the clone is shallow"
-        if base is not None:
-            missing = f"{base or 'an empty name'} is not here: a new branch, a force push or a shallow clone"
-        return None, [f"no base to compare with ({missing}); where nothing can be looked up, all counts as changed"]
-    if repository.is_ancestor(commit, head.revision):
+    if commit:
         return repository.tree(commit), []
-    names = f"{commit[:12]} is no ancestor of {head.revision[:12]}"
-    return repository.tree(commit), [f"{names} (a force push?); their content is compared"]
+    missing = "the first commit has none before it, or the clone is shallow"
+    if base is not None:
+        missing = f"{base or 'an empty name'} is not here: a new branch, a force push or a shallow clone"
+    return None, [f"no base to compare with ({missing}); where nothing can be looked up, all counts as changed"]
+
+
+def _keys(tree: Tree, prints: Fingerprints, place: Place) -> dict[str, Key]:
+    """What a commit brings, by subject, each with all that decides it."""
+    keys = {"image": {"image": prints.image_tag}}
+    keys |= {f"module {name}": {"module": digest} for name, digest in prints.module_digests.items()}
+    keys |= {f"pipeline {name}": prints.run_key(name) for name in prints.module_digests}
+    overlay = f"{OVERLAYS}{place.overlay}"
+    if place.overlay and any(path.startswith(f"{overlay}/") for path in tree.entries):
+        keys[f"overlay {overlay}"] = prints.overlay_key()
+    return keys
 
 
 def _states_at(base: Tree | None, repository: Repository, place: Place, wanted: Mapping[str, Key]) -> dict[str, State]:
@@ -165,28 +122,27 @@ def _states_at(base: Tree | None, repository: Repository, place: Place, wanted: 
         with suppress(SlipwayError):  # a module that could not be published was not
             modules[name] = read_module(repository, base, name)
     since = base.revision[:12]
-    keys = place.keys(base, place.fingerprint(base, modules))
+    keys = _keys(base, fingerprint(base, modules, place), place)
     return dict.fromkeys(wanted, State(None, f"new since {since}")) | {
         subject: State(key, since) for subject, key in keys.items()
     }
 
 
 def _reasons(
-    wanted: Mapping[str, Key], states: Mapping[str, State], changed: list[str], scope: Scope
+    wanted: Mapping[str, Key], states: Mapping[str, State], changed: list[str], place: Place
 ) -> Iterator[Reason]:
     for subject, key in wanted.items():
         needed, why = _compare(key, states[subject])
-        paths = [path for path in changed if _concerns(path, subject, scope)]
+        paths = [path for path in changed if _concerns(path, subject, place)]
         yield Reason(subject=subject, action=_ACTIONS[subject.split()[0]] if needed else "none", why=why, paths=paths)
     for subject in sorted(states.keys() - wanted.keys()):
-        kind, _, name = subject.partition(" ")
-        if kind == "pipeline":
+        if subject.startswith("module "):
             why = (
                 "is no longer in Git: nothing to sync or submit. What was published stays, so that old runs can be "
                 "repeated; take its schedules out of the settings"
             )
-            paths = [path for path in changed if module_of(path) == name]
-            yield Reason(subject=f"module {name}", action="none", why=why, paths=paths)
+            paths = [path for path in changed if module_of(path) == subject.partition(" ")[2]]
+            yield Reason(subject=subject, action="none", why=why, paths=paths)
 
 
 def _compare(key: Key, state: State) -> tuple[bool, str]:
@@ -200,18 +156,11 @@ def _compare(key: Key, state: State) -> tuple[bool, str]:
     return True, f"{which}changed since {state.words}"
 
 
-def _concerns(path: str, subject: str, scope: Scope) -> bool:
+def _concerns(path: str, subject: str, place: Place) -> bool:
     """Whether a path is told with a subject; the image's stand with the image, not with every pipeline."""
     kind, _, name = subject.partition(" ")
     if kind == "image":
         return classify(path) in IN_IMAGE
     if kind == "overlay":
-        return scope.has_overlay(path)
-    return module_of(path) == name or (kind == "pipeline" and scope.has_settings(path))
-
-
-def _administration(changed: list[str], scope: Scope) -> list[str]:
-    if not any(path.startswith(ADMINISTRATION) for path in changed):
-        return []
-    folder = f"{ADMINISTRATION}{scope.overlay or '<environment>'}"
-    return [f"{ADMINISTRATION} changed; an administrator applies it: kubectl apply -k {folder}"]
+        return place.has_overlay(path)
+    return module_of(path) == name or (kind == "pipeline" and place.has_settings(path))

@@ -1,6 +1,7 @@
 """Connection to Kubeflow Pipelines by kfp_server_api, the client of its REST API `/apis/v2beta1`.
 
-`kfp.Client`, which wraps it, reads and writes `~/.config/kfp/context.json`, prints links, and lacks time-outs and labels.
+`kfp.Client`, which wraps it, reads and writes `~/.config/kfp/context.json`, prints links, and has neither time-outs nor
+labels.
 """
 
 from __future__ import annotations

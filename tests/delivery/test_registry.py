@@ -25,13 +25,14 @@ def registry() -> Iterator[FakeRegistry]:
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The file in which docker keeps logins; there is none yet."""
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    monkeypatch.setattr("slipway.remote.retries.sleep", lambda seconds: None)
     for name in ("REGISTRY_AUTH_FILE", "XDG_RUNTIME_DIR"):
         monkeypatch.delenv(name, raising=False)
     return tmp_path / "config.json"
 
 
 def look_up(server: FakeRegistry, tag: str = "one") -> str | None:
-    return ImageRegistry(server.repository, pause=lambda _: None).digest(tag)
+    return ImageRegistry(server.repository).digest(tag)
 
 
 def auths(server: FakeRegistry, login: str = LOGIN) -> dict[str, object]:
@@ -127,7 +128,7 @@ def test_digest_token_address_that_is_not_encrypted_gets_no_password(registry: F
 
 def test_digest_registry_that_is_down_names_it() -> None:
     with pytest.raises(DeliveryError, match=r"registry 127\.0\.0\.1:1 .*, tried 4 times in .* \(ConnectionError"):
-        ImageRegistry("127.0.0.1:1/team/slipway", pause=lambda _: None).digest("one")
+        ImageRegistry("127.0.0.1:1/team/slipway").digest("one")
 
 
 def test_digest_without_google_credentials_says_how_to_get_them(

@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from delivery.plan.fingerprints import Fingerprints, Scope, fingerprint, module_names, read_module
+from delivery.plan.fingerprints import Fingerprints, fingerprint, module_names, read_module
+from delivery.plan.place import Builder, Place
 from slipway.errors import ModuleError
 from slipway.stores.module_store import publish_module
 from tests.delivery.plan.project import IMAGE, PIPELINE, Project
@@ -12,7 +13,7 @@ from tests.delivery.plan.project import IMAGE, PIPELINE, Project
 def prints(project: Project, *, environment: str = "staging", **arguments: str) -> Fingerprints:
     tree = project.repository.tree("HEAD")
     modules = {name: read_module(project.repository, tree, name) for name in module_names(tree)}
-    return fingerprint(tree, modules, Scope(environment, environment), build_arguments=arguments)
+    return fingerprint(tree, modules, Place(environment, environment, builder=Builder(arguments=arguments)))
 
 
 def test_modules_have_the_digests_that_publishing_a_clean_checkout_gives(project: Project, tmp_path: Path) -> None:
