@@ -25,11 +25,7 @@ from slipway.stores.module_store.content import read_files
 
 
 def sync_module(folder: Path, root: str) -> tuple[PublishedModule, bool]:
-    """Checks a module and publishes it under its digest, unless it is there; also tells whether it was uploaded.
-
-    Args:
-        folder: The module.
-        root: Local directory or gs:// URI; the module goes to `<root>/<name>/<digest>/`.
+    """Checks a module and publishes it as `<root>/<name>/<digest>/`; also tells whether it was uploaded just now.
 
     Raises:
         ModuleError: the module breaks the contract, is too large or holds a symbolic link.

@@ -99,11 +99,7 @@ def step_name(task: str) -> str:
 
 
 def edges(spec: dict[str, Any]) -> dict[str, list[str]]:
-    """Each step with the steps that it needs, in topological order; the exit handler, which needs none, comes last.
-
-    Args:
-        spec: A PipelineSpec as a dict, as `kfp.compiler` writes it.
-    """
+    """Each step of a PipelineSpec with the steps that it needs, in topological order, the exit handler last."""
     tasks = {step_name(name): task for name, task, _ in _tasks(spec, spec["root"], {})}
     ordered: dict[str, list[str]] = {}
     exits = sorted(name for name, task in tasks.items() if "triggerPolicy" in task)
@@ -118,9 +114,7 @@ def edges(spec: dict[str, Any]) -> dict[str, list[str]]:
 def all_steps(package: Package, told: list[Step]) -> list[Step]:
     """Every step of a pipeline in the order of its graph: as the target reports it, or pending.
 
-    Args:
-        package: The pipeline.
-        told: Steps by the name of the task or by its display name: platforms report either.
+    Platforms report a step by the name of its task, or by the task's display name.
     """
     tasks = _tasks(package.spec, package.spec["root"], {})
     names = {task["taskInfo"]["name"]: step_name(name) for name, task, _ in tasks}
@@ -132,12 +126,7 @@ def all_steps(package: Package, told: list[Step]) -> list[Step]:
 
 
 def too_long(spec: dict[str, Any], arguments: Mapping[str, Any]) -> list[str]:
-    """The steps whose parameters exceed what Linux takes in one argument, each with its sizes.
-
-    Args:
-        spec: The PipelineSpec as a dict.
-        arguments: Of a run; parameters that they do not name are left out of account.
-    """
+    """The steps of a PipelineSpec whose known parameters exceed what Linux takes in one argument, each with its sizes."""
     problems = []
     for name, _, given in _tasks(spec, spec["root"], arguments):
         sizes = {key: len(json.dumps({key: value}, ensure_ascii=False).encode()) for key, value in given.items()}

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from delivery.deployments import BASE, MANIFESTS, Deployment, module_unit, read_latest
-from delivery.plan.fingerprints import Files, Key
-from delivery.plan.place import Place
+from delivery.plan.fingerprints import Files, Key, Place
 from slipway.errors import DeliveryError, SlipwayError
 from slipway.stores import storage
 from slipway.stores.module_store import is_published
@@ -19,50 +17,38 @@ class State(NamedTuple):
 
     key: Key | None
     words: str
+    image: str = ""  # by digest
 
 
-@dataclass
-class Existing:
-    """States by subject: `image`, `module NAME`, `pipeline NAME`, `overlay FOLDER`.
-
-    Attributes:
-        states: Of the subjects that could be looked up.
-        image_digest: Of the wanted image, if the registry has it.
-        notes: Why others were not looked up.
-    """
-
-    states: dict[str, State] = field(default_factory=dict)
-    image_digest: str = ""
-    notes: list[str] = field(default_factory=list)
-
-
-def look_up(wanted: Mapping[str, Key], modules: Mapping[str, Files], place: Place) -> Existing:
-    """Asks everything that can be asked.
+def look_up(
+    wanted: Mapping[str, Key], modules: Mapping[str, Files], place: Place
+) -> tuple[dict[str, State], list[str]]:
+    """States of the subjects that can be looked up, and notes why others were not.
 
     Args:
-        wanted: Keys of what is planned, by subject.
+        wanted: Keys of what is planned, by subject: `image`, `module NAME`, `pipeline NAME`, `overlay FOLDER`.
         modules: Files of every module.
         place: The environment.
 
     Raises:
         DeliveryError: a look-up failed; the message names `--offline`.
     """
-    existing = Existing()
+    states, notes = {}, []
     try:
         if place.registry:
             tag = wanted["image"]["image"]
-            existing.image_digest = place.registry.digest(tag) or ""
+            image = place.registry.digest(tag)
             missing = State(None, f"the registry has no image {tag[:12]}…")
-            existing.states["image"] = State(wanted["image"], "it was pushed") if existing.image_digest else missing
+            states["image"] = State(wanted["image"], "it was pushed", image) if image else missing
         else:
-            existing.notes.append("images were not looked up: the settings name no delivery.image_repository")
+            notes.append("images were not looked up: the settings name no delivery.image_repository")
         if place.home:
-            existing.states |= _in_home(wanted, modules, place)
+            states |= _in_home(wanted, modules, place)
         else:
-            existing.notes.append("modules and deployments were not looked up: the settings name no remote_home")
+            notes.append("modules and deployments were not looked up: the settings name no remote_home")
     except SlipwayError as error:
         raise DeliveryError(f"{error}\nWithout a network, `slipway plan --offline` compares with the base") from error
-    return existing
+    return states, notes
 
 
 def _in_home(wanted: Mapping[str, Key], modules: Mapping[str, Files], place: Place) -> Iterator[tuple[str, State]]:

@@ -8,8 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from delivery.plan.fingerprints import Fingerprints
-from delivery.plan.place import Builder
+from delivery.plan.fingerprints import Builder, Fingerprints
 from slipway.errors import ConfigError
 from slipway.lineage import DEFAULT_PIPELINE
 

@@ -6,9 +6,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 
 from delivery.plan.classes import IN_IMAGE, classify, match
-from delivery.plan.existing import Existing, State, look_up
-from delivery.plan.fingerprints import Fingerprints, Key, fingerprint, module_names, module_of, read_module
-from delivery.plan.place import ADMINISTRATION, OVERLAYS, Place
+from delivery.plan.existing import State, look_up
+from delivery.plan.fingerprints import (
+    ADMINISTRATION,
+    OVERLAYS,
+    Fingerprints,
+    Key,
+    Place,
+    fingerprint,
+    module_names,
+    module_of,
+    read_module,
+)
 from delivery.plan.plan import Action, Plan, Reason, commands_for
 from delivery.plan.tree import Repository, Tree
 from slipway.errors import SlipwayError
@@ -42,14 +51,15 @@ def plan_revision(
     modules = {name: read_module(repository, tree, name) for name in module_names(tree)}
     prints = fingerprint(tree, modules, place)
     wanted = _keys(tree, prints, place)
+    states = _states_at(before, repository, place, wanted)
     if offline:
-        existing = Existing(notes=["offline: nothing was looked up; the base counts as deployed"])
+        warnings.append("offline: nothing was looked up; the base counts as deployed")
     else:
-        existing = look_up(wanted, modules, place)
+        existing, notes = look_up(wanted, modules, place)
+        states, warnings = states | existing, warnings + notes
     if any(path.startswith(ADMINISTRATION) for path in changed):
         folder = f"{ADMINISTRATION}{place.overlay or '<environment>'}"
-        existing.notes.append(f"{ADMINISTRATION} changed; an administrator applies it: kubectl apply -k {folder}")
-    states = _states_at(before, repository, place, wanted) | existing.states
+        warnings.append(f"{ADMINISTRATION} changed; an administrator applies it: kubectl apply -k {folder}")
     reasons = list(_reasons(wanted, states, changed, place))
     done = {
         action: [reason.subject.partition(" ")[2] for reason in reasons if reason.action == action]
@@ -63,7 +73,7 @@ def plan_revision(
         base=before.revision if before else None,
         image=bool(done["build"]),
         image_reference=f"{place.registry.repository}:{prints.image_tag}" if place.registry else "",
-        image_digest=existing.image_digest or ("" if place.registry else place.image),
+        image_digest=states["image"].image or ("" if place.registry else place.image),
         modules=done["sync"],
         pipelines=done["submit"],
         manifests=done["apply"],
@@ -71,7 +81,7 @@ def plan_revision(
         schedules=bool(done["submit"] or done["apply"]),
         reasons=reasons,
         commands=[],
-        warnings=warnings + existing.notes,
+        warnings=warnings,
     )
     return plan.model_copy(update={"commands": list(commands_for(plan, place.builder))})
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from time import sleep
@@ -47,6 +47,19 @@ class Submission:
     def name(self) -> str:
         """Unique display name on the target. The run's own name contains the id of its job."""
         return new_run_name(self.lineage.module)
+
+    def labels(self, environment: str) -> dict[str, str]:
+        """Its lineage as labels, whose values are limited to 63 letters of a small alphabet.
+
+        The digest of the data is missing: the first step of the run computes it, and the record of the run has it.
+        """
+        return owner(environment) | {
+            "module": label_value(self.lineage.module),
+            "module-digest": self.lineage.module_digest[:DIGEST_LENGTH],
+            "image-digest": self.lineage.image.rpartition("sha256:")[2][:DIGEST_LENGTH],
+            "git-revision": label_value(self.lineage.git_revision),
+            "pipeline-digest": self.package.digest[:DIGEST_LENGTH],
+        }
 
 
 @dataclass(frozen=True)
@@ -166,6 +179,10 @@ class Target(ABC):
         """Uploads the pipeline if it is missing, and starts the run, once."""
 
     @abstractmethod
+    def list(self, limit: int) -> list[RemoteRun]:
+        """Slipway's newest runs, newest first, without steps."""
+
+    @abstractmethod
     def page(self, run_id: str) -> str:
         """URL of a run in the UI; sends no request."""
 
@@ -182,7 +199,7 @@ class Target(ABC):
     def logs(self, run: str, step: str | None) -> Iterator[str]:
         """Lines of the log of one step, or of all steps in turn."""
         job = self._get(run)
-        tasks = {step_name(title): task for title, task in self._tasks(job)}
+        tasks = {one.name: task for one, task in self._steps(job)}
         if step is not None and step not in tasks:
             raise TargetError(f"{job.display_name} has no step {step!r} yet; it has {', '.join(tasks) or 'none'}")
         for name, task in tasks.items():
@@ -197,29 +214,25 @@ class Target(ABC):
             )
         return job
 
-    def _tasks(self, job: Any) -> list[tuple[str, Any]]:
-        """Tasks of a job by name, in the order in which they started."""
+    def _steps(self, job: Any) -> Iterator[tuple[Step, Any]]:
+        """Steps with their tasks, in the order in which they started."""
 
-        def started(named: tuple[str, Any]) -> float:
-            return seconds(named[1].start_time) or seconds(named[1].create_time) or 0.0
+        def began(told: tuple[str, str, Any]) -> float:
+            return seconds(told[2].start_time) or seconds(told[2].create_time) or 0.0
 
-        return sorted(self._named_tasks(job), key=started)
-
-    def _steps(self, job: Any) -> list[Step]:
-        steps = []
-        for title, task in self._tasks(job):
-            state, cached = self._state(task)
+        for title, word, task in sorted(self._tasks(job), key=began):
+            state = self._step_states.get(word, "unknown")
             started, ended = seconds(task.start_time), seconds(task.end_time)
             took = round(ended - started, 3) if started and ended and state not in ("pending", "running") else None
             error = (task.error and task.error.message) or None
-            steps.append(
-                Step(name=step_name(title), state=state, started=started, seconds=took, cached=cached, error=error)
-            )
-        return steps
+            cached = word == "SKIPPED" and state == "succeeded"
+            name = step_name(title)
+            yield Step(name=name, state=state, started=started, seconds=took, cached=cached, error=error), task
 
     # What differs by platform; a job and a task are objects of its client.
 
-    _place: str  # that runs are looked for in
+    _place: str  # where runs are looked for
+    _step_states: Mapping[str, StepState]
 
     @abstractmethod
     def _find(self, run: str) -> Any: ...
@@ -231,19 +244,10 @@ class Target(ABC):
     def _cancel(self, run: RemoteRun) -> None: ...
 
     @abstractmethod
-    def _named_tasks(self, job: Any) -> Iterable[tuple[str, Any]]: ...
-
-    @abstractmethod
-    def _state(self, task: Any) -> tuple[StepState, bool]: ...
+    def _tasks(self, job: Any) -> Iterator[tuple[str, str, Any]]: ...  # name, state in the platform's word, and task
 
     @abstractmethod
     def _log(self, job: Any, task: Any) -> Iterator[str]: ...
-
-    # After the methods that use the type of this name.
-
-    @abstractmethod
-    def list(self, limit: int) -> list[RemoteRun]:
-        """Slipway's newest runs, newest first, without steps."""
 
 
 def seconds(moment: Any) -> float | None:
@@ -264,14 +268,7 @@ def newest_run(target: Target) -> RemoteRun:
 
 
 def wait(target: Target, run: str, on_change: OnChange, *, poll_seconds: float = 5.0) -> RemoteRun:
-    """Follows a run until it ends; the caller checks the final state.
-
-    Args:
-        target: Where it runs.
-        run: Its id.
-        on_change: Called with all steps after each poll.
-        poll_seconds: Between two polls.
-    """
+    """Follows a run, by its id, until it ends; `on_change` is called with all steps after each poll."""
     while True:
         found = target.show(run)
         on_change(found.steps)
@@ -280,21 +277,9 @@ def wait(target: Target, run: str, on_change: OnChange, *, poll_seconds: float =
         sleep(poll_seconds)
 
 
-def labels_of(submission: Submission, environment: str) -> dict[str, str]:
-    """The lineage of a run as labels, whose values are limited to 63 letters of a small alphabet.
-
-    The digest of the data is missing: the first step of the run computes it, and the record of the run has it.
-    """
-    lineage = submission.lineage
-    return {
-        "managed-by": "slipway",
-        "environment": label_value(environment),
-        "module": label_value(lineage.module),
-        "module-digest": lineage.module_digest[:DIGEST_LENGTH],
-        "image-digest": lineage.image.rpartition("sha256:")[2][:DIGEST_LENGTH],
-        "git-revision": label_value(lineage.git_revision),
-        "pipeline-digest": submission.package.digest[:DIGEST_LENGTH],
-    }
+def owner(environment: str) -> dict[str, str]:
+    """Labels of all that Slipway creates for an environment."""
+    return {"managed-by": "slipway", "environment": label_value(environment)}
 
 
 def label_value(text: str) -> str:

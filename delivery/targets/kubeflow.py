@@ -9,23 +9,13 @@ from typing import Any
 import kfp_server_api
 from pydantic import ValidationError
 
-from delivery.targets.base import (
-    Recurring,
-    RemoteRun,
-    RemoteSchedule,
-    Schedules,
-    Submission,
-    Target,
-    label_value,
-    labels_of,
-    seconds,
-)
+from delivery.targets.base import Recurring, RemoteRun, RemoteSchedule, Schedules, Submission, Target, owner, seconds
 from delivery.targets.connection import KubeflowConfig
 from delivery.targets.kubeflow_api import KubeflowApi
 from slipway.errors import TargetError
 from slipway.lineage import Lineage
 from slipway.runs.naming import JOB
-from slipway.runs.record import RunContext, StepState
+from slipway.runs.record import RunContext
 from slipway.runs.states import KUBEFLOW_RUNS, KUBEFLOW_STEPS
 from slipway.targets import RemoteTarget
 
@@ -40,6 +30,7 @@ class KubeflowTarget(Target):
     """Runs of one experiment."""
 
     name: RemoteTarget = "kubeflow"
+    _step_states = KUBEFLOW_STEPS
 
     def __init__(self, config: KubeflowConfig) -> None:
         self.config = config
@@ -49,7 +40,7 @@ class KubeflowTarget(Target):
 
     def submit(self, submission: Submission) -> RemoteRun:
         experiment, version = self._api.upload(submission.package)
-        labels = labels_of(submission, self.config.environment)
+        labels = submission.labels(self.config.environment)
         del labels["pipeline-digest"]  # the version's name has it, and some databases keep 255 letters
         run = self._api.call(
             f"start the run {submission.name}",
@@ -57,8 +48,7 @@ class KubeflowTarget(Target):
             run=kfp_server_api.V2beta1Run(
                 experiment_id=experiment,
                 display_name=submission.name,
-                # Runs have no labels in this API; their description is shown and can be searched.
-                description="\n".join(f"{key}: {value}" for key, value in labels.items()),
+                description=_text(labels),
                 pipeline_version_reference=version,
                 runtime_config=_runtime_config(self.config, submission),
                 service_account=self.config.service_account or None,
@@ -100,8 +90,7 @@ class KubeflowTarget(Target):
     def _run(self, job: Any) -> RemoteRun:
         if not job.run_id:
             raise TargetError(f"{self.config.url} answers without a run: is kubeflow.endpoint right?")
-        lines = [line.partition(": ") for line in (job.description or "").splitlines()]
-        labels = {key: value for key, separator, value in lines if separator}
+        labels = _facts(job.description)
         lineage = _lineage(job)
         if lineage and not labels:  # the UI gives a clone the arguments, and no description
             labels = {"module": lineage.module}
@@ -116,16 +105,13 @@ class KubeflowTarget(Target):
             error=(job.error and job.error.message) or "",
             title=job.display_name,
             labels=labels,
-            steps=self._steps(job),
+            steps=[step for step, _ in self._steps(job)],
         )
 
-    def _named_tasks(self, job: Any) -> Iterator[tuple[str, Any]]:
+    def _tasks(self, job: Any) -> Iterator[tuple[str, str, Any]]:
         for task in (job.run_details and job.run_details.task_details) or []:
             if task.display_name and not _NOT_A_STEP.fullmatch(task.display_name):
-                yield task.display_name, task
-
-    def _state(self, task: Any) -> tuple[StepState, bool]:
-        return KUBEFLOW_STEPS.get(task.state or _UNSAID, "unknown"), False
+                yield task.display_name, task.state or _UNSAID, task
 
     def _log(self, job: Any, task: Any) -> Iterator[str]:
         # A task is a node without a pod of its own; its children run in pods.
@@ -142,8 +128,8 @@ class KubeflowSchedules(Schedules):
 
     def __init__(self, api: KubeflowApi) -> None:
         self._api = api
-        # What marks a recurring run as ours, in its description; the API keeps no labels of it.
-        self._mark = f"managed-by: slipway\nenvironment: {label_value(api.config.environment)}\n"
+        # The start of the descriptions of our recurring runs.
+        self._mark = _text(owner(api.config.environment)) + "\n"
 
     def replace(self, old: RemoteSchedule, schedule: Recurring) -> None:
         self.create(schedule)  # `old` stays active until it is deleted
@@ -196,12 +182,11 @@ class KubeflowSchedules(Schedules):
         )
 
     def _schedule(self, run: Any) -> RemoteSchedule:
-        facts = dict(line.split(": ", 1) for line in run.description.splitlines() if ": " in line)
         trigger = run.trigger.cron_schedule if run.trigger else None
         return RemoteSchedule(
             id=run.recurring_run_id,
             name=run.display_name,
-            digest=facts.get("schedule-digest", ""),
+            digest=_facts(run.description).get("schedule-digest", ""),
             cron=(trigger.cron if trigger else "").removeprefix("0 "),
             enabled=run.status == "ENABLED" or (run.status is None and run.mode == "ENABLE"),
             created=seconds(run.created_at) or 0.0,
@@ -213,6 +198,15 @@ def _runtime_config(config: KubeflowConfig, submission: Submission) -> Any:
     return kfp_server_api.V2beta1RuntimeConfig(
         parameters=submission.arguments, pipeline_root=config.pipeline_root or None
     )
+
+
+def _text(facts: dict[str, str]) -> str:
+    """Facts as a description, which stands in for labels: this API has none."""
+    return "\n".join(f"{key}: {value}" for key, value in facts.items())
+
+
+def _facts(description: str | None) -> dict[str, str]:
+    return dict(line.split(": ", 1) for line in (description or "").splitlines() if ": " in line)
 
 
 def _lineage(job: Any) -> Lineage | None:

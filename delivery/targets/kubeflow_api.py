@@ -69,14 +69,7 @@ class KubeflowApi(Connection):
         return self.config.namespace
 
     def find(self, kind: str, name: str, request: Callable[..., Any], **arguments: Any) -> list[Any]:
-        """Objects of a display name.
-
-        Args:
-            kind: What they are, as the answer's field is called.
-            name: The display name.
-            request: Lists them.
-            arguments: Arguments of the request.
-        """
+        """Objects of a display name, by a request that lists them; `kind` is the field of its answer."""
         # backend/api/v2beta1/filter.proto
         wanted = {"predicates": [{"operation": "EQUALS", "key": "display_name", "string_value": name}]}
         answer = self.call(f"list the {kind}", request, filter=json.dumps(wanted), **arguments)

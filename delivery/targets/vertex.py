@@ -10,20 +10,9 @@ from typing import Any
 from google.cloud.aiplatform_v1 import CreatePipelineJobRequest, EncryptionSpec, PipelineJob, Schedule
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from delivery.targets.base import (
-    Recurring,
-    RemoteRun,
-    RemoteSchedule,
-    Schedules,
-    Submission,
-    Target,
-    label_value,
-    labels_of,
-    seconds,
-)
+from delivery.targets.base import Recurring, RemoteRun, RemoteSchedule, Schedules, Submission, Target, owner, seconds
 from delivery.targets.connection import VertexConfig
 from delivery.targets.vertex_api import VertexApi
-from slipway.runs.record import StepState
 from slipway.runs.states import VERTEX_RUNS, VERTEX_STEPS
 from slipway.targets import RemoteTarget
 
@@ -36,6 +25,7 @@ class VertexTarget(Target):
     """Pipeline jobs of a project in one location. Slipway chooses their ids, which are the names of the runs."""
 
     name: RemoteTarget = "vertex"
+    _step_states = VERTEX_STEPS
 
     def __init__(self, config: VertexConfig) -> None:
         self.config = config
@@ -91,17 +81,13 @@ class VertexTarget(Target):
             error=job.error.message,
             title=job.display_name,
             labels=dict(job.labels),
-            steps=self._steps(job),
+            steps=[step for step, _ in self._steps(job)],
         )
 
-    def _named_tasks(self, job: Any) -> Iterator[tuple[str, Any]]:
+    def _tasks(self, job: Any) -> Iterator[tuple[str, str, Any]]:
         tasks = job.job_detail.task_details
         groups = {task.parent_task_id for task in tasks}
-        return ((task.task_name, task) for task in tasks if task.task_id not in groups)
-
-    def _state(self, task: Any) -> tuple[StepState, bool]:
-        word = _word(task.state)
-        return VERTEX_STEPS.get(word, "unknown"), word == "SKIPPED"
+        return ((task.task_name, _word(task.state), task) for task in tasks if task.task_id not in groups)
 
     def _log(self, job: Any, task: Any) -> Iterator[str]:
         """Nothing for a cached step."""
@@ -140,7 +126,7 @@ class VertexSchedules(Schedules):
             return [*self._api.schedules.list_schedules(**arguments)]
 
         request = {"parent": self._api.config.parent, "page_size": _PAGE}
-        ours = {"managed-by": "slipway", "environment": label_value(self._api.config.environment)}
+        ours = owner(self._api.config.environment)
         for found in self._api.call("list the schedules", every, request=request):
             labels = found.create_pipeline_job_request.pipeline_job.labels
             if ours.items() <= dict(labels).items() and found.state.name in ("ACTIVE", "PAUSED"):
@@ -179,7 +165,7 @@ def _job(config: VertexConfig, submission: Submission, labels: dict[str, str]) -
     job = PipelineJob(
         display_name=submission.name,
         pipeline_spec=submission.package.spec,
-        labels=config.labels | labels_of(submission, config.environment) | labels,
+        labels=config.labels | submission.labels(config.environment) | labels,
         runtime_config=PipelineJob.RuntimeConfig(
             gcs_output_directory=config.pipeline_root, parameter_values=submission.arguments
         ),

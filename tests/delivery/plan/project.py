@@ -7,7 +7,7 @@ import subprocess
 from dataclasses import replace
 from pathlib import Path
 
-from delivery.plan.place import Place
+from delivery.plan.fingerprints import Place
 from delivery.plan.plan import Plan
 from delivery.plan.planner import plan_revision
 from delivery.plan.tree import Repository

@@ -3,8 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from delivery.plan.fingerprints import Fingerprints, fingerprint, module_names, read_module
-from delivery.plan.place import Builder, Place
+from delivery.plan.fingerprints import Builder, Fingerprints, Place, fingerprint, module_names, read_module
 from slipway.errors import ModuleError
 from slipway.stores.module_store import publish_module
 from tests.delivery.plan.project import IMAGE, PIPELINE, Project

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from delivery.plan.place import Place
+from delivery.plan.fingerprints import Place
 from slipway.errors import DeliveryError, ModuleError
 from tests.delivery.plan.project import CONFIG, FILES, IMAGE, MODEL, PIPELINE, ZEROS, Project, done, why
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from delivery.plan.place import Place
+from delivery.plan.fingerprints import Place
 from delivery.plan.plan import Plan
 from delivery.plan.planner import plan_revision
 from delivery.plan.tree import Entry, Repository, Tree

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from delivery.targets.base import labels_of, wait
+from delivery.targets.base import wait
 from slipway.errors import TargetError
 from slipway.runs.naming import name_run
 from slipway.runs.record import Step
@@ -43,7 +43,7 @@ def test_submit_uploads_the_pipeline_and_starts_the_run(kubeflow: FakeKubeflow) 
 def test_submit_labels_the_run_within_what_its_database_keeps(kubeflow: FakeKubeflow) -> None:
     wanted = submission("kubeflow")
     run = on_kubeflow(kubeflow).submit(wanted)
-    assert run.labels == {key: value for key, value in labels_of(wanted, "staging").items() if key != "pipeline-digest"}
+    assert run.labels == {key: value for key, value in wanted.labels("staging").items() if key != "pipeline-digest"}
     assert run.labels["module-digest"] == wanted.lineage.module_digest[:24]
     assert run.labels["environment"] == "staging"
     assert len(kubeflow.runs[run.id]["description"]) < 255

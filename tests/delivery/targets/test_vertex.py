@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from delivery.targets.base import labels_of, wait
+from delivery.targets.base import wait
 from slipway.errors import ConfigError, TargetError
 from slipway.runs.naming import JOB, name_run
 from slipway.runs.record import Step
@@ -32,7 +32,7 @@ def test_submit_sends_the_whole_job_with_one_request(vertex: FakeVertex) -> None
     job = vertex.jobs[wanted.name]
     assert job["runtimeConfig"]["parameterValues"] == wanted.arguments
     assert job["runtimeConfig"]["gcsOutputDirectory"] == ROOT
-    assert job["labels"] == labels_of(wanted, "staging") | {"team": "growth"}
+    assert job["labels"] == wanted.labels("staging") | {"team": "growth"}
     assert (job["serviceAccount"], job["network"]) == ("trainer@p.iam.gserviceaccount.com", NETWORK)
     assert job["encryptionSpec"] == {"kmsKeyName": KEY}
     assert run.url == (
