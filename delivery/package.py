@@ -126,7 +126,7 @@ def all_steps(package: Package, told: list[Step]) -> list[Step]:
 
 
 def too_long(spec: dict[str, Any], arguments: Mapping[str, Any]) -> list[str]:
-    """The steps of a PipelineSpec whose known parameters exceed what Linux takes in one argument, each with its sizes."""
+    """The steps of a PipelineSpec whose known parameters exceed what Linux takes in one argument, with sizes."""
     problems = []
     for name, _, given in _tasks(spec, spec["root"], arguments):
         sizes = {key: len(json.dumps({key: value}, ensure_ascii=False).encode()) for key, value in given.items()}

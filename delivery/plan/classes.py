@@ -12,7 +12,6 @@ from typing import Literal
 
 PathClass = Literal["image", "module", "pipeline", "manifest", "settings", "none"]
 
-
 # Patterns, in which `*` stands for any characters, slashes too. The first match counts. A path that none matches is the
 # image's: a build too many is better than one too few.
 RULES: tuple[tuple[PathClass, tuple[str, ...]], ...] = (

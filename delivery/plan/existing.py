@@ -25,10 +25,7 @@ def look_up(
 ) -> tuple[dict[str, State], list[str]]:
     """States of the subjects that can be looked up, and notes why others were not.
 
-    Args:
-        wanted: Keys of what is planned, by subject: `image`, `module NAME`, `pipeline NAME`, `overlay FOLDER`.
-        modules: Files of every module.
-        place: The environment.
+    Subjects are `image`, `module NAME`, `pipeline NAME` and `overlay FOLDER`.
 
     Raises:
         DeliveryError: a look-up failed; the message names `--offline`.
@@ -70,8 +67,6 @@ def _state(deployment: Deployment | None, done: str, place: Place) -> State:
     if deployment is None:
         return State(None, f"was never {where}")
     since = f"{where} at {deployment.revision[:12]}"
-    return (
-        State(None, f"{deployment.run} failed ({since})")
-        if deployment.failed
-        else State(deployment.key, f"it was {since}")
-    )
+    if deployment.failed:
+        return State(None, f"{deployment.run} failed ({since})")
+    return State(deployment.key, f"it was {since}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -135,10 +136,8 @@ def fingerprint(tree: Tree, modules: Mapping[str, Files], place: Place) -> Finge
 
 def module_names(tree: Tree) -> list[str]:
     """Names of the modules at a revision, sorted: the folders with a module.yaml."""
-    parts = [path.split("/") for path in tree.entries]
-    return sorted(
-        part[1] for part in parts if [part[0], *part[2:]] == ["modules", "module.yaml"] and NAME.fullmatch(part[1])
-    )
+    config = re.compile(rf"{MODULES}({NAME.pattern})/module\.yaml")
+    return sorted(found[1] for path in tree.entries if (found := config.fullmatch(path)))
 
 
 def module_of(path: str) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 import subprocess
 from collections.abc import Iterable
@@ -13,8 +12,6 @@ from typing import NamedTuple
 from slipway.errors import DeliveryError
 
 SYMLINK, SUBMODULE = "120000", "160000"
-_ZERO = re.compile(r"0{40}|0{64}")
-_TIMEOUT_SECONDS = 60
 
 
 class Entry(NamedTuple):
@@ -34,9 +31,8 @@ class Tree:
     def differing(self, other: Tree | None) -> list[str]:
         """Paths that are not alike in both; a renamed file is two of them. All of them where there is no other."""
         before = other.entries if other else {}
-        return sorted(
-            path for path in self.entries.keys() | before.keys() if self.entries.get(path) != before.get(path)
-        )
+        # An entry with its path is a pair of dict.items(): those of one side only are the differences.
+        return sorted({path for path, _ in self.entries.items() ^ before.items()})
 
 
 @dataclass(frozen=True)
@@ -69,7 +65,7 @@ class Repository:
         Raises:
             DeliveryError: Git refuses to read the repository, or there is none.
         """
-        if _ZERO.fullmatch(revision) or revision.startswith("-"):
+        if revision.startswith("-"):
             return None
         # With --quiet, Git says nothing about a revision that does not exist; what it does say is a refusal.
         found = self._run(["rev-parse", "--quiet", "--verify", f"{revision}^{{commit}}"])
@@ -112,8 +108,6 @@ class Repository:
     def _run(self, arguments: list[str], request: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
         command = ["git", "-C", str(self.folder), "--no-optional-locks", *arguments]
         try:
-            return subprocess.run(command, input=request, capture_output=True, check=False, timeout=_TIMEOUT_SECONDS)
+            return subprocess.run(command, input=request, capture_output=True, check=False)
         except FileNotFoundError as error:
             raise DeliveryError("git is not installed; a plan is made from what Git tracks") from error
-        except subprocess.TimeoutExpired as error:
-            raise DeliveryError(f"git {arguments[0]} took longer than {_TIMEOUT_SECONDS} s in {self.folder}") from error

@@ -1,6 +1,6 @@
 """Runs one step's command with its own log file: forked from a warm worker on Linux, a new process elsewhere.
 
-A worker imports what steps need once, and forks itself for each: importing TensorFlow takes longer than most steps' work.
+A worker imports what steps need once, and forks itself for each: importing TensorFlow takes longer than most steps.
 A fork has a process, an environment and a log of its own. It is safe before TensorFlow has started any of its thread
 pools, so nothing in a worker may run an operation.
 
@@ -110,8 +110,8 @@ class _WarmWorker:
         self._process.stdin.flush()
         answer = self._process.stdout.readline()
         if not answer:
-            code = self._process.wait()
-            raise RuntimeError(f"the process that runs {step['name']} ended with exit code {code}; see {step['log']}")
+            ended = self._process.wait()
+            raise RuntimeError(f"the process that runs {step['name']} ended with exit code {ended}; see {step['log']}")
         code, kib, seconds = answer.split()
         return Ended(int(code), int(kib) / 1024, float(seconds))
 
