@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from delivery.plan.classes import IN_IMAGE, classify
 from delivery.plan.tree import SUBMODULE, SYMLINK, Repository, Tree
 from delivery.registry import ImageRegistry
-from slipway.errors import ModuleError
+from slipway.errors import ModuleError, SlipwayError
 from slipway.lineage import DEFAULT_PIPELINE
 from slipway.stores.module_store.content import NAME, check_size, counts, digest_files
 from slipway.targets import RemoteTarget
@@ -117,6 +117,16 @@ class Fingerprints(BaseModel):
             "target": self.target,
         }
 
+    def keys(self, tree: Tree, overlay: str) -> dict[str, Key]:
+        """What the commit brings, by subject, each with all that decides it."""
+        keys = {"image": {"image": self.image_tag}}
+        keys |= {f"module {name}": {"module": digest} for name, digest in self.module_digests.items()}
+        keys |= {f"pipeline {name}": self.run_key(name) for name in self.module_digests}
+        folder = f"{OVERLAYS}{overlay}"
+        if overlay and any(path.startswith(f"{folder}/") for path in tree.entries):
+            keys[f"overlay {folder}"] = self.overlay_key()
+        return keys
+
     def overlay_key(self) -> Key:
         """All that decides what the overlay makes."""
         return {"manifests": self.manifests_digest}
@@ -134,10 +144,21 @@ def fingerprint(tree: Tree, modules: Mapping[str, Files], place: Place) -> Finge
     )
 
 
-def module_names(tree: Tree) -> list[str]:
-    """Names of the modules at a revision, sorted: the folders with a module.yaml."""
+def read_modules(repository: Repository, tree: Tree, *, skip_refused: bool = False) -> dict[str, Files]:
+    """Files of each module at a revision; the modules are the folders with a module.yaml.
+
+    Raises:
+        ModuleError: one is too large, or holds a symbolic link or a submodule, and `skip_refused` is false.
+    """
     config = re.compile(rf"{MODULES}({NAME.pattern})/module\.yaml")
-    return sorted(found[1] for path in tree.entries if (found := config.fullmatch(path)))
+    modules = {}
+    for name in sorted(found[1] for path in tree.entries if (found := config.fullmatch(path))):
+        try:
+            modules[name] = _read_module(repository, tree, name)
+        except SlipwayError:
+            if not skip_refused:
+                raise
+    return modules
 
 
 def module_of(path: str) -> str | None:
@@ -148,12 +169,7 @@ def module_of(path: str) -> str | None:
     return name if counts(inside) else None
 
 
-def read_module(repository: Repository, tree: Tree, name: str) -> Files:
-    """A module's files at a revision.
-
-    Raises:
-        ModuleError: it is too large, or holds a symbolic link or a submodule.
-    """
+def _read_module(repository: Repository, tree: Tree, name: str) -> Files:
     folder = f"{MODULES}{name}/"
     paths = [path for path in tree.entries if module_of(path) == name]
     for path in paths:

@@ -3,24 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 
 from delivery.plan.classes import IN_IMAGE, classify, match
 from delivery.plan.existing import State, look_up
-from delivery.plan.fingerprints import (
-    ADMINISTRATION,
-    OVERLAYS,
-    Fingerprints,
-    Key,
-    Place,
-    fingerprint,
-    module_names,
-    module_of,
-    read_module,
-)
+from delivery.plan.fingerprints import ADMINISTRATION, Key, Place, fingerprint, module_of, read_modules
 from delivery.plan.plan import Action, Plan, Reason, commands_for
 from delivery.plan.tree import Repository, Tree
-from slipway.errors import SlipwayError
 
 SHOWN_PATHS = 5
 _ACTIONS: dict[str, Action] = {"image": "build", "module": "sync", "pipeline": "submit", "overlay": "apply"}
@@ -48,9 +36,9 @@ def plan_revision(
     changed = tree.differing(before)
     if tree.revision == repository.commit("HEAD") and (paths := changed_in_checkout(repository)):
         warnings.append(f"not committed, so not planned: {shorten(paths)}")
-    modules = {name: read_module(repository, tree, name) for name in module_names(tree)}
+    modules = read_modules(repository, tree)
     prints = fingerprint(tree, modules, place)
-    wanted = _keys(tree, prints, place)
+    wanted = prints.keys(tree, place.overlay)
     states = _states_at(before, repository, place, wanted)
     if offline:
         warnings.append("offline: nothing was looked up; the base counts as deployed")
@@ -111,28 +99,15 @@ def _before(repository: Repository, head: Tree, base: str | None) -> tuple[Tree 
     return None, [f"no base to compare with ({missing}); where nothing can be looked up, all counts as changed"]
 
 
-def _keys(tree: Tree, prints: Fingerprints, place: Place) -> dict[str, Key]:
-    """What a commit brings, by subject, each with all that decides it."""
-    keys = {"image": {"image": prints.image_tag}}
-    keys |= {f"module {name}": {"module": digest} for name, digest in prints.module_digests.items()}
-    keys |= {f"pipeline {name}": prints.run_key(name) for name in prints.module_digests}
-    overlay = f"{OVERLAYS}{place.overlay}"
-    if place.overlay and any(path.startswith(f"{overlay}/") for path in tree.entries):
-        keys[f"overlay {overlay}"] = prints.overlay_key()
-    return keys
-
-
 def _states_at(base: Tree | None, repository: Repository, place: Place, wanted: Mapping[str, Key]) -> dict[str, State]:
     """What exists if exactly the base commit is deployed."""
     if base is None:
         nothing = State(None, "there is nothing to compare with, so everything counts as changed")
         return dict.fromkeys(wanted, nothing)
-    modules = {}
-    for name in module_names(base):
-        with suppress(SlipwayError):  # a module that could not be published was not
-            modules[name] = read_module(repository, base, name)
     since = base.revision[:12]
-    keys = _keys(base, fingerprint(base, modules, place), place)
+    # A module that could not be published was not.
+    modules = read_modules(repository, base, skip_refused=True)
+    keys = fingerprint(base, modules, place).keys(base, place.overlay)
     return dict.fromkeys(wanted, State(None, f"new since {since}")) | {
         subject: State(key, since) for subject, key in keys.items()
     }
