@@ -1,7 +1,7 @@
 """Which class a tracked path belongs to, and so what a change of it makes necessary.
 
-The table is the documentation: ARCHITECTURE.md has it word for word, and a test holds the image's part of it and the
-Dockerfile's COPY list together.
+ARCHITECTURE.md has this table with what follows from each class. Tests hold the two together, and the image's part and
+the Dockerfile's COPY list.
 """
 
 from __future__ import annotations
@@ -33,15 +33,6 @@ RULES: tuple[tuple[PathClass, tuple[str, ...]], ...] = (
 # The pipeline's definition travels in the image too: `slipway compile` and `slipway run` work inside it.
 IN_IMAGE: frozenset[PathClass] = frozenset({"image", "pipeline"})
 
-WHAT_FOLLOWS: dict[PathClass, str] = {
-    "image": "build and push the image; compile and submit the pipeline for every module",
-    "pipeline": "as for the image, of which it is a part",
-    "module": "sync that module; compile and submit its pipeline",
-    "settings": "compile and submit for every module: `base.yaml` everywhere, `<environment>.yaml` in that one only",
-    "manifest": "apply the overlay: `overlays/<environment>/` in that one only, what overlays share everywhere",
-    "none": "nothing",
-}
-
 
 @cache
 def match(path: str) -> PathClass | None:
@@ -52,13 +43,3 @@ def match(path: str) -> PathClass | None:
 def classify(path: str) -> PathClass:
     """The class of a path."""
     return match(path) or "image"
-
-
-def table() -> str:
-    """What changes trigger what, as Markdown."""
-    lines = ["| Class | Paths | A change of it |", "|---|---|---|"]
-    for path_class, follows in WHAT_FOLLOWS.items():
-        patterns = [f"`{pattern}`" for kind, patterns in RULES if kind == path_class for pattern in patterns]
-        patterns += ["what nothing else names"] * (path_class == "image")
-        lines.append(f"| {path_class} | {', '.join(patterns)} | {follows} |")
-    return "\n".join(lines) + "\n"
