@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any
 
 import requests
-from google.api_core.exceptions import from_http_response
+from google.api_core.exceptions import GoogleAPICallError, from_http_response
 from google.auth.exceptions import GoogleAuthError
 from google.cloud.aiplatform_v1 import PipelineServiceClient, ScheduleServiceClient
 
@@ -27,7 +27,7 @@ class VertexApi(Connection):
     """The services of the API, each called through `call`."""
 
     setting = "vertex"
-    timeouts = (requests.ConnectTimeout, requests.ReadTimeout)
+    timeouts = (requests.Timeout, requests.ConnectTimeout, requests.ReadTimeout)
     lost = (requests.ConnectionError, requests.Timeout)
 
     def __init__(self, config: VertexConfig) -> None:
@@ -83,7 +83,7 @@ class VertexApi(Connection):
         return super()._is_transient(error) and not isinstance(error, requests.exceptions.SSLError)
 
     def _status(self, error: BaseException) -> int | None:
-        return getattr(error, "code", None)
+        return error.code if isinstance(error, GoogleAPICallError) else None
 
     def _said(self, error: Any) -> str:
         return f" ({' '.join(str(error.message).split())[:400]})"
