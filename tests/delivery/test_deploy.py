@@ -167,7 +167,7 @@ def test_deploy_module_change_uses_the_image_that_is_there(world: World) -> None
 )
 def test_deploy_that_failed_is_completed_by_the_next_push(world: World, fails: str, missing: list[str]) -> None:
     world.fails.append(fails)
-    with pytest.raises(DeliveryError, match=f"{fails.split()[0]}.* failed, and nothing after it was begun: no {fails}"):
+    with pytest.raises(DeliveryError, match=f"{fails.split()[0]}.* failed.*no {fails}"):
         world.deploy()
     world.fails.clear()
     world.entries.clear()
@@ -189,7 +189,7 @@ def test_deploy_build_that_fails_names_the_command_and_does_nothing_more(world: 
 
 def test_deploy_image_that_the_registry_does_not_have_after_the_push_is_an_error(world: World) -> None:
     (world.docker_log.parent / "bin" / "docker").write_text("#!/bin/sh\nexit 0\n")
-    with pytest.raises(DeliveryError, match="was pushed, and the registry does not have it"):
+    with pytest.raises(DeliveryError, match="registry does not have it"):
         world.deploy()
 
 
@@ -206,14 +206,14 @@ def test_deploy_image_that_vanished_is_built_though_the_plan_did_not_know(world:
 def test_deploy_of_another_commit_than_the_planned_one_is_refused(world: World) -> None:
     plan = world.plan()
     world.project.commit({"README.md": "changed\n"})
-    with pytest.raises(DeliveryError, match=f"the plan is for {plan.head}, and the checkout is at .*: check that"):
+    with pytest.raises(DeliveryError, match=f"{plan.head}.*{world.project.git('rev-parse', 'HEAD')}"):
         world.deploy(plan)
 
 
 @pytest.mark.parametrize("path", [IMAGE, "modules/taxi/new.py"])
 def test_deploy_of_what_is_not_committed_is_refused(world: World, path: str) -> None:
     world.project.write(path, "x = 1\n")
-    with pytest.raises(DeliveryError, match=f"not committed: {path}; commit or stash it"):
+    with pytest.raises(DeliveryError, match=f"not committed: {path}"):
         world.deploy()
 
 
@@ -226,7 +226,7 @@ def test_deploy_files_that_nothing_copies_do_not_matter(world: World) -> None:
 def test_deploy_module_with_files_that_git_ignores_is_refused(world: World) -> None:
     world.project.commit({".gitignore": "*.csv\n"})
     world.project.write("modules/taxi/rows.csv", "1\n")
-    with pytest.raises(DeliveryError, match=r"modules/taxi is not what Git has: it holds files that Git ignores"):
+    with pytest.raises(DeliveryError, match=r"modules/taxi .*Git ignores"):
         world.deploy()
 
 
@@ -242,5 +242,5 @@ def test_deploy_without_the_builder_says_so(world: World, monkeypatch: pytest.Mo
     git.mkdir()
     (git / "git").symlink_to("/usr/bin/git")
     monkeypatch.setenv("PATH", str(git))
-    with pytest.raises(DeliveryError, match=r"docker is not installed; install it, or set delivery\.builder"):
+    with pytest.raises(DeliveryError, match=r"docker .*delivery\.builder"):
         deployer.deploy()
