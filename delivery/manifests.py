@@ -16,17 +16,14 @@ _OWN_IMAGE = "slipway@"
 
 
 def render_overlay(overlay: Path, image: str = "") -> list[Object]:
-    """Runs `kustomize build`, or `kubectl kustomize` where kustomize is missing.
+    """Objects of an overlay, in the order in which they may be applied.
 
     Args:
         overlay: A folder with a kustomization.yaml.
         image: The project's own image by digest, for overlays that log requests.
 
-    Returns:
-        The objects, in the order in which they may be applied.
-
     Raises:
-        ConfigError: neither program is installed, the overlay cannot be built, or `image` is not named by digest.
+        ConfigError: neither kustomize nor kubectl is installed, the overlay cannot be built, or `image` has no digest.
     """
     require_digest(image)
     kustomize, kubectl = shutil.which("kustomize"), shutil.which("kubectl")

@@ -120,13 +120,13 @@ def _reasons(
         needed, why = _compare(key, states[subject])
         paths = [path for path in changed if _concerns(path, subject, place)]
         yield Reason(subject=subject, action=_ACTIONS[subject.split()[0]] if needed else "none", why=why, paths=paths)
+    why = (
+        "is no longer in Git: nothing to sync or submit. What was published stays, so that old runs can be repeated; "
+        "take its schedules out of the settings"
+    )
     for subject in sorted(states.keys() - wanted.keys()):
         if subject.startswith("module "):
-            why = (
-                "is no longer in Git: nothing to sync or submit. What was published stays, so that old runs can be "
-                "repeated; take its schedules out of the settings"
-            )
-            paths = [path for path in changed if module_of(path) == subject.partition(" ")[2]]
+            paths = [path for path in changed if _concerns(path, subject, place)]
             yield Reason(subject=subject, action="none", why=why, paths=paths)
 
 

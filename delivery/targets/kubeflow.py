@@ -74,15 +74,15 @@ class KubeflowTarget(Target):
         return self.config.page(f"runs/details/{run_id}")
 
     def _find(self, run: str) -> Any:
-        if not (found := _ID.search(run)):
-            experiment = self._api.experiment()
-            request = self._api.runs.run_service_list_runs
-            runs = self._api.find("runs", run, request, experiment_id=experiment.experiment_id) if experiment else []
-            if len(runs) > 1:
-                ids = ", ".join(one.run_id for one in runs)
-                raise TargetError(f"{len(runs)} runs are listed as {run!r}: give the id of one: {ids}")
-            return self._find(runs[0].run_id) if runs else None
-        return self._api.call(f"find the run {run}", self._api.runs.run_service_get_run, run_id=found[0])
+        if found := _ID.search(run):
+            return self._api.call(f"find the run {run}", self._api.runs.run_service_get_run, run_id=found[0])
+        experiment = self._api.experiment()
+        request = self._api.runs.run_service_list_runs
+        runs = self._api.find("runs", run, request, experiment_id=experiment.experiment_id) if experiment else []
+        if len(runs) > 1:
+            ids = ", ".join(one.run_id for one in runs)
+            raise TargetError(f"{len(runs)} runs are listed as {run!r}: give the id of one: {ids}")
+        return self._find(runs[0].run_id) if runs else None
 
     def _cancel(self, run: RemoteRun) -> None:
         self._api.call(f"cancel {run.title}", self._api.runs.run_service_terminate_run, run_id=run.id)
@@ -154,8 +154,18 @@ class KubeflowSchedules(Schedules):
                 page_token=token,
             )
             for run in answer.recurring_runs or []:
-                if (run.description or "").startswith(self._mark):
-                    yield self._schedule(run)
+                if not (run.description or "").startswith(self._mark):
+                    continue
+                trigger = run.trigger.cron_schedule if run.trigger else None
+                yield RemoteSchedule(
+                    id=run.recurring_run_id,
+                    name=run.display_name,
+                    digest=_facts(run.description).get("schedule-digest", ""),
+                    cron=(trigger.cron if trigger else "").removeprefix("0 "),
+                    enabled=run.status == "ENABLED" or (run.status is None and run.mode == "ENABLE"),
+                    created=seconds(run.created_at) or 0.0,
+                    url=self._api.config.page(f"recurringrun/details/{run.recurring_run_id}"),
+                )
             token = answer.next_page_token or None
 
     def _create(self, schedule: Recurring, already: Callable[[], Any]) -> None:
@@ -179,18 +189,6 @@ class KubeflowSchedules(Schedules):
                 ),
             ),
             already=already,
-        )
-
-    def _schedule(self, run: Any) -> RemoteSchedule:
-        trigger = run.trigger.cron_schedule if run.trigger else None
-        return RemoteSchedule(
-            id=run.recurring_run_id,
-            name=run.display_name,
-            digest=_facts(run.description).get("schedule-digest", ""),
-            cron=(trigger.cron if trigger else "").removeprefix("0 "),
-            enabled=run.status == "ENABLED" or (run.status is None and run.mode == "ENABLE"),
-            created=seconds(run.created_at) or 0.0,
-            url=self._api.config.page(f"recurringrun/details/{run.recurring_run_id}"),
         )
 
 
