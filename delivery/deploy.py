@@ -25,7 +25,7 @@ from slipway.stores.module_store.content import read_files
 
 
 def sync_module(folder: Path, root: str) -> tuple[PublishedModule, bool]:
-    """Checks a module and publishes it as `<root>/<name>/<digest>/`; also tells whether it was uploaded just now.
+    """Checks a module and publishes it as `<root>/<name>/<digest>/`; returns it, and whether it was uploaded now.
 
     Raises:
         ModuleError: the module breaks the contract, is too large or holds a symbolic link.

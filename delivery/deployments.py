@@ -1,8 +1,8 @@
 """What was deployed, where and when: one small file for each thing that was done, never changed.
 
 `<home>/deployments/<environment>/<unit>/<time>-<hash>.json`; the last by name says what the environment has now. A unit
-is `module-<name>` (its training), `pipeline-<pipeline>-<name>` or `manifests`. The file is written once the thing is
-done, so what failed stands in the next plan.
+is `module-<name>` (its training), `pipeline-<pipeline>-<name>` or `manifests`. The file is written when the thing is
+done, so the next plan repeats what failed.
 """
 
 from __future__ import annotations

@@ -111,14 +111,14 @@ def edges(spec: dict[str, Any]) -> dict[str, list[str]]:
     return ordered | {name: [] for name in exits}
 
 
-def all_steps(package: Package, told: list[Step]) -> list[Step]:
+def all_steps(package: Package, reported: list[Step]) -> list[Step]:
     """Every step of a pipeline in the order of its graph: as the target reports it, or pending.
 
     Platforms report a step by the name of its task, or by the task's display name.
     """
     tasks = _tasks(package.spec, package.spec["root"], {})
     names = {task["taskInfo"]["name"]: step_name(name) for name, task, _ in tasks}
-    found = {names.get(step.name, step.name): step for step in told}
+    found = {names.get(step.name, step.name): step for step in reported}
     return [
         found[name].model_copy(update={"name": name}) if name in found else Step(name=name)
         for name in edges(package.spec)

@@ -142,7 +142,7 @@ def _compare(key: Key, state: State) -> tuple[bool, str]:
 
 
 def _concerns(path: str, subject: str, place: Place) -> bool:
-    """Whether a path is told with a subject; the image's stand with the image, not with every pipeline."""
+    """Whether a path is listed under a subject; those of the image are listed there only, not under each pipeline."""
     kind, _, name = subject.partition(" ")
     if kind == "image":
         return classify(path) in IN_IMAGE

@@ -60,7 +60,7 @@ class Repository:
         return Tree(commit, entries)
 
     def commit(self, revision: str) -> str | None:
-        """The full id of a commit; None where there is none, as for the zeros that stand for "no commit".
+        """The full id of a commit; None if it does not exist, as the zeros of GitHub.
 
         Raises:
             DeliveryError: Git refuses to read the repository, or there is none.
@@ -84,7 +84,7 @@ class Repository:
     def contents(self, tree: Tree, paths: Iterable[str]) -> dict[str, bytes]:
         """Bytes of files as a clean checkout has them: filters (line ends, Git LFS) are applied."""
         wanted = list(paths)
-        # The size that Git answers is that before the filters, so the answers are told apart by a name that is missing.
+        # Git answers the size before the filters, so a request for a random, missing name marks the end of each answer.
         border = secrets.token_hex(16)
         request = "".join(f"{tree.entries[path].blob} {path}\n{border}\n" for path in wanted)
         answer = self._run(["cat-file", "--batch", "--filters"], request.encode()).stdout

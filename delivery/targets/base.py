@@ -217,8 +217,8 @@ class Target(ABC):
     def _steps(self, job: Any) -> Iterator[tuple[Step, Any]]:
         """Steps with their tasks, in the order in which they started."""
 
-        def began(told: tuple[str, str, Any]) -> float:
-            return seconds(told[2].start_time) or seconds(told[2].create_time) or 0.0
+        def began(named: tuple[str, str, Any]) -> float:
+            return seconds(named[2].start_time) or seconds(named[2].create_time) or 0.0
 
         for title, word, task in sorted(self._tasks(job), key=began):
             state = self._step_states.get(word, "unknown")

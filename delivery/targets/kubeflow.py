@@ -199,7 +199,7 @@ def _runtime_config(config: KubeflowConfig, submission: Submission) -> Any:
 
 
 def _text(facts: dict[str, str]) -> str:
-    """Facts as a description, which stands in for labels: this API has none."""
+    """Facts as a description, since this API has no labels."""
     return "\n".join(f"{key}: {value}" for key, value in facts.items())
 
 

@@ -200,7 +200,7 @@ class KubeflowApi(Connection):
                 f"no connection to {self.url} ({type(error).__name__}): is kubeflow.endpoint right? From outside the "
                 "cluster: kubectl port-forward -n kubeflow svc/ml-pipeline 8888:8888"
             )
-        return f"{self.url} answers what is no answer of Kubeflow Pipelines ({error}): is kubeflow.endpoint right?"
+        return f"{self.url} does not answer as Kubeflow Pipelines does ({error}): is kubeflow.endpoint right?"
 
 
 def _first(found: list[Any]) -> Any:

@@ -112,4 +112,4 @@ class VertexApi(Connection):
                 f"no connection to {self.url} ({type(error).__name__}): is vertex.location = "
                 f"{self.config.location!r} a region of Vertex AI, and vertex.endpoint right if it is set?"
             )
-        return f"{self.url} answers what is no answer of Vertex AI ({error}): is vertex.endpoint right?"
+        return f"{self.url} does not answer as Vertex AI does ({error}): is vertex.endpoint right?"
