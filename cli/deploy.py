@@ -14,7 +14,7 @@ from cli.plan import print_plan
 from cli.remote_runs import print_end
 from delivery.deploy import Deployer
 from delivery.environment import open_environment
-from delivery.plan.plan import Plan, parse_plan
+from delivery.plan.planner import Plan, parse_plan
 from delivery.targets.base import wait
 from slipway.errors import ConfigError
 from slipway.lineage import DEFAULT_PIPELINE

@@ -9,8 +9,7 @@ import typer
 from cli import options
 from cli.output import echo, print_json, print_table
 from delivery.environment import open_environment
-from delivery.plan.plan import Plan
-from delivery.plan.planner import shorten
+from delivery.plan.planner import Plan, shorten
 from slipway.lineage import DEFAULT_PIPELINE
 
 

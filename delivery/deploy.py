@@ -12,8 +12,7 @@ from pathlib import Path
 
 from delivery.deployments import BASE, MANIFESTS, Deployment, module_unit, read_latest, record
 from delivery.environment import Environment
-from delivery.plan.plan import Plan
-from delivery.plan.planner import changed_in_checkout, shorten
+from delivery.plan.planner import Plan, changed_in_checkout, shorten
 from delivery.rollout import refresh
 from delivery.schedules import apply
 from delivery.submission import compiled, prepare, recurring_runs

@@ -16,8 +16,7 @@ from typing import Any
 from delivery.manifests import render_overlay
 from delivery.overrides import override_module, parse_pairs, split_overrides
 from delivery.plan.fingerprints import Builder, Place
-from delivery.plan.plan import Plan
-from delivery.plan.planner import plan_revision
+from delivery.plan.planner import Plan, plan_revision
 from delivery.plan.tree import Repository
 from delivery.registry import ImageRegistry
 from delivery.targets.base import Target, newest_run

@@ -1,17 +1,95 @@
-"""Plans a commit: compares what it wants with what exists. Nothing is changed."""
+"""Plans a commit: compares what it brings with what exists. Nothing is changed.
+
+A plan is what `slipway plan --json` prints and `slipway deploy` reads.
+"""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from delivery.plan.classes import IN_IMAGE, classify, match
 from delivery.plan.existing import State, look_up
-from delivery.plan.fingerprints import ADMINISTRATION, Key, Place, fingerprint, module_of, read_modules
-from delivery.plan.plan import Action, Plan, Reason, commands_for
+from delivery.plan.fingerprints import ADMINISTRATION, Fingerprints, Key, Place, fingerprint, module_of, read_modules
 from delivery.plan.tree import Repository, Tree
+from slipway.errors import ConfigError
+from slipway.lineage import DEFAULT_PIPELINE
+
+Action = Literal["build", "sync", "submit", "apply", "none"]
 
 SHOWN_PATHS = 5
 _ACTIONS: dict[str, Action] = {"image": "build", "module": "sync", "pipeline": "submit", "overlay": "apply"}
+
+
+class Reason(BaseModel):
+    """Why something is done, or is not: `subject` is what it is about, `paths` what changed since the base."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    subject: str
+    action: Action
+    why: str
+    paths: list[str] = []
+
+
+class Plan(Fingerprints):
+    """What a commit makes necessary in one environment, and the commit's fingerprints.
+
+    Attributes:
+        environment: Of the settings; None for base.yaml alone.
+        pipeline: Name of the pipeline that is submitted for each module.
+        head: The commit that is planned, in full.
+        base: What it was compared with; None where there is nothing to compare with.
+        image: Whether the image has to be built.
+        image_reference: `repository:tag`; empty without a repository in the settings.
+        image_digest: `repository@sha256:…` of an image that is there already.
+        modules: Modules to sync.
+        pipelines: Modules for which the pipeline is compiled and submitted.
+        manifests: Overlays to apply.
+        schedules: Whether recurring runs have to be brought up to date.
+        reasons: One for each thing that is done or left out.
+        commands: What carries the plan out, in order; `slipway deploy` does the same.
+        warnings: What to know before doing so.
+    """
+
+    environment: str | None
+    pipeline: str = DEFAULT_PIPELINE
+    head: str
+    base: str | None
+    image: bool
+    image_reference: str
+    image_digest: str
+    modules: list[str]
+    pipelines: list[str]
+    manifests: list[str]
+    schedules: bool
+    reasons: list[Reason]
+    commands: list[str]
+    warnings: list[str]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to do."""
+        return not (self.image or self.modules or self.pipelines or self.manifests)
+
+
+def parse_plan(text: str, source: str) -> Plan:
+    """A plan from its JSON.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    try:
+        return Plan.model_validate_json(text)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(map(str, problem["loc"])) or "the whole"
+        raise ConfigError(
+            f"{source} is no plan: {where}: {problem['msg']}; `slipway plan --json` of this revision writes one"
+        ) from error
 
 
 def plan_revision(
@@ -71,7 +149,7 @@ def plan_revision(
         commands=[],
         warnings=warnings,
     )
-    return plan.model_copy(update={"commands": list(commands_for(plan, place.builder))})
+    return plan.model_copy(update={"commands": list(_commands(plan, place))})
 
 
 def changed_in_checkout(repository: Repository) -> list[str]:
@@ -149,3 +227,29 @@ def _concerns(path: str, subject: str, place: Place) -> bool:
     if kind == "overlay":
         return place.has_overlay(path)
     return module_of(path) == name or (kind == "pipeline" and place.has_settings(path))
+
+
+def _commands(plan: Plan, place: Place) -> Iterator[str]:
+    """Shell commands that carry a plan out, in order; `slipway deploy` does the same and records it."""
+    env = f" --env {plan.environment}" if plan.environment else ""
+    target = f" --target {plan.target}{env}"
+    reference = plan.image_reference or f"REPOSITORY:{plan.image_tag}"
+    if plan.image:
+        yield shlex.join(place.builder.build(reference, plan.head))
+        yield shlex.join(place.builder.push(reference))
+    if plan.pipelines or plan.manifests:
+        # The variable overrides `image` of the settings, for all commands that follow.
+        repository, digest = reference.rpartition(":")[0], shlex.join(place.builder.digest(reference))
+        yield f"SLIPWAY_IMAGE={plan.image_digest or f'{repository}@$({digest})'}"
+        yield "export SLIPWAY_IMAGE"
+    if plan.modules:
+        yield f"slipway sync {shlex.join(plan.modules)}{env}"
+    if plan.pipelines:
+        package = f"{plan.pipeline}-{plan.target}.yaml"
+        chosen = "" if plan.pipeline == DEFAULT_PIPELINE else f" --pipeline {plan.pipeline}"
+        yield f"slipway compile{target}{chosen} --output {package}"
+        yield from (f"slipway submit {module}{target}{chosen} --package {package}" for module in plan.pipelines)
+    if plan.manifests:
+        yield f"slipway rollout refresh{env}"
+    if plan.schedules:
+        yield f"slipway schedules apply{target}"

@@ -11,7 +11,7 @@ import pytest
 from delivery.deploy import Deployer, sync_module
 from delivery.deployments import read_latest
 from delivery.environment import Environment
-from delivery.plan.plan import Plan
+from delivery.plan.planner import Plan
 from delivery.registry import ImageRegistry
 from delivery.targets.base import RemoteRun
 from settings.schema import Delivery, Settings

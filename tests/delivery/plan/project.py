@@ -8,8 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from delivery.plan.fingerprints import Place
-from delivery.plan.plan import Plan
-from delivery.plan.planner import plan_revision
+from delivery.plan.planner import Plan, plan_revision
 from delivery.plan.tree import Repository
 from delivery.registry import ImageRegistry
 

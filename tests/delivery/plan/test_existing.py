@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from delivery.deployments import MANIFESTS, Deployment, module_unit, record
-from delivery.plan.plan import Plan
+from delivery.plan.planner import Plan
 from delivery.registry import ImageRegistry
 from slipway.errors import DeliveryError
 from slipway.stores.module_store import publish_module

@@ -7,8 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from delivery.plan.fingerprints import Place
-from delivery.plan.plan import Plan
-from delivery.plan.planner import plan_revision
+from delivery.plan.planner import Plan, plan_revision
 from delivery.plan.tree import Entry, Repository, Tree
 from tests.delivery.plan.project import FILES
 
