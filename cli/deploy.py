@@ -11,10 +11,9 @@ import typer
 from cli import options
 from cli.output import echo, print_json, print_table
 from cli.runs import print_end
-from delivery.deploy import Deployer, Effects
+from delivery.deploy import Deployer, sync_module
 from delivery.environment import open_environment
-from delivery.plan import Plan, parse_plan, shorten
-from delivery.sync import sync_module
+from delivery.plan.planner import Plan, parse_plan, shorten
 from delivery.targets.base import wait
 from slipway.errors import ConfigError
 from slipway.lineage import DEFAULT_PIPELINE
@@ -47,25 +46,29 @@ def deploy(
     follow: options.Wait = False,
 ) -> None:
     """Carry a plan out: build, sync, compile, submit, apply. Finished steps are skipped."""
-    read = _read(plan_file, env, pipeline) if plan_file else None
-    environment = open_environment(read.environment if read else env)
-    found = read or environment.plan(base=base, pipeline=pipeline)
-    effects = Effects(environment, found.target, found.pipeline, echo)
-    deployer = Deployer(environment, effects, lambda step, result: echo(f"{step}: {result}"))
+    plan = _read(plan_file, env, pipeline) if plan_file else None
+    environment = open_environment(plan.environment if plan else env)
+    plan = plan or environment.plan(base=base, pipeline=pipeline)
+    deployer = Deployer(environment, plan, echo)
     if dry_run:
-        deployer.check(found)
-        _print_plan(found)
-        return
-    deployer.deploy(found)
-    if follow and effects.submitted:
-        cluster = environment.target(found.target)
-        ended = {module: wait(cluster, run.id, lambda steps: None) for module, run in effects.submitted.items()}
-        for module, run in ended.items():
-            print_end(run)
-            if run.state != "succeeded":
-                deployer.record_failure(found, module, run)
-        if any(run.state != "succeeded" for run in ended.values()):
-            raise typer.Exit(1)
+        deployer.check()
+        _print_plan(plan)
+    else:
+        deployer.deploy()
+        if follow:
+            _follow(deployer)
+
+
+def _follow(deployer: Deployer) -> None:
+    cluster = deployer.environment.target(deployer.plan.target)
+    ended = {module: wait(cluster, run.id, lambda steps: None) for module, run in deployer.submitted.items()}
+    for run in ended.values():
+        print_end(run)
+    failed = {module: run for module, run in ended.items() if run.state != "succeeded"}
+    for module, run in failed.items():
+        deployer.record_failure(module, run)
+    if failed:
+        raise typer.Exit(1)
 
 
 def sync(
@@ -77,11 +80,10 @@ def sync(
     environment = open_environment(env)
     done = []
     for folder in environment.module_folders(modules):
-        synced = sync_module(folder, environment.state.modules)
-        module = synced.module
-        done.append({"module": module.name, "digest": module.digest, "uri": module.uri, "uploaded": synced.uploaded})
+        module, uploaded = sync_module(folder, environment.state.modules)
+        done.append({"module": module.name, "digest": module.digest, "uri": module.uri, "uploaded": uploaded})
         if not as_json:
-            echo(f"{module.name}: {'published' if synced.uploaded else 'already there'}: {module.uri}")
+            echo(f"{module.name}: {'published' if uploaded else 'already there'}: {module.uri}")
     if as_json:
         print_json(done)
 

@@ -1,24 +1,19 @@
-"""Compiles a pipeline for one platform, and refuses what that platform cannot run."""
+"""Compiles a pipeline for one platform."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import yaml
 
-from delivery.graph import edges, spec_of
 from delivery.manifests import require_digest
-from delivery.portability import problems
+from delivery.package import edges, spec_of, too_long
 from slipway.compute import Compute
 from slipway.errors import ConfigError
 from slipway.stores.storage import write_text
 from slipway.targets import RemoteTarget
-
-if TYPE_CHECKING:
-    from kfp.dsl.base_component import BaseComponent
 
 # Vertex takes kfp's `backoff_max_duration` for the longest pause between two attempts, of at most 3600 s. Argo takes it
 # for a window that opens with the first: later none begins, and those in it are killed at its end, so it is longer than
@@ -37,44 +32,28 @@ def compile_pipeline(name: str, target: RemoteTarget, image: str, compute: Mappi
         output: File to write.
 
     Raises:
-        ConfigError: there is no such pipeline, or `target` cannot run it; the message has each task and its problem.
+        ConfigError: there is no such pipeline, a value is missing or wrong, or the constants of a task are too long.
     """
     if not image:
         raise ConfigError("no image: give --image REPOSITORY@sha256:…, or set image in settings/<environment>.yaml")
     require_digest(image)  # the platform's check would name it for each task
+    if output.suffix not in {".yaml", ".yml", ".json"}:
+        raise ConfigError(f"{output}: kfp wants a file that ends in .yaml or .json")
     from kfp import dsl
 
+    from components import step_names
     from pipelines.platform import TaskDefaults
     from pipelines.registry import find_pipeline
 
     # Vertex's API knows a job by its name alone; its UUID is seen by nothing but the steps.
     job = dsl.PIPELINE_JOB_RESOURCE_NAME_PLACEHOLDER if target == "vertex" else dsl.PIPELINE_JOB_ID_PLACEHOLDER
     defaults = TaskDefaults(image, compute, job, dsl.PIPELINE_JOB_CREATE_TIME_UTC_PLACEHOLDER, _BACKOFF_MAX[target])
-    pipeline = find_pipeline(name).build(defaults)
-    _check_compute(compute, pipeline)
-    write_spec(target, pipeline, output)
-
-
-def write_spec(target: RemoteTarget, pipeline: BaseComponent, output: Path) -> None:
-    """Checks a pipeline for a platform and writes its spec.
-
-    Raises:
-        ConfigError: the platform cannot run it.
-    """
-    if output.suffix not in {".yaml", ".yml", ".json"}:
-        raise ConfigError(f"{output}: kfp wants a file that ends in .yaml or .json")
-    spec = spec_of(pipeline)
-    if found := problems(spec):
+    spec = spec_of(find_pipeline(name).build(defaults))
+    tasks = {*edges(spec), *step_names()}
+    if unknown := compute.keys() - tasks - {"default"}:
+        raise ConfigError(f"compute names no task: {', '.join(sorted(unknown))}; tasks are {', '.join(sorted(tasks))}")
+    if found := too_long(spec, {}):
         raise ConfigError(f"{target} cannot run this pipeline:\n  " + "\n  ".join(found))
     as_json = output.suffix == ".json"
     text = json.dumps(spec, indent=2, sort_keys=True) + "\n" if as_json else yaml.safe_dump(spec, sort_keys=True)
     write_text(str(output), text)
-
-
-def _check_compute(compute: Mapping[str, Compute], pipeline: BaseComponent) -> None:
-    """Refuses resources of a step that does not exist: the name is mistyped."""
-    from components import step_names
-
-    tasks = {*edges(spec_of(pipeline)), *step_names()}
-    if unknown := set(compute) - tasks - {"default"}:
-        raise ConfigError(f"compute names no task: {', '.join(sorted(unknown))}; tasks are {', '.join(sorted(tasks))}")

@@ -8,59 +8,30 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 
 from delivery.deployments import BASE, MANIFESTS, Deployment, module_unit, read_latest, record
 from delivery.environment import Environment
-from delivery.plan import Plan, changed_in_checkout, shorten
+from delivery.plan.planner import Plan, changed_in_checkout, shorten
 from delivery.rollout import refresh
 from delivery.schedules import apply
 from delivery.submission import compiled, prepare, recurring_runs
-from delivery.sync import Synced, sync_module
 from delivery.targets.base import RemoteRun
 from slipway.errors import ConfigError, DeliveryError, SlipwayError
-from slipway.stores.module_store import digest_module
-from slipway.targets import RemoteTarget
+from slipway.module_kit.check import check_module
+from slipway.stores.module_store import PublishedModule, digest_module, is_published, publish_module, read_files
 
 
-@dataclass(frozen=True)
-class Effects:
-    """All that a deployment changes in an environment; `submitted` has the runs by module."""
+def sync_module(folder: Path, root: str) -> tuple[PublishedModule, bool]:
+    """Checks a module and publishes it as `<root>/<name>/<digest>/`; returns it, and whether it was uploaded now.
 
-    environment: Environment
-    target: RemoteTarget
-    pipeline: str
-    say: Callable[[str], None]
-    submitted: dict[str, RemoteRun] = field(default_factory=dict)
-
-    def sync(self, module: str) -> Synced:
-        """Publishes a module."""
-        [folder] = self.environment.module_folders([module])
-        return sync_module(folder, self.environment.state.modules)
-
-    @contextmanager
-    def compiled(self, image: str) -> Iterator[Callable[[str], RemoteRun]]:
-        """Compiles the pipeline for an image by digest; the value submits it for a module."""
-        environment = self.environment.with_image(image)
-        target = environment.target(self.target)
-        with compiled(environment, self.target, self.pipeline) as package:
-
-            def submit(module: str) -> RemoteRun:
-                submission = prepare(environment, self.target, package, module, pipeline=self.pipeline)
-                self.submitted[module] = target.submit(submission)
-                return self.submitted[module]
-
-            yield submit
-
-    def apply_overlay(self, image: str) -> None:
-        """Rolls the overlay out for all models that are served."""
-        refresh(self.environment.with_image(image), self.say)
-
-    def apply_schedules(self, image: str) -> None:
-        """Creates, replaces and removes recurring runs as the settings say."""
-        environment = self.environment.with_image(image)
-        with recurring_runs(environment, self.target, publish=True) as wanted:
-            schedules = environment.target(self.target).schedules
-            apply(wanted, schedules, lambda action: self.say(f"{action.verb} {action.name}: {action.why}"))
+    Raises:
+        ModuleError: the module breaks the contract, is too large or holds a symbolic link.
+        StoreError: it cannot be written, or other files are in its place.
+    """
+    check_module(folder)
+    was_there = is_published(folder.resolve().name, read_files(folder), root)
+    return publish_module(folder, root), not was_there
 
 
 @dataclass(frozen=True)
@@ -69,22 +40,24 @@ class Deployer:
 
     Attributes:
         environment: Where; the image is built from its checkout, and its remote_home has the records.
-        effects: What is done to it.
-        say: Called with each step's name and its result.
+        plan: What is done.
+        say: Called with a line for each step.
+        submitted: The runs that were started, by module.
     """
 
     environment: Environment
-    effects: Effects
-    say: Callable[[str, str], None]
+    plan: Plan
+    say: Callable[[str], None]
+    submitted: dict[str, RemoteRun] = field(default_factory=dict)
 
-    def check(self, plan: Plan) -> None:
+    def check(self) -> None:
         """Refuses a plan that the checkout or the settings do not match.
 
         Raises:
             DeliveryError: the checkout is at another commit, or is not what Git has.
             ConfigError: the settings lack what the plan needs.
         """
-        repository, modules = self.environment.checkout, self.environment.settings.modules
+        plan, repository, modules = self.plan, self.environment.checkout, self.environment.settings.modules
         head = repository.commit("HEAD")
         if head != plan.head:
             raise DeliveryError(f"the plan is for {plan.head}, and the checkout is at {head}: check that commit out")
@@ -103,105 +76,116 @@ class Deployer:
                 "the image has to be built, and the settings name no delivery.image_repository to push to"
             )
 
-    def deploy(self, plan: Plan) -> None:
+    def deploy(self) -> None:
         """Carries all steps of the plan out, in order; the first failure ends it.
 
         Raises:
             DeliveryError: a step failed; earlier steps are done, later ones were not begun.
         """
-        self.check(plan)
+        plan = self.plan
+        self.check()
         image = ""
         if plan.image or plan.pipelines or plan.manifests:
             with self._step("image"):
-                image = self._image(plan)
+                image = self._image()
         else:
-            self.say("image", "skipped: nothing needs it")
+            self.say("image: skipped: nothing needs it")
         for module in plan.modules:
             with self._step(f"sync {module}"):
-                synced = self.effects.sync(module)
-                self.say(
-                    f"sync {module}", f"{'published' if synced.uploaded else 'already there'}: {synced.module.uri}"
-                )
-        self._submit(plan, image)
+                published, uploaded = self._sync(module)
+                self.say(f"sync {module}: {'published' if uploaded else 'already there'}: {published.uri}")
+        self._submit_all(image)
         for overlay in plan.manifests:
             with self._step(f"apply {overlay}"):
-                self.effects.apply_overlay(image)
-                self._record(plan, MANIFESTS, plan.overlay_key(), image)
-                self.say(f"apply {overlay}", "done")
+                self._apply_overlay(image)
+                self._record(MANIFESTS, plan.overlay_key(), image)
+                self.say(f"apply {overlay}: done")
         if plan.schedules:
             with self._step("schedules"):
-                self.effects.apply_schedules(image)
-                self.say("schedules", "as the settings say")
+                self._apply_schedules(image)
+                self.say("schedules: as the settings say")
         for reason in plan.reasons:
             if reason.action == "none":
-                self.say(reason.subject, f"skipped: {reason.why}")
+                self.say(f"{reason.subject}: skipped: {reason.why}")
 
-    def record_failure(self, plan: Plan, module: str, run: RemoteRun) -> None:
+    def record_failure(self, module: str, run: RemoteRun) -> None:
         """Records that a submitted run failed, so that the next plan submits it again."""
-        self._record(plan, module_unit(module, plan.pipeline), plan.run_key(module), run=run, failed=True)
+        self._record(self._unit(module), self.plan.run_key(module), run=run, failed=True)
 
-    def _image(self, plan: Plan) -> str:
+    def _image(self) -> str:
         """The image by digest; built, if the registry does not have it."""
-        registry = self.environment.registry
+        registry, plan = self.environment.registry, self.plan
         if registry is None:
             if not plan.image_digest:
                 raise ConfigError("set delivery.image_repository, or image, by digest, in the settings")
-            self.say("image", f"{plan.image_digest}, from the settings")
+            self.say(f"image: {plan.image_digest}, from the settings")
             return plan.image_digest
         if found := registry.digest(plan.image_tag):
-            self.say("image", f"already there: {found}")
+            self.say(f"image: already there: {found}")
             return found
-        self._execute(self.environment.builder.build(plan.image_reference, plan.head))
-        self._execute(self.environment.builder.push(plan.image_reference))
+        builder = self.environment.builder
+        for command in (builder.build(plan.image_reference, plan.head), builder.push(plan.image_reference)):
+            if shutil.which(command[0]) is None:
+                raise DeliveryError(f"{command[0]} is not installed; install it, or set delivery.builder")
+            code = subprocess.run(command, cwd=self.environment.checkout.folder, check=False).returncode
+            if code:
+                raise DeliveryError(f"`{' '.join(command)}` ended with {code}; its output is above")
         built = registry.digest(plan.image_tag)
         if built is None:
             raise DeliveryError(f"{plan.image_reference} was pushed, and the registry does not have it; run it again")
-        self.say("image", f"built and pushed: {built}")
+        self.say(f"image: built and pushed: {built}")
         return built
 
-    def _execute(self, command: list[str]) -> None:
-        if shutil.which(command[0]) is None:
-            raise DeliveryError(f"{command[0]} is not installed; install it, or set delivery.builder")
-        code = subprocess.run(command, cwd=self.environment.checkout.folder, check=False).returncode
-        if code:
-            raise DeliveryError(f"`{' '.join(command)}` ended with {code}; its output is above")
-
-    def _submit(self, plan: Plan, image: str) -> None:
-        if not plan.pipelines:
-            return
-        latest = read_latest(self._home, plan.environment)
+    def _submit_all(self, image: str) -> None:
+        latest = read_latest(self._home, self.plan.environment) if self.plan.pipelines else {}
         waiting = []
-        for module in plan.pipelines:
-            done = latest.get(module_unit(module, plan.pipeline))
-            if done and not done.failed and done.key == plan.run_key(module):
-                self.say(f"submit {module}", f"already done: {done.run} {done.url}".rstrip())
+        for module in self.plan.pipelines:
+            done = latest.get(self._unit(module))
+            if done and not done.failed and done.key == self.plan.run_key(module):
+                self.say(f"submit {module}: already done: {done.run} {done.url}".rstrip())
             else:
                 waiting.append(module)
         if not waiting:
             return
-        with self._step("compile"), self.effects.compiled(image) as submit:
-            self.say("compile", f"the {plan.pipeline} pipeline for {plan.target}")
+        with self._step("compile"), self._compiled(image) as submit:
+            self.say(f"compile: the {self.plan.pipeline} pipeline for {self.plan.target}")
             for module in waiting:
                 with self._step(f"submit {module}"):
-                    run = submit(module)
-                    self._record(plan, module_unit(module, plan.pipeline), plan.run_key(module), image, run)
-                    self.say(f"submit {module}", f"{run.name} {run.url}".rstrip())
+                    run = self.submitted[module] = submit(module)
+                    self._record(self._unit(module), self.plan.run_key(module), image, run)
+                    self.say(f"submit {module}: {run.name} {run.url}".rstrip())
+
+    # What changes the environment
+
+    def _sync(self, module: str) -> tuple[PublishedModule, bool]:
+        [folder] = self.environment.module_folders([module])
+        return sync_module(folder, self.environment.state.modules)
+
+    @contextmanager
+    def _compiled(self, image: str) -> Iterator[Callable[[str], RemoteRun]]:
+        """Compiles the pipeline for an image by digest; the value submits it for a module."""
+        environment, name, pipeline = self.environment.with_image(image), self.plan.target, self.plan.pipeline
+        target = environment.target(name)
+        with compiled(environment, name, pipeline) as package:
+            yield lambda module: target.submit(prepare(environment, name, package, module, pipeline=pipeline))
+
+    def _apply_overlay(self, image: str) -> None:
+        refresh(self.environment.with_image(image), self.say)
+
+    def _apply_schedules(self, image: str) -> None:
+        environment = self.environment.with_image(image)
+        with recurring_runs(environment, self.plan.target, publish=True) as wanted:
+            schedules = environment.target(self.plan.target).schedules
+            apply(wanted, schedules, lambda action: self.say(f"{action.verb} {action.name}: {action.why}"))
 
     def _record(
-        self,
-        plan: Plan,
-        unit: str,
-        key: dict[str, str],
-        image: str = "",
-        run: RemoteRun | None = None,
-        *,
-        failed: bool = False,
+        self, unit: str, key: dict[str, str], image: str = "", run: RemoteRun | None = None, *, failed: bool = False
     ) -> None:
         deployment = Deployment(
             unit=unit,
-            environment=plan.environment or BASE,
+            environment=self.plan.environment or BASE,
             key=key,
-            revision=plan.head,
+            revision=self.plan.head,
             image=image,
             run=run.name if run else "",
             url=run.url if run else "",
@@ -209,6 +193,9 @@ class Deployer:
             finished=datetime.now(UTC),
         )
         record(self._home, deployment)
+
+    def _unit(self, module: str) -> str:
+        return module_unit(module, self.plan.pipeline)
 
     @property
     def _home(self) -> str:
@@ -223,7 +210,7 @@ class Deployer:
         except SlipwayError as error:
             raise StepFailedError(
                 f"{name} failed, and nothing after it was begun: {error}\n"
-                "Mend it and run the same again: finished steps are skipped"
+                "Fix it and run the same again: finished steps are skipped"
             ) from error
 
 

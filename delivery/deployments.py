@@ -1,8 +1,8 @@
 """What was deployed, where and when: one small file for each thing that was done, never changed.
 
 `<home>/deployments/<environment>/<unit>/<time>-<hash>.json`; the last by name says what the environment has now. A unit
-is `module-<name>` (its training), `pipeline-<pipeline>-<name>` or `manifests`. The file is written once the thing is
-done, so what failed stands in the next plan.
+is `module-<name>` (its training), `pipeline-<pipeline>-<name>` or `manifests`. The file is written when the thing is
+done, so the next plan repeats what failed.
 """
 
 from __future__ import annotations
@@ -55,10 +55,9 @@ def module_unit(module: str, pipeline: str) -> str:
 def record(home: str, deployment: Deployment) -> None:
     """Writes that something was deployed."""
     content = deployment.model_dump_json(indent=1)
-    name = (
-        f"{deployment.finished.astimezone(UTC):%Y%m%dT%H%M%S.%fZ}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
-    )
-    storage.write_text(storage.join(_folder(home, deployment.environment), deployment.unit, f"{name}.json"), content)
+    moment = deployment.finished.astimezone(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+    name = f"{moment}-{hashlib.sha256(content.encode()).hexdigest()[:12]}.json"
+    storage.write_text(storage.join(home, "deployments", deployment.environment, deployment.unit, name), content)
 
 
 def read_latest(home: str, environment: str | None) -> dict[str, Deployment]:
@@ -67,23 +66,19 @@ def read_latest(home: str, environment: str | None) -> dict[str, Deployment]:
     Raises:
         StoreError: a record cannot be read.
     """
-    folder = _folder(home, environment or BASE)
+    folder = storage.join(home, "deployments", environment or BASE)
     newest: dict[str, str] = {}
     for file in storage.list_files(folder):
         unit, _, name = file.name.partition("/")
         if name.endswith(".json"):
             newest[unit] = max(newest.get(unit, ""), file.name)
-    return {unit: _read(storage.join(folder, name)) for unit, name in newest.items()}
-
-
-def _folder(home: str, environment: str) -> str:
-    return storage.join(home, "deployments", environment)
-
-
-def _read(uri: str) -> Deployment:
-    try:
-        return Deployment.model_validate_json(storage.read_bytes(uri))
-    except ValidationError as error:
-        raise StoreError(
-            f"{uri} is no record of a deployment; remove it, and what it was for is deployed again"
-        ) from error
+    latest = {}
+    for unit, name in newest.items():
+        uri = storage.join(folder, name)
+        try:
+            latest[unit] = Deployment.model_validate_json(storage.read_bytes(uri))
+        except ValidationError as error:
+            raise StoreError(
+                f"{uri} is no record of a deployment; remove it, and what it was for is deployed again"
+            ) from error
+    return latest

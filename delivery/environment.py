@@ -15,8 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from delivery.manifests import render_overlay
 from delivery.overrides import override_module, parse_pairs, split_overrides
-from delivery.plan import Builder, Place, Plan, Repository, Scope, plan_revision
+from delivery.plan.fingerprints import Builder, Place
+from delivery.plan.planner import Plan, plan_revision
+from delivery.plan.tree import Repository
+from delivery.registry import ImageRegistry
 from delivery.targets.base import Target
+from delivery.targets.connection import KubeflowConfig, VertexConfig
+from delivery.targets.local import local_image
 from pipelines.registry import Locations, find_pipeline
 from serving.manifests import Object
 from settings.load import ENVIRONMENT, PROJECT, load_settings
@@ -110,16 +115,16 @@ class Environment:
         content = getattr(self.settings, name).model_dump() | {"environment": self.name or "base"}
         if self.settings.remote_home and not content["pipeline_root"]:
             content["pipeline_root"] = storage.join(self.settings.remote_home, "artifacts")
-        # Each target's client takes a while to import.
+        # Each target's client takes a while to import, so the settings are checked before.
         if name == "kubeflow":
+            kubeflow = KubeflowConfig(**content)
             from delivery.targets.kubeflow import KubeflowTarget
-            from delivery.targets.kubeflow_config import KubeflowConfig
 
-            return KubeflowTarget(KubeflowConfig(**content))
+            return KubeflowTarget(kubeflow)
+        vertex = VertexConfig(**content)
         from delivery.targets.vertex import VertexTarget
-        from delivery.targets.vertex_api import VertexConfig
 
-        return VertexTarget(VertexConfig(**content))
+        return VertexTarget(vertex)
 
     def _configured_target(self) -> RemoteTarget:
         kubeflow, vertex = bool(self.settings.kubeflow.endpoint), bool(self.settings.vertex.project)
@@ -138,8 +143,6 @@ class Environment:
     @property
     def code_image(self) -> str:
         """The reference that stands for this checkout's code as an image: kfp.local's cache is keyed on it."""
-        from delivery.targets.local import local_image  # imported late, as the other targets
-
         return local_image(PROJECT, PROJECT / "requirements.lock")
 
     @cached_property
@@ -169,17 +172,18 @@ class Environment:
     def plan(
         self, *, base: str | None, head: str = "HEAD", offline: bool = False, pipeline: str = DEFAULT_PIPELINE
     ) -> Plan:
-        """The plan for a commit; see `delivery.plan.plan_revision`."""
+        """The plan for a commit; see `delivery.plan.planner.plan_revision`."""
         place = Place(
-            scope=Scope(self.name, self.settings.serving.overlay),
+            environment=self.name,
+            overlay=self.settings.serving.overlay,
             target=self.settings.delivery.target,
             pipeline=find_pipeline(pipeline).name,
-            repository=self.settings.delivery.image_repository,
+            registry=self.registry,
             image=self.settings.image,
+            home=self.settings.remote_home,
             builder=self.builder,
         )
-        registry, home = None if offline else self.registry, self.settings.remote_home
-        return plan_revision(self.checkout, place, registry, home, base=base, head=head, offline=offline)
+        return plan_revision(self.checkout, place, base=base, head=head, offline=offline)
 
 
 def open_environment(name: str | None = None, pairs: Iterable[str] | None = None) -> Environment:

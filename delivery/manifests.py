@@ -16,20 +16,22 @@ _OWN_IMAGE = "slipway@"
 
 
 def render_overlay(overlay: Path, image: str = "") -> list[Object]:
-    """Runs `kustomize build`, or `kubectl kustomize` where kustomize is missing.
+    """Objects of an overlay, in the order in which they may be applied.
 
     Args:
         overlay: A folder with a kustomization.yaml.
         image: The project's own image by digest, for overlays that log requests.
 
-    Returns:
-        The objects, in the order in which they may be applied.
-
     Raises:
-        ConfigError: neither program is installed, the overlay cannot be built, or `image` is not named by digest.
+        ConfigError: neither kustomize nor kubectl is installed, the overlay cannot be built, or `image` has no digest.
     """
     require_digest(image)
-    command = [*_kustomize(), str(overlay)]
+    kustomize, kubectl = shutil.which("kustomize"), shutil.which("kubectl")
+    if not (kustomize or kubectl):
+        raise ConfigError(
+            "an overlay is rendered by kustomize, and neither kustomize nor kubectl is on the PATH; install one of them"
+        )
+    command = [kustomize, "build", str(overlay)] if kustomize else [str(kubectl), "kustomize", str(overlay)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     except subprocess.TimeoutExpired as error:
@@ -37,7 +39,7 @@ def render_overlay(overlay: Path, image: str = "") -> list[Object]:
             f"{' '.join(command)} took longer than 60 s; an overlay must not name remote bases"
         ) from error
     if done.returncode:
-        raise ConfigError(f"{' '.join(command)} failed; mend the overlay:\n{done.stderr.strip()}")
+        raise ConfigError(f"{' '.join(command)} failed; fix the overlay:\n{done.stderr.strip()}")
     objects = [rendered for rendered in yaml.safe_load_all(done.stdout) if rendered]
     for container in containers(objects):
         if image and container["image"].startswith(_OWN_IMAGE):
@@ -53,12 +55,3 @@ def require_digest(image: str) -> None:
     """
     if image and not BY_DIGEST.fullmatch(image):
         raise ConfigError(f"the image {image!r} is not named by digest; give REPOSITORY@sha256:…, since a tag can move")
-
-
-def _kustomize() -> list[str]:
-    for program, arguments in (("kustomize", ["build"]), ("kubectl", ["kustomize"])):
-        if found := shutil.which(program):
-            return [found, *arguments]
-    raise ConfigError(
-        "an overlay is rendered by kustomize, and neither kustomize nor kubectl is on the PATH; install one of them"
-    )

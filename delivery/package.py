@@ -1,19 +1,26 @@
-"""A compiled pipeline as a file, as `slipway compile` writes it and targets take it."""
+"""A compiled pipeline: its file, as `slipway compile` writes it and targets take it, its steps, and its limits."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from delivery.graph import edges, titles
-from delivery.portability import problems
 from slipway.errors import ConfigError, TargetError
 from slipway.runs.record import Step
+
+if TYPE_CHECKING:
+    from kfp.dsl.base_component import BaseComponent
+
+# Of Linux: MAX_ARG_STRLEN (32 pages of 4 KiB) with the closing zero.
+ARGUMENT_BYTES = 131_071
+# Of an executor's input, beside the parameters that are known before the run: artifacts, outputs of other steps.
+_RESERVED_BYTES = 8_192
 
 
 @dataclass(frozen=True)
@@ -74,15 +81,78 @@ def check_arguments(package: Package, arguments: dict[str, Any]) -> None:
             f"{verb} {', '.join(names)}" for verb, names in (("it takes no", unknown), ("it wants", missing)) if names
         )
         raise TargetError(f"{package.path} is of another revision: {problem}. Compile it anew")
-    if found := problems(package.spec, arguments):
+    if found := too_long(package.spec, arguments):
         raise TargetError(f"{package.name} cannot run with these arguments:\n  " + "\n  ".join(found))
 
 
-def all_steps(package: Package, told: list[Step]) -> list[Step]:
-    """Every step of a pipeline in the order of its graph: as the target reports it, or pending."""
-    known = titles(package.spec)
-    named = {known.get(step.name, step.name): step for step in told}
+def spec_of(pipeline: BaseComponent) -> dict[str, Any]:
+    """The PipelineSpec of a pipeline, as a dict."""
+    from google.protobuf.json_format import MessageToDict
+
+    spec: dict[str, Any] = MessageToDict(pipeline.pipeline_spec)
+    return spec
+
+
+def step_name(task: str) -> str:
+    """The folder of a task's component: kfp's `train-model` is `train_model`."""
+    return task.replace("-", "_")
+
+
+def edges(spec: dict[str, Any]) -> dict[str, list[str]]:
+    """Each step of a PipelineSpec with the steps that it needs, in topological order, the exit handler last."""
+    tasks = {step_name(name): task for name, task, _ in _tasks(spec, spec["root"], {})}
+    ordered: dict[str, list[str]] = {}
+    exits = sorted(name for name, task in tasks.items() if "triggerPolicy" in task)
+    while len(ordered) < len(tasks) - len(exits):
+        for name, task in tasks.items():
+            needs = sorted(map(step_name, task.get("dependentTasks", ())))
+            if name not in exits and name not in ordered and all(need in ordered for need in needs):
+                ordered[name] = needs
+    return ordered | {name: [] for name in exits}
+
+
+def all_steps(package: Package, reported: list[Step]) -> list[Step]:
+    """Every step of a pipeline in the order of its graph: as the target reports it, or pending.
+
+    Platforms report a step by the name of its task, or by the task's display name.
+    """
+    tasks = _tasks(package.spec, package.spec["root"], {})
+    names = {task["taskInfo"]["name"]: step_name(name) for name, task, _ in tasks}
+    found = {names.get(step.name, step.name): step for step in reported}
     return [
-        named[name].model_copy(update={"name": name}) if name in named else Step(name=name)
+        found[name].model_copy(update={"name": name}) if name in found else Step(name=name)
         for name in edges(package.spec)
     ]
+
+
+def too_long(spec: dict[str, Any], arguments: Mapping[str, Any]) -> list[str]:
+    """The steps of a PipelineSpec whose known parameters exceed what Linux takes in one argument, with sizes."""
+    problems = []
+    for name, _, given in _tasks(spec, spec["root"], arguments):
+        sizes = {key: len(json.dumps({key: value}, ensure_ascii=False).encode()) for key, value in given.items()}
+        total = sum(sizes.values()) + _RESERVED_BYTES
+        if total > ARGUMENT_BYTES:
+            largest = max(sizes, key=lambda key: sizes[key])
+            problems.append(
+                f"{step_name(name)}: its parameters have {total:,} bytes with {_RESERVED_BYTES:,} for artifacts; Linux "
+                f"takes {ARGUMENT_BYTES:,} in one argument. The largest is {largest} with {sizes[largest]:,}"
+            )
+    return sorted(problems)
+
+
+def _tasks(
+    spec: dict[str, Any], graph: dict[str, Any], values: Mapping[str, Any]
+) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """Name and task of each step, those of groups included, and its known parameters: constants, and the graph's."""
+    for name, task in graph["dag"]["tasks"].items():
+        given = {}
+        for parameter, source in task.get("inputs", {}).get("parameters", {}).items():
+            if "runtimeValue" in source:
+                given[parameter] = source["runtimeValue"].get("constant")
+            elif source.get("componentInputParameter") in values:
+                given[parameter] = values[source["componentInputParameter"]]
+        component = spec["components"][task["componentRef"]["name"]]
+        if "dag" in component:
+            yield from _tasks(spec, component, given)
+        else:
+            yield name, task, given

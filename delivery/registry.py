@@ -11,13 +11,13 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import requests
+from google.auth.exceptions import GoogleAuthError
 
 from slipway.errors import ConfigError, DeliveryError
 from slipway.remote import google_login
@@ -34,27 +34,23 @@ _MANIFESTS = (
 )
 
 
-@dataclass(frozen=True)
 class ImageRegistry:
-    """The images of one repository.
+    """The images of one repository."""
 
-    Args:
-        repository: `host/name`, without a tag.
-        pause: Sleeps between two attempts.
+    def __init__(self, repository: str) -> None:
+        """Takes a repository as `host/name`, without a tag.
 
-    Raises:
-        ConfigError: the repository's name is wrong.
-    """
-
-    repository: str
-    pause: Callable[[float], None] | None = None
-
-    def __post_init__(self) -> None:
-        if not _REPOSITORY.fullmatch(self.repository):
+        Raises:
+            ConfigError: the repository's name is wrong.
+        """
+        if not _REPOSITORY.fullmatch(repository):
             raise ConfigError(
-                f"delivery.image_repository = {self.repository!r}: give host and name without a tag, like "
+                f"delivery.image_repository = {repository!r}: give host and name without a tag, like "
                 "europe-docker.pkg.dev/PROJECT/slipway/slipway"
             )
+        self.repository = repository
+        self._host, _, self._name = repository.partition("/")
+        self._is_google = _GOOGLE.fullmatch(self._host) is not None
 
     def digest(self, tag: str) -> str | None:
         """`repository@sha256:…` of a tag; None where there is no such image.
@@ -78,29 +74,16 @@ class ImageRegistry:
             raise DeliveryError(f"{self.repository}:{tag}: {self._refusal(answer)}")
         return f"{self.repository}@{digest}"
 
-    @property
-    def _host(self) -> str:
-        return self.repository.partition("/")[0]
-
     def _look_up(self, session: requests.Session, tag: str) -> requests.Response:
         scheme = "http" if _LOOPBACK.fullmatch(self._host) else "https"
-        url = f"{scheme}://{self._host}/v2/{self.repository.partition('/')[2]}/manifests/{tag}"
-        login = _google_login(self._host) if _GOOGLE.fullmatch(self._host) else _saved_login(self._host)
-        session.auth = _Authorization(f"Basic {login}" if login else "")
-        answer = self._ask(session, "HEAD", url)
+        url = f"{scheme}://{self._host}/v2/{self._name}/manifests/{tag}"
+        login = _google_login(self._host) if self._is_google else _saved_login(self._host)
+        session.auth = _authorization(f"Basic {login}" if login else "")
+        answer = _ask(session, "HEAD", url)
         challenge = answer.headers.get("WWW-Authenticate", "")
         if answer.status_code == 401 and challenge.lower().startswith("bearer "):
-            session.auth = _Authorization(f"Bearer {self._token(session, challenge)}")
-            answer = self._ask(session, "HEAD", url)
-        return answer
-
-    def _ask(self, session: requests.Session, method: str, url: str, **query: Any) -> requests.Response:
-        again = retrying(
-            requests.RequestException,
-            is_busy=lambda answer: answer.status_code in TRANSIENT_STATUSES,
-            pause=self.pause,
-        )
-        answer: requests.Response = again(session.request, method, url, timeout=_TIMEOUT_SECONDS, **query)
+            session.auth = _authorization(f"Bearer {self._token(session, challenge)}")
+            answer = _ask(session, "HEAD", url)
         return answer
 
     def _token(self, session: requests.Session, challenge: str) -> str:
@@ -111,7 +94,7 @@ class ImageRegistry:
         if address.scheme != "https" and not _LOOPBACK.fullmatch(address.netloc):
             raise DeliveryError(f"the registry {self._host} names {realm!r} for tokens; that is no https address")
         query = {name: fields[name] for name in ("service", "scope") if name in fields}
-        answer = self._ask(session, "GET", realm, params=query, allow_redirects=False)
+        answer = _ask(session, "GET", realm, params=query, allow_redirects=False)
         try:
             content = answer.json() if answer.status_code == 200 else {}
         except ValueError:
@@ -125,7 +108,7 @@ class ImageRegistry:
         if answer.status_code in (401, 403):
             advice = (
                 "give the account roles/artifactregistry.reader on the repository (writer, to deploy)"
-                if _GOOGLE.fullmatch(self._host)
+                if self._is_google
                 else f"log in: docker login {self._host}"
             )
             return f"the registry refuses ({answer.status_code}); {advice}"
@@ -135,21 +118,24 @@ class ImageRegistry:
         )
 
 
-@dataclass(frozen=True)
-class _Authorization:
+def _ask(session: requests.Session, method: str, url: str, **query: Any) -> requests.Response:
+    again = retrying(requests.RequestException, is_busy=lambda answer: answer.status_code in TRANSIENT_STATUSES)
+    answer: requests.Response = again(session.request, method, url, timeout=_TIMEOUT_SECONDS, **query)
+    return answer
+
+
+def _authorization(value: str) -> Callable[[requests.PreparedRequest], requests.PreparedRequest]:
     """Sets the header of a request. An empty one is needed too: without any, requests sends a login of ~/.netrc."""
 
-    value: str
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        if self.value:
-            request.headers["Authorization"] = self.value
+    def set_header(request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if value:
+            request.headers["Authorization"] = value
         return request
+
+    return set_header
 
 
 def _google_login(host: str) -> str:
-    from google.auth.exceptions import GoogleAuthError
-
     try:
         return _encode("oauth2accesstoken", google_login.access_token())
     except GoogleAuthError as error:
@@ -160,7 +146,11 @@ def _google_login(host: str) -> str:
 
 def _saved_login(host: str) -> str:
     """The saved login of `docker login` or `podman login`: `user:password` in base64; empty if there is none."""
-    for path in _login_files():
+    docker, podman, runtime = map(os.environ.get, ("DOCKER_CONFIG", "REGISTRY_AUTH_FILE", "XDG_RUNTIME_DIR"))
+    files = [Path(podman)] if podman else []
+    files.append((Path(docker) if docker else Path.home() / ".docker") / "config.json")
+    files += [Path(runtime) / "containers" / "auth.json"] if runtime else []
+    for path in files:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -172,14 +162,6 @@ def _saved_login(host: str) -> str:
         if helper := content.get("credHelpers", {}).get(host) or content.get("credsStore"):
             return _from_helper(helper, host)
     return ""
-
-
-def _login_files() -> Iterator[Path]:
-    if named := os.environ.get("REGISTRY_AUTH_FILE"):
-        yield Path(named)
-    yield Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker") / "config.json"
-    if runtime := os.environ.get("XDG_RUNTIME_DIR"):
-        yield Path(runtime) / "containers" / "auth.json"
 
 
 def _from_helper(helper: str, host: str) -> str:

@@ -1,8 +1,8 @@
 """Brings a target's recurring runs in line with the settings, also while others do the same.
 
 Each pass lists what exists, plans the next steps from that alone, and takes them, until no step is left. So the
-next pass mends what a killed one, or two at once, left behind. Of several
-recurring runs of one name that are right, the oldest stays: two that choose at the same time choose the same.
+next pass repairs what a killed one, or two at once, left behind. Of several recurring runs of one name that are right,
+the oldest stays: two that choose at the same time choose the same.
 """
 
 from __future__ import annotations
@@ -16,29 +16,15 @@ from slipway.errors import TargetError
 
 PASSES = 6
 
-Verb = Literal["create", "replace", "enable", "delete"]
-
 
 @dataclass(frozen=True)
 class Action:
     """One step towards the settings."""
 
-    verb: Verb
+    verb: Literal["create", "replace", "enable", "delete"]
     name: str
     why: str
-    remote: RemoteSchedule | None = None
-    wanted: Recurring | None = None
-
-    def carry_out(self, schedules: Schedules) -> None:
-        """Carries the step out."""
-        if self.verb == "create" and self.wanted:
-            schedules.create(self.wanted)
-        elif self.verb == "replace" and self.remote and self.wanted:
-            schedules.replace(self.remote, self.wanted)
-        elif self.verb == "enable" and self.remote and self.wanted:
-            schedules.enable(self.remote, self.wanted)
-        elif self.verb == "delete" and self.remote:
-            schedules.delete(self.remote)
+    carry_out: Callable[[Schedules], None]
 
 
 def plan(wanted: Iterable[Recurring], found: Iterable[RemoteSchedule]) -> list[Action]:
@@ -54,9 +40,8 @@ def plan(wanted: Iterable[Recurring], found: Iterable[RemoteSchedule]) -> list[A
     actions: list[Action] = []
     for schedule in wanted:
         actions += _next_steps(schedule, by_name.pop(schedule.name, []))
-    for name, others in by_name.items():
-        actions += [Action("delete", name, "the settings no longer have it, or disable it", other) for other in others]
-    return actions
+    unwanted = [one for others in by_name.values() for one in others]
+    return actions + [_delete(one, "the settings no longer have it, or disable it") for one in unwanted]
 
 
 def apply(wanted: list[Recurring], schedules: Schedules, on_action: Callable[[Action], None]) -> None:
@@ -90,22 +75,28 @@ def remove(names: Iterable[str], schedules: Schedules, on_action: Callable[[Acti
     chosen = set(names)
     for one in schedules.list():
         if one.name in chosen:
-            action = Action("delete", one.name, "asked for", one)
+            action = _delete(one, "asked for")
             on_action(action)
             action.carry_out(schedules)
 
 
 def _next_steps(wanted: Recurring, found: list[RemoteSchedule]) -> Iterator[Action]:
+    name = wanted.name
     right = [one for one in found if one.digest == wanted.digest]
     if not found:
-        yield Action("create", wanted.name, "it is new", wanted=wanted)
+        yield Action("create", name, "it is new", lambda schedules: schedules.create(wanted))
     elif not right:
-        yield Action("replace", wanted.name, "the settings, the module or the pipeline changed", found[0], wanted)
+        why = "the settings, the module or the pipeline changed"
+        yield Action("replace", name, why, lambda schedules: schedules.replace(found[0], wanted))
     else:
-        keep = right[0]
         for other in found:
-            if other is not keep:
-                why = "a newer one takes its place" if other not in right else "there is another one like it"
-                yield Action("delete", wanted.name, why, other)
-        if not keep.enabled:
-            yield Action("enable", wanted.name, "it is made, but paused", keep, wanted)
+            if other is not right[0]:
+                why = "there is another one like it" if other in right else "a newer one takes its place"
+                yield _delete(other, why)
+        if not right[0].enabled:
+            why = "it is made, but paused"
+            yield Action("enable", name, why, lambda schedules: schedules.enable(right[0], wanted))
+
+
+def _delete(one: RemoteSchedule, why: str) -> Action:
+    return Action("delete", one.name, why, lambda schedules: schedules.delete(one))

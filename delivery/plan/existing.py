@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from delivery.deployments import BASE, MANIFESTS, Deployment, module_unit, read_latest
-from delivery.plan.fingerprints import Files, Key
+from delivery.plan.fingerprints import Files, Key, Place
 from slipway.errors import DeliveryError, SlipwayError
 from slipway.stores import storage
-from slipway.stores.module_store import NAME, is_published
-
-
-class Registry(Protocol):
-    """Where images are."""
-
-    def digest(self, tag: str) -> str | None:
-        """`repository@sha256:…` of a tag; None where there is no such image."""
+from slipway.stores.module_store import is_published
 
 
 class State(NamedTuple):
@@ -25,90 +17,56 @@ class State(NamedTuple):
 
     key: Key | None
     words: str
-
-
-@dataclass
-class Existing:
-    """States by subject: `image`, `module NAME`, `pipeline NAME`, `overlay FOLDER`.
-
-    Attributes:
-        states: Of the subjects that could be looked up.
-        image_digest: Of the wanted image, if the registry has it.
-        notes: Why others were not looked up.
-    """
-
-    states: dict[str, State] = field(default_factory=dict)
-    image_digest: str = ""
-    notes: list[str] = field(default_factory=list)
+    image: str = ""  # by digest
 
 
 def look_up(
-    wanted: Mapping[str, Key],
-    modules: Mapping[str, Files],
-    registry: Registry | None,
-    home: str,
-    environment: str | None,
-    pipeline: str,
-) -> Existing:
-    """Asks everything that can be asked.
+    wanted: Mapping[str, Key], modules: Mapping[str, Files], place: Place
+) -> tuple[dict[str, State], list[str]]:
+    """States of the subjects that can be looked up, and notes why others were not.
 
-    Args:
-        wanted: Keys of what is planned, by subject.
-        modules: Files of every module.
-        registry: None if the settings name none.
-        home: What runs on a cluster share; empty if the settings name none.
-        environment: Of the settings.
-        pipeline: Name of the pipeline that is submitted.
+    Subjects are `image`, `module NAME`, `pipeline NAME` and `overlay FOLDER`.
 
     Raises:
         DeliveryError: a look-up failed; the message names `--offline`.
     """
-    existing = Existing()
+    states, notes = {}, []
     try:
-        if registry:
+        if place.registry:
             tag = wanted["image"]["image"]
-            existing.image_digest = registry.digest(tag) or ""
+            image = place.registry.digest(tag)
             missing = State(None, f"the registry has no image {tag[:12]}…")
-            existing.states["image"] = State(wanted["image"], "it was pushed") if existing.image_digest else missing
+            states["image"] = State(wanted["image"], "it was pushed", image) if image else missing
         else:
-            existing.notes.append("images were not looked up: the settings name no delivery.image_repository")
-        if home:
-            existing.states |= _modules(wanted, modules, storage.join(home, "modules"))
-            existing.states |= _deployments(wanted, read_latest(home, environment), environment or BASE, pipeline)
+            notes.append("images were not looked up: the settings name no delivery.image_repository")
+        if place.home:
+            states |= _in_home(wanted, modules, place)
         else:
-            existing.notes.append("modules and deployments were not looked up: the settings name no remote_home")
+            notes.append("modules and deployments were not looked up: the settings name no remote_home")
     except SlipwayError as error:
         raise DeliveryError(f"{error}\nWithout a network, `slipway plan --offline` compares with the base") from error
-    return existing
+    return states, notes
 
 
-def _modules(wanted: Mapping[str, Key], modules: Mapping[str, Files], root: str) -> Iterator[tuple[str, State]]:
-    for name, files in modules.items():
-        key = wanted[f"module {name}"]
-        missing = State(None, f"{key['module'][:12]}… is not published")
-        yield f"module {name}", State(key, "it was published") if is_published(name, files, root) else missing
-
-
-def _deployments(
-    wanted: Mapping[str, Key], deployed: Mapping[str, Deployment], environment: str, pipeline: str
-) -> Iterator[tuple[str, State]]:
-    """States of pipelines and overlay; also of pipelines that are wanted no more, as their modules were removed."""
-    prefix = module_unit("", pipeline)
-    modules = [unit.removeprefix(prefix) for unit in deployed if unit.startswith(prefix)]
-    # Another pipeline's name may begin like this one's; a module's has no hyphen.
-    recorded = {f"pipeline {module}" for module in modules if NAME.fullmatch(module)}
-    for subject in wanted.keys() | recorded:
+def _in_home(wanted: Mapping[str, Key], modules: Mapping[str, Files], place: Place) -> Iterator[tuple[str, State]]:
+    deployed = read_latest(place.home, place.environment)
+    for subject, key in wanted.items():
         kind, _, name = subject.partition(" ")
-        if kind == "pipeline":
-            yield subject, _state(deployed.get(module_unit(name, pipeline)), f"submitted in {environment}")
+        if kind == "module":
+            there = is_published(name, modules[name], storage.join(place.home, "modules"))
+            missing = State(None, f"{key['module'][:12]}… is not published")
+            yield subject, State(key, "it was published") if there else missing
+        elif kind == "pipeline":
+            yield subject, _state(deployed.get(module_unit(name, place.pipeline)), "submitted", place)
         elif kind == "overlay":
-            yield subject, _state(deployed.get(MANIFESTS), f"applied in {environment}")
+            yield subject, _state(deployed.get(MANIFESTS), "applied", place)
 
 
-def _state(deployment: Deployment | None, done: str) -> State:
+def _state(deployment: Deployment | None, done: str, place: Place) -> State:
+    where = f"{done} in {place.environment or BASE}"
     if deployment is None:
-        return State(None, f"was never {done}")
-    since = f"{done} at {deployment.revision[:12]}"
+        return State(None, f"was never {where}")
+    since = f"{where} at {deployment.revision[:12]}"
     if deployment.failed:
         return State(None, f"{deployment.run} failed ({since})")
     return State(deployment.key, f"it was {since}")

@@ -1,17 +1,21 @@
-"""Fingerprints of a commit: the image's tag, each module's digest, the settings and overlay of an environment."""
+"""Fingerprints of a commit in an environment: the image's tag, each module's digest, the settings and the overlay."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from delivery.plan.classes import IN_IMAGE, classify
 from delivery.plan.tree import SUBMODULE, SYMLINK, Repository, Tree
-from slipway.errors import ModuleError
+from delivery.registry import ImageRegistry
+from slipway.errors import ModuleError, SlipwayError
+from slipway.lineage import DEFAULT_PIPELINE
 from slipway.stores.module_store import NAME, check_size, counts, digest_files
 from slipway.targets import RemoteTarget
 
@@ -25,11 +29,54 @@ Key = dict[str, str]
 
 
 @dataclass(frozen=True)
-class Scope:
-    """An environment of the settings (None for base.yaml alone), and the overlay that it serves with."""
+class Builder:
+    """How the image is built. `arguments` decide what is in it, and are part of its tag; `options` do not."""
+
+    program: Literal["docker", "podman"] = "docker"
+    arguments: Mapping[str, str] = field(default_factory=dict)
+    options: tuple[str, ...] = ()
+
+    def build(self, reference: str, revision: str) -> list[str]:
+        """The command that builds, in the project's folder."""
+        # The revision is for the label; it is no part of the tag, or else each commit would be another image.
+        arguments = {"GIT_REVISION": revision, **self.arguments}
+        given = [word for name, value in arguments.items() for word in ("--build-arg", f"{name}={value}")]
+        return [self.program, "build", "--tag", reference, *given, *self.options, "."]
+
+    def push(self, reference: str) -> list[str]:
+        """The command that pushes what was built."""
+        return [self.program, "push", reference]
+
+    def digest(self, reference: str) -> list[str]:
+        """The command that asks the registry for an image's digest; what is known locally may be another one."""
+        if self.program == "podman":
+            return ["skopeo", "inspect", "--format", "{{.Digest}}", f"docker://{reference}"]
+        return ["docker", "buildx", "imagetools", "inspect", "--format", "{{.Manifest.Digest}}", reference]
+
+
+@dataclass(frozen=True)
+class Place:
+    """The settings of the environment that is planned for.
+
+    Attributes:
+        environment: Its name; None for base.yaml alone.
+        overlay: Name of the overlay that it serves with; empty if it serves nowhere.
+        target: Where runs are submitted.
+        pipeline: Name of the pipeline that is submitted.
+        registry: Where images are; None if the settings name no repository.
+        image: The image by digest that the settings name; it counts where they name no repository.
+        home: What runs on a cluster share; empty if the settings name none.
+        builder: How images are built.
+    """
 
     environment: str | None = None
     overlay: str = ""
+    target: RemoteTarget = "kubeflow"
+    pipeline: str = DEFAULT_PIPELINE
+    registry: ImageRegistry | None = None
+    image: str = ""
+    home: str = ""
+    builder: Builder = field(default_factory=Builder)
 
     def has_settings(self, path: str) -> bool:
         """Whether its settings are read from a path."""
@@ -70,34 +117,48 @@ class Fingerprints(BaseModel):
             "target": self.target,
         }
 
+    def keys(self, tree: Tree, overlay: str) -> dict[str, Key]:
+        """What the commit brings, by subject, each with all that decides it."""
+        keys = {"image": {"image": self.image_tag}}
+        keys |= {f"module {name}": {"module": digest} for name, digest in self.module_digests.items()}
+        keys |= {f"pipeline {name}": self.run_key(name) for name in self.module_digests}
+        folder = f"{OVERLAYS}{overlay}"
+        if overlay and any(path.startswith(f"{folder}/") for path in tree.entries):
+            keys[f"overlay {folder}"] = self.overlay_key()
+        return keys
+
     def overlay_key(self) -> Key:
         """All that decides what the overlay makes."""
         return {"manifests": self.manifests_digest}
 
 
-def fingerprint(
-    tree: Tree,
-    modules: Mapping[str, Files],
-    scope: Scope,
-    target: RemoteTarget = "kubeflow",
-    build_arguments: Mapping[str, str] | None = None,
-) -> Fingerprints:
+def fingerprint(tree: Tree, modules: Mapping[str, Files], place: Place) -> Fingerprints:
     """The fingerprints of a commit, from the tree's listing and the files of its modules."""
+    build_arguments = json.dumps(dict(place.builder.arguments), sort_keys=True)
     return Fingerprints(
-        target=target,
-        image_tag=_hash(
-            tree, lambda path: classify(path) in IN_IMAGE, json.dumps(dict(build_arguments or {}), sort_keys=True)
-        ),
+        target=place.target,
+        image_tag=_hash(tree, lambda path: classify(path) in IN_IMAGE, build_arguments),
         module_digests={name: digest_files(files) for name, files in modules.items()},
-        settings_digest=_hash(tree, scope.has_settings),
-        manifests_digest=_hash(tree, scope.has_overlay),
+        settings_digest=_hash(tree, place.has_settings),
+        manifests_digest=_hash(tree, place.has_overlay),
     )
 
 
-def module_names(tree: Tree) -> list[str]:
-    """Names of the modules at a revision, sorted: the folders with a module.yaml."""
-    names = (path.split("/")[1] for path in tree.entries if path.count("/") == 2 and path.endswith("/module.yaml"))
-    return sorted(name for name in names if f"{MODULES}{name}/module.yaml" in tree.entries and NAME.fullmatch(name))
+def read_modules(repository: Repository, tree: Tree, *, skip_refused: bool = False) -> dict[str, Files]:
+    """Files of each module at a revision; the modules are the folders with a module.yaml.
+
+    Raises:
+        ModuleError: one is too large, or holds a symbolic link or a submodule, and `skip_refused` is false.
+    """
+    config = re.compile(rf"{MODULES}({NAME.pattern})/module\.yaml")
+    modules = {}
+    for name in sorted(found[1] for path in tree.entries if (found := config.fullmatch(path))):
+        try:
+            modules[name] = _read_module(repository, tree, name)
+        except SlipwayError:
+            if not skip_refused:
+                raise
+    return modules
 
 
 def module_of(path: str) -> str | None:
@@ -108,17 +169,11 @@ def module_of(path: str) -> str | None:
     return name if counts(inside) else None
 
 
-def read_module(repository: Repository, tree: Tree, name: str) -> Files:
-    """A module's files at a revision.
-
-    Raises:
-        ModuleError: it is too large, or holds a symbolic link or a submodule.
-    """
+def _read_module(repository: Repository, tree: Tree, name: str) -> Files:
     folder = f"{MODULES}{name}/"
     paths = [path for path in tree.entries if module_of(path) == name]
     for path in paths:
-        if tree.entries[path].mode in (SYMLINK, SUBMODULE):
-            kind = "a symbolic link" if tree.entries[path].mode == SYMLINK else "a submodule"
+        if kind := {SYMLINK: "a symbolic link", SUBMODULE: "a submodule"}.get(tree.entries[path].mode):
             raise ModuleError(f"{path} is {kind}; put the files themselves into the module")
     files = {path.removeprefix(folder): content for path, content in repository.contents(tree, paths).items()}
     check_size(folder, {path: len(content) for path, content in files.items()})

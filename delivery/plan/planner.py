@@ -1,88 +1,105 @@
-"""Plans a commit: compares what it wants with what exists. Nothing is changed."""
+"""Plans a commit: compares what it brings with what exists. Nothing is changed.
+
+A plan is what `slipway plan --json` prints and `slipway deploy` reads.
+"""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from delivery.plan.classes import IN_IMAGE, classify, match
-from delivery.plan.commands import Builder, commands_for
-from delivery.plan.existing import Existing, Registry, State, look_up
-from delivery.plan.fingerprints import (
-    ADMINISTRATION,
-    OVERLAYS,
-    Files,
-    Fingerprints,
-    Key,
-    Scope,
-    fingerprint,
-    module_names,
-    module_of,
-    read_module,
-)
-from delivery.plan.plan import Action, Plan, Reason
+from delivery.plan.existing import State, look_up
+from delivery.plan.fingerprints import ADMINISTRATION, Fingerprints, Key, Place, fingerprint, module_of, read_modules
 from delivery.plan.tree import Repository, Tree
-from slipway.errors import SlipwayError
+from slipway.errors import ConfigError
 from slipway.lineage import DEFAULT_PIPELINE
-from slipway.targets import RemoteTarget
+
+Action = Literal["build", "sync", "submit", "apply", "none"]
 
 SHOWN_PATHS = 5
 _ACTIONS: dict[str, Action] = {"image": "build", "module": "sync", "pipeline": "submit", "overlay": "apply"}
 
 
-@dataclass(frozen=True)
-class Place:
-    """The settings of the environment that is planned for.
+class Reason(BaseModel):
+    """Why something is done, or is not: `subject` is what it is about, `paths` what changed since the base."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    subject: str
+    action: Action
+    why: str
+    paths: list[str] = []
+
+
+class Plan(Fingerprints):
+    """What a commit makes necessary in one environment, and the commit's fingerprints.
 
     Attributes:
-        scope: Environment and overlay.
-        target: Where runs are submitted.
-        pipeline: Name of the pipeline that is submitted.
-        repository: Where images are, without a tag.
-        image: The image by digest that the settings name; it counts where they name no repository.
-        builder: How images are built.
+        environment: Of the settings; None for base.yaml alone.
+        pipeline: Name of the pipeline that is submitted for each module.
+        head: The commit that is planned, in full.
+        base: What it was compared with; None where there is nothing to compare with.
+        image: Whether the image has to be built.
+        image_reference: `repository:tag`; empty without a repository in the settings.
+        image_digest: `repository@sha256:…` of an image that is there already.
+        modules: Modules to sync.
+        pipelines: Modules for which the pipeline is compiled and submitted.
+        manifests: Overlays to apply.
+        schedules: Whether recurring runs have to be brought up to date.
+        reasons: One for each thing that is done or left out.
+        commands: What carries the plan out, in order; `slipway deploy` does the same.
+        warnings: What to know before doing so.
     """
 
-    scope: Scope
-    target: RemoteTarget = "kubeflow"
+    environment: str | None
     pipeline: str = DEFAULT_PIPELINE
-    repository: str = ""
-    image: str = ""
-    builder: Builder = field(default_factory=Builder)
+    head: str
+    base: str | None
+    image: bool
+    image_reference: str
+    image_digest: str
+    modules: list[str]
+    pipelines: list[str]
+    manifests: list[str]
+    schedules: bool
+    reasons: list[Reason]
+    commands: list[str]
+    warnings: list[str]
 
-    def fingerprint(self, tree: Tree, modules: Mapping[str, Files]) -> Fingerprints:
-        """The fingerprints of a commit here."""
-        return fingerprint(tree, modules, self.scope, self.target, self.builder.arguments)
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to do."""
+        return not (self.image or self.modules or self.pipelines or self.manifests)
 
-    def keys(self, tree: Tree, prints: Fingerprints) -> dict[str, Key]:
-        """What a commit brings here, by subject, each with all that decides it."""
-        keys = {"image": {"image": prints.image_tag}}
-        keys |= {f"module {name}": {"module": digest} for name, digest in prints.module_digests.items()}
-        keys |= {f"pipeline {name}": prints.run_key(name) for name in prints.module_digests}
-        overlay = f"{OVERLAYS}{self.scope.overlay}"
-        if self.scope.overlay and any(path.startswith(f"{overlay}/") for path in tree.entries):
-            keys[f"overlay {overlay}"] = prints.overlay_key()
-        return keys
+
+def parse_plan(text: str, source: str) -> Plan:
+    """A plan from its JSON.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    try:
+        return Plan.model_validate_json(text)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(map(str, problem["loc"])) or "the whole"
+        raise ConfigError(
+            f"{source} is no plan: {where}: {problem['msg']}; `slipway plan --json` of this revision writes one"
+        ) from error
 
 
 def plan_revision(
-    repository: Repository,
-    place: Place,
-    registry: Registry | None,
-    home: str,
-    *,
-    base: str | None,
-    head: str = "HEAD",
-    offline: bool = False,
+    repository: Repository, place: Place, *, base: str | None, head: str = "HEAD", offline: bool = False
 ) -> Plan:
     """What has to be done so that an environment has what a revision says.
 
     Args:
         repository: The checkout.
         place: The environment.
-        registry: Where images are; None if the settings name none.
-        home: What runs on a cluster share; empty if the settings name none.
         base: The revision that the reasons compare with, and that counts as deployed where nothing can be looked up;
             the commit before `head` if None. Zeros, as GitHub sends them for a new branch, are no commit.
         head: The revision to plan.
@@ -94,27 +111,35 @@ def plan_revision(
     """
     tree = repository.tree(head)
     before, warnings = _before(repository, tree, base)
+    changed = tree.differing(before)
     if tree.revision == repository.commit("HEAD") and (paths := changed_in_checkout(repository)):
         warnings.append(f"not committed, so not planned: {shorten(paths)}")
-    modules = {name: read_module(repository, tree, name) for name in module_names(tree)}
-    prints = place.fingerprint(tree, modules)
-    wanted = place.keys(tree, prints)
+    modules = read_modules(repository, tree)
+    prints = fingerprint(tree, modules, place)
+    wanted = prints.keys(tree, place.overlay)
+    states = _states_at(before, repository, place, wanted)
     if offline:
-        existing = Existing(notes=["offline: nothing was looked up; the base counts as deployed"])
+        warnings.append("offline: nothing was looked up; the base counts as deployed")
     else:
-        existing = look_up(wanted, modules, registry, home, place.scope.environment, place.pipeline)
-    states = _states_at(before, repository, place, wanted) | existing.states
-    reasons = list(_reasons(wanted, states, tree.differing(before), place.scope))
-    done = {action: [reason.about for reason in reasons if reason.action == action] for action in _ACTIONS.values()}
+        existing, notes = look_up(wanted, modules, place)
+        states, warnings = states | existing, warnings + notes
+    if any(path.startswith(ADMINISTRATION) for path in changed):
+        folder = f"{ADMINISTRATION}{place.overlay or '<environment>'}"
+        warnings.append(f"{ADMINISTRATION} changed; an administrator applies it: kubectl apply -k {folder}")
+    reasons = list(_reasons(wanted, states, changed, place))
+    done = {
+        action: [reason.subject.partition(" ")[2] for reason in reasons if reason.action == action]
+        for action in _ACTIONS.values()
+    }
     plan = Plan(
         **prints.model_dump(),
-        environment=place.scope.environment,
+        environment=place.environment,
         pipeline=place.pipeline,
         head=tree.revision,
         base=before.revision if before else None,
         image=bool(done["build"]),
-        image_reference=f"{place.repository}:{prints.image_tag}" if place.repository else "",
-        image_digest=existing.image_digest or ("" if place.repository else place.image),
+        image_reference=f"{place.registry.repository}:{prints.image_tag}" if place.registry else "",
+        image_digest=states["image"].image or ("" if place.registry else place.image),
         modules=done["sync"],
         pipelines=done["submit"],
         manifests=done["apply"],
@@ -122,9 +147,9 @@ def plan_revision(
         schedules=bool(done["submit"] or done["apply"]),
         reasons=reasons,
         commands=[],
-        warnings=[*warnings, *existing.notes, *_administration(tree.differing(before), place.scope)],
+        warnings=warnings,
     )
-    return plan.model_copy(update={"commands": commands_for(plan, place.builder)})
+    return plan.model_copy(update={"commands": list(_commands(plan, place))})
 
 
 def changed_in_checkout(repository: Repository) -> list[str]:
@@ -144,15 +169,12 @@ def shorten(paths: list[str]) -> str:
 
 def _before(repository: Repository, head: Tree, base: str | None) -> tuple[Tree | None, list[str]]:
     commit = repository.commit(base if base is not None else f"{head.revision}^")
-    if commit is None:
-        missing = "the first commit has none before it, or the clone is shallow"
-        if base is not None:
-            missing = f"{base or 'an empty name'} is not here: a new branch, a force push or a shallow clone"
-        return None, [f"no base to compare with ({missing}); where nothing can be looked up, all counts as changed"]
-    if repository.is_ancestor(commit, head.revision):
+    if commit:
         return repository.tree(commit), []
-    names = f"{commit[:12]} is no ancestor of {head.revision[:12]}"
-    return repository.tree(commit), [f"{names} (a force push?); their content is compared"]
+    missing = "the first commit has none before it, or the clone is shallow"
+    if base is not None:
+        missing = f"{base or 'an empty name'} is not here: a new branch, a force push or a shallow clone"
+    return None, [f"no base to compare with ({missing}); where nothing can be looked up, all counts as changed"]
 
 
 def _states_at(base: Tree | None, repository: Repository, place: Place, wanted: Mapping[str, Key]) -> dict[str, State]:
@@ -160,33 +182,30 @@ def _states_at(base: Tree | None, repository: Repository, place: Place, wanted: 
     if base is None:
         nothing = State(None, "there is nothing to compare with, so everything counts as changed")
         return dict.fromkeys(wanted, nothing)
-    modules = {}
-    for name in module_names(base):
-        with suppress(SlipwayError):  # a module that could not be published was not
-            modules[name] = read_module(repository, base, name)
     since = base.revision[:12]
-    keys = place.keys(base, place.fingerprint(base, modules))
+    # A module that could not be published was not.
+    modules = read_modules(repository, base, skip_refused=True)
+    keys = fingerprint(base, modules, place).keys(base, place.overlay)
     return dict.fromkeys(wanted, State(None, f"new since {since}")) | {
         subject: State(key, since) for subject, key in keys.items()
     }
 
 
 def _reasons(
-    wanted: Mapping[str, Key], states: Mapping[str, State], changed: list[str], scope: Scope
+    wanted: Mapping[str, Key], states: Mapping[str, State], changed: list[str], place: Place
 ) -> Iterator[Reason]:
     for subject, key in wanted.items():
         needed, why = _compare(key, states[subject])
-        paths = [path for path in changed if _concerns(path, subject, scope)]
+        paths = [path for path in changed if _concerns(path, subject, place)]
         yield Reason(subject=subject, action=_ACTIONS[subject.split()[0]] if needed else "none", why=why, paths=paths)
+    why = (
+        "is no longer in Git: nothing to sync or submit. What was published stays, so that old runs can be repeated; "
+        "take its schedules out of the settings"
+    )
     for subject in sorted(states.keys() - wanted.keys()):
-        kind, _, name = subject.partition(" ")
-        if kind == "pipeline":
-            why = (
-                "is no longer in Git: nothing to sync or submit. What was published stays, so that old runs can be "
-                "repeated; take its schedules out of the settings"
-            )
-            paths = [path for path in changed if module_of(path) == name]
-            yield Reason(subject=f"module {name}", action="none", why=why, paths=paths)
+        if subject.startswith("module "):
+            paths = [path for path in changed if _concerns(path, subject, place)]
+            yield Reason(subject=subject, action="none", why=why, paths=paths)
 
 
 def _compare(key: Key, state: State) -> tuple[bool, str]:
@@ -200,18 +219,37 @@ def _compare(key: Key, state: State) -> tuple[bool, str]:
     return True, f"{which}changed since {state.words}"
 
 
-def _concerns(path: str, subject: str, scope: Scope) -> bool:
-    """Whether a path is told with a subject; the image's stand with the image, not with every pipeline."""
+def _concerns(path: str, subject: str, place: Place) -> bool:
+    """Whether a path is listed under a subject; those of the image are listed there only, not under each pipeline."""
     kind, _, name = subject.partition(" ")
     if kind == "image":
         return classify(path) in IN_IMAGE
     if kind == "overlay":
-        return scope.has_overlay(path)
-    return module_of(path) == name or (kind == "pipeline" and scope.has_settings(path))
+        return place.has_overlay(path)
+    return module_of(path) == name or (kind == "pipeline" and place.has_settings(path))
 
 
-def _administration(changed: list[str], scope: Scope) -> list[str]:
-    if not any(path.startswith(ADMINISTRATION) for path in changed):
-        return []
-    folder = f"{ADMINISTRATION}{scope.overlay or '<environment>'}"
-    return [f"{ADMINISTRATION} changed; an administrator applies it: kubectl apply -k {folder}"]
+def _commands(plan: Plan, place: Place) -> Iterator[str]:
+    """Shell commands that carry a plan out, in order; `slipway deploy` does the same and records it."""
+    env = f" --env {plan.environment}" if plan.environment else ""
+    target = f" --target {plan.target}{env}"
+    reference = plan.image_reference or f"REPOSITORY:{plan.image_tag}"
+    if plan.image:
+        yield shlex.join(place.builder.build(reference, plan.head))
+        yield shlex.join(place.builder.push(reference))
+    if plan.pipelines or plan.manifests:
+        # The variable overrides `image` of the settings, for all commands that follow.
+        repository, digest = reference.rpartition(":")[0], shlex.join(place.builder.digest(reference))
+        yield f"SLIPWAY_IMAGE={plan.image_digest or f'{repository}@$({digest})'}"
+        yield "export SLIPWAY_IMAGE"
+    if plan.modules:
+        yield f"slipway sync {shlex.join(plan.modules)}{env}"
+    if plan.pipelines:
+        package = f"{plan.pipeline}-{plan.target}.yaml"
+        chosen = "" if plan.pipeline == DEFAULT_PIPELINE else f" --pipeline {plan.pipeline}"
+        yield f"slipway compile{target}{chosen} --output {package}"
+        yield from (f"slipway submit {module}{target}{chosen} --package {package}" for module in plan.pipelines)
+    if plan.manifests:
+        yield f"slipway rollout refresh{env}"
+    if plan.schedules:
+        yield f"slipway schedules apply{target}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 import subprocess
 from collections.abc import Iterable
@@ -13,8 +12,6 @@ from typing import NamedTuple
 from slipway.errors import DeliveryError
 
 SYMLINK, SUBMODULE = "120000", "160000"
-_ZERO = re.compile(r"0{40}|0{64}")
-_TIMEOUT_SECONDS = 60
 
 
 class Entry(NamedTuple):
@@ -34,9 +31,8 @@ class Tree:
     def differing(self, other: Tree | None) -> list[str]:
         """Paths that are not alike in both; a renamed file is two of them. All of them where there is no other."""
         before = other.entries if other else {}
-        return sorted(
-            path for path in self.entries.keys() | before.keys() if self.entries.get(path) != before.get(path)
-        )
+        # An entry with its path is a pair of dict.items(): those of one side only are the differences.
+        return sorted({path for path, _ in self.entries.items() ^ before.items()})
 
 
 @dataclass(frozen=True)
@@ -56,31 +52,26 @@ class Repository:
             raise DeliveryError(
                 f"there is no commit {revision!r} in {self.folder}: fetch it first (actions/checkout: fetch-depth: 0)"
             )
-        listed = self._git("ls-tree", "-r", "-z", commit).split("\0")
         entries = {}
-        for line in filter(None, listed):
+        for line in filter(None, self._git("ls-tree", "-r", "-z", commit).split("\0")):
             kind, _, path = line.partition("\t")
             mode, _, blob = kind.split(" ")
             entries[path] = Entry(mode, blob)
         return Tree(commit, entries)
 
     def commit(self, revision: str) -> str | None:
-        """The full id of a commit; None where there is none, as for the zeros that stand for "no commit".
+        """The full id of a commit; None if it does not exist, as the zeros of GitHub.
 
         Raises:
             DeliveryError: Git refuses to read the repository, or there is none.
         """
-        if _ZERO.fullmatch(revision) or revision.startswith("-"):
+        if revision.startswith("-"):
             return None
         # With --quiet, Git says nothing about a revision that does not exist; what it does say is a refusal.
         found = self._run(["rev-parse", "--quiet", "--verify", f"{revision}^{{commit}}"])
         if refusal := found.stderr.decode(errors="replace").strip():
             raise DeliveryError(f"git cannot read {self.folder}: {refusal}")
         return found.stdout.decode().strip() or None
-
-    def is_ancestor(self, old: str, new: str) -> bool:
-        """Whether one commit came before another in its history."""
-        return self._run(["merge-base", "--is-ancestor", old, new]).returncode == 0
 
     def uncommitted(self) -> tuple[list[str], list[str]]:
         """Tracked paths that differ from HEAD, and untracked ones that Git does not ignore."""
@@ -93,9 +84,7 @@ class Repository:
     def contents(self, tree: Tree, paths: Iterable[str]) -> dict[str, bytes]:
         """Bytes of files as a clean checkout has them: filters (line ends, Git LFS) are applied."""
         wanted = list(paths)
-        if odd := [path for path in wanted if "\n" in path]:
-            raise DeliveryError(f"{odd[0]!r}: a name with a line break; rename the file")
-        # The size that Git answers is that before the filters, so the answers are told apart by a name that is missing.
+        # Git answers the size before the filters, so a request for a random, missing name marks the end of each answer.
         border = secrets.token_hex(16)
         request = "".join(f"{tree.entries[path].blob} {path}\n{border}\n" for path in wanted)
         answer = self._run(["cat-file", "--batch", "--filters"], request.encode()).stdout
@@ -119,8 +108,6 @@ class Repository:
     def _run(self, arguments: list[str], request: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
         command = ["git", "-C", str(self.folder), "--no-optional-locks", *arguments]
         try:
-            return subprocess.run(command, input=request, capture_output=True, check=False, timeout=_TIMEOUT_SECONDS)
+            return subprocess.run(command, input=request, capture_output=True, check=False)
         except FileNotFoundError as error:
             raise DeliveryError("git is not installed; a plan is made from what Git tracks") from error
-        except subprocess.TimeoutExpired as error:
-            raise DeliveryError(f"git {arguments[0]} took longer than {_TIMEOUT_SECONDS} s in {self.folder}") from error

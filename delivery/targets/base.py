@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import re
-from collections.abc import Callable, Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from time import sleep
-from typing import Any, Protocol
+from typing import Any
 
-from delivery.package import Package, check_arguments
+from delivery.package import Package, check_arguments, step_name
 from slipway.errors import TargetError
 from slipway.lineage import Lineage
-from slipway.remote.retries import retrying
 from slipway.runs.naming import new_run_name
-from slipway.runs.record import RunContext, Step
+from slipway.runs.record import RunContext, Step, StepState
 from slipway.runs.states import State
 from slipway.targets import RemoteTarget
-
-ENDED: frozenset[State] = frozenset({"succeeded", "failed", "cancelled"})
 
 # Longest value of a label that Kubernetes and Google Cloud both allow.
 LABEL_LENGTH = 63
@@ -51,6 +48,19 @@ class Submission:
         """Unique display name on the target. The run's own name contains the id of its job."""
         return new_run_name(self.lineage.module)
 
+    def labels(self, environment: str) -> dict[str, str]:
+        """Its lineage as labels, whose values are limited to 63 letters of a small alphabet.
+
+        The digest of the data is missing: the first step of the run computes it, and the record of the run has it.
+        """
+        return owner(environment) | {
+            "module": label_value(self.lineage.module),
+            "module-digest": self.lineage.module_digest[:DIGEST_LENGTH],
+            "image-digest": self.lineage.image.rpartition("sha256:")[2][:DIGEST_LENGTH],
+            "git-revision": label_value(self.lineage.git_revision),
+            "pipeline-digest": self.package.digest[:DIGEST_LENGTH],
+        }
+
 
 @dataclass(frozen=True)
 class RemoteRun:
@@ -74,7 +84,9 @@ class RemoteRun:
     @property
     def ended(self) -> bool:
         """Whether it is over, by its state, or by its times if the state is unknown."""
-        return self.state in ENDED or (self.state == "unknown" and self.finished is not None)
+        if self.state == "unknown":
+            return self.finished is not None
+        return self.state not in ("pending", "running")
 
 
 @dataclass(frozen=True)
@@ -119,59 +131,128 @@ class RemoteSchedule:
     url: str
 
 
-def find_made(found: list[RemoteSchedule], schedule: Recurring, before: set[str]) -> RemoteSchedule | None:
-    """The schedule that a request created although its response was lost; `before` has the ids from before it."""
-    same = [one for one in found if (one.name, one.digest) == (schedule.name, schedule.digest)]
-    return next((one for one in same if one.id not in before), None)
-
-
-class Schedules(Protocol):
-    """Recurring runs of a target, limited to those that Slipway owns."""
+class Schedules(ABC):
+    """Recurring runs of a target, limited to those that Slipway owns in one environment."""
 
     def list(self) -> list[RemoteSchedule]:
-        """Schedules of one environment, oldest first."""
+        """All of them, oldest first."""
+        return sorted(self._all(), key=lambda schedule: (schedule.created, schedule.id))
 
     def create(self, schedule: Recurring) -> None:
         """Creates a schedule, disabled if the target supports that: `delivery.schedules` enables it."""
+        before = {one.id for one in self.list()}
 
+        def made() -> RemoteSchedule | None:
+            """The schedule that a request created although its response was lost."""
+            found = [one for one in self.list() if (one.name, one.digest) == (schedule.name, schedule.digest)]
+            return next((one for one in found if one.id not in before), None)
+
+        self._create(schedule, made)
+
+    @abstractmethod
     def replace(self, old: RemoteSchedule, schedule: Recurring) -> None:
         """Updates `old` to `schedule`, in place or by creating another one."""
 
+    @abstractmethod
     def enable(self, old: RemoteSchedule, schedule: Recurring) -> None:
         """Enables a schedule."""
 
+    @abstractmethod
     def delete(self, old: RemoteSchedule) -> None:
         """Deletes a schedule but not its runs; a missing one is no error."""
 
+    @abstractmethod
+    def _all(self) -> Iterator[RemoteSchedule]: ...
 
-class Target(Protocol):
+    @abstractmethod
+    def _create(self, schedule: Recurring, already: Callable[[], Any]) -> None: ...
+
+
+class Target(ABC):
     """A platform that runs pipelines. Methods raise `TargetError` if it refuses or does not respond."""
 
-    @property
-    def name(self) -> RemoteTarget:
-        """Its name for `--target`."""
+    name: RemoteTarget
+    schedules: Schedules
 
-    @property
-    def schedules(self) -> Schedules:
-        """Its recurring runs."""
-
+    @abstractmethod
     def submit(self, submission: Submission) -> RemoteRun:
         """Uploads the pipeline if it is missing, and starts the run, once."""
 
-    def show(self, run: str) -> RemoteRun:
-        """A run by its id, name or title, with its steps."""
-
+    @abstractmethod
     def list(self, limit: int) -> list[RemoteRun]:
         """Slipway's newest runs, newest first, without steps."""
 
-    def logs(self, run: str, step: str | None) -> Iterator[str]:
-        """Lines of the log of one step, or of all steps in turn."""
+    @abstractmethod
+    def page(self, run_id: str) -> str:
+        """URL of a run in the UI; sends no request."""
+
+    def show(self, run: str) -> RemoteRun:
+        """A run by its id, name or title, with its steps."""
+        return self._run(self._get(run))
 
     def cancel(self, run: str) -> RemoteRun:
         """Requests the cancellation of a run."""
+        found = self.show(run)
+        self._cancel(found)
+        return self.show(found.id)
 
-    def page(self, run_id: str) -> str:
-        """URL of a run in the UI; sends no request."""
+    def logs(self, run: str, step: str | None) -> Iterator[str]:
+        """Lines of the log of one step, or of all steps in turn."""
+        job = self._get(run)
+        tasks = {one.name: task for one, task in self._steps(job)}
+        if step is not None and step not in tasks:
+            raise TargetError(f"{job.display_name} has no step {step!r} yet; it has {', '.join(tasks) or 'none'}")
+        for name, task in tasks.items():
+            if step in (None, name):
+                yield from (line if step else f"{name}: {line}" for line in self._log(job, task))
+
+    def _get(self, run: str) -> Any:
+        job = self._find(run)
+        if job is None:
+            raise TargetError(
+                f"there is no run {run!r} in {self._place}; `slipway runs list --target {self.name}` lists them"
+            )
+        return job
+
+    def _steps(self, job: Any) -> Iterator[tuple[Step, Any]]:
+        """Steps with their tasks, in the order in which they started."""
+
+        def began(named: tuple[str, str, Any]) -> float:
+            return seconds(named[2].start_time) or seconds(named[2].create_time) or 0.0
+
+        for title, word, task in sorted(self._tasks(job), key=began):
+            state = self._step_states.get(word, "unknown")
+            started, ended = seconds(task.start_time), seconds(task.end_time)
+            took = round(ended - started, 3) if started and ended and state not in ("pending", "running") else None
+            error = (task.error and task.error.message) or None
+            cached = word == "SKIPPED" and state == "succeeded"
+            name = step_name(title)
+            yield Step(name=name, state=state, started=started, seconds=took, cached=cached, error=error), task
+
+    # What differs by platform; a job and a task are objects of its client.
+
+    _place: str  # where runs are looked for
+    _step_states: Mapping[str, StepState]
+
+    @abstractmethod
+    def _find(self, run: str) -> Any: ...
+
+    @abstractmethod
+    def _run(self, job: Any) -> RemoteRun: ...
+
+    @abstractmethod
+    def _cancel(self, run: RemoteRun) -> None: ...
+
+    @abstractmethod
+    def _tasks(self, job: Any) -> Iterator[tuple[str, str, Any]]: ...  # name, state in the platform's word, and task
+
+    @abstractmethod
+    def _log(self, job: Any, task: Any) -> Iterator[str]: ...
+
+
+def seconds(moment: Any) -> float | None:
+    """Seconds since 1970 of a platform's time; None for 1970 itself, by which Kubeflow means "not yet"."""
+    return moment.timestamp() if moment and moment.timestamp() > 0 else None
 
 
 def newest_run(target: Target) -> RemoteRun:
@@ -187,14 +268,7 @@ def newest_run(target: Target) -> RemoteRun:
 
 
 def wait(target: Target, run: str, on_change: OnChange, *, poll_seconds: float = 5.0) -> RemoteRun:
-    """Follows a run until it ends; the caller checks the final state.
-
-    Args:
-        target: Where it runs.
-        run: Its id.
-        on_change: Called with all steps after each poll.
-        poll_seconds: Between two polls.
-    """
+    """Follows a run, by its id, until it ends; `on_change` is called with all steps after each poll."""
     while True:
         found = target.show(run)
         on_change(found.steps)
@@ -203,38 +277,9 @@ def wait(target: Target, run: str, on_change: OnChange, *, poll_seconds: float =
         sleep(poll_seconds)
 
 
-def send(request: Callable[[], Any], is_transient: Callable[[BaseException], bool], already: Callable[[], Any]) -> Any:
-    """Sends a request, again while it fails for a reason that may pass.
-
-    Args:
-        request: Sends it once.
-        is_transient: Whether an error of it may be gone the next time.
-        already: Looks up, before another attempt, what the failed one may have made after all: None if nothing.
-    """
-    attempts = itertools.count()
-
-    def attempt() -> Any:
-        found = already() if next(attempts) else None
-        return request() if found is None else found
-
-    return retrying(is_transient)(attempt)
-
-
-def labels_of(submission: Submission, environment: str) -> dict[str, str]:
-    """The lineage of a run as labels, whose values are limited to 63 letters of a small alphabet.
-
-    The digest of the data is missing: the first step of the run computes it, and the record of the run has it.
-    """
-    lineage = submission.lineage
-    return {
-        "managed-by": "slipway",
-        "environment": label_value(environment),
-        "module": label_value(lineage.module),
-        "module-digest": lineage.module_digest[:DIGEST_LENGTH],
-        "image-digest": lineage.image.rpartition("sha256:")[2][:DIGEST_LENGTH],
-        "git-revision": label_value(lineage.git_revision),
-        "pipeline-digest": submission.package.digest[:DIGEST_LENGTH],
-    }
+def owner(environment: str) -> dict[str, str]:
+    """Labels of all that Slipway creates for an environment."""
+    return {"managed-by": "slipway", "environment": label_value(environment)}
 
 
 def label_value(text: str) -> str:

@@ -1,58 +1,46 @@
-"""Runs on Kubeflow Pipelines."""
+"""Runs and recurring runs on Kubeflow Pipelines."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from functools import cached_property
-from typing import Any, Literal
+from collections.abc import Callable, Iterator
+from typing import Any
 
+import kfp_server_api
 from pydantic import ValidationError
 
-from delivery.graph import step_name
-from delivery.targets.base import ENDED, RemoteRun, Submission, labels_of
+from delivery.targets.base import Recurring, RemoteRun, RemoteSchedule, Schedules, Submission, Target, owner, seconds
+from delivery.targets.connection import KubeflowConfig
 from delivery.targets.kubeflow_api import KubeflowApi
-from delivery.targets.kubeflow_config import KubeflowConfig
-from delivery.targets.kubeflow_schedules import KubeflowSchedules
-from delivery.targets.kubeflow_upload import equals, find_experiment, upload
 from slipway.errors import TargetError
 from slipway.lineage import Lineage
 from slipway.runs.naming import JOB
-from slipway.runs.record import RunContext, Step
+from slipway.runs.record import RunContext
 from slipway.runs.states import KUBEFLOW_RUNS, KUBEFLOW_STEPS
+from slipway.targets import RemoteTarget
 
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 _UNSAID = "RUNTIME_STATE_UNSPECIFIED"  # the first of an enum may be left out of JSON
 # Nodes of the workflow that are no tasks of the pipeline.
 _NOT_A_STEP = re.compile(r"root|executor|(exit-handler|condition|for-loop|iteration).*|.*-driver")
+_PAGE = 100
 
 
-class KubeflowTarget:
-    """See `delivery.targets.base.Target`."""
+class KubeflowTarget(Target):
+    """Runs of one experiment."""
+
+    name: RemoteTarget = "kubeflow"
+    _step_states = KUBEFLOW_STEPS
 
     def __init__(self, config: KubeflowConfig) -> None:
         self.config = config
-
-    @property
-    def name(self) -> Literal["kubeflow"]:
-        """Its name for `--target`."""
-        return "kubeflow"
-
-    @cached_property
-    def _api(self) -> KubeflowApi:
-        return KubeflowApi(self.config)
-
-    @cached_property
-    def schedules(self) -> KubeflowSchedules:
-        """Its recurring runs."""
-        return KubeflowSchedules(self._api)
+        self._api = KubeflowApi(config)
+        self._place = f"the experiment {config.experiment} of {config.url}"
+        self.schedules = KubeflowSchedules(self._api)
 
     def submit(self, submission: Submission) -> RemoteRun:
-        """Uploads the pipeline if it is missing, and starts the run, once."""
-        import kfp_server_api
-
-        experiment, version = upload(self._api, submission.package)
-        labels = labels_of(submission, self.config.environment)
+        experiment, version = self._api.upload(submission.package)
+        labels = submission.labels(self.config.environment)
         del labels["pipeline-digest"]  # the version's name has it, and some databases keep 255 letters
         run = self._api.call(
             f"start the run {submission.name}",
@@ -60,25 +48,17 @@ class KubeflowTarget:
             run=kfp_server_api.V2beta1Run(
                 experiment_id=experiment,
                 display_name=submission.name,
-                # Runs have no labels in this API; their description is shown and can be searched.
-                description="\n".join(f"{key}: {value}" for key, value in labels.items()),
+                description=_text(labels),
                 pipeline_version_reference=version,
-                runtime_config=kfp_server_api.V2beta1RuntimeConfig(
-                    parameters=submission.arguments, pipeline_root=self.config.pipeline_root or None
-                ),
+                runtime_config=_runtime_config(self.config, submission),
                 service_account=self.config.service_account or None,
             ),
             already=lambda: self._find(submission.name),
         )
         return self._run(run)
 
-    def show(self, run: str) -> RemoteRun:
-        """A run by its id, name or title, with its steps."""
-        return self._run(self._get(run))
-
     def list(self, limit: int) -> list[RemoteRun]:
-        """The newest runs of the experiment, newest first."""
-        experiment = find_experiment(self._api)
+        experiment = self._api.experiment()
         if experiment is None:
             return []
         answer = self._api.call(
@@ -90,110 +70,147 @@ class KubeflowTarget:
         )
         return [self._run(run) for run in answer.runs or []]
 
-    def logs(self, run: str, step: str | None) -> Iterator[str]:
-        """Lines of the log of one step, or of all steps in turn, while their pods exist."""
-        found = self._get(run)
-        tasks = {step_name(task.display_name): task for task in _tasks(found)}
-        if step is not None and step not in tasks:
-            raise TargetError(f"{found.display_name} has no step {step!r} yet; it has {', '.join(tasks) or 'none'}")
-        for name, task in tasks.items():
-            if step not in (None, name):
-                continue
-            # A task is a node without a pod of its own; its children run in pods.
-            pods = [child.pod_name for child in task.child_tasks or [] if child.pod_name] or [task.pod_name]
-            texts = [self._api.pod_log(found.run_id, pod) for pod in pods if pod]
-            said = [line for text in texts for line in (text or "").splitlines()]
-            if not any(text is not None for text in texts):
-                said = ["(no log: the step came from the cache, or its pod is gone)"]
-            yield from (line if step else f"{name}: {line}" for line in said)
-
-    def cancel(self, run: str) -> RemoteRun:
-        """Requests the cancellation of a run."""
-        found = self._get(run)
-        self._api.call(f"cancel {found.display_name}", self._api.runs.run_service_terminate_run, run_id=found.run_id)
-        return self.show(found.run_id)
-
     def page(self, run_id: str) -> str:
-        """URL of a run in the UI."""
-        return f"{self.config.ui_url}/#/runs/details/{run_id}"
+        return self.config.page(f"runs/details/{run_id}")
 
-    def _get(self, run: str) -> Any:
+    def _find(self, run: str) -> Any:
         if found := _ID.search(run):
             return self._api.call(f"find the run {run}", self._api.runs.run_service_get_run, run_id=found[0])
-        listed = self._find(run)
-        if listed is None:
-            raise TargetError(
-                f"there is no run {run!r} in the experiment {self.config.experiment} of {self.config.url}; "
-                "`slipway runs list --target kubeflow` lists them"
-            )
-        return self._get(listed.run_id)
-
-    def _find(self, name: str) -> Any:
-        experiment = find_experiment(self._api)
-        if experiment is None:
-            return None
-        answer = self._api.call(
-            f"look for the run {name}",
-            self._api.runs.run_service_list_runs,
-            experiment_id=experiment.experiment_id,
-            filter=equals("display_name", name),
-        )
-        runs = answer.runs or []
+        experiment = self._api.experiment()
+        request = self._api.runs.run_service_list_runs
+        runs = self._api.find("runs", run, request, experiment_id=experiment.experiment_id) if experiment else []
         if len(runs) > 1:
-            ids = ", ".join(run.run_id for run in runs)
-            raise TargetError(f"{len(runs)} runs are listed as {name!r}: give the id of one: {ids}")
-        return runs[0] if runs else None
+            ids = ", ".join(one.run_id for one in runs)
+            raise TargetError(f"{len(runs)} runs are listed as {run!r}: give the id of one: {ids}")
+        return self._find(runs[0].run_id) if runs else None
 
-    def _run(self, run: Any) -> RemoteRun:
-        if not run.run_id:
+    def _cancel(self, run: RemoteRun) -> None:
+        self._api.call(f"cancel {run.title}", self._api.runs.run_service_terminate_run, run_id=run.id)
+
+    def _run(self, job: Any) -> RemoteRun:
+        if not job.run_id:
             raise TargetError(f"{self.config.url} answers without a run: is kubeflow.endpoint right?")
-        lines = [line.partition(": ") for line in (run.description or "").splitlines()]
-        labels = {key: value for key, separator, value in lines if separator}
-        lineage = _lineage(run)
+        labels = _facts(job.description)
+        lineage = _lineage(job)
         if lineage and not labels:  # the UI gives a clone the arguments, and no description
             labels = {"module": lineage.module}
-        state = KUBEFLOW_RUNS.get(run.state or _UNSAID, "unknown")
+        state = KUBEFLOW_RUNS.get(job.state or _UNSAID, "unknown")
         return RemoteRun(
-            id=run.run_id,
-            name=lineage.run.replace(JOB, run.run_id) if lineage else run.display_name,
+            id=job.run_id,
+            name=lineage.run.replace(JOB, job.run_id) if lineage else job.display_name,
             state=state,
-            url=self.page(run.run_id),
-            created=_seconds(run.created_at) or 0.0,
-            finished=_seconds(run.finished_at) if state in ENDED or state == "unknown" else None,
-            error=run.error.message if run.error and run.error.message else "",
-            title=run.display_name,
+            url=self.page(job.run_id),
+            created=seconds(job.created_at) or 0.0,
+            finished=None if state in ("pending", "running") else seconds(job.finished_at),
+            error=(job.error and job.error.message) or "",
+            title=job.display_name,
             labels=labels,
-            steps=[_step(task) for task in _tasks(run)],
+            steps=[step for step, _ in self._steps(job)],
+        )
+
+    def _tasks(self, job: Any) -> Iterator[tuple[str, str, Any]]:
+        for task in (job.run_details and job.run_details.task_details) or []:
+            if task.display_name and not _NOT_A_STEP.fullmatch(task.display_name):
+                yield task.display_name, task.state or _UNSAID, task
+
+    def _log(self, job: Any, task: Any) -> Iterator[str]:
+        # A task is a node without a pod of its own; its children run in pods.
+        pods = [child.pod_name for child in task.child_tasks or [] if child.pod_name] or [task.pod_name]
+        texts = [self._api.pod_log(job.run_id, pod) for pod in pods if pod]
+        if not any(text is not None for text in texts):
+            yield "(no log: the step came from the cache, or its pod is gone)"
+        for text in texts:
+            yield from (text or "").splitlines()
+
+
+class KubeflowSchedules(Schedules):
+    """Recurring runs are immutable (kfp#3789): updates create a new one."""
+
+    def __init__(self, api: KubeflowApi) -> None:
+        self._api = api
+        # The start of the descriptions of our recurring runs.
+        self._mark = _text(owner(api.config.environment)) + "\n"
+
+    def replace(self, old: RemoteSchedule, schedule: Recurring) -> None:
+        self.create(schedule)  # `old` stays active until it is deleted
+
+    def enable(self, old: RemoteSchedule, schedule: Recurring) -> None:
+        request = self._api.recurring_runs.recurring_run_service_enable_recurring_run
+        self._api.call(f"enable the recurring run {old.name}", request, recurring_run_id=old.id)
+
+    def delete(self, old: RemoteSchedule) -> None:
+        request = self._api.recurring_runs.recurring_run_service_delete_recurring_run
+        self._api.call(f"delete the recurring run {old.name}", request, recurring_run_id=old.id, missing_ok=True)
+
+    def _all(self) -> Iterator[RemoteSchedule]:
+        experiment = self._api.experiment()
+        token = "" if experiment else None
+        while token is not None:
+            answer = self._api.call(
+                "list the recurring runs",
+                self._api.recurring_runs.recurring_run_service_list_recurring_runs,
+                experiment_id=experiment.experiment_id,
+                page_size=_PAGE,
+                page_token=token,
+            )
+            for run in answer.recurring_runs or []:
+                if not (run.description or "").startswith(self._mark):
+                    continue
+                trigger = run.trigger.cron_schedule if run.trigger else None
+                yield RemoteSchedule(
+                    id=run.recurring_run_id,
+                    name=run.display_name,
+                    digest=_facts(run.description).get("schedule-digest", ""),
+                    cron=(trigger.cron if trigger else "").removeprefix("0 "),
+                    enabled=run.status == "ENABLED" or (run.status is None and run.mode == "ENABLE"),
+                    created=seconds(run.created_at) or 0.0,
+                    url=self._api.config.page(f"recurringrun/details/{run.recurring_run_id}"),
+                )
+            token = answer.next_page_token or None
+
+    def _create(self, schedule: Recurring, already: Callable[[], Any]) -> None:
+        experiment, version = self._api.upload(schedule.submission.package)
+        self._api.call(
+            f"make the recurring run {schedule.name}",
+            self._api.recurring_runs.recurring_run_service_create_recurring_run,
+            recurring_run=kfp_server_api.V2beta1RecurringRun(
+                display_name=schedule.name,
+                description=f"{self._mark}schedule-digest: {schedule.digest}",
+                experiment_id=experiment,
+                mode=kfp_server_api.RecurringRunMode.DISABLE,  # the one that it replaces stays active until then
+                max_concurrency=str(schedule.max_concurrency),
+                no_catchup=not schedule.catch_up,
+                pipeline_version_reference=version,
+                runtime_config=_runtime_config(self._api.config, schedule.submission),
+                service_account=self._api.config.service_account or None,
+                trigger=kfp_server_api.V2beta1Trigger(
+                    # Kubeflow's cron begins with seconds.
+                    cron_schedule=kfp_server_api.V2beta1CronSchedule(cron=f"0 {schedule.cron}")
+                ),
+            ),
+            already=already,
         )
 
 
-def _lineage(run: Any) -> Lineage | None:
+def _runtime_config(config: KubeflowConfig, submission: Submission) -> Any:
+    return kfp_server_api.V2beta1RuntimeConfig(
+        parameters=submission.arguments, pipeline_root=config.pipeline_root or None
+    )
+
+
+def _text(facts: dict[str, str]) -> str:
+    """Facts as a description, since this API has no labels."""
+    return "\n".join(f"{key}: {value}" for key, value in facts.items())
+
+
+def _facts(description: str | None) -> dict[str, str]:
+    return dict(line.split(": ", 1) for line in (description or "").splitlines() if ": " in line)
+
+
+def _lineage(job: Any) -> Lineage | None:
     """The lineage in a run's arguments; None for a run of another program."""
-    given = (run.runtime_config.parameters if run.runtime_config else None) or {}
+    given = (job.runtime_config.parameters if job.runtime_config else None) or {}
     try:
         return RunContext.model_validate_json(given.get("run", "")).lineage
     except ValidationError:
         return None
-
-
-def _tasks(run: Any) -> list[Any]:
-    details = run.run_details.task_details if run.run_details else None
-    found = [task for task in details or [] if task.display_name and not _NOT_A_STEP.fullmatch(task.display_name)]
-    return sorted(found, key=lambda task: _seconds(task.start_time) or _seconds(task.create_time) or 0.0)
-
-
-def _step(task: Any) -> Step:
-    started, ended = _seconds(task.start_time), _seconds(task.end_time)
-    state = KUBEFLOW_STEPS.get(task.state or _UNSAID, "unknown")
-    return Step(
-        name=step_name(task.display_name),
-        state=state,
-        started=started,
-        seconds=round(ended - started, 3) if started and ended and state not in ("pending", "running") else None,
-        error=task.error.message if task.error and task.error.message else None,
-    )
-
-
-def _seconds(moment: Any) -> float | None:
-    # The API answers 1970-01-01 for what has not happened.
-    return moment.timestamp() if moment and moment.timestamp() > 0 else None

@@ -1,7 +1,7 @@
-"""Connection to Kubeflow Pipelines: address, credential, bounded retries, and errors that name the fix.
+"""Connection to Kubeflow Pipelines by kfp_server_api, the client of its REST API `/apis/v2beta1`.
 
-It uses kfp_server_api, the client of the REST API `/apis/v2beta1` that `kfp.Client` wraps. The wrapper reads and writes
-`~/.config/kfp/context.json`, prints links, and supports neither time-outs nor labels.
+`kfp.Client`, which wraps it, reads and writes `~/.config/kfp/context.json`, prints links, and has neither time-outs nor
+labels.
 """
 
 from __future__ import annotations
@@ -13,38 +13,46 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from delivery.targets.base import send
-from delivery.targets.kubeflow_config import SERVICE_ACCOUNT_TOKEN, KubeflowConfig
+import kfp_server_api
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, ReadTimeoutError
+
+from delivery.package import Package
+from delivery.targets.connection import Connection, KubeflowConfig
 from slipway.errors import ConfigError, TargetError
-from slipway.remote.retries import TRANSIENT_STATUSES, tried
+from slipway.remote.retries import TRANSIENT_STATUSES
 
-_REDIRECTS = range(300, 400)
+# Where a pod finds the token that Kubeflow's PodDefault `access-ml-pipeline` projects into it.
+_SERVICE_ACCOUNT_TOKEN = "/var/run/secrets/kubeflow/pipelines/token"  # noqa: S105 - a path
+_LOGIN = (
+    "kubeflow.auth says how to log in (token, cookie, service_account_token), kubeflow.credential_variable or "
+    "kubeflow.credential_file where the secret is"
+)
 
 
-class KubeflowApi:
+class KubeflowApi(Connection):
     """The services of the API, each called through `call`."""
 
-    def __init__(self, config: KubeflowConfig) -> None:
-        import kfp_server_api as api
+    setting = "kubeflow"
+    timeouts = (ConnectTimeoutError, ReadTimeoutError)
+    lost = (HTTPError,)
 
-        configuration = api.Configuration(host=config.url)
-        configuration.retries = (
-            False  # disables urllib3's retries: `call` retries, and a redirect leads to a login page
-        )
+    def __init__(self, config: KubeflowConfig) -> None:
+        super().__init__(config.url, config.timeout_seconds)
+        self.config = config
+        configuration = kfp_server_api.Configuration(host=config.url)
+        # Disables urllib3's retries: `call` retries, and a redirect leads to a login page.
+        configuration.retries = False
         configuration.ssl_ca_cert = config.ca_file or None
         if config.auth in ("token", "service_account_token"):
             configuration.api_key["authorization"] = "read before each request"
             configuration.api_key_prefix["authorization"] = "Bearer"
             configuration.refresh_api_key_hook = self._refresh  # a projected token lives an hour
-        self.config = config
         cookie = self._credential() if config.auth == "cookie" else None
-        self._client = api.ApiClient(configuration, cookie=cookie)
-        self.experiments = api.ExperimentServiceApi(self._client)
-        self.pipelines = api.PipelineServiceApi(self._client)
-        self.uploads = api.PipelineUploadServiceApi(self._client)
-        self.runs = api.RunServiceApi(self._client)
-        self.recurring_runs = api.RecurringRunServiceApi(self._client)
-        self._health = api.HealthzServiceApi(self._client)
+        self._client = kfp_server_api.ApiClient(configuration, cookie=cookie)
+        self.experiments = kfp_server_api.ExperimentServiceApi(self._client)
+        self.pipelines = kfp_server_api.PipelineServiceApi(self._client)
+        self.runs = kfp_server_api.RunServiceApi(self._client)
+        self.recurring_runs = kfp_server_api.RecurringRunServiceApi(self._client)
 
     @cached_property
     def namespace(self) -> str | None:
@@ -53,70 +61,81 @@ class KubeflowApi:
         Raises:
             ConfigError: the installation has many users, and the settings name no namespace.
         """
-        if not self.call("look it up", self._health.healthz_service_get_healthz).multi_user:
+        health = kfp_server_api.HealthzServiceApi(self._client)
+        if not self.call("look it up", health.healthz_service_get_healthz).multi_user:
             return None
         if not self.config.namespace:
-            raise ConfigError(
-                f"{self.config.url} serves many users: set kubeflow.namespace to your profile's namespace"
-            )
+            raise ConfigError(f"{self.url} serves many users: set kubeflow.namespace to your profile's namespace")
         return self.config.namespace
 
-    def call(
-        self, what: str, request: Callable[..., Any], *, already: Callable[[], Any] = lambda: None, **arguments: Any
-    ) -> Any:
-        """Sends one request, with retries of transient failures.
+    def find(self, kind: str, name: str, request: Callable[..., Any], **arguments: Any) -> list[Any]:
+        """Objects of a display name, by a request that lists them; `kind` is the field of its answer."""
+        # backend/api/v2beta1/filter.proto
+        wanted = {"predicates": [{"operation": "EQUALS", "key": "display_name", "string_value": name}]}
+        answer = self.call(f"list the {kind}", request, filter=json.dumps(wanted), **arguments)
+        return getattr(answer, kind) or []
 
-        Args:
-            what: Description that completes "cannot …".
-            request: A method of one of the services.
-            already: Looks up, before a retry, the object that the request was to create: the server may have created it
-                although the response was lost.
-            arguments: Arguments of the method.
+    def experiment(self) -> Any:
+        """The experiment of the settings; None if it does not exist."""
+        request = self.experiments.experiment_service_list_experiments
+        return _first(self.find("experiments", self.config.experiment, request, namespace=self.namespace))
 
-        Raises:
-            TargetError: it is refused, or all attempts failed; the message names the fix. `__cause__` has the status.
+    def upload(self, package: Package) -> tuple[str, Any]:
+        """The id of the experiment, and a reference to the pipeline version of a package.
+
+        Each is created once, even if several processes submit at once. A version is named by the package's digest, so
+        that what is there is not uploaded again.
         """
-
-        def once() -> Any:
-            seconds = self.config.timeout_seconds
-            answer = request(**arguments, _request_timeout=(seconds, seconds))  # to connect, to read
-            self._refuse_login_page()
-            return answer
-
-        try:
-            return send(once, _is_transient, already)
-        except (TargetError, ConfigError):
-            raise
-        except Exception as error:
-            raise TargetError(f"cannot {what}{tried(error)}: {self._explain(error)}") from error
+        experiment = self._make_once(
+            self.experiment,
+            f"make the experiment {self.config.experiment}",
+            self.experiments.experiment_service_create_experiment,
+            experiment=kfp_server_api.V2beta1Experiment(display_name=self.config.experiment, namespace=self.namespace),
+        )
+        pipelines = self.pipelines.pipeline_service_list_pipelines
+        pipeline = self._make_once(
+            lambda: _first(self.find("pipelines", package.name, pipelines, namespace=self.namespace)),
+            f"make the pipeline {package.name}",
+            self.pipelines.pipeline_service_create_pipeline,
+            pipeline=kfp_server_api.V2beta1Pipeline(display_name=package.name, namespace=self.namespace),
+        )
+        name, pipeline_id = f"{package.name}-{package.digest}", pipeline.pipeline_id
+        versions = self.pipelines.pipeline_service_list_pipeline_versions
+        version = self._make_once(
+            lambda: _first(self.find("pipeline_versions", name, versions, pipeline_id=pipeline_id)),
+            f"upload the pipeline {name}",
+            kfp_server_api.PipelineUploadServiceApi(self._client).upload_pipeline_version,
+            uploadfile=str(package.path),
+            name=name,
+            pipelineid=pipeline_id,
+        )
+        return experiment.experiment_id, kfp_server_api.V2beta1PipelineVersionReference(
+            pipeline_id=pipeline_id, pipeline_version_id=version.pipeline_version_id
+        )
 
     def pod_log(self, run_id: str, pod: str) -> str | None:
         """The log of one pod of a run; None if the pod does not exist.
 
         The route is outside the generated services, and streams text: backend/src/apiserver/server/run_log_server.go.
         """
-        seconds = self.config.timeout_seconds
         try:
             answer = self._client.call_api(
                 f"/apis/v1alpha1/runs/{run_id}/nodes/{pod}/log",
                 "GET",
                 auth_settings=["Bearer"],
                 _preload_content=False,
-                _request_timeout=(seconds, seconds),
+                _request_timeout=(self.timeout_seconds, self.timeout_seconds),
             )
         except Exception as error:
-            if _status(error) in (400, 404, 500):  # statuses of server versions for a missing pod
+            if self._status(error) in (400, 404, 500):  # statuses of server versions for a missing pod
                 return None
             raise TargetError(f"cannot read the log of {pod}: {self._explain(error)}") from error
         content: bytes = answer.data
         return content.decode("utf-8", "replace")
 
-    def _refuse_login_page(self) -> None:
-        answer = self._client.last_response
-        data = getattr(answer, "data", "")
-        text = data[:200] if isinstance(data, str) else ""
-        if text.lstrip().lower().startswith(("<!doctype html", "<html")):
-            raise TargetError(f"{self.config.url} answers with a page instead of data: {_LOGIN}")
+    def _make_once(self, find: Callable[[], Any], what: str, request: Callable[..., Any], **arguments: Any) -> Any:
+        found = find()
+        return self.call(what, request, already=find, **arguments) if found is None else found
 
     def _refresh(self, configuration: Any) -> None:
         configuration.api_key["authorization"] = self._credential()
@@ -127,7 +146,7 @@ class KubeflowApi:
             secret = os.environ.get(config.credential_variable, "")
             source = f"the variable {config.credential_variable} (kubeflow.credential_variable)"
         else:
-            path = Path(config.credential_file or SERVICE_ACCOUNT_TOKEN)
+            path = Path(config.credential_file or _SERVICE_ACCOUNT_TOKEN)
             source = f"{path} (kubeflow.credential_file)"
             try:
                 secret = path.read_text(encoding="utf-8").strip()
@@ -137,82 +156,52 @@ class KubeflowApi:
             raise ConfigError(f"{source} holds no {config.auth.replace('_', ' ')}; kubeflow.auth = {config.auth!r}")
         return secret
 
-    def _explain(self, error: Exception) -> str:
-        """Reason of a failure, and the fix; without the request, which may contain a secret."""
-        import urllib3
+    def _send(self, request: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+        # Time-outs of the connection and of the answer.
+        answer = request(**arguments, _request_timeout=(self.timeout_seconds, self.timeout_seconds))
+        text = getattr(self._client.last_response, "data", "")
+        if isinstance(text, str) and text[:200].lstrip().lower().startswith(("<!doctype html", "<html")):
+            raise TargetError(f"{self.url} answers with a page instead of data: {_LOGIN}")
+        return answer
 
-        config = self.config
-        status = _status(error)
-        if status:
-            return f"{config.url} answers {status}{_message(error)}: {self._fix(status)}"
-        if isinstance(error, urllib3.exceptions.TimeoutError) and not _is_refused(error):
-            return (
-                f"{config.url} does not answer within {config.timeout_seconds:g} s: is kubeflow.endpoint right, and "
-                "reachable from here? kubeflow.timeout_seconds sets the time"
-            )
-        if status == 0:
-            return f"{config.url} has no certificate that is trusted here: set kubeflow.ca_file to its authority's"
-        if isinstance(error, urllib3.exceptions.HTTPError):
-            return (
-                f"no connection to {config.url} ({type(error).__name__}): is kubeflow.endpoint right? From outside the "
-                "cluster: kubectl port-forward -n kubeflow svc/ml-pipeline 8888:8888"
-            )
-        return f"{config.url} answers what is no answer of Kubeflow Pipelines ({error}): is kubeflow.endpoint right?"
+    def _status(self, error: BaseException) -> int | None:
+        """HTTP status; 0 for an untrusted certificate, whose error kfp_server_api fails to construct."""
+        found = error.__context__ if isinstance(error, AttributeError) else error
+        return getattr(found, "status", None)
+
+    def _said(self, error: Any) -> str:
+        """The server's message, from either of its two formats."""
+        try:
+            body = json.loads(error.body)
+            text = body.get("message") or body.get("error_message") or body.get("error") or ""
+        except (TypeError, ValueError, AttributeError):
+            return ""
+        return f" ({' '.join(str(text).split())[:300]})" if text else ""
 
     def _fix(self, status: int) -> str:
-        if status in _REDIRECTS:
-            return _LOGIN
-        if status == 401:
-            return "the credential is missing, wrong or expired: " + _LOGIN
-        if status == 403:
-            place = f"the namespace {self.config.namespace}" if self.config.namespace else "its namespace"
+        namespace = self.config.namespace
+        place = f"the namespace {namespace}" if namespace else "its namespace"
+        fixes = dict.fromkeys(range(300, 400), _LOGIN) | {
+            401: f"the credential is missing, wrong or expired: {_LOGIN}",
+            403: f"the account may not do this in {place}: bind it to the cluster role kubeflow-pipelines-edit there, "
+            "or name your own profile in kubeflow.namespace",
+            404: f"is kubeflow.endpoint right? {self.url}/apis/v2beta1/healthz must answer with JSON",
+            409: "another one of that name is in the way, archived perhaps: delete it in Kubeflow's UI, and try again",
+        }
+        fixes |= dict.fromkeys(TRANSIENT_STATUSES, "look at the logs of the deployment ml-pipeline, then try again")
+        unknown = "the request does not suit this installation; Slipway speaks the API v2beta1 of Kubeflow Pipelines 2"
+        return fixes.get(status, unknown)
+
+    def _explain_connection(self, error: Exception) -> str:
+        if self._status(error) == 0:
+            return f"{self.url} has no certificate that is trusted here: set kubeflow.ca_file to its authority's"
+        if isinstance(error, HTTPError):
             return (
-                f"the account may not do this in {place}: bind it to the cluster role kubeflow-pipelines-edit there, "
-                "or name your own profile in kubeflow.namespace"
+                f"no connection to {self.url} ({type(error).__name__}): is kubeflow.endpoint right? From outside the "
+                "cluster: kubectl port-forward -n kubeflow svc/ml-pipeline 8888:8888"
             )
-        if status == 404:
-            return f"is kubeflow.endpoint right? {self.config.url}/apis/v2beta1/healthz must answer with JSON"
-        if status == 409:
-            return "another one of that name is in the way, archived perhaps: delete it in Kubeflow's UI, and try again"
-        if status in TRANSIENT_STATUSES:
-            return "look at the logs of the deployment ml-pipeline, then try again"
-        return "the request does not suit this installation; Slipway speaks the API v2beta1 of Kubeflow Pipelines 2"
+        return f"{self.url} does not answer as Kubeflow Pipelines does ({error}): is kubeflow.endpoint right?"
 
 
-_LOGIN = (
-    "kubeflow.auth says how to log in (token, cookie, service_account_token), kubeflow.credential_variable or "
-    "kubeflow.credential_file where the secret is"
-)
-
-
-def status_of(error: TargetError) -> int | None:
-    """HTTP status of an error; None without one."""
-    return _status(error.__cause__)
-
-
-def _status(error: BaseException | None) -> int | None:
-    """HTTP status; 0 for an untrusted certificate, whose error kfp_server_api fails to construct."""
-    found = error.__context__ if isinstance(error, AttributeError) else error
-    return getattr(found, "status", None)
-
-
-def _is_refused(error: Exception) -> bool:
-    from urllib3.exceptions import NewConnectionError
-
-    return isinstance(error, NewConnectionError)
-
-
-def _is_transient(error: BaseException) -> bool:
-    import urllib3
-
-    return _status(error) in TRANSIENT_STATUSES or isinstance(error, urllib3.exceptions.HTTPError)
-
-
-def _message(error: Any) -> str:
-    """The server's message, from either of its two formats."""
-    try:
-        body = json.loads(error.body)
-        text = body.get("message") or body.get("error_message") or body.get("error") or ""
-    except (TypeError, ValueError, AttributeError):
-        return ""
-    return f" ({' '.join(str(text).split())[:300]})" if text else ""
+def _first(found: list[Any]) -> Any:
+    return found[0] if found else None

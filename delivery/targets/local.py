@@ -14,14 +14,15 @@ import os
 import signal
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 from components import needs_tensorflow
-from delivery.graph import edges, spec_of, step_name
 from delivery.launch import RunRequest
+from delivery.package import edges, spec_of, step_name
+from delivery.targets.base import OnChange
 from delivery.targets.step_process import StepProcesses
 from slipway.runs.process import start_time
 from slipway.runs.record import RunContext, Step, StepsFile
@@ -30,8 +31,6 @@ from slipway.stores.storage import write_text
 
 LOG_TAIL_LINES = 15
 _ROOMS = ("components", "serving", "slipway")
-
-OnChange = Callable[[list[Step]], None]
 
 
 def local_image(project: Path, lock: Path) -> str:
@@ -50,10 +49,7 @@ def local_image(project: Path, lock: Path) -> str:
 def run_local(request: RunRequest, home: Path, on_change: OnChange) -> StepsFile:
     """Runs the pipeline to its end; failed steps are in the result, not raised.
 
-    Args:
-        request: The run; its image is that of `local_image`.
-        home: Directory for artifacts, cache and the run's record.
-        on_change: Called with all steps whenever one changes its state.
+    `home` is for artifacts and cache; `on_change` is called with all steps whenever one changes its state.
     """
     from kfp import local
 

@@ -1,15 +1,30 @@
-"""Runs one step's command with its own log file: forked from a warm worker on Linux, a new process elsewhere."""
+"""Runs one step's command with its own log file: forked from a warm worker on Linux, a new process elsewhere.
+
+A worker imports what steps need once, and forks itself for each: importing TensorFlow takes longer than most steps.
+A fork has a process, an environment and a log of its own. It is safe before TensorFlow has started any of its thread
+pools, so nothing in a worker may run an operation.
+
+A worker is `python -m delivery.targets.step_process MODULE…`. Each line on its standard input is a JSON object with
+`source` (the component's code), `arguments` (of kfp's executor), `environment` and `log`; each line on its standard
+output is the step's exit code, its peak resident memory in KiB and its CPU seconds.
+"""
 
 from __future__ import annotations
 
+import ctypes
+import gc
+import importlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import traceback
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 # Imported beforehand by the worker of the steps that need TensorFlow.
 _TENSORFLOW = ["tensorflow", "tensorflow_transform.beam", "keras"]
@@ -17,6 +32,7 @@ _ENVIRONMENT = {
     "TF_CPP_MIN_LOG_LEVEL": "2",
     "_KFP_RUNTIME": "true",  # kfp then leaves out its client: 1 s less for each process
 }
+PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15  # linux/prctl.h
 
 
 class Ended(NamedTuple):
@@ -49,19 +65,16 @@ class StepProcesses:
     def run(
         self, name: str, command: list[str], environment: Mapping[str, str], log: Path, *, tensorflow: bool = False
     ) -> Ended:
-        """Runs a step to its end.
+        """Runs a component's function to its end by kfp's command, `sh -c SCRIPT SOURCE ARGUMENT…`.
 
-        Args:
-            name: The component's function.
-            command: kfp's: `sh -c SCRIPT SOURCE ARGUMENT…`.
-            environment: Variables to add.
-            log: File to append standard output and error to.
-            tensorflow: Whether the step imports TensorFlow.
+        Standard output and error are appended to `log`; `tensorflow` says whether the step imports it.
         """
         self.warm_up(tensorflow=tensorflow)
+        at = next(index for index, part in enumerate(command) if "ephemeral_component.py" in part) + 1
+        source, arguments = command[at], command[at + 1 :]
         if tensorflow in self._workers:
-            return self._workers[tensorflow].run(name, command, environment, log)
-        source, arguments = _parts(command)
+            step = {"name": name, "source": source, "arguments": arguments, "log": str(log)}
+            return self._workers[tensorflow].run(step | {"environment": dict(environment)})
         with log.open("ab") as output, tempfile.TemporaryDirectory() as folder:
             component = Path(folder) / "ephemeral_component.py"
             component.write_text(source, encoding="utf-8")
@@ -79,16 +92,10 @@ class StepProcesses:
         return Ended(process.returncode, kib / 1024, usage.ru_utime + usage.ru_stime)
 
 
-def _parts(command: list[str]) -> tuple[str, list[str]]:
-    """The component's source and the executor's arguments in kfp's command."""
-    source = next(index for index, part in enumerate(command) if "ephemeral_component.py" in part) + 1
-    return command[source], command[source + 1 :]
-
-
 class _WarmWorker:
     def __init__(self, preload: list[str]) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", "delivery.targets.warm_worker", *preload],
+            [sys.executable, "-W", "ignore", "-m", "delivery.targets.step_process", *preload],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -96,22 +103,15 @@ class _WarmWorker:
             text=True,
         )
 
-    def run(self, name: str, command: list[str], environment: Mapping[str, str], log: Path) -> Ended:
+    def run(self, step: dict[str, Any]) -> Ended:
         assert self._process.stdin
         assert self._process.stdout
-        source, arguments = _parts(command)
-        step = {
-            "name": name,
-            "source": source,
-            "arguments": arguments,
-            "environment": dict(environment),
-            "log": str(log),
-        }
         self._process.stdin.write(json.dumps(step) + "\n")
         self._process.stdin.flush()
         answer = self._process.stdout.readline()
         if not answer:
-            raise RuntimeError(f"the process that runs {name} ended with exit code {self._process.wait()}; see {log}")
+            ended = self._process.wait()
+            raise RuntimeError(f"the process that runs {step['name']} ended with exit code {ended}; see {step['log']}")
         code, kib, seconds = answer.split()
         return Ended(int(code), int(kib) / 1024, float(seconds))
 
@@ -119,3 +119,55 @@ class _WarmWorker:
         # Nothing of a finished run is left in a worker: killing it saves TensorFlow's slow exit.
         self._process.kill()
         self._process.communicate()
+
+
+def _work(modules: list[str]) -> None:
+    """A worker: imports, then serves steps until standard input ends."""
+    _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    # numpy's idle thread pool makes Python 3.12 warn at every fork; OpenBLAS restores it in the child by itself.
+    warnings.filterwarnings("ignore", message=".*multi-threaded, use of fork", category=DeprecationWarning)
+    importlib.import_module("kfp.dsl.executor_main")
+    for name in modules:
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()
+    while line := sys.stdin.buffer.readline():
+        step = json.loads(line)
+        pid = os.fork()
+        if pid == 0:
+            os._exit(_run_step(step))
+        _, status, usage = os.wait4(pid, 0)
+        print(os.waitstatus_to_exitcode(status), usage.ru_maxrss, usage.ru_utime + usage.ru_stime, flush=True)
+
+
+def _run_step(step: dict[str, Any]) -> int:
+    """The step's exit code. Its output goes to its log, from the file descriptors up, so that C++ logs do too."""
+    _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    _prctl(PR_SET_NAME, step["name"].encode()[:15])
+    log = os.open(step["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    for descriptor, target in ((os.open(os.devnull, os.O_RDONLY), 0), (log, 1), (log, 2)):
+        os.dup2(descriptor, target)
+    os.environ.update(step["environment"])
+    try:
+        from kfp.dsl.executor_main import executor_main
+
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "ephemeral_component.py"
+            path.write_text(step["source"], encoding="utf-8")
+            sys.argv = ["kfp", "--component_module_path", str(path), *step["arguments"]]
+            executor_main()
+    except BaseException:
+        traceback.print_exc()
+        return 1
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    return 0
+
+
+def _prctl(option: int, value: int | bytes) -> None:
+    ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
+
+
+if __name__ == "__main__":
+    _work(sys.argv[1:])

@@ -24,3 +24,12 @@ def golden_spec(target: RemoteTarget) -> dict[str, Any]:
         text = text.replace(value, other)
     spec: dict[str, Any] = yaml.safe_load(text)
     return spec
+
+
+def tasks(spec: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Tasks of all graphs of a spec by step."""
+    found: dict[str, dict[str, Any]] = {}
+    for graph in [spec["root"], *spec["components"].values()]:
+        for name, task in graph.get("dag", {}).get("tasks", {}).items():
+            found[name.replace("-", "_")] = task
+    return found

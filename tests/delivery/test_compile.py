@@ -12,12 +12,12 @@ from google.protobuf.json_format import ParseDict
 from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec
 
 from delivery.compile import compile_pipeline
-from delivery.graph import edges
+from delivery.package import edges
 from settings.load import load_settings
 from slipway.compute import Compute
 from slipway.errors import ConfigError
 from slipway.targets import RemoteTarget
-from tests.compiled.specs import GOLDEN, IMAGE, golden_spec
+from tests.compiled.specs import GOLDEN, IMAGE, golden_spec, tasks
 
 TARGETS: tuple[RemoteTarget, ...] = ("kubeflow", "vertex")
 NEVER_CACHED = {"resolve_source", "resolve_baseline", "push_model", "rollout_model", "record_run"}
@@ -41,14 +41,6 @@ def spec(target: RemoteTarget, tmp_path_factory: pytest.TempPathFactory) -> dict
     return compile_for(target, tmp_path_factory.mktemp("compiled") / "training.yaml")
 
 
-def tasks(spec: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {}
-    for graph in [spec["root"], *spec["components"].values()]:
-        for name, task in graph.get("dag", {}).get("tasks", {}).items():
-            found[name.replace("-", "_")] = task
-    return found
-
-
 def test_compile_pipeline_equals_the_golden_spec(target: RemoteTarget, spec: dict[str, Any]) -> None:
     assert spec == golden_spec(target)
 
@@ -58,8 +50,8 @@ def test_compile_pipeline_parses_strictly(spec: dict[str, Any]) -> None:
     assert message.pipeline_info.name == "slipway-training"
 
 
-def test_compile_pipeline_has_the_same_tasks_and_edges_everywhere(tmp_path: Path) -> None:
-    kubeflow, vertex = (edges(compile_for(target, tmp_path / f"{target}.yaml")) for target in TARGETS)
+def test_golden_spec_has_the_same_tasks_and_edges_everywhere() -> None:
+    kubeflow, vertex = (edges(golden_spec(target)) for target in TARGETS)
     assert kubeflow == vertex
     assert set(kubeflow["push_model"]) >= {"evaluate_model", "validate_serving", "validate_examples"}
     assert kubeflow["rollout_model"] == ["push_model"]
@@ -117,6 +109,20 @@ def test_compile_pipeline_without_image_says_how_to_give_one(tmp_path: Path) -> 
 def test_compile_pipeline_compute_for_no_task_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"compute names no task: trainer; tasks are .*train_model"):
         compile_pipeline("training", "vertex", IMAGE, {"trainer": Compute()}, tmp_path / "training.yaml")
+
+
+def test_compile_pipeline_unknown_file_ending_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"\.yaml or \.json"):
+        compile_pipeline("training", "kubeflow", IMAGE, {}, tmp_path / "training.txt")
+
+
+def test_compile_pipeline_constants_that_are_too_long_are_refused_with_the_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("delivery.package.ARGUMENT_BYTES", 8_220)
+    with pytest.raises(ConfigError, match=r"vertex cannot run this pipeline:\n(.|\n)*push_model: .*8,220"):
+        compile_pipeline("training", "vertex", IMAGE, {}, tmp_path / "training.yaml")
+    assert not (tmp_path / "training.yaml").exists()
 
 
 if __name__ == "__main__":

@@ -8,36 +8,34 @@ from pathlib import Path
 
 import pytest
 
-from delivery.deploy import Deployer, Effects
+from delivery.deploy import Deployer, sync_module
 from delivery.deployments import read_latest
 from delivery.environment import Environment
-from delivery.plan import Place as Planned
-from delivery.plan import Plan, Scope
+from delivery.plan.planner import Plan
 from delivery.registry import ImageRegistry
-from delivery.sync import Synced, sync_module
 from delivery.targets.base import RemoteRun
 from settings.schema import Delivery, Settings
 from slipway.errors import ConfigError, DeliveryError, TargetError
-from tests.delivery.plan.project import FILES, IMAGE, MODEL, NEW_MODEL, Project
+from slipway.stores.module_store import PublishedModule
+from tests.delivery.plan.project import FILES, IMAGE, MODEL, NEW_MODEL, STAGING, Project
 from tests.fakes.docker import write_docker
 from tests.fakes.image_registry import FakeRegistry
 
 
 @dataclass(frozen=True)
-class Diary(Effects):
+class DiaryDeployer(Deployer):
     """Writes down what is done; `fails` holds the entries that cannot be made."""
 
     entries: list[str] = field(default_factory=list)
     fails: list[str] = field(default_factory=list)
 
-    def sync(self, module: str) -> Synced:
+    def _sync(self, module: str) -> tuple[PublishedModule, bool]:
         self._write(f"sync {module}")
-        return sync_module(
-            self.environment.settings.modules / module, f"{self.environment.settings.remote_home}/modules"
-        )
+        settings = self.environment.settings
+        return sync_module(settings.modules / module, f"{settings.remote_home}/modules")
 
     @contextmanager
-    def compiled(self, image: str) -> Iterator[Callable[[str], RemoteRun]]:
+    def _compiled(self, image: str) -> Iterator[Callable[[str], RemoteRun]]:
         self._write(f"compile {image[-6:]}")
 
         def submit(module: str) -> RemoteRun:
@@ -46,10 +44,10 @@ class Diary(Effects):
 
         yield submit
 
-    def apply_overlay(self, image: str) -> None:
+    def _apply_overlay(self, image: str) -> None:
         self._write(f"overlay {image[-6:]}")
 
-    def apply_schedules(self, image: str) -> None:
+    def _apply_schedules(self, image: str) -> None:
         self._write(f"schedules {image[-6:]}")
 
     def _write(self, entry: str) -> None:
@@ -62,25 +60,26 @@ class Diary(Effects):
 class World:
     project: Project
     registry: FakeRegistry
-    diary: Diary
+    environment: Environment
     docker_log: Path
     said: list[str] = field(default_factory=list)
+    entries: list[str] = field(default_factory=list)
+    fails: list[str] = field(default_factory=list)
 
     @property
     def home(self) -> str:
-        return self.diary.environment.settings.remote_home
+        return self.environment.settings.remote_home
 
     def plan(self) -> Plan:
-        place = Planned(Scope("staging", "staging"), repository=self.registry.repository)
-        return self.project.plan(place=place, registry=ImageRegistry(self.registry.repository), home=self.home)
+        return self.project.plan(place=STAGING, registry=ImageRegistry(self.registry.repository), home=self.home)
 
     def deploy(self, plan: Plan | None = None) -> None:
-        self.deployer().deploy(plan or self.plan())
+        self.deployer(plan or self.plan()).deploy()
 
-    def deployer(self, **changes: str) -> Deployer:
-        environment = self.diary.environment
-        environment = replace(environment, settings=environment.settings.model_copy(update=changes))
-        return Deployer(environment, self.diary, lambda step, result: self.said.append(f"{step}: {result}"))
+    def deployer(self, plan: Plan, **changes: str) -> Deployer:
+        settings = self.environment.settings.model_copy(update=changes)
+        environment = replace(self.environment, settings=settings)
+        return DiaryDeployer(environment, plan, self.said.append, entries=self.entries, fails=self.fails)
 
     @property
     def docker(self) -> list[str]:
@@ -103,8 +102,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
             modules=project.folder / "modules",
             delivery=Delivery(image_repository=registry.repository),
         )
-        diary = Diary(Environment("staging", settings), "kubeflow", "training", lambda line: None)
-        yield World(project, registry, diary, log)
+        yield World(project, registry, Environment("staging", settings), log)
 
 
 def test_deploy_does_everything_once_and_in_order(world: World) -> None:
@@ -112,7 +110,7 @@ def test_deploy_does_everything_once_and_in_order(world: World) -> None:
     world.deploy(plan)
     [digest] = world.registry.tags.values()
     short = digest[-6:]
-    assert world.diary.entries == [
+    assert world.entries == [
         "sync taxi",
         "sync wine",
         f"compile {short}",
@@ -129,9 +127,9 @@ def test_deploy_does_everything_once_and_in_order(world: World) -> None:
 def test_deploy_the_same_plan_again_does_nothing_twice(world: World) -> None:
     plan = world.plan()
     world.deploy(plan)
-    before = [entry for entry in world.diary.entries if entry.startswith(("submit", "compile"))]
+    before = [entry for entry in world.entries if entry.startswith(("submit", "compile"))]
     world.deploy(plan)
-    assert [entry for entry in world.diary.entries if entry.startswith(("submit", "compile"))] == before
+    assert [entry for entry in world.entries if entry.startswith(("submit", "compile"))] == before
     assert len(world.docker) == 2
     assert "submit taxi: already done: taxi-1 https://kubeflow/run" in world.said
 
@@ -140,9 +138,9 @@ def test_deploy_empty_plan_says_what_is_skipped_and_why(world: World) -> None:
     world.deploy()
     world.project.commit({"README.md": "changed\n"})
     world.said.clear()
-    world.diary.entries.clear()
+    world.entries.clear()
     world.deploy()
-    assert world.diary.entries == []
+    assert world.entries == []
     assert "image: skipped: nothing needs it" in world.said
     assert any(
         line.startswith("pipeline taxi: skipped: unchanged since it was submitted in staging at") for line in world.said
@@ -152,9 +150,9 @@ def test_deploy_empty_plan_says_what_is_skipped_and_why(world: World) -> None:
 def test_deploy_module_change_uses_the_image_that_is_there(world: World) -> None:
     world.deploy()
     world.project.commit({MODEL: NEW_MODEL})
-    world.diary.entries.clear()
+    world.entries.clear()
     world.deploy()
-    assert [entry.split()[0] for entry in world.diary.entries] == ["sync", "compile", "submit", "schedules"]
+    assert [entry.split()[0] for entry in world.entries] == ["sync", "compile", "submit", "schedules"]
     assert len(world.docker) == 2
 
 
@@ -168,14 +166,14 @@ def test_deploy_module_change_uses_the_image_that_is_there(world: World) -> None
     ],
 )
 def test_deploy_that_failed_is_completed_by_the_next_push(world: World, fails: str, missing: list[str]) -> None:
-    world.diary.fails.append(fails)
-    with pytest.raises(DeliveryError, match=f"{fails.split()[0]}.* failed, and nothing after it was begun: no {fails}"):
+    world.fails.append(fails)
+    with pytest.raises(DeliveryError, match=f"{fails.split()[0]}.* failed.*no {fails}"):
         world.deploy()
-    world.diary.fails.clear()
-    world.diary.entries.clear()
+    world.fails.clear()
+    world.entries.clear()
     world.project.commit({"README.md": "changed\n"})
     world.deploy()
-    done = world.diary.entries
+    done = world.entries
     assert len(done) == len(missing)
     assert all(entry.startswith(wanted) for entry, wanted in zip(done, missing, strict=True))
     assert world.plan().is_empty
@@ -185,13 +183,13 @@ def test_deploy_build_that_fails_names_the_command_and_does_nothing_more(world: 
     (world.docker_log.parent / "bin" / "docker").write_text("#!/bin/sh\nexit 7\n")
     with pytest.raises(DeliveryError, match=r"image failed, .*`docker build --tag .*` ended with 7"):
         world.deploy()
-    assert world.diary.entries == []
+    assert world.entries == []
     assert read_latest(world.home, "staging") == {}
 
 
 def test_deploy_image_that_the_registry_does_not_have_after_the_push_is_an_error(world: World) -> None:
     (world.docker_log.parent / "bin" / "docker").write_text("#!/bin/sh\nexit 0\n")
-    with pytest.raises(DeliveryError, match="was pushed, and the registry does not have it"):
+    with pytest.raises(DeliveryError, match="registry does not have it"):
         world.deploy()
 
 
@@ -208,14 +206,14 @@ def test_deploy_image_that_vanished_is_built_though_the_plan_did_not_know(world:
 def test_deploy_of_another_commit_than_the_planned_one_is_refused(world: World) -> None:
     plan = world.plan()
     world.project.commit({"README.md": "changed\n"})
-    with pytest.raises(DeliveryError, match=f"the plan is for {plan.head}, and the checkout is at .*: check that"):
+    with pytest.raises(DeliveryError, match=f"{plan.head}.*{world.project.git('rev-parse', 'HEAD')}"):
         world.deploy(plan)
 
 
 @pytest.mark.parametrize("path", [IMAGE, "modules/taxi/new.py"])
 def test_deploy_of_what_is_not_committed_is_refused(world: World, path: str) -> None:
     world.project.write(path, "x = 1\n")
-    with pytest.raises(DeliveryError, match=f"not committed: {path}; commit or stash it"):
+    with pytest.raises(DeliveryError, match=f"not committed: {path}"):
         world.deploy()
 
 
@@ -228,21 +226,21 @@ def test_deploy_files_that_nothing_copies_do_not_matter(world: World) -> None:
 def test_deploy_module_with_files_that_git_ignores_is_refused(world: World) -> None:
     world.project.commit({".gitignore": "*.csv\n"})
     world.project.write("modules/taxi/rows.csv", "1\n")
-    with pytest.raises(DeliveryError, match=r"modules/taxi is not what Git has: it holds files that Git ignores"):
+    with pytest.raises(DeliveryError, match=r"modules/taxi .*Git ignores"):
         world.deploy()
 
 
 def test_deploy_without_remote_home_names_the_setting(world: World) -> None:
     plan = world.plan()
     with pytest.raises(ConfigError, match="set remote_home: gs://BUCKET/slipway"):
-        world.deployer(remote_home="").deploy(plan)
+        world.deployer(plan, remote_home="").deploy()
 
 
 def test_deploy_without_the_builder_says_so(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    plan, deployer = world.plan(), world.deployer()
+    deployer = world.deployer(world.plan())
     git = world.docker_log.parent / "only-git"
     git.mkdir()
     (git / "git").symlink_to("/usr/bin/git")
     monkeypatch.setenv("PATH", str(git))
-    with pytest.raises(DeliveryError, match=r"docker is not installed; install it, or set delivery\.builder"):
-        deployer.deploy(plan)
+    with pytest.raises(DeliveryError, match=r"docker .*delivery\.builder"):
+        deployer.deploy()

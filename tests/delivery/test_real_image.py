@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from delivery.plan import Builder
+from delivery.plan.fingerprints import Builder
 from delivery.registry import ImageRegistry
 from tests.delivery.plan.project import FILES, Project
 

@@ -25,13 +25,14 @@ def registry() -> Iterator[FakeRegistry]:
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The file in which docker keeps logins; there is none yet."""
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    monkeypatch.setattr("slipway.remote.retries.sleep", lambda seconds: None)
     for name in ("REGISTRY_AUTH_FILE", "XDG_RUNTIME_DIR"):
         monkeypatch.delenv(name, raising=False)
     return tmp_path / "config.json"
 
 
 def look_up(server: FakeRegistry, tag: str = "one") -> str | None:
-    return ImageRegistry(server.repository, pause=lambda _: None).digest(tag)
+    return ImageRegistry(server.repository).digest(tag)
 
 
 def auths(server: FakeRegistry, login: str = LOGIN) -> dict[str, object]:
@@ -80,13 +81,13 @@ def test_digest_without_or_with_a_wrong_login_says_how_to_log_in(
     registry.login = LOGIN
     if known:
         config.write_text(json.dumps(auths(registry, "ann:wrong")))
-    with pytest.raises(DeliveryError, match=r"refuses \(401\); log in: docker login 127\.0\.0\.1:\d+"):
+    with pytest.raises(DeliveryError, match=r"401.*docker login 127\.0\.0\.1:\d+"):
         look_up(registry)
 
 
 def test_digest_login_file_that_is_damaged_is_named(registry: FakeRegistry, config: Path) -> None:
     config.write_text("{")
-    with pytest.raises(ConfigError, match=r"config\.json cannot be read"):
+    with pytest.raises(ConfigError, match=r"config\.json"):
         look_up(registry)
 
 
@@ -99,21 +100,21 @@ def test_digest_failure_that_passes_is_tried_again(registry: FakeRegistry, statu
 
 def test_digest_failure_that_stays_is_told_after_four_attempts(registry: FakeRegistry) -> None:
     registry.fail("HEAD", MANIFESTS, 503, times=9)
-    with pytest.raises(DeliveryError, match="answers 503 without the digest"):
+    with pytest.raises(DeliveryError, match="503"):
         look_up(registry)
     assert len(registry.requests) == 4
 
 
 def test_digest_forbidden_is_not_taken_for_missing(registry: FakeRegistry) -> None:
     registry.fail("HEAD", MANIFESTS, 403)
-    with pytest.raises(DeliveryError, match=r"refuses \(403\)"):
+    with pytest.raises(DeliveryError, match="403"):
         look_up(registry)
     assert len(registry.requests) == 1
 
 
 def test_digest_of_a_server_that_is_no_registry_is_refused(registry: FakeRegistry) -> None:
     registry.answer("HEAD", MANIFESTS, Answer(200, b""))
-    with pytest.raises(DeliveryError, match=r"without the digest of an image; check that delivery\.image_repository"):
+    with pytest.raises(DeliveryError, match=r"delivery\.image_repository"):
         look_up(registry)
 
 
@@ -121,13 +122,13 @@ def test_digest_token_address_that_is_not_encrypted_gets_no_password(registry: F
     config.write_text(json.dumps(auths(registry)))
     challenge = (("WWW-Authenticate", 'Bearer realm="http://localhost.evil.example/token"'),)
     registry.answer("HEAD", MANIFESTS, Answer(401, b"", headers=challenge))
-    with pytest.raises(DeliveryError, match="that is no https address"):
+    with pytest.raises(DeliveryError, match=r"localhost\.evil\.example.*https"):
         look_up(registry)
 
 
 def test_digest_registry_that_is_down_names_it() -> None:
-    with pytest.raises(DeliveryError, match=r"registry 127\.0\.0\.1:1 .*, tried 4 times in .* \(ConnectionError"):
-        ImageRegistry("127.0.0.1:1/team/slipway", pause=lambda _: None).digest("one")
+    with pytest.raises(DeliveryError, match=r"127\.0\.0\.1:1 .*tried 4 times.*ConnectionError"):
+        ImageRegistry("127.0.0.1:1/team/slipway").digest("one")
 
 
 def test_digest_without_google_credentials_says_how_to_get_them(
@@ -142,5 +143,5 @@ def test_digest_without_google_credentials_says_how_to_get_them(
     "repository", ["slipway", "https://host/x", "host/x:tag", "host/x@sha256:1", "host/UPPER", "host/", "a b/c"]
 )
 def test_repository_that_is_none_is_refused_before_anything_is_asked(repository: str) -> None:
-    with pytest.raises(ConfigError, match="give host and name without a tag"):
+    with pytest.raises(ConfigError, match=r"delivery\.image_repository = .*without a tag"):
         ImageRegistry(repository)

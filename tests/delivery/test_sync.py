@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from delivery.sync import sync_module
+from delivery.deploy import sync_module
 from slipway.errors import ModuleError
 from slipway.module_kit.loader import load_function
 from slipway.stores.module_store import digest_module
@@ -27,23 +27,20 @@ def module(tmp_path: Path) -> Path:
 
 def test_sync_uploads_once_and_says_so(module: Path, fault_proxy: FaultProxy) -> None:
     root = fault_proxy.uri("home/modules")
-    first = sync_module(module, root)
-    assert first.uploaded
-    assert first.module.uri.partition("?")[0] == f"gs://anonymous@bucket/home/modules/tiny/{digest_module(module)}"
-    again = sync_module(module, root)
-    assert not again.uploaded
-    assert again.module == first.module
+    first, uploaded = sync_module(module, root)
+    assert uploaded
+    assert first.uri.partition("?")[0] == f"gs://anonymous@bucket/home/modules/tiny/{digest_module(module)}"
+    assert sync_module(module, root) == (first, False)
 
 
 def test_sync_to_a_directory(module: Path, tmp_path: Path) -> None:
-    assert sync_module(module, str(tmp_path / "store")).uploaded
-    assert not sync_module(module, str(tmp_path / "store")).uploaded
+    assert [sync_module(module, str(tmp_path / "store"))[1] for _ in range(2)] == [True, False]
 
 
 def test_sync_edit_in_a_subfolder_is_another_digest_and_the_old_one_stays(module: Path, tmp_path: Path) -> None:
-    old = sync_module(module, str(tmp_path / "store")).module
+    old, _ = sync_module(module, str(tmp_path / "store"))
     (module / "parts" / "layers.py").write_text("SIZE = 16\n")
-    new = sync_module(module, str(tmp_path / "store")).module
+    new, _ = sync_module(module, str(tmp_path / "store"))
     assert old.digest != new.digest
     assert load_function(old.model_uri, "model", "build_model")({}, {}) == 8
     assert load_function(new.model_uri, "model", "build_model")({}, {}) == 16

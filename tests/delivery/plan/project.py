@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
-from delivery.plan import Place, Plan, Registry, Repository, Scope, plan_revision
+from delivery.plan.fingerprints import Place
+from delivery.plan.planner import Plan, plan_revision
+from delivery.plan.tree import Repository
+from delivery.registry import ImageRegistry
 
 ZEROS = "0" * 40
 IMAGE = "slipway/storage.py"
@@ -36,9 +40,7 @@ FILES = {
         "model.py": f"def build_model(features, hyperparameters):\n    return {name!r}\n",
     }.items()
 }
-MODEL = "modules/taxi/model.py"
-NEW_MODEL = "def build_model(features, hyperparameters):\n    return 'new'\n"
-STAGING = Place(Scope("staging", "staging"), repository="registry.example/team/slipway")
+STAGING = Place("staging", "staging", registry=ImageRegistry("registry.example/team/slipway"))
 
 
 class Project:
@@ -89,13 +91,13 @@ class Project:
         head: str = "HEAD",
         place: Place = STAGING,
         *,
-        registry: Registry | None = None,
+        registry: ImageRegistry | None = None,
         home: str = "",
     ) -> Plan:
         """The plan; it looks nothing up unless there is a registry or a home."""
-        return plan_revision(
-            self.repository, place, registry, home, base=base, head=head, offline=not (registry or home)
-        )
+        if not (registry or home):
+            return plan_revision(self.repository, place, base=base, head=head, offline=True)
+        return plan_revision(self.repository, replace(place, registry=registry, home=home), base=base, head=head)
 
 
 def done(plan: Plan) -> tuple[bool, list[str], list[str]]:

@@ -6,10 +6,11 @@ import subprocess
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
+from typing import get_args
 
 import pytest
 
-from delivery.plan.classes import IN_IMAGE, classify, match, table
+from delivery.plan.classes import IN_IMAGE, RULES, PathClass, classify, match
 from delivery.plan.fingerprints import module_of
 from settings.load import PROJECT
 
@@ -83,8 +84,12 @@ def test_copied_paths_reads_what_a_dockerfile_takes_from_the_context() -> None:
     assert {"settings/schema.py", "settings/load.py"} <= found
 
 
-def test_table_is_in_the_architecture() -> None:
-    assert table() in (PROJECT / "ARCHITECTURE.md").read_text(), "python -m tests.delivery.plan.test_classes prints it"
+def test_rules_are_those_of_the_architecture() -> None:
+    rows = [line.split("|")[1:3] for line in (PROJECT / "ARCHITECTURE.md").read_text().splitlines() if "|" in line]
+    said = {name.strip(): re.findall(r"`([^`]+)`", paths) for name, paths in rows}
+    for path_class in get_args(PathClass):
+        patterns = [pattern for kind, patterns in RULES if kind == path_class for pattern in patterns]
+        assert said[path_class] == patterns
 
 
 def copied_paths(dockerfile: str, dockerignore: str) -> Iterator[str]:
@@ -130,7 +135,3 @@ def _matches(name: str, pattern: str) -> bool:
         return any(_matches("/".join(parts[start:]), inside) for start in range(len(parts)))
     parts, wanted = name.split("/"), pattern.split("/")
     return len(parts) == len(wanted) and all(map(fnmatchcase, parts, wanted))
-
-
-if __name__ == "__main__":
-    print(table())

@@ -1,24 +1,25 @@
 """Plans where everything can be looked up: what is there decides, and what failed is taken up again."""
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from delivery.deployments import MANIFESTS, Deployment, module_unit, record
-from delivery.plan import Plan
+from delivery.plan.planner import Plan
+from delivery.registry import ImageRegistry
 from slipway.errors import DeliveryError
 from slipway.stores.module_store import publish_module
-from tests.delivery.plan.project import FILES, IMAGE, MODEL, STAGING, Project, done, why
+from tests.delivery.plan.project import FILES, IMAGE, MODEL, Project, done, why
 
 REPOSITORY = "registry.example/team/slipway"
 
 
-class Registry:
+class Registry(ImageRegistry):
     """Images by tag; each has the same digest."""
 
     def __init__(self) -> None:
+        super().__init__(REPOSITORY)
         self.tags: set[str] = set()
 
     def digest(self, tag: str) -> str | None:
@@ -66,14 +67,6 @@ def staging(project: Project, tmp_path: Path) -> Staging:
     staging = Staging(project, str(tmp_path / "home"))
     staging.deploy()
     return staging
-
-
-def test_plan_of_a_pipeline_leaves_alone_one_whose_name_begins_like_it(staging: Staging) -> None:
-    plan = staging.plan()
-    staging._record(module_unit("taxi", "tune-nightly"), plan, plan.run_key("taxi"))
-    place = replace(STAGING, pipeline="tune")
-    found = staging.project.plan(place=place, registry=staging.registry, home=staging.home)
-    assert {reason.about for reason in found.reasons if reason.subject.startswith("module")} == {"taxi", "wine"}
 
 
 def test_plan_where_nothing_was_ever_deployed_does_everything(project: Project, tmp_path: Path) -> None:
@@ -144,15 +137,6 @@ def test_plan_module_that_was_damaged_in_the_store_is_synced_again(staging: Stag
     published = next(Path(staging.home, "modules", "taxi").glob("*/model.py"))
     published.write_text("tampered = True\n")
     assert done(staging.plan())[1] == ["taxi"]
-
-
-def test_plan_module_that_was_removed_long_ago_is_told(staging: Staging) -> None:
-    staging.project.git("rm", "-r", "--quiet", "modules/wine")
-    staging.project.commit()
-    staging.project.commit({"README.md": "changed\n"})
-    plan = staging.plan()
-    assert plan.is_empty
-    assert "is no longer in Git" in why(plan, "module wine")
 
 
 def test_plan_look_up_that_fails_is_an_error_that_names_offline(staging: Staging) -> None:

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from delivery.plan.fingerprints import Fingerprints, Scope, fingerprint, module_names, read_module
+from delivery.plan.fingerprints import Builder, Fingerprints, Place, fingerprint, read_modules
 from slipway.errors import ModuleError
 from slipway.stores.module_store import publish_module
 from tests.delivery.plan.project import IMAGE, PIPELINE, Project
@@ -11,8 +11,8 @@ from tests.delivery.plan.project import IMAGE, PIPELINE, Project
 
 def prints(project: Project, *, environment: str = "staging", **arguments: str) -> Fingerprints:
     tree = project.repository.tree("HEAD")
-    modules = {name: read_module(project.repository, tree, name) for name in module_names(tree)}
-    return fingerprint(tree, modules, Scope(environment, environment), build_arguments=arguments)
+    modules = read_modules(project.repository, tree)
+    return fingerprint(tree, modules, Place(environment, environment, builder=Builder(arguments=arguments)))
 
 
 def test_modules_have_the_digests_that_publishing_a_clean_checkout_gives(project: Project, tmp_path: Path) -> None:

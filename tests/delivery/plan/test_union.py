@@ -6,8 +6,9 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from delivery.plan import Place, Plan, Repository, Scope, plan_revision
-from delivery.plan.tree import Entry, Tree
+from delivery.plan.fingerprints import Place
+from delivery.plan.planner import Plan, plan_revision
+from delivery.plan.tree import Entry, Repository, Tree
 from tests.delivery.plan.project import FILES
 
 PATHS = [
@@ -38,9 +39,6 @@ class TwoCommits(Repository):
     def commit(self, revision: str) -> str | None:
         return self.tree(revision).revision
 
-    def is_ancestor(self, old: str, new: str) -> bool:
-        return True
-
     def uncommitted(self) -> tuple[list[str], list[str]]:
         return [], []
 
@@ -49,8 +47,7 @@ class TwoCommits(Repository):
 
 
 def plan(paths: list[str], environment: str) -> Plan:
-    place = Place(Scope(environment, environment))
-    return plan_revision(TwoCommits(paths), place, None, "", base="base", offline=True)
+    return plan_revision(TwoCommits(paths), Place(environment, environment), base="base", offline=True)
 
 
 def what(found: Plan) -> dict[str, set[object]]:

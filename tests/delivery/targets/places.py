@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from delivery.targets.connection import KubeflowConfig, VertexConfig
 from delivery.targets.kubeflow import KubeflowTarget
-from delivery.targets.kubeflow_config import KubeflowConfig
 from delivery.targets.vertex import VertexTarget
-from delivery.targets.vertex_api import VertexConfig
 from settings.schema import Kubeflow, Vertex
 from tests.fakes.kubeflow import FakeKubeflow
 from tests.fakes.vertex import FakeVertex

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from delivery.targets.base import labels_of, wait
+from delivery.targets.base import wait
 from slipway.errors import TargetError
 from slipway.runs.naming import name_run
 from slipway.runs.record import Step
@@ -43,7 +43,7 @@ def test_submit_uploads_the_pipeline_and_starts_the_run(kubeflow: FakeKubeflow) 
 def test_submit_labels_the_run_within_what_its_database_keeps(kubeflow: FakeKubeflow) -> None:
     wanted = submission("kubeflow")
     run = on_kubeflow(kubeflow).submit(wanted)
-    assert run.labels == {key: value for key, value in labels_of(wanted, "staging").items() if key != "pipeline-digest"}
+    assert run.labels == {key: value for key, value in wanted.labels("staging").items() if key != "pipeline-digest"}
     assert run.labels["module-digest"] == wanted.lineage.module_digest[:24]
     assert run.labels["environment"] == "staging"
     assert len(kubeflow.runs[run.id]["description"]) < 255
@@ -125,7 +125,7 @@ def test_submit_in_a_single_user_installation_names_no_namespace(kubeflow: FakeK
 def test_submission_of_a_package_of_another_revision_is_refused(tmp_path: Path) -> None:
     old = tmp_path / "old.yaml"
     old.write_text(GOLDEN.read_text().replace("runs_uri", "runs_folder"))
-    with pytest.raises(TargetError, match=r"it takes no runs_uri; it wants runs_folder\. Compile it anew"):
+    with pytest.raises(TargetError, match=r"old\.yaml.*runs_uri.*runs_folder"):
         submission("kubeflow", package=old)
 
 
@@ -249,7 +249,7 @@ def test_logs_that_may_not_be_read_name_the_role(kubeflow: FakeKubeflow) -> None
     target = on_kubeflow(kubeflow)
     run = target.submit(submission("kubeflow"))
     kubeflow.fail("GET", ".*/log", 403)
-    with pytest.raises(TargetError, match=r"cannot read the log of resolve-source-pod: .*kubeflow-pipelines-edit"):
+    with pytest.raises(TargetError, match=r"resolve-source-pod.*kubeflow-pipelines-edit"):
         list(target.logs(run.id, None))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from delivery.targets.kubeflow_config import KubeflowConfig
+from delivery.targets.connection import KubeflowConfig
 from slipway.errors import ConfigError, TargetError
 from tests.delivery.targets.places import on_kubeflow
 from tests.fakes.kubeflow import FakeKubeflow
@@ -21,12 +21,12 @@ SECRET = "eyJhbGciOi-secret-of-the-test"
 @pytest.mark.parametrize(
     ("status", "attempts", "said"),
     [
-        (401, 1, "the credential is missing, wrong or expired: kubeflow.auth says how to log in"),
-        (403, 1, "bind it to the cluster role kubeflow-pipelines-edit there"),
-        (404, 1, "is kubeflow.endpoint right\\? http://127.0.0.1:\\d+/apis/v2beta1/healthz must answer"),
-        (409, 1, "another one of that name is in the way.*delete it in Kubeflow's UI"),
+        (401, 1, "401.*kubeflow\\.auth"),
+        (403, 1, "403.*kubeflow-pipelines-edit"),
+        (404, 1, "kubeflow.endpoint.*http://127.0.0.1:\\d+/apis/v2beta1/healthz"),
+        (409, 1, "409.*delete it in Kubeflow's UI"),
         (418, 1, "Slipway speaks the API v2beta1"),
-        (429, 4, "tried 4 times in .*look at the logs of the deployment ml-pipeline"),
+        (429, 4, "tried 4 times.*429.*ml-pipeline"),
         (500, 4, "tried 4 times in .*made to answer 500"),
     ],
 )
@@ -41,7 +41,7 @@ def test_failure_names_the_fix_and_is_retried_if_it_passes(
 
 def test_time_out_names_the_setting(kubeflow: FakeKubeflow, pauses: list[float]) -> None:
     kubeflow.hang("GET", ".*/healthz", 0.6, times=9)
-    with pytest.raises(TargetError, match=r"does not answer within 0.3 s.*kubeflow\.timeout_seconds"):
+    with pytest.raises(TargetError, match=r"0\.3 s.*kubeflow\.timeout_seconds"):
         on_kubeflow(kubeflow, timeout_seconds=0.3).list(1)
     assert pauses == [1.0, 2.0, 4.0]
 
@@ -50,7 +50,7 @@ def test_no_server_names_the_setting_and_the_port_forward(kubeflow: FakeKubeflow
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    with pytest.raises(TargetError, match=r"no connection to .*kubeflow\.endpoint right.*kubectl port-forward"):
+    with pytest.raises(TargetError, match=r"127\.0\.0\.1.*kubeflow\.endpoint.*kubectl port-forward"):
         on_kubeflow(kubeflow, endpoint=f"http://127.0.0.1:{port}").list(1)
 
 
@@ -69,13 +69,13 @@ def test_own_certificate_wants_its_authority_named(certificate: Path) -> None:
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(certificate)
     with FakeKubeflow(tls=tls) as server:
-        with pytest.raises(TargetError, match=r"no certificate that is trusted here: set kubeflow\.ca_file"):
+        with pytest.raises(TargetError, match=r"certificate.*kubeflow\.ca_file"):
             on_kubeflow(server).list(1)
         assert on_kubeflow(server, ca_file=str(certificate)).list(1) == []
 
 
 def test_server_without_tls_where_https_is_asked_names_the_certificate(kubeflow: FakeKubeflow) -> None:
-    with pytest.raises(TargetError, match=r"no certificate that is trusted here: set kubeflow\.ca_file"):
+    with pytest.raises(TargetError, match=r"certificate.*kubeflow\.ca_file"):
         on_kubeflow(kubeflow, endpoint=kubeflow.url.replace("http://", "https://")).list(1)
 
 
@@ -89,7 +89,7 @@ def test_server_without_tls_where_https_is_asked_names_the_certificate(kubeflow:
 )
 def test_login_page_says_how_to_log_in(kubeflow: FakeKubeflow, answer: Answer) -> None:
     kubeflow.answer("GET", ".*/healthz", answer)
-    with pytest.raises(TargetError, match=r"kubeflow\.auth says how to log in"):
+    with pytest.raises(TargetError, match=r"kubeflow\.auth"):
         on_kubeflow(kubeflow).list(1)
 
 
@@ -141,13 +141,13 @@ def test_credential_that_is_none_names_where_it_was_looked_for(
     path = tmp_path / "token"
     if content is not None:
         path.write_text(content)
-    with pytest.raises(ConfigError, match=r"token \(kubeflow\.credential_file\) holds no token"):
+    with pytest.raises(ConfigError, match=r"token .*kubeflow\.credential_file"):
         on_kubeflow(kubeflow, auth="token", credential_file=str(path)).list(1)
 
 
 def test_variable_that_is_not_set_is_named(kubeflow: FakeKubeflow, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MY_SECRET", raising=False)
-    with pytest.raises(ConfigError, match=r"the variable MY_SECRET \(kubeflow\.credential_variable\) holds no cookie"):
+    with pytest.raises(ConfigError, match=r"MY_SECRET.*kubeflow\.credential_variable.*cookie"):
         on_kubeflow(kubeflow, auth="cookie", credential_variable="MY_SECRET").list(1)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from delivery.targets.base import labels_of, wait
+from delivery.targets.base import wait
 from slipway.errors import ConfigError, TargetError
 from slipway.runs.naming import JOB, name_run
 from slipway.runs.record import Step
@@ -32,7 +32,7 @@ def test_submit_sends_the_whole_job_with_one_request(vertex: FakeVertex) -> None
     job = vertex.jobs[wanted.name]
     assert job["runtimeConfig"]["parameterValues"] == wanted.arguments
     assert job["runtimeConfig"]["gcsOutputDirectory"] == ROOT
-    assert job["labels"] == labels_of(wanted, "staging") | {"team": "growth"}
+    assert job["labels"] == wanted.labels("staging") | {"team": "growth"}
     assert (job["serviceAccount"], job["network"]) == ("trainer@p.iam.gserviceaccount.com", NETWORK)
     assert job["encryptionSpec"] == {"kmsKeyName": KEY}
     assert run.url == (
@@ -150,13 +150,13 @@ def test_failure_names_the_fix_and_is_retried_if_it_passes(
 
 def test_submit_that_finds_another_job_of_its_name_in_the_way_says_so(vertex: FakeVertex) -> None:
     vertex.fail("POST", JOBS, 409)
-    with pytest.raises(TargetError, match="another one of that name is in the way: try again"):
+    with pytest.raises(TargetError, match=r"409.*try again"):
         on_vertex(vertex).submit(submission("vertex"))
 
 
 def test_time_out_names_the_setting(vertex: FakeVertex) -> None:
     vertex.hang("GET", JOBS, 0.6, times=9)
-    with pytest.raises(TargetError, match=r"does not answer within 0.3 s.*vertex\.timeout_seconds"):
+    with pytest.raises(TargetError, match=r"0\.3 s.*vertex\.timeout_seconds"):
         on_vertex(vertex, timeout_seconds=0.3).list(1)
 
 
@@ -170,7 +170,7 @@ def test_no_server_names_the_settings(vertex: FakeVertex) -> None:
 
 def test_other_service_at_the_endpoint_is_recognised(vertex: FakeVertex) -> None:
     vertex.answer("GET", JOBS, Answer(200, b"<html>hello</html>", "text/html"))
-    with pytest.raises(TargetError, match=r"no answer of Vertex AI.*vertex\.endpoint"):
+    with pytest.raises(TargetError, match=r"Vertex AI.*vertex\.endpoint"):
         on_vertex(vertex).list(1)
 
 
@@ -180,7 +180,7 @@ def test_no_credentials_says_how_to_get_some(
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "none.json"))
     with pytest.raises(
         TargetError,
-        match=r"the Google credentials here are missing or expired \(DefaultCredentialsError\): run `gcloud auth",
+        match=r"DefaultCredentialsError.*`gcloud auth",
     ):
         on_vertex(vertex, endpoint="").list(1)
 

@@ -1,0 +1,45 @@
+"""A compiled pipeline: its steps, and arguments that no step could be started with."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from delivery.package import all_steps, edges, read_package, too_long
+from slipway.errors import ConfigError, TargetError
+from slipway.runs.record import Step
+from tests.compiled.specs import GOLDEN, golden_spec
+from tests.delivery.targets.submissions import submission
+
+
+def test_all_steps_are_those_of_the_pipeline_under_either_name() -> None:
+    package = read_package(GOLDEN)
+    told = [Step(name="Train the model", state="running"), Step(name="resolve_source", state="succeeded"),
+            Step(name="exit_handler_1", state="running")]  # fmt: skip
+    steps = {step.name: step.state for step in all_steps(package, told)}
+    assert [*steps] == [*edges(package.spec)]
+    assert (steps["train_model"], steps["resolve_source"], steps["push_model"]) == ("running", "succeeded", "pending")
+
+
+@pytest.mark.parametrize("content", ["", "- a", "pipelineInfo: {nam: x}", "{", b"\xff\xfe"])
+def test_read_package_of_another_file_says_what_writes_one(tmp_path: Path, content: str | bytes) -> None:
+    path = tmp_path / "training.yaml"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(ConfigError, match=r"training\.yaml is not a compiled pipeline .*`slipway compile`"):
+        read_package(path)
+
+
+def test_too_long_names_the_step_with_the_bytes() -> None:
+    spec = golden_spec("kubeflow")
+    assert too_long(spec, {"ingestion": {"x": "y" * 100_000}}) == []
+    [problem] = too_long(spec, {"ingestion": {"x": "y" * 125_000}})
+    assert problem.startswith("ingest_examples: ")
+    assert "131,071" in problem
+    assert "ingestion with 125," in problem
+
+
+def test_submission_with_too_long_arguments_is_refused_before_anything_is_sent() -> None:
+    wanted = submission("kubeflow")
+    arguments = wanted.arguments | {"evaluation_config": {"slices": ["é" * 70_000]}}
+    with pytest.raises(TargetError, match=r"evaluate_model: .*131,071.*evaluation"):
+        replace(wanted, arguments=arguments)
