@@ -21,18 +21,12 @@ from tests.served_models import (
     write_schema,
     write_warmup,
 )
-from tests.written_once import tiny_model
 
 
 @pytest.fixture
 def judge(tmp_path: Path) -> Callable[[Path], ServingValidation]:
     examples, schema = write_examples(tmp_path / "examples"), write_schema(tmp_path / "schema")
     return lambda model: validate(str(examples), str(schema), str(model), str(tmp_path / "validation"))
-
-
-@pytest.fixture(scope="module")
-def sound_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_model(tmp_path_factory)
 
 
 Judge = Callable[[Path], ServingValidation]
@@ -56,8 +50,8 @@ ASKED = [
 ]
 
 
-def test_validate_sound_classifier_is_servable(judge: Judge, sound_model: Path, tmp_path: Path) -> None:
-    validation = judge(sound_model)
+def test_validate_sound_classifier_is_servable(judge: Judge, tiny_model: Path, tmp_path: Path) -> None:
+    validation = judge(tiny_model)
     assert failed(validation) == {}
     assert [check.name for check in validation.checks] == [
         "files",
@@ -179,20 +173,20 @@ DATA = "variables/variables.data-00000-of-00001"
     ],
 )
 def test_validate_damaged_files_are_named(
-    judge: Judge, sound_model: Path, tmp_path: Path, damage: Callable[[Path], Any], check: str, message: str
+    judge: Judge, tiny_model: Path, tmp_path: Path, damage: Callable[[Path], Any], check: str, message: str
 ) -> None:
-    model = Path(shutil.copytree(sound_model, tmp_path / "model"))
+    model = Path(shutil.copytree(tiny_model, tmp_path / "model"))
     damage(model)
     problems = failed(judge(model))
     assert check in problems
     assert re.search(message, problems[check]), problems[check]
 
 
-def test_validate_schema_of_another_model_is_named(sound_model: Path, tmp_path: Path) -> None:
+def test_validate_schema_of_another_model_is_named(tiny_model: Path, tmp_path: Path) -> None:
     examples, schema = write_examples(tmp_path / "examples"), write_schema(tmp_path / "schema")
     path = schema / "schema.pbtxt"
     path.write_text(path.read_text().replace('"rooms" type: INT', '"rooms" type: FLOAT').replace('"town"', '"city"'))
-    problems = failed(validate(str(examples), str(schema), str(sound_model), str(tmp_path / "validation")))
+    problems = failed(validate(str(examples), str(schema), str(tiny_model), str(tmp_path / "validation")))
     assert (
         problems["grpc: inputs"]
         == problems["rest: inputs"]

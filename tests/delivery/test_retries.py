@@ -16,7 +16,7 @@ from google.protobuf.json_format import ParseDict
 from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineTaskSpec
 
 from settings.load import load_settings
-from tests.delivery.test_compile import compile_for, tasks
+from tests.compiled.specs import compile_for, tasks
 
 HOUR, DAY = 3600.0, 86_400.0
 VERTEX_CAP = 3600.0

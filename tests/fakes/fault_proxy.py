@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import re
 import socket
 import struct
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from http.client import HTTPConnection, HTTPResponse
@@ -17,9 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
-import pytest
-
-from tests.fakes.storage_server import BUCKET, StorageServer
+from tests.fakes.storage_server import BUCKET
 
 Kind = Literal["status", "reset", "lost", "cut", "slow", "stall", "corrupt"]
 
@@ -241,11 +237,3 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         pass
-
-
-@pytest.fixture
-def fault_proxy(storage_server: StorageServer) -> Iterator[FaultProxy]:
-    proxy = FaultProxy(storage_server.port)
-    yield proxy
-    proxy.close()
-    gc.collect()

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
-
-import pytest
 
 BUCKET = "bucket"
 
@@ -37,31 +35,17 @@ class StorageServer:
         client.close()
 
 
-@pytest.fixture(scope="session")
-def _emulator() -> Iterator[int]:
+@contextmanager
+def start_emulator() -> Iterator[StorageServer]:
+    """An empty store on a free port."""
     from gcp_storage_emulator.server import create_server
 
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
         port = probe.getsockname()[1]
-    before = os.environ.get("STORAGE_EMULATOR_HOST")
-    os.environ["STORAGE_EMULATOR_HOST"] = f"http://localhost:{port}"
     server: Any = create_server("localhost", port, in_memory=True, default_bucket=BUCKET)
     server.start()
     try:
-        yield port
+        yield StorageServer(port)
     finally:
         server.stop()
-        if before is None:
-            del os.environ["STORAGE_EMULATOR_HOST"]
-        else:
-            os.environ["STORAGE_EMULATOR_HOST"] = before
-
-
-@pytest.fixture
-def storage_server(_emulator: int) -> Iterator[StorageServer]:
-    from slipway.stores import storage
-
-    server = StorageServer(_emulator)
-    yield server
-    storage.delete_folder(server.uri(""))

@@ -25,7 +25,7 @@ from slipway.evaluation.golden import Golden, write_golden
 from slipway.stores.model_store import LocalModelStore
 from tests.fakes.kubernetes.model_server import ModelServers, Pod
 from tests.fakes.kubernetes.server import KubernetesApi
-from tests.slipway.stores.model_store.conftest import provenance, write_model
+from tests.model_files import provenance, write_model
 
 PROJECT = Path(__file__).parents[3]
 NAMESPACE = "slipway-staging"

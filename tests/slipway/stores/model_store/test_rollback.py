@@ -13,7 +13,7 @@ from slipway.errors import ModelQuarantinedError, StoreError
 from slipway.stores.model_store import Event, LocalModelStore, ModelStore, Version
 from slipway.stores.model_store.remote import RemoteModelStore
 from tests.fakes.fault_proxy import FaultProxy
-from tests.slipway.stores.model_store.conftest import provenance, write_model
+from tests.model_files import provenance, write_model
 
 Open = Callable[[], ModelStore]
 
