@@ -64,8 +64,7 @@ class FaultProxy:
         class Handler(_Handler):
             server_proxy = proxy
 
-        self._server = ThreadingHTTPServer(("localhost", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = _Server(("localhost", 0), Handler)
         self.port = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
         self._thread.start()
@@ -130,6 +129,11 @@ class FaultProxy:
         """The generation of an object; `0` where there is none."""
         response, content = self.forward("GET", f"/storage/v1/b/{BUCKET}/o/{quote(name, safe='')}", None, {})
         return str(json.loads(content)["generation"]) if response.status == 200 else "0"
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128  # a connection that finds the queue full is tried again a second later
 
 
 class _Handler(BaseHTTPRequestHandler):

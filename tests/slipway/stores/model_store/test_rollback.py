@@ -25,10 +25,11 @@ def clock() -> Iterator[int]:
 
 
 @pytest.fixture(params=["local", "gs"])
-def open_it(request: pytest.FixtureRequest, tmp_path: Path, fault_proxy: FaultProxy, clock: Iterator[int]) -> Open:
+def open_it(request: pytest.FixtureRequest, tmp_path: Path, clock: Iterator[int]) -> Open:
     """The same store, opened by another person each time."""
     if request.param == "local":
         return lambda: LocalModelStore(tmp_path / "store", lambda: float(next(clock)))
+    fault_proxy: FaultProxy = request.getfixturevalue("fault_proxy")
     return lambda: RemoteModelStore(fault_proxy.uri("store"), lambda: float(next(clock)))
 
 
