@@ -262,7 +262,7 @@ def test_state_that_others_change_all_the_time_ends_in_a_clear_error(
     fault_proxy: FaultProxy, new_model: NewModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     number = patient(fault_proxy).push(new_model(1), provenance()).version.number
-    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    monkeypatch.setattr("slipway.remote.retries.sleep", lambda seconds: None)
     fault_proxy.inject("status", status=412, on=r"POST .*\.state\.json")
     with pytest.raises(StoreError, match=re.escape("others changed it 20 times meanwhile; run again")):
         patient(fault_proxy).promote("taxi", number)
