@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import pytest
 import yaml
 
-from serving.rollout.engine import Rollout
-from tests.fakes.kubernetes.world import DIGEST, PROJECT, World, open_world, short_pause
+from tests.fakes.kubernetes.world import DIGEST, PROJECT, World, open_world
 
 
 @pytest.fixture
@@ -31,6 +29,5 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     for name, value in (("WINDOW_SECONDS", 0), ("TRAFFIC_SECONDS", 0), ("READY_SECONDS", 20), ("MIN_REQUESTS", 50)):
         monkeypatch.setenv(f"SLIPWAY_SERVING__{name}", str(value))
     monkeypatch.setenv("SLIPWAY_SERVING__MODELS_PATH", "gs://bucket/models")
-    monkeypatch.setattr("delivery.rollout.Rollout", partial(Rollout, pause=short_pause))
     with open_world(tmp_path) as opened:
         yield opened

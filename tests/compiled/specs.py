@@ -1,4 +1,4 @@
-"""Specs of the training pipeline: the expected one (one file, and what differs by platform) and compiled ones."""
+"""The expected spec of the training pipeline: one file, and what differs by platform."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from typing import Any
 
 import yaml
 
-from delivery.compile import compile_pipeline
-from settings.load import load_settings
 from slipway.targets import RemoteTarget
 
 GOLDEN = Path(__file__).parent / "training.yaml"
@@ -28,13 +26,8 @@ def golden_spec(target: RemoteTarget) -> dict[str, Any]:
     return spec
 
 
-def compile_for(target: RemoteTarget, output: Path) -> dict[str, Any]:
-    compile_pipeline("training", target, IMAGE, load_settings().compute, output)
-    spec: dict[str, Any] = yaml.safe_load(output.read_text())
-    return spec
-
-
 def tasks(spec: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Tasks of all graphs of a spec by step."""
     found: dict[str, dict[str, Any]] = {}
     for graph in [spec["root"], *spec["components"].values()]:
         for name, task in graph.get("dag", {}).get("tasks", {}).items():

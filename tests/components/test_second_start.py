@@ -40,7 +40,7 @@ from tests.example_artifacts import write_curated_schema, write_examples
 from tests.model_files import provenance, write_model
 from tests.served_models import write_examples as write_served_examples
 from tests.served_models import write_schema as write_served_schema
-from tests.shapes import Artifacts, publish, train_parameters
+from tests.shapes import Artifacts, make_transformed, publish, train_parameters
 
 COMPONENTS = Path(__file__).parents[2] / "components"
 CURATED = 'feature { name: "month" type: INT int_domain { min: 1 max: 12 } } feature { name: "y" type: INT }'
@@ -140,6 +140,11 @@ def test_validate_examples_refuses_bad_data_again_in_the_same_words(tmp_path: Pa
         written.append(files(tmp_path / "out"))
     assert said[0] == said[1]
     assert written[0] == written[1]
+
+
+@pytest.fixture(scope="module")
+def shapes(tmp_path_factory: pytest.TempPathFactory) -> Artifacts:
+    return make_transformed(tmp_path_factory.mktemp("shapes"))
 
 
 @pytest.mark.slow

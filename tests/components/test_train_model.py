@@ -23,15 +23,15 @@ from slipway.data.tensors import raw_inputs, serialize_examples
 from slipway.errors import DataError, ModuleError, StoreError, TrainingError
 from slipway.evaluation.golden import read_golden
 from slipway.runs.training_log import History
-from tests.shapes import MODULE, Artifacts, publish, train_parameters
+from tests.shapes import MODULE, Artifacts, make_transformed, publish, train_parameters
 from tests.small_disk import mount_small_disk
 
 MODEL = (MODULE / "model.py").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
-def artifacts(shapes: Artifacts) -> Artifacts:
-    return shapes
+def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Artifacts:
+    return make_transformed(tmp_path_factory.mktemp("shapes"))
 
 
 def run(artifacts: Artifacts, folder: Path, model: str = MODEL, **training: Any) -> History:

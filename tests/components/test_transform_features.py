@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +10,13 @@ import pytest
 from components.transform_features.run import transform
 from slipway.errors import DataError, ModuleError, StoreError
 from slipway.stores.artifacts import TRANSFORM_GRAPH, TRANSFORMED, check_whole
-from tests.shapes import Artifacts, make_rows, publish, write_examples, write_schema
+from tests.shapes import Artifacts, make_rows, make_transformed, publish, write_examples, write_schema
 from tests.small_disk import mount_small_disk
+
+
+@pytest.fixture(scope="module")
+def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Artifacts:
+    return make_transformed(tmp_path_factory.mktemp("shapes"))
 
 
 def run(artifacts: Artifacts, uri: str, label: str = "shape") -> None:
@@ -26,10 +30,10 @@ def small(tmp_path: Path) -> Artifacts:
     return Artifacts(tmp_path)
 
 
-def test_transform_output_mirrors_the_examples_row_by_row(shapes: Artifacts) -> None:
+def test_transform_output_mirrors_the_examples_row_by_row(artifacts: Artifacts) -> None:
     for file in ("split=train/part-0", "split=train/part-1", "split=eval/part-0"):
-        raw = pq.read_table(f"{shapes.examples}/{file}.parquet")
-        transformed = pq.read_table(f"{shapes.transformed}/{file}.parquet")
+        raw = pq.read_table(f"{artifacts.examples}/{file}.parquet")
+        transformed = pq.read_table(f"{artifacts.transformed}/{file}.parquet")
         assert transformed["shape"].to_pylist() == raw["shape"].to_pylist()
         size = np.log1p([value or 0.0 for value in raw["size"].to_pylist()])
         np.testing.assert_allclose(transformed["size"].to_numpy(), size, rtol=1e-5)
@@ -37,23 +41,23 @@ def test_transform_output_mirrors_the_examples_row_by_row(shapes: Artifacts) -> 
         assert words == [len(row or []) for row in raw["words"].to_pylist()]
 
 
-def test_transform_analyses_the_training_split_only(shapes: Artifacts) -> None:
-    train = pq.read_table(f"{shapes.transformed}/split=train")["points"].combine_chunks()
+def test_transform_analyses_the_training_split_only(artifacts: Artifacts) -> None:
+    train = pq.read_table(f"{artifacts.transformed}/split=train")["points"].combine_chunks()
     values = train.flatten().to_numpy().reshape(-1, 4)
     np.testing.assert_allclose(values.mean(axis=0), 0, atol=1e-4)
     np.testing.assert_allclose(values.std(axis=0), 1, atol=1e-3)
 
 
-def test_transform_columns_are_scalars_or_lists_of_fixed_size(shapes: Artifacts) -> None:
-    schema = pq.read_table(f"{shapes.transformed}/split=eval").schema
+def test_transform_columns_are_scalars_or_lists_of_fixed_size(artifacts: Artifacts) -> None:
+    schema = pq.read_table(f"{artifacts.transformed}/split=eval").schema
     assert schema.field("points").type == pa.list_(pa.float32(), 4)
     assert schema.field("size").type == pa.float32()
 
 
-def test_transform_graph_opens_as_tft_output_without_the_label(shapes: Artifacts) -> None:
+def test_transform_graph_opens_as_tft_output_without_the_label(artifacts: Artifacts) -> None:
     import tensorflow_transform as tft
 
-    output = tft.TFTransformOutput(shapes.graph)
+    output = tft.TFTransformOutput(artifacts.graph)
     assert set(output.raw_feature_spec()) == {"words", "points", "size", "seen_at"}
     assert set(output.transformed_feature_spec()) == {"words", "points", "size"}
 
@@ -103,46 +107,46 @@ def test_transform_value_of_another_type_names_the_column(tmp_path: Path) -> Non
         run(Artifacts(tmp_path), publish(tmp_path, preprocessing=code).preprocessing_uri)
 
 
-def test_transform_over_half_written_artifacts_leaves_nothing_of_them(shapes: Artifacts, tmp_path: Path) -> None:
+def test_transform_over_half_written_artifacts_leaves_nothing_of_them(artifacts: Artifacts, tmp_path: Path) -> None:
     graph, transformed = tmp_path / "graph", tmp_path / "transformed"
     for left in (graph / "transform_fn" / "assets" / "old", transformed / "split=train" / "part-9.parquet"):
         left.parent.mkdir(parents=True)
         left.write_bytes(b"half")
     uri = publish(tmp_path).preprocessing_uri
-    transform(shapes.examples, shapes.schema, uri, {"column": "shape"}, {}, str(graph), str(transformed))
+    transform(artifacts.examples, artifacts.schema, uri, {"column": "shape"}, {}, str(graph), str(transformed))
     assert not (graph / "transform_fn" / "assets" / "old").exists()
     assert sorted(path.name for path in transformed.rglob("*") if path.is_file()) == [
         "_SUCCESS", "part-0.parquet", "part-0.parquet", "part-1.parquet",
     ]  # fmt: skip
 
 
-def test_transform_failing_leaves_nothing_that_looks_whole(shapes: Artifacts, tmp_path: Path) -> None:
-    graph = shutil.copytree(shapes.graph, str(tmp_path / "graph"))
-    transformed = shutil.copytree(shapes.transformed, str(tmp_path / "transformed"))
+def test_transform_failing_leaves_nothing_that_looks_whole(artifacts: Artifacts, tmp_path: Path) -> None:
+    graph, transformed = str(tmp_path / "graph"), str(tmp_path / "transformed")
     uri = publish(tmp_path).preprocessing_uri
+    transform(artifacts.examples, artifacts.schema, uri, {"column": "shape"}, {}, graph, transformed)
     with pytest.raises(DataError, match="no column 'colour'"):
-        transform(shapes.examples, shapes.schema, uri, {"column": "colour"}, {}, graph, transformed)
+        transform(artifacts.examples, artifacts.schema, uri, {"column": "colour"}, {}, graph, transformed)
     for folder, last in ((graph, TRANSFORM_GRAPH), (transformed, TRANSFORMED)):
         with pytest.raises(StoreError, match=r"transform_features was stopped.*run transform_features again"):
             check_whole(folder, last, "transform_features")
 
 
-def test_transform_full_disk_names_the_artifact(shapes: Artifacts, tmp_path: Path) -> None:
+def test_transform_full_disk_names_the_artifact(artifacts: Artifacts, tmp_path: Path) -> None:
     uri = publish(tmp_path).preprocessing_uri
     with mount_small_disk(tmp_path / "disk", "8k") as disk:
         transformed, graph = str(disk / "transformed"), str(tmp_path / "graph")
         with pytest.raises(StoreError, match=r"disk/transformed cannot be written: .*No space left"):
-            transform(shapes.examples, shapes.schema, uri, {"column": "shape"}, {}, graph, transformed)
+            transform(artifacts.examples, artifacts.schema, uri, {"column": "shape"}, {}, graph, transformed)
 
 
 @pytest.mark.slow
-def test_transform_on_another_runner_writes_the_same(shapes: Artifacts, tmp_path: Path) -> None:
+def test_transform_on_another_runner_writes_the_same(artifacts: Artifacts, tmp_path: Path) -> None:
     """Any runner but the in-process one also transforms the files on Beam, as Dataflow or Flink would."""
     uri = publish(tmp_path).preprocessing_uri
     graph, transformed = str(tmp_path / "graph"), str(tmp_path / "transformed")
     options = {"options": ["--runner=BundleBasedDirectRunner"]}
-    transform(shapes.examples, shapes.schema, uri, {"column": "shape"}, options, graph, transformed)
+    transform(artifacts.examples, artifacts.schema, uri, {"column": "shape"}, options, graph, transformed)
     for file in ("split=train/part-0", "split=train/part-1", "split=eval/part-0"):
         assert pq.read_table(f"{transformed}/{file}.parquet").equals(
-            pq.read_table(f"{shapes.transformed}/{file}.parquet")
+            pq.read_table(f"{artifacts.transformed}/{file}.parquet")
         )

@@ -29,6 +29,11 @@ def judge(tmp_path: Path) -> Callable[[Path], ServingValidation]:
     return lambda model: validate(str(examples), str(schema), str(model), str(tmp_path / "validation"))
 
 
+@pytest.fixture(scope="module")
+def sound_model(tiny_model: Path) -> Path:
+    return tiny_model
+
+
 Judge = Callable[[Path], ServingValidation]
 
 
@@ -50,8 +55,8 @@ ASKED = [
 ]
 
 
-def test_validate_sound_classifier_is_servable(judge: Judge, tiny_model: Path, tmp_path: Path) -> None:
-    validation = judge(tiny_model)
+def test_validate_sound_classifier_is_servable(judge: Judge, sound_model: Path, tmp_path: Path) -> None:
+    validation = judge(sound_model)
     assert failed(validation) == {}
     assert [check.name for check in validation.checks] == [
         "files",
@@ -173,20 +178,20 @@ DATA = "variables/variables.data-00000-of-00001"
     ],
 )
 def test_validate_damaged_files_are_named(
-    judge: Judge, tiny_model: Path, tmp_path: Path, damage: Callable[[Path], Any], check: str, message: str
+    judge: Judge, sound_model: Path, tmp_path: Path, damage: Callable[[Path], Any], check: str, message: str
 ) -> None:
-    model = Path(shutil.copytree(tiny_model, tmp_path / "model"))
+    model = Path(shutil.copytree(sound_model, tmp_path / "model"))
     damage(model)
     problems = failed(judge(model))
     assert check in problems
     assert re.search(message, problems[check]), problems[check]
 
 
-def test_validate_schema_of_another_model_is_named(tiny_model: Path, tmp_path: Path) -> None:
+def test_validate_schema_of_another_model_is_named(sound_model: Path, tmp_path: Path) -> None:
     examples, schema = write_examples(tmp_path / "examples"), write_schema(tmp_path / "schema")
     path = schema / "schema.pbtxt"
     path.write_text(path.read_text().replace('"rooms" type: INT', '"rooms" type: FLOAT').replace('"town"', '"city"'))
-    problems = failed(validate(str(examples), str(schema), str(tiny_model), str(tmp_path / "validation")))
+    problems = failed(validate(str(examples), str(schema), str(sound_model), str(tmp_path / "validation")))
     assert (
         problems["grpc: inputs"]
         == problems["rest: inputs"]

@@ -7,19 +7,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from google.protobuf.json_format import ParseDict
 from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec
 
 from delivery.compile import compile_pipeline
 from delivery.graph import edges
+from settings.load import load_settings
 from slipway.compute import Compute
 from slipway.errors import ConfigError
 from slipway.targets import RemoteTarget
-from tests.compiled.specs import GOLDEN, IMAGE, compile_for, golden_spec, tasks
+from tests.compiled.specs import GOLDEN, IMAGE, golden_spec, tasks
 
 TARGETS: tuple[RemoteTarget, ...] = ("kubeflow", "vertex")
 NEVER_CACHED = {"resolve_source", "resolve_baseline", "push_model", "rollout_model", "record_run"}
 DOES_REMOTE_IO = {"resolve_source", "ingest_examples", "resolve_baseline", "push_model", "record_run"}
+
+
+def compile_for(target: RemoteTarget, output: Path) -> dict[str, Any]:
+    compile_pipeline("training", target, IMAGE, load_settings().compute, output)
+    spec: dict[str, Any] = yaml.safe_load(output.read_text())
+    return spec
 
 
 @pytest.fixture(scope="module", params=TARGETS)

@@ -8,7 +8,6 @@ https://cloud.google.com/vertex-ai/docs/pipelines/configure-retries.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -16,7 +15,8 @@ from google.protobuf.json_format import ParseDict
 from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineTaskSpec
 
 from settings.load import load_settings
-from tests.compiled.specs import compile_for, tasks
+from slipway.targets import RemoteTarget
+from tests.compiled.specs import golden_spec, tasks
 
 HOUR, DAY = 3600.0, 86_400.0
 VERTEX_CAP = 3600.0
@@ -80,14 +80,14 @@ def test_argo_with_a_short_window_hardly_tries_again(
     assert made[-1].killed == killed
 
 
-def policies(target: Any, folder: Path) -> dict[str, dict[str, Any]]:
-    spec = compile_for(target, folder / f"{target}.yaml")
-    return {name: task["retryPolicy"] for name, task in tasks(spec).items() if "retryPolicy" in task}
+def policies(target: RemoteTarget) -> dict[str, dict[str, Any]]:
+    """Of the golden spec, to which `test_compile` compares the compiled pipeline."""
+    return {name: task["retryPolicy"] for name, task in tasks(golden_spec(target)).items() if "retryPolicy" in task}
 
 
 @pytest.mark.parametrize("run", [1.0, 280.0, 5 * 60.0, 90 * 60.0, 2 * DAY])
-def test_kubeflow_starts_a_step_again_however_long_it_ran_before_it_died(tmp_path: Path, run: float) -> None:
-    found = policies("kubeflow", tmp_path)
+def test_kubeflow_starts_a_step_again_however_long_it_ran_before_it_died(run: float) -> None:
+    found = policies("kubeflow")
     compute = load_settings().compute
     assert found.keys() == {name for name, wants in compute.items() if wants.retries}
     for name, policy in found.items():
@@ -97,9 +97,9 @@ def test_kubeflow_starts_a_step_again_however_long_it_ran_before_it_died(tmp_pat
         assert attempts[1].began - attempts[0].ended == 30, name
 
 
-def test_vertex_pauses_minutes_at_most_and_never_beyond_its_cap(tmp_path: Path) -> None:
-    found = policies("vertex", tmp_path)
-    assert found.keys() == policies("kubeflow", tmp_path).keys()
+def test_vertex_pauses_minutes_at_most_and_never_beyond_its_cap() -> None:
+    found = policies("vertex")
+    assert found.keys() == policies("kubeflow").keys()
     for policy in found.values():
         assert ParseDict(policy, PipelineTaskSpec.RetryPolicy()).backoff_max_duration.seconds <= VERTEX_CAP
         assert vertex_pauses(policy)[:2] == [30, 60]
