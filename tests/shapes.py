@@ -15,7 +15,7 @@ import pytest
 from slipway.data.examples.dataset import MANIFEST, Manifest, RowCounts
 from slipway.module_kit.config import read_config
 from slipway.stores.module_store import PublishedModule, publish_module
-from tests.written_once import written_once
+from tests.shared_folders import shared_folder
 
 MODULE = Path(__file__).parent / "modules" / "shapes"
 SCHEMA = """
@@ -122,5 +122,5 @@ def make_transformed(factory: pytest.TempPathFactory) -> Artifacts:
         uri = publish(folder).preprocessing_uri
         transform(made.examples, made.schema, uri, {"column": "shape"}, {}, made.graph, made.transformed)
 
-    written = written_once(factory, "transformed_shapes", write)
+    written = shared_folder(factory, "transformed_shapes", write)
     return Artifacts(Path(shutil.copytree(written, factory.mktemp("shapes"), dirs_exist_ok=True)))

@@ -10,28 +10,12 @@ import pytest
 import typer.main
 
 from cli.main import app
+from settings.load import PROJECT
+from tests.docs.pages import DOCS, shell_blocks, shell_lines
 
-PROJECT = Path(__file__).parent.parent
-DOCS = sorted(
-    [
-        *PROJECT.glob("*.md"),
-        *(path for room in ("docs", "manifests", "tests") for path in (PROJECT / room).rglob("*.md")),
-    ]
-)
 ROOM = re.compile(
     r"`((?:slipway|serving|components|pipelines|delivery|cli|settings|modules|docs|tests|benchmarks|manifests)/[\w./-]*)`"
 )
-
-
-def shell_blocks(doc: Path) -> list[str]:
-    return re.findall(r"```sh\n(.*?)```", doc.read_text(), flags=re.DOTALL)
-
-
-def shell_lines(start: str) -> list[str]:
-    """Lines of all pages' shell blocks that begin with a word, without comments; continued ones joined."""
-    lines = [line for doc in DOCS for block in shell_blocks(doc) for line in block.replace("\\\n", "").splitlines()]
-    bare = [line.partition("  #")[0].strip().removesuffix(" &") for line in lines]
-    return sorted({line for line in bare if line.startswith(f"{start} ")})
 
 
 @pytest.mark.parametrize("line", shell_lines("slipway"))

@@ -12,9 +12,7 @@ import yaml
 from tests.ci.pushes import Pushes
 from tests.fakes.image_registry import FakeRegistry
 from tests.fakes.kubeflow import FakeKubeflow
-from tests.fakes.storage_server import StorageServer, _emulator, storage_server
-
-__all__ = ["_emulator", "storage_server"]
+from tests.fakes.storage_server import StorageServer
 
 pytestmark = [
     pytest.mark.slow,

@@ -15,7 +15,7 @@ from serving.server.model_sources import OneVersion
 from serving.server.server import ModelServer
 from settings.load import PROJECT
 from slipway.stores.model_store import LocalModelStore, Version
-from tests.slipway.stores.model_store.conftest import provenance
+from tests.model_files import provenance
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import subprocess
@@ -142,3 +143,22 @@ def test_ci_runs_every_python_that_the_project_supports() -> None:
     supported = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["requires-python"]
     wanted = [f"3.{minor}" for minor in range(40) if f"3.{minor}" in SpecifierSet(supported)]
     assert wanted == workflow["jobs"]["test"]["strategy"]["matrix"]["python"]
+
+
+def imported_modules(path: Path) -> Iterator[str]:
+    """All that a module's imports name: `a.b` and `a.b.c` for `from a.b import c`."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield from (node.module, *(f"{node.module}.{alias.name}" for alias in node.names))
+
+
+def test_nothing_imports_a_test_module_or_a_conftest() -> None:
+    found = {
+        f"{path.relative_to(PROJECT)} imports {name}"
+        for path in (PROJECT / "tests").rglob("*.py")
+        for name in imported_modules(path)
+        if name.startswith("tests.") and re.search(r"\.(test_\w+|conftest)(\.|$)", name)
+    }
+    assert not found, "move what several tests use into a module of its own, or into a fixture of tests/conftest.py"

@@ -13,8 +13,8 @@ from cli.main import app
 from settings.load import PROJECT
 from slipway.errors import ModelQuarantinedError, StoreError
 from slipway.stores.model_store import LocalModelStore
-from tests.fakes.storage_server import StorageServer, _emulator, storage_server  # noqa: F401 - fixtures
-from tests.slipway.stores.model_store.conftest import provenance, write_model
+from tests.fakes.storage_server import StorageServer
+from tests.model_files import provenance, write_model
 
 Push = Callable[..., int]
 
@@ -170,7 +170,7 @@ def test_models_unknown_version_names_the_newest(push: Push, command: str) -> No
 def test_models_of_a_store_on_gs(
     push: Push,
     tmp_path: Path,
-    storage_server: StorageServer,  # noqa: F811
+    storage_server: StorageServer,
 ) -> None:
     from slipway.stores.model_store import open_store
 

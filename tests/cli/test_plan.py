@@ -15,15 +15,12 @@ from typer.testing import CliRunner
 from cli.main import app
 from slipway.errors import ConfigError, DeliveryError
 from slipway.stores import storage
-from tests.cli.cluster import kubeflow, remote_home, slipway, vertex
+from tests.cli.commands import slipway
 from tests.delivery.plan.project import FILES, IMAGE, MODEL, NEW_MODEL, ZEROS, Project
 from tests.fakes.docker import write_docker
 from tests.fakes.image_registry import FakeRegistry
 from tests.fakes.kubeflow import FakeKubeflow
-from tests.fakes.storage_server import _emulator, storage_server
 from tests.fakes.vertex import FakeVertex
-
-__all__ = ["_emulator", "kubeflow", "remote_home", "storage_server", "vertex"]
 
 
 @pytest.fixture

@@ -14,16 +14,13 @@ from serving.server.config import ServerConfig
 from serving.server.model_sources import OneVersion
 from serving.server.server import ModelServer
 from slipway.errors import ConfigError, DataError
-from tests.written_once import tiny_model
 
 ROWS = '{"size": 1.0, "rooms": 2, "town": "Ulm"}\n{"town": "Bonn"}\n'
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelServer]:
-    with ModelServer(
-        OneVersion("tiny", tiny_model(tmp_path_factory)), ServerConfig(grpc_port=0, rest_port=0)
-    ) as server:
+def server(tiny_model: Path) -> Iterator[ModelServer]:
+    with ModelServer(OneVersion("tiny", tiny_model), ServerConfig(grpc_port=0, rest_port=0)) as server:
         yield server
 
 

@@ -5,10 +5,7 @@ from pathlib import Path
 import pytest
 
 from cli import main
-from tests.fakes.fault_proxy import FaultProxy, fault_proxy
-from tests.fakes.storage_server import _emulator, storage_server
-
-__all__ = ["_emulator", "fault_proxy", "storage_server"]
+from tests.fakes.fault_proxy import FaultProxy
 
 REFUSED = "gs://anonymous@bucket/{}?scheme=http&endpoint_override=localhost:1&retry_limit_seconds=0.2"
 

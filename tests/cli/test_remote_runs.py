@@ -7,12 +7,9 @@ import pytest
 
 from slipway.errors import TargetError
 from slipway.stores import storage
-from tests.cli.cluster import DATA, kubeflow, remote_home, slipway, vertex
+from tests.cli.commands import DATA, slipway
 from tests.compiled.specs import GOLDEN
-from tests.fakes.storage_server import _emulator, storage_server
 from tests.recorded_runs import WHY_REFUSED, write_run
-
-__all__ = ["_emulator", "kubeflow", "remote_home", "storage_server", "vertex"]
 
 
 @pytest.fixture(params=["kubeflow", "vertex"])

@@ -5,7 +5,7 @@ from typer.testing import CliRunner
 
 from cli.main import app
 from slipway.errors import ConfigError, RolledBackError, RolloutError, StoreError
-from tests.cli.cluster import rollout as slipway
+from tests.cli.commands import rollout as slipway
 from tests.fakes.kubernetes.model_server import Pod
 from tests.fakes.kubernetes.world import World
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.cli.cluster import rollout as slipway
+from tests.cli.commands import rollout as slipway
 from tests.fakes.kubernetes.model_server import Pod
 from tests.fakes.kubernetes.world import World
 

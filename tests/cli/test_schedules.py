@@ -4,12 +4,9 @@ import pytest
 
 from slipway.errors import ConfigError, TargetError
 from slipway.stores import storage
-from tests.cli.cluster import DATA, kubeflow, remote_home, slipway, vertex
+from tests.cli.commands import DATA, slipway
 from tests.fakes.kubeflow import FakeKubeflow
-from tests.fakes.storage_server import _emulator, storage_server
 from tests.fakes.vertex import FakeVertex
-
-__all__ = ["_emulator", "kubeflow", "remote_home", "storage_server", "vertex"]
 
 NIGHTLY = {"module": "taxi", "cron": "0 3 * * *", "data": DATA, "overrides": {"training.epochs": 3}}
 

@@ -12,16 +12,14 @@ from cli.main import run
 from settings.load import PROJECT as CHECKOUT
 from slipway.errors import ConfigError, TargetError
 from slipway.stores import storage
-from tests.cli.cluster import DATA, kubeflow, remote_home, slipway, vertex
+from tests.cli.commands import DATA, slipway
 from tests.compiled.specs import GOLDEN
 from tests.fakes.kubeflow import FakeKubeflow
-from tests.fakes.storage_server import StorageServer, _emulator, storage_server
+from tests.fakes.storage_server import StorageServer
 from tests.fakes.vertex import FakeVertex
 
 # Compiling takes a second, and is not what most of these are about.
 PACKAGE = ("--package", str(GOLDEN))
-
-__all__ = ["_emulator", "kubeflow", "remote_home", "storage_server", "vertex"]
 
 
 def test_submit_publishes_module_and_sample_and_prints_the_address(

@@ -11,6 +11,7 @@ from slipway.evaluation.results import Evaluation, read_evaluation
 from slipway.evaluation.slices import LISTED, WORST
 from slipway.stores import storage
 from tests.components.evaluation_models import MetricsRecorder, save_model, write_examples, write_schema
+from tests.fakes.storage_server import StorageServer
 from tests.steps import evaluate
 
 ROWS = 600
@@ -163,22 +164,14 @@ def test_evaluate_eval_split_without_labels_is_an_error(root: Path, tmp_path: Pa
         run(tmp_path, tmp_path / "out")
 
 
-def test_evaluate_baseline_in_a_bucket_is_fetched(root: Path, tmp_path: Path) -> None:
-    from gcp_storage_emulator.server import create_server
-
-    server = create_server("localhost", 0, in_memory=True, default_bucket="slipway")
-    server.start()
-    try:
-        host, port = server._api._httpd.socket.getsockname()[:2]
-        uri = f"gs://anonymous@slipway/models/trips/3?scheme=http&endpoint_override={host}:{port}"
-        storage.copy_folder(str(root / "bad"), uri)
-        log = MetricsRecorder()
-        evaluation = evaluate(
-            str(root / "examples"), str(root / "schema"), str(root / "good"), uri, CONFIG, {},
-            str(tmp_path), log, log, str(tmp_path / "page.html"),
-        )  # fmt: skip
-    finally:
-        server.stop()
+def test_evaluate_baseline_in_a_bucket_is_fetched(root: Path, tmp_path: Path, storage_server: StorageServer) -> None:
+    uri = storage_server.uri("models/trips/3")
+    storage.copy_folder(str(root / "bad"), uri)
+    log = MetricsRecorder()
+    evaluation = evaluate(
+        str(root / "examples"), str(root / "schema"), str(root / "good"), uri, CONFIG, {},
+        str(tmp_path), log, log, str(tmp_path / "page.html"),
+    )  # fmt: skip
     assert evaluation.baseline_uri == uri
     assert evaluation.overall.baseline
     assert (evaluation.overall.baseline["auc"] or 1) < 0.3

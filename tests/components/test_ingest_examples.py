@@ -11,17 +11,10 @@ import pytest
 
 from slipway.data.examples.dataset import Manifest, open_split, read_manifest
 from slipway.errors import ConfigError, DataError
+from tests.components.ingesting import CONFIG, ROWS
 from tests.example_artifacts import write_curated_schema
-from tests.fakes.storage_server import StorageServer, _emulator, storage_server  # noqa: F401 - fixtures
+from tests.fakes.storage_server import StorageServer
 from tests.steps import ingest, resolve
-
-CONFIG: dict[str, Any] = {
-    "task": "binary",
-    "label": {"column": "big_tip", "expression": "tips > 0.2 * fare", "training_only": ["tips"]},
-    "split": {"method": "hash", "train": 2.0, "eval": 1.0},
-    "ingestion": {"max_quarantined": 0.01, "window": 1.0},
-}
-ROWS = "fare,tips,company\n" + "".join(f"{10 + n % 5}.5,{n % 4},Cab {n % 3}\n" for n in range(300))
 
 
 def _ingest(uri: str, examples: Path, config: dict[str, Any] = CONFIG, schema: str = "") -> Manifest:
@@ -75,7 +68,7 @@ def test_ingest_broken_schema_names_the_line(tmp_path: Path) -> None:
         )
 
 
-def test_ingest_from_a_bucket_is_as_from_here(tmp_path: Path, storage_server: StorageServer) -> None:  # noqa: F811
+def test_ingest_from_a_bucket_is_as_from_here(tmp_path: Path, storage_server: StorageServer) -> None:
     import gzip
 
     (tmp_path / "trips.csv").write_text(ROWS)

@@ -1,61 +1,24 @@
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from components.push_model.run import push
-from slipway.data.examples.dataset import MANIFEST, Manifest, RowCounts
 from slipway.errors import StoreError
-from slipway.evaluation.results import Check, Evaluation, SliceResult, Verdict, write_evaluation
-from slipway.evaluation.serving_checks import ServingCheck, ServingValidation, write_validation
 from slipway.lineage import Lineage
 from slipway.runs.record import Outcome, RunContext
 from slipway.stores.model_store import LocalModelStore, open_store
-from tests.fakes.storage_server import StorageServer, _emulator, storage_server  # noqa: F401 - fixtures
-from tests.slipway.stores.model_store.conftest import write_model
+from tests.components.judged_artifacts import WriteArtifacts, write_artifacts
+from tests.fakes.storage_server import StorageServer
 
 LINEAGE = Lineage(run="run-1", module="taxi", module_digest="m", data_uri="trips.csv", git_revision="abc")
 
 URIS = {"examples": "gs://bucket/examples", "model": "gs://bucket/model"}
 
-Artifacts = Callable[..., dict[str, str]]
-
 
 @pytest.fixture
-def artifacts(tmp_path: Path) -> Artifacts:
-    """Artifacts of a run whose evaluation and serving validation say what the test wants."""
-
-    def write(
-        blessed: bool = True, servable: bool = True, baseline: str | None = None, seed: int = 1
-    ) -> dict[str, str]:
-        folder = tmp_path / f"artifacts-{blessed}-{servable}-{seed}"
-        for name in ("examples", "schema", "statistics"):
-            (folder / name).mkdir(parents=True)
-        manifest = Manifest(
-            source={},
-            rows=RowCounts(read=3, quarantined=0, train=2, eval=1),
-            files=[],
-            columns={},
-            label="y",
-            digest="d",
-        )
-        (folder / "examples" / MANIFEST).write_text(manifest.model_dump_json())
-        (folder / "schema" / "schema.pbtxt").write_text("")
-        check = Check(metric="auc", rule="min", bound=0.9, value=0.95 if blessed else 0.8, examples=100,
-                      outcome="passed" if blessed else "failed")  # fmt: skip
-        evaluation = Evaluation(
-            task="binary", label="y", engine="vectorised", examples=100, baseline_uri=baseline,
-            verdict=Verdict(blessed=blessed, checks=[check]),
-            overall=SliceResult(examples=100, candidate={"auc": check.value}),
-        )  # fmt: skip
-        write_evaluation(evaluation, folder / "evaluation")
-        checks = [ServingCheck(name="raw", passed=servable, detail="" if servable else "NaN on 3 rows")]
-        write_validation(ServingValidation(servable=servable, checks=checks), folder / "serving_validation")
-        write_model(folder / "model", seed)
-        names = ("examples", "schema", "statistics", "model", "evaluation", "serving_validation")
-        return {name: str(folder / name) for name in names}
-
-    return write
+def artifacts(tmp_path: Path) -> WriteArtifacts:
+    return partial(write_artifacts, tmp_path)
 
 
 def run_push(artifacts: dict[str, str], tmp_path: Path) -> Outcome:
@@ -64,7 +27,7 @@ def run_push(artifacts: dict[str, str], tmp_path: Path) -> Outcome:
     return outcome
 
 
-def test_push_blessed_model_is_stored_with_its_provenance(artifacts: Artifacts, tmp_path: Path) -> None:
+def test_push_blessed_model_is_stored_with_its_provenance(artifacts: WriteArtifacts, tmp_path: Path) -> None:
     given = artifacts(baseline=str(tmp_path / "store" / "taxi" / "1700000000"))
     outcome = run_push(given, tmp_path)
     (version,) = LocalModelStore(tmp_path / "store").versions("taxi")
@@ -77,7 +40,9 @@ def test_push_blessed_model_is_stored_with_its_provenance(artifacts: Artifacts, 
     assert (manifest.data_digest, manifest.baseline_version) == ("d", 1_700_000_000)
 
 
-def test_push_unblessed_model_is_refused_with_the_reasons_of_both_judges(artifacts: Artifacts, tmp_path: Path) -> None:
+def test_push_unblessed_model_is_refused_with_the_reasons_of_both_judges(
+    artifacts: WriteArtifacts, tmp_path: Path
+) -> None:
     outcome = run_push(artifacts(blessed=False, servable=False), tmp_path)
     assert (outcome.verdict, outcome.version, outcome.path) == ("refused", None, None)
     assert outcome.reasons == ["auc 0.8 is below 0.9 (n=100)", "serving check raw failed: NaN on 3 rows"]
@@ -85,14 +50,14 @@ def test_push_unblessed_model_is_refused_with_the_reasons_of_both_judges(artifac
 
 
 @pytest.mark.parametrize(("blessed", "servable"), [(False, True), (True, False)])
-def test_push_one_refusal_is_enough(artifacts: Artifacts, tmp_path: Path, blessed: bool, servable: bool) -> None:
+def test_push_one_refusal_is_enough(artifacts: WriteArtifacts, tmp_path: Path, blessed: bool, servable: bool) -> None:
     outcome = run_push(artifacts(blessed=blessed, servable=servable), tmp_path)
     assert outcome.verdict == "refused"
     assert len(outcome.reasons) == 1
     assert not (tmp_path / "store").exists()
 
 
-def test_push_same_model_again_says_so(artifacts: Artifacts, tmp_path: Path) -> None:
+def test_push_same_model_again_says_so(artifacts: WriteArtifacts, tmp_path: Path) -> None:
     given = artifacts()
     first, again = run_push(given, tmp_path), run_push(given, tmp_path)
     assert (again.verdict, again.version, again.path) == ("pushed", first.version, first.path)
@@ -100,14 +65,14 @@ def test_push_same_model_again_says_so(artifacts: Artifacts, tmp_path: Path) -> 
     assert len(LocalModelStore(tmp_path / "store").versions("taxi")) == 1
 
 
-def test_push_another_model_is_the_next_version(artifacts: Artifacts, tmp_path: Path) -> None:
+def test_push_another_model_is_the_next_version(artifacts: WriteArtifacts, tmp_path: Path) -> None:
     first, second = (run_push(artifacts(seed=seed), tmp_path) for seed in (1, 2))
     assert first.version is not None
     assert second.version is not None
     assert second.version > first.version
 
 
-def test_push_missing_evaluation_is_an_error_and_nothing_is_pushed(artifacts: Artifacts, tmp_path: Path) -> None:
+def test_push_missing_evaluation_is_an_error_and_nothing_is_pushed(artifacts: WriteArtifacts, tmp_path: Path) -> None:
     given = artifacts()
     (Path(given["evaluation"]) / "evaluation.json").unlink()
     with pytest.raises(StoreError, match="not an output of evaluate_model"):
@@ -116,7 +81,7 @@ def test_push_missing_evaluation_is_an_error_and_nothing_is_pushed(artifacts: Ar
 
 
 def test_push_quarantined_bytes_are_refused_with_the_reason_however_often_the_run_is_repeated(
-    artifacts: Artifacts, tmp_path: Path
+    artifacts: WriteArtifacts, tmp_path: Path
 ) -> None:
     given = artifacts()
     number = run_push(given, tmp_path).version
@@ -133,9 +98,9 @@ def test_push_quarantined_bytes_are_refused_with_the_reason_however_often_the_ru
 
 
 def test_push_baseline_in_a_remote_store_is_named_by_its_version(
-    artifacts: Artifacts,
+    artifacts: WriteArtifacts,
     tmp_path: Path,
-    storage_server: StorageServer,  # noqa: F811
+    storage_server: StorageServer,
 ) -> None:
     given = artifacts(baseline=storage_server.uri("store/taxi/1700000000"))
     store = storage_server.uri("store")

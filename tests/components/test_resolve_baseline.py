@@ -2,8 +2,8 @@ import time
 from pathlib import Path
 
 from slipway.stores.model_store import LocalModelStore, open_store
-from tests.fakes.storage_server import StorageServer, _emulator, storage_server  # noqa: F401 - fixtures
-from tests.slipway.stores.model_store.conftest import provenance, write_model
+from tests.fakes.storage_server import StorageServer
+from tests.model_files import provenance, write_model
 from tests.steps import find_baseline as resolve
 
 
@@ -63,7 +63,7 @@ def test_resolve_quarantined_version_is_no_baseline(tmp_path: Path) -> None:
 
 def test_resolve_remote_store_answers_a_remote_uri(
     tmp_path: Path,
-    storage_server: StorageServer,  # noqa: F811
+    storage_server: StorageServer,
 ) -> None:
     uri = storage_server.uri("store")
     version = open_store(uri).push(write_model(tmp_path / "1", 1), provenance()).version

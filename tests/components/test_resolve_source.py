@@ -14,11 +14,8 @@ from slipway.errors import DataError
 from slipway.lineage import Lineage
 from slipway.runs.record import RunState, Summary
 from slipway.stores import storage
-from tests.fakes.fault_proxy import FaultProxy, fault_proxy
-from tests.fakes.storage_server import _emulator, storage_server
+from tests.fakes.fault_proxy import FaultProxy
 from tests.steps import resolve
-
-__all__ = ["_emulator", "fault_proxy", "storage_server"]
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,13 +17,17 @@ from slipway.lineage import Lineage
 from slipway.runs.notifications import send
 from slipway.runs.record import Outcome, RunContext
 from slipway.stores.model_store import open_store
-from tests.components.test_push_model import Artifacts as PushArtifacts
-from tests.components.test_push_model import artifacts  # noqa: F401 - a fixture
+from tests.components.judged_artifacts import WriteArtifacts, write_artifacts
 from tests.fakes.loopback_server import Answer, LoopbackServer, Request
-from tests.fakes.storage_server import StorageServer, _emulator, storage_server  # noqa: F401 - fixtures
-from tests.slipway.stores.model_store.conftest import provenance, write_model
+from tests.fakes.storage_server import StorageServer
+from tests.model_files import provenance, write_model
 
 LINEAGE = Lineage(run="run-1", module="taxi", module_digest="m", data_uri="trips.csv")
+
+
+@pytest.fixture
+def artifacts(tmp_path: Path) -> WriteArtifacts:
+    return partial(write_artifacts, tmp_path)
 
 
 @pytest.fixture(params=["local", "gs"])
@@ -35,7 +40,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.mark.parametrize("first", ["ended", "killed before its record"])
 def test_push_model_finds_its_own_version_though_others_pushed_since(
-    artifacts: PushArtifacts,  # noqa: F811
+    artifacts: WriteArtifacts,
     tmp_path: Path,
     store: str,
     first: str,
@@ -57,7 +62,7 @@ def test_push_model_finds_its_own_version_though_others_pushed_since(
 
 
 def test_push_model_does_not_take_a_damaged_version_for_its_own(
-    artifacts: PushArtifacts,  # noqa: F811
+    artifacts: WriteArtifacts,
     tmp_path: Path,
 ) -> None:
     asked: list[Any] = [

@@ -24,7 +24,7 @@ from slipway.runs.record import Outcome, RolloutOutcome, RunContext
 from slipway.runs.store import OUTCOME, ROLLOUT
 from slipway.stores import storage
 from tests.fakes.kubernetes.model_server import Pod
-from tests.fakes.kubernetes.world import DIGEST, NAMESPACE, PROJECT, World, open_world
+from tests.fakes.kubernetes.world import DIGEST, NAMESPACE, PROJECT, World, open_world, short_pause
 
 
 @pytest.fixture
@@ -214,7 +214,7 @@ def test_rollout_model_killed_in_the_middle_of_its_canary_is_taken_up(world: Wor
 
 def test_rollout_model_waits_for_a_first_start_that_is_under_way(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """As where a node is cut off: its pod counts as lost, and works on."""
-    monkeypatch.setattr("serving.rollout.engine.Rollout", partial(Rollout, lease_seconds=3))
+    monkeypatch.setattr("serving.rollout.engine.Rollout", partial(Rollout, lease_seconds=3, pause=short_pause))
     second = world.versions[1]
     asked = arguments(world, second)
     world.api.fates["taxi-serving-canary"] = "stall"

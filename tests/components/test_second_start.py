@@ -25,18 +25,17 @@ from slipway.lineage import Lineage
 from slipway.runs.record import Summary
 from slipway.stores.model_store import open_store
 from tests.components.evaluation_models import MetricsRecorder
-from tests.components.test_ingest_examples import CONFIG, ROWS
+from tests.components.ingesting import CONFIG, ROWS
 from tests.example_artifacts import write_curated_schema, write_examples
+from tests.model_files import provenance, write_model
 from tests.served_models import write_examples as write_served_examples
 from tests.served_models import write_schema as write_served_schema
 from tests.shapes import Artifacts, make_transformed, publish, train_parameters
-from tests.slipway.stores.model_store.conftest import provenance, write_model
 from tests.steps import compute, evaluate, infer, ingest, train, transform
 from tests.steps import find_baseline as resolve_baseline
 from tests.steps import resolve as resolve_source
 from tests.steps import validate_data as validate_examples
 from tests.steps import validate_model as validate_serving
-from tests.written_once import tiny_model
 
 COMPONENTS = Path(__file__).parents[2] / "components"
 CURATED = 'feature { name: "month" type: INT int_domain { min: 1 max: 12 } } feature { name: "y" type: INT }'
@@ -187,11 +186,11 @@ def test_resolve_baseline_is_the_same_after_the_run_pushed_its_own_model(tmp_pat
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str, str]:
+def served(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> tuple[str, str, str]:
     """Examples, schema and a model that fits them."""
     folder = tmp_path_factory.mktemp("served")
     examples, schema = write_served_examples(folder / "examples"), write_served_schema(folder / "schema")
-    return str(examples), str(schema), str(tiny_model(tmp_path_factory))
+    return str(examples), str(schema), str(tiny_model)
 
 
 def test_evaluate_model_judges_the_same(served: tuple[str, str, str], tmp_path: Path) -> None:

@@ -21,7 +21,6 @@ from tests.served_models import (
     write_warmup,
 )
 from tests.steps import validate_model as validate
-from tests.written_once import tiny_model
 
 
 @pytest.fixture
@@ -31,8 +30,8 @@ def judge(tmp_path: Path) -> Callable[[Path], ServingValidation]:
 
 
 @pytest.fixture(scope="module")
-def sound_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_model(tmp_path_factory)
+def sound_model(tiny_model: Path) -> Path:
+    return tiny_model
 
 
 Judge = Callable[[Path], ServingValidation]

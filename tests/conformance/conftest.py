@@ -4,27 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from tests.conformance.addresses import Addresses
 from tests.conformance.grpc_calls import Calls
 from tests.conformance.rest_calls import RestCalls
-from tests.written_once import conformance_models
-
-
-@dataclass(frozen=True)
-class Addresses:
-    """HOST:PORT by protocol, empty where the environment names only the other one; the models, if they are at hand."""
-
-    grpc: str
-    rest: str
-    models: Path | None = None
 
 
 @pytest.fixture(scope="session")
-def addresses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Addresses]:
+def addresses(request: pytest.FixtureRequest) -> Iterator[Addresses]:
     """Where the server of the model `conformance` listens."""
     given = Addresses(os.environ.get("SLIPWAY_CONFORMANCE_GRPC", ""), _rest_of_environment())
     if given.grpc or given.rest:
@@ -34,7 +24,7 @@ def addresses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Addresses]:
     from serving.server.model_sources import ConfigFile
     from serving.server.server import ModelServer
 
-    models = conformance_models(tmp_path_factory)
+    models: Path = request.getfixturevalue("conformance_models")  # not written where another server is tested
     source = ConfigFile(models / "models.config", allow_unavailable_labels=True)
     with ModelServer(source, ServerConfig(grpc_port=0, rest_port=0)) as server:
         yield Addresses(f"127.0.0.1:{server.grpc_port}", f"127.0.0.1:{server.rest_port}", models)

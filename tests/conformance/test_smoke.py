@@ -17,7 +17,7 @@ import pytest
 
 from serving.protocol.tensor_protos import array_of
 from slipway.evaluation.golden import Golden, read_golden
-from tests.conformance.conftest import Addresses
+from tests.conformance.addresses import Addresses
 from tests.conformance.grpc_calls import Calls
 from tests.conformance.model import NAME, VERSIONS
 from tests.conformance.rest_calls import RestCalls

@@ -5,9 +5,7 @@ import pytest
 
 from delivery.deployments import Deployment, read_latest, record
 from slipway.errors import StoreError
-from tests.fakes.storage_server import StorageServer, _emulator, storage_server
-
-__all__ = ["_emulator", "storage_server"]
+from tests.fakes.storage_server import StorageServer
 
 MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -6,10 +6,7 @@ from delivery.deploy import sync_module
 from slipway.errors import ModuleError
 from slipway.module_kit.loader import load_function
 from slipway.stores.module_store import digest_module
-from tests.fakes.fault_proxy import FaultProxy, fault_proxy
-from tests.fakes.storage_server import _emulator, storage_server
-
-__all__ = ["_emulator", "fault_proxy", "storage_server"]
+from tests.fakes.fault_proxy import FaultProxy
 
 
 @pytest.fixture

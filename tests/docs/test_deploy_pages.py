@@ -13,14 +13,11 @@ import yaml
 from settings import load
 from settings.load import PROJECT, load_settings
 from slipway.stores import storage
-from tests.cli.cluster import kubeflow, remote_home, slipway, vertex
+from tests.cli.commands import slipway
+from tests.docs.pages import DOCS, shell_lines
 from tests.fakes.kubeflow import FakeKubeflow
 from tests.fakes.kubernetes.world import DIGEST
-from tests.fakes.storage_server import _emulator, storage_server
 from tests.fakes.vertex import FakeVertex
-from tests.test_docs import DOCS, shell_lines
-
-__all__ = ["_emulator", "kubeflow", "remote_home", "storage_server", "vertex"]
 
 EXAMPLE = re.compile(r"```yaml\n# settings/(\w+)\.yaml\n(.*?)```", re.DOTALL)
 EXAMPLES = [(doc, *found) for doc in DOCS for found in EXAMPLE.findall(doc.read_text(encoding="utf-8"))]

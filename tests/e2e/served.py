@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from tests.e2e.conftest import SLIPWAY, Workspace
+from tests.e2e.workspace import SLIPWAY, Workspace
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.e2e.conftest import SLIPWAY, Workspace
+from tests.e2e.workspace import SLIPWAY, Workspace
 
 # Without early stopping, training is long enough to be hit.
 ENDLESS = ("--set", "training.epochs=60", "--set", "training.patience=0")

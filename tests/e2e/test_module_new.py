@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import Workspace
+from tests.e2e.workspace import Workspace
 
 HEADER = ["row id", "größe (cm)", "import", "9/colour", "always", "bought?"]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import Workspace
+from tests.e2e.workspace import Workspace
 
 ONE_EPOCH = ("--set", "training.epochs=1")
 TWO_EPOCHS = ("--set", "training.epochs=2")

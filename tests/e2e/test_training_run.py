@@ -18,8 +18,8 @@ import pytest
 from google.protobuf import json_format
 
 from serving.protocol.protos import predict_pb2, prediction_service_pb2_grpc
-from tests.e2e.conftest import PROJECT, Workspace, make_workspace
 from tests.e2e.served import Served, serve
+from tests.e2e.workspace import PROJECT, Workspace, make_workspace
 
 # 4,000 trips and three epochs are quick and do not make the model that the module's own thresholds ask for.
 EASY = ("--set", "training.epochs=3", "--set", "thresholds=[{metric: auc, min: 0.8}]")

@@ -14,8 +14,8 @@ from modules.taxi.sample import write_sample
 from pipelines.registry import Locations, Platform
 from slipway.module_kit.check import check_module
 from slipway.runs.record import RunContext
-from tests.cloud_storage_fuse import mounted_bucket
-from tests.e2e.conftest import PROJECT
+from tests.e2e.workspace import PROJECT
+from tests.fakes.cloud_storage_fuse import mounted_bucket
 
 
 @pytest.mark.slow

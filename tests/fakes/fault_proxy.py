@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import re
 import socket
 import struct
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from http.client import HTTPConnection, HTTPResponse
@@ -17,9 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
-import pytest
-
-from tests.fakes.storage_server import BUCKET, StorageServer
+from tests.fakes.storage_server import BUCKET
 
 Kind = Literal["status", "reset", "lost", "cut", "slow", "stall", "corrupt"]
 
@@ -68,8 +64,7 @@ class FaultProxy:
         class Handler(_Handler):
             server_proxy = proxy
 
-        self._server = ThreadingHTTPServer(("localhost", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = _Server(("localhost", 0), Handler)
         self.port = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
         self._thread.start()
@@ -134,6 +129,11 @@ class FaultProxy:
         """The generation of an object; `0` where there is none."""
         response, content = self.forward("GET", f"/storage/v1/b/{BUCKET}/o/{quote(name, safe='')}", None, {})
         return str(json.loads(content)["generation"]) if response.status == 200 else "0"
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128  # a connection that finds the queue full is tried again a second later
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -241,11 +241,3 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         pass
-
-
-@pytest.fixture
-def fault_proxy(storage_server: StorageServer) -> Iterator[FaultProxy]:
-    proxy = FaultProxy(storage_server.port)
-    yield proxy
-    proxy.close()
-    gc.collect()

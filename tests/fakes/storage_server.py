@@ -2,21 +2,42 @@
 
 from __future__ import annotations
 
-import os
-import socket
-from collections.abc import Iterator
-from typing import Any
-
-import pytest
+import threading
+from functools import partial
+from http.server import HTTPServer
+from typing import Any, Self
 
 BUCKET = "bucket"
 
 
-class StorageServer:
-    """An emulator with one bucket; it speaks on loopback and keeps all in memory."""
+class _EmulatorServer(HTTPServer):
+    request_queue_size = 128  # a connection that finds the queue full is tried again a second later
 
-    def __init__(self, port: int) -> None:
-        self.port = port
+
+class StorageServer:
+    """gcp_storage_emulator with one bucket; it listens on loopback and keeps all in memory."""
+
+    def __enter__(self) -> Self:
+        from gcp_storage_emulator.handlers.buckets import create_bucket
+        from gcp_storage_emulator.server import RequestHandler
+        from gcp_storage_emulator.storage import Storage
+
+        self._storage: Any = Storage(use_memory_fs=True)
+        create_bucket(BUCKET, self._storage)
+        self._server = _EmulatorServer(("localhost", 0), partial(RequestHandler, self._storage))
+        self.port = self._server.server_address[1]
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def clear(self) -> None:
+        """Deletes all objects."""
+        self._storage.wipe(keep_buckets=True)
 
     def uri(self, path: str) -> str:
         """The URI of an object, with the emulator's address as Arrow wants it."""
@@ -35,33 +56,3 @@ class StorageServer:
         )
         client.bucket(BUCKET).blob(path).upload_from_string(content)
         client.close()
-
-
-@pytest.fixture(scope="session")
-def _emulator() -> Iterator[int]:
-    from gcp_storage_emulator.server import create_server
-
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        port = probe.getsockname()[1]
-    before = os.environ.get("STORAGE_EMULATOR_HOST")
-    os.environ["STORAGE_EMULATOR_HOST"] = f"http://localhost:{port}"
-    server: Any = create_server("localhost", port, in_memory=True, default_bucket=BUCKET)
-    server.start()
-    try:
-        yield port
-    finally:
-        server.stop()
-        if before is None:
-            del os.environ["STORAGE_EMULATOR_HOST"]
-        else:
-            os.environ["STORAGE_EMULATOR_HOST"] = before
-
-
-@pytest.fixture
-def storage_server(_emulator: int) -> Iterator[StorageServer]:
-    from slipway.stores import storage
-
-    server = StorageServer(_emulator)
-    yield server
-    storage.delete_folder(server.uri(""))

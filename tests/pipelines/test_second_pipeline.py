@@ -11,14 +11,12 @@ import yaml
 
 from pipelines.registry import find_pipeline
 from slipway.errors import ConfigError
-from tests.cli.cluster import DATA, IMAGE, kubeflow, remote_home, slipway, vertex
+from tests.cli.commands import DATA, slipway
+from tests.compiled.specs import IMAGE
 from tests.delivery.plan.project import FILES, Project
 from tests.fakes.kubeflow import FakeKubeflow
-from tests.fakes.storage_server import _emulator, storage_server
 from tests.fakes.vertex import FakeVertex
 from tests.pipelines import counting
-
-__all__ = ["_emulator", "kubeflow", "remote_home", "storage_server", "vertex"]
 
 CHOSEN = ("--pipeline", counting.COUNTING.name)
 STEPS = ["count_rows", "judge_rows", "record_run"]

@@ -2,33 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.fault_proxy import fault_proxy
-from tests.fakes.storage_server import _emulator, storage_server
-
-__all__ = ["_emulator", "fault_proxy", "storage_server"]
-
-CONFIG = """\
-contract: 1
-task: regression
-label: {column: price}
-data: rows.csv
-"""
+from tests.tiny_module import write_module
 
 
 @pytest.fixture
 def module(tmp_path: Path) -> Path:
-    """A sound module; it needs no TensorFlow to be imported."""
-    folder = tmp_path / "modules" / "tiny"
-    (folder / "parts").mkdir(parents=True)
-    (folder / "module.yaml").write_text(CONFIG)
-    (folder / "constants.py").write_text("SCALE = 2\n")
-    (folder / "parts" / "layers.py").write_text(
-        "from ..constants import SCALE\n\ndef double(x):\n    return SCALE * x\n"
-    )
-    (folder / "preprocessing.py").write_text(
-        "from .parts.layers import double\n\ndef preprocessing_fn(inputs):\n    return {'x': double(inputs['x'])}\n"
-    )
-    (folder / "model.py").write_text(
-        "from .constants import SCALE\n\ndef build_model(features, hyperparameters):\n    return SCALE\n"
-    )
-    return folder
+    return write_module(tmp_path / "modules" / "tiny")

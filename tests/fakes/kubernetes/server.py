@@ -43,6 +43,8 @@ _DISCOVERY = re.compile(r"/version|/apis|/api/v1|/apis/[^/]+/[^/]+")
 
 
 class _Server(ThreadingHTTPServer):
+    request_queue_size = 128
+
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Clients that are killed, or give up, are what some tests are about."""
         if not isinstance(sys.exc_info()[1], ConnectionError):

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import pytest
@@ -25,7 +25,7 @@ from slipway.evaluation.golden import Golden, write_golden
 from slipway.stores.model_store import LocalModelStore
 from tests.fakes.kubernetes.model_server import ModelServers, Pod
 from tests.fakes.kubernetes.server import KubernetesApi
-from tests.slipway.stores.model_store.conftest import provenance, write_model
+from tests.model_files import provenance, write_model
 
 PROJECT = Path(__file__).parents[3]
 NAMESPACE = "slipway-staging"
@@ -38,6 +38,11 @@ POLICY = RolloutPolicy(
     min_requests=50,
     max_p99_ratio=1.5,
 )
+
+
+def short_pause(seconds: float) -> None:
+    """Instead of the second that rollouts wait from one look at the cluster to the next."""
+    time.sleep(min(seconds, 0.01))
 
 
 @dataclass
@@ -66,7 +71,7 @@ class World:
 
     def pause(self, seconds: float) -> None:
         self.on_pause()
-        time.sleep(min(seconds, 0.01))
+        short_pause(seconds)
 
     def deployment(self, name: str) -> Object | None:
         return next((each for each in self.api.objects.list("Deployment") if each["metadata"]["name"] == name), None)
@@ -115,5 +120,6 @@ def open_world(folder: Path, versions_of: Path | None = None) -> Iterator[World]
     with KubernetesApi(servers.address, role) as api, pytest.MonkeyPatch.context() as patch:
         patch.setenv("KUBECONFIG", str(api.write_kubeconfig(folder / "kubeconfig")))
         patch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+        patch.setattr("serving.rollout.engine.Rollout", partial(Rollout, pause=short_pause))
         yield World(api, servers, store, copy.deepcopy(staging()), versions)
     servers.stop()

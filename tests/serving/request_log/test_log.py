@@ -20,7 +20,7 @@ from serving.request_log import LogOptions, RequestLog, is_sampled
 from serving.request_log import log as log_module
 from slipway.errors import ConfigError, StoreError
 from slipway.stores import storage
-from tests.fakes.storage_server import StorageServer, _emulator, storage_server
+from tests.fakes.storage_server import StorageServer
 from tests.serving.request_log.calls import (
     DAY,
     accounted,
@@ -32,8 +32,6 @@ from tests.serving.request_log.calls import (
     rest_call,
 )
 from tests.small_disk import mount_small_disk
-
-__all__ = ["_emulator", "storage_server"]
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from slipway.evaluation.golden import read_golden, write_golden
 from slipway.stores.model_store import LocalModelStore
 from tests.fakes.kubernetes.objects import Object
 from tests.fakes.kubernetes.world import World, open_world
-from tests.slipway.stores.model_store.conftest import provenance
+from tests.model_files import provenance
 
 pytestmark = pytest.mark.slow
 

@@ -7,10 +7,7 @@ from pathlib import Path
 from serving.server.model_sources import StoreModels, Wanted
 from slipway.lineage import Lineage
 from slipway.stores.model_store import LocalModelStore, ModelStore, Provenance, open_store
-from tests.fakes.fault_proxy import FaultProxy, fault_proxy
-from tests.fakes.storage_server import _emulator, storage_server
-
-__all__ = ["_emulator", "fault_proxy", "storage_server"]
+from tests.fakes.fault_proxy import FaultProxy
 
 
 def push(store: ModelStore, folder: Path, number: int) -> int:

@@ -7,7 +7,7 @@ import pytest
 
 from slipway.errors import ModuleError
 from slipway.module_kit.check import check_module
-from tests.slipway.conftest import CONFIG
+from tests.tiny_module import CONFIG
 
 FIXED = "def build_model(features, hyperparameters):\n    return None\n"
 

@@ -4,7 +4,7 @@ import pytest
 
 from slipway.errors import ConfigError
 from slipway.module_kit.config import read_config
-from tests.slipway.conftest import CONFIG
+from tests.tiny_module import CONFIG
 
 
 @pytest.mark.parametrize(

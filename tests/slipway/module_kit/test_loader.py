@@ -6,7 +6,7 @@ import pytest
 from slipway.errors import ModuleDigestError, ModuleError
 from slipway.module_kit.loader import load_function
 from slipway.stores.module_store import digest_module, publish_module
-from tests.slipway.conftest import CONFIG
+from tests.tiny_module import CONFIG
 
 
 def test_load_relative_imports_work(module: Path, tmp_path: Path) -> None:

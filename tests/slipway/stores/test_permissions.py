@@ -12,11 +12,8 @@ import pytest
 from slipway.stores import storage
 from slipway.stores.model_store import open_store
 from slipway.stores.module_store import publish_module
-from tests.fakes.fault_proxy import FaultProxy, fault_proxy
-from tests.fakes.storage_server import _emulator, storage_server
-from tests.slipway.stores.model_store.conftest import provenance, write_model
-
-__all__ = ["_emulator", "fault_proxy", "storage_server"]
+from tests.fakes.fault_proxy import FaultProxy
+from tests.model_files import provenance, write_model
 
 
 @pytest.fixture(params=[0o022, 0o002, 0o027, 0o077], ids=oct)

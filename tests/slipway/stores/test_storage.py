@@ -13,7 +13,7 @@ import pytest
 
 from slipway.errors import StoreError
 from slipway.stores import storage
-from tests.fakes.storage_server import StorageServer, _emulator, storage_server  # noqa: F401 - fixtures
+from tests.fakes.storage_server import StorageServer
 
 
 @pytest.fixture(params=["local", "gs"])
@@ -65,7 +65,7 @@ def test_list_of_a_folder_that_is_not_there_is_empty(root: str) -> None:
     assert storage.list_names(storage.join(root, "gone")) == []
 
 
-def test_list_on_gs_leaves_marks_of_folders_out_of_the_files(storage_server: StorageServer) -> None:  # noqa: F811
+def test_list_on_gs_leaves_marks_of_folders_out_of_the_files(storage_server: StorageServer) -> None:
     for name in ("f/", "f/sub/", "f/sub/x", "f/lone/"):
         storage_server.put(name, b"")
     assert [file.name for file in storage.list_files(storage_server.uri("f"))] == ["sub/x"]
@@ -123,7 +123,7 @@ def test_delete_folder_takes_all_below(root: str) -> None:
     storage.delete_folder(storage.join(root, "gone"))
 
 
-def test_fingerprint_changes_with_the_content(storage_server: StorageServer) -> None:  # noqa: F811
+def test_fingerprint_changes_with_the_content(storage_server: StorageServer) -> None:
     storage_server.put("x", b"one")
     size, checksum = storage.fingerprint(storage_server.uri("x"))
     storage_server.put("x", b"two")

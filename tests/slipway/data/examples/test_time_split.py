@@ -12,7 +12,7 @@ import pytest
 
 from slipway.errors import ConfigError, DataError
 from tests.slipway.data.examples.ingesting import Ingested, ingest
-from tests.slipway.data.examples.test_formats import WRITERS
+from tests.slipway.data.examples.row_files import WRITERS
 
 DAYS = [dt.datetime(2023, 7, 1) + dt.timedelta(days=n) for n in range(600)]
 

@@ -15,7 +15,7 @@ import fastavro
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tests.slipway.data.examples.test_formats import example, frame
+from tests.slipway.data.examples.row_files import example, frame
 
 ROOT = Path(__file__).parents[4]
 START = dt.datetime(2024, 3, 9, 12)  # the clocks of New York go forward in the following night

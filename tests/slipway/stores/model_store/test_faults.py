@@ -1,80 +1,17 @@
 """A push that is killed at every operation, pushes at the same time, a full disk, and a poller that watches."""
 
-import hashlib
-import json
 import multiprocessing
 import os
 import shutil
-import signal
-import sys
 import threading
-from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 import pytest
 
 from slipway.errors import StoreError
 from slipway.stores.model_store import LocalModelStore
-from tests.slipway.stores.model_store.conftest import provenance, write_model
-
-OPERATIONS = frozenset(
-    {
-        "open", "write", "flush", "fsync", "close", "mkdir", "rename", "replace", "unlink", "rmdir",
-        "flock", "copyfileobj", "sendfile", "__exit__", "readinto", "read",
-    }
-)  # fmt: skip
-
-
-def half_versions(base: Path) -> list[str]:
-    """What a poller would see that is not exactly what a manifest promises; there must be nothing, ever."""
-    problems = []
-    for folder in base.iterdir() if base.is_dir() else ():
-        if not folder.name.isdigit():
-            continue
-        manifest = base / ".manifests" / f"{folder.name}.json"
-        if not manifest.is_file():
-            problems.append(f"{folder} has no manifest")
-            continue
-        promised = {file["path"]: file["sha256"] for file in json.loads(manifest.read_text())["files"]}
-        found = {
-            path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-            for path in folder.rglob("*")
-            if path.is_file()
-        }
-        if found != promised:
-            problems.append(f"{folder}: {found.keys() ^ promised.keys()} or their content differ")
-    return problems
-
-
-class _Killer:
-    """Kills this process at the n-th file operation: calls and returns of C functions both count."""
-
-    def __init__(self, operation: int) -> None:
-        self._left = operation
-
-    def __call__(self, frame: FrameType, event: str, function: Any) -> None:
-        if event in ("c_call", "c_return") and function.__name__ in OPERATIONS:
-            self._left -= 1
-            if self._left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-
-def killed_at(operation: int, work: Callable[[], object]) -> bool:
-    """Whether work in a child was killed; False when it ended before that operation."""
-    child = os.fork()
-    if child == 0:
-        sys.setprofile(_Killer(operation))
-        work()
-        sys.setprofile(None)
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
-    if os.WIFSIGNALED(status):
-        assert os.WTERMSIG(status) == signal.SIGKILL
-        return True
-    assert os.WEXITSTATUS(status) == 0
-    return False
+from tests.model_files import provenance, write_model
+from tests.slipway.stores.model_store.killing import half_versions, killed_at
 
 
 def _kill_everywhere(folder: Path, stride: int) -> None:

@@ -11,8 +11,8 @@ import pytest
 
 from slipway.errors import StoreError
 from slipway.stores.model_store import LocalModelStore
-from tests.slipway.stores.model_store.conftest import provenance, write_model
-from tests.slipway.stores.model_store.test_faults import half_versions, killed_at
+from tests.model_files import provenance, write_model
+from tests.slipway.stores.model_store.killing import half_versions, killed_at
 
 ACTIONS: dict[str, Callable[[LocalModelStore], object]] = {
     "promote": lambda store: store.promote("taxi", 14),

@@ -6,7 +6,7 @@ import pytest
 
 from slipway.errors import StoreError
 from slipway.stores.model_store import LocalModelStore, digest_model, open_store
-from tests.slipway.stores.model_store.conftest import provenance
+from tests.model_files import provenance
 
 NewModel = Callable[[int], Path]
 

@@ -11,7 +11,7 @@ import pytest
 
 from slipway.errors import ModelQuarantinedError, StoreError
 from slipway.stores.model_store import LocalModelStore
-from tests.slipway.stores.model_store.conftest import provenance, write_model
+from tests.model_files import provenance, write_model
 
 Push = Callable[[int], int]
 

@@ -12,7 +12,7 @@ from slipway.stores.model_store import digest_model, open_store
 from slipway.stores.model_store.remote import RemoteModelStore
 from tests.fakes.fault_proxy import FaultProxy
 from tests.fakes.storage_server import StorageServer
-from tests.slipway.stores.model_store.conftest import provenance, write_model
+from tests.model_files import provenance, write_model
 
 NewModel = Callable[[int], Path]
 

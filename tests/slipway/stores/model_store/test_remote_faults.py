@@ -14,7 +14,7 @@ from slipway.stores.model_store.manifest import Manifest, Version
 from slipway.stores.model_store.remote import RemoteModelStore, Sums
 from tests.fakes.fault_proxy import FaultProxy, Kind
 from tests.fakes.storage_server import StorageServer
-from tests.slipway.stores.model_store.conftest import provenance
+from tests.model_files import provenance
 
 NewModel = Callable[[int], Path]
 

@@ -14,7 +14,7 @@ from slipway.errors import ModelQuarantinedError, StoreError
 from slipway.stores.model_store import Event, LocalModelStore, ModelStore, Version
 from slipway.stores.model_store.remote import RemoteModelStore
 from tests.fakes.fault_proxy import FaultProxy
-from tests.slipway.stores.model_store.conftest import provenance, write_model
+from tests.model_files import provenance, write_model
 
 Open = Callable[[], ModelStore]
 
@@ -26,10 +26,11 @@ def clock() -> Iterator[int]:
 
 
 @pytest.fixture(params=["local", "gs"])
-def open_it(request: pytest.FixtureRequest, tmp_path: Path, fault_proxy: FaultProxy, clock: Iterator[int]) -> Open:
+def open_it(request: pytest.FixtureRequest, tmp_path: Path, clock: Iterator[int]) -> Open:
     """The same store, opened by another person each time."""
     if request.param == "local":
         return lambda: LocalModelStore(tmp_path / "store", lambda: float(next(clock)))
+    fault_proxy: FaultProxy = request.getfixturevalue("fault_proxy")
     return lambda: RemoteModelStore(fault_proxy.uri("store"), lambda: float(next(clock)))
 
 

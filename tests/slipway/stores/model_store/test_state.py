@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from slipway.errors import ModelQuarantinedError, StoreError
 from slipway.stores.model_store import Event, LocalModelStore, Stage
 from slipway.stores.model_store.state import State, adopt, apply, prunable, rollback_target
-from tests.slipway.stores.model_store.conftest import provenance
+from tests.model_files import provenance
 
 
 def event(action: str, version: int, previous: int | None = None) -> Event:

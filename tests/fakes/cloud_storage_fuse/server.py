@@ -1,6 +1,6 @@
 """A FUSE file system that passes all through to a folder, but for what Cloud Storage FUSE cannot do.
 
-Run as `python -m tests.cloud_storage_fuse.server FOLDER MOUNT`; it ends when it is unmounted. In a flat bucket:
+Run as `python -m tests.fakes.cloud_storage_fuse.server FOLDER MOUNT`; it ends when it is unmounted. In a flat bucket:
 
 - a folder with anything in it is not renamed: gcsfuse's `internal/fs/fs.go` answers EMFILE, "too many objects to be
   renamed", because `rename-dir-limit` is 0;

@@ -50,7 +50,7 @@ def _has_fuse() -> bool:
 def _mount(folder: Path, bucket: Path) -> Iterator[None]:
     behind = folder / "objects"
     behind.mkdir()
-    server = subprocess.Popen([sys.executable, "-m", "tests.cloud_storage_fuse.server", str(behind), str(bucket)])
+    server = subprocess.Popen([sys.executable, "-m", "tests.fakes.cloud_storage_fuse.server", str(behind), str(bucket)])
     try:
         until = time.monotonic() + 30
         while not bucket.is_mount():

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-import tests.cloud_storage_fuse as bucket_stand_in
+import tests.fakes.cloud_storage_fuse as bucket_stand_in
 
 PROGRAM = """
 import errno, os, sys

@@ -1,0 +1,128 @@
+"""Fixtures of all tests. What they need is imported when they are used: TensorFlow and kfp take seconds."""
+
+from __future__ import annotations
+
+import gc
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.shared_folders import shared_folder
+
+if TYPE_CHECKING:
+    from tests.fakes.fault_proxy import FaultProxy
+    from tests.fakes.kubeflow import FakeKubeflow
+    from tests.fakes.storage_server import StorageServer
+    from tests.fakes.vertex import FakeVertex
+
+
+def pytest_collection_finish() -> None:
+    """Keeps the garbage collector from what the tests imported: one collection takes half a second otherwise."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_unconfigure() -> None:
+    gc.unfreeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def stacks_without_source() -> Iterator[None]:
+    """Makes compiling quick: kfp asks `inspect.stack()` for a name, which looks for source lines in all modules."""
+    stack = inspect.stack
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inspect, "stack", lambda context=0: stack(context))
+        yield
+
+
+@pytest.fixture(scope="session")
+def storage_emulator() -> Iterator[StorageServer]:
+    """Google Cloud Storage with one bucket; STORAGE_EMULATOR_HOST names it."""
+    from tests.fakes.storage_server import StorageServer
+
+    with StorageServer() as server, pytest.MonkeyPatch.context() as environment:
+        environment.setenv("STORAGE_EMULATOR_HOST", f"http://localhost:{server.port}")
+        yield server
+
+
+@pytest.fixture
+def storage_server(storage_emulator: StorageServer) -> Iterator[StorageServer]:
+    """The emulator, whose bucket is empty before and after each test."""
+    yield storage_emulator
+    storage_emulator.clear()
+
+
+@pytest.fixture
+def fault_proxy(storage_server: StorageServer) -> Iterator[FaultProxy]:
+    """A proxy before the emulator that makes the faults a test asks for."""
+    from tests.fakes.fault_proxy import FaultProxy
+
+    proxy = FaultProxy(storage_server.port)
+    yield proxy
+    proxy.close()
+    gc.collect()
+
+
+@pytest.fixture
+def remote_home(storage_server: StorageServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The bucket's folder that runs share. SLIPWAY_ variables name it and all else that a remote run needs."""
+    from tests.compiled.specs import IMAGE
+
+    uri = storage_server.uri("home")
+    monkeypatch.delenv("SLIPWAY_ENV", raising=False)
+    monkeypatch.setenv("SLIPWAY_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("SLIPWAY_REMOTE_HOME", uri)
+    monkeypatch.setenv("SLIPWAY_IMAGE", IMAGE)
+    for module in ("delivery.targets.base", "slipway.remote.retries"):
+        monkeypatch.setattr(f"{module}.sleep", lambda seconds: None)
+    return uri
+
+
+@pytest.fixture
+def kubeflow(remote_home: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeKubeflow]:
+    """Kubeflow Pipelines, named by SLIPWAY_KUBEFLOW__ENDPOINT."""
+    from tests.fakes.kubeflow import FakeKubeflow
+
+    with FakeKubeflow() as server:
+        monkeypatch.setenv("SLIPWAY_KUBEFLOW__ENDPOINT", server.url)
+        yield server
+
+
+@pytest.fixture
+def vertex(remote_home: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeVertex]:
+    """Vertex AI, named by SLIPWAY_VERTEX__ variables."""
+    from tests.fakes.vertex import FakeVertex
+    from tests.fakes.vertex.server import LOCATION, PROJECT
+
+    with FakeVertex() as server:
+        for name, value in {"PROJECT": PROJECT, "LOCATION": LOCATION, "ENDPOINT": server.url,
+                            "LOGGING_ENDPOINT": server.url}.items():  # fmt: skip
+            monkeypatch.setenv(f"SLIPWAY_VERTEX__{name}", value)
+        yield server
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SavedModel with all signatures of the contract; hands off."""
+
+    def write(folder: Path) -> None:
+        from tests.served_models import write_saved_model
+
+        write_saved_model(folder)
+
+    return shared_folder(tmp_path_factory, "tiny", write)
+
+
+@pytest.fixture(scope="session")
+def conformance_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`conformance/{1,2}` and `models.config`; hands off."""
+
+    def write(folder: Path) -> None:
+        from tests.conformance.model import write_models
+
+        write_models(folder)
+
+    return shared_folder(tmp_path_factory, "conformance", write)
