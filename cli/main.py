@@ -59,9 +59,7 @@ TABLE = [
     Command("Serving", "cli.serve", "serve", "Serve models over gRPC and REST as TensorFlow Serving does."),
     Command("Serving", "cli.predict", "predict", "Send rows to a model server and print its predictions."),
     Command("Serving", "cli.rollout", "rollout", "Bring a version into a cluster through a canary, or roll it back."),
-    Command(
-        "Serving", "cli.request_log", "request-log", "Log a sample of TensorFlow Serving's requests, as its proxy."
-    ),
+    Command("Serving", "cli.request_log", "request-log", "Log a sample of TensorFlow Serving's requests, by proxy."),
     Command("Serving", "cli.protoset", "protoset", "Write the gRPC services of a model server for grpcurl."),
     Command("Delivery", "cli.deploy", "plan", "Show what a commit makes necessary: image, modules, runs, overlays."),
     Command("Delivery", "cli.deploy", "deploy", "Carry a plan out: build, sync, compile, submit, apply."),
