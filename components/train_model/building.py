@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from components.train_model.dataset import Spec, TrainingData
 
 FUNCTION = "build_model"
+SAMPLE_ROWS = 1000
 
 
 class TrainConfig(LabelledTask):
@@ -79,7 +80,8 @@ def check_predictions(model: keras.Model, data: TrainingData, config: TrainConfi
     Raises:
         ModuleError: NaN, or no probabilities where the task needs them.
     """
-    predictions = np.asarray(model(data.sample(), training=False))
+    sample = {name: values[data.validation[:SAMPLE_ROWS]] for name, values in data.features.items()}
+    predictions = np.asarray(model(sample, training=False))
     if not np.isfinite(predictions).all():
         raise ModuleError("model.py: the model answers NaN or infinity on the training data")
     if config.task == "regression":

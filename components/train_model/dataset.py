@@ -74,10 +74,6 @@ class TrainingData:
         """The validation rows."""
         return tf.data.Dataset.from_tensor_slices(self.validation).batch(batch_size).map(self._gather()).cache()
 
-    def sample(self, rows: int = 1000) -> dict[str, NDArray[Any]]:
-        """Some of the validation rows' features."""
-        return {name: values[self.validation[:rows]] for name, values in self.features.items()}
-
     def _gather(self) -> Any:
         features = {name: tf.constant(values) for name, values in self.features.items()}
         labels = tf.constant(self.labels)

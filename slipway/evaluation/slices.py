@@ -72,10 +72,10 @@ def check_columns(names: Iterable[str], schema: pa.Schema) -> None:
     """
     for name in names:
         if name not in schema.names:
-            near = difflib.get_close_matches(name, schema.names, n=1, cutoff=0)
-            hint = f"did you mean {near[0]!r}?" if near else "the data has no columns"
+            (near,) = difflib.get_close_matches(name, schema.names, n=1, cutoff=0)
             raise ConfigError(
-                f"slice column {name!r} is not in the data; {hint} Correct slices or thresholds in module.yaml"
+                f"slice column {name!r} is not in the data; did you mean {near!r}? Correct slices or thresholds in "
+                "module.yaml"
             )
         if pa.types.is_nested(schema.field(name).type):
             raise ConfigError(f"slice column {name!r} holds lists; slice on a column with one value a row")
