@@ -83,11 +83,11 @@ def _read_rows(rows: list[Any], dtypes: Mapping[str, int], optional: Collection[
 def _named_columns(
     rows: list[dict[str, Any]], dtypes: Mapping[str, int], optional: Collection[str]
 ) -> dict[str, list[Any]]:
-    first = rows[0]
+    first, size = rows[0], len(rows[0])
     if dtypes.keys() - optional <= first.keys() <= dtypes.keys():
         with suppress(KeyError, TypeError):
             columns = {name: [row[name] for row in rows] for name in first}
-            if all(len(row) == len(first) for row in rows):
+            if all(len(row) == size for row in rows):
                 return columns
     raise invalid_argument(f"The objects of the 'instances' list need the keys {', '.join(sorted(dtypes))}")
 

@@ -170,7 +170,7 @@ def models_of(config: Any) -> Sequence[Any]:
         ServingError: it lists no models, or one that cannot be served.
     """
     if config.WhichOneof("config") != "model_config_list":
-        raise invalid_argument("the config names no model: only `model_config_list { config { … } }` is supported")
+        raise invalid_argument("the config names no model: write `model_config_list { config { … } }`")
     models = config.model_config_list.config
     names = [model.name for model in models]
     for model in models:
