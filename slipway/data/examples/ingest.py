@@ -145,7 +145,7 @@ class _SplitWriter:
         self.schema = schema
         self.files: list[DataFile] = []
         self._root, self._folder = root, root / f"split={split}"
-        self._waiting = schema.empty_table()
+        self._waiting = pa.Table.from_batches([], schema)  # `empty_table` would import pandas
         self._writer: Any = None
         self._folder.mkdir()
 
