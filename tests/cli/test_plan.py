@@ -16,6 +16,7 @@ from cli.main import app
 from slipway.errors import ConfigError, DeliveryError
 from slipway.stores import storage
 from tests.cli.commands import slipway
+from tests.compiled.specs import write_golden
 from tests.delivery.plan.project import FILES, IMAGE, MODEL, NEW_MODEL, ZEROS, Project
 from tests.fakes.docker import write_docker
 from tests.fakes.image_registry import FakeRegistry
@@ -47,6 +48,7 @@ def cluster(
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
     monkeypatch.delenv("SLIPWAY_IMAGE")
+    monkeypatch.setattr("delivery.submission.compile_pipeline", write_golden)
     with FakeRegistry() as registry:
         monkeypatch.setenv("SLIPWAY_DELIVERY__IMAGE_REPOSITORY", registry.repository)
         yield kubeflow

@@ -5,6 +5,7 @@ import pytest
 from slipway.errors import ConfigError, TargetError
 from slipway.stores import storage
 from tests.cli.commands import DATA, slipway
+from tests.compiled.specs import write_golden
 from tests.fakes.kubeflow import FakeKubeflow
 from tests.fakes.vertex import FakeVertex
 
@@ -14,6 +15,8 @@ NIGHTLY = {"module": "taxi", "cron": "0 3 * * *", "data": DATA, "overrides": {"t
 @pytest.fixture(autouse=True)
 def _schedules(monkeypatch: pytest.MonkeyPatch) -> None:
     wanted(monkeypatch, nightly=NIGHTLY, resting=NIGHTLY | {"enabled": False})
+    # Compiling takes a second, and is not what these are about.
+    monkeypatch.setattr("delivery.submission.compile_pipeline", write_golden)
 
 
 def wanted(monkeypatch: pytest.MonkeyPatch, **schedules: object) -> None:
