@@ -88,11 +88,11 @@ def test_schedules_list_tells_stale_paused_and_archived_ones_apart(kubeflow: Fak
     assert "paused" in listed()
     [experiment] = kubeflow.experiments
     kubeflow.archive(experiment)
-    shown = listed()
+    name, shown = kubeflow.experiments[experiment]["display_name"], listed()
     assert "paused" not in shown
-    assert "restore the experiment slipway" in shown
-    assert json.loads(slipway("schedules", "list", "--json").stdout)[0]["archived"] == "slipway"
-    assert "enable nightly: its experiment slipway is archived" in slipway("schedules", "apply", "--dry-run").stdout
+    assert f"restore the experiment {name}" in shown
+    assert json.loads(slipway("schedules", "list", "--json").stdout)[0]["archived"] == name
+    assert f"enable nightly: its experiment {name} is archived" in slipway("schedules", "apply", "--dry-run").stdout
 
 
 def test_schedules_delete_removes_by_name(kubeflow: FakeKubeflow) -> None:

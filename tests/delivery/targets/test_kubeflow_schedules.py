@@ -64,9 +64,10 @@ def archive(server: FakeKubeflow) -> str:
 def test_archived_experiment_is_told_from_a_paused_run(kubeflow: FakeKubeflow) -> None:
     steps(kubeflow)
     experiment = archive(kubeflow)
+    name = kubeflow.experiments[experiment]["display_name"]
     [found] = on_kubeflow(kubeflow).schedules.list()
-    assert (found.enabled, found.archived) == (False, "slipway")
-    with pytest.raises(ConfigError, match=r"experiment slipway .*archived.*kubeflow\.experiment"):
+    assert (found.enabled, found.archived) == (False, name)
+    with pytest.raises(ConfigError, match=rf"experiment {name} .*archived.*kubeflow\.experiment"):
         steps(kubeflow)
     assert [one["status"] for one in kubeflow.recurring_runs.values()] == ["DISABLED"]
     kubeflow.experiments[experiment]["storage_state"] = "AVAILABLE"  # restoring enables nothing
