@@ -181,7 +181,7 @@ class Connection(ABC):
         """Reason of a failure, and the fix; without the request, which may contain a secret."""
         if status := self._status(error):
             said = self._said(error)
-            about_cron = status == 400 and "cron" in said.lower()
+            about_cron = status == 400 and re.search(r"\bcron\b", said, re.IGNORECASE)
             return f"{self.url} answers {status}{said}: {_CRON_FIX if about_cron else self._fix(status)}"
         if type(error) in self.timeouts:
             return (

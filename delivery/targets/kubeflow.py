@@ -189,7 +189,7 @@ class KubeflowSchedules(Schedules):
         if experiment is None:
             return "its experiment was deleted"
         if now and now != version:
-            return f"Kubeflow Pipelines is {now} now; it was made under {version or 'another version'}"
+            return f"made under Kubeflow Pipelines {version or 'of an unknown version'}, which is {now} now"
         return ""
 
     def _create(self, schedule: Recurring, already: Callable[[], Any]) -> None:

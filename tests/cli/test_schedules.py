@@ -79,9 +79,9 @@ def test_schedules_list_tells_stale_paused_and_archived_ones_apart(kubeflow: Fak
     slipway("schedules", "apply")
     assert "schedules apply" not in listed()
     kubeflow.version = "2.17.0"
-    assert "is 2.17.0 now; it was made under 2.16.1" in listed()
-    assert "made under 2.16.1" in json.loads(slipway("schedules", "list", "--json").stdout)[0]["stale"]
-    assert slipway("schedules", "apply").stdout.startswith("replace nightly: Kubeflow Pipelines is 2.17.0 now")
+    assert "made under Kubeflow Pipelines 2.16.1, which is 2.17.0 now" in listed()
+    assert "2.16.1" in json.loads(slipway("schedules", "list", "--json").stdout)[0]["stale"]
+    assert slipway("schedules", "apply").stdout.startswith("replace nightly: made under Kubeflow Pipelines 2.16.1")
 
     [kept] = kubeflow.recurring_runs.values()
     kept.update({"mode": "DISABLE", "status": "DISABLED"})

@@ -52,7 +52,7 @@ def test_plan_after_an_upgrade_says_why(kubeflow: FakeKubeflow) -> None:
     kubeflow.version = "2.17.0"
     [action] = plan([recurring("kubeflow", place={})], on_kubeflow(kubeflow).schedules.list())
     assert action.verb == "replace"
-    assert {"2.15.0", "2.17.0"} <= set(action.why.replace(";", " ").split())
+    assert {"2.15.0", "2.17.0"} <= set(action.why.replace(",", " ").split())
 
 
 def archive(server: FakeKubeflow) -> str:

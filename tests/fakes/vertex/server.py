@@ -166,7 +166,8 @@ class FakeVertex(LoopbackServer):
     def fire(self, key: str) -> str | None:
         """The time of a schedule has come: the id of its new job; None beyond the limit, since nothing is queued.
 
-        All jobs have the template's display name, and ids that nobody chose: google.cloud.aiplatform_v1.Schedule.
+        Its display name is the template's, and Vertex makes up its id: `pipeline_job_id` and `schedule_name` in
+        google.cloud.aiplatform_v1's CreatePipelineJobRequest and PipelineJob.
         """
         schedule = self.schedules[key]
         mine = [job for job in self.jobs.values() if job.get("scheduleName") == schedule["name"]]
