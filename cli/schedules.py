@@ -12,6 +12,7 @@ from delivery.environment import open_environment
 from delivery.schedules import Action, plan, remove
 from delivery.schedules import apply as converge
 from delivery.submission import recurring_runs
+from delivery.targets.base import RemoteSchedule
 from slipway.errors import TargetError
 from slipway.targets import RemoteTarget
 
@@ -54,19 +55,34 @@ def list_(target: MaybeTarget = None, env: options.Env = None, as_json: options.
     wanted = {name: one for name, one in environment.settings.schedules.items() if one.enabled}
     missing = sorted(wanted.keys() - {one.name for one in found})
     if as_json:
-        there = [{"name": one.name, "id": one.id, "cron": one.cron, "enabled": one.enabled, "url": one.url,
-                  "in_settings": one.name in wanted} for one in found]  # fmt: skip
+        there = [{"name": one.name, "id": one.id, "cron": one.cron, "enabled": one.enabled, "stale": one.stale,
+                  "archived": one.archived, "url": one.url, "in_settings": one.name in wanted}
+                 for one in found]  # fmt: skip
         print_json(there + [{"name": name, "id": None, "in_settings": True} for name in missing])
         return
-    rows = []
-    for one in found:
-        remark = "" if one.name in wanted else "not in the settings"
-        rows.append([one.name, "enabled" if one.enabled else "paused", one.cron, remark, one.url])
+    rows = [[one.name, _state(one), one.cron, _remark(one, one.name in wanted), one.url] for one in found]
     rows += [[name, "missing", wanted[name].cron, "`slipway schedules apply` creates it", ""] for name in missing]
     if rows:
         print_table(["schedule", "state", "cron (UTC)", "remark", "address"], rows)
     else:
         echo("There are no schedules, on the target or in the settings.")
+
+
+def _state(one: RemoteSchedule) -> str:
+    if one.enabled:
+        return "enabled"
+    return "archived" if one.archived else "paused"
+
+
+def _remark(one: RemoteSchedule, in_settings: bool) -> str:
+    """What keeps it from running as the settings say, and what mends that."""
+    if not in_settings:
+        return "not in the settings"
+    if one.archived:
+        return f"restore the experiment {one.archived} in Kubeflow's UI"
+    if one.stale:
+        return f"{one.stale}; `slipway schedules apply` makes it anew"
+    return "" if one.enabled else "`slipway schedules apply` enables it"
 
 
 @app.command()

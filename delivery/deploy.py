@@ -84,8 +84,9 @@ class Deployer:
         """
         plan = self.plan
         self.check()
+        schedules = plan.schedules or self._schedules_are_stale()
         image = ""
-        if plan.image or plan.pipelines or plan.manifests:
+        if plan.image or plan.pipelines or plan.manifests or schedules:
             with self._step("image"):
                 image = self._image()
         else:
@@ -100,7 +101,7 @@ class Deployer:
                 self._apply_overlay(image)
                 self._record(MANIFESTS, plan.overlay_key(), image)
                 self.say(f"apply {overlay}: done")
-        if plan.schedules:
+        if schedules:
             with self._step("schedules"):
                 self._apply_schedules(image)
                 self.say("schedules: as the settings say")
@@ -171,6 +172,13 @@ class Deployer:
 
     def _apply_overlay(self, image: str) -> None:
         refresh(self.environment.with_image(image), self.say)
+
+    def _schedules_are_stale(self) -> bool:
+        """Whether an upgrade of the target, of which no commit knows, made recurring runs stale."""
+        if not self.environment.settings.schedules:
+            return False
+        with self._step("schedules"):
+            return any(one.stale for one in self.environment.target(self.plan.target).schedules.list())
 
     def _apply_schedules(self, image: str) -> None:
         environment = self.environment.with_image(image)

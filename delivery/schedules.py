@@ -82,11 +82,12 @@ def remove(names: Iterable[str], schedules: Schedules, on_action: Callable[[Acti
 
 def _next_steps(wanted: Recurring, found: list[RemoteSchedule]) -> Iterator[Action]:
     name = wanted.name
-    right = [one for one in found if one.digest == wanted.digest]
+    same = [one for one in found if one.digest == wanted.digest]
+    right = [one for one in same if not one.stale]
     if not found:
         yield Action("create", name, "it is new", lambda schedules: schedules.create(wanted))
     elif not right:
-        why = "the settings, the module or the pipeline changed"
+        why = same[0].stale if same else "the settings, the module or the pipeline changed"
         yield Action("replace", name, why, lambda schedules: schedules.replace(found[0], wanted))
     else:
         for other in found:
@@ -94,7 +95,8 @@ def _next_steps(wanted: Recurring, found: list[RemoteSchedule]) -> Iterator[Acti
                 why = "there is another one like it" if other in right else "a newer one takes its place"
                 yield _delete(other, why)
         if not right[0].enabled:
-            why = "it is made, but paused"
+            archived = right[0].archived
+            why = f"its experiment {archived} is archived" if archived else "it is made, but paused"
             yield Action("enable", name, why, lambda schedules: schedules.enable(right[0], wanted))
 
 

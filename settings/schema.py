@@ -86,7 +86,9 @@ class Vertex(_Strict):
         location: Region: `europe-west4`.
         pipeline_root: Root of the steps' artifacts on gs://; `<remote_home>/artifacts` if empty.
         service_account: E-mail address of the account that the tasks run as; the project's default one if empty.
-        network: VPC of the tasks: `projects/NUMBER/global/networks/NAME`.
+        network: VPC that the tasks reach by peering: `projects/NUMBER/global/networks/NAME`.
+        network_attachment: Network attachment through which the tasks reach a VPC by an interface of Private Service
+            Connect, in place of `network`: `projects/P/regions/R/networkAttachments/NAME`, in the same region.
         encryption_key: Key of Cloud KMS (CMEK): `projects/P/locations/L/keyRings/R/cryptoKeys/K`.
         labels: Labels of all runs, in addition to Slipway's.
         endpoint: Address of the API, for private ones and emulators; one that begins with http:// gets no credentials.
@@ -99,6 +101,7 @@ class Vertex(_Strict):
     pipeline_root: str = ""
     service_account: str = ""
     network: str = ""
+    network_attachment: str = ""
     encryption_key: str = ""
     labels: dict[str, str] = {}
     endpoint: WebAddress = ""
@@ -136,7 +139,8 @@ class Schedule(_Strict):
         data: URI, as for `slipway submit --data`; with `{SPAN}` in it each run reads the newest. The module's own if
             not set.
         overrides: Keys and values, as `--set` takes them: `{training.epochs: 20}`.
-        max_concurrency: Largest number of its runs at a time.
+        max_concurrency: Largest number of its runs under way at a time. The next one waits on Kubeflow, and is left
+            out on Vertex.
         catch_up: Whether runs that were missed are made up for, after the target was down or the schedule paused.
         enabled: Whether the target has it.
     """

@@ -120,7 +120,11 @@ class Recurring:
 
 @dataclass(frozen=True)
 class RemoteSchedule:
-    """A recurring run that Slipway owns on a target."""
+    """A recurring run that Slipway owns on a target.
+
+    `stale` is the reason why the target must make it anew although the settings are the same. `archived` is the name
+    of its experiment, if that is archived.
+    """
 
     id: str
     name: str
@@ -129,6 +133,8 @@ class RemoteSchedule:
     enabled: bool
     created: float
     url: str
+    stale: str = ""
+    archived: str = ""
 
 
 class Schedules(ABC):

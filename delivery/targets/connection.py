@@ -22,7 +22,13 @@ _VERTEX_FORMS = {
         "projects/P/locations/L/keyRings/R/cryptoKeys/K",
     ),
     "network": (r"projects/\d+/global/networks/[^/]+", "projects/NUMBER/global/networks/NAME"),
+    "network_attachment": (
+        r"projects/[^/]+/regions/[^/]+/networkAttachments/[^/]+",
+        "projects/P/regions/R/networkAttachments/NAME",
+    ),
 }
+
+_CRON_FIX = "change schedules.<name>.cron in the settings to what this server reads"
 
 
 class KubeflowConfig(Kubeflow):
@@ -73,6 +79,16 @@ class VertexConfig(Vertex):
             value = getattr(self, name)
             if value and not re.fullmatch(pattern, value):
                 raise ConfigError(f"vertex.{name} = {value!r}: Vertex wants it as {form}")
+        if self.network and self.network_attachment:
+            raise ConfigError(
+                "vertex.network and vertex.network_attachment are both set: the tasks reach a VPC by peering, or by an "
+                "interface of Private Service Connect; leave one of them out"
+            )
+        if self.network_attachment and self.network_attachment.split("/")[3] != self.location:
+            raise ConfigError(
+                f"vertex.network_attachment = {self.network_attachment!r}: it must be in the region of the runs, "
+                f"vertex.location = {self.location!r}"
+            )
         for key, value in self.labels.items():
             if not (re.fullmatch(r"[a-z][a-z0-9_-]{0,62}", key) and re.fullmatch(r"[a-z0-9_-]{0,63}", value)):
                 raise ConfigError(
@@ -164,7 +180,9 @@ class Connection(ABC):
     def _explain(self, error: Exception) -> str:
         """Reason of a failure, and the fix; without the request, which may contain a secret."""
         if status := self._status(error):
-            return f"{self.url} answers {status}{self._said(error)}: {self._fix(status)}"
+            said = self._said(error)
+            about_cron = status == 400 and re.search(r"\bcron\b", said, re.IGNORECASE)
+            return f"{self.url} answers {status}{said}: {_CRON_FIX if about_cron else self._fix(status)}"
         if type(error) in self.timeouts:
             return (
                 f"{self.url} does not answer within {self.timeout_seconds:g} s: is {self.setting}.endpoint right, and "

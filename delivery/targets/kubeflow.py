@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
 import kfp_server_api
@@ -11,7 +12,7 @@ from pydantic import ValidationError
 
 from delivery.targets.base import Recurring, RemoteRun, RemoteSchedule, Schedules, Submission, Target, owner, seconds
 from delivery.targets.connection import KubeflowConfig
-from delivery.targets.kubeflow_api import KubeflowApi
+from delivery.targets.kubeflow_api import KubeflowApi, is_archived
 from slipway.errors import TargetError
 from slipway.lineage import Lineage
 from slipway.runs.naming import JOB
@@ -24,6 +25,7 @@ _UNSAID = "RUNTIME_STATE_UNSPECIFIED"  # the first of an enum may be left out of
 # Nodes of the workflow that are no tasks of the pipeline.
 _NOT_A_STEP = re.compile(r"root|executor|(exit-handler|condition|for-loop|iteration).*|.*-driver")
 _PAGE = 100
+_VERSION = "kubeflow-pipelines"  # in the description of a recurring run: the server's version when it was made
 
 
 class KubeflowTarget(Target):
@@ -124,7 +126,10 @@ class KubeflowTarget(Target):
 
 
 class KubeflowSchedules(Schedules):
-    """Recurring runs are immutable (kfp#3789): updates create a new one."""
+    """Recurring runs are immutable (kfp#3789): updates create a new one.
+
+    They are looked for in the whole namespace: the settings may have named another experiment before.
+    """
 
     def __init__(self, api: KubeflowApi) -> None:
         self._api = api
@@ -135,6 +140,8 @@ class KubeflowSchedules(Schedules):
         self.create(schedule)  # `old` stays active until it is deleted
 
     def enable(self, old: RemoteSchedule, schedule: Recurring) -> None:
+        if old.archived:
+            raise self._api.archived_error(old.archived)
         request = self._api.recurring_runs.recurring_run_service_enable_recurring_run
         self._api.call(f"enable the recurring run {old.name}", request, recurring_run_id=old.id)
 
@@ -143,39 +150,57 @@ class KubeflowSchedules(Schedules):
         self._api.call(f"delete the recurring run {old.name}", request, recurring_run_id=old.id, missing_ok=True)
 
     def _all(self) -> Iterator[RemoteSchedule]:
-        experiment = self._api.experiment()
-        token = "" if experiment else None
+        find = cache(self._experiment)
+        token: str | None = ""
         while token is not None:
             answer = self._api.call(
                 "list the recurring runs",
                 self._api.recurring_runs.recurring_run_service_list_recurring_runs,
-                experiment_id=experiment.experiment_id,
+                namespace=self._api.namespace,
                 page_size=_PAGE,
                 page_token=token,
             )
             for run in answer.recurring_runs or []:
                 if not (run.description or "").startswith(self._mark):
                     continue
+                facts = _facts(run.description)
+                experiment = find(run.experiment_id)
                 trigger = run.trigger.cron_schedule if run.trigger else None
                 yield RemoteSchedule(
                     id=run.recurring_run_id,
                     name=run.display_name,
-                    digest=_facts(run.description).get("schedule-digest", ""),
+                    digest=facts.get("schedule-digest", ""),
                     cron=(trigger.cron if trigger else "").removeprefix("0 "),
-                    enabled=run.status == "ENABLED" or (run.status is None and run.mode == "ENABLE"),
+                    enabled=run.status == "ENABLED",
                     created=seconds(run.created_at) or 0.0,
                     url=self._api.config.page(f"recurringrun/details/{run.recurring_run_id}"),
+                    stale=self._stale(experiment, facts.get(_VERSION, "")),
+                    archived=experiment.display_name if experiment and is_archived(experiment) else "",
                 )
             token = answer.next_page_token or None
 
+    def _experiment(self, experiment_id: str) -> Any:
+        request = self._api.experiments.experiment_service_get_experiment
+        return self._api.call("find an experiment", request, experiment_id=experiment_id, missing_ok=True)
+
+    def _stale(self, experiment: Any, version: str) -> str:
+        """Why a recurring run must be made anew; see docs/decisions/0030."""
+        now = self._api.server_version()
+        if experiment is None:
+            return "its experiment was deleted"
+        if now and now != version:
+            return f"made under Kubeflow Pipelines {version or 'of an unknown version'}, which is {now} now"
+        return ""
+
     def _create(self, schedule: Recurring, already: Callable[[], Any]) -> None:
         experiment, version = self._api.upload(schedule.submission.package)
+        facts = {"schedule-digest": schedule.digest, _VERSION: self._api.server_version()}
         self._api.call(
             f"make the recurring run {schedule.name}",
             self._api.recurring_runs.recurring_run_service_create_recurring_run,
             recurring_run=kfp_server_api.V2beta1RecurringRun(
                 display_name=schedule.name,
-                description=f"{self._mark}schedule-digest: {schedule.digest}",
+                description=self._mark + _text(facts),
                 experiment_id=experiment,
                 mode=kfp_server_api.RecurringRunMode.DISABLE,  # the one that it replaces stays active until then
                 max_concurrency=str(schedule.max_concurrency),

@@ -61,12 +61,32 @@ class KubeflowApi(Connection):
         Raises:
             ConfigError: the installation has many users, and the settings name no namespace.
         """
-        health = kfp_server_api.HealthzServiceApi(self._client)
-        if not self.call("look it up", health.healthz_service_get_healthz).multi_user:
+        if not self._health.get("multi_user"):
             return None
         if not self.config.namespace:
             raise ConfigError(f"{self.url} serves many users: set kubeflow.namespace to your profile's namespace")
         return self.config.namespace
+
+    def server_version(self) -> str:
+        """The tag of the server's release, like 2.17.0; empty where a build of somebody's own says none."""
+        tag = str(self._health.get("tag_name", ""))
+        return "" if tag == "unknown" else tag
+
+    @cached_property
+    def _health(self) -> dict[str, Any]:
+        """What the server says of itself: backend/src/apiserver/main.go. The generated model lacks `tag_name`."""
+        answer = self.call(
+            "look it up",
+            self._client.call_api,
+            resource_path="/apis/v2beta1/healthz",
+            method="GET",
+            response_type="object",
+            auth_settings=["Bearer"],
+            _return_http_data_only=True,
+        )
+        if not isinstance(answer, dict):
+            raise TargetError(f"{self.url} does not answer as Kubeflow Pipelines does: is kubeflow.endpoint right?")
+        return answer
 
     def find(self, kind: str, name: str, request: Callable[..., Any], **arguments: Any) -> list[Any]:
         """Objects of a display name, by a request that lists them; `kind` is the field of its answer."""
@@ -92,6 +112,8 @@ class KubeflowApi(Connection):
             self.experiments.experiment_service_create_experiment,
             experiment=kfp_server_api.V2beta1Experiment(display_name=self.config.experiment, namespace=self.namespace),
         )
+        if is_archived(experiment):
+            raise self.archived_error(experiment.display_name)
         pipelines = self.pipelines.pipeline_service_list_pipelines
         pipeline = self._make_once(
             lambda: _first(self.find("pipelines", package.name, pipelines, namespace=self.namespace)),
@@ -111,6 +133,13 @@ class KubeflowApi(Connection):
         )
         return experiment.experiment_id, kfp_server_api.V2beta1PipelineVersionReference(
             pipeline_id=pipeline_id, pipeline_version_id=version.pipeline_version_id
+        )
+
+    def archived_error(self, experiment: str) -> ConfigError:
+        """For what would run in an archived experiment, where nobody looks: its recurring runs are disabled."""
+        return ConfigError(
+            f"the experiment {experiment} of {self.url} is archived: restore it in Kubeflow's UI (Experiments, "
+            "Archived), or name another in kubeflow.experiment"
         )
 
     def pod_log(self, run_id: str, pod: str) -> str | None:
@@ -201,6 +230,11 @@ class KubeflowApi(Connection):
                 "cluster: kubectl port-forward -n kubeflow svc/ml-pipeline 8888:8888"
             )
         return f"{self.url} does not answer as Kubeflow Pipelines does ({error}): is kubeflow.endpoint right?"
+
+
+def is_archived(experiment: Any) -> bool:
+    """Whether an experiment is archived; the server makes runs in it all the same."""
+    return bool(experiment.storage_state == kfp_server_api.V2beta1ExperimentStorageState.ARCHIVED)
 
 
 def _first(found: list[Any]) -> Any:

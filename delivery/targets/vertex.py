@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-from google.cloud.aiplatform_v1 import CreatePipelineJobRequest, EncryptionSpec, PipelineJob, Schedule
+from google.cloud.aiplatform_v1 import (
+    CreatePipelineJobRequest,
+    EncryptionSpec,
+    PipelineJob,
+    PscInterfaceConfig,
+    Schedule,
+)
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from delivery.targets.base import Recurring, RemoteRun, RemoteSchedule, Schedules, Submission, Target, owner, seconds
+from delivery.targets.base import (
+    Recurring,
+    RemoteRun,
+    RemoteSchedule,
+    Schedules,
+    Submission,
+    Target,
+    label_value,
+    owner,
+    seconds,
+)
 from delivery.targets.connection import VertexConfig
 from delivery.targets.vertex_api import VertexApi
 from slipway.runs.states import VERTEX_RUNS, VERTEX_STEPS
@@ -19,6 +35,8 @@ from slipway.targets import RemoteTarget
 # A list without the specs: each is half a megabyte.
 _BRIEF = ("name", "display_name", "state", "labels", "create_time", "end_time", "error")
 _PAGE = 100
+# How many runs of a schedule are being started, which must be given, and how many are under way.
+_LIMITS = ("max_concurrent_run_count", "max_concurrent_active_run_count")
 
 
 class VertexTarget(Target):
@@ -40,30 +58,42 @@ class VertexTarget(Target):
             parent=self.config.parent,
             pipeline_job=_job(self.config, submission, {}),
             pipeline_job_id=_job_id(submission.name),
-            already=lambda: self._find(submission.name),
+            already=lambda: self._job(_job_id(submission.name)),
         )
         return self._run(job)
 
     def list(self, limit: int) -> list[RemoteRun]:
-        request = {
-            "parent": self.config.parent,
-            "filter": 'labels.managed-by="slipway"',
-            "order_by": "create_time desc",
-            "page_size": min(limit, 64),
-            "read_mask": FieldMask(paths=_BRIEF),
-        }
-
-        def newest(**arguments: Any) -> Any:
-            return [*islice(self._api.jobs.list_pipeline_jobs(**arguments), limit)]
-
-        return [self._run(job) for job in self._api.call("list the runs", newest, request=request)]
+        return [self._run(job) for job in self._newest(limit, {"managed-by": "slipway"})]
 
     def page(self, run_id: str) -> str:
         return self.config.page(f"runs/{run_id}")
 
     def _find(self, run: str) -> Any:
-        name = f"{self.config.parent}/pipelineJobs/{_job_id(run)}"
-        return self._api.call(f"find the run {run}", self._api.jobs.get_pipeline_job, name=name, missing_ok=True)
+        """The job of that id; else, since all runs of a schedule have its name, the newest of them."""
+        if (job := self._job(_job_id(run))) is not None:
+            return job
+        scheduled = self._newest(1, owner(self.config.environment) | {"schedule": label_value(run)})
+        return self._job(scheduled[0].name.rpartition("/")[2]) if scheduled else None
+
+    def _job(self, job_id: str) -> Any:
+        name = f"{self.config.parent}/pipelineJobs/{job_id}"
+        return self._api.call(f"find the run {job_id}", self._api.jobs.get_pipeline_job, name=name, missing_ok=True)
+
+    def _newest(self, limit: int, labels: dict[str, str]) -> Sequence[Any]:
+        """Jobs with these labels, newest first, without their steps."""
+        request = {
+            "parent": self.config.parent,
+            "filter": " AND ".join(f'labels.{key}="{value}"' for key, value in labels.items()),
+            "order_by": "create_time desc",
+            "page_size": min(limit, 64),
+            "read_mask": FieldMask(paths=_BRIEF),
+        }
+
+        def newest(**arguments: Any) -> Sequence[Any]:
+            return [*islice(self._api.jobs.list_pipeline_jobs(**arguments), limit)]
+
+        found: Sequence[Any] = self._api.call("list the runs", newest, request=request)
+        return found
 
     def _cancel(self, run: RemoteRun) -> None:
         name = f"{self.config.parent}/pipelineJobs/{run.id}"
@@ -110,7 +140,7 @@ class VertexSchedules(Schedules):
             f"change the schedule {schedule.name}",
             self._api.schedules.update_schedule,
             schedule=content,
-            update_mask=FieldMask(paths=["cron", "create_pipeline_job_request", "max_concurrent_run_count"]),
+            update_mask=FieldMask(paths=["cron", "create_pipeline_job_request", *_LIMITS]),
         )
 
     def enable(self, old: RemoteSchedule, schedule: Recurring) -> None:
@@ -156,7 +186,7 @@ class VertexSchedules(Schedules):
         return Schedule(
             display_name=schedule.name,
             cron=schedule.cron,
-            max_concurrent_run_count=schedule.max_concurrency,
+            **dict.fromkeys(_LIMITS, schedule.max_concurrency),
             create_pipeline_job_request=CreatePipelineJobRequest(parent=self._api.config.parent, pipeline_job=job),
         )
 
@@ -172,6 +202,8 @@ def _job(config: VertexConfig, submission: Submission, labels: dict[str, str]) -
         service_account=config.service_account,
         network=config.network,
     )
+    if config.network_attachment:
+        job.psc_interface_config = PscInterfaceConfig(network_attachment=config.network_attachment)
     if config.encryption_key:
         job.encryption_spec = EncryptionSpec(kms_key_name=config.encryption_key)
     return job

@@ -74,6 +74,30 @@ def test_schedules_list_shows_what_is_there_and_what_is_missing(
     ]
 
 
+def test_schedules_list_tells_stale_paused_and_archived_ones_apart(kubeflow: FakeKubeflow) -> None:
+    def listed() -> str:
+        return " ".join(slipway("schedules", "list").stdout.split())
+
+    kubeflow.version = "2.16.1"
+    slipway("schedules", "apply")
+    assert "schedules apply" not in listed()
+    kubeflow.version = "2.17.0"
+    assert "made under Kubeflow Pipelines 2.16.1, which is 2.17.0 now" in listed()
+    assert "2.16.1" in json.loads(slipway("schedules", "list", "--json").stdout)[0]["stale"]
+    assert slipway("schedules", "apply").stdout.startswith("replace nightly: made under Kubeflow Pipelines 2.16.1")
+
+    [kept] = kubeflow.recurring_runs.values()
+    kept.update({"mode": "DISABLE", "status": "DISABLED"})
+    assert "paused" in listed()
+    [experiment] = kubeflow.experiments
+    kubeflow.archive(experiment)
+    name, shown = kubeflow.experiments[experiment]["display_name"], listed()
+    assert "paused" not in shown
+    assert f"restore the experiment {name}" in shown
+    assert json.loads(slipway("schedules", "list", "--json").stdout)[0]["archived"] == name
+    assert f"enable nightly: its experiment {name} is archived" in slipway("schedules", "apply", "--dry-run").stdout
+
+
 def test_schedules_delete_removes_by_name(kubeflow: FakeKubeflow) -> None:
     slipway("schedules", "apply")
     assert slipway("schedules", "delete", "nightly", "--dry-run").stdout.startswith("delete nightly:")

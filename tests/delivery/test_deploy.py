@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,13 +14,17 @@ from delivery.deployments import read_latest
 from delivery.environment import Environment
 from delivery.plan.planner import Plan
 from delivery.registry import ImageRegistry
+from delivery.schedules import apply
 from delivery.targets.base import RemoteRun
-from settings.schema import Delivery, Settings
+from settings.schema import Delivery, Kubeflow, Schedule, Settings
 from slipway.errors import ConfigError, DeliveryError, TargetError
 from slipway.stores.module_store import PublishedModule
 from tests.delivery.plan.project import FILES, IMAGE, MODEL, NEW_MODEL, STAGING, Project
+from tests.delivery.targets.places import on_kubeflow
+from tests.delivery.targets.submissions import recurring
 from tests.fakes.docker import write_docker
 from tests.fakes.image_registry import FakeRegistry
+from tests.fakes.kubeflow import FakeKubeflow
 
 
 @dataclass(frozen=True)
@@ -76,7 +81,7 @@ class World:
     def deploy(self, plan: Plan | None = None) -> None:
         self.deployer(plan or self.plan()).deploy()
 
-    def deployer(self, plan: Plan, **changes: str) -> Deployer:
+    def deployer(self, plan: Plan, **changes: Any) -> Deployer:
         settings = self.environment.settings.model_copy(update=changes)
         environment = replace(self.environment, settings=settings)
         return DiaryDeployer(environment, plan, self.said.append, entries=self.entries, fails=self.fails)
@@ -103,6 +108,23 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
             delivery=Delivery(image_repository=registry.repository),
         )
         yield World(project, registry, Environment("staging", settings), log)
+
+
+def test_deploy_renews_recurring_runs_after_an_upgrade_of_the_target(world: World) -> None:
+    world.deploy()
+    with FakeKubeflow(version="2.16.1") as kubeflow:
+        apply([recurring("kubeflow")], on_kubeflow(kubeflow).schedules, lambda action: None)
+        changes: dict[str, Any] = {
+            "kubeflow": Kubeflow(endpoint=kubeflow.url),
+            "schedules": {"nightly": Schedule(module="taxi", cron="@daily")},
+        }
+        world.entries.clear()
+        world.deployer(world.plan(), **changes).deploy()
+        assert world.entries == []
+        kubeflow.version = "2.17.0"
+        world.deployer(world.plan(), **changes).deploy()
+    assert [entry.split()[0] for entry in world.entries] == ["schedules"]
+    assert world.entries[0].split()[1] in next(iter(world.registry.tags.values()))
 
 
 def test_deploy_does_everything_once_and_in_order(world: World) -> None:

@@ -17,7 +17,7 @@ from delivery.targets.base import Recurring, RemoteSchedule, Schedules, Target
 from slipway.errors import TargetError
 from slipway.runs.record import RunContext
 from tests.delivery.targets.places import on_kubeflow, on_vertex
-from tests.delivery.targets.submissions import submission
+from tests.delivery.targets.submissions import recurring
 from tests.fakes.kubeflow import FakeKubeflow
 from tests.fakes.vertex import FakeVertex
 
@@ -41,8 +41,7 @@ class Place:
         return self.target().schedules
 
     def wanted(self, name: str = "nightly", cron: str = "0 3 * * *", **changes: Any) -> Recurring:
-        made = submission(self.name)
-        return replace(Recurring(name, cron, 1, False, made, {"service_account": "trainer"}), **changes)
+        return recurring(self.name, name, cron, **changes)
 
     @property
     def active(self) -> list[str]:
@@ -91,7 +90,8 @@ def test_apply_sends_cron_concurrency_and_catch_up(place: Place) -> None:
         assert (kept["max_concurrency"], kept["no_catchup"]) == ("2", True)
         assert json.loads(kept["runtime_config"]["parameters"]["run"])["lineage"]["run"] == "taxi-{job}"
     else:
-        assert (kept["cron"], kept["maxConcurrentRunCount"]) == ("0 3 * * *", "2")
+        assert kept["cron"] == "0 3 * * *"
+        assert (kept["maxConcurrentRunCount"], kept["maxConcurrentActiveRunCount"]) == ("2", "2")
         job = kept["createPipelineJobRequest"]["pipelineJob"]
         assert json.loads(job["runtimeConfig"]["parameterValues"]["run"])["lineage"]["run"] == "{job}"
         assert job["displayName"] == "nightly"
@@ -223,6 +223,17 @@ def test_apply_refused_says_so_and_keeps_the_old_one(place: Place) -> None:
         apply([place.wanted(cron="0 5 * * *")], place.schedules, quiet)
     [found] = place.schedules.list()
     assert (found.cron, found.enabled) == ("0 3 * * *", True)
+
+
+def test_apply_of_a_cron_that_the_server_refuses_names_the_setting(place: Place) -> None:
+    # The settings refuse both; an installation may refuse more than they do.
+    cron = "0 3 * * 7" if place.name == "kubeflow" else "0 3 * *"
+    with pytest.raises(TargetError, match=r"answers 400 .*cron.*schedules\.<name>\.cron"):
+        apply([place.wanted(cron=cron)], place.schedules, quiet)
+    place.server.fail("POST", ".*/(recurringruns|schedules)", 400)
+    with pytest.raises(TargetError, match="answers 400") as raised:
+        apply([place.wanted()], place.schedules, quiet)
+    assert "cron" not in str(raised.value)
 
 
 def test_list_reads_all_pages(place: Place) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from delivery.launch import RunRequest, request_run
 from delivery.package import Package, read_package
-from delivery.targets.base import Submission
+from delivery.targets.base import Recurring, Submission
 from pipelines.registry import Locations, Platform
 from settings.load import PROJECT
 from slipway.module_kit.check import check_module
@@ -28,6 +29,12 @@ def submission(target: RemoteTarget, *, package: Path | None = None) -> Submissi
     """A new run of the taxi module."""
     request = _request(target)
     return Submission(read_package(package) if package else golden(target), request.arguments, request.lineage)
+
+
+def recurring(target: RemoteTarget, name: str = "nightly", cron: str = "0 3 * * *", **changes: Any) -> Recurring:
+    """A schedule of such runs."""
+    wanted = Recurring(name, cron, 1, False, submission(target), {"service_account": "trainer"})
+    return replace(wanted, **changes)
 
 
 @cache

@@ -5,13 +5,15 @@ from typing import Any
 
 import pytest
 
+from delivery.schedules import apply
 from delivery.targets.base import wait
+from delivery.targets.vertex import VertexTarget
 from slipway.errors import ConfigError, TargetError
 from slipway.runs.naming import JOB, name_run
 from slipway.runs.record import Step
 from slipway.runs.states import State
 from tests.delivery.targets.places import ROOT, on_vertex
-from tests.delivery.targets.submissions import submission
+from tests.delivery.targets.submissions import recurring, submission
 from tests.fakes.loopback_server import Answer
 from tests.fakes.vertex import FakeVertex
 from tests.fakes.vertex.server import LOCATION, PROJECT
@@ -19,6 +21,7 @@ from tests.fakes.vertex.server import LOCATION, PROJECT
 JOBS = f"/v1/projects/{PROJECT}/locations/{LOCATION}/pipelineJobs"
 KEY = "projects/p/locations/l/keyRings/r/cryptoKeys/k"
 NETWORK = "projects/123/global/networks/vpc"
+ATTACHMENT = f"projects/hub/regions/{LOCATION}/networkAttachments/vertex"
 
 
 def test_submit_sends_the_whole_job_with_one_request(vertex: FakeVertex) -> None:
@@ -43,7 +46,56 @@ def test_submit_sends_the_whole_job_with_one_request(vertex: FakeVertex) -> None
 def test_submit_without_network_and_key_names_none(vertex: FakeVertex) -> None:
     wanted = submission("vertex")
     on_vertex(vertex).submit(wanted)
-    assert not {"network", "encryptionSpec", "serviceAccount"} & set(vertex.jobs[wanted.name])
+    unset = {"network", "pscInterfaceConfig", "encryptionSpec", "serviceAccount"}
+    assert not unset & set(vertex.jobs[wanted.name])
+
+
+def test_network_attachment_is_that_of_runs_and_schedules(vertex: FakeVertex) -> None:
+    wanted = submission("vertex")
+    target = on_vertex(vertex, network_attachment=ATTACHMENT)
+    target.submit(wanted)
+    apply([recurring("vertex")], target.schedules, lambda action: None)
+    [schedule] = vertex.schedules.values()
+    for job in (vertex.jobs[wanted.name], schedule["createPipelineJobRequest"]["pipelineJob"]):
+        assert job["pscInterfaceConfig"] == {"networkAttachment": ATTACHMENT}
+        assert "network" not in job
+
+
+@pytest.fixture
+def nightly(vertex: FakeVertex) -> tuple[VertexTarget, str]:
+    """A target with a schedule that was changed once, and the schedule's key on the server."""
+    target = on_vertex(vertex)
+    for limit in (1, 2):
+        apply([recurring("vertex", max_concurrency=limit)], target.schedules, lambda action: None)
+    [key] = vertex.schedules
+    return target, key
+
+
+def test_schedule_limits_the_runs_under_way(vertex: FakeVertex, nightly: tuple[VertexTarget, str]) -> None:
+    target, key = nightly
+    started = [vertex.fire(key) for _ in range(3)]
+    assert [bool(one) for one in started] == [True, True, False]
+    vertex.plan = ["SUCCEEDED"]
+    target.show(str(started[0]))
+    assert vertex.fire(key)
+
+
+def test_scheduled_runs_are_found_by_the_name_of_their_schedule(
+    vertex: FakeVertex, nightly: tuple[VertexTarget, str]
+) -> None:
+    target, key = nightly
+    vertex.plan = ["RUNNING"]
+    older, newer = (str(vertex.fire(key)) for _ in range(2))
+    assert target.show("nightly").id == newer
+    assert target.show(older).id == older
+    assert [(one.id, one.title) for one in target.list(5)] == [(newer, "nightly"), (older, "nightly")]
+    assert list(target.logs("nightly", "train_model")) == ["first of 105", "last of 105"]
+    assert target.cancel("nightly").id == newer
+    for unknown in ("weekly", 'x" OR labels.y="'):
+        with pytest.raises(TargetError, match="there is no run"):
+            target.show(unknown)
+    with pytest.raises(TargetError, match="no run 'nightly'"):
+        on_vertex(vertex, "production").show("nightly")
 
 
 @pytest.mark.parametrize("done", [True, False], ids=["done", "not done"])
@@ -193,6 +245,12 @@ def test_no_credentials_says_how_to_get_some(
         ({"pipeline_root": ""}, r"vertex\.pipeline_root is not set"),
         ({"pipeline_root": "/tmp/x"}, r"vertex\.pipeline_root = '/tmp/x': Vertex wants it as gs://BUCKET/PATH"),
         ({"network": "vpc"}, r"vertex\.network = 'vpc': Vertex wants it as projects/NUMBER/global/networks/NAME"),
+        ({"network_attachment": "a"}, r"vertex\.network_attachment = 'a': Vertex wants it as projects/P/regions/R/net"),
+        ({"network_attachment": ATTACHMENT, "network": NETWORK}, r"vertex\.network and vertex\.network_attachment"),
+        (
+            {"network_attachment": ATTACHMENT.replace(LOCATION, "us-east1")},
+            r"region .*vertex\.location = 'europe-west4'",
+        ),
         ({"encryption_key": "k"}, r"vertex\.encryption_key = 'k': Vertex wants it as projects/P/locations/L/keyRings"),
         ({"labels": {"Team": "x"}}, r"vertex\.labels: Team: 'x' is no label"),
     ],

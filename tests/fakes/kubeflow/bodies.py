@@ -61,17 +61,25 @@ _CRON = ((0, 59), (0, 59), (0, 23), (1, 31), (1, 12), (0, 6))  # robfig/cron v1.
 _CRON_NAMES = re.compile(r"(?i)\b(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|sun|mon|tue|wed|thu|fri|sat)\b")
 
 
+def _refuse_cron(why: str) -> Refused:
+    """Of a cron as backend/src/apiserver/server/api_converter.go, toModelJob, says it."""
+    what = "Schedule cron is not a supported format(https://godoc.org/github.com/robfig/cron)"
+    return Refused(
+        400, f"Failed to create a recurring run due to conversion error: Invalid input error: {what}. Error: {why}"
+    )
+
+
 def require_cron(cron: str) -> None:
     """Six fields, each a list of ranges within its bounds: robfig/cron v1.2.0, parser.go, getRange."""
     fields = _CRON_NAMES.sub("1", cron).split()
     if len(fields) != len(_CRON):
-        raise Refused(400, f"Invalid input error: Expected exactly 6 fields, found {len(fields)}: {cron}")
+        raise _refuse_cron(f"Expected exactly 6 fields, found {len(fields)}: {cron}")
     for (low, high), text in zip(_CRON, fields, strict=True):
         for term in text.split(","):
             found = re.fullmatch(r"(?:[*?]|(\d+)(?:-(\d+))?)(?:/(\d+))?", term)
             ends = [int(end) for end in found.groups()[:2] if end] if found else []
             if not found or found[3] == "0" or ends != sorted(ends) or not all(low <= end <= high for end in ends):
-                raise Refused(400, f"Invalid input error: Failed to parse {term!r} of the cron {cron!r}")
+                raise _refuse_cron(f"Failed to parse {term!r} of {cron!r}")
 
 
 def read_upload(request: Request) -> str:

@@ -36,6 +36,7 @@ class FakeKubeflow(LoopbackServer):
     A run in one of the states `ends` has an end.
     """
 
+    version: str = "2.17.0"
     multi_user: bool = False
     token: str = ""
     cookie: str = ""
@@ -69,6 +70,8 @@ class FakeKubeflow(LoopbackServer):
             ("GET", f"{_API}/healthz", self._healthz),
             ("GET", f"{_API}/experiments", self._list_experiments),
             ("POST", f"{_API}/experiments", self._create_experiment),
+            ("GET", f"{_API}/experiments{one}", self._get_experiment),
+            ("POST", f"{_API}/experiments{one}:archive", self._archive_experiment),
             ("GET", f"{_API}/pipelines", self._list_pipelines),
             ("POST", f"{_API}/pipelines", self._create_pipeline),
             ("POST", f"{_API}/pipelines/upload_version", self._upload_version),
@@ -92,7 +95,13 @@ class FakeKubeflow(LoopbackServer):
 
     def _healthz(self, request: Request) -> Json:
         require_query(request, set())
-        return {"multi_user": self.multi_user, "pipeline_store": "database"}
+        # backend/src/apiserver/main.go, newHealthzResponse
+        return {
+            "commit_sha": "unknown",
+            "tag_name": self.version,
+            "multi_user": self.multi_user,
+            "pipeline_store": "database",
+        }
 
     def _list_experiments(self, request: Request) -> Json:
         require_query(request, {"filter", "namespace", "page_size", "page_token", "sort_by"})
@@ -102,7 +111,22 @@ class FakeKubeflow(LoopbackServer):
     def _create_experiment(self, request: Request) -> Json:
         body = require_fields(request, "V2beta1Experiment", {"display_name"})
         self._require_namespace(body.get("namespace"))
-        return self._new(self.experiments, "experiment_id", body)
+        return self._new(self.experiments, "experiment_id", body | {"storage_state": "AVAILABLE"})
+
+    def _get_experiment(self, request: Request, key: str) -> Json:
+        require_query(request, set())
+        return self._one("Experiment", self.experiments, key)
+
+    def _archive_experiment(self, request: Request, key: str) -> Json:
+        self.archive(key)
+        return {}
+
+    def archive(self, experiment: str) -> None:
+        """Disables its recurring runs, and says so nowhere in them: resource_manager.go, ArchiveExperiment."""
+        self._one("Experiment", self.experiments, experiment)["storage_state"] = "ARCHIVED"
+        for run in self.recurring_runs.values():
+            if run["experiment_id"] == experiment:
+                run["mode"], run["status"] = "DISABLE", "DISABLED"
 
     def _list_pipelines(self, request: Request) -> Json:
         require_query(request, {"filter", "namespace", "page_size", "page_token", "sort_by"})
@@ -184,15 +208,19 @@ class FakeKubeflow(LoopbackServer):
 
     def _list_recurring(self, request: Request) -> Json:
         require_query(request, {"filter", "experiment_id", "namespace", "page_size", "page_token", "sort_by"})
-        return self._page(request, "recurringRuns", self._in_experiment(request, self.recurring_runs))
+        if request.query.get("experiment_id"):
+            return self._page(request, "recurringRuns", self._in_experiment(request, self.recurring_runs))
+        self._require_namespace(request.query.get("namespace"))
+        return self._page(request, "recurringRuns", self.recurring_runs)
 
     def _create_recurring(self, request: Request) -> Json:
         body = require_fields(request, "V2beta1RecurringRun", {"display_name", "trigger", "max_concurrency", "mode"})
+        # backend/src/apiserver/server/api_converter.go, toModelJob, comes before all else.
+        if not 1 <= int(body["max_concurrency"]) <= 10:
+            raise Refused(400, "Max concurrency of a recurring run must be at least 1 and at most 10")
+        require_cron(body["trigger"].get("cron_schedule", {}).get("cron", ""))
         self._require_experiment(body)
         require_arguments(body, self._version(body)["pipeline_spec"])
-        require_cron(body["trigger"].get("cron_schedule", {}).get("cron", ""))
-        if not 1 <= int(body["max_concurrency"]) <= 10:
-            raise Refused(400, "Invalid input error: The max concurrency of the recurring run must be in [1, 10]")
         body["status"] = {"ENABLE": "ENABLED", "DISABLE": "DISABLED"}[body["mode"]]
         return self._new(self.recurring_runs, "recurring_run_id", body, unique=False)
 

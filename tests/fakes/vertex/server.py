@@ -23,6 +23,7 @@ PROJECT, LOCATION = "project-1", "europe-west4"
 _PARENT = f"projects/{PROJECT}/locations/{LOCATION}"
 _LABEL = re.compile(r"[a-z0-9_-]{0,63}")
 _JOB_ID = re.compile(r"[a-z][-a-z0-9]{0,127}")
+_ENDED = tuple(f"PIPELINE_STATE_{state}" for state in ("SUCCEEDED", "FAILED", "CANCELLED"))
 _NOT_SCHEDULED = {"name", "state", "createTime", "nextRunTime"}
 _STATUS = {400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "NOT_FOUND",
            409: "ALREADY_EXISTS", 429: "RESOURCE_EXHAUSTED", 500: "INTERNAL", 503: "UNAVAILABLE"}  # fmt: skip
@@ -83,12 +84,17 @@ class FakeVertex(LoopbackServer):
         return self.jobs[job_id]
 
     def _list_jobs(self, request: Request) -> Json:
-        if request.query.get("filter") != 'labels.managed-by="slipway"':
+        terms = [
+            re.fullmatch(r'labels\.([a-z-]+)="([a-z0-9_-]*)"', term)
+            for term in request.query.get("filter", "").split(" AND ")
+        ]
+        if not all(terms):
             raise Refused(400, f"Invalid filter: {request.query.get('filter')}")
+        wanted = {term[1]: term[2] for term in terms if term}
         if set(request.query.get("readMask", "").split(",")) - {"name", "displayName", "state", "labels", "createTime",
                                                                 "endTime", "error"}:  # fmt: skip
             raise Refused(400, f"Invalid read_mask: {request.query.get('readMask')}")
-        found = [job for job in self.jobs.values() if job["labels"].get("managed-by") == "slipway"]
+        found = [job for job in self.jobs.values() if wanted.items() <= job["labels"].items()]
         if request.query.get("orderBy") == "create_time desc":
             found.reverse()
         brief = [
@@ -157,11 +163,32 @@ class FakeVertex(LoopbackServer):
     def _list_schedules(self, request: Request) -> Json:
         return self._page(request, "schedules", list(self.schedules.values()))
 
+    def fire(self, key: str) -> str | None:
+        """The time of a schedule has come: the id of its new job; None beyond the limit, since nothing is queued.
+
+        Its display name is the template's, and Vertex makes up its id: `pipeline_job_id` and `schedule_name` in
+        google.cloud.aiplatform_v1's CreatePipelineJobRequest and PipelineJob.
+        """
+        schedule = self.schedules[key]
+        mine = [job for job in self.jobs.values() if job.get("scheduleName") == schedule["name"]]
+        limit = int(schedule.get("maxConcurrentActiveRunCount", len(mine) + 1))
+        if sum(job["state"] not in _ENDED for job in mine) >= limit:
+            return None
+        job_id = str(4611686018427387904 + len(self.jobs))
+        self.jobs[job_id] = schedule["createPipelineJobRequest"]["pipelineJob"] | {
+            "name": f"{_PARENT}/pipelineJobs/{job_id}",
+            "state": "PIPELINE_STATE_PENDING",
+            "createTime": self._now(),
+            "scheduleName": schedule["name"],
+        }
+        return job_id
+
     def _update_schedule(self, request: Request, key: str) -> Json:
         kept = _one(self.schedules, key, "schedules")
         schedule = _read(request.body, Schedule)
         mask = set(request.query.get("updateMask", "").split(","))
-        if not mask or mask - {"cron", "createPipelineJobRequest", "maxConcurrentRunCount", "displayName"}:
+        if not mask or mask - {"cron", "createPipelineJobRequest", "maxConcurrentRunCount",
+                               "maxConcurrentActiveRunCount", "displayName"}:  # fmt: skip
             raise Refused(400, f"Invalid update_mask: {sorted(mask)}")
         self._require_schedule(schedule)
         kept.update({name: schedule[name] for name in mask})
@@ -187,6 +214,8 @@ class FakeVertex(LoopbackServer):
             raise Refused(400, f"Invalid cron: {schedule.get('cron')!r}")
         if int(schedule.get("maxConcurrentRunCount", 0)) < 1:
             raise Refused(400, "max_concurrent_run_count must be positive")
+        if int(schedule.get("maxConcurrentActiveRunCount", 1)) < 1:
+            raise Refused(400, "max_concurrent_active_run_count must be positive")
         request = schedule["createPipelineJobRequest"]
         if request.get("parent") != _PARENT or "pipelineJobId" in request:
             raise Refused(400, "create_pipeline_job_request.parent is required, its pipeline_job_id must be empty")
