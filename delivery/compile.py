@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from delivery.manifests import require_digest
-from delivery.package import edges, spec_of, too_long
+from delivery.package import edges, problems, spec_of
 from slipway.compute import Compute
 from slipway.errors import ConfigError
 from slipway.stores.storage import write_text
@@ -32,11 +32,11 @@ def compile_pipeline(name: str, target: RemoteTarget, image: str, compute: Mappi
         output: File to write.
 
     Raises:
-        ConfigError: there is no such pipeline, a value is missing or wrong, or the constants of a task are too long.
+        ConfigError: there is no such pipeline, a value is missing or wrong, or no platform can run a task.
     """
     if not image:
         raise ConfigError("no image: give --image REPOSITORY@sha256:…, or set image in settings/<environment>.yaml")
-    require_digest(image)  # the platform's check would name it for each task
+    require_digest(image)  # `problems` would name it for each task
     if output.suffix not in {".yaml", ".yml", ".json"}:
         raise ConfigError(f"{output}: kfp wants a file that ends in .yaml or .json")
     from kfp import dsl
@@ -52,7 +52,7 @@ def compile_pipeline(name: str, target: RemoteTarget, image: str, compute: Mappi
     tasks = {*edges(spec), *step_names()}
     if unknown := compute.keys() - tasks - {"default"}:
         raise ConfigError(f"compute names no task: {', '.join(sorted(unknown))}; tasks are {', '.join(sorted(tasks))}")
-    if found := too_long(spec, {}):
+    if found := problems(spec, {}):
         raise ConfigError(f"{target} cannot run this pipeline:\n  " + "\n  ".join(found))
     as_json = output.suffix == ".json"
     text = json.dumps(spec, indent=2, sort_keys=True) + "\n" if as_json else yaml.safe_dump(spec, sort_keys=True)

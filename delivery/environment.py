@@ -18,7 +18,6 @@ from delivery.overrides import override_module, parse_pairs, split_overrides
 from delivery.plan.fingerprints import Builder, Place
 from delivery.plan.planner import Plan, plan_revision
 from delivery.plan.tree import Repository
-from delivery.registry import ImageRegistry
 from delivery.targets.base import Target
 from delivery.targets.connection import KubeflowConfig, VertexConfig
 from delivery.targets.local import local_image

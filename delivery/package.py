@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from serving.manifests import BY_DIGEST
 from slipway.errors import ConfigError, TargetError
 from slipway.runs.record import Step
 
@@ -70,8 +71,8 @@ def check_arguments(package: Package, arguments: dict[str, Any]) -> None:
     """Compares arguments with the parameters of the pipeline, before anything is sent.
 
     Raises:
-        TargetError: one is unknown or missing, since the package is of another revision than the project; or they are
-            too long for a step to be started.
+        TargetError: one is unknown or missing, since the package is of another revision than the project; or no step
+            could be started with them.
     """
     takes = package.spec["root"].get("inputDefinitions", {}).get("parameters", {})
     unknown = sorted(set(arguments) - set(takes))
@@ -81,7 +82,7 @@ def check_arguments(package: Package, arguments: dict[str, Any]) -> None:
             f"{verb} {', '.join(names)}" for verb, names in (("it takes no", unknown), ("it wants", missing)) if names
         )
         raise TargetError(f"{package.path} is of another revision: {problem}. Compile it anew")
-    if found := too_long(package.spec, arguments):
+    if found := problems(package.spec, arguments):
         raise TargetError(f"{package.name} cannot run with these arguments:\n  " + "\n  ".join(found))
 
 
@@ -125,19 +126,36 @@ def all_steps(package: Package, reported: list[Step]) -> list[Step]:
     ]
 
 
-def too_long(spec: dict[str, Any], arguments: Mapping[str, Any]) -> list[str]:
-    """The steps of a PipelineSpec whose known parameters exceed what Linux takes in one argument, with sizes."""
-    problems = []
-    for name, _, given in _tasks(spec, spec["root"], arguments):
-        sizes = {key: len(json.dumps({key: value}, ensure_ascii=False).encode()) for key, value in given.items()}
-        total = sum(sizes.values()) + _RESERVED_BYTES
-        if total > ARGUMENT_BYTES:
-            largest = max(sizes, key=lambda key: sizes[key])
-            problems.append(
-                f"{step_name(name)}: its parameters have {total:,} bytes with {_RESERVED_BYTES:,} for artifacts; Linux "
-                f"takes {ARGUMENT_BYTES:,} in one argument. The largest is {largest} with {sizes[largest]:,}"
-            )
-    return sorted(problems)
+def problems(spec: dict[str, Any], arguments: Mapping[str, Any]) -> list[str]:
+    """Why no platform can run a PipelineSpec with what is known of its parameters, each with the step's name."""
+    return sorted(
+        f"{step_name(name)}: {problem}"
+        for name, task, given in _tasks(spec, spec["root"], arguments)
+        for problem in (*_container_problems(spec, task), *_too_long(given))
+    )
+
+
+def _container_problems(spec: dict[str, Any], task: dict[str, Any]) -> Iterator[str]:
+    label = spec["components"][task["componentRef"]["name"]]["executorLabel"]
+    container = spec["deploymentSpec"]["executors"][label].get("container")
+    if not container:  # kfp's importer
+        return
+    if not BY_DIGEST.fullmatch(container["image"]):
+        yield f"the image {container['image']!r} is not named by digest; add the task with `Steps.add`, which sets it"
+    longest = max((len(part.encode()) for part in container.get("command", [])), default=0)
+    if longest > ARGUMENT_BYTES:
+        yield f"its function has {longest:,} bytes; Linux takes {ARGUMENT_BYTES:,} in one argument. Move code beside it"
+
+
+def _too_long(given: dict[str, Any]) -> Iterator[str]:
+    sizes = {key: len(json.dumps({key: value}, ensure_ascii=False).encode()) for key, value in given.items()}
+    total = sum(sizes.values()) + _RESERVED_BYTES
+    if total > ARGUMENT_BYTES:
+        largest = max(sizes, key=lambda key: sizes[key])
+        yield (
+            f"its parameters have {total:,} bytes with {_RESERVED_BYTES:,} for artifacts; Linux takes "
+            f"{ARGUMENT_BYTES:,} in one argument. The largest is {largest} with {sizes[largest]:,}"
+        )
 
 
 def _tasks(

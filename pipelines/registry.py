@@ -50,7 +50,7 @@ class Platform:
         beam: Options of Apache Beam.
         distribution: Strategy of `tf.distribute`.
         engine: Engine of the evaluation.
-        rollout: `components.rollout_model.run.RolloutConfig`; nothing is rolled out if empty.
+        rollout: The parameter `rollout` of rollout_model; nothing is rolled out if empty.
         notifications: `slipway.runs.notifications.config.Notifications`; nobody is notified if empty.
         page: Address of a run in the UI, with `slipway.runs.naming.JOB` in place of its id.
     """

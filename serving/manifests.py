@@ -174,8 +174,10 @@ def _check_base_path(deployment: Object, path: str) -> None:
     """Refuses an invalid path, and a local one that is on no volume of the server."""
     if not _BASE_PATH.fullmatch(path) or ".." in path.split("/"):
         raise ConfigError(f"{path!r}: a model's base path is gs://bucket/path or an absolute path in the pod")
-    server = next(each for each in containers([deployment]) if each["name"] == SERVER)
-    mounts = [mount["mountPath"] for mount in server.get("volumeMounts", [])]
+    servers = [each for each in containers([deployment]) if each["name"] == SERVER]
+    if not servers:
+        raise ConfigError(f"{deployment['metadata']['name']} lacks the container {SERVER}; add it to the overlay")
+    mounts = [mount["mountPath"] for mount in servers[0].get("volumeMounts", [])]
     if not storage.is_remote(path) and not any(PurePosixPath(path).is_relative_to(mount) for mount in mounts):
         raise ConfigError(
             f"{path} is on no volume of {deployment['metadata']['name']}, which mounts {', '.join(mounts)}; "

@@ -10,9 +10,11 @@ from cronsim import CronSim, CronSimError
 _NAMED = {
     "@hourly": "0 * * * *",
     "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
     "@weekly": "0 0 * * 0",
     "@monthly": "0 0 1 * *",
     "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
 }
 _FIELDS = "minute (0-59), hour (0-23), day of month (1-31), month (1-12), day of week (0-6, Sunday is 0)"
 

@@ -7,17 +7,19 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from delivery.plan.classes import IN_IMAGE, classify
 from delivery.plan.tree import SUBMODULE, SYMLINK, Repository, Tree
-from delivery.registry import ImageRegistry
 from slipway.errors import ModuleError, SlipwayError
 from slipway.lineage import DEFAULT_PIPELINE
 from slipway.stores.module_store import NAME, check_size, counts, digest_files
 from slipway.targets import RemoteTarget
+
+if TYPE_CHECKING:
+    from delivery.registry import ImageRegistry
 
 MODULES = "modules/"
 OVERLAYS = "manifests/overlays/"

@@ -148,20 +148,20 @@ def _run_step(step: dict[str, Any]) -> int:
     for descriptor, target in ((os.open(os.devnull, os.O_RDONLY), 0), (log, 1), (log, 2)):
         os.dup2(descriptor, target)
     os.environ.update(step["environment"])
-    try:
-        from kfp.dsl.executor_main import executor_main
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "ephemeral_component.py"
+        path.write_text(step["source"], encoding="utf-8")
+        sys.argv = ["kfp", "--component_module_path", str(path), *step["arguments"]]
+        try:
+            from kfp.dsl.executor_main import executor_main
 
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "ephemeral_component.py"
-            path.write_text(step["source"], encoding="utf-8")
-            sys.argv = ["kfp", "--component_module_path", str(path), *step["arguments"]]
             executor_main()
-    except BaseException:
-        traceback.print_exc()
-        return 1
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        except BaseException:
+            traceback.print_exc()  # while the file is there, or the function's own lines would be missing
+            return 1
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
     return 0
 
 

@@ -84,7 +84,7 @@ class ModelClient(ABC):
         )
 
     def _refused(self, reason: str, *, is_unknown: bool) -> RequestError:
-        advice = ". Name what the server has with --model and --version, or let it serve that" if is_unknown else ""
+        advice = ". Name a model and a --version that the server has, or let it serve that" if is_unknown else ""
         return RequestError(f"{self._address} refused the request: {reason}{advice}")
 
 

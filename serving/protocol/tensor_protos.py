@@ -151,7 +151,8 @@ def _filled(values: NDArray[Any], dtype: np.dtype[Any], count: int) -> NDArray[A
 
 def _length_prefixed(content: bytes, count: int) -> list[bytes]:
     """Strings as `port::EncodeStringList` writes them: all lengths as varints, then all bytes."""
-    ends = np.flatnonzero(np.frombuffer(content, np.uint8) < 0x80)[:count].tolist()
+    # A varint has 10 bytes at most; the rest of a large content need not be looked at.
+    ends = np.flatnonzero(np.frombuffer(content[: 10 * count], np.uint8) < 0x80)[:count].tolist()
     if len(ends) < count:
         raise ValueError(f"{len(content)} bytes cannot hold {count} strings")
     lengths, at = [], 0

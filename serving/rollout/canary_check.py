@@ -11,9 +11,9 @@ from typing import Any
 
 from serving.manifests import SERVER, Object
 from serving.rollout.cluster import Cluster, PodAnswerError
+from serving.rollout.pods import Failure, pods_of, ready, rest_port, restarts, serving_pods
 from serving.rollout.policy import RolloutPolicy
 from serving.rollout.traffic import PATH, Judgement, Reading, compare, enough, parse_metrics, total
-from serving.rollout.workload import Failure, pods_of, ready, rest_port, restarts, serving_pods
 from slipway.errors import ClusterError, RolloutError
 from slipway.evaluation import golden
 from slipway.stores import storage

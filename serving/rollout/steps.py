@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 from serving.rollout.canary_check import CanaryCheck
 from serving.rollout.lease import Phase, RolloutLease, RolloutState
+from serving.rollout.pods import Failure
 from serving.rollout.policy import RolloutPolicy
-from serving.rollout.workload import Failure, Workload
+from serving.rollout.workload import Workload
 from slipway.errors import ModelQuarantinedError, RolledBackError, RolloutError, RolloutInconclusiveError, StoreError
 from slipway.stores.model_store import ModelStore
 

@@ -85,7 +85,7 @@ class PredictionService(protos.prediction_service_pb2_grpc.PredictionServiceServ
         if not request.metadata_field:
             raise invalid_argument("GetModelMetadataRequest must specify at least one metadata_field")
         if unknown := set(request.metadata_field) - {"signature_def"}:
-            raise invalid_argument(f"Metadata field {', '.join(unknown)} is not supported")
+            raise invalid_argument(f"Metadata field {', '.join(sorted(unknown))} is not supported")
         with self.manager.use(*_named(spec)) as servable:
             return inference.metadata(servable)
 

@@ -21,7 +21,8 @@ from slipway.stores.model_store import ModelStore
 DAY_SECONDS = 86_400
 # A run makes its folder some seconds before its record.
 _STARTING_SECONDS = 600
-_NAMED = re.compile(r'(artifacts/[^/"\\]+/[^/"\\?]+|sources/[0-9a-f]+\.json)')
+# A look ahead, since the home itself may lie below a folder `artifacts`: matches overlap then.
+_NAMED = re.compile(r'(?=(artifacts/[^/"\\]+/[^/"\\?]+|sources/[0-9a-f]+\.json))')
 
 
 @dataclass(frozen=True)

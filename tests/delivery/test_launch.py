@@ -12,7 +12,7 @@ import pytest
 
 from delivery.launch import RunRequest, git_revision, request_run
 from delivery.overrides import override_module
-from delivery.package import too_long
+from delivery.package import problems
 from pipelines.registry import Locations, Platform
 from settings.load import PROJECT
 from slipway.module_kit.check import check_module
@@ -65,7 +65,7 @@ def test_a_schema_of_a_thousand_features_travels_as_a_uri(module: Path) -> None:
     (module / "schema.pbtxt").write_text(text)
     arguments = request(module).arguments
     assert len(json.dumps(arguments)) < 10_000
-    assert too_long(golden_spec("kubeflow"), arguments) == []
+    assert problems(golden_spec("kubeflow"), arguments) == []
     assert read_schema_text(arguments["schema_uri"]) == text
 
 

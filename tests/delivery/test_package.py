@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from delivery.package import all_steps, edges, read_package, too_long
+from delivery.package import all_steps, edges, problems, read_package
 from slipway.errors import ConfigError, TargetError
 from slipway.runs.record import Step
 from tests.compiled.specs import GOLDEN, golden_spec
@@ -29,13 +29,23 @@ def test_read_package_of_another_file_says_what_writes_one(tmp_path: Path, conte
         read_package(path)
 
 
-def test_too_long_names_the_step_with_the_bytes() -> None:
+def test_problems_argument_longer_than_linux_takes_is_named_with_its_bytes() -> None:
     spec = golden_spec("kubeflow")
-    assert too_long(spec, {"ingestion": {"x": "y" * 100_000}}) == []
-    [problem] = too_long(spec, {"ingestion": {"x": "y" * 125_000}})
+    assert problems(spec, {"ingestion": {"x": "y" * 100_000}}) == []
+    [problem] = problems(spec, {"ingestion": {"x": "y" * 125_000}})
     assert problem.startswith("ingest_examples: ")
     assert "131,071" in problem
     assert "ingestion with 125," in problem
+
+
+def test_problems_task_without_the_image_or_with_too_much_code_is_named() -> None:
+    spec = golden_spec("kubeflow")
+    executors = spec["deploymentSpec"]["executors"]
+    executors["exec-train-model"]["container"]["command"].append("#" * 131_072)
+    executors["exec-push-model"]["container"]["image"] = "slipway-python"
+    image, code = problems(spec, {})
+    assert image.startswith("push_model: the image 'slipway-python' is not named by digest; add the task with `Steps")
+    assert code.startswith("train_model: its function has 131,072 bytes")
 
 
 def test_submission_with_too_long_arguments_is_refused_before_anything_is_sent() -> None:

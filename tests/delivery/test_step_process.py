@@ -76,6 +76,7 @@ def test_run_failing_step_leaves_its_message_as_last_words(processes: StepProces
     with processes:
         assert processes.run("step", command("fail", tmp_path), {}, log).exit_code == 1
     assert last_words(log) == "row 7 is bad\nfix row 7"
+    assert 'raise DataError("row 7' in log.read_text(), "the traceback has the lines of the step's function"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="warm workers need Linux")

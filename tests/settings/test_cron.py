@@ -19,6 +19,8 @@ from tests.fakes.loopback_server import Refused
         ("7 7 7 7 */7", "7 7 7 7 */7"),
         ("@daily", "0 0 * * *"),
         (" @Weekly ", "0 0 * * 0"),
+        ("@midnight", "0 0 * * *"),
+        ("@annually", "0 0 1 1 *"),
     ],
 )
 def test_normalise_cron_gives_what_both_platforms_take(text: str, sent: str) -> None:

@@ -99,9 +99,7 @@ def test_classify_what_is_no_example_is_a_data_error(client: ModelClient) -> Non
 def test_client_unknown_names_are_the_servers_to_refuse(server: ModelServer, protocol: ClientProtocol) -> None:
     with (
         connect(address(server, protocol), "a/b ?", protocol=protocol) as client,
-        pytest.raises(
-            RequestError, match=r"(NOT_FOUND|404 Not Found): .*a/b \?\). Name what the server has with --model"
-        ),
+        pytest.raises(RequestError, match=r"(NOT_FOUND|404 Not Found): .*a/b \?\). Name a model and a --version"),
     ):
         client.signatures()
     with (

@@ -143,6 +143,13 @@ def test_for_version_path_on_no_volume_is_refused(volume: list[Object]) -> None:
         seventh(volume, model_base_path="/home/me/models")
 
 
+def test_for_version_overlay_that_renamed_the_server_is_refused(volume: list[Object]) -> None:
+    for container in containers(volume):
+        container["name"] = container["name"].replace("tensorflow-serving", "server")
+    with pytest.raises(ConfigError, match="model-serving lacks the container tensorflow-serving"):
+        seventh(volume)
+
+
 @pytest.mark.parametrize(
     "path", ["", "models", "gs://", "gs://bucket", "s3://bucket/models", '/models/"x', "/models/../etc", "/models/a\nb"]
 )

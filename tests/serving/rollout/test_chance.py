@@ -10,8 +10,9 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from serving.rollout.chance import answers_needed, chance
 from serving.rollout.policy import RolloutPolicy
-from serving.rollout.traffic import Reading, answers_needed, chance, compare, faults
+from serving.rollout.traffic import Reading, compare, faults
 from tests.fakes.kubernetes.model_server import BOUNDS
 
 DRAWS = 10_000

@@ -135,6 +135,14 @@ def test_prune_keeps_the_artifacts_that_a_kept_run_was_served_from_the_cache(hom
     assert home.cache == ["taxi-1-ingest-examples", "taxi-2-train-model"]
 
 
+def test_prune_keeps_them_too_where_the_home_lies_below_a_folder_called_artifacts(tmp_path: Path) -> None:
+    home = Home(tmp_path / "artifacts" / "slipway")
+    home.run("taxi-1", "refused", STARTED)
+    home.run("taxi-2", "refused", STARTED + DAY, "taxi-1")
+    home.prune(keep=1)
+    assert home.artifacts == ["slipway-taxi-1/ingest-examples", "slipway-taxi-2/train-model"]
+
+
 def test_prune_keeps_the_run_that_pushed_a_version_and_everything_that_its_manifest_names(home: Home) -> None:
     home.run("taxi-1", "pushed", STARTED)
     home.push("taxi-1")
