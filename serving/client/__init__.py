@@ -132,5 +132,7 @@ def parse_examples(serialized: Sequence[bytes]) -> list[Any]:
         try:
             examples.append(example_pb2.Example.FromString(content))
         except DecodeError as error:
-            raise DataError(f"example {number} of {len(serialized)} is no tf.Example: {len(content)} bytes") from error
+            raise DataError(
+                f"example {number} of {len(serialized)} is not a tf.Example ({len(content)} bytes)"
+            ) from error
     return examples

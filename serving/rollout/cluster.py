@@ -125,7 +125,7 @@ class Cluster:
         self._call("replace", changed["kind"], changed["metadata"]["name"], body=changed)
 
     def delete(self, kind: str, name: str) -> None:
-        """Deletes an object and its dependents; a missing one is no error."""
+        """Deletes an object and its dependents, if it exists."""
         with suppress(NotFoundError):
             self._call("delete", kind, name, name=name, body={"propagationPolicy": "Background"})
 

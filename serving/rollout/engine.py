@@ -214,10 +214,7 @@ class Rollout:
         return state
 
     def _refuse_own(self, number: int) -> None:
-        """Refuses a retired version that `by` trained, or made the canary before; others may start it again.
-
-        Its rollout ended before, though the lease tells of another one since.
-        """
+        """Refuses a retired version that `by` trained or started before a later rollout; others may start it again."""
         about = [one for one in self.store.history(self.model) if number in (one.version, one.previous)]
         if any(self.by in (one.who, f"run {one.run}") for one in about if one.version == number):
             last = about[-1]
@@ -227,10 +224,10 @@ class Rollout:
             )
 
     def _under_way(self, *ending: Phase) -> RolloutState:
-        """The state of the rollout that a person decides on, unless it is in one of these phases."""
+        """The state of the unfinished rollout; refuses one in the phases `ending`, or none."""
         state = self._state()
         if state is None or state.ended:
-            raise RolloutError(f"no rollout of {self.model} is under way; begin one: slipway rollout start")
+            raise RolloutError(f"no rollout of {self.model} is running; start one: slipway rollout start")
         if state.phase in ending:
             raise self._unfinished(state)
         return state

@@ -179,7 +179,7 @@ class RolloutLease:
                 lease = self.cluster.get("Lease", self.name)
                 holder = lease["spec"].get("holderIdentity") if lease else ""
                 if lease is None or holder != self._identity:
-                    raise RolloutError(f"the lease {self.name} is held by {holder or 'nobody'}")
+                    raise RolloutError(f"the lease {self.name} is held by {holder or 'no process'}")
                 lease["spec"] |= spec
                 if state is not None:
                     lease["metadata"].setdefault("annotations", {})[STATE] = state.model_dump_json()

@@ -126,7 +126,7 @@ def parse_metrics(text: str, model: str) -> Reading:
     """One server's counters of a model; zeros before its first request.
 
     Raises:
-        ValueError: the text is not Prometheus's format, or a counter is no number.
+        ValueError: the text is not Prometheus's format, or a counter is not a number.
         OverflowError: a counter is infinite.
     """
     from prometheus_client.parser import text_string_to_metric_families

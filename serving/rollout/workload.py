@@ -184,13 +184,13 @@ def wait_ready(
     """Waits until all of a Deployment's pods are new and available.
 
     Returns:
-        None when they are; otherwise the reason, at once if waiting cannot help, or after so many seconds.
+        None when they are; otherwise the reason, at once if waiting cannot help, or after `seconds`.
     """
     deadline = time.monotonic() + seconds
     while True:
         deployment = cluster.get("Deployment", name)
         if deployment is None:
-            return Failure(f"Deployment {name} was deleted by somebody", blames_model=False)
+            return Failure(f"Deployment {name} was deleted during the rollout", blames_model=False)
         status, wanted = deployment.get("status", {}), deployment["spec"].get("replicas", 1)
         counts = [status.get(key, 0) for key in ("updatedReplicas", "replicas", "availableReplicas")]
         # Until the controller has seen the change, status and conditions are those before it.

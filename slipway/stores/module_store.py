@@ -51,7 +51,7 @@ def publish_module(folder: str | Path, root: str | Path) -> PublishedModule:
     bucket no object is overwritten, and all are compared by checksum at the end.
 
     Raises:
-        ModuleError: the folder is no module, too large, or holds a symbolic link.
+        ModuleError: the folder is not a module, is too large, or holds a symbolic link.
         StoreError: the copy cannot be written, or other files are in its place.
     """
     name, files = _read(folder)

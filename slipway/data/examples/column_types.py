@@ -8,7 +8,7 @@ A schema decides, if there is one. Otherwise all values of a CSV column decide i
 - `text` (string) otherwise, and for whole numbers among which are codes, which a number would damage: with leading
   zeros (`02139`), or with 19 digits or more.
 
-A column stays numeric if at most the share `max_quarantined` of its values are no numbers; those rows go to quarantine.
+A column stays numeric if at most `max_quarantined` of its values are not numbers; those rows go to quarantine.
 Missing values, in every format, are null, the empty string and NaN; in numeric columns also blanks.
 """
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 Form = Literal["integer", "whole", "number", "boolean", "text"]  # whole: what a schema takes for an integer
 
-CSV_TEXT = "CSV_TEXT"  # in the place of DuckDB's type: text of which the form is open, and never the empty string
+CSV_TEXT = "CSV_TEXT"  # in the place of DuckDB's type: text whose form is not decided yet; never the empty string
 SAMPLE_ROWS = 2048
 _INTEGER = r"\s*([+-]?(0|[1-9][0-9]{0,17}))?\s*"
 _CODE = r"\s*[+-]?(0[0-9]+|[1-9][0-9]{18,})\s*"

@@ -5,7 +5,7 @@ only on the rows, their order and this code.
 
 - A row that cannot be read goes to quarantine; above `max_quarantined` the step fails.
 - A row without a label is left out and counted as unlabelled.
-- Booleans become int64 0 and 1. The column of a `column` split is no feature and is left out.
+- Booleans become int64 0 and 1. The column of a `column` split is not a feature and is left out.
 """
 
 from __future__ import annotations

@@ -96,7 +96,7 @@ class _Parts:
         return f"TRY({nan})" if nan != _NEVER and _may_fail(node) else nan
 
     def _of_rows(self, select: Node) -> list[str]:
-        """Of a subquery; without FROM it has one row, in which its parts mean what they mean around it."""
+        """Conditions of a subquery; without FROM it has one row, with the names of the outer query."""
         if select.get("from_table", {}).get("type") == "EMPTY" and not select["cte_map"]["map"]:
             return [self.nan(part) for part in _parts(select)]
         if _computes(select):
@@ -120,8 +120,8 @@ class _Parts:
 
 def _unseen(where: str) -> ConfigError:
     return ConfigError(
-        f"label.expression of module.yaml computes in {where}, where NaN would go unseen and make a label; "
-        "compute outside of it, or name the values by CASE"
+        f"label.expression of module.yaml computes in {where}, where NaN cannot be detected and would get a label; "
+        "compute outside of it, or list the values with CASE"
     )
 
 

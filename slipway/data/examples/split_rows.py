@@ -114,7 +114,7 @@ def time_columns(connection: duckdb.DuckDBPyConnection, typed: TypedRows, split:
     """SQL of two columns over the raw rows.
 
     `LATER` is whether a row's time is at or after `eval_from`, NULL if unknown; `UNREADABLE` is then the text that is
-    no time, or NULL if there is none.
+    not a time, or NULL.
     """
     if typed.rows.types[split.column].startswith(("DATE", "TIMESTAMP")):
         kind, value = "TIMESTAMPTZ", f"CAST({identifier(split.column)} AS TIMESTAMPTZ)"
@@ -180,7 +180,7 @@ def _eval_from(connection: duckdb.DuckDBPyConnection, kind: str, split: TimeSpli
 
 
 def _moment(text: str, pattern: str | None) -> str:
-    """SQL of a text as a timestamp; NULL if it is none."""
+    """SQL of a text as a timestamp; NULL if it is not one."""
     if pattern is not None:
         return f"CAST(try_strptime(trim({text}), {literal(pattern)}) AS TIMESTAMPTZ)"
     plain = f"replace(replace(upper({text}), ',', '.'), 'UTC', 'Z')"

@@ -148,7 +148,7 @@ def rollback_target(state: State, versions: Collection[int]) -> int | None:
 def nothing_before(state: State, versions: Collection[int]) -> str:
     """Message for a rollback without a target: no version was stable before."""
     others = ", ".join(map(str, sorted(_returnable(state, versions))))
-    told = f"{state.model} has nothing to go back to: no version was stable before {state.pin}"
+    told = f"{state.model} has nothing to roll back to: no version was stable before {state.pin}"
     return f"{told}. Name one of {others}: `slipway models rollback {state.model} --to VERSION`" if others else told
 
 
@@ -174,7 +174,7 @@ def check_left(state: State, leave: int | None, move: Event | None) -> None:
     """
     if state.pin is None:
         raise StoreError(
-            f"{state.model} has nothing to go back to: nothing of it was ever promoted. "
+            f"{state.model} has nothing to roll back to: no version was ever promoted. "
             "`slipway models quarantine` takes a candidate out, `slipway models promote` chooses one"
         )
     left = move and move.version if leave is None else leave

@@ -56,7 +56,7 @@ def test_rollback_with_nothing_to_go_back_to_changes_nothing(world: World) -> No
     before = stand(world)
     with world.cluster() as cluster:
         rollout = world.rollout(cluster)
-        with pytest.raises(StoreError, match=f"nothing to go back to.*Version {first} is stable since"):
+        with pytest.raises(StoreError, match=f"nothing to roll back to.*Version {first} is stable since"):
             rollout.rollback("bad")
         assert stand(world) == before
         assert rollout.start(first).phase == "promoted"
