@@ -21,7 +21,7 @@ def selftest(as_json: options.Json = False) -> None:
     """Evaluate good, bad and broken models with the real gate, and check each verdict."""
     options.silence_tensorflow()
     with _quiet():
-        # It imports kfp, which the help has no need of.
+        # It imports kfp, which the help does not need.
         from components.evaluate_model.selftest import require_all, run_selftest
 
         results = run_selftest()

@@ -23,7 +23,7 @@ def _began() -> float:
     ticks = start_time(os.getpid())
     if ticks is None:  # no /proc
         return time.time() - time.process_time()
-    # Ticks are rounded down, and what ended before this process began was there when its command was typed.
+    # Ticks are rounded down: one more, so that whatever happened before this process started is not after it.
     return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + (ticks + 1) / os.sysconf("SC_CLK_TCK")
 
 

@@ -101,7 +101,7 @@ def status(model: options.Model = options.TAXI, env: options.Env = None, as_json
     ]
     print_table(["", "version", "ready"], rows)
     if found["holder"]:
-        echo(f"at work: {found['holder']} since {found['held_since']}")
+        echo(f"running: {found['holder']} since {found['held_since']}")
     if last:
         echo(f"version {last['version']}: {last['phase']} since {local_time(last['updated'])}, by {last['who']}")
         for reason in last["reasons"]:

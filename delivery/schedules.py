@@ -65,7 +65,7 @@ def apply(wanted: list[Recurring], schedules: Schedules, on_action: Callable[[Ac
                 last = error  # another apply may have removed it just now: look again
                 break
     raise TargetError(
-        f"the schedules did not settle in {PASSES} passes; is another apply with other settings at work?"
+        f"the schedules did not settle in {PASSES} passes; is another `apply` with other settings running?"
         + (f" The last error: {last}" if last else "")
     )
 
@@ -91,10 +91,10 @@ def _next_steps(wanted: Recurring, found: list[RemoteSchedule]) -> Iterator[Acti
     else:
         for other in found:
             if other is not right[0]:
-                why = "there is another one like it" if other in right else "a newer one takes its place"
+                why = "it is a duplicate" if other in right else "a newer one replaces it"
                 yield _delete(other, why)
         if not right[0].enabled:
-            why = "it is made, but paused"
+            why = "it exists, but is paused"
             yield Action("enable", name, why, lambda schedules: schedules.enable(right[0], wanted))
 
 

@@ -56,7 +56,7 @@ class ModelClient(ABC):
         """Score of each class, for each serialized tf.Example.
 
         Raises:
-            DataError: one is no tf.Example.
+            DataError: one is not a tf.Example.
         """
 
     @abstractmethod
@@ -125,7 +125,7 @@ def parse_examples(serialized: Sequence[bytes]) -> list[Any]:
     """Serialized tf.Examples as messages.
 
     Raises:
-        DataError: one is no tf.Example.
+        DataError: one is not a tf.Example.
     """
     examples = []
     for number, content in enumerate(serialized, 1):

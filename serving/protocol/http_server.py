@@ -58,7 +58,7 @@ class HttpProtocol(HttpToolsProtocol):
     The test of this class lists the parts of uvicorn that it relies on.
     """
 
-    # For a new connection to send the whole head of a request, and between two pieces of a body or of an answer.
+    # Time-outs: for the whole head of a request, and between two pieces of a body or of an answer.
     head_seconds = idle_seconds = 10.0
 
     def __init__(self, *arguments: Any, **options: Any) -> None:

@@ -236,7 +236,7 @@ class RequestLog:
 
         def pause(seconds: float) -> None:
             if self._abandoned.wait(seconds):
-                raise TimeoutError("the time to stop is over")
+                raise TimeoutError("the shutdown timed out")
 
         try:
             write = retrying(Exception, attempts=WRITE_ATTEMPTS, first_seconds=PAUSE_SECONDS, pause=pause)
@@ -248,7 +248,7 @@ class RequestLog:
 
     def _abandon(self, file: LogFile) -> None:
         self._metrics.drop("shutdown", file.calls)
-        LOGGER.warning("%s: its %d calls are not written, the time to stop is over", file.name, file.calls)
+        LOGGER.warning("%s: its %d calls are lost, the shutdown timed out", file.name, file.calls)
 
 
 class _Metrics:

@@ -59,8 +59,8 @@ def _use_kubeconfig(configuration: Any, context: str) -> None:
             )
     except config.ConfigException as error:
         raise ConfigError(
-            f"no cluster to talk to: {error}. Name a context of your kubeconfig, or projects/P/locations/L/clusters/C, "
-            "as serving.cluster in the settings; or run it where a service account is mounted"
+            f"no cluster is configured: {error}. Set serving.cluster to a context of your kubeconfig, or to "
+            "projects/P/locations/L/clusters/C; or run it where a service account is mounted"
         ) from error
 
 

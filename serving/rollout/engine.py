@@ -117,10 +117,10 @@ class Rollout:
                 raise self._unfinished(under_way)
             left = under_way.version if under_way else serves
             if left is None or leave not in (None, left):
-                reason = f"version {leave} was to be left" if left else "there is nothing to leave"
+                reason = f"version {leave} does not serve" if left else "there is no version to replace"
                 raise self._not_back(serves, reason, "start VERSION, or rollback without --from")
             if state != seen or (state and leave is None and state.updated > asked):
-                reason = "something was decided after this command was given"
+                reason = "the rollout changed after this command was given"
                 raise self._not_back(serves, reason, f"rollback --from {left}")
             begun = under_way or RolloutState(version=left, phase="reverting", who=self.by, reasons=[why])
             try:
@@ -220,7 +220,7 @@ class Rollout:
             last = about[-1]
             raise RolloutError(
                 f"version {number} of {self.model} is retired since {_moment(last.when)}: {last.action} of version "
-                f"{last.version} by {last.who}, {last.why}. To serve it all the same: slipway rollout start {number}"
+                f"{last.version} by {last.who}, {last.why}. To serve it anyway: slipway rollout start {number}"
             )
 
     def _under_way(self, *ending: Phase) -> RolloutState:
@@ -237,7 +237,7 @@ class Rollout:
         command = commands.get(state.phase, f"start {state.version}, promote or abort")
         why = f" ({'; '.join(state.reasons)})" if state.reasons else ""
         return RolloutBusyError(
-            f"version {state.version} of {self.model} is {state.phase} since {_moment(state.updated)}, begun by "
+            f"version {state.version} of {self.model} is {state.phase} since {_moment(state.updated)}, started by "
             f"{state.who}{why}; end that first: slipway rollout {command}"
         )
 

@@ -170,7 +170,7 @@ def compare(canary: Reading, stable: Reading, policy: RolloutPolicy) -> Judgemen
     if found := faults(canary, stable, policy):
         return Judgement("failed", found)
     if not _have_latencies(canary, stable):
-        return Judgement("inconclusive", ["the servers report the latency of no request; did any of them succeed?"])
+        return Judgement("inconclusive", ["the servers report no latencies; did any request succeed?"])
     errors = _errors(canary, stable, policy) + _unseen_errors(canary, stable, policy)
     return Judgement("passed", [errors, _latency(canary, stable, policy) + _unseen_latency(canary, stable, policy)])
 
@@ -289,7 +289,7 @@ def _unseen_errors(canary: Reading, stable: Reading, policy: RolloutPolicy) -> s
         return answers_needed(usual + rise, usual, ratio, _LEVEL)
 
     least = _smallest(needed, canary.judged, 1e-6, 1 - usual)
-    text = f"; a rise of less than {100 * least:.3g}% could not have been shown by so few"
+    text = f"; so few cannot show a rise of less than {100 * least:.3g}%"
     return text + (_would(f"{allowed:.2%}", needed(allowed), ratio) if allowed < least else "")
 
 
@@ -303,7 +303,7 @@ def _unseen_latency(canary: Reading, stable: Reading, policy: RolloutPolicy) -> 
         return min(answers_needed(stable.slower(bound / times), share, ratio, level) for bound, share in shares)
 
     least = _smallest(needed, canary.timed, 1.0, 100.0)
-    text = f"; answers that are all less than {least:.4g} times as slow could not have been shown by so few"
+    text = f"; so few cannot show that all answers are less than {least:.4g} times as slow"
     return text + (_would(f"{allowed:g} times", needed(allowed), ratio) if allowed < least else "")
 
 

@@ -204,7 +204,7 @@ def wait_ready(
             return failure
         if time.monotonic() > deadline:
             if not seen:
-                reason = f"no controller looked at the change in {seconds:g} s; is the control plane well?"
+                reason = f"no controller processed the change in {seconds:g} s; is the control plane healthy?"
                 return Failure(f"Deployment {name}: {reason}", blames_model=False)
             states = [f"pod {pod['metadata']['name']} {_describe(pod)}" for pod in pods] or ["no pods"]
             said = [str(one.get("message")) for one in _conditions(deployment) if _is_failure(one)]

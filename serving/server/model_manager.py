@@ -178,7 +178,7 @@ class ModelManager:
             found = self._source.poll()
         except Exception:
             # Loaded versions are served on, even if a directory or a store fails.
-            LOGGER.exception("the models cannot be polled; what is loaded stays")
+            LOGGER.exception("the models cannot be polled; loaded versions stay")
             return
         with self._changed:
             for name in self._models.keys() - found.keys():

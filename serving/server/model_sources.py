@@ -137,7 +137,7 @@ class StoreModels:
                 versions[number] = self._fetch(name, number)
                 labels["canary"] = number
             except StoreError as error:
-                LOGGER.warning("the canary %d of %s cannot be had: %s", number, name, error)
+                LOGGER.warning("the canary %d of %s cannot be fetched: %s", number, name, error)
         return Wanted(versions, labels, default=stable.number)
 
     def _fetch(self, name: str, number: int) -> Path:

@@ -36,7 +36,7 @@ _CODE = r"\s*[+-]?(0[0-9]+|[1-9][0-9]{18,})\s*"
 _WHOLE = r"\s*[+-]?[0-9]{1,19}(\.0*)?\s*"
 # No IN: DuckDB makes a join of a long list, and a join loses the order of the rows.
 _IS_BOOLEAN = "(lower({0}) = 'true' OR lower({0}) = 'false')"
-# Begins with a letter with which neither a number nor `inf` or `nan` begins: much cheaper than a cast that fails.
+# Starts with a letter that starts neither a number nor `inf` or `nan`: much cheaper than a failing cast.
 _SURELY_TEXT = " OR ".join(
     f"({{0}} >= '{first}' AND {{0}} < '{end}')" for first, end in ("AI", "JN", "Oi", "jn", ("o", "\U0010ffff"))
 )

@@ -244,7 +244,7 @@ def _clear_errors(source: Source, folder: Path) -> Iterator[None]:
 
 
 def _is_ours(error: Exception, folder: Path) -> bool:
-    """Whether a file that we write failed, of the artifact or a temporary one, so that the data are not at fault."""
+    """Whether writing failed, of the artifact or a temporary file, rather than reading the data."""
     # A failed write has an errno and no file name; a failed open has a name; a damaged file has no errno.
     named = str(folder) in str(error) or SCRATCH in str(error)
     if isinstance(error, OSError):

@@ -122,9 +122,9 @@ def time_columns(connection: duckdb.DuckDBPyConnection, typed: TypedRows, split:
         value = next(each.value for each in typed.conversions if each.column == split.column)
         kind = describe(connection, f"(SELECT {value} AS value FROM {typed.rows.relation})")["value"]  # noqa: S608
     if kind not in ("TIMESTAMPTZ", "BIGINT", "DOUBLE", "VARCHAR"):
-        raise ConfigError(f"split.column of module.yaml is {split.column!r}, which holds {kind}, no times")
+        raise ConfigError(f"split.column of module.yaml is {split.column!r}, which holds {kind}, not times")
     if split.format is not None and not _HAS_YEAR.search(split.format):
-        raise ConfigError(f"split.format of module.yaml is {split.format!r}, without a year (%Y): these are no moments")
+        raise ConfigError(f"split.format of module.yaml is {split.format!r}, without a year (%Y): add it")
     later = _later(connection, kind, value, split)
     text = f"nullif(trim(CAST({value} AS VARCHAR)), '')"
     return f"{later} AS {LATER}, CASE WHEN ({later}) IS NULL THEN {text} END AS {UNREADABLE}"

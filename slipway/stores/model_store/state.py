@@ -181,8 +181,8 @@ def check_left(state: State, leave: int | None, move: Event | None) -> None:
     if state.pin != left or last_move(state.history) != move:
         before = "and was another one meanwhile" if state.pin == left else f"not {left or 'any'}"
         raise StoreError(
-            f"{state.model} was not rolled back: its stable version is {state.pin} by now, {before}; somebody else "
-            f"changed it. To leave {state.pin} as well, name it: --from {state.pin}"
+            f"{state.model} was not rolled back: its stable version is {state.pin} now, {before}; another process "
+            f"changed it. To roll {state.pin} back as well, name it: --from {state.pin}"
         )
 
 

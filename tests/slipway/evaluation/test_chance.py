@@ -84,7 +84,7 @@ def test_check_too_few_rows_asks_for_as_many_as_show_the_same_difference(kind: s
     random = np.random.default_rng(19)
     made = (make(kind, 60, strength, random) for _ in range(100))
     task, labels, predictions, note = next(
-        (*one, check.note) for one in made if "would do" in (check := judge(*one)).note and check.outcome == "failed"
+        (*one, check.note) for one in made if "too few" in (check := judge(*one)).note and check.outcome == "failed"
     )
     assert "60 rows are too few" in note
     asked = re.search(r"about ([\d,]+) rows", note)
