@@ -18,10 +18,10 @@ app = typer.Typer(no_args_is_help=True)
 
 @app.command()
 def selftest(as_json: options.Json = False) -> None:
-    """Send good, bad and odd models through the real gate, and check each verdict."""
+    """Evaluate good, bad and broken models with the real gate, and check each verdict."""
     options.silence_tensorflow()
     with _quiet():
-        # It imports kfp, which the help has no need of.
+        # It imports kfp, which the help does not need.
         from components.evaluate_model.selftest import require_all, run_selftest
 
         results = run_selftest()
@@ -36,7 +36,7 @@ def selftest(as_json: options.Json = False) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Drops standard error, where TensorFlow's C++ writes whatever its log level."""
+    """Discards standard error: TensorFlow's C++ code writes to it at any log level."""
     sys.stderr.flush()
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)

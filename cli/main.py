@@ -52,25 +52,25 @@ TABLE = [
     Command("Runs", "cli.runs", "runs", "List and show runs, read their logs, cancel and remove them."),
     Command("Runs", "cli.runs", "report", "Write a run's report, one HTML page, and print its path."),
     Command("Runs", "cli.runs", "explain", "Explain why a model was or was not pushed."),
-    Command("Runs", "cli.schedules", "schedules", "Keep recurring runs on a cluster as the settings have them."),
+    Command("Runs", "cli.schedules", "schedules", "Create and list the recurring runs of the settings on a cluster."),
     Command("Models", "cli.models", "models", "Show pushed models; promote, roll back, quarantine, delete versions."),
     Command("Models", "cli.gate", "gate", "Test the gate between an evaluated model and production."),
-    Command("Models", "cli.parity", "parity", "Compare a model's answers here, over gRPC and over REST with training."),
+    Command("Models", "cli.parity", "parity", "Compare a served model's answers with those of training."),
     Command("Serving", "cli.serve", "serve", "Serve models over gRPC and REST as TensorFlow Serving does."),
     Command("Serving", "cli.predict", "predict", "Send rows to a model server and print its predictions."),
-    Command("Serving", "cli.rollout", "rollout", "Bring a version into a cluster through a canary, or roll it back."),
-    Command("Serving", "cli.request_log", "request-log", "Log a sample of TensorFlow Serving's requests, by proxy."),
+    Command("Serving", "cli.rollout", "rollout", "Roll out a version to a cluster through a canary, or roll it back."),
+    Command("Serving", "cli.request_log", "request-log", "Log a sample of TensorFlow Serving's requests, as a proxy."),
     Command("Serving", "cli.protoset", "protoset", "Write the gRPC services of a model server for grpcurl."),
     Command("Delivery", "cli.deploy", "plan", "Show what a commit makes necessary: image, modules, runs, overlays."),
     Command("Delivery", "cli.deploy", "deploy", "Carry a plan out: build, sync, compile, submit, apply."),
     Command("Delivery", "cli.compile", "compile", "Compile a pipeline for Kubeflow or Vertex."),
-    Command("Delivery", "cli.deploy", "sync", "Publish modules to the place where runs find them."),
+    Command("Delivery", "cli.deploy", "sync", "Publish modules where runs load them from."),
     Command("Delivery", "cli.notify", "notify", "Test the channels for notifications of runs and rollbacks."),
 ]
 
 
 class Commands(typer.core.TyperGroup):
-    """All commands. The main help needs their lines only; what is called, and its own help, is loaded."""
+    """The commands of `TABLE`, each imported when it is called or asked for its own help."""
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
@@ -79,7 +79,7 @@ class Commands(typer.core.TyperGroup):
             self.commands[name] = typer.core.TyperCommand(name, help=its.help, rich_help_panel=its.panel)
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """In the order of the table, not of the alphabet."""
+        """Names in the order of the table, not alphabetically."""
         return list(self.table)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
@@ -111,7 +111,7 @@ def slipway(
         bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Takes a TensorFlow model from raw data to served, watched predictions."""
+    """Takes a TensorFlow model from raw data to a served, explained version."""
 
 
 def run() -> None:

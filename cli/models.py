@@ -98,7 +98,7 @@ def show(
 def promote(
     version: OneVersion, why: options.Why = "", who: Who = "", store: options.Store = None, env: options.Env = None
 ) -> None:
-    """Make a version the stable one, after its files are hashed again; the one before is retired."""
+    """Make a version stable after verifying its files; the previous one is retired."""
     opened = open_environment(env).store(store)
     found = find_version(opened, version)
     event = opened.promote(found.model, found.number, why=why, who=who)
@@ -117,9 +117,9 @@ def rollback(
     store: options.Store = None,
     env: options.Env = None,
 ) -> None:
-    """Go back to the version that was promoted before, and quarantine the one that is stable when this is typed.
+    """Roll back to the previously promoted version, and quarantine the one that is stable now.
 
-    Notifies the channels of the environment; with --store and no environment, nobody.
+    Notifies the channels of the environment; with --store and no environment, no notification is sent.
     """
     environment = open_environment(env)
     opened = environment.store(store)
@@ -129,7 +129,7 @@ def rollback(
         "neither it nor the same bytes will be promoted again."
     )
     if store and environment.name is None:
-        echo("Nobody was notified: --store names no environment whose channels to use; add --env.")
+        echo("No notification was sent: channels belong to an environment, and --store names none; add --env.")
         return
     assert event.previous is not None
     happened = f"back at version {event.version}, from version {event.previous}"
@@ -140,7 +140,7 @@ def rollback(
 def quarantine(
     version: OneVersion, why: options.Why = "", who: Who = "", store: options.Store = None, env: options.Env = None
 ) -> None:
-    """Withdraw a version for good; not the stable one, which `rollback` replaces."""
+    """Withdraw a version permanently; for the stable one, use `rollback`."""
     opened = open_environment(env).store(store)
     found = find_version(opened, version)
     event = opened.quarantine(found.model, found.number, why=why, who=who)
@@ -200,7 +200,7 @@ def prune(
     store: options.Store = None,
     env: options.Env = None,
 ) -> None:
-    """Delete old versions; production, a rollback's goal, a canary and the newest N others stay."""
+    """Delete old versions; production, the target of a rollback, a canary and the newest N others are kept."""
     opened = open_environment(env).store(store)
     deleted = opened.prune(_known(opened, model), keep, why=why, who=who)
     if deleted:

@@ -20,7 +20,7 @@ def test(env: options.Env = None) -> None:  # noqa: PT028 - a command
     config = open_environment(env).settings.notifications
     if not config.channels:
         raise ConfigError(
-            "these settings notify nobody: set notifications.email.host, notifications.webhook.url or "
+            "no notification channel is configured: set notifications.email.host, notifications.webhook.url or "
             "notifications.stdout in settings/<environment>.yaml"
         )
     reasons = ["`slipway notify test` works", f"messages are sent on {', '.join(config.events) or 'nothing'}"]

@@ -19,11 +19,11 @@ DATA_HELP = "File, glob, {SPAN} pattern, gs:// or bq:// URI."
 
 
 def _began() -> float:
-    """When this process began, in seconds since 1970: on a busy machine long before its imports are done."""
+    """Start time of this process (Unix time); on a busy machine, imports end much later."""
     ticks = start_time(os.getpid())
     if ticks is None:  # no /proc
         return time.time() - time.process_time()
-    # Ticks are rounded down, and what ended before this process began was there when its command was typed.
+    # Ticks are rounded down: one more, so that whatever happened before this process started is not after it.
     return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + (ticks + 1) / os.sysconf("SC_CLK_TCK")
 
 
@@ -47,7 +47,7 @@ Fields = Annotated[str, typer.Option(help="Features that may be logged: a,b,c, o
 
 
 class OldSpellings(typer.core.TyperCommand):
-    """Takes the spellings of before 0019: `--model NAME` or `--module NAME` for the argument."""
+    """Accepts the hidden older spellings of the argument, `--model NAME` and `--module NAME`."""
 
     # Patterns in the arguments between zero bytes, and what stands for them.
     old: ClassVar = {r"(^|\0)--(model|module)[=\0]": r"\1"}
@@ -61,12 +61,12 @@ class OldSpellings(typer.core.TyperCommand):
 
 
 def asked(context: typer.Context) -> float:
-    """When a command was typed, in seconds since 1970."""
+    """When the command was started, as Unix time."""
     return context.obj or time.time()
 
 
 def silence_tensorflow() -> None:
-    """Hides TensorFlow's notes on absent GPUs, which it logs as errors; to be called before its import."""
+    """Hides TensorFlow's error messages about missing GPUs; to be called before importing it."""
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2").replace("2", "3")
 
 

@@ -58,7 +58,7 @@ def print_json(value: Any) -> None:
 
 
 def iso_times(record: dict[str, Any], *keys: str) -> dict[str, Any]:
-    """The record with the seconds since 1970 under these keys as ISO 8601 in UTC, null where there is no time."""
+    """The record with the Unix times under these keys as ISO 8601 in UTC; a missing time becomes null."""
     return record | {key: _iso(record[key]) for key in keys}
 
 

@@ -1,4 +1,4 @@
-"""`slipway parity`: compares a model's answers everywhere with those of training."""
+"""`slipway parity`: compares a model's answers with those of training."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def parity(
     env: options.Env = None,
     as_json: options.Json = False,
 ) -> None:
-    """Compare answers to the same rows in this process, over gRPC and over REST with those of training."""
+    """Compare answers in this process, over gRPC and over REST with those of training, for the same rows."""
     options.silence_tensorflow()
     store = open_environment(env).store()
     found = store.version(model, version) if version else store.production(model)

@@ -26,7 +26,7 @@ SHOWN_COLUMNS = 4
 
 
 class CommandClass(options.OldSpellings):
-    """Takes `--json FILE.json` and `--json=FILE` for `--instances FILE`, too: no model's name has a dot."""
+    """Also accepts `--json FILE.json` and `--json=FILE` for `--instances FILE`; model names have no dot."""
 
     old: ClassVar = {
         **options.OldSpellings.old,

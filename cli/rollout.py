@@ -1,4 +1,4 @@
-"""`slipway rollout`: a version into a cluster through a canary, and back."""
+"""`slipway rollout`: rolls a version out to a cluster through a canary, and back."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def start(
     old_model: Annotated[str | None, typer.Option("--model", hidden=True)] = None,
     force: Force = False,
 ) -> None:
-    """Start a version's rollout, or go on with one whose process died: canary, checks, then promotion or rollback."""
+    """Start a rollout, or resume an interrupted one: canary, checks, then promotion or rollback."""
     model, _, number = (version or "").rpartition("/")
     if not number.isdigit():
         model, number = version or "", ""
@@ -75,19 +75,19 @@ def rollback(
     why: options.Why = "rolled back by hand",
     force: Force = False,
 ) -> None:
-    """Go back to the version that was promoted before, and quarantine the one that serves when this is typed."""
+    """Roll back to the previously promoted version, and quarantine the one that serves now."""
     roll_back(open_environment(env), model, echo, why, leave, options.asked(context), force=force)
 
 
 @app.command()
 def refresh(env: options.Env = None, force: Force = False) -> None:
-    """Roll the overlay, as it is now, out for every model in production; the versions stay."""
+    """Roll out the current overlay for every model in production; versions do not change."""
     refresh_overlay(open_environment(env), echo, force=force)
 
 
 @app.command(cls=options.OldSpellings)
 def status(model: options.Model = options.TAXI, env: options.Env = None, as_json: options.Json = False) -> None:
-    """Show the versions that serve, who holds the rollout's lock, and the last decision."""
+    """Show the served versions, the holder of the rollout's lock, and the last decision."""
     with open_rollout(open_environment(env), model, echo) as rollout:
         found = rollout.status()
     last = found["rollout"]
@@ -101,7 +101,7 @@ def status(model: options.Model = options.TAXI, env: options.Env = None, as_json
     ]
     print_table(["", "version", "ready"], rows)
     if found["holder"]:
-        echo(f"at work: {found['holder']} since {found['held_since']}")
+        echo(f"running: {found['holder']} since {found['held_since']}")
     if last:
         echo(f"version {last['version']}: {last['phase']} since {local_time(last['updated'])}, by {last['who']}")
         for reason in last["reasons"]:

@@ -40,7 +40,7 @@ def run(
     set_: options.Set = None,
     pipeline: options.Pipeline = DEFAULT_PIPELINE,
     env: options.Env = None,
-    notify: Annotated[bool, typer.Option("--notify", help="Notify of the end, as the settings say.")] = False,
+    notify: Annotated[bool, typer.Option("--notify", help="Send the configured notifications at the end.")] = False,
     as_json: options.Json = False,
 ) -> None:
     """Run a pipeline on this machine, from raw data to a pushed model."""

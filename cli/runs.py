@@ -75,7 +75,7 @@ def list_(
 
 @app.command()
 def show(run: Run = None, target: TargetOrHere = None, env: options.Env = None, as_json: options.Json = False) -> None:
-    """Show one run: steps, rows, metrics, verdict and its reasons; of a cluster's run state, steps and labels."""
+    """Show one run: steps, rows, metrics, verdict and reasons; for a cluster's run: state, steps, labels."""
     environment = open_environment(env)
     if target:
         cluster = environment.target(target)

@@ -25,7 +25,7 @@ MaybeTarget = Annotated[RemoteTarget | None, typer.Option("--target", help="The 
 def apply(
     target: MaybeTarget = None, env: options.Env = None, dry_run: options.DryRun = False, as_json: options.Json = False
 ) -> None:
-    """Create, replace and remove recurring runs until the target has exactly those of the settings."""
+    """Create, replace and remove recurring runs so that the target has exactly those of the settings."""
     environment = open_environment(env)
     cluster = environment.target(target)
     taken: list[Action] = []
@@ -49,7 +49,7 @@ def apply(
 
 @app.command("list")
 def list_(target: MaybeTarget = None, env: options.Env = None, as_json: options.Json = False) -> None:
-    """List the recurring runs of Slipway on the target, beside the schedules of the settings."""
+    """List Slipway's recurring runs on the target, next to the schedules of the settings."""
     environment = open_environment(env)
     found = environment.target(target).schedules.list()
     wanted = {name: one for name, one in environment.settings.schedules.items() if one.enabled}

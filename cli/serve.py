@@ -38,13 +38,13 @@ def serve(
         Path | None, typer.Option(help="ModelServerConfig in text form, instead of a store.")
     ] = None,
     model_config_file_poll_wait_seconds: Annotated[
-        float, typer.Option(help="Seconds between two readings; 0 for one.")
+        float, typer.Option(help="Seconds between reads of the file; 0 reads once.")
     ] = 0.0,
     file_system_poll_wait_seconds: Annotated[
-        float, typer.Option(help="Seconds between two looks for versions; 0 for one.")
+        float, typer.Option(help="Seconds between polls for versions; 0 polls once.")
     ] = 1.0,
-    max_num_load_retries: Annotated[int, typer.Option(help="Tries of a version that cannot be loaded.")] = 5,
-    load_retry_interval_micros: Annotated[int, typer.Option(help="Microseconds between two tries.")] = 60_000_000,
+    max_num_load_retries: Annotated[int, typer.Option(help="Retries of a version that cannot be loaded.")] = 5,
+    load_retry_interval_micros: Annotated[int, typer.Option(help="Microseconds between retries.")] = 60_000_000,
     allow_version_labels_for_unavailable_models: Annotated[
         bool, typer.Option("--allow-version-labels-for-unavailable-models", help="Let labels wait for their versions.")
     ] = False,

@@ -72,9 +72,7 @@ class Deployer:
         if not self._home:
             raise ConfigError("remote_home is not set: set remote_home: gs://BUCKET/slipway in the settings")
         if plan.image and not plan.image_reference:
-            raise ConfigError(
-                "the image has to be built, and the settings name no delivery.image_repository to push to"
-            )
+            raise ConfigError("the image has to be built: set delivery.image_repository, to which it is pushed")
 
     def deploy(self) -> None:
         """Carries all steps of the plan out, in order; the first failure ends it.
@@ -104,7 +102,7 @@ class Deployer:
         if schedules:
             with self._step("schedules"):
                 self._apply_schedules(image)
-                self.say("schedules: as the settings say")
+                self.say("schedules: already match the settings")
         for reason in plan.reasons:
             if reason.action == "none":
                 self.say(f"{reason.subject}: skipped: {reason.why}")
@@ -133,7 +131,7 @@ class Deployer:
                 raise DeliveryError(f"`{' '.join(command)}` ended with {code}; its output is above")
         built = registry.digest(plan.image_tag)
         if built is None:
-            raise DeliveryError(f"{plan.image_reference} was pushed, and the registry does not have it; run it again")
+            raise DeliveryError(f"{plan.image_reference} was pushed, but the registry does not have it; run it again")
         self.say(f"image: built and pushed: {built}")
         return built
 

@@ -1,8 +1,8 @@
-"""What was deployed, where and when: one small file for each thing that was done, never changed.
+"""Records of deployments: one small, immutable file for each deployed unit.
 
 `<home>/deployments/<environment>/<unit>/<time>-<hash>.json`; the last by name says what the environment has now. A unit
-is `module-<name>` (its training), `pipeline-<pipeline>-<name>` or `manifests`. The file is written when the thing is
-done, so the next plan repeats what failed.
+is `module-<name>` (its training), `pipeline-<pipeline>-<name>` or `manifests`. The file is written after the
+unit is deployed, so the next plan repeats what failed.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ BASE = "base"
 
 
 class Deployment(BaseModel):
-    """One thing that was deployed.
+    """One deployed unit.
 
     Attributes:
-        unit: What it is.
+        unit: Its name, as above.
         environment: Where; `base` for base.yaml alone.
-        key: All that decides what it is.
+        key: Digests and names that identify its content.
         revision: The commit.
         image: By digest.
         run: Name of the run that was submitted, and `url` its address.
-        failed: Whether that run was followed, and did not succeed: the next plan submits it again.
+        failed: Whether that run was watched and failed; the next plan submits it again.
         finished: When this was written.
     """
 
@@ -79,6 +79,6 @@ def read_latest(home: str, environment: str | None) -> dict[str, Deployment]:
             latest[unit] = Deployment.model_validate_json(storage.read_bytes(uri))
         except ValidationError as error:
             raise StoreError(
-                f"{uri} is no record of a deployment; remove it, and what it was for is deployed again"
+                f"{uri} is not a deployment record; remove it, and the next deploy repeats that unit"
             ) from error
     return latest

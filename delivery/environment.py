@@ -65,7 +65,7 @@ class Environment:
 
     @property
     def local(self) -> Locations:
-        """State of runs on this machine: all of it below `home`, so that deleting that resets everything."""
+        """Locations of local runs' state, all below `home`: deleting that folder resets everything."""
         return Locations.under(str(self.settings.home))
 
     @property
@@ -141,7 +141,7 @@ class Environment:
 
     @property
     def code_image(self) -> str:
-        """The reference that stands for this checkout's code as an image: kfp.local's cache is keyed on it."""
+        """Image reference that identifies this checkout's code; kfp.local's cache is keyed on it."""
         return local_image(PROJECT, PROJECT / "requirements.lock")
 
     @cached_property

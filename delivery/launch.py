@@ -96,7 +96,7 @@ def _flat(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
 def git_revision(folder: Path) -> str:
     """The commit of a folder's checkout, with `-dirty` when tracked files differ; `unknown` where there is none.
 
-    A refusal of Git, as of a checkout of another user, is logged in Git's words.
+    If Git refuses to read it (another user's checkout, say), Git's message is logged.
     """
     command = ["git", "-C", str(folder), "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
     in_english = {**os.environ, "LC_ALL": "C"}

@@ -18,9 +18,9 @@ from slipway.runs.record import Step
 if TYPE_CHECKING:
     from kfp.dsl.base_component import BaseComponent
 
-# Of Linux: MAX_ARG_STRLEN (32 pages of 4 KiB) with the closing zero.
+# Linux's MAX_ARG_STRLEN (32 pages of 4 KiB) without the terminating zero.
 ARGUMENT_BYTES = 131_071
-# Of an executor's input, beside the parameters that are known before the run: artifacts, outputs of other steps.
+# For the parts of an executor's input that are unknown before the run: artifacts, outputs of other steps.
 _RESERVED_BYTES = 8_192
 
 
@@ -71,8 +71,8 @@ def check_arguments(package: Package, arguments: dict[str, Any]) -> None:
     """Compares arguments with the parameters of the pipeline, before anything is sent.
 
     Raises:
-        TargetError: one is unknown or missing, since the package is of another revision than the project; or no step
-            could be started with them.
+        TargetError: one is unknown or missing, since the package was compiled from another revision; or they are
+            too long for a step to be started.
     """
     takes = package.spec["root"].get("inputDefinitions", {}).get("parameters", {})
     unknown = sorted(set(arguments) - set(takes))
@@ -81,7 +81,7 @@ def check_arguments(package: Package, arguments: dict[str, Any]) -> None:
         problem = "; ".join(
             f"{verb} {', '.join(names)}" for verb, names in (("it takes no", unknown), ("it wants", missing)) if names
         )
-        raise TargetError(f"{package.path} is of another revision: {problem}. Compile it anew")
+        raise TargetError(f"{package.path} was compiled from another revision: {problem}. Compile it again")
     if found := problems(package.spec, arguments):
         raise TargetError(f"{package.name} cannot run with these arguments:\n  " + "\n  ".join(found))
 

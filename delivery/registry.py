@@ -92,7 +92,7 @@ class ImageRegistry:
         realm = fields.pop("realm", "")
         address = urlsplit(realm)
         if address.scheme != "https" and not _LOOPBACK.fullmatch(address.netloc):
-            raise DeliveryError(f"the registry {self._host} names {realm!r} for tokens; that is no https address")
+            raise DeliveryError(f"the registry {self._host} names {realm!r} for tokens, which is not an https address")
         query = {name: fields[name] for name in ("service", "scope") if name in fields}
         answer = _ask(session, "GET", realm, params=query, allow_redirects=False)
         try:

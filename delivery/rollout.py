@@ -48,7 +48,7 @@ def roll_back(
 
 
 def refresh(environment: Environment, say: Say, *, force: bool = False) -> None:
-    """Rolls the overlay out for all models that are served, each by way of a canary; their versions stay."""
+    """Rolls out the overlay for all served models, each through a canary; versions do not change."""
     store = environment.store()
     for model in store.models():
         version = store.production(model)

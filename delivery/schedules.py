@@ -1,8 +1,8 @@
 """Brings a target's recurring runs in line with the settings, also while others do the same.
 
 Each pass lists what exists, plans the next steps from that alone, and takes them, until no step is left. So the
-next pass repairs what a killed one, or two at once, left behind. Of several recurring runs of one name that are right,
-the oldest stays: two that choose at the same time choose the same.
+next pass repairs what a killed one, or two at once, left behind. If a name has several correct recurring
+runs, the oldest is kept, so that concurrent passes agree.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ def plan(wanted: Iterable[Recurring], found: Iterable[RemoteSchedule]) -> list[A
     """The next steps; none if the target has exactly the wanted recurring runs.
 
     A recurring run that cannot be changed in place is replaced in two passes: the new one is made first, disabled;
-    then the old one is deleted and the new one enabled. So two of one name are never active, and a run that is
-    killed leaves one that is, but for the moment between these two requests; the next pass enables it then.
+    then the old one is deleted and the new one enabled. So a name never has two active ones, and after a killed
+    pass it has one, unless it was killed between these two requests: then the next pass enables it.
     """
     by_name: dict[str, list[RemoteSchedule]] = {}
     for one in sorted(found, key=lambda remote: (remote.created, remote.id)):
@@ -65,7 +65,7 @@ def apply(wanted: list[Recurring], schedules: Schedules, on_action: Callable[[Ac
                 last = error  # another apply may have removed it just now: look again
                 break
     raise TargetError(
-        f"the schedules did not settle in {PASSES} passes; is another apply with other settings at work?"
+        f"the schedules did not settle in {PASSES} passes; is another `apply` with other settings running?"
         + (f" The last error: {last}" if last else "")
     )
 
@@ -92,11 +92,11 @@ def _next_steps(wanted: Recurring, found: list[RemoteSchedule]) -> Iterator[Acti
     else:
         for other in found:
             if other is not right[0]:
-                why = "there is another one like it" if other in right else "a newer one takes its place"
+                why = "it is a duplicate" if other in right else "a newer one replaces it"
                 yield _delete(other, why)
         if not right[0].enabled:
             archived = right[0].archived
-            why = f"its experiment {archived} is archived" if archived else "it is made, but paused"
+            why = f"its experiment {archived} is archived" if archived else "it exists, but is paused"
             yield Action("enable", name, why, lambda schedules: schedules.enable(right[0], wanted))
 
 

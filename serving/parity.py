@@ -1,4 +1,4 @@
-"""Compares a model's answers everywhere: in training, in this process, over REST and over gRPC.
+"""Compares a model's answers in training, in this process, over REST and over gRPC.
 
 The model brings the inputs and results of training for a few rows (`slipway.evaluation.golden`); every signature is
 asked for the same rows in every way.
@@ -54,7 +54,7 @@ Askable: TypeAlias = "ModelClient | InProcess"
 
 @dataclass(frozen=True)
 class Difference:
-    """How far one signature's answers are from training, asked in one way; relative for values above 1."""
+    """Largest difference of a signature's answers from training's, for one `way`; relative for values above 1."""
 
     way: str
     signature: str

@@ -19,7 +19,7 @@ FOLDER = Path(__file__).parent
 PROJECT = FOLDER.parent
 ENVIRONMENT = "SLIPWAY_ENV"
 _PREFIX = "SLIPWAY_"
-# Variables that are no settings; the last two are for tests.
+# Variables that are not settings; the last two are for tests.
 _NOT_SETTINGS = re.compile(rf"{ENVIRONMENT}|SLIPWAY_REAL_DATA|SLIPWAY_CONFORMANCE_.*")
 
 

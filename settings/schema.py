@@ -58,9 +58,9 @@ class Kubeflow(_Strict):
         auth: Credential of a request: none, the pod's own token (inside the cluster), a bearer token, or the cookie
             of an OIDC login.
         credential_variable: Name of the variable that holds the token or the cookie.
-        credential_file: File that holds it, read anew before each request for a token.
+        credential_file: File that holds it, read again before each request for a token.
         ca_file: Certificates to trust, where the endpoint's is not a public one.
-        timeout_seconds: Time-out of one request, to connect and to be answered.
+        timeout_seconds: Time-out of one request, for the connection and for the answer.
     """
 
     endpoint: WebAddress = ""
@@ -141,8 +141,8 @@ class Schedule(_Strict):
         overrides: Keys and values, as `--set` takes them: `{training.epochs: 20}`.
         max_concurrency: Largest number of its runs under way at a time. The next one waits on Kubeflow, and is left
             out on Vertex.
-        catch_up: Whether runs that were missed are made up for, after the target was down or the schedule paused.
-        enabled: Whether the target has it.
+        catch_up: Whether missed runs are started later, after the target was down or the schedule paused.
+        enabled: Whether the schedule exists on the target.
     """
 
     pipeline: str = DEFAULT_PIPELINE
@@ -164,7 +164,7 @@ class Serving(RolloutPolicy):
         overlay: Folder of manifests/overlays, which also names the cluster's namespace. Without one nothing is rolled
             out.
         cluster: `projects/P/locations/L/clusters/C` of GKE (which steps on Vertex need), or a context of your
-            kubeconfig. If empty, steps take the cluster that they run in, and you the current context.
+            kubeconfig. If empty, steps use the cluster that they run in, and commands the current context.
     """
 
     overlay: str = ""
@@ -177,7 +177,7 @@ class Serving(RolloutPolicy):
 
 
 class Settings(_Strict):
-    """All decisions outside a module.
+    """All settings: what is decided outside a module.
 
     Attributes:
         home: Folder for all state of local runs, relative to the project.

@@ -1,4 +1,4 @@
-"""What a task asks of a cluster, and how it trains on it."""
+"""Resources of a task on a cluster, and the strategy of distributed training."""
 
 from typing import Literal
 
@@ -6,14 +6,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Compute(BaseModel):
-    """What one task asks of the cluster: requests and limits alike.
+    """Resources of one task; Kubernetes' requests and limits are equal.
 
     Attributes:
         cpu: Cores, in Kubernetes' units.
         memory: In Kubernetes' units. A step that needs more is killed, and its pod says OOMKilled.
-        retries: How often the platform starts the task again when it failed, however long it ran before: 30 s later,
-            then 60 s, 120 s and so on, on Vertex 300 s at most. Kubeflow Pipelines 2.17 does so for lost pods only, in
-            tasks with `0` too, until a default of its own is removed: [kubeflow.md](kubeflow.md#when-a-step-fails).
+        retries: How often the platform restarts a failed task, however long it ran: after 30 s, then 60 s, 120 s and
+            so on, on Vertex 300 s at most. Kubeflow Pipelines 2.17 restarts lost pods only, in tasks with `0` too,
+            until its own default is removed: [kubeflow.md](kubeflow.md#when-a-step-fails).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

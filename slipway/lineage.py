@@ -1,4 +1,4 @@
-"""Where a run, and so a model, came from."""
+"""The lineage of a run and of the model that it trained."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The contract between Slipway and a module: all that a data scientist writes, and all that a module may import.
+"""The contract between Slipway and a module: what a data scientist writes, and what a module may import.
 
 A module is a folder `modules/<name>/`:
 

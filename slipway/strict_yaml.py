@@ -88,7 +88,7 @@ def read_yaml(path: Path) -> Document:
     """A YAML file that holds a mapping.
 
     Raises:
-        ConfigError: the file cannot be read, is not YAML, is no mapping, or gives a key twice.
+        ConfigError: the file cannot be read, is not YAML, is not a mapping, or gives a key twice.
     """
     try:
         text = path.read_text(encoding="utf-8")

@@ -13,7 +13,7 @@ from slipway.stores.module_store import is_published
 
 
 class State(NamedTuple):
-    """What exists of a subject: its key, and since when; or no key, and why it counts as missing."""
+    """The deployed key of a subject and its time; or no key, and the reason why it counts as missing."""
 
     key: Key | None
     words: str

@@ -40,7 +40,7 @@ class Builder:
 
     def build(self, reference: str, revision: str) -> list[str]:
         """The command that builds, in the project's folder."""
-        # The revision is for the label; it is no part of the tag, or else each commit would be another image.
+        # The revision sets a label only: in the tag, it would make a new image of each commit.
         arguments = {"GIT_REVISION": revision, **self.arguments}
         given = [word for name, value in arguments.items() for word in ("--build-arg", f"{name}={value}")]
         return [self.program, "build", "--tag", reference, *given, *self.options, "."]
@@ -111,7 +111,7 @@ class Fingerprints(BaseModel):
     manifests_digest: str
 
     def run_key(self, module: str) -> Key:
-        """All that decides what a run of a module does here; the data apart."""
+        """The key of a module's runs in this environment: everything that decides them except the data."""
         return {
             "image": self.image_tag,
             "module": self.module_digests[module],
@@ -120,7 +120,7 @@ class Fingerprints(BaseModel):
         }
 
     def keys(self, tree: Tree, overlay: str) -> dict[str, Key]:
-        """What the commit brings, by subject, each with all that decides it."""
+        """The keys of everything that the commit deploys, by subject."""
         keys = {"image": {"image": self.image_tag}}
         keys |= {f"module {name}": {"module": digest} for name, digest in self.module_digests.items()}
         keys |= {f"pipeline {name}": self.run_key(name) for name in self.module_digests}
@@ -130,7 +130,7 @@ class Fingerprints(BaseModel):
         return keys
 
     def overlay_key(self) -> Key:
-        """All that decides what the overlay makes."""
+        """The key of the overlay's objects."""
         return {"manifests": self.manifests_digest}
 
 

@@ -80,7 +80,7 @@ def parse_plan(text: str, source: str) -> Plan:
     """A plan from its JSON.
 
     Raises:
-        ConfigError: it is none.
+        ConfigError: the text is not a plan.
     """
     try:
         return Plan.model_validate_json(text)
@@ -88,14 +88,14 @@ def parse_plan(text: str, source: str) -> Plan:
         problem = error.errors()[0]
         where = ".".join(map(str, problem["loc"])) or "the whole"
         raise ConfigError(
-            f"{source} is no plan: {where}: {problem['msg']}; `slipway plan --json` of this revision writes one"
+            f"{source} is not a plan: {where}: {problem['msg']}; `slipway plan --json` of this revision writes one"
         ) from error
 
 
 def plan_revision(
     repository: Repository, place: Place, *, base: str | None, head: str = "HEAD", offline: bool = False
 ) -> Plan:
-    """What has to be done so that an environment has what a revision says.
+    """Plans the steps that bring an environment to a revision.
 
     Args:
         repository: The checkout.
@@ -153,7 +153,7 @@ def plan_revision(
 
 
 def changed_in_checkout(repository: Repository) -> list[str]:
-    """Paths of the working tree that are not as in HEAD and would get into an image, a module or a run.
+    """Changed or new paths of the working tree that would become part of an image, a module or a run.
 
     An untracked file that no rule names is left alone: nothing copies it anywhere.
     """
@@ -209,7 +209,7 @@ def _reasons(
 
 
 def _compare(key: Key, state: State) -> tuple[bool, str]:
-    """The one decision: whether something has to be done, and why."""
+    """Decides whether a subject has to be deployed, and why."""
     if state.key is None:
         return True, state.words
     differing = [f"the {name}" for name in key if state.key.get(name) != key[name]]
@@ -230,7 +230,7 @@ def _concerns(path: str, subject: str, place: Place) -> bool:
 
 
 def _commands(plan: Plan, place: Place) -> Iterator[str]:
-    """Shell commands that carry a plan out, in order; `slipway deploy` does the same and records it."""
+    """Shell commands that execute a plan, in order; `slipway deploy` does the same and records it."""
     env = f" --env {plan.environment}" if plan.environment else ""
     target = f" --target {plan.target}{env}"
     reference = plan.image_reference or f"REPOSITORY:{plan.image_tag}"

@@ -29,7 +29,7 @@ class Tree:
     entries: dict[str, Entry]
 
     def differing(self, other: Tree | None) -> list[str]:
-        """Paths that are not alike in both; a renamed file is two of them. All of them where there is no other."""
+        """Paths that differ between both trees, a renamed file as two; all paths without another tree."""
         before = other.entries if other else {}
         # An entry with its path is a pair of dict.items(): those of one side only are the differences.
         return sorted({path for path, _ in self.entries.items() ^ before.items()})

@@ -56,7 +56,7 @@ class ModelClient(ABC):
         """Score of each class, for each serialized tf.Example.
 
         Raises:
-            DataError: one is no tf.Example.
+            DataError: one is not a tf.Example.
         """
 
     @abstractmethod
@@ -125,12 +125,14 @@ def parse_examples(serialized: Sequence[bytes]) -> list[Any]:
     """Serialized tf.Examples as messages.
 
     Raises:
-        DataError: one is no tf.Example.
+        DataError: one is not a tf.Example.
     """
     examples = []
     for number, content in enumerate(serialized, 1):
         try:
             examples.append(example_pb2.Example.FromString(content))
         except DecodeError as error:
-            raise DataError(f"example {number} of {len(serialized)} is no tf.Example: {len(content)} bytes") from error
+            raise DataError(
+                f"example {number} of {len(serialized)} is not a tf.Example ({len(content)} bytes)"
+            ) from error
     return examples

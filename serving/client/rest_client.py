@@ -95,7 +95,7 @@ class RestClient(ModelClient):
             if isinstance(content, dict) and wanted in content:
                 return content[wanted]
             raise RequestError(
-                f"{self._address} is no model server: it answers {answer.text[:200]!r}. Correct --address"
+                f"{self._address} is not a model server: it answers {answer.text[:200]!r}. Correct --address"
             )
         said = content.get("error", content) if isinstance(content, dict) else answer.text[:200]
         is_unknown = answer.status_code == httpx.codes.NOT_FOUND

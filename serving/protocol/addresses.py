@@ -1,4 +1,4 @@
-"""Sockets that listen, and the errors of ports that are taken."""
+"""Listening sockets, and the error of a port that is taken."""
 
 from __future__ import annotations
 

@@ -53,12 +53,12 @@ class HttpServer(uvicorn.Server):
 
 
 class HttpProtocol(HttpToolsProtocol):
-    """Ends half-open connections, slow clients and endless heads; refuses CONNECT. Its errors have the API's form.
+    """Closes half-open connections, slow clients and too long headers; refuses CONNECT. Errors are the API's JSON.
 
     The test of this class lists the parts of uvicorn that it relies on.
     """
 
-    # For a new connection to send the whole head of a request, and between two pieces of a body or of an answer.
+    # Time-outs: for the whole head of a request, and between two pieces of a body or of an answer.
     head_seconds = idle_seconds = 10.0
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -104,7 +104,7 @@ class HttpProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """A head is complete; if it offers an upgrade, the parser reads it again without the offer."""
         if self.parser.get_method() == b"CONNECT":
-            self._refuse(b"501 Not Implemented", b"This server is no proxy: it does not take CONNECT")
+            self._refuse(b"501 Not Implemented", b"This server is not a proxy: CONNECT is not supported")
             raise httptools.HttpParserError
         if self.parser.should_upgrade():
             return
@@ -170,7 +170,7 @@ class HttpProtocol(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def _abandon(self) -> None:
-        """Tells the application that its client has gone; uvicorn tells only the last of pipelined requests."""
+        """Signals a disconnect to every pipelined request; uvicorn signals it to the last one only."""
         if self._answering:
             self._answering.disconnected = True
             self._answering.message_event.set()

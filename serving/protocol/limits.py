@@ -1,4 +1,4 @@
-"""How much a server takes from its clients: the limits of requests, over REST and gRPC.
+"""Limits of requests, over REST and gRPC.
 
 The request log's own limits are in `serving/request_log/call_rows.py` and `LogOptions`.
 """

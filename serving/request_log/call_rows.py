@@ -157,7 +157,7 @@ def _transposed(rows: Sequence[Any]) -> dict[str, list[Any]]:
     if not all(isinstance(row, dict) and set(row) != {"b64"} for row in rows):
         return {"": list(rows)}
     if any(row.keys() != rows[0].keys() for row in rows):
-        raise ValueError("the rows have not all the same names")
+        raise ValueError("the rows have different names")
     return {name: [row[name] for row in rows] for name in rows[0]} if rows else {}
 
 

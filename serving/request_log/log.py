@@ -38,11 +38,11 @@ class LogOptions:
         sink: A local folder or a gs:// URI.
         sample: Share of calls, 0 to 1.
         fields: Names of features that may be logged; `*` for all, none by default.
-        rotate_seconds: A file is written when its oldest row is this old,
-        rotate_bytes: or when the rows of all open files take this much memory; Parquet is several times smaller.
-        queue_calls: Maximum of calls that wait to be parsed,
-        queue_bytes: and of the bytes of their requests and answers.
-        buffer_bytes: Maximum of bytes of rows that wait to be written.
+        rotate_seconds: Age of its oldest row at which a file is written.
+        rotate_bytes: Memory of all open files' rows at which they are written; Parquet is several times smaller.
+        queue_calls: Maximum number of calls waiting to be parsed.
+        queue_bytes: Maximum size of their requests and answers.
+        buffer_bytes: Maximum size of rows waiting to be written.
     """
 
     sink: str
@@ -236,7 +236,7 @@ class RequestLog:
 
         def pause(seconds: float) -> None:
             if self._abandoned.wait(seconds):
-                raise TimeoutError("the time to stop is over")
+                raise TimeoutError("the shutdown timed out")
 
         try:
             write = retrying(Exception, attempts=WRITE_ATTEMPTS, first_seconds=PAUSE_SECONDS, pause=pause)
@@ -248,7 +248,7 @@ class RequestLog:
 
     def _abandon(self, file: LogFile) -> None:
         self._metrics.drop("shutdown", file.calls)
-        LOGGER.warning("%s: its %d calls are not written, the time to stop is over", file.name, file.calls)
+        LOGGER.warning("%s: its %d calls are lost, the shutdown timed out", file.name, file.calls)
 
 
 class _Metrics:

@@ -30,7 +30,7 @@ _ID = b"x-request-id"
 _HOP_BY_HOP = {b"connection", b"keep-alive", b"proxy-connection", b"proxy-authenticate", b"proxy-authorization", b"te",
                b"trailer", b"transfer-encoding", b"upgrade", b"http2-settings", b"content-length",
                b"expect"}  # fmt: skip
-# An upstream closes idle connections too; ours is to do so first.
+# Shorter than the upstream's own time-out, so that this side closes idle connections.
 _IDLE_SECONDS = 5.0
 _CONNECT_SECONDS = 5.0
 _NO_BODY = (204, 304)

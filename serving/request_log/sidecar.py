@@ -17,7 +17,7 @@ from serving.request_log.grpc_proxy import CHANNEL_OPTIONS, SERVER_OPTIONS, Grpc
 from serving.request_log.log import LogOptions, RequestLog
 from serving.request_log.rest_proxy import RestProxy, upstream_version
 
-# Together within the half minute that Kubernetes gives after the preStop hook.
+# Their sum is below the 30 s that Kubernetes grants after the preStop hook.
 DRAIN_SECONDS = 10
 FLUSH_SECONDS = 15.0
 

@@ -38,7 +38,7 @@ class CanaryCheck:
         deployment = self._deployment(canary)
         names = [pod["metadata"]["name"] for pod in ready(pods_of(self.cluster, deployment))]
         if not names:
-            return Failure(f"Deployment {canary} was ready, and then no pod of it was", blames_model=False)
+            return Failure(f"Deployment {canary} became ready, but no longer has a ready pod", blames_model=False)
         version, tolerance, worst = self.version, self.policy.golden_tolerance, 0.0
         wanted = read_requests(version)
         body = {"signature_name": "serving_default", "instances": [{"b64": one} for one in wanted.examples]}
@@ -49,7 +49,7 @@ class CanaryCheck:
             except PodAnswerError as error:
                 return Failure(f"pod {name} refuses the golden requests: {error}", blames_model=True)
             except ValueError as error:
-                return Failure(f"pod {name} answers the golden requests with no JSON: {error}", blames_model=True)
+                return Failure(f"pod {name} does not answer the golden requests with JSON: {error}", blames_model=True)
             apart = difference(answer.get("predictions") if isinstance(answer, dict) else None, wanted.predictions)
             if not apart <= tolerance:
                 reason = (

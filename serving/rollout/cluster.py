@@ -21,7 +21,7 @@ _T = TypeVar("_T")
 MANAGER = "slipway-rollout"
 _LONGEST_PAUSE_SECONDS = 8.0  # a lease has to be renewed meanwhile
 _API_VERSIONS = {"Deployment": "apps/v1", "ReplicaSet": "apps/v1", "Lease": "coordination.k8s.io/v1"}
-# Of a pod or a proxy on the way to it, for a while.
+# Statuses that a pod, or a proxy in front of it, returns temporarily.
 _POD_TRANSIENT = {502, 503, 504}
 
 
@@ -125,7 +125,7 @@ class Cluster:
         self._call("replace", changed["kind"], changed["metadata"]["name"], body=changed)
 
     def delete(self, kind: str, name: str) -> None:
-        """Deletes an object and its dependents; a missing one is no error."""
+        """Deletes an object and its dependents, if it exists."""
         with suppress(NotFoundError):
             self._call("delete", kind, name, name=name, body={"propagationPolicy": "Background"})
 
@@ -168,7 +168,7 @@ class Cluster:
             try:
                 return send()
             except ResourceNotFoundError as error:
-                raise ClusterError(f"{what}: the cluster knows no such kind of object: {error}") from error
+                raise ClusterError(f"{what}: the cluster does not know this kind of object: {error}") from error
             except ApiException as error:
                 raise _translated(what, self.namespace, error) from error
             except (HTTPError, OSError) as error:
@@ -184,7 +184,7 @@ class Cluster:
         try:
             return again(once)
         except TransientError as error:
-            raise ClusterError(f"{error}{tried(error)}. Run it again when the cluster is well: it continues") from error
+            raise ClusterError(f"{error}{tried(error)}. Run it again once the cluster responds: it resumes") from error
 
 
 def _translated(what: str, namespace: str, error: Any) -> Exception:

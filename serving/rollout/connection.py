@@ -27,7 +27,7 @@ def timed_client(cluster: str, timeout: tuple[int, int], folder: Path) -> Any:
 
     Raises:
         ClusterError: Google does not return the cluster's address.
-        ConfigError: there is no such cluster, or no account.
+        ConfigError: the cluster is unknown, or there is no account.
     """
     from kubernetes import client
 
@@ -59,8 +59,8 @@ def _use_kubeconfig(configuration: Any, context: str) -> None:
             )
     except config.ConfigException as error:
         raise ConfigError(
-            f"no cluster to talk to: {error}. Name a context of your kubeconfig, or projects/P/locations/L/clusters/C, "
-            "as serving.cluster in the settings; or run it where a service account is mounted"
+            f"no cluster is configured: {error}. Set serving.cluster to a context of your kubeconfig, or to "
+            "projects/P/locations/L/clusters/C; or run it where a service account is mounted"
         ) from error
 
 
@@ -74,10 +74,10 @@ def _use_gke(configuration: Any, name: str, timeout: tuple[int, int], folder: Pa
             credentials = session.credentials
             answer = session.get(f"{GKE}/{name}", timeout=timeout)
         if answer.status_code != 200:
-            raise ClusterError(f"GKE does not tell where {name} is: {answer.status_code}, {answer.text[:500]}")
+            raise ClusterError(f"GKE did not return the address of {name}: {answer.status_code}, {answer.text[:500]}")
         found = answer.json()
     except (GoogleAuthError, OSError) as error:  # requests' errors are OSErrors
-        raise ClusterError(f"GKE cannot be asked where {name} is: {error}") from error
+        raise ClusterError(f"GKE cannot be asked for the address of {name}: {error}") from error
     dns = found.get("controlPlaneEndpointsConfig", {}).get("dnsEndpointConfig", {})
     if dns.get("allowExternalTraffic"):
         # It reaches private clusters too, and its certificate is a public one.

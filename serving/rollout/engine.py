@@ -117,10 +117,10 @@ class Rollout:
                 raise self._unfinished(under_way)
             left = under_way.version if under_way else serves
             if left is None or leave not in (None, left):
-                reason = f"version {leave} was to be left" if left else "there is nothing to leave"
+                reason = f"version {leave} does not serve" if left else "there is no version to replace"
                 raise self._not_back(serves, reason, "start VERSION, or rollback without --from")
             if state != seen or (state and leave is None and state.updated > asked):
-                reason = "something was decided after this command was given"
+                reason = "the rollout changed after this command was given"
                 raise self._not_back(serves, reason, f"rollback --from {left}")
             begun = under_way or RolloutState(version=left, phase="reverting", who=self.by, reasons=[why])
             try:
@@ -214,23 +214,20 @@ class Rollout:
         return state
 
     def _refuse_own(self, number: int) -> None:
-        """Refuses a retired version that `by` trained, or made the canary before; others may start it again.
-
-        Its rollout ended before, though the lease tells of another one since.
-        """
+        """Refuses a retired version that `by` trained or started before a later rollout; others may start it again."""
         about = [one for one in self.store.history(self.model) if number in (one.version, one.previous)]
         if any(self.by in (one.who, f"run {one.run}") for one in about if one.version == number):
             last = about[-1]
             raise RolloutError(
                 f"version {number} of {self.model} is retired since {_moment(last.when)}: {last.action} of version "
-                f"{last.version} by {last.who}, {last.why}. To serve it all the same: slipway rollout start {number}"
+                f"{last.version} by {last.who}, {last.why}. To serve it anyway: slipway rollout start {number}"
             )
 
     def _under_way(self, *ending: Phase) -> RolloutState:
-        """The state of the rollout that a person decides on, unless it is in one of these phases."""
+        """The state of the unfinished rollout; refuses one in the phases `ending`, or none."""
         state = self._state()
         if state is None or state.ended:
-            raise RolloutError(f"no rollout of {self.model} is under way; begin one: slipway rollout start")
+            raise RolloutError(f"no rollout of {self.model} is running; start one: slipway rollout start")
         if state.phase in ending:
             raise self._unfinished(state)
         return state
@@ -240,7 +237,7 @@ class Rollout:
         command = commands.get(state.phase, f"start {state.version}, promote or abort")
         why = f" ({'; '.join(state.reasons)})" if state.reasons else ""
         return RolloutBusyError(
-            f"version {state.version} of {self.model} is {state.phase} since {_moment(state.updated)}, begun by "
+            f"version {state.version} of {self.model} is {state.phase} since {_moment(state.updated)}, started by "
             f"{state.who}{why}; end that first: slipway rollout {command}"
         )
 

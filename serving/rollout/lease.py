@@ -135,15 +135,15 @@ class RolloutLease:
             if revision != seen:
                 if seen and not is_first:
                     raise RolloutBusyError(
-                        f"{holder} is at this model's rollout since {held.get('acquireTime')}; wait until it has "
-                        "ended: `slipway rollout status` shows it"
+                        f"{holder} has been running this model's rollout since {held.get('acquireTime')}; wait until "
+                        "it ends: `slipway rollout status` shows it"
                     )
                 if not seen:
                     awaited = "it to end" if is_first else "a sign of life"
                     self.say(f"{holder} has the lease; waiting for {awaited}, or for it to expire")
                 seen, since = revision, time.monotonic()
             time.sleep(self.seconds / 30)
-        raise RolloutBusyError(f"the lease {self.name} is taken and given back again and again; run it later")
+        raise RolloutBusyError(f"the lease {self.name} changes its holder too often; run it later")
 
     def _take(self, lease: Object | None) -> None:
         moment = _now()
@@ -179,7 +179,7 @@ class RolloutLease:
                 lease = self.cluster.get("Lease", self.name)
                 holder = lease["spec"].get("holderIdentity") if lease else ""
                 if lease is None or holder != self._identity:
-                    raise RolloutError(f"the lease {self.name} is held by {holder or 'nobody'}")
+                    raise RolloutError(f"the lease {self.name} is held by {holder or 'no process'}")
                 lease["spec"] |= spec
                 if state is not None:
                     lease["metadata"].setdefault("annotations", {})[STATE] = state.model_dump_json()

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class RolloutPolicy(BaseModel):
-    """Size of the canary, what it must show, and how long that may take.
+    """Size of the canary, the criteria for its promotion, and time limits.
 
     Attributes:
         models_path: The model store as serving pods see it: gs://…, or where a volume is mounted. The store's own
@@ -18,10 +18,10 @@ class RolloutPolicy(BaseModel):
         window_seconds: Shortest period over which canary and stable are compared.
         traffic_seconds: How long to wait for `min_requests`; then the rollout is inconclusive.
         min_requests: Requests that canary and stable must each have answered before they are compared.
-        max_error_increase: Largest allowed excess of the canary's error rate over stable's, without clients' mistakes.
-            A difference that chance explains fails no canary.
+        max_error_increase: Largest allowed excess of the canary's error rate over stable's; client errors do not count.
+            A difference within chance does not fail the canary.
         max_p99_ratio: Largest allowed ratio of the canary's percentiles of latency to stable's, from the median to the
-            99th. A difference that chance explains fails no canary.
+            99th. A difference within chance does not fail the canary.
         golden_tolerance: Allowed difference of an answer to a golden request; relative above 1.
         on_inconclusive: `hold` keeps the canary for a person's decision, `rollback` removes it.
     """

@@ -71,7 +71,7 @@ class Steps:
         self.say(f"version {left} of {model} is quarantined; going back to version {number}")
         if failure := self.workload.serve("stable", number, self.policy.ready_seconds):
             raise RolloutError(
-                f"version {number} does not come up: {failure.reason}. Fix it, or name another by `slipway models "
+                f"version {number} does not become ready: {failure.reason}. Fix it, or name another by `slipway models "
                 f"rollback {model} --to VERSION`; then run `slipway rollout rollback` again"
             )
         self._finish(number)
@@ -99,7 +99,7 @@ class Steps:
         if failure := check.golden(name):
             return self._fail(state, failure)
         if state.previous is None:
-            reasons = ["the first version here: its golden requests count, there is no traffic to compare"]
+            reasons = ["the first version here: only its golden requests are checked, there is no traffic to compare"]
             return self._promote(self.lease.record(state, phase="promoting", reasons=reasons))
         judged = check.traffic(name, workload.deployment_name("stable"))
         for reason in judged.reasons:
@@ -111,8 +111,8 @@ class Steps:
             return self._fail(state, Failure(why, blames_model=failed))
         self.lease.record(state, phase="held", reasons=judged.reasons)
         raise RolloutInconclusiveError(
-            f"version {number} of {workload.model} is neither good nor bad: {why}. The canary stays: `slipway rollout "
-            f"promote` or `abort` decides; `start {number}` looks again"
+            f"version {number} of {workload.model} cannot be judged: {why}. The canary stays: decide with `slipway "
+            f"rollout promote` or `abort`, or check again with `start {number}`"
         )
 
     def _promote(self, state: RolloutState) -> RolloutState:
@@ -127,8 +127,8 @@ class Steps:
                 return self._fail(state, failure)
             self.lease.record(state, phase="held", reasons=[failure.reason])
             raise RolloutError(
-                f"version {number} of {model} does not come up with the new manifests: {failure.reason}. Pods with the "
-                f"old ones serve on. Fix the overlay and run `slipway rollout start {number}` again"
+                f"version {number} of {model} is not ready with the new manifests: {failure.reason}. Pods with the old "
+                f"ones still serve. Fix the overlay and run `slipway rollout start {number}` again"
             )
         self.store.promote(model, number, why="; ".join(state.reasons), who=self.who)
         self._finish(number)
@@ -150,7 +150,7 @@ class Steps:
         if failure := self.workload.serve("stable", previous, self.policy.ready_seconds):
             raise RolloutError(
                 f"version {state.version} failed ({'; '.join(state.reasons)}), and version {previous} does not "
-                f"come up again: {failure.reason}. Fix that and run `slipway rollout start {state.version}` again"
+                f"become ready: {failure.reason}. Fix that and run `slipway rollout start {state.version}` again"
             )
 
     def _is_out(self, number: int) -> bool:

@@ -123,7 +123,7 @@ def parse_metrics(text: str, model: str) -> Reading:
     """One server's counters of a model; zeros before its first request.
 
     Raises:
-        ValueError: the text is not Prometheus's format, or a counter is no number.
+        ValueError: the text is not Prometheus's format, or a counter is not a number.
         OverflowError: a counter is infinite.
     """
     from prometheus_client.parser import text_string_to_metric_families
@@ -167,7 +167,7 @@ def compare(canary: Reading, stable: Reading, policy: RolloutPolicy) -> Judgemen
     if found := faults(canary, stable, policy):
         return Judgement("failed", found)
     if not _have_latencies(canary, stable):
-        return Judgement("inconclusive", ["the servers report the latency of no request; did any of them succeed?"])
+        return Judgement("inconclusive", ["the servers report no latencies; did any request succeed?"])
     errors = _errors(canary, stable, policy) + _unseen_errors(canary, stable, policy)
     return Judgement("passed", [errors, _latency(canary, stable, policy) + _unseen_latency(canary, stable, policy)])
 
@@ -238,7 +238,7 @@ def _unseen_errors(canary: Reading, stable: Reading, policy: RolloutPolicy) -> s
         return answers_needed(usual + rise, usual, ratio, _LEVEL)
 
     least = smallest(needed, canary.judged, 1e-6, 1 - usual)
-    text = f"; a rise of less than {100 * least:.3g}% could not have been shown by so few"
+    text = f"; so few cannot show a rise of less than {100 * least:.3g}%"
     return text + (_would(f"{allowed:.2%}", needed(allowed), ratio) if allowed < least else "")
 
 
@@ -252,7 +252,7 @@ def _unseen_latency(canary: Reading, stable: Reading, policy: RolloutPolicy) -> 
         return min(answers_needed(stable.slower(bound / times), share, ratio, level) for bound, share in shares)
 
     least = smallest(needed, canary.timed, 1.0, 100.0)
-    text = f"; answers that are all less than {least:.4g} times as slow could not have been shown by so few"
+    text = f"; so few cannot show that all answers are less than {least:.4g} times as slow"
     return text + (_would(f"{allowed:g} times", needed(allowed), ratio) if allowed < least else "")
 
 

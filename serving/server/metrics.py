@@ -48,7 +48,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        # By their labels, as the page has them.
+        # Keys are labels in Prometheus's text form.
         self._requests: Counter[str] = Counter()
         self._latencies: defaultdict[str, _Histogram] = defaultdict(_Histogram)
         self._runtimes: defaultdict[str, _Histogram] = defaultdict(_Histogram)

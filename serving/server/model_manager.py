@@ -26,7 +26,7 @@ LOGGER = logging.getLogger(__name__)
 
 
 class ModelManager:
-    """Keeps loaded what a source wants."""
+    """Keeps the versions loaded that a source wants."""
 
     def __init__(self, source: ModelSource, config: ServerConfig) -> None:
         self._source = source
@@ -178,7 +178,7 @@ class ModelManager:
             found = self._source.poll()
         except Exception:
             # Loaded versions are served on, even if a directory or a store fails.
-            LOGGER.exception("the models cannot be polled; what is loaded stays")
+            LOGGER.exception("the models cannot be polled; loaded versions stay")
             return
         with self._changed:
             for name in self._models.keys() - found.keys():
@@ -230,7 +230,7 @@ class ModelManager:
             version.state = State.END
 
     def _publish(self) -> None:
-        """Shows requests the loaded versions, and wakes those who wait for them."""
+        """Makes the loaded versions visible to requests, and wakes waiting threads."""
         with self._changed:
             self._serving = {
                 (name, key): version

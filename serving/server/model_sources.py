@@ -24,7 +24,7 @@ _INT64_MAX = 2**63 - 1
 
 @dataclass(frozen=True)
 class Wanted:
-    """What should be served of one model.
+    """The versions and labels to serve of one model.
 
     Attributes:
         versions: SavedModel directory by version.
@@ -59,7 +59,7 @@ class BasePaths:
 
     @classmethod
     def single(cls, name: str, base_path: Path) -> BasePaths:
-        """One model, of which the newest version is served."""
+        """One model, served with its newest version."""
         return cls([model_server_config_pb2.ModelConfig(name=name, base_path=str(base_path.absolute()))])
 
     def poll(self) -> Mapping[str, Wanted | None]:
@@ -68,13 +68,13 @@ class BasePaths:
     def describe(self, model: str) -> str:
         base = Path(next(each.base_path for each in self._models if each.name == model))
         if not base.is_dir():
-            return f"its base path {base} is no directory; give the one that holds the versions"
+            return f"its base path {base} is not a directory; give the folder that holds the versions"
         there = ", ".join(sorted(path.name for path in base.iterdir())[:5]) or "none"
         return f"its base path {base} holds no version that its policy selects, a folder named by an integer: {there}"
 
 
 class ConfigFile(BasePaths):
-    """A `ModelServerConfig` file, read once, or again every so many seconds.
+    """A `ModelServerConfig` file, read once, or every `seconds`.
 
     Raises:
         ConfigError: the file cannot be read, or has labels that are not allowed yet.
@@ -137,7 +137,7 @@ class StoreModels:
                 versions[number] = self._fetch(name, number)
                 labels["canary"] = number
             except StoreError as error:
-                LOGGER.warning("the canary %d of %s cannot be had: %s", number, name, error)
+                LOGGER.warning("the canary %d of %s cannot be fetched: %s", number, name, error)
         return Wanted(versions, labels, default=stable.number)
 
     def _fetch(self, name: str, number: int) -> Path:
@@ -191,7 +191,7 @@ def _read_config(path: Path) -> Sequence[Any]:
     try:
         return models_of(text_format.Parse(path.read_text(), model_server_config_pb2.ModelServerConfig()))
     except (OSError, UnicodeDecodeError, text_format.ParseError) as error:
-        raise ConfigError(f"{path} is no ModelServerConfig in text form: {error}") from error
+        raise ConfigError(f"{path} is not a ModelServerConfig in text form: {error}") from error
     except ServingError as error:
         raise ConfigError(f"{path}: {error.message}") from error
 

@@ -63,7 +63,7 @@ class ServedVersion:
             self.state = State.UNLOADING
 
     def close_if_unused(self) -> bool:
-        """Frees a version that was withdrawn and has no users any more; False if it has."""
+        """Frees a withdrawn version; False while requests still use it."""
         with self._lock:
             if self._users:
                 return False

@@ -232,7 +232,7 @@ def _error_answer(error: ServingError) -> Answer:
 
 
 def _uncompressed(body: bytes, encoding: bytes) -> bytes:
-    """The body unpacked; empty, as in TensorFlow Serving, if it is no valid gzip or too large."""
+    """The body unpacked; empty, as in TensorFlow Serving, if it is not valid gzip, or too large."""
     if b"gzip" not in encoding:
         return body
     stream = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)

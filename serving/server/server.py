@@ -24,7 +24,7 @@ from serving.server.rest_api import RestApi, RestApp
 
 # How long requests in flight may take once the server is told to stop.
 GRACE_SECONDS = 20.0
-# Of gRPC.
+# gRPC's worker threads.
 THREADS = 8
 _SERVICES = ("", "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService")
 

@@ -42,7 +42,7 @@ def _warm_up(servable: Servable, path: Path) -> None:
         records = read_records(path)
         logs = [prediction_log_pb2.PredictionLog.FromString(record) for record in records[: MAX_RECORDS + 1]]
     except (DataError, DecodeError) as error:
-        text = f"Failed to parse warmup records: {path} is no TFRecord of PredictionLog: {error}"
+        text = f"Failed to parse warmup records: {path} is not a TFRecord of PredictionLog: {error}"
         raise ServingError(grpc.StatusCode.DATA_LOSS, text) from error
     if len(logs) > MAX_RECORDS:
         raise invalid_argument(f"Number of warmup records exceeds the maximum ({MAX_RECORDS}) at {path}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import duckdb
 
-# Parquet's minima and maxima leave NaN out (as its specification says). DuckDB takes them as proof that there is none:
+# Parquet's minima and maxima leave NaN out (as its specification says). DuckDB concludes that there is none:
 # with these two optimizers neither `isnan(x)` nor `nullif(x, 'nan')` finds it in files that Arrow wrote.
 UNSOUND_OPTIMIZERS = "statistics_propagation,filter_pushdown"
 

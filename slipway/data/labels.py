@@ -31,7 +31,7 @@ def encode_labels(
     numbers themselves.
 
     Raises:
-        DataError: a value is missing, no class, or no finite number; the message names it.
+        DataError: a value is missing, not a class, or not finite; the message names it.
     """
     column = values if isinstance(values, pa.Array | pa.ChunkedArray) else pa.array(values)
     if column.null_count:

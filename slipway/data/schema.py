@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 FILE = "schema.pbtxt"
 TRAINING, SERVING = "TRAINING", "SERVING"
-# TFDV's limit. A domain is a list that a person reads and keeps up to date; with more values, new ones are normal, and
-# a vocabulary with room for unknown values is the means, not an error.
+# TFDV's limit. A domain is a list that a person reads and keeps up to date; with more values, new ones are normal:
+# they call for a vocabulary with room for unknown values, not for an error.
 MAX_DOMAIN_VALUES = 100
 # A column in which values hardly repeat holds names or identifiers: the next rows will hold others.
 MIN_VALUE_REPEATS = 2

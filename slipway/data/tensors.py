@@ -121,7 +121,7 @@ def list_columns(batch: pa.RecordBatch | pa.Table, features: Sequence[schema_pb2
     A missing value is an empty list; in a fixed shape, which has no room for that, it is the marker.
 
     Args:
-        batch: Rows; a column that is no feature is dropped, a feature without a column is missing everywhere.
+        batch: Rows; other columns than features are dropped, a feature without a column is missing in every row.
         features: `slipway.data.schema.model_inputs(schema)`.
 
     Raises:

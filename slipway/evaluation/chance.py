@@ -99,7 +99,7 @@ def _explain(found: Comparison, gain: float, bound: float, rows: int, passed: bo
     wanted = max(MIN_ROWS, rows + 1, math.ceil(rows * ((Z + Z_POWER) * found.error / gain) ** 2))
     return (
         f"{found.value:.4g} is better than {constant}, but {rows:,} rows are too few to tell that from chance "
-        f"{limit}; if it is no chance, about {wanted:,} rows would do"
+        f"{limit}; if the difference is real, about {wanted:,} rows would show it"
     )
 
 

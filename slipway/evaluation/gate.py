@@ -1,7 +1,7 @@
 """The gate: from metrics to a verdict.
 
 - A bound is inclusive: equal to `min` or `max` passes, and a candidate equal to production passes `max_drop: 0`.
-- A prediction that is not finite, or no probability, refuses the model whatever the thresholds say.
+- A prediction that is not finite, or not a probability, refuses the model whatever the thresholds say.
 - So does a candidate that does not beat the constant model by more than chance (`slipway.evaluation.chance`).
 - An undefined metric refuses overall. On a slice it refuses if the model is the cause; if the slice's labels are
   (AUC where they are all alike), that slice is not checked.
@@ -69,7 +69,7 @@ def judge(config: EvaluationConfig, measured: Measured, beats_constant: Check) -
     by_columns = {table.columns: table for table in measured.tables}
     checks = [beats_constant]
     if invalid := measured.invalid[CANDIDATE]:
-        note = f"{invalid:,} of {by_columns[()].examples[0]:,} are NaN, infinite or no probability"
+        note = f"{invalid:,} of {by_columns[()].examples[0]:,} are NaN, infinite or not a probability"
         checks = [Check(metric="predictions", rule="valid_predictions", outcome="failed", note=note)]
     if not config.thresholds:
         note = "there are none, so nothing was checked; add thresholds to module.yaml"

@@ -31,7 +31,7 @@ OF_LABELS = (MEAN_LABEL, EXAMPLE_COUNT)  # defined whatever the predictions are
 
 
 def invalid_predictions(task: Task, predictions: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """`[N]`: predictions that are not finite or, in classification, no probability."""
+    """`[N]`: predictions that are not finite or, in classification, not a probability."""
     flat = predictions.reshape(len(predictions), -1)
     good = np.isfinite(flat)
     if task != "regression":
@@ -42,7 +42,7 @@ def invalid_predictions(task: Task, predictions: NDArray[np.float32]) -> NDArray
 def compute_metrics(
     task: Task, labels: NDArray[Any], predictions: NDArray[np.float32], slicings: list[Slicing]
 ) -> list[Metrics]:
-    """Metrics by name for every slicing; `labels` as `encode_labels` gives them, predictions `[N]` or `[N, K]`."""
+    """Metrics by name, for each slicing; `labels` as `encode_labels` gives them, predictions `[N]` or `[N, K]`."""
     invalid = invalid_predictions(task, predictions)
     measure = _MEASURES[task](labels, without_invalid(predictions, invalid))
     results: list[Metrics] = []

@@ -1,4 +1,4 @@
-"""Static checks of a module: what can be known without running its code, or TensorFlow."""
+"""Static checks of a module, which run neither its code nor TensorFlow."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def check_module(folder: str | Path) -> ModuleConfig:
 
 
 def _check_schema(folder: Path, files: Files, config: ModuleConfig | None) -> list[str]:
-    """What infer_schema would refuse; without a configuration the label is not looked for."""
+    """Problems of a schema that infer_schema would refuse; the label is checked if there is a configuration."""
     if "schema.pbtxt" not in files:
         return []
     from slipway.data.schema import read_curated_schema

@@ -153,7 +153,7 @@ class GoogleObjects:
         self._at_once("read", {name: partial(download, name, path) for name, path in files})
 
     def delete(self, names: Iterable[str]) -> None:
-        """Deletes objects, several at once; one that does not exist is no error."""
+        """Deletes objects, several at once; missing ones are ignored."""
         from google.api_core.exceptions import NotFound
 
         def delete(name: str) -> None:

@@ -24,7 +24,7 @@ NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 # Holds `contract:` of module.yaml in views, which leave module.yaml out.
 CONTRACT_FILE = "contract.txt"
 
-# What a step's code does not depend on is left out of its view, so that an edit there keeps the step cached.
+# Files that a step does not depend on are left out of its view, so that editing them keeps the step cached.
 SCHEMA = "schema.pbtxt"
 _NOT_CODE = frozenset({"module.yaml", SCHEMA, "sample.py", "README.md"})
 _NOT_PREPROCESSING = _NOT_CODE | {"model.py"}
@@ -51,7 +51,7 @@ def publish_module(folder: str | Path, root: str | Path) -> PublishedModule:
     bucket no object is overwritten, and all are compared by checksum at the end.
 
     Raises:
-        ModuleError: the folder is no module, too large, or holds a symbolic link.
+        ModuleError: the folder is not a module, is too large, or holds a symbolic link.
         StoreError: the copy cannot be written, or other files are in its place.
     """
     name, files = _read(folder)

@@ -145,7 +145,7 @@ def fingerprint(uri: str) -> tuple[int, str]:
 
 
 def delete_folder(uri: str) -> None:
-    """Removes a folder and all below it; a missing one is no error."""
+    """Removes a folder and all below it, if it exists."""
     if is_remote(uri):
         objects = open_objects(uri)
         objects.delete(objects.objects(""))

@@ -76,7 +76,7 @@ def test_predict_records_of_the_wrong_kind_are_named(where: list[str], tmp_path:
     empty, other = tmp_path / "empty.tfrecord", tmp_path / "assets.extra/tf_serving_warmup_requests"
     empty.touch()
     write_warmup(tmp_path, b"\xff\xff")
-    for file, problem in ((empty, "no records"), (tmp_path / "none", "No such file"), (other, "no tf.Example")):
+    for file, problem in ((empty, "no records"), (tmp_path / "none", "No such file"), (other, "not a tf.Example")):
         result = predict(*where, "--examples", str(file))
         assert isinstance(result.exception, DataError)
         assert problem in str(result.exception)

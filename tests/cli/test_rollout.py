@@ -18,7 +18,7 @@ def test_rollout_start_tells_each_step_and_status_what_came_of_it(world: World) 
     shown = slipway("status").stdout
     assert f"stable  {first}  1 of 1" in shown
     assert "canary  none" in shown
-    assert "golden requests count" in shown
+    assert "golden requests" in shown
     status = json.loads(slipway("status", "--json").stdout)
     assert (status["production"], status["rollout"]["phase"]) == (first, "promoted")
 
@@ -43,7 +43,7 @@ def test_rollout_start_with_too_little_traffic_exits_with_3_until_someone_decide
 
 
 def test_rollout_abort_without_a_rollout_is_an_error(world: World) -> None:
-    with pytest.raises(RolloutError, match="no rollout of taxi is under way"):
+    with pytest.raises(RolloutError, match="no rollout of taxi"):
         slipway("abort")
 
 
@@ -71,7 +71,7 @@ def test_rollout_with_an_overlay_that_is_not_filled_in_is_refused(
 
 def test_rollout_without_a_cluster_says_how_to_name_one(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLIPWAY_SERVING__CLUSTER", "nowhere")
-    with pytest.raises(ConfigError, match=r"no cluster to talk to: .*serving.cluster"):
+    with pytest.raises(ConfigError, match=r"nowhere.*serving\.cluster"):
         slipway("status")
 
 

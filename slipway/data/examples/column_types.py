@@ -8,7 +8,7 @@ A schema decides, if there is one. Otherwise all values of a CSV column decide i
 - `text` (string) otherwise, and for whole numbers among which are codes, which a number would damage: with leading
   zeros (`02139`), or with 19 digits or more.
 
-A column stays numeric if at most the share `max_quarantined` of its values are no numbers; those rows go to quarantine.
+A column stays numeric if at most `max_quarantined` of its values are not numbers; those rows go to quarantine.
 Missing values, in every format, are null, the empty string and NaN; in numeric columns also blanks.
 """
 
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 
 Form = Literal["integer", "whole", "number", "boolean", "text"]  # whole: what a schema takes for an integer
 
-CSV_TEXT = "CSV_TEXT"  # in the place of DuckDB's type: text of which the form is open, and never the empty string
+CSV_TEXT = "CSV_TEXT"  # in the place of DuckDB's type: text whose form is not decided yet; never the empty string
 SAMPLE_ROWS = 2048
 _INTEGER = r"\s*([+-]?(0|[1-9][0-9]{0,17}))?\s*"
 _CODE = r"\s*[+-]?(0[0-9]+|[1-9][0-9]{18,})\s*"
 _WHOLE = r"\s*[+-]?[0-9]{1,19}(\.0*)?\s*"
 # No IN: DuckDB makes a join of a long list, and a join loses the order of the rows.
 _IS_BOOLEAN = "(lower({0}) = 'true' OR lower({0}) = 'false')"
-# Begins with a letter with which neither a number nor `inf` or `nan` begins: much cheaper than a cast that fails.
+# Starts with a letter that starts neither a number nor `inf` or `nan`: much cheaper than a failing cast.
 _SURELY_TEXT = " OR ".join(
     f"({{0}} >= '{first}' AND {{0}} < '{end}')" for first, end in ("AI", "JN", "Oi", "jn", ("o", "\U0010ffff"))
 )

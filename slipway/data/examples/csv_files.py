@@ -88,7 +88,7 @@ def _read_header(path: Path, name: str) -> list[str]:
         if binary.read(2) in (b"\xff\xfe", b"\xfe\xff"):
             raise DataError(f"{name}: the file is UTF-16; save it as UTF-8")
     try:
-        # Bytes that are no UTF-8 become lone surrogates; those of the rows are looked at row by row.
+        # Bytes that are not UTF-8 become lone surrogates; in rows they are reported row by row.
         with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
             header = next(csv.reader(file, strict=True), [])
     except csv.Error as error:

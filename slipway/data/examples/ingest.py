@@ -5,7 +5,7 @@ only on the rows, their order and this code.
 
 - A row that cannot be read goes to quarantine; above `max_quarantined` the step fails.
 - A row without a label is left out and counted as unlabelled.
-- Booleans become int64 0 and 1. The column of a `column` split is no feature and is left out.
+- Booleans become int64 0 and 1. The column of a `column` split is not a feature and is left out.
 """
 
 from __future__ import annotations
@@ -244,7 +244,7 @@ def _clear_errors(source: Source, folder: Path) -> Iterator[None]:
 
 
 def _is_ours(error: Exception, folder: Path) -> bool:
-    """Whether a file that we write failed, of the artifact or a temporary one, so that the data are not at fault."""
+    """Whether writing failed, of the artifact or a temporary file, rather than reading the data."""
     # A failed write has an errno and no file name; a failed open has a name; a damaged file has no errno.
     named = str(folder) in str(error) or SCRATCH in str(error)
     if isinstance(error, OSError):

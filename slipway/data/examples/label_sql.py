@@ -47,7 +47,7 @@ def missing_where_nan(connection: duckdb.DuckDBPyConnection, expression: str) ->
     (node,) = statement["statements"][0]["node"]["select_list"]
     nan = _Parts(connection, statement).nan(node)
     if "TRY(" in nan:
-        # This optimizer computes what occurs inside a TRY and elsewhere once, in front of both, where it may fail.
+        # This optimizer moves a subexpression that also occurs outside of a TRY in front of it, where it may fail.
         connection.execute(f"SET disabled_optimizers = '{UNSOUND_OPTIMIZERS},common_subexpressions'")
     return f"CASE WHEN {nan} THEN NULL ELSE (\n{expression}\n) END"
 
@@ -72,7 +72,7 @@ class _Parts:
         if kind == "OPERATOR_TRY":
             return self._tried(parts[0])
         if node["class"] == "CONJUNCTION":
-            # DuckDB may leave out what follows the first part, and so what would fail.
+            # DuckDB may skip all parts but the first, and with them an error.
             return _any([self.nan(parts[0]), *(self._tried(part) for part in parts[1:])])
         answers = [self.nan(part) for part in parts if part["class"] != "LAMBDA"]
         if node["class"] == "SUBQUERY":
@@ -96,7 +96,7 @@ class _Parts:
         return f"TRY({nan})" if nan != _NEVER and _may_fail(node) else nan
 
     def _of_rows(self, select: Node) -> list[str]:
-        """Of a subquery; without FROM it has one row, in which its parts mean what they mean around it."""
+        """Conditions of a subquery; without FROM it has one row, with the names of the outer query."""
         if select.get("from_table", {}).get("type") == "EMPTY" and not select["cte_map"]["map"]:
             return [self.nan(part) for part in _parts(select)]
         if _computes(select):
@@ -120,8 +120,8 @@ class _Parts:
 
 def _unseen(where: str) -> ConfigError:
     return ConfigError(
-        f"label.expression of module.yaml computes in {where}, where NaN would go unseen and make a label; "
-        "compute outside of it, or name the values by CASE"
+        f"label.expression of module.yaml computes in {where}, where NaN cannot be detected and would get a label; "
+        "compute outside of it, or list the values with CASE"
     )
 
 

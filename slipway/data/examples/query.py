@@ -99,7 +99,7 @@ class RowQuery:
         column, labelled = identifier(label.column), inner
         try:
             if label.expression is not None:
-                # First as the module wrote it, so that DuckDB's message quotes that.
+                # Checked first as the module wrote it, so that DuckDB's message quotes that text.
                 describe(self._connection, f"({self._with(inner, label.column, label.expression)})")
                 labelled = self._with(inner, label.column, missing_where_nan(self._connection, label.expression))
             types = describe(self._connection, f"({labelled})")

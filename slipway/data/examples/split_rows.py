@@ -114,7 +114,7 @@ def time_columns(connection: duckdb.DuckDBPyConnection, typed: TypedRows, split:
     """SQL of two columns over the raw rows.
 
     `LATER` is whether a row's time is at or after `eval_from`, NULL if unknown; `UNREADABLE` is then the text that is
-    no time, or NULL if there is none.
+    not a time, or NULL.
     """
     if typed.rows.types[split.column].startswith(("DATE", "TIMESTAMP")):
         kind, value = "TIMESTAMPTZ", f"CAST({identifier(split.column)} AS TIMESTAMPTZ)"
@@ -122,9 +122,9 @@ def time_columns(connection: duckdb.DuckDBPyConnection, typed: TypedRows, split:
         value = next(each.value for each in typed.conversions if each.column == split.column)
         kind = describe(connection, f"(SELECT {value} AS value FROM {typed.rows.relation})")["value"]  # noqa: S608
     if kind not in ("TIMESTAMPTZ", "BIGINT", "DOUBLE", "VARCHAR"):
-        raise ConfigError(f"split.column of module.yaml is {split.column!r}, which holds {kind}, no times")
+        raise ConfigError(f"split.column of module.yaml is {split.column!r}, which holds {kind}, not times")
     if split.format is not None and not _HAS_YEAR.search(split.format):
-        raise ConfigError(f"split.format of module.yaml is {split.format!r}, without a year (%Y): these are no moments")
+        raise ConfigError(f"split.format of module.yaml is {split.format!r}, without a year (%Y): add it")
     later = _later(connection, kind, value, split)
     text = f"nullif(trim(CAST({value} AS VARCHAR)), '')"
     return f"{later} AS {LATER}, CASE WHEN ({later}) IS NULL THEN {text} END AS {UNREADABLE}"
@@ -180,7 +180,7 @@ def _eval_from(connection: duckdb.DuckDBPyConnection, kind: str, split: TimeSpli
 
 
 def _moment(text: str, pattern: str | None) -> str:
-    """SQL of a text as a timestamp; NULL if it is none."""
+    """SQL of a text as a timestamp; NULL if it is not one."""
     if pattern is not None:
         return f"CAST(try_strptime(trim({text}), {literal(pattern)}) AS TIMESTAMPTZ)"
     plain = f"replace(replace(upper({text}), ',', '.'), 'UTC', 'Z')"

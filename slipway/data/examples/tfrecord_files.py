@@ -103,7 +103,7 @@ def _decode(opening: Opening, name: str, records: list[bytes], numbers: list[int
                 good.append(index)
             except (ValueError, RuntimeError) as error:
                 if report:
-                    opening.quarantine.add(name, numbers[index], f"no tf.Example: {error}", "")
+                    opening.quarantine.add(name, numbers[index], f"not a tf.Example: {error}", "")
         if len(good) == len(records):
             raise DataError(f"{name}: the records do not fit together: {together}") from together
         return _decode(opening, name, [records[i] for i in good], [numbers[i] for i in good], report=report)

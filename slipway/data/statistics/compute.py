@@ -118,7 +118,7 @@ def _describe_column(connection: duckdb.DuckDBPyConnection, table: Table, name: 
 
 
 def scan(files: Iterable[Path], columns: str = "*") -> str:
-    """A SELECT over Parquet files; the folder `split=train` is no column."""
+    """A SELECT over Parquet files; the folder name `split=train` is not a column."""
     names = ", ".join(literal(str(file)) for file in files)
     return f"SELECT {columns} FROM read_parquet([{names}], hive_partitioning = false)"  # noqa: S608
 

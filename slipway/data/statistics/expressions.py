@@ -3,7 +3,7 @@
 Each expression describes one column, the table `examples(value)`, so that neither the SQL nor the memory grows with
 the number of columns. That costs no extra reading: Parquet and BigQuery read column by column.
 
-Approximate are the number of distinct numbers (HyperLogLog) and, with `exact=False`, the quantiles; all else is exact.
+The number of distinct numbers (HyperLogLog) and, with `exact=False`, quantiles are approximate; all else is exact.
 """
 
 from __future__ import annotations

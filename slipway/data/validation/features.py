@@ -165,7 +165,7 @@ def _check_unique(feature: schema_pb2.Feature, stats: statistics_pb2.FeatureName
     limits, unique = feature.unique_constraints, stats.string_stats.unique
     bound = f"unique_constraints {{ min: {limits.min} max: {limits.max} }}"
     if not stats.HasField("string_stats"):
-        text = "unique_constraints need strings, of which alone the distinct values are counted exactly."
+        text = "unique_constraints need strings: for other types, distinct values are only estimated."
         fix = f"in schema.pbtxt remove `{bound}` of feature {feature.name!r}"
         yield Finding("FEATURE_TYPE_NO_UNIQUE", "No unique values", text, fix, bound)
         return

@@ -1,4 +1,4 @@
-"""The result of a check, and the rows that it is about."""
+"""The result of a check, and the offending rows."""
 
 from __future__ import annotations
 

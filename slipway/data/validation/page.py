@@ -1,4 +1,4 @@
-"""The findings for people."""
+"""The HTML page of the findings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a new module is to be, read off the statistics of its data."""
+"""Plans a new module from the statistics of its data."""
 
 from __future__ import annotations
 

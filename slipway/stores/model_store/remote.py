@@ -55,7 +55,7 @@ class RemoteModelStore(ModelStore):
         if target.is_dir() and not compare(version.manifest.files, hash_files(target), str(target)):
             return target
         folder.mkdir(parents=True, exist_ok=True)
-        # Model servers that poll the folder ignore names that are no integers.
+        # Model servers that poll the folder ignore names that are not integers.
         with tempfile.TemporaryDirectory(prefix=".fetching-", dir=folder) as partial:
             found = self._download(version, Path(partial) / "new")
             refuse_damaged(version, compare(version.manifest.files, found, version.uri))

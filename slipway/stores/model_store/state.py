@@ -148,7 +148,7 @@ def rollback_target(state: State, versions: Collection[int]) -> int | None:
 def nothing_before(state: State, versions: Collection[int]) -> str:
     """Message for a rollback without a target: no version was stable before."""
     others = ", ".join(map(str, sorted(_returnable(state, versions))))
-    told = f"{state.model} has nothing to go back to: no version was stable before {state.pin}"
+    told = f"{state.model} has nothing to roll back to: no version was stable before {state.pin}"
     return f"{told}. Name one of {others}: `slipway models rollback {state.model} --to VERSION`" if others else told
 
 
@@ -174,15 +174,15 @@ def check_left(state: State, leave: int | None, move: Event | None) -> None:
     """
     if state.pin is None:
         raise StoreError(
-            f"{state.model} has nothing to go back to: nothing of it was ever promoted. "
+            f"{state.model} has nothing to roll back to: no version was ever promoted. "
             "`slipway models quarantine` takes a candidate out, `slipway models promote` chooses one"
         )
     left = move and move.version if leave is None else leave
     if state.pin != left or last_move(state.history) != move:
         before = "and was another one meanwhile" if state.pin == left else f"not {left or 'any'}"
         raise StoreError(
-            f"{state.model} was not rolled back: its stable version is {state.pin} by now, {before}; somebody else "
-            f"changed it. To leave {state.pin} as well, name it: --from {state.pin}"
+            f"{state.model} was not rolled back: its stable version is {state.pin} now, {before}; another process "
+            f"changed it. To roll {state.pin} back as well, name it: --from {state.pin}"
         )
 
 

@@ -105,5 +105,5 @@ def test_timed_client_without_credentials_of_google_says_so(
 def test_timed_client_without_kubeconfig_names_the_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
-    with pytest.raises(ConfigError, match=r"no cluster to talk to: .*serving\.cluster"):
+    with pytest.raises(ConfigError, match=r"serving\.cluster"):
         timed_client("", TIMEOUT, tmp_path)

@@ -37,7 +37,7 @@ def test_abort_takes_the_canary_away_and_judges_nothing(held: World) -> None:
     first, second = held.versions[:2]
     with held.cluster() as cluster:
         assert held.rollout(cluster).abort("not today").phase == "aborted"
-        with pytest.raises(RolloutError, match="no rollout of taxi is under way"):
+        with pytest.raises(RolloutError, match="no rollout of taxi"):
             held.rollout(cluster).abort("again")
     assert held.stable == first
     assert held.deployment("taxi-serving-canary") is None
@@ -171,7 +171,7 @@ def test_promote_changed_manifests_that_stable_does_not_come_up_with_waits_for_o
         with pytest.raises(RolloutInconclusiveError):
             held.rollout(cluster).start(first)
         held.api.fates["taxi-serving"] = "quota"
-        with pytest.raises(RolloutError, match=r"with the new manifests: .*quota.*old ones serve on. Fix the overlay"):
+        with pytest.raises(RolloutError, match=r"with the new manifests: .*quota.*Fix the overlay"):
             held.rollout(cluster).promote("yes")
         held.api.fates.clear()
         assert held.rollout(cluster).promote("yes").phase == "promoted"

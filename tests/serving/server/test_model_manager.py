@@ -282,7 +282,7 @@ def test_manager_source_that_raises_changes_nothing(versions: VersionsOnDisk) ->
 @pytest.mark.parametrize(
     ("prepare", "message"),
     [
-        (lambda versions: versions.base.rmdir(), "is no directory"),
+        (lambda versions: versions.base.rmdir(), "not a directory"),
         (lambda versions: None, "holds no version"),
         (lambda versions: versions.add(1, without("saved_model.pb")), "cannot serve: m version 1: NOT_FOUND: "),
     ],

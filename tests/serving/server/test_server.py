@@ -249,7 +249,7 @@ def test_config_file_is_followed_and_a_damaged_one_changes_nothing(versions: Ver
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("model_config_list {", "no ModelServerConfig in text form"),
+        ("model_config_list {", "ModelServerConfig in text form"),
         ("", "names no model: write `model_config_list"),
         ('model_config_list { config { name: "m" base_path: "relative" } }', "absolute path"),
         (

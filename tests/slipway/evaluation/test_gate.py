@@ -103,7 +103,8 @@ def test_judge_baseline_that_cannot_be_scored_refuses_only_where_it_is_compared(
 def test_judge_invalid_predictions_refuse_whatever_the_thresholds_say() -> None:
     verdict = run([overall(metrics())], {"metric": "auc", "min": 0.1}, invalid=3)
     assert not verdict.blessed
-    assert verdict.reasons() == ["predictions failed: 3 of 1,000 are NaN, infinite or no probability"]
+    (reason,) = verdict.reasons()
+    assert "3 of 1,000" in reason
 
 
 def test_judge_candidate_no_better_than_a_constant_model_is_refused_whatever_the_thresholds_say() -> None:

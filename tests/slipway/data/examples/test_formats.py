@@ -70,7 +70,7 @@ def test_ingest_damaged_tfrecord_is_quarantined_and_the_rest_read(tmp_path: Path
     bad = {row["line"]: row["reason"] for row in ingested.quarantine()}
     assert set(bad) == {11, 21, 301}
     assert bad[11] == "its content is damaged (CRC-32C)"
-    assert bad[21].startswith("no tf.Example")
+    assert bad[21].startswith("not a tf.Example")
     assert bad[301] == "the file ends in this record"
     assert (ingested.rows.read, ingested.rows.quarantined) == (301, 3)
 

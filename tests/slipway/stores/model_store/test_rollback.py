@@ -78,9 +78,9 @@ def stable(store: ModelStore) -> list[int]:
 def test_rollback_where_nothing_was_promoted_is_refused(store: ModelStore, versions: list[int]) -> None:
     store.mark_canary("taxi", versions[2])
     for to in (None, versions[1]):
-        told = refused(store, "nothing to go back to: nothing of it was ever promoted", to=to)
+        told = refused(store, "nothing to roll back to: .*ever promoted", to=to)
         assert re.search(rf"{versions[3]}\b.*in production", told)
-    refused(store, "nothing of it was ever promoted", leave=versions[3])
+    refused(store, "ever promoted", leave=versions[3])
 
 
 def test_rollback_from_the_first_promoted_version_is_refused(store: ModelStore, versions: list[int]) -> None:
@@ -117,14 +117,14 @@ def test_rollback_skips_what_was_quarantined_or_deleted(store: ModelStore, versi
     store.quarantine("taxi", versions[2])
     assert store.prune("taxi", keep=0) == [versions[0], versions[2]]
     assert store.rollback("taxi").version == versions[1]
-    refused(store, "nothing to go back to")
+    refused(store, "nothing to roll back to")
 
 
 def test_rollback_past_a_version_is_not_followed_by_one_forward(store: ModelStore, versions: list[int]) -> None:
     one, two, three = versions[:3]
     promote(store, one, two, three)
     assert store.rollback("taxi", to=one).previous == three
-    assert f"Name one of {two}: `slipway models rollback taxi --to" in refused(store, "nothing to go back to")
+    assert f"Name one of {two}: `slipway models rollback taxi --to" in refused(store, "nothing to roll back to")
     assert store.rollback("taxi", to=two).previous == one
 
 
@@ -195,7 +195,7 @@ def test_rollback_during_which_the_pin_went_and_came_back_is_refused(
     one, two, three = versions[:3]
     promote(store, one, two)
     meanwhile(store, lambda: promote(open_it(), three, two))
-    with pytest.raises(StoreError, match=f"{two} by now.*meanwhile"):
+    with pytest.raises(StoreError, match=f"{two} now.*meanwhile"):
         store.rollback("taxi")
     assert stable(store) == [two]
 
