@@ -252,7 +252,7 @@ def _unseen_latency(canary: Reading, stable: Reading, policy: RolloutPolicy) -> 
         return min(answers_needed(stable.slower(bound / times), share, ratio, level) for bound, share in shares)
 
     least = smallest(needed, canary.timed, 1.0, 100.0)
-    text = f"; so few cannot show that all answers are less than {least:.4g} times as slow"
+    text = f"; so few cannot show a uniform slowdown of less than {least:.4g} times"
     return text + (_would(f"{allowed:g} times", needed(allowed), ratio) if allowed < least else "")
 
 

@@ -217,5 +217,5 @@ def test_deploy_plan_of_another_pipeline_is_refused(project: Project, tmp_path: 
 @pytest.mark.parametrize(("content", "message"), [("{}", "target: Field required"), ("x", "the whole: Invalid")])
 def test_deploy_what_is_no_plan_is_refused(project: Project, tmp_path: Path, content: str, message: str) -> None:
     (tmp_path / "plan.json").write_text(content)
-    with pytest.raises(ConfigError, match=rf"plan\.json is no plan: {message}"):
+    with pytest.raises(ConfigError, match=rf"plan\.json is not a plan: {message}"):
         slipway("deploy", "--plan", str(tmp_path / "plan.json"))
