@@ -11,7 +11,7 @@ from slipway.runs.store import REPORT
 from slipway.stores import storage
 
 # Whatever Markdown could take for its own, in names of columns and in values of the data.
-_SPECIAL = re.compile(r"([^\w\s.,:;=/%']|_)")
+_SPECIAL = re.compile(r"([^\w\s.,:;=/%']|_|:(?=//))")
 
 
 def describe_verdict(outcome: Outcome, evaluation: Evaluation, run: RunContext) -> str:
