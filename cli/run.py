@@ -106,9 +106,9 @@ def submit(
 
 def _require_push(view: RunView | None) -> None:
     """Ends the command with 1 if the run pushed no model, or its record cannot be read."""
-    if view is None or not view.summary.pushed_version:
-        told = view and view.summary.told
-        why = f"the run was {told.text}" if told else "the record of the run holds no verdict"
+    summary = view.summary if view else None
+    if summary is None or not summary.pushed_version:
+        why = f"the run's verdict is {summary.verdict!r}" if summary and summary.told else "its record holds no verdict"
         echo(f"error: --require-push: no model was pushed: {why}", err=True)
         raise typer.Exit(1)
 

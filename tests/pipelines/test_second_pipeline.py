@@ -89,8 +89,8 @@ def test_run_again_is_cached_and_another_verdict_is_told_as_declared(rows: Path,
 def test_run_that_must_push_fails_where_its_pipeline_pushes_nothing(rows: Path, home: Path) -> None:
     done = slipway("run", *CHOSEN, "--data", str(rows), "--require-push", "--json")
     assert done.exit_code == 1
-    assert json.loads(done.stdout)["verdict"] == "enough"
-    assert "given enough rows" in done.stderr
+    assert json.loads(done.stdout)["verdict"] == "short"
+    assert "'short'" in done.stderr
 
 
 def test_run_that_fails_names_the_step(rows: Path, home: Path) -> None:
