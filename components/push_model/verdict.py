@@ -19,17 +19,17 @@ def describe_verdict(outcome: Outcome, evaluation: Evaluation, run: RunContext) 
     model = _plain(run.lineage.module)
     title = f"Pushed: {model}, version {outcome.version}" if outcome.version else f"Refused: {model} was not pushed"
     reasons = "\n".join(f"- {_plain(reason)}" for reason in outcome.reasons)
-    places = {"report, written at the run's end": _link(storage.join(run.uri, REPORT))}
+    links = [f"- {_link('report', storage.join(run.uri, REPORT))}, written at the run's end"]
     if outcome.path:
-        places["version"] = _link(outcome.path, folder=True)
-    listed = "\n".join(f"- {name}: {place}" for name, place in places.items())
-    return f"# {title}\n\n{reasons}\n\n## Against the baseline\n\n{_compare(evaluation)}\n\n## More\n\n{listed}\n"
+        links.insert(0, f"- {_link(f'version {outcome.version}', outcome.path, folder=True)}")
+    parts = [f"# {title}", reasons, "## Against the baseline", _compare(evaluation), "## More", "\n".join(links)]
+    return "\n\n".join(parts) + "\n"
 
 
 def _compare(evaluation: Evaluation) -> str:
     if not evaluation.baseline_uri:
         return "There is none: no other version is in production."
-    baseline = f"version {evaluation.baseline_version}, {_link(evaluation.baseline_uri, folder=True)}"
+    baseline = _link(f"version {evaluation.baseline_version}", evaluation.baseline_uri, folder=True)
     theirs = evaluation.overall.baseline
     if theirs is None:
         return f"The baseline is {baseline}. It cannot be scored: {_plain(evaluation.baseline_problem or '')}"
@@ -47,9 +47,9 @@ def _row(metric: str, ours: float | None, theirs: float | None) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _link(uri: str, *, folder: bool = False) -> str:
+def _link(text: str, uri: str, *, folder: bool = False) -> str:
     address = browser_link(uri, folder=folder)
-    return f"[{_plain(uri)}]({address})" if address else f"`{uri}`"
+    return f"[{text}]({address})" if address else f"{text} (`{uri}`)"
 
 
 def _plain(text: str) -> str:

@@ -8,6 +8,7 @@ from components.push_model.verdict import describe_verdict
 from slipway.evaluation.results import Evaluation, SliceResult, Verdict
 from slipway.lineage import Lineage
 from slipway.runs.record import Outcome, RunContext
+from slipway.stores import storage
 
 LINEAGE = Lineage(run="taxi-1", module="taxi", module_digest="m", data_uri="trips.csv")
 RUN = RunContext(uri="gs://bucket/runs/taxi-1", lineage=LINEAGE)
@@ -48,9 +49,16 @@ def test_verdict_links_to_report_and_version_by_addresses_that_a_browser_opens()
     said = page(version=17, run=RUN.model_copy(update={"uri": "gs://bucket/a b/taxi-1"}))
     assert "(https://storage.cloud.google.com/bucket/a%20b/taxi-1/report.html)" in said
     assert "(https://console.cloud.google.com/storage/browser/bucket/models/taxi/17)" in said
-    here = page(run=RUN.model_copy(update={"uri": "/home/me/runs/taxi-1"}), baseline_uri=None)
-    assert "`/home/me/runs/taxi-1/report.html`" in here
-    assert "https://" not in here
+
+
+@pytest.mark.parametrize(
+    "home", ["/home/me", "gs://anonymous@bucket/home?scheme=http&endpoint_override=localhost:9023"]
+)
+def test_verdict_of_a_place_that_no_browser_shows_names_it(home: str) -> None:
+    folder = storage.join(home, "runs", "taxi-1")
+    said = page(run=RUN.model_copy(update={"uri": folder}), baseline_uri=None)
+    assert f"`{storage.join(folder, 'report.html')}`" in said
+    assert "https://" not in said
 
 
 @pytest.mark.parametrize(
