@@ -68,6 +68,6 @@ def train_model(
         write_recorded(*rows, fitted, features, config.task != "regression", folder)
     with built_on_local_disk(training_log.path, HISTORY) as folder:
         write_history(history, folder)
-    model.metadata.update(framework=f"TensorFlow {tf.__version__}", parameters=history.parameters)
+    model.metadata.update(framework=f"TensorFlow {tf.__version__}", hyperparameters=config.hyperparameters)
     log_scalars(training_metrics, history.scalars(config.training.model_dump(), config.hyperparameters))
     checkpoints.clear()
