@@ -39,6 +39,9 @@ Pipeline = Annotated[str, typer.Option(help="Name of the pipeline.")]
 Image = Annotated[str | None, typer.Option(help="Image, as REPOSITORY@sha256:…; the settings' by default.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and change nothing.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Follow the submitted runs, and fail if one does.")]
+RequirePush = Annotated[
+    bool, typer.Option("--require-push", help="Exit with 1 if the run pushes no model, as where the gate refuses it.")
+]
 Model = Annotated[str, typer.Argument(help="Name of a model.")]
 Why = Annotated[str, typer.Option(help="The reason, for the history.")]
 Leave = Annotated[int | None, typer.Option("--from", help="Leave this version only; the stable one by default.")]

@@ -17,7 +17,7 @@ from rich.text import Text
 from cli import options
 from cli.options import DATA_HELP
 from cli.output import COLOURS, echo, print_json, printable, step_line
-from cli.runs import print_end, print_outcome, remote_as_json, view_as_json
+from cli.runs import print_end, print_outcome, print_verdict, remote_as_json, view_as_json
 from delivery.environment import open_environment
 from delivery.package import Package, all_steps
 from delivery.submission import compiled, local_request, prepare
@@ -26,7 +26,9 @@ from delivery.targets.local import run_local
 from slipway.errors import TargetError
 from slipway.lineage import DEFAULT_PIPELINE
 from slipway.runs.record import Step
-from slipway.runs.store import load_run
+from slipway.runs.store import RunView, load_run, view_run
+from slipway.runs.summary import read_if_there
+from slipway.stores import storage
 
 INTERRUPTED = 130
 
@@ -41,6 +43,7 @@ def run(
     pipeline: options.Pipeline = DEFAULT_PIPELINE,
     env: options.Env = None,
     notify: Annotated[bool, typer.Option("--notify", help="Send the configured notifications at the end.")] = False,
+    require_push: options.RequirePush = False,
     as_json: options.Json = False,
 ) -> None:
     """Run a pipeline on this machine, from raw data to a pushed model."""
@@ -57,6 +60,8 @@ def run(
         print_outcome(view)
     if any(step.state == "failed" for step in finished.steps):
         raise typer.Exit(1)
+    if require_push:
+        _require_push(view)
 
 
 def submit(
@@ -69,9 +74,12 @@ def submit(
     image: options.Image = None,
     package: Annotated[Path | None, typer.Option(help="Output of `slipway compile`.", exists=True)] = None,
     follow: options.Wait = False,
+    require_push: options.RequirePush = False,
     as_json: options.Json = False,
 ) -> None:
     """Start a run on a cluster: publish the module, upload the pipeline if it is new, create the run."""
+    if require_push and not follow:
+        raise typer.BadParameter("what a run pushes is known at its end: add --wait", param_hint="--require-push")
     environment = open_environment(env, set_).with_image(image)
     cluster = environment.target(target)
     with nullcontext(package) if package else compiled(environment, target, pipeline) as path:
@@ -87,6 +95,21 @@ def submit(
     elif follow:
         print_end(started)
     if started.ended and started.state != "succeeded":
+        raise typer.Exit(1)
+    if follow:
+        view = read_if_there(lambda: view_run(storage.join(environment.remote.runs, started.name)))
+        if view and view.summary.told and not as_json:
+            print_verdict(view)
+        if require_push:
+            _require_push(view)
+
+
+def _require_push(view: RunView | None) -> None:
+    """Ends the command with 1 if the run pushed no model, or its record cannot be read."""
+    summary = view.summary if view else None
+    if summary is None or not summary.pushed_version:
+        why = f"the run's verdict is {summary.verdict!r}" if summary and summary.told else "its record holds no verdict"
+        echo(f"error: --require-push: no model was pushed: {why}", err=True)
         raise typer.Exit(1)
 
 

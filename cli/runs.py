@@ -250,8 +250,7 @@ def print_outcome(view: RunView) -> None:
         _print_lines("worst", [f"{metric} on {value}" for value in values])
     _print_lines("overrides", [assignments(lineage.overrides)])
     _print_lines("model", [assignments(lineage.hyperparameters)])
-    _print_verdict(view)
-    _print_lines("", [f"- {reason}" for reason in summary.reasons])
+    print_verdict(view)
     _print_lines("problem", [view.problem])
     failed = next((step for step in view.steps if step.name == summary.failed_step), None)
     if failed and failed.log:
@@ -269,7 +268,8 @@ def _print_lines(name: str, lines: list[str]) -> None:
         print_fact("" if index else name, line)
 
 
-def _print_verdict(view: RunView) -> None:
+def print_verdict(view: RunView) -> None:
+    """Prints the verdict of a run, or the state of one without, and the reasons."""
     summary, without = view.summary, view.summary.lineage.shows.no_verdict
     if summary.verdict == "pushed":
         print_fact("verdict", f" as version {summary.pushed_version}", state="pushed")
@@ -280,6 +280,7 @@ def _print_verdict(view: RunView) -> None:
     else:
         where = f" at {summary.failed_step or 'an unknown step'}" if view.state == "failed" else ""
         print_fact("verdict", where + (f": {without}" if without else ""), state=view.state)
+    _print_lines("", [f"- {reason}" for reason in summary.reasons])
 
 
 def _row(view: RunView, distinction: str) -> list[str]:

@@ -54,7 +54,7 @@ def ingest(*arguments: Any) -> Manifest:
 
 
 def train(*arguments: Any) -> History:
-    of_paths(train_model)(*arguments)
+    of_paths(train_model)(*arguments, f"{arguments[-1]}-metrics")
     return read_history(arguments[-1])
 
 

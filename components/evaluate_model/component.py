@@ -23,12 +23,11 @@ def evaluate_model(
     """Computes metrics overall and by slice, for the candidate and the baseline, and applies the thresholds.
 
     `baseline` is the URI of the production model, or empty. `evaluation` holds TFMA's files and `evaluation.json` with
-    the verdict and its reasons; `metrics` and `classification_metrics` are for the Kubeflow UI.
+    the verdict and its reasons; `metrics` (`Evaluation.scalars`) and `classification_metrics` are for the Kubeflow UI.
     """
-    import json
-    from pathlib import Path
     from tempfile import TemporaryDirectory
 
+    from components.scalars import log_scalars, write_metadata
     from serving.predictor import Predictor
     from slipway.data.beam import BeamConfig
     from slipway.data.schema import model_inputs, read_schema
@@ -61,15 +60,11 @@ def evaluate_model(
     write_evaluation(judged, evaluation.path)
     storage.write_text(page.path, evaluation_page(judged))
 
-    # Kubeflow's UI takes finite numbers only.
-    for name, value in judged.overall.candidate.items():
-        if value is not None:
-            metrics.log_metric(name, value)
+    evaluation.metadata.update(judged.facts())
+    log_scalars(metrics, judged.scalars())
     roc, confusion = judged.curves.roc, judged.curves.confusion_matrix
     if roc:
         classification_metrics.log_roc_curve(roc.false_positive_rate, roc.true_positive_rate, roc.thresholds)
     if confusion:
         classification_metrics.log_confusion_matrix(confusion.classes, confusion.counts)
-    # kfp.local caches a step only if all its outputs exist as files, and these two live in their metadata.
-    for artifact in (metrics, classification_metrics):
-        Path(artifact.path).write_text(json.dumps(artifact.metadata), encoding="utf-8")
+    write_metadata(classification_metrics)

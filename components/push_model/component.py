@@ -19,12 +19,25 @@ def push_model(
     run: str,
     job: str,
     job_created: str,
+    verdict: dsl.Output[dsl.Markdown],
 ) -> None:
-    """Pushes the model if evaluation and serving validation blessed it; records the outcome. Never cached."""
-    artifacts = {name: value for name, value in locals().items() if isinstance(value, dsl.Artifact)}
+    """Pushes the model if evaluation and serving validation blessed it; records the outcome. Never cached.
+
+    `verdict` says it to people: pushed or refused, why, against which baseline.
+    """
+    artifacts = {
+        name: value for name, value in locals().items() if isinstance(value, dsl.Artifact) and value is not verdict
+    }
     from components.push_model.run import push
+    from components.push_model.verdict import describe_verdict
+    from slipway.evaluation.results import read_evaluation
     from slipway.runs.naming import name_run
+    from slipway.stores import storage
 
     paths = {name: artifact.path for name, artifact in artifacts.items()}
     uris = {name: artifact.uri for name, artifact in artifacts.items()}
-    push(paths, uris, store_uri, name_run(run, job, job_created))
+    this = name_run(run, job, job_created)
+    outcome, judged = push(paths, uris, store_uri, this), read_evaluation(paths["evaluation"])
+    storage.write_text(verdict.path, describe_verdict(outcome, judged, this))
+    facts = {"verdict": outcome.verdict, "version": outcome.version, "baseline_version": judged.baseline_version}
+    verdict.metadata.update({name: value for name, value in facts.items() if value is not None})

@@ -34,8 +34,6 @@ def push(paths: dict[str, str], uris: dict[str, str], store_uri: str, run: RunCo
     if not (evaluation.verdict.blessed and serving.servable):
         print("The model was not pushed:", *refusals, sep="\n- ")
     else:
-        # The baseline's directory is named by its version; an emulator's URI ends with a query.
-        baseline = evaluation.baseline_uri
         provenance = Provenance(
             model=run.lineage.module,
             lineage=run.lineage,
@@ -43,7 +41,7 @@ def push(paths: dict[str, str], uris: dict[str, str], store_uri: str, run: RunCo
             schema_digest=hashlib.sha256(Path(paths["schema"], SCHEMA_FILE).read_bytes()).hexdigest(),
             metrics=evaluation.overall.candidate,
             reasons=evaluation.verdict.reasons(),
-            baseline_version=int(Path(baseline.partition("?")[0]).name) if baseline else None,
+            baseline_version=evaluation.baseline_version,
             artifacts=uris,
         )
         outcome = _push(open_store(store_uri), paths["model"], provenance, outcome)

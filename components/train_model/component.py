@@ -19,15 +19,18 @@ def train_model(
     checkpoints_uri: str,
     model: dsl.Output[dsl.Model],
     training_log: dsl.Output[dsl.Artifact],
+    training_metrics: dsl.Output[dsl.Metrics],
 ) -> None:
     """Fits the module's model and exports it with the transform inside. Killed, it resumes from its last checkpoint.
 
     `training` is the JSON text of a `TrainConfig`. `model` is a SavedModel with `assets.extra/`; `training_log` holds
-    `history.json` and TensorBoard's event files.
+    `history.json` and TensorBoard's event files; `training_metrics` are for the Kubeflow UI.
     """
     import keras
+    import tensorflow as tf
     from tensorflow_transform import TFTransformOutput
 
+    from components.scalars import log_scalars
     from components.train_model.building import TrainConfig, build, check_predictions, is_chief, make_strategy
     from components.train_model.dataset import read_training_data, split_files
     from components.train_model.export import choose_rows, export, write_recorded
@@ -65,4 +68,6 @@ def train_model(
         write_recorded(*rows, fitted, features, config.task != "regression", folder)
     with built_on_local_disk(training_log.path, HISTORY) as folder:
         write_history(history, folder)
+    model.metadata.update(framework=f"TensorFlow {tf.__version__}", hyperparameters=config.hyperparameters)
+    log_scalars(training_metrics, history.scalars(config.training.model_dump(), config.hyperparameters))
     checkpoints.clear()

@@ -33,6 +33,7 @@ def validate_examples(
     validation = validate_examples(examples.path, read_statistics(statistics.path), asked, previous_statistics)
     write_anomalies(to_anomalies(validation, asked), anomalies.path)
     write_validation(validation, anomalies.path)
+    anomalies.metadata.update(validation.facts())
     storage.write_text(page.path, render_validation(validation))
     for anomaly in validation.anomalies:
         if anomaly.severity == "WARNING":

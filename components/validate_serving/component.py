@@ -36,4 +36,5 @@ def validate_serving(
     for check in checks:
         print(f"{'passed' if check.passed else 'FAILED'}  {check.name}: {check.detail}")
     servable = all(check.passed for check in checks)
+    serving_validation.metadata["servable"] = servable
     write_validation(ServingValidation(servable=servable, checks=checks), serving_validation.path)

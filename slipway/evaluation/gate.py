@@ -20,7 +20,7 @@ import numpy as np
 
 from slipway.evaluation.chance import check_beats_constant
 from slipway.evaluation.curves import trace_curves
-from slipway.evaluation.metric import BASELINE, BEST, CANDIDATE, ranking_metric
+from slipway.evaluation.metric import BASELINE, CANDIDATE, how_much_worse, ranking_metric
 from slipway.evaluation.results import OVERALL, Check, Evaluation, Outcome, Rule, Verdict
 from slipway.evaluation.slices import list_slices, worst_slices
 
@@ -82,13 +82,6 @@ def judge(config: EvaluationConfig, measured: Measured, beats_constant: Check) -
     order = {"failed": 0, "passed": 1, "not_checked": 2}
     checks.sort(key=lambda check: order[check.outcome])
     return Verdict(blessed=all(check.outcome != "failed" for check in checks), checks=checks)
-
-
-def how_much_worse(metric: str, values: NDArray[np.float64], baseline: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The difference that `max_drop` bounds; negative where the candidate is better."""
-    if BEST[metric] == "one":
-        return np.abs(values - 1) - np.abs(baseline - 1)
-    return values - baseline if BEST[metric] == "low" else baseline - values
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,15 @@ How a metric is computed: `metrics.py` (in memory), `tfma/readback.py` (from TFM
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from slipway.module_api import MetricName, Task
+
+Value = TypeVar("Value", float, "NDArray[np.float64]")
 
 Best = Literal["high", "low", "one"]  # "one": calibration is best at 1
 Shown = Literal["key", "slices"]  # a key figure of the run and a column of the slice tables; or a column only
@@ -82,6 +87,18 @@ def key_metrics(task: Task) -> list[str]:
 def slice_metrics(task: Task) -> list[str]:
     """The columns of a table of slices."""
     return [metric.name for metric in METRICS[task] if metric.shown]
+
+
+def judged_metrics(task: Task) -> list[str]:
+    """Metrics that can be better or worse; the others describe the rows and the predictions."""
+    return [metric.name for metric in METRICS[task] if metric.best]
+
+
+def how_much_worse(metric: str, value: Value, baseline: Value) -> Value:
+    """The difference that `max_drop` bounds; negative where the candidate is better."""
+    if BEST[metric] == "one":
+        return abs(value - 1) - abs(baseline - 1)
+    return value - baseline if BEST[metric] == "low" else baseline - value
 
 
 def ranking_metric(task: Task) -> str:

@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from slipway.evaluation.config import Engine
+from slipway.evaluation.metric import judged_metrics
 from slipway.module_api import Task
 from slipway.stores import storage
 from slipway.stores.artifacts import read_json
@@ -175,6 +176,32 @@ class Evaluation(BaseModel):
     curve_examples: int | None = Field(None, description="rows behind the curves, if the tfma engine took a sample")
     curves: Curves = Curves()
     baseline_curves: Curves | None = None
+
+    @property
+    def baseline_version(self) -> int | None:
+        """Number of the production model: its directory's name. An emulator's URI ends with a query."""
+        name = (self.baseline_uri or "").partition("?")[0].rstrip("/").rpartition("/")[2]
+        return int(name) if name.isdigit() else None
+
+    def facts(self) -> dict[str, float]:
+        """What else is known at a glance: rows, production's version, and the metrics that are not judged."""
+        judged = judged_metrics(self.task)
+        facts: Metrics = {name: value for name, value in self.overall.candidate.items() if name not in judged}
+        facts |= {"rows_without_label": self.unlabelled, "baseline_version": self.baseline_version}
+        return {name: value for name, value in facts.items() if value is not None}
+
+    def scalars(self) -> dict[str, float | None]:
+        """What Kubeflow's UI lists and compares: `blessed`, the judged metrics, and how far each is from production's.
+
+        The UI sorts by name and shows ten on a page: no task has more before `vs_baseline_…`, which come last.
+        """
+        judged, ours, theirs = judged_metrics(self.task), self.overall.candidate, self.overall.baseline or {}
+        apart = {
+            f"vs_baseline_{name}": value - other
+            for name in judged
+            if (value := ours.get(name)) is not None and (other := theirs.get(name)) is not None
+        }
+        return {"blessed": float(self.verdict.blessed), **{name: ours.get(name) for name in judged}, **apart}
 
 
 def write_evaluation(evaluation: Evaluation, folder: str | Path) -> None:

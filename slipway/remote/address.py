@@ -7,7 +7,7 @@ The query names an emulator or another endpoint, and `anonymous@` requests witho
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote
 
 from slipway.errors import StoreError
 
@@ -66,3 +66,11 @@ def parse(uri: str) -> Address:
     host = given.get("endpoint_override")
     endpoint = f"{given.get('scheme', 'https')}://{host}" if host else ""
     return Address(scheme, bucket, inside.strip("/"), bool(account), endpoint, retry_seconds)
+
+
+def browser_link(uri: str, *, folder: bool) -> str:
+    """Where a browser shows an object or a folder with its user's own login; empty on this machine and on emulators."""
+    if not is_remote(uri) or (address := parse(uri)).endpoint:
+        return ""
+    site = "console.cloud.google.com/storage/browser" if folder else "storage.cloud.google.com"
+    return f"https://{site}/{quote(f'{address.bucket}/{address.path}')}"

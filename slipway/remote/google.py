@@ -124,9 +124,15 @@ class GoogleObjects:
         from google.api_core.exceptions import PreconditionFailed
 
         with translated("write", self.address, name):
+            # A browser shows a report that is linked to; anything else it would only save.
+            content_type = "text/html; charset=utf-8" if name.endswith(".html") else BYTES
             try:
                 self._blob(name).upload_from_string(
-                    content, content_type=BYTES, if_generation_match=generation, checksum="crc32c", **self._bounds
+                    content,
+                    content_type=content_type,
+                    if_generation_match=generation,
+                    checksum="crc32c",
+                    **self._bounds,
                 )
             except PreconditionFailed:
                 return False

@@ -62,7 +62,7 @@ def summarise(
         reasons=outcome.reasons if outcome else failure_reasons(failed, error),
         pushed_version=outcome.version if outcome else None,
         pushed_path=outcome.path if outcome else None,
-        baseline_version=_version_of(evaluation.baseline_uri) if evaluation else None,
+        baseline_version=evaluation.baseline_version if evaluation else None,
         data_digest=(outcome.data_digest if outcome else "") or (manifest.digest if manifest else ""),
         statistics=artifacts.get(lineage.shows.statistics) if outcome or _is_valid(lineage, artifacts) else None,
         artifacts=artifacts,
@@ -89,12 +89,6 @@ def _is_valid(lineage: Lineage, artifacts: dict[str, str]) -> bool:
     """Whether the data fits its schema; other data must not become what later data is compared with."""
     validation = _read_shown(lineage.shows.data_validation, artifacts, lambda path: read_validation(str(path)))
     return validation is not None and not validation.errors
-
-
-def _version_of(baseline_uri: str | None) -> int | None:
-    """A baseline's directory is named by its version."""
-    name = (baseline_uri or "").partition("?")[0].rstrip("/").rpartition("/")[2]
-    return int(name) if name.isdigit() else None
 
 
 def readable_folder(uri: str) -> Path:

@@ -1,7 +1,8 @@
 """`history.json`: loss and metrics by epoch, written by train_model and drawn in the report."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel
 
@@ -31,6 +32,19 @@ class History(BaseModel):
     train_rows: int = 0
     validation_rows: int = 0
     seconds: float = 0.0
+
+    def scalars(self, training: Mapping[str, Any], hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
+        """What Kubeflow's UI lists and compares, by name: so the results come before the hyperparameters."""
+        best = next((one.val_loss for one in self.epochs if one.epoch == self.best_epoch), None)
+        return {
+            "best_epoch": self.best_epoch,
+            "best_validation_loss": best,
+            "epochs": len(self.epochs),
+            "fit_seconds": self.seconds,
+            "hyperparameters": hyperparameters,
+            "parameters": self.parameters,
+            "training": training,
+        }
 
 
 def read_history(folder: str | Path) -> History:

@@ -4,7 +4,9 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +19,7 @@ from tests.compiled.specs import GOLDEN
 from tests.fakes.kubeflow import FakeKubeflow
 from tests.fakes.storage_server import StorageServer
 from tests.fakes.vertex import FakeVertex
+from tests.recorded_runs import write_run
 
 # Compiling takes a second, and is not what most of these are about.
 PACKAGE = ("--package", str(GOLDEN))
@@ -66,6 +69,35 @@ def test_submit_to_vertex_waits_and_fails_with_the_reason(vertex: FakeVertex) ->
     assert "✓ ingest_examples      cached" in result.stdout
     assert "The replica workerpool0-0 of train-model exited with 1." in result.stdout
     assert "https://console.cloud.google.com/vertex-ai/" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("ending", "code", "said"), [("pushed", 0, "pushed as version"), ("refused", 1, "refused"), ("", 1, "")]
+)
+def test_submit_that_must_push_fails_unless_the_record_says_so(
+    kubeflow: FakeKubeflow, remote_home: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: Any, code: int,
+    said: str,
+) -> None:  # fmt: skip
+    run_id = uuid.uuid4()
+    monkeypatch.setattr("tests.fakes.kubeflow.server.uuid.uuid4", lambda: run_id)
+    if ending:
+        recorded = write_run(tmp_path, f"taxi-{run_id}", ending)
+        (recorded / "steps.json").unlink()  # a cluster's record has none
+        storage.copy_folder(str(recorded), storage.join(remote_home, "runs", recorded.name))
+    asked = ("submit", "taxi", "--target", "kubeflow", *PACKAGE, "--data", DATA, "--wait")
+    result = slipway(*asked)
+    assert result.exit_code == 0
+    assert said in result.stdout
+    required = slipway(*asked, "--require-push")
+    assert required.exit_code == code
+    assert ("no model was pushed" in required.stderr) == bool(code)
+
+
+def test_submit_that_must_push_has_to_wait(kubeflow: FakeKubeflow) -> None:
+    refused = slipway("submit", "taxi", "--target", "kubeflow", *PACKAGE, "--data", DATA, "--require-push")
+    assert refused.exit_code == 2
+    assert "--wait" in refused.stderr
+    assert not kubeflow.runs
 
 
 def test_submit_as_json_is_nothing_else(kubeflow: FakeKubeflow) -> None:

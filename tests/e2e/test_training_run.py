@@ -18,8 +18,10 @@ import pytest
 from google.protobuf import json_format
 
 from serving.protocol.protos import predict_pb2, prediction_service_pb2_grpc
+from slipway.evaluation.metric import judged_metrics
 from tests.e2e.served import Served, serve
 from tests.e2e.workspace import PROJECT, Workspace, make_workspace
+from tests.fakes.kubeflow.artifacts import check_curve, check_markdown, check_matrix, read_properties, scalar_pages
 
 # 4,000 trips and three epochs are quick and do not make the model that the module's own thresholds ask for.
 EASY = ("--set", "training.epochs=3", "--set", "thresholds=[{metric: auc, min: 0.8}]")
@@ -61,12 +63,67 @@ def test_run_from_nothing_pushes_a_model(workspace: Workspace, trips: Path) -> N
     assert "KFP Executor" not in screen, "the steps' own logs belong in files"
 
 
+def newest_folders(workspace: Workspace) -> Path:
+    """Where the steps of the last run wrote; those from the cache wrote nothing there."""
+    return max((workspace.home / "artifacts").iterdir())
+
+
+def known_metrics(run: dict[str, Any]) -> set[str]:
+    """Those that are defined: precision is not where nothing was predicted positive."""
+    return {name for name in judged_metrics("binary") if run["metrics"][name] is not None}
+
+
+def test_run_leaves_what_kubeflows_ui_shows(workspace: Workspace) -> None:
+    run, folders = workspace.last_run(), newest_folders(workspace)
+    found = {folder.name: read_properties(folder / "executor_output.json") for folder in folders.iterdir()}
+    evaluated, trained = found["evaluate-model"], found["train-model"]["training_metrics"]
+    assert scalar_pages(evaluated["metrics"]) == [sorted({"blessed", *known_metrics(run)})]
+    check_curve(evaluated["classification_metrics"])
+    check_matrix(evaluated["classification_metrics"])
+    assert evaluated["evaluation"]["example_count"] == run["rows"]["eval"]
+    first = ("best_epoch", "best_validation_loss", "epochs", "fit_seconds", "hyperparameters.hidden.1")
+    assert set(first) <= set(scalar_pages(trained)[0])
+    assert (trained["epochs"], trained["hyperparameters.learning_rate"]) == (3, 0.003)
+    assert found["train-model"]["model"]["hyperparameters"]["struct"]["hidden"] == [64, 32]
+    assert found["ingest-examples"]["examples"]["rows"]["struct"]["read"] == 4_000
+    assert found["validate-examples"]["anomalies"]["errors"] == 0
+    assert found["push-model"]["verdict"] == {"verdict": "pushed", "version": run["pushed_version"]}
+    said = (folders / "push-model" / "verdict").read_text()
+    check_markdown(said)
+    assert said.startswith(f"# Pushed: taxi, version {run['pushed_version']}\n")
+
+
 def test_run_again_with_nothing_changed_is_cached_and_pushes_nothing_twice(workspace: Workspace, trips: Path) -> None:
     before = workspace.last_run()
     workspace.slipway("run", "--data", str(trips), *EASY)
     states = workspace.states()
     assert {name for name, state in states.items() if state != "cached"} == LOOKUPS
     assert workspace.last_run()["pushed_version"] == before["pushed_version"]
+    said = (newest_folders(workspace) / "push-model" / "verdict").read_text()
+    assert f"already pushed as version {before['pushed_version']}" in said
+
+
+def test_run_of_a_refused_model_says_so_first_and_fails_where_a_push_is_required(
+    workspace: Workspace, trips: Path
+) -> None:
+    before = workspace.last_run()
+    strict = ("--set", "training.epochs=3", "--set", "training.seed=7", "--set", "thresholds=[{metric: auc, min: 1}]")
+    done = workspace.slipway("run", "--data", str(trips), *strict, "--require-push", code=1)
+    assert "no model was pushed" in done.stderr
+    run = workspace.last_run()
+    assert run["state"] == "succeeded"
+    folders = newest_folders(workspace)
+    said = (folders / "push-model" / "verdict").read_text()
+    check_markdown(said)
+    assert said.startswith("# Refused: taxi was not pushed\n")
+    for fact in ("is below 1", f"version {before['pushed_version']}", "| auc |"):
+        assert fact in said
+    metrics = read_properties(folders / "evaluate-model" / "executor_output.json")["metrics"]
+    assert scalar_pages(metrics)[0][: 1 + len(known_metrics(run))] == sorted({"blessed", *known_metrics(run)})
+    compared = known_metrics(run) & known_metrics(before)
+    assert {name for name in metrics if name.startswith("vs_")} == {f"vs_baseline_{name}" for name in compared}
+    assert metrics["blessed"] == 0
+    workspace.slipway("run", "--data", str(trips), *strict)
 
 
 @pytest.fixture(scope="module")

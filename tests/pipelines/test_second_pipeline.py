@@ -86,6 +86,13 @@ def test_run_again_is_cached_and_another_verdict_is_told_as_declared(rows: Path,
     assert "training.batch_size=512" in slipway("runs", "list").stdout
 
 
+def test_run_that_must_push_fails_where_its_pipeline_pushes_nothing(rows: Path, home: Path) -> None:
+    done = slipway("run", *CHOSEN, "--data", str(rows), "--require-push", "--json")
+    assert done.exit_code == 1
+    assert json.loads(done.stdout)["verdict"] == "short"
+    assert "'short'" in done.stderr
+
+
 def test_run_that_fails_names_the_step(rows: Path, home: Path) -> None:
     assert slipway("run", *CHOSEN, "--data", f"{rows}.gone").exit_code == 1
     assert " failed at count_rows." in slipway("explain").stdout.splitlines()[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
@@ -53,6 +53,17 @@ class Validation(BaseModel):
     def errors(self) -> list[Anomaly]:
         """The anomalies that stop the run."""
         return [anomaly for anomaly in self.anomalies if anomaly.severity == "ERROR"]
+
+    def facts(self) -> dict[str, Any]:
+        """What is known at a glance: how many anomalies there are, and the worst of them, each in a few words."""
+        worst = sorted(self.anomalies, key=lambda anomaly: anomaly.severity)[:LISTED_ERRORS]
+        return {
+            "errors": len(self.errors),
+            "warnings": len(self.anomalies) - len(self.errors),
+            "anomalies": [
+                f"{one.severity}: {one.split}: {one.feature or 'all features'}: {one.short}" for one in worst
+            ],
+        }
 
 
 def write_validation(validation: Validation, artifact_path: str) -> None:

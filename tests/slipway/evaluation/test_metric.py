@@ -7,10 +7,12 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from slipway.evaluation.metric import BEST, METRICS, key_metrics, ranking_metric, slice_metrics
+from slipway.evaluation.metric import BEST, METRICS, judged_metrics, key_metrics, ranking_metric, slice_metrics
 from slipway.evaluation.metrics import compute_metrics
+from slipway.evaluation.results import Evaluation, SliceResult, Verdict
 from slipway.evaluation.slices import Slicing
 from slipway.module_api import MetricName, Task
+from tests.fakes.kubeflow.artifacts import scalar_pages
 
 TASKS: tuple[Task, ...] = get_args(Task)
 
@@ -32,6 +34,21 @@ def test_metrics_that_rank_slices_and_are_key_figures_have_a_direction(task: Tas
     assert ranking_metric(task) == key_metrics(task)[0]
     assert set(key_metrics(task)) <= set(slice_metrics(task))
     assert all(BEST[name] for name in slice_metrics(task))
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_scalars_of_a_task_have_all_judged_metrics_on_the_first_page(task: Task) -> None:
+    judged = judged_metrics(task)
+    measured: dict[str, float | None] = {metric.name: 0.5 for metric in METRICS[task]}
+    verdict, baseline = Verdict(blessed=True, checks=[]), measured | {judged[0]: 0.75, judged[1]: None}
+    overall = SliceResult(examples=1, candidate=measured, baseline=baseline)
+    evaluation = Evaluation(task=task, label="y", engine="tfma", examples=1, verdict=verdict, overall=overall)
+    scalars = evaluation.scalars()
+    assert {"blessed", *judged} <= set(scalar_pages(dict.fromkeys(scalars, 0.0))[0])
+    assert (scalars["blessed"], scalars[f"vs_baseline_{judged[0]}"]) == (1, -0.25)
+    assert f"vs_baseline_{judged[1]}" not in scalars
+    # What is not judged is on the artifact instead; nothing gets lost.
+    assert set(scalars) | set(evaluation.facts()) >= set(measured)
 
 
 def test_metrics_mean_the_same_in_every_task() -> None:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import httpx
 import pytest
 
 from slipway.errors import StoreError
@@ -20,6 +21,13 @@ def test_put_holds_to_the_generation_that_was_read(fault_proxy: FaultProxy) -> N
     assert objects.put("state", b"3", generation)
     assert not objects.put("state", b"4", generation)
     assert objects.read("state") == b"3"
+
+
+def test_put_page_has_the_type_with_which_a_browser_shows_it(fault_proxy: FaultProxy) -> None:
+    objects = open_objects(fault_proxy.uri("runs"))
+    objects.put("report.html", b"<p>")
+    shown = httpx.get(f"http://localhost:{fault_proxy.port}/storage/v1/b/bucket/o/runs%2Freport.html").json()
+    assert shown["contentType"].startswith("text/html")
 
 
 def test_ranges_are_read_where_they_are_asked_for(fault_proxy: FaultProxy) -> None:

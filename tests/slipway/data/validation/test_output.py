@@ -29,6 +29,17 @@ def test_to_anomalies_gathers_the_reasons_of_a_feature(tmp_path: Path) -> None:
     assert proto.drift_skew_info[0].skew_measurements[0].threshold == 0.9
 
 
+def test_facts_count_and_name_the_worst_anomalies_first(tmp_path: Path) -> None:
+    found = validate(tmp_path, MIXED, {"x": [0, 9, None], "s": ["a"] * 3, "new": [1] * 3}, {"x": [1], "s": ["a"]})
+    facts = found.facts()
+    assert (facts["errors"], facts["warnings"]) == (len(found.errors), len(found.anomalies) - len(found.errors))
+    assert facts["warnings"]
+    listed = [text.partition(":")[0] for text in facts["anomalies"]]
+    assert listed == ["ERROR"] * facts["errors"] + ["WARNING"] * facts["warnings"]
+    many = Validation(anomalies=found.anomalies * 20).facts()
+    assert (many["errors"], len(many["anomalies"])) == (20 * facts["errors"], 10), "steps get it as an argument"
+
+
 def test_to_anomalies_without_data_says_so(tmp_path: Path) -> None:
     found = validate(tmp_path, MIXED, {"x": pa.array([], pa.int64()), "s": pa.array([], pa.string())})
     proto = to_anomalies(found, parse_schema(MIXED))
