@@ -71,7 +71,8 @@ class _Ui(LoopbackServer):
 
     def handle(self, request: Request) -> Answer:
         framed = request.headers.get("sec-fetch-dest") == "iframe"
-        return Answer(200, b"the UI in a frame" if framed else self.page.encode(), "text/html", (("Connection", "close"),))
+        body = "the UI in a frame" if framed else self.page
+        return Answer(200, body.encode(), "text/html", (("Connection", "close"),))
 
     @property
     def left(self) -> list[Request]:
