@@ -22,7 +22,7 @@ from slipway.targets import RemoteTarget
 MODULES = "modules/"
 OVERLAYS = "manifests/overlays/"
 # An administrator applies these once, with rights that no deployment has.
-ADMINISTRATION = "manifests/rollout-access/"
+ADMINISTRATION = ("manifests/pipeline-account/", "manifests/rollout-access/")
 
 Files = Mapping[str, bytes]
 Key = dict[str, str]
