@@ -35,7 +35,9 @@ def _validate(text: str, version: str) -> None:
 
 
 @pytest.mark.parametrize("version", KUBERNETES)
-@pytest.mark.parametrize("folder", [*SERVING, *ACCESS, *ACCOUNTS], ids=lambda folder: f"{folder.parent.name}-{folder.name}")
+@pytest.mark.parametrize(
+    "folder", [*SERVING, *ACCESS, *ACCOUNTS], ids=lambda folder: f"{folder.parent.name}-{folder.name}"
+)
 def test_manifests_rendered_pass_kubernetes_validate_strictly(folder: Path, version: str) -> None:
     for each in rendered(folder):
         _validate(json.dumps(each, sort_keys=True), version)
