@@ -65,4 +65,9 @@ def train_model(
         write_recorded(*rows, fitted, features, config.task != "regression", folder)
     with built_on_local_disk(training_log.path, HISTORY) as folder:
         write_history(history, folder)
+    model.metadata["files"] = (
+        "saved_model.pb, fingerprint.pb, variables/ and assets/: a SavedModel with the transform inside. "
+        "assets.extra/: warm-up and golden requests."
+    )
+    training_log.metadata["files"] = "history.json: loss and metrics by epoch. tensorboard/: TensorBoard's event files."
     checkpoints.clear()

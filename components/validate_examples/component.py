@@ -33,6 +33,9 @@ def validate_examples(
     validation = validate_examples(examples.path, read_statistics(statistics.path), asked, previous_statistics)
     write_anomalies(to_anomalies(validation, asked), anomalies.path)
     write_validation(validation, anomalies.path)
+    anomalies.metadata["files"] = (
+        "anomalies.pbtxt: an Anomalies proto. validation.json: the findings that `page` shows."
+    )
     storage.write_text(page.path, render_validation(validation))
     for anomaly in validation.anomalies:
         if anomaly.severity == "WARNING":

@@ -37,3 +37,4 @@ def validate_serving(
         print(f"{'passed' if check.passed else 'FAILED'}  {check.name}: {check.detail}")
     servable = all(check.passed for check in checks)
     write_validation(ServingValidation(servable=servable, checks=checks), serving_validation.path)
+    serving_validation.metadata["files"] = "validation.json: each check of the model on a server, and what it found."
