@@ -16,6 +16,14 @@ resource "google_service_account" "serving" {
   depends_on = [google_project_service.used]
 }
 
+# As which Kubeflow's UI shows artifacts.
+resource "google_service_account" "ui" {
+  account_id   = "kubeflow-ui"
+  display_name = "Kubeflow's UI"
+
+  depends_on = [google_project_service.used]
+}
+
 # As which Cloud Build carries plans out.
 resource "google_service_account" "build" {
   account_id   = "slipway-build"
@@ -94,7 +102,10 @@ locals {
   namespace = "slipway-${var.environment}"
 
   workloads = merge(
-    { pipeline = { account = google_service_account.pipeline.name, subject = var.pipeline_service_account } },
+    {
+      pipeline = { account = google_service_account.pipeline.name, subject = var.pipeline_service_account }
+      ui       = { account = google_service_account.ui.name, subject = var.ui_service_account }
+    },
     {
       for name in var.models : "serving-${name}" => {
         account = google_service_account.serving.name

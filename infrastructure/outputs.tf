@@ -5,6 +5,9 @@ locals {
     delivery = {
       image_repository = "${var.region}-docker.pkg.dev/${var.project}/${google_artifact_registry_repository.images.repository_id}/slipway"
     }
+    kubeflow = {
+      service_account = split("/", var.pipeline_service_account)[1]
+    }
     vertex = {
       project         = var.project
       location        = var.region
@@ -51,11 +54,12 @@ output "manifests" {
     bucket                  = google_storage_bucket.home.name
     serving_service_account = google_service_account.serving.email
     pipeline_google_account = google_service_account.pipeline.email
+    ui_google_account       = google_service_account.ui.email
     build_google_account    = google_service_account.build.email
   }
 }
 
 output "workload_identity" {
-  description = "Which service account of the cluster is which of Google's; the pipeline's own has to be annotated by hand."
+  description = "Which service account of the cluster is which of Google's; that of Kubeflow's UI is annotated by hand."
   value       = { for name, workload in local.workloads : workload.subject => workload.account }
 }

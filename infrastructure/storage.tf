@@ -103,6 +103,10 @@ locals {
       serving-models = {
         folder = "models", member = google_service_account.serving.member, role = "roles/storage.objectViewer"
       }
+      # Whoever sees the UI sees what its account may read, so it reads artifacts alone.
+      ui-artifacts = {
+        folder = "artifacts", member = google_service_account.ui.member, role = "roles/storage.objectViewer"
+      }
       serving-requests = {
         folder = "requests", member = google_service_account.serving.member, role = "roles/storage.objectCreator"
       }
@@ -161,7 +165,7 @@ resource "google_storage_managed_folder_iam_member" "stages" {
   }
 }
 
-# The bucket's own runs, builds and people may read all of it; the model servers read models, and nothing else.
+# The bucket's own runs, builds and people may read all of it; model servers and Kubeflow's UI read one folder each.
 resource "google_storage_bucket_iam_member" "reader" {
   for_each = merge(
     {

@@ -51,12 +51,23 @@ variable "models" {
 }
 
 variable "pipeline_service_account" {
-  description = "What Kubeflow's steps run as in the cluster, as NAMESPACE/NAME; manifests/rollout-access names the same."
+  description = "What Kubeflow's steps run as in the cluster, as NAMESPACE/NAME: the account of manifests/pipeline-account."
   type        = string
-  default     = "kubeflow/pipeline-runner"
+  default     = "kubeflow/slipway-pipeline"
 
   validation {
     condition     = can(regex("^[a-z0-9-]+/[a-z0-9-]+$", var.pipeline_service_account))
+    error_message = "NAMESPACE/NAME of a Kubernetes service account."
+  }
+}
+
+variable "ui_service_account" {
+  description = "What serves artifacts to Kubeflow's UI, as NAMESPACE/NAME: PROFILE/default-editor where profiles do it."
+  type        = string
+  default     = "kubeflow/ml-pipeline-ui"
+
+  validation {
+    condition     = can(regex("^[a-z0-9-]+/[a-z0-9-]+$", var.ui_service_account))
     error_message = "NAMESPACE/NAME of a Kubernetes service account."
   }
 }

@@ -53,7 +53,8 @@ class Kubeflow(_Strict):
         ui: Address of the UI, for links, if it differs from the API's.
         namespace: Namespace of your profile on a multi-user installation; empty on a single-user one.
         experiment: Experiment of the runs; created if it is missing.
-        service_account: Kubernetes account that the steps run as; the installation's own if empty.
+        service_account: Kubernetes account that the steps run as, such as `slipway-pipeline` of
+            `manifests/pipeline-account`. Empty, it is the installation's own, which all its pipelines share.
         pipeline_root: Root of the steps' artifacts; `<remote_home>/artifacts` if empty.
         auth: Credential of a request: none, the pod's own token (inside the cluster), a bearer token, or the cookie
             of an OIDC login.

@@ -20,4 +20,5 @@ def compute_statistics(
 
     computed = compute_statistics(examples.path)
     write_statistics(computed, statistics.path)
+    statistics.metadata["files"] = "statistics.pb: a DatasetFeatureStatisticsList, which `page` shows."
     storage.write_text(page.path, render_statistics(computed))

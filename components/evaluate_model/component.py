@@ -58,6 +58,10 @@ def evaluate_model(
     judged = evaluate(config, measured, baseline)
     write_tfma_files(judged, config, model.path, evaluation.path)
     write_evaluation(judged, evaluation.path)
+    evaluation.metadata["files"] = (
+        "evaluation.json: metrics, slices and the verdict, which `page` shows. metrics-*, plots-*, "
+        "validations.tfrecord and eval_config.json: the same for TensorFlow Model Analysis."
+    )
     storage.write_text(page.path, evaluation_page(judged))
 
     evaluation.metadata.update(judged.facts())

@@ -26,3 +26,4 @@ def infer_schema(
     else:
         settled = infer_schema(read_statistics(statistics.path), target)
     write_schema(settled, schema.path)
+    schema.metadata["files"] = "schema.pbtxt: a Schema of TensorFlow Metadata, as text."

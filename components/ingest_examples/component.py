@@ -24,4 +24,9 @@ def ingest_examples(
     schema = parse_schema(read_schema_text(schema_uri), "schema.pbtxt of the module") if schema_uri else None
     config = IngestConfig.model_validate(ingestion)
     manifest = ingest_source(read_source(source_uri), config, schema, examples.path)
-    examples.metadata.update(rows=manifest.rows.model_dump(), digest=manifest.digest)
+    examples.metadata.update(
+        rows=manifest.rows.model_dump(),
+        digest=manifest.digest,
+        files="split=train/ and split=eval/: rows as Parquet. manifest.json: counts, types, source and digests. "
+        "quarantine.jsonl: rows that could not be read, if any.",
+    )

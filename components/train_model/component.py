@@ -70,4 +70,9 @@ def train_model(
         write_history(history, folder)
     model.metadata.update(framework=f"TensorFlow {tf.__version__}", hyperparameters=config.hyperparameters)
     log_scalars(training_metrics, history.scalars(config.training.model_dump(), config.hyperparameters))
+    model.metadata["files"] = (
+        "saved_model.pb, fingerprint.pb, variables/ and assets/: a SavedModel with the transform inside. "
+        "assets.extra/: warm-up and golden requests."
+    )
+    training_log.metadata["files"] = "history.json: loss and metrics by epoch. tensorboard/: TensorBoard's event files."
     checkpoints.clear()

@@ -50,3 +50,11 @@ def transform_features(
         materialize(Transform(examples.path, features, column, graph, transformed_examples.path), config)
         storage.write_text(storage.join(transformed_examples.path, TRANSFORMED), "")
         storage.copy_folder(graph, transform_graph.path, TRANSFORM_GRAPH)
+    transform_graph.metadata["files"] = (
+        "transform_fn/: the transform as a SavedModel. metadata/ and transformed_metadata/: schemas of what it takes "
+        "and gives. TFTransformOutput reads them."
+    )
+    transformed_examples.metadata["files"] = (
+        "split=train/ and split=eval/: transformed features and label as Parquet, row for row as in the examples. "
+        "_SUCCESS: empty, written last."
+    )

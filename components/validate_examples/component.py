@@ -34,6 +34,9 @@ def validate_examples(
     write_anomalies(to_anomalies(validation, asked), anomalies.path)
     write_validation(validation, anomalies.path)
     anomalies.metadata.update(validation.facts())
+    anomalies.metadata["files"] = (
+        "anomalies.pbtxt: an Anomalies proto. validation.json: the findings that `page` shows."
+    )
     storage.write_text(page.path, render_validation(validation))
     for anomaly in validation.anomalies:
         if anomaly.severity == "WARNING":

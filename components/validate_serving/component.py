@@ -38,3 +38,4 @@ def validate_serving(
     servable = all(check.passed for check in checks)
     serving_validation.metadata["servable"] = servable
     write_validation(ServingValidation(servable=servable, checks=checks), serving_validation.path)
+    serving_validation.metadata["files"] = "validation.json: each check of the model on a server, and what it found."

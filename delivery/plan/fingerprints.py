@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 MODULES = "modules/"
 OVERLAYS = "manifests/overlays/"
 # An administrator applies these once, with rights that no deployment has.
-ADMINISTRATION = "manifests/rollout-access/"
+ADMINISTRATION = ("manifests/pipeline-account/", "manifests/rollout-access/")
 
 Files = Mapping[str, bytes]
 Key = dict[str, str]

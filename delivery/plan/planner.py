@@ -123,9 +123,10 @@ def plan_revision(
     else:
         existing, notes = look_up(wanted, modules, place)
         states, warnings = states | existing, warnings + notes
-    if any(path.startswith(ADMINISTRATION) for path in changed):
-        folder = f"{ADMINISTRATION}{place.overlay or '<environment>'}"
-        warnings.append(f"{ADMINISTRATION} changed; an administrator applies it: kubectl apply -k {folder}")
+    for folder in ADMINISTRATION:
+        if any(path.startswith(folder) for path in changed):
+            applied = f"{folder}{place.overlay or '<environment>'}"
+            warnings.append(f"{folder} changed; an administrator applies it: kubectl apply -k {applied}")
     reasons = list(_reasons(wanted, states, changed, place))
     done = {
         action: [reason.subject.partition(" ")[2] for reason in reasons if reason.action == action]

@@ -113,8 +113,8 @@ def _part(title: str, uri: str | None, draw: Callable[[str], Markup]) -> Markup:
 
 
 def _page(path: str) -> Markup:
-    """A step's own page, in a frame without scripts."""
-    frame = Markup('<iframe sandbox srcdoc="{}" style="width: 100%; height: 40rem; border: 0"></iframe>')
+    """A step's own page, in a frame as Kubeflow's UI has it: scripts run, and reach nothing of the report."""
+    frame = Markup('<iframe sandbox="allow-scripts" srcdoc="{}"></iframe>')
     return frame.format(Path(path).read_text(encoding="utf-8"))
 
 

@@ -75,6 +75,8 @@ def test_docs_kubeflow_commands_work(kubeflow: FakeKubeflow, folder: Path) -> No
     (folder / "staging.yaml").write_text(text)
     said = run_page("kubeflow")
     [run] = kubeflow.runs.values()
+    account = yaml.safe_load((PROJECT / "manifests/pipeline-account/base/service-account.yaml").read_text())
+    assert run["service_account"] == account["metadata"]["name"]
     given = run["runtime_config"]["parameters"]
     assert storage.exists(given["rollout"]["manifests_uri"])
     assert given["rollout"]["policy"]["min_requests"] == 100

@@ -93,6 +93,20 @@ def test_run_leaves_what_kubeflows_ui_shows(workspace: Workspace) -> None:
     assert said.startswith(f"# Pushed: taxi, version {run['pushed_version']}\n")
 
 
+def test_artifacts_that_are_folders_say_what_is_in_them(workspace: Workspace) -> None:
+    folders = {}
+    for file in workspace.home.glob("artifacts/*/*/executor_output.json"):
+        for name, found in json.loads(file.read_text()).get("artifacts", {}).items():
+            (artifact,) = found["artifacts"]
+            if (file.parent / name).is_dir():
+                folders[file.parent / name] = artifact["metadata"]["files"]
+    assert {"examples", "model", "evaluation"} <= {folder.name for folder in folders}
+    for folder, said in folders.items():
+        # `split=eval` is one of the splits, `metrics-00000-of-00001.tfrecord` one of the parts.
+        stems = {stem[0] for path in folder.iterdir() if (stem := re.match(r"\w+(\.\w+)?", path.name))}
+        assert {stem for stem in stems if stem not in said} == set(), folder
+
+
 def test_run_again_with_nothing_changed_is_cached_and_pushes_nothing_twice(workspace: Workspace, trips: Path) -> None:
     before = workspace.last_run()
     workspace.slipway("run", "--data", str(trips), *EASY)

@@ -134,6 +134,11 @@ def test_serving_reads_models_adds_requests_and_sees_nothing_else() -> None:
     assert code().count("google_service_account.serving.member") == 2
 
 
+def test_kubeflows_ui_reads_artifacts_and_nothing_else() -> None:
+    assert grants("ui") == {"artifacts": "roles/storage.objectViewer"}
+    assert code().count("google_service_account.ui.member") == 1
+
+
 def test_pipeline_adds_models_and_replaces_none() -> None:
     assert grants("pipeline")["models"] == "roles/storage.objectCreator"
     assert grants("pipeline")["*"] == "roles/storage.objectViewer"
@@ -177,8 +182,12 @@ def manifest(path: str) -> Any:
 
 
 def test_cluster_accounts_are_those_of_the_manifests() -> None:
-    subject = manifest("rollout-access/base/role-binding.yaml")["subjects"][0]
-    assert blocks("variable")["pipeline_service_account"]["default"] == f"{subject['namespace']}/{subject['name']}"
+    steps = manifest("pipeline-account/base/service-account.yaml")["metadata"]
+    for environment in ("staging", "production"):
+        namespace = manifest(f"pipeline-account/{environment}/kustomization.yaml")["namespace"]
+        assert blocks("variable")["pipeline_service_account"]["default"] == f"{namespace}/{steps['name']}"
+    pipeline = resources()["google_service_account.pipeline"]["account_id"]
+    assert steps["annotations"]["iam.gke.io/gcp-service-account"].partition("@")[0] == pipeline
     account = manifest("base/service-account.yaml")["metadata"]["name"]
     assert account == "model-serving"
     assert object_name("big_tips") + account.removeprefix("model") == "big-tips-serving"
@@ -196,7 +205,7 @@ def test_settings_output_has_keys_that_the_settings_know() -> None:
         return {key: filled(its) for key, its in value.items()} if isinstance(value, dict) else "x"
 
     settings = Settings.model_validate(filled(local_values()["settings"]))
-    assert settings.vertex.project == "x"
+    assert settings.vertex.project == settings.kubeflow.service_account == "x"
     assert blocks("output")["settings"]["value"] == "${yamlencode(local.settings)}"
     for environment in ("staging", "production"):
         assert load_settings(environment).serving.overlay == environment

@@ -13,7 +13,7 @@ import yaml
 
 from serving.manifests import BY_DIGEST, TRACK, Object, containers, for_version
 from tests.manifests.pod_security import restricted_problems
-from tests.manifests.rendering import ACCESS, COMBINATIONS, MANIFESTS, OVERLAYS, rendered
+from tests.manifests.rendering import ACCESS, ACCOUNTS, COMBINATIONS, MANIFESTS, OVERLAYS, rendered
 from tests.manifests.selectors import port_problems, reference_problems, selector_problems
 from tests.manifests.server import server_problems
 
@@ -35,7 +35,9 @@ def _validate(text: str, version: str) -> None:
 
 
 @pytest.mark.parametrize("version", KUBERNETES)
-@pytest.mark.parametrize("folder", [*SERVING, *ACCESS], ids=lambda folder: f"{folder.parent.name}-{folder.name}")
+@pytest.mark.parametrize(
+    "folder", [*SERVING, *ACCESS, *ACCOUNTS], ids=lambda folder: f"{folder.parent.name}-{folder.name}"
+)
 def test_manifests_rendered_pass_kubernetes_validate_strictly(folder: Path, version: str) -> None:
     for each in rendered(folder):
         _validate(json.dumps(each, sort_keys=True), version)
@@ -133,14 +135,7 @@ def test_access_namespace_is_the_overlays_and_enforces_restricted(folder: Path, 
 
 @pytest.mark.parametrize(("folder", "access"), list(zip(OVERLAYS, ACCESS, strict=True)), ids=lambda folder: folder.name)
 def test_access_role_may_apply_every_kind_of_the_overlay_and_no_other(folder: Path, access: Path) -> None:
-    (role,) = (each for each in rendered(access) if each["kind"] == "Role")
-    may = {
-        (group, resource): set(rule["verbs"])
-        for rule in role["rules"]
-        for group in rule["apiGroups"]
-        for resource in rule["resources"]
-    }
-    assert may == {
+    assert _may(access) == {
         **{_resource(each): {"create", "patch"} for each in rendered(folder)},
         ("apps", "deployments"): {"get", "create", "patch", "delete"},
         ("apps", "replicasets"): {"list"},
@@ -149,6 +144,25 @@ def test_access_role_may_apply_every_kind_of_the_overlay_and_no_other(folder: Pa
         ("", "pods/proxy"): {"get", "create"},
         ("coordination.k8s.io", "leases"): {"get", "create", "update"},
     }
+
+
+@pytest.mark.parametrize("folder", ACCOUNTS, ids=lambda folder: folder.name)
+def test_account_of_steps_may_do_what_kubeflow_asks_of_a_step_and_nothing_else(folder: Path) -> None:
+    # backend/src/v2/ of kubeflow/pipelines 2.14 to 2.17: config/env.go, driver/k8s.go; Argo's docs/workflow-rbac.md.
+    assert _may(folder) == {
+        ("", "configmaps"): {"get"},
+        ("", "pods"): {"get"},
+        ("argoproj.io", "workflowtaskresults"): {"create", "patch"},
+    }
+    account, role, binding = rendered(folder)
+    assert binding["subjects"] == [_subject(account)]
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+
+
+@pytest.mark.parametrize(("access", "folder"), list(zip(ACCESS, ACCOUNTS, strict=True)), ids=lambda folder: folder.name)
+def test_access_is_for_the_account_of_steps_alone(access: Path, folder: Path) -> None:
+    (binding,) = (each for each in rendered(access) if each["kind"] == "RoleBinding")
+    assert binding["subjects"] == [_subject(rendered(folder)[0])]
 
 
 def test_serving_image_is_set_in_one_place_and_the_gpu_one_in_another() -> None:
@@ -169,6 +183,22 @@ def test_combinations_use_every_component_alone_and_together() -> None:
         for path in COMBINATIONS
     ]
     assert {frozenset({name}) for name in components} | {frozenset(), frozenset(components)} <= set(used)
+
+
+def _may(folder: Path) -> dict[tuple[str, str], set[str]]:
+    """What the folder's only role allows: API group and resource to verbs."""
+    (role,) = (each for each in rendered(folder) if each["kind"] == "Role")
+    return {
+        (group, resource): set(rule["verbs"])
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
+
+
+def _subject(account: Object) -> Object:
+    """A service account, as a role binding names it."""
+    return {"kind": account["kind"], **{key: account["metadata"][key] for key in ("name", "namespace")}}
 
 
 def _resource(each: Object) -> tuple[str, str]:

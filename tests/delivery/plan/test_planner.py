@@ -92,11 +92,13 @@ def test_plan_manifests_concern_the_overlays_that_use_them(project: Project, pat
     assert project.plan(place=Place("staging")).is_empty, "without an overlay nothing is rolled out"
 
 
-def test_plan_rights_in_the_cluster_are_for_an_administrator(project: Project) -> None:
-    project.commit({"manifests/rollout-access/staging/role.yaml": "kind: ClusterRole\n"})
+@pytest.mark.parametrize("folder", ["manifests/pipeline-account", "manifests/rollout-access"])
+def test_plan_rights_in_the_cluster_are_for_an_administrator(project: Project, folder: str) -> None:
+    project.commit({f"{folder}/staging/role.yaml": "kind: ClusterRole\n"})
     plan = project.plan()
     assert plan.is_empty
-    assert any("kubectl apply -k manifests/rollout-access/staging" in warning for warning in plan.warnings)
+    told = [warning for warning in plan.warnings if "kubectl apply" in warning]
+    assert [f"kubectl apply -k {folder}/staging" in warning for warning in told] == [True]
 
 
 @pytest.mark.parametrize("base", [ZEROS, "f" * 40])
