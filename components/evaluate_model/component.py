@@ -18,7 +18,7 @@ def evaluate_model(
     evaluation: dsl.Output[dsl.Artifact],
     metrics: dsl.Output[dsl.Metrics],
     classification_metrics: dsl.Output[dsl.ClassificationMetrics],
-    page: dsl.Output[dsl.HTML],
+    evaluation_page: dsl.Output[dsl.HTML],
 ) -> None:
     """Computes metrics overall and by slice, for the candidate and the baseline, and applies the thresholds.
 
@@ -35,7 +35,7 @@ def evaluate_model(
     from slipway.evaluation.config import parse_evaluation_config
     from slipway.evaluation.gate import evaluate
     from slipway.evaluation.metric import BASELINE, CANDIDATE
-    from slipway.evaluation.page import evaluation_page
+    from slipway.evaluation.page import evaluation_page as render_evaluation
     from slipway.evaluation.results import write_evaluation
     from slipway.evaluation.scoring import EvalRows, measure_in_memory
     from slipway.evaluation.tfma.files import write_tfma_files
@@ -59,7 +59,7 @@ def evaluate_model(
     judged = evaluate(config, measured, baseline)
     write_tfma_files(judged, config, model.path, evaluation.path)
     write_evaluation(judged, evaluation.path)
-    storage.write_text(page.path, evaluation_page(judged))
+    storage.write_text(evaluation_page.path, render_evaluation(judged))
 
     # Kubeflow's UI takes finite numbers only.
     for name, value in judged.overall.candidate.items():

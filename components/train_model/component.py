@@ -1,6 +1,6 @@
 """The step that trains and exports the model."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from kfp import dsl
 
@@ -9,7 +9,7 @@ from components import component
 
 @component(tensorflow=True)
 def train_model(
-    examples: dsl.Input[dsl.Dataset],
+    sample: dsl.Input[dsl.Dataset],
     schema: dsl.Input[dsl.Artifact],
     transform_graph: dsl.Input[dsl.Artifact],
     transformed_examples: dsl.Input[dsl.Dataset],
@@ -19,11 +19,11 @@ def train_model(
     checkpoints_uri: str,
     model: dsl.Output[dsl.Model],
     training_log: dsl.Output[dsl.Artifact],
-) -> None:
+) -> NamedTuple("Trained", [("model_digest", str)]):  # type: ignore[valid-type]
     """Fits the module's model and exports it with the transform inside. Killed, it resumes from its last checkpoint.
 
     `training` is the JSON text of a `TrainConfig`. `model` is a SavedModel with `assets.extra/`; `training_log` holds
-    `history.json` and TensorBoard's event files.
+    `history.json` and TensorBoard's event files. `model_digest` saves the look-up of the baseline the model.
     """
     import keras
     from tensorflow_transform import TFTransformOutput
@@ -38,6 +38,7 @@ def train_model(
     from slipway.runs.training_log import HISTORY
     from slipway.stores import storage
     from slipway.stores.artifacts import MODEL, TRANSFORM_GRAPH, TRANSFORMED, built_on_local_disk, check_whole
+    from slipway.stores.model_store import digest_model
 
     check_whole(transform_graph.path, TRANSFORM_GRAPH, "transform_features")
     check_whole(transformed_examples.path, TRANSFORMED, "transform_features")
@@ -56,13 +57,15 @@ def train_model(
     history = fit(fitted, data, config.training, checkpoints)
     check_predictions(fitted, data, config)
     if not is_chief(strategy):
-        return
+        return ("",)
 
     features = model_inputs(read_schema(schema.path))
-    rows = choose_rows(examples.path, transformed_examples.path, spec, features)
+    rows = choose_rows(sample.path, transformed_examples.path, spec, features)
     with built_on_local_disk(model.path, MODEL) as folder:
         export(fitted, transform_graph.path, features, config, folder)
         write_recorded(*rows, fitted, features, config.task != "regression", folder)
     with built_on_local_disk(training_log.path, HISTORY) as folder:
         write_history(history, folder)
     checkpoints.clear()
+    model.metadata["made_with"] = {"training_log": training_log.uri}
+    return (digest_model(model.path),)
