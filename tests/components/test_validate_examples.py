@@ -70,8 +70,8 @@ def test_validate_notes_on_the_anomalies_what_they_are_of(tmp_path: Path) -> Non
 def test_validate_of_a_file_whose_rows_do_not_parse_names_the_first(tmp_path: Path) -> None:
     (tmp_path / "bad.csv").write_text("fare,tips,company\n" + "1,2\n" * 50)
     source, _ = resolve(str(tmp_path / "bad.csv"), 1, "taxi", "", str(tmp_path / "sources"))
-    ingest(source, CONFIG, "", str(tmp_path / "examples"))
-    validation = run_steps(str(tmp_path / "examples"), tmp_path, CONFIG["label"])
+    ingest(source, CONFIG | {"label": {"column": "company"}}, "", str(tmp_path / "examples"))
+    validation = run_steps(str(tmp_path / "examples"), tmp_path, {"column": "company"})
     assert [one.type for one in validation.errors] == ["UNEXPECTED_DATA_TYPE", "NO_DATA_IN_SPAN", "NO_DATA_IN_SPAN"]
     assert "bad.csv:2: 2 fields where the header has 3" in validation.errors[0].description
     page = (tmp_path / "validation.html").read_text(encoding="utf-8")

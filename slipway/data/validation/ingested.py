@@ -17,10 +17,11 @@ def check_ingested(examples_path: str | Path, manifest: Manifest) -> Iterator[An
     """The anomalies of rows that are not among the examples."""
     rows, limit = manifest.rows, manifest.max_quarantined
     if rows.quarantined > limit * rows.read:
-        share = f"{rows.quarantined:,} of {rows.read:,} rows ({rows.quarantined / rows.read:.2%}) could not be read"
+        share = rows.quarantined / rows.read
         yield Anomaly(
             feature="", split="", severity="ERROR", type="UNEXPECTED_DATA_TYPE", short="Rows cannot be read",
-            description=f"{share}; the limit is {limit:.2%}. The first: {_first_quarantined(examples_path)}.",
+            description=f"{rows.quarantined:,} of {rows.read:,} rows ({share:.2%}) could not be read; the limit is "
+            f"{limit:.2%}. The first: {_first_quarantined(examples_path)}.",
             rows=rows.quarantined, of_rows=rows.read,
             fix=f"correct the data, all bad rows are in {QUARANTINE} of the examples; or raise "
             "ingestion.max_quarantined in module.yaml",
