@@ -9,7 +9,7 @@ from components import component
 
 @component(tensorflow=True)
 def train_model(
-    sample: dsl.Input[dsl.Dataset],
+    eval_sample: dsl.Input[dsl.Dataset],
     schema: dsl.Input[dsl.Artifact],
     transform_graph: dsl.Input[dsl.Artifact],
     transformed_examples: dsl.Input[dsl.Dataset],
@@ -60,7 +60,7 @@ def train_model(
         return ("",)
 
     features = model_inputs(read_schema(schema.path))
-    rows = choose_rows(sample.path, transformed_examples.path, spec, features)
+    rows = choose_rows(eval_sample.path, transformed_examples.path, spec, features)
     with built_on_local_disk(model.path, MODEL) as folder:
         export(fitted, transform_graph.path, features, config, folder)
         write_recorded(*rows, fitted, features, config.task != "regression", folder)

@@ -77,6 +77,6 @@ def test_graph_hands_each_artifact_only_to_steps_that_read_it(spec: dict[str, An
     assert takers["ingest-examples.examples"] == {
         "compute-statistics", "validate-examples", "transform-features", "evaluate-model",
     }  # fmt: skip
-    assert takers["ingest-examples.sample"] == {"train-model", "validate-serving"}
+    assert takers["ingest-examples.eval_sample"] == {"train-model", "validate-serving"}
     assert takers["train-model.model"] == {"evaluate-model", "validate-serving", "push-model"}
     assert takers["validate-examples.anomalies"] == {"admit-examples"}
