@@ -47,7 +47,7 @@ NEEDS: dict[str, list[str]] = {
     "validate_examples": ["compute_statistics", "infer_schema", "ingest_examples", "resolve_source"],
     "admit_examples": ["validate_examples"],
     "transform_features": ["admit_examples", "infer_schema", "ingest_examples"],
-    "train_model": ["infer_schema", "ingest_examples", "transform_features"],
+    "train_model": ["ingest_examples", "transform_features"],
     "resolve_baseline": ["train_model"],
     "evaluate_model": ["infer_schema", "ingest_examples", "resolve_baseline", "train_model"],
     "validate_serving": ["infer_schema", "ingest_examples", "train_model"],

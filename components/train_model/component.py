@@ -10,7 +10,6 @@ from components import component
 @component(tensorflow=True)
 def train_model(
     eval_sample: dsl.Input[dsl.Dataset],
-    schema: dsl.Input[dsl.Artifact],
     transform_graph: dsl.Input[dsl.Artifact],
     transformed_examples: dsl.Input[dsl.Dataset],
     model_uri: str,
@@ -59,7 +58,7 @@ def train_model(
     if not is_chief(strategy):
         return ("",)
 
-    features = model_inputs(read_schema(schema.path))
+    features = model_inputs(read_schema(transform_graph.path))
     rows = choose_rows(eval_sample.path, transformed_examples.path, spec, features)
     with built_on_local_disk(model.path, MODEL) as folder:
         export(fitted, transform_graph.path, features, config, folder)

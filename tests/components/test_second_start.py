@@ -177,7 +177,7 @@ def test_train_model_ends_with_the_same_model_and_each_curve_once(shapes: Artifa
     answers, losses, names = [], [], []
     for _ in range(2):
         history = train(
-            shapes.examples, shapes.schema, shapes.graph, shapes.transformed, publish(tmp_path).model_uri,
+            shapes.examples, shapes.graph, shapes.transformed, publish(tmp_path).model_uri,
             train_parameters(epochs=2), {}, str(tmp_path / "checkpoints"), str(tmp_path / "model"),
             str(tmp_path / "log"),
         )  # fmt: skip

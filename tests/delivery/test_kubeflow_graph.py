@@ -61,7 +61,7 @@ def test_graph_has_no_edge_beside_those_of_an_artifact(spec: dict[str, Any]) -> 
     _, found = drawn(spec)
     by_artifact = {(tail.partition(".")[0], head) for tail, head in found if "." in tail}
     assert not by_artifact & set(found)
-    assert edges(spec)["train_model"] == ["infer_schema", "ingest_examples", "transform_features"], "Argo adds them"
+    assert edges(spec)["train_model"] == ["ingest_examples", "transform_features"], "Argo adds them"
 
 
 def test_graph_leads_from_the_data_to_the_model_and_its_verdict(spec: dict[str, Any]) -> None:
