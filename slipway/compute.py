@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Compute(BaseModel):
-    """What one task asks of the cluster: requests and limits alike.
+    """What one task asks of the cluster: requests and limits alike. Disk is the namespace's to ask for.
 
     Attributes:
         cpu: Cores, in Kubernetes' units.

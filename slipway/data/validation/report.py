@@ -76,7 +76,7 @@ def refusal(validation: Validation) -> str:
     lines = [f"The data has {count}; nothing was trained."]
     lines += [describe_anomaly(anomaly) for anomaly in errors[:LISTED_ERRORS]]
     if len(errors) > LISTED_ERRORS:
-        lines.append(f"- and {len(errors) - LISTED_ERRORS} more: see the page of this step, or {FILE}")
+        lines.append(f"- and {len(errors) - LISTED_ERRORS} more: see the page of validate_examples, or {FILE}")
     return "\n".join(lines)
 
 
