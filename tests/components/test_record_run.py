@@ -174,6 +174,21 @@ def test_retry_that_fails_at_its_last_step_is_recorded_with_what_it_pushed(tmp_p
     assert read(folder).error == "the cluster refuses it"
 
 
+def test_record_of_kubeflow_whose_data_was_refused_tells_people_the_anomalies(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Kubeflow gives no reason: what admit_examples wrote is all that is known."""
+    refused = Outcome(verdict="bad-data", reasons=["The data has an anomaly.", "feature 'month': 13"], data_digest="ef")
+    storage.write_text(str(tmp_path / f"taxi-{FIRST}" / OUTCOME), refused.model_dump_json())
+    told = Notifications(stdout=True, events=("refused",)).model_dump(mode="json")
+    folder = of_kubeflow(tmp_path, FIRST, "FAILED", told)
+    assert (read(folder).state, read(folder).verdict, read(folder).reasons) == ("failed", "bad-data", refused.reasons)
+    said = capsys.readouterr().out
+    assert f"taxi: the data was refused (taxi-{FIRST})" in said
+    assert "- feature 'month': 13" in said
+    assert "feature &#39;month&#39;: 13" in (folder / "report.html").read_text()
+
+
 def test_retry_whose_last_step_but_one_goes_well_has_not_ended(tmp_path: Path) -> None:
     folder = of_kubeflow(tmp_path, FIRST, "FAILED")
     with last_step(RunContext(uri=str(folder), lineage=GIVEN), ends_run=False):
