@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from delivery.manifests import require_digest
-from delivery.package import edges, problems, spec_of
+from delivery.package import edges, leave_out_implied_edges, problems, spec_of
 from slipway.compute import Compute
 from slipway.errors import ConfigError
 from slipway.stores.storage import write_text
@@ -49,6 +49,8 @@ def compile_pipeline(name: str, target: RemoteTarget, image: str, compute: Mappi
     job = dsl.PIPELINE_JOB_RESOURCE_NAME_PLACEHOLDER if target == "vertex" else dsl.PIPELINE_JOB_ID_PLACEHOLDER
     defaults = TaskDefaults(image, compute, job, dsl.PIPELINE_JOB_CREATE_TIME_UTC_PLACEHOLDER, _BACKOFF_MAX[target])
     spec = spec_of(find_pipeline(name).build(defaults))
+    if target == "kubeflow":
+        leave_out_implied_edges(spec)
     tasks = {*edges(spec), *step_names()}
     if unknown := compute.keys() - tasks - {"default"}:
         raise ConfigError(f"compute names no task: {', '.join(sorted(unknown))}; tasks are {', '.join(sorted(tasks))}")

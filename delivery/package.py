@@ -106,10 +106,30 @@ def edges(spec: dict[str, Any]) -> dict[str, list[str]]:
     exits = sorted(name for name, task in tasks.items() if "triggerPolicy" in task)
     while len(ordered) < len(tasks) - len(exits):
         for name, task in tasks.items():
-            needs = sorted(map(step_name, task.get("dependentTasks", ())))
+            needs = sorted(map(step_name, {*task.get("dependentTasks", ()), *_producers(task)}))
             if name not in exits and name not in ordered and all(need in ordered for need in needs):
                 ordered[name] = needs
     return ordered | {name: [] for name in exits}
+
+
+def leave_out_implied_edges(spec: dict[str, Any]) -> None:
+    """Removes from each task's `dependentTasks` those whose artifacts it takes, which `pipeline_spec.proto` leaves out.
+
+    kfp lists them all the same, and Kubeflow's UI draws each beside the edges of the artifact (`addTaskToTaskEdges`,
+    frontend/src/lib/v2/StaticFlow.ts), so that the graph is half as wide again. Kubeflow's compiler adds them itself
+    (`addImplicitDependencies`, backend/src/v2/compiler/argocompiler/dag.go).
+    """
+    for component in spec["components"].values():
+        for task in component.get("dag", {}).get("tasks", {}).values():
+            others = [name for name in task.pop("dependentTasks", ()) if name not in _producers(task)]
+            if others:
+                task["dependentTasks"] = others
+
+
+def _producers(task: dict[str, Any]) -> set[str]:
+    """The tasks of which a task takes artifacts."""
+    taken = task.get("inputs", {}).get("artifacts", {}).values()
+    return {source["taskOutputArtifact"]["producerTask"] for source in taken if "taskOutputArtifact" in source}
 
 
 def all_steps(package: Package, reported: list[Step]) -> list[Step]:

@@ -5,7 +5,9 @@ from typing import Any
 from kfp import dsl
 from kfp.dsl.base_component import BaseComponent
 
+from components.admit_examples.component import admit_examples
 from components.compute_statistics.component import compute_statistics
+from components.confirm_rollout.component import confirm_rollout
 from components.evaluate_model.component import evaluate_model
 from components.infer_schema.component import infer_schema
 from components.ingest_examples.component import ingest_examples
@@ -20,12 +22,15 @@ from components.validate_serving.component import validate_serving
 from pipelines.platform import Steps, TaskDefaults
 from pipelines.registry import Inputs, Pipeline, register
 from slipway.lineage import Shows, Verdict
+from slipway.runs.record import BAD_DATA
+
+NAME = "slipway-training"
 
 
 def build_training_pipeline(defaults: TaskDefaults) -> BaseComponent:
     """The pipeline for one platform; the same tasks and edges on each."""
 
-    @dsl.pipeline(name="slipway-training", description="From raw data to a served model.")
+    @dsl.pipeline(name=NAME, description="From raw data to a served model.")
     def training(
         run: str,
         module: str,
@@ -47,20 +52,22 @@ def build_training_pipeline(defaults: TaskDefaults) -> BaseComponent:
         store_uri: str,
     ) -> None:
         given = locals()
-        with defaults.recorded(run):
+        with defaults.recorded(run, NAME):
             steps = Steps(defaults, given)
             steps.add(resolve_source, "Resolve the source", cached=False)
             steps.add(ingest_examples, "Ingest examples")
             steps.add(compute_statistics, "Compute statistics")
             steps.add(infer_schema, "Infer the schema")
-            validated = steps.add(validate_examples, "Validate examples")
-            steps.add(transform_features, "Transform features", after=validated)
+            steps.add(validate_examples, "Validate examples")
+            admitted = steps.add(admit_examples, "Admit the examples", cached=False)
+            steps.add(transform_features, "Transform features", after=admitted)
             steps.add(train_model, "Train the model")
             steps.add(resolve_baseline, "Resolve the baseline", cached=False)
             steps.add(evaluate_model, "Evaluate the model")
             steps.add(validate_serving, "Validate serving")
             pushed = steps.add(push_model, "Push the model", cached=False)
             steps.add(rollout_model, "Roll the model out", cached=False, after=pushed)
+            steps.add(confirm_rollout, "Confirm the rollout", cached=False)
 
     return training
 
@@ -104,6 +111,9 @@ TRAINING = Pipeline(
         evaluation="evaluation",
         serving_checks="serving_validation",
         verdicts={
+            BAD_DATA: Verdict(
+                text="stopped before training: its data was refused", news="the data was refused", tone="bad"
+            ),
             "pushed": Verdict(text="pushed as version {version} of {module}", news="version {version} was pushed"),
             "refused": Verdict(
                 text="not pushed: the gate refused its model", news="the model was refused", tone="warn"

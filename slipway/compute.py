@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Compute(BaseModel):
-    """Resources of one task; Kubernetes' requests and limits are equal.
+    """Resources of one task; Kubernetes' requests and limits are equal. A namespace asks for disk.
 
     Attributes:
         cpu: Cores, in Kubernetes' units.

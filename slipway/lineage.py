@@ -22,7 +22,7 @@ class Verdict(BaseModel):
 
     text: str = ""
     news: str = ""
-    tone: Literal["good", "warn"] = "good"
+    tone: Literal["good", "warn", "bad"] = "good"
 
 
 class Shows(BaseModel):

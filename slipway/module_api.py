@@ -99,7 +99,7 @@ Split = Annotated[HashSplit | ColumnSplit | TimeSplit, Field(discriminator="meth
 class Ingestion(_Strict):
     """How raw rows become examples.
 
-    `max_quarantined` is the share of rows that may fail to parse before the step fails. `window` is the number of
+    `max_quarantined` is the share of rows that may fail to parse before the data is refused. `window` is the number of
     newest spans that are read when the data's URI holds `{SPAN}`.
     """
 

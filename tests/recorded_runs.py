@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import tempfile
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Literal
 
+from components.admit_examples.run import admit
 from components.record_run.run import record
 from pipelines.training import TRAINING
 from slipway.data.examples.dataset import MANIFEST, Manifest, RowCounts
 from slipway.data.validation.report import Anomaly, Validation
 from slipway.data.validation.report import write_validation as write_findings
+from slipway.errors import AnomalyError
 from slipway.evaluation.results import (
     CalibrationBin,
     Check,
@@ -32,7 +35,9 @@ from slipway.runs.record import Outcome, RunContext, Step, StepsFile
 from slipway.runs.store import OUTCOME, STEPS
 from slipway.runs.training_log import HISTORY, Epoch, History
 
-Ending = Literal["pushed", "refused", "failed", "interrupted", "running"]
+Ending = Literal["pushed", "refused", "bad-data", "failed", "interrupted", "running"]
+STOPPED = {"bad-data": "admit_examples", "failed": "validate_examples", "interrupted": "train_model",
+           "running": "train_model"}  # fmt: skip
 
 NEEDS: dict[str, list[str]] = {
     "resolve_source": [],
@@ -40,16 +45,18 @@ NEEDS: dict[str, list[str]] = {
     "compute_statistics": ["ingest_examples"],
     "infer_schema": ["compute_statistics"],
     "validate_examples": ["compute_statistics", "infer_schema", "ingest_examples", "resolve_source"],
-    "transform_features": ["infer_schema", "ingest_examples", "validate_examples"],
-    "train_model": ["infer_schema", "ingest_examples", "transform_features"],
+    "admit_examples": ["validate_examples"],
+    "transform_features": ["admit_examples", "infer_schema", "ingest_examples"],
+    "train_model": ["ingest_examples", "transform_features"],
     "resolve_baseline": ["train_model"],
     "evaluate_model": ["infer_schema", "ingest_examples", "resolve_baseline", "train_model"],
     "validate_serving": ["infer_schema", "ingest_examples", "train_model"],
-    "push_model": ["evaluate_model", "ingest_examples", "train_model", "validate_examples", "validate_serving"],
+    "push_model": ["evaluate_model", "train_model", "validate_serving"],
     "rollout_model": ["push_model"],
+    "confirm_rollout": ["rollout_model"],
     "record_run": [],
 }
-SECONDS = (0.2, 0.8, 0.7, 0.3, 0.4, 4.6, 7.2, 0.3, 1.4, 2.1, 0.5, 0.2, 0.3)
+SECONDS = (0.2, 0.8, 0.7, 0.3, 0.4, 0.1, 4.6, 7.2, 0.3, 1.4, 2.1, 0.5, 0.2, 0.1, 0.3)
 STARTED = 1_750_000_000.0
 NO_PROCESS = 2**22 + 1  # above Linux's largest process id
 ARTIFACTS = ("examples", "statistics", "anomalies", "training_log", "evaluation", "serving_validation")
@@ -74,14 +81,16 @@ def write_run(home: Path, name: str, ending: Ending, *, started: float = STARTED
         hyperparameters={"learning_rate": 0.001},
         shows=TRAINING.shows,
     )
-    stopped = {"failed": "validate_examples", "interrupted": "train_model", "running": "train_model"}.get(ending)
+    stopped = STOPPED.get(ending)
     steps = write_steps(folder, lineage, stopped, ending)
     if ending in ("pushed", "refused"):
         write_outcome(folder, ending == "pushed")
+    if ending == "bad-data":
+        admit_bad_data(folder, lineage)
     pid = os.getpid() if ending == "running" else NO_PROCESS
     recorded = StepsFile(lineage=lineage, pid=pid, steps=steps)
     (folder / STEPS).write_text(recorded.model_dump_json())
-    if ending in ("pushed", "refused", "failed"):
+    if ending in ("pushed", "refused", "bad-data", "failed"):
         record(RunContext(uri=str(folder), lineage=lineage), "FAILED" if stopped else "SUCCEEDED", "")
         steps[-1].state, steps[-1].seconds = "succeeded", SECONDS[-1]
         for step in steps:
@@ -108,17 +117,17 @@ def write_steps(folder: Path, lineage: Lineage, stopped: str | None, ending: End
             if not ended:
                 step.state, step.seconds, step.peak_mib = "succeeded", seconds, 250.0
                 step.cached = name == "compute_statistics"
-                step.outputs = outputs_of(folder / "artifacts", name)
-            elif ending == "failed":
+                step.outputs = outputs_of(folder / "artifacts", name, bad=ending == "bad-data")
+            elif ending in ("bad-data", "failed"):
                 step.state, step.seconds, step.error = "failed", seconds, WHY_FAILED
-                step.outputs = outputs_of(folder / "artifacts", name, failed=True)
+                step.outputs = outputs_of(folder / "artifacts", name, bad=True)
             else:
                 step.state = "running"
         step.artifacts = {output: uri for output, uri in step.outputs.items() if output not in ("page", "baseline")}
     return steps
 
 
-def outputs_of(artifacts: Path, step: str, *, failed: bool = False) -> dict[str, str]:
+def outputs_of(artifacts: Path, step: str, *, bad: bool = False) -> dict[str, str]:
     """Writes a step's artifacts; answers their URIs as the runner records them."""
     if step == "ingest_examples":
         folder = artifacts / "examples"
@@ -137,7 +146,7 @@ def outputs_of(artifacts: Path, step: str, *, failed: bool = False) -> dict[str,
         missing = Anomaly(feature="trip_miles", split="train", severity="ERROR", type="SCHEMA_MISSING_COLUMN",
                           short="Column dropped", description="The column is missing.", rows=9_438, of_rows=9_438,
                           fix="put the column back, or take it out of schema.pbtxt")  # fmt: skip
-        write_findings(Validation(anomalies=[missing] if failed else []), str(folder))
+        write_findings(Validation(anomalies=[missing] if bad else []), str(folder))
         return {"anomalies": str(folder)}
     if step == "train_model":
         folder = artifacts / "training_log"
@@ -214,6 +223,15 @@ def write_outcome(folder: Path, pushed: bool) -> None:
         artifacts=artifacts,
     )
     (folder / OUTCOME).write_text(outcome.model_dump_json())
+
+
+def admit_bad_data(folder: Path, lineage: Lineage) -> None:
+    """What admit_examples leaves, as it fails."""
+    anomalies = str(folder / "artifacts" / "anomalies")
+    data = {name: str(folder / "artifacts" / name) for name in ("examples", "statistics")}
+    metadata = {"data_digest": "ef" * 32, "schema_digest": ""} | {f"{name}_uri": uri for name, uri in data.items()}
+    with suppress(AnomalyError):
+        admit(anomalies, anomalies, metadata, RunContext(uri=str(folder), lineage=lineage))
 
 
 def evaluation() -> Evaluation:

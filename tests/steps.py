@@ -20,6 +20,7 @@ from slipway.data.examples.dataset import Manifest, read_manifest
 from slipway.evaluation.results import Evaluation, read_evaluation
 from slipway.evaluation.serving_checks import ServingValidation, read_validation
 from slipway.runs.training_log import History, read_history
+from slipway.stores.model_store import digest_model
 
 
 def of_paths(step: Any) -> Callable[..., Any]:
@@ -43,14 +44,15 @@ transform = of_paths(transform_features)
 validate_data = of_paths(validate_examples)
 
 
-def find_baseline(*arguments: Any) -> str:
-    (uri,) = of_paths(resolve_baseline)(*arguments)
+def find_baseline(model: str, store: str, module: str) -> str:
+    (uri,) = resolve_baseline.python_func(digest_model(model), store, module)
     return str(uri)
 
 
 def ingest(*arguments: Any) -> Manifest:
-    of_paths(ingest_examples)(*arguments)
-    return read_manifest(arguments[-1])
+    *_, examples = arguments
+    of_paths(ingest_examples)(*arguments, f"{examples}-sample")
+    return read_manifest(examples)
 
 
 def train(*arguments: Any) -> History:

@@ -7,11 +7,12 @@ from components import component
 
 @component()
 def compute_statistics(
-    examples: dsl.Input[dsl.Dataset], statistics: dsl.Output[dsl.Artifact], page: dsl.Output[dsl.HTML]
+    examples: dsl.Input[dsl.Dataset], statistics: dsl.Output[dsl.Artifact], statistics_page: dsl.Output[dsl.HTML]
 ) -> None:
     """Computes statistics per split and feature.
 
-    `statistics` holds `statistics.pb`, a `DatasetFeatureStatisticsList` with one dataset per split; `page` shows them.
+    `statistics` holds `statistics.pb`, a `DatasetFeatureStatisticsList` with one dataset per split; `statistics_page`
+    shows them.
     """
     from slipway.data.statistics.compute import compute_statistics
     from slipway.data.statistics.io import write_statistics
@@ -20,5 +21,5 @@ def compute_statistics(
 
     computed = compute_statistics(examples.path)
     write_statistics(computed, statistics.path)
-    statistics.metadata["files"] = "statistics.pb: a DatasetFeatureStatisticsList, which `page` shows."
-    storage.write_text(page.path, render_statistics(computed))
+    statistics.metadata["files"] = "statistics.pb: a DatasetFeatureStatisticsList, which `statistics_page` shows."
+    storage.write_text(statistics_page.path, render_statistics(computed))

@@ -18,7 +18,7 @@ def evaluate_model(
     evaluation: dsl.Output[dsl.Artifact],
     metrics: dsl.Output[dsl.Metrics],
     classification_metrics: dsl.Output[dsl.ClassificationMetrics],
-    page: dsl.Output[dsl.HTML],
+    evaluation_page: dsl.Output[dsl.HTML],
 ) -> None:
     """Computes metrics overall and by slice, for the candidate and the baseline, and applies the thresholds.
 
@@ -34,7 +34,7 @@ def evaluate_model(
     from slipway.evaluation.config import parse_evaluation_config
     from slipway.evaluation.gate import evaluate
     from slipway.evaluation.metric import BASELINE, CANDIDATE
-    from slipway.evaluation.page import evaluation_page
+    from slipway.evaluation.page import evaluation_page as render_evaluation
     from slipway.evaluation.results import write_evaluation
     from slipway.evaluation.scoring import EvalRows, measure_in_memory
     from slipway.evaluation.tfma.files import write_tfma_files
@@ -59,10 +59,10 @@ def evaluate_model(
     write_tfma_files(judged, config, model.path, evaluation.path)
     write_evaluation(judged, evaluation.path)
     evaluation.metadata["files"] = (
-        "evaluation.json: metrics, slices and the verdict, which `page` shows. metrics-*, plots-*, "
+        "evaluation.json: metrics, slices and the verdict, which `evaluation_page` shows. metrics-*, plots-*, "
         "validations.tfrecord and eval_config.json: the same for TensorFlow Model Analysis."
     )
-    storage.write_text(page.path, evaluation_page(judged))
+    storage.write_text(evaluation_page.path, render_evaluation(judged))
 
     evaluation.metadata.update(judged.facts())
     log_scalars(metrics, judged.scalars())

@@ -165,7 +165,7 @@ def run_case(case: Case, root: Path) -> CaseResult:
             evaluation=dsl.Artifact(uri=str(out)),
             metrics=dsl.Metrics(uri=str(out / "metrics")),
             classification_metrics=dsl.ClassificationMetrics(uri=str(out / "curves")),
-            page=dsl.HTML(uri=str(out / "page")),
+            evaluation_page=dsl.HTML(uri=str(out / "page")),
         )
         verdict = read_evaluation(out).verdict
         got, said = "blessed" if verdict.blessed else "refused", verdict.reasons()

@@ -24,6 +24,8 @@ def infer_schema(
     if schema_uri:
         settled = read_curated_schema(read_schema_text(schema_uri), target)
     else:
-        settled = infer_schema(read_statistics(statistics.path), target)
+        described = read_statistics(statistics.path)
+        # Without rows there are no columns, so none is missing: validation refuses such data, and says why.
+        settled = infer_schema(described, target if any(one.num_examples for one in described.datasets) else None)
     write_schema(settled, schema.path)
     schema.metadata["files"] = "schema.pbtxt: a Schema of TensorFlow Metadata, as text."

@@ -7,12 +7,7 @@ from components import component
 
 @component()
 def push_model(
-    examples: dsl.Input[dsl.Dataset],
-    statistics: dsl.Input[dsl.Artifact],
-    schema: dsl.Input[dsl.Artifact],
-    anomalies: dsl.Input[dsl.Artifact],
     model: dsl.Input[dsl.Model],
-    training_log: dsl.Input[dsl.Artifact],
     evaluation: dsl.Input[dsl.Artifact],
     serving_validation: dsl.Input[dsl.Artifact],
     store_uri: str,
@@ -24,6 +19,7 @@ def push_model(
     """Pushes the model if evaluation and serving validation blessed it; records the outcome. Never cached.
 
     `verdict` says it to people: pushed or refused, why, against which baseline.
+    The run's record has the artifacts of the data since admit_examples; `model` names its training log.
     """
     artifacts = {
         name: value for name, value in locals().items() if isinstance(value, dsl.Artifact) and value is not verdict
@@ -36,6 +32,7 @@ def push_model(
 
     paths = {name: artifact.path for name, artifact in artifacts.items()}
     uris = {name: artifact.uri for name, artifact in artifacts.items()}
+    uris["training_log"] = model.metadata["training_log_uri"]
     this = name_run(run, job, job_created)
     outcome, judged = push(paths, uris, store_uri, this), read_evaluation(paths["evaluation"])
     storage.write_text(verdict.path, describe_verdict(outcome, judged, this))

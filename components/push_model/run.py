@@ -1,10 +1,5 @@
 """Pushes a blessed model, and records why it was or was not pushed."""
 
-import hashlib
-from pathlib import Path
-
-from slipway.data.examples.dataset import read_manifest
-from slipway.data.schema import FILE as SCHEMA_FILE
 from slipway.errors import ModelQuarantinedError
 from slipway.evaluation.results import read_evaluation
 from slipway.evaluation.serving_checks import read_validation
@@ -19,33 +14,41 @@ def push(paths: dict[str, str], uris: dict[str, str], store_uri: str, run: RunCo
 
     Args:
         paths: Local path of each artifact.
-        uris: URI of each artifact, for the records: on a cluster a path is only this pod's.
+        uris: URI of each artifact, for the records: on a cluster a path is only this pod's. Those of the data are in
+            the run's record.
         store_uri: The model store.
         run: This run.
 
     Raises:
-        StoreError: an artifact cannot be read, or the model cannot be stored.
+        StoreError: an artifact or the run's record cannot be read, or the model cannot be stored.
     """
     evaluation = read_evaluation(paths["evaluation"])
     serving = read_validation(paths["serving_validation"])
-    data_digest = read_manifest(paths["examples"]).digest
+    record = storage.join(run.uri, OUTCOME)
+    admitted = Outcome.model_validate_json(storage.read_bytes(record))
     refusals = [*([] if evaluation.verdict.blessed else evaluation.verdict.reasons()), *serving.reasons()]
-    outcome = Outcome(verdict="refused", reasons=refusals, data_digest=data_digest, artifacts=uris)
+    outcome = Outcome(
+        verdict="refused",
+        reasons=refusals,
+        data_digest=admitted.data_digest,
+        schema_digest=admitted.schema_digest,
+        artifacts=admitted.artifacts | uris,
+    )
     if not (evaluation.verdict.blessed and serving.servable):
         print("The model was not pushed:", *refusals, sep="\n- ")
     else:
         provenance = Provenance(
             model=run.lineage.module,
             lineage=run.lineage,
-            data_digest=data_digest,
-            schema_digest=hashlib.sha256(Path(paths["schema"], SCHEMA_FILE).read_bytes()).hexdigest(),
+            data_digest=outcome.data_digest,
+            schema_digest=outcome.schema_digest,
             metrics=evaluation.overall.candidate,
             reasons=evaluation.verdict.reasons(),
             baseline_version=evaluation.baseline_version,
-            artifacts=uris,
+            artifacts=outcome.artifacts,
         )
         outcome = _push(open_store(store_uri), paths["model"], provenance, outcome)
-    storage.write_text(storage.join(run.uri, OUTCOME), outcome.model_dump_json(indent=1))
+    storage.write_text(record, outcome.model_dump_json(indent=1))
     return outcome
 
 

@@ -67,12 +67,12 @@ def tell(view: RunView, run: RunContext) -> None:
 
 
 @contextmanager
-def last_step(run: RunContext) -> Iterator[None]:
-    """Surrounds the work of the pipeline's last step: writes how it ended; records a retry and notifies of its end.
+def last_step(run: RunContext, *, ends_run: bool = True) -> Iterator[None]:
+    """Surrounds the work of the pipeline's last steps: writes how it ended; records a retry and notifies of its end.
 
     A retry in Kubeflow's UI repeats neither the steps that went well nor the exit handler
     (`GenerateRetryExecution`, backend/src/common/util/workflow.go): the first attempt's record would stay. Every step
-    leads to the last one, so a retry that goes well ends here.
+    leads to the last one, so a retry that goes well ends here. A step that is not `ends_run` ends it by failing only.
     """
     retried = storage.exists(storage.join(run.uri, SUMMARY))
     state, error_message = "FAILED", ""
@@ -83,7 +83,8 @@ def last_step(run: RunContext) -> Iterator[None]:
         error_message = str(error)
         raise
     finally:
-        ended = LastStep(succeeded=state == "SUCCEEDED")
-        storage.write_text(storage.join(run.uri, LAST_STEP), ended.model_dump_json())
-        if retried:
-            tell(record(run, state, error_message), run)
+        if ends_run or state == "FAILED":
+            ended = LastStep(succeeded=state == "SUCCEEDED")
+            storage.write_text(storage.join(run.uri, LAST_STEP), ended.model_dump_json())
+            if retried:
+                tell(record(run, state, error_message), run)

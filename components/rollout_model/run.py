@@ -23,7 +23,7 @@ def roll_out(store_uri: str, rollout: dict[str, Any], run: RunContext) -> Rollou
 
     Raises:
         RolloutInconclusiveError: too little traffic; the canary stays, and somebody has to decide.
-        SlipwayError: the version is not in production.
+        SlipwayError: the rollout itself failed.
     """
     if not rollout.get("manifests_uri"):
         print("No cluster serves this run's models, so nothing is rolled out; `slipway rollout start --env` does it.")
@@ -36,21 +36,29 @@ def roll_out(store_uri: str, rollout: dict[str, Any], run: RunContext) -> Rollou
     if before and before.version == pushed.version and before.verdict in ("promoted", "rolled-back"):
         # The step is started again; changes that others made to the cluster since then stay.
         print(f"Version {before.version} was {before.verdict} already by this run.", *before.reasons, sep="\n- ")
-        if before.verdict == "rolled-back":
-            raise RolledBackError("; ".join(before.reasons), before.version)
         return before
     outcome = RolloutOutcome(verdict="failed", version=pushed.version, reasons=[])
     try:
         reasons = _start(store_uri, run.lineage, pushed.version, **rollout)
         outcome = outcome.model_copy(update={"verdict": "promoted", "reasons": reasons})
+    except RolledBackError as error:
+        print(f"Version {error.version} was rolled back: {error}")
+        outcome = outcome.model_copy(update={"verdict": "rolled-back", "reasons": [str(error)]})
     except SlipwayError as error:
-        verdicts = {RolloutInconclusiveError: "held", RolledBackError: "rolled-back"}
-        update = {"verdict": verdicts.get(type(error), "failed"), "reasons": [str(error)]}
-        outcome = outcome.model_copy(update=update)
+        held = isinstance(error, RolloutInconclusiveError)
+        outcome = outcome.model_copy(update={"verdict": "held" if held else "failed", "reasons": [str(error)]})
         raise
     finally:
         storage.write_text(storage.join(run.uri, ROLLOUT), outcome.model_dump_json(indent=1))
     return outcome
+
+
+def describe(outcome: RolloutOutcome | None) -> str:
+    """The outcome in Markdown."""
+    if outcome is None:
+        return "Nothing was rolled out.\n"
+    reasons = "".join(f"- {reason}\n" for reason in outcome.reasons)
+    return f"**Version {outcome.version} was {outcome.verdict.replace('-', ' ')}.**\n\n{reasons}"
 
 
 def _start(

@@ -1,6 +1,6 @@
 """The step that trains and exports the model."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from kfp import dsl
 
@@ -9,8 +9,7 @@ from components import component
 
 @component(tensorflow=True)
 def train_model(
-    examples: dsl.Input[dsl.Dataset],
-    schema: dsl.Input[dsl.Artifact],
+    eval_sample: dsl.Input[dsl.Dataset],
     transform_graph: dsl.Input[dsl.Artifact],
     transformed_examples: dsl.Input[dsl.Dataset],
     model_uri: str,
@@ -20,11 +19,12 @@ def train_model(
     model: dsl.Output[dsl.Model],
     training_log: dsl.Output[dsl.Artifact],
     training_metrics: dsl.Output[dsl.Metrics],
-) -> None:
+) -> NamedTuple("Trained", [("model_digest", str)]):  # type: ignore[valid-type]
     """Fits the module's model and exports it with the transform inside. Killed, it resumes from its last checkpoint.
 
     `training` is the JSON text of a `TrainConfig`. `model` is a SavedModel with `assets.extra/`; `training_log` holds
-    `history.json` and TensorBoard's event files; `training_metrics` are for the Kubeflow UI.
+    `history.json` and TensorBoard's event files; `training_metrics` are for the Kubeflow UI. By `model_digest`
+    resolve_baseline knows the candidate without taking the model.
     """
     import keras
     import tensorflow as tf
@@ -41,6 +41,7 @@ def train_model(
     from slipway.runs.training_log import HISTORY
     from slipway.stores import storage
     from slipway.stores.artifacts import MODEL, TRANSFORM_GRAPH, TRANSFORMED, built_on_local_disk, check_whole
+    from slipway.stores.model_store import digest_model
 
     check_whole(transform_graph.path, TRANSFORM_GRAPH, "transform_features")
     check_whole(transformed_examples.path, TRANSFORMED, "transform_features")
@@ -59,10 +60,10 @@ def train_model(
     history = fit(fitted, data, config.training, checkpoints)
     check_predictions(fitted, data, config)
     if not is_chief(strategy):
-        return
+        return ("",)
 
-    features = model_inputs(read_schema(schema.path))
-    rows = choose_rows(examples.path, transformed_examples.path, spec, features)
+    features = model_inputs(read_schema(transform_graph.path))
+    rows = choose_rows(eval_sample.path, transformed_examples.path, spec, features)
     with built_on_local_disk(model.path, MODEL) as folder:
         export(fitted, transform_graph.path, features, config, folder)
         write_recorded(*rows, fitted, features, config.task != "regression", folder)
@@ -76,3 +77,5 @@ def train_model(
     )
     training_log.metadata["files"] = "history.json: loss and metrics by epoch. tensorboard/: TensorBoard's event files."
     checkpoints.clear()
+    model.metadata["training_log_uri"] = training_log.uri
+    return (digest_model(model.path),)

@@ -46,7 +46,6 @@ _ARGUMENT = re.compile("[A-Za-z][A-Za-z0-9_]*")
 Tensors = dict[str, Any]
 
 RECORDED_ROWS = 64
-CANDIDATES = 5000
 WARMUP = "assets.extra/tf_serving_warmup_requests"
 WARMUP_BATCHES = (1, 64)
 
@@ -199,16 +198,15 @@ def _is_present(values: tf.Tensor) -> tf.Tensor:
 
 
 def choose_rows(
-    examples_path: str, transformed_path: str, spec: Spec, features: Sequence[schema_pb2.Feature]
+    sample_path: str, transformed_path: str, spec: Spec, features: Sequence[schema_pb2.Feature]
 ) -> tuple[pa.Table, dict[str, NDArray[Any]]]:
     """Rows to record, as the data has them and transformed: half evenly spread, half with most missing.
 
-    They are of the eval split, or of the training split if that is empty. The transformed files mirror the examples, so
+    They are of the eval split. The transformed files mirror the examples, and the sample has the first rows of them, so
     the same index is the same row.
     """
-    file = (split_files(transformed_path, "eval") or split_files(transformed_path, "train"))[0]
-    with pq.ParquetFile(Path(examples_path) / file.relative_to(transformed_path)) as parquet:
-        rows = pa.Table.from_batches([next(parquet.iter_batches(CANDIDATES))])
+    file = split_files(transformed_path, "eval")[0]
+    rows = pq.read_table(Path(sample_path) / file.relative_to(transformed_path), partitioning=None)
     columns = [rows[feature.name] for feature in features if feature.name in rows.column_names]
     missing = np.sum([column.is_null().to_numpy() for column in columns], axis=0)
     spread = np.linspace(0, rows.num_rows - 1, RECORDED_ROWS // 2).astype(int)

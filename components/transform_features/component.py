@@ -19,8 +19,9 @@ def transform_features(
 ) -> None:
     """Analyses the training split with the module's `preprocessing_fn` and transforms both splits.
 
-    `transform_graph` is a TFTransformOutput directory. `transformed_examples` mirror the examples: the same files and
-    rows in the same order, as Parquet, each with the transformed features and the label as it was.
+    `transform_graph` is a TFTransformOutput directory, with the schema of its inputs. `transformed_examples` mirror the
+    examples: the same files and rows in the same order, as Parquet, each with the transformed features and the label as
+    it was.
 
     A runner outside this process needs the artifacts on a path that its workers share, and `--temp_location` for what
     they write meanwhile.
@@ -30,7 +31,7 @@ def transform_features(
     from components.transform_features.transform import Transform, analyze, materialize, one_message
     from slipway.data.beam import BeamConfig, scratch_folder
     from slipway.data.examples.dataset import read_manifest
-    from slipway.data.schema import model_inputs, read_schema
+    from slipway.data.schema import model_inputs, read_schema, write_schema
     from slipway.data.tensors import RawFeatures
     from slipway.errors import DataError
     from slipway.module_api import Label
@@ -41,7 +42,8 @@ def transform_features(
     column = Label.model_validate(label).column
     if read_manifest(examples.path).rows.train == 0:
         raise DataError(f"{examples.path}: the training split has no rows; there is nothing to learn from")
-    features = RawFeatures(tuple(model_inputs(read_schema(schema.path))))
+    asked = read_schema(schema.path)
+    features = RawFeatures(tuple(model_inputs(asked)))
     clear_artifact(transform_graph.path, TRANSFORM_GRAPH)
     clear_artifact(transformed_examples.path, TRANSFORMED)
     with one_message(), scratch_folder(PipelineOptions(config.flags)) as scratch:
@@ -49,6 +51,7 @@ def transform_features(
         analyze(examples.path, features, preprocessing_uri, config, scratch, graph)
         materialize(Transform(examples.path, features, column, graph, transformed_examples.path), config)
         storage.write_text(storage.join(transformed_examples.path, TRANSFORMED), "")
+        write_schema(asked, transform_graph.path)
         storage.copy_folder(graph, transform_graph.path, TRANSFORM_GRAPH)
     transform_graph.metadata["files"] = (
         "transform_fn/: the transform as a SavedModel. metadata/ and transformed_metadata/: schemas of what it takes "

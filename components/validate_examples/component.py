@@ -1,4 +1,4 @@
-"""The step that stops bad data before training."""
+"""The step that finds what is wrong with the data."""
 
 from kfp import dsl
 
@@ -12,21 +12,22 @@ def validate_examples(
     schema: dsl.Input[dsl.Artifact],
     previous_statistics: str,
     anomalies: dsl.Output[dsl.Artifact],
-    page: dsl.Output[dsl.HTML],
+    anomalies_page: dsl.Output[dsl.HTML],
 ) -> None:
-    """Checks the examples against the schema, for skew between splits and for drift; fails on an error.
+    """Checks the examples against the schema, for skew between splits and for drift.
 
-    `anomalies` holds `anomalies.pbtxt` (an `Anomalies` proto) and `validation.json`; they are written before it fails.
+    `anomalies` holds `anomalies.pbtxt` (an `Anomalies` proto) and `validation.json`. Errors among them stop the run at
+    the next step, admit_examples: Kubeflow registers no artifact of a step that failed, so nobody would see the page.
     """
     import logging
 
-    from slipway.data.schema import read_schema
+    from slipway.data.examples.dataset import read_manifest
+    from slipway.data.schema import digest_schema, read_schema
     from slipway.data.statistics.io import read_statistics
     from slipway.data.validation.anomalies import to_anomalies, write_anomalies
     from slipway.data.validation.page import render_validation
-    from slipway.data.validation.report import describe_anomaly, refusal, write_validation
+    from slipway.data.validation.report import describe_anomaly, write_validation
     from slipway.data.validation.validate import validate_examples
-    from slipway.errors import AnomalyError
     from slipway.stores import storage
 
     asked = read_schema(schema.path)
@@ -35,11 +36,15 @@ def validate_examples(
     write_validation(validation, anomalies.path)
     anomalies.metadata.update(validation.facts())
     anomalies.metadata["files"] = (
-        "anomalies.pbtxt: an Anomalies proto. validation.json: the findings that `page` shows."
+        "anomalies.pbtxt: an Anomalies proto. validation.json: the findings that `anomalies_page` shows."
     )
-    storage.write_text(page.path, render_validation(validation))
+    storage.write_text(anomalies_page.path, render_validation(validation))
     for anomaly in validation.anomalies:
-        if anomaly.severity == "WARNING":
-            logging.warning("%s", describe_anomaly(anomaly))
-    if validation.errors:
-        raise AnomalyError(refusal(validation))
+        logging.log(logging.getLevelName(anomaly.severity), "%s", describe_anomaly(anomaly))
+    anomalies.metadata.update(
+        data_digest=read_manifest(examples.path).digest,
+        schema_digest=digest_schema(schema.path),
+        examples_uri=examples.uri,
+        statistics_uri=statistics.uri,
+        schema_uri=schema.uri,
+    )

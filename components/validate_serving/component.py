@@ -7,14 +7,14 @@ from components import component
 
 @component(tensorflow=True)
 def validate_serving(
-    examples: dsl.Input[dsl.Dataset],
+    eval_sample: dsl.Input[dsl.Dataset],
     schema: dsl.Input[dsl.Artifact],
     model: dsl.Input[dsl.Model],
     serving_validation: dsl.Output[dsl.Artifact],
 ) -> None:
     """Sends real rows through every signature and compares the golden answers; `validation.json` has all checks.
 
-    A model that cannot serve is a result, not an error.
+    `eval_sample` has the rows. A model that cannot serve is a result, not an error.
     """
     from pathlib import Path
 
@@ -26,10 +26,10 @@ def validate_serving(
     from slipway.evaluation.serving_checks import ServingValidation, write_validation
 
     features = model_inputs(read_schema(schema.path))
-    split = open_split(examples.path, "eval")
+    split = open_split(eval_sample.path, "eval")
     rows = split.head(300, columns=[feature.name for feature in features if feature.name in split.schema.names])
     if not rows.num_rows:
-        raise GateError(f"{examples.path}: the eval split has no rows that could be sent to the model")
+        raise GateError(f"{eval_sample.path}: the eval split has no rows that could be sent to the model")
     checks = check_files(Path(model.path))
     if all(check.passed for check in checks):
         checks += [check_warmup(Path(model.path)), *check_served(Path(model.path), rows, features)]

@@ -5,6 +5,7 @@ The label and the columns known only after the outcome carry `not_in_environment
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,6 +54,11 @@ def read_schema(artifact_path: str | Path) -> schema_pb2.Schema:
     """The schema of an artifact of infer_schema."""
     path = Path(artifact_path) / FILE
     return parse_schema(path.read_text(encoding="utf-8"), str(path))
+
+
+def digest_schema(artifact_path: str | Path) -> str:
+    """SHA-256 of the schema of an artifact of infer_schema."""
+    return hashlib.sha256((Path(artifact_path) / FILE).read_bytes()).hexdigest()
 
 
 def model_inputs(schema: schema_pb2.Schema) -> list[schema_pb2.Feature]:

@@ -3,9 +3,9 @@
 A run's directory, `<runs>/<run>/`:
 
 - `steps.json`     written by the runner as the run goes: `StepsFile`
-- `outcome.json`   written by the step that comes to a verdict, like push_model: `Outcome`
+- `outcome.json`   written by admit_examples, and anew by the step that comes to a verdict, like push_model: `Outcome`
 - `rollout.json`   written by rollout_model, where it rolled out: `RolloutOutcome`
-- `last_step.json` written by rollout_model at its end: `LastStep`
+- `last_step.json` written by confirm_rollout at its end, or by rollout_model if it fails: `LastStep`
 - `summary.json`   written by the exit handler, always, and at the end of a retry: `Summary`
 - `notified.txt`   the message that people were sent, so that the exit handler sends it once
 - `logs/<step>.log`, `report.html`
@@ -19,6 +19,9 @@ from slipway.lineage import Lineage, Verdict
 
 RunState = Literal["running", "succeeded", "failed", "interrupted", "unknown"]
 StepState = Literal["pending", "running", "succeeded", "failed", "skipped", "unknown"]
+
+# Verdicts that are Slipway's own; the pipeline declares words for all but the first.
+NO_VERDICT, BAD_DATA = "none", "bad-data"
 
 
 class Step(BaseModel):
@@ -70,13 +73,17 @@ class Rows(BaseModel):
 
 
 class Outcome(BaseModel):
-    """The verdict of a run, and the URIs of the artifacts that led to it. The pipeline declares its verdicts."""
+    """The verdict of a run, and the URIs of the artifacts that led to it. The pipeline declares its verdicts.
+
+    Before a run comes to one, the verdict is `NO_VERDICT`.
+    """
 
     verdict: str
     reasons: list[str]
     version: int | None = None
     path: str | None = None
     data_digest: str = ""
+    schema_digest: str = ""
     artifacts: dict[str, str] = Field({}, description="artifact name to URI: examples, statistics, schema, …")
 
 
@@ -107,7 +114,7 @@ class Summary(BaseModel):
     error: str | None = None
     rows: Rows = Rows()
     metrics: dict[str, float | None] = {}
-    verdict: str = "none"
+    verdict: str = NO_VERDICT
     reasons: list[str] = []
     pushed_version: int | None = None
     pushed_path: str | None = None
@@ -120,7 +127,7 @@ class Summary(BaseModel):
     @property
     def told(self) -> Verdict | None:
         """The verdict as the pipeline declares it; None if the run came to none."""
-        if self.verdict == "none":
+        if self.verdict == NO_VERDICT:
             return None
         plain = self.verdict + (" as version {version} of {module}" if self.pushed_version else "")
         verdict = self.lineage.shows.verdicts.get(self.verdict) or Verdict(text=plain, news=plain)

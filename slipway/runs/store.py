@@ -45,7 +45,7 @@ class RunView:
     @property
     def rollout(self) -> RolloutOutcome | None:
         """The outcome of the rollout. A retry that refuses the model leaves the file of the attempt before it."""
-        refused = self.summary.told is not None and self.summary.told.tone == "warn"
+        refused = self.summary.told is not None and self.summary.told.tone != "good"
         return None if refused else read_record(self.uri, ROLLOUT, RolloutOutcome)
 
     @property

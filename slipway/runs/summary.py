@@ -19,7 +19,7 @@ from slipway.evaluation.results import Evaluation, read_evaluation
 from slipway.evaluation.serving_checks import ServingValidation
 from slipway.evaluation.serving_checks import read_validation as read_serving_checks
 from slipway.lineage import Lineage
-from slipway.runs.record import Outcome, Rows, RunState, Step, Summary
+from slipway.runs.record import BAD_DATA, NO_VERDICT, Outcome, Rows, RunState, Step, Summary
 from slipway.stores import storage
 
 Record = TypeVar("Record", bound=BaseModel)
@@ -58,13 +58,13 @@ def summarise(
         error=error,
         rows=Rows.model_validate(manifest.rows, from_attributes=True) if manifest else Rows(),
         metrics=evaluation.overall.candidate if evaluation else {},
-        verdict=outcome.verdict if outcome else "none",
-        reasons=outcome.reasons if outcome else failure_reasons(failed, error),
+        verdict=outcome.verdict if outcome else NO_VERDICT,
+        reasons=outcome.reasons if outcome and outcome.verdict != NO_VERDICT else failure_reasons(failed, error),
         pushed_version=outcome.version if outcome else None,
         pushed_path=outcome.path if outcome else None,
         baseline_version=evaluation.baseline_version if evaluation else None,
         data_digest=(outcome.data_digest if outcome else "") or (manifest.digest if manifest else ""),
-        statistics=artifacts.get(lineage.shows.statistics) if outcome or _is_valid(lineage, artifacts) else None,
+        statistics=artifacts.get(lineage.shows.statistics) if _is_valid(lineage, artifacts, outcome) else None,
         artifacts=artifacts,
         finished=0.0 if state == "running" else time.time(),
     )
@@ -85,8 +85,10 @@ def _read_shown(name: str, artifacts: dict[str, str], read: Callable[[Path], Rea
     return read_if_there(lambda: read(readable_folder(uri))) if uri else None
 
 
-def _is_valid(lineage: Lineage, artifacts: dict[str, str]) -> bool:
+def _is_valid(lineage: Lineage, artifacts: dict[str, str], outcome: Outcome | None) -> bool:
     """Whether the data fits its schema; other data must not become what later data is compared with."""
+    if outcome:
+        return outcome.verdict != BAD_DATA
     validation = _read_shown(lineage.shows.data_validation, artifacts, lambda path: read_validation(str(path)))
     return validation is not None and not validation.errors
 

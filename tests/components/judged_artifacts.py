@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from slipway.data.examples.dataset import MANIFEST, Manifest, RowCounts
 from slipway.evaluation.results import Check, Evaluation, SliceResult, Verdict, write_evaluation
 from slipway.evaluation.serving_checks import ServingCheck, ServingValidation, write_validation
+from slipway.lineage import Lineage
+from slipway.runs.record import NO_VERDICT, Outcome, RunContext
+from slipway.runs.store import OUTCOME
 from tests.model_files import write_model
 
 WriteArtifacts = Callable[..., dict[str, str]]
+
+LINEAGE = Lineage(run="run-1", module="taxi", module_digest="m", data_uri="trips.csv", git_revision="abc")
 
 
 def write_artifacts(
@@ -18,18 +22,6 @@ def write_artifacts(
 ) -> dict[str, str]:
     """Artifacts whose evaluation and serving validation say what the test wants."""
     folder = parent / f"artifacts-{blessed}-{servable}-{seed}"
-    for name in ("examples", "schema", "statistics"):
-        (folder / name).mkdir(parents=True)
-    manifest = Manifest(
-        source={},
-        rows=RowCounts(read=3, quarantined=0, train=2, eval=1),
-        files=[],
-        columns={},
-        label="y",
-        digest="d",
-    )
-    (folder / "examples" / MANIFEST).write_text(manifest.model_dump_json())
-    (folder / "schema" / "schema.pbtxt").write_text("")
     check = Check(metric="auc", rule="min", bound=0.9, value=0.95 if blessed else 0.8, examples=100,
                   outcome="passed" if blessed else "failed")  # fmt: skip
     evaluation = Evaluation(
@@ -41,5 +33,12 @@ def write_artifacts(
     checks = [ServingCheck(name="raw", passed=servable, detail="" if servable else "NaN on 3 rows")]
     write_validation(ServingValidation(servable=servable, checks=checks), folder / "serving_validation")
     write_model(folder / "model", seed)
-    names = ("examples", "schema", "statistics", "model", "evaluation", "serving_validation")
-    return {name: str(folder / name) for name in names}
+    return {name: str(folder / name) for name in ("model", "evaluation", "serving_validation")}
+
+
+def admitted(run: Path, **artifacts: str) -> RunContext:
+    """A run whose data admit_examples let pass."""
+    outcome = Outcome(verdict=NO_VERDICT, reasons=[], data_digest="d", schema_digest="s", artifacts=artifacts)
+    run.mkdir(exist_ok=True)
+    (run / OUTCOME).write_text(outcome.model_dump_json())
+    return RunContext(uri=str(run), lineage=LINEAGE)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from slipway.data.examples.dataset import Manifest, open_split, read_manifest
-from slipway.errors import ConfigError, DataError
+from slipway.errors import ConfigError
 from tests.components.ingesting import CONFIG, ROWS
 from tests.example_artifacts import write_curated_schema
 from tests.fakes.storage_server import StorageServer
@@ -77,8 +79,19 @@ def test_ingest_from_a_bucket_is_as_from_here(tmp_path: Path, storage_server: St
     there = _ingest(storage_server.uri("trips"), tmp_path / "there")
     assert there.files == here.files
     storage_server.put("bad/1.csv", b"fare,tips\n1,2\n1\n")
-    with pytest.raises(DataError, match=r"gs://.*bad/1\.csv.*:3: 1 fields where the header has 2"):
-        _ingest(storage_server.uri("bad/1.csv"), tmp_path / "bad")
+    assert _ingest(storage_server.uri("bad/1.csv"), tmp_path / "bad").rows.quarantined == 1
+    [bad] = (tmp_path / "bad" / "quarantine.jsonl").read_text().splitlines()
+    assert re.search(r"gs://.*bad/1\.csv.*: 3,.*1 fields where the header has 2", bad)
+
+
+def test_ingest_sample_is_the_first_rows_of_the_eval_split(tmp_path: Path) -> None:
+    (tmp_path / "trips.csv").write_text(ROWS)
+    _ingest(str(tmp_path / "trips.csv"), tmp_path / "examples")
+    part = Path("split=eval", "part-00000.parquet")
+    sample, examples = (pq.ParquetFile(tmp_path / name / part).read() for name in ("examples-sample", "examples"))
+    assert sample.equals(examples.slice(0, 5_000))
+    assert [path.name for path in (tmp_path / "examples-sample").glob("split=*")] == ["split=eval"]
+    assert open_split(tmp_path / "examples-sample", "eval").count_rows() == sample.num_rows
 
 
 def test_ingest_real_trips_are_all_read(tmp_path: Path) -> None:

@@ -5,15 +5,13 @@ import pytest
 
 from components.push_model.run import push
 from slipway.errors import StoreError
-from slipway.lineage import Lineage
 from slipway.runs.record import Outcome, RunContext
 from slipway.stores.model_store import LocalModelStore, open_store
-from tests.components.judged_artifacts import WriteArtifacts, write_artifacts
+from tests.components.judged_artifacts import LINEAGE, WriteArtifacts, admitted, write_artifacts
 from tests.fakes.storage_server import StorageServer
 
-LINEAGE = Lineage(run="run-1", module="taxi", module_digest="m", data_uri="trips.csv", git_revision="abc")
-
-URIS = {"examples": "gs://bucket/examples", "model": "gs://bucket/model"}
+URIS = {"model": "gs://bucket/model", "training_log": "gs://bucket/training_log"}
+DATA = {"examples": "gs://bucket/examples", "anomalies": "gs://bucket/anomalies"}
 
 
 @pytest.fixture
@@ -22,7 +20,7 @@ def artifacts(tmp_path: Path) -> WriteArtifacts:
 
 
 def run_push(artifacts: dict[str, str], tmp_path: Path) -> Outcome:
-    outcome = push(artifacts, URIS, str(tmp_path / "store"), RunContext(uri=str(tmp_path / "run"), lineage=LINEAGE))
+    outcome = push(artifacts, URIS, str(tmp_path / "store"), admitted(tmp_path / "run", **DATA))
     assert Outcome.model_validate_json((tmp_path / "run" / "outcome.json").read_text()) == outcome
     return outcome
 
@@ -33,11 +31,12 @@ def test_push_blessed_model_is_stored_with_its_provenance(artifacts: WriteArtifa
     (version,) = LocalModelStore(tmp_path / "store").versions("taxi")
     assert (outcome.verdict, outcome.version, outcome.path) == ("pushed", version.number, version.uri)
     assert outcome.reasons == ["auc 0.95 is at least 0.9 (n=100)"]
-    assert (outcome.data_digest, outcome.artifacts) == ("d", URIS)
+    assert (outcome.data_digest, outcome.artifacts) == ("d", DATA | URIS)
     manifest = version.manifest
     assert manifest.lineage == LINEAGE
     assert (manifest.metrics, manifest.reasons) == ({"auc": 0.95}, outcome.reasons)
-    assert (manifest.data_digest, manifest.baseline_version) == ("d", 1_700_000_000)
+    assert (manifest.data_digest, manifest.schema_digest, manifest.baseline_version) == ("d", "s", 1_700_000_000)
+    assert manifest.artifacts == DATA | URIS
 
 
 def test_push_unblessed_model_is_refused_with_the_reasons_of_both_judges(
@@ -76,7 +75,15 @@ def test_push_missing_evaluation_is_an_error_and_nothing_is_pushed(artifacts: Wr
     given = artifacts()
     (Path(given["evaluation"]) / "evaluation.json").unlink()
     with pytest.raises(StoreError, match="not an output of evaluate_model"):
-        push(given, URIS, str(tmp_path / "store"), RunContext(uri=str(tmp_path / "run"), lineage=LINEAGE))
+        push(given, URIS, str(tmp_path / "store"), admitted(tmp_path / "run"))
+    assert not (tmp_path / "store").exists()
+
+
+def test_push_without_the_record_of_its_data_is_an_error_and_nothing_is_pushed(
+    artifacts: WriteArtifacts, tmp_path: Path
+) -> None:
+    with pytest.raises(StoreError, match=r"outcome\.json"):
+        push(artifacts(), URIS, str(tmp_path / "store"), RunContext(uri=str(tmp_path / "run"), lineage=LINEAGE))
     assert not (tmp_path / "store").exists()
 
 
@@ -104,7 +111,7 @@ def test_push_baseline_in_a_remote_store_is_named_by_its_version(
 ) -> None:
     given = artifacts(baseline=storage_server.uri("store/taxi/1700000000"))
     store = storage_server.uri("store")
-    outcome = push(given, URIS, store, RunContext(uri=str(tmp_path / "run"), lineage=LINEAGE))
+    outcome = push(given, URIS, store, admitted(tmp_path / "run"))
     version = open_store(store).version("taxi", outcome.version or 0)
     assert outcome.path == version.uri
     assert version.manifest.baseline_version == 1_700_000_000

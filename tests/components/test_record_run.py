@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from components.confirm_rollout.component import confirm_rollout
 from components.record_run.component import record_run
 from components.record_run.run import last_step, record
-from components.rollout_model.component import rollout_model
 from pipelines.training import TRAINING
 from slipway.errors import RolloutError
 from slipway.lineage import Lineage
@@ -115,7 +115,7 @@ def retry_last_step(home: Path, told: dict[str, Any] | None = None, outcome: Out
     """What is left to do in a retry of `FIRST` in Kubeflow's UI: the exit handler does not run again."""
     if outcome:
         storage.write_text(str(home / f"taxi-{FIRST}" / OUTCOME), outcome.model_dump_json())
-    rollout_model.python_func(str(home / "store"), {}, given(home, told), FIRST, "2026-01-02T03:04:05Z")
+    confirm_rollout.python_func("", given(home, told), FIRST, "2026-01-02T03:04:05Z")
     return home / f"taxi-{FIRST}"
 
 
@@ -172,6 +172,29 @@ def test_retry_that_fails_at_its_last_step_is_recorded_with_what_it_pushed(tmp_p
         raise RolloutError("the cluster refuses it")
     assert (read(folder).state, read(folder).pushed_version) == ("failed", 7)
     assert read(folder).error == "the cluster refuses it"
+
+
+def test_record_of_kubeflow_whose_data_was_refused_tells_people_the_anomalies(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Kubeflow gives no reason: what admit_examples wrote is all that is known."""
+    refused = Outcome(verdict="bad-data", reasons=["The data has an anomaly.", "feature 'month': 13"], data_digest="ef")
+    storage.write_text(str(tmp_path / f"taxi-{FIRST}" / OUTCOME), refused.model_dump_json())
+    told = Notifications(stdout=True, events=("refused",)).model_dump(mode="json")
+    folder = of_kubeflow(tmp_path, FIRST, "FAILED", told)
+    assert (read(folder).state, read(folder).verdict, read(folder).reasons) == ("failed", "bad-data", refused.reasons)
+    said = capsys.readouterr().out
+    assert f"taxi: the data was refused (taxi-{FIRST})" in said
+    assert "- feature 'month': 13" in said
+    assert "feature &#39;month&#39;: 13" in (folder / "report.html").read_text()
+
+
+def test_retry_whose_last_step_but_one_goes_well_has_not_ended(tmp_path: Path) -> None:
+    folder = of_kubeflow(tmp_path, FIRST, "FAILED")
+    with last_step(RunContext(uri=str(folder), lineage=GIVEN), ends_run=False):
+        pass
+    assert not (folder / "last_step.json").exists()
+    assert read(folder).state == "failed"
 
 
 def test_first_attempt_leaves_its_record_to_the_exit_handler(tmp_path: Path) -> None:

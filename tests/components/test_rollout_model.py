@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from components.rollout_model.run import roll_out
+from components.confirm_rollout.component import confirm_rollout
+from components.rollout_model.run import describe, roll_out
 from serving.manifests import publish_manifests
 from slipway.errors import RolloutError, RolloutInconclusiveError, StoreError
 from slipway.lineage import Lineage
@@ -62,12 +63,23 @@ def test_rollout_of_a_model_that_was_not_pushed_says_so(
     assert world.api.requests == []
 
 
-def test_rollout_that_fails_is_recorded_with_its_reason(world: World, tmp_path: Path) -> None:
+def test_rollout_of_a_version_that_its_canary_refuses_is_an_outcome_with_its_reason(
+    world: World, tmp_path: Path
+) -> None:
     world.servers.new_pod = lambda: Pod(predictions=[0.0, 0.0])
-    with pytest.raises(RolloutError):
-        step(world, tmp_path, world.versions[0])
-    assert recorded(tmp_path).verdict == "rolled-back"
-    assert "differently than training did" in recorded(tmp_path).reasons[0]
+    outcome = step(world, tmp_path, world.versions[0])
+    assert outcome == recorded(tmp_path)
+    assert outcome.verdict == "rolled-back"
+    assert "differently than training did" in outcome.reasons[0]
+    assert f"Version {world.versions[0]} was rolled back" in describe(outcome)
+    assert outcome.reasons[0] in describe(outcome)
+
+
+def test_confirm_rollout_of_a_version_that_was_rolled_back_stops_the_run_with_the_reason(tmp_path: Path) -> None:
+    run = RunContext(uri=str(tmp_path), lineage=LINEAGE).model_dump_json()
+    with pytest.raises(RolloutError, match="p99 doubled"):
+        confirm_rollout.python_func("p99 doubled", run, "1", "")
+    confirm_rollout.python_func("", run, "1", "")
 
 
 def test_rollout_with_too_little_traffic_is_no_success(world: World, tmp_path: Path) -> None:

@@ -13,16 +13,13 @@ import pytest
 
 from components.push_model.run import push
 from components.record_run.component import record_run
-from slipway.lineage import Lineage
 from slipway.runs.notifications import send
 from slipway.runs.record import Outcome, RunContext
 from slipway.stores.model_store import open_store
-from tests.components.judged_artifacts import WriteArtifacts, write_artifacts
+from tests.components.judged_artifacts import LINEAGE, WriteArtifacts, admitted, write_artifacts
 from tests.fakes.loopback_server import Answer, LoopbackServer, Request
 from tests.fakes.storage_server import StorageServer
 from tests.model_files import provenance, write_model
-
-LINEAGE = Lineage(run="run-1", module="taxi", module_digest="m", data_uri="trips.csv")
 
 
 @pytest.fixture
@@ -45,11 +42,11 @@ def test_push_model_finds_its_own_version_though_others_pushed_since(
     store: str,
     first: str,
 ) -> None:
-    asked: list[Any] = [artifacts(), {}, store, RunContext(uri=str(tmp_path / "run"), lineage=LINEAGE)]
+    asked: list[Any] = [artifacts(), {}, store, admitted(tmp_path / "run")]
     number = push(*asked).version
     other = open_store(store).push(write_model(tmp_path / "other", 7), provenance()).version.number
     if first != "ended":
-        (tmp_path / "run" / "outcome.json").unlink()
+        admitted(tmp_path / "run")
     again = push(*asked)
     assert (again.verdict, again.version) == ("pushed", number)
     assert Outcome.model_validate_json((tmp_path / "run" / "outcome.json").read_text()) == again
@@ -65,12 +62,7 @@ def test_push_model_does_not_take_a_damaged_version_for_its_own(
     artifacts: WriteArtifacts,
     tmp_path: Path,
 ) -> None:
-    asked: list[Any] = [
-        artifacts(),
-        {},
-        str(tmp_path / "store"),
-        RunContext(uri=str(tmp_path / "run"), lineage=LINEAGE),
-    ]
+    asked: list[Any] = [artifacts(), {}, str(tmp_path / "store"), admitted(tmp_path / "run")]
     first = push(*asked)
     Path(first.path or "", "saved_model.pb").write_bytes(b"bit rot")
     assert (push(*asked).version or 0) > (first.version or 0)

@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 import yaml
 
+from components.confirm_rollout.component import confirm_rollout
 from components.rollout_model.run import roll_out
 from serving.manifests import publish_manifests
 from serving.rollout.engine import Rollout
-from slipway.errors import RolledBackError, RolloutError, RolloutInconclusiveError
+from slipway.errors import RolloutError, RolloutInconclusiveError
 from slipway.lineage import Lineage
 from slipway.runs.record import Outcome, RolloutOutcome, RunContext
 from slipway.runs.store import OUTCOME, ROLLOUT
@@ -84,21 +85,29 @@ def test_rollout_model_that_rolled_back_says_so_again(world: World, record: str,
         world.api.fates["taxi-serving-canary"] = "image"
     else:
         world.servers.new_pod = lambda: Pod(predictions=[0.0, 0.0])
-    with pytest.raises(RolledBackError) as first:
-        roll_out(*asked)
+    first = roll_out(*asked)
+    assert first is not None
     assert world.store.stage("taxi", second) == ("retired" if fate == "image" else "quarantined")
-    reason, before = str(first.value).partition("Why: ")[2], done(world)
+    reason, before = first.reasons[0].partition("Why: ")[2], done(world)
     world.api.fates.clear()
     if record == "lost":
         forget(asked)
-    with pytest.raises(RolledBackError) as again:
-        roll_out(*asked)
-    assert reason in str(again.value)
-    assert (recorded(asked).verdict, again.value.version) == ("rolled-back", second)
+    again = roll_out(*asked)
+    assert again == recorded(asked)
+    assert reason in again.reasons[0]
+    assert (again.verdict, again.version) == ("rolled-back", second)
     assert done(world) == before
     if fate == "image":
         world.start(second)
         assert world.stable == second
+
+
+def test_confirm_rollout_says_the_same_again(tmp_path: Path) -> None:
+    lineage = Lineage(run="run-1", module="taxi", module_digest="m", data_uri="trips.csv")
+    run = RunContext(uri=str(tmp_path), lineage=lineage).model_dump_json()
+    for _ in range(2):
+        with pytest.raises(RolloutError, match="p99 doubled"):
+            confirm_rollout.python_func("p99 doubled", run, "1", "")
 
 
 @pytest.mark.parametrize("since", ["a newer version", "a rollback by hand"])

@@ -16,13 +16,15 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from components.admit_examples.run import admit
 from pipelines.training import TRAINING
 from slipway.data.examples.source import read_source
 from slipway.data.schema import model_inputs, read_schema
 from slipway.data.tensors import raw_inputs
+from slipway.data.validation.report import Anomaly, Validation, write_validation
 from slipway.errors import AnomalyError
 from slipway.lineage import Lineage
-from slipway.runs.record import Summary
+from slipway.runs.record import RunContext, Summary
 from slipway.stores.model_store import open_store
 from tests.components.evaluation_models import MetricsRecorder
 from tests.components.ingesting import CONFIG, ROWS
@@ -37,6 +39,7 @@ from tests.steps import resolve as resolve_source
 from tests.steps import validate_data as validate_examples
 from tests.steps import validate_model as validate_serving
 
+LINEAGE = Lineage(run="taxi-1", module="taxi", module_digest="m", data_uri="d", shows=TRAINING.shows)
 COMPONENTS = Path(__file__).parents[2] / "components"
 CURATED = 'feature { name: "month" type: INT int_domain { min: 1 max: 12 } } feature { name: "y" type: INT }'
 
@@ -68,12 +71,11 @@ def test_resolve_source_finds_the_same_though_its_run_was_recorded_meanwhile(tmp
     (tmp_path / "trips.csv").write_text(ROWS)
     asked = (str(tmp_path / "trips.csv"), 1, "taxi", str(tmp_path / "runs"), str(tmp_path / "sources"))
     first = resolve_source(*asked)
-    lineage = Lineage(run="taxi-1", module="taxi", module_digest="m", data_uri="d", shows=TRAINING.shows)
     examples = write_examples(tmp_path / "examples", {"y": [1]})
     manifest = json.loads((tmp_path / "examples" / "manifest.json").read_text())
     manifest["source"] = read_source(first[0]).model_dump()
     (tmp_path / "examples" / "manifest.json").write_text(json.dumps(manifest))
-    own = Summary(lineage=lineage, state="succeeded", statistics=examples, artifacts={"examples": examples})
+    own = Summary(lineage=LINEAGE, state="succeeded", statistics=examples, artifacts={"examples": examples})
     (tmp_path / "runs" / "taxi-1").mkdir(parents=True)
     (tmp_path / "runs" / "taxi-1" / "summary.json").write_text(own.model_dump_json())
     assert resolve_source(*asked) == first
@@ -118,19 +120,32 @@ def test_infer_schema_writes_the_same(tmp_path: Path, curated: str) -> None:
     assert written[0] == written[1]
 
 
-def test_validate_examples_refuses_bad_data_again_in_the_same_words(tmp_path: Path) -> None:
+def test_validate_examples_writes_the_same_of_bad_data(tmp_path: Path) -> None:
     examples = write_examples(tmp_path / "examples", {"month": [1, 13, 13], "y": [0, 1, 1]}, {"month": [2], "y": [0]})
     compute(examples, str(tmp_path / "statistics"), str(tmp_path / "page.html"))
     infer(
         str(tmp_path / "statistics"), {"column": "y"}, write_curated_schema(tmp_path, CURATED), str(tmp_path / "schema")
     )
+    written = []
+    for _ in range(2):
+        validate_examples(examples, str(tmp_path / "statistics"), str(tmp_path / "schema"), "",
+                          str(tmp_path / "out" / "anomalies"), str(tmp_path / "out" / "page.html"))  # fmt: skip
+        written.append(files(tmp_path / "out"))
+    assert written[0] == written[1]
+
+
+def test_admit_examples_refuses_bad_data_again_in_the_same_words(tmp_path: Path) -> None:
+    wrong = Anomaly(feature="month", split="train", severity="ERROR", type="INT_TYPE_BIG_INT", short="Too large",
+                    description="Unexpectedly large value: 13", of_rows=9, fix="mend it")  # fmt: skip
+    write_validation(Validation(anomalies=[wrong]), str(tmp_path / "anomalies"))
+    run = RunContext(uri=str(tmp_path / "run"), lineage=LINEAGE)
+    metadata = {"data_digest": "d", "schema_digest": "s"}
     said, written = [], []
     for _ in range(2):
         with pytest.raises(AnomalyError) as caught:
-            validate_examples(examples, str(tmp_path / "statistics"), str(tmp_path / "schema"), "",
-                              str(tmp_path / "out" / "anomalies"), str(tmp_path / "out" / "page.html"))  # fmt: skip
+            admit(str(tmp_path / "anomalies"), "gs://bucket/anomalies", metadata, run)
         said.append(str(caught.value))
-        written.append(files(tmp_path / "out"))
+        written.append(files(tmp_path / "run"))
     assert said[0] == said[1]
     assert written[0] == written[1]
 
@@ -162,7 +177,7 @@ def test_train_model_ends_with_the_same_model_and_each_curve_once(shapes: Artifa
     answers, losses, names = [], [], []
     for _ in range(2):
         history = train(
-            shapes.examples, shapes.schema, shapes.graph, shapes.transformed, publish(tmp_path).model_uri,
+            shapes.examples, shapes.graph, shapes.transformed, publish(tmp_path).model_uri,
             train_parameters(epochs=2), {}, str(tmp_path / "checkpoints"), str(tmp_path / "model"),
             str(tmp_path / "log"),
         )  # fmt: skip

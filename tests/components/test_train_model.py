@@ -37,7 +37,6 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Artifacts:
 def run(artifacts: Artifacts, folder: Path, model: str = MODEL, **training: Any) -> History:
     return train(
         artifacts.examples,
-        artifacts.schema,
         artifacts.graph,
         artifacts.transformed,
         publish(folder, model=model).model_uri,
@@ -227,7 +226,7 @@ def test_train_unknown_label_value_names_it(artifacts: Artifacts, tmp_path: Path
     parameters = json.dumps({**json.loads(train_parameters()), "classes": ["circle", "square", "star"]})
     with pytest.raises(DataError, match="'triangle' is none of the classes circle, square, star"):
         train(
-            *(artifacts.examples, artifacts.schema, artifacts.graph, artifacts.transformed),
+            *(artifacts.examples, artifacts.graph, artifacts.transformed),
             *(publish(tmp_path).model_uri, parameters, {}),
             *(str(tmp_path / "checkpoints"), str(tmp_path / "model"), str(tmp_path / "log")),
         )
@@ -239,7 +238,7 @@ def test_train_hyperparameters_reach_the_model_with_their_types(artifacts: Artif
     parameters = json.dumps({**json.loads(train_parameters()), "hyperparameters": given})
     with pytest.raises(ModuleError) as caught:
         train(
-            *(artifacts.examples, artifacts.schema, artifacts.graph, artifacts.transformed),
+            *(artifacts.examples, artifacts.graph, artifacts.transformed),
             *(publish(tmp_path, model=code).model_uri, parameters, {}),
             *(str(tmp_path / "checkpoints"), str(tmp_path / "model"), str(tmp_path / "log")),
         )
@@ -282,7 +281,7 @@ def test_train_killed_resumes_and_ends_as_if_it_had_not_been(
 def test_train_distributed_trains_and_exports_the_same_model(
     artifacts: Artifacts, history: History, tmp_path: Path, strategy: str
 ) -> None:
-    inputs = (artifacts.examples, artifacts.schema, artifacts.graph, artifacts.transformed)
+    inputs = (artifacts.examples, artifacts.graph, artifacts.transformed)
     outputs = [str(tmp_path / name) for name in ("checkpoints", "model", "log")]
     uri = publish(tmp_path).model_uri
     distributed = train(*inputs, uri, train_parameters(epochs=2), {"strategy": strategy}, *outputs)
@@ -303,7 +302,7 @@ def test_train_on_half_written_inputs_says_which_step_was_stopped(
 
 
 def test_train_that_cannot_write_its_model_resumes_after_the_last_epoch(artifacts: Artifacts, tmp_path: Path) -> None:
-    inputs = (artifacts.examples, artifacts.schema, artifacts.graph, artifacts.transformed)
+    inputs = (artifacts.examples, artifacts.graph, artifacts.transformed)
     uri, others = publish(tmp_path).model_uri, [str(tmp_path / name) for name in ("checkpoints", "model", "log")]
     with mount_small_disk(tmp_path / "disk", "64k") as disk:
         with pytest.raises(StoreError, match=r"disk/model/.*: cannot write: No space left.*; make room"):

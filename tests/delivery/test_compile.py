@@ -20,7 +20,8 @@ from slipway.targets import RemoteTarget
 from tests.compiled.specs import GOLDEN, IMAGE, golden_spec, tasks
 
 TARGETS: tuple[RemoteTarget, ...] = ("kubeflow", "vertex")
-NEVER_CACHED = {"resolve_source", "resolve_baseline", "push_model", "rollout_model", "record_run"}
+NEVER_CACHED = {"resolve_source", "admit_examples", "resolve_baseline", "push_model", "rollout_model",
+                "confirm_rollout", "record_run"}  # fmt: skip
 DOES_REMOTE_IO = {"resolve_source", "ingest_examples", "resolve_baseline", "push_model", "record_run"}
 
 
@@ -53,9 +54,10 @@ def test_compile_pipeline_parses_strictly(spec: dict[str, Any]) -> None:
 def test_golden_spec_has_the_same_tasks_and_edges_everywhere() -> None:
     kubeflow, vertex = (edges(golden_spec(target)) for target in TARGETS)
     assert kubeflow == vertex
-    assert set(kubeflow["push_model"]) >= {"evaluate_model", "validate_serving", "validate_examples"}
+    assert set(kubeflow["push_model"]) >= {"evaluate_model", "validate_serving"}
     assert kubeflow["rollout_model"] == ["push_model"]
-    assert "validate_examples" in kubeflow["transform_features"], "bad data must stop the run before training"
+    assert kubeflow["admit_examples"] == ["validate_examples"]
+    assert "admit_examples" in kubeflow["transform_features"], "bad data must stop the run before training"
 
 
 def test_compile_pipeline_caches_all_but_lookups_and_pushes(spec: dict[str, Any]) -> None:
@@ -65,7 +67,7 @@ def test_compile_pipeline_caches_all_but_lookups_and_pushes(spec: dict[str, Any]
 
 def test_compile_pipeline_every_task_has_resources_image_and_display_name(spec: dict[str, Any]) -> None:
     executors = spec["deploymentSpec"]["executors"]
-    assert len(executors) == 13
+    assert len(executors) == 15
     for executor in executors.values():
         resources = executor["container"]["resources"]
         assert executor["container"]["image"] == IMAGE
@@ -84,7 +86,8 @@ def test_compile_pipeline_names_a_recurring_run_wherever_its_record_is_used(spec
     steps = [component for component in spec["components"].values() if "executorLabel" in component]
     takes = {step["executorLabel"]: set(step.get("inputDefinitions", {}).get("parameters", {})) for step in steps}
     users = {label for label, names in takes.items() if "run" in names}
-    assert users == {"exec-push-model", "exec-record-run", "exec-rollout-model"}
+    assert users == {"exec-admit-examples", "exec-push-model", "exec-record-run", "exec-rollout-model",
+                     "exec-confirm-rollout"}  # fmt: skip
     for label in users:
         assert takes[label] >= {"job", "job_created"}
         source = " ".join(spec["deploymentSpec"]["executors"][label]["container"]["command"])
@@ -98,7 +101,7 @@ def test_compile_pipeline_gives_the_job_as_the_platforms_api_knows_it(
     placeholder = {"kubeflow": "{{$.pipeline_job_uuid}}", "vertex": "{{$.pipeline_job_resource_name}}"}[target]
     given = [task.get("inputs", {}).get("parameters", {}) for task in tasks(spec).values()]
     jobs = [parameters["job"]["runtimeValue"]["constant"] for parameters in given if "job" in parameters]
-    assert jobs == [placeholder] * 3
+    assert jobs == [placeholder] * 5
 
 
 def test_compile_pipeline_without_image_says_how_to_give_one(tmp_path: Path) -> None:

@@ -64,10 +64,10 @@ class Trained:
 
         config = CONFIG.model_copy(update={"training": CONFIG.training.model_copy(update={"seed": seed})})
         parameters = config.model_dump_json(include={"task", "label", "training", "hyperparameters"})
-        examples, schema, graph, transformed = self._paths("examples", "schema", "graph", "transformed")
+        examples, graph, transformed = self._paths("examples", "graph", "transformed")
         checkpoints, model, log = self._paths("checkpoints", "model", "log")
         uri = self.published.model_uri
-        train(examples, schema, graph, transformed, uri, parameters, {}, checkpoints, model, log)
+        train(examples, graph, transformed, uri, parameters, {}, checkpoints, model, log)
         rows = pq.read_table(self.folder / "examples" / "split=eval")
         self.predictor = Predictor(self.folder / "model")
         predictions = self.predictor.predict(raw_inputs(rows, self.features))

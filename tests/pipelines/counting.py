@@ -39,7 +39,7 @@ def build(defaults: TaskDefaults) -> BaseComponent:
     @dsl.pipeline(name="slipway-counting")
     def counting(run: str, data_uri: str, least: int) -> None:
         given = locals()
-        with defaults.recorded(run):
+        with defaults.recorded(run, "slipway-counting"):
             steps = Steps(defaults, given)
             steps.add(count_rows, "Count the rows")
             steps.add(judge_rows, "Judge the rows", cached=False)

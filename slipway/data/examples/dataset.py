@@ -1,7 +1,8 @@
 """The examples artifact: Parquet splits and their manifest.
 
 Layout: `split=train/*.parquet`, `split=eval/*.parquet`, `manifest.json`, `quarantine.jsonl`. Columns are int64, double,
-string or binary, or lists of these; a missing value is null.
+string or binary, or lists of these; a missing value is null. The sample has the same layout, and the first rows of the
+eval split alone.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ class Manifest(BaseModel):
     columns: dict[str, str] = Field(description="name to Arrow type")
     label: str
     digest: str
+    max_quarantined: float = Field(1.0, description="the share of quarantined rows above which validation refuses")
 
 
 def read_manifest(examples_path: str | Path) -> Manifest:

@@ -3,7 +3,8 @@
 Rows pass in batches: DuckDB parses, casts and evaluates the label; two Parquet writers write. The bytes written depend
 only on the rows, their order and this code.
 
-- A row that cannot be read goes to quarantine; above `max_quarantined` the step fails.
+- A row that cannot be read goes to quarantine. How many may be there, and whether a split may be empty, is for
+  validation to say, whose page shows it: a step that fails leaves nothing that a platform's UI would show.
 - A row without a label is left out and counted as unlabelled.
 - Booleans become int64 0 and 1. The column of a `column` split is not a feature and is left out.
 """
@@ -18,6 +19,7 @@ import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -46,6 +48,7 @@ THREADS = min(os.cpu_count() or 1, 4)
 BATCH_ROWS = 65_536
 ROW_GROUP_ROWS = 131_072
 FILE_ROWS = 8 * ROW_GROUP_ROWS
+SAMPLE_ROWS = 5_000
 SCRATCH = "slipway-ingest-"
 
 
@@ -66,7 +69,7 @@ def ingest_source(
     """Writes the examples artifact of a source; a failure leaves nothing but `quarantine.jsonl`.
 
     Raises:
-        DataError: the source cannot be read, too much of it is bad, a column is missing, or a split stays empty.
+        DataError: the source cannot be read, it has no rows, or a column is missing.
         ConfigError: the split does not fit the data.
         StoreError: the artifact, or a temporary file, cannot be written.
     """
@@ -74,11 +77,9 @@ def ingest_source(
     try:
         with _clear_errors(source, folder):
             try:
-                manifest, quarantine = _write(source, config, schema, folder, careful=False)
+                manifest = _write(source, config, schema, folder, careful=False)
             except UnsoundRowsError:
-                manifest, quarantine = _write(source, config, schema, folder, careful=True)
-            quarantine.check(manifest.rows.read, config.ingestion.max_quarantined)
-            _check_splits(manifest.rows, source, config)
+                manifest = _write(source, config, schema, folder, careful=True)
             storage.write_text(str(folder / MANIFEST), manifest.model_dump_json(indent=1))
             return manifest
     except BaseException:
@@ -89,7 +90,7 @@ def ingest_source(
 
 def _write(
     source: Source, config: IngestConfig, schema: schema_pb2.Schema | None, folder: Path, *, careful: bool
-) -> tuple[Manifest, Quarantine]:
+) -> Manifest:
     """Reads every row and writes it to its split; the manifest says what was written."""
     clear_artifact(folder, MANIFEST)
     quarantine = Quarantine(folder / QUARANTINE)
@@ -115,9 +116,11 @@ def _write(
                 writers = [open_writers.enter_context(_SplitWriter(folder, name, examples.schema)) for name in SPLITS]
             for code, writer in enumerate(writers):
                 writer.add(examples.filter(as_mask(splits == code)))
+    if not usable + quarantine.count:
+        raise DataError(f"{source.uri}: there are columns, but no rows; was the file written to its end?")
     train, evaluation = (writer.rows for writer in writers) if writers else (0, 0)
     files = [file for writer in writers for file in writer.files]
-    manifest = Manifest(
+    return Manifest(
         source=source.model_dump(mode="json"),
         rows=RowCounts(
             read=usable + quarantine.count,
@@ -131,8 +134,23 @@ def _write(
         columns={field.name: str(field.type) for field in writers[0].schema} if writers else {},
         label=config.label.column,
         digest=digest_of(*(file.sha256 for file in files)),
+        max_quarantined=limit,
     )
-    return manifest, quarantine
+
+
+def write_sample(manifest: Manifest, examples_path: str | Path, sample_path: str | Path) -> None:
+    """Writes the first rows of the eval split, in a file of the same name, for steps that need some rows, not all."""
+    clear_artifact(sample_path, MANIFEST)
+    names = [file.path for file in manifest.files if file.path.startswith("split=eval/")]
+    for name in names[:1]:  # none, if no row could be read
+        (Path(sample_path) / name).parent.mkdir()
+        with (
+            pq.ParquetFile(Path(examples_path) / name) as parquet,
+            pq.ParquetWriter(Path(sample_path) / name, parquet.schema_arrow) as writer,
+        ):
+            for batch in islice(parquet.iter_batches(SAMPLE_ROWS), 1):
+                writer.write_batch(batch)
+    storage.write_text(str(Path(sample_path) / MANIFEST), manifest.model_dump_json(indent=1))
 
 
 class _SplitWriter:
@@ -164,7 +182,7 @@ class _SplitWriter:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
-            if self._waiting.num_rows:
+            if self._waiting.num_rows or not self.rows:  # an empty split has a file too: it tells the columns
                 self._write(self._waiting)
             self._end_file()
         elif self._writer is not None:
@@ -209,22 +227,6 @@ def _set_aside(rows: pa.RecordBatch, quarantine: Quarantine) -> pa.RecordBatch:
     for row in zip(*(column.to_pylist() for column in bad.columns), strict=True):
         quarantine.add(*row)
     return rows.filter(reasons.is_null())
-
-
-def _check_splits(rows: RowCounts, source: Source, config: IngestConfig) -> None:
-    """Fails if a split is empty, with the likely cause."""
-    if not rows.read:
-        raise DataError(f"{source.uri}: there are columns, but no rows; was the file written to its end?")
-    usable = rows.read - rows.quarantined
-    if usable and rows.unlabelled == usable:
-        raise DataError(f"{source.uri}: the label {config.label.column!r} is missing in all of {usable:,} rows")
-    for name in SPLITS:
-        if getattr(rows, name) == 0:
-            raise DataError(
-                f"{source.uri}: the {name} split is empty: of {rows.read:,} rows {rows.train:,} are for training, "
-                f"{rows.eval:,} for evaluation, {rows.left_out:,} left out, {rows.quarantined:,} in quarantine. "
-                f"The split of module.yaml is {config.split.model_dump(mode='json')}"
-            )
 
 
 @contextmanager

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 FILE, LINE = "__slipway_file", "__slipway_line"
 BATCH = "__slipway_batch"
 RAW_CHARACTERS = 1000
-SHOWN = 3
 
 
 class UnsoundRowsError(Exception):
@@ -50,7 +49,6 @@ class Quarantine:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.count = 0
-        self._shown: list[str] = []
         self._file: IO[str] | None = None
 
     def add(self, file: str, line: int | None, reason: str, raw: str) -> None:
@@ -60,23 +58,12 @@ class Quarantine:
         record = {"file": file, "line": line, "reason": reason, "raw": raw[:RAW_CHARACTERS]}
         self._file.write(json.dumps(record, ensure_ascii=False) + "\n")
         self.count += 1
-        if self.count <= SHOWN:
-            self._shown.append(f"  {file}{f':{line}' if line else ''}: {reason}\n")
 
     def close(self) -> None:
         """Closes the file."""
         if self._file is not None:
             self._file.close()
             self._file = None
-
-    def check(self, read: int, limit: float) -> None:
-        """Fails if more than the share `limit` of `read` rows is here; the message shows the first ones."""
-        if self.count > limit * read:
-            raise DataError(
-                f"{self.count:,} of {read:,} rows ({self.count / read:.2%}) could not be read; the limit is "
-                f"{limit:.2%}. The first:\n{''.join(self._shown)}All are in {self.path}. "
-                "Correct the data, or raise ingestion.max_quarantined in module.yaml"
-            )
 
 
 @dataclass(frozen=True)

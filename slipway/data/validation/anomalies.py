@@ -20,7 +20,7 @@ def to_anomalies(validation: Validation, schema: schema_pb2.Schema) -> anomalies
         info = result.anomaly_info[anomaly.feature] if anomaly.feature else result.dataset_anomaly_info
         info.path.step[:] = [anomaly.feature] if anomaly.feature else []
         info.severity = max(info.severity, info.Severity.Value(anomaly.severity))
-        described = f"{anomaly.description} (split {anomaly.split})"
+        described = f"{anomaly.description} (split {anomaly.split})" if anomaly.split else anomaly.description
         info.reason.add(type=info.Type.Value(anomaly.type), short_description=anomaly.short, description=described)
         info.description = " ".join(reason.description for reason in info.reason)
         shorts = {reason.short_description for reason in info.reason}

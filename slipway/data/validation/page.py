@@ -52,7 +52,14 @@ def _anomaly_row(anomaly: Anomaly) -> list[Cell]:
     what += Markup("<br><em>Fix:</em> {}").format(anomaly.fix)
     share = format_share(anomaly.rows / anomaly.of_rows) if anomaly.rows is not None and anomaly.of_rows else ""
     rows = "" if anomaly.rows is None else format_number(anomaly.rows)
-    return [badge(anomaly.severity.lower(), tone), anomaly.feature or "(all)", anomaly.split, what, rows, share]
+    return [
+        badge(anomaly.severity.lower(), tone),
+        anomaly.feature or "(all)",
+        anomaly.split or "(none)",
+        what,
+        rows,
+        share,
+    ]
 
 
 def _comparison_row(comparison: Comparison) -> list[Cell]:

@@ -21,7 +21,7 @@ class Anomaly(BaseModel):
     """One violation of the schema."""
 
     feature: str = Field(description="empty if the anomaly is of the split as a whole")
-    split: str
+    split: str = Field(description="empty if it is of rows that are in no split")
     severity: Severity
     type: str = Field(description="name of an `AnomalyInfo.Type` of tensorflow-metadata")
     short: str
@@ -87,13 +87,17 @@ def refusal(validation: Validation) -> str:
     lines = [f"The data has {count}; nothing was trained."]
     lines += [describe_anomaly(anomaly) for anomaly in errors[:LISTED_ERRORS]]
     if len(errors) > LISTED_ERRORS:
-        lines.append(f"- and {len(errors) - LISTED_ERRORS} more: see the page of this step, or {FILE}")
+        lines.append(f"- and {len(errors) - LISTED_ERRORS} more: see the page of validate_examples, or {FILE}")
     return "\n".join(lines)
 
 
 def describe_anomaly(anomaly: Anomaly) -> str:
     """Three lines: place and problem, extent and bound, fix."""
-    place = f"feature {anomaly.feature!r}, split {anomaly.split}" if anomaly.feature else f"split {anomaly.split}"
+    names = (
+        f"feature {anomaly.feature!r}" if anomaly.feature else "",
+        f"split {anomaly.split}" if anomaly.split else "",
+    )
+    place = ", ".join(filter(None, names)) or "the data"
     facts = []
     if anomaly.rows is not None:
         facts.append(f"{format_number(anomaly.rows)} of {format_number(anomaly.of_rows)} rows")

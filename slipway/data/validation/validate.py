@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
-from slipway.data.examples.dataset import SPLITS
+from slipway.data.examples.dataset import SPLITS, RowCounts, read_manifest
 from slipway.data.schema import TRAINING
 from slipway.data.statistics.describe import common_stats, feature_name
 from slipway.data.statistics.io import FILE as STATISTICS
@@ -17,6 +17,7 @@ from slipway.data.statistics.io import dataset_of, read_statistics
 from slipway.data.validation.comparators import compare_datasets
 from slipway.data.validation.features import check_feature, is_required, type_name
 from slipway.data.validation.finding import CONTROL_MISSING, Finding, find_rows
+from slipway.data.validation.ingested import check_ingested
 from slipway.data.validation.report import Anomaly, Comparison, Kind, Validation
 from slipway.stores import storage
 
@@ -40,9 +41,10 @@ def validate_examples(
         previous_statistics: URI of the statistics of the run before, for drift, or empty; deleted ones are a warning.
     """
     found: list[tuple[Dataset, str, Finding]] = []
+    manifest = read_manifest(examples_path)
     datasets = {split: dataset_of(statistics, split) for split in SPLITS}
     for dataset in datasets.values():
-        found += [(dataset, *one) for one in _check_split(schema, dataset)]
+        found += [(dataset, *one) for one in _check_split(schema, dataset, manifest.rows)]
     train, kinds = datasets["train"], list[tuple[Kind, Dataset, Dataset]]()
     if train.num_examples and datasets["eval"].num_examples:
         kinds.append(("skew", datasets["eval"], train))
@@ -57,15 +59,17 @@ def validate_examples(
         for name, comparison, finding in compare_datasets(schema, treatment, control, kind):
             comparisons += [comparison] if comparison else []
             found += [(treatment, name, finding)] if finding else []
-    anomalies = [_locate(examples_path, *one) for one in found]
+    anomalies = [*check_ingested(examples_path, manifest), *(_locate(examples_path, *one) for one in found)]
     anomalies.sort(key=lambda anomaly: anomaly.severity != "ERROR")
     return Validation(anomalies=anomalies, comparisons=comparisons)
 
 
-def _check_split(schema: schema_pb2.Schema, dataset: Dataset) -> Iterator[tuple[str, Finding]]:
+def _check_split(schema: schema_pb2.Schema, dataset: Dataset, rows: RowCounts) -> Iterator[tuple[str, Finding]]:
     if not dataset.num_examples:
         yield "", Finding(
-            "NO_DATA_IN_SPAN", "No data", f"The split {dataset.name} has no examples.",
+            "NO_DATA_IN_SPAN", "No data", f"The split {dataset.name} has no examples: of {rows.read:,} rows "
+            f"{rows.train:,} are for training, {rows.eval:,} for evaluation, {rows.left_out:,} left out, "
+            f"{rows.quarantined:,} in quarantine.",
             fix="bring more data, or change `split` in module.yaml so that both splits get rows", rows=0,
         )  # fmt: skip
         return

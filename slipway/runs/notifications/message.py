@@ -68,6 +68,8 @@ def _judge(summary: Summary, rollout: RolloutOutcome | None) -> tuple[set[Event]
         became = {"rolled-back": "was rolled back", "held": "waits for a decision", "failed": "could not be rolled out"}
         events: set[Event] = {"failure", "rollback"} if rollout.verdict == "rolled-back" else {"failure"}
         return events, f"version {rollout.version} {became[rollout.verdict]}"
+    if summary.told and summary.told.tone == "bad":
+        return {"failure", "refused"}, summary.told.news
     if summary.state != "succeeded":
         was = {"interrupted": "was interrupted", "unknown": "ended in an unknown state"}.get(summary.state, "failed")
         return {"failure"}, f"the run {was}" + (f" at {summary.failed_step}" if summary.failed_step else "")

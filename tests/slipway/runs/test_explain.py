@@ -48,6 +48,15 @@ def test_explain_failed_run_names_the_step_the_reason_and_the_log(tmp_path: Path
     assert str(folder / "logs" / "validate_examples.log") in text
 
 
+def test_explain_run_on_bad_data_names_the_anomalies_and_not_the_step(tmp_path: Path) -> None:
+    write_run(tmp_path, "taxi-1", "bad-data")
+    text = " ".join(explain(tmp_path, "taxi-1").split())
+    assert "taxi-1 was stopped before training: its data was refused." in text
+    assert "feature 'trip_miles', split train: SCHEMA_MISSING_COLUMN" in text
+    assert "Fix: put the column back" in text
+    assert "ef" * 32 in text
+
+
 @pytest.mark.parametrize("ending", ["interrupted", "running"])
 def test_explain_unfinished_run_says_so(tmp_path: Path, ending: str) -> None:
     write_run(tmp_path, "taxi-1", ending)  # type: ignore[arg-type]

@@ -6,9 +6,9 @@ import pytest
 
 from slipway.errors import StoreError
 from slipway.runs.process import start_time
-from slipway.runs.record import Step, StepsFile, Summary
+from slipway.runs.record import NO_VERDICT, Outcome, Step, StepsFile, Summary
 from slipway.runs.store import list_runs, load_run, view_run
-from slipway.runs.summary import failure_reasons
+from slipway.runs.summary import failure_reasons, summarise
 from tests.recorded_runs import NEEDS, STARTED, VERSION, WHY_FAILED, WHY_REFUSED, write_run
 
 
@@ -119,11 +119,34 @@ def test_view_of_a_failed_run_says_the_step_and_its_reason(home: Path) -> None:
     assert summary.metrics == {}
 
 
+def test_view_of_a_run_on_bad_data_has_a_verdict_and_is_no_control_of_the_next_run(tmp_path: Path) -> None:
+    write_run(tmp_path, "taxi-1", "bad-data")
+    summary = load_run(tmp_path / "runs", "taxi-1").summary
+    assert (summary.state, summary.verdict, summary.failed_step) == ("failed", "bad-data", "admit_examples")
+    assert "The data has an anomaly" in summary.reasons[0]
+    assert "trip_miles" in summary.reasons[1]
+    assert summary.artifacts.keys() >= {"examples", "statistics", "anomalies"}
+    assert summary.statistics is None
+
+
+def test_view_of_a_platforms_run_that_failed_in_training_shows_its_data(tmp_path: Path) -> None:
+    """A platform's run has no `steps.json`: what is known of its data, admit_examples wrote."""
+    folder = write_run(tmp_path, "taxi-1", "failed")
+    (folder / "steps.json").unlink()
+    artifacts = {name: str(folder / "artifacts" / name) for name in ("examples", "statistics", "anomalies")}
+    admitted = Outcome(verdict=NO_VERDICT, reasons=[], data_digest="ef" * 32, artifacts=artifacts)
+    (folder / "outcome.json").write_text(admitted.model_dump_json())
+    lineage = load_run(tmp_path / "runs", "taxi-1").summary.lineage
+    summary = summarise(lineage, "failed", [], admitted, "the loss is NaN")
+    assert (summary.verdict, summary.reasons) == ("none", ["the loss is NaN"])
+    assert (summary.rows.read, summary.data_digest) == (14_169, "ef" * 32)
+
+
 def test_view_of_an_interrupted_run_ends_the_step_that_ran(home: Path) -> None:
     view = load_run(home / "runs", "taxi-4-interrupted")
     trained = next(step for step in view.steps if step.name == "train_model")
     assert (trained.state, view.summary.failed_step) == ("failed", "train_model")
-    assert view.seconds == pytest.approx(7, abs=1e-3), "up to the last moment that is known"
+    assert view.seconds == pytest.approx(7.1, abs=1e-3), "up to the last moment that is known"
 
 
 def test_view_of_a_running_run_has_no_end(home: Path) -> None:

@@ -12,6 +12,7 @@ from slipway.data.examples.dataset import QUARANTINE, SPLITS, Manifest, open_spl
 from slipway.data.examples.ingest import IngestConfig, ingest_source
 from slipway.data.examples.source import locate
 from slipway.data.schema import parse_schema
+from slipway.data.validation.ingested import check_ingested
 
 HASH = {"method": "hash", "train": 2, "eval": 1}
 
@@ -32,6 +33,10 @@ class Ingested:
 
     def column(self, name: str) -> list[Any]:
         return list(self.table().column(name).to_pylist())
+
+    def refusals(self) -> list[str]:
+        """What validation says of the rows that are not among the examples."""
+        return [anomaly.description for anomaly in check_ingested(self.path, self.manifest)]
 
     def quarantine(self) -> list[dict[str, Any]]:
         return read_quarantine(self.path)

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from slipway.data.examples.column_types import SAMPLE_ROWS
-from slipway.errors import DataError
 from tests.slipway.data.examples.ingesting import Ingested, ingest
 
 
@@ -97,5 +96,4 @@ def test_ingest_value_against_the_schema_goes_to_quarantine(
     schema = f'feature {{ name: "x" type: {kind} }} feature {{ name: "absent" type: INT }}'
     ingested = _ingest_values(tmp_path, ["1"] * 150 + [value], schema=schema)
     assert [bad["reason"] for bad in ingested.quarantine()] == [f"x: '{value}' is not {expected}"]
-    with pytest.raises(DataError, match=r"100\.00%"):
-        _ingest_values(tmp_path, [value] * 20, schema=schema)
+    assert "100.00%" in _ingest_values(tmp_path, [value] * 20, schema=schema).refusals()[0]

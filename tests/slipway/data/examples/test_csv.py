@@ -10,7 +10,7 @@ import pytest
 
 from slipway.data.examples.dataset import SPLITS, open_split
 from slipway.errors import DataError
-from tests.slipway.data.examples.ingesting import ingest, numbered, read_quarantine
+from tests.slipway.data.examples.ingesting import ingest, numbered
 
 
 def _write(path: Path, content: str | bytes) -> Path:
@@ -91,19 +91,24 @@ def test_ingest_ragged_rows_go_to_quarantine_with_their_line(data: Path, out: Pa
     assert ingested.column("id") == [n for n in range(400) if n not in (99, 199, 299)]
 
 
-def test_ingest_too_many_bad_rows_fails_and_keeps_the_quarantine(data: Path, out: Path) -> None:
+def test_ingest_too_many_bad_rows_are_an_anomaly_that_shows_the_first(data: Path, out: Path) -> None:
     lines = numbered(100).splitlines()
     lines[10] = lines[20] = lines[30] = lines[40] = "1,2"
     _write(data, "\n".join(lines) + "\n")
-    with pytest.raises(DataError) as caught:
-        ingest(data, out)
-    said = str(caught.value)
+    ingested = ingest(data, out)
+    [said] = ingested.refusals()
     assert "4 of 100 rows (4.00%) could not be read; the limit is 1.00%" in said
     assert f"{data}:11: 2 fields where the header has 3" in said
     assert f"{data}:41" not in said
-    assert str(out / "quarantine.jsonl") in said
-    assert len(read_quarantine(out)) == 4
-    assert sorted(path.name for path in out.iterdir()) == ["quarantine.jsonl"]
+    assert (len(ingested.quarantine()), ingested.rows.quarantined) == (4, 4)
+    assert ingest(data, out, limit=0.04).refusals() == []
+
+
+def test_ingest_of_no_readable_row_is_an_anomaly_too(data: Path, out: Path) -> None:
+    _write(data, "id,x,y\n" + "1,2\n" * 50)
+    ingested = ingest(data, out)
+    assert (ingested.rows.quarantined, ingested.rows.train, ingested.rows.eval) == (50, 0, 0)
+    assert "50 of 50 rows (100.00%)" in ingested.refusals()[0]
 
 
 def test_ingest_bad_utf8_is_one_bad_row(data: Path, out: Path) -> None:

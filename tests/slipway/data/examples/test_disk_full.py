@@ -33,9 +33,11 @@ def test_ingest_full_disk_says_so_and_leaves_nothing(small_disk: Path, tmp_path:
 
 def test_ingest_after_a_failure_starts_afresh(tmp_path: Path) -> None:
     data = tmp_path / "data.csv"
-    data.write_text("id,x,y\n" + "1\n" * 100, encoding="utf-8")
-    with pytest.raises(DataError, match="could not be read"):
+    data.write_text("id,x,y\n", encoding="utf-8")
+    with pytest.raises(DataError, match="no rows"):
         ingest(data, tmp_path / "examples")
+    data.write_text("id,x,y\n" + "1\n" * 100, encoding="utf-8")
+    assert ingest(data, tmp_path / "examples").rows.quarantined == 100
     data.write_text(numbered(100), encoding="utf-8")
     assert ingest(data, tmp_path / "examples").rows.read == 100
     assert not (tmp_path / "examples" / "quarantine.jsonl").exists()

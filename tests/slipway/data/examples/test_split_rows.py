@@ -74,9 +74,10 @@ def test_ingest_missing_split_column_is_named(tmp_path: Path) -> None:
         _by(tmp_path, {"method": "time", "column": "when", "eval_from": 7}, "id,at,y", "{0},{0},1")
 
 
-def test_ingest_empty_split_says_what_came_where(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="the eval split is empty: of 100 rows 100 are for training"):
-        _by(tmp_path, {"method": "time", "column": "at", "eval_from": 1000}, "id,at,y", "{0},{0},1")
+def test_ingest_empty_split_has_a_file_that_tells_its_columns(tmp_path: Path) -> None:
+    ingested = _by(tmp_path, {"method": "time", "column": "at", "eval_from": 1000}, "id,at,y", "{0},{0},1")
+    assert (ingested.rows.train, ingested.rows.eval) == (100, 0)
+    assert ingested.table("eval").schema == ingested.table("train").schema
 
 
 def test_ingest_rows_without_a_label_are_left_out_and_counted(tmp_path: Path) -> None:
@@ -87,10 +88,11 @@ def test_ingest_rows_without_a_label_are_left_out_and_counted(tmp_path: Path) ->
     assert ingested.column("id") == [n for n in range(100) if n % 10]
 
 
-def test_ingest_no_label_at_all_fails(tmp_path: Path) -> None:
+def test_ingest_no_label_at_all_is_an_anomaly(tmp_path: Path) -> None:
     (tmp_path / "data.csv").write_text("id,y\n" + "".join(f"{n},\n" for n in range(50)), encoding="utf-8")
-    with pytest.raises(DataError, match="the label 'y' is missing in all of 50 rows"):
-        ingest(tmp_path / "data.csv", tmp_path / "out")
+    ingested = ingest(tmp_path / "data.csv", tmp_path / "out")
+    assert ingested.rows.unlabelled == 50
+    assert ingested.refusals() == ["The label is missing in all of 50 rows."]
 
 
 @pytest.mark.parametrize(

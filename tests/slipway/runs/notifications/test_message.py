@@ -19,6 +19,7 @@ def told(home: Path, ending: Ending, page: str = "") -> Message:
     ("ending", "events", "subject", "why"),
     [
         ("failed", {"failure"}, "taxi: the run failed at validate_examples (r)", WHY_FAILED),
+        ("bad-data", {"failure", "refused"}, "taxi: the data was refused (r)", "'trip_miles', split train"),
         ("interrupted", {"failure"}, "taxi: the run was interrupted at train_model (r)", "train_model failed"),
         ("refused", {"refused"}, "taxi: the model was refused (r)", WHY_REFUSED),
         ("pushed", {"success"}, f"taxi: version {VERSION} was pushed (r)", "auc 0.956 is at least 0.93"),
