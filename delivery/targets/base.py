@@ -6,17 +6,18 @@ import hashlib
 import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from math import inf
 from time import sleep
 from typing import Any
 
-from delivery.package import Package, check_arguments, step_name
+from delivery.package import Package, check_arguments
 from slipway.errors import TargetError
 from slipway.lineage import Lineage
 from slipway.runs.naming import new_run_name
-from slipway.runs.record import RunContext, Step, StepState
+from slipway.runs.record import RunContext, Step
 from slipway.runs.states import State
 from slipway.targets import RemoteTarget
 
@@ -187,8 +188,9 @@ class Target(ABC):
         """URL of a run in the UI; sends no request."""
 
     def show(self, run: str) -> RemoteRun:
-        """A run by its id, name or title, with its steps."""
-        return self._run(self._get(run))
+        """A run by its id, name or title, with the steps that it has come to, in the order of their starts."""
+        job = self._get(run)
+        return replace(self._run(job), steps=[step for step, _ in self._started(job)])
 
     def cancel(self, run: str) -> RemoteRun:
         """Requests the cancellation of a run."""
@@ -199,7 +201,7 @@ class Target(ABC):
     def logs(self, run: str, step: str | None) -> Iterator[str]:
         """Lines of the log of one step, or of all steps in turn."""
         job = self._get(run)
-        tasks = {one.name: task for one, task in self._steps(job)}
+        tasks = {one.name: task for one, task in self._started(job)}
         if step is not None and step not in tasks:
             raise TargetError(f"{job.display_name} has no step {step!r} yet; it has {', '.join(tasks) or 'none'}")
         for name, task in tasks.items():
@@ -214,25 +216,12 @@ class Target(ABC):
             )
         return job
 
-    def _steps(self, job: Any) -> Iterator[tuple[Step, Any]]:
-        """Steps with their tasks, in the order in which they started."""
-
-        def began(named: tuple[str, str, Any]) -> float:
-            return seconds(named[2].start_time) or seconds(named[2].create_time) or 0.0
-
-        for title, word, task in sorted(self._tasks(job), key=began):
-            state = self._step_states.get(word, "unknown")
-            started, ended = seconds(task.start_time), seconds(task.end_time)
-            took = round(ended - started, 3) if started and ended and state not in ("pending", "running") else None
-            error = (task.error and task.error.message) or None
-            cached = word == "SKIPPED" and state == "succeeded"
-            name = step_name(title)
-            yield Step(name=name, state=state, started=started, seconds=took, cached=cached, error=error), task
+    def _started(self, job: Any) -> Iterator[tuple[Step, Any]]:
+        yield from sorted(self._steps(job), key=lambda found: found[0].started or inf)
 
     # What differs by platform; a job and a task are objects of its client.
 
     _place: str  # where runs are looked for
-    _step_states: Mapping[str, StepState]
 
     @abstractmethod
     def _find(self, run: str) -> Any: ...
@@ -244,7 +233,7 @@ class Target(ABC):
     def _cancel(self, run: RemoteRun) -> None: ...
 
     @abstractmethod
-    def _tasks(self, job: Any) -> Iterator[tuple[str, str, Any]]: ...  # name, state in the platform's word, and task
+    def _steps(self, job: Any) -> Iterator[tuple[Step, Any]]: ...  # with the platform's own object for each
 
     @abstractmethod
     def _log(self, job: Any, task: Any) -> Iterator[str]: ...
@@ -267,11 +256,11 @@ def newest_run(target: Target) -> RemoteRun:
     return found[0]
 
 
-def wait(target: Target, run: str, on_change: OnChange, *, poll_seconds: float = 5.0) -> RemoteRun:
-    """Follows a run, by its id, until it ends; `on_change` is called with all steps after each poll."""
+def wait(target: Target, run: str, on_change: Callable[[RemoteRun], None], *, poll_seconds: float = 5.0) -> RemoteRun:
+    """Follows a run, by its id, until it ends; `on_change` is called after each poll."""
     while True:
         found = target.show(run)
-        on_change(found.steps)
+        on_change(found)
         if found.ended:
             return found
         sleep(poll_seconds)

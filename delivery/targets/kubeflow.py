@@ -12,17 +12,16 @@ from pydantic import ValidationError
 from delivery.targets.base import Recurring, RemoteRun, RemoteSchedule, Schedules, Submission, Target, owner, seconds
 from delivery.targets.connection import KubeflowConfig
 from delivery.targets.kubeflow_api import KubeflowApi
+from delivery.targets.kubeflow_workflow import Node, read_steps
 from slipway.errors import TargetError
 from slipway.lineage import Lineage
 from slipway.runs.naming import JOB
-from slipway.runs.record import RunContext
-from slipway.runs.states import KUBEFLOW_RUNS, KUBEFLOW_STEPS
+from slipway.runs.record import RunContext, Step
+from slipway.runs.states import KUBEFLOW_RUNS, State
 from slipway.targets import RemoteTarget
 
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 _UNSAID = "RUNTIME_STATE_UNSPECIFIED"  # the first of an enum may be left out of JSON
-# Nodes of the workflow that are no tasks of the pipeline.
-_NOT_A_STEP = re.compile(r"root|executor|(exit-handler|condition|for-loop|iteration).*|.*-driver")
 _PAGE = 100
 
 
@@ -30,7 +29,6 @@ class KubeflowTarget(Target):
     """Runs of one experiment."""
 
     name: RemoteTarget = "kubeflow"
-    _step_states = KUBEFLOW_STEPS
 
     def __init__(self, config: KubeflowConfig) -> None:
         self.config = config
@@ -94,7 +92,7 @@ class KubeflowTarget(Target):
         lineage = _lineage(job)
         if lineage and not labels:  # the UI gives a clone the arguments, and no description
             labels = {"module": lineage.module}
-        state = KUBEFLOW_RUNS.get(job.state or _UNSAID, "unknown")
+        state = _state(job)
         return RemoteRun(
             id=job.run_id,
             name=lineage.run.replace(JOB, job.run_id) if lineage else job.display_name,
@@ -105,22 +103,17 @@ class KubeflowTarget(Target):
             error=(job.error and job.error.message) or "",
             title=job.display_name,
             labels=labels,
-            steps=[step for step, _ in self._steps(job)],
         )
 
-    def _tasks(self, job: Any) -> Iterator[tuple[str, str, Any]]:
-        for task in (job.run_details and job.run_details.task_details) or []:
-            if task.display_name and not _NOT_A_STEP.fullmatch(task.display_name):
-                yield task.display_name, task.state or _UNSAID, task
+    def _steps(self, job: Any) -> Iterator[tuple[Step, Any]]:
+        return read_steps(self._api.workflow(job.run_id))
 
     def _log(self, job: Any, task: Any) -> Iterator[str]:
-        # A task is a node without a pod of its own; its children run in pods.
-        pods = [child.pod_name for child in task.child_tasks or [] if child.pod_name] or [task.pod_name]
-        texts = [self._api.pod_log(job.run_id, pod) for pod in pods if pod]
-        if not any(text is not None for text in texts):
-            yield "(no log: the step came from the cache, or its pod is gone)"
-        for text in texts:
-            yield from (text or "").splitlines()
+        pods: list[Node] = task
+        if not pods:
+            yield "(no log: none of its pods was started; the step came from the cache, was left out or waits)"
+        for pod in pods:
+            yield from self._api.log(job.run_id, pod).splitlines()
 
 
 class KubeflowSchedules(Schedules):
@@ -196,6 +189,17 @@ def _runtime_config(config: KubeflowConfig, submission: Submission) -> Any:
     return kfp_server_api.V2beta1RuntimeConfig(
         parameters=submission.arguments, pipeline_root=config.pipeline_root or None
     )
+
+
+def _state(job: Any) -> State:
+    """A run that was terminated ends as failed, and only the state before tells.
+
+    `ReportWorkflowResource`, backend/src/apiserver/resource/resource_manager.go.
+    """
+    before = [status.state for status in job.state_history or []][-2:-1]
+    if job.state == "FAILED" and before == ["CANCELING"]:
+        return "cancelled"
+    return KUBEFLOW_RUNS.get(job.state or _UNSAID, "unknown")
 
 
 def _text(facts: dict[str, str]) -> str:

@@ -80,7 +80,7 @@ def test_wait_ends_with_the_run(vertex: FakeVertex, said: str, state: State) -> 
     vertex.plan = ["PENDING", "RUNNING", said]
     target = on_vertex(vertex)
     seen: list[list[Step]] = []
-    run = wait(target, target.submit(submission("vertex")).id, seen.append)
+    run = wait(target, target.submit(submission("vertex")).id, lambda found: seen.append(found.steps))
     assert run.state == state
     assert [step.name for step in seen[1]] == ["resolve_source", "ingest_examples", "train_model"]
     assert seen[1][2].state == "running"
