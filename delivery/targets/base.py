@@ -6,17 +6,20 @@ import hashlib
 import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import cached_property
 from math import inf
 from time import sleep
 from typing import Any
 
+from pydantic import ValidationError
+
 from delivery.package import Package, check_arguments
 from slipway.errors import TargetError
 from slipway.lineage import Lineage
-from slipway.runs.naming import new_run_name
+from slipway.runs.naming import name_run, new_run_name
 from slipway.runs.record import RunContext, Step
 from slipway.runs.states import State
 from slipway.targets import RemoteTarget
@@ -68,7 +71,7 @@ class RemoteRun:
     """A run on a target; times are seconds since 1970.
 
     `id` is the target's identifier, `title` its display name in the UI, and `name` that of its record, from
-    `slipway.runs.naming.name_run`.
+    `slipway.runs.naming.name_run`. `context` is what its own steps know of it; a list may lack it.
     """
 
     id: str
@@ -81,6 +84,7 @@ class RemoteRun:
     title: str = ""
     labels: dict[str, str] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
+    context: RunContext | None = None
 
     @property
     def ended(self) -> bool:
@@ -237,6 +241,14 @@ class Target(ABC):
 
     @abstractmethod
     def _log(self, job: Any, task: Any) -> Iterator[str]: ...
+
+
+def context_of(arguments: Mapping[str, Any], job: str, created: datetime | None) -> RunContext | None:
+    """The run's context by its arguments; None for a run of another program."""
+    try:
+        return name_run(str(arguments.get("run", "")), job, created.isoformat() if created else "")
+    except ValidationError:
+        return None
 
 
 def seconds(moment: Any) -> float | None:

@@ -7,16 +7,23 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import kfp_server_api
-from pydantic import ValidationError
 
-from delivery.targets.base import Recurring, RemoteRun, RemoteSchedule, Schedules, Submission, Target, owner, seconds
+from delivery.targets.base import (
+    Recurring,
+    RemoteRun,
+    RemoteSchedule,
+    Schedules,
+    Submission,
+    Target,
+    context_of,
+    owner,
+    seconds,
+)
 from delivery.targets.connection import KubeflowConfig
 from delivery.targets.kubeflow_api import KubeflowApi
 from delivery.targets.kubeflow_workflow import Node, read_steps
 from slipway.errors import TargetError
-from slipway.lineage import Lineage
-from slipway.runs.naming import JOB
-from slipway.runs.record import RunContext, Step
+from slipway.runs.record import Step
 from slipway.runs.states import KUBEFLOW_RUNS, State
 from slipway.targets import RemoteTarget
 
@@ -89,13 +96,14 @@ class KubeflowTarget(Target):
         if not job.run_id:
             raise TargetError(f"{self.config.url} answers without a run: is kubeflow.endpoint right?")
         labels = _facts(job.description)
-        lineage = _lineage(job)
-        if lineage and not labels:  # the UI gives a clone the arguments, and no description
-            labels = {"module": lineage.module}
+        arguments = (job.runtime_config.parameters if job.runtime_config else None) or {}
+        context = context_of(arguments, job.run_id, job.created_at)
+        if context and not labels:  # the UI gives a clone the arguments, and no description
+            labels = {"module": context.lineage.module}
         state = _state(job)
         return RemoteRun(
             id=job.run_id,
-            name=lineage.run.replace(JOB, job.run_id) if lineage else job.display_name,
+            name=context.lineage.run if context else job.display_name,
             state=state,
             url=self.page(job.run_id),
             created=seconds(job.created_at) or 0.0,
@@ -103,6 +111,7 @@ class KubeflowTarget(Target):
             error=(job.error and job.error.message) or "",
             title=job.display_name,
             labels=labels,
+            context=context,
         )
 
     def _steps(self, job: Any) -> Iterator[tuple[Step, Any]]:
@@ -209,12 +218,3 @@ def _text(facts: dict[str, str]) -> str:
 
 def _facts(description: str | None) -> dict[str, str]:
     return dict(line.split(": ", 1) for line in (description or "").splitlines() if ": " in line)
-
-
-def _lineage(job: Any) -> Lineage | None:
-    """The lineage in a run's arguments; None for a run of another program."""
-    given = (job.runtime_config.parameters if job.runtime_config else None) or {}
-    try:
-        return RunContext.model_validate_json(given.get("run", "")).lineage
-    except ValidationError:
-        return None

@@ -11,7 +11,17 @@ from google.cloud.aiplatform_v1 import CreatePipelineJobRequest, EncryptionSpec,
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from delivery.package import step_name
-from delivery.targets.base import Recurring, RemoteRun, RemoteSchedule, Schedules, Submission, Target, owner, seconds
+from delivery.targets.base import (
+    Recurring,
+    RemoteRun,
+    RemoteSchedule,
+    Schedules,
+    Submission,
+    Target,
+    context_of,
+    owner,
+    seconds,
+)
 from delivery.targets.connection import VertexConfig
 from delivery.targets.vertex_api import VertexApi
 from slipway.runs.record import Step
@@ -82,6 +92,7 @@ class VertexTarget(Target):
             error=job.error.message,
             title=job.display_name,
             labels=dict(job.labels),
+            context=context_of(job.runtime_config.parameter_values, job.name, job.create_time),
         )
 
     def _steps(self, job: Any) -> Iterator[tuple[Step, Any]]:

@@ -84,7 +84,8 @@ class Explanation:
             return f"{name} was {summary.told.text}."
         if summary.state == "running":
             return f"{name} is still running."
-        ends = {"failed": "failed", "interrupted": "was interrupted", "unknown": "ended in an unknown state"}
+        ends = {"failed": "failed", "unknown": "ended in an unknown state"}
+        ends |= {state: f"was {state}" for state in ("cancelled", "interrupted")}
         step = f" at {summary.failed_step}" if summary.failed_step else ""
         without = f"; {summary.lineage.shows.no_verdict}" if summary.lineage.shows.no_verdict else ""
         return f"{name} {ends.get(summary.state, 'succeeded')}{step}{without}."

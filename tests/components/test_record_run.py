@@ -31,8 +31,8 @@ def read(folder: Path) -> Summary:
 
 @pytest.mark.parametrize(
     ("state", "expected"),
-    [("FAILED", "failed"), ("SUCCEEDED", "succeeded"), ("CANCELLED", "interrupted"), ("COMPLETE", "succeeded"),
-     ("CACHED", "succeeded"), ("CANCELED", "interrupted"), ("RUNNING", "interrupted"), ("EVAPORATED", "unknown")],
+    [("FAILED", "failed"), ("SUCCEEDED", "succeeded"), ("CANCELLED", "cancelled"), ("COMPLETE", "succeeded"),
+     ("CACHED", "succeeded"), ("CANCELED", "cancelled"), ("RUNNING", "interrupted"), ("EVAPORATED", "unknown")],
 )  # fmt: skip
 def test_record_without_any_trace_of_the_steps_tells_what_the_orchestrator_said(
     tmp_path: Path, state: str, expected: str
@@ -44,7 +44,9 @@ def test_record_without_any_trace_of_the_steps_tells_what_the_orchestrator_said(
     assert (tmp_path / "report.html").is_file()
 
 
-@pytest.mark.parametrize(("state", "why"), [("RUNNING", "killed whole"), ("EVAPORATED", "'EVAPORATED'")])
+@pytest.mark.parametrize(
+    ("state", "why"), [("RUNNING", "killed whole"), ("CANCELED", "cancelled"), ("EVAPORATED", "'EVAPORATED'")]
+)
 def test_record_of_kubeflow_which_gives_no_reason_says_what_the_state_means(
     tmp_path: Path, state: str, why: str
 ) -> None:
