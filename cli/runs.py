@@ -247,11 +247,13 @@ def remote_as_json(run: RemoteRun) -> dict[str, Any]:
 
 
 def print_end(run: RemoteRun) -> None:
-    """Prints how a run on a target ended, and why."""
+    """Prints the state of a run on a target, and why steps failed or wait."""
     print_state(run.name, run.state, f": {run.error}" if run.error else "")
     for step in run.steps:
         if step.state == "failed":
             echo(f"  {step.name} failed" + (f": {step.error}" if step.error else ""))
+        elif step.state == "pending" and step.error:
+            echo(f"  {step.name} waits: {step.error}")
 
 
 def print_outcome(view: RunView) -> None:

@@ -58,6 +58,14 @@ def test_runs_show_of_a_target_shows_steps_labels_and_address(target: str, serve
     assert (found["id"], found["state"]) == (run["id"], "failed")
 
 
+def test_runs_show_of_kubeflow_says_why_a_step_waits_and_which_came_from_the_cache(kubeflow: FakeKubeflow) -> None:
+    submit("kubeflow")
+    kubeflow.plan, kubeflow.endings = ["RUNNING"], {"resolve-source": "cached", "train-model": "waiting"}
+    lines = slipway("runs", "show", "--target", "kubeflow").stdout.splitlines()
+    assert lines[1].startswith("  train_model waits: Unschedulable: 0/3 nodes are available")
+    assert [line.split()[1:3] for line in lines[2:4]] == [["resolve_source", "cached"], ["train_model", "pending"]]
+
+
 def test_runs_logs_of_a_target(target: str) -> None:
     run = submit(target)
     lines = slipway("runs", "logs", run["run"], "--target", target).stdout.splitlines()
