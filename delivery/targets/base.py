@@ -205,12 +205,21 @@ class Target(ABC):
     def logs(self, run: str, step: str | None) -> Iterator[str]:
         """Lines of the log of one step, or of all steps in turn."""
         job = self._get(run)
-        tasks = {one.name: task for one, task in self._started(job)}
-        if step is not None and step not in tasks:
-            raise TargetError(f"{job.display_name} has no step {step!r} yet; it has {', '.join(tasks) or 'none'}")
-        for name, task in tasks.items():
+        found = {one.name: (one, task) for one, task in self._started(job)}
+        if step is not None and step not in found:
+            raise TargetError(f"{job.display_name} has no step {step!r} yet; it has {', '.join(found) or 'none'}")
+        for name, (one, task) in found.items():
             if step in (None, name):
-                yield from (line if step else f"{name}: {line}" for line in self._log(job, task))
+                yield from (line if step else f"{name}: {line}" for line in self._lines(job, one, task))
+
+    def _lines(self, job: Any, step: Step, task: Any) -> Iterator[str]:
+        lines = self._log(job, task)
+        first = next(lines, None)
+        if first is None:
+            why = "came from the cache" if step.cached else f"is {step.state}"
+            first = f"(no log: the step {why}" + (f": {step.error})" if step.error else ")")
+        yield first
+        yield from lines
 
     def _get(self, run: str) -> Any:
         job = self._find(run)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import kfp_server_api
@@ -21,7 +22,7 @@ from delivery.targets.base import (
 )
 from delivery.targets.connection import KubeflowConfig
 from delivery.targets.kubeflow_api import KubeflowApi
-from delivery.targets.kubeflow_workflow import Node, read_steps
+from delivery.targets.kubeflow_workflow import Node, read_failure, read_steps
 from slipway.errors import TargetError
 from slipway.runs.record import Step
 from slipway.runs.states import KUBEFLOW_RUNS, State
@@ -75,6 +76,12 @@ class KubeflowTarget(Target):
         )
         return [self._run(run) for run in answer.runs or []]
 
+    def show(self, run: str) -> RemoteRun:
+        found = super().show(run)
+        if found.state == "failed" and not any(step.state == "failed" for step in found.steps):
+            return replace(found, error=read_failure(self._api.workflow(found.id)))
+        return found
+
     def page(self, run_id: str) -> str:
         return self.config.page(f"runs/details/{run_id}")
 
@@ -119,10 +126,9 @@ class KubeflowTarget(Target):
 
     def _log(self, job: Any, task: Any) -> Iterator[str]:
         pods: list[Node] = task
-        if not pods:
-            yield "(no log: none of its pods was started; the step came from the cache, was left out or waits)"
         for pod in pods:
-            yield from self._api.log(job.run_id, pod).splitlines()
+            if pod.state != "pending":
+                yield from self._api.log(job.run_id, pod).splitlines()
 
 
 class KubeflowSchedules(Schedules):

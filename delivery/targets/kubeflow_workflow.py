@@ -61,6 +61,15 @@ def read_steps(workflow: dict[str, Any]) -> Iterator[tuple[Step, list[Node]]]:
         yield _step(driver, nodes.get(name), pods, ended=ended), pods
 
 
+def read_failure(workflow: dict[str, Any]) -> str:
+    """Why a run failed in which no step did: the driver of a group of steps, or the workflow itself."""
+    for node in _nodes(workflow):
+        if node.pod and node.state == "failed":
+            name = _ATTEMPT.sub("", node.name).rpartition(".")[2]
+            return f"{name} failed: {node.message or 'the log of its pod ' + node.pod + ' says why'}"
+    return str(workflow.get("status", {}).get("message", ""))
+
+
 def _step(driver: Node, node: Node | None, pods: list[Node], *, ended: bool) -> Step:
     name = step_name(driver.name.rpartition(".")[2].removesuffix("-driver"))
     last = pods[-1] if pods else None

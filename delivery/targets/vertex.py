@@ -116,7 +116,6 @@ class VertexTarget(Target):
             yield step, task
 
     def _log(self, job: Any, task: Any) -> Iterator[str]:
-        """Nothing for a cached step."""
         detail = task.executor_detail.container_detail
         for name in (*detail.failed_main_jobs, detail.main_job):
             if name:

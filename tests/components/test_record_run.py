@@ -204,6 +204,19 @@ def test_record_run_tells_of_the_run_and_links_to_it(
     assert "r failed; no model was pushed." in told
 
 
+def test_record_run_tells_of_a_run_that_vertex_calls_cancelled(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = Notifications(stdout=True).model_dump(mode="json")
+    status = SimpleNamespace(state="CANCELLED", error_message=None, pipeline_job_resource_name="x")
+    record_run.python_func(
+        RunContext(uri=str(tmp_path), lineage=LINEAGE, notifications=told).model_dump_json(), "1", "", status
+    )
+    said = capsys.readouterr().out
+    assert "taxi: the run was cancelled (r)\n- the run was cancelled" in said
+    assert "r was cancelled; no model was pushed." in said
+
+
 @pytest.mark.parametrize(
     "notifications",
     [{"webhook": {"url": "env:NO_SUCH"}}, {"stdout": True, "ca_file": "/no/such"}, {"no": "such key"}, {"stdout": "?"}],

@@ -69,11 +69,7 @@ def _judge(summary: Summary, rollout: RolloutOutcome | None) -> tuple[set[Event]
         events: set[Event] = {"failure", "rollback"} if rollout.verdict == "rolled-back" else {"failure"}
         return events, f"version {rollout.version} {became[rollout.verdict]}"
     if summary.state != "succeeded":
-        was = {
-            "cancelled": "was cancelled",
-            "interrupted": "was interrupted",
-            "unknown": "ended in an unknown state",
-        }.get(summary.state, "failed")
+        was = {"failed": "failed", "unknown": "ended in an unknown state"}.get(summary.state, f"was {summary.state}")
         return {"failure"}, f"the run {was}" + (f" at {summary.failed_step}" if summary.failed_step else "")
     if rollout:
         return {"success"}, f"version {rollout.version} is in production"

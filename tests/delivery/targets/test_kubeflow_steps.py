@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
 
 from delivery.targets.kubeflow import KubeflowTarget
+from delivery.targets.kubeflow_workflow import read_steps
 from slipway.errors import TargetError
 from slipway.runs.record import Step
 from tests.delivery.targets.places import on_kubeflow
@@ -106,6 +108,27 @@ def test_step_that_an_ended_run_never_came_to_is_skipped(server: FakeKubeflow) -
     assert states(target.show(run).steps)["train_model"] == "skipped"
 
 
+def test_show_of_a_run_that_failed_before_its_steps_says_at_what(server: FakeKubeflow) -> None:
+    target, run = run_with(server, "FAILED", exit_handler_1="driver failed")
+    found = target.show(run)
+    assert (found.steps, found.error) == ([], "exit-handler-1-driver failed: Error (exit code 1)")
+
+
+@pytest.mark.parametrize(("numbered", "training"), [(False, "running"), (True, "pending")])
+def test_steps_of_a_run_that_is_retried_in_the_ui_are_those_that_go_on(numbered: bool, training: str) -> None:
+    endings: dict[str, Ending] = {
+        "resolve-source": "cached",
+        "train-model": "failed",
+        "push-model": "omitted",
+        "record-run": "succeeded",
+    }
+    workflow = Workflow("w", endings, "Failed", numbered=numbered)
+    workflow.retry()
+    steps = [step for step, _ in read_steps(json.loads(workflow.manifest))]
+    assert states(steps) == {"resolve_source": "succeeded", "train_model": training, "record_run": "succeeded"}
+    assert steps[0].cached
+
+
 def test_list_asks_for_no_steps(server: FakeKubeflow) -> None:
     target, _ = run_with(server)
     server.requests.clear()
@@ -160,11 +183,11 @@ def test_logs_that_are_nowhere_say_why_and_the_others_go_on(server: FakeKubeflow
         "train_model",
     ]
     assert "came from the cache" in lines[0]
-    assert "waiting to start" in lines[3]
-    assert "error_message" not in lines[3]
+    assert "Unschedulable" in lines[3]
     server.pods = "gone"
     [gone] = target.logs(run, "ingest_examples")
     assert "not found" in gone
+    assert "error_message" not in gone
 
 
 def test_logs_that_break_off_are_printed_as_far_as_they_came(server: FakeKubeflow) -> None:

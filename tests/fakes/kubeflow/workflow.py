@@ -24,6 +24,7 @@ Ending = Literal["succeeded", "cached", "failed", "retried", "running", "waiting
 _BEGAN = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
 _STEP_SECONDS = 20
 _RETRIED = {"train-model"}  # tasks with `set_retry`
+_OMITTED = "omitted: depends condition not met"
 _UNSTARTED = "0001-01-01T00:00:00Z"
 # `RuntimeState.ToV2`, backend/src/apiserver/model/run.go; Omitted is in no case of it.
 _V2 = {"Pending": "PENDING", "Running": "RUNNING", "Succeeded": "SUCCEEDED", "Skipped": "SKIPPED", "Failed": "FAILED",
@@ -32,7 +33,10 @@ _V2 = {"Pending": "PENDING", "Running": "RUNNING", "Succeeded": "SUCCEEDED", "Sk
 
 @dataclass
 class Workflow:
-    """A workflow whose tasks came to these ends; `record-run` is the exit handler. `phase` is the workflow's own."""
+    """A workflow whose tasks came to these ends; `phase` is its own.
+
+    `record-run` is the exit handler, `exit-handler-1` the group of all other tasks.
+    """
 
     name: str
     endings: dict[str, Ending]
@@ -47,6 +51,10 @@ class Workflow:
         top = self._add("", self.name, "entrypoint", "DAG", self.phase)
         self._add(top, "root-driver", "system-dag-driver", "Pod", "Succeeded")
         root = self._add(top, "root", "root", "DAG", self.phase)
+        if self.endings.get("exit-handler-1") == "driver failed":  # the hook runs after what ran: `runOnExitNode`
+            self._add(root, "exit-handler-1-driver", "system-dag-driver", "Pod", "Failed", "Error (exit code 1)")
+            self._add(root, "exit-handler-1", "comp-exit-handler-1", "Skipped", "Omitted", _OMITTED)
+            return
         self._add(root, "exit-handler-1-driver", "system-dag-driver", "Pod", "Succeeded")
         group_phase = "Running" if self.phase == "Running" else "Succeeded"
         if {"failed", "driver failed"} & {ending for task, ending in self.endings.items() if task != "record-run"}:
@@ -67,7 +75,7 @@ class Workflow:
         self._add(parent, f"{task}-driver", "system-container-driver", kind, driver, why)
         executor = f"{retry}system-container-executor"
         if driver != "Succeeded":
-            self._add(parent, task, executor, "Skipped", "Omitted", "omitted: depends condition not met")
+            self._add(parent, task, executor, "Skipped", "Omitted", _OMITTED)
             return
         phase = {"failed": "Failed", "running": "Running", "waiting": "Running"}.get(ending, "Succeeded")
         # `assessDAGPhase` ends the node in the pass in which the executor is skipped.
@@ -161,6 +169,21 @@ class Workflow:
             status = {"phase": self.phase, "compressedNodes": packed}
         annotations = {"workflows.argoproj.io/pod-name-format": self.pod_names}
         return json.dumps({"metadata": {"name": self.name, "annotations": annotations}, "status": status})
+
+    def retry(self) -> None:
+        """ "Retry" in the UI: `GenerateRetryExecution`, backend/src/common/util/workflow.go.
+
+        What went well stays, the nodes behind the hook of the exit handler too, which its prefix does not match; failed
+        groups go on; all else is taken away.
+        """
+        for node_id, node in list(self.nodes.items()):
+            if node["phase"] in ("Succeeded", "Skipped"):
+                continue
+            if node["type"] == "DAG":
+                node.update(phase="Running", message="", finishedAt=None)
+            else:
+                del self.nodes[node_id]
+        self.phase = "Running"
 
     def task_details(self, run_id: str) -> list[Json]:
         """All nodes: `toModelTasks` and `toApiPipelineTaskDetail`, backend/src/apiserver/server/api_converter.go.
