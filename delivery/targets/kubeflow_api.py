@@ -136,16 +136,33 @@ class KubeflowApi(Connection):
         place (backend/src/apiserver/archive/log.go), where the route of artifacts finds them.
         """
         path = f"/apis/v1alpha1/runs/{run_id}/nodes/{pod.pod}/log"
-        text = str(self.call(f"read the log of {pod.pod}", self._get, path=path), "utf-8", "replace")
-        found = _LOG_ERROR.search(text)
-        if not found:
+        content = self.call(f"read the log of {pod.pod}", self._get, path=path, missing_ok=True)
+        text = str(content or b"", "utf-8", "replace")
+        failed = _LOG_ERROR.search(text)
+        if content is not None and not failed:
             return text
         if pod.archived:
             path = f"/apis/v2beta1/runs/{run_id}/nodes/{pod.id}/artifacts/main-logs:read"
             archived = self.call(f"read the archived log of {pod.pod}", self._get, path=path, missing_ok=True)
             if archived:
                 return str(base64.b64decode(json.loads(archived)["data"]), "utf-8", "replace")
-        return f"{text[: found.start()]}(no log of {pod.pod}: {json.loads(found[0])['error_message']})"
+        if failed:
+            return f"{text[: failed.start()]}(no log of {pod.pod}: {json.loads(failed[0])['error_message']})"
+        return self._log_by_ui(run_id, pod.pod)
+
+    def _log_by_ui(self, run_id: str, pod: str) -> str:
+        """The log of a pod where the server of the UI is the endpoint: it does not pass the API's route of logs on.
+
+        frontend/server/app.ts and frontend/server/handlers/pod-logs.ts; it answers 404 or 500 for a pod that is gone.
+        """
+        query = {"podname": pod, "runid": run_id} | ({"podnamespace": self.namespace} if self.namespace else {})
+        try:
+            content = self.call(
+                f"read the log of {pod}", self._get, path="/k8s/pod/logs", query_params=[*query.items()]
+            )
+        except TargetError as error:
+            return f"(no log of {pod}: {error})"
+        return str(content, "utf-8", "replace")
 
     def _make_once(self, find: Callable[[], Any], what: str, request: Callable[..., Any], **arguments: Any) -> Any:
         found = find()

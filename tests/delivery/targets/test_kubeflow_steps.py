@@ -190,6 +190,27 @@ def test_logs_that_are_nowhere_say_why_and_the_others_go_on(server: FakeKubeflow
     assert "error_message" not in gone
 
 
+@pytest.mark.parametrize("pods", ["there", "archived"])
+@pytest.mark.parametrize("multi_user", [True, False])
+def test_logs_behind_the_ui_which_lacks_the_route_come_by_its_own(
+    server: FakeKubeflow, pods: str, multi_user: bool
+) -> None:
+    server.pods, server.behind_ui = ("archived" if pods == "archived" else "there"), True
+    server.multi_user = multi_user
+    target = on_kubeflow(server, namespace="team-a")
+    run = target.submit(submission("kubeflow")).id
+    server.plan, server.endings = ["RUNNING"], {"resolve-source": "succeeded", "train-model": "running"}
+    target.show(run)
+    assert [line for line in target.logs(run, None) if "last" in line] == [
+        "resolve_source: last line of Succeeded",
+        "train_model: last line of Running",
+    ]
+    server.pods = "gone"
+    [gone] = target.logs(run, "resolve_source")
+    assert gone.startswith("(no log of ")
+    assert "Unable to retrieve workflow status" in gone
+
+
 def test_logs_that_break_off_are_printed_as_far_as_they_came(server: FakeKubeflow) -> None:
     target, run = run_with(server, train_model="running")
     error = '{"error_message":"BadRequestError: Failed to read logs for run 1: eof","error_details":"x"}'

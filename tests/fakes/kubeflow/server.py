@@ -36,7 +36,8 @@ class FakeKubeflow(LoopbackServer):
     """An installation. `plan` holds what becomes of a run: at each look it is in the next of these states.
 
     A run in one of the states `ends` has an end. `endings` are those of its tasks, where they are not the usual ones;
-    `pods` says what is left of its pods: they are there, their logs are archived, or nothing.
+    `pods` says what is left of its pods: they are there, their logs are archived, or nothing. With `behind_ui` the endpoint
+    is the UI's server, which passes /apis/v1beta1 and /apis/v2beta1 on, and no other API (frontend/server/app.ts).
     """
 
     multi_user: bool = False
@@ -55,6 +56,7 @@ class FakeKubeflow(LoopbackServer):
     compressed: bool = False
     pod_names: str = "v2"
     pods: Literal["there", "archived", "gone"] = "there"
+    behind_ui: bool = False
     _clock: int = 0
 
     def refuse(self, status: int, message: str) -> Answer:
@@ -85,7 +87,9 @@ class FakeKubeflow(LoopbackServer):
             ("POST", f"{_API}/runs", self._create_run),
             ("GET", f"{_API}/runs{one}", self._get_run),
             ("POST", f"{_API}/runs{one}:terminate", self._terminate_run),
-            ("GET", f"/apis/v1alpha1/runs{one}/nodes{one}/log", self._log),
+            ("GET", "/k8s/pod/logs", self._ui_log)
+            if self.behind_ui
+            else ("GET", f"/apis/v1alpha1/runs{one}/nodes{one}/log", self._log),
             ("GET", f"/apis/v1beta1/runs{one}", self._get_run_v1),
             ("GET", f"{_API}/runs{one}/nodes{one}/artifacts/main-logs:read", self._read_artifact),
             ("GET", f"{_API}/recurringruns", self._list_recurring),
@@ -215,6 +219,16 @@ class FakeKubeflow(LoopbackServer):
         )
         body = json.dumps({"error_message": message, "error_details": message}, separators=(",", ":"))
         return Answer(200, body.encode(), "text/plain")
+
+    def _ui_log(self, request: Request) -> Answer:
+        """`getPodLogsHandler`, frontend/server/handlers/pod-logs.ts."""
+        require_query(request, {"podname", "runid", "podnamespace", "createdat"})
+        if self.multi_user and not request.query.get("podnamespace"):
+            raise Refused(422, "podnamespace argument is required")
+        node = self._workflow(self.runs[request.query["runid"]]).pods.get(request.query["podname"])
+        if not node or self.pods == "gone":
+            raise Refused(500, "Could not get main container logs: Error: Unable to retrieve workflow status")
+        return Answer(200, self._lines(node), "text/plain")
 
     def _read_artifact(self, request: Request, run_id: str, node_id: str) -> Json:
         """`FindObjectStoreArtifactKeyOrEmpty`, backend/src/common/util/workflow.go: by the node's id."""
