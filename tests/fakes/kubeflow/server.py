@@ -36,8 +36,10 @@ class FakeKubeflow(LoopbackServer):
     """An installation. `plan` holds what becomes of a run: at each look it is in the next of these states.
 
     A run in one of the states `ends` has an end. `endings` are those of its tasks, where they are not the usual ones;
-    `pods` says what is left of its pods: they are there, their logs are archived, or nothing. With `behind_ui` the endpoint
-    is the UI's server, which passes /apis/v1beta1 and /apis/v2beta1 on, and no other API (frontend/server/app.ts).
+    `pods` says what is left of its pods: they are there, their logs are archived, or nothing.
+
+    With `behind_ui` the endpoint is the UI's server, which passes /apis/v1beta1 and /apis/v2beta1 on, and no other API
+    (frontend/server/app.ts).
     """
 
     multi_user: bool = False
