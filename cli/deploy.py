@@ -61,7 +61,7 @@ def deploy(
 
 def _follow(deployer: Deployer) -> None:
     cluster = deployer.environment.target(deployer.plan.target)
-    ended = {module: wait(cluster, run.id, lambda steps: None) for module, run in deployer.submitted.items()}
+    ended = {module: wait(cluster, run.id, lambda run: None) for module, run in deployer.submitted.items()}
     for run in ended.values():
         print_end(run)
     failed = {module: run for module, run in ended.items() if run.state != "succeeded"}

@@ -116,7 +116,7 @@ def _require_push(view: RunView | None) -> None:
 def _follow(cluster: Target, started: RemoteRun, package: Package, *, quiet: bool, where: str) -> RemoteRun:
     try:
         with _progress(quiet=quiet) as update:
-            return wait(cluster, started.id, lambda steps: update(all_steps(package, steps)))
+            return wait(cluster, started.id, lambda run: update(all_steps(package, run.steps, ended=run.ended)))
     except (KeyboardInterrupt, TargetError) as error:
         echo(f"{started.name} continues on the cluster.", err=True)
         echo(f"Look at it: slipway runs show {where}\nCancel it:  slipway runs cancel {where}", err=True)

@@ -21,8 +21,9 @@ from cli.output import (
     print_table,
 )
 from delivery.environment import Environment, open_environment
-from delivery.targets.base import RemoteRun, newest_run
-from slipway.errors import StoreError
+from delivery.records import complete_records
+from delivery.targets.base import RemoteRun, Target, newest_run
+from slipway.errors import SlipwayError, StoreError
 from slipway.pages.numbers import format_number, format_seconds
 from slipway.runs import prune as pruning
 from slipway.runs.explain import explain_run, explain_version
@@ -51,10 +52,15 @@ def list_(
     limit: Annotated[int, typer.Option(min=1, max=200, help="How many of a cluster's newest runs.")] = 20,
     as_json: options.Json = False,
 ) -> None:
-    """List runs, newest first: all of this machine's, or a cluster's newest."""
+    """List runs, newest first: all of this machine's, or a cluster's newest.
+
+    Of a cluster's runs, records are made that the exit handler did not make, and those of cancelled runs are corrected.
+    """
     environment = open_environment(env)
     if target:
-        found = environment.target(target).list(limit)
+        cluster = environment.target(target)
+        found = cluster.list(limit)
+        _complete(environment, cluster, found)
         records = [remote_as_json(run) for run in found]
         columns = ["run", "state", "module", "revision", "created", "took", "listed as"]
         rows = [_remote_row(run) for run in found]
@@ -210,10 +216,21 @@ def explain(
 def _recorded(environment: Environment, name: str | None, target: RemoteTarget | None) -> RunView:
     """The record of a run; the newest without a name. Without a target, a run of this machine comes first."""
     if target:
-        opened = environment.target(target)
-        return load_run(environment.remote.runs, (opened.show(name) if name else newest_run(opened)).name)
+        cluster = environment.target(target)
+        found = cluster.show(name) if name else newest_run(cluster)
+        _complete(environment, cluster, [found])
+        return load_run(environment.remote.runs, found.name)
     here = environment.settings.home / "runs"
     return load_run(here if name and (here / name).is_dir() else environment.state.runs, name)
+
+
+def _complete(environment: Environment, cluster: Target, runs: list[RemoteRun]) -> None:
+    """Completes the records of runs, and says so. Who may not read or write records sees the runs all the same."""
+    try:
+        for view in complete_records(cluster, environment.remote.runs, runs):
+            echo(f"recorded {view.name} as {view.state}, which its exit handler did not", err=True)
+    except SlipwayError as error:
+        echo(f"warning: records were not compared with {cluster.name}: {error}", err=True)
 
 
 def view_as_json(view: RunView) -> dict[str, Any]:
@@ -230,11 +247,13 @@ def remote_as_json(run: RemoteRun) -> dict[str, Any]:
 
 
 def print_end(run: RemoteRun) -> None:
-    """Prints how a run on a target ended, and why."""
+    """Prints the state of a run on a target, and why steps failed or wait."""
     print_state(run.name, run.state, f": {run.error}" if run.error else "")
     for step in run.steps:
         if step.state == "failed":
             echo(f"  {step.name} failed" + (f": {step.error}" if step.error else ""))
+        elif step.state == "pending" and step.error:
+            echo(f"  {step.name} waits: {step.error}")
 
 
 def print_outcome(view: RunView) -> None:

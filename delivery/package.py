@@ -132,18 +132,16 @@ def _producers(task: dict[str, Any]) -> set[str]:
     return {source["taskOutputArtifact"]["producerTask"] for source in taken if "taskOutputArtifact" in source}
 
 
-def all_steps(package: Package, reported: list[Step]) -> list[Step]:
-    """Every step of a pipeline in the order of its graph: as the target reports it, or pending.
+def all_steps(package: Package, reported: list[Step], *, ended: bool) -> list[Step]:
+    """Every step of a pipeline in the order of its graph: as reported, or pending, or skipped if the run has ended.
 
     Platforms report a step by the name of its task, or by the task's display name.
     """
     tasks = _tasks(package.spec, package.spec["root"], {})
     names = {task["taskInfo"]["name"]: step_name(name) for name, task, _ in tasks}
     found = {names.get(step.name, step.name): step for step in reported}
-    return [
-        found[name].model_copy(update={"name": name}) if name in found else Step(name=name)
-        for name in edges(package.spec)
-    ]
+    other = Step(name="", state="skipped" if ended else "pending")
+    return [found.get(name, other).model_copy(update={"name": name}) for name in edges(package.spec)]
 
 
 def problems(spec: dict[str, Any], arguments: Mapping[str, Any]) -> list[str]:

@@ -3,52 +3,60 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from slipway.runs.record import LastStep, Outcome, RunContext, RunState, StepsFile
+from slipway.runs.record import LastStep, Outcome, RunContext, RunState, Step, StepsFile
 from slipway.runs.report import write_report
 from slipway.runs.states import ENDED
-from slipway.runs.store import LAST_STEP, NOTIFIED, OUTCOME, STEPS, SUMMARY, RunView
+from slipway.runs.store import LAST_STEP, NOTIFIED, OUTCOME, REPORT, STEPS, SUMMARY, RunView
 from slipway.runs.summary import read_if_there, read_record, summarise
 from slipway.stores import storage
 
+NAME = "record_run"
 # The reason where the orchestrator gives none: Kubeflow never does.
 _UNEXPLAINED: dict[RunState, str] = {
+    "cancelled": "the run was cancelled",
     "interrupted": "a step was cut short (the platform says {}): the run was cancelled, or a step's container was "
     "killed whole, for want of memory or with its node",
     "unknown": "the platform says that the run is {!r}, which Slipway does not know: look at the run's page",
 }
 
 
-def record(run: RunContext, state: str, error_message: str) -> RunView:
+def record(
+    run: RunContext, state: str, error_message: str, *, steps: list[Step] | None = None, finished: float | None = None
+) -> RunView:
     """Summarises the records of the steps, however far the run came; writes `summary.json` and `report.html`.
 
     Args:
         run: This run.
         state: The pipeline's final state in the platform's words: `slipway.runs.states.ENDED`.
         error_message: The orchestrator's; used where the runner recorded no better one.
+        steps: The platform's, for a record that is made after the run.
+        finished: When the run ended; now by default.
     """
     recorded = read_record(run.uri, STEPS, StepsFile)
     outcome = read_record(run.uri, OUTCOME, Outcome)
     # This very step is "running" now, and no part of its report. A step that has not begun now never will.
     steps = [
         step.model_copy(update={"state": "skipped"}) if step.state == "pending" else step
-        for step in (recorded.steps if recorded else [])
-        if step.name != "record_run"
+        for step in (recorded.steps if recorded else steps or [])
+        if step.name != NAME
     ]
     # The run's own record comes first: Kubeflow's state may be lost, or be that of an attempt before.
     last = read_record(run.uri, LAST_STEP, LastStep)
     ended: RunState = "succeeded" if last and last.succeeded else ENDED.get(state, "unknown")
     summary = summarise(run.lineage, ended, steps, outcome, error_message or _UNEXPLAINED.get(ended, "").format(state))
+    summary.finished = finished or summary.finished
     storage.write_text(storage.join(run.uri, SUMMARY), summary.model_dump_json(indent=1))
     view = RunView(summary.lineage.run, run.uri, steps, summary)
-    print(f"{view.name} {view.state}; its report is {write_report(view)}")
+    write_report(view)
     return view
 
 
 def tell(view: RunView, run: RunContext) -> None:
-    """Notifies the configured channels of the end of a run; failures are printed, not raised.
+    """Prints the end of a run, and notifies the configured channels of it; failures are printed, not raised.
 
     A message that all channels took before is not sent again when the step is started again.
     """
+    print(f"{view.name} {view.state}; its report is {storage.join(view.uri, REPORT)}")
     try:
         from slipway.runs.notifications.config import Notifications
         from slipway.runs.notifications.message import run_message

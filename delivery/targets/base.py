@@ -7,16 +7,20 @@ import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import cached_property
+from math import inf
 from time import sleep
 from typing import Any
 
-from delivery.package import Package, check_arguments, step_name
+from pydantic import ValidationError
+
+from delivery.package import Package, check_arguments
 from slipway.errors import TargetError
 from slipway.lineage import Lineage
-from slipway.runs.naming import new_run_name
-from slipway.runs.record import RunContext, Step, StepState
+from slipway.runs.naming import name_run, new_run_name
+from slipway.runs.record import RunContext, Step
 from slipway.runs.states import State
 from slipway.targets import RemoteTarget
 
@@ -67,7 +71,7 @@ class RemoteRun:
     """A run on a target; times are seconds since 1970.
 
     `id` is the target's identifier, `title` its display name in the UI, and `name` that of its record, from
-    `slipway.runs.naming.name_run`.
+    `slipway.runs.naming.name_run`. `context` is what its own steps know of it; a list may lack it.
     """
 
     id: str
@@ -80,6 +84,7 @@ class RemoteRun:
     title: str = ""
     labels: dict[str, str] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
+    context: RunContext | None = None
 
     @property
     def ended(self) -> bool:
@@ -193,8 +198,9 @@ class Target(ABC):
         """URL of a run in the UI; sends no request."""
 
     def show(self, run: str) -> RemoteRun:
-        """A run by its id, name or title, with its steps."""
-        return self._run(self._get(run))
+        """A run by its id, name or title, with the steps that it has come to, in the order of their starts."""
+        job = self._get(run)
+        return replace(self._run(job), steps=[step for step, _ in self._started(job)])
 
     def cancel(self, run: str) -> RemoteRun:
         """Requests the cancellation of a run."""
@@ -205,12 +211,21 @@ class Target(ABC):
     def logs(self, run: str, step: str | None) -> Iterator[str]:
         """Lines of the log of one step, or of all steps in turn."""
         job = self._get(run)
-        tasks = {one.name: task for one, task in self._steps(job)}
-        if step is not None and step not in tasks:
-            raise TargetError(f"{job.display_name} has no step {step!r} yet; it has {', '.join(tasks) or 'none'}")
-        for name, task in tasks.items():
+        found = {one.name: (one, task) for one, task in self._started(job)}
+        if step is not None and step not in found:
+            raise TargetError(f"{job.display_name} has no step {step!r} yet; it has {', '.join(found) or 'none'}")
+        for name, (one, task) in found.items():
             if step in (None, name):
-                yield from (line if step else f"{name}: {line}" for line in self._log(job, task))
+                yield from (line if step else f"{name}: {line}" for line in self._lines(job, one, task))
+
+    def _lines(self, job: Any, step: Step, task: Any) -> Iterator[str]:
+        lines = self._log(job, task)
+        first = next(lines, None)
+        if first is None:
+            why = "came from the cache" if step.cached else f"is {step.state}"
+            first = f"(no log: the step {why}" + (f": {step.error})" if step.error else ")")
+        yield first
+        yield from lines
 
     def _get(self, run: str) -> Any:
         job = self._find(run)
@@ -220,25 +235,12 @@ class Target(ABC):
             )
         return job
 
-    def _steps(self, job: Any) -> Iterator[tuple[Step, Any]]:
-        """Steps with their tasks, in the order in which they started."""
-
-        def began(named: tuple[str, str, Any]) -> float:
-            return seconds(named[2].start_time) or seconds(named[2].create_time) or 0.0
-
-        for title, word, task in sorted(self._tasks(job), key=began):
-            state = self._step_states.get(word, "unknown")
-            started, ended = seconds(task.start_time), seconds(task.end_time)
-            took = round(ended - started, 3) if started and ended and state not in ("pending", "running") else None
-            error = (task.error and task.error.message) or None
-            cached = word == "SKIPPED" and state == "succeeded"
-            name = step_name(title)
-            yield Step(name=name, state=state, started=started, seconds=took, cached=cached, error=error), task
+    def _started(self, job: Any) -> Iterator[tuple[Step, Any]]:
+        yield from sorted(self._steps(job), key=lambda found: found[0].started or inf)
 
     # What differs by platform; a job and a task are objects of its client.
 
     _place: str  # where runs are looked for
-    _step_states: Mapping[str, StepState]
 
     @abstractmethod
     def _find(self, run: str) -> Any: ...
@@ -250,10 +252,18 @@ class Target(ABC):
     def _cancel(self, run: RemoteRun) -> None: ...
 
     @abstractmethod
-    def _tasks(self, job: Any) -> Iterator[tuple[str, str, Any]]: ...  # name, state in the platform's word, and task
+    def _steps(self, job: Any) -> Iterator[tuple[Step, Any]]: ...  # with the platform's own object for each
 
     @abstractmethod
     def _log(self, job: Any, task: Any) -> Iterator[str]: ...
+
+
+def context_of(arguments: Mapping[str, Any], job: str, created: datetime | None) -> RunContext | None:
+    """The run's context by its arguments; None for a run of another program."""
+    try:
+        return name_run(str(arguments.get("run", "")), job, created.isoformat() if created else "")
+    except ValidationError:
+        return None
 
 
 def seconds(moment: Any) -> float | None:
@@ -273,11 +283,11 @@ def newest_run(target: Target) -> RemoteRun:
     return found[0]
 
 
-def wait(target: Target, run: str, on_change: OnChange, *, poll_seconds: float = 5.0) -> RemoteRun:
-    """Follows a run, by its id, until it ends; `on_change` is called with all steps after each poll."""
+def wait(target: Target, run: str, on_change: Callable[[RemoteRun], None], *, poll_seconds: float = 5.0) -> RemoteRun:
+    """Follows a run, by its id, until it ends; `on_change` is called after each poll."""
     while True:
         found = target.show(run)
-        on_change(found.steps)
+        on_change(found)
         if found.ended:
             return found
         sleep(poll_seconds)

@@ -4,26 +4,33 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
 import kfp_server_api
-from pydantic import ValidationError
 
-from delivery.targets.base import Recurring, RemoteRun, RemoteSchedule, Schedules, Submission, Target, owner, seconds
+from delivery.targets.base import (
+    Recurring,
+    RemoteRun,
+    RemoteSchedule,
+    Schedules,
+    Submission,
+    Target,
+    context_of,
+    owner,
+    seconds,
+)
 from delivery.targets.connection import KubeflowConfig
 from delivery.targets.kubeflow_api import KubeflowApi, is_archived
+from delivery.targets.kubeflow_workflow import Node, read_failure, read_steps
 from slipway.errors import TargetError
-from slipway.lineage import Lineage
-from slipway.runs.naming import JOB
-from slipway.runs.record import RunContext
-from slipway.runs.states import KUBEFLOW_RUNS, KUBEFLOW_STEPS
+from slipway.runs.record import Step
+from slipway.runs.states import KUBEFLOW_RUNS, State
 from slipway.targets import RemoteTarget
 
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 _UNSAID = "RUNTIME_STATE_UNSPECIFIED"  # the first of an enum may be left out of JSON
-# Nodes of the workflow that are no tasks of the pipeline.
-_NOT_A_STEP = re.compile(r"root|executor|(exit-handler|condition|for-loop|iteration).*|.*-driver")
 _PAGE = 100
 _VERSION = "kubeflow-pipelines"  # in the description of a recurring run: the server's version when it was made
 
@@ -32,7 +39,6 @@ class KubeflowTarget(Target):
     """Runs of one experiment."""
 
     name: RemoteTarget = "kubeflow"
-    _step_states = KUBEFLOW_STEPS
 
     def __init__(self, config: KubeflowConfig) -> None:
         self.config = config
@@ -72,6 +78,12 @@ class KubeflowTarget(Target):
         )
         return [self._run(run) for run in answer.runs or []]
 
+    def show(self, run: str) -> RemoteRun:
+        found = super().show(run)
+        if found.state == "failed" and not any(step.state == "failed" for step in found.steps):
+            return replace(found, error=read_failure(self._api.workflow(found.id)))
+        return found
+
     def page(self, run_id: str) -> str:
         return self.config.page(f"runs/details/{run_id}")
 
@@ -93,13 +105,14 @@ class KubeflowTarget(Target):
         if not job.run_id:
             raise TargetError(f"{self.config.url} answers without a run: is kubeflow.endpoint right?")
         labels = _facts(job.description)
-        lineage = _lineage(job)
-        if lineage and not labels:  # the UI gives a clone the arguments, and no description
-            labels = {"module": lineage.module}
-        state = KUBEFLOW_RUNS.get(job.state or _UNSAID, "unknown")
+        arguments = (job.runtime_config.parameters if job.runtime_config else None) or {}
+        context = context_of(arguments, job.run_id, job.created_at)
+        if context and not labels:  # the UI gives a clone the arguments, and no description
+            labels = {"module": context.lineage.module}
+        state = _state(job)
         return RemoteRun(
             id=job.run_id,
-            name=lineage.run.replace(JOB, job.run_id) if lineage else job.display_name,
+            name=context.lineage.run if context else job.display_name,
             state=state,
             url=self.page(job.run_id),
             created=seconds(job.created_at) or 0.0,
@@ -107,22 +120,17 @@ class KubeflowTarget(Target):
             error=(job.error and job.error.message) or "",
             title=job.display_name,
             labels=labels,
-            steps=[step for step, _ in self._steps(job)],
+            context=context,
         )
 
-    def _tasks(self, job: Any) -> Iterator[tuple[str, str, Any]]:
-        for task in (job.run_details and job.run_details.task_details) or []:
-            if task.display_name and not _NOT_A_STEP.fullmatch(task.display_name):
-                yield task.display_name, task.state or _UNSAID, task
+    def _steps(self, job: Any) -> Iterator[tuple[Step, Any]]:
+        return read_steps(self._api.workflow(job.run_id))
 
     def _log(self, job: Any, task: Any) -> Iterator[str]:
-        # A task is a node without a pod of its own; its children run in pods.
-        pods = [child.pod_name for child in task.child_tasks or [] if child.pod_name] or [task.pod_name]
-        texts = [self._api.pod_log(job.run_id, pod) for pod in pods if pod]
-        if not any(text is not None for text in texts):
-            yield "(no log: the step came from the cache, or its pod is gone)"
-        for text in texts:
-            yield from (text or "").splitlines()
+        pods: list[Node] = task
+        for pod in pods:
+            if pod.state != "pending":
+                yield from self._api.log(job.run_id, pod).splitlines()
 
 
 class KubeflowSchedules(Schedules):
@@ -223,6 +231,17 @@ def _runtime_config(config: KubeflowConfig, submission: Submission) -> Any:
     )
 
 
+def _state(job: Any) -> State:
+    """A run that was terminated ends as failed, and only the state before tells.
+
+    `ReportWorkflowResource`, backend/src/apiserver/resource/resource_manager.go.
+    """
+    before = [status.state for status in job.state_history or []][-2:-1]
+    if job.state == "FAILED" and before == ["CANCELING"]:
+        return "cancelled"
+    return KUBEFLOW_RUNS.get(job.state or _UNSAID, "unknown")
+
+
 def _text(facts: dict[str, str]) -> str:
     """Facts as a description, since this API has no labels."""
     return "\n".join(f"{key}: {value}" for key, value in facts.items())
@@ -230,12 +249,3 @@ def _text(facts: dict[str, str]) -> str:
 
 def _facts(description: str | None) -> dict[str, str]:
     return dict(line.split(": ", 1) for line in (description or "").splitlines() if ": " in line)
-
-
-def _lineage(job: Any) -> Lineage | None:
-    """The lineage in a run's arguments; None for a run of another program."""
-    given = (job.runtime_config.parameters if job.runtime_config else None) or {}
-    try:
-        return RunContext.model_validate_json(given.get("run", "")).lineage
-    except ValidationError:
-        return None

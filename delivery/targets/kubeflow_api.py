@@ -6,8 +6,10 @@ labels.
 
 from __future__ import annotations
 
+import base64
 import json
 import os
+import re
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -18,11 +20,13 @@ from urllib3.exceptions import ConnectTimeoutError, HTTPError, ReadTimeoutError
 
 from delivery.package import Package
 from delivery.targets.connection import Connection, KubeflowConfig
+from delivery.targets.kubeflow_workflow import Node
 from slipway.errors import ConfigError, TargetError
 from slipway.remote.retries import TRANSIENT_STATUSES
 
 # Where a pod finds the token that Kubeflow's PodDefault `access-ml-pipeline` projects into it.
 _SERVICE_ACCOUNT_TOKEN = "/var/run/secrets/kubeflow/pipelines/token"  # noqa: S105 - a path
+_LOG_ERROR = re.compile(r'\{"error_message":"\w+: Failed to read logs for run .*\}\s*\Z')
 _LOGIN = (
     "kubeflow.auth says how to log in (token, cookie, service_account_token), kubeflow.credential_variable or "
     "kubeflow.credential_file where the secret is"
@@ -142,29 +146,62 @@ class KubeflowApi(Connection):
             "Archived), or name another in kubeflow.experiment"
         )
 
-    def pod_log(self, run_id: str, pod: str) -> str | None:
-        """The log of one pod of a run; None if the pod does not exist.
+    def workflow(self, run_id: str) -> dict[str, Any]:
+        """The Argo workflow of a run, as the persistence agent reported it last.
 
-        The route is outside the generated services, and streams text: backend/src/apiserver/server/run_log_server.go.
+        API v2beta1 has its nodes as `task_details`, but without names of pods, reasons and what tells a cached step,
+        and none at all once Argo compresses the workflow: `toModelTask`, backend/src/apiserver/server/api_converter.go.
         """
+        path = f"/apis/v1beta1/runs/{run_id}"
+        answer = json.loads(self.call(f"read the steps of the run {run_id}", self._get, path=path))
+        workflow: dict[str, Any] = json.loads((answer.get("pipeline_runtime") or {}).get("workflow_manifest") or "{}")
+        return workflow
+
+    def log(self, run_id: str, pod: Node) -> str:
+        """The log of a pod that runs or has ended, from the archive if it is deleted; else why there is none.
+
+        The route of logs answers 200 before it looks, so an error comes as the end of the text
+        (backend/src/apiserver/server/run_log_server.go). Before Kubeflow 2.17 it looks for archived logs in the wrong
+        place (backend/src/apiserver/archive/log.go), where the route of artifacts finds them.
+        """
+        path = f"/apis/v1alpha1/runs/{run_id}/nodes/{pod.pod}/log"
+        content = self.call(f"read the log of {pod.pod}", self._get, path=path, missing_ok=True)
+        text = str(content or b"", "utf-8", "replace")
+        failed = _LOG_ERROR.search(text)
+        if content is not None and not failed:
+            return text
+        if pod.archived:
+            path = f"/apis/v2beta1/runs/{run_id}/nodes/{pod.id}/artifacts/main-logs:read"
+            archived = self.call(f"read the archived log of {pod.pod}", self._get, path=path, missing_ok=True)
+            if archived:
+                return str(base64.b64decode(json.loads(archived)["data"]), "utf-8", "replace")
+        if failed:
+            return f"{text[: failed.start()]}(no log of {pod.pod}: {json.loads(failed[0])['error_message']})"
+        return self._log_by_ui(run_id, pod.pod)
+
+    def _log_by_ui(self, run_id: str, pod: str) -> str:
+        """The log of a pod where the server of the UI is the endpoint: it does not pass the API's route of logs on.
+
+        frontend/server/app.ts and frontend/server/handlers/pod-logs.ts; it answers 404 or 500 for a pod that is gone.
+        """
+        query = {"podname": pod, "runid": run_id} | ({"podnamespace": self.namespace} if self.namespace else {})
         try:
-            answer = self._client.call_api(
-                f"/apis/v1alpha1/runs/{run_id}/nodes/{pod}/log",
-                "GET",
-                auth_settings=["Bearer"],
-                _preload_content=False,
-                _request_timeout=(self.timeout_seconds, self.timeout_seconds),
+            content = self.call(
+                f"read the log of {pod}", self._get, path="/k8s/pod/logs", query_params=[*query.items()]
             )
-        except Exception as error:
-            if self._status(error) in (400, 404, 500):  # statuses of server versions for a missing pod
-                return None
-            raise TargetError(f"cannot read the log of {pod}: {self._explain(error)}") from error
-        content: bytes = answer.data
-        return content.decode("utf-8", "replace")
+        except TargetError as error:
+            return f"(no log of {pod}: {error})"
+        return str(content, "utf-8", "replace")
 
     def _make_once(self, find: Callable[[], Any], what: str, request: Callable[..., Any], **arguments: Any) -> Any:
         found = find()
         return self.call(what, request, already=find, **arguments) if found is None else found
+
+    def _get(self, path: str, **options: Any) -> bytes:
+        """The answer of a route that kfp_server_api lacks."""
+        answer = self._client.call_api(path, "GET", auth_settings=["Bearer"], _preload_content=False, **options)
+        content: bytes = answer.data
+        return content
 
     def _refresh(self, configuration: Any) -> None:
         configuration.api_key["authorization"] = self._credential()

@@ -16,6 +16,7 @@ from google.cloud.aiplatform_v1 import (
 )
 from google.protobuf.field_mask_pb2 import FieldMask
 
+from delivery.package import step_name
 from delivery.targets.base import (
     Recurring,
     RemoteRun,
@@ -23,12 +24,14 @@ from delivery.targets.base import (
     Schedules,
     Submission,
     Target,
+    context_of,
     label_value,
     owner,
     seconds,
 )
 from delivery.targets.connection import VertexConfig
 from delivery.targets.vertex_api import VertexApi
+from slipway.runs.record import Step
 from slipway.runs.states import VERTEX_RUNS, VERTEX_STEPS
 from slipway.targets import RemoteTarget
 
@@ -43,7 +46,6 @@ class VertexTarget(Target):
     """Pipeline jobs of a project in one location. Slipway chooses their ids, which are the names of the runs."""
 
     name: RemoteTarget = "vertex"
-    _step_states = VERTEX_STEPS
 
     def __init__(self, config: VertexConfig) -> None:
         self.config = config
@@ -111,16 +113,30 @@ class VertexTarget(Target):
             error=job.error.message,
             title=job.display_name,
             labels=dict(job.labels),
-            steps=[step for step, _ in self._steps(job)],
+            context=context_of(job.runtime_config.parameter_values, job.name, job.create_time),
         )
 
-    def _tasks(self, job: Any) -> Iterator[tuple[str, str, Any]]:
+    def _steps(self, job: Any) -> Iterator[tuple[Step, Any]]:
         tasks = job.job_detail.task_details
         groups = {task.parent_task_id for task in tasks}
-        return ((task.task_name, _word(task.state), task) for task in tasks if task.task_id not in groups)
+        for task in tasks:
+            if task.task_id in groups:
+                continue
+            word = _word(task.state)
+            state = VERTEX_STEPS.get(word, "unknown")
+            started, ended = seconds(task.start_time), seconds(task.end_time)
+            took = round(ended - started, 3) if started and ended and state not in ("pending", "running") else None
+            step = Step(
+                name=step_name(task.task_name),
+                state=state,
+                started=started,
+                seconds=took,
+                cached=word == "SKIPPED",
+                error=task.error.message or None,
+            )
+            yield step, task
 
     def _log(self, job: Any, task: Any) -> Iterator[str]:
-        """Nothing for a cached step."""
         detail = task.executor_detail.container_detail
         for name in (*detail.failed_main_jobs, detail.main_job):
             if name:

@@ -84,10 +84,10 @@ class Explanation:
             return f"{name} was {summary.told.text}."
         if summary.state == "running":
             return f"{name} is still running."
-        ends = {"failed": "failed", "interrupted": "was interrupted", "unknown": "ended in an unknown state"}
+        ends = {word: word for word in ("succeeded", "failed")} | {"unknown": "ended in an unknown state"}
         step = f" at {summary.failed_step}" if summary.failed_step else ""
         without = f"; {summary.lineage.shows.no_verdict}" if summary.lineage.shows.no_verdict else ""
-        return f"{name} {ends.get(summary.state, 'succeeded')}{step}{without}."
+        return f"{name} {ends.get(summary.state, f'was {summary.state}')}{step}{without}."
 
     def _provenance(self) -> Iterator[tuple[str, str]]:
         summary, rows = self.summary, self.summary.rows

@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field
 
 from slipway.lineage import Lineage, Verdict
 
-RunState = Literal["running", "succeeded", "failed", "interrupted", "unknown"]
+RunState = Literal["running", "succeeded", "failed", "cancelled", "interrupted", "unknown"]
 StepState = Literal["pending", "running", "succeeded", "failed", "skipped", "unknown"]
 
 # Verdicts that are Slipway's own; the pipeline declares words for all but the first.

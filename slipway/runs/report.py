@@ -71,7 +71,7 @@ def _headline(view: RunView, evaluation: Evaluation | None) -> Markup:
         "unknown": "ended in an unknown state",
         "succeeded": "finished",
     }
-    ended_badly = view.state in ("failed", "interrupted", "unknown")
+    ended_badly = view.state not in ("running", "succeeded")
     ended = badge(ends.get(view.state, view.state), "bad" if ended_badly else "plain")
     body = Markup("<p>{}</p>").format(badge(told.text, told.tone) if told else ended)
     good = told is not None and told.tone == "good"

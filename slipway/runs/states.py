@@ -22,8 +22,8 @@ def _by_word(**words: str) -> dict[str, Any]:
 ENDED: dict[str, RunState] = _by_word(
     succeeded="SUCCEEDED SKIPPED COMPLETE CACHED",
     failed="FAILED UNSCHEDULABLE",
-    interrupted="CANCELLED CANCELED CANCEL_PENDING CANCELLING NOT_TRIGGERED PENDING QUEUED NEW RUNNING RUNNING_DRIVER "
-    "DRIVER_SUCCEEDED RUNNING_EXECUTOR",
+    cancelled="CANCELLED CANCELED CANCEL_PENDING CANCELLING",
+    interrupted="NOT_TRIGGERED PENDING QUEUED NEW RUNNING RUNNING_DRIVER DRIVER_SUCCEEDED RUNNING_EXECUTOR",
     unknown="TASK_STATE_UNSPECIFIED UNKNOWN",
 )
 
@@ -35,13 +35,13 @@ KUBEFLOW_RUNS: dict[str, State] = _by_word(
     failed="FAILED",
     cancelled="CANCELED",
 )
-# Unspecified is Argo's Omitted (backend/src/apiserver/model/run.go).
+# NodePhase of Argo Workflows (pkg/apis/workflow/v1alpha1/workflow_types.go), which runs Kubeflow's steps.
 KUBEFLOW_STEPS: dict[str, StepState] = _by_word(
-    pending="PENDING",
-    running="RUNNING CANCELING PAUSED",
-    succeeded="SUCCEEDED",
-    failed="FAILED CANCELED",
-    skipped="SKIPPED RUNTIME_STATE_UNSPECIFIED",
+    pending="Pending",
+    running="Running",
+    succeeded="Succeeded",
+    failed="Failed Error",
+    skipped="Skipped Omitted",
 )
 
 # PipelineState, and PipelineTaskDetail.State, of google.cloud.aiplatform_v1.

@@ -49,7 +49,7 @@ def summarise(
     manifest = read_record(examples, MANIFEST, Manifest) if examples else None
     evaluation = read_evaluation_of(lineage, artifacts)
     failed = next((step for step in steps if step.state == "failed"), None)
-    badly = error_message if state in ("failed", "interrupted", "unknown") else ""
+    badly = error_message if state not in ("running", "succeeded") else ""
     error = (failed.error if failed else None) or badly or None
     return Summary(
         lineage=lineage,

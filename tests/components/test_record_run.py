@@ -31,8 +31,8 @@ def read(folder: Path) -> Summary:
 
 @pytest.mark.parametrize(
     ("state", "expected"),
-    [("FAILED", "failed"), ("SUCCEEDED", "succeeded"), ("CANCELLED", "interrupted"), ("COMPLETE", "succeeded"),
-     ("CACHED", "succeeded"), ("CANCELED", "interrupted"), ("RUNNING", "interrupted"), ("EVAPORATED", "unknown")],
+    [("FAILED", "failed"), ("SUCCEEDED", "succeeded"), ("CANCELLED", "cancelled"), ("COMPLETE", "succeeded"),
+     ("CACHED", "succeeded"), ("CANCELED", "cancelled"), ("RUNNING", "interrupted"), ("EVAPORATED", "unknown")],
 )  # fmt: skip
 def test_record_without_any_trace_of_the_steps_tells_what_the_orchestrator_said(
     tmp_path: Path, state: str, expected: str
@@ -44,7 +44,9 @@ def test_record_without_any_trace_of_the_steps_tells_what_the_orchestrator_said(
     assert (tmp_path / "report.html").is_file()
 
 
-@pytest.mark.parametrize(("state", "why"), [("RUNNING", "killed whole"), ("EVAPORATED", "'EVAPORATED'")])
+@pytest.mark.parametrize(
+    ("state", "why"), [("RUNNING", "killed whole"), ("CANCELED", "cancelled"), ("EVAPORATED", "'EVAPORATED'")]
+)
 def test_record_of_kubeflow_which_gives_no_reason_says_what_the_state_means(
     tmp_path: Path, state: str, why: str
 ) -> None:
@@ -223,6 +225,19 @@ def test_record_run_tells_of_the_run_and_links_to_it(
     told = capsys.readouterr().out
     assert f"[slipway] taxi: the run failed (r)\n- task x failed\n{link}\n\n" in told
     assert "r failed; no model was pushed." in told
+
+
+def test_record_run_tells_of_a_run_that_vertex_calls_cancelled(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = Notifications(stdout=True).model_dump(mode="json")
+    status = SimpleNamespace(state="CANCELLED", error_message=None, pipeline_job_resource_name="x")
+    record_run.python_func(
+        RunContext(uri=str(tmp_path), lineage=LINEAGE, notifications=told).model_dump_json(), "1", "", status
+    )
+    said = capsys.readouterr().out
+    assert "taxi: the run was cancelled (r)\n- the run was cancelled" in said
+    assert "r was cancelled; no model was pushed." in said
 
 
 @pytest.mark.parametrize(

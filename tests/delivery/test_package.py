@@ -16,8 +16,9 @@ def test_all_steps_are_those_of_the_pipeline_under_either_name() -> None:
     package = read_package(GOLDEN)
     told = [Step(name="Train the model", state="running"), Step(name="resolve_source", state="succeeded"),
             Step(name="exit_handler_1", state="running")]  # fmt: skip
-    steps = {step.name: step.state for step in all_steps(package, told)}
+    steps = {step.name: step.state for step in all_steps(package, told, ended=False)}
     assert [*steps] == [*edges(package.spec)]
+    assert {step.state for step in all_steps(package, [], ended=True)} == {"skipped"}
     assert (steps["train_model"], steps["resolve_source"], steps["push_model"]) == ("running", "succeeded", "pending")
 
 

@@ -71,7 +71,7 @@ def _judge(summary: Summary, rollout: RolloutOutcome | None) -> tuple[set[Event]
     if summary.told and summary.told.tone == "bad":
         return {"failure", "refused"}, summary.told.news
     if summary.state != "succeeded":
-        was = {"interrupted": "was interrupted", "unknown": "ended in an unknown state"}.get(summary.state, "failed")
+        was = {"failed": "failed", "unknown": "ended in an unknown state"}.get(summary.state, f"was {summary.state}")
         return {"failure"}, f"the run {was}" + (f" at {summary.failed_step}" if summary.failed_step else "")
     if rollout:
         return {"success"}, f"version {rollout.version} is in production"

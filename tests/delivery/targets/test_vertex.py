@@ -132,7 +132,7 @@ def test_wait_ends_with_the_run(vertex: FakeVertex, said: str, state: State) -> 
     vertex.plan = ["PENDING", "RUNNING", said]
     target = on_vertex(vertex)
     seen: list[list[Step]] = []
-    run = wait(target, target.submit(submission("vertex")).id, seen.append)
+    run = wait(target, target.submit(submission("vertex")).id, lambda found: seen.append(found.steps))
     assert run.state == state
     assert [step.name for step in seen[1]] == ["resolve_source", "ingest_examples", "train_model"]
     assert seen[1][2].state == "running"
@@ -155,12 +155,13 @@ def test_show_unknown_says_what_lists_them(vertex: FakeVertex) -> None:
         on_vertex(vertex).show("taxi-1")
 
 
-def test_logs_follow_all_pages_and_leave_out_cached_steps(vertex: FakeVertex) -> None:
+def test_logs_follow_all_pages_and_say_which_step_was_cached(vertex: FakeVertex) -> None:
     target = on_vertex(vertex)
     run = target.submit(submission("vertex"))
     assert list(target.logs(run.name, None)) == [
         "resolve_source: first of 103",
         "resolve_source: last of 103",
+        "ingest_examples: (no log: the step came from the cache)",
         "train_model: first of 105",
         "train_model: last of 105",
     ]

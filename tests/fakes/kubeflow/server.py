@@ -6,12 +6,13 @@ a namespace is wanted in a multi-user installation and refused in a single-user 
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from tests.fakes.kubeflow.bodies import (
     Json,
@@ -23,6 +24,7 @@ from tests.fakes.kubeflow.bodies import (
     require_query,
     require_spec,
 )
+from tests.fakes.kubeflow.workflow import Ending, Workflow
 from tests.fakes.loopback_server import Answer, LoopbackServer, Refused, Request
 
 _API = "/apis/v2beta1"
@@ -33,7 +35,11 @@ STARTED = "2026-01-02T03:04:{:02d}Z"
 class FakeKubeflow(LoopbackServer):
     """An installation. `plan` holds what becomes of a run: at each look it is in the next of these states.
 
-    A run in one of the states `ends` has an end.
+    A run in one of the states `ends` has an end. `endings` are those of its tasks, where they are not the usual ones;
+    `pods` says what is left of its pods: they are there, their logs are archived, or nothing.
+
+    With `behind_ui` the endpoint is the UI's server, which passes /apis/v1beta1 and /apis/v2beta1 on, and no other API
+    (frontend/server/app.ts).
     """
 
     version: str = "2.17.0"
@@ -46,8 +52,14 @@ class FakeKubeflow(LoopbackServer):
     versions: dict[str, Json] = field(default_factory=dict)
     runs: dict[str, Json] = field(default_factory=dict)
     recurring_runs: dict[str, Json] = field(default_factory=dict)
-    ends: set[str] = field(default_factory=lambda: {"SUCCEEDED", "FAILED", "CANCELED"})
+    ends: set[str] = field(default_factory=lambda: {"SUCCEEDED", "FAILED"})
     page_size: int = 100
+    release: tuple[int, int] = (2, 17)
+    endings: dict[str, Ending] = field(default_factory=dict)
+    compressed: bool = False
+    pod_names: str = "v2"
+    pods: Literal["there", "archived", "gone"] = "there"
+    behind_ui: bool = False
     _clock: int = 0
 
     def refuse(self, status: int, message: str) -> Answer:
@@ -80,7 +92,11 @@ class FakeKubeflow(LoopbackServer):
             ("POST", f"{_API}/runs", self._create_run),
             ("GET", f"{_API}/runs{one}", self._get_run),
             ("POST", f"{_API}/runs{one}:terminate", self._terminate_run),
-            ("GET", f"/apis/v1alpha1/runs{one}/nodes{one}/log", self._log),
+            ("GET", "/k8s/pod/logs", self._ui_log)
+            if self.behind_ui
+            else ("GET", f"/apis/v1alpha1/runs{one}/nodes{one}/log", self._log),
+            ("GET", f"/apis/v1beta1/runs{one}", self._get_run_v1),
+            ("GET", f"{_API}/runs{one}/nodes{one}/artifacts/main-logs:read", self._read_artifact),
             ("GET", f"{_API}/recurringruns", self._list_recurring),
             ("POST", f"{_API}/recurringruns", self._create_recurring),
             ("DELETE", f"{_API}/recurringruns{one}", self._delete_recurring),
@@ -161,50 +177,95 @@ class FakeKubeflow(LoopbackServer):
         body = require_fields(request, "V2beta1Run", {"display_name", "pipeline_version_reference"})
         self._require_experiment(body)
         require_arguments(body, self._version(body)["pipeline_spec"])
-        return self._new(self.runs, "run_id", body | {"state": "PENDING"}, unique=False)
+        new = body | {"state": "PENDING", "state_history": [{"state": "PENDING"}]}
+        return self._new(self.runs, "run_id", new, unique=False)
 
     def _get_run(self, request: Request, run_id: str) -> Json:
         require_query(request, {"experiment_id"})
         run = self._one("Run", self.runs, run_id)
-        if self.plan and run["state"] not in ("CANCELED", "CANCELING"):
-            run["state"] = self.plan.pop(0) if len(self.plan) > 1 else self.plan[0]
-        elif run["state"] == "CANCELING":
-            run["state"] = "CANCELED"
-        ended = run["state"] in self.ends
-        run["finished_at"] = STARTED.format(40) if ended else "1970-01-01T00:00:00Z"
-        if run["state"] == "FAILED":
-            run["error"] = {"code": 13, "message": "train-model failed"}
-        run["run_details"] = {"task_details": self._tasks(run_id, run["state"])}
+        if run["state"] == "CANCELING":
+            # A terminated workflow fails; CANCELED is the end of none: `ReportWorkflowResource`,
+            # backend/src/apiserver/resource/resource_manager.go.
+            self._report(run, "FAILED")
+        elif self.plan and run["state_history"][-2:-1] != [{"state": "CANCELING"}]:
+            self._report(run, self.plan.pop(0) if len(self.plan) > 1 else self.plan[0])
+        run["finished_at"] = STARTED.format(40) if run["state"] in self.ends else "1970-01-01T00:00:00Z"
+        run["run_details"] = {"task_details": self._workflow(run).task_details(run_id)}
         return run
 
-    def _tasks(self, run_id: str, state: str) -> list[Json]:
-        last = state if state in self.ends else "RUNNING"
-        states = {"root": state, "root-driver": "SUCCEEDED", "exit-handler-1": state, "resolve-source": "SUCCEEDED",
-                  "resolve-source-driver": "SUCCEEDED", "train-model": last}  # fmt: skip
-        return [
-            {
-                "run_id": run_id,
-                "task_id": f"node-{name}",
-                "display_name": name,
-                "state": one,
-                "create_time": STARTED.format(index),
-                "start_time": STARTED.format(index),
-                "end_time": STARTED.format(index + 20) if one != "RUNNING" else "1970-01-01T00:00:00Z",
-                "child_tasks": [{"pod_name": f"{name}-pod"}] if name in ("train-model", "resolve-source") else [],
-            }
-            for index, (name, one) in enumerate(states.items())
-        ]
+    def _report(self, run: Json, state: str) -> None:
+        """`UpdateRun`, backend/src/apiserver/storage/run_store.go."""
+        run["state"] = state
+        if run["state_history"][-1:] != [{"state": state}]:
+            run["state_history"].append({"state": state})
+
+    def _workflow(self, run: Json) -> Workflow:
+        usual: dict[str, dict[str, Ending]] = {
+            "PENDING": {},
+            "SUCCEEDED": {"resolve-source": "succeeded", "train-model": "succeeded", "record-run": "succeeded"},
+            "FAILED": {"resolve-source": "succeeded", "train-model": "failed", "record-run": "succeeded"},
+        }
+        state = run["state"]
+        return Workflow(
+            name=f"slipway-training-{run['run_id'][:5]}",
+            endings=self.endings or usual.get(state, {"resolve-source": "succeeded", "train-model": "running"}),
+            phase={"SUCCEEDED": "Succeeded", "FAILED": "Failed"}.get(state, "Running"),
+            numbered=self.release >= (2, 17),
+            compressed=self.compressed,
+            pod_names=self.pod_names,
+        )
+
+    def _get_run_v1(self, request: Request, run_id: str) -> Json:
+        """`toApiRunDetailV1`, backend/src/apiserver/server/api_converter.go; all but the workflow is left out."""
+        require_query(request, set())
+        return {"pipeline_runtime": {"workflow_manifest": self._workflow(self._one("Run", self.runs, run_id)).manifest}}
 
     def _terminate_run(self, request: Request, run_id: str) -> Json:
+        """`TerminateRun` of run_store.go, and the report of the workflow that is being terminated."""
         run = self._one("Run", self.runs, run_id)
-        if run["state"] in ("SUCCEEDED", "FAILED", "CANCELED"):
-            raise Refused(400, f"Failed to terminate a run. The run {run_id} is not in a state to be terminated")
-        run["state"] = "CANCELING"
+        if run["state"] in ("SUCCEEDED", "FAILED"):
+            raise Refused(400, f"Invalid input error: Failed to terminate a run {run_id}. Row not found")
+        self._report(run, "CANCELING")
         return {}
 
-    def _log(self, request: Request, run_id: str, node: str) -> Answer:
-        self._one("Run", self.runs, run_id)
-        return Answer(200, f"first line of {node}\nlast line of {node}\n".encode(), "text/plain")
+    def _log(self, request: Request, run_id: str, pod: str) -> Answer:
+        """Status 200 whatever comes: backend/src/apiserver/server/run_log_server.go; `ReadLog`, resource_manager.go."""
+        workflow = self._workflow(self.runs[run_id])
+        node = workflow.pods.get(pod)
+        if self.pods == "there" and node and node["phase"] != "Pending":
+            return Answer(200, self._lines(node), "text/plain")
+        # GetLogObjectKey, backend/src/apiserver/archive/log.go: from 2.17 on by the node's id, too.
+        node = node or workflow.nodes.get(pod)
+        if self.release >= (2, 17) and self.pods == "archived" and node and node["type"] == "Pod":
+            return Answer(200, self._lines(node), "text/plain")
+        why = f'pods "{pod}" not found' if self.pods != "there" or not node else 'container "main" is waiting to start'
+        message = (
+            f"BadRequestError: Failed to read logs for run {run_id}: InternalServerError: Failed to read logs from "
+            f"pod {pod} due to error opening log stream: {why}"
+        )
+        body = json.dumps({"error_message": message, "error_details": message}, separators=(",", ":"))
+        return Answer(200, body.encode(), "text/plain")
+
+    def _ui_log(self, request: Request) -> Answer:
+        """`getPodLogsHandler`, frontend/server/handlers/pod-logs.ts."""
+        require_query(request, {"podname", "runid", "podnamespace", "createdat"})
+        if self.multi_user and not request.query.get("podnamespace"):
+            raise Refused(422, "podnamespace argument is required")
+        node = self._workflow(self.runs[request.query["runid"]]).pods.get(request.query["podname"])
+        if not node or self.pods == "gone":
+            raise Refused(500, "Could not get main container logs: Error: Unable to retrieve workflow status")
+        return Answer(200, self._lines(node), "text/plain")
+
+    def _read_artifact(self, request: Request, run_id: str, node_id: str) -> Json:
+        """`FindObjectStoreArtifactKeyOrEmpty`, backend/src/common/util/workflow.go: by the node's id."""
+        node = self._workflow(self._one("Run", self.runs, run_id)).nodes.get(node_id, {})
+        if self.pods == "gone" or self.compressed or not node.get("outputs"):
+            raise Refused(404, f"ResourceNotFoundError: artifact runs/{run_id}/nodes/{node_id}/main-logs not found")
+        return {"data": base64.b64encode(self._lines(node)).decode()}
+
+    @staticmethod
+    def _lines(node: Json) -> bytes:
+        return f"first line of {node['name'].partition('.')[2]}\nlast line of {node['phase']}\n".encode()
 
     def _list_recurring(self, request: Request) -> Json:
         require_query(request, {"filter", "experiment_id", "namespace", "page_size", "page_token", "sort_by"})

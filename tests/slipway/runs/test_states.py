@@ -24,6 +24,8 @@ from slipway.runs.states import (
 # third_party/ml-metadata/ml_metadata/proto/metadata_store.proto of kubeflow/pipelines, `Execution.State`: no package of
 # the lock has it.
 ML_METADATA = {"UNKNOWN", "NEW", "RUNNING", "COMPLETE", "FAILED", "CACHED", "CANCELED"}
+# pkg/apis/workflow/v1alpha1/workflow_types.go of argo-workflows v3.6.7 and v4.0.5, `NodePhase`.
+ARGO = {"Pending", "Running", "Succeeded", "Skipped", "Failed", "Error", "Omitted"}
 
 
 @pytest.mark.parametrize(
@@ -31,7 +33,7 @@ ML_METADATA = {"UNKNOWN", "NEW", "RUNNING", "COMPLETE", "FAILED", "CACHED", "CAN
     [
         (ENDED, {*PipelineStateEnum.PipelineTaskState.keys(), *ML_METADATA}, RunState),
         (KUBEFLOW_RUNS, kfp_server_api.V2beta1RuntimeState.allowable_values, State),
-        (KUBEFLOW_STEPS, kfp_server_api.V2beta1RuntimeState.allowable_values, StepState),
+        (KUBEFLOW_STEPS, ARGO, StepState),
         (VERTEX_RUNS, [state.name for state in PipelineState], State),
         (VERTEX_STEPS, [state.name for state in PipelineTaskDetail.State], StepState),
         (LOCAL_STEPS, [status.name for status in Status], StepState),
