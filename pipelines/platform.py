@@ -40,22 +40,23 @@ class TaskDefaults:
             task.set_retry(compute.retries, "30s", backoff_factor=2, backoff_max_duration=self.backoff_max)
         return task
 
-    def recorded(self, run: str) -> dsl.ExitHandler:
-        """The block of a pipeline's steps; at its end `run`, the pipeline's parameter, is recorded."""
-        on_exit = record_run(run=run, job=self.job, job_created=self.job_created)
+    def recorded(self, given: Mapping[str, Any]) -> dsl.ExitHandler:
+        """The block of a pipeline's steps; at its end `run` is recorded, with the fields among what is given."""
+        known = {**given, "job": self.job, "job_created": self.job_created}
+        on_exit = record_run(**{name: known[name] for name in record_run.component_spec.inputs if name in known})
         return dsl.ExitHandler(self.apply(on_exit, "Record the run", cached=False), name="steps")
 
 
 class Steps:
-    """Adds steps to a pipeline. Inputs are connected by name: with the outputs of earlier steps, or with parameters.
+    """Adds steps to a pipeline. Inputs are connected by name: with the outputs of earlier steps, or with what is given.
 
-    The parameters `job` and `job_created` are the platform's. They tell the runs of a schedule and the clones of a run
+    The inputs `job` and `job_created` are the platform's. They tell the runs of a schedule and the clones of a run
     apart, all of which have the same arguments.
     """
 
-    def __init__(self, defaults: TaskDefaults, parameters: Mapping[str, Any]) -> None:
+    def __init__(self, defaults: TaskDefaults, given: Mapping[str, Any]) -> None:
         self._defaults = defaults
-        self._known = {**parameters, "job": defaults.job, "job_created": defaults.job_created}
+        self._known = {**given, "job": defaults.job, "job_created": defaults.job_created}
 
     def add(
         self, step: Any, title: str, *, cached: bool = True, after: dsl.PipelineTask | None = None

@@ -12,6 +12,7 @@ from components.infer_schema.component import infer_schema
 from components.ingest_examples.component import ingest_examples
 from components.resolve_baseline.component import resolve_baseline
 from components.resolve_source.component import resolve_source
+from components.train_model.building import TrainConfig
 from components.train_model.component import train_model
 from components.transform_features.component import transform_features
 from components.validate_examples.component import validate_examples
@@ -53,8 +54,12 @@ def ingest(*arguments: Any) -> Manifest:
     return read_manifest(arguments[-1])
 
 
-def train(*arguments: Any) -> History:
-    of_paths(train_model)(*arguments)
+def train(*arguments: Any, **fields: Any) -> History:
+    """The fields of the form are those of `training`, unless they are given."""
+    *before, training = arguments[:6]
+    its = TrainConfig.model_validate_json(training)
+    given = {"epochs": its.training.epochs, "seed": its.training.seed, "hyperparameters": "", **fields}
+    of_paths(train_model)(*before, training, *given.values(), *arguments[6:])
     return read_history(arguments[-1])
 
 

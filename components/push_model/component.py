@@ -19,12 +19,24 @@ def push_model(
     run: str,
     job: str,
     job_created: str,
+    data_uri: str,
+    window: int,
+    epochs: int,
+    seed: int,
+    hyperparameters: str,
 ) -> None:
     """Pushes the model if evaluation and serving validation blessed it; records the outcome. Never cached."""
     artifacts = {name: value for name, value in locals().items() if isinstance(value, dsl.Artifact)}
     from components.push_model.run import push
     from slipway.runs.naming import name_run
 
+    fields = {
+        "data_uri": data_uri,
+        "window": window,
+        "epochs": epochs,
+        "seed": seed,
+        "hyperparameters": hyperparameters,
+    }
     paths = {name: artifact.path for name, artifact in artifacts.items()}
     uris = {name: artifact.uri for name, artifact in artifacts.items()}
-    push(paths, uris, store_uri, name_run(run, job, job_created))
+    push(paths, uris, store_uri, name_run(run, job, job_created, **fields))

@@ -16,7 +16,7 @@ from delivery.package import Package, check_arguments, step_name
 from slipway.errors import TargetError
 from slipway.lineage import Lineage
 from slipway.runs.naming import new_run_name
-from slipway.runs.record import RunContext, Step, StepState
+from slipway.runs.record import Step, StepState
 from slipway.runs.states import State
 from slipway.targets import RemoteTarget
 
@@ -30,7 +30,7 @@ OnChange = Callable[[list[Step]], None]
 
 @dataclass(frozen=True)
 class Submission:
-    """A run to be made: the pipeline, its arguments by name, and where it comes from.
+    """A run to be made: the pipeline, the values of its fields, and where it comes from.
 
     Raises:
         TargetError: the pipeline does not take these arguments.
@@ -107,11 +107,10 @@ class Recurring:
     @property
     def digest(self) -> str:
         """Of the pipeline, the arguments, the times and the place. The Git revision alone makes no difference."""
-        arguments = self.submission.arguments
-        run = RunContext.model_validate_json(arguments["run"])
+        spec = json.dumps(self.submission.package.spec, sort_keys=True)
         content = [
-            self.submission.package.digest,
-            arguments | {"run": run.model_dump(mode="json", exclude={"lineage": {"git_revision"}})},
+            spec.replace(self.submission.lineage.git_revision, ""),
+            self.submission.arguments,
             [self.cron, self.max_concurrency, self.catch_up],
             self.place,
         ]

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any
 
 import kfp_server_api
-from pydantic import ValidationError
 
 from delivery.targets.base import Recurring, RemoteRun, RemoteSchedule, Schedules, Submission, Target, owner, seconds
 from delivery.targets.connection import KubeflowConfig
-from delivery.targets.kubeflow_api import KubeflowApi
+from delivery.targets.kubeflow_api import KubeflowApi, as_text
 from slipway.errors import TargetError
-from slipway.lineage import Lineage
-from slipway.runs.naming import JOB
-from slipway.runs.record import RunContext
+from slipway.runs.naming import JOB, run_name_of
 from slipway.runs.states import KUBEFLOW_RUNS, KUBEFLOW_STEPS
 from slipway.targets import RemoteTarget
 
@@ -23,7 +21,6 @@ _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 _UNSAID = "RUNTIME_STATE_UNSPECIFIED"  # the first of an enum may be left out of JSON
 # Nodes of the workflow that are no tasks of the pipeline.
 _NOT_A_STEP = re.compile(r"root|executor|(exit-handler|condition|for-loop|iteration).*|.*-driver")
-_PAGE = 100
 
 
 class KubeflowTarget(Target):
@@ -35,11 +32,11 @@ class KubeflowTarget(Target):
     def __init__(self, config: KubeflowConfig) -> None:
         self.config = config
         self._api = KubeflowApi(config)
-        self._place = f"the experiment {config.experiment} of {config.url}"
+        self._place = config.url
         self.schedules = KubeflowSchedules(self._api)
 
     def submit(self, submission: Submission) -> RemoteRun:
-        experiment, version = self._api.upload(submission.package)
+        experiment, version = self._api.upload(submission)
         labels = submission.labels(self.config.environment)
         del labels["pipeline-digest"]  # the version's name has it, and some databases keep 255 letters
         run = self._api.call(
@@ -48,7 +45,7 @@ class KubeflowTarget(Target):
             run=kfp_server_api.V2beta1Run(
                 experiment_id=experiment,
                 display_name=submission.name,
-                description=_text(labels),
+                description=as_text(labels),
                 pipeline_version_reference=version,
                 runtime_config=_runtime_config(self.config, submission),
                 service_account=self.config.service_account or None,
@@ -58,17 +55,12 @@ class KubeflowTarget(Target):
         return self._run(run)
 
     def list(self, limit: int) -> list[RemoteRun]:
-        experiment = self._api.experiment()
-        if experiment is None:
-            return []
-        answer = self._api.call(
-            "list the runs",
-            self._api.runs.run_service_list_runs,
-            experiment_id=experiment.experiment_id,
-            page_size=limit,
-            sort_by="created_at desc",
-        )
-        return [self._run(run) for run in answer.runs or []]
+        found: list[Any] = []
+        for experiment in self._api.experiments_of_environment():
+            request, id_ = self._api.runs.run_service_list_runs, experiment.experiment_id
+            listed = self._api.pages("runs", request, experiment_id=id_, page_size=limit, sort_by="created_at desc")
+            found += islice(listed, limit)
+        return [self._run(run) for run in sorted(found, key=lambda run: run.created_at, reverse=True)[:limit]]
 
     def page(self, run_id: str) -> str:
         return self.config.page(f"runs/details/{run_id}")
@@ -76,9 +68,7 @@ class KubeflowTarget(Target):
     def _find(self, run: str) -> Any:
         if found := _ID.search(run):
             return self._api.call(f"find the run {run}", self._api.runs.run_service_get_run, run_id=found[0])
-        experiment = self._api.experiment()
-        request = self._api.runs.run_service_list_runs
-        runs = self._api.find("runs", run, request, experiment_id=experiment.experiment_id) if experiment else []
+        runs = self._api.find("runs", run, self._api.runs.run_service_list_runs, namespace=self._api.namespace)
         if len(runs) > 1:
             ids = ", ".join(one.run_id for one in runs)
             raise TargetError(f"{len(runs)} runs are listed as {run!r}: give the id of one: {ids}")
@@ -91,13 +81,13 @@ class KubeflowTarget(Target):
         if not job.run_id:
             raise TargetError(f"{self.config.url} answers without a run: is kubeflow.endpoint right?")
         labels = _facts(job.description)
-        lineage = _lineage(job)
-        if lineage and not labels:  # the UI gives a clone the arguments, and no description
-            labels = {"module": lineage.module}
+        if "module" not in labels:  # it was started in the UI, without our description
+            labels = _facts(self._api.version_description(job.pipeline_version_reference))
+        module = labels.get("module")
         state = KUBEFLOW_RUNS.get(job.state or _UNSAID, "unknown")
         return RemoteRun(
             id=job.run_id,
-            name=lineage.run.replace(JOB, job.run_id) if lineage else job.display_name,
+            name=run_name_of(self.name, module).replace(JOB, job.run_id) if module else job.display_name,
             state=state,
             url=self.page(job.run_id),
             created=seconds(job.created_at) or 0.0,
@@ -129,7 +119,7 @@ class KubeflowSchedules(Schedules):
     def __init__(self, api: KubeflowApi) -> None:
         self._api = api
         # The start of the descriptions of our recurring runs.
-        self._mark = _text(owner(api.config.environment)) + "\n"
+        self._mark = as_text(owner(api.config.environment)) + "\n"
 
     def replace(self, old: RemoteSchedule, schedule: Recurring) -> None:
         self.create(schedule)  # `old` stays active until it is deleted
@@ -143,33 +133,24 @@ class KubeflowSchedules(Schedules):
         self._api.call(f"delete the recurring run {old.name}", request, recurring_run_id=old.id, missing_ok=True)
 
     def _all(self) -> Iterator[RemoteSchedule]:
-        experiment = self._api.experiment()
-        token = "" if experiment else None
-        while token is not None:
-            answer = self._api.call(
-                "list the recurring runs",
-                self._api.recurring_runs.recurring_run_service_list_recurring_runs,
-                experiment_id=experiment.experiment_id,
-                page_size=_PAGE,
-                page_token=token,
+        for run in self._api.pages(
+            "recurring_runs", self._api.recurring_runs.recurring_run_service_list_recurring_runs
+        ):
+            if not (run.description or "").startswith(self._mark):
+                continue
+            trigger = run.trigger.cron_schedule if run.trigger else None
+            yield RemoteSchedule(
+                id=run.recurring_run_id,
+                name=run.display_name,
+                digest=_facts(run.description).get("schedule-digest", ""),
+                cron=(trigger.cron if trigger else "").removeprefix("0 "),
+                enabled=run.status == "ENABLED" or (run.status is None and run.mode == "ENABLE"),
+                created=seconds(run.created_at) or 0.0,
+                url=self._api.config.page(f"recurringrun/details/{run.recurring_run_id}"),
             )
-            for run in answer.recurring_runs or []:
-                if not (run.description or "").startswith(self._mark):
-                    continue
-                trigger = run.trigger.cron_schedule if run.trigger else None
-                yield RemoteSchedule(
-                    id=run.recurring_run_id,
-                    name=run.display_name,
-                    digest=_facts(run.description).get("schedule-digest", ""),
-                    cron=(trigger.cron if trigger else "").removeprefix("0 "),
-                    enabled=run.status == "ENABLED" or (run.status is None and run.mode == "ENABLE"),
-                    created=seconds(run.created_at) or 0.0,
-                    url=self._api.config.page(f"recurringrun/details/{run.recurring_run_id}"),
-                )
-            token = answer.next_page_token or None
 
     def _create(self, schedule: Recurring, already: Callable[[], Any]) -> None:
-        experiment, version = self._api.upload(schedule.submission.package)
+        experiment, version = self._api.upload(schedule.submission)
         self._api.call(
             f"make the recurring run {schedule.name}",
             self._api.recurring_runs.recurring_run_service_create_recurring_run,
@@ -198,19 +179,5 @@ def _runtime_config(config: KubeflowConfig, submission: Submission) -> Any:
     )
 
 
-def _text(facts: dict[str, str]) -> str:
-    """Facts as a description, since this API has no labels."""
-    return "\n".join(f"{key}: {value}" for key, value in facts.items())
-
-
 def _facts(description: str | None) -> dict[str, str]:
     return dict(line.split(": ", 1) for line in (description or "").splitlines() if ": " in line)
-
-
-def _lineage(job: Any) -> Lineage | None:
-    """The lineage in a run's arguments; None for a run of another program."""
-    given = (job.runtime_config.parameters if job.runtime_config else None) or {}
-    try:
-        return RunContext.model_validate_json(given.get("run", "")).lineage
-    except ValidationError:
-        return None

@@ -8,7 +8,6 @@ import pytest
 from slipway.errors import TargetError
 from slipway.stores import storage
 from tests.cli.commands import DATA, slipway
-from tests.compiled.specs import GOLDEN
 from tests.recorded_runs import WHY_REFUSED, write_run
 
 
@@ -26,8 +25,7 @@ def server(target: str, request: pytest.FixtureRequest) -> Any:
 
 
 def submit(target: str) -> dict[str, Any]:
-    package = str(GOLDEN)
-    said = slipway("submit", "taxi", "--target", target, "--data", DATA, "--package", package, "--json").stdout
+    said = slipway("submit", "taxi", "--target", target, "--data", DATA, "--json").stdout
     found: dict[str, Any] = json.loads(said)
     return found
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,13 +14,10 @@ from settings.load import PROJECT as CHECKOUT
 from slipway.errors import ConfigError, TargetError
 from slipway.stores import storage
 from tests.cli.commands import DATA, slipway
-from tests.compiled.specs import GOLDEN
+from tests.compiled.specs import tasks
 from tests.fakes.kubeflow import FakeKubeflow
 from tests.fakes.storage_server import StorageServer
 from tests.fakes.vertex import FakeVertex
-
-# Compiling takes a second, and is not what most of these are about.
-PACKAGE = ("--package", str(GOLDEN))
 
 
 def test_submit_publishes_module_and_sample_and_prints_the_address(
@@ -32,18 +30,30 @@ def test_submit_publishes_module_and_sample_and_prints_the_address(
         f"run taxi-{run['run_id']}",
         f"{kubeflow.url}/#/runs/details/{run['run_id']}",
     ]
-    given = run["runtime_config"]["parameters"]
+    given = constants(kubeflow)
     assert storage.exists(given["model_uri"])
-    assert storage.exists(given["data_uri"])
-    assert given["data_uri"].startswith("gs://anonymous@bucket/home/samples/")
+    assert storage.exists(run["runtime_config"]["parameters"]["data_uri"])
+    assert run["runtime_config"]["parameters"]["data_uri"].startswith("gs://anonymous@bucket/home/samples/")
     assert json.loads(given["run"])["uri"] == storage.join(remote_home, "runs", "taxi-{job}")
     assert run["runtime_config"]["pipeline_root"] == storage.join(remote_home, "artifacts")
     slipway("submit", "taxi", "--target", "kubeflow")
     assert len(kubeflow.versions) == 1
 
 
+def constants(kubeflow: FakeKubeflow) -> dict[str, Any]:
+    """What the steps are given beside the fields, by the pipeline that was uploaded."""
+    [version] = kubeflow.versions.values()
+    inputs = [task.get("inputs", {}).get("parameters", {}) for task in tasks(version["pipeline_spec"]).values()]
+    return {
+        name: source["runtimeValue"]["constant"]
+        for parameters in inputs
+        for name, source in parameters.items()
+        if "runtimeValue" in source
+    }
+
+
 def test_submit_and_wait_prints_a_line_for_each_step(kubeflow: FakeKubeflow) -> None:
-    result = slipway("submit", "taxi", "--target", "kubeflow", *PACKAGE, "--data", DATA, "--wait")
+    result = slipway("submit", "taxi", "--target", "kubeflow", "--data", DATA, "--wait")
     assert result.exit_code == 0
     _, _, *steps, end = result.stdout.splitlines()
     assert [line.split()[1:3] for line in steps] == [["resolve_source", "succeeded"], ["train_model", "succeeded"]]
@@ -53,7 +63,7 @@ def test_submit_and_wait_prints_a_line_for_each_step(kubeflow: FakeKubeflow) -> 
 @pytest.mark.parametrize(("state", "said"), [("FAILED", "failed: train-model failed"), ("CANCELED", "cancelled")])
 def test_submit_and_wait_fails_with_the_run(kubeflow: FakeKubeflow, state: str, said: str) -> None:
     kubeflow.plan = ["RUNNING", state]
-    result = slipway("submit", "taxi", "--target", "kubeflow", *PACKAGE, "--data", DATA, "--wait")
+    result = slipway("submit", "taxi", "--target", "kubeflow", "--data", DATA, "--wait")
     assert result.exit_code == 1
     assert said in result.stdout
     assert "train_model failed" in result.stdout
@@ -61,7 +71,7 @@ def test_submit_and_wait_fails_with_the_run(kubeflow: FakeKubeflow, state: str, 
 
 def test_submit_to_vertex_waits_and_fails_with_the_reason(vertex: FakeVertex) -> None:
     vertex.plan = ["RUNNING", "FAILED"]
-    result = slipway("submit", "taxi", "--target", "vertex", *PACKAGE, "--data", DATA, "--wait")
+    result = slipway("submit", "taxi", "--target", "vertex", "--data", DATA, "--wait")
     assert result.exit_code == 1
     assert "✓ ingest_examples      cached" in result.stdout
     assert "The replica workerpool0-0 of train-model exited with 1." in result.stdout
@@ -69,35 +79,47 @@ def test_submit_to_vertex_waits_and_fails_with_the_reason(vertex: FakeVertex) ->
 
 
 def test_submit_as_json_is_nothing_else(kubeflow: FakeKubeflow) -> None:
-    found = json.loads(
-        slipway("submit", "taxi", "--target", "kubeflow", *PACKAGE, "--data", DATA, "--wait", "--json").stdout
-    )
+    found = json.loads(slipway("submit", "taxi", "--target", "kubeflow", "--data", DATA, "--wait", "--json").stdout)
     assert (found["state"], found["labels"]["module"], found["labels"]["environment"]) == ("succeeded", "taxi", "base")
     assert [step["name"] for step in found["steps"]] == ["resolve_source", "train_model"]
 
 
 def test_submit_overrides_module_and_settings(kubeflow: FakeKubeflow) -> None:
-    slipway("submit", "taxi", "--target", "kubeflow", *PACKAGE, "--data", DATA, "--set", "training.epochs=3",
+    slipway("submit", "taxi", "--target", "kubeflow", "--data", DATA, "--set", "training.epochs=3",
             "--set", "evaluation.engine=tfma")  # fmt: skip
     [run] = kubeflow.runs.values()
-    given = run["runtime_config"]["parameters"]
-    assert json.loads(given["training"])["training"]["epochs"] == 3
+    assert run["runtime_config"]["parameters"]["epochs"] == 3
+    given = constants(kubeflow)
     assert given["evaluation_config"]["engine"] == "tfma"
+    overrides = {"evaluation.engine": "tfma", "training.epochs": 3}
+    assert json.loads(given["run"])["lineage"]["overrides"] == overrides
 
 
-def test_submit_takes_a_compiled_package(kubeflow: FakeKubeflow) -> None:
-    package = str(GOLDEN)
-    assert slipway("submit", "taxi", "--target", "kubeflow", "--data", DATA, "--package", package).exit_code == 0
-    [version] = kubeflow.versions.values()
-    assert version["display_name"].startswith("slipway-training-")
-
-
-def test_submit_twice_with_the_same_package_uploads_it_once(kubeflow: FakeKubeflow, tmp_path: Path) -> None:
+def test_submit_takes_a_compiled_package_as_it_is(kubeflow: FakeKubeflow, tmp_path: Path) -> None:
     package = tmp_path / "training.yaml"
-    assert slipway("compile", "--target", "kubeflow", "-o", str(package)).exit_code == 0
-    slipway("submit", "taxi", "--target", "kubeflow", "--data", DATA, "--package", str(package))
-    slipway("submit", "taxi", "--target", "kubeflow", "--data", DATA)
+    made = ("compile", "taxi", "--target", "kubeflow", "-o", str(package), "--set", "training.epochs=3")
+    assert slipway(*made, "--data", "gs://bucket/other.csv").exit_code == 0
+    taken = ("submit", "taxi", "--target", "kubeflow", "--package", str(package))
+    slipway(*taken, "--data", DATA)
+    slipway(*taken)
+    assert [run["runtime_config"]["parameters"] | {"hyperparameters": ""} for run in kubeflow.runs.values()] == [
+        {"data_uri": data, "window": 1, "epochs": 3, "seed": 42, "hyperparameters": ""}
+        for data in (DATA, "gs://bucket/other.csv")
+    ]
     assert len(kubeflow.versions) == 1
+    assert storage.exists(constants(kubeflow)["model_uri"])
+    with pytest.raises(ConfigError, match="give it to `slipway compile`"):
+        slipway(*taken, "--set", "training.epochs=4")
+
+
+def test_submit_package_of_other_files_is_refused(kubeflow: FakeKubeflow, tmp_path: Path) -> None:
+    package = tmp_path / "training.yaml"
+    slipway("compile", "taxi", "--target", "kubeflow", "-o", str(package), "--data", DATA)
+    digest = json.loads(slipway("sync", "taxi", "--json").stdout)[0]["digest"]
+    package.write_text(package.read_text().replace(digest, "0" * 64))
+    with pytest.raises(ConfigError, match=rf"taxi 000000000000, and .*{digest[:12]}: compile it anew"):
+        slipway("submit", "taxi", "--target", "kubeflow", "--package", str(package))
+    assert not kubeflow.runs
 
 
 @pytest.mark.parametrize("data", ["trips.csv", "/data/trips.csv", "file:///data/trips.csv", f"{DATA},trips.csv"])
@@ -105,7 +127,7 @@ def test_submit_data_of_this_machine_is_refused(kubeflow: FakeKubeflow, data: st
     with pytest.raises(
         ConfigError, match=r"cannot read this machine's files; copy it to a bucket and give --data gs://"
     ):
-        slipway("submit", "taxi", "--target", "kubeflow", *PACKAGE, "--data", data)
+        slipway("submit", "taxi", "--target", "kubeflow", "--data", data)
     assert not kubeflow.runs
 
 
@@ -129,7 +151,7 @@ def test_submit_without_a_setting_names_it(
 def test_submit_refused_is_an_error(kubeflow: FakeKubeflow) -> None:
     kubeflow.fail("POST", ".*/runs", 403)
     with pytest.raises(TargetError, match=r"cannot start the run taxi-.* answers 403"):
-        slipway("submit", "taxi", "--target", "kubeflow", *PACKAGE, "--data", DATA)
+        slipway("submit", "taxi", "--target", "kubeflow", "--data", DATA)
 
 
 def test_submit_that_cannot_look_any_more_says_that_the_run_goes_on(

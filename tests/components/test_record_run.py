@@ -115,7 +115,8 @@ def retry_last_step(home: Path, told: dict[str, Any] | None = None, outcome: Out
     """What is left to do in a retry of `FIRST` in Kubeflow's UI: the exit handler does not run again."""
     if outcome:
         storage.write_text(str(home / f"taxi-{FIRST}" / OUTCOME), outcome.model_dump_json())
-    rollout_model.python_func(str(home / "store"), {}, given(home, told), FIRST, "2026-01-02T03:04:05Z")
+    fields = {"data_uri": "trips.csv", "window": 1, "epochs": 1, "seed": 1, "hyperparameters": ""}
+    rollout_model.python_func(str(home / "store"), {}, given(home, told), FIRST, "2026-01-02T03:04:05Z", **fields)
     return home / f"taxi-{FIRST}"
 
 

@@ -31,15 +31,15 @@ def test_read_package_of_another_file_says_what_writes_one(tmp_path: Path, conte
 
 def test_too_long_names_the_step_with_the_bytes() -> None:
     spec = golden_spec("kubeflow")
-    assert too_long(spec, {"ingestion": {"x": "y" * 100_000}}) == []
-    [problem] = too_long(spec, {"ingestion": {"x": "y" * 125_000}})
-    assert problem.startswith("ingest_examples: ")
+    assert too_long(spec, {"data_uri": "y" * 100_000}) == []
+    problem = too_long(spec, {"data_uri": "y" * 125_000})[-1]
+    assert problem.startswith("rollout_model: ")
     assert "131,071" in problem
-    assert "ingestion with 125," in problem
+    assert "data_uri with 125," in problem
 
 
 def test_submission_with_too_long_arguments_is_refused_before_anything_is_sent() -> None:
     wanted = submission("kubeflow")
-    arguments = wanted.arguments | {"evaluation_config": {"slices": ["é" * 70_000]}}
-    with pytest.raises(TargetError, match=r"evaluate_model: .*131,071.*evaluation"):
+    arguments = wanted.arguments | {"hyperparameters": "é" * 70_000}
+    with pytest.raises(TargetError, match=r"train_model: .*131,071.*hyperparameters"):
         replace(wanted, arguments=arguments)

@@ -1,6 +1,7 @@
 import json
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from slipway.errors import TargetError
 from slipway.runs.naming import name_run
 from slipway.runs.record import Step
 from slipway.runs.states import State
-from tests.compiled.specs import GOLDEN, golden_spec
+from tests.compiled.specs import GOLDEN
 from tests.delivery.targets.places import ROOT, on_kubeflow
 from tests.delivery.targets.submissions import submission
 from tests.fakes.kubeflow import FakeKubeflow
@@ -63,7 +64,7 @@ def test_submit_another_layout_of_the_same_pipeline_uploads_nothing(kubeflow: Fa
     target = on_kubeflow(kubeflow)
     target.submit(submission("kubeflow"))
     other = tmp_path / "other.yaml"
-    other.write_text(yaml.safe_dump(golden_spec("kubeflow"), width=200))
+    other.write_text(yaml.safe_dump_all(yaml.safe_load_all(GOLDEN.read_text()), width=200))
     target.submit(submission("kubeflow", package=other))
     assert len(kubeflow.versions) == 1
 
@@ -122,11 +123,10 @@ def test_submit_in_a_single_user_installation_names_no_namespace(kubeflow: FakeK
     assert "namespace" not in next(iter(kubeflow.experiments.values()))
 
 
-def test_submission_of_a_package_of_another_revision_is_refused(tmp_path: Path) -> None:
-    old = tmp_path / "old.yaml"
-    old.write_text(GOLDEN.read_text().replace("runs_uri", "runs_folder"))
-    with pytest.raises(TargetError, match=r"old\.yaml.*runs_uri.*runs_folder"):
-        submission("kubeflow", package=old)
+def test_submission_of_a_field_that_the_package_has_not_is_refused() -> None:
+    wanted = submission("kubeflow")
+    with pytest.raises(TargetError, match=r"training\.yaml.*it takes no least"):
+        replace(wanted, arguments=wanted.arguments | {"least": 1})
 
 
 @pytest.mark.parametrize(
@@ -175,10 +175,10 @@ def test_clone_is_a_run_of_its_own(kubeflow: FakeKubeflow) -> None:
     first = target.submit(wanted)
     second = target.show(clone(kubeflow, first.id, f"Clone of {wanted.name}"))
     assert (first.name, second.name) == (f"taxi-{first.id}", f"taxi-{second.id}")
-    assert second.labels == {"module": "taxi"}
+    assert (second.labels["module"], second.labels["environment"]) == ("taxi", "staging")
     assert target.show(second.name).id == second.id
     for run in (first, second):
-        named = name_run(wanted.arguments["run"], run.id, "")
+        named = name_run(wanted.package.run.model_dump_json(), run.id, "")
         assert (named.lineage.run, named.uri) == (run.name, f"gs://bucket/runs/{run.name}")
 
 
@@ -209,7 +209,7 @@ def test_step_that_was_omitted_is_skipped(kubeflow: FakeKubeflow) -> None:
 
 
 def test_show_unknown_says_what_lists_them(kubeflow: FakeKubeflow) -> None:
-    with pytest.raises(TargetError, match=r"no run 'taxi-1' in the experiment slipway .*`slipway runs list"):
+    with pytest.raises(TargetError, match=r"no run 'taxi-1' in http.*`slipway runs list"):
         on_kubeflow(kubeflow).show("taxi-1")
 
 
