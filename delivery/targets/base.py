@@ -45,8 +45,8 @@ class Submission:
 
     @cached_property
     def name(self) -> str:
-        """Unique display name on the target. The run's own name contains the id of its job."""
-        return new_run_name(self.lineage.module)
+        """Unique display name on the target, by which UIs filter. The run's own name contains the id of its job."""
+        return f"{new_run_name(self.lineage.module)}-{label_value(self.lineage.git_revision)[:7]}"
 
     def labels(self, environment: str) -> dict[str, str]:
         """Its lineage as labels, whose values are limited to 63 letters of a small alphabet.

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from google.protobuf.json_format import ParseDict
-from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec
+from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec, PlatformSpec
 
 from delivery.compile import Destination, compile_pipeline
 from delivery.package import edges
@@ -129,6 +129,18 @@ def test_compile_pipeline_constants_that_are_too_long_are_refused_with_the_step(
     with pytest.raises(ConfigError, match=r"vertex cannot run this pipeline:\n(.|\n)*push_model: .*8,220"):
         compile_with(tmp_path / "training.yaml")
     assert not (tmp_path / "training.yaml").exists()
+
+
+def test_compile_pipeline_limits_are_a_document_of_kubeflow(tmp_path: Path) -> None:
+    compile_for("vertex", tmp_path / "vertex.yaml")
+    compile_for("kubeflow", tmp_path / "kubeflow.yaml")
+    counts = {name: len(list(yaml.safe_load_all((tmp_path / f"{name}.yaml").read_text()))) for name in TARGETS}
+    assert counts == {"vertex": 1, "kubeflow": 2}, "Vertex refuses a second document"
+    limits = list(yaml.safe_load_all((tmp_path / "kubeflow.yaml").read_text()))[1]
+    ParseDict(limits, PlatformSpec(), ignore_unknown_fields=False)
+    with pytest.raises(ConfigError, match=r"kubeflow\.json.*\.yaml"):
+        compile_for("kubeflow", tmp_path / "kubeflow.json")
+    assert compile_for("vertex", tmp_path / "vertex.json") == golden_spec("vertex")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from delivery.targets.base import wait
+from delivery.targets.base import Submission, wait
 from slipway.errors import TargetError
 from slipway.runs.naming import name_run
 from slipway.runs.record import Step
@@ -48,6 +48,54 @@ def test_submit_labels_the_run_within_what_its_database_keeps(kubeflow: FakeKube
     assert run.labels["module-digest"] == wanted.lineage.module_digest[:24]
     assert run.labels["environment"] == "staging"
     assert len(kubeflow.runs[run.id]["description"]) < 255
+
+
+def test_submit_names_describes_and_tags_all_that_it_makes(kubeflow: FakeKubeflow) -> None:
+    wanted = submission("kubeflow")
+    run = on_kubeflow(kubeflow).submit(wanted)
+    [pipeline], [version], [experiment] = (
+        [*kept.values()] for kept in (kubeflow.pipelines, kubeflow.versions, kubeflow.experiments)
+    )
+    assert (pipeline["description"], pipeline["tags"]) == (
+        "From raw data to a served model.",
+        {"managed-by": "slipway"},
+    )
+    assert version["display_name"] == f"taxi-{wanted.package.digest[:12]}-{'2' * 12}"
+    assert version["tags"] == wanted.labels("staging")
+    assert all(f"{key}: {value}" in version["description"] for key, value in version["tags"].items())
+    assert experiment["display_name"] == "taxi-staging"
+    assert "taxi" in experiment["description"]
+    title = kubeflow.runs[run.id]["display_name"]
+    assert (title.partition("-")[0], title.rpartition("-")[2]) == ("taxi", "2222222")
+
+
+def of_module(name: str, revision: str = "2" * 40) -> Submission:
+    wanted = submission("kubeflow")
+    return replace(wanted, lineage=wanted.lineage.model_copy(update={"module": name, "git_revision": revision}))
+
+
+def test_version_of_the_longest_module_fits_its_column(kubeflow: FakeKubeflow) -> None:
+    on_kubeflow(kubeflow).submit(of_module("m" * 63, f"{'2' * 40}-dirty"))
+    [version] = kubeflow.versions.values()
+    assert len(version["display_name"]) <= 127
+    assert version["display_name"].endswith("-222222222222-dirty")
+
+
+def test_experiment_is_of_module_and_environment_and_list_reads_all_of_the_environment(kubeflow: FakeKubeflow) -> None:
+    target = on_kubeflow(kubeflow)
+    runs = [target.submit(of_module(name)) for name in ("taxi", "churn", "taxi")]
+    on_kubeflow(kubeflow, "production").submit(of_module("taxi"))
+    names = {one["display_name"] for one in kubeflow.experiments.values()}
+    assert names == {"taxi-staging", "churn-staging", "taxi-production"}
+    assert [run.id for run in target.list(2)] == [runs[2].id, runs[1].id]
+    assert [run.id for run in target.list(9)] == [run.id for run in reversed(runs)]
+
+
+def test_experiment_of_the_settings_takes_the_runs_of_all_modules(kubeflow: FakeKubeflow) -> None:
+    target = on_kubeflow(kubeflow, experiment="trips")
+    runs = [target.submit(of_module(name)) for name in ("taxi", "churn")]
+    assert [one["display_name"] for one in kubeflow.experiments.values()] == ["trips"]
+    assert [run.id for run in target.list(9)] == [run.id for run in reversed(runs)]
 
 
 def test_submit_again_uploads_nothing(kubeflow: FakeKubeflow) -> None:

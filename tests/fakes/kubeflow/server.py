@@ -38,6 +38,7 @@ class FakeKubeflow(LoopbackServer):
 
     multi_user: bool = False
     version: str = "2.17.0"
+    tag_name: str = ""  # what it says of its version, where that is something else
     token: str = ""
     cookie: str = ""
     plan: list[str] = field(default_factory=lambda: ["RUNNING", "SUCCEEDED"])
@@ -94,7 +95,10 @@ class FakeKubeflow(LoopbackServer):
 
     def _healthz(self, request: Request) -> Json:
         require_query(request, set())
-        about = {"commit_sha": "0" * 40, "tag_name": self.version}  # backend/src/apiserver/main.go, healthzResponse
+        about = {
+            "commit_sha": "0" * 40,
+            "tag_name": self.tag_name or self.version,
+        }  # backend/src/apiserver/main.go, healthzResponse
         return {**about, "multi_user": self.multi_user, "pipeline_store": "database"}
 
     def _list_experiments(self, request: Request) -> Json:
