@@ -14,8 +14,6 @@ from delivery.submission import write_package
 from slipway.lineage import DEFAULT_PIPELINE
 
 CommandClass = options.OldSpellings
-# Stands for the bucket where the settings name none.
-NO_HOME = "gs://BUCKET/slipway"
 
 
 def compile(  # noqa: A001 - the command's name
@@ -33,8 +31,7 @@ def compile(  # noqa: A001 - the command's name
     The values of the settings and of module.yaml are in the file; what a person may change is a field of the form.
     """
     environment = open_environment(env, set_).with_image(image)
-    if not environment.settings.remote_home:
-        echo(f"remote_home is not set: {output} names {NO_HOME}, and is for reading alone", err=True)
-        environment = environment.override([*environment.for_settings.items(), ("remote_home", NO_HOME)])
     write_package(environment, target, module, data, pipeline, output)
     echo(f"{output}: the {pipeline} pipeline of {module} for {target}")
+    if not environment.settings.remote_home:
+        echo("remote_home is not set, so the file is for reading alone: no run of it finds its data", err=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, redirect_stdout
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -91,8 +92,15 @@ def prepared(
 def write_package(
     environment: Environment, target: RemoteTarget, module: str, data: str | None, pipeline: str, output: Path
 ) -> None:
-    """Compiles a pipeline for a target and a module; nothing is published, and settings may be missing."""
+    """Compiles a pipeline for a target and a module; publishes nothing.
+
+    Without a remote_home the file is for reading alone: a bucket's name stands for it, and no overlay is asked for.
+    """
     require_image(environment.settings.image)
+    if not environment.settings.remote_home:
+        serving = environment.settings.serving.model_copy(update={"overlay": ""})
+        readable = {"remote_home": "gs://BUCKET/slipway", "serving": serving}
+        environment = replace(environment, settings=environment.settings.model_copy(update=readable))
     request = remote_request(environment, target, module, data, pipeline=pipeline, publish=False)
     compile_pipeline(pipeline, environment.destination(target), request.arguments, output)
 
