@@ -37,7 +37,7 @@ class KubeflowTarget(Target):
 
     def submit(self, submission: Submission) -> RemoteRun:
         experiment, version = self._api.upload(submission)
-        labels = submission.labels(self.config.environment)
+        labels = submission.labels(self.config.environment) | {"module": submission.lineage.module}
         del labels["pipeline-digest"]  # the version's name has it, and some databases keep 255 letters
         run = self._api.call(
             f"start the run {submission.name}",

@@ -75,8 +75,9 @@ class KubeflowApi(Connection):
         health: dict[str, Any] = json.loads(self._client.last_response.data)
         return health
 
-    def check_version(self) -> bool:
-        """Refuses an installation that is too old; whether it takes limits of a run, and tags.
+    @cached_property
+    def takes_limits_and_tags(self) -> bool:
+        """Whether the installation is one of 2.17 on; a warning says that it is not, or does not tell.
 
         Raises:
             TargetError: it is older than 2.14.
@@ -138,7 +139,7 @@ class KubeflowApi(Connection):
         Each is created once, even if several processes submit at once. A version is named by the package's digest, so
         that what is there is not uploaded again.
         """
-        has_limits_and_tags = self.check_version()
+        current = self.takes_limits_and_tags
         package, lineage, environment = submission.package, submission.lineage, self.config.environment
         title = self.config.experiment or f"{lineage.module}-{label_value(environment)}"
         experiments = self.experiments.experiment_service_list_experiments
@@ -162,24 +163,27 @@ class KubeflowApi(Connection):
                 display_name=package.name,
                 description=package.spec["pipelineInfo"].get("description"),
                 namespace=self.namespace,
-                tags={"managed-by": "slipway"} if has_limits_and_tags else None,
+                tags={"managed-by": "slipway"} if current else None,
             ),
         )
         name, pipeline_id = version_name(submission), pipeline.pipeline_id
         labels = submission.labels(environment)
+        tags = {"tags": json.dumps(labels)} if current else {}
         versions = self.pipelines.pipeline_service_list_pipeline_versions
         with TemporaryDirectory() as folder:
-            without_limits = Path(folder) / "pipeline.yaml"
-            without_limits.write_text(yaml.safe_dump(package.spec), encoding="utf-8")
+            file = package.path
+            if not current:
+                file = Path(folder) / "pipeline.yaml"
+                file.write_text(yaml.safe_dump(package.spec), encoding="utf-8")
             version = self._make_once(
                 lambda: _first(self.find("pipeline_versions", name, versions, pipeline_id=pipeline_id)),
                 f"upload the pipeline {name}",
                 kfp_server_api.PipelineUploadServiceApi(self._client).upload_pipeline_version,
-                uploadfile=str(package.path if has_limits_and_tags else without_limits),
+                uploadfile=str(file),
                 name=name,
-                description=as_text(labels),
+                description=as_text(labels | {"module": lineage.module}),
                 pipelineid=pipeline_id,
-                **({"tags": json.dumps(labels)} if has_limits_and_tags else {}),
+                **tags,
             )
         return experiment.experiment_id, kfp_server_api.V2beta1PipelineVersionReference(
             pipeline_id=pipeline_id, pipeline_version_id=version.pipeline_version_id

@@ -81,6 +81,11 @@ def test_version_of_the_longest_module_fits_its_column(kubeflow: FakeKubeflow) -
     assert version["display_name"].endswith("-222222222222-dirty")
 
 
+def test_run_of_a_module_whose_name_is_no_label_is_called_as_its_record(kubeflow: FakeKubeflow) -> None:
+    run = on_kubeflow(kubeflow).submit(of_module("taxi_"))
+    assert run.name == f"taxi_-{run.id}"
+
+
 def test_experiment_is_of_module_and_environment_and_list_reads_all_of_the_environment(kubeflow: FakeKubeflow) -> None:
     target = on_kubeflow(kubeflow)
     runs = [target.submit(of_module(name)) for name in ("taxi", "churn", "taxi")]
