@@ -20,10 +20,10 @@ from cli.output import COLOURS, echo, print_json, printable, step_line
 from cli.runs import print_end, print_outcome, print_verdict, remote_as_json, view_as_json
 from delivery.environment import open_environment
 from delivery.package import Package, all_steps
-from delivery.submission import compiled, local_request, prepare
+from delivery.submission import local_request, packaged, prepared
 from delivery.targets.base import RemoteRun, Target, wait
 from delivery.targets.local import run_local
-from slipway.errors import TargetError
+from slipway.errors import ConfigError, TargetError
 from slipway.lineage import DEFAULT_PIPELINE
 from slipway.runs.record import Step
 from slipway.runs.store import RunView, load_run, view_run
@@ -82,8 +82,10 @@ def submit(
         raise typer.BadParameter("what a run pushes is known at its end: add --wait", param_hint="--require-push")
     environment = open_environment(env, set_).with_image(image)
     cluster = environment.target(target)
-    with nullcontext(package) if package else compiled(environment, target, pipeline) as path:
-        submission = prepare(environment, target, path, module, data, pipeline=pipeline)
+    if package and set_:
+        raise ConfigError("--set changes what is compiled: give it to `slipway compile`, or leave --package out")
+    made = prepared(environment, target, module, data, pipeline=pipeline)
+    with nullcontext(packaged(environment, package, module, data)) if package else made as submission:
         started = cluster.submit(submission)
     if not as_json:
         echo(f"run {started.name}\n{started.url}")

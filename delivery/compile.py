@@ -1,10 +1,12 @@
-"""Compiles a pipeline for one platform."""
+"""Compiles a pipeline for one platform, one module and one environment."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -21,24 +23,52 @@ from slipway.targets import RemoteTarget
 _BACKOFF_MAX: dict[RemoteTarget, str] = {"kubeflow": "2592000s", "vertex": "300s"}
 
 
-def compile_pipeline(name: str, target: RemoteTarget, image: str, compute: Mapping[str, Compute], output: Path) -> None:
-    """Writes a pipeline's spec as YAML, or JSON by the file's name.
+def require_image(image: str) -> None:
+    """Raises a ConfigError for an image that is missing, or not given by digest."""
+    if not image:
+        raise ConfigError("no image: give --image REPOSITORY@sha256:…, or set image in settings/<environment>.yaml")
+    require_digest(image)  # the platform's check would name it for each task
 
-    Args:
-        name: Name of a registered pipeline.
+
+@dataclass(frozen=True)
+class Destination:
+    """Where the compiled pipeline runs.
+
+    Attributes:
         target: The platform.
         image: Image of all tasks, by digest.
         compute: Resources by task. Tasks of other pipelines may be among them, and `default`.
+        pipeline_root: Root of the steps' artifacts; the platform's own if empty.
+        limits: Fields of kfp's `PipelineConfig` for Kubeflow: when a run is ended, and when what it left is removed.
+    """
+
+    target: RemoteTarget
+    image: str
+    compute: Mapping[str, Compute]
+    pipeline_root: str = ""
+    limits: Mapping[str, int] = field(default_factory=dict)
+
+
+def compile_pipeline(name: str, destination: Destination, arguments: Mapping[str, Any], output: Path) -> None:
+    """Writes a pipeline's spec as YAML, or JSON by the file's name; limits are a second document of YAML.
+
+    Args:
+        name: Name of a registered pipeline.
+        destination: Where it runs.
+        arguments: What its steps are given; the fields among it are defaults.
         output: File to write.
 
     Raises:
         ConfigError: there is no such pipeline, a value is missing or wrong, or no platform can run a task.
     """
-    if not image:
-        raise ConfigError("no image: give --image REPOSITORY@sha256:…, or set image in settings/<environment>.yaml")
-    require_digest(image)  # `problems` would name it for each task
+    target, image, compute = destination.target, destination.image, destination.compute
+    require_image(image)
     if output.suffix not in {".yaml", ".yml", ".json"}:
         raise ConfigError(f"{output}: kfp wants a file that ends in .yaml or .json")
+    if output.suffix == ".json" and destination.limits:
+        raise ConfigError(
+            f"{output}: JSON has no room for the limits of a run on Kubeflow; give a file that ends in .yaml"
+        )
     from kfp import dsl
 
     from components import step_names
@@ -48,7 +78,9 @@ def compile_pipeline(name: str, target: RemoteTarget, image: str, compute: Mappi
     # Vertex's API knows a job by its name alone; its UUID is seen by nothing but the steps.
     job = dsl.PIPELINE_JOB_RESOURCE_NAME_PLACEHOLDER if target == "vertex" else dsl.PIPELINE_JOB_ID_PLACEHOLDER
     defaults = TaskDefaults(image, compute, job, dsl.PIPELINE_JOB_CREATE_TIME_UTC_PLACEHOLDER, _BACKOFF_MAX[target])
-    spec = spec_of(find_pipeline(name).build(defaults))
+    spec = spec_of(find_pipeline(name).build(defaults, arguments))
+    if destination.pipeline_root:
+        spec["defaultPipelineRoot"] = destination.pipeline_root
     if target == "kubeflow":
         leave_out_implied_edges(spec)
     tasks = {*edges(spec), *step_names()}
@@ -56,6 +88,11 @@ def compile_pipeline(name: str, target: RemoteTarget, image: str, compute: Mappi
         raise ConfigError(f"compute names no task: {', '.join(sorted(unknown))}; tasks are {', '.join(sorted(tasks))}")
     if found := problems(spec, {}):
         raise ConfigError(f"{target} cannot run this pipeline:\n  " + "\n  ".join(found))
+    documents = [spec]
+    if destination.limits:
+        documents.append({"platforms": {"kubernetes": {"pipelineConfig": dict(destination.limits)}}})
     as_json = output.suffix == ".json"
-    text = json.dumps(spec, indent=2, sort_keys=True) + "\n" if as_json else yaml.safe_dump(spec, sort_keys=True)
+    text = (
+        json.dumps(spec, indent=2, sort_keys=True) + "\n" if as_json else yaml.safe_dump_all(documents, sort_keys=True)
+    )
     write_text(str(output), text)

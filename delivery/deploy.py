@@ -15,7 +15,7 @@ from delivery.environment import Environment
 from delivery.plan.planner import Plan, changed_in_checkout, shorten
 from delivery.rollout import refresh
 from delivery.schedules import apply
-from delivery.submission import compiled, prepare, recurring_runs
+from delivery.submission import prepared, recurring_runs
 from delivery.targets.base import RemoteRun
 from slipway.errors import ConfigError, DeliveryError, SlipwayError
 from slipway.module_kit.check import check_module
@@ -144,15 +144,11 @@ class Deployer:
                 self.say(f"submit {module}: already done: {done.run} {done.url}".rstrip())
             else:
                 waiting.append(module)
-        if not waiting:
-            return
-        with self._step("compile"), self._compiled(image) as submit:
-            self.say(f"compile: the {self.plan.pipeline} pipeline for {self.plan.target}")
-            for module in waiting:
-                with self._step(f"submit {module}"):
-                    run = self.submitted[module] = submit(module)
-                    self._record(self._unit(module), self.plan.run_key(module), image, run)
-                    self.say(f"submit {module}: {run.name} {run.url}".rstrip())
+        for module in waiting:
+            with self._step(f"submit {module}"):
+                run = self.submitted[module] = self._submit(module, image)
+                self._record(self._unit(module), self.plan.run_key(module), image, run)
+                self.say(f"submit {module}: {run.name} {run.url}".rstrip())
 
     # What changes the environment
 
@@ -160,13 +156,11 @@ class Deployer:
         [folder] = self.environment.module_folders([module])
         return sync_module(folder, self.environment.state.modules)
 
-    @contextmanager
-    def _compiled(self, image: str) -> Iterator[Callable[[str], RemoteRun]]:
-        """Compiles the pipeline for an image by digest; the value submits it for a module."""
+    def _submit(self, module: str, image: str) -> RemoteRun:
+        """Compiles the pipeline for a module and an image by digest, and starts a run."""
         environment, name, pipeline = self.environment.with_image(image), self.plan.target, self.plan.pipeline
-        target = environment.target(name)
-        with compiled(environment, name, pipeline) as package:
-            yield lambda module: target.submit(prepare(environment, name, package, module, pipeline=pipeline))
+        with prepared(environment, name, module, pipeline=pipeline) as submission:
+            return environment.target(name).submit(submission)
 
     def _apply_overlay(self, image: str) -> None:
         refresh(self.environment.with_image(image), self.say)

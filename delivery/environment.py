@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from delivery.compile import Destination
 from delivery.manifests import render_overlay
 from delivery.overrides import override_module, parse_pairs, split_overrides
 from delivery.plan.fingerprints import Builder, Place
@@ -112,8 +113,7 @@ class Environment:
         """
         name = name or self._configured_target()
         content = getattr(self.settings, name).model_dump() | {"environment": self.name or "base"}
-        if self.settings.remote_home and not content["pipeline_root"]:
-            content["pipeline_root"] = storage.join(self.settings.remote_home, "artifacts")
+        content["pipeline_root"] = self.pipeline_root(name)
         # Each target's client takes a while to import, so the settings are checked before.
         if name == "kubeflow":
             kubeflow = KubeflowConfig(**content)
@@ -125,8 +125,27 @@ class Environment:
 
         return VertexTarget(vertex)
 
+    def pipeline_root(self, target: RemoteTarget) -> str:
+        """Root of the steps' artifacts; empty if the settings name none."""
+        home, own = self.settings.remote_home, getattr(self.settings, target).pipeline_root
+        return own or (storage.join(home, "artifacts") if home else "")
+
+    def destination(self, target: RemoteTarget) -> Destination:
+        """Where a pipeline is compiled for."""
+        its, kubeflow = self.settings, self.settings.kubeflow
+        wanted = {
+            "activeDeadlineSeconds": kubeflow.active_deadline_seconds,
+            "resourceTtlOnCompletion": kubeflow.ttl_seconds,
+        }
+        limits = {name: value for name, value in wanted.items() if value and target == "kubeflow"}
+        return Destination(target, its.image, its.compute, self.pipeline_root(target), limits)
+
+    def has_target(self, name: RemoteTarget) -> bool:
+        """Whether the settings say where a target is."""
+        return bool({"kubeflow": self.settings.kubeflow.endpoint, "vertex": self.settings.vertex.project}[name])
+
     def _configured_target(self) -> RemoteTarget:
-        kubeflow, vertex = bool(self.settings.kubeflow.endpoint), bool(self.settings.vertex.project)
+        kubeflow, vertex = self.has_target("kubeflow"), self.has_target("vertex")
         if kubeflow == vertex:
             have = "{} kubeflow.endpoint {} vertex.project".format(*(("both", "and") if vertex else ("neither", "nor")))
             raise ConfigError(f"the settings have {have}: give --target kubeflow or --target vertex, and --env")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.registry import Inputs, Locations, Platform, find_pipeline
+from slipway.fields import FIELDS
 from slipway.lineage import DEFAULT_PIPELINE, Lineage
 from slipway.module_api import ModuleConfig
 from slipway.module_kit.config import read_config
@@ -26,7 +27,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RunRequest:
-    """One run: the pipeline's arguments by name, and where it comes from."""
+    """One run: what its steps are given, by name, and where it comes from."""
 
     arguments: dict[str, Any]
     lineage: Lineage
@@ -43,7 +44,7 @@ def request_run(
     settings_overrides: Mapping[str, Any] | None = None,
     publish: bool = True,
 ) -> RunRequest:
-    """Publishes the module's bytes and pins them in the arguments of a new run.
+    """Publishes the module's bytes and pins them in what a new run is given.
 
     Args:
         module_folder: The module.
@@ -79,8 +80,14 @@ def request_run(
         shows=chosen.shows,
     )
     uri = join(locations.runs, lineage.run)
-    context = RunContext(uri=uri, lineage=lineage, notifications=platform.notifications, page=platform.page)
     arguments = chosen.arguments(Inputs(module, config, data_uri, locations, platform))
+    context = RunContext(
+        uri=uri,
+        lineage=lineage,
+        fields={name: arguments[name] for name in FIELDS if name in arguments},
+        notifications=platform.notifications,
+        page=platform.page,
+    )
     return RunRequest({"run": context.model_dump_json(), **arguments}, lineage)
 
 

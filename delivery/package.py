@@ -6,14 +6,16 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
+from pydantic import ValidationError
 
 from serving.manifests import BY_DIGEST
 from slipway.errors import ConfigError, TargetError
-from slipway.runs.record import Step
+from slipway.runs.record import RunContext, Step
 
 if TYPE_CHECKING:
     from kfp.dsl.base_component import BaseComponent
@@ -39,6 +41,24 @@ class Package:
     def name(self) -> str:
         """The pipeline's name."""
         return str(self.spec["pipelineInfo"]["name"])
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The fields of its form, with their defaults."""
+        takes = self.spec["root"].get("inputDefinitions", {}).get("parameters", {})
+        # JSON has no integers: a default of 3 is 3.0 in the spec.
+        whole = {name for name, its in takes.items() if its["parameterType"] == "NUMBER_INTEGER"}
+        given = {name: its["defaultValue"] for name, its in takes.items() if "defaultValue" in its}
+        return {name: int(value) if name in whole else value for name, value in given.items()}
+
+    @cached_property
+    def run(self) -> RunContext:
+        """What its steps know of the run."""
+        text = next((given["run"] for _, _, given in _tasks(self.spec, self.spec["root"], {}) if "run" in given), "{}")
+        try:
+            return RunContext.model_validate_json(text)
+        except ValidationError as error:
+            raise ConfigError(f"{self.path} is of another revision of Slipway: compile it anew") from error
 
     @property
     def image(self) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, redirect_stdout
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from delivery.compile import compile_pipeline
+from delivery.compile import compile_pipeline, require_image
 from delivery.environment import Environment
 from delivery.launch import RunRequest, request_run
 from delivery.package import read_package
@@ -21,7 +22,7 @@ from slipway.lineage import DEFAULT_PIPELINE
 from slipway.module_kit.loader import load_function
 from slipway.runs.naming import JOB
 from slipway.stores import storage
-from slipway.stores.module_store import publish_module
+from slipway.stores.module_store import digest_module, publish_module
 from slipway.targets import RemoteTarget, Target
 
 
@@ -45,64 +46,94 @@ def local_request(
     return request_run(folder, config, uri, environment.local, platform, pipeline=pipeline, settings_overrides=own)
 
 
-@contextmanager
-def compiled(environment: Environment, target: RemoteTarget, pipeline: str = DEFAULT_PIPELINE) -> Iterator[Path]:
-    """A pipeline, compiled for a target, for as long as the block lasts."""
-    with TemporaryDirectory(prefix="slipway-compiled-") as folder:
-        package = Path(folder) / f"{pipeline}.yaml"
-        settings = environment.settings
-        compile_pipeline(pipeline, target, settings.image, settings.compute, package)
-        yield package
-
-
-def prepare(
+def remote_request(
     environment: Environment,
     target: RemoteTarget,
-    package: Path,
     module: str,
     data: str | None = None,
     *,
     pipeline: str = DEFAULT_PIPELINE,
     publish: bool = True,
-) -> Submission:
-    """Publishes the module and fixes all arguments of a run on a target; changes nothing without `publish`.
+) -> RunRequest:
+    """A run on a target; publishes the module, and its sample and the overlay if needed; without `publish`, nothing.
 
     `data` is a URI; the module's own without it, else its sample, uploaded.
     """
     folder, config = environment.module(module)
     locations = environment.remote
-    found = read_package(package)
-    platform = _platform(environment, target, found.image, notify=True, publish=publish)
-    request = request_run(
-        folder,
-        config,
-        _remote_data(environment, folder, data or config.data, publish=publish),
-        locations,
-        platform,
-        pipeline=pipeline,
-        settings_overrides=environment.for_settings,
-        publish=publish,
+    uri = _remote_data(environment, folder, data or config.data, publish=publish)
+    platform = _platform(environment, target, environment.settings.image, notify=True, publish=publish)
+    own = environment.for_settings
+    return request_run(
+        folder, config, uri, locations, platform, pipeline=pipeline, settings_overrides=own, publish=publish
     )
-    return Submission(found, request.arguments, request.lineage)
+
+
+@contextmanager
+def prepared(
+    environment: Environment,
+    target: RemoteTarget,
+    module: str,
+    data: str | None = None,
+    *,
+    pipeline: str = DEFAULT_PIPELINE,
+    publish: bool = True,
+) -> Iterator[Submission]:
+    """A run on a target, with its pipeline compiled for as long as the block lasts; as `remote_request` takes it."""
+    require_image(environment.settings.image)
+    request = remote_request(environment, target, module, data, pipeline=pipeline, publish=publish)
+    with TemporaryDirectory(prefix="slipway-compiled-") as folder:
+        path = Path(folder) / f"{pipeline}.yaml"
+        compile_pipeline(pipeline, environment.destination(target), request.arguments, path)
+        package = read_package(path)
+        yield Submission(package, package.fields, request.lineage)
+
+
+def write_package(
+    environment: Environment, target: RemoteTarget, module: str, data: str | None, pipeline: str, output: Path
+) -> None:
+    """Compiles a pipeline for a target and a module; publishes nothing.
+
+    Without a remote_home the file is for reading alone: a bucket's name stands for it, and no overlay is asked for.
+    """
+    require_image(environment.settings.image)
+    if not environment.settings.remote_home:
+        serving = environment.settings.serving.model_copy(update={"overlay": ""})
+        readable = {"remote_home": "gs://BUCKET/slipway", "serving": serving}
+        environment = replace(environment, settings=environment.settings.model_copy(update=readable))
+    request = remote_request(environment, target, module, data, pipeline=pipeline, publish=False)
+    compile_pipeline(pipeline, environment.destination(target), request.arguments, output)
+
+
+def packaged(environment: Environment, path: Path, module: str, data: str | None) -> Submission:
+    """A run of a file of `slipway compile`, as it is; publishes the module.
+
+    Raises:
+        ConfigError: the file is not of this module, or of other files of it.
+    """
+    package, [folder] = read_package(path), environment.module_folders([module])
+    lineage = package.run.lineage
+    if (lineage.module, lineage.module_digest) != (module, digest_module(folder)):
+        raise ConfigError(
+            f"{path} was compiled for {lineage.module} {lineage.module_digest[:12]}, and {folder} is "
+            f"{digest_module(folder)[:12]}: compile it anew"
+        )
+    publish_module(folder, environment.remote.modules)
+    return Submission(package, package.fields | ({"data_uri": data} if data else {}), lineage)
 
 
 @contextmanager
 def recurring_runs(environment: Environment, target: RemoteTarget, *, publish: bool) -> Iterator[list[Recurring]]:
     """The enabled schedules of the settings, each with its pipeline compiled, for as long as the block lasts."""
     wanted = []
-    packages: dict[str, Path] = {}
     with ExitStack() as kept:
         for name, its in environment.settings.schedules.items():
             if not its.enabled:
                 continue
             own = environment.override(its.overrides.items())
-            # All that the package depends on.
-            key = its.pipeline + own.settings.model_dump_json(include={"image", "compute"})
-            if key not in packages:
-                packages[key] = kept.enter_context(compiled(own, target, its.pipeline))
-            run = prepare(own, target, packages[key], its.module, its.data, pipeline=its.pipeline, publish=publish)
+            made = prepared(own, target, its.module, its.data, pipeline=its.pipeline, publish=publish)
             place = getattr(own.settings, target).model_dump()
-            wanted.append(Recurring(name, its.cron, its.max_concurrency, its.catch_up, run, place))
+            wanted.append(Recurring(name, its.cron, its.max_concurrency, its.catch_up, kept.enter_context(made), place))
         yield wanted
 
 
@@ -145,7 +176,7 @@ def _platform(environment: Environment, target: Target, image: str, *, notify: b
         engine=settings.evaluation.engine,
         rollout=rollout,
         notifications=settings.notifications.model_dump(mode="json") if notify else {},
-        page="" if target == "local" else environment.target(target).page(JOB),
+        page=environment.target(target).page(JOB) if target != "local" and environment.has_target(target) else "",
     )
 
 

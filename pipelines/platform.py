@@ -40,25 +40,27 @@ class TaskDefaults:
             task.set_retry(compute.retries, "30s", backoff_factor=2, backoff_max_duration=self.backoff_max)
         return task
 
-    def recorded(self, run: str, name: str) -> dsl.ExitHandler:
-        """The block of a pipeline's steps, called by the pipeline's name; at its end `run`, its parameter, is recorded.
+    def recorded(self, given: Mapping[str, Any], name: str) -> dsl.ExitHandler:
+        """The block of a pipeline's steps, called by the pipeline's name; at its end the run is recorded.
 
-        Kubeflow's UI shows the block as one box, which opens.
+        The exit handler takes `run` and the fields among what is given. Kubeflow's UI shows the block as one box, which
+        opens.
         """
-        on_exit = record_run(run=run, job=self.job, job_created=self.job_created)
+        known = {**given, "job": self.job, "job_created": self.job_created}
+        on_exit = record_run(**{key: known[key] for key in record_run.component_spec.inputs if key in known})
         return dsl.ExitHandler(self.apply(on_exit, "Record the run", cached=False), name=name)
 
 
 class Steps:
-    """Adds steps to a pipeline. Inputs are connected by name: with the outputs of earlier steps, or with parameters.
+    """Adds steps to a pipeline. Inputs are connected by name: with the outputs of earlier steps, or with what is given.
 
-    The parameters `job` and `job_created` are the platform's. They tell the runs of a schedule and the clones of a run
+    The inputs `job` and `job_created` are the platform's. They tell the runs of a schedule and the clones of a run
     apart, all of which have the same arguments.
     """
 
-    def __init__(self, defaults: TaskDefaults, parameters: Mapping[str, Any]) -> None:
+    def __init__(self, defaults: TaskDefaults, given: Mapping[str, Any]) -> None:
         self._defaults = defaults
-        self._known = {**parameters, "job": defaults.job, "job_created": defaults.job_created}
+        self._known = {**given, "job": defaults.job, "job_created": defaults.job_created}
 
     def add(
         self, step: Any, title: str, *, cached: bool = True, after: dsl.PipelineTask | None = None

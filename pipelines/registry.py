@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
@@ -82,14 +82,15 @@ class Pipeline:
 
     Attributes:
         name: What `--pipeline` and schedules call it.
-        build: Makes the kfp pipeline for one platform. It has the parameter `run`, which goes to
-            `TaskDefaults.recorded`.
-        arguments: Values of all its other parameters.
+        build: Makes the kfp pipeline for one platform and the values of `arguments`, and of `run`, which goes to
+            `TaskDefaults.recorded`. Its parameters are fields of the platform's form, with those values as defaults;
+            all other values are constants.
+        arguments: What its steps are given, by name.
         shows: What the records of its runs show.
     """
 
     name: str
-    build: Callable[[TaskDefaults], BaseComponent]
+    build: Callable[[TaskDefaults, Mapping[str, Any]], BaseComponent]
     arguments: Callable[[Inputs], dict[str, Any]]
     shows: Shows
 

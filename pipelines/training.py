@@ -1,5 +1,7 @@
 """The training pipeline, from raw data to a served model. Every task is a folder under `components/`."""
 
+import json
+from collections.abc import Mapping
 from typing import Any
 
 from kfp import dsl
@@ -27,33 +29,29 @@ from slipway.runs.record import BAD_DATA
 NAME = "slipway-training"
 
 
-def build_training_pipeline(defaults: TaskDefaults) -> BaseComponent:
+def build_training_pipeline(defaults: TaskDefaults, given: Mapping[str, Any]) -> BaseComponent:
     """The pipeline for one platform; the same tasks and edges on each."""
 
     @dsl.pipeline(name=NAME, description="From raw data to a served model.")
     def training(
-        run: str,
-        module: str,
-        data_uri: str,
-        window: int,
-        preprocessing_uri: str,
-        model_uri: str,
-        schema_uri: str,
-        ingestion: dict[str, Any],
-        label: dict[str, Any],
-        training: str,
-        evaluation_config: dict[str, Any],
-        beam: dict[str, Any],
-        distribution: dict[str, Any],
-        rollout: dict[str, Any],
-        runs_uri: str,
-        sources_uri: str,
-        checkpoints_uri: str,
-        store_uri: str,
+        data_uri: str = given["data_uri"],
+        window: int = given["window"],
+        epochs: int = given["epochs"],
+        seed: int = given["seed"],
+        hyperparameters: str = given["hyperparameters"],
     ) -> None:
-        given = locals()
-        with defaults.recorded(run, NAME):
-            steps = Steps(defaults, given)
+        """Trains, judges and pushes a model.
+
+        Args:
+            data_uri: File, glob or {SPAN} pattern on gs://, or bq://PROJECT.DATASET.TABLE.
+            window: How many of the newest spans are read, where data_uri holds {SPAN}.
+            epochs: Most epochs of the training.
+            seed: Seed of the training.
+            hyperparameters: JSON object with those of module.yaml; what is left out is as there.
+        """
+        known = {**given, **locals()}
+        with defaults.recorded(known, NAME):
+            steps = Steps(defaults, known)
             steps.add(resolve_source, "Resolve the source", cached=False)
             steps.add(ingest_examples, "Ingest examples")
             steps.add(compute_statistics, "Compute statistics")
@@ -73,7 +71,7 @@ def build_training_pipeline(defaults: TaskDefaults) -> BaseComponent:
 
 
 def training_arguments(inputs: Inputs) -> dict[str, Any]:
-    """What a run of the training pipeline is given. kfp refuses null, and makes floats of all numbers in a dict."""
+    """What the steps are given. kfp refuses null, and makes floats of all numbers in a dict."""
     module, config, locations, platform = inputs.module, inputs.config, inputs.locations, inputs.platform
     content = config.model_dump(mode="json", exclude_none=True)
     evaluation = {key: content[key] for key in ("task", "label", "classes", "slices", "thresholds")}
@@ -81,6 +79,9 @@ def training_arguments(inputs: Inputs) -> dict[str, Any]:
         "module": module.name,
         "data_uri": inputs.data_uri,
         "window": config.ingestion.window,
+        "epochs": config.training.epochs,
+        "seed": config.training.seed,
+        "hyperparameters": json.dumps(config.hyperparameters),
         "preprocessing_uri": module.preprocessing_uri,
         "model_uri": module.model_uri,
         "schema_uri": module.schema_uri,

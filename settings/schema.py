@@ -52,10 +52,13 @@ class Kubeflow(_Strict):
         endpoint: Address of the API, without `/apis`: `https://kubeflow.example.com/pipeline`.
         ui: Address of the UI, for links, if it differs from the API's.
         namespace: Namespace of your profile on a multi-user installation; empty on a single-user one.
-        experiment: Experiment of the runs; created if it is missing.
+        experiment: Experiment of the runs, created if it is missing; `<module>-<environment>` if empty.
         service_account: Kubernetes account that the steps run as, such as `slipway-pipeline` of
             `manifests/pipeline-account`. Empty, it is the installation's own, which all its pipelines share.
         pipeline_root: Root of the steps' artifacts; `<remote_home>/artifacts` if empty.
+        active_deadline_seconds: When a run that has not ended is ended; 0 for never. Kubeflow takes it from 2.17 on.
+        ttl_seconds: How long the pods of an ended run are kept, with their logs; 0 for the installation's own time.
+            Kubeflow takes it from 2.17 on.
         auth: Credential of a request: none, the pod's own token (inside the cluster), a bearer token, or the cookie
             of an OIDC login.
         credential_variable: Name of the variable that holds the token or the cookie.
@@ -67,9 +70,11 @@ class Kubeflow(_Strict):
     endpoint: WebAddress = ""
     ui: WebAddress = ""
     namespace: str = ""
-    experiment: str = "slipway"
+    experiment: str = ""
     service_account: str = ""
     pipeline_root: str = ""
+    active_deadline_seconds: int = Field(604_800, ge=0, le=2_147_483_647)
+    ttl_seconds: int = Field(86_400, ge=0, le=2_147_483_647)
     auth: Literal["none", "service_account_token", "token", "cookie"] = "none"
     credential_variable: str = ""
     credential_file: str = ""

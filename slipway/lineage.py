@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import getpass
+import json
 import os
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, Field
 
+from slipway.errors import ConfigError
+from slipway.fields import HYPERPARAMETERS, KEYS, with_hyperparameters
 from slipway.targets import Target
 
 DEFAULT_PIPELINE = "training"
@@ -59,6 +62,23 @@ class Lineage(BaseModel):
     hyperparameters: dict[str, Any] = {}
     overrides: dict[str, Any] = {}
     shows: Shows = Shows()
+
+    def given(self, defaults: dict[str, Any], values: dict[str, Any]) -> Self:
+        """The lineage of a run whose fields have other values than the defaults that it was compiled with."""
+        typed = {name: int(value) if name in KEYS else value for name, value in values.items()}  # kfp's may be floats
+        changed = {name: value for name, value in typed.items() if name in defaults and value != defaults[name]}
+        new: dict[str, Any] = {name: value for name, value in changed.items() if name in ("data_uri", "seed")}
+        overrides = self.overrides | {KEYS[name]: value for name, value in changed.items() if name in KEYS}
+        text = str(changed.get(HYPERPARAMETERS, ""))
+        try:
+            used = with_hyperparameters(self.hyperparameters, text)
+        except ConfigError:  # train_model refuses it; the record shows what was given
+            used, overrides[HYPERPARAMETERS] = self.hyperparameters, text
+        for name, value in used.items():
+            if json.dumps(value) != json.dumps(self.hyperparameters[name]):
+                overrides[f"{HYPERPARAMETERS}.{name}"] = value
+        update = {**new, HYPERPARAMETERS: used, "overrides": overrides}
+        return self.model_copy(update=update)
 
 
 def user() -> str:

@@ -156,6 +156,9 @@ def _checked_hyperparameter(value: Any) -> Any:
     return value
 
 
+Hyperparameters = dict[str, Annotated[Any, AfterValidator(_checked_hyperparameter)]]
+
+
 class LabelledTask(_Strict):
     """The kind of the task, and what it predicts."""
 
@@ -184,7 +187,7 @@ class ModuleConfig(LabelledTask):
         (), description="beside what always holds: better than a constant model, by more than chance"
     )
     training: Training = Training()
-    hyperparameters: dict[str, Annotated[Any, AfterValidator(_checked_hyperparameter)]] = Field(default_factory=dict)
+    hyperparameters: Hyperparameters = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _classes_fit_the_task(self) -> Self:

@@ -12,6 +12,7 @@ from components.infer_schema.component import infer_schema
 from components.ingest_examples.component import ingest_examples
 from components.resolve_baseline.component import resolve_baseline
 from components.resolve_source.component import resolve_source
+from components.train_model.building import TrainConfig
 from components.train_model.component import train_model
 from components.transform_features.component import transform_features
 from components.validate_examples.component import validate_examples
@@ -21,6 +22,9 @@ from slipway.evaluation.results import Evaluation, read_evaluation
 from slipway.evaluation.serving_checks import ServingValidation, read_validation
 from slipway.runs.training_log import History, read_history
 from slipway.stores.model_store import digest_model
+
+# Values of the form, for the steps that record a run.
+FIELDS: dict[str, Any] = {"data_uri": "trips.csv", "window": 1, "epochs": 1, "seed": 1, "hyperparameters": ""}
 
 
 def of_paths(step: Any) -> Callable[..., Any]:
@@ -55,8 +59,12 @@ def ingest(*arguments: Any) -> Manifest:
     return read_manifest(examples)
 
 
-def train(*arguments: Any) -> History:
-    of_paths(train_model)(*arguments, f"{arguments[-1]}-metrics")
+def train(*arguments: Any, **fields: Any) -> History:
+    """The fields of the form are those of `training`, unless they are given."""
+    *before, training = arguments[:5]
+    its = TrainConfig.model_validate_json(training)
+    given = {"epochs": its.training.epochs, "seed": its.training.seed, "hyperparameters": "", **fields}
+    of_paths(train_model)(*before, training, *given.values(), *arguments[5:], f"{arguments[-1]}-metrics")
     return read_history(arguments[-1])
 
 

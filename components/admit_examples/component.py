@@ -6,7 +6,17 @@ from components import component
 
 
 @component()
-def admit_examples(anomalies: dsl.Input[dsl.Artifact], run: str, job: str, job_created: str) -> None:
+def admit_examples(
+    anomalies: dsl.Input[dsl.Artifact],
+    run: str,
+    job: str,
+    job_created: str,
+    data_uri: str,
+    window: int,
+    epochs: int,
+    seed: int,
+    hyperparameters: str,
+) -> None:
     """Fails if validation found an error in the data; records what the data are and why they are refused. Never cached.
 
     `anomalies` names in its metadata what was validated, so that the run's record tells it without more inputs.
@@ -14,4 +24,11 @@ def admit_examples(anomalies: dsl.Input[dsl.Artifact], run: str, job: str, job_c
     from components.admit_examples.run import admit
     from slipway.runs.naming import name_run
 
-    admit(anomalies.path, anomalies.uri, anomalies.metadata, name_run(run, job, job_created))
+    fields = {
+        "data_uri": data_uri,
+        "window": window,
+        "epochs": epochs,
+        "seed": seed,
+        "hyperparameters": hyperparameters,
+    }
+    admit(anomalies.path, anomalies.uri, anomalies.metadata, name_run(run, job, job_created, **fields))

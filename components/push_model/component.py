@@ -14,6 +14,11 @@ def push_model(
     run: str,
     job: str,
     job_created: str,
+    data_uri: str,
+    window: int,
+    epochs: int,
+    seed: int,
+    hyperparameters: str,
     verdict: dsl.Output[dsl.Markdown],
 ) -> None:
     """Pushes the model if evaluation and serving validation blessed it; records the outcome. Never cached.
@@ -30,10 +35,17 @@ def push_model(
     from slipway.runs.naming import name_run
     from slipway.stores import storage
 
+    fields = {
+        "data_uri": data_uri,
+        "window": window,
+        "epochs": epochs,
+        "seed": seed,
+        "hyperparameters": hyperparameters,
+    }
     paths = {name: artifact.path for name, artifact in artifacts.items()}
     uris = {name: artifact.uri for name, artifact in artifacts.items()}
     uris["training_log"] = model.metadata["training_log_uri"]
-    this = name_run(run, job, job_created)
+    this = name_run(run, job, job_created, **fields)
     outcome, judged = push(paths, uris, store_uri, this), read_evaluation(paths["evaluation"])
     storage.write_text(verdict.path, describe_verdict(outcome, judged, this))
     facts = {"verdict": outcome.verdict, "version": outcome.version, "baseline_version": judged.baseline_version}

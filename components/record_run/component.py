@@ -6,13 +6,31 @@ from components import component
 
 
 @component()
-def record_run(run: str, job: str, job_created: str, status: dsl.PipelineTaskFinalStatus) -> None:
+def record_run(
+    run: str,
+    job: str,
+    job_created: str,
+    status: dsl.PipelineTaskFinalStatus,
+    data_uri: str = "",
+    window: int = 1,
+    epochs: int = 1,
+    seed: int = 0,
+    hyperparameters: str = "",
+) -> None:
     """Writes the run's summary and report and notifies the configured channels, however the run ended. Never cached.
 
     `run` is the JSON text of a `RunContext`; `job` and `job_created` are its platform's id and time of creation.
+    The others are fields of the form; what a pipeline has not is not looked at.
     """
     from components.record_run.run import record, tell
     from slipway.runs.naming import name_run
 
-    this = name_run(run, job, job_created)
+    fields = {
+        "data_uri": data_uri,
+        "window": window,
+        "epochs": epochs,
+        "seed": seed,
+        "hyperparameters": hyperparameters,
+    }
+    this = name_run(run, job, job_created, **fields)
     tell(record(this, status.state, status.error_message), this)

@@ -14,6 +14,11 @@ def rollout_model(
     run: str,
     job: str,
     job_created: str,
+    data_uri: str,
+    window: int,
+    epochs: int,
+    seed: int,
+    hyperparameters: str,
     rollout_page: dsl.Output[dsl.Markdown],
 ) -> NamedTuple("Rollout", [("rolled_back", str)]):  # type: ignore[valid-type]
     """Rolls the version that this run pushed out into the cluster, through a canary. Never cached.
@@ -25,7 +30,14 @@ def rollout_model(
     from slipway.runs.naming import name_run
     from slipway.stores import storage
 
-    this = name_run(run, job, job_created)
+    fields = {
+        "data_uri": data_uri,
+        "window": window,
+        "epochs": epochs,
+        "seed": seed,
+        "hyperparameters": hyperparameters,
+    }
+    this = name_run(run, job, job_created, **fields)
     with last_step(this, ends_run=False):
         outcome = roll_out(store_uri, rollout, this)
         storage.write_text(rollout_page.path, describe(outcome))

@@ -14,6 +14,9 @@ def train_model(
     transformed_examples: dsl.Input[dsl.Dataset],
     model_uri: str,
     training: str,
+    epochs: int,
+    seed: int,
+    hyperparameters: str,
     distribution: dict[str, Any],
     checkpoints_uri: str,
     model: dsl.Output[dsl.Model],
@@ -22,9 +25,10 @@ def train_model(
 ) -> NamedTuple("Trained", [("model_digest", str)]):  # type: ignore[valid-type]
     """Fits the module's model and exports it with the transform inside. Killed, it resumes from its last checkpoint.
 
-    `training` is the JSON text of a `TrainConfig`. `model` is a SavedModel with `assets.extra/`; `training_log` holds
-    `history.json` and TensorBoard's event files; `training_metrics` are for the Kubeflow UI. By `model_digest`
-    resolve_baseline knows the candidate without taking the model.
+    `training` is the JSON text of a `TrainConfig`, in which `epochs`, `seed` and `hyperparameters`, a JSON object, take
+    the place of what is there. `model` is a SavedModel with `assets.extra/`; `training_log` holds `history.json` and
+    TensorBoard's event files; `training_metrics` are for the Kubeflow UI. By `model_digest` resolve_baseline knows the
+    candidate without taking the model.
     """
     import keras
     import tensorflow as tf
@@ -45,7 +49,7 @@ def train_model(
 
     check_whole(transform_graph.path, TRANSFORM_GRAPH, "transform_features")
     check_whole(transformed_examples.path, TRANSFORMED, "transform_features")
-    config = TrainConfig.model_validate_json(training)
+    config = TrainConfig.model_validate_json(training).given(epochs, seed, hyperparameters)
     strategy = make_strategy(DistributionConfig.model_validate(distribution))
     spec = TFTransformOutput(transform_graph.path).transformed_feature_spec()
     data = read_training_data(transformed_examples.path, spec, config, config.training.seed)
@@ -55,7 +59,9 @@ def train_model(
     check_predictions(fitted, data, config)
 
     files = [file for split in SPLITS for file in split_files(transformed_examples.path, split)]
-    digest = digest_inputs({"training": training, "model": model_uri, "distribution": distribution}, files)
+    digest = digest_inputs(
+        {"training": config.model_dump_json(), "model": model_uri, "distribution": distribution}, files
+    )
     checkpoints = Checkpoints(storage.join(checkpoints_uri, digest), writable=is_chief(strategy))
     history = fit(fitted, data, config.training, checkpoints)
     check_predictions(fitted, data, config)

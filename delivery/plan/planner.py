@@ -246,10 +246,8 @@ def _commands(plan: Plan, place: Place) -> Iterator[str]:
     if plan.modules:
         yield f"slipway sync {shlex.join(plan.modules)}{env}"
     if plan.pipelines:
-        package = f"{plan.pipeline}-{plan.target}.yaml"
         chosen = "" if plan.pipeline == DEFAULT_PIPELINE else f" --pipeline {plan.pipeline}"
-        yield f"slipway compile{target}{chosen} --output {package}"
-        yield from (f"slipway submit {module}{target}{chosen} --package {package}" for module in plan.pipelines)
+        yield from (f"slipway submit {module}{target}{chosen}" for module in plan.pipelines)
     if plan.manifests:
         yield f"slipway rollout refresh{env}"
     if plan.schedules:

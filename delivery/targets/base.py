@@ -11,13 +11,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from math import inf
+from pathlib import Path
 from time import sleep
 from typing import Any
 
-from pydantic import ValidationError
-
 from delivery.package import Package, check_arguments
-from slipway.errors import TargetError
+from slipway.errors import ConfigError, TargetError
 from slipway.lineage import Lineage
 from slipway.runs.naming import name_run, new_run_name
 from slipway.runs.record import RunContext, Step
@@ -34,7 +33,7 @@ OnChange = Callable[[list[Step]], None]
 
 @dataclass(frozen=True)
 class Submission:
-    """A run to be made: the pipeline, its arguments by name, and where it comes from.
+    """A run to be made: the pipeline, the values of its fields, and where it comes from.
 
     Raises:
         TargetError: the pipeline does not take these arguments.
@@ -49,8 +48,8 @@ class Submission:
 
     @cached_property
     def name(self) -> str:
-        """Unique display name on the target. The run's own name contains the id of its job."""
-        return new_run_name(self.lineage.module)
+        """Unique display name on the target, by which UIs filter. The run's own name contains the id of its job."""
+        return f"{new_run_name(self.lineage.module)}-{label_value(self.lineage.git_revision)[:7]}"
 
     def labels(self, environment: str) -> dict[str, str]:
         """Its lineage as labels, whose values are limited to 63 letters of a small alphabet.
@@ -112,11 +111,10 @@ class Recurring:
     @property
     def digest(self) -> str:
         """Of the pipeline, the arguments, the times and the place. The Git revision alone makes no difference."""
-        arguments = self.submission.arguments
-        run = RunContext.model_validate_json(arguments["run"])
+        spec = json.dumps(self.submission.package.spec, sort_keys=True)
         content = [
-            self.submission.package.digest,
-            arguments | {"run": run.model_dump(mode="json", exclude={"lineage": {"git_revision"}})},
+            spec.replace(self.submission.lineage.git_revision, ""),
+            self.submission.arguments,
             [self.cron, self.max_concurrency, self.catch_up],
             self.place,
         ]
@@ -200,7 +198,7 @@ class Target(ABC):
     def show(self, run: str) -> RemoteRun:
         """A run by its id, name or title, with the steps that it has come to, in the order of their starts."""
         job = self._get(run)
-        return replace(self._run(job), steps=[step for step, _ in self._started(job)])
+        return replace(self._run(job), steps=[step for step, _ in self._started(job)], context=self._context(job))
 
     def cancel(self, run: str) -> RemoteRun:
         """Requests the cancellation of a run."""
@@ -249,6 +247,9 @@ class Target(ABC):
     def _run(self, job: Any) -> RemoteRun: ...
 
     @abstractmethod
+    def _context(self, job: Any) -> RunContext | None: ...
+
+    @abstractmethod
     def _cancel(self, run: RemoteRun) -> None: ...
 
     @abstractmethod
@@ -258,11 +259,15 @@ class Target(ABC):
     def _log(self, job: Any, task: Any) -> Iterator[str]: ...
 
 
-def context_of(arguments: Mapping[str, Any], job: str, created: datetime | None) -> RunContext | None:
-    """The run's context by its arguments; None for a run of another program."""
+def context_of(
+    spec: Mapping[str, Any], given: Mapping[str, Any], job: str, created: datetime | None
+) -> RunContext | None:
+    """The run's context by its pipeline's spec and the fields that it was given; None for a run of another program."""
     try:
-        return name_run(str(arguments.get("run", "")), job, created.isoformat() if created else "")
-    except ValidationError:
+        package = Package(Path(), dict(spec), "")
+        fields = {**package.fields, **given}
+        return name_run(package.run.model_dump_json(), job, created.isoformat() if created else "", **fields)
+    except (ConfigError, KeyError):
         return None
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
+from itertools import islice
 from typing import Any
 
 import kfp_server_api
@@ -22,16 +23,16 @@ from delivery.targets.base import (
     seconds,
 )
 from delivery.targets.connection import KubeflowConfig
-from delivery.targets.kubeflow_api import KubeflowApi, is_archived
+from delivery.targets.kubeflow_api import KubeflowApi, as_text, is_archived
 from delivery.targets.kubeflow_workflow import Node, read_failure, read_steps
 from slipway.errors import TargetError
-from slipway.runs.record import Step
+from slipway.runs.naming import JOB, run_name_of
+from slipway.runs.record import RunContext, Step
 from slipway.runs.states import KUBEFLOW_RUNS, State
 from slipway.targets import RemoteTarget
 
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 _UNSAID = "RUNTIME_STATE_UNSPECIFIED"  # the first of an enum may be left out of JSON
-_PAGE = 100
 _VERSION = "kubeflow-pipelines"  # in the description of a recurring run: the server's version when it was made
 
 
@@ -43,12 +44,12 @@ class KubeflowTarget(Target):
     def __init__(self, config: KubeflowConfig) -> None:
         self.config = config
         self._api = KubeflowApi(config)
-        self._place = f"the experiment {config.experiment} of {config.url}"
+        self._place = config.url
         self.schedules = KubeflowSchedules(self._api)
 
     def submit(self, submission: Submission) -> RemoteRun:
-        experiment, version = self._api.upload(submission.package)
-        labels = submission.labels(self.config.environment)
+        experiment, version = self._api.upload(submission)
+        labels = submission.labels(self.config.environment) | {"module": submission.lineage.module}
         del labels["pipeline-digest"]  # the version's name has it, and some databases keep 255 letters
         run = self._api.call(
             f"start the run {submission.name}",
@@ -56,7 +57,7 @@ class KubeflowTarget(Target):
             run=kfp_server_api.V2beta1Run(
                 experiment_id=experiment,
                 display_name=submission.name,
-                description=_text(labels),
+                description=as_text(labels),
                 pipeline_version_reference=version,
                 runtime_config=_runtime_config(self.config, submission),
                 service_account=self.config.service_account or None,
@@ -66,17 +67,12 @@ class KubeflowTarget(Target):
         return self._run(run)
 
     def list(self, limit: int) -> list[RemoteRun]:
-        experiment = self._api.experiment()
-        if experiment is None:
-            return []
-        answer = self._api.call(
-            "list the runs",
-            self._api.runs.run_service_list_runs,
-            experiment_id=experiment.experiment_id,
-            page_size=limit,
-            sort_by="created_at desc",
-        )
-        return [self._run(run) for run in answer.runs or []]
+        found: list[Any] = []
+        for experiment in self._api.experiments_of_environment():
+            request, id_ = self._api.runs.run_service_list_runs, experiment.experiment_id
+            listed = self._api.pages("runs", request, experiment_id=id_, page_size=limit, sort_by="created_at desc")
+            found += islice(listed, limit)
+        return [self._run(run) for run in sorted(found, key=lambda run: run.created_at, reverse=True)[:limit]]
 
     def show(self, run: str) -> RemoteRun:
         found = super().show(run)
@@ -84,15 +80,20 @@ class KubeflowTarget(Target):
             return replace(found, error=read_failure(self._api.workflow(found.id)))
         return found
 
+    def _context(self, job: Any) -> RunContext | None:
+        version = self._api.version(job.pipeline_version_reference)
+        spec = (version and version.pipeline_spec) or {}
+        given = (job.runtime_config.parameters if job.runtime_config else None) or {}
+        # With limits of the run there are two documents.
+        return context_of(spec.get("pipeline_spec", spec), given, job.run_id, job.created_at)
+
     def page(self, run_id: str) -> str:
         return self.config.page(f"runs/details/{run_id}")
 
     def _find(self, run: str) -> Any:
         if found := _ID.search(run):
             return self._api.call(f"find the run {run}", self._api.runs.run_service_get_run, run_id=found[0])
-        experiment = self._api.experiment()
-        request = self._api.runs.run_service_list_runs
-        runs = self._api.find("runs", run, request, experiment_id=experiment.experiment_id) if experiment else []
+        runs = self._api.find("runs", run, self._api.runs.run_service_list_runs, namespace=self._api.namespace)
         if len(runs) > 1:
             ids = ", ".join(one.run_id for one in runs)
             raise TargetError(f"{len(runs)} runs are listed as {run!r}: give the id of one: {ids}")
@@ -105,14 +106,14 @@ class KubeflowTarget(Target):
         if not job.run_id:
             raise TargetError(f"{self.config.url} answers without a run: is kubeflow.endpoint right?")
         labels = _facts(job.description)
-        arguments = (job.runtime_config.parameters if job.runtime_config else None) or {}
-        context = context_of(arguments, job.run_id, job.created_at)
-        if context and not labels:  # the UI gives a clone the arguments, and no description
-            labels = {"module": context.lineage.module}
+        if "module" not in labels:  # it was started in the UI, without our description
+            version = self._api.version(job.pipeline_version_reference)
+            labels = _facts(version and version.description)
+        module = labels.get("module")
         state = _state(job)
         return RemoteRun(
             id=job.run_id,
-            name=context.lineage.run if context else job.display_name,
+            name=run_name_of(self.name, module).replace(JOB, job.run_id) if module else job.display_name,
             state=state,
             url=self.page(job.run_id),
             created=seconds(job.created_at) or 0.0,
@@ -120,7 +121,6 @@ class KubeflowTarget(Target):
             error=(job.error and job.error.message) or "",
             title=job.display_name,
             labels=labels,
-            context=context,
         )
 
     def _steps(self, job: Any) -> Iterator[tuple[Step, Any]]:
@@ -142,7 +142,7 @@ class KubeflowSchedules(Schedules):
     def __init__(self, api: KubeflowApi) -> None:
         self._api = api
         # The start of the descriptions of our recurring runs.
-        self._mark = _text(owner(api.config.environment)) + "\n"
+        self._mark = as_text(owner(api.config.environment)) + "\n"
 
     def replace(self, old: RemoteSchedule, schedule: Recurring) -> None:
         self.create(schedule)  # `old` stays active until it is deleted
@@ -159,33 +159,24 @@ class KubeflowSchedules(Schedules):
 
     def _all(self) -> Iterator[RemoteSchedule]:
         find = cache(self._experiment)
-        token: str | None = ""
-        while token is not None:
-            answer = self._api.call(
-                "list the recurring runs",
-                self._api.recurring_runs.recurring_run_service_list_recurring_runs,
-                namespace=self._api.namespace,
-                page_size=_PAGE,
-                page_token=token,
+        request = self._api.recurring_runs.recurring_run_service_list_recurring_runs
+        for run in self._api.pages("recurring_runs", request):
+            if not (run.description or "").startswith(self._mark):
+                continue
+            facts = _facts(run.description)
+            experiment = find(run.experiment_id)
+            trigger = run.trigger.cron_schedule if run.trigger else None
+            yield RemoteSchedule(
+                id=run.recurring_run_id,
+                name=run.display_name,
+                digest=facts.get("schedule-digest", ""),
+                cron=(trigger.cron if trigger else "").removeprefix("0 "),
+                enabled=run.status == "ENABLED",
+                created=seconds(run.created_at) or 0.0,
+                url=self._api.config.page(f"recurringrun/details/{run.recurring_run_id}"),
+                stale=self._stale(experiment, facts.get(_VERSION, "")),
+                archived=experiment.display_name if experiment and is_archived(experiment) else "",
             )
-            for run in answer.recurring_runs or []:
-                if not (run.description or "").startswith(self._mark):
-                    continue
-                facts = _facts(run.description)
-                experiment = find(run.experiment_id)
-                trigger = run.trigger.cron_schedule if run.trigger else None
-                yield RemoteSchedule(
-                    id=run.recurring_run_id,
-                    name=run.display_name,
-                    digest=facts.get("schedule-digest", ""),
-                    cron=(trigger.cron if trigger else "").removeprefix("0 "),
-                    enabled=run.status == "ENABLED",
-                    created=seconds(run.created_at) or 0.0,
-                    url=self._api.config.page(f"recurringrun/details/{run.recurring_run_id}"),
-                    stale=self._stale(experiment, facts.get(_VERSION, "")),
-                    archived=experiment.display_name if experiment and is_archived(experiment) else "",
-                )
-            token = answer.next_page_token or None
 
     def _experiment(self, experiment_id: str) -> Any:
         request = self._api.experiments.experiment_service_get_experiment
@@ -201,14 +192,14 @@ class KubeflowSchedules(Schedules):
         return ""
 
     def _create(self, schedule: Recurring, already: Callable[[], Any]) -> None:
-        experiment, version = self._api.upload(schedule.submission.package)
+        experiment, version = self._api.upload(schedule.submission)
         facts = {"schedule-digest": schedule.digest, _VERSION: self._api.server_version()}
         self._api.call(
             f"make the recurring run {schedule.name}",
             self._api.recurring_runs.recurring_run_service_create_recurring_run,
             recurring_run=kfp_server_api.V2beta1RecurringRun(
                 display_name=schedule.name,
-                description=self._mark + _text(facts),
+                description=self._mark + as_text(facts),
                 experiment_id=experiment,
                 mode=kfp_server_api.RecurringRunMode.DISABLE,  # the one that it replaces stays active until then
                 max_concurrency=str(schedule.max_concurrency),
@@ -240,11 +231,6 @@ def _state(job: Any) -> State:
     if job.state == "FAILED" and before == ["CANCELING"]:
         return "cancelled"
     return KUBEFLOW_RUNS.get(job.state or _UNSAID, "unknown")
-
-
-def _text(facts: dict[str, str]) -> str:
-    """Facts as a description, since this API has no labels."""
-    return "\n".join(f"{key}: {value}" for key, value in facts.items())
 
 
 def _facts(description: str | None) -> dict[str, str]:

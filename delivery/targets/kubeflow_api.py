@@ -8,22 +8,31 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import kfp_server_api
+import yaml
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, ReadTimeoutError
 
-from delivery.package import Package
+from delivery.targets.base import Submission, label_value, owner
 from delivery.targets.connection import Connection, KubeflowConfig
 from delivery.targets.kubeflow_workflow import Node
 from slipway.errors import ConfigError, TargetError
 from slipway.remote.retries import TRANSIENT_STATUSES
 
+log = logging.getLogger(__name__)
+
+_PAGE = 100
+# The first version that tells the exit handler the run's id and state, and the first with `PipelineConfig`'s limits
+# and with tags, which earlier ones refuse as unknown fields (api/v2alpha1/pipeline_spec.proto, v2beta1/pipeline.proto).
+_LEAST, _LIMITS = (2, 14), (2, 17)
 # Where a pod finds the token that Kubeflow's PodDefault `access-ml-pipeline` projects into it.
 _SERVICE_ACCOUNT_TOKEN = "/var/run/secrets/kubeflow/pipelines/token"  # noqa: S105 - a path
 _LOG_ERROR = re.compile(r'\{"error_message":"\w+: Failed to read logs for run .*\}\s*\Z')
@@ -56,7 +65,29 @@ class KubeflowApi(Connection):
         self.experiments = kfp_server_api.ExperimentServiceApi(self._client)
         self.pipelines = kfp_server_api.PipelineServiceApi(self._client)
         self.runs = kfp_server_api.RunServiceApi(self._client)
+        self._versions: dict[tuple[str, str], Any] = {}
         self.recurring_runs = kfp_server_api.RecurringRunServiceApi(self._client)
+
+    @cached_property
+    def takes_limits_and_tags(self) -> bool:
+        """Whether the installation is one of 2.17 on; a warning says that it is not, or does not tell.
+
+        Raises:
+            TargetError: it is older than 2.14.
+        """
+        tag = str(self._health.get("tag_name", ""))
+        found = re.match(r"v?(\d+)\.(\d+)", tag)
+        version = (int(found[1]), int(found[2])) if found else None
+        if version and version < _LEAST:
+            raise TargetError(
+                f"{self.url} is Kubeflow Pipelines {tag}, and Slipway needs 2.14 or later: an earlier one does not "
+                "tell a run's last step which run it records, nor how it ended. Update Kubeflow"
+            )
+        if version and version >= _LIMITS:
+            return True
+        which = f"is Kubeflow Pipelines {tag}" if version else f"does not say its version (tag_name = {tag!r})"
+        log.warning("%s %s: no limits of the run and no tags are sent, which need 2.17 or later", self.url, which)
+        return False
 
     @cached_property
     def namespace(self) -> str | None:
@@ -99,22 +130,43 @@ class KubeflowApi(Connection):
         answer = self.call(f"list the {kind}", request, filter=json.dumps(wanted), **arguments)
         return getattr(answer, kind) or []
 
-    def experiment(self) -> Any:
-        """The experiment of the settings; None if it does not exist."""
-        request = self.experiments.experiment_service_list_experiments
-        return _first(self.find("experiments", self.config.experiment, request, namespace=self.namespace))
+    def pages(self, kind: str, request: Callable[..., Any], **arguments: Any) -> Iterator[Any]:
+        """All objects, page by page, by a request that lists them; `kind` is the field of its answer."""
+        token: str | None = ""
+        while token is not None:
+            named = {"namespace": self.namespace, "page_size": _PAGE, "page_token": token, **arguments}
+            answer = self.call(f"list the {kind.replace('_', ' ')}", request, **named)
+            yield from getattr(answer, kind) or []
+            token = answer.next_page_token or None
 
-    def upload(self, package: Package) -> tuple[str, Any]:
-        """The id of the experiment, and a reference to the pipeline version of a package.
+    def experiments_of_environment(self) -> list[Any]:
+        """The experiments of this environment: the settings' own, else one for each module."""
+        found = self.pages("experiments", self.experiments.experiment_service_list_experiments)
+        if own := self.config.experiment:
+            return [one for one in found if one.display_name == own]
+        mark = as_text(owner(self.config.environment))
+        return [one for one in found if (one.description or "").endswith(mark)]
+
+    def upload(self, submission: Submission) -> tuple[str, Any]:
+        """The id of the experiment, and a reference to the pipeline version of a submission.
 
         Each is created once, even if several processes submit at once. A version is named by the package's digest, so
         that what is there is not uploaded again.
         """
+        current = self.takes_limits_and_tags
+        package, lineage, environment = submission.package, submission.lineage, self.config.environment
+        title = self.config.experiment or f"{lineage.module}-{label_value(environment)}"
+        experiments = self.experiments.experiment_service_list_experiments
+        mark = as_text(owner(environment))
         experiment = self._make_once(
-            self.experiment,
-            f"make the experiment {self.config.experiment}",
+            lambda: _first(self.find("experiments", title, experiments, namespace=self.namespace)),
+            f"make the experiment {title}",
             self.experiments.experiment_service_create_experiment,
-            experiment=kfp_server_api.V2beta1Experiment(display_name=self.config.experiment, namespace=self.namespace),
+            experiment=kfp_server_api.V2beta1Experiment(
+                display_name=title,
+                description=f"Runs of {'all modules' if self.config.experiment else lineage.module}\n{mark}",
+                namespace=self.namespace,
+            ),
         )
         if is_archived(experiment):
             raise self.archived_error(experiment.display_name)
@@ -123,18 +175,32 @@ class KubeflowApi(Connection):
             lambda: _first(self.find("pipelines", package.name, pipelines, namespace=self.namespace)),
             f"make the pipeline {package.name}",
             self.pipelines.pipeline_service_create_pipeline,
-            pipeline=kfp_server_api.V2beta1Pipeline(display_name=package.name, namespace=self.namespace),
+            pipeline=kfp_server_api.V2beta1Pipeline(
+                display_name=package.name,
+                description=package.spec["pipelineInfo"].get("description"),
+                namespace=self.namespace,
+                tags={"managed-by": "slipway"} if current else None,
+            ),
         )
-        name, pipeline_id = f"{package.name}-{package.digest}", pipeline.pipeline_id
+        name, pipeline_id = version_name(submission), pipeline.pipeline_id
+        labels = submission.labels(environment)
+        tags = {"tags": json.dumps(labels)} if current else {}
         versions = self.pipelines.pipeline_service_list_pipeline_versions
-        version = self._make_once(
-            lambda: _first(self.find("pipeline_versions", name, versions, pipeline_id=pipeline_id)),
-            f"upload the pipeline {name}",
-            kfp_server_api.PipelineUploadServiceApi(self._client).upload_pipeline_version,
-            uploadfile=str(package.path),
-            name=name,
-            pipelineid=pipeline_id,
-        )
+        with TemporaryDirectory() as folder:
+            file = package.path
+            if not current:
+                file = Path(folder) / "pipeline.yaml"
+                file.write_text(yaml.safe_dump(package.spec), encoding="utf-8")
+            version = self._make_once(
+                lambda: _first(self.find("pipeline_versions", name, versions, pipeline_id=pipeline_id)),
+                f"upload the pipeline {name}",
+                kfp_server_api.PipelineUploadServiceApi(self._client).upload_pipeline_version,
+                uploadfile=str(file),
+                name=name,
+                description=as_text(labels | {"module": lineage.module}),
+                pipelineid=pipeline_id,
+                **tags,
+            )
         return experiment.experiment_id, kfp_server_api.V2beta1PipelineVersionReference(
             pipeline_id=pipeline_id, pipeline_version_id=version.pipeline_version_id
         )
@@ -145,6 +211,17 @@ class KubeflowApi(Connection):
             f"the experiment {experiment} of {self.url} is archived: restore it in Kubeflow's UI (Experiments, "
             "Archived), or name another in kubeflow.experiment"
         )
+
+    def version(self, reference: Any) -> Any:
+        """A run's pipeline version; None if the run has none, or it was deleted."""
+        if not (reference and reference.pipeline_version_id):
+            return None
+        ids = (reference.pipeline_id, reference.pipeline_version_id)
+        if ids not in self._versions:
+            request = self.pipelines.pipeline_service_get_pipeline_version
+            self._versions[ids] = self.call("find the version of a run's pipeline", request, pipeline_id=ids[0],
+                                            pipeline_version_id=ids[1], missing_ok=True)  # fmt: skip
+        return self._versions[ids]
 
     def workflow(self, run_id: str) -> dict[str, Any]:
         """The Argo workflow of a run, as the persistence agent reported it last.
@@ -272,6 +349,18 @@ class KubeflowApi(Connection):
 def is_archived(experiment: Any) -> bool:
     """Whether an experiment is archived; the server makes runs in it all the same."""
     return bool(experiment.storage_state == kfp_server_api.V2beta1ExperimentStorageState.ARCHIVED)
+
+
+def version_name(submission: Submission) -> str:
+    """Module, digest and Git revision: the UI's filter finds it, also in the name of a run that is started there."""
+    revision = label_value(submission.lineage.git_revision)
+    commit, _, dirty = revision.partition("-")
+    return "-".join(filter(None, [submission.lineage.module, submission.package.digest[:12], commit[:12], dirty]))
+
+
+def as_text(facts: dict[str, str]) -> str:
+    """Facts as a description, since this API has no labels."""
+    return "\n".join(f"{key}: {value}" for key, value in facts.items())
 
 
 def _first(found: list[Any]) -> Any:

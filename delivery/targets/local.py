@@ -58,7 +58,9 @@ def run_local(request: RunRequest, home: Path, on_change: OnChange) -> StepsFile
 
     run_folder = Path(RunContext.model_validate_json(request.arguments["run"]).uri)
     (run_folder / "logs").mkdir(parents=True)
-    pipeline = find_pipeline(request.lineage.pipeline).build(TaskDefaults(image=request.lineage.image))
+    pipeline = find_pipeline(request.lineage.pipeline).build(
+        TaskDefaults(image=request.lineage.image), request.arguments
+    )
     record = _Record(request, run_folder, edges(spec_of(pipeline)), on_change)
     with (
         (run_folder / "logs" / "kfp.log").open("w", encoding="utf-8") as log,
@@ -74,7 +76,7 @@ def run_local(request: RunRequest, home: Path, on_change: OnChange) -> StepsFile
             enable_caching=True,
             raise_on_error=False,
         )
-        pipeline(**request.arguments)
+        pipeline()
     return record.finish()
 
 

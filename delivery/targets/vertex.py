@@ -31,7 +31,7 @@ from delivery.targets.base import (
 )
 from delivery.targets.connection import VertexConfig
 from delivery.targets.vertex_api import VertexApi
-from slipway.runs.record import Step
+from slipway.runs.record import RunContext, Step
 from slipway.runs.states import VERTEX_RUNS, VERTEX_STEPS
 from slipway.targets import RemoteTarget
 
@@ -113,8 +113,12 @@ class VertexTarget(Target):
             error=job.error.message,
             title=job.display_name,
             labels=dict(job.labels),
-            context=context_of(job.runtime_config.parameter_values, job.name, job.create_time),
         )
+
+    def _context(self, job: Any) -> RunContext | None:
+        content = PipelineJob.to_dict(job)
+        given = content.get("runtime_config", {}).get("parameter_values", {})
+        return context_of(content.get("pipeline_spec", {}), given, job.name, job.create_time)
 
     def _steps(self, job: Any) -> Iterator[tuple[Step, Any]]:
         tasks = job.job_detail.task_details

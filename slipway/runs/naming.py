@@ -4,6 +4,7 @@ import re
 import secrets
 import time
 from datetime import datetime
+from typing import Any
 
 from slipway.errors import ConfigError
 from slipway.runs.record import RunContext
@@ -40,8 +41,8 @@ def job_id(job: str) -> str:
     return found
 
 
-def name_run(run: str, job: str, job_created: str) -> RunContext:
-    """The context of this run, with its job's id filled in; a local run's is complete.
+def name_run(run: str, job: str, job_created: str, **fields: Any) -> RunContext:
+    """The context of this run, with its job's id and the values of its fields filled in; a local run's has its id.
 
     The id alone names the record, so that a retry finds that of the first attempt.
 
@@ -49,9 +50,11 @@ def name_run(run: str, job: str, job_created: str) -> RunContext:
         run: JSON text of a `RunContext`, with `JOB` for the job.
         job: As `job_id` takes it; raises its errors.
         job_created: When the platform created it, as `2026-01-02T03:04:05Z`. Kubeflow before 2.17 does not tell.
+        fields: What this run was given, in the platform's form perhaps.
     """
     context = RunContext.model_validate_json(run)
-    lineage = context.lineage
+    lineage = context.lineage.given(context.fields, fields)
+    context = context.model_copy(update={"lineage": lineage})
     if JOB not in lineage.run + context.page:
         return context
     name = job_id(job)

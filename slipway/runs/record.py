@@ -45,10 +45,11 @@ class Step(BaseModel):
 
 
 class RunContext(BaseModel):
-    """The run as its own steps know it; its JSON text is the argument `run` of every pipeline."""
+    """The run as its own steps know it; its JSON text is what they take as `run`."""
 
     uri: str = Field(description="of the run's record")
     lineage: Lineage
+    fields: dict[str, Any] = Field({}, description="values of the pipeline's fields when it was compiled")
     notifications: dict[str, Any] = Field({}, description="slipway.runs.notifications.config.Notifications")
     page: str = Field("", description="address of the run in the platform's UI")
 

@@ -17,6 +17,7 @@ from cli.main import TABLE, Command, app
 from delivery.launch import RunRequest
 from slipway.errors import ConfigError, DataError
 from slipway.runs.record import Step, StepsFile
+from tests.compiled.specs import IMAGE
 from tests.recorded_runs import WHY_FAILED, write_run
 
 ESCAPE = "\x1b]0;pwned\x07\x9b31m\u202e"
@@ -133,6 +134,17 @@ def test_run_takes_the_module_as_argument_or_as_the_old_option() -> None:
             slipway("run", *arguments)
     assert slipway("run", "none", "--module", "other").exit_code == 2
     assert "--module" not in slipway("run", "--help").stdout
+
+
+@pytest.mark.parametrize("env", [(), ("--env", "staging")])
+def test_compile_without_a_bucket_writes_a_file_for_reading_alone(
+    env: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SLIPWAY_REMOTE_HOME", raising=False)
+    result = slipway("compile", "taxi", "--target", "kubeflow", "-o", str(tmp_path / "p.yaml"), "--image", IMAGE, *env)
+    assert result.exit_code == 0
+    assert "remote_home" in result.stderr
+    assert "gs://BUCKET/slipway/models" in (tmp_path / "p.yaml").read_text()
 
 
 def test_compile_names_an_image_without_digest_once(tmp_path: Path) -> None:

@@ -16,7 +16,6 @@ from cli.main import app
 from slipway.errors import ConfigError, DeliveryError
 from slipway.stores import storage
 from tests.cli.commands import slipway
-from tests.compiled.specs import write_golden
 from tests.delivery.plan.project import FILES, IMAGE, MODEL, NEW_MODEL, ZEROS, Project
 from tests.fakes.docker import write_docker
 from tests.fakes.image_registry import FakeRegistry
@@ -48,7 +47,6 @@ def cluster(
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
     monkeypatch.delenv("SLIPWAY_IMAGE")
-    monkeypatch.setattr("delivery.submission.compile_pipeline", write_golden)
     with FakeRegistry() as registry:
         monkeypatch.setenv("SLIPWAY_DELIVERY__IMAGE_REPOSITORY", registry.repository)
         yield kubeflow
@@ -60,19 +58,17 @@ def test_plan_json_has_what_a_pipeline_of_ci_needs(project: Project) -> None:
     assert {reason["subject"] for reason in found["reasons"]} == {
         "image", "module taxi", "module wine", "pipeline taxi", "pipeline wine",
     }  # fmt: skip
-    assert found["commands"][-3:] == [
-        "slipway compile --target kubeflow --output training-kubeflow.yaml",
-        "slipway submit taxi --target kubeflow --package training-kubeflow.yaml",
+    assert found["commands"][-2:] == [
+        "slipway submit taxi --target kubeflow",
         "slipway schedules apply --target kubeflow",
     ]
 
 
 def test_plan_commands_are_commands_of_this_program(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLIPWAY_SERVING__OVERLAY", "staging")
-    project.write("training-kubeflow.yaml", "")
     commands = json.loads(slipway("plan", "--env", "staging", "--base", ZEROS, "--json").stdout)["commands"]
     ours = [shlex.split(command)[1:] for command in commands if command.startswith("slipway ")]
-    assert [words[0] for words in ours] == ["sync", "compile", "submit", "submit", "rollout", "schedules"]
+    assert [words[0] for words in ours] == ["sync", "submit", "submit", "rollout", "schedules"]
     monkeypatch.chdir(project.folder)
     for words in ours:
         command: Any = typer.main.get_command(app)
@@ -128,11 +124,11 @@ def test_deploy_carries_a_plan_out_and_the_next_one_is_empty(cluster: FakeKubefl
     plan = slipway("plan", "--env", "staging", "--json").stdout
     done = CliRunner().invoke(app, ["deploy", "--plan", "-"], input=plan, catch_exceptions=False)
     assert [line.partition(":")[0] for line in done.stdout.splitlines()] == [
-        "image", "sync taxi", "sync wine", "compile", "submit taxi", "submit wine", "schedules",
+        "image", "sync taxi", "sync wine", "submit taxi", "submit wine", "schedules",
     ]  # fmt: skip
     assert sorted(run["display_name"].partition("-")[0] for run in cluster.runs.values()) == ["taxi", "wine"]
-    [version] = cluster.versions.values()
-    assert "@sha256:" in json.dumps(version)
+    assert {version["tags"]["module"] for version in cluster.versions.values()} == {"taxi", "wine"}
+    assert all("@sha256:" in json.dumps(version) for version in cluster.versions.values())
     digest = json.loads(plan)["module_digests"]["taxi"]
     assert storage.exists(storage.join(remote_home, "modules", "taxi", digest, "model.py"))
     after = json.loads(slipway("plan", "--env", "staging", "--json").stdout)
@@ -160,7 +156,7 @@ def test_deploy_module_change_makes_one_run_of_that_module(cluster: FakeKubeflow
     slipway("deploy", "--env", "staging")
     names = [run["display_name"].partition("-")[0] for run in cluster.runs.values()]
     assert sorted(names) == ["taxi", "taxi", "wine"]
-    assert len(cluster.versions) == 1
+    assert sorted(one["display_name"].partition("-")[0] for one in cluster.versions.values()) == sorted(names)
 
 
 def test_deploy_that_kubeflow_refused_is_taken_up_by_the_next_push(cluster: FakeKubeflow, project: Project) -> None:

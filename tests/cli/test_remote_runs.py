@@ -10,7 +10,6 @@ from slipway.lineage import Lineage
 from slipway.runs.record import Outcome, RunState, Summary
 from slipway.stores import storage
 from tests.cli.commands import DATA, slipway
-from tests.compiled.specs import GOLDEN
 from tests.fakes.fault_proxy import FaultProxy
 from tests.fakes.kubeflow import FakeKubeflow
 from tests.recorded_runs import WHY_REFUSED, write_run
@@ -30,8 +29,7 @@ def server(target: str, request: pytest.FixtureRequest) -> Any:
 
 
 def submit(target: str) -> dict[str, Any]:
-    package = str(GOLDEN)
-    said = slipway("submit", "taxi", "--target", target, "--data", DATA, "--package", package, "--json").stdout
+    said = slipway("submit", "taxi", "--target", target, "--data", DATA, "--json").stdout
     found: dict[str, Any] = json.loads(said)
     return found
 

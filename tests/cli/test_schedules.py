@@ -5,7 +5,7 @@ import pytest
 from slipway.errors import ConfigError, TargetError
 from slipway.stores import storage
 from tests.cli.commands import DATA, slipway
-from tests.compiled.specs import write_golden
+from tests.compiled.specs import tasks
 from tests.fakes.kubeflow import FakeKubeflow
 from tests.fakes.vertex import FakeVertex
 
@@ -15,8 +15,6 @@ NIGHTLY = {"module": "taxi", "cron": "0 3 * * *", "data": DATA, "overrides": {"t
 @pytest.fixture(autouse=True)
 def _schedules(monkeypatch: pytest.MonkeyPatch) -> None:
     wanted(monkeypatch, nightly=NIGHTLY, resting=NIGHTLY | {"enabled": False})
-    # Compiling takes a second, and is not what these are about.
-    monkeypatch.setattr("delivery.submission.compile_pipeline", write_golden)
 
 
 def wanted(monkeypatch: pytest.MonkeyPatch, **schedules: object) -> None:
@@ -29,11 +27,14 @@ def test_schedules_apply_makes_those_of_the_settings(kubeflow: FakeKubeflow) -> 
     [kept] = kubeflow.recurring_runs.values()
     given = kept["runtime_config"]["parameters"]
     assert (kept["mode"], kept["max_concurrency"], kept["no_catchup"]) == ("ENABLE", "1", True)
-    assert json.loads(given["training"])["training"]["epochs"] == 3
-    run = json.loads(given["run"])
+    assert given["epochs"] == 3
+    [version] = kubeflow.versions.values()
+    inputs = tasks(version["pipeline_spec"])["push_model"]["inputs"]["parameters"]
+    run = json.loads(inputs["run"]["runtimeValue"]["constant"])
     assert run["uri"].partition("?")[0].endswith("/runs/taxi-{job}")
     assert run["lineage"]["overrides"] == {"training.epochs": 3}
-    assert storage.exists(given["model_uri"])
+    trained = tasks(version["pipeline_spec"])["train_model"]["inputs"]["parameters"]
+    assert storage.exists(trained["model_uri"]["runtimeValue"]["constant"])
     assert "nothing to do" in slipway("schedules", "apply").stdout
 
 

@@ -15,14 +15,11 @@ from settings.load import PROJECT as CHECKOUT
 from slipway.errors import ConfigError, TargetError
 from slipway.stores import storage
 from tests.cli.commands import DATA, slipway
-from tests.compiled.specs import GOLDEN
+from tests.compiled.specs import tasks
 from tests.fakes.kubeflow import FakeKubeflow
 from tests.fakes.storage_server import StorageServer
 from tests.fakes.vertex import FakeVertex
 from tests.recorded_runs import write_run
-
-# Compiling takes a second, and is not what most of these are about.
-PACKAGE = ("--package", str(GOLDEN))
 
 
 def test_submit_publishes_module_and_sample_and_prints_the_address(
@@ -35,18 +32,30 @@ def test_submit_publishes_module_and_sample_and_prints_the_address(
         f"run taxi-{run['run_id']}",
         f"{kubeflow.url}/#/runs/details/{run['run_id']}",
     ]
-    given = run["runtime_config"]["parameters"]
+    given = constants(kubeflow)
     assert storage.exists(given["model_uri"])
-    assert storage.exists(given["data_uri"])
-    assert given["data_uri"].startswith("gs://anonymous@bucket/home/samples/")
+    assert storage.exists(run["runtime_config"]["parameters"]["data_uri"])
+    assert run["runtime_config"]["parameters"]["data_uri"].startswith("gs://anonymous@bucket/home/samples/")
     assert json.loads(given["run"])["uri"] == storage.join(remote_home, "runs", "taxi-{job}")
     assert run["runtime_config"]["pipeline_root"] == storage.join(remote_home, "artifacts")
     slipway("submit", "taxi", "--target", "kubeflow")
     assert len(kubeflow.versions) == 1
 
 
+def constants(kubeflow: FakeKubeflow) -> dict[str, Any]:
+    """What the steps are given beside the fields, by the pipeline that was uploaded."""
+    [version] = kubeflow.versions.values()
+    inputs = [task.get("inputs", {}).get("parameters", {}) for task in tasks(version["pipeline_spec"]).values()]
+    return {
+        name: source["runtimeValue"]["constant"]
+        for parameters in inputs
+        for name, source in parameters.items()
+        if "runtimeValue" in source
+    }
+
+
 def test_submit_and_wait_prints_a_line_for_each_step(kubeflow: FakeKubeflow) -> None:
-    result = slipway("submit", "taxi", "--target", "kubeflow", *PACKAGE, "--data", DATA, "--wait")
+    result = slipway("submit", "taxi", "--target", "kubeflow", "--data", DATA, "--wait")
     assert result.exit_code == 0
     _, _, *steps, end = result.stdout.splitlines()
     told = [line.split()[1:3] for line in steps]
@@ -59,7 +68,7 @@ def test_submit_and_wait_prints_a_line_for_each_step(kubeflow: FakeKubeflow) -> 
 def test_submit_and_wait_fails_with_the_run(kubeflow: FakeKubeflow) -> None:
     kubeflow.plan = ["RUNNING", "FAILED"]
     kubeflow.endings = {"resolve-source": "cached", "train-model": "failed", "push-model": "omitted"}
-    result = slipway("submit", "taxi", "--target", "kubeflow", *PACKAGE, "--data", DATA, "--wait")
+    result = slipway("submit", "taxi", "--target", "kubeflow", "--data", DATA, "--wait")
     assert result.exit_code == 1
     _, _, *steps, end, reason = result.stdout.splitlines()
     told = {line.split()[1]: line.split()[2] for line in steps}
@@ -70,7 +79,7 @@ def test_submit_and_wait_fails_with_the_run(kubeflow: FakeKubeflow) -> None:
 
 def test_submit_to_vertex_waits_and_fails_with_the_reason(vertex: FakeVertex) -> None:
     vertex.plan = ["RUNNING", "FAILED"]
-    result = slipway("submit", "taxi", "--target", "vertex", *PACKAGE, "--data", DATA, "--wait")
+    result = slipway("submit", "taxi", "--target", "vertex", "--data", DATA, "--wait")
     assert result.exit_code == 1
     assert "✓ ingest_examples      cached" in result.stdout
     assert "The replica workerpool0-0 of train-model exited with 1." in result.stdout
@@ -90,7 +99,7 @@ def test_submit_that_must_push_fails_unless_the_record_says_so(
         recorded = write_run(tmp_path, f"taxi-{run_id}", ending)
         (recorded / "steps.json").unlink()  # a cluster's record has none
         storage.copy_folder(str(recorded), storage.join(remote_home, "runs", recorded.name))
-    asked = ("submit", "taxi", "--target", "kubeflow", *PACKAGE, "--data", DATA, "--wait")
+    asked = ("submit", "taxi", "--target", "kubeflow", "--data", DATA, "--wait")
     result = slipway(*asked)
     assert result.exit_code == 0
     assert said in result.stdout
@@ -100,42 +109,54 @@ def test_submit_that_must_push_fails_unless_the_record_says_so(
 
 
 def test_submit_that_must_push_has_to_wait(kubeflow: FakeKubeflow) -> None:
-    refused = slipway("submit", "taxi", "--target", "kubeflow", *PACKAGE, "--data", DATA, "--require-push")
+    refused = slipway("submit", "taxi", "--target", "kubeflow", "--data", DATA, "--require-push")
     assert refused.exit_code == 2
     assert "--wait" in refused.stderr
     assert not kubeflow.runs
 
 
 def test_submit_as_json_is_nothing_else(kubeflow: FakeKubeflow) -> None:
-    found = json.loads(
-        slipway("submit", "taxi", "--target", "kubeflow", *PACKAGE, "--data", DATA, "--wait", "--json").stdout
-    )
+    found = json.loads(slipway("submit", "taxi", "--target", "kubeflow", "--data", DATA, "--wait", "--json").stdout)
     assert (found["state"], found["labels"]["module"], found["labels"]["environment"]) == ("succeeded", "taxi", "base")
     assert [step["name"] for step in found["steps"]] == ["resolve_source", "train_model", "record_run"]
 
 
 def test_submit_overrides_module_and_settings(kubeflow: FakeKubeflow) -> None:
-    slipway("submit", "taxi", "--target", "kubeflow", *PACKAGE, "--data", DATA, "--set", "training.epochs=3",
+    slipway("submit", "taxi", "--target", "kubeflow", "--data", DATA, "--set", "training.epochs=3",
             "--set", "evaluation.engine=tfma")  # fmt: skip
     [run] = kubeflow.runs.values()
-    given = run["runtime_config"]["parameters"]
-    assert json.loads(given["training"])["training"]["epochs"] == 3
+    assert run["runtime_config"]["parameters"]["epochs"] == 3
+    given = constants(kubeflow)
     assert given["evaluation_config"]["engine"] == "tfma"
+    overrides = {"evaluation.engine": "tfma", "training.epochs": 3}
+    assert json.loads(given["run"])["lineage"]["overrides"] == overrides
 
 
-def test_submit_takes_a_compiled_package(kubeflow: FakeKubeflow) -> None:
-    package = str(GOLDEN)
-    assert slipway("submit", "taxi", "--target", "kubeflow", "--data", DATA, "--package", package).exit_code == 0
-    [version] = kubeflow.versions.values()
-    assert version["display_name"].startswith("slipway-training-")
-
-
-def test_submit_twice_with_the_same_package_uploads_it_once(kubeflow: FakeKubeflow, tmp_path: Path) -> None:
+def test_submit_takes_a_compiled_package_as_it_is(kubeflow: FakeKubeflow, tmp_path: Path) -> None:
     package = tmp_path / "training.yaml"
-    assert slipway("compile", "--target", "kubeflow", "-o", str(package)).exit_code == 0
-    slipway("submit", "taxi", "--target", "kubeflow", "--data", DATA, "--package", str(package))
-    slipway("submit", "taxi", "--target", "kubeflow", "--data", DATA)
+    made = ("compile", "taxi", "--target", "kubeflow", "-o", str(package), "--set", "training.epochs=3")
+    assert slipway(*made, "--data", "gs://bucket/other.csv").exit_code == 0
+    taken = ("submit", "taxi", "--target", "kubeflow", "--package", str(package))
+    slipway(*taken, "--data", DATA)
+    slipway(*taken)
+    assert [run["runtime_config"]["parameters"] | {"hyperparameters": ""} for run in kubeflow.runs.values()] == [
+        {"data_uri": data, "window": 1, "epochs": 3, "seed": 42, "hyperparameters": ""}
+        for data in (DATA, "gs://bucket/other.csv")
+    ]
     assert len(kubeflow.versions) == 1
+    assert storage.exists(constants(kubeflow)["model_uri"])
+    with pytest.raises(ConfigError, match="give it to `slipway compile`"):
+        slipway(*taken, "--set", "training.epochs=4")
+
+
+def test_submit_package_of_other_files_is_refused(kubeflow: FakeKubeflow, tmp_path: Path) -> None:
+    package = tmp_path / "training.yaml"
+    slipway("compile", "taxi", "--target", "kubeflow", "-o", str(package), "--data", DATA)
+    digest = json.loads(slipway("sync", "taxi", "--json").stdout)[0]["digest"]
+    package.write_text(package.read_text().replace(digest, "0" * 64))
+    with pytest.raises(ConfigError, match=rf"taxi 000000000000, and .*{digest[:12]}: compile it anew"):
+        slipway("submit", "taxi", "--target", "kubeflow", "--package", str(package))
+    assert not kubeflow.runs
 
 
 @pytest.mark.parametrize("data", ["trips.csv", "/data/trips.csv", "file:///data/trips.csv", f"{DATA},trips.csv"])
@@ -143,7 +164,7 @@ def test_submit_data_of_this_machine_is_refused(kubeflow: FakeKubeflow, data: st
     with pytest.raises(
         ConfigError, match=r"cannot read this machine's files; copy it to a bucket and give --data gs://"
     ):
-        slipway("submit", "taxi", "--target", "kubeflow", *PACKAGE, "--data", data)
+        slipway("submit", "taxi", "--target", "kubeflow", "--data", data)
     assert not kubeflow.runs
 
 
@@ -167,7 +188,7 @@ def test_submit_without_a_setting_names_it(
 def test_submit_refused_is_an_error(kubeflow: FakeKubeflow) -> None:
     kubeflow.fail("POST", ".*/runs", 403)
     with pytest.raises(TargetError, match=r"cannot start the run taxi-.* answers 403"):
-        slipway("submit", "taxi", "--target", "kubeflow", *PACKAGE, "--data", DATA)
+        slipway("submit", "taxi", "--target", "kubeflow", "--data", DATA)
 
 
 def test_submit_that_cannot_look_any_more_says_that_the_run_goes_on(

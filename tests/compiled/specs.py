@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from pipelines.registry import Inputs, Locations, Platform
+from pipelines.training import training_arguments
+from slipway.fields import FIELDS
+from slipway.lineage import Lineage
+from slipway.module_api import ModuleConfig
+from slipway.runs.naming import run_name_of
+from slipway.runs.record import RunContext
+from slipway.stores.module_store import PublishedModule
 from slipway.targets import RemoteTarget
 
 GOLDEN = Path(__file__).parent / "training.yaml"
@@ -15,23 +22,55 @@ IMAGE = "europe-docker.pkg.dev/project/slipway/slipway@sha256:" + "0" * 64
 # Value in the file to value on the platform.
 DIFFERENCES: dict[RemoteTarget, dict[str, str]] = {
     "kubeflow": {},
-    "vertex": {"{{$.pipeline_job_uuid}}": "{{$.pipeline_job_resource_name}}", "2592000s": "300s"},
+    "vertex": {
+        "{{$.pipeline_job_uuid}}": "{{$.pipeline_job_resource_name}}",
+        "2592000s": "300s",
+        "taxi-{job}": "{job}",
+        '"target":"kubeflow"': '"target":"vertex"',
+    },
 }
+DATA = "gs://bucket/trips/span-{SPAN}/*.parquet"
+
+
+def golden_arguments(target: RemoteTarget) -> dict[str, Any]:
+    """What the steps are given: as of a small module, so that an edit of the taxi module leaves the file alone."""
+    config = ModuleConfig.model_validate(
+        {
+            "contract": 1,
+            "task": "binary",
+            "label": {"column": "tips"},
+            "hyperparameters": {"hidden": [64, 32], "rate": 0.003},
+        }
+    )
+    digest = "1" * 64
+    home = f"gs://bucket/modules/taxi/{digest}"
+    module = PublishedModule("taxi", digest, home, home, home, "")
+    platform = Platform(target, IMAGE)
+    lineage = Lineage(run=run_name_of(target, "taxi"), module="taxi", module_digest=digest, data_uri=DATA,
+                      git_revision="2" * 40, image=IMAGE, target=target, seed=42,
+                      hyperparameters=config.hyperparameters)  # fmt: skip
+    given = training_arguments(Inputs(module, config, DATA, Locations.under("gs://bucket"), platform))
+    fields = {name: given[name] for name in FIELDS}
+    context = RunContext(uri=f"gs://bucket/runs/{lineage.run}", lineage=lineage, fields=fields)
+    return {"run": context.model_dump_json(), **given}
 
 
 def golden_spec(target: RemoteTarget) -> dict[str, Any]:
     text = GOLDEN.read_text()
     for value, other in DIFFERENCES[target].items():
         text = text.replace(value, other)
-    spec: dict[str, Any] = yaml.safe_load(text)
+    spec: dict[str, Any] = next(yaml.safe_load_all(text))
     if target == "vertex":  # as kfp writes them
-        for task in tasks(spec).values():
-            inputs = task.get("inputs", {}).get("artifacts", {}).values()
-            needs = {given["taskOutputArtifact"]["producerTask"] for given in inputs} | {
-                *task.get("dependentTasks", ())
-            }
-            task |= {"dependentTasks": sorted(needs)} if needs else {}
+        add_implied_edges(spec)
     return spec
+
+
+def add_implied_edges(spec: dict[str, Any]) -> None:
+    """Takes `delivery.package.leave_out_implied_edges` back."""
+    for task in tasks(spec).values():
+        inputs = [given.get("taskOutputArtifact") for given in task.get("inputs", {}).get("artifacts", {}).values()]
+        needs = {given["producerTask"] for given in inputs if given} | {*task.get("dependentTasks", ())}
+        task |= {"dependentTasks": sorted(needs)} if needs else {}
 
 
 def tasks(spec: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -41,8 +80,3 @@ def tasks(spec: dict[str, Any]) -> dict[str, dict[str, Any]]:
         for name, task in graph.get("dag", {}).get("tasks", {}).items():
             found[name.replace("-", "_")] = task
     return found
-
-
-def write_golden(pipeline: str, target: RemoteTarget, image: str, compute: object, output: Path) -> None:
-    """In place of `delivery.compile.compile_pipeline`, which takes a second."""
-    output.write_text(json.dumps(golden_spec(target)).replace(IMAGE, image))

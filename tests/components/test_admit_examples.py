@@ -8,6 +8,7 @@ from slipway.data.validation.report import Anomaly, Validation, write_validation
 from slipway.errors import AnomalyError, StoreError
 from slipway.lineage import Lineage
 from slipway.runs.record import Outcome, RunContext
+from tests.steps import FIELDS
 
 LINEAGE = Lineage(run="taxi-{job}", module="taxi", module_digest="m", data_uri="trips.csv")
 MADE_OF = {"examples": "gs://bucket/examples", "statistics": "gs://bucket/statistics", "schema": "gs://bucket/schema"}
@@ -28,7 +29,7 @@ def admit(folder: Path, *anomalies: Anomaly) -> None:
     write_validation(Validation(anomalies=list(anomalies)), str(folder / "anomalies"))
     given = dsl.Artifact(uri=str(folder / "anomalies"), metadata=METADATA)
     run = RunContext(uri=str(folder / "taxi-{job}"), lineage=LINEAGE)
-    admit_examples.python_func(given, run.model_dump_json(), "90d6", "")
+    admit_examples.python_func(given, run.model_dump_json(), "90d6", "", **FIELDS)
 
 
 def recorded(folder: Path) -> Outcome:
@@ -57,4 +58,6 @@ def test_admit_bad_data_stops_the_run_and_records_each_error(tmp_path: Path) -> 
 def test_admit_without_anomalies_is_an_error_of_the_store(tmp_path: Path) -> None:
     run = RunContext(uri=str(tmp_path), lineage=LINEAGE).model_dump_json()
     with pytest.raises(StoreError):
-        admit_examples.python_func(dsl.Artifact(uri=str(tmp_path / "gone"), metadata=METADATA), run, "90d6", "")
+        admit_examples.python_func(
+            dsl.Artifact(uri=str(tmp_path / "gone"), metadata=METADATA), run, "90d6", "", **FIELDS
+        )

@@ -16,6 +16,7 @@ from slipway.runs.record import Outcome, RolloutOutcome, RunContext, Summary
 from slipway.runs.store import OUTCOME, ROLLOUT, load_run
 from slipway.stores import storage
 from tests.recorded_runs import WHY_REFUSED, write_run
+from tests.steps import FIELDS
 
 LINEAGE = Lineage(
     run="r", module="taxi", module_digest="ab", data_uri="x.csv", seed=42, started=1.75e9, shows=TRAINING.shows
@@ -117,7 +118,7 @@ def retry_last_step(home: Path, told: dict[str, Any] | None = None, outcome: Out
     """What is left to do in a retry of `FIRST` in Kubeflow's UI: the exit handler does not run again."""
     if outcome:
         storage.write_text(str(home / f"taxi-{FIRST}" / OUTCOME), outcome.model_dump_json())
-    confirm_rollout.python_func("", given(home, told), FIRST, "2026-01-02T03:04:05Z")
+    confirm_rollout.python_func("", given(home, told), FIRST, "2026-01-02T03:04:05Z", **FIELDS)
     return home / f"taxi-{FIRST}"
 
 

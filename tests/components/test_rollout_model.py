@@ -14,6 +14,7 @@ from slipway.runs.store import OUTCOME, ROLLOUT
 from slipway.stores import storage
 from tests.fakes.kubernetes.model_server import Pod
 from tests.fakes.kubernetes.world import World, open_world
+from tests.steps import FIELDS
 
 LINEAGE = Lineage(run="run-1", module="taxi", module_digest="m", data_uri="trips.csv")
 
@@ -78,8 +79,8 @@ def test_rollout_of_a_version_that_its_canary_refuses_is_an_outcome_with_its_rea
 def test_confirm_rollout_of_a_version_that_was_rolled_back_stops_the_run_with_the_reason(tmp_path: Path) -> None:
     run = RunContext(uri=str(tmp_path), lineage=LINEAGE).model_dump_json()
     with pytest.raises(RolloutError, match="p99 doubled"):
-        confirm_rollout.python_func("p99 doubled", run, "1", "")
-    confirm_rollout.python_func("", run, "1", "")
+        confirm_rollout.python_func("p99 doubled", run, "1", "", **FIELDS)
+    confirm_rollout.python_func("", run, "1", "", **FIELDS)
 
 
 def test_rollout_with_too_little_traffic_is_no_success(world: World, tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from slipway.runs.store import OUTCOME, ROLLOUT
 from slipway.stores import storage
 from tests.fakes.kubernetes.model_server import Pod
 from tests.fakes.kubernetes.world import DIGEST, NAMESPACE, PROJECT, World, open_world, short_pause
+from tests.steps import FIELDS
 
 
 @pytest.fixture
@@ -107,7 +108,7 @@ def test_confirm_rollout_says_the_same_again(tmp_path: Path) -> None:
     run = RunContext(uri=str(tmp_path), lineage=lineage).model_dump_json()
     for _ in range(2):
         with pytest.raises(RolloutError, match="p99 doubled"):
-            confirm_rollout.python_func("p99 doubled", run, "1", "")
+            confirm_rollout.python_func("p99 doubled", run, "1", "", **FIELDS)
 
 
 @pytest.mark.parametrize("since", ["a newer version", "a rollback by hand"])

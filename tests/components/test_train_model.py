@@ -19,7 +19,7 @@ from components.train_model.dataset import read_training_data
 from serving.predictor import Predictor
 from slipway.data.schema import model_inputs, read_schema
 from slipway.data.tensors import raw_inputs, serialize_examples
-from slipway.errors import DataError, ModuleError, StoreError, TrainingError
+from slipway.errors import ConfigError, DataError, ModuleError, StoreError, TrainingError
 from slipway.evaluation.golden import read_golden
 from slipway.runs.training_log import History
 from tests.shapes import MODULE, Artifacts, make_transformed, publish, train_parameters
@@ -34,7 +34,9 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Artifacts:
     return make_transformed(tmp_path_factory)
 
 
-def run(artifacts: Artifacts, folder: Path, model: str = MODEL, **training: Any) -> History:
+def run(
+    artifacts: Artifacts, folder: Path, model: str = MODEL, fields: dict[str, Any] | None = None, **training: Any
+) -> History:
     return train(
         artifacts.examples,
         artifacts.graph,
@@ -45,6 +47,7 @@ def run(artifacts: Artifacts, folder: Path, model: str = MODEL, **training: Any)
         str(artifacts.folder / "checkpoints"),
         str(folder / "model"),
         str(folder / "log"),
+        **(fields or {}),
     )
 
 
@@ -230,6 +233,42 @@ def test_train_unknown_label_value_names_it(artifacts: Artifacts, tmp_path: Path
             *(publish(tmp_path).model_uri, parameters, {}),
             *(str(tmp_path / "checkpoints"), str(tmp_path / "model"), str(tmp_path / "log")),
         )
+
+
+def train_with(artifacts: Artifacts, folder: Path, code: str = MODEL, **fields: Any) -> History:
+    parameters = json.dumps({**json.loads(train_parameters(epochs=3)), "hyperparameters": {"units": 8, "rate": 0.1}})
+    return train(
+        *(artifacts.examples, artifacts.graph, artifacts.transformed),
+        *(publish(folder, model=code).model_uri, parameters, {}),
+        *(str(folder / "checkpoints"), str(folder / "model"), str(folder / "log")),
+        **fields,
+    )
+
+
+def test_train_fields_of_the_form_take_the_place_of_the_modules_values(artifacts: Artifacts, tmp_path: Path) -> None:
+    code = "def build_model(features, hyperparameters):\n    raise ValueError(repr(hyperparameters))\n"
+    with pytest.raises(ModuleError, match=r"\{'units': 16, 'rate': 0.1\}"):
+        train_with(artifacts, tmp_path, code, hyperparameters='{"units": 16}')
+    assert len(run(artifacts, tmp_path, epochs=3).epochs) > 1
+    assert len(run(artifacts, tmp_path, fields={"epochs": 1.0}, epochs=3).epochs) == 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"epochs": 0}, r"training\.epochs = 0"),
+        ({"hyperparameters": "{units: 16}"}, r"'\{units: 16\}' is not JSON.*\{\"units\": 8"),
+        ({"hyperparameters": "[16]"}, "no JSON object"),
+        ({"hyperparameters": '{"unit": 16}'}, "unit: .*module.yaml.*did you mean 'units'"),
+        ({"hyperparameters": '{"units": null}'}, "null is not allowed"),
+        ({"hyperparameters": '{"rate": NaN}'}, "finite"),
+    ],
+)
+def test_train_wrong_field_is_refused_with_its_value(
+    artifacts: Artifacts, tmp_path: Path, fields: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(ConfigError, match=said):
+        train_with(artifacts, tmp_path, **fields)
 
 
 def test_train_hyperparameters_reach_the_model_with_their_types(artifacts: Artifacts, tmp_path: Path) -> None:

@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 import yaml
 from google.protobuf.json_format import ParseDict
-from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec
+from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec, PlatformSpec
 
-from delivery.compile import compile_pipeline
+from delivery.compile import Destination, compile_pipeline
 from delivery.package import edges
 from settings.load import load_settings
 from slipway.compute import Compute
 from slipway.errors import ConfigError
 from slipway.targets import RemoteTarget
-from tests.compiled.specs import GOLDEN, IMAGE, golden_spec, tasks
+from tests.compiled.specs import GOLDEN, IMAGE, golden_arguments, golden_spec, tasks
 
 TARGETS: tuple[RemoteTarget, ...] = ("kubeflow", "vertex")
 NEVER_CACHED = {"resolve_source", "admit_examples", "resolve_baseline", "push_model", "rollout_model",
@@ -26,9 +26,15 @@ DOES_REMOTE_IO = {"resolve_source", "ingest_examples", "resolve_baseline", "push
 
 
 def compile_for(target: RemoteTarget, output: Path) -> dict[str, Any]:
-    compile_pipeline("training", target, IMAGE, load_settings().compute, output)
-    spec: dict[str, Any] = yaml.safe_load(output.read_text())
+    limits = {"activeDeadlineSeconds": 604_800, "resourceTtlOnCompletion": 86_400} if target == "kubeflow" else {}
+    destination = Destination(target, IMAGE, load_settings().compute, "gs://bucket/artifacts", limits)
+    compile_pipeline("training", destination, golden_arguments(target), output)
+    spec: dict[str, Any] = next(yaml.safe_load_all(output.read_text()))
     return spec
+
+
+def compile_with(output: Path, image: str = IMAGE, compute: dict[str, Compute] | None = None) -> None:
+    compile_pipeline("training", Destination("vertex", image, compute or {}), golden_arguments("vertex"), output)
 
 
 @pytest.fixture(scope="module", params=TARGETS)
@@ -91,7 +97,7 @@ def test_compile_pipeline_names_a_recurring_run_wherever_its_record_is_used(spec
     for label in users:
         assert takes[label] >= {"job", "job_created"}
         source = " ".join(spec["deploymentSpec"]["executors"][label]["container"]["command"])
-        assert "name_run(run, job, job_created)" in source
+        assert "name_run(run, job, job_created, **fields)" in source
 
 
 def test_compile_pipeline_gives_the_job_as_the_platforms_api_knows_it(
@@ -106,17 +112,17 @@ def test_compile_pipeline_gives_the_job_as_the_platforms_api_knows_it(
 
 def test_compile_pipeline_without_image_says_how_to_give_one(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="give --image REPOSITORY@sha256"):
-        compile_pipeline("training", "vertex", "", {}, tmp_path / "training.yaml")
+        compile_with(tmp_path / "training.yaml", image="")
 
 
 def test_compile_pipeline_compute_for_no_task_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"compute names no task: trainer; tasks are .*train_model"):
-        compile_pipeline("training", "vertex", IMAGE, {"trainer": Compute()}, tmp_path / "training.yaml")
+        compile_with(tmp_path / "training.yaml", compute={"trainer": Compute()})
 
 
 def test_compile_pipeline_unknown_file_ending_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"\.yaml or \.json"):
-        compile_pipeline("training", "kubeflow", IMAGE, {}, tmp_path / "training.txt")
+        compile_with(tmp_path / "training.txt")
 
 
 def test_compile_pipeline_constants_that_are_too_long_are_refused_with_the_step(
@@ -124,8 +130,20 @@ def test_compile_pipeline_constants_that_are_too_long_are_refused_with_the_step(
 ) -> None:
     monkeypatch.setattr("delivery.package.ARGUMENT_BYTES", 8_220)
     with pytest.raises(ConfigError, match=r"vertex cannot run this pipeline:\n(.|\n)*push_model: .*8,220"):
-        compile_pipeline("training", "vertex", IMAGE, {}, tmp_path / "training.yaml")
+        compile_with(tmp_path / "training.yaml")
     assert not (tmp_path / "training.yaml").exists()
+
+
+def test_compile_pipeline_limits_are_a_document_of_kubeflow(tmp_path: Path) -> None:
+    compile_for("vertex", tmp_path / "vertex.yaml")
+    compile_for("kubeflow", tmp_path / "kubeflow.yaml")
+    counts = {name: len(list(yaml.safe_load_all((tmp_path / f"{name}.yaml").read_text()))) for name in TARGETS}
+    assert counts == {"vertex": 1, "kubeflow": 2}, "Vertex refuses a second document"
+    limits = list(yaml.safe_load_all((tmp_path / "kubeflow.yaml").read_text()))[1]
+    ParseDict(limits, PlatformSpec(), ignore_unknown_fields=False)
+    with pytest.raises(ConfigError, match=r"kubeflow\.json.*\.yaml"):
+        compile_for("kubeflow", tmp_path / "kubeflow.json")
+    assert compile_for("vertex", tmp_path / "vertex.json") == golden_spec("vertex")
 
 
 if __name__ == "__main__":

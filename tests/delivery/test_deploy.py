@@ -1,8 +1,7 @@
 """Deployments of a real repository to a place that keeps a diary; `docker` is a script, the registry a fake."""
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -39,15 +38,9 @@ class DiaryDeployer(Deployer):
         settings = self.environment.settings
         return sync_module(settings.modules / module, f"{settings.remote_home}/modules")
 
-    @contextmanager
-    def _compiled(self, image: str) -> Iterator[Callable[[str], RemoteRun]]:
-        self._write(f"compile {image[-6:]}")
-
-        def submit(module: str) -> RemoteRun:
-            self._write(f"submit {module}")
-            return RemoteRun(f"{module}-1", f"{module}-1", "pending", "https://kubeflow/run")
-
-        yield submit
+    def _submit(self, module: str, image: str) -> RemoteRun:
+        self._write(f"submit {module} {image[-6:]}")
+        return RemoteRun(f"{module}-1", f"{module}-1", "pending", "https://kubeflow/run")
 
     def _apply_overlay(self, image: str) -> None:
         self._write(f"overlay {image[-6:]}")
@@ -135,9 +128,8 @@ def test_deploy_does_everything_once_and_in_order(world: World) -> None:
     assert world.entries == [
         "sync taxi",
         "sync wine",
-        f"compile {short}",
-        "submit taxi",
-        "submit wine",
+        f"submit taxi {short}",
+        f"submit wine {short}",
         f"overlay {short}",
         f"schedules {short}",
     ]
@@ -149,9 +141,9 @@ def test_deploy_does_everything_once_and_in_order(world: World) -> None:
 def test_deploy_the_same_plan_again_does_nothing_twice(world: World) -> None:
     plan = world.plan()
     world.deploy(plan)
-    before = [entry for entry in world.entries if entry.startswith(("submit", "compile"))]
+    before = [entry for entry in world.entries if entry.startswith("submit")]
     world.deploy(plan)
-    assert [entry for entry in world.entries if entry.startswith(("submit", "compile"))] == before
+    assert [entry for entry in world.entries if entry.startswith("submit")] == before
     assert len(world.docker) == 2
     assert "submit taxi: already done: taxi-1 https://kubeflow/run" in world.said
 
@@ -174,16 +166,16 @@ def test_deploy_module_change_uses_the_image_that_is_there(world: World) -> None
     world.project.commit({MODEL: NEW_MODEL})
     world.entries.clear()
     world.deploy()
-    assert [entry.split()[0] for entry in world.entries] == ["sync", "compile", "submit", "schedules"]
+    assert [entry.split()[0] for entry in world.entries] == ["sync", "submit", "schedules"]
     assert len(world.docker) == 2
 
 
 @pytest.mark.parametrize(
     ("fails", "missing"),
     [
-        ("sync wine", ["sync wine", "compile", "submit taxi", "submit wine", "overlay", "schedules"]),
-        ("compile", ["compile", "submit taxi", "submit wine", "overlay", "schedules"]),
-        ("submit wine", ["compile", "submit wine", "overlay", "schedules"]),
+        ("sync wine", ["sync wine", "submit taxi", "submit wine", "overlay", "schedules"]),
+        ("submit taxi", ["submit taxi", "submit wine", "overlay", "schedules"]),
+        ("submit wine", ["submit wine", "overlay", "schedules"]),
         ("overlay", ["overlay", "schedules"]),
     ],
 )

@@ -39,7 +39,7 @@ def test_hyperparameters_travel_with_their_types(module: Path) -> None:
     with (module / "module.yaml").open("a", encoding="utf-8") as file:  # hyperparameters come last in it
         file.writelines(f"  {name}: 0\n" for name in given)
     made = request(module, {"hyperparameters": given})
-    arrived = json.loads(made.arguments["training"])["hyperparameters"]
+    arrived = json.loads(made.arguments["hyperparameters"])
     assert repr({key: arrived[key] for key in given}) == repr(given)
     recorded = RunContext.model_validate_json(made.arguments["run"]).lineage.hyperparameters
     assert repr({key: recorded[key] for key in given}) == repr(given)

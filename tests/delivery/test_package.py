@@ -32,11 +32,11 @@ def test_read_package_of_another_file_says_what_writes_one(tmp_path: Path, conte
 
 def test_problems_argument_longer_than_linux_takes_is_named_with_its_bytes() -> None:
     spec = golden_spec("kubeflow")
-    assert problems(spec, {"ingestion": {"x": "y" * 100_000}}) == []
-    [problem] = problems(spec, {"ingestion": {"x": "y" * 125_000}})
-    assert problem.startswith("ingest_examples: ")
+    assert problems(spec, {"data_uri": "y" * 100_000}) == []
+    problem = problems(spec, {"data_uri": "y" * 125_000})[-1]
+    assert problem.startswith("rollout_model: ")
     assert "131,071" in problem
-    assert "ingestion with 125," in problem
+    assert "data_uri with 125," in problem
 
 
 def test_problems_task_without_the_image_or_with_too_much_code_is_named() -> None:
@@ -51,6 +51,6 @@ def test_problems_task_without_the_image_or_with_too_much_code_is_named() -> Non
 
 def test_submission_with_too_long_arguments_is_refused_before_anything_is_sent() -> None:
     wanted = submission("kubeflow")
-    arguments = wanted.arguments | {"evaluation_config": {"slices": ["é" * 70_000]}}
-    with pytest.raises(TargetError, match=r"evaluate_model: .*131,071.*evaluation"):
+    arguments = wanted.arguments | {"hyperparameters": "é" * 70_000}
+    with pytest.raises(TargetError, match=r"train_model: .*131,071.*hyperparameters"):
         replace(wanted, arguments=arguments)

@@ -15,7 +15,6 @@ from delivery import schedules
 from delivery.schedules import Action, apply, plan, remove
 from delivery.targets.base import Recurring, RemoteSchedule, Schedules, Target
 from slipway.errors import TargetError
-from slipway.runs.record import RunContext
 from tests.delivery.targets.places import on_kubeflow, on_vertex
 from tests.delivery.targets.submissions import recurring
 from tests.fakes.kubeflow import FakeKubeflow
@@ -88,12 +87,12 @@ def test_apply_sends_cron_concurrency_and_catch_up(place: Place) -> None:
     if place.name == "kubeflow":
         assert kept["trigger"]["cron_schedule"]["cron"] == "0 0 3 * * *"
         assert (kept["max_concurrency"], kept["no_catchup"]) == ("2", True)
-        assert json.loads(kept["runtime_config"]["parameters"]["run"])["lineage"]["run"] == "taxi-{job}"
+        assert kept["runtime_config"]["parameters"]["epochs"] == 10
     else:
         assert kept["cron"] == "0 3 * * *"
         assert (kept["maxConcurrentRunCount"], kept["maxConcurrentActiveRunCount"]) == ("2", "2")
         job = kept["createPipelineJobRequest"]["pipelineJob"]
-        assert json.loads(job["runtimeConfig"]["parameterValues"]["run"])["lineage"]["run"] == "{job}"
+        assert job["runtimeConfig"]["parameterValues"]["epochs"] == 10
         assert job["displayName"] == "nightly"
     [found] = place.schedules.list()
     assert (found.name, found.cron, found.enabled) == ("nightly", "0 3 * * *", True)
@@ -120,9 +119,9 @@ def test_apply_after_a_commit_that_changed_nothing_leaves_it(place: Place) -> No
     wanted = place.wanted()
     apply([wanted], place.schedules, quiet)
     lineage = wanted.submission.lineage.model_copy(update={"git_revision": "another"})
-    run = RunContext.model_validate_json(wanted.submission.arguments["run"])
-    arguments = wanted.submission.arguments | {"run": run.model_copy(update={"lineage": lineage}).model_dump_json()}
-    later = replace(wanted, submission=replace(wanted.submission, lineage=lineage, arguments=arguments))
+    package = wanted.submission.package
+    spec = json.loads(json.dumps(package.spec).replace(wanted.submission.lineage.git_revision, "another"))
+    later = replace(wanted, submission=replace(wanted.submission, lineage=lineage, package=replace(package, spec=spec)))
     assert verbs(place, [later]) == []
 
 

@@ -14,6 +14,7 @@ from settings import load
 from settings.load import PROJECT, load_settings
 from slipway.stores import storage
 from tests.cli.commands import slipway
+from tests.compiled.specs import tasks
 from tests.docs.pages import DOCS, shell_lines
 from tests.fakes.kubeflow import FakeKubeflow
 from tests.fakes.kubernetes.world import DIGEST
@@ -77,9 +78,10 @@ def test_docs_kubeflow_commands_work(kubeflow: FakeKubeflow, folder: Path) -> No
     [run] = kubeflow.runs.values()
     account = yaml.safe_load((PROJECT / "manifests/pipeline-account/base/service-account.yaml").read_text())
     assert run["service_account"] == account["metadata"]["name"]
-    given = run["runtime_config"]["parameters"]
-    assert storage.exists(given["rollout"]["manifests_uri"])
-    assert given["rollout"]["policy"]["min_requests"] == 100
+    steps = tasks(next(iter(kubeflow.versions.values()))["pipeline_spec"])
+    rollout = steps["rollout_model"]["inputs"]["parameters"]["rollout"]["runtimeValue"]["constant"]
+    assert storage.exists(rollout["manifests_uri"])
+    assert rollout["policy"]["min_requests"] == 100
     page = f"http://localhost:8080/#/runs/details/{run['run_id']}"
     assert said["slipway submit taxi --wait"].startswith(f"run taxi-{run['run_id']}\n{page}\n")
     assert "create nightly: it is new" in said["slipway schedules apply"]

@@ -1,5 +1,6 @@
 """A second pipeline: two steps, which count the rows of a file and judge the count. Nothing else knows of it."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from kfp import dsl
@@ -35,12 +36,12 @@ def judge_rows(counted_rows: dsl.Input[dsl.Artifact], least: int, run: str, job:
     storage.write_text(storage.join(name_run(run, job, job_created).uri, "outcome.json"), outcome.model_dump_json())
 
 
-def build(defaults: TaskDefaults) -> BaseComponent:
+def build(defaults: TaskDefaults, given: Mapping[str, Any]) -> BaseComponent:
     @dsl.pipeline(name="slipway-counting")
-    def counting(run: str, data_uri: str, least: int) -> None:
-        given = locals()
-        with defaults.recorded(run, "slipway-counting"):
-            steps = Steps(defaults, given)
+    def counting(data_uri: str = given["data_uri"], least: int = given["least"]) -> None:
+        known = {**given, **locals()}
+        with defaults.recorded(known, "slipway-counting"):
+            steps = Steps(defaults, known)
             steps.add(count_rows, "Count the rows")
             steps.add(judge_rows, "Judge the rows", cached=False)
 

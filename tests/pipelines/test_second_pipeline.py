@@ -12,7 +12,7 @@ import yaml
 from pipelines.registry import find_pipeline
 from slipway.errors import ConfigError
 from tests.cli.commands import DATA, slipway
-from tests.compiled.specs import IMAGE
+from tests.compiled.specs import IMAGE, tasks
 from tests.delivery.plan.project import FILES, Project
 from tests.fakes.kubeflow import FakeKubeflow
 from tests.fakes.vertex import FakeVertex
@@ -48,7 +48,7 @@ def run(rows: Path, *arguments: str) -> dict[str, Any]:
 def test_compile_writes_its_steps(target: str, tmp_path: Path) -> None:
     package = tmp_path / "counting.yaml"
     slipway("compile", *CHOSEN, "--target", target, "--image", IMAGE, "-o", str(package))
-    spec = yaml.safe_load(package.read_text())
+    spec = next(yaml.safe_load_all(package.read_text()))
     assert spec["pipelineInfo"]["name"] == "slipway-counting"
     assert sorted(spec["deploymentSpec"]["executors"]) == ["exec-count-rows", "exec-judge-rows", "exec-record-run"]
 
@@ -102,9 +102,13 @@ def test_submit_starts_it(vertex: FakeVertex) -> None:
     slipway("submit", "taxi", *CHOSEN, "--target", "vertex", "--data", DATA)
     [job] = vertex.jobs.values()
     assert job["pipelineSpec"]["pipelineInfo"]["name"] == "slipway-counting"
-    given = job["runtimeConfig"]["parameterValues"]
-    assert given.keys() == {"run", "data_uri", "least"}
-    assert json.loads(given["run"])["lineage"]["pipeline"] == "counting"
+    assert job["runtimeConfig"]["parameterValues"] == {"data_uri": DATA, "least": 1024}
+    [constant] = {
+        task["inputs"]["parameters"]["run"]["runtimeValue"]["constant"]
+        for task in tasks(job["pipelineSpec"]).values()
+        if "run" in task.get("inputs", {}).get("parameters", {})
+    }
+    assert json.loads(constant)["lineage"]["pipeline"] == "counting"
 
 
 def test_schedule_names_it(kubeflow: FakeKubeflow, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,8 +127,7 @@ def test_plan_compiles_and_submits_it(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.chdir(project.folder)
     monkeypatch.setenv("SLIPWAY_SERVING__OVERLAY", "''")
     commands = json.loads(slipway("plan", *CHOSEN, "--offline", "--json").stdout)["commands"]
-    assert "slipway compile --target kubeflow --pipeline counting --output counting-kubeflow.yaml" in commands
-    assert "slipway submit taxi --target kubeflow --pipeline counting --package counting-kubeflow.yaml" in commands
+    assert "slipway submit taxi --target kubeflow --pipeline counting" in commands
 
 
 def test_unknown_pipeline_is_refused_with_those_that_there_are() -> None:

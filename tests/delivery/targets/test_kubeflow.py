@@ -1,16 +1,17 @@
 import json
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from delivery.targets.base import wait
+from delivery.targets.base import Submission, wait
 from slipway.errors import TargetError
 from slipway.runs.naming import name_run
 from slipway.runs.record import Step
 from slipway.runs.states import State
-from tests.compiled.specs import GOLDEN, golden_spec
+from tests.compiled.specs import GOLDEN
 from tests.delivery.targets.places import ROOT, on_kubeflow
 from tests.delivery.targets.submissions import submission
 from tests.fakes.kubeflow import FakeKubeflow
@@ -49,6 +50,59 @@ def test_submit_labels_the_run_within_what_its_database_keeps(kubeflow: FakeKube
     assert len(kubeflow.runs[run.id]["description"]) < 255
 
 
+def test_submit_names_describes_and_tags_all_that_it_makes(kubeflow: FakeKubeflow) -> None:
+    wanted = submission("kubeflow")
+    run = on_kubeflow(kubeflow).submit(wanted)
+    [pipeline], [version], [experiment] = (
+        [*kept.values()] for kept in (kubeflow.pipelines, kubeflow.versions, kubeflow.experiments)
+    )
+    assert (pipeline["description"], pipeline["tags"]) == (
+        "From raw data to a served model.",
+        {"managed-by": "slipway"},
+    )
+    assert version["display_name"] == f"taxi-{wanted.package.digest[:12]}-{'2' * 12}"
+    assert version["tags"] == wanted.labels("staging")
+    assert all(f"{key}: {value}" in version["description"] for key, value in version["tags"].items())
+    assert experiment["display_name"] == "taxi-staging"
+    assert "taxi" in experiment["description"]
+    title = kubeflow.runs[run.id]["display_name"]
+    assert (title.partition("-")[0], title.rpartition("-")[2]) == ("taxi", "2222222")
+
+
+def of_module(name: str, revision: str = "2" * 40) -> Submission:
+    wanted = submission("kubeflow")
+    return replace(wanted, lineage=wanted.lineage.model_copy(update={"module": name, "git_revision": revision}))
+
+
+def test_version_of_the_longest_module_fits_its_column(kubeflow: FakeKubeflow) -> None:
+    on_kubeflow(kubeflow).submit(of_module("m" * 63, f"{'2' * 40}-dirty"))
+    [version] = kubeflow.versions.values()
+    assert len(version["display_name"]) <= 127
+    assert version["display_name"].endswith("-222222222222-dirty")
+
+
+def test_run_of_a_module_whose_name_is_no_label_is_called_as_its_record(kubeflow: FakeKubeflow) -> None:
+    run = on_kubeflow(kubeflow).submit(of_module("taxi_"))
+    assert run.name == f"taxi_-{run.id}"
+
+
+def test_experiment_is_of_module_and_environment_and_list_reads_all_of_the_environment(kubeflow: FakeKubeflow) -> None:
+    target = on_kubeflow(kubeflow)
+    runs = [target.submit(of_module(name)) for name in ("taxi", "churn", "taxi")]
+    on_kubeflow(kubeflow, "production").submit(of_module("taxi"))
+    names = {one["display_name"] for one in kubeflow.experiments.values()}
+    assert names == {"taxi-staging", "churn-staging", "taxi-production"}
+    assert [run.id for run in target.list(2)] == [runs[2].id, runs[1].id]
+    assert [run.id for run in target.list(9)] == [run.id for run in reversed(runs)]
+
+
+def test_experiment_of_the_settings_takes_the_runs_of_all_modules(kubeflow: FakeKubeflow) -> None:
+    target = on_kubeflow(kubeflow, experiment="trips")
+    runs = [target.submit(of_module(name)) for name in ("taxi", "churn")]
+    assert [one["display_name"] for one in kubeflow.experiments.values()] == ["trips"]
+    assert [run.id for run in target.list(9)] == [run.id for run in reversed(runs)]
+
+
 def test_submit_again_uploads_nothing(kubeflow: FakeKubeflow) -> None:
     target = on_kubeflow(kubeflow)
     target.submit(submission("kubeflow"))
@@ -63,7 +117,7 @@ def test_submit_another_layout_of_the_same_pipeline_uploads_nothing(kubeflow: Fa
     target = on_kubeflow(kubeflow)
     target.submit(submission("kubeflow"))
     other = tmp_path / "other.yaml"
-    other.write_text(yaml.safe_dump(golden_spec("kubeflow"), width=200))
+    other.write_text(yaml.safe_dump_all(yaml.safe_load_all(GOLDEN.read_text()), width=200))
     target.submit(submission("kubeflow", package=other))
     assert len(kubeflow.versions) == 1
 
@@ -122,11 +176,10 @@ def test_submit_in_a_single_user_installation_names_no_namespace(kubeflow: FakeK
     assert "namespace" not in next(iter(kubeflow.experiments.values()))
 
 
-def test_submission_of_a_package_of_another_revision_is_refused(tmp_path: Path) -> None:
-    old = tmp_path / "old.yaml"
-    old.write_text(GOLDEN.read_text().replace("runs_uri", "runs_folder"))
-    with pytest.raises(TargetError, match=r"old\.yaml.*runs_uri.*runs_folder"):
-        submission("kubeflow", package=old)
+def test_submission_of_a_field_that_the_package_has_not_is_refused() -> None:
+    wanted = submission("kubeflow")
+    with pytest.raises(TargetError, match=r"training\.yaml.*it takes no least"):
+        replace(wanted, arguments=wanted.arguments | {"least": 1})
 
 
 @pytest.mark.parametrize(("said", "state"), [("SUCCEEDED", "succeeded"), ("FAILED", "failed")])
@@ -179,10 +232,10 @@ def test_clone_is_a_run_of_its_own(kubeflow: FakeKubeflow) -> None:
     first = target.submit(wanted)
     second = target.show(clone(kubeflow, first.id, f"Clone of {wanted.name}"))
     assert (first.name, second.name) == (f"taxi-{first.id}", f"taxi-{second.id}")
-    assert second.labels == {"module": "taxi"}
+    assert (second.labels["module"], second.labels["environment"]) == ("taxi", "staging")
     assert target.show(second.name).id == second.id
     for run in (first, second):
-        named = name_run(wanted.arguments["run"], run.id, "")
+        named = name_run(wanted.package.run.model_dump_json(), run.id, "")
         assert (named.lineage.run, named.uri) == (run.name, f"gs://bucket/runs/{run.name}")
 
 
@@ -204,7 +257,7 @@ def test_state_that_nobody_knows_is_unknown_and_ends_with_its_time(kubeflow: Fak
 
 
 def test_show_unknown_says_what_lists_them(kubeflow: FakeKubeflow) -> None:
-    with pytest.raises(TargetError, match=r"no run 'taxi-1' in the experiment slipway .*`slipway runs list"):
+    with pytest.raises(TargetError, match=r"no run 'taxi-1' in http.*`slipway runs list"):
         on_kubeflow(kubeflow).show("taxi-1")
 
 

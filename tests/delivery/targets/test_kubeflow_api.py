@@ -12,6 +12,7 @@ import pytest
 from delivery.targets.connection import KubeflowConfig
 from slipway.errors import ConfigError, TargetError
 from tests.delivery.targets.places import on_kubeflow
+from tests.delivery.targets.submissions import submission
 from tests.fakes.kubeflow import FakeKubeflow
 from tests.fakes.loopback_server import Answer
 
@@ -174,3 +175,30 @@ def test_multi_user_installation_without_namespace_names_the_setting() -> None:
 
 def test_config_never_holds_a_secret() -> None:
     assert not {name for name in KubeflowConfig.model_fields if name in ("token", "cookie", "password")}
+
+
+def test_installation_before_2_14_is_refused_before_anything_is_made() -> None:
+    with FakeKubeflow(version="2.13.1") as server, pytest.raises(TargetError, match=r"Pipelines 2\.13\.1.*2\.14"):
+        on_kubeflow(server).submit(submission("kubeflow"))
+    assert {request.method for request in server.requests} == {"GET"}
+
+
+@pytest.mark.parametrize("version", ["2.14.0", "2.16.1", "unknown", "master-55ec846"])
+def test_installation_without_limits_gets_none_and_a_warning(version: str, caplog: pytest.LogCaptureFixture) -> None:
+    with FakeKubeflow(version="2.14.0") as server:
+        server.tag_name = version
+        on_kubeflow(server).submit(submission("kubeflow"))
+    [kept] = server.versions.values()
+    assert (kept["platform_spec"], kept["tags"]) == ([], {})
+    assert len(server.runs) == 1
+    [warning] = caplog.messages
+    assert version in warning
+    assert "2.17" in warning
+
+
+def test_installation_with_limits_gets_them(kubeflow: FakeKubeflow, caplog: pytest.LogCaptureFixture) -> None:
+    on_kubeflow(kubeflow).submit(submission("kubeflow"))
+    [kept] = kubeflow.versions.values()
+    limits = {"activeDeadlineSeconds": 604_800, "resourceTtlOnCompletion": 86_400}
+    assert kept["platform_spec"] == [{"platforms": {"kubernetes": {"pipelineConfig": limits}}}]
+    assert caplog.messages == []

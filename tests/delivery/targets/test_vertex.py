@@ -265,7 +265,7 @@ def test_run_is_called_as_its_record(vertex: FakeVertex) -> None:
     wanted = submission("vertex")
     target = on_vertex(vertex)
     run = target.submit(wanted)
-    named = name_run(wanted.arguments["run"], vertex.jobs[run.id]["name"], "2026-01-02T03:04:05Z")
+    named = name_run(wanted.package.run.model_dump_json(), vertex.jobs[run.id]["name"], "2026-01-02T03:04:05Z")
     assert named.lineage.run == run.name == run.id
     assert named.uri == f"gs://bucket/runs/{run.name}"
     assert target.page(JOB).replace(JOB, run.id) == run.url

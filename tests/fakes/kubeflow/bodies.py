@@ -11,7 +11,7 @@ from typing import Any
 import kfp_server_api
 import yaml
 from google.protobuf.json_format import ParseDict, ParseError
-from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec
+from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec, PlatformSpec
 
 from tests.fakes.loopback_server import Refused, Request
 
@@ -96,24 +96,41 @@ def read_upload(request: Request) -> str:
     raise Refused(400, "Failed to read pipeline from file")
 
 
-def require_spec(text: str) -> Json:
-    """A compiled pipeline, every field of it known."""
-    spec: Json = next(yaml.load_all(text, Loader=yaml.CSafeLoader))
+def require_documents(text: str, *, limits: bool) -> list[Json]:
+    """A compiled pipeline, and what it says of the platform; every field known.
+
+    template/v2_template.go, NewV2SpecTemplate. Installations of before 2.17, without `limits`, know none
+    of their fields.
+    """
+    documents: list[Json] = list(yaml.load_all(text, Loader=yaml.CSafeLoader))
     try:
-        ParseDict(spec, PipelineSpec(), ignore_unknown_fields=False)
+        for document, message in zip(documents, (PipelineSpec(), PlatformSpec()), strict=False):
+            ParseDict(document, message, ignore_unknown_fields=False)
     except ParseError as error:
         raise Refused(400, f"Invalid input error: Failed to parse the spec: {error}") from error
-    return spec
+    for document in documents[1:]:
+        for name in document["platforms"]["kubernetes"].get("pipelineConfig", {}):
+            if not limits:
+                raise Refused(400, f'Invalid input error: invalid platform spec: proto: unknown field "{name}"')
+    return documents
 
 
 def require_arguments(body: Json, spec: Json) -> None:
-    """Arguments are the pipeline's, and of its types."""
+    """Arguments are the pipeline's, and of its types: template/v2_template.go, validatePipelineJobInputs."""
     takes = spec["root"].get("inputDefinitions", {}).get("parameters", {})
     given = body.get("runtime_config", {}).get("parameters", {})
-    kinds = {"STRING": str, "NUMBER_INTEGER": int, "STRUCT": dict, "LIST": list, "BOOLEAN": bool}
+    kinds: dict[str, Any] = {
+        "STRING": str, "NUMBER_INTEGER": (int, float), "STRUCT": dict, "LIST": list, "BOOLEAN": bool,
+    }  # fmt: skip
     for name, wants in takes.items():
         if name not in given:
-            raise Refused(400, f"Invalid input error: parameter {name} is missing")
+            if not wants.get("isOptional") and wants.get("defaultValue") is None:
+                raise Refused(
+                    400,
+                    f"Invalid input error: parameter {name} is not optional, yet has neither default value nor user "
+                    "provided value",
+                )
+            continue
         kind = kinds.get(wants["parameterType"])
         if kind and not isinstance(given[name], kind):
             raise Refused(400, f"Invalid input error: parameter {name} is no {wants['parameterType']}")

@@ -20,9 +20,9 @@ from tests.fakes.kubeflow.bodies import (
     read_upload,
     require_arguments,
     require_cron,
+    require_documents,
     require_fields,
     require_query,
-    require_spec,
 )
 from tests.fakes.kubeflow.workflow import Ending, Workflow
 from tests.fakes.loopback_server import Answer, LoopbackServer, Refused, Request
@@ -44,6 +44,7 @@ class FakeKubeflow(LoopbackServer):
 
     version: str = "2.17.0"
     multi_user: bool = False
+    tag_name: str = ""  # what it says of its version, where that is something else
     token: str = ""
     cookie: str = ""
     plan: list[str] = field(default_factory=lambda: ["RUNNING", "SUCCEEDED"])
@@ -88,6 +89,7 @@ class FakeKubeflow(LoopbackServer):
             ("POST", f"{_API}/pipelines", self._create_pipeline),
             ("POST", f"{_API}/pipelines/upload_version", self._upload_version),
             ("GET", f"{_API}/pipelines{one}/versions", self._list_versions),
+            ("GET", f"{_API}/pipelines{one}/versions{one}", self._get_version),
             ("GET", f"{_API}/runs", self._list_runs),
             ("POST", f"{_API}/runs", self._create_run),
             ("GET", f"{_API}/runs{one}", self._get_run),
@@ -113,8 +115,8 @@ class FakeKubeflow(LoopbackServer):
         require_query(request, set())
         # backend/src/apiserver/main.go, newHealthzResponse
         return {
-            "commit_sha": "unknown",
-            "tag_name": self.version,
+            "commit_sha": "0" * 40,
+            "tag_name": self.tag_name or self.version,
             "multi_user": self.multi_user,
             "pipeline_store": "database",
         }
@@ -150,6 +152,7 @@ class FakeKubeflow(LoopbackServer):
 
     def _create_pipeline(self, request: Request) -> Json:
         body = require_fields(request, "V2beta1Pipeline", {"display_name"})
+        self._require_tags(body.get("tags"))
         self._require_namespace(body.get("namespace"))
         return self._new(self.pipelines, "pipeline_id", body)
 
@@ -158,9 +161,32 @@ class FakeKubeflow(LoopbackServer):
         pipeline = request.query.get("pipelineid", "")
         if pipeline not in self.pipelines:
             raise Refused(400, "Failed to create a pipeline version")
-        spec = require_spec(read_upload(request))
-        body = {"display_name": request.query["name"], "pipeline_id": pipeline, "pipeline_spec": spec}
-        return self._new(self.versions, "pipeline_version_id", body)
+        documents = require_documents(read_upload(request), limits=self._since_2_17)
+        name, tags = request.query["name"], json.loads(request.query.get("tags", "{}"))
+        if len(name) > 127:  # backend/src/apiserver/validation/length.go
+            raise Refused(400, f"Invalid input error: the name {name} is longer than 127")
+        if self._since_2_17:
+            self._require_tags(tags)
+        body = {"display_name": name, "pipeline_id": pipeline, "description": request.query.get("description", "")}
+        kept = {"pipeline_spec": documents[0], "platform_spec": documents[1:], "tags": tags if self._since_2_17 else {}}
+        return self._new(self.versions, "pipeline_version_id", body | kept)
+
+    def _get_version(self, request: Request, pipeline: str, version: str) -> Json:
+        require_query(request, set())
+        found = self._one("PipelineVersion", self.versions, version)
+        return {key: value for key, value in found.items() if key != "platform_spec"}
+
+    @property
+    def _since_2_17(self) -> bool:
+        return self.version >= "2.17"
+
+    def _require_tags(self, tags: Json | None) -> None:
+        """Of 2.17 on, at most 20: backend/src/apiserver/model/pipeline_tags.go. Earlier ones do not know the field."""
+        if tags is not None and not self._since_2_17:
+            raise Refused(400, 'proto: (line 1:1): unknown field "tags"')
+        for key, value in (tags or {}).items():
+            if not key or "." in key or len(key) > 63 or len(value) > 63 or len(tags or {}) > 20:
+                raise Refused(400, f"Invalid input error: tag {key}: {value}")
 
     def _list_versions(self, request: Request, pipeline: str) -> Json:
         require_query(request, {"filter", "page_size", "page_token", "sort_by"})
@@ -315,6 +341,9 @@ class FakeKubeflow(LoopbackServer):
 
     def _in_experiment(self, request: Request, kept: dict[str, Json]) -> dict[str, Json]:
         experiment = request.query.get("experiment_id", "")
+        if not experiment:  # backend/src/apiserver/server/run_server.go, listRuns: all of the namespace
+            self._require_namespace(request.query.get("namespace"))
+            return kept
         self._one("Experiment", self.experiments, experiment)
         return {key: one for key, one in kept.items() if one["experiment_id"] == experiment}
 

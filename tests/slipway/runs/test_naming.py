@@ -25,6 +25,47 @@ def test_name_run_of_this_machine_changes_nothing() -> None:
     assert name_run(context.model_dump_json(), UUID, "2026-01-02T03:04:05Z") == context
 
 
+COMPILED = {"data_uri": "d", "window": 1, "epochs": 10, "seed": 42, "hyperparameters": '{"units": 8, "rate": 0.1}'}
+
+
+def named_with(fields: dict[str, Any], compiled: dict[str, Any] | None = None) -> Lineage:
+    lineage = Lineage(run="taxi-1", module="taxi", module_digest="m", data_uri="d", seed=42,
+                      hyperparameters={"units": 8, "rate": 0.1}, overrides={"evaluation.engine": "tfma"})  # fmt: skip
+    context = RunContext(uri="r", lineage=lineage, fields=COMPILED if compiled is None else compiled)
+    return name_run(context.model_dump_json(), UUID, "", **fields).lineage
+
+
+@pytest.mark.parametrize(
+    ("field", "overrides", "attributes"),
+    [
+        ({}, {}, {}),
+        ({"epochs": 10.0, "hyperparameters": '{"rate": 0.1}'}, {}, {}),
+        ({"data_uri": "e"}, {}, {"data_uri": "e"}),
+        ({"window": 3.0}, {"ingestion.window": 3}, {}),
+        ({"epochs": 3}, {"training.epochs": 3}, {}),
+        ({"seed": 7}, {"training.seed": 7}, {"seed": 7}),
+        (
+            {"hyperparameters": '{"units": 8.0}'},
+            {"hyperparameters.units": 8.0},
+            {"hyperparameters": {"units": 8.0, "rate": 0.1}},
+        ),
+        ({"hyperparameters": ""}, {}, {}),
+        ({"hyperparameters": "{units: 8}"}, {"hyperparameters": "{units: 8}"}, {}),
+        ({"hyperparameters": '{"depth": 2}'}, {"hyperparameters": '{"depth": 2}'}, {}),
+    ],
+)
+def test_name_run_has_what_the_run_was_given(
+    field: dict[str, Any], overrides: dict[str, Any], attributes: dict[str, Any]
+) -> None:
+    plain, given = named_with(COMPILED), named_with(COMPILED | field)
+    assert repr(given.overrides) == repr({"evaluation.engine": "tfma"} | overrides)
+    assert repr(given) == repr(plain.model_copy(update={**attributes, "overrides": given.overrides}))
+
+
+def test_name_run_looks_at_no_field_that_the_pipeline_has_not() -> None:
+    assert named_with({"epochs": 1, "data_uri": "e"}, {"data_uri": "d"}).overrides == {"evaluation.engine": "tfma"}
+
+
 @pytest.mark.parametrize(
     "created", ["2026-01-02T03:04:05Z", "2026-01-02T03:04:05.678+00:00", "2026-01-02T04:04:05+01:00"]
 )
