@@ -71,7 +71,7 @@ def test_refusal_of_many_errors_lists_ten(tmp_path: Path) -> None:
     text = refusal(validate(tmp_path, schema + 'feature { name: "x" type: INT }', {"x": [1]}))
     assert text.startswith("The data has 16 anomalies; nothing was trained.\n- feature 'c0', split train")
     assert text.count("SCHEMA_MISSING_COLUMN") == 10
-    assert text.endswith("- and 6 more: see the page of this step, or validation.json")
+    assert text.endswith("- and 6 more: see the page of validate_examples, or validation.json")
 
 
 def test_render_validation_shows_findings_escaped(tmp_path: Path) -> None:
