@@ -44,8 +44,11 @@ validate_data = of_paths(validate_examples)
 
 
 def find_baseline(*arguments: Any) -> str:
-    (uri,) = of_paths(resolve_baseline)(*arguments)
-    return str(uri)
+    return str(of_paths(resolve_baseline)(*arguments)[0])
+
+
+def find_served(*arguments: Any) -> dict[str, str]:
+    return dict(of_paths(resolve_baseline)(*arguments)[1])
 
 
 def ingest(*arguments: Any) -> Manifest:
@@ -60,7 +63,7 @@ def train(*arguments: Any) -> History:
 
 def evaluate(*arguments: Any) -> Evaluation:
     of_paths(evaluate_model)(*arguments)
-    return read_evaluation(arguments[6])
+    return read_evaluation(arguments[7])
 
 
 def validate_model(*arguments: Any) -> ServingValidation:

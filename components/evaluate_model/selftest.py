@@ -76,6 +76,7 @@ class Case:
     expected: Expected
     because: str
     label: str = "label"
+    served: tuple[str, ...] = ()
 
 
 def _labels(kind: str, column: str) -> str:
@@ -160,6 +161,7 @@ def run_case(case: Case, root: Path) -> CaseResult:
             dsl.Artifact(uri=str(root)),
             dsl.Model(uri=str(root / case.candidate)),
             baseline,
+            {f"version {name}": str(root / name) for name in case.served},
             config,
             beam={},
             evaluation=dsl.Artifact(uri=str(out)),

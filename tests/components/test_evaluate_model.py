@@ -50,11 +50,13 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(root: Path, out: Path, model: str = "good", baseline: str = "", **changes: Any) -> Evaluation:
+def run(
+    root: Path, out: Path, model: str = "good", baseline: str = "", served: dict[str, str] | None = None, **changes: Any
+) -> Evaluation:
     log = MetricsRecorder()
     uri = str(root / baseline) if baseline else ""
     return evaluate(
-        str(root / "examples"), str(root / "schema"), str(root / model), uri, CONFIG | changes, {},
+        str(root / "examples"), str(root / "schema"), str(root / model), uri, served or {}, CONFIG | changes, {},
         str(out), log, log, str(out / "page.html"),
     )  # fmt: skip
 
@@ -73,7 +75,7 @@ def test_evaluate_writes_what_read_evaluation_reads(root: Path, tmp_path: Path) 
 def test_evaluate_logs_finite_metrics_for_kubeflow(root: Path, tmp_path: Path) -> None:
     log = MetricsRecorder()
     evaluate(
-        str(root / "examples"), str(root / "schema"), str(root / "good"), "", CONFIG, {},
+        str(root / "examples"), str(root / "schema"), str(root / "good"), "", {}, CONFIG, {},
         str(tmp_path), log, log, str(tmp_path / "page.html"),
     )  # fmt: skip
     assert log.metrics["auc"] > 0.7
@@ -169,7 +171,7 @@ def test_evaluate_baseline_in_a_bucket_is_fetched(root: Path, tmp_path: Path, st
     storage.copy_folder(str(root / "bad"), uri)
     log = MetricsRecorder()
     evaluation = evaluate(
-        str(root / "examples"), str(root / "schema"), str(root / "good"), uri, CONFIG, {},
+        str(root / "examples"), str(root / "schema"), str(root / "good"), uri, {}, CONFIG, {},
         str(tmp_path), log, log, str(tmp_path / "page.html"),
     )  # fmt: skip
     assert evaluation.baseline_uri == uri

@@ -32,6 +32,7 @@ def judge(root: Path, engine: str, config: dict[str, Any]) -> Evaluation:
         str(root / "schema"),
         str(root / "candidate"),
         str(root / "baseline"),
+        {"version 1": str(root / "served")} if (root / "served").exists() else {},
         {**config, "engine": engine},
         {},
         str(root / engine),

@@ -5,7 +5,7 @@ import pytest
 
 from components.evaluate_model import selftest
 from slipway.errors import GateError
-from slipway.evaluation import gate
+from slipway.evaluation import gate, paired
 from slipway.evaluation.config import EvaluationConfig
 from slipway.evaluation.gate import judge
 from slipway.evaluation.metric import CANDIDATE
@@ -48,8 +48,8 @@ def test_selftest_candidate_compared_with_itself_is_noticed(inputs: Path, monkey
 
 
 def test_selftest_comparison_in_the_wrong_direction_is_noticed(inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    right = gate.how_much_worse
-    monkeypatch.setattr(gate, "how_much_worse", lambda metric, ours, theirs: right(metric, theirs, ours))
+    right = paired.how_much_worse
+    monkeypatch.setattr(paired, "how_much_worse", lambda metric, ours, theirs: right(metric, theirs, ours))
     assert notices(inputs, "worse than production")
 
 
