@@ -168,7 +168,7 @@ def _regression(labels: NDArray[Any], predictions: NDArray[Any]) -> Callable[[Gr
 def are_right(labels: NDArray[Any], predictions: NDArray[Any]) -> Floats:
     """1 where the predicted class is the label's, else 0: the mean is the accuracy."""
     found = predictions > CUT if predictions.ndim == 1 else predictions.argmax(axis=1)
-    return (found == labels).astype(np.float64)
+    return np.asarray(found == labels, np.float64)
 
 
 def log_losses(labels: NDArray[Any], predictions: NDArray[Any]) -> Floats:
@@ -177,7 +177,7 @@ def log_losses(labels: NDArray[Any], predictions: NDArray[Any]) -> Floats:
         clipped = np.clip(predictions.astype(np.float64), EPSILON, 1 - EPSILON)
         losses: Floats = -np.where(labels > 0, np.log(clipped), np.log1p(-clipped))
         return losses
-    own: Floats = predictions[np.arange(len(labels)), labels.astype(np.int64)].astype(np.float64)
+    own = predictions[np.arange(len(labels)), labels.astype(np.int64)].astype(np.float64)
     return np.asarray(-np.log(np.clip(own, EPSILON, 1 - EPSILON)))
 
 

@@ -70,21 +70,25 @@ class Check(BaseModel):
         ours, theirs = _apart(value, baseline)
         where = "" if self.slice == OVERALL else f" on {self.slice}"
         allowed = f"at most {bound:.4g} worse than" if bound else "no worse than"
-        other = f"production's {theirs}" if self.against == PRODUCTION else f"the {theirs} of {self.against}"
-        drop, (low, high) = self.drop or 0.0, self.interval or (-math.inf, math.inf)
-        if self.outcome == "passed":
-            relation = "is" if drop <= bound else "is, but for chance,"
-        else:
-            relation = "should be" if self.rows_wanted is None else "may, for all that the rows tell, not be"
-        known = f"90 % interval {low:.3g} to {high:.3g}" if math.isfinite(high) else "no interval: too few rows"
-        text = (
-            f"{self.metric} {ours}{where} {relation} {allowed} {other} (drop {drop:.3g}, {known}; n={self.examples:,})"
+        other = (
+            f"production's {theirs}"
+            if self.against == PRODUCTION
+            else f"the {theirs} of {self.against}, the best of those that served last"
         )
-        if self.rows_wanted is None or self.outcome == "passed":
-            return text
-        limit = f"cannot tell: a drop of more than {2 * bound:.4g} cannot be ruled out" if bound else (
-            "cannot tell: it may be chance, for which max_drop 0 leaves no room")  # fmt: skip
-        return f"{text}; {limit}, and about {self.rows_wanted:,} rows would do"
+        drop, (low, high) = self.drop or 0.0, self.interval or (-math.inf, math.inf)
+        known = f"90 % interval {low:.3g} to {high:.3g}" if math.isfinite(high) else "too few rows for an interval"
+        compared = f"{allowed} {other} (drop {drop:.3g}, {known}; n={self.examples:,})"
+        if self.outcome == "passed":
+            return f"{self.metric} {ours}{where} is{'' if drop <= bound else ', but for chance,'} {compared}"
+        if self.rows_wanted is None:
+            return f"{self.metric} {ours}{where} should be {compared}"
+        why = (
+            f"a drop above {2 * bound:.4g} cannot be ruled out" if bound else "and max_drop 0 leaves no room for chance"
+        )
+        return (
+            f"cannot tell whether {self.metric} {ours}{where} is {compared}: {why}; "
+            f"about {self.rows_wanted:,} rows would do"
+        )
 
 
 class Verdict(BaseModel):

@@ -177,3 +177,30 @@ def test_evaluate_baseline_in_a_bucket_is_fetched(root: Path, tmp_path: Path, st
     assert evaluation.baseline_uri == uri
     assert evaluation.overall.baseline
     assert (evaluation.overall.baseline["auc"] or 1) < 0.3
+
+
+def test_evaluate_compares_with_the_best_version_that_served(root: Path, tmp_path: Path) -> None:
+    served = {"version 2": str(root / "good"), "version 3": str(root / "older"), "version 4": ""}
+    evaluation = run(
+        root, tmp_path, model="bad", baseline="bad", served=served, thresholds=[{"metric": "auc", "max_drop": 0.1}]
+    )
+    failed = [check for check in evaluation.verdict.checks if check.outcome == "failed" and check.rule == "max_drop"]
+    assert [check.against for check in failed] == ["version 2"]
+    (left_out,) = (check.note for check in evaluation.verdict.checks if check.outcome == "not_checked")
+    assert "version 3 served before, but it needs tips" in left_out
+    assert "version 4 served before, but its files were deleted" in left_out
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "version 2" in page
+    assert "90 % interval" in page
+
+
+def test_evaluate_version_in_a_bucket_that_served_is_fetched(
+    root: Path, tmp_path: Path, storage_server: StorageServer
+) -> None:
+    uri = storage_server.uri("models/trips/2")
+    storage.copy_folder(str(root / "good"), uri)
+    evaluation = run(
+        root, tmp_path, model="bad", baseline="bad", served={"version 2": uri},
+        thresholds=[{"metric": "auc", "max_drop": 0.1}],
+    )  # fmt: skip
+    assert "version 2" in {check.against for check in evaluation.verdict.checks}
