@@ -120,8 +120,10 @@ class Threshold(_Strict):
     """One condition on a metric.
 
     `min` and `max` are absolute. `max_drop` bounds how much worse than the production model the candidate may be, in
-    the direction that is worse for this metric. Without `slice` it holds overall; with `slice` it holds on every value
-    of these columns (a cross when several) that has at least `min_examples` examples.
+    the direction that is worse for this metric; and than the best of the last five that served. Refused is a drop that
+    is larger by more than chance, or that may be twice as large for all that the rows tell (one-sided 95 % bounds);
+    with `max_drop: 0` any drop that is measured. Without `slice` a threshold holds overall; with `slice` it holds on
+    every value of these columns (a cross when several) that has at least `min_examples` examples.
     """
 
     metric: MetricName

@@ -84,7 +84,7 @@ def test_served_are_the_others_of_the_last_five_in_production_newest_first(tmp_p
     pushed(tmp_path, store, 8, promote=False)  # never served
     served = find_served(str(write_model(tmp_path / "model", 9)), str(tmp_path / "store"), "taxi")
     assert served == {f"version {one.number}": one.uri for one in versions[2:6]}
-    assert list(served)[0] == f"version {versions[5].number}"
+    assert next(iter(served)) == f"version {versions[5].number}"
 
 
 def test_served_without_a_pin_are_the_versions_pushed(tmp_path: Path) -> None:
