@@ -24,6 +24,7 @@ import numpy as np
 
 from slipway.evaluation.chance import check_beats_constant
 from slipway.evaluation.curves import trace_curves
+from slipway.evaluation.focus import focus
 from slipway.evaluation.metric import BASELINE, CANDIDATE, ranking_metric
 from slipway.evaluation.paired import comparable, compare_best_served, compare_production
 from slipway.evaluation.results import OVERALL, Check, Evaluation, Outcome, Rule, Verdict
@@ -85,12 +86,16 @@ def judge(config: EvaluationConfig, measured: Measured, beats_constant: Check) -
         note = "there are none, so nothing was checked; add thresholds to module.yaml"
         checks.append(Check(metric="thresholds", rule="present", outcome="failed", note=note))
     for threshold in config.thresholds:
+        task, seen, table = config.task, measured, by_columns[threshold.slice]
+        if threshold.name != threshold.metric:
+            task, seen = "binary", focus(config, threshold, measured)
+            table = seen.tables[0]
         for rule in RULES:
-            bound, table = getattr(threshold, rule), by_columns[threshold.slice]
+            bound = getattr(threshold, rule)
             if bound is None:
                 continue
             if rule == "max_drop":
-                checks += _judge_drop(config.task, threshold, bound, table, measured)
+                checks += _judge_drop(task, threshold, bound, table, seen)
             else:
                 checks += _Judgement(threshold, rule, bound, table).checks()
     checks += _left_out(config, measured)
@@ -212,7 +217,7 @@ class _Judgement:
         """A check of one slice, or of all."""
         metric, columns = self.threshold.metric, list(self.threshold.slice)
         where = f"each {' x '.join(columns)}" if columns else OVERALL
-        check = Check(metric=metric, slice=where, columns=columns, rule=self.rule, bound=self.bound,
+        check = Check(metric=self.threshold.name, slice=where, columns=columns, rule=self.rule, bound=self.bound,
                       outcome=outcome, note=note)  # fmt: skip
         if index is None:
             return check

@@ -123,19 +123,22 @@ def _multiclass(labels: NDArray[Any], predictions: NDArray[Any]) -> Callable[[Gr
 
     AUC is one class against the rest, averaged over the classes for which it is defined in the slice. Balanced accuracy
     is the recall averaged over the classes that the slice's labels have, as in scikit-learn (whose AUC refuses where a
-    class is absent).
+    class is absent); macro F1 is averaged over those that its labels or its predictions have.
     """
     labels, classes = labels.astype(np.int64), predictions.shape[1]
-    losses, right = log_losses(labels, predictions), are_right(labels, predictions)
+    losses, right, best = log_losses(labels, predictions), are_right(labels, predictions), predictions.argmax(axis=1)
     rankings = [Ranking((labels == index).astype(np.float64), predictions[:, index]) for index in range(classes)]
 
     def measure(groups: Groups) -> Metrics:
-        cells = Groups(groups.codes * classes + labels, groups.size * classes)
+        cells, chosen = (Groups(groups.codes * classes + of, groups.size * classes) for of in (labels, best))
         return {
             "auc": mean_defined(np.stack([ranking.areas(groups)[0] for ranking in rankings], axis=1)),
             "log_loss": groups.mean(losses),
             "accuracy": groups.mean(right),
             "balanced_accuracy": mean_defined(cells.mean(right).reshape(groups.size, classes)),
+            "macro_f1": mean_defined(
+                _ratio(2 * cells.sum(right), cells.count + chosen.count).reshape(groups.size, classes)
+            ),
         }
 
     return measure

@@ -174,6 +174,7 @@ def test_engines_other_tasks_agree(task: str, tmp_path: Path) -> None:
             good,
             {"metric": good["metric"], "max_drop": 0.0},
             {"metric": "log_loss" if task == "multiclass" else good["metric"], "max_drop": 0.02, "slice": ["group"]},
+            *([{"metric": "f1", "of_class": "1", "min": 0.1, "slice": ["group"]}] if task == "multiclass" else []),
         ],
     }
     vectorised, tfma = both(tmp_path, config)

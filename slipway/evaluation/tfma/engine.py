@@ -26,7 +26,7 @@ from slipway.evaluation.results import MISSING
 from slipway.evaluation.scoring import Models, Scorer
 from slipway.evaluation.slices import Measured, Slicing, encode_column, slice_rows
 from slipway.evaluation.tfma.files import eval_config, prediction_key
-from slipway.evaluation.tfma.readback import INVALID, LABEL, RIGHT, SPREAD, WITHIN, read_tables
+from slipway.evaluation.tfma.readback import CHOSEN, INVALID, LABEL, RIGHT, SPREAD, WITHIN, read_tables
 from slipway.stores import storage
 
 if TYPE_CHECKING:
@@ -92,7 +92,10 @@ class Score(beam.DoFn):  # type: ignore[misc]
             regression = config.task == "regression"
             columns[prediction_key(name)] = clean if regression else np.clip(clean, EPSILON, 1 - EPSILON)
             if config.task == "multiclass":
-                columns[f"{RIGHT}{name}"] = (clean.argmax(axis=1) == labels).astype(np.float32)
+                best = clean.argmax(axis=1)
+                columns[f"{RIGHT}{name}"] = (best == labels).astype(np.float32)
+                classes = range(len(config.class_names))
+                columns |= {f"{CHOSEN}{name}{k}": (best == k).astype(np.float32) for k in classes}
         if config.task == "regression":
             columns[SPREAD] = (labels.astype(np.float64) - self.centre) ** 2
         if config.task == "multiclass":
@@ -208,6 +211,9 @@ def _with_means(config: EvaluationConfig, models: list[str]) -> Any:
     if config.task == "multiclass":
         classes = range(len(config.class_names))
         means += [(f"{RIGHT}{model}", f"{WITHIN}{index}") for model in models for index in classes]
+        means += [
+            (f"{prefix}{index}", "") for prefix in (WITHIN, *(CHOSEN + one for one in models)) for index in classes
+        ]
         by_class = result.metrics_specs.add(model_names=models if len(models) > 1 else [])
         by_class.binarize.class_ids.values.extend(classes)
         by_class.metrics.add(class_name="AUC", config='{"name": "auc"}')
