@@ -34,8 +34,8 @@ CONTRACT = 1
 Task = Literal["binary", "multiclass", "regression"]
 MetricName = Literal[
     "auc", "auc_pr", "log_loss", "accuracy", "balanced_accuracy", "precision", "recall", "f1", "macro_f1",
-    "calibration", "mean_absolute_error", "mean_squared_error", "root_mean_squared_error", "r_squared", "mean_prediction",
-    "mean_label", "example_count",
+    "calibration", "mean_absolute_error", "mean_squared_error", "root_mean_squared_error", "r_squared",
+    "mean_prediction", "mean_label", "example_count",
 ]  # fmt: skip
 
 
