@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     Predictions = NDArray[np.float32]
 
 REPLICATES = 200  # the standard error of a standard error is then 5 % of it
-DRAWN = 10_000  # rows of a replicate, shared by the slices; each slice gives 1,000 at least, or all of its rows
+DRAWN = 10_000  # rows of a replicate, shared by the slices; each slice gives 500 at least, or all of its rows
 SEED = 31
 
 
@@ -159,7 +159,7 @@ def _bootstrap(
 ) -> Floats:
     random = np.random.default_rng(SEED)
     sizes = np.bincount(slicing.codes, minlength=len(slicing.values))
-    drawn = np.minimum(sizes, max(1_000, DRAWN // len(sizes)))
+    drawn = np.minimum(sizes, max(500, DRAWN // len(sizes)))
     codes = np.repeat(np.arange(len(sizes)), drawn)
     by_slice, firsts = np.argsort(slicing.codes, kind="stable"), (np.cumsum(sizes) - sizes)[codes]
     drops = np.empty((REPLICATES, len(sizes)))
