@@ -52,7 +52,7 @@ def _checks(evaluation: Evaluation) -> Markup:
          format_number(check.examples or None))
         for check in evaluation.verdict.checks
     ]  # fmt: skip
-    headers = ("metric", "where", "rule", "outcome", "compared with", "bound", CANDIDATE, "the other",
+    headers = ("metric", "where", "rule", "outcome", "against", "bound", CANDIDATE, "the other",
                "drop (90 % interval)", "examples")  # fmt: skip
     return details("All checks", table(headers, rows, text_columns=5))
 
@@ -60,8 +60,8 @@ def _checks(evaluation: Evaluation) -> Markup:
 def _drop(check: Check) -> str:
     if check.drop is None:
         return ""
-    low, high = check.interval or (None, None)
-    return f"{format_number(check.drop)} ({format_number(low)} to {format_number(high)})"
+    known = " to ".join(f"{bound:.2g}" for bound in check.interval or ())
+    return f"{check.drop:.2g} ({known or 'too few rows'})"
 
 
 def _metrics(evaluation: Evaluation) -> Markup:
