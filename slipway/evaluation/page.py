@@ -53,7 +53,7 @@ def _checks(evaluation: Evaluation) -> Markup:
         for check in evaluation.verdict.checks
     ]  # fmt: skip
     headers = ("metric", "where", "rule", "outcome", "against", "bound", CANDIDATE, "the other",
-               "drop (90 % interval)", "examples")  # fmt: skip
+               "drop (90 % interval)", "n")  # fmt: skip
     return details("All checks", table(headers, rows, text_columns=5))
 
 
@@ -93,7 +93,7 @@ def _slice_table(evaluation: Evaluation, rows: Iterable[SliceResult]) -> Markup:
         (row.name, format_number(row.examples), *(_both(row, name) for name in shown))
         for row in [evaluation.overall, *rows]
     ]
-    return table(("slice", "examples", *shown), cells)
+    return table(("slice", "n", *shown), cells)
 
 
 def _both(row: SliceResult, metric: str) -> Markup:
