@@ -93,7 +93,7 @@ def _slice_table(evaluation: Evaluation, rows: Iterable[SliceResult]) -> Markup:
         (row.name, format_number(row.examples), *(_both(row, name) for name in shown))
         for row in [evaluation.overall, *rows]
     ]
-    return table(("slice", "n", *shown), cells)
+    return table(("slice", "examples", *shown), cells)
 
 
 def _both(row: SliceResult, metric: str) -> Markup:
