@@ -49,8 +49,11 @@ validate_data = of_paths(validate_examples)
 
 
 def find_baseline(model: str, store: str, module: str) -> str:
-    (uri,) = resolve_baseline.python_func(digest_model(model), store, module)
-    return str(uri)
+    return str(resolve_baseline.python_func(digest_model(model), store, module)[0])
+
+
+def find_served(model: str, store: str, module: str) -> dict[str, str]:
+    return dict(resolve_baseline.python_func(digest_model(model), store, module)[1])
 
 
 def ingest(*arguments: Any) -> Manifest:
@@ -70,7 +73,7 @@ def train(*arguments: Any, **fields: Any) -> History:
 
 def evaluate(*arguments: Any) -> Evaluation:
     of_paths(evaluate_model)(*arguments)
-    return read_evaluation(arguments[6])
+    return read_evaluation(arguments[7])
 
 
 def validate_model(*arguments: Any) -> ServingValidation:

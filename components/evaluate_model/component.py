@@ -13,6 +13,7 @@ def evaluate_model(
     schema: dsl.Input[dsl.Artifact],
     model: dsl.Input[dsl.Model],
     baseline: str,
+    served: dict[str, str],
     evaluation_config: dict[str, Any],
     beam: dict[str, Any],
     evaluation: dsl.Output[dsl.Artifact],
@@ -22,8 +23,9 @@ def evaluate_model(
 ) -> None:
     """Computes metrics overall and by slice, for the candidate and the baseline, and applies the thresholds.
 
-    `baseline` is the URI of the production model, or empty. `evaluation` holds TFMA's files and `evaluation.json` with
-    the verdict and its reasons; `metrics` (`Evaluation.scalars`) and `classification_metrics` are for the Kubeflow UI.
+    `baseline` is the URI of the production model, or empty, and `served` names the URIs of versions that served before.
+    `evaluation` holds TFMA's files and `evaluation.json` with the verdict and its reasons; `metrics`
+    (`Evaluation.scalars`) and `classification_metrics` are for the Kubeflow UI.
     """
     from tempfile import TemporaryDirectory
 
@@ -43,12 +45,13 @@ def evaluate_model(
     config = parse_evaluation_config(evaluation_config)
     rows = EvalRows(config, model_inputs(read_schema(schema.path)))
     paths = {CANDIDATE: model.path}
-    with TemporaryDirectory(prefix="baseline-") as folder:
-        if storage.is_remote(baseline):
-            storage.copy_folder(baseline, folder)
-            paths[BASELINE] = folder
-        elif baseline:
-            paths[BASELINE] = str(storage.local_path(baseline))
+    with TemporaryDirectory(prefix="compared-") as folder:
+        for name, uri in ({BASELINE: baseline, **served} if baseline else {}).items():
+            if storage.is_remote(uri):
+                storage.copy_folder(uri, f"{folder}/{name}")
+                paths[name] = f"{folder}/{name}"
+            else:
+                paths[name] = uri and str(storage.local_path(uri))
         if config.engine == "tfma":
             from slipway.evaluation.tfma.engine import measure_on_beam
 

@@ -42,10 +42,14 @@ feature { name: "label" type: INT not_in_environment: "SERVING" }
 TASKS: dict[str, Task] = {"label": "binary", "level": "multiclass", "amount": "regression"}
 TRUE, SHUFFLED, CONSTANT = "true labels", "shuffled labels", "constant model"
 
-# The share of the signal that each made-up model sees, and the group on which it is wrong or answers NaN.
+# The share of the signal that each made-up model sees (negative: with other noise), and the group on which it is wrong
+# or answers NaN. Their AUC: good 0.896, a little worse 0.887, worse again 0.877, other noise 0.862.
 MODELS = {
     "good": (0.7, "", ""),
     "better": (0.9, "", ""),
+    "a little worse": (0.6765, "", ""),
+    "worse again": (0.652, "", ""),
+    "other noise": (-0.62, "", ""),
     "worse": (0.5, "", ""),
     "not a number": (0.9, "", "small"),
     "wrong on b": (0.9, "b", ""),
@@ -60,6 +64,7 @@ ANYTHING = {"metric": "example_count", "min": 0}
 ABSOLUTE = {"metric": "auc", "min": 0.7}
 RELATIVE = {"metric": "auc", "max_drop": 0.0}
 RELATIVE_LOSS = {"metric": "log_loss", "max_drop": 0.0}
+SMALL_DROP = {"metric": "auc", "max_drop": 0.0125}
 BY_GROUP = {"metric": "auc", "min": 0.7, "slice": ["group"]}
 RELATIVE_BY_GROUP = {"metric": "auc", "max_drop": 0.0, "slice": ["group"]}
 ALL = (ABSOLUTE, RELATIVE, RELATIVE_LOSS, RELATIVE_BY_GROUP)
@@ -76,6 +81,7 @@ class Case:
     expected: Expected
     because: str
     label: str = "label"
+    served: tuple[str, ...] = ()
 
 
 def _labels(kind: str, column: str) -> str:
@@ -99,6 +105,16 @@ CASES = (
     Case("no baseline", "better", "", (ABSOLUTE, RELATIVE), "blessed", "no other model is in production"),
     Case("baseline cannot be loaded", "better", "no such model", (RELATIVE,), "refused", "production cannot be scored"),
     Case("baseline answers NaN", "better", "not a number", (RELATIVE,), "refused", "predictions of production are NaN"),
+    Case("a little worse", "a little worse", "good", (SMALL_DROP,), "blessed", "is at most 0.0125 worse than"),
+    Case("worse again and again", "worse again", "a little worse", (SMALL_DROP,), "refused", "of version good",
+         served=("good",)),
+    Case("worse by chance", "other noise", "good", ({"metric": "auc", "max_drop": 0.03},), "blessed", "but for chance"),
+    Case("worse by more than chance", "other noise", "good", ({"metric": "auc", "max_drop": 0.015},), "refused",
+         "should be at most 0.015 worse than"),
+    Case("too few rows to tell", "other noise", "worse again", ({"metric": "auc", "max_drop": 0.014},), "refused",
+         "cannot tell"),
+    Case("served before, but deleted", "good", "good", (SMALL_DROP,), "blessed", "its files were deleted",
+         served=("1",)),
     Case("no thresholds", "better", "good", (), "refused", "nothing was checked"),
     *(
         Case(f"{task}, {kind}", f"{kind} {column}", "", (ANYTHING,), expected, because, _labels(kind, column))
@@ -160,6 +176,7 @@ def run_case(case: Case, root: Path) -> CaseResult:
             dsl.Artifact(uri=str(root)),
             dsl.Model(uri=str(root / case.candidate)),
             baseline,
+            {f"version {name}": str(root / name) if name in MODELS else "" for name in case.served},
             config,
             beam={},
             evaluation=dsl.Artifact(uri=str(out)),
@@ -189,7 +206,7 @@ def _make_rows(seed: int) -> dict[str, NDArray[Any]]:
 
 def _of_quality(share: float, wrong_on: str, nan_on: str) -> Predict:
     def predict(signal: Any, noise: Any, group: Any) -> Any:
-        seen = share * signal + (1 - share) * noise
+        seen = abs(share) * signal + (1 - abs(share)) * (noise if share > 0 else -noise)
         seen = tf.where(group == wrong_on, -seen, seen)
         return tf.sigmoid(4 * tf.where(group == nan_on, float("nan"), seen))
 

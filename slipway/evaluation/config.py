@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import ValidationError, model_validator
 
 from slipway.errors import ConfigError
-from slipway.evaluation.metric import BEST, METRICS
+from slipway.evaluation.metric import BEST, DECIDED, METRICS
 from slipway.module_api import LabelledTask, Threshold
 
 Engine = Literal["vectorised", "tfma"]
@@ -25,9 +25,11 @@ class EvaluationConfig(LabelledTask):
 
     @model_validator(mode="after")
     def _thresholds_fit_the_task(self) -> Self:
-        known = [metric.name for metric in METRICS[self.task]]
         for threshold in self.thresholds:
             name, drop = threshold.metric, threshold.max_drop
+            known = [metric.name for metric in METRICS["binary" if threshold.of_class is not None else self.task]]
+            if problem := self._misplaced(threshold):
+                raise ValueError(f"threshold on {threshold.name}: {problem}")
             if name not in known:
                 raise ValueError(
                     f"threshold on {name}: no metric of a {self.task} module; choose one of {', '.join(known)}"
@@ -37,6 +39,26 @@ class EvaluationConfig(LabelledTask):
             if drop is not None and drop < 0:
                 raise ValueError(f"max_drop on {name} is {drop}; it is 0 or more")
         return self
+
+    def _misplaced(self, threshold: Threshold) -> str:
+        """What is wrong with `of_class`, `decision` and `at_precision`; empty if nothing is."""
+        wanted, decided = threshold.of_class, threshold.decision is not None
+        if wanted is not None and self.task != "multiclass":
+            return f"of_class is for multiclass modules, and this one is {self.task}"
+        if wanted is not None and wanted not in self.class_names:
+            return f"there is no class {wanted!r}; choose one of {', '.join(self.class_names)}"
+        precise = threshold.at_precision is not None
+        if (decided or precise) and wanted is None and self.task != "binary":
+            return f"a {self.task} module has no decision threshold" + (
+                "; name a class: of_class" if self.task == "multiclass" else ""
+            )
+        if decided and precise:
+            return "decision and at_precision exclude each other; leave one out"
+        if precise and threshold.metric != "recall":
+            return "at_precision is for recall"
+        if decided and threshold.metric not in DECIDED:
+            return f"it does not depend on a decision; decision is for {', '.join(DECIDED)}"
+        return ""
 
     @property
     def slice_specs(self) -> list[tuple[str, ...]]:

@@ -7,20 +7,26 @@
   (AUC where they are all alike), that slice is not checked.
 - A slice below `min_examples` is not checked. A threshold that could be checked on no slice refuses, so that it never
   passes unchecked.
+- `max_drop` refuses a drop that is above it by more than chance, and one that may be twice as large: the one-sided
+  95 % bounds of the drop on the same rows decide (`slipway.evaluation.paired`). `max_drop: 0` goes by what is measured.
+- It holds against production and, so that quality does not slide push by push, against the best of the last versions
+  that served, on every slice. Those that cannot be scored are named and left out.
 - `max_drop` is not checked without a production model; with one that cannot be scored it refuses.
 - A module without thresholds is refused.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from slipway.evaluation.chance import check_beats_constant
 from slipway.evaluation.curves import trace_curves
-from slipway.evaluation.metric import BASELINE, CANDIDATE, how_much_worse, ranking_metric
+from slipway.evaluation.focus import focus
+from slipway.evaluation.metric import BASELINE, CANDIDATE, ranking_metric
+from slipway.evaluation.paired import comparable, compare_best_served, compare_production
 from slipway.evaluation.results import OVERALL, Check, Evaluation, Outcome, Rule, Verdict
 from slipway.evaluation.slices import list_slices, worst_slices
 
@@ -28,8 +34,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from slipway.evaluation.config import EvaluationConfig
+    from slipway.evaluation.paired import Rival
     from slipway.evaluation.slices import Measured, MetricTable
-    from slipway.module_api import Threshold
+    from slipway.module_api import Task, Threshold
 
 RULES: tuple[Rule, ...] = ("min", "max", "max_drop")  # the bounds of a threshold
 TOLERANCE = 1e-9  # of max_drop: 0.95 - 0.94 is a little more than 0.01 in floating point
@@ -42,7 +49,11 @@ def evaluate(config: EvaluationConfig, measured: Measured, baseline_uri: str) ->
     overall = tables[0].row(0)
     listed, left_out = list_slices(task, tables[1:])
     beats_constant = check_beats_constant(task, labels, measured.answers[CANDIDATE], overall.candidate)
-    curves = {name: trace_curves(task, labels, one, config.class_names) for name, one in measured.answers.items()}
+    curves = {
+        name: trace_curves(task, labels, measured.answers[name], config.class_names)
+        for name in (CANDIDATE, BASELINE)
+        if name in measured.answers
+    }
     return Evaluation(
         task=task,
         label=config.label.column,
@@ -51,7 +62,7 @@ def evaluate(config: EvaluationConfig, measured: Measured, baseline_uri: str) ->
         examples=overall.examples,
         unlabelled=measured.unlabelled,
         baseline_uri=baseline_uri or None,
-        baseline_problem=measured.baseline_problem,
+        baseline_problem=measured.problems.get(BASELINE),
         verdict=judge(config, measured, beats_constant),
         overall=overall,
         slices=listed,
@@ -75,34 +86,66 @@ def judge(config: EvaluationConfig, measured: Measured, beats_constant: Check) -
         note = "there are none, so nothing was checked; add thresholds to module.yaml"
         checks.append(Check(metric="thresholds", rule="present", outcome="failed", note=note))
     for threshold in config.thresholds:
+        task, seen, table = config.task, measured, by_columns[threshold.slice]
+        if threshold.name != threshold.metric:
+            task, seen = "binary", focus(config, threshold, measured)
+            table = seen.tables[0]
         for rule in RULES:
             bound = getattr(threshold, rule)
-            if bound is not None:
-                checks += _Judgement(threshold, rule, bound, by_columns[threshold.slice], measured).checks()
+            if bound is None:
+                continue
+            if rule == "max_drop":
+                checks += _judge_drop(task, threshold, bound, table, seen)
+            else:
+                checks += _Judgement(threshold, rule, bound, table).checks()
+    checks += _left_out(config, measured)
     order = {"failed": 0, "passed": 1, "not_checked": 2}
     checks.sort(key=lambda check: order[check.outcome])
     return Verdict(blessed=all(check.outcome != "failed" for check in checks), checks=checks)
 
 
+def _judge_drop(task: Task, threshold: Threshold, bound: float, table: MetricTable, measured: Measured) -> list[Check]:
+    """Compares with production, and with the best version that served before where that is better."""
+    plain = _Judgement(threshold, "max_drop", bound, table)
+    if problem := measured.problems.get(BASELINE):
+        return [plain.check("failed", f"production cannot be scored: {problem}")]
+    if table.baseline is None:
+        return [plain.check("not_checked", "no other model is in production")]
+    if invalid := measured.invalid.get(BASELINE):
+        note = f"{invalid:,} predictions of production are NaN or no probability"
+        return [plain.check("failed", f"{note}; roll it back first, or leave max_drop out")]
+    metric = threshold.metric
+    checks = replace(plain, rival=compare_production(task, metric, table, measured)).checks()
+    best = compare_best_served(task, metric, table, measured)
+    if best is not None:
+        counts = np.isfinite(best.values) & (table.examples >= (threshold.min_examples if threshold.slice else 0))
+        if counts.any():
+            checks += replace(plain, rival=best.only(counts), table=table.only(counts)).checks()
+    return checks
+
+
+def _left_out(config: EvaluationConfig, measured: Measured) -> list[Check]:
+    """The versions that served before and cannot be compared with, as a check that was not done."""
+    why = {name: problem for name, problem in measured.problems.items() if name != BASELINE}
+    scored = measured.answers.keys() - {CANDIDATE, BASELINE, *comparable(config.task, measured)}
+    why |= dict.fromkeys(sorted(scored), "its predictions are NaN or no probability")
+    if not why or all(threshold.max_drop is None for threshold in config.thresholds):
+        return []
+    note = "; ".join(f"{name} served before, but {problem}" for name, problem in why.items())
+    return [Check(metric="max_drop", rule="max_drop", outcome="not_checked", note=note)]
+
+
 @dataclass(frozen=True)
 class _Judgement:
-    """One bound of one threshold, on one table."""
+    """One bound of one threshold, on one table; `rival` is the model that `max_drop` compares with."""
 
     threshold: Threshold
     rule: Rule
     bound: float
     table: MetricTable
-    measured: Measured
+    rival: Rival | None = None
 
     def checks(self) -> list[Check]:
-        if self.rule == "max_drop":
-            if self.measured.baseline_problem:
-                return [self._check("failed", f"production cannot be scored: {self.measured.baseline_problem}")]
-            if self.table.baseline is None:
-                return [self._check("not_checked", "no other model is in production")]
-            if invalid := self.measured.invalid.get(BASELINE):
-                note = f"{invalid:,} predictions of production are NaN or no probability"
-                return [self._check("failed", f"{note}; roll it back first, or leave max_drop out")]
         return self._slices() if self.threshold.slice else [self._overall()]
 
     def _overall(self) -> Check:
@@ -110,10 +153,10 @@ class _Judgement:
         if np.isnan(value):
             alike = self.table.candidate.get("mean_label", np.full(1, np.nan))[0] in (0, 1)
             why = ": all of its labels are alike" if alike else ""
-            return self._check("failed", f"undefined on the evaluation split{why}", 0)
+            return self.check("failed", f"undefined on the evaluation split{why}", 0)
         if np.isnan(margin):
-            return self._check("failed", "production's is undefined on the evaluation split", 0)
-        return self._check("passed" if margin >= 0 else "failed", "", 0)
+            return self.check("failed", "production's is undefined on the evaluation split", 0)
+        return self.check("passed" if margin >= 0 else "failed", "", 0)
 
     def _slices(self) -> list[Check]:
         """One check for each failed slice, and a summary of the others."""
@@ -124,9 +167,9 @@ class _Judgement:
         checks = []
         for index in failed[np.argsort(margins[failed], kind="stable")][:LISTED]:
             note = "undefined because of the model's predictions" if self._spoilt[index] else ""
-            checks.append(self._check("failed", note, int(index)))
+            checks.append(self.check("failed", note, int(index)))
         if len(failed) > LISTED:
-            checks.append(self._check("failed", f"{_slices(len(failed) - LISTED)} more, less bad than these"))
+            checks.append(self.check("failed", f"{_slices(len(failed) - LISTED)} more, less bad than these"))
         left = []
         if small := int((~large).sum()):
             known = "" if large.any() else f" (the largest has {sizes.max():,})"
@@ -135,13 +178,14 @@ class _Judgement:
             why = "because of the labels there, or of production's predictions"
             left.append(f"undefined on {_slices(undefined)}, {why}")
         if len(passed):
-            tightest = self._check("passed", "", int(passed[np.argmin(margins[passed])]))
+            tightest = self.check("passed", "", int(passed[np.argmin(margins[passed])]))
             note = f"on {_slices(len(passed))}; the tightest: {tightest.describe()}"
-            summary = {"value": tightest.value, "baseline": tightest.baseline}
-            checks.append(self._check("passed", note).model_copy(update=summary))
-            checks += [self._check("not_checked", "; ".join(left))] if left else []
+            where = self.check("passed", note)
+            summary = {"slice": where.slice, "values": None, "examples": 0, "note": note}
+            checks.append(tightest.model_copy(update=summary))
+            checks += [self.check("not_checked", "; ".join(left))] if left else []
         elif not len(failed):
-            checks.append(self._check("failed", f"no slice could be checked: {'; '.join(left) or 'there is none'}"))
+            checks.append(self.check("failed", f"no slice could be checked: {'; '.join(left) or 'there is none'}"))
         return checks
 
     @property
@@ -155,9 +199,8 @@ class _Judgement:
             return self._values - self.bound
         if self.rule == "max":
             return self.bound - self._values
-        assert self.table.baseline is not None
-        worse = how_much_worse(self.threshold.metric, self._values, self.table.baseline[self.threshold.metric])
-        return self.bound + TOLERANCE - worse
+        assert self.rival is not None
+        return self.rival.margins(self.bound) + TOLERANCE
 
     @property
     def _spoilt(self) -> NDArray[np.bool_]:
@@ -170,18 +213,28 @@ class _Judgement:
             caused = caused | (metrics["mean_label"] > 0)
         return np.asarray(undefined & caused)
 
-    def _check(self, outcome: Outcome, note: str, index: int | None = None) -> Check:
+    def check(self, outcome: Outcome, note: str, index: int | None = None) -> Check:
         """A check of one slice, or of all."""
         metric, columns = self.threshold.metric, list(self.threshold.slice)
         where = f"each {' x '.join(columns)}" if columns else OVERALL
-        check = Check(metric=metric, slice=where, columns=columns, rule=self.rule, bound=self.bound,
+        check = Check(metric=self.threshold.name, slice=where, columns=columns, rule=self.rule, bound=self.bound,
                       outcome=outcome, note=note)  # fmt: skip
         if index is None:
             return check
         row = self.table.row(index)
-        found = {"slice": row.name, "values": row.values, "value": row.candidate.get(metric), "examples": row.examples}
-        if self.rule == "max_drop":
-            found["baseline"] = (row.baseline or {}).get(metric)
+        found: dict[str, Any] = {
+            "slice": row.name,
+            "values": row.values,
+            "value": row.candidate.get(metric),
+            "examples": row.examples,
+        }
+        if self.rival is not None and np.isfinite(self.rival.drop[index]):
+            rival, drop, reach = self.rival, float(self.rival.drop[index]), float(self.rival.reach[index])
+            found |= {"baseline": float(rival.values[index]), "against": rival.names[index], "drop": drop}
+            if np.isfinite(reach):
+                found["interval"] = drop - reach, drop + reach
+            if outcome == "failed":
+                found["rows_wanted"] = rival.rows_wanted(index, self.bound, row.examples)
         return check.model_copy(update=found)
 
 

@@ -21,6 +21,7 @@ Shown = Literal["key", "slices"]  # a key figure of the run and a column of the 
 
 CANDIDATE, BASELINE = "candidate", "baseline"
 EXAMPLE_COUNT, MEAN_LABEL = "example_count", "mean_label"
+DECIDED = ("accuracy", "balanced_accuracy", "precision", "recall", "f1")  # they depend on the decision threshold alone
 AVERAGE_PRECISION = "slipway.evaluation.tfma.average_precision.AveragePrecision"
 
 
@@ -63,6 +64,7 @@ METRICS: dict[Task, tuple[Metric, ...]] = {
     "multiclass": (
         Metric("accuracy", "high", "SparseCategoricalAccuracy", "key"),
         Metric("balanced_accuracy", "high", "", "slices"),
+        Metric("macro_f1", "high"),
         Metric("log_loss", "low", "SparseCategoricalCrossentropy", "key"),
         Metric("auc", "high", "AUC", "key"),
         Metric("example_count", None, "ExampleCount"),

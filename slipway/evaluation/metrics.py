@@ -47,7 +47,7 @@ def compute_metrics(
     measure = _MEASURES[task](labels, without_invalid(predictions, invalid))
     results: list[Metrics] = []
     for slicing in slicings:
-        groups = _Groups(slicing.codes, len(slicing.values))
+        groups = Groups(slicing.codes, len(slicing.values))
         metrics = measure(groups) | {EXAMPLE_COUNT: groups.count}
         spoilt = groups.sum(invalid) > 0
         for name in metrics.keys() - OF_LABELS:
@@ -61,7 +61,7 @@ def without_invalid(predictions: NDArray[np.float32], invalid: NDArray[np.bool_]
     return np.where(invalid.reshape(-1, *[1] * (predictions.ndim - 1)), np.float32(0), predictions)
 
 
-class _Groups:
+class Groups:
     """Rows by slice: `codes[row]` is the slice, one of `size`."""
 
     def __init__(self, codes: NDArray[np.int64], size: int) -> None:
@@ -69,13 +69,22 @@ class _Groups:
         self.count = np.bincount(codes, minlength=size).astype(np.float64)
 
     def sum(self, values: NDArray[Any]) -> Floats:
+        """The sum of each slice."""
         return np.bincount(self.codes, values, minlength=self.size).astype(np.float64)
 
     def mean(self, values: NDArray[Any]) -> Floats:
+        """The mean of each slice."""
         return _ratio(self.sum(values), self.count)
 
+    def variance_of_mean(self, values: NDArray[Any]) -> Floats:
+        """The square of the standard error of each slice's mean; infinite on a single row."""
+        off = values - self.mean(values)[self.codes]
+        pairs = self.count * (self.count - 1)
+        variance: Floats = np.divide(self.sum(off**2), pairs, out=np.full(self.size, np.inf), where=pairs > 0)
+        return variance
 
-def _binary(labels: NDArray[Any], predictions: NDArray[Any]) -> Callable[[_Groups], Metrics]:
+
+def _binary(labels: NDArray[Any], predictions: NDArray[Any]) -> Callable[[Groups], Metrics]:
     """Labels 0 and 1, predictions the probability of 1; predicted positive is a score above 0.5.
 
     Formulas: https://en.wikipedia.org/wiki/Confusion_matrix. Calibration is TFMA's `Calibration`, the mean prediction
@@ -84,11 +93,10 @@ def _binary(labels: NDArray[Any], predictions: NDArray[Any]) -> Callable[[_Group
     labels, scores = labels.astype(np.float64), predictions.astype(np.float64)
     above = (scores > CUT).astype(np.float64)
     right = labels * above
-    clipped = np.clip(scores, EPSILON, 1 - EPSILON)
-    losses = -np.where(labels > 0, np.log(clipped), np.log1p(-clipped))
+    losses = log_losses(labels, predictions)
     ranking = Ranking(labels, predictions)
 
-    def measure(groups: _Groups) -> Metrics:
+    def measure(groups: Groups) -> Metrics:
         positives, chosen, hits = groups.sum(labels), groups.sum(above), groups.sum(right)
         negatives = groups.count - positives
         rejected = negatives - (chosen - hits)
@@ -110,37 +118,42 @@ def _binary(labels: NDArray[Any], predictions: NDArray[Any]) -> Callable[[_Group
     return measure
 
 
-def _multiclass(labels: NDArray[Any], predictions: NDArray[Any]) -> Callable[[_Groups], Metrics]:
+def _multiclass(labels: NDArray[Any], predictions: NDArray[Any]) -> Callable[[Groups], Metrics]:
     """Labels are class indices, predictions `[N, K]` probabilities.
 
     AUC is one class against the rest, averaged over the classes for which it is defined in the slice. Balanced accuracy
     is the recall averaged over the classes that the slice's labels have, as in scikit-learn (whose AUC refuses where a
-    class is absent).
+    class is absent); macro F1 is averaged over those that its labels or its predictions have.
     """
     labels, classes = labels.astype(np.int64), predictions.shape[1]
-    losses = -np.log(np.clip(predictions[np.arange(len(labels)), labels].astype(np.float64), EPSILON, 1 - EPSILON))
-    right = (predictions.argmax(axis=1) == labels).astype(np.float64)
+    losses, right, best = log_losses(labels, predictions), are_right(labels, predictions), predictions.argmax(axis=1)
     rankings = [Ranking((labels == index).astype(np.float64), predictions[:, index]) for index in range(classes)]
 
-    def measure(groups: _Groups) -> Metrics:
-        cells = _Groups(groups.codes * classes + labels, groups.size * classes)
+    def measure(groups: Groups) -> Metrics:
+        cells, chosen = (Groups(groups.codes * classes + of, groups.size * classes) for of in (labels, best))
         return {
             "auc": mean_defined(np.stack([ranking.areas(groups)[0] for ranking in rankings], axis=1)),
             "log_loss": groups.mean(losses),
             "accuracy": groups.mean(right),
             "balanced_accuracy": mean_defined(cells.mean(right).reshape(groups.size, classes)),
+            "macro_f1": mean_defined(
+                _ratio(2 * cells.sum(right), cells.count + chosen.count).reshape(groups.size, classes)
+            ),
         }
 
     return measure
 
 
-def _regression(labels: NDArray[Any], predictions: NDArray[Any]) -> Callable[[_Groups], Metrics]:
+def _regression(labels: NDArray[Any], predictions: NDArray[Any]) -> Callable[[Groups], Metrics]:
     """R² is 1 - SSE / SST, scikit-learn's `r2_score`; undefined where all labels are equal."""
-    labels, predictions = labels.astype(np.float64), predictions.astype(np.float64)
-    errors = predictions - labels
+    errors, labels, predictions = (
+        _errors(labels, predictions),
+        labels.astype(np.float64),
+        predictions.astype(np.float64),
+    )
     absolute, squared = np.abs(errors), errors**2
 
-    def measure(groups: _Groups) -> Metrics:
+    def measure(groups: Groups) -> Metrics:
         squares, mean_label = groups.mean(squared), groups.mean(labels)
         return {
             "mean_absolute_error": groups.mean(absolute),
@@ -155,6 +168,35 @@ def _regression(labels: NDArray[Any], predictions: NDArray[Any]) -> Callable[[_G
     return measure
 
 
+def are_right(labels: NDArray[Any], predictions: NDArray[Any]) -> Floats:
+    """1 where the predicted class is the label's, else 0: the mean is the accuracy."""
+    found = predictions > CUT if predictions.ndim == 1 else predictions.argmax(axis=1)
+    return np.asarray(found == labels, np.float64)
+
+
+def log_losses(labels: NDArray[Any], predictions: NDArray[Any]) -> Floats:
+    """Minus the logarithm of the probability of each row's label."""
+    if predictions.ndim == 1:
+        clipped = np.clip(predictions.astype(np.float64), EPSILON, 1 - EPSILON)
+        losses: Floats = -np.where(labels > 0, np.log(clipped), np.log1p(-clipped))
+        return losses
+    own = predictions[np.arange(len(labels)), labels.astype(np.int64)].astype(np.float64)
+    return np.asarray(-np.log(np.clip(own, EPSILON, 1 - EPSILON)))
+
+
+def _errors(labels: NDArray[Any], predictions: NDArray[Any]) -> Floats:
+    return np.asarray(predictions.astype(np.float64) - labels.astype(np.float64))
+
+
+# The metrics that are means over rows, with what they are the mean of.
+ROW_VALUES: dict[str, Callable[[NDArray[Any], NDArray[Any]], Floats]] = {
+    "accuracy": are_right,
+    "log_loss": log_losses,
+    "mean_absolute_error": lambda labels, predictions: np.abs(_errors(labels, predictions)),
+    "mean_squared_error": lambda labels, predictions: _errors(labels, predictions) ** 2,
+}
+
+
 class Ranking:
     """Rows sorted by falling score, to integrate over thresholds within any slice."""
 
@@ -163,7 +205,7 @@ class Ranking:
         self.labels = labels[self.order]
         self.scores = scores[self.order]
 
-    def areas(self, groups: _Groups) -> tuple[Floats, Floats]:
+    def areas(self, groups: Groups) -> tuple[Floats, Floats]:
         """Area under the ROC curve, and average precision, of every slice.
 
         AUC counts the pairs of a positive and a negative that are ranked rightly, ties by half (Hanley and McNeil,
@@ -179,7 +221,7 @@ class Ranking:
         sliced, labels, scores = sliced[by_slice], self.labels[by_slice], self.scores[by_slice]
         new = np.concatenate([[True], (sliced[1:] != sliced[:-1]) | (scores[1:] != scores[:-1])])
         starts = np.flatnonzero(new)
-        ties = _Groups(sliced[starts], groups.size)  # one row for all that share a score
+        ties = Groups(sliced[starts], groups.size)  # one row for all that share a score
         positives = np.add.reduceat(labels, starts)
         total = np.diff(np.append(starts, len(labels))).astype(np.float64)
         all_positives, count = ties.sum(positives), ties.sum(total)
@@ -190,7 +232,7 @@ class Ranking:
         return _ratio(pairs, all_positives * (count - all_positives)), _ratio(precise, all_positives)
 
 
-_MEASURES: dict[Task, Callable[[NDArray[Any], NDArray[Any]], Callable[[_Groups], Metrics]]] = {
+_MEASURES: dict[Task, Callable[[NDArray[Any], NDArray[Any]], Callable[[Groups], Metrics]]] = {
     "binary": _binary,
     "multiclass": _multiclass,
     "regression": _regression,

@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 from slipway.evaluation.metric import CANDIDATE, slice_metrics
-from slipway.evaluation.results import OVERALL, Evaluation, SliceResult
+from slipway.evaluation.results import OVERALL, PRODUCTION, Check, Evaluation, SliceResult
 from slipway.pages.charts import Bins, Series, calibration_chart, confusion_matrix, histogram, line_chart
 from slipway.pages.numbers import format_number
 from slipway.pages.page import badge, details, grid, notice, render_page, section, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-
-PRODUCTION = "production"
 
 
 def evaluation_page(evaluation: Evaluation) -> str:
@@ -49,12 +47,21 @@ def verdict_notice(evaluation: Evaluation) -> Markup:
 def _checks(evaluation: Evaluation) -> Markup:
     tones = {"passed": badge("passed", "good"), "failed": badge("failed", "bad"), "not_checked": badge("not checked")}
     rows = [
-        (check.metric, check.slice, check.rule, tones[check.outcome], format_number(check.bound),
-         format_number(check.value), format_number(check.baseline), format_number(check.examples or None))
+        (check.metric, check.slice, check.rule, tones[check.outcome], "" if check.baseline is None else check.against,
+         format_number(check.bound), format_number(check.value), format_number(check.baseline), _drop(check),
+         format_number(check.examples or None))
         for check in evaluation.verdict.checks
     ]  # fmt: skip
-    headers = ("metric", "where", "rule", "outcome", "bound", CANDIDATE, PRODUCTION, "examples")
-    return details("All checks", table(headers, rows, text_columns=4))
+    headers = ("metric", "where", "rule", "outcome", "against", "bound", CANDIDATE, "the other",
+               "drop (90 % interval)", "n")  # fmt: skip
+    return details("All checks", table(headers, rows, text_columns=5))
+
+
+def _drop(check: Check) -> str:
+    if check.drop is None:
+        return ""
+    known = " to ".join(f"{bound:.2g}" for bound in check.interval or ())
+    return f"{check.drop:.2g} ({known or 'too few rows'})"
 
 
 def _metrics(evaluation: Evaluation) -> Markup:

@@ -5,6 +5,7 @@ An undefined metric (AUC where all labels are alike; any metric where a predicti
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +19,7 @@ from slipway.stores.artifacts import read_json
 
 FILE = "evaluation.json"
 OVERALL = "overall"
+PRODUCTION = "production"
 MISSING = "(missing)"
 
 Rule = Literal["min", "max", "max_drop", "present", "valid_predictions", "beats_constant"]
@@ -29,7 +31,8 @@ class Check(BaseModel):
     """The outcome of one threshold, or of a condition that always holds, on one set of rows.
 
     `slice` is `overall`, one slice (`payment_type=Cash`) or, where `note` sums up several slices, their columns
-    (`payment_type x company`). `value` and `baseline` are the metric of the candidate and of the production model.
+    (`payment_type x company`). `value` and `baseline` are the metric of the candidate and of the model that it is
+    compared with, `against`.
     """
 
     metric: str
@@ -40,6 +43,10 @@ class Check(BaseModel):
     bound: float | None = None
     value: float | None = None
     baseline: float | None = None
+    against: str = Field(PRODUCTION, description="or a version that served before, `version 3`")
+    drop: float | None = Field(None, description="max_drop: how much worse than `baseline`; negative if better")
+    interval: tuple[float, float] | None = Field(None, description="of the drop: one-sided 95 % bounds; null if none")
+    rows_wanted: int | None = Field(None, description="max_drop: null where the rows are enough to tell")
     examples: int = 0
     outcome: Outcome
     note: str = Field("", description="the reason for the outcome, where the numbers do not show it")
@@ -52,14 +59,37 @@ class Check(BaseModel):
             return f"{self.metric}{where} not checked: {self.note}{count}"
         if self.note or self.value is None or self.bound is None:
             return f"{self.metric}{where} {self.outcome}: {self.note}{count}"
-        passed, production = self.outcome == "passed", self.rule == "max_drop" and self.baseline is not None
-        value, other = _apart(self.value, self.baseline if production and self.baseline is not None else self.bound)
-        if production:
-            allowed = f"at most {self.bound:.4g} worse than" if self.bound else "no worse than"
-            relation = f"{'is' if passed else 'should be'} {allowed} production's"
-        else:
-            relation = {"min": ("is below", "is at least")}.get(self.rule, ("is above", "is at most"))[passed]
-        return f"{self.metric} {value}{where} {relation} {other}{count}"
+        if self.rule == "max_drop" and self.baseline is not None:
+            return self._describe_drop(self.value, self.baseline, self.bound)
+        value, bound = _apart(self.value, self.bound)
+        passed = self.outcome == "passed"
+        relation = {"min": ("is below", "is at least")}.get(self.rule, ("is above", "is at most"))[passed]
+        return f"{self.metric} {value}{where} {relation} {bound}{count}"
+
+    def _describe_drop(self, value: float, baseline: float, bound: float) -> str:
+        """`auc 0.93 should be at most 0.01 worse than production's 0.95 (drop 0.02, 90 % interval 0.012 to 0.028)`."""
+        ours, theirs = _apart(value, baseline)
+        where = "" if self.slice == OVERALL else f" on {self.slice}"
+        allowed = f"at most {bound:.4g} worse than" if bound else "no worse than"
+        other = (
+            f"production's {theirs}"
+            if self.against == PRODUCTION
+            else f"the {theirs} of {self.against}, the best of those that served last"
+        )
+        drop, (low, high) = self.drop or 0.0, self.interval or (-math.inf, math.inf)
+        known = f"90 % interval {low:.3g} to {high:.3g}" if math.isfinite(high) else "too few rows for an interval"
+        compared = f"{allowed} {other} (drop {drop:.3g}, {known}; n={self.examples:,})"
+        if self.outcome == "passed":
+            return f"{self.metric} {ours}{where} is{'' if drop <= bound else ', but for chance,'} {compared}"
+        if self.rows_wanted is None:
+            return f"{self.metric} {ours}{where} should be {compared}"
+        why = (
+            f"a drop above {2 * bound:.4g} cannot be ruled out" if bound else "and max_drop 0 leaves no room for chance"
+        )
+        return (
+            f"cannot tell whether {self.metric} {ours}{where} is {compared}: {why}; "
+            f"about {self.rows_wanted:,} rows would do"
+        )
 
 
 class Verdict(BaseModel):

@@ -1,4 +1,4 @@
-"""Predicts the eval split with the candidate and the production model; the default engine, all of it in memory."""
+"""Predicts the eval split with the candidate and the models that it is compared with; the default engine, in memory."""
 
 from __future__ import annotations
 
@@ -112,18 +112,20 @@ class Scorer:
 
 
 class Models:
-    """The candidate, and the production model as long as it can be scored.
+    """The candidate, and the other models as long as they can be scored.
 
-    `baseline_problem` says why it cannot; the gate decides what that means. A candidate that cannot be loaded raises
-    GateError.
+    `problems` says why one cannot; the gate decides what that means. A model without a path was deleted. A candidate
+    that cannot be loaded raises GateError.
     """
 
     def __init__(self, load: LoadPredictor, paths: Mapping[str, str], rows: EvalRows) -> None:
-        self.baseline_problem: str | None = None
+        self.problems: dict[str, str] = {}
         self._paths, self._rows = paths, rows
         self._scorers: dict[str, Scorer] = {}
         for name, path in paths.items():
             with self._checked(name):
+                if not path:
+                    raise GateError("its files were deleted")
                 self._scorers[name] = Scorer(load, path, rows)
 
     @property
@@ -146,8 +148,8 @@ class Models:
         except GateError as error:
             if name == CANDIDATE:
                 raise GateError(f"the candidate {self._paths[name]} cannot be scored: {error}") from error
-            self.baseline_problem = str(error)
-            self._scorers.pop(BASELINE, None)
+            self.problems[name] = str(error)
+            self._scorers.pop(name, None)
 
 
 def measure_in_memory(examples_path: str, rows: EvalRows, load: LoadPredictor, paths: Mapping[str, str]) -> Measured:
@@ -166,7 +168,8 @@ def measure_in_memory(examples_path: str, rows: EvalRows, load: LoadPredictor, p
     labels = rows.labels(table)
     answers = {name: np.concatenate([batch[name] for batch in predicted]) for name in models.paths}
     slicings = slice_rows(table, [(), *rows.config.slice_specs])
-    metrics = {name: compute_metrics(task, labels, one, slicings) for name, one in answers.items()}
+    judged = {name: one for name, one in answers.items() if name in (CANDIDATE, BASELINE)}
+    metrics = {name: compute_metrics(task, labels, one, slicings) for name, one in judged.items()}
     return Measured(
         tables=[
             MetricTable(slicing.columns, slicing.values, ours[EXAMPLE_COUNT].astype(int), ours, theirs)
@@ -174,7 +177,8 @@ def measure_in_memory(examples_path: str, rows: EvalRows, load: LoadPredictor, p
         ],
         labels=labels,
         answers=answers,
-        invalid={name: int(invalid_predictions(task, one).sum()) for name, one in answers.items()},
+        slicings=slicings,
+        invalid={name: int(invalid_predictions(task, one).sum()) for name, one in judged.items()},
         unlabelled=open_split(examples_path, "eval").count_rows() - table.num_rows,
-        baseline_problem=models.baseline_problem,
+        problems=models.problems,
     )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -112,6 +113,16 @@ class MetricTable:
     candidate: dict[str, Floats]
     baseline: dict[str, Floats] | None = None
 
+    def only(self, chosen: NDArray[np.bool_]) -> MetricTable:
+        """The table of some slices."""
+
+        def of(metrics: dict[str, Floats]) -> dict[str, Floats]:
+            return {name: one[chosen] for name, one in metrics.items()}
+
+        baseline = None if self.baseline is None else of(self.baseline)
+        values = list(compress(self.values, chosen))
+        return MetricTable(self.columns, values, self.examples[chosen], of(self.candidate), baseline)
+
     def row(self, index: int) -> SliceResult:
         """One slice."""
 
@@ -133,22 +144,27 @@ class Measured:
 
     Attributes:
         tables: The overall one first.
-        labels: Of all labelled rows or, if `sampled`, of some: for the curves and the comparison with the constant
-            model.
+        labels: Of all labelled rows or, if `sampled`, of some: for the curves and for comparisons between models.
         answers: Predictions for the rows of `labels`, by model.
-        invalid: Number of invalid predictions by model.
+        slicings: The slices of the rows of `labels`, for each table.
+        invalid: Number of invalid predictions of the candidate and of the production model.
         unlabelled: Rows without a label.
-        baseline_problem: The reason why the production model could not be scored.
+        problems: The reasons why models could not be scored.
         sampled: Whether `labels` leave rows out.
     """
 
     tables: list[MetricTable]
     labels: NDArray[Any]
     answers: dict[str, NDArray[np.float32]]
+    slicings: list[Slicing]
     invalid: dict[str, int]
     unlabelled: int = 0
-    baseline_problem: str | None = None
+    problems: dict[str, str] = field(default_factory=dict)
     sampled: bool = False
+
+    def slicing(self, columns: tuple[str, ...]) -> Slicing:
+        """The slices by these columns."""
+        return next(one for one in self.slicings if one.columns == columns)
 
 
 def list_slices(task: Task, tables: Iterable[MetricTable]) -> tuple[list[SliceResult], list[LeftOut]]:

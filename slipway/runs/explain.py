@@ -157,8 +157,10 @@ def _events(store: ModelStore, model: str, number: int) -> tuple[Event, ...]:
 
 def _check(check: Check) -> str:
     """`failed: auc 0.912 on payment_type=Cash (min 0.93, production 0.94, n 1,204)`."""
-    numbers = [(check.rule, check.bound), ("production", check.baseline)]
+    numbers = [(check.rule, check.bound), (check.against, check.baseline), ("drop", check.drop)]
     known = [f"{name} {format_number(value)}" for name, value in numbers if value is not None]
+    if check.interval:
+        known.append(f"90 % interval {' to '.join(map(format_number, check.interval))}")
     if check.examples:
         known.append(f"n {check.examples:,}")
     value = f" {format_number(check.value)}" if check.value is not None else ""

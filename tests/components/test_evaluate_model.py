@@ -50,11 +50,13 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(root: Path, out: Path, model: str = "good", baseline: str = "", **changes: Any) -> Evaluation:
+def run(
+    root: Path, out: Path, model: str = "good", baseline: str = "", served: dict[str, str] | None = None, **changes: Any
+) -> Evaluation:
     log = MetricsRecorder()
     uri = str(root / baseline) if baseline else ""
     return evaluate(
-        str(root / "examples"), str(root / "schema"), str(root / model), uri, CONFIG | changes, {},
+        str(root / "examples"), str(root / "schema"), str(root / model), uri, served or {}, CONFIG | changes, {},
         str(out), log, log, str(out / "page.html"),
     )  # fmt: skip
 
@@ -73,7 +75,7 @@ def test_evaluate_writes_what_read_evaluation_reads(root: Path, tmp_path: Path) 
 def test_evaluate_logs_finite_metrics_for_kubeflow(root: Path, tmp_path: Path) -> None:
     log = MetricsRecorder()
     evaluate(
-        str(root / "examples"), str(root / "schema"), str(root / "good"), "", CONFIG, {},
+        str(root / "examples"), str(root / "schema"), str(root / "good"), "", {}, CONFIG, {},
         str(tmp_path), log, log, str(tmp_path / "page.html"),
     )  # fmt: skip
     assert log.metrics["auc"] > 0.7
@@ -169,9 +171,36 @@ def test_evaluate_baseline_in_a_bucket_is_fetched(root: Path, tmp_path: Path, st
     storage.copy_folder(str(root / "bad"), uri)
     log = MetricsRecorder()
     evaluation = evaluate(
-        str(root / "examples"), str(root / "schema"), str(root / "good"), uri, CONFIG, {},
+        str(root / "examples"), str(root / "schema"), str(root / "good"), uri, {}, CONFIG, {},
         str(tmp_path), log, log, str(tmp_path / "page.html"),
     )  # fmt: skip
     assert evaluation.baseline_uri == uri
     assert evaluation.overall.baseline
     assert (evaluation.overall.baseline["auc"] or 1) < 0.3
+
+
+def test_evaluate_compares_with_the_best_version_that_served(root: Path, tmp_path: Path) -> None:
+    served = {"version 2": str(root / "good"), "version 3": str(root / "older"), "version 4": ""}
+    evaluation = run(
+        root, tmp_path, model="bad", baseline="bad", served=served, thresholds=[{"metric": "auc", "max_drop": 0.1}]
+    )
+    failed = [check for check in evaluation.verdict.checks if check.outcome == "failed" and check.rule == "max_drop"]
+    assert [check.against for check in failed] == ["version 2"]
+    (left_out,) = (check.note for check in evaluation.verdict.checks if check.outcome == "not_checked")
+    assert "version 3 served before, but it needs tips" in left_out
+    assert "version 4 served before, but its files were deleted" in left_out
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "version 2" in page
+    assert "90 % interval" in page
+
+
+def test_evaluate_version_in_a_bucket_that_served_is_fetched(
+    root: Path, tmp_path: Path, storage_server: StorageServer
+) -> None:
+    uri = storage_server.uri("models/trips/2")
+    storage.copy_folder(str(root / "good"), uri)
+    evaluation = run(
+        root, tmp_path, model="bad", baseline="bad", served={"version 2": uri},
+        thresholds=[{"metric": "auc", "max_drop": 0.1}],
+    )  # fmt: skip
+    assert "version 2" in {check.against for check in evaluation.verdict.checks}

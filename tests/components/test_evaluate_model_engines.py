@@ -32,6 +32,7 @@ def judge(root: Path, engine: str, config: dict[str, Any]) -> Evaluation:
         str(root / "schema"),
         str(root / "candidate"),
         str(root / "baseline"),
+        {"version 1": str(root / "served")} if (root / "served").exists() else {},
         {**config, "engine": engine},
         {},
         str(root / engine),
@@ -82,6 +83,21 @@ def assert_agree(vectorised: Evaluation, tfma: Evaluation) -> None:
     )
     assert np.array(one) == pytest.approx(np.array(other), rel=1e-6)
     assert vectorised.curves == tfma.curves
+
+
+def assert_same_drops(vectorised: Evaluation, tfma: Evaluation) -> None:
+    drops: list[dict[tuple[str, ...], tuple[float, ...]]] = [
+        {
+            (check.metric, check.slice, check.against): (check.drop, *(check.interval or ()))
+            for check in evaluation.verdict.checks
+            if check.drop is not None
+        }
+        for evaluation in (vectorised, tfma)
+    ]
+    assert len({against for _, _, against in drops[0]}) == 2
+    assert drops[0].keys() == drops[1].keys()
+    for key, found in drops[0].items():
+        assert found == pytest.approx(drops[1][key], rel=1e-4, abs=1e-5), key
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +156,7 @@ def test_engines_other_tasks_agree(task: str, tmp_path: Path) -> None:
     inputs = {"x": "FLOAT"}
     write_examples(tmp_path / "examples", table)
     write_schema(tmp_path / "schema", inputs, "label")
-    for name, slope in (("candidate", 3.0), ("baseline", 1.0)):
+    for name, slope in (("candidate", 3.0), ("baseline", 1.0), ("served", 2.9)):
 
         def predict(x: Any, slope: float = slope) -> Any:
             if task == "regression":
@@ -154,10 +170,16 @@ def test_engines_other_tasks_agree(task: str, tmp_path: Path) -> None:
         "label": {"column": "label"},
         "classes": ["0", "1", "2"] if task == "multiclass" else [],
         "slices": [["group"]],
-        "thresholds": [good, {"metric": good["metric"], "max_drop": 0.0}],
+        "thresholds": [
+            good,
+            {"metric": good["metric"], "max_drop": 0.0},
+            {"metric": "log_loss" if task == "multiclass" else good["metric"], "max_drop": 0.02, "slice": ["group"]},
+            *([{"metric": "f1", "of_class": "1", "min": 0.1, "slice": ["group"]}] if task == "multiclass" else []),
+        ],
     }
     vectorised, tfma = both(tmp_path, config)
     assert_agree(vectorised, tfma)
+    assert_same_drops(vectorised, tfma)
     assert vectorised.verdict.blessed == (task == "regression")
 
 

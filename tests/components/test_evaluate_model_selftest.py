@@ -5,10 +5,11 @@ import pytest
 
 from components.evaluate_model import selftest
 from slipway.errors import GateError
-from slipway.evaluation import gate
+from slipway.evaluation import gate, paired
 from slipway.evaluation.config import EvaluationConfig
 from slipway.evaluation.gate import judge
-from slipway.evaluation.metric import CANDIDATE, how_much_worse
+from slipway.evaluation.metric import CANDIDATE
+from slipway.evaluation.paired import Rival
 from slipway.evaluation.results import Check, Verdict
 from slipway.evaluation.scoring import Models
 from slipway.evaluation.slices import Measured
@@ -48,7 +49,8 @@ def test_selftest_candidate_compared_with_itself_is_noticed(inputs: Path, monkey
 
 
 def test_selftest_comparison_in_the_wrong_direction_is_noticed(inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate, "how_much_worse", lambda metric, ours, theirs: how_much_worse(metric, theirs, ours))
+    right = paired.how_much_worse
+    monkeypatch.setattr(paired, "how_much_worse", lambda metric, ours, theirs: right(metric, theirs, ours))
     assert notices(inputs, "worse than production")
 
 
@@ -70,3 +72,19 @@ def test_selftest_gate_that_looks_at_no_slices_is_noticed(inputs: Path, monkeypa
 
     monkeypatch.setattr(gate, "judge", judge_overall)
     assert notices(inputs, "no slice large enough")
+
+
+def test_selftest_gate_that_compares_with_production_alone_is_noticed(
+    inputs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gate, "compare_best_served", lambda *arguments: None)
+    assert notices(inputs, "worse again and again")
+
+
+def test_selftest_gate_that_takes_what_is_measured_for_the_truth_is_noticed(
+    inputs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Rival, "margins", lambda rival, max_drop: max_drop - rival.drop)
+    assert notices(inputs, "too few rows to tell")
+    (by_chance,) = (selftest.run_case(case, inputs) for case in selftest.CASES if case.name == "worse by chance")
+    assert (by_chance.expected, by_chance.got) == ("blessed", "refused")

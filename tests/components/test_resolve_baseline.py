@@ -1,10 +1,11 @@
 import time
 from pathlib import Path
 
-from slipway.stores.model_store import LocalModelStore, open_store
+from slipway.stores.model_store import LocalModelStore, Version, open_store
 from tests.fakes.storage_server import StorageServer
 from tests.model_files import provenance, write_model
 from tests.steps import find_baseline as resolve
+from tests.steps import find_served
 
 
 def test_resolve_empty_store_has_no_baseline(tmp_path: Path) -> None:
@@ -68,3 +69,50 @@ def test_resolve_remote_store_answers_a_remote_uri(
     uri = storage_server.uri("store")
     version = open_store(uri).push(write_model(tmp_path / "1", 1), provenance()).version
     assert resolve(str(write_model(tmp_path / "model", 9)), uri, "taxi") == version.uri
+
+
+def pushed(tmp_path: Path, store: LocalModelStore, seed: int, promote: bool = True) -> Version:
+    version = store.push(write_model(tmp_path / f"{seed}", seed), provenance()).version
+    if promote:
+        store.promote("taxi", version.number)
+    return version
+
+
+def test_served_are_the_others_of_the_last_five_in_production_newest_first(tmp_path: Path) -> None:
+    store = LocalModelStore(tmp_path / "store")
+    versions = [pushed(tmp_path, store, seed) for seed in range(7)]
+    pushed(tmp_path, store, 8, promote=False)  # never served
+    served = find_served(str(write_model(tmp_path / "model", 9)), str(tmp_path / "store"), "taxi")
+    assert served == {f"version {one.number}": one.uri for one in versions[2:6]}
+    assert next(iter(served)) == f"version {versions[5].number}"
+
+
+def test_served_without_a_pin_are_the_versions_pushed(tmp_path: Path) -> None:
+    store = LocalModelStore(tmp_path / "store")
+    one, two, _ = (pushed(tmp_path, store, seed, promote=False) for seed in range(3))
+    served = find_served(str(write_model(tmp_path / "model", 9)), str(tmp_path / "store"), "taxi")
+    assert set(served.values()) == {one.uri, two.uri}
+
+
+def test_served_after_its_own_push_are_those_of_before(tmp_path: Path) -> None:
+    store = LocalModelStore(tmp_path / "store")
+    for seed in range(3):
+        pushed(tmp_path, store, seed)
+    asked = str(write_model(tmp_path / "model", 9)), str(tmp_path / "store"), "taxi"
+    before = find_served(*asked)
+    store.promote("taxi", store.push(tmp_path / "model", provenance()).version.number)
+    assert find_served(*asked) == before
+
+
+def test_served_leaves_out_what_was_rolled_back_and_names_what_was_deleted(tmp_path: Path) -> None:
+    store = LocalModelStore(tmp_path / "store")
+    one, two, three = (pushed(tmp_path, store, seed) for seed in range(3))
+    store.rollback("taxi")
+    four = pushed(tmp_path, store, 4)
+    asked = str(write_model(tmp_path / "model", 9)), str(tmp_path / "store"), "taxi"
+    assert three.uri not in find_served(*asked).values()
+    assert find_served(*asked) == {f"version {one.number}": one.uri, f"version {two.number}": two.uri}
+    assert store.prune("taxi", 0)
+    served = find_served(*asked)
+    assert four.uri not in served.values()
+    assert served[f"version {one.number}"] == ""

@@ -213,7 +213,7 @@ def test_evaluate_model_judges_the_same(served: tuple[str, str, str], tmp_path: 
     written, logged = [], []
     for _ in range(2):
         log = MetricsRecorder()
-        evaluate(*served, "", config, {}, str(tmp_path / "out"), log, log, str(tmp_path / "out" / "page.html"))
+        evaluate(*served, "", {}, config, {}, str(tmp_path / "out"), log, log, str(tmp_path / "out" / "page.html"))
         logged.append(vars(log))
         written.append(files(tmp_path / "out"))
     assert logged[0] == logged[1]

@@ -20,28 +20,29 @@ from slipway.data.beam import scratch_folder
 from slipway.data.examples.dataset import open_split
 from slipway.data.tensors import raw_inputs
 from slipway.errors import GateError
-from slipway.evaluation.metric import BASELINE
+from slipway.evaluation.metric import BASELINE, CANDIDATE
 from slipway.evaluation.metrics import EPSILON, invalid_predictions, without_invalid
 from slipway.evaluation.results import MISSING
 from slipway.evaluation.scoring import Models, Scorer
-from slipway.evaluation.slices import Measured, encode_column
+from slipway.evaluation.slices import Measured, Slicing, encode_column, slice_rows
 from slipway.evaluation.tfma.files import eval_config, prediction_key
-from slipway.evaluation.tfma.readback import INVALID, LABEL, RIGHT, SPREAD, WITHIN, read_tables
+from slipway.evaluation.tfma.readback import CHOSEN, INVALID, LABEL, RIGHT, SPREAD, WITHIN, read_tables
 from slipway.stores import storage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from numpy.typing import NDArray
 
     from slipway.data.beam import BeamConfig
     from slipway.evaluation.config import EvaluationConfig
     from slipway.evaluation.scoring import EvalRows, LoadPredictor
+    from slipway.evaluation.slices import SliceValues
 
-SAMPLE_ROWS = 100_000  # curves and the comparison with the constant model use no more rows than these
+SAMPLE_ROWS = 100_000  # curves and comparisons between models use no more rows than these
 SAMPLE_FILE = "sample.npz"
 BATCH_ROWS = 4_096
-SAMPLE, KEY = "sample", "__key"
+SAMPLE, KEY, PLACE = "sample", "__key", "__place_"
 
 
 @dataclass
@@ -68,9 +69,11 @@ class Score(beam.DoFn):  # type: ignore[misc]
                 if rows.num_rows:
                     labels, inputs = self.rows.labels(rows), raw_inputs(rows, self.rows.features)
                     answers = {name: one.predict(inputs, rows.num_rows) for name, one in self._scorers.items()}
-                    yield self._columns(rows, labels, answers)
+                    batch = self._columns(rows, labels, {name: answers[name] for name in _judged(answers)})
+                    yield batch
                     keys = random.random(rows.num_rows)
-                    yield beam.pvalue.TaggedOutput(SAMPLE, {KEY: keys, LABEL: labels, **answers})
+                    places = {f"{PLACE}{name}": _texts(rows, name) for name in self.rows.config.slice_columns}
+                    yield beam.pvalue.TaggedOutput(SAMPLE, {KEY: keys, LABEL: labels, **places, **answers})
 
     def _columns(
         self, rows: pa.Table, labels: NDArray[Any], predictions: dict[str, NDArray[np.float32]]
@@ -89,15 +92,28 @@ class Score(beam.DoFn):  # type: ignore[misc]
             regression = config.task == "regression"
             columns[prediction_key(name)] = clean if regression else np.clip(clean, EPSILON, 1 - EPSILON)
             if config.task == "multiclass":
-                columns[f"{RIGHT}{name}"] = (clean.argmax(axis=1) == labels).astype(np.float32)
+                best = clean.argmax(axis=1)
+                columns[f"{RIGHT}{name}"] = (best == labels).astype(np.float32)
+                classes = range(len(config.class_names))
+                columns |= {f"{CHOSEN}{name}{k}": (best == k).astype(np.float32) for k in classes}
         if config.task == "regression":
             columns[SPREAD] = (labels.astype(np.float64) - self.centre) ** 2
         if config.task == "multiclass":
             columns |= {f"{WITHIN}{k}": (labels == k).astype(np.float32) for k in range(len(config.class_names))}
         for name in config.slice_columns:
-            codes, texts = encode_column(rows, name)
-            columns[name] = np.array([MISSING if text is None else text for text in texts], dtype=object)[codes]
+            columns[name] = _texts(rows, name).astype(object)
         return pa.RecordBatch.from_pydict({name: _as_lists(values) for name, values in columns.items()})
+
+
+def _judged(models: Iterable[str]) -> list[str]:
+    """The models whose metrics TFMA computes; those that served before are compared on the sample."""
+    return [name for name in models if name in (CANDIDATE, BASELINE)]
+
+
+def _texts(rows: pa.Table, name: str) -> NDArray[Any]:
+    """A slice column as text."""
+    codes, texts = encode_column(rows, name)
+    return np.array([MISSING if text is None else text for text in texts])[codes]
 
 
 def _as_lists(values: NDArray[Any]) -> pa.Array:
@@ -124,6 +140,7 @@ def measure_on_beam(
     models.predict(batch)
     centre = float(rows.labels(batch).mean())
     worker_paths = {name: beam_config.worker_path(path) for name, path in models.paths.items()}
+    judged = _judged(worker_paths)
     fragments = list(open_split(examples_path, "eval").get_fragments())
     groups = [(beam_config.worker_path(one.path), index) for one in fragments for index in range(one.num_row_groups)]
     options = PipelineOptions(beam_config.flags, pipeline_type_check=False)
@@ -133,18 +150,28 @@ def measure_on_beam(
                 _build(pipeline, groups, Score(rows, load, worker_paths, centre), scratch)
         except Exception as error:
             raise GateError(f"TFMA failed on Beam: {error}") from error
-        tables, invalid = read_tables(scratch, rows.config, list(worker_paths), centre)
+        tables, invalid = read_tables(scratch, rows.config, judged, centre)
         sample = dict(np.load(BytesIO(storage.read_bytes(storage.join(scratch, SAMPLE_FILE)))))
     examples = int(tables[0].examples[0])
+    columns = {name: sample[f"{PLACE}{name}"] for name in rows.config.slice_columns}
+    table = pa.table({LABEL: sample[LABEL], **columns})
     return Measured(
         tables=tables,
-        labels=sample.pop(LABEL),
+        labels=sample[LABEL],
         answers={name: sample[name] for name in worker_paths},
+        slicings=[_as_in_tables(one) for one in slice_rows(table, [(), *rows.config.slice_specs])],
         invalid=invalid,
         unlabelled=sum(one.metadata.num_rows for one in fragments) - examples,
-        baseline_problem=models.baseline_problem,
+        problems=models.problems,
         sampled=examples > SAMPLE_ROWS,
     )
+
+
+def _as_in_tables(slicing: Slicing) -> Slicing:
+    values: list[SliceValues] = [
+        tuple(None if text == MISSING else text for text in values) for values in slicing.values
+    ]
+    return Slicing(slicing.columns, slicing.codes, values)
 
 
 def _build(pipeline: beam.Pipeline, groups: list[tuple[str, int]], score: Score, scratch: str) -> None:
@@ -156,13 +183,14 @@ def _build(pipeline: beam.Pipeline, groups: list[tuple[str, int]], score: Score,
             model_name=name, model_path=path, model_type=MATERIALIZED_PREDICTION, is_baseline=name == BASELINE
         )
         for name, path in score.models.items()
+        if name in _judged(score.models)
     ]
     scored = (
         pipeline
         | "RowGroups" >> beam.Create(groups, reshuffle=True)
         | "Score" >> beam.ParDo(score).with_outputs(SAMPLE, main="batches")
     )
-    config = _with_means(score.rows.config, list(score.models))
+    config = _with_means(score.rows.config, _judged(score.models))
     _ = scored.batches | "TFMA" >> tfma.ExtractEvaluateAndWriteResults(
         eval_shared_model=models, eval_config=config, output_path=scratch
     )
@@ -183,6 +211,9 @@ def _with_means(config: EvaluationConfig, models: list[str]) -> Any:
     if config.task == "multiclass":
         classes = range(len(config.class_names))
         means += [(f"{RIGHT}{model}", f"{WITHIN}{index}") for model in models for index in classes]
+        means += [
+            (f"{prefix}{index}", "") for prefix in (WITHIN, *(CHOSEN + one for one in models)) for index in classes
+        ]
         by_class = result.metrics_specs.add(model_names=models if len(models) > 1 else [])
         by_class.binarize.class_ids.values.extend(classes)
         by_class.metrics.add(class_name="AUC", config='{"name": "auc"}')

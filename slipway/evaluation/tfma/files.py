@@ -80,7 +80,7 @@ def eval_config(config: EvaluationConfig, with_baseline: bool) -> Any:
         added = spec.metrics.add(class_name=kind, module=module, config=json.dumps({"name": metric.name}))
         for threshold in config.thresholds:
             said = metric_threshold(threshold, with_baseline)
-            if threshold.metric != metric.name or not said.ByteSize():
+            if threshold.name != metric.name or not said.ByteSize():
                 continue
             if threshold.slice:
                 added.per_slice_thresholds.add(slicing_specs=[_slicing(threshold.slice)], threshold=said)
@@ -216,7 +216,9 @@ def _validation(evaluation: Evaluation) -> Any:
             failure.metric_key.is_diff = check.rule == "max_drop"
             failure.metric_value.double_value.value = float("nan") if check.value is None else check.value
             if check.rule in ("min", "max", "max_drop"):
-                threshold = Threshold.model_validate({"metric": check.metric, check.rule: check.bound})
+                threshold = Threshold.model_validate(
+                    {"metric": check.metric.partition(" ")[0], check.rule: check.bound}
+                )
                 failure.metric_threshold.CopyFrom(metric_threshold(threshold))
     slices = Counter(tuple(row.columns) for row in [evaluation.overall, *evaluation.slices])
     slices.update({tuple(rest.columns): rest.slices for rest in evaluation.left_out})

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 # Columns that the workers add for TFMA; a prefix is followed by a model or a class.
 LABEL, INVALID, RIGHT, WITHIN, SPREAD = "label", "__invalid_", "__right_", "__within_", "__spread"
+CHOSEN = "__chosen_"
 
 Key = tuple[str, str, int | None]  # model, metric, class
 
@@ -91,6 +92,12 @@ def _metrics(rows: list[dict[Key, float]], model: str, config: EvaluationConfig,
         areas[~present | (present.sum(axis=1, keepdims=True) == 1)] = np.nan
         metrics["auc"] = mean_defined(areas)
         metrics["balanced_accuracy"] = mean_defined(recalls)
+        shares, chosen = (
+            np.stack([of(f"{prefix}{index}") for index in classes], axis=1) for prefix in (WITHIN, f"{CHOSEN}{model}")
+        )
+        hits = np.where(present, recalls * shares, 0)
+        both = np.where(shares + chosen, shares + chosen, np.nan)
+        metrics["macro_f1"] = mean_defined(2 * hits / both)
     else:
         metrics["calibration"][metrics["mean_label"] == 0] = np.nan
     if config.task == "binary":

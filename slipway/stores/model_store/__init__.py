@@ -5,7 +5,7 @@ from slipway.stores import storage
 from slipway.stores.model_store.local import LocalModelStore
 from slipway.stores.model_store.manifest import Manifest, Provenance, Pushed, Version, digest_model
 from slipway.stores.model_store.remote import RemoteModelStore
-from slipway.stores.model_store.state import Event, Stage, last_move
+from slipway.stores.model_store.state import Event, Stage, last_move, served_last
 from slipway.stores.model_store.store import ModelStore
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "digest_model",
     "last_move",
     "open_store",
+    "served_last",
 ]
 
 

@@ -122,6 +122,26 @@ def last_move(history: Sequence[Event], until: float = math.inf) -> Event | None
     return next((event for event in moves if event.when <= until), None)
 
 
+def served_last(history: Sequence[Event], without: str, count: int) -> list[int]:
+    """The last versions that served, newest first: promoted, gone back to or, before the first pin, pushed.
+
+    Bytes that were quarantined are left out, and so are those with the digest `without`.
+    """
+    digests = {event.version: event.model_digest for event in history}
+    out = {event.version if event.action == "quarantine" else event.previous
+           for event in history if event.action in ("quarantine", "rollback")}  # fmt: skip
+    barred = {without, *(digests[version] for version in out if version in digests)}
+    served: dict[str, int] = {}
+    pinned = False
+    for event in history:
+        moved = event.action in ("promote", "rollback")
+        pinned = pinned or moved
+        if (moved or (event.action == "push" and not pinned)) and event.model_digest not in barred:
+            served.pop(event.model_digest, None)
+            served[event.model_digest] = event.version
+    return list(served.values())[: -count - 1 : -1]
+
+
 def serving(state: State, versions: Iterable[int]) -> str:
     """The version in production and who put it there, as a sentence for messages."""
     move = last_move(state.history)

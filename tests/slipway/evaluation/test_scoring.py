@@ -73,7 +73,7 @@ def test_measure_broken_candidate_raises_and_broken_production_model_is_left_out
     found = measure_in_memory(examples, rows, Doubled, {CANDIDATE: "a", BASELINE: problem})
     assert found.answers.keys() == {CANDIDATE}
     assert found.tables[0].baseline is None
-    assert re.search(said, found.baseline_problem or "")
+    assert re.search(said, found.problems[BASELINE])
 
 
 def test_batches_without_a_labelled_row_are_refused(rows: EvalRows, tmp_path: Path) -> None:
