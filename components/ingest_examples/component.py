@@ -36,3 +36,4 @@ def ingest_examples(
         files="split=train/ and split=eval/: rows as Parquet. manifest.json: counts, types, source and digests. "
         "quarantine.jsonl: rows that could not be read, if any.",
     )
+    eval_sample.metadata["files"] = "split=eval/: the first rows as Parquet. manifest.json: that of all examples."

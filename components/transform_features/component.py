@@ -55,7 +55,7 @@ def transform_features(
         storage.copy_folder(graph, transform_graph.path, TRANSFORM_GRAPH)
     transform_graph.metadata["files"] = (
         "transform_fn/: the transform as a SavedModel. metadata/ and transformed_metadata/: schemas of what it takes "
-        "and gives. TFTransformOutput reads them."
+        "and gives. TFTransformOutput reads them. schema.pbtxt: the schema of the examples."
     )
     transformed_examples.metadata["files"] = (
         "split=train/ and split=eval/: transformed features and label as Parquet, row for row as in the examples. "
