@@ -15,8 +15,8 @@ def resolve_baseline(
 
     A candidate, which `model_digest` names, is never compared with itself: if production holds its very bytes, the
     newest other version is the baseline. So a run repeated after its own push has the baseline that it had. A
-    quarantined version is none. `served` has the other of the last five that served: `version 3` to its directory, which
-    is empty if its files were deleted.
+    quarantined version is none. `served` has the other of the last five that served: `version 3` to its directory,
+    which is empty if its files were deleted.
     """
     from slipway.stores.model_store import open_store, served_last
 

@@ -8,7 +8,7 @@ from slipway.errors import GateError
 from slipway.evaluation import gate, paired
 from slipway.evaluation.config import EvaluationConfig
 from slipway.evaluation.gate import judge
-from slipway.evaluation.metric import CANDIDATE
+from slipway.evaluation.metric import CANDIDATE, how_much_worse
 from slipway.evaluation.paired import Rival
 from slipway.evaluation.results import Check, Verdict
 from slipway.evaluation.scoring import Models
@@ -49,8 +49,7 @@ def test_selftest_candidate_compared_with_itself_is_noticed(inputs: Path, monkey
 
 
 def test_selftest_comparison_in_the_wrong_direction_is_noticed(inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    right = paired.how_much_worse
-    monkeypatch.setattr(paired, "how_much_worse", lambda metric, ours, theirs: right(metric, theirs, ours))
+    monkeypatch.setattr(paired, "how_much_worse", lambda metric, ours, theirs: how_much_worse(metric, theirs, ours))
     assert notices(inputs, "worse than production")
 
 
