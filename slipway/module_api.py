@@ -100,11 +100,15 @@ class Ingestion(_Strict):
     """How raw rows become examples.
 
     `max_quarantined` is the share of rows that may fail to parse before the step fails. `window` is the number of
-    newest spans that are read when the data's URI holds `{SPAN}`.
+    newest spans that are read when the data's URI holds `{SPAN}`. `ignore` names columns that are not read, such as
+    those of a type that examples cannot hold. With `times: seconds` a CSV column of moments in ISO 8601 is read as
+    Parquet's timestamps always are, as whole seconds since 1970; else it is text.
     """
 
     max_quarantined: float = Field(0.01, ge=0, le=1)
     window: int = Field(1, ge=1)
+    ignore: tuple[str, ...] = ()
+    times: Literal["text", "seconds"] = "text"
 
 
 class Training(_Strict):

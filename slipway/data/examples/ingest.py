@@ -93,7 +93,7 @@ def _write(
     """Reads every row and writes it to its split; the manifest says what was written."""
     clear_artifact(folder, MANIFEST)
     quarantine = Quarantine(folder / QUARANTINE)
-    limit, usable, unlabelled = config.ingestion.max_quarantined, 0, 0
+    usable, unlabelled = 0, 0
     writers: list[_SplitWriter] = []
     with (
         closing(quarantine),
@@ -103,7 +103,7 @@ def _write(
     ):
         connection.execute("SET enable_progress_bar = false")
         connection.execute("SET streaming_buffer_size = '64MB'")  # room for more than one thread to read ahead
-        typed = open_source(connection, source, schema, limit, quarantine, Path(scratch), careful=careful)
+        typed = open_source(connection, source, schema, config.ingestion, quarantine, Path(scratch), careful=careful)
         query = RowQuery(connection, typed, config.label, config.split, config.task, source.uri)
         for batch in _ahead(query.batches(BATCH_ROWS)):
             rows = _set_aside(batch, quarantine)

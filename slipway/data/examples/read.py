@@ -5,8 +5,8 @@ from __future__ import annotations
 import gzip
 import shutil
 import zlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,39 +15,45 @@ import duckdb
 from slipway.data.database import literal
 from slipway.data.examples.avro_files import avro_rows
 from slipway.data.examples.bigquery import bigquery_rows
-from slipway.data.examples.column_types import CSV_TEXT, Conversion, convert, curated_forms, infer_forms
+from slipway.data.examples.column_types import Conversion, Form, convert, curated_forms, find_codes, infer_forms
 from slipway.data.examples.csv_files import csv_rows, repaired_csv_rows
 from slipway.data.examples.rows import FILE, Opening, Quarantine, RawRows, UnsoundRowsError, check_names, describe
 from slipway.data.examples.source import Format, Source
 from slipway.data.examples.tfrecord_files import tfrecord_rows
-from slipway.errors import DataError
+from slipway.errors import DataError, UnusableColumnsError
+from slipway.module_api import Ingestion
 from slipway.stores import storage
+from slipway.strict_yaml import did_you_mean
 
 if TYPE_CHECKING:
     from tensorflow_metadata.proto.v0 import schema_pb2
+
+ROW_NUMBER = "file_row_number"
 
 
 def _parquet_rows(opening: Opening) -> RawRows:
     """Rows of Parquet files; DuckDB reads them, and matches columns by name."""
     listed = ", ".join(literal(str(path)) for path in opening.files.values())
-    relation = (
-        f"read_parquet([{listed}], union_by_name = true, hive_partitioning = false, "
-        f"filename = '{FILE}', file_row_number = true)"
-    )
+    options = f"union_by_name = true, hive_partitioning = false, filename = '{FILE}'"
+    own_number = False
     for name, path in opening.files.items():
         try:
-            opening.connection.execute(f"SELECT num_rows FROM parquet_file_metadata({literal(str(path))})")  # noqa: S608
+            names = opening.connection.execute(f"SELECT name FROM parquet_schema({literal(str(path))})")  # noqa: S608
+            own_number |= ROW_NUMBER in (name.lower() for (name,) in names.fetchall())
         except duckdb.Error as error:
             said, size = str(error).partition("\n")[0], path.stat().st_size
             raise DataError(f"{name}: not a whole Parquet file ({size:,} bytes); fetch it again: {said}") from error
+    # DuckDB does not number the rows of files that have a column of this name.
+    relation = f"read_parquet([{listed}], {options}{'' if own_number else f', {ROW_NUMBER} = true'})"
     try:
         types = describe(opening.connection, relation)
     except duckdb.Error as error:
         said = str(error).partition("\n")[0]
         raise DataError(f"{opening.source.uri}: the files' columns do not fit together: {said}") from error
-    del types["file_row_number"]
+    if not own_number:
+        del types[ROW_NUMBER]
     shown = ", ".join(f"{literal(str(path))}: {literal(name)}" for name, path in opening.files.items())
-    return RawRows(relation, types, (f"MAP {{{shown}}}[{FILE}]", "file_row_number + 1"))
+    return RawRows(relation, types, (f"MAP {{{shown}}}[{FILE}]", "NULL" if own_number else f"{ROW_NUMBER} + 1"))
 
 
 # Formats whose columns have types. A reader loads its library when it is called, and raises DataError where a file is
@@ -78,7 +84,7 @@ def open_source(
     connection: duckdb.DuckDBPyConnection,
     source: Source,
     schema: schema_pb2.Schema | None,
-    tolerated: float,
+    ingestion: Ingestion,
     quarantine: Quarantine,
     scratch: Path,
     *,
@@ -86,31 +92,56 @@ def open_source(
 ) -> TypedRows:
     """The rows of a source; a schema decides the types of its features.
 
-    `tolerated` is the share of a numeric CSV column that may be no numbers; `scratch` takes copies of remote and packed
-    files. With `careful` CSV files are read line by line and every value is checked: slower, for files with bad rows.
+    `scratch` takes copies of remote and packed files. With `careful` CSV files are read line by line and every value is checked: slower, for files with bad rows.
 
     Raises:
         DataError: a file is missing or damaged as a whole, or a column's name or type cannot be used.
         UnsoundRowsError: the CSV files have to be read carefully.
     """
     forms = curated_forms(schema)
-    opening = Opening(connection, source, _local_files(source, scratch), quarantine)
+    opening = Opening(connection, source, _local_files(source, scratch), quarantine, frozenset(ingestion.ignore))
     if source.format != "csv":
         rows = READERS[source.format](opening)
         check_names(list(rows.types), source.uri)
-        conversions = [convert(column, kind, forms.get(column)) for column, kind in rows.types.items()]
+        rows = _without_ignored(rows, ingestion, source)
+        conversions = _conversions(connection, rows, forms, ingestion)
         return TypedRows(rows, conversions, frozenset(each.column for each in conversions if each.valid))
     rows = repaired_csv_rows(opening, scratch / "clean.csv") if careful else csv_rows(opening)
+    rows = _without_ignored(rows, ingestion, source)
     forms = {column: form for column, form in forms.items() if column in rows.types}
     try:
-        forms, failing = infer_forms(connection, rows, forms, tolerated, check=careful)
+        forms, failing = infer_forms(connection, rows, forms, ingestion, check=careful)
     except duckdb.Error as error:
         if careful:
             raise
         raise UnsoundRowsError from error
-    conversions = [convert(column, CSV_TEXT, forms[column]) for column in rows.types]
+    conversions = _conversions(connection, rows, forms, ingestion)
     can_fail = failing if careful else {each.column for each in conversions if each.valid}
     return TypedRows(rows, conversions, frozenset(can_fail), trusted=not careful)
+
+
+def _without_ignored(rows: RawRows, ingestion: Ingestion, source: Source) -> RawRows:
+    """The rows without the columns that `ingestion.ignore` names; a name that is none of theirs is an error."""
+    for name in ingestion.ignore:
+        if name not in rows.types:
+            hint = did_you_mean(name, list(rows.types))
+            raise DataError(f"ingestion.ignore of module.yaml names {name!r}, but {source.uri} has no such column{hint}")
+    return replace(rows, types={name: kind for name, kind in rows.types.items() if name not in ingestion.ignore})
+
+
+def _conversions(
+    connection: duckdb.DuckDBPyConnection, rows: RawRows, forms: Mapping[str, Form], ingestion: Ingestion
+) -> list[Conversion]:
+    """The conversion of each column; UnusableColumnsError names all that have none."""
+    codes, found, unusable = find_codes(connection, rows), list[Conversion](), dict[str, str]()
+    for column, kind in rows.types.items():
+        try:
+            found.append(convert(column, kind, forms.get(column), ingestion, codes=column in codes))
+        except UnusableColumnsError as error:
+            unusable |= error.columns
+    if unusable:
+        raise UnusableColumnsError(unusable)
+    return found
 
 
 def _local_files(source: Source, scratch: Path) -> dict[str, Path]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from slipway.data.examples.source import Source
 
+RESERVED = "__slipway_"
 FILE, LINE = "__slipway_file", "__slipway_line"
 BATCH = "__slipway_batch"
 RAW_CHARACTERS = 1000
@@ -81,12 +82,16 @@ class Quarantine:
 
 @dataclass(frozen=True)
 class Opening:
-    """What a reader gets: `files` maps the name to show of each file to its path on this machine."""
+    """What a reader gets: `files` maps the name to show of each file to its path on this machine.
+
+    A reader need not understand the columns in `ignore`.
+    """
 
     connection: duckdb.DuckDBPyConnection
     source: Source
     files: dict[str, Path]
     quarantine: Quarantine
+    ignore: frozenset[str] = frozenset()
 
     def rows_of(self, schema: pa.Schema, batches: Iterable[pa.RecordBatch], place: str = "") -> RawRows:
         """Rows that Python reads; with columns `FILE` and `LINE` in them, or all of one place."""
@@ -102,7 +107,7 @@ def describe(connection: duckdb.DuckDBPyConnection, relation: str) -> dict[str, 
 
 
 def check_names(names: list[str], source: str) -> None:
-    """Refuses columns without a name, and names that occur twice (upper and lower case are the same to SQL)."""
+    """Refuses columns without a name, names that the queries here use, and names that occur twice (upper and lower case are the same to SQL)."""
     seen: dict[str, int] = {}
     for position, name in enumerate(names, 1):
         if not name:
@@ -110,6 +115,8 @@ def check_names(names: list[str], source: str) -> None:
                 f"{source}: column {position} has no name in the header; name it, or leave it out "
                 "(pandas writes its index so: use to_csv(index=False))"
             )
+        if name.startswith(RESERVED):
+            raise DataError(f"{source}: the column name {name!r} is reserved for Slipway; rename the column")
         first = seen.setdefault(name.lower(), position)
         if first != position:
             raise DataError(

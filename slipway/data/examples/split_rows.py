@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from slipway.data.database import identifier, literal
+from slipway.data.examples.column_types import iso_moment
 from slipway.data.examples.rows import describe
 from slipway.errors import ConfigError, DataError
 from slipway.module_api import HashSplit, Split, TimeSplit
@@ -29,13 +30,9 @@ if TYPE_CHECKING:
 TRAIN, EVAL, NEITHER = 0, 1, 2
 _MISSING = np.uint64(0x9E3779B97F4A7C15)
 LATER, UNREADABLE = "__slipway_later", "__slipway_unreadable"
-# ISO 8601: a date, or a date and a time of day, perhaps with an offset. DuckDB alone would take 01-06-24 for a day of
-# the year 1, and would not take blanks around it.
-_DATE, _TIME, _ZONE = r"\d{4}-\d{1,2}-\d{1,2}", r"\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?", r"Z|[+-]\d{2}(?::?[0-5]\d)?"
 _DAY, _MONTH = "(0[1-9]|[12][0-9]|3[01])", "(0[1-9]|1[0-2])"
 _YEAR_LAST = re.compile(rf"({_DAY}{_MONTH}|{_MONTH}{_DAY})(19|20)[0-9]{{2}}")
 _HAS_YEAR = re.compile("%-?[YyGcx]")
-_ISO = rf"^\s*({_DATE})(?:(?:T|\s+)({_TIME})\s*({_ZONE})?)?\s*$"
 
 
 def assign_splits(rows: pa.RecordBatch, split: Split, columns: list[str]) -> NDArray[np.int8]:
@@ -119,7 +116,8 @@ def time_columns(connection: duckdb.DuckDBPyConnection, typed: TypedRows, split:
     if typed.rows.types[split.column].startswith(("DATE", "TIMESTAMP")):
         kind, value = "TIMESTAMPTZ", f"CAST({identifier(split.column)} AS TIMESTAMPTZ)"
     else:
-        value = next(each.value for each in typed.conversions if each.column == split.column)
+        found = next(each for each in typed.conversions if each.column == split.column)
+        value = identifier(split.column) if found.form == "time" else found.value  # whole seconds would lose the rest
         kind = describe(connection, f"(SELECT {value} AS value FROM {typed.rows.relation})")["value"]  # noqa: S608
     if kind not in ("TIMESTAMPTZ", "BIGINT", "DOUBLE", "VARCHAR"):
         raise ConfigError(f"split.column of module.yaml is {split.column!r}, which holds {kind}, not times")
@@ -183,9 +181,7 @@ def _moment(text: str, pattern: str | None) -> str:
     """SQL of a text as a timestamp; NULL if it is not one."""
     if pattern is not None:
         return f"CAST(try_strptime(trim({text}), {literal(pattern)}) AS TIMESTAMPTZ)"
-    plain = f"replace(replace(upper({text}), ',', '.'), 'UTC', 'Z')"
-    aware = f"TRY_CAST(rtrim(regexp_replace({plain}, '{_ISO}', '\\1 \\2\\3')) AS TIMESTAMPTZ)"
-    return f"CASE WHEN regexp_matches({plain}, '{_ISO}') THEN {aware} END"
+    return iso_moment(text)
 
 
 def _number(given: int | float | str) -> int | float | None:
