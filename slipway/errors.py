@@ -37,6 +37,14 @@ class UnusableColumnsError(DataError):
         )
 
 
+class DelimiterError(DataError):
+    """The fields of a CSV file seem to be separated by another `delimiter`."""
+
+    def __init__(self, message: str, delimiter: str) -> None:
+        self.delimiter = delimiter
+        super().__init__(message)
+
+
 class AnomalyError(DataError):
     """The examples violate their schema, or drifted beyond its limits."""
 

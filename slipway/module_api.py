@@ -21,9 +21,10 @@ Files of a module import each other relatively (`from .preprocessing import …`
 from __future__ import annotations
 
 import math
+from datetime import date
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 if TYPE_CHECKING:
@@ -69,13 +70,23 @@ class HashSplit(_Strict):
     eval: int = Field(1, ge=1)
 
 
+def _as_text(value: Any) -> Any:
+    """A value of YAML as the data spells it: `false` and 0 need no quotes."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, int | float | date) else value
+
+
 class ColumnSplit(_Strict):
-    """Split by the value of a column: `train` values and `eval` values; a row with another value is left out."""
+    """Split by the value of a column: `train` values and `eval` values; a row with another value is left out.
+
+    A value may be written as in the data (`1.0`, `True`) or as in the examples (`1`).
+    """
 
     method: Literal["column"]
     column: str
-    train: tuple[str, ...] = ("train",)
-    eval: tuple[str, ...] = ("eval",)
+    train: tuple[Annotated[str, BeforeValidator(_as_text)], ...] = ("train",)
+    eval: tuple[Annotated[str, BeforeValidator(_as_text)], ...] = ("eval",)
 
 
 class TimeSplit(_Strict):
@@ -97,18 +108,30 @@ Split = Annotated[HashSplit | ColumnSplit | TimeSplit, Field(discriminator="meth
 
 
 class Ingestion(_Strict):
-    """How raw rows become examples.
+    r"""How raw rows become examples.
 
     `max_quarantined` is the share of rows that may fail to parse before the step fails. `window` is the number of
     newest spans that are read when the data's URI holds `{SPAN}`. `ignore` names columns that are not read, such as
-    those of a type that examples cannot hold. With `times: seconds` a CSV column of moments in ISO 8601 is read as
-    Parquet's timestamps always are, as whole seconds since 1970; else it is text.
+    those of a type that examples cannot hold. `missing_values` are the marks that stand for a missing value, such as
+    `NA`, in any column of any format. The others concern CSV: `delimiter` separates fields (`"\t"` is a tab), numbers
+    have a `decimal` point or comma and perhaps a mark between `thousands`, and with `times: seconds` a column of
+    moments in ISO 8601 is read as Parquet's timestamps always are, as whole seconds since 1970; else it is text.
     """
 
     max_quarantined: float = Field(0.01, ge=0, le=1)
     window: int = Field(1, ge=1)
     ignore: tuple[str, ...] = ()
+    missing_values: tuple[str, ...] = ()
+    delimiter: str = Field(",", pattern=r"\A[\t !#-&(-,/:-@^_`|~]\z", description="one character that no value needs")
+    decimal: Literal[".", ","] = "."
+    thousands: Literal[".", ",", " ", "'", "_"] | None = None
     times: Literal["text", "seconds"] = "text"
+
+    @model_validator(mode="after")
+    def _numbers_can_be_told(self) -> Self:
+        if self.thousands == self.decimal:
+            raise ValueError(f"ingestion.thousands and ingestion.decimal are both {self.decimal!r}; give two marks")
+        return self
 
 
 class Training(_Strict):

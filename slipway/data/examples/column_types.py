@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 Form = Literal["integer", "whole", "number", "boolean", "time", "text"]  # whole: what a schema takes for an integer
 
+DEFAULTS = Ingestion()
 CSV_TEXT = "CSV_TEXT"  # in the place of DuckDB's type: text whose form is not decided yet; never the empty string
 SAMPLE_ROWS = 2048
 _INTEGER = r"\s*([+-]?(0|[1-9][0-9]{0,17}))?\s*"
@@ -99,7 +100,7 @@ def curated_forms(schema: schema_pb2.Schema | None) -> dict[str, Form]:
 
 
 def convert(
-    column: str, raw_type: str, form: Form | None, ingestion: Ingestion = Ingestion(), *, codes: bool = False
+    column: str, raw_type: str, form: Form | None, ingestion: Ingestion = DEFAULTS, *, codes: bool = False
 ) -> Conversion:
     """The conversion of one column from DuckDB's type to a form; without a form, to the nearest type.
 
@@ -111,7 +112,7 @@ def convert(
     if raw_type == CSV_TEXT:
         return _from_text(column, identifier(column), form or "text", ingestion)
     if raw_type == "VARCHAR" or raw_type.startswith("ENUM"):
-        return _from_text(column, f"nullif({identifier(column)}::VARCHAR, '')", form or "text", ingestion)
+        return _from_text(column, f"nullif({identifier(column)}::VARCHAR, '')", form or "text", DEFAULTS)
     element = re.fullmatch(r"(.+)\[\d*\]", raw_type)
     target, value = _natural(element[1] if element else raw_type, codes)
     if not target:
@@ -145,20 +146,39 @@ def _from_text(column: str, text: str, form: Form, ingestion: Ingestion) -> Conv
     elif form == "time":
         value, valid = _SECONDS.format(iso_moment(text)), f"{iso_moment(text)} IS NOT NULL"
     elif form == "integer":
+        text = _plain_number(text, ingestion)
         value, valid = f"TRY_CAST({text} AS BIGINT)", f"regexp_full_match({text}, '{_INTEGER}')"
     elif form == "whole":
-        number, boolean, moment = f"TRY_CAST({text} AS BIGINT)", _IS_BOOLEAN.format(text), iso_moment(text)
+        boolean, moment = _IS_BOOLEAN.format(text), iso_moment(text)
+        number = f"TRY_CAST({_plain_number(text, ingestion)} AS BIGINT)"
         value = (
             f"coalesce({number}, CASE WHEN {boolean} THEN CAST(lower({text}) = 'true' AS BIGINT) "
             f"ELSE {_SECONDS.format(moment)} END)"
         )
         otherwise = f"{boolean} OR trim({text}) = '' OR ({moment}) IS NOT NULL"
-        valid = f"CASE WHEN regexp_full_match({text}, '{_WHOLE}') THEN {number} IS NOT NULL ELSE {otherwise} END"
+        matches = f"regexp_full_match({_plain_number(text, ingestion)}, '{_WHOLE}')"
+        valid = f"CASE WHEN {matches} THEN {number} IS NOT NULL ELSE {otherwise} END"
     else:
+        text = _plain_number(text, ingestion)
         value = f"nullif(TRY_CAST({text} AS DOUBLE), 'nan'::DOUBLE)"
         plain = f"NOT contains({text}, '_')"  # DuckDB takes 1_000 for a number
         valid = f"CASE WHEN TRY_CAST({text} AS DOUBLE) IS NOT NULL THEN {plain} ELSE trim({text}) = '' END"
     return Conversion(column, value, f"{text} IS NULL OR ({valid})", _EXPECTED[form], form)
+
+
+def _plain_number(text: str, ingestion: Ingestion) -> str:
+    """SQL of a text with its number as SQL writes it; of a text that SQL, but not the file, would take for one, not."""
+    if ingestion.decimal == "." and ingestion.thousands is None:
+        return text
+    between, point = re.escape(ingestion.thousands or ""), re.escape(ingestion.decimal)
+    digits = rf"([0-9]+|[0-9]{{1,3}}({between}[0-9]{{3}})+)" if between else "[0-9]+"
+    pattern = literal(rf"\s*[+-]?({digits}({point}[0-9]*)?|{point}[0-9]+)([eE][+-]?[0-9]+)?\s*")
+    bare = f"replace({text}, {literal(ingestion.thousands)}, '')" if ingestion.thousands else text
+    plain = f"replace({bare}, {literal(ingestion.decimal)}, '.')"
+    return (
+        f"(CASE WHEN regexp_full_match({text}, {pattern}) THEN {plain} WHEN trim({text}) = '' THEN {text} "
+        f"ELSE 'text ' || {text} END)"
+    )
 
 
 def _natural(raw_type: str, codes: bool) -> tuple[str, str]:
@@ -223,8 +243,9 @@ def infer_forms(
     The first rows give a guess. All values decide about a column that is text or empty there, and about any other whose
     values do not fit the guess.
 
-    `curated` are the forms that a schema decided; `ingestion.max_quarantined` is the share of a numeric column's values that
-    may be no numbers. Only with `check` are values looked for that do not fit; otherwise the reader of the rows has to.
+    `curated` are the forms that a schema decided; up to the share `ingestion.max_quarantined` of a numeric column's
+    values may be no numbers. Only with `check` are values looked for that do not fit; otherwise the reader of the rows
+    has to.
     """
     tolerated = ingestion.max_quarantined
     sample = f"(SELECT * FROM {rows.relation} LIMIT {SAMPLE_ROWS})"  # noqa: S608
@@ -261,11 +282,14 @@ def _count(
     terms = []
     for column, form in columns.items():
         name = identifier(column)
-        valid = _SURELY_TEXT.format(name) if form == "text" else _from_text(column, name, form or "number", ingestion).valid
+        valid = (
+            _SURELY_TEXT.format(name) if form == "text" else _from_text(column, name, form or "number", ingestion).valid
+        )
         terms += [f"count({name})", f"count(*) FILTER (NOT ({valid}))"]
+        number = _plain_number(name, ingestion)
         conditions = [
-            f"regexp_full_match({name}, '{_INTEGER}')",
-            f"regexp_full_match({name}, '{_CODE}')",
+            f"regexp_full_match({number}, '{_INTEGER}')",
+            f"regexp_full_match({number}, '{_CODE}')",
             f"{name} IS NOT NULL AND ({valid})",
             _IS_BOOLEAN.format(name),
             f"({iso_moment(name)}) IS NOT NULL" if ingestion.times == "seconds" else "false",

@@ -15,6 +15,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -32,9 +33,9 @@ from slipway.data.examples.query import RAW, REASON, RowQuery
 from slipway.data.examples.read import open_source
 from slipway.data.examples.rows import FILE, LINE, Quarantine, UnsoundRowsError
 from slipway.data.examples.source import Source, digest_of
-from slipway.data.examples.split_rows import as_mask, assign_splits
+from slipway.data.examples.split_rows import SPELT, as_mask, assign_splits
 from slipway.errors import DataError, StoreError
-from slipway.module_api import Ingestion, Label, Split, Task
+from slipway.module_api import ColumnSplit, Ingestion, Label, Split, Task
 from slipway.stores import storage
 from slipway.stores.artifacts import clear_artifact
 
@@ -46,6 +47,7 @@ THREADS = min(os.cpu_count() or 1, 4)
 BATCH_ROWS = 65_536
 ROW_GROUP_ROWS = 131_072
 FILE_ROWS = 8 * ROW_GROUP_ROWS
+SHOWN_VALUES = 10
 SCRATCH = "slipway-ingest-"
 
 
@@ -61,9 +63,16 @@ class IngestConfig(BaseModel):
 
 
 def ingest_source(
-    source: Source, config: IngestConfig, schema: schema_pb2.Schema | None, examples_path: str | Path
+    source: Source,
+    config: IngestConfig,
+    schema: schema_pb2.Schema | None,
+    examples_path: str | Path,
+    *,
+    may_be_empty: bool = False,
 ) -> Manifest:
     """Writes the examples artifact of a source; a failure leaves nothing but `quarantine.jsonl`.
+
+    With `may_be_empty` a split may have no rows, as that of a table whose rows are all equal.
 
     Raises:
         DataError: the source cannot be read, too much of it is bad, a column is missing, or a split stays empty.
@@ -74,11 +83,11 @@ def ingest_source(
     try:
         with _clear_errors(source, folder):
             try:
-                manifest, quarantine = _write(source, config, schema, folder, careful=False)
+                manifest, quarantine, spelt = _write(source, config, schema, folder, careful=False)
             except UnsoundRowsError:
-                manifest, quarantine = _write(source, config, schema, folder, careful=True)
+                manifest, quarantine, spelt = _write(source, config, schema, folder, careful=True)
             quarantine.check(manifest.rows.read, config.ingestion.max_quarantined)
-            _check_splits(manifest.rows, source, config)
+            _check_splits(manifest.rows, source, config, spelt, may_be_empty=may_be_empty)
             storage.write_text(str(folder / MANIFEST), manifest.model_dump_json(indent=1))
             return manifest
     except BaseException:
@@ -89,11 +98,14 @@ def ingest_source(
 
 def _write(
     source: Source, config: IngestConfig, schema: schema_pb2.Schema | None, folder: Path, *, careful: bool
-) -> tuple[Manifest, Quarantine]:
-    """Reads every row and writes it to its split; the manifest says what was written."""
+) -> tuple[Manifest, Quarantine, Counter[str | None]]:
+    """Reads every row and writes it to its split; the manifest says what was written.
+
+    The last are the values of the column of a `column` split, and how often each occurs.
+    """
     clear_artifact(folder, MANIFEST)
     quarantine = Quarantine(folder / QUARANTINE)
-    usable, unlabelled = 0, 0
+    usable, unlabelled, spelt = 0, 0, Counter[str | None]()
     writers: list[_SplitWriter] = []
     with (
         closing(quarantine),
@@ -109,6 +121,8 @@ def _write(
             rows = _set_aside(batch, quarantine)
             labelled = rows.filter(rows.column(config.label.column).is_valid())
             usable, unlabelled = usable + rows.num_rows, unlabelled + rows.num_rows - labelled.num_rows
+            if isinstance(config.split, ColumnSplit):
+                spelt.update(labelled.column(SPELT).to_pylist())
             splits = assign_splits(labelled, config.split, query.data_columns)
             examples = labelled.select(query.example_columns)
             if not writers:
@@ -132,7 +146,7 @@ def _write(
         label=config.label.column,
         digest=digest_of(*(file.sha256 for file in files)),
     )
-    return manifest, quarantine
+    return manifest, quarantine, spelt
 
 
 class _SplitWriter:
@@ -211,19 +225,25 @@ def _set_aside(rows: pa.RecordBatch, quarantine: Quarantine) -> pa.RecordBatch:
     return rows.filter(reasons.is_null())
 
 
-def _check_splits(rows: RowCounts, source: Source, config: IngestConfig) -> None:
+def _check_splits(
+    rows: RowCounts, source: Source, config: IngestConfig, spelt: Counter[str | None], *, may_be_empty: bool
+) -> None:
     """Fails if a split is empty, with the likely cause."""
     if not rows.read:
         raise DataError(f"{source.uri}: there are columns, but no rows; was the file written to its end?")
     usable = rows.read - rows.quarantined
     if usable and rows.unlabelled == usable:
         raise DataError(f"{source.uri}: the label {config.label.column!r} is missing in all of {usable:,} rows")
-    for name in SPLITS:
+    common = ", ".join(f"{value!r} ({count:,} rows)" for value, count in spelt.most_common(SHOWN_VALUES))
+    found = (
+        f"; the column has {len(spelt):,} values: {common}{', …' if len(spelt) > SHOWN_VALUES else ''}" if spelt else ""
+    )
+    for name in () if may_be_empty else SPLITS:
         if getattr(rows, name) == 0:
             raise DataError(
                 f"{source.uri}: the {name} split is empty: of {rows.read:,} rows {rows.train:,} are for training, "
                 f"{rows.eval:,} for evaluation, {rows.left_out:,} left out, {rows.quarantined:,} in quarantine. "
-                f"The split of module.yaml is {config.split.model_dump(mode='json')}"
+                f"The split of module.yaml is {config.split.model_dump(mode='json')}{found}"
             )
 
 

@@ -3,21 +3,40 @@
 from __future__ import annotations
 
 import gzip
+import re
 import shutil
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import duckdb
 
-from slipway.data.database import literal
+from slipway.data.database import identifier, literal
 from slipway.data.examples.avro_files import avro_rows
 from slipway.data.examples.bigquery import bigquery_rows
-from slipway.data.examples.column_types import Conversion, Form, convert, curated_forms, find_codes, infer_forms
+from slipway.data.examples.column_types import (
+    CSV_TEXT,
+    Conversion,
+    Form,
+    convert,
+    curated_forms,
+    find_codes,
+    infer_forms,
+)
 from slipway.data.examples.csv_files import csv_rows, repaired_csv_rows
-from slipway.data.examples.rows import FILE, Opening, Quarantine, RawRows, UnsoundRowsError, check_names, describe
+from slipway.data.examples.partitions import find_partitions, partition_forms, with_partitions
+from slipway.data.examples.rows import (
+    FILE,
+    Opening,
+    Quarantine,
+    RawRows,
+    UnsoundRowsError,
+    check_names,
+    describe,
+    file_of,
+)
 from slipway.data.examples.source import Format, Source
 from slipway.data.examples.tfrecord_files import tfrecord_rows
 from slipway.errors import DataError, UnusableColumnsError
@@ -29,6 +48,7 @@ if TYPE_CHECKING:
     from tensorflow_metadata.proto.v0 import schema_pb2
 
 ROW_NUMBER = "file_row_number"
+_MAY_BE_NUMBER = re.compile(rf"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|FLOAT|DOUBLE|DECIMAL\(.*|{CSV_TEXT}")
 
 
 def _parquet_rows(opening: Opening) -> RawRows:
@@ -52,8 +72,7 @@ def _parquet_rows(opening: Opening) -> RawRows:
         raise DataError(f"{opening.source.uri}: the files' columns do not fit together: {said}") from error
     if not own_number:
         del types[ROW_NUMBER]
-    shown = ", ".join(f"{literal(str(path))}: {literal(name)}" for name, path in opening.files.items())
-    return RawRows(relation, types, (f"MAP {{{shown}}}[{FILE}]", "NULL" if own_number else f"{ROW_NUMBER} + 1"))
+    return RawRows(relation, types, (file_of(opening), "NULL" if own_number else f"{ROW_NUMBER} + 1"))
 
 
 # Formats whose columns have types. A reader loads its library when it is called, and raises DataError where a file is
@@ -92,7 +111,8 @@ def open_source(
 ) -> TypedRows:
     """The rows of a source; a schema decides the types of its features.
 
-    `scratch` takes copies of remote and packed files. With `careful` CSV files are read line by line and every value is checked: slower, for files with bad rows.
+    `scratch` takes copies of remote and packed files. With `careful` CSV files are read line by line and every value is
+    checked: slower, for files with bad rows.
 
     Raises:
         DataError: a file is missing or damaged as a whole, or a column's name or type cannot be used.
@@ -103,11 +123,20 @@ def open_source(
     if source.format != "csv":
         rows = READERS[source.format](opening)
         check_names(list(rows.types), source.uri)
-        rows = _without_ignored(rows, ingestion, source)
+        partitions = find_partitions(source)
+        rows = with_partitions(rows, partitions, rows.place[0])
+        rows = _with_missing(_without_ignored(rows, ingestion, source), ingestion.missing_values)
+        forms = partition_forms(connection, rows, partitions, ingestion) | forms
         conversions = _conversions(connection, rows, forms, ingestion)
         return TypedRows(rows, conversions, frozenset(each.column for each in conversions if each.valid))
-    rows = repaired_csv_rows(opening, scratch / "clean.csv") if careful else csv_rows(opening)
-    rows = _without_ignored(rows, ingestion, source)
+    delimiter = ingestion.delimiter
+    partitions = find_partitions(source)
+    if careful:
+        rows = repaired_csv_rows(opening, scratch / "clean.csv", delimiter)
+    else:
+        rows = csv_rows(opening, delimiter, with_file=bool(partitions))
+    rows = with_partitions(rows, partitions, rows.place[0])
+    rows = _with_missing(_without_ignored(rows, ingestion, source), ingestion.missing_values)
     forms = {column: form for column, form in forms.items() if column in rows.types}
     try:
         forms, failing = infer_forms(connection, rows, forms, ingestion, check=careful)
@@ -125,8 +154,28 @@ def _without_ignored(rows: RawRows, ingestion: Ingestion, source: Source) -> Raw
     for name in ingestion.ignore:
         if name not in rows.types:
             hint = did_you_mean(name, list(rows.types))
-            raise DataError(f"ingestion.ignore of module.yaml names {name!r}, but {source.uri} has no such column{hint}")
+            raise DataError(
+                f"ingestion.ignore of module.yaml names {name!r}, but {source.uri} has no such column{hint}"
+            )
     return replace(rows, types={name: kind for name, kind in rows.types.items() if name not in ingestion.ignore})
+
+
+def _with_missing(rows: RawRows, marks: Sequence[str]) -> RawRows:
+    """The rows with null in the place of each mark of a missing value; the mark -1 is also the number -1.0."""
+    numbers = [mark for mark in marks if re.fullmatch(r"[+-]?[0-9]+(\.[0-9]*)?", mark)]
+    is_text = f"list_contains([{', '.join(map(literal, marks))}]::VARCHAR[], trim({{0}}))"
+    is_number = f"list_contains([{', '.join(numbers)}]::DOUBLE[], TRY_CAST({{0}} AS DOUBLE))"
+    known = []
+    for column, kind in rows.types.items():
+        is_mark = [is_text] if kind in (CSV_TEXT, "VARCHAR") else []
+        is_mark += [is_number] if numbers and _MAY_BE_NUMBER.fullmatch(kind) else []
+        if is_mark:
+            name = identifier(column)
+            condition = " OR ".join(f"coalesce({one.format(name)}, false)" for one in is_mark)
+            known.append(f"CASE WHEN NOT ({condition}) THEN {name} END AS {name}")
+    if not marks or not known:
+        return rows
+    return replace(rows, relation=f"(SELECT * REPLACE ({', '.join(known)}) FROM {rows.relation})")  # noqa: S608
 
 
 def _conversions(

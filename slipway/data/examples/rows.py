@@ -100,6 +100,12 @@ class Opening:
         return RawRows(BATCH, describe(self.connection, BATCH), places, iter(batches))
 
 
+def file_of(opening: Opening) -> str:
+    """SQL of the name to show, where DuckDB gives the path in `FILE`."""
+    shown = ", ".join(f"{literal(str(path))}: {literal(name)}" for name, path in opening.files.items())
+    return f"MAP {{{shown}}}[{FILE}]"
+
+
 def describe(connection: duckdb.DuckDBPyConnection, relation: str) -> dict[str, str]:
     """Names and types of a relation's columns, without file and line."""
     described = connection.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()  # noqa: S608
@@ -107,7 +113,7 @@ def describe(connection: duckdb.DuckDBPyConnection, relation: str) -> dict[str, 
 
 
 def check_names(names: list[str], source: str) -> None:
-    """Refuses columns without a name, names that the queries here use, and names that occur twice (upper and lower case are the same to SQL)."""
+    """Refuses columns without a name, names of our own queries, and names that occur twice (to SQL, `a` is `A`)."""
     seen: dict[str, int] = {}
     for position, name in enumerate(names, 1):
         if not name:
