@@ -21,6 +21,7 @@ Files of a module import each other relatively (`from .preprocessing import …`
 from __future__ import annotations
 
 import math
+import re
 from datetime import date
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -122,15 +123,17 @@ class Ingestion(_Strict):
     window: int = Field(1, ge=1)
     ignore: tuple[str, ...] = ()
     missing_values: tuple[str, ...] = ()
-    delimiter: str = Field(",", pattern=r"\A[\t !#-&(-,/:-@^_`|~]\z", description="one character that no value needs")
+    delimiter: str = ","
     decimal: Literal[".", ","] = "."
     thousands: Literal[".", ",", " ", "'", "_"] | None = None
     times: Literal["text", "seconds"] = "text"
 
     @model_validator(mode="after")
-    def _numbers_can_be_told(self) -> Self:
+    def _marks_can_be_told(self) -> Self:
         if self.thousands == self.decimal:
             raise ValueError(f"ingestion.thousands and ingestion.decimal are both {self.decimal!r}; give two marks")
+        if not re.fullmatch(r"[\t !#-&(-,/:-@^_`|~]", self.delimiter):
+            raise ValueError(f"ingestion.delimiter is {self.delimiter!r}; write one mark, such as ';' or \"\\t\"")
         return self
 
 
@@ -212,6 +215,16 @@ class ModuleConfig(LabelledTask):
     )
     training: Training = Training()
     hyperparameters: dict[str, Annotated[Any, AfterValidator(_checked_hyperparameter)]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _needed_columns_are_read(self) -> Self:
+        needed = {"label.training_only": self.label.training_only, "slices": sum(self.slices, ())}
+        needed["label.column"] = () if self.label.expression else (self.label.column,)
+        needed["split.column"] = () if isinstance(self.split, HashSplit) else (self.split.column,)
+        for key, columns in needed.items():
+            for column in set(columns) & set(self.ingestion.ignore):
+                raise ValueError(f"ingestion.ignore names {column!r}, which {key} needs; remove one of them")
+        return self
 
     @model_validator(mode="after")
     def _classes_fit_the_task(self) -> Self:
