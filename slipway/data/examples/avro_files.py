@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from itertools import islice
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pyarrow as pa
 
-from slipway.data.examples.rows import FILE, LINE, Opening, RawRows
+from slipway.data.examples.rows import FILE, LINE, Opening, RawRows, check_reserved
 from slipway.errors import DataError, UnusableColumnsError
 
 BATCH_ROWS = 16_384
@@ -36,7 +35,8 @@ def avro_rows(opening: Opening) -> RawRows:
             raise DataError(f"{name}: the records are not of one record type")
         named: dict[str, pa.DataType | None] = {}
         kinds = {field["name"]: _arrow_type(field["type"], named) for field in schema["fields"]}
-        kinds = {column: kind for column, kind in kinds.items() if column not in opening.ignore}
+        kinds |= {column: pa.null() for column in kinds if column in opening.ignore}
+        check_reserved(kinds, name)
         unusable = {field["name"]: field["type"] for field in schema["fields"] if kinds.get(field["name"], 1) is None}
         if unusable:
             raise UnusableColumnsError({column: json.dumps(kind, default=str) for column, kind in unusable.items()})
@@ -46,15 +46,15 @@ def avro_rows(opening: Opening) -> RawRows:
     except pa.ArrowTypeError as error:
         raise DataError(f"{opening.source.uri}: the files' columns do not fit together: {error}") from error
     columns = columns.append(pa.field(FILE, pa.string())).append(pa.field(LINE, pa.int64()))
-    return opening.rows_of(columns, _batches(opening.files, columns))
+    return opening.rows_of(columns, _batches(opening, columns))
 
 
-def _batches(files: dict[str, Path], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+def _batches(opening: Opening, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     """All records; if a file is damaged or was cut, the error has the record's number."""
     import fastavro
 
-    kept = set(schema.names)
-    for name, path in files.items():
+    kept = set(schema.names) - opening.ignore
+    for name, path in opening.files.items():
         read = 0
         with path.open("rb") as file:
             records = enumerate(fastavro.reader(file), 1)

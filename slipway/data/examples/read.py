@@ -34,6 +34,7 @@ from slipway.data.examples.rows import (
     RawRows,
     UnsoundRowsError,
     check_names,
+    check_reserved,
     describe,
     file_of,
 )
@@ -58,11 +59,13 @@ def _parquet_rows(opening: Opening) -> RawRows:
     own_number = False
     for name, path in opening.files.items():
         try:
-            names = opening.connection.execute(f"SELECT name FROM parquet_schema({literal(str(path))})")  # noqa: S608
-            own_number |= ROW_NUMBER in (name.lower() for (name,) in names.fetchall())
+            found = opening.connection.execute(f"SELECT name FROM parquet_schema({literal(str(path))})")  # noqa: S608
+            names = [column for (column,) in found.fetchall()]
         except duckdb.Error as error:
             said, size = str(error).partition("\n")[0], path.stat().st_size
             raise DataError(f"{name}: not a whole Parquet file ({size:,} bytes); fetch it again: {said}") from error
+        check_reserved(names, name)
+        own_number |= ROW_NUMBER in map(str.lower, names)
     # DuckDB does not number the rows of files that have a column of this name.
     relation = f"read_parquet([{listed}], {options}{'' if own_number else f', {ROW_NUMBER} = true'})"
     try:

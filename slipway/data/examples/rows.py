@@ -112,8 +112,16 @@ def describe(connection: duckdb.DuckDBPyConnection, relation: str) -> dict[str, 
     return {name: kind for name, kind, *_ in described if name not in (FILE, LINE)}
 
 
+def check_reserved(names: Iterable[str], source: str) -> None:
+    """Refuses names of our own queries."""
+    for name in names:
+        if name.startswith(RESERVED):
+            raise DataError(f"{source}: the column name {name!r} is reserved for Slipway; rename the column")
+
+
 def check_names(names: list[str], source: str) -> None:
     """Refuses columns without a name, names of our own queries, and names that occur twice (to SQL, `a` is `A`)."""
+    check_reserved(names, source)
     seen: dict[str, int] = {}
     for position, name in enumerate(names, 1):
         if not name:
@@ -121,8 +129,6 @@ def check_names(names: list[str], source: str) -> None:
                 f"{source}: column {position} has no name in the header; name it, or leave it out "
                 "(pandas writes its index so: use to_csv(index=False))"
             )
-        if name.startswith(RESERVED):
-            raise DataError(f"{source}: the column name {name!r} is reserved for Slipway; rename the column")
         first = seen.setdefault(name.lower(), position)
         if first != position:
             raise DataError(
