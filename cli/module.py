@@ -10,7 +10,7 @@ import typer
 
 from cli import options
 from cli.output import echo, print_json
-from cli.schema import DataToRead, absolute_uri, describe
+from cli.schema import DataToRead, absolute_uri, read
 from delivery.environment import open_environment
 from slipway.errors import ConfigError, ModuleError
 from slipway.module_kit.check import check_module
@@ -33,13 +33,14 @@ def new(
     folder = open_environment(env).settings.modules / name
     require_new(folder)
     with TemporaryDirectory(prefix="slipway-module-") as scratch:
-        statistics = describe(data, Path(scratch))
-        chosen = choose_label(statistics, label)
+        table = read(data, Path(scratch))
+        chosen = choose_label(table.statistics, label)
         labels = read_labels(scratch, chosen)
-    plan = plan_module(name, absolute_uri(data), chosen, labels, statistics)
+    plan = plan_module(name, absolute_uri(data), chosen, labels, table.statistics, table.ingestion)
     files = write_module(plan, folder)
     if as_json:
         print_json({"module": name, "label": plan.label, "task": plan.task, "left_out": dict(plan.left_out),
+                    "ingestion": plan.ingestion.model_dump(mode="json", exclude_defaults=True),
                     "files": [str(file) for file in files]})  # fmt: skip
         return
     guessed = "" if label else " (guessed: --label names another)"

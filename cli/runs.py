@@ -261,7 +261,7 @@ def print_outcome(view: RunView) -> None:
     summary, rows, lineage = view.summary, view.summary.rows, view.summary.lineage
     if rows.read:
         used = f"{rows.train:,} to train, {rows.eval:,} to evaluate"
-        print_fact("rows", f"{rows.read:,} read, {rows.quarantined:,} quarantined, {used}")
+        print_fact("rows", f"{rows.read:,} read, {rows.unused}, {used}")
     _print_lines("metrics", textwrap.wrap(format_metrics(summary.metrics), WIDTH))
     if evaluation := read_evaluation_of(lineage, summary.artifacts):
         metric, worst = evaluation.worst_metric, evaluation.worst[:WORST_SLICES]

@@ -17,6 +17,7 @@ from delivery.package import read_package
 from delivery.targets.base import Recurring, Submission
 from pipelines.registry import Platform
 from serving.manifests import publish_manifests
+from slipway.data.examples.source import parts_of
 from slipway.errors import ConfigError
 from slipway.lineage import DEFAULT_PIPELINE
 from slipway.module_kit.loader import load_function
@@ -38,10 +39,9 @@ def local_request(
     uri = data or config.data
     if uri is None:
         uri = str(sample_file(folder, environment.settings.home))
-    elif "://" not in uri:
+    else:
         # Paths in module.yaml are relative to the module's folder.
-        base = Path.cwd() if data else folder
-        uri = ",".join(str(base / part) for part in uri.split(","))
+        uri = ",".join(parts_of(uri, Path.cwd() if data else folder))
     own = environment.for_settings
     return request_run(folder, config, uri, environment.local, platform, pipeline=pipeline, settings_overrides=own)
 
@@ -187,7 +187,7 @@ def _remote_data(environment: Environment, folder: Path, uri: str | None, *, pub
         uri = storage.join(environment.settings.remote_home, *sample.relative_to(home).parts)
         if publish and not storage.exists(uri):
             storage.copy(str(sample), uri)
-    for part in uri.split(","):
+    for part in parts_of(uri):
         if not part.startswith(("gs://", "bq://")):
             raise ConfigError(
                 f"data = {part}: a run on a cluster cannot read this machine's files; copy it to a bucket and give "

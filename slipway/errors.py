@@ -25,6 +25,26 @@ class DataError(SlipwayError):
     """The data cannot be read, or too many rows are bad."""
 
 
+class UnusableColumnsError(DataError):
+    """Columns are of types that examples cannot hold; `columns` maps their names to the types."""
+
+    def __init__(self, columns: dict[str, str]) -> None:
+        self.columns = columns
+        named = ", ".join(f"column {name!r} is {kind}" for name, kind in columns.items())
+        super().__init__(
+            f"{named}, which examples cannot hold; write the parts as columns, or leave out what no model needs: "
+            f"`ingestion: {{ignore: {list(columns)}}}` in module.yaml"
+        )
+
+
+class DelimiterError(DataError):
+    """The fields of a CSV file seem to be separated by another `delimiter`."""
+
+    def __init__(self, message: str, delimiter: str) -> None:
+        self.delimiter = delimiter
+        super().__init__(message)
+
+
 class AnomalyError(DataError):
     """The examples violate their schema, or drifted beyond its limits."""
 

@@ -21,9 +21,11 @@ Files of a module import each other relatively (`from .preprocessing import …`
 from __future__ import annotations
 
 import math
+import re
+from datetime import date
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 if TYPE_CHECKING:
@@ -69,13 +71,23 @@ class HashSplit(_Strict):
     eval: int = Field(1, ge=1)
 
 
+def _as_text(value: Any) -> Any:
+    """A value of YAML as the data spells it: `false` and 0 need no quotes."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, int | float | date) else value
+
+
 class ColumnSplit(_Strict):
-    """Split by the value of a column: `train` values and `eval` values; a row with another value is left out."""
+    """Split by the value of a column: `train` values and `eval` values; a row with another value is left out.
+
+    A value may be written as in the data (`1.0`, `True`) or as in the examples (`1`).
+    """
 
     method: Literal["column"]
     column: str
-    train: tuple[str, ...] = ("train",)
-    eval: tuple[str, ...] = ("eval",)
+    train: tuple[Annotated[str, BeforeValidator(_as_text)], ...] = ("train",)
+    eval: tuple[Annotated[str, BeforeValidator(_as_text)], ...] = ("eval",)
 
 
 class TimeSplit(_Strict):
@@ -97,14 +109,32 @@ Split = Annotated[HashSplit | ColumnSplit | TimeSplit, Field(discriminator="meth
 
 
 class Ingestion(_Strict):
-    """How raw rows become examples.
+    r"""How raw rows become examples.
 
     `max_quarantined` is the share of rows that may fail to parse before the data is refused. `window` is the number of
-    newest spans that are read when the data's URI holds `{SPAN}`.
+    newest spans that are read when the data's URI holds `{SPAN}`. `ignore` names columns that are not read, such as
+    those of a type that examples cannot hold. `missing_values` are the marks that stand for a missing value, such as
+    `NA`, in any column of any format. The others concern CSV: `delimiter` separates fields (`"\t"` is a tab), numbers
+    have a `decimal` point or comma and perhaps a mark between `thousands`, and with `times: seconds` a column of
+    moments in ISO 8601 is read as Parquet's timestamps always are, as whole seconds since 1970; else it is text.
     """
 
     max_quarantined: float = Field(0.01, ge=0, le=1)
     window: int = Field(1, ge=1)
+    ignore: tuple[str, ...] = ()
+    missing_values: tuple[str, ...] = ()
+    delimiter: str = ","
+    decimal: Literal[".", ","] = "."
+    thousands: Literal[".", ",", " ", "'", "_"] | None = None
+    times: Literal["text", "seconds"] = "text"
+
+    @model_validator(mode="after")
+    def _marks_can_be_told(self) -> Self:
+        if self.thousands == self.decimal:
+            raise ValueError(f"ingestion.thousands and ingestion.decimal are both {self.decimal!r}; give two marks")
+        if not re.fullmatch(r"[\t !#-&(-,/:-@^_`|~]", self.delimiter):
+            raise ValueError(f"ingestion.delimiter is {self.delimiter!r}; write one mark, such as ';' or \"\\t\"")
+        return self
 
 
 class Training(_Strict):
@@ -205,6 +235,16 @@ class ModuleConfig(LabelledTask):
     )
     training: Training = Training()
     hyperparameters: Hyperparameters = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _needed_columns_are_read(self) -> Self:
+        needed = {"label.training_only": self.label.training_only, "slices": sum(self.slices, ())}
+        needed["label.column"] = () if self.label.expression else (self.label.column,)
+        needed["split.column"] = () if isinstance(self.split, HashSplit) else (self.split.column,)
+        for key, columns in needed.items():
+            for column in set(columns) & set(self.ingestion.ignore):
+                raise ValueError(f"ingestion.ignore names {column!r}, which {key} needs; remove one of them")
+        return self
 
     @model_validator(mode="after")
     def _classes_fit_the_task(self) -> Self:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from slipway.errors import DataError
 
+_GZIP = b"\x1f\x8b\x08"
 _MASK_DELTA = 0xA282EAD8
 
 
@@ -45,7 +46,9 @@ def scan_records(path: Path, name: str) -> Iterator[tuple[int, bytes, str]]:
 
     number = 0
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        with path.open("rb") as start:
+            is_packed = start.read(len(_GZIP)) == _GZIP
+        with gzip.open(path) if is_packed else path.open("rb") as file:
             while head := file.read(12):
                 number += 1
                 if len(head) == 12 and masked_crc(head[:8]) != head[8:]:
@@ -61,6 +64,4 @@ def scan_records(path: Path, name: str) -> Iterator[tuple[int, bytes, str]]:
                 else:
                     yield number, body[:length], ""
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise DataError(
-            f"{name}: the gzip file is damaged or cut: {error}; fetch it again, or drop .gz if it is not packed"
-        ) from error
+        raise DataError(f"{name}: the gzip file is damaged or cut: {error}; fetch it again") from error

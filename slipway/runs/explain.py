@@ -93,7 +93,7 @@ class Explanation:
         summary, rows = self.summary, self.summary.rows
         yield from lineage_facts(summary)
         if rows.read:
-            counts = f"{rows.read:,} read, {rows.quarantined:,} quarantined, {rows.train:,} train, {rows.eval:,} eval"
+            counts = f"{rows.read:,} read, {rows.unused}, {rows.train:,} train, {rows.eval:,} eval"
             yield "rows", counts
         yield "started", format_time(summary.lineage.started)
         yield "target", summary.lineage.target

@@ -95,7 +95,7 @@ def _key_figures(view: RunView, evaluation: Evaluation | None) -> Markup:
                 remark = f"production {format_number(before[name])}" if name in before else ""
                 items.append((name.replace("_", " "), format_number(summary.metrics[name]), remark))
     if summary.rows.read:
-        items.append(("rows", f"{summary.rows.read:,}", f"{summary.rows.quarantined:,} quarantined"))
+        items.append(("rows", f"{summary.rows.read:,}", summary.rows.unused))
     cached = sum(step.cached and step.state == "succeeded" for step in view.steps)
     remark = f"{cached} of {len(view.steps)} steps cached" if view.steps else ""
     items.append(("time", format_seconds(view.seconds), remark))

@@ -5,10 +5,12 @@ A schema decides, if there is one. Otherwise all values of a CSV column decide i
 - `integer` (int64) if all are whole numbers without a leading zero;
 - `number` (double) if all are numbers, some with a point or an exponent;
 - `boolean` (int64, 0 or 1) if all are `true` or `false`, in upper or lower case;
+- `time` (int64, seconds since 1970, as times of other formats) if all are ISO 8601 and `ingestion.times` says so;
 - `text` (string) otherwise, and for whole numbers among which are codes, which a number would damage: with leading
   zeros (`02139`), or with 19 digits or more.
 
 A column stays numeric if at most `max_quarantined` of its values are not numbers; those rows go to quarantine.
+Whole numbers of 64 bits without a sign follow the rule for codes: a column in which one has 19 digits is text.
 Missing values, in every format, are null, the empty string and NaN; in numeric columns also blanks.
 """
 
@@ -21,14 +23,16 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from slipway.data.database import identifier, literal
 from slipway.data.examples.rows import RawRows
-from slipway.errors import DataError
+from slipway.errors import UnusableColumnsError
+from slipway.module_api import Ingestion
 
 if TYPE_CHECKING:
     import duckdb
     from tensorflow_metadata.proto.v0 import schema_pb2
 
-Form = Literal["integer", "whole", "number", "boolean", "text"]  # whole: what a schema takes for an integer
+Form = Literal["integer", "whole", "number", "boolean", "time", "text"]  # whole: what a schema takes for an integer
 
+DEFAULTS = Ingestion()
 CSV_TEXT = "CSV_TEXT"  # in the place of DuckDB's type: text whose form is not decided yet; never the empty string
 SAMPLE_ROWS = 2048
 _INTEGER = r"\s*([+-]?(0|[1-9][0-9]{0,17}))?\s*"
@@ -40,18 +44,35 @@ _IS_BOOLEAN = "(lower({0}) = 'true' OR lower({0}) = 'false')"
 _SURELY_TEXT = " OR ".join(
     f"({{0}} >= '{first}' AND {{0}} < '{end}')" for first, end in ("AI", "JN", "Oi", "jn", ("o", "\U0010ffff"))
 )
-_EXPECTED = {"integer": "a whole number", "whole": "a whole number", "number": "a number", "boolean": "true or false"}
+_EXPECTED = {"integer": "a whole number", "whole": "a whole number",
+             "number": "a number", "boolean": "true or false",
+             "time": "a time in ISO 8601"}  # fmt: skip
 _SCHEMA_FORMS: dict[int, Form] = {1: "text", 2: "whole", 3: "number"}
 # DuckDB's types, the nearest type of examples, and SQL of the value in it; a time without a zone is UTC.
+_SECONDS = "CAST(floor(epoch(CAST({0} AS TIMESTAMPTZ))) AS BIGINT)"
+_UNSIGNED = ("UBIGINT", "HUGEINT", "UHUGEINT")  # may exceed int64
 _NATURAL = (
     (r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|BOOLEAN", "BIGINT", "CAST({0} AS BIGINT)"),
     (r"FLOAT|DOUBLE|DECIMAL.*", "DOUBLE", "CAST({0} AS DOUBLE)"),
-    (r"(DATE|TIMESTAMP).*", "BIGINT", "CAST(floor(epoch(CAST({0} AS TIMESTAMPTZ))) AS BIGINT)"),
+    (r"(DATE|TIMESTAMP).*", "BIGINT", _SECONDS),
     (r"TIME.*", "BIGINT", "CAST(floor(epoch({0})) AS BIGINT)"),
-    (r"VARCHAR|UUID|ENUM.*", "VARCHAR", "nullif(CAST({0} AS VARCHAR), '')"),
+    (r"VARCHAR|JSON|UUID|ENUM.*", "VARCHAR", "nullif(CAST({0} AS VARCHAR), '')"),
     (r'"?NULL"?', "VARCHAR", "CAST({0} AS VARCHAR)"),
     (r"BLOB", "BLOB", "{0}"),
 )
+
+
+# ISO 8601: a date, or a date and a time of day, perhaps with an offset. DuckDB alone would take 01-06-24 for a day of
+# the year 1, and would not take blanks around it.
+_DATE, _TIME, _ZONE = r"\d{4}-\d{1,2}-\d{1,2}", r"\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?", r"Z|[+-]\d{2}(?::?[0-5]\d)?"
+_ISO = rf"^\s*({_DATE})(?:(?:T|\s+)({_TIME})\s*({_ZONE})?)?\s*$"
+
+
+def iso_moment(text: str) -> str:
+    """SQL of a text in ISO 8601 as a timestamp; NULL if it is not one."""
+    plain = f"replace(replace(upper({text}), ',', '.'), 'UTC', 'Z')"
+    aware = f"TRY_CAST(rtrim(regexp_replace({plain}, '{_ISO}', '\\1 \\2\\3')) AS TIMESTAMPTZ)"
+    return f"CASE WHEN regexp_matches({plain}, '{_ISO}') THEN {aware} END"
 
 
 @dataclass(frozen=True)
@@ -62,6 +83,7 @@ class Conversion:
     value: str
     valid: str | None = None
     expected: str = ""
+    form: Form | None = None
 
     @property
     def reason(self) -> str:
@@ -77,62 +99,111 @@ def curated_forms(schema: schema_pb2.Schema | None) -> dict[str, Form]:
     return {feature.name: _SCHEMA_FORMS[feature.type] for feature in features if feature.type in _SCHEMA_FORMS}
 
 
-def convert(column: str, raw_type: str, form: Form | None) -> Conversion:
+def convert(
+    column: str, raw_type: str, form: Form | None, ingestion: Ingestion = DEFAULTS, *, codes: bool = False
+) -> Conversion:
     """The conversion of one column from DuckDB's type to a form; without a form, to the nearest type.
 
+    `codes` says of unsigned whole numbers that some are too long for a number.
+
     Raises:
-        DataError: examples cannot hold the type.
+        UnusableColumnsError: examples cannot hold the type.
     """
     if raw_type == CSV_TEXT:
-        return _from_text(column, identifier(column), form or "text")
+        return _from_text(column, identifier(column), form or "text", ingestion)
     if raw_type == "VARCHAR" or raw_type.startswith("ENUM"):
-        return _from_text(column, f"nullif({identifier(column)}::VARCHAR, '')", form or "text")
+        return _from_text(column, f"nullif({identifier(column)}::VARCHAR, '')", form or "text", DEFAULTS)
     element = re.fullmatch(r"(.+)\[\d*\]", raw_type)
+    target, value = _natural(element[1] if element else raw_type, codes)
+    if not target:
+        raise UnusableColumnsError({column: raw_type})
     if element:
-        return Conversion(column, f"CAST({identifier(column)} AS {_natural(column, element[1])[0]}[])")
-    target, value = _natural(column, raw_type)
+        name = identifier(column)
+        each = f"list_transform({name}, lambda each: {value.format('each')})" if "epoch" in value else name
+        return Conversion(column, f"CAST({each} AS {target}[])")
+    value = value.format(identifier(column))
+    if raw_type in _UNSIGNED and form == "whole":
+        whole = f"TRY_CAST({identifier(column)} AS BIGINT)"
+        return Conversion(column, whole, f"{identifier(column)} IS NULL OR {whole} IS NOT NULL", _EXPECTED[form])
     if target == "DOUBLE":
         if form == "whole":
             valid = f"{value} IS NULL OR isnan({value}) OR {value} = trunc({value})"
             return Conversion(column, f"TRY_CAST(nullif({value}, 'nan'::DOUBLE) AS BIGINT)", valid, _EXPECTED[form])
         value = f"nullif({value}, 'nan'::DOUBLE)"
-    elif target == "BIGINT" and form == "number":
+    elif (target == "BIGINT" or raw_type in _UNSIGNED) and form == "number":
         value = f"CAST({value} AS DOUBLE)"
     if form == "text" and target in ("BIGINT", "DOUBLE"):
         value = f"CAST({value} AS VARCHAR)"
     return Conversion(column, value)
 
 
-def _from_text(column: str, text: str, form: Form) -> Conversion:
+def _from_text(column: str, text: str, form: Form, ingestion: Ingestion) -> Conversion:
     """The conversion of a text; its SQL is never the empty string."""
     if form == "text":
         return Conversion(column, text)
     if form == "boolean":
         value, valid = f"CAST(lower({text}) = 'true' AS BIGINT)", _IS_BOOLEAN.format(text)
+    elif form == "time":
+        value, valid = _SECONDS.format(iso_moment(text)), f"{iso_moment(text)} IS NOT NULL"
     elif form == "integer":
+        text = _plain_number(text, ingestion)
         value, valid = f"TRY_CAST({text} AS BIGINT)", f"regexp_full_match({text}, '{_INTEGER}')"
     elif form == "whole":
-        number, boolean = f"TRY_CAST({text} AS BIGINT)", _IS_BOOLEAN.format(text)
-        value = f"coalesce({number}, CASE WHEN {boolean} THEN CAST(lower({text}) = 'true' AS BIGINT) END)"
-        otherwise = f"{boolean} OR trim({text}) = ''"
-        valid = f"CASE WHEN regexp_full_match({text}, '{_WHOLE}') THEN {number} IS NOT NULL ELSE {otherwise} END"
+        boolean, moment = _IS_BOOLEAN.format(text), iso_moment(text)
+        number = f"TRY_CAST({_plain_number(text, ingestion)} AS BIGINT)"
+        value = (
+            f"coalesce({number}, CASE WHEN {boolean} THEN CAST(lower({text}) = 'true' AS BIGINT) "
+            f"ELSE {_SECONDS.format(moment)} END)"
+        )
+        otherwise = f"{boolean} OR trim({text}) = '' OR ({moment}) IS NOT NULL"
+        matches = f"regexp_full_match({_plain_number(text, ingestion)}, '{_WHOLE}')"
+        valid = f"CASE WHEN {matches} THEN {number} IS NOT NULL ELSE {otherwise} END"
     else:
+        text = _plain_number(text, ingestion)
         value = f"nullif(TRY_CAST({text} AS DOUBLE), 'nan'::DOUBLE)"
         plain = f"NOT contains({text}, '_')"  # DuckDB takes 1_000 for a number
         valid = f"CASE WHEN TRY_CAST({text} AS DOUBLE) IS NOT NULL THEN {plain} ELSE trim({text}) = '' END"
-    return Conversion(column, value, f"{text} IS NULL OR ({valid})", _EXPECTED[form])
+    return Conversion(column, value, f"{text} IS NULL OR ({valid})", _EXPECTED[form], form)
 
 
-def _natural(column: str, raw_type: str) -> tuple[str, str]:
-    """The example type nearest to DuckDB's type, and SQL of the value in it."""
-    for pattern, target, value in _NATURAL:
-        if re.fullmatch(pattern, raw_type):
-            return target, value.format(identifier(column))
-    raise DataError(f"column {column!r} is {raw_type}, which examples cannot hold; write its parts as columns")
+def _plain_number(text: str, ingestion: Ingestion) -> str:
+    """SQL of a text with its number as SQL writes it; of a text that SQL, but not the file, would take for one, not."""
+    if ingestion.decimal == "." and ingestion.thousands is None:
+        return text
+    between, point = re.escape(ingestion.thousands or ""), re.escape(ingestion.decimal)
+    digits = rf"([0-9]+|[0-9]{{1,3}}({between}[0-9]{{3}})+)" if between else "[0-9]+"
+    pattern = literal(rf"\s*[+-]?({digits}({point}[0-9]*)?|{point}[0-9]+)([eE][+-]?[0-9]+)?\s*")
+    bare = f"replace({text}, {literal(ingestion.thousands)}, '')" if ingestion.thousands else text
+    plain = f"replace({bare}, {literal(ingestion.decimal)}, '.')"
+    return (
+        f"(CASE WHEN regexp_full_match({text}, {pattern}) THEN {plain} WHEN trim({text}) = '' THEN {text} "
+        f"ELSE 'text ' || {text} END)"
+    )
+
+
+def _natural(raw_type: str, codes: bool) -> tuple[str, str]:
+    """The example type nearest to DuckDB's type, and SQL of the value in it; two empty texts if there is none."""
+    if codes:
+        return "VARCHAR", "CAST({0} AS VARCHAR)"
+    found = ((target, value) for pattern, target, value in _NATURAL if re.fullmatch(pattern, raw_type))
+    return next(found, ("", ""))
+
+
+def find_codes(connection: duckdb.DuckDBPyConnection, rows: RawRows) -> set[str]:
+    """The columns of unsigned whole numbers with a value of 19 digits or more; as in CSV, these are text."""
+    wide = {column: kind for column, kind in rows.types.items() if kind.removesuffix("[]") in _UNSIGNED}
+    if not wide or rows.batches is not None:
+        return set()
+    largest = ", ".join(
+        f"max({'list_max' if kind.endswith(']') else ''}({identifier(column)})) >= {10**18}"
+        for column, kind in wide.items()
+    )
+    found = connection.execute(f"SELECT {largest} FROM {rows.relation}").fetchall()[0]  # noqa: S608
+    return {column for column, is_code in zip(wide, found, strict=True) if is_code}
 
 
 class _Counts(NamedTuple):
-    """Counts of a column's values by form; the last four are 0 if not asked for.
+    """Counts of a column's values by form; the last five are 0 if not asked for.
 
     The misfits of text are the values that may have another form.
     """
@@ -143,11 +214,14 @@ class _Counts(NamedTuple):
     codes: int = 0
     numbers: int = 0
     booleans: int = 0
+    times: int = 0
 
     def decide(self, tolerated: float) -> tuple[Form, int]:
         """The form, and the number of values that do not fit it."""
         if self.present and self.booleans == self.present:
             return "boolean", 0
+        if self.present and self.times == self.present:
+            return "time", 0
         others = self.present - self.numbers
         if not self.numbers or others > tolerated * self.present:
             return "text", 0
@@ -160,7 +234,7 @@ def infer_forms(
     connection: duckdb.DuckDBPyConnection,
     rows: RawRows,
     curated: Mapping[str, Form],
-    tolerated: float,
+    ingestion: Ingestion,
     *,
     check: bool,
 ) -> tuple[dict[str, Form], set[str]]:
@@ -169,25 +243,27 @@ def infer_forms(
     The first rows give a guess. All values decide about a column that is text or empty there, and about any other whose
     values do not fit the guess.
 
-    `curated` are the forms that a schema decided; `tolerated` is the share of a numeric column's values that may be no
-    numbers. Only with `check` are values looked for that do not fit; otherwise the reader of the rows has to.
+    `curated` are the forms that a schema decided; up to the share `ingestion.max_quarantined` of a numeric column's
+    values may be no numbers. Only with `check` are values looked for that do not fit; otherwise the reader of the rows
+    has to.
     """
+    tolerated = ingestion.max_quarantined
     sample = f"(SELECT * FROM {rows.relation} LIMIT {SAMPLE_ROWS})"  # noqa: S608
-    sampled = _count(connection, sample, {column: None for column in rows.types if column not in curated})
+    sampled = _count(connection, sample, {column: None for column in rows.types if column not in curated}, ingestion)
     guesses = {column: found.decide(tolerated)[0] if found.present else None for column, found in sampled.items()}
     forms: dict[str, Form] = {column: guess or "text" for column, guess in guesses.items()} | dict(curated)
     looked_at = {
         column: form for column, form in (guesses | dict(curated)).items()
         if (column in sampled if form in ("text", None) else check)
     }  # fmt: skip
-    counts = _count(connection, rows.relation, looked_at)
+    counts = _count(connection, rows.relation, looked_at, ingestion)
     doubtful = [
         column for column, found in counts.items()
         if column in sampled and found.misfits
         # A column with enough values that are certainly text needs no second look.
         and not (looked_at[column] == "text" and found.present - found.misfits > tolerated * found.present)
     ]  # fmt: skip
-    counts |= _count(connection, rows.relation, dict.fromkeys(doubtful))
+    counts |= _count(connection, rows.relation, dict.fromkeys(doubtful), ingestion)
     failing = set()
     for column, found in counts.items():
         others = found.misfits if column in curated else 0
@@ -198,7 +274,7 @@ def infer_forms(
 
 
 def _count(
-    connection: duckdb.DuckDBPyConnection, relation: str, columns: Mapping[str, Form | None]
+    connection: duckdb.DuckDBPyConnection, relation: str, columns: Mapping[str, Form | None], ingestion: Ingestion
 ) -> dict[str, _Counts]:
     """Counts the values of each column that do not fit its form; without a form, the values of every form."""
     if not columns:
@@ -206,14 +282,18 @@ def _count(
     terms = []
     for column, form in columns.items():
         name = identifier(column)
-        valid = _SURELY_TEXT.format(name) if form == "text" else _from_text(column, name, form or "number").valid
+        valid = (
+            _SURELY_TEXT.format(name) if form == "text" else _from_text(column, name, form or "number", ingestion).valid
+        )
         terms += [f"count({name})", f"count(*) FILTER (NOT ({valid}))"]
+        number = _plain_number(name, ingestion)
         conditions = [
-            f"regexp_full_match({name}, '{_INTEGER}')",
-            f"regexp_full_match({name}, '{_CODE}')",
+            f"regexp_full_match({number}, '{_INTEGER}')",
+            f"regexp_full_match({number}, '{_CODE}')",
             f"{name} IS NOT NULL AND ({valid})",
             _IS_BOOLEAN.format(name),
+            f"({iso_moment(name)}) IS NOT NULL" if ingestion.times == "seconds" else "false",
         ]
         terms += [f"count(*) FILTER ({each})" if form is None else "0" for each in conditions]
     answer = connection.execute(f"SELECT {', '.join(terms)} FROM {relation}").fetchall()[0]  # noqa: S608
-    return {column: _Counts(*answer[6 * index : 6 * index + 6]) for index, column in enumerate(columns)}
+    return {column: _Counts(*answer[7 * index : 7 * index + 7]) for index, column in enumerate(columns)}

@@ -1,4 +1,4 @@
-"""CSV files as rows: comma, double quote, a header in each file, UTF-8 with or without a byte order mark.
+"""CSV files as rows: a delimiter, double quote, a header in each file, UTF-8 with or without a byte order mark.
 
 DuckDB reads sound files fast, but after a stray quote it drops rows without a report, and it counts rows, not lines.
 So files with bad rows are read again line by line: a whole record goes to a clean file, preceded by the numbers of its
@@ -8,6 +8,7 @@ file and its line; any other goes to quarantine, and reading continues with the 
 from __future__ import annotations
 
 import csv
+import json
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -15,31 +16,44 @@ from typing import IO, TYPE_CHECKING, NamedTuple
 
 from slipway.data.database import literal
 from slipway.data.examples.column_types import CSV_TEXT
-from slipway.data.examples.rows import FILE, LINE, Opening, RawRows, check_names
-from slipway.errors import DataError
+from slipway.data.examples.rows import FILE, LINE, Opening, RawRows, check_names, file_of
+from slipway.errors import DataError, DelimiterError
 
 if TYPE_CHECKING:
     import duckdb
 
 MAX_RECORD_BYTES = 1 << 20
+DELIMITERS = (",", ";", "\t", "|")
 _BOM = b"\xef\xbb\xbf"
-# One field as DuckDB reads it: quoted, perhaps with blanks around; or unquoted, where a quote is a character.
-_FIELD = re.compile(rb' *"([^"]*(?:""[^"]*)*)" *(?=,|\Z)|(?! *")([^,]*)')
-_OPEN_FIELD = re.compile(rb' *"[^"]*(?:""[^"]*)*')
 
 
-def csv_rows(opening: Opening) -> RawRows:
-    """Rows of CSV files, all columns text; null where a file lacks a column."""
+class _Syntax:
+    """One field as DuckDB reads it: quoted, perhaps with blanks around; or unquoted, where a quote is a character."""
+
+    def __init__(self, delimiter: str) -> None:
+        self.delimiter = delimiter.encode()
+        end, blanks = re.escape(self.delimiter), b"" if delimiter == " " else b" *"
+        quoted = b'"([^"]*(?:""[^"]*)*)"'
+        self.field = re.compile(
+            blanks + quoted + blanks + b"(?=" + end + rb"|\Z)|(?!" + blanks + b'")([^' + end + b"]*)"
+        )
+        self.open_field = re.compile(blanks + rb'"[^"]*(?:""[^"]*)*')
+
+
+def csv_rows(opening: Opening, delimiter: str, *, with_file: bool = False) -> RawRows:
+    """Rows of CSV files, all columns text; null where a file lacks a column; only `with_file` is a row's file known."""
     alike: dict[tuple[tuple[str, ...], str], list[Path]] = {}
     for name, path in opening.files.items():
-        alike.setdefault((tuple(_read_header(path, name)), _line_end(path)), []).append(path)
+        alike.setdefault((tuple(_read_header(path, name, delimiter)), _line_end(path)), []).append(path)
     options = "header = true, store_rejects = true, rejects_limit = 10"
-    reads = [_scan(paths, header, end, options) for (header, end), paths in alike.items()]
+    options += f", filename = '{FILE}'" if with_file else ""
+    reads = [_scan(paths, header, end, delimiter, options) for (header, end), paths in alike.items()]
     relation = reads[0]
     if len(reads) > 1:
         relation = f"({' UNION ALL BY NAME '.join(f'SELECT * FROM {read}' for read in reads)})"  # noqa: S608
     columns = dict.fromkeys(column for header, _ in alike for column in header)
-    return RawRows(relation, dict.fromkeys(columns, CSV_TEXT), ("NULL", "NULL"))
+    place = (file_of(opening), "NULL") if with_file else ("NULL", "NULL")
+    return RawRows(relation, dict.fromkeys(columns, CSV_TEXT), place)
 
 
 def has_rejects(connection: duckdb.DuckDBPyConnection) -> bool:
@@ -48,9 +62,10 @@ def has_rejects(connection: duckdb.DuckDBPyConnection) -> bool:
     return bool(known[0][0] and connection.execute("SELECT count(*) FROM reject_errors").fetchall()[0][0])
 
 
-def repaired_csv_rows(opening: Opening, clean: Path) -> RawRows:
+def repaired_csv_rows(opening: Opening, clean: Path, delimiter: str) -> RawRows:
     """Rows of CSV files, each with its place, after the whole records of all files were written to one clean file."""
-    headers = {name: _read_header(path, name) for name, path in opening.files.items()}
+    syntax = _Syntax(delimiter)
+    headers = {name: _read_header(path, name, delimiter) for name, path in opening.files.items()}
     for name, path in opening.files.items():
         if _line_end(path) == "\\r":
             raise DataError(
@@ -61,26 +76,28 @@ def repaired_csv_rows(opening: Opening, clean: Path) -> RawRows:
         for number, (name, path) in enumerate(opening.files.items()):
             order = [headers[name].index(column) if column in headers[name] else None for column in columns]
             with path.open("rb") as source:
-                for record in _records(_Lines(source), len(headers[name])):
+                for record in _records(_Lines(source), len(headers[name]), syntax):
                     if record.problem:
                         opening.quarantine.add(name, record.line, record.problem, record.raw.decode("utf-8", "replace"))
                     else:
-                        target.write(b"%d,%d,%b\n" % (number, record.line, _in_order(record, order)))
-    relation = _scan([clean], [FILE, LINE, *columns], "\\n", f"header = false, max_line_size = {3 * MAX_RECORD_BYTES}")
+                        origin = b"%d%b%d%b" % (number, syntax.delimiter, record.line, syntax.delimiter)
+                        target.write(origin + _in_order(record, order, syntax.delimiter) + b"\n")
+    options = f"header = false, max_line_size = {3 * MAX_RECORD_BYTES}"
+    relation = _scan([clean], [FILE, LINE, *columns], "\\n", delimiter, options)
     place = (f"([{', '.join(map(literal, headers))}])[{FILE}::BIGINT + 1]", f"{LINE}::BIGINT")
     return RawRows(relation, dict.fromkeys(columns, CSV_TEXT), place)
 
 
-def _scan(paths: list[Path], columns: Iterable[str], line_end: str, options: str) -> str:
+def _scan(paths: list[Path], columns: Iterable[str], line_end: str, delimiter: str, options: str) -> str:
     listed = ", ".join(literal(str(path)) for path in paths)
     types = ", ".join(f"{literal(column)}: 'VARCHAR'" for column in columns)
     return (
-        f"read_csv([{listed}], columns = {{{types}}}, new_line = '{line_end}', delim = ',', quote = '\"', "
-        f"escape = '\"', auto_detect = false, {options})"
+        f"read_csv([{listed}], columns = {{{types}}}, new_line = '{line_end}', delim = {literal(delimiter)}, "
+        f"quote = '\"', escape = '\"', auto_detect = false, {options})"
     )
 
 
-def _read_header(path: Path, name: str) -> list[str]:
+def _read_header(path: Path, name: str, delimiter: str) -> list[str]:
     """The column names; a file that is empty, is not UTF-8 text, or has names that cannot be used, is an error."""
     if path.stat().st_size == 0:
         raise DataError(f"{name}: the file is empty; it needs a line of column names, and rows")
@@ -90,7 +107,7 @@ def _read_header(path: Path, name: str) -> list[str]:
     try:
         # Bytes that are not UTF-8 become lone surrogates; in rows they are reported row by row.
         with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
-            header = next(csv.reader(file, strict=True), [])
+            header = next(csv.reader(file, delimiter=delimiter, strict=True), [])
     except csv.Error as error:
         raise DataError(f"{name}:1: the header cannot be read: {error}") from error
     if any("\udc80" <= character <= "\udcff" for column in header for character in column):
@@ -98,8 +115,34 @@ def _read_header(path: Path, name: str) -> list[str]:
     if not header:
         raise DataError(f"{name}: the first line is empty; it should hold the column names")
     header = [column.strip() for column in header]
+    _check_header(header, name, delimiter)
     check_names(header, name)
     return header
+
+
+def _check_header(header: list[str], name: str, delimiter: str) -> None:
+    """Refuses a first line with another delimiter, or with values in the place of names."""
+    others = [other for other in DELIMITERS if len(header) == 1 and other != delimiter and other in header[0]]
+    if others:
+        other = max(others, key=header[0].count)
+        raise DelimiterError(
+            f"{name}:1: the line has one field, {header[0][:100]!r}; its fields seem to be separated by {other!r}, not "
+            f"by {delimiter!r}: write `ingestion: {{delimiter: {json.dumps(other)}}}` in module.yaml",
+            other,
+        )
+    values = [field for position, field in enumerate(header) if _is_value(field, len(header))]
+    if values:
+        raise DataError(
+            f"{name}:1: the file seems to have no line of column names: the first line holds {values[0]!r}, which is a "
+            "value. Put a line with a name for each column first; if it is a name, put a letter in front of it"
+        )
+
+
+def _is_value(field: str, columns: int) -> bool:
+    """Whether a field of the first line is a number that nobody calls a column: neither a position nor a year."""
+    if re.fullmatch("[0-9]{1,7}", field):
+        return int(field) > columns and not 1800 <= int(field) <= 2200
+    return re.fullmatch(r"[+-]?([0-9]+([.,][0-9]*)?|[.,][0-9]+)([eE][+-]?[0-9]+)?", field) is not None
 
 
 def _line_end(path: Path) -> str:
@@ -140,7 +183,7 @@ class _Lines:
         self.number -= len(lines)
 
 
-def _records(lines: _Lines, width: int) -> Iterator[_Record]:
+def _records(lines: _Lines, width: int, syntax: _Syntax) -> Iterator[_Record]:
     """The records after the header; a blank line is a record only in a file of one column."""
     quotes = lines.next().removeprefix(_BOM).count(b'"')
     while quotes % 2:  # a column's name has a line break in it
@@ -148,15 +191,15 @@ def _records(lines: _Lines, width: int) -> Iterator[_Record]:
     while line := lines.next():
         raw, number = line.rstrip(b"\r\n"), lines.number
         quoted, long = b'"' in raw, len(raw) > MAX_RECORD_BYTES
-        if not quoted and not long and raw.count(b",") == width - 1 and raw.isascii() and b"\r" not in raw:
+        if not quoted and not long and raw.count(syntax.delimiter) == width - 1 and raw.isascii() and b"\r" not in raw:
             if raw or width == 1:
                 yield _Record(number, raw, None)
         elif raw:
             taken = [line]
-            fields, problem = _quoted_fields(lines, taken) if quoted else (raw.split(b","), "")
+            fields, problem = _quoted_fields(lines, taken, syntax) if quoted else (raw.split(syntax.delimiter), "")
             body = b"".join(taken).rstrip(b"\r\n")
             if len(fields) == width + 1 and not fields[-1]:
-                fields.pop()  # a comma at the end of the line
+                fields.pop()  # a delimiter at the end of the line
             problem = problem or _problem(fields, body, width)
             if problem and not taken[-1].endswith(b"\n"):
                 problem += "; the file ends in this row"
@@ -167,17 +210,17 @@ def _records(lines: _Lines, width: int) -> Iterator[_Record]:
             yield _Record(number, body, fields, problem)
 
 
-def _quoted_fields(lines: _Lines, taken: list[bytes]) -> tuple[list[bytes], str]:
+def _quoted_fields(lines: _Lines, taken: list[bytes], syntax: _Syntax) -> tuple[list[bytes], str]:
     """The fields of a record with quotes, and what is wrong; takes more lines as long as a field is open."""
     body, fields, position = taken[0].rstrip(b"\r\n"), list[bytes](), 0
     while True:
-        if match := _FIELD.match(body, position):
+        if match := syntax.field.match(body, position):
             quoted, bare = match.groups()
             fields.append(bare if quoted is None else quoted.replace(b'""', b'"'))
             position = match.end() + 1
             if match.end() == len(body):
                 return fields, ""
-        elif not _OPEN_FIELD.fullmatch(body, position):
+        elif not syntax.open_field.fullmatch(body, position):
             return fields, f"field {len(fields) + 1} goes on after its closing quote"
         elif not _take_until_quote(lines, taken):
             return fields, f"the quote that opens field {len(fields) + 1} is not closed"
@@ -211,10 +254,10 @@ def _problem(fields: list[bytes], raw: bytes, width: int) -> str:
     return ""
 
 
-def _in_order(record: _Record, order: list[int | None]) -> bytes:
+def _in_order(record: _Record, order: list[int | None], delimiter: bytes) -> bytes:
     """The record's fields in the order of the common columns."""
     if record.fields is None and order == list(range(len(order))):
         return record.raw
-    fields = record.raw.split(b",") if record.fields is None else record.fields
+    fields = record.raw.split(delimiter) if record.fields is None else record.fields
     quoted = [b'"' + field.replace(b'"', b'""') + b'"' if field else b"" for field in fields]
-    return b",".join(b"" if at is None else quoted[at] for at in order)
+    return delimiter.join(b"" if at is None else quoted[at] for at in order)

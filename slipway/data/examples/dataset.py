@@ -52,6 +52,7 @@ class Manifest(BaseModel):
     label: str
     digest: str
     max_quarantined: float = Field(1.0, description="the share of quarantined rows above which validation refuses")
+    split_values: dict[str, int] = Field({}, description="rows of the most frequent values of a `column` split")
 
 
 def read_manifest(examples_path: str | Path) -> Manifest:

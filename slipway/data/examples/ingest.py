@@ -16,6 +16,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -34,9 +35,9 @@ from slipway.data.examples.query import RAW, REASON, RowQuery
 from slipway.data.examples.read import open_source
 from slipway.data.examples.rows import FILE, LINE, Quarantine, UnsoundRowsError
 from slipway.data.examples.source import Source, digest_of
-from slipway.data.examples.split_rows import as_mask, assign_splits
+from slipway.data.examples.split_rows import SPELT, as_mask, assign_splits
 from slipway.errors import DataError, StoreError
-from slipway.module_api import Ingestion, Label, Split, Task
+from slipway.module_api import ColumnSplit, Ingestion, Label, Split, Task
 from slipway.stores import storage
 from slipway.stores.artifacts import clear_artifact
 
@@ -49,6 +50,7 @@ BATCH_ROWS = 65_536
 ROW_GROUP_ROWS = 131_072
 FILE_ROWS = 8 * ROW_GROUP_ROWS
 SAMPLE_ROWS = 5_000
+SHOWN_VALUES = 10
 SCRATCH = "slipway-ingest-"
 
 
@@ -64,7 +66,10 @@ class IngestConfig(BaseModel):
 
 
 def ingest_source(
-    source: Source, config: IngestConfig, schema: schema_pb2.Schema | None, examples_path: str | Path
+    source: Source,
+    config: IngestConfig,
+    schema: schema_pb2.Schema | None,
+    examples_path: str | Path,
 ) -> Manifest:
     """Writes the examples artifact of a source; a failure leaves nothing but `quarantine.jsonl`.
 
@@ -94,7 +99,7 @@ def _write(
     """Reads every row and writes it to its split; the manifest says what was written."""
     clear_artifact(folder, MANIFEST)
     quarantine = Quarantine(folder / QUARANTINE)
-    limit, usable, unlabelled = config.ingestion.max_quarantined, 0, 0
+    usable, unlabelled, spelt = 0, 0, Counter[str | None]()
     writers: list[_SplitWriter] = []
     with (
         closing(quarantine),
@@ -104,12 +109,14 @@ def _write(
     ):
         connection.execute("SET enable_progress_bar = false")
         connection.execute("SET streaming_buffer_size = '64MB'")  # room for more than one thread to read ahead
-        typed = open_source(connection, source, schema, limit, quarantine, Path(scratch), careful=careful)
+        typed = open_source(connection, source, schema, config.ingestion, quarantine, Path(scratch), careful=careful)
         query = RowQuery(connection, typed, config.label, config.split, config.task, source.uri)
         for batch in _ahead(query.batches(BATCH_ROWS)):
             rows = _set_aside(batch, quarantine)
             labelled = rows.filter(rows.column(config.label.column).is_valid())
             usable, unlabelled = usable + rows.num_rows, unlabelled + rows.num_rows - labelled.num_rows
+            if isinstance(config.split, ColumnSplit):
+                spelt.update(labelled.column(SPELT).to_pylist())
             splits = assign_splits(labelled, config.split, query.data_columns)
             examples = labelled.select(query.example_columns)
             if not writers:
@@ -134,7 +141,8 @@ def _write(
         columns={field.name: str(field.type) for field in writers[0].schema} if writers else {},
         label=config.label.column,
         digest=digest_of(*(file.sha256 for file in files)),
-        max_quarantined=limit,
+        max_quarantined=config.ingestion.max_quarantined,
+        split_values={str(value): count for value, count in spelt.most_common(SHOWN_VALUES)},
     )
 
 

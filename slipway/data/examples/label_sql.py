@@ -52,6 +52,19 @@ def missing_where_nan(connection: duckdb.DuckDBPyConnection, expression: str) ->
     return f"CASE WHEN {nan} THEN NULL ELSE (\n{expression}\n) END"
 
 
+def columns_of(connection: duckdb.DuckDBPyConnection, expression: str) -> set[str]:
+    """The names of columns in an expression, in lower case."""
+    (parsed,) = connection.execute("SELECT json_serialize_sql(?)", [f"SELECT (\n{expression}\n)"]).fetchall()[0]
+    return set(_column_names(json.loads(parsed)))
+
+
+def _column_names(node: Any) -> Iterator[str]:
+    if isinstance(node, dict) and node.get("class") == "COLUMN_REF":
+        yield node["column_names"][-1].lower()
+    for value in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from _column_names(value)
+
+
 class _Parts:
     """Writes SQL that is true if a part of an expression meets NaN, else false or NULL."""
 

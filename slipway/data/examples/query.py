@@ -11,14 +11,15 @@ import pyarrow as pa
 from slipway.data.database import identifier
 from slipway.data.examples.column_types import convert
 from slipway.data.examples.csv_files import has_rejects
-from slipway.data.examples.label_sql import missing_where_nan
+from slipway.data.examples.label_sql import columns_of, missing_where_nan
 from slipway.data.examples.read import TypedRows
 from slipway.data.examples.rows import BATCH, FILE, LINE, UnsoundRowsError, describe
-from slipway.data.examples.split_rows import UNREADABLE, refuse_unreadable, time_columns
+from slipway.data.examples.split_rows import UNREADABLE, refuse_unreadable, spelt_column, time_columns
 from slipway.errors import ConfigError, DataError
 from slipway.module_api import ColumnSplit, HashSplit, Label, Split, Task, TimeSplit
 from slipway.strict_yaml import did_you_mean
 
+SUSPECTS = 1000
 REASON, RAW = "__slipway_reason", "__slipway_raw"
 
 
@@ -40,10 +41,14 @@ class RowQuery:
         kept = [column for column in self.data_columns if column not in (dropped, label.column)]
         self.example_columns = [*kept, label.column]
         self._check_columns(label, split)
+        self._label = label
         self._times = split if isinstance(split, TimeSplit) else None
         self._doubts = [REASON, UNREADABLE] if self._times else [REASON]
-        times = f", {time_columns(connection, typed, self._times)}" if self._times else ""
-        self._sql = self._with_label(_typed_sql(typed, times), label, task)
+        extra = time_columns(connection, typed, self._times) if self._times else ""
+        if isinstance(split, ColumnSplit):
+            extra = spelt_column(split)
+        self._inner = _typed_sql(typed, f", {extra}" if extra else "")
+        self._sql = self._with_label(self._inner, label, task)
 
     def batches(self, rows: int) -> Iterator[pa.RecordBatch]:
         """The result in batches of about `rows` rows.
@@ -62,11 +67,8 @@ class RowQuery:
         except (duckdb.Error, pa.ArrowException, OSError) as error:
             if trusted:
                 raise UnsoundRowsError from error
-            if isinstance(error, duckdb.ConversionException):
-                said = str(error).partition("\n")[0]
-                raise DataError(
-                    f"{self._name}: {said}. If a cast in label.expression does this, use TRY_CAST there"
-                ) from error
+            if self._label.expression is not None and isinstance(error, duckdb.Error):
+                self._blame_label(self._label.expression, error)
             raise
         if trusted and has_rejects(self._connection):
             raise UnsoundRowsError
@@ -77,6 +79,29 @@ class RowQuery:
         for batch in self._typed.rows.batches or ():
             self._connection.register(BATCH, pa.Table.from_batches([batch]))
             yield from self._connection.sql(self._sql).to_arrow_table().to_batches()
+
+    def _blame_label(self, expression: str, error: duckdb.Error) -> None:
+        """A DataError with the values of a row on which the expression fails; nothing if there is none."""
+        named = columns_of(self._connection, expression)
+        types = describe(self._connection, f"({self._inner})")
+        used = [column for column in self.data_columns if column.lower() in named]
+        chosen, value = ", ".join(map(identifier, used)) or "1", f"(\n{expression}\n)"
+        try:
+            suspects = f"SELECT DISTINCT {chosen} FROM ({self._inner}) WHERE TRY({value}) IS NULL LIMIT {SUSPECTS}"  # noqa: S608
+            rows = self._connection.execute(suspects).fetchall()
+        except duckdb.Error:  # TRY takes no subquery
+            rows = self._connection.execute(f"SELECT {chosen} FROM ({self._inner}) LIMIT {SUSPECTS}").fetchall()  # noqa: S608
+        given = ", ".join(f"CAST(? AS {types[column]}) AS {identifier(column)}" for column in used) or "1"
+        for row in rows:
+            try:
+                self._connection.execute(f"SELECT {value} FROM (SELECT {given})", row if used else []).fetchall()  # noqa: S608
+            except duckdb.Error as failed:
+                said = str(failed).partition("\n")[0].partition(". Use TRY")[0]
+                shown = ", ".join(f"{column} = {found!r}" for column, found in zip(used, row, strict=True))
+                raise DataError(
+                    f"label.expression of module.yaml, `{expression}`, fails on a row of {self._name} with {shown}: "
+                    f"{said}. Write TRY(…), TRY_CAST(…) or nullif(…, 0) there to give such rows no label"
+                ) from error
 
     def _check_columns(self, label: Label, split: Split) -> None:
         """Refuses a missing column that the module names: a misspelt `training_only` would leak the outcome."""
@@ -121,7 +146,7 @@ class RowQuery:
         return f"SELECT {kept} FROM ({inner})"  # noqa: S608
 
 
-def _typed_sql(typed: TypedRows, times: str) -> str:
+def _typed_sql(typed: TypedRows, extra: str) -> str:
     file, line = typed.rows.place
     values = ", ".join(f"{each.value} AS {identifier(each.column)}" for each in typed.conversions)
     failing = [each for each in typed.conversions if each.column in typed.can_fail]
@@ -133,6 +158,6 @@ def _typed_sql(typed: TypedRows, times: str) -> str:
         texts = ", ".join(f"coalesce({identifier(column)}::VARCHAR, '')" for column in typed.rows.types)
         raw = f"CASE WHEN {reason} IS NOT NULL THEN array_to_string([{texts}], ',') END"
     return (
-        f"SELECT {values}, {file} AS {FILE}, {line} AS {LINE}, {reason} AS {REASON}, {raw} AS {RAW}{times} "  # noqa: S608
+        f"SELECT {values}, {file} AS {FILE}, {line} AS {LINE}, {reason} AS {REASON}, {raw} AS {RAW}{extra} "  # noqa: S608
         f"FROM {typed.rows.relation}"
     )

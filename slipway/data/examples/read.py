@@ -3,51 +3,79 @@
 from __future__ import annotations
 
 import gzip
+import re
 import shutil
 import zlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import duckdb
 
-from slipway.data.database import literal
+from slipway.data.database import identifier, literal
 from slipway.data.examples.avro_files import avro_rows
 from slipway.data.examples.bigquery import bigquery_rows
-from slipway.data.examples.column_types import CSV_TEXT, Conversion, convert, curated_forms, infer_forms
+from slipway.data.examples.column_types import (
+    CSV_TEXT,
+    Conversion,
+    Form,
+    convert,
+    curated_forms,
+    find_codes,
+    infer_forms,
+)
 from slipway.data.examples.csv_files import csv_rows, repaired_csv_rows
-from slipway.data.examples.rows import FILE, Opening, Quarantine, RawRows, UnsoundRowsError, check_names, describe
+from slipway.data.examples.partitions import find_partitions, partition_forms, with_partitions
+from slipway.data.examples.rows import (
+    FILE,
+    Opening,
+    Quarantine,
+    RawRows,
+    UnsoundRowsError,
+    check_names,
+    check_reserved,
+    describe,
+    file_of,
+)
 from slipway.data.examples.source import Format, Source
 from slipway.data.examples.tfrecord_files import tfrecord_rows
-from slipway.errors import DataError
+from slipway.errors import DataError, UnusableColumnsError
+from slipway.module_api import Ingestion
 from slipway.stores import storage
+from slipway.strict_yaml import did_you_mean
 
 if TYPE_CHECKING:
     from tensorflow_metadata.proto.v0 import schema_pb2
+
+ROW_NUMBER = "file_row_number"
+_MAY_BE_NUMBER = re.compile(rf"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|FLOAT|DOUBLE|DECIMAL\(.*|{CSV_TEXT}")
 
 
 def _parquet_rows(opening: Opening) -> RawRows:
     """Rows of Parquet files; DuckDB reads them, and matches columns by name."""
     listed = ", ".join(literal(str(path)) for path in opening.files.values())
-    relation = (
-        f"read_parquet([{listed}], union_by_name = true, hive_partitioning = false, "
-        f"filename = '{FILE}', file_row_number = true)"
-    )
+    options = f"union_by_name = true, hive_partitioning = false, filename = '{FILE}'"
+    own_number = False
     for name, path in opening.files.items():
         try:
-            opening.connection.execute(f"SELECT num_rows FROM parquet_file_metadata({literal(str(path))})")  # noqa: S608
+            found = opening.connection.execute(f"SELECT name FROM parquet_schema({literal(str(path))})")  # noqa: S608
+            names = [column for (column,) in found.fetchall()]
         except duckdb.Error as error:
             said, size = str(error).partition("\n")[0], path.stat().st_size
             raise DataError(f"{name}: not a whole Parquet file ({size:,} bytes); fetch it again: {said}") from error
+        check_reserved(names, name)
+        own_number |= ROW_NUMBER in map(str.lower, names)
+    # DuckDB does not number the rows of files that have a column of this name.
+    relation = f"read_parquet([{listed}], {options}{'' if own_number else f', {ROW_NUMBER} = true'})"
     try:
         types = describe(opening.connection, relation)
     except duckdb.Error as error:
         said = str(error).partition("\n")[0]
         raise DataError(f"{opening.source.uri}: the files' columns do not fit together: {said}") from error
-    del types["file_row_number"]
-    shown = ", ".join(f"{literal(str(path))}: {literal(name)}" for name, path in opening.files.items())
-    return RawRows(relation, types, (f"MAP {{{shown}}}[{FILE}]", "file_row_number + 1"))
+    if not own_number:
+        del types[ROW_NUMBER]
+    return RawRows(relation, types, (file_of(opening), "NULL" if own_number else f"{ROW_NUMBER} + 1"))
 
 
 # Formats whose columns have types. A reader loads its library when it is called, and raises DataError where a file is
@@ -78,7 +106,7 @@ def open_source(
     connection: duckdb.DuckDBPyConnection,
     source: Source,
     schema: schema_pb2.Schema | None,
-    tolerated: float,
+    ingestion: Ingestion,
     quarantine: Quarantine,
     scratch: Path,
     *,
@@ -86,31 +114,86 @@ def open_source(
 ) -> TypedRows:
     """The rows of a source; a schema decides the types of its features.
 
-    `tolerated` is the share of a numeric CSV column that may be no numbers; `scratch` takes copies of remote and packed
-    files. With `careful` CSV files are read line by line and every value is checked: slower, for files with bad rows.
+    `scratch` takes copies of remote and packed files. With `careful` CSV files are read line by line and every value is
+    checked: slower, for files with bad rows.
 
     Raises:
         DataError: a file is missing or damaged as a whole, or a column's name or type cannot be used.
         UnsoundRowsError: the CSV files have to be read carefully.
     """
     forms = curated_forms(schema)
-    opening = Opening(connection, source, _local_files(source, scratch), quarantine)
+    opening = Opening(connection, source, _local_files(source, scratch), quarantine, frozenset(ingestion.ignore))
     if source.format != "csv":
         rows = READERS[source.format](opening)
         check_names(list(rows.types), source.uri)
-        conversions = [convert(column, kind, forms.get(column)) for column, kind in rows.types.items()]
+        partitions = find_partitions(source)
+        rows = with_partitions(rows, partitions, rows.place[0])
+        rows = _with_missing(_without_ignored(rows, ingestion, source), ingestion.missing_values)
+        forms = partition_forms(connection, rows, partitions, ingestion) | forms
+        conversions = _conversions(connection, rows, forms, ingestion)
         return TypedRows(rows, conversions, frozenset(each.column for each in conversions if each.valid))
-    rows = repaired_csv_rows(opening, scratch / "clean.csv") if careful else csv_rows(opening)
+    delimiter = ingestion.delimiter
+    partitions = find_partitions(source)
+    if careful:
+        rows = repaired_csv_rows(opening, scratch / "clean.csv", delimiter)
+    else:
+        rows = csv_rows(opening, delimiter, with_file=bool(partitions))
+    rows = with_partitions(rows, partitions, rows.place[0])
+    rows = _with_missing(_without_ignored(rows, ingestion, source), ingestion.missing_values)
     forms = {column: form for column, form in forms.items() if column in rows.types}
     try:
-        forms, failing = infer_forms(connection, rows, forms, tolerated, check=careful)
+        forms, failing = infer_forms(connection, rows, forms, ingestion, check=careful)
     except duckdb.Error as error:
         if careful:
             raise
         raise UnsoundRowsError from error
-    conversions = [convert(column, CSV_TEXT, forms[column]) for column in rows.types]
+    conversions = _conversions(connection, rows, forms, ingestion)
     can_fail = failing if careful else {each.column for each in conversions if each.valid}
     return TypedRows(rows, conversions, frozenset(can_fail), trusted=not careful)
+
+
+def _without_ignored(rows: RawRows, ingestion: Ingestion, source: Source) -> RawRows:
+    """The rows without the columns that `ingestion.ignore` names; a name that is none of theirs is an error."""
+    for name in ingestion.ignore:
+        if name not in rows.types:
+            hint = did_you_mean(name, list(rows.types))
+            raise DataError(
+                f"ingestion.ignore of module.yaml names {name!r}, but {source.uri} has no such column{hint}"
+            )
+    return replace(rows, types={name: kind for name, kind in rows.types.items() if name not in ingestion.ignore})
+
+
+def _with_missing(rows: RawRows, marks: Sequence[str]) -> RawRows:
+    """The rows with null in the place of each mark of a missing value; the mark -1 is also the number -1.0."""
+    numbers = [mark for mark in marks if re.fullmatch(r"[+-]?[0-9]+(\.[0-9]*)?", mark)]
+    is_text = f"list_contains([{', '.join(map(literal, marks))}]::VARCHAR[], trim({{0}}))"
+    is_number = f"list_contains([{', '.join(numbers)}]::DOUBLE[], TRY_CAST({{0}} AS DOUBLE))"
+    known = []
+    for column, kind in rows.types.items():
+        is_mark = [is_text] if kind in (CSV_TEXT, "VARCHAR") else []
+        is_mark += [is_number] if numbers and _MAY_BE_NUMBER.fullmatch(kind) else []
+        if is_mark:
+            name = identifier(column)
+            condition = " OR ".join(f"coalesce({one.format(name)}, false)" for one in is_mark)
+            known.append(f"CASE WHEN NOT ({condition}) THEN {name} END AS {name}")
+    if not marks or not known:
+        return rows
+    return replace(rows, relation=f"(SELECT * REPLACE ({', '.join(known)}) FROM {rows.relation})")  # noqa: S608
+
+
+def _conversions(
+    connection: duckdb.DuckDBPyConnection, rows: RawRows, forms: Mapping[str, Form], ingestion: Ingestion
+) -> list[Conversion]:
+    """The conversion of each column; UnusableColumnsError names all that have none."""
+    codes, found, unusable = find_codes(connection, rows), list[Conversion](), dict[str, str]()
+    for column, kind in rows.types.items():
+        try:
+            found.append(convert(column, kind, forms.get(column), ingestion, codes=column in codes))
+        except UnusableColumnsError as error:
+            unusable |= error.columns
+    if unusable:
+        raise UnusableColumnsError(unusable)
+    return found
 
 
 def _local_files(source: Source, scratch: Path) -> dict[str, Path]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from slipway.data.examples.source import Source
 
+RESERVED = "__slipway_"
 FILE, LINE = "__slipway_file", "__slipway_line"
 BATCH = "__slipway_batch"
 RAW_CHARACTERS = 1000
@@ -68,12 +69,16 @@ class Quarantine:
 
 @dataclass(frozen=True)
 class Opening:
-    """What a reader gets: `files` maps the name to show of each file to its path on this machine."""
+    """What a reader gets: `files` maps the name to show of each file to its path on this machine.
+
+    A reader need not understand the columns in `ignore`.
+    """
 
     connection: duckdb.DuckDBPyConnection
     source: Source
     files: dict[str, Path]
     quarantine: Quarantine
+    ignore: frozenset[str] = frozenset()
 
     def rows_of(self, schema: pa.Schema, batches: Iterable[pa.RecordBatch], place: str = "") -> RawRows:
         """Rows that Python reads; with columns `FILE` and `LINE` in them, or all of one place."""
@@ -82,14 +87,28 @@ class Opening:
         return RawRows(BATCH, describe(self.connection, BATCH), places, iter(batches))
 
 
+def file_of(opening: Opening) -> str:
+    """SQL of the name to show, where DuckDB gives the path in `FILE`."""
+    shown = ", ".join(f"{literal(str(path))}: {literal(name)}" for name, path in opening.files.items())
+    return f"MAP {{{shown}}}[{FILE}]"
+
+
 def describe(connection: duckdb.DuckDBPyConnection, relation: str) -> dict[str, str]:
     """Names and types of a relation's columns, without file and line."""
     described = connection.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()  # noqa: S608
     return {name: kind for name, kind, *_ in described if name not in (FILE, LINE)}
 
 
+def check_reserved(names: Iterable[str], source: str) -> None:
+    """Refuses names of our own queries."""
+    for name in names:
+        if name.startswith(RESERVED):
+            raise DataError(f"{source}: the column name {name!r} is reserved for Slipway; rename the column")
+
+
 def check_names(names: list[str], source: str) -> None:
-    """Refuses columns without a name, and names that occur twice (upper and lower case are the same to SQL)."""
+    """Refuses columns without a name, names of our own queries, and names that occur twice (to SQL, `a` is `A`)."""
+    check_reserved(names, source)
     seen: dict[str, int] = {}
     for position, name in enumerate(names, 1):
         if not name:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import re
+from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, Field
@@ -18,13 +19,15 @@ from slipway.stores import storage
 Format = Literal["csv", "parquet", "tfrecord", "avro", "bigquery"]
 
 _EXTENSIONS: dict[Format, str] = {
-    "csv": r"\.csv(\.gz)?",
-    "parquet": r"\.parquet",
-    "tfrecord": r"\.tfrecord(-\d+-of-\d+)?(\.gz)?",
-    "avro": r"\.avro",
+    "csv": r"\.csv(-\d+-of-\d+)?(\.gz)?",
+    "parquet": r"\.(parquet|pq)(-\d+-of-\d+)?",
+    "avro": r"\.avro(-\d+-of-\d+)?",
+    # The second are the shards of TFX's ExampleGen and Transform, whose names end so.
+    "tfrecord": r"(\.tfrecords?(-\d+-of-\d+)?|-\d{5}-of-\d{5})(\.gz)?",
 }
+MOST_COMMAS = 8  # in the name of one file
 SPAN = "{SPAN}"
-EXTENSIONS = ".csv, .csv.gz, .parquet, .tfrecord, .tfrecord.gz or .avro"
+EXTENSIONS = ".csv, .csv.gz, .parquet, .tfrecord, .tfrecord.gz or .avro, or be a TFRecord of TFX, x-00000-of-00001.gz"
 
 
 class SourceFile(BaseModel):
@@ -86,10 +89,8 @@ def locate(uri: str, window: int) -> Source:
     spans: list[int] = []
     if SPAN in uri:
         spans, found = _files_of_spans(uri, window)
-    elif "," in uri and not storage.exists(uri):
-        found = [file for part in uri.split(",") for file in _files(part.strip())]
     else:
-        found = _files(uri)
+        found = [file for part in parts_of(uri) for file in _files(part)]
     found = list(dict.fromkeys(found))
     formats = {_format_of(file): file for file in found}
     if None in formats:
@@ -102,6 +103,27 @@ def locate(uri: str, window: int) -> Source:
     files = [_describe(file) for file in found]
     digest = digest_of(kind, *(file.digest for file in files))
     return Source(uri=uri, format=kind, digest=digest, files=files, spans=spans)
+
+
+def parts_of(uri: str, base: Path | None = None) -> list[str]:
+    """The URIs of a list with commas between, local ones below `base`; a file that is there may have commas, too."""
+    found: list[str] = []
+    for group in re.split(r",(?=\s*\w+://)", uri):
+        pieces = [group] if "://" in group else group.split(",")
+        while pieces:
+            sizes = range(min(len(pieces), MOST_COMMAS + 1), 0, -1)
+            texts = [
+                (size, text) for size in sizes for text in (",".join(pieces[:size]), ",".join(pieces[:size]).strip())
+            ]
+            there = (one for one in texts if "://" not in one[1] and _is_there(str((base or Path()) / one[1])))
+            size, text = next(there, (1, pieces[0].strip()))
+            found.append(text if "://" in text or base is None else str(base / text))
+            del pieces[:size]
+    return found
+
+
+def _is_there(path: str) -> bool:
+    return storage.exists(path) or (_is_pattern(path) and bool(_expand(_absolute(path))))
 
 
 def digest_of(*parts: str) -> str:

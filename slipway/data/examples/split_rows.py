@@ -17,9 +17,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from slipway.data.database import identifier, literal
+from slipway.data.examples.column_types import iso_moment
 from slipway.data.examples.rows import describe
 from slipway.errors import ConfigError, DataError
-from slipway.module_api import HashSplit, Split, TimeSplit
+from slipway.module_api import ColumnSplit, HashSplit, Split, TimeSplit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,18 +29,17 @@ if TYPE_CHECKING:
 
 TRAIN, EVAL, NEITHER = 0, 1, 2
 _MISSING = np.uint64(0x9E3779B97F4A7C15)
-LATER, UNREADABLE = "__slipway_later", "__slipway_unreadable"
-# ISO 8601: a date, or a date and a time of day, perhaps with an offset. DuckDB alone would take 01-06-24 for a day of
-# the year 1, and would not take blanks around it.
-_DATE, _TIME, _ZONE = r"\d{4}-\d{1,2}-\d{1,2}", r"\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?", r"Z|[+-]\d{2}(?::?[0-5]\d)?"
+LATER, UNREADABLE, SPELT = "__slipway_later", "__slipway_unreadable", "__slipway_spelt"
 _DAY, _MONTH = "(0[1-9]|[12][0-9]|3[01])", "(0[1-9]|1[0-2])"
 _YEAR_LAST = re.compile(rf"({_DAY}{_MONTH}|{_MONTH}{_DAY})(19|20)[0-9]{{2}}")
 _HAS_YEAR = re.compile("%-?[YyGcx]")
-_ISO = rf"^\s*({_DATE})(?:(?:T|\s+)({_TIME})\s*({_ZONE})?)?\s*$"
 
 
 def assign_splits(rows: pa.RecordBatch, split: Split, columns: list[str]) -> NDArray[np.int8]:
-    """`TRAIN`, `EVAL` or `NEITHER` for each row, by a hash of `columns`, or of rows that hold `LATER`, by time."""
+    """`TRAIN`, `EVAL` or `NEITHER` for each row, by a hash of `columns`, or of rows that hold `LATER`, by time.
+
+    For a split by column, the rows hold `SPELT`.
+    """
     if isinstance(split, HashSplit):
         parts = np.uint64(split.train + split.eval)
         return np.where(hash_rows(rows, columns) % parts < np.uint64(split.train), TRAIN, EVAL).astype(np.int8)
@@ -47,10 +47,12 @@ def assign_splits(rows: pa.RecordBatch, split: Split, columns: list[str]) -> NDA
         later = rows.column(LATER)
         known = np.where(_booleans(pc.fill_null(later, False)), EVAL, TRAIN)
         return np.where(_booleans(later.is_null()), NEITHER, known).astype(np.int8)
-    texts = rows.column(split.column).cast(pa.string())
-    answer = np.full(len(texts), NEITHER, dtype=np.int8)
+    texts = [rows.column(split.column).cast(pa.string()), rows.column(SPELT)]
+    answer = np.full(rows.num_rows, NEITHER, dtype=np.int8)
     for code, names in ((TRAIN, split.train), (EVAL, split.eval)):
-        answer[_booleans(pc.is_in(texts, pa.array(names, pa.string())))] = code
+        wanted = {name.lower() if name.lower() in ("true", "false") else name for name in names} | set(names)
+        for text in texts:
+            answer[_booleans(pc.is_in(text, pa.array(sorted(wanted), pa.string())))] = code
     return answer
 
 
@@ -110,6 +112,12 @@ def as_mask(chosen: NDArray[np.bool_]) -> pa.Array:
     return pa.Array.from_buffers(pa.bool_(), len(chosen), [None, pa.py_buffer(packed)])
 
 
+def spelt_column(split: ColumnSplit) -> str:
+    """SQL of `SPELT` over the raw rows: the split's value as the data spells it, but `true` in lower case."""
+    text = f"trim(CAST({identifier(split.column)} AS VARCHAR))"
+    return f"CASE WHEN lower({text}) IN ('true', 'false') THEN lower({text}) ELSE {text} END AS {SPELT}"
+
+
 def time_columns(connection: duckdb.DuckDBPyConnection, typed: TypedRows, split: TimeSplit) -> str:
     """SQL of two columns over the raw rows.
 
@@ -119,7 +127,8 @@ def time_columns(connection: duckdb.DuckDBPyConnection, typed: TypedRows, split:
     if typed.rows.types[split.column].startswith(("DATE", "TIMESTAMP")):
         kind, value = "TIMESTAMPTZ", f"CAST({identifier(split.column)} AS TIMESTAMPTZ)"
     else:
-        value = next(each.value for each in typed.conversions if each.column == split.column)
+        found = next(each for each in typed.conversions if each.column == split.column)
+        value = identifier(split.column) if found.form == "time" else found.value  # whole seconds would lose the rest
         kind = describe(connection, f"(SELECT {value} AS value FROM {typed.rows.relation})")["value"]  # noqa: S608
     if kind not in ("TIMESTAMPTZ", "BIGINT", "DOUBLE", "VARCHAR"):
         raise ConfigError(f"split.column of module.yaml is {split.column!r}, which holds {kind}, not times")
@@ -183,9 +192,7 @@ def _moment(text: str, pattern: str | None) -> str:
     """SQL of a text as a timestamp; NULL if it is not one."""
     if pattern is not None:
         return f"CAST(try_strptime(trim({text}), {literal(pattern)}) AS TIMESTAMPTZ)"
-    plain = f"replace(replace(upper({text}), ',', '.'), 'UTC', 'Z')"
-    aware = f"TRY_CAST(rtrim(regexp_replace({plain}, '{_ISO}', '\\1 \\2\\3')) AS TIMESTAMPTZ)"
-    return f"CASE WHEN regexp_matches({plain}, '{_ISO}') THEN {aware} END"
+    return iso_moment(text)
 
 
 def _number(given: int | float | str) -> int | float | None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from slipway.data.examples.rows import FILE, LINE, Opening, RawRows
+from slipway.data.examples.rows import FILE, LINE, Opening, RawRows, check_reserved
 from slipway.data.tfrecord import scan_records
 from slipway.errors import DataError
 
@@ -56,6 +56,7 @@ def tfrecord_rows(opening: Opening) -> RawRows:
     for batch, _, _ in _decoded(opening, report=False):
         for name, column in zip(batch.schema.names, batch.columns, strict=True):
             features.setdefault(name, _Feature()).learn(name, column)
+    check_reserved(features, opening.source.uri)
     columns = [pa.field(name, feature.column_type()) for name, feature in sorted(features.items())]
     schema = pa.schema([*columns, pa.field(FILE, pa.string()), pa.field(LINE, pa.int64())])
 

@@ -15,10 +15,12 @@ import numpy as np
 from google.protobuf import text_encoding
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
+from slipway.data.schema import SERVING
 from slipway.data.statistics.describe import common_stats
 from slipway.data.validation.finding import Condition, Finding
 
 LISTED_VALUES = 10
+LARGEST_FLOAT = float(np.finfo(np.float32).max)
 # Stages of TFDV's `LifecycleStageIsDeprecated`: such features are not checked.
 _UNCHECKED_STAGES = ("PLANNED", "ALPHA", "DEPRECATED", "DEBUG_ONLY")
 _MISSING = Condition("x IS NULL", of_row=True)
@@ -88,8 +90,32 @@ def check_feature(
               f"correct the data"  # fmt: skip
         present = Condition("x IS NOT NULL", of_row=True)
         yield Finding("UNEXPECTED_DATA_TYPE", text, text, fix, f"type: {expected}", present)
+    if found == "FLOAT" and is_in_environment(schema, feature, SERVING):
+        yield from _check_float32(feature, stats.num_stats)
     if feature.HasField("unique_constraints"):
         yield from _check_unique(feature, stats)
+
+
+def _check_float32(feature: schema_pb2.Feature, numbers: statistics_pb2.NumericStatistics) -> Iterator[Finding]:
+    """Infinity, and what becomes it in the 32 bits of a model's input, unless the schema has rules for it."""
+    domain, name = feature.float_domain, feature.name
+    low = 0.0 if domain.HasField("min") else numbers.min
+    high = 0.0 if domain.HasField("max") else numbers.max
+    if domain.HasField("disallow_inf") or max(abs(low), abs(high)) <= LARGEST_FLOAT:
+        return
+    out = f"or, if the model copes with it, give {name!r} `float_domain {{ disallow_inf: false }}` in schema.pbtxt"
+    if math.isinf(low) or math.isinf(high):
+        yield Finding(
+            "FLOAT_TYPE_HAS_INF", "Inf values", "Float feature has infinite values.",
+            fix=f"correct the data, or leave the values empty, {out}",
+            condition=Condition("isinf(v)"), bound="finite",
+        )  # fmt: skip
+        return
+    yield Finding(
+        "FLOAT_TYPE_BIG_FLOAT", "Out-of-range values", "Values are beyond the float32 of a model's input.",
+        fix=f"correct or rescale the data, or leave the values empty, {out}", bound=f"at most {LARGEST_FLOAT:.4g}",
+        condition=Condition("NOT isnan(v) AND NOT isinf(v) AND abs(v) > ?", (LARGEST_FLOAT,)),
+    )  # fmt: skip
 
 
 def _exceeded(limits: Any, low: float, high: float) -> Iterator[tuple[str, float, float, str]]:

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
-from slipway.data.examples.dataset import SPLITS, RowCounts, read_manifest
+from slipway.data.examples.dataset import SPLITS, Manifest, read_manifest
 from slipway.data.schema import TRAINING
 from slipway.data.statistics.describe import common_stats, feature_name
 from slipway.data.statistics.io import FILE as STATISTICS
@@ -44,7 +44,7 @@ def validate_examples(
     manifest = read_manifest(examples_path)
     datasets = {split: dataset_of(statistics, split) for split in SPLITS}
     for dataset in datasets.values():
-        found += [(dataset, *one) for one in _check_split(schema, dataset, manifest.rows)]
+        found += [(dataset, *one) for one in _check_split(schema, dataset, manifest)]
     train, kinds = datasets["train"], list[tuple[Kind, Dataset, Dataset]]()
     if train.num_examples and datasets["eval"].num_examples:
         kinds.append(("skew", datasets["eval"], train))
@@ -64,12 +64,14 @@ def validate_examples(
     return Validation(anomalies=anomalies, comparisons=comparisons)
 
 
-def _check_split(schema: schema_pb2.Schema, dataset: Dataset, rows: RowCounts) -> Iterator[tuple[str, Finding]]:
+def _check_split(schema: schema_pb2.Schema, dataset: Dataset, manifest: Manifest) -> Iterator[tuple[str, Finding]]:
     if not dataset.num_examples:
+        rows = manifest.rows
+        values = ", ".join(f"{value!r} ({count:,} rows)" for value, count in manifest.split_values.items())
         yield "", Finding(
             "NO_DATA_IN_SPAN", "No data", f"The split {dataset.name} has no examples: of {rows.read:,} rows "
             f"{rows.train:,} are for training, {rows.eval:,} for evaluation, {rows.left_out:,} left out, "
-            f"{rows.quarantined:,} in quarantine.",
+            f"{rows.quarantined:,} in quarantine." + (f" The split's column has {values}." if values else ""),
             fix="bring more data, or change `split` in module.yaml so that both splits get rows", rows=0,
         )  # fmt: skip
         return

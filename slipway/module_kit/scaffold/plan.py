@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from slipway.data.examples.dataset import SPLITS, open_split
 from slipway.data.statistics.describe import common_stats, feature_name, unique_count
 from slipway.data.statistics.io import dataset_of
 from slipway.errors import ConfigError, DataError
+from slipway.module_api import Ingestion
 from slipway.strict_yaml import nearest
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class Plan:
     categories: tuple[str, ...] = ()
     slices: tuple[str, ...] = ()
     left_out: tuple[tuple[str, str], ...] = ()
+    ingestion: Ingestion = field(default_factory=Ingestion)
 
     @property
     def batch_size(self) -> int:
@@ -55,10 +57,12 @@ def plan_module(
     label: str,
     labels: Sequence[Any],
     statistics: statistics_pb2.DatasetFeatureStatisticsList,
+    ingestion: Ingestion,
 ) -> Plan:
     """A plan for data of one table; DataError if the label cannot be learned, or no column could help to.
 
-    `data` is what `module.yaml` names as its data, `labels` are the values of the column `label`, without missing ones.
+    `data` is what `module.yaml` names as its data, `ingestion` how it was read, `labels` are the values of the column
+    `label`, without missing ones.
     Of the statistics the training split decides.
     """
     train = dataset_of(statistics, "train")
@@ -81,6 +85,7 @@ def plan_module(
         categories=categories,
         slices=slices,
         left_out=left_out,
+        ingestion=ingestion,
         **_plan_label(label, labels),
     )
 

@@ -97,7 +97,14 @@ def test_view_of_a_pushed_run_as_json_has_what_is_promised(home: Path) -> None:
         "name": "compute_statistics", "state": "succeeded", "seconds": 0.7, "cached": True, "cpu_seconds": None,
         "peak_mib": 250.0, "log": "", "error": None,
     }  # fmt: skip
-    assert found["rows"] == {"read": 14_169, "quarantined": 12, "train": 9_438, "eval": 4_719}
+    assert found["rows"] == {
+        "read": 14_169,
+        "quarantined": 12,
+        "left_out": 0,
+        "unlabelled": 0,
+        "train": 9_438,
+        "eval": 4_719,
+    }
     assert found["metrics"]["auc"] == 0.956
     assert found["verdict"] == "pushed"
     assert found["pushed_version"] == VERSION

@@ -59,12 +59,13 @@ def ingest(
     schema: str = "",
     task: str = "binary",
     window: int = 1,
+    **ingestion: Any,
 ) -> Ingested:
     config = IngestConfig.model_validate({
         "task": task,
         "label": {"column": label} if isinstance(label, str) else label,
         "split": split or HASH,
-        "ingestion": {"max_quarantined": limit, "window": window},
+        "ingestion": {"max_quarantined": limit, "window": window, **ingestion},
     })  # fmt: skip
     source = locate(str(data), window)
     manifest = ingest_source(source, config, parse_schema(schema) if schema else None, examples)

@@ -7,6 +7,7 @@ import gzip
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import fastavro
 import pyarrow as pa
@@ -156,3 +157,69 @@ def test_ingest_cut_avro_fails(tmp_path: Path, length: int) -> None:
     (tmp_path / "data.avro").write_bytes((tmp_path / "data.avro").read_bytes()[:length])
     with pytest.raises(DataError, match=r"data\.avro: (not an Avro file|damaged or cut)"):
         ingest(tmp_path / "data.avro", tmp_path / "out")
+
+
+def test_ingest_avro_named_and_logical_types_are_read_as_the_specification_says(tmp_path: Path) -> None:
+    colour = {"type": "enum", "name": "Colour", "namespace": "a.b", "symbols": ["R", "G"]}
+    uuid = {"type": "string", "logicalType": "uuid"}
+    day = {"type": "array", "items": {"type": "long", "logicalType": "timestamp-millis"}}
+    kinds = {
+        "first": colour, "again": ["null", "a.b.Colour"], "key": uuid, "keys": {"type": "array", "items": uuid},
+        "odd": {"type": "string", "logicalType": "country"}, "at": {"type": "int", "logicalType": "time-millis"},
+        "nano": {"type": "long", "logicalType": "timestamp-nanos"}, "either": ["int", "double"], "days": day,
+        "parts": {"type": "map", "values": "int"}, "y": "int",
+    }  # fmt: skip
+    key, moment = UUID("86abb712-79b4-82c7-45fa-7f1e0876f218"), dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
+    rows = [
+        {"first": "R", "again": "G" if n % 2 else None, "key": key, "keys": [key], "odd": str(n), "at": dt.time(8),
+         "nano": 10**18 + n, "either": n if n % 2 else n / 4, "days": [moment], "parts": {"a": 1}, "y": n % 2}
+        for n in range(60)
+    ]  # fmt: skip
+    fields = [{"name": name, "type": kind} for name, kind in kinds.items()]
+    with (tmp_path / "t.avro").open("wb") as file:
+        fastavro.writer(file, fastavro.parse_schema({"type": "record", "name": "row", "fields": fields}), rows)
+    with pytest.raises(DataError, match=r"'parts' is .*map.*ignore: \['parts'\]"):
+        ingest(tmp_path / "t.avro", tmp_path / "out")
+    found = ingest(tmp_path / "t.avro", tmp_path / "out", ignore=["parts"])
+    expected = {"first": "R", "key": str(key), "keys": [str(key)], "at": 8 * 3600, "nano": 10**9, "days": [1704067200]}
+    assert {name: found.column(name)[0] for name in expected} == expected
+    assert set(found.column("again")) == {None, "G"}
+    assert found.manifest.columns["either"] == "double"
+
+
+def test_ingest_parquet_lists_of_times_and_of_unsigned_numbers(tmp_path: Path) -> None:
+    moment = dt.datetime(2024, 1, 1)
+    lists = {
+        "us": pa.array([[moment, None]] * 60, pa.list_(pa.timestamp("us"))),
+        "ns": pa.array([[moment, None]] * 60, pa.list_(pa.timestamp("ns", tz="UTC"))),
+        "day": pa.array([[moment.date(), None]] * 60), "hash": pa.array([[2**64 - 1]] * 60, pa.list_(pa.uint64())),
+    }  # fmt: skip
+    pq.write_table(pa.table({"id": range(60), "y": [0, 1] * 30} | lists), tmp_path / "t.parquet")
+    found = ingest(tmp_path / "t.parquet", tmp_path / "out")
+    assert [found.column(name)[0] for name in ("us", "ns", "day")] == [[1704067200, None]] * 3
+    assert found.column("hash")[0] == [str(2**64 - 1)]
+
+
+def test_ingest_parquet_columns_called_like_the_readers_own(tmp_path: Path) -> None:
+    own = {"file_row_number": range(60), "filename": ["f"] * 60, "y": [0, 1] * 30}
+    pq.write_table(pa.table(own), tmp_path / "t.parquet")
+    assert sorted(ingest(tmp_path / "t.parquet", tmp_path / "out").column("file_row_number")) == list(range(60))
+    pq.write_table(pa.table(own | {"__slipway_line": range(60)}), tmp_path / "t.parquet")
+    with pytest.raises(DataError, match="'__slipway_line' is reserved"):
+        ingest(tmp_path / "t.parquet", tmp_path / "out")
+
+
+@pytest.mark.parametrize("extension", list(WRITERS))
+def test_ingest_marks_of_missing_values_are_null_in_every_format(tmp_path: Path, extension: str) -> None:
+    rows = [row | {"price": -1.0 if row["id"] % 5 else 2.5, "name": "?" if row["id"] % 2 else "x"} for row in ROWS]
+    found = _ingest_rows(tmp_path, extension, rows, missing_values=["?", "-1"])
+    assert (set(found.column("price")), set(found.column("name"))) == ({None, 2.5}, {None, "x"})
+
+
+def test_ingest_csv_with_its_own_marks_is_read_whole_and_line_by_line(tmp_path: Path) -> None:
+    lines = [f'{n};{n % 9 + 1}.000,25;"a;{n}";{n % 2}' for n in range(200)]
+    marks: dict[str, Any] = {"delimiter": ";", "decimal": ",", "thousands": "."}
+    for bad in ([], ["200;1;2"]):
+        (tmp_path / "t.csv").write_text("\n".join(["id;x;k;y", *lines, *bad]) + "\n")
+        found = ingest(tmp_path / "t.csv", tmp_path / "out", **marks)
+        assert (found.column("x")[1], found.column("k")[1], found.rows.quarantined) == (2000.25, "a;1", len(bad))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from slipway.data.examples.source import locate
+from slipway.data.examples.source import locate, parts_of
 from slipway.errors import DataError
 from tests.fakes.storage_server import StorageServer
 
@@ -116,3 +116,33 @@ def test_locate_on_a_bucket(storage_server: StorageServer) -> None:
     assert locate(uri("in/1/a.csv"), 1).digest != one.digest
     with pytest.raises(DataError, match="there is no such file"):
         locate(uri("in/3/a.csv"), 1)
+
+
+@pytest.mark.parametrize("name", ["a.tfrecords", "data_tfrecord-00000-of-00001.gz", "x.tfrecords-00000-of-00002.gz"])
+def test_locate_knows_the_names_of_tfrecords(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).touch()
+    assert locate(str(tmp_path / name), 1).format == "tfrecord"
+
+
+@pytest.mark.parametrize(("name", "kind"), [("a.pq", "parquet"), ("a.csv-00000-of-00002", "csv")])
+def test_locate_knows_other_names(tmp_path: Path, name: str, kind: str) -> None:
+    (tmp_path / name).touch()
+    assert locate(str(tmp_path), 1).format == kind
+
+
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [("a.csv, b.csv", ["a.csv", "b.csv"]), ("comma, 1.csv", ["comma, 1.csv"]),
+     ("a.csv,comma, 1.csv , b.csv", ["a.csv", "comma, 1.csv", "b.csv"]), ("x,y/*.csv,a.csv", ["x,y/z.csv", "a.csv"]),
+     (" blank.csv", [" blank.csv"])],
+)  # fmt: skip
+def test_parts_of_a_list_may_have_blanks_and_names_commas(tmp_path: Path, given: str, names: list[str]) -> None:
+    (tmp_path / "x,y").mkdir()
+    for name in ("a.csv", "b.csv", "comma, 1.csv", "x,y/z.csv", " blank.csv"):
+        (tmp_path / name).touch()
+    found = locate(",".join(parts_of(given, tmp_path)), 1)
+    assert [file.uri for file in found.files] == [str(tmp_path / name) for name in names]
+
+
+def test_parts_of_remote_uris_are_separated_before_a_scheme() -> None:
+    assert parts_of("gs://b/a, 1.csv, gs://b/c.csv") == ["gs://b/a, 1.csv", "gs://b/c.csv"]

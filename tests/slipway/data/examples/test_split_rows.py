@@ -118,3 +118,28 @@ def test_ingest_text_label_of_a_regression_is_refused(tmp_path: Path) -> None:
     (tmp_path / "data.csv").write_text(numbered(60, line="{0},{0},high"), encoding="utf-8")
     with pytest.raises(ConfigError, match="label 'y' is VARCHAR; regression needs a number"):
         ingest(tmp_path / "data.csv", tmp_path / "out", task="regression")
+
+
+@pytest.mark.parametrize(
+    ("values", "train", "evaluation"),
+    [("TRUE,False", ["false"], ["true"]), ("true,false", [False], [True]), ("true,false", ["0"], ["1"]),
+     ("1.0,2.5", ["2.5"], ["1.0"]), ("1.0,2.5", [2.5], ["1"]),
+     ("2024-01-01,2024-01-02", ["2024-01-02"], ["2024-01-01"])],
+)  # fmt: skip
+def test_column_split_takes_values_as_the_data_spells_them(
+    tmp_path: Path, values: str, train: list[Any], evaluation: list[Any]
+) -> None:
+    (tmp_path / "data.csv").write_text(numbered(100, header="id,fold,y", line="{0},,1"))
+    text = (tmp_path / "data.csv").read_text().splitlines()
+    first, second = values.split(",")
+    rows = [line.replace(",,", f",{second if number % 4 else first},") for number, line in enumerate(text[1:])]
+    (tmp_path / "data.csv").write_text("\n".join([text[0], *rows]) + "\n")
+    split = {"method": "column", "column": "fold", "train": train, "eval": evaluation}
+    rows_of = ingest(tmp_path / "data.csv", tmp_path / "out", split=split, times="seconds").rows
+    assert (rows_of.train, rows_of.eval) == (75, 25)
+
+
+def test_column_split_without_rows_lists_the_values_of_the_column(tmp_path: Path) -> None:
+    (tmp_path / "data.csv").write_text(numbered(60, header="id,fold,y", line="{0},a,1"))
+    ingested = ingest(tmp_path / "data.csv", tmp_path / "out", split={"method": "column", "column": "fold"})
+    assert ingested.manifest.split_values == {"a": 60}

@@ -216,3 +216,21 @@ def test_validate_examples_of_single_values_where_lists_are_asked_for_counts_row
     kind = "INT" if values[0] == 1 else "BYTES"
     found = validate(tmp_path, f'feature {{ name: "x" type: {kind} {asked} }}', {"x": values})
     assert only(found, type_).rows == rows
+
+
+@pytest.mark.parametrize(
+    ("values", "type_", "rows", "example"),
+    [([1.0, math.inf, -math.inf, 2.0], "FLOAT_TYPE_HAS_INF", 2, "-inf"),
+     ([1.0, 1e300, 2.0, -1e39], "FLOAT_TYPE_BIG_FLOAT", 2, "-1e+39")],
+)  # fmt: skip
+def test_validate_what_float32_cannot_hold_is_an_anomaly_of_the_column(
+    tmp_path: Path, values: list[float], type_: str, rows: int, example: str
+) -> None:
+    found = only(validate(tmp_path, 'feature { name: "x" type: FLOAT }', {"x": values}), type_)
+    assert (found.feature, found.severity, found.rows, found.example) == ("x", "ERROR", rows, example)
+
+
+@pytest.mark.parametrize("allowed", ["float_domain { disallow_inf: false }", 'not_in_environment: "SERVING"'])
+def test_validate_infinity_passes_where_the_schema_allows_it_or_no_model_sees_it(tmp_path: Path, allowed: str) -> None:
+    schema = f'feature {{ name: "x" type: FLOAT {allowed} }}'
+    assert not validate(tmp_path, schema, {"x": [1.0, math.inf, 1e300]}).anomalies

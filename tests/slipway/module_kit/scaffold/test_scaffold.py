@@ -6,6 +6,7 @@ import pytest
 
 from slipway.data.examples.dataset import MANIFEST
 from slipway.errors import ConfigError, DataError
+from slipway.module_api import Ingestion
 from slipway.module_kit.check import check_module
 from slipway.module_kit.scaffold.plan import Plan, choose_label, plan_module, read_labels
 from slipway.module_kit.scaffold.write import write_module
@@ -45,7 +46,7 @@ def planned(folder: Path, label: list[Any], wanted: str | None = None) -> Plan:
     (folder / MANIFEST).touch()
     statistics = compute_statistics(folder)
     chosen = choose_label(statistics, wanted)
-    return plan_module("people", "/data/people.csv", chosen, read_labels(str(folder), chosen), statistics)
+    return plan_module("people", "/data/people.csv", chosen, read_labels(str(folder), chosen), statistics, Ingestion())
 
 
 def test_plan_keeps_what_helps_and_says_why_it_leaves_out_the_rest(tmp_path: Path) -> None:
