@@ -106,19 +106,16 @@ def locate(uri: str, window: int) -> Source:
 
 
 def parts_of(uri: str, base: Path | None = None) -> list[str]:
-    """The URIs of a list with commas between, local ones below `base`; a file that is there may have commas, too."""
+    """The URIs of a list with commas between, local ones below `base`; a local file may have commas in its name."""
     found: list[str] = []
-    for group in re.split(r",(?=\s*\w+://)", uri):
-        pieces = [group] if "://" in group else group.split(",")
-        while pieces:
-            sizes = range(min(len(pieces), MOST_COMMAS + 1), 0, -1)
-            texts = [
-                (size, text) for size in sizes for text in (",".join(pieces[:size]), ",".join(pieces[:size]).strip())
-            ]
-            there = (one for one in texts if "://" not in one[1] and _is_there(str((base or Path()) / one[1])))
-            size, text = next(there, (1, pieces[0].strip()))
-            found.append(text if "://" in text or base is None else str(base / text))
-            del pieces[:size]
+    pieces = uri.split(",")
+    while pieces:
+        sizes = range(min(len(pieces), MOST_COMMAS + 1), 0, -1)
+        texts = [(size, text) for size in sizes for text in (",".join(pieces[:size]), ",".join(pieces[:size]).strip())]
+        there = (one for one in texts if "://" not in one[1] and _is_there(str((base or Path()) / one[1])))
+        size, text = next(there, (1, pieces[0].strip()))
+        found.append(text if "://" in text or base is None else str(base / text))
+        del pieces[:size]
     return found
 
 

@@ -144,5 +144,6 @@ def test_parts_of_a_list_may_have_blanks_and_names_commas(tmp_path: Path, given:
     assert [file.uri for file in found.files] == [str(tmp_path / name) for name in names]
 
 
-def test_parts_of_remote_uris_are_separated_before_a_scheme() -> None:
-    assert parts_of("gs://b/a, 1.csv, gs://b/c.csv") == ["gs://b/a, 1.csv", "gs://b/c.csv"]
+def test_parts_of_remote_uris_are_separated_at_each_comma() -> None:
+    assert parts_of("gs://b/a.csv, gs://b/c.csv") == ["gs://b/a.csv", "gs://b/c.csv"]
+    assert parts_of("gs://b/a.csv,c.csv") == ["gs://b/a.csv", "c.csv"]
