@@ -24,11 +24,4 @@ def admit_examples(
     from components.admit_examples.run import admit
     from slipway.runs.naming import name_run
 
-    fields = {
-        "data_uri": data_uri,
-        "window": window,
-        "epochs": epochs,
-        "seed": seed,
-        "hyperparameters": hyperparameters,
-    }
-    admit(anomalies.path, anomalies.uri, anomalies.metadata, name_run(run, job, job_created, **fields))
+    admit(anomalies.path, anomalies.uri, anomalies.metadata, name_run(**locals()))

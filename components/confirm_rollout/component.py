@@ -20,13 +20,6 @@ def confirm_rollout(
     from slipway.errors import RolloutError
     from slipway.runs.naming import name_run
 
-    fields = {
-        "data_uri": data_uri,
-        "window": window,
-        "epochs": epochs,
-        "seed": seed,
-        "hyperparameters": hyperparameters,
-    }
-    with last_step(name_run(run, job, job_created, **fields)):
+    with last_step(name_run(**locals())):
         if rolled_back:
             raise RolloutError(f"the version was rolled back: {rolled_back}")

@@ -26,26 +26,17 @@ def push_model(
     `verdict` says it to people: pushed or refused, why, against which baseline.
     The run's record has the artifacts of the data since admit_examples; `model` names its training log.
     """
-    artifacts = {
-        name: value for name, value in locals().items() if isinstance(value, dsl.Artifact) and value is not verdict
-    }
     from components.push_model.run import push
     from components.push_model.verdict import describe_verdict
     from slipway.evaluation.results import read_evaluation
     from slipway.runs.naming import name_run
     from slipway.stores import storage
 
-    fields = {
-        "data_uri": data_uri,
-        "window": window,
-        "epochs": epochs,
-        "seed": seed,
-        "hyperparameters": hyperparameters,
-    }
+    artifacts = {"model": model, "evaluation": evaluation, "serving_validation": serving_validation}
     paths = {name: artifact.path for name, artifact in artifacts.items()}
     uris = {name: artifact.uri for name, artifact in artifacts.items()}
     uris["training_log"] = model.metadata["training_log_uri"]
-    this = name_run(run, job, job_created, **fields)
+    this = name_run(**locals())
     outcome, judged = push(paths, uris, store_uri, this), read_evaluation(paths["evaluation"])
     storage.write_text(verdict.path, describe_verdict(outcome, judged, this))
     facts = {"verdict": outcome.verdict, "version": outcome.version, "baseline_version": judged.baseline_version}

@@ -25,12 +25,5 @@ def record_run(
     from components.record_run.run import record, tell
     from slipway.runs.naming import name_run
 
-    fields = {
-        "data_uri": data_uri,
-        "window": window,
-        "epochs": epochs,
-        "seed": seed,
-        "hyperparameters": hyperparameters,
-    }
-    this = name_run(run, job, job_created, **fields)
+    this = name_run(**locals())
     tell(record(this, status.state, status.error_message), this)

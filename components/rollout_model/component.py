@@ -30,14 +30,7 @@ def rollout_model(
     from slipway.runs.naming import name_run
     from slipway.stores import storage
 
-    fields = {
-        "data_uri": data_uri,
-        "window": window,
-        "epochs": epochs,
-        "seed": seed,
-        "hyperparameters": hyperparameters,
-    }
-    this = name_run(run, job, job_created, **fields)
+    this = name_run(**locals())
     with last_step(this, ends_run=False):
         outcome = roll_out(store_uri, rollout, this)
         storage.write_text(rollout_page.path, describe(outcome))

@@ -50,7 +50,8 @@ def name_run(run: str, job: str, job_created: str, **fields: Any) -> RunContext:
         run: JSON text of a `RunContext`, with `JOB` for the job.
         job: As `job_id` takes it; raises its errors.
         job_created: When the platform created it, as `2026-01-02T03:04:05Z`. Kubeflow before 2.17 does not tell.
-        fields: What this run was given, in the platform's form perhaps.
+        fields: What this run was given, in the platform's form perhaps. Names that are no fields of the pipeline are
+            left out, so a step passes on all that it has: `name_run(**locals())`.
     """
     context = RunContext.model_validate_json(run)
     lineage = context.lineage.given(context.fields, fields)

@@ -97,7 +97,7 @@ def test_compile_pipeline_names_a_recurring_run_wherever_its_record_is_used(spec
     for label in users:
         assert takes[label] >= {"job", "job_created"}
         source = " ".join(spec["deploymentSpec"]["executors"][label]["container"]["command"])
-        assert "name_run(run, job, job_created, **fields)" in source
+        assert "name_run(**locals())" in source
 
 
 def test_compile_pipeline_gives_the_job_as_the_platforms_api_knows_it(

@@ -17,6 +17,7 @@ from delivery.overrides import override_module
 from modules.taxi.sample import write_sample
 from pipelines.registry import Locations, Platform
 from settings.load import PROJECT
+from slipway.fields import FIELDS
 from slipway.module_kit.check import check_module
 from slipway.runs.record import Summary
 from tests.compiled.specs import IMAGE, add_implied_edges, golden_spec, tasks
@@ -24,8 +25,6 @@ from tests.delivery.targets.places import on_kubeflow
 from tests.delivery.targets.submissions import submission
 from tests.fakes.kubeflow import FakeKubeflow
 from tests.pipelines import counting
-
-FIELDS = {"data_uri", "epochs", "hyperparameters", "seed", "window"}
 
 
 @pytest.fixture
@@ -59,7 +58,7 @@ def create_run(kubeflow: FakeKubeflow, version: dict[str, Any], config: dict[str
 
 
 def test_form_has_few_fields_each_with_a_value_and_a_description(version: dict[str, Any]) -> None:
-    assert {name for name, value in form(version).items() if value != ""} == FIELDS
+    assert {name for name, value in form(version).items() if value != ""} == set(FIELDS)
     takes = version["pipeline_spec"]["root"]["inputDefinitions"]["parameters"]
     assert all(its["description"] for its in takes.values())
     assert not {its["parameterType"] for its in takes.values()} & {"STRUCT", "LIST"}
@@ -82,7 +81,7 @@ def test_run_is_created_and_listed_with_what_was_given(
 def test_every_field_reaches_the_steps_that_use_it_and_all_that_record_it() -> None:
     spec = golden_spec("kubeflow")
     group = tasks(spec)["exit_handler_1"]["inputs"]["parameters"]
-    assert {source["componentInputParameter"] for source in group.values()} == FIELDS
+    assert {source["componentInputParameter"] for source in group.values()} == set(FIELDS)
     takes: dict[str, set[str]] = {}
     for step, task in tasks(spec).items():
         for name, source in task.get("inputs", {}).get("parameters", {}).items():

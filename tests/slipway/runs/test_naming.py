@@ -63,7 +63,8 @@ def test_name_run_has_what_the_run_was_given(
 
 
 def test_name_run_looks_at_no_field_that_the_pipeline_has_not() -> None:
-    assert named_with({"epochs": 1, "data_uri": "e"}, {"data_uri": "d"}).overrides == {"evaluation.engine": "tfma"}
+    given = {"epochs": 1, "data_uri": "e", "rolled_back": object()}
+    assert named_with(given, {"data_uri": "d"}).overrides == {"evaluation.engine": "tfma"}
 
 
 @pytest.mark.parametrize(
