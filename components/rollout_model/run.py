@@ -2,13 +2,15 @@
 
 from typing import Any
 
-from slipway.errors import RolledBackError, RolloutError, RolloutInconclusiveError, SlipwayError
+from slipway.errors import ConfigError, RolledBackError, RolloutError, RolloutInconclusiveError, SlipwayError
 from slipway.lineage import Lineage
 from slipway.runs.record import Outcome, RolloutOutcome, RunContext
 from slipway.runs.store import OUTCOME, ROLLOUT
 from slipway.runs.summary import read_record
 from slipway.stores import storage
 from slipway.stores.model_store import open_store
+
+_KEYS = ("manifests_uri", "cluster", "policy")
 
 
 def roll_out(store_uri: str, rollout: dict[str, Any], run: RunContext) -> RolloutOutcome | None:
@@ -39,7 +41,7 @@ def roll_out(store_uri: str, rollout: dict[str, Any], run: RunContext) -> Rollou
         return before
     outcome = RolloutOutcome(verdict="failed", version=pushed.version, reasons=[])
     try:
-        reasons = _start(store_uri, run.lineage, pushed.version, **rollout)
+        reasons = _start(store_uri, run.lineage, pushed.version, rollout)
         outcome = outcome.model_copy(update={"verdict": "promoted", "reasons": reasons})
     except RolledBackError as error:
         print(f"Version {error.version} was rolled back: {error}")
@@ -61,16 +63,16 @@ def describe(outcome: RolloutOutcome | None) -> str:
     return f"**Version {outcome.version} was {outcome.verdict.replace('-', ' ')}.**\n\n{reasons}"
 
 
-def _start(
-    store_uri: str, lineage: Lineage, version: int, manifests_uri: str, cluster: str, policy: dict[str, Any]
-) -> list[str]:
+def _start(store_uri: str, lineage: Lineage, version: int, rollout: dict[str, Any]) -> list[str]:
     from serving.manifests import read_manifests
     from serving.rollout.cluster import Cluster
     from serving.rollout.engine import Rollout
     from serving.rollout.policy import RolloutPolicy
     from serving.rollout.workload import namespace_of
 
-    objects, store, model = read_manifests(manifests_uri), open_store(store_uri), lineage.module
+    if set(rollout) != set(_KEYS):
+        raise ConfigError(f"rollout = {rollout} has not the keys {', '.join(_KEYS)}: compile the pipeline anew")
+    objects, store, model = read_manifests(rollout["manifests_uri"]), open_store(store_uri), lineage.module
     stable = store.production(model)
     # Of two runs that end at about the same time, or of one that is tried again late, the newer version wins.
     if stable and stable.number > version and store.stage(model, stable.number) == "stable":
@@ -78,7 +80,6 @@ def _start(
             f"version {version} of {model} is not rolled out: version {stable.number}, which is newer, is stable. "
             f"To serve it all the same: slipway rollout start {version}"
         )
-    with Cluster(namespace_of(objects), cluster) as connected:
-        by = f"run {lineage.run}"
-        rollout = Rollout(connected, store, objects, model, RolloutPolicy(**policy), by=by, once=True)
-        return rollout.start(version).reasons
+    policy, by = RolloutPolicy(**rollout["policy"]), f"run {lineage.run}"
+    with Cluster(namespace_of(objects), rollout["cluster"]) as connected:
+        return Rollout(connected, store, objects, model, policy, by=by, once=True).start(version).reasons

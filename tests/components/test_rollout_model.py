@@ -7,7 +7,7 @@ import pytest
 from components.confirm_rollout.component import confirm_rollout
 from components.rollout_model.run import describe, roll_out
 from serving.manifests import publish_manifests
-from slipway.errors import RolloutError, RolloutInconclusiveError, StoreError
+from slipway.errors import ConfigError, RolloutError, RolloutInconclusiveError, StoreError
 from slipway.lineage import Lineage
 from slipway.runs.record import Outcome, RolloutOutcome, RunContext
 from slipway.runs.store import OUTCOME, ROLLOUT
@@ -54,6 +54,15 @@ def test_rollout_without_a_cluster_says_so_and_writes_nothing(
     assert step(world, tmp_path, world.versions[0], manifests="") is None
     assert "nothing is rolled out; `slipway rollout start" in capsys.readouterr().out
     assert not (tmp_path / "run" / ROLLOUT).exists()
+
+
+@pytest.mark.parametrize("keys", [{}, {"cluster": "", "policy": {}, "overlay": "gke"}], ids=["too few", "too many"])
+def test_rollout_of_other_keys_names_those_that_it_wants(tmp_path: Path, keys: dict[str, Any]) -> None:
+    storage.write_text(str(tmp_path / OUTCOME), Outcome(verdict="pushed", reasons=[], version=1).model_dump_json())
+    run = RunContext(uri=str(tmp_path), lineage=LINEAGE)
+    with pytest.raises(ConfigError, match="manifests_uri, cluster, policy"):
+        roll_out(str(tmp_path / "store"), {"manifests_uri": "gs://bucket/overlay", **keys}, run)
+    assert RolloutOutcome.model_validate_json((tmp_path / ROLLOUT).read_bytes()).verdict == "failed"
 
 
 def test_rollout_of_a_model_that_was_not_pushed_says_so(
