@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import grpc
@@ -124,7 +124,7 @@ class ModelManager:
             if wanted[name] is None:
                 raise invalid_argument(f"model {name} cannot be served: {source.describe(name)}")
         self._source = source
-        self._poll()
+        self._want(wanted)
         self._wake.set()
         problems = self._wait_for(new)
         self._publish()  # the new labels hold when the caller has its answer
@@ -179,7 +179,10 @@ class ModelManager:
         except Exception:
             # Loaded versions are served on, even if a directory or a store fails.
             LOGGER.exception("the models cannot be polled; loaded versions stay")
-            return
+        else:
+            self._want(found)
+
+    def _want(self, found: Mapping[str, Wanted | None]) -> None:
         with self._changed:
             for name in self._models.keys() - found.keys():
                 self._models[name].want(Wanted({}))

@@ -268,6 +268,13 @@ def test_manager_stop_ends_a_reload_that_waits(versions: VersionsOnDisk, tmp_pat
         reloading.result(5)
 
 
+def test_manager_reload_polls_the_new_source_once(versions: VersionsOnDisk) -> None:
+    versions.add(1)
+    with managing(config(versions.base), poll_seconds=0.0) as manager:
+        manager.reload(Once({"n": Wanted({2: versions.add(2)})}))
+        assert [status.version for status in manager.status("n")] == [2]
+
+
 def test_manager_source_that_raises_changes_nothing(versions: VersionsOnDisk) -> None:
     versions.add(1)
     source = Switching(Wanted({1: versions.base / "1"}))
@@ -322,6 +329,21 @@ def test_states_have_the_numbers_of_the_protocol() -> None:
     numbers = dict(get_model_status_pb2.ModelVersionStatus.State.items())
     del numbers["UNKNOWN"]
     assert {state.name: int(state) for state in State} == numbers
+
+
+class Once:
+    """A source that is away after its first poll."""
+
+    def __init__(self, wanted: dict[str, Wanted | None]) -> None:
+        self.left = [wanted]
+
+    def poll(self) -> dict[str, Wanted | None]:
+        if not self.left:
+            raise OSError("the store is away")
+        return self.left.pop()
+
+    def describe(self, model: str) -> str:
+        return f"the test wants nothing of {model}"
 
 
 class Switching:
