@@ -7,7 +7,6 @@ import json
 import logging
 import time
 from collections.abc import Iterable
-from functools import lru_cache
 from http.client import HTTPConnection, HTTPException
 from uuid import uuid4
 
@@ -35,7 +34,7 @@ _IDLE_SECONDS = 5.0
 _CONNECT_SECONDS = 5.0
 _NO_BODY = (204, 304)
 _AT_ONCE_BYTES = 1 << 20  # aiohttp sends more than this piece by piece
-_ASK_SECONDS = 1.0
+_ASK_SECONDS = _HOLD_SECONDS = 1.0
 
 
 class RestProxy:
@@ -114,16 +113,28 @@ class RestProxy:
             return response.status, headers, answer
 
 
-def upstream_version(upstream: str, model: str, label: str) -> int | None:
-    """The newest available version of a model, or the label's, which answers requests without a version.
+class UpstreamVersions:
+    """The version that answers requests which name none: the newest available one of a model, or that of a label.
 
-    It is asked once a second for each model and label. None if the upstream, the `host:port` of REST, does not say.
+    None if the upstream, the `host:port` of REST, does not say. An answer holds for a second, or ten times as long as
+    it took: the log waits for it, and would drop calls if it waited for a slow upstream all the time.
     """
-    return _ask_version(upstream, model_path(model, label=label), int(time.monotonic()))
+
+    def __init__(self, upstream: str) -> None:
+        self._upstream = upstream
+        self._answers: dict[str, tuple[int | None, float]] = {}  # and until when each holds
+
+    def __call__(self, model: str, label: str) -> int | None:
+        """The version by the names of a model and a label, which may be empty."""
+        path, begin = model_path(model, label=label), time.monotonic()
+        version, until = self._answers.get(path, (None, 0.0))
+        if begin >= until:
+            version, end = _ask_version(self._upstream, path), time.monotonic()
+            self._answers[path] = version, end + max(_HOLD_SECONDS, 10 * (end - begin))
+        return version
 
 
-@lru_cache(maxsize=256)
-def _ask_version(upstream: str, path: str, _second: int) -> int | None:
+def _ask_version(upstream: str, path: str) -> int | None:
     connection = HTTPConnection(upstream, timeout=_ASK_SECONDS)
     try:
         connection.request("GET", path)

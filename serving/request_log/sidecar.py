@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 
 from grpc import aio
 from prometheus_client import CollectorRegistry, start_http_server
@@ -15,7 +14,7 @@ from serving.protocol.addresses import add_grpc_port, listen, port_taken
 from serving.protocol.http_server import HttpServer
 from serving.request_log.grpc_proxy import CHANNEL_OPTIONS, SERVER_OPTIONS, GrpcProxy
 from serving.request_log.log import LogOptions, RequestLog
-from serving.request_log.rest_proxy import RestProxy, upstream_version
+from serving.request_log.rest_proxy import RestProxy, UpstreamVersions
 
 # Their sum is below the 30 s that Kubernetes grants after the preStop hook.
 DRAIN_SECONDS = 10
@@ -42,7 +41,7 @@ async def run_sidecar(
     `on_ready` gets the options with the ports in use. Raises `ConfigError` if a port is taken.
     """
     registry = CollectorRegistry()
-    log = RequestLog(log_options, registry, partial(upstream_version, options.upstream_rest))
+    log = RequestLog(log_options, registry, UpstreamVersions(options.upstream_rest))
     try:
         with (
             listen(options.host, options.rest_port, "REST", "--rest-port") as rest_socket,
