@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from tempfile import TemporaryFile
 
 import typer
 
@@ -20,11 +23,10 @@ app = typer.Typer(no_args_is_help=True)
 def selftest(as_json: options.Json = False) -> None:
     """Evaluate good, bad and broken models with the real gate, and check each verdict."""
     options.silence_tensorflow()
-    with _quiet():
-        # It imports kfp, which the help does not need.
+    with quiet():
+        # It imports kfp and TensorFlow, which the help does not need.
         from components.evaluate_model.selftest import require_all, run_selftest
-
-        results = run_selftest()
+    results = run_selftest()
     if as_json:
         print_json([asdict(result) for result in results])
     else:
@@ -35,15 +37,22 @@ def selftest(as_json: options.Json = False) -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Discards standard error: TensorFlow's C++ code writes to it at any log level."""
+def quiet() -> Iterator[None]:
+    """Hides standard error unless the block fails: at its import, TensorFlow writes there at any log level.
+
+    Where its C++ code ends the process, the lines of `faulthandler` say at what.
+    """
     sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        yield
-    finally:
-        sys.stderr.flush()
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
+    with TemporaryFile() as said, os.fdopen(os.dup(2), "wb", buffering=0) as shown:
+        os.dup2(said.fileno(), 2)
+        faulthandler.enable(shown)
+        try:
+            yield
+        except BaseException:
+            said.seek(0)
+            shutil.copyfileobj(said, shown)
+            raise
+        finally:
+            faulthandler.disable()
+            sys.stderr.flush()
+            os.dup2(shown.fileno(), 2)
