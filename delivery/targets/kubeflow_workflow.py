@@ -22,7 +22,7 @@ from delivery.package import step_name
 from slipway.runs.record import Step, StepState
 from slipway.runs.states import KUBEFLOW_STEPS
 
-_DRIVER = "system-container-driver"  # the template of the drivers of steps; groups of steps have another
+_DRIVER, _GROUP_DRIVER = "system-container-driver", "system-dag-driver"  # templates of steps' drivers, and of groups'
 _ATTEMPT = re.compile(r"\(\d+\)(?=\.|$)")
 _LOG = "main-logs"  # Argo's name for the archived log of a pod
 
@@ -44,7 +44,7 @@ class Node:
 
 def read_steps(workflow: dict[str, Any]) -> Iterator[tuple[Step, list[Node]]]:
     """The steps that a run has come to, each with the nodes of its pods in the order of their starts."""
-    nodes = {node.name: node for node in sorted(_nodes(workflow), key=lambda node: node.started or 0.0)}
+    nodes = _nodes(workflow)
     ended = KUBEFLOW_STEPS.get(workflow.get("status", {}).get("phase", "")) in ("succeeded", "failed")
     # Where a group of steps was repeated, its last attempt counts.
     drivers = {
@@ -56,18 +56,24 @@ def read_steps(workflow: dict[str, Any]) -> Iterator[tuple[Step, list[Node]]]:
         name = driver.name.removesuffix("-driver")
         pods = [node for path, node in nodes.items() if node.pod and path.startswith((f"{name}.", f"{name}("))]
         if driver.state == "failed":
-            starts = (driver.name, f"{driver.name}(")
-            pods = [node for path, node in nodes.items() if node.pod and path.startswith(starts)]
+            pods = _pods(nodes, driver.name)
         yield _step(driver, nodes.get(name), pods, ended=ended), pods
 
 
 def read_failure(workflow: dict[str, Any]) -> str:
     """Why a run failed in which no step did: the driver of a group of steps, or the workflow itself."""
-    for node in _nodes(workflow):
-        if node.pod and node.state == "failed":
-            name = _ATTEMPT.sub("", node.name).rpartition(".")[2]
-            return f"{name} failed: {node.message or 'the log of its pod ' + node.pod + ' says why'}"
+    nodes = _nodes(workflow)
+    for name, node in nodes.items():
+        if node.template == _GROUP_DRIVER and node.state == "failed" and not name.endswith(")"):
+            last = _pods(nodes, name)[-1:]
+            said = [one.message or f"the log of its pod {one.pod} says why" for one in last] or [node.message]
+            return f"{name.rpartition('.')[2]} failed: {said[0]}"
     return str(workflow.get("status", {}).get("message", ""))
+
+
+def _pods(nodes: dict[str, Node], name: str) -> list[Node]:
+    """The nodes of a driver's pods: of the node itself, or of its attempts."""
+    return [node for path, node in nodes.items() if node.pod and (path == name or path.startswith(f"{name}("))]
 
 
 def _step(driver: Node, node: Node | None, pods: list[Node], *, ended: bool) -> Step:
@@ -91,7 +97,12 @@ def _step(driver: Node, node: Node | None, pods: list[Node], *, ended: bool) -> 
     )
 
 
-def _nodes(workflow: dict[str, Any]) -> Iterator[Node]:
+def _nodes(workflow: dict[str, Any]) -> dict[str, Node]:
+    """All nodes by name, in the order of their starts."""
+    return {node.name: node for node in sorted(_read_nodes(workflow), key=lambda node: node.started or 0.0)}
+
+
+def _read_nodes(workflow: dict[str, Any]) -> Iterator[Node]:
     metadata, status = workflow.get("metadata", {}), workflow.get("status", {})
     found = status.get("nodes") or {}
     if packed := status.get("compressedNodes"):  # from 1 MiB on: workflow/packer/packer.go of Argo

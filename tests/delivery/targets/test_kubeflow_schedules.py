@@ -35,9 +35,9 @@ def steps(server: FakeKubeflow, **settings: str) -> list[str]:
 def test_recurring_run_of_another_version_is_made_anew(
     kubeflow: FakeKubeflow, before: str, after: str, renewed: bool
 ) -> None:
-    kubeflow.version = before
+    kubeflow.tag_name = before
     assert steps(kubeflow) == ["create nightly", "enable nightly"]
-    kubeflow.version = after
+    kubeflow.tag_name = after
     [found] = on_kubeflow(kubeflow).schedules.list()
     assert (after in found.stale) == renewed
     assert steps(kubeflow) == (RENEWED if renewed else [])

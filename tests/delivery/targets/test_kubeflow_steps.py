@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from delivery.targets.kubeflow import KubeflowTarget
-from delivery.targets.kubeflow_workflow import read_steps
+from delivery.targets.kubeflow_workflow import read_failure, read_steps
 from slipway.errors import TargetError
 from slipway.runs.record import Step
 from tests.delivery.targets.places import on_kubeflow
@@ -20,9 +20,9 @@ from tests.fakes.loopback_server import Answer
 IN_GROUP = "root.exit-handler-1"
 
 
-@pytest.fixture(params=[(2, 14), (2, 16), (2, 17)], ids=["2.14", "2.16", "2.17"])
+@pytest.fixture(params=["2.14.0", "2.16.1", "2.17.0"])
 def server(request: pytest.FixtureRequest) -> Iterator[FakeKubeflow]:
-    with FakeKubeflow(release=request.param) as server:
+    with FakeKubeflow(version=request.param) as server:
         yield server
 
 
@@ -112,6 +112,15 @@ def test_show_of_a_run_that_failed_before_its_steps_says_at_what(server: FakeKub
     target, run = run_with(server, "FAILED", exit_handler_1="driver failed")
     found = target.show(run)
     assert (found.steps, found.error) == ([], "exit-handler-1-driver failed: Error (exit code 1)")
+
+
+def test_attempt_that_was_made_good_is_not_why_a_run_failed() -> None:
+    workflow = Workflow("w", {"train-model": "retried"}, "Failed", numbered=True)
+    [first] = [node for node in workflow.nodes.values() if node["name"].endswith("root-driver(0)")]
+    first.update(phase="Error", message="pod deleted")  # its retry node succeeded by the next attempt
+    manifest = json.loads(workflow.manifest)
+    manifest["status"]["message"] = "Step exceeded its deadline"
+    assert read_failure(manifest) == "Step exceeded its deadline"
 
 
 @pytest.mark.parametrize(("numbered", "training"), [(False, "running"), (True, "pending")])

@@ -55,7 +55,6 @@ class FakeKubeflow(LoopbackServer):
     recurring_runs: dict[str, Json] = field(default_factory=dict)
     ends: set[str] = field(default_factory=lambda: {"SUCCEEDED", "FAILED"})
     page_size: int = 100
-    release: tuple[int, int] = (2, 17)
     endings: dict[str, Ending] = field(default_factory=dict)
     compressed: bool = False
     pod_names: str = "v2"
@@ -161,28 +160,30 @@ class FakeKubeflow(LoopbackServer):
         pipeline = request.query.get("pipelineid", "")
         if pipeline not in self.pipelines:
             raise Refused(400, "Failed to create a pipeline version")
-        documents = require_documents(read_upload(request), limits=self._since_2_17)
+        since_2_17 = self.release >= (2, 17)
+        documents = require_documents(read_upload(request), limits=since_2_17)
         name, tags = request.query["name"], json.loads(request.query.get("tags", "{}"))
         if len(name) > 127:  # backend/src/apiserver/validation/length.go
             raise Refused(400, f"Invalid input error: the name {name} is longer than 127")
-        if self._since_2_17:
+        if since_2_17:
             self._require_tags(tags)
         body = {"display_name": name, "pipeline_id": pipeline, "description": request.query.get("description", "")}
-        kept = {"pipeline_spec": documents[0], "platform_spec": documents[1:], "tags": tags if self._since_2_17 else {}}
+        kept = {"pipeline_spec": documents[0], "platform_spec": documents[1:], "tags": tags if since_2_17 else {}}
         return self._new(self.versions, "pipeline_version_id", body | kept)
 
     def _get_version(self, request: Request, pipeline: str, version: str) -> Json:
         require_query(request, set())
-        found = self._one("PipelineVersion", self.versions, version)
-        return {key: value for key, value in found.items() if key != "platform_spec"}
+        return _as_answered(self._one("PipelineVersion", self.versions, version))
 
     @property
-    def _since_2_17(self) -> bool:
-        return self.version >= "2.17"
+    def release(self) -> tuple[int, int]:
+        """The version's first two numbers."""
+        major, minor, *_ = self.version.split(".")
+        return int(major), int(minor)
 
     def _require_tags(self, tags: Json | None) -> None:
         """Of 2.17 on, at most 20: backend/src/apiserver/model/pipeline_tags.go. Earlier ones do not know the field."""
-        if tags is not None and not self._since_2_17:
+        if tags is not None and not self.release >= (2, 17):
             raise Refused(400, 'proto: (line 1:1): unknown field "tags"')
         for key, value in (tags or {}).items():
             if not key or "." in key or len(key) > 63 or len(value) > 63 or len(tags or {}) > 20:
@@ -192,7 +193,7 @@ class FakeKubeflow(LoopbackServer):
         require_query(request, {"filter", "page_size", "page_token", "sort_by"})
         if pipeline not in self.pipelines:
             raise Refused(404, f"Pipeline {pipeline} not found")
-        mine = {key: one for key, one in self.versions.items() if one["pipeline_id"] == pipeline}
+        mine = {key: _as_answered(one) for key, one in self.versions.items() if one["pipeline_id"] == pipeline}
         return self._page(request, "pipeline_versions", mine)
 
     def _list_runs(self, request: Request) -> Json:
@@ -249,7 +250,7 @@ class FakeKubeflow(LoopbackServer):
     def _terminate_run(self, request: Request, run_id: str) -> Json:
         """`TerminateRun` of run_store.go, and the report of the workflow that is being terminated."""
         run = self._one("Run", self.runs, run_id)
-        if run["state"] in ("SUCCEEDED", "FAILED"):
+        if run["state"] not in ("PAUSED", "PENDING", "RUNNING", "RUNTIME_STATE_UNSPECIFIED"):
             raise Refused(400, f"Invalid input error: Failed to terminate a run {run_id}. Row not found")
         self._report(run, "CANCELING")
         return {}
@@ -369,3 +370,12 @@ class FakeKubeflow(LoopbackServer):
         if key not in kept:
             raise Refused(404, f"ResourceNotFoundError: {kind} {key} not found")
         return kept[key]
+
+
+def _as_answered(version: Json) -> Json:
+    """`YamlStringToPipelineSpecStruct`, backend/src/apiserver/server/api_util.go: two documents are two fields."""
+    answer = {key: value for key, value in version.items() if key != "platform_spec"}
+    if version["platform_spec"]:
+        [limits] = version["platform_spec"]
+        answer["pipeline_spec"] = {"pipeline_spec": version["pipeline_spec"], "platform_spec": limits}
+    return answer
