@@ -302,8 +302,9 @@ class KubeflowApi(Connection):
     def _send(self, request: Callable[..., Any], arguments: dict[str, Any]) -> Any:
         # Time-outs of the connection and of the answer.
         answer = request(**arguments, _request_timeout=(self.timeout_seconds, self.timeout_seconds))
-        text = getattr(self._client.last_response, "data", "")
-        if isinstance(text, str) and text[:200].lstrip().lower().startswith(("<!doctype html", "<html")):
+        start = getattr(self._client.last_response, "data", b"")[:200]
+        text = start if isinstance(start, str) else start.decode("utf-8", "replace")  # bytes by `_get`
+        if text.lstrip().lower().startswith(("<!doctype html", "<html")):
             raise TargetError(f"{self.url} answers with a page instead of data: {_LOGIN}")
         return answer
 

@@ -80,11 +80,23 @@ def test_server_without_tls_where_https_is_asked_names_the_certificate(kubeflow:
         on_kubeflow(kubeflow, endpoint=kubeflow.url.replace("http://", "https://")).list(1)
 
 
+LOGIN_PAGE = Answer(200, b"<!doctype html><html>Log in</html>", "text/html")
+
+
+@pytest.mark.parametrize("route", ["/apis/v1beta1/runs/.*", ".*/log"])
+def test_login_page_in_place_of_steps_or_a_log_says_how_to_log_in(kubeflow: FakeKubeflow, route: str) -> None:
+    target = on_kubeflow(kubeflow)
+    run = target.submit(submission("kubeflow"))
+    kubeflow.answer("GET", route, LOGIN_PAGE)
+    with pytest.raises(TargetError, match=r"kubeflow\.auth"):
+        list(target.logs(run.id, None))
+
+
 @pytest.mark.parametrize(
     "answer",
     [
         Answer(302, b"", "text/html", (("Location", "/dex/auth"),)),
-        Answer(200, b"<!doctype html><html>Log in</html>", "text/html"),
+        LOGIN_PAGE,
     ],
     ids=["redirect", "page"],
 )
