@@ -201,8 +201,14 @@ class Target(ABC):
         return replace(self._run(job), steps=[step for step, _ in self._started(job)], context=self._context(job))
 
     def cancel(self, run: str) -> RemoteRun:
-        """Requests the cancellation of a run."""
-        found = self.show(run)
+        """Requests the cancellation of a run.
+
+        Raises:
+            TargetError: it has ended.
+        """
+        found = self._run(self._get(run))
+        if found.ended:
+            raise TargetError(f"{found.name} has ended already: {found.state}")
         self._cancel(found)
         return self.show(found.id)
 

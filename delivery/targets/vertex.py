@@ -65,7 +65,7 @@ class VertexTarget(Target):
         return self._run(job)
 
     def list(self, limit: int) -> list[RemoteRun]:
-        return [self._run(job) for job in self._newest(limit, {"managed-by": "slipway"})]
+        return [self._run(job) for job in self._newest(limit, owner(self.config.environment))]
 
     def page(self, run_id: str) -> str:
         return self.config.page(f"runs/{run_id}")

@@ -275,7 +275,7 @@ def test_cancelled_run_whose_workflow_ends_as_failed_is_cancelled(kubeflow: Fake
     assert target.cancel(run.name).state == "cancelled"
     assert kubeflow.runs[run.id]["state"] == "FAILED"
     assert target.list(1)[0].state == "cancelled"
-    with pytest.raises(TargetError, match="Failed to terminate"):
+    with pytest.raises(TargetError, match=f"{run.name} has ended already: cancelled"):
         target.cancel(run.name)
 
 

@@ -141,6 +141,12 @@ def test_wait_ends_with_the_run(vertex: FakeVertex, said: str, state: State) -> 
     assert ("[train-model]" in run.error) == (state == "failed")
 
 
+def test_list_is_of_the_environments_runs_only(vertex: FakeVertex) -> None:
+    run = on_vertex(vertex).submit(submission("vertex"))
+    on_vertex(vertex, "production").submit(submission("vertex"))
+    assert [one.id for one in on_vertex(vertex).list(5)] == [run.id]
+
+
 def test_list_is_newest_first_and_of_slipways_runs_only(vertex: FakeVertex) -> None:
     target = on_vertex(vertex)
     assert target.list(5) == []
@@ -175,7 +181,7 @@ def test_cancel_asks_for_the_end(vertex: FakeVertex) -> None:
     target = on_vertex(vertex)
     run = target.submit(submission("vertex"))
     assert target.cancel(run.name).state == "cancelled"
-    with pytest.raises(TargetError, match="cannot be cancelled"):
+    with pytest.raises(TargetError, match=f"{run.name} has ended already: cancelled"):
         target.cancel(run.name)
 
 
