@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.protocol.protos import tensorflow_folder
 from serving.protocol.tensor_protos import STRING, TENSOR_TYPES, string_array, type_number
+from slipway.stand_in import package_folder
 
 
 class Output(Structure):
@@ -86,7 +86,7 @@ def tensorflow() -> SimpleNamespace:
     Raises:
         ImportError: the installed TensorFlow has no such library.
     """
-    folder = Path(tensorflow_folder())
+    folder = Path(package_folder("tensorflow"))
     names = (
         ("libtensorflow_framework.2.dylib", "libtensorflow_cc.2.dylib")
         if sys.platform == "darwin"

@@ -8,51 +8,27 @@ lacks some conditions of our gate: `min_examples`, `max_drop` of calibration, an
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from collections import Counter
-from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+import google.protobuf.wrappers_pb2  # noqa: F401 - TFMA's messages need it, and do not import it
 from google.protobuf import json_format
 
 from slipway.evaluation.metric import BASELINE, BEST, CANDIDATE, METRICS
 from slipway.evaluation.results import MISSING
 from slipway.module_api import Threshold
+from slipway.stand_in import stand_in_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from slipway.evaluation.config import EvaluationConfig
     from slipway.evaluation.results import Curves, Evaluation, Metrics, SliceResult
 
-PACKAGE = "tensorflow_model_analysis"
-
-
-@contextmanager
-def _stand_in_for_tfma() -> Iterator[None]:
-    """Makes TFMA's protos importable without TFMA, whose import takes seconds and brings Beam along.
-
-    An empty module takes its place, and is removed again: a later import of TFMA is the real one.
-    """
-    spec = importlib.util.find_spec(PACKAGE) if PACKAGE not in sys.modules else None
-    if spec is None:
-        yield
-        return
-    sys.modules[PACKAGE] = ModuleType(PACKAGE)
-    sys.modules[PACKAGE].__path__ = spec.submodule_search_locations or []
-    try:
-        yield
-    finally:
-        for name in [name for name in sys.modules if name.split(".")[0] == PACKAGE]:
-            del sys.modules[name]
-
-
-with _stand_in_for_tfma():
+with stand_in_for("tensorflow_model_analysis"):  # its import brings Beam along
     from tensorflow_model_analysis.proto import config_pb2, metrics_for_slice_pb2, validation_result_pb2
 
 
