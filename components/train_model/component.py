@@ -36,11 +36,11 @@ def train_model(
 
     from components.scalars import log_scalars
     from components.train_model.building import TrainConfig, build, check_predictions, is_chief, make_strategy
-    from components.train_model.dataset import read_training_data, split_files
+    from components.train_model.dataset import read_training_data
     from components.train_model.export import choose_rows, export, write_recorded
     from components.train_model.fitting import Checkpoints, digest_inputs, fit, write_history
     from slipway.compute import DistributionConfig
-    from slipway.data.examples.dataset import SPLITS
+    from slipway.data.examples.dataset import SPLITS, files_of_split
     from slipway.data.schema import model_inputs, read_schema
     from slipway.runs.training_log import HISTORY
     from slipway.stores import storage
@@ -58,7 +58,7 @@ def train_model(
         fitted = build(model_uri, spec, config)
     check_predictions(fitted, data, config)
 
-    files = [file for split in SPLITS for file in split_files(transformed_examples.path, split)]
+    files = [file for split in SPLITS for file in files_of_split(transformed_examples.path, split)]
     digest = digest_inputs(
         {"training": config.model_dump_json(), "model": model_uri, "distribution": distribution}, files
     )

@@ -11,22 +11,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import tensorflow as tf
 
+from slipway.data.examples.dataset import files_of_split
 from slipway.data.labels import encode_labels
 from slipway.errors import DataError, ModuleError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from slipway.data.examples.dataset import Split
     from slipway.module_api import LabelledTask
 
 Spec = dict[str, tf.io.FixedLenFeature]  # shape (without the batch) and dtype of each transformed feature
 VALIDATION_SHARE = 10
-
-
-def split_files(transformed_path: str, split: Split) -> list[Path]:
-    """The files of a split, in the order of the examples."""
-    return sorted(Path(transformed_path, f"split={split}").glob("*.parquet"))
 
 
 def read_features(files: list[Path], spec: Spec, rows: int | None = None) -> dict[str, NDArray[Any]]:
@@ -90,7 +85,7 @@ def read_training_data(transformed_path: str, spec: Spec, task: LabelledTask, se
         DataError: a label is unknown or missing, or there are too few rows to hold some back.
         ModuleError: a transformed feature is NaN or infinite.
     """
-    files = split_files(transformed_path, "train")
+    files = files_of_split(transformed_path, "train")
     features = read_features(files, spec)
     labels = encode_labels(_read_column(files, task.label.column), task.task, task.class_names)
     if len(labels) < 2:

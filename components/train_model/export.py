@@ -28,8 +28,9 @@ from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow.python.saved_model import fingerprinting_utils
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
-from components.train_model.dataset import Spec, read_features, split_files
+from components.train_model.dataset import Spec, read_features
 from serving.protocol.signatures import CLASSIFY, CLASSIFY_METHOD
+from slipway.data.examples.dataset import files_of_split
 from slipway.data.tensors import RawFeatures, dtype_of, fixed_shape, is_list, marker_of, raw_inputs, serialize_examples
 from slipway.errors import ModuleError
 from slipway.evaluation.golden import Golden, write_golden
@@ -205,7 +206,7 @@ def choose_rows(
     They are of the eval split. The transformed files mirror the examples, and the sample has the first rows of them, so
     the same index is the same row.
     """
-    file = split_files(transformed_path, "eval")[0]
+    file = files_of_split(transformed_path, "eval")[0]
     rows = pq.read_table(Path(sample_path) / file.relative_to(transformed_path), partitioning=None)
     columns = [rows[feature.name] for feature in features if feature.name in rows.column_names]
     missing = np.sum([column.is_null().to_numpy() for column in columns], axis=0)

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from slipway.data.examples.dataset import SPLITS
+from slipway.data.examples.dataset import SPLITS, files_of_split
 from slipway.data.tensors import list_columns
 from slipway.errors import DataError, ModuleError, SlipwayError, TrainingError
 from slipway.module_kit.loader import load_function
@@ -133,7 +133,7 @@ def analyze(
     from apache_beam.options.pipeline_options import PipelineOptions
     from tensorflow_transform.tf_metadata import metadata_io
 
-    files = [str(path) for path in _files(examples_path, "train")]
+    files = [str(path) for path in files_of_split(examples_path, "train")]
     with (
         tft_beam.Context(temp_dir=scratch),
         apache_beam.Pipeline(options=PipelineOptions(config.flags, pipeline_type_check=False)) as pipeline,
@@ -150,10 +150,6 @@ def analyze(
     metadata_io.write_metadata(features.metadata(), f"{graph_path}/metadata")
 
 
-def _files(examples_path: str, split: str) -> list[Path]:
-    return sorted(Path(examples_path, f"split={split}").glob("*.parquet"))
-
-
 def _read(file: str, features: RawFeatures) -> Iterator[pa.RecordBatch]:
     with pq.ParquetFile(file) as parquet:
         columns = [one.name for one in features.features if one.name in parquet.schema_arrow.names]
@@ -167,7 +163,7 @@ def materialize(transform: Transform, config: BeamConfig) -> None:
     from apache_beam.options.pipeline_options import PipelineOptions
 
     root = transform.examples_path
-    files = [str(path.relative_to(root)) for split in SPLITS for path in _files(root, split)]
+    files = [str(path.relative_to(root)) for split in SPLITS for path in files_of_split(root, split)]
     if config.in_process:
         for file in files:
             transform(file)

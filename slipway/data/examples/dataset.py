@@ -64,6 +64,11 @@ def read_manifest(examples_path: str | Path) -> Manifest:
     return read_json(examples_path, MANIFEST, Manifest, "ingest_examples")
 
 
+def files_of_split(folder: str | Path, split: str) -> list[Path]:
+    """The Parquet files of a split of examples, or of transformed examples, by name."""
+    return sorted(Path(folder, f"split={split}").glob("*.parquet"))
+
+
 def open_split(examples_path: str | Path, split: Split) -> ds.Dataset:
     """One split as an Arrow dataset, to be scanned in batches.
 

@@ -21,7 +21,7 @@ from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from slipway.data import database
 from slipway.data.database import identifier, literal
-from slipway.data.examples.dataset import MANIFEST, SPLITS
+from slipway.data.examples.dataset import MANIFEST, SPLITS, files_of_split
 from slipway.data.statistics.describe import ColumnFacts, describe_split
 from slipway.data.statistics.expressions import BOUNDS, TABLE, ColumnType, Kind, compile_column, half_width
 from slipway.errors import DataError, StoreError
@@ -62,7 +62,7 @@ def compute_statistics(examples_path: str | Path) -> statistics_pb2.DatasetFeatu
 def split_files(examples_path: str | Path, split: str) -> list[Path]:
     """The Parquet files of one split, by name; StoreError if the artifact is not whole."""
     check_whole(examples_path, MANIFEST, "ingest_examples")
-    return sorted((Path(examples_path) / f"split={split}").glob("*.parquet"))
+    return files_of_split(examples_path, split)
 
 
 def open_table(files: Sequence[Path]) -> Table:
