@@ -10,7 +10,7 @@ import typer
 
 from cli import options
 from cli.output import echo, print_json, print_table
-from cli.runs import print_end
+from cli.run_output import print_end
 from delivery.deploy import Deployer, sync_module
 from delivery.environment import open_environment
 from delivery.plan.planner import Plan, parse_plan, shorten

@@ -17,7 +17,7 @@ from rich.text import Text
 from cli import options
 from cli.options import DATA_HELP
 from cli.output import COLOURS, echo, print_json, printable, step_line
-from cli.runs import print_end, print_outcome, print_verdict, remote_as_json, view_as_json
+from cli.run_output import print_end, print_outcome, print_verdict, remote_as_json, view_as_json
 from delivery.environment import open_environment
 from delivery.package import Package, all_steps
 from delivery.submission import local_request, packaged, prepared
