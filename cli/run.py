@@ -85,7 +85,7 @@ def submit(
     if package and set_:
         raise ConfigError("--set changes what is compiled: give it to `slipway compile`, or leave --package out")
     made = prepared(environment, target, module, data, pipeline=pipeline)
-    with nullcontext(packaged(environment, package, module, data)) if package else made as submission:
+    with nullcontext(packaged(environment, target, package, module, data)) if package else made as submission:
         started = cluster.submit(submission)
     if not as_json:
         echo(f"run {started.name}\n{started.url}")

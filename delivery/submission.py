@@ -21,7 +21,7 @@ from slipway.data.examples.source import parts_of
 from slipway.errors import ConfigError
 from slipway.lineage import DEFAULT_PIPELINE
 from slipway.module_kit.loader import load_function
-from slipway.runs.naming import JOB
+from slipway.runs.naming import JOB, run_name_of
 from slipway.stores import storage
 from slipway.stores.module_store import digest_module, publish_module
 from slipway.targets import RemoteTarget, Target
@@ -105,11 +105,11 @@ def write_package(
     compile_pipeline(pipeline, environment.destination(target), request.arguments, output)
 
 
-def packaged(environment: Environment, path: Path, module: str, data: str | None) -> Submission:
+def packaged(environment: Environment, target: RemoteTarget, path: Path, module: str, data: str | None) -> Submission:
     """A run of a file of `slipway compile`, as it is; publishes the module.
 
     Raises:
-        ConfigError: the file is not of this module, or of other files of it.
+        ConfigError: the file is of another module, target or environment, or of other files of the module.
     """
     package, [folder] = read_package(path), environment.module_folders([module])
     lineage = package.run.lineage
@@ -118,8 +118,14 @@ def packaged(environment: Environment, path: Path, module: str, data: str | None
             f"{path} was compiled for {lineage.module} {lineage.module_digest[:12]}, and {folder} is "
             f"{digest_module(folder)[:12]}: compile it anew"
         )
+    wanted = storage.join(environment.remote.runs, run_name_of(target, module))
+    if (lineage.target, package.run.uri) != (target, wanted):
+        raise ConfigError(
+            f"{path} was compiled for {lineage.target} and a record at {package.run.uri}, not for {target} and "
+            f"{wanted}: compile it anew, with the same --target and --env"
+        )
     publish_module(folder, environment.remote.modules)
-    return Submission(package, package.fields | ({"data_uri": data} if data else {}), lineage)
+    return Submission(package, package.fields | ({"data_uri": _reachable(data)} if data else {}), lineage)
 
 
 @contextmanager
@@ -187,6 +193,11 @@ def _remote_data(environment: Environment, folder: Path, uri: str | None, *, pub
         uri = storage.join(environment.settings.remote_home, *sample.relative_to(home).parts)
         if publish and not storage.exists(uri):
             storage.copy(str(sample), uri)
+    return _reachable(uri)
+
+
+def _reachable(uri: str) -> str:
+    """The URI of data, if runs on a cluster can read it."""
     for part in parts_of(uri):
         if not part.startswith(("gs://", "bq://")):
             raise ConfigError(

@@ -159,6 +159,27 @@ def test_submit_package_of_other_files_is_refused(kubeflow: FakeKubeflow, tmp_pa
     assert not kubeflow.runs
 
 
+@pytest.mark.parametrize(("target", "home"), [("kubeflow", "gs://another/home"), ("kubeflow", ""), ("vertex", None)])
+def test_submit_package_of_another_target_or_home_is_refused(
+    kubeflow: FakeKubeflow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str, home: str | None
+) -> None:
+    package = tmp_path / "training.yaml"
+    with monkeypatch.context() as there:
+        if home is not None:
+            there.setenv("SLIPWAY_REMOTE_HOME", home)
+        slipway("compile", "taxi", "--target", target, "-o", str(package), "--data", DATA)
+    with pytest.raises(ConfigError, match=rf"for {target} and .*, not for kubeflow and .*: compile it anew"):
+        slipway("submit", "taxi", "--target", "kubeflow", "--package", str(package))
+    assert not kubeflow.runs
+
+
+def test_submit_package_with_data_of_this_machine_is_refused(kubeflow: FakeKubeflow, tmp_path: Path) -> None:
+    package = tmp_path / "training.yaml"
+    slipway("compile", "taxi", "--target", "kubeflow", "-o", str(package), "--data", DATA)
+    with pytest.raises(ConfigError, match="cannot read this machine's files"):
+        slipway("submit", "taxi", "--target", "kubeflow", "--package", str(package), "--data", "trips.csv")
+
+
 @pytest.mark.parametrize("data", ["trips.csv", "/data/trips.csv", "file:///data/trips.csv", f"{DATA},trips.csv"])
 def test_submit_data_of_this_machine_is_refused(kubeflow: FakeKubeflow, data: str) -> None:
     with pytest.raises(
