@@ -206,10 +206,11 @@ class Target(ABC):
         Raises:
             TargetError: it has ended.
         """
-        found = self._run(self._get(run))
+        job = self._get(run)
+        found = self._run(job)
         if found.ended:
             raise TargetError(f"{found.name} has ended already: {found.state}")
-        self._cancel(found)
+        self._cancel(job)
         return self.show(found.id)
 
     def logs(self, run: str, step: str | None) -> Iterator[str]:
@@ -256,7 +257,7 @@ class Target(ABC):
     def _context(self, job: Any) -> RunContext | None: ...
 
     @abstractmethod
-    def _cancel(self, run: RemoteRun) -> None: ...
+    def _cancel(self, job: Any) -> None: ...  # that is being cancelled, perhaps; both platforms refuse it then
 
     @abstractmethod
     def _steps(self, job: Any) -> Iterator[tuple[Step, Any]]: ...  # with the platform's own object for each

@@ -99,8 +99,9 @@ class KubeflowTarget(Target):
             raise TargetError(f"{len(runs)} runs are listed as {run!r}: give the id of one: {ids}")
         return self._find(runs[0].run_id) if runs else None
 
-    def _cancel(self, run: RemoteRun) -> None:
-        self._api.call(f"cancel {run.title}", self._api.runs.run_service_terminate_run, run_id=run.id)
+    def _cancel(self, job: Any) -> None:
+        if job.state != "CANCELING":
+            self._api.call(f"cancel {job.display_name}", self._api.runs.run_service_terminate_run, run_id=job.run_id)
 
     def _run(self, job: Any) -> RemoteRun:
         if not job.run_id:

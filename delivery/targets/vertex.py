@@ -97,9 +97,9 @@ class VertexTarget(Target):
         found: Sequence[Any] = self._api.call("list the runs", newest, request=request)
         return found
 
-    def _cancel(self, run: RemoteRun) -> None:
-        name = f"{self.config.parent}/pipelineJobs/{run.id}"
-        self._api.call(f"cancel {run.name}", self._api.jobs.cancel_pipeline_job, name=name)
+    def _cancel(self, job: Any) -> None:
+        if _word(job.state) != "PIPELINE_STATE_CANCELLING":
+            self._api.call(f"cancel {job.display_name}", self._api.jobs.cancel_pipeline_job, name=job.name)
 
     def _run(self, job: Any) -> RemoteRun:
         job_id = job.name.rpartition("/")[2]

@@ -279,6 +279,14 @@ def test_cancelled_run_whose_workflow_ends_as_failed_is_cancelled(kubeflow: Fake
         target.cancel(run.name)
 
 
+def test_run_that_is_being_cancelled_is_not_cancelled_again(kubeflow: FakeKubeflow) -> None:
+    target = on_kubeflow(kubeflow)
+    run = kubeflow.runs[target.submit(submission("kubeflow")).id]
+    kubeflow.answer("GET", f"{API}/runs/.*", Answer(200, json.dumps(run | {"state": "CANCELING"}).encode()))
+    target.cancel(run["run_id"])
+    assert not kubeflow.asked("POST", ".*:terminate")
+
+
 def test_run_that_was_retried_after_its_termination_and_failed_is_failed(kubeflow: FakeKubeflow) -> None:
     target = on_kubeflow(kubeflow)
     run = target.submit(submission("kubeflow"))

@@ -176,6 +176,15 @@ def test_logs_follow_all_pages_and_say_which_step_was_cached(vertex: FakeVertex)
         list(target.logs(run.name, "push_model"))
 
 
+def test_run_that_is_being_cancelled_is_not_cancelled_again(vertex: FakeVertex) -> None:
+    target = on_vertex(vertex)
+    job = vertex.jobs[target.submit(submission("vertex")).id]
+    cancelling = job | {"state": "PIPELINE_STATE_CANCELLING"}
+    vertex.answer("GET", f"{JOBS}/.*", Answer(200, json.dumps(cancelling).encode()))
+    target.cancel(job["name"].rpartition("/")[2])
+    assert not vertex.asked("POST", ".*:cancel")
+
+
 def test_cancel_asks_for_the_end(vertex: FakeVertex) -> None:
     vertex.plan = ["RUNNING"]
     target = on_vertex(vertex)

@@ -70,10 +70,13 @@ def _refuse_cron(why: str) -> Refused:
 
 
 def require_cron(cron: str) -> None:
-    """Six fields, each a list of ranges within its bounds: robfig/cron v1.2.0, parser.go, getRange."""
+    """Six fields, each a list of ranges within its bounds: robfig/cron v1.2.0, parser.go, getRange.
+
+    The server takes five, too, and reads the first as seconds, which is never meant: they are refused here.
+    """
     fields = _CRON_NAMES.sub("1", cron).split()
     if len(fields) != len(_CRON):
-        raise _refuse_cron(f"Expected exactly 6 fields, found {len(fields)}: {cron}")
+        raise _refuse_cron(f"Expected 5 to 6 fields, found {len(fields)}: {cron}")
     for (low, high), text in zip(_CRON, fields, strict=True):
         for term in text.split(","):
             found = re.fullmatch(r"(?:[*?]|(\d+)(?:-(\d+))?)(?:/(\d+))?", term)
