@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import jensenshannon  # type: ignore[import-untyped]
 from tensorflow_metadata.proto.v0 import statistics_pb2
@@ -32,6 +32,7 @@ def test_l_infinity_of_the_same_shares_is_zero() -> None:
     assert l_infinity({"a": 1, "b": 3}, {"a": 10, "b": 30})[0] == 0
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(first=MASSES, second=MASSES)
 def test_jensen_shannon_agrees_with_scipy(first: list[float], second: list[float]) -> None:
     # SciPy gives the distance, the square root of the divergence.
