@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
@@ -10,8 +11,9 @@ import typer
 
 from cli import options
 from cli.output import echo, print_json
-from cli.schema import DataToRead, absolute_uri, read
+from cli.schema import DataToRead, read
 from delivery.environment import open_environment
+from slipway.data.examples.source import parts_of
 from slipway.errors import ConfigError, ModuleError
 from slipway.module_kit.check import check_module
 from slipway.module_kit.scaffold.plan import choose_label, plan_module, read_labels
@@ -30,13 +32,16 @@ def new(
     as_json: options.Json = False,
 ) -> None:
     """Write a new module under modules/ that trains on the data as it is."""
-    folder = open_environment(env).settings.modules / name
+    environment = open_environment(env)
+    folder = environment.settings.modules / name
     require_new(folder)
     with TemporaryDirectory(prefix="slipway-module-") as scratch:
         table = read(data, Path(scratch))
         chosen = choose_label(table.statistics, label)
         labels = read_labels(scratch, chosen)
-    plan = plan_module(name, absolute_uri(data), chosen, labels, table.statistics, table.ingestion)
+    plan = plan_module(
+        name, _from_project(data, environment.project), chosen, labels, table.statistics, table.ingestion
+    )
     files = write_module(plan, folder)
     if as_json:
         print_json({"module": name, "label": plan.label, "task": plan.task, "left_out": dict(plan.left_out),
@@ -49,6 +54,12 @@ def new(
     for column, why in plan.left_out:
         echo(f"  leaves out {column}: {why}")
     echo(f"Train it: slipway run {name}")
+
+
+def _from_project(data: str, project: Path) -> str:
+    """The data as module.yaml names them: local files of the project relative to it, others absolute."""
+    parts = (part if "://" in part else os.path.normpath(part) for part in parts_of(data, Path.cwd()))
+    return ",".join(part.removeprefix(f"{project}{os.sep}") for part in parts)
 
 
 @app.command()

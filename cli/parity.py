@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
@@ -36,9 +37,10 @@ def parity(
     found = store.version(model, version) if version else store.production(model)
     if found is None:
         raise StoreError(f"the store has no version of {model!r}; `slipway run {model}` trains and pushes one")
-    golden = read_golden(Path(found.uri))
     with ExitStack() as stack:
-        differences = compare_with_training(golden, _ways(stack, found, grpc, rest))
+        path = store.fetch(found, Path(stack.enter_context(TemporaryDirectory(prefix="slipway-parity-"))))
+        golden = read_golden(path)
+        differences = compare_with_training(golden, _ways(stack, found, path, grpc, rest))
     if as_json:
         print_json([asdict(each) | {"agrees": each.agrees} for each in differences])
     else:
@@ -51,8 +53,7 @@ def parity(
         raise GateError(f"{model} version {found.number} differs from training by more than {TOLERANCE:g}")
 
 
-def _ways(stack: ExitStack, version: Version, grpc: str | None, rest: str | None) -> dict[str, Askable]:
-    path = Path(version.uri)
+def _ways(stack: ExitStack, version: Version, path: Path, grpc: str | None, rest: str | None) -> dict[str, Askable]:
     if not (grpc and rest):
         source = OneVersion(version.model, path, version.number)
         server = stack.enter_context(ModelServer(source, ServerConfig(grpc_port=0, rest_port=0)))

@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from csv import DictWriter
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import pyarrow as pa
 import typer
-from tensorflow_metadata.proto.v0 import schema_pb2
 
 from cli import options
 from cli.output import echo, print_json, print_table
 from delivery.environment import open_environment
 from delivery.submission import sample_file
-from serving.client import DEFAULT_ADDRESS, ClientProtocol, connect
-from serving.client.rows import input_features, predict_examples, predict_rows, read_csv, read_json
-from serving.protocol.signatures import CLASSIFY, SERVING_DEFAULT
+from serving.client import DEFAULT_ADDRESS, ClientProtocol, ModelClient, connect
+from serving.client.rows import (
+    input_features,
+    predict_examples,
+    predict_rows,
+    read_csv,
+    read_json,
+    rows_of_examples,
+    table_of,
+)
+from serving.protocol.signatures import CLASSIFY, RAW, SERVING_DEFAULT
 from slipway.data.tfrecord import read_records
 from slipway.errors import ConfigError, DataError
+from slipway.evaluation.golden import read_golden
+from slipway.stores import storage
 
 SAMPLE_ROWS = 3
 SHOWN_COLUMNS = 4
@@ -46,10 +57,11 @@ def predict(
     batch: Annotated[int, typer.Option(min=1, help="Rows of one request.")] = 256,
     timeout: Annotated[float, typer.Option(min=0.01, help="Seconds for one request.")] = 10.0,
     env: options.Env = None,
+    output: Annotated[Path | None, typer.Option(help="CSV file to write: the rows, with their predictions.")] = None,
     json_lines: Annotated[bool, typer.Option("--json-lines", help="Print one JSON object for each row.")] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Send rows to a model server and print its predictions; without a file, three rows of the module's sample."""
+    """Send rows to a model server and print its predictions; without a file, three of the sample or of training."""
     if sum(file is not None for file in (csv, instances, examples)) > 1:
         raise ConfigError("give one of --csv, --instances and --examples, not several")
     protocol: ClientProtocol = "rest" if rest else "grpc"
@@ -59,23 +71,28 @@ def predict(
         chosen = signature or (CLASSIFY if CLASSIFY in signatures else SERVING_DEFAULT)
         if chosen not in signatures:
             raise ConfigError(f"--signature {chosen}: the served model has {', '.join(sorted(signatures))}")
-        given: Iterable[dict[str, Any]]
-        if examples:
-            records = _read_examples(examples)
-            given = ({"record": number} for number in range(1, len(records) + 1))
-            predicted = predict_examples(client, records, chosen, batch)
-        else:
-            features = input_features(signatures)
-            rows = _read(features, model, csv, instances, env)
-            given = (row for part in rows.to_batches(max_chunksize=batch) for row in part.to_pylist())
-            predicted = predict_rows(client, rows, features, chosen, batch)
-        if json_lines:
+        given, predicted = _ask(client, chosen, batch, _read(signatures, model, csv, instances, examples, version, env))
+        if output:
+            echo(f"{output}: {_write_csv(output, given, predicted):,} rows")
+        elif json_lines:
             for answer in predicted:
                 echo(json.dumps(answer))
         elif as_json:
             print_json(list(predicted))
         else:
             _print(list(zip(given, predicted, strict=True)))
+
+
+def _ask(
+    client: ModelClient, signature: str, batch: int, asked: pa.Table | list[bytes]
+) -> tuple[Iterable[dict[str, Any]], Iterator[dict[str, Any]]]:
+    """The rows, and the answer for each."""
+    if isinstance(asked, list) and signature != RAW:
+        return rows_of_examples(asked), predict_examples(client, asked, signature, batch)
+    features = input_features(client.signatures())
+    rows = table_of(rows_of_examples(asked), features, "the examples") if isinstance(asked, list) else asked
+    given = (row for part in rows.to_batches(max_chunksize=batch) for row in part.to_pylist())
+    return given, predict_rows(client, rows, features, signature, batch)
 
 
 def _read_examples(path: Path) -> list[bytes]:
@@ -89,23 +106,59 @@ def _read_examples(path: Path) -> list[bytes]:
 
 
 def _read(
-    features: Sequence[schema_pb2.Feature], model: str, csv: Path | None, instances: Path | None, env: str | None
-) -> pa.Table:
+    signatures: Mapping[str, Any],
+    model: str,
+    csv: Path | None,
+    instances: Path | None,
+    examples: Path | None,
+    version: int | None,
+    env: str | None,
+) -> pa.Table | list[bytes]:
+    """The rows of a file, else a few of the module's sample, else a few of the model's training."""
+    if examples:
+        return _read_examples(examples)
     if instances:
-        return read_json(instances, features)
+        return read_json(instances, input_features(signatures))
     if csv:
-        return read_csv(csv, features)
+        return read_csv(csv, input_features(signatures))
     environment = open_environment(env)
-    [folder] = environment.module_folders([model])
-    if not (folder / "sample.py").is_file():
-        raise ConfigError(f"{folder} has no sample.py to take rows from: give --csv, --instances or --examples")
-    return read_csv(sample_file(folder, environment.settings.home), features).slice(0, SAMPLE_ROWS)
+    sample = environment.settings.modules / model / "sample.py"
+    if sample.is_file():
+        rows = read_csv(sample_file(sample.parent, environment.settings.home), input_features(signatures))
+        return rows.slice(0, SAMPLE_ROWS)
+    store = environment.store()
+    found = store.version(model, version) if version else store.production(model)
+    if found is None:
+        raise ConfigError(
+            f"there is no {sample}, nor a version of {model!r} in the model store {environment.state.store}, to take "
+            "rows from: give --csv, --instances or --examples"
+        )
+    return read_golden(found.uri).serialized()[:SAMPLE_ROWS]
+
+
+def _write_csv(path: Path, given: Iterable[dict[str, Any]], predicted: Iterable[dict[str, Any]]) -> int:
+    """Writes rows with their answers, a column `score_CLASS` for each class; returns how many."""
+    rows = [given_row | _answer_columns(answer, given_row) for given_row, answer in zip(given, predicted, strict=True)]
+    text = io.StringIO()
+    writer = DictWriter(text, dict.fromkeys(name for row in rows for name in row), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    storage.write_text(str(path), text.getvalue())
+    return len(rows)
+
+
+def _answer_columns(answer: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
+    """An answer as columns; a name that the row has already gets `predicted_` before it."""
+    flat = {name: json.dumps(value) if isinstance(value, list) else value for name, value in answer.items()}
+    flat |= {f"score_{name}": score for name, score in answer.get("scores", {}).items()}
+    flat.pop("scores", None)
+    return {f"predicted_{name}" if name in row else name: value for name, value in flat.items()}
 
 
 def _print(answers: list[tuple[dict[str, Any], dict[str, Any]]]) -> None:
-    rows = [list(map(_show, [*list(given.values())[:SHOWN_COLUMNS], *answer.values()])) for given, answer in answers]
-    given, answer = answers[0]
-    print_table([*list(given)[:SHOWN_COLUMNS], *answer], rows)
+    shown = list(dict.fromkeys(name for given, _ in answers for name in given))[:SHOWN_COLUMNS]
+    rows = [list(map(_show, [*map(given.get, shown), *answer.values()])) for given, answer in answers]
+    print_table([*shown, *answers[0][1]], rows)
 
 
 def _show(value: Any) -> str:

@@ -44,14 +44,9 @@ def read(data: str, folder: Path) -> Table:
     Raises:
         DataError: it cannot be read.
     """
-    data = absolute_uri(data)
+    data = ",".join(parts_of(data, Path.cwd()))
     source = locate_in_bigquery(data) if is_bigquery(data) else locate(data, window=1)
     table = read_table(source, folder)
     for line in table.recognised:
         echo(f"recognised {line}", err=True)
     return table
-
-
-def absolute_uri(data: str) -> str:
-    """A local path or pattern (several with commas) made absolute; a URI as it is."""
-    return ",".join(parts_of(data, Path.cwd()))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+import shlex
 import signal
 import threading
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from prometheus_client import CollectorRegistry
@@ -17,13 +18,19 @@ from cli import options
 from cli.options import MAX_PORT, describe_fields, split_fields
 from cli.output import echo
 from delivery.environment import open_environment
+from serving.client.rows import rows_of_examples
 from serving.protocol.addresses import address_of
-from serving.protocol.tensor_protos import FLOAT
+from serving.protocol.signatures import RAW
+from serving.protocol.urls import model_path
 from serving.request_log import LogOptions, RequestLog
 from serving.server.config import ServerConfig
 from serving.server.model_sources import BasePaths, ConfigFile, ModelSource, StoreModels
+from serving.server.servable import Servable
 from serving.server.server import ModelServer
 from slipway.errors import ConfigError, StoreError
+from slipway.evaluation.golden import read_golden
+
+MOST_CURL_CHARACTERS = 2_000
 
 
 def serve(
@@ -119,16 +126,18 @@ def _run(
         echo(f"gRPC  {address_of(config.host, server.grpc_port)}\nREST  {rest}")
         for name in server.manager.models():
             with server.manager.use(name) as servable:
-                echo(f"try   {_curl(rest, name, servable.signatures.get('raw'))}")
+                echo(f"try   {_try(rest, name, servable)}")
         echo("For laptops, validation and tests: in the cluster the image tensorflow/serving serves the same way.")
         stop.wait()
         echo("finishing the requests in flight; interrupt again to drop them")
 
 
-def _curl(rest: str, name: str, raw: Any) -> str:
-    """A request that the model can answer: numbers for two inputs of `raw`, if the others may be left out."""
-    if raw is None or raw.inputs.keys() - raw.defaults.keys():
-        return f"curl {rest}/v1/models/{name}/metadata"
-    floats = sorted((alias for alias, info in raw.inputs.items() if info.dtype == FLOAT), key=len)[:2]
-    body = {"signature_name": "raw", "instances": [dict.fromkeys(floats, 1.5)]}
-    return f"curl -d '{json.dumps(body)}' {rest}/v1/models/{name}:predict"
+def _try(rest: str, name: str, servable: Servable) -> str:
+    """A request for the shell: the first row of training, where it is short and the model has it."""
+    raw = servable.signatures.get(RAW)
+    with suppress(StoreError, ValueError, TypeError):  # a model of another tool has no such rows
+        [row] = rows_of_examples(read_golden(servable.path).serialized()[:1])
+        body = json.dumps({"signature_name": RAW, "instances": [row]})
+        if raw and raw.inputs.keys() - raw.defaults.keys() <= row.keys() and len(body) <= MOST_CURL_CHARACTERS:
+            return f"curl -d {shlex.quote(body)} {rest}{model_path(name)}:predict"
+    return f"curl {rest}{model_path(name)}/metadata"

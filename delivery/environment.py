@@ -65,6 +65,11 @@ class Environment:
         return replace(self, settings=self.settings.model_copy(update={"image": image})) if image else self
 
     @property
+    def project(self) -> Path:
+        """The folder that holds the folder of modules; `data` of a module.yaml is relative to it."""
+        return self.settings.modules.parent
+
+    @property
     def local(self) -> Locations:
         """Locations of local runs' state, all below `home`: deleting that folder resets everything."""
         return Locations.under(str(self.settings.home))

@@ -40,8 +40,7 @@ def local_request(
     if uri is None:
         uri = str(sample_file(folder, environment.settings.home))
     else:
-        # Paths in module.yaml are relative to the module's folder.
-        uri = ",".join(parts_of(uri, Path.cwd() if data else folder))
+        uri = ",".join(parts_of(uri, Path.cwd() if data else environment.project))
     own = environment.for_settings
     return request_run(folder, config, uri, environment.local, platform, pipeline=pipeline, settings_overrides=own)
 

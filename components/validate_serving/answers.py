@@ -174,7 +174,7 @@ class _Prober:
         name = "golden answers"
         try:
             golden = read_golden(model_path)
-        except (FileNotFoundError, ValueError) as error:
+        except (StoreError, ValueError) as error:
             return ServingCheck.of(name, [f"{GOLDEN}: {error}"])
         if PREDICTIONS not in self._signatures[SERVING_DEFAULT].outputs:
             return ServingCheck.of(name, [f"{SERVING_DEFAULT} does not answer {PREDICTIONS!r}"])

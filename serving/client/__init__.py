@@ -4,7 +4,7 @@
 from serving.client import connect
 
 with connect("localhost:8500", "taxi") as client:
-    client.predict({"trip_miles": np.array([2.5], np.float32)}, signature="raw")
+    client.predict_rows([{"trip_miles": 2.5, "company": None}, {"fare": 12.5}])
 ```
 """
 
@@ -18,7 +18,7 @@ from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
 from serving.protocol.protos import example_pb2
-from serving.protocol.signatures import CLASSIFY, SERVING_DEFAULT
+from serving.protocol.signatures import CLASSIFY, RAW, SERVING_DEFAULT
 from slipway.errors import ConfigError, DataError, RequestError
 
 ATTEMPTS = 4
@@ -50,6 +50,17 @@ class ModelClient(ABC):
     @abstractmethod
     def predict(self, inputs: Mapping[str, NDArray[Any]], signature: str = SERVING_DEFAULT) -> dict[str, NDArray[Any]]:
         """Outputs by name, batch first; strings are object arrays of bytes."""
+
+    def predict_rows(self, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Outputs of each row, asked for in one request; a value that is None, or left out of a row, is missing.
+
+        Raises:
+            DataError: there are no rows, no column of the model, or a value has a wrong type.
+        """
+        from serving.client.rows import input_features, predict_rows, table_of
+
+        features = input_features(self.signatures())
+        return list(predict_rows(self, table_of(rows, features, "the request"), features, RAW, len(rows)))
 
     @abstractmethod
     def classify(self, examples: Sequence[bytes], signature: str = CLASSIFY) -> list[dict[str, float]]:

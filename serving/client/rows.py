@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 
+from serving.client import parse_examples
 from serving.protocol.signatures import CLASSIFY, RAW, SERVING_DEFAULT
 from serving.protocol.tensor_protos import FLOAT, INT64, STRING
 from slipway.data.tensors import arrow_type, dtype_of, fixed_shape, is_list, raw_inputs, serialize_examples
@@ -59,7 +61,7 @@ def input_features(signatures: Mapping[str, Any]) -> list[schema_pb2.Feature]:
 
 
 def read_csv(path: Path, features: Sequence[schema_pb2.Feature]) -> pa.Table:
-    """Rows of a CSV file with a header; unknown columns are ignored, empty cells are missing values.
+    """Rows of a CSV file with a header, the columns of the model first; empty cells are missing values.
 
     Raises:
         DataError: the file cannot be read, has no column of the model, or a value has a wrong type.
@@ -74,7 +76,7 @@ def read_csv(path: Path, features: Sequence[schema_pb2.Feature]) -> pa.Table:
         )
     except (OSError, pa.ArrowInvalid) as error:
         raise DataError(f"{path}: {error}") from error
-    return _known_columns(table, table.column_names, types, path)
+    return _model_columns_first(table, table.column_names, types, str(path))
 
 
 def read_json(path: Path, features: Sequence[schema_pb2.Feature]) -> pa.Table:
@@ -83,7 +85,15 @@ def read_json(path: Path, features: Sequence[schema_pb2.Feature]) -> pa.Table:
     Raises:
         DataError: the file is malformed, has no column of the model, or a value has a wrong type.
     """
-    rows = _json_rows(path)
+    return table_of(_json_rows(path), features, str(path))
+
+
+def table_of(rows: Sequence[Mapping[str, Any]], features: Sequence[schema_pb2.Feature], where: str) -> pa.Table:
+    """The columns of the model; a value that is None, or left out of a row, is missing.
+
+    Raises:
+        DataError: there are no rows, no column of the model, or a value has a wrong type; it begins with `where`.
+    """
     types = {
         feature.name: pa.list_(kind) if is_list(feature) or fixed_shape(feature) else kind
         for feature in features
@@ -98,9 +108,9 @@ def read_json(path: Path, features: Sequence[schema_pb2.Feature]) -> pa.Table:
         except _WRONG_VALUE as error:
             wrong = next(index for index, value in enumerate(values) if not _fits(value, types[name]))
             raise DataError(
-                f"{path}: row {wrong + 1}: {name} is {values[wrong]!r}, not {types[name]}: correct it, or leave it out"
+                f"{where}: row {wrong + 1}: {name} is {values[wrong]!r}, not {types[name]}: correct it, or leave it out"
             ) from error
-    return _known_columns(pa.table(columns), given, types, path)
+    return _model_columns_first(pa.table(columns), given, types, where)
 
 
 def predict_rows(
@@ -108,13 +118,25 @@ def predict_rows(
 ) -> Iterator[dict[str, Any]]:
     """Yields the answer for each row: `class` and `scores`, or the outputs by name; `batch` rows make a request.
 
-    A column of the model that the rows do not have is missing in every row.
+    A column of the model that the rows do not have is missing in every row; other columns are not sent.
     """
     if signature != RAW:
         yield from predict_examples(client, serialize_examples(rows, features), signature, batch)
         return
     for start in range(0, rows.num_rows, batch):
         yield from _rows_of(client.predict(raw_inputs(rows.slice(start, batch), features), RAW))
+
+
+def rows_of_examples(examples: Sequence[bytes]) -> list[dict[str, Any]]:
+    """The values of each serialized tf.Example by column, without those that are missing; UTF-8 is decoded.
+
+    Raises:
+        DataError: one is not a tf.Example.
+    """
+    return [
+        {name: _value(feature) for name, feature in sorted(example.features.feature.items()) if _values(feature)}
+        for example in parse_examples(examples)
+    ]
 
 
 def predict_examples(
@@ -136,6 +158,22 @@ def predict_examples(
                 yield {"class": max(scores, key=scores.__getitem__), "scores": scores}
         else:
             yield from _rows_of(client.predict({name: np.array(part, object)}, signature))
+
+
+def _values(feature: Any) -> list[Any]:
+    kind = feature.WhichOneof("kind")
+    return list(getattr(feature, kind).value) if kind else []
+
+
+def _value(feature: Any) -> Any:
+    """One value, or a list of several; a float32 with as few digits as tell it from others."""
+    values = _values(feature)
+    if feature.WhichOneof("kind") == "bytes_list":
+        with suppress(UnicodeDecodeError):
+            values = [value.decode() for value in values]
+    elif feature.WhichOneof("kind") == "float_list":
+        values = [float(str(np.float32(value))) for value in values]
+    return values[0] if len(values) == 1 else values
 
 
 def _json_rows(path: Path) -> list[dict[str, Any]]:
@@ -173,16 +211,16 @@ def _fits(value: Any, kind: pa.DataType) -> bool:
     return True
 
 
-def _known_columns(table: pa.Table, given: Sequence[str], types: Mapping[str, Any], path: Path) -> pa.Table:
+def _model_columns_first(table: pa.Table, given: Sequence[str], types: Mapping[str, Any], where: str) -> pa.Table:
     known = [name for name in table.column_names if name in types]
     if not known:
         raise DataError(
-            f"{path} has no column of the model: it has {', '.join(given) or 'none'}, "
+            f"{where} has no column of the model: it has {', '.join(given) or 'none'}, "
             f"the model takes {', '.join(types)}"
         )
     if not table.num_rows:
-        raise DataError(f"{path} has no rows")
-    return table.select(known)
+        raise DataError(f"{where} has no rows")
+    return table.select([*known, *(name for name in table.column_names if name not in types)])
 
 
 def _rows_of(outputs: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -55,6 +55,7 @@ class Servable:
     def __init__(self, name: str, version: int, path: str | Path) -> None:
         self.name = name
         self.version = version
+        self.path = path
         # Operations run in the thread of the request: requests share the cores, and a third of the time is saved.
         self._model = SavedModel(path, inter_op=-1)
         self.signatures: dict[str, Any] = dict(self._model.meta_graph.signature_def)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -12,6 +11,7 @@ from slipway.stores import storage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -59,5 +59,5 @@ def write_golden(golden: Golden, model_path: str | Path) -> None:
 
 
 def read_golden(model_path: str | Path) -> Golden:
-    """The golden requests of a SavedModel; raises FileNotFoundError, or ValueError where they are damaged."""
-    return Golden.model_validate_json((Path(model_path) / FILE).read_bytes())
+    """The golden requests of a SavedModel; StoreError where there are none, ValueError where they are damaged."""
+    return Golden.model_validate_json(storage.read_bytes(storage.join(str(model_path), FILE)))

@@ -14,7 +14,7 @@ from slipway.pages.numbers import format_number
 from slipway.pages.page import badge, details, grid, notice, render_page, section, table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
 
 def evaluation_page(evaluation: Evaluation) -> str:
@@ -87,13 +87,16 @@ def _slices(evaluation: Evaluation) -> list[Markup]:
     return parts or [Markup('<p class="note">module.yaml lists no slices.</p>')]
 
 
-def _slice_table(evaluation: Evaluation, rows: Iterable[SliceResult]) -> Markup:
+def _slice_table(evaluation: Evaluation, rows: Sequence[SliceResult]) -> Markup:
     shown = slice_metrics(evaluation.task)
     cells = [
         (row.name, format_number(row.examples), *(_both(row, name) for name in shown))
         for row in [evaluation.overall, *rows]
     ]
-    return table(("slice", "examples", *shown), cells)
+    note = Markup("")
+    if any(row.baseline is not None for row in rows):
+        note = Markup('<p class="note">Below each number, the small one is that of {}.</p>').format(PRODUCTION)
+    return note + table(("slice", "examples", *shown), cells)
 
 
 def _both(row: SliceResult, metric: str) -> Markup:

@@ -8,10 +8,11 @@ scales with its column, so that its text is about as large as the page's, on a p
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from markupsafe import Markup
 
-from slipway.pages.numbers import format_number, format_share
+from slipway.pages.numbers import format_number, format_share, short_number
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,8 @@ def calibration_chart(
 def histogram(title: str, series: Sequence[Bins], *, x_label: str = "", mini: bool = False, note: str = "") -> Markup:
     """One histogram, or two overlaid; each shows shares of its own total, so that splits of different size compare.
 
-    A bucket's area is its share, since buckets may differ in width. `mini` omits the axes, for a table cell.
+    A bucket's area is its share, since buckets may differ in width: the y axis is in percent per bucket where all are
+    about as wide, else per distance of two ticks. `mini` omits the axes, for a table cell.
     """
     low, high = _extent([edge for one in series for edge in one.edges])
     if low == high:
@@ -107,9 +109,13 @@ def histogram(title: str, series: Sequence[Bins], *, x_label: str = "", mini: bo
     if mini:
         frame = _Frame((low, high), (0, top), width=160, height=34, left=0, right=0, top=1, bottom=1)
     else:
-        ticks = [tick for tick in nice_ticks(low, high) if low <= tick <= high]
-        frame = _Frame(ticks, (0, top * 1.05), (low, high), left=12, height=190, bottom=40 if x_label else 22)
-    parts = [] if mini else [frame.x_axis(x_label)]
+        ticks = nice_ticks(low, high)
+        unit = _common_width(series) or ticks[1] - ticks[0]
+        shown = [tick for tick in ticks if low <= tick <= high]
+        y_ticks = nice_ticks(0, 100 * unit * top, 4)
+        frame = _Frame(shown, y_ticks, (low, high), height=190, bottom=40 if x_label else 22)
+        shapes = [[(left, right, 100 * unit * height, share) for left, right, height, share in one] for one in shapes]
+    parts = [] if mini else [frame.y_axis(f"% per {unit:g}"), frame.x_axis(x_label)]
     rectangle = Markup('<rect class="column s%s" x="%.1f" y="%.1f" width="%.1f" height="%.1f"><title>%s</title></rect>')
     for index, (one, shape) in enumerate(zip(series, shapes, strict=True), start=1):
         for left, right, height, share in shape:
@@ -256,10 +262,9 @@ def _tick_texts(ticks: Sequence[float]) -> list[str]:
 
 
 def _tick_text(value: float, digits: int) -> str:
-    for limit, scale, suffix in ((1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k")):
-        if abs(value) >= limit:
-            return f"{format_number(value / scale, digits)}{suffix}"
-    return format_number(value) if float(value).is_integer() else f"{value:.10g}".replace("-", "−")  # noqa: RUF001
+    if value.is_integer() or abs(value) >= 1e4:
+        return short_number(value, digits)
+    return f"{value:.10g}".replace("-", "−")  # noqa: RUF001
 
 
 def _marks(frame: _Frame, index: int, series: Series) -> list[Markup]:
@@ -272,6 +277,14 @@ def _marks(frame: _Frame, index: int, series: Series) -> list[Markup]:
             radius = 2 + 5 * math.sqrt(count / most) if series.counts else 2.5
             found.append(dot.format(index, frame.x(x), frame.y(y), radius, tip))
     return found
+
+
+def _common_width(series: Sequence[Bins]) -> float:
+    """The width of the buckets, rounded, if all are about as wide; else 0."""
+    widths = [right - left for one in series for left, right in pairwise(one.edges)]
+    if not widths or max(widths) > 1.2 * min(widths):
+        return 0.0
+    return float(f"{max(widths):.2g}")
 
 
 def _densities(bins: Bins, narrowest: float) -> list[tuple[float, float, float, float]]:

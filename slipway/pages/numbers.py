@@ -24,6 +24,18 @@ def format_number(value: float | None, digits: int = 4) -> str:
     return _minus(f"{value:,.{max(digits - 1 - size, 0)}f}")
 
 
+def short_number(value: float, digits: int = 4) -> str:
+    """A number in few characters, for axes and narrow columns.
+
+    >>> short_number(14169), short_number(17031081401), short_number(0.951234)
+    ('14.17k', '17.03G', '0.9512')
+    """
+    for limit, scale, suffix in ((1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k")):
+        if limit <= abs(value) < 1e13:
+            return f"{format_number(value / scale, digits)}{suffix}"
+    return format_number(value, digits)
+
+
 def format_share(value: float | None) -> str:
     """A share in percent; only 0 and 1 are shown as 0 % and 100 %."""
     if value is None or math.isnan(value):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
+from slipway.data.examples.dataset import QUARANTINE
 from slipway.data.validation.report import read_validation
 from slipway.errors import SlipwayError
 from slipway.evaluation.metric import key_metrics
@@ -53,7 +54,11 @@ def render_report(view: RunView) -> str:
         *judged[1:],
         _part("Serving checks", artifacts.get(shows.serving_checks), _serving),
         _part("Training", artifacts.get(shows.training_log), _training),
-        _part("Validation of the data", artifacts.get(shows.data_validation), _validation),
+        _part(
+            "Validation of the data",
+            artifacts.get(shows.data_validation),
+            lambda folder: _validation(folder) + _quarantined(view),
+        ),
         _part("Data", artifacts.get(shows.statistics), _statistics),
         *(_part(title, outputs.get(name), _page) for title, name in shows.pages.items()),
         _lineage(view),
@@ -155,6 +160,18 @@ def _validation(folder: str) -> Markup:
     return Markup("").join(validation_parts(read_validation(folder)))
 
 
+def _quarantined(view: RunView) -> Markup:
+    """A link to the rows that could not be read."""
+    lineage, rows = view.summary.lineage, view.summary.rows
+    if not rows.quarantined or lineage.shows.examples not in view.summary.artifacts:
+        return Markup("")
+    uri = storage.join(view.summary.artifacts[lineage.shows.examples], QUARANTINE)
+    address = uri if storage.is_remote(uri) else Path(uri).as_uri()
+    return Markup(
+        '<p><a href="{}" target="_blank" rel="noopener">All {:,} rows that could not be read</a>, and why.</p>'
+    ).format(address, rows.quarantined)
+
+
 def _statistics(folder: str) -> Markup:
     from slipway.data.statistics.io import read_statistics
     from slipway.data.statistics.page import feature_figures, overview_table
@@ -202,10 +219,13 @@ def _row(step: Step, run_started: float, run_seconds: float) -> Markup:
     time = "cached" if step.cached else format_seconds(step.seconds)
     if step.state in ("pending", "skipped", "running"):
         time = step.state
+    name: str | Markup = step.name.replace("_", " ").capitalize()
+    if step.log:  # of a local run; the page lies beside the folder of logs
+        name = Markup('<a href="logs/{}.log" target="_blank" rel="noopener">{}</a>').format(step.name, name)
     return Markup(
         '<li><span class="name">{}<b class="{}" title="{}">{}</b></span><span class="bar">{}</span>'
         '<span class="value">{}</span></li>'
-    ).format(step.name.replace("_", " ").capitalize(), _kind(step), step.state, _SIGNS[step.state], bar, time)
+    ).format(name, _kind(step), step.state, _SIGNS[step.state], bar, time)
 
 
 def _kind(step: Step) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from csv import DictReader
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,9 @@ from serving.server.config import ServerConfig
 from serving.server.model_sources import OneVersion
 from serving.server.server import ModelServer
 from slipway.errors import ConfigError, DataError
+from slipway.evaluation.golden import read_golden
+from slipway.lineage import Lineage
+from slipway.stores.model_store import LocalModelStore, Provenance
 
 ROWS = '{"size": 1.0, "rooms": 2, "town": "Ulm"}\n{"town": "Bonn"}\n'
 
@@ -65,8 +69,8 @@ def test_predict_table_shows_rows_beside_answers(where: list[str], tmp_path: Pat
 
     assert result.exit_code == 0, result.output
     assert [line.split() for line in result.output.splitlines() if "0." in line] == [
-        ["Ulm", "1", "2", "0.5498"],
-        ["Bonn", "0.5987"],
+        ["Ulm", "1", "2", "x", "0.5498"],
+        ["Bonn", "y", "0.5987"],
     ]
 
 
@@ -87,3 +91,33 @@ def test_predict_signature_that_is_not_there_is_named(where: list[str], tmp_path
 
     assert isinstance(result.exception, ConfigError)
     assert "the served model has classify, raw, serving_default, transform_features" in str(result.exception)
+
+
+@pytest.mark.parametrize("signature", ["raw", "classify"])
+def test_predict_without_a_file_takes_rows_of_training(
+    where: list[str], tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, signature: str
+) -> None:
+    monkeypatch.setenv("SLIPWAY_HOME", str(tmp_path))
+    nothing = predict(*where)
+    assert isinstance(nothing.exception, ConfigError)
+    assert "--csv, --instances or --examples" in str(nothing.exception)
+
+    lineage = Lineage(run="r", module="tiny", module_digest="d", data_uri="d")
+    LocalModelStore(tmp_path / "models").push(tiny_model, Provenance(model="tiny", lineage=lineage))
+    answers = json.loads(predict(*where, "--signature", signature, "--json").output)
+    scores = [each["predictions"] if signature == "raw" else each["scores"]["yes"] for each in answers]
+    assert scores == pytest.approx(read_golden(tiny_model).predictions[:3], abs=1e-6)
+
+
+def test_predict_writes_rows_and_predictions_as_csv(where: list[str], tmp_path: Path) -> None:
+    file, output = tmp_path / "rows.csv", tmp_path / "answers.csv"
+    file.write_text("id,town,size,rooms,class\n7,Ulm,1.0,2,x\n8,Bonn,,,y\n")
+    result = predict(*where, "--csv", str(file), "--output", str(output))
+
+    assert result.exit_code == 0, result.output
+    rows = list(DictReader(output.read_text().splitlines()))
+    assert [(row["id"], row["class"], row["rooms"], row["predicted_class"]) for row in rows] == [
+        ("7", "x", "2", "yes"),
+        ("8", "y", "", "yes"),
+    ]
+    assert [float(row["score_yes"]) for row in rows] == pytest.approx([0.549834, 0.598688], abs=1e-6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -15,18 +16,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from cli.main import app
+from serving.client.rows import table_of
 from serving.protocol.protos import predict_pb2
 from serving.protocol.tensor_protos import tensor_proto
+from slipway.data.tensors import serialize_examples
 from slipway.errors import SlipwayError
+from slipway.evaluation.golden import Golden, write_golden
 from slipway.lineage import Lineage
 from slipway.stores.model_store import LocalModelStore, Provenance
 from tests.conformance.grpc_calls import Calls
-from tests.served_models import TinyModel, write_saved_model
+from tests.served_models import TinyModel, read_inputs, write_saved_model
 
 SLIPWAY = Path(sys.executable).parent / "slipway"
 ROWS = 2_000_000
@@ -135,6 +140,23 @@ def test_serve_taken_port_is_named(home: Path) -> None:
         )
     assert ended.returncode == 1
     assert ended.stderr.startswith(f"error: cannot listen on {address} for gRPC")
+
+
+def test_serve_prints_a_request_that_a_shell_sends_as_it_is(tmp_path: Path) -> None:
+    saved = write_saved_model(tmp_path / "model" / "1")
+    rows = serialize_examples(
+        table_of([{"size": 0.1, "rooms": 2, "town": 'it\'s $(id) `id` "quoted"'}], read_inputs(), "row"), read_inputs()
+    )
+    write_golden(Golden.of(rows, [0.5]), saved)
+    with serving(tmp_path, "--model-base-path", str(tmp_path / "model")) as running:
+        [line] = re.findall("try +(curl .*)", running.output)
+        shell = subprocess.run(
+            ["bash", "-c", "curl() { printf '%s\\0' \"$@\"; }; " + line], capture_output=True, text=True, check=True
+        )
+        _, body, url = shell.stdout.rstrip("\0").split("\0")
+        answer = httpx.post(url, content=body)
+    assert json.loads(body)["instances"] == [{"rooms": 2, "size": 0.1, "town": 'it\'s $(id) `id` "quoted"'}]
+    assert answer.status_code == 200, answer.text
 
 
 def test_serve_base_path_takes_tensorflow_servings_flags(home: Path) -> None:

@@ -31,11 +31,11 @@ def write_people(path: Path, rows: int = 600, seed: int = 7, follows: bool = Tru
 
 
 @pytest.mark.slow
-def test_module_new_trains_at_once_and_is_pushed(workspace: Workspace, tmp_path: Path) -> None:
-    write_people(tmp_path / "people.csv")
-    made = json.loads(
-        workspace.slipway("module", "new", "people", "--data", str(tmp_path / "people.csv"), "--json").stdout
-    )
+def test_module_new_trains_at_once_and_is_pushed(workspace: Workspace) -> None:
+    data = workspace.modules.parent / "people.csv"
+    write_people(data)
+    made = json.loads(workspace.slipway("module", "new", "people", "--data", str(data), "--json").stdout)
+    assert "data: people.csv\n" in (workspace.modules / "people" / "module.yaml").read_text()
     assert (made["label"], made["task"]) == ("bought?", "binary")
     assert set(made["left_out"]) == {"row id", "always"}
     workspace.slipway("module", "check", "people")

@@ -23,7 +23,15 @@ from slipway.data import database
 from slipway.data.database import identifier, literal
 from slipway.data.examples.dataset import MANIFEST, SPLITS, files_of_split
 from slipway.data.statistics.describe import ColumnFacts, describe_split
-from slipway.data.statistics.expressions import BOUNDS, TABLE, ColumnType, Kind, compile_column, half_width
+from slipway.data.statistics.expressions import (
+    BOUNDS,
+    TABLE,
+    ColumnType,
+    Kind,
+    bucket_bounds,
+    compile_column,
+    half_width,
+)
 from slipway.errors import DataError, StoreError
 from slipway.stores.artifacts import check_whole
 
@@ -110,7 +118,8 @@ def _describe_column(connection: duckdb.DuckDBPyConnection, table: Table, name: 
         lengths = _one_row(run(connection, sql.lengths, files))
     buckets = []
     if sql.buckets and values["low"] is not None and half_width(values["low"], values["high"]):
-        bounds = f"SELECT '{values['low']!r}'::DOUBLE AS low, '{values['high']!r}'::DOUBLE AS high"
+        low, high = bucket_bounds(column.kind, values["low"], values["high"])
+        bounds = f"SELECT '{low!r}'::DOUBLE AS low, '{high!r}'::DOUBLE AS high"
         run(connection, f"CREATE OR REPLACE TEMP VIEW {BOUNDS} AS {bounds}", files)
         buckets = [row for row in run(connection, sql.buckets, files).fetchall() if row[0] is not None]
     ranking = run(connection, sql.ranking, files).fetchall() if sql.ranking else []

@@ -5,6 +5,7 @@ its defaults: a STANDARD histogram of ten equal widths and a QUANTILES histogram
 values and a rank histogram of a thousand. What differs:
 
 - TFDV estimates quantiles with a sketch; here they are exact up to `compute.EXACT_ROWS` rows.
+- Buckets of integers have a whole width, so that each of a few values has its own.
 - Mean, deviation and median are of the finite values; infinities show in `min` and `max`, and as a bucket of their own
   at the end of both histograms. NaN is counted in `num_nan`, as in TFDV.
 - `avg_length` of strings counts characters, not bytes.
@@ -21,7 +22,7 @@ from typing import Any
 
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
-from slipway.data.statistics.expressions import BUCKETS, ColumnType, half_width
+from slipway.data.statistics.expressions import BUCKETS, ColumnType, bucket_bounds, half_width
 
 TOP_VALUES = 20
 UNIQUE = "unique"
@@ -122,14 +123,15 @@ def _describe_numbers(stats: statistics_pb2.NumericStatistics, column: ColumnFac
     equal_counts: list[Bucket] = []
     if finite:
         low, high = values["low"], values["high"]
-        half = half_width(low, high)
+        bounds = bucket_bounds(column.type.kind, low, high)
+        half = half_width(*bounds)
         mean = sum(bucket[2] for bucket in column.buckets) / finite
         mean_square = sum(bucket[3] for bucket in column.buckets) / finite
         stats.mean = (low * 0.5 + mean * half) * 2
         stats.std_dev = math.sqrt(max(0.0, mean_square - mean * mean)) * half * 2
         quantiles = [float(value) for value in values["quantiles"]]
         stats.median = quantiles[BUCKETS // 2 - 1]
-        equal_widths = _equal_widths(low, high, finite, column)
+        equal_widths = _equal_widths(*bounds, finite, column)
         equal_counts = [(*edges, finite / BUCKETS) for edges in pairwise([low, *quantiles, high])]
     for kind, buckets in (("STANDARD", equal_widths), ("QUANTILES", equal_counts)):
         first, last = (buckets[0][0], buckets[-1][1]) if buckets else (-math.inf, math.inf)
@@ -141,7 +143,7 @@ def _describe_numbers(stats: statistics_pb2.NumericStatistics, column: ColumnFac
 
 
 def _equal_widths(low: float, high: float, finite: int, column: ColumnFacts) -> list[Bucket]:
-    """Ten buckets of equal width; one if all values are equal, as in TFDV."""
+    """Ten buckets of equal width, without empty ones at the end; one if all values are equal, as in TFDV."""
     half = half_width(low, high)
     if not half:
         return [(low, high, finite)]
@@ -149,4 +151,6 @@ def _equal_widths(low: float, high: float, finite: int, column: ColumnFacts) -> 
     counts = [0] * BUCKETS
     for bucket, frequency, *_ in column.buckets:
         counts[min(bucket, BUCKETS - 1)] += frequency
-    return [(*ends, count) for ends, count in zip(pairwise(edges), counts, strict=True)]
+    used = max(index for index, count in enumerate(counts) if count) + 1
+    ends = list(pairwise(edges))[:used]
+    return [(low, high, count) for (low, high), count in zip(ends, counts[:used], strict=True)]

@@ -8,6 +8,7 @@ The number of distinct numbers (HyperLogLog) and, with `exact=False`, quantiles 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,6 +23,7 @@ TABLE = "examples"
 BOUNDS = "bounds"
 BUCKETS = 10
 RANKED_VALUES = 1000
+WHOLE_WIDTHS_BELOW = 10_000  # of range; above, the width of a bucket need not be whole for a picture to be right
 INNER_QUANTILES = [index / BUCKETS for index in range(1, BUCKETS)]
 
 
@@ -63,6 +65,13 @@ def compile_column(column: ColumnType, dialect: Dialect = "duckdb", *, exact: bo
     if column.kind == "binary":
         return ColumnSql(sql(_sizes(values, _octet_length(values.value))), lengths)
     return ColumnSql(sql(_numbers(values, exact)), lengths, buckets=sql(_buckets(values)))
+
+
+def bucket_bounds(kind: Kind, low: float, high: float) -> tuple[float, float]:
+    """The ends of the ten buckets: the extremes; of integers, buckets of a whole width reach beyond the largest."""
+    if kind == "int64" and low < high and high - low < WHOLE_WIDTHS_BELOW:
+        return low, low + BUCKETS * math.ceil((high - low + 1) / BUCKETS)
+    return low, high
 
 
 def half_width(low: float, high: float) -> float:

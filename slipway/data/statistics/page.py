@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from slipway.data.statistics.describe import common_stats, feature_name, unique_count
 from slipway.pages.charts import Bins, bar_list, figure, histogram
-from slipway.pages.numbers import format_number, format_share
+from slipway.pages.numbers import format_number, format_share, short_number
 from slipway.pages.page import grid, render_page, section, table, tiles
 
 if TYPE_CHECKING:
@@ -32,10 +32,9 @@ def render_statistics(statistics: statistics_pb2.DatasetFeatureStatisticsList) -
     sizes: list[tuple[str, Cell, Cell]] = [
         (f"{dataset.name} examples", format_number(dataset.num_examples), "") for dataset in statistics.datasets
     ]
-    splits = ", ".join(dataset.name for dataset in statistics.datasets)
     body = [
         tiles([*sizes, ("features", format_number(len(features)), f"{len(numbers)} numeric, {len(others)} other")]),
-        section("Overview", overview_table(statistics), note=f"One line each: {splits}."),
+        section("Overview", overview_table(statistics)),
         *(section(title, _figures_of(part)) for title, part in (("Numbers", numbers), ("Strings", others)) if part),
     ]
     return render_page("Statistics", Markup("").join(body), subtitle="Statistics of the examples by split.")
@@ -49,7 +48,7 @@ def feature_figures(statistics: statistics_pb2.DatasetFeatureStatisticsList) -> 
 def overview_table(statistics: statistics_pb2.DatasetFeatureStatisticsList) -> Markup:
     """A row for each feature with a small histogram, for this page and for a run's report."""
     sizes = {dataset.name: dataset.num_examples for dataset in statistics.datasets}
-    headers = ["Feature", "Type", "Shape", "Missing", "Zero", "Distinct", "Min", "Median", "Mean", "Max", "Std. dev."]
+    headers = ["Feature", "Missing", "Zero", "Distinct", "Min", "Median", "Mean", "Max", "Std. dev.", "Type", "Shape"]
     rows: list[list[Cell]] = []
     for name, found in _by_name(statistics).items():
         bins = [bins for split, feature in found.items() if (bins := _bins(split, feature.num_stats)).counts]
@@ -59,8 +58,10 @@ def overview_table(statistics: statistics_pb2.DatasetFeatureStatisticsList) -> M
             Markup("<br>").join([first, *map(Markup("<small>{}</small>").format, rest)]) for first, *rest in figures
         ]
         title = Markup("<strong>{}</strong>").format(name)
-        rows.append([title, TYPE_NAMES.get(_first(found).type, "other"), shape, *cells])
-    return table(headers, rows, text_columns=3)
+        rows.append([title, *cells, TYPE_NAMES.get(_first(found).type, "other"), shape])
+    splits = " and ".join(sizes)
+    note = Markup('<p class="note">A line each for {}. Point at a number to see all its digits.</p>').format(splits)
+    return note + table(headers, rows)
 
 
 def _by_name(statistics: statistics_pb2.DatasetFeatureStatisticsList) -> dict[str, Splits]:
@@ -80,7 +81,7 @@ def _figures_of(features: dict[str, Splits]) -> Markup:
     )
 
 
-def _figures(feature: statistics_pb2.FeatureNameStatistics, examples: int) -> list[str]:
+def _figures(feature: statistics_pb2.FeatureNameStatistics, examples: int) -> list[Cell]:
     common = common_stats(feature)
     missing = format_share(common.num_missing / examples if examples else math.nan)
     distinct = ("" if feature.HasField("string_stats") else "≈ ") + format_number(unique_count(feature))
@@ -89,7 +90,11 @@ def _figures(feature: statistics_pb2.FeatureNameStatistics, examples: int) -> li
     stats = feature.num_stats
     figures = (stats.min, stats.median, stats.mean, stats.max, stats.std_dev)
     zeros = format_share(stats.num_zeros / common.tot_num_values)
-    return [missing, zeros, distinct, *(format_number(value) for value in figures)]
+    return [missing, zeros, distinct, *map(_short, figures)]
+
+
+def _short(value: float) -> Markup:
+    return Markup('<span title="{}">{}</span>').format(format_number(value, 12), short_number(value))
 
 
 def _number_figure(name: str, found: Splits) -> Markup:

@@ -16,15 +16,16 @@ SHOWN = 3
 def check_ingested(examples_path: str | Path, manifest: Manifest) -> Iterator[Anomaly]:
     """The anomalies of rows that are not among the examples."""
     rows, limit = manifest.rows, manifest.max_quarantined
-    if rows.quarantined > limit * rows.read:
-        share = rows.quarantined / rows.read
+    if rows.quarantined:
+        share, over = rows.quarantined / rows.read, rows.quarantined > limit * rows.read
         yield Anomaly(
-            feature="", split="", severity="ERROR", type="UNEXPECTED_DATA_TYPE", short="Rows cannot be read",
+            feature="", split="", severity="ERROR" if over else "WARNING", type="UNEXPECTED_DATA_TYPE",
+            short="Rows cannot be read",
             description=f"{rows.quarantined:,} of {rows.read:,} rows ({share:.2%}) could not be read; the limit is "
             f"{limit:.2%}. The first: {_first_quarantined(examples_path)}.",
             rows=rows.quarantined, of_rows=rows.read,
-            fix=f"correct the data, all bad rows are in {QUARANTINE} of the examples; or raise "
-            "ingestion.max_quarantined in module.yaml",
+            fix=f"correct the data, all bad rows are in {QUARANTINE} of the examples"
+            + ("; or raise ingestion.max_quarantined in module.yaml" if over else ""),
         )  # fmt: skip
     usable = rows.read - rows.quarantined
     if usable and rows.unlabelled == usable:

@@ -13,7 +13,7 @@ import pytest
 
 from serving.client import ATTEMPTS, ClientProtocol, ModelClient, connect
 from serving.server.config import ServerConfig
-from serving.server.model_sources import ConfigFile
+from serving.server.model_sources import ConfigFile, OneVersion
 from serving.server.server import ModelServer
 from slipway.errors import ConfigError, DataError, RequestError
 from tests.conformance.model import ECHOED, NAME
@@ -176,3 +176,16 @@ def test_rest_client_other_servers_answer_is_named(page: bytes) -> None:
 def test_connect_address_that_is_none_is_refused(where: str, protocol: ClientProtocol) -> None:
     with pytest.raises(ConfigError, match=f"--address {where}: give HOST:PORT"):
         connect(where, "m", protocol=protocol)
+
+
+def test_predict_rows_takes_null_and_rows_with_different_keys(tiny_model: Path, protocol: ClientProtocol) -> None:
+    with (
+        ModelServer(OneVersion("tiny", tiny_model), ServerConfig(grpc_port=0, rest_port=0)) as server,
+        connect(address(server, protocol), "tiny", protocol=protocol) as client,
+    ):
+        answers = client.predict_rows([{"size": 1.0, "rooms": 2, "town": "Ulm"}, {"town": "Bonn", "size": None}])
+        assert [each["predictions"] for each in answers] == pytest.approx([0.549834, 0.598688], abs=1e-6)
+        with pytest.raises(DataError, match="row 2: rooms is 'two'"):
+            client.predict_rows([{"rooms": 2}, {"rooms": "two"}])
+        with pytest.raises(DataError, match="of the model: it has rums"):
+            client.predict_rows([{"rums": 2}])

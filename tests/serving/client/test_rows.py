@@ -49,13 +49,16 @@ def test_input_features_of_a_model_without_named_columns_is_refused(signatures: 
         input_features(signatures)
 
 
-def test_read_csv_keeps_the_models_columns_and_leaves_empty_cells_missing(
+def test_read_csv_puts_the_models_columns_first_and_leaves_empty_cells_missing(
     features: list[schema_pb2.Feature], tmp_path: Path
 ) -> None:
     path = tmp_path / "trips.csv"
     path.write_text("\ufefffare,tips,company\n12.5,1,Blue\n,2,\n")
 
-    assert read_csv(path, features).to_pylist() == [{"fare": 12.5, "company": "Blue"}, {"fare": None, "company": None}]
+    assert read_csv(path, features).to_pylist() == [
+        {"fare": 12.5, "company": "Blue", "tips": 1},
+        {"fare": None, "company": None, "tips": 2},
+    ]
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,7 @@ addEventListener("load", async () => {
     scrollTo(0, 0)
     link.click()
     await pause()
+    if (link.target) continue  // a file beside the page opens elsewhere, or, in the UI, nowhere
     const {top} = document.getElementById(link.getAttribute("href").slice(1)).getBoundingClientRect()
     const left = page.scrollHeight - innerHeight - scrollY
     clicks.push({page: %s, link: link.textContent, top, scrolled: scrollY, left, address: location.href})

@@ -119,11 +119,26 @@ def test_histogram_overlaid_series_compare_by_share() -> None:
 
 
 @pytest.mark.parametrize(
+    ("edges", "unit"), [([0, 0.05, 0.1], "% per 0.05"), ([1, 2, 3], "% per 1"), ([0, 1, 10], "% per 5")]
+)
+def test_histogram_has_a_scale_in_percent(edges: list[float], unit: str) -> None:
+    drawn = charts.histogram("x", [charts.Bins("train", edges, [1, 3])])
+    assert f">{unit}<" in drawn
+    assert ">50<" in drawn or ">40<" in drawn
+
+
+@pytest.mark.parametrize(
     ("low", "high", "ticks"),
     [(0, 1, [0, 0.5, 1.0]), (0, 10, [0, 5, 10]), (3, 3, [2.6, 2.8, 3.0, 3.2, 3.4]), (-2, 2, [-2, -1, 0, 1, 2])],
 )
 def test_nice_ticks_are_round_and_cover_the_range(low: float, high: float, ticks: list[float]) -> None:
     assert nice_ticks(low, high) == ticks
+
+
+def test_step_graph_links_the_logs_of_a_local_run() -> None:
+    steps = [step("a").model_copy(update={"log": "/home/runs/taxi-1/logs/a.log"}), step("b", "a")]
+    links = [attrs["href"] for tag, attrs in _Reader(step_graph(steps, 0)).seen if tag == "a"]
+    assert links == ["logs/a.log"]
 
 
 def _lane_of(page: Markup) -> list[str | None]:

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -66,3 +67,17 @@ def test_write_report_replaces_the_page_and_names_it(tmp_path: Path) -> None:
     (folder / "report.html").unlink()
     assert write_report(load_run(tmp_path / "runs")) == str(folder / "report.html")
     assert (folder / "report.html").read_text().startswith("<!doctype html>")
+
+
+def test_report_labels_the_numbers_of_the_model_in_production(tmp_path: Path) -> None:
+    assert "the small one is that of production" in report(tmp_path, "pushed")
+
+
+def test_report_links_the_rows_that_could_not_be_read(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, "taxi-1", "pushed")
+    summary = json.loads((folder / "summary.json").read_text())
+    summary["rows"]["quarantined"] = 4
+    (folder / "summary.json").write_text(json.dumps(summary))
+    page = render_report(load_run(tmp_path / "runs"))
+    examples = summary["artifacts"][summary["lineage"]["shows"]["examples"]]
+    assert f'href="file://{examples}/quarantine.jsonl"' in page

@@ -13,6 +13,7 @@ from slipway.data.examples.ingest import IngestConfig, ingest_source
 from slipway.data.examples.source import locate
 from slipway.data.schema import parse_schema
 from slipway.data.validation.ingested import check_ingested
+from slipway.data.validation.report import Anomaly
 
 HASH = {"method": "hash", "train": 2, "eval": 1}
 
@@ -34,9 +35,13 @@ class Ingested:
     def column(self, name: str) -> list[Any]:
         return list(self.table().column(name).to_pylist())
 
+    def findings(self) -> list[Anomaly]:
+        """What validation finds in the rows that are not among the examples."""
+        return list(check_ingested(self.path, self.manifest))
+
     def refusals(self) -> list[str]:
-        """What validation says of the rows that are not among the examples."""
-        return [anomaly.description for anomaly in check_ingested(self.path, self.manifest)]
+        """Why validation refuses them."""
+        return [anomaly.description for anomaly in self.findings() if anomaly.severity == "ERROR"]
 
     def quarantine(self) -> list[dict[str, Any]]:
         return read_quarantine(self.path)

@@ -101,7 +101,11 @@ def test_ingest_too_many_bad_rows_are_an_anomaly_that_shows_the_first(data: Path
     assert f"{data}:11: 2 fields where the header has 3" in said
     assert f"{data}:41" not in said
     assert (len(ingested.quarantine()), ingested.rows.quarantined) == (4, 4)
-    assert ingest(data, out, limit=0.04).refusals() == []
+    below = ingest(data, out, limit=0.04)
+    assert below.refusals() == []
+    [warning] = below.findings()
+    assert warning.rows == below.rows.quarantined
+    assert below.quarantine()[0]["reason"] in warning.description
 
 
 def test_ingest_of_no_readable_row_is_an_anomaly_too(data: Path, out: Path) -> None:

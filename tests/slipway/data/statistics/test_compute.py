@@ -1,4 +1,5 @@
 import math
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,24 @@ def test_compute_statistics_of_random_numbers_has_numpys_histogram(tmp_path: Pat
     counts, bounds = np.histogram(values, bins=10)
     assert [bucket.sample_count for bucket in standard.buckets] == list(counts)
     assert edges(standard) == pytest.approx(bounds)
+
+
+@pytest.mark.parametrize(
+    ("values", "wanted"),
+    [
+        ([1, 2, 3, 4, 5, 6, 7, 7], [1, 2, 3, 4, 5, 6, 7, 8]),  # weekdays
+        ([0, 1, 1], [0, 1, 2]),
+        ([0, 23, 11], [0, 3, 6, 9, 12, 15, 18, 21, 24]),
+        ([-5, 95], [*range(-5, 106, 11)]),
+    ],
+)
+def test_compute_statistics_of_integers_has_buckets_of_a_whole_width(
+    tmp_path: Path, values: list[int], wanted: list[int]
+) -> None:
+    standard = histogram(describe(tmp_path, values), STANDARD)
+    assert edges(standard) == pytest.approx(wanted)
+    counts = [sum(low <= value < high for value in values) for low, high in pairwise(wanted)]
+    assert [bucket.sample_count for bucket in standard.buckets] == counts
 
 
 def test_compute_statistics_of_equal_values_has_one_bucket(tmp_path: Path) -> None:
