@@ -90,6 +90,8 @@ def count(values: pa.ChunkedArray | pa.Array, cells: Cells) -> Counts:
     """The values counted by cell; a value of another type than the cells' is `other`."""
     import pyarrow as pa
 
+    if pa.types.is_null(values.type):
+        return Counts(cells=cells, counts=[0] * (len(cells.names) - 1) + [len(values)])
     numeric = pa.types.is_floating(values.type) or pa.types.is_integer(values.type)
     if cells.kind == "number":
         if not numeric:

@@ -9,6 +9,7 @@ train: what is wrong at the source would be learned.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -86,12 +87,12 @@ def decide(state: State, now: float, findings: Findings, policy: Policy) -> tupl
     if broken:
         said = "; ".join(findings.broken)
         return Decision(action="alert", reason=f"mend the source before training: {said}"), state
-    causes: list[str] = [
+    causes = [
         signal.cause
         for signal in findings.signals
         if state.running.get(signal.cause, 0) >= policy.windows and signal.cause not in state.disarmed
     ]
-    wanted = [cause for cause in causes if cause in policy.triggers]
+    wanted: list[str] = [cause for cause in causes if cause in policy.triggers]
     if findings.asked == "hand" or (findings.asked and findings.asked in policy.triggers):
         wanted.append(findings.asked)
     if not wanted:
@@ -121,7 +122,7 @@ def _counted(state: State, findings: Findings, policy: Policy, broken: bool) -> 
     return state.model_copy(update={"running": running, "disarmed": disarmed})
 
 
-def _quiet(findings: Findings, causes: list[str], state: State, policy: Policy) -> Decision:
+def _quiet(findings: Findings, causes: Sequence[str], state: State, policy: Policy) -> Decision:
     if causes:
         return Decision(action="alert", reason=f"{', '.join(causes)}, which are no triggers", causes=list(causes))
     above = [signal for signal in findings.signals if signal.enough and signal.level > 1]
