@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import scipy.stats  # type: ignore[import-untyped]
+import scipy.stats
 from numpy.typing import NDArray
 from sklearn.metrics import log_loss, r2_score, roc_auc_score
 

@@ -1,0 +1,162 @@
+"""When to train again: a pure function of the state, the time, what a window showed, and the policy.
+
+A cause (drift, worse performance) must hold in `windows` windows running. Then it trains once, and not again before the
+cause was gone (below `rearm` of its threshold), the cool-down is over and the week's budget allows it. The same model
+and the same data are never trained twice: `key` is the digest of both. A broken feature is an alert, no reason to
+train: what is wrong at the source would be learned.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Trigger = Literal["schedule", "new_data", "drift", "performance", "hand"]
+Action = Literal["train", "alert", "wait", "nothing"]
+
+DAY = 86_400.0
+WEEK = 7 * DAY
+KEPT = 500  # windows and keys
+
+
+class Policy(BaseModel):
+    """`monitoring.retrain` of module.yaml."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    triggers: tuple[Trigger, ...] = ("drift", "performance")
+    windows: int = Field(2, ge=1, description="windows running in which a cause must hold")
+    rearm: float = Field(0.5, ge=0, le=1, description="share of its threshold below which a cause counts as gone")
+    cool_down_days: float = Field(7, ge=0, description="after each training, also one whose model was refused")
+    per_week: int = Field(2, ge=1, description="trainings in any seven days")
+
+
+class Signal(BaseModel):
+    """One cause as a window shows it: `level` is 1 at the threshold."""
+
+    cause: Literal["drift", "performance"]
+    level: float
+    enough: bool = Field(True, description="whether there were rows or labels enough to tell")
+    what: str = Field("", description="the columns or metrics, for people")
+
+
+class Findings(BaseModel):
+    """What a window says, for the decision."""
+
+    window: str = Field(description="its start in ISO 8601, which names it; a window counts once")
+    model_version: int
+    data_digest: str
+    signals: list[Signal] = []
+    broken: list[str] = Field([], description="features that are broken at their source, in words")
+    asked: Literal["schedule", "new_data", "hand"] | None = None
+
+
+class State(BaseModel):
+    """What is kept from window to window, as one object."""
+
+    windows: list[str] = Field([], description="that were decided, newest last")
+    running: dict[str, int] = Field({}, description="windows running above, by cause")
+    disarmed: list[str] = Field([], description="causes that were answered and are not gone yet")
+    trainings: list[float] = Field([], description="Unix times")
+    keys: list[str] = Field([], description="of trainings, newest last")
+    pending: str = Field("", description="key whose submission was not confirmed")
+
+
+class Decision(BaseModel):
+    """What to do, and why."""
+
+    action: Action
+    reason: str
+    causes: list[str] = []
+    key: str = ""
+
+
+def decide(state: State, now: float, findings: Findings, policy: Policy) -> tuple[Decision, State]:
+    """The decision on a window, and the state after it. The state is to be written before anything is submitted."""
+    if findings.window in state.windows and not findings.asked:
+        return Decision(action="nothing", reason=f"window {findings.window} was decided before"), state
+    # A clock that was ahead and is right again must not stretch the cool-down.
+    trainings = [min(one, now) for one in state.trainings]
+    windows = [*(one for one in state.windows if one != findings.window), findings.window][-KEPT:]
+    state = state.model_copy(update={"trainings": trainings, "windows": windows})
+    broken = bool(findings.broken)
+    state = _counted(state, findings, policy, broken)
+    if broken:
+        said = "; ".join(findings.broken)
+        return Decision(action="alert", reason=f"mend the source before training: {said}"), state
+    causes = [
+        signal.cause
+        for signal in findings.signals
+        if state.running.get(signal.cause, 0) >= policy.windows and signal.cause not in state.disarmed
+    ]
+    wanted: list[str] = [cause for cause in causes if cause in policy.triggers]
+    if findings.asked == "hand" or (findings.asked and findings.asked in policy.triggers):
+        wanted.append(findings.asked)
+    if not wanted:
+        return _quiet(findings, causes, state, policy), state
+    return _train(state, now, findings, policy, wanted)
+
+
+def key_of(model_version: int, data_digest: str) -> str:
+    """The same for the same model and data."""
+    return hashlib.sha256(f"{model_version}\n{data_digest}".encode()).hexdigest()
+
+
+def confirmed(state: State) -> State:
+    """The state once the platform took the submission."""
+    return state.model_copy(update={"pending": ""})
+
+
+def _counted(state: State, findings: Findings, policy: Policy, broken: bool) -> State:
+    """Windows running above, by cause. Too few rows say nothing; a broken feature hides what is behind it."""
+    running, disarmed = dict(state.running), list(state.disarmed)
+    for signal in findings.signals:
+        if not signal.enough or broken:
+            continue
+        running[signal.cause] = running.get(signal.cause, 0) + 1 if signal.level > 1 else 0
+        if signal.level < policy.rearm and signal.cause in disarmed:
+            disarmed.remove(signal.cause)
+    return state.model_copy(update={"running": running, "disarmed": disarmed})
+
+
+def _quiet(findings: Findings, causes: Sequence[str], state: State, policy: Policy) -> Decision:
+    if causes:
+        return Decision(action="alert", reason=f"{', '.join(causes)}, which are no triggers", causes=list(causes))
+    above = [signal for signal in findings.signals if signal.enough and signal.level > 1]
+    if answered := [signal.cause for signal in above if signal.cause in state.disarmed]:
+        return Decision(action="nothing", reason=f"{', '.join(answered)}: answered already, and not gone since")
+    if above:
+        count = ", ".join(f"{one.cause} in {state.running[one.cause]} of {policy.windows} windows" for one in above)
+        return Decision(action="wait", reason=count)
+    if unknown := [signal.cause for signal in findings.signals if not signal.enough]:
+        return Decision(action="nothing", reason=f"not enough rows or labels to tell: {', '.join(unknown)}")
+    return Decision(action="nothing", reason="nothing moved")
+
+
+def _train(state: State, now: float, findings: Findings, policy: Policy, causes: list[str]) -> tuple[Decision, State]:
+    key, by_hand = key_of(findings.model_version, findings.data_digest), "hand" in causes
+    if key in state.keys:
+        reason = "this model and these data were trained together before; newer data or a person is needed"
+        return Decision(action="alert", reason=reason, causes=causes, key=key), state
+    last = max(state.trainings, default=0.0)
+    if not by_hand and state.trainings and now - last < policy.cool_down_days * DAY:
+        left = policy.cool_down_days - (now - last) / DAY
+        return Decision(action="wait", reason=f"the cool-down ends in {left:.1f} days", causes=causes), state
+    in_week = sum(now - one < WEEK for one in state.trainings)
+    if not by_hand and in_week >= policy.per_week:
+        return Decision(action="wait", reason=f"{in_week} trainings in seven days, as many as allowed",
+                        causes=causes), state  # fmt: skip
+    said = [signal.what or signal.cause for signal in findings.signals if signal.cause in causes]
+    reason = "; ".join([*said, *(cause for cause in causes if cause in ("schedule", "new_data", "hand"))])
+    answered = [cause for cause in causes if cause in ("drift", "performance")]
+    changed = {
+        "trainings": [*(one for one in state.trainings if now - one < WEEK), now],
+        "keys": [*state.keys, key][-KEPT:],
+        "pending": key,
+        "disarmed": sorted({*state.disarmed, *answered}),
+        "running": {cause: 0 if cause in answered else count for cause, count in state.running.items()},
+    }
+    return Decision(action="train", reason=reason, causes=causes, key=key), state.model_copy(update=changed)

@@ -1,0 +1,96 @@
+"""Whether a column's values moved: a distance above its threshold and above its noise.
+
+The distance is the Jensen-Shannon divergence to base 2 of the counts by cell. Of n and m rows of one distribution,
+`8 ln 2 · JS / (1/n + 1/m)` follows χ² with one degree less than there are cells (the divergence's second-order term is
+the χ² statistic of homogeneity: Lin, 1991, https://doi.org/10.1109/18.61115; Pardo, Statistical Inference Based on
+Divergence Measures, 2006, ch. 3). The noise is the distance that chance exceeds with probability `ERROR_RATE` for any
+of the columns that are compared at once (Bonferroni). Cells with an expected count below 5 on the smaller side are
+pooled, since χ² does not hold for them (Cochran, 1954, https://doi.org/10.2307/3001616).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydantic import BaseModel, Field
+
+from slipway.data.validation.comparators import jensen_shannon
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from slipway.monitoring.counts import Counts
+
+ERROR_RATE = 0.001  # of one comparison of all columns at once
+LEAST_EXPECTED = 5
+
+
+class Distance(BaseModel):
+    """How far one column's values moved between two sets of rows."""
+
+    distance: float = Field(description="Jensen-Shannon divergence to base 2: 0 if alike, 1 if nothing is shared")
+    noise: float = Field(description="the distance that chance alone exceeds in one case of 1,000")
+    threshold: float
+    rows: tuple[int, int] = Field(description="now, and before")
+
+    @property
+    def drifted(self) -> bool:
+        """Whether the distance is above its threshold and not chance."""
+        return self.distance > max(self.threshold, self.noise)
+
+    @property
+    def rows_wanted(self) -> int:
+        """How many rows now would show a move of the size of the threshold, with as many before."""
+        now, before = self.rows
+        per_row = self.noise / (1 / now + 1 / before) if now and before else math.inf
+        left = self.threshold / per_row - 1 / before if per_row and before else 0.0
+        return math.ceil(1 / left) if left > 0 else 0
+
+
+def measure(now: Counts, before: Counts, threshold: float, columns: int) -> Distance:
+    """The distance of two counts by the same cells; `columns` are compared at once.
+
+    Without rows on one side there is no distance: it is 0, and its noise infinite.
+    """
+    rows = (now.rows, before.rows)
+    if not all(rows):
+        return Distance(distance=0.0, noise=math.inf, threshold=threshold, rows=rows)
+    first, second = pool(np.array(now.counts, float), np.array(before.counts, float))
+    if len(first) < 2:
+        return Distance(distance=0.0, noise=math.inf, threshold=threshold, rows=rows)
+    return Distance(
+        distance=jensen_shannon(first, second),
+        noise=noise_of(len(first), rows, ERROR_RATE / max(1, columns)),
+        threshold=threshold,
+        rows=rows,
+    )
+
+
+def noise_of(cells: int, rows: tuple[int, int], error_rate: float) -> float:
+    """The Jensen-Shannon divergence that chance exceeds with this probability."""
+    from scipy.special import chdtri
+
+    now, before = rows
+    return float(chdtri(cells - 1, error_rate)) / (8 * math.log(2)) * (1 / now + 1 / before)
+
+
+def pool(first: NDArray[np.float64], second: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The counts with rare cells put together, so that each has an expected count of 5 or more on both sides.
+
+    What is expected is the share of a cell in both, of the smaller side's rows. Empty cells are left out.
+    """
+    both = first + second
+    expected = both / both.sum() * min(first.sum(), second.sum())
+    kept = expected >= LEAST_EXPECTED
+    rare = (~kept) & (both > 0)
+    if not rare.any():
+        return first[kept], second[kept]
+    pooled = (np.append(first[kept], first[rare].sum()), np.append(second[kept], second[rare].sum()))
+    if expected[rare].sum() < LEAST_EXPECTED and kept.any():  # too few even together: into the smallest kept cell
+        smallest = int(np.argmin(both[kept]))
+        for side in pooled:
+            side[smallest] += side[-1]
+        return pooled[0][:-1], pooled[1][:-1]
+    return pooled

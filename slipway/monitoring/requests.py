@@ -1,0 +1,186 @@
+"""The requests of a window, counted by cell, batch by batch: memory does not grow with the log.
+
+The log's form is docs/decisions/0009-request-log-schema.md. A row belongs to the window in whose time it was asked,
+whenever its file was written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from urllib.parse import quote
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from slipway.data.tensors import MISSING_INT
+from slipway.monitoring.counts import Cells, Counts, add, count
+from slipway.stores import storage
+
+BATCH_ROWS = 10_000
+SAMPLE_ROWS = 100_000
+_COLUMNS = ["request_id", "instance", "time", "version", "features", "classes", "scores"]
+
+
+@dataclass(frozen=True)
+class Window:
+    """A stretch of time, from `start` until just before `end`."""
+
+    start: datetime
+    end: datetime
+
+    @property
+    def name(self) -> str:
+        """Its start, `2026-11-26T00:00:00Z`."""
+        return self.start.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def last_window(now: datetime, length: timedelta) -> Window:
+    """The newest window of a length that is over; windows follow each other from 1970 on, in UTC."""
+    ended = datetime.fromtimestamp(now.timestamp() // length.total_seconds() * length.total_seconds(), UTC)
+    return Window(ended - length, ended)
+
+
+@dataclass
+class Requests:
+    """What was asked of one version in a window.
+
+    Attributes:
+        rows: Number of instances.
+        counts: Of each column of the baseline, by its cells.
+        samples: Values of each feature, `SAMPLE_ROWS` at most; also of features that the baseline does not have.
+    """
+
+    rows: int = 0
+    counts: dict[str, Counts] = field(default_factory=dict)
+    samples: dict[str, pa.ChunkedArray] = field(default_factory=dict)
+
+    def add(self, features: Mapping[str, pa.Array], rows: int, cells: Mapping[str, Cells]) -> None:
+        """Counts a batch; a feature of the baseline that the batch lacks is missing in all of its rows."""
+        for name in cells.keys() | features.keys():
+            values = features[name] if name in features else pa.nulls(rows)
+            if name in cells:
+                found = count(values, cells[name])
+                self.counts[name] = add(self.counts[name], found) if name in self.counts else found
+            before = self.samples.get(name)
+            if before is None or len(before) < SAMPLE_ROWS:
+                self.samples[name] = _join(before, values) if before else pa.chunked_array([values])
+        self.rows += rows
+
+
+def count_requests(
+    log_uri: str, model: str, window: Window, cells: Mapping[int, Mapping[str, Cells]]
+) -> tuple[dict[int | None, Requests], int]:
+    """The requests of a window by version, and how many files of the log could not be read.
+
+    Args:
+        log_uri: The log's folder, local or gs://.
+        model: The model's name.
+        window: Which requests.
+        cells: By version, the cells of its baseline; other versions are only counted.
+
+    Raises:
+        StoreError: the log cannot be listed or read.
+    """
+    found: dict[int | None, Requests] = {}
+    damaged = 0
+    with log_files(log_uri, model, window) as files:
+        for file in files:
+            try:
+                for batch in _batches(file, window):
+                    for version, part in _by_version(batch):
+                        requests = found.setdefault(version, Requests())
+                        features = columns_of(part.column("features")) if version in cells else {}
+                        requests.add(features, part.num_rows, cells.get(version, {}) if version is not None else {})
+            except (pa.ArrowInvalid, OSError):
+                damaged += 1
+    return found, damaged
+
+
+@contextmanager
+def log_files(log_uri: str, model: str, window: Window) -> Iterator[Iterator[Path]]:
+    """The files that may hold requests of the window, on this machine one after the other."""
+    with TemporaryDirectory(prefix="slipway-log-") as scratch:
+
+        def fetch() -> Iterator[Path]:
+            for uri in _uris(log_uri, model, window):
+                if not storage.is_remote(uri):
+                    yield storage.local_path(uri)
+                    continue
+                copied = Path(scratch) / "requests.parquet"
+                storage.copy(uri, str(copied))
+                yield copied
+
+        yield fetch()
+
+
+def columns_of(features: pa.Array) -> dict[str, pa.Array]:
+    """The features of rows as columns of one value a row, null where it is missing; of a list, its first value."""
+    rows = len(features)
+    parents = pc.list_parent_indices(features)
+    entries = features.flatten()
+    names = pc.dictionary_encode(entries.field("name"))
+    columns: dict[str, pa.Array] = {}
+    for index, name in enumerate(names.dictionary.to_pylist()):
+        chosen = pc.equal(names.indices, index)
+        entry, parent = entries.filter(chosen), parents.filter(chosen)
+        values = _values(entry)
+        positions = pa.array(range(rows), parent.type)
+        columns[name] = values.take(pc.index_in(positions, value_set=parent))
+    return columns
+
+
+def _values(entry: pa.Array) -> pa.Array:
+    """The first value of each entry, numbers before texts; a marker of a missing value is null, bytes are left out."""
+    ints, floats, strings = (_first(entry.field(kind)) for kind in ("ints", "floats", "strings"))
+    if strings.null_count < len(entry):
+        return strings
+    ints = pc.if_else(pc.equal(ints, MISSING_INT), None, ints)
+    if floats.null_count < len(entry):
+        return pc.coalesce(floats, ints.cast(pa.float64(), safe=False))
+    return ints
+
+
+def _first(lists: pa.Array) -> pa.Array:
+    is_empty = pc.equal(pc.fill_null(pc.list_value_length(lists), 0), 0)
+    return pc.list_element(pc.if_else(is_empty, pa.scalar([None], lists.type), lists), 0)
+
+
+def _uris(log_uri: str, model: str, window: Window) -> list[str]:
+    """The files of the window's days, and of the days beside: a folder's date is that of a file's first row."""
+    found = []
+    day = (window.start - timedelta(days=1)).date()
+    while day <= window.end.date():
+        folder = storage.join(log_uri, f"model={quote(model, safe='')}", f"date={day:%Y-%m-%d}")
+        found += [file.uri for file in storage.list_files(folder) if file.name.endswith(".parquet")]
+        day += timedelta(days=1)
+    return found
+
+
+def _batches(file: Path, window: Window) -> Iterator[pa.RecordBatch]:
+    """The rows of a file that belong to the window and have features."""
+    with pq.ParquetFile(file) as parquet:
+        for batch in parquet.iter_batches(BATCH_ROWS, columns=_COLUMNS):
+            time = batch.column("time")
+            inside = pc.and_(pc.greater_equal(time, window.start), pc.less(time, window.end))
+            yield batch.filter(pc.and_(inside, pc.is_valid(batch.column("features"))))
+
+
+def _by_version(batch: pa.RecordBatch) -> Iterator[tuple[int | None, pa.RecordBatch]]:
+    for version in batch.column("version").unique().to_pylist():
+        own = pc.is_null(batch.column("version")) if version is None else pc.equal(batch.column("version"), version)
+        yield version, batch.filter(own)
+
+
+def _join(first: pa.ChunkedArray, second: pa.Array) -> pa.ChunkedArray:
+    """Both; where a client sends 2 and another 2.0, floats, where one sends a text, texts."""
+    if first.type == second.type:
+        return pa.chunked_array([*first.chunks, second])
+    kinds = {first.type, second.type} - {pa.null()}
+    common = pa.string() if pa.string() in kinds else pa.float64() if len(kinds) > 1 else kinds.pop()
+    return pa.chunked_array([*first.cast(common, safe=False).chunks, second.cast(common, safe=False)])

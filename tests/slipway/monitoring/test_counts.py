@@ -1,0 +1,58 @@
+"""Cells and counts of odd columns."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from slipway.monitoring.counts import add, choose_cells, count
+
+NAN, INF = float("nan"), float("inf")
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "names", "counts"),
+    [
+        ([1.5, 2.5, 2.5, NAN, None, INF], "number", ["below 1.5", "1.5 to 2.5", "from 2.5", "other", "missing"],
+         [0, 1, 3, 0, 2]),
+        ([3, 1, 1, None], "category", ["1", "3", "other", "missing"], [2, 1, 0, 1]),
+        (["b", "a", "b", "", None], "category", ["b", "a", "other", "missing"], [2, 1, 0, 2]),
+        ([b"x", b"\xff", None], "category", ["x", "�", "other", "missing"], [1, 1, 0, 1]),
+        ([None, None], "category", ["other", "missing"], [0, 2]),
+        ([NAN], "number", ["any", "other", "missing"], [0, 0, 1]),
+    ],
+)  # fmt: skip
+def test_cells_and_counts_of_training_rows(
+    values: list[object], kind: str, names: list[str], counts: list[int]
+) -> None:
+    column = pa.array(values)
+    cells = choose_cells(column)
+    found = count(column, cells)
+    assert (cells.kind, cells.names, found.counts) == (kind, names, counts)
+    assert found.rows == len(values)
+    assert len(found.counts) == len(cells.names)
+
+
+def test_whole_numbers_are_a_category_while_they_are_few() -> None:
+    assert choose_cells(pa.array(range(20))).kind == "category"
+    assert choose_cells(pa.array(range(21))).kind == "number"
+
+
+def test_ties_are_counted_where_they_are() -> None:
+    values = pa.array([0.0] * 500 + list(np.linspace(1, 2, 500)))
+    found = count(values, choose_cells(values))
+    assert found.counts[found.cells.edges.index(0.0) + 1] >= 500
+
+
+@pytest.mark.parametrize("sent", [[2, 2], [2.0, 2.0], ["2", "2"]])
+def test_a_category_of_numbers_is_known_as_json_spells_it(sent: list[object]) -> None:
+    cells = choose_cells(pa.array([1, 2, 2]))
+    assert count(pa.array(sent), cells).counts == [2, 0, 0, 0]
+
+
+def test_values_of_another_type_and_no_type_are_other_and_missing() -> None:
+    cells = choose_cells(pa.array(np.arange(50) / 2))
+    assert count(pa.array(["x", None]), cells).counts[-2:] == [1, 1]
+    assert count(pa.nulls(3), cells).counts[-2:] == [0, 3]
+    assert add(count(pa.array([1.0]), cells), count(pa.nulls(1), cells)).rows == 2

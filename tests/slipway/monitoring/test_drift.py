@@ -1,0 +1,125 @@
+"""Noise, false alarms and detection, with fixed seeds; the moves are those that the README names."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from slipway.monitoring.columns import Column, compare_column, follows_clock
+from slipway.monitoring.counts import Counts, choose_cells, count
+
+ROWS = 9_000
+COLUMNS = 18
+
+
+def population(rng: np.random.Generator, rows: int) -> dict[str, pa.Array]:
+    """Columns of the shapes that trips have: long tails, ties, whole numbers, few and many texts, missing values."""
+    fares = np.round(rng.gamma(2.0, 5.0, rows) * 4) / 4 + 3.25
+    made = {
+        "fare": pa.array(fares),
+        "miles": pa.array(np.round(rng.exponential(3, rows), 1), mask=rng.random(rows) < 0.28),
+        "seconds": pa.array((rng.gamma(2, 300, rows) // 60 * 60).astype(np.int64)),
+        "area": pa.array(rng.zipf(1.6, rows).clip(1, 77)),
+        "weekday": pa.array(rng.integers(1, 8, rows)),
+        "payment": pa.array(rng.choice(["Cash", "Card", "Prcard", "Unknown"], rows, p=[0.6, 0.36, 0.03, 0.01])),
+        "company": pa.array([f"C{number}" for number in rng.zipf(1.5, rows).clip(1, 60)], mask=rng.random(rows) < 0.34),
+        "latitude": pa.array(rng.normal(41.9, 0.04, rows), mask=rng.random(rows) < 0.03),
+    }
+    return made | {f"noise{number}": pa.array(rng.normal(size=rows)) for number in range(COLUMNS - len(made))}
+
+
+@pytest.fixture(scope="module")
+def trained() -> dict[str, Counts]:
+    return {
+        name: count(values, choose_cells(values)) for name, values in population(np.random.default_rng(1), ROWS).items()
+    }
+
+
+def compare(window: dict[str, pa.Array], trained: dict[str, Counts], threshold: float = 0.02) -> dict[str, Column]:
+    return {
+        name: compare_column(name, values, trained[name], None, threshold=threshold, columns=COLUMNS)
+        for name, values in window.items()
+    }
+
+
+@pytest.mark.parametrize("threshold", [0.02, 0.005])
+@pytest.mark.parametrize("rows", [200, 1_000])
+def test_stable_windows_give_no_alarm(trained: dict[str, Counts], rows: int, threshold: float) -> None:
+    rng = np.random.default_rng(rows)
+    windows = 100
+    false = 0
+    for _ in range(windows):
+        columns = compare(population(rng, rows), trained, threshold)
+        false += any(one.baseline.drifted or one.broken for one in columns.values())
+    assert false <= 0.01 * windows
+
+
+def moved(window: dict[str, pa.Array], rng: np.random.Generator, what: str) -> dict[str, pa.Array]:
+    rows = len(window["fare"])
+    if what == "fare":
+        return window | {"fare": pa.array(np.asarray(window["fare"]) * 1.25)}
+    if what == "payment":  # 0.36 to 0.63
+        card = rng.random(rows) < 0.27 / 0.6
+        texts = ["Card" if text == "Cash" and card[i] else text for i, text in enumerate(window["payment"].to_pylist())]
+        return window | {"payment": pa.array(texts)}
+    return window | {"seconds": pa.array(np.asarray(window["seconds"]), mask=rng.random(rows) < 0.08)}
+
+
+@pytest.mark.parametrize("what", ["fare", "payment", "seconds"])
+def test_moves_are_found_in_a_thousand_rows(trained: dict[str, Counts], what: str) -> None:
+    rng = np.random.default_rng(3)
+    found = 0
+    for _ in range(100):
+        one = compare(moved(population(rng, 1_000), rng, what), trained)[what]
+        found += one.baseline.drifted or bool(one.broken)
+    assert found >= 99
+
+
+@pytest.mark.parametrize(
+    ("name", "broken", "said"),
+    [
+        (
+            "seconds",
+            lambda values: pa.array(np.asarray(values), mask=np.arange(len(values)) % 5 == 0),
+            "20.0% .* missing",
+        ),
+        ("seconds", lambda values: pa.array(np.full(len(values), 540)), "the same"),
+        ("seconds", lambda values: pa.array(np.asarray(values) / 60), "1/60 of"),
+        (
+            "miles",
+            lambda values: pa.array([v if v is None else v * 1.609344 for v in values.to_pylist()]),
+            r"1\.60934 times",
+        ),
+        ("fare", lambda values: pa.array(np.asarray(values) * 100), "100 times"),
+        ("company", lambda values: pa.array(["C1"] * len(values)), "the same"),
+    ],
+)
+def test_a_broken_feature_is_told_from_drift(trained: dict[str, Counts], name: str, broken: object, said: str) -> None:
+    window = population(np.random.default_rng(4), 1_000)
+    one = compare(window | {name: broken(window[name])}, trained)[name]  # type: ignore[operator]
+    assert re.search(said, one.broken), one.broken
+
+
+def test_drift_is_not_broken(trained: dict[str, Counts]) -> None:
+    rng = np.random.default_rng(5)
+    for what in ("fare", "payment"):
+        one = compare(moved(population(rng, 3_000), rng, what), trained)[what]
+        assert one.baseline.drifted
+        assert not one.broken
+
+
+def test_new_categories_are_named_with_their_counts(trained: dict[str, Counts]) -> None:
+    window = population(np.random.default_rng(6), 1_000)
+    texts = ["App" if number % 4 == 0 else text for number, text in enumerate(window["payment"].to_pylist())]
+    assert compare(window | {"payment": pa.array(texts)}, trained)["payment"].new_values == {"App": 250}
+
+
+@pytest.mark.parametrize(
+    ("name", "follows"),
+    [("trip_start_month", True), ("hour", True), ("orderDate", True), ("daylight", False), ("timeout_share", False)],
+)
+def test_columns_of_time_are_known_by_name(name: str, follows: bool) -> None:
+    assert follows_clock(name) == follows

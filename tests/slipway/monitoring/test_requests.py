@@ -1,0 +1,111 @@
+"""Windows of a log as the server writes it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from serving.request_log import schema
+from slipway.data.tensors import MISSING_INT
+from slipway.monitoring.counts import choose_cells
+from slipway.monitoring.requests import Requests, Window, columns_of, count_requests, last_window
+
+DAY = timedelta(days=1)
+START = datetime(2026, 3, 1, tzinfo=UTC)
+WINDOW = Window(START, START + DAY)
+CELLS = {"fare": choose_cells(pa.array([1.0, 2.0, 3.0] * 10)), "company": choose_cells(pa.array(["A", "B"]))}
+
+
+def feature(name: str, value: Any) -> dict[str, Any]:
+    kinds = {int: "ints", float: "floats", str: "strings", bytes: "bytes"}
+    return {"name": name, kinds[type(value)]: [value]}
+
+
+def row(number: int, time: datetime, version: int | None = 1, **features: Any) -> dict[str, Any]:
+    return {
+        "request_id": f"r{number}", "instance": 0, "time": time, "version": version, "protocol": "rest",
+        "method": "predict", "signature": "raw", "latency_seconds": 0.01,
+        "features": [feature(name, value) for name, value in features.items()] or None,
+        "classes": None, "scores": [0.5], "outputs": None,
+    }  # fmt: skip
+
+
+def write(log: Path, name: str, rows: list[dict[str, Any]], date: str = "2026-03-01") -> Path:
+    file = log / "model=taxi" / f"date={date}" / f"{name}.parquet"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.Table.from_pylist(rows, schema()), file)
+    return file
+
+
+def counted(log: Path, window: Window = WINDOW) -> tuple[dict[int | None, Requests], int]:
+    return count_requests(str(log), "taxi", window, {1: CELLS})
+
+
+def test_a_row_belongs_to_the_window_of_its_time_whatever_its_file_is_called(tmp_path: Path) -> None:
+    write(
+        tmp_path, "late", [row(1, START - timedelta(microseconds=1), fare=1.0), row(2, START, fare=1.0)], "2026-02-28"
+    )
+    write(tmp_path, "own", [row(3, START + DAY - timedelta(microseconds=1), fare=1.0), row(4, START + DAY, fare=1.0)])
+    assert counted(tmp_path)[0][1].rows == 2
+    after = Window(START + DAY, START + 2 * DAY)
+    assert counted(tmp_path, after)[0][1].rows == 1
+
+
+def test_versions_are_kept_apart_and_rows_without_features_are_left_out(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        "a",
+        [row(1, START, 1, fare=1.0), row(2, START, 2, fare=9.0), row(3, START, None, fare=1.0), row(4, START)],
+    )
+    found, damaged = counted(tmp_path)
+    assert {version: requests.rows for version, requests in found.items()} == {1: 1, 2: 1, None: 1}
+    assert found[2].counts == {}
+    assert damaged == 0
+
+
+def test_left_out_features_and_markers_count_as_missing_also_across_files(tmp_path: Path) -> None:
+    write(tmp_path, "a", [row(1, START, fare=float("nan"), company=""), row(2, START, fare=MISSING_INT, company="C")])
+    write(tmp_path, "b", [row(3, START, company="A"), row(4, START, fare=2, company="A")])
+    requests = counted(tmp_path)[0][1]
+    assert requests.counts["fare"].counts[-1] == 3
+    assert requests.counts["company"].counts == [2, 0, 1, 1]  # A, B, other, missing
+    assert len(requests.samples["company"]) == 4
+
+
+def test_a_feature_that_training_did_not_have_is_seen(tmp_path: Path) -> None:
+    write(tmp_path, "a", [row(1, START, fare=1.0, tip=2), row(2, START, fare=1.0, tip="no")])
+    assert "tip" in counted(tmp_path)[0][1].samples
+
+
+def test_a_damaged_file_is_counted_and_the_others_are_read(tmp_path: Path) -> None:
+    write(tmp_path, "a", [row(1, START, fare=1.0)])
+    write(tmp_path, "b", [row(2, START, fare=1.0)]).write_bytes(b"PAR1 half a file")
+    found, damaged = counted(tmp_path)
+    assert (found[1].rows, damaged) == (1, 1)
+
+
+def test_a_log_without_the_window_is_empty(tmp_path: Path) -> None:
+    assert counted(tmp_path) == ({}, 0)
+
+
+def test_columns_of_rows_have_a_value_or_null_in_each_row() -> None:
+    rows = [[feature("a", 1), feature("b", "x")], [feature("b", "y")], [], [feature("a", 2.5)]]
+    features = pa.array(rows, schema().field("features").type)
+    found = {name: column.to_pylist() for name, column in columns_of(features).items()}
+    assert found == {"a": [1.0, None, None, 2.5], "b": ["x", "y", None, None]}
+
+
+@pytest.mark.parametrize(
+    ("now", "hours", "start"),
+    [
+        ("2026-03-05T10:30:00+00:00", 24, "2026-03-04T00:00:00Z"),
+        ("2026-03-05T10:30:00+02:00", 1, "2026-03-05T07:00:00Z"),
+    ],
+)
+def test_last_window_is_the_newest_that_is_over(now: str, hours: int, start: str) -> None:
+    assert last_window(datetime.fromisoformat(now), timedelta(hours=hours)).name == start
