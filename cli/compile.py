@@ -9,9 +9,7 @@ import typer
 
 from cli import options
 from cli.output import echo
-from delivery.environment import open_environment
-from delivery.submission import write_package
-from slipway.lineage import DEFAULT_PIPELINE
+from slipway.targets import DEFAULT_PIPELINE
 
 CommandClass = options.OldSpellings
 
@@ -30,6 +28,10 @@ def compile(  # noqa: A001 - the command's name
 
     The values of the settings and of module.yaml are in the file; what a person may change is a field of the form.
     """
+    # The help needs neither.
+    from delivery.environment import open_environment
+    from delivery.submission import write_package
+
     environment = open_environment(env, set_).with_image(image)
     write_package(environment, target, module, data, pipeline, output)
     echo(f"{output}: the {pipeline} pipeline of {module} for {target}")

@@ -16,7 +16,7 @@ from delivery.environment import open_environment
 from delivery.plan.planner import Plan, parse_plan, shorten
 from delivery.targets.base import wait
 from slipway.errors import ConfigError
-from slipway.lineage import DEFAULT_PIPELINE
+from slipway.targets import DEFAULT_PIPELINE
 
 Base = Annotated[str | None, typer.Option(help="Revision to compare with, zeros for none; HEAD^ by default.")]
 

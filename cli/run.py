@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console, Group
@@ -17,18 +16,16 @@ from rich.text import Text
 from cli import options
 from cli.options import DATA_HELP
 from cli.output import COLOURS, echo, print_json, printable, step_line
-from cli.run_output import print_end, print_outcome, print_verdict, remote_as_json, view_as_json
-from delivery.environment import open_environment
-from delivery.package import Package, all_steps
-from delivery.submission import local_request, packaged, prepared
-from delivery.targets.base import RemoteRun, Target, wait
-from delivery.targets.local import run_local
 from slipway.errors import ConfigError, TargetError
-from slipway.lineage import DEFAULT_PIPELINE
-from slipway.runs.record import Step
-from slipway.runs.store import RunView, load_run, view_run
-from slipway.runs.summary import read_if_there
-from slipway.stores import storage
+from slipway.targets import DEFAULT_PIPELINE
+
+if TYPE_CHECKING:  # the help needs no environment
+    from collections.abc import Callable, Iterator
+
+    from delivery.package import Package
+    from delivery.targets.base import RemoteRun, Target
+    from slipway.runs.record import Step
+    from slipway.runs.store import RunView
 
 INTERRUPTED = 130
 
@@ -47,6 +44,12 @@ def run(
     as_json: options.Json = False,
 ) -> None:
     """Run a pipeline on this machine, from raw data to a pushed model."""
+    from cli.run_output import print_outcome, view_as_json
+    from delivery.environment import open_environment
+    from delivery.submission import local_request
+    from delivery.targets.local import run_local
+    from slipway.runs.store import load_run
+
     environment = open_environment(env, set_)
     request = local_request(environment, module, data, notify=notify, pipeline=pipeline)
     if not as_json:
@@ -78,6 +81,13 @@ def submit(
     as_json: options.Json = False,
 ) -> None:
     """Start a run on a cluster: publish the module, upload the pipeline if it is new, create the run."""
+    from cli.run_output import print_end, print_verdict, remote_as_json
+    from delivery.environment import open_environment
+    from delivery.submission import packaged, prepared
+    from slipway.runs.store import view_run
+    from slipway.runs.summary import read_if_there
+    from slipway.stores.storage import join
+
     if require_push and not follow:
         raise typer.BadParameter("what a run pushes is known at its end: add --wait", param_hint="--require-push")
     environment = open_environment(env, set_).with_image(image)
@@ -99,7 +109,7 @@ def submit(
     if started.ended and started.state != "succeeded":
         raise typer.Exit(1)
     if follow:
-        view = read_if_there(lambda: view_run(storage.join(environment.remote.runs, started.name)))
+        view = read_if_there(lambda: view_run(join(environment.remote.runs, started.name)))
         if view and view.summary.told and not as_json:
             print_verdict(view)
         if require_push:
@@ -116,6 +126,9 @@ def _require_push(view: RunView | None) -> None:
 
 
 def _follow(cluster: Target, started: RemoteRun, package: Package, *, quiet: bool, where: str) -> RemoteRun:
+    from delivery.package import all_steps
+    from delivery.targets.base import wait
+
     try:
         with _progress(quiet=quiet) as update:
             return wait(cluster, started.id, lambda run: update(all_steps(package, run.steps, ended=run.ended)))

@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from slipway.errors import StoreError
-from slipway.lineage import DEFAULT_PIPELINE
 from slipway.stores import storage
+from slipway.targets import DEFAULT_PIPELINE
 
 MANIFESTS = "manifests"
 BASE = "base"

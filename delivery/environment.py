@@ -2,6 +2,8 @@
 
 That is the module folders, the model store, the place of runs, targets, the image's registry, the overlay and the
 notifications. `delivery/submission.py` makes runs in it, `delivery/rollout.py` rollouts.
+
+Every command opens an environment, and few use all of it: what the rest of it needs is imported there.
 """
 
 from __future__ import annotations
@@ -13,29 +15,24 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from delivery.compile import Destination
-from delivery.manifests import render_overlay
 from delivery.overrides import override_module, parse_pairs, split_overrides
-from delivery.plan.fingerprints import Builder, Place
-from delivery.plan.planner import Plan, plan_revision
-from delivery.plan.tree import Repository
-from delivery.targets.base import Target
-from delivery.targets.connection import KubeflowConfig, VertexConfig
-from delivery.targets.local import local_image
 from pipelines.registry import Locations, find_pipeline
-from serving.manifests import Object
 from settings.load import ENVIRONMENT, PROJECT, load_settings
 from settings.schema import Settings
 from slipway.errors import ConfigError
-from slipway.lineage import DEFAULT_PIPELINE
 from slipway.module_api import ModuleConfig
-from slipway.module_kit.check import check_module
 from slipway.stores import storage
-from slipway.stores.model_store import ModelStore, open_store
-from slipway.targets import RemoteTarget
+from slipway.targets import DEFAULT_PIPELINE, RemoteTarget
 
 if TYPE_CHECKING:
+    from delivery.compile import Destination
+    from delivery.plan.fingerprints import Builder
+    from delivery.plan.planner import Plan
+    from delivery.plan.tree import Repository
     from delivery.registry import ImageRegistry
+    from delivery.targets.base import Target
+    from serving.manifests import Object
+    from slipway.stores.model_store import ModelStore
 
 
 @dataclass(frozen=True)
@@ -92,6 +89,8 @@ class Environment:
 
     def store(self, uri: str | None = None) -> ModelStore:
         """The model store, or the one at a URI."""
+        from slipway.stores.model_store import open_store
+
         return open_store(uri or self.state.store)
 
     def module_folders(self, names: Iterable[str] | None = None) -> list[Path]:
@@ -108,6 +107,8 @@ class Environment:
 
     def module(self, name: str) -> tuple[Path, ModuleConfig]:
         """A module's folder, and its checked configuration with overrides."""
+        from slipway.module_kit.check import check_module
+
         [folder] = self.module_folders([name])
         return folder, override_module(check_module(folder), self.for_module)
 
@@ -116,6 +117,8 @@ class Environment:
 
         A ConfigError names a missing setting.
         """
+        from delivery.targets.connection import KubeflowConfig, VertexConfig
+
         name = name or self._configured_target()
         content = getattr(self.settings, name).model_dump() | {"environment": self.name or "base"}
         content["pipeline_root"] = self.pipeline_root(name)
@@ -137,6 +140,8 @@ class Environment:
 
     def destination(self, target: RemoteTarget) -> Destination:
         """Where a pipeline is compiled for."""
+        from delivery.compile import Destination
+
         its, kubeflow = self.settings, self.settings.kubeflow
         wanted = {
             "activeDeadlineSeconds": kubeflow.active_deadline_seconds,
@@ -159,6 +164,8 @@ class Environment:
     @cached_property
     def checkout(self) -> Repository:
         """The checkout of the working directory, if it is one of this project; else that of this program."""
+        from delivery.plan.tree import Repository
+
         here = Path.cwd()
         folders = (folder for folder in (here, *here.parents) if (folder / "settings" / "base.yaml").is_file())
         return Repository(next(folders, PROJECT))
@@ -166,12 +173,14 @@ class Environment:
     @property
     def code_image(self) -> str:
         """Image reference that identifies this checkout's code; kfp.local's cache is keyed on it."""
+        from delivery.targets.local import local_image
+
         return local_image(PROJECT, PROJECT / "requirements.lock")
 
     @cached_property
     def registry(self) -> ImageRegistry | None:
         """The registry of the image; None if the settings name no repository."""
-        from delivery.registry import ImageRegistry  # it imports requests
+        from delivery.registry import ImageRegistry
 
         repository = self.settings.delivery.image_repository
         return ImageRegistry(repository) if repository else None
@@ -179,12 +188,16 @@ class Environment:
     @property
     def builder(self) -> Builder:
         """The program that builds the image."""
+        from delivery.plan.fingerprints import Builder
+
         its = self.settings.delivery
         return Builder(its.builder, its.build_arguments, its.build_options)
 
     @property
     def overlay(self) -> list[Object]:
         """The objects around the models that the environment serves, rendered; a ConfigError without an overlay."""
+        from delivery.manifests import render_overlay
+
         name = self.settings.serving.overlay
         if not name:
             raise ConfigError(
@@ -196,6 +209,9 @@ class Environment:
         self, *, base: str | None, head: str = "HEAD", offline: bool = False, pipeline: str = DEFAULT_PIPELINE
     ) -> Plan:
         """The plan for a commit; see `delivery.plan.planner.plan_revision`."""
+        from delivery.plan.fingerprints import Place
+        from delivery.plan.planner import plan_revision
+
         place = Place(
             environment=self.name,
             overlay=self.settings.serving.overlay,

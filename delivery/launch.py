@@ -14,13 +14,14 @@ from typing import Any
 
 from pipelines.registry import Inputs, Locations, Platform, find_pipeline
 from slipway.fields import FIELDS
-from slipway.lineage import DEFAULT_PIPELINE, Lineage
+from slipway.lineage import Lineage
 from slipway.module_api import ModuleConfig
 from slipway.module_kit.config import read_config
 from slipway.runs.naming import new_run_name, run_name_of
 from slipway.runs.record import RunContext
 from slipway.stores.module_store import locate_module, publish_module
 from slipway.stores.storage import join
+from slipway.targets import DEFAULT_PIPELINE
 
 log = logging.getLogger(__name__)
 

@@ -19,12 +19,11 @@ from pipelines.registry import Platform
 from serving.manifests import publish_manifests
 from slipway.data.examples.source import parts_of
 from slipway.errors import ConfigError
-from slipway.lineage import DEFAULT_PIPELINE
 from slipway.module_kit.loader import load_function
 from slipway.runs.naming import JOB, run_name_of
 from slipway.stores import storage
 from slipway.stores.module_store import digest_module, publish_module
-from slipway.targets import RemoteTarget, Target
+from slipway.targets import DEFAULT_PIPELINE, RemoteTarget, Target
 
 
 def local_request(

@@ -15,9 +15,8 @@ from serving.rollout.policy import RolloutPolicy
 from settings.cron import normalise_cron
 from slipway.compute import Compute, DistributionConfig
 from slipway.data.beam import BeamConfig
-from slipway.lineage import DEFAULT_PIPELINE
 from slipway.runs.notifications.config import SECRET_ERROR, Notifications
-from slipway.targets import RemoteTarget
+from slipway.targets import DEFAULT_PIPELINE, RemoteTarget
 
 
 def _without_credentials(url: str) -> str:

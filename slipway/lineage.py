@@ -11,9 +11,7 @@ from pydantic import BaseModel, Field
 
 from slipway.errors import ConfigError
 from slipway.fields import HYPERPARAMETERS, KEYS, with_hyperparameters
-from slipway.targets import Target
-
-DEFAULT_PIPELINE = "training"
+from slipway.targets import DEFAULT_PIPELINE, Target
 
 
 class Verdict(BaseModel):

@@ -14,9 +14,8 @@ from pydantic import BaseModel, ConfigDict
 from delivery.plan.classes import IN_IMAGE, classify
 from delivery.plan.tree import SUBMODULE, SYMLINK, Repository, Tree
 from slipway.errors import ModuleError, SlipwayError
-from slipway.lineage import DEFAULT_PIPELINE
 from slipway.stores.module_store import NAME, check_size, counts, digest_files
-from slipway.targets import RemoteTarget
+from slipway.targets import DEFAULT_PIPELINE, RemoteTarget
 
 if TYPE_CHECKING:
     from delivery.registry import ImageRegistry

@@ -16,7 +16,7 @@ from delivery.plan.existing import State, look_up
 from delivery.plan.fingerprints import ADMINISTRATION, Fingerprints, Key, Place, fingerprint, module_of, read_modules
 from delivery.plan.tree import Repository, Tree
 from slipway.errors import ConfigError
-from slipway.lineage import DEFAULT_PIPELINE
+from slipway.targets import DEFAULT_PIPELINE
 
 Action = Literal["build", "sync", "submit", "apply", "none"]
 

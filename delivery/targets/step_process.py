@@ -126,8 +126,8 @@ def _work(modules: list[str]) -> None:
     _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     # numpy's idle thread pool makes Python 3.12 warn at every fork; OpenBLAS restores it in the child by itself.
     warnings.filterwarnings("ignore", message=".*multi-threaded, use of fork", category=DeprecationWarning)
-    importlib.import_module("kfp.dsl.executor_main")
-    for name in modules:
+    # The last step imports most of what any step of ours does.
+    for name in ("kfp.dsl.executor_main", "components.record_run.run", *modules):
         importlib.import_module(name)
     gc.collect()
     gc.freeze()

@@ -147,6 +147,16 @@ def test_compile_without_a_bucket_writes_a_file_for_reading_alone(
     assert "gs://BUCKET/slipway/models" in (tmp_path / "p.yaml").read_text()
 
 
+def test_compile_imports_neither_kfps_client_nor_that_of_kubernetes(tmp_path: Path) -> None:
+    arguments = ["compile", "--target", "vertex", "--image", IMAGE, "-o", str(tmp_path / "p.yaml")]
+    code = (
+        "import os, sys; from typer.testing import CliRunner; from cli.main import app;"
+        f"done = CliRunner().invoke(app, {arguments});"
+        "print(done.exit_code, '_KFP_RUNTIME' in os.environ, sorted({'kfp.client', 'kubernetes'} & set(sys.modules)))"
+    )
+    assert python(code).splitlines()[-1] == "0 False []"
+
+
 def test_compile_names_an_image_without_digest_once(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as refused:
         slipway("compile", "--target", "vertex", "-o", str(tmp_path / "p.yaml"), "--image", "slipway:latest")
@@ -158,7 +168,7 @@ def test_run_in_another_home_finds_its_run(tmp_path: Path, monkeypatch: pytest.M
         write_run(home, request.lineage.run, "failed")
         return StepsFile(lineage=request.lineage, pid=1, steps=[Step(name="validate_examples", state="failed")])
 
-    monkeypatch.setattr("cli.run.run_local", run_local)
+    monkeypatch.setattr("delivery.targets.local.run_local", run_local)
     monkeypatch.setenv("SLIPWAY_HOME", str(tmp_path / "home"))
     done = slipway("run", "taxi", "--data", "none.csv", "--set", f"home={tmp_path / 'other'}")
     assert done.exit_code == 1
