@@ -14,7 +14,7 @@ from slipway.monitoring.counts import Counts, count, ranked
 from slipway.monitoring.drift import ERROR_RATE, Distance, measure
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable
 
     import pyarrow as pa
 
@@ -59,6 +59,7 @@ def follows_clock(name: str) -> bool:
 
 def compare_column(
     name: str,
+    now: Counts,
     values: pa.ChunkedArray | pa.Array,
     trained: Counts,
     previous: Counts | None,
@@ -72,7 +73,8 @@ def compare_column(
 
     Args:
         name: Of the column.
-        values: Of the window.
+        now: Of the window, by the cells of training.
+        values: Of the window, or a part of them: what is wrong with them is looked for here.
         trained: Of the training rows.
         previous: Of the window before, by the same cells.
         threshold: Of the Jensen-Shannon divergence.
@@ -80,7 +82,6 @@ def compare_column(
         role: What the column is.
         decides: Whether a move is a reason to train; by default, unless it follows the clock.
     """
-    now = count(values, trained.cells)
     before = previous if previous and previous.cells == trained.cells else None
     distance = measure(now, trained, threshold, columns)
     return Column(
@@ -157,6 +158,6 @@ def _other_unit(
     return ""
 
 
-def drift_level(columns: Mapping[str, Column]) -> float:
+def drift_level(columns: Iterable[Column]) -> float:
     """The largest level of a column that may decide."""
-    return max((one.level for one in columns.values() if one.decides and not one.broken), default=0.0)
+    return max((one.level for one in columns if one.decides and not one.broken), default=0.0)

@@ -12,26 +12,15 @@ import hashlib
 from collections.abc import Sequence
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
-Trigger = Literal["schedule", "new_data", "drift", "performance", "hand"]
+from slipway.module_api import Retraining
+
 Action = Literal["train", "alert", "wait", "nothing"]
 
 DAY = 86_400.0
 WEEK = 7 * DAY
 KEPT = 500  # windows and keys
-
-
-class Policy(BaseModel):
-    """`monitoring.retrain` of module.yaml."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    triggers: tuple[Trigger, ...] = ("drift", "performance")
-    windows: int = Field(2, ge=1, description="windows running in which a cause must hold")
-    rearm: float = Field(0.5, ge=0, le=1, description="share of its threshold below which a cause counts as gone")
-    cool_down_days: float = Field(7, ge=0, description="after each training, also one whose model was refused")
-    per_week: int = Field(2, ge=1, description="trainings in any seven days")
 
 
 class Signal(BaseModel):
@@ -74,7 +63,7 @@ class Decision(BaseModel):
     key: str = ""
 
 
-def decide(state: State, now: float, findings: Findings, policy: Policy) -> tuple[Decision, State]:
+def decide(state: State, now: float, findings: Findings, policy: Retraining) -> tuple[Decision, State]:
     """The decision on a window, and the state after it. The state is to be written before anything is submitted."""
     if findings.window in state.windows and not findings.asked:
         return Decision(action="nothing", reason=f"window {findings.window} was decided before"), state
@@ -110,7 +99,7 @@ def confirmed(state: State) -> State:
     return state.model_copy(update={"pending": ""})
 
 
-def _counted(state: State, findings: Findings, policy: Policy, broken: bool) -> State:
+def _counted(state: State, findings: Findings, policy: Retraining, broken: bool) -> State:
     """Windows running above, by cause. Too few rows say nothing; a broken feature hides what is behind it."""
     running, disarmed = dict(state.running), list(state.disarmed)
     for signal in findings.signals:
@@ -122,7 +111,7 @@ def _counted(state: State, findings: Findings, policy: Policy, broken: bool) -> 
     return state.model_copy(update={"running": running, "disarmed": disarmed})
 
 
-def _quiet(findings: Findings, causes: Sequence[str], state: State, policy: Policy) -> Decision:
+def _quiet(findings: Findings, causes: Sequence[str], state: State, policy: Retraining) -> Decision:
     if causes:
         return Decision(action="alert", reason=f"{', '.join(causes)}, which are no triggers", causes=list(causes))
     above = [signal for signal in findings.signals if signal.enough and signal.level > 1]
@@ -136,7 +125,9 @@ def _quiet(findings: Findings, causes: Sequence[str], state: State, policy: Poli
     return Decision(action="nothing", reason="nothing moved")
 
 
-def _train(state: State, now: float, findings: Findings, policy: Policy, causes: list[str]) -> tuple[Decision, State]:
+def _train(
+    state: State, now: float, findings: Findings, policy: Retraining, causes: list[str]
+) -> tuple[Decision, State]:
     key, by_hand = key_of(findings.model_version, findings.data_digest), "hand" in causes
     if key in state.keys:
         reason = "this model and these data were trained together before; newer data or a person is needed"

@@ -6,7 +6,7 @@ whenever its file was written.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from slipway.data.tensors import MISSING_INT
+from slipway.monitoring.baseline import CLASS, SCORE
 from slipway.monitoring.counts import Cells, Counts, add, count
 from slipway.stores import storage
 
@@ -95,11 +96,30 @@ def count_requests(
                 for batch in _batches(file, window):
                     for version, part in _by_version(batch):
                         requests = found.setdefault(version, Requests())
-                        features = columns_of(part.column("features")) if version in cells else {}
-                        requests.add(features, part.num_rows, cells.get(version, {}) if version is not None else {})
+                        own = cells.get(version, {}) if version is not None else {}
+                        names = own[CLASS].values if CLASS in own else ()
+                        columns = {**columns_of(part.column("features")), **answers_of(part, names)} if own else {}
+                        requests.add(columns, part.num_rows, own)
             except (pa.ArrowInvalid, OSError):
                 damaged += 1
     return found, damaged
+
+
+def answers_of(rows: pa.RecordBatch, class_names: Sequence[str] = ()) -> dict[str, pa.Array]:
+    """The answers as columns: `score`, and of several classes the largest one with its `class`.
+
+    Of two classes the score is that of the second, whose probability a binary model predicts. `class_names` are those
+    of the model's outputs, for answers that do not name them.
+    """
+    scores, classes = [], []
+    for answer, names in zip(rows.column("scores").to_pylist(), rows.column("classes").to_pylist(), strict=True):
+        several = len(answer or ()) > 2 or (bool(class_names) and answer)
+        best = max(range(len(answer)), key=answer.__getitem__) if several else -1
+        scores.append(answer[best] if answer else None)
+        named = names or class_names
+        classes.append(named[best] if several and best < len(named) else None)
+    found = {SCORE: pa.array(scores, pa.float64())}
+    return found | {CLASS: pa.array(classes, pa.string())} if class_names else found
 
 
 @contextmanager

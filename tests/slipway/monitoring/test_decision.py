@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from slipway.monitoring.decision import DAY, Decision, Findings, Policy, Signal, State, confirmed, decide, key_of
+from slipway.module_api import Retraining
+from slipway.monitoring.decision import DAY, Decision, Findings, Signal, State, confirmed, decide, key_of
 
 DAYS = 200
-POLICY = Policy(triggers=("drift",))
+POLICY = Retraining(triggers=("drift",))
 
 
 @dataclass
@@ -30,7 +31,7 @@ class World:
     clock: Callable[[int], float] = lambda day: day * DAY
     noise: float = 0.1
     schedulers: int = 1
-    policy: Policy = POLICY
+    policy: Retraining = POLICY
     trained_on: list[int] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
 
@@ -94,7 +95,7 @@ def test_a_flapping_signal_does_not_train_each_time() -> None:
     world = World(lambda day, last: 1.6 if day % 2 else 0.7).play()
     assert world.trained_on == []
     bounded = World(
-        lambda day, last: 1.6 if day % 6 < 3 else 0.3, policy=Policy(triggers=("drift",), cool_down_days=21)
+        lambda day, last: 1.6 if day % 6 < 3 else 0.3, policy=Retraining(triggers=("drift",), cool_down_days=21)
     )
     assert len(bounded.play().trained_on) <= DAYS / 21 + 1
 
@@ -131,7 +132,7 @@ def test_a_clock_that_jumps_for_a_week_loses_no_training(jump: int) -> None:
 
 def test_cool_down_and_budget_hold_but_not_against_a_person() -> None:
     state, now = State(), 100 * DAY
-    policy = Policy(triggers=("drift", "new_data"), windows=1, cool_down_days=0, per_week=2)
+    policy = Retraining(triggers=("drift", "new_data"), windows=1, cool_down_days=0, per_week=2)
     for number in range(3):
         asked = Findings(window=str(number), model_version=1, data_digest=str(number), asked="new_data")
         decision, state = decide(state, now + number * DAY, asked, policy)
@@ -144,7 +145,7 @@ def test_cool_down_and_budget_hold_but_not_against_a_person() -> None:
 
 
 def test_the_same_model_and_data_are_never_trained_twice() -> None:
-    state, policy = State(), Policy(triggers=("new_data",), cool_down_days=0)
+    state, policy = State(), Retraining(triggers=("new_data",), cool_down_days=0)
     asked = Findings(window="1", model_version=7, data_digest="d", asked="new_data")
     first, state = decide(state, 0, asked, policy)
     again, state = decide(state, 30 * DAY, asked.model_copy(update={"window": "2"}), policy)
@@ -154,7 +155,7 @@ def test_the_same_model_and_data_are_never_trained_twice() -> None:
 
 
 def test_performance_is_a_cause_of_its_own() -> None:
-    state, policy = State(), Policy(triggers=("performance",), windows=2)
+    state, policy = State(), Retraining(triggers=("performance",), windows=2)
     worse = [Signal(cause="performance", level=2), Signal(cause="drift", level=3)]
     for number in range(2):
         found = Findings(window=str(number), model_version=1, data_digest=str(number), signals=worse)

@@ -40,7 +40,15 @@ def trained() -> dict[str, Counts]:
 
 def compare(window: dict[str, pa.Array], trained: dict[str, Counts], threshold: float = 0.02) -> dict[str, Column]:
     return {
-        name: compare_column(name, values, trained[name], None, threshold=threshold, columns=COLUMNS)
+        name: compare_column(
+            name,
+            count(values, trained[name].cells),
+            values,
+            trained[name],
+            None,
+            threshold=threshold,
+            columns=COLUMNS,
+        )
         for name, values in window.items()
     }
 

@@ -1,0 +1,81 @@
+"""A window's requests against the training rows of their version, and against the window before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from slipway.monitoring.baseline import Baseline
+from slipway.monitoring.columns import Column, compare_column, drift_level
+from slipway.monitoring.counts import Counts
+from slipway.monitoring.decision import Signal
+from slipway.monitoring.requests import Requests, Window
+from slipway.monitoring.result import WindowResult
+
+if TYPE_CHECKING:
+    from slipway.module_api import Monitoring
+
+
+def compare_window(
+    model: str,
+    version: int,
+    window: Window,
+    found: Mapping[int | None, Requests],
+    baseline: Baseline,
+    config: Monitoring,
+    *,
+    previous: WindowResult | None = None,
+    damaged: int = 0,
+) -> WindowResult:
+    """What the window says of the requests of `version`; labels come later, see `score_window`."""
+    requests = found.get(version, Requests())
+    result = WindowResult(
+        model=model,
+        version=version,
+        start=window.name,
+        end=Window(window.end, window.end).name,
+        requests=requests.rows,
+        versions={str(one or "unknown"): its.rows for one, its in found.items()},
+        damaged_files=damaged,
+        enough=requests.rows >= config.min_rows,
+        new_features=sorted(requests.samples.keys() - baseline.features.keys() - baseline.answers.keys()),
+    )
+    before = _counts(previous, version)
+    trained = {**baseline.features, **baseline.answers}
+    columns = [
+        compare_column(
+            name,
+            requests.counts[name],
+            requests.samples[name],
+            its,
+            before.get(name),
+            threshold=_threshold(config, name),
+            columns=len(trained),
+            role="prediction" if name in baseline.answers else "input",
+            decides=config.features[name].decides if name in config.features else None,
+        )
+        for name, its in trained.items()
+        if name in requests.counts
+    ]
+    return result.model_copy(update={"columns": columns, "signals": [drift_signal(columns, enough=result.enough)]})
+
+
+def drift_signal(columns: list[Column], *, enough: bool) -> Signal:
+    """Drift as the decision takes it: how far the farthest column moved that may decide."""
+    deciding = [one for one in columns if one.decides and not one.broken and one.baseline.drifted]
+    said = ", ".join(
+        f"{one.name} {one.baseline.distance:.3f}" for one in sorted(deciding, key=lambda one: -one.level)[:3]
+    )
+    return Signal(cause="drift", level=drift_level(columns), enough=enough, what=f"drift of {said}" if said else "")
+
+
+def _threshold(config: Monitoring, name: str) -> float:
+    own = config.features.get(name)
+    return own.threshold if own and own.threshold else config.threshold
+
+
+def _counts(previous: WindowResult | None, version: int) -> dict[str, Counts]:
+    """The counts of the window before, if it was of the same version and had enough requests."""
+    if previous is None or previous.version != version or not previous.enough:
+        return {}
+    return {one.name: one.counts for one in previous.columns}

@@ -1,0 +1,61 @@
+"""Two monitors at once, on a disk and on a bucket."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from slipway.module_api import Retraining
+from slipway.monitoring.decision import Decision, Findings, State, decide
+from slipway.monitoring.state import change_state, read_state
+from tests.fakes.fault_proxy import FaultProxy
+
+ASKED = Findings(window="1", model_version=1, data_digest="d", asked="new_data")
+POLICY = Retraining(triggers=("new_data",))
+
+
+def ask(state: State) -> tuple[Decision, State]:
+    return decide(state, 100.0, ASKED, POLICY)
+
+
+def test_monitors_at_once_train_the_same_cause_once(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        actions = sorted(decision.action for decision in pool.map(lambda _: change_state(str(tmp_path), ask), range(4)))
+    assert actions == ["alert", "alert", "alert", "train"]
+    assert len(read_state(str(tmp_path)).trainings) == 1
+
+
+def test_a_monitor_that_was_overtaken_on_a_bucket_decides_anew(fault_proxy: FaultProxy) -> None:
+    folder = fault_proxy.uri("state")
+    seen: list[int] = []
+
+    def overtaken(state: State) -> tuple[Decision, State]:
+        seen.append(len(state.trainings))
+        if len(seen) == 1:
+            assert change_state(folder, ask).action == "train"
+        return ask(state)
+
+    assert change_state(folder, overtaken).action == "alert"
+    assert seen == [0, 1]
+
+
+@pytest.fixture(params=["disk", "bucket"])
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return (
+        str(tmp_path / "state")
+        if request.param == "disk"
+        else str(request.getfixturevalue("fault_proxy").uri("state"))
+    )
+
+
+def test_a_change_that_fails_leaves_the_state_as_it_was(folder: str) -> None:
+    change_state(folder, lambda state: (None, state.model_copy(update={"windows": ["1"]})))
+
+    def fail(state: State) -> tuple[None, State]:
+        raise RuntimeError("killed")
+
+    with pytest.raises(RuntimeError):
+        change_state(folder, fail)
+    assert read_state(folder).windows == ["1"]
