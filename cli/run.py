@@ -54,7 +54,7 @@ def run(
     request = local_request(environment, module, data, notify=notify, pipeline=pipeline)
     if not as_json:
         echo(f"run {request.lineage.run}")
-    with _progress(quiet=as_json) as update:
+    with progress(quiet=as_json) as update:
         finished = run_local(request, environment.settings.home, update)
     view = load_run(environment.local.runs, request.lineage.run)
     if as_json:
@@ -130,7 +130,7 @@ def _follow(cluster: Target, started: RemoteRun, package: Package, *, quiet: boo
     from delivery.targets.base import wait
 
     try:
-        with _progress(quiet=quiet) as update:
+        with progress(quiet=quiet) as update:
             return wait(cluster, started.id, lambda run: update(all_steps(package, run.steps, ended=run.ended)))
     except (KeyboardInterrupt, TargetError) as error:
         echo(f"{started.name} continues on the cluster.", err=True)
@@ -141,7 +141,7 @@ def _follow(cluster: Target, started: RemoteRun, package: Package, *, quiet: boo
 
 
 @contextmanager
-def _progress(*, quiet: bool) -> Iterator[Callable[[list[Step]], None]]:
+def progress(*, quiet: bool) -> Iterator[Callable[[list[Step]], None]]:
     """Draws the steps on a terminal; elsewhere prints a line for each finished step. Takes their newest states."""
     # kfp's logs are redirected away from sys.stdout during a run; people still look at the real one.
     console = Console(file=sys.stdout, highlight=False, quiet=quiet)

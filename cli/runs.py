@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -176,13 +177,21 @@ def report(
 
 
 def explain(
-    what: Annotated[str | None, typer.Argument(metavar="RUN|VERSION", help="The newest run by default.")] = None,
+    what: Annotated[str | None, typer.Argument(metavar="RUN|VERSION|WINDOW", help="The newest run by default.")] = None,
     target: TargetOrState = None,
     env: options.Env = None,
     as_json: options.Json = False,
 ) -> None:
-    """Explain why a model was or was not pushed, with thresholds, slices, baseline and digests."""
+    """Explain why a model was or was not pushed, with thresholds, slices, baseline and digests; or a monitor's window.
+
+    A window is MODULE/START, as in taxi/2026-11-26.
+    """
     environment = open_environment(env)
+    if what and (window := re.fullmatch(r"([^/]+)/(\d{4}-\d\d-\d\d.*)", what)):
+        from cli.monitor import print_window
+
+        print_window(environment, *window.groups(), as_json=as_json)
+        return
     if what and ("/" in what or what.isdigit()):
         explanation = explain_version(what, environment.state.runs, environment.store())
     else:

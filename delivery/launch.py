@@ -44,6 +44,7 @@ def request_run(
     pipeline: str = DEFAULT_PIPELINE,
     settings_overrides: Mapping[str, Any] | None = None,
     publish: bool = True,
+    key: str = "",
 ) -> RunRequest:
     """Publishes the module's bytes and pins them in what a new run is given.
 
@@ -56,6 +57,7 @@ def request_run(
         pipeline: Name of a registered pipeline.
         settings_overrides: Dotted keys and values that replaced settings for this run, for the lineage.
         publish: False to pin the module's address only, for a rehearsal.
+        key: Ends the name of a run on this machine, so that it can be looked up by it.
     """
     chosen = find_pipeline(pipeline)
     module = (publish_module if publish else locate_module)(module_folder, locations.modules)
@@ -66,7 +68,7 @@ def request_run(
     # Compared as text, since 1 and 1.0 are equal, and not the same hyperparameter.
     changed = {key: value for key, value in used.items() if json.dumps(value) != json.dumps(own.get(key))}
     lineage = Lineage(
-        run=new_run_name(module.name) if here else run_name_of(platform.target, module.name),
+        run=new_run_name(module.name, key) if here else run_name_of(platform.target, module.name),
         pipeline=pipeline,
         module=module.name,
         module_digest=module.digest,
@@ -81,7 +83,7 @@ def request_run(
         shows=chosen.shows,
     )
     uri = join(locations.runs, lineage.run)
-    arguments = chosen.arguments(Inputs(module, config, data_uri, locations, platform))
+    arguments = chosen.arguments(Inputs(module, config, data_uri, locations, platform, module_folder.parent.parent))
     context = RunContext(
         uri=uri,
         lineage=lineage,

@@ -27,9 +27,15 @@ from slipway.targets import DEFAULT_PIPELINE, RemoteTarget, Target
 
 
 def local_request(
-    environment: Environment, module: str, data: str | None, *, notify: bool, pipeline: str = DEFAULT_PIPELINE
+    environment: Environment,
+    module: str,
+    data: str | None,
+    *,
+    notify: bool,
+    pipeline: str = DEFAULT_PIPELINE,
+    key: str = "",
 ) -> RunRequest:
-    """A run on this machine, with the module published.
+    """A run on this machine, with the module published; its name ends with the key, if there is one.
 
     `data` is a URI, or a path from the working directory; the module's own without it, else its sample.
     """
@@ -41,7 +47,9 @@ def local_request(
     else:
         uri = ",".join(parts_of(uri, Path.cwd() if data else environment.project))
     own = environment.for_settings
-    return request_run(folder, config, uri, environment.local, platform, pipeline=pipeline, settings_overrides=own)
+    return request_run(
+        folder, config, uri, environment.local, platform, pipeline=pipeline, settings_overrides=own, key=key
+    )
 
 
 def remote_request(
@@ -180,6 +188,7 @@ def _platform(environment: Environment, target: Target, image: str, *, notify: b
         engine=settings.evaluation.engine,
         rollout=rollout,
         notifications=settings.notifications.model_dump(mode="json") if notify else {},
+        request_log=settings.request_log,
         page=environment.target(target).page(JOB) if target != "local" and environment.has_target(target) else "",
     )
 

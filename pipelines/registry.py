@@ -7,6 +7,7 @@ import os
 import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import pipelines
@@ -27,18 +28,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Locations:
-    """Where a target keeps what outlives a run: directories or gs:// URIs. `sources` are lists of files by digest."""
+    """Where a target keeps what outlives a run: directories or gs:// URIs.
+
+    `sources` are lists of files by digest, `monitoring` the windows that were watched, by model.
+    """
 
     modules: str
     store: str
     runs: str
     sources: str
     checkpoints: str
+    monitoring: str
 
     @classmethod
     def under(cls, home: str) -> Self:
         """Folders of one home."""
-        return cls(*(join(home, name) for name in ("modules", "models", "runs", "sources", "checkpoints")))
+        return cls(
+            *(join(home, name) for name in ("modules", "models", "runs", "sources", "checkpoints", "monitoring"))
+        )
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,7 @@ class Platform:
         engine: Engine of the evaluation.
         rollout: The parameter `rollout` of rollout_model; nothing is rolled out if empty.
         notifications: `slipway.runs.notifications.config.Notifications`; nobody is notified if empty.
+        request_log: The log of served requests; empty if the settings name none.
         page: Address of a run in the UI, with `slipway.runs.naming.JOB` in place of its id.
     """
 
@@ -63,18 +71,20 @@ class Platform:
     engine: str = "vectorised"
     rollout: dict[str, Any] = field(default_factory=dict)
     notifications: dict[str, Any] = field(default_factory=dict)
+    request_log: str = ""
     page: str = ""
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a pipeline makes its arguments from."""
+    """What a pipeline makes its arguments from; paths of the module's configuration are relative to `project`."""
 
     module: PublishedModule
     config: ModuleConfig
     data_uri: str
     locations: Locations
     platform: Platform
+    project: Path
 
 
 @dataclass(frozen=True)

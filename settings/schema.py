@@ -189,6 +189,8 @@ class Settings(_Strict):
         remote_home: gs:// URI of the state that clusters share: modules, models, runs, checkpoints, deployments.
         modules: Folder of the modules, relative to the project.
         image: Image of all tasks on a cluster, by digest: `REPOSITORY@sha256:…`. `slipway deploy` finds it itself.
+        request_log: Log of served requests, a folder or a gs:// URI, as `slipway serve --request-log` writes it; what
+            `slipway monitor` reads.
         compute: Resources by task; `default` is for tasks that are not named.
         schedules: Recurring runs, by name.
     """
@@ -197,6 +199,7 @@ class Settings(_Strict):
     remote_home: str = ""
     modules: Path = Path("modules")
     image: str = ""
+    request_log: str = ""
     beam: BeamConfig = BeamConfig()
     distribution: DistributionConfig = DistributionConfig()
     evaluation: Evaluation = Evaluation()

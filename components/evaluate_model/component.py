@@ -40,6 +40,7 @@ def evaluate_model(
     from slipway.evaluation.results import write_evaluation
     from slipway.evaluation.scoring import EvalRows, measure_in_memory
     from slipway.evaluation.tfma.files import write_tfma_files
+    from slipway.monitoring.baseline import count_baseline, write_baseline
     from slipway.stores import storage
 
     config = parse_evaluation_config(evaluation_config)
@@ -61,8 +62,10 @@ def evaluate_model(
     judged = evaluate(config, measured, baseline)
     write_tfma_files(judged, config, model.path, evaluation.path)
     write_evaluation(judged, evaluation.path)
+    write_baseline(count_baseline(examples.path, rows.features, judged), evaluation.path)
     evaluation.metadata["files"] = (
-        "evaluation.json: metrics, slices and the verdict, which `evaluation_page` shows. metrics-*, plots-*, "
+        "evaluation.json: metrics, slices and the verdict, which `evaluation_page` shows. baseline.json: what the "
+        "monitor compares requests with. metrics-*, plots-*, "
         "validations.tfrecord and eval_config.json: the same for TensorFlow Model Analysis."
     )
     storage.write_text(evaluation_page.path, render_evaluation(judged))

@@ -3,6 +3,7 @@
 from slipway.errors import ModelQuarantinedError
 from slipway.evaluation.results import read_evaluation
 from slipway.evaluation.serving_checks import read_validation
+from slipway.monitoring.baseline import read_baseline
 from slipway.runs.record import Outcome, RunContext
 from slipway.runs.store import OUTCOME
 from slipway.stores import storage
@@ -47,7 +48,7 @@ def push(paths: dict[str, str], uris: dict[str, str], store_uri: str, run: RunCo
             baseline_version=evaluation.baseline_version,
             artifacts=outcome.artifacts,
         )
-        outcome = _push(open_store(store_uri), paths["model"], provenance, outcome)
+        outcome = _push(open_store(store_uri), paths, provenance, outcome)
     storage.write_text(record, outcome.model_dump_json(indent=1))
     return outcome
 
@@ -65,10 +66,11 @@ def _pushed_before(store: ModelStore, model_path: str, provenance: Provenance) -
     return None
 
 
-def _push(store: ModelStore, model_path: str, provenance: Provenance, outcome: Outcome) -> Outcome:
+def _push(store: ModelStore, paths: dict[str, str], provenance: Provenance, outcome: Outcome) -> Outcome:
     try:
-        own = _pushed_before(store, model_path, provenance)
-        pushed = Pushed(own, is_new=False) if own else store.push(model_path, provenance)
+        own = _pushed_before(store, paths["model"], provenance)
+        baseline = read_baseline(paths["evaluation"]).model_dump_json()
+        pushed = Pushed(own, is_new=False) if own else store.push(paths["model"], provenance, baseline)
     except ModelQuarantinedError as error:
         # A version that was rolled back does not come back because a run is repeated.
         print(f"The model was not pushed: {error}")

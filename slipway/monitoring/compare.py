@@ -27,7 +27,7 @@ def compare_window(
     previous: WindowResult | None = None,
     damaged: int = 0,
 ) -> WindowResult:
-    """What the window says of the requests of `version`; labels come later, see `score_window`."""
+    """What the window says of the requests of `version`; labels come later, see `score_labels`."""
     requests = found.get(version, Requests())
     result = WindowResult(
         model=model,
@@ -36,9 +36,9 @@ def compare_window(
         end=Window(window.end, window.end).name,
         requests=requests.rows,
         versions={str(one or "unknown"): its.rows for one, its in found.items()},
-        damaged_files=damaged,
         enough=requests.rows >= config.min_rows,
         new_features=sorted(requests.samples.keys() - baseline.features.keys() - baseline.answers.keys()),
+        notes=[f"{damaged} files of the log cannot be read; their requests are left out"] if damaged else [],
     )
     before = _counts(previous, version)
     trained = {**baseline.features, **baseline.answers}

@@ -17,6 +17,7 @@ from pydantic import BaseModel, Field
 from slipway.module_api import Retraining
 
 Action = Literal["train", "alert", "wait", "nothing"]
+Asked = Literal["schedule", "new_data", "hand"]
 
 DAY = 86_400.0
 WEEK = 7 * DAY
@@ -40,18 +41,7 @@ class Findings(BaseModel):
     data_digest: str
     signals: list[Signal] = []
     broken: list[str] = Field([], description="features that are broken at their source, in words")
-    asked: Literal["schedule", "new_data", "hand"] | None = None
-
-
-class State(BaseModel):
-    """What is kept from window to window, as one object."""
-
-    windows: list[str] = Field([], description="that were decided, newest last")
-    running: dict[str, int] = Field({}, description="windows running above, by cause")
-    disarmed: list[str] = Field([], description="causes that were answered and are not gone yet")
-    trainings: list[float] = Field([], description="Unix times")
-    keys: list[str] = Field([], description="of trainings, newest last")
-    pending: str = Field("", description="key whose submission was not confirmed")
+    asked: Asked | None = None
 
 
 class Decision(BaseModel):
@@ -63,17 +53,37 @@ class Decision(BaseModel):
     key: str = ""
 
 
+class State(BaseModel):
+    """What is kept from window to window, as one object."""
+
+    windows: list[str] = Field([], description="that were decided, newest last")
+    running: dict[str, int] = Field({}, description="windows running above, by cause")
+    disarmed: list[str] = Field([], description="causes that were answered and are not gone yet")
+    trainings: list[float] = Field([], description="Unix times")
+    keys: list[str] = Field([], description="of trainings, newest last")
+    pending: str = Field("", description="key whose submission was not confirmed")
+    decision: Decision | None = Field(None, description="on the newest window")
+    data_digest: str = Field("", description="of the data of the newest training, or of the first window")
+
+
 def decide(state: State, now: float, findings: Findings, policy: Retraining) -> tuple[Decision, State]:
     """The decision on a window, and the state after it. The state is to be written before anything is submitted."""
-    if findings.window in state.windows and not findings.asked:
+    decision, after = _decide(state, now, findings, policy)
+    return decision, after if after is state else after.model_copy(update={"decision": decision})
+
+
+def _decide(state: State, now: float, findings: Findings, policy: Retraining) -> tuple[Decision, State]:
+    is_known = findings.window in state.windows
+    if is_known and findings.asked != "hand":
         return Decision(action="nothing", reason=f"window {findings.window} was decided before"), state
     # A clock that was ahead and is right again must not stretch the cool-down.
     trainings = [min(one, now) for one in state.trainings]
     windows = [*(one for one in state.windows if one != findings.window), findings.window][-KEPT:]
     state = state.model_copy(update={"trainings": trainings, "windows": windows})
     broken = bool(findings.broken)
-    state = _counted(state, findings, policy, broken)
-    if broken:
+    if not is_known:
+        state = _counted(state, findings, policy, broken)
+    if broken and findings.asked != "hand":
         said = "; ".join(findings.broken)
         return Decision(action="alert", reason=f"mend the source before training: {said}"), state
     causes = [
@@ -82,7 +92,10 @@ def decide(state: State, now: float, findings: Findings, policy: Retraining) -> 
         if state.running.get(signal.cause, 0) >= policy.windows and signal.cause not in state.disarmed
     ]
     wanted: list[str] = [cause for cause in causes if cause in policy.triggers]
-    if findings.asked == "hand" or (findings.asked and findings.asked in policy.triggers):
+    if "new_data" in policy.triggers and state.data_digest not in ("", findings.data_digest):
+        wanted.append("new_data")
+    state = state.model_copy(update={"data_digest": state.data_digest or findings.data_digest})
+    if findings.asked == "hand" or (findings.asked and findings.asked in policy.triggers and not wanted):
         wanted.append(findings.asked)
     if not wanted:
         return _quiet(findings, causes, state, policy), state
@@ -94,9 +107,9 @@ def key_of(model_version: int, data_digest: str) -> str:
     return hashlib.sha256(f"{model_version}\n{data_digest}".encode()).hexdigest()
 
 
-def confirmed(state: State) -> State:
-    """The state once the platform took the submission."""
-    return state.model_copy(update={"pending": ""})
+def confirmed(state: State, key: str) -> State:
+    """The state once the submission of this key (or its beginning) is known to be there; another one stays pending."""
+    return state.model_copy(update={"pending": ""}) if state.pending.startswith(key) else state
 
 
 def _counted(state: State, findings: Findings, policy: Retraining, broken: bool) -> State:
@@ -147,6 +160,7 @@ def _train(
         "trainings": [*(one for one in state.trainings if now - one < WEEK), now],
         "keys": [*state.keys, key][-KEPT:],
         "pending": key,
+        "data_digest": findings.data_digest,
         "disarmed": sorted({*state.disarmed, *answered}),
         "running": {cause: 0 if cause in answered else count for cause, count in state.running.items()},
     }

@@ -14,9 +14,7 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pydantic import BaseModel, Field
-
-from slipway.data.validation.comparators import jensen_shannon
+from pydantic import BaseModel, ConfigDict, Field
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,6 +27,8 @@ LEAST_EXPECTED = 5
 
 class Distance(BaseModel):
     """How far one column's values moved between two sets of rows."""
+
+    model_config = ConfigDict(ser_json_inf_nan="strings")  # JSON has no infinity
 
     distance: float = Field(description="Jensen-Shannon divergence to base 2: 0 if alike, 1 if nothing is shared")
     noise: float = Field(description="the distance that chance alone exceeds in one case of 1,000")
@@ -54,6 +54,8 @@ def measure(now: Counts, before: Counts, threshold: float, columns: int) -> Dist
 
     Without rows on one side there is no distance: it is 0, and its noise infinite.
     """
+    from slipway.data.validation.comparators import jensen_shannon  # it imports DuckDB, which a page has no need of
+
     rows = (now.rows, before.rows)
     if not all(rows):
         return Distance(distance=0.0, noise=math.inf, threshold=threshold, rows=rows)

@@ -8,14 +8,24 @@ contradict each other count as none; one without a request in the window is left
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from slipway.data.database import connect
+from slipway.data.examples.query import REASON, RowQuery
+from slipway.data.examples.read import open_source
+from slipway.data.examples.rows import Quarantine, UnsoundRowsError
+from slipway.data.examples.source import locate
 from slipway.errors import DataError
+from slipway.module_api import HashSplit, Ingestion, Label, Task
 
+BATCH_ROWS = 65_536
 REQUEST = ("request_id", "instance")
 
 
@@ -40,6 +50,31 @@ class Joined:
     unmatched: int
 
 
+def read_labels(uri: str, label: Label, task: Task, ingestion: Ingestion, key: Sequence[str]) -> pa.Table:
+    """The labels at a data URI, with the columns of the key that are there; rows that cannot be read are left out.
+
+    Raises:
+        DataError: nothing is there, or the label's columns are not.
+    """
+    source, alone = locate(uri, ingestion.window), label.model_copy(update={"training_only": ()})
+    for careful in (False, True):
+        with TemporaryDirectory(prefix="slipway-labels-") as scratch:
+            folder = Path(scratch)
+            with (
+                closing(Quarantine(folder / "quarantine.jsonl")) as quarantine,
+                connect(f"{scratch}/duckdb", memory_limit="400MB", threads=2) as connection,
+            ):
+                try:
+                    typed = open_source(connection, source, None, ingestion, quarantine, folder, careful=careful)
+                    query = RowQuery(connection, typed, alone, HashSplit(), task, uri)
+                    rows = [one.filter(one.column(REASON).is_null()) for one in query.batches(BATCH_ROWS)]
+                except UnsoundRowsError:
+                    continue
+                names = [name for name in (*key, label.column) if name in query.example_columns]
+                return pa.Table.from_batches(rows).select(names) if rows else pa.table({name: [] for name in names})
+    raise DataError(f"{uri}: the labels cannot be read")
+
+
 def join_labels(requests: pa.Table, labels: pa.Table, label: str, key: Sequence[str] = REQUEST) -> Joined:
     """The requests with their labels.
 
@@ -53,8 +88,11 @@ def join_labels(requests: pa.Table, labels: pa.Table, label: str, key: Sequence[
             if name not in table.column_names:
                 raise DataError(f"{what} have no column {name!r}, they have {', '.join(table.column_names)}")
     known = labels.select([*key, label]).filter(pc.is_valid(labels[label]))
+    for place, name in enumerate(key):  # ids of digits are numbers in a CSV file
+        if pa.types.is_string(requests[name].type):
+            known = known.set_column(place, name, known[name].cast(pa.string()))
     kinds = {name: known[name].type for name in key}
-    asked = pa.table({name: requests[name].cast(kinds[name]) for name in key}).append_column(
+    asked = pa.table({name: _as(requests[name], kinds[name]) for name in key}).append_column(
         "row", pa.array(np.arange(requests.num_rows))
     )
     first = asked.group_by(list(key), use_threads=False).aggregate([("row", "first")])
@@ -75,3 +113,10 @@ def join_labels(requests: pa.Table, labels: pa.Table, label: str, key: Sequence[
         contradictory=told.num_rows - clear.num_rows,
         unmatched=told.num_rows - matched,
     )
+
+
+def _as(values: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+    try:
+        return values.cast(kind)
+    except pa.ArrowInvalid as error:
+        raise DataError(f"the key of the labels is {kind}, and a request's cannot be read so: {error}") from error

@@ -6,26 +6,30 @@ whenever its file was written.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import quote
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from slipway.data.tensors import MISSING_INT
+from slipway.errors import ConfigError
 from slipway.monitoring.baseline import CLASS, SCORE
 from slipway.monitoring.counts import Cells, Counts, add, count
 from slipway.stores import storage
 
 BATCH_ROWS = 10_000
 SAMPLE_ROWS = 100_000
-_COLUMNS = ["request_id", "instance", "time", "version", "features", "classes", "scores"]
+ANSWERS = ("classes", "scores")
+_COLUMNS = ["request_id", "instance", "time", "version", "features", *ANSWERS]
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,38 @@ class Window:
     def name(self) -> str:
         """Its start, `2026-11-26T00:00:00Z`."""
         return self.start.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def parse_length(text: str) -> timedelta:
+    """The length of a window: `1h`, `7d`."""
+    return timedelta(**{{"h": "hours", "d": "days"}[text[-1]]: int(text[:-1])})
+
+
+def find_window(start: str, length: timedelta, now: datetime) -> Window:
+    """The window of a start, or the newest that is over without one.
+
+    Raises:
+        ConfigError: it is no moment, no start of a window, or the window is not over yet.
+    """
+    if not start:
+        return last_window(now, length)
+    try:
+        moment = datetime.fromisoformat(start)
+    except ValueError as error:
+        raise ConfigError(f"window {start!r} is no moment of ISO 8601; write it as 2026-11-26T00:00:00Z") from error
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    window = last_window(moment.astimezone(UTC) + length, length)
+    if window.start != moment:
+        raise ConfigError(f"no window of {length} starts at {start}; one starts at {window.name}")
+    if window.end > now:
+        raise ConfigError(f"the window of {start} is not over before {Window(window.end, window.end).name}; wait")
+    return window
+
+
+def window_of(start: str, length: str) -> Window:
+    """The window of a start and a length, as `Window.name` and `parse_length` have them."""
+    first = datetime.fromisoformat(start)
+    return Window(first, first + parse_length(length))
 
 
 def last_window(now: datetime, length: timedelta) -> Window:
@@ -120,6 +156,44 @@ def answers_of(rows: pa.RecordBatch, class_names: Sequence[str] = ()) -> dict[st
         classes.append(named[best] if several and best < len(named) else None)
     found = {SCORE: pa.array(scores, pa.float64())}
     return found | {CLASS: pa.array(classes, pa.string())} if class_names else found
+
+
+def answered_rows(log_uri: str, model: str, window: Window, features: Collection[str]) -> dict[int | None, pa.Table]:
+    """The requests of a window by version: `request_id`, `instance`, some features, and the answers.
+
+    A file that cannot be read is left out: `count_requests` counts it.
+    """
+    found: dict[int | None, list[pa.Table]] = {}
+    with log_files(log_uri, model, window) as files:
+        for file in files:
+            with suppress(pa.ArrowInvalid, OSError):
+                for batch in _batches(file, window):
+                    for version, part in _by_version(batch):
+                        columns = columns_of(part.column("features"))
+                        chosen = {name: _whole(columns[name]) for name in features if name in columns}
+                        kept = {name: part.column(name) for name in ("request_id", "instance", *ANSWERS)}
+                        found.setdefault(version, []).append(pa.table({**chosen, **kept}))
+    return {version: pa.concat_tables(parts, promote_options="permissive") for version, parts in found.items()}
+
+
+def _whole(values: pa.Array) -> pa.Array:
+    """Whole numbers as integers, which JSON does not tell from floats; so they are spelt as in training."""
+    if pa.types.is_floating(values.type):
+        with suppress(pa.ArrowInvalid):
+            return values.cast(pa.int64())
+    return values
+
+
+def predictions_of(rows: pa.Table, class_names: Sequence[str]) -> NDArray[np.float32]:
+    """The answers as evaluation takes predictions, `[N]`, or `[N, K]` of several classes; NaN where there is none."""
+    answers = zip(rows["scores"].to_pylist(), rows["classes"].to_pylist(), strict=True)
+    if not class_names:
+        return np.array([scores[-1] if scores else np.nan for scores, _ in answers], np.float32)
+    none, found = [np.nan] * len(class_names), []
+    for scores, names in answers:
+        by_name = dict(zip(names or class_names, scores or (), strict=False))
+        found.append([by_name[name] for name in class_names] if by_name.keys() == set(class_names) else none)
+    return np.array(found, np.float32).reshape(-1, len(class_names))
 
 
 @contextmanager

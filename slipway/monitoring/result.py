@@ -23,16 +23,17 @@ class Score(BaseModel):
 
 
 class Performance(BaseModel):
-    """One version on the labels that have come, for requests of one window."""
+    """One version on the newest requests that have enough labels together, or on all that have labels."""
 
-    window: str
     version: int
+    since: str = Field(description="start of the oldest window of these requests")
+    until: str = Field(description="start of the newest one")
     labels: int
     missing: int = 0
     repeated: int = 0
     duplicates: int = 0
     contradictory: int = 0
-    unmatched: int = 0
+    unusable: int = Field(0, description="answers that are no predictions")
     scores: list[Score] = []
 
 
@@ -45,13 +46,27 @@ class WindowResult(BaseModel):
     end: str
     requests: int = Field(description="of the version")
     versions: dict[str, int] = Field({}, description="requests of each version; `unknown` where the log has none")
-    damaged_files: int = 0
     enough: bool = Field(True, description="whether there were as many requests as `min_rows`")
     columns: list[Column] = []
-    performance: list[Performance] = []
+    performance: list[Performance] = Field([], description="of each version, the served one first")
+    labels: Column | None = Field(None, description="the labels that have come, beside those of training")
     new_features: list[str] = Field([], description="features that training did not have")
     signals: list[Signal] = []
+    notes: list[str] = Field([], description="what could not be read or judged, and why")
+    seconds: float = Field(0.0, description="when the window was decided, as Unix time")
     decision: Decision | None = None
+
+    @property
+    def verdict(self) -> str:
+        """One of the verdicts that `pipelines/monitoring.py` declares."""
+        above = {one.cause for one in self.signals if one.enough and one.level > 1}
+        if self.decision and self.decision.action == "train":
+            return "retrained"
+        if self.broken:
+            return "broken"
+        if above:
+            return "worse" if "performance" in above else "drift"
+        return "stable" if self.enough else "not-enough"
 
     @property
     def moved(self) -> list[Column]:

@@ -17,12 +17,16 @@ from slipway.pages.numbers import format_number, format_share, short_number
 
 @dataclass(frozen=True)
 class Series:
-    """One line: `x` and `y` of equal length; NaN leaves a gap. With `counts`, a point's area shows its count."""
+    """One line: `x` and `y` of equal length; NaN leaves a gap.
+
+    With `counts`, a point's area shows its count; with `bounds`, a stroke through it shows its interval.
+    """
 
     name: str
     x: Sequence[float]
     y: Sequence[float]
     counts: Sequence[float] = ()
+    bounds: Sequence[tuple[float, float]] = ()
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,8 @@ def line_chart(
     whole = low < high and not x_range and all(float(value).is_integer() for one in series for value in one.x)
     if whole:  # epochs
         x_ticks = [tick for tick in x_ticks if low <= tick <= high and tick.is_integer()]
-    y_ticks = nice_ticks(*(y_range or _extent([value for one in series for value in one.y])))
+    reach = [value for one in series for pair in one.bounds for value in pair]
+    y_ticks = nice_ticks(*(y_range or _extent([*reach, *(value for one in series for value in one.y)])))
     frame = _Frame(x_ticks, y_ticks, (low, high) if whole else None)
     parts = [frame.y_axis(y_label), frame.x_axis(x_label)]
     if diagonal:
@@ -74,6 +79,8 @@ def line_chart(
         parts.append(Markup('<path class="reference" d="{}"/>').format(frame.line(ends, ends)))
     for index, one in enumerate(series, start=1):
         parts.append(Markup('<path class="line s{}" d="{}"/>').format(index, frame.line(one.x, one.y)))
+        for x, ends in zip(one.x, one.bounds, strict=False):
+            parts.append(Markup('<path class="interval s{}" d="{}"/>').format(index, frame.line((x, x), ends)))
         if marks:
             parts += _marks(frame, index, one)
     return figure(title, frame.svg(title, *parts), [one.name for one in series])
@@ -149,6 +156,28 @@ def bar_list(title: str, rows: Sequence[tuple[str, float]], *, share_of: float |
         for label, value in rows
     ]
     return figure(title, Markup('<ul class="bars">{}</ul>').format(Markup("").join(items)), note=note)
+
+
+def overlaid_bars(
+    title: str, names: tuple[str, str], rows: Sequence[tuple[str, float, float]], note: str = ""
+) -> Markup:
+    """Two distributions by cell, in shares: the first as filled bars, the second as frames over them."""
+    most = max((share for _, *both in rows for share in both), default=0) or 1
+    item = Markup(
+        '<li><span class="name" title="{0}">{0}</span><span class="bar" title="{3}"><i style="width:{1:.1f}%"></i>'
+        '<b style="width:{2:.1f}%"></b></span><span class="value">{4}</span></li>'
+    )
+    items = [
+        item.format(
+            cell,
+            100 * first / most,
+            100 * second / most,
+            f"{names[0]} {format_share(first)}, {names[1]} {format_share(second)}",
+            f"{format_share(first)} → {format_share(second)}",
+        )
+        for cell, first, second in rows
+    ]
+    return figure(title, Markup('<ul class="bars">{}</ul>').format(Markup("").join(items)), names, note)
 
 
 def confusion_matrix(title: str, names: Sequence[str], counts: Sequence[Sequence[float]]) -> Markup:

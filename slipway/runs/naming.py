@@ -14,9 +14,9 @@ from slipway.targets import Target
 JOB = "{job}"
 
 
-def new_run_name(module: str) -> str:
-    """A unique name: of a local run, or of a submission, which has no job yet."""
-    return f"{module}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
+def new_run_name(module: str, key: str = "") -> str:
+    """A unique name: of a local run, or of a submission, which has no job yet; the key is its end."""
+    return f"{module}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{key or secrets.token_hex(2)}"
 
 
 def run_name_of(target: Target, module: str) -> str:

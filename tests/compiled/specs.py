@@ -49,7 +49,7 @@ def golden_arguments(target: RemoteTarget) -> dict[str, Any]:
     lineage = Lineage(run=run_name_of(target, "taxi"), module="taxi", module_digest=digest, data_uri=DATA,
                       git_revision="2" * 40, image=IMAGE, target=target, seed=42,
                       hyperparameters=config.hyperparameters)  # fmt: skip
-    given = training_arguments(Inputs(module, config, DATA, Locations.under("gs://bucket"), platform))
+    given = training_arguments(Inputs(module, config, DATA, Locations.under("gs://bucket"), platform, Path()))
     fields = {name: given[name] for name in FIELDS}
     context = RunContext(uri=f"gs://bucket/runs/{lineage.run}", lineage=lineage, fields=fields)
     return {"run": context.model_dump_json(), **given}

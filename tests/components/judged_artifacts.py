@@ -8,6 +8,8 @@ from pathlib import Path
 from slipway.evaluation.results import Check, Evaluation, SliceResult, Verdict, write_evaluation
 from slipway.evaluation.serving_checks import ServingCheck, ServingValidation, write_validation
 from slipway.lineage import Lineage
+from slipway.monitoring.baseline import Baseline, write_baseline
+from slipway.monitoring.counts import Cells, Counts
 from slipway.runs.record import NO_VERDICT, Outcome, RunContext
 from slipway.runs.store import OUTCOME
 from tests.model_files import write_model
@@ -30,6 +32,8 @@ def write_artifacts(
         overall=SliceResult(examples=100, candidate={"auc": check.value}),
     )  # fmt: skip
     write_evaluation(evaluation, folder / "evaluation")
+    labels = Counts(cells=Cells(kind="category", values=["0", "1"]), counts=[80, 20, 0, 0])
+    write_baseline(Baseline(rows=100, features={}, label="y", labels=labels), str(folder / "evaluation"))
     checks = [ServingCheck(name="raw", passed=servable, detail="" if servable else "NaN on 3 rows")]
     write_validation(ServingValidation(servable=servable, checks=checks), folder / "serving_validation")
     write_model(folder / "model", seed)

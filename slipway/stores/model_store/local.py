@@ -3,6 +3,7 @@
 ```
 <store>/<model>/<version>/                 the SavedModel, nothing else
 <store>/<model>/.manifests/<version>.json  where it came from, SHA-256 of its files
+<store>/<model>/.baselines/<version>.json  what its training rows looked like, for the monitor
 <store>/<model>/.claims/<version>          empty; marks the number as used, even if the push failed
 <store>/<model>/.staging/<version>/        being written
 <store>/<model>/.trash/<version>/          being deleted
@@ -28,7 +29,7 @@ from slipway.remote.retries import retrying
 from slipway.stores import storage
 from slipway.stores.model_store.manifest import Manifest, ModelFile, Provenance, Version, hash_files
 from slipway.stores.model_store.state import State
-from slipway.stores.model_store.store import CLAIMS, MANIFESTS, STATE, Change, ModelStore, refuse_damaged
+from slipway.stores.model_store.store import BASELINES, CLAIMS, MANIFESTS, STATE, Change, ModelStore, refuse_damaged
 
 STAGING, TRASH, LOCK = ".staging", ".trash", ".state.lock"
 
@@ -103,11 +104,12 @@ class LocalModelStore(ModelStore):
             (base / TRASH).mkdir(exist_ok=True)
             with suppress(FileNotFoundError):
                 (base / str(number)).rename(base / TRASH / str(number))
+            (base / BASELINES / f"{number}.json").unlink(missing_ok=True)
         shutil.rmtree(base / TRASH, ignore_errors=True)
 
-    def _store(self, source: Path, files: list[ModelFile], provenance: Provenance) -> Manifest:
+    def _store(self, source: Path, files: list[ModelFile], provenance: Provenance, baseline: str) -> Manifest:
         base = self._root / provenance.model
-        for folder in (MANIFESTS, CLAIMS, STAGING):
+        for folder in (MANIFESTS, BASELINES, CLAIMS, STAGING):
             (base / folder).mkdir(parents=True, exist_ok=True)
         with self._claim(base) as number:
             staging = base / STAGING / str(number)
@@ -115,6 +117,8 @@ class LocalModelStore(ModelStore):
             try:
                 staging.mkdir()
                 _copy(source, staging, files)
+                if baseline:
+                    _write(base / BASELINES / f"{number}.json", baseline.encode())
                 _write(base / MANIFESTS / f"{number}.json", manifest.model_dump_json(indent=1).encode())
                 staging.rename(base / str(number))
             except BaseException:
@@ -145,8 +149,9 @@ class LocalModelStore(ModelStore):
 def _discard(base: Path, number: int) -> None:
     # The staging directory is deleted last: while it exists, the next push also cleans up the manifest.
     if (base / STAGING / str(number)).is_dir():
-        (base / MANIFESTS / f"{number}.json").unlink(missing_ok=True)
-        (base / MANIFESTS / f"{number}.json.partial").unlink(missing_ok=True)
+        for folder in (BASELINES, MANIFESTS):
+            (base / folder / f"{number}.json").unlink(missing_ok=True)
+            (base / folder / f"{number}.json.partial").unlink(missing_ok=True)
         shutil.rmtree(base / STAGING / str(number))
 
 

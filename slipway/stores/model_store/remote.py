@@ -3,6 +3,7 @@
 ```
 <store>/<model>/<version>/…                the SavedModel; saved_model.pb is written last and deleted first
 <store>/<model>/.manifests/<version>.json  where it came from, SHA-256 of its files
+<store>/<model>/.baselines/<version>.json  what its training rows looked like, for the monitor
 <store>/<model>/.claims/<version>          marks the number as used, even if the push failed
 <store>/<model>/.state.json                stages, pin and history; swapped by generation
 ```
@@ -25,7 +26,7 @@ from slipway.remote.retries import retrying
 from slipway.stores.artifacts import MODEL
 from slipway.stores.model_store.manifest import Manifest, ModelFile, Provenance, Version, compare, hash_files
 from slipway.stores.model_store.state import State
-from slipway.stores.model_store.store import CLAIMS, MANIFESTS, STATE, Change, ModelStore, refuse_damaged
+from slipway.stores.model_store.store import BASELINES, CLAIMS, MANIFESTS, STATE, Change, ModelStore, refuse_damaged
 
 ABANDONED_SECONDS = 86_400.0
 ATTEMPTS = 20
@@ -82,13 +83,15 @@ class RemoteModelStore(ModelStore):
         self._objects.download((folder + name, target / check_inside(name, version.uri)) for name in names)
         return hash_files(target)
 
-    def _store(self, source: Path, files: list[ModelFile], provenance: Provenance) -> Manifest:
+    def _store(self, source: Path, files: list[ModelFile], provenance: Provenance, baseline: str) -> Manifest:
         model = provenance.model
         number = self._claim(model)
         self._discard_abandoned(model, number, self._state(model).deleted)
         manifest = self._manifest(number, files, provenance)
         sums = {file.path: (file.size, self._objects.checksum(source / file.path)) for file in files}
         try:
+            if baseline:
+                self._objects.put(f"{model}/{BASELINES}/{number}.json", baseline.encode())
             self._upload_data(source, manifest, sums)
         except BaseException:
             with suppress(StoreError):
@@ -175,7 +178,8 @@ class RemoteModelStore(ModelStore):
         folder = f"{model}/{number}/"
         # Without this file a SavedModel is refused at once; without its variables alone it loads, and fails later.
         self._objects.delete([folder + MODEL])
-        self._objects.delete(name for name in listing if name.startswith(folder) and name != folder + MODEL)
+        others = [name for name in listing if name.startswith(folder) and name != folder + MODEL]
+        self._objects.delete([*others, f"{model}/{BASELINES}/{number}.json"])
 
     def _swap(self, model: str, change: Change) -> State:
         name = f"{model}/{STATE}"

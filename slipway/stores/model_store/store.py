@@ -25,7 +25,7 @@ from slipway.stores.model_store.manifest import (
 )
 from slipway.stores.model_store.state import Action, Event, Stage, State
 
-MANIFESTS, CLAIMS, STATE = ".manifests", ".claims", ".state.json"
+MANIFESTS, BASELINES, CLAIMS, STATE = ".manifests", ".baselines", ".claims", ".state.json"
 RESTORE = "restore it from a backup"
 
 Change = Callable[[State], State]
@@ -85,8 +85,20 @@ class ModelStore(ABC):
         """Everything that was done to a model's versions, oldest first; deleted ones stay in it."""
         return list(self._state(model).history)
 
-    def push(self, model_path: str | Path, provenance: Provenance) -> Pushed:
+    def baseline(self, version: Version) -> str:
+        """The text of `baseline.json`, which was pushed with a version; StoreError for a version without one."""
+        content = self._get(f"{version.model}/{BASELINES}/{version.number}.json")
+        if content is None:
+            raise StoreError(
+                f"version {version.number} of {version.model} has no baseline, with which its requests could be "
+                "compared: it was pushed by a release that wrote none. Train and push it again"
+            )
+        return content.decode()
+
+    def push(self, model_path: str | Path, provenance: Provenance, baseline: str = "") -> Pushed:
         """Stores a SavedModel as the next version, a candidate, unless the newest version holds the same bytes, intact.
+
+        `baseline` is kept beside the version, and no part of its digest.
 
         After an error nothing of it is visible; or all of it, where a remote store stopped answering at the very end:
         then the same push again finds it.
@@ -103,7 +115,7 @@ class ModelStore(ABC):
             newest = self._read(model, numbers[-1]) if numbers else None
             if newest and newest.manifest.model_digest == combine(files) and not self.verify(newest):
                 return Pushed(newest, is_new=False)
-            version = self._version(self._store(source, files, provenance))
+            version = self._version(self._store(source, files, provenance, baseline))
         except OSError as error:
             raise StoreError(
                 f"model {model} ({sum(file.size for file in files):,} bytes) cannot be stored in {self.uri}: {error}. "
@@ -285,8 +297,8 @@ class ModelStore(ABC):
         """A record of the store, by its path; None where there is none."""
 
     @abstractmethod
-    def _store(self, source: Path, files: list[ModelFile], provenance: Provenance) -> Manifest:
-        """Stores a directory as the next version; nothing of it is visible after an error."""
+    def _store(self, source: Path, files: list[ModelFile], provenance: Provenance, baseline: str) -> Manifest:
+        """Stores a directory as the next version, and its baseline unless that is empty; an error leaves nothing."""
 
     @abstractmethod
     def _hash(self, version: Version) -> list[ModelFile]:

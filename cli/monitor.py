@@ -1,0 +1,110 @@
+"""`slipway monitor`: watches what is served, and trains again where that is decided."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli import options
+from cli.output import echo, print_json, print_state, print_table
+from cli.run import progress
+from delivery.environment import Environment, open_environment
+from slipway.errors import StoreError
+from slipway.monitoring.history import before, describe_window, find_window, read_windows
+from slipway.stores import storage
+
+app = typer.Typer(no_args_is_help=True)
+
+Module = Annotated[str, typer.Argument(help="Folder under modules/.")]
+Window = Annotated[str, typer.Argument(help="Start of a window, or its beginning; the newest by default.")]
+PIPELINE = "monitoring"
+
+
+@app.command()
+def run(
+    module: Module,
+    log: Annotated[str | None, typer.Option(help="Log of requests; request_log of the settings by default.")] = None,
+    window: Annotated[str, typer.Option(help="Start of a window; the newest that is over by default.")] = "",
+    data: Annotated[str | None, typer.Option(help="Data of the next training; the module's own by default.")] = None,
+    train: Annotated[bool, typer.Option("--train", help="Train whatever the window shows.")] = False,
+    decide_only: Annotated[bool, typer.Option("--decide-only", help="Start no training; the next run does.")] = False,
+    set_: options.Set = None,
+    env: options.Env = None,
+    notify: Annotated[bool, typer.Option("--notify", help="Send the configured notifications.")] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Watch one window of requests on this machine; where that is decided, train, judge and push."""
+    from cli.run_output import print_outcome, view_as_json
+    from delivery.retraining import finish_retraining
+    from delivery.submission import local_request
+    from delivery.targets.local import run_local
+    from slipway.runs.store import load_run
+
+    environment = open_environment(env, set_)
+    request = local_request(environment, module, data, notify=notify, pipeline=PIPELINE)
+    where = log or environment.settings.request_log
+    where = where if "://" in where or not where else str(Path(where).absolute())
+    fields = {"log_uri": where, "window_start": window, "ask": "hand" if train else ""}
+    request = replace(request, arguments=request.arguments | fields)
+    if not as_json:
+        echo(f"run {request.lineage.run}")
+    with progress(quiet=as_json) as update:
+        finished = run_local(request, environment.settings.home, update)
+    view = load_run(environment.local.runs, request.lineage.run)
+    if not as_json:
+        print_outcome(view)
+    trained = None
+    if not decide_only and not any(step.state == "failed" for step in finished.steps):
+        with progress(quiet=as_json) as update:
+            trained = finish_retraining(environment, module, data, notify=notify, on_change=update)
+    if trained and not as_json:
+        print_outcome(trained)
+    if as_json:
+        print_json(view_as_json(view) | {"training": view_as_json(trained) if trained else None})
+    if any(step.state == "failed" for step in finished.steps) or (trained and trained.state != "succeeded"):
+        raise typer.Exit(1)
+
+
+@app.command()
+def show(module: Module, window: Window = "", env: options.Env = None, as_json: options.Json = False) -> None:
+    """Show one window: what moved, since when, and what was done."""
+    print_window(open_environment(env), module, window, as_json=as_json)
+
+
+@app.command()
+def history(module: Module, env: options.Env = None, as_json: options.Json = False) -> None:
+    """List all windows, newest first."""
+    windows = read_windows(_folder(open_environment(env), module))[::-1]
+    if as_json:
+        print_json([one.model_dump(mode="json") | {"verdict": one.verdict} for one in windows])
+        return
+    rows = [
+        (one.start, one.verdict, f"{one.requests:,}", str(one.version), one.decision.reason if one.decision else "")
+        for one in windows
+    ]
+    print_table(["window", "verdict", "requests", "version", "decision"], rows, numbers=["requests"])
+
+
+def print_window(environment: Environment, module: str, start: str, *, as_json: bool) -> None:
+    """Prints one window; StoreError if there is none."""
+    folder = _folder(environment, module)
+    result = find_window(folder, start)
+    said = describe_window(result, before(read_windows(folder), result.start))
+    if as_json:
+        print_json(result.model_dump(mode="json") | {"verdict": result.verdict, "said": said})
+        return
+    print_state(f"{module}, window {result.start}", result.verdict)
+    for one in said:
+        echo(f"  - {one}")
+    echo(f"  {storage.join(folder, result.start, 'report.html')}")
+
+
+def _folder(environment: Environment, module: str) -> str:
+    """Where the windows of a model are; StoreError if there are none."""
+    folder = storage.join(environment.state.monitoring, module)
+    if not storage.list_names(folder):
+        raise StoreError(f"no window of {module} was watched in {folder}: `slipway monitor run {module}` does it")
+    return folder

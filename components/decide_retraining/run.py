@@ -1,0 +1,68 @@
+"""Decides what a window means, and keeps it beside those before."""
+
+import time
+from typing import get_args
+
+from slipway.data.examples.bigquery import is_bigquery, locate_in_bigquery
+from slipway.data.examples.source import locate
+from slipway.errors import ConfigError
+from slipway.monitoring.config import MonitorConfig
+from slipway.monitoring.decision import Asked, Decision, Findings, State, decide
+from slipway.monitoring.history import before, describe_window, read_windows
+from slipway.monitoring.page import history_page, window_page
+from slipway.monitoring.result import WindowResult, read_result, write_result
+from slipway.monitoring.state import change_state
+from slipway.runs.record import Outcome, RunContext
+from slipway.runs.store import OUTCOME
+from slipway.stores import storage
+
+PAGE, HISTORY = "report.html", "history.html"
+
+
+def decide_window(
+    scored_path: str, data_uri: str, spans: int, monitoring_uri: str, monitor_config: str, ask: str, run: RunContext
+) -> tuple[str, str]:
+    """Answers the verdict in words, as Markdown, and the window's page.
+
+    The order of writing: the state, with the decision; the window; its pages; the run's outcome. Whoever was killed in
+    between is repeated whole: a window that was decided is not decided again.
+    """
+    if ask and ask not in get_args(Asked):
+        raise ConfigError(f"ask = {ask!r}; write {' or '.join(get_args(Asked))}, or leave it empty")
+    result = read_result(scored_path)
+    policy = MonitorConfig.model_validate_json(monitor_config).monitoring.retraining
+    folder = storage.join(monitoring_uri, result.model)
+    place = storage.join(folder, result.start)
+    source = locate_in_bigquery(data_uri) if is_bigquery(data_uri) else locate(data_uri, spans)
+    findings = Findings(
+        window=result.start,
+        model_version=result.version,
+        data_digest=source.digest,
+        signals=result.signals,
+        broken=result.broken,
+        asked=ask or None,
+    )
+    now = time.time()
+
+    def change(state: State) -> tuple[Decision, State]:
+        if state.decision and state.windows[-1] == result.start and not ask:
+            return state.decision, state  # whoever decided it may have been killed before the window was written
+        return decide(state, now, findings, policy)
+
+    decision = change_state(folder, change)
+    result = result.model_copy(update={"decision": decision, "seconds": now})
+    write_result(result, place)
+    return _tell(result, folder, place, run)
+
+
+def _tell(result: WindowResult, folder: str, place: str, run: RunContext) -> tuple[str, str]:
+    known = read_windows(folder)
+    said = describe_window(result, before(known, result.start))
+    page = window_page(result, before(known, result.start))
+    storage.write_text(storage.join(place, PAGE), page)
+    storage.write_text(storage.join(folder, HISTORY), history_page(known))
+    outcome = Outcome(verdict=result.verdict, reasons=said, version=None)
+    storage.write_text(storage.join(run.uri, OUTCOME), outcome.model_dump_json(indent=1))
+    print(f"{result.model}, window {result.start}: {result.verdict}", *said, sep="\n- ")
+    lines = "\n".join(f"- {' '.join(one.split())}" for one in said)
+    return f"# {result.model}, window {result.start}: {result.verdict}\n\n{lines}\n", page

@@ -1,0 +1,42 @@
+"""The step that looks up which version is watched, and in which window."""
+
+from typing import NamedTuple
+
+from components import component
+
+
+@component()
+def resolve_window(
+    module: str,
+    store_uri: str,
+    log_uri: str,
+    monitor_config: str,
+    window_start: str,
+) -> NamedTuple("Watched", [("version", int), ("start", str)]):  # type: ignore[valid-type]
+    """Finds the production version and the window, the newest that is over unless one is given. Never cached.
+
+    `window_start` is its start in ISO 8601, or empty. `monitor_config` is a `MonitorConfig`.
+    """
+    from datetime import UTC, datetime
+
+    from slipway.errors import ConfigError, StoreError
+    from slipway.monitoring.config import MonitorConfig
+    from slipway.monitoring.requests import find_window, parse_length
+    from slipway.stores import storage
+    from slipway.stores.model_store import open_store
+
+    if not log_uri or not (log_uri.startswith("gs://") or "://" not in log_uri):
+        raise ConfigError(
+            f"request_log = {log_uri!r}: the monitor reads a log in a folder of this machine or in a bucket; set "
+            "request_log in settings/, or --log, to the place that the server's --request-log names. A table of "
+            "BigQuery is not read"
+        )
+    production = open_store(store_uri).production(module)
+    if production is None:
+        raise StoreError(f"{module} has no version in {store_uri}: there is nothing to watch. Train and push one first")
+    length = parse_length(MonitorConfig.model_validate_json(monitor_config).monitoring.window)
+    window = find_window(window_start, length, datetime.now(UTC))
+    if not storage.list_names(log_uri):
+        print(f"warning: {log_uri} is empty, or is not there")
+    print(f"Version {production.number} of {module} is watched from {window.name} on, for {length}")
+    return production.number, window.name

@@ -1,0 +1,56 @@
+"""The trainings that a monitor asked for: looked up by their key, and started on this machine if they are not there."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from delivery.environment import Environment
+from delivery.submission import local_request
+from delivery.targets.base import OnChange
+from delivery.targets.local import run_local
+from slipway.monitoring.decision import confirmed
+from slipway.monitoring.state import change_state, read_state
+from slipway.runs.store import RunView, list_runs, load_run
+from slipway.stores import storage
+
+KEY_LETTERS = 12
+ATTEMPTS = 3  # at a training that is cut short each time
+
+
+def finish_retraining(
+    environment: Environment, module: str, data: str | None, *, notify: bool, on_change: OnChange
+) -> RunView | None:
+    """Runs the training that the monitor's state asks for, to its end; None if it asks for none, or another runs it.
+
+    The state is confirmed when the training has ended, well or not. One that was cut short is started again by the
+    next monitor; its steps so far are cached. The lock of a killed process is released by the kernel.
+    """
+    folder = storage.join(environment.local.monitoring, module)
+    with _alone(Path(folder)) as alone:
+        key = read_state(folder).pending[:KEY_LETTERS]
+        if not key or not alone:
+            return None
+        known = [view for view in list_runs(environment.local.runs) if view.name.endswith(f"-{key}")]
+        ended = [view for view in known if view.state != "interrupted"]
+        if not ended and len(known) < ATTEMPTS:
+            request = local_request(environment, module, data, notify=notify, key=key)
+            run_local(request, environment.settings.home, on_change)
+            ended = [load_run(environment.local.runs, request.lineage.run)]
+        change_state(folder, lambda state: (None, confirmed(state, key)))
+        return (ended or known)[0]
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[bool]:
+    """Whether no other process of this machine runs a training of this model for its monitor."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "training.lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True

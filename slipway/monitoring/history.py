@@ -1,0 +1,129 @@
+"""The windows of one model that were watched, `<home>/monitoring/<model>/<window>/window.json`, and what they say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from slipway.errors import StoreError
+from slipway.monitoring.columns import Column
+from slipway.monitoring.result import FILE, Score, WindowResult, read_result
+from slipway.monitoring.scores import difference
+from slipway.pages.numbers import format_number, format_share
+from slipway.stores import storage
+
+NAMED = 8  # columns
+_SAID = {"train": "a training was asked for", "alert": "people were told", "wait": "waiting", "nothing": "nothing"}
+
+
+def read_windows(folder: str) -> list[WindowResult]:
+    """All windows of a model, oldest first."""
+    names = [name for name in storage.list_names(folder) if name[:1].isdigit()]
+    whole = [uri for name in names if storage.exists(storage.join(uri := storage.join(folder, name), FILE))]
+    with ThreadPoolExecutor(8) as threads:
+        return sorted(threads.map(read_result, whole), key=lambda one: one.start)
+
+
+def find_window(folder: str, start: str) -> WindowResult:
+    """The window whose start begins so, the newest with an empty one; StoreError if there is none, or several."""
+    known = read_windows(folder)
+    found = [one for one in known if one.start.startswith(start)][-1 if not start else 0 :]
+    if len(found) == 1:
+        return found[0]
+    newest = ", ".join(one.start for one in known[-3:]) or "none yet: `slipway monitor run` makes one"
+    several = "more than one window begins" if found else "there is no window that begins"
+    raise StoreError(f"{several} with {start!r} in {folder}; the newest: {newest}")
+
+
+def before(windows: Sequence[WindowResult], start: str) -> list[WindowResult]:
+    """The windows before one, oldest first."""
+    return [one for one in windows if one.start < start]
+
+
+def describe_window(result: WindowResult, windows: Sequence[WindowResult]) -> list[str]:
+    """What moved, since when, and what was done, a sentence each.
+
+    Args:
+        result: The window.
+        windows: Those before it, oldest first.
+    """
+    return [*_done(result), *_moved(result, windows), *_performed(result), *result.notes]
+
+
+def moved_since(column: Column, result: WindowResult, windows: Sequence[WindowResult]) -> str:
+    """The start of the first window, of those without a gap before this one, in which the column had moved, too."""
+    since = result.start
+    for one in reversed(windows):
+        if column.name not in {its.name for its in one.moved} or one.version != result.version:
+            break
+        since = one.start
+    return since
+
+
+def describe_column(column: Column) -> str:
+    """`fare drifted from training: distance 0.103 (threshold 0.02, noise 0.004)`."""
+    if column.broken:
+        return f"{column.name} is broken at its source: {column.broken}"
+    its = column.baseline
+    told = f"distance {its.distance:.3f} (threshold {its.threshold:g}, noise {its.noise:.4f})"
+    missing = ""
+    now, trained = column.missing
+    if abs(now - trained) > 0.01:
+        missing = f", missing {format_share(trained)} → {format_share(now)}"
+    new = ", new values " + ", ".join(column.new_values) if column.new_values else ""
+    clock = "" if column.decides or column.role == "label" else "; it follows the clock, and decides nothing"
+    return f"{column.name} drifted from training: {told}{missing}{new}{clock}"
+
+
+def _done(result: WindowResult) -> Iterator[str]:
+    decision = result.decision
+    if decision:
+        asked = f" (key {decision.key[:12]})" if decision.action == "train" else ""
+        yield f"{_SAID[decision.action]}: {decision.reason}{asked}"
+    others = {name: rows for name, rows in result.versions.items() if name != str(result.version)}
+    said = ", ".join(f"{rows:,} of version {name}" for name, rows in others.items())
+    yield (
+        f"{result.requests:,} requests of version {result.version} from {result.start} to {result.end}"
+        + (f", and {said}" if said else "")
+        + ("" if result.enough else ": not enough to tell drift from chance")
+    )
+
+
+def _moved(result: WindowResult, windows: Sequence[WindowResult]) -> Iterator[str]:
+    moved = result.moved
+    for one in moved[:NAMED]:
+        yield f"{describe_column(one)}; so since {moved_since(one, result, windows)}"
+    if len(moved) > NAMED:
+        yield f"and {len(moved) - NAMED} more columns"
+    if result.labels and result.labels.baseline.drifted:
+        yield f"the labels: {describe_column(result.labels)}"
+    if result.new_features:
+        yield f"requests have features that training did not have: {', '.join(result.new_features)}"
+    if result.columns and not moved and result.enough:
+        yield f"none of {len(result.columns)} columns moved"
+
+
+def _performed(result: WindowResult) -> Iterator[str]:
+    yield from (one.what for one in result.signals if one.cause == "performance" and one.what)
+    for one in result.performance:
+        more = {"contradictory": one.contradictory, "unusable": one.unusable}
+        apart = "".join(f", {number:,} {what}" for what, number in more.items() if number)
+        yield (
+            f"version {one.version}: {one.labels:,} labels of requests since {one.since}, "
+            f"{one.missing:,} have none yet{apart}"
+        )
+    stable = result.performance[0] if result.performance else None
+    for canary in result.performance[1:]:
+        for ours in canary.scores[:1]:
+            theirs = next((one for one in stable.scores if _place(one) == _place(ours)), None) if stable else None
+            if theirs and (found := difference(ours, theirs)):
+                drop, (low, high) = found
+                said = "worse" if low > 0 else "better" if high < 0 else "not shown to be different"
+                yield (
+                    f"version {canary.version} is {said}: {ours.metric} differs by {format_number(drop)} "
+                    f"(95 % interval {format_number(low)} to {format_number(high)}; above 0 is worse)"
+                )
+
+
+def _place(score: Score) -> tuple[str, str]:
+    return score.slice, score.metric
