@@ -74,7 +74,7 @@ def decide(state: State, now: float, findings: Findings, policy: Retraining) -> 
 
 def _decide(state: State, now: float, findings: Findings, policy: Retraining) -> tuple[Decision, State]:
     is_known = findings.window in state.windows
-    if is_known and findings.asked != "hand":
+    if is_known and not findings.asked:
         return Decision(action="nothing", reason=f"window {findings.window} was decided before"), state
     # A clock that was ahead and is right again must not stretch the cool-down.
     trainings = [min(one, now) for one in state.trainings]

@@ -59,7 +59,7 @@ def history_page(windows: Sequence[WindowResult]) -> str:
     rows = [
         (Markup('<a href="{}/report.html">{}</a>').format(one.start, one.start), badge(one.verdict, TONES[one.verdict]),
          one.decision.reason if one.decision else "", ", ".join(its.name for its in one.moved[:5]),
-         format_number(one.version), format_number(one.requests))
+         str(one.version), format_number(one.requests))
         for one in reversed(windows)
     ]  # fmt: skip
     headers = ("window", "verdict", "decision", "moved", "version", "requests")

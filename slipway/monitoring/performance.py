@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class _Found:
-    """Labelled requests of one version, window by window, newest first."""
+    """Requests of one version, window by window, newest first; `windows` are those that have labels."""
 
     windows: list[str] = field(default_factory=list)
     joined: list[Joined] = field(default_factory=list)
@@ -78,7 +78,7 @@ def score_labels(
             config.label.column, count(own, baseline.labels.cells), own, baseline.labels,
             before.counts if before else None, threshold=its.threshold, columns=1, role="label", decides=False,
         )  # fmt: skip
-        is_new = previous is None or performance[0] not in previous.performance
+        is_new = previous is None or performance[0].rows not in {one.rows for one in previous.performance}
         overall = next(one for one in baseline.metrics if one.name == OVERALL)
         signal = performance_signal(metric, performance[0].scores, overall, its, is_new=is_new)
         changed["signals"] = [*result.signals, signal]
@@ -98,9 +98,9 @@ def _joined(
             if version is None or not set(its.key).issubset(rows.column_names):
                 continue
             joined = join_labels(rows, labels, config.label.column, its.key)
+            found[version].joined.append(joined)
             if joined.rows.num_rows:
                 found[version].windows.append(asked.name)
-                found[version].joined.append(joined)
         if found[result.version].rows >= its.min_labels:
             break
     return {version: one for version, one in found.items() if one.rows}

@@ -36,6 +36,11 @@ class Performance(BaseModel):
     unusable: int = Field(0, description="answers that are no predictions")
     scores: list[Score] = []
 
+    @property
+    def rows(self) -> tuple[int, str, str, int]:
+        """The same for the same labels of the same requests."""
+        return self.version, self.since, self.until, self.labels
+
 
 class WindowResult(BaseModel):
     """Everything about one window."""

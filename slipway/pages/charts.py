@@ -177,7 +177,7 @@ def overlaid_bars(
         )
         for cell, first, second in rows
     ]
-    return figure(title, Markup('<ul class="bars">{}</ul>').format(Markup("").join(items)), names, note)
+    return figure(title, Markup('<ul class="bars both">{}</ul>').format(Markup("").join(items)), names, note)
 
 
 def confusion_matrix(title: str, names: Sequence[str], counts: Sequence[Sequence[float]]) -> Markup:

@@ -140,7 +140,7 @@ def test_cool_down_and_budget_hold_but_not_against_a_person() -> None:
     by_hand = asked.model_copy(update={"asked": "hand"})
     assert decide(state, now + 2 * DAY, by_hand, policy)[0].action == "train"
     cooling = policy.model_copy(update={"cool_down_days": 7, "per_week": 9})
-    decision, _ = decide(state, now + 5 * DAY, asked.model_copy(update={"window": "3"}), cooling)
+    decision, _ = decide(state, now + 5 * DAY, asked, cooling)
     assert (decision.action, decision.reason) == ("wait", "the cool-down ends in 3.0 days")
 
 

@@ -106,7 +106,7 @@ def test_moves_are_found_in_a_thousand_rows(trained: dict[str, Counts], what: st
     ],
 )
 def test_a_broken_feature_is_told_from_drift(trained: dict[str, Counts], name: str, broken: object, said: str) -> None:
-    window = population(np.random.default_rng(4), 1_000)
+    window = population(np.random.default_rng(4), 3_000)
     one = compare(window | {name: broken(window[name])}, trained)[name]  # type: ignore[operator]
     assert re.search(said, one.broken), one.broken
 
@@ -117,6 +117,14 @@ def test_drift_is_not_broken(trained: dict[str, Counts]) -> None:
         one = compare(moved(population(rng, 3_000), rng, what), trained)[what]
         assert one.baseline.drifted
         assert not one.broken
+
+
+@pytest.mark.parametrize("rise", [1.3, 1.4, 1.5, 1.75, 0.7, 2.0])
+def test_a_price_that_rises_is_no_unit(trained: dict[str, Counts], rise: float) -> None:
+    window = population(np.random.default_rng(7), 3_000)
+    one = compare(window | {"fare": pa.array(np.asarray(window["fare"]) * rise)}, trained)["fare"]
+    assert one.baseline.drifted
+    assert not one.broken
 
 
 def test_new_categories_are_named_with_their_counts(trained: dict[str, Counts]) -> None:

@@ -1,0 +1,241 @@
+"""The steps of the monitor, from a log that the request log wrote to the decision."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from slipway.errors import ConfigError, StoreError
+from slipway.stores import storage
+from slipway.stores.model_store import LocalModelStore
+from tests.model_files import provenance, write_model
+from tests.watched_model import CONFIG, MODEL, Rows, Watched, draw
+
+
+@pytest.fixture
+def watched(tmp_path: Path) -> Watched:
+    return Watched(tmp_path)
+
+
+def drifted(rows: Rows) -> Rows:
+    return [row | {"fare": row["fare"] * 1.5} for row in rows]
+
+
+def test_stable_then_drift_then_one_training(watched: Watched) -> None:
+    version = watched.push()
+    verdicts = []
+    for day in range(5):
+        requests, scores, _ = draw(day)
+        watched.ask(version, day, drifted(requests) if day >= 1 else requests, scores)
+        verdicts.append(watched.run(day).verdict)
+    assert verdicts == ["stable", "drift", "retrained", "drift", "drift"]
+    assert len(watched.state().trainings) == 1
+    result = watched.result(2)
+    assert [one.name for one in result.moved] == ["fare"]
+    assert result.decision is not None
+    assert result.decision.key == watched.state().pending
+    assert watched.outcome().verdict == "drift"
+    assert any("fare" in said and "2026-03-02" in said for said in watched.outcome().reasons)
+    page = (watched.windows / MODEL / "2026-03-03T00:00:00Z" / "report.html").read_text()
+    assert page.index(">fare<") < page.index(">payment<")
+    assert "http" not in page.replace("http://www.w3.org", "")
+    assert (watched.windows / MODEL / "history.html").read_text().count("retrained") == 1
+
+
+def test_few_requests_are_not_enough_and_never_fine(watched: Watched) -> None:
+    version = watched.push()
+    requests, scores, _ = draw(1, 150)
+    watched.ask(version, 0, requests, scores)
+    assert watched.run(0).verdict == "not-enough"
+    assert watched.run(1).verdict == "not-enough", "a log without the window"
+
+
+def test_other_versions_and_other_features_are_told_apart(watched: Watched) -> None:
+    old, version = watched.push(1), watched.push(2)
+    requests, scores, _ = draw(1)
+    watched.ask(old, 0, drifted(requests), scores)
+    watched.ask(None, 0, drifted(requests), scores)
+    watched.ask(version, 0, [row | {"tip_jar": 1.0} for row in requests], scores)
+    result = watched.run(0)
+    assert (result.version, result.verdict) == (version, "stable")
+    assert result.versions == {str(old): 600, str(version): 600, "unknown": 600}
+    assert result.new_features == ["tip_jar"]
+
+
+def test_a_changed_schema_is_a_broken_feature(watched: Watched) -> None:
+    version = watched.push()
+    requests, scores, _ = draw(1)
+    watched.ask(version, 0, [{name: row[name] for name in ("payment", "trip_hour")} for row in requests], scores)
+    result = watched.run(0)
+    assert result.verdict == "broken"
+    assert result.decision is not None
+    assert result.decision.action == "alert"
+    assert "mend the source" in result.decision.reason
+    assert watched.state().trainings == []
+
+
+def test_late_labels_are_judged_once_and_with_intervals(watched: Watched) -> None:
+    watched.monitoring = {"min_labels": 300, "retraining": {"windows": 2}}
+    version = watched.push()
+    told = []
+    for day in range(3):
+        requests, scores, labels = draw(day)
+        ids = watched.ask(version, day, requests, scores)
+        told.append((ids, labels))
+    assert watched.run(0).performance == []
+    watched.tell(*told[0])
+    result = watched.run(1)
+    [own] = result.performance
+    assert (own.labels, own.missing) == (600, 600)
+    assert own.since == own.until == "2026-03-01T00:00:00Z"
+    auc = next(one for one in own.scores if (one.slice, one.metric) == ("overall", "auc"))
+    assert auc.interval is not None
+    assert auc.value is not None
+    assert auc.interval[0] < auc.value < auc.interval[1]
+    assert auc.evaluated == 0.79
+    assert {one.slice for one in own.scores} == {"overall", "payment=Card"}
+    assert [one.enough for one in result.signals if one.cause == "performance"] == [True]
+    again = watched.run(2)
+    assert [one.enough for one in again.signals if one.cause == "performance"] == [False], "the same labels"
+    assert result.labels is not None
+    assert not result.labels.baseline.drifted
+
+
+def test_worse_answers_train_after_two_windows(watched: Watched) -> None:
+    version = watched.push()
+    for day in range(2):
+        requests, scores, labels = draw(day)
+        ids = watched.ask(version, day, requests, scores[::-1])  # answers to other questions
+        watched.tell(ids, labels)
+    assert watched.run(0).verdict == "worse"
+    result = watched.run(1)
+    assert result.verdict == "retrained"
+    assert result.decision is not None
+    assert result.decision.causes == ["performance"]
+
+
+def test_a_canary_is_compared_with_the_stable_version(watched: Watched) -> None:
+    canary, version = watched.push(1), watched.push(2)
+    for its, flipped in ((version, 1), (canary, -1)):
+        requests, scores, labels = draw(3)
+        watched.tell(watched.ask(its, 0, requests, scores[::flipped]), labels)
+    watched.run(0)
+    assert [one.version for one in watched.result(0).performance] == [version, canary]
+    assert any(f"version {canary} is worse" in said for said in watched.outcome().reasons)
+
+
+def test_labels_of_another_module_are_said_to_be_so(watched: Watched) -> None:
+    version = watched.push()
+    requests, scores, labels = draw(1)
+    watched.ask(version, 0, requests, scores)
+    watched.tell([f"other-{number}" for number in range(600)], labels)
+    result = watched.run(0)
+    assert result.verdict == "stable"
+    assert any("600 labels" in note and "another module" in note for note in result.notes)
+    watched.labels.write_text("request_id,price\na,1\n")
+    assert any("tip" in note for note in watched.run(0).notes)
+
+
+def test_labels_by_a_key_of_the_callers(watched: Watched) -> None:
+    version = watched.push()
+    requests, scores, labels = draw(1)
+    keyed = [row | {"trip": number} for number, row in enumerate(requests)]
+    watched.ask(version, 0, keyed, scores)
+    watched.labels.write_text(
+        "trip,tip\n" + "".join(f"{row['trip']},{it}\n" for row, it in zip(keyed, labels, strict=True))
+    )
+    watched.monitoring = {"key": ["trip"]}
+    assert watched.run(0).performance[0].labels == 600
+
+
+def test_classes_and_numbers_are_scored(tmp_path: Path) -> None:
+    several = Watched(tmp_path / "several", config=CONFIG | {
+        "task": "multiclass", "classes": ["0", "1", "2"], "thresholds": [],
+    })  # fmt: skip
+    version = several.push()
+    requests, scores, labels = draw(1)
+    several.tell(several.ask(version, 0, requests, [[1 - one, one, 0.0] for one in scores]), labels)
+    names = {one.metric for one in several.run(0).performance[0].scores}
+    assert {"accuracy", "log_loss"} <= names
+    number = Watched(tmp_path / "number", config=CONFIG | {"task": "regression", "thresholds": []})
+    version = number.push()
+    number.tell(number.ask(version, 0, requests, scores), labels)
+    assert "root_mean_squared_error" in {one.metric for one in number.run(0).performance[0].scores}
+
+
+@pytest.mark.parametrize("write", ["state.json", "window.json", "report.html", "outcome.json"])
+def test_killed_at_a_write_nothing_is_lost_nor_counted_twice(
+    watched: Watched, write: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = watched.push()
+    for day in range(2):
+        requests, scores, _ = draw(day)
+        watched.ask(version, day, drifted(requests), scores)
+    watched.run(0)
+
+    class Killed(BaseException):
+        pass
+
+    written = storage.write_text
+
+    def killed(uri: str, content: str) -> None:
+        if (uri.startswith(str(watched.windows)) and uri.endswith(write)) or uri.endswith(f"run/{write}"):
+            raise Killed
+        written(uri, content)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(storage, "write_text", killed)
+        with pytest.raises(Killed):
+            watched.run(1)
+    result = watched.run(1)
+    assert result.verdict == "retrained"
+    assert watched.run(1).decision == result.decision
+    assert watched.outcome().verdict == "retrained"
+    assert (len(watched.state().trainings), watched.state().running["drift"]) == (1, 0)
+
+
+def test_a_damaged_file_is_noted(watched: Watched) -> None:
+    version = watched.push()
+    requests, scores, _ = draw(1)
+    watched.ask(version, 0, requests, scores)
+    next(watched.log.rglob("*.parquet")).with_name("half.parquet").write_bytes(b"PAR1 half")
+    result = watched.run(0)
+    assert (result.verdict, result.requests) == ("stable", 600)
+    assert any("1 files" in note for note in result.notes)
+
+
+def test_by_hand_even_where_nothing_moved(watched: Watched) -> None:
+    version = watched.push()
+    requests, scores, _ = draw(1)
+    watched.ask(version, 0, requests, scores)
+    assert watched.run(0, ask="hand").verdict == "retrained"
+    assert watched.run(0, ask="hand").verdict == "stable", "the same model and data"
+    with pytest.raises(ConfigError, match="hand"):
+        watched.run(0, ask="now")
+
+
+def test_new_data_train_once(watched: Watched) -> None:
+    watched.monitoring = {"retraining": {"triggers": ["new_data"], "cool_down_days": 0}}
+    version = watched.push()
+    for day in range(3):
+        requests, scores, _ = draw(day)
+        watched.ask(version, day, requests, scores)
+    assert watched.run(0).verdict == "stable"
+    assert watched.run(1, data="x\n2\n").verdict == "retrained"
+    assert watched.run(2, data="x\n2\n").verdict == "stable"
+
+
+def test_what_cannot_be_watched_is_refused_with_the_fix(watched: Watched) -> None:
+    with pytest.raises(StoreError, match="nothing to watch"):
+        watched.run(0)
+    LocalModelStore(Path(watched.store)).push(write_model(watched.folder / "m"), provenance(MODEL))
+    with pytest.raises(StoreError, match="no baseline"):
+        watched.run(0)
+    with pytest.raises(ConfigError, match="not over"):
+        watched.run(4_000_00)
+    watched.config["thresholds"] = []
+    watched.push(3)
+    watched.monitoring = {"metric": "macro_f1"}
+    with pytest.raises(ConfigError, match="macro_f1"):
+        watched.run(0)

@@ -1,0 +1,145 @@
+"""A model that is served: its version with a baseline, a log of requests, labels; and the monitor's steps over them."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from components.compare_requests.component import compare_requests
+from components.decide_retraining.component import decide_retraining
+from components.resolve_window.component import resolve_window
+from components.score_predictions.component import score_predictions
+from slipway.evaluation.results import SliceResult
+from slipway.lineage import Lineage
+from slipway.monitoring.baseline import SCORE, Baseline
+from slipway.monitoring.config import MonitorConfig
+from slipway.monitoring.counts import choose_cells, count
+from slipway.monitoring.decision import State
+from slipway.monitoring.result import WindowResult, read_result
+from slipway.monitoring.state import read_state
+from slipway.runs.record import Outcome, RunContext
+from slipway.stores.model_store import open_store
+from tests.model_files import provenance, write_model
+from tests.request_windows import write_requests
+from tests.steps import of_paths
+
+MODEL = "trips"
+FIRST = datetime(2026, 3, 1, tzinfo=UTC)
+DAY = timedelta(days=1)
+CONFIG: dict[str, Any] = {
+    "task": "binary",
+    "label": {"column": "tip"},
+    "slices": [["payment"]],
+    "thresholds": [{"metric": "auc", "min": 0.6}],
+}
+Rows = list[dict[str, Any]]
+
+
+def draw(seed: int, rows: int = 600) -> tuple[Rows, list[float], list[int]]:
+    """Requests, answers and labels; the model knows something of the label."""
+    rng = np.random.default_rng(seed)
+    card = rng.random(rows) < 0.4
+    fares = np.round(rng.gamma(2, 5, rows) * 4) / 4 + 3
+    scores = np.where(card, 0.5, 0.1) + rng.random(rows) * 0.3
+    labels = (rng.random(rows) < scores).astype(int)
+    requests = [
+        {"fare": float(fare), "payment": "Card" if paid else "Cash", "trip_hour": int(hour)}
+        for fare, paid, hour in zip(fares, card, rng.integers(0, 24, rows), strict=True)
+    ]
+    return requests, scores.tolist(), labels.tolist()
+
+
+@dataclass
+class Watched:
+    """`monitoring` are keys of module.yaml; the labels' file is there once labels were told."""
+
+    folder: Path
+    monitoring: dict[str, Any] = field(default_factory=dict)
+    config: dict[str, Any] = field(default_factory=lambda: dict(CONFIG))
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "log"
+
+    @property
+    def labels(self) -> Path:
+        return self.folder / "labels.csv"
+
+    @property
+    def windows(self) -> Path:
+        return self.folder / "monitoring"
+
+    @property
+    def store(self) -> str:
+        return str(self.folder / "models")
+
+    def push(self, seed: int = 1) -> int:
+        """Pushes a version with the baseline of its training rows."""
+        requests, scores, labels = draw(1000 + seed, 6000)
+        columns = {name: pa.array([row[name] for row in requests]) for name in requests[0]}
+
+        def counted(values: pa.Array) -> Any:
+            return count(values, choose_cells(values))
+
+        overall = SliceResult(examples=3000, candidate={"auc": 0.79, "log_loss": 0.5, "accuracy": 0.75})
+        card = SliceResult(columns=["payment"], values=["Card"], examples=1200, candidate={"auc": 0.6})
+        baseline = Baseline(
+            rows=6000,
+            features={name: counted(values) for name, values in columns.items()},
+            answers={SCORE: counted(pa.array(scores))},
+            label="tip",
+            labels=counted(pa.array(labels)),
+            metrics=[overall, card],
+        )
+        model = write_model(self.folder / f"model-{seed}", seed)
+        pushed = open_store(self.store).push(model, provenance(MODEL), baseline.model_dump_json())
+        return pushed.version.number
+
+    def ask(self, version: int | None, day: int, requests: Rows, scores: Sequence[Any], **options: Any) -> list[str]:
+        options = {"seconds": 80_000.0} | options
+        return write_requests(self.log, MODEL, version, FIRST + day * DAY, requests, scores, **options)
+
+    def tell(self, ids: Sequence[str], labels: Sequence[Any]) -> None:
+        """Labels of the first instances; more of them are appended."""
+        is_new = not self.labels.exists()
+        with self.labels.open("a", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerows([("request_id", "instance", "tip")] if is_new else [])
+            writer.writerows((name, 0, label) for name, label in zip(ids, labels, strict=True))
+
+    def run(self, day: int, ask: str = "", data: str = "x\n1\n") -> WindowResult:
+        """The pipeline's steps on the window of a day."""
+        path = self.folder / "data.csv"
+        path.write_text(data)
+        labelled = {"labels": str(self.labels)} if self.labels.exists() else {}
+        config = MonitorConfig.model_validate(self.config | {"monitoring": labelled | self.monitoring})
+        text, log, windows = config.model_dump_json(exclude_none=True), str(self.log), str(self.windows)
+        start = f"{FIRST + day * DAY:%Y-%m-%dT%H:%M:%SZ}"
+        version, start = resolve_window.python_func(MODEL, self.store, log, text, start)
+        place = self.folder / f"artifacts-{day}"
+        place.mkdir(exist_ok=True)
+        made = [str(place / name) for name in ("compared", "page", "drift", "scored", "performance", "verdict", "own")]
+        of_paths(compare_requests)(MODEL, version, start, self.store, log, windows, text, *made[:3])
+        of_paths(score_predictions)(made[0], self.store, log, windows, text, *made[3:5])
+        run = RunContext(uri=str(self.folder / "run"), lineage=Lineage(run="r", module=MODEL, module_digest="d",
+                                                                      data_uri=str(path)))  # fmt: skip
+        of_paths(decide_retraining)(
+            made[3], str(path), 1, windows, text, ask, run.model_dump_json(), "j", "", *made[5:]
+        )
+        return self.result(day)
+
+    def result(self, day: int) -> WindowResult:
+        return read_result(str(self.windows / MODEL / f"{FIRST + day * DAY:%Y-%m-%dT%H:%M:%SZ}"))
+
+    def outcome(self) -> Outcome:
+        return Outcome.model_validate_json((self.folder / "run" / "outcome.json").read_text())
+
+    def state(self) -> State:
+        return read_state(str(self.windows / MODEL))
