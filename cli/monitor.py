@@ -69,6 +69,26 @@ def run(
 
 
 @app.command()
+def submit(
+    module: Module,
+    target: options.Target,
+    data: Annotated[str | None, typer.Option(help="gs:// or bq:// URI; the module's own by default.")] = None,
+    set_: options.Set = None,
+    env: options.Env = None,
+    as_json: options.Json = False,
+) -> None:
+    """Start the training that a monitor on a cluster asked for, once; without one, do nothing."""
+    from cli.run_output import remote_as_json
+    from delivery.retraining import submit_retraining
+
+    started = submit_retraining(open_environment(env, set_), target, module, data)
+    if as_json:
+        print_json(remote_as_json(started) if started else None)
+    else:
+        echo(f"run {started.name}\n{started.url}" if started else f"no monitor asked for a training of {module}")
+
+
+@app.command()
 def show(module: Module, window: Window = "", env: options.Env = None, as_json: options.Json = False) -> None:
     """Show one window: what moved, since when, and what was done."""
     print_window(open_environment(env), module, window, as_json=as_json)

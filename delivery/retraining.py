@@ -1,4 +1,4 @@
-"""The trainings that a monitor asked for: looked up by their key, and started on this machine if they are not there."""
+"""The trainings that a monitor asked for: looked up by their key, and started if they are not there."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from delivery.environment import Environment
-from delivery.submission import local_request
-from delivery.targets.base import OnChange
+from delivery.submission import local_request, prepared
+from delivery.targets.base import OnChange, RemoteRun, name_by_key
 from delivery.targets.local import run_local
 from slipway.monitoring.decision import confirmed
 from slipway.monitoring.state import change_state, read_state
 from slipway.runs.store import RunView, list_runs, load_run
 from slipway.stores import storage
+from slipway.targets import RemoteTarget
 
 KEY_LETTERS = 12
 ATTEMPTS = 3  # at a training that is cut short each time
@@ -41,6 +42,25 @@ def finish_retraining(
             ended = [load_run(environment.local.runs, request.lineage.run)]
         change_state(folder, lambda state: (None, confirmed(state, key)))
         return (ended or known)[0]
+
+
+def submit_retraining(
+    environment: Environment, target: RemoteTarget, module: str, data: str | None = None
+) -> RemoteRun | None:
+    """Starts the training that the monitor's state below remote_home asks for; None if it asks for none.
+
+    A run that was started before, by somebody who was killed before the state was confirmed, is found by its name.
+    """
+    folder = storage.join(environment.remote.monitoring, module)
+    key, cluster = read_state(folder).pending[:KEY_LETTERS], environment.target(target)
+    if not key:
+        return None
+    started = cluster.find(name_by_key(module, key))
+    if started is None:
+        with prepared(environment, target, module, data, key=key) as submission:
+            started = cluster.submit(submission)
+    change_state(folder, lambda state: (None, confirmed(state, key)))
+    return started
 
 
 @contextmanager

@@ -84,6 +84,7 @@ def prepared(
     *,
     pipeline: str = DEFAULT_PIPELINE,
     publish: bool = True,
+    key: str = "",
 ) -> Iterator[Submission]:
     """A run on a target, with its pipeline compiled for as long as the block lasts; as `remote_request` takes it."""
     require_image(environment.settings.image)
@@ -92,7 +93,7 @@ def prepared(
         path = Path(folder) / f"{pipeline}.yaml"
         compile_pipeline(pipeline, environment.destination(target), request.arguments, path)
         package = read_package(path)
-        yield Submission(package, package.fields, request.lineage)
+        yield Submission(package, package.fields, request.lineage, key)
 
 
 def write_package(

@@ -35,6 +35,8 @@ OnChange = Callable[[list[Step]], None]
 class Submission:
     """A run to be made: the pipeline, the values of its fields, and where it comes from.
 
+    With a `key` its name is always the same, by which one that was started before is found.
+
     Raises:
         TargetError: the pipeline does not take these arguments.
     """
@@ -42,6 +44,7 @@ class Submission:
     package: Package
     arguments: dict[str, Any]
     lineage: Lineage
+    key: str = ""
 
     def __post_init__(self) -> None:
         check_arguments(self.package, self.arguments)
@@ -49,6 +52,8 @@ class Submission:
     @cached_property
     def name(self) -> str:
         """Unique display name on the target, by which UIs filter. The run's own name contains the id of its job."""
+        if self.key:
+            return name_by_key(self.lineage.module, self.key)
         return f"{new_run_name(self.lineage.module)}-{label_value(self.lineage.git_revision)[:7]}"
 
     def labels(self, environment: str) -> dict[str, str]:
@@ -195,6 +200,11 @@ class Target(ABC):
     def page(self, run_id: str) -> str:
         """URL of a run in the UI; sends no request."""
 
+    def find(self, run: str) -> RemoteRun | None:
+        """A run by its id, name or title, without steps; None if there is none."""
+        job = self._find(run)
+        return None if job is None else self._run(job)
+
     def show(self, run: str) -> RemoteRun:
         """A run by its id, name or title, with the steps that it has come to, in the order of their starts."""
         job = self._get(run)
@@ -264,6 +274,11 @@ class Target(ABC):
 
     @abstractmethod
     def _log(self, job: Any, task: Any) -> Iterator[str]: ...
+
+
+def name_by_key(module: str, key: str) -> str:
+    """The display name of a run that has a key."""
+    return f"{module}-{key}"
 
 
 def context_of(
