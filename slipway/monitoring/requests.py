@@ -216,33 +216,36 @@ def log_files(log_uri: str, model: str, window: Window) -> Iterator[Iterator[Pat
 def columns_of(features: pa.Array) -> dict[str, pa.Array]:
     """The features of rows as columns of one value a row, null where it is missing; of a list, its first value."""
     rows = len(features)
-    parents = pc.list_parent_indices(features)
     entries = features.flatten()
+    parents = pc.list_parent_indices(features).to_numpy()
     names = pc.dictionary_encode(entries.field("name"))
+    codes = names.indices.to_numpy()
+    ints, floats, strings = (_first(entries.field(kind)) for kind in ("ints", "floats", "strings"))
+    ints = pc.if_else(pc.equal(ints, MISSING_INT), None, ints)
     columns: dict[str, pa.Array] = {}
     for index, name in enumerate(names.dictionary.to_pylist()):
-        chosen = pc.equal(names.indices, index)
-        entry, parent = entries.filter(chosen), parents.filter(chosen)
-        values = _values(entry)
-        positions = pa.array(range(rows), parent.type)
-        columns[name] = values.take(pc.index_in(positions, value_set=parent))
+        places = np.flatnonzero(codes == index)
+        entry_of_row = np.full(rows, -1)
+        entry_of_row[parents[places][::-1]] = places[::-1]  # of a name that is there twice, the first
+        chosen = pa.array(entry_of_row, mask=entry_of_row < 0)
+        columns[name] = _values(*(values.take(chosen) for values in (ints, floats, strings)))
     return columns
 
 
-def _values(entry: pa.Array) -> pa.Array:
-    """The first value of each entry, numbers before texts; a marker of a missing value is null, bytes are left out."""
-    ints, floats, strings = (_first(entry.field(kind)) for kind in ("ints", "floats", "strings"))
-    if strings.null_count < len(entry):
+def _values(ints: pa.Array, floats: pa.Array, strings: pa.Array) -> pa.Array:
+    """The values of one feature, of the kind that it has; bytes are left out."""
+    if strings.null_count < len(strings):
         return strings
-    ints = pc.if_else(pc.equal(ints, MISSING_INT), None, ints)
-    if floats.null_count < len(entry):
+    if floats.null_count < len(floats):
         return pc.coalesce(floats, ints.cast(pa.float64(), safe=False))
     return ints
 
 
 def _first(lists: pa.Array) -> pa.Array:
-    is_empty = pc.equal(pc.fill_null(pc.list_value_length(lists), 0), 0)
-    return pc.list_element(pc.if_else(is_empty, pa.scalar([None], lists.type), lists), 0)
+    """The first value of each list, null of an empty one."""
+    lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy()
+    starts = np.cumsum(lengths) - lengths  # in `flatten`, which leaves out what a null list may hide
+    return lists.flatten().take(pa.array(starts, mask=lengths == 0))
 
 
 def _uris(log_uri: str, model: str, window: Window) -> list[str]:
