@@ -39,11 +39,11 @@ def count_baseline(examples_path: str | Path, features: Sequence[schema_pb2.Feat
     """The baseline of a judged model; a column is in memory at a time. Fixed shapes (images) are left out.
 
     Args:
-        examples_path: Examples with a train split.
+        examples_path: Examples; those of the gate's own test have an eval split only, which then stands for training.
         features: The inputs of the model.
         judged: The model's evaluation.
     """
-    train = open_split(examples_path, "train")
+    train = open_split(examples_path, "train" if Path(examples_path, "split=train").is_dir() else "eval")
 
     def column(name: str) -> Counts:
         values = train.to_table(columns=[name])[name]
