@@ -122,7 +122,7 @@ class Watched:
         config = MonitorConfig.model_validate(self.config | {"monitoring": labelled | self.monitoring})
         text, log, windows = config.model_dump_json(exclude_none=True), str(self.log), str(self.windows)
         start = f"{FIRST + day * DAY:%Y-%m-%dT%H:%M:%SZ}"
-        version, start = resolve_window.python_func(MODEL, self.store, log, text, start)
+        version, start = resolve_window.python_func(MODEL, self.store, log, windows, text, start)
         place = self.folder / f"artifacts-{day}"
         place.mkdir(exist_ok=True)
         made = [str(place / name) for name in ("compared", "page", "drift", "scored", "performance", "verdict", "own")]

@@ -215,6 +215,16 @@ def test_by_hand_even_where_nothing_moved(watched: Watched) -> None:
         watched.run(0, ask="now")
 
 
+def test_a_window_stays_that_of_its_version(watched: Watched) -> None:
+    version = watched.push(1)
+    requests, scores, _ = draw(1)
+    watched.ask(version, 0, drifted(requests), scores)
+    first = watched.run(0)
+    watched.push(2)
+    again = watched.run(0)
+    assert (again.version, again.moved) == (version, first.moved)
+
+
 def test_new_data_train_once(watched: Watched) -> None:
     watched.monitoring = {"retraining": {"triggers": ["new_data"], "cool_down_days": 0}}
     version = watched.push()

@@ -84,9 +84,9 @@ def test_a_fall_counts_when_it_is_no_chance(monkeypatch: pytest.MonkeyPatch) -> 
     levels = [signal(answered("binary", 100 + seed), true).level for seed in range(200)]
     assert sum(level > 1 for level in levels) <= 2
     assert all(signal(answered("binary", seed, 2000, shift=0.5), true).level > 1 for seed in range(20))
-    many, by = answered("binary", 5, 200_000), {"evaluated": true + 0.01, "examples": 200_000}
-    assert signal(many, **by).level < 1, "beyond chance, but less than max_drop"
-    assert signal(many, **by, max_drop=0.005).level > 1
+    many = answered("binary", 5, 200_000)
+    assert signal(many, true + 0.01, 200_000).level < 1, "beyond chance, but less than max_drop"
+    assert signal(many, true + 0.01, 200_000, max_drop=0.005).level > 1
     assert signal(many, true + 0.01, max_drop=0.005).level < 1, "3,000 rows of evaluation leave that open"
 
 
