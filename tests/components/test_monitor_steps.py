@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from components.decide_retraining.run import decide_window
 from slipway.errors import ConfigError, StoreError
+from slipway.lineage import Lineage
+from slipway.monitoring.config import MonitorConfig
+from slipway.monitoring.decision import State
+from slipway.runs.record import RunContext
 from slipway.stores import storage
 from slipway.stores.model_store import LocalModelStore
 from tests.model_files import provenance, write_model
@@ -193,6 +199,31 @@ def test_killed_at_a_write_nothing_is_lost_nor_counted_twice(
     assert watched.run(1).decision == result.decision
     assert watched.outcome().verdict == "retrained"
     assert (len(watched.state().trainings), watched.state().running["drift"]) == (1, 0)
+
+
+def test_two_monitors_at_once_decide_once(watched: Watched) -> None:
+    version = watched.push()
+    for day in range(2):
+        requests, scores, _ = draw(day)
+        watched.ask(version, day, drifted(requests), scores)
+        watched.run(day)
+    (Path(watched.windows) / MODEL / "state.json").write_text(
+        State(windows=["2026-03-01T00:00:00Z"], running={"drift": 1}).model_dump_json()
+    )
+    scored = watched.folder / "artifacts-1" / "scored"
+    config = MonitorConfig.model_validate(CONFIG).model_dump_json()
+
+    def decide(number: int) -> str:
+        lineage = Lineage(run=f"r{number}", module=MODEL, module_digest="d", data_uri="d")
+        run = RunContext(uri=str(watched.folder / f"run-{number}"), lineage=lineage)
+        data = str(watched.folder / "data.csv")
+        return decide_window(str(scored), data, 1, str(watched.windows), config, "", run)[0]
+
+    with ThreadPoolExecutor(4) as pool:
+        said = set(pool.map(decide, range(4)))
+    assert len(said) == 1
+    assert "retrained" in said.pop()
+    assert len(watched.state().trainings) == 1
 
 
 def test_a_damaged_file_is_noted(watched: Watched) -> None:
