@@ -25,6 +25,7 @@ from slipway.monitoring.decision import State
 from slipway.monitoring.result import WindowResult, read_result
 from slipway.monitoring.state import read_state
 from slipway.runs.record import Outcome, RunContext
+from slipway.stores import storage
 from slipway.stores.model_store import open_store
 from tests.model_files import provenance, write_model
 from tests.request_windows import write_requests
@@ -58,11 +59,15 @@ def draw(seed: int, rows: int = 600) -> tuple[Rows, list[float], list[int]]:
 
 @dataclass
 class Watched:
-    """`monitoring` are keys of module.yaml; the labels' file is there once labels were told."""
+    """`monitoring` are keys of module.yaml, `bucket` is where windows are kept instead of the folder.
+
+    The labels' file is there once labels were told.
+    """
 
     folder: Path
     monitoring: dict[str, Any] = field(default_factory=dict)
     config: dict[str, Any] = field(default_factory=lambda: dict(CONFIG))
+    bucket: str = ""
 
     @property
     def log(self) -> Path:
@@ -73,8 +78,8 @@ class Watched:
         return self.folder / "labels.csv"
 
     @property
-    def windows(self) -> Path:
-        return self.folder / "monitoring"
+    def windows(self) -> str:
+        return self.bucket or str(self.folder / "monitoring")
 
     @property
     def store(self) -> str:
@@ -120,7 +125,7 @@ class Watched:
         path.write_text(data)
         labelled = {"labels": str(self.labels)} if self.labels.exists() else {}
         config = MonitorConfig.model_validate(self.config | {"monitoring": labelled | self.monitoring})
-        text, log, windows = config.model_dump_json(exclude_none=True), str(self.log), str(self.windows)
+        text, log, windows = config.model_dump_json(exclude_none=True), str(self.log), self.windows
         start = f"{FIRST + day * DAY:%Y-%m-%dT%H:%M:%SZ}"
         version, start = resolve_window.python_func(MODEL, self.store, log, windows, text, start)
         place = self.folder / f"artifacts-{day}"
@@ -136,10 +141,10 @@ class Watched:
         return self.result(day)
 
     def result(self, day: int) -> WindowResult:
-        return read_result(str(self.windows / MODEL / f"{FIRST + day * DAY:%Y-%m-%dT%H:%M:%SZ}"))
+        return read_result(storage.join(self.windows, MODEL, f"{FIRST + day * DAY:%Y-%m-%dT%H:%M:%SZ}"))
 
     def outcome(self) -> Outcome:
         return Outcome.model_validate_json((self.folder / "run" / "outcome.json").read_text())
 
     def state(self) -> State:
-        return read_state(str(self.windows / MODEL))
+        return read_state(storage.join(self.windows, MODEL))

@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field
 from slipway.monitoring.columns import Column
 from slipway.monitoring.decision import Decision, Signal
 from slipway.stores import storage
+from slipway.stores.artifacts import parse_json
 
 FILE = "window.json"
 
@@ -91,5 +92,6 @@ def write_result(result: WindowResult, folder: str) -> None:
 
 
 def read_result(folder: str) -> WindowResult:
-    """The result in a folder; StoreError if there is none."""
-    return WindowResult.model_validate_json(storage.read_text(storage.join(folder, FILE)))
+    """The result in a folder; StoreError if there is none, or it is damaged."""
+    uri = storage.join(folder, FILE)
+    return parse_json(storage.read_bytes(uri), WindowResult, uri, "delete its folder, and watch the window again")

@@ -11,6 +11,7 @@ from slipway.monitoring.decision import State
 from slipway.remote.google import ABSENT, open_object
 from slipway.remote.retries import retrying
 from slipway.stores import storage
+from slipway.stores.artifacts import parse_json
 
 FILE = "state.json"
 ATTEMPTS = 10
@@ -22,7 +23,7 @@ Change = Callable[[State], tuple[Answer, State]]
 def read_state(folder: str) -> State:
     """The state in a folder; a new one if there is none yet."""
     uri = storage.join(folder, FILE)
-    return State.model_validate_json(storage.read_bytes(uri)) if storage.exists(uri) else State()
+    return _parse(storage.read_bytes(uri), uri) if storage.exists(uri) else State()
 
 
 def change_state(folder: str, change: Change[Answer]) -> Answer:
@@ -48,6 +49,10 @@ def change_state(folder: str, change: Change[Answer]) -> Answer:
     return answer
 
 
+def _parse(content: bytes, uri: str) -> State:
+    return parse_json(content, State, uri, "restore it from a backup, or delete it to begin anew")
+
+
 class _ReplacedError(StoreError):
     """Somebody else replaced the state first."""
 
@@ -57,7 +62,7 @@ def _change_remote(uri: str, change: Change[Answer]) -> Answer:
 
     def swap() -> Answer:
         content, generation = objects.read_generation(name) or (None, ABSENT)
-        before = State.model_validate_json(content) if content else State()
+        before = _parse(content, uri) if content else State()
         answer, after = change(before)
         if after != before and not objects.put(name, after.model_dump_json(indent=1).encode(), generation):
             raise _ReplacedError(f"{uri}: others changed it {ATTEMPTS} times meanwhile; run again")

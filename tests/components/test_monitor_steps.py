@@ -15,6 +15,7 @@ from slipway.monitoring.decision import State
 from slipway.runs.record import RunContext
 from slipway.stores import storage
 from slipway.stores.model_store import LocalModelStore
+from tests.fakes.fault_proxy import FaultProxy
 from tests.model_files import provenance, write_model
 from tests.watched_model import CONFIG, MODEL, Rows, Watched, draw
 
@@ -43,10 +44,10 @@ def test_stable_then_drift_then_one_training(watched: Watched) -> None:
     assert result.decision.key == watched.state().pending
     assert watched.outcome().verdict == "drift"
     assert any("fare" in said and "2026-03-02" in said for said in watched.outcome().reasons)
-    page = (watched.windows / MODEL / "2026-03-03T00:00:00Z" / "report.html").read_text()
+    page = (Path(watched.windows) / MODEL / "2026-03-03T00:00:00Z" / "report.html").read_text()
     assert page.index(">fare<") < page.index(">payment<")
     assert "http" not in page.replace("http://www.w3.org", "")
-    assert (watched.windows / MODEL / "history.html").read_text().count("retrained") == 1
+    assert (Path(watched.windows) / MODEL / "history.html").read_text().count("retrained") == 1
 
 
 def test_few_requests_are_not_enough_and_never_fine(watched: Watched) -> None:
@@ -207,7 +208,7 @@ def test_two_monitors_at_once_decide_once(watched: Watched) -> None:
         requests, scores, _ = draw(day)
         watched.ask(version, day, drifted(requests), scores)
         watched.run(day)
-    (Path(watched.windows) / MODEL / "state.json").write_text(
+    Path(watched.windows, MODEL, "state.json").write_text(
         State(windows=["2026-03-01T00:00:00Z"], running={"drift": 1}).model_dump_json()
     )
     scored = watched.folder / "artifacts-1" / "scored"
@@ -234,6 +235,32 @@ def test_a_damaged_file_is_noted(watched: Watched) -> None:
     result = watched.run(0)
     assert (result.verdict, result.requests) == ("stable", 600)
     assert any("1 files" in note for note in result.notes)
+
+
+def test_windows_and_state_in_a_bucket(watched: Watched, fault_proxy: FaultProxy) -> None:
+    watched.bucket = fault_proxy.uri("home/monitoring")
+    version = watched.push()
+    for day in range(2):
+        requests, scores, _ = draw(day)
+        watched.ask(version, day, drifted(requests), scores)
+    assert [watched.run(day).verdict for day in range(2)] == ["drift", "retrained"]
+    assert watched.result(1).columns[0].previous is not None
+    assert watched.state().pending
+    assert storage.exists(storage.join(watched.bucket, MODEL, "history.html"))
+
+
+def test_a_damaged_record_is_named_with_the_fix(watched: Watched) -> None:
+    version = watched.push()
+    requests, scores, _ = draw(0)
+    watched.ask(version, 0, requests, scores)
+    watched.run(0)
+    state, window = (Path(watched.windows, MODEL, name) for name in ("state.json", "2026-03-01T00:00:00Z/window.json"))
+    for path in (state, window):
+        whole = path.read_text()
+        path.write_text(whole[:40])
+        with pytest.raises(StoreError, match=f"{path.name}.*delete"):
+            watched.run(0)
+        path.write_text(whole)
 
 
 def test_by_hand_even_where_nothing_moved(watched: Watched) -> None:
