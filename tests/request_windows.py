@@ -13,7 +13,7 @@ from serving.request_log.call_rows import LoggedCall
 
 
 def write_requests(
-    log: Path,
+    log: str | Path,
     model: str,
     version: int | None,
     start: datetime,

@@ -59,7 +59,7 @@ def draw(seed: int, rows: int = 600) -> tuple[Rows, list[float], list[int]]:
 
 @dataclass
 class Watched:
-    """`monitoring` are keys of module.yaml, `bucket` is where windows are kept instead of the folder.
+    """`monitoring` are keys of module.yaml, `bucket` is where the log and the windows are instead of the folder.
 
     The labels' file is there once labels were told.
     """
@@ -70,8 +70,12 @@ class Watched:
     bucket: str = ""
 
     @property
-    def log(self) -> Path:
-        return self.folder / "log"
+    def home(self) -> str:
+        return self.bucket or str(self.folder)
+
+    @property
+    def log(self) -> str:
+        return storage.join(self.home, "log")
 
     @property
     def labels(self) -> Path:
@@ -79,7 +83,7 @@ class Watched:
 
     @property
     def windows(self) -> str:
-        return self.bucket or str(self.folder / "monitoring")
+        return storage.join(self.home, "monitoring")
 
     @property
     def store(self) -> str:
@@ -125,7 +129,7 @@ class Watched:
         path.write_text(data)
         labelled = {"labels": str(self.labels)} if self.labels.exists() else {}
         config = MonitorConfig.model_validate(self.config | {"monitoring": labelled | self.monitoring})
-        text, log, windows = config.model_dump_json(exclude_none=True), str(self.log), self.windows
+        text, log, windows = config.model_dump_json(exclude_none=True), self.log, self.windows
         start = f"{FIRST + day * DAY:%Y-%m-%dT%H:%M:%SZ}"
         version, start = resolve_window.python_func(MODEL, self.store, log, windows, text, start)
         place = self.folder / f"artifacts-{day}"

@@ -187,7 +187,7 @@ def test_killed_at_a_write_nothing_is_lost_nor_counted_twice(
     written = storage.write_text
 
     def killed(uri: str, content: str) -> None:
-        if (uri.startswith(str(watched.windows)) and uri.endswith(write)) or uri.endswith(f"run/{write}"):
+        if (uri.startswith(watched.windows) and uri.endswith(write)) or uri.endswith(f"run/{write}"):
             raise Killed
         written(uri, content)
 
@@ -218,7 +218,7 @@ def test_two_monitors_at_once_decide_once(watched: Watched) -> None:
         lineage = Lineage(run=f"r{number}", module=MODEL, module_digest="d", data_uri="d")
         run = RunContext(uri=str(watched.folder / f"run-{number}"), lineage=lineage)
         data = str(watched.folder / "data.csv")
-        return decide_window(str(scored), data, 1, str(watched.windows), config, "", run)[0]
+        return decide_window(str(scored), data, 1, watched.windows, config, "", run)[0]
 
     with ThreadPoolExecutor(4) as pool:
         said = set(pool.map(decide, range(4)))
@@ -231,14 +231,14 @@ def test_a_damaged_file_is_noted(watched: Watched) -> None:
     version = watched.push()
     requests, scores, _ = draw(1)
     watched.ask(version, 0, requests, scores)
-    next(watched.log.rglob("*.parquet")).with_name("half.parquet").write_bytes(b"PAR1 half")
+    next(Path(watched.log).rglob("*.parquet")).with_name("half.parquet").write_bytes(b"PAR1 half")
     result = watched.run(0)
     assert (result.verdict, result.requests) == ("stable", 600)
     assert any("1 files" in note for note in result.notes)
 
 
-def test_windows_and_state_in_a_bucket(watched: Watched, fault_proxy: FaultProxy) -> None:
-    watched.bucket = fault_proxy.uri("home/monitoring")
+def test_log_windows_and_state_in_a_bucket(watched: Watched, fault_proxy: FaultProxy) -> None:
+    watched.bucket = fault_proxy.uri("home")
     version = watched.push()
     for day in range(2):
         requests, scores, _ = draw(day)
@@ -246,7 +246,7 @@ def test_windows_and_state_in_a_bucket(watched: Watched, fault_proxy: FaultProxy
     assert [watched.run(day).verdict for day in range(2)] == ["drift", "retrained"]
     assert watched.result(1).columns[0].previous is not None
     assert watched.state().pending
-    assert storage.exists(storage.join(watched.bucket, MODEL, "history.html"))
+    assert storage.exists(storage.join(watched.windows, MODEL, "history.html"))
 
 
 def test_a_damaged_record_is_named_with_the_fix(watched: Watched) -> None:

@@ -31,7 +31,7 @@ def made(watched: Watched, artifact: str) -> str:
 
 def test_resolve_window_finds_the_same(watched: Watched) -> None:
     text = MonitorConfig.model_validate(CONFIG).model_dump_json()
-    asked = (MODEL, watched.store, str(watched.log), str(watched.windows), text, "")
+    asked = (MODEL, watched.store, watched.log, watched.windows, text, "")
     assert resolve_window.python_func(*asked) == resolve_window.python_func(*asked)
 
 
