@@ -29,7 +29,7 @@ def record(
         run: This run.
         state: The pipeline's final state in the platform's words: `slipway.runs.states.ENDED`.
         error_message: The orchestrator's; used where the runner recorded no better one.
-        steps: The platform's, for a record that is made after the run.
+        steps: Steps where the runner recorded none: those that failed, or the platform's.
         finished: When the run ended; now by default.
     """
     recorded = read_record(run.uri, STEPS, StepsFile)

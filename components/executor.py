@@ -1,0 +1,38 @@
+"""Runs a step by kfp's executor, before whose name it stands in a step's command; leaves behind why the step failed."""
+
+import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from kfp.dsl.executor_main import executor_main
+
+from slipway.runs.failures import folder_of_step, forget_failure, write_failure
+
+
+def main() -> None:
+    """Takes the arguments of kfp's executor."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--function_to_execute")
+    parser.add_argument("--executor_input")
+    step, _ = parser.parse_known_args()
+    try:
+        executor_main()
+    except Exception as error:
+        with _attempted():
+            write_failure(folder_of_step(step.executor_input), step.function_to_execute, error)
+        raise
+    with _attempted():
+        forget_failure(folder_of_step(step.executor_input))
+
+
+@contextmanager
+def _attempted() -> Iterator[None]:
+    """Prints what goes wrong in its block: how the step itself ended matters more."""
+    try:
+        yield
+    except Exception as error:
+        print(f"warning: the run's record may not say why this step failed: {type(error).__name__}: {error}")
+
+
+if __name__ == "__main__":
+    main()
