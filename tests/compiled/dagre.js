@@ -14,6 +14,5 @@ console.log(
     width: graph.graph().width,
     height: graph.graph().height,
     boxes: Object.fromEntries(boxes.map((box) => [box, graph.node(box)])),
-    edges: graph.edges().map((edge) => graph.edge(edge).points),
   }),
 );

@@ -23,12 +23,11 @@ Edge = tuple[str, str]
 
 @dataclass(frozen=True)
 class Layout:
-    """The picture: its size, the middle of each box, and the points that each edge goes through, in pixels."""
+    """The picture: its size, and the middle of each box, in pixels. Edges are curves from box to box."""
 
     width: float
     height: float
     boxes: dict[str, dict[str, float]]
-    edges: list[list[dict[str, float]]]
 
 
 def drawn(spec: dict[str, Any]) -> tuple[list[str], list[Edge]]:
