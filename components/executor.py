@@ -3,10 +3,14 @@
 import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from kfp.dsl.executor_main import executor_main
 
-from slipway.runs.failures import folder_of_step, forget_failure, write_failure
+from slipway.runs.failures import describe_failure, folder_of_step, forget_failure, write_failure
+
+# Kubernetes takes what is in it into the pod's state, and Argo into its node (`inferFailedReason`, operator.go).
+TERMINATION_LOG = Path("/dev/termination-log")
 
 
 def main() -> None:
@@ -15,14 +19,18 @@ def main() -> None:
     parser.add_argument("--function_to_execute")
     parser.add_argument("--executor_input")
     step, _ = parser.parse_known_args()
+    folder = folder_of_step(step.executor_input)
     try:
         executor_main()
     except Exception as error:
         with _attempted():
-            write_failure(folder_of_step(step.executor_input), step.function_to_execute, error)
+            if TERMINATION_LOG.exists():
+                TERMINATION_LOG.write_text(describe_failure(error), encoding="utf-8")
+        with _attempted():
+            write_failure(folder, step.function_to_execute, error)
         raise
     with _attempted():
-        forget_failure(folder_of_step(step.executor_input))
+        forget_failure(folder)
 
 
 @contextmanager

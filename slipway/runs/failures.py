@@ -13,27 +13,34 @@ from slipway.stores import storage
 
 _FAILURE = "failure"
 _FILE = "step.json"
-_LONGEST = 8_000  # letters
+_LONGEST = 1_000  # letters: Kubernetes keeps 4,096 bytes of a pod's last message
 
 
 def folder_of_step(executor_input: str) -> str:
-    """The folder of a step's artifacts, by what kfp's executor is given; empty if it is given none."""
-    outputs = json.loads(executor_input).get("outputs", {})
+    """The folder of a step's artifacts, by what kfp's executor is given."""
+    outputs = json.loads(executor_input)["outputs"]
     artifacts = [listed["artifacts"][0]["uri"] for listed in outputs.get("artifacts", {}).values()]
     # Vertex's file of outputs lies beside them; Kubeflow's does not, but its launcher adds an artifact to each step.
-    return str(next(iter(artifacts), outputs.get("outputFile", ""))).rpartition("/")[0]
+    path, question, query = str(next(iter(artifacts), outputs["outputFile"])).partition("?")
+    return path.rpartition("/")[0] + question + query
 
 
 def folder_of_run(artifact: str, job: str) -> str:
     """The folder of all artifacts of a run, by the URI of one; empty if they do not lie as platforms place them."""
-    before, found, _ = artifact.partition(f"/{job}/")
-    return f"{before}/{job}" if found else ""
+    path, question, query = artifact.partition("?")
+    before, found, _ = path.partition(f"/{job}/")
+    return f"{before}/{job}{question}{query}" if found else ""
+
+
+def describe_failure(error: Exception) -> str:
+    """The message of one of our errors alone, else that of somebody else's with its kind."""
+    text = str(error) if isinstance(error, SlipwayError) else f"{type(error).__name__}: {error}"
+    return text[:_LONGEST]
 
 
 def write_failure(folder: str, step: str, error: Exception) -> None:
     """Writes why a step failed."""
-    text = str(error) if isinstance(error, SlipwayError) else f"{type(error).__name__}: {error}"
-    failed = Step(name=step, state="failed", error=text[:_LONGEST])
+    failed = Step(name=step, state="failed", error=describe_failure(error))
     storage.write_text(storage.join(folder, _FAILURE, _FILE), failed.model_dump_json())
 
 
