@@ -24,7 +24,7 @@ def record_run(
     `run` is the JSON text of a `RunContext`; `job` and `job_created` are its platform's id and time of creation.
     The others are fields of the form; what a pipeline has not is not looked at.
     """
-    from components.record_run.run import record, tell
+    from components.record_run.run import record, tell, title
     from slipway.runs.failures import folder_of_run, read_failures
     from slipway.runs.naming import job_id, name_run
     from slipway.runs.store import REPORT
@@ -43,4 +43,6 @@ def record_run(
     failed = read_if_there(lambda: read_failures(artifacts)) if artifacts else None
     view = record(this, status.state, status.error_message, steps=failed)
     tell(view, this)
+    # By which the UI's page of artifacts lists and filters it; it does not filter runs by anything but their names.
+    run_page.metadata["display_name"] = title(view)
     storage.copy(storage.join(view.uri, REPORT), run_page.path)

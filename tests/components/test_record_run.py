@@ -12,7 +12,7 @@ from kfp import dsl
 
 from components.confirm_rollout.component import confirm_rollout
 from components.record_run.component import record_run
-from components.record_run.run import last_step, record
+from components.record_run.run import last_step, record, title
 from pipelines.training import TRAINING
 from slipway.errors import RolloutError
 from slipway.lineage import Lineage
@@ -27,7 +27,7 @@ from tests.steps import FIELDS
 LINEAGE = Lineage(
     run="r", module="taxi", module_digest="ab", data_uri="x.csv", seed=42, started=1.75e9, shows=TRAINING.shows
 )
-GIVEN = LINEAGE.model_copy(update={"run": "taxi-{job}", "started": 0.0, "target": "kubeflow"})
+GIVEN = LINEAGE.model_copy(update={"git_revision": "2" * 40, "run": "taxi-{job}", "started": 0.0, "target": "kubeflow"})
 FIRST, SECOND = "90d63664-0f4f-41ec-91be-9419156db005", "1b0ec32e-2a5c-4458-ba33-67081ebfbeb3"
 PUSHED = Outcome(verdict="pushed", reasons=[], version=7, path="gs://bucket/models/taxi/7")
 
@@ -118,6 +118,7 @@ def of_kubeflow(home: Path, job: str, state: str, told: dict[str, Any] | None = 
     status = SimpleNamespace(state=state, error_message=None, pipeline_job_resource_name="slipway-training-x7k2p")
     page = dsl.HTML(uri=str(artifacts_of(home, job) / "record-run" / "5a17" / "run_page"))
     record_run.python_func(given(home, told), job, "2026-01-02T03:04:05Z", status, page)
+    assert page.metadata["display_name"].startswith(f"taxi-{job}: ")
     assert Path(page.path).read_text() == (home / f"taxi-{job}" / "report.html").read_text()
     return home / f"taxi-{job}"
 
@@ -285,6 +286,21 @@ def test_record_run_with_a_broken_notifier_goes_well_and_says_so(
     record_run.python_func(context.model_dump_json(), "1", "", status, dsl.HTML(uri=str(tmp_path / "run_page")))
     assert "warning: " in capsys.readouterr().out
     assert (tmp_path / "report.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("outcome", "state", "ended"),
+    [(Outcome(verdict="refused", reasons=[], data_digest="ef" * 32), "COMPLETE", f"refused, data {'ef' * 6}"),
+     (None, "FAILED", "failed, data unknown")],
+)  # fmt: skip
+def test_page_of_a_run_is_called_by_what_the_ui_can_filter(
+    tmp_path: Path, outcome: Outcome | None, state: str, ended: str
+) -> None:
+    """By name, module, revision, digest of the data and verdict."""
+    if outcome:
+        storage.write_text(str(tmp_path / f"taxi-{FIRST}" / OUTCOME), outcome.model_dump_json())
+    folder = of_kubeflow(tmp_path, FIRST, state)
+    assert title(load_run(tmp_path, folder.name)) == f"taxi-{FIRST}: {ended}, commit {'2' * 12}"
 
 
 def test_record_of_kubeflow_says_which_step_failed_and_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
