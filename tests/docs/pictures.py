@@ -1,7 +1,7 @@
 """The pictures of Kubeflow's UI in docs/kubeflow.md that no browser took: its graph, and its comparison of runs.
 
-`python -m tests.docs.pictures OLDER NEWER` draws them anew; both are folders of artifacts of local runs,
-`.slipway/artifacts/slipway-training-…`.
+`python -m tests.docs.pictures` draws the graph anew, and with `OLDER NEWER`, folders of artifacts of local runs such as
+`.slipway/artifacts/slipway-training-…`, the comparison too.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tests.fakes.kubeflow.artifacts import read_properties
 
 GRAPH, COMPARISON = PROJECT / "docs" / "graph.svg", PROJECT / "docs" / "comparison.svg"
 _MARGIN, _HEAD = 20, 60
-_ROW, _NAME, _COLUMN = 28, 250, 280
+_ROW, _NAME, _COLUMN = 28, 280, 300
 
 _SVG = Markup(
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" font-family="sans-serif">'
@@ -104,6 +104,7 @@ def draw_comparison(columns: list[Column]) -> str:
 
 if __name__ == "__main__":
     GRAPH.write_text(draw_graph(), encoding="utf-8")
-    runs = zip(("taxi, 12 epochs", "taxi, embedding 16, 4 epochs"), map(Path, sys.argv[1:]), strict=True)
-    compared = [column for run, artifacts in runs for column in read_columns(run, artifacts)]
-    COMPARISON.write_text(draw_comparison(compared), encoding="utf-8")
+    if artifacts := [Path(folder) for folder in sys.argv[1:]]:
+        runs = zip(("taxi, 12 epochs", "taxi, embedding 16, 4 epochs"), artifacts, strict=True)
+        compared = [column for run, folder in runs for column in read_columns(run, folder)]
+        COMPARISON.write_text(draw_comparison(compared), encoding="utf-8")
