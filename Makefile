@@ -14,9 +14,12 @@ help: ## Show this help
 run: .venv/.installed ## Train the taxi model: built-in sample, or make run DATA=trips.csv
 	@$(SLIPWAY) run $(if $(DATA),--data "$(DATA)") $(ARGS)
 
-test: .venv/.installed-dev ## Lint, types, layers and the quick tests
+test: .venv/.installed-dev tests/compiled/node_modules ## Lint, types, layers and the quick tests
 	$(MAKE) --no-print-directory lint
 	$(BIN)/pytest -m "not slow" -n auto --dist loadfile $(ARGS)
+
+tests/compiled/node_modules: tests/compiled/package-lock.json
+	-@if command -v npm >/dev/null; then npm ci --silent --prefix tests/compiled; fi
 
 test-slow: .venv/.installed-dev ## The tests that take longer than 20 s each
 	$(BIN)/pytest -m slow -n auto --dist loadfile $(ARGS)
@@ -48,7 +51,7 @@ smoke: .venv/.installed-dev ## Send real requests to what serves; tests/conforma
 	$(BIN)/pytest tests/conformance/test_smoke.py $(ARGS)
 
 clean: ## Remove the environment and all state of local runs
-	rm -rf .venv .kustomize .slipway .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	rm -rf .venv .kustomize tests/compiled/node_modules .slipway .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
 
 # uv installs in parallel and compiles bytecode, without which every process would compile TensorFlow again.
 .venv/.uv: requirements-uv.lock

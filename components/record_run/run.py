@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from slipway.runs.record import LastStep, Outcome, RunContext, RunState, Step, StepsFile
+from slipway.runs.record import NO_VERDICT, LastStep, Outcome, RunContext, RunState, Step, StepsFile
 from slipway.runs.report import write_report
 from slipway.runs.states import ENDED
 from slipway.runs.store import LAST_STEP, NOTIFIED, OUTCOME, REPORT, STEPS, SUMMARY, RunView
@@ -11,6 +11,7 @@ from slipway.runs.summary import read_if_there, read_record, summarise
 from slipway.stores import storage
 
 NAME = "record_run"
+_SHORT = 12  # letters of a digest
 # The reason where the orchestrator gives none: Kubeflow never does.
 _UNEXPLAINED: dict[RunState, str] = {
     "cancelled": "the run was cancelled",
@@ -29,7 +30,7 @@ def record(
         run: This run.
         state: The pipeline's final state in the platform's words: `slipway.runs.states.ENDED`.
         error_message: The orchestrator's; used where the runner recorded no better one.
-        steps: The platform's, for a record that is made after the run.
+        steps: Steps where the runner recorded none: those that failed, or the platform's.
         finished: When the run ended; now by default.
     """
     recorded = read_record(run.uri, STEPS, StepsFile)
@@ -49,6 +50,14 @@ def record(
     view = RunView(summary.lineage.run, run.uri, steps, summary)
     write_report(view)
     return view
+
+
+def title(view: RunView) -> str:
+    """A line by which a run can be found: `taxi-90d6…: refused, data 87da15bf74dc, commit 0c4f2abd11e3`."""
+    summary = view.summary
+    ended = summary.state if summary.verdict == NO_VERDICT else summary.verdict
+    data = summary.data_digest[:_SHORT] or "unknown"
+    return f"{view.name}: {ended}, data {data}, commit {summary.lineage.git_revision[:_SHORT]}"
 
 
 def tell(view: RunView, run: RunContext) -> None:
