@@ -20,6 +20,7 @@ from serving.manifests import publish_manifests
 from slipway.data.examples.source import parts_of
 from slipway.errors import ConfigError
 from slipway.lineage import DEFAULT_PIPELINE
+from slipway.module_kit.check import check_data
 from slipway.module_kit.loader import load_function
 from slipway.runs.naming import JOB
 from slipway.stores import storage
@@ -42,6 +43,7 @@ def local_request(
     else:
         # Paths in module.yaml are relative to the module's folder.
         uri = ",".join(parts_of(uri, Path.cwd() if data else folder))
+        check_data(config, uri)
     own = environment.for_settings
     return request_run(folder, config, uri, environment.local, platform, pipeline=pipeline, settings_overrides=own)
 

@@ -238,7 +238,14 @@ class ModuleConfig(LabelledTask):
 
     @model_validator(mode="after")
     def _needed_columns_are_read(self) -> Self:
-        needed = {"label.training_only": self.label.training_only, "slices": sum(self.slices, ())}
+        sliced = {"slices": sum(self.slices, ()), "thresholds": sum((one.slice for one in self.thresholds), ())}
+        for key, columns in sliced.items():
+            if isinstance(self.split, ColumnSplit) and self.split.column in columns:
+                raise ValueError(
+                    f"{key} names {self.split.column!r}, which is split.column and no feature: all rows of a split "
+                    "have the same few values there; remove it"
+                )
+        needed = {"label.training_only": self.label.training_only, **sliced}
         needed["label.column"] = () if self.label.expression else (self.label.column,)
         needed["split.column"] = () if isinstance(self.split, HashSplit) else (self.split.column,)
         for key, columns in needed.items():

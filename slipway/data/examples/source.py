@@ -76,7 +76,15 @@ def read_source(source_uri: str) -> Source:
 
 
 def locate(uri: str, window: int) -> Source:
-    """The files behind a URI, with the digest of their content.
+    """The files behind a URI, with the digest of their content; arguments and errors are those of `find`."""
+    kind, found, spans = find(uri, window)
+    files = [_describe(file) for file in found]
+    digest = digest_of(kind, *(file.digest for file in files))
+    return Source(uri=uri, format=kind, digest=digest, files=files, spans=spans)
+
+
+def find(uri: str, window: int) -> tuple[Format, list[str], list[int]]:
+    """The format, the files and the spans behind a URI.
 
     Args:
         uri: A path or gs:// URI of a file, a directory or a glob (`*`, `**`, `[…]`, and `?` on this machine), or
@@ -100,9 +108,7 @@ def locate(uri: str, window: int) -> Source:
         raise DataError(f"{uri}: the files are of several formats ({examples}); read one format at a time")
     kind = _format_of(found[0])
     assert kind
-    files = [_describe(file) for file in found]
-    digest = digest_of(kind, *(file.digest for file in files))
-    return Source(uri=uri, format=kind, digest=digest, files=files, spans=spans)
+    return kind, found, spans
 
 
 def parts_of(uri: str, base: Path | None = None) -> list[str]:
