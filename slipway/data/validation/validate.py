@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TypeAlias
 
@@ -15,6 +15,7 @@ from slipway.data.statistics.describe import common_stats, feature_name
 from slipway.data.statistics.io import FILE as STATISTICS
 from slipway.data.statistics.io import dataset_of, read_statistics
 from slipway.data.validation.comparators import compare_datasets
+from slipway.data.validation.earlier import compare_columns
 from slipway.data.validation.features import check_feature, is_required, type_name
 from slipway.data.validation.finding import CONTROL_MISSING, Finding, find_rows
 from slipway.data.validation.ingested import check_ingested
@@ -29,6 +30,7 @@ def validate_examples(
     statistics: statistics_pb2.DatasetFeatureStatisticsList,
     schema: schema_pb2.Schema,
     previous_statistics: str = "",
+    declared: Iterable[Anomaly] = (),
 ) -> Validation:
     """The anomalies, errors first, and the comparisons.
 
@@ -39,8 +41,10 @@ def validate_examples(
         statistics: Statistics of both splits.
         schema: The schema.
         previous_statistics: URI of the statistics of the run before, for drift, or empty; deleted ones are a warning.
+        declared: What is wrong with the columns and labels that module.yaml declares.
     """
     found: list[tuple[Dataset, str, Finding]] = []
+    earlier: list[Anomaly] = []
     manifest = read_manifest(examples_path)
     datasets = {split: dataset_of(statistics, split) for split in SPLITS}
     for dataset in datasets.values():
@@ -53,13 +57,16 @@ def validate_examples(
         fix = "nothing, if the run before was deleted: drift is checked from the next run on"
         found.append((train, "", Finding(CONTROL_MISSING, "previous data missing", text, fix)))
     elif previous_statistics and train.num_examples:
-        kinds.append(("drift", train, dataset_of(read_statistics(previous_statistics), "train")))
+        before = dataset_of(read_statistics(previous_statistics), "train")
+        kinds.append(("drift", train, before))
+        earlier = list(compare_columns(train, before))
     comparisons: list[Comparison] = []
     for kind, treatment, control in kinds:
         for name, comparison, finding in compare_datasets(schema, treatment, control, kind):
             comparisons += [comparison] if comparison else []
             found += [(treatment, name, finding)] if finding else []
-    anomalies = [*check_ingested(examples_path, manifest), *(_locate(examples_path, *one) for one in found)]
+    anomalies = [*check_ingested(examples_path, manifest), *declared]
+    anomalies += [*(_locate(examples_path, *one) for one in found), *earlier]
     anomalies.sort(key=lambda anomaly: anomaly.severity != "ERROR")
     return Validation(anomalies=anomalies, comparisons=comparisons)
 
