@@ -12,7 +12,8 @@ A module is a folder `modules/<name>/`:
                        the dict of `module.yaml`. It returns a compiled `keras.Model` that takes that dict and answers
                        `[batch, 1]` probabilities (binary), `[batch, classes]` probabilities (multiclass) or
                        `[batch, 1]` values (regression).
-- `schema.pbtxt`       optional, a curated `tensorflow_metadata` schema; it wins over the inferred one.
+- `schema.pbtxt`       optional, a curated `tensorflow_metadata` schema; it wins over the inferred one. Without features
+                       it bounds the data as a whole (`dataset_constraints`), and the features are inferred.
 - `sample.py`          optional, `write_sample(path, rows, seed)`: synthetic rows as CSV, for a first run and for tests.
 
 Files of a module import each other relatively (`from .preprocessing import …`).

@@ -112,17 +112,28 @@ def find(uri: str, window: int) -> tuple[Format, list[str], list[int]]:
 
 
 def parts_of(uri: str, base: Path | None = None) -> list[str]:
-    """The URIs of a list with commas between, local ones below `base`; a local file may have commas in its name."""
+    """The URIs of a list with commas between, local ones below `base`; names may have commas.
+
+    A local name has one if such a file is there. A remote one has, unless a whole URI stands before the comma: one that
+    ends like a data file, a folder's with its slash, or a pattern.
+    """
     found: list[str] = []
     pieces = uri.split(",")
     while pieces:
-        sizes = range(min(len(pieces), MOST_COMMAS + 1), 0, -1)
-        texts = [(size, text) for size in sizes for text in (",".join(pieces[:size]), ",".join(pieces[:size]).strip())]
-        there = (one for one in texts if "://" not in one[1] and _is_there(str((base or Path()) / one[1])))
+        texts = [(size, ",".join(pieces[:size])) for size in range(1, min(len(pieces), MOST_COMMAS + 1) + 1)]
+        if "://" in pieces[0]:
+            there = ((size, text.strip()) for size, text in texts if text.count("://") == 1 and _is_whole(text.strip()))
+        else:
+            local = ((size, each) for size, text in reversed(texts) for each in (text, text.strip()))
+            there = (one for one in local if "://" not in one[1] and _is_there(str((base or Path()) / one[1])))
         size, text = next(there, (1, pieces[0].strip()))
         found.append(text if "://" in text or base is None else str(base / text))
         del pieces[:size]
     return found
+
+
+def _is_whole(uri: str) -> bool:
+    return _format_of(uri) is not None or uri.partition("?")[0].endswith(("/", "*"))
 
 
 def _is_there(path: str) -> bool:

@@ -63,7 +63,8 @@ def compare_inputs(schema: schema_pb2.Schema, production: schema_pb2.Schema, ver
         else:
             continue
         yield Anomaly(
-            feature=name, split="", severity="ERROR", type="UNEXPECTED_DATA_TYPE", short="Unlike production", of_rows=0,
+            feature=name, split="", severity="ERROR", short="Unlike production", of_rows=0,
+            type="UNEXPECTED_DATA_TYPE" if name in known else "SCHEMA_MISSING_COLUMN",
             description=f"{text} {compared} {_WORDS.get(old, old)}.",
             fix=f"{fix}; or, if the change is right, {without}",
         )  # fmt: skip
