@@ -43,7 +43,7 @@ def local_request(
     else:
         # Paths in module.yaml are relative to the module's folder.
         uri = ",".join(parts_of(uri, Path.cwd() if data else folder))
-        check_data(config, uri)
+    check_data(config, uri)
     own = environment.for_settings
     return request_run(folder, config, uri, environment.local, platform, pipeline=pipeline, settings_overrides=own)
 
