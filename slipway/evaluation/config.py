@@ -70,11 +70,6 @@ class EvaluationConfig(LabelledTask):
         """Every column that is sliced on."""
         return list(dict.fromkeys(name for spec in self.slice_specs for name in spec))
 
-    @property
-    def judged_classes(self) -> list[str]:
-        """The classes that a threshold is of."""
-        return [one.of_class for one in self.thresholds if one.of_class is not None]
-
 
 def parse_evaluation_config(values: dict[str, Any]) -> EvaluationConfig:
     """The configuration from a module's values; raises ConfigError where a threshold does not fit the task."""

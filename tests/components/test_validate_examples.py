@@ -10,9 +10,8 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2
 
 from components.validate_examples.component import validate_examples
 from slipway.data.examples.dataset import read_manifest
-from slipway.data.validation.declared import check_labels
+from slipway.data.validation.declared import Declared, check_declared
 from slipway.data.validation.report import Validation, read_validation
-from slipway.module_api import LabelledTask
 from tests.components.ingesting import CONFIG
 from tests.example_artifacts import write_curated_schema, write_examples
 from tests.steps import compute, infer, ingest, resolve
@@ -23,14 +22,14 @@ MONTHS = {"month": [2, 2], "y": [0, 1]}
 
 
 def run_steps(
-    examples: str, folder: Path, label: dict[str, Any], curated: str = "", previous: str = "", **judged: Any
+    examples: str, folder: Path, label: dict[str, Any], curated: str = "", previous: str = "", **declared: Any
 ) -> Validation:
     """Statistics, schema and validation, as the pipeline runs them."""
     compute(examples, str(folder / "statistics"), str(folder / "statistics.html"))
     infer(str(folder / "statistics"), label, write_curated_schema(folder, curated), str(folder / "schema"))
     validate(
         examples, str(folder / "statistics"), str(folder / "schema"), previous,
-        {"task": "binary", "label": label, **judged}, str(folder / "anomalies"), str(folder / "validation.html"),
+        {"task": "binary", "label": label, **declared}, str(folder / "anomalies"), str(folder / "validation.html"),
     )  # fmt: skip
     return read_validation(str(folder / "anomalies"))
 
@@ -97,7 +96,7 @@ def test_validate_of_what_module_yaml_declares_stops_before_the_training(tmp_pat
     examples = write_examples(tmp_path / "examples", columns, {**columns, "kind": ["a", "b", "b", "b"] * 2})
     validation = run_steps(
         examples, tmp_path, {"column": "kind"}, task="multiclass", classes=["a", "b", "c"],
-        slices=[["color"], ["words"]], thresholds=[{"metric": "f1", "of_class": "c", "min": 0.1}],
+        sliced=["color", "words"], judged=["c"],
     )  # fmt: skip
     told = {(one.feature, one.split, one.short): one.description for one in validation.errors}
     assert told.keys() == {
@@ -125,8 +124,7 @@ def test_validate_of_labels_that_the_task_cannot_take(
     tmp_path: Path, task: str, labels: list[Any], short: str | None
 ) -> None:
     manifest = read_manifest(write_examples(tmp_path, {"x": [1, 2, 3, 4], "y": labels}))
-    its = LabelledTask.model_validate({"task": task, "label": {"column": "y"}})
-    found = list(check_labels(tmp_path, manifest, its, ()))
+    found = list(check_declared(tmp_path, manifest, Declared.model_validate({"task": task, "label": {"column": "y"}})))
     assert [(one.split, one.short) for one in found] == ([("train", short), ("eval", short)] if short else [])
     assert all(one.severity == "ERROR" for one in found)
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import Field
 
 from slipway.data.examples.columns import no_such_column
 from slipway.data.examples.dataset import SPLITS, Manifest, Split, open_split
@@ -23,8 +24,28 @@ from slipway.module_api import LabelledTask
 LISTED = 5
 
 
-def check_slices(manifest: Manifest, sliced: Iterable[str]) -> Iterator[Anomaly]:
-    """The columns of slices and thresholds that are no columns of the examples, or hold lists."""
+class Declared(LabelledTask):
+    """The parts of module.yaml that are compared: no bounds of thresholds, so that another bound is no other data."""
+
+    sliced: tuple[str, ...] = Field((), description="columns of slices and thresholds")
+    judged: tuple[str, ...] = Field((), description="classes that thresholds are of")
+
+
+def check_declared(examples_path: str | Path, manifest: Manifest, its: Declared) -> Iterator[Anomaly]:
+    """The anomalies of the columns of slices, and of the labels."""
+    yield from _check_slices(manifest, its.sliced)
+    for split in SPLITS:
+        rows = getattr(manifest.rows, split)
+        if not rows or manifest.label not in manifest.columns:
+            continue
+        batches = open_split(examples_path, split).to_batches([manifest.label])
+        if its.task == "regression":
+            yield from _check_numbers(manifest.label, split, rows, batches)
+        else:
+            yield from _check_classes(manifest.label, split, rows, batches, its)
+
+
+def _check_slices(manifest: Manifest, sliced: Iterable[str]) -> Iterator[Anomaly]:
     rows = manifest.rows.train + manifest.rows.eval
     fix = "correct `slices` and `thresholds` in module.yaml"
     for column in dict.fromkeys(sliced) if manifest.columns else ():
@@ -45,25 +66,6 @@ def check_slices(manifest: Manifest, sliced: Iterable[str]) -> Iterator[Anomaly]
             )  # fmt: skip
 
 
-def check_labels(
-    examples_path: str | Path, manifest: Manifest, its: LabelledTask, judged: Iterable[str]
-) -> Iterator[Anomaly]:
-    """Labels that the task cannot take, and classes that no row of a split has.
-
-    The latter are errors where nothing could be judged: in a binary task, and of the classes in `judged`, which
-    thresholds name.
-    """
-    for split in SPLITS:
-        rows = getattr(manifest.rows, split)
-        if not rows or manifest.label not in manifest.columns:
-            continue
-        batches = open_split(examples_path, split).to_batches([manifest.label])
-        if its.task == "regression":
-            yield from _check_numbers(manifest.label, split, rows, batches)
-        else:
-            yield from _check_classes(manifest.label, split, rows, batches, its, set(judged))
-
-
 def _check_numbers(label: str, split: Split, rows: int, batches: Iterable[pa.RecordBatch]) -> Iterator[Anomaly]:
     columns = (batch.column(label) for batch in batches)
     wrong = sum(
@@ -80,8 +82,9 @@ def _check_numbers(label: str, split: Split, rows: int, batches: Iterable[pa.Rec
 
 
 def _check_classes(
-    label: str, split: Split, rows: int, batches: Iterable[pa.RecordBatch], its: LabelledTask, judged: set[str]
+    label: str, split: Split, rows: int, batches: Iterable[pa.RecordBatch], its: Declared
 ) -> Iterator[Anomaly]:
+    """Labels that are no classes, and classes without rows: errors where without them nothing can be judged."""
     names, counts = its.class_names, Counter[Any]()
     for batch in batches:
         counts.update({one["values"]: one["counts"] for one in pc.value_counts(batch.column(label)).to_pylist()})
@@ -98,7 +101,7 @@ def _check_classes(
         )  # fmt: skip
         return
     for name in sorted(set(names) - {names[code] for _, code in coded if code is not None}):
-        needed = its.task == "binary" or (split == "eval" and name in judged)
+        needed = its.task == "binary" or (split == "eval" and name in its.judged)
         yield Anomaly(
             feature=label, split=split, severity="ERROR" if needed else "WARNING",
             type="ENUM_TYPE_UNEXPECTED_STRING_VALUES", short="A class without rows", rows=0, of_rows=rows,
