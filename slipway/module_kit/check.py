@@ -69,7 +69,7 @@ def check_data(config: ModuleConfig, data_uri: str) -> None:
 
     try:
         names = read_names(data_uri, config.ingestion)
-    except (SlipwayError, OSError):
+    except (SlipwayError, OSError, ValueError):  # Arrow's errors are ValueErrors
         return
     if names and (problems := check_columns(config, names, data_uri)):
         raise ModuleError("\n".join(problems))
