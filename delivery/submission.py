@@ -15,7 +15,7 @@ from delivery.environment import Environment
 from delivery.launch import RunRequest, request_run
 from delivery.package import read_package
 from delivery.targets.base import Recurring, Submission
-from pipelines.registry import Platform
+from pipelines.registry import Platform, find_pipeline
 from serving.manifests import publish_manifests
 from slipway.data.examples.source import parts_of
 from slipway.errors import ConfigError
@@ -43,7 +43,8 @@ def local_request(
     else:
         # Paths in module.yaml are relative to the module's folder.
         uri = ",".join(parts_of(uri, Path.cwd() if data else folder))
-    check_data(config, uri)
+    if find_pipeline(pipeline).shows.examples:  # another pipeline may need other columns
+        check_data(config, uri)
     own = environment.for_settings
     return request_run(folder, config, uri, environment.local, platform, pipeline=pipeline, settings_overrides=own)
 
