@@ -15,7 +15,7 @@ from cli.schema import DataToRead, read
 from delivery.environment import open_environment
 from slipway.data.examples.source import parts_of
 from slipway.errors import ConfigError, ModuleError
-from slipway.module_kit.check import check_module
+from slipway.module_kit.check import check_data, check_module
 from slipway.module_kit.scaffold.plan import choose_label, plan_module, read_labels
 from slipway.module_kit.scaffold.write import require_new, write_module
 from slipway.stores.module_store import digest_module
@@ -65,15 +65,20 @@ def _from_project(data: str, project: Path) -> str:
 @app.command()
 def check(
     name: Annotated[str | None, typer.Argument(help="Folder under modules/; all of them by default.")] = None,
+    data: Annotated[str | None, typer.Option(help="Data to compare with; the module's own by default.")] = None,
     env: options.Env = None,
     as_json: options.Json = False,
 ) -> None:
-    """Check modules against the contract, without running their code."""
+    """Check modules against the contract and the columns of local data, without running their code."""
     checked: list[dict[str, Any]] = []
-    for folder in open_environment(env).module_folders([name] if name else None):
+    environment = open_environment(env)
+    for folder in environment.module_folders([name] if name else None):
         one: dict[str, Any] = {"module": folder.name, "task": None, "digest": None, "problems": []}
         try:
-            one |= {"task": check_module(folder).task, "digest": digest_module(folder)}
+            config = check_module(folder)
+            if uri := data or config.data:
+                check_data(config, ",".join(parts_of(uri, Path.cwd() if data else environment.project)))
+            one |= {"task": config.task, "digest": digest_module(folder)}
         except (ConfigError, ModuleError) as error:
             one["problems"] = str(error).splitlines()
         checked.append(one)

@@ -15,10 +15,11 @@ from delivery.environment import Environment
 from delivery.launch import RunRequest, request_run
 from delivery.package import read_package
 from delivery.targets.base import Recurring, Submission
-from pipelines.registry import Platform
+from pipelines.registry import Platform, find_pipeline
 from serving.manifests import publish_manifests
 from slipway.data.examples.source import parts_of
 from slipway.errors import ConfigError
+from slipway.module_kit.check import check_data
 from slipway.module_kit.loader import load_function
 from slipway.runs.naming import JOB, run_name_of
 from slipway.stores import storage
@@ -40,6 +41,8 @@ def local_request(
         uri = str(sample_file(folder, environment.settings.home))
     else:
         uri = ",".join(parts_of(uri, Path.cwd() if data else environment.project))
+    if find_pipeline(pipeline).shows.examples:  # another pipeline may need other columns
+        check_data(config, uri)
     own = environment.for_settings
     return request_run(folder, config, uri, environment.local, platform, pipeline=pipeline, settings_overrides=own)
 

@@ -75,6 +75,8 @@ def training_arguments(inputs: Inputs) -> dict[str, Any]:
     module, config, locations, platform = inputs.module, inputs.config, inputs.locations, inputs.platform
     content = config.model_dump(mode="json", exclude_none=True)
     evaluation = {key: content[key] for key in ("task", "label", "classes", "slices", "thresholds")}
+    sliced = (*config.slices, *(one.slice for one in config.thresholds))
+    judged = {one.of_class for one in config.thresholds if one.of_class is not None}
     return {
         "module": module.name,
         "data_uri": inputs.data_uri,
@@ -89,6 +91,11 @@ def training_arguments(inputs: Inputs) -> dict[str, Any]:
         "label": content["label"],
         # As text, so that hyperparameters keep their types.
         "training": config.model_dump_json(include={"task", "label", "classes", "training", "hyperparameters"}),
+        "declared": {
+            **{key: content[key] for key in ("task", "label", "classes")},
+            "sliced": sorted({column for columns in sliced for column in columns}),
+            "judged": sorted(judged),
+        },
         "evaluation_config": {**evaluation, "engine": platform.engine},
         "beam": platform.beam.model_dump(),
         "distribution": platform.distribution.model_dump(),

@@ -12,7 +12,8 @@ A module is a folder `modules/<name>/`:
                        the dict of `module.yaml`. It returns a compiled `keras.Model` that takes that dict and answers
                        `[batch, 1]` probabilities (binary), `[batch, classes]` probabilities (multiclass) or
                        `[batch, 1]` values (regression).
-- `schema.pbtxt`       optional, a curated `tensorflow_metadata` schema; it wins over the inferred one.
+- `schema.pbtxt`       optional, a curated `tensorflow_metadata` schema; it wins over the inferred one. Without features
+                       it bounds the data as a whole (`dataset_constraints`), and the features are inferred.
 - `sample.py`          optional, `write_sample(path, rows, seed)`: synthetic rows as CSV, for a first run and for tests.
 
 Files of a module import each other relatively (`from .preprocessing import …`).
@@ -287,7 +288,14 @@ class ModuleConfig(LabelledTask):
 
     @model_validator(mode="after")
     def _needed_columns_are_read(self) -> Self:
-        needed = {"label.training_only": self.label.training_only, "slices": sum(self.slices, ())}
+        sliced = {"slices": sum(self.slices, ()), "thresholds": sum((one.slice for one in self.thresholds), ())}
+        for key, columns in sliced.items():
+            if isinstance(self.split, ColumnSplit) and self.split.column in columns:
+                raise ValueError(
+                    f"{key} names {self.split.column!r}, which is split.column and no feature: all rows of a split "
+                    "have the same few values there; remove it"
+                )
+        needed = {"label.training_only": self.label.training_only, **sliced}
         needed["label.column"] = () if self.label.expression else (self.label.column,)
         needed["split.column"] = () if isinstance(self.split, HashSplit) else (self.split.column,)
         for key, columns in needed.items():

@@ -28,7 +28,13 @@ def transform_features(
     """
     from apache_beam.options.pipeline_options import PipelineOptions
 
-    from components.transform_features.transform import Transform, analyze, materialize, one_message
+    from components.transform_features.transform import (
+        Transform,
+        absent_columns,
+        analyze,
+        materialize,
+        one_message,
+    )
     from slipway.data.beam import BeamConfig, scratch_folder
     from slipway.data.examples.dataset import read_manifest
     from slipway.data.schema import model_inputs, read_schema, write_schema
@@ -39,8 +45,8 @@ def transform_features(
     from slipway.stores.artifacts import TRANSFORM_GRAPH, TRANSFORMED, clear_artifact
 
     config = BeamConfig.model_validate(beam)
-    column = Label.model_validate(label).column
-    if read_manifest(examples.path).rows.train == 0:
+    target, manifest = Label.model_validate(label), read_manifest(examples.path)
+    if manifest.rows.train == 0:
         raise DataError(f"{examples.path}: the training split has no rows; there is nothing to learn from")
     asked = read_schema(schema.path)
     features = RawFeatures(tuple(model_inputs(asked)))
@@ -48,8 +54,9 @@ def transform_features(
     clear_artifact(transformed_examples.path, TRANSFORMED)
     with one_message(), scratch_folder(PipelineOptions(config.flags)) as scratch:
         graph = storage.join(scratch, "graph")
-        analyze(examples.path, features, preprocessing_uri, config, scratch, graph)
-        materialize(Transform(examples.path, features, column, graph, transformed_examples.path), config)
+        absent = absent_columns(manifest, target, asked)
+        analyze(examples.path, features, preprocessing_uri, absent, config, scratch, graph)
+        materialize(Transform(examples.path, features, target.column, graph, transformed_examples.path), config)
         storage.write_text(storage.join(transformed_examples.path, TRANSFORMED), "")
         write_schema(asked, transform_graph.path)
         storage.copy_folder(graph, transform_graph.path, TRANSFORM_GRAPH)

@@ -6,6 +6,7 @@ The label and the columns known only after the outcome carry `not_in_environment
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -77,7 +78,9 @@ def write_schema(schema: schema_pb2.Schema, artifact_path: str | Path) -> None:
 
 
 def infer_schema(
-    statistics: statistics_pb2.DatasetFeatureStatisticsList, label: Label | None = None
+    statistics: statistics_pb2.DatasetFeatureStatisticsList,
+    label: Label | None = None,
+    bounds: schema_pb2.Schema | None = None,
 ) -> schema_pb2.Schema:
     """The schema that these statistics suggest, with the marks that the pipeline needs.
 
@@ -86,12 +89,15 @@ def infer_schema(
     values gets a domain. What differs: all splits count, not only train, so that the data a schema was inferred from
     passes it; and a list of fixed length gets a `shape`, so that the module sees a dense tensor.
 
-    Without a label nothing is marked as absent when serving.
+    Without a label nothing is marked as absent when serving. A schema that has `bounds` but no features gives the
+    rest: its constraints on the data set as a whole.
 
     Raises:
         ConfigError: the data lacks the label, or a column known only after the outcome.
     """
     schema = schema_pb2.Schema()
+    if bounds is not None:
+        schema.CopyFrom(bounds)
     by_name: dict[str, list[statistics_pb2.FeatureNameStatistics]] = {}
     for dataset in statistics.datasets:
         for feature in dataset.features:
@@ -103,6 +109,11 @@ def infer_schema(
         _infer_domain(schema, feature, described)
     _mark_environments(schema, label, "the data")
     return schema
+
+
+def fewest_rows(statistics: statistics_pb2.DatasetFeatureStatisticsList) -> int:
+    """A lower bound of the rows in each split: a fifth of the smaller one, so that a tenth of these data is too few."""
+    return max(1, math.ceil(min((one.num_examples for one in statistics.datasets), default=0) / 5))
 
 
 def _infer_presence(feature: schema_pb2.Feature, described: Sequence[statistics_pb2.FeatureNameStatistics]) -> None:
@@ -141,6 +152,8 @@ def _infer_domain(
 def read_curated_schema(text: str, label: Label | None) -> schema_pb2.Schema:
     """A module's `schema.pbtxt`, with the marks of the label, if it is given, added where they lack.
 
+    One without features has bounds of the data set only, and nothing to mark: the features are inferred.
+
     Raises:
         ConfigError: it does not parse (the message has the line), contradicts itself, or lacks the label.
     """
@@ -148,7 +161,7 @@ def read_curated_schema(text: str, label: Label | None) -> schema_pb2.Schema:
     problems = list(_find_problems(schema))
     if problems:
         raise ConfigError("\n".join(f"{FILE}: {problem}" for problem in problems))
-    _mark_environments(schema, label, FILE)
+    _mark_environments(schema, label if schema.feature else None, FILE)
     return schema
 
 
@@ -167,8 +180,9 @@ def _mark_environments(schema: schema_pb2.Schema, label: Label | None, source: s
     for name, key in named:
         if name not in features:
             fix = f"add the feature to {FILE}, or correct {key} in module.yaml" if curated else f"correct {key}"
+            rest = " It lists all features or none: `slipway schema infer` writes it." if curated else ""
             raise ConfigError(
-                f"{source} has no feature {name!r}, which {key} names{nearest(name, features)}. Or {fix}."
+                f"{source} has no feature {name!r}, which {key} names{nearest(name, features)}. Or {fix}.{rest}"
             )
         feature = features[name]
         if SERVING in feature.in_environment:

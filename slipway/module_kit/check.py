@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from slipway import module_api
-from slipway.errors import ConfigError, ModuleError
+from slipway.errors import ConfigError, ModuleError, SlipwayError
 from slipway.evaluation.config import parse_evaluation_config
 from slipway.module_api import ModuleConfig
 from slipway.module_kit.config import read_config
@@ -54,6 +54,25 @@ def check_module(folder: str | Path) -> ModuleConfig:
     if problems or config is None:
         raise ModuleError("\n".join(problems))
     return config
+
+
+def check_data(config: ModuleConfig, data_uri: str) -> None:
+    """Compares the columns that module.yaml names with those of local data, of which only headers are read.
+
+    Data that cannot be read is not judged: the steps of a run say what is wrong with it, and record it.
+
+    Raises:
+        ModuleError: everything that does not fit, one problem a line.
+    """
+    from slipway.data.examples.columns import check_columns
+    from slipway.data.examples.read import read_names
+
+    try:
+        names = read_names(data_uri, config.ingestion)
+    except (SlipwayError, OSError, ValueError):  # Arrow's errors are ValueErrors
+        return
+    if names and (problems := check_columns(config, names, data_uri)):
+        raise ModuleError("\n".join(problems))
 
 
 def _check_schema(folder: Path, files: Files, config: ModuleConfig | None) -> list[str]:

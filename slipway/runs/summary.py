@@ -59,7 +59,7 @@ def summarise(
         rows=Rows.model_validate(manifest.rows, from_attributes=True) if manifest else Rows(),
         metrics=evaluation.overall.candidate if evaluation else {},
         verdict=outcome.verdict if outcome else NO_VERDICT,
-        reasons=outcome.reasons if outcome and outcome.verdict != NO_VERDICT else failure_reasons(failed, error),
+        reasons=_reasons(state, failure_reasons(failed, error), outcome),
         pushed_version=outcome.version if outcome else None,
         pushed_path=outcome.path if outcome else None,
         baseline_version=evaluation.baseline_version if evaluation else None,
@@ -103,6 +103,14 @@ def _downloaded(uri: str) -> TemporaryDirectory[str]:
     folder = TemporaryDirectory(prefix="slipway-artifact-")
     storage.copy_folder(uri, folder.name)
     return folder
+
+
+def _reasons(state: RunState, failure: list[str], outcome: Outcome | None) -> list[str]:
+    """Those of the verdict; without one, the failure's, and what validation warned of, which may have led to it."""
+    if outcome and outcome.verdict != NO_VERDICT:
+        return outcome.reasons
+    warned = outcome.reasons if outcome and state == "failed" else []
+    return failure + [f"validation warned: {warning}" for warning in warned]
 
 
 def failure_reasons(failed: Step | None, error: str | None) -> list[str]:

@@ -53,6 +53,7 @@ class Manifest(BaseModel):
     digest: str
     max_quarantined: float = Field(1.0, description="the share of quarantined rows above which validation refuses")
     split_values: dict[str, int] = Field({}, description="rows of the most frequent values of a `column` split")
+    taken: dict[str, str] = Field({}, description="columns of the data that are not in the examples, and why")
 
 
 def read_manifest(examples_path: str | Path) -> Manifest:

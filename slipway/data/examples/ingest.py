@@ -30,6 +30,7 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
 from slipway.data.database import connect
+from slipway.data.examples.columns import taken_columns
 from slipway.data.examples.dataset import MANIFEST, QUARANTINE, SPLITS, DataFile, Manifest, RowCounts
 from slipway.data.examples.query import RAW, REASON, RowQuery
 from slipway.data.examples.read import open_source
@@ -110,7 +111,7 @@ def _write(
         connection.execute("SET enable_progress_bar = false")
         connection.execute("SET streaming_buffer_size = '64MB'")  # room for more than one thread to read ahead
         typed = open_source(connection, source, schema, config.ingestion, quarantine, Path(scratch), careful=careful)
-        query = RowQuery(connection, typed, config.label, config.split, config.task, source.uri)
+        query = RowQuery(connection, typed, config.label, config.split, config.task, config.ingestion, source.uri)
         for batch in _ahead(query.batches(BATCH_ROWS)):
             rows = _set_aside(batch, quarantine)
             labelled = rows.filter(rows.column(config.label.column).is_valid())
@@ -143,6 +144,7 @@ def _write(
         digest=digest_of(*(file.sha256 for file in files)),
         max_quarantined=config.ingestion.max_quarantined,
         split_values={str(value): count for value, count in spelt.most_common(SHOWN_VALUES)},
+        taken=taken_columns(config.split, config.ingestion),
     )
 
 

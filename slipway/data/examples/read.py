@@ -9,13 +9,14 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import duckdb
 
-from slipway.data.database import identifier, literal
+from slipway.data.database import connect, identifier, literal
 from slipway.data.examples.avro_files import avro_rows
-from slipway.data.examples.bigquery import bigquery_rows
+from slipway.data.examples.bigquery import bigquery_rows, is_bigquery
 from slipway.data.examples.column_types import (
     CSV_TEXT,
     Conversion,
@@ -38,7 +39,7 @@ from slipway.data.examples.rows import (
     describe,
     file_of,
 )
-from slipway.data.examples.source import Format, Source
+from slipway.data.examples.source import Format, Source, SourceFile, find, parts_of
 from slipway.data.examples.tfrecord_files import tfrecord_rows
 from slipway.errors import DataError, UnusableColumnsError
 from slipway.module_api import Ingestion
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from tensorflow_metadata.proto.v0 import schema_pb2
 
 ROW_NUMBER = "file_row_number"
+HEADER_BYTES = 1 << 20
 _MAY_BE_NUMBER = re.compile(rf"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|FLOAT|DOUBLE|DECIMAL\(.*|{CSV_TEXT}")
 
 
@@ -152,6 +154,27 @@ def open_source(
     return TypedRows(rows, conversions, frozenset(can_fail), trusted=not careful)
 
 
+def read_names(uri: str, ingestion: Ingestion) -> list[str]:
+    """The columns of local files, `ingestion.ignore` included; none where their headers do not tell them.
+
+    Raises:
+        DataError: nothing is there, or it cannot be read.
+    """
+    parts = parts_of(uri)
+    if any(storage.is_remote(part) or is_bigquery(part) for part in parts):
+        return []
+    kind, found, _ = find(uri, ingestion.window)
+    if kind == "tfrecord":  # whose records say one by one which features they have
+        return []
+    source = Source(uri=uri, format=kind, digest="", files=[SourceFile(uri=file, size=0, digest="") for file in found])
+    with TemporaryDirectory() as folder, connect(folder, memory_limit="100MB", threads=1) as connection:
+        scratch = Path(folder)
+        quarantine, ignore = Quarantine(scratch / "quarantine"), frozenset(ingestion.ignore)
+        opening = Opening(connection, source, _local_files(source, scratch, most=HEADER_BYTES), quarantine, ignore)
+        rows = csv_rows(opening, ingestion.delimiter) if kind == "csv" else READERS[kind](opening)
+        return list(with_partitions(rows, find_partitions(source), rows.place[0]).types)
+
+
 def _without_ignored(rows: RawRows, ingestion: Ingestion, source: Source) -> RawRows:
     """The rows without the columns that `ingestion.ignore` names; a name that is none of theirs is an error."""
     for name in ingestion.ignore:
@@ -196,8 +219,11 @@ def _conversions(
     return found
 
 
-def _local_files(source: Source, scratch: Path) -> dict[str, Path]:
-    """Name to show and path of each file: remote ones are fetched, packed CSV is unpacked (DuckDB checks no CRC)."""
+def _local_files(source: Source, scratch: Path, most: int | None = None) -> dict[str, Path]:
+    """Name to show and path of each file: remote ones are fetched, packed CSV is unpacked (DuckDB checks no CRC).
+
+    `most` bytes are unpacked, all by default.
+    """
     files = {}
     for number, file in enumerate(source.files):
         remote, suffix = storage.is_remote(file.uri), "".join(Path(file.uri.partition("?")[0]).suffixes[-2:])
@@ -210,7 +236,10 @@ def _local_files(source: Source, scratch: Path) -> dict[str, Path]:
             packed, path = path, scratch / f"{number:05d}.csv"
             try:
                 with gzip.open(packed) as reader, path.open("wb") as writer:
-                    shutil.copyfileobj(reader, writer, storage.BLOCK_BYTES)
+                    if most:
+                        writer.write(reader.read(most))
+                    else:
+                        shutil.copyfileobj(reader, writer, storage.BLOCK_BYTES)
             except (EOFError, gzip.BadGzipFile, zlib.error) as error:
                 raise DataError(f"{file.uri}: the gzip file is damaged or cut: {error}; fetch it again") from error
         files[file.uri] = path

@@ -76,7 +76,15 @@ def read_source(source_uri: str) -> Source:
 
 
 def locate(uri: str, window: int) -> Source:
-    """The files behind a URI, with the digest of their content.
+    """The files behind a URI, with the digest of their content; arguments and errors are those of `find`."""
+    kind, found, spans = find(uri, window)
+    files = [_describe(file) for file in found]
+    digest = digest_of(kind, *(file.digest for file in files))
+    return Source(uri=uri, format=kind, digest=digest, files=files, spans=spans)
+
+
+def find(uri: str, window: int) -> tuple[Format, list[str], list[int]]:
+    """The format, the files and the spans behind a URI.
 
     Args:
         uri: A path or gs:// URI of a file, a directory or a glob (`*`, `**`, `[…]`, and `?` on this machine), or
@@ -100,23 +108,32 @@ def locate(uri: str, window: int) -> Source:
         raise DataError(f"{uri}: the files are of several formats ({examples}); read one format at a time")
     kind = _format_of(found[0])
     assert kind
-    files = [_describe(file) for file in found]
-    digest = digest_of(kind, *(file.digest for file in files))
-    return Source(uri=uri, format=kind, digest=digest, files=files, spans=spans)
+    return kind, found, spans
 
 
 def parts_of(uri: str, base: Path | None = None) -> list[str]:
-    """The URIs of a list with commas between, local ones below `base`; a local file may have commas in its name."""
+    """The URIs of a list with commas between, local ones below `base`; names may have commas.
+
+    A local name has one if such a file is there. A remote one has, unless a whole URI stands before the comma: one that
+    ends like a data file, a folder's with its slash, or a pattern.
+    """
     found: list[str] = []
     pieces = uri.split(",")
     while pieces:
-        sizes = range(min(len(pieces), MOST_COMMAS + 1), 0, -1)
-        texts = [(size, text) for size in sizes for text in (",".join(pieces[:size]), ",".join(pieces[:size]).strip())]
-        there = (one for one in texts if "://" not in one[1] and _is_there(str((base or Path()) / one[1])))
+        texts = [(size, ",".join(pieces[:size])) for size in range(1, min(len(pieces), MOST_COMMAS + 1) + 1)]
+        if "://" in pieces[0]:
+            there = ((size, text.strip()) for size, text in texts if text.count("://") == 1 and _is_whole(text.strip()))
+        else:
+            local = ((size, each) for size, text in reversed(texts) for each in (text, text.strip()))
+            there = (one for one in local if "://" not in one[1] and _is_there(str((base or Path()) / one[1])))
         size, text = next(there, (1, pieces[0].strip()))
         found.append(text if "://" in text or base is None else str(base / text))
         del pieces[:size]
     return found
+
+
+def _is_whole(uri: str) -> bool:
+    return _format_of(uri) is not None or uri.partition("?")[0].endswith(("/", "*"))
 
 
 def _is_there(path: str) -> bool:

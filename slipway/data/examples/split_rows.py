@@ -47,12 +47,17 @@ def assign_splits(rows: pa.RecordBatch, split: Split, columns: list[str]) -> NDA
         later = rows.column(LATER)
         known = np.where(_booleans(pc.fill_null(later, False)), EVAL, TRAIN)
         return np.where(_booleans(later.is_null()), NEITHER, known).astype(np.int8)
-    texts = [rows.column(split.column).cast(pa.string()), rows.column(SPELT)]
+    values = rows.column(split.column)
+    texts = [values.cast(pa.string()), rows.column(SPELT)]
+    is_number = pa.types.is_integer(values.type) or pa.types.is_floating(values.type)
     answer = np.full(rows.num_rows, NEITHER, dtype=np.int8)
     for code, names in ((TRAIN, split.train), (EVAL, split.eval)):
         wanted = {name.lower() if name.lower() in ("true", "false") else name for name in names} | set(names)
         for text in texts:
             answer[_booleans(pc.is_in(text, pa.array(sorted(wanted), pa.string())))] = code
+        numbers = [float(number) for number in map(_number, wanted) if number is not None] if is_number else []
+        if numbers:  # 1.0 is 1, however a format or a writer spells it
+            answer[_booleans(pc.is_in(values.cast(pa.float64(), safe=False), pa.array(numbers)))] = code
     return answer
 
 

@@ -8,6 +8,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from slipway.data.examples.dataset import SPLITS, open_split
+from slipway.data.schema import fewest_rows
 from slipway.data.statistics.describe import common_stats, feature_name, unique_count
 from slipway.data.statistics.io import dataset_of
 from slipway.errors import ConfigError, DataError
@@ -44,6 +45,7 @@ class Plan:
     slices: tuple[str, ...] = ()
     left_out: tuple[tuple[str, str], ...] = ()
     ingestion: Ingestion = field(default_factory=Ingestion)
+    fewest: int = 1
 
     @property
     def batch_size(self) -> int:
@@ -86,6 +88,7 @@ def plan_module(
         slices=slices,
         left_out=left_out,
         ingestion=ingestion,
+        fewest=fewest_rows(statistics),
         **_plan_label(label, labels),
     )
 

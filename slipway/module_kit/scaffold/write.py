@@ -11,7 +11,7 @@ from slipway.module_kit.check import check_module
 from slipway.module_kit.scaffold.plan import Plan
 from slipway.stores.module_store import NAME
 
-FILES = ("module.yaml", "preprocessing.py", "model.py")
+FILES = ("module.yaml", "preprocessing.py", "model.py", "schema.pbtxt")
 
 
 def require_new(folder: Path) -> None:

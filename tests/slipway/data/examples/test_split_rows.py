@@ -11,6 +11,7 @@ import pytest
 from slipway.data.examples.split_rows import hash_rows
 from slipway.errors import ConfigError, DataError
 from tests.slipway.data.examples.ingesting import Ingested, ingest, numbered
+from tests.slipway.data.examples.row_files import WRITERS
 
 
 def _batch(**columns: Any) -> pa.RecordBatch:
@@ -123,7 +124,7 @@ def test_ingest_text_label_of_a_regression_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "train", "evaluation"),
     [("TRUE,False", ["false"], ["true"]), ("true,false", [False], [True]), ("true,false", ["0"], ["1"]),
-     ("1.0,2.5", ["2.5"], ["1.0"]), ("1.0,2.5", [2.5], ["1"]),
+     ("1.0,2.5", ["2.5"], ["1.0"]), ("1.0,2.5", [2.5], ["1"]), ("1,2", [2.0], ["1.0"]), ("01,2", ["2"], ["01"]),
      ("2024-01-01,2024-01-02", ["2024-01-02"], ["2024-01-01"])],
 )  # fmt: skip
 def test_column_split_takes_values_as_the_data_spells_them(
@@ -137,6 +138,21 @@ def test_column_split_takes_values_as_the_data_spells_them(
     split = {"method": "column", "column": "fold", "train": train, "eval": evaluation}
     rows_of = ingest(tmp_path / "data.csv", tmp_path / "out", split=split, times="seconds").rows
     assert (rows_of.train, rows_of.eval) == (75, 25)
+
+
+@pytest.mark.parametrize("extension", [".csv", ".parquet"])
+@pytest.mark.parametrize(
+    ("values", "train", "evaluation"),
+    [([False, True], [False], ["true"]), ([1.0, 0.0], [1.0], ["0"]), ([1.0, 0.0], ["1"], [0.0]), ([1, 0], [1.0], [0])],
+)
+def test_column_split_takes_the_same_values_in_every_format(
+    tmp_path: Path, extension: str, values: list[Any], train: list[Any], evaluation: list[Any]
+) -> None:
+    rows = [{"id": number, "fold": values[number % 2], "y": 1} for number in range(20)]
+    WRITERS[extension](tmp_path / f"data{extension}", rows)
+    split = {"method": "column", "column": "fold", "train": train, "eval": evaluation}
+    rows_of = ingest(tmp_path / f"data{extension}", tmp_path / "out", split=split).rows
+    assert (rows_of.train, rows_of.eval) == (10, 10)
 
 
 def test_column_split_without_rows_lists_the_values_of_the_column(tmp_path: Path) -> None:

@@ -5,11 +5,15 @@ from typing import Any
 import pytest
 
 from slipway.data.examples.dataset import MANIFEST
+from slipway.data.schema import fewest_rows, infer_schema, read_curated_schema
+from slipway.data.statistics.compute import compute_statistics
+from slipway.data.validation.validate import validate_examples
 from slipway.errors import ConfigError, DataError
-from slipway.module_api import Ingestion
+from slipway.module_api import Ingestion, Label
 from slipway.module_kit.check import check_module
 from slipway.module_kit.scaffold.plan import Plan, choose_label, plan_module, read_labels
 from slipway.module_kit.scaffold.write import write_module
+from tests.example_artifacts import write_examples
 
 ROWS = 300
 COLUMNS: dict[str, list[Any]] = {
@@ -28,8 +32,6 @@ def planned(folder: Path, label: list[Any], wanted: str | None = None) -> Plan:
     """The plan for COLUMNS and a last column of these labels, through real statistics."""
     import pyarrow as pa
     import pyarrow.parquet as pq
-
-    from slipway.data.statistics.compute import compute_statistics
 
     rows = pa.table({**COLUMNS, "bought": label}).cast(
         pa.schema(
@@ -144,7 +146,28 @@ def test_write_module_of_every_kind_fits_the_contract(tmp_path: Path, task: str,
     config = check_module(tmp_path / "modules" / "people")
     assert (config.task, config.classes, config.label.column, config.data) == (task, classes, PLAN.label, PLAN.data)
     assert config.thresholds
-    assert [file.name for file in files] == ["module.yaml", "preprocessing.py", "model.py"]
+    assert [file.name for file in files] == ["module.yaml", "preprocessing.py", "model.py", "schema.pbtxt"]
+
+
+def test_a_tenth_of_the_data_of_a_new_module_is_stopped_by_its_schema_and_half_of_it_is_not(tmp_path: Path) -> None:
+    def rows(count: int) -> dict[str, Any]:
+        return {"x": [float(number) for number in range(count)], "y": [0, 1] * (count // 2)}
+
+    def told(train: int, evaluation: int) -> list[str]:
+        folder = tmp_path / str(train)
+        write_examples(folder, rows(train), rows(evaluation))
+        statistics = compute_statistics(folder)
+        schema = infer_schema(statistics, Label(column="y"), bounds)
+        return [one.type for one in validate_examples(folder, statistics, schema).errors]
+
+    write_examples(tmp_path / "usual", rows(400), rows(200))
+    fewest = fewest_rows(compute_statistics(tmp_path / "usual"))
+    write_module(replace(PLAN, fewest=fewest), tmp_path / "people")
+    text = (tmp_path / "people" / "schema.pbtxt").read_text()
+    bounds = read_curated_schema(text, Label(column="y"))
+    assert bounds.dataset_constraints.min_examples_count == 40
+    assert told(40, 20) == ["DATASET_LOW_NUM_EXAMPLES"]
+    assert told(200, 100) == []
 
 
 def test_write_module_never_overwrites(tmp_path: Path) -> None:
