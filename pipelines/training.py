@@ -75,6 +75,7 @@ def training_arguments(inputs: Inputs) -> dict[str, Any]:
     module, config, locations, platform = inputs.module, inputs.config, inputs.locations, inputs.platform
     content = config.model_dump(mode="json", exclude_none=True)
     evaluation = {key: content[key] for key in ("task", "label", "classes", "slices", "thresholds")}
+    trained = {"task", "label", "classes", "training", "hyperparameters"}
     return {
         "module": module.name,
         "data_uri": inputs.data_uri,
@@ -87,8 +88,9 @@ def training_arguments(inputs: Inputs) -> dict[str, Any]:
         "schema_uri": module.schema_uri,
         "ingestion": {key: content[key] for key in ("task", "label", "split", "ingestion")},
         "label": content["label"],
+        "group": config.group,
         # As text, so that hyperparameters keep their types.
-        "training": config.model_dump_json(include={"task", "label", "classes", "training", "hyperparameters"}),
+        "training": json.dumps({**config.model_dump(mode="json", include=trained), "group": config.group}),
         "evaluation_config": {**evaluation, "engine": platform.engine},
         "beam": platform.beam.model_dump(),
         "distribution": platform.distribution.model_dump(),

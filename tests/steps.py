@@ -42,10 +42,16 @@ def of_paths(step: Any) -> Callable[..., Any]:
 
 
 compute = of_paths(compute_statistics)
-infer = of_paths(infer_schema)
 resolve = of_paths(resolve_source)
-transform = of_paths(transform_features)
 validate_data = of_paths(validate_examples)
+
+
+def infer(statistics: str, label: dict[str, Any], *others: Any, group: str = "") -> None:
+    of_paths(infer_schema)(statistics, label, group, *others)
+
+
+def transform(examples: str, schema: str, uri: str, label: dict[str, Any], *others: Any, group: str = "") -> None:
+    of_paths(transform_features)(examples, schema, uri, label, group, *others)
 
 
 def find_baseline(model: str, store: str, module: str) -> str:

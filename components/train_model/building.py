@@ -24,10 +24,11 @@ SAMPLE_ROWS = 1000
 
 
 class TrainConfig(LabelledTask):
-    """The parameter `training` of train_model."""
+    """The parameter `training` of train_model; `group` is the column of a split by group."""
 
     training: Training = Training()
     hyperparameters: Hyperparameters = Field(default_factory=dict)
+    group: str = ""
 
     def given(self, epochs: int, seed: int, hyperparameters: str) -> Self:
         """The configuration with the fields of the form.

@@ -63,7 +63,8 @@ def _check_schema(folder: Path, files: Files, config: ModuleConfig | None) -> li
     from slipway.data.schema import read_curated_schema
 
     try:
-        read_curated_schema(files["schema.pbtxt"].decode(), config.label if config else None)
+        label, group = (config.label, config.group) if config else (None, "")
+        read_curated_schema(files["schema.pbtxt"].decode(), label, group)
     except ConfigError as error:
         return [f"{folder}/{line}" for line in str(error).splitlines()]
     except UnicodeDecodeError as error:
