@@ -74,7 +74,7 @@ def training_arguments(inputs: Inputs) -> dict[str, Any]:
     """What the steps are given. kfp refuses null, and makes floats of all numbers in a dict."""
     module, config, locations, platform = inputs.module, inputs.config, inputs.locations, inputs.platform
     content = config.model_dump(mode="json", exclude_none=True)
-    evaluation = {key: content[key] for key in ("task", "label", "classes", "slices", "thresholds")}
+    evaluation = {key: content[key] for key in ("task", "label", "classes", "slices", "thresholds", "metrics")}
     trained = {"task", "label", "classes", "training", "hyperparameters"}
     return {
         "module": module.name,
@@ -86,6 +86,7 @@ def training_arguments(inputs: Inputs) -> dict[str, Any]:
         "preprocessing_uri": module.preprocessing_uri,
         "model_uri": module.model_uri,
         "schema_uri": module.schema_uri,
+        "metrics_uri": module.metrics_uri,
         "ingestion": {key: content[key] for key in ("task", "label", "split", "ingestion")},
         "label": content["label"],
         "group": config.group,

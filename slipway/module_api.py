@@ -12,6 +12,12 @@ A module is a folder `modules/<name>/`:
                        the dict of `module.yaml`. It returns a compiled `keras.Model` that takes that dict and answers
                        `[batch, 1]` probabilities (binary), `[batch, classes]` probabilities (multiclass) or
                        `[batch, 1]` values (regression).
+- `metrics.py`         optional, the metrics that `metrics` of `module.yaml` names, each a function
+                       `name(labels, predictions, weights)` of NumPy arrays that answers a number, NaN if undefined:
+                       labels are 0 and 1, class indices or values, `[rows]`; predictions are `[rows]`, or
+                       `[rows, classes]`; weights are 1 without `label.weight`. Invalid predictions are never among
+                       them. Thresholds may name them. It is called for all rows and for each slice, and imported by
+                       no other file.
 - `schema.pbtxt`       optional, a curated `tensorflow_metadata` schema; it wins over the inferred one.
 - `sample.py`          optional, `write_sample(path, rows, seed)`: synthetic rows as CSV, for a first run and for tests.
 
@@ -34,6 +40,7 @@ if TYPE_CHECKING:
 CONTRACT = 1
 
 Task = Literal["binary", "multiclass", "regression"]
+Better = Literal["high", "low"]
 MetricName = Literal[
     "auc", "auc_pr", "log_loss", "accuracy", "balanced_accuracy", "precision", "recall", "f1", "macro_f1",
     "calibration", "mean_absolute_error", "mean_squared_error", "root_mean_squared_error", "r_squared",
@@ -194,7 +201,7 @@ class Threshold(_Strict):
     `of_class` takes a binary metric of one class of a multiclass module.
     """
 
-    metric: MetricName
+    metric: str
     min: float | None = None
     max: float | None = None
     max_drop: float | None = None
@@ -240,6 +247,9 @@ def _checked_hyperparameter(value: Any) -> Any:
 Hyperparameters = dict[str, Annotated[Any, AfterValidator(_checked_hyperparameter)]]
 
 
+OwnMetrics = dict[Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")], Better]
+
+
 class LabelledTask(_Strict):
     """The kind of the task, and what it predicts."""
 
@@ -271,6 +281,9 @@ class ModuleConfig(LabelledTask):
     slices: tuple[tuple[str, ...], ...] = ()
     thresholds: tuple[Threshold, ...] = Field(
         (), description="beside what always holds: better than a constant model, by more than chance"
+    )
+    metrics: OwnMetrics = Field(
+        default_factory=dict, description="the functions of metrics.py, and whether high or low is better: `cost: low`"
     )
     training: Training = Training()
     hyperparameters: Hyperparameters = Field(default_factory=dict)

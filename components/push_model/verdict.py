@@ -2,7 +2,7 @@
 
 import re
 
-from slipway.evaluation.metric import how_much_worse, slice_metrics
+from slipway.evaluation.metric import BEST, how_much_worse, slice_metrics
 from slipway.evaluation.results import Evaluation
 from slipway.pages.numbers import format_number
 from slipway.remote.address import browser_link
@@ -42,7 +42,7 @@ def _compare(evaluation: Evaluation) -> str:
 def _row(metric: str, ours: float | None, theirs: float | None) -> str:
     cells = [_plain(metric), format_number(ours), format_number(theirs), "", ""]
     if ours is not None and theirs is not None:
-        worse = how_much_worse(metric, ours, theirs)
+        worse = how_much_worse(BEST[metric], ours, theirs)
         cells[3:] = [f"{ours - theirs:+.4f}", "worse" if worse > 0 else "better" if worse < 0 else "the same"]
     return f"| {' | '.join(cells)} |"
 

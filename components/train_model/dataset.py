@@ -19,7 +19,7 @@ from slipway.errors import DataError, ModuleError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from components.train_model.building import TrainConfig
+    from components.train_model.config import TrainConfig
     from slipway.data.examples.dataset import Split
 
 Spec = dict[str, tf.io.FixedLenFeature]  # shape (without the batch) and dtype of each transformed feature

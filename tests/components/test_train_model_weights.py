@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from components.train_model.building import TrainConfig
+from components.train_model.config import TrainConfig
 from components.train_model.dataset import TrainingData, hold_back_groups, weigh
 from components.train_model.fitting import Checkpoints, fit
 from slipway.errors import DataError
