@@ -12,6 +12,7 @@ from slipway.module_api import LabelledTask, OwnMetrics, Threshold
 from slipway.strict_yaml import did_you_mean
 
 Engine = Literal["vectorised", "tfma"]
+OF_MODULE = {"task", "label", "classes", "slices", "thresholds", "metrics"}  # keys of `module.yaml`
 
 
 class EvaluationConfig(LabelledTask):

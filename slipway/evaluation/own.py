@@ -48,9 +48,8 @@ class OwnMetric:
         if isinstance(value, np.ndarray) and value.ndim == 0:
             value = value.item()
         if not isinstance(value, numbers.Real):
-            raise ModuleError(
-                f"metrics.py: {self.name} answers {value!r}, a {type(value).__name__}; it must be a number"
-            )
+            shown = " ".join(repr(value).split())[:60]
+            raise ModuleError(f"metrics.py: {self.name} answers {shown}, a {type(value).__name__}; it must be a number")
         return float(value) if np.isfinite(float(value)) else float("nan")
 
     def measure(

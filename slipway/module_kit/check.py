@@ -10,7 +10,7 @@ from pathlib import Path
 
 from slipway import module_api
 from slipway.errors import ConfigError, ModuleError
-from slipway.evaluation.config import parse_evaluation_config
+from slipway.evaluation.config import OF_MODULE, parse_evaluation_config
 from slipway.module_api import ModuleConfig
 from slipway.module_kit.config import read_config
 from slipway.stores.module_store import NAME, Files, read_files
@@ -46,9 +46,7 @@ def check_module(folder: str | Path) -> ModuleConfig:
         if config.data is None and "sample.py" not in files:
             problems.append(f"{folder}/module.yaml: no `data:` and no sample.py, so no data to train on; add one")
         try:  # what evaluate_model would refuse only after the training
-            parse_evaluation_config(
-                config.model_dump(include={"task", "label", "classes", "slices", "thresholds", "metrics"})
-            )
+            parse_evaluation_config(config.model_dump(include=OF_MODULE))
         except ConfigError as error:
             problems.append(f"{folder}/{error}")
     problems += _check_schema(folder, files, config)
