@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from components.train_model.config import TrainConfig
-from components.train_model.dataset import TrainingData, hold_back_groups, weigh
+from components.train_model.dataset import TrainingData, hold_back_groups, read_training_data, weigh
 from components.train_model.fitting import Checkpoints, fit
 from slipway.errors import DataError
 from slipway.module_api import Training
@@ -97,3 +97,29 @@ def test_hold_back_groups_larger_than_a_tenth_are_held_back_one_at_least() -> No
     assert held.tolist() == [False, False, False, True, True]
     with pytest.raises(DataError, match="1 value of 'customer'"):
         hold_back_groups(np.array([0, 0]), "customer", seed=1)
+
+
+def test_read_training_data_reads_weights_and_groups_that_transform_kept(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    import tensorflow as tf
+
+    def write(weights: list[float | None]) -> None:
+        customers = [f"c{n % 20}" for n in range(60)]
+        table = pa.table({"x": X[:, 0], "y": LABELS["binary"], "w": weights, "customer": customers})
+        pq.write_table(table, tmp_path / "split=train" / "part-0.parquet")
+
+    (tmp_path / "split=train").mkdir()
+    write(WEIGHTS.tolist())
+    config = TrainConfig.model_validate({**configure("binary").model_dump(), "group": "customer"})
+    spec = {"x": tf.io.FixedLenFeature([], tf.float32)}
+    data = read_training_data(str(tmp_path), spec, config, seed=1)
+    assert not set(data.train % 20) & set(data.validation % 20)
+    assert sorted([*data.train, *data.validation]) == np.flatnonzero(WEIGHTS).tolist()
+    assert data.weights is not None
+    for rows in (data.train, data.validation):
+        assert data.weights[rows] == pytest.approx(WEIGHTS[rows] / WEIGHTS[rows].mean())
+    assert len(next(iter(data.validation_batches()))) == 3
+    write([None, *WEIGHTS.tolist()[1:]])
+    with pytest.raises(DataError, match=r"label\.weight 'w' is missing .* row 1"):
+        read_training_data(str(tmp_path), spec, config, seed=1)
