@@ -18,6 +18,7 @@ from slipway.errors import ConfigError, ModuleError
 from slipway.module_kit.check import check_data, check_module
 from slipway.module_kit.scaffold.plan import choose_label, plan_module, read_labels
 from slipway.module_kit.scaffold.write import require_new, write_module
+from slipway.module_kit.try_metrics import try_metrics
 from slipway.stores.module_store import digest_module
 
 app = typer.Typer(no_args_is_help=True)
@@ -69,7 +70,7 @@ def check(
     env: options.Env = None,
     as_json: options.Json = False,
 ) -> None:
-    """Check modules against the contract and the columns of local data, without running their code."""
+    """Check modules against the contract and the columns of local data; of their code only metrics.py is run."""
     checked: list[dict[str, Any]] = []
     environment = open_environment(env)
     for folder in environment.module_folders([name] if name else None):
@@ -78,6 +79,7 @@ def check(
             config = check_module(folder)
             if uri := data or config.data:
                 check_data(config, ",".join(parts_of(uri, Path.cwd() if data else environment.project)))
+            try_metrics(folder, config)
             one |= {"task": config.task, "digest": digest_module(folder)}
         except (ConfigError, ModuleError) as error:
             one["problems"] = str(error).splitlines()

@@ -17,6 +17,7 @@ from slipway.fields import FIELDS
 from slipway.lineage import Lineage
 from slipway.module_api import ModuleConfig
 from slipway.module_kit.config import read_config
+from slipway.module_kit.try_metrics import try_metrics
 from slipway.runs.naming import new_run_name, run_name_of
 from slipway.runs.record import RunContext
 from slipway.stores.module_store import locate_module, publish_module
@@ -58,6 +59,8 @@ def request_run(
         publish: False to pin the module's address only, for a rehearsal.
     """
     chosen = find_pipeline(pipeline)
+    if publish:
+        try_metrics(module_folder, config)
     module = (publish_module if publish else locate_module)(module_folder, locations.modules)
     here = platform.target == "local"
     own, used = (

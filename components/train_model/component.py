@@ -35,7 +35,8 @@ def train_model(
     from tensorflow_transform import TFTransformOutput
 
     from components.scalars import log_scalars
-    from components.train_model.building import TrainConfig, build, check_predictions, is_chief, make_strategy
+    from components.train_model.building import build, check_predictions, is_chief, make_strategy
+    from components.train_model.config import TrainConfig
     from components.train_model.dataset import read_training_data
     from components.train_model.export import choose_rows, export, write_recorded
     from components.train_model.fitting import Checkpoints, digest_inputs, fit, write_history

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from tensorflow_metadata.proto.v0 import schema_pb2
 
-    from components.train_model.building import TrainConfig
+    from components.train_model.config import TrainConfig
 
 _ARGUMENT = re.compile("[A-Za-z][A-Za-z0-9_]*")
 Tensors = dict[str, Any]

@@ -73,12 +73,12 @@ class Transform:
 
     examples_path: str
     features: RawFeatures
-    label: str
+    kept: tuple[str, ...]  # label, weight and group
     graph_path: str
     transformed_path: str
 
     def __call__(self, file: str) -> None:
-        """Writes `transformed_path/file`: each row of `examples_path/file`, transformed, and its label.
+        """Writes `transformed_path/file`: each row of `examples_path/file`, transformed, and the columns kept.
 
         A scalar is a column, a tensor is a column of fixed-size lists (row-major), so that a column of the file is
         one numpy array of the training, without a copy.
@@ -89,7 +89,7 @@ class Transform:
         writer = None
         for table in self._tables(Path(self.examples_path, file)):
             with writing(self.transformed_path):
-                options = {"compression": "lz4", "use_dictionary": [self.label]}
+                options = {"compression": "lz4", "use_dictionary": list(self.kept)}
                 writer = writer or pq.ParquetWriter(beside, table.schema, **options)
                 writer.write_table(table)
         if writer:
@@ -103,13 +103,16 @@ class Transform:
         graph = _load_graph(self.graph_path)
         adapter = TensorAdapter(self.features.adapter())
         with pq.ParquetFile(path) as parquet:
-            if self.label not in parquet.schema_arrow.names:
-                raise DataError(f"{path} has no column {self.label!r}, the label of module.yaml")
+            for name in self.kept:
+                if name not in parquet.schema_arrow.names:
+                    raise DataError(f"{path} has no column {name!r}, the label, the weight or the group of module.yaml")
             for batch in parquet.iter_batches(BATCH_ROWS):
                 lists = list_columns(batch, self.features.features).combine_chunks().to_batches()[0]
                 outputs = graph.transform_fn(adapter.ToBatchTensors(lists))
+                for name in outputs.keys() & set(self.kept):
+                    raise ModuleError(f"{FUNCTION} returns {name!r}, the name of label, weight or group: rename it")
                 columns = {name: _column(outputs[name].numpy()) for name in sorted(outputs)}
-                yield pa.table({**columns, self.label: batch.column(self.label)})
+                yield pa.table({**columns, **{name: batch.column(name) for name in self.kept}})
 
 
 @lru_cache(maxsize=1)
@@ -139,7 +142,7 @@ def one_message() -> Iterator[None]:
         raise TrainingError(f"transforming the features failed: {type(error).__name__}: {error}") from error
 
 
-def absent_columns(manifest: Manifest, label: Label, schema: schema_pb2.Schema) -> dict[str, str]:
+def absent_columns(manifest: Manifest, label: Label, group: str, schema: schema_pb2.Schema) -> dict[str, str]:
     """The columns of the data that are no inputs of `preprocessing_fn`, and why."""
     absent = dict(manifest.taken)
     known = {feature.name for feature in schema.feature}
@@ -148,6 +151,10 @@ def absent_columns(manifest: Manifest, label: Label, schema: schema_pb2.Schema) 
             "schema.pbtxt marks it as unknown when the model serves" if column in known else "schema.pbtxt lacks it"
         )
     absent |= dict.fromkeys(label.training_only, "label.training_only of module.yaml: it is known after the outcome")
+    if group:
+        absent[group] = "split.column of module.yaml: it groups rows, and is no feature"
+    if label.weight:
+        absent[label.weight] = "label.weight of module.yaml: it weighs rows, and is no feature"
     return absent | {label.column: "it is the label"}
 
 

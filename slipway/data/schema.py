@@ -1,6 +1,7 @@
 """The schema of the examples: read, written, inferred from statistics, and checked if a person wrote it.
 
-The label and the columns known only after the outcome carry `not_in_environment: "SERVING"`, TFX's convention.
+The label, the columns known only after the outcome, the weight and the group of the split carry
+`not_in_environment: "SERVING"`, TFX's convention.
 """
 
 from __future__ import annotations
@@ -80,6 +81,7 @@ def write_schema(schema: schema_pb2.Schema, artifact_path: str | Path) -> None:
 def infer_schema(
     statistics: statistics_pb2.DatasetFeatureStatisticsList,
     label: Label | None = None,
+    group: str = "",
     bounds: schema_pb2.Schema | None = None,
 ) -> schema_pb2.Schema:
     """The schema that these statistics suggest, with the marks that the pipeline needs.
@@ -89,8 +91,8 @@ def infer_schema(
     values gets a domain. What differs: all splits count, not only train, so that the data a schema was inferred from
     passes it; and a list of fixed length gets a `shape`, so that the module sees a dense tensor.
 
-    Without a label nothing is marked as absent when serving. A schema that has `bounds` but no features gives the
-    rest: its constraints on the data set as a whole.
+    Without a label nothing is marked as absent when serving. `group` is the column of a split by group. A schema that
+    has `bounds` but no features gives the rest: its constraints on the data set as a whole.
 
     Raises:
         ConfigError: the data lacks the label, or a column known only after the outcome.
@@ -107,7 +109,7 @@ def infer_schema(
         feature = schema.feature.add(name=name, type=types.get(described[0].type, schema_pb2.BYTES))
         _infer_presence(feature, described)
         _infer_domain(schema, feature, described)
-    _mark_environments(schema, label, "the data")
+    _mark_environments(schema, label, group, "the data")
     return schema
 
 
@@ -149,8 +151,8 @@ def _infer_domain(
         feature.domain = feature.name
 
 
-def read_curated_schema(text: str, label: Label | None) -> schema_pb2.Schema:
-    """A module's `schema.pbtxt`, with the marks of the label, if it is given, added where they lack.
+def read_curated_schema(text: str, label: Label | None, group: str = "") -> schema_pb2.Schema:
+    """A module's `schema.pbtxt`, with the marks of label and group, if they are given, added where they lack.
 
     One without features has bounds of the data set only, and nothing to mark: the features are inferred.
 
@@ -161,11 +163,12 @@ def read_curated_schema(text: str, label: Label | None) -> schema_pb2.Schema:
     problems = list(_find_problems(schema))
     if problems:
         raise ConfigError("\n".join(f"{FILE}: {problem}" for problem in problems))
-    _mark_environments(schema, label if schema.feature else None, FILE)
+    if schema.feature:
+        _mark_environments(schema, label, group, FILE)
     return schema
 
 
-def _mark_environments(schema: schema_pb2.Schema, label: Label | None, source: str) -> None:
+def _mark_environments(schema: schema_pb2.Schema, label: Label | None, group: str, source: str) -> None:
     """Declares both environments, and marks features that are unknown when serving with `not_in_environment`."""
     for environment in (TRAINING, SERVING):
         if environment not in schema.default_environment:
@@ -175,8 +178,10 @@ def _mark_environments(schema: schema_pb2.Schema, label: Label | None, source: s
     features = {feature.name: feature for feature in schema.feature}
     curated = source == FILE
     named = [(label.column, "label.column")]
-    # A curated schema need not have the columns that are known only after the outcome.
-    named += [(name, "label.training_only") for name in label.training_only if name in features or not curated]
+    others = [(name, "label.training_only") for name in label.training_only]
+    others += [(name, key) for name, key in ((label.weight, "label.weight"), (group, "split.column")) if name]
+    # A curated schema need not have the columns that no model sees.
+    named += [(name, key) for name, key in others if name in features or not curated]
     for name, key in named:
         if name not in features:
             fix = f"add the feature to {FILE}, or correct {key} in module.yaml" if curated else f"correct {key}"
@@ -186,8 +191,8 @@ def _mark_environments(schema: schema_pb2.Schema, label: Label | None, source: s
             )
         feature = features[name]
         if SERVING in feature.in_environment:
-            raise ConfigError(f'{source}: feature {name!r} is in_environment: "{SERVING}", but module.yaml says that '
-                              f"it is known only after the outcome; remove that line")  # fmt: skip
+            raise ConfigError(f'{source}: feature {name!r} is in_environment: "{SERVING}", but {key} of '
+                              f"module.yaml keeps it from the model; remove that line")  # fmt: skip
         if SERVING not in feature.not_in_environment:
             feature.not_in_environment.append(SERVING)
 

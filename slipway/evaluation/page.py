@@ -30,10 +30,16 @@ def evaluation_sections(evaluation: Evaluation) -> list[Markup]:
     sampled = "" if rows is None else f"Drawn from a random sample of {rows:,} examples."
     return [
         section("Verdict", verdict_notice(evaluation), _checks(evaluation)),
-        section("Metrics", _metrics(evaluation)),
+        section("Metrics", _metrics(evaluation), note=_notes(evaluation)),
         section("Metrics by slice", *_slices(evaluation)),
         section("Curves", grid(*_curves(evaluation)), note=sampled),
     ]
+
+
+def _notes(evaluation: Evaluation) -> str:
+    weighed = f"Rows count by {evaluation.weight} in metrics, curves and comparisons; n is of those above 0. "
+    own = ", ".join(f"{name} ({better} is better)" for name, better in evaluation.own.items())
+    return (weighed if evaluation.weight else "") + (f"The module's own: {own}." if own else "")
 
 
 def verdict_notice(evaluation: Evaluation) -> Markup:
@@ -88,7 +94,7 @@ def _slices(evaluation: Evaluation) -> list[Markup]:
 
 
 def _slice_table(evaluation: Evaluation, rows: Sequence[SliceResult]) -> Markup:
-    shown = slice_metrics(evaluation.task)
+    shown = [*slice_metrics(evaluation.task), *evaluation.own]
     cells = [
         (row.name, format_number(row.examples), *(_both(row, name) for name in shown))
         for row in [evaluation.overall, *rows]

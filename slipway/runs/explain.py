@@ -95,6 +95,8 @@ class Explanation:
         if rows.read:
             counts = f"{rows.read:,} read, {rows.unused}, {rows.train:,} train, {rows.eval:,} eval"
             yield "rows", counts
+        if self._evaluation and self._evaluation.weight:
+            yield "weighted by", f"{self._evaluation.weight}: metrics, curves and comparisons; not numbers of rows"
         yield "started", format_time(summary.lineage.started)
         yield "target", summary.lineage.target
         if summary.pushed_version:

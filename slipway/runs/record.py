@@ -71,14 +71,17 @@ class Rows(BaseModel):
     quarantined: int = 0
     left_out: int = 0
     unlabelled: int = 0
+    ungrouped: int = 0
     train: int = 0
     eval: int = 0
 
     @property
     def unused(self) -> str:
         """The rows that nobody learns from, in words."""
-        others = self.left_out - self.unlabelled
-        parts = ((self.unlabelled, "without a label"), (others, "in neither split"))
+        others = self.left_out - self.unlabelled - self.ungrouped
+        parts = (
+            (self.unlabelled, "without a label"), (self.ungrouped, "without a group"), (others, "in neither split")
+        )  # fmt: skip
         more = "".join(f", {count:,} {word}" for count, word in parts if count)
         return f"{self.quarantined:,} quarantined{more}"
 

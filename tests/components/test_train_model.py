@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components.train_model.building import TrainConfig
+from components.train_model.config import TrainConfig
 from components.train_model.dataset import read_training_data
 from serving.predictor import Predictor
 from slipway.data.schema import model_inputs, read_schema

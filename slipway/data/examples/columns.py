@@ -20,8 +20,12 @@ _NOT_FOUND = re.compile(r'Referenced column "([^"]+)" not found')
 def needed_columns(label: Label, split: Split) -> list[tuple[str, str]]:
     """Each column without which there are no examples, and the key that names it."""
     named = [(column, "label.training_only") for column in label.training_only]
-    if not isinstance(split, HashSplit):
+    if isinstance(split, HashSplit):
+        named += [(column, "split.columns") for column in split.columns]
+    else:
         named.append((split.column, "split.column"))
+    if label.weight:
+        named.append((label.weight, "label.weight"))
     if label.expression is None:
         named.append((label.column, "label.column"))
     return named

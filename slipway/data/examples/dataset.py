@@ -32,12 +32,13 @@ class DataFile(BaseModel):
 
 
 class RowCounts(BaseModel):
-    """`read` = `quarantined` + `left_out` + `train` + `eval`; `left_out`: of neither split, or `unlabelled`."""
+    """`read` = `quarantined` + `left_out` + `train` + `eval`; `left_out`: of neither split, `unlabelled` among them."""
 
     read: int
     quarantined: int
     left_out: int = 0
     unlabelled: int = Field(0, description="of those left out, the ones whose label is missing")
+    ungrouped: int = Field(0, description="of those left out, the ones whose label is known, but not their group")
     train: int
     eval: int
 
@@ -50,6 +51,7 @@ class Manifest(BaseModel):
     files: list[DataFile]
     columns: dict[str, str] = Field(description="name to Arrow type")
     label: str
+    weight: str = Field("", description="the column that says how much a row counts, if there is one")
     digest: str
     max_quarantined: float = Field(1.0, description="the share of quarantined rows above which validation refuses")
     split_values: dict[str, int] = Field({}, description="rows of the most frequent values of a `column` split")

@@ -38,7 +38,7 @@ from slipway.data.examples.rows import FILE, LINE, Quarantine, UnsoundRowsError
 from slipway.data.examples.source import Source, digest_of
 from slipway.data.examples.split_rows import SPELT, as_mask, assign_splits
 from slipway.errors import DataError, StoreError
-from slipway.module_api import ColumnSplit, Ingestion, Label, Split, Task
+from slipway.module_api import ColumnSplit, GroupSplit, Ingestion, Label, Split, Task
 from slipway.stores import storage
 from slipway.stores.artifacts import clear_artifact
 
@@ -127,20 +127,23 @@ def _write(
     if not usable + quarantine.count:
         raise DataError(f"{source.uri}: there are columns, but no rows; was the file written to its end?")
     train, evaluation = (writer.rows for writer in writers) if writers else (0, 0)
+    left_out = usable - train - evaluation
     files = [file for writer in writers for file in writer.files]
     return Manifest(
         source=source.model_dump(mode="json"),
         rows=RowCounts(
             read=usable + quarantine.count,
             quarantined=quarantine.count,
-            left_out=usable - train - evaluation,
+            left_out=left_out,
             unlabelled=unlabelled,
+            ungrouped=left_out - unlabelled if isinstance(config.split, GroupSplit) else 0,
             train=train,
             eval=evaluation,
         ),
         files=files,
         columns={field.name: str(field.type) for field in writers[0].schema} if writers else {},
         label=config.label.column,
+        weight=config.label.weight or "",
         digest=digest_of(*(file.sha256 for file in files)),
         max_quarantined=config.ingestion.max_quarantined,
         split_values={str(value): count for value, count in spelt.most_common(SHOWN_VALUES)},

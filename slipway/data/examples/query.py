@@ -16,7 +16,7 @@ from slipway.data.examples.read import TypedRows
 from slipway.data.examples.rows import BATCH, FILE, LINE, UnsoundRowsError, describe
 from slipway.data.examples.split_rows import UNREADABLE, refuse_unreadable, spelt_column, time_columns
 from slipway.errors import ConfigError, DataError
-from slipway.module_api import ColumnSplit, HashSplit, Ingestion, Label, Split, Task, TimeSplit
+from slipway.module_api import ColumnSplit, GroupSplit, HashSplit, Ingestion, Label, Split, Task, TimeSplit
 
 SUSPECTS = 1000
 REASON, RAW = "__slipway_reason", "__slipway_raw"
@@ -48,7 +48,7 @@ class RowQuery:
         kept = [column for column in self.data_columns if column not in (dropped, label.column)]
         self.example_columns = [*kept, label.column]
         self._check_columns(label, split)
-        self._label = label
+        self._label, self._split = label, split
         self._times = split if isinstance(split, TimeSplit) else None
         self._doubts = [REASON, UNREADABLE] if self._times else [REASON]
         extra = time_columns(connection, typed, self._times) if self._times else ""
@@ -137,6 +137,16 @@ class RowQuery:
         if kind.endswith("]") or (task == "regression" and kind == "VARCHAR"):
             needed = "a number" if task == "regression" else "one value a row"
             raise ConfigError(f"label {label.column!r} is {kind}; {task} needs {needed}")
+        if label.weight and types[label.weight] not in ("BIGINT", "DOUBLE"):
+            raise ConfigError(
+                f"label.weight of module.yaml is {label.weight!r}, which holds {types[label.weight]}; a weight is a "
+                "number, 0 or more"
+            )
+        if isinstance(self._split, GroupSplit) and types[self._split.column].endswith("]"):
+            raise ConfigError(
+                f"split.column of module.yaml is {self._split.column!r}, which holds {types[self._split.column]}; a "
+                "group is one value a row"
+            )
         value = convert(label.column, kind, None).value
         return f"SELECT * REPLACE ({value} AS {column}) FROM ({labelled})"  # noqa: S608
 

@@ -20,6 +20,7 @@ from slipway.data.validation.features import check_feature, is_required, type_na
 from slipway.data.validation.finding import CONTROL_MISSING, Finding, find_rows
 from slipway.data.validation.ingested import check_ingested
 from slipway.data.validation.report import Anomaly, Comparison, Kind, Validation
+from slipway.data.validation.weights import check_weights
 from slipway.stores import storage
 
 Dataset: TypeAlias = statistics_pb2.DatasetFeatureStatistics
@@ -66,7 +67,7 @@ def validate_examples(
         for name, comparison, finding in compare_datasets(schema, treatment, control, kind):
             comparisons += [comparison] if comparison else []
             found += [(treatment, name, finding)] if finding else []
-    anomalies = [*check_ingested(examples_path, manifest), *declared]
+    anomalies = [*check_ingested(examples_path, manifest), *check_weights(examples_path, manifest), *declared]
     anomalies += [*(_locate(examples_path, *one) for one in found), *earlier]
     anomalies.sort(key=lambda anomaly: anomaly.severity != "ERROR")
     return Validation(anomalies=anomalies, comparisons=comparisons)

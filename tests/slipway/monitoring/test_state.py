@@ -44,9 +44,7 @@ def test_a_monitor_that_was_overtaken_on_a_bucket_decides_anew(fault_proxy: Faul
 @pytest.fixture(params=["disk", "bucket"])
 def folder(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return (
-        str(tmp_path / "state")
-        if request.param == "disk"
-        else str(request.getfixturevalue("fault_proxy").uri("state"))
+        str(tmp_path / "state") if request.param == "disk" else str(request.getfixturevalue("fault_proxy").uri("state"))
     )
 
 
