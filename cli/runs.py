@@ -29,13 +29,14 @@ from slipway.runs import prune as pruning
 from slipway.runs.explain import explain_run, explain_version
 from slipway.runs.report import write_report
 from slipway.runs.store import RunView, assignments, distinctions, list_runs, load_run
-from slipway.runs.summary import read_evaluation_of
+from slipway.runs.summary import read_data_warnings_of, read_evaluation_of
 from slipway.stores import storage
 from slipway.targets import RemoteTarget
 
 app = typer.Typer(no_args_is_help=True)
 
 WORST_SLICES = 5
+SHOWN_WARNINGS = 3
 WIDTH = 90
 
 Run = Annotated[str | None, typer.Argument(help="Name of a run, or its beginning; the newest by default.")]
@@ -262,6 +263,8 @@ def print_outcome(view: RunView) -> None:
     if rows.read:
         used = f"{rows.train:,} to train, {rows.eval:,} to evaluate"
         print_fact("rows", f"{rows.read:,} read, {rows.unused}, {used}")
+    for warning in read_data_warnings_of(lineage, summary.artifacts)[:SHOWN_WARNINGS]:
+        _print_lines("warning", textwrap.wrap(warning, WIDTH, break_on_hyphens=False))
     _print_lines("metrics", textwrap.wrap(format_metrics(summary.metrics), WIDTH))
     if evaluation := read_evaluation_of(lineage, summary.artifacts):
         metric, worst = evaluation.worst_metric, evaluation.worst[:WORST_SLICES]

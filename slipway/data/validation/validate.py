@@ -18,6 +18,7 @@ from slipway.data.validation.comparators import compare_datasets
 from slipway.data.validation.features import check_feature, is_required, type_name
 from slipway.data.validation.finding import CONTROL_MISSING, Finding, find_rows
 from slipway.data.validation.ingested import check_ingested
+from slipway.data.validation.leaks import check_leaks
 from slipway.data.validation.report import Anomaly, Comparison, Kind, Validation
 from slipway.stores import storage
 
@@ -60,6 +61,7 @@ def validate_examples(
             comparisons += [comparison] if comparison else []
             found += [(treatment, name, finding)] if finding else []
     anomalies = [*check_ingested(examples_path, manifest), *(_locate(examples_path, *one) for one in found)]
+    anomalies += check_leaks(examples_path, schema, manifest)
     anomalies.sort(key=lambda anomaly: anomaly.severity != "ERROR")
     return Validation(anomalies=anomalies, comparisons=comparisons)
 
