@@ -9,9 +9,10 @@ from cli.output import echo, format_metrics, iso_times, local_time, print_fact, 
 from delivery.targets.base import RemoteRun
 from slipway.pages.numbers import format_number, format_seconds
 from slipway.runs.store import RunView, assignments, distinctions
-from slipway.runs.summary import read_evaluation_of
+from slipway.runs.summary import read_data_warnings_of, read_evaluation_of
 
 WORST_SLICES = 5
+SHOWN_WARNINGS = 3
 WIDTH = 90
 
 
@@ -44,6 +45,8 @@ def print_outcome(view: RunView) -> None:
     if rows.read:
         used = f"{rows.train:,} to train, {rows.eval:,} to evaluate"
         print_fact("rows", f"{rows.read:,} read, {rows.unused}, {used}")
+    for warning in read_data_warnings_of(lineage, summary.artifacts)[:SHOWN_WARNINGS]:
+        _print_lines("warning", textwrap.wrap(warning, WIDTH, break_on_hyphens=False))
     _print_lines("metrics", textwrap.wrap(format_metrics(summary.metrics), WIDTH))
     if evaluation := read_evaluation_of(lineage, summary.artifacts):
         metric, worst = evaluation.worst_metric, evaluation.worst[:WORST_SLICES]

@@ -22,7 +22,8 @@ A module is a folder `modules/<name>/`:
                        it bounds the data as a whole (`dataset_constraints`), and the features are inferred.
 - `sample.py`          optional, `write_sample(path, rows, seed)`: synthetic rows as CSV, for a first run and for tests.
 
-Files of a module import each other relatively (`from .preprocessing import …`).
+Files of a module import each other relatively (`from .preprocessing import …`). Of Slipway they import this file and
+`slipway.features` (dates and units of numbers).
 """
 
 from __future__ import annotations

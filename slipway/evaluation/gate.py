@@ -14,6 +14,7 @@
 - `max_drop` is not checked without a production model; with one that cannot be scored it refuses.
 - A module without thresholds is refused.
 - A module's own metric is judged like any other.
+- A metric that is nearly perfect is named (`slipway.evaluation.plausible`); it refuses nothing.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from slipway.evaluation.focus import focus
 from slipway.evaluation.metric import BASELINE, CANDIDATE, ranking_metric
 from slipway.evaluation.own import with_own
 from slipway.evaluation.paired import comparable, compare_best_served, compare_production
+from slipway.evaluation.plausible import check_plausible
 from slipway.evaluation.results import OVERALL, Check, Evaluation, Outcome, Rule, Verdict
 from slipway.evaluation.slices import list_slices, worst_slices
 
@@ -90,7 +92,8 @@ def judge(
 ) -> Verdict:
     """Applies every threshold to the table of its columns."""
     by_columns = {table.columns: table for table in measured.tables}
-    checks = [beats_constant]
+    overall = by_columns[()].row(0)
+    checks = [beats_constant, *check_plausible(config.task, overall.candidate, overall.examples)]
     if invalid := measured.invalid[CANDIDATE]:
         note = f"{invalid:,} of {by_columns[()].examples[0]:,} are NaN, infinite or not a probability"
         checks = [Check(metric="predictions", rule="valid_predictions", outcome="failed", note=note)]

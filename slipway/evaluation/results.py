@@ -22,7 +22,7 @@ OVERALL = "overall"
 PRODUCTION = "production"
 MISSING = "(missing)"
 
-Rule = Literal["min", "max", "max_drop", "present", "valid_predictions", "beats_constant"]
+Rule = Literal["min", "max", "max_drop", "present", "valid_predictions", "beats_constant", "plausible"]
 Outcome = Literal["passed", "failed", "not_checked"]
 Metrics = dict[str, float | None]
 Count = int | float  # of rows; with weights, their sum

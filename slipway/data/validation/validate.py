@@ -19,6 +19,7 @@ from slipway.data.validation.earlier import compare_columns
 from slipway.data.validation.features import check_feature, is_required, type_name
 from slipway.data.validation.finding import CONTROL_MISSING, Finding, find_rows
 from slipway.data.validation.ingested import check_ingested
+from slipway.data.validation.leaks import check_leaks
 from slipway.data.validation.report import Anomaly, Comparison, Kind, Validation
 from slipway.data.validation.weights import check_weights
 from slipway.stores import storage
@@ -69,6 +70,7 @@ def validate_examples(
             found += [(treatment, name, finding)] if finding else []
     anomalies = [*check_ingested(examples_path, manifest), *check_weights(examples_path, manifest), *declared]
     anomalies += [*(_locate(examples_path, *one) for one in found), *earlier]
+    anomalies += check_leaks(examples_path, schema, manifest)
     anomalies.sort(key=lambda anomaly: anomaly.severity != "ERROR")
     return Validation(anomalies=anomalies, comparisons=comparisons)
 

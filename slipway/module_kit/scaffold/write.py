@@ -56,7 +56,11 @@ def _render(name: str, plan: Plan) -> str:
         asdict(plan)
         | {
             "batch_size": plan.batch_size,
-            "ingestion": plan.ingestion.model_dump(mode="json", exclude_defaults=True),
+            "has_numbers": plan.has_numbers,
+            "has_categories": plan.has_categories,
+            "rare": plan.rare,
+            "words": plan.words,
+            "ingestion": plan.ingestion.model_dump(mode="json", exclude_defaults=True, exclude={"ignore"}),
         }
     )
 
