@@ -63,6 +63,12 @@ def fixed_shape(feature: schema_pb2.Feature) -> tuple[int, ...]:
     return tuple(dim.size for dim in feature.shape.dim)
 
 
+def curated_shapes(schema: schema_pb2.Schema | None) -> dict[str, tuple[int, ...]]:
+    """The shapes that a schema gives to features of more than one dimension."""
+    features = schema.feature if schema else ()
+    return {feature.name: fixed_shape(feature) for feature in features if len(feature.shape.dim) > 1}
+
+
 def is_list(feature: schema_pb2.Feature) -> bool:
     """Whether an example may hold more than one value, and how many is not fixed."""
     if feature.HasField("shape") or not feature.HasField("value_count"):

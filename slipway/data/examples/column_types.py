@@ -119,6 +119,8 @@ def convert(
         raise UnusableColumnsError({column: raw_type})
     if element:
         name = identifier(column)
+        if element[1] == "UTINYINT":  # pixels, for which 8 bytes each would be much
+            return Conversion(column, name)
         each = f"list_transform({name}, lambda each: {value.format('each')})" if "epoch" in value else name
         return Conversion(column, f"CAST({each} AS {target}[])")
     value = value.format(identifier(column))

@@ -36,6 +36,8 @@ from slipway.data.examples.read import open_source
 from slipway.data.examples.rows import FILE, LINE, Quarantine, UnsoundRowsError
 from slipway.data.examples.source import Source, digest_of
 from slipway.data.examples.split_rows import SPELT, as_mask, assign_splits
+from slipway.data.images import with_shapes
+from slipway.data.tensors import curated_shapes
 from slipway.errors import DataError, StoreError
 from slipway.module_api import ColumnSplit, Ingestion, Label, Split, Task
 from slipway.stores import storage
@@ -111,6 +113,7 @@ def _write(
         connection.execute("SET streaming_buffer_size = '64MB'")  # room for more than one thread to read ahead
         typed = open_source(connection, source, schema, config.ingestion, quarantine, Path(scratch), careful=careful)
         query = RowQuery(connection, typed, config.label, config.split, config.task, source.uri)
+        shapes = curated_shapes(schema) | dict(typed.rows.shapes)
         for batch in _ahead(query.batches(BATCH_ROWS)):
             rows = _set_aside(batch, quarantine)
             labelled = rows.filter(rows.column(config.label.column).is_valid())
@@ -119,6 +122,7 @@ def _write(
                 spelt.update(labelled.column(SPELT).to_pylist())
             splits = assign_splits(labelled, config.split, query.data_columns)
             examples = labelled.select(query.example_columns)
+            examples = examples.cast(with_shapes(examples.schema, shapes))
             if not writers:
                 writers = [open_writers.enter_context(_SplitWriter(folder, name, examples.schema)) for name in SPLITS]
             for code, writer in enumerate(writers):

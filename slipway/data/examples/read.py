@@ -26,6 +26,7 @@ from slipway.data.examples.column_types import (
     infer_forms,
 )
 from slipway.data.examples.csv_files import csv_rows, repaired_csv_rows
+from slipway.data.examples.idx_files import idx_rows
 from slipway.data.examples.partitions import find_partitions, partition_forms, with_partitions
 from slipway.data.examples.rows import (
     FILE,
@@ -84,6 +85,7 @@ READERS: dict[Format, Callable[[Opening], RawRows]] = {
     "parquet": _parquet_rows,
     "tfrecord": tfrecord_rows,
     "avro": avro_rows,
+    "idx": idx_rows,
     "bigquery": bigquery_rows,
 }
 
