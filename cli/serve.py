@@ -6,6 +6,7 @@ import json
 import logging
 import signal
 import threading
+from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,12 +18,15 @@ from cli import options
 from cli.options import MAX_PORT, describe_fields, split_fields
 from cli.output import echo
 from delivery.environment import open_environment
+from serving.client.rows import input_features
 from serving.protocol.addresses import address_of
+from serving.protocol.signatures import RAW
 from serving.protocol.tensor_protos import FLOAT
 from serving.request_log import LogOptions, RequestLog
 from serving.server.config import ServerConfig
 from serving.server.model_sources import BasePaths, ConfigFile, ModelSource, StoreModels
 from serving.server.server import ModelServer
+from slipway.data.tensors import is_only_image
 from slipway.errors import ConfigError, StoreError
 
 
@@ -119,14 +123,18 @@ def _run(
         echo(f"gRPC  {address_of(config.host, server.grpc_port)}\nREST  {rest}")
         for name in server.manager.models():
             with server.manager.use(name) as servable:
-                echo(f"try   {_curl(rest, name, servable.signatures.get('raw'))}")
+                echo(f"try   {_curl(rest, name, servable.signatures)}")
         echo("For laptops, validation and tests: in the cluster the image tensorflow/serving serves the same way.")
         stop.wait()
         echo("finishing the requests in flight; interrupt again to drop them")
 
 
-def _curl(rest: str, name: str, raw: Any) -> str:
-    """A request that the model can answer: numbers for two inputs of `raw`, if the others may be left out."""
+def _curl(rest: str, name: str, signatures: Mapping[str, Any]) -> str:
+    """A request that the model can answer: a picture, or numbers for two inputs of `raw`, if others may be left out."""
+    raw = signatures.get(RAW)
+    if raw is not None and is_only_image(input_features(signatures)):
+        picture = r'''"{\"instances\": [{\"b64\": \"$(base64 < IMAGE.png | tr -d '\n')\"}]}"'''
+        return f"curl -d {picture} {rest}/v1/models/{name}:predict"
     if raw is None or raw.inputs.keys() - raw.defaults.keys():
         return f"curl {rest}/v1/models/{name}/metadata"
     floats = sorted((alias for alias, info in raw.inputs.items() if info.dtype == FLOAT), key=len)[:2]

@@ -13,7 +13,8 @@ A module is a folder `modules/<name>/`:
                        `[batch, 1]` probabilities (binary), `[batch, classes]` probabilities (multiclass) or
                        `[batch, 1]` values (regression).
 - `schema.pbtxt`       optional, a curated `tensorflow_metadata` schema; it wins over the inferred one.
-- `sample.py`          optional, `write_sample(path, rows, seed)`: synthetic rows as CSV, for a first run and for tests.
+- `sample.py`          optional, `write_sample(path, rows, seed)`: synthetic rows for a first run and for tests, as CSV;
+                       or, beside `path` in a folder of their own, as files of another format that ingestion reads.
 
 Files of a module import each other relatively (`from .preprocessing import …`).
 """

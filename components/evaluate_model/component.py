@@ -36,6 +36,7 @@ def evaluate_model(
     from slipway.evaluation.config import parse_evaluation_config
     from slipway.evaluation.gate import evaluate
     from slipway.evaluation.metric import BASELINE, CANDIDATE
+    from slipway.evaluation.mistakes import worst_mistakes
     from slipway.evaluation.page import evaluation_page as render_evaluation
     from slipway.evaluation.results import write_evaluation
     from slipway.evaluation.scoring import EvalRows, measure_in_memory
@@ -58,7 +59,8 @@ def evaluate_model(
             measured = measure_on_beam(examples.path, rows, Predictor, paths, BeamConfig.model_validate(beam))
         else:
             measured = measure_in_memory(examples.path, rows, Predictor, paths)
-    judged = evaluate(config, measured, baseline)
+    mistakes = worst_mistakes(examples.path, rows, Predictor, model.path)
+    judged = evaluate(config, measured, baseline).model_copy(update={"mistakes": mistakes})
     write_tfma_files(judged, config, model.path, evaluation.path)
     write_evaluation(judged, evaluation.path)
     evaluation.metadata["files"] = (

@@ -108,7 +108,7 @@ class MeanImages:
         """PNGs: under the empty name the mean of all, and that of each label, where these are few."""
         if not self.sums:
             return {}
-        means = {"": sum(self.sums.values()) / self.counts.total()}
+        means = {"": np.sum(list(self.sums.values()), axis=0) / self.counts.total()}
         if len(self.sums) <= MOST_LABELS:
             means |= {name: self.sums[name] / self.counts[name] for name in sorted(self.sums, key=_by_number)}
         return {name: encode_png(mean, self.shape, self.low, self.high) for name, mean in means.items()}

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from slipway.data.images import is_image
 from slipway.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -74,6 +75,12 @@ def is_list(feature: schema_pb2.Feature) -> bool:
     if feature.HasField("shape") or not feature.HasField("value_count"):
         return False
     return bool(feature.value_count.max != 1)
+
+
+def is_only_image(features: Sequence[schema_pb2.Feature]) -> bool:
+    """Whether a model takes nothing but one image of whole numbers: then a PNG may stand for a tf.Example."""
+    shapes = [fixed_shape(feature) for feature in features if dtype_of(feature) == "int64"]
+    return len(features) == len(shapes) == 1 and len(shapes[0]) == 3 and is_image(shapes[0])
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from io import BufferedReader
 from math import prod
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +25,7 @@ from slipway.errors import DataError
 
 IMAGE, LABEL = "image", "label"
 BATCH_BYTES = 4 << 20
+Stream = gzip.GzipFile | BufferedReader
 _TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
 
@@ -52,15 +53,6 @@ def idx_rows(opening: Opening) -> RawRows:
 
     shape = first.shape[1:] if len(first.shape) > 3 else (*first.shape[1:], 1)
     return replace(opening.rows_of(schema, batches()), shapes={IMAGE: shape})
-
-
-def first_images(images: Path, count: int) -> tuple[list[list[float]], Shape]:
-    """The values of the first images of a file, and the shape of each."""
-    with _open(images, str(images)) as stream:
-        header = _read_header(stream, str(images))
-        values = np.frombuffer(stream.read(count * _item_bytes(header)), header.values)
-    shape = header.shape[1:] if len(header.shape) > 3 else (*header.shape[1:], 1)
-    return values.reshape(-1, prod(shape)).tolist(), shape
 
 
 def _batches(images: tuple[str, Path], labels: Path, header: _Header, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
@@ -91,18 +83,22 @@ def _check_pair(images: tuple[str, Path], labels: tuple[str, Path]) -> _Header:
             while block := stream.read(1 << 20):
                 found += len(block)
         if found != wanted:
-            raise DataError(f"{name}: its header tells of {wanted:,} bytes of values, but {found:,} follow; fetch it again")
+            raise DataError(
+                f"{name}: its header tells of {wanted:,} bytes of values, but {found:,} follow; fetch it again"
+            )
         headers.append(header)
     if not is_image(headers[0].shape[1:]):
         raise DataError(f"{images[0]} holds {_said(headers[0])}, not images: height, width and perhaps channels")
     if len(headers[1].shape) != 1 or headers[1].values.kind not in "ui":
         raise DataError(f"{labels[0]} holds {_said(headers[1])} for each image, not one whole number")
     if headers[0].shape[0] != headers[1].shape[0]:
-        raise DataError(f"{images[0]} has {headers[0].shape[0]:,} images, but {labels[0]} {headers[1].shape[0]:,} labels")
+        raise DataError(
+            f"{images[0]} has {headers[0].shape[0]:,} images, but {labels[0]} {headers[1].shape[0]:,} labels"
+        )
     return headers[0]
 
 
-def _read_header(stream: IO[bytes], name: str) -> _Header:
+def _read_header(stream: Stream, name: str) -> _Header:
     start = stream.read(4)
     if len(start) < 4 or start[:2] != b"\0\0" or start[2] not in _TYPES or not start[3]:
         raise DataError(f"{name}: not an idx file: it begins with the bytes {start.hex(' ') or '(none)'}")
@@ -121,7 +117,7 @@ def _said(header: _Header) -> str:
 
 
 @contextmanager
-def _open(path: Path, name: str) -> Iterator[IO[bytes]]:
+def _open(path: Path, name: str) -> Iterator[Stream]:
     try:
         with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as stream:
             yield stream

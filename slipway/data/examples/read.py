@@ -8,12 +8,15 @@ import shutil
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import duckdb
+import pyarrow as pa
 
-from slipway.data.database import identifier, literal
+from slipway.data.database import connect, identifier, literal
 from slipway.data.examples.avro_files import avro_rows
 from slipway.data.examples.bigquery import bigquery_rows
 from slipway.data.examples.column_types import (
@@ -26,9 +29,11 @@ from slipway.data.examples.column_types import (
     infer_forms,
 )
 from slipway.data.examples.csv_files import csv_rows, repaired_csv_rows
+from slipway.data.examples.dataset import QUARANTINE
 from slipway.data.examples.idx_files import idx_rows
 from slipway.data.examples.partitions import find_partitions, partition_forms, with_partitions
 from slipway.data.examples.rows import (
+    BATCH,
     FILE,
     Opening,
     Quarantine,
@@ -39,7 +44,7 @@ from slipway.data.examples.rows import (
     describe,
     file_of,
 )
-from slipway.data.examples.source import Format, Source
+from slipway.data.examples.source import Format, Source, locate
 from slipway.data.examples.tfrecord_files import tfrecord_rows
 from slipway.errors import DataError, UnusableColumnsError
 from slipway.module_api import Ingestion
@@ -49,6 +54,7 @@ from slipway.strict_yaml import did_you_mean
 if TYPE_CHECKING:
     from tensorflow_metadata.proto.v0 import schema_pb2
 
+ROWS_MEMORY = "200MB"
 ROW_NUMBER = "file_row_number"
 _MAY_BE_NUMBER = re.compile(rf"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|FLOAT|DOUBLE|DECIMAL\(.*|{CSV_TEXT}")
 
@@ -152,6 +158,21 @@ def open_source(
     conversions = _conversions(connection, rows, forms, ingestion)
     can_fail = failing if careful else {each.column for each in conversions if each.valid}
     return TypedRows(rows, conversions, frozenset(can_fail), trusted=not careful)
+
+
+def first_rows(uri: str, ingestion: Ingestion, count: int) -> pa.Table:
+    """The first rows of a data URI, as examples but without label and split; errors are those of `open_source`."""
+    with (
+        TemporaryDirectory(prefix="slipway-rows-") as scratch,
+        connect(scratch, memory_limit=ROWS_MEMORY, threads=1) as connection,
+    ):
+        quarantine = Quarantine(Path(scratch) / QUARANTINE)
+        source = locate(uri, ingestion.window)
+        typed = open_source(connection, source, None, ingestion, quarantine, Path(scratch), careful=True)
+        for batch in islice(typed.rows.batches or (), 1):
+            connection.register(BATCH, pa.Table.from_batches([batch]))
+        values = ", ".join(f"{each.value} AS {identifier(each.column)}" for each in typed.conversions)
+        return connection.sql(f"SELECT {values} FROM {typed.rows.relation} LIMIT {count}").to_arrow_table()  # noqa: S608
 
 
 def _without_ignored(rows: RawRows, ingestion: Ingestion, source: Source) -> RawRows:

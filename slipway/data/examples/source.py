@@ -126,7 +126,9 @@ def _with_labels(found: list[str]) -> list[str]:
             pairs[file] = there
     for file in found:
         if file not in pairs and file not in pairs.values():
-            raise DataError(f"{file}: name the idx file of the images, x-images-idx3-ubyte; its labels are found beside it")
+            raise DataError(
+                f"{file}: name the idx file of the images, x-images-idx3-ubyte; its labels are found beside it"
+            )
     return [each for pair in pairs.items() for each in pair]
 
 
