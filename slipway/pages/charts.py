@@ -13,9 +13,9 @@ from markupsafe import Markup
 
 from slipway.pages.numbers import format_number, format_share
 
-
 FEW_CLASSES = 4
-_CONFUSED = '<td style="--share:{:.0f}%"><b>{}</b><small>{}</small></td>'
+_CONFUSED = Markup('<td style="--share:{:.0f}%"><b>{}</b><small>{}</small></td>')
+_CONFUSED_MANY = Markup('<td style="--share:{0:.0f}%" title="{2}"><b>{1}</b></td>')
 
 
 @dataclass(frozen=True)
@@ -156,8 +156,7 @@ def confusion_matrix(title: str, names: Sequence[str], counts: Sequence[Sequence
     """
     many = len(names) > FEW_CLASSES
     head = Markup("").join(Markup('<th scope="col">{}</th>').format(name) for name in names)
-    text = '<td style="--share:{0:.0f}%" title="{2}"><b>{1}</b></td>' if many else _CONFUSED
-    cell = Markup(text)
+    cell = _CONFUSED_MANY if many else _CONFUSED
     rows = []
     for name, row in zip(names, counts, strict=True):
         total = sum(row) or 1
