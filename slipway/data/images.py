@@ -68,16 +68,16 @@ def decode_image(content: bytes, shape: Sequence[int]) -> NDArray[np.uint8]:
     Raises:
         DataError: it is no such image, or of another size.
     """
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     try:
-        with Image.open(io.BytesIO(content)) as opened:
-            image = opened.convert(_MODES[shape[2] if len(shape) == 3 else 1])
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"{len(content):,} bytes that are no image: {error}") from error
-    if (image.height, image.width) != tuple(shape[:2]):
-        raise DataError(f"an image of {image.height} x {image.width}, not {shape[0]} x {shape[1]}")
-    return np.asarray(image, np.uint8).reshape(-1)
+        with Image.open(io.BytesIO(content)) as image:
+            if (image.height, image.width) != tuple(shape[:2]):
+                raise DataError(f"an image of {image.height} x {image.width}, not {shape[0]} x {shape[1]}")
+            return np.asarray(image.convert(_MODES[shape[2] if len(shape) == 3 else 1]), np.uint8).reshape(-1)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        start = content[:4].hex(" ")
+        raise DataError(f"{len(content):,} bytes ({start} …) that are no whole image file") from error
 
 
 @dataclass

@@ -31,6 +31,7 @@ from pydantic import BaseModel, ConfigDict
 
 from slipway.data.database import connect
 from slipway.data.examples.dataset import MANIFEST, QUARANTINE, SPLITS, DataFile, Manifest, RowCounts
+from slipway.data.examples.encoded_images import decode_images
 from slipway.data.examples.query import RAW, REASON, RowQuery
 from slipway.data.examples.read import open_source
 from slipway.data.examples.rows import FILE, LINE, Quarantine, UnsoundRowsError
@@ -115,7 +116,7 @@ def _write(
         query = RowQuery(connection, typed, config.label, config.split, config.task, source.uri)
         shapes = curated_shapes(schema) | dict(typed.rows.shapes)
         for batch in _ahead(query.batches(BATCH_ROWS)):
-            rows = _set_aside(batch, quarantine)
+            rows = _set_aside(decode_images(batch, shapes), quarantine)
             labelled = rows.filter(rows.column(config.label.column).is_valid())
             usable, unlabelled = usable + rows.num_rows, unlabelled + rows.num_rows - labelled.num_rows
             if isinstance(config.split, ColumnSplit):
@@ -236,8 +237,8 @@ def _set_aside(rows: pa.RecordBatch, quarantine: Quarantine) -> pa.RecordBatch:
     if reasons.null_count == rows.num_rows:
         return rows
     bad = rows.filter(reasons.is_valid()).select([FILE, LINE, REASON, RAW])
-    for row in zip(*(column.to_pylist() for column in bad.columns), strict=True):
-        quarantine.add(*row)
+    for file, line, reason, raw in zip(*(column.to_pylist() for column in bad.columns), strict=True):
+        quarantine.add(file, line, reason, raw or "")
     return rows.filter(reasons.is_null())
 
 

@@ -6,7 +6,7 @@ import gzip
 import re
 import shutil
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -46,6 +46,7 @@ from slipway.data.examples.rows import (
 )
 from slipway.data.examples.source import Format, Source, locate
 from slipway.data.examples.tfrecord_files import tfrecord_rows
+from slipway.data.tensors import curated_shapes
 from slipway.errors import DataError, UnusableColumnsError
 from slipway.module_api import Ingestion
 from slipway.stores import storage
@@ -138,7 +139,8 @@ def open_source(
         rows = with_partitions(rows, partitions, rows.place[0])
         rows = _with_missing(_without_ignored(rows, ingestion, source), ingestion.missing_values)
         forms = partition_forms(connection, rows, partitions, ingestion) | forms
-        conversions = _conversions(connection, rows, forms, ingestion)
+        shapes = curated_shapes(schema)
+        conversions = _conversions(connection, rows, forms, ingestion, shapes)
         return TypedRows(rows, conversions, frozenset(each.column for each in conversions if each.valid))
     delimiter = ingestion.delimiter
     partitions = find_partitions(source)
@@ -205,13 +207,19 @@ def _with_missing(rows: RawRows, marks: Sequence[str]) -> RawRows:
 
 
 def _conversions(
-    connection: duckdb.DuckDBPyConnection, rows: RawRows, forms: Mapping[str, Form], ingestion: Ingestion
+    connection: duckdb.DuckDBPyConnection,
+    rows: RawRows,
+    forms: Mapping[str, Form],
+    ingestion: Ingestion,
+    images: Collection[str] = (),
 ) -> list[Conversion]:
     """The conversion of each column; UnusableColumnsError names all that have none."""
     codes, found, unusable = find_codes(connection, rows), list[Conversion](), dict[str, str]()
     for column, kind in rows.types.items():
         try:
-            found.append(convert(column, kind, forms.get(column), ingestion, codes=column in codes))
+            is_image = column in images
+            form = forms.get(column)
+            found.append(convert(column, kind, form, ingestion, codes=column in codes, is_image=is_image))
         except UnusableColumnsError as error:
             unusable |= error.columns
     if unusable:

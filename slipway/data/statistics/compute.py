@@ -65,18 +65,17 @@ def compute_statistics(examples_path: str | Path) -> statistics_pb2.DatasetFeatu
     """
     tables = [open_table(split_files(examples_path, split)) for split in SPLITS]
     statistics = statistics_pb2.DatasetFeatureStatisticsList()
-    label = read_manifest(examples_path).label
     for split, table, facts in zip(SPLITS, tables, _describe_columns(tables), strict=True):
         described = describe_split(split, table.rows, facts)
         for feature in described.features:
             if shape := table.shapes.get(feature_name(feature)):
-                describe_image(feature, shape, _mean_images(table, feature_name(feature), label))
+                describe_image(feature, shape, _mean_images(table, feature_name(feature), examples_path))
         statistics.datasets.append(described)
     return statistics
 
 
-def _mean_images(table: Table, column: str, label: str) -> dict[str, bytes]:
-    means = MeanImages(table.shapes[column])
+def _mean_images(table: Table, column: str, examples_path: str | Path) -> dict[str, bytes]:
+    means, label = MeanImages(table.shapes[column]), read_manifest(examples_path).label
     if is_image(means.shape):
         for file in table.files:
             with pq.ParquetFile(file) as parquet:
