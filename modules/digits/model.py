@@ -12,14 +12,14 @@ CLASSES = 10
 
 
 class RandomMove(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
-    """Turns, shifts and stretches each image at random: in training, and only there.
+    """Turns, skews, stretches and shifts each image at random: in training, and only there.
 
-    It is one layer for all three, since each interpolation blurs an image; when the model serves they are sharp.
+    It is one layer for all, since each interpolation blurs an image; when the model serves they are sharp.
     """
 
-    def __init__(self, turn: float, shift: float, stretch: float) -> None:
+    def __init__(self, turn: float, skew: float, stretch: float, shift: float) -> None:
         super().__init__()
-        self._turn, self._shift, self._stretch = turn, shift, stretch
+        self._turn, self._skew, self._stretch, self._shift = turn * 2 * math.pi, skew, stretch, shift
         self._seed = keras.random.SeedGenerator()
 
     def call(self, images: keras.KerasTensor, training: bool = False) -> keras.KerasTensor:
@@ -27,15 +27,17 @@ class RandomMove(keras.layers.Layer):  # type: ignore[misc]  # Keras has no type
         if not training:
             return images
         count, (height, width) = ops.shape(images)[0], images.shape[1:3]
-        turn, across, down, stretch = ops.unstack(keras.random.uniform((count, 4), -1, 1, seed=self._seed), 4, axis=1)
-        angle, scale = turn * self._turn * 2 * math.pi, 1 + stretch * self._stretch
-        cosine, sine = ops.cos(angle) * scale, ops.sin(angle) * scale
-        x, y, zero = (width - 1) / 2, (height - 1) / 2, ops.zeros_like(angle)
-        # For each pixel of the moved image, around its middle, where it is in the given one.
-        from_x = x - cosine * x + sine * y + across * self._shift * width
-        from_y = y - sine * x - cosine * y + down * self._shift * height
-        moves = ops.stack([cosine, -sine, from_x, sine, cosine, from_y, zero, zero], axis=1)
-        return ops.image.affine_transform(images, moves)
+        turn, skew, wide, high, across, down = ops.unstack(
+            keras.random.uniform((count, 6), -1, 1, seed=self._seed), 6, axis=1
+        )
+        cosine, sine, skew = ops.cos(turn * self._turn), ops.sin(turn * self._turn), skew * self._skew
+        wide, high = 1 + wide * self._stretch, 1 + high * self._stretch
+        # Where the pixel (x, y) of the moved image is in the given one: (a x + b y, c x + d y) around the middle.
+        a, b, c, d = wide * cosine, high * (skew * cosine - sine), wide * sine, high * (skew * sine + cosine)
+        x, y, zero = (width - 1) / 2, (height - 1) / 2, ops.zeros_like(a)
+        from_x = x - a * x - b * y + across * self._shift * width
+        from_y = y - c * x - d * y + down * self._shift * height
+        return ops.image.affine_transform(images, ops.stack([a, b, from_x, c, d, from_y, zero, zero], axis=1))
 
 
 def build_model(features: dict[str, keras.KerasTensor], hyperparameters: dict[str, Any]) -> keras.Model:
@@ -43,25 +45,29 @@ def build_model(features: dict[str, keras.KerasTensor], hyperparameters: dict[st
 
     Args:
         features: What `preprocessing_fn` answers: `image`.
-        hyperparameters: `turn` (of a full turn), `shift` and `stretch` (of the size) say how far an image is moved at
-            random, either way. Then `filters` of each convolution, `hidden` (units), `dropout`; `learning_rate` at the
-            start, from where it falls to 0 along a cosine in `steps` batches.
+        hyperparameters: How far an image is moved, either way: `turn` (of a full turn), `skew`, `stretch`, `shift` (of
+            the size). Then `filters` of each convolution, `hidden` (units), `dropout`; `smoothing` of the labels in the
+            loss; `learning_rate` at the start, from where it falls to 0 along a cosine in `steps` batches.
     """
-    layers = keras.layers
-    move = (float(hyperparameters[name]) for name in ("turn", "shift", "stretch"))
-    image = RandomMove(*move)(features["image"])
-    for filters in hyperparameters["filters"]:
-        image = layers.Conv2D(int(filters), 5, padding="same", activation="relu")(image)
+    layers, given = keras.layers, hyperparameters
+    image = RandomMove(*(float(given[name]) for name in ("turn", "skew", "stretch", "shift")))(features["image"])
+    for filters in given["filters"]:
+        image = layers.Conv2D(int(filters), 5, activation="relu")(image)
         image = layers.MaxPooling2D()(image)
-    hidden = layers.Dense(int(hyperparameters["hidden"]), activation="relu")(layers.Flatten()(image))
-    hidden = layers.Dropout(float(hyperparameters["dropout"]))(hidden)
+    hidden = layers.Dense(int(given["hidden"]), activation="relu")(layers.Flatten()(image))
+    hidden = layers.Dropout(float(given["dropout"]))(hidden)
     model = keras.Model(features, layers.Dense(CLASSES, activation="softmax")(hidden))
-    rate = keras.optimizers.schedules.CosineDecay(
-        float(hyperparameters["learning_rate"]), int(hyperparameters["steps"])
-    )
+
+    def loss(labels: keras.KerasTensor, predictions: keras.KerasTensor) -> keras.KerasTensor:
+        """Cross-entropy with smoothed labels: a few odd digits do not decide which epoch is the best."""
+        wanted = ops.one_hot(ops.reshape(ops.cast(labels, "int32"), (-1,)), CLASSES)
+        return keras.losses.categorical_crossentropy(wanted, predictions, label_smoothing=float(given["smoothing"]))
+
     model.compile(
-        optimizer=keras.optimizers.Adam(rate),
-        loss="sparse_categorical_crossentropy",
+        optimizer=keras.optimizers.Adam(
+            keras.optimizers.schedules.CosineDecay(float(given["learning_rate"]), int(given["steps"]))
+        ),
+        loss=loss,
         metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
     )
     return model
