@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from slipway.data.examples.dataset import SPLITS, open_split
-from slipway.data.statistics.describe import common_stats, feature_name, unique_count
+from slipway.data.statistics.describe import common_stats, feature_name, image_shape, unique_count
 from slipway.data.statistics.io import dataset_of
 from slipway.errors import ConfigError, DataError
 from slipway.module_api import Ingestion
@@ -142,6 +142,8 @@ def _kind(feature: statistics_pb2.FeatureNameStatistics, rows: int) -> tuple[str
     present = common.num_non_missing
     if present == 0:
         return "", "it is always missing"
+    if image_shape(feature):
+        return "", "it holds images; copy modules/digits, which docs/digits.md explains"
     if common.max_num_values > 1:
         return "", "it holds lists; reduce or embed them in preprocessing.py"
     if feature.HasField("num_stats"):
