@@ -11,8 +11,8 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
-run: .venv/.installed ## Train the taxi model: built-in sample, or make run DATA=trips.csv
-	@$(SLIPWAY) run $(if $(DATA),--data "$(DATA)") $(ARGS)
+run: .venv/.installed ## Train a model: taxi's on its sample, or make run MODULE=digits DATA=train-images-idx3-ubyte.gz
+	@$(SLIPWAY) run $(or $(MODULE),taxi) $(if $(DATA),--data "$(DATA)") $(ARGS)
 
 test: .venv/.installed-dev tests/compiled/node_modules ## Lint, types, layers and the quick tests
 	$(MAKE) --no-print-directory lint

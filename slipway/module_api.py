@@ -20,7 +20,8 @@ A module is a folder `modules/<name>/`:
                        no other file.
 - `schema.pbtxt`       optional, a curated `tensorflow_metadata` schema; it wins over the inferred one. Without features
                        it bounds the data as a whole (`dataset_constraints`), and the features are inferred.
-- `sample.py`          optional, `write_sample(path, rows, seed)`: synthetic rows as CSV, for a first run and for tests.
+- `sample.py`          optional, `write_sample(path, rows, seed)`: synthetic rows for a first run and for tests, as CSV;
+                       or, beside `path` in a folder of their own, as files of another format that ingestion reads.
 
 Files of a module import each other relatively (`from .preprocessing import …`). Of Slipway they import this file and
 `slipway.features` (dates and units of numbers).

@@ -38,6 +38,7 @@ def evaluate_model(
     from slipway.evaluation.config import parse_evaluation_config
     from slipway.evaluation.gate import evaluate
     from slipway.evaluation.metric import BASELINE, CANDIDATE
+    from slipway.evaluation.mistakes import worst_mistakes
     from slipway.evaluation.own import OwnMetric
     from slipway.evaluation.page import evaluation_page as render_evaluation
     from slipway.evaluation.results import write_evaluation
@@ -66,7 +67,8 @@ def evaluate_model(
         name: OwnMetric(name, better, load_function(metrics_uri, "metrics", name))
         for name, better in config.metrics.items()
     }
-    judged = evaluate(config, measured, baseline, own)
+    mistakes = worst_mistakes(examples.path, rows, Predictor, model.path)
+    judged = evaluate(config, measured, baseline, own).model_copy(update={"mistakes": mistakes})
     write_tfma_files(judged, config, model.path, evaluation.path)
     write_evaluation(judged, evaluation.path)
     evaluation.metadata["files"] = (

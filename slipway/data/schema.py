@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
-from slipway.data.statistics.describe import common_stats, feature_name
+from slipway.data.statistics.describe import common_stats, feature_name, image_shape
 from slipway.errors import ConfigError
 from slipway.stores import storage
 from slipway.strict_yaml import nearest
@@ -128,7 +128,8 @@ def _infer_presence(feature: schema_pb2.Feature, described: Sequence[statistics_
     low = min((common.min_num_values for common in present), default=1)
     high = max((common.max_num_values for common in present), default=1)
     if low == high and low > 1 and never_missing:
-        feature.shape.dim.add(size=low)
+        for size in image_shape(described[0]) or (low,):
+            feature.shape.dim.add(size=size)
         return
     feature.value_count.SetInParent()
     if low == high:

@@ -185,6 +185,16 @@ class Curves(BaseModel):
     confusion_matrix: ConfusionMatrix | None = None
 
 
+class Mistake(BaseModel):
+    """A wrong answer on an image. A regression has no probabilities."""
+
+    label: str
+    prediction: str
+    probability: float | None = Field(None, description="of the prediction")
+    label_probability: float | None = Field(None, description="of the label")
+    picture: str = Field(description="the image as a data URI")
+
+
 class Evaluation(BaseModel):
     """The whole content of `evaluation.json`."""
 
@@ -209,6 +219,7 @@ class Evaluation(BaseModel):
     curve_examples: int | None = Field(None, description="rows behind the curves, if the tfma engine took a sample")
     curves: Curves = Curves()
     baseline_curves: Curves | None = None
+    mistakes: list[Mistake] = Field([], description="on images: the wrong answers, the most confident first")
 
     @property
     def baseline_version(self) -> int | None:

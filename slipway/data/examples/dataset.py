@@ -1,8 +1,8 @@
 """The examples artifact: Parquet splits and their manifest.
 
 Layout: `split=train/*.parquet`, `split=eval/*.parquet`, `manifest.json`, `quarantine.jsonl`. Columns are int64, double,
-string or binary, or lists of these; a missing value is null. The sample has the same layout, and the first rows of the
-eval split alone.
+string or binary, or lists of these; an image is a list, of uint8 too, whose field says the shape. A missing value is
+null. The sample has the same layout, and the first rows of the eval split alone.
 """
 
 from __future__ import annotations

@@ -16,18 +16,22 @@ from pydantic import BaseModel, Field
 from slipway.errors import DataError
 from slipway.stores import storage
 
-Format = Literal["csv", "parquet", "tfrecord", "avro", "bigquery"]
+Format = Literal["csv", "parquet", "tfrecord", "avro", "idx", "bigquery"]
 
 _EXTENSIONS: dict[Format, str] = {
     "csv": r"\.csv(-\d+-of-\d+)?(\.gz)?",
     "parquet": r"\.(parquet|pq)(-\d+-of-\d+)?",
     "avro": r"\.avro(-\d+-of-\d+)?",
+    "idx": r"[.-]idx\d-\w+(\.gz)?",
     # The second are the shards of TFX's ExampleGen and Transform, whose names end so.
     "tfrecord": r"(\.tfrecords?(-\d+-of-\d+)?|-\d{5}-of-\d{5})(\.gz)?",
 }
 MOST_COMMAS = 8  # in the name of one file
 SPAN = "{SPAN}"
-EXTENSIONS = ".csv, .csv.gz, .parquet, .tfrecord, .tfrecord.gz or .avro, or be a TFRecord of TFX, x-00000-of-00001.gz"
+EXTENSIONS = (
+    ".csv, .csv.gz, .parquet, .tfrecord, .tfrecord.gz or .avro, or be a TFRecord of TFX, x-00000-of-00001.gz, or "
+    "images of MNIST, x-images-idx3-ubyte.gz"
+)
 
 
 class SourceFile(BaseModel):
@@ -108,7 +112,30 @@ def find(uri: str, window: int) -> tuple[Format, list[str], list[int]]:
         raise DataError(f"{uri}: the files are of several formats ({examples}); read one format at a time")
     kind = _format_of(found[0])
     assert kind
+    if kind == "idx":
+        found = _with_labels(found)
     return kind, found, spans
+
+
+def _with_labels(found: list[str]) -> list[str]:
+    """Each idx file of images, followed by that of its labels, whose name differs in that: `x-labels-idx1-ubyte.gz`."""
+    pairs: dict[str, str] = {}
+    for file in found:
+        path, query = _split(file)
+        folder, _, name = path.rpartition("/")
+        if "images" in name:
+            labels = re.sub(r"idx\d", "idx1", name.replace("images", "labels"))
+            names = [f"{folder}/{stem}{query}" for stem in (labels, labels.removesuffix(".gz"), f"{labels}.gz")]
+            there = next((each for each in names if storage.exists(each)), None)
+            if there is None:
+                raise DataError(f"{file}: its labels are not beside it; they should be called {labels}")
+            pairs[file] = there
+    for file in found:
+        if file not in pairs and file not in pairs.values():
+            raise DataError(
+                f"{file}: name the idx file of the images, x-images-idx3-ubyte; its labels are found beside it"
+            )
+    return [each for pair in pairs.items() for each in pair]
 
 
 def parts_of(uri: str, base: Path | None = None) -> list[str]:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from itertools import product
 from typing import TYPE_CHECKING, Literal
 
-from slipway.data.statistics.describe import common_stats, feature_name, unique_count
+from slipway.data.statistics.describe import common_stats, feature_name, image_shape, unique_count
 from slipway.features import DAY, MONTHS, QUANTITY, UNITS, date_pattern
 
 if TYPE_CHECKING:
@@ -119,6 +119,8 @@ def tell_column(feature: statistics_pb2.FeatureNameStatistics, rows: int) -> Col
 
     if present == 0:
         return unlearnable("it is always missing")
+    if image_shape(feature):
+        return unlearnable("it holds images; copy modules/digits, which docs/digits.md explains")
     if common.max_num_values > 1:
         return unlearnable("it holds lists; reduce or embed them in preprocessing.py")
     if not feature.HasField("num_stats") and not feature.HasField("string_stats"):
