@@ -127,7 +127,10 @@ def run() -> None:
         echo("interrupted", err=True)
         sys.exit(130)
     finally:
-        gc.freeze()  # at its end Python looks for garbage among all that was imported: a tenth of a command's time
+        # At its end Python looks for garbage among all that was imported: a tenth of a command's time. DuckDB's bindings
+        # print what they hold unless this frees it.
+        if "duckdb" not in sys.modules:
+            gc.freeze()
 
 
 if __name__ == "__main__":
