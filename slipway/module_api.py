@@ -138,11 +138,15 @@ class Ingestion(_Strict):
 
 
 class Training(_Strict):
-    """How the model is fitted. Early stopping watches a tenth of the training split, never the eval split."""
+    """How the model is fitted.
+
+    Early stopping watches `held_back`, a share of the training split with the same mix of labels, never the eval split.
+    """
 
     epochs: int = Field(10, ge=1)
     batch_size: int = Field(256, ge=1)
     patience: int = Field(2, ge=0, description="epochs without improvement before training stops; 0 never stops early")
+    held_back: float = Field(0.1, gt=0, le=0.5, description="share of the training split for early stopping")
     seed: int = 42
 
 

@@ -18,10 +18,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from slipway.data.examples.dataset import Split
-    from slipway.module_api import LabelledTask
+    from slipway.module_api import LabelledTask, Training
 
 Spec = dict[str, tf.io.FixedLenFeature]  # shape (without the batch) and dtype of each transformed feature
-VALIDATION_SHARE = 10
 
 
 def split_files(transformed_path: str, split: Split) -> list[Path]:
@@ -46,7 +45,7 @@ def _read_column(files: list[Path], name: str) -> pa.ChunkedArray:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """The labelled rows of the training split; a tenth of them is held back for early stopping."""
+    """The labelled rows of the training split; `validation` is held back for early stopping."""
 
     features: dict[str, NDArray[Any]]
     labels: NDArray[Any]
@@ -83,7 +82,7 @@ class TrainingData:
         )
 
 
-def read_training_data(transformed_path: str, spec: Spec, task: LabelledTask, seed: int) -> TrainingData:
+def read_training_data(transformed_path: str, spec: Spec, task: LabelledTask, training: Training) -> TrainingData:
     """Reads the training split; the seed decides which rows are held back.
 
     Raises:
@@ -101,6 +100,16 @@ def read_training_data(transformed_path: str, spec: Spec, task: LabelledTask, se
                 f"preprocessing_fn answers {name!r} with NaN or infinity in {int((~np.isfinite(values)).sum())} places "
                 "of the training split: fill missing values, and bound what is divided or exponentiated"
             )
-    order = np.random.default_rng(seed).permutation(len(labels))
-    held_back = max(1, len(labels) // VALIDATION_SHARE)
-    return TrainingData(features, labels, np.sort(order[held_back:]), np.sort(order[:held_back]))
+    held_back = hold_back(labels, training.held_back, training.seed)
+    return TrainingData(features, labels, np.flatnonzero(~held_back), np.flatnonzero(held_back))
+
+
+def hold_back(labels: NDArray[Any], share: float, seed: int) -> NDArray[np.bool_]:
+    """Which rows are held back: of each class, and of low and high numbers, the same share; at least one, never all."""
+    rng = np.random.default_rng(seed)
+    rows = rng.permutation(len(labels))
+    rows = rows[np.argsort(labels.reshape(-1)[rows], kind="stable")]
+    count = min(max(1, round(share * len(rows))), len(rows) - 1)
+    held = np.zeros(len(rows), np.bool_)
+    held[rows[((np.arange(count) + rng.random()) * len(rows) / count).astype(np.int64)]] = True
+    return held

@@ -28,6 +28,31 @@ POSITIVE = ("1", "true", "yes", "y", "positive", "pos", "good")
 
 
 @dataclass(frozen=True)
+class Size:
+    """How large a model is, and how long it learns, as `benchmarks/tables.py` found it to be good."""
+
+    buckets: int
+    members: int
+    hidden: tuple[int, ...]
+    batch_size: int
+    epochs: int
+    patience: int
+
+
+def size_of(rows: int, numbers: int) -> Size:
+    """For rows to train on, and columns of numbers.
+
+    Small data need many epochs, since each has few steps, and few buckets, with rows enough in each; so do many
+    columns, since each has an input a bucket. Large data take larger batches and fewer members, since time is short.
+    """
+    buckets = max(4, min(32, rows // 40, 500 // max(1, numbers)))
+    members, hidden = 8 if rows < 50_000 else 4, (64, 32)
+    if rows < 3_000:
+        return Size(buckets, members, hidden, batch_size=32, epochs=200, patience=20)
+    return Size(buckets, members, hidden, batch_size=128 if rows < 30_000 else 512, epochs=40, patience=5)
+
+
+@dataclass(frozen=True)
 class Plan:
     """Everything that the templates say of one module; `left_out` are columns that no model should see, and why."""
 
@@ -46,9 +71,9 @@ class Plan:
     ingestion: Ingestion = field(default_factory=Ingestion)
 
     @property
-    def batch_size(self) -> int:
-        """Small data needs many steps, large data large ones."""
-        return 32 if self.rows < 3_000 else 128 if self.rows < 30_000 else 512
+    def size(self) -> Size:
+        """What fits the data."""
+        return size_of(self.rows, len(self.numbers))
 
 
 def plan_module(

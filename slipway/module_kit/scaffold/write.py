@@ -53,11 +53,7 @@ def _render(name: str, plan: Plan) -> str:
     environment.filters["python"] = _python
     environment.filters["yaml"] = _yaml
     return environment.get_template(f"{name}.j2").render(
-        asdict(plan)
-        | {
-            "batch_size": plan.batch_size,
-            "ingestion": plan.ingestion.model_dump(mode="json", exclude_defaults=True),
-        }
+        asdict(plan) | asdict(plan.size) | {"ingestion": plan.ingestion.model_dump(mode="json", exclude_defaults=True)}
     )
 
 
