@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -29,9 +29,6 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from benchmarks.measure import measure
 from slipway.data.examples.dataset import SPLITS, open_split
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 SLIPWAY = str(Path(sys.executable).parent / "slipway")
 HEADER = ("table", "metric", "slipway", "trees", "linear", "better than trees by", "run s")
@@ -119,7 +116,7 @@ def _read(examples: Path, split: Any) -> pd.DataFrame:
 
 
 def _score(
-    fit: Callable[..., NDArray[Any]],
+    fit: Callable[..., Any],
     train: pd.DataFrame,
     evaluated: pd.DataFrame,
     label: str,
@@ -140,7 +137,7 @@ def _score(
     return {"auc": roc_auc_score(truth, answers[:, 1]), **scores} if task == "binary" else scores
 
 
-def _trees(train: pd.DataFrame, labels: pd.Series[Any], evaluated: pd.DataFrame, task: str) -> NDArray[Any]:
+def _trees(train: pd.DataFrame, labels: pd.Series[Any], evaluated: pd.DataFrame, task: str) -> Any:
     kinds = {name: pd.CategoricalDtype(sorted(train[name].dropna().unique())) for name in train.select_dtypes(object)}
     options: dict[str, Any] = {"categorical_features": "from_dtype", "random_state": 0}
     if task == "regression":
@@ -151,7 +148,7 @@ def _trees(train: pd.DataFrame, labels: pd.Series[Any], evaluated: pd.DataFrame,
     return model.predict_proba(evaluated.astype(kinds))
 
 
-def _linear(train: pd.DataFrame, labels: pd.Series[Any], evaluated: pd.DataFrame, task: str) -> NDArray[Any]:
+def _linear(train: pd.DataFrame, labels: pd.Series[Any], evaluated: pd.DataFrame, task: str) -> Any:
     numbers = make_pipeline(SimpleImputer(add_indicator=True), StandardScaler())
     categories = OneHotEncoder(handle_unknown="ignore")
     columns = make_column_transformer(

@@ -15,7 +15,8 @@ A module is a folder `modules/<name>/`:
 - `schema.pbtxt`       optional, a curated `tensorflow_metadata` schema; it wins over the inferred one.
 - `sample.py`          optional, `write_sample(path, rows, seed)`: synthetic rows as CSV, for a first run and for tests.
 
-Files of a module import each other relatively (`from .preprocessing import …`).
+Files of a module import each other relatively (`from .preprocessing import …`). Of Slipway they import this file,
+`slipway.linear_steps` (numbers as a network learns them best) and `slipway.ensemble` (several networks as one model).
 """
 
 from __future__ import annotations

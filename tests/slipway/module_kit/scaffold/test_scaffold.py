@@ -8,7 +8,7 @@ from slipway.data.examples.dataset import MANIFEST
 from slipway.errors import ConfigError, DataError
 from slipway.module_api import Ingestion
 from slipway.module_kit.check import check_module
-from slipway.module_kit.scaffold.plan import Plan, choose_label, plan_module, read_labels
+from slipway.module_kit.scaffold.plan import Plan, choose_label, plan_module, read_labels, size_of
 from slipway.module_kit.scaffold.write import write_module
 
 ROWS = 300
@@ -158,3 +158,12 @@ def test_write_module_never_overwrites(tmp_path: Path) -> None:
 def test_write_module_refuses_a_name_that_is_none(tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigError, match="cannot name a module"):
         write_module(PLAN, tmp_path / "modules" / name if name else tmp_path / "Ä")
+
+
+def test_plan_size_follows_rows_and_columns() -> None:
+    few, many, wide = size_of(300, 5), size_of(100_000, 5), size_of(100_000, 60)
+    assert few.buckets < wide.buckets < many.buckets
+    assert few.batch_size < many.batch_size
+    assert few.epochs > many.epochs
+    assert few.patience > many.patience
+    assert size_of(1, 1).buckets >= 2
