@@ -34,22 +34,29 @@ class Size:
     buckets: int
     members: int
     hidden: tuple[int, ...]
+    dropout: float
     batch_size: int
     epochs: int
     patience: int
 
 
-def size_of(rows: int, numbers: int) -> Size:
+def size_of(task: Task, rows: int, numbers: int) -> Size:
     """For rows to train on, and columns of numbers.
 
-    Small data need many epochs, since each has few steps, and few buckets, with rows enough in each; so do many
-    columns, since each has an input a bucket. Large data take larger batches and fewer members, since time is short.
+    Small data have small batches, so that an epoch has some steps, and few buckets, so that each has some rows. Many
+    columns have few buckets, too, since each makes inputs. Large data have fewer members, since time is short. In
+    regression dropout costs, and the loss falls for long; classes of a few rows are soon learned by heart.
     """
-    buckets = max(4, min(32, rows // 40, 500 // max(1, numbers)))
-    members, hidden = 8 if rows < 50_000 else 4, (64, 32)
-    if rows < 3_000:
-        return Size(buckets, members, hidden, batch_size=32, epochs=200, patience=20)
-    return Size(buckets, members, hidden, batch_size=128 if rows < 30_000 else 512, epochs=40, patience=5)
+    regression = task == "regression"
+    return Size(
+        buckets=max(4, min(32, rows // 50, 500 // max(1, numbers))),
+        members=8 if rows < 50_000 else 4,
+        hidden=(64, 32),
+        dropout=0.0 if regression else 0.2,
+        batch_size=32 if rows < 3_000 else 128 if rows < 30_000 else 512,
+        epochs=200 if rows < 3_000 else 40,
+        patience=20 if regression and rows < 3_000 else 5,
+    )
 
 
 @dataclass(frozen=True)
@@ -73,7 +80,7 @@ class Plan:
     @property
     def size(self) -> Size:
         """What fits the data."""
-        return size_of(self.rows, len(self.numbers))
+        return size_of(self.task, self.rows, len(self.numbers))
 
 
 def plan_module(

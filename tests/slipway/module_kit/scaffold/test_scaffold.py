@@ -161,9 +161,9 @@ def test_write_module_refuses_a_name_that_is_none(tmp_path: Path, name: str) -> 
 
 
 def test_plan_size_follows_rows_and_columns() -> None:
-    few, many, wide = size_of(300, 5), size_of(100_000, 5), size_of(100_000, 60)
+    few, many, wide = (size_of("binary", rows, numbers) for rows, numbers in ((300, 5), (100_000, 5), (100_000, 60)))
     assert few.buckets < wide.buckets < many.buckets
     assert few.batch_size < many.batch_size
     assert few.epochs > many.epochs
-    assert few.patience > many.patience
-    assert size_of(1, 1).buckets >= 2
+    assert size_of("regression", 300, 5).patience > few.patience
+    assert size_of("binary", 1, 1).buckets >= 2
