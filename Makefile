@@ -30,8 +30,8 @@ lint: .venv/.installed-dev ## ruff, mypy --strict and the import layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: .venv/.installed-dev ## Measure time, memory, quality and serving: make bench TRIPS=trips.csv
-	$(BIN)/python -m benchmarks.bench $(if $(TRIPS),--trips "$(TRIPS)") $(ARGS)
+bench: .venv/.installed-dev ## Measure time, memory, quality and serving: make bench TRIPS=trips.csv TABLES=folder
+	$(BIN)/python -m benchmarks.bench $(if $(TRIPS),--trips "$(TRIPS)") $(if $(TABLES),--tables "$(TABLES)") $(ARGS)
 
 lock: .venv/.uv ## Resolve the dependencies anew into requirements*.lock
 	$(BIN)/uv pip compile -q --universal --no-header --generate-hashes --python-version 3.11 --upgrade pyproject.toml -o requirements.lock

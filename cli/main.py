@@ -127,8 +127,8 @@ def run() -> None:
         echo("interrupted", err=True)
         sys.exit(130)
     finally:
-        # At its end Python looks for garbage among all that was imported: a tenth of a command's time. DuckDB's bindings
-        # print what they hold unless this frees it.
+        # At its end Python looks for garbage among all that was imported: a tenth of a command's time. DuckDB
+        # prints what it holds unless this frees it.
         if "duckdb" not in sys.modules:
             gc.freeze()
 

@@ -23,8 +23,9 @@ A module is a folder `modules/<name>/`:
 - `sample.py`          optional, `write_sample(path, rows, seed)`: synthetic rows for a first run and for tests, as CSV;
                        or, beside `path` in a folder of their own, as files of another format that ingestion reads.
 
-Files of a module import each other relatively (`from .preprocessing import …`). Of Slipway they import this file and
-`slipway.features` (dates and units of numbers).
+Files of a module import each other relatively (`from .preprocessing import …`). Of Slipway they import this file,
+`slipway.features` (dates and units of numbers), `slipway.linear_steps` (numbers as a network learns them best) and
+`slipway.ensemble` (several networks as one model).
 """
 
 from __future__ import annotations
@@ -176,7 +177,10 @@ ClassWeight = Annotated[float, Field(gt=0)]
 
 
 class Training(_Strict):
-    """How the model is fitted. Early stopping watches a tenth of the training split, never the eval split.
+    """How the model is fitted.
+
+    Early stopping watches `held_back`, a share of the training split with the same mix of labels (with a split by
+    group, whole groups), never the eval split.
 
     `class_weights` multiply the loss of training by class, beside `label.weight`: `balanced` lets each class count
     alike, or `{default: 5}` names weights (1 for the others). They concern nothing but the loss of training: not early
@@ -186,6 +190,7 @@ class Training(_Strict):
     epochs: int = Field(10, ge=1)
     batch_size: int = Field(256, ge=1)
     patience: int = Field(2, ge=0, description="epochs without improvement before training stops; 0 never stops early")
+    held_back: float = Field(0.1, gt=0, le=0.5, description="share of the training split for early stopping")
     seed: int = 42
     class_weights: Literal["balanced"] | dict[Annotated[str, BeforeValidator(_as_text)], ClassWeight] | None = None
 

@@ -53,7 +53,7 @@ def train_model(
     config = TrainConfig.model_validate_json(training).given(epochs, seed, hyperparameters)
     strategy = make_strategy(DistributionConfig.model_validate(distribution))
     spec = TFTransformOutput(transform_graph.path).transformed_feature_spec()
-    data = read_training_data(transformed_examples.path, spec, config, config.training.seed)
+    data = read_training_data(transformed_examples.path, spec, config)
     keras.utils.set_random_seed(config.training.seed)
     with strategy.scope():
         fitted = build(model_uri, spec, config)

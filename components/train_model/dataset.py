@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from components.train_model.config import TrainConfig
 
 Spec = dict[str, tf.io.FixedLenFeature]  # shape (without the batch) and dtype of each transformed feature
-VALIDATION_SHARE = 10
 
 
 def read_features(files: list[Path], spec: Spec, rows: int | None = None) -> dict[str, NDArray[Any]]:
@@ -43,7 +42,7 @@ def _read_column(files: list[Path], name: str) -> pa.ChunkedArray:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """The labelled rows of the training split; a tenth of them is held back for early stopping.
+    """The labelled rows of the training split; `validation` is held back for early stopping.
 
     `weights` multiply the loss of each row; their mean is 1 over `train`, and over `validation`, so that the loss is a
     weighted mean (Keras divides by the number of rows).
@@ -85,7 +84,7 @@ class TrainingData:
         )
 
 
-def read_training_data(transformed_path: str, spec: Spec, task: TrainConfig, seed: int) -> TrainingData:
+def read_training_data(transformed_path: str, spec: Spec, task: TrainConfig) -> TrainingData:
     """Reads the training split; the seed decides which rows, or groups, are held back.
 
     Raises:
@@ -109,13 +108,25 @@ def read_training_data(transformed_path: str, spec: Spec, task: TrainConfig, see
         raise DataError(
             f"the training split has {len(rows)} rows{counted}; at least 2 are needed, far more to learn anything"
         )
+    share, seed = task.training.held_back, task.training.seed
     if task.group:
-        held_back = hold_back_groups(encode_groups(_read_column(files, task.group))[rows], task.group, seed)
+        groups = encode_groups(_read_column(files, task.group))[rows]
+        held_back = hold_back_groups(groups, task.group, share, seed)
     else:
-        held_back = np.zeros(len(rows), np.bool_)
-        held_back[np.random.default_rng(seed).permutation(len(rows))[: max(1, len(rows) // VALIDATION_SHARE)]] = True
+        held_back = hold_back(labels[rows], share, seed)
     train, validation = rows[~held_back], rows[held_back]
     return TrainingData(features, labels, train, validation, weigh(task, labels, weights, train, validation))
+
+
+def hold_back(labels: NDArray[Any], share: float, seed: int) -> NDArray[np.bool_]:
+    """Which rows are held back: of each class, and of low and high numbers, the same share; at least one, never all."""
+    rng = np.random.default_rng(seed)
+    rows = rng.permutation(len(labels))
+    rows = rows[np.argsort(labels.reshape(-1)[rows], kind="stable")]
+    count = min(max(1, round(share * len(rows))), len(rows) - 1)
+    held = np.zeros(len(rows), np.bool_)
+    held[rows[((np.arange(count) + rng.random()) * len(rows) / count).astype(np.int64)]] = True
+    return held
 
 
 def encode_groups(values: pa.ChunkedArray) -> NDArray[np.int64]:
@@ -123,8 +134,8 @@ def encode_groups(values: pa.ChunkedArray) -> NDArray[np.int64]:
     return np.asarray(pc.index_in(values, value_set=values.unique()).to_numpy(), np.int64)
 
 
-def hold_back_groups(groups: NDArray[np.int64], name: str, seed: int) -> NDArray[np.bool_]:
-    """Which rows are held back: all of a group or none, and a tenth at most, if a group is as small as that.
+def hold_back_groups(groups: NDArray[np.int64], name: str, share: float, seed: int) -> NDArray[np.bool_]:
+    """Which rows are held back: all of a group or none, and the share at most, if a group is as small as that.
 
     Raises:
         DataError: there is one group only.
@@ -133,7 +144,7 @@ def hold_back_groups(groups: NDArray[np.int64], name: str, seed: int) -> NDArray
     order = np.random.default_rng(seed).permutation(np.flatnonzero(sizes))
     if len(order) < 2:
         raise DataError(f"the training split has {len(order)} value of {name!r}, the group; at least 2 are needed")
-    wanted, held = len(groups) // VALIDATION_SHARE, np.zeros(len(sizes), np.bool_)
+    wanted, held = int(share * len(groups)), np.zeros(len(sizes), np.bool_)
     for group in order:
         if sizes[group] <= wanted:
             held[group], wanted = True, wanted - sizes[group]

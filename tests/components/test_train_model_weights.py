@@ -86,17 +86,17 @@ def test_weigh_named_classes_and_1_for_the_others() -> None:
 
 def test_hold_back_groups_takes_whole_groups_up_to_a_tenth() -> None:
     groups = np.repeat(np.arange(50), RANDOM.integers(1, 9, 50))
-    held = hold_back_groups(groups, "customer", seed=3)
+    held = hold_back_groups(groups, "customer", 0.1, seed=3)
     assert not set(groups[held]) & set(groups[~held])
     assert 0.07 < held.mean() <= 0.1
-    assert (held != hold_back_groups(groups, "customer", seed=4)).any()
+    assert (held != hold_back_groups(groups, "customer", 0.1, seed=4)).any()
 
 
 def test_hold_back_groups_larger_than_a_tenth_are_held_back_one_at_least() -> None:
-    held = hold_back_groups(np.array([0, 0, 0, 1, 1]), "customer", seed=1)
+    held = hold_back_groups(np.array([0, 0, 0, 1, 1]), "customer", 0.1, seed=1)
     assert held.tolist() == [False, False, False, True, True]
     with pytest.raises(DataError, match="1 value of 'customer'"):
-        hold_back_groups(np.array([0, 0]), "customer", seed=1)
+        hold_back_groups(np.array([0, 0]), "customer", 0.1, seed=1)
 
 
 def test_read_training_data_reads_weights_and_groups_that_transform_kept(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_read_training_data_reads_weights_and_groups_that_transform_kept(tmp_pat
     write(WEIGHTS.tolist())
     config = TrainConfig.model_validate({**configure("binary").model_dump(), "group": "customer"})
     spec = {"x": tf.io.FixedLenFeature([], tf.float32)}
-    data = read_training_data(str(tmp_path), spec, config, seed=1)
+    data = read_training_data(str(tmp_path), spec, config)
     assert not set(data.train % 20) & set(data.validation % 20)
     assert sorted([*data.train, *data.validation]) == np.flatnonzero(WEIGHTS).tolist()
     assert data.weights is not None
@@ -122,4 +122,4 @@ def test_read_training_data_reads_weights_and_groups_that_transform_kept(tmp_pat
     assert len(next(iter(data.validation_batches()))) == 3
     write([None, *WEIGHTS.tolist()[1:]])
     with pytest.raises(DataError, match=r"label\.weight 'w' is missing .* row 1"):
-        read_training_data(str(tmp_path), spec, config, seed=1)
+        read_training_data(str(tmp_path), spec, config)

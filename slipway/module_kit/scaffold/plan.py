@@ -32,6 +32,38 @@ POSITIVE = ("1", "true", "yes", "y", "positive", "pos", "good")
 
 
 @dataclass(frozen=True)
+class Size:
+    """How large a model is, and how long it learns, as `benchmarks/tables.py` found it to be good."""
+
+    buckets: int
+    members: int
+    hidden: tuple[int, ...]
+    dropout: float
+    batch_size: int
+    epochs: int
+    patience: int
+
+
+def size_of(task: Task, rows: int, numbers: int) -> Size:
+    """For rows to train on, and columns of numbers.
+
+    Small data have small batches, so that an epoch has some steps, and few buckets, so that each has some rows. Many
+    columns have few buckets, too, since each makes inputs. Large data have fewer members, since time is short. In
+    regression dropout costs, and the loss falls for long; classes of a few rows are soon learned by heart.
+    """
+    regression = task == "regression"
+    return Size(
+        buckets=max(4, min(32, rows // 50, 500 // max(1, numbers))),
+        members=8 if rows < 50_000 else 4,
+        hidden=(64, 32),
+        dropout=0.0 if regression else 0.2,
+        batch_size=32 if rows < 3_000 else 128 if rows < 30_000 else 512,
+        epochs=200 if rows < 3_000 else 40,
+        patience=20 if regression and rows < 3_000 else 5,
+    )
+
+
+@dataclass(frozen=True)
 class Plan:
     """Everything that the templates say of one module.
 
@@ -66,9 +98,9 @@ class Plan:
     fewest: int = 1
 
     @property
-    def batch_size(self) -> int:
-        """Small data needs many steps, large data large ones."""
-        return 32 if self.rows < 3_000 else 128 if self.rows < 30_000 else 512
+    def size(self) -> Size:
+        """What fits the data."""
+        return size_of(self.task, self.rows, len(self.numbers))
 
     @property
     def has_numbers(self) -> bool:

@@ -54,8 +54,8 @@ def _render(name: str, plan: Plan) -> str:
     environment.filters["yaml"] = _yaml
     return environment.get_template(f"{name}.j2").render(
         asdict(plan)
+        | asdict(plan.size)
         | {
-            "batch_size": plan.batch_size,
             "has_numbers": plan.has_numbers,
             "has_categories": plan.has_categories,
             "rare": plan.rare,

@@ -13,7 +13,7 @@ from slipway.data.validation.validate import validate_examples
 from slipway.errors import ConfigError, DataError
 from slipway.module_api import Ingestion, Label
 from slipway.module_kit.check import check_module
-from slipway.module_kit.scaffold.plan import Plan, choose_label, plan_module, read_labels
+from slipway.module_kit.scaffold.plan import Plan, choose_label, plan_module, read_labels, size_of
 from slipway.module_kit.scaffold.write import write_module
 from tests.example_artifacts import write_examples
 
@@ -212,3 +212,12 @@ def test_write_module_never_overwrites(tmp_path: Path) -> None:
 def test_write_module_refuses_a_name_that_is_none(tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigError, match="cannot name a module"):
         write_module(PLAN, tmp_path / "modules" / name if name else tmp_path / "Ä")
+
+
+def test_plan_size_follows_rows_and_columns() -> None:
+    few, many, wide = (size_of("binary", rows, numbers) for rows, numbers in ((300, 5), (100_000, 5), (100_000, 60)))
+    assert few.buckets < wide.buckets < many.buckets
+    assert few.batch_size < many.batch_size
+    assert few.epochs > many.epochs
+    assert size_of("regression", 300, 5).patience > few.patience
+    assert size_of("binary", 1, 1).buckets >= 2
