@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
 import statistics
 import sys
 from collections.abc import Callable, Iterator
@@ -77,12 +78,16 @@ def _try(table: Table, work: Path, data: Path) -> Iterator[tuple[Scores, Scores,
     environment = {"SLIPWAY_HOME": str(work / "home"), "SLIPWAY_MODULES": str(work / "modules")}
     new = ["module", "new", table.name, "--data", str(data), "--label", table.label, "--json"]
     made = json.loads(measure([SLIPWAY, *new], environment).output)
+    if table.over == "splits":
+        config = work / "modules" / table.name / "module.yaml"
+        text = config.read_text(encoding="utf-8")
+        split = f"split: {{method: column, column: {SPLIT}}}"
+        config.write_text(re.sub("^split: .*$", split, text, flags=re.MULTILINE), encoding="utf-8")
     for number in range(1, table.tries + 1):
         arguments = ["run", table.name]
         if table.over == "seeds":
             arguments += ["--set", f"training.seed={number}"]
         else:
-            arguments += ["--set", f"split={{method: column, column: {SPLIT}}}"]
             arguments += ["--data", str(_with_split(data, work / f"{table.name}-{number}.csv", number))]
         cost = measure([SLIPWAY, *arguments], environment)
         run = json.loads(measure([SLIPWAY, "runs", "show", "--json"], environment).output)
