@@ -100,7 +100,9 @@ class Plan:
     @property
     def size(self) -> Size:
         """What fits the data."""
-        return size_of(self.task, self.rows, len(self.numbers))
+        dates = len(self.dates)
+        parts = 2 * dates + dates * (dates - 1) // 2  # year and days of each, days between each two
+        return size_of(self.task, self.rows, len(self.numbers) + len(self.quantities) + parts)
 
     @property
     def has_numbers(self) -> bool:
