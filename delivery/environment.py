@@ -30,6 +30,7 @@ from slipway.errors import ConfigError
 from slipway.lineage import DEFAULT_PIPELINE
 from slipway.module_api import ModuleConfig
 from slipway.module_kit.check import check_module
+from slipway.runs.tracking.config import Tracked
 from slipway.stores import storage
 from slipway.stores.model_store import ModelStore, open_store
 from slipway.targets import RemoteTarget
@@ -134,6 +135,11 @@ class Environment:
         """Root of the steps' artifacts; empty if the settings name none."""
         home, own = self.settings.remote_home, getattr(self.settings, target).pipeline_root
         return own or (storage.join(home, "artifacts") if home else "")
+
+    def tracked(self, *, local: bool) -> Tracked:
+        """Tracking of runs on this machine or on a cluster. A store here is not mirrored: each person has another."""
+        place = {"environment": "local"} if local else {"environment": self.name or "base", "store": self.remote.store}
+        return Tracked(**self.settings.tracking.model_dump(), **place)
 
     def destination(self, target: RemoteTarget) -> Destination:
         """Where a pipeline is compiled for."""

@@ -17,13 +17,13 @@ def record_run(
     seed: int = 0,
     hyperparameters: str = "",
 ) -> None:
-    """Writes the run's summary and report and notifies the configured channels, however the run ended. Never cached.
+    """Writes the run's summary and report, notifies people and writes to the tracker, however it ended. Never cached.
 
     `run` is the JSON text of a `RunContext`; `job` and `job_created` are its platform's id and time of creation.
     The others are fields of the form; what a pipeline has not is not looked at.
     """
-    from components.record_run.run import record, tell
+    from components.record_run.run import finish
     from slipway.runs.naming import name_run
 
     this = name_run(**locals())
-    tell(record(this, status.state, status.error_message), this)
+    finish(this, status.state, status.error_message)

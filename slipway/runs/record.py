@@ -51,6 +51,7 @@ class RunContext(BaseModel):
     lineage: Lineage
     fields: dict[str, Any] = Field({}, description="values of the pipeline's fields when it was compiled")
     notifications: dict[str, Any] = Field({}, description="slipway.runs.notifications.config.Notifications")
+    tracking: dict[str, Any] = Field({}, description="slipway.runs.tracking.config.Tracked")
     page: str = Field("", description="address of the run in the platform's UI")
 
 
