@@ -92,7 +92,7 @@ class MlflowTracker(Tracker):
         for alias, pinned in aliases.items():
             wanted = known[str(pinned)]["version"] if pinned else None
             if wanted is None and alias in now:
-                self._ask("DELETE", "registered-models/alias", json={"name": model, "alias": alias})
+                self._ask("DELETE", f"{API}/registered-models/alias", json={"name": model, "alias": alias})
             elif wanted != now.get(alias):
                 self._post("registered-models/alias", {"name": model, "alias": alias, "version": wanted})
 
@@ -188,11 +188,17 @@ def _bearer(token: str) -> Callable[[requests.PreparedRequest], requests.Prepare
 
 def metric_name(name: str) -> str:
     """A name that the server takes: what it does not is replaced, and a digest keeps such names apart."""
-    fit = re.sub(r"[^\w\-./: ]|//+|(?<=/)\.+(?=/|$)|^[/.]+|/$", "_", name)
-    if fit == name and len(name) <= NAME_LENGTH:
-        return name
-    digest = sha256(name.encode()).hexdigest()[:8]
-    return f"{fit[: NAME_LENGTH - 9]} {digest}"
+    fit = "/".join(map(_part, name.split("/")))
+    return fit if len(fit) <= NAME_LENGTH else f"{fit[: NAME_LENGTH - 9]} {_digest(name)}"
+
+
+def _part(name: str) -> str:
+    fit = re.sub(r"[^\w\-.: ]|^\.*$", "_", name)
+    return name if fit == name else f"{fit} {_digest(name)}"
+
+
+def _digest(text: str) -> str:
+    return sha256(text.encode()).hexdigest()[:8]
 
 
 def _metric(point: Point) -> Json:

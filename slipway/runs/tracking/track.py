@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from slipway.errors import SlipwayError, TrackingError
-from slipway.evaluation.results import MISSING, SliceResult
+from slipway.evaluation.results import SliceResult
 from slipway.remote.address import parse
 from slipway.runs.store import RunView
 from slipway.runs.summary import read_evaluation_of, read_if_there, readable_folder
@@ -137,7 +137,7 @@ def tracked_run(view: RunView) -> TrackedRun:
 def _results(result: SliceResult, when: float) -> Iterator[Point]:
     """`auc`, or `auc/payment_type: Cash`; an undefined metric is NaN."""
     # A slash of a value is no level of the name.
-    values = [MISSING if value is None else value.replace("/", "\N{DIVISION SLASH}") for value in result.values]
+    values = ["-missing-" if value is None else value.replace("/", "\N{DIVISION SLASH}") for value in result.values]
     where = "".join(f"/{column}: {value}" for column, value in zip(result.columns, values, strict=True))
     for name, number in result.candidate.items():
         yield Point(f"{name}{where}", math.nan if number is None else number, 0, when)
