@@ -6,7 +6,6 @@ sends telemetry; this one tries once, within a deadline.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import time
@@ -159,23 +158,29 @@ class MlflowTracker(Tracker):
         try:
             answer = self._session.request(method, url, timeout=seconds, allow_redirects=False, **content)
         except requests.Timeout:
+            if seconds < REQUEST_SECONDS:
+                raise self._late() from None
             raise TrackingError(f"no answer within {seconds:.0f} s", outage=True) from None
         except (requests.RequestException, OSError) as error:
             raise TrackingError(_reason(error), outage=True) from None
-        if answer.status_code == 200:
-            return _body(answer)
-        if expected and _body(answer).get("error_code") == expected:
+        body = _body(answer)
+        if answer.status_code == 200 and body is not None:
+            return body
+        if expected and (body or {}).get("error_code") == expected:
             return {}
         outage = answer.status_code >= 500 or answer.status_code == 429
         raise TrackingError(_refusal(answer, path, self._config), outage=outage)
 
     def _seconds(self) -> float:
+        """Time that is left."""
         left = self._deadline - time.monotonic()
         if left <= 0:
-            raise TrackingError(
-                f"not done within tracking.timeout_seconds = {self._config.timeout_seconds:g}", outage=True
-            )
+            raise self._late()
         return left
+
+    def _late(self) -> TrackingError:
+        limit = f"tracking.timeout_seconds = {self._config.timeout_seconds:g}"
+        return TrackingError(f"not done within {limit}", outage=True)
 
 
 def _bearer(token: str) -> Callable[[requests.PreparedRequest], requests.PreparedRequest]:
@@ -223,18 +228,20 @@ def _ms(seconds: float) -> int:
     return round(1000 * seconds)
 
 
-def _body(answer: requests.Response) -> Json:
+def _body(answer: requests.Response) -> Json | None:
+    """An answer's JSON object; None where it is something else."""
     try:
         body = answer.json()
-    except json.JSONDecodeError:
-        return {}
-    return body if isinstance(body, dict) else {}
+    except ValueError:
+        return None
+    return body if isinstance(body, dict) else None
 
 
 def _refusal(answer: requests.Response, path: str, config: Tracking) -> str:
-    said = str(_body(answer).get("message") or answer.text)
+    said = str((_body(answer) or {}).get("message") or answer.text)
     said = " ".join("".join(letter if letter.isprintable() else " " for letter in said).split())[:300]
     fix = {
+        200: "; tracking.uri is no address of MLflow's API, or a login stands before it",
         301: "; tracking.uri must be the address that it redirects to",
         401: f"; is {config.token or 'tracking.token, which is not set,'} the right token?",
         507: "; the server's disk is full",
