@@ -28,8 +28,3 @@ def sync(env: options.Env = None, dry_run: options.DryRun = False) -> None:
         raise typer.Exit(1)
     if not written:
         echo(f"{environment.settings.tracking.uri} has all runs.")
-
-
-@app.callback()
-def track() -> None:
-    """Experiments and versions in MLflow."""
