@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import requests
+import yaml
 
 SECONDS = 150
 PROGRAMS = ("initdb", "pg_ctl", "postgres")
@@ -29,19 +30,17 @@ def real_server(backend: str) -> Iterator[str]:
     port = _free_port()
     try:
         with _database(backend, folder) as uri:
-            flags = {
-                "--host": "127.0.0.1",
-                "--port": str(port),
-                "--workers": "1",
-                "--allowed-hosts": f"127.0.0.1:{port}",
-                "--backend-store-uri": uri,
-                "--artifacts-destination": str(folder / "artifacts"),
+            arguments, variables = _deployed()
+            variables |= {
+                "MLFLOW_BACKEND_STORE_URI": uri,
+                "MLFLOW_ARTIFACTS_DESTINATION": str(folder / "artifacts"),
+                "MLFLOW_SERVER_ALLOWED_HOSTS": f"mlflow:5000,127.0.0.1:{port}",
+                "HOME": str(folder),
             }
-            quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
             with (folder / "log").open("w") as log:
                 server = subprocess.Popen(
-                    [program, "server", *(word for flag in flags.items() for word in flag)],
-                    stdout=log, stderr=log, env=os.environ | quiet, cwd=folder, start_new_session=True,
+                    [program, "server", *arguments, "--host=127.0.0.1", f"--port={port}"],
+                    stdout=log, stderr=log, env=os.environ | variables, cwd=folder, start_new_session=True,
                 )  # fmt: skip
             try:
                 _wait(server, f"http://127.0.0.1:{port}", folder / "log")
@@ -51,6 +50,13 @@ def real_server(backend: str) -> Iterator[str]:
                 server.wait(30)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _deployed() -> tuple[list[str], dict[str, str]]:
+    """Arguments and variables of the server as manifests/ runs it."""
+    path = Path(__file__).parents[4] / "manifests" / "mlflow" / "base" / "deployment.yaml"
+    [container] = yaml.safe_load(path.read_text())["spec"]["template"]["spec"]["containers"]
+    return container["args"], {each["name"]: each["value"] for each in container["env"]}
 
 
 @contextmanager
