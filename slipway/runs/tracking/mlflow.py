@@ -229,7 +229,9 @@ def _ms(seconds: float) -> int:
 
 
 def _body(answer: requests.Response) -> Json | None:
-    """An answer's JSON object; None where it is something else."""
+    """An answer's JSON object; None where it is something else. A file that was taken is answered with nothing."""
+    if not answer.content:
+        return {}
     try:
         body = answer.json()
     except ValueError:
