@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,14 +19,16 @@ from slipway.runs.summary import read_evaluation_of, read_if_there, readable_fol
 from slipway.runs.training_log import History, read_history
 
 CHART_LINES = 3  # of a chart
+_DIGEST = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{28,52}\b")
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line: a value for each run, None where a run has none."""
+    """One line: a value for each run, None where a run has none; what is `measured` has differences."""
 
     name: str
     values: list[Any]
+    measured: bool
 
     @property
     def differs(self) -> bool:
@@ -36,18 +38,20 @@ class Row:
     @property
     def spread(self) -> float:
         """How far its numbers are apart."""
-        numbers = [value for value in self.values if _is_number(value)]
+        numbers = [value for value in self.values if value is not None] if self.measured else []
         return max(numbers) - min(numbers) if numbers else 0.0
 
     def texts(self) -> list[str]:
-        """The values for people; numbers of later runs with the difference from the first."""
+        """The values for people, digests shortened; what was measured with its difference from the first run's."""
         first = self.values[0]
-        shown = [_text(value) for value in self.values]
-        if not _is_number(first):
+        if not self.measured:
+            return [_text(value) for value in self.values]
+        shown = [format_number(value) for value in self.values]
+        if first is None:
             return shown
         return [
             f"{text} ({'+' if value > first else ''}{format_number(value - first, 2)})"
-            if _is_number(value) and value != first
+            if value is not None and value != first
             else text
             for text, value in zip(shown, self.values, strict=True)
         ]
@@ -75,8 +79,8 @@ def compare(views: Sequence[RunView]) -> Comparison:
         "run": _rows(_about(view) for view in views),
         "data": _rows(_data(view) for view in views),
         "parameters": _rows(_parameters(view) for view in views),
-        "metrics": _rows(view.summary.metrics for view in views),
-        "slices": _rows(dict(_slices(view)) for view in views),
+        "metrics": _rows((view.summary.metrics for view in views), measured=True),
+        "slices": _rows((dict(_slices(view)) for view in views), measured=True),
     }
     return Comparison([view.name for view in views], sections)
 
@@ -115,11 +119,11 @@ def _read_history(uri: str) -> History:
     return read_history(readable_folder(uri))
 
 
-def _rows(columns: Iterable[Mapping[str, Any]]) -> list[Row]:
+def _rows(columns: Iterable[Mapping[str, Any]], *, measured: bool = False) -> list[Row]:
     """One row for each name that a run has, in the order of first sight."""
     known = list(columns)
     names = dict.fromkeys(name for column in known for name in column)
-    return [Row(name, [column.get(name) for column in known]) for name in names]
+    return [Row(name, [column.get(name) for column in known], measured) for name in names]
 
 
 def _about(view: RunView) -> dict[str, Any]:
@@ -164,10 +168,5 @@ def _slices(view: RunView) -> Iterator[tuple[str, float | None]]:
 def _text(value: Any) -> str:
     if value is None:
         return MISSING
-    if _is_number(value):
-        return format_number(value)
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return _DIGEST.sub(r"\1", text)

@@ -2,11 +2,11 @@
 
 Sources, of mlflow/mlflow: limits, names and cuts from mlflow/utils/validation.py (`_validate_batch_log_limits`,
 `validate_param_and_metric_name`, `path_not_unique`, `_validate_length_limit(truncate=True)`,
-`_validate_batch_log_api_req`); errors from mlflow/exceptions.py and `catch_mlflow_exception` of mlflow/server/handlers.py;
-versions' sources from `_validate_source_run` there; parameters that cannot change from `SqlAlchemyStore._log_params`;
-points that are there already from `SqlAlchemyStore.log_metrics`; files from mlflow/server/artifact_router.py; hosts from
-mlflow/server/fastapi_security.py and security_utils.py. tests/slipway/runs/tracking/test_mlflow.py runs the same tests
-against real servers.
+`_validate_batch_log_api_req`); errors from mlflow/exceptions.py and `catch_mlflow_exception` of
+mlflow/server/handlers.py; versions' sources from `_validate_source_run` there; parameters that cannot change from
+`SqlAlchemyStore._log_params`; points that are there already from `SqlAlchemyStore.log_metrics`; files from
+mlflow/server/artifact_router.py; hosts from mlflow/server/fastapi_security.py and security_utils.py.
+tests/slipway/runs/tracking/test_mlflow.py runs the same tests against real servers.
 """
 
 from __future__ import annotations
