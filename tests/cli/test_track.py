@@ -7,11 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from delivery.environment import open_environment
+from delivery.submission import local_request, remote_request
 from slipway.errors import ConfigError
 from slipway.lineage import Lineage
+from slipway.runs.record import RunContext
+from slipway.runs.tracking.config import Tracked
 from slipway.stores import storage
 from slipway.stores.model_store import ModelStore, Provenance, open_store
 from tests.cli.commands import slipway
+from tests.fakes.kubeflow import FakeKubeflow
 from tests.fakes.mlflow import Mlflow
 from tests.recorded_runs import write_run
 
@@ -130,3 +135,25 @@ def test_commands_on_another_store_mirror_nothing(server: Mlflow, tmp_path: Path
 def test_sync_without_a_tracker_says_what_to_set(remote_home: str) -> None:
     with pytest.raises(ConfigError, match=r"tracking\.uri"):
         slipway("track", "sync")
+
+
+@pytest.mark.parametrize(("target", "experiment"), [("local", "taxi-local"), ("kubeflow", "taxi-staging")])
+def test_runs_are_given_the_tracker_of_their_place(
+    server: Mlflow, kubeflow: FakeKubeflow, monkeypatch: pytest.MonkeyPatch, target: str, experiment: str
+) -> None:
+    monkeypatch.setenv("SLIPWAY_TRACKING__TOKEN", "env:TRACKING")
+    monkeypatch.setenv("SLIPWAY_SERVING__OVERLAY", "")
+    environment = open_environment("staging")
+    request = (
+        local_request(environment, "taxi", None, notify=False)
+        if target == "local"
+        else remote_request(environment, "kubeflow", "taxi", "gs://bucket/trips.csv", publish=False)
+    )
+    given = Tracked.model_validate(RunContext.model_validate_json(request.arguments["run"]).tracking)
+    assert (given.uri, given.token, given.name_of("taxi")) == (server.url, "env:TRACKING", experiment)
+    assert given.store == ("" if target == "local" else environment.remote.store)
+
+
+def test_runs_are_given_no_tracker_where_the_settings_name_none(remote_home: str) -> None:
+    request = local_request(open_environment("staging"), "taxi", None, notify=False)
+    assert RunContext.model_validate_json(request.arguments["run"]).tracking == {}
