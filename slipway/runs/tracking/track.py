@@ -15,10 +15,10 @@ from slipway.runs.tracking.config import Tracked, Tracking
 from slipway.runs.tracking.tracker import Point, TrackedRun, TrackedVersion, Tracker
 from slipway.runs.training_log import HISTORY, History, read_history
 from slipway.stores import storage
-from slipway.stores.model_store import ModelStore, open_store
+from slipway.stores.model_store import ModelStore, Stage, Version, open_store
 
 # Stages of the model store that the tracker calls otherwise.
-STAGES = {"stable": "production"}
+STAGES: dict[Stage, str] = {"stable": "production"}
 
 
 def open_tracker(config: Tracking, deadline: float) -> Tracker:
@@ -67,27 +67,26 @@ def bounded(config: Tracking, work: Callable[[Tracker], None]) -> TrackingError 
 def mirror(tracker: Tracker, config: Tracked, store: ModelStore, model: str) -> None:
     """Makes a registered model what the store says; the pin stays the truth."""
     production, stages = store.production(model), store.stages(model)
-    numbers = {"production": production.number if production else None}
-    numbers["canary"] = next((number for number, stage in stages.items() if stage == "canary"), None)
-    versions = []
-    for version in store.versions(model):
-        manifest, stage = version.manifest, STAGES.get(stages[version.number], stages[version.number])
-        digests = {
-            "module": manifest.lineage.module_digest,
-            "data": manifest.data_digest,
-            "model": manifest.model_digest,
-        }
-        tags = {f"slipway.{name}_digest": digest for name, digest in digests.items() if digest}
-        versions.append(
-            TrackedVersion(
-                number=version.number,
-                uri=parse(version.uri).below(""),  # without an emulator's query
-                run=manifest.lineage.run,
-                stage="production" if version.number == numbers["production"] else stage,
-                tags=tags,
-            )
-        )
-    tracker.write_versions(config.name_of(model), versions, numbers)
+    pinned = production.number if production else None
+    versions = [
+        _tracked_version(version, "production" if version.number == pinned else STAGES.get(stage, stage))
+        for version in store.versions(model)
+        if (stage := stages.get(version.number))  # none if it was pushed this moment
+    ]
+    canary = next((version.number for version in versions if version.stage == "canary"), None)
+    tracker.write_versions(config.name_of(model), versions, {"production": pinned, "canary": canary})
+
+
+def _tracked_version(version: Version, stage: str) -> TrackedVersion:
+    manifest = version.manifest
+    digests = {"module": manifest.lineage.module_digest, "data": manifest.data_digest, "model": manifest.model_digest}
+    return TrackedVersion(
+        number=version.number,
+        uri=parse(version.uri).below(""),  # without an emulator's query
+        run=manifest.lineage.run,
+        stage=stage,
+        tags={f"slipway.{name}_digest": digest for name, digest in digests.items() if digest},
+    )
 
 
 def tracked_run(view: RunView) -> TrackedRun:
