@@ -37,6 +37,7 @@ class Mlflow(LoopbackServer):
 
     allowed_hosts: tuple[str, ...] = ("127.0.0.1:*",)
     token: str = ""
+    artifact_root: str = "mlflow-artifacts:/"
     experiments: dict[str, str] = field(default_factory=dict)  # names to ids
     runs: dict[str, Json] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
@@ -85,7 +86,7 @@ class Mlflow(LoopbackServer):
         if given["experiment_id"] not in self.experiments.values():
             raise Refused(404, f"No Experiment with id={given['experiment_id']} exists")
         run = f"{len(self.runs) + 1:032x}"
-        uri = f"mlflow-artifacts:/{given['experiment_id']}/{run}/artifacts"
+        uri = f"{self.artifact_root}{given['experiment_id']}/{run}/artifacts"
         info = {"run_id": run, "experiment_id": given["experiment_id"], "run_name": given["run_name"],
                 "status": "RUNNING", "start_time": given["start_time"], "artifact_uri": uri}  # fmt: skip
         self.runs[run] = {"info": info, "points": [], "params": {}, "tags": {}}

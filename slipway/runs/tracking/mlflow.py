@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import requests
 from requests.auth import HTTPBasicAuth
@@ -117,15 +117,14 @@ class MlflowTracker(Tracker):
             self._post("runs/log-batch", {"run_id": run, kind: entries[start : start + limit]})
 
     def _upload(self, artifacts: str, name: str, content: bytes) -> None:
-        scheme, _, path = artifacts.partition(":/")
-        if scheme != "mlflow-artifacts":
+        place = urlsplit(artifacts)  # mlflow-artifacts:/1/…, or with a host
+        if place.scheme != "mlflow-artifacts":
             raise TrackingError(
                 f"the experiment's files are at {artifacts}, which the server does not write to: start it with "
                 "--serve-artifacts and --artifacts-destination, and use another experiment_prefix"
             )
-        # mlflow-artifacts:/1/… or mlflow-artifacts://host/1/…
-        path = path.lstrip("/") if not path.startswith("/") else path.lstrip("/").partition("/")[2]
-        self._ask("PUT", f"{ARTIFACTS}/{quote(f'{path}/{name}')}", data=content)
+        path = f"{place.path.strip('/')}/{name}"
+        self._ask("PUT", f"{ARTIFACTS}/{quote(path)}", data=content)
 
     def _versions(self, model: str) -> Iterator[Json]:
         asked = {"filter": f"name='{model}'", "max_results": PAGE}

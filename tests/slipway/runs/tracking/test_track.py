@@ -146,6 +146,19 @@ def test_run_whose_tracker_does_not_know_the_host_says_which_flag(server: Mlflow
     assert "--allowed-hosts" in say()
 
 
+@pytest.mark.parametrize("root", ["mlflow-artifacts:/", "mlflow-artifacts://mlflow.example.com:5000/"])
+def test_run_has_its_files_wherever_the_server_writes_them(server: Mlflow, say: Callable[..., str], root: str) -> None:
+    server.artifact_root = root
+    say()
+    [run] = server.runs
+    assert f"1/{run}/artifacts/report.html" in server.files
+
+
+def test_run_whose_tracker_writes_no_files_says_which_flag(server: Mlflow, say: Callable[..., str]) -> None:
+    server.artifact_root = "gs://bucket/"
+    assert "--serve-artifacts" in say()
+
+
 def test_run_whose_tracker_redirects_says_the_address_is_wrong(server: Mlflow, say: Callable[..., str]) -> None:
     server.answer("GET", ANY, Answer(302, b"", "text/html", (("Location", "https://login.example.com"),)), times=9)
     assert "tracking.uri must be the address" in say()
