@@ -59,6 +59,9 @@ def test_mlflow_service_and_policy_pick_its_pods_and_ports(folder: Path) -> None
     assert deployment["spec"]["selector"]["matchLabels"].items() <= labels
     assert one(folder, "Service")["spec"]["selector"].items() <= labels
     assert one(folder, "NetworkPolicy")["spec"]["podSelector"]["matchLabels"].items() <= labels
+    recommended = {f"app.kubernetes.io/{name}" for name in ("name", "instance", "component", "part-of", "managed-by")}
+    assert all(each["metadata"]["labels"].keys() >= recommended for each in rendered(folder))
+    assert dict(labels).keys() >= recommended
     assert {each["metadata"].get("namespace", each["metadata"]["name"]) for each in rendered(folder)} == {"mlflow"}
 
 
