@@ -6,6 +6,7 @@ the value does not match.
 
 import difflib
 import json
+import math
 import operator
 import re
 from collections.abc import Callable, Sequence
@@ -110,9 +111,10 @@ def _value(text: str) -> Fact:
     if text[0] in "'\"":
         return text[1:-1]
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
         return text
+    return number if math.isfinite(number) else text
 
 
 def _fact(value: Any) -> Fact:

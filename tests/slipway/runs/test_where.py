@@ -64,6 +64,7 @@ def test_where_selects(views: list[RunView], where: str, found: str) -> None:
         ("tags.owners = ann", "tags.owner"),
         ("module > taxi", "compares numbers"),
         ("auc > high", "compares numbers"),
+        ("auc > nan", "compares numbers"),
         ("tags.ticket > 3", "compares numbers"),
     ],
 )
