@@ -51,7 +51,7 @@ smoke: .venv/.installed-dev ## Send real requests to what serves; tests/conforma
 	$(BIN)/pytest tests/conformance/test_smoke.py $(ARGS)
 
 clean: ## Remove the environment and all state of local runs
-	rm -rf .venv .kustomize tests/compiled/node_modules .slipway .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	rm -rf .venv .kustomize .mlflow tests/compiled/node_modules .slipway .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
 
 # uv installs in parallel and compiles bytecode, without which every process would compile TensorFlow again.
 .venv/.uv: requirements-uv.lock

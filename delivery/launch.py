@@ -90,6 +90,7 @@ def request_run(
         lineage=lineage,
         fields={name: arguments[name] for name in FIELDS if name in arguments},
         notifications=platform.notifications,
+        tracking=platform.tracking,
         page=platform.page,
     )
     return RunRequest({"run": context.model_dump_json(), **arguments}, lineage)

@@ -189,6 +189,7 @@ def _platform(environment: Environment, target: Target, image: str, *, notify: b
         engine=settings.evaluation.engine,
         rollout=rollout,
         notifications=settings.notifications.model_dump(mode="json") if notify else {},
+        tracking=environment.tracked(local=target == "local").model_dump(mode="json") if settings.tracking.uri else {},
         page=environment.target(target).page(JOB) if target != "local" and environment.has_target(target) else "",
     )
 

@@ -53,6 +53,7 @@ class Platform:
         engine: Engine of the evaluation.
         rollout: The parameter `rollout` of rollout_model; nothing is rolled out if empty.
         notifications: `slipway.runs.notifications.config.Notifications`; nobody is notified if empty.
+        tracking: `slipway.runs.tracking.config.Tracked`; runs are not tracked if empty.
         page: Address of a run in the UI, with `slipway.runs.naming.JOB` in place of its id.
     """
 
@@ -63,6 +64,7 @@ class Platform:
     engine: str = "vectorised"
     rollout: dict[str, Any] = field(default_factory=dict)
     notifications: dict[str, Any] = field(default_factory=dict)
+    tracking: dict[str, Any] = field(default_factory=dict)
     page: str = ""
 
 

@@ -1,4 +1,4 @@
-"""Writes a run's summary and its report, and notifies people of it."""
+"""Writes a run's summary and its report, notifies people of it, and writes it to the tracker of experiments."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -60,6 +60,25 @@ def title(view: RunView) -> str:
     return f"{view.name}: {ended}, data {data}, commit {summary.lineage.git_revision[:_SHORT]}"
 
 
+def finish(run: RunContext, state: str, error_message: str) -> None:
+    """Records the end of a run, tells people, and last of all writes it to the tracker; only the first can fail."""
+    view = record(run, state, error_message)
+    tell(view, run)
+    write_to_tracker(view, run)
+
+
+def write_to_tracker(view: RunView, run: RunContext) -> None:
+    """Writes the run to the tracker of the settings; what goes wrong is printed, not raised."""
+    if run.tracking:
+        try:
+            from slipway.runs.tracking.config import Tracked
+            from slipway.runs.tracking.track import track
+
+            track(view, Tracked.model_validate(run.tracking))
+        except Exception as error:
+            print(f"warning: {view.name} is not tracked: {type(error).__name__}: {error}")
+
+
 def tell(view: RunView, run: RunContext) -> None:
     """Prints the end of a run, and notifies the configured channels of it; failures are printed, not raised.
 
@@ -104,4 +123,4 @@ def last_step(run: RunContext, *, ends_run: bool = True) -> Iterator[None]:
             ended = LastStep(succeeded=state == "SUCCEEDED")
             storage.write_text(storage.join(run.uri, LAST_STEP), ended.model_dump_json())
             if retried:
-                tell(record(run, state, error_message), run)
+                finish(run, state, error_message)
