@@ -215,8 +215,10 @@ def _sum(
     matrix = np.stack([train[name] for name in names], axis=1)
     held = np.stack([evaluation[name] for name in names], axis=1)
     with np.errstate(all="ignore"):
-        finite = np.where(np.isfinite(matrix), matrix, np.nan)
-        mean, deviation = np.nan_to_num(np.nanmean(finite, axis=0)), np.nan_to_num(np.nanstd(finite, axis=0))
+        finite = np.isfinite(matrix)
+        present = np.maximum(finite.sum(axis=0), 1)  # of a column that is always missing nothing can be computed
+        mean = np.where(finite, matrix, 0).sum(axis=0) / present
+        deviation = np.sqrt(np.where(finite, (matrix - mean) ** 2, 0).sum(axis=0) / present)
         matrix, held = (np.nan_to_num((part - mean) / deviation, nan=0, posinf=0, neginf=0) for part in (matrix, held))
     fit = _fit_logistic if labels.task == "binary" else _fit_linear
 

@@ -102,6 +102,7 @@ def test_view_of_a_pushed_run_as_json_has_what_is_promised(home: Path) -> None:
         "quarantined": 12,
         "left_out": 0,
         "unlabelled": 0,
+        "ungrouped": 0,
         "train": 9_438,
         "eval": 4_719,
     }
