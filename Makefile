@@ -11,12 +11,15 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
-run: .venv/.installed ## Train the taxi model: built-in sample, or make run DATA=trips.csv
-	@$(SLIPWAY) run $(if $(DATA),--data "$(DATA)") $(ARGS)
+run: .venv/.installed ## Train a model: taxi's on its sample, or make run MODULE=digits DATA=train-images-idx3-ubyte.gz
+	@$(SLIPWAY) run $(or $(MODULE),taxi) $(if $(DATA),--data "$(DATA)") $(ARGS)
 
-test: .venv/.installed-dev ## Lint, types, layers and the quick tests
+test: .venv/.installed-dev tests/compiled/node_modules ## Lint, types, layers and the quick tests
 	$(MAKE) --no-print-directory lint
 	$(BIN)/pytest -m "not slow" -n auto --dist loadfile $(ARGS)
+
+tests/compiled/node_modules: tests/compiled/package-lock.json
+	-@if command -v npm >/dev/null; then npm ci --silent --prefix tests/compiled; fi
 
 test-slow: .venv/.installed-dev ## The tests that take longer than 20 s each
 	$(BIN)/pytest -m slow -n auto --dist loadfile $(ARGS)
@@ -27,8 +30,8 @@ lint: .venv/.installed-dev ## ruff, mypy --strict and the import layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: .venv/.installed-dev ## Measure time, memory, quality and serving: make bench TRIPS=trips.csv
-	$(BIN)/python -m benchmarks.bench $(if $(TRIPS),--trips "$(TRIPS)") $(ARGS)
+bench: .venv/.installed-dev ## Measure time, memory, quality and serving: make bench TRIPS=trips.csv TABLES=folder
+	$(BIN)/python -m benchmarks.bench $(if $(TRIPS),--trips "$(TRIPS)") $(if $(TABLES),--tables "$(TABLES)") $(ARGS)
 
 lock: .venv/.uv ## Resolve the dependencies anew into requirements*.lock
 	$(BIN)/uv pip compile -q --universal --no-header --generate-hashes --python-version 3.11 --upgrade pyproject.toml -o requirements.lock
@@ -48,7 +51,7 @@ smoke: .venv/.installed-dev ## Send real requests to what serves; tests/conforma
 	$(BIN)/pytest tests/conformance/test_smoke.py $(ARGS)
 
 clean: ## Remove the environment and all state of local runs
-	rm -rf .venv .kustomize .slipway .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	rm -rf .venv .kustomize .mlflow tests/compiled/node_modules .slipway .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
 
 # uv installs in parallel and compiles bytecode, without which every process would compile TensorFlow again.
 .venv/.uv: requirements-uv.lock

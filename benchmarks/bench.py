@@ -20,18 +20,21 @@ from typing import Any
 from benchmarks.enlarge import enlarge
 from benchmarks.measure import Cost, measure
 from benchmarks.serving import HEADER, compare
+from benchmarks.tables import HEADER as TABLES_HEADER
+from benchmarks.tables import compare_tables
 
 BIN = Path(sys.executable).parent
 SLIPWAY = str(BIN / "slipway")
 DATA_STEPS = ("ingest_examples", "compute_statistics", "validate_examples")
 SEEDS = (1, 2, 3)
-PARTS = ["commands", "runs", "sizes", "quality", "serving"]
+PARTS = ["commands", "runs", "sizes", "quality", "tables", "serving"]
 
 
 def main() -> None:
     """Prints the tables asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trips", type=Path, help="CSV of taxi trips; the built-in sample by default")
+    parser.add_argument("--tables", type=Path, help="folder of the tables that benchmarks/tables.py names")
     parser.add_argument("--rows", type=int, nargs="*", default=[300_000, 3_000_000], help="enlarged sizes to run")
     parser.add_argument("--only", choices=PARTS, nargs="*")
     arguments = parser.parse_args()
@@ -49,6 +52,8 @@ def main() -> None:
             table(header, sizes(work, trips, arguments.rows))
         if "quality" in parts:
             table(("seed", "AUC", "log loss", "accuracy", "verdict"), quality(work, trips))
+        if "tables" in parts and arguments.tables:
+            table(TABLES_HEADER, compare_tables(work, arguments.tables))
         if "serving" in parts:
             train(work / "serving", trips)
             (model,) = (work / "serving" / "models" / "taxi").glob("[0-9]*")

@@ -55,6 +55,7 @@ TABLE = [
     Command("Runs", "cli.runs", "explain", "Explain why a model was or was not pushed."),
     Command("Runs", "cli.schedules", "schedules", "Create and list the recurring runs of the settings on a cluster."),
     Command("Runs", "cli.monitor", "monitor", "Compare requests with training, and train again where they moved."),
+    Command("Runs", "cli.track", "track", "Write runs and versions to MLflow that an outage left out."),
     Command("Models", "cli.models", "models", "Show pushed models; promote, roll back, quarantine, delete versions."),
     Command("Models", "cli.gate", "gate", "Test the gate between an evaluated model and production."),
     Command("Models", "cli.parity", "parity", "Compare a served model's answers with those of training."),
@@ -128,7 +129,10 @@ def run() -> None:
         echo("interrupted", err=True)
         sys.exit(130)
     finally:
-        gc.freeze()  # at its end Python looks for garbage among all that was imported: a tenth of a command's time
+        # At its end Python looks for garbage among all that was imported: a tenth of a command's time. DuckDB
+        # prints what it holds unless this frees it.
+        if "duckdb" not in sys.modules:
+            gc.freeze()
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from cli import options
 from cli.output import echo, format_metrics, iso_times, local_time, print_fact, print_json, print_table
 from delivery.environment import open_environment
 from delivery.notifications import notify_of_rollback
+from delivery.tracking import mirror_versions
 from slipway.errors import StoreError
 from slipway.pages.numbers import MISSING
 from slipway.runs.explain import find_version
@@ -99,11 +100,13 @@ def promote(
     version: OneVersion, why: options.Why = "", who: Who = "", store: options.Store = None, env: options.Env = None
 ) -> None:
     """Make a version stable after verifying its files; the previous one is retired."""
-    opened = open_environment(env).store(store)
+    environment = open_environment(env)
+    opened = environment.store(store)
     found = find_version(opened, version)
     event = opened.promote(found.model, found.number, why=why, who=who)
     before = f"; version {event.previous} is retired" if event.previous else ""
     echo(f"Version {event.version} of {found.model} is stable{before}.")
+    mirror_versions(environment, opened, found.model)
 
 
 @app.command()
@@ -128,6 +131,7 @@ def rollback(
         f"{model} is back at version {event.version}. Version {event.previous} is quarantined: "
         "neither it nor the same bytes will be promoted again."
     )
+    mirror_versions(environment, opened, model)
     if store and environment.name is None:
         echo("No notification was sent: channels belong to an environment, and --store names none; add --env.")
         return
@@ -141,10 +145,12 @@ def quarantine(
     version: OneVersion, why: options.Why = "", who: Who = "", store: options.Store = None, env: options.Env = None
 ) -> None:
     """Withdraw a version permanently; for the stable one, use `rollback`."""
-    opened = open_environment(env).store(store)
+    environment = open_environment(env)
+    opened = environment.store(store)
     found = find_version(opened, version)
     event = opened.quarantine(found.model, found.number, why=why, who=who)
     echo(f"Version {found.number} of {found.model} is quarantined by {event.who}: {event.why}.")
+    mirror_versions(environment, opened, found.model)
 
 
 @app.command()
@@ -201,9 +207,11 @@ def prune(
     env: options.Env = None,
 ) -> None:
     """Delete old versions; production, the target of a rollback, a canary and the newest N others are kept."""
-    opened = open_environment(env).store(store)
+    environment = open_environment(env)
+    opened = environment.store(store)
     deleted = opened.prune(_known(opened, model), keep, why=why, who=who)
     if deleted:
+        mirror_versions(environment, opened, model)
         echo(f"Deleted of {model}: {', '.join(map(str, deleted))}; their manifests and history stay.")
     else:
         echo(f"No version of {model} was deleted: each is in use or among the newest {keep}.")

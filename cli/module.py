@@ -14,10 +14,12 @@ from cli.output import echo, print_json
 from cli.schema import DataToRead, read
 from delivery.environment import open_environment
 from slipway.data.examples.source import parts_of
+from slipway.data.validation.leaks import find_leaks
 from slipway.errors import ConfigError, ModuleError
-from slipway.module_kit.check import check_module
-from slipway.module_kit.scaffold.plan import choose_label, plan_module, read_labels
+from slipway.module_kit.check import check_data, check_module
+from slipway.module_kit.scaffold.plan import candidates, choose_label, plan_module, read_labels
 from slipway.module_kit.scaffold.write import require_new, write_module
+from slipway.module_kit.try_metrics import try_metrics
 from slipway.stores.module_store import digest_module
 
 app = typer.Typer(no_args_is_help=True)
@@ -39,20 +41,24 @@ def new(
         table = read(data, Path(scratch))
         chosen = choose_label(table.statistics, label)
         labels = read_labels(scratch, chosen)
-    plan = plan_module(
-        name, _from_project(data, environment.project), chosen, labels, table.statistics, table.ingestion
-    )
+        leaks = find_leaks(scratch, chosen, candidates(table.statistics, chosen))
+    written = _from_project(data, environment.project)
+    plan = plan_module(name, written, chosen, labels, table.statistics, table.ingestion, leaks)
     files = write_module(plan, folder)
     if as_json:
         print_json({"module": name, "label": plan.label, "task": plan.task, "left_out": dict(plan.left_out),
+                    "training_only": dict(plan.training_only), "suspects": [leak for leak, _ in plan.suspects],
                     "ingestion": plan.ingestion.model_dump(mode="json", exclude_defaults=True),
                     "files": [str(file) for file in files]})  # fmt: skip
         return
     guessed = "" if label else " (guessed: --label names another)"
     echo(f"{folder}: predicts {plan.label}{guessed}, task {plan.task}")
-    echo(f"  learns from {', '.join(plan.numbers + plan.categories)}")
-    for column, why in plan.left_out:
-        echo(f"  leaves out {column}: {why}")
+    for what, columns in plan.groups():
+        if columns:
+            echo(f"  {what}: {columns}")
+    for leak in leaks:
+        if leak.how != "copy":
+            echo(f"  warning: {leak.describe(plan.label)}; {leak.fix}")
     echo(f"Train it: slipway run {name}")
 
 
@@ -65,15 +71,21 @@ def _from_project(data: str, project: Path) -> str:
 @app.command()
 def check(
     name: Annotated[str | None, typer.Argument(help="Folder under modules/; all of them by default.")] = None,
+    data: Annotated[str | None, typer.Option(help="Data to compare with; the module's own by default.")] = None,
     env: options.Env = None,
     as_json: options.Json = False,
 ) -> None:
-    """Check modules against the contract, without running their code."""
+    """Check modules against the contract and the columns of local data; of their code only metrics.py is run."""
     checked: list[dict[str, Any]] = []
-    for folder in open_environment(env).module_folders([name] if name else None):
+    environment = open_environment(env)
+    for folder in environment.module_folders([name] if name else None):
         one: dict[str, Any] = {"module": folder.name, "task": None, "digest": None, "problems": []}
         try:
-            one |= {"task": check_module(folder).task, "digest": digest_module(folder)}
+            config = check_module(folder)
+            if uri := data or config.data:
+                check_data(config, ",".join(parts_of(uri, Path.cwd() if data else environment.project)))
+            try_metrics(folder, config)
+            one |= {"task": config.task, "digest": digest_module(folder)}
         except (ConfigError, ModuleError) as error:
             one["problems"] = str(error).splitlines()
         checked.append(one)

@@ -15,7 +15,7 @@ import typer
 from cli import options
 from cli.output import echo, print_json, print_table
 from delivery.environment import open_environment
-from delivery.submission import sample_file
+from delivery.submission import sample_data
 from serving.client import DEFAULT_ADDRESS, ClientProtocol, ModelClient, connect
 from serving.client.rows import (
     input_features,
@@ -27,13 +27,16 @@ from serving.client.rows import (
     table_of,
 )
 from serving.protocol.signatures import CLASSIFY, RAW, SERVING_DEFAULT
+from slipway.data.examples.read import first_rows
 from slipway.data.tfrecord import read_records
 from slipway.errors import ConfigError, DataError
 from slipway.evaluation.golden import read_golden
+from slipway.module_kit.config import read_config
 from slipway.stores import storage
 
 SAMPLE_ROWS = 3
 SHOWN_COLUMNS = 4
+SHOWN_VALUES = 12  # of a list
 
 
 class CommandClass(options.OldSpellings):
@@ -50,6 +53,7 @@ def predict(
     csv: Annotated[Path | None, typer.Option(help="CSV file with a header.")] = None,
     instances: Annotated[Path | None, typer.Option(help='JSON: objects, a list, or {"instances": […]}.')] = None,
     examples: Annotated[Path | None, typer.Option(help="TFRecord file of tf.Examples.")] = None,
+    images: Annotated[list[Path] | None, typer.Option(help="PNG or JPEG, where an image is all; repeatable.")] = None,
     rest: Annotated[bool, typer.Option("--rest/--grpc", help="The protocol.")] = False,
     address: Annotated[str | None, typer.Option(help="HOST:PORT; localhost:8500 (gRPC) or :8501 (REST).")] = None,
     signature: Annotated[str | None, typer.Option(help="classify, else serving_default, by default.")] = None,
@@ -62,16 +66,22 @@ def predict(
     as_json: options.Json = False,
 ) -> None:
     """Send rows to a model server and print its predictions; without a file, three of the sample or of training."""
-    if sum(file is not None for file in (csv, instances, examples)) > 1:
-        raise ConfigError("give one of --csv, --instances and --examples, not several")
+    if sum(bool(file) for file in (csv, instances, examples, images)) > 1:
+        raise ConfigError("give one of --csv, --instances, --examples and --images, not several")
     protocol: ClientProtocol = "rest" if rest else "grpc"
     where = address or DEFAULT_ADDRESS[protocol]
     with connect(where, model, protocol=protocol, version=version, timeout_seconds=timeout) as client:
         signatures = client.signatures()
-        chosen = signature or (CLASSIFY if CLASSIFY in signatures else SERVING_DEFAULT)
+        # The Classify API takes tf.Examples alone.
+        chosen = signature or (CLASSIFY if CLASSIFY in signatures and not images else SERVING_DEFAULT)
         if chosen not in signatures:
             raise ConfigError(f"--signature {chosen}: the served model has {', '.join(sorted(signatures))}")
-        given, predicted = _ask(client, chosen, batch, _read(signatures, model, csv, instances, examples, version, env))
+        if images:
+            given: Iterable[dict[str, Any]] = ({"image": str(path)} for path in images)
+            predicted = predict_examples(client, [_read_image(path) for path in images], chosen, batch)
+        else:
+            asked = _read(signatures, model, csv, instances, examples, version, env)
+            given, predicted = _ask(client, chosen, batch, asked)
         if output:
             echo(f"{output}: {_write_csv(output, given, predicted):,} rows")
         elif json_lines:
@@ -93,6 +103,13 @@ def _ask(
     rows = table_of(rows_of_examples(asked), features, "the examples") if isinstance(asked, list) else asked
     given = (row for part in rows.to_batches(max_chunksize=batch) for row in part.to_pylist())
     return given, predict_rows(client, rows, features, signature, batch)
+
+
+def _read_image(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: {error}") from error
 
 
 def _read_examples(path: Path) -> list[bytes]:
@@ -124,8 +141,11 @@ def _read(
     environment = open_environment(env)
     sample = environment.settings.modules / model / "sample.py"
     if sample.is_file():
-        rows = read_csv(sample_file(sample.parent, environment.settings.home), input_features(signatures))
-        return rows.slice(0, SAMPLE_ROWS)
+        features, made = input_features(signatures), sample_data(sample.parent, environment.settings.home)
+        if made.is_file():
+            return read_csv(made, features).slice(0, SAMPLE_ROWS)
+        rows = first_rows(str(made), read_config(sample.parent).ingestion, SAMPLE_ROWS)
+        return rows.select([feature.name for feature in features if feature.name in rows.column_names])
     store = environment.store()
     found = store.version(model, version) if version else store.production(model)
     if found is None:
@@ -165,7 +185,7 @@ def _show(value: Any) -> str:
     if isinstance(value, dict):
         return "  ".join(f"{name} {_show(score)}" for name, score in value.items())
     if isinstance(value, list):
-        return " ".join(map(_show, value))
+        return " ".join(map(_show, value[:SHOWN_VALUES])) + " …" * (len(value) > SHOWN_VALUES)
     if isinstance(value, float):
         return f"{value:.4g}"
     return "" if value is None else str(value)

@@ -10,7 +10,7 @@ import typer.core
 from cli import options
 from cli.output import echo, iso_times, local_time, print_json, print_table
 from delivery.environment import open_environment
-from delivery.rollout import open_rollout, roll_back
+from delivery.rollout import open_rollout, roll_back, rollout_status
 from delivery.rollout import refresh as refresh_overlay
 from slipway.errors import RolloutInconclusiveError, StoreError
 
@@ -88,8 +88,7 @@ def refresh(env: options.Env = None, force: Force = False) -> None:
 @app.command(cls=options.OldSpellings)
 def status(model: options.Model = options.TAXI, env: options.Env = None, as_json: options.Json = False) -> None:
     """Show the served versions, the holder of the rollout's lock, and the last decision."""
-    with open_rollout(open_environment(env), model, echo) as rollout:
-        found = rollout.status()
+    found = rollout_status(open_environment(env), model)
     last = found["rollout"]
     if as_json:
         print_json(found | {"rollout": iso_times(last, "started", "updated") if last else None})

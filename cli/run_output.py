@@ -5,13 +5,16 @@ from __future__ import annotations
 import textwrap
 from typing import Any
 
-from cli.output import echo, format_metrics, iso_times, local_time, print_fact, print_state
+from cli.output import echo, format_metrics, iso_times, local_time, print_fact, print_state, print_table
 from delivery.targets.base import RemoteRun
 from slipway.pages.numbers import format_number, format_seconds
+from slipway.runs.compare import Comparison
 from slipway.runs.store import RunView, assignments, distinctions
-from slipway.runs.summary import read_evaluation_of
+from slipway.runs.summary import read_data_warnings_of, read_evaluation_of
 
 WORST_SLICES = 5
+MOST_SLICES = 20
+SHOWN_WARNINGS = 3
 WIDTH = 90
 
 
@@ -44,6 +47,8 @@ def print_outcome(view: RunView) -> None:
     if rows.read:
         used = f"{rows.train:,} to train, {rows.eval:,} to evaluate"
         print_fact("rows", f"{rows.read:,} read, {rows.unused}, {used}")
+    for warning in read_data_warnings_of(lineage, summary.artifacts)[:SHOWN_WARNINGS]:
+        _print_lines("warning", textwrap.wrap(warning, WIDTH, break_on_hyphens=False))
     _print_lines("metrics", textwrap.wrap(format_metrics(summary.metrics), WIDTH))
     if evaluation := read_evaluation_of(lineage, summary.artifacts):
         metric, worst = evaluation.worst_metric, evaluation.worst[:WORST_SLICES]
@@ -52,6 +57,8 @@ def print_outcome(view: RunView) -> None:
     _print_lines("overrides", [assignments(lineage.overrides)])
     _print_lines("model", [assignments(lineage.hyperparameters)])
     print_verdict(view)
+    _print_lines("tags", [assignments(view.notes.tags)])
+    _print_lines("note", view.notes.note.splitlines())
     _print_lines("problem", [view.problem])
     failed = next((step for step in view.steps if step.name == summary.failed_step), None)
     if failed and failed.log:
@@ -86,7 +93,7 @@ def print_verdict(view: RunView) -> None:
 
 def run_table(views: list[RunView]) -> tuple[list[str], list[list[str]]]:
     """Columns and rows of a list of this machine's runs."""
-    columns = ["run", "state", "verdict", "version", "started", "took", "differs in", "remark"]
+    columns = ["run", "state", "verdict", "version", "started", "took", "differs in", "tags", "remark"]
     return columns, [
         [
             view.name,
@@ -96,10 +103,28 @@ def run_table(views: list[RunView]) -> tuple[list[str], list[list[str]]]:
             local_time(view.summary.lineage.started),
             format_seconds(view.seconds),
             distinction,
-            view.problem or ("" if view.state == "succeeded" else next(iter(view.summary.reasons), "")),
+            ", ".join(f"{key}={value}" for key, value in view.notes.tags.items()),
+            view.problem
+            or view.notes.note
+            or ("" if view.state == "succeeded" else next(iter(view.summary.reasons), "")),
         ]
         for view, distinction in zip(views, distinctions(views), strict=True)
     ]
+
+
+def print_comparison(comparison: Comparison) -> None:
+    """Prints runs side by side; a mark stands before what differs."""
+    for name, rows in comparison.sections.items():
+        if not rows:
+            continue
+        shown = rows
+        if name == "slices" and len(rows) > MOST_SLICES:
+            shown = sorted(rows, key=lambda row: -row.spread)[:MOST_SLICES]
+        cells = [["≠" if row.differs else "", row.name, *row.texts()] for row in shown]
+        print_table(["", name, *comparison.runs], cells)
+        if len(shown) < len(rows):
+            echo(f"   and {len(rows) - len(shown):,} slices that differ less: --json or --page has them")
+        echo("")
 
 
 def remote_table(runs: list[RemoteRun]) -> tuple[list[str], list[list[str]]]:

@@ -10,15 +10,26 @@ import typer
 
 from cli import options
 from cli.output import echo, iso_times, print_fact, print_json, print_state, print_steps, print_table
-from cli.run_output import print_end, print_outcome, remote_as_json, remote_table, run_table, view_as_json
+from cli.run_output import (
+    print_comparison,
+    print_end,
+    print_outcome,
+    remote_as_json,
+    remote_table,
+    run_table,
+    view_as_json,
+)
 from delivery.environment import Environment, open_environment
 from delivery.records import complete_records
 from delivery.targets.base import RemoteRun, Target, newest_run
 from slipway.errors import SlipwayError, StoreError
+from slipway.runs import compare as comparing
 from slipway.runs import prune as pruning
 from slipway.runs.explain import explain_run, explain_version
+from slipway.runs.notes import parse_tags, write_notes
 from slipway.runs.report import write_report
-from slipway.runs.store import RunView, list_runs, load_run
+from slipway.runs.store import RunView, assignments, list_runs, load_run
+from slipway.runs.where import select
 from slipway.stores import storage
 from slipway.targets import RemoteTarget
 
@@ -36,6 +47,9 @@ def list_(
     target: TargetOrHere = None,
     env: options.Env = None,
     limit: Annotated[int, typer.Option(min=1, max=200, help="How many of a cluster's newest runs.")] = 20,
+    where: Annotated[
+        str, typer.Option(help="Only runs of this machine that match, as 'auc > 0.9 and module = taxi'.")
+    ] = "",
     as_json: options.Json = False,
 ) -> None:
     """List runs, newest first: all of this machine's, or a cluster's newest.
@@ -43,6 +57,8 @@ def list_(
     Of a cluster's runs, records are made that the exit handler did not make, and those of cancelled runs are corrected.
     """
     environment = open_environment(env)
+    if target and where:
+        raise typer.BadParameter("a cluster's runs have no metrics; leave out --target", param_hint="--where")
     if target:
         cluster = environment.target(target)
         found = cluster.list(limit)
@@ -50,9 +66,12 @@ def list_(
         records, (columns, rows) = [remote_as_json(run) for run in found], remote_table(found)
         nothing = f"There are no runs of Slipway's on {target}; `slipway submit` makes one."
     else:
-        views = list_runs(environment.local.runs)
+        there = list_runs(environment.local.runs)
+        views = select(there, where) if where else there
         records, (columns, rows) = [view_as_json(view) for view in views], run_table(views)
         nothing = f"There are no runs in {environment.local.runs}; `slipway run` makes one."
+        if there:
+            nothing = f"None of {len(there)} runs matches."
     if as_json:
         print_json(records)
     elif rows:
@@ -84,6 +103,52 @@ def show(run: Run = None, target: TargetOrHere = None, env: options.Env = None, 
     print_steps(view.steps)
     echo("")
     print_outcome(view)
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[str], typer.Argument(help="Names of runs, or their beginnings; the first is compared with.")],
+    page: Annotated[Path | None, typer.Option(help="Write a page, FILE.html, and print its path.")] = None,
+    env: options.Env = None,
+    as_json: options.Json = False,
+) -> None:
+    """Compare runs: parameters, data, metrics and slices side by side."""
+    environment = open_environment(env)
+    views = [_recorded(environment, name, None) for name in runs]
+    if len({view.uri for view in views}) < max(len(runs), 2):
+        raise typer.BadParameter("give at least two runs, each once", param_hint="RUNS")
+    found = comparing.compare(views)
+    if page:
+        storage.write_text(str(page), comparing.comparison_page(views, found))
+    if as_json:
+        print_json(found.as_json())
+    elif page:
+        echo(str(page))
+    else:
+        print_comparison(found)
+
+
+@app.command()
+def tag(
+    run: Annotated[str, typer.Argument(help="Name of a run, or its beginning.")],
+    tags: Annotated[list[str], typer.Argument(metavar="KEY=VALUE…", help="Tags; KEY= removes one.")],
+    env: options.Env = None,
+) -> None:
+    """Tag a run; `runs list --where 'tags.KEY = VALUE'` finds it."""
+    changed = parse_tags(tags)
+    view = _recorded(open_environment(env), run, None)
+    print_fact(view.name, assignments(write_notes(view.uri, tags=changed).tags))
+
+
+@app.command()
+def note(
+    run: Annotated[str, typer.Argument(help="Name of a run, or its beginning.")],
+    text: Annotated[str, typer.Argument(help="The note, in place of the one before; '' removes it.")],
+    env: options.Env = None,
+) -> None:
+    """Write a note on a run."""
+    view = _recorded(open_environment(env), run, None)
+    print_fact(view.name, write_notes(view.uri, note=text).note)
 
 
 @app.command()

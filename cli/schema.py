@@ -13,7 +13,7 @@ from cli import options
 from cli.output import echo, print_json
 from slipway.data.examples.bigquery import is_bigquery, locate_in_bigquery
 from slipway.data.examples.source import locate, parts_of
-from slipway.data.schema import infer_schema
+from slipway.data.schema import fewest_rows, infer_schema
 from slipway.module_api import Label
 from slipway.module_kit.scaffold.recognise import Table, read_table
 
@@ -32,6 +32,7 @@ def infer(
     with TemporaryDirectory(prefix="slipway-schema-") as folder:
         statistics = read(data, Path(folder)).statistics
     inferred = infer_schema(statistics, Label(column=label) if label else None)
+    inferred.dataset_constraints.min_examples_count = fewest_rows(statistics)
     if as_json:
         print_json(json_format.MessageToDict(inferred, preserving_proto_field_name=True))
     else:

@@ -18,7 +18,7 @@ from cli import options
 from cli.options import MAX_PORT, describe_fields, split_fields
 from cli.output import echo
 from delivery.environment import open_environment
-from serving.client.rows import rows_of_examples
+from serving.client.rows import input_features, rows_of_examples
 from serving.protocol.addresses import address_of
 from serving.protocol.signatures import RAW
 from serving.protocol.urls import model_path
@@ -27,6 +27,7 @@ from serving.server.config import ServerConfig
 from serving.server.model_sources import BasePaths, ConfigFile, ModelSource, StoreModels
 from serving.server.servable import Servable
 from serving.server.server import ModelServer
+from slipway.data.tensors import is_only_image
 from slipway.errors import ConfigError, StoreError
 from slipway.evaluation.golden import read_golden
 
@@ -133,8 +134,11 @@ def _run(
 
 
 def _try(rest: str, name: str, servable: Servable) -> str:
-    """A request for the shell: the first row of training, where it is short and the model has it."""
+    """A request for the shell: a picture, or the first row of training where the model has it and it is short."""
     raw = servable.signatures.get(RAW)
+    if raw is not None and is_only_image(input_features(servable.signatures)):
+        picture = r'''"{\"instances\": [{\"b64\": \"$(base64 < IMAGE.png | tr -d '\n')\"}]}"'''
+        return f"curl -d {picture} {rest}{model_path(name)}:predict"
     with suppress(StoreError, ValueError, TypeError):  # a model of another tool has no such rows
         [row] = rows_of_examples(read_golden(servable.path).serialized()[:1])
         body = json.dumps({"signature_name": RAW, "instances": [row]})

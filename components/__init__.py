@@ -17,10 +17,16 @@ def component(*, tensorflow: bool = False) -> Callable[[Callable[..., Any]], Any
         tensorflow: Whether the step imports TensorFlow; the local target then imports it beforehand.
     """
     from kfp import dsl
+    from kfp.dsl.component_factory import EXECUTOR_MODULE
 
     def declare(function: Callable[..., Any]) -> Any:
         _NEEDS_TENSORFLOW[function.__name__] = tensorflow
-        return dsl.component(function, base_image="slipway-python", install_kfp_package=False)
+        made = dsl.component(function, base_image="slipway-python", install_kfp_package=False)
+        container = made.component_spec.implementation.container
+        # kfp.local looks for the name of its own executor.
+        ours = f"components.executor {EXECUTOR_MODULE}"
+        container.command = [part.replace(EXECUTOR_MODULE, ours) for part in container.command]
+        return made
 
     return declare
 

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from delivery.manifests import require_digest
-from delivery.package import edges, leave_out_implied_edges, problems, spec_of
+from delivery.package import ask_for_disk, call_group_by_pipeline, edges, leave_out_implied_edges, problems, spec_of
 from slipway.compute import Compute
 from slipway.errors import ConfigError
 from slipway.stores.storage import write_text
@@ -83,6 +83,8 @@ def compile_pipeline(name: str, destination: Destination, arguments: Mapping[str
         spec["defaultPipelineRoot"] = destination.pipeline_root
     if target == "kubeflow":
         leave_out_implied_edges(spec)
+        ask_for_disk(spec, compute)
+        spec = call_group_by_pipeline(spec)
     tasks = {*edges(spec), *step_names()}
     if unknown := compute.keys() - tasks - {"default"}:
         raise ConfigError(f"compute names no task: {', '.join(sorted(unknown))}; tasks are {', '.join(sorted(tasks))}")

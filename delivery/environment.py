@@ -21,6 +21,7 @@ from settings.load import ENVIRONMENT, PROJECT, load_settings
 from settings.schema import Settings
 from slipway.errors import ConfigError
 from slipway.module_api import ModuleConfig
+from slipway.runs.tracking.config import Tracked
 from slipway.stores import storage
 from slipway.targets import DEFAULT_PIPELINE, RemoteTarget
 
@@ -137,6 +138,11 @@ class Environment:
         """Root of the steps' artifacts; empty if the settings name none."""
         home, own = self.settings.remote_home, getattr(self.settings, target).pipeline_root
         return own or (storage.join(home, "artifacts") if home else "")
+
+    def tracked(self, *, local: bool) -> Tracked:
+        """Tracking of runs on this machine or on a cluster. A store here is not mirrored: each person has another."""
+        place = {"environment": "local"} if local else {"environment": self.name or "base", "store": self.remote.store}
+        return Tracked(**self.settings.tracking.model_dump(), **place)
 
     def destination(self, target: RemoteTarget) -> Destination:
         """Where a pipeline is compiled for."""

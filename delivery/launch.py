@@ -17,6 +17,7 @@ from slipway.fields import FIELDS
 from slipway.lineage import Lineage
 from slipway.module_api import ModuleConfig
 from slipway.module_kit.config import read_config
+from slipway.module_kit.try_metrics import try_metrics
 from slipway.runs.naming import new_run_name, run_name_of
 from slipway.runs.record import RunContext
 from slipway.stores.module_store import locate_module, publish_module
@@ -60,6 +61,8 @@ def request_run(
         key: Ends the name of a run on this machine, so that it can be looked up by it.
     """
     chosen = find_pipeline(pipeline)
+    if publish:
+        try_metrics(module_folder, config)
     module = (publish_module if publish else locate_module)(module_folder, locations.modules)
     here = platform.target == "local"
     own, used = (
@@ -89,6 +92,7 @@ def request_run(
         lineage=lineage,
         fields={name: arguments[name] for name in FIELDS if name in arguments},
         notifications=platform.notifications,
+        tracking=platform.tracking,
         page=platform.page,
     )
     return RunRequest({"run": context.model_dump_json(), **arguments}, lineage)

@@ -8,7 +8,7 @@ from typing import Any
 from settings.load import known_keys, merge, nest, validated
 from settings.schema import Settings
 from slipway.errors import ConfigError
-from slipway.evaluation.config import parse_evaluation_config
+from slipway.evaluation.config import OF_MODULE, parse_evaluation_config
 from slipway.module_api import ModuleConfig
 from slipway.strict_yaml import did_you_mean, nearest, read_value
 
@@ -53,5 +53,5 @@ def override_module(config: ModuleConfig, overrides: dict[str, Any]) -> ModuleCo
     merged = merge(config.model_dump(), overrides)
     changed = validated(ModuleConfig, merged, lambda _, problem: ConfigError(f"--set of module.yaml: {problem}"))
     # Refused here, and not by evaluate_model after the training.
-    parse_evaluation_config(changed.model_dump(include={"task", "label", "classes", "slices", "thresholds"}))
+    parse_evaluation_config(changed.model_dump(include=OF_MODULE))
     return changed

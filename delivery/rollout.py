@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from delivery.environment import Environment
 from delivery.notifications import notify_of_rollback
+from delivery.tracking import mirror_versions
 from serving.manifests import require_filled_in
 from serving.rollout.cluster import Cluster
 from serving.rollout.engine import Rollout
@@ -18,21 +20,34 @@ Say = Callable[[str], None]
 
 @contextmanager
 def open_rollout(environment: Environment, model: str, say: Say, *, force: bool = False) -> Iterator[Rollout]:
-    """Rollouts of one model, for as long as the block lasts; a rollback in it is notified.
+    """Rollouts of one model, for as long as the block lasts; a rollback in it is notified, stages are tracked after it.
 
     `say` is called with each step; `force` takes over fields that were changed by hand in the cluster.
     """
-    serving = environment.settings.serving
-    objects = environment.overlay
-    require_filled_in(objects)
-    with Cluster(namespace_of(objects), serving.cluster) as cluster:
-        rollout = Rollout(cluster, environment.store(), objects, model, serving, say=say, force=force)
+    with _connected(environment, model, say, force=force) as rollout:
         try:
             yield rollout
         except RolledBackError as error:
             happened = f"version {error.version} was rolled back"
             notify_of_rollback(environment, rollout.store, model, error.version, happened, [str(error)])
             raise
+        finally:
+            mirror_versions(environment, rollout.store, model)
+
+
+def rollout_status(environment: Environment, model: str) -> dict[str, Any]:
+    """What serves, who rolls out, and the last decision."""
+    with _connected(environment, model, lambda step: None) as rollout:
+        return rollout.status()
+
+
+@contextmanager
+def _connected(environment: Environment, model: str, say: Say, *, force: bool = False) -> Iterator[Rollout]:
+    serving = environment.settings.serving
+    objects = environment.overlay
+    require_filled_in(objects)
+    with Cluster(namespace_of(objects), serving.cluster) as cluster:
+        yield Rollout(cluster, environment.store(), objects, model, serving, say=say, force=force)
 
 
 def roll_back(

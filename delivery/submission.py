@@ -15,10 +15,11 @@ from delivery.environment import Environment
 from delivery.launch import RunRequest, request_run
 from delivery.package import read_package
 from delivery.targets.base import Recurring, Submission
-from pipelines.registry import Platform
+from pipelines.registry import Platform, find_pipeline
 from serving.manifests import publish_manifests
 from slipway.data.examples.source import parts_of
-from slipway.errors import ConfigError
+from slipway.errors import ConfigError, ModuleError
+from slipway.module_kit.check import check_data
 from slipway.module_kit.loader import load_function
 from slipway.runs.naming import JOB, run_name_of
 from slipway.stores import storage
@@ -43,9 +44,11 @@ def local_request(
     folder, config = environment.module(module)
     uri = data or config.data
     if uri is None:
-        uri = str(sample_file(folder, environment.settings.home))
+        uri = str(sample_data(folder, environment.settings.home))
     else:
         uri = ",".join(parts_of(uri, Path.cwd() if data else environment.project))
+    if find_pipeline(pipeline).shows.examples:  # another pipeline may need other columns
+        check_data(config, uri)
     own = environment.for_settings
     return request_run(
         folder, config, uri, environment.local, platform, pipeline=pipeline, settings_overrides=own, key=key
@@ -150,19 +153,25 @@ def recurring_runs(environment: Environment, target: RemoteTarget, *, publish: b
         yield wanted
 
 
-def sample_file(folder: Path, home: Path) -> Path:
-    """The module's synthetic data, made once for each version of sample.py."""
+def sample_data(folder: Path, home: Path) -> Path:
+    """The module's synthetic data, made once for each version of sample.py: a CSV file, or a folder of other files."""
     digest = sha256((folder / "sample.py").read_bytes()).hexdigest()
     path = home / "samples" / digest[:12] / f"{folder.name}.csv"
-    if not path.is_file():
-        path.parent.parent.mkdir(parents=True, exist_ok=True)
+    if not path.is_file() and not path.with_suffix("").is_dir():
+        path.parent.mkdir(parents=True, exist_ok=True)
         # A module's prints must not mix with a command's own output, which may be JSON.
         with TemporaryDirectory(dir=path.parent.parent) as unfinished, redirect_stdout(sys.stderr):
+            made = Path(unfinished) / folder.name
+            made.mkdir()
             uri = publish_module(folder, str(home / "modules")).uri
-            load_function(uri, "sample", "write_sample")(Path(unfinished) / path.name)
-            path.parent.mkdir(exist_ok=True)
-            (Path(unfinished) / path.name).rename(path)
-    return path
+            load_function(uri, "sample", "write_sample")(made / path.name)
+            if not any(made.iterdir()):
+                raise ModuleError(f"{folder}/sample.py: write_sample wrote no file: neither its path nor one beside it")
+            if (made / path.name).is_file():
+                (made / path.name).rename(path)
+            else:
+                made.rename(path.with_suffix(""))
+    return path if path.is_file() else path.with_suffix("")
 
 
 def _platform(environment: Environment, target: Target, image: str, *, notify: bool, publish: bool = True) -> Platform:
@@ -190,6 +199,7 @@ def _platform(environment: Environment, target: Target, image: str, *, notify: b
         rollout=rollout,
         notifications=settings.notifications.model_dump(mode="json") if notify else {},
         request_log=settings.request_log,
+        tracking=environment.tracked(local=target == "local").model_dump(mode="json") if settings.tracking.uri else {},
         page=environment.target(target).page(JOB) if target != "local" and environment.has_target(target) else "",
     )
 
@@ -197,10 +207,12 @@ def _platform(environment: Environment, target: Target, image: str, *, notify: b
 def _remote_data(environment: Environment, folder: Path, uri: str | None, *, publish: bool) -> str:
     home = environment.settings.home
     if uri is None:
-        sample = sample_file(folder, home)
+        sample = sample_data(folder, home)
         uri = storage.join(environment.settings.remote_home, *sample.relative_to(home).parts)
-        if publish and not storage.exists(uri):
-            storage.copy(str(sample), uri)
+        for file in sorted(sample.iterdir()) if sample.is_dir() else [sample]:
+            copy = storage.join(environment.settings.remote_home, *file.relative_to(home).parts)
+            if publish and not storage.exists(copy):
+                storage.copy(str(file), copy)
     return _reachable(uri)
 
 

@@ -61,6 +61,7 @@ class Platform:
         rollout: The parameter `rollout` of rollout_model; nothing is rolled out if empty.
         notifications: `slipway.runs.notifications.config.Notifications`; nobody is notified if empty.
         request_log: The log of served requests; empty if the settings name none.
+        tracking: `slipway.runs.tracking.config.Tracked`; runs are not tracked if empty.
         page: Address of a run in the UI, with `slipway.runs.naming.JOB` in place of its id.
     """
 
@@ -72,6 +73,7 @@ class Platform:
     rollout: dict[str, Any] = field(default_factory=dict)
     notifications: dict[str, Any] = field(default_factory=dict)
     request_log: str = ""
+    tracking: dict[str, Any] = field(default_factory=dict)
     page: str = ""
 
 

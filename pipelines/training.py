@@ -74,7 +74,10 @@ def training_arguments(inputs: Inputs) -> dict[str, Any]:
     """What the steps are given. kfp refuses null, and makes floats of all numbers in a dict."""
     module, config, locations, platform = inputs.module, inputs.config, inputs.locations, inputs.platform
     content = config.model_dump(mode="json", exclude_none=True)
-    evaluation = {key: content[key] for key in ("task", "label", "classes", "slices", "thresholds")}
+    evaluation = {key: content[key] for key in ("task", "label", "classes", "slices", "thresholds", "metrics")}
+    sliced = (*config.slices, *(one.slice for one in config.thresholds))
+    judged = {one.of_class for one in config.thresholds if one.of_class is not None}
+    trained = {"task", "label", "classes", "training", "hyperparameters"}
     return {
         "module": module.name,
         "data_uri": inputs.data_uri,
@@ -85,10 +88,17 @@ def training_arguments(inputs: Inputs) -> dict[str, Any]:
         "preprocessing_uri": module.preprocessing_uri,
         "model_uri": module.model_uri,
         "schema_uri": module.schema_uri,
+        "metrics_uri": module.metrics_uri,
         "ingestion": {key: content[key] for key in ("task", "label", "split", "ingestion")},
         "label": content["label"],
+        "group": config.group,
         # As text, so that hyperparameters keep their types.
-        "training": config.model_dump_json(include={"task", "label", "classes", "training", "hyperparameters"}),
+        "training": json.dumps({**config.model_dump(mode="json", include=trained), "group": config.group}),
+        "declared": {
+            **{key: content[key] for key in ("task", "label", "classes")},
+            "sliced": sorted({column for columns in sliced for column in columns}),
+            "judged": sorted(judged),
+        },
         "evaluation_config": {**evaluation, "engine": platform.engine},
         "beam": platform.beam.model_dump(),
         "distribution": platform.distribution.model_dump(),

@@ -12,15 +12,15 @@ from pydantic import ValidationError
 
 from settings.schema import Settings
 from slipway.errors import ConfigError
-from slipway.runs.notifications.config import SECRET_ERROR
+from slipway.references import SECRET_ERROR
 from slipway.strict_yaml import Location, Model, did_you_mean, dotted, read_value, read_yaml
 
 FOLDER = Path(__file__).parent
 PROJECT = FOLDER.parent
 ENVIRONMENT = "SLIPWAY_ENV"
 _PREFIX = "SLIPWAY_"
-# Variables that are not settings; the last two are for tests.
-_NOT_SETTINGS = re.compile(rf"{ENVIRONMENT}|SLIPWAY_REAL_DATA|SLIPWAY_CONFORMANCE_.*")
+# Variables that are not settings; all but the first are for tests.
+_NOT_SETTINGS = re.compile(rf"{ENVIRONMENT}|SLIPWAY_REAL_DATA|SLIPWAY_MLFLOW|SLIPWAY_CONFORMANCE_.*")
 
 
 def load_settings(environment: str | None = None, overrides: Iterable[tuple[str, Any]] = ()) -> Settings:

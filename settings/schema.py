@@ -9,25 +9,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
-from pydantic_core import PydanticCustomError
 
 from serving.rollout.policy import RolloutPolicy
 from settings.cron import normalise_cron
 from slipway.compute import Compute, DistributionConfig
 from slipway.data.beam import BeamConfig
-from slipway.runs.notifications.config import SECRET_ERROR, Notifications
+from slipway.references import WebAddress
+from slipway.runs.notifications.config import Notifications
+from slipway.runs.tracking.config import Tracking
 from slipway.targets import DEFAULT_PIPELINE, RemoteTarget
-
-
-def _without_credentials(url: str) -> str:
-    if "@" in url.rpartition("://")[2].partition("/")[0]:
-        raise PydanticCustomError(
-            SECRET_ERROR, "this address holds a user or a password, which logs would show; leave them out"
-        )
-    return url
-
-
-WebAddress = Annotated[str, AfterValidator(_without_credentials)]
 
 
 class _Strict(BaseModel):
@@ -209,4 +199,5 @@ class Settings(_Strict):
     delivery: Delivery = Delivery()
     serving: Serving = Serving()
     notifications: Notifications = Notifications()
+    tracking: Tracking = Tracking()
     schedules: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")], Schedule] = {}

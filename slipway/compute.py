@@ -6,11 +6,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Compute(BaseModel):
-    """Resources of one task; Kubernetes' requests and limits are equal. A namespace asks for disk.
+    """Resources of one task; Kubernetes' requests and limits are equal.
 
     Attributes:
         cpu: Cores, in Kubernetes' units.
         memory: In Kubernetes' units. A step that needs more is killed, and its pod says OOMKilled.
+        disk: Ephemeral storage in Kubernetes' units, for inputs, outputs and what is written meanwhile; the namespace's
+            default if empty. On Kubeflow alone: a step on Vertex has a machine of its own.
         retries: How often the platform restarts a failed task, however long it ran: after 30 s, then 60 s, 120 s and
             so on, on Vertex 300 s at most. Kubeflow Pipelines 2.17 restarts lost pods only, in tasks with `0` too,
             until its own default is removed: [kubeflow.md](kubeflow.md#when-a-step-fails).
@@ -20,6 +22,7 @@ class Compute(BaseModel):
 
     cpu: str = "1"
     memory: str = "2Gi"
+    disk: str = Field("", pattern=r"^([1-9][0-9]*([kMGT]|[KMGT]i)?)?$")
     retries: int = Field(0, ge=0, le=5)
 
 

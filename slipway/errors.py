@@ -69,6 +69,14 @@ class NotificationError(SlipwayError):
     """A notification is refused, or its secret is missing; retries cannot help."""
 
 
+class TrackingError(SlipwayError):
+    """The server of experiments refuses a request; in an `outage` it is out of reach, slow, full or broken."""
+
+    def __init__(self, message: str, *, outage: bool = False) -> None:
+        super().__init__(message)
+        self.outage = outage
+
+
 class RequestError(SlipwayError):
     """A model server refuses a request, or does not respond in time."""
 

@@ -12,10 +12,20 @@ A module is a folder `modules/<name>/`:
                        the dict of `module.yaml`. It returns a compiled `keras.Model` that takes that dict and answers
                        `[batch, 1]` probabilities (binary), `[batch, classes]` probabilities (multiclass) or
                        `[batch, 1]` values (regression).
-- `schema.pbtxt`       optional, a curated `tensorflow_metadata` schema; it wins over the inferred one.
-- `sample.py`          optional, `write_sample(path, rows, seed)`: synthetic rows as CSV, for a first run and for tests.
+- `metrics.py`         optional, the metrics that `metrics` of `module.yaml` names, each a function
+                       `name(labels, predictions, weights)` of NumPy arrays that answers a number, NaN if undefined:
+                       labels are 0 and 1, class indices or values, `[rows]`; predictions are `[rows]`, or
+                       `[rows, classes]`; weights are 1 without `label.weight`. Invalid predictions are never among
+                       them. Thresholds may name them. It is called for all rows and for each slice, and imported by
+                       no other file.
+- `schema.pbtxt`       optional, a curated `tensorflow_metadata` schema; it wins over the inferred one. Without features
+                       it bounds the data as a whole (`dataset_constraints`), and the features are inferred.
+- `sample.py`          optional, `write_sample(path, rows, seed)`: synthetic rows for a first run and for tests, as CSV;
+                       or, beside `path` in a folder of their own, as files of another format that ingestion reads.
 
-Files of a module import each other relatively (`from .preprocessing import …`).
+Files of a module import each other relatively (`from .preprocessing import …`). Of Slipway they import this file,
+`slipway.features` (dates and units of numbers), `slipway.linear_steps` (numbers as a network learns them best) and
+`slipway.ensemble` (several networks as one model).
 """
 
 from __future__ import annotations
@@ -34,6 +44,7 @@ if TYPE_CHECKING:
 CONTRACT = 1
 
 Task = Literal["binary", "multiclass", "regression"]
+Better = Literal["high", "low"]
 MetricName = Literal[
     "auc", "auc_pr", "log_loss", "accuracy", "balanced_accuracy", "precision", "recall", "f1", "macro_f1",
     "calibration", "mean_absolute_error", "mean_squared_error", "root_mean_squared_error", "r_squared",
@@ -55,18 +66,40 @@ class Label(_Strict):
     > 0.2 ELSE false END` gives every row a label. A subquery with rows of its own may look values up, but not compute;
     `list_reduce` may not compute either. `5 / 0` is infinity, which is larger than 0.2. The expression sees NaN of the
     data as NULL and times as seconds since 1970, and is evaluated in UTC on every host.
-    Columns in `training_only` are known only after the outcome: they never become inputs of the model.
+    Columns in `training_only` are known only after the outcome: they never become inputs of the model. Nor does
+    `weight`, a column that says how much each row counts: in the loss of training and of early stopping, in every
+    metric and in the gate's comparisons, where a row of weight 2 counts as two alike. A row of weight 0 counts nowhere
+    in them. A weight is a number, 0 or more; `preprocessing_fn` analyses all rows alike.
     """
 
     column: str = Field(min_length=1)
     expression: str | None = None
     training_only: tuple[str, ...] = ()
+    weight: str | None = Field(None, min_length=1, description="column that says how much a row counts")
 
 
 class HashSplit(_Strict):
-    """Split by a hash of the whole row: the same row always lands in the same split."""
+    """Split by a hash of the row: the same row always lands in the same split.
+
+    The whole row counts, so that another column moves rows; or `columns` alone, such as the number of an order. They
+    stay inputs of the model. A missing value is a value like any other.
+    """
 
     method: Literal["hash"] = "hash"
+    train: int = Field(2, ge=1)
+    eval: int = Field(1, ge=1)
+    columns: tuple[str, ...] = ()
+
+
+class GroupSplit(_Strict):
+    """Split by a hash of one column, such as the customer: all rows of a customer are in one split.
+
+    So are they among the rows that training holds back for early stopping. `train` and `eval` are shares of the
+    customers. A row without one (null, NaN or empty) is left out, and counted. The column is no input of the model.
+    """
+
+    method: Literal["group"]
+    column: str = Field(min_length=1)
     train: int = Field(2, ge=1)
     eval: int = Field(1, ge=1)
 
@@ -81,7 +114,8 @@ def _as_text(value: Any) -> Any:
 class ColumnSplit(_Strict):
     """Split by the value of a column: `train` values and `eval` values; a row with another value is left out.
 
-    A value may be written as in the data (`1.0`, `True`) or as in the examples (`1`).
+    A value may be written as in the data (`1.0`, `True`) or as in the examples (`1`). The column is no input of the
+    model, and not among the examples.
     """
 
     method: Literal["column"]
@@ -92,6 +126,8 @@ class ColumnSplit(_Strict):
 
 class TimeSplit(_Strict):
     """Split by time: rows at or after `eval_from` are for evaluation; a row without a time is left out.
+
+    The column stays an input of the model, unless `training_only` names it.
 
     `eval_from` is a moment in ISO 8601, or a number in the column's unit. Moments are compared, in UTC where they have
     no offset: a number is taken for seconds since 1970, and a text read as ISO 8601, or as `format` says in DuckDB's
@@ -105,7 +141,7 @@ class TimeSplit(_Strict):
     format: str | None = None
 
 
-Split = Annotated[HashSplit | ColumnSplit | TimeSplit, Field(discriminator="method")]
+Split = Annotated[HashSplit | GroupSplit | ColumnSplit | TimeSplit, Field(discriminator="method")]
 
 
 class Ingestion(_Strict):
@@ -137,13 +173,26 @@ class Ingestion(_Strict):
         return self
 
 
+ClassWeight = Annotated[float, Field(gt=0)]
+
+
 class Training(_Strict):
-    """How the model is fitted. Early stopping watches a tenth of the training split, never the eval split."""
+    """How the model is fitted.
+
+    Early stopping watches `held_back`, a share of the training split with the same mix of labels (with a split by
+    group, whole groups), never the eval split.
+
+    `class_weights` multiply the loss of training by class, beside `label.weight`: `balanced` lets each class count
+    alike, or `{default: 5}` names weights (1 for the others). They concern nothing but the loss of training: not early
+    stopping, not the metrics. Probabilities are then those of the weighted classes, not of the data.
+    """
 
     epochs: int = Field(10, ge=1)
     batch_size: int = Field(256, ge=1)
     patience: int = Field(2, ge=0, description="epochs without improvement before training stops; 0 never stops early")
+    held_back: float = Field(0.1, gt=0, le=0.5, description="share of the training split for early stopping")
     seed: int = 42
+    class_weights: Literal["balanced"] | dict[Annotated[str, BeforeValidator(_as_text)], ClassWeight] | None = None
 
 
 class Threshold(_Strict):
@@ -160,7 +209,7 @@ class Threshold(_Strict):
     `of_class` takes a binary metric of one class of a multiclass module.
     """
 
-    metric: MetricName
+    metric: str
     min: float | None = None
     max: float | None = None
     max_drop: float | None = None
@@ -252,6 +301,9 @@ def _checked_hyperparameter(value: Any) -> Any:
 Hyperparameters = dict[str, Annotated[Any, AfterValidator(_checked_hyperparameter)]]
 
 
+OwnMetrics = dict[Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")], Better]
+
+
 class LabelledTask(_Strict):
     """The kind of the task, and what it predicts."""
 
@@ -265,6 +317,11 @@ class LabelledTask(_Strict):
         if self.task == "binary" and not self.classes:
             return ("false", "true")
         return self.classes
+
+    def class_index(self, name: str) -> int | None:
+        """The output of a class; None if there is none of this name. Unnamed binary classes are 0 and 1, too."""
+        names = ("0", "1") if self.task == "binary" and not self.classes and name in ("0", "1") else self.class_names
+        return names.index(name) if name in names else None
 
 
 class ModuleConfig(LabelledTask):
@@ -281,18 +338,43 @@ class ModuleConfig(LabelledTask):
     thresholds: tuple[Threshold, ...] = Field(
         (), description="beside what always holds: better than a constant model, by more than chance"
     )
+    metrics: OwnMetrics = Field(
+        default_factory=dict, description="the functions of metrics.py, and whether high or low is better: `cost: low`"
+    )
     training: Training = Training()
     monitoring: Monitoring = Monitoring()
     hyperparameters: Hyperparameters = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _needed_columns_are_read(self) -> Self:
-        needed = {"label.training_only": self.label.training_only, "slices": sum(self.slices, ())}
+        sliced = {"slices": sum(self.slices, ()), "thresholds": sum((one.slice for one in self.thresholds), ())}
+        for key, columns in sliced.items():
+            if isinstance(self.split, ColumnSplit) and self.split.column in columns:
+                raise ValueError(
+                    f"{key} names {self.split.column!r}, which is split.column and no feature: all rows of a split "
+                    "have the same few values there; remove it"
+                )
+        needed = {"label.training_only": self.label.training_only, **sliced}
         needed["label.column"] = () if self.label.expression else (self.label.column,)
-        needed["split.column"] = () if isinstance(self.split, HashSplit) else (self.split.column,)
+        needed["label.weight"] = (self.label.weight,) if self.label.weight else ()
+        split = self.split
+        needed |= (
+            {"split.columns": split.columns} if isinstance(split, HashSplit) else {"split.column": (split.column,)}
+        )
         for key, columns in needed.items():
             for column in set(columns) & set(self.ingestion.ignore):
                 raise ValueError(f"ingestion.ignore names {column!r}, which {key} needs; remove one of them")
+        return self
+
+    @model_validator(mode="after")
+    def _columns_have_one_role(self) -> Self:
+        split, label = self.split, self.label
+        if label.weight == label.column:
+            raise ValueError(f"label.weight and label.column are both {label.weight!r}; a weight is another column")
+        if self.group == label.column:
+            raise ValueError(f"split.column and label.column are both {self.group!r}; a group is another column")
+        if isinstance(split, ColumnSplit) and split.column == label.weight:
+            raise ValueError(f"label.weight and split.column are both {label.weight!r}; a weight is another column")
         return self
 
     @model_validator(mode="after")
@@ -303,7 +385,21 @@ class ModuleConfig(LabelledTask):
             raise ValueError(f"a binary module has two classes or none listed, not {len(self.classes)}")
         if self.task == "regression" and self.classes:
             raise ValueError("a regression module has no classes")
+        weights = self.training.class_weights
+        if weights and self.task == "regression":
+            raise ValueError("training.class_weights is for classes, and a regression module has none; remove it")
+        for name in weights if isinstance(weights, dict) else ():
+            if self.class_index(name) is None:
+                raise ValueError(
+                    f"training.class_weights names {name!r}, which is no class; classes are "
+                    f"{', '.join(self.class_names)}"
+                )
         return self
+
+    @property
+    def group(self) -> str:
+        """The column whose values stay together; empty without one."""
+        return self.split.column if isinstance(self.split, GroupSplit) else ""
 
 
 def fill_missing(feature: tf.SparseTensor | tf.Tensor, default: float | int | str) -> tf.Tensor:

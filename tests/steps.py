@@ -12,8 +12,8 @@ from components.infer_schema.component import infer_schema
 from components.ingest_examples.component import ingest_examples
 from components.resolve_baseline.component import resolve_baseline
 from components.resolve_source.component import resolve_source
-from components.train_model.building import TrainConfig
 from components.train_model.component import train_model
+from components.train_model.config import TrainConfig
 from components.transform_features.component import transform_features
 from components.validate_examples.component import validate_examples
 from components.validate_serving.component import validate_serving
@@ -42,10 +42,16 @@ def of_paths(step: Any) -> Callable[..., Any]:
 
 
 compute = of_paths(compute_statistics)
-infer = of_paths(infer_schema)
 resolve = of_paths(resolve_source)
-transform = of_paths(transform_features)
 validate_data = of_paths(validate_examples)
+
+
+def infer(statistics: str, label: dict[str, Any], *others: Any, group: str = "") -> None:
+    of_paths(infer_schema)(statistics, label, group, *others)
+
+
+def transform(examples: str, schema: str, uri: str, label: dict[str, Any], *others: Any, group: str = "") -> None:
+    of_paths(transform_features)(examples, schema, uri, label, group, *others)
 
 
 def find_baseline(model: str, store: str, module: str) -> str:
@@ -71,8 +77,8 @@ def train(*arguments: Any, **fields: Any) -> History:
     return read_history(arguments[-1])
 
 
-def evaluate(*arguments: Any) -> Evaluation:
-    of_paths(evaluate_model)(*arguments)
+def evaluate(*arguments: Any, metrics_uri: str = "") -> Evaluation:
+    of_paths(evaluate_model)(*arguments[:6], metrics_uri, *arguments[6:])
     return read_evaluation(arguments[7])
 
 

@@ -15,6 +15,7 @@ def evaluate_model(
     baseline: str,
     served: dict[str, str],
     evaluation_config: dict[str, Any],
+    metrics_uri: str,
     beam: dict[str, Any],
     evaluation: dsl.Output[dsl.Artifact],
     metrics: dsl.Output[dsl.Metrics],
@@ -24,6 +25,7 @@ def evaluate_model(
     """Computes metrics overall and by slice, for the candidate and the baseline, and applies the thresholds.
 
     `baseline` is the URI of the production model, or empty, and `served` names the URIs of versions that served before.
+    `metrics_uri` is the code of the module's own metrics, or empty.
     `evaluation` holds TFMA's files and `evaluation.json` with the verdict and its reasons; `metrics`
     (`Evaluation.scalars`) and `classification_metrics` are for the Kubeflow UI.
     """
@@ -36,10 +38,13 @@ def evaluate_model(
     from slipway.evaluation.config import parse_evaluation_config
     from slipway.evaluation.gate import evaluate
     from slipway.evaluation.metric import BASELINE, CANDIDATE
+    from slipway.evaluation.mistakes import worst_mistakes
+    from slipway.evaluation.own import OwnMetric
     from slipway.evaluation.page import evaluation_page as render_evaluation
     from slipway.evaluation.results import write_evaluation
     from slipway.evaluation.scoring import EvalRows, measure_in_memory
     from slipway.evaluation.tfma.files import write_tfma_files
+    from slipway.module_kit.loader import load_function
     from slipway.monitoring.baseline import count_baseline, write_baseline
     from slipway.stores import storage
 
@@ -59,7 +64,12 @@ def evaluate_model(
             measured = measure_on_beam(examples.path, rows, Predictor, paths, BeamConfig.model_validate(beam))
         else:
             measured = measure_in_memory(examples.path, rows, Predictor, paths)
-    judged = evaluate(config, measured, baseline)
+    own = {
+        name: OwnMetric(name, better, load_function(metrics_uri, "metrics", name))
+        for name, better in config.metrics.items()
+    }
+    mistakes = worst_mistakes(examples.path, rows, Predictor, model.path)
+    judged = evaluate(config, measured, baseline, own).model_copy(update={"mistakes": mistakes})
     write_tfma_files(judged, config, model.path, evaluation.path)
     write_evaluation(judged, evaluation.path)
     write_baseline(count_baseline(examples.path, rows.features, judged), evaluation.path)

@@ -178,6 +178,7 @@ def run_case(case: Case, root: Path) -> CaseResult:
             baseline,
             {f"version {name}": str(root / name) if name in MODELS else "" for name in case.served},
             config,
+            "",
             beam={},
             evaluation=dsl.Artifact(uri=str(out)),
             metrics=dsl.Metrics(uri=str(out / "metrics")),

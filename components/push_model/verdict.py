@@ -2,7 +2,7 @@
 
 import re
 
-from slipway.evaluation.metric import how_much_worse, slice_metrics
+from slipway.evaluation.metric import BEST, Best, how_much_worse, slice_metrics
 from slipway.evaluation.results import Evaluation
 from slipway.pages.numbers import format_number
 from slipway.remote.address import browser_link
@@ -34,15 +34,17 @@ def _compare(evaluation: Evaluation) -> str:
     if theirs is None:
         return f"The baseline is {baseline}. It cannot be scored: {_plain(evaluation.baseline_problem or '')}"
     ours = evaluation.overall.candidate
-    rows = [_row(name, ours.get(name), theirs.get(name)) for name in slice_metrics(evaluation.task)]
+    best: dict[str, Best | None] = {name: BEST[name] for name in slice_metrics(evaluation.task)}
+    best.update(evaluation.own)
+    rows = [_row(name, best[name], ours.get(name), theirs.get(name)) for name in best]
     head = "| metric | this model | baseline | difference | |\n|---|---:|---:|---:|---|"
     return "\n".join([f"The baseline is {baseline}.", "", head, *rows])
 
 
-def _row(metric: str, ours: float | None, theirs: float | None) -> str:
+def _row(metric: str, best: Best | None, ours: float | None, theirs: float | None) -> str:
     cells = [_plain(metric), format_number(ours), format_number(theirs), "", ""]
     if ours is not None and theirs is not None:
-        worse = how_much_worse(metric, ours, theirs)
+        worse = how_much_worse(best, ours, theirs)
         cells[3:] = [f"{ours - theirs:+.4f}", "worse" if worse > 0 else "better" if worse < 0 else "the same"]
     return f"| {' | '.join(cells)} |"
 

@@ -1,9 +1,9 @@
-"""Writes a run's summary and its report, and notifies people of it."""
+"""Writes a run's summary and its report, notifies people of it, and writes it to the tracker of experiments."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from slipway.runs.record import LastStep, Outcome, RunContext, RunState, Step, StepsFile
+from slipway.runs.record import NO_VERDICT, LastStep, Outcome, RunContext, RunState, Step, StepsFile
 from slipway.runs.report import write_report
 from slipway.runs.states import ENDED
 from slipway.runs.store import LAST_STEP, NOTIFIED, OUTCOME, REPORT, STEPS, SUMMARY, RunView
@@ -11,6 +11,7 @@ from slipway.runs.summary import read_if_there, read_record, summarise
 from slipway.stores import storage
 
 NAME = "record_run"
+_SHORT = 12  # letters of a digest
 # The reason where the orchestrator gives none: Kubeflow never does.
 _UNEXPLAINED: dict[RunState, str] = {
     "cancelled": "the run was cancelled",
@@ -29,7 +30,7 @@ def record(
         run: This run.
         state: The pipeline's final state in the platform's words: `slipway.runs.states.ENDED`.
         error_message: The orchestrator's; used where the runner recorded no better one.
-        steps: The platform's, for a record that is made after the run.
+        steps: Steps where the runner recorded none: those that failed, or the platform's.
         finished: When the run ended; now by default.
     """
     recorded = read_record(run.uri, STEPS, StepsFile)
@@ -49,6 +50,33 @@ def record(
     view = RunView(summary.lineage.run, run.uri, steps, summary)
     write_report(view)
     return view
+
+
+def title(view: RunView) -> str:
+    """A line by which a run can be found: `taxi-90d6…: refused, data 87da15bf74dc, commit 0c4f2abd11e3`."""
+    summary = view.summary
+    ended = summary.state if summary.verdict == NO_VERDICT else summary.verdict
+    data = summary.data_digest[:_SHORT] or "unknown"
+    return f"{view.name}: {ended}, data {data}, commit {summary.lineage.git_revision[:_SHORT]}"
+
+
+def finish(run: RunContext, state: str, error_message: str) -> None:
+    """Records the end of a run, tells people, and last of all writes it to the tracker; only the first can fail."""
+    view = record(run, state, error_message)
+    tell(view, run)
+    write_to_tracker(view, run)
+
+
+def write_to_tracker(view: RunView, run: RunContext) -> None:
+    """Writes the run to the tracker of the settings; what goes wrong is printed, not raised."""
+    if run.tracking:
+        try:
+            from slipway.runs.tracking.config import Tracked
+            from slipway.runs.tracking.track import track
+
+            track(view, Tracked.model_validate(run.tracking))
+        except Exception as error:
+            print(f"warning: {view.name} is not tracked: {type(error).__name__}: {error}")
 
 
 def tell(view: RunView, run: RunContext) -> None:
@@ -95,4 +123,4 @@ def last_step(run: RunContext, *, ends_run: bool = True) -> Iterator[None]:
             ended = LastStep(succeeded=state == "SUCCEEDED")
             storage.write_text(storage.join(run.uri, LAST_STEP), ended.model_dump_json())
             if retried:
-                tell(record(run, state, error_message), run)
+                finish(run, state, error_message)

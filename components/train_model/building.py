@@ -2,47 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
 import tensorflow as tf
-from pydantic import Field, ValidationError
 
 from slipway.compute import DistributionConfig
-from slipway.errors import ConfigError, ModuleError
-from slipway.fields import with_hyperparameters
-from slipway.module_api import Hyperparameters, LabelledTask, Training
+from slipway.errors import ModuleError
 from slipway.module_kit.loader import load_function
-from slipway.strict_yaml import dotted
 
 if TYPE_CHECKING:
+    from components.train_model.config import TrainConfig
     from components.train_model.dataset import Spec, TrainingData
 
 FUNCTION = "build_model"
 SAMPLE_ROWS = 1000
-
-
-class TrainConfig(LabelledTask):
-    """The parameter `training` of train_model."""
-
-    training: Training = Training()
-    hyperparameters: Hyperparameters = Field(default_factory=dict)
-
-    def given(self, epochs: int, seed: int, hyperparameters: str) -> Self:
-        """The configuration with the fields of the form.
-
-        Raises:
-            ConfigError: a value is wrong, or there is no hyperparameter of a name.
-        """
-        content = self.model_dump()
-        content["training"] |= {"epochs": int(epochs), "seed": int(seed)}
-        content["hyperparameters"] = with_hyperparameters(self.hyperparameters, hyperparameters)
-        try:
-            return type(self).model_validate(content)
-        except ValidationError as error:
-            problem = error.errors()[0]
-            raise ConfigError(f"{dotted(problem['loc'])} = {problem['input']!r}: {problem['msg']}") from error
 
 
 def make_strategy(config: DistributionConfig) -> tf.distribute.Strategy:

@@ -35,7 +35,8 @@ def train_model(
     from tensorflow_transform import TFTransformOutput
 
     from components.scalars import log_scalars
-    from components.train_model.building import TrainConfig, build, check_predictions, is_chief, make_strategy
+    from components.train_model.building import build, check_predictions, is_chief, make_strategy
+    from components.train_model.config import TrainConfig
     from components.train_model.dataset import read_training_data
     from components.train_model.export import choose_rows, export, write_recorded
     from components.train_model.fitting import Checkpoints, digest_inputs, fit, write_history
@@ -52,7 +53,7 @@ def train_model(
     config = TrainConfig.model_validate_json(training).given(epochs, seed, hyperparameters)
     strategy = make_strategy(DistributionConfig.model_validate(distribution))
     spec = TFTransformOutput(transform_graph.path).transformed_feature_spec()
-    data = read_training_data(transformed_examples.path, spec, config, config.training.seed)
+    data = read_training_data(transformed_examples.path, spec, config)
     keras.utils.set_random_seed(config.training.seed)
     with strategy.scope():
         fitted = build(model_uri, spec, config)

@@ -8,20 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import tensorflow as tf
 
 from slipway.data.examples.dataset import files_of_split
 from slipway.data.labels import encode_labels
+from slipway.data.weights import read_weights
 from slipway.errors import DataError, ModuleError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from slipway.module_api import LabelledTask
+    from components.train_model.config import TrainConfig
 
 Spec = dict[str, tf.io.FixedLenFeature]  # shape (without the batch) and dtype of each transformed feature
-VALIDATION_SHARE = 10
 
 
 def read_features(files: list[Path], spec: Spec, rows: int | None = None) -> dict[str, NDArray[Any]]:
@@ -41,12 +42,17 @@ def _read_column(files: list[Path], name: str) -> pa.ChunkedArray:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """The labelled rows of the training split; a tenth of them is held back for early stopping."""
+    """The labelled rows of the training split; `validation` is held back for early stopping.
+
+    `weights` multiply the loss of each row; their mean is 1 over `train`, and over `validation`, so that the loss is a
+    weighted mean (Keras divides by the number of rows).
+    """
 
     features: dict[str, NDArray[Any]]
     labels: NDArray[Any]
     train: NDArray[np.int64]
     validation: NDArray[np.int64]
+    weights: NDArray[np.float32] | None = None
 
     def training_batches(self, wanted: int, seed: int, first_epoch: int, epochs: int) -> tuple[tf.data.Dataset, int]:
         """All epochs, one after the other, and the batches in each; an epoch's order depends on seed and number only.
@@ -71,31 +77,103 @@ class TrainingData:
 
     def _gather(self) -> Any:
         features = {name: tf.constant(values) for name, values in self.features.items()}
-        labels = tf.constant(self.labels)
+        others = [tf.constant(values) for values in (self.labels, self.weights) if values is not None]
         return lambda rows: (
             {name: tf.gather(values, rows) for name, values in features.items()},
-            tf.gather(labels, rows),
+            *(tf.gather(values, rows) for values in others),
         )
 
 
-def read_training_data(transformed_path: str, spec: Spec, task: LabelledTask, seed: int) -> TrainingData:
-    """Reads the training split; the seed decides which rows are held back.
+def read_training_data(transformed_path: str, spec: Spec, task: TrainConfig) -> TrainingData:
+    """Reads the training split; the seed decides which rows, or groups, are held back.
 
     Raises:
-        DataError: a label is unknown or missing, or there are too few rows to hold some back.
+        DataError: a label is unknown or missing, a weight is wrong, or there are too few rows to hold some back.
         ModuleError: a transformed feature is NaN or infinite.
     """
     files = files_of_split(transformed_path, "train")
     features = read_features(files, spec)
     labels = encode_labels(_read_column(files, task.label.column), task.task, task.class_names)
-    if len(labels) < 2:
-        raise DataError(f"the training split has {len(labels)} rows; at least 2 are needed, far more to learn anything")
     for name, values in features.items():
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             raise ModuleError(
                 f"preprocessing_fn answers {name!r} with NaN or infinity in {int((~np.isfinite(values)).sum())} places "
                 "of the training split: fill missing values, and bound what is divided or exponentiated"
             )
-    order = np.random.default_rng(seed).permutation(len(labels))
-    held_back = max(1, len(labels) // VALIDATION_SHARE)
-    return TrainingData(features, labels, np.sort(order[held_back:]), np.sort(order[:held_back]))
+    weight = task.label.weight
+    weights = None if weight is None else read_weights(_read_column(files, weight), weight)
+    rows = np.arange(len(labels)) if weights is None else np.flatnonzero(weights)
+    if len(rows) < 2:
+        counted = "" if weights is None else f" of a {weight} above 0"
+        raise DataError(
+            f"the training split has {len(rows)} rows{counted}; at least 2 are needed, far more to learn anything"
+        )
+    share, seed = task.training.held_back, task.training.seed
+    if task.group:
+        groups = encode_groups(_read_column(files, task.group))[rows]
+        held_back = hold_back_groups(groups, task.group, share, seed)
+    else:
+        held_back = hold_back(labels[rows], share, seed)
+    train, validation = rows[~held_back], rows[held_back]
+    return TrainingData(features, labels, train, validation, weigh(task, labels, weights, train, validation))
+
+
+def hold_back(labels: NDArray[Any], share: float, seed: int) -> NDArray[np.bool_]:
+    """Which rows are held back: of each class, and of low and high numbers, the same share; at least one, never all."""
+    rng = np.random.default_rng(seed)
+    rows = rng.permutation(len(labels))
+    rows = rows[np.argsort(labels.reshape(-1)[rows], kind="stable")]
+    count = min(max(1, round(share * len(rows))), len(rows) - 1)
+    held = np.zeros(len(rows), np.bool_)
+    held[rows[((np.arange(count) + rng.random()) * len(rows) / count).astype(np.int64)]] = True
+    return held
+
+
+def encode_groups(values: pa.ChunkedArray) -> NDArray[np.int64]:
+    """A number for each value."""
+    return np.asarray(pc.index_in(values, value_set=values.unique()).to_numpy(), np.int64)
+
+
+def hold_back_groups(groups: NDArray[np.int64], name: str, share: float, seed: int) -> NDArray[np.bool_]:
+    """Which rows are held back: all of a group or none, and the share at most, if a group is as small as that.
+
+    Raises:
+        DataError: there is one group only.
+    """
+    sizes = np.bincount(groups)
+    order = np.random.default_rng(seed).permutation(np.flatnonzero(sizes))
+    if len(order) < 2:
+        raise DataError(f"the training split has {len(order)} value of {name!r}, the group; at least 2 are needed")
+    wanted, held = int(share * len(groups)), np.zeros(len(sizes), np.bool_)
+    for group in order:
+        if sizes[group] <= wanted:
+            held[group], wanted = True, wanted - sizes[group]
+    held[order[sizes[order].argmin()]] |= not held.any()
+    return held[groups]
+
+
+def weigh(
+    task: TrainConfig,
+    labels: NDArray[Any],
+    weights: NDArray[np.float64] | None,
+    train: NDArray[np.int64],
+    validation: NDArray[np.int64],
+) -> NDArray[np.float32] | None:
+    """What multiplies the loss of each row: its weight and, in training, that of its class."""
+    by_class = task.training.class_weights
+    if weights is None and by_class is None:
+        return None
+    result = np.ones(len(labels)) if weights is None else weights.copy()
+    if by_class is not None:
+        classes = labels[train].astype(np.int64)
+        factors = np.ones(len(task.class_names))
+        if by_class == "balanced":
+            held = np.bincount(classes, result[train], minlength=len(factors))
+            factors = np.divide(1, held, out=factors, where=held > 0)
+        else:
+            for name, factor in by_class.items():
+                factors[task.class_index(name)] = factor
+        result[train] *= factors[classes]
+    for rows in (train, validation):
+        result[rows] /= result[rows].mean()
+    return result.astype(np.float32)

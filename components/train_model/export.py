@@ -31,7 +31,16 @@ from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 from components.train_model.dataset import Spec, read_features
 from serving.protocol.signatures import CLASSIFY, CLASSIFY_METHOD
 from slipway.data.examples.dataset import files_of_split
-from slipway.data.tensors import RawFeatures, dtype_of, fixed_shape, is_list, marker_of, raw_inputs, serialize_examples
+from slipway.data.tensors import (
+    RawFeatures,
+    dtype_of,
+    fixed_shape,
+    is_list,
+    is_only_image,
+    marker_of,
+    raw_inputs,
+    serialize_examples,
+)
 from slipway.errors import ModuleError
 from slipway.evaluation.golden import Golden, write_golden
 
@@ -41,7 +50,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from tensorflow_metadata.proto.v0 import schema_pb2
 
-    from components.train_model.building import TrainConfig
+    from components.train_model.config import TrainConfig
 
 _ARGUMENT = re.compile("[A-Za-z][A-Za-z0-9_]*")
 Tensors = dict[str, Any]
@@ -88,6 +97,8 @@ def _signatures(
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)  # type: ignore[untyped-decorator]
     def parse(examples: tf.Tensor) -> Tensors:
+        if is_only_image(features):
+            return {features[0].name: _parse_images(examples, features[0].name, spec)}
         parsed = tf.io.parse_example(examples, spec)
         return {name: _without_markers(value) for name, value in parsed.items()}
 
@@ -138,6 +149,23 @@ def _complete_signatures(path: Path, features: Sequence[schema_pb2.Feature]) -> 
         signatures["raw"].defaults[feature.name].CopyFrom(tf.make_tensor_proto(missing.numpy()))
     file.write_bytes(saved.SerializeToString(deterministic=True))
     fingerprinting_utils.write_fingerprint(str(path))
+
+
+def _parse_images(examples: tf.Tensor, name: str, spec: dict[str, Any]) -> tf.Tensor:
+    """Images out of tf.Examples, which begin with a line feed or are empty, and of PNG and JPEG files."""
+    shape = spec[name].shape
+    start = tf.strings.substr(examples, 0, 1)
+    is_file = tf.logical_and(tf.not_equal(start, ""), tf.not_equal(start, "\n"))
+    images = tf.io.parse_example(tf.where(is_file, "", examples), spec)[name]
+
+    def decode(content: tf.Tensor) -> tf.Tensor:
+        image = tf.io.decode_image(content, shape[2], expand_animations=False)
+        return tf.ensure_shape(tf.cast(image, tf.int64), shape)  # of another size, the message has both
+
+    files = tf.where(is_file)
+    contents = tf.gather_nd(examples, files)
+    decoded = tf.map_fn(decode, contents, fn_output_signature=tf.TensorSpec(shape, tf.int64))
+    return tf.tensor_scatter_nd_update(images, files, decoded)
 
 
 def _classify(predictions: tf.Tensor, class_names: list[str]) -> Tensors:

@@ -18,24 +18,39 @@ from slipway.data.tensors import list_columns
 from slipway.errors import DataError, ModuleError, SlipwayError, TrainingError
 from slipway.module_kit.loader import load_function
 from slipway.stores.artifacts import writing
+from slipway.strict_yaml import did_you_mean
 
 if TYPE_CHECKING:
+    from tensorflow_metadata.proto.v0 import schema_pb2
+
     from slipway.data.beam import BeamConfig
+    from slipway.data.examples.dataset import Manifest
     from slipway.data.tensors import RawFeatures
+    from slipway.module_api import Label
 
 BATCH_ROWS = 10_000
 FUNCTION = "preprocessing_fn"
 
 
-def preprocess(uri: str, inputs: dict[str, Any]) -> dict[str, Any]:
+def preprocess(uri: str, absent: dict[str, str], inputs: dict[str, Any]) -> dict[str, Any]:
     """Calls the module's `preprocessing_fn`; the URI travels to remote workers, so that they load the same bytes.
+
+    `absent` says of columns of the data why they are no inputs.
 
     Raises:
         ModuleError: the function fails, or answers something else than dense tensors by name.
     """
     import tensorflow as tf
 
-    outputs = load_function(uri, "preprocessing", FUNCTION)(inputs)
+    try:
+        outputs = load_function(uri, "preprocessing", FUNCTION)(dict(inputs))
+    except ModuleError as error:
+        asked = error.__cause__.args[0] if isinstance(error.__cause__, KeyError) else None
+        if not isinstance(asked, str) or asked in inputs:
+            raise
+        why = absent.get(asked) or f"the data has no such column{did_you_mean(asked, inputs)}"
+        listed = ", ".join(inputs)
+        raise ModuleError(f"{error} is no input of {FUNCTION}: {why}. The inputs are: {listed}") from error
     if not isinstance(outputs, dict) or not outputs:
         raise ModuleError(f"{FUNCTION} returns a dict from names to tensors, not {outputs!r}")
     for name, value in outputs.items():
@@ -58,12 +73,12 @@ class Transform:
 
     examples_path: str
     features: RawFeatures
-    label: str
+    kept: tuple[str, ...]  # label, weight and group
     graph_path: str
     transformed_path: str
 
     def __call__(self, file: str) -> None:
-        """Writes `transformed_path/file`: each row of `examples_path/file`, transformed, and its label.
+        """Writes `transformed_path/file`: each row of `examples_path/file`, transformed, and the columns kept.
 
         A scalar is a column, a tensor is a column of fixed-size lists (row-major), so that a column of the file is
         one numpy array of the training, without a copy.
@@ -74,7 +89,7 @@ class Transform:
         writer = None
         for table in self._tables(Path(self.examples_path, file)):
             with writing(self.transformed_path):
-                options = {"compression": "lz4", "use_dictionary": [self.label]}
+                options = {"compression": "lz4", "use_dictionary": list(self.kept)}
                 writer = writer or pq.ParquetWriter(beside, table.schema, **options)
                 writer.write_table(table)
         if writer:
@@ -88,13 +103,16 @@ class Transform:
         graph = _load_graph(self.graph_path)
         adapter = TensorAdapter(self.features.adapter())
         with pq.ParquetFile(path) as parquet:
-            if self.label not in parquet.schema_arrow.names:
-                raise DataError(f"{path} has no column {self.label!r}, the label of module.yaml")
+            for name in self.kept:
+                if name not in parquet.schema_arrow.names:
+                    raise DataError(f"{path} has no column {name!r}, the label, the weight or the group of module.yaml")
             for batch in parquet.iter_batches(BATCH_ROWS):
                 lists = list_columns(batch, self.features.features).combine_chunks().to_batches()[0]
                 outputs = graph.transform_fn(adapter.ToBatchTensors(lists))
+                for name in outputs.keys() & set(self.kept):
+                    raise ModuleError(f"{FUNCTION} returns {name!r}, the name of label, weight or group: rename it")
                 columns = {name: _column(outputs[name].numpy()) for name in sorted(outputs)}
-                yield pa.table({**columns, self.label: batch.column(self.label)})
+                yield pa.table({**columns, **{name: batch.column(name) for name in self.kept}})
 
 
 @lru_cache(maxsize=1)
@@ -124,8 +142,30 @@ def one_message() -> Iterator[None]:
         raise TrainingError(f"transforming the features failed: {type(error).__name__}: {error}") from error
 
 
+def absent_columns(manifest: Manifest, label: Label, group: str, schema: schema_pb2.Schema) -> dict[str, str]:
+    """The columns of the data that are no inputs of `preprocessing_fn`, and why."""
+    absent = dict(manifest.taken)
+    known = {feature.name for feature in schema.feature}
+    for column in manifest.columns:
+        absent[column] = (
+            "schema.pbtxt marks it as unknown when the model serves" if column in known else "schema.pbtxt lacks it"
+        )
+    absent |= dict.fromkeys(label.training_only, "label.training_only of module.yaml: it is known after the outcome")
+    if group:
+        absent[group] = "split.column of module.yaml: it groups rows, and is no feature"
+    if label.weight:
+        absent[label.weight] = "label.weight of module.yaml: it weighs rows, and is no feature"
+    return absent | {label.column: "it is the label"}
+
+
 def analyze(
-    examples_path: str, features: RawFeatures, preprocessing_uri: str, config: BeamConfig, scratch: str, graph_path: str
+    examples_path: str,
+    features: RawFeatures,
+    preprocessing_uri: str,
+    absent: dict[str, str],
+    config: BeamConfig,
+    scratch: str,
+    graph_path: str,
 ) -> None:
     """Writes the transform graph; the label is no part of it."""
     import apache_beam
@@ -143,7 +183,7 @@ def analyze(
             | "Files" >> apache_beam.Create(files, reshuffle=not config.in_process)
             | "Read" >> apache_beam.FlatMap(_read, features)
         )
-        analyzer = tft_beam.AnalyzeDataset(partial(preprocess, preprocessing_uri))
+        analyzer = tft_beam.AnalyzeDataset(partial(preprocess, preprocessing_uri, absent))
         graph = (batches, features.adapter()) | "Analyze" >> analyzer
         _ = graph | "Write" >> tft_beam.WriteTransformFn(graph_path)
     # WriteTransformFn leaves this out, and TFTransformOutput.raw_feature_spec() needs it.

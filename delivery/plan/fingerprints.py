@@ -22,8 +22,12 @@ if TYPE_CHECKING:
 
 MODULES = "modules/"
 OVERLAYS = "manifests/overlays/"
-# An administrator applies these once, with rights that no deployment has.
-ADMINISTRATION = ("manifests/pipeline-account/", "manifests/rollout-access/")
+# An administrator applies these once, with rights that no deployment has; their kustomizations, if not by environment.
+ADMINISTRATION = {
+    "manifests/mlflow/": "<sqlite|postgresql>",
+    "manifests/pipeline-account/": "",
+    "manifests/rollout-access/": "",
+}
 
 Files = Mapping[str, bytes]
 Key = dict[str, str]
@@ -85,7 +89,7 @@ class Place:
 
     def has_overlay(self, path: str) -> bool:
         """Whether its overlay may be rendered from a path."""
-        if not self.overlay or classify(path) != "manifest" or path.startswith(ADMINISTRATION):
+        if not self.overlay or classify(path) != "manifest" or path.startswith(tuple(ADMINISTRATION)):
             return False
         return not path.startswith(OVERLAYS) or path.startswith(f"{OVERLAYS}{self.overlay}/")
 

@@ -123,9 +123,9 @@ def plan_revision(
     else:
         existing, notes = look_up(wanted, modules, place)
         states, warnings = states | existing, warnings + notes
-    for folder in ADMINISTRATION:
+    for folder, variant in ADMINISTRATION.items():
         if any(path.startswith(folder) for path in changed):
-            applied = f"{folder}{place.overlay or '<environment>'}"
+            applied = f"{folder}{variant or place.overlay or '<environment>'}"
             warnings.append(f"{folder} changed; an administrator applies it: kubectl apply -k {applied}")
     reasons = list(_reasons(wanted, states, changed, place))
     done = {

@@ -3,8 +3,8 @@
 argocompiler (backend/src/v2/compiler/argocompiler/dag.go and container.go of kubeflow/pipelines) makes three nodes of
 each step: `train-model-driver`, a pod that resolves the inputs and looks into the cache; `train-model`; and in it
 `executor`, the step's own pod, which is skipped where the cache has the result. Argo names a node by its path,
-`slipway-training-x7k2p.root.exit-handler-1.train-model.executor`, and appends `(0)`, `(1)` for attempts: those of steps
-with retries, and with the manifests of Kubeflow 2.17 those of every node.
+`slipway-training-x7k2p.root.slipway-training.train-model.executor`, and appends `(0)`, `(1)` for attempts: those of
+steps with retries, and with the manifests of Kubeflow 2.17 those of every node.
 """
 
 from __future__ import annotations

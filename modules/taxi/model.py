@@ -1,10 +1,12 @@
-"""The model of the taxi problem: a small network over embeddings."""
+"""The model of the taxi problem: the mean of small networks over embeddings."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import keras
+
+from slipway.ensemble import Ensemble, dense_of_each
 
 from .preprocessing import FARE_STEPS, PERIOD_SIZE, PLACE_BUCKETS, VOCABULARY_SIZE
 
@@ -14,8 +16,10 @@ def build_model(features: dict[str, keras.KerasTensor], hyperparameters: dict[st
 
     Args:
         features: What `preprocessing_fn` answers.
-        hyperparameters: `embedding` (width), `hidden` (units of each layer), `dropout`, `learning_rate`.
+        hyperparameters: `members` (networks), `embedding` (width), `hidden` (units of each layer), `dropout`,
+            `learning_rate`.
     """
+    members, dropout = int(hyperparameters["members"]), float(hyperparameters["dropout"])
     width = int(hyperparameters["embedding"])
     embed = keras.layers.Embedding
     flat = keras.layers.Flatten()
@@ -26,12 +30,12 @@ def build_model(features: dict[str, keras.KerasTensor], hyperparameters: dict[st
         flat(embed(PLACE_BUCKETS, width)(features["places"])),
         flat(embed(PERIOD_SIZE, width)(features["periods"])),
     ]
-    hidden = keras.layers.Concatenate()(deep)
+    each = keras.layers.RepeatVector(members)(keras.layers.Concatenate()(deep))
     for units in hyperparameters["hidden"]:
-        hidden = keras.layers.Dense(int(units), activation="relu")(hidden)
-        hidden = keras.layers.Dropout(float(hyperparameters["dropout"]))(hidden)
-    output = keras.layers.Dense(1, activation="sigmoid")(hidden)
-    model = keras.Model(features, output)
+        each = dense_of_each(members, int(units), "relu")(each)
+        each = keras.layers.Dropout(dropout)(each)
+    each = dense_of_each(members, 1, "sigmoid")(each)
+    model = Ensemble(features, each)
     model.compile(
         optimizer=keras.optimizers.Adam(float(hyperparameters["learning_rate"])),
         loss="binary_crossentropy",

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from slipway.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -38,19 +38,25 @@ def encode_labels(
         raise DataError(f"{column.null_count} of {len(column)} labels are missing: leave these rows out")
     if task == "regression":
         return _numbers(column)
-    codes = {name: index for index, name in enumerate(class_names)}
-    if task == "binary" and not any(_is_number(name) for name in class_names):
-        codes = _FALSE_TRUE | codes
     distinct = column.unique()
-    unknown = [value for value in distinct.to_pylist() if _name(value) not in codes]
+    found = label_codes(distinct.to_pylist(), task, class_names)
+    unknown = [value for value, code in found if code is None]
     if unknown:
         raise DataError(
             f"label value {', '.join(map(repr, unknown[:3]))} is none of the classes {', '.join(class_names)}: "
             "add it to classes in module.yaml, or correct the data"
         )
-    indices: NDArray[Any] = np.array([codes[_name(value)] for value in distinct.to_pylist()], np.int64)
+    indices: NDArray[Any] = np.array([code for _, code in found], np.int64)
     indices = indices[pc.index_in(column, value_set=distinct).to_numpy()]
     return indices.astype(np.float32) if task == "binary" else indices
+
+
+def label_codes(values: Iterable[Any], task: Task, class_names: Sequence[str]) -> list[tuple[Any, int | None]]:
+    """Each value with the index of its class, None where it is none of the classes."""
+    codes = {name: index for index, name in enumerate(class_names)}
+    if task == "binary" and not any(_is_number(name) for name in class_names):
+        codes = _FALSE_TRUE | codes
+    return [(value, codes.get(_name(value))) for value in values]
 
 
 def _name(value: Any) -> str:

@@ -1,11 +1,13 @@
 """The schema of the examples: read, written, inferred from statistics, and checked if a person wrote it.
 
-The label and the columns known only after the outcome carry `not_in_environment: "SERVING"`, TFX's convention.
+The label, the columns known only after the outcome, the weight and the group of the split carry
+`not_in_environment: "SERVING"`, TFX's convention.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +15,7 @@ from typing import TYPE_CHECKING
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
-from slipway.data.statistics.describe import common_stats, feature_name
+from slipway.data.statistics.describe import common_stats, feature_name, image_shape
 from slipway.errors import ConfigError
 from slipway.stores import storage
 from slipway.strict_yaml import nearest
@@ -77,7 +79,10 @@ def write_schema(schema: schema_pb2.Schema, artifact_path: str | Path) -> None:
 
 
 def infer_schema(
-    statistics: statistics_pb2.DatasetFeatureStatisticsList, label: Label | None = None
+    statistics: statistics_pb2.DatasetFeatureStatisticsList,
+    label: Label | None = None,
+    group: str = "",
+    bounds: schema_pb2.Schema | None = None,
 ) -> schema_pb2.Schema:
     """The schema that these statistics suggest, with the marks that the pipeline needs.
 
@@ -86,12 +91,15 @@ def infer_schema(
     values gets a domain. What differs: all splits count, not only train, so that the data a schema was inferred from
     passes it; and a list of fixed length gets a `shape`, so that the module sees a dense tensor.
 
-    Without a label nothing is marked as absent when serving.
+    Without a label nothing is marked as absent when serving. `group` is the column of a split by group. A schema that
+    has `bounds` but no features gives the rest: its constraints on the data set as a whole.
 
     Raises:
         ConfigError: the data lacks the label, or a column known only after the outcome.
     """
     schema = schema_pb2.Schema()
+    if bounds is not None:
+        schema.CopyFrom(bounds)
     by_name: dict[str, list[statistics_pb2.FeatureNameStatistics]] = {}
     for dataset in statistics.datasets:
         for feature in dataset.features:
@@ -101,8 +109,13 @@ def infer_schema(
         feature = schema.feature.add(name=name, type=types.get(described[0].type, schema_pb2.BYTES))
         _infer_presence(feature, described)
         _infer_domain(schema, feature, described)
-    _mark_environments(schema, label, "the data")
+    _mark_environments(schema, label, group, "the data")
     return schema
+
+
+def fewest_rows(statistics: statistics_pb2.DatasetFeatureStatisticsList) -> int:
+    """A lower bound of the rows in each split: a fifth of the smaller one, so that a tenth of these data is too few."""
+    return max(1, math.ceil(min((one.num_examples for one in statistics.datasets), default=0) / 5))
 
 
 def _infer_presence(feature: schema_pb2.Feature, described: Sequence[statistics_pb2.FeatureNameStatistics]) -> None:
@@ -115,7 +128,8 @@ def _infer_presence(feature: schema_pb2.Feature, described: Sequence[statistics_
     low = min((common.min_num_values for common in present), default=1)
     high = max((common.max_num_values for common in present), default=1)
     if low == high and low > 1 and never_missing:
-        feature.shape.dim.add(size=low)
+        for size in image_shape(described[0]) or (low,):
+            feature.shape.dim.add(size=size)
         return
     feature.value_count.SetInParent()
     if low == high:
@@ -138,8 +152,10 @@ def _infer_domain(
         feature.domain = feature.name
 
 
-def read_curated_schema(text: str, label: Label | None) -> schema_pb2.Schema:
-    """A module's `schema.pbtxt`, with the marks of the label, if it is given, added where they lack.
+def read_curated_schema(text: str, label: Label | None, group: str = "") -> schema_pb2.Schema:
+    """A module's `schema.pbtxt`, with the marks of label and group, if they are given, added where they lack.
+
+    One without features has bounds of the data set only, and nothing to mark: the features are inferred.
 
     Raises:
         ConfigError: it does not parse (the message has the line), contradicts itself, or lacks the label.
@@ -148,11 +164,12 @@ def read_curated_schema(text: str, label: Label | None) -> schema_pb2.Schema:
     problems = list(_find_problems(schema))
     if problems:
         raise ConfigError("\n".join(f"{FILE}: {problem}" for problem in problems))
-    _mark_environments(schema, label, FILE)
+    if schema.feature:
+        _mark_environments(schema, label, group, FILE)
     return schema
 
 
-def _mark_environments(schema: schema_pb2.Schema, label: Label | None, source: str) -> None:
+def _mark_environments(schema: schema_pb2.Schema, label: Label | None, group: str, source: str) -> None:
     """Declares both environments, and marks features that are unknown when serving with `not_in_environment`."""
     for environment in (TRAINING, SERVING):
         if environment not in schema.default_environment:
@@ -162,18 +179,21 @@ def _mark_environments(schema: schema_pb2.Schema, label: Label | None, source: s
     features = {feature.name: feature for feature in schema.feature}
     curated = source == FILE
     named = [(label.column, "label.column")]
-    # A curated schema need not have the columns that are known only after the outcome.
-    named += [(name, "label.training_only") for name in label.training_only if name in features or not curated]
+    others = [(name, "label.training_only") for name in label.training_only]
+    others += [(name, key) for name, key in ((label.weight, "label.weight"), (group, "split.column")) if name]
+    # A curated schema need not have the columns that no model sees.
+    named += [(name, key) for name, key in others if name in features or not curated]
     for name, key in named:
         if name not in features:
             fix = f"add the feature to {FILE}, or correct {key} in module.yaml" if curated else f"correct {key}"
+            rest = " It lists all features or none: `slipway schema infer` writes it." if curated else ""
             raise ConfigError(
-                f"{source} has no feature {name!r}, which {key} names{nearest(name, features)}. Or {fix}."
+                f"{source} has no feature {name!r}, which {key} names{nearest(name, features)}. Or {fix}.{rest}"
             )
         feature = features[name]
         if SERVING in feature.in_environment:
-            raise ConfigError(f'{source}: feature {name!r} is in_environment: "{SERVING}", but module.yaml says that '
-                              f"it is known only after the outcome; remove that line")  # fmt: skip
+            raise ConfigError(f'{source}: feature {name!r} is in_environment: "{SERVING}", but {key} of '
+                              f"module.yaml keeps it from the model; remove that line")  # fmt: skip
         if SERVING not in feature.not_in_environment:
             feature.not_in_environment.append(SERVING)
 

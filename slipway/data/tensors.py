@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from slipway.data.images import is_image
 from slipway.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -63,11 +64,23 @@ def fixed_shape(feature: schema_pb2.Feature) -> tuple[int, ...]:
     return tuple(dim.size for dim in feature.shape.dim)
 
 
+def curated_shapes(schema: schema_pb2.Schema | None) -> dict[str, tuple[int, ...]]:
+    """The shapes that a schema gives to features of more than one dimension."""
+    features = schema.feature if schema else ()
+    return {feature.name: fixed_shape(feature) for feature in features if len(feature.shape.dim) > 1}
+
+
 def is_list(feature: schema_pb2.Feature) -> bool:
     """Whether an example may hold more than one value, and how many is not fixed."""
     if feature.HasField("shape") or not feature.HasField("value_count"):
         return False
     return bool(feature.value_count.max != 1)
+
+
+def is_only_image(features: Sequence[schema_pb2.Feature]) -> bool:
+    """Whether a model takes nothing but one image of whole numbers: then a PNG may stand for a tf.Example."""
+    shapes = [fixed_shape(feature) for feature in features if dtype_of(feature) == "int64"]
+    return len(features) == len(shapes) == 1 and len(shapes[0]) == 3 and is_image(shapes[0])
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,9 @@ rows better, which makes it only harder to beat. The decision is a one-sided 95 
   model's loss less the candidate's, row by row, and s its standard deviation (Student, 1908,
   https://doi.org/10.1093/biomet/6.1.1).
 
+Where rows have weights, sums and means are weighted, and a row stays one row: variances are those of weighted means,
+Student's quantile and `MIN_ROWS` go by Kish's effective number of rows (`Groups.effective_rows`).
+
 Models of shuffled labels pass in about 5 % of cases or fewer; 8 % where labels and predictions are long-tailed in
 opposite directions. Constant ones never do.
 """
@@ -25,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from slipway.evaluation.metric import BEST
-from slipway.evaluation.metrics import EPSILON, invalid_predictions
+from slipway.evaluation.metrics import EPSILON, Groups, invalid_predictions
 from slipway.evaluation.results import Check
 
 if TYPE_CHECKING:
@@ -58,7 +61,11 @@ class Comparison:
 
 
 def check_beats_constant(
-    task: Task, labels: NDArray[Any], predictions: NDArray[np.float32], metrics: Mapping[str, float | None]
+    task: Task,
+    labels: NDArray[Any],
+    predictions: NDArray[np.float32],
+    metrics: Mapping[str, float | None],
+    weights: Floats | None = None,
 ) -> Check:
     """The check for the verdict; the arguments are those of `compute_metrics`, `metrics` the candidate's overall.
 
@@ -66,7 +73,8 @@ def check_beats_constant(
     """
     metric, compare = _TESTS[task]
     valid = ~invalid_predictions(task, predictions)
-    labels = labels[valid]
+    labels, all_rows = labels[valid], np.zeros(int(valid.sum()), np.int64)
+    rows = Groups(all_rows, 1, None if weights is None else weights[valid])
     check = Check(metric=metric, rule="beats_constant", examples=len(labels), outcome="failed")
     if not len(labels) or (labels == labels[0]).all():
         note = (
@@ -75,11 +83,11 @@ def check_beats_constant(
             else "no row of the evaluation split has a valid prediction, so that there is nothing to compare; "
         ) + f"it needs {MIN_ROWS} rows at least, with different labels"
         return check.model_copy(update={"note": note})
-    found = compare(labels, predictions[valid].astype(np.float64))
+    found = compare(labels, predictions[valid].astype(np.float64), rows)
     sign = -1 if BEST[metric] == "low" else 1
     gain, bound = sign * (found.value - found.constant), found.constant + sign * found.reach
     # A gain below EPSILON is the rounding of predictions.
-    passed = len(labels) >= MIN_ROWS and gain > max(found.reach, EPSILON)
+    passed = rows.effective_rows[0] >= MIN_ROWS and gain > max(found.reach, EPSILON)
     others = (
         f"{name} {value:.4g} against {constant:.4g}"
         for name, constant in found.others.items()
@@ -103,62 +111,64 @@ def _explain(found: Comparison, gain: float, bound: float, rows: int, passed: bo
     )
 
 
-def _compare_binary(labels: Floats, scores: Floats) -> Comparison:
-    positive = labels > 0
-    positives, negatives = int(positive.sum()), int((~positive).sum())
-    rows, pairs = len(labels), positives * negatives
-    ranks, within = midranks(scores, np.zeros(rows, np.int64)), midranks(scores, positive)
+def _compare_binary(labels: Floats, scores: Floats, rows: Groups) -> Comparison:
+    positive, weights, count = labels > 0, rows.weights, float(rows.count[0])
+    classes = Groups(positive.astype(np.int64), 2, weights)
+    negatives, positives = classes.count
+    ranks, within = (midranks(scores, codes, weights) for codes in (rows.codes, classes.codes))
     # The share of the other class that a row outranks, ties by half.
     outranked = (ranks - within) / np.where(positive, negatives, positives)
-    shuffled = ranks.var(ddof=1) / (rows * pairs)
-    delong = sum(part.var(ddof=1) / len(part) for part in (outranked[positive], outranked[~positive]) if len(part) > 1)
-    error = math.sqrt(max(shuffled, delong))
-    step = np.diff(np.unique(ranks)).max(initial=0) / (2 * pairs)
-    share = positives / rows
+    spread = _variance(ranks, rows) / count**2
+    shuffled = spread * float((1 / classes.effective_rows).sum())
+    delong = classes.variance_of_mean(outranked)
+    error = math.sqrt(max(shuffled, float(delong[np.isfinite(delong)].sum())))
+    step = np.diff(np.unique(ranks)).max(initial=0) * weights.max() / (2 * positives * negatives)
+    share = float(positives / count)
     others = {
         "log_loss": -share * math.log(share) - (1 - share) * math.log(1 - share),
         "accuracy": max(share, 1 - share),
     }
-    return Comparison(float(outranked[positive].mean()), 0.5, error, Z * error + step, others)
+    return Comparison(float(classes.mean(outranked)[1]), 0.5, error, float(Z * error + step), others)
 
 
-def _compare_multiclass(labels: NDArray[np.int64], predictions: Floats) -> Comparison:
+def _compare_multiclass(labels: NDArray[np.int64], predictions: Floats, rows: Groups) -> Comparison:
     """Outputs are scaled to sum to 1: otherwise 1 for every class would cost nothing."""
-    shares = np.bincount(labels, minlength=predictions.shape[1]) / len(labels)
+    shares = np.bincount(labels, rows.weights, minlength=predictions.shape[1]) / rows.count
     clipped = np.clip(predictions, EPSILON, 1 - EPSILON)
     losses = np.log(clipped.sum(axis=1)) - np.log(clipped[np.arange(len(labels)), labels])
     constant = -np.log(shares[labels])
     others = {"accuracy": float(shares.max()), "auc": 0.5}
-    error, reach = _paired(constant - losses)
-    return Comparison(float(losses.mean()), float(constant.mean()), error, reach, others)
+    error, reach = _paired(constant - losses, rows)
+    return Comparison(float(rows.mean(losses)[0]), float(rows.mean(constant)[0]), error, reach, others)
 
 
-def _compare_regression(labels: Floats, predictions: Floats) -> Comparison:
+def _compare_regression(labels: Floats, predictions: Floats, rows: Groups) -> Comparison:
     labels = labels.astype(np.float64)
-    off = labels - labels.mean()
-    variance = float((off**2).mean())
+    off = labels - rows.mean(labels)
+    variance = float(rows.mean(off**2)[0])
     gains = (off**2 - (labels - predictions) ** 2) / variance
-    others = {"root_mean_squared_error": math.sqrt(variance), "mean_absolute_error": float(np.abs(off).mean())}
-    return Comparison(float(gains.mean()), 0.0, *_paired(gains), others)
+    others = {"root_mean_squared_error": math.sqrt(variance), "mean_absolute_error": float(rows.mean(np.abs(off))[0])}
+    return Comparison(float(rows.mean(gains)[0]), 0.0, *_paired(gains, rows), others)
 
 
-_TESTS: dict[Task, tuple[MetricName, Callable[[NDArray[Any], Floats], Comparison]]] = {
+_TESTS: dict[Task, tuple[MetricName, Callable[[NDArray[Any], Floats, Groups], Comparison]]] = {
     "binary": ("auc", _compare_binary),
     "multiclass": ("log_loss", _compare_multiclass),
     "regression": ("r_squared", _compare_regression),
 }
 
 
-def midranks(values: NDArray[Any], groups: NDArray[Any]) -> Floats:
-    """Ranks from 1 within each group; equal values share their mean rank."""
+def midranks(values: NDArray[Any], groups: NDArray[Any], weights: Floats) -> Floats:
+    """Ranks from 1 within each group; equal values share their mean rank. A row takes as many ranks as it weighs."""
     order = np.lexsort((values, groups))
-    values, groups = values[order], groups[order]
+    values, groups, weights = values[order], groups[order], weights[order]
     first = np.concatenate([[True], groups[1:] != groups[:-1]])
     new = np.flatnonzero(first | np.concatenate([[True], values[1:] != values[:-1]]))
-    counts = np.diff(np.append(new, len(values)))
+    counts, tied = np.diff(np.append(new, len(values))), np.add.reduceat(weights, new)
+    before = np.cumsum(weights) - weights
     group_starts = np.flatnonzero(first)[np.cumsum(first)[new] - 1]
     ranks = np.empty(len(values))
-    ranks[order] = np.repeat(new - group_starts + (counts + 1) / 2, counts)
+    ranks[order] = np.repeat(before[new] - before[group_starts] + (tied + 1) / 2, counts)
     return ranks
 
 
@@ -170,8 +180,12 @@ def students_quantile(rows: Floats) -> Floats:
     return np.asarray(Z + (Z**3 + Z) / (4 * (rows - 1)))
 
 
-def _paired(differences: Floats) -> tuple[float, float]:
+def _paired(differences: Floats, rows: Groups) -> tuple[float, float]:
     """Standard error of the mean, and the largest mean that chance explains."""
-    rows = len(differences)
-    error = float(differences.std(ddof=1)) / math.sqrt(rows)
-    return error, float(students_quantile(np.array(rows))) * error
+    error = math.sqrt(rows.variance_of_mean(differences)[0])
+    return error, float(students_quantile(rows.effective_rows)[0]) * error
+
+
+def _variance(values: Floats, rows: Groups) -> float:
+    off = values - rows.mean(values)
+    return float(rows.mean(off**2)[0]) * len(values) / (len(values) - 1)

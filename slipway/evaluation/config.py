@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any, Literal, Self
 
-from pydantic import ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from slipway.errors import ConfigError
 from slipway.evaluation.metric import BEST, DECIDED, METRICS
-from slipway.module_api import LabelledTask, Threshold
+from slipway.module_api import LabelledTask, OwnMetrics, Threshold
+from slipway.strict_yaml import did_you_mean
 
 Engine = Literal["vectorised", "tfma"]
+OF_MODULE = {"task", "label", "classes", "slices", "thresholds", "metrics"}  # keys of `module.yaml`
 
 
 class EvaluationConfig(LabelledTask):
@@ -21,20 +23,27 @@ class EvaluationConfig(LabelledTask):
 
     slices: tuple[tuple[str, ...], ...] = ()
     thresholds: tuple[Threshold, ...] = ()
+    metrics: OwnMetrics = Field(default_factory=dict)
     engine: Engine = "vectorised"
 
     @model_validator(mode="after")
     def _thresholds_fit_the_task(self) -> Self:
+        for own in self.metrics:
+            if own in BEST:
+                raise ValueError(f"metrics names {own!r}, which is built in; give yours another name")
         for threshold in self.thresholds:
             name, drop = threshold.metric, threshold.max_drop
-            known = [metric.name for metric in METRICS["binary" if threshold.of_class is not None else self.task]]
+            of_class = threshold.of_class is not None
+            known: list[str] = [metric.name for metric in METRICS["binary" if of_class else self.task]]
+            known += [] if of_class else list(self.metrics)
             if problem := self._misplaced(threshold):
                 raise ValueError(f"threshold on {threshold.name}: {problem}")
             if name not in known:
                 raise ValueError(
-                    f"threshold on {name}: no metric of a {self.task} module; choose one of {', '.join(known)}"
+                    f"threshold on {name}: no metric of a {self.task} module{did_you_mean(name, known)}; choose one of "
+                    f"{', '.join(known)}, or declare your own under metrics"
                 )
-            if drop is not None and not BEST[name]:
+            if drop is not None and name not in self.metrics and not BEST[name]:
                 raise ValueError(f"max_drop on {name}: neither more nor less of it is better; use min or max")
             if drop is not None and drop < 0:
                 raise ValueError(f"max_drop on {name} is {drop}; it is 0 or more")

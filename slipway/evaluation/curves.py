@@ -1,4 +1,7 @@
-"""The curves of one model: ROC, precision-recall, calibration, histogram, confusion matrix."""
+"""The curves of one model: ROC, precision-recall, calibration, histogram, confusion matrix.
+
+Where rows have weights, all of them count weights instead of rows.
+"""
 
 from __future__ import annotations
 
@@ -24,43 +27,50 @@ UNIT_EDGES = np.linspace(0, 1, BINS + 1)
 
 
 def trace_curves(
-    task: Task, labels: NDArray[Any], predictions: NDArray[np.float32], class_names: Sequence[str]
+    task: Task,
+    labels: NDArray[Any],
+    predictions: NDArray[np.float32],
+    class_names: Sequence[str],
+    weights: Floats | None = None,
 ) -> Curves:
     """Curves over all rows with a valid prediction; ROC and precision-recall are null without both classes."""
     valid = ~invalid_predictions(task, predictions)
     labels, scores = labels[valid], predictions[valid].astype(np.float64)
+    # Whole numbers stay whole: rows are counted, weights are added up.
+    counted = np.ones(len(labels), np.int64) if weights is None else weights[valid]
     if not len(labels):
         return Curves()
     if task == "multiclass":
         best = scores.argmax(axis=1)
         right = {"right": best == labels, "wrong": best != labels}
+        tops = {name: (scores.max(axis=1)[rows], counted[rows]) for name, rows in right.items()}
         return Curves(
-            histogram=_histogram(UNIT_EDGES, {name: scores.max(axis=1)[rows] for name, rows in right.items()}),
-            confusion_matrix=_confusion(labels, best, class_names),
+            histogram=_histogram(UNIT_EDGES, tops), confusion_matrix=_confusion(labels, best, class_names, counted)
         )
     if task == "regression":
         edges = np.histogram_bin_edges(np.concatenate([labels, scores]), BINS)
         return Curves(
-            calibration=_calibration(labels, scores, np.histogram_bin_edges(scores, BINS)),
-            histogram=_histogram(edges, {"labels": labels, "predictions": scores}),
+            calibration=_calibration(labels, scores, np.histogram_bin_edges(scores, BINS), counted),
+            histogram=_histogram(edges, {"labels": (labels, counted), "predictions": (scores, counted)}),
         )
-    roc, precision_recall = _trace(labels, scores)
+    roc, precision_recall = _trace(labels, scores, counted)
+    by_class = {name: (scores[labels == code], counted[labels == code]) for code, name in enumerate(class_names)}
     return Curves(
         roc=roc,
         precision_recall=precision_recall,
-        calibration=_calibration(labels, scores, UNIT_EDGES),
-        histogram=_histogram(UNIT_EDGES, {name: scores[labels == code] for code, name in enumerate(class_names)}),
-        confusion_matrix=_confusion(labels, scores > CUT, class_names),
+        calibration=_calibration(labels, scores, UNIT_EDGES, counted),
+        histogram=_histogram(UNIT_EDGES, by_class),
+        confusion_matrix=_confusion(labels, scores > CUT, class_names, counted),
     )
 
 
-def _trace(labels: NDArray[Any], scores: Floats) -> tuple[Roc | None, PrecisionRecall | None]:
+def _trace(labels: NDArray[Any], scores: Floats, counted: NDArray[Any]) -> tuple[Roc | None, PrecisionRecall | None]:
     """Both curves through every distinct score, thinned to `POINTS` that lie evenly along them."""
     order = np.argsort(-scores)
-    hits, scores = np.cumsum(labels[order], dtype=np.float64), scores[order]
+    hits, scores = np.cumsum(labels[order] * counted[order], dtype=np.float64), scores[order]
     last = np.append(np.flatnonzero(np.diff(scores)), len(scores) - 1)
-    hits, thresholds, chosen = hits[last], scores[last], last + 1.0
-    positives, negatives = hits[-1], len(scores) - hits[-1]
+    hits, thresholds, chosen = hits[last], scores[last], np.cumsum(counted[order], dtype=np.float64)[last]
+    positives, negatives = hits[-1], chosen[-1] - hits[-1]
     if not positives or not negatives:
         return None, None
     # The first point predicts nothing positive; its threshold lies just above all scores, and is finite for Kubeflow.
@@ -88,15 +98,15 @@ def _thin(progress: Floats) -> NDArray[np.int64]:
     return np.unique(np.append(np.searchsorted(progress, wanted), len(progress) - 1))
 
 
-def _calibration(labels: NDArray[Any], scores: Floats, edges: Floats) -> list[CalibrationBin]:
+def _calibration(labels: NDArray[Any], scores: Floats, edges: Floats, counted: NDArray[Any]) -> list[CalibrationBin]:
     bins = np.clip(np.searchsorted(edges, scores, side="right") - 1, 0, len(edges) - 2)
-    counts = np.bincount(bins, minlength=len(edges) - 1)
-    predicted, actual = (np.bincount(bins, values, minlength=len(counts)) for values in (scores, labels))
+    counts = _sums(bins, counted, len(edges) - 1)
+    predicted, actual = (np.bincount(bins, values * counted, minlength=len(counts)) for values in (scores, labels))
     return [
         CalibrationBin(
             lower=float(edges[index]),
             upper=float(edges[index + 1]),
-            examples=int(counts[index]),
+            examples=counts[index].item(),
             mean_prediction=float(predicted[index] / counts[index]),
             mean_label=float(actual[index] / counts[index]),
         )
@@ -104,13 +114,19 @@ def _calibration(labels: NDArray[Any], scores: Floats, edges: Floats) -> list[Ca
     ]
 
 
-def _histogram(edges: Floats, values: dict[str, Floats]) -> Histogram:
-    counts = {name: np.histogram(one, edges)[0].tolist() for name, one in values.items()}
+def _sums(bins: NDArray[Any], counted: NDArray[Any], size: int) -> NDArray[Any]:
+    return np.bincount(bins, counted, minlength=size).astype(counted.dtype)
+
+
+def _histogram(edges: Floats, values: dict[str, tuple[NDArray[Any], NDArray[Any]]]) -> Histogram:
+    counts = {name: np.histogram(one, edges, weights=each)[0].tolist() for name, (one, each) in values.items()}
     return Histogram(edges=edges.tolist(), counts=counts)
 
 
-def _confusion(actual: NDArray[Any], predicted: NDArray[Any], class_names: Sequence[str]) -> ConfusionMatrix:
+def _confusion(
+    actual: NDArray[Any], predicted: NDArray[Any], class_names: Sequence[str], counted: NDArray[Any]
+) -> ConfusionMatrix:
     size = len(class_names)
     cells = actual.astype(np.int64) * size + predicted.astype(np.int64)
-    counts = np.bincount(cells, minlength=size * size).reshape(size, size)
+    counts = _sums(cells, counted, size * size).reshape(size, size)
     return ConfusionMatrix(classes=list(class_names), counts=counts.tolist())

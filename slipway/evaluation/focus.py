@@ -32,11 +32,12 @@ def focus(config: EvaluationConfig, threshold: Threshold, measured: Measured) ->
     answers = {}
     for name, predictions in measured.answers.items():
         invalid = invalid_predictions(config.task, predictions)
-        seen = _look(threshold, index, labels[~invalid], predictions[~invalid])
+        weights = None if measured.weights is None else measured.weights[~invalid]
+        seen = _look(threshold, index, labels[~invalid], predictions[~invalid], weights)
         answers[name] = np.full(len(labels), np.nan, np.float32)
         answers[name][~invalid] = seen
     found = {
-        name: compute_metrics("binary", labels, answers[name], [slicing])[0]
+        name: compute_metrics("binary", labels, answers[name], [slicing], measured.weights)[0]
         for name in (CANDIDATE, BASELINE)
         if name in answers
     }
@@ -45,20 +46,29 @@ def focus(config: EvaluationConfig, threshold: Threshold, measured: Measured) ->
     return replace(measured, labels=labels, answers=answers, tables=[table], slicings=[slicing])
 
 
-def _look(threshold: Threshold, index: int | None, labels: NDArray[Any], predictions: NDArray[Any]) -> NDArray[Any]:
+def _look(
+    threshold: Threshold,
+    index: int | None,
+    labels: NDArray[Any],
+    predictions: NDArray[Any],
+    weights: NDArray[np.float64] | None,
+) -> NDArray[Any]:
     scores = predictions if index is None else predictions[:, index]
     if threshold.decision is not None:
         return scores > threshold.decision
     if threshold.at_precision is not None:
-        return scores >= lowest_score(labels, scores, threshold.at_precision)
+        return scores >= lowest_score(labels, scores, threshold.at_precision, weights)
     # Of one class the largest output decides.
     return predictions.argmax(axis=1) == index if threshold.metric in DECIDED else scores
 
 
-def lowest_score(labels: NDArray[Any], scores: NDArray[Any], precision: float) -> float:
+def lowest_score(
+    labels: NDArray[Any], scores: NDArray[Any], precision: float, weights: NDArray[np.float64] | None = None
+) -> float:
     """The lowest score from which on the precision is at least as given, over all rows; infinite if none reaches it."""
     order = np.argsort(-scores)
-    hits, falling = np.cumsum(labels[order] > 0), scores[order]
+    ordered = np.ones(len(labels)) if weights is None else weights[order]
+    hits, seen, falling = np.cumsum((labels[order] > 0) * ordered), np.cumsum(ordered), scores[order]
     last = np.append(np.flatnonzero(np.diff(falling)), len(falling) - 1) if len(falling) else np.array([], np.int64)
-    reached = last[hits[last] >= precision * (last + 1)]
+    reached = last[hits[last] >= precision * seen[last]]
     return float(falling[reached[-1]]) if len(reached) else float("inf")

@@ -13,6 +13,8 @@
   that served, on every slice. Those that cannot be scored are named and left out.
 - `max_drop` is not checked without a production model; with one that cannot be scored it refuses.
 - A module without thresholds is refused.
+- A module's own metric is judged like any other.
+- A metric that is nearly perfect is named (`slipway.evaluation.plausible`); it refuses nothing.
 """
 
 from __future__ import annotations
@@ -26,15 +28,20 @@ from slipway.evaluation.chance import check_beats_constant
 from slipway.evaluation.curves import trace_curves
 from slipway.evaluation.focus import focus
 from slipway.evaluation.metric import BASELINE, CANDIDATE, ranking_metric
+from slipway.evaluation.own import with_own
 from slipway.evaluation.paired import comparable, compare_best_served, compare_production
+from slipway.evaluation.plausible import check_plausible
 from slipway.evaluation.results import OVERALL, Check, Evaluation, Outcome, Rule, Verdict
 from slipway.evaluation.slices import list_slices, worst_slices
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from slipway.evaluation.config import EvaluationConfig
-    from slipway.evaluation.paired import Rival
+    from slipway.evaluation.own import OwnMetric
+    from slipway.evaluation.paired import Judged, Rival
     from slipway.evaluation.slices import Measured, MetricTable
     from slipway.module_api import Task, Threshold
 
@@ -43,14 +50,17 @@ TOLERANCE = 1e-9  # of max_drop: 0.95 - 0.94 is a little more than 0.01 in float
 LISTED = 20  # failed slices of one threshold that are listed
 
 
-def evaluate(config: EvaluationConfig, measured: Measured, baseline_uri: str) -> Evaluation:
-    """The verdict, with metrics, slices and curves."""
-    task, tables, labels = config.task, measured.tables, measured.labels
+def evaluate(
+    config: EvaluationConfig, measured: Measured, baseline_uri: str, own: Mapping[str, OwnMetric] | None = None
+) -> Evaluation:
+    """The verdict, with metrics, slices and curves; `own` are the module's own metrics."""
+    measured = with_own(config.task, measured, own or {})
+    task, tables, labels, weights = config.task, measured.tables, measured.labels, measured.weights
     overall = tables[0].row(0)
     listed, left_out = list_slices(task, tables[1:])
-    beats_constant = check_beats_constant(task, labels, measured.answers[CANDIDATE], overall.candidate)
+    beats_constant = check_beats_constant(task, labels, measured.answers[CANDIDATE], overall.candidate, weights)
     curves = {
-        name: trace_curves(task, labels, measured.answers[name], config.class_names)
+        name: trace_curves(task, labels, measured.answers[name], config.class_names, weights)
         for name in (CANDIDATE, BASELINE)
         if name in measured.answers
     }
@@ -59,11 +69,13 @@ def evaluate(config: EvaluationConfig, measured: Measured, baseline_uri: str) ->
         label=config.label.column,
         classes=list(config.class_names),
         engine=config.engine,
+        weight=config.label.weight,
+        own=config.metrics,
         examples=overall.examples,
         unlabelled=measured.unlabelled,
         baseline_uri=baseline_uri or None,
         baseline_problem=measured.problems.get(BASELINE),
-        verdict=judge(config, measured, beats_constant),
+        verdict=judge(config, measured, beats_constant, own),
         overall=overall,
         slices=listed,
         left_out=left_out,
@@ -75,10 +87,13 @@ def evaluate(config: EvaluationConfig, measured: Measured, baseline_uri: str) ->
     )
 
 
-def judge(config: EvaluationConfig, measured: Measured, beats_constant: Check) -> Verdict:
+def judge(
+    config: EvaluationConfig, measured: Measured, beats_constant: Check, own: Mapping[str, OwnMetric] | None = None
+) -> Verdict:
     """Applies every threshold to the table of its columns."""
     by_columns = {table.columns: table for table in measured.tables}
-    checks = [beats_constant]
+    overall = by_columns[()].row(0)
+    checks = [beats_constant, *check_plausible(config.task, overall.candidate, overall.examples)]
     if invalid := measured.invalid[CANDIDATE]:
         note = f"{invalid:,} of {by_columns[()].examples[0]:,} are NaN, infinite or not a probability"
         checks = [Check(metric="predictions", rule="valid_predictions", outcome="failed", note=note)]
@@ -95,7 +110,8 @@ def judge(config: EvaluationConfig, measured: Measured, beats_constant: Check) -
             if bound is None:
                 continue
             if rule == "max_drop":
-                checks += _judge_drop(task, threshold, bound, table, seen)
+                metric = (own or {}).get(threshold.metric, threshold.metric)
+                checks += _judge_drop(task, metric, threshold, bound, table, seen)
             else:
                 checks += _Judgement(threshold, rule, bound, table).checks()
     checks += _left_out(config, measured)
@@ -104,7 +120,9 @@ def judge(config: EvaluationConfig, measured: Measured, beats_constant: Check) -
     return Verdict(blessed=all(check.outcome != "failed" for check in checks), checks=checks)
 
 
-def _judge_drop(task: Task, threshold: Threshold, bound: float, table: MetricTable, measured: Measured) -> list[Check]:
+def _judge_drop(
+    task: Task, metric: Judged, threshold: Threshold, bound: float, table: MetricTable, measured: Measured
+) -> list[Check]:
     """Compares with production, and with the best version that served before where that is better."""
     plain = _Judgement(threshold, "max_drop", bound, table)
     if problem := measured.problems.get(BASELINE):
@@ -114,7 +132,6 @@ def _judge_drop(task: Task, threshold: Threshold, bound: float, table: MetricTab
     if invalid := measured.invalid.get(BASELINE):
         note = f"{invalid:,} predictions of production are NaN or no probability"
         return [plain.check("failed", f"{note}; roll it back first, or leave max_drop out")]
-    metric = threshold.metric
     checks = replace(plain, rival=compare_production(task, metric, table, measured)).checks()
     best = compare_best_served(task, metric, table, measured)
     if best is not None:

@@ -96,11 +96,11 @@ def judged_metrics(task: Task) -> list[str]:
     return [metric.name for metric in METRICS[task] if metric.best]
 
 
-def how_much_worse(metric: str, value: Value, baseline: Value) -> Value:
+def how_much_worse(best: Best | None, value: Value, baseline: Value) -> Value:
     """The difference that `max_drop` bounds; negative where the candidate is better."""
-    if BEST[metric] == "one":
+    if best == "one":
         return abs(value - 1) - abs(baseline - 1)
-    return value - baseline if BEST[metric] == "low" else baseline - value
+    return value - baseline if best == "low" else baseline - value
 
 
 def ranking_metric(task: Task) -> str:

@@ -1,8 +1,8 @@
 """Metrics of every slice at once: rows are sorted by score once, and every sum is one `np.bincount`.
 
 A metric is a float64 array with one number per slice. NaN means undefined: the denominator is zero, or the slice holds
-an invalid prediction. Definitions are those of scikit-learn and of TensorFlow Model Analysis, which agree except where
-a docstring says so.
+an invalid prediction. A row of weight 2 counts as two alike, but in `example_count`. Definitions are those of
+scikit-learn and of TensorFlow Model Analysis, which agree except where a docstring says so.
 """
 
 from __future__ import annotations
@@ -40,15 +40,22 @@ def invalid_predictions(task: Task, predictions: NDArray[np.float32]) -> NDArray
 
 
 def compute_metrics(
-    task: Task, labels: NDArray[Any], predictions: NDArray[np.float32], slicings: list[Slicing]
+    task: Task,
+    labels: NDArray[Any],
+    predictions: NDArray[np.float32],
+    slicings: list[Slicing],
+    weights: Floats | None = None,
 ) -> list[Metrics]:
-    """Metrics by name, for each slicing; `labels` as `encode_labels` gives them, predictions `[N]` or `[N, K]`."""
+    """Metrics by name, for each slicing; `labels` as `encode_labels` gives them, predictions `[N]` or `[N, K]`.
+
+    Weights are above 0; without them rows count alike.
+    """
     invalid = invalid_predictions(task, predictions)
     measure = _MEASURES[task](labels, without_invalid(predictions, invalid))
     results: list[Metrics] = []
     for slicing in slicings:
-        groups = Groups(slicing.codes, len(slicing.values))
-        metrics = measure(groups) | {EXAMPLE_COUNT: groups.count}
+        groups = Groups(slicing.codes, len(slicing.values), weights)
+        metrics = measure(groups) | {EXAMPLE_COUNT: groups.rows}
         spoilt = groups.sum(invalid) > 0
         for name in metrics.keys() - OF_LABELS:
             metrics[name][spoilt] = np.nan
@@ -62,26 +69,38 @@ def without_invalid(predictions: NDArray[np.float32], invalid: NDArray[np.bool_]
 
 
 class Groups:
-    """Rows by slice: `codes[row]` is the slice, one of `size`."""
+    """Rows by slice: `codes[row]` is the slice, one of `size`; `count` is the sum of a slice's weights."""
 
-    def __init__(self, codes: NDArray[np.int64], size: int) -> None:
+    def __init__(self, codes: NDArray[np.int64], size: int, weights: Floats | None = None) -> None:
         self.codes, self.size = codes, size
-        self.count = np.bincount(codes, minlength=size).astype(np.float64)
+        self.weights = np.ones(len(codes)) if weights is None else weights
+        self.rows = np.bincount(codes, minlength=size).astype(np.float64)
+        self.count = self.rows if weights is None else self.sum(1)
 
-    def sum(self, values: NDArray[Any]) -> Floats:
-        """The sum of each slice."""
-        return np.bincount(self.codes, values, minlength=self.size).astype(np.float64)
+    def sum(self, values: NDArray[Any] | int) -> Floats:
+        """The weighted sum of each slice."""
+        return np.bincount(self.codes, values * self.weights, minlength=self.size).astype(np.float64)
 
     def mean(self, values: NDArray[Any]) -> Floats:
         """The mean of each slice."""
         return _ratio(self.sum(values), self.count)
 
     def variance_of_mean(self, values: NDArray[Any]) -> Floats:
-        """The square of the standard error of each slice's mean; infinite on a single row."""
+        """The square of the standard error of each slice's mean; infinite on a single row.
+
+        A weight does not make two rows of one: with weights it is that of a ratio of sums over the rows (Cochran,
+        Sampling Techniques, 1977, 6.4).
+        """
         off = values - self.mean(values)[self.codes]
-        pairs = self.count * (self.count - 1)
-        variance: Floats = np.divide(self.sum(off**2), pairs, out=np.full(self.size, np.inf), where=pairs > 0)
+        below = self.count**2 * (self.rows - 1)
+        above = self.sum(self.weights * off**2) * self.rows
+        variance: Floats = np.divide(above, below, out=np.full(self.size, np.inf), where=below > 0)
         return variance
+
+    @property
+    def effective_rows(self) -> Floats:
+        """As many rows of equal weight tell as much as those of each slice (Kish, Survey Sampling, 1965, 11.7)."""
+        return _ratio(self.count**2, self.sum(self.weights))
 
 
 def _binary(labels: NDArray[Any], predictions: NDArray[Any]) -> Callable[[Groups], Metrics]:
@@ -130,7 +149,9 @@ def _multiclass(labels: NDArray[Any], predictions: NDArray[Any]) -> Callable[[Gr
     rankings = [Ranking((labels == index).astype(np.float64), predictions[:, index]) for index in range(classes)]
 
     def measure(groups: Groups) -> Metrics:
-        cells, chosen = (Groups(groups.codes * classes + of, groups.size * classes) for of in (labels, best))
+        cells, chosen = (
+            Groups(groups.codes * classes + of, groups.size * classes, groups.weights) for of in (labels, best)
+        )
         return {
             "auc": mean_defined(np.stack([ranking.areas(groups)[0] for ranking in rankings], axis=1)),
             "log_loss": groups.mean(losses),
@@ -218,12 +239,12 @@ class Ranking:
         sliced = groups.codes[self.order]
         # NumPy sorts 16-bit integers by radix, in linear time.
         by_slice = np.argsort(sliced.astype(np.uint16) if groups.size <= 1 << 16 else sliced, kind="stable")
+        weights = groups.weights[self.order][by_slice]
         sliced, labels, scores = sliced[by_slice], self.labels[by_slice], self.scores[by_slice]
         new = np.concatenate([[True], (sliced[1:] != sliced[:-1]) | (scores[1:] != scores[:-1])])
         starts = np.flatnonzero(new)
         ties = Groups(sliced[starts], groups.size)  # one row for all that share a score
-        positives = np.add.reduceat(labels, starts)
-        total = np.diff(np.append(starts, len(labels))).astype(np.float64)
+        positives, total = np.add.reduceat(labels * weights, starts), np.add.reduceat(weights, starts)
         all_positives, count = ties.sum(positives), ties.sum(total)
         above = np.cumsum(positives) - _before(all_positives)[ties.codes]
         seen = np.cumsum(total) - _before(count)[ties.codes]

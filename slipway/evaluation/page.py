@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 from slipway.evaluation.metric import CANDIDATE, slice_metrics
-from slipway.evaluation.results import OVERALL, PRODUCTION, Check, Evaluation, SliceResult
+from slipway.evaluation.results import OVERALL, PRODUCTION, Check, Evaluation, Mistake, SliceResult
 from slipway.pages.charts import Bins, Series, calibration_chart, confusion_matrix, histogram, line_chart
-from slipway.pages.numbers import format_number
-from slipway.pages.page import badge, details, grid, notice, render_page, section, table
+from slipway.pages.numbers import format_number, format_share
+from slipway.pages.page import badge, details, grid, notice, pictures, render_page, section, table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,10 +30,17 @@ def evaluation_sections(evaluation: Evaluation) -> list[Markup]:
     sampled = "" if rows is None else f"Drawn from a random sample of {rows:,} examples."
     return [
         section("Verdict", verdict_notice(evaluation), _checks(evaluation)),
-        section("Metrics", _metrics(evaluation)),
+        section("Metrics", _metrics(evaluation), note=_notes(evaluation)),
         section("Metrics by slice", *_slices(evaluation)),
+        *([section("Worst mistakes", _mistakes(evaluation.mistakes))] if evaluation.mistakes else []),
         section("Curves", grid(*_curves(evaluation)), note=sampled),
     ]
+
+
+def _notes(evaluation: Evaluation) -> str:
+    weighed = f"Rows count by {evaluation.weight} in metrics, curves and comparisons; n is of those above 0. "
+    own = ", ".join(f"{name} ({better} is better)" for name, better in evaluation.own.items())
+    return (weighed if evaluation.weight else "") + (f"The module's own: {own}." if own else "")
 
 
 def verdict_notice(evaluation: Evaluation) -> Markup:
@@ -88,7 +95,7 @@ def _slices(evaluation: Evaluation) -> list[Markup]:
 
 
 def _slice_table(evaluation: Evaluation, rows: Sequence[SliceResult]) -> Markup:
-    shown = slice_metrics(evaluation.task)
+    shown = [*slice_metrics(evaluation.task), *evaluation.own]
     cells = [
         (row.name, format_number(row.examples), *(_both(row, name) for name in shown))
         for row in [evaluation.overall, *rows]
@@ -104,6 +111,15 @@ def _both(row: SliceResult, metric: str) -> Markup:
     if row.baseline is None or row.name == OVERALL:
         return ours
     return Markup("{}<br><small>{}</small>").format(ours, format_number(row.baseline[metric]))
+
+
+def _mistakes(mistakes: Sequence[Mistake]) -> Markup:
+    shown = []
+    for each in mistakes:
+        sure = "" if each.probability is None else f" ({format_share(each.probability)})"
+        doubt = "" if each.label_probability is None else f" ({format_share(each.label_probability)})"
+        shown.append((each.picture, f"{each.label}{doubt}, taken for {each.prediction}{sure}"))
+    return pictures(shown)
 
 
 def _curves(evaluation: Evaluation) -> list[Markup]:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 
 from slipway.evaluation.config import Engine
 from slipway.evaluation.metric import judged_metrics
-from slipway.module_api import Task
+from slipway.module_api import Better, Task
 from slipway.stores import storage
 from slipway.stores.artifacts import read_json
 
@@ -22,9 +22,10 @@ OVERALL = "overall"
 PRODUCTION = "production"
 MISSING = "(missing)"
 
-Rule = Literal["min", "max", "max_drop", "present", "valid_predictions", "beats_constant"]
+Rule = Literal["min", "max", "max_drop", "present", "valid_predictions", "beats_constant", "plausible"]
 Outcome = Literal["passed", "failed", "not_checked"]
 Metrics = dict[str, float | None]
+Count = int | float  # of rows; with weights, their sum
 
 
 class Check(BaseModel):
@@ -155,7 +156,7 @@ class CalibrationBin(BaseModel):
 
     lower: float
     upper: float
-    examples: int
+    examples: Count
     mean_prediction: float
     mean_label: float
 
@@ -164,14 +165,14 @@ class Histogram(BaseModel):
     """Counts by bin of the prediction, for each class name; in regression for `predictions` and `labels`."""
 
     edges: list[float]
-    counts: dict[str, list[int]]
+    counts: dict[str, list[Count]]
 
 
 class ConfusionMatrix(BaseModel):
     """`counts[actual][predicted]`. Binary predicts the second class above 0.5; multiclass the largest output."""
 
     classes: list[str]
-    counts: list[list[int]]
+    counts: list[list[Count]]
 
 
 class Curves(BaseModel):
@@ -184,6 +185,16 @@ class Curves(BaseModel):
     confusion_matrix: ConfusionMatrix | None = None
 
 
+class Mistake(BaseModel):
+    """A wrong answer on an image. A regression has no probabilities."""
+
+    label: str
+    prediction: str
+    probability: float | None = Field(None, description="of the prediction")
+    label_probability: float | None = Field(None, description="of the label")
+    picture: str = Field(description="the image as a data URI")
+
+
 class Evaluation(BaseModel):
     """The whole content of `evaluation.json`."""
 
@@ -191,7 +202,9 @@ class Evaluation(BaseModel):
     label: str
     classes: list[str] = []
     engine: Engine
-    examples: int = Field(description="rows of the eval split with a label")
+    weight: str | None = Field(None, description="the column by which metrics and curves weigh the rows")
+    own: dict[str, Better] = Field({}, description="the module's own metrics, and which direction is better")
+    examples: int = Field(description="rows of the eval split with a label and a weight above 0")
     unlabelled: int = Field(0, description="rows of the eval split without one: left out")
     baseline_uri: str | None = Field(None, description="the production model compared with; null if there was none")
     baseline_problem: str | None = Field(None, description="why the production model could not be scored")
@@ -206,6 +219,7 @@ class Evaluation(BaseModel):
     curve_examples: int | None = Field(None, description="rows behind the curves, if the tfma engine took a sample")
     curves: Curves = Curves()
     baseline_curves: Curves | None = None
+    mistakes: list[Mistake] = Field([], description="on images: the wrong answers, the most confident first")
 
     @property
     def baseline_version(self) -> int | None:
@@ -215,7 +229,7 @@ class Evaluation(BaseModel):
 
     def facts(self) -> dict[str, float]:
         """What else is known at a glance: rows, production's version, and the metrics that are not judged."""
-        judged = judged_metrics(self.task)
+        judged = [*judged_metrics(self.task), *self.own]
         facts: Metrics = {name: value for name, value in self.overall.candidate.items() if name not in judged}
         facts |= {"rows_without_label": self.unlabelled, "baseline_version": self.baseline_version}
         return {name: value for name, value in facts.items() if value is not None}
@@ -223,9 +237,14 @@ class Evaluation(BaseModel):
     def scalars(self) -> dict[str, float | None]:
         """What Kubeflow's UI lists and compares: `blessed`, the judged metrics, and how far each is from production's.
 
-        The UI sorts by name and shows ten on a page: no task has more before `vs_baseline_…`, which come last.
+        The UI sorts by name and shows ten on a page: no task has more before `vs_baseline_…`, which come last, but for
+        the module's own metrics.
         """
-        judged, ours, theirs = judged_metrics(self.task), self.overall.candidate, self.overall.baseline or {}
+        judged, ours, theirs = (
+            [*judged_metrics(self.task), *self.own],
+            self.overall.candidate,
+            self.overall.baseline or {},
+        )
         apart = {
             f"vs_baseline_{name}": value - other
             for name in judged

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from slipway.data.examples.dataset import open_split
 from slipway.data.labels import encode_labels
 from slipway.data.tensors import raw_inputs
+from slipway.data.weights import read_weights
 from slipway.errors import DataError, GateError
 from slipway.evaluation.metric import BASELINE, CANDIDATE, EXAMPLE_COUNT
 from slipway.evaluation.metrics import compute_metrics, invalid_predictions
@@ -49,6 +50,16 @@ class EvalRows:
     config: EvaluationConfig
     features: Sequence[schema_pb2.Feature]
 
+    def unlabelled(self, examples_path: str) -> int:
+        """The rows of the eval split without a label."""
+        import pyarrow.dataset as ds
+
+        return int(
+            open_split(examples_path, "eval").count_rows(
+                filter=ds.field(self.config.label.column).is_null(nan_is_null=True)
+            )
+        )
+
     def batches(self, examples_path: str) -> Iterator[pa.Table]:
         """Batches that are not empty.
 
@@ -67,7 +78,10 @@ class EvalRows:
                 found = True
                 yield rows
         if not found:
-            raise DataError(f"{examples_path}: no row of the eval split has a label; there is nothing to evaluate on")
+            counted = f" and a {self.config.label.weight} above 0" if self.config.label.weight else ""
+            raise DataError(
+                f"{examples_path}: no row of the eval split has a label{counted}; there is nothing to evaluate on"
+            )
 
     def columns(self, schema: pa.Schema) -> list[str]:
         """The features that the data has, the label and the slice columns."""
@@ -77,12 +91,22 @@ class EvalRows:
     @property
     def kept(self) -> list[str]:
         """The columns that are needed after the prediction."""
-        return list(dict.fromkeys([self.config.label.column, *self.config.slice_columns]))
+        weight = self.config.label.weight
+        return list(
+            dict.fromkeys([self.config.label.column, *([weight] if weight else []), *self.config.slice_columns])
+        )
 
     def labelled(self, batch: pa.RecordBatch) -> pa.Table:
-        """The rows whose label is neither null nor NaN."""
+        """The rows whose label is neither null nor NaN, and whose weight is above 0; DataError if one has no weight."""
         rows = pa.Table.from_batches([batch])
-        return rows.filter(pc.invert(pc.is_null(rows[self.config.label.column], nan_is_null=True)))
+        rows = rows.filter(pc.invert(pc.is_null(rows[self.config.label.column], nan_is_null=True)))
+        weights = self.weights(rows)
+        return rows if weights is None else rows.filter(pa.array(weights > 0))
+
+    def weights(self, rows: pa.Table) -> NDArray[np.float64] | None:
+        """The weights of rows; None if they count alike."""
+        name = self.config.label.weight
+        return None if name is None else read_weights(rows[name], name)
 
     def labels(self, rows: pa.Table) -> NDArray[Any]:
         """Labels as `encode_labels` gives them."""
@@ -169,7 +193,8 @@ def measure_in_memory(examples_path: str, rows: EvalRows, load: LoadPredictor, p
     answers = {name: np.concatenate([batch[name] for batch in predicted]) for name in models.paths}
     slicings = slice_rows(table, [(), *rows.config.slice_specs])
     judged = {name: one for name, one in answers.items() if name in (CANDIDATE, BASELINE)}
-    metrics = {name: compute_metrics(task, labels, one, slicings) for name, one in judged.items()}
+    weights = rows.weights(table)
+    metrics = {name: compute_metrics(task, labels, one, slicings, weights) for name, one in judged.items()}
     return Measured(
         tables=[
             MetricTable(slicing.columns, slicing.values, ours[EXAMPLE_COUNT].astype(int), ours, theirs)
@@ -179,6 +204,7 @@ def measure_in_memory(examples_path: str, rows: EvalRows, load: LoadPredictor, p
         answers=answers,
         slicings=slicings,
         invalid={name: int(invalid_predictions(task, one).sum()) for name, one in judged.items()},
-        unlabelled=open_split(examples_path, "eval").count_rows() - table.num_rows,
+        unlabelled=rows.unlabelled(examples_path),
         problems=models.problems,
+        weights=weights,
     )

@@ -123,6 +123,13 @@ class MetricTable:
         values = list(compress(self.values, chosen))
         return MetricTable(self.columns, values, self.examples[chosen], of(self.candidate), baseline)
 
+    def places(self, slicing: Slicing) -> NDArray[np.int64]:
+        """The place of each slice in a slicing of some rows; -1 where no row of it is among them."""
+        if slicing.values == self.values:
+            return np.arange(len(self.values))
+        index = {values: place for place, values in enumerate(slicing.values)}
+        return np.array([index.get(values, -1) for values in self.values], np.int64)
+
     def row(self, index: int) -> SliceResult:
         """One slice."""
 
@@ -151,6 +158,7 @@ class Measured:
         unlabelled: Rows without a label.
         problems: The reasons why models could not be scored.
         sampled: Whether `labels` leave rows out.
+        weights: Of the rows of `labels`; None if they count alike.
     """
 
     tables: list[MetricTable]
@@ -161,6 +169,7 @@ class Measured:
     unlabelled: int = 0
     problems: dict[str, str] = field(default_factory=dict)
     sampled: bool = False
+    weights: Floats | None = None
 
     def slicing(self, columns: tuple[str, ...]) -> Slicing:
         """The slices by these columns."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import ast
 import importlib.util
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from slipway import module_api
-from slipway.errors import ConfigError, ModuleError
-from slipway.evaluation.config import parse_evaluation_config
+from slipway.errors import ConfigError, ModuleError, SlipwayError
+from slipway.evaluation.config import OF_MODULE, parse_evaluation_config
 from slipway.module_api import ModuleConfig
 from slipway.module_kit.config import read_config
 from slipway.stores.module_store import NAME, Files, read_files
@@ -46,14 +46,33 @@ def check_module(folder: str | Path) -> ModuleConfig:
         if config.data is None and "sample.py" not in files:
             problems.append(f"{folder}/module.yaml: no `data:` and no sample.py, so no data to train on; add one")
         try:  # what evaluate_model would refuse only after the training
-            parse_evaluation_config(config.model_dump(include={"task", "label", "classes", "slices", "thresholds"}))
+            parse_evaluation_config(config.model_dump(include=OF_MODULE))
         except ConfigError as error:
             problems.append(f"{folder}/{error}")
     problems += _check_schema(folder, files, config)
-    problems += [f"{folder}/{problem}" for problem in _check_code(files)]
+    problems += [f"{folder}/{problem}" for problem in _check_code(files, config.metrics if config else ())]
     if problems or config is None:
         raise ModuleError("\n".join(problems))
     return config
+
+
+def check_data(config: ModuleConfig, data_uri: str) -> None:
+    """Compares the columns that module.yaml names with those of local data, of which only headers are read.
+
+    Data that cannot be read is not judged: the steps of a run say what is wrong with it, and record it.
+
+    Raises:
+        ModuleError: everything that does not fit, one problem a line.
+    """
+    from slipway.data.examples.columns import check_columns
+    from slipway.data.examples.read import read_names
+
+    try:
+        names = read_names(data_uri, config.ingestion)
+    except (SlipwayError, OSError, ValueError):  # Arrow's errors are ValueErrors
+        return
+    if names and (problems := check_columns(config, names, data_uri)):
+        raise ModuleError("\n".join(problems))
 
 
 def _check_schema(folder: Path, files: Files, config: ModuleConfig | None) -> list[str]:
@@ -63,7 +82,8 @@ def _check_schema(folder: Path, files: Files, config: ModuleConfig | None) -> li
     from slipway.data.schema import read_curated_schema
 
     try:
-        read_curated_schema(files["schema.pbtxt"].decode(), config.label if config else None)
+        label, group = (config.label, config.group) if config else (None, "")
+        read_curated_schema(files["schema.pbtxt"].decode(), label, group)
     except ConfigError as error:
         return [f"{folder}/{line}" for line in str(error).splitlines()]
     except UnicodeDecodeError as error:
@@ -71,7 +91,7 @@ def _check_schema(folder: Path, files: Files, config: ModuleConfig | None) -> li
     return []
 
 
-def _check_code(files: Files) -> Iterator[str]:
+def _check_code(files: Files, metrics: Iterable[str]) -> Iterator[str]:
     """Problems of the Python files, each with its file and line."""
     trees: dict[str, ast.Module] = {}
     for path, source in files.items():
@@ -82,11 +102,12 @@ def _check_code(files: Files) -> Iterator[str]:
                 yield f"{path}:{error.lineno}: syntax error: {error.msg}"
             except ValueError as error:
                 yield f"{path}: not Python source: {error}"
-    for path, (function, parameters) in (REQUIRED | OPTIONAL).items():
+    own = [("metrics.py", (name, ["labels", "predictions", "weights"])) for name in metrics]
+    for path, (function, parameters) in [*REQUIRED.items(), *OPTIONAL.items(), *own]:
         wanted = f"{function}({', '.join(parameters)})"
         if path in trees:
             yield from _check_function(path, trees[path], function, parameters, wanted)
-        elif path in REQUIRED and path not in files:
+        elif path not in OPTIONAL and path not in files:
             yield f"{path} is missing; it must define {wanted}"
     for path, tree in trees.items():
         for node in _imports(tree):
@@ -95,6 +116,8 @@ def _check_code(files: Files) -> Iterator[str]:
             else:
                 found = _check_absolute(node, files)
             yield from (f"{path}:{node.lineno}: {text}" for text in found)
+            if own and path != "metrics.py" and isinstance(node, ast.ImportFrom) and _imports_metrics(path, node):
+                yield f"{path}:{node.lineno}: metrics.py is not there before a model is judged; move what both need"
 
 
 def _check_function(path: str, tree: ast.Module, function: str, parameters: list[str], wanted: str) -> Iterator[str]:
@@ -149,6 +172,11 @@ def _check_relative(path: str, node: ast.ImportFrom, files: Files, trees: dict[s
             is_file = f"{child}.py" in files or any(file.startswith(f"{child}/") for file in files)
             if not is_file and alias.name != "*" and not names & {alias.name, "*"}:
                 yield f"{source} does not define {alias.name!r}{_similar(alias.name, names)}"
+
+
+def _imports_metrics(path: str, node: ast.ImportFrom) -> bool:
+    names = [node.module] if node.module else [alias.name for alias in node.names]
+    return node.level == path.count("/") + 1 and "metrics" in names
 
 
 def _imports(node: ast.AST) -> Iterator[ast.Import | ast.ImportFrom]:

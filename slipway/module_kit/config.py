@@ -1,10 +1,11 @@
 """Reading `module.yaml`."""
 
 from pathlib import Path
+from typing import get_args
 
 from slipway.errors import ModuleError
-from slipway.module_api import CONTRACT, ModuleConfig
-from slipway.strict_yaml import read_yaml
+from slipway.module_api import CONTRACT, MetricName, ModuleConfig
+from slipway.strict_yaml import nearest, read_yaml
 
 FILE = "module.yaml"
 
@@ -14,7 +15,7 @@ def read_config(folder: str | Path) -> ModuleConfig:
 
     Raises:
         ModuleError: the folder holds no module.yaml.
-        ConfigError: an unknown key, a wrong value, or not YAML; the message has the line and the nearest key.
+        ConfigError: an unknown key or metric, a wrong value, or not YAML; the message has the line and the nearest key.
     """
     path = Path(folder) / FILE
     if not path.is_file():
@@ -29,4 +30,11 @@ def read_config(folder: str | Path) -> ModuleConfig:
             ("contract",),
             f"contract {contract!r} is unknown; this version of Slipway knows contract: {CONTRACT}",
         )
-    return document.parse(ModuleConfig)
+    config = document.parse(ModuleConfig)
+    known = [*get_args(MetricName), *config.metrics]
+    for index, threshold in enumerate(config.thresholds):
+        if threshold.metric not in known:
+            at = ("thresholds", index, "metric")
+            hint = nearest(threshold.metric, known)
+            raise document.error(at, f"thresholds[{index}].metric is {threshold.metric!r}{hint}")
+    return config

@@ -56,7 +56,7 @@ def read_labels(uri: str, label: Label, task: Task, ingestion: Ingestion, key: S
     Raises:
         DataError: nothing is there, or the label's columns are not.
     """
-    source, alone = locate(uri, ingestion.window), label.model_copy(update={"training_only": ()})
+    source, alone = locate(uri, ingestion.window), label.model_copy(update={"training_only": (), "weight": None})
     for careful in (False, True):
         with TemporaryDirectory(prefix="slipway-labels-") as scratch:
             folder = Path(scratch)
@@ -66,7 +66,7 @@ def read_labels(uri: str, label: Label, task: Task, ingestion: Ingestion, key: S
             ):
                 try:
                     typed = open_source(connection, source, None, ingestion, quarantine, folder, careful=careful)
-                    query = RowQuery(connection, typed, alone, HashSplit(), task, uri)
+                    query = RowQuery(connection, typed, alone, HashSplit(), task, ingestion, uri)
                     rows = [one.filter(one.column(REASON).is_null()) for one in query.batches(BATCH_ROWS)]
                 except UnsoundRowsError:
                     continue

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from slipway.errors import ConfigError
-from slipway.evaluation.chance import MIN_ROWS, midranks
+from slipway.evaluation.chance import MIN_ROWS
 from slipway.evaluation.metric import BEST, how_much_worse, judged_metrics, ranking_metric, slice_metrics
-from slipway.evaluation.metrics import ROW_VALUES, compute_metrics, invalid_predictions
+from slipway.evaluation.metrics import ROW_VALUES, Groups, compute_metrics, invalid_predictions
+from slipway.evaluation.paired import outranked
 from slipway.evaluation.results import OVERALL, SliceResult
 from slipway.evaluation.slices import Slicing, slice_rows
 from slipway.monitoring.decision import Signal
@@ -118,7 +119,7 @@ def performance_signal(
         return Signal(cause="performance", level=0.0, enough=False)
     error = (one.interval[1] - one.value) / Z95
     reach = Z_CHANCE * error * math.sqrt(1 + one.labels / max(evaluated.examples, 1))
-    drop = how_much_worse(metric, one.value, one.evaluated)
+    drop = how_much_worse(BEST[metric], one.value, one.evaluated)
     bound = max(config.max_drop, reach)
     low, high = one.interval
     said = (
@@ -134,7 +135,7 @@ def difference(ours: Score, theirs: Score) -> tuple[float, tuple[float, float]] 
     if ours.value is None or theirs.value is None or not ours.interval or not theirs.interval:
         return None
     reach = math.hypot(*((one.interval[1] - one.interval[0]) / 2 for one in (ours, theirs) if one.interval))
-    drop = how_much_worse(ours.metric, ours.value, theirs.value)
+    drop = how_much_worse(BEST[ours.metric], ours.value, theirs.value)
     return drop, (drop - reach, drop + reach)
 
 
@@ -151,13 +152,11 @@ def _error(task: Task, metric: str, labels: NDArray[Any], predictions: NDArray[n
     if (task, metric) != ("binary", "auc"):
         return None
     positive = labels > 0
-    positives, negatives = int(positive.sum()), int((~positive).sum())
-    if min(positives, negatives) < 2:
+    if min(positive.sum(), (~positive).sum()) < 2:
         return math.inf
-    everyone = np.zeros(len(labels), np.int64)
-    outranked = midranks(predictions, everyone) - midranks(predictions, positive.astype(np.int64))
-    outranked = outranked / np.where(positive, negatives, positives)
-    return math.sqrt(sum(part.var(ddof=1) / len(part) for part in (outranked[positive], outranked[~positive])))
+    classes = Groups(positive.astype(np.int64), 2)
+    shares = outranked(predictions, Groups(np.zeros(len(labels), np.int64), 1), classes)
+    return math.sqrt(float(classes.variance_of_mean(shares).sum()))
 
 
 def _bootstrap(task: Task, rows: Labelled, slicings: Sequence[Slicing]) -> list[dict[str, Floats]]:

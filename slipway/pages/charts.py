@@ -14,6 +14,10 @@ from markupsafe import Markup
 
 from slipway.pages.numbers import format_number, format_share, short_number
 
+FEW_CLASSES = 4
+_CONFUSED = Markup('<td style="--share:{:.0f}%"><b>{}</b><small>{}</small></td>')
+_CONFUSED_MANY = Markup('<td style="--share:{0:.0f}%" title="{2}"><b>{1}</b></td>')
+
 
 @dataclass(frozen=True)
 class Series:
@@ -181,18 +185,22 @@ def overlaid_bars(
 
 
 def confusion_matrix(title: str, names: Sequence[str], counts: Sequence[Sequence[float]]) -> Markup:
-    """`counts[i][j]`: examples of class `names[i]` predicted as `names[j]`; shaded by the share of their row."""
+    """`counts[i][j]`: examples of class `names[i]` predicted as `names[j]`; shaded by the share of their row.
+
+    With more than a few classes it is as wide as the page, and a share is in the cell's tooltip.
+    """
+    many = len(names) > FEW_CLASSES
     head = Markup("").join(Markup('<th scope="col">{}</th>').format(name) for name in names)
-    cell = Markup('<td style="--share:{:.0f}%"><b>{}</b><small>{}</small></td>')
+    cell = _CONFUSED_MANY if many else _CONFUSED
     rows = []
     for name, row in zip(names, counts, strict=True):
         total = sum(row) or 1
         cells = [cell.format(100 * one / total, format_number(one), format_share(one / total)) for one in row]
         rows.append(Markup('<tr><th scope="row">{}</th>{}</tr>').format(name, Markup("").join(cells)))
     table = Markup(
-        '<div class="scroll"><table class="confusion"><thead><tr><td></td><th colspan="{}">predicted</th></tr>'
+        '<div class="scroll"><table class="confusion{}"><thead><tr><td></td><th colspan="{}">predicted</th></tr>'
         "<tr><th>label</th>{}</tr></thead><tbody>{}</tbody></table></div>"
-    ).format(len(names), head, Markup("").join(rows))
+    ).format(" many" if many else "", len(names), head, Markup("").join(rows))
     return figure(title, table)
 
 

@@ -86,6 +86,13 @@ def grid(*figures: Markup) -> Markup:
     return Markup('<div class="figures">{}</div>').format(Markup("").join(figures))
 
 
+def pictures(items: Iterable[tuple[str, str]]) -> Markup:
+    """Small images side by side: the data URI and a line below it of each."""
+    picture = Markup('<figure><img src="{}" alt="{}"><figcaption>{}</figcaption></figure>')
+    drawn = Markup("").join(picture.format(uri, text, text) for uri, text in items)
+    return Markup('<div class="pictures">{}</div>').format(drawn)
+
+
 def notice(text: str | Markup, tone: Tone = "plain") -> Markup:
     """A highlighted paragraph: a failure, a missing part."""
     return Markup('<div class="notice {}">{}</div>').format(tone, text)

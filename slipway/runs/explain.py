@@ -13,7 +13,7 @@ from slipway.evaluation.serving_checks import ServingValidation
 from slipway.pages.numbers import format_number, format_time
 from slipway.runs.record import RolloutOutcome, Summary
 from slipway.runs.store import RunView, lineage_facts, load_run
-from slipway.runs.summary import read_evaluation_of, read_if_there, read_serving_checks_of
+from slipway.runs.summary import read_data_warnings_of, read_evaluation_of, read_if_there, read_serving_checks_of
 from slipway.stores.model_store import Event, ModelStore, Version
 
 WIDTH = 100
@@ -40,6 +40,7 @@ class Explanation:
             "reasons": summary.reasons,
             "failed_step": summary.failed_step,
             "checks": [check.model_dump() for check in self._evaluation.verdict.checks] if self._evaluation else [],
+            "data_warnings": self._data_warnings,
             "serving_checks": [check.model_dump() for check in self._serving.checks] if self._serving else [],
             "rollout": self._rollout.model_dump() if self._rollout else None,
             "history": [event.model_dump() for event in self.events],
@@ -60,6 +61,7 @@ class Explanation:
 
     def _parts(self) -> Iterator[tuple[str, list[str]]]:
         yield "Why", self.summary.reasons
+        yield "Warnings of the data", self._data_warnings
         if self._evaluation:
             checked = [_check(check) for check in self._evaluation.verdict.checks]
             if self._evaluation.baseline_problem:
@@ -95,6 +97,8 @@ class Explanation:
         if rows.read:
             counts = f"{rows.read:,} read, {rows.unused}, {rows.train:,} train, {rows.eval:,} eval"
             yield "rows", counts
+        if self._evaluation and self._evaluation.weight:
+            yield "weighted by", f"{self._evaluation.weight}: metrics, curves and comparisons; not numbers of rows"
         yield "started", format_time(summary.lineage.started)
         yield "target", summary.lineage.target
         if summary.pushed_version:
@@ -108,6 +112,10 @@ class Explanation:
     @cached_property
     def _evaluation(self) -> Evaluation | None:
         return read_evaluation_of(self.summary.lineage, self.summary.artifacts)
+
+    @cached_property
+    def _data_warnings(self) -> list[str]:
+        return read_data_warnings_of(self.summary.lineage, self.summary.artifacts)
 
     @cached_property
     def _rollout(self) -> RolloutOutcome | None:

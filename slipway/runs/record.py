@@ -7,6 +7,7 @@ A run's directory, `<runs>/<run>/`:
 - `rollout.json`   written by rollout_model, where it rolled out: `RolloutOutcome`
 - `last_step.json` written by confirm_rollout at its end, or by rollout_model if it fails: `LastStep`
 - `summary.json`   written by the exit handler, always, and at the end of a retry: `Summary`
+- `notes.json`     tags and a note that people gave it
 - `notified.txt`   the message that people were sent, so that the exit handler sends it once
 - `logs/<step>.log`, `report.html`
 """
@@ -51,6 +52,7 @@ class RunContext(BaseModel):
     lineage: Lineage
     fields: dict[str, Any] = Field({}, description="values of the pipeline's fields when it was compiled")
     notifications: dict[str, Any] = Field({}, description="slipway.runs.notifications.config.Notifications")
+    tracking: dict[str, Any] = Field({}, description="slipway.runs.tracking.config.Tracked")
     page: str = Field("", description="address of the run in the platform's UI")
 
 
@@ -71,14 +73,17 @@ class Rows(BaseModel):
     quarantined: int = 0
     left_out: int = 0
     unlabelled: int = 0
+    ungrouped: int = 0
     train: int = 0
     eval: int = 0
 
     @property
     def unused(self) -> str:
         """The rows that nobody learns from, in words."""
-        others = self.left_out - self.unlabelled
-        parts = ((self.unlabelled, "without a label"), (others, "in neither split"))
+        others = self.left_out - self.unlabelled - self.ungrouped
+        parts = (
+            (self.unlabelled, "without a label"), (self.ungrouped, "without a group"), (others, "in neither split")
+        )  # fmt: skip
         more = "".join(f", {count:,} {word}" for count, word in parts if count)
         return f"{self.quarantined:,} quarantined{more}"
 

@@ -95,7 +95,7 @@ def _key_figures(view: RunView, evaluation: Evaluation | None) -> Markup:
     items: list[tuple[str, str, str]] = []
     if evaluation is not None:
         before = evaluation.overall.baseline or {}
-        for name in key_metrics(evaluation.task):
+        for name in (*key_metrics(evaluation.task), *evaluation.own):
             if name in summary.metrics:
                 remark = f"production {format_number(before[name])}" if name in before else ""
                 items.append((name.replace("_", " "), format_number(summary.metrics[name]), remark))

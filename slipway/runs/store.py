@@ -6,12 +6,14 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from slipway.errors import StoreError
 from slipway.lineage import Lineage
 from slipway.pages.numbers import MISSING
+from slipway.runs.notes import Notes, read_notes
 from slipway.runs.process import is_alive
 from slipway.runs.record import Outcome, RolloutOutcome, RunState, Step, StepsFile, Summary
 from slipway.runs.summary import read_record, summarise
@@ -48,6 +50,11 @@ class RunView:
         refused = self.summary.told is not None and self.summary.told.tone != "good"
         return None if refused else read_record(self.uri, ROLLOUT, RolloutOutcome)
 
+    @cached_property
+    def notes(self) -> Notes:
+        """Tags and the note that people gave it."""
+        return read_notes(self.uri)
+
     @property
     def report(self) -> str | None:
         """Path or URI of the run's page, if there is one."""
@@ -63,6 +70,7 @@ class RunView:
             "steps": [{key: getattr(step, key) for key in steps} for step in self.steps],
             "report": self.report,
             "problem": self.problem,
+            **self.notes.model_dump(),
             **self.summary.lineage.model_dump(exclude={"run", "shows"}),
             **self.summary.model_dump(exclude={"lineage", "statistics", "finished"}),
         }

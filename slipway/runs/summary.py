@@ -13,7 +13,7 @@ from typing import TypeVar
 from pydantic import BaseModel
 
 from slipway.data.examples.dataset import MANIFEST, Manifest
-from slipway.data.validation.report import read_validation
+from slipway.data.validation.report import Validation, read_validation
 from slipway.errors import SlipwayError
 from slipway.evaluation.results import Evaluation, read_evaluation
 from slipway.evaluation.serving_checks import ServingValidation
@@ -59,7 +59,7 @@ def summarise(
         rows=Rows.model_validate(manifest.rows, from_attributes=True) if manifest else Rows(),
         metrics=evaluation.overall.candidate if evaluation else {},
         verdict=outcome.verdict if outcome else NO_VERDICT,
-        reasons=outcome.reasons if outcome and outcome.verdict != NO_VERDICT else failure_reasons(failed, error),
+        reasons=_reasons(state, failure_reasons(failed, error), outcome),
         pushed_version=outcome.version if outcome else None,
         pushed_path=outcome.path if outcome else None,
         baseline_version=evaluation.baseline_version if evaluation else None,
@@ -80,6 +80,20 @@ def read_serving_checks_of(lineage: Lineage, artifacts: dict[str, str]) -> Servi
     return _read_shown(lineage.shows.serving_checks, artifacts, read_serving_checks)
 
 
+def read_data_warnings_of(lineage: Lineage, artifacts: dict[str, str]) -> list[str]:
+    """What validation says of the run's data without refusing it: problem and fix."""
+    validation = _read_validation_of(lineage, artifacts)
+    warnings = [one for one in (validation.anomalies if validation else []) if one.severity == "WARNING"]
+    places = ["" if one.description.startswith(one.feature) else f"{one.feature}: " for one in warnings]
+    return [
+        f"{place}{one.description.rstrip('.')}. Fix: {one.fix}" for place, one in zip(places, warnings, strict=True)
+    ]
+
+
+def _read_validation_of(lineage: Lineage, artifacts: dict[str, str]) -> Validation | None:
+    return _read_shown(lineage.shows.data_validation, artifacts, lambda path: read_validation(str(path)))
+
+
 def _read_shown(name: str, artifacts: dict[str, str], read: Callable[[Path], Read]) -> Read | None:
     uri = artifacts.get(name)
     return read_if_there(lambda: read(readable_folder(uri))) if uri else None
@@ -89,7 +103,7 @@ def _is_valid(lineage: Lineage, artifacts: dict[str, str], outcome: Outcome | No
     """Whether the data fits its schema; other data must not become what later data is compared with."""
     if outcome:
         return outcome.verdict != BAD_DATA
-    validation = _read_shown(lineage.shows.data_validation, artifacts, lambda path: read_validation(str(path)))
+    validation = _read_validation_of(lineage, artifacts)
     return validation is not None and not validation.errors
 
 
@@ -103,6 +117,14 @@ def _downloaded(uri: str) -> TemporaryDirectory[str]:
     folder = TemporaryDirectory(prefix="slipway-artifact-")
     storage.copy_folder(uri, folder.name)
     return folder
+
+
+def _reasons(state: RunState, failure: list[str], outcome: Outcome | None) -> list[str]:
+    """Those of the verdict; without one, the failure's, and what validation warned of, which may have led to it."""
+    if outcome and outcome.verdict != NO_VERDICT:
+        return outcome.reasons
+    warned = outcome.reasons if outcome and state == "failed" else []
+    return failure + [f"validation warned: {warning}" for warning in warned]
 
 
 def failure_reasons(failed: Step | None, error: str | None) -> list[str]:

@@ -12,7 +12,7 @@ HISTORY = "history.json"
 
 
 class Epoch(BaseModel):
-    """One epoch; `metrics` are those that the module compiled its model with, `val_` on the validation tenth."""
+    """One epoch; `metrics` are those that the module compiled its model with, `val_` on the rows held back."""
 
     epoch: int
     loss: float

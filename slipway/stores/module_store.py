@@ -26,15 +26,18 @@ CONTRACT_FILE = "contract.txt"
 
 # Files that a step does not depend on are left out of its view, so that editing them keeps the step cached.
 SCHEMA = "schema.pbtxt"
+METRICS = "metrics.py"
 _NOT_CODE = frozenset({"module.yaml", SCHEMA, "sample.py", "README.md"})
-_NOT_PREPROCESSING = _NOT_CODE | {"model.py"}
 
 Files = Mapping[str, bytes]
 
 
 @dataclass(frozen=True)
 class PublishedModule:
-    """One content of a module; each URI ends in the digest of what it holds. `schema_uri` is empty without a schema."""
+    """One content of a module; each URI ends in the digest of what it holds.
+
+    `schema_uri` is empty without a schema, `metrics_uri` without metrics of its own.
+    """
 
     name: str
     digest: str
@@ -42,6 +45,7 @@ class PublishedModule:
     preprocessing_uri: str
     model_uri: str
     schema_uri: str
+    metrics_uri: str
 
 
 def publish_module(folder: str | Path, root: str | Path) -> PublishedModule:
@@ -127,14 +131,18 @@ def check_size(folder: str, sizes: Mapping[str, int]) -> None:
 
 
 def _views(files: Files) -> tuple[Files, ...]:
-    """All files, and those that transforming, training and the schema depend on; the last is empty without a schema."""
+    """All files, and those that transforming, training, the schema and the module's own metrics depend on.
+
+    The last two may be empty. `metrics.py` is left out of the others only where `module.yaml` names its metrics: else
+    it is a file like any other.
+    """
     contract = {CONTRACT_FILE: f"{contract_of(files)}\n".encode()}
     schema = {SCHEMA: files[SCHEMA]} if files.get(SCHEMA, b"").strip() else {}
-    preprocessing, model = (
-        {path: content for path, content in files.items() if path not in left_out} | contract
-        for left_out in (_NOT_PREPROCESSING, _NOT_CODE)
-    )
-    return files, preprocessing, model, schema
+    code = {path: content for path, content in files.items() if path not in _NOT_CODE} | contract
+    metrics = code if _config(files).get("metrics") else {}
+    model = {path: content for path, content in code.items() if not metrics or path != METRICS}
+    preprocessing = {path: content for path, content in model.items() if path != "model.py"}
+    return files, preprocessing, model, schema, metrics
 
 
 def contract_of(files: Files) -> Any:
@@ -142,11 +150,15 @@ def contract_of(files: Files) -> Any:
     if CONTRACT_FILE in files:
         text = files[CONTRACT_FILE].decode(errors="replace").strip()
         return int(text) if text.isdecimal() else text
+    return _config(files).get("contract", 1)
+
+
+def _config(files: Files) -> dict[str, Any]:
     try:
         config = yaml.safe_load(files.get("module.yaml", b""))
     except yaml.YAMLError as error:
         raise ModuleError(f"module.yaml is not YAML: {error}") from error
-    return config.get("contract", 1) if isinstance(config, dict) else 1
+    return config if isinstance(config, dict) else {}
 
 
 def _walk(folder: Path) -> Iterator[Path]:

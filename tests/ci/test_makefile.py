@@ -30,3 +30,15 @@ def test_make_refuses_another_python_before_it_makes_an_environment(tmp_path: Pa
     assert f"{python} is {version}" in made.stderr
     assert "3.11" in made.stderr
     assert not (tmp_path / ".venv").exists()
+
+
+@pytest.mark.parametrize(("given", "wanted"), [
+    ([], "slipway run taxi"),
+    (["MODULE=digits"], "slipway run digits"),
+    (["MODULE=loan", "DATA=my loans.csv"], 'slipway run loan --data "my loans.csv"'),
+])  # fmt: skip
+def test_make_run_takes_a_module_and_data(given: list[str], wanted: str) -> None:
+    made = subprocess.run(
+        ["make", "-n", "run", *given], cwd=MAKEFILE.parent, capture_output=True, text=True, check=True
+    )
+    assert wanted in " ".join(made.stdout.split())

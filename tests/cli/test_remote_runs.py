@@ -158,10 +158,10 @@ def test_runs_list_makes_the_record_that_the_exit_handler_did_not(
 
 def test_record_of_a_run_that_failed_before_its_steps_says_at_what(kubeflow: FakeKubeflow, remote_home: str) -> None:
     run = submit("kubeflow")
-    kubeflow.plan, kubeflow.endings = ["FAILED"], {"exit-handler-1": "driver failed"}
+    kubeflow.plan, kubeflow.endings = ["FAILED"], {"slipway-training": "driver failed"}
     slipway("runs", "show", "--target", "kubeflow")
     slipway("runs", "list", "--target", "kubeflow")
-    assert recorded(remote_home, run).reasons[0] == "exit-handler-1-driver failed: Error (exit code 1)"
+    assert recorded(remote_home, run).reasons[0] == "slipway-training-driver failed: Error (exit code 1)"
 
 
 def test_runs_list_as_json_is_nothing_else_where_records_are_made(target: str, ended: dict[str, Any]) -> None:

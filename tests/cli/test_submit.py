@@ -12,6 +12,7 @@ import pytest
 
 from cli.main import run
 from settings.load import PROJECT as CHECKOUT
+from slipway.data.examples.source import locate
 from slipway.errors import ConfigError, TargetError
 from slipway.stores import storage
 from tests.cli.commands import DATA, slipway
@@ -40,6 +41,17 @@ def test_submit_publishes_module_and_sample_and_prints_the_address(
     assert run["runtime_config"]["pipeline_root"] == storage.join(remote_home, "artifacts")
     slipway("submit", "taxi", "--target", "kubeflow")
     assert len(kubeflow.versions) == 1
+
+
+def test_submit_publishes_a_sample_of_several_files(kubeflow: FakeKubeflow, storage_server: StorageServer) -> None:
+    assert slipway("submit", "digits", "--target", "kubeflow").exit_code == 0
+    [run] = kubeflow.runs.values()
+    source = locate(run["runtime_config"]["parameters"]["data_uri"], 1)
+    assert source.format == "idx"
+    assert [file.uri.partition("?")[0].rpartition("/")[2] for file in source.files] == [
+        "drawn-images-idx3-ubyte.gz",
+        "drawn-labels-idx1-ubyte.gz",
+    ]
 
 
 def constants(kubeflow: FakeKubeflow) -> dict[str, Any]:

@@ -27,6 +27,9 @@ DIFFERENCES: dict[RemoteTarget, dict[str, str]] = {
         "2592000s": "300s",
         "taxi-{job}": "{job}",
         '"target":"kubeflow"': '"target":"vertex"',
+        "      slipway-training:": "      exit-handler-1:",
+        "- slipway-training": "- exit-handler-1",
+        "producerTask: slipway-training": "producerTask: exit-handler-1",
     },
 }
 DATA = "gs://bucket/trips/span-{SPAN}/*.parquet"
@@ -44,7 +47,7 @@ def golden_arguments(target: RemoteTarget) -> dict[str, Any]:
     )
     digest = "1" * 64
     home = f"gs://bucket/modules/taxi/{digest}"
-    module = PublishedModule("taxi", digest, home, home, home, "")
+    module = PublishedModule("taxi", digest, home, home, home, "", "")
     platform = Platform(target, IMAGE)
     lineage = Lineage(run=run_name_of(target, "taxi"), module="taxi", module_digest=digest, data_uri=DATA,
                       git_revision="2" * 40, image=IMAGE, target=target, seed=42,

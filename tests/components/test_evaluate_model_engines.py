@@ -12,8 +12,10 @@ import pyarrow.csv
 import pytest
 
 from slipway.evaluation.results import Evaluation, SliceResult
+from slipway.stores.module_store import publish_module
 from tests.components.evaluation_models import MetricsRecorder, save_model, write_examples, write_schema
 from tests.steps import evaluate
+from tests.tiny_module import write_module
 
 pytestmark = [
     pytest.mark.slow,
@@ -25,7 +27,7 @@ pytestmark = [
 BINNED = ("auc", "auc_pr")
 
 
-def judge(root: Path, engine: str, config: dict[str, Any]) -> Evaluation:
+def judge(root: Path, engine: str, config: dict[str, Any], metrics_uri: str = "") -> Evaluation:
     log = MetricsRecorder()
     return evaluate(
         str(root / "examples"),
@@ -39,6 +41,7 @@ def judge(root: Path, engine: str, config: dict[str, Any]) -> Evaluation:
         log,
         log,
         str(root / engine / "page.html"),
+        metrics_uri=metrics_uri,
     )
 
 
@@ -254,3 +257,69 @@ def test_engines_invalid_predictions_and_a_broken_baseline_get_the_same_refusal(
     assert tfma.baseline_problem
     for ours, theirs in pairs(vectorised, tfma):
         assert (ours.candidate["auc"] is None) == (theirs.candidate["auc"] is None) == (ours.name != "group=a")
+
+
+def test_engines_a_weight_of_2_is_a_row_given_twice(tmp_path: Path) -> None:
+    """Whose third is of weight 0, and counts nowhere; the module's own metric among the others."""
+    import tensorflow as tf
+
+    published = write_own_metrics(tmp_path)
+    random, rows = np.random.default_rng(12), 240
+    x, weight = random.normal(size=rows), random.integers(0, 4, rows)
+    group = random.choice(["a", "b"], rows)
+    for task in ("binary", "multiclass", "regression"):
+        noisy = x + 0.7 * random.normal(size=rows)
+        labels = {"binary": (noisy > 0).astype(int), "multiclass": np.digitize(noisy, [-0.5, 0.5]), "regression": noisy}
+        table = pa.table({"x": x, "group": group, "label": labels[task], "w": weight})
+        often = pa.array(np.repeat(np.arange(rows), weight))
+        config = {
+            "task": task,
+            "label": {"column": "label", "weight": "w"},
+            "classes": ["0", "1", "2"] if task == "multiclass" else [],
+            "slices": [["group"]],
+            "metrics": {"off": "low"},
+            "thresholds": [
+                {"metric": "off", "max_drop": 0.5, "max": 5},
+                {"metric": "off", "max": 5, "slice": ["group"]},
+            ],
+        }
+        found: dict[tuple[str, str], Evaluation] = {}
+        for name, made in (("weighted", table), ("repeated", table.take(often))):
+            root = tmp_path / task / name
+            write_examples(root / "examples", made, files=2)
+            write_schema(root / "schema", {"x": "FLOAT"}, "label")
+            for model, slope in (("candidate", 2.0), ("baseline", 1.8)):
+
+                def predict(x: Any, slope: float = slope, task: str = task) -> Any:
+                    if task == "regression":
+                        return slope * x
+                    if task == "binary":
+                        return tf.sigmoid(slope * x)
+                    return tf.nn.softmax(tf.stack([-slope * x, 0.5 * tf.ones_like(x), slope * x], axis=1))
+
+                save_model(root / model, {"x": "FLOAT"}, predict)
+            label = config["label"] if name == "weighted" else {"column": "label"}
+            engines = ("vectorised", "tfma") if name == "weighted" else ("vectorised",)
+            found |= {(name, one): judge(root, one, {**config, "label": label}, published) for one in engines}
+        weighted, repeated = found["weighted", "vectorised"], found["repeated", "vectorised"]
+        assert_agree(weighted, found["weighted", "tfma"])
+        for ours, theirs in pairs(weighted, repeated):
+            assert ours.examples < theirs.examples
+            for metric, value in ours.candidate.items():
+                if metric != "example_count":
+                    assert value == pytest.approx(theirs.candidate[metric], rel=1e-6), (task, metric)
+        assert weighted.weight == "w"
+        assert weighted.unlabelled == 0
+        assert weighted.examples == int((weight > 0).sum())
+
+
+def write_own_metrics(folder: Path) -> str:
+    """A published module with one metric of its own: the weighted mean of absolute errors, or of errors."""
+    module = write_module(folder / "own")
+    (module / "module.yaml").write_text((module / "module.yaml").read_text() + "metrics: {off: low}\n")
+    (module / "metrics.py").write_text(
+        "import numpy as np\n\ndef off(labels, predictions, weights):\n"
+        "    found = predictions.argmax(axis=1) if predictions.ndim > 1 else predictions\n"
+        "    return np.average(np.abs(labels - found), weights=weights)\n"
+    )
+    return publish_module(module, folder / "published").metrics_uri

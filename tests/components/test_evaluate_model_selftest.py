@@ -49,14 +49,14 @@ def test_selftest_candidate_compared_with_itself_is_noticed(inputs: Path, monkey
 
 
 def test_selftest_comparison_in_the_wrong_direction_is_noticed(inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(paired, "how_much_worse", lambda metric, ours, theirs: how_much_worse(metric, theirs, ours))
+    monkeypatch.setattr(paired, "how_much_worse", lambda best, ours, theirs: how_much_worse(best, theirs, ours))
     assert notices(inputs, "worse than production")
 
 
 def test_selftest_gate_that_does_not_ask_for_more_than_a_constant_is_noticed(
     inputs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def judge_thresholds(config: EvaluationConfig, measured: Measured, check: Check) -> Verdict:
+    def judge_thresholds(config: EvaluationConfig, measured: Measured, check: Check, *_: Any) -> Verdict:
         return judge(config, measured, check.model_copy(update={"outcome": "passed"}))
 
     monkeypatch.setattr(gate, "judge", judge_thresholds)

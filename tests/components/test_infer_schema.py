@@ -28,6 +28,15 @@ def test_infer_with_a_curated_schema_takes_it(tmp_path: Path) -> None:
     assert list(schema.feature[1].not_in_environment) == ["SERVING"]
 
 
+def test_infer_with_bounds_of_the_rows_alone_infers_the_features(tmp_path: Path) -> None:
+    statistics = statistics_of(write_examples(tmp_path / "examples", {"x": [1.0], "y": [1]}), tmp_path)
+    bounds = write_curated_schema(tmp_path, "# of each split\ndataset_constraints { min_examples_count: 7 }")
+    infer(statistics, {"column": "y"}, bounds, str(tmp_path / "schema"))
+    schema = read_schema(tmp_path / "schema")
+    assert schema.dataset_constraints.min_examples_count == 7
+    assert [feature.name for feature in model_inputs(schema)] == ["x"]
+
+
 def test_infer_with_a_curated_schema_of_wrong_syntax_names_the_line(tmp_path: Path) -> None:
     wrong = write_curated_schema(tmp_path, 'feature { name: "y" }\nfeatur {}')
     with pytest.raises(ConfigError, match=r"schema\.pbtxt:2"):

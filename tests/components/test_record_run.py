@@ -1,13 +1,18 @@
+import json
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from kfp import dsl
 
 from components.confirm_rollout.component import confirm_rollout
 from components.record_run.component import record_run
-from components.record_run.run import last_step, record
+from components.record_run.run import last_step, record, title
 from pipelines.training import TRAINING
 from slipway.errors import RolloutError
 from slipway.lineage import Lineage
@@ -15,13 +20,14 @@ from slipway.runs.notifications.config import Notifications
 from slipway.runs.record import Outcome, RolloutOutcome, RunContext, Summary
 from slipway.runs.store import OUTCOME, ROLLOUT, load_run
 from slipway.stores import storage
+from tests.pipelines.counting import count_rows
 from tests.recorded_runs import WHY_REFUSED, write_run
 from tests.steps import FIELDS
 
 LINEAGE = Lineage(
     run="r", module="taxi", module_digest="ab", data_uri="x.csv", seed=42, started=1.75e9, shows=TRAINING.shows
 )
-GIVEN = LINEAGE.model_copy(update={"run": "taxi-{job}", "started": 0.0, "target": "kubeflow"})
+GIVEN = LINEAGE.model_copy(update={"git_revision": "2" * 40, "run": "taxi-{job}", "started": 0.0, "target": "kubeflow"})
 FIRST, SECOND = "90d63664-0f4f-41ec-91be-9419156db005", "1b0ec32e-2a5c-4458-ba33-67081ebfbeb3"
 PUSHED = Outcome(verdict="pushed", reasons=[], version=7, path="gs://bucket/models/taxi/7")
 
@@ -110,8 +116,31 @@ def given(home: Path, told: dict[str, Any] | None) -> str:
 def of_kubeflow(home: Path, job: str, state: str, told: dict[str, Any] | None = None) -> Path:
     """Records a run as Kubeflow calls the exit handler: an empty error, the workflow's name; answers its folder."""
     status = SimpleNamespace(state=state, error_message=None, pipeline_job_resource_name="slipway-training-x7k2p")
-    record_run.python_func(given(home, told), job, "2026-01-02T03:04:05Z", status)
+    page = dsl.HTML(uri=str(artifacts_of(home, job) / "record-run" / "5a17" / "run_page"))
+    record_run.python_func(given(home, told), job, "2026-01-02T03:04:05Z", status, page)
+    assert page.metadata["display_name"].startswith(f"taxi-{job}: ")
+    assert Path(page.path).read_text() == (home / f"taxi-{job}" / "report.html").read_text()
     return home / f"taxi-{job}"
+
+
+def artifacts_of(home: Path, job: str) -> Path:
+    """Where Kubeflow has the artifacts of a run."""
+    return home.parent / f"{home.name}-artifacts" / "slipway-counting" / job
+
+
+def run_step(home: Path, source: Path) -> subprocess.CompletedProcess[str]:
+    """Runs a step by its command in the pipeline, with what Kubeflow's launcher gives it."""
+    folder = artifacts_of(home, FIRST) / "count-rows" / "0b1c"
+    outputs = {
+        name: {"artifacts": [{"name": name, "uri": str(folder / name), "type": {"schemaTitle": kind}}]}
+        for name, kind in {"counted_rows": "system.Artifact", "page": "system.HTML"}.items()
+    }
+    executor_input = {"inputs": {"parameterValues": {"data_uri": str(source)}},
+                      "outputs": {"artifacts": outputs, "outputFile": str(home / "output_metadata.json")}}  # fmt: skip
+    container = count_rows.component_spec.implementation.container
+    command = [json.dumps(executor_input) if part == "{{$}}" else part for part in container.command + container.args]
+    place = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {"PATH": place})
 
 
 def retry_last_step(home: Path, told: dict[str, Any] | None = None, outcome: Outcome | None = None) -> Path:
@@ -222,7 +251,7 @@ def test_record_run_tells_of_the_run_and_links_to_it(
         notifications=Notifications(stdout=True).model_dump(mode="json"),
         page="https://ui/#/runs/details/{job}",
     )
-    record_run.python_func(context.model_dump_json(), job, "", status)
+    record_run.python_func(context.model_dump_json(), job, "", status, dsl.HTML(uri=str(tmp_path / "run_page")))
     told = capsys.readouterr().out
     assert f"[slipway] taxi: the run failed (r)\n- task x failed\n{link}\n\n" in told
     assert "r failed; no model was pushed." in told
@@ -234,7 +263,11 @@ def test_record_run_tells_of_a_run_that_vertex_calls_cancelled(
     told = Notifications(stdout=True).model_dump(mode="json")
     status = SimpleNamespace(state="CANCELLED", error_message=None, pipeline_job_resource_name="x")
     record_run.python_func(
-        RunContext(uri=str(tmp_path), lineage=LINEAGE, notifications=told).model_dump_json(), "1", "", status
+        RunContext(uri=str(tmp_path), lineage=LINEAGE, notifications=told).model_dump_json(),
+        "1",
+        "",
+        status,
+        dsl.HTML(uri=str(tmp_path / "run_page")),
     )
     said = capsys.readouterr().out
     assert "taxi: the run was cancelled (r)\n- the run was cancelled" in said
@@ -250,6 +283,52 @@ def test_record_run_with_a_broken_notifier_goes_well_and_says_so(
 ) -> None:
     status = SimpleNamespace(state="FAILED", error_message=None, pipeline_job_resource_name="x")
     context = RunContext(uri=str(tmp_path), lineage=LINEAGE, notifications=notifications)
-    record_run.python_func(context.model_dump_json(), "1", "", status)
+    record_run.python_func(context.model_dump_json(), "1", "", status, dsl.HTML(uri=str(tmp_path / "run_page")))
     assert "warning: " in capsys.readouterr().out
     assert (tmp_path / "report.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("outcome", "state", "ended"),
+    [(Outcome(verdict="refused", reasons=[], data_digest="ef" * 32), "COMPLETE", f"refused, data {'ef' * 6}"),
+     (None, "FAILED", "failed, data unknown")],
+)  # fmt: skip
+def test_page_of_a_run_is_called_by_what_the_ui_can_filter(
+    tmp_path: Path, outcome: Outcome | None, state: str, ended: str
+) -> None:
+    """By name, module, revision, digest of the data and verdict."""
+    if outcome:
+        storage.write_text(str(tmp_path / f"taxi-{FIRST}" / OUTCOME), outcome.model_dump_json())
+    folder = of_kubeflow(tmp_path, FIRST, state)
+    assert title(load_run(tmp_path, folder.name)) == f"taxi-{FIRST}: {ended}, commit {'2' * 12}"
+
+
+def test_record_of_kubeflow_says_which_step_failed_and_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    missing = tmp_path / "rows.csv"
+    assert run_step(tmp_path, missing).returncode == 1
+    told = Notifications(stdout=True, events=("failure",)).model_dump(mode="json")
+    folder = of_kubeflow(tmp_path, FIRST, "FAILED", told)
+    summary = read(folder)
+    assert (summary.state, summary.failed_step) == ("failed", "count_rows")
+    [reason] = summary.reasons
+    assert f"{missing}: there is no such file" in reason
+    assert reason in capsys.readouterr().out
+    assert "there is no such file" in (folder / "report.html").read_text()
+
+
+def test_record_says_nothing_of_an_attempt_that_was_repeated_with_success(tmp_path: Path) -> None:
+    rows = tmp_path / "rows.csv"
+    assert run_step(tmp_path, rows).returncode == 1
+    rows.write_text("x\n1\n")
+    again = run_step(tmp_path, rows)
+    assert again.returncode == 0, again.stderr
+    summary = read(of_kubeflow(tmp_path, FIRST, "FAILED"))
+    assert (summary.failed_step, summary.reasons) == (None, [])
+
+
+def test_record_says_what_an_error_of_somebody_elses_code_was(tmp_path: Path) -> None:
+    rows = tmp_path / "rows.csv"
+    rows.write_bytes(b"x\n\xff")
+    assert run_step(tmp_path, rows).returncode == 1
+    [reason] = read(of_kubeflow(tmp_path, FIRST, "FAILED")).reasons
+    assert "count_rows failed: UnicodeDecodeError: " in reason

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from kfp import dsl
 
 from components.push_model.run import push
 from components.record_run.component import record_run
@@ -90,7 +91,7 @@ def record(folder: Path, state: str) -> dict[str, Any]:
     status = SimpleNamespace(state=state, error_message="task x failed", pipeline_job_resource_name="x")
     told = {"webhook": {"url": "env:WEBHOOK"}, "events": ["failure", "success"]}
     run = RunContext(uri=str(folder), lineage=LINEAGE, notifications=told, page="https://ui/{job}")
-    record_run.python_func(run.model_dump_json(), "9f1c", "", status)
+    record_run.python_func(run.model_dump_json(), "9f1c", "", status, dsl.HTML(uri=str(folder / "run_page")))
     summary: dict[str, Any] = json.loads((folder / "summary.json").read_text())
     return {key: value for key, value in summary.items() if key != "finished"}
 

@@ -41,6 +41,7 @@ from tests.steps import validate_model as validate_serving
 
 LINEAGE = Lineage(run="taxi-1", module="taxi", module_digest="m", data_uri="d", shows=TRAINING.shows)
 COMPONENTS = Path(__file__).parents[2] / "components"
+JUDGED = {"task": "binary", "label": {"column": "y"}}
 CURATED = 'feature { name: "month" type: INT int_domain { min: 1 max: 12 } } feature { name: "y" type: INT }'
 
 
@@ -121,14 +122,16 @@ def test_infer_schema_writes_the_same(tmp_path: Path, curated: str) -> None:
 
 
 def test_validate_examples_writes_the_same_of_bad_data(tmp_path: Path) -> None:
-    examples = write_examples(tmp_path / "examples", {"month": [1, 13, 13], "y": [0, 1, 1]}, {"month": [2], "y": [0]})
+    examples = write_examples(
+        tmp_path / "examples", {"month": [1, 13, 13], "y": [0, 1, 1]}, {"month": [2, 2], "y": [0, 1]}
+    )
     compute(examples, str(tmp_path / "statistics"), str(tmp_path / "page.html"))
     infer(
         str(tmp_path / "statistics"), {"column": "y"}, write_curated_schema(tmp_path, CURATED), str(tmp_path / "schema")
     )
     written = []
     for _ in range(2):
-        validate_examples(examples, str(tmp_path / "statistics"), str(tmp_path / "schema"), "",
+        validate_examples(examples, str(tmp_path / "statistics"), str(tmp_path / "schema"), "", JUDGED,
                           str(tmp_path / "out" / "anomalies"), str(tmp_path / "out" / "page.html"))  # fmt: skip
         written.append(files(tmp_path / "out"))
     assert written[0] == written[1]

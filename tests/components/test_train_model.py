@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components.train_model.building import TrainConfig
-from components.train_model.dataset import read_training_data
+from components.train_model.config import TrainConfig
+from components.train_model.dataset import hold_back, read_training_data
 from serving.predictor import Predictor
 from slipway.data.schema import model_inputs, read_schema
 from slipway.data.tensors import raw_inputs, serialize_examples
@@ -365,4 +365,27 @@ def test_training_data_feature_that_is_not_finite_is_named(artifacts: Artifacts,
     sizes = pa.array([np.nan] * 3 + table["size"].to_pylist()[3:], pa.float32())
     pq.write_table(table.set_column(table.column_names.index("size"), "size", sizes), folder / "part-0.parquet")
     with pytest.raises(ModuleError, match="'size' with NaN or infinity in 3 places"):
-        read_training_data(str(tmp_path), spec, TrainConfig.model_validate_json(train_parameters()), seed=1)
+        read_training_data(str(tmp_path), spec, TrainConfig.model_validate_json(train_parameters()))
+
+
+@pytest.mark.parametrize("share", [0.1, 0.25, 0.5])
+def test_hold_back_takes_the_same_share_of_each_class(share: float) -> None:
+    labels = np.repeat([0, 1, 2], [700, 200, 100]).reshape(-1, 1)
+    held = hold_back(labels, share, seed=3)
+    assert held.sum() == share * 1000
+    np.testing.assert_allclose(np.bincount(labels[held, 0]), share * np.array([700, 200, 100]), atol=1)
+    np.testing.assert_array_equal(held, hold_back(labels, share, seed=3))
+    assert (held != hold_back(labels, share, seed=4)).any()
+
+
+def test_hold_back_takes_low_and_high_numbers_alike() -> None:
+    labels = np.random.default_rng(1).lognormal(size=300).astype(np.float32)
+    held = hold_back(labels, 0.1, seed=1)
+    assert held.sum() == 30
+    ranks = np.argsort(np.argsort(labels))[held]
+    np.testing.assert_array_equal(np.histogram(ranks, bins=30, range=(0, 300))[0], np.ones(30))
+
+
+@pytest.mark.parametrize("rows", [2, 3, 5])
+def test_hold_back_leaves_rows_on_both_sides(rows: int) -> None:
+    assert 0 < hold_back(np.zeros((rows, 1)), 0.1, seed=1).sum() < rows

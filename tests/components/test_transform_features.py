@@ -8,9 +8,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from slipway.data.examples.columns import taken_columns
+from slipway.data.examples.dataset import MANIFEST, read_manifest
 from slipway.errors import DataError, ModuleError, StoreError
+from slipway.module_api import ColumnSplit, Ingestion
 from slipway.stores.artifacts import TRANSFORM_GRAPH, TRANSFORMED, check_whole
-from tests.shapes import Artifacts, make_rows, make_transformed, publish, write_examples, write_schema
+from tests.shapes import SCHEMA, Artifacts, make_rows, make_transformed, publish, write_examples, write_schema
 from tests.small_disk import mount_small_disk
 from tests.steps import transform
 
@@ -68,6 +71,44 @@ def test_transform_failing_preprocessing_names_the_users_line(small: Artifacts) 
     uri = publish(small.folder, preprocessing=code, model="").preprocessing_uri
     with pytest.raises(ModuleError, match=r"shapes/preprocessing.py:2: KeyError: 'sizes'"):
         run(small, uri)
+
+
+@pytest.mark.parametrize(
+    ("asked", "why"),
+    [
+        ("sizes", "the data has no such column; did you mean size?"),
+        ("shape", "it is the label"),
+        ("outcome", "label.training_only of module.yaml"),
+        ("day", "the split took it"),
+        ("notes", "ingestion.ignore of module.yaml leaves it out"),
+        ("extra", "schema.pbtxt lacks it"),
+        ("hidden", "schema.pbtxt marks it as unknown when the model serves"),
+    ],
+)
+def test_transform_asked_for_a_column_that_is_no_input_says_why_and_which_there_are(
+    small: Artifacts, asked: str, why: str
+) -> None:
+    manifest = read_manifest(small.examples)
+    manifest.columns = dict.fromkeys(["words", "points", "size", "extra", "hidden", "outcome", "shape"], "double")
+    manifest.taken = taken_columns(ColumnSplit(method="column", column="day"), Ingestion(ignore=("notes",)))
+    (Path(small.examples) / MANIFEST).write_text(manifest.model_dump_json())
+    marked = "".join(f'feature {{ name: "{name}" type: FLOAT not_in_environment: "SERVING" }}'
+                     for name in ("hidden", "outcome"))  # fmt: skip
+    (Path(small.schema) / "schema.pbtxt").write_text(SCHEMA + marked)
+    label = {"column": "shape", "training_only": ["outcome"]}
+    for read in (f"inputs['{asked}']", f"inputs.pop('{asked}')", f"inputs.copy()['{asked}']"):
+        code = f"def preprocessing_fn(inputs):\n    return {{'size': {read}}}\n"
+        uri = publish(small.folder, preprocessing=code).preprocessing_uri
+        with pytest.raises(ModuleError) as raised:
+            transform(small.examples, small.schema, uri, label, {}, small.graph, small.transformed)
+        for fact in ("shapes/preprocessing.py:2", f"{asked!r} is no input", why, "words", "size", "seen_at"):
+            assert fact in str(raised.value)
+
+
+def test_transform_key_error_of_the_modules_own_dict_is_told_as_it_is(small: Artifacts) -> None:
+    code = "def preprocessing_fn(inputs):\n    return {'size': {}[3]}\n"
+    with pytest.raises(ModuleError, match=r"shapes/preprocessing\.py:2: KeyError: 3$"):
+        run(small, publish(small.folder, preprocessing=code).preprocessing_uri)
 
 
 @pytest.mark.parametrize(

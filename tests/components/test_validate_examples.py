@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -8,6 +9,8 @@ from kfp import dsl
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 
 from components.validate_examples.component import validate_examples
+from slipway.data.examples.dataset import read_manifest
+from slipway.data.validation.declared import Declared, check_declared
 from slipway.data.validation.report import Validation, read_validation
 from tests.components.ingesting import CONFIG
 from tests.example_artifacts import write_curated_schema, write_examples
@@ -15,16 +18,18 @@ from tests.steps import compute, infer, ingest, resolve
 from tests.steps import validate_data as validate
 from tests.taxi_examples import LABEL, SCHEMA, read_trips, write_taxi_examples
 
+MONTHS = {"month": [2, 2], "y": [0, 1]}
+
 
 def run_steps(
-    examples: str, folder: Path, label: dict[str, object], curated: str = "", previous: str = ""
+    examples: str, folder: Path, label: dict[str, Any], curated: str = "", previous: str = "", **declared: Any
 ) -> Validation:
     """Statistics, schema and validation, as the pipeline runs them."""
     compute(examples, str(folder / "statistics"), str(folder / "statistics.html"))
     infer(str(folder / "statistics"), label, write_curated_schema(folder, curated), str(folder / "schema"))
     validate(
-        examples, str(folder / "statistics"), str(folder / "schema"), previous, str(folder / "anomalies"),
-        str(folder / "validation.html"),
+        examples, str(folder / "statistics"), str(folder / "schema"), previous,
+        {"task": "binary", "label": label, **declared}, str(folder / "anomalies"), str(folder / "validation.html"),
     )  # fmt: skip
     return read_validation(str(folder / "anomalies"))
 
@@ -32,7 +37,7 @@ def run_steps(
 def test_validate_of_data_that_its_own_schema_describes_passes(tmp_path: Path) -> None:
     columns = {"x": [1.0, None, 2.0, 3.0], "s": ["a", "b", "a", "b"], "y": [0, 1, 0, 1]}
     examples = write_examples(
-        tmp_path / "examples", columns, {"x": pa.array([None], pa.float64()), "s": ["c"], "y": [1]}
+        tmp_path / "examples", columns, {"x": pa.array([None, None], pa.float64()), "s": ["c", "c"], "y": [1, 0]}
     )
     assert run_steps(examples, tmp_path, {"column": "y"}).anomalies == []
 
@@ -40,7 +45,7 @@ def test_validate_of_data_that_its_own_schema_describes_passes(tmp_path: Path) -
 def test_validate_of_bad_data_writes_everything_and_succeeds_so_that_it_is_seen(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    examples = write_examples(tmp_path / "examples", {"month": [1, 13, 13], "y": [0, 1, 1]}, {"month": [2], "y": [0]})
+    examples = write_examples(tmp_path / "examples", {"month": [1, 13, 13], "y": [0, 1, 1]}, MONTHS)
     curated = 'feature { name: "month" type: INT int_domain { min: 1 max: 12 } } feature { name: "y" type: INT }'
     run_steps(examples, tmp_path, {"column": "y"}, curated)
     for fact in ("feature 'month', split train", "Unexpectedly large value: 13", "2 of 3 rows", "`max: 13`"):
@@ -60,7 +65,7 @@ def test_validate_notes_on_the_anomalies_what_they_are_of(tmp_path: Path) -> Non
     made_of = {"examples": examples, "statistics": str(tmp_path / "statistics"), "schema": str(tmp_path / "schema")}
     validate_examples.python_func(
         dsl.Dataset(uri=examples), dsl.Artifact(uri=made_of["statistics"]), dsl.Artifact(uri=made_of["schema"]), "",
-        anomalies, dsl.HTML(uri=str(tmp_path / "validation.html")),
+        {"task": "binary", "label": {"column": "y"}}, anomalies, dsl.HTML(uri=str(tmp_path / "validation.html")),
     )  # fmt: skip
     assert {name: anomalies.metadata[f"{name}_uri"] for name in made_of} == made_of
     assert (anomalies.metadata["errors"], anomalies.metadata["data_digest"]) == (0, "test")
@@ -79,10 +84,49 @@ def test_validate_of_a_file_whose_rows_do_not_parse_names_the_first(tmp_path: Pa
 
 
 def test_validate_with_a_warning_only_passes_and_logs_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    examples = write_examples(tmp_path / "examples", {"new": [1], "y": [0]})
+    examples = write_examples(tmp_path / "examples", {"new": [1, 2], "y": [0, 1]})
     validation = run_steps(examples, tmp_path, {"column": "y"}, 'feature { name: "y" type: INT }')
     assert [anomaly.severity for anomaly in validation.anomalies] == ["WARNING", "WARNING"]
     assert "SCHEMA_NEW_COLUMN: New column (column in data but not in schema)" in caplog.text
+
+
+def test_validate_of_what_module_yaml_declares_stops_before_the_training(tmp_path: Path) -> None:
+    """Slices by a column that the data lack; thresholds of a class that no row has; labels that are no class."""
+    columns = {"colour": ["red", "blue"] * 4, "words": [["a"]] * 8, "kind": ["a", "b", "NA", "c"] * 2}
+    examples = write_examples(tmp_path / "examples", columns, {**columns, "kind": ["a", "b", "b", "b"] * 2})
+    validation = run_steps(
+        examples, tmp_path, {"column": "kind"}, task="multiclass", classes=["a", "b", "c"],
+        sliced=["color", "words"], judged=["c"],
+    )  # fmt: skip
+    told = {(one.feature, one.split, one.short): one.description for one in validation.errors}
+    assert told.keys() == {
+        ("color", "", "No column to slice on"), ("words", "", "Slices of lists"),
+        ("kind", "train", "Labels that are no classes"), ("kind", "eval", "A class without rows"),
+    }  # fmt: skip
+    assert "did you mean colour?; its columns are: colour, words, kind" in told["color", "", "No column to slice on"]
+    assert "'NA' (2 rows), none of the classes a, b, c" in told["kind", "train", "Labels that are no classes"]
+
+
+@pytest.mark.parametrize(
+    ("task", "labels", "short"),
+    [
+        ("binary", [0, 1, 2, 1], "Labels that are no classes"),
+        ("binary", ["yes", "no", "yes", "no"], "Labels that are no classes"),
+        ("binary", [1, 1, 1, 1], "A class without rows"),
+        ("regression", [0.5, 1.5, float("inf"), 2.0], "Infinite labels"),
+        ("regression", [0.5, 1.5, 1e300, 2.0], "Infinite labels"),
+        ("regression", [1, 2, 3, 4], None),
+        ("binary", [True, False, True, False], None),
+        ("binary", [0.0, 1.0, 0.0, 1.0], None),
+    ],
+)
+def test_validate_of_labels_that_the_task_cannot_take(
+    tmp_path: Path, task: str, labels: list[Any], short: str | None
+) -> None:
+    manifest = read_manifest(write_examples(tmp_path, {"x": [1, 2, 3, 4], "y": labels}))
+    found = list(check_declared(tmp_path, manifest, Declared.model_validate({"task": task, "label": {"column": "y"}})))
+    assert [(one.split, one.short) for one in found] == ([("train", short), ("eval", short)] if short else [])
+    assert all(one.severity == "ERROR" for one in found)
 
 
 def test_validate_of_real_trips_passes_the_schema_inferred_from_them(tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def test_golden_spec_has_the_same_tasks_and_edges_everywhere() -> None:
 
 def test_compile_pipeline_caches_all_but_lookups_and_pushes(spec: dict[str, Any]) -> None:
     uncached = {name for name, task in tasks(spec).items() if not task.get("cachingOptions", {}).get("enableCache")}
-    assert uncached - {"exit_handler_1"} == NEVER_CACHED
+    assert uncached - {"exit_handler_1", "slipway_training"} == NEVER_CACHED
 
 
 def test_compile_pipeline_every_task_has_resources_image_and_display_name(spec: dict[str, Any]) -> None:
@@ -132,6 +132,23 @@ def test_compile_pipeline_constants_that_are_too_long_are_refused_with_the_step(
     with pytest.raises(ConfigError, match=r"vertex cannot run this pipeline:\n(.|\n)*push_model: .*8,220"):
         compile_with(tmp_path / "training.yaml")
     assert not (tmp_path / "training.yaml").exists()
+
+
+def test_compile_pipeline_asks_kubeflow_for_disk_and_vertex_for_none(tmp_path: Path) -> None:
+    asked = {}
+    for target in TARGETS:
+        compute = {"default": Compute(disk="5Gi"), "transform_features": Compute(disk="40Gi")}
+        compile_pipeline("training", Destination(target, IMAGE, compute), golden_arguments(target), tmp_path / "p.yaml")
+        spec = next(yaml.safe_load_all((tmp_path / "p.yaml").read_text()))
+        ParseDict(spec, PipelineSpec(), ignore_unknown_fields=False)
+        for label, executor in spec["deploymentSpec"]["executors"].items():
+            asked[target, label] = executor["container"]["resources"].get("accelerator")
+    assert asked["kubeflow", "exec-transform-features"] == {
+        "resourceType": "ephemeral-storage",  # a resource of Kubernetes
+        "resourceCount": "40Gi",
+    }
+    assert asked["kubeflow", "exec-record-run"] == {"resourceType": "ephemeral-storage", "resourceCount": "5Gi"}
+    assert not any(found for (target, _), found in asked.items() if target == "vertex")
 
 
 def test_compile_pipeline_limits_are_a_document_of_kubeflow(tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def test_run_is_created_and_listed_with_what_was_given(
 
 def test_every_field_reaches_the_steps_that_use_it_and_all_that_record_it() -> None:
     spec = golden_spec("kubeflow")
-    group = tasks(spec)["exit_handler_1"]["inputs"]["parameters"]
+    group = tasks(spec)["slipway_training"]["inputs"]["parameters"]
     assert {source["componentInputParameter"] for source in group.values()} == set(FIELDS)
     takes: dict[str, set[str]] = {}
     for step, task in tasks(spec).items():

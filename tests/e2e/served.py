@@ -14,10 +14,11 @@ from tests.e2e.workspace import SLIPWAY, Workspace
 
 @dataclass(frozen=True)
 class Served:
-    """Where the server listens, HOST:PORT."""
+    """Where the server listens, HOST:PORT, and the request that it prints."""
 
     grpc: str
     rest: str
+    line: str
 
 
 @contextmanager
@@ -30,11 +31,11 @@ def serve(workspace: Workspace) -> Iterator[Served]:
         assert process.stdout
         try:
             said = ""
-            while not (found := re.search(r"gRPC +(\S+)\nREST +http://(\S+)\n", said)):
+            while not (found := re.search(r"gRPC +(\S+)\nREST +http://(\S+)\ntry +(.+)\n", said)):
                 line = process.stdout.readline()
                 assert line, f"the server ended:\n{said}"
                 said += line
-            yield Served(found[1], found[2])
+            yield Served(*found.groups())
         finally:
             process.send_signal(signal.SIGTERM)
             rest = process.stdout.read()

@@ -41,6 +41,20 @@ def test_run_of_a_broken_module_stops_before_any_step(
     assert not list(workspace.home.glob("runs/*"))
 
 
+def test_run_of_a_module_that_names_a_column_that_its_data_lack_stops_before_any_step(workspace: Workspace) -> None:
+    done = workspace.slipway("run", "taxi", "--set", "slices=[[payment_typ]]", code=1)
+    assert "slices of module.yaml names 'payment_typ'" in done.stderr
+    assert "did you mean payment_type?" in done.stderr
+    assert not list(workspace.home.glob("runs/*"))
+
+
+def test_module_check_compares_with_data(workspace: Workspace, tmp_path: Path) -> None:
+    (tmp_path / "trips.csv").write_text("fare,tips,company\n1,2,a\n")
+    done = workspace.slipway("module", "check", "taxi", "--data", str(tmp_path / "trips.csv"), code=1)
+    assert "'trip_start_hour'" in done.stdout
+    workspace.slipway("module", "check", "taxi")
+
+
 def test_run_of_an_unknown_module_lists_those_there_are(workspace: Workspace) -> None:
     assert "Modules: taxi" in workspace.slipway("run", "--module", "taxy", code=1).stderr
 

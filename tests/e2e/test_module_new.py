@@ -3,6 +3,7 @@
 import csv
 import json
 import random
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,62 @@ def test_module_new_of_labels_that_follow_nothing_is_refused(workspace: Workspac
     assert run["verdict"] == "refused"
     assert "a constant model's 0.5" in "".join(run["reasons"])
     assert "a constant model's 0.5" in workspace.slipway("explain").stdout.replace("\n    ", " ")
+
+
+def write_customers(path: Path, rows: int = 900) -> None:
+    """Churn that follows date, text, weight and country, and a column that is filled once a customer has left."""
+    chance = random.Random(11)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["CustomerId", "Surname", "joined", "weight", "note", "country", "left_on", "churned"])
+        for _ in range(rows):
+            joined = date(2015, 1, 1) + timedelta(days=chance.randrange(2_000))
+            words = chance.choices(["late", "broken", "fine", "friendly", "quick", "rude", "blue", "box"], k=7)
+            weight, country = chance.randint(1, 40), chance.choice(["CH", "DE", "FR"])
+            score = words.count("broken") + words.count("rude") - words.count("fine") + (joined.year - 2017) / 2
+            churned = score + weight / 20 + (country == "DE") + chance.gauss(0, 0.7) > 1.5
+            left = f"2021-03-{chance.randint(1, 28):02d}" if churned else ""
+            writer.writerow([chance.randint(10**7, 10**8), f"Name{chance.randint(1, 400)}", f"{joined:%d/%m/%Y}",
+                             f"{weight} kg", " ".join(words), country, left, int(churned)])  # fmt: skip
+
+
+def served_inputs(version: str) -> set[str]:
+    """The features that the served model asks for."""
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    model = saved_model_pb2.SavedModel.FromString((Path(version) / "saved_model.pb").read_bytes())
+    return set(model.meta_graphs[0].signature_def["raw"].inputs)
+
+
+def new_churn(workspace: Workspace, folder: Path) -> Path:
+    """The module.yaml of a module of these customers."""
+    write_customers(folder / "customers.csv")
+    made = workspace.slipway("module", "new", "churn", "--data", str(folder / "customers.csv")).stdout
+    assert "training_only: [left_on]" in made
+    return workspace.modules / "churn" / "module.yaml"
+
+
+@pytest.mark.slow
+def test_module_new_names_a_leak_wherever_one_looks(workspace: Workspace, tmp_path: Path) -> None:
+    new_churn(workspace, tmp_path)
+    printed = workspace.slipway("run", "churn", "--set", "training.epochs=8").stdout
+    named = "left_on alone predicts churned nearly perfectly"
+    report = Path(workspace.slipway("report").stdout.strip()).read_text(encoding="utf-8")
+    explained = workspace.slipway("explain").stdout
+    assert all(named in " ".join(text.split()) for text in (printed, report, explained))
+    assert all("is nearly perfect: " in " ".join(text.split()) for text in (printed, report, explained))
+    assert workspace.last_run()["verdict"] == "pushed"
+
+
+@pytest.mark.slow
+def test_module_new_tells_columns_apart_and_a_line_changes_its_mind(workspace: Workspace, tmp_path: Path) -> None:
+    module = new_churn(workspace, tmp_path)
+    lines = module.read_text(encoding="utf-8").replace("# training_only:", "training_only:").splitlines(True)
+    module.write_text("".join(line for line in lines if "- Surname" not in line), encoding="utf-8")
+    workspace.slipway("run", "churn")
+    run = workspace.last_run()
+    assert 0.8 < run["metrics"]["auc"] < 0.99
+    assert served_inputs(run["pushed_path"]) == {"Surname", "joined", "weight", "note", "country"}
 
 
 def test_module_new_on_a_taken_name_changes_nothing(workspace: Workspace, tmp_path: Path) -> None:

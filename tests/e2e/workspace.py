@@ -44,6 +44,6 @@ class Workspace:
         return {step["name"]: "cached" if step["cached"] else step["state"] for step in self.last_run()["steps"]}
 
 
-def make_workspace(folder: Path) -> Workspace:
-    shutil.copytree(PROJECT / "modules" / "taxi", folder / "modules" / "taxi")
+def make_workspace(folder: Path, module: str = "taxi") -> Workspace:
+    shutil.copytree(PROJECT / "modules" / module, folder / "modules" / module)
     return Workspace(folder / "home", folder / "modules")

@@ -59,6 +59,7 @@ _NATURAL = (
     (r"VARCHAR|JSON|UUID|ENUM.*", "VARCHAR", "nullif(CAST({0} AS VARCHAR), '')"),
     (r'"?NULL"?', "VARCHAR", "CAST({0} AS VARCHAR)"),
     (r"BLOB", "BLOB", "{0}"),
+    (r'STRUCT\("?bytes"? BLOB, "?path"? VARCHAR\)', "BLOB", "struct_extract({0}, 'bytes')"),  # images of Hugging Face
 )
 
 
@@ -100,11 +101,18 @@ def curated_forms(schema: schema_pb2.Schema | None) -> dict[str, Form]:
 
 
 def convert(
-    column: str, raw_type: str, form: Form | None, ingestion: Ingestion = DEFAULTS, *, codes: bool = False
+    column: str,
+    raw_type: str,
+    form: Form | None,
+    ingestion: Ingestion = DEFAULTS,
+    *,
+    codes: bool = False,
+    is_image: bool = False,
 ) -> Conversion:
     """The conversion of one column from DuckDB's type to a form; without a form, to the nearest type.
 
-    `codes` says of unsigned whole numbers that some are too long for a number.
+    `codes` says of unsigned whole numbers that some are too long for a number. The lists in the lists of an image, its
+    rows and pixels, become one.
 
     Raises:
         UnusableColumnsError: examples cannot hold the type.
@@ -113,13 +121,20 @@ def convert(
         return _from_text(column, identifier(column), form or "text", ingestion)
     if raw_type == "VARCHAR" or raw_type.startswith("ENUM"):
         return _from_text(column, f"nullif({identifier(column)}::VARCHAR, '')", form or "text", DEFAULTS)
-    element = re.fullmatch(r"(.+)\[\d*\]", raw_type)
+    element = re.fullmatch(r"(.+?)((?:\[\d*\])*)\[\d*\]", raw_type)
+    if element and element[2] and not is_image:
+        raise UnusableColumnsError({column: raw_type})
     target, value = _natural(element[1] if element else raw_type, codes)
     if not target:
         raise UnusableColumnsError({column: raw_type})
     if element:
-        name = identifier(column)
-        each = f"list_transform({name}, lambda each: {value.format('each')})" if "epoch" in value else name
+        name, depth = identifier(column), element[2].count("[")
+        if depth:
+            name = f"{'flatten(' * depth}CAST({name} AS {element[1]}[]{'[]' * depth}){')' * depth}"
+        if element[1] == "UTINYINT":  # pixels, for which 8 bytes each would be much
+            target = element[1]
+        is_plain = "epoch" not in value and "struct" not in value
+        each = name if is_plain else f"list_transform({name}, lambda each: {value.format('each')})"
         return Conversion(column, f"CAST({each} AS {target}[])")
     value = value.format(identifier(column))
     if raw_type in _UNSIGNED and form == "whole":

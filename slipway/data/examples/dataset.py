@@ -1,8 +1,8 @@
 """The examples artifact: Parquet splits and their manifest.
 
 Layout: `split=train/*.parquet`, `split=eval/*.parquet`, `manifest.json`, `quarantine.jsonl`. Columns are int64, double,
-string or binary, or lists of these; a missing value is null. The sample has the same layout, and the first rows of the
-eval split alone.
+string or binary, or lists of these; an image is a list, of uint8 too, whose field says the shape. A missing value is
+null. The sample has the same layout, and the first rows of the eval split alone.
 """
 
 from __future__ import annotations
@@ -32,12 +32,13 @@ class DataFile(BaseModel):
 
 
 class RowCounts(BaseModel):
-    """`read` = `quarantined` + `left_out` + `train` + `eval`; `left_out`: of neither split, or `unlabelled`."""
+    """`read` = `quarantined` + `left_out` + `train` + `eval`; `left_out`: of neither split, `unlabelled` among them."""
 
     read: int
     quarantined: int
     left_out: int = 0
     unlabelled: int = Field(0, description="of those left out, the ones whose label is missing")
+    ungrouped: int = Field(0, description="of those left out, the ones whose label is known, but not their group")
     train: int
     eval: int
 
@@ -50,9 +51,11 @@ class Manifest(BaseModel):
     files: list[DataFile]
     columns: dict[str, str] = Field(description="name to Arrow type")
     label: str
+    weight: str = Field("", description="the column that says how much a row counts, if there is one")
     digest: str
     max_quarantined: float = Field(1.0, description="the share of quarantined rows above which validation refuses")
     split_values: dict[str, int] = Field({}, description="rows of the most frequent values of a `column` split")
+    taken: dict[str, str] = Field({}, description="columns of the data that are not in the examples, and why")
 
 
 def read_manifest(examples_path: str | Path) -> Manifest:

@@ -30,14 +30,18 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
 from slipway.data.database import connect
+from slipway.data.examples.columns import taken_columns
 from slipway.data.examples.dataset import MANIFEST, QUARANTINE, SPLITS, DataFile, Manifest, RowCounts
+from slipway.data.examples.encoded_images import decode_images
 from slipway.data.examples.query import RAW, REASON, RowQuery
 from slipway.data.examples.read import open_source
 from slipway.data.examples.rows import FILE, LINE, Quarantine, UnsoundRowsError
 from slipway.data.examples.source import Source, digest_of
 from slipway.data.examples.split_rows import SPELT, as_mask, assign_splits
+from slipway.data.images import with_shapes
+from slipway.data.tensors import curated_shapes
 from slipway.errors import DataError, StoreError
-from slipway.module_api import ColumnSplit, Ingestion, Label, Split, Task
+from slipway.module_api import ColumnSplit, GroupSplit, Ingestion, Label, Split, Task
 from slipway.stores import storage
 from slipway.stores.artifacts import clear_artifact
 
@@ -110,15 +114,17 @@ def _write(
         connection.execute("SET enable_progress_bar = false")
         connection.execute("SET streaming_buffer_size = '64MB'")  # room for more than one thread to read ahead
         typed = open_source(connection, source, schema, config.ingestion, quarantine, Path(scratch), careful=careful)
-        query = RowQuery(connection, typed, config.label, config.split, config.task, source.uri)
+        query = RowQuery(connection, typed, config.label, config.split, config.task, config.ingestion, source.uri)
+        shapes = curated_shapes(schema) | dict(typed.rows.shapes)
         for batch in _ahead(query.batches(BATCH_ROWS)):
-            rows = _set_aside(batch, quarantine)
+            rows = _set_aside(decode_images(batch, shapes), quarantine)
             labelled = rows.filter(rows.column(config.label.column).is_valid())
             usable, unlabelled = usable + rows.num_rows, unlabelled + rows.num_rows - labelled.num_rows
             if isinstance(config.split, ColumnSplit):
                 spelt.update(labelled.column(SPELT).to_pylist())
             splits = assign_splits(labelled, config.split, query.data_columns)
             examples = labelled.select(query.example_columns)
+            examples = examples.cast(with_shapes(examples.schema, shapes))
             if not writers:
                 writers = [open_writers.enter_context(_SplitWriter(folder, name, examples.schema)) for name in SPLITS]
             for code, writer in enumerate(writers):
@@ -126,23 +132,27 @@ def _write(
     if not usable + quarantine.count:
         raise DataError(f"{source.uri}: there are columns, but no rows; was the file written to its end?")
     train, evaluation = (writer.rows for writer in writers) if writers else (0, 0)
+    left_out = usable - train - evaluation
     files = [file for writer in writers for file in writer.files]
     return Manifest(
         source=source.model_dump(mode="json"),
         rows=RowCounts(
             read=usable + quarantine.count,
             quarantined=quarantine.count,
-            left_out=usable - train - evaluation,
+            left_out=left_out,
             unlabelled=unlabelled,
+            ungrouped=left_out - unlabelled if isinstance(config.split, GroupSplit) else 0,
             train=train,
             eval=evaluation,
         ),
         files=files,
         columns={field.name: str(field.type) for field in writers[0].schema} if writers else {},
         label=config.label.column,
+        weight=config.label.weight or "",
         digest=digest_of(*(file.sha256 for file in files)),
         max_quarantined=config.ingestion.max_quarantined,
         split_values={str(value): count for value, count in spelt.most_common(SHOWN_VALUES)},
+        taken=taken_columns(config.split, config.ingestion),
     )
 
 
@@ -232,8 +242,8 @@ def _set_aside(rows: pa.RecordBatch, quarantine: Quarantine) -> pa.RecordBatch:
     if reasons.null_count == rows.num_rows:
         return rows
     bad = rows.filter(reasons.is_valid()).select([FILE, LINE, REASON, RAW])
-    for row in zip(*(column.to_pylist() for column in bad.columns), strict=True):
-        quarantine.add(*row)
+    for file, line, reason, raw in zip(*(column.to_pylist() for column in bad.columns), strict=True):
+        quarantine.add(file, line, reason, raw or "")
     return rows.filter(reasons.is_null())
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 import duckdb
@@ -10,14 +9,14 @@ import pyarrow as pa
 
 from slipway.data.database import identifier
 from slipway.data.examples.column_types import convert
+from slipway.data.examples.columns import missing_column, needed_columns, no_such_column, taken_columns
 from slipway.data.examples.csv_files import has_rejects
 from slipway.data.examples.label_sql import columns_of, missing_where_nan
 from slipway.data.examples.read import TypedRows
 from slipway.data.examples.rows import BATCH, FILE, LINE, UnsoundRowsError, describe
 from slipway.data.examples.split_rows import UNREADABLE, refuse_unreadable, spelt_column, time_columns
 from slipway.errors import ConfigError, DataError
-from slipway.module_api import ColumnSplit, HashSplit, Label, Split, Task, TimeSplit
-from slipway.strict_yaml import did_you_mean
+from slipway.module_api import ColumnSplit, GroupSplit, HashSplit, Ingestion, Label, Split, Task, TimeSplit
 
 SUSPECTS = 1000
 REASON, RAW = "__slipway_reason", "__slipway_raw"
@@ -31,9 +30,17 @@ class RowQuery:
     """
 
     def __init__(
-        self, connection: duckdb.DuckDBPyConnection, typed: TypedRows, label: Label, split: Split, task: Task, name: str
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        typed: TypedRows,
+        label: Label,
+        split: Split,
+        task: Task,
+        ingestion: Ingestion,
+        name: str,
     ) -> None:
         self._connection = connection
+        self._ignored = taken_columns(HashSplit(), ingestion)
         self._typed = typed
         self._name = name
         self.data_columns = list(typed.rows.types)
@@ -41,7 +48,7 @@ class RowQuery:
         kept = [column for column in self.data_columns if column not in (dropped, label.column)]
         self.example_columns = [*kept, label.column]
         self._check_columns(label, split)
-        self._label = label
+        self._label, self._split = label, split
         self._times = split if isinstance(split, TimeSplit) else None
         self._doubts = [REASON, UNREADABLE] if self._times else [REASON]
         extra = time_columns(connection, typed, self._times) if self._times else ""
@@ -105,19 +112,12 @@ class RowQuery:
 
     def _check_columns(self, label: Label, split: Split) -> None:
         """Refuses a missing column that the module names: a misspelt `training_only` would leak the outcome."""
-        named = [(column, "label.training_only") for column in label.training_only]
-        if not isinstance(split, HashSplit):
-            named.append((split.column, "split.column"))
-        if label.expression is None:
-            named.append((label.column, "label.column"))
-        for column, where in named:
+        for column, key in needed_columns(label, split):
             if column not in self.data_columns:
-                raise DataError(f"{where} of module.yaml is {column!r}, {self._but(column)}")
+                raise DataError(f"{key} of module.yaml is {column!r}, but {self._why_not(column)}")
 
-    def _but(self, column: str) -> str:
-        columns = self.data_columns
-        hint = did_you_mean(column, columns)
-        return f"but {self._name} has no such column{hint}; its columns are: {', '.join(columns)}"
+    def _why_not(self, column: str) -> str:
+        return no_such_column(column, self.data_columns, self._name, self._ignored)
 
     def _with_label(self, inner: str, label: Label, task: Task) -> str:
         """The rows with the label, evaluated and converted to a type of the examples."""
@@ -129,14 +129,24 @@ class RowQuery:
                 labelled = self._with(inner, label.column, missing_where_nan(self._connection, label.expression))
             types = describe(self._connection, f"({labelled})")
         except duckdb.Error as error:
-            missing = re.search(r'Referenced column "([^"]+)" not found', str(error))
-            said = self._but(missing[1]) if missing else str(error).partition("\n")[0]
-            what = f"uses {missing[1]!r}, " if missing else "cannot be evaluated: "
+            missing = missing_column(error)
+            said = self._why_not(missing) if missing else str(error).partition("\n")[0]
+            what = f"uses {missing!r}, but " if missing else "cannot be evaluated: "
             raise DataError(f"label.expression of module.yaml, `{label.expression}`, {what}{said}") from error
         kind = types[label.column]
         if kind.endswith("]") or (task == "regression" and kind == "VARCHAR"):
             needed = "a number" if task == "regression" else "one value a row"
             raise ConfigError(f"label {label.column!r} is {kind}; {task} needs {needed}")
+        if label.weight and types[label.weight] not in ("BIGINT", "DOUBLE"):
+            raise ConfigError(
+                f"label.weight of module.yaml is {label.weight!r}, which holds {types[label.weight]}; a weight is a "
+                "number, 0 or more"
+            )
+        if isinstance(self._split, GroupSplit) and types[self._split.column].endswith("]"):
+            raise ConfigError(
+                f"split.column of module.yaml is {self._split.column!r}, which holds {types[self._split.column]}; a "
+                "group is one value a row"
+            )
         value = convert(label.column, kind, None).value
         return f"SELECT * REPLACE ({value} AS {column}) FROM ({labelled})"  # noqa: S608
 

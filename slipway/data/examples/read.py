@@ -6,16 +6,19 @@ import gzip
 import re
 import shutil
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import duckdb
+import pyarrow as pa
 
-from slipway.data.database import identifier, literal
+from slipway.data.database import connect, identifier, literal
 from slipway.data.examples.avro_files import avro_rows
-from slipway.data.examples.bigquery import bigquery_rows
+from slipway.data.examples.bigquery import bigquery_rows, is_bigquery
 from slipway.data.examples.column_types import (
     CSV_TEXT,
     Conversion,
@@ -26,8 +29,11 @@ from slipway.data.examples.column_types import (
     infer_forms,
 )
 from slipway.data.examples.csv_files import csv_rows, repaired_csv_rows
+from slipway.data.examples.dataset import QUARANTINE
+from slipway.data.examples.idx_files import idx_rows
 from slipway.data.examples.partitions import find_partitions, partition_forms, with_partitions
 from slipway.data.examples.rows import (
+    BATCH,
     FILE,
     Opening,
     Quarantine,
@@ -38,8 +44,9 @@ from slipway.data.examples.rows import (
     describe,
     file_of,
 )
-from slipway.data.examples.source import Format, Source
+from slipway.data.examples.source import Format, Source, SourceFile, find, locate, parts_of
 from slipway.data.examples.tfrecord_files import tfrecord_rows
+from slipway.data.tensors import curated_shapes
 from slipway.errors import DataError, UnusableColumnsError
 from slipway.module_api import Ingestion
 from slipway.stores import storage
@@ -48,7 +55,9 @@ from slipway.strict_yaml import did_you_mean
 if TYPE_CHECKING:
     from tensorflow_metadata.proto.v0 import schema_pb2
 
+ROWS_MEMORY = "200MB"
 ROW_NUMBER = "file_row_number"
+HEADER_BYTES = 1 << 20
 _MAY_BE_NUMBER = re.compile(rf"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|FLOAT|DOUBLE|DECIMAL\(.*|{CSV_TEXT}")
 
 
@@ -84,6 +93,7 @@ READERS: dict[Format, Callable[[Opening], RawRows]] = {
     "parquet": _parquet_rows,
     "tfrecord": tfrecord_rows,
     "avro": avro_rows,
+    "idx": idx_rows,
     "bigquery": bigquery_rows,
 }
 
@@ -130,7 +140,8 @@ def open_source(
         rows = with_partitions(rows, partitions, rows.place[0])
         rows = _with_missing(_without_ignored(rows, ingestion, source), ingestion.missing_values)
         forms = partition_forms(connection, rows, partitions, ingestion) | forms
-        conversions = _conversions(connection, rows, forms, ingestion)
+        shapes = curated_shapes(schema)
+        conversions = _conversions(connection, rows, forms, ingestion, shapes)
         return TypedRows(rows, conversions, frozenset(each.column for each in conversions if each.valid))
     delimiter = ingestion.delimiter
     partitions = find_partitions(source)
@@ -150,6 +161,42 @@ def open_source(
     conversions = _conversions(connection, rows, forms, ingestion)
     can_fail = failing if careful else {each.column for each in conversions if each.valid}
     return TypedRows(rows, conversions, frozenset(can_fail), trusted=not careful)
+
+
+def read_names(uri: str, ingestion: Ingestion) -> list[str]:
+    """The columns of local files, `ingestion.ignore` included; none where their headers do not tell them.
+
+    Raises:
+        DataError: nothing is there, or it cannot be read.
+    """
+    parts = parts_of(uri)
+    if any(storage.is_remote(part) or is_bigquery(part) for part in parts):
+        return []
+    kind, found, _ = find(uri, ingestion.window)
+    if kind in ("tfrecord", "idx"):  # records say one by one which features they have; images have no names
+        return []
+    source = Source(uri=uri, format=kind, digest="", files=[SourceFile(uri=file, size=0, digest="") for file in found])
+    with TemporaryDirectory() as folder, connect(folder, memory_limit="100MB", threads=1) as connection:
+        scratch = Path(folder)
+        quarantine, ignore = Quarantine(scratch / "quarantine"), frozenset(ingestion.ignore)
+        opening = Opening(connection, source, _local_files(source, scratch, most=HEADER_BYTES), quarantine, ignore)
+        rows = csv_rows(opening, ingestion.delimiter) if kind == "csv" else READERS[kind](opening)
+        return list(with_partitions(rows, find_partitions(source), rows.place[0]).types)
+
+
+def first_rows(uri: str, ingestion: Ingestion, count: int) -> pa.Table:
+    """The first rows of a data URI, as examples but without label and split; errors are those of `open_source`."""
+    with (
+        TemporaryDirectory(prefix="slipway-rows-") as scratch,
+        connect(scratch, memory_limit=ROWS_MEMORY, threads=1) as connection,
+    ):
+        quarantine = Quarantine(Path(scratch) / QUARANTINE)
+        source = locate(uri, ingestion.window)
+        typed = open_source(connection, source, None, ingestion, quarantine, Path(scratch), careful=True)
+        for batch in islice(typed.rows.batches or (), 1):
+            connection.register(BATCH, pa.Table.from_batches([batch]))
+        values = ", ".join(f"{each.value} AS {identifier(each.column)}" for each in typed.conversions)
+        return connection.sql(f"SELECT {values} FROM {typed.rows.relation} LIMIT {count}").to_arrow_table()  # noqa: S608
 
 
 def _without_ignored(rows: RawRows, ingestion: Ingestion, source: Source) -> RawRows:
@@ -182,13 +229,19 @@ def _with_missing(rows: RawRows, marks: Sequence[str]) -> RawRows:
 
 
 def _conversions(
-    connection: duckdb.DuckDBPyConnection, rows: RawRows, forms: Mapping[str, Form], ingestion: Ingestion
+    connection: duckdb.DuckDBPyConnection,
+    rows: RawRows,
+    forms: Mapping[str, Form],
+    ingestion: Ingestion,
+    images: Collection[str] = (),
 ) -> list[Conversion]:
     """The conversion of each column; UnusableColumnsError names all that have none."""
     codes, found, unusable = find_codes(connection, rows), list[Conversion](), dict[str, str]()
     for column, kind in rows.types.items():
         try:
-            found.append(convert(column, kind, forms.get(column), ingestion, codes=column in codes))
+            is_image = column in images
+            form = forms.get(column)
+            found.append(convert(column, kind, form, ingestion, codes=column in codes, is_image=is_image))
         except UnusableColumnsError as error:
             unusable |= error.columns
     if unusable:
@@ -196,8 +249,11 @@ def _conversions(
     return found
 
 
-def _local_files(source: Source, scratch: Path) -> dict[str, Path]:
-    """Name to show and path of each file: remote ones are fetched, packed CSV is unpacked (DuckDB checks no CRC)."""
+def _local_files(source: Source, scratch: Path, most: int | None = None) -> dict[str, Path]:
+    """Name to show and path of each file: remote ones are fetched, packed CSV is unpacked (DuckDB checks no CRC).
+
+    `most` bytes are unpacked, all by default.
+    """
     files = {}
     for number, file in enumerate(source.files):
         remote, suffix = storage.is_remote(file.uri), "".join(Path(file.uri.partition("?")[0]).suffixes[-2:])
@@ -210,7 +266,10 @@ def _local_files(source: Source, scratch: Path) -> dict[str, Path]:
             packed, path = path, scratch / f"{number:05d}.csv"
             try:
                 with gzip.open(packed) as reader, path.open("wb") as writer:
-                    shutil.copyfileobj(reader, writer, storage.BLOCK_BYTES)
+                    if most:
+                        writer.write(reader.read(most))
+                    else:
+                        shutil.copyfileobj(reader, writer, storage.BLOCK_BYTES)
             except (EOFError, gzip.BadGzipFile, zlib.error) as error:
                 raise DataError(f"{file.uri}: the gzip file is damaged or cut: {error}; fetch it again") from error
         files[file.uri] = path

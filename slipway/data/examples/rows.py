@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from slipway.data.examples.source import Source
+    from slipway.data.images import Shape
 
 RESERVED = "__slipway_"
 FILE, LINE = "__slipway_file", "__slipway_line"
@@ -36,12 +37,14 @@ class RawRows:
         types: Column name to DuckDB's type, in the order of the data.
         place: SQL of a row's file and line; the line is NULL if the reader does not know it.
         batches: The rows, if Python reads them; the relation is then `BATCH`, one batch at a time.
+        shapes: The shape of the values of each column whose lists are images.
     """
 
     relation: str
     types: dict[str, str]
     place: tuple[str, str] = (FILE, LINE)
     batches: Iterator[pa.RecordBatch] | None = None
+    shapes: Mapping[str, Shape] = field(default_factory=dict)
 
 
 class Quarantine:
@@ -53,7 +56,7 @@ class Quarantine:
         self._file: IO[str] | None = None
 
     def add(self, file: str, line: int | None, reason: str, raw: str) -> None:
-        """Keeps a row; lines count from 1 with the header's, in Parquet, Avro and TFRecord it is the row's number."""
+        """Keeps a row; lines count from 1 with the header's, in other formats it is the row's number."""
         if self._file is None:
             self._file = self.path.open("w", encoding="utf-8")
         record = {"file": file, "line": line, "reason": reason, "raw": raw[:RAW_CHARACTERS]}

@@ -16,18 +16,22 @@ from pydantic import BaseModel, Field
 from slipway.errors import DataError
 from slipway.stores import storage
 
-Format = Literal["csv", "parquet", "tfrecord", "avro", "bigquery"]
+Format = Literal["csv", "parquet", "tfrecord", "avro", "idx", "bigquery"]
 
 _EXTENSIONS: dict[Format, str] = {
     "csv": r"\.csv(-\d+-of-\d+)?(\.gz)?",
     "parquet": r"\.(parquet|pq)(-\d+-of-\d+)?",
     "avro": r"\.avro(-\d+-of-\d+)?",
+    "idx": r"[.-]idx\d-\w+(\.gz)?",
     # The second are the shards of TFX's ExampleGen and Transform, whose names end so.
     "tfrecord": r"(\.tfrecords?(-\d+-of-\d+)?|-\d{5}-of-\d{5})(\.gz)?",
 }
 MOST_COMMAS = 8  # in the name of one file
 SPAN = "{SPAN}"
-EXTENSIONS = ".csv, .csv.gz, .parquet, .tfrecord, .tfrecord.gz or .avro, or be a TFRecord of TFX, x-00000-of-00001.gz"
+EXTENSIONS = (
+    ".csv, .csv.gz, .parquet, .tfrecord, .tfrecord.gz or .avro, or be a TFRecord of TFX, x-00000-of-00001.gz, or "
+    "images of MNIST, x-images-idx3-ubyte.gz"
+)
 
 
 class SourceFile(BaseModel):
@@ -76,7 +80,15 @@ def read_source(source_uri: str) -> Source:
 
 
 def locate(uri: str, window: int) -> Source:
-    """The files behind a URI, with the digest of their content.
+    """The files behind a URI, with the digest of their content; arguments and errors are those of `find`."""
+    kind, found, spans = find(uri, window)
+    files = [_describe(file) for file in found]
+    digest = digest_of(kind, *(file.digest for file in files))
+    return Source(uri=uri, format=kind, digest=digest, files=files, spans=spans)
+
+
+def find(uri: str, window: int) -> tuple[Format, list[str], list[int]]:
+    """The format, the files and the spans behind a URI.
 
     Args:
         uri: A path or gs:// URI of a file, a directory or a glob (`*`, `**`, `[…]`, and `?` on this machine), or
@@ -100,23 +112,55 @@ def locate(uri: str, window: int) -> Source:
         raise DataError(f"{uri}: the files are of several formats ({examples}); read one format at a time")
     kind = _format_of(found[0])
     assert kind
-    files = [_describe(file) for file in found]
-    digest = digest_of(kind, *(file.digest for file in files))
-    return Source(uri=uri, format=kind, digest=digest, files=files, spans=spans)
+    if kind == "idx":
+        found = _with_labels(found)
+    return kind, found, spans
+
+
+def _with_labels(found: list[str]) -> list[str]:
+    """Each idx file of images, followed by that of its labels, whose name differs in that: `x-labels-idx1-ubyte.gz`."""
+    pairs: dict[str, str] = {}
+    for file in found:
+        path, query = _split(file)
+        folder, _, name = path.rpartition("/")
+        if "images" in name:
+            labels = re.sub(r"idx\d", "idx1", name.replace("images", "labels"))
+            names = [f"{folder}/{stem}{query}" for stem in (labels, labels.removesuffix(".gz"), f"{labels}.gz")]
+            there = next((each for each in names if storage.exists(each)), None)
+            if there is None:
+                raise DataError(f"{file}: its labels are not beside it; they should be called {labels}")
+            pairs[file] = there
+    for file in found:
+        if file not in pairs and file not in pairs.values():
+            raise DataError(
+                f"{file}: name the idx file of the images, x-images-idx3-ubyte; its labels are found beside it"
+            )
+    return [each for pair in pairs.items() for each in pair]
 
 
 def parts_of(uri: str, base: Path | None = None) -> list[str]:
-    """The URIs of a list with commas between, local ones below `base`; a local file may have commas in its name."""
+    """The URIs of a list with commas between, local ones below `base`; names may have commas.
+
+    A local name has one if such a file is there. A remote one has, unless a whole URI stands before the comma: one that
+    ends like a data file, a folder's with its slash, or a pattern.
+    """
     found: list[str] = []
     pieces = uri.split(",")
     while pieces:
-        sizes = range(min(len(pieces), MOST_COMMAS + 1), 0, -1)
-        texts = [(size, text) for size in sizes for text in (",".join(pieces[:size]), ",".join(pieces[:size]).strip())]
-        there = (one for one in texts if "://" not in one[1] and _is_there(str((base or Path()) / one[1])))
+        texts = [(size, ",".join(pieces[:size])) for size in range(1, min(len(pieces), MOST_COMMAS + 1) + 1)]
+        if "://" in pieces[0]:
+            there = ((size, text.strip()) for size, text in texts if text.count("://") == 1 and _is_whole(text.strip()))
+        else:
+            local = ((size, each) for size, text in reversed(texts) for each in (text, text.strip()))
+            there = (one for one in local if "://" not in one[1] and _is_there(str((base or Path()) / one[1])))
         size, text = next(there, (1, pieces[0].strip()))
         found.append(text if "://" in text or base is None else str(base / text))
         del pieces[:size]
     return found
+
+
+def _is_whole(uri: str) -> bool:
+    return _format_of(uri) is not None or uri.partition("?")[0].endswith(("/", "*"))
 
 
 def _is_there(path: str) -> bool:

@@ -1,4 +1,4 @@
-"""Assigns rows to splits: by a hash of the row, by a column, or by time.
+"""Assigns rows to splits: by a hash of the row or of a group, by a column, or by time.
 
 Times are compared as timestamps in DuckDB, never as texts; a time without a zone is UTC.
 """
@@ -20,9 +20,11 @@ from slipway.data.database import identifier, literal
 from slipway.data.examples.column_types import iso_moment
 from slipway.data.examples.rows import describe
 from slipway.errors import ConfigError, DataError
-from slipway.module_api import ColumnSplit, HashSplit, Split, TimeSplit
+from slipway.module_api import ColumnSplit, GroupSplit, HashSplit, Split, TimeSplit
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from slipway.data.examples.read import TypedRows
@@ -36,27 +38,43 @@ _HAS_YEAR = re.compile("%-?[YyGcx]")
 
 
 def assign_splits(rows: pa.RecordBatch, split: Split, columns: list[str]) -> NDArray[np.int8]:
-    """`TRAIN`, `EVAL` or `NEITHER` for each row, by a hash of `columns`, or of rows that hold `LATER`, by time.
+    """`TRAIN`, `EVAL` or `NEITHER` for each row, by a hash of all `columns`, or of rows that hold `LATER`, by time.
 
     For a split by column, the rows hold `SPELT`.
     """
-    if isinstance(split, HashSplit):
+    if isinstance(split, HashSplit | GroupSplit):
+        hashed = [split.column] if isinstance(split, GroupSplit) else split.columns or columns
         parts = np.uint64(split.train + split.eval)
-        return np.where(hash_rows(rows, columns) % parts < np.uint64(split.train), TRAIN, EVAL).astype(np.int8)
+        sides = np.where(hash_rows(rows, hashed) % parts < np.uint64(split.train), TRAIN, EVAL)
+        if isinstance(split, GroupSplit):
+            sides[_without_group(rows.column(split.column))] = NEITHER
+        return sides.astype(np.int8)
     if isinstance(split, TimeSplit):
         later = rows.column(LATER)
         known = np.where(_booleans(pc.fill_null(later, False)), EVAL, TRAIN)
         return np.where(_booleans(later.is_null()), NEITHER, known).astype(np.int8)
-    texts = [rows.column(split.column).cast(pa.string()), rows.column(SPELT)]
+    values = rows.column(split.column)
+    texts = [values.cast(pa.string()), rows.column(SPELT)]
+    is_number = pa.types.is_integer(values.type) or pa.types.is_floating(values.type)
     answer = np.full(rows.num_rows, NEITHER, dtype=np.int8)
     for code, names in ((TRAIN, split.train), (EVAL, split.eval)):
         wanted = {name.lower() if name.lower() in ("true", "false") else name for name in names} | set(names)
         for text in texts:
             answer[_booleans(pc.is_in(text, pa.array(sorted(wanted), pa.string())))] = code
+        numbers = [float(number) for number in map(_number, wanted) if number is not None] if is_number else []
+        if numbers:  # 1.0 is 1, however a format or a writer spells it
+            answer[_booleans(pc.is_in(values.cast(pa.float64(), safe=False), pa.array(numbers)))] = code
     return answer
 
 
-def hash_rows(rows: pa.RecordBatch, columns: list[str]) -> NDArray[np.uint64]:
+def _without_group(values: pa.Array) -> NDArray[np.bool_]:
+    missing = _booleans(values.is_null(nan_is_null=True))
+    if pa.types.is_string(values.type) or pa.types.is_binary(values.type):
+        missing = missing | _booleans(pc.fill_null(pc.equal(pc.binary_length(values), 0), True))
+    return missing
+
+
+def hash_rows(rows: pa.RecordBatch, columns: Sequence[str]) -> NDArray[np.uint64]:
     """A hash of each row's values, the same for every file, format, and order of rows or columns.
 
     A number hashes by its value as a double, so 1 and 1.0 are the same. Each column's hash is salted with its name and

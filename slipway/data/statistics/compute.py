@@ -11,18 +11,21 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow.parquet as pq
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from slipway.data import database
 from slipway.data.database import identifier, literal
-from slipway.data.examples.dataset import MANIFEST, SPLITS, files_of_split
-from slipway.data.statistics.describe import ColumnFacts, describe_split
+from slipway.data.examples.dataset import MANIFEST, SPLITS, files_of_split, read_manifest
+from slipway.data.images import MeanImages, Shape, is_image, shapes_in
+from slipway.data.statistics.describe import ColumnFacts, describe_image, describe_split, feature_name
 from slipway.data.statistics.expressions import (
     BOUNDS,
     TABLE,
@@ -38,8 +41,11 @@ from slipway.stores.artifacts import check_whole
 WORKERS = 3
 WORKER_MEMORY = "200MB"  # a worker that needs more spills to disk; exact quantiles cannot, hence EXACT_ROWS
 EXACT_ROWS = 8_000_000
+MEAN_ROWS = 4096
 
-_KINDS: dict[str, Kind] = {"BIGINT": "int64", "DOUBLE": "float64", "VARCHAR": "string", "BLOB": "binary"}
+_KINDS: dict[str, Kind] = {
+    "BIGINT": "int64", "UTINYINT": "int64", "DOUBLE": "float64", "VARCHAR": "string", "BLOB": "binary",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,11 @@ class Table:
     files: Sequence[Path]
     rows: int
     columns: dict[str, ColumnType]
+    shapes: dict[str, Shape] = field(default_factory=dict)
+
+    def is_exact(self, column: str) -> bool:
+        """Whether the column's quantiles fit into memory."""
+        return self.rows * prod(self.shapes.get(column, ())) <= EXACT_ROWS
 
 
 def compute_statistics(examples_path: str | Path) -> statistics_pb2.DatasetFeatureStatisticsList:
@@ -63,8 +74,22 @@ def compute_statistics(examples_path: str | Path) -> statistics_pb2.DatasetFeatu
     tables = [open_table(split_files(examples_path, split)) for split in SPLITS]
     statistics = statistics_pb2.DatasetFeatureStatisticsList()
     for split, table, facts in zip(SPLITS, tables, _describe_columns(tables), strict=True):
-        statistics.datasets.append(describe_split(split, table.rows, facts))
+        described = describe_split(split, table.rows, facts)
+        for feature in described.features:
+            if shape := table.shapes.get(feature_name(feature)):
+                describe_image(feature, shape, _mean_images(table, feature_name(feature), examples_path))
+        statistics.datasets.append(described)
     return statistics
+
+
+def _mean_images(table: Table, column: str, examples_path: str | Path) -> dict[str, bytes]:
+    means, label = MeanImages(table.shapes[column]), read_manifest(examples_path).label
+    if is_image(means.shape):
+        for file in table.files:
+            with pq.ParquetFile(file) as parquet:
+                for batch in parquet.iter_batches(MEAN_ROWS, columns=[column, label]):
+                    means.add(batch.column(column), batch.column(label))
+    return means.pictures()
 
 
 def split_files(examples_path: str | Path, split: str) -> list[Path]:
@@ -79,22 +104,22 @@ def open_table(files: Sequence[Path]) -> Table:
         return Table((), 0, {})
     columns = {}
     with connect() as connection:
+        rows = run(connection, scan(files, "count(*)"), files).fetchone()[0]
         for name, type_name, *_ in run(connection, f"DESCRIBE {scan(files)}", files).fetchall():
             kind = _KINDS.get(type_name.removesuffix("[]"))
             if kind is None:
                 raise DataError(f"column {name!r} is of type {type_name}: examples hold integers, floats, strings, "
                                 f"binaries or lists of these; convert it before it is ingested")  # fmt: skip
             columns[name] = ColumnType(kind, is_list=type_name.endswith("[]"))
-        rows = run(connection, scan(files, "count(*)"), files).fetchone()[0]
-    return Table(files, int(rows), columns)
+    return Table(files, int(rows), columns, shapes_in(pq.read_schema(files[0])))
 
 
 def _describe_columns(tables: Sequence[Table]) -> list[list[ColumnFacts]]:
     """The facts of each column of each table, in order."""
     jobs = [(table, name, column) for table in tables for name, column in table.columns.items()]
     # Compiled before the threads start: Ibis is pure Python, so there is nothing to gain side by side.
-    for table, _, column in jobs:
-        compile_column(column, exact=table.rows <= EXACT_ROWS)
+    for table, name, column in jobs:
+        compile_column(column, exact=table.is_exact(name))
     waiting = iter(enumerate(jobs))
 
     def work(_: int) -> list[tuple[int, ColumnFacts]]:
@@ -109,7 +134,7 @@ def _describe_columns(tables: Sequence[Table]) -> list[list[ColumnFacts]]:
 
 
 def _describe_column(connection: duckdb.DuckDBPyConnection, table: Table, name: str, column: ColumnType) -> ColumnFacts:
-    sql, files = compile_column(column, exact=table.rows <= EXACT_ROWS), table.files
+    sql, files = compile_column(column, exact=table.is_exact(name)), table.files
     view = scan(files, f"{identifier(name)} AS value")
     run(connection, f"CREATE OR REPLACE TEMP VIEW {TABLE} AS {view}", files)
     values = _one_row(run(connection, sql.values, files))

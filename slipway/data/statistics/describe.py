@@ -10,11 +10,13 @@ values and a rank histogram of a thousand. What differs:
   at the end of both histograms. NaN is counted in `num_nan`, as in TFDV.
 - `avg_length` of strings counts characters, not bytes.
 - A numeric feature has the number of distinct values as the custom statistic `unique`; it is approximate.
+- An image has its `shape` as one, and as PNG in base64 the `mean image` of all and of each value of the label.
 """
 
 from __future__ import annotations
 
 import math
+from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -22,10 +24,13 @@ from typing import Any
 
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
+from slipway.data.images import Shape
 from slipway.data.statistics.expressions import BUCKETS, ColumnType, bucket_bounds, half_width
 
 TOP_VALUES = 20
 UNIQUE = "unique"
+SHAPE = "shape"
+MEAN = "mean image"
 
 Bucket = tuple[float, float, float]  # low, high, count
 
@@ -73,6 +78,28 @@ def unique_count(feature: statistics_pb2.FeatureNameStatistics) -> int:
     if feature.HasField("bytes_stats"):
         return int(feature.bytes_stats.unique)
     return next((int(custom.num) for custom in feature.custom_stats if custom.name == UNIQUE), 0)
+
+
+def describe_image(feature: statistics_pb2.FeatureNameStatistics, shape: Shape, means: dict[str, bytes]) -> None:
+    """Adds the shape, and pictures of the mean images by label."""
+    feature.custom_stats.add(name=SHAPE, str=" x ".join(map(str, shape)))
+    for label, png in means.items():
+        feature.custom_stats.add(name=f"{MEAN} {label}".rstrip(), str=b64encode(png).decode())
+
+
+def image_shape(feature: statistics_pb2.FeatureNameStatistics) -> Shape:
+    """The shape of a feature of more than one dimension; empty if it has none."""
+    found = next((one.str for one in feature.custom_stats if one.name == SHAPE), "")
+    return tuple(int(size) for size in found.split(" x ") if size)
+
+
+def mean_images(feature: statistics_pb2.FeatureNameStatistics) -> dict[str, bytes]:
+    """PNGs by label; that of all images has the empty name."""
+    return {
+        one.name.removeprefix(MEAN).strip(): b64decode(one.str)
+        for one in feature.custom_stats
+        if one.name.startswith(MEAN)
+    }
 
 
 def _describe_feature(feature: statistics_pb2.FeatureNameStatistics, column: ColumnFacts) -> None:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from slipway.data.statistics.describe import common_stats, feature_name, unique_count
+from slipway.data.images import data_uri
+from slipway.data.statistics.describe import common_stats, feature_name, image_shape, mean_images, unique_count
 from slipway.pages.charts import Bins, bar_list, figure, histogram
 from slipway.pages.numbers import format_number, format_share, short_number
-from slipway.pages.page import grid, render_page, section, table, tiles
+from slipway.pages.page import grid, pictures, render_page, section, table, tiles
 
 if TYPE_CHECKING:
     from tensorflow_metadata.proto.v0 import statistics_pb2
@@ -21,21 +22,25 @@ Splits = dict[str, "statistics_pb2.FeatureNameStatistics"]  # one feature, by sp
 
 SHOWN_VALUES = 8
 OUTLIERS = 0.9  # with so much in one of ten buckets, equal widths show the outliers and nothing else
+TILE_NAMES = {"Images": "of images", "Numbers": "numeric", "Strings": "other"}
 TYPE_NAMES = {0: "integer", 1: "float", 2: "string", 3: "binary"}
 
 
 def render_statistics(statistics: statistics_pb2.DatasetFeatureStatisticsList) -> str:
     """One HTML page."""
     features = _by_name(statistics)
-    numbers = {name: found for name, found in features.items() if _first(found).HasField("num_stats")}
-    others = {name: found for name, found in features.items() if name not in numbers}
+    parts: dict[str, dict[str, Splits]] = {"Images": {}, "Numbers": {}, "Strings": {}}
+    for name, found in features.items():
+        kind = "Numbers" if _first(found).HasField("num_stats") else "Strings"
+        parts["Images" if mean_images(_first(found)) else kind][name] = found
+    counts = ", ".join(f"{len(part)} {TILE_NAMES[title]}" for title, part in parts.items() if part or title != "Images")
     sizes: list[tuple[str, Cell, Cell]] = [
         (f"{dataset.name} examples", format_number(dataset.num_examples), "") for dataset in statistics.datasets
     ]
     body = [
-        tiles([*sizes, ("features", format_number(len(features)), f"{len(numbers)} numeric, {len(others)} other")]),
+        tiles([*sizes, ("features", format_number(len(features)), counts)]),
         section("Overview", overview_table(statistics)),
-        *(section(title, _figures_of(part)) for title, part in (("Numbers", numbers), ("Strings", others)) if part),
+        *(section(title, _figures_of(part)) for title, part in parts.items() if part),
     ]
     return render_page("Statistics", Markup("").join(body), subtitle="Statistics of the examples by split.")
 
@@ -52,13 +57,17 @@ def overview_table(statistics: statistics_pb2.DatasetFeatureStatisticsList) -> M
     rows: list[list[Cell]] = []
     for name, found in _by_name(statistics).items():
         bins = [bins for split, feature in found.items() if (bins := _bins(split, feature.num_stats)).counts]
-        shape = histogram("", bins, mini=True) if bins else ""
+        shape: Cell = histogram("", bins, mini=True) if bins else ""
+        if means := mean_images(_first(found)):
+            shape = Markup('<img src="{}" alt="mean image">').format(data_uri(means[""]))
         figures = zip(*(_figures(feature, sizes[split]) for split, feature in found.items()), strict=True)
         cells = [
             Markup("<br>").join([first, *map(Markup("<small>{}</small>").format, rest)]) for first, *rest in figures
         ]
         title = Markup("<strong>{}</strong>").format(name)
-        rows.append([title, *cells, TYPE_NAMES.get(_first(found).type, "other"), shape])
+        sizes_of_image = " x ".join(map(str, image_shape(_first(found))))
+        kind = f"image, {sizes_of_image}" if sizes_of_image else TYPE_NAMES.get(_first(found).type, "other")
+        rows.append([title, *cells, kind, shape])
     splits = " and ".join(sizes)
     note = Markup('<p class="note">A line each for {}. Point at a number to see all its digits.</p>').format(splits)
     return note + table(headers, rows)
@@ -73,12 +82,27 @@ def _by_name(statistics: statistics_pb2.DatasetFeatureStatisticsList) -> dict[st
 
 
 def _figures_of(features: dict[str, Splits]) -> Markup:
-    return grid(
-        *(
-            _number_figure(name, found) if _first(found).HasField("num_stats") else _string_figure(name, found)
-            for name, found in features.items()
-        )
-    )
+    return grid(*(figure for name, found in features.items() for figure in _drawn(name, found)))
+
+
+def _drawn(name: str, found: Splits) -> list[Markup]:
+    if not _first(found).HasField("num_stats"):
+        return [_string_figure(name, found)]
+    images = [_image_figure(name, found)] if mean_images(_first(found)) else []
+    return [*images, _number_figure(name, found)]
+
+
+def _image_figure(name: str, found: Splits) -> Markup:
+    """The mean of all images of the first split, and of those of each label."""
+    means = [(data_uri(png), label or "all") for label, png in mean_images(_first(found)).items()]
+    shape = " x ".join(map(str, image_shape(_first(found))))
+    facts = []
+    for split, feature in found.items():
+        stats, values = feature.num_stats, feature.num_stats.common_stats.tot_num_values
+        ink = format_share(1 - stats.num_zeros / values if values else math.nan)
+        between = f"{format_number(stats.min)} to {format_number(stats.max)}, {format_number(stats.mean)} on average"
+        facts.append(f"{split}: {between}; {ink} of the values are not zero.")
+    return figure(f"{name}, {shape}: mean images by label", pictures(means), note=" ".join(facts))
 
 
 def _figures(feature: statistics_pb2.FeatureNameStatistics, examples: int) -> list[Cell]:

@@ -16,7 +16,8 @@ from google.protobuf import text_encoding
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
 from slipway.data.schema import SERVING
-from slipway.data.statistics.describe import common_stats
+from slipway.data.statistics.describe import common_stats, image_shape
+from slipway.data.tensors import fixed_shape
 from slipway.data.validation.finding import Condition, Finding
 
 LISTED_VALUES = 10
@@ -80,6 +81,7 @@ def check_feature(
             fix=f'if the model may learn from it, remove `not_in_environment: "{environment}"` in schema.pbtxt',
         )  # fmt: skip
     yield from _check_value_count(feature, common)
+    yield from _check_shape(feature, stats, common)
     yield from _check_presence(feature, common)
     expected, found = str(schema_pb2.FeatureType.Name(feature.type)), type_name(stats)
     if found == expected:
@@ -146,9 +148,24 @@ def _check_value_count(feature: schema_pb2.Feature, common: statistics_pb2.Commo
             fix=f"correct the data, or in schema.pbtxt change `{bound}` of feature {name!r} to `{end}: {found}`",
             bound=bound, condition=Condition(f"size {sign} {limit}", of_row=True),
         )  # fmt: skip
-    size = math.prod(dim.size for dim in feature.shape.dim)
-    sizes = {common.min_num_values, common.max_num_values}
-    if feature.HasField("shape") and (common.num_missing or sizes != {size}):
+
+
+def _check_shape(
+    feature: schema_pb2.Feature,
+    stats: statistics_pb2.FeatureNameStatistics,
+    common: statistics_pb2.CommonStatistics,
+) -> Iterator[Finding]:
+    wanted, found = fixed_shape(feature), image_shape(stats)
+    size, sizes = math.prod(wanted), {common.min_num_values, common.max_num_values}
+    if feature.HasField("shape") and found and found != wanted:
+        said = " x ".join(map(str, found))
+        yield Finding(
+            "INVALID_FEATURE_SHAPE", "Invalid shape", f"The examples have values of shape {said}.",
+            fix=f"bring data of the schema's shape, or in schema.pbtxt change the shape of feature {feature.name!r} to "
+                f"`shape {{ {' '.join(f'dim {{ size: {one} }}' for one in found)} }}`",
+            bound=f"shape {' x '.join(map(str, wanted))}",
+        )  # fmt: skip
+    elif feature.HasField("shape") and (common.num_missing or sizes != {size}):
         yield Finding(
             "INVALID_FEATURE_SHAPE", "Invalid shape",
             "The feature has a shape, but it's not always present or its value lengths vary.",

@@ -1,4 +1,4 @@
-"""What validation says of ingestion: rows that could not be read, and labels that are missing in all rows."""
+"""What validation says of ingestion: rows that could not be read, and labels or groups that are missing in all rows."""
 
 from __future__ import annotations
 
@@ -28,6 +28,13 @@ def check_ingested(examples_path: str | Path, manifest: Manifest) -> Iterator[An
             + ("; or raise ingestion.max_quarantined in module.yaml" if over else ""),
         )  # fmt: skip
     usable = rows.read - rows.quarantined
+    if rows.ungrouped and rows.unlabelled + rows.ungrouped == usable:
+        yield Anomaly(
+            feature="", split="", severity="ERROR", type="NO_DATA_IN_SPAN", short="No groups",
+            description=f"The group is missing in all of {rows.ungrouped:,} rows with a label, and such rows are in "
+            "neither split.", rows=rows.ungrouped, of_rows=usable,
+            fix="bring the column's values, or correct split.column in module.yaml",
+        )  # fmt: skip
     if usable and rows.unlabelled == usable:
         yield Anomaly(
             feature=manifest.label, split="", severity="ERROR", type="FEATURE_TYPE_NOT_PRESENT", short="No labels",

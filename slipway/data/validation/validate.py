@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TypeAlias
 
@@ -15,10 +15,13 @@ from slipway.data.statistics.describe import common_stats, feature_name
 from slipway.data.statistics.io import FILE as STATISTICS
 from slipway.data.statistics.io import dataset_of, read_statistics
 from slipway.data.validation.comparators import compare_datasets
+from slipway.data.validation.earlier import compare_columns
 from slipway.data.validation.features import check_feature, is_required, type_name
 from slipway.data.validation.finding import CONTROL_MISSING, Finding, find_rows
 from slipway.data.validation.ingested import check_ingested
+from slipway.data.validation.leaks import check_leaks
 from slipway.data.validation.report import Anomaly, Comparison, Kind, Validation
+from slipway.data.validation.weights import check_weights
 from slipway.stores import storage
 
 Dataset: TypeAlias = statistics_pb2.DatasetFeatureStatistics
@@ -29,6 +32,7 @@ def validate_examples(
     statistics: statistics_pb2.DatasetFeatureStatisticsList,
     schema: schema_pb2.Schema,
     previous_statistics: str = "",
+    declared: Iterable[Anomaly] = (),
 ) -> Validation:
     """The anomalies, errors first, and the comparisons.
 
@@ -39,8 +43,10 @@ def validate_examples(
         statistics: Statistics of both splits.
         schema: The schema.
         previous_statistics: URI of the statistics of the run before, for drift, or empty; deleted ones are a warning.
+        declared: What is wrong with the columns and labels that module.yaml declares.
     """
     found: list[tuple[Dataset, str, Finding]] = []
+    earlier: list[Anomaly] = []
     manifest = read_manifest(examples_path)
     datasets = {split: dataset_of(statistics, split) for split in SPLITS}
     for dataset in datasets.values():
@@ -53,13 +59,18 @@ def validate_examples(
         fix = "nothing, if the run before was deleted: drift is checked from the next run on"
         found.append((train, "", Finding(CONTROL_MISSING, "previous data missing", text, fix)))
     elif previous_statistics and train.num_examples:
-        kinds.append(("drift", train, dataset_of(read_statistics(previous_statistics), "train")))
+        before = dataset_of(read_statistics(previous_statistics), "train")
+        kinds.append(("drift", train, before))
+        earlier = list(compare_columns(train, before))
+        found += [(train, "", finding) for finding in _compare_size(schema, train, before)]
     comparisons: list[Comparison] = []
     for kind, treatment, control in kinds:
         for name, comparison, finding in compare_datasets(schema, treatment, control, kind):
             comparisons += [comparison] if comparison else []
             found += [(treatment, name, finding)] if finding else []
-    anomalies = [*check_ingested(examples_path, manifest), *(_locate(examples_path, *one) for one in found)]
+    anomalies = [*check_ingested(examples_path, manifest), *check_weights(examples_path, manifest), *declared]
+    anomalies += [*(_locate(examples_path, *one) for one in found), *earlier]
+    anomalies += check_leaks(examples_path, schema, manifest)
     anomalies.sort(key=lambda anomaly: anomaly.severity != "ERROR")
     return Validation(anomalies=anomalies, comparisons=comparisons)
 
@@ -98,14 +109,33 @@ def _check_split(schema: schema_pb2.Schema, dataset: Dataset, manifest: Manifest
 def _check_size(schema: schema_pb2.Schema, dataset: Dataset) -> Iterator[Finding]:
     """TFDV's dataset constraints (`dataset_constraints_util.cc`)."""
     limits, rows = schema.dataset_constraints, dataset.num_examples
-    for end, word, sign in (("min", "Low", "<"), ("max", "High", ">")):
+    ends = (("min", "Low", "<", "bring the rest of", "few"), ("max", "High", ">", "correct", "many"))
+    for end, word, sign, more, amount in ends:
         key = f"{end}_examples_count"
         limit = getattr(limits, key)
         if limits.HasField(key) and (rows < limit if sign == "<" else rows > limit):
             yield Finding(
                 f"DATASET_{word.upper()}_NUM_EXAMPLES", f"{word} num examples in dataset.",
-                f"The dataset has {rows} examples, which is {sign} the limit of {limit}.",
-                fix=f"change `{key}: {limit}` in schema.pbtxt, or the data", bound=f"{key}: {limit}", rows=rows,
+                f"The dataset has {rows:,} examples, which is {sign} the limit of {limit:,}.",
+                fix=f"{more} the data; or, if so {amount} rows are right, change `{key}: {limit}` in schema.pbtxt to "
+                f"`{key}: {rows}`",
+                bound=f"{key}: {limit} in each split", rows=rows,
+            )  # fmt: skip
+
+
+def _compare_size(schema: schema_pb2.Schema, now: Dataset, before: Dataset) -> Iterator[Finding]:
+    """TFDV's comparison of the number of examples with that of the run before."""
+    limits, rows, had = schema.dataset_constraints.num_examples_drift_comparator, now.num_examples, before.num_examples
+    for end, word, sign in (("min", "Low", "<"), ("max", "High", ">")):
+        key = f"{end}_fraction_threshold"
+        limit, share = getattr(limits, key), rows / had if had else 1.0
+        if limits.HasField(key) and (share < limit if sign == "<" else share > limit):
+            yield Finding(
+                f"COMPARATOR_{word.upper()}_NUM_EXAMPLES",
+                f"{word} num examples in current dataset versus the previous.",
+                f"There are {rows:,} examples, {had:,} in the run before; the ratio {share:.4g} is {sign} {limit:g}.",
+                fix=f"correct the data; or, if the change is right, change `{key}: {limit:g}` in schema.pbtxt",
+                bound=f"num_examples_drift_comparator {{ {key}: {limit:g} }}", rows=rows,
             )  # fmt: skip
 
 

@@ -25,8 +25,8 @@ from slipway.evaluation.metrics import EPSILON, invalid_predictions, without_inv
 from slipway.evaluation.results import MISSING
 from slipway.evaluation.scoring import Models, Scorer
 from slipway.evaluation.slices import Measured, Slicing, encode_column, slice_rows
-from slipway.evaluation.tfma.files import eval_config, prediction_key
-from slipway.evaluation.tfma.readback import CHOSEN, INVALID, LABEL, RIGHT, SPREAD, WITHIN, read_tables
+from slipway.evaluation.tfma.files import WEIGHT, eval_config, prediction_key
+from slipway.evaluation.tfma.readback import CHOSEN, HEAVY, INVALID, LABEL, RIGHT, SPREAD, WITHIN, read_tables
 from slipway.stores import storage
 
 if TYPE_CHECKING:
@@ -68,23 +68,32 @@ class Score(beam.DoFn):  # type: ignore[misc]
                 rows = self.rows.labelled(batch)
                 if rows.num_rows:
                     labels, inputs = self.rows.labels(rows), raw_inputs(rows, self.rows.features)
+                    weights = self.rows.weights(rows)
+                    if weights is None:
+                        weights = np.ones(rows.num_rows)
                     answers = {name: one.predict(inputs, rows.num_rows) for name, one in self._scorers.items()}
-                    batch = self._columns(rows, labels, {name: answers[name] for name in _judged(answers)})
+                    batch = self._columns(rows, labels, weights, {name: answers[name] for name in _judged(answers)})
                     yield batch
                     keys = random.random(rows.num_rows)
                     places = {f"{PLACE}{name}": _texts(rows, name) for name in self.rows.config.slice_columns}
-                    yield beam.pvalue.TaggedOutput(SAMPLE, {KEY: keys, LABEL: labels, **places, **answers})
+                    yield beam.pvalue.TaggedOutput(
+                        SAMPLE, {KEY: keys, LABEL: labels, WEIGHT: weights, **places, **answers}
+                    )
 
     def _columns(
-        self, rows: pa.Table, labels: NDArray[Any], predictions: dict[str, NDArray[np.float32]]
+        self,
+        rows: pa.Table,
+        labels: NDArray[Any],
+        weights: NDArray[np.float64],
+        predictions: dict[str, NDArray[np.float32]],
     ) -> pa.RecordBatch:
-        """Label and predictions as numbers, slice columns as text, and the columns whose means `readback` needs.
+        """Label, weight and predictions as numbers, slice columns as text, and columns whose means `readback` needs.
 
         TFMA fails on an invalid prediction, so it is replaced and counted. Probabilities are clipped as in
         `slipway.evaluation.metrics`, since TFMA's log loss does not clip.
         """
         config = self.rows.config
-        columns: dict[str, Any] = {config.label.column: labels}
+        columns: dict[str, Any] = {config.label.column: labels, WEIGHT: weights}
         for name, values in predictions.items():
             invalid = invalid_predictions(config.task, values)
             clean = without_invalid(values, invalid)
@@ -99,7 +108,8 @@ class Score(beam.DoFn):  # type: ignore[misc]
         if config.task == "regression":
             columns[SPREAD] = (labels.astype(np.float64) - self.centre) ** 2
         if config.task == "multiclass":
-            columns |= {f"{WITHIN}{k}": (labels == k).astype(np.float32) for k in range(len(config.class_names))}
+            for k in range(len(config.class_names)):
+                columns |= {f"{WITHIN}{k}": (labels == k).astype(np.float32), f"{HEAVY}{k}": weights * (labels == k)}
         for name in config.slice_columns:
             columns[name] = _texts(rows, name).astype(object)
         return pa.RecordBatch.from_pydict({name: _as_lists(values) for name, values in columns.items()})
@@ -161,9 +171,10 @@ def measure_on_beam(
         answers={name: sample[name] for name in worker_paths},
         slicings=[_as_in_tables(one) for one in slice_rows(table, [(), *rows.config.slice_specs])],
         invalid=invalid,
-        unlabelled=sum(one.metadata.num_rows for one in fragments) - examples,
+        unlabelled=rows.unlabelled(examples_path),
         problems=models.problems,
         sampled=examples > SAMPLE_ROWS,
+        weights=sample[WEIGHT] if rows.config.label.weight else None,
     )
 
 
@@ -205,14 +216,15 @@ def _with_means(config: EvaluationConfig, models: list[str]) -> Any:
     """`eval_config`, and the means from which `readback` derives the metrics that TFMA lacks."""
     result = eval_config(config, BASELINE in models)
     spec = result.metrics_specs.add()
+    spec.example_weights.unweighted = True  # each mean names its weight
     means = [(f"{INVALID}{model}", "") for model in models]
     if config.task == "regression":
-        means.append((SPREAD, ""))
+        means.append((SPREAD, WEIGHT))
     if config.task == "multiclass":
         classes = range(len(config.class_names))
-        means += [(f"{RIGHT}{model}", f"{WITHIN}{index}") for model in models for index in classes]
+        means += [(f"{RIGHT}{model}", f"{HEAVY}{index}") for model in models for index in classes]
         means += [
-            (f"{prefix}{index}", "") for prefix in (WITHIN, *(CHOSEN + one for one in models)) for index in classes
+            (f"{prefix}{index}", WEIGHT) for prefix in (WITHIN, *(CHOSEN + one for one in models)) for index in classes
         ]
         by_class = result.metrics_specs.add(model_names=models if len(models) > 1 else [])
         by_class.binarize.class_ids.values.extend(classes)
@@ -220,7 +232,8 @@ def _with_means(config: EvaluationConfig, models: list[str]) -> Any:
     for column, weight in means:
         path = f'"feature_key_path": ["features", "{column}"]'
         weighted = f', "example_weights_key_path": ["features", "{weight}"]' if weight else ""
-        spec.metrics.add(class_name="Mean", config=f'{{"name": "{column}{weight}", {path}{weighted}}}')
+        name = column if weight == WEIGHT else f"{column}{weight}"
+        spec.metrics.add(class_name="Mean", config=f'{{"name": "{name}", {path}{weighted}}}')
     return result
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import google.protobuf.wrappers_pb2  # noqa: F401 - TFMA's messages need it, and do not import it
 from google.protobuf import json_format
 
-from slipway.evaluation.metric import BASELINE, BEST, CANDIDATE, METRICS
+from slipway.evaluation.metric import BASELINE, BEST, CANDIDATE, EXAMPLE_COUNT, METRICS
 from slipway.evaluation.results import MISSING
 from slipway.module_api import Threshold
 from slipway.stand_in import stand_in_for
@@ -32,13 +32,20 @@ with stand_in_for("tensorflow_model_analysis"):  # its import brings Beam along
     from tensorflow_model_analysis.proto import config_pb2, metrics_for_slice_pb2, validation_result_pb2
 
 
+WEIGHT = "__weight"  # the column of weights
+
+
 def eval_config(config: EvaluationConfig, with_baseline: bool) -> Any:
-    """`EvalConfig` proto: models, slices, metrics and thresholds."""
+    """`EvalConfig` proto: models, slices, metrics and thresholds; not the module's own metrics."""
     result = config_pb2.EvalConfig(slicing_specs=map(_slicing, [(), *config.slice_specs]))
     for name in (CANDIDATE, BASELINE)[: 1 + with_baseline]:
         key = prediction_key(name)
         result.model_specs.add(
-            name=name, label_key=config.label.column, prediction_key=key, is_baseline=name == BASELINE
+            name=name,
+            label_key=config.label.column,
+            prediction_key=key,
+            example_weight_key=WEIGHT if config.label.weight else "",
+            is_baseline=name == BASELINE,
         )
     names = [CANDIDATE, BASELINE] if with_baseline else []
     plain = result.metrics_specs.add(model_names=names)
@@ -52,11 +59,14 @@ def eval_config(config: EvaluationConfig, with_baseline: bool) -> Any:
             spec.aggregate.macro_average = True
             spec.aggregate.class_weights.update(dict.fromkeys(classes, 1.0))
             spec.binarize.class_ids.values.extend(classes)
+        if metric.name == EXAMPLE_COUNT:
+            spec = result.metrics_specs.add(model_names=names)
+            spec.example_weights.unweighted = True
         module, _, kind = metric.tfma.rpartition(".")
         added = spec.metrics.add(class_name=kind, module=module, config=json.dumps({"name": metric.name}))
-        for threshold in config.thresholds:
+        for threshold in (one for one in config.thresholds if one.name == metric.name):
             said = metric_threshold(threshold, with_baseline)
-            if threshold.name != metric.name or not said.ByteSize():
+            if not said.ByteSize():
                 continue
             if threshold.slice:
                 added.per_slice_thresholds.add(slicing_specs=[_slicing(threshold.slice)], threshold=said)
@@ -160,7 +170,7 @@ def _fill_plot(plot: Any, curves: Curves, task: str) -> None:
         negatives, positives = (sum(counts) for counts in curves.confusion_matrix.counts)
         points = zip(curves.roc.thresholds, curves.roc.false_positive_rate, curves.roc.true_positive_rate, strict=True)
         for threshold, false_rate, true_rate in sorted(points):
-            hits, alarms = round(true_rate * positives), round(false_rate * negatives)
+            hits, alarms = round(true_rate * positives, 6), round(false_rate * negatives, 6)
             plot.confusion_matrix_at_thresholds.matrices.add(
                 threshold=threshold,
                 true_positives=hits,
@@ -191,7 +201,7 @@ def _validation(evaluation: Evaluation) -> Any:
             failure.metric_key.name, failure.metric_key.model_name = check.metric, CANDIDATE
             failure.metric_key.is_diff = check.rule == "max_drop"
             failure.metric_value.double_value.value = float("nan") if check.value is None else check.value
-            if check.rule in ("min", "max", "max_drop"):
+            if check.rule in ("min", "max", "max_drop") and check.metric not in evaluation.own:
                 threshold = Threshold.model_validate(
                     {"metric": check.metric.partition(" ")[0], check.rule: check.bound}
                 )

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 # Columns that the workers add for TFMA; a prefix is followed by a model or a class.
 LABEL, INVALID, RIGHT, WITHIN, SPREAD = "label", "__invalid_", "__right_", "__within_", "__spread"
-CHOSEN = "__chosen_"
+CHOSEN, HEAVY = "__chosen_", "__heavy_"
 
 Key = tuple[str, str, int | None]  # model, metric, class
 
@@ -86,7 +86,7 @@ def _metrics(rows: list[dict[Key, float]], model: str, config: EvaluationConfig,
     metrics: dict[str, Floats] = {metric.name: of(metric.name) for metric in METRICS[config.task]}
     if config.task == "multiclass":
         classes = range(len(config.class_names))
-        recalls = np.stack([of(f"{RIGHT}{model}{WITHIN}{index}") for index in classes], axis=1)
+        recalls = np.stack([of(f"{RIGHT}{model}{HEAVY}{index}") for index in classes], axis=1)
         areas = np.stack([of("auc", index) for index in classes], axis=1)
         present = np.isfinite(recalls)
         areas[~present | (present.sum(axis=1, keepdims=True) == 1)] = np.nan

@@ -8,18 +8,22 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from slipway.data.examples.dataset import SPLITS, open_split
-from slipway.data.statistics.describe import common_stats, feature_name, unique_count
+from slipway.data.schema import fewest_rows
+from slipway.data.statistics.describe import feature_name, unique_count
 from slipway.data.statistics.io import dataset_of
 from slipway.errors import ConfigError, DataError
 from slipway.module_api import Ingestion
+from slipway.module_kit.scaffold.columns import tell_column, words_of
 from slipway.strict_yaml import nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from tensorflow_metadata.proto.v0 import statistics_pb2
 
+    from slipway.data.validation.leaks import Leak
     from slipway.module_api import Task
+    from slipway.module_kit.scaffold.columns import Column, Kind
 
 MOST_CLASSES = 20
 SLICE_VALUES, SLICES = 20, 3
@@ -28,8 +32,45 @@ POSITIVE = ("1", "true", "yes", "y", "positive", "pos", "good")
 
 
 @dataclass(frozen=True)
+class Size:
+    """How large a model is, and how long it learns, as `benchmarks/tables.py` found it to be good."""
+
+    buckets: int
+    members: int
+    hidden: tuple[int, ...]
+    dropout: float
+    batch_size: int
+    epochs: int
+    patience: int
+
+
+def size_of(task: Task, rows: int, numbers: int) -> Size:
+    """For rows to train on, and columns of numbers.
+
+    Small data have small batches, so that an epoch has some steps, and few buckets, so that each has some rows. Many
+    columns have few buckets, too, since each makes inputs. Large data have fewer members, since time is short. In
+    regression dropout costs, and the loss falls for long; classes of a few rows are soon learned by heart.
+    """
+    regression = task == "regression"
+    return Size(
+        buckets=max(4, min(32, rows // 50, 500 // max(1, numbers))),
+        members=8 if rows < 50_000 else 4,
+        hidden=(64, 32),
+        dropout=0.0 if regression else 0.2,
+        batch_size=32 if rows < 3_000 else 128 if rows < 30_000 else 512,
+        epochs=200 if rows < 3_000 else 40,
+        patience=20 if regression and rows < 3_000 else 5,
+    )
+
+
+@dataclass(frozen=True)
 class Plan:
-    """Everything that the templates say of one module; `left_out` are columns that no model should see, and why."""
+    """Everything that the templates say of one module.
+
+    `dates` are columns and how they are written. `left_out` and `training_only` are columns that are kept from the
+    model, and why; `passed_over` are those of them that would be categories. `suspects` are leaks: a sentence, and the
+    columns. `notes` say what is not plain of a column that is learned.
+    """
 
     name: str
     data: str
@@ -40,15 +81,73 @@ class Plan:
     mean: float = 0.0
     deviation: float = 1.0
     numbers: tuple[str, ...] = ()
+    quantities: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
+    dates: tuple[tuple[str, str], ...] = ()
+    texts: tuple[str, ...] = ()
     slices: tuple[str, ...] = ()
     left_out: tuple[tuple[str, str], ...] = ()
+    passed_over: tuple[str, ...] = ()
+    training_only: tuple[tuple[str, str], ...] = ()
+    suspects: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    notes: dict[str, str] = field(default_factory=dict)
+    time_split: dict[str, str | int] | None = None
+    group: str = ""
+    vocabulary_size: int = 1000
     ingestion: Ingestion = field(default_factory=Ingestion)
+    fewest: int = 1
 
     @property
-    def batch_size(self) -> int:
-        """Small data needs many steps, large data large ones."""
-        return 32 if self.rows < 3_000 else 128 if self.rows < 30_000 else 512
+    def size(self) -> Size:
+        """What fits the data."""
+        dates = len(self.dates)
+        parts = 2 * dates + dates * (dates - 1) // 2  # year and days of each, days between each two
+        return size_of(self.task, self.rows, len(self.numbers) + len(self.quantities) + parts)
+
+    @property
+    def has_numbers(self) -> bool:
+        """Whether anything is learned as a number."""
+        return bool(self.numbers or self.quantities or self.dates)
+
+    @property
+    def has_categories(self) -> bool:
+        """Whether anything is learned as a category."""
+        return bool(self.categories or self.dates)
+
+    @property
+    def rare(self) -> int:
+        """Rows below which a value, or a word, shares a bucket with others."""
+        return 2 if self.rows < 1_000 else 5 if self.rows < 5_000 else 10
+
+    @property
+    def words(self) -> int:
+        """Words of a text column that are learned; each takes four bytes of every row."""
+        return 1_000 if self.rows <= 50_000 else 300
+
+    def groups(self) -> Iterator[tuple[str, str]]:
+        """What is learned as what, and what is not and why: a title and the columns of each group."""
+
+        def listed(columns: Iterable[str]) -> str:
+            return ", ".join(f"{name} ({self.notes[name]})" if name in self.notes else name for name in columns)
+
+        yield "numbers", listed(self.numbers)
+        yield "numbers with a unit", listed(self.quantities)
+        yield "categories", listed(self.categories)
+        yield (
+            "dates",
+            ", ".join(
+                f"{listed([name])} as {written if '%' in written else f'{written} since 1970'}"
+                for name, written in self.dates
+            ),
+        )
+        yield "text", listed(self.texts)
+        for what, columns in (("left out", self.left_out), ("for training only", self.training_only)):
+            for why in dict.fromkeys(why for _, why in columns):
+                yield what, f"{', '.join(name for name, reason in columns if reason == why)}: {why}"
+        if self.time_split:
+            yield "to split by time", f"module.yaml has a line for {self.time_split['column']}, as a comment"
+        if self.group:
+            yield "to keep the rows of one together", f"module.yaml has a line for {self.group}, as a comment"
 
 
 def plan_module(
@@ -58,36 +157,71 @@ def plan_module(
     labels: Sequence[Any],
     statistics: statistics_pb2.DatasetFeatureStatisticsList,
     ingestion: Ingestion,
+    leaks: Sequence[Leak] = (),
 ) -> Plan:
     """A plan for data of one table; DataError if the label cannot be learned, or no column could help to.
 
     `data` is what `module.yaml` names as its data, `ingestion` how it was read, `labels` are the values of the column
-    `label`, without missing ones.
-    Of the statistics the training split decides.
+    `label`, without missing ones. A column that is a copy of the label is kept for training only; other `leaks` are for
+    a person to judge. Of the statistics the training split decides.
     """
     train = dataset_of(statistics, "train")
     features = {feature_name(feature): feature for feature in train.features}
-    kinds = {column: _kind(one, train.num_examples) for column, one in features.items() if column != label}
-    numbers, categories = (
-        tuple(column for column, (kind, _) in kinds.items() if kind == wanted) for wanted in ("number", "category")
-    )
-    left_out = tuple((column, why) for column, (kind, why) in kinds.items() if not kind)
-    if not numbers and not categories:
-        reasons = "; ".join(f"{column}: {why}" for column, why in left_out)
-        raise DataError(f"{data} has no column that could predict {label}. {reasons}")
-    slices = tuple(column for column in categories if unique_count(features[column]) <= SLICE_VALUES)[:SLICES]
+    columns = [tell_column(one, int(train.num_examples)) for column, one in features.items() if column != label]
+    unusable = [(column, "examples cannot hold its type") for column in ingestion.ignore]
+    copies = {leak.columns[0]: leak.describe(label) for leak in leaks if leak.how == "copy"}
+    learned = [column for column in columns if column.kind != "left_out" and column.name not in copies]
+    left_out = [column for column in columns if column.kind == "left_out"]
+
+    def names(kind: Kind) -> tuple[str, ...]:
+        return tuple(column.name for column in learned if column.kind == kind)
+
+    if not learned:
+        reasons = [*((column.name, column.why) for column in left_out), *copies.items(), *unusable]
+        said = "; ".join(f"{column}: {why}" for column, why in reasons)
+        raise DataError(f"{data} has no column that could predict {label}. {said}")
+    categories, dates = names("category"), [column for column in learned if column.kind == "date"]
+    few = [column for column in categories if 0 < unique_count(features[column]) <= SLICE_VALUES]
     return Plan(
         name=name,
         data=data,
         rows=int(train.num_examples),
         label=label,
-        numbers=numbers,
+        numbers=names("number"),
+        quantities=names("quantity"),
         categories=categories,
-        slices=slices,
-        left_out=left_out,
+        dates=tuple((column.name, column.written) for column in dates),
+        texts=names("text"),
+        slices=tuple(few[:SLICES]),
+        left_out=(*unusable, *((column.name, column.why) for column in left_out if column.name not in copies)),
+        passed_over=(*(column.name for column in left_out if column.learnable and column.name not in copies), *copies),
+        training_only=tuple(copies.items()),
+        suspects=tuple((leak.describe(label), leak.columns) for leak in leaks if leak.how != "copy"),
+        notes={column.name: column.why for column in learned if column.why},
+        time_split=_time_split(dates),
+        group=next((column.name for column in left_out if column.repeats), ""),
+        vocabulary_size=1_000 if sum(unique_count(features[column]) for column in categories) <= 1_000 else 10_000,
         ingestion=ingestion,
+        fewest=fewest_rows(statistics),
         **_plan_label(label, labels),
     )
+
+
+def _time_split(dates: Sequence[Column]) -> dict[str, str | int] | None:
+    """The split by the first date that is not of a birth: what is newest is evaluated."""
+    born = {"birth", "birthday", "birthdate", "dob", "born"}
+    date = next((one for one in dates if not born & set(words_of(one.name))), None)
+    if date is None:
+        return None
+    split: dict[str, str | int] = {"method": "time", "column": date.name, "eval_from": date.eval_from}
+    return split | ({"format": date.written} if isinstance(date.eval_from, str) and "%" in date.written else {})
+
+
+def candidates(statistics: statistics_pb2.DatasetFeatureStatisticsList, label: str) -> list[str]:
+    """The columns that are learned, unless they tell the label."""
+    train = dataset_of(statistics, "train")
+    columns = (tell_column(one, int(train.num_examples)) for one in train.features)
+    return [column.name for column in columns if column.name != label and column.kind != "left_out"]
 
 
 def choose_label(statistics: statistics_pb2.DatasetFeatureStatisticsList, wanted: str | None) -> str:
@@ -134,28 +268,3 @@ def _plan_label(label: str, labels: Sequence[Any]) -> dict[str, Any]:
     positive = named[0] if len(named) == 1 else min(names, key=lambda text: counts[text])
     classes = tuple(sorted(names, key=lambda text: text == positive))
     return {"task": "binary", "classes": classes}
-
-
-def _kind(feature: statistics_pb2.FeatureNameStatistics, rows: int) -> tuple[str, str]:
-    """`number`, `category`, or neither and why."""
-    common, unique = common_stats(feature), unique_count(feature)
-    present = common.num_non_missing
-    if present == 0:
-        return "", "it is always missing"
-    if common.max_num_values > 1:
-        return "", "it holds lists; reduce or embed them in preprocessing.py"
-    if feature.HasField("num_stats"):
-        stats = feature.num_stats
-        if stats.min == stats.max and present == rows:
-            return "", "it has one value only"
-        dense = stats.max - stats.min < 4 * rows
-        if feature.type == feature.INT and rows > 50 and unique > 0.95 * present and dense:
-            return "", "every row has its own whole number: it looks like an id"
-        return "number", ""
-    if not feature.HasField("string_stats"):
-        return "", "it holds binary data"
-    if unique == 1 and present == rows:
-        return "", "it has one value only"
-    if unique > 50 and unique > 0.5 * present:
-        return "", "most rows have a text of their own: it looks like an id, a time or free text"
-    return "category", ""

@@ -11,7 +11,7 @@ from slipway.module_kit.check import check_module
 from slipway.module_kit.scaffold.plan import Plan
 from slipway.stores.module_store import NAME
 
-FILES = ("module.yaml", "preprocessing.py", "model.py")
+FILES = ("module.yaml", "preprocessing.py", "model.py", "schema.pbtxt")
 
 
 def require_new(folder: Path) -> None:
@@ -54,9 +54,13 @@ def _render(name: str, plan: Plan) -> str:
     environment.filters["yaml"] = _yaml
     return environment.get_template(f"{name}.j2").render(
         asdict(plan)
+        | asdict(plan.size)
         | {
-            "batch_size": plan.batch_size,
-            "ingestion": plan.ingestion.model_dump(mode="json", exclude_defaults=True),
+            "has_numbers": plan.has_numbers,
+            "has_categories": plan.has_categories,
+            "rare": plan.rare,
+            "words": plan.words,
+            "ingestion": plan.ingestion.model_dump(mode="json", exclude_defaults=True, exclude={"ignore"}),
         }
     )
 

@@ -1,28 +1,13 @@
 """The settings of notifications. Secrets are named here, never held."""
 
-import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, Field
 
 from slipway.errors import ConfigError
+from slipway.references import SecretReference
 
 Event = Literal["failure", "refused", "rollback", "success"]
-
-_REFERENCE = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*|file:/.+|projects/[^/]+/secrets/[^/]+/versions/[^/]+")
-# Error type for values that may be the secret itself: messages leave such a value out.
-SECRET_ERROR = "secret_reference"  # noqa: S105 - a name
-
-
-def _refer(text: str) -> str:
-    if text and not _REFERENCE.fullmatch(text):
-        forms = "env:VARIABLE, file:/PATH or projects/PROJECT/secrets/NAME/versions/latest"
-        raise PydanticCustomError(SECRET_ERROR, f"this refers to a secret and must not contain it: write {forms}")
-    return text
-
-
-SecretReference = Annotated[str, AfterValidator(_refer)]
 
 
 class _Strict(BaseModel):

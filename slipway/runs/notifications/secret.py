@@ -11,7 +11,7 @@ SECRET_MANAGER = "https://secretmanager.googleapis.com"  # noqa: S105 - an addre
 
 
 def read_secret(reference: str, timeout_seconds: float) -> str:
-    """The value of a `slipway.runs.notifications.config.SecretReference`, without surrounding white space.
+    """The value of a `slipway.references.SecretReference`, without surrounding white space.
 
     Raises:
         NotificationError: there is none; the message names the reference, never a value.

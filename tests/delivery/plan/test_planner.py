@@ -92,13 +92,20 @@ def test_plan_manifests_concern_the_overlays_that_use_them(project: Project, pat
     assert project.plan(place=Place("staging")).is_empty, "without an overlay nothing is rolled out"
 
 
-@pytest.mark.parametrize("folder", ["manifests/pipeline-account", "manifests/rollout-access"])
-def test_plan_rights_in_the_cluster_are_for_an_administrator(project: Project, folder: str) -> None:
+@pytest.mark.parametrize(
+    ("folder", "variant"),
+    [
+        ("manifests/mlflow", "<sqlite|postgresql>"),
+        ("manifests/pipeline-account", "staging"),
+        ("manifests/rollout-access", "staging"),
+    ],
+)
+def test_plan_rights_in_the_cluster_are_for_an_administrator(project: Project, folder: str, variant: str) -> None:
     project.commit({f"{folder}/staging/role.yaml": "kind: ClusterRole\n"})
     plan = project.plan()
     assert plan.is_empty
     told = [warning for warning in plan.warnings if "kubectl apply" in warning]
-    assert [f"kubectl apply -k {folder}/staging" in warning for warning in told] == [True]
+    assert [f"kubectl apply -k {folder}/{variant}" in warning for warning in told] == [True]
 
 
 @pytest.mark.parametrize("base", [ZEROS, "f" * 40])

@@ -17,7 +17,7 @@ from tests.fakes.kubeflow import FakeKubeflow
 from tests.fakes.kubeflow.workflow import Ending, Workflow, fnv1a
 from tests.fakes.loopback_server import Answer
 
-IN_GROUP = "root.exit-handler-1"
+IN_GROUP = "root.slipway-training"
 
 
 @pytest.fixture(params=["2.14.0", "2.16.1", "2.17.0"])
@@ -109,9 +109,9 @@ def test_step_that_an_ended_run_never_came_to_is_skipped(server: FakeKubeflow) -
 
 
 def test_show_of_a_run_that_failed_before_its_steps_says_at_what(server: FakeKubeflow) -> None:
-    target, run = run_with(server, "FAILED", exit_handler_1="driver failed")
+    target, run = run_with(server, "FAILED", slipway_training="driver failed")
     found = target.show(run)
-    assert (found.steps, found.error) == ([], "exit-handler-1-driver failed: Error (exit code 1)")
+    assert (found.steps, found.error) == ([], "slipway-training-driver failed: Error (exit code 1)")
 
 
 def test_attempt_that_was_made_good_is_not_why_a_run_failed() -> None:

@@ -35,7 +35,7 @@ _V2 = {"Pending": "PENDING", "Running": "RUNNING", "Succeeded": "SUCCEEDED", "Sk
 class Workflow:
     """A workflow whose tasks came to these ends; `phase` is its own.
 
-    `record-run` is the exit handler, `exit-handler-1` the group of all other tasks.
+    `record-run` is the exit handler, `slipway-training` the group of all other tasks.
     """
 
     name: str
@@ -51,20 +51,20 @@ class Workflow:
         top = self._add("", self.name, "entrypoint", "DAG", self.phase)
         self._add(top, "root-driver", "system-dag-driver", "Pod", "Succeeded")
         root = self._add(top, "root", "root", "DAG", self.phase)
-        if self.endings.get("exit-handler-1") == "driver failed":  # the hook runs after what ran: `runOnExitNode`
-            self._add(root, "exit-handler-1-driver", "system-dag-driver", "Pod", "Failed", "Error (exit code 1)")
-            self._add(root, "exit-handler-1", "comp-exit-handler-1", "Skipped", "Omitted", _OMITTED)
+        if self.endings.get("slipway-training") == "driver failed":  # the hook runs after what ran: `runOnExitNode`
+            self._add(root, "slipway-training-driver", "system-dag-driver", "Pod", "Failed", "Error (exit code 1)")
+            self._add(root, "slipway-training", "comp-exit-handler-1", "Skipped", "Omitted", _OMITTED)
             return
-        self._add(root, "exit-handler-1-driver", "system-dag-driver", "Pod", "Succeeded")
+        self._add(root, "slipway-training-driver", "system-dag-driver", "Pod", "Succeeded")
         group_phase = "Running" if self.phase == "Running" else "Succeeded"
         if {"failed", "driver failed"} & {ending for task, ending in self.endings.items() if task != "record-run"}:
             group_phase = "Failed"
-        group = self._add(root, "exit-handler-1", "comp-exit-handler-1", "DAG", group_phase)
+        group = self._add(root, "slipway-training", "comp-exit-handler-1", "DAG", group_phase)
         for task, ending in self.endings.items():
             if task != "record-run":
                 self._task(group, task, ending)
         if "record-run" in self.endings:
-            hook = self._add(root, "exit-handler-1.onExit", "exit-hook-root-record-run", "DAG", group_phase)
+            hook = self._add(root, "slipway-training.onExit", "exit-hook-root-record-run", "DAG", group_phase)
             self._task(hook, "record-run", self.endings["record-run"])
 
     def _task(self, parent: str, task: str, ending: Ending) -> None:

@@ -157,3 +157,16 @@ def test_read_curated_schema_with_a_label_for_serving_is_refused() -> None:
 def test_read_curated_schema_that_contradicts_itself_says_how(feature: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         read_curated_schema(f"{Y}feature {{ {feature} }}", LABEL)
+
+
+def test_infer_schema_weight_and_group_are_no_inputs(tmp_path: Path) -> None:
+    write_examples(tmp_path, {"w": [1.0, 2.0], "customer": ["a", "b"], "x": [1, 2], "y": [0, 1]})
+    label = Label(column="y", weight="w")
+    schema = infer_schema(compute_statistics(tmp_path), label, "customer")
+    assert [feature.name for feature in model_inputs(schema)] == ["x"]
+    with pytest.raises(ConfigError, match=r"'clerk', which split\.column names"):
+        infer_schema(compute_statistics(tmp_path), label, "clerk")
+    curated = read_curated_schema(
+        'feature { name: "y" type: INT } feature { name: "w" type: FLOAT }', label, "customer"
+    )
+    assert not model_inputs(curated)

@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 
 from slipway.evaluation.chance import MIN_ROWS
 from slipway.evaluation.config import EvaluationConfig
-from slipway.evaluation.gate import judge
+from slipway.evaluation.gate import evaluate, judge
 from slipway.evaluation.metric import BASELINE, CANDIDATE
 from slipway.evaluation.metrics import compute_metrics
+from slipway.evaluation.own import OwnMetric
 from slipway.evaluation.paired import standard_errors
 from slipway.evaluation.results import Check, Verdict
 from slipway.evaluation.slices import Measured, MetricTable, Slicing
-from slipway.module_api import Task
+from slipway.module_api import Better, Task
 
 TRIALS = 400
 LIMIT = 0.05 + 3 * (0.05 * 0.95 / TRIALS) ** 0.5  # three standard errors of the share of so many trials
@@ -329,3 +330,37 @@ def test_max_drop_versions_that_cannot_be_compared_are_said_and_left_out() -> No
     assert "version 3 served before, but it needs tips" in note
     assert "version 4 served before, but its predictions are NaN" in note
     assert "version 3" not in " ".join(run(measured, "binary", "accuracy", 0.0, min=0.1).reasons()[:1])
+
+
+def off(labels: NDArray[Any], predictions: NDArray[Any], weights: NDArray[Any]) -> float:
+    return float(np.average(np.abs(labels - predictions), weights=weights))
+
+
+@pytest.mark.parametrize(("better", "passes"), [("low", False), ("high", True)])
+def test_max_drop_of_the_modules_own_metric_goes_by_its_direction(better: Better, passes: bool) -> None:
+    made = make("regression", 2_000, 0.6, np.random.default_rng(4))
+    own = {"off": OwnMetric("off", better, off)}
+    config = EvaluationConfig.model_validate(
+        {"task": "regression", "label": {"column": "y"}, "metrics": {"off": better},
+         "thresholds": [{"metric": "off", "max_drop": 0.05}, {"metric": "off", "max": 5.0}]}
+    )  # fmt: skip
+    verdict = evaluate(config, measure("regression", made), "", own).verdict
+    check = drop_check(verdict)
+    assert (check.outcome == "passed") == passes
+    assert check.drop is not None
+    assert check.interval is not None
+    errors = standard_errors(
+        "regression", own["off"], made["labels"], made["candidate"], made["baseline"], whole(2_000)
+    )
+    by_row = np.abs(made["labels"] - made["candidate"]) - np.abs(made["labels"] - made["baseline"])
+    assert errors[0] == pytest.approx(by_row.std() / 2_000**0.5, rel=0.15)
+    assert check.interval[0] < check.drop < check.interval[1]
+
+
+def test_own_metric_is_undefined_on_a_slice_with_an_invalid_prediction() -> None:
+    metric = OwnMetric("off", "low", off)
+    labels, predictions = np.zeros(4), np.array([1, np.nan, 2, 4], np.float32)
+    slicing = Slicing(("a",), np.array([0, 0, 1, 1]), [("x",), ("y",)])
+    found = metric.measure("regression", labels, predictions, slicing, np.array([1.0, 1, 3, 1]))
+    assert np.isnan(found[0])
+    assert found[1] == 2.5

@@ -7,6 +7,7 @@ import pytest
 
 from slipway.errors import ModuleError
 from slipway.module_kit.check import check_module
+from slipway.module_kit.try_metrics import try_metrics
 from tests.tiny_module import CONFIG
 
 FIXED = "def build_model(features, hyperparameters):\n    return None\n"
@@ -73,6 +74,12 @@ def test_check_does_not_import_tensorflow_or_the_module(module: Path) -> None:
         ("model.py", "def build_model(features, hyperparameters, extra): ...", "expected build_model"),
         ("model.py", "def build_model(features, hyperparameters, *, extra): ...", "expected build_model"),
         ("model.py", "async def build_model(features, hyperparameters): ...", "expected build_model"),
+        (
+            "module.yaml",
+            f"{CONFIG}metrics: {{cost: low}}\n",
+            r"metrics\.py is missing; it must define cost\(labels, pre",
+        ),
+        ("module.yaml", f"{CONFIG}metrics: {{mean_squared_error: low}}\n", "which is built in"),
         ("sample.py", "def write_sample(path): ...", r"expected write_sample\(path, rows, seed\)"),
         (
             "model.py",
@@ -162,3 +169,61 @@ def test_check_schema_in_another_encoding_is_named(module: Path) -> None:
 def test_check_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModuleError, match="nowhere is not a directory"):
         check_module(tmp_path / "nowhere")
+
+
+COST = "import numpy as np\n\ndef cost(labels, predictions, weights):\n    return {}\n"
+
+
+def with_metric(module: Path, source: str) -> Path:
+    (module / "module.yaml").write_text(
+        f"{CONFIG}metrics: {{cost: low}}\nthresholds: [{{metric: cost, max_drop: 1}}]\n"
+    )
+    (module / "metrics.py").write_text(source)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("def costs(labels, predictions, weights): ...", r"does not define cost\(.*; did you mean 'costs'"),
+        ("def cost(labels, predictions): ...", r"metrics\.py:1: expected cost\(labels, predictions, weights\)"),
+    ],
+)
+def test_check_metric_that_is_not_there_or_takes_something_else_is_named(
+    module: Path, source: str, message: str
+) -> None:
+    with pytest.raises(ModuleError, match=message):
+        check_module(with_metric(module, source))
+
+
+def test_check_model_that_imports_metrics_is_refused_only_where_they_are_the_modules_own(module: Path) -> None:
+    (module / "model.py").write_text(f"from .metrics import cost\n{FIXED}")
+    (module / "metrics.py").write_text(COST.format("0.0"))
+    check_module(module)
+    with pytest.raises(ModuleError, match=r"model\.py:1: metrics\.py is not there"):
+        check_module(with_metric(module, COST.format("0.0")))
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+def test_try_metrics_calls_each_with_rows_of_the_task(module: Path, task: str) -> None:
+    with_metric(
+        module, COST.format("len(labels) + np.average(predictions.reshape(len(labels), -1)[:, 0], weights=weights)")
+    )
+    text = (module / "module.yaml").read_text().replace("regression", task)
+    (module / "module.yaml").write_text(text + ("classes: [a, b, c]\n" if task == "multiclass" else ""))
+    try_metrics(module, check_module(module))
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ("float('nan')", "cost answers no finite number"),
+        ("labels", "cost answers array.*, a ndarray; it must"),
+        ("'high'", "cost answers 'high', a str; it must"),
+        ("1 / 0", r"tiny/metrics\.py:4: ZeroDivisionError"),
+    ],
+)
+def test_try_metrics_that_answer_no_number_are_told(module: Path, answer: str, message: str) -> None:
+    with_metric(module, COST.format(answer))
+    with pytest.raises(ModuleError, match=message):
+        try_metrics(module, check_module(module))

@@ -27,6 +27,27 @@ from tests.tiny_module import CONFIG
             f"{CONFIG}thresholds:\n- {{metric: auc, min: 0.9}}\n- {{metric: r_sqared, min: 0.1}}\n",
             r":7: thresholds\[1\]\.metric is 'r_sqared'; did you mean 'r_squared'\?",
         ),
+        (
+            f"{CONFIG}metrics: {{cost: low}}\nthresholds:\n- {{metric: cots, min: 0.1}}\n",
+            r":7: thresholds\[0\]\.metric is 'cots'; did you mean 'cost'\?",
+        ),
+        (f"{CONFIG}metrics: {{cost: small}}\n", r":5: metrics\.cost"),
+        (f"{CONFIG}metrics: {{Cost-1: low}}\n", r":5: metrics"),
+        (f"{CONFIG}training: {{class_weights: balanced}}\n", "class_weights is for classes"),
+        (
+            CONFIG.replace("regression", "multiclass") + "classes: [a, b]\ntraining: {class_weights: {c: 2}}\n",
+            "class_weights names 'c', which is no class; classes are a, b",
+        ),
+        (
+            CONFIG.replace("regression", "binary") + "training: {class_weights: {true: 0}}\n",
+            "class_weights.*greater than 0",
+        ),
+        (CONFIG.replace("price}", "price, weight: price}"), "label.weight and label.column are both 'price'"),
+        (f"{CONFIG}split: {{method: group, column: price}}\n", "split.column and label.column are both 'price'"),
+        (
+            f"{CONFIG}split: {{method: hash, columns: [id]}}\ningestion: {{ignore: [id]}}\n",
+            "ingestion.ignore names 'id', which split.columns needs",
+        ),
         (f"{CONFIG}thresholds:\n- metric: auc\n", r":6: thresholds\[0\]: threshold on auc has no bound"),
         (f"{CONFIG}thresholds:\n- {{metric: r_squared, min: .nan}}\n", r":6: thresholds\[0\]\.min: .*finite number"),
         (f"{CONFIG}training: {{epochs: many}}\n", r":5: training\.epochs: .*valid integer.*'many'"),

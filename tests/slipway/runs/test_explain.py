@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from slipway.data.validation.report import Anomaly, Validation, write_validation
 from slipway.errors import StoreError
 from slipway.lineage import Lineage
 from slipway.runs.explain import WIDTH, Explanation, explain_run, explain_version, find_version
@@ -55,6 +56,20 @@ def test_explain_run_on_bad_data_names_the_anomalies_and_not_the_step(tmp_path: 
     assert "feature 'trip_miles', split train: SCHEMA_MISSING_COLUMN" in text
     assert "Fix: put the column back" in text
     assert "ef" * 32 in text
+
+
+def test_explain_repeats_the_warnings_of_validation(tmp_path: Path) -> None:
+    write_run(tmp_path, "taxi-1", "refused")
+    leak = Anomaly(
+        feature="closed", split="eval", severity="WARNING", type="CUSTOM_VALIDATION", short="Tells the label",
+        description="closed alone predicts y.", of_rows=9, fix="training_only: [closed]",
+    )  # fmt: skip
+    new = leak.model_copy(update={"feature": "z", "description": "New column", "fix": "add it"})
+    view = load_run(tmp_path / "runs", "taxi-1")
+    write_validation(Validation(anomalies=[leak, new]), view.summary.artifacts["anomalies"])
+    warnings = explain_run(view).as_json()["data_warnings"]
+    assert warnings == ["closed alone predicts y. Fix: training_only: [closed]", "z: New column. Fix: add it"]
+    assert all(warning in " ".join(explain_run(view).text().split()) for warning in warnings)
 
 
 @pytest.mark.parametrize("ending", ["interrupted", "running"])

@@ -6,7 +6,7 @@ import pytest
 
 from slipway.errors import StoreError
 from slipway.runs.process import start_time
-from slipway.runs.record import NO_VERDICT, Outcome, Step, StepsFile, Summary
+from slipway.runs.record import NO_VERDICT, Outcome, RunState, Step, StepsFile, Summary
 from slipway.runs.store import list_runs, load_run, view_run
 from slipway.runs.summary import failure_reasons, summarise
 from tests.recorded_runs import NEEDS, STARTED, VERSION, WHY_FAILED, WHY_REFUSED, write_run
@@ -102,6 +102,7 @@ def test_view_of_a_pushed_run_as_json_has_what_is_promised(home: Path) -> None:
         "quarantined": 12,
         "left_out": 0,
         "unlabelled": 0,
+        "ungrouped": 0,
         "train": 9_438,
         "eval": 4_719,
     }
@@ -147,6 +148,15 @@ def test_view_of_a_platforms_run_that_failed_in_training_shows_its_data(tmp_path
     summary = summarise(lineage, "failed", [], admitted, "the loss is NaN")
     assert (summary.verdict, summary.reasons) == ("none", ["the loss is NaN"])
     assert (summary.rows.read, summary.data_digest) == (14_169, "ef" * 32)
+
+
+@pytest.mark.parametrize("state", ["failed", "cancelled"])
+def test_summary_of_a_run_that_failed_later_gives_what_validation_warned_of(tmp_path: Path, state: RunState) -> None:
+    write_run(tmp_path, "taxi-1", "failed")
+    lineage = load_run(tmp_path / "runs", "taxi-1").summary.lineage
+    admitted = Outcome(verdict=NO_VERDICT, reasons=["feature 'x': Column gone"])
+    warned = ["validation warned: feature 'x': Column gone"] if state == "failed" else []
+    assert summarise(lineage, state, [], admitted, "KeyError: 'x'").reasons == ["KeyError: 'x'", *warned]
 
 
 def test_view_of_an_interrupted_run_ends_the_step_that_ran(home: Path) -> None:

@@ -23,8 +23,9 @@ def write_parquet(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def write_avro(path: Path, rows: list[dict[str, Any]]) -> None:
-    kinds = {"id": "long", "price": "double", "name": "string", "y": "int"}
-    fields = [{"name": name, "type": ["null", kind]} for name, kind in kinds.items()]
+    kinds = {int: "long", float: "double", str: "string"}
+    values = {name: value for row in reversed(rows) for name, value in row.items() if value is not None}
+    fields = [{"name": name, "type": ["null", kinds[type(value)]]} for name, value in values.items()]
     with path.open("wb") as file:
         fastavro.writer(file, fastavro.parse_schema({"type": "record", "name": "row", "fields": fields}), rows)
 

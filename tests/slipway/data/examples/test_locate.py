@@ -144,6 +144,26 @@ def test_parts_of_a_list_may_have_blanks_and_names_commas(tmp_path: Path, given:
     assert [file.uri for file in found.files] == [str(tmp_path / name) for name in names]
 
 
-def test_parts_of_remote_uris_are_separated_at_each_comma() -> None:
-    assert parts_of("gs://b/a.csv, gs://b/c.csv") == ["gs://b/a.csv", "gs://b/c.csv"]
-    assert parts_of("gs://b/a.csv,c.csv") == ["gs://b/a.csv", "c.csv"]
+@pytest.mark.parametrize(
+    ("given", "parts"),
+    [
+        ("gs://b/a.csv, gs://b/c.csv", ["gs://b/a.csv", "gs://b/c.csv"]),
+        ("gs://b/folder,gs://b/c.csv", ["gs://b/folder", "gs://b/c.csv"]),
+        ("gs://b/comma, 1.csv", ["gs://b/comma, 1.csv"]),
+        ("gs://b/comma, 1.csv?scheme=http, gs://b/x,y/*.csv", ["gs://b/comma, 1.csv?scheme=http", "gs://b/x,y/*.csv"]),
+        ("gs://b/a.csv,c.csv", ["gs://b/a.csv", "c.csv"]),  # which a run on a cluster refuses
+        ("gs://b/folder/,c.csv", ["gs://b/folder/", "c.csv"]),
+        ("gs://b/folder,other", ["gs://b/folder", "other"]),
+        ("bq://p.d.t", ["bq://p.d.t"]),
+    ],
+)
+def test_parts_of_remote_uris_end_before_a_scheme_or_where_they_are_whole(given: str, parts: list[str]) -> None:
+    assert parts_of(given) == parts
+
+
+def test_locate_on_a_bucket_reads_names_with_commas(storage_server: StorageServer) -> None:
+    uri = storage_server.uri
+    for name in ("comma, 1.csv", "x,y/a.csv", "b.csv"):
+        storage_server.put(name, b"a\n1\n")
+    given = [uri("comma, 1.csv"), uri("x,y/a.csv"), uri("b.csv")]
+    assert [file.uri for file in locate(", ".join(given), 1).files] == given

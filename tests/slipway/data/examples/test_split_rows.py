@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from slipway.data.examples.split_rows import hash_rows
 from slipway.errors import ConfigError, DataError
+from slipway.runs.record import Rows
 from tests.slipway.data.examples.ingesting import Ingested, ingest, numbered
+from tests.slipway.data.examples.row_files import WRITERS
 
 
 def _batch(**columns: Any) -> pa.RecordBatch:
@@ -123,7 +126,7 @@ def test_ingest_text_label_of_a_regression_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "train", "evaluation"),
     [("TRUE,False", ["false"], ["true"]), ("true,false", [False], [True]), ("true,false", ["0"], ["1"]),
-     ("1.0,2.5", ["2.5"], ["1.0"]), ("1.0,2.5", [2.5], ["1"]),
+     ("1.0,2.5", ["2.5"], ["1.0"]), ("1.0,2.5", [2.5], ["1"]), ("1,2", [2.0], ["1.0"]), ("01,2", ["2"], ["01"]),
      ("2024-01-01,2024-01-02", ["2024-01-02"], ["2024-01-01"])],
 )  # fmt: skip
 def test_column_split_takes_values_as_the_data_spells_them(
@@ -139,7 +142,86 @@ def test_column_split_takes_values_as_the_data_spells_them(
     assert (rows_of.train, rows_of.eval) == (75, 25)
 
 
+@pytest.mark.parametrize("extension", [".csv", ".parquet"])
+@pytest.mark.parametrize(
+    ("values", "train", "evaluation"),
+    [([False, True], [False], ["true"]), ([1.0, 0.0], [1.0], ["0"]), ([1.0, 0.0], ["1"], [0.0]), ([1, 0], [1.0], [0])],
+)
+def test_column_split_takes_the_same_values_in_every_format(
+    tmp_path: Path, extension: str, values: list[Any], train: list[Any], evaluation: list[Any]
+) -> None:
+    rows = [{"id": number, "fold": values[number % 2], "y": 1} for number in range(20)]
+    WRITERS[extension](tmp_path / f"data{extension}", rows)
+    split = {"method": "column", "column": "fold", "train": train, "eval": evaluation}
+    rows_of = ingest(tmp_path / f"data{extension}", tmp_path / "out", split=split).rows
+    assert (rows_of.train, rows_of.eval) == (10, 10)
+
+
 def test_column_split_without_rows_lists_the_values_of_the_column(tmp_path: Path) -> None:
     (tmp_path / "data.csv").write_text(numbered(60, header="id,fold,y", line="{0},a,1"))
     ingested = ingest(tmp_path / "data.csv", tmp_path / "out", split={"method": "column", "column": "fold"})
     assert ingested.manifest.split_values == {"a": 60}
+
+
+def _orders(folder: Path, extra: str = "", customers: int = 60) -> Path:
+    """Ten orders of each customer, then three without one; `extra` is the name of a further column."""
+    rows = [f"{n},c{n % customers},{n % 7}.5,{n % 2}" for n in range(10 * customers)]
+    rows += [f"{10 * customers + n},,1.5,1" for n in range(3)]
+    (folder / "data.csv").write_text(
+        "\n".join([f"id,customer,x,y{extra and ',' + extra}", *(row + (",9" if extra else "") for row in rows)]),
+        encoding="utf-8",
+    )
+    return folder / "data.csv"
+
+
+def test_ingest_group_split_keeps_a_customer_on_one_side(tmp_path: Path) -> None:
+    split = {"method": "group", "column": "customer", "train": 3, "eval": 1}
+    ingested = ingest(_orders(tmp_path), tmp_path / "out", split=split)
+    sides = [set(ingested.table(name).column("customer").to_pylist()) for name in ("train", "eval")]
+    assert not sides[0] & sides[1]
+    assert len(sides[0] | sides[1]) == 60
+    assert len(sides[0]) == pytest.approx(45, abs=8)
+    assert (ingested.rows.left_out, ingested.rows.ungrouped, ingested.rows.unlabelled) == (3, 3, 0)
+    assert Rows.model_validate(ingested.rows, from_attributes=True).unused == "0 quarantined, 3 without a group"
+
+
+@pytest.mark.parametrize("missing", [[None, None], [float("nan"), None], ["", None], [b"", None]])
+def test_ingest_group_that_is_missing_in_all_rows_is_an_anomaly(tmp_path: Path, missing: list[Any]) -> None:
+    table = pa.table({"y": [0, 1], "customer": pa.array(missing, pa.string() if missing == [None, None] else None)})
+    pq.write_table(table, tmp_path / "data.parquet")
+    split = {"method": "group", "column": "customer"}
+    ingested = ingest(tmp_path / "data.parquet", tmp_path / "out", split=split)
+    assert ingested.rows.ungrouped == 2
+    assert "2 rows" in ingested.refusals()[0]
+
+
+def test_ingest_hash_of_named_columns_does_not_move_rows(tmp_path: Path) -> None:
+    split = {"method": "hash", "columns": ["id"]}
+    plain = ingest(_orders(tmp_path), tmp_path / "one", split=split).table("eval").column("id").to_pylist()
+    wider = ingest(_orders(tmp_path, "z"), tmp_path / "two", split=split).table("eval").column("id").to_pylist()
+    narrow = ingest(_orders(tmp_path), tmp_path / "three", split=split, ignore=("x",)).table("eval")
+    assert plain == wider == narrow.column("id").to_pylist()
+    assert plain != ingest(_orders(tmp_path, "z"), tmp_path / "four").table("eval").column("id").to_pylist()
+
+
+@pytest.mark.parametrize(
+    ("split", "said"),
+    [
+        ({"method": "group", "column": "custmer"}, r"split.column .* 'custmer'.*did you mean customer"),
+        ({"method": "hash", "columns": ["id", "idd"]}, r"split.columns .* 'idd'.*did you mean id"),
+    ],
+)
+def test_ingest_split_columns_that_are_not_there_are_named(tmp_path: Path, split: dict[str, Any], said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        ingest(_orders(tmp_path), tmp_path / "out", split=split)
+
+
+def test_ingest_group_of_lists_is_refused(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"y": [0, 1], "customer": [["a"], ["b", "c"]]}), tmp_path / "data.parquet")
+    with pytest.raises(ConfigError, match=r"'customer'.*one value a row"):
+        ingest(tmp_path / "data.parquet", tmp_path / "out", split={"method": "group", "column": "customer"})
+
+
+def test_ingest_weight_that_is_text_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"label.weight .* 'customer'.* VARCHAR"):
+        ingest(_orders(tmp_path), tmp_path / "out", label={"column": "y", "weight": "customer"})

@@ -194,12 +194,41 @@ def test_validate_examples_without_any_row_in_a_split_says_so(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("limit", "type_"),
-    [("min_examples_count: 3", "DATASET_LOW_NUM_EXAMPLES"), ("max_examples_count: 1", "DATASET_HIGH_NUM_EXAMPLES")],
+    ("limit", "type_", "fix"),
+    [
+        ("min_examples_count: 3", "DATASET_LOW_NUM_EXAMPLES", "bring the rest of the data"),
+        ("max_examples_count: 1", "DATASET_HIGH_NUM_EXAMPLES", "correct the data"),
+    ],
 )
-def test_validate_examples_of_another_size_than_the_schema_asks_for(tmp_path: Path, limit: str, type_: str) -> None:
+def test_validate_examples_of_another_size_than_the_schema_asks_for(
+    tmp_path: Path, limit: str, type_: str, fix: str
+) -> None:
     schema = f'feature {{ name: "x" type: INT }} dataset_constraints {{ {limit} }}'
-    assert only(validate(tmp_path, schema, {"x": [1, 2]}), type_).bound == limit
+    found = only(validate(tmp_path, schema, {"x": [1, 2]}), type_)
+    assert (found.rows, found.bound) == (2, f"{limit} in each split")
+    assert found.fix.startswith(fix)
+    assert f"`{limit.partition(':')[0]}: 2`" in found.fix
+
+
+@pytest.mark.parametrize(
+    ("limit", "before", "type_"),
+    [
+        ("min_fraction_threshold: 0.5", 5, "COMPARATOR_LOW_NUM_EXAMPLES"),
+        ("max_fraction_threshold: 1.5", 1, "COMPARATOR_HIGH_NUM_EXAMPLES"),
+        ("min_fraction_threshold: 0.5 max_fraction_threshold: 1.5", 4, None),
+    ],
+)
+def test_validate_examples_of_another_size_than_in_the_run_before(
+    tmp_path: Path, limit: str, before: int, type_: str | None
+) -> None:
+    bound = f"dataset_constraints {{ num_examples_drift_comparator {{ {limit} }} }}"
+    schema = f'feature {{ name: "x" type: INT }} {bound}'
+    found = validate(tmp_path, schema, {"x": [1, 2]}, previous={"x": [1] * before})
+    assert [(one.type, one.split, one.severity) for one in found.anomalies] == (
+        [(type_, "train", "ERROR")] if type_ else []
+    )
+    for one in found.anomalies:
+        assert f"There are 2 examples, {before} in the run before" in one.description
 
 
 @pytest.mark.parametrize("values", [[1, 2, None], ["a", "bcd", None]])

@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -5,11 +6,16 @@ from typing import Any
 import pytest
 
 from slipway.data.examples.dataset import MANIFEST
+from slipway.data.schema import fewest_rows, infer_schema, read_curated_schema
+from slipway.data.statistics.compute import compute_statistics
+from slipway.data.validation.leaks import Leak
+from slipway.data.validation.validate import validate_examples
 from slipway.errors import ConfigError, DataError
-from slipway.module_api import Ingestion
+from slipway.module_api import Ingestion, Label
 from slipway.module_kit.check import check_module
-from slipway.module_kit.scaffold.plan import Plan, choose_label, plan_module, read_labels
+from slipway.module_kit.scaffold.plan import Plan, choose_label, plan_module, read_labels, size_of
 from slipway.module_kit.scaffold.write import write_module
+from tests.example_artifacts import write_examples
 
 ROWS = 300
 COLUMNS: dict[str, list[Any]] = {
@@ -24,12 +30,10 @@ COLUMNS: dict[str, list[Any]] = {
 }
 
 
-def planned(folder: Path, label: list[Any], wanted: str | None = None) -> Plan:
+def planned(folder: Path, label: list[Any], wanted: str | None = None, leaks: Sequence[Leak] = ()) -> Plan:
     """The plan for COLUMNS and a last column of these labels, through real statistics."""
     import pyarrow as pa
     import pyarrow.parquet as pq
-
-    from slipway.data.statistics.compute import compute_statistics
 
     rows = pa.table({**COLUMNS, "bought": label}).cast(
         pa.schema(
@@ -46,7 +50,8 @@ def planned(folder: Path, label: list[Any], wanted: str | None = None) -> Plan:
     (folder / MANIFEST).touch()
     statistics = compute_statistics(folder)
     chosen = choose_label(statistics, wanted)
-    return plan_module("people", "/data/people.csv", chosen, read_labels(str(folder), chosen), statistics, Ingestion())
+    labels = read_labels(str(folder), chosen)
+    return plan_module("people", "/data/people.csv", chosen, labels, statistics, Ingestion(), leaks)
 
 
 def test_plan_keeps_what_helps_and_says_why_it_leaves_out_the_rest(tmp_path: Path) -> None:
@@ -58,7 +63,7 @@ def test_plan_keeps_what_helps_and_says_why_it_leaves_out_the_rest(tmp_path: Pat
     why = dict(plan.left_out)
     assert set(why) == {"id", "name", "nothing", "country", "scores"}
     assert "id" in why["id"]
-    assert "text of their own" in why["name"]
+    assert "names" in why["name"]
     assert "always missing" in why["nothing"]
     assert "one value" in why["country"]
     assert "lists" in why["scores"]
@@ -87,6 +92,20 @@ def test_plan_task_follows_the_labels(tmp_path: Path, values: list[Any], task: s
 def test_plan_label_that_is_not_a_number_is_missing(tmp_path: Path) -> None:
     plan = planned(tmp_path, [[0.0, 1.0, float("nan")][index % 3] for index in range(ROWS)])
     assert (plan.task, plan.classes) == ("binary", ())
+
+
+def test_plan_keeps_a_copy_of_the_label_for_training_and_only_names_other_leaks(tmp_path: Path) -> None:
+    leaks = [Leak(("age",), "copy", "AUC 1"), Leak(("height",), "alone", "AUC 0.99")]
+    plan = planned(tmp_path, [index % 2 for index in range(ROWS)], leaks=leaks)
+    assert [column for column, _ in plan.training_only] == ["age"]
+    assert plan.numbers == ("height",)
+    assert [columns for _, columns in plan.suspects] == [("height",)]
+
+
+def test_plan_of_nothing_but_left_out_columns_says_why(tmp_path: Path) -> None:
+    leaks = [Leak((name,), "copy", "AUC 1") for name in ("age", "height", "city")]
+    with pytest.raises(DataError, match=r"no column that could predict bought.*scores: it holds lists.*another form"):
+        planned(tmp_path, [index % 2 for index in range(ROWS)], leaks=leaks)
 
 
 def test_plan_rare_class_of_the_eval_split_is_a_class_too(tmp_path: Path) -> None:
@@ -128,23 +147,58 @@ PLAN = Plan(
     numbers=("age", 'he"ight'),
     categories=("city",),
     slices=("city",),
-    left_out=(("id", "it looks like an id"),),
+    quantities=("weight",),
+    dates=(("born", "%d/%m/%Y"), ("seen: at", "seconds")),
+    texts=("what he said",),
+    left_out=(("id", "it looks like an id"), ("li: st", "it holds lists")),
+    passed_over=("id",),
+    training_only=(("gone", "gone is the label bou: ght in another form"),),
+    suspects=(("closed alone predicts bou: ght", ("closed",)),),
+    notes={"weight": "kg", "city": "codes"},
+    time_split={"method": "time", "column": "seen: at", "eval_from": "2024-05-01"},
+    group="id",
 )
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
-@pytest.mark.parametrize("without", ["nothing", "numbers", "categories"])
+@pytest.mark.parametrize(
+    "without", ["nothing", "numbers", "categories", "quantities", "dates", "texts", "all but texts"]
+)
 def test_write_module_of_every_kind_fits_the_contract(tmp_path: Path, task: str, without: str) -> None:
     classes = {"binary": ("no", "yes"), "multiclass": ("1", "true", "c"), "regression": ()}[task]
     plan = replace(PLAN, task=task, classes=classes)  # type: ignore[arg-type]
     if without != "nothing":
-        nothing: dict[str, Any] = {without: (), "slices": ()}
+        named = ("numbers", "categories", "quantities", "dates") if without == "all but texts" else (without,)
+        nothing: dict[str, Any] = {**dict.fromkeys(named, ()), "slices": ()}
         plan = replace(plan, **nothing)
     files = write_module(plan, tmp_path / "modules" / "people")
     config = check_module(tmp_path / "modules" / "people")
     assert (config.task, config.classes, config.label.column, config.data) == (task, classes, PLAN.label, PLAN.data)
     assert config.thresholds
-    assert [file.name for file in files] == ["module.yaml", "preprocessing.py", "model.py"]
+    assert config.ingestion.ignore == ("id", "li: st")
+    assert config.label.training_only == ("gone",)
+    assert [file.name for file in files] == ["module.yaml", "preprocessing.py", "model.py", "schema.pbtxt"]
+
+
+def test_a_tenth_of_the_data_of_a_new_module_is_stopped_by_its_schema_and_half_of_it_is_not(tmp_path: Path) -> None:
+    def rows(count: int) -> dict[str, Any]:
+        return {"x": [float(number) for number in range(count)], "y": [0, 1] * (count // 2)}
+
+    def told(train: int, evaluation: int) -> list[str]:
+        folder = tmp_path / str(train)
+        write_examples(folder, rows(train), rows(evaluation))
+        statistics = compute_statistics(folder)
+        schema = infer_schema(statistics, Label(column="y"), bounds=bounds)
+        return [one.type for one in validate_examples(folder, statistics, schema).errors]
+
+    write_examples(tmp_path / "usual", rows(400), rows(200))
+    fewest = fewest_rows(compute_statistics(tmp_path / "usual"))
+    write_module(replace(PLAN, fewest=fewest), tmp_path / "people")
+    text = (tmp_path / "people" / "schema.pbtxt").read_text()
+    bounds = read_curated_schema(text, Label(column="y"))
+    assert bounds.dataset_constraints.min_examples_count == 40
+    assert told(40, 20) == ["DATASET_LOW_NUM_EXAMPLES"]
+    assert told(200, 100) == []
 
 
 def test_write_module_never_overwrites(tmp_path: Path) -> None:
@@ -158,3 +212,12 @@ def test_write_module_never_overwrites(tmp_path: Path) -> None:
 def test_write_module_refuses_a_name_that_is_none(tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigError, match="cannot name a module"):
         write_module(PLAN, tmp_path / "modules" / name if name else tmp_path / "Ä")
+
+
+def test_plan_size_follows_rows_and_columns() -> None:
+    few, many, wide = (size_of("binary", rows, numbers) for rows, numbers in ((300, 5), (100_000, 5), (100_000, 60)))
+    assert few.buckets < wide.buckets < many.buckets
+    assert few.batch_size < many.batch_size
+    assert few.epochs > many.epochs
+    assert size_of("regression", 300, 5).patience > few.patience
+    assert size_of("binary", 1, 1).buckets >= 2

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from slipway.errors import ModuleError
+from slipway.module_kit.loader import load_function
 from slipway.stores.module_store import digest_module, is_published, locate_module, publish_module, read_files
 
 
@@ -89,6 +90,22 @@ def test_publish_preprocessing_or_helper_edit_changes_both_views(module: Path, t
     after = publish_module(module, tmp_path / "store")
     assert after.preprocessing_uri != before.preprocessing_uri
     assert after.model_uri != before.model_uri
+
+
+def test_publish_metrics_edit_changes_their_view_alone(module: Path, tmp_path: Path) -> None:
+    (module / "metrics.py").write_text("def cost(labels, predictions, weights):\n    return 1\n")
+    plain = publish_module(module, tmp_path / "store")
+    assert plain.metrics_uri == ""
+    assert (Path(plain.model_uri) / "metrics.py").is_file()  # a module of before may use it in model.py
+    with (module / "module.yaml").open("a") as file:
+        file.write("metrics: {cost: low}\n")
+    before = publish_module(module, tmp_path / "store")
+    (module / "metrics.py").write_text("def cost(labels, predictions, weights):\n    return 2\n")
+    after = publish_module(module, tmp_path / "store")
+    assert after.digest != before.digest
+    assert after.metrics_uri != before.metrics_uri
+    assert (after.preprocessing_uri, after.model_uri) == (before.preprocessing_uri, before.model_uri)
+    assert load_function(after.metrics_uri, "metrics", "cost")([], [], []) == 2
 
 
 def test_publish_damaged_copy_is_replaced(module: Path, tmp_path: Path) -> None:

@@ -1,0 +1,46 @@
+"""Runs a step by kfp's executor, before whose name it stands in a step's command; leaves behind why the step failed."""
+
+import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from kfp.dsl.executor_main import executor_main
+
+from slipway.runs.failures import describe_failure, folder_of_step, forget_failure, write_failure
+
+# Kubernetes takes what is in it into the pod's state, and Argo into its node (`inferFailedReason`, operator.go).
+TERMINATION_LOG = Path("/dev/termination-log")
+
+
+def main() -> None:
+    """Takes the arguments of kfp's executor."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--function_to_execute")
+    parser.add_argument("--executor_input")
+    step, _ = parser.parse_known_args()
+    folder = folder_of_step(step.executor_input)
+    try:
+        executor_main()
+    except Exception as error:
+        with _attempted():
+            if TERMINATION_LOG.exists():
+                TERMINATION_LOG.write_text(describe_failure(error), encoding="utf-8")
+        with _attempted():
+            write_failure(folder, step.function_to_execute, error)
+        raise
+    with _attempted():
+        forget_failure(folder)
+
+
+@contextmanager
+def _attempted() -> Iterator[None]:
+    """Prints what goes wrong in its block: how the step itself ended matters more."""
+    try:
+        yield
+    except Exception as error:
+        print(f"warning: the run's record may not say why this step failed: {type(error).__name__}: {error}")
+
+
+if __name__ == "__main__":
+    main()

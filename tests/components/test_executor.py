@@ -1,0 +1,35 @@
+"""What a step that fails leaves behind; tests/components/test_record_run.py shows what the exit handler makes of it."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from components import executor
+from slipway.runs.failures import read_failures
+
+STEP = """
+def fail() -> None:
+    raise ValueError("row 7 is bad")
+"""
+
+
+@pytest.mark.parametrize("is_a_pod", [True, False])
+def test_failing_step_tells_kubernetes_why_and_leaves_its_reason_beside_its_outputs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_a_pod: bool
+) -> None:
+    log = tmp_path / "termination-log"
+    if is_a_pod:
+        log.touch()
+    (tmp_path / "step.py").write_text(STEP)
+    executor_input = json.dumps({"inputs": {}, "outputs": {"outputFile": str(tmp_path / "outputs" / "output.json")}})
+    given = ["--component_module_path", str(tmp_path / "step.py"), "--function_to_execute", "fail"]
+    monkeypatch.setattr(executor, "TERMINATION_LOG", log)
+    monkeypatch.setattr(sys, "argv", ["executor", *given, "--executor_input", executor_input])
+    with pytest.raises(ValueError, match="row 7"):
+        executor.main()
+    assert not is_a_pod or log.read_text() == "ValueError: row 7 is bad"
+    assert log.exists() == is_a_pod
+    [failure] = read_failures(str(tmp_path))
+    assert (failure.name, failure.error) == ("fail", "ValueError: row 7 is bad")
