@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from csv import DictWriter
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import pyarrow as pa
 import typer
@@ -19,6 +19,7 @@ from delivery.submission import sample_data
 from serving.client import DEFAULT_ADDRESS, ClientProtocol, ModelClient, connect
 from serving.client.rows import (
     input_features,
+    model_columns_first,
     predict_examples,
     predict_rows,
     read_csv,
@@ -27,12 +28,16 @@ from serving.client.rows import (
     table_of,
 )
 from serving.protocol.signatures import CLASSIFY, RAW, SERVING_DEFAULT
-from slipway.data.examples.read import first_rows
+from slipway.data.examples.read import read_rows
 from slipway.data.tfrecord import read_records
 from slipway.errors import ConfigError, DataError
 from slipway.evaluation.golden import read_golden
+from slipway.module_api import Ingestion
 from slipway.module_kit.config import read_config
 from slipway.stores import storage
+
+if TYPE_CHECKING:
+    from tensorflow_metadata.proto.v0 import schema_pb2
 
 SAMPLE_ROWS = 3
 SHOWN_COLUMNS = 4
@@ -136,15 +141,16 @@ def _read(
         return _read_examples(examples)
     if instances:
         return read_json(instances, input_features(signatures))
-    if csv:
-        return read_csv(csv, input_features(signatures))
     environment = open_environment(env)
-    sample = environment.settings.modules / model / "sample.py"
+    module = environment.settings.modules / model
+    if csv:
+        return _read_csv(csv, input_features(signatures), module)
+    sample = module / "sample.py"
     if sample.is_file():
         features, made = input_features(signatures), sample_data(sample.parent, environment.settings.home)
         if made.is_file():
             return read_csv(made, features).slice(0, SAMPLE_ROWS)
-        rows = first_rows(str(made), read_config(sample.parent).ingestion, SAMPLE_ROWS)
+        rows = read_rows(str(made), read_config(sample.parent).ingestion, SAMPLE_ROWS)
         return rows.select([feature.name for feature in features if feature.name in rows.column_names])
     store = environment.store()
     found = store.version(model, version) if version else store.production(model)
@@ -154,6 +160,18 @@ def _read(
             "rows from: give --csv, --instances or --examples"
         )
     return read_golden(found.uri).serialized()[:SAMPLE_ROWS]
+
+
+def _read_csv(path: Path, features: Sequence[schema_pb2.Feature], module: Path) -> pa.Table:
+    """The rows of a CSV file, written as the module's `ingestion` says where the module is on this machine."""
+    written = read_config(module).ingestion if (module / "module.yaml").is_file() else Ingestion()
+    ingestion = written.model_copy(update={"ignore": ()})  # what the model does not see stays beside its answers
+    if ingestion == Ingestion():
+        return read_csv(path, features)
+    from tensorflow_metadata.proto.v0 import schema_pb2
+
+    rows = read_rows(str(path), ingestion, schema=schema_pb2.Schema(feature=features))
+    return model_columns_first(rows, rows.column_names, [feature.name for feature in features], str(path))
 
 
 def _write_csv(path: Path, given: Iterable[dict[str, Any]], predicted: Iterable[dict[str, Any]]) -> int:

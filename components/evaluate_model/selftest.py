@@ -82,6 +82,7 @@ class Case:
     because: str
     label: str = "label"
     served: tuple[str, ...] = ()
+    weight: str | None = None
 
 
 def _labels(kind: str, column: str) -> str:
@@ -115,6 +116,9 @@ CASES = (
          "cannot tell"),
     Case("served before, but deleted", "good", "good", (SMALL_DROP,), "blessed", "its files were deleted",
          served=("1",)),
+    Case("wrong where weights are 0", "wrong on b", "good", (ABSOLUTE, RELATIVE), "blessed", "no worse than",
+         weight="of a"),
+    Case("right where weights are 0", "wrong on b", "good", (ABSOLUTE,), "refused", "is below 0.7", weight="of b"),
     Case("no thresholds", "better", "good", (), "refused", "nothing was checked"),
     *(
         Case(f"{task}, {kind}", f"{kind} {column}", "", (ANYTHING,), expected, because, _labels(kind, column))
@@ -167,7 +171,8 @@ def run_case(case: Case, root: Path) -> CaseResult:
     """Runs one case, in the folder of `write_inputs`."""
     task = TASKS[case.label.split()[-1]]
     classes = ("0", "1", "2") if task == "multiclass" else ()
-    config = {"task": task, "label": {"column": case.label}, "classes": classes, "thresholds": case.thresholds}
+    label = {"column": case.label, "weight": case.weight}
+    config = {"task": task, "label": label, "classes": classes, "thresholds": case.thresholds}
     baseline = str(root / case.baseline) if case.baseline else ""
     out, got = root / "out", "error"
     try:
@@ -195,14 +200,15 @@ def run_case(case: Case, root: Path) -> CaseResult:
 
 
 def _make_rows(seed: int) -> dict[str, NDArray[Any]]:
-    """Labels of every task that follow `signal`, the same labels shuffled, and groups of known sizes."""
+    """Labels of every task that follow `signal`, the same labels shuffled, groups of known sizes, and weights."""
     random = np.random.default_rng(seed)
     signal, noise = random.normal(size=(2, ROWS))
     seen = signal + 0.5 * random.normal(size=ROWS)
     group = np.where(np.arange(ROWS) < SMALL, "small", np.where(np.arange(ROWS) % 2, "a", "b"))
     labels = {"label": (seen > 0).astype(np.int64), "level": np.digitize(seen, [-0.5, 0.5]), "amount": 10 + seen}
     shuffled = {_labels(SHUFFLED, column): random.permutation(values) for column, values in labels.items()}
-    return {"signal": signal, "noise": noise, "group": group, **labels, **shuffled}
+    weights = {f"of {name}": (group == name).astype(np.float64) for name in ("a", "b")}
+    return {"signal": signal, "noise": noise, "group": group, **weights, **labels, **shuffled}
 
 
 def _of_quality(share: float, wrong_on: str, nan_on: str) -> Predict:

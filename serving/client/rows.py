@@ -18,7 +18,7 @@ from slipway.data.tensors import arrow_type, dtype_of, fixed_shape, is_list, raw
 from slipway.errors import ConfigError, DataError, RequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from tensorflow_metadata.proto.v0 import schema_pb2
 
@@ -76,7 +76,7 @@ def read_csv(path: Path, features: Sequence[schema_pb2.Feature]) -> pa.Table:
         )
     except (OSError, pa.ArrowInvalid) as error:
         raise DataError(f"{path}: {error}") from error
-    return _model_columns_first(table, table.column_names, types, str(path))
+    return model_columns_first(table, table.column_names, types, str(path))
 
 
 def read_json(path: Path, features: Sequence[schema_pb2.Feature]) -> pa.Table:
@@ -110,7 +110,7 @@ def table_of(rows: Sequence[Mapping[str, Any]], features: Sequence[schema_pb2.Fe
             raise DataError(
                 f"{where}: row {wrong + 1}: {name} is {values[wrong]!r}, not {types[name]}: correct it, or leave it out"
             ) from error
-    return _model_columns_first(pa.table(columns), given, types, where)
+    return model_columns_first(pa.table(columns), given, types, where)
 
 
 def predict_rows(
@@ -211,16 +211,17 @@ def _fits(value: Any, kind: pa.DataType) -> bool:
     return True
 
 
-def _model_columns_first(table: pa.Table, given: Sequence[str], types: Mapping[str, Any], where: str) -> pa.Table:
-    known = [name for name in table.column_names if name in types]
+def model_columns_first(table: pa.Table, given: Sequence[str], model: Collection[str], where: str) -> pa.Table:
+    """The columns of the model, then the others; a DataError if there are none of the model, or no rows."""
+    known = [name for name in table.column_names if name in model]
     if not known:
         raise DataError(
             f"{where} has no column of the model: it has {', '.join(given) or 'none'}, "
-            f"the model takes {', '.join(types)}"
+            f"the model takes {', '.join(model)}"
         )
     if not table.num_rows:
         raise DataError(f"{where} has no rows")
-    return table.select([*known, *(name for name in table.column_names if name not in types)])
+    return table.select([*known, *(name for name in table.column_names if name not in model)])
 
 
 def _rows_of(outputs: dict[str, Any]) -> Iterator[dict[str, Any]]:

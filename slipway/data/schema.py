@@ -202,6 +202,11 @@ def _find_problems(schema: schema_pb2.Schema) -> Iterator[str]:
     names = [feature.name for feature in schema.feature]
     for name in sorted({name for name in names if names.count(name) > 1}):
         yield f"feature {name!r} is given {names.count(name)} times; keep one"
+    if schema.dataset_constraints.HasField("num_examples_version_comparator"):
+        yield (
+            "num_examples_version_comparator is not supported, since data have no versions here; "
+            "use num_examples_drift_comparator, which compares with the run before"
+        )
     domains = {domain.name for domain in schema.string_domain}
     for feature in schema.feature:
         yield from (f"feature {feature.name!r}: {problem}" for problem in _feature_problems(feature, domains))

@@ -121,3 +121,36 @@ def test_predict_writes_rows_and_predictions_as_csv(where: list[str], tmp_path: 
         ("8", "y", "", "yes"),
     ]
     assert [float(row["score_yes"]) for row in rows] == pytest.approx([0.549834, 0.598688], abs=1e-6)
+
+
+CONFIG = """
+contract: 1
+task: binary
+label: {column: sold}
+ingestion: {delimiter: ";", decimal: ",", missing_values: ["NA"], ignore: [id], times: seconds}
+"""
+
+
+def test_predict_reads_csv_as_the_module_says(
+    where: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = tmp_path / "modules" / "tiny"
+    module.mkdir(parents=True)
+    (module / "module.yaml").write_text(CONFIG)
+    monkeypatch.setenv("SLIPWAY_MODULES", str(module.parent))
+    monkeypatch.setenv("SLIPWAY_HOME", str(tmp_path))
+    file, output = tmp_path / "rows.csv", tmp_path / "answers.csv"
+    file.write_text("id;rooms;size;town\n7;2;1,0;Ulm\n8;NA;NA;Bonn\n")
+    result = predict(*where, "--csv", str(file), "--output", str(output))
+    assert result.exit_code == 0, result.output
+    rows = list(DictReader(output.read_text().splitlines()))
+    assert [(row["id"], row["size"], row["rooms"]) for row in rows] == [("7", "1.0", "2"), ("8", "", "")]
+    assert [float(row["score_yes"]) for row in rows] == pytest.approx([0.549834, 0.598688], abs=1e-6)
+
+    for text, said in (
+        ("rooms;town\nmany;Ulm\n", "row 1: rooms: 'many'"),
+        ("rooms;town\n1;Ulm;x\n", "rows.csv:2: "),
+        ("colour\nred\n", "has no column of the model"),
+    ):
+        file.write_text(text)
+        assert said in str(predict(*where, "--csv", str(file)).exception)

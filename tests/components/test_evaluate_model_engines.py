@@ -172,7 +172,7 @@ def test_engines_other_tasks_agree(task: str, tmp_path: Path) -> None:
         "task": task,
         "label": {"column": "label"},
         "classes": ["0", "1", "2"] if task == "multiclass" else [],
-        "slices": [["group"]],
+        "slices": [["group"], *([["label"]] if task == "multiclass" else [])],
         "thresholds": [
             good,
             {"metric": good["metric"], "max_drop": 0.0},

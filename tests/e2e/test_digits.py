@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 from serving.client import connect
-from slipway.data.examples.read import first_rows
+from slipway.data.examples.read import read_rows
 from slipway.errors import RequestError
 from slipway.module_api import Ingestion
 from tests.e2e.served import Served, serve
@@ -49,7 +49,7 @@ def served(workspace: Workspace) -> Iterator[Served]:
 def drawn(workspace: Workspace) -> Drawn:
     """Pixels and labels of the first drawn digits."""
     (images,) = workspace.home.glob("samples/*/digits/*images-idx3-ubyte.gz")
-    rows = first_rows(str(images), Ingestion(), 40)
+    rows = read_rows(str(images), Ingestion(), 40)
     return rows["image"].to_pylist(), rows["label"].to_pylist()
 
 

@@ -94,6 +94,7 @@ def new_churn(workspace: Workspace, folder: Path) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_module_new_names_a_leak_wherever_one_looks(workspace: Workspace, tmp_path: Path) -> None:
     new_churn(workspace, tmp_path)
     printed = workspace.slipway("run", "churn", "--set", "training.epochs=8").stdout
@@ -106,6 +107,7 @@ def test_module_new_names_a_leak_wherever_one_looks(workspace: Workspace, tmp_pa
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_module_new_tells_columns_apart_and_a_line_changes_its_mind(workspace: Workspace, tmp_path: Path) -> None:
     module = new_churn(workspace, tmp_path)
     lines = module.read_text(encoding="utf-8").replace("# training_only:", "training_only:").splitlines(True)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from slipway.data.examples.ingest import IngestConfig, ingest_source
-from slipway.data.examples.read import first_rows
+from slipway.data.examples.read import read_rows
 from slipway.data.examples.source import locate
 from slipway.data.schema import model_inputs, parse_schema
 from slipway.data.statistics.compute import compute_statistics
@@ -72,7 +72,7 @@ def test_sample_is_the_same_for_the_same_seed_and_says_that_it_is_synthetic(
 
 
 def test_drawn_digits_are_images_of_every_digit(tmp_path: Path) -> None:
-    rows = first_rows(str(draw("digits", tmp_path)), Ingestion(), 400)
+    rows = read_rows(str(draw("digits", tmp_path)), Ingestion(), 400)
     assert set(rows["label"].to_pylist()) == set(range(10))
     images = rows["image"].to_pylist()
     assert {len(image) for image in images} == {784}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import re
 import shutil
 import zlib
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
 ROWS_MEMORY = "200MB"
 ROW_NUMBER = "file_row_number"
 HEADER_BYTES = 1 << 20
+BAD = "__slipway_bad"
 _MAY_BE_NUMBER = re.compile(rf"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|FLOAT|DOUBLE|DECIMAL\(.*|{CSV_TEXT}")
 
 
@@ -184,19 +186,36 @@ def read_names(uri: str, ingestion: Ingestion) -> list[str]:
         return list(with_partitions(rows, find_partitions(source), rows.place[0]).types)
 
 
-def first_rows(uri: str, ingestion: Ingestion, count: int) -> pa.Table:
-    """The first rows of a data URI, as examples but without label and split; errors are those of `open_source`."""
+def read_rows(
+    uri: str, ingestion: Ingestion, count: int | None = None, schema: schema_pb2.Schema | None = None
+) -> pa.Table:
+    """The rows of a data URI, or the first ones, as examples but without label and split.
+
+    Raises:
+        DataError: as of `open_source`; or a row cannot be parsed.
+    """
     with (
         TemporaryDirectory(prefix="slipway-rows-") as scratch,
         connect(scratch, memory_limit=ROWS_MEMORY, threads=1) as connection,
     ):
         quarantine = Quarantine(Path(scratch) / QUARANTINE)
         source = locate(uri, ingestion.window)
-        typed = open_source(connection, source, None, ingestion, quarantine, Path(scratch), careful=True)
+        typed = open_source(connection, source, schema, ingestion, quarantine, Path(scratch), careful=True)
         for batch in islice(typed.rows.batches or (), 1):
             connection.register(BATCH, pa.Table.from_batches([batch]))
         values = ", ".join(f"{each.value} AS {identifier(each.column)}" for each in typed.conversions)
-        return connection.sql(f"SELECT {values} FROM {typed.rows.relation} LIMIT {count}").to_arrow_table()  # noqa: S608
+        failing = [each.reason for each in typed.conversions if each.column in typed.can_fail]
+        bad = f"nullif(concat_ws('; ', {', '.join(failing)}), '')" if failing else "NULL"
+        most = "" if count is None else f" LIMIT {count}"
+        table = connection.sql(f"SELECT {values}, {bad} AS {BAD} FROM {typed.rows.relation}{most}").to_arrow_table()  # noqa: S608
+        quarantine.close()
+        for row, reason in enumerate(table[BAD].to_pylist(), start=1):
+            if reason is not None:
+                raise DataError(f"{uri}: row {row}: {reason}; correct it")
+        if quarantine.count:
+            first = json.loads(quarantine.path.read_text(encoding="utf-8").partition("\n")[0])
+            raise DataError(f"{uri}:{first['line']}: {first['reason']}; correct the row")
+        return table.drop_columns([BAD])
 
 
 def _without_ignored(rows: RawRows, ingestion: Ingestion, source: Source) -> RawRows:

@@ -90,7 +90,10 @@ def find_leaks(examples_path: str | Path, label: str, columns: Collection[str]) 
         return []
     leaks = [leak for name in train if (leak := _alone(labels, name, train[name], evaluation[name]))]
     known = {name for leak in leaks for name in leak.columns}
-    numbers = [name for name in train if train[name].dtype == np.float64 and name not in known]
+    numbers = [
+        name for name, values in train.items()
+        if values.dtype == np.float64 and name not in known and np.isfinite(values).any()
+    ]  # fmt: skip
     summed = _sum(labels, numbers, train, evaluation) if 1 < len(numbers) <= MOST_TERMS else None
     return [*leaks, summed] if summed else leaks
 

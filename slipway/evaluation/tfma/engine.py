@@ -25,8 +25,8 @@ from slipway.evaluation.metrics import EPSILON, invalid_predictions, without_inv
 from slipway.evaluation.results import MISSING
 from slipway.evaluation.scoring import Models, Scorer
 from slipway.evaluation.slices import Measured, Slicing, encode_column, slice_rows
-from slipway.evaluation.tfma.files import WEIGHT, eval_config, prediction_key
-from slipway.evaluation.tfma.readback import CHOSEN, HEAVY, INVALID, LABEL, RIGHT, SPREAD, WITHIN, read_tables
+from slipway.evaluation.tfma.files import LABEL, WEIGHT, eval_config, prediction_key
+from slipway.evaluation.tfma.readback import CHOSEN, HEAVY, INVALID, RIGHT, SPREAD, WITHIN, read_tables
 from slipway.stores import storage
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class Score(beam.DoFn):  # type: ignore[misc]
         `slipway.evaluation.metrics`, since TFMA's log loss does not clip.
         """
         config = self.rows.config
-        columns: dict[str, Any] = {config.label.column: labels, WEIGHT: weights}
+        columns: dict[str, Any] = {LABEL: labels, WEIGHT: weights}
         for name, values in predictions.items():
             invalid = invalid_predictions(config.task, values)
             clean = without_invalid(values, invalid)

@@ -32,7 +32,7 @@ with stand_in_for("tensorflow_model_analysis"):  # its import brings Beam along
     from tensorflow_model_analysis.proto import config_pb2, metrics_for_slice_pb2, validation_result_pb2
 
 
-WEIGHT = "__weight"  # the column of weights
+LABEL, WEIGHT = "__label", "__weight"  # columns beside those of slices, of which the label may be one
 
 
 def eval_config(config: EvaluationConfig, with_baseline: bool) -> Any:
@@ -42,7 +42,7 @@ def eval_config(config: EvaluationConfig, with_baseline: bool) -> Any:
         key = prediction_key(name)
         result.model_specs.add(
             name=name,
-            label_key=config.label.column,
+            label_key=LABEL,
             prediction_key=key,
             example_weight_key=WEIGHT if config.label.weight else "",
             is_baseline=name == BASELINE,

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 # Columns that the workers add for TFMA; a prefix is followed by a model or a class.
-LABEL, INVALID, RIGHT, WITHIN, SPREAD = "label", "__invalid_", "__right_", "__within_", "__spread"
+INVALID, RIGHT, WITHIN, SPREAD = "__invalid_", "__right_", "__within_", "__spread"
 CHOSEN, HEAVY = "__chosen_", "__heavy_"
 
 Key = tuple[str, str, int | None]  # model, metric, class

@@ -33,6 +33,7 @@ _KEYS = {"key", "hash", "token", "nr", "no", "number", "ref", "reference", "seri
 _GLUED_ID = re.compile(
     "(user|customer|client|order|account|person|patient|session|transaction|product|employee|member)id"
 )
+_ONES = {"user", "customer", "client", "person", "patient", "employee", "member", "subject", "household", "player"}
 _PERSONS = {"surname", "lastname", "firstname", "fullname", "forename", "givenname", "familyname", "middlename"}
 _PERSON_WORDS = {"last", "first", "full", "given", "family", "middle", "maiden"}
 _CONTACTS = {"email", "mail", "phone", "telephone", "tel", "mobile", "fax", "url", "uri", "link", "website", "homepage",
@@ -152,12 +153,13 @@ def _by_name(facts: _Facts) -> Column | None:
     if not words:
         return None
     is_id = facts.named(_IDS) or words[0] == "id" or bool(_GLUED_ID.fullmatch(words[-1]))
-    if is_id and (is_text or facts.whole):
+    called = "an id" if is_id else words[-1]
+    if (is_id or (facts.named(_ONES) and facts.unique > FEW)) and (is_text or facts.whole):
         if facts.share > OWN:
-            return _left_out(facts, "it is called an id, and most rows have their own")
+            return _left_out(facts, f"it is called {called}, and most rows have their own")
         if facts.unique > MOST_CODES or facts.present < CODE_REPEATS * facts.unique:
-            return Column(facts.name, "left_out", "it is called an id, and names few rows each", repeats=True)
-        return Column(facts.name, "category", "called an id")
+            return Column(facts.name, "left_out", f"it is called {called}, and names few rows each", repeats=True)
+        return Column(facts.name, "category", f"called {called}")
     if facts.unique <= FEW:
         return None
     if facts.named(_KEYS) and (is_text or facts.whole) and facts.share > OWN:

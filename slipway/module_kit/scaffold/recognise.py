@@ -24,9 +24,7 @@ if TYPE_CHECKING:
 MARKS = ("NA", "N/A", "n/a", "#N/A", "<NA>", "NULL", "Null", "null", "None", "NaN", "nan", "?", "\\N")
 MARKS_AMONG_NUMBERS = (*MARKS, "none", "-", "--", ".", "na", "missing", "unknown")
 MOST_PASSES = 6
-_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
-_DECIMAL_COMMA = re.compile(r"[+-]?([0-9]+|[1-9][0-9]{0,2}(\.[0-9]{3})+)(,[0-9]+)?")
-_THOUSANDS_COMMA = re.compile(r"[+-]?([0-9]+|[1-9][0-9]{0,2}(,[0-9]{3})+)(\.[0-9]+)?")
+_NUMBER = re.compile(r"[+-]?([0-9]+([., '][0-9]{3})*([.,][0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")  # however written
 # Reading needs a label, and none may be known yet: this column is computed, and dropped afterwards.
 _PLACEHOLDER = "slipway_placeholder"
 
@@ -100,7 +98,7 @@ def _marks(
     found = {mark for mark in MARKS_AMONG_NUMBERS if f": '{mark}' is not a".replace("\\", "\\\\") in reasons}
     for values in _texts(statistics) if statistics else ():
         others = values - set(MARKS_AMONG_NUMBERS)
-        numeric = bool(others) and all(_NUMBER.fullmatch(value) or _DECIMAL_COMMA.fullmatch(value) for value in others)
+        numeric = bool(others) and all(map(_NUMBER.fullmatch, others))
         found |= values & set(MARKS_AMONG_NUMBERS if numeric else MARKS)
     new = sorted(found - set(ingestion.missing_values))
     return {"missing_values": [*ingestion.missing_values, *new]} if new else {}
@@ -109,16 +107,23 @@ def _marks(
 def _numbers(
     statistics: statistics_pb2.DatasetFeatureStatisticsList, source: Source, ingestion: Ingestion
 ) -> dict[str, Any]:
-    """The decimal comma, or the mark between thousands, if a text column holds nothing but such numbers."""
+    """The decimal comma, and the mark between thousands, if a text column holds nothing but such numbers."""
     if source.format != "csv" or ingestion.decimal != "." or ingestion.thousands:
         return {}
-    commas = [values for values in _texts(statistics) if any("," in value for value in values)]
-    decimal = [values for values in commas if all(map(_DECIMAL_COMMA.fullmatch, values))]
-    thousands = [values for values in commas if all(map(_THOUSANDS_COMMA.fullmatch, values))]
+    texts = list(_texts(statistics))
     has_points = any(feature.type == feature.FLOAT for one in statistics.datasets for feature in one.features)
+
+    def written(decimal: str, between: str) -> list[set[str]]:
+        whole = f"[+-]?([0-9]+|[1-9][0-9]{{0,2}}({re.escape(between)}[0-9]{{3}})+)"
+        number = re.compile(f"{whole}({re.escape(decimal)}[0-9]+)?")
+        return [values for values in texts if all(map(number.fullmatch, values))]
+
+    def having(mark: str, columns: list[set[str]]) -> list[set[str]]:
+        return [values for values in columns if any(mark in value for value in values)]
+
+    between = max("'. ", key=lambda mark: len(written(",", mark)))
+    columns, thousands = written(",", between), written(".", ",")
     # `1,234` may be either; where fields are not separated by commas, the comma is the decimal one.
-    if decimal and not has_points and (ingestion.delimiter != "," or any(each not in thousands for each in decimal)):
-        return {"decimal": ","} | (
-            {"thousands": "."} if any("." in value for each in decimal for value in each) else {}
-        )
-    return {"thousands": ","} if thousands else {}
+    if not has_points and any(ingestion.delimiter != "," or each not in thousands for each in having(",", columns)):
+        return {"decimal": ","} | ({"thousands": between} if having(between, columns) else {})
+    return next(({"thousands": mark} for mark in ",' " if having(mark, written(".", mark))), {})

@@ -19,11 +19,12 @@ def test_plan_change_of_neither_does_nothing(project: Project, path: str) -> Non
     assert plan.commands == []
 
 
-def test_plan_module_change_syncs_and_submits_that_module_only(project: Project) -> None:
-    project.commit({MODEL: "changed = True\n"})
+@pytest.mark.parametrize("path", [MODEL, "modules/taxi/metrics.py"])
+def test_plan_module_change_syncs_and_submits_that_module_only(project: Project, path: str) -> None:
+    project.commit({path: "changed = True\n"})
     plan = project.plan()
     assert done(plan) == (False, ["taxi"], ["taxi"])
-    assert [reason.paths for reason in plan.reasons if reason.action == "sync"] == [[MODEL]]
+    assert [reason.paths for reason in plan.reasons if reason.action == "sync"] == [[path]]
 
 
 @pytest.mark.parametrize("path", [IMAGE, PIPELINE, "Dockerfile", "nobody/knows.this"])

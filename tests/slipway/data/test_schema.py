@@ -159,6 +159,12 @@ def test_read_curated_schema_that_contradicts_itself_says_how(feature: str, mess
         read_curated_schema(f"{Y}feature {{ {feature} }}", LABEL)
 
 
+def test_read_curated_schema_that_compares_versions_is_told_what_compares_runs() -> None:
+    bound = "dataset_constraints { num_examples_version_comparator { min_fraction_threshold: 0.5 } }"
+    with pytest.raises(ConfigError, match=r"num_examples_version_comparator is not supported.*num_examples_drift"):
+        read_curated_schema(bound, LABEL)
+
+
 def test_infer_schema_weight_and_group_are_no_inputs(tmp_path: Path) -> None:
     write_examples(tmp_path, {"w": [1.0, 2.0], "customer": ["a", "b"], "x": [1, 2], "y": [0, 1]})
     label = Label(column="y", weight="w")

@@ -109,8 +109,9 @@ def test_find_leaks_says_nothing_of_a_few_rows_or_of_a_label_of_one_value(tmp_pa
 def test_find_leaks_passes_over_lists_and_infinity(tmp_path: Path) -> None:
     label = [index % 2 for index in range(300)]
     odd = {"list": [[1.0]] * 300, "wild": [float("inf") if index % 7 == 0 else float(index) for index in range(300)]}
+    odd |= {"endless": [float("inf")] * 300, "missing": [float("nan")] * 300}
     examples = write_examples(tmp_path, {**odd, "copy": label, "y": label})
-    assert _named(find_leaks(examples, "y", ["list", "wild", "copy"])) == {("copy",): "copy"}
+    assert _named(find_leaks(examples, "y", [*odd, "copy"])) == {("copy",): "copy"}
 
 
 def test_find_leaks_is_cheap(tmp_path: Path) -> None:

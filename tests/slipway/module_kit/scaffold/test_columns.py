@@ -37,6 +37,8 @@ COLUMNS: list[tuple[str, list[Any], str, str]] = [
     ("orderID", [f"{n}-QX" for n in _drawn(1000, 99_999)], "left_out", "id"),
     ("userid", _drawn(1, 300), "left_out", "id"),
     ("store_id", _drawn(1, 20), "category", "id"),
+    ("customer", [f"K{n * 7 % 90}" for n in range(ROWS)], "left_out", "names few rows each"),
+    ("patient", [1000 + n * 7 % 120 for n in range(ROWS)], "left_out", "names few rows each"),
     ("RowNumber", list(range(ROWS)), "left_out", "number"),
     ("file number", [f"LP{n:06d}" for n in range(ROWS)], "left_out", "number"),
     ("counter", list(range(5000, 5000 + ROWS)), "left_out", "id"),

@@ -77,6 +77,25 @@ def test_read_table_recognises_commas_between_thousands(tmp_path: Path) -> None:
     assert _types(table)["x"] == 1
 
 
+@pytest.mark.parametrize(
+    ("number", "found"),
+    [
+        ("{}'{:03d}.5", {"thousands": "'"}),
+        ("{} {:03d}", {"thousands": " "}),
+        ("{} {:03d},25", {"decimal": ",", "thousands": " "}),
+        ("{}'{:03d},25", {"decimal": ",", "thousands": "'"}),
+        ("{}.{:03d},25", {"decimal": ",", "thousands": "."}),
+    ],
+)
+def test_read_table_recognises_other_marks_between_thousands(
+    tmp_path: Path, number: str, found: dict[str, str]
+) -> None:
+    rows = (f'"{number.format(n % 9 + 1, n)}",{n % 2}' for n in range(ROWS))
+    table = _read(tmp_path, ["x,y", *rows])
+    assert _found(table) == found
+    assert _types(table)["x"] == (0 if number == "{} {:03d}" else 1)
+
+
 def test_read_table_without_header_is_named_as_such(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"table\.csv:1: .*no line of column names.*'5\.1'"):
         _read(tmp_path, [f"5.{n},a,{n % 2}" for n in range(1, ROWS)])
