@@ -23,9 +23,9 @@ A module is a folder `modules/<name>/`:
 - `sample.py`          optional, `write_sample(path, rows, seed)`: synthetic rows for a first run and for tests, as CSV;
                        or, beside `path` in a folder of their own, as files of another format that ingestion reads.
 
-Files of a module import each other relatively (`from .preprocessing import …`). Of Slipway they import this file,
-`slipway.features` (dates and units of numbers), `slipway.linear_steps` (numbers as a network learns them best) and
-`slipway.ensemble` (several networks as one model).
+Files of a module import each other relatively (`from .preprocessing import …`). Of Slipway they import this file, and
+the parts in `slipway.module_parts`: `dates`, `quantities` (numbers with a unit), `linear_steps` (numbers as a network
+learns them best) and `ensemble` (several networks as one model).
 """
 
 from __future__ import annotations
