@@ -144,6 +144,20 @@ class TimeSplit(_Strict):
 Split = Annotated[HashSplit | GroupSplit | ColumnSplit | TimeSplit, Field(discriminator="method")]
 
 
+def needed_columns(label: Label, split: Split) -> list[tuple[str, str]]:
+    """Each column without which there are no examples, and the key that names it."""
+    named = [(column, "label.training_only") for column in label.training_only]
+    if isinstance(split, HashSplit):
+        named += [(column, "split.columns") for column in split.columns]
+    else:
+        named.append((split.column, "split.column"))
+    if label.weight:
+        named.append((label.weight, "label.weight"))
+    if label.expression is None:
+        named.append((label.column, "label.column"))
+    return named
+
+
 class Ingestion(_Strict):
     r"""How raw rows become examples.
 
@@ -354,15 +368,9 @@ class ModuleConfig(LabelledTask):
                     f"{key} names {self.split.column!r}, which is split.column and no feature: all rows of a split "
                     "have the same few values there; remove it"
                 )
-        needed = {"label.training_only": self.label.training_only, **sliced}
-        needed["label.column"] = () if self.label.expression else (self.label.column,)
-        needed["label.weight"] = (self.label.weight,) if self.label.weight else ()
-        split = self.split
-        needed |= (
-            {"split.columns": split.columns} if isinstance(split, HashSplit) else {"split.column": (split.column,)}
-        )
-        for key, columns in needed.items():
-            for column in set(columns) & set(self.ingestion.ignore):
+        needed = [(column, key) for key, columns in sliced.items() for column in columns]
+        for column, key in [*needed_columns(self.label, self.split), *needed]:
+            if column in self.ingestion.ignore:
                 raise ValueError(f"ingestion.ignore names {column!r}, which {key} needs; remove one of them")
         return self
 
