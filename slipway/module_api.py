@@ -23,9 +23,9 @@ A module is a folder `modules/<name>/`:
 - `sample.py`          optional, `write_sample(path, rows, seed)`: synthetic rows for a first run and for tests, as CSV;
                        or, beside `path` in a folder of their own, as files of another format that ingestion reads.
 
-Files of a module import each other relatively (`from .preprocessing import …`). Of Slipway they import this file,
-`slipway.features` (dates and units of numbers), `slipway.linear_steps` (numbers as a network learns them best) and
-`slipway.ensemble` (several networks as one model).
+Files of a module import each other relatively (`from .preprocessing import …`). Of Slipway they import this file, and
+the parts in `slipway.module_parts`: `dates`, `quantities` (numbers with a unit), `linear_steps` (numbers as a network
+learns them best) and `ensemble` (several networks as one model).
 """
 
 from __future__ import annotations
@@ -142,6 +142,20 @@ class TimeSplit(_Strict):
 
 
 Split = Annotated[HashSplit | GroupSplit | ColumnSplit | TimeSplit, Field(discriminator="method")]
+
+
+def needed_columns(label: Label, split: Split) -> list[tuple[str, str]]:
+    """Each column without which there are no examples, and the key that names it."""
+    named = [(column, "label.training_only") for column in label.training_only]
+    if isinstance(split, HashSplit):
+        named += [(column, "split.columns") for column in split.columns]
+    else:
+        named.append((split.column, "split.column"))
+    if label.weight:
+        named.append((label.weight, "label.weight"))
+    if label.expression is None:
+        named.append((label.column, "label.column"))
+    return named
 
 
 class Ingestion(_Strict):
@@ -354,15 +368,9 @@ class ModuleConfig(LabelledTask):
                     f"{key} names {self.split.column!r}, which is split.column and no feature: all rows of a split "
                     "have the same few values there; remove it"
                 )
-        needed = {"label.training_only": self.label.training_only, **sliced}
-        needed["label.column"] = () if self.label.expression else (self.label.column,)
-        needed["label.weight"] = (self.label.weight,) if self.label.weight else ()
-        split = self.split
-        needed |= (
-            {"split.columns": split.columns} if isinstance(split, HashSplit) else {"split.column": (split.column,)}
-        )
-        for key, columns in needed.items():
-            for column in set(columns) & set(self.ingestion.ignore):
+        needed = [(column, key) for key, columns in sliced.items() for column in columns]
+        for column, key in [*needed_columns(self.label, self.split), *needed]:
+            if column in self.ingestion.ignore:
                 raise ValueError(f"ingestion.ignore names {column!r}, which {key} needs; remove one of them")
         return self
 

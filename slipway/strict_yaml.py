@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -116,6 +117,14 @@ def _load(text: str, source: str, *, is_file: bool) -> tuple[Any, yaml.Node | No
         raise ConfigError(f"{source}{line}: not valid YAML: {error.problem or error.context}") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: no such day
         raise ConfigError(f"{source}: not valid YAML: {error}") from error
+
+
+def one_line(content: Any) -> str:
+    """A value as YAML on one line; texts that YAML would read as something else are quoted."""
+    content = list(content) if isinstance(content, tuple) else content
+    written = yaml.safe_dump(content, default_flow_style=True, allow_unicode=True, width=10**6)
+    written = written.removesuffix("...\n").strip()
+    return json.dumps(content, ensure_ascii=False) if "\n" in written else written  # JSON is YAML, too
 
 
 def did_you_mean(given: str, known: Iterable[str]) -> str:

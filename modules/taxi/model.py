@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from slipway.ensemble import Ensemble, dense_of_each
+from slipway.module_parts.ensemble import Ensemble, dense_of_each
 
 from .preprocessing import FARE_STEPS, PERIOD_SIZE, PLACE_BUCKETS, VOCABULARY_SIZE
 

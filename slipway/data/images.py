@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from slipway.errors import DataError
 
@@ -92,6 +91,8 @@ class MeanImages:
 
     def add(self, images: pa.Array, labels: pa.Array) -> None:
         """A batch of rows; those whose list has another length are left out."""
+        import pyarrow.compute as pc  # slow, and module checks read the columns of idx files without it
+
         fits = pc.fill_null(pc.equal(pc.list_value_length(images), prod(self.shape)), False)
         values = images.filter(fits).flatten().to_numpy(zero_copy_only=False).reshape(-1, prod(self.shape))
         finite = values[np.isfinite(values)]

@@ -68,7 +68,7 @@ def _mistake(rows: EvalRows, label: Any, answer: Any, picture: str) -> Mistake:
 
 
 def _picture(feature: schema_pb2.Feature, values: NDArray[Any]) -> str:
-    """The image, from black to white over the feature's domain, or over its own values."""
-    domain: Any = getattr(feature, feature.WhichOneof("domain_info") or "int_domain")
-    low, high = (domain.min, domain.max) if domain.ByteSize() else (float(values.min()), float(values.max()))
+    """The image, from black to white over the feature's domain, or over its own values where that has no end."""
+    domain = feature.float_domain if feature.HasField("float_domain") else feature.int_domain
+    low, high = (domain.min, domain.max) if domain.max > domain.min else (float(values.min()), float(values.max()))
     return data_uri(encode_png(values, values.shape, low, high))

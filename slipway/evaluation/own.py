@@ -76,16 +76,12 @@ def with_own(task: Task, measured: Measured, own: Mapping[str, OwnMetric]) -> Me
     tables = []
     for table in measured.tables:
         slicing = measured.slicing(table.columns)
-        found = {
-            model: {
-                name: np.append(metric.measure(task, measured.labels, answers, slicing, measured.weights), np.nan)[
-                    table.places(slicing)
-                ]
-                for name, metric in own.items()
-            }
-            for model, answers in measured.answers.items()
-            if model in (CANDIDATE, BASELINE)
-        }
+        places = table.places(slicing)
+        found: dict[str, dict[str, Floats]] = {CANDIDATE: {}, BASELINE: {}}
+        for model in found.keys() & measured.answers.keys():
+            for name, metric in own.items():
+                values = metric.measure(task, measured.labels, measured.answers[model], slicing, measured.weights)
+                found[model][name] = np.append(values, np.nan)[places]
         baseline = None if table.baseline is None else table.baseline | found[BASELINE]
         tables.append(replace(table, candidate=table.candidate | found[CANDIDATE], baseline=baseline))
     return replace(measured, tables=tables)

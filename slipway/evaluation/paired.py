@@ -206,10 +206,8 @@ def _reach(task: Task, metric: Judged, measured: Measured, rival: str, columns: 
     """How far the bounds lie from the drop on each slice of the rows that were kept; an infinite one at the end."""
     slicing, ours, theirs = measured.slicing(columns), measured.answers[CANDIDATE], measured.answers[rival]
     groups = Groups(slicing.codes, len(slicing.values), measured.weights)
-    rows, errors = (
-        groups.effective_rows,
-        standard_errors(task, metric, measured.labels, ours, theirs, slicing, measured.weights),
-    )
+    rows = groups.effective_rows
+    errors = standard_errors(task, metric, measured.labels, ours, theirs, slicing, measured.weights)
     reach = np.where(rows < MIN_ROWS, np.inf, students_quantile(np.maximum(rows, MIN_ROWS)) * errors)
     differ = (ours != theirs).reshape(len(ours), -1).any(axis=1)
     return np.append(np.where(groups.sum(differ) > 0, reach, 0), np.inf)

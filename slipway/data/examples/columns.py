@@ -8,27 +8,13 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from slipway.data.database import connect, identifier
-from slipway.module_api import ColumnSplit, HashSplit, Ingestion, Label, ModuleConfig, Split
+from slipway.module_api import ColumnSplit, Ingestion, ModuleConfig, Split, needed_columns
 from slipway.strict_yaml import did_you_mean
 
 if TYPE_CHECKING:
     import duckdb
 
 _NOT_FOUND = re.compile(r'Referenced column "([^"]+)" not found')
-
-
-def needed_columns(label: Label, split: Split) -> list[tuple[str, str]]:
-    """Each column without which there are no examples, and the key that names it."""
-    named = [(column, "label.training_only") for column in label.training_only]
-    if isinstance(split, HashSplit):
-        named += [(column, "split.columns") for column in split.columns]
-    else:
-        named.append((split.column, "split.column"))
-    if label.weight:
-        named.append((label.weight, "label.weight"))
-    if label.expression is None:
-        named.append((label.column, "label.column"))
-    return named
 
 
 def taken_columns(split: Split, ingestion: Ingestion) -> dict[str, str]:

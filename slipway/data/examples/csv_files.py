@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 MAX_RECORD_BYTES = 1 << 20
 DELIMITERS = (",", ";", "\t", "|")
-_BOM = b"\xef\xbb\xbf"
 
 
 class _Syntax:
@@ -44,14 +43,15 @@ def csv_rows(opening: Opening, delimiter: str, *, with_file: bool = False) -> Ra
     """Rows of CSV files, all columns text; null where a file lacks a column; only `with_file` is a row's file known."""
     alike: dict[tuple[tuple[str, ...], str], list[Path]] = {}
     for name, path in opening.files.items():
-        alike.setdefault((tuple(_read_header(path, name, delimiter)), _line_end(path)), []).append(path)
+        header = _read_header(path, name, delimiter)
+        alike.setdefault((header.names, header.line_end), []).append(path)
     options = "header = true, store_rejects = true, rejects_limit = 10"
     options += f", filename = '{FILE}'" if with_file else ""
-    reads = [_scan(paths, header, end, delimiter, options) for (header, end), paths in alike.items()]
+    reads = [_scan(paths, names, end, delimiter, options) for (names, end), paths in alike.items()]
     relation = reads[0]
     if len(reads) > 1:
         relation = f"({' UNION ALL BY NAME '.join(f'SELECT * FROM {read}' for read in reads)})"  # noqa: S608
-    columns = dict.fromkeys(column for header, _ in alike for column in header)
+    columns = dict.fromkeys(column for names, _ in alike for column in names)
     place = (file_of(opening), "NULL") if with_file else ("NULL", "NULL")
     return RawRows(relation, dict.fromkeys(columns, CSV_TEXT), place)
 
@@ -66,17 +66,18 @@ def repaired_csv_rows(opening: Opening, clean: Path, delimiter: str) -> RawRows:
     """Rows of CSV files, each with its place, after the whole records of all files were written to one clean file."""
     syntax = _Syntax(delimiter)
     headers = {name: _read_header(path, name, delimiter) for name, path in opening.files.items()}
-    for name, path in opening.files.items():
-        if _line_end(path) == "\\r":
+    for name, header in headers.items():
+        if header.line_end == "\\r":
             raise DataError(
                 f"{name}: a row is bad, and lines that end with CR alone cannot be told apart; use LF or CRLF"
             )
-    columns = list(dict.fromkeys(column for header in headers.values() for column in header))
+    columns = list(dict.fromkeys(column for header in headers.values() for column in header.names))
     with clean.open("wb") as target:
         for number, (name, path) in enumerate(opening.files.items()):
-            order = [headers[name].index(column) if column in headers[name] else None for column in columns]
+            header = headers[name]
+            order = [header.names.index(column) if column in header.names else None for column in columns]
             with path.open("rb") as source:
-                for record in _records(_Lines(source), len(headers[name]), syntax):
+                for record in _records(_Lines(source), header, syntax):
                     if record.problem:
                         opening.quarantine.add(name, record.line, record.problem, record.raw.decode("utf-8", "replace"))
                     else:
@@ -97,8 +98,19 @@ def _scan(paths: list[Path], columns: Iterable[str], line_end: str, delimiter: s
     )
 
 
-def _read_header(path: Path, name: str, delimiter: str) -> list[str]:
-    """The column names; a file that is empty, is not UTF-8 text, or has names that cannot be used, is an error."""
+class _Header(NamedTuple):
+    """The column names; `line_end` as DuckDB writes it, whose own detection may pick a line break inside a name.
+
+    A name with line breaks makes several `lines`.
+    """
+
+    names: tuple[str, ...]
+    line_end: str
+    lines: int
+
+
+def _read_header(path: Path, name: str, delimiter: str) -> _Header:
+    """The header; a file that is empty, is not UTF-8 text, or has names that cannot be used, is an error."""
     if path.stat().st_size == 0:
         raise DataError(f"{name}: the file is empty; it needs a line of column names, and rows")
     with path.open("rb") as binary:
@@ -107,7 +119,8 @@ def _read_header(path: Path, name: str, delimiter: str) -> list[str]:
     try:
         # Bytes that are not UTF-8 become lone surrogates; in rows they are reported row by row.
         with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
-            header = next(csv.reader(file, delimiter=delimiter, strict=True), [])
+            taken: list[str] = []
+            header = next(csv.reader(_keep(file, taken), delimiter=delimiter, strict=True), [])
     except csv.Error as error:
         raise DataError(f"{name}:1: the header cannot be read: {error}") from error
     if any("\udc80" <= character <= "\udcff" for column in header for character in column):
@@ -117,7 +130,15 @@ def _read_header(path: Path, name: str, delimiter: str) -> list[str]:
     header = [column.strip() for column in header]
     _check_header(header, name, delimiter)
     check_names(header, name)
-    return header
+    ends = {"\r\n": "\\r\\n", "\r": "\\r"}
+    end = next((written for end, written in ends.items() if taken[-1].endswith(end)), "\\n")
+    return _Header(tuple(header), end, max(1, "".join(taken).count("\n")))
+
+
+def _keep(lines: Iterable[str], kept: list[str]) -> Iterator[str]:
+    for line in lines:
+        kept.append(line)
+        yield line
 
 
 def _check_header(header: list[str], name: str, delimiter: str) -> None:
@@ -143,15 +164,6 @@ def _is_value(field: str, columns: int) -> bool:
     if re.fullmatch("[0-9]{1,7}", field):
         return int(field) > columns and not 1800 <= int(field) <= 2200
     return re.fullmatch(r"[+-]?([0-9]+([.,][0-9]*)?|[.,][0-9]+)([eE][+-]?[0-9]+)?", field) is not None
-
-
-def _line_end(path: Path) -> str:
-    """The end of the first line, as DuckDB writes it; its own detection may pick a line break inside a value."""
-    with path.open("rb") as file:
-        line = file.readline(1 << 16)
-    if line.endswith(b"\n"):
-        return "\\r\\n" if line.endswith(b"\r\n") else "\\n"
-    return "\\r" if b"\r" in line else "\\n"
 
 
 class _Record(NamedTuple):
@@ -183,11 +195,11 @@ class _Lines:
         self.number -= len(lines)
 
 
-def _records(lines: _Lines, width: int, syntax: _Syntax) -> Iterator[_Record]:
+def _records(lines: _Lines, header: _Header, syntax: _Syntax) -> Iterator[_Record]:
     """The records after the header; a blank line is a record only in a file of one column."""
-    quotes = lines.next().removeprefix(_BOM).count(b'"')
-    while quotes % 2:  # a column's name has a line break in it
-        quotes += lines.next().count(b'"')
+    width = len(header.names)
+    for _ in range(header.lines):
+        lines.next()
     while line := lines.next():
         raw, number = line.rstrip(b"\r\n"), lines.number
         quoted, long = b'"' in raw, len(raw) > MAX_RECORD_BYTES

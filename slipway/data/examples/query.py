@@ -9,14 +9,24 @@ import pyarrow as pa
 
 from slipway.data.database import identifier
 from slipway.data.examples.column_types import convert
-from slipway.data.examples.columns import missing_column, needed_columns, no_such_column, taken_columns
+from slipway.data.examples.columns import missing_column, no_such_column, taken_columns
 from slipway.data.examples.csv_files import has_rejects
 from slipway.data.examples.label_sql import columns_of, missing_where_nan
 from slipway.data.examples.read import TypedRows
 from slipway.data.examples.rows import BATCH, FILE, LINE, UnsoundRowsError, describe
 from slipway.data.examples.split_rows import UNREADABLE, refuse_unreadable, spelt_column, time_columns
 from slipway.errors import ConfigError, DataError
-from slipway.module_api import ColumnSplit, GroupSplit, HashSplit, Ingestion, Label, Split, Task, TimeSplit
+from slipway.module_api import (
+    ColumnSplit,
+    GroupSplit,
+    HashSplit,
+    Ingestion,
+    Label,
+    Split,
+    Task,
+    TimeSplit,
+    needed_columns,
+)
 
 SUSPECTS = 1000
 REASON, RAW = "__slipway_reason", "__slipway_raw"

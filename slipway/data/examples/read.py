@@ -133,26 +133,21 @@ def open_source(
         DataError: a file is missing or damaged as a whole, or a column's name or type cannot be used.
         UnsoundRowsError: the CSV files have to be read carefully.
     """
-    forms = curated_forms(schema)
+    forms, partitions = curated_forms(schema), find_partitions(source)
     opening = Opening(connection, source, _local_files(source, scratch), quarantine, frozenset(ingestion.ignore))
     if source.format != "csv":
         rows = READERS[source.format](opening)
         check_names(list(rows.types), source.uri)
-        partitions = find_partitions(source)
-        rows = with_partitions(rows, partitions, rows.place[0])
-        rows = _with_missing(_without_ignored(rows, ingestion, source), ingestion.missing_values)
-        forms = partition_forms(connection, rows, partitions, ingestion) | forms
-        shapes = curated_shapes(schema)
-        conversions = _conversions(connection, rows, forms, ingestion, shapes)
-        return TypedRows(rows, conversions, frozenset(each.column for each in conversions if each.valid))
-    delimiter = ingestion.delimiter
-    partitions = find_partitions(source)
-    if careful:
-        rows = repaired_csv_rows(opening, scratch / "clean.csv", delimiter)
+    elif careful:
+        rows = repaired_csv_rows(opening, scratch / "clean.csv", ingestion.delimiter)
     else:
-        rows = csv_rows(opening, delimiter, with_file=bool(partitions))
+        rows = csv_rows(opening, ingestion.delimiter, with_file=bool(partitions))
     rows = with_partitions(rows, partitions, rows.place[0])
     rows = _with_missing(_without_ignored(rows, ingestion, source), ingestion.missing_values)
+    if source.format != "csv":
+        forms = partition_forms(connection, rows, partitions, ingestion) | forms
+        conversions = _conversions(connection, rows, forms, ingestion, curated_shapes(schema))
+        return TypedRows(rows, conversions, frozenset(each.column for each in conversions if each.valid))
     forms = {column: form for column, form in forms.items() if column in rows.types}
     try:
         forms, failing = infer_forms(connection, rows, forms, ingestion, check=careful)
@@ -258,8 +253,7 @@ def _conversions(
     codes, found, unusable = find_codes(connection, rows), list[Conversion](), dict[str, str]()
     for column, kind in rows.types.items():
         try:
-            is_image = column in images
-            form = forms.get(column)
+            form, is_image = forms.get(column), column in images
             found.append(convert(column, kind, form, ingestion, codes=column in codes, is_image=is_image))
         except UnusableColumnsError as error:
             unusable |= error.columns

@@ -30,7 +30,7 @@ def compare_columns(
         if name not in now:
             yield Anomaly(
                 feature=name, split="train", severity="WARNING", type="SCHEMA_MISSING_COLUMN", short="Column gone",
-                description=f"The run before had this column, and the data does not.{_renamed(name, new)}",
+                description=f"The run before had this column, and the data does not.{renamed(name, new)}",
                 of_rows=rows, fix="bring it back, or remove it from the module where the module reads it",
             )  # fmt: skip
             continue
@@ -54,7 +54,7 @@ def compare_inputs(schema: schema_pb2.Schema, production: schema_pb2.Schema, ver
     for feature in taken:
         name, old = feature.name, schema_pb2.FeatureType.Name(feature.type)
         if name not in known:
-            text, fix = f"The data has no such column.{_renamed(name, new)}", "bring the column back"
+            text, fix = f"The data has no such column.{renamed(name, new)}", "bring the column back"
         elif name not in inputs:
             text, fix = "The column is no input of the model any more.", "make it one again"
         elif known[name].type != feature.type:
@@ -70,7 +70,8 @@ def compare_inputs(schema: schema_pb2.Schema, production: schema_pb2.Schema, ver
         )  # fmt: skip
 
 
-def _renamed(name: str, new: Iterable[str]) -> str:
+def renamed(name: str, new: Iterable[str]) -> str:
+    """A question after a blank, where one of the new columns has a similar name."""
     similar = difflib.get_close_matches(name, list(new), n=1)
     return f" Was it renamed to {similar[0]!r}?" if similar else ""
 

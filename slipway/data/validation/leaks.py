@@ -29,6 +29,7 @@ from slipway.data.examples.dataset import SPLITS, Manifest
 from slipway.data.schema import model_inputs
 from slipway.data.statistics.compute import connect, run, scan, split_files
 from slipway.data.validation.report import Anomaly
+from slipway.strict_yaml import one_line
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -78,7 +79,7 @@ class Leak:
         them = "it is" if len(self.columns) == 1 else "they are"
         return (
             f"if {them} known only after the outcome, add to `label` of module.yaml: "
-            f"`training_only: [{', '.join(self.columns)}]`"
+            f"`training_only: {one_line(self.columns)}`"
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TypeAlias
@@ -15,7 +14,7 @@ from slipway.data.statistics.describe import common_stats, feature_name
 from slipway.data.statistics.io import FILE as STATISTICS
 from slipway.data.statistics.io import dataset_of, read_statistics
 from slipway.data.validation.comparators import compare_datasets
-from slipway.data.validation.earlier import compare_columns
+from slipway.data.validation.earlier import compare_columns, renamed
 from slipway.data.validation.features import check_feature, is_required, type_name
 from slipway.data.validation.finding import CONTROL_MISSING, Finding, find_rows
 from slipway.data.validation.ingested import check_ingested
@@ -61,7 +60,8 @@ def validate_examples(
     elif previous_statistics and train.num_examples:
         before = dataset_of(read_statistics(previous_statistics), "train")
         kinds.append(("drift", train, before))
-        earlier = list(compare_columns(train, before))
+        required = {name for _, name, finding in found if finding.type == "SCHEMA_MISSING_COLUMN"}  # an error already
+        earlier = [one for one in compare_columns(train, before) if one.feature not in required]
         found += [(train, "", finding) for finding in _compare_size(schema, train, before)]
     comparisons: list[Comparison] = []
     for kind, treatment, control in kinds:
@@ -140,12 +140,11 @@ def _compare_size(schema: schema_pb2.Schema, now: Dataset, before: Dataset) -> I
 
 
 def _missing_column(feature: schema_pb2.Feature, new: list[str], rows: int) -> Finding:
-    similar = difflib.get_close_matches(feature.name, new, n=1)
-    renamed = f"was it renamed to {similar[0]!r}? " if similar else ""
+    question = f"{renamed(feature.name, new)} ".lstrip()
     return Finding(
         "SCHEMA_MISSING_COLUMN", "Column dropped", "Column is completely missing",
-        fix=f"{renamed}Bring the column {feature.name!r} back, or in schema.pbtxt delete the feature or set its "
-            f"`presence {{ min_count: 0 }}`",
+        fix=f"{question}Bring the column {feature.name!r} back, or in schema.pbtxt delete the "
+            "feature or set its `presence { min_count: 0 }`",
         bound=f'feature {{ name: "{feature.name}" }}', rows=rows,
     )  # fmt: skip
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from slipway.data.examples.dataset import SPLITS, Manifest
+from slipway.data.examples.dataset import SPLITS, Manifest, files_of_split
 from slipway.data.validation.report import Anomaly
 from slipway.data.weights import bad_weights
 
@@ -24,7 +24,7 @@ def check_weights(examples_path: str | Path, manifest: Manifest) -> Iterator[Ano
     for split in SPLITS if manifest.weight else ():
         found: dict[str, tuple[int, str]] = {}  # number of rows, and the first
         rows, total = 0, 0.0
-        for path in sorted(Path(examples_path, f"split={split}").glob("*.parquet")):
+        for path in files_of_split(examples_path, split):
             column = pq.read_table(path, columns=[manifest.weight])[manifest.weight]
             for word, bad in bad_weights(column).items():
                 value = column[int(bad[0])].as_py()

@@ -14,7 +14,8 @@ from itertools import product
 from typing import TYPE_CHECKING, Literal
 
 from slipway.data.statistics.describe import common_stats, feature_name, image_shape, unique_count
-from slipway.features import DAY, MONTHS, QUANTITY, UNITS, date_pattern
+from slipway.module_parts.dates import DAY, MONTHS, UNITS, date_pattern
+from slipway.module_parts.quantities import QUANTITY
 
 if TYPE_CHECKING:
     from tensorflow_metadata.proto.v0 import statistics_pb2
@@ -68,9 +69,9 @@ _CENTURIES = -2_208_988_800, 4_102_444_800  # of 1900 and 2100
 class Column:
     """What a column holds; `why` says what is not plain.
 
-    Of a date: how it is `written` (`slipway.features`), and where its newest third begins, as `split.eval_from` of
-    module.yaml takes it. Of what is left out: whether it could be learned as a category, and whether its
-    values `repeat`, so that they group rows.
+    Of a date: how it is `written` (`slipway.module_parts.dates`), and where its newest third begins, as
+    `split.eval_from` of module.yaml takes it. Of what is left out: whether it could be learned as a category, and
+    whether its values `repeat`, so that they group rows.
     """
 
     name: str
@@ -93,6 +94,7 @@ class _Facts:
     unique: int
     texts: tuple[str, ...] = ()
     numbers: tuple[float, ...] = ()
+    is_float: bool = False  # to a model float32, which has not all whole numbers of eight digits
 
     @property
     def whole(self) -> bool:
@@ -134,7 +136,9 @@ def tell_column(feature: statistics_pb2.FeatureNameStatistics, rows: int) -> Col
         stats = feature.num_stats
         edges = [bucket.high_value for one in stats.histograms if one.type == one.QUANTILES for bucket in one.buckets]
         numbers = tuple(value for value in (stats.min, *edges, stats.max) if abs(value) != float("inf"))
-        facts = _Facts(name, words_of(name), rows, present, unique, numbers=numbers)
+        facts = _Facts(
+            name, words_of(name), rows, present, unique, numbers=numbers, is_float=feature.type == feature.FLOAT
+        )
         constant = stats.min == stats.max
     if constant and present == rows:
         return unlearnable("it has one value only")
@@ -245,7 +249,12 @@ def _number_date(facts: _Facts) -> Column | None:
     if not facts.whole or facts.unique < 3 or facts.named(_COUNTS):
         return None
     newest_third = int(facts.numbers[len(facts.numbers) * 5 // 8])
-    if low >= 19_000_101 and high <= 21_001_231 and all(_is_day(int(value)) for value in facts.numbers):
+    if (
+        not facts.is_float
+        and low >= 19_000_101
+        and high <= 21_001_231
+        and all(_is_day(int(value)) for value in facts.numbers)
+    ):
         return Column(facts.name, "date", "", "%Y%m%d", newest_third)
     for unit, per_second in UNITS.items():
         seconds = [value / per_second for value in (low, high)]

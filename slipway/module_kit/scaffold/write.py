@@ -10,6 +10,7 @@ from slipway.errors import ConfigError, ModuleError
 from slipway.module_kit.check import check_module
 from slipway.module_kit.scaffold.plan import Plan
 from slipway.stores.module_store import NAME
+from slipway.strict_yaml import one_line
 
 FILES = ("module.yaml", "preprocessing.py", "model.py", "schema.pbtxt")
 
@@ -51,7 +52,8 @@ def _render(name: str, plan: Plan) -> str:
         keep_trailing_newline=True,
     )
     environment.filters["python"] = _python
-    environment.filters["yaml"] = _yaml
+    environment.filters["yaml"] = one_line
+    environment.filters["comment"] = _comment
     return environment.get_template(f"{name}.j2").render(
         asdict(plan)
         | asdict(plan.size)
@@ -73,10 +75,6 @@ def _python(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
 
 
-def _yaml(value: Any) -> str:
-    """A scalar or a list on one line; texts that YAML would read as something else are quoted."""
-    import yaml
-
-    content = list(value) if isinstance(value, tuple) else value
-    text = yaml.safe_dump(content, default_flow_style=True, allow_unicode=True, width=10**6)
-    return text.removesuffix("...\n").strip()
+def _comment(text: str) -> str:
+    """A text behind `#`: a column's name may have line breaks in it."""
+    return " ".join(text.split())

@@ -55,6 +55,14 @@ def first_pixels(found: list[Mistake]) -> list[int]:
 DOMAIN = SCHEMA.replace("dim { size: 1 } }", "dim { size: 1 } } int_domain { min: 0 max: 255 }")
 
 
+@pytest.mark.parametrize("domain", ["int_domain { min: 0 }", "image_domain { max_image_byte_size: 100 }"])
+def test_of_a_domain_without_ends_the_picture_has_its_own(tmp_path: Path, domain: str) -> None:
+    schema = DOMAIN.replace("int_domain { min: 0 max: 255 }", domain)
+    [found] = mistakes(tmp_path, {"task": "binary"}, [0, 1], {0: 0.9, 1: 0.8}, schema)
+    pixels = np.asarray(Image.open(io.BytesIO(b64decode(found.picture.partition(",")[2]))))
+    assert pixels.reshape(-1).tolist() == [0, 9, 9, 255]
+
+
 def test_of_several_classes_the_surest_wrong_answer_comes_first(tmp_path: Path) -> None:
     task = {"task": "multiclass", "classes": ["0", "1", "2"]}
     answers = {0: [0.5, 0.3, 0.2], 1: [0.9, 0.06, 0.04], 2: [0.2, 0.7, 0.1], 3: [0.3, 0.3, 0.4]}

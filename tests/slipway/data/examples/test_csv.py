@@ -153,6 +153,23 @@ def test_ingest_quoted_newlines_are_part_of_the_value(data: Path, out: Path) -> 
     assert ingested.rows.read == 60
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("bad", ["", "1,2,3"])
+def test_ingest_name_with_a_newline_is_a_name(data: Path, out: Path, end: str, bad: str) -> None:
+    lines = ['"a\nb",y', "5,1", "6,0", *filter(None, [bad])]  # Excel writes LF in a cell, CRLF behind a row
+    _write(data, "".join(line + end for line in lines).encode())
+    ingested = ingest(data, out)
+    assert (ingested.rows.read, ingested.rows.quarantined) == (2 + bool(bad), bool(bad))
+    assert sorted(ingested.column("a\nb")) == [5, 6]
+
+
+def test_ingest_name_with_a_quote_inside_is_a_name(data: Path, out: Path) -> None:
+    _write(data, 'tall",y\n5,1\n1,2,3\n6,0\n')
+    ingested = ingest(data, out)
+    assert (ingested.rows.read, ingested.rows.quarantined) == (3, 1)
+    assert sorted(ingested.column('tall"')) == [5, 6]
+
+
 def test_ingest_stray_quote_loses_one_row_only(data: Path, out: Path) -> None:
     lines = numbered(1000, line='{0},"text, {0}",1').splitlines()
     lines[500] = '499,"text,1'

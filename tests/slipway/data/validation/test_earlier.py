@@ -23,6 +23,13 @@ def test_a_column_that_the_run_before_had_is_told_as_gone(tmp_path: Path) -> Non
     assert "renamed to 'sizes'?" in found.description
 
 
+def test_a_column_that_the_schema_misses_is_told_once(tmp_path: Path) -> None:
+    schema = f'feature {{ name: "size" type: INT presence {{ min_count: 1 }} }} {Y}'
+    previous = {"size": [1], "y": [1]}
+    found = only(validate(tmp_path, schema, {"y": [0]}, previous=previous), "SCHEMA_MISSING_COLUMN")
+    assert (found.feature, found.severity) == ("size", "ERROR")
+
+
 @pytest.mark.parametrize(
     ("now", "kind", "before", "said"),
     [

@@ -134,6 +134,17 @@ def test_tell_column_of_parquet_as_of_csv(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_tell_column_takes_no_date_for_one_that_float32_cannot_hold(tmp_path: Path) -> None:
+    days = [moment.replace(hour=0, minute=0, second=0) for moment in MOMENTS]
+    written = pa.array([int(f"{day:%Y%m%d}") for day in days])
+    columns = {"written": written.cast("float64"), "whole": written, "day": [day.timestamp() for day in days]}
+    pq.write_table(pa.table(columns | {"y": [n % 2 for n in range(ROWS)]}), tmp_path / "t.parquet")
+    found = _tell(tmp_path / "t.parquet", tmp_path / "out")
+    assert {name: (column.kind, column.written) for name, column in found.items() if name != "y"} == {
+        "written": ("number", ""), "whole": ("date", "%Y%m%d"), "day": ("date", "seconds"),
+    }  # fmt: skip
+
+
 def test_tell_column_says_that_a_date_may_be_read_in_two_ways(tmp_path: Path) -> None:
     lines = ["d,y", *(f"{n % 12 + 1:02d}/{n % 11 + 1:02d}/2024,{n % 2}" for n in range(ROWS))]
     (tmp_path / "t.csv").write_text("\n".join(lines))

@@ -180,6 +180,32 @@ def test_write_module_of_every_kind_fits_the_contract(tmp_path: Path, task: str,
     assert [file.name for file in files] == ["module.yaml", "preprocessing.py", "model.py", "schema.pbtxt"]
 
 
+def test_write_module_of_names_with_line_breaks_fits_the_contract(tmp_path: Path) -> None:
+    plan = replace(
+        PLAN,
+        label="bou\nght",
+        numbers=("a\nge",),
+        quantities=("wei\nght",),
+        dates=(("se\nen", "seconds"),),
+        left_out=(("i\nd", "i\nd looks like an id"),),
+        training_only=(("go\nne", "go\nne is the label in another form"),),
+        suspects=(("clo\nsed alone predicts bou\nght", ("clo\nsed",)),),
+        notes={"wei\nght": "k\ng", "city": "co\ndes", "se\nen": "or\nelse"},
+        time_split={"method": "time", "column": "se\nen", "eval_from": 20240501},
+        group="i\nd",
+    )
+    write_module(plan, tmp_path / "modules" / "people")
+    config = check_module(tmp_path / "modules" / "people")
+    assert (config.label.column, config.ingestion.ignore) == ("bou\nght", ("i\nd",))
+    assert config.label.training_only == ("go\nne",)
+
+
+def test_write_module_of_numbers_alone_names_no_categories_that_it_does_not_have(tmp_path: Path) -> None:
+    plan = replace(PLAN, categories=(), dates=(), slices=())
+    files = write_module(plan, tmp_path / "modules" / "people")
+    assert not any("CATEGORIES" in file.read_text() for file in files)
+
+
 def test_a_tenth_of_the_data_of_a_new_module_is_stopped_by_its_schema_and_half_of_it_is_not(tmp_path: Path) -> None:
     def rows(count: int) -> dict[str, Any]:
         return {"x": [float(number) for number in range(count)], "y": [0, 1] * (count // 2)}

@@ -1,4 +1,4 @@
-"""Reads dates and numbers out of the forms that data have them in, for `preprocessing_fn`.
+"""Reads dates in the forms that data have them in, for `preprocessing_fn`.
 
 How a date is written is a pattern of `strptime` (`%d/%m/%Y %H:%M`), or the unit of a number since 1970 (`UNITS`).
 What does not fit is missing; an offset is passed over, so that the hour is the local one. The code is part of the
@@ -18,14 +18,12 @@ if TYPE_CHECKING:
 UNITS = {"seconds": 1, "milliseconds": 10**3, "microseconds": 10**6, "nanoseconds": 10**9}
 DAY = 86_400
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-# Python and TensorFlow (RE2) read these regular expressions alike; all are of texts in lower case.
+# Python and TensorFlow (RE2) read these regular expressions alike; they are of texts in lower case.
 _DIRECTIVES = {
     "%Y": "([0-9]{4})", "%y": "([0-9]{2})", "%m": "([0-9]{1,2})", "%b": "([a-z]{3})[a-z]*[.]?", "%d": "([0-9]{1,2})",
     "%H": "([0-9]{1,2})", "%I": "([0-9]{1,2})", "%M": "([0-9]{2})", "%S": "([0-9]{2})(?:[.][0-9]+)?",
     "%p": "([ap])[.]?m[.]?",
 }  # fmt: skip
-_NUMBER = "[+-]?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:[.][0-9]+)?"
-QUANTITY = rf"^\s*([$€£¥₹]|usd|eur|gbp|chf|jpy|inr|rs[.]?)?\s*({_NUMBER})\s*([^0-9\s.,+-][^0-9]*)?$"
 _MISSING = -(2**63)
 
 
@@ -59,16 +57,6 @@ def read_date(feature: tf.SparseTensor | tf.Tensor, written: str) -> Date:
         tf.where(known, tf.cast(days, tf.float64) + tf.cast(seconds, tf.float64) / DAY, nan),
         *(tf.where(known, tf.as_string(part), empty) for part in (month, (days + 3) % 7, seconds // 3600)),
     )
-
-
-def read_quantity(feature: tf.SparseTensor | tf.Tensor) -> tf.Tensor:
-    """The number in `12 kg`, `$1,234.50` or `45%`, float64 `[batch]`; NaN where there is none."""
-    import tensorflow as tf
-
-    text = tf.strings.lower(fill_missing(feature, ""))
-    number = tf.strings.regex_replace(tf.strings.regex_replace(text, QUANTITY, r"\2"), ",", "")
-    fits = tf.strings.regex_full_match(text, QUANTITY)
-    return tf.strings.to_number(tf.where(fits, number, tf.constant("nan")), tf.float64)
 
 
 def _read_number(feature: tf.SparseTensor | tf.Tensor, unit: str) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:

@@ -16,7 +16,7 @@ def count_steps(buckets: int) -> int:
 def linear_steps(numbers: tf.Tensor, buckets: int) -> tf.Tensor:
     """How many steps between quantiles of its column each number has passed, with the part of the one that it is in.
 
-    A network that sees each step as an input of its own (`slipway.ensemble.pass_steps`) learns a bend at each quantile
+    A network that sees each step as an input of its own (`pass_steps` of `ensemble`) learns a bend at each quantile
     (Gorishniy et al., On Embeddings for Numerical Features in Tabular Deep Learning, 2022). Quantiles of all rows lie
     on the few values that most rows have, such as no capital gain. So there are others, of the rows that have none of
     the values on which two quantiles lie.

@@ -45,6 +45,6 @@ def dense_of_each(members: int, units: int, activation: str | None = None) -> ke
 
 
 def pass_steps(steps: keras.KerasTensor, count: int) -> keras.KerasTensor:
-    """What `slipway.linear_steps` counts, `[batch, columns]`, as an input a step: `[batch, columns * count]`."""
+    """What `linear_steps` counts, `[batch, columns]`, as an input a step: `[batch, columns * count]`."""
     passed = keras.ops.expand_dims(steps, 2) - keras.ops.arange(count, dtype="float32")
     return keras.layers.Flatten()(keras.ops.clip(passed, 0, 1))

@@ -1,4 +1,4 @@
-"""Dates and quantities are read by TensorFlow as Python reads them."""
+"""Dates are read by TensorFlow as Python reads them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from slipway.features import UNITS, Date, date_pattern, read_date, read_quantity
+from slipway.module_parts.dates import UNITS, Date, date_pattern, read_date
 
 MOMENTS = [
     datetime(1900, 3, 1), datetime(1969, 12, 31, 23, 59, 59), datetime(1970, 1, 1), datetime(2000, 2, 29, 12),
@@ -85,10 +85,3 @@ def test_date_pattern_is_one_that_python_reads_too() -> None:
     found = re.fullmatch(pattern, "1/12/2024  07:30")
     assert found
     assert found.groups() == ("1", "12", "2024", "07", "30")
-
-
-def test_read_quantity_takes_the_number_out_of_its_text() -> None:
-    texts = ["12 kg", "$1,234.50", "45%", "-3.5 °C", "CHF 7", "1,2,3 kg", "many", None]
-    numbers = read_quantity(_feature(texts)).numpy().tolist()
-    assert numbers[:5] == [12, 1234.5, 45, -3.5, 7]
-    assert all(math.isnan(number) for number in numbers[5:])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from slipway.ensemble import Ensemble, dense_of_each, pass_steps
+from slipway.module_parts.ensemble import Ensemble, dense_of_each, pass_steps
 
 INPUTS = np.random.default_rng(1).normal(size=(64, 3)).astype(np.float32)
 LABELS = (INPUTS[:, :1] > 0).astype(np.float32)

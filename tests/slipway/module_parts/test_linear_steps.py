@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from slipway.linear_steps import count_steps, linear_steps
+from slipway.module_parts.linear_steps import count_steps, linear_steps
 
 ROWS, BUCKETS = 2000, 8
 NORMAL, SPIKE, MISSING, FEW, MOMENTS = range(5)
