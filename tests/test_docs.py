@@ -3,6 +3,7 @@
 import re
 import shlex
 import subprocess
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ ROOM = re.compile(
 
 @pytest.mark.parametrize("line", shell_lines("slipway"))
 def test_docs_commands_are_understood(line: str) -> None:
-    arguments = shlex.split(line.partition(" > ")[0])[1:]
+    _, *arguments = takewhile(lambda word: word != ">", shlex.split(line))
     command: Any = typer.main.get_command(app)
     name = "slipway"
     while hasattr(command, "commands"):
