@@ -17,9 +17,10 @@ pytestmark = pytest.mark.slow
 REAL_DATA = os.environ.get("SLIPWAY_REAL_DATA")
 
 
-@pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    return make_workspace(tmp_path_factory.mktemp("loan"), "loan")
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    """A home of its own: a model of the sample in production would be compared with one of real rows."""
+    return make_workspace(tmp_path, "loan")
 
 
 def test_a_run_from_nothing_serves_the_requests_of_the_guide(workspace: Workspace) -> None:
