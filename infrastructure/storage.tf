@@ -81,6 +81,7 @@ locals {
     "manifests",
     "models",
     "modules",
+    "monitoring",
     "requests",
     "runs",
     "samples",
@@ -90,7 +91,7 @@ locals {
   # Who may do what where. To replace an object is to delete one, so who may only create changes nothing that is there.
   folder_grants = merge(
     {
-      for folder in ["artifacts", "checkpoints", "runs", "sources"] :
+      for folder in ["artifacts", "checkpoints", "monitoring", "runs", "sources"] :
       "pipeline-${folder}" => {
         folder = folder, member = google_service_account.pipeline.member, role = "roles/storage.objectUser"
       }
