@@ -41,9 +41,9 @@ def test_resolve_takes_a_fraction_of_a_second(tmp_path: Path) -> None:
     store = LocalModelStore(tmp_path / "store")
     for seed in range(20):
         store.push(write_model(tmp_path / f"{seed}", seed), provenance())
-    started = time.process_time()
+    started = time.perf_counter()
     resolve(str(candidate), str(tmp_path / "store"), "taxi")
-    assert time.process_time() - started < 0.1
+    assert time.perf_counter() - started < 0.1
 
 
 def test_resolve_pinned_version_is_the_baseline_though_newer_ones_are_there(tmp_path: Path) -> None:
