@@ -162,6 +162,9 @@ def test_client_that_takes_no_answer_is_dropped(port: int, server: ModelServer, 
         assert server._rest
         state = server._rest._server.server_state
         deadline = time.monotonic() + 20
+        while not app._body_bytes and time.monotonic() < deadline:  # the server has not read the request yet
+            time.sleep(0.01)
+        assert app._body_bytes
         while (state.connections or app._body_bytes) and time.monotonic() < deadline:
             time.sleep(0.05)
 
