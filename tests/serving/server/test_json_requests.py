@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from math import inf, isnan
 from typing import Any
 
 import grpc
@@ -214,21 +215,58 @@ def test_read_inputs_type_that_json_cannot_hold_is_unimplemented() -> None:
     [
         (b"", "The document is empty"),
         (b"instances = [1, 2]", "Invalid value. at offset: 0"),
-        (b'{"a": 1} x', "Invalid value. at offset: 9 (unexpected content after document"),
+        (b'x {"a": 1}', "Invalid value. at offset: 0"),
+        (b'{"a": 1', "Invalid value."),
         (b'{"a": [1 2]}', "Invalid value. at offset: 9 ("),
-        (b'{"a": "\xff"}', "Invalid value."),
-        (b'{"a": NaN, "b": "\xff"}', "Invalid value."),
+        (b'{"a": \xff}', "Invalid value."),
+        (b'{"a": "\xff\\udcff"}', "Invalid value."),
+        (b'{"a": "\xff\t"}', "Invalid value."),
         (b'{"a": NaN, "b": "\\ud800"}', "Invalid value."),
         (b'{"a": "\\ud800"}', "Invalid value."),
         (b"[" * 100_000, "Invalid value."),
         (b'{"a": NaN, "b": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "Invalid value."),
         (b'{"a": 1e999}', "Invalid value."),
+        (b'{"a": [NaN, 1e400]}', "Invalid value."),
+        (b'{"a": [NaN, -1e400]}', "Invalid value."),
+        (b'{"a": Infi}', "Invalid value."),
+        (b'{"a": infinity}', "Invalid value."),
+        (b'{"a": +Inf}', "Invalid value."),
         (b'{"a": ' + b"9" * 5000 + b"}", "Invalid value."),
         (b'{"a": Nan}', "Invalid value."),
     ],
 )
 def test_parse_what_is_no_json_is_a_parse_error(body: bytes, text: str) -> None:
     assert refusal(body).startswith(f"JSON Parse error: {text}")
+
+
+@pytest.mark.parametrize(
+    ("body", "value"),
+    [
+        (b'{"a": 1} trailing', 1),
+        (b'{"a": 1}{"a": 2}', 1),
+        (b'{"a": 1}\0', 1),
+        (b'{"a": 1}\xff', 1),
+        (b'{"a": 1, "a" : 2}', 1),
+        (b'{"a": {"b": 1, "b": 2}, "c": {"b": 3}}', {"b": 1}),
+        (b'{"a": [{"b": 1, "b": 2}]}', [{"b": 1}]),
+        (b'{"a": "x\\":y"}', 'x":y'),
+        (b'{"a": "\xff\\n"}', {"b64": "/wo="}),
+        (b'{"a": ["\xc3\xa4", "\xff"]}', ["\xe4", {"b64": "/w=="}]),
+        (b'{"a": [Inf, -Inf, Infinity, -Infinity]}', [inf, -inf, inf, -inf]),
+        (b'{"a": [Inf, "Inf -NaN \\" Inf"]}', [inf, 'Inf -NaN " Inf']),
+        (b'{"a": [Inf, "\\ud83d\\ude00"]}', [inf, "\U0001f600"]),
+    ],
+)
+def test_parse_reads_what_rapidjson_reads_with_the_flags_of_tensorflow_serving(body: bytes, value: Any) -> None:
+    assert parse(body)["a"] == value
+
+
+def test_parse_minus_nan_is_nan() -> None:
+    assert isnan(parse(b'{"a": -NaN}')["a"])
+
+
+def test_parse_object_that_is_too_deep_to_be_searched_for_repeated_keys_is_refused() -> None:
+    assert "nested too deeply" in refusal(b'{"a": 1, "a": ' + b"[" * 1010 + b"]" * 1010 + b"}")
 
 
 def test_parse_long_integers_are_doubles_with_and_without_tokens() -> None:
