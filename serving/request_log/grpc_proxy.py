@@ -11,7 +11,8 @@ from uuid import uuid4
 import grpc
 from grpc import aio
 
-from serving.protocol.limits import GRPC_UNLIMITED
+from serving.protocol.bodies import Bodies
+from serving.protocol.limits import GRPC_UNLIMITED, MAX_PROXIED_BYTES
 from serving.request_log.call_rows import METHODS, LoggedCall
 from serving.request_log.log import RequestLog
 
@@ -21,7 +22,11 @@ _SERVICE = "/tensorflow.serving.PredictionService/"
 _LOGGED = {f"{_SERVICE}{method.capitalize()}": method for method in METHODS}
 _WATCH = "/grpc.health.v1.Health/Watch"
 _ID = "x-request-id"
-SERVER_OPTIONS = [*GRPC_UNLIMITED, ("grpc.so_reuseport", 0)]
+SERVER_OPTIONS = [
+    ("grpc.max_receive_message_length", MAX_PROXIED_BYTES),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.so_reuseport", 0),
+]
 # Reconnects within a second after the upstream is back; it is never behind a proxy.
 CHANNEL_OPTIONS = [
     *GRPC_UNLIMITED,
@@ -39,11 +44,13 @@ class GrpcProxy(grpc.GenericRpcHandler):  # type: ignore[misc]
     Args:
         channel: To TensorFlow Serving.
         log: Gets predictions that succeeded.
+        bodies: Counts what the proxy holds of requests and answers.
     """
 
-    def __init__(self, channel: aio.Channel, log: RequestLog) -> None:
+    def __init__(self, channel: aio.Channel, log: RequestLog, bodies: Bodies) -> None:
         self._channel = channel
         self._log = log
+        self._bodies = bodies
 
     def service(self, handler_call_details: Any) -> Any:
         """The handler of a method."""
@@ -53,6 +60,14 @@ class GrpcProxy(grpc.GenericRpcHandler):  # type: ignore[misc]
         return grpc.unary_unary_rpc_method_handler(partial(self._forward, path, self._channel.unary_unary(path)))
 
     async def _forward(self, path: str, upstream: Any, request: bytes, context: Any) -> bytes:
+        with self._bodies.hold() as held:
+            if refusal := held.add(len(request)):
+                await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, refusal.text)
+            answer = await self._answer(path, upstream, request, context)
+            held.add(len(answer))
+            return answer
+
+    async def _answer(self, path: str, upstream: Any, request: bytes, context: Any) -> bytes:
         started, begin = time.time(), time.perf_counter()
         metadata, request_id = _passed_on(context.invocation_metadata())
         call = upstream(request, timeout=context.time_remaining(), metadata=metadata)

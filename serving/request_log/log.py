@@ -137,6 +137,10 @@ class RequestLog:
             LOGGER.exception("a call cannot be logged")
             self._metrics.fail("error")
 
+    def miss(self) -> None:
+        """Counts a call whose answer was too large to be kept for the log."""
+        self._metrics.drop("too_large")
+
     def close(self, timeout: float = 20.0) -> None:
         """Parses and writes waiting calls for up to `timeout` seconds; the rest is dropped and counted."""
         deadline = time.monotonic() + timeout

@@ -14,13 +14,13 @@ import aiohttp
 import orjson
 from yarl import URL
 
+from serving.protocol.bodies import Bodies, HeldBody, Refusal
 from serving.protocol.http_server import Message, Receive, Send
 from serving.protocol.urls import model_path, parse_inference_url
-from serving.request_log.call_rows import LoggedCall
+from serving.request_log.call_rows import MAX_CALL_BYTES, LoggedCall
 from serving.request_log.log import RequestLog
 
 Header = tuple[bytes, bytes]
-Answer = tuple[int, list[Header], bytes]
 
 LOGGER = logging.getLogger("slipway.request_log")
 
@@ -33,6 +33,7 @@ _HOP_BY_HOP = {b"connection", b"keep-alive", b"proxy-connection", b"proxy-authen
 _IDLE_SECONDS = 5.0
 _CONNECT_SECONDS = 5.0
 _NO_BODY = (204, 304)
+_TOO_LARGE = 413
 _AT_ONCE_BYTES = 1 << 20  # aiohttp sends more than this piece by piece
 _ASK_SECONDS = _HOLD_SECONDS = 1.0
 
@@ -43,11 +44,13 @@ class RestProxy:
     Args:
         upstream: `host:port` of TensorFlow Serving's REST.
         log: Gets predictions that succeeded.
+        bodies: Counts what the proxy holds of requests and answers.
     """
 
-    def __init__(self, upstream: str, log: RequestLog) -> None:
+    def __init__(self, upstream: str, log: RequestLog, bodies: Bodies) -> None:
         self._upstream = f"http://{upstream}"
         self._log = log
+        self._bodies = bodies
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_SECONDS),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS),
@@ -59,30 +62,42 @@ class RestProxy:
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Passes one request on."""
-        body = await _read(receive)
-        if body is None:
-            return
-        started, begin = time.time(), time.perf_counter()
-        given = next((value for name, value in scope["headers"] if name == _ID and value), None)
-        request_id = given or uuid4().hex.encode()
-        try:
-            status, headers, answer = await self._forward(scope, request_id, body)
-        except aiohttp.ClientConnectorError as error:
-            status, headers, answer = _unanswered(503, f"TensorFlow Serving does not answer: {error.strerror}")
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            status, headers, answer = _unanswered(502, f"TensorFlow Serving broke off: {type(error).__name__}")
-        headers = [*(header for header in headers if header[0].lower() != _ID), (_ID, request_id)]
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": answer})
-        seconds = time.perf_counter() - begin
-        if (scope["method"], status) == ("POST", 200) and (url := parse_inference_url(scope["raw_path"])):
-            method, label = url.method.lower(), url.label or ""
-            given_id = request_id.decode("latin-1")
-            self._log.offer(
-                LoggedCall(given_id, "rest", method, url.model, url.version, body, answer, started, seconds, label)
-            )
+        with self._bodies.hold() as held:
+            body = await held.read(scope, receive)
+            given = next((value for name, value in scope["headers"] if name == _ID and value), None)
+            request_id = given or uuid4().hex.encode()
+            if isinstance(body, Refusal):
+                await _refuse(send, request_id, *body)
+            elif body is not None and not scope["raw_path"].startswith(b"/"):
+                await _refuse(send, request_id, 404, "Not Found")  # `OPTIONS *` asks for no resource
+            elif body is not None:
+                await self._pass_on(scope, request_id, body, held, send)
 
-    async def _forward(self, scope: Message, request_id: bytes, body: bytes) -> Answer:
+    async def _pass_on(self, scope: Message, request_id: bytes, body: bytes, held: HeldBody, send: Send) -> None:
+        started, begin = time.time(), time.perf_counter()
+        try:
+            response = await self._forward(scope, request_id, body)
+        except aiohttp.ClientConnectorError as error:
+            await _refuse(send, request_id, 503, f"TensorFlow Serving does not answer: {error.strerror}")
+            return
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            await _refuse(send, request_id, 502, f"TensorFlow Serving broke off: {type(error).__name__}")
+            return
+        async with response:
+            answer = await _pass_back(response, held, send, request_id, is_head=scope["method"] == "HEAD")
+        seconds = time.perf_counter() - begin
+        if (scope["method"], response.status) != ("POST", 200) or not (url := parse_inference_url(scope["raw_path"])):
+            return
+        if answer is None:
+            self._log.miss()
+            return
+        method, label = url.method.lower(), url.label or ""
+        given_id = request_id.decode("latin-1")
+        self._log.offer(
+            LoggedCall(given_id, "rest", method, url.model, url.version, body, answer, started, seconds, label)
+        )
+
+    async def _forward(self, scope: Message, request_id: bytes, body: bytes) -> aiohttp.ClientResponse:
         try:
             return await self._send(scope, request_id, body)
         except aiohttp.ClientConnectorError:
@@ -91,26 +106,19 @@ class RestProxy:
             # An upstream may close an idle connection while a request is on its way; REST requests change nothing.
             return await self._send(scope, request_id, body)
 
-    async def _send(self, scope: Message, request_id: bytes, body: bytes) -> Answer:
+    async def _send(self, scope: Message, request_id: bytes, body: bytes) -> aiohttp.ClientResponse:
         query = scope["query_string"]
         target = scope["raw_path"] + b"?" + query if query else scope["raw_path"]
         sent = [*_end_to_end(scope["headers"]), (_ID, request_id)]
         if body or any(name in (b"content-length", b"transfer-encoding") for name, _ in scope["headers"]):
             sent.append((b"content-length", b"%d" % len(body)))
-        async with self._session.request(
+        return await self._session.request(
             scope["method"],
             URL(self._upstream + target.decode("latin-1"), encoded=True),
             headers=[(name.decode(), value.decode(errors="replace")) for name, value in sent],  # written as UTF-8
             data=io.BytesIO(body) if len(body) > _AT_ONCE_BYTES else body or None,
             allow_redirects=False,
-        ) as response:
-            answer = await response.read()
-            headers = _end_to_end(response.raw_headers)
-            if scope["method"] == "HEAD":
-                headers += [header for header in response.raw_headers if header[0].lower() == b"content-length"]
-            elif response.status not in _NO_BODY:
-                headers.append((b"content-length", b"%d" % len(answer)))
-            return response.status, headers, answer
+        )
 
 
 class UpstreamVersions:
@@ -147,14 +155,48 @@ def _ask_version(upstream: str, path: str) -> int | None:
         connection.close()
 
 
-async def _read(receive: Receive) -> bytes | None:
-    """A request's body; None if the client goes before the body is complete."""
-    chunks = []
-    while (message := await receive())["type"] != "http.disconnect":
-        chunks.append(message.get("body", b""))
-        if not message.get("more_body"):
-            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+async def _pass_back(
+    response: aiohttp.ClientResponse, held: HeldBody, send: Send, request_id: bytes, *, is_head: bool
+) -> bytes | None:
+    """Sends an answer on, and returns it; one that is too large for the log passes piece by piece, and is None."""
+    kept, pieces = bytearray(), aiter(response.content.iter_any())
+    is_whole = True
+    try:
+        async for piece in pieces:
+            kept += piece
+            if held.add(len(piece)) or len(kept) > MAX_CALL_BYTES:
+                is_whole = False
+                break
+    except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        await _refuse(send, request_id, 502, f"TensorFlow Serving broke off: {type(error).__name__}")
+        return None
+    headers = [*_end_to_end(response.raw_headers), (_ID, request_id)]
+    if is_whole and not is_head and response.status not in _NO_BODY:
+        headers.append((b"content-length", b"%d" % len(kept)))
+    else:
+        headers += [header for header in response.raw_headers if header[0].lower() == b"content-length"]
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    answer = bytes(kept)
+    await send({"type": "http.response.body", "body": answer, "more_body": not is_whole})
+    if is_whole:
+        return answer
+    async for piece in pieces:
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
+    await send({"type": "http.response.body"})
     return None
+
+
+async def _refuse(send: Send, request_id: bytes, status: int, text: str) -> None:
+    answer = orjson.dumps({"error": text})
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(answer)),
+        (_ID, request_id),
+    ]
+    if status == _TOO_LARGE:
+        headers.append((b"connection", b"close"))  # the rest of the body will not be read
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": answer})
 
 
 def _end_to_end(headers: Iterable[Header]) -> list[Header]:
@@ -163,8 +205,3 @@ def _end_to_end(headers: Iterable[Header]) -> list[Header]:
     named = {name.strip().lower() for key, value in given if key.lower() == b"connection" for name in value.split(b",")}
     left_out = _HOP_BY_HOP | named | {_ID}
     return [(name, value) for name, value in given if name.lower() not in left_out]
-
-
-def _unanswered(status: int, text: str) -> Answer:
-    answer = orjson.dumps({"error": text})
-    return status, [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(answer))], answer

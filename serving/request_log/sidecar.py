@@ -11,7 +11,9 @@ from grpc import aio
 from prometheus_client import CollectorRegistry, start_http_server
 
 from serving.protocol.addresses import add_grpc_port, listen, port_taken
+from serving.protocol.bodies import Bodies
 from serving.protocol.http_server import HttpServer
+from serving.protocol.limits import MAX_PROXIED_BYTES
 from serving.request_log.grpc_proxy import CHANNEL_OPTIONS, SERVER_OPTIONS, GrpcProxy
 from serving.request_log.log import LogOptions, RequestLog
 from serving.request_log.rest_proxy import RestProxy, UpstreamVersions
@@ -41,7 +43,7 @@ async def run_sidecar(
     `on_ready` gets the options with the ports in use. Raises `ConfigError` if a port is taken.
     """
     registry = CollectorRegistry()
-    log = RequestLog(log_options, registry, UpstreamVersions(options.upstream_rest))
+    log, bodies = RequestLog(log_options, registry, UpstreamVersions(options.upstream_rest)), Bodies(MAX_PROXIED_BYTES)
     try:
         with (
             listen(options.host, options.rest_port, "REST", "--rest-port") as rest_socket,
@@ -49,10 +51,10 @@ async def run_sidecar(
         ):
             async with aio.insecure_channel(options.upstream_grpc, options=CHANNEL_OPTIONS) as channel:
                 grpc_server = aio.server(options=SERVER_OPTIONS)
-                grpc_server.add_generic_rpc_handlers((GrpcProxy(channel, log),))
+                grpc_server.add_generic_rpc_handlers((GrpcProxy(channel, log, bodies),))
                 grpc_port = add_grpc_port(grpc_server, options.host, options.grpc_port, "--grpc-port")
                 await grpc_server.start()
-                rest = RestProxy(options.upstream_rest, log)
+                rest = RestProxy(options.upstream_rest, log, bodies)
                 rest_server = HttpServer(rest, DRAIN_SECONDS, own_headers=False)  # the upstream's headers pass through
                 serving = asyncio.create_task(rest_server.serve([rest_socket]))
                 while not rest_server.started:

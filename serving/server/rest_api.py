@@ -18,6 +18,7 @@ import grpc
 import orjson
 from google.protobuf import json_format
 
+from serving.protocol.bodies import Bodies, Refusal
 from serving.protocol.errors import ServingError, invalid_argument
 from serving.protocol.http_server import Message, Receive, Send
 from serving.protocol.json_values import parse, shown
@@ -137,17 +138,16 @@ class RestApp:
         self._api = api
         self._pool = ThreadPoolExecutor(max(os.cpu_count() or 1, 2), thread_name_prefix="rest")
         self._pending = 0
-        self._body_bytes = 0
+        self.bodies = Bodies(MAX_BODY_BYTES)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answers one request."""
         request = _Request(scope)
-        try:
-            answer = await self._answer(request, receive)
-        finally:
-            self._body_bytes -= request.body_bytes
-        if answer is None:
-            return
+        with self.bodies.hold() as held:
+            body = await held.read(scope, receive)
+            if body is None:
+                return
+            answer = _refused(body) if isinstance(body, Refusal) else await self._answer(request, body)
         headers = [
             (b"content-type", answer.content_type),
             (b"content-length", b"%d" % len(answer.body)),
@@ -163,13 +163,10 @@ class RestApp:
         """Ends the threads, once they have answered."""
         self._pool.shutdown()
 
-    async def _answer(self, request: _Request, receive: Receive) -> Answer | None:
-        """The answer; None if the client has gone."""
-        body = await self._read(request, receive)
-        if not isinstance(body, bytes):
-            return body
+    async def _answer(self, request: _Request, body: bytes) -> Answer:
         if self._pending >= MAX_PENDING:
-            return _busy(f"{self._pending} requests are waiting")
+            text = f"The server is busy: {self._pending} requests are waiting; send the request again later"
+            return _refused(Refusal(503, text))
         self._pending += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(
@@ -184,29 +181,9 @@ class RestApp:
         finally:
             self._pending -= 1
 
-    async def _read(self, request: _Request, receive: Receive) -> bytes | Answer | None:
-        """The body, or a refusal; None if the client goes before the body is complete."""
-        if request.announced > MAX_BODY_BYTES:
-            return _too_large(request.announced, MAX_BODY_BYTES)
-        chunks: list[bytes] = []
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                return None
-            chunk = message.get("body", b"")
-            chunks.append(chunk)
-            request.body_bytes += len(chunk)
-            self._body_bytes += len(chunk)
-            if request.body_bytes > MAX_BODY_BYTES:
-                return _too_large(request.body_bytes, MAX_BODY_BYTES)
-            if self._body_bytes > MAX_BODY_BYTES:
-                return _busy(f"the bodies of all requests have more than {MAX_BODY_BYTES} bytes")
-            if not message.get("more_body"):
-                return chunks[0] if len(chunks) == 1 else b"".join(chunks)
-
 
 class _Request:
-    """The head of a request, and the bytes of its body so far."""
+    """The head of a request."""
 
     def __init__(self, scope: Message) -> None:
         self.method: str = scope["method"]
@@ -214,15 +191,11 @@ class _Request:
         self.target: bytes = scope["raw_path"] + b"?" + query if query else scope["raw_path"]
         self.id = b""
         self.encoding = b""
-        self.announced = 0
-        self.body_bytes = 0
         for name, value in scope["headers"]:
             if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
                 self.id = value
             elif name == b"content-encoding":
                 self.encoding = value
-            elif name == b"content-length":
-                self.announced = int(value)
         self.id = self.id or uuid4().hex.encode()
 
 
@@ -256,11 +229,5 @@ def _to_json(message: Any) -> Any:
     )
 
 
-def _busy(reason: str) -> Answer:
-    text = f"The server is busy: {reason}; send the request again later"
-    return _error_answer(ServingError(grpc.StatusCode.UNAVAILABLE, text))
-
-
-def _too_large(size: int, limit: int) -> Answer:
-    text = f"The body has {size} bytes, this server takes {limit}: send smaller batches"
-    return _error_answer(ServingError(grpc.StatusCode.RESOURCE_EXHAUSTED, text))._replace(status=_TOO_LARGE)
+def _refused(refusal: Refusal) -> Answer:
+    return Answer(refusal.status, _JSON, orjson.dumps({"error": refusal.text}))

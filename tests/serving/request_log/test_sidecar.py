@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from serving.protocol.limits import MAX_PROXIED_BYTES
 from serving.protocol.protos import prediction_service_pb2_grpc
 from serving.protocol.tensor_protos import array_of
 from serving.request_log import LogOptions
@@ -201,6 +202,72 @@ def test_rest_upstream_that_breaks_off_is_502(ports: SidecarOptions, served: Ups
     reply = Reply(ports.rest_port, "GET", "/v1/models/m")
     assert reply.status == 502
     assert "broke off" in json.loads(reply.body)["error"]
+
+
+def test_rest_body_beyond_the_limit_is_refused(ports: SidecarOptions, served: Upstream) -> None:
+    head = f"POST /v1/models/m:predict HTTP/1.1\r\nhost: x\r\ncontent-length: {MAX_PROXIED_BYTES + 1}\r\n\r\n"
+    with connected(ports.rest_port) as connection:
+        connection.send(head.encode())
+        refused = connection.read()
+
+    assert (refused.status, refused.headers["connection"]) == (413, "close")
+    assert "send smaller batches" in refused.error
+    assert not served.rest.seen
+
+
+def test_rest_answer_beyond_what_is_logged_passes_whole(served: Upstream, tmp_path: Path) -> None:
+    large = json.dumps({"predictions": ["x" * 1000] * 10_000}).encode()
+    served.rest.answer = lambda seen: (200, {"Content-Type": "application/json"}, large)
+    with sidecar(served.rest_address, served.grpc_address, LogOptions(str(tmp_path))).running() as ports:
+        replies = [Reply(ports.rest_port, "POST", "/v1/models/m:predict", b"{}") for _ in range(2)]
+        page = urllib.request.urlopen(f"http://127.0.0.1:{ports.metrics_port}/metrics").read().decode()
+
+    assert [(reply.status, reply.body == large) for reply in replies] == [(200, True)] * 2
+    assert [reply.headers["content-length"] for reply in replies] == [str(len(large))] * 2
+    assert 'slipway_request_log_dropped_total{reason="too_large"} 2.0' in page
+
+
+def test_rest_request_for_no_resource_is_not_found(ports: SidecarOptions, served: Upstream) -> None:
+    with connected(ports.rest_port) as connection:
+        connection.send(b"OPTIONS * HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert connection.read().status == 404
+        connection.send(b"GET /v1/models/m HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert connection.read().status == 200
+    assert [seen.method for seen in served.rest.seen] == ["GET"]
+
+
+def test_grpc_message_beyond_the_limit_is_refused(ports: SidecarOptions, served: Upstream) -> None:
+    request = predict_request({"x": np.zeros(MAX_PROXIED_BYTES // 4 + 1, np.float32)})
+    with pytest.raises(grpc.RpcError) as caught:
+        stub(ports).Predict(request, timeout=20)
+
+    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert not served.service.metadata
+
+
+def test_grpc_messages_that_together_are_beyond_the_limit_are_refused(
+    served: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sidecar_module, "MAX_PROXIED_BYTES", 1000)
+    goes_on, is_held = threading.Event(), threading.Event()
+
+    def hold(context: object) -> None:
+        is_held.set()
+        assert goes_on.wait(20)
+
+    served.service.behave = hold
+    request = predict_request({"x": np.zeros(200, np.float32)})
+    with sidecar(served.rest_address, served.grpc_address, LogOptions(str(tmp_path))).running() as ports:
+        first = stub(ports).Predict.future(request, timeout=20)
+        assert is_held.wait(20)
+        with pytest.raises(grpc.RpcError) as caught:
+            stub(ports).Predict(request, timeout=20)
+        goes_on.set()
+        first.result()
+        stub(ports).Predict(request, timeout=20)
+
+    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert "the bodies of all requests have more than 1000 bytes" in caught.value.details()
 
 
 def test_rest_connection_that_the_upstream_closed_fails_no_request(tmp_path: Path) -> None:

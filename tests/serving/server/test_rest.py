@@ -162,18 +162,18 @@ def test_client_that_takes_no_answer_is_dropped(port: int, server: ModelServer, 
         assert server._rest
         state = server._rest._server.server_state
         deadline = time.monotonic() + 20
-        while not app._body_bytes and time.monotonic() < deadline:  # the server has not read the request yet
+        while not app.bodies.held_bytes and time.monotonic() < deadline:  # the server has not read the request yet
             time.sleep(0.01)
-        assert app._body_bytes
-        while (state.connections or app._body_bytes) and time.monotonic() < deadline:
+        assert app.bodies.held_bytes
+        while (state.connections or app.bodies.held_bytes) and time.monotonic() < deadline:
             time.sleep(0.05)
 
         assert not state.connections
-        assert not app._body_bytes
+        assert not app.bodies.held_bytes
 
 
 def test_body_beyond_the_limit_is_refused(port: int, app: RestApp, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rest_api, "MAX_BODY_BYTES", 1000)
+    monkeypatch.setattr(app.bodies, "limit", 1000)
     announced = ask(port, "POST", PREDICT, b" " * 1001)
     with connected(port) as connection:
         connection.send(f"POST {PREDICT} HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n3e9\r\n".encode() + b" " * 1001)
@@ -189,10 +189,10 @@ def test_body_beyond_the_limit_is_refused(port: int, app: RestApp, monkeypatch: 
 def test_bodies_that_together_are_beyond_the_limit_are_told_to_come_again(
     port: int, app: RestApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rest_api, "MAX_BODY_BYTES", 1000)
+    monkeypatch.setattr(app.bodies, "limit", 1000)
     with connected(port) as holder:
         holder.send(request("POST", PREDICT, b" " * 900)[:-1])
-        while app._body_bytes < 890:
+        while app.bodies.held_bytes < 890:
             time.sleep(0.01)
         refused = ask(port, "POST", PREDICT, b" " * 200)
         holder.send(b" ")
@@ -200,7 +200,7 @@ def test_bodies_that_together_are_beyond_the_limit_are_told_to_come_again(
 
     assert refused.status == 503
     assert refused.error.startswith("The server is busy: ")
-    assert app._body_bytes == 0
+    assert app.bodies.held_bytes == 0
 
 
 def test_requests_beyond_the_limit_are_told_to_come_again(
