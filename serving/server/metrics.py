@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from bisect import bisect_right
 from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
 from itertools import accumulate
 
 import grpc
@@ -44,9 +45,13 @@ class _Histogram:
 
 
 class Metrics:
-    """Counts inferences over both protocols; many threads may call it at a time."""
+    """Counts inferences over both protocols; many threads may call it at a time.
 
-    def __init__(self) -> None:
+    `availability` says of each model whether a version of it is loaded, which TensorFlow Serving's metrics do not.
+    """
+
+    def __init__(self, availability: Callable[[], Mapping[str, bool]] = dict) -> None:
+        self._availability = availability
         self._lock = threading.Lock()
         # Keys are labels in Prometheus's text form.
         self._requests: Counter[str] = Counter()
@@ -93,4 +98,7 @@ class Metrics:
                 lines.append(f"# TYPE {_PREFIX}{name} histogram")
                 for labels, histogram in histograms.items():
                     lines += histogram.lines(_PREFIX + name, labels)
+        lines.append("# TYPE slipway_model_available gauge")
+        for model, is_available in self._availability().items():
+            lines.append(f'slipway_model_available{{model_name="{model.translate(_ESCAPES)}"}} {int(is_available)}')
         return "\n".join([*lines, *(generate_latest(registry).decode() for registry in self._registries), ""])

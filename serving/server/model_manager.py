@@ -36,24 +36,40 @@ class ModelManager:
         self._serving: dict[tuple[str, int | str | None], ServedVersion] = {}
         self._changed = threading.Condition()
         self._wake = threading.Event()
-        self._is_stopping = False
+        self._is_started = self._is_stopping = False
         self._thread = threading.Thread(target=self._run, name="model-manager", daemon=True)
 
     def start(self) -> None:
-        """Returns once every model can be served.
+        """Returns once every model can be served, or has failed to load while another one can.
+
+        Those that cannot be served are tried again as the configuration says, and whenever their source has changed.
 
         Raises:
-            StoreError: a model has no version to serve, or none of them can be loaded.
+            StoreError: no model has a version to serve, or none can be loaded.
         """
         self._poll()
-        for name, model in self._models.items():
-            if not model.wanted.versions:
-                raise StoreError(f"there is nothing to serve of model {name}: {self._source.describe(name)}")
+        models = self._models.values()
+        without = [name for name, model in self._models.items() if not model.wanted.versions]
+        reasons = [f"there is nothing to serve of model {name}: {self._source.describe(name)}" for name in without]
+        if reasons and len(without) == len(models):
+            raise StoreError("; ".join(reasons))
         self._thread.start()
-        problems = self._wait_for(self._models)
-        if problems:
+        with self._changed:
+            self._changed.wait_for(
+                lambda: (
+                    all(model.is_settled() for model in models)
+                    or (any(model.available() for model in models) and all(model.is_tried() for model in models))
+                )
+            )
+            is_serving = any(model.available() for model in models)
+        if problems := self._problems(self._models):
+            reasons.append(f"cannot serve: {problems}")
+        if not is_serving:
             self.stop()
-            raise StoreError(f"cannot serve: {problems}")
+            raise StoreError("; ".join(reasons))
+        for reason in reasons:
+            LOGGER.warning("%s. The other models are served", reason)
+        self._is_started = True
 
     def stop(self, grace_seconds: float = 0.0) -> None:
         """Stops polling, and frees the versions that no request uses within the grace."""
@@ -83,6 +99,8 @@ class ModelManager:
                 return found
         if not name:
             raise invalid_argument("ModelSpec has no name specified.")
+        if not self._is_started:
+            raise ServingError(grpc.StatusCode.UNAVAILABLE, "The models are being loaded; send the request again later")
         if label:
             version = self._labelled(name, label)
         request = f"Latest({name})" if version is None else f"Specific({name}, {version})"
@@ -113,6 +131,11 @@ class ModelManager:
         with self._changed:
             return [name for name, model in self._models.items() if model.wanted.versions or model.available()]
 
+    def availability(self) -> dict[str, bool]:
+        """Whether a version is loaded, by the name of each model that should be served."""
+        with self._changed:
+            return {name: bool(model.available()) for name, model in self._models.items()}
+
     def reload(self, source: ModelSource) -> None:
         """Follows another source from now on; returns once its new models can be served.
 
@@ -126,18 +149,18 @@ class ModelManager:
         self._source = source
         self._want(wanted)
         self._wake.set()
-        problems = self._wait_for(new)
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_stopping or all(self._models[name].is_settled() for name in new))
+        problems = self._problems(new)
         self._publish()  # the new labels hold when the caller has its answer
         if self._is_stopping:
             raise ServingError(grpc.StatusCode.UNAVAILABLE, "The server is stopping")
         if problems:
             raise ServingError(grpc.StatusCode.UNKNOWN, f"Models did not become available: {problems}")
 
-    def _wait_for(self, names: Iterable[str]) -> str:
-        """Waits for models; the error text for those that cannot be served, empty if there are none."""
-        names = list(names)
+    def _problems(self, names: Iterable[str]) -> str:
+        """The error text for models that cannot be served, empty if there are none."""
         with self._changed:
-            self._changed.wait_for(lambda: self._is_stopping or all(self._models[name].is_settled() for name in names))
             failed = {name: model.versions for name in names if not (model := self._models[name]).available()}
         return "; ".join(
             f"{name} version {version.number}: {version.problem.code.name}: {version.problem.message}"

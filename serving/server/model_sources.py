@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,10 +15,9 @@ from serving.protocol.errors import ServingError, invalid_argument
 from serving.protocol.protos import model_server_config_pb2
 from slipway.errors import ConfigError, StoreError
 from slipway.stores.model_store import ModelStore
+from slipway.stores.model_store.numbers import version_of
 
 LOGGER = logging.getLogger(__name__)
-
-_INT64_MAX = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -199,10 +197,10 @@ def _read_config(path: Path) -> Sequence[Any]:
 def _wanted(model: Any) -> Wanted | None:
     base = Path(model.base_path)
     try:
-        found = {int(path.name): path for path in base.iterdir() if re.fullmatch("[0-9]{1,19}", path.name)}
+        found = {version_of(path.name): path for path in sorted(base.iterdir())}  # of 001, 01 and 1 the last counts
     except OSError:
         return None
-    numbers = sorted(number for number in found if number <= _INT64_MAX)
+    numbers = sorted(number for number in found if number is not None)
     policy = model.model_version_policy
     choice = policy.WhichOneof("policy_choice")
     if choice == "specific":

@@ -142,11 +142,15 @@ class ModelVersions:
         found: dict[Any, ServedVersion] = {None: available[max(available)], **available}
         return found | {label or None: available[number] for label, number in labels.items() if number in available}
 
+    def is_tried(self) -> bool:
+        """Whether each wanted version was loaded, or failed at least once."""
+        return all(self.versions[number].tries for number in self.wanted.versions)
+
     def is_settled(self) -> bool:
         """Whether a version is loaded, or none can be."""
         wanted = [self.versions[number] for number in self.wanted.versions]
         is_over = bool(self.available()) or all(version.state is State.END for version in wanted)
-        return is_over and all(version.tries for version in wanted)
+        return is_over and self.is_tried()
 
     def _wanted_labels(self) -> dict[str, int]:
         default = {} if self.wanted.default is None else {"": self.wanted.default}

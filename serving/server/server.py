@@ -41,8 +41,8 @@ class ModelServer:
     ) -> None:
         self._config = config or ServerConfig()
         self._request_log = request_log
-        self.metrics = Metrics()
         self.manager = ModelManager(source, self._config)
+        self.metrics = Metrics(self.manager.availability)
         self.grpc_port = 0
         self.rest_port = 0
         self._health = health.HealthServicer(experimental_non_blocking=True)
@@ -50,25 +50,24 @@ class ModelServer:
         self._rest: _RestServer | None = None
 
     def start(self) -> None:
-        """Takes the ports, loads the models and starts to answer.
+        """Takes the ports, and loads the models; until that is done, every answer is 503, UNAVAILABLE or NOT_SERVING.
 
         Raises:
             ConfigError: a port is taken.
             StoreError: there is nothing to serve, or it cannot be loaded.
         """
+        for service in _SERVICES:
+            self._health.set(service, health_pb2.HealthCheckResponse.NOT_SERVING)
         try:
             self._grpc = self._new_grpc()
+            self._grpc.start()  # at once: gRPC gives back the port of a server only if that was started
             self._rest = _RestServer(RestApi(self.manager, self.metrics, self._request_log), self._config)
             self.rest_port = self._rest.port
+            self._rest.start()
             self.manager.start()
         except BaseException:
-            if self._grpc:
-                # gRPC gives back the port of a server only if that was started.
-                self._grpc.start()
             self.stop()
             raise
-        self._rest.start()
-        self._grpc.start()
         for service in _SERVICES:
             self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
 

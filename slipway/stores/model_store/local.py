@@ -28,6 +28,7 @@ from slipway.errors import StoreError
 from slipway.remote.retries import retrying
 from slipway.stores import storage
 from slipway.stores.model_store.manifest import Manifest, ModelFile, Provenance, Version, hash_files
+from slipway.stores.model_store.numbers import next_version, version_of
 from slipway.stores.model_store.state import State
 from slipway.stores.model_store.store import BASELINES, CLAIMS, MANIFESTS, STATE, Change, ModelStore, refuse_damaged
 
@@ -131,7 +132,7 @@ class LocalModelStore(ModelStore):
     @contextmanager
     def _claim(self, base: Path) -> Iterator[int]:
         """Reserves the next version number, locked until the push ends."""
-        number = max([*_integers(base), *_integers(base / CLAIMS), int(self._clock())]) + 1
+        number = next_version([*_integers(base), *_integers(base / CLAIMS)], self._clock(), base)
         while True:
             try:
                 handle = os.open(base / CLAIMS / str(number), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
@@ -157,8 +158,8 @@ def _discard(base: Path, number: int) -> None:
 
 def _integers(folder: Path) -> list[int]:
     """Names in a directory that TensorFlow Serving treats as versions, ascending."""
-    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-    return sorted(int(name) for name in names if name.isascii() and name.isdigit())
+    found = {version_of(path.name) for path in folder.iterdir()} if folder.is_dir() else set()
+    return sorted(number for number in found if number is not None)
 
 
 def _copy(source: Path, target: Path, files: list[ModelFile]) -> None:

@@ -25,6 +25,7 @@ from slipway.remote.google import ABSENT, StoredObject, check_inside, open_objec
 from slipway.remote.retries import retrying
 from slipway.stores.artifacts import MODEL
 from slipway.stores.model_store.manifest import Manifest, ModelFile, Provenance, Version, compare, hash_files
+from slipway.stores.model_store.numbers import next_version, version_of
 from slipway.stores.model_store.state import State
 from slipway.stores.model_store.store import BASELINES, CLAIMS, MANIFESTS, STATE, Change, ModelStore, refuse_damaged
 
@@ -147,7 +148,7 @@ class RemoteModelStore(ModelStore):
     def _claim(self, model: str) -> int:
         """Reserves the next version number."""
         used = [_number(name) for name in self._objects.objects(f"{model}/")]
-        first = max([*used, int(self._clock())]) + 1
+        first = next_version(used, self._clock(), self._where(model))
         for number in range(first, first + ATTEMPTS):
             if self._objects.put(f"{model}/{CLAIMS}/{number}", self._who().encode(), ABSENT):
                 return number
@@ -155,7 +156,7 @@ class RemoteModelStore(ModelStore):
 
     def _clean(self, model: str, deleted: frozenset[int]) -> None:
         listing = self._objects.objects(f"{model}/") if deleted else {}
-        with_data = {_number(name) for name in listing if name.split("/")[1].isdigit()}
+        with_data = {version_of(name.split("/")[1]) for name in listing}
         for number in sorted(deleted & with_data):
             self._delete_data(model, number, listing)
 
@@ -212,4 +213,5 @@ def _number(name: str) -> int:
     part = name.split("/")[1]
     if part in (MANIFESTS, CLAIMS):
         part = Path(name).name.removesuffix(".json")
-    return int(part) if part.isascii() and part.isdigit() else -1
+    number = version_of(part)
+    return -1 if number is None else number

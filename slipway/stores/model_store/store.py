@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -28,6 +29,7 @@ from slipway.stores.model_store.state import Action, Event, Stage, State
 MANIFESTS, BASELINES, CLAIMS, STATE = ".manifests", ".baselines", ".claims", ".state.json"
 RESTORE = "restore it from a backup"
 
+_NAME = re.compile(r"\w[\w.-]*", re.ASCII)
 Change = Callable[[State], State]
 Apply = Callable[[State, Event], State]
 
@@ -252,6 +254,8 @@ class ModelStore(ABC):
         return self._adopt(self._load(model))
 
     def _load(self, model: str) -> State:
+        if not _NAME.fullmatch(model):
+            raise StoreError(f"{model!r} is not the name of a model: use letters, digits, _, - and dots within")
         return self._parse_state(model, self._get(f"{model}/{STATE}"))
 
     def _parse_state(self, model: str, content: bytes | None) -> State:

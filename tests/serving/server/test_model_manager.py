@@ -302,6 +302,37 @@ def test_manager_nothing_to_serve_is_an_error_at_the_start(
         pass
 
 
+@pytest.mark.parametrize("damage", [None, without("saved_model.pb")], ids=["no version", "a damaged version"])
+def test_manager_model_that_cannot_be_served_does_not_stop_the_others(
+    versions: VersionsOnDisk, tmp_path: Path, damage: Callable[[Path], object] | None
+) -> None:
+    versions.add(1)
+    other = VersionsOnDisk(versions.model, tmp_path / "other")
+    if damage:
+        other.add(1, damage)
+    models = [
+        model_server_config_pb2.ModelConfig(name=name, base_path=str(base))
+        for name, base in (("other", other.base), ("m", versions.base))
+    ]
+    with managing(BasePaths(models), max_load_retries=5, retry_seconds=60.0) as manager:
+        assert predict(manager) == 1
+        assert manager.availability() == {"other": False, "m": True}
+        with pytest.raises(ServingError, match=r"Servable not found for request: Latest\(other\)"):
+            manager.use("other")
+        other.add(2)
+        eventually(lambda: manager.availability()["other"])
+
+
+def test_manager_of_a_version_with_several_names_takes_the_one_without_zeros(versions: VersionsOnDisk) -> None:
+    for name in ("001", "01"):
+        versions.add(2, without("saved_model.pb")).rename(versions.base / name)
+    for name in ("1", str(2**63), "9" * 30):
+        versions.add(2).rename(versions.base / name)
+    with managing(config(versions.base)) as manager:
+        assert predict(manager) == 1
+        assert states(manager) == {1: "AVAILABLE"}
+
+
 def test_warm_up_too_many_records_fail_the_load(versions: VersionsOnDisk) -> None:
     def damage(path: Path) -> None:
         warmup = path / "assets.extra/tf_serving_warmup_requests"

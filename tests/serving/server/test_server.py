@@ -17,12 +17,14 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from serving.client import connect
 from serving.protocol.protos import model_management_pb2, model_server_config_pb2, predict_pb2
-from serving.server import grpc_services
+from serving.server import grpc_services, model_manager
 from serving.server.config import ServerConfig
 from serving.server.model_sources import BasePaths, ConfigFile, OneVersion
 from serving.server.server import ModelServer
+from serving.server.warmup import load_servable
 from slipway.errors import ConfigError, StoreError
 from tests.conformance.grpc_calls import Calls
+from tests.serving.server.http_calls import ask
 from tests.serving.server.versions_on_disk import VersionsOnDisk, without
 from tests.serving.server.waiting import eventually
 
@@ -55,6 +57,37 @@ def refused(calls: Calls, *models: dict[str, Any]) -> tuple[grpc.StatusCode, str
     with pytest.raises(grpc.RpcError) as caught:
         reload(calls, *models)
     return caught.value.code(), caught.value.details()
+
+
+def test_server_says_so_until_its_models_are_loaded(versions: VersionsOnDisk, monkeypatch: pytest.MonkeyPatch) -> None:
+    versions.add(1)
+    goes_on = threading.Event()
+
+    def load(*arguments: Any) -> Any:
+        assert goes_on.wait(20)
+        return load_servable(*arguments)
+
+    monkeypatch.setattr(model_manager, "load_servable", load)
+    server = ModelServer(BasePaths.single("m", versions.base), FREE)
+    starting = threading.Thread(target=server.start)
+    starting.start()
+    try:
+        eventually(lambda: server.rest_port > 0)
+        with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
+            health = health_pb2_grpc.HealthStub(channel)
+            check = health_pb2.HealthCheckRequest()
+            assert ask(server.rest_port, "GET", "/v1/models/m/metadata").status == 503
+            assert health.Check(check, timeout=20).status == health_pb2.HealthCheckResponse.NOT_SERVING
+            assert 'slipway_model_available{model_name="m"} 0' in server.metrics.page()
+            goes_on.set()
+            starting.join(20)
+            assert ask(server.rest_port, "GET", "/v1/models/m/metadata").status == 200
+            assert health.Check(check, timeout=20).status == health_pb2.HealthCheckResponse.SERVING
+            assert 'slipway_model_available{model_name="m"} 1' in server.metrics.page()
+    finally:
+        goes_on.set()
+        starting.join(20)
+        server.stop()
 
 
 def test_server_port_that_is_taken_is_named(versions: VersionsOnDisk) -> None:

@@ -45,6 +45,37 @@ def test_push_numbers_follow_the_clock_and_grow(new_model: NewModel, tmp_path: P
     assert numbers == [1_001, 1_002, 5_001]
 
 
+@pytest.mark.parametrize("name", ["20261126140500123456", "9" * 30, str(2**63), "\u0661", "1x", "-5"])
+def test_push_folder_whose_name_is_no_version_does_not_count(name: str, new_model: NewModel, tmp_path: Path) -> None:
+    (tmp_path / "store" / "taxi" / name).mkdir(parents=True)
+    store = LocalModelStore(tmp_path / "store", clock=lambda: 1_000.0)
+
+    assert store.push(new_model(1), provenance()).version.number == 1_001
+    assert [version.number for version in store.versions("taxi")] == [1_001]
+
+
+def test_push_after_the_last_possible_version_is_refused(new_model: NewModel, tmp_path: Path) -> None:
+    (tmp_path / "store" / "taxi" / str(2**63 - 1)).mkdir(parents=True)
+
+    with pytest.raises(StoreError, match="9223372036854775807, the last version that can be: move it away"):
+        LocalModelStore(tmp_path / "store").push(new_model(1), provenance())
+
+
+@pytest.mark.parametrize("model", ["", ".", "..", "../other", "a/b", "/etc", ".manifests", "a\n", "a b"])
+def test_name_that_is_no_models_name_is_refused(store: LocalModelStore, new_model: NewModel, model: str) -> None:
+    acts: list[Callable[[], object]] = [
+        lambda: store.versions(model),
+        lambda: store.production(model),
+        lambda: store.history(model),
+        lambda: store.prune(model, 1),
+        lambda: store.promote(model, 1),
+        lambda: store.push(new_model(1), provenance().model_copy(update={"model": model})),
+    ]
+    for act in acts:
+        with pytest.raises(StoreError, match="is not the name of a model"):
+            act()
+
+
 def test_push_clock_that_goes_back_still_grows(new_model: NewModel, tmp_path: Path) -> None:
     late = LocalModelStore(tmp_path / "store", clock=lambda: 9_000.0).push(new_model(1), provenance())
     early = LocalModelStore(tmp_path / "store", clock=lambda: 10.0).push(new_model(2), provenance())

@@ -47,6 +47,17 @@ def test_push_version_is_what_tensorflow_serving_polls(
     assert written[-3] == f"POST store/taxi/.manifests/{version.number}.json"
 
 
+def test_push_folder_whose_name_is_no_version_does_not_count(gcs: RemoteModelStore, new_model: NewModel) -> None:
+    from slipway.stores import storage
+
+    for name in ("20261126140500123456", "9" * 30):
+        storage.write_text(storage.join(gcs.uri, "taxi", name, "saved_model.pb"), "x")
+    number = gcs.push(new_model(1), provenance()).version.number
+
+    assert number < 2**32
+    assert [version.number for version in gcs.versions("taxi")] == [number]
+
+
 def test_push_large_file_goes_up_in_pieces_and_comes_down_whole(
     gcs: RemoteModelStore, new_model: NewModel, tmp_path: Path
 ) -> None:
