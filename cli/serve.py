@@ -9,9 +9,10 @@ import signal
 import threading
 from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+import typer.core
 from prometheus_client import CollectorRegistry
 
 from cli import options
@@ -32,6 +33,39 @@ from slipway.errors import ConfigError, StoreError
 from slipway.evaluation.golden import read_golden
 
 MOST_CURL_CHARACTERS = 2_000
+
+
+# Flags of TensorFlow Serving (`model_servers/main.cc`) that decide how fast it is, and nothing about its answers.
+_OF_TENSORFLOW_SERVING = {
+    "--batching-parameters-file", "--enable-batching", "--enable-grpc-healthcheck-service", "--enable-model-warmup",
+    "--enable-per-model-batching-parameters", "--enable-profiler", "--flush-filesystem-caches",
+    "--grpc-channel-arguments", "--grpc-max-threads", "--monitoring-config-file", "--num-load-threads",
+    "--num-request-iterations-for-warmup", "--num-unload-threads", "--per-process-gpu-memory-fraction",
+    "--remove-unused-fields-from-bundle-metagraph", "--rest-api-num-threads", "--rest-api-timeout-in-ms",
+    "--skip-initialize-tpu", "--tensorflow-inter-op-parallelism", "--tensorflow-intra-op-parallelism",
+    "--tensorflow-session-config-file", "--tensorflow-session-parallelism", "--thread-pool-factory-config-file",
+    "--xla-cpu-compilation-enabled", "--xla-gpu-compilation-enabled",
+}  # fmt: skip
+_SWITCHES = {"--allow-version-labels-for-unavailable-models", "--rest-api-enable-cors-support"}
+_TRUTH = {"true": True, "1": True, "false": False, "0": False}
+
+
+class CommandClass(typer.core.TyperCommand):
+    """Takes the command line of `tensorflow_model_server`: `--flag=value`, and `=true` at its switches."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Leaves out what makes no difference here, and says so."""
+        kept = []
+        for arg in args:
+            flag, _, value = arg.partition("=")
+            name = flag.replace("_", "-")
+            if name in _OF_TENSORFLOW_SERVING:
+                echo(f"{flag} makes no difference here: it is for TensorFlow Serving, in the cluster", err=True)
+            elif name not in _SWITCHES or value.lower() not in _TRUTH:
+                kept.append(arg)
+            elif _TRUTH[value.lower()]:
+                kept.append(flag)
+        return super().parse_args(ctx, kept)
 
 
 def serve(
@@ -56,6 +90,9 @@ def serve(
     allow_version_labels_for_unavailable_models: Annotated[
         bool, typer.Option("--allow-version-labels-for-unavailable-models", help="Let labels wait for their versions.")
     ] = False,
+    rest_api_enable_cors_support: Annotated[
+        bool, typer.Option("--rest-api-enable-cors-support", help="Let the pages of other origins read answers.")
+    ] = False,
     request_log: Annotated[str | None, typer.Option(help="Folder or gs:// URI for a log of requests.")] = None,
     request_log_sample: options.Sample = 1.0,
     request_log_fields: options.Fields = "",
@@ -71,6 +108,7 @@ def serve(
         max_load_retries=max_num_load_retries,
         retry_seconds=load_retry_interval_micros / 1e6,
         allow_unavailable_labels=allow_version_labels_for_unavailable_models,
+        cors=rest_api_enable_cors_support,
     )
     places = {
         "MODEL or --store": model or store,

@@ -17,6 +17,7 @@ class ServerConfig:
         max_load_retries: How often a version that cannot be loaded is tried again.
         retry_seconds: Interval between tries.
         allow_unavailable_labels: Whether an unused label may be given to a version that is not loaded.
+        cors: Whether the pages of other origins may read answers over REST.
     """
 
     host: str = "127.0.0.1"
@@ -26,3 +27,4 @@ class ServerConfig:
     max_load_retries: int = 5
     retry_seconds: float = 60.0
     allow_unavailable_labels: bool = False
+    cors: bool = False

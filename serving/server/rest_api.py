@@ -19,7 +19,7 @@ import orjson
 from google.protobuf import json_format
 
 from serving.protocol.bodies import Bodies, Refusal
-from serving.protocol.errors import ServingError, invalid_argument
+from serving.protocol.errors import ServingError, failed_precondition, invalid_argument
 from serving.protocol.http_server import Message, Receive, Send
 from serving.protocol.json_values import parse, shown
 from serving.protocol.limits import MAX_BODY_BYTES, MAX_PENDING, MAX_UNCOMPRESSED_BYTES
@@ -55,6 +55,12 @@ _HTTP_STATUS = {
 }
 _TOO_LARGE = 413
 _JSON, _TEXT = b"application/json", b"text/plain"
+# model_servers/http_rest_api_util.cc, AddCORSHeaders
+_CORS = [
+    (b"access-control-allow-origin", b"*"),
+    (b"access-control-allow-methods", b"POST, GET"),
+    (b"access-control-allow-headers", b"Content-Type"),
+]
 # Ids that a client may give its request: they go into logs and back into a header.
 _REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 
@@ -132,10 +138,14 @@ class RestApi:
 
 
 class RestApp:
-    """The REST API of one server as an ASGI application; see `serving/protocol/limits.py` for the limits."""
+    """The REST API of one server as an ASGI application; see `serving/protocol/limits.py` for the limits.
 
-    def __init__(self, api: RestApi) -> None:
+    With `cors` the pages of other origins may read its answers.
+    """
+
+    def __init__(self, api: RestApi, *, cors: bool = False) -> None:
         self._api = api
+        self._cors = cors
         self._pool = ThreadPoolExecutor(max(os.cpu_count() or 1, 2), thread_name_prefix="rest")
         self._pending = 0
         self.bodies = Bodies(MAX_BODY_BYTES)
@@ -147,12 +157,19 @@ class RestApp:
             body = await held.read(scope, receive)
             if body is None:
                 return
-            answer = _refused(body) if isinstance(body, Refusal) else await self._answer(request, body)
+            if isinstance(body, Refusal):
+                answer = _refused(body)
+            elif request.method == "OPTIONS" and is_api_url(request.target):
+                answer = _preflight(request.origin)
+            else:
+                answer = await self._answer(request, body)
         headers = [
             (b"content-type", answer.content_type),
             (b"content-length", b"%d" % len(answer.body)),
             (b"x-request-id", request.id),
         ]
+        if self._cors and is_api_url(request.target):
+            headers += _CORS
         if answer.status == _TOO_LARGE:
             # The rest of the body will not be read.
             headers.append((b"connection", b"close"))
@@ -190,12 +207,14 @@ class _Request:
         query = scope["query_string"]
         self.target: bytes = scope["raw_path"] + b"?" + query if query else scope["raw_path"]
         self.id = b""
-        self.encoding = b""
+        self.encoding = self.origin = b""
         for name, value in scope["headers"]:
             if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
                 self.id = value
             elif name == b"content-encoding":
                 self.encoding = value
+            elif name == b"origin":
+                self.origin = value
         self.id = self.id or uuid4().hex.encode()
 
 
@@ -227,6 +246,13 @@ def _to_json(message: Any) -> Any:
     return json_format.MessageToDict(
         message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
     )
+
+
+def _preflight(origin: bytes) -> Answer:
+    """The answer to a browser that asks what it may send (`model_servers/http_server.cc`, ProcessRequest)."""
+    if re.search(rb"https?://", origin):
+        return Answer(200, _JSON, b"")
+    return _error_answer(failed_precondition("Origin header is missing in CORS preflight"))
 
 
 def _refused(refusal: Refusal) -> Answer:

@@ -108,7 +108,7 @@ class _RestServer:
     """The REST server, in a thread."""
 
     def __init__(self, api: RestApi, config: ServerConfig) -> None:
-        self._app = RestApp(api)
+        self._app = RestApp(api, cors=config.cors)
         self._socket = listen(config.host, config.rest_port, "REST", "--rest_api_port")
         self.port: int = self._socket.getsockname()[1]
         self._server = HttpServer(self._app, GRACE_SECONDS)

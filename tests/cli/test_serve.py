@@ -166,6 +166,37 @@ def test_serve_base_path_takes_tensorflow_servings_flags(home: Path) -> None:
         assert running.calls.predict(model="m").model_spec.version.value == newest
 
 
+def test_serve_takes_the_command_line_of_tensorflow_serving(home: Path) -> None:
+    base = home / "models" / "tiny"
+    flags = ["--enable_batching", "--rest_api_timeout_in_ms=5000", "--monitoring_config_file=/none"]
+    switches = ["--rest_api_enable_cors_support=true", "--allow_version_labels_for_unavailable_models=false"]
+    with serving(home, "--model_name=m", f"--model_base_path={base}", *flags, *switches) as running:
+        found = re.search(r"REST +(\S+)", running.output)
+        assert found
+        url = f"{found[1]}/v1/models/m"
+        answer = httpx.get(url)
+        asked = httpx.options(url, headers={"origin": "https://page.example"})
+        without = httpx.options(url)
+        other = httpx.get(f"{found[1]}/monitoring/prometheus/metrics")
+        running.process.terminate()
+        assert running.process.stderr
+        said = running.process.stderr.read()
+
+    for one in (answer, asked, without):
+        assert one.headers["access-control-allow-origin"] == "*"
+        assert one.headers["access-control-allow-methods"] == "POST, GET"
+    assert [one.status_code for one in (answer, asked, without, other)] == [200, 200, 400, 200]
+    assert "access-control-allow-origin" not in other.headers
+    for flag in ("--enable_batching", "--rest_api_timeout_in_ms", "--monitoring_config_file"):
+        assert f"{flag} makes no difference here" in said
+
+
+def test_serve_flag_that_would_decide_answers_is_not_left_out(home: Path) -> None:
+    ended = CliRunner().invoke(app, ["serve", "--saved_model_tags=gpu"], env={"SLIPWAY_HOME": str(home)})
+    assert ended.exit_code == 2
+    assert "--saved-model-tags" in ended.output
+
+
 def test_serve_wrong_use_is_explained(home: Path, tmp_path: Path) -> None:
     assert "there is no model 'other' in the store; models: tiny" in refused(home, "other")
     assert "`slipway run` trains and pushes a model" in refused(tmp_path)
