@@ -18,10 +18,20 @@ _SAID = {"train": "a training was asked for", "alert": "people were told", "wait
 
 def read_windows(folder: str) -> list[WindowResult]:
     """All windows of a model, oldest first."""
-    names = [name for name in storage.list_names(folder) if name[:1].isdigit()]
-    whole = [uri for name in names if storage.exists(storage.join(uri := storage.join(folder, name), FILE))]
+    whole = [uri for uri in _places(folder) if storage.exists(storage.join(uri, FILE))]
     with ThreadPoolExecutor(8) as threads:
-        return sorted(threads.map(read_result, whole), key=lambda one: one.start)
+        return list(threads.map(read_result, whole))
+
+
+def newest_window(folder: str) -> WindowResult | None:
+    """The newest window of a model; None if there is none yet."""
+    whole = (uri for uri in reversed(_places(folder)) if storage.exists(storage.join(uri, FILE)))
+    return next(map(read_result, whole), None)
+
+
+def _places(folder: str) -> list[str]:
+    """A folder for each window, oldest first; a window without its file is being written."""
+    return sorted(storage.join(folder, name) for name in storage.list_names(folder) if name[:1].isdigit())
 
 
 def find_window(folder: str, start: str) -> WindowResult:
