@@ -131,9 +131,7 @@ def _moved_in_slices(result: WindowResult) -> Iterator[str]:
     if len(slices) > NAMED:
         yield f"and {len(slices) - NAMED} more columns within slices"
     if result.few and result.enough:
-        named = sorted(result.few, key=lambda name: -result.few[name])
-        more = f" and {len(named) - NAMED} more" if len(named) > NAMED else ""
-        yield f"not enough requests to tell in {', '.join(named[:NAMED])}{more}"
+        yield f"not enough requests to tell in {len(result.few)} slices, which are the smallest"
 
 
 def _performed(result: WindowResult) -> Iterator[str]:

@@ -52,7 +52,7 @@ class WindowMetrics(Collector):
 
 def _families(windows: list[WindowResult]) -> Iterator[GaugeMetricFamily]:
     by_model = ("model",)
-    of_window = {
+    of_window: dict[str, tuple[str, Sequence[float]]] = {
         "window_end_timestamp_seconds": ("End of the newest window.", [_seconds(one.end) for one in windows]),
         "window_seconds": (
             "Length of a window.", [_seconds(one.end) - _seconds(one.start) for one in windows]
@@ -75,7 +75,7 @@ def _families(windows: list[WindowResult]) -> Iterator[GaugeMetricFamily]:
         [((one.model, its.cause), its.level) for one in windows for its in one.signals if its.enough],
     )  # fmt: skip
     columns = [(one.model, its) for one in windows for its in [*one.columns, one.labels] if its]
-    of_column = {
+    of_column: dict[str, tuple[str, Sequence[float]]] = {
         "drift": ("Jensen-Shannon divergence from training.", [its.baseline.distance for _, its in columns]),
         "drift_bound": (
             "The divergence that counts as drift: the threshold, or chance.",
@@ -99,7 +99,7 @@ def _performance(windows: list[WindowResult]) -> Iterator[GaugeMetricFamily]:
                   [(labels, its.missing) for labels, its in versions])  # fmt: skip
     scores = [((*labels, one.metric), one) for labels, its in versions for one in its.scores if one.slice == OVERALL]
     by_metric = (*by_version, "metric")
-    of_metric = {
+    of_metric: dict[str, tuple[str, Sequence[float | None]]] = {
         "score": ("The metric on the newest requests that have labels.", [one.value for _, one in scores]),
         "score_low": ("Lower end of its 95 % interval.", [one.interval and one.interval[0] for _, one in scores]),
         "score_high": ("Upper end of its 95 % interval.", [one.interval and one.interval[1] for _, one in scores]),
