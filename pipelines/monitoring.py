@@ -71,6 +71,7 @@ def monitoring_arguments(inputs: Inputs) -> dict[str, Any]:
         "log_uri": inputs.platform.request_log,
         "window_start": "",
         "ask": "",
+        "metrics_uri": inputs.module.metrics_uri,
         "monitor_config": config.model_dump_json(include=GIVEN, exclude_none=True),
         "store_uri": inputs.locations.store,
         "monitoring_uri": inputs.locations.monitoring,

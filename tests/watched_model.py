@@ -69,6 +69,7 @@ class Watched:
     monitoring: dict[str, Any] = field(default_factory=dict)
     config: dict[str, Any] = field(default_factory=lambda: dict(CONFIG))
     bucket: str = ""
+    metrics_uri: str = ""
 
     @property
     def home(self) -> str:
@@ -142,7 +143,7 @@ class Watched:
         place.mkdir(exist_ok=True)
         made = [str(place / name) for name in ("compared", "page", "drift", "scored", "performance", "verdict", "own")]
         of_paths(compare_requests)(MODEL, version, start, self.store, log, windows, text, *made[:3])
-        of_paths(score_predictions)(made[0], self.store, log, windows, text, *made[3:5])
+        of_paths(score_predictions)(made[0], self.store, log, windows, text, self.metrics_uri, *made[3:5])
         run = RunContext(uri=str(self.folder / "run"), lineage=Lineage(run="r", module=MODEL, module_digest="d",
                                                                       data_uri=str(path)))  # fmt: skip
         of_paths(decide_retraining)(

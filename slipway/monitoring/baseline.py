@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field
 
 from slipway.data.examples.dataset import open_split
 from slipway.evaluation.metric import CANDIDATE
-from slipway.evaluation.results import Evaluation, SliceResult
+from slipway.evaluation.results import OVERALL, Evaluation, SliceResult
 from slipway.evaluation.slices import Measured
 from slipway.monitoring.counts import Cells, Counts, choose_cells, place
 from slipway.monitoring.slices import Slice, choose_slices, count_in, places_of
@@ -77,7 +77,7 @@ def count_baseline(
         answers=_answers(judged, measured, slices),
         label=judged.label,
         labels=column(judged.label),
-        metrics=[judged.overall, *judged.slices],
+        metrics=[_with_thresholds(judged), *judged.slices],
         slices=slices,
         uncounted=uncounted,
     )
@@ -91,6 +91,12 @@ def write_baseline(baseline: Baseline, folder: str) -> None:
 def read_baseline(folder: str) -> Baseline:
     """The baseline in a folder; StoreError if there is none."""
     return Baseline.model_validate_json(storage.read_text(storage.join(folder, FILE)))
+
+
+def _with_thresholds(judged: Evaluation) -> SliceResult:
+    """The metrics overall, with those at decision thresholds and of one class, which the verdict has."""
+    seen = {one.metric: one.value for one in judged.verdict.checks if one.slice == OVERALL and one.value is not None}
+    return judged.overall.model_copy(update={"candidate": seen | judged.overall.candidate})
 
 
 def _answers(judged: Evaluation, measured: Measured, slices: list[Slice]) -> dict[str, Counts]:

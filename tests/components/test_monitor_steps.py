@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from components.decide_retraining.run import decide_window
@@ -15,8 +16,10 @@ from slipway.monitoring.decision import State
 from slipway.runs.record import RunContext
 from slipway.stores import storage
 from slipway.stores.model_store import LocalModelStore
+from slipway.stores.module_store import publish_module
 from tests.fakes.fault_proxy import FaultProxy
 from tests.model_files import provenance, write_model
+from tests.tiny_module import write_module
 from tests.watched_model import CONFIG, MODEL, Rows, Watched, draw
 
 
@@ -350,3 +353,36 @@ def test_a_slice_that_moved_is_told_with_its_labels(watched: Watched) -> None:
     assert {one.slice for one in result.label_slices} == {"payment=Card", "payment=Cash"}
     assert {one.name for one in result.slices if one.slice == "payment=Card"} == {"fare", "score"}
     assert ("payment=Card", "score") in {(one.slice, one.name) for one in result.slices if one.baseline.drifted}
+
+
+def test_labels_weigh_and_the_modules_own_metrics_are_scored(watched: Watched) -> None:
+    version = watched.push()
+    requests, scores, labels = draw(1)
+    ids = watched.ask(version, 0, requests, scores)
+    watched.config["label"] = {"column": "tip", "weight": "worth"}
+    watched.config["metrics"] = {"off": "low"}
+    watched.config["thresholds"] = [{"metric": "recall", "decision": 0.3, "min": 0.1}]
+    module = write_module(watched.folder / "own")
+    (module / "module.yaml").write_text((module / "module.yaml").read_text() + "metrics: {off: low}\n")
+    (module / "metrics.py").write_text(
+        "import numpy as np\n\ndef off(labels, predictions, weights):\n"
+        "    return np.average(np.abs(labels - predictions), weights=weights)\n"
+    )
+    watched.metrics_uri = publish_module(module, watched.folder / "published").metrics_uri
+    worth = [3 if number % 2 else 1 for number in range(len(ids))]
+    worth[0] = 0
+    watched.labels.write_text(
+        "request_id,tip,worth\n"
+        + "".join(f"{one},{label},{its}\n" for one, label, its in zip(ids, labels, worth, strict=True))
+    )
+    [own] = watched.run(0).performance
+    found = {one.metric: one for one in own.scores if one.slice == "overall"}
+    assert own.labels == 599, "a row of weight 0 counts nowhere"
+    assert own.unusable == 0
+    expected = np.average(np.abs(np.array(labels) - np.array(scores, np.float32)), weights=worth)
+    assert found["off"].value == pytest.approx(expected)
+    assert found["off"].interval is not None
+    assert found["accuracy"].value == pytest.approx(
+        np.average((np.array(scores) > 0.5) == np.array(labels), weights=worth)
+    )
+    assert found["recall at decision 0.3"].interval is not None
