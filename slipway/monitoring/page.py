@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from slipway.evaluation.results import OVERALL
 from slipway.monitoring.history import describe_window, moved_since
+from slipway.monitoring.scores import difference
 from slipway.pages.charts import Series, figure, line_chart, overlaid_bars
 from slipway.pages.numbers import format_number, format_share
 from slipway.pages.page import Tone, badge, details, facts, grid, notice, render_page, section, table, tiles
@@ -172,7 +173,22 @@ def _performance(result: WindowResult, windows: Sequence[WindowResult]) -> list[
         if len(rows) > len(overall):
             slices = table(headers, [row for row in rows if row[0] != OVERALL], text_columns=2)
             parts.append(details("By slice", slices))
+    parts += [_beside(one, result.performance[0]) for one in result.performance[1:]]
     return [section("Performance", *parts, note="On the newest requests whose labels have come.")]
+
+
+def _beside(canary: Performance, stable: Performance) -> Markup:
+    """How much worse one version is than another, by each metric overall."""
+    theirs = {one.metric: one for one in stable.scores if one.slice == OVERALL}
+    rows = [
+        (one.metric, format_number(one.value), format_number(theirs[one.metric].value), format_number(found[0]),
+         _interval(found[1]))
+        for one in canary.scores
+        if one.slice == OVERALL and one.metric in theirs and (found := difference(one, theirs[one.metric]))
+    ]  # fmt: skip
+    headers = ("metric", str(canary.version), str(stable.version), "worse by", "95 % interval")
+    title = Markup("<h3>Version {} beside version {}</h3>").format(canary.version, stable.version)
+    return title + table(headers, rows, text_columns=1)
 
 
 def _counts(one: Performance) -> str:

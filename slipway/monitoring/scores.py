@@ -182,8 +182,17 @@ def performance_signal(
 
 
 def difference(ours: Score, theirs: Score) -> tuple[float, tuple[float, float]] | None:
-    """How much worse one version is than another, on requests of its own each, with a 95 % interval."""
-    if ours.value is None or theirs.value is None or not ours.interval or not theirs.interval:
+    """How much worse one version is than another, on requests of its own each, with a 95 % interval.
+
+    None without intervals, and for a metric of the module's own or at a threshold.
+    """
+    if (
+        ours.metric not in BEST
+        or ours.value is None
+        or theirs.value is None
+        or not ours.interval
+        or not theirs.interval
+    ):
         return None
     reach = math.hypot(*((one.interval[1] - one.interval[0]) / 2 for one in (ours, theirs) if one.interval))
     drop = how_much_worse(BEST[ours.metric], ours.value, theirs.value)

@@ -133,6 +133,8 @@ def test_a_canary_is_compared_with_the_stable_version(watched: Watched) -> None:
     watched.run(0)
     assert [one.version for one in watched.result(0).performance] == [version, canary]
     assert any(f"version {canary} is worse" in said for said in watched.outcome().reasons)
+    page = (Path(watched.windows) / MODEL / "2026-03-01T00:00:00Z" / "report.html").read_text()
+    assert f"Version {canary} beside version {version}" in page
 
 
 def test_labels_of_another_module_are_said_to_be_so(watched: Watched) -> None:
