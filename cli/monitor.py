@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -106,6 +108,40 @@ def history(module: Module, env: options.Env = None, as_json: options.Json = Fal
         for one in windows
     ]
     print_table(["window", "verdict", "requests", "version", "decision"], rows, numbers=["requests"])
+
+
+@app.command()
+def metrics(
+    modules: Annotated[list[str] | None, typer.Argument(help="Folders under modules/; all by default.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=options.MAX_PORT, help="Serve them on this port; 0 takes a free one.")
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "0.0.0.0",  # noqa: S104
+    env: options.Env = None,
+) -> None:
+    """Print the newest windows as metrics for Prometheus, or serve them: they are read anew for each scrape."""
+    from prometheus_client import CollectorRegistry, generate_latest, start_http_server
+
+    from serving.protocol.addresses import port_taken
+    from slipway.monitoring.metrics import WindowMetrics
+
+    registry = CollectorRegistry()
+    registry.register(WindowMetrics(open_environment(env).state.monitoring, modules or ()))
+    if port is None:
+        echo(generate_latest(registry).decode().rstrip())
+        return
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        server, thread = start_http_server(port, host, registry)
+    except OSError as error:
+        raise port_taken(host, port, "metrics", "--port", error) from error
+    echo(f"metrics on http://{host}:{server.server_port}/metrics")
+    stop.wait()
+    server.shutdown()
+    server.server_close()
+    thread.join()
 
 
 def print_window(environment: Environment, module: str, start: str, *, as_json: bool) -> None:

@@ -71,6 +71,7 @@ def monitoring_arguments(inputs: Inputs) -> dict[str, Any]:
         "log_uri": inputs.platform.request_log,
         "window_start": "",
         "ask": "",
+        "metrics_uri": inputs.module.metrics_uri,
         "monitor_config": config.model_dump_json(include=GIVEN, exclude_none=True),
         "store_uri": inputs.locations.store,
         "monitoring_uri": inputs.locations.monitoring,
@@ -89,6 +90,9 @@ MONITORING = Pipeline(
                 text="given too few requests to tell", news="too few requests to tell drift from chance", tone="warn"
             ),
             "drift": Verdict(text="given a window that drifted", news="requests drifted from training", tone="warn"),
+            "traffic": Verdict(
+                text="given unusual traffic", news="the number of calls, or of failed ones, is unusual", tone="warn"
+            ),
             "worse": Verdict(text="given worse predictions", news="the predictions became worse", tone="bad"),
             "broken": Verdict(text="given a broken feature", news="a feature is broken at its source", tone="bad"),
             "retrained": Verdict(text="followed by a training", news="a training was asked for", tone="warn"),

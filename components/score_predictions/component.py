@@ -12,15 +12,19 @@ def score_predictions(
     log_uri: str,
     monitoring_uri: str,
     monitor_config: str,
+    metrics_uri: str,
     scored: dsl.Output[dsl.Artifact],
     performance: dsl.Output[dsl.Metrics],
 ) -> None:
     """Joins late labels to the newest requests; metrics with intervals, by version and slice. Never cached.
 
-    `scored` is `window.json` with them; without labels it is that of `comparison`.
+    `scored` is `window.json` with them; without labels it is that of `comparison`. `metrics_uri` is the code of the
+    module's own metrics, or empty.
     """
     from components.scalars import log_scalars
+    from slipway.evaluation.own import OwnMetric
     from slipway.evaluation.results import OVERALL
+    from slipway.module_kit.loader import load_function
     from slipway.monitoring.baseline import Baseline
     from slipway.monitoring.config import MonitorConfig
     from slipway.monitoring.history import before, read_windows
@@ -35,8 +39,12 @@ def score_predictions(
     baseline = Baseline.model_validate_json(store.baseline(store.version(result.model, result.version)))
     known = before(read_windows(storage.join(monitoring_uri, result.model)), result.start)
     window = window_of(result.start, config.monitoring.window)
-    result = score_labels(result, window, log_uri, baseline, config, known[-1] if known else None)
+    own = {
+        name: OwnMetric(name, better, load_function(metrics_uri, "metrics", name))
+        for name, better in config.metrics.items()
+    }
+    result = score_labels(result, window, log_uri, baseline, config, known[-1] if known else None, own)
     write_result(result, scored.path)
-    own = [one for one in result.performance if one.version == result.version]
-    metrics = {one.metric: one.value for its in own for one in its.scores if one.slice == OVERALL}
-    log_scalars(performance, {"labels": sum(its.labels for its in own)} | metrics)
+    served = [one for one in result.performance if one.version == result.version]
+    metrics = {one.metric: one.value for its in served for one in its.scores if one.slice == OVERALL}
+    log_scalars(performance, {"labels": sum(its.labels for its in served)} | metrics)

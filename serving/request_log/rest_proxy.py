@@ -15,6 +15,7 @@ import orjson
 from yarl import URL
 
 from serving.protocol.bodies import Bodies, HeldBody, Refusal
+from serving.protocol.errors import HTTP_STATUS
 from serving.protocol.http_server import Message, Receive, Send
 from serving.protocol.urls import model_path, parse_inference_url
 from serving.request_log.call_rows import MAX_CALL_BYTES, LoggedCall
@@ -25,6 +26,7 @@ Header = tuple[bytes, bytes]
 LOGGER = logging.getLogger("slipway.request_log")
 
 _ID = b"x-request-id"
+_CODES = {status: code.name for code, status in reversed(HTTP_STATUS.items())} | {500: "INTERNAL", 502: "UNAVAILABLE"}
 # RFC 9110, 7.6.1: these belong to one connection. The length is computed again, and no 100 is waited for.
 _HOP_BY_HOP = {b"connection", b"keep-alive", b"proxy-connection", b"proxy-authenticate", b"proxy-authorization", b"te",
                b"trailer", b"transfer-encoding", b"upgrade", b"http2-settings", b"content-length",
@@ -43,7 +45,7 @@ class RestProxy:
 
     Args:
         upstream: `host:port` of TensorFlow Serving's REST.
-        log: Gets predictions that succeeded.
+        log: Gets predictions, and those that failed.
         bodies: Counts what the proxy holds of requests and answers.
     """
 
@@ -75,27 +77,30 @@ class RestProxy:
 
     async def _pass_on(self, scope: Message, request_id: bytes, body: bytes, held: HeldBody, send: Send) -> None:
         started, begin = time.time(), time.perf_counter()
+        answer: bytes | None = None
         try:
             response = await self._forward(scope, request_id, body)
         except aiohttp.ClientConnectorError as error:
-            await _refuse(send, request_id, 503, f"TensorFlow Serving does not answer: {error.strerror}")
-            return
+            status = 503
+            await _refuse(send, request_id, status, f"TensorFlow Serving does not answer: {error.strerror}")
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            await _refuse(send, request_id, 502, f"TensorFlow Serving broke off: {type(error).__name__}")
+            status = 502
+            await _refuse(send, request_id, status, f"TensorFlow Serving broke off: {type(error).__name__}")
+        else:
+            status = response.status
+            async with response:
+                answer = await _pass_back(response, held, send, request_id, is_head=scope["method"] == "HEAD")
+        is_asked = scope["method"] == "POST" and (status == 200 or status >= 400) and status != 404
+        if not is_asked or not (url := parse_inference_url(scope["raw_path"])):
             return
-        async with response:
-            answer = await _pass_back(response, held, send, request_id, is_head=scope["method"] == "HEAD")
-        seconds = time.perf_counter() - begin
-        if (scope["method"], response.status) != ("POST", 200) or not (url := parse_inference_url(scope["raw_path"])):
-            return
-        if answer is None:
+        if status == 200 and answer is None:
             self._log.miss()
             return
-        method, label = url.method.lower(), url.label or ""
-        given_id = request_id.decode("latin-1")
-        self._log.offer(
-            LoggedCall(given_id, "rest", method, url.model, url.version, body, answer, started, seconds, label)
-        )
+        method, label, seconds = url.method.lower(), url.label or "", time.perf_counter() - begin
+        given_id, code = request_id.decode("latin-1"), "" if status == 200 else _CODES.get(status, "UNKNOWN")
+        # The log asks for the version of a call that failed: the one in the URL need not be there.
+        kept = (None, b"", b"") if code else (url.version, body, answer)
+        self._log.offer(LoggedCall(given_id, "rest", method, url.model, *kept, started, seconds, label, code))
 
     async def _forward(self, scope: Message, request_id: bytes, body: bytes) -> aiohttp.ClientResponse:
         try:

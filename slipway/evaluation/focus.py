@@ -13,14 +13,14 @@ import numpy as np
 
 from slipway.evaluation.metric import BASELINE, CANDIDATE, DECIDED
 from slipway.evaluation.metrics import compute_metrics, invalid_predictions
-from slipway.evaluation.slices import MetricTable
+from slipway.evaluation.slices import MetricTable, Slicing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from slipway.evaluation.config import EvaluationConfig
     from slipway.evaluation.slices import Measured
-    from slipway.module_api import Threshold
+    from slipway.module_api import LabelledTask, Threshold
 
 
 def focus(config: EvaluationConfig, threshold: Threshold, measured: Measured) -> Measured:
@@ -44,6 +44,21 @@ def focus(config: EvaluationConfig, threshold: Threshold, measured: Measured) ->
     sizes = np.bincount(slicing.codes, minlength=len(slicing.values))
     table = MetricTable(slicing.columns, slicing.values, sizes, found[CANDIDATE], found.get(BASELINE))
     return replace(measured, labels=labels, answers=answers, tables=[table], slicings=[slicing])
+
+
+def value_of(
+    config: LabelledTask,
+    threshold: Threshold,
+    labels: NDArray[Any],
+    predictions: NDArray[Any],
+    weights: NDArray[np.float64] | None = None,
+) -> float:
+    """The threshold's metric on rows whose predictions are valid."""
+    index = None if threshold.of_class is None else config.class_names.index(threshold.of_class)
+    labels = labels if index is None else (labels == index).astype(np.float32)
+    seen = _look(threshold, index, labels, predictions, weights).astype(np.float32)
+    whole = Slicing((), np.zeros(len(labels), np.int64), [()])
+    return float(compute_metrics("binary", labels, seen, [whole], weights)[0][threshold.metric][0])
 
 
 def _look(

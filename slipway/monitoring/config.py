@@ -1,6 +1,8 @@
 """What the steps of the monitor are given of `module.yaml`, as JSON text: kfp makes floats of all numbers in a dict."""
 
-from slipway.module_api import Ingestion, LabelledTask, Monitoring, Threshold
+from pydantic import Field
+
+from slipway.module_api import Ingestion, LabelledTask, Monitoring, OwnMetrics, Threshold
 
 
 class MonitorConfig(LabelledTask):
@@ -8,6 +10,7 @@ class MonitorConfig(LabelledTask):
 
     slices: tuple[tuple[str, ...], ...] = ()
     thresholds: tuple[Threshold, ...] = ()
+    metrics: OwnMetrics = Field(default_factory=dict)
     ingestion: Ingestion = Ingestion()
     monitoring: Monitoring = Monitoring()
 

@@ -51,7 +51,9 @@ class Joined:
 
 
 def read_labels(uri: str, label: Label, task: Task, ingestion: Ingestion, key: Sequence[str]) -> pa.Table:
-    """The labels at a data URI, with the columns of the key that are there; rows that cannot be read are left out.
+    """The labels at a data URI, with the columns of the key and the weight that are there.
+
+    Rows that cannot be read are left out.
 
     Raises:
         DataError: nothing is there, or the label's columns are not.
@@ -70,13 +72,15 @@ def read_labels(uri: str, label: Label, task: Task, ingestion: Ingestion, key: S
                     rows = [one.filter(one.column(REASON).is_null()) for one in query.batches(BATCH_ROWS)]
                 except UnsoundRowsError:
                     continue
-                names = [name for name in (*key, label.column) if name in query.example_columns]
+                names = [name for name in (*key, label.column, label.weight) if name in query.example_columns]
                 return pa.Table.from_batches(rows).select(names) if rows else pa.table({name: [] for name in names})
     raise DataError(f"{uri}: the labels cannot be read")
 
 
-def join_labels(requests: pa.Table, labels: pa.Table, label: str, key: Sequence[str] = REQUEST) -> Joined:
-    """The requests with their labels.
+def join_labels(
+    requests: pa.Table, labels: pa.Table, label: str, key: Sequence[str] = REQUEST, weight: str | None = None
+) -> Joined:
+    """The requests with their labels, and with the weight if the labels have it.
 
     Raises:
         DataError: a column of the key, or the label, is not there.
@@ -87,7 +91,8 @@ def join_labels(requests: pa.Table, labels: pa.Table, label: str, key: Sequence[
         for name in columns:
             if name not in table.column_names:
                 raise DataError(f"{what} have no column {name!r}, they have {', '.join(table.column_names)}")
-    known = labels.select([*key, label]).filter(pc.is_valid(labels[label]))
+    more = [weight] if weight and weight in labels.column_names else []
+    known = labels.select([*key, label, *more]).filter(pc.is_valid(labels[label]))
     for place, name in enumerate(key):  # ids of digits are numbers in a CSV file
         if pa.types.is_string(requests[name].type):
             known = known.set_column(place, name, known[name].cast(pa.string()))
@@ -97,16 +102,17 @@ def join_labels(requests: pa.Table, labels: pa.Table, label: str, key: Sequence[
     )
     first = asked.group_by(list(key), use_threads=False).aggregate([("row", "first")])
     told = known.group_by(list(key), use_threads=False).aggregate(
-        [(label, "count_distinct"), (label, "count"), (label, "first")]
+        [(label, "count_distinct"), (label, "count"), (label, "first"), *((name, "first") for name in more)]
     )
     clear = told.filter(pc.equal(told[f"{label}_count_distinct"], 1))
     joined = first.join(clear, keys=list(key), join_type="inner").sort_by("row_first")
     matched = first.join(told, keys=list(key), join_type="inner").num_rows
     rows = requests.take(joined["row_first"])
-    if label in rows.column_names:  # a feature of the same name is not the label
-        rows = rows.drop_columns([label])
+    for column in (label, *more):  # a feature of the same name is not the label
+        rows = rows.drop_columns([column]) if column in rows.column_names else rows
+        rows = rows.append_column(column, joined[f"{column}_first"])
     return Joined(
-        rows=rows.append_column(label, joined[f"{label}_first"]),
+        rows=rows,
         missing=first.num_rows - joined.num_rows,
         repeated=requests.num_rows - first.num_rows,
         duplicates=int(pc.sum(pc.subtract(clear[f"{label}_count"], 1)).as_py() or 0),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
 from slipway.evaluation.results import OVERALL
 from slipway.monitoring.history import describe_window, moved_since
+from slipway.monitoring.scores import difference
 from slipway.pages.charts import Series, figure, line_chart, overlaid_bars
 from slipway.pages.numbers import format_number, format_share
 from slipway.pages.page import Tone, badge, details, facts, grid, notice, render_page, section, table, tiles
@@ -18,10 +20,13 @@ if TYPE_CHECKING:
 
     from slipway.monitoring.columns import Column
     from slipway.monitoring.result import Performance, WindowResult
+    from slipway.monitoring.slices import SliceColumn
 
 CELLS = 12  # of a category
+OVER = 30  # windows in the charts of one window's page
 TONES: dict[str, Tone] = {
-    "stable": "good", "drift": "warn", "worse": "bad", "broken": "bad", "not-enough": "plain", "retrained": "warn",
+    "stable": "good", "drift": "warn", "traffic": "warn", "worse": "bad", "broken": "bad", "not-enough": "plain",
+    "retrained": "warn",
 }  # fmt: skip
 
 
@@ -40,7 +45,8 @@ def window_page(result: WindowResult, windows: Sequence[WindowResult]) -> str:
         if any(one.role == "input" for one in moved) else Markup(""),
         section("Predictions and labels", grid(*(_figure(one, result, windows) for one in answers))) if answers
         else Markup(""),
-        *_performance(result),
+        *_slices(result),
+        *_performance(result, windows),
         section("All columns", _columns(result)),
         section("Distributions that did not move", details(
             f"{len(others)} features", grid(*(_figure(one, result, windows) for one in others))
@@ -56,8 +62,9 @@ def window_page(result: WindowResult, windows: Sequence[WindowResult]) -> str:
 def history_page(windows: Sequence[WindowResult]) -> str:
     """All windows of a model, oldest first: its verdicts, and a small chart of each column and metric."""
     newest = windows[-1]
+    link = Markup('<a href="{}/report.html" style="white-space:nowrap">{}</a>')
     rows = [
-        (Markup('<a href="{}/report.html">{}</a>').format(one.start, one.start), badge(one.verdict, TONES[one.verdict]),
+        (link.format(one.start, _short(one.start)), badge(one.verdict, TONES[one.verdict]),
          one.decision.reason if one.decision else "", ", ".join(its.name for its in one.moved[:5]),
          str(one.version), format_number(one.requests))
         for one in reversed(windows)
@@ -69,7 +76,8 @@ def history_page(windows: Sequence[WindowResult]) -> str:
         section("Windows", table(headers, rows, text_columns=4), note=f"{marked}."),
         section("Performance", grid(*_metric_charts(windows)), note="With 95 % intervals, beside the evaluation's.")
         if any(one.performance for one in windows) else Markup(""),
-        section("Drift", grid(_requests_chart(windows), *_drift_charts(windows)),
+        section("Traffic", grid(*_traffic_charts(windows))),
+        section("Drift", grid(*_drift_charts(windows)),
                 note="The distance of each column from training; the dashed line is what counts as drift."),
     ]  # fmt: skip
     return render_page(
@@ -84,6 +92,9 @@ def _tiles(result: WindowResult) -> Markup:
         ("requests", format_number(result.requests), f"version {result.version}"),
         ("features that moved", format_number(len(moved)), f"of {len(inputs)}"),
     ]
+    if result.traffic:
+        share = format_share(result.traffic.error_share)
+        items.append(("calls that failed", share, f"of {result.traffic.calls:,}, all versions"))
     if result.performance:
         best = result.performance[0]
         items.append(("labels", format_number(best.labels), f"since {best.since[:10]}"))
@@ -145,10 +156,11 @@ def _number(value: float) -> str:
     return format_number(value, 2)
 
 
-def _performance(result: WindowResult) -> list[Markup]:
+def _performance(result: WindowResult, windows: Sequence[WindowResult]) -> list[Markup]:
     if not result.performance:
         return []
-    parts = [facts([(f"version {one.version}", _counts(one)) for one in result.performance])]
+    parts = [grid(*_metric_charts([*windows[1 - OVER :], result]))]
+    parts += [facts([(f"version {one.version}", _counts(one)) for one in result.performance])]
     for one in result.performance:
         rows = [
             (score.slice, score.metric, format_number(score.value), _interval(score.interval),
@@ -161,7 +173,22 @@ def _performance(result: WindowResult) -> list[Markup]:
         if len(rows) > len(overall):
             slices = table(headers, [row for row in rows if row[0] != OVERALL], text_columns=2)
             parts.append(details("By slice", slices))
+    parts += [_beside(one, result.performance[0]) for one in result.performance[1:]]
     return [section("Performance", *parts, note="On the newest requests whose labels have come.")]
+
+
+def _beside(canary: Performance, stable: Performance) -> Markup:
+    """How much worse one version is than another, by each metric overall."""
+    theirs = {one.metric: one for one in stable.scores if one.slice == OVERALL}
+    rows = [
+        (one.metric, format_number(one.value), format_number(theirs[one.metric].value), format_number(found[0]),
+         _interval(found[1]))
+        for one in canary.scores
+        if one.slice == OVERALL and one.metric in theirs and (found := difference(one, theirs[one.metric]))
+    ]  # fmt: skip
+    headers = ("metric", str(canary.version), str(stable.version), "worse by", "95 % interval")
+    title = Markup("<h3>Version {} beside version {}</h3>").format(canary.version, stable.version)
+    return title + table(headers, rows, text_columns=1)
 
 
 def _counts(one: Performance) -> str:
@@ -177,9 +204,31 @@ def _interval(bounds: tuple[float, float] | None) -> str:
     return f"{format_number(bounds[0])} to {format_number(bounds[1])}" if bounds else "too few labels"
 
 
-def _requests_chart(windows: Sequence[WindowResult]) -> Markup:
+def _chart(title: str, lines: Sequence[Series], windows: Sequence[WindowResult]) -> Markup:
+    """Lines over the windows, with a mark where another version began."""
+    names = [_short(one.start)[5:] for one in windows]
+    changes = [
+        (place - 0.5, f"version {after.version}")
+        for place, (before, after) in enumerate(pairwise(windows), 2)
+        if before.version != after.version
+    ]
+    return line_chart(title, lines, marks=True, x_names=names, events=changes)
+
+
+def _short(start: str) -> str:
+    """`2026-03-01`, or `2026-03-01 06:00` for a window that begins within a day."""
+    return start.removesuffix("T00:00:00Z").removesuffix(":00Z").replace("T", " ")
+
+
+def _traffic_charts(windows: Sequence[WindowResult]) -> list[Markup]:
     numbers = range(1, len(windows) + 1)
-    return line_chart("requests", [Series("requests", numbers, [one.requests for one in windows])], marks=True)
+    charts = [_chart("requests", [Series("requests", numbers, [one.requests for one in windows])], windows)]
+    if any(one.traffic for one in windows):
+        calls = [one.traffic.calls if one.traffic else math.nan for one in windows]
+        shares = [100 * one.traffic.error_share if one.traffic else math.nan for one in windows]
+        charts.append(_chart("calls of all versions", [Series("calls", numbers, calls)], windows))
+        charts.append(_chart("calls that failed, in %", [Series("failed", numbers, shares)], windows))
+    return charts
 
 
 def _drift_charts(windows: Sequence[WindowResult]) -> list[Markup]:
@@ -198,7 +247,7 @@ def _drift_charts(windows: Sequence[WindowResult]) -> list[Markup]:
         distances = [its.baseline.distance if its and its.baseline.rows[0] else math.nan for its in found]
         numbers = range(1, len(windows) + 1)
         lines = [Series("distance", numbers, distances), Series("counts as drift", numbers, bounds)]
-        charts.append(line_chart(name, lines, marks=True))
+        charts.append(_chart(name, lines, windows))
     return charts
 
 
@@ -220,5 +269,31 @@ def _metric_charts(windows: Sequence[WindowResult]) -> list[Markup]:
         bounds = [one.interval or (math.nan, math.nan) for _, one in found]
         evaluated = [one.evaluated if one.evaluated is not None else math.nan for _, one in found]
         lines = [Series("now", numbers, values, bounds=bounds), Series("in the evaluation", numbers, evaluated)]
-        charts.append(line_chart(name, lines, marks=True))
+        charts.append(_chart(name, lines, windows))
     return charts or [figure("no metric has an interval yet", Markup(""))]
+
+
+def _slices(result: WindowResult) -> list[Markup]:
+    """What moved within slices, as a table; then all that was compared there."""
+    compared = [*result.slices, *result.label_slices]
+    if not compared and not result.few:
+        return []
+    headers = ("slice", "column", "distance", "noise", "requests")
+
+    def rows(columns: Sequence[SliceColumn]) -> Markup:
+        return table(headers, [
+            (one.slice, one.name, _number(one.baseline.distance), _number(one.baseline.noise), format_number(one.rows))
+            for one in columns
+        ], text_columns=2)  # fmt: skip
+
+    moved = result.moved_slices
+    parts = [rows(moved)] if moved else []
+    if compared:
+        ordered = sorted(compared, key=lambda one: -one.baseline.distance)
+        parts.append(details(f"All {len(compared)} columns of slices", rows(ordered)))
+    if result.few:
+        few = sorted(result.few.items(), key=lambda one: -one[1])
+        listed = table(("slice", "requests"), [(name, format_number(rows)) for name, rows in few], text_columns=1)
+        parts.append(details(f"{len(few)} slices with too few requests to tell", listed))
+    note = "What moved overall moves in slices, too, and is not named again."
+    return [section("Within slices", *parts, note=note if moved else "Nothing moved that did not move overall.")]

@@ -3,23 +3,38 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from slipway.data.labels import encode_labels
 from slipway.errors import DataError
 from slipway.evaluation.results import OVERALL
-from slipway.monitoring.columns import compare_column
+from slipway.monitoring.columns import Column, compare_column
 from slipway.monitoring.counts import count
 from slipway.monitoring.labels import REQUEST, Joined, join_labels, read_labels
 from slipway.monitoring.requests import ANSWERS, Window, answered_rows, parse_length, predictions_of
 from slipway.monitoring.result import Performance, WindowResult
-from slipway.monitoring.scores import Labelled, deciding_metric, performance_signal, score, usable
+from slipway.monitoring.scores import (
+    Function,
+    Labelled,
+    deciding_metric,
+    more_metrics,
+    performance_signal,
+    score,
+    usable,
+)
+from slipway.monitoring.slices import SliceColumn, compare_slices, count_slices
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from slipway.evaluation.own import OwnMetric
     from slipway.monitoring.baseline import Baseline
     from slipway.monitoring.config import MonitorConfig
 
@@ -43,6 +58,7 @@ def score_labels(
     baseline: Baseline,
     config: MonitorConfig,
     previous: WindowResult | None,
+    own: Mapping[str, OwnMetric] = MappingProxyType({}),
 ) -> WindowResult:
     """The result with the performance of each version, the labels' drift, and whether the served version is worse.
 
@@ -67,22 +83,33 @@ def score_labels(
         )
         return result.model_copy(update={"notes": [*result.notes, said]})
     ordered = sorted(found, key=lambda version: (version != result.version, version))
-    performance = [_performance(version, found[version], baseline, config) for version in ordered]
+    more = more_metrics(config, own)
+    performance = [_performance(version, found[version], baseline, config, more) for version in ordered]
     changed: dict[str, object] = {"performance": performance}
     if result.version in found:
-        own = pa.chunked_array(
-            [chunk for one in found[result.version].joined for chunk in one.rows[config.label.column].chunks]
-        )
-        before = previous.labels if previous and previous.version == result.version else None
-        changed["labels"] = compare_column(
-            config.label.column, count(own, baseline.labels.cells), own, baseline.labels,
-            before.counts if before else None, threshold=its.threshold, columns=1, role="label", decides=False,
-        )  # fmt: skip
+        same = previous if previous and previous.version == result.version else None
+        own = pa.concat_tables([one.rows for one in found[result.version].joined], promote_options="permissive")
+        changed["labels"], changed["label_slices"] = _labels_drift(own, baseline, config, same)
         is_new = previous is None or performance[0].rows not in {one.rows for one in previous.performance}
         overall = next(one for one in baseline.metrics if one.name == OVERALL)
         signal = performance_signal(metric, performance[0].scores, overall, its, is_new=is_new)
         changed["signals"] = [*result.signals, signal]
     return result.model_copy(update=changed)
+
+
+def _labels_drift(
+    rows: pa.Table, baseline: Baseline, config: MonitorConfig, previous: WindowResult | None
+) -> tuple[Column, list[SliceColumn]]:
+    """The labels that have come beside those of training, overall and within slices."""
+    name, its, cells = config.label.column, config.monitoring, baseline.labels.cells
+    before = previous.labels.counts if previous and previous.labels else None
+    column = compare_column(
+        name, count(rows[name], cells), rows[name], baseline.labels, before,
+        threshold=its.threshold, columns=1, role="label", decides=False,
+    )  # fmt: skip
+    slices = count_slices(baseline.slices, dict(zip(rows.column_names, rows.columns, strict=True)), name, cells)
+    earlier = previous.label_slices if previous else []
+    return column, compare_slices(slices, baseline.slices, {name: column}, earlier, its.min_rows)
 
 
 def _joined(
@@ -91,13 +118,14 @@ def _joined(
     """The labelled requests by version, back to the window with which the served version has labels enough."""
     its, length = config.monitoring, parse_length(config.monitoring.window)
     features = {name for one in config.slices for name in one} | (set(its.key) - set(REQUEST))
+    features |= {config.label.weight} if config.label.weight else set()
     found: dict[int, _Found] = defaultdict(_Found)
     for back in range(its.label_windows):
         asked = Window(window.start - back * length, window.end - back * length)
         for version, rows in answered_rows(log_uri, result.model, asked, features).items():
             if version is None or not set(its.key).issubset(rows.column_names):
                 continue
-            joined = join_labels(rows, labels, config.label.column, its.key)
+            joined = join_labels(rows, labels, config.label.column, its.key, config.label.weight)
             found[version].joined.append(joined)
             if joined.rows.num_rows:
                 found[version].windows.append(asked.name)
@@ -106,15 +134,20 @@ def _joined(
     return {version: one for version, one in found.items() if one.rows}
 
 
-def _performance(version: int, found: _Found, baseline: Baseline, config: MonitorConfig) -> Performance:
+def _performance(
+    version: int, found: _Found, baseline: Baseline, config: MonitorConfig, more: Mapping[str, Function]
+) -> Performance:
     rows = pa.concat_tables([one.rows for one in found.joined], promote_options="permissive")
     predictions = predictions_of(rows, config.class_names if config.task == "multiclass" else ())
-    good = usable(config.task, predictions)
+    weights = _weights(rows, config.label.weight)
+    sound = usable(config.task, predictions)
+    good = sound if weights is None else sound & (weights > 0)
     table = rows.filter(pa.array(good)).drop_columns(list(ANSWERS))
     labels = table[config.label.column]
     encoded = encode_labels(labels, config.task, config.class_names)
-    scored = Labelled(encoded, predictions[good], table.drop_columns([config.label.column]))
-    scores = score(config.task, scored, config.slices, baseline.metrics) if table.num_rows else []
+    scored = Labelled(encoded, predictions[good], table.drop_columns([config.label.column]),
+                      None if weights is None else weights[good])  # fmt: skip
+    scores = score(config.task, scored, config.slices, baseline.metrics, more) if table.num_rows else []
     return Performance(
         version=version,
         since=found.windows[-1],
@@ -124,6 +157,15 @@ def _performance(version: int, found: _Found, baseline: Baseline, config: Monito
         repeated=sum(one.repeated for one in found.joined),
         duplicates=found.joined[0].duplicates,
         contradictory=found.joined[0].contradictory,
-        unusable=int(pc.sum(pa.array(~good)).as_py() or 0),
+        unusable=int((~sound).sum()),
         scores=scores,
     )
+
+
+def _weights(rows: pa.Table, name: str | None) -> NDArray[np.float64] | None:
+    """How much each row counts, 0 where that is missing or no number; None where the rows do not have the column."""
+    if name not in rows.column_names:
+        return None
+    values = pc.cast(rows[name], pa.float64(), safe=False) if not pa.types.is_string(rows[name].type) else None
+    found = np.zeros(rows.num_rows) if values is None else np.asarray(pc.fill_null(values, 0.0))
+    return np.where(np.isfinite(found) & (found > 0), found, 0.0)

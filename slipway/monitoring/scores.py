@@ -9,18 +9,22 @@ https://doi.org/10.1214/aos/1176344552). Performance is worse if a metric is bel
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from statistics import NormalDist
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from slipway.errors import ConfigError
 from slipway.evaluation.chance import MIN_ROWS
+from slipway.evaluation.focus import value_of
 from slipway.evaluation.metric import BEST, how_much_worse, judged_metrics, ranking_metric, slice_metrics
 from slipway.evaluation.metrics import ROW_VALUES, Groups, compute_metrics, invalid_predictions
 from slipway.evaluation.paired import outranked
-from slipway.evaluation.results import OVERALL, SliceResult
+from slipway.evaluation.results import OVERALL, SliceResult, name_slice
 from slipway.evaluation.slices import Slicing, slice_rows
 from slipway.monitoring.decision import Signal
 from slipway.monitoring.drift import ERROR_RATE
@@ -32,7 +36,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
+    from slipway.evaluation.own import OwnMetric
     from slipway.module_api import Monitoring, Task, Threshold
+    from slipway.monitoring.config import MonitorConfig
 
     Floats = NDArray[np.float64]
 
@@ -50,6 +56,35 @@ class Labelled:
     labels: NDArray[Any]
     predictions: NDArray[np.float32]
     table: pa.Table
+    weights: Floats | None = None
+
+    def take(self, chosen: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.float32], Floats | None]:
+        """Labels, predictions and weights of some rows."""
+        return self.labels[chosen], self.predictions[chosen], None if self.weights is None else self.weights[chosen]
+
+
+# A metric of all rows, of labels, predictions and weights.
+Function = Callable[["NDArray[Any]", "NDArray[np.float32]", "Floats | None"], float]
+
+
+def more_metrics(config: MonitorConfig, own: Mapping[str, OwnMetric]) -> dict[str, Function]:
+    """The module's own metrics, and those of its thresholds that no task has: at a decision threshold, of one class."""
+
+    def of_own(metric: OwnMetric) -> Function:
+        def measure(labels: NDArray[Any], predictions: NDArray[np.float32], weights: Floats | None) -> float:
+            heavy = np.ones(len(labels)) if weights is None else weights
+            try:
+                return metric.of_rows(labels, predictions, heavy)
+            except Exception:  # it held on the evaluation rows; a window's few labels may be all alike
+                return math.nan
+
+        return measure
+
+    found = {name: of_own(metric) for name, metric in own.items()}
+    for one in config.thresholds:
+        if one.name != one.metric:
+            found[one.name] = partial(value_of, config, one)
+    return found
 
 
 def deciding_metric(task: Task, config: Monitoring, thresholds: Iterable[Threshold]) -> str:
@@ -69,42 +104,58 @@ def deciding_metric(task: Task, config: Monitoring, thresholds: Iterable[Thresho
     return config.metric
 
 
-def score(task: Task, rows: Labelled, slices: Iterable[Sequence[str]], evaluated: Sequence[SliceResult]) -> list[Score]:
+def score(
+    task: Task,
+    rows: Labelled,
+    slices: Iterable[Sequence[str]],
+    evaluated: Sequence[SliceResult],
+    more: Mapping[str, Function] = MappingProxyType({}),
+) -> list[Score]:
     """All metrics overall, and those of a slice on each slice that the evaluation has, too, and `MIN_ROWS` labels.
+
+    Where rows have weights, one of weight 2 counts as two alike.
 
     Args:
         task: Of the module.
         rows: With at least one row, and no invalid prediction.
         slices: Tuples of columns; those that the rows do not have are left out.
         evaluated: The evaluation's metrics, overall and by slice.
+        more: Other metrics, of `more_metrics`; overall alone.
     """
     known = {one.name: one.candidate for one in evaluated}
     there = set(rows.table.column_names)
     slicings = slice_rows(rows.table, [(), *(tuple(one) for one in slices if there.issuperset(one))])
-    found = compute_metrics(task, rows.labels, rows.predictions, slicings)
+    found = compute_metrics(task, rows.labels, rows.predictions, slicings, rows.weights)
     errors = _bootstrap(task, rows, slicings)
     scores = []
     for slicing, metrics, spread in zip(slicings, found, errors, strict=True):
         for place, values in enumerate(slicing.values):
             chosen = slicing.codes == place
-            name = SliceResult(columns=list(slicing.columns), values=list(values), examples=0, candidate={}).name
+            name = name_slice(slicing.columns, values)
             if name != OVERALL and (name not in known or chosen.sum() < MIN_ROWS):
                 continue
             for metric in judged_metrics(task) if name == OVERALL else slice_metrics(task):
                 value = float(metrics[metric][place])
-                error = _error(task, metric, rows.labels[chosen], rows.predictions[chosen])
+                error = _error(task, metric, *rows.take(chosen))
                 error = float(spread[metric][place]) if error is None else error
-                scores.append(
-                    Score(
-                        slice=name,
-                        metric=metric,
-                        value=value if math.isfinite(value) else None,
-                        interval=(value - Z95 * error, value + Z95 * error) if math.isfinite(value + error) else None,
-                        evaluated=known.get(name, {}).get(metric),
-                        labels=int(chosen.sum()),
-                    )
-                )
+                seen, many = known.get(name, {}).get(metric), int(chosen.sum())
+                scores.append(_score(name, metric, value, error, seen, many))
+    for metric, function in more.items():
+        value, error = function(rows.labels, rows.predictions, rows.weights), _function_error(rows, function)
+        scores.append(_score(OVERALL, metric, value, error, known.get(OVERALL, {}).get(metric), len(rows.labels)))
     return scores
+
+
+def _score(where: str, metric: str, value: float, error: float, evaluated: float | None, labels: int) -> Score:
+    is_known = math.isfinite(value + error)
+    return Score(
+        slice=where,
+        metric=metric,
+        value=value if math.isfinite(value) else None,
+        interval=(value - Z95 * error, value + Z95 * error) if is_known else None,
+        evaluated=evaluated,
+        labels=labels,
+    )
 
 
 def performance_signal(
@@ -131,8 +182,17 @@ def performance_signal(
 
 
 def difference(ours: Score, theirs: Score) -> tuple[float, tuple[float, float]] | None:
-    """How much worse one version is than another, on requests of its own each, with a 95 % interval."""
-    if ours.value is None or theirs.value is None or not ours.interval or not theirs.interval:
+    """How much worse one version is than another, on requests of its own each, with a 95 % interval.
+
+    None without intervals, and for a metric of the module's own or at a threshold.
+    """
+    if (
+        ours.metric not in BEST
+        or ours.value is None
+        or theirs.value is None
+        or not ours.interval
+        or not theirs.interval
+    ):
         return None
     reach = math.hypot(*((one.interval[1] - one.interval[0]) / 2 for one in (ours, theirs) if one.interval))
     drop = how_much_worse(BEST[ours.metric], ours.value, theirs.value)
@@ -144,19 +204,32 @@ def usable(task: Task, predictions: NDArray[np.float32]) -> NDArray[np.bool_]:
     return ~invalid_predictions(task, predictions)
 
 
-def _error(task: Task, metric: str, labels: NDArray[Any], predictions: NDArray[np.float32]) -> float | None:
+def _error(
+    task: Task, metric: str, labels: NDArray[Any], predictions: NDArray[np.float32], weights: Floats | None
+) -> float | None:
     """The standard error of a metric for which it has a formula; None for others, infinite on too few rows."""
+    whole = Groups(np.zeros(len(labels), np.int64), 1, weights)
     if of_row := ROW_VALUES.get(metric):
-        values = of_row(labels, predictions)
-        return float(values.std(ddof=1)) / math.sqrt(len(values)) if len(values) >= MIN_ROWS else math.inf
+        enough = len(labels) >= MIN_ROWS
+        return math.sqrt(float(whole.variance_of_mean(of_row(labels, predictions))[0])) if enough else math.inf
     if (task, metric) != ("binary", "auc"):
         return None
     positive = labels > 0
     if min(positive.sum(), (~positive).sum()) < 2:
         return math.inf
-    classes = Groups(positive.astype(np.int64), 2)
-    shares = outranked(predictions, Groups(np.zeros(len(labels), np.int64), 1), classes)
-    return math.sqrt(float(classes.variance_of_mean(shares).sum()))
+    classes = Groups(positive.astype(np.int64), 2, weights)
+    return math.sqrt(float(classes.variance_of_mean(outranked(predictions, whole, classes)).sum()))
+
+
+def _function_error(rows: Labelled, function: Function) -> float:
+    """The bootstrap's standard error over all rows; infinite where the metric is often undefined."""
+    random, size = np.random.default_rng(SEED), len(rows.labels)
+    drawn = min(size, DRAWN)
+    values = np.array([function(*rows.take(random.integers(size, size=drawn))) for _ in range(REPLICATES)])
+    known = values[np.isfinite(values)]
+    if len(known) < 0.9 * REPLICATES:
+        return math.inf
+    return float(known.std(ddof=1)) * math.sqrt(drawn / size)
 
 
 def _bootstrap(task: Task, rows: Labelled, slicings: Sequence[Slicing]) -> list[dict[str, Floats]]:
@@ -168,7 +241,8 @@ def _bootstrap(task: Task, rows: Labelled, slicings: Sequence[Slicing]) -> list[
     for _ in range(REPLICATES):
         chosen = random.integers(size, size=drawn)
         again = [Slicing(one.columns, one.codes[chosen], one.values) for one in slicings]
-        measured = compute_metrics(task, rows.labels[chosen], rows.predictions[chosen], again)
+        labels, predictions, weights = rows.take(chosen)
+        measured = compute_metrics(task, labels, predictions, again, weights)
         for kept, metrics in zip(replicates, measured, strict=True):
             kept.append(np.stack([metrics[name] for name in names]))
     errors = []

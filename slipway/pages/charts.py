@@ -63,11 +63,13 @@ def line_chart(
     y_range: tuple[float, float] | None = None,
     diagonal: bool = False,
     marks: bool = False,
+    x_names: Sequence[str] = (),
+    events: Sequence[tuple[float, str]] = (),
 ) -> Markup:
     """At most three lines over a common axis: training curves, ROC, precision against recall.
 
     The axes end at the data unless a range is given. `diagonal` draws the line y = x, and `marks` a dot with a tooltip
-    at each point.
+    at each point. `x_names` stand for the places 1, 2, … on the x axis; `events` are upright lines with a text.
     """
     low, high = x_range or _extent([value for one in series for value in one.x])
     x_ticks: Sequence[float] = nice_ticks(low, high, 6)
@@ -76,8 +78,20 @@ def line_chart(
         x_ticks = [tick for tick in x_ticks if low <= tick <= high and tick.is_integer()]
     reach = [value for one in series for pair in one.bounds for value in pair]
     y_ticks = nice_ticks(*(y_range or _extent([*reach, *(value for one in series for value in one.y)])))
-    frame = _Frame(x_ticks, y_ticks, (low, high) if whole else None)
-    parts = [frame.y_axis(y_label), frame.x_axis(x_label)]
+    if x_names:
+        places = range(1, len(x_names) + 1, math.ceil(len(x_names) / 5))
+        frame = _Frame(places, y_ticks, (0.5, len(x_names) + 0.5), bottom=40 if x_label else 22)
+        parts = [frame.y_axis(y_label), frame.x_axis(x_label, [x_names[place - 1] for place in places])]
+    else:
+        frame = _Frame(x_ticks, y_ticks, (low, high) if whole else None)
+        parts = [frame.y_axis(y_label), frame.x_axis(x_label)]
+    upright = Markup('<path class="reference" d="M{0:.1f} {1:.1f}V{2:.1f}"/><g class="tick"><text x="{3:.1f}" y="{4}"'
+                     ' text-anchor="{5}">{6}</text></g>')  # fmt: skip
+    for place, text in events:
+        x, is_left = frame.x(place), frame.x(place) < frame.width / 2
+        beside = x + 4 if is_left else x - 4
+        parts.append(upright.format(x, frame.top, frame.height - frame.bottom, beside, frame.top - 1,
+                                    "start" if is_left else "end", text))  # fmt: skip
     if diagonal:
         ends = (max(x_ticks[0], y_ticks[0]), min(x_ticks[-1], y_ticks[-1]))
         parts.append(Markup('<path class="reference" d="{}"/>').format(frame.line(ends, ends)))
@@ -242,12 +256,12 @@ class _Frame:
         low, high = self.y_ticks[0], self.y_ticks[-1]
         return self.height - self.bottom - (value - low) / (high - low) * (self.height - self.top - self.bottom)
 
-    def x_axis(self, label: str) -> Markup:
+    def x_axis(self, label: str, texts: Sequence[str] = ()) -> Markup:
         """The base line, tick labels and the axis label."""
         foot, end = self.height - self.bottom, self.width - self.right
         ticks = Markup("").join(
             Markup('<text x="{:.1f}" y="{:.1f}">{}</text>').format(self.x(tick), foot + 16, text)
-            for tick, text in zip(self.x_ticks, _tick_texts(self.x_ticks), strict=True)
+            for tick, text in zip(self.x_ticks, texts or _tick_texts(self.x_ticks), strict=True)
         )
         return Markup(
             '<path class="base" d="M{:.1f} {:.1f}H{:.1f}"/><g class="tick" text-anchor="middle">{}</g>'

@@ -9,6 +9,7 @@ import pytest
 from slipway.errors import ConfigError, DataError, GateError
 from slipway.evaluation.results import Evaluation, read_evaluation
 from slipway.evaluation.slices import LISTED, WORST
+from slipway.monitoring.baseline import read_baseline
 from slipway.stores import storage
 from tests.components.evaluation_models import MetricsRecorder, save_model, write_examples, write_schema
 from tests.fakes.storage_server import StorageServer
@@ -38,6 +39,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "pay": [("Cash", "Cash", "Card", None)[index] for index in random.integers(0, 4, ROWS)],
         "hour": random.integers(0, 24, ROWS),
         "id": np.arange(ROWS),
+        "w": np.linspace(0.5, 1.5, ROWS),
         "y": labels,
     }
     write_examples(folder / "examples", pa.table(columns), files=3)
@@ -70,6 +72,21 @@ def test_evaluate_writes_what_read_evaluation_reads(root: Path, tmp_path: Path) 
     assert sum(row.examples for row in evaluation.slices if row.columns == ["pay"]) == 540
     assert "pay=(missing)" in {row.name for row in evaluation.slices}
     assert "NaN" not in (tmp_path / "evaluation.json").read_text(encoding="utf-8")
+
+
+def test_evaluate_writes_a_baseline_that_counts_rows_and_answers_within_slices_too(root: Path, tmp_path: Path) -> None:
+    at_decision = {"metric": "recall", "decision": 0.3, "min": 0.1}
+    evaluation = run(root, tmp_path, label={"column": "y", "weight": "w"}, thresholds=[at_decision])
+    baseline = read_baseline(str(tmp_path))
+    assert (baseline.rows, baseline.features["x"].rows) == (ROWS, ROWS)
+    assert baseline.answers["score"].rows == evaluation.examples, "rows, and not their weights"
+    by_pay = {one.name: one for one in baseline.slices if one.columns == ["pay"]}
+    assert by_pay.keys() == {"pay=Cash", "pay=Card", "pay=(missing)"}
+    assert sum(one.rows for one in by_pay.values()) == ROWS
+    assert all(sum(one.counts["x"]) == one.rows for one in by_pay.values())
+    assert sum(sum(one.counts["score"]) for one in by_pay.values()) == evaluation.examples
+    assert by_pay["pay=Cash"].counts.keys() == {"x", "y", "score"}
+    assert baseline.metrics[0].candidate["recall at decision 0.3"] is not None
 
 
 def test_evaluate_logs_finite_metrics_for_kubeflow(root: Path, tmp_path: Path) -> None:

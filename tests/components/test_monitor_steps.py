@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from components.decide_retraining.run import decide_window
@@ -15,8 +16,10 @@ from slipway.monitoring.decision import State
 from slipway.runs.record import RunContext
 from slipway.stores import storage
 from slipway.stores.model_store import LocalModelStore
+from slipway.stores.module_store import publish_module
 from tests.fakes.fault_proxy import FaultProxy
 from tests.model_files import provenance, write_model
+from tests.tiny_module import write_module
 from tests.watched_model import CONFIG, MODEL, Rows, Watched, draw
 
 
@@ -130,6 +133,8 @@ def test_a_canary_is_compared_with_the_stable_version(watched: Watched) -> None:
     watched.run(0)
     assert [one.version for one in watched.result(0).performance] == [version, canary]
     assert any(f"version {canary} is worse" in said for said in watched.outcome().reasons)
+    page = (Path(watched.windows) / MODEL / "2026-03-01T00:00:00Z" / "report.html").read_text()
+    assert f"Version {canary} beside version {version}" in page
 
 
 def test_labels_of_another_module_are_said_to_be_so(watched: Watched) -> None:
@@ -307,3 +312,79 @@ def test_what_cannot_be_watched_is_refused_with_the_fix(watched: Watched) -> Non
     watched.monitoring = {"metric": "macro_f1"}
     with pytest.raises(ConfigError, match="macro_f1"):
         watched.run(0)
+
+
+def test_calls_that_fail_and_volume_are_told_and_train_nothing(watched: Watched) -> None:
+    version = watched.push()
+    for day, (rows, failed) in enumerate(((600, 3), (600, 90), (600, 100))):
+        requests, scores, _ = draw(day, rows)
+        watched.ask(version, day, requests, scores, failed=failed)
+    assert watched.run(0).verdict == "stable"
+    result = watched.run(1)
+    assert result.verdict == "traffic"
+    assert result.requests == 600, "a call that failed is no request that was answered"
+    assert result.traffic is not None
+    assert (result.traffic.calls, result.traffic.failed) == (690, {"UNAVAILABLE": 90})
+    assert any("90 of 690 calls failed" in said and "UNAVAILABLE" in said for said in watched.outcome().reasons)
+    again = watched.run(2)
+    assert again.decision is not None
+    assert (again.decision.action, again.decision.causes) == ("alert", ["errors"])
+    assert watched.state().trainings == []
+
+
+def test_a_volume_that_falls_is_told(watched: Watched) -> None:
+    version = watched.push()
+    for day, rows in enumerate((900, 250)):
+        requests, scores, _ = draw(day, rows)
+        watched.ask(version, day, requests, scores)
+    watched.run(0)
+    assert watched.run(1).verdict == "traffic"
+    assert any("250 calls" in said and "900" in said for said in watched.outcome().reasons)
+    assert watched.run(2).verdict == "traffic", "no calls at all"
+
+
+def test_a_slice_that_moved_is_told_with_its_labels(watched: Watched) -> None:
+    version = watched.push()
+    requests, scores, labels = draw(3, 3000)
+    changed = [one["payment"] == "Card" and number % 3 == 0 for number, one in enumerate(requests)]
+    scores = [0.99 if its else one for one, its in zip(scores, changed, strict=True)]
+    watched.tell(watched.ask(version, 0, requests, scores), [
+        1 - label if one["payment"] == "Card" else label for one, label in zip(requests, labels, strict=True)
+    ])  # fmt: skip
+    result = watched.run(0)
+    assert {one.slice for one in result.label_slices} == {"payment=Card", "payment=Cash"}
+    assert {one.name for one in result.slices if one.slice == "payment=Card"} == {"fare", "score"}
+    assert ("payment=Card", "score") in {(one.slice, one.name) for one in result.slices if one.baseline.drifted}
+
+
+def test_labels_weigh_and_the_modules_own_metrics_are_scored(watched: Watched) -> None:
+    version = watched.push()
+    requests, scores, labels = draw(1)
+    ids = watched.ask(version, 0, requests, scores)
+    watched.config["label"] = {"column": "tip", "weight": "worth"}
+    watched.config["metrics"] = {"off": "low"}
+    watched.config["thresholds"] = [{"metric": "recall", "decision": 0.3, "min": 0.1}]
+    module = write_module(watched.folder / "own")
+    (module / "module.yaml").write_text((module / "module.yaml").read_text() + "metrics: {off: low}\n")
+    (module / "metrics.py").write_text(
+        "import numpy as np\n\ndef off(labels, predictions, weights):\n"
+        "    return np.average(np.abs(labels - predictions), weights=weights)\n"
+    )
+    watched.metrics_uri = publish_module(module, watched.folder / "published").metrics_uri
+    worth = [3 if number % 2 else 1 for number in range(len(ids))]
+    worth[0] = 0
+    watched.labels.write_text(
+        "request_id,tip,worth\n"
+        + "".join(f"{one},{label},{its}\n" for one, label, its in zip(ids, labels, worth, strict=True))
+    )
+    [own] = watched.run(0).performance
+    found = {one.metric: one for one in own.scores if one.slice == "overall"}
+    assert own.labels == 599, "a row of weight 0 counts nowhere"
+    assert own.unusable == 0
+    expected = np.average(np.abs(np.array(labels) - np.array(scores, np.float32)), weights=worth)
+    assert found["off"].value == pytest.approx(expected)
+    assert found["off"].interval is not None
+    assert found["accuracy"].value == pytest.approx(
+        np.average((np.array(scores) > 0.5) == np.array(labels), weights=worth)
+    )
+    assert found["recall at decision 0.3"].interval is not None

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from slipway.evaluation.own import OwnMetric
 from slipway.evaluation.results import OVERALL, SliceResult
 from slipway.module_api import Monitoring, Task
 from slipway.monitoring import scores as scores_module
+from slipway.monitoring.config import MonitorConfig
 from slipway.monitoring.result import Score
-from slipway.monitoring.scores import Labelled, deciding_metric, difference, performance_signal, score
+from slipway.monitoring.scores import Labelled, deciding_metric, difference, more_metrics, performance_signal, score
 
 ROWS = 400
 
@@ -117,3 +120,47 @@ def test_two_versions_differ_by_more_than_chance_or_not() -> None:
 def test_the_deciding_metric_is_the_first_threshold_unless_named() -> None:
     assert deciding_metric("binary", Monitoring(), []) == "auc"
     assert deciding_metric("regression", Monitoring(metric="r_squared"), []) == "r_squared"
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+def test_a_row_of_weight_two_counts_as_two_alike(task: Task) -> None:
+    rows = answered(task, 5)
+    twice = np.random.default_rng(6).integers(1, 3, ROWS)
+    again = np.repeat(np.arange(ROWS), twice)
+    weighted = overall(score(task, replace(rows, weights=twice.astype(float)), [], []))
+    repeated = overall(
+        score(task, Labelled(rows.labels[again], rows.predictions[again], rows.table.take(again)), [], [])
+    )
+    plain = overall(score(task, rows, [], []))
+    for name, one in weighted.items():
+        assert one.value == pytest.approx(repeated[name].value), name
+        assert one.value != plain[name].value or name in ("recall", "precision")
+        assert one.interval is not None
+        assert one.labels == ROWS
+
+
+def test_an_own_metric_that_fails_on_few_labels_is_undefined() -> None:
+    config = MonitorConfig.model_validate({"task": "binary", "label": {"column": "y"}})
+    own = OwnMetric("ratio", "high", lambda labels, answers, weights: 1 / int(labels.sum() * 0))
+    found = overall(score("binary", answered("binary", 5), [], [], more_metrics(config, {"ratio": own})))
+    assert (found["ratio"].value, found["ratio"].interval) == (None, None)
+
+
+def test_own_metrics_and_those_at_a_decision_have_intervals_beside_the_evaluation() -> None:
+    config = MonitorConfig.model_validate(
+        {"task": "binary", "label": {"column": "y"}, "thresholds": [{"metric": "recall", "decision": 0.4, "min": 0.1}]}
+    )
+    own = OwnMetric(
+        "off", "low", lambda labels, answers, weights: np.average(np.abs(labels - answers), weights=weights)
+    )
+    evaluated = SliceResult(examples=900, candidate={"recall at decision 0.4": 0.5, "off": 0.4})
+    rows = answered("binary", 5)
+    found = overall(score("binary", rows, [], [evaluated], more_metrics(config, {"off": own})))
+    recall, off = found["recall at decision 0.4"], found["off"]
+    assert recall.value == pytest.approx(np.mean(rows.predictions[rows.labels > 0] > 0.4))
+    assert off.value == pytest.approx(np.mean(np.abs(rows.labels - rows.predictions)))
+    for one, expected in ((recall, 0.5), (off, 0.4)):
+        assert one.evaluated == expected
+        assert one.interval is not None
+        assert one.value is not None
+        assert one.interval[0] < one.value < one.interval[1]

@@ -1,0 +1,123 @@
+"""The newest windows as metrics, the command that serves them, and the alerts that read them."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import pytest
+import yaml
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from slipway.monitoring.metrics import WindowMetrics
+from tests.watched_model import MODEL, Watched, draw
+
+ROOT = Path(__file__).parents[3]
+RULES = ROOT / "manifests" / "monitor-metrics" / "rules" / "prometheus-rule.yaml"
+Samples = dict[str, list[tuple[dict[str, str], float]]]
+
+
+@pytest.fixture
+def watched(tmp_path: Path) -> Watched:
+    """A canary and a version that drifted, with labels and calls that failed."""
+    watched = Watched(tmp_path)
+    canary, version = watched.push(1), watched.push(2)
+    for its in (version, canary):
+        requests, scores, labels = draw(3)
+        moved = [row | {"fare": row["fare"] * 1.5} for row in requests]
+        watched.tell(watched.ask(its, 0, moved, scores, failed=50), labels)
+    watched.run(0)
+    return watched
+
+
+def parse(text: str) -> Samples:
+    found: Samples = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            found.setdefault(sample.name, []).append((sample.labels, sample.value))
+    return found
+
+
+def scrape(collector: WindowMetrics) -> Samples:
+    registry = CollectorRegistry()
+    registry.register(collector)
+    return parse(generate_latest(registry).decode())
+
+
+def values(samples: Samples, name: str, **labels: str) -> list[float]:
+    return [value for own, value in samples[f"slipway_monitor_{name}"] if labels.items() <= own.items()]
+
+
+def test_drift_scores_labels_and_the_windows_end_are_metrics(watched: Watched) -> None:
+    samples, result = scrape(WindowMetrics(watched.windows)), watched.result(0)
+    [fare] = values(samples, "drift", column="fare", role="input", decides="yes")
+    [bound] = values(samples, "drift_bound", column="fare")
+    assert fare == next(one for one in result.columns if one.name == "fare").baseline.distance > bound
+    assert len(values(samples, "drift", decides="no", role="label")) == 1
+    assert values(samples, "window_end_timestamp_seconds", model=MODEL) == [1772409600.0]
+    assert values(samples, "window_seconds") == [86_400.0]
+    assert values(samples, "labels") == [600.0, 600.0]
+    low, score, high = (
+        values(samples, name, metric="auc", version=str(result.version))
+        for name in ("score_low", "score", "score_high")
+    )
+    assert low < score < high
+    assert values(samples, "score_evaluated", metric="auc") == [0.79, 0.79]
+    assert (values(samples, "calls"), values(samples, "failed_calls")) == ([1300.0], [100.0])
+    assert values(samples, "verdict", verdict=result.verdict) == [1.0]
+
+
+def test_a_newer_window_is_read_and_what_cannot_be_read_keeps_its_values(watched: Watched) -> None:
+    collector = WindowMetrics(watched.windows, [MODEL])
+    first = values(scrape(collector), "window_end_timestamp_seconds")
+    requests, scores, _ = draw(5)
+    watched.ask(watched.result(0).version, 1, requests, scores)
+    watched.run(1)
+    assert values(scrape(collector), "window_end_timestamp_seconds") == [first[0] + 86_400]
+    (Path(watched.windows) / MODEL / "2026-03-02T00:00:00Z" / "window.json").write_text("{")
+    samples = scrape(collector)
+    assert values(samples, "readable") == [0.0]
+    assert values(samples, "window_end_timestamp_seconds") == [first[0] + 86_400]
+
+
+def test_the_alerts_read_metrics_and_labels_that_are_there(watched: Watched) -> None:
+    samples = scrape(WindowMetrics(watched.windows))
+    rules: list[dict[str, Any]] = [
+        rule for group in yaml.safe_load(RULES.read_text())["spec"]["groups"] for rule in group["rules"]
+    ]
+    recorded = {rule["record"] for rule in rules if "record" in rule}
+    for rule in rules:
+        names = set(re.findall(r"slipway_monitor[a-z_:]+", rule["expr"]))
+        assert names, rule
+        assert names <= samples.keys() | recorded, rule
+        for name, selected in re.findall(r"(slipway_monitor_\w+)\{([^}]*)\}", rule["expr"]):
+            for label in re.findall(r"(\w+)=", selected):
+                assert label in samples[name][0][0], rule
+        if "alert" in rule:
+            assert rule["labels"]["severity"] in ("critical", "warning", "info")
+            assert rule["annotations"].keys() == {"summary", "description"}
+            read = {label for name in names & samples.keys() for label in samples[name][0][0]} | {"model"}
+            said = " ".join(rule["annotations"].values())
+            assert set(re.findall(r"\$labels\.(\w+)", said)) <= read, rule
+    assert len({rule["alert"] for rule in rules if "alert" in rule}) == len(rules) - len(recorded)
+
+
+def test_the_command_prints_them_and_serves_them_until_it_is_stopped(watched: Watched) -> None:
+    command = [sys.executable, "-m", "cli.main", "monitor", "metrics"]
+    environment = {"SLIPWAY_HOME": str(watched.folder), "PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT)}
+    printed = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    assert values(parse(printed + "\n"), "readable") == [1.0]
+    command += [MODEL, "--port", "0", "--host", "127.0.0.1"]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, cwd=ROOT) as served:
+        assert served.stdout
+        address = served.stdout.readline().split()[-1]
+        with urlopen(address, timeout=20) as answer:
+            assert values(parse(answer.read().decode()), "drift", column="fare", model=MODEL)
+        served.send_signal(signal.SIGTERM)
+        assert served.wait(20) == 0
