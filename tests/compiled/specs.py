@@ -62,7 +62,7 @@ def golden_spec(target: RemoteTarget) -> dict[str, Any]:
     text = GOLDEN.read_text()
     for value, other in DIFFERENCES[target].items():
         text = text.replace(value, other)
-    spec: dict[str, Any] = next(yaml.safe_load_all(text))
+    spec: dict[str, Any] = next(yaml.load_all(text, Loader=yaml.CSafeLoader))
     if target == "vertex":  # as kfp writes them
         add_implied_edges(spec)
     return spec
