@@ -33,11 +33,13 @@ def pytest_unconfigure() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def stacks_without_files() -> Iterator[None]:
-    """Makes compiling quick: kfp asks `inspect.stack()` for a name 75 times, and it looks for the file of each frame."""
+    """Makes compiling quick: kfp asks `inspect.stack()` for a name, 75 times, which looks for each frame's file."""
 
     def stack(context: int = 1) -> list[inspect.FrameInfo]:
         frames = traceback.walk_stack(sys._getframe(1))
-        return [inspect.FrameInfo(one, one.f_code.co_filename, at, one.f_code.co_name, None, None) for one, at in frames]
+        return [
+            inspect.FrameInfo(one, one.f_code.co_filename, at, one.f_code.co_name, None, None) for one, at in frames
+        ]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(inspect, "stack", stack)

@@ -1,4 +1,4 @@
-"""How often a canary is failed by chance, of 10,000 draws, and how often a worse one is found, of 1,000; by fixed seeds."""
+"""How often a canary is failed by chance, of 10,000 draws, and a worse one is found, of 1,000; all of fixed seeds."""
 
 from __future__ import annotations
 
@@ -49,9 +49,7 @@ class Version:
         return (1 - self.stalls) * lognormal(usual) + self.stalls * lognormal(20 * usual)
 
 
-def failed(
-    canary: Version, stable: Version, *, answers: int = 1000, of_stable: int = 1000, draws: int
-) -> float:
+def failed(canary: Version, stable: Version, *, answers: int = 1000, of_stable: int = 1000, draws: int) -> float:
     """Share of the rollouts in which the canary is failed."""
     rng = np.random.default_rng(20_260_731)
     pairs = zip(canary.draw(rng, answers, draws), stable.draw(rng, of_stable, draws), strict=True)
