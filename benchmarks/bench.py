@@ -71,7 +71,11 @@ def sample(work: Path) -> Path:
 def commands(work: Path) -> Iterator[tuple[str, ...]]:
     """What answers at once; the median of five."""
     compiled = ["compile", "--target", "vertex", "--image", "slipway@sha256:" + "0" * 64, "-o", str(work / "spec.yaml")]
-    for name, command in (("slipway --help", ["--help"]), ("slipway compile", compiled)):
+    for name, command in (
+        ("slipway --help", ["--help"]),
+        ("slipway module check", ["module", "check"]),
+        ("slipway compile", compiled),
+    ):
         costs = [measure([SLIPWAY, *command]) for _ in range(5)]
         wall = statistics.median(cost.wall_seconds for cost in costs)
         cpu = statistics.median(cost.cpu_seconds for cost in costs)
@@ -90,8 +94,10 @@ def runs(work: Path, trips: Path) -> Iterator[tuple[str, ...]]:
         ("another seed, from training on", ["--set", "training.seed=7"]),
     )
     for name, flags in cases:
-        cost, _ = train(home, trips, *flags)
+        cost, run = train(home, trips, *flags)
         yield name, f"{cost.wall_seconds:.1f}", f"{cost.cpu_seconds:.1f}", f"{cost.peak_mib:.0f}"
+    [step] = (step for step in run["steps"] if step["name"] == "resolve_baseline")
+    yield "its step resolve_baseline", f"{step['seconds']:.2f}", f"{step['cpu_seconds']:.2f}", f"{step['peak_mib']:.0f}"
 
 
 def sizes(work: Path, trips: Path, rows: list[int]) -> Iterator[tuple[str, ...]]:

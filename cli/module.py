@@ -14,11 +14,8 @@ from cli.output import echo, print_json
 from cli.schema import DataToRead, read
 from delivery.environment import open_environment
 from slipway.data.examples.source import parts_of
-from slipway.data.validation.leaks import find_leaks
 from slipway.errors import ConfigError, ModuleError
 from slipway.module_kit.check import check_data, check_module
-from slipway.module_kit.scaffold.plan import candidates, choose_label, plan_module, read_labels
-from slipway.module_kit.scaffold.write import require_new, write_module
 from slipway.module_kit.try_metrics import try_metrics
 from slipway.stores.module_store import digest_module
 
@@ -34,6 +31,10 @@ def new(
     as_json: options.Json = False,
 ) -> None:
     """Write a new module under modules/ that trains on the data as it is."""
+    from slipway.data.validation.leaks import find_leaks
+    from slipway.module_kit.scaffold.plan import candidates, choose_label, plan_module, read_labels
+    from slipway.module_kit.scaffold.write import require_new, write_module
+
     environment = open_environment(env)
     folder = environment.settings.modules / name
     require_new(folder)

@@ -15,7 +15,6 @@ from cli.output import echo, print_json, print_state, print_table
 from cli.run import progress
 from delivery.environment import Environment, open_environment
 from slipway.errors import StoreError
-from slipway.monitoring.history import before, describe_window, find_window, read_windows
 from slipway.stores import storage
 
 app = typer.Typer(no_args_is_help=True)
@@ -99,6 +98,8 @@ def show(module: Module, window: Window = "", env: options.Env = None, as_json: 
 @app.command()
 def history(module: Module, env: options.Env = None, as_json: options.Json = False) -> None:
     """List all windows, newest first."""
+    from slipway.monitoring.history import read_windows
+
     windows = read_windows(_folder(open_environment(env), module))[::-1]
     if as_json:
         print_json([one.model_dump(mode="json") | {"verdict": one.verdict} for one in windows])
@@ -146,6 +147,8 @@ def metrics(
 
 def print_window(environment: Environment, module: str, start: str, *, as_json: bool) -> None:
     """Prints one window; StoreError if there is none."""
+    from slipway.monitoring.history import before, describe_window, find_window, read_windows
+
     folder = _folder(environment, module)
     result = find_window(folder, start)
     said = describe_window(result, before(read_windows(folder), result.start))

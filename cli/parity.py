@@ -6,21 +6,20 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli import options
 from cli.output import echo, print_json, print_table
 from delivery.environment import open_environment
-from serving.client import connect
-from serving.parity import TOLERANCE, Askable, InProcess, compare_with_training
 from serving.server.config import ServerConfig
-from serving.server.model_sources import OneVersion
-from serving.server.server import ModelServer
 from slipway.errors import GateError, StoreError
 from slipway.evaluation.golden import read_golden
 from slipway.stores.model_store import Version
+
+if TYPE_CHECKING:
+    from serving.parity import Askable
 
 
 def parity(
@@ -32,6 +31,8 @@ def parity(
     as_json: options.Json = False,
 ) -> None:
     """Compare answers in this process, over gRPC and over REST with those of training, for the same rows."""
+    from serving.parity import TOLERANCE, compare_with_training
+
     options.silence_tensorflow()
     store = open_environment(env).store()
     found = store.version(model, version) if version else store.production(model)
@@ -54,6 +55,11 @@ def parity(
 
 
 def _ways(stack: ExitStack, version: Version, path: Path, grpc: str | None, rest: str | None) -> dict[str, Askable]:
+    from serving.client import connect
+    from serving.parity import InProcess
+    from serving.server.model_sources import OneVersion
+    from serving.server.server import ModelServer
+
     if not (grpc and rest):
         source = OneVersion(version.model, path, version.number)
         server = stack.enter_context(ModelServer(source, ServerConfig(grpc_port=0, rest_port=0)))

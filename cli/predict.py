@@ -9,26 +9,13 @@ from csv import DictWriter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-import pyarrow as pa
 import typer
 
 from cli import options
 from cli.output import echo, print_json, print_table
 from delivery.environment import open_environment
 from delivery.submission import sample_data
-from serving.client import DEFAULT_ADDRESS, ClientProtocol, ModelClient, connect
-from serving.client.rows import (
-    input_features,
-    model_columns_first,
-    predict_examples,
-    predict_rows,
-    read_csv,
-    read_json,
-    rows_of_examples,
-    table_of,
-)
 from serving.protocol.signatures import CLASSIFY, RAW, SERVING_DEFAULT
-from slipway.data.examples.read import read_rows
 from slipway.data.tfrecord import read_records
 from slipway.errors import ConfigError, DataError
 from slipway.evaluation.golden import read_golden
@@ -37,7 +24,10 @@ from slipway.module_kit.config import read_config
 from slipway.stores import storage
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from tensorflow_metadata.proto.v0 import schema_pb2
+
+    from serving.client import ClientProtocol, ModelClient
 
 SAMPLE_ROWS = 3
 SHOWN_COLUMNS = 4
@@ -71,6 +61,9 @@ def predict(
     as_json: options.Json = False,
 ) -> None:
     """Send rows to a model server and print its predictions; without a file, three of the sample or of training."""
+    from serving.client import DEFAULT_ADDRESS, connect
+    from serving.client.rows import predict_examples
+
     if sum(bool(file) for file in (csv, instances, examples, images)) > 1:
         raise ConfigError("give one of --csv, --instances, --examples and --images, not several")
     protocol: ClientProtocol = "rest" if rest else "grpc"
@@ -102,6 +95,8 @@ def _ask(
     client: ModelClient, signature: str, batch: int, asked: pa.Table | list[bytes]
 ) -> tuple[Iterable[dict[str, Any]], Iterator[dict[str, Any]]]:
     """The rows, and the answer for each."""
+    from serving.client.rows import input_features, predict_examples, predict_rows, rows_of_examples, table_of
+
     if isinstance(asked, list) and signature != RAW:
         return rows_of_examples(asked), predict_examples(client, asked, signature, batch)
     features = input_features(client.signatures())
@@ -137,6 +132,9 @@ def _read(
     env: str | None,
 ) -> pa.Table | list[bytes]:
     """The rows of a file, else a few of the module's sample, else a few of the model's training."""
+    from serving.client.rows import input_features, read_csv, read_json
+    from slipway.data.examples.read import read_rows
+
     if examples:
         return _read_examples(examples)
     if instances:
@@ -164,6 +162,9 @@ def _read(
 
 def _read_csv(path: Path, features: Sequence[schema_pb2.Feature], module: Path) -> pa.Table:
     """The rows of a CSV file, written as the module's `ingestion` says where the module is on this machine."""
+    from serving.client.rows import model_columns_first, read_csv
+    from slipway.data.examples.read import read_rows
+
     written = read_config(module).ingestion if (module / "module.yaml").is_file() else Ingestion()
     ingestion = written.model_copy(update={"ignore": ()})  # what the model does not see stays beside its answers
     if ingestion == Ingestion():

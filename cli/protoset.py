@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from cli.output import echo
-from serving.client.protoset import describe_services
 from slipway.stores.storage import write_bytes
 
 
@@ -16,6 +15,8 @@ def protoset(
     output: Annotated[Path, typer.Option("-o", "--output", help="File to write.")] = Path("serving.protoset"),
 ) -> None:
     """Write the gRPC services of a model server as a protoset, for grpcurl: the server has no reflection."""
+    from serving.client.protoset import describe_services
+
     content = describe_services()
     write_bytes(str(output), content)
     echo(f"{output}: {len(content):,} bytes; use it as in `grpcurl -plaintext -protoset {output} …`")

@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-import uvloop
 
 from cli import options
 from cli.options import MAX_PORT, describe_fields, split_fields
 from cli.output import echo
-from serving.request_log import LogOptions
-from serving.request_log.sidecar import SidecarOptions, run_sidecar
+
+if TYPE_CHECKING:
+    from serving.request_log.sidecar import SidecarOptions
 
 
 def request_log(
@@ -31,6 +31,11 @@ def request_log(
     rotate_bytes: Annotated[int, typer.Option(help="Or when its rows take this much memory.")] = 16 << 20,
 ) -> None:
     """Log a sample of the requests to TensorFlow Serving as Parquet for BigQuery, as a proxy in front of it."""
+    import uvloop
+
+    from serving.request_log import LogOptions
+    from serving.request_log.sidecar import SidecarOptions, run_sidecar
+
     logging.basicConfig(level=logging.INFO, format="%(asctime)s  %(message)s", datefmt="%H:%M:%S")
     sidecar = SidecarOptions(upstream_rest, upstream_grpc, host, rest_port, grpc_port, metrics_port)
     allowed = split_fields(fields)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from google.protobuf import json_format, text_format
 
 from cli import options
 from cli.output import echo, print_json
 from slipway.data.examples.bigquery import is_bigquery, locate_in_bigquery
 from slipway.data.examples.source import locate, parts_of
-from slipway.data.schema import fewest_rows, infer_schema
 from slipway.module_api import Label
-from slipway.module_kit.scaffold.recognise import Table, read_table
+
+if TYPE_CHECKING:
+    from slipway.module_kit.scaffold.recognise import Table
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -29,6 +29,10 @@ def infer(
     as_json: options.Json = False,
 ) -> None:
     """Print the schema that the data suggest, as a module's schema.pbtxt."""
+    from google.protobuf import json_format, text_format
+
+    from slipway.data.schema import fewest_rows, infer_schema
+
     with TemporaryDirectory(prefix="slipway-schema-") as folder:
         statistics = read(data, Path(folder)).statistics
     inferred = infer_schema(statistics, Label(column=label) if label else None)
@@ -45,6 +49,8 @@ def read(data: str, folder: Path) -> Table:
     Raises:
         DataError: it cannot be read.
     """
+    from slipway.module_kit.scaffold.recognise import read_table
+
     data = ",".join(parts_of(data, Path.cwd()))
     source = locate_in_bigquery(data) if is_bigquery(data) else locate(data, window=1)
     table = read_table(source, folder)

@@ -9,28 +9,27 @@ import signal
 import threading
 from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 import typer.core
-from prometheus_client import CollectorRegistry
 
 from cli import options
 from cli.options import MAX_PORT, describe_fields, split_fields
 from cli.output import echo
 from delivery.environment import open_environment
-from serving.client.rows import input_features, rows_of_examples
 from serving.protocol.addresses import address_of
 from serving.protocol.signatures import RAW
-from serving.protocol.urls import model_path
-from serving.request_log import LogOptions, RequestLog
 from serving.server.config import ServerConfig
-from serving.server.model_sources import BasePaths, ConfigFile, ModelSource, StoreModels
-from serving.server.servable import Servable
-from serving.server.server import ModelServer
-from slipway.data.tensors import is_only_image
 from slipway.errors import ConfigError, StoreError
 from slipway.evaluation.golden import read_golden
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
+    from serving.request_log import RequestLog
+    from serving.server.model_sources import ModelSource
+    from serving.server.servable import Servable
 
 MOST_CURL_CHARACTERS = 2_000
 
@@ -99,6 +98,11 @@ def serve(
     env: options.Env = None,
 ) -> None:
     """Serve models over gRPC and REST as TensorFlow Serving does: for laptops, validation and tests."""
+    from prometheus_client import CollectorRegistry
+
+    from serving.request_log import LogOptions, RequestLog
+    from serving.server.model_sources import BasePaths, ConfigFile
+
     options.silence_tensorflow()
     config = ServerConfig(
         host=host,
@@ -135,6 +139,8 @@ def serve(
 
 
 def _store_models(model: str | None, uri: str | None, env: str | None) -> ModelSource:
+    from serving.server.model_sources import StoreModels
+
     environment = open_environment(env)
     store = environment.store(uri)
     models = store.models()
@@ -150,6 +156,8 @@ def _run(
     source: ModelSource, config: ServerConfig, request_log: RequestLog | None, registry: CollectorRegistry
 ) -> None:
     """Serves until SIGTERM or Ctrl-C; a second one drops the requests in flight."""
+    from serving.server.server import ModelServer
+
     logging.basicConfig(level=logging.INFO, format="%(asctime)s  %(message)s", datefmt="%H:%M:%S")
     stop = threading.Event()
 
@@ -173,6 +181,10 @@ def _run(
 
 def _try(rest: str, name: str, servable: Servable) -> str:
     """A request for the shell: a picture, or the first row of training where the model has it and it is short."""
+    from serving.client.rows import input_features, rows_of_examples
+    from serving.protocol.urls import model_path
+    from slipway.data.tensors import is_only_image
+
     raw = servable.signatures.get(RAW)
     if raw is not None and is_only_image(input_features(servable.signatures)):
         picture = r'''"{\"instances\": [{\"b64\": \"$(base64 < IMAGE.png | tr -d '\n')\"}]}"'''

@@ -79,7 +79,7 @@ def read_package(path: Path) -> Package:
     from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec
 
     try:
-        documents = list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
+        documents = list(yaml.load_all(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader))
         ParseDict(documents[0], PipelineSpec(), ignore_unknown_fields=False)
     except (OSError, UnicodeDecodeError, yaml.YAMLError, ParseError, IndexError, AttributeError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]

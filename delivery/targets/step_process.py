@@ -4,7 +4,8 @@ A worker imports what steps need once, and forks itself for each: importing Tens
 A fork has a process, an environment and a log of its own. It is safe before TensorFlow has started any of its thread
 pools, so nothing in a worker may run an operation.
 
-A worker is `python -m delivery.targets.step_process MODULE…`. Each line on its standard input is a JSON object with
+A worker is `python -P -m delivery.targets.step_process MODULE…`: without -P it would import the code of the folder that
+the command was started in, if that is another checkout. Each line on its standard input is a JSON object with
 `source` (the component's code), `arguments` (of kfp's executor), `environment` and `log`; each line on its standard
 output is the step's exit code, its peak resident memory in KiB and its CPU seconds.
 """
@@ -79,7 +80,7 @@ class StepProcesses:
             component = Path(folder) / "ephemeral_component.py"
             component.write_text(source, encoding="utf-8")
             # Not kfp's own shell script: it breaks where the interpreter's path has a space in it.
-            executor = [sys.executable, "-m", "kfp.dsl.executor_main", "--component_module_path", str(component)]
+            executor = [sys.executable, "-P", "-m", "kfp.dsl.executor_main", "--component_module_path", str(component)]
             process = subprocess.Popen(
                 [*executor, *arguments],
                 stdout=output,
@@ -95,7 +96,7 @@ class StepProcesses:
 class _WarmWorker:
     def __init__(self, preload: list[str]) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", "delivery.targets.step_process", *preload],
+            [sys.executable, "-P", "-W", "ignore", "-m", "delivery.targets.step_process", *preload],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

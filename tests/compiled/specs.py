@@ -7,8 +7,7 @@ from typing import Any
 
 import yaml
 
-from pipelines.registry import Inputs, Locations, Platform
-from pipelines.training import training_arguments
+from pipelines.registry import Inputs, Locations, Platform, find_pipeline
 from slipway.fields import FIELDS
 from slipway.lineage import Lineage
 from slipway.module_api import ModuleConfig
@@ -35,7 +34,7 @@ DIFFERENCES: dict[RemoteTarget, dict[str, str]] = {
 DATA = "gs://bucket/trips/span-{SPAN}/*.parquet"
 
 
-def golden_arguments(target: RemoteTarget) -> dict[str, Any]:
+def golden_arguments(target: RemoteTarget, pipeline: str = "training") -> dict[str, Any]:
     """What the steps are given: as of a small module, so that an edit of the taxi module leaves the file alone."""
     config = ModuleConfig.model_validate(
         {
@@ -52,8 +51,10 @@ def golden_arguments(target: RemoteTarget) -> dict[str, Any]:
     lineage = Lineage(run=run_name_of(target, "taxi"), module="taxi", module_digest=digest, data_uri=DATA,
                       git_revision="2" * 40, image=IMAGE, target=target, seed=42,
                       hyperparameters=config.hyperparameters)  # fmt: skip
-    given = training_arguments(Inputs(module, config, DATA, Locations.under("gs://bucket"), platform, Path()))
-    fields = {name: given[name] for name in FIELDS}
+    given = find_pipeline(pipeline).arguments(
+        Inputs(module, config, DATA, Locations.under("gs://bucket"), platform, Path())
+    )
+    fields = {name: given[name] for name in FIELDS if name in given}
     context = RunContext(uri=f"gs://bucket/runs/{lineage.run}", lineage=lineage, fields=fields)
     return {"run": context.model_dump_json(), **given}
 
@@ -62,7 +63,7 @@ def golden_spec(target: RemoteTarget) -> dict[str, Any]:
     text = GOLDEN.read_text()
     for value, other in DIFFERENCES[target].items():
         text = text.replace(value, other)
-    spec: dict[str, Any] = next(yaml.safe_load_all(text))
+    spec: dict[str, Any] = next(yaml.load_all(text, Loader=yaml.CSafeLoader))
     if target == "vertex":  # as kfp writes them
         add_implied_edges(spec)
     return spec

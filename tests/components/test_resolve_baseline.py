@@ -1,5 +1,8 @@
-import time
+import io
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from slipway.stores.model_store import LocalModelStore, Version, open_store
 from tests.fakes.storage_server import StorageServer
@@ -35,15 +38,20 @@ def test_resolve_only_its_own_bytes_in_the_store_has_no_baseline(tmp_path: Path)
     assert resolve(str(candidate), str(tmp_path / "store"), "taxi") == ""
 
 
-def test_resolve_takes_a_fraction_of_a_second(tmp_path: Path) -> None:
-    candidate = write_model(tmp_path / "candidate", 5)
-    (candidate / "variables" / "variables.data-00000-of-00001").write_bytes(b"x" * 5_000_000)
-    store = LocalModelStore(tmp_path / "store")
-    for seed in range(20):
-        store.push(write_model(tmp_path / f"{seed}", seed), provenance())
-    started = time.perf_counter()
+def test_resolve_reads_no_file_of_a_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, candidate = LocalModelStore(tmp_path / "store"), write_model(tmp_path / "candidate", 5)
+    newest = max(pushed(tmp_path, store, seed, promote=False).number for seed in range(3))
+    opened, really_open = list[Path](), io.open
+
+    def open_it(file: Any, *arguments: Any, **options: Any) -> Any:
+        opened.append(Path(file))
+        return really_open(file, *arguments, **options)
+
+    monkeypatch.setattr(io, "open", open_it)
     resolve(str(candidate), str(tmp_path / "store"), "taxi")
-    assert time.perf_counter() - started < 0.1
+    read = [path.relative_to(tmp_path / "store" / "taxi") for path in opened if "store" in path.parts]
+    assert Path(".manifests", f"{newest}.json") in read
+    assert {path.parts[0] for path in read} <= {".manifests", ".state.json"}
 
 
 def test_resolve_pinned_version_is_the_baseline_though_newer_ones_are_there(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def compile_for(target: RemoteTarget, output: Path) -> dict[str, Any]:
     limits = {"activeDeadlineSeconds": 604_800, "resourceTtlOnCompletion": 86_400} if target == "kubeflow" else {}
     destination = Destination(target, IMAGE, load_settings().compute, "gs://bucket/artifacts", limits)
     compile_pipeline("training", destination, golden_arguments(target), output)
-    spec: dict[str, Any] = next(yaml.safe_load_all(output.read_text()))
+    spec: dict[str, Any] = next(yaml.load_all(output.read_text(), Loader=yaml.CSafeLoader))
     return spec
 
 

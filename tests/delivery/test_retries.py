@@ -8,18 +8,24 @@ https://cloud.google.com/vertex-ai/docs/pipelines/configure-retries.
 
 from __future__ import annotations
 
+import json
+from itertools import product
 from typing import Any, NamedTuple
 
 import pytest
 from google.protobuf.json_format import ParseDict
 from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineTaskSpec
 
+from delivery.compile import Destination, compile_pipeline
 from settings.load import load_settings
 from slipway.targets import RemoteTarget
-from tests.compiled.specs import golden_spec, tasks
+from tests.compiled.specs import IMAGE, golden_arguments, tasks
 
 HOUR, DAY = 3600.0, 86_400.0
 VERTEX_CAP = 3600.0
+
+
+Policies = dict[RemoteTarget, dict[str, dict[str, Any]]]
 
 
 class Attempt(NamedTuple):
@@ -80,28 +86,36 @@ def test_argo_with_a_short_window_hardly_tries_again(
     assert made[-1].killed == killed
 
 
-def policies(target: RemoteTarget) -> dict[str, dict[str, Any]]:
-    """Of the golden spec, to which `test_compile` compares the compiled pipeline."""
-    return {name: task["retryPolicy"] for name, task in tasks(golden_spec(target)).items() if "retryPolicy" in task}
+@pytest.fixture(scope="module")
+def policies(tmp_path_factory: pytest.TempPathFactory) -> Policies:
+    """On each target, those of the steps of both pipelines."""
+    found: Policies = {"kubeflow": {}, "vertex": {}}
+    for target, name in product(found, ("training", "monitoring")):
+        path = tmp_path_factory.mktemp(target) / f"{name}.json"
+        destination = Destination(target, IMAGE, load_settings().compute)
+        compile_pipeline(name, destination, golden_arguments(target, name), path)
+        for step, task in tasks(json.loads(path.read_text())).items():
+            if "retryPolicy" in task:
+                found[target][step] = task["retryPolicy"]
+    return found
 
 
 @pytest.mark.parametrize("run", [1.0, 280.0, 5 * 60.0, 90 * 60.0, 2 * DAY])
-def test_kubeflow_starts_a_step_again_however_long_it_ran_before_it_died(run: float) -> None:
-    found = policies("kubeflow")
+def test_kubeflow_starts_a_step_again_however_long_it_ran_before_it_died(policies: Policies, run: float) -> None:
     compute = load_settings().compute
-    steps = tasks(golden_spec("kubeflow"))
-    assert found.keys() == {name for name, wants in compute.items() if wants.retries and name in steps}
-    for name, policy in found.items():
+    assert policies["kubeflow"].keys() == {name for name, wants in compute.items() if wants.retries}
+    for name, policy in policies["kubeflow"].items():
         attempts = argo_attempts(policy, [run] * 9)
         assert len(attempts) == 1 + compute[name].retries, name
         assert not any(attempt.killed for attempt in attempts), name
         assert attempts[1].began - attempts[0].ended == 30, name
 
 
-def test_vertex_pauses_minutes_at_most_and_never_beyond_its_cap() -> None:
-    found = policies("vertex")
-    assert found.keys() == policies("kubeflow").keys()
-    for policy in found.values():
+def test_vertex_pauses_minutes_at_most_and_never_beyond_its_cap(
+    policies: Policies,
+) -> None:
+    assert policies["vertex"].keys() == policies["kubeflow"].keys()
+    for policy in policies["vertex"].values():
         assert ParseDict(policy, PipelineTaskSpec.RetryPolicy()).backoff_max_duration.seconds <= VERTEX_CAP
         assert vertex_pauses(policy)[:2] == [30, 60]
         assert max(vertex_pauses(policy | {"maxRetryCount": 5})) == 300

@@ -71,6 +71,18 @@ def test_run_with_a_space_in_the_interpreters_path(
         assert processes.run("step", asked, {}, tmp_path / "step.log").exit_code == 0
 
 
+def test_run_in_another_checkout_imports_nothing_of_it(
+    processes: StepProcesses, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for package in ("components", "delivery", "slipway"):
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "__init__.py").write_text("raise SystemExit('of another checkout')\n")
+    monkeypatch.chdir(tmp_path)
+    with processes:
+        processes.run("step", command("fail", tmp_path), {}, tmp_path / "step.log")
+    assert last_words(tmp_path / "step.log") == "row 7 is bad\nfix row 7"
+
+
 def test_run_failing_step_leaves_its_message_as_last_words(processes: StepProcesses, tmp_path: Path) -> None:
     log = tmp_path / "step.log"
     with processes:
