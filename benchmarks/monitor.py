@@ -1,0 +1,200 @@
+"""What the monitor costs, how often it is wrong, and what it finds; beside Evidently if it is installed.
+
+A window that is stable, and its training rows, must be drawn alike. So for each of the windows all trips are shuffled
+anew (seed = number of the window): the first two thirds are the training rows, the window and the one before it are
+cut from the last third, no row twice. Each draw counts a baseline of its own; the answers of the model are a column of
+the trips. All goes through the functions that `compare_requests` calls.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from importlib.util import find_spec
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from serving.predictor import Predictor
+from slipway.data.examples.dataset import open_split
+from slipway.data.schema import model_inputs, read_schema
+from slipway.data.tensors import raw_inputs
+from slipway.module_api import Monitoring
+from slipway.monitoring.baseline import SCORE, Baseline
+from slipway.monitoring.compare import compare_window
+from slipway.monitoring.counts import choose_cells, count
+from slipway.monitoring.evidently_page import Kind, drift_report, kind_of
+from slipway.monitoring.requests import Requests, Window
+from slipway.monitoring.result import WindowResult
+
+ALARMS_HEADER = ("requests in a window", "threshold", "windows", "with a false alarm", "Evidently's preset")
+MOVES_HEADER = ("move", "requests", "threshold", "windows", "found", "of these as broken", "Evidently's preset")
+COST_HEADER = ("100,000 requests, 17 features and the score", "wall s", "CPU s", "largest process MiB")
+START = datetime(2026, 3, 1, tzinfo=UTC)
+WINDOW = Window(START, START + timedelta(days=1))
+VERSION = 1
+EVIDENTLY_WINDOWS = 50
+TYPES = {"number": pa.float64(), "category": pa.string()}
+
+Move = Callable[[pa.Table, np.random.Generator], pa.Table]
+
+
+@dataclass(frozen=True)
+class Trips:
+    """Real trips with the answer of the model that was trained on a part of them."""
+
+    rows: pa.Table
+    trained: Baseline  # of the run: the cells of the answers, and which columns are features
+    kinds: dict[str, Kind]
+
+    def draw(self, seed: int, sizes: tuple[int, ...]) -> tuple[pa.Table, list[pa.Table]]:
+        """Training rows and windows, of which no two share a row."""
+        order = np.random.default_rng(seed).permutation(self.rows.num_rows)
+        start = 2 * len(order) // 3
+        windows = []
+        for size in sizes:
+            windows.append(self.rows.take(order[start : start + size]))
+            start += size
+        return self.rows.take(order[: 2 * len(order) // 3]), windows
+
+    def baseline(self, rows: pa.Table) -> Baseline:
+        """As evaluate_model counts it."""
+        chosen = {name: choose_cells(rows[name]) for name in self.trained.features}
+        answers = {name: count(rows[name], its.cells) for name, its in self.trained.answers.items()}
+        features = {name: count(rows[name], cells) for name, cells in chosen.items()}
+        return self.trained.model_copy(
+            update={"rows": rows.num_rows, "features": features, "answers": answers, "metrics": []}
+        )
+
+
+def read_trips(run: Mapping[str, Any], model: Path, baseline: Path) -> Trips:
+    """The examples of a run of `taxi`, answered by its model."""
+    examples, features = run["artifacts"]["examples"], model_inputs(read_schema(run["artifacts"]["schema"]))
+    rows = pa.concat_tables([open_split(examples, "train").to_table(), open_split(examples, "eval").to_table()])
+    scores = Predictor(model).predict(raw_inputs(rows, features)).reshape(-1).astype(np.float64)
+    trained = Baseline.model_validate_json(baseline.read_bytes())
+    rows = rows.select(list(trained.features)).append_column(SCORE, pa.array(scores))
+    return Trips(rows, trained, {one.name: kind_of(one) for one in features})
+
+
+def watch(window: pa.Table, baseline: Baseline, threshold: float, previous: WindowResult | None = None) -> WindowResult:
+    """One window by the monitor's own functions."""
+    requests = Requests()
+    cells = {name: its.cells for name, its in {**baseline.features, **baseline.answers}.items()}
+    requests.add({name: window[name].combine_chunks() for name in window.column_names}, window.num_rows, cells)
+    config = Monitoring(threshold=threshold)
+    return compare_window("taxi", VERSION, WINDOW, {VERSION: requests}, baseline, config, previous=previous)
+
+
+def alarms(result: WindowResult) -> list[str]:
+    """All that moved or is broken, against training or the window before."""
+    return [
+        one.name
+        for one in result.columns
+        if one.baseline.drifted or one.broken or (one.previous and one.previous.drifted)
+    ]
+
+
+def count_false_alarms(trips: Trips, windows: int = 1000) -> Iterator[tuple[str, ...]]:
+    """Stable windows of which something is said to have moved."""
+    for size in (200, 1_000):
+        false, theirs = {0.02: 0, 0.005: 0}, 0
+        for seed in range(windows):
+            trained, (now, earlier) = trips.draw(seed, (size, size))
+            baseline = trips.baseline(trained)
+            for threshold in false:
+                before = watch(earlier, baseline, threshold)
+                false[threshold] += bool(alarms(watch(now, baseline, threshold, before)))
+            if seed < EVIDENTLY_WINDOWS:
+                theirs += bool(evidently_drift(trips, now, trained))
+        for threshold, many in false.items():
+            yield f"{size:,}", f"{threshold:g}", f"{windows:,}", f"{many / windows:.1%}", _share(theirs)
+
+
+def rise_fares(factor: float) -> Move:
+    def move(window: pa.Table, _: np.random.Generator) -> pa.Table:
+        return _with(window, "fare", pc.multiply(window["fare"], factor))
+
+    return move
+
+
+def pay_by_card(window: pa.Table, rng: np.random.Generator) -> pa.Table:
+    """A card share of 1.75 times."""
+    paid = np.asarray(window["payment_type"].to_pylist(), object)
+    card = paid == "Credit Card"
+    others = rng.permutation(np.flatnonzero(~card))[: round(0.75 * card.sum())]
+    paid[others] = "Credit Card"
+    return _with(window, "payment_type", pa.array(paid, pa.string()))
+
+
+def lose_fares(window: pa.Table, rng: np.random.Generator) -> pa.Table:
+    """8 % missing where none was."""
+    return _with(window, "fare", pc.if_else(pa.array(rng.random(window.num_rows) < 0.08), None, window["fare"]))
+
+
+MOVES: dict[str, tuple[str, Move, tuple[int, ...], tuple[float, ...]]] = {
+    "fares x 1.25": ("fare", rise_fares(1.25), (1_000,), (0.02,)),
+    "card share x 1.75": ("payment_type", pay_by_card, (1_000,), (0.02,)),
+    "8 % of fares missing": ("fare", lose_fares, (1_000,), (0.02,)),
+    "fares x 1.1": ("fare", rise_fares(1.1), (1_000, 2_000, 3_000, 4_000), (0.02, 0.005, 0.002)),
+}
+
+
+def count_moves(trips: Trips, windows: int = 1000) -> Iterator[tuple[str, ...]]:
+    """Windows in which a move is found, in its own column; a smaller one by lower thresholds and in more requests."""
+    found: Counter[tuple[str, int, float]] = Counter()
+    broken: Counter[tuple[str, int, float]] = Counter()
+    theirs: Counter[str] = Counter()
+    for seed in range(windows):
+        trained, (longest,) = trips.draw(seed, (4_000,))
+        baseline = trips.baseline(trained)
+        for name, (column, move, sizes, thresholds) in MOVES.items():
+            moved = move(longest, np.random.default_rng(seed))
+            for case in product([name], sizes, thresholds):
+                result = watch(moved.slice(0, case[1]), baseline, case[2])
+                (its,) = (one for one in result.columns if one.name == column)
+                found[case] += its.baseline.drifted or bool(its.broken)
+                broken[case] += bool(its.broken)
+            if seed < EVIDENTLY_WINDOWS:
+                theirs[name] += column in evidently_drift(trips, moved.slice(0, 1_000), trained)
+    for name, size, threshold in found:
+        case = name, size, threshold
+        shares = f"{found[case] / windows:.1%}", f"{broken[case] / windows:.1%}"
+        said = _share(theirs[name]) if size == 1_000 else ""
+        yield name, f"{size:,}", f"{threshold:g}", f"{windows:,}", *shares, said
+
+
+def evidently_drift(trips: Trips, now: pa.Table, trained: pa.Table) -> set[str]:
+    """Features that Evidently's preset says drifted; none where it is not installed."""
+    if not find_spec("evidently"):
+        return set()
+    names = [
+        name for name in trips.kinds if min(rows[name].length() - rows[name].null_count for rows in (now, trained))
+    ]
+    sides = [
+        {name: rows[name].combine_chunks().cast(TYPES[trips.kinds[name]], safe=False) for name in names}
+        for rows in (now, trained)
+    ]
+    report = drift_report(names, trips.kinds, *sides).dict()
+    found = set()
+    for metric in report["metrics"]:
+        how = metric["config"]
+        if "column" in how:
+            is_p_value = "p_value" in how["method"]
+            if metric["value"] < how["threshold"] if is_p_value else metric["value"] >= how["threshold"]:
+                found.add(how["column"])
+    return found
+
+
+def _share(many: int) -> str:
+    return f"{many / EVIDENTLY_WINDOWS:.0%} of {EVIDENTLY_WINDOWS}" if find_spec("evidently") else ""
+
+
+def _with(table: pa.Table, name: str, values: Any) -> pa.Table:
+    return table.set_column(table.column_names.index(name), name, values)
