@@ -89,6 +89,9 @@ MONITORING = Pipeline(
                 text="given too few requests to tell", news="too few requests to tell drift from chance", tone="warn"
             ),
             "drift": Verdict(text="given a window that drifted", news="requests drifted from training", tone="warn"),
+            "traffic": Verdict(
+                text="given unusual traffic", news="the number of calls, or of failed ones, is unusual", tone="warn"
+            ),
             "worse": Verdict(text="given worse predictions", news="the predictions became worse", tone="bad"),
             "broken": Verdict(text="given a broken feature", news="a feature is broken at its source", tone="bad"),
             "retrained": Verdict(text="followed by a training", news="a training was asked for", tone="warn"),

@@ -20,9 +20,10 @@ from slipway.evaluation.results import SliceResult
 from slipway.lineage import Lineage
 from slipway.monitoring.baseline import SCORE, Baseline
 from slipway.monitoring.config import MonitorConfig
-from slipway.monitoring.counts import choose_cells, count
+from slipway.monitoring.counts import Counts, choose_cells, count, place
 from slipway.monitoring.decision import State
 from slipway.monitoring.result import WindowResult, read_result
+from slipway.monitoring.slices import choose_slices, count_in, places_of
 from slipway.monitoring.state import read_state
 from slipway.runs.record import Outcome, RunContext
 from slipway.stores import storage
@@ -93,19 +94,24 @@ class Watched:
         """Pushes a version with the baseline of its training rows."""
         requests, scores, labels = draw(1000 + seed, 6000)
         columns = {name: pa.array([row[name] for row in requests]) for name in requests[0]}
+        known = choose_slices({"payment": pa.chunked_array([columns["payment"]])}, ["payment"])
+        groups = places_of(known, columns)
 
-        def counted(values: pa.Array) -> Any:
-            return count(values, choose_cells(values))
+        def counted(name: str, values: pa.Array) -> Counts:
+            cells = choose_cells(values)
+            count_in(groups, name, place(values, cells), len(cells.names))
+            return count(values, cells)
 
         overall = SliceResult(examples=3000, candidate={"auc": 0.79, "log_loss": 0.5, "accuracy": 0.75})
         card = SliceResult(columns=["payment"], values=["Card"], examples=1200, candidate={"auc": 0.6})
         baseline = Baseline(
             rows=6000,
-            features={name: counted(values) for name, values in columns.items()},
-            answers={SCORE: counted(pa.array(scores))},
+            features={name: counted(name, values) for name, values in columns.items()},
+            answers={SCORE: counted(SCORE, pa.array(scores))},
             label="tip",
-            labels=counted(pa.array(labels)),
+            labels=counted("tip", pa.array(labels)),
             metrics=[overall, card],
+            slices=known,
         )
         model = write_model(self.folder / f"model-{seed}", seed)
         pushed = open_store(self.store).push(model, provenance(MODEL), baseline.model_dump_json())

@@ -24,7 +24,7 @@ def compare_requests(
     """
     from components.scalars import log_scalars
     from slipway.monitoring.baseline import Baseline
-    from slipway.monitoring.compare import compare_window
+    from slipway.monitoring.compare import compare_window, judge_traffic
     from slipway.monitoring.config import MonitorConfig
     from slipway.monitoring.history import before, read_windows
     from slipway.monitoring.page import window_page
@@ -37,10 +37,11 @@ def compare_requests(
     baseline = Baseline.model_validate_json(store.baseline(store.version(module, int(version))))
     window, known = window_of(start, config.window), read_windows(storage.join(monitoring_uri, module))
     cells = {name: its.cells for name, its in {**baseline.features, **baseline.answers}.items()}
-    found, damaged = count_requests(log_uri, module, window, {int(version): cells})
+    found, damaged = count_requests(log_uri, module, window, {int(version): cells}, {int(version): baseline.slices})
     earlier = before(known, window.name)
     previous = earlier[-1] if earlier else None
     result = compare_window(module, int(version), window, found, baseline, config, previous=previous, damaged=damaged)
+    result = judge_traffic(result, earlier, config)
     write_result(result, comparison.path)
     storage.write_text(comparison_page.path, window_page(result, earlier))
     log_scalars(drift, {"requests": result.requests} | {one.name: one.baseline.distance for one in result.columns})

@@ -72,7 +72,7 @@ def evaluate_model(
     judged = evaluate(config, measured, baseline, own).model_copy(update={"mistakes": mistakes})
     write_tfma_files(judged, config, model.path, evaluation.path)
     write_evaluation(judged, evaluation.path)
-    write_baseline(count_baseline(examples.path, rows.features, judged), evaluation.path)
+    write_baseline(count_baseline(examples.path, rows.features, judged, measured), evaluation.path)
     evaluation.metadata["files"] = (
         "evaluation.json: metrics, slices and the verdict, which `evaluation_page` shows. baseline.json: what the "
         "monitor compares requests with. metrics-*, plots-*, "

@@ -33,7 +33,7 @@ _PROTOS = {
 
 @dataclass(frozen=True, slots=True)
 class LoggedCall:
-    """A call that succeeded.
+    """A call that was answered, or that failed.
 
     Attributes:
         request_id: The client's `x-request-id`, or a new one.
@@ -46,6 +46,7 @@ class LoggedCall:
         started: Seconds since the epoch.
         latency_seconds: From the request's arrival to the answer.
         label: The version label in the request; empty for none.
+        error: The gRPC code of a call that failed, such as INVALID_ARGUMENT; nothing of its request is logged.
     """
 
     request_id: str
@@ -58,6 +59,7 @@ class LoggedCall:
     started: float
     latency_seconds: float
     label: str = ""
+    error: str = ""
 
     @property
     def size(self) -> int:
@@ -77,16 +79,19 @@ class ParsedCall(NamedTuple):
     version: int | None
     features: Sequence[Row]
     outputs: Sequence[Row]
+    error: str = ""
 
     def rows(self, call: LoggedCall, version: int | None) -> list[tuple[Any, ...]]:
         """Rows in the order of `parquet.schema()`."""
         request_id = call.request_id[:_MAX_ID]
         time = datetime.fromtimestamp(call.started, UTC)
         head = (time, version, call.protocol, call.method, self.signature, call.latency_seconds)
+        if self.error:
+            return [(request_id, 0, *head, None, None, None, None, self.error)]
         rows = []
         for index, outputs in enumerate(self.outputs):
             features = self.features[index] if index < len(self.features) else {}
-            rows.append((request_id, index, *head, _entries(features), *_prediction(outputs)))
+            rows.append((request_id, index, *head, _entries(features), *_prediction(outputs), None))
         return rows
 
 
@@ -97,6 +102,9 @@ def parse_call(call: LoggedCall, fields: Fields) -> ParsedCall:
         TooLargeError: it has too many rows, or unpacks to too many bytes.
         Exception: of any kind, if the messages do not fit the method.
     """
+    if call.error:  # the request may be what was wrong: of it only the model's name is read
+        model = call.model or _PROTOS[call.method][0].FromString(call.request).model_spec.name
+        return ParsedCall(model, "", call.version, (), (), call.error)
     return _parse_rest(call, fields) if call.protocol == "rest" else _parse_grpc(call, fields)
 
 

@@ -38,7 +38,7 @@ class GrpcProxy(grpc.GenericRpcHandler):  # type: ignore[misc]
 
     Args:
         channel: To TensorFlow Serving.
-        log: Gets predictions that succeeded.
+        log: Gets predictions, and those that failed.
     """
 
     def __init__(self, channel: aio.Channel, log: RequestLog) -> None:
@@ -59,15 +59,23 @@ class GrpcProxy(grpc.GenericRpcHandler):  # type: ignore[misc]
         try:
             answer: bytes = await call
         except aio.AioRpcError as error:
+            if path in _LOGGED and error.code() is not grpc.StatusCode.NOT_FOUND:
+                self._offer(path, request_id, request, b"", started, begin, error.code().name)
             await _send_initial(context, error.initial_metadata(), request_id)
             await context.abort(error.code(), error.details(), tuple(error.trailing_metadata()))
         await _send_initial(context, await call.initial_metadata(), request_id)
         context.set_trailing_metadata(tuple(await call.trailing_metadata()))
         if path in _LOGGED:
-            seconds = time.perf_counter() - begin
-            # The model and its version stand in the messages.
-            self._log.offer(LoggedCall(request_id, "grpc", _LOGGED[path], "", None, request, answer, started, seconds))
+            self._offer(path, request_id, request, answer, started, begin)
         return answer
+
+    def _offer(
+        self, path: str, request_id: str, request: bytes, answer: bytes, started: float, begin: float, error: str = ""
+    ) -> None:
+        """The model and its version stand in the messages."""
+        seconds = time.perf_counter() - begin
+        call = LoggedCall(request_id, "grpc", _LOGGED[path], "", None, request, answer, started, seconds, error=error)
+        self._log.offer(call)
 
     async def _watch(self, request: bytes, context: Any) -> AsyncIterator[bytes]:
         metadata, _ = _passed_on(context.invocation_metadata())

@@ -172,6 +172,9 @@ class RequestLog:
         try:
             parsed = parse_call(call, self._fields)
             version = self._version_of(parsed.model, call.label) if parsed.version is None else parsed.version
+            if call.error and version is None:  # nobody may make folders by asking for models that are not there
+                self._metrics.drop("unknown_model")
+                return
             folder = folder_of(parsed.model, call.started)
             file = self._open_files.get(folder) or LogFile(folder, time.monotonic())
             file.append(parsed.rows(call, version), size)
@@ -254,7 +257,8 @@ class RequestLog:
 class _Metrics:
     """The log's own metrics for Prometheus: each sampled call ends in one of the three counters.
 
-    Calls are dropped to protect the server: `queue_full` says that parsing is too slow, `sink_full` that writing is.
+    Calls are dropped to protect the server: `queue_full` says that parsing is too slow, `sink_full` that writing is;
+    `unknown_model` are calls that failed, of a model that is not there.
     They fail as `unparsable`, in the last attempt to `write`, or by an unexpected `error`.
     """
 
@@ -265,7 +269,7 @@ class _Metrics:
         self._failed = Counter(f"{name}_failed", "Calls that could not be logged.", ["reason"], registry=registry)
         self.queued = Gauge(f"{name}_queue_calls", "Calls that wait to be parsed.", registry=registry)
         self.waiting = Gauge(f"{name}_waiting_bytes", "Bytes of rows that wait to be written.", registry=registry)
-        for reason in ("queue_full", "sink_full", "too_large", "shutdown"):
+        for reason in ("queue_full", "sink_full", "too_large", "unknown_model", "shutdown"):
             self.drop(reason, 0)
         for reason in ("unparsable", "write", "error"):
             self.fail(reason, 0)

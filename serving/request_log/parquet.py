@@ -39,6 +39,7 @@ def schema() -> pa.Schema:
             pa.field("classes", pa.list_(pa.string())),
             pa.field("scores", pa.list_(pa.float64())),
             pa.field("outputs", pa.list_(values)),
+            pa.field("error", pa.string()),
         ]
     )
 

@@ -14,6 +14,7 @@ import aiohttp
 import orjson
 from yarl import URL
 
+from serving.protocol.errors import HTTP_STATUS
 from serving.protocol.http_server import Message, Receive, Send
 from serving.protocol.urls import model_path, parse_inference_url
 from serving.request_log.call_rows import LoggedCall
@@ -25,6 +26,7 @@ Answer = tuple[int, list[Header], bytes]
 LOGGER = logging.getLogger("slipway.request_log")
 
 _ID = b"x-request-id"
+_CODES = {status: code.name for code, status in reversed(HTTP_STATUS.items())} | {500: "INTERNAL", 502: "UNAVAILABLE"}
 # RFC 9110, 7.6.1: these belong to one connection. The length is computed again, and no 100 is waited for.
 _HOP_BY_HOP = {b"connection", b"keep-alive", b"proxy-connection", b"proxy-authenticate", b"proxy-authorization", b"te",
                b"trailer", b"transfer-encoding", b"upgrade", b"http2-settings", b"content-length",
@@ -42,7 +44,7 @@ class RestProxy:
 
     Args:
         upstream: `host:port` of TensorFlow Serving's REST.
-        log: Gets predictions that succeeded.
+        log: Gets predictions, and those that failed.
     """
 
     def __init__(self, upstream: str, log: RequestLog) -> None:
@@ -75,12 +77,13 @@ class RestProxy:
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": answer})
         seconds = time.perf_counter() - begin
-        if (scope["method"], status) == ("POST", 200) and (url := parse_inference_url(scope["raw_path"])):
+        is_asked = scope["method"] == "POST" and (status == 200 or status >= 400) and status != 404
+        if is_asked and (url := parse_inference_url(scope["raw_path"])):
             method, label = url.method.lower(), url.label or ""
-            given_id = request_id.decode("latin-1")
-            self._log.offer(
-                LoggedCall(given_id, "rest", method, url.model, url.version, body, answer, started, seconds, label)
-            )
+            given_id, code = request_id.decode("latin-1"), "" if status == 200 else _CODES.get(status, "UNKNOWN")
+            # The log asks for the version of a call that failed: the one in the URL need not be there.
+            kept = (None, b"", b"") if code else (url.version, body, answer)
+            self._log.offer(LoggedCall(given_id, "rest", method, url.model, *kept, started, seconds, label, code))
 
     async def _forward(self, scope: Message, request_id: bytes, body: bytes) -> Answer:
         try:

@@ -14,6 +14,7 @@ from serving.protocol.errors import ServingError
 from serving.request_log import RequestLog
 from serving.request_log.call_rows import LoggedCall
 from serving.server.metrics import Metrics
+from serving.server.model_manager import ModelManager
 
 T = TypeVar("T")
 
@@ -39,10 +40,11 @@ class Call:
 
 @dataclass(frozen=True)
 class CallRecorder:
-    """Counts every inference; logs those that succeeded. Many threads may call it at a time."""
+    """Counts and logs every inference. Many threads may call it at a time."""
 
     metrics: Metrics
     request_log: RequestLog | None
+    manager: ModelManager
 
     @contextmanager
     def record(self, protocol: Literal["rest", "grpc"], method: str, request_id: Callable[[], str]) -> Iterator[Call]:
@@ -58,18 +60,28 @@ class CallRecorder:
         finally:
             seconds = time.perf_counter() - begin
             self.metrics.observe(call.model, method, protocol.upper(), code, seconds, call.runtime_seconds)
-        if self.request_log:
-            self.request_log.offer(
-                LoggedCall(
-                    request_id=request_id(),
-                    protocol=protocol,
-                    method=method.lower(),
-                    model=call.model,
-                    version=call.version,
-                    request=call.request,
-                    response=call.response,
-                    started=started,
-                    latency_seconds=seconds,
-                    label=call.label,
+            failed = code is not grpc.StatusCode.OK
+            if self.request_log and call.model and code is not grpc.StatusCode.NOT_FOUND:
+                self.request_log.offer(
+                    LoggedCall(
+                        request_id=request_id(),
+                        protocol=protocol,
+                        method=method.lower(),
+                        model=call.model,
+                        version=self._version(call) if failed else call.version,
+                        request=b"" if failed else call.request,
+                        response=b"" if failed else call.response,
+                        started=started,
+                        latency_seconds=seconds,
+                        label=call.label,
+                        error=code.name if failed else "",
+                    )
                 )
-            )
+
+    def _version(self, call: Call) -> int | None:
+        """The version that a call which failed was for; None if there is none."""
+        try:
+            with self.manager.use(call.model, call.version, call.label or None) as servable:
+                return servable.version
+        except ServingError:
+            return None

@@ -72,7 +72,7 @@ class PredictionService(protos.prediction_service_pb2_grpc.PredictionServiceServ
 
     def __init__(self, manager: ModelManager, metrics: Metrics, request_log: RequestLog | None = None) -> None:
         self.manager = manager
-        self.recorder = CallRecorder(metrics, request_log)
+        self.recorder = CallRecorder(metrics, request_log, manager)
 
     Predict = _inference("Predict", inference.predict)
     Classify = _inference("Classify", inference.classify)

@@ -18,7 +18,7 @@ import grpc
 import orjson
 from google.protobuf import json_format
 
-from serving.protocol.errors import ServingError, invalid_argument
+from serving.protocol.errors import HTTP_STATUS, ServingError, invalid_argument
 from serving.protocol.http_server import Message, Receive, Send
 from serving.protocol.json_values import parse, shown
 from serving.protocol.limits import MAX_BODY_BYTES, MAX_PENDING, MAX_UNCOMPRESSED_BYTES
@@ -36,22 +36,6 @@ from serving.server.servable import Servable
 
 LOGGER = logging.getLogger(__name__)
 
-# model_servers/http_server.cc
-_HTTP_STATUS = {
-    grpc.StatusCode.CANCELLED: 499,
-    grpc.StatusCode.INVALID_ARGUMENT: 400,
-    grpc.StatusCode.DEADLINE_EXCEEDED: 504,
-    grpc.StatusCode.NOT_FOUND: 404,
-    grpc.StatusCode.ALREADY_EXISTS: 409,
-    grpc.StatusCode.PERMISSION_DENIED: 403,
-    grpc.StatusCode.RESOURCE_EXHAUSTED: 429,
-    grpc.StatusCode.FAILED_PRECONDITION: 400,
-    grpc.StatusCode.ABORTED: 409,
-    grpc.StatusCode.OUT_OF_RANGE: 400,
-    grpc.StatusCode.UNIMPLEMENTED: 501,
-    grpc.StatusCode.UNAVAILABLE: 503,
-    grpc.StatusCode.UNAUTHENTICATED: 401,
-}
 _TOO_LARGE = 413
 _JSON, _TEXT = b"application/json", b"text/plain"
 # Ids that a client may give its request: they go into logs and back into a header.
@@ -72,7 +56,7 @@ class RestApi:
     def __init__(self, manager: ModelManager, metrics: Metrics, request_log: RequestLog | None = None) -> None:
         self._manager = manager
         self._metrics = metrics
-        self._recorder = CallRecorder(metrics, request_log)
+        self._recorder = CallRecorder(metrics, request_log, manager)
 
     def answer(self, method: str, target: bytes, body: bytes, request_id: str = "", encoding: bytes = b"") -> Answer:
         """Answers one request; the target is path and query, as they came, the encoding that of the body."""
@@ -95,7 +79,7 @@ class RestApi:
 
     def _infer(self, url: ModelUrl, body: bytes, request_id: str) -> bytes:
         with self._recorder.record("rest", url.method, lambda: request_id) as call:
-            call.model, call.label, call.request = url.model, url.label or "", body
+            call.model, call.label, call.request, call.version = url.model, url.label or "", body, url.version
             document = parse(body)
             signature = document.get("signature_name", "")
             if type(signature) is not str:
@@ -228,7 +212,7 @@ class _Request:
 
 def _error_answer(error: ServingError) -> Answer:
     """An error as the API's clients expect it."""
-    return Answer(_HTTP_STATUS.get(error.code, 500), _JSON, write_error(error))
+    return Answer(HTTP_STATUS.get(error.code, 500), _JSON, write_error(error))
 
 
 def _uncompressed(body: bytes, encoding: bytes) -> bytes:

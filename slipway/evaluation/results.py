@@ -6,6 +6,7 @@ An undefined metric (AUC where all labels are alike; any metric where a predicti
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -123,8 +124,13 @@ class SliceResult(BaseModel):
     @property
     def name(self) -> str:
         """`payment_type=Cash, hour=7`, or `overall`."""
-        pairs = zip(self.columns, self.values, strict=True)
-        return ", ".join(f"{column}={MISSING if value is None else value}" for column, value in pairs) or OVERALL
+        return name_slice(self.columns, self.values)
+
+
+def name_slice(columns: Sequence[str], values: Sequence[str | None]) -> str:
+    """`payment_type=Cash, hour=7`, or `overall` without columns."""
+    pairs = zip(columns, values, strict=True)
+    return ", ".join(f"{column}={MISSING if value is None else value}" for column, value in pairs) or OVERALL
 
 
 class LeftOut(BaseModel):

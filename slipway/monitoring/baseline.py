@@ -10,11 +10,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+import pyarrow as pa
 from pydantic import BaseModel, Field
 
 from slipway.data.examples.dataset import open_split
+from slipway.evaluation.metric import CANDIDATE
 from slipway.evaluation.results import Evaluation, SliceResult
-from slipway.monitoring.counts import Cells, Counts, choose_cells, count
+from slipway.evaluation.slices import Measured
+from slipway.monitoring.counts import Cells, Counts, choose_cells, place
+from slipway.monitoring.slices import Slice, choose_slices, count_in, places_of
 from slipway.stores import storage
 
 if TYPE_CHECKING:
@@ -33,31 +38,48 @@ class Baseline(BaseModel):
     label: str
     labels: Counts
     metrics: list[SliceResult] = Field([], description="overall, then by slice")
+    slices: list[Slice] = Field([], description="the same counts within the largest slices; none in older baselines")
+    uncounted: list[str] = Field([], description="inputs that are not compared: lists and images")
 
 
-def count_baseline(examples_path: str | Path, features: Sequence[schema_pb2.Feature], judged: Evaluation) -> Baseline:
-    """The baseline of a judged model; a column is in memory at a time. Fixed shapes (images) are left out.
+def count_baseline(
+    examples_path: str | Path, features: Sequence[schema_pb2.Feature], judged: Evaluation, measured: Measured
+) -> Baseline:
+    """The baseline of a judged model; a column is in memory at a time. Lists and fixed shapes (images) are left out.
 
     Args:
         examples_path: Examples; those of the gate's own test have an eval split only, which then stands for training.
         features: The inputs of the model.
         judged: The model's evaluation.
+        measured: What it was judged by.
     """
     train = open_split(examples_path, "train" if Path(examples_path, "split=train").is_dir() else "eval")
+    there = set(train.schema.names)
+    named = [one.name for one in features if one.name in there]
+    lists = {name for name in named if str(train.schema.field(name).type).startswith(("list", "large_list"))}
+    uncounted = sorted(lists | {one.name for one in features if one.HasField("shape")})
+    slices, groups = [], []
+    for by in dict.fromkeys(one.columns for one in measured.slicings if one.columns and there.issuperset(one.columns)):
+        sliced_by = {name: train.to_table(columns=[name])[name] for name in by}
+        slices += choose_slices(sliced_by, by)
+        groups += places_of([one for one in slices if tuple(one.columns) == by], sliced_by)
 
     def column(name: str) -> Counts:
         values = train.to_table(columns=[name])[name]
-        return count(values, choose_cells(values))
+        cells = choose_cells(values)
+        placed = place(values, cells)
+        count_in(groups, name, placed, len(cells.names))
+        return Counts(cells=cells, counts=np.bincount(placed, minlength=len(cells.names)).tolist())
 
-    named = [one.name for one in features if not one.HasField("shape") and one.name in train.schema.names]
-    lists = {name for name in named if str(train.schema.field(name).type).startswith(("list", "large_list"))}
     return Baseline(
         rows=train.count_rows(),
-        features={name: column(name) for name in named if name not in lists},
-        answers=_answers(judged),
+        features={name: column(name) for name in named if name not in uncounted},
+        answers=_answers(judged, measured, slices),
         label=judged.label,
         labels=column(judged.label),
         metrics=[judged.overall, *judged.slices],
+        slices=slices,
+        uncounted=uncounted,
     )
 
 
@@ -71,17 +93,24 @@ def read_baseline(folder: str) -> Baseline:
     return Baseline.model_validate_json(storage.read_text(storage.join(folder, FILE)))
 
 
-def _answers(judged: Evaluation) -> dict[str, Counts]:
-    """Of the histogram of predictions, which both engines count, and of the predicted classes."""
+def _answers(judged: Evaluation, measured: Measured, slices: list[Slice]) -> dict[str, Counts]:
+    """The scores by the bins of the evaluation's histogram, and the predicted classes; within the slices, too."""
     drawn, matrix = judged.curves.histogram, judged.curves.confusion_matrix
-    found = {}
+    predictions, found = measured.answers[CANDIDATE], {}
+    columns: dict[str, tuple[pa.Array, Cells]] = {}
     if drawn:
-        parts = [
-            counts for name, counts in drawn.counts.items() if judged.task != "regression" or name == "predictions"
-        ]
-        inner = Cells(kind="number", edges=drawn.edges[1:-1])
-        found[SCORE] = Counts(cells=inner, counts=[*map(sum, zip(*parts, strict=True)), 0, 0])
+        scores = predictions if predictions.ndim == 1 else predictions.max(axis=1)
+        columns[SCORE] = pa.array(scores, pa.float64()), Cells(kind="number", edges=drawn.edges[1:-1])
     if matrix and judged.task == "multiclass":
-        predicted = [sum(column) for column in zip(*matrix.counts, strict=True)]
-        found[CLASS] = Counts(cells=Cells(kind="category", values=matrix.classes), counts=[*predicted, 0, 0])
+        classes = pa.array(matrix.classes).take(pa.array(predictions.argmax(axis=1)))
+        columns[CLASS] = classes, Cells(kind="category", values=matrix.classes)
+    groups = []
+    for one in measured.slicings:
+        known = [its for its in slices if tuple(its.columns) == one.columns]
+        index = {tuple(its.values): number for number, its in enumerate(known)}
+        groups.append((known, np.array([index.get(its, len(known)) for its in one.values], np.int64)[one.codes]))
+    for name, (values, cells) in columns.items():
+        placed = place(values, cells)
+        count_in(groups, name, placed, len(cells.names))
+        found[name] = Counts(cells=cells, counts=np.bincount(placed, minlength=len(cells.names)).tolist())
     return found

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from slipway.monitoring.baseline import Baseline
@@ -11,9 +13,13 @@ from slipway.monitoring.counts import Counts
 from slipway.monitoring.decision import Signal
 from slipway.monitoring.requests import Requests, Window
 from slipway.monitoring.result import WindowResult
+from slipway.monitoring.slices import compare_slices, slice_signal
+from slipway.monitoring.traffic import Traffic, error_signal, volume_signal
 
 if TYPE_CHECKING:
     from slipway.module_api import Monitoring
+
+WEEK = timedelta(days=7)
 
 
 def compare_window(
@@ -29,15 +35,17 @@ def compare_window(
 ) -> WindowResult:
     """What the window says of the requests of `version`; labels come later, see `score_labels`."""
     requests = found.get(version, Requests())
+    known = {*baseline.features, *baseline.answers, *baseline.uncounted, *config.key}
     result = WindowResult(
         model=model,
         version=version,
         start=window.name,
         end=Window(window.end, window.end).name,
         requests=requests.rows,
-        versions={str(one or "unknown"): its.rows for one, its in found.items()},
+        versions={str(one or "unknown"): its.rows for one, its in found.items() if its.rows},
+        traffic=_traffic(found.values()),
         enough=requests.rows >= config.min_rows,
-        new_features=sorted(requests.samples.keys() - baseline.features.keys() - baseline.answers.keys()),
+        new_features=sorted(requests.samples.keys() - known),
         notes=[f"{damaged} files of the log cannot be read; their requests are left out"] if damaged else [],
     )
     before = _counts(previous, version)
@@ -57,7 +65,40 @@ def compare_window(
         for name, its in trained.items()
         if name in requests.counts
     ]
-    return result.model_copy(update={"columns": columns, "signals": [drift_signal(columns, enough=result.enough)]})
+    deciding = {one.name: one for one in columns if one.decides}
+    same = previous.slices if previous and previous.version == version else []
+    slices = compare_slices(requests.slices, baseline.slices, deciding, same, config.min_rows)
+    few = {one.name: one.rows for one in requests.slices if 0 < one.rows < config.min_rows}
+    signals = [drift_signal(columns, enough=result.enough), *slice_signal(slices, columns)]
+    return result.model_copy(update={"columns": columns, "slices": slices, "few": few, "signals": signals})
+
+
+def judge_traffic(result: WindowResult, earlier: Sequence[WindowResult], config: Monitoring) -> WindowResult:
+    """The result with what its volume and errors are, beside the windows of the week before."""
+    week = f"{datetime.fromisoformat(result.start) - WEEK:%Y-%m-%dT%H:%M:%SZ}"
+    known = [one for one in earlier if week <= one.start < result.start]
+    now = result.traffic or Traffic()
+    volume = volume_signal(now.calls, [one.calls for one in _usual(known, "volume")], config.min_rows)
+    errors = error_signal(now, _usual(known, "errors"), config.min_rows)
+    return result.model_copy(update={"signals": [*result.signals, *volume, *errors]})
+
+
+def _usual(windows: Iterable[WindowResult], cause: str) -> list[Traffic]:
+    """The traffic of the windows in which this was not unusual."""
+    return [
+        one.traffic
+        for one in windows
+        if one.traffic and not any(its.cause == cause and its.level > 1 for its in one.signals)
+    ]
+
+
+def _traffic(found: Iterable[Requests]) -> Traffic:
+    failed: Counter[str] = Counter()
+    calls = 0
+    for one in found:
+        failed.update(one.traffic.failed)
+        calls += one.traffic.calls
+    return Traffic(calls=calls, failed=dict(failed))
 
 
 def drift_signal(columns: list[Column], *, enough: bool) -> Signal:

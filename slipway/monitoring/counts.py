@@ -8,7 +8,7 @@ for each bucket, also where values are tied, and this alone looks like drift.
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, Field
@@ -80,32 +80,47 @@ def choose_cells(values: pa.ChunkedArray | pa.Array) -> Cells:
 
 def ranked(values: pa.ChunkedArray | pa.Array) -> list[tuple[str, int]]:
     """The values as texts, without missing ones, with their counts: most frequent first, equal counts by value."""
-    import pyarrow.compute as pc
-
-    counted = [(one["values"], one["counts"]) for one in pc.value_counts(_texts(values.drop_null())).to_pylist()]
+    codes, texts = coded(values)
+    counted = zip(texts, np.bincount(codes, minlength=len(texts) + 1).tolist(), strict=False)
     return sorted(counted, key=lambda one: (-one[1], one[0]))
 
 
-def count(values: pa.ChunkedArray | pa.Array, cells: Cells) -> Counts:
-    """The values counted by cell; a value of another type than the cells' is `other`."""
+def coded(values: pa.ChunkedArray | pa.Array) -> tuple[NDArray[np.int64], list[str]]:
+    """The distinct values as texts, and the place of each value among them; a missing one's is after the last.
+
+    A whole number is written as digits, also where a client sent 2.0. NaN and an empty text are missing.
+    """
     import pyarrow as pa
 
+    encoded = pa.chunked_array(values).combine_chunks().dictionary_encode()
+    if isinstance(encoded, pa.ChunkedArray):
+        encoded = encoded.unify_dictionaries().combine_chunks()
+    texts = [_text(value) for value in encoded.dictionary.to_pylist()]
+    distinct = {text: index for index, text in enumerate(dict.fromkeys(filter(None, texts)))}
+    recoded = np.array([*(distinct.get(text or "", len(distinct)) for text in texts), len(distinct)], np.int64)
+    return recoded[encoded.indices.fill_null(len(texts)).to_numpy(zero_copy_only=False)], list(distinct)
+
+
+def place(values: pa.ChunkedArray | pa.Array, cells: Cells) -> NDArray[np.int64]:
+    """The cell of each value, as a place in `Counts.counts`; a value of another type than the cells' is `other`."""
+    import pyarrow as pa
+
+    other, missing = len(cells.names) - 2, len(cells.names) - 1
     if pa.types.is_null(values.type):
-        return Counts(cells=cells, counts=[0] * (len(cells.names) - 1) + [len(values)])
-    numeric = pa.types.is_floating(values.type) or pa.types.is_integer(values.type)
-    if cells.kind == "number":
-        if not numeric:
-            return Counts(cells=cells, counts=[*[0] * (len(cells.edges) + 1), len(values) - values.null_count,
-                                               values.null_count])  # fmt: skip
-        numbers = _numbers(values.drop_null())
-        missing = len(values) - len(numbers)
-        found = np.bincount(np.searchsorted(cells.edges, numbers, side="right"), minlength=len(cells.edges) + 1)
-        return Counts(cells=cells, counts=[*map(int, found), 0, missing])
-    counted = dict(ranked(values))
-    found_values = [counted.pop(value, 0) for value in cells.values]
-    known = sum(found_values)
-    other = sum(counted.values())
-    return Counts(cells=cells, counts=[*found_values, other, len(values) - known - other])
+        return np.full(len(values), missing)
+    if cells.kind == "category":
+        codes, texts = coded(values)
+        known = {value: index for index, value in enumerate(cells.values)}
+        return np.array([*(known.get(text, other) for text in texts), missing], np.int64)[codes]
+    if not (pa.types.is_floating(values.type) or pa.types.is_integer(values.type)):
+        return np.where(values.is_null().to_numpy(zero_copy_only=False), missing, other)
+    numbers = values.cast("float64", safe=False).to_numpy(zero_copy_only=False)
+    return np.where(np.isnan(numbers), missing, np.searchsorted(cells.edges, numbers, side="right"))
+
+
+def count(values: pa.ChunkedArray | pa.Array, cells: Cells) -> Counts:
+    """The values counted by cell."""
+    return Counts(cells=cells, counts=np.bincount(place(values, cells), minlength=len(cells.names)).tolist())
 
 
 def add(first: Counts, second: Counts) -> Counts:
@@ -113,23 +128,18 @@ def add(first: Counts, second: Counts) -> Counts:
     return Counts(cells=first.cells, counts=[a + b for a, b in zip(first.counts, second.counts, strict=True)])
 
 
+def _text(value: Any) -> str | None:
+    if value is None or value != value:
+        return None
+    if isinstance(value, float):
+        return f"{value:.12g}"
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def _numbers(values: pa.ChunkedArray | pa.Array) -> NDArray[np.float64]:
     """float64 without NaN, which is a missing value."""
     numbers = values.cast("float64", safe=False).to_numpy(zero_copy_only=False)
     present: NDArray[np.float64] = numbers[~np.isnan(numbers)]
     return present
-
-
-def _texts(values: pa.ChunkedArray | pa.Array) -> pa.ChunkedArray | pa.Array:
-    """Texts; a whole number as digits, also where a client sent 2.0, NaN and an empty text are missing."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    if pa.types.is_floating(values.type):
-        values = pa.array([None if value != value else f"{value:.12g}" for value in values.to_pylist()], pa.string())
-    elif pa.types.is_binary(values.type) or pa.types.is_large_binary(values.type):
-        values = pa.array([value.decode(errors="replace") for value in values.to_pylist()], pa.string())
-    else:
-        values = values.cast(pa.string())
-    texts = values.drop_null()
-    return texts.filter(pc.not_equal(texts, ""))

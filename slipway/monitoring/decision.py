@@ -3,7 +3,7 @@
 A cause (drift, worse performance) must hold in `windows` windows running. Then it trains once, and not again before the
 cause was gone (below `rearm` of its threshold), the cool-down is over and the week's budget allows it. The same model
 and the same data are never trained twice: `key` is the digest of both. A broken feature is an alert, no reason to
-train: what is wrong at the source would be learned.
+train: what is wrong at the source would be learned. Slices, volume and errors are alerts, too: they are no triggers.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ KEPT = 500  # windows and keys
 class Signal(BaseModel):
     """One cause as a window shows it: `level` is 1 at the threshold."""
 
-    cause: Literal["drift", "performance"]
+    cause: Literal["drift", "performance", "slices", "volume", "errors"]
     level: float
     enough: bool = Field(True, description="whether there were rows or labels enough to tell")
     what: str = Field("", description="the columns or metrics, for people")

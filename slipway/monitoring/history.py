@@ -87,6 +87,10 @@ def _done(result: WindowResult) -> Iterator[str]:
         + (f", and {said}" if said else "")
         + ("" if result.enough else ": not enough to tell drift from chance")
     )
+    unusual = {one.cause: one.what for one in result.signals if one.cause in ("volume", "errors") and one.what}
+    yield from (f"unusual {cause}: {what}" for cause, what in unusual.items())
+    if result.traffic and result.traffic.errors and "errors" not in unusual:
+        yield result.traffic.said
 
 
 def _moved(result: WindowResult, windows: Sequence[WindowResult]) -> Iterator[str]:
@@ -95,12 +99,31 @@ def _moved(result: WindowResult, windows: Sequence[WindowResult]) -> Iterator[st
         yield f"{describe_column(one)}; so since {moved_since(one, result, windows)}"
     if len(moved) > NAMED:
         yield f"and {len(moved) - NAMED} more columns"
+    since_before = [one for one in result.columns if one.previous and one.previous.drifted]
+    if since_before:
+        named = ", ".join(f"{one.name} {one.previous.distance:.3f}" for one in since_before[:NAMED] if one.previous)
+        yield f"moved since the window before: {named}"
+    yield from _moved_in_slices(result)
     if result.labels and result.labels.baseline.drifted:
         yield f"the labels: {describe_column(result.labels)}"
     if result.new_features:
         yield f"requests have features that training did not have: {', '.join(result.new_features)}"
-    if result.columns and not moved and result.enough:
+    if result.columns and not moved and not result.moved_slices and result.enough:
         yield f"none of {len(result.columns)} columns moved"
+
+
+def _moved_in_slices(result: WindowResult) -> Iterator[str]:
+    slices = result.moved_slices
+    for one in slices[:NAMED]:
+        yield f"{one.name} drifted in {one.slice} only, not overall: distance {one.baseline.distance:.3f} " + (
+            f"(threshold {one.baseline.threshold:g}, noise {one.baseline.noise:.4f}, {one.rows:,} requests)"
+        )
+    if len(slices) > NAMED:
+        yield f"and {len(slices) - NAMED} more columns within slices"
+    if result.few and result.enough:
+        named = sorted(result.few, key=lambda name: -result.few[name])
+        more = f" and {len(named) - NAMED} more" if len(named) > NAMED else ""
+        yield f"not enough requests to tell in {', '.join(named[:NAMED])}{more}"
 
 
 def _performed(result: WindowResult) -> Iterator[str]:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 CELLS = 12  # of a category
 TONES: dict[str, Tone] = {
-    "stable": "good", "drift": "warn", "worse": "bad", "broken": "bad", "not-enough": "plain", "retrained": "warn",
+    "stable": "good", "drift": "warn", "traffic": "warn", "worse": "bad", "broken": "bad", "not-enough": "plain",
+    "retrained": "warn",
 }  # fmt: skip
 
 

@@ -12,12 +12,13 @@ import pyarrow.compute as pc
 from slipway.data.labels import encode_labels
 from slipway.errors import DataError
 from slipway.evaluation.results import OVERALL
-from slipway.monitoring.columns import compare_column
+from slipway.monitoring.columns import Column, compare_column
 from slipway.monitoring.counts import count
 from slipway.monitoring.labels import REQUEST, Joined, join_labels, read_labels
 from slipway.monitoring.requests import ANSWERS, Window, answered_rows, parse_length, predictions_of
 from slipway.monitoring.result import Performance, WindowResult
 from slipway.monitoring.scores import Labelled, deciding_metric, performance_signal, score, usable
+from slipway.monitoring.slices import SliceColumn, compare_slices, count_slices
 
 if TYPE_CHECKING:
     from slipway.monitoring.baseline import Baseline
@@ -70,19 +71,29 @@ def score_labels(
     performance = [_performance(version, found[version], baseline, config) for version in ordered]
     changed: dict[str, object] = {"performance": performance}
     if result.version in found:
-        own = pa.chunked_array(
-            [chunk for one in found[result.version].joined for chunk in one.rows[config.label.column].chunks]
-        )
-        before = previous.labels if previous and previous.version == result.version else None
-        changed["labels"] = compare_column(
-            config.label.column, count(own, baseline.labels.cells), own, baseline.labels,
-            before.counts if before else None, threshold=its.threshold, columns=1, role="label", decides=False,
-        )  # fmt: skip
+        same = previous if previous and previous.version == result.version else None
+        own = pa.concat_tables([one.rows for one in found[result.version].joined], promote_options="permissive")
+        changed["labels"], changed["label_slices"] = _labels_drift(own, baseline, config, same)
         is_new = previous is None or performance[0].rows not in {one.rows for one in previous.performance}
         overall = next(one for one in baseline.metrics if one.name == OVERALL)
         signal = performance_signal(metric, performance[0].scores, overall, its, is_new=is_new)
         changed["signals"] = [*result.signals, signal]
     return result.model_copy(update=changed)
+
+
+def _labels_drift(
+    rows: pa.Table, baseline: Baseline, config: MonitorConfig, previous: WindowResult | None
+) -> tuple[Column, list[SliceColumn]]:
+    """The labels that have come beside those of training, overall and within slices."""
+    name, its, cells = config.label.column, config.monitoring, baseline.labels.cells
+    before = previous.labels.counts if previous and previous.labels else None
+    column = compare_column(
+        name, count(rows[name], cells), rows[name], baseline.labels, before,
+        threshold=its.threshold, columns=1, role="label", decides=False,
+    )  # fmt: skip
+    slices = count_slices(baseline.slices, dict(zip(rows.column_names, rows.columns, strict=True)), name, cells)
+    earlier = previous.label_slices if previous else []
+    return column, compare_slices(slices, baseline.slices, {name: column}, earlier, its.min_rows)
 
 
 def _joined(

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 from urllib.parse import quote
 
 import numpy as np
@@ -23,13 +24,15 @@ from numpy.typing import NDArray
 from slipway.data.tensors import MISSING_INT
 from slipway.errors import ConfigError
 from slipway.monitoring.baseline import CLASS, SCORE
-from slipway.monitoring.counts import Cells, Counts, add, count
+from slipway.monitoring.counts import Cells, Counts, add, place
+from slipway.monitoring.slices import Slice, add_rows, count_in, places_of
+from slipway.monitoring.traffic import Traffic
 from slipway.stores import storage
 
 BATCH_ROWS = 10_000
 SAMPLE_ROWS = 100_000
 ANSWERS = ("classes", "scores")
-_COLUMNS = ["request_id", "instance", "time", "version", "features", *ANSWERS]
+_COLUMNS = ["request_id", "instance", "time", "version", "features", *ANSWERS, "error"]
 
 
 @dataclass(frozen=True)
@@ -88,21 +91,29 @@ class Requests:
     """What was asked of one version in a window.
 
     Attributes:
-        rows: Number of instances.
+        rows: Number of instances whose features were logged.
+        traffic: Calls, and those of them that failed.
         counts: Of each column of the baseline, by its cells.
         samples: Values of each feature, `SAMPLE_ROWS` at most; also of features that the baseline does not have.
+        slices: Those of the baseline that can be told by the logged features, with counts by its cells.
     """
 
     rows: int = 0
+    traffic: Traffic = field(default_factory=Traffic)
     counts: dict[str, Counts] = field(default_factory=dict)
     samples: dict[str, pa.ChunkedArray] = field(default_factory=dict)
+    slices: list[Slice] = field(default_factory=list)
 
     def add(self, features: Mapping[str, pa.Array], rows: int, cells: Mapping[str, Cells]) -> None:
         """Counts a batch; a feature of the baseline that the batch lacks is missing in all of its rows."""
+        groups = places_of(self.slices, features)
+        add_rows(groups)
         for name in cells.keys() | features.keys():
             values = features[name] if name in features else pa.nulls(rows)
             if name in cells:
-                found = count(values, cells[name])
+                placed, size = place(values, cells[name]), len(cells[name].names)
+                count_in(groups, name, placed, size)
+                found = Counts(cells=cells[name], counts=np.bincount(placed, minlength=size).tolist())
                 self.counts[name] = add(self.counts[name], found) if name in self.counts else found
             before = self.samples.get(name)
             if before is None or len(before) < SAMPLE_ROWS:
@@ -111,7 +122,11 @@ class Requests:
 
 
 def count_requests(
-    log_uri: str, model: str, window: Window, cells: Mapping[int, Mapping[str, Cells]]
+    log_uri: str,
+    model: str,
+    window: Window,
+    cells: Mapping[int, Mapping[str, Cells]],
+    slices: Mapping[int, Sequence[Slice]] = MappingProxyType({}),
 ) -> tuple[dict[int | None, Requests], int]:
     """The requests of a window by version, and how many files of the log could not be read.
 
@@ -120,6 +135,7 @@ def count_requests(
         model: The model's name.
         window: Which requests.
         cells: By version, the cells of its baseline; other versions are only counted.
+        slices: By version, those of its baseline.
 
     Raises:
         StoreError: the log cannot be listed or read.
@@ -131,9 +147,17 @@ def count_requests(
             try:
                 for batch in _batches(file, window):
                     for version, part in _by_version(batch):
-                        requests = found.setdefault(version, Requests())
+                        if version not in found:
+                            known = slices.get(version, ()) if version is not None else ()
+                            empty = [Slice(columns=one.columns, values=one.values) for one in known]
+                            found[version] = Requests(slices=empty)
+                        requests = found[version]
                         own = cells.get(version, {}) if version is not None else {}
                         names = own[CLASS].values if CLASS in own else ()
+                        _add_calls(requests.traffic, part)
+                        part = part.filter(pc.is_valid(part.column("features")))
+                        if not part.num_rows:
+                            continue
                         columns = {**columns_of(part.column("features")), **answers_of(part, names)} if own else {}
                         requests.add(columns, part.num_rows, own)
             except (pa.ArrowInvalid, OSError):
@@ -168,7 +192,7 @@ def answered_rows(log_uri: str, model: str, window: Window, features: Collection
         for file in files:
             with suppress(pa.ArrowInvalid, OSError):
                 for batch in _batches(file, window):
-                    for version, part in _by_version(batch):
+                    for version, part in _by_version(batch.filter(pc.is_valid(batch.column("features")))):
                         columns = columns_of(part.column("features"))
                         chosen = {name: _whole(columns[name]) for name in features if name in columns}
                         kept = {name: part.column(name) for name in ("request_id", "instance", *ANSWERS)}
@@ -276,12 +300,17 @@ def _uris(log_uri: str, model: str, window: Window) -> list[str]:
 
 
 def _batches(file: Path, window: Window) -> Iterator[pa.RecordBatch]:
-    """The rows of a file that belong to the window and have features."""
+    """The rows of a file that belong to the window; `error` is not there in files that older servers wrote."""
     with pq.ParquetFile(file) as parquet:
         for batch in parquet.iter_batches(BATCH_ROWS, columns=_COLUMNS):
             time = batch.column("time")
-            inside = pc.and_(pc.greater_equal(time, window.start), pc.less(time, window.end))
-            yield batch.filter(pc.and_(inside, pc.is_valid(batch.column("features"))))
+            yield batch.filter(pc.and_(pc.greater_equal(time, window.start), pc.less(time, window.end)))
+
+
+def _add_calls(traffic: Traffic, rows: pa.RecordBatch) -> None:
+    traffic.calls += int(pc.sum(pc.equal(rows.column("instance"), 0)).as_py() or 0)
+    for error in rows.column("error").drop_null().to_pylist() if "error" in rows.schema.names else ():
+        traffic.failed[error] = traffic.failed.get(error, 0) + 1
 
 
 def _by_version(batch: pa.RecordBatch) -> Iterator[tuple[int | None, pa.RecordBatch]]:

@@ -6,6 +6,8 @@ from pydantic import BaseModel, Field
 
 from slipway.monitoring.columns import Column
 from slipway.monitoring.decision import Decision, Signal
+from slipway.monitoring.slices import SliceColumn, moved_slices
+from slipway.monitoring.traffic import Traffic
 from slipway.stores import storage
 from slipway.stores.artifacts import parse_json
 
@@ -53,9 +55,13 @@ class WindowResult(BaseModel):
     requests: int = Field(description="of the version")
     versions: dict[str, int] = Field({}, description="requests of each version; `unknown` where the log has none")
     enough: bool = Field(True, description="whether there were as many requests as `min_rows`")
+    traffic: Traffic | None = Field(None, description="of all versions; null in windows of older monitors")
     columns: list[Column] = []
     performance: list[Performance] = Field([], description="of each version, the served one first")
     labels: Column | None = Field(None, description="the labels that have come, beside those of training")
+    slices: list[SliceColumn] = Field([], description="columns within slices that have requests enough")
+    few: dict[str, int] = Field({}, description="requests of the slices that have fewer than `min_rows`")
+    label_slices: list[SliceColumn] = Field([], description="the labels within slices that have labels enough")
     new_features: list[str] = Field([], description="features that training did not have")
     signals: list[Signal] = []
     notes: list[str] = Field([], description="what could not be read or judged, and why")
@@ -71,7 +77,7 @@ class WindowResult(BaseModel):
         if self.broken:
             return "broken"
         if above:
-            return "worse" if "performance" in above else "drift"
+            return "worse" if "performance" in above else "drift" if above & {"drift", "slices"} else "traffic"
         return "stable" if self.enough else "not-enough"
 
     @property
@@ -79,6 +85,12 @@ class WindowResult(BaseModel):
         """Columns that drifted from training or are broken, the farthest first."""
         found = [one for one in self.columns if one.baseline.drifted or one.broken]
         return sorted(found, key=lambda one: -one.level)
+
+    @property
+    def moved_slices(self) -> list[SliceColumn]:
+        """What moved within a slice only, the farthest first."""
+        labels = [self.labels] if self.labels else []
+        return moved_slices([*self.slices, *self.label_slices], [*self.columns, *labels])
 
     @property
     def broken(self) -> list[str]:

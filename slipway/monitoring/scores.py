@@ -20,7 +20,7 @@ from slipway.evaluation.chance import MIN_ROWS
 from slipway.evaluation.metric import BEST, how_much_worse, judged_metrics, ranking_metric, slice_metrics
 from slipway.evaluation.metrics import ROW_VALUES, Groups, compute_metrics, invalid_predictions
 from slipway.evaluation.paired import outranked
-from slipway.evaluation.results import OVERALL, SliceResult
+from slipway.evaluation.results import OVERALL, SliceResult, name_slice
 from slipway.evaluation.slices import Slicing, slice_rows
 from slipway.monitoring.decision import Signal
 from slipway.monitoring.drift import ERROR_RATE
@@ -87,7 +87,7 @@ def score(task: Task, rows: Labelled, slices: Iterable[Sequence[str]], evaluated
     for slicing, metrics, spread in zip(slicings, found, errors, strict=True):
         for place, values in enumerate(slicing.values):
             chosen = slicing.codes == place
-            name = SliceResult(columns=list(slicing.columns), values=list(values), examples=0, candidate={}).name
+            name = name_slice(slicing.columns, values)
             if name != OVERALL and (name not in known or chosen.sum() < MIN_ROWS):
                 continue
             for metric in judged_metrics(task) if name == OVERALL else slice_metrics(task):

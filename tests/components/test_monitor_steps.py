@@ -307,3 +307,46 @@ def test_what_cannot_be_watched_is_refused_with_the_fix(watched: Watched) -> Non
     watched.monitoring = {"metric": "macro_f1"}
     with pytest.raises(ConfigError, match="macro_f1"):
         watched.run(0)
+
+
+def test_calls_that_fail_and_volume_are_told_and_train_nothing(watched: Watched) -> None:
+    version = watched.push()
+    for day, (rows, failed) in enumerate(((600, 3), (600, 90), (600, 100))):
+        requests, scores, _ = draw(day, rows)
+        watched.ask(version, day, requests, scores, failed=failed)
+    assert watched.run(0).verdict == "stable"
+    result = watched.run(1)
+    assert result.verdict == "traffic"
+    assert result.requests == 600, "a call that failed is no request that was answered"
+    assert result.traffic is not None
+    assert (result.traffic.calls, result.traffic.failed) == (690, {"UNAVAILABLE": 90})
+    assert any("90 of 690 calls failed" in said and "UNAVAILABLE" in said for said in watched.outcome().reasons)
+    again = watched.run(2)
+    assert again.decision is not None
+    assert (again.decision.action, again.decision.causes) == ("alert", ["errors"])
+    assert watched.state().trainings == []
+
+
+def test_a_volume_that_falls_is_told(watched: Watched) -> None:
+    version = watched.push()
+    for day, rows in enumerate((900, 250)):
+        requests, scores, _ = draw(day, rows)
+        watched.ask(version, day, requests, scores)
+    watched.run(0)
+    assert watched.run(1).verdict == "traffic"
+    assert any("250 calls" in said and "900" in said for said in watched.outcome().reasons)
+    assert watched.run(2).verdict == "traffic", "no calls at all"
+
+
+def test_a_slice_that_moved_is_told_with_its_labels(watched: Watched) -> None:
+    version = watched.push()
+    requests, scores, labels = draw(3, 3000)
+    changed = [one["payment"] == "Card" and number % 3 == 0 for number, one in enumerate(requests)]
+    scores = [0.99 if its else one for one, its in zip(scores, changed, strict=True)]
+    watched.tell(watched.ask(version, 0, requests, scores), [
+        1 - label if one["payment"] == "Card" else label for one, label in zip(requests, labels, strict=True)
+    ])  # fmt: skip
+    result = watched.run(0)
+    assert {one.slice for one in result.label_slices} == {"payment=Card", "payment=Cash"}
+    assert {one.name for one in result.slices if one.slice == "payment=Card"} == {"fare", "score"}
+    assert ("payment=Card", "score") in {(one.slice, one.name) for one in result.slices if one.baseline.drifted}

@@ -21,7 +21,7 @@ from serving.request_log import LogOptions, RequestLog, is_sampled
 from serving.server.config import ServerConfig
 from serving.server.model_sources import BasePaths
 from serving.server.server import ModelServer
-from tests.serving.request_log.calls import accounted, example, features_of, predict_request, read_log, strings
+from tests.serving.request_log.calls import example, features_of, predict_request, read_log, strings
 from tests.serving.request_log.upstream import sidecar
 
 FREE = ServerConfig(grpc_port=0, rest_port=0)
@@ -125,15 +125,28 @@ def test_sample_is_the_same_over_both_protocols_and_places(how: str, base: Path,
     assert {row["request_id"] for row in read_log(tmp_path)} == {each for each in sent if is_sampled(each, 0.4)}
 
 
-def test_requests_that_fail_are_answered_and_not_logged(base: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", ["built in", "sidecar"])
+def test_requests_that_fail_are_logged_with_their_code_and_nothing_else(how: str, base: Path, tmp_path: Path) -> None:
     registry = CollectorRegistry()
-    with served("built in", base, LogOptions(str(tmp_path), fields=("*",)), registry) as (rest_port, grpc_port):
+    with served(how, base, LogOptions(str(tmp_path), fields=("*",)), registry) as (rest_port, grpc_port):
         for body in ("{", '{"instances": [{"size": "text"}]}', '{"signature_name": "none", "instances": [1]}'):
             connection = http.client.HTTPConnection("127.0.0.1", rest_port, timeout=20)
             connection.request("POST", "/v1/models/tiny:predict", body)
             assert connection.getresponse().status == 400
             connection.close()
-        with grpc.insecure_channel(f"127.0.0.1:{grpc_port}") as channel, pytest.raises(grpc.RpcError):
-            prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict(predict_request({}, "none", "tiny"))
-    assert accounted(registry) == 0
-    assert not list(tmp_path.iterdir())
+        for target in ("none:predict", "none/versions/3:predict", "tiny/versions/3:predict"):
+            connection = http.client.HTTPConnection("127.0.0.1", rest_port, timeout=20)
+            connection.request("POST", f"/v1/models/{target}", "{")
+            assert connection.getresponse().status in (400, 404)
+            connection.close()
+        with grpc.insecure_channel(f"127.0.0.1:{grpc_port}") as channel:
+            stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+            for model in ("tiny", "none"):
+                with pytest.raises(grpc.RpcError):
+                    stub.Predict(predict_request({}, "none", model))
+    rows = [row for row in read_log(tmp_path) if row["signature"] == ""]
+    assert {row["protocol"] for row in rows} == {"rest", "grpc"}
+    assert {(row["model"], row["version"]) for row in rows} == {("tiny", 17)}
+    assert {row["error"] for row in rows} == {"INVALID_ARGUMENT", "FAILED_PRECONDITION"}
+    assert not any(row["features"] or row["scores"] for row in rows)
+    assert len(rows) >= 4

@@ -65,6 +65,7 @@ def test_log_call_becomes_a_row(tmp_path: Path, registry: CollectorRegistry) -> 
         "classes": None,
         "scores": [3.5],
         "outputs": [],
+        "error": None,
         "model": "taxi",
         "date": "2026-01-01",
     }

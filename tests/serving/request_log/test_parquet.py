@@ -40,7 +40,7 @@ def log(tmp_path: Path) -> Path:
 
 def test_file_rows_that_arrow_refuses_do_not_spoil_others() -> None:
     head: tuple[Any, ...] = (datetime.now(UTC), 1, "rest", "predict", "s", 0.1)
-    good, bad = ("id", 0, *head, [], None, [0.5], []), ("id", "no number", *head, [], None, [0.5], [])
+    good, bad = ("id", 0, *head, [], None, [0.5], [], None), ("id", "no number", *head, [], None, [0.5], [], None)
     file = LogFile("model=m/date=2026-01-01", 0.0)
     with pytest.raises(pa.ArrowInvalid):
         file.append([bad], CHUNK_BYTES)

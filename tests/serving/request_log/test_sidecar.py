@@ -171,7 +171,10 @@ def test_rest_predictions_are_logged_and_nothing_else(served: Upstream, tmp_path
         assert Reply(ports.rest_port, "POST", "/v1/models/m:predict", b"{").status == 400
         assert Reply(ports.rest_port, "GET", "/v1/models/m/metadata").status == 200
         assert Reply(ports.rest_port, "POST", "/v1/other", body).status == 200
-    rows = read_log(tmp_path)
+    logged = read_log(tmp_path)
+    [failed] = [row for row in logged if row["error"]]
+    assert (failed["model"], failed["error"], failed["features"]) == ("m", "INVALID_ARGUMENT", None)
+    rows = [row for row in logged if not row["error"]]
     assert [(row["request_id"], row["model"], row["version"]) for row in rows if row["instance"] == 0] == [
         ("m:predict", "m", VERSION),
         ("m/versions/7:predict", "m", 7),
