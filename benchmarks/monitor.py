@@ -9,7 +9,7 @@ the trips. All goes through the functions that `compare_requests` calls.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
@@ -26,20 +26,22 @@ from slipway.data.examples.dataset import open_split
 from slipway.data.schema import model_inputs, read_schema
 from slipway.data.tensors import raw_inputs
 from slipway.module_api import Monitoring
+from slipway.module_kit.config import read_config
 from slipway.monitoring.baseline import SCORE, Baseline
 from slipway.monitoring.compare import compare_window
-from slipway.monitoring.counts import choose_cells, count
+from slipway.monitoring.counts import Cells, choose_cells
 from slipway.monitoring.evidently_page import Kind, drift_report, kind_of
 from slipway.monitoring.requests import Requests, Window
 from slipway.monitoring.result import WindowResult
+from slipway.monitoring.slices import Slice, choose_slices
 
-ALARMS_HEADER = ("requests in a window", "threshold", "windows", "with a false alarm", "Evidently's preset")
+ALARMS_HEADER = ("requests in a window", "threshold", "windows", "with a false alarm", "by kind", "Evidently's preset")
 MOVES_HEADER = ("move", "requests", "threshold", "windows", "found", "of these as broken", "Evidently's preset")
 COST_HEADER = ("100,000 requests, 17 features and the score", "wall s", "CPU s", "largest process MiB")
 START = datetime(2026, 3, 1, tzinfo=UTC)
 WINDOW = Window(START, START + timedelta(days=1))
 VERSION = 1
-EVIDENTLY_WINDOWS = 50
+EVIDENTLY_WINDOWS = 20
 TYPES = {"number": pa.float64(), "category": pa.string()}
 
 Move = Callable[[pa.Table, np.random.Generator], pa.Table]
@@ -52,6 +54,7 @@ class Trips:
     rows: pa.Table
     trained: Baseline  # of the run: the cells of the answers, and which columns are features
     kinds: dict[str, Kind]
+    slices: tuple[tuple[str, ...], ...]  # of module.yaml
 
     def draw(self, seed: int, sizes: tuple[int, ...]) -> tuple[pa.Table, list[pa.Table]]:
         """Training rows and windows, of which no two share a row."""
@@ -64,13 +67,14 @@ class Trips:
         return self.rows.take(order[: 2 * len(order) // 3]), windows
 
     def baseline(self, rows: pa.Table) -> Baseline:
-        """As evaluate_model counts it."""
-        chosen = {name: choose_cells(rows[name]) for name in self.trained.features}
-        answers = {name: count(rows[name], its.cells) for name, its in self.trained.answers.items()}
-        features = {name: count(rows[name], cells) for name, cells in chosen.items()}
-        return self.trained.model_copy(
-            update={"rows": rows.num_rows, "features": features, "answers": answers, "metrics": []}
-        )
+        """Its cells and slices chosen and counted as evaluate_model does it."""
+        cells = {name: choose_cells(rows[name]) for name in self.trained.features}
+        answers = {name: its.cells for name, its in self.trained.answers.items()}
+        slices = [one for by in self.slices for one in choose_slices({name: rows[name] for name in by}, by)]
+        counted = count_rows(rows, cells | answers, slices)
+        features, scores = ({name: counted.counts[name] for name in names} for names in (cells, answers))
+        new = {"rows": rows.num_rows, "features": features, "answers": scores, "slices": counted.slices}
+        return self.trained.model_copy(update=new)
 
 
 def read_trips(run: Mapping[str, Any], model: Path, baseline: Path) -> Trips:
@@ -80,41 +84,52 @@ def read_trips(run: Mapping[str, Any], model: Path, baseline: Path) -> Trips:
     scores = Predictor(model).predict(raw_inputs(rows, features)).reshape(-1).astype(np.float64)
     trained = Baseline.model_validate_json(baseline.read_bytes())
     rows = rows.select(list(trained.features)).append_column(SCORE, pa.array(scores))
-    return Trips(rows, trained, {one.name: kind_of(one) for one in features})
+    slices = read_config(Path("modules/taxi")).slices
+    return Trips(rows, trained, {one.name: kind_of(one) for one in features}, slices)
+
+
+def count_rows(rows: pa.Table, cells: Mapping[str, Cells], slices: Sequence[Slice]) -> Requests:
+    """All columns counted by cell, overall and within the slices."""
+    counted = Requests(slices=[Slice(columns=one.columns, values=one.values) for one in slices])
+    counted.add({name: rows[name].combine_chunks() for name in rows.column_names}, rows.num_rows, cells)
+    return counted
 
 
 def watch(window: pa.Table, baseline: Baseline, threshold: float, previous: WindowResult | None = None) -> WindowResult:
     """One window by the monitor's own functions."""
-    requests = Requests()
     cells = {name: its.cells for name, its in {**baseline.features, **baseline.answers}.items()}
-    requests.add({name: window[name].combine_chunks() for name in window.column_names}, window.num_rows, cells)
+    found: dict[int | None, Requests] = {VERSION: count_rows(window, cells, baseline.slices)}
     config = Monitoring(threshold=threshold)
-    return compare_window("taxi", VERSION, WINDOW, {VERSION: requests}, baseline, config, previous=previous)
+    return compare_window("taxi", VERSION, WINDOW, found, baseline, config, previous=previous)
 
 
-def alarms(result: WindowResult) -> list[str]:
-    """All that moved or is broken, against training or the window before."""
-    return [
-        one.name
-        for one in result.columns
-        if one.baseline.drifted or one.broken or (one.previous and one.previous.drifted)
-    ]
+def alarms(result: WindowResult) -> Counter[str]:
+    """What says that something moved: a column or a slice, against the training rows or the window before."""
+    found: Counter[str] = Counter()
+    for what, moved in (("columns", result.columns), ("slices", result.slices)):
+        found[what] += sum(one.baseline.drifted for one in moved)
+        found[f"{what} since the window before"] += sum(bool(one.previous and one.previous.drifted) for one in moved)
+    found["broken"] += len(result.broken)
+    return +found
 
 
 def count_false_alarms(trips: Trips, windows: int = 1000) -> Iterator[tuple[str, ...]]:
     """Stable windows of which something is said to have moved."""
     for size in (200, 1_000):
-        false, theirs = {0.02: 0, 0.005: 0}, 0
+        false: dict[float, list[Counter[str]]] = {0.02: [], 0.005: []}
+        theirs = 0
         for seed in range(windows):
             trained, (now, earlier) = trips.draw(seed, (size, size))
             baseline = trips.baseline(trained)
-            for threshold in false:
-                before = watch(earlier, baseline, threshold)
-                false[threshold] += bool(alarms(watch(now, baseline, threshold, before)))
+            for threshold, found in false.items():
+                found.append(alarms(watch(now, baseline, threshold, watch(earlier, baseline, threshold))))
             if seed < EVIDENTLY_WINDOWS:
                 theirs += bool(evidently_drift(trips, now, trained))
-        for threshold, many in false.items():
-            yield f"{size:,}", f"{threshold:g}", f"{windows:,}", f"{many / windows:.1%}", _share(theirs)
+        for threshold, found in false.items():
+            by_kind = Counter(what for one in found for what in one)
+            said = ", ".join(f"{what}: {many}" for what, many in by_kind.items())
+            share = f"{sum(map(bool, found)) / windows:.1%}"
+            yield f"{size:,}", f"{threshold:g}", f"{windows:,}", share, said, _share(theirs)
 
 
 def rise_fares(factor: float) -> Move:

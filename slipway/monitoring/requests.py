@@ -209,7 +209,8 @@ def sampled_requests(
         for file in files:
             with suppress(pa.ArrowInvalid, OSError):
                 for batch in _batches(file, window):
-                    own = batch.filter(pc.equal(batch.column("version"), version))
+                    is_own = pc.equal(batch.column("version"), version)
+                    own = batch.filter(pc.and_(is_own, pc.is_valid(batch.column("features"))))
                     first, last = np.searchsorted(places, [seen, seen + own.num_rows])
                     if first < last:
                         yield columns_of(own.column("features").take(pa.array(places[first:last] - seen)))
