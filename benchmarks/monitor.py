@@ -8,6 +8,8 @@ the trips. All goes through the functions that `compare_requests` calls.
 
 from __future__ import annotations
 
+import json
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,8 +22,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
+from benchmarks.measure import Cost, measure
 from serving.predictor import Predictor
+from serving.request_log import schema
 from slipway.data.examples.dataset import open_split
 from slipway.data.schema import model_inputs, read_schema
 from slipway.data.tensors import raw_inputs
@@ -213,3 +218,46 @@ def _share(many: int) -> str:
 
 def _with(table: pa.Table, name: str, values: Any) -> pa.Table:
     return table.set_column(table.column_names.index(name), name, values)
+
+
+def measure_cost(trips: Trips, home: Path, version: int, work: Path) -> Iterator[tuple[str, ...]]:
+    """`slipway monitor run` on a log of 100,000 requests, its steps, and Evidently's page of the same window."""
+    log = work / "requests"
+    write_log(trips, version, log, 100_000)
+    environment = {"SLIPWAY_HOME": str(home)}
+    slipway = [sys.executable, "-m", "cli.main", "monitor"]
+    asked = ["taxi", "--log", str(log), "--window", WINDOW.name, "--decide-only", "--json"]
+    cost = measure([*slipway, "run", *asked], environment)
+    for step in json.loads(cost.output[cost.output.index("{") :])["steps"]:
+        yield step["name"], f"{step['seconds']:.1f}", f"{step['cpu_seconds']:.1f}", f"{step['peak_mib']:.0f}"
+    yield "slipway monitor run", *_cost(cost)
+    if find_spec("evidently"):
+        page = measure([*slipway, "evidently", "taxi", WINDOW.name, "--log", str(log)], environment)
+        yield "slipway monitor evidently, on 10,000 of them", *_cost(page)
+
+
+def write_log(trips: Trips, version: int, log: Path, rows: int) -> None:
+    """Requests as the server logs them, spread over the window; trips come several times."""
+    order = np.random.default_rng(0).integers(0, trips.rows.num_rows, rows)
+    folder = log / "model=taxi" / f"date={START:%Y-%m-%d}"
+    folder.mkdir(parents=True)
+    columns = {pa.float32(): "floats", pa.float64(): "floats", pa.int64(): "ints", pa.string(): "strings"}
+    kinds = {name: columns[trips.rows.schema.field(name).type] for name in trips.trained.features}
+    for first in range(0, rows, 10_000):
+        asked = trips.rows.take(order[first : first + 10_000]).to_pylist()
+        logged = [
+            {
+                "request_id": f"r{first + number}", "instance": 0, "version": version, "protocol": "rest",
+                "time": START + timedelta(seconds=80_000 * (first + number) / rows), "method": "predict",
+                "signature": "raw", "latency_seconds": 0.004, "scores": [row[SCORE]],
+                "features": [
+                    {"name": name, kind: [row[name]]} for name, kind in kinds.items() if row[name] is not None
+                ],
+            }
+            for number, row in enumerate(asked)
+        ]  # fmt: skip
+        pq.write_table(pa.Table.from_pylist(logged, schema()), folder / f"{first}.parquet")
+
+
+def _cost(cost: Cost) -> tuple[str, str, str]:
+    return f"{cost.wall_seconds:.1f}", f"{cost.cpu_seconds:.1f}", f"{cost.peak_mib:.0f}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -36,7 +37,6 @@ def watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Watched:
         {"fare": row["fare"], "payment": None if number % 3 == 0 else row["payment"], "app": 1.0}
         for number, row in enumerate(requests)
     ]
-    asked[0]["fare"] = 1e39  # of float32, which the log keeps, infinity
     asked[1]["payment"] = "</script><script>document.title = 'taken'</script>"
     watched.ask(version, 0, asked, scores)
     watched.run(0)
@@ -46,6 +46,7 @@ def watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Watched:
 def keep_training(watched: Watched) -> None:
     """The artifacts of the run that trained the version, as its manifest names them."""
     schema, rows = schema_pb2.Schema(), draw(1001, 6000)[0]
+    rows[0]["fare"] = math.inf
     for name, kind in (("fare", schema_pb2.FLOAT), ("payment", schema_pb2.BYTES), ("trip_hour", schema_pb2.INT)):
         schema.feature.add(name=name, type=kind)
     places = {name: watched.folder / "artifacts" / name for name in ("schema", "examples")}
