@@ -92,7 +92,7 @@ def test_stable_windows_give_no_alarm(rows: int) -> None:
     for _ in range(windows):
         window = population(rng, rows)
         window[SCORE] = window.pop("noise0")
-        found = {1: counted(window, {**cells, SCORE: cells["noise0"]}, slices)}
+        found: dict[int | None, Requests] = {1: counted(window, {**cells, SCORE: cells["noise0"]}, slices)}
         # What gives no alarm by the lower threshold gives none by the default, 0.02.
         config = Monitoring(threshold=0.005, min_rows=100)
         before = compare_window("trips", 1, WINDOW, found, baseline, config, previous=before)
