@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmarks import monitor
 from benchmarks.enlarge import enlarge
 from benchmarks.measure import Cost, measure
 from benchmarks.serving import HEADER, compare
@@ -27,7 +28,7 @@ BIN = Path(sys.executable).parent
 SLIPWAY = str(BIN / "slipway")
 DATA_STEPS = ("ingest_examples", "compute_statistics", "validate_examples")
 SEEDS = (1, 2, 3)
-PARTS = ["commands", "runs", "sizes", "quality", "tables", "serving"]
+PARTS = ["commands", "runs", "sizes", "quality", "tables", "monitor", "serving"]
 
 
 def main() -> None:
@@ -54,6 +55,14 @@ def main() -> None:
             table(("seed", "AUC", "log loss", "accuracy", "verdict"), quality(work, trips))
         if "tables" in parts and arguments.tables:
             table(TABLES_HEADER, compare_tables(work, arguments.tables))
+        if "monitor" in parts:
+            home = work / "monitor"
+            _, run = train(home, trips)
+            (model,) = (home / "models" / "taxi").glob("[0-9]*")
+            answered = monitor.read_trips(run, model, home / "models" / "taxi" / ".baselines" / f"{model.name}.json")
+            table(monitor.COST_HEADER, monitor.measure_cost(answered, home, int(model.name), work))
+            table(monitor.ALARMS_HEADER, monitor.count_false_alarms(answered))
+            table(monitor.MOVES_HEADER, monitor.count_moves(answered))
         if "serving" in parts:
             train(work / "serving", trips)
             (model,) = (work / "serving" / "models" / "taxi").glob("[0-9]*")

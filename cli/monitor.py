@@ -96,6 +96,28 @@ def show(module: Module, window: Window = "", env: options.Env = None, as_json: 
 
 
 @app.command()
+def evidently(
+    module: Module,
+    window: Window = "",
+    log: Annotated[str | None, typer.Option(help="Log of requests; request_log of the settings by default.")] = None,
+    env: options.Env = None,
+) -> None:
+    """Write Evidently's drift page of one window, beside ours; an extra: pip install 'slipway[evidently]'."""
+    from slipway.monitoring.evidently_page import FILE, evidently_page
+
+    environment = open_environment(env)
+    folder = _folder(environment, module)
+    result = find_window(folder, window)
+    artifacts = environment.store().version(module, result.version).manifest.artifacts
+    page, unseen = evidently_page(result, log or environment.settings.request_log, artifacts)
+    uri = storage.join(folder, result.start, FILE)
+    storage.write_text(uri, page)
+    echo(uri)
+    for one in unseen:
+        echo(f"  - it does not show: {one}")
+
+
+@app.command()
 def history(module: Module, env: options.Env = None, as_json: options.Json = False) -> None:
     """List all windows, newest first."""
     from slipway.monitoring.history import read_windows

@@ -135,9 +135,12 @@ def tag(
     env: options.Env = None,
 ) -> None:
     """Tag a run; `runs list --where 'tags.KEY = VALUE'` finds it."""
-    changed = parse_tags(tags)
-    view = _recorded(open_environment(env), run, None)
+    from delivery.tracking import track_notes
+
+    changed, environment = parse_tags(tags), open_environment(env)
+    view = _recorded(environment, run, None)
     print_fact(view.name, assignments(write_notes(view.uri, tags=changed).tags))
+    track_notes(environment, view)
 
 
 @app.command()
@@ -147,8 +150,12 @@ def note(
     env: options.Env = None,
 ) -> None:
     """Write a note on a run."""
-    view = _recorded(open_environment(env), run, None)
+    from delivery.tracking import track_notes
+
+    environment = open_environment(env)
+    view = _recorded(environment, run, None)
     print_fact(view.name, write_notes(view.uri, note=text).note)
+    track_notes(environment, view)
 
 
 @app.command()

@@ -9,8 +9,9 @@ from delivery.environment import Environment
 from slipway.errors import ConfigError, TrackingError
 from slipway.runs.store import RunView, list_runs
 from slipway.runs.tracking.config import Tracked
-from slipway.runs.tracking.track import bounded, mirror, tracked_run
+from slipway.runs.tracking.track import bounded, mirror, track, tracked_run
 from slipway.runs.tracking.tracker import Tracker
+from slipway.stores import storage
 from slipway.stores.model_store import ModelStore, open_store
 
 
@@ -23,6 +24,15 @@ def mirror_versions(environment: Environment, store: ModelStore, model: str) -> 
         return  # --store names another one
     if problem := bounded(config, lambda tracker: mirror(tracker, config, store, model)):
         print(f"warning: the stages of {model} are not tracked: {problem}; `slipway track sync` writes them later")
+
+
+def track_notes(environment: Environment, view: RunView) -> None:
+    """Writes a run whose tags or note changed to the tracker; failures are printed, not raised.
+
+    A run that has not ended is written at its end.
+    """
+    if environment.settings.tracking.uri and view.state != "running" and view.summary.lineage.module:
+        track(view, environment.tracked(local=not storage.is_remote(view.uri)))
 
 
 def sync(environment: Environment, *, dry_run: bool) -> Iterator[tuple[str, TrackingError | None]]:

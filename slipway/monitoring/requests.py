@@ -200,6 +200,23 @@ def answered_rows(log_uri: str, model: str, window: Window, features: Collection
     return {version: pa.concat_tables(parts, promote_options="permissive") for version, parts in found.items()}
 
 
+def sampled_requests(
+    log_uri: str, model: str, window: Window, version: int, places: NDArray[np.int64]
+) -> Iterator[dict[str, pa.Array]]:
+    """Features of some requests of a version, part by part; `places` are those among all of the window, ascending."""
+    seen = 0
+    with log_files(log_uri, model, window) as files:
+        for file in files:
+            with suppress(pa.ArrowInvalid, OSError):
+                for batch in _batches(file, window):
+                    is_own = pc.equal(batch.column("version"), version)
+                    own = batch.filter(pc.and_(is_own, pc.is_valid(batch.column("features"))))
+                    first, last = np.searchsorted(places, [seen, seen + own.num_rows])
+                    if first < last:
+                        yield columns_of(own.column("features").take(pa.array(places[first:last] - seen)))
+                    seen += own.num_rows
+
+
 def _whole(values: pa.Array) -> pa.Array:
     """Whole numbers as integers, which JSON does not tell from floats; so they are spelt as in training."""
     if pa.types.is_floating(values.type):

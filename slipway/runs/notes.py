@@ -14,6 +14,7 @@ from slipway.stores import storage
 
 NOTES = "notes.json"
 TAG_LENGTH, NOTE_LENGTH = 250, 10_000
+RESERVED = ("slipway.", "mlflow.")
 _KEY = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,62}")
 
 
@@ -38,6 +39,10 @@ def parse_tags(pairs: list[str]) -> dict[str, str]:
             raise ConfigError(
                 f"{pair!r} is no tag: write KEY=VALUE, the key of at most 63 letters, digits, dots, dashes and "
                 "underscores, a letter first; KEY= removes one"
+            )
+        if key.startswith(RESERVED):
+            raise ConfigError(
+                f"tag {key}: keys that begin with {' or '.join(RESERVED)} are the trackers'; choose another"
             )
         if len(value) > TAG_LENGTH or not value.isprintable():
             raise ConfigError(f"tag {key}: a value is one line of at most {TAG_LENGTH} characters")

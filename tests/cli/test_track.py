@@ -68,6 +68,26 @@ def test_sync_writes_what_the_server_lacks_and_says_what(server: Mlflow, home: P
     assert len(server.runs) == 3
 
 
+def test_tags_and_notes_go_to_the_tracker_at_once_or_by_sync(server: Mlflow, home: Path) -> None:
+    write_run(home, "taxi-1", "pushed")
+    write_run(home, "taxi-2", "running")
+    slipway("track", "sync")
+    assert "not tracked" not in slipway("runs", "tag", "taxi-1", "owner=ann").stdout
+    [run] = server.runs.values()
+    assert run["tags"]["owner"] == "ann"
+    server.fail("POST", ".*/runs/search", 500)
+    assert "not tracked" in slipway("runs", "note", "taxi-1", "the one").stdout
+    assert slipway("track", "sync").stdout == "wrote run taxi-1\n"
+    assert run["tags"]["mlflow.note.content"] == "the one"
+    slipway("runs", "tag", "taxi-1", "owner=")
+    assert "owner" not in run["tags"]
+    assert slipway("track", "sync").stdout == f"{server.url} has all runs.\n"
+    slipway("runs", "tag", "taxi-2", "owner=ann")  # it runs: its end writes it
+    assert len(server.runs) == 1
+    with pytest.raises(ConfigError, match=r"slipway\.state"):
+        slipway("runs", "tag", "taxi-1", "slipway.state=x")
+
+
 def test_sync_after_an_outage_completes_the_run_that_was_begun(server: Mlflow, home: Path) -> None:
     write_run(home, "taxi-1", "pushed")
     server.fail("PUT", ".*/report.html", 507)

@@ -126,6 +126,17 @@ class Mlflow(LoopbackServer):
         run["tags"] |= _tags(tags)
         return {}
 
+    def set_tag(self, given: Json) -> Json:
+        _require_name(given["key"])
+        self._run(given)["tags"][given["key"]] = given["value"]
+        return {}
+
+    def delete_tag(self, given: Json) -> Json:
+        """mlflow/store/tracking/sqlalchemy_store.py."""
+        if self._run(given)["tags"].pop(given["key"], None) is None:
+            raise Refused(404, f"No tag with name: {given['key']} in run with id {given['run_id']}")
+        return {}
+
     def update_run(self, given: Json) -> Json:
         if given["status"] not in ("RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED"):
             raise Refused(400, f"Invalid value \"{given['status']}\" for parameter 'status' supplied")
@@ -216,6 +227,8 @@ _HANDLERS = {
     ("POST", "runs/search"): Mlflow.search_runs,
     ("POST", "runs/log-batch"): Mlflow.log_batch,
     ("POST", "runs/update"): Mlflow.update_run,
+    ("POST", "runs/set-tag"): Mlflow.set_tag,
+    ("POST", "runs/delete-tag"): Mlflow.delete_tag,
     ("POST", "registered-models/create"): Mlflow.create_model,
     ("GET", "registered-models/get"): Mlflow.get_model,
     ("GET", "model-versions/search"): Mlflow.search_versions,

@@ -29,6 +29,8 @@ REQUEST_SECONDS = 10.0
 METRICS_A_CALL, OTHERS_A_CALL, NAME_LENGTH, PARAMETER_LENGTH, TAG_LENGTH = 1000, 100, 250, 6000, 8000
 PAGE = 1000
 RUN, ENDING, VERSION, STAGE = "slipway.run", "slipway.ending", "slipway.version", "slipway.stage"
+# The keys of the tags that people gave the run, so that one that is removed is removed there, and no other.
+GIVEN, NOTE = "slipway.tags", "mlflow.note.content"
 _STATUSES: dict[RunState, str] = {"running": "RUNNING", "succeeded": "FINISHED", "cancelled": "KILLED"}
 
 Json = dict[str, Any]
@@ -51,7 +53,11 @@ class MlflowTracker(Tracker):
     def has_run(self, experiment: str, run: TrackedRun) -> bool:
         found = self._find_experiment(experiment)
         known = self._find_run(found, run.name) if found else None
-        return known is not None and _tags(known["data"]).get(ENDING) == _cut(run.ending, TAG_LENGTH)
+        if known is None:
+            return False
+        there, wanted = _tags(known["data"]), {ENDING: run.ending, **_given(run)}
+        gone = _given_keys(there) - wanted.keys()
+        return not gone and all(there.get(key) == _cut(value, TAG_LENGTH) for key, value in wanted.items())
 
     def write_run(self, experiment: str, run: TrackedRun) -> None:
         owner = self._find_experiment(experiment) or self._create_experiment(experiment)
@@ -63,7 +69,9 @@ class MlflowTracker(Tracker):
         info = found["info"]
         self._log(info["run_id"], "metrics", [_metric(point) for point in run.metrics], METRICS_A_CALL)
         self._log(info["run_id"], "params", _pairs(run.parameters, PARAMETER_LENGTH), OTHERS_A_CALL)
-        self._log(info["run_id"], "tags", _pairs(run.tags, TAG_LENGTH), OTHERS_A_CALL)
+        for key in sorted(_given_keys(_tags(found.get("data", {}))) - _given(run).keys()):
+            self._post("runs/delete-tag", {"run_id": info["run_id"], "key": key}, "RESOURCE_DOES_NOT_EXIST")
+        self._log(info["run_id"], "tags", _pairs({**_given(run), **run.tags}, TAG_LENGTH), OTHERS_A_CALL)
         ended = {"status": _STATUSES.get(run.state, "FAILED"), "end_time": _ms(run.finished)}
         self._post("runs/update", {"run_id": info["run_id"], **ended})
         for name, content in run.files.items():
@@ -217,6 +225,17 @@ def _pairs(values: Mapping[str, str], length: int) -> list[Json]:
 
 def _cut(text: str, length: int) -> str:
     return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+def _given(run: TrackedRun) -> dict[str, str]:
+    """The tags and the note that people gave the run, after their keys."""
+    given = {**run.given.tags, **({NOTE: run.given.note} if run.given.note else {})}
+    return {GIVEN: " ".join(sorted(given)), **given} if given else {}
+
+
+def _given_keys(tags: Mapping[str, str]) -> set[str]:
+    """What people gave the run as it was written before."""
+    return {GIVEN, *tags[GIVEN].split()} if GIVEN in tags else set()
 
 
 def _tags(entity: Json) -> dict[str, str]:

@@ -130,6 +130,7 @@ def tracked_run(view: RunView) -> TrackedRun:
         metrics=[*results, *_curves(history, lineage.started)] if history else results,
         tags={f"slipway.{name}": value or "none" for name, value in tags.items()},
         files=_files(view, history),
+        given=view.notes,
     )
 
 

@@ -2,9 +2,10 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from slipway.runs.notes import Notes
 from slipway.runs.record import RunState
 
 
@@ -19,7 +20,10 @@ class Point(NamedTuple):
 
 @dataclass(frozen=True)
 class TrackedRun:
-    """A run that has ended. Times are seconds since 1970; they are the same however often the run is written."""
+    """A run that has ended. Times are seconds since 1970; they are the same however often the run is written.
+
+    `given` are the tags and the note of people, who may change them after the end.
+    """
 
     name: str
     state: RunState
@@ -29,6 +33,7 @@ class TrackedRun:
     metrics: list[Point]
     tags: dict[str, str]
     files: dict[str, bytes]
+    given: Notes = field(default_factory=Notes)
 
     @property
     def ending(self) -> str:
@@ -52,7 +57,7 @@ class Tracker(ABC):
 
     @abstractmethod
     def has_run(self, experiment: str, run: TrackedRun) -> bool:
-        """Whether the run was written whole, with the end that it has now."""
+        """Whether the run was written whole, with the end, the tags and the note that it has now."""
 
     @abstractmethod
     def write_run(self, experiment: str, run: TrackedRun) -> None:

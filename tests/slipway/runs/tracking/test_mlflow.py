@@ -12,6 +12,7 @@ import pytest
 import requests
 
 from slipway.errors import TrackingError
+from slipway.runs.notes import Notes
 from slipway.runs.store import load_run
 from slipway.runs.tracking.config import Tracked
 from slipway.runs.tracking.mlflow import MlflowTracker, metric_name
@@ -119,6 +120,29 @@ def test_run_with_another_end_is_not_known_until_it_is_written_again(server: Ser
     [found] = server.runs("taxi-retried")
     assert (found["info"]["status"], entries(found, "tags")["slipway.verdict"]) == ("FINISHED", "pushed")
     assert server.tracker().has_run("taxi-retried", run)
+
+
+def test_tags_and_the_note_of_people_follow_the_record(server: Server, run: TrackedRun) -> None:
+    def write(**tags: str) -> dict[str, Any]:
+        changed = replace(run, given=Notes(tags=tags, note=tags.pop("note", "")))
+        assert not server.tracker().has_run("taxi-noted", changed)
+        for _ in range(2):
+            server.tracker().write_run("taxi-noted", changed)
+            assert server.tracker().has_run("taxi-noted", changed)
+        [found] = server.runs("taxi-noted")
+        return entries(found, "tags")
+
+    tags = write(owner="ann", ticket="T-1", note="a note\n" + "x" * 9_000)
+    assert (tags["owner"], tags["ticket"]) == ("ann", "T-1")
+    assert tags["mlflow.note.content"].startswith("a note\nxxx")
+    [found] = server.runs("taxi-noted")
+    # What was tagged in MLflow stays.
+    theirs = {"run_id": found["info"]["run_id"], "key": "theirs", "value": "1"}
+    assert requests.post(f"{server.url}/api/2.0/mlflow/runs/set-tag", json=theirs, timeout=60).status_code == 200
+    tags = write(ticket="T-2")
+    assert (tags["ticket"], tags["theirs"]) == ("T-2", "1")
+    assert not {"owner", "mlflow.note.content"} & tags.keys()
+    assert not {"ticket", "slipway.tags"} & write().keys()
 
 
 def test_run_with_more_than_a_call_takes_is_written_whole(server: Server) -> None:
