@@ -247,3 +247,6 @@ def test_plan_size_follows_rows_and_columns() -> None:
     assert few.epochs > many.epochs
     assert size_of("regression", 300, 5).patience > few.patience
     assert size_of("binary", 1, 1).buckets >= 2
+    assert sum(few.hidden) < sum(many.hidden)
+    assert few.dropout > many.dropout > size_of("regression", 300, 5).dropout
+    assert size_of("regression", 300, 5).hidden == many.hidden
