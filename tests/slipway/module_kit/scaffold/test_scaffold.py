@@ -210,14 +210,10 @@ def test_write_module_builds_a_model_where_all_columns_of_a_kind_are_ignored(
     write_module(plan, tmp_path / "modules" / "people")
     uri = publish_module(tmp_path / "modules" / "people", str(tmp_path / "published")).uri
     types = {"age": tf.float32, "city": tf.string, "said": tf.string}
-    with tf.Graph().as_default():  # TensorFlow Transform only traces the function here
-        inputs = {
-            name: tf.compat.v1.sparse_placeholder(kind, [None, None])
-            for name, kind in types.items()
-            if name not in ignored
-        }
-        outputs = load_function(uri, "preprocessing", "preprocessing_fn")(inputs)
-        features = {name: (value.shape[1:], value.dtype.name) for name, value in outputs.items()}
+    inputs = {name: tf.SparseTensorSpec([None, None], kind) for name, kind in types.items() if name not in ignored}
+    traced = tf.function(load_function(uri, "preprocessing", "preprocessing_fn"), input_signature=[inputs])
+    outputs = traced.get_concrete_function().structured_outputs
+    features = {name: (value.shape[1:], value.dtype.name) for name, value in outputs.items()}
     assert sorted(features) == learned
     build_model = load_function(uri, "model", "build_model")
     model = build_model(
