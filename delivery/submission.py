@@ -19,6 +19,7 @@ from pipelines.registry import Platform, find_pipeline
 from serving.manifests import publish_manifests
 from slipway.data.examples.source import parts_of
 from slipway.errors import ConfigError, ModuleError
+from slipway.module_api import ModuleConfig
 from slipway.module_kit.check import check_data
 from slipway.module_kit.loader import load_function
 from slipway.runs.naming import JOB, run_name_of
@@ -47,8 +48,7 @@ def local_request(
         uri = str(sample_data(folder, environment.settings.home))
     else:
         uri = ",".join(parts_of(uri, Path.cwd() if data else environment.project))
-    if find_pipeline(pipeline).shows.examples:  # another pipeline may need other columns
-        check_data(config, uri)
+    _check_columns(config, uri, pipeline)
     own = environment.for_settings
     return request_run(
         folder, config, uri, environment.local, platform, pipeline=pipeline, settings_overrides=own, key=key
@@ -71,6 +71,8 @@ def remote_request(
     folder, config = environment.module(module)
     locations = environment.remote
     uri = _remote_data(environment, folder, data or config.data, publish=publish)
+    if publish:
+        _check_columns(config, uri, pipeline)
     platform = _platform(environment, target, environment.settings.image, notify=True, publish=publish)
     own = environment.for_settings
     return request_run(
@@ -172,6 +174,12 @@ def sample_data(folder: Path, home: Path) -> Path:
             else:
                 made.rename(path.with_suffix(""))
     return path if path.is_file() else path.with_suffix("")
+
+
+def _check_columns(config: ModuleConfig, uri: str, pipeline: str) -> None:
+    """Raises a ModuleError for columns of module.yaml that the data lacks."""
+    if find_pipeline(pipeline).shows.examples:  # another pipeline may need other columns
+        check_data(config, uri)
 
 
 def _platform(environment: Environment, target: Target, image: str, *, notify: bool, publish: bool = True) -> Platform:

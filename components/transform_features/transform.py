@@ -40,17 +40,39 @@ def preprocess(uri: str, absent: dict[str, str], inputs: dict[str, Any]) -> dict
     Raises:
         ModuleError: the function fails, or answers something else than dense tensors by name.
     """
-    import tensorflow as tf
-
+    given = _Inputs(inputs)
     try:
-        outputs = load_function(uri, "preprocessing", FUNCTION)(dict(inputs))
+        outputs = load_function(uri, "preprocessing", FUNCTION)(given)
+        _require_tensors(outputs)
     except ModuleError as error:
-        asked = error.__cause__.args[0] if isinstance(error.__cause__, KeyError) else None
+        said, asked = str(error), error.__cause__.args[0] if isinstance(error.__cause__, KeyError) else None
+        if asked is None and given.missed:
+            asked = given.missed[-1]
+            said += f". inputs.get({asked!r}) answered None: it"
         if not isinstance(asked, str) or asked in inputs:
             raise
         why = absent.get(asked) or f"the data has no such column{did_you_mean(asked, inputs)}"
         listed = ", ".join(inputs)
-        raise ModuleError(f"{error} is no input of {FUNCTION}: {why}. The inputs are: {listed}") from error
+        raise ModuleError(f"{said} is no input of {FUNCTION}: {why}. The inputs are: {listed}") from error
+    return dict(outputs)
+
+
+class _Inputs(dict[str, Any]):
+    """What `preprocessing_fn` is given; `missed` are the columns that `get` answered None for."""
+
+    def __init__(self, inputs: dict[str, Any]) -> None:
+        super().__init__(inputs)
+        self.missed: list[str] = []
+
+    def get(self, name: str, default: Any = None) -> Any:
+        if name not in self and default is None:
+            self.missed.append(name)
+        return super().get(name, default)
+
+
+def _require_tensors(outputs: Any) -> None:
+    import tensorflow as tf
+
     if not isinstance(outputs, dict) or not outputs:
         raise ModuleError(f"{FUNCTION} returns a dict from names to tensors, not {outputs!r}")
     for name, value in outputs.items():
@@ -64,7 +86,6 @@ def preprocess(uri: str, absent: dict[str, str], inputs: dict[str, Any]) -> dict
                 f"{FUNCTION} returns shape {value.shape} for {name!r}; all but the batch dimension must be known: "
                 "use tf.reshape or tf.ensure_shape"
             )
-    return outputs
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ def check_module(folder: str | Path) -> ModuleConfig:
 
 
 def check_data(config: ModuleConfig, data_uri: str) -> None:
-    """Compares the columns that module.yaml names with those of local data, of which only headers are read.
+    """Compares the columns that module.yaml names with those of the data, of which only headers are read.
 
     Data that cannot be read is not judged: the steps of a run say what is wrong with it, and record it.
 

@@ -105,8 +105,12 @@ def _read_text(feature: tf.SparseTensor | tf.Tensor, written: str) -> tuple[tf.T
     hour = number("%H")
     if "%I" in parts:
         hour = number("%I") % 12 + 12 * tf.cast(tf.equal(parts["%p"], "p"), tf.int64)
-    fits &= (month >= 1) & (month <= 12) & (day >= 1) & (day <= 31) & (hour < 24)
-    return _days(year, month, day), hour * 3600 + number("%M") * 60 + number("%S"), fits
+        fits &= (number("%I") >= 1) & (number("%I") <= 12)
+    minute, second = number("%M"), number("%S")
+    fits &= (hour < 24) & (minute < 60) & (second < 62)  # as strptime has it
+    days = _days(year, month, day)
+    # A day that its month does not have, such as 31 February, is of another month.
+    return days, hour * 3600 + minute * 60 + second, fits & tf.equal(_year_and_month(days)[1], month)
 
 
 def _days(year: tf.Tensor, month: tf.Tensor, day: tf.Tensor) -> tf.Tensor:

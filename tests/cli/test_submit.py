@@ -13,7 +13,7 @@ import pytest
 from cli.main import run
 from settings.load import PROJECT as CHECKOUT
 from slipway.data.examples.source import locate
-from slipway.errors import ConfigError, TargetError
+from slipway.errors import ConfigError, ModuleError, TargetError
 from slipway.stores import storage
 from tests.cli.commands import DATA, slipway
 from tests.compiled.specs import tasks
@@ -198,6 +198,15 @@ def test_submit_data_of_this_machine_is_refused(kubeflow: FakeKubeflow, data: st
         ConfigError, match=r"cannot read this machine's files; copy it to a bucket and give --data gs://"
     ):
         slipway("submit", "taxi", "--target", "kubeflow", "--data", data)
+    assert not kubeflow.runs
+
+
+def test_submit_of_data_without_a_column_of_the_module_is_refused_before_a_step_runs(
+    kubeflow: FakeKubeflow, storage_server: StorageServer
+) -> None:
+    storage_server.put("trips.csv", b"fare,tips\n1,2\n")
+    with pytest.raises(ModuleError, match=r"slices of module.yaml names 'payment_type'.*: fare, tips"):
+        slipway("submit", "taxi", "--target", "kubeflow", "--data", storage_server.uri("trips.csv"))
     assert not kubeflow.runs
 
 

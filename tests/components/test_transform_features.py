@@ -105,6 +105,25 @@ def test_transform_asked_for_a_column_that_is_no_input_says_why_and_which_there_
             assert fact in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    "answer", ["inputs.get('sizes')", "inputs.get('sizes').values", "fill_missing(inputs.get('sizes'), 0)"]
+)
+def test_transform_that_gets_none_for_a_column_that_is_no_input_says_why(small: Artifacts, answer: str) -> None:
+    code = "from slipway.module_api import fill_missing\n\n"
+    code += f"def preprocessing_fn(inputs):\n    return {{'size': {answer}}}\n"
+    with pytest.raises(ModuleError) as raised:
+        run(small, publish(small.folder, preprocessing=code).preprocessing_uri)
+    for fact in ("None", "'sizes'", "no such column; did you mean size?", "words"):
+        assert fact in str(raised.value)
+
+
+def test_transform_that_gets_none_and_fails_not_is_no_error(small: Artifacts) -> None:
+    code = "from slipway.module_api import fill_missing\n\n"
+    code += "def preprocessing_fn(inputs):\n    inputs.get('sizes')\n"
+    code += "    return {'size': fill_missing(inputs['size'], 0.0)}\n"
+    run(small, publish(small.folder, preprocessing=code).preprocessing_uri)
+
+
 def test_transform_key_error_of_the_modules_own_dict_is_told_as_it_is(small: Artifacts) -> None:
     code = "def preprocessing_fn(inputs):\n    return {'size': {}[3]}\n"
     with pytest.raises(ModuleError, match=r"shapes/preprocessing\.py:2: KeyError: 3$"):

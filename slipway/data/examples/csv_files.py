@@ -11,6 +11,7 @@ import csv
 import json
 import re
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     import duckdb
 
 MAX_RECORD_BYTES = 1 << 20
+LINES_BELOW = 5  # the header is compared with
 DELIMITERS = (",", ";", "\t", "|")
 
 
@@ -121,6 +123,7 @@ def _read_header(path: Path, name: str, delimiter: str) -> _Header:
         with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
             taken: list[str] = []
             header = next(csv.reader(_keep(file, taken), delimiter=delimiter, strict=True), [])
+            below = [line.rstrip("\r\n").split(delimiter) for line in islice(file, LINES_BELOW)]
     except csv.Error as error:
         raise DataError(f"{name}:1: the header cannot be read: {error}") from error
     if any("\udc80" <= character <= "\udcff" for column in header for character in column):
@@ -128,7 +131,7 @@ def _read_header(path: Path, name: str, delimiter: str) -> _Header:
     if not header:
         raise DataError(f"{name}: the first line is empty; it should hold the column names")
     header = [column.strip() for column in header]
-    _check_header(header, name, delimiter)
+    _check_header(header, below, name, delimiter)
     check_names(header, name)
     ends = {"\r\n": "\\r\\n", "\r": "\\r"}
     end = next((written for end, written in ends.items() if taken[-1].endswith(end)), "\\n")
@@ -141,7 +144,7 @@ def _keep(lines: Iterable[str], kept: list[str]) -> Iterator[str]:
         yield line
 
 
-def _check_header(header: list[str], name: str, delimiter: str) -> None:
+def _check_header(header: list[str], below: list[list[str]], name: str, delimiter: str) -> None:
     """Refuses a first line with another delimiter, or with values in the place of names."""
     others = [other for other in DELIMITERS if len(header) == 1 and other != delimiter and other in header[0]]
     if others:
@@ -151,12 +154,19 @@ def _check_header(header: list[str], name: str, delimiter: str) -> None:
             f"by {delimiter!r}: write `ingestion: {{delimiter: {json.dumps(other)}}}` in module.yaml",
             other,
         )
-    values = [field for position, field in enumerate(header) if _is_value(field, len(header))]
+    values = [field for field in header if _is_value(field, len(header))]
+    if not values and len(below) == LINES_BELOW and all(_shape(row) == _shape(header) for row in below):
+        values = [field for field in header if re.search("[0-9]", field) and not field.isdecimal()]
     if values:
         raise DataError(
             f"{name}:1: the file seems to have no line of column names: the first line holds {values[0]!r}, which is a "
             "value. Put a line with a name for each column first; if it is a name, put a letter in front of it"
         )
+
+
+def _shape(fields: list[str]) -> list[str]:
+    """The fields but for the numbers in them: `a0,x0,0` is a row like `a1,x17,1`."""
+    return [re.sub("[0-9]+", "0", field.strip()) for field in fields]
 
 
 def _is_value(field: str, columns: int) -> bool:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from slipway.data.database import connect, identifier, literal
 from slipway.data.examples.avro_files import avro_rows
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
 ROWS_MEMORY = "200MB"
 ROW_NUMBER = "file_row_number"
 HEADER_BYTES = 1 << 20
+MOST_REMOTE_HEADERS = 20  # each takes two requests
 BAD = "__slipway_bad"
 _MAY_BE_NUMBER = re.compile(rf"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|FLOAT|DOUBLE|DECIMAL\(.*|{CSV_TEXT}")
 
@@ -161,22 +163,27 @@ def open_source(
 
 
 def read_names(uri: str, ingestion: Ingestion) -> list[str]:
-    """The columns of local files, `ingestion.ignore` included; none where their headers do not tell them.
+    """The columns of files, `ingestion.ignore` included; none where their headers do not tell them.
+
+    Of remote files only the headers are fetched, and none where there are more than `MOST_REMOTE_HEADERS`.
 
     Raises:
         DataError: nothing is there, or it cannot be read.
+        StoreError: a remote file cannot be read.
     """
     parts = parts_of(uri)
-    if any(storage.is_remote(part) or is_bigquery(part) for part in parts):
+    if any(is_bigquery(part) for part in parts):
         return []
     kind, found, _ = find(uri, ingestion.window)
     if kind in ("tfrecord", "idx"):  # records say one by one which features they have; images have no names
+        return []
+    if sum(map(storage.is_remote, found)) > MOST_REMOTE_HEADERS:
         return []
     source = Source(uri=uri, format=kind, digest="", files=[SourceFile(uri=file, size=0, digest="") for file in found])
     with TemporaryDirectory() as folder, connect(folder, memory_limit="100MB", threads=1) as connection:
         scratch = Path(folder)
         quarantine, ignore = Quarantine(scratch / "quarantine"), frozenset(ingestion.ignore)
-        opening = Opening(connection, source, _local_files(source, scratch, most=HEADER_BYTES), quarantine, ignore)
+        opening = Opening(connection, source, _local_files(source, scratch, headers=True), quarantine, ignore)
         rows = csv_rows(opening, ingestion.delimiter) if kind == "csv" else READERS[kind](opening)
         return list(with_partitions(rows, find_partitions(source), rows.place[0]).types)
 
@@ -262,28 +269,39 @@ def _conversions(
     return found
 
 
-def _local_files(source: Source, scratch: Path, most: int | None = None) -> dict[str, Path]:
+def _local_files(source: Source, scratch: Path, *, headers: bool = False) -> dict[str, Path]:
     """Name to show and path of each file: remote ones are fetched, packed CSV is unpacked (DuckDB checks no CRC).
 
-    `most` bytes are unpacked, all by default.
+    For `headers` alone, only as much is fetched and unpacked as they may take.
     """
     files = {}
     for number, file in enumerate(source.files):
         remote, suffix = storage.is_remote(file.uri), "".join(Path(file.uri.partition("?")[0]).suffixes[-2:])
         path = scratch / f"{number:05d}{suffix}" if remote else storage.local_path(file.uri)
-        if not storage.exists(file.uri):
+        if remote and headers:
+            _copy_header(file.uri, path, source.format)
+        elif not storage.exists(file.uri):
             raise DataError(f"{file.uri}: the file was there when the source was resolved, and is gone now")
-        if remote:
+        elif remote:
             storage.copy(file.uri, str(path))
         if source.format == "csv" and suffix.lower().endswith(".gz"):
             packed, path = path, scratch / f"{number:05d}.csv"
             try:
                 with gzip.open(packed) as reader, path.open("wb") as writer:
-                    if most:
-                        writer.write(reader.read(most))
+                    if headers:
+                        writer.write(reader.read(HEADER_BYTES))
                     else:
                         shutil.copyfileobj(reader, writer, storage.BLOCK_BYTES)
             except (EOFError, gzip.BadGzipFile, zlib.error) as error:
                 raise DataError(f"{file.uri}: the gzip file is damaged or cut: {error}; fetch it again") from error
         files[file.uri] = path
     return files
+
+
+def _copy_header(uri: str, path: Path, kind: Format) -> None:
+    """Copies the part of a file that tells its columns; of Parquet a file of the same columns, without rows."""
+    with storage.open_read(uri) as file:
+        if kind == "parquet":
+            pq.write_table(pq.read_schema(file).empty_table(), path)
+        else:
+            path.write_bytes(file.read(HEADER_BYTES))

@@ -49,14 +49,16 @@ def size_of(task: Task, rows: int, numbers: int) -> Size:
 
     Small data have small batches, so that an epoch has some steps, and few buckets, so that each has some rows. Many
     columns have few buckets, too, since each makes inputs. Large data have fewer members, since time is short. In
-    regression dropout costs, and the loss falls for long; classes of a few rows are soon learned by heart.
+    regression dropout costs, and the loss falls for long; classes of a few rows are soon learned by heart, so that
+    these have a narrow network and more dropout.
     """
     regression = task == "regression"
+    narrow = rows < 1_000 and not regression
     return Size(
         buckets=max(4, min(32, rows // 50, 500 // max(1, numbers))),
         members=8 if rows < 50_000 else 4,
-        hidden=(64, 32),
-        dropout=0.0 if regression else 0.2,
+        hidden=(16,) if narrow else (64, 32),
+        dropout=0.0 if regression else 0.3 if narrow else 0.2,
         batch_size=32 if rows < 3_000 else 128 if rows < 30_000 else 512,
         epochs=200 if rows < 3_000 else 40,
         patience=20 if regression and rows < 3_000 else 5,

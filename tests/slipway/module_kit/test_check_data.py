@@ -1,4 +1,4 @@
-"""The columns that module.yaml names are compared with the headers of local data, before a step runs."""
+"""The columns that module.yaml names are compared with the headers of the data, before a step runs."""
 
 import gzip
 from pathlib import Path
@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from slipway.data.examples.read import MOST_REMOTE_HEADERS
 from slipway.errors import ModuleError
 from slipway.module_api import ModuleConfig
 from slipway.module_kit.check import check_data
+from tests.fakes.storage_server import StorageServer
 from tests.slipway.data.examples.row_files import WRITERS
 
 ROWS = [
@@ -72,7 +74,38 @@ def test_check_data_that_fits_passes(table: str, keys: dict[str, Any]) -> None:
     check_data(config(**keys), table)
 
 
-@pytest.mark.parametrize("uri", ["nowhere.csv", "empty.csv", "rows.tfrecord", "gs://b/rows.csv", "bq://p.d.t"])
+@pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".parquet", ".avro"])
+def test_check_data_fetches_headers_of_remote_files(
+    suffix: str, storage_server: StorageServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("slipway.data.examples.read.HEADER_BYTES", 1_000)
+    rows = [{"colour": f"{number:x}", "size": float(number), "y": number % 2} for number in range(20_000)]
+    path = tmp_path / f"rows{suffix}"
+    WRITERS[suffix.removesuffix(".gz")](path, rows)
+    content = path.read_bytes()
+    storage_server.put(f"data/day=1/rows{suffix}", gzip.compress(content) if suffix.endswith(".gz") else content)
+    uri = storage_server.uri("data/")
+    check_data(config(slices=[["colour"], ["day"]]), uri)
+    with pytest.raises(ModuleError, match=r"'color'.*did you mean colour\?.*colour, size, y, day"):
+        check_data(config(slices=[["color"]]), uri)
+
+
+def test_check_data_of_many_remote_files_is_left_to_the_steps(storage_server: StorageServer) -> None:
+    for number in range(MOST_REMOTE_HEADERS + 1):
+        storage_server.put(f"data/{number}.csv", b"a,y\n1,2\n")
+    check_data(config(slices=[["color"]]), storage_server.uri("data/"))
+
+
+UNREADABLE = [
+    "nowhere.csv",
+    "empty.csv",
+    "rows.tfrecord",
+    "gs://anonymous@b/rows.csv?scheme=http&endpoint_override=localhost:1&retry_limit_seconds=0.1",
+    "bq://p.d.t",
+]
+
+
+@pytest.mark.parametrize("uri", UNREADABLE)
 def test_check_data_whose_header_cannot_be_read_here_is_left_to_the_steps(tmp_path: Path, uri: str) -> None:
     (tmp_path / "rows.tfrecord").touch()
     (tmp_path / "empty.csv").touch()

@@ -67,6 +67,22 @@ def test_read_date_of_a_text_as_strptime_reads_it(written: str, day_only: bool) 
     )
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["31/02/2024 10:00", "29/02/2023 10:00", "30/02/2024 10:00", "31/04/2024 10:00", "31/11/2024 10:00",
+     "00/01/2024 10:00", "01/00/2024 10:00", "01/13/2024 10:00", "01/01/2024 24:00", "01/01/2024 10:60"],
+)  # fmt: skip
+def test_read_date_of_one_that_there_is_not_is_missing(text: str) -> None:
+    with pytest.raises(ValueError, match=r"does not match|out of range|must be in range|unconverted"):
+        datetime.strptime(text, "%d/%m/%Y %H:%M")
+    _assert_parts(read_date(_feature([text, "29/02/2024 10:00"]), "%d/%m/%Y %H:%M"), [None, datetime(2024, 2, 29, 10)])
+
+
+@pytest.mark.parametrize("text", ["01/01/2024 00:10 pm", "01/01/2024 13:10 pm"])
+def test_read_date_of_an_hour_that_a_clock_of_twelve_does_not_have_is_missing(text: str) -> None:
+    _assert_parts(read_date(_feature([text]), "%d/%m/%Y %I:%M %p"), [None])
+
+
 def test_read_date_takes_fractions_zones_and_full_names_of_months() -> None:
     texts = ["2024-02-03T04:05:06.789Z", " 2024-02-03T04:05:06 UTC", "2024-02-03T04:05:06+02:00"]
     _assert_parts(read_date(_feature(texts), "%Y-%m-%dT%H:%M:%S"), [datetime(2024, 2, 3, 4, 5, 6)] * 3)

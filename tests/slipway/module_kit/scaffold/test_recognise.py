@@ -101,6 +101,17 @@ def test_read_table_without_header_is_named_as_such(tmp_path: Path) -> None:
         _read(tmp_path, [f"5.{n},a,{n % 2}" for n in range(1, ROWS)])
 
 
+def test_read_table_whose_first_line_is_like_the_others_has_no_header(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"table\.csv:1: .*no line of column names.*'a0'"):
+        _read(tmp_path, [f"a{n},x{n * 7}, {n % 2}" for n in range(ROWS)])
+
+
+@pytest.mark.parametrize("row", ["{0},{0},{0}", "{0},{0},a{0}", "a{0},{0},{0}"])
+def test_read_table_names_that_are_like_no_row_are_a_header(tmp_path: Path, row: str) -> None:
+    names = "0,1,2" if row.startswith("{0},{0},{0}") else "a1,x1,y1"
+    assert len(_types(_read(tmp_path, [names, *(row.format(n % 9) for n in range(ROWS))]))) == 3
+
+
 def test_read_table_names_that_are_numbers_are_no_values(tmp_path: Path) -> None:
     table = _read(tmp_path, ["0,1,1990,2,y", *(f"{n},{n},{n},k{n % 3},{n % 2}" for n in range(ROWS))])
     assert set(_types(table)) == {"0", "1", "1990", "2", "y"}

@@ -13,8 +13,10 @@ from slipway.data.validation.validate import validate_examples
 from slipway.errors import ConfigError, DataError
 from slipway.module_api import Ingestion, Label
 from slipway.module_kit.check import check_module
+from slipway.module_kit.loader import load_function
 from slipway.module_kit.scaffold.plan import Plan, choose_label, plan_module, read_labels, size_of
 from slipway.module_kit.scaffold.write import write_module
+from slipway.stores.module_store import publish_module
 from tests.example_artifacts import write_examples
 
 ROWS = 300
@@ -180,6 +182,47 @@ def test_write_module_of_every_kind_fits_the_contract(tmp_path: Path, task: str,
     assert [file.name for file in files] == ["module.yaml", "preprocessing.py", "model.py", "schema.pbtxt"]
 
 
+@pytest.mark.parametrize(
+    ("ignored", "learned"),
+    [
+        (["age"], ["categories", "words"]),
+        (["city"], ["missing", "numbers", "steps", "words"]),
+        (["said"], ["categories", "missing", "numbers", "steps"]),
+        (["age", "city"], ["words"]),
+    ],
+)
+def test_write_module_builds_a_model_where_all_columns_of_a_kind_are_ignored(
+    tmp_path: Path, ignored: list[str], learned: list[str]
+) -> None:
+    import keras
+    import tensorflow as tf
+
+    plan = replace(
+        PLAN,
+        numbers=("age",),
+        categories=("city",),
+        texts=("said",),
+        quantities=(),
+        dates=(),
+        slices=(),
+        passed_over=(),
+    )
+    write_module(plan, tmp_path / "modules" / "people")
+    uri = publish_module(tmp_path / "modules" / "people", str(tmp_path / "published")).uri
+    types = {"age": tf.float32, "city": tf.string, "said": tf.string}
+    inputs = {name: tf.SparseTensorSpec([None, None], kind) for name, kind in types.items() if name not in ignored}
+    traced = tf.function(load_function(uri, "preprocessing", "preprocessing_fn"), input_signature=[inputs])
+    outputs = traced.get_concrete_function().structured_outputs
+    features = {name: (value.shape[1:], value.dtype.name) for name, value in outputs.items()}
+    assert sorted(features) == learned
+    build_model = load_function(uri, "model", "build_model")
+    model = build_model(
+        {name: keras.Input(shape, dtype=dtype, name=name) for name, (shape, dtype) in features.items()},
+        dict(check_module(tmp_path / "modules" / "people").hyperparameters),
+    )
+    assert model.output_shape == (None, 1)
+
+
 def test_write_module_of_names_with_line_breaks_fits_the_contract(tmp_path: Path) -> None:
     plan = replace(
         PLAN,
@@ -247,3 +290,6 @@ def test_plan_size_follows_rows_and_columns() -> None:
     assert few.epochs > many.epochs
     assert size_of("regression", 300, 5).patience > few.patience
     assert size_of("binary", 1, 1).buckets >= 2
+    assert sum(few.hidden) < sum(many.hidden)
+    assert few.dropout > many.dropout > size_of("regression", 300, 5).dropout
+    assert size_of("regression", 300, 5).hidden == many.hidden
