@@ -87,6 +87,8 @@ def compare_column(
     """
     before = previous if previous and previous.cells == trained.cells else None
     distance = measure(now, trained, threshold, columns)
+    decides = not follows_clock(name) if decides is None else decides
+    of_time = follows_clock(name) and not decides
     return Column(
         name=name,
         role=role,
@@ -96,8 +98,8 @@ def compare_column(
         trained=trained,
         missing=(now.missing_share, trained.missing_share),
         new_values=_new_values(values, trained) if trained.cells.kind == "category" else {},
-        broken=_broken(values, now, trained, distance, threshold, columns),
-        decides=not follows_clock(name) if decides is None else decides,
+        broken=_broken(values, now, trained, distance, threshold, columns, of_time=of_time),
+        decides=decides,
     )
 
 
@@ -113,14 +115,21 @@ def _broken(
     distance: Distance,
     threshold: float,
     columns: int,
+    *,
+    of_time: bool,
 ) -> str:
-    """What is wrong at the source: more missing values, one value only, another unit; empty if none of these."""
+    """What is wrong at the source: more missing values, one value only, another unit; empty if none of these.
+
+    A window has one month and, if it is a day, one weekday: of a column `of_time` only missing values are wrong.
+    """
     if not now.rows or not trained.rows:
         return ""
     was, is_now = trained.missing_share, now.missing_share
     spread = math.sqrt(max(was * (1 - was), 1 / trained.rows) * (1 / now.rows + 1 / trained.rows))
     if is_now - was > max(BROKEN_MISSING, NormalDist().inv_cdf(1 - ERROR_RATE / columns) * spread):
         return f"{is_now:.1%} of the values are missing, in training {was:.1%}"
+    if of_time:
+        return ""
     present = now.rows - now.counts[-1]
     if _is_constant(values, present) and present * math.log(_largest_share(trained)) < math.log(ERROR_RATE / columns):
         return f"all {present:,} values are the same, in training at most {_largest_share(trained):.1%} are"

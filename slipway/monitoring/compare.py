@@ -63,10 +63,15 @@ def compare_window(
 def drift_signal(columns: list[Column], *, enough: bool) -> Signal:
     """Drift as the decision takes it: how far the farthest column moved that may decide."""
     deciding = [one for one in columns if one.decides and not one.broken and one.baseline.drifted]
-    said = ", ".join(
-        f"{one.name} {one.baseline.distance:.3f}" for one in sorted(deciding, key=lambda one: -one.level)[:3]
+    deciding.sort(key=lambda one: -one.level)
+    said = ", ".join(f"{one.name} {one.baseline.distance:.3f}" for one in deciding[:3])
+    return Signal(
+        cause="drift",
+        level=drift_level(columns),
+        enough=enough,
+        what=f"drift of {said}" if said else "",
+        columns={one.name: one.level for one in deciding},
     )
-    return Signal(cause="drift", level=drift_level(columns), enough=enough, what=f"drift of {said}" if said else "")
 
 
 def _threshold(config: Monitoring, name: str) -> float:

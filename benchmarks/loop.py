@@ -1,0 +1,251 @@
+"""What the loop is worth on trips of several years: beside a model never trained again, and one trained each quarter.
+
+Time is played, and all three live through the same trips. Each starts with a model of the first year. From then on a
+trip is answered by the version that was in production when it began; whether its passenger tipped well is known
+`LATE` afterwards, to the monitor and to the next training, which takes all trips known by then. Requests and answers
+are logged under the trip's own time; `slipway monitor run` watches each window of that log once it is over.
+
+The monitor's own clock cannot be played. So the cool-down and the week's budget, which are shorter than a window and
+would never be reached, are off.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from benchmarks.measure import measure
+from serving.client.rows import input_features, read_csv
+from serving.predictor import Predictor
+from serving.request_log import LogOptions, RequestLog
+from serving.request_log.call_rows import LoggedCall
+from slipway.data.tensors import raw_inputs
+from slipway.evaluation.metrics import compute_metrics
+from slipway.evaluation.paired import standard_errors
+from slipway.evaluation.slices import Slicing
+from slipway.monitoring.requests import last_window, parse_length
+from slipway.monitoring.result import WindowResult, read_result
+from slipway.stores.model_store import open_store
+
+SLIPWAY = str(Path(sys.executable).parent / "slipway")
+HEADER = ("model", "trainings", "refused", "AUC", "log loss", "the loop's AUC is higher by", "its log loss is lower by")
+WINDOWS_HEADER = ("loop", "window", "requests", "verdict", "decision")
+LATE = timedelta(days=14)
+# The module's own thresholds are for 14,169 trips: of a year, no hour has the 150 rows that one of them wants.
+THRESHOLDS = "[{metric: auc, min: 0.9, max_drop: 0.01}, {metric: log_loss, max_drop: 0.02}]"
+
+
+@dataclass(frozen=True)
+class Arm:
+    """How one model is kept: by a monitor with windows of a length, at the given moments, or not at all."""
+
+    name: str
+    window: str = ""
+    windows_running: int = 2
+    min_labels: int = 300
+    trained_at: tuple[datetime, ...] = ()
+
+
+@dataclass(frozen=True)
+class Period:
+    """The models start at `first`, and are compared on the trips from `compared` to `end`."""
+
+    first: datetime
+    compared: datetime
+    end: datetime
+
+
+def _day(year: int, month: int) -> datetime:
+    return datetime(year, month, 1, tzinfo=UTC)
+
+
+PERIOD = Period(_day(2014, 1), _day(2015, 1), _day(2016, 1))
+QUARTERS = tuple(_day(year, month) for year in (2014, 2015) for month in (1, 4, 7, 10))[1:]
+ARMS = (
+    # The rule wants two windows running, and two quarters are half a year: so months, with the labels of a quarter.
+    Arm("the loop, by 30 days", window="30d", min_labels=1000),
+    Arm("the loop, by 91 days, one window running", window="91d", windows_running=1),
+    Arm("trained each quarter", trained_at=QUARTERS),
+    Arm("never trained again"),
+)
+
+
+class Trips:
+    """Trips in the order of their time, as their file spells them."""
+
+    def __init__(self, path: Path) -> None:
+        rows = pd.read_csv(path, dtype=str, keep_default_na=False)
+        self.rows = rows.iloc[np.argsort(rows["trip_start_timestamp"].astype(int), kind="stable")]
+        self.times = self.rows["trip_start_timestamp"].astype(int).to_numpy()
+        self.labels = (self.rows["tips"].astype(float) > 0.2 * self.rows["fare"].astype(float)).to_numpy(np.int64)
+
+    def between(self, start: datetime | None, end: datetime) -> NDArray[np.int64]:
+        """Places of the trips from `start` to just before `end`."""
+        found = self.times < end.timestamp()
+        return np.flatnonzero(found & (self.times >= start.timestamp()) if start else found)
+
+    def write(self, places: NDArray[np.int64], path: Path, columns: Sequence[str] = ()) -> Path:
+        """Some trips as CSV; their ids among the columns, if asked for."""
+        chosen = self.rows.iloc[places].assign(request_id=[f"trip-{place}" for place in places])
+        chosen.to_csv(path, index=False, columns=list(columns) or list(self.rows.columns))
+        return path
+
+
+@dataclass
+class Life:
+    """One model through the years: its scores by the trips' places, the trainings, and the windows watched."""
+
+    arm: Arm
+    trips: Trips
+    home: Path
+    flags: tuple[str, ...]
+    scores: NDArray[np.float32] = field(init=False)
+    verdicts: list[str] = field(default_factory=list)
+    windows: list[WindowResult] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.home.mkdir(parents=True)
+        self.scores = np.full(len(self.trips.times), np.nan, np.float32)
+        self._trained_until = -math.inf
+
+    def live(self, period: Period) -> None:
+        """From the first training to the end."""
+        clock = period.first
+        self._train(clock)
+        for moment in self._moments(period):
+            self._answer(clock, moment)
+            if self.arm.window:
+                self._watch(moment)
+            else:
+                self._train(moment)
+            clock = moment
+        self._answer(clock, period.end)
+
+    def _moments(self, period: Period) -> Iterator[datetime]:
+        if not self.arm.window:
+            yield from self.arm.trained_at
+            return
+        length = parse_length(self.arm.window)
+        moment = last_window(period.first, length).end + length
+        while moment < period.end:
+            yield moment
+            moment += length
+
+    def _slipway(self, *command: str) -> Any:
+        flags = [part for flag in (f"thresholds={THRESHOLDS}", *self.flags) for part in ("--set", flag)]
+        return json.loads(measure([SLIPWAY, *command, *flags, "--json"], {"SLIPWAY_HOME": str(self.home)}).output)
+
+    def _known(self, moment: datetime) -> Path:
+        return self.trips.write(self.trips.between(None, moment - LATE), self.home / f"known-{moment:%Y%m%d}.csv")
+
+    def _train(self, moment: datetime) -> None:
+        self._trained(self._slipway("run", "taxi", "--data", str(self._known(moment))), moment)
+
+    def _trained(self, run: dict[str, Any], moment: datetime) -> None:
+        self.verdicts.append(run["verdict"])
+        if run["verdict"] == "pushed":
+            self._trained_until = (moment - LATE).timestamp()
+
+    def _watch(self, moment: datetime) -> None:
+        window = last_window(moment, parse_length(self.arm.window))
+        labels = self.home / "labels.csv"
+        self.trips.write(self.trips.between(None, moment - LATE), labels, ("request_id", "tips", "fare"))
+        settings = {
+            "window": self.arm.window,
+            "labels": labels,
+            "min_labels": self.arm.min_labels,
+            "retraining.windows": self.arm.windows_running,
+            "retraining.cool_down_days": 0,
+            "retraining.per_week": 1000,
+        }
+        done = self._slipway(
+            "monitor", "run", "taxi", "--log", str(self.home / "log"), "--window", window.name,
+            "--data", str(self._known(moment)),
+            *(part for key, value in settings.items() for part in ("--set", f"monitoring.{key}={value}")),
+        )  # fmt: skip
+        if done["training"]:
+            self._trained(done["training"], moment)
+        self.windows.append(read_result(str(self.home / "monitoring" / "taxi" / window.name)))
+
+    def _answer(self, start: datetime, end: datetime) -> None:
+        """Answers trips with the version that is in production, and logs requests and answers."""
+        places = self.trips.between(start, end)
+        if not len(places):
+            return
+        assert self.trips.times[places[0]] > self._trained_until, "a version may only answer trips after its own"
+        version = open_store(str(self.home / "models")).production("taxi")
+        assert version is not None, f"no version was pushed in {self.home}"
+        model = Predictor(version.uri)
+        features = input_features(model.signatures)
+        rows = read_csv(self.trips.write(places, self.home / "asked.csv"), features).select([f.name for f in features])
+        self.scores[places] = model.predict(raw_inputs(rows, features)).reshape(-1)
+        if not self.arm.window:
+            return
+        with RequestLog(LogOptions(str(self.home / "log"), fields=("*",), queue_calls=len(places) + 1)) as log:
+            for place, row in zip(places.tolist(), rows.to_pylist(), strict=True):
+                instance = {name: value for name, value in row.items() if value is not None}
+                asked = {"signature_name": "raw", "instances": [instance]}
+                answered = {"predictions": [float(self.scores[place])]}
+                log.offer(
+                    LoggedCall(
+                        request_id=f"trip-{place}",
+                        protocol="rest",
+                        method="predict",
+                        model="taxi",
+                        version=version.number,
+                        request=json.dumps(asked, default=bytes.decode).encode(),
+                        response=json.dumps(answered).encode(),
+                        started=float(self.trips.times[place]),
+                        latency_seconds=0.0,
+                    )
+                )
+
+
+def live_all(
+    work: Path, trips: Trips, period: Period = PERIOD, arms: Sequence[Arm] = ARMS, flags: tuple[str, ...] = ()
+) -> Iterator[Life]:
+    """Every model through the years; the first is the loop that the others are compared with."""
+    for number, arm in enumerate(arms):
+        life = Life(arm, trips, work / f"life-{number}", flags)
+        life.live(period)
+        yield life
+
+
+def compare_lives(lives: Sequence[Life], period: Period = PERIOD) -> Iterator[tuple[str, ...]]:
+    """The lines of the table; see `HEADER`. Differences are paired, with 95 % intervals."""
+    trips = lives[0].trips
+    places = trips.between(period.compared, period.end)
+    labels, whole = trips.labels[places], Slicing((), np.zeros(len(places), np.int64), [()])
+    measured = [compute_metrics("binary", labels, life.scores[places], [whole])[0] for life in lives]
+    for life, its in zip(lives, measured, strict=True):
+        differences = []
+        for metric, sign in (("auc", 1), ("log_loss", -1)):
+            error = standard_errors("binary", metric, labels, lives[0].scores[places], life.scores[places], whole)[0]
+            better = sign * float(measured[0][metric][0] - its[metric][0])
+            differences.append(f"{better:+.4f} ({better - 1.96 * error:+.4f} to {better + 1.96 * error:+.4f})")
+        yield (
+            life.arm.name,
+            str(len(life.verdicts)),
+            str(sum(verdict != "pushed" for verdict in life.verdicts)),
+            f"{its['auc'][0]:.4f}",
+            f"{its['log_loss'][0]:.4f}",
+            *(differences if life is not lives[0] else ("", "")),
+        )
+
+
+def list_windows(lives: Sequence[Life]) -> Iterator[tuple[str, ...]]:
+    """A line for each window that was watched; see `WINDOWS_HEADER`."""
+    for life in lives:
+        for one in life.windows:
+            said = f"{one.decision.action}: {one.decision.reason}" if one.decision else ""
+            yield life.arm.window, one.start[:10], f"{one.requests:,}", one.verdict, said
