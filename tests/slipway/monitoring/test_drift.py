@@ -133,6 +133,19 @@ def test_new_categories_are_named_with_their_counts(trained: dict[str, Counts]) 
     assert compare(window | {"payment": pa.array(texts)}, trained)["payment"].new_values == {"App": 250}
 
 
+def test_a_window_has_one_month_and_one_weekday_without_being_broken(trained: dict[str, Counts]) -> None:
+    def watched(values: pa.Array, decides: bool | None = None) -> Column:
+        its = trained["weekday"]
+        return compare_column("trip_start_day", count(values, its.cells), values, its, None, threshold=0.02, columns=18,
+                              decides=decides)  # fmt: skip
+
+    sunday = pa.array([1] * 1_000)
+    assert watched(sunday).baseline.drifted
+    assert not watched(sunday).broken
+    assert "the same" in watched(sunday, decides=True).broken
+    assert "missing" in watched(pa.array([1, None] * 500)).broken
+
+
 @pytest.mark.parametrize(
     ("name", "follows"),
     [("trip_start_month", True), ("hour", True), ("orderDate", True), ("daylight", False), ("timeout_share", False)],
