@@ -38,7 +38,7 @@ def compare_window(
         versions={str(one or "unknown"): its.rows for one, its in found.items()},
         enough=requests.rows >= config.min_rows,
         new_features=sorted(requests.samples.keys() - baseline.features.keys() - baseline.answers.keys()),
-        notes=[f"{damaged} files of the log cannot be read; their requests are left out"] if damaged else [],
+        notes=_notes(found, damaged),
     )
     before = _counts(previous, version)
     trained = {**baseline.features, **baseline.answers}
@@ -72,6 +72,12 @@ def drift_signal(columns: list[Column], *, enough: bool) -> Signal:
         what=f"drift of {said}" if said else "",
         columns={one.name: one.level for one in deciding},
     )
+
+
+def _notes(found: Mapping[int | None, Requests], damaged: int) -> list[str]:
+    empty = "the log has no requests of this window: nobody asked, or they were removed since"
+    left_out = f"{damaged} files of the log cannot be read; their requests are left out"
+    return [empty] * (not found and not damaged) + [left_out] * bool(damaged)
 
 
 def _threshold(config: Monitoring, name: str) -> float:

@@ -80,6 +80,9 @@ def _decide(state: State, now: float, findings: Findings, policy: Retraining) ->
     is_known = findings.window in state.windows
     if is_known and not findings.asked:
         return Decision(action="nothing", reason=f"window {findings.window} was decided before"), state
+    if not findings.asked and any(one > findings.window for one in state.windows):
+        said = f"window {max(state.windows)} is newer and was decided before: an older one changes nothing"
+        return Decision(action="nothing", reason=said), state
     # A clock that was ahead and is right again must not stretch the cool-down.
     trainings = [min(one, now) for one in state.trainings]
     windows = [*(one for one in state.windows if one != findings.window), findings.window][-KEPT:]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,7 +18,8 @@ from slipway.stores import storage
 from slipway.stores.model_store import LocalModelStore
 from tests.fakes.fault_proxy import FaultProxy
 from tests.model_files import provenance, write_model
-from tests.watched_model import CONFIG, MODEL, Rows, Watched, draw
+from tests.request_windows import write_requests
+from tests.watched_model import CONFIG, FIRST, MODEL, Rows, Watched, draw
 
 
 @pytest.fixture
@@ -307,3 +309,58 @@ def test_what_cannot_be_watched_is_refused_with_the_fix(watched: Watched) -> Non
     watched.monitoring = {"metric": "macro_f1"}
     with pytest.raises(ConfigError, match="macro_f1"):
         watched.run(0)
+
+
+def test_a_decided_window_stays_what_it_was(watched: Watched) -> None:
+    version = watched.push()
+    for day in range(3):
+        requests, scores, _ = draw(day)
+        watched.ask(version, day, drifted(requests), scores)
+        first = watched.run(day)
+    decided, state = watched.result(1), watched.state()
+    assert (decided.verdict, first.verdict) == ("retrained", "drift")
+    again = watched.run(1)
+    assert (again.verdict, again.decision) == ("retrained", decided.decision)
+    assert watched.state() == state
+
+
+def test_a_window_whose_log_was_removed_stays_as_it_was_found(watched: Watched) -> None:
+    version = watched.push()
+    requests, scores, _ = draw(1)
+    watched.ask(version, 0, drifted(requests), scores)
+    found = watched.run(0)
+    shutil.rmtree(Path(watched.log, f"model={MODEL}"))
+    for _ in range(2):
+        kept = watched.run(0)
+        assert (kept.requests, kept.verdict, kept.columns) == (600, "drift", found.columns)
+        assert [note for note in kept.notes if "log holds 0" in note] == kept.notes
+    empty = watched.run(1)
+    assert (empty.requests, empty.verdict) == (0, "not-enough")
+    assert any("no requests" in note and "removed" in note for note in empty.notes)
+
+
+def test_a_clock_that_goes_back_counts_no_window_twice(watched: Watched) -> None:
+    version = watched.push()
+    for day in range(4):
+        requests, scores, _ = draw(day)
+        watched.ask(version, day, drifted(requests) if day != 2 else requests, scores)
+    watched.run(1)
+    state = watched.state()
+    older = watched.run(0)
+    assert older.decision is not None
+    assert older.verdict == "drift"
+    assert "2026-03-02" in older.decision.reason
+    assert watched.state().running == state.running
+    ahead = state.model_copy(update={"windows": [*state.windows, "2126-03-01T00:00:00Z"]})
+    Path(watched.windows, MODEL, "state.json").write_text(ahead.model_dump_json())
+    assert watched.run(2).verdict == "stable"
+    assert watched.state().windows == ["2026-03-02T00:00:00Z", "2026-03-03T00:00:00Z"]
+
+
+def test_another_modules_requests_in_the_same_log_are_not_counted(watched: Watched) -> None:
+    version = watched.push()
+    requests, scores, _ = draw(1)
+    watched.ask(version, 0, requests, scores)
+    write_requests(watched.log, "other", version, FIRST, drifted(requests), scores)
+    result = watched.run(0)
+    assert (result.requests, result.versions, result.verdict) == (600, {str(version): 600}, "stable")
