@@ -3,28 +3,35 @@
 Time is played, and all three live through the same trips. Each starts with a model of the first year. From then on a
 trip is answered by the version that was in production when it began; whether its passenger tipped well is known
 `LATE` afterwards, to the monitor and to the next training, which takes all trips known by then. Requests and answers
-are logged under the trip's own time; `slipway monitor run` watches each window of that log once it is over.
-
-The monitor's own clock cannot be played. So the cool-down and the week's budget, which are shorter than a window and
-would never be reached, are off.
+are logged under the trip's own time, and the monitor's steps watch each window of that log once it is over.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import sys
 from collections.abc import Iterator, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from unittest import mock
 
 import numpy as np
 import pandas as pd
+from kfp import dsl
 from numpy.typing import NDArray
 
-from benchmarks.measure import measure
+from components.compare_requests.component import compare_requests
+from components.decide_retraining.run import decide_window
+from components.resolve_window.component import resolve_window
+from components.score_predictions.component import score_predictions
+from delivery.environment import Environment, open_environment
+from delivery.retraining import finish_retraining
+from delivery.submission import local_request
+from delivery.targets.local import run_local
 from serving.client.rows import input_features, read_csv
 from serving.predictor import Predictor
 from serving.request_log import LogOptions, RequestLog
@@ -35,12 +42,15 @@ from slipway.evaluation.paired import standard_errors
 from slipway.evaluation.slices import Slicing
 from slipway.monitoring.requests import last_window, parse_length
 from slipway.monitoring.result import WindowResult, read_result
+from slipway.runs.record import RunContext
+from slipway.runs.store import RunView, load_run
 from slipway.stores.model_store import open_store
 
-SLIPWAY = str(Path(sys.executable).parent / "slipway")
+MODULE = "taxi"
 HEADER = ("model", "trainings", "refused", "AUC", "log loss", "the loop's AUC is higher by", "its log loss is lower by")
 WINDOWS_HEADER = ("loop", "window", "requests", "verdict", "decision")
 LATE = timedelta(days=14)
+LABEL_COLUMNS = ("request_id", "tips", "fare")
 # The module's own thresholds are for 14,169 trips: of a year, no hour has the 150 rows that one of them wants.
 THRESHOLDS = "[{metric: auc, min: 0.9, max_drop: 0.01}, {metric: log_loss, max_drop: 0.02}]"
 
@@ -141,41 +151,60 @@ class Life:
             yield moment
             moment += length
 
-    def _slipway(self, *command: str) -> Any:
-        flags = [part for flag in (f"thresholds={THRESHOLDS}", *self.flags) for part in ("--set", flag)]
-        return json.loads(measure([SLIPWAY, *command, *flags, "--json"], {"SLIPWAY_HOME": str(self.home)}).output)
+    def _environment(self) -> Environment:
+        its = {
+            "home": self.home,
+            "request_log": self.home / "log",
+            "thresholds": THRESHOLDS,
+            "monitoring.window": self.arm.window or "1d",
+            "monitoring.labels": self.home / "labels.csv",
+            "monitoring.min_labels": self.arm.min_labels,
+            "monitoring.retraining.windows": self.arm.windows_running,
+        }
+        return open_environment(None, [*(f"{key}={value}" for key, value in its.items()), *self.flags])
 
-    def _known(self, moment: datetime) -> Path:
-        return self.trips.write(self.trips.between(None, moment - LATE), self.home / f"known-{moment:%Y%m%d}.csv")
+    def _known(self, moment: datetime) -> str:
+        """The data of a training: all trips whose labels are known by then."""
+        known = self.trips.between(None, moment - LATE)
+        return str(self.trips.write(known, self.home / f"known-{moment:%Y%m%d}.csv"))
 
     def _train(self, moment: datetime) -> None:
-        self._trained(self._slipway("run", "taxi", "--data", str(self._known(moment))), moment)
+        environment = self._environment()
+        request = local_request(environment, MODULE, self._known(moment), notify=False)
+        run_local(request, self.home, lambda _: None)
+        self._trained(load_run(environment.local.runs, request.lineage.run), moment)
 
-    def _trained(self, run: dict[str, Any], moment: datetime) -> None:
-        self.verdicts.append(run["verdict"])
-        if run["verdict"] == "pushed":
+    def _trained(self, run: RunView, moment: datetime) -> None:
+        self.verdicts.append(run.summary.verdict or run.state)
+        if run.summary.pushed_version:
             self._trained_until = (moment - LATE).timestamp()
 
     def _watch(self, moment: datetime) -> None:
-        window = last_window(moment, parse_length(self.arm.window))
-        labels = self.home / "labels.csv"
-        self.trips.write(self.trips.between(None, moment - LATE), labels, ("request_id", "tips", "fare"))
-        settings = {
-            "window": self.arm.window,
-            "labels": labels,
-            "min_labels": self.arm.min_labels,
-            "retraining.windows": self.arm.windows_running,
-            "retraining.cool_down_days": 0,
-            "retraining.per_week": 1000,
-        }
-        done = self._slipway(
-            "monitor", "run", "taxi", "--log", str(self.home / "log"), "--window", window.name,
-            "--data", str(self._known(moment)),
-            *(part for key, value in settings.items() for part in ("--set", f"monitoring.{key}={value}")),
-        )  # fmt: skip
-        if done["training"]:
-            self._trained(done["training"], moment)
-        self.windows.append(read_result(str(self.home / "monitoring" / "taxi" / window.name)))
+        """The monitor's steps on the window that is just over, and the training if they ask for one."""
+        self.trips.write(self.trips.between(None, moment - LATE), self.home / "labels.csv", LABEL_COLUMNS)
+        data, environment = self._known(moment), self._environment()
+        given = local_request(environment, MODULE, data, notify=False, pipeline="monitoring").arguments
+        own = {name: given[name] for name in ("store_uri", "log_uri", "monitoring_uri", "monitor_config")}
+        start = last_window(moment, parse_length(self.arm.window)).name
+        made = {
+            name: kind(name=name, uri=str(self.home / name))
+            for name, kind in {"comparison": dsl.Artifact, "comparison_page": dsl.HTML, "drift": dsl.Metrics,
+                               "scored": dsl.Artifact, "performance": dsl.Metrics}.items()
+        }  # fmt: skip
+        compared, scored = list(made)[:3], list(made)[3:]
+        clock = SimpleNamespace(time=moment.timestamp)
+        with redirect_stdout(StringIO()), mock.patch("components.decide_retraining.run.time", clock):
+            version, _ = resolve_window.python_func(module=MODULE, window_start=start, **own)
+            compare_requests.python_func(
+                module=MODULE, version=version, start=start, **own, **{name: made[name] for name in compared}
+            )
+            score_predictions.python_func(comparison=made["comparison"], **own, **{name: made[name] for name in scored})
+            run = RunContext.model_validate_json(given["run"])
+            decide_window(made["scored"].path, data, 1, own["monitoring_uri"], own["monitor_config"], "", run)
+        trained = finish_retraining(environment, MODULE, data, notify=False, on_change=lambda _: None)
+        if trained:
+            self._trained(trained, moment)
+        self.windows.append(read_result(str(self.home / "monitoring" / MODULE / start)))
 
     def _answer(self, start: datetime, end: datetime) -> None:
         """Answers trips with the version that is in production, and logs requests and answers."""
@@ -183,7 +212,7 @@ class Life:
         if not len(places):
             return
         assert self.trips.times[places[0]] > self._trained_until, "a version may only answer trips after its own"
-        version = open_store(str(self.home / "models")).production("taxi")
+        version = open_store(str(self.home / "models")).production(MODULE)
         assert version is not None, f"no version was pushed in {self.home}"
         model = Predictor(version.uri)
         features = input_features(model.signatures)
@@ -201,7 +230,7 @@ class Life:
                         request_id=f"trip-{place}",
                         protocol="rest",
                         method="predict",
-                        model="taxi",
+                        model=MODULE,
                         version=version.number,
                         request=json.dumps(asked, default=bytes.decode).encode(),
                         response=json.dumps(answered).encode(),
