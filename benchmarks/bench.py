@@ -1,4 +1,4 @@
-"""`make bench`: time, memory and quality of the training pipeline, and the model server, as tables in Markdown.
+"""`make bench`: time, memory and quality of the training pipeline, the loop, and the model server, as Markdown tables.
 
 The trips are those of `--trips`, or the built-in sample where none are given; larger data are made of them with
 jitter (`benchmarks.enlarge`). Every cold run starts from an empty home. The machine should be idle.
@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.enlarge import enlarge
+from benchmarks.loop import HEADER as LOOP_HEADER
+from benchmarks.loop import WINDOWS_HEADER, Trips, compare_lives, list_windows, live_all
 from benchmarks.measure import Cost, measure
 from benchmarks.serving import HEADER, compare
 from benchmarks.tables import HEADER as TABLES_HEADER
@@ -27,7 +29,7 @@ BIN = Path(sys.executable).parent
 SLIPWAY = str(BIN / "slipway")
 DATA_STEPS = ("ingest_examples", "compute_statistics", "validate_examples")
 SEEDS = (1, 2, 3)
-PARTS = ["commands", "runs", "sizes", "quality", "tables", "serving"]
+PARTS = ["commands", "runs", "sizes", "quality", "tables", "loop", "serving"]
 
 
 def main() -> None:
@@ -54,6 +56,10 @@ def main() -> None:
             table(("seed", "AUC", "log loss", "accuracy", "verdict"), quality(work, trips))
         if "tables" in parts and arguments.tables:
             table(TABLES_HEADER, compare_tables(work, arguments.tables))
+        if "loop" in parts:
+            lives = list(live_all(work / "loop", Trips(trips)))
+            table(WINDOWS_HEADER, list_windows(lives))
+            table(LOOP_HEADER, compare_lives(lives))
         if "serving" in parts:
             train(work / "serving", trips)
             (model,) = (work / "serving" / "models" / "taxi").glob("[0-9]*")

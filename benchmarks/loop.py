@@ -260,7 +260,7 @@ def compare_lives(lives: Sequence[Life], period: Period = PERIOD) -> Iterator[tu
         differences = []
         for metric, sign in (("auc", 1), ("log_loss", -1)):
             error = standard_errors("binary", metric, labels, lives[0].scores[places], life.scores[places], whole)[0]
-            better = sign * float(measured[0][metric][0] - its[metric][0])
+            better = sign * float(measured[0][metric][0] - its[metric][0]) + 0.0  # no -0
             differences.append(f"{better:+.4f} ({better - 1.96 * error:+.4f} to {better + 1.96 * error:+.4f})")
         yield (
             life.arm.name,

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from components.decide_retraining.run import decide_window
 from slipway.errors import ConfigError, StoreError
 from slipway.lineage import Lineage
+from slipway.monitoring import sample
 from slipway.monitoring.config import MonitorConfig
 from slipway.monitoring.decision import State
 from slipway.runs.record import RunContext
@@ -20,6 +23,8 @@ from tests.fakes.fault_proxy import FaultProxy
 from tests.model_files import provenance, write_model
 from tests.request_windows import write_requests
 from tests.watched_model import CONFIG, FIRST, MODEL, Rows, Watched, draw
+
+HOUR = timedelta(hours=1)
 
 
 @pytest.fixture
@@ -364,3 +369,31 @@ def test_another_modules_requests_in_the_same_log_are_not_counted(watched: Watch
     write_requests(watched.log, "other", version, FIRST, drifted(requests), scores)
     result = watched.run(0)
     assert (result.requests, result.versions, result.verdict) == (600, {str(version): 600}, "stable")
+
+
+def test_of_very_many_labels_a_sample_is_scored(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sample, "LIMIT", 350)
+    watched.monitoring = {"min_labels": 100}
+    version = watched.push()
+    requests, scores, labels = draw(1)
+    ids = watched.ask(version, 0, requests, scores)
+    watched.tell(ids[:500], labels[:500])
+    result = watched.run(0)
+    [own] = result.performance
+    assert own.labels + own.missing <= 350
+    assert own.labels / (own.labels + own.missing) == pytest.approx(500 / 600, abs=0.06)
+    assert result.requests == 600
+    assert any("one request in 2," in note for note in result.notes)
+
+
+def test_a_hole_in_the_log_leaves_the_other_requests_counted_once(watched: Watched) -> None:
+    version = watched.push()
+    for hour in (0, 8, 16):
+        requests, scores, labels = draw(hour, 250)
+        ids = write_requests(watched.log, MODEL, version, FIRST + hour * HOUR, requests, scores, prefix=f"h{hour}")
+        watched.tell(ids, labels)
+    files = sorted(Path(watched.log).rglob("*.parquet"), key=lambda file: pq.read_table(file)["time"][0].as_py())
+    files[1].unlink()
+    result = watched.run(0)
+    assert (result.requests, result.verdict) == (500, "stable")
+    assert (result.performance[0].labels, result.performance[0].missing) == (500, 0)
