@@ -24,7 +24,7 @@ Role = Literal["input", "prediction", "label"]
 _CLOCK = re.compile(
     r"(^|[_\s.-])(year|month|week|weekday|day|dayofweek|hour|minute|date|time|timestamp)([_\s.-]|$)", re.I
 )
-BROKEN_MISSING = 0.05  # rise of the share of missing values
+BROKEN_MISSING = 0.05  # rise of the share of missing values, or share of texts for numbers
 # Units that are mixed up in practice: powers of ten, minutes, hours, days, miles, feet, inches, pounds, and back.
 _FACTORS = [10.0**power for power in range(1, 7)] + [60.0, 3600.0, 24.0, 1.609344, 0.3048, 2.54, 0.45359237]
 FACTORS = tuple(_FACTORS + [1 / factor for factor in _FACTORS])
@@ -118,9 +118,9 @@ def _broken(
     *,
     of_time: bool,
 ) -> str:
-    """What is wrong at the source: more missing values, one value only, another unit; empty if none of these.
+    """What is wrong at the source: missing values, texts for numbers, one value only, another unit; else empty.
 
-    A window has one month and, if it is a day, one weekday: of a column `of_time` only missing values are wrong.
+    A window has one month and, if it is a day, one weekday: for a column `of_time` that is right.
     """
     if not now.rows or not trained.rows:
         return ""
@@ -128,6 +128,8 @@ def _broken(
     spread = math.sqrt(max(was * (1 - was), 1 / trained.rows) * (1 / now.rows + 1 / trained.rows))
     if is_now - was > max(BROKEN_MISSING, NormalDist().inv_cdf(1 - ERROR_RATE / columns) * spread):
         return f"{is_now:.1%} of the values are missing, in training {was:.1%}"
+    if trained.cells.kind == "number" and now.counts[-2] > BROKEN_MISSING * now.rows:
+        return f"{now.counts[-2] / now.rows:.1%} of the values are no numbers"
     if of_time:
         return ""
     present = now.rows - now.counts[-1]

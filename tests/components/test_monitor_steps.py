@@ -178,7 +178,7 @@ def test_classes_and_numbers_are_scored(tmp_path: Path) -> None:
     assert "root_mean_squared_error" in {one.metric for one in number.run(0).performance[0].scores}
 
 
-@pytest.mark.parametrize("write", ["state.json", "window.json", "report.html", "outcome.json"])
+@pytest.mark.parametrize("write", ["state.json", "window.json", "report.html", "history.html", "outcome.json"])
 def test_killed_at_a_write_nothing_is_lost_nor_counted_twice(
     watched: Watched, write: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

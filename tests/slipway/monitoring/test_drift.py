@@ -103,6 +103,7 @@ def test_moves_are_found_in_a_thousand_rows(trained: dict[str, Counts], what: st
         ),
         ("fare", lambda values: pa.array(np.asarray(values) * 100), "100 times"),
         ("company", lambda values: pa.array(["C1"] * len(values)), "the same"),
+        ("fare", lambda values: values.cast(pa.string()), "100.0% .* no numbers"),
     ],
 )
 def test_a_broken_feature_is_told_from_drift(trained: dict[str, Counts], name: str, broken: object, said: str) -> None:
