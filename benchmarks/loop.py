@@ -175,7 +175,10 @@ class Life:
         self._trained(load_run(environment.local.runs, request.lineage.run), moment)
 
     def _trained(self, run: RunView, moment: datetime) -> None:
-        self.verdicts.append(run.summary.verdict or run.state)
+        failed = [f"{step.name}: {step.error}" for step in run.steps if step.state == "failed"]
+        if failed:
+            raise RuntimeError(f"{run.uri}: {failed}")
+        self.verdicts.append(run.summary.verdict)
         if run.summary.pushed_version:
             self._trained_until = (moment - LATE).timestamp()
 

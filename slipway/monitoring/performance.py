@@ -65,8 +65,8 @@ def score_labels(
         return result.model_copy(update={"notes": [*result.notes, f"no labels: {error}"]})
     if not found:
         said = (
-            f"none of the {labels.rows.num_rows:,} labels names a request since {its.label_windows} windows: they may "
-            "be those of another module, or their key another one (monitoring.key)"
+            f"none of the {labels.rows.num_rows:,} labels names a request of the last {its.label_windows} windows: "
+            "they may be of older ones, or of another module, or their key may be another one (monitoring.key)"
             if labels.rows.num_rows
             else "no labels have come yet"
         )
