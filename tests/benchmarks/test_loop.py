@@ -11,7 +11,6 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 from benchmarks.loop import LATE, MODULE, Arm, Life, Period, Trips, compare_lives, list_windows, live_all
 from slipway.module_kit.loader import load_function
-from slipway.stores.model_store import open_store
 from slipway.stores.module_store import publish_module
 
 
@@ -57,15 +56,16 @@ def test_models_are_compared_on_the_same_trips_with_paired_intervals(trips: Trip
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_model_answers_only_trips_after_those_it_learned_from(trips: Trips, tmp_path: Path) -> None:
-    arms = (Arm("loop", window="30d"), Arm("each month", trained_at=(day(9), day(10))), Arm("never"))
+    arms = (Arm("loop", window="30d"), Arm("once", trained_at=(day(9),)))
     lives = list(live_all(tmp_path, trips, PERIOD, arms, ("training.epochs=2",)))
-    loop, monthly, never = lives
+    loop, once = lives
     served = trips.between(PERIOD.first, PERIOD.end)
     for life in lives:
         assert np.isfinite(life.scores[served]).all()
         assert np.isnan(life.scores[: served[0]]).all()
-    assert [len(monthly.verdicts), len(never.verdicts)] == [3, 1]
+    assert len(once.verdicts) == 2
     assert [one.start[:10] for one in loop.windows] == ["2015-08-03", "2015-09-02"]
     assert all(one.requests == len(trips.between(*map(datetime.fromisoformat, (one.start, one.end))))
                for one in loop.windows)  # fmt: skip
@@ -75,8 +75,7 @@ def test_a_model_answers_only_trips_after_those_it_learned_from(trips: Trips, tm
     assert judged.labels + judged.missing == len(trips.between(datetime.fromisoformat(judged.since), known_end(loop)))
     assert judged.labels == len(np.intersect1d(known, trips.between(datetime.fromisoformat(judged.since), PERIOD.end)))
     assert len(list(list_windows(lives))) == 2
-    assert len(list(compare_lives(lives, PERIOD))) == 3
-    assert len(open_store(str(tmp_path / "life-2" / "models")).versions(MODULE)) == 1
+    assert len(list(compare_lives(lives, PERIOD))) == 2
 
 
 def known_end(life: Life) -> datetime:
