@@ -1,4 +1,4 @@
-"""`make bench`: time, memory and quality of the training pipeline, and the model server, as tables in Markdown.
+"""`make bench`: time, memory and quality of the training pipeline, the loop, and the model server, as Markdown tables.
 
 The trips are those of `--trips`, or the built-in sample where none are given; larger data are made of them with
 jitter (`benchmarks.enlarge`). Every cold run starts from an empty home. The machine should be idle.
@@ -19,6 +19,8 @@ from typing import Any
 
 from benchmarks import monitor
 from benchmarks.enlarge import enlarge
+from benchmarks.loop import HEADER as LOOP_HEADER
+from benchmarks.loop import WINDOWS_HEADER, Trips, compare_lives, list_windows, live_all
 from benchmarks.measure import Cost, measure
 from benchmarks.serving import HEADER, compare
 from benchmarks.tables import HEADER as TABLES_HEADER
@@ -28,7 +30,7 @@ BIN = Path(sys.executable).parent
 SLIPWAY = str(BIN / "slipway")
 DATA_STEPS = ("ingest_examples", "compute_statistics", "validate_examples")
 SEEDS = (1, 2, 3)
-PARTS = ["commands", "runs", "sizes", "quality", "tables", "monitor", "serving"]
+PARTS = ["commands", "runs", "sizes", "quality", "tables", "monitor", "loop", "serving"]
 
 
 def main() -> None:
@@ -63,6 +65,10 @@ def main() -> None:
             table(monitor.COST_HEADER, monitor.measure_cost(answered, home, int(model.name), work))
             table(monitor.ALARMS_HEADER, monitor.count_false_alarms(answered))
             table(monitor.MOVES_HEADER, monitor.count_moves(answered))
+        if "loop" in parts:
+            lives = list(live_all(work / "loop", Trips(trips)))
+            table(WINDOWS_HEADER, list_windows(lives))
+            table(LOOP_HEADER, compare_lives(lives))
         if "serving" in parts:
             train(work / "serving", trips)
             (model,) = (work / "serving" / "models" / "taxi").glob("[0-9]*")

@@ -104,6 +104,7 @@ def evidently(
 ) -> None:
     """Write Evidently's drift page of one window, beside ours; an extra: pip install 'slipway[evidently]'."""
     from slipway.monitoring.evidently_page import FILE, evidently_page
+    from slipway.monitoring.history import find_window
 
     environment = open_environment(env)
     folder = _folder(environment, module)

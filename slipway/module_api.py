@@ -255,7 +255,7 @@ class Retraining(_Strict):
     """When the monitor trains again.
 
     A cause, `drift` or worse `performance`, trains once when it holds in `windows` windows running, and again only
-    after it was below `rearm` of its threshold. By hand is always possible.
+    after it was below `rearm` of its threshold, or where other columns drift. By hand is always possible.
     """
 
     triggers: tuple[Trigger, ...] = ("drift", "performance")

@@ -1,6 +1,7 @@
 """Decides what a window means, and keeps it beside those before."""
 
 import time
+from datetime import UTC, datetime
 from typing import get_args
 
 from slipway.data.examples.bigquery import is_bigquery, locate_in_bigquery
@@ -10,7 +11,7 @@ from slipway.monitoring.config import MonitorConfig
 from slipway.monitoring.decision import Asked, Decision, Findings, State, decide
 from slipway.monitoring.history import before, describe_window, read_windows
 from slipway.monitoring.page import history_page, window_page
-from slipway.monitoring.result import WindowResult, read_result, write_result
+from slipway.monitoring.result import FILE, WindowResult, read_result, write_result
 from slipway.monitoring.state import change_state
 from slipway.runs.record import Outcome, RunContext
 from slipway.runs.store import OUTCOME
@@ -43,16 +44,30 @@ def decide_window(
         asked=ask or None,
     )
     now = time.time()
+    earlier = read_result(place) if storage.exists(storage.join(place, FILE)) else None
 
     def change(state: State) -> tuple[Decision, State]:
-        if state.decision and state.windows[-1] == result.start and not ask:
+        # A clock that was ahead decided windows that are not over yet.
+        over = [one for one in state.windows if one < datetime.fromtimestamp(now, UTC).isoformat()]
+        state = state.model_copy(update={"windows": over})
+        if result.start not in over or ask:
+            return decide(state, now, findings, policy)
+        if state.decision and over[-1] == result.start:
             return state.decision, state  # whoever decided it may have been killed before the window was written
-        return decide(state, now, findings, policy)
+        return (earlier and earlier.decision) or decide(state, now, findings, policy)[0], state
 
     decision = change_state(folder, change)
+    if earlier and earlier.requests > result.requests:
+        result = _kept(earlier, result.requests)
     result = result.model_copy(update={"decision": decision, "seconds": now})
     write_result(result, place)
     return _tell(result, folder, place, run)
+
+
+def _kept(earlier: WindowResult, requests: int) -> WindowResult:
+    """What was found while the log had more of the window."""
+    said = f"of these requests the log holds {requests:,} by now; what was found while it had all of them stands"
+    return earlier.model_copy(update={"notes": [*(one for one in earlier.notes if "by now" not in one), said]})
 
 
 def _tell(result: WindowResult, folder: str, place: str, run: RunContext) -> tuple[str, str]:

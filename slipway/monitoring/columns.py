@@ -24,7 +24,7 @@ Role = Literal["input", "prediction", "label"]
 _CLOCK = re.compile(
     r"(^|[_\s.-])(year|month|week|weekday|day|dayofweek|hour|minute|date|time|timestamp)([_\s.-]|$)", re.I
 )
-BROKEN_MISSING = 0.05  # rise of the share of missing values
+BROKEN_MISSING = 0.05  # rise of the share of missing values, or share of texts for numbers
 # Units that are mixed up in practice: powers of ten, minutes, hours, days, miles, feet, inches, pounds, and back.
 _FACTORS = [10.0**power for power in range(1, 7)] + [60.0, 3600.0, 24.0, 1.609344, 0.3048, 2.54, 0.45359237]
 FACTORS = tuple(_FACTORS + [1 / factor for factor in _FACTORS])
@@ -87,6 +87,8 @@ def compare_column(
     """
     before = previous if previous and previous.cells == trained.cells else None
     distance = measure(now, trained, threshold, columns)
+    decides = not follows_clock(name) if decides is None else decides
+    of_time = follows_clock(name) and not decides
     return Column(
         name=name,
         role=role,
@@ -96,8 +98,8 @@ def compare_column(
         trained=trained,
         missing=(now.missing_share, trained.missing_share),
         new_values=_new_values(values, trained) if trained.cells.kind == "category" else {},
-        broken=_broken(values, now, trained, distance, threshold, columns),
-        decides=not follows_clock(name) if decides is None else decides,
+        broken=_broken(values, now, trained, distance, threshold, columns, of_time=of_time),
+        decides=decides,
     )
 
 
@@ -113,14 +115,23 @@ def _broken(
     distance: Distance,
     threshold: float,
     columns: int,
+    *,
+    of_time: bool,
 ) -> str:
-    """What is wrong at the source: more missing values, one value only, another unit; empty if none of these."""
+    """What is wrong at the source: missing values, texts for numbers, one value only, another unit; else empty.
+
+    A window has one month and, if it is a day, one weekday: for a column `of_time` that is right.
+    """
     if not now.rows or not trained.rows:
         return ""
     was, is_now = trained.missing_share, now.missing_share
     spread = math.sqrt(max(was * (1 - was), 1 / trained.rows) * (1 / now.rows + 1 / trained.rows))
     if is_now - was > max(BROKEN_MISSING, NormalDist().inv_cdf(1 - ERROR_RATE / columns) * spread):
         return f"{is_now:.1%} of the values are missing, in training {was:.1%}"
+    if trained.cells.kind == "number" and now.counts[-2] > BROKEN_MISSING * now.rows:
+        return f"{now.counts[-2] / now.rows:.1%} of the values are no numbers"
+    if of_time:
+        return ""
     present = now.rows - now.counts[-1]
     if _is_constant(values, present) and present * math.log(_largest_share(trained)) < math.log(ERROR_RATE / columns):
         return f"all {present:,} values are the same, in training at most {_largest_share(trained):.1%} are"

@@ -46,7 +46,7 @@ def compare_window(
         traffic=_traffic(found.values()),
         enough=requests.rows >= config.min_rows,
         new_features=sorted(requests.samples.keys() - known),
-        notes=[f"{damaged} files of the log cannot be read; their requests are left out"] if damaged else [],
+        notes=_notes(found, damaged),
     )
     before = _counts(previous, version)
     trained = {**baseline.features, **baseline.answers}
@@ -104,10 +104,21 @@ def _traffic(found: Iterable[Requests]) -> Traffic:
 def drift_signal(columns: list[Column], *, enough: bool) -> Signal:
     """Drift as the decision takes it: how far the farthest column moved that may decide."""
     deciding = [one for one in columns if one.decides and not one.broken and one.baseline.drifted]
-    said = ", ".join(
-        f"{one.name} {one.baseline.distance:.3f}" for one in sorted(deciding, key=lambda one: -one.level)[:3]
+    deciding.sort(key=lambda one: -one.level)
+    said = ", ".join(f"{one.name} {one.baseline.distance:.3f}" for one in deciding[:3])
+    return Signal(
+        cause="drift",
+        level=drift_level(columns),
+        enough=enough,
+        what=f"drift of {said}" if said else "",
+        columns={one.name: one.level for one in deciding},
     )
-    return Signal(cause="drift", level=drift_level(columns), enough=enough, what=f"drift of {said}" if said else "")
+
+
+def _notes(found: Mapping[int | None, Requests], damaged: int) -> list[str]:
+    empty = "the log has no requests of this window: nobody asked, or they were removed since"
+    left_out = f"{damaged} files of the log cannot be read; their requests are left out"
+    return [empty] * (not found and not damaged) + [left_out] * bool(damaged)
 
 
 def _threshold(config: Monitoring, name: str) -> float:

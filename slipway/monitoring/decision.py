@@ -1,9 +1,11 @@
 """When to train again: a pure function of the state, the time, what a window showed, and the policy.
 
 A cause (drift, worse performance) must hold in `windows` windows running. Then it trains once, and not again before the
-cause was gone (below `rearm` of its threshold), the cool-down is over and the week's budget allows it. The same model
-and the same data are never trained twice: `key` is the digest of both. A broken feature is an alert, no reason to
-train: what is wrong at the source would be learned. Slices, volume and errors are alerts, too: they are no triggers.
+cause was gone (below `rearm` of its threshold), the cool-down is over and the week's budget allows it. Drift that
+training does not remove, since it learns from older rows, too, hides no other: a column that had not drifted then, or
+is `GROWN` times as far by now, is a new cause. The same model and the same data are never trained twice: `key` is the
+digest of both. A broken feature is an alert, no reason to train: what is wrong at the source would be learned.
+Slices, volume and errors are alerts, too: they are no triggers.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ Asked = Literal["schedule", "new_data", "hand"]
 DAY = 86_400.0
 WEEK = 7 * DAY
 KEPT = 500  # windows and keys
+GROWN = 2.0
 
 
 class Signal(BaseModel):
@@ -31,6 +34,7 @@ class Signal(BaseModel):
     level: float
     enough: bool = Field(True, description="whether there were rows or labels enough to tell")
     what: str = Field("", description="the columns or metrics, for people")
+    columns: dict[str, float] = Field({}, description="the levels of the columns that drifted")
 
 
 class Findings(BaseModel):
@@ -59,6 +63,7 @@ class State(BaseModel):
     windows: list[str] = Field([], description="that were decided, newest last")
     running: dict[str, int] = Field({}, description="windows running above, by cause")
     disarmed: list[str] = Field([], description="causes that were answered and are not gone yet")
+    answered: dict[str, float] = Field({}, description="levels of the columns whose drift was answered last")
     trainings: list[float] = Field([], description="Unix times")
     keys: list[str] = Field([], description="of trainings, newest last")
     pending: str = Field("", description="key whose submission was not confirmed")
@@ -76,6 +81,9 @@ def _decide(state: State, now: float, findings: Findings, policy: Retraining) ->
     is_known = findings.window in state.windows
     if is_known and not findings.asked:
         return Decision(action="nothing", reason=f"window {findings.window} was decided before"), state
+    if not findings.asked and any(one > findings.window for one in state.windows):
+        said = f"window {max(state.windows)} is newer and was decided before: an older one changes nothing"
+        return Decision(action="nothing", reason=said), state
     # A clock that was ahead and is right again must not stretch the cool-down.
     trainings = [min(one, now) for one in state.trainings]
     windows = [*(one for one in state.windows if one != findings.window), findings.window][-KEPT:]
@@ -86,11 +94,7 @@ def _decide(state: State, now: float, findings: Findings, policy: Retraining) ->
     if broken and findings.asked != "hand":
         said = "; ".join(findings.broken)
         return Decision(action="alert", reason=f"mend the source before training: {said}"), state
-    causes = [
-        signal.cause
-        for signal in findings.signals
-        if state.running.get(signal.cause, 0) >= policy.windows and signal.cause not in state.disarmed
-    ]
+    causes = [one.cause for one in findings.signals if state.running.get(one.cause, 0) >= policy.windows]
     wanted: list[str] = [cause for cause in causes if cause in policy.triggers]
     if "new_data" in policy.triggers and state.data_digest not in ("", findings.data_digest):
         wanted.append("new_data")
@@ -118,21 +122,30 @@ def _counted(state: State, findings: Findings, policy: Retraining, broken: bool)
     for signal in findings.signals:
         if not signal.enough or broken:
             continue
-        running[signal.cause] = running.get(signal.cause, 0) + 1 if signal.level > 1 else 0
+        running[signal.cause] = running.get(signal.cause, 0) + 1 if _is_new(signal, state) else 0
         if signal.level < policy.rearm and signal.cause in disarmed:
             disarmed.remove(signal.cause)
     return state.model_copy(update={"running": running, "disarmed": disarmed})
+
+
+def _is_new(signal: Signal, state: State) -> bool:
+    """Whether a signal is above, and no training has answered it."""
+    return signal.level > 1 and (signal.cause not in state.disarmed or bool(_new_columns(signal, state)))
+
+
+def _new_columns(signal: Signal, state: State) -> list[str]:
+    return [name for name, level in signal.columns.items() if level > GROWN * state.answered.get(name, 0.0)]
 
 
 def _quiet(findings: Findings, causes: Sequence[str], state: State, policy: Retraining) -> Decision:
     if causes:
         return Decision(action="alert", reason=f"{', '.join(causes)}, which are no triggers", causes=list(causes))
     above = [signal for signal in findings.signals if signal.enough and signal.level > 1]
-    if answered := [signal.cause for signal in above if signal.cause in state.disarmed]:
-        return Decision(action="nothing", reason=f"{', '.join(answered)}: answered already, and not gone since")
-    if above:
-        count = ", ".join(f"{one.cause} in {state.running[one.cause]} of {policy.windows} windows" for one in above)
+    if new := [signal for signal in above if _is_new(signal, state)]:
+        count = ", ".join(f"{one.cause} in {state.running[one.cause]} of {policy.windows} windows" for one in new)
         return Decision(action="wait", reason=count)
+    if answered := [signal.cause for signal in above]:
+        return Decision(action="nothing", reason=f"{', '.join(answered)}: answered already, and not gone since")
     if unknown := [signal.cause for signal in findings.signals if not signal.enough]:
         return Decision(action="nothing", reason=f"not enough rows or labels to tell: {', '.join(unknown)}")
     return Decision(action="nothing", reason="nothing moved")
@@ -153,7 +166,7 @@ def _train(
     if not by_hand and in_week >= policy.per_week:
         return Decision(action="wait", reason=f"{in_week} trainings in seven days, as many as allowed",
                         causes=causes), state  # fmt: skip
-    said = [signal.what or signal.cause for signal in findings.signals if signal.cause in causes]
+    said = [_named(signal, state) for signal in findings.signals if signal.cause in causes]
     reason = "; ".join([*said, *(cause for cause in causes if cause in ("schedule", "new_data", "hand"))])
     answered = [cause for cause in causes if cause in ("drift", "performance")]
     changed = {
@@ -162,6 +175,12 @@ def _train(
         "pending": key,
         "data_digest": findings.data_digest,
         "disarmed": sorted({*state.disarmed, *answered}),
+        "answered": next((one.columns for one in findings.signals if one.cause == "drift" and one.enough), {}),
         "running": {cause: 0 if cause in answered else count for cause, count in state.running.items()},
     }
     return Decision(action="train", reason=reason, causes=causes, key=key), state.model_copy(update=changed)
+
+
+def _named(signal: Signal, state: State) -> str:
+    new = _new_columns(signal, state) if signal.cause in state.disarmed else []
+    return (signal.what or signal.cause) + (f" (new since the last training: {', '.join(new)})" if new else "")

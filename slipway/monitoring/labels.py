@@ -24,6 +24,7 @@ from slipway.data.examples.rows import Quarantine, UnsoundRowsError
 from slipway.data.examples.source import locate
 from slipway.errors import DataError
 from slipway.module_api import HashSplit, Ingestion, Label, Task
+from slipway.monitoring.sample import Sample
 
 BATCH_ROWS = 65_536
 REQUEST = ("request_id", "instance")
@@ -50,10 +51,12 @@ class Joined:
     unmatched: int
 
 
-def read_labels(uri: str, label: Label, task: Task, ingestion: Ingestion, key: Sequence[str]) -> pa.Table:
+def read_labels(uri: str, label: Label, task: Task, ingestion: Ingestion, key: Sequence[str]) -> Sample:
     """The labels at a data URI, with the columns of the key and the weight that are there.
 
     Rows that cannot be read are left out.
+
+    Of very many labels it is a sample by the first column of the key.
 
     Raises:
         DataError: nothing is there, or the label's columns are not.
@@ -69,11 +72,14 @@ def read_labels(uri: str, label: Label, task: Task, ingestion: Ingestion, key: S
                 try:
                     typed = open_source(connection, source, None, ingestion, quarantine, folder, careful=careful)
                     query = RowQuery(connection, typed, alone, HashSplit(), task, ingestion, uri)
-                    rows = [one.filter(one.column(REASON).is_null()) for one in query.batches(BATCH_ROWS)]
+                    names = [name for name in (*key, label.column, label.weight) if name in query.example_columns]
+                    sample = Sample(key[0])
+                    sample.add(pa.table({name: [] for name in names}))
+                    for batch in query.batches(BATCH_ROWS):
+                        sample.add(pa.table(batch.filter(batch.column(REASON).is_null()).select(names)))
                 except UnsoundRowsError:
                     continue
-                names = [name for name in (*key, label.column, label.weight) if name in query.example_columns]
-                return pa.Table.from_batches(rows).select(names) if rows else pa.table({name: [] for name in names})
+                return sample
     raise DataError(f"{uri}: the labels cannot be read")
 
 

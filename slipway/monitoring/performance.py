@@ -20,6 +20,7 @@ from slipway.monitoring.counts import count
 from slipway.monitoring.labels import REQUEST, Joined, join_labels, read_labels
 from slipway.monitoring.requests import ANSWERS, Window, answered_rows, parse_length, predictions_of
 from slipway.monitoring.result import Performance, WindowResult
+from slipway.monitoring.sample import Sample, drawn
 from slipway.monitoring.scores import (
     Function,
     Labelled,
@@ -41,10 +42,14 @@ if TYPE_CHECKING:
 
 @dataclass
 class _Found:
-    """Requests of one version, window by window, newest first; `windows` are those that have labels."""
+    """Requests of one version, window by window, newest first; `windows` are those that have labels.
+
+    `share` is that of the smallest sample of a window.
+    """
 
     windows: list[str] = field(default_factory=list)
     joined: list[Joined] = field(default_factory=list)
+    share: float = 1.0
 
     @property
     def rows(self) -> int:
@@ -76,9 +81,9 @@ def score_labels(
         return result.model_copy(update={"notes": [*result.notes, f"no labels: {error}"]})
     if not found:
         said = (
-            f"none of the {labels.num_rows:,} labels names a request since {its.label_windows} windows: they may be "
-            "those of another module, or their key another one (monitoring.key)"
-            if labels.num_rows
+            f"none of the {labels.rows.num_rows:,} labels names a request of the last {its.label_windows} windows: "
+            "they may be of older ones, or of another module, or their key may be another one (monitoring.key)"
+            if labels.rows.num_rows
             else "no labels have come yet"
         )
         return result.model_copy(update={"notes": [*result.notes, said]})
@@ -86,6 +91,9 @@ def score_labels(
     more = more_metrics(config, own)
     performance = [_performance(version, found[version], baseline, config, more) for version in ordered]
     changed: dict[str, object] = {"performance": performance}
+    if (least := min(one.share for one in found.values())) < 1:
+        said = f"one request in {1 / least:.0f}, drawn by its key, is scored, which is enough of so many"
+        changed["notes"] = [*result.notes, said]
     if result.version in found:
         same = previous if previous and previous.version == result.version else None
         own = pa.concat_tables([one.rows for one in found[result.version].joined], promote_options="permissive")
@@ -113,7 +121,7 @@ def _labels_drift(
 
 
 def _joined(
-    result: WindowResult, window: Window, log_uri: str, labels: pa.Table, config: MonitorConfig
+    result: WindowResult, window: Window, log_uri: str, labels: Sample, config: MonitorConfig
 ) -> dict[int, _Found]:
     """The labelled requests by version, back to the window with which the served version has labels enough."""
     its, length = config.monitoring, parse_length(config.monitoring.window)
@@ -122,11 +130,14 @@ def _joined(
     found: dict[int, _Found] = defaultdict(_Found)
     for back in range(its.label_windows):
         asked = Window(window.start - back * length, window.end - back * length)
-        for version, rows in answered_rows(log_uri, result.model, asked, features).items():
+        for version, asked_rows in answered_rows(log_uri, result.model, asked, features, its.key[0]).items():
+            share = min(asked_rows.share, labels.share)
+            rows = drawn(asked_rows.rows, its.key[0], share)
             if version is None or not set(its.key).issubset(rows.column_names):
                 continue
-            joined = join_labels(rows, labels, config.label.column, its.key, config.label.weight)
+            joined = join_labels(rows, labels.rows, config.label.column, its.key, config.label.weight)
             found[version].joined.append(joined)
+            found[version].share = min(found[version].share, share)
             if joined.rows.num_rows:
                 found[version].windows.append(asked.name)
         if found[result.version].rows >= its.min_labels:

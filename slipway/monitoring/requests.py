@@ -25,6 +25,7 @@ from slipway.data.tensors import MISSING_INT
 from slipway.errors import ConfigError
 from slipway.monitoring.baseline import CLASS, SCORE
 from slipway.monitoring.counts import Cells, Counts, add, place
+from slipway.monitoring.sample import Sample
 from slipway.monitoring.slices import Slice, add_rows, count_in, places_of
 from slipway.monitoring.traffic import Traffic
 from slipway.stores import storage
@@ -182,22 +183,25 @@ def answers_of(rows: pa.RecordBatch, class_names: Sequence[str] = ()) -> dict[st
     return found | {CLASS: pa.array(classes, pa.string())} if class_names else found
 
 
-def answered_rows(log_uri: str, model: str, window: Window, features: Collection[str]) -> dict[int | None, pa.Table]:
-    """The requests of a window by version: `request_id`, `instance`, some features, and the answers.
+def answered_rows(
+    log_uri: str, model: str, window: Window, features: Collection[str], key: str = "request_id"
+) -> dict[int | None, Sample]:
+    """The requests of a window by version, or a sample of them by their key, if there are very many.
 
-    A file that cannot be read is left out: `count_requests` counts it.
+    They have `request_id`, `instance`, some features, and the answers. A file that cannot be read is left out:
+    `count_requests` counts it.
     """
-    found: dict[int | None, list[pa.Table]] = {}
+    found: dict[int | None, Sample] = {}
     with log_files(log_uri, model, window) as files:
         for file in files:
             with suppress(pa.ArrowInvalid, OSError):
                 for batch in _batches(file, window):
                     for version, part in _by_version(batch.filter(pc.is_valid(batch.column("features")))):
-                        columns = columns_of(part.column("features"))
+                        columns = columns_of(part.column("features")) if features else {}
                         chosen = {name: _whole(columns[name]) for name in features if name in columns}
                         kept = {name: part.column(name) for name in ("request_id", "instance", *ANSWERS)}
-                        found.setdefault(version, []).append(pa.table({**chosen, **kept}))
-    return {version: pa.concat_tables(parts, promote_options="permissive") for version, parts in found.items()}
+                        found.setdefault(version, Sample(key)).add(pa.table({**chosen, **kept}))
+    return found
 
 
 def sampled_requests(

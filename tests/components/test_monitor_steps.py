@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from components.decide_retraining.run import decide_window
 from slipway.errors import ConfigError, StoreError
 from slipway.lineage import Lineage
+from slipway.monitoring import sample
 from slipway.monitoring.config import MonitorConfig
 from slipway.monitoring.decision import State
 from slipway.runs.record import RunContext
@@ -19,8 +23,11 @@ from slipway.stores.model_store import LocalModelStore
 from slipway.stores.module_store import publish_module
 from tests.fakes.fault_proxy import FaultProxy
 from tests.model_files import provenance, write_model
+from tests.request_windows import write_requests
 from tests.tiny_module import write_module
-from tests.watched_model import CONFIG, MODEL, Rows, Watched, draw
+from tests.watched_model import CONFIG, FIRST, MODEL, Rows, Watched, draw
+
+HOUR = timedelta(hours=1)
 
 
 @pytest.fixture
@@ -176,7 +183,7 @@ def test_classes_and_numbers_are_scored(tmp_path: Path) -> None:
     assert "root_mean_squared_error" in {one.metric for one in number.run(0).performance[0].scores}
 
 
-@pytest.mark.parametrize("write", ["state.json", "window.json", "report.html", "outcome.json"])
+@pytest.mark.parametrize("write", ["state.json", "window.json", "report.html", "history.html", "outcome.json"])
 def test_killed_at_a_write_nothing_is_lost_nor_counted_twice(
     watched: Watched, write: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -388,3 +395,86 @@ def test_labels_weigh_and_the_modules_own_metrics_are_scored(watched: Watched) -
         np.average((np.array(scores) > 0.5) == np.array(labels), weights=worth)
     )
     assert found["recall at decision 0.3"].interval is not None
+
+
+def test_a_decided_window_stays_what_it_was(watched: Watched) -> None:
+    version = watched.push()
+    for day in range(3):
+        requests, scores, _ = draw(day)
+        watched.ask(version, day, drifted(requests), scores)
+        first = watched.run(day)
+    decided, state = watched.result(1), watched.state()
+    assert (decided.verdict, first.verdict) == ("retrained", "drift")
+    again = watched.run(1)
+    assert (again.verdict, again.decision) == ("retrained", decided.decision)
+    assert watched.state() == state
+
+
+def test_a_window_whose_log_was_removed_stays_as_it_was_found(watched: Watched) -> None:
+    version = watched.push()
+    requests, scores, _ = draw(1)
+    watched.ask(version, 0, drifted(requests), scores)
+    found = watched.run(0)
+    shutil.rmtree(Path(watched.log, f"model={MODEL}"))
+    for _ in range(2):
+        kept = watched.run(0)
+        assert (kept.requests, kept.verdict, kept.columns) == (600, "drift", found.columns)
+        assert [note for note in kept.notes if "log holds 0" in note] == kept.notes
+    empty = watched.run(1)
+    assert (empty.requests, empty.verdict) == (0, "not-enough")
+    assert any("no requests" in note and "removed" in note for note in empty.notes)
+
+
+def test_a_clock_that_goes_back_counts_no_window_twice(watched: Watched) -> None:
+    version = watched.push()
+    for day in range(4):
+        requests, scores, _ = draw(day)
+        watched.ask(version, day, drifted(requests) if day != 2 else requests, scores)
+    watched.run(1)
+    state = watched.state()
+    older = watched.run(0)
+    assert older.decision is not None
+    assert older.verdict == "drift"
+    assert "2026-03-02" in older.decision.reason
+    assert watched.state().running == state.running
+    ahead = state.model_copy(update={"windows": [*state.windows, "2126-03-01T00:00:00Z"]})
+    Path(watched.windows, MODEL, "state.json").write_text(ahead.model_dump_json())
+    assert watched.run(2).verdict == "stable"
+    assert watched.state().windows == ["2026-03-02T00:00:00Z", "2026-03-03T00:00:00Z"]
+
+
+def test_another_modules_requests_in_the_same_log_are_not_counted(watched: Watched) -> None:
+    version = watched.push()
+    requests, scores, _ = draw(1)
+    watched.ask(version, 0, requests, scores)
+    write_requests(watched.log, "other", version, FIRST, drifted(requests), scores)
+    result = watched.run(0)
+    assert (result.requests, result.versions, result.verdict) == (600, {str(version): 600}, "stable")
+
+
+def test_of_very_many_labels_a_sample_is_scored(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sample, "LIMIT", 350)
+    watched.monitoring = {"min_labels": 100}
+    version = watched.push()
+    requests, scores, labels = draw(1)
+    ids = watched.ask(version, 0, requests, scores)
+    watched.tell(ids[:500], labels[:500])
+    result = watched.run(0)
+    [own] = result.performance
+    assert own.labels + own.missing <= 350
+    assert own.labels / (own.labels + own.missing) == pytest.approx(500 / 600, abs=0.06)
+    assert result.requests == 600
+    assert any("one request in 2," in note for note in result.notes)
+
+
+def test_a_hole_in_the_log_leaves_the_other_requests_counted_once(watched: Watched) -> None:
+    version = watched.push()
+    for hour in (0, 8, 16):
+        requests, scores, labels = draw(hour, 250)
+        ids = write_requests(watched.log, MODEL, version, FIRST + hour * HOUR, requests, scores, prefix=f"h{hour}")
+        watched.tell(ids, labels)
+    files = sorted(Path(watched.log).rglob("*.parquet"), key=lambda file: pq.read_table(file)["time"][0].as_py())
+    files[1].unlink()
+    result = watched.run(0)
+    assert (result.requests, result.verdict) == (500, "stable")
+    assert (result.performance[0].labels, result.performance[0].missing) == (500, 0)

@@ -21,11 +21,13 @@ class World:
 
     Attributes:
         level: Of the day, and of the day of the last training (its data are of that day).
+        columns: Levels of the columns that drifted, of the same.
         broken: Whether a feature is broken on a day.
         labels: Days by which labels are late.
     """
 
     level: Callable[[int, int], float]
+    columns: Callable[[int, int], dict[str, float]] = lambda day, last: {}
     broken: Callable[[int], bool] = lambda day: False
     enough: Callable[[int], bool] = lambda day: True
     clock: Callable[[int], float] = lambda day: day * DAY
@@ -43,7 +45,7 @@ class World:
                 window=f"{day:04}",
                 model_version=version,
                 data_digest=f"data-{day}",
-                signals=[Signal(cause="drift", level=level, enough=self.enough(day))],
+                signals=[Signal(cause="drift", level=level, enough=self.enough(day), columns=self.columns(day, last))],
                 broken=["fare: the values are 100 times those of training"] if self.broken(day) else [],
             )
             for _ in range(self.schedulers):  # each reads the state that the one before wrote
@@ -102,6 +104,19 @@ def test_a_flapping_signal_does_not_train_each_time() -> None:
 
 def test_a_cause_that_training_does_not_remove_is_trained_once() -> None:
     assert len(World(lambda day, last: 3.0 if day >= 50 else 0.2).play().trained_on) == 1
+
+
+@pytest.mark.parametrize("other", ["fare", "place"])
+def test_a_drift_that_training_does_not_remove_hides_no_other(other: str) -> None:
+    def columns(day: int, last: int) -> dict[str, float]:
+        stays = {"place": 1.4} if day >= 30 else {}
+        return stays | ({other: 4.0} if last < 100 <= day else {})
+
+    world = World(lambda day, last: max(columns(day, last).values(), default=0.3), columns=columns, noise=0).play()
+    assert world.trained_on == [31, 101]
+    assert "answered already" in world.decisions[99].reason
+    assert f"new since the last training: {other}" in world.decisions[101].reason
+    assert "answered already" in world.decisions[199].reason
 
 
 def test_too_few_rows_are_no_verdict_either_way() -> None:

@@ -143,6 +143,7 @@ def test_moves_are_found_in_a_thousand_rows(trained: dict[str, Counts], what: st
         ),
         ("fare", lambda values: pa.array(np.asarray(values) * 100), "100 times"),
         ("company", lambda values: pa.array(["C1"] * len(values)), "the same"),
+        ("fare", lambda values: values.cast(pa.string()), "100.0% .* no numbers"),
     ],
 )
 def test_a_broken_feature_is_told_from_drift(trained: dict[str, Counts], name: str, broken: object, said: str) -> None:
@@ -171,6 +172,19 @@ def test_new_categories_are_named_with_their_counts(trained: dict[str, Counts]) 
     window = population(np.random.default_rng(6), 1_000)
     texts = ["App" if number % 4 == 0 else text for number, text in enumerate(window["payment"].to_pylist())]
     assert compare(window | {"payment": pa.array(texts)}, trained)["payment"].new_values == {"App": 250}
+
+
+def test_a_window_has_one_month_and_one_weekday_without_being_broken(trained: dict[str, Counts]) -> None:
+    def watched(values: pa.Array, decides: bool | None = None) -> Column:
+        its = trained["weekday"]
+        return compare_column("trip_start_day", count(values, its.cells), values, its, None, threshold=0.02, columns=18,
+                              decides=decides)  # fmt: skip
+
+    sunday = pa.array([1] * 1_000)
+    assert watched(sunday).baseline.drifted
+    assert not watched(sunday).broken
+    assert "the same" in watched(sunday, decides=True).broken
+    assert "missing" in watched(pa.array([1, None] * 500)).broken
 
 
 @pytest.mark.parametrize(
