@@ -421,7 +421,7 @@ def test_a_window_whose_log_was_removed_stays_as_it_was_found(watched: Watched) 
         assert (kept.requests, kept.verdict, kept.columns) == (600, "drift", found.columns)
         assert [note for note in kept.notes if "log holds 0" in note] == kept.notes
     empty = watched.run(1)
-    assert (empty.requests, empty.verdict) == (0, "not-enough")
+    assert (empty.requests, empty.verdict) == (0, "traffic")
     assert any("no requests" in note and "removed" in note for note in empty.notes)
 
 
