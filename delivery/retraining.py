@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import fcntl
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from socket import gethostname
 
 from delivery.environment import Environment
 from delivery.submission import local_request, prepared
-from delivery.targets.base import OnChange, RemoteRun, name_by_key
+from delivery.targets.base import OnChange, RemoteRun
 from delivery.targets.local import run_local
+from slipway.errors import TargetError
+from slipway.lineage import user
+from slipway.monitoring.claim import CLAIM_SECONDS, claimed
 from slipway.monitoring.decision import confirmed
 from slipway.monitoring.state import change_state, read_state
+from slipway.runs.naming import KEY_LETTERS
 from slipway.runs.store import RunView, list_runs, load_run
 from slipway.stores import storage
 from slipway.targets import RemoteTarget
 
-KEY_LETTERS = 12
 ATTEMPTS = 3  # at a training that is cut short each time
 
 
@@ -49,18 +54,25 @@ def submit_retraining(
 ) -> RemoteRun | None:
     """Starts the training that the monitor's state below remote_home asks for; None if it asks for none.
 
-    A run that was started before, by somebody who was killed before the state was confirmed, is found by its name.
+    As the monitor's last step does it, with the module and the settings of today. A run that was started before, by
+    somebody who was killed before the state was confirmed, is found by its name.
+
+    Raises:
+        TargetError: the target refuses, or another one submits it right now; it stays pending.
     """
-    folder = storage.join(environment.remote.monitoring, module)
-    key, cluster = read_state(folder).pending[:KEY_LETTERS], environment.target(target)
-    if not key:
-        return None
-    started = cluster.find(name_by_key(module, key))
-    if started is None:
-        with prepared(environment, target, module, data, key=key) as submission:
-            started = cluster.submit(submission)
-    change_state(folder, lambda state: (None, confirmed(state, key)))
-    return started
+    folder, cluster = storage.join(environment.remote.monitoring, module), environment.target(target)
+    with claimed(folder, f"{user()} on {gethostname()}, process {os.getpid()}") as claim:
+        if claim.other:
+            raise TargetError(
+                f"the training of {module} is being submitted by {claim.other}; if that died, it can be tried again "
+                f"{CLAIM_SECONDS / 60:.0f} minutes after it began"
+            )
+        if not claim.key:
+            return None
+        if started := cluster.find_by_key(module, claim.key):
+            return started
+        with prepared(environment, target, module, data, key=claim.key) as submission:
+            return cluster.submit(submission)
 
 
 @contextmanager

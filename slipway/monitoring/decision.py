@@ -53,6 +53,13 @@ class Decision(BaseModel):
     key: str = ""
 
 
+class Claim(BaseModel):
+    """Who submits what is pending, since which Unix time."""
+
+    by: str
+    at: float
+
+
 class State(BaseModel):
     """What is kept from window to window, as one object."""
 
@@ -62,6 +69,7 @@ class State(BaseModel):
     trainings: list[float] = Field([], description="Unix times")
     keys: list[str] = Field([], description="of trainings, newest last")
     pending: str = Field("", description="key whose submission was not confirmed")
+    claim: Claim | None = Field(None, description="of who submits it")
     decision: Decision | None = Field(None, description="on the newest window")
     data_digest: str = Field("", description="of the data of the newest training, or of the first window")
 
@@ -109,7 +117,7 @@ def key_of(model_version: int, data_digest: str) -> str:
 
 def confirmed(state: State, key: str) -> State:
     """The state once the submission of this key (or its beginning) is known to be there; another one stays pending."""
-    return state.model_copy(update={"pending": ""}) if state.pending.startswith(key) else state
+    return state.model_copy(update={"pending": "", "claim": None}) if state.pending.startswith(key) else state
 
 
 def _counted(state: State, findings: Findings, policy: Retraining, broken: bool) -> State:
@@ -160,6 +168,7 @@ def _train(
         "trainings": [*(one for one in state.trainings if now - one < WEEK), now],
         "keys": [*state.keys, key][-KEPT:],
         "pending": key,
+        "claim": None,
         "data_digest": findings.data_digest,
         "disarmed": sorted({*state.disarmed, *answered}),
         "running": {cause: 0 if cause in answered else count for cause, count in state.running.items()},

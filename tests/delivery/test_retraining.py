@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import fcntl
 import json
+import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 from delivery.environment import Environment, open_environment
+from delivery.package import edges, read_package, spec_of
 from delivery.retraining import ATTEMPTS, finish_retraining, submit_retraining
-from delivery.submission import prepared
-from slipway.errors import ConfigError
+from delivery.submission import local_request, packaged, prepared, sample_data, write_package
+from pipelines.platform import TaskDefaults
+from pipelines.registry import find_pipeline
+from slipway.errors import ConfigError, TargetError
 from slipway.lineage import Lineage
-from slipway.monitoring.decision import State
+from slipway.monitoring.claim import CLAIM_SECONDS
+from slipway.monitoring.decision import Claim, State
 from slipway.monitoring.state import change_state, read_state
+from slipway.platforms.starter import PreparedRun
 from slipway.runs.record import Step, StepsFile
 from slipway.runs.store import RunView
 from slipway.stores import storage
 from slipway.targets import RemoteTarget
+from tests.fakes.kubeflow import FakeKubeflow
 
 KEY = "c0ffee" * 8
 
@@ -133,6 +141,34 @@ def test_on_a_cluster_it_is_started_once_by_its_key(target: RemoteTarget, reques
     assert read_state(place).pending == ""
 
 
+def test_while_a_monitor_submits_it_the_command_does_not(target: RemoteTarget, request: pytest.FixtureRequest) -> None:
+    environment = open_environment()
+    place = storage.join(environment.remote.monitoring, "taxi")
+    claim = Claim(by="taxi-run-1", at=time.time())
+    change_state(place, lambda state: (None, State(pending=KEY, claim=claim)))
+    with pytest.raises(TargetError, match=r"taxi-run-1.*30 minutes"):
+        submit_retraining(environment, target, "taxi")
+    assert titles(target, request) == []
+    late = claim.model_copy(update={"at": claim.at - CLAIM_SECONDS - 1})
+    change_state(place, lambda state: (None, State(pending=KEY, claim=late)))
+    assert submit_retraining(environment, target, "taxi") is not None
+    assert titles(target, request) == [f"taxi-{KEY[:12]}"]
+
+
+def test_two_runs_of_the_name_do_not_keep_it_pending(kubeflow: FakeKubeflow) -> None:
+    environment = open_environment()
+    place = storage.join(environment.remote.monitoring, "taxi")
+    change_state(place, lambda state: (None, State(pending=KEY)))
+    started = submit_retraining(environment, "kubeflow", "taxi")
+    assert started is not None
+    other = "ffffffff-0000-4000-8000-000000000000"
+    kubeflow.runs[other] = kubeflow.runs[started.id] | {"run_id": other, "created_at": "2027-01-01T00:00:00Z"}
+    change_state(place, lambda state: (None, State(pending=KEY)))
+    found = submit_retraining(environment, "kubeflow", "taxi")
+    assert found is not None
+    assert found.id == started.id
+
+
 def test_the_monitor_is_a_pipeline_of_a_cluster(target: RemoteTarget, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLIPWAY_REQUEST_LOG", "gs://bucket/requests")
     environment = open_environment()
@@ -140,6 +176,76 @@ def test_the_monitor_is_a_pipeline_of_a_cluster(target: RemoteTarget, monkeypatc
         assert submission.package.name == "slipway-monitoring"
         assert submission.arguments["log_uri"] == "gs://bucket/requests"
         assert submission.arguments["window_start"] == ""
+        assert edges(submission.package.spec)["submit_training"] == ["decide_retraining"]
+        documents = list(yaml.safe_load_all(submission.package.path.read_text()))
+    labels = {"kubeflow": [{"access-ml-pipeline": "true"}], "vertex": []}[target]
+    executors = [one["platforms"]["kubernetes"]["deploymentSpec"]["executors"] for one in documents[1:]]
+    assert [one["podMetadata"]["labels"] for found in executors for one in found.values()] == labels
+    assert [name for found in executors for name in found] == ["exec-submit-training"] * len(labels)
     own = environment.override([("monitoring.labels", "labels.csv")])
     with pytest.raises(ConfigError, match=r"labels\.csv"), prepared(own, target, "taxi", pipeline="monitoring"):
         pass
+
+
+def test_the_training_is_prepared_with_the_monitor(target: RemoteTarget, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its content, so that a recurring monitor is replaced where its training changed, and nowhere else."""
+    monkeypatch.setenv("SLIPWAY_REQUEST_LOG", "gs://bucket/requests")
+    environment = open_environment()
+
+    def uri(environment: Environment, *, publish: bool) -> str:
+        with prepared(environment, target, "taxi", pipeline="monitoring", publish=publish) as submission:
+            return submission.package.constant("training_uri")
+
+    first = uri(environment, publish=False)
+    assert not storage.exists(first)
+    assert uri(environment, publish=True) == first
+    run = PreparedRun.model_validate_json(storage.read_bytes(first))
+    assert (run.target, run.account) == (target, "")
+    monkeypatch.setattr("delivery.launch.git_revision", lambda folder: "f" * 40)
+    assert uri(environment, publish=False) == first, "another commit, and all else the same"
+    assert uri(environment.override([("training.epochs", 3)]), publish=False) != first
+    assert uri(environment.override([(f"{target}.service_account", "trainer")]), publish=False) != first
+    with pytest.raises(ConfigError, match=r"'moniturin'.*monitoring"):
+        uri(environment.override([(f"{target}.service_accounts", {"moniturin": "a"})]), publish=False)
+
+
+def test_an_older_kubeflow_takes_the_monitor_with_its_label(
+    kubeflow: FakeKubeflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLIPWAY_REQUEST_LOG", "gs://bucket/requests")
+    kubeflow.version = "2.15.0"
+    environment = open_environment()
+    with prepared(environment, "kubeflow", "taxi", pipeline="monitoring") as submission:
+        environment.target("kubeflow").submit(submission)
+    documents = [one["platform_spec"] for one in kubeflow.versions.values()]
+    labelled = {"executors": {"exec-submit-training": {"podMetadata": {"labels": {"access-ml-pipeline": "true"}}}}}
+    assert documents == [[], [{"platforms": {"kubernetes": {"deploymentSpec": labelled}}}]]
+
+
+def test_a_file_of_the_monitor_is_submitted_with_its_training(
+    target: RemoteTarget, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SLIPWAY_REQUEST_LOG", "gs://bucket/requests")
+    environment, path = open_environment(), tmp_path / "monitor.yaml"
+    write_package(environment, target, "taxi", None, "monitoring", path)
+    uri = read_package(path).constant("training_uri")
+    assert not storage.exists(uri)
+    packaged(environment, target, path, "taxi", None)
+    assert storage.exists(uri)
+    own = environment.override([("training.epochs", 3)])
+    write_package(own, target, "taxi", None, "monitoring", path)
+    with pytest.raises(ConfigError, match="--set"):
+        packaged(environment, target, path, "taxi", None)
+
+
+def test_on_this_machine_the_command_trains(environment: Environment, tmp_path: Path) -> None:
+    request = local_request(
+        environment,
+        "taxi",
+        str(sample_data(environment.module_folders(["taxi"])[0], tmp_path)),
+        notify=False,
+        pipeline="monitoring",
+    )
+    assert request.arguments["training_uri"] == ""
+    built = find_pipeline("monitoring").build(TaskDefaults("image"), request.arguments)
+    assert [*edges(spec_of(built))][-2:] == ["decide_retraining", "record_run"]
