@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 ARGUMENT_BYTES = 131_071
 # For the parts of an executor's input that are unknown before the run: artifacts, outputs of other steps.
 _RESERVED_BYTES = 8_192
+# Of pods into which Kubeflow's PodDefault of manifests/monitor-account projects a token.
+TOKEN_LABELS = {"access-ml-pipeline": "true"}
 
 
 @dataclass(frozen=True)
@@ -178,10 +180,10 @@ def ask_for_disk(spec: dict[str, Any], compute: Mapping[str, Compute]) -> None:
 def label_token_takers(spec: dict[str, Any], steps: Collection[str]) -> dict[str, Any]:
     """What the second document says of the executors of steps that call Kubeflow's own API.
 
-    By this label the PodDefault of manifests/pipeline-account projects a token into their pods. The field is
-    kfp-kubernetes' (kubernetes_platform/proto/kubernetes_executor_config.proto), which has none for projected tokens.
+    The field is kfp-kubernetes' (kubernetes_platform/proto/kubernetes_executor_config.proto), which has none for
+    projected tokens.
     """
-    labelled = {"podMetadata": {"labels": {"access-ml-pipeline": "true"}}}
+    labelled = {"podMetadata": {"labels": TOKEN_LABELS}}
     tasks = [task for name, task, _ in _tasks(spec, spec["root"], {}) if step_name(name) in steps]
     return {_executor(spec, task): labelled for task in tasks}
 

@@ -62,9 +62,9 @@ class KubeflowStarter(Starter):
         account = self.prepared.account or "the account of the steps"
         fixes = {
             401: f"{account} has no token of Kubeflow's, or a wrong one: the component `profiles` of "
-            "manifests/pipeline-account projects one into the step's pod",
+            "manifests/monitor-account projects one into the step's pod",
             403: f"{account} may not create and list runs (`runs` of pipelines.kubeflow.org) in their namespace: "
-            "manifests/pipeline-account binds slipway-monitor to a role that may; kubeflow.service_accounts names it",
+            "manifests/monitor-account binds slipway-monitor to a role that may; kubeflow.service_accounts names it",
             404: "the training's experiment or pipeline was deleted: submit the monitor again, or apply its schedule",
         } | dict.fromkeys(TRANSIENT_STATUSES, "look at the logs of the deployment ml-pipeline")
         return fixes.get(status, "the training does not suit this installation: submit the monitor again")
