@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from socket import gethostname
 
 from delivery.environment import Environment
-from delivery.submission import local_request, prepared
+from delivery.submission import local_request, prepared, remote_request
 from delivery.targets.base import OnChange, RemoteRun
 from delivery.targets.local import run_local
-from slipway.errors import TargetError
+from slipway.data.examples.bigquery import is_bigquery, locate_in_bigquery
+from slipway.data.examples.source import locate
+from slipway.errors import StoreError, TargetError
 from slipway.lineage import user
 from slipway.monitoring.claim import CLAIM_SECONDS, claimed
-from slipway.monitoring.decision import confirmed
+from slipway.monitoring.decision import Asked, Decision, Findings, confirmed, decide
 from slipway.monitoring.state import change_state, read_state
 from slipway.runs.naming import KEY_LETTERS
 from slipway.runs.store import RunView, list_runs, load_run
@@ -47,6 +50,27 @@ def finish_retraining(
             ended = [load_run(environment.local.runs, request.lineage.run)]
         change_state(folder, lambda state: (None, confirmed(state, key)))
         return (ended or known)[0]
+
+
+def ask_for_retraining(
+    environment: Environment, target: RemoteTarget, module: str, data: str | None, asked: Asked
+) -> Decision:
+    """Decides by the state below remote_home, and by model and data, without a window; starts nothing.
+
+    The same model and data are never trained twice, so an event may come as often as it wants.
+
+    Raises:
+        StoreError: no version was pushed yet.
+    """
+    given = remote_request(environment, target, module, data, publish=False).arguments
+    uri, spans, policy = given["data_uri"], given["window"], environment.module(module)[1].monitoring.retraining
+    production = environment.store().production(module)
+    if production is None:
+        raise StoreError(f"{module} has no version in {environment.state.store}: train and push a first one")
+    source = locate_in_bigquery(uri) if is_bigquery(uri) else locate(uri, spans)
+    findings = Findings(model_version=production.number, data_digest=source.digest, asked=asked)
+    folder = storage.join(environment.remote.monitoring, module)
+    return change_state(folder, lambda state: decide(state, time.time(), findings, policy))
 
 
 def submit_retraining(

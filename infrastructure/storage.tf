@@ -121,8 +121,8 @@ locals {
     },
     {
       # The rendered overlay, and the training that a monitor may start, are written under their digests anew with each
-      # submission.
-      for folder in ["manifests", "prepared"] :
+      # submission. `slipway monitor ask` and `submit` change the monitor's state.
+      for folder in ["manifests", "monitoring", "prepared"] :
       "build-${folder}" => {
         folder = folder, member = google_service_account.build.member, role = "roles/storage.objectUser"
       }

@@ -36,7 +36,7 @@ class Signal(BaseModel):
 class Findings(BaseModel):
     """What a window says, for the decision."""
 
-    window: str = Field(description="its start in ISO 8601, which names it; a window counts once")
+    window: str = Field("", description="its start, which names it: a window counts once; empty where an event asks")
     model_version: int
     data_digest: str
     signals: list[Signal] = []
@@ -77,16 +77,18 @@ class State(BaseModel):
 def decide(state: State, now: float, findings: Findings, policy: Retraining) -> tuple[Decision, State]:
     """The decision on a window, and the state after it. The state is to be written before anything is submitted."""
     decision, after = _decide(state, now, findings, policy)
-    return decision, after if after is state else after.model_copy(update={"decision": decision})
+    is_news = after is not state and findings.window
+    return decision, after.model_copy(update={"decision": decision}) if is_news else after
 
 
 def _decide(state: State, now: float, findings: Findings, policy: Retraining) -> tuple[Decision, State]:
-    is_known = findings.window in state.windows
+    is_known = not findings.window or findings.window in state.windows
     if is_known and not findings.asked:
         return Decision(action="nothing", reason=f"window {findings.window} was decided before"), state
     # A clock that was ahead and is right again must not stretch the cool-down.
     trainings = [min(one, now) for one in state.trainings]
-    windows = [*(one for one in state.windows if one != findings.window), findings.window][-KEPT:]
+    others, own = [one for one in state.windows if one != findings.window], [findings.window] if findings.window else []
+    windows = [*others, *own][-KEPT:]
     state = state.model_copy(update={"trainings": trainings, "windows": windows})
     broken = bool(findings.broken)
     if not is_known:
@@ -100,11 +102,13 @@ def _decide(state: State, now: float, findings: Findings, policy: Retraining) ->
         if state.running.get(signal.cause, 0) >= policy.windows and signal.cause not in state.disarmed
     ]
     wanted: list[str] = [cause for cause in causes if cause in policy.triggers]
-    if "new_data" in policy.triggers and state.data_digest not in ("", findings.data_digest):
+    is_unchanged = state.data_digest == findings.data_digest
+    if "new_data" in policy.triggers and state.data_digest and not is_unchanged:
         wanted.append("new_data")
     state = state.model_copy(update={"data_digest": state.data_digest or findings.data_digest})
-    if findings.asked == "hand" or (findings.asked and findings.asked in policy.triggers and not wanted):
-        wanted.append(findings.asked)
+    asked = findings.asked if findings.asked in (*policy.triggers, "hand") else None
+    if asked == "hand" or (asked and not wanted and not (asked == "new_data" and is_unchanged)):
+        wanted.append(asked)
     if not wanted:
         return _quiet(findings, causes, state, policy), state
     return _train(state, now, findings, policy, wanted)
@@ -143,6 +147,10 @@ def _quiet(findings: Findings, causes: Sequence[str], state: State, policy: Retr
         return Decision(action="wait", reason=count)
     if unknown := [signal.cause for signal in findings.signals if not signal.enough]:
         return Decision(action="nothing", reason=f"not enough rows or labels to tell: {', '.join(unknown)}")
+    if findings.asked and findings.asked not in policy.triggers:
+        return Decision(action="nothing", reason=f"{findings.asked} is no trigger of monitoring.retraining")
+    if findings.asked == "new_data":
+        return Decision(action="nothing", reason="the data are those of the newest training or window")
     return Decision(action="nothing", reason="nothing moved")
 
 

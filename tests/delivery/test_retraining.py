@@ -12,11 +12,12 @@ import yaml
 
 from delivery.environment import Environment, open_environment
 from delivery.package import edges, read_package, spec_of
-from delivery.retraining import ATTEMPTS, finish_retraining, submit_retraining
+from delivery.retraining import ATTEMPTS, ask_for_retraining, finish_retraining, submit_retraining
 from delivery.submission import local_request, packaged, prepared, sample_data, write_package
+from delivery.targets.base import RemoteRun
 from pipelines.platform import TaskDefaults
 from pipelines.registry import find_pipeline
-from slipway.errors import ConfigError, TargetError
+from slipway.errors import ConfigError, StoreError, TargetError
 from slipway.lineage import Lineage
 from slipway.monitoring.claim import CLAIM_SECONDS
 from slipway.monitoring.decision import Claim, State
@@ -27,6 +28,8 @@ from slipway.runs.store import RunView
 from slipway.stores import storage
 from slipway.targets import RemoteTarget
 from tests.fakes.kubeflow import FakeKubeflow
+from tests.fakes.storage_server import StorageServer
+from tests.model_files import provenance, write_model
 
 KEY = "c0ffee" * 8
 
@@ -141,6 +144,30 @@ def test_on_a_cluster_it_is_started_once_by_its_key(target: RemoteTarget, reques
     assert read_state(place).pending == ""
 
 
+def test_an_event_trains_on_new_data_once(
+    target: RemoteTarget, request: pytest.FixtureRequest, storage_server: StorageServer, tmp_path: Path
+) -> None:
+    """Events come twice, and again after the model that the first one led to was pushed."""
+    environment = open_environment().override([("monitoring.retraining.triggers", ["new_data"])])
+    data = storage_server.uri("trips.csv")
+
+    def event() -> tuple[str, RemoteRun | None]:
+        decision = ask_for_retraining(environment, target, "taxi", data, "new_data")
+        return decision.action, submit_retraining(environment, target, "taxi", data)
+
+    storage.write_text(data, "fare\n1\n")
+    with pytest.raises(StoreError, match="push a first one"):
+        event()
+    environment.store().push(write_model(tmp_path / "1", 1), provenance("taxi"))
+    assert event()[0] == "train"
+    assert event() == ("nothing", None)
+    environment.store().push(write_model(tmp_path / "2", 2), provenance("taxi"))
+    assert event() == ("nothing", None)
+    storage.write_text(data, "fare\n1\n2\n")
+    assert event() == ("wait", None), "the cool-down holds"
+    assert len(titles(target, request)) == 1
+
+
 def test_while_a_monitor_submits_it_the_command_does_not(target: RemoteTarget, request: pytest.FixtureRequest) -> None:
     environment = open_environment()
     place = storage.join(environment.remote.monitoring, "taxi")
@@ -187,26 +214,27 @@ def test_the_monitor_is_a_pipeline_of_a_cluster(target: RemoteTarget, monkeypatc
         pass
 
 
-def test_the_training_is_prepared_with_the_monitor(target: RemoteTarget, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_training_is_prepared_with_the_monitor(kubeflow: FakeKubeflow, monkeypatch: pytest.MonkeyPatch) -> None:
     """By its content, so that a recurring monitor is replaced where its training changed, and nowhere else."""
     monkeypatch.setenv("SLIPWAY_REQUEST_LOG", "gs://bucket/requests")
     environment = open_environment()
 
-    def uri(environment: Environment, *, publish: bool) -> str:
-        with prepared(environment, target, "taxi", pipeline="monitoring", publish=publish) as submission:
+    def uri(*overrides: tuple[str, object], publish: bool = False) -> str:
+        own = environment.override(overrides)
+        with prepared(own, "kubeflow", "taxi", pipeline="monitoring", publish=publish) as submission:
             return submission.package.constant("training_uri")
 
-    first = uri(environment, publish=False)
+    first = uri()
     assert not storage.exists(first)
-    assert uri(environment, publish=True) == first
+    assert uri(publish=True) == first
     run = PreparedRun.model_validate_json(storage.read_bytes(first))
-    assert (run.target, run.account) == (target, "")
+    assert run.target == "kubeflow"
+    assert [one["display_name"].partition("-")[0] for one in kubeflow.versions.values()] == ["taxi"]
     monkeypatch.setattr("delivery.launch.git_revision", lambda folder: "f" * 40)
-    assert uri(environment, publish=False) == first, "another commit, and all else the same"
-    assert uri(environment.override([("training.epochs", 3)]), publish=False) != first
-    assert uri(environment.override([(f"{target}.service_account", "trainer")]), publish=False) != first
+    assert uri() == first, "another commit, and all else the same"
+    assert len({first, uri(("training.epochs", 3)), uri(("kubeflow.service_account", "trainer"))}) == 3
     with pytest.raises(ConfigError, match=r"'moniturin'.*monitoring"):
-        uri(environment.override([(f"{target}.service_accounts", {"moniturin": "a"})]), publish=False)
+        uri(("kubeflow.service_accounts", {"moniturin": "a"}))
 
 
 def test_an_older_kubeflow_takes_the_monitor_with_its_label(
@@ -222,10 +250,10 @@ def test_an_older_kubeflow_takes_the_monitor_with_its_label(
     assert documents == [[], [{"platforms": {"kubernetes": {"deploymentSpec": labelled}}}]]
 
 
-def test_a_file_of_the_monitor_is_submitted_with_its_training(
-    target: RemoteTarget, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+@pytest.mark.usefixtures("kubeflow")
+def test_a_file_of_the_monitor_is_submitted_with_its_training(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SLIPWAY_REQUEST_LOG", "gs://bucket/requests")
+    target: RemoteTarget = "kubeflow"
     environment, path = open_environment(), tmp_path / "monitor.yaml"
     write_package(environment, target, "taxi", None, "monitoring", path)
     uri = read_package(path).constant("training_uri")

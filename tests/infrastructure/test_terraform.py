@@ -159,7 +159,7 @@ def test_folders_are_all_that_the_command_writes_to() -> None:
     [
         ("pipeline", {"artifacts", "checkpoints", "runs", "sources"}),
         ("monitor", {"artifacts", "monitoring", "runs"}),
-        ("build", {"manifests", "prepared"}),
+        ("build", {"manifests", "monitoring", "prepared"}),
     ],
 )
 def test_accounts_may_write_again_what_is_theirs(account: str, folders: set[str]) -> None:
