@@ -10,7 +10,7 @@ from slipway.monitoring.config import MonitorConfig
 from slipway.monitoring.decision import Asked, Decision, Findings, State, decide
 from slipway.monitoring.history import before, describe_window, read_windows
 from slipway.monitoring.page import history_page, window_page
-from slipway.monitoring.result import WindowResult, read_result, write_result
+from slipway.monitoring.result import FILE, WindowResult, read_result, write_result
 from slipway.monitoring.state import change_state
 from slipway.runs.record import Outcome, RunContext
 from slipway.runs.store import OUTCOME
@@ -43,10 +43,14 @@ def decide_window(
         asked=ask or None,
     )
     now = time.time()
+    earlier = read_result(place).decision if storage.exists(storage.join(place, FILE)) else None
 
     def change(state: State) -> tuple[Decision, State]:
-        if state.decision and state.windows[-1] == result.start and not ask:
-            return state.decision, state  # whoever decided it may have been killed before the window was written
+        if result.start in state.windows and not ask:
+            # Whoever decided it may have been killed before the window was written.
+            kept = earlier or (state.decision if state.windows[-1] == result.start else None)
+            if kept:
+                return kept, state
         return decide(state, now, findings, policy)
 
     decision = change_state(folder, change)
