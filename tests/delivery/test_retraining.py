@@ -13,7 +13,8 @@ import yaml
 from delivery.environment import Environment, open_environment
 from delivery.package import edges, read_package, spec_of
 from delivery.retraining import ATTEMPTS, ask_for_retraining, finish_retraining, submit_retraining
-from delivery.submission import local_request, packaged, prepared, sample_data, write_package
+from delivery.schedules import apply
+from delivery.submission import local_request, packaged, prepared, recurring_runs, sample_data, write_package
 from delivery.targets.base import RemoteRun
 from pipelines.platform import TaskDefaults
 from pipelines.registry import find_pipeline
@@ -235,6 +236,29 @@ def test_the_training_is_prepared_with_the_monitor(kubeflow: FakeKubeflow, monke
     assert len({first, uri(("training.epochs", 3)), uri(("kubeflow.service_account", "trainer"))}) == 3
     with pytest.raises(ConfigError, match=r"'moniturin'.*monitoring"):
         uri(("kubeflow.service_accounts", {"moniturin": "a"}))
+
+
+def test_a_recurring_monitor_is_replaced_where_its_training_changed(
+    kubeflow: FakeKubeflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLIPWAY_REQUEST_LOG", "gs://bucket/requests")
+    monkeypatch.setenv("SLIPWAY_KUBEFLOW__SERVICE_ACCOUNT", "slipway-pipeline")
+    monkeypatch.setenv("SLIPWAY_KUBEFLOW__SERVICE_ACCOUNTS", json.dumps({"monitoring": "slipway-monitor"}))
+
+    def applied(**overrides: object) -> list[str]:
+        watch = {"pipeline": "monitoring", "module": "taxi", "cron": "30 0 * * *", "overrides": overrides}
+        monkeypatch.setenv("SLIPWAY_SCHEDULES", json.dumps({"watch": watch}))
+        environment, verbs = open_environment(), []
+        with recurring_runs(environment, "kubeflow", publish=True) as wanted:
+            apply(wanted, environment.target("kubeflow").schedules, lambda action: verbs.append(action.verb))
+        return [*verbs]
+
+    assert applied() == ["create", "enable"]
+    monkeypatch.setattr("delivery.launch.git_revision", lambda folder: "f" * 40)
+    assert applied() == []
+    assert "replace" in applied(**{"training.epochs": 3})
+    [recurring] = kubeflow.recurring_runs.values()
+    assert recurring["service_account"] == "slipway-monitor"
 
 
 def test_an_older_kubeflow_takes_the_monitor_with_its_label(
