@@ -15,6 +15,7 @@ from cli.output import echo, print_json, print_state, print_table
 from cli.run import progress
 from delivery.environment import Environment, open_environment
 from slipway.errors import StoreError
+from slipway.monitoring.decision import Asked
 from slipway.stores import storage
 
 app = typer.Typer(no_args_is_help=True)
@@ -87,6 +88,31 @@ def submit(
         print_json(remote_as_json(started) if started else None)
     else:
         echo(f"run {started.name}\n{started.url}" if started else f"no monitor asked for a training of {module}")
+
+
+@app.command()
+def ask(
+    module: Module,
+    target: options.Target,
+    why: Annotated[Asked, typer.Option(help="`hand` trains whatever the cool-down says.")] = "new_data",
+    data: Annotated[str | None, typer.Option(help="gs:// or bq:// URI; the module's own by default.")] = None,
+    set_: options.Set = None,
+    env: options.Env = None,
+    as_json: options.Json = False,
+) -> None:
+    """Train on a cluster if the data are new, or by schedule or hand: for events, which may come twice."""
+    from cli.run_output import remote_as_json
+    from delivery.retraining import ask_for_retraining, submit_retraining
+
+    environment = open_environment(env, set_)
+    decision = ask_for_retraining(environment, target, module, data, why)
+    started = submit_retraining(environment, target, module, data)
+    if as_json:
+        print_json({"decision": decision.model_dump(), "run": remote_as_json(started) if started else None})
+        return
+    echo(f"{decision.action}: {decision.reason}")
+    if started:
+        echo(f"run {started.name}\n{started.url}")
 
 
 @app.command()

@@ -11,7 +11,15 @@ from typing import Any
 import yaml
 
 from delivery.manifests import require_digest
-from delivery.package import ask_for_disk, call_group_by_pipeline, edges, leave_out_implied_edges, problems, spec_of
+from delivery.package import (
+    ask_for_disk,
+    call_group_by_pipeline,
+    edges,
+    label_token_takers,
+    leave_out_implied_edges,
+    problems,
+    spec_of,
+)
 from slipway.compute import Compute
 from slipway.errors import ConfigError
 from slipway.stores.storage import write_text
@@ -21,6 +29,7 @@ from slipway.targets import RemoteTarget
 # for a window that opens with the first: later none begins, and those in it are killed at its end, so it is longer than
 # any step (workflow/controller/operator.go, processNodeRetries). It has to be there: without it kfp makes it 0.
 _BACKOFF_MAX: dict[RemoteTarget, str] = {"kubeflow": "2592000s", "vertex": "300s"}
+_TAKE_TOKENS = ("submit_training",)
 
 
 def require_image(image: str) -> None:
@@ -50,7 +59,9 @@ class Destination:
 
 
 def compile_pipeline(name: str, destination: Destination, arguments: Mapping[str, Any], output: Path) -> None:
-    """Writes a pipeline's spec as YAML, or JSON by the file's name; limits are a second document of YAML.
+    """Writes a pipeline's spec as YAML, or JSON by the file's name.
+
+    What only Kubeflow knows, as the limits of a run, is a second document of YAML.
 
     Args:
         name: Name of a registered pipeline.
@@ -65,10 +76,6 @@ def compile_pipeline(name: str, destination: Destination, arguments: Mapping[str
     require_image(image)
     if output.suffix not in {".yaml", ".yml", ".json"}:
         raise ConfigError(f"{output}: kfp wants a file that ends in .yaml or .json")
-    if output.suffix == ".json" and destination.limits:
-        raise ConfigError(
-            f"{output}: JSON has no room for the limits of a run on Kubeflow; give a file that ends in .yaml"
-        )
     from kfp import dsl
 
     from components import step_names
@@ -90,10 +97,16 @@ def compile_pipeline(name: str, destination: Destination, arguments: Mapping[str
         raise ConfigError(f"compute names no task: {', '.join(sorted(unknown))}; tasks are {', '.join(sorted(tasks))}")
     if found := problems(spec, {}):
         raise ConfigError(f"{target} cannot run this pipeline:\n  " + "\n  ".join(found))
-    documents = [spec]
-    if destination.limits:
-        documents.append({"platforms": {"kubernetes": {"pipelineConfig": dict(destination.limits)}}})
+    kubernetes: dict[str, Any] = {"pipelineConfig": dict(destination.limits)} if destination.limits else {}
+    if target == "kubeflow" and (labelled := label_token_takers(spec, _TAKE_TOKENS)):
+        kubernetes["deploymentSpec"] = {"executors": labelled}
+    documents = [spec, {"platforms": {"kubernetes": kubernetes}}] if kubernetes else [spec]
     as_json = output.suffix == ".json"
+    if as_json and kubernetes:
+        raise ConfigError(
+            f"{output}: JSON has no room for what only Kubeflow knows, as the limits of a run; give a file that ends "
+            "in .yaml"
+        )
     text = (
         json.dumps(spec, indent=2, sort_keys=True) + "\n" if as_json else yaml.safe_dump_all(documents, sort_keys=True)
     )

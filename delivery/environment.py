@@ -149,6 +149,8 @@ class Environment:
         from delivery.compile import Destination
 
         its, kubeflow = self.settings, self.settings.kubeflow
+        for pipeline in getattr(its, target).service_accounts:
+            find_pipeline(pipeline)  # refuses a name that none has
         wanted = {
             "activeDeadlineSeconds": kubeflow.active_deadline_seconds,
             "resourceTtlOnCompletion": kubeflow.ttl_seconds,

@@ -46,6 +46,7 @@ def request_run(
     settings_overrides: Mapping[str, Any] | None = None,
     publish: bool = True,
     key: str = "",
+    prepared_uri: str = "",
 ) -> RunRequest:
     """Publishes the module's bytes and pins them in what a new run is given.
 
@@ -59,6 +60,7 @@ def request_run(
         settings_overrides: Dotted keys and values that replaced settings for this run, for the lineage.
         publish: False to pin the module's address only, for a rehearsal.
         key: Ends the name of a run on this machine, so that it can be looked up by it.
+        prepared_uri: The prepared run that its steps may start.
     """
     chosen = find_pipeline(pipeline)
     if publish:
@@ -86,7 +88,8 @@ def request_run(
         shows=chosen.shows,
     )
     uri = join(locations.runs, lineage.run)
-    arguments = chosen.arguments(Inputs(module, config, data_uri, locations, platform, module_folder.parent.parent))
+    project = module_folder.parent.parent
+    arguments = chosen.arguments(Inputs(module, config, data_uri, locations, platform, project, prepared_uri))
     context = RunContext(
         uri=uri,
         lineage=lineage,

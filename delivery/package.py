@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 ARGUMENT_BYTES = 131_071
 # For the parts of an executor's input that are unknown before the run: artifacts, outputs of other steps.
 _RESERVED_BYTES = 8_192
+# Of pods into which Kubeflow's PodDefault of manifests/monitor-account projects a token.
+TOKEN_LABELS = {"access-ml-pipeline": "true"}
 
 
 @dataclass(frozen=True)
@@ -52,12 +54,15 @@ class Package:
         given = {name: its["defaultValue"] for name, its in takes.items() if "defaultValue" in its}
         return {name: int(value) if name in whole else value for name, value in given.items()}
 
+    def constant(self, name: str) -> str:
+        """What its steps are given under a name, whatever the values of the fields; empty if it is not there."""
+        return next((str(given[name]) for _, _, given in _tasks(self.spec, self.spec["root"], {}) if name in given), "")
+
     @cached_property
     def run(self) -> RunContext:
         """What its steps know of the run."""
-        text = next((given["run"] for _, _, given in _tasks(self.spec, self.spec["root"], {}) if "run" in given), "{}")
         try:
-            return RunContext.model_validate_json(text)
+            return RunContext.model_validate_json(self.constant("run") or "{}")
         except ValidationError as error:
             raise ConfigError(f"{self.path} is of another revision of Slipway: compile it anew") from error
 
@@ -170,6 +175,17 @@ def ask_for_disk(spec: dict[str, Any], compute: Mapping[str, Compute]) -> None:
         container = spec["deploymentSpec"]["executors"][_executor(spec, task)].get("container")
         if asked and container:
             container["resources"]["accelerator"] = {"resourceType": "ephemeral-storage", "resourceCount": asked}
+
+
+def label_token_takers(spec: dict[str, Any], steps: Collection[str]) -> dict[str, Any]:
+    """What the second document says of the executors of steps that call Kubeflow's own API.
+
+    The field is kfp-kubernetes' (kubernetes_platform/proto/kubernetes_executor_config.proto), which has none for
+    projected tokens.
+    """
+    labelled = {"podMetadata": {"labels": TOKEN_LABELS}}
+    tasks = [task for name, task, _ in _tasks(spec, spec["root"], {}) if step_name(name) in steps]
+    return {_executor(spec, task): labelled for task in tasks}
 
 
 def _executor(spec: dict[str, Any], task: dict[str, Any]) -> str:

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import fcntl
+import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from socket import gethostname
 
 from delivery.environment import Environment
-from delivery.submission import local_request, prepared
-from delivery.targets.base import OnChange, RemoteRun, name_by_key
+from delivery.submission import local_request, prepared, remote_request
+from delivery.targets.base import OnChange, RemoteRun
 from delivery.targets.local import run_local
-from slipway.monitoring.decision import confirmed
+from slipway.data.examples.bigquery import is_bigquery, locate_in_bigquery
+from slipway.data.examples.source import locate
+from slipway.errors import StoreError, TargetError
+from slipway.lineage import user
+from slipway.monitoring.claim import CLAIM_SECONDS, claimed
+from slipway.monitoring.decision import Asked, Decision, Findings, confirmed, decide
 from slipway.monitoring.state import change_state, read_state
+from slipway.runs.naming import KEY_LETTERS
 from slipway.runs.store import RunView, list_runs, load_run
 from slipway.stores import storage
 from slipway.targets import RemoteTarget
 
-KEY_LETTERS = 12
 ATTEMPTS = 3  # at a training that is cut short each time
 
 
@@ -44,23 +52,51 @@ def finish_retraining(
         return (ended or known)[0]
 
 
+def ask_for_retraining(
+    environment: Environment, target: RemoteTarget, module: str, data: str | None, asked: Asked
+) -> Decision:
+    """Decides by the state below remote_home, and by model and data, without a window; starts nothing.
+
+    The same model and data are never trained twice, so an event may come as often as it wants.
+
+    Raises:
+        StoreError: no version was pushed yet.
+    """
+    given = remote_request(environment, target, module, data, publish=False).arguments
+    uri, spans, policy = given["data_uri"], given["window"], environment.module(module)[1].monitoring.retraining
+    production = environment.store().production(module)
+    if production is None:
+        raise StoreError(f"{module} has no version in {environment.state.store}: train and push a first one")
+    source = locate_in_bigquery(uri) if is_bigquery(uri) else locate(uri, spans)
+    findings = Findings(model_version=production.number, data_digest=source.digest, asked=asked)
+    folder = storage.join(environment.remote.monitoring, module)
+    return change_state(folder, lambda state: decide(state, time.time(), findings, policy))
+
+
 def submit_retraining(
     environment: Environment, target: RemoteTarget, module: str, data: str | None = None
 ) -> RemoteRun | None:
     """Starts the training that the monitor's state below remote_home asks for; None if it asks for none.
 
-    A run that was started before, by somebody who was killed before the state was confirmed, is found by its name.
+    As the monitor's last step does it, with the module and the settings of today. A run that was started before, by
+    somebody who was killed before the state was confirmed, is found by its name.
+
+    Raises:
+        TargetError: the target refuses, or another one submits it right now; it stays pending.
     """
-    folder = storage.join(environment.remote.monitoring, module)
-    key, cluster = read_state(folder).pending[:KEY_LETTERS], environment.target(target)
-    if not key:
-        return None
-    started = cluster.find(name_by_key(module, key))
-    if started is None:
-        with prepared(environment, target, module, data, key=key) as submission:
-            started = cluster.submit(submission)
-    change_state(folder, lambda state: (None, confirmed(state, key)))
-    return started
+    folder, cluster = storage.join(environment.remote.monitoring, module), environment.target(target)
+    with claimed(folder, f"{user()} on {gethostname()}, process {os.getpid()}") as claim:
+        if claim.other:
+            raise TargetError(
+                f"the training of {module} is being submitted by {claim.other}; if that died, it can be tried again "
+                f"{CLAIM_SECONDS / 60:.0f} minutes after it began"
+            )
+        if not claim.key:
+            return None
+        if started := cluster.find_by_key(module, claim.key):
+            return started
+        with prepared(environment, target, module, data, key=claim.key) as submission:
+            return cluster.submit(submission)
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from slipway.errors import ConfigError, ModuleError
 from slipway.module_api import ModuleConfig
 from slipway.module_kit.check import check_data
 from slipway.module_kit.loader import load_function
+from slipway.platforms.prepared import write_prepared
 from slipway.runs.naming import JOB, run_name_of
 from slipway.stores import storage
 from slipway.stores.module_store import digest_module, publish_module
@@ -69,14 +70,20 @@ def remote_request(
     `data` is a URI; the module's own without it, else its sample, uploaded.
     """
     folder, config = environment.module(module)
-    locations = environment.remote
     uri = _remote_data(environment, folder, data or config.data, publish=publish)
     if publish:
         _check_columns(config, uri, pipeline)
     platform = _platform(environment, target, environment.settings.image, notify=True, publish=publish)
-    own = environment.for_settings
     return request_run(
-        folder, config, uri, locations, platform, pipeline=pipeline, settings_overrides=own, publish=publish
+        folder,
+        config,
+        uri,
+        environment.remote,
+        platform,
+        pipeline=pipeline,
+        settings_overrides=environment.for_settings,
+        publish=publish,
+        prepared_uri=_prepare(environment, target, module, data, pipeline, publish=publish),
     )
 
 
@@ -99,6 +106,21 @@ def prepared(
         compile_pipeline(pipeline, environment.destination(target), request.arguments, path)
         package = read_package(path)
         yield Submission(package, package.fields, request.lineage, key)
+
+
+def _prepare(
+    environment: Environment, target: RemoteTarget, module: str, data: str | None, pipeline: str, *, publish: bool
+) -> str:
+    """The URI of the run that a pipeline's runs may start, written if `publish`; empty if they start none."""
+    starts = find_pipeline(pipeline).starts
+    if not starts:
+        return ""
+    with prepared(environment, target, module, data, pipeline=starts, publish=publish) as submission:
+        digest = submission.digest(getattr(environment.settings, target).model_dump())
+        uri = storage.join(environment.remote.prepared, f"{digest}.json")
+        if publish:
+            write_prepared(environment.target(target).prepare(submission, pipeline), uri)
+    return uri
 
 
 def write_package(
@@ -137,6 +159,13 @@ def packaged(environment: Environment, target: RemoteTarget, path: Path, module:
             f"{wanted}: compile it anew, with the same --target and --env"
         )
     publish_module(folder, environment.remote.modules)
+    _prepare(environment, target, module, data, lineage.pipeline, publish=True)
+    training = package.constant("training_uri")
+    if training and not storage.exists(training):
+        raise ConfigError(
+            f"{path} starts a training as other settings, or --set, describe it ({training}): submit the pipeline "
+            "itself, without the file"
+        )
     return Submission(package, package.fields | ({"data_uri": _reachable(data)} if data else {}), lineage)
 
 

@@ -1,9 +1,17 @@
 # One account for each kind of work. None has a key: clusters, Google's services and GitHub vouch for who uses them.
 
-# As which all steps of a run work: Kubeflow and Vertex give a run one account, so who trains is who pushes.
+# As which all steps of a training work: Kubeflow and Vertex give a run one account, so who trains is who pushes.
 resource "google_service_account" "pipeline" {
   account_id   = "slipway-pipeline"
   display_name = "Steps of Slipway's pipelines"
+
+  depends_on = [google_project_service.used]
+}
+
+# As which the monitor's steps work, whose last one starts a training as the account above.
+resource "google_service_account" "monitor" {
+  account_id   = "slipway-monitor"
+  display_name = "Steps of Slipway's monitor"
 
   depends_on = [google_project_service.used]
 }
@@ -55,6 +63,8 @@ resource "google_project_iam_member" "granted" {
       [
         { name = "pipeline", role = "roles/aiplatform.user" },
         { name = "pipeline", role = "roles/logging.logWriter" },
+        { name = "monitor", role = "roles/aiplatform.user" },
+        { name = "monitor", role = "roles/logging.logWriter" },
         { name = "build", role = "roles/aiplatform.user" },
         { name = "build", role = "roles/logging.logWriter" },
         { name = "deployer", role = "roles/cloudbuild.builds.editor" },
@@ -70,6 +80,8 @@ resource "google_project_iam_member" "granted" {
       var.bigquery_dataset == "" ? [] : [
         { name = "pipeline", role = "roles/bigquery.jobUser" },
         { name = "pipeline", role = "roles/bigquery.readSessionUser" },
+        { name = "monitor", role = "roles/bigquery.jobUser" },
+        { name = "monitor", role = "roles/bigquery.readSessionUser" },
       ],
     ) : "${grant.name}-${grant.role}" => grant
   }
@@ -79,6 +91,7 @@ resource "google_project_iam_member" "granted" {
   member = {
     build    = google_service_account.build.member
     deployer = google_service_account.deployer.member
+    monitor  = google_service_account.monitor.member
     pipeline = google_service_account.pipeline.member
   }[each.value.name]
 }
@@ -88,6 +101,9 @@ resource "google_service_account_iam_member" "acts_as" {
   for_each = {
     deployer-build    = { account = google_service_account.build.name, member = google_service_account.deployer.member }
     build-pipeline    = { account = google_service_account.pipeline.name, member = google_service_account.build.member }
+    build-monitor     = { account = google_service_account.monitor.name, member = google_service_account.build.member }
+    monitor-monitor   = { account = google_service_account.monitor.name, member = google_service_account.monitor.member }
+    monitor-pipeline  = { account = google_service_account.pipeline.name, member = google_service_account.monitor.member }
     pipeline-pipeline = { account = google_service_account.pipeline.name, member = google_service_account.pipeline.member }
   }
 
@@ -104,6 +120,7 @@ locals {
   workloads = merge(
     {
       pipeline = { account = google_service_account.pipeline.name, subject = var.pipeline_service_account }
+      monitor  = { account = google_service_account.monitor.name, subject = var.monitor_service_account }
       ui       = { account = google_service_account.ui.name, subject = var.ui_service_account }
     },
     {

@@ -16,3 +16,12 @@ resource "google_bigquery_dataset_iam_member" "pipeline" {
   role       = "roles/bigquery.dataViewer"
   member     = google_service_account.pipeline.member
 }
+
+# The digest of a training's data is part of the monitor's decision.
+resource "google_bigquery_dataset_iam_member" "monitor" {
+  count = var.bigquery_dataset == "" ? 0 : 1
+
+  dataset_id = google_bigquery_dataset.training[0].dataset_id
+  role       = "roles/bigquery.dataViewer"
+  member     = google_service_account.monitor.member
+}

@@ -6,12 +6,14 @@ locals {
       image_repository = "${var.region}-docker.pkg.dev/${var.project}/${google_artifact_registry_repository.images.repository_id}/slipway"
     }
     kubeflow = {
-      service_account = split("/", var.pipeline_service_account)[1]
+      service_account  = split("/", var.pipeline_service_account)[1]
+      service_accounts = { monitoring = split("/", var.monitor_service_account)[1] }
     }
     vertex = {
-      project         = var.project
-      location        = var.region
-      service_account = google_service_account.pipeline.email
+      project          = var.project
+      location         = var.region
+      service_account  = google_service_account.pipeline.email
+      service_accounts = { monitoring = google_service_account.monitor.email }
     }
     serving = {
       overlay = var.environment
@@ -54,6 +56,7 @@ output "manifests" {
     bucket                  = google_storage_bucket.home.name
     serving_service_account = google_service_account.serving.email
     pipeline_google_account = google_service_account.pipeline.email
+    monitor_google_account  = google_service_account.monitor.email
     ui_google_account       = google_service_account.ui.email
     build_google_account    = google_service_account.build.email
   }

@@ -18,3 +18,11 @@ resource "google_secret_manager_secret_iam_member" "pipeline" {
   role      = "roles/secretmanager.secretAccessor"
   member    = google_service_account.pipeline.member
 }
+
+resource "google_secret_manager_secret_iam_member" "monitor" {
+  for_each = google_secret_manager_secret.notifications
+
+  secret_id = each.value.secret_id
+  role      = "roles/secretmanager.secretAccessor"
+  member    = google_service_account.monitor.member
+}

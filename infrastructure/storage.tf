@@ -82,6 +82,7 @@ locals {
     "models",
     "modules",
     "monitoring",
+    "prepared",
     "requests",
     "runs",
     "samples",
@@ -91,9 +92,15 @@ locals {
   # Who may do what where. To replace an object is to delete one, so who may only create changes nothing that is there.
   folder_grants = merge(
     {
-      for folder in ["artifacts", "checkpoints", "monitoring", "runs", "sources"] :
+      for folder in ["artifacts", "checkpoints", "runs", "sources"] :
       "pipeline-${folder}" => {
         folder = folder, member = google_service_account.pipeline.member, role = "roles/storage.objectUser"
+      }
+    },
+    {
+      for folder in ["artifacts", "monitoring", "runs"] :
+      "monitor-${folder}" => {
+        folder = folder, member = google_service_account.monitor.member, role = "roles/storage.objectUser"
       }
     },
     {
@@ -113,9 +120,11 @@ locals {
       }
     },
     {
-      # The rendered overlay is written under its digest anew with each submission.
-      build-manifests = {
-        folder = "manifests", member = google_service_account.build.member, role = "roles/storage.objectUser"
+      # The rendered overlay, and the training that a monitor may start, are written under their digests anew with each
+      # submission. `slipway monitor ask` and `submit` change the monitor's state.
+      for folder in ["manifests", "monitoring", "prepared"] :
+      "build-${folder}" => {
+        folder = folder, member = google_service_account.build.member, role = "roles/storage.objectUser"
       }
     },
     {
@@ -171,6 +180,7 @@ resource "google_storage_bucket_iam_member" "reader" {
   for_each = merge(
     {
       pipeline = google_service_account.pipeline.member
+      monitor  = google_service_account.monitor.member
       build    = google_service_account.build.member
       planner  = google_service_account.planner.member
     },
@@ -184,9 +194,14 @@ resource "google_storage_bucket_iam_member" "reader" {
 
 # Vertex mounts the bucket for its steps, and looks at it first.
 resource "google_storage_bucket_iam_member" "mounter" {
+  for_each = {
+    pipeline = google_service_account.pipeline.member
+    monitor  = google_service_account.monitor.member
+  }
+
   bucket = google_storage_bucket.home.name
   role   = "roles/storage.legacyBucketReader"
-  member = google_service_account.pipeline.member
+  member = each.value
 }
 
 resource "google_storage_bucket_iam_member" "source" {

@@ -61,6 +61,17 @@ variable "pipeline_service_account" {
   }
 }
 
+variable "monitor_service_account" {
+  description = "What the monitor's steps run as in the cluster, as NAMESPACE/NAME: the account of manifests/monitor-account."
+  type        = string
+  default     = "kubeflow/slipway-monitor"
+
+  validation {
+    condition     = can(regex("^[a-z0-9-]+/[a-z0-9-]+$", var.monitor_service_account))
+    error_message = "NAMESPACE/NAME of a Kubernetes service account."
+  }
+}
+
 variable "ui_service_account" {
   description = "What serves artifacts to Kubeflow's UI, as NAMESPACE/NAME: PROFILE/default-editor where profiles do it."
   type        = string

@@ -10,18 +10,20 @@ from components.compare_requests.component import compare_requests
 from components.decide_retraining.component import decide_retraining
 from components.resolve_window.component import resolve_window
 from components.score_predictions.component import score_predictions
+from components.submit_training.component import submit_training
 from pipelines.platform import Steps, TaskDefaults
 from pipelines.registry import Inputs, Pipeline, register
 from slipway.data.examples.source import parts_of
 from slipway.errors import ConfigError
 from slipway.lineage import Shows, Verdict
 from slipway.monitoring.config import GIVEN
+from slipway.targets import DEFAULT_PIPELINE
 
 NAME = "slipway-monitoring"
 
 
 def build_monitoring_pipeline(defaults: TaskDefaults, given: Mapping[str, Any]) -> BaseComponent:
-    """The pipeline for one platform; the same tasks and edges on each."""
+    """The pipeline for one platform; on a cluster its last step starts the training."""
 
     @dsl.pipeline(name=NAME, description="From the log of requests to a decision whether to train again.")
     def monitoring(
@@ -44,7 +46,9 @@ def build_monitoring_pipeline(defaults: TaskDefaults, given: Mapping[str, Any]) 
             steps.add(resolve_window, "Resolve the window", cached=False)
             steps.add(compare_requests, "Compare the requests", cached=False)
             steps.add(score_predictions, "Score the predictions", cached=False)
-            steps.add(decide_retraining, "Decide on retraining", cached=False)
+            decided = steps.add(decide_retraining, "Decide on retraining", cached=False)
+            if given["training_uri"]:  # on this machine the command trains
+                steps.add(submit_training, "Submit the training", cached=False, after=decided)
 
     return monitoring
 
@@ -75,6 +79,7 @@ def monitoring_arguments(inputs: Inputs) -> dict[str, Any]:
         "monitor_config": config.model_dump_json(include=GIVEN, exclude_none=True),
         "store_uri": inputs.locations.store,
         "monitoring_uri": inputs.locations.monitoring,
+        "training_uri": inputs.prepared_uri,
     }
 
 
@@ -99,5 +104,6 @@ MONITORING = Pipeline(
         },
         no_verdict="the window was not judged",
     ),
+    starts=DEFAULT_PIPELINE,
 )
 register(MONITORING)

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 class Locations:
     """Where a target keeps what outlives a run: directories or gs:// URIs.
 
-    `sources` are lists of files by digest, `monitoring` the windows that were watched, by model.
+    `sources` are lists of files by digest, `monitoring` the windows that were watched, by model, `prepared` runs that
+    steps may start, by digest.
     """
 
     modules: str
@@ -39,13 +40,13 @@ class Locations:
     sources: str
     checkpoints: str
     monitoring: str
+    prepared: str
 
     @classmethod
     def under(cls, home: str) -> Self:
         """Folders of one home."""
-        return cls(
-            *(join(home, name) for name in ("modules", "models", "runs", "sources", "checkpoints", "monitoring"))
-        )
+        names = ("modules", "models", "runs", "sources", "checkpoints", "monitoring", "prepared")
+        return cls(*(join(home, name) for name in names))
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,10 @@ class Platform:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a pipeline makes its arguments from; paths of the module's configuration are relative to `project`."""
+    """What a pipeline makes its arguments from; paths of the module's configuration are relative to `project`.
+
+    `prepared_uri` is the prepared run of the pipeline that this one `starts`; empty on this machine.
+    """
 
     module: PublishedModule
     config: ModuleConfig
@@ -87,6 +91,7 @@ class Inputs:
     locations: Locations
     platform: Platform
     project: Path
+    prepared_uri: str = ""
 
 
 @dataclass(frozen=True)
@@ -100,12 +105,14 @@ class Pipeline:
             all other values are constants.
         arguments: What its steps are given, by name.
         shows: What the records of its runs show.
+        starts: Name of a pipeline that its runs may start on a cluster.
     """
 
     name: str
     build: Callable[[TaskDefaults, Mapping[str, Any]], BaseComponent]
     arguments: Callable[[Inputs], dict[str, Any]]
     shows: Shows
+    starts: str = ""
 
 
 _IN_A_STEP = "_KFP_RUNTIME"

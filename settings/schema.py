@@ -44,6 +44,8 @@ class Kubeflow(_Strict):
         experiment: Experiment of the runs, created if it is missing; `<module>-<environment>` if empty.
         service_account: Kubernetes account that the steps run as, such as `slipway-pipeline` of
             `manifests/pipeline-account`. Empty, it is the installation's own, which all its pipelines share.
+        service_accounts: Accounts of single pipelines' steps, by the pipeline's name: `{monitoring: slipway-monitor}`.
+        cluster_endpoint: Address of the API within the cluster, at which the monitor's last step starts the training.
         pipeline_root: Root of the steps' artifacts; `<remote_home>/artifacts` if empty.
         active_deadline_seconds: When a run that has not ended is ended; 0 for never. Kubeflow takes it from 2.17 on.
         ttl_seconds: How long the pods of an ended run are kept, with their logs; 0 for the installation's own time.
@@ -61,6 +63,8 @@ class Kubeflow(_Strict):
     namespace: str = ""
     experiment: str = ""
     service_account: str = ""
+    service_accounts: dict[str, str] = {}
+    cluster_endpoint: WebAddress = "http://ml-pipeline.kubeflow:8888"
     pipeline_root: str = ""
     active_deadline_seconds: int = Field(604_800, ge=0, le=2_147_483_647)
     ttl_seconds: int = Field(86_400, ge=0, le=2_147_483_647)
@@ -81,6 +85,8 @@ class Vertex(_Strict):
         location: Region: `europe-west4`.
         pipeline_root: Root of the steps' artifacts on gs://; `<remote_home>/artifacts` if empty.
         service_account: E-mail address of the account that the tasks run as; the project's default one if empty.
+        service_accounts: Accounts of single pipelines' tasks, by the pipeline's name:
+            `{monitoring: slipway-monitor@PROJECT.iam.gserviceaccount.com}`.
         network: VPC that the tasks reach by peering: `projects/NUMBER/global/networks/NAME`.
         network_attachment: Network attachment through which the tasks reach a VPC by an interface of Private Service
             Connect, in place of `network`: `projects/P/regions/R/networkAttachments/NAME`, in the same region.
@@ -95,6 +101,7 @@ class Vertex(_Strict):
     location: str = ""
     pipeline_root: str = ""
     service_account: str = ""
+    service_accounts: dict[str, str] = {}
     network: str = ""
     network_attachment: str = ""
     encryption_key: str = ""

@@ -52,9 +52,9 @@ def decide_window(
         state = state.model_copy(update={"windows": over})
         if result.start not in over or ask:
             return decide(state, now, findings, policy)
-        if state.decision and over[-1] == result.start:
-            return state.decision, state  # whoever decided it may have been killed before the window was written
-        return (earlier and earlier.decision) or decide(state, now, findings, policy)[0], state
+        # Whoever decided it may have been killed before the window was written.
+        kept = (earlier and earlier.decision) or (state.decision if over[-1] == result.start else None)
+        return kept or decide(state, now, findings, policy)[0], state
 
     decision = change_state(folder, change)
     if earlier and earlier.requests > result.requests:

@@ -25,6 +25,7 @@ OVERLAYS = "manifests/overlays/"
 # An administrator applies these once, with rights that no deployment has; their kustomizations, if not by environment.
 ADMINISTRATION = {
     "manifests/mlflow/": "<sqlite|postgresql>",
+    "manifests/monitor-account/": "",
     "manifests/pipeline-account/": "",
     "manifests/rollout-access/": "",
 }

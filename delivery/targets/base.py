@@ -18,7 +18,8 @@ from typing import Any
 from delivery.package import Package, check_arguments
 from slipway.errors import ConfigError, TargetError
 from slipway.lineage import Lineage
-from slipway.runs.naming import name_run, new_run_name
+from slipway.platforms.starter import PreparedRun
+from slipway.runs.naming import name_by_key, name_run, new_run_name
 from slipway.runs.record import RunContext, Step
 from slipway.runs.states import State
 from slipway.targets import RemoteTarget
@@ -55,6 +56,12 @@ class Submission:
         if self.key:
             return name_by_key(self.lineage.module, self.key)
         return f"{new_run_name(self.lineage.module)}-{label_value(self.lineage.git_revision)[:7]}"
+
+    def digest(self, *place: Any) -> str:
+        """Of the pipeline, the arguments and the place. The Git revision alone makes no difference."""
+        spec = json.dumps(self.package.spec, sort_keys=True)
+        content = [spec.replace(self.lineage.git_revision, ""), self.arguments, *place]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:DIGEST_LENGTH]
 
     def labels(self, environment: str) -> dict[str, str]:
         """Its lineage as labels, whose values are limited to 63 letters of a small alphabet.
@@ -115,15 +122,8 @@ class Recurring:
 
     @property
     def digest(self) -> str:
-        """Of the pipeline, the arguments, the times and the place. The Git revision alone makes no difference."""
-        spec = json.dumps(self.submission.package.spec, sort_keys=True)
-        content = [
-            spec.replace(self.submission.lineage.git_revision, ""),
-            self.submission.arguments,
-            [self.cron, self.max_concurrency, self.catch_up],
-            self.place,
-        ]
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:DIGEST_LENGTH]
+        """Of the pipeline, the arguments, the times and the place."""
+        return self.submission.digest([self.cron, self.max_concurrency, self.catch_up], self.place)
 
 
 @dataclass(frozen=True)
@@ -193,6 +193,10 @@ class Target(ABC):
         """Uploads the pipeline if it is missing, and starts the run, once."""
 
     @abstractmethod
+    def prepare(self, submission: Submission, by: str) -> PreparedRun:
+        """Uploads the pipeline if it is missing; the request by which a step of another pipeline starts the run."""
+
+    @abstractmethod
     def list(self, limit: int) -> list[RemoteRun]:
         """Slipway's newest runs, newest first, without steps."""
 
@@ -204,6 +208,10 @@ class Target(ABC):
         """A run by its id, name or title, without steps; None if there is none."""
         job = self._find(run)
         return None if job is None else self._run(job)
+
+    def find_by_key(self, module: str, key: str) -> RemoteRun | None:
+        """The training that a monitor asked for, the oldest if several have its name; None if there is none."""
+        return self.find(name_by_key(module, key))
 
     def show(self, run: str) -> RemoteRun:
         """A run by its id, name or title, with the steps that it has come to, in the order of their starts."""
@@ -274,11 +282,6 @@ class Target(ABC):
 
     @abstractmethod
     def _log(self, job: Any, task: Any) -> Iterator[str]: ...
-
-
-def name_by_key(module: str, key: str) -> str:
-    """The display name of a run that has a key."""
-    return f"{module}-{key}"
 
 
 def context_of(

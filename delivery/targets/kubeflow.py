@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 from itertools import islice
@@ -26,7 +26,8 @@ from delivery.targets.connection import KubeflowConfig
 from delivery.targets.kubeflow_api import KubeflowApi, as_text, is_archived
 from delivery.targets.kubeflow_workflow import Node, read_failure, read_steps
 from slipway.errors import TargetError
-from slipway.runs.naming import JOB, run_name_of
+from slipway.platforms.starter import PreparedRun
+from slipway.runs.naming import JOB, name_by_key, run_name_of
 from slipway.runs.record import RunContext, Step
 from slipway.runs.states import KUBEFLOW_RUNS, State
 from slipway.targets import RemoteTarget
@@ -48,23 +49,40 @@ class KubeflowTarget(Target):
         self.schedules = KubeflowSchedules(self._api)
 
     def submit(self, submission: Submission) -> RemoteRun:
-        experiment, version = self._api.upload(submission)
-        labels = submission.labels(self.config.environment) | {"module": submission.lineage.module}
-        del labels["pipeline-digest"]  # the version's name has it, and some databases keep 255 letters
         run = self._api.call(
             f"start the run {submission.name}",
             self._api.runs.run_service_create_run,
-            run=kfp_server_api.V2beta1Run(
-                experiment_id=experiment,
-                display_name=submission.name,
-                description=as_text(labels),
-                pipeline_version_reference=version,
-                runtime_config=_runtime_config(self.config, submission),
-                service_account=self.config.service_account or None,
-            ),
+            run=self._content(submission),
             already=lambda: self._find(submission.name),
         )
         return self._run(run)
+
+    def prepare(self, submission: Submission, by: str) -> PreparedRun:
+        return PreparedRun(
+            target=self.name,
+            url=self.config.cluster_endpoint,
+            path="/apis/v2beta1/runs",
+            page=self.page(JOB),
+            account=self.config.account_of(by),
+            body=self._api.as_json(self._content(submission)),
+        )
+
+    def find_by_key(self, module: str, key: str) -> RemoteRun | None:
+        runs = self._named(name_by_key(module, key))
+        return self._run(min(runs, key=lambda run: run.created_at)) if runs else None
+
+    def _content(self, submission: Submission) -> Any:
+        experiment, version = self._api.upload(submission)
+        labels = submission.labels(self.config.environment) | {"module": submission.lineage.module}
+        del labels["pipeline-digest"]  # the version's name has it, and some databases keep 255 letters
+        return kfp_server_api.V2beta1Run(
+            experiment_id=experiment,
+            display_name=submission.name,
+            description=as_text(labels),
+            pipeline_version_reference=version,
+            runtime_config=_runtime_config(self.config, submission),
+            service_account=self.config.account_of(submission.lineage.pipeline) or None,
+        )
 
     def list(self, limit: int) -> list[RemoteRun]:
         found: list[Any] = []
@@ -93,11 +111,14 @@ class KubeflowTarget(Target):
     def _find(self, run: str) -> Any:
         if found := _ID.search(run):
             return self._api.call(f"find the run {run}", self._api.runs.run_service_get_run, run_id=found[0])
-        runs = self._api.find("runs", run, self._api.runs.run_service_list_runs, namespace=self._api.namespace)
+        runs = self._named(run)
         if len(runs) > 1:
             ids = ", ".join(one.run_id for one in runs)
             raise TargetError(f"{len(runs)} runs are listed as {run!r}: give the id of one: {ids}")
         return self._find(runs[0].run_id) if runs else None
+
+    def _named(self, name: str) -> Sequence[Any]:
+        return self._api.find("runs", name, self._api.runs.run_service_list_runs, namespace=self._api.namespace)
 
     def _cancel(self, job: Any) -> None:
         if job.state != "CANCELING":
@@ -207,7 +228,7 @@ class KubeflowSchedules(Schedules):
                 no_catchup=not schedule.catch_up,
                 pipeline_version_reference=version,
                 runtime_config=_runtime_config(self._api.config, schedule.submission),
-                service_account=self._api.config.service_account or None,
+                service_account=self._api.config.account_of(schedule.submission.lineage.pipeline) or None,
                 trigger=kfp_server_api.V2beta1Trigger(
                     # Kubeflow's cron begins with seconds.
                     cron_schedule=kfp_server_api.V2beta1CronSchedule(cron=f"0 {schedule.cron}")

@@ -22,9 +22,10 @@ import yaml
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, ReadTimeoutError
 
 from delivery.targets.base import Submission, label_value, owner
-from delivery.targets.connection import Connection, KubeflowConfig
+from delivery.targets.connection import KubeflowConfig
 from delivery.targets.kubeflow_workflow import Node
 from slipway.errors import ConfigError, TargetError
+from slipway.platforms.connection import Connection
 from slipway.remote.retries import TRANSIENT_STATUSES
 
 log = logging.getLogger(__name__)
@@ -190,7 +191,7 @@ class KubeflowApi(Connection):
             file = package.path
             if not current:
                 file = Path(folder) / "pipeline.yaml"
-                file.write_text(yaml.safe_dump(package.spec), encoding="utf-8")
+                file.write_text(without_limits(package.path.read_text(encoding="utf-8")), encoding="utf-8")
             version = self._make_once(
                 lambda: _first(self.find("pipeline_versions", name, versions, pipeline_id=pipeline_id)),
                 f"upload the pipeline {name}",
@@ -270,6 +271,11 @@ class KubeflowApi(Connection):
             return f"(no log of {pod}: {error})"
         return str(content, "utf-8", "replace")
 
+    def as_json(self, body: Any) -> dict[str, Any]:
+        """An object of the API as it is sent."""
+        content: dict[str, Any] = self._client.sanitize_for_serialization(body)
+        return content
+
     def _make_once(self, find: Callable[[], Any], what: str, request: Callable[..., Any], **arguments: Any) -> Any:
         found = find()
         return self.call(what, request, already=find, **arguments) if found is None else found
@@ -345,6 +351,14 @@ class KubeflowApi(Connection):
                 "cluster: kubectl port-forward -n kubeflow svc/ml-pipeline 8888:8888"
             )
         return f"{self.url} does not answer as Kubeflow Pipelines does ({error}): is kubeflow.endpoint right?"
+
+
+def without_limits(compiled: str) -> str:
+    """A compiled pipeline as installations before 2.17 take it."""
+    spec, *platforms = yaml.safe_load_all(compiled)
+    for one in platforms:
+        one["platforms"]["kubernetes"].pop("pipelineConfig", None)
+    return str(yaml.safe_dump_all([spec, *(one for one in platforms if one["platforms"]["kubernetes"])]))
 
 
 def is_archived(experiment: Any) -> bool:

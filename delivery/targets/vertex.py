@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any
@@ -15,6 +14,7 @@ from google.cloud.aiplatform_v1 import (
     Schedule,
 )
 from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.json_format import MessageToDict
 
 from delivery.package import step_name
 from delivery.targets.base import (
@@ -31,6 +31,8 @@ from delivery.targets.base import (
 )
 from delivery.targets.connection import VertexConfig
 from delivery.targets.vertex_api import VertexApi
+from slipway.platforms.starter import PreparedRun
+from slipway.runs.naming import JOB, vertex_id
 from slipway.runs.record import RunContext, Step
 from slipway.runs.states import VERTEX_RUNS, VERTEX_STEPS
 from slipway.targets import RemoteTarget
@@ -59,10 +61,20 @@ class VertexTarget(Target):
             self._api.jobs.create_pipeline_job,
             parent=self.config.parent,
             pipeline_job=_job(self.config, submission, {}),
-            pipeline_job_id=_job_id(submission.name),
-            already=lambda: self._job(_job_id(submission.name)),
+            pipeline_job_id=vertex_id(submission.name),
+            already=lambda: self._job(vertex_id(submission.name)),
         )
         return self._run(job)
+
+    def prepare(self, submission: Submission, by: str) -> PreparedRun:
+        return PreparedRun(
+            target=self.name,
+            url=self.config.url,
+            path=f"/v1/{self.config.parent}/pipelineJobs",
+            page=self.page(JOB),
+            account=self.config.account_of(by),
+            body=MessageToDict(PipelineJob.pb(_job(self.config, submission, {}))),
+        )
 
     def list(self, limit: int) -> list[RemoteRun]:
         return [self._run(job) for job in self._newest(limit, owner(self.config.environment))]
@@ -72,7 +84,7 @@ class VertexTarget(Target):
 
     def _find(self, run: str) -> Any:
         """The job of that id; else, since all runs of a schedule have its name, the newest of them."""
-        if (job := self._job(_job_id(run))) is not None:
+        if (job := self._job(vertex_id(run))) is not None:
             return job
         scheduled = self._newest(1, owner(self.config.environment) | {"schedule": label_value(run)})
         return self._job(scheduled[0].name.rpartition("/")[2]) if scheduled else None
@@ -219,7 +231,7 @@ def _job(config: VertexConfig, submission: Submission, labels: dict[str, str]) -
         runtime_config=PipelineJob.RuntimeConfig(
             gcs_output_directory=config.pipeline_root, parameter_values=submission.arguments
         ),
-        service_account=config.service_account,
+        service_account=config.account_of(submission.lineage.pipeline),
         network=config.network,
     )
     if config.network_attachment:
@@ -227,10 +239,6 @@ def _job(config: VertexConfig, submission: Submission, labels: dict[str, str]) -
     if config.encryption_key:
         job.encryption_spec = EncryptionSpec(kms_key_name=config.encryption_key)
     return job
-
-
-def _job_id(name: str) -> str:
-    return re.sub(r"[^-a-z0-9]", "-", name.lower())
 
 
 def _word(state: Any) -> str:

@@ -15,8 +15,9 @@ from google.api_core.exceptions import GoogleAPICallError, from_http_response
 from google.auth.exceptions import GoogleAuthError
 from google.cloud.aiplatform_v1 import PipelineServiceClient, ScheduleServiceClient
 
-from delivery.targets.connection import Connection, VertexConfig
+from delivery.targets.connection import VertexConfig
 from slipway.errors import TargetError
+from slipway.platforms.connection import Connection
 from slipway.remote import google_login
 from slipway.remote.retries import TRANSIENT_STATUSES
 

@@ -40,7 +40,7 @@ class Signal(BaseModel):
 class Findings(BaseModel):
     """What a window says, for the decision."""
 
-    window: str = Field(description="its start in ISO 8601, which names it; a window counts once")
+    window: str = Field("", description="its start, which names it: a window counts once; empty where an event asks")
     model_version: int
     data_digest: str
     signals: list[Signal] = []
@@ -57,6 +57,13 @@ class Decision(BaseModel):
     key: str = ""
 
 
+class Claim(BaseModel):
+    """Who submits what is pending, since which Unix time."""
+
+    by: str
+    at: float
+
+
 class State(BaseModel):
     """What is kept from window to window, as one object."""
 
@@ -67,6 +74,7 @@ class State(BaseModel):
     trainings: list[float] = Field([], description="Unix times")
     keys: list[str] = Field([], description="of trainings, newest last")
     pending: str = Field("", description="key whose submission was not confirmed")
+    claim: Claim | None = Field(None, description="of who submits it")
     decision: Decision | None = Field(None, description="on the newest window")
     data_digest: str = Field("", description="of the data of the newest training, or of the first window")
 
@@ -74,11 +82,12 @@ class State(BaseModel):
 def decide(state: State, now: float, findings: Findings, policy: Retraining) -> tuple[Decision, State]:
     """The decision on a window, and the state after it. The state is to be written before anything is submitted."""
     decision, after = _decide(state, now, findings, policy)
-    return decision, after if after is state else after.model_copy(update={"decision": decision})
+    is_news = after is not state and findings.window
+    return decision, after.model_copy(update={"decision": decision}) if is_news else after
 
 
 def _decide(state: State, now: float, findings: Findings, policy: Retraining) -> tuple[Decision, State]:
-    is_known = findings.window in state.windows
+    is_known = not findings.window or findings.window in state.windows
     if is_known and not findings.asked:
         return Decision(action="nothing", reason=f"window {findings.window} was decided before"), state
     if not findings.asked and any(one > findings.window for one in state.windows):
@@ -86,7 +95,8 @@ def _decide(state: State, now: float, findings: Findings, policy: Retraining) ->
         return Decision(action="nothing", reason=said), state
     # A clock that was ahead and is right again must not stretch the cool-down.
     trainings = [min(one, now) for one in state.trainings]
-    windows = [*(one for one in state.windows if one != findings.window), findings.window][-KEPT:]
+    others, own = [one for one in state.windows if one != findings.window], [findings.window] if findings.window else []
+    windows = [*others, *own][-KEPT:]
     state = state.model_copy(update={"trainings": trainings, "windows": windows})
     broken = bool(findings.broken)
     if not is_known:
@@ -96,11 +106,13 @@ def _decide(state: State, now: float, findings: Findings, policy: Retraining) ->
         return Decision(action="alert", reason=f"mend the source before training: {said}"), state
     causes = [one.cause for one in findings.signals if state.running.get(one.cause, 0) >= policy.windows]
     wanted: list[str] = [cause for cause in causes if cause in policy.triggers]
-    if "new_data" in policy.triggers and state.data_digest not in ("", findings.data_digest):
+    is_unchanged = state.data_digest == findings.data_digest
+    if "new_data" in policy.triggers and state.data_digest and not is_unchanged:
         wanted.append("new_data")
     state = state.model_copy(update={"data_digest": state.data_digest or findings.data_digest})
-    if findings.asked == "hand" or (findings.asked and findings.asked in policy.triggers and not wanted):
-        wanted.append(findings.asked)
+    asked = findings.asked if findings.asked in (*policy.triggers, "hand") else None
+    if asked == "hand" or (asked and not wanted and not (asked == "new_data" and is_unchanged)):
+        wanted.append(asked)
     if not wanted:
         return _quiet(findings, causes, state, policy), state
     return _train(state, now, findings, policy, wanted)
@@ -113,7 +125,7 @@ def key_of(model_version: int, data_digest: str) -> str:
 
 def confirmed(state: State, key: str) -> State:
     """The state once the submission of this key (or its beginning) is known to be there; another one stays pending."""
-    return state.model_copy(update={"pending": ""}) if state.pending.startswith(key) else state
+    return state.model_copy(update={"pending": "", "claim": None}) if state.pending.startswith(key) else state
 
 
 def _counted(state: State, findings: Findings, policy: Retraining, broken: bool) -> State:
@@ -148,6 +160,10 @@ def _quiet(findings: Findings, causes: Sequence[str], state: State, policy: Retr
         return Decision(action="nothing", reason=f"{', '.join(answered)}: answered already, and not gone since")
     if unknown := [signal.cause for signal in findings.signals if not signal.enough]:
         return Decision(action="nothing", reason=f"not enough rows or labels to tell: {', '.join(unknown)}")
+    if findings.asked and findings.asked not in policy.triggers:
+        return Decision(action="nothing", reason=f"{findings.asked} is no trigger of monitoring.retraining")
+    if findings.asked == "new_data":
+        return Decision(action="nothing", reason="the data are those of the newest training or window")
     return Decision(action="nothing", reason="nothing moved")
 
 
@@ -173,6 +189,7 @@ def _train(
         "trainings": [*(one for one in state.trainings if now - one < WEEK), now],
         "keys": [*state.keys, key][-KEPT:],
         "pending": key,
+        "claim": None,
         "data_digest": findings.data_digest,
         "disarmed": sorted({*state.disarmed, *answered}),
         "answered": next((one.columns for one in findings.signals if one.cause == "drift" and one.enough), {}),

@@ -12,11 +12,22 @@ from slipway.targets import Target
 
 # Stands for the job in the arguments of a run, which its clones and all runs of a schedule share.
 JOB = "{job}"
+KEY_LETTERS = 12  # of the key of a training that a monitor asked for
 
 
 def new_run_name(module: str, key: str = "") -> str:
     """A unique name: of a local run, or of a submission, which has no job yet; the key is its end."""
     return f"{module}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{key or secrets.token_hex(2)}"
+
+
+def name_by_key(module: str, key: str) -> str:
+    """The display name of a run that has a key, by which one that was started before is found."""
+    return f"{module}-{key[:KEY_LETTERS]}"
+
+
+def vertex_id(name: str) -> str:
+    """The id of a job on Vertex for a name of ours."""
+    return re.sub(r"[^-a-z0-9]", "-", name.lower())
 
 
 def run_name_of(target: Target, module: str) -> str:

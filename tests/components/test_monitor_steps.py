@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +12,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.decide_retraining.run import decide_window
+from components.resolve_window.component import resolve_window
 from slipway.errors import ConfigError, StoreError
 from slipway.lineage import Lineage
 from slipway.monitoring import sample
 from slipway.monitoring.config import MonitorConfig
 from slipway.monitoring.decision import State
+from slipway.monitoring.requests import find_window
 from slipway.runs.record import RunContext
 from slipway.stores import storage
 from slipway.stores.model_store import LocalModelStore
@@ -25,7 +27,7 @@ from tests.fakes.fault_proxy import FaultProxy
 from tests.model_files import provenance, write_model
 from tests.request_windows import write_requests
 from tests.tiny_module import write_module
-from tests.watched_model import CONFIG, FIRST, MODEL, Rows, Watched, draw
+from tests.watched_model import CONFIG, DAY, FIRST, MODEL, Rows, Watched, draw
 
 HOUR = timedelta(hours=1)
 
@@ -293,6 +295,44 @@ def test_a_window_stays_that_of_its_version(watched: Watched) -> None:
     watched.push(2)
     again = watched.run(0)
     assert (again.version, again.moved) == (version, first.moved)
+
+
+def test_a_clock_that_goes_back_or_skips_days_decides_each_window_once(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The newest window that is over is an older one then; it keeps its decision, and nothing is trained for it."""
+    version = watched.push()
+    for day in range(4):
+        requests, scores, _ = draw(day)
+        watched.ask(version, day, drifted(requests), scores)
+
+    def newest(days: float) -> int:
+        now = FIRST + days * DAY
+        monkeypatch.setattr(
+            "slipway.monitoring.requests.find_window", lambda start, length, _: find_window(start, length, now)
+        )
+        config = MonitorConfig.model_validate(CONFIG).model_dump_json()
+        _, start = resolve_window.python_func(MODEL, watched.store, watched.log, watched.windows, config, "")
+        return (datetime.fromisoformat(start) - FIRST).days
+
+    decisions = []
+    for days in (1.5, 3.5, 2.5, 3.5, 1.5, 4.5, 3.5):  # skips a day, goes back, is right again
+        day = newest(days)
+        monkeypatch.undo()
+        decisions.append((day, watched.run(day).decision))
+    assert [day for day, _ in decisions] == [0, 2, 1, 2, 0, 3, 2]
+    actions = [(day, decision.action) for day, decision in decisions if decision]
+    assert actions == [
+        (0, "wait"),
+        (2, "train"),
+        (1, "nothing"),
+        (2, "train"),
+        (0, "wait"),
+        (3, "nothing"),
+        (2, "train"),
+    ]
+    assert len(watched.state().trainings) == len(watched.state().keys) == 1
+    assert sorted(watched.state().windows) == [f"2026-03-0{day + 1}T00:00:00Z" for day in range(4)]
 
 
 def test_new_data_train_once(watched: Watched) -> None:

@@ -89,7 +89,7 @@ def test_resource_has_arguments_that_the_provider_takes(name: str) -> None:
 
 def test_resources_that_may_be_missing_are_named_by_index() -> None:
     counted = {name for name, arguments in resources().items() if "count" in arguments}
-    assert len(counted) == 7
+    assert len(counted) == 8
     for name in counted:
         others = [match.group() for match in re.finditer(rf"{re.escape(name)}\b(?!\[0\]).*", code())]
         assert all("depends_on" in one or one.endswith("]") for one in others), others
@@ -154,11 +154,31 @@ def test_folders_are_all_that_the_command_writes_to() -> None:
     assert needed | {"artifacts", "deployments", "manifests", "requests", "samples"} == folders
 
 
-def test_steps_may_write_lists_of_files_and_the_monitors_state_again() -> None:
+@pytest.mark.parametrize(
+    ("account", "folders"),
+    [
+        ("pipeline", {"artifacts", "checkpoints", "runs", "sources"}),
+        ("monitor", {"artifacts", "monitoring", "runs"}),
+        ("build", {"manifests", "monitoring", "prepared"}),
+    ],
+)
+def test_accounts_may_write_again_what_is_theirs(account: str, folders: set[str]) -> None:
+    """So no training writes the monitor's state, and no monitor the training that it may start."""
     text = (FOLDER / "storage.tf").read_text()
-    written = re.search(r'for folder in \[(.*?)\] :\s+"pipeline-\$', text)
-    assert written
-    assert set(re.findall(r'"(\w+)"', written[1])) == {"artifacts", "checkpoints", "monitoring", "runs", "sources"}
+    grant = rf'for folder in \[([^\]]*?)\] :\s+"{account}-\$\{{folder\}}" => \{{[^}}]*?role = "([\w./]+)"'
+    written = [names for names, role in re.findall(grant, text) if role == "roles/storage.objectUser"]
+    assert [set(re.findall(r'"(\w+)"', names)) for names in written] == [folders]
+
+
+def test_monitor_starts_trainings_as_the_pipelines_account_and_adds_no_model() -> None:
+    acts = {name: (its["account"], its["member"]) for name, its in
+            resources()["google_service_account_iam_member.acts_as"]["for_each"].items()}  # fmt: skip
+    monitor = "${google_service_account.monitor.member}"
+    assert {name for name, (_, member) in acts.items() if member == monitor} == {"monitor-monitor", "monitor-pipeline"}
+    assert acts["monitor-pipeline"][0] == "${google_service_account.pipeline.name}"
+    assert '{ name = "monitor", role = "roles/aiplatform.user" }' in code()
+    assert grants("monitor")["*"] == "roles/storage.objectViewer"
+    assert "models" not in grants("monitor")
 
 
 def test_github_is_believed_for_one_repository_and_one_branch() -> None:
@@ -182,12 +202,13 @@ def manifest(path: str) -> Any:
 
 
 def test_cluster_accounts_are_those_of_the_manifests() -> None:
-    steps = manifest("pipeline-account/base/service-account.yaml")["metadata"]
-    for environment in ("staging", "production"):
-        namespace = manifest(f"pipeline-account/{environment}/kustomization.yaml")["namespace"]
-        assert blocks("variable")["pipeline_service_account"]["default"] == f"{namespace}/{steps['name']}"
-    pipeline = resources()["google_service_account.pipeline"]["account_id"]
-    assert steps["annotations"]["iam.gke.io/gcp-service-account"].partition("@")[0] == pipeline
+    for who in ("pipeline", "monitor"):
+        steps = manifest(f"{who}-account/base/service-account.yaml")["metadata"]
+        for environment in ("staging", "production"):
+            namespace = manifest(f"{who}-account/{environment}/kustomization.yaml")["namespace"]
+            assert blocks("variable")[f"{who}_service_account"]["default"] == f"{namespace}/{steps['name']}"
+        google = resources()[f"google_service_account.{who}"]["account_id"]
+        assert steps["annotations"]["iam.gke.io/gcp-service-account"].partition("@")[0] == google
     account = manifest("base/service-account.yaml")["metadata"]["name"]
     assert account == "model-serving"
     assert object_name("big_tips") + account.removeprefix("model") == "big-tips-serving"

@@ -18,6 +18,7 @@ MANIFESTS = ROOT / "manifests"
 OVERLAYS = sorted((MANIFESTS / "overlays").iterdir())
 COMBINATIONS = sorted((Path(__file__).parent / "combinations").iterdir())
 ACCESS = [MANIFESTS / "rollout-access" / overlay.name for overlay in OVERLAYS]
+MONITORS = [MANIFESTS / "monitor-account" / overlay.name for overlay in OVERLAYS]
 ACCOUNTS = [MANIFESTS / "pipeline-account" / overlay.name for overlay in OVERLAYS]
 
 

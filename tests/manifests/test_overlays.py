@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -11,9 +12,11 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from delivery.package import TOKEN_LABELS
 from serving.manifests import BY_DIGEST, TRACK, Object, containers, for_version
+from slipway.platforms.kubeflow import TOKEN, TOKEN_VARIABLE
 from tests.manifests.pod_security import restricted_problems
-from tests.manifests.rendering import ACCESS, ACCOUNTS, COMBINATIONS, MANIFESTS, OVERLAYS, rendered
+from tests.manifests.rendering import ACCESS, ACCOUNTS, COMBINATIONS, MANIFESTS, MONITORS, OVERLAYS, rendered
 from tests.manifests.selectors import port_problems, reference_problems, selector_problems
 from tests.manifests.server import server_problems
 
@@ -36,7 +39,7 @@ def _validate(text: str, version: str) -> None:
 
 @pytest.mark.parametrize("version", KUBERNETES)
 @pytest.mark.parametrize(
-    "folder", [*SERVING, *ACCESS, *ACCOUNTS], ids=lambda folder: f"{folder.parent.name}-{folder.name}"
+    "folder", [*SERVING, *ACCESS, *ACCOUNTS, *MONITORS], ids=lambda folder: f"{folder.parent.name}-{folder.name}"
 )
 def test_manifests_rendered_pass_kubernetes_validate_strictly(folder: Path, version: str) -> None:
     for each in rendered(folder):
@@ -146,14 +149,17 @@ def test_access_role_may_apply_every_kind_of_the_overlay_and_no_other(folder: Pa
     }
 
 
-@pytest.mark.parametrize("folder", ACCOUNTS, ids=lambda folder: folder.name)
+@pytest.mark.parametrize("folder", [*ACCOUNTS, *MONITORS], ids=lambda folder: f"{folder.parent.name}-{folder.name}")
 def test_account_of_steps_may_do_what_kubeflow_asks_of_a_step_and_nothing_else(folder: Path) -> None:
     # backend/src/v2/ of kubeflow/pipelines 2.14 to 2.17: config/env.go, driver/k8s.go; Argo's docs/workflow-rbac.md.
-    assert _may(folder) == {
+    step = {
         ("", "configmaps"): {"get"},
         ("", "pods"): {"get"},
         ("argoproj.io", "workflowtaskresults"): {"create", "patch"},
     }
+    # `listRuns` and `createRun`, backend/src/apiserver/server/run_server.go.
+    starts = {("pipelines.kubeflow.org", "runs"): {"list", "create"}} if folder in MONITORS else {}
+    assert _may(folder) == step | starts
     account, role, binding = rendered(folder)
     assert binding["subjects"] == [_subject(account)]
     assert binding["roleRef"]["name"] == role["metadata"]["name"]
@@ -163,6 +169,23 @@ def test_account_of_steps_may_do_what_kubeflow_asks_of_a_step_and_nothing_else(f
 def test_access_is_for_the_account_of_steps_alone(access: Path, folder: Path) -> None:
     (binding,) = (each for each in rendered(access) if each["kind"] == "RoleBinding")
     assert binding["subjects"] == [_subject(rendered(folder)[0])]
+
+
+def test_profiles_project_the_token_that_the_monitors_last_step_reads(tmp_path: Path) -> None:
+    """Not of Kubernetes, so against the PodDefault's own fields: kubeflow/kubeflow, components/admission-webhook."""
+    base = os.path.relpath(MONITORS[0], tmp_path)
+    (tmp_path / "kustomization.yaml").write_text(
+        yaml.safe_dump({"resources": [base], "components": [f"{base}/../profiles"], "namespace": "ann"})
+    )
+    (found,) = (each for each in rendered(tmp_path) if each["kind"] == "PodDefault")
+    assert (found["apiVersion"], found["metadata"]["namespace"]) == ("kubeflow.org/v1alpha1", "ann")
+    spec = found["spec"]
+    assert set(spec) == {"desc", "selector", "env", "volumes", "volumeMounts"}
+    [token] = [source["serviceAccountToken"] for source in spec["volumes"][0]["projected"]["sources"]]
+    assert token["audience"] == "pipelines.kubeflow.org"  # DefaultTokenReviewAudience, apiserver/common/const.go
+    assert {one["name"]: one["value"] for one in spec["env"]} == {TOKEN_VARIABLE: TOKEN}
+    assert f"{spec['volumeMounts'][0]['mountPath']}/{token['path']}" == TOKEN
+    assert spec["selector"]["matchLabels"] == TOKEN_LABELS
 
 
 def test_serving_image_is_set_in_one_place_and_the_gpu_one_in_another() -> None:

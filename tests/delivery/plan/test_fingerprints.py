@@ -93,6 +93,7 @@ def test_settings_and_manifests_of_another_environment_change_nothing(project: P
         {
             "settings/production.yaml": "home: x\n",
             "manifests/overlays/production/kustomization.yaml": "resources: []\n",
+            "manifests/monitor-account/staging/role.yaml": "kind: ClusterRole\n",
             "manifests/pipeline-account/staging/role.yaml": "kind: ClusterRole\n",
             "manifests/rollout-access/staging/role.yaml": "kind: ClusterRole\n",
         }

@@ -97,6 +97,7 @@ def test_plan_manifests_concern_the_overlays_that_use_them(project: Project, pat
     ("folder", "variant"),
     [
         ("manifests/mlflow", "<sqlite|postgresql>"),
+        ("manifests/monitor-account", "staging"),
         ("manifests/pipeline-account", "staging"),
         ("manifests/rollout-access", "staging"),
     ],

@@ -160,13 +160,32 @@ def test_cool_down_and_budget_hold_but_not_against_a_person() -> None:
 
 
 def test_the_same_model_and_data_are_never_trained_twice() -> None:
-    state, policy = State(), Retraining(triggers=("new_data",), cool_down_days=0)
-    asked = Findings(window="1", model_version=7, data_digest="d", asked="new_data")
+    state, policy = State(), Retraining(triggers=("schedule",), cool_down_days=0)
+    asked = Findings(window="1", model_version=7, data_digest="d", asked="schedule")
     first, state = decide(state, 0, asked, policy)
     again, state = decide(state, 30 * DAY, asked.model_copy(update={"window": "2"}), policy)
     assert (first.action, again.action) == ("train", "alert")
     assert first.key == again.key == key_of(7, "d")
     assert decide(state, 30 * DAY, asked.model_copy(update={"data_digest": "e"}), policy)[0].action == "train"
+
+
+def test_an_event_trains_on_new_data_once_and_is_no_window() -> None:
+    """Also one that comes again after the model that it led to was pushed."""
+    window = Decision(action="wait", reason="drift in 1 of 2 windows")
+    state = State(windows=["1"], running={"drift": 1}, decision=window, data_digest="old")
+    policy = Retraining(triggers=("new_data",), cool_down_days=0)
+    event = Findings(model_version=7, data_digest="new", asked="new_data")
+    first, state = decide(state, DAY, event, policy)
+    assert (first.action, first.causes) == ("train", ["new_data"])
+    assert (state.windows, state.running, state.decision) == (["1"], {"drift": 1}, window)
+    for version in (7, 8):
+        again, state = decide(state, 2 * DAY, event.model_copy(update={"model_version": version}), policy)
+        assert (again.action, state.keys) == ("nothing", [first.key])
+    assert decide(State(), DAY, event, policy)[0].action == "train", "nothing is known of earlier data"
+    other, _ = decide(state, DAY, event.model_copy(update={"data_digest": "newer"}), Retraining())
+    assert (other.action, "new_data" in other.reason) == ("nothing", True)
+    by_hand, _ = decide(state, DAY, event.model_copy(update={"asked": "hand", "model_version": 8}), policy)
+    assert by_hand.action == "train"
 
 
 def test_performance_is_a_cause_of_its_own() -> None:

@@ -12,8 +12,8 @@ from slipway.monitoring.decision import Decision, Findings, State, decide
 from slipway.monitoring.state import change_state, read_state
 from tests.fakes.fault_proxy import FaultProxy
 
-ASKED = Findings(window="1", model_version=1, data_digest="d", asked="new_data")
-POLICY = Retraining(triggers=("new_data",))
+ASKED = Findings(window="1", model_version=1, data_digest="d", asked="schedule")
+POLICY = Retraining(triggers=("schedule",))
 
 
 def ask(state: State) -> tuple[Decision, State]:
