@@ -1,0 +1,2 @@
+"""x"""
+def story_page(story): return str(story)
