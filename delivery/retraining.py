@@ -1,4 +1,7 @@
-"""The monitor's runs on this machine, and the trainings that it asked for: looked up by their key, and started if they are not there."""
+"""The monitor's runs on this machine, and the trainings that it asked for.
+
+A training is looked up by its key, and started if it is not there.
+"""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from serving.server.model_sources import ModelSource
 from serving.server.server import ModelServer
 from slipway.errors import RequestError
 
-WAIT_SECONDS, POLL_SECONDS = 30.0, 0.1
+WAIT_SECONDS, POLL_SECONDS = 60.0, 0.1
 
 
 class TripLog(RequestLog):

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from delivery.environment import Environment
+from delivery.launch import RunRequest
 from delivery.loop_demo.servers import Server, TripLog, ask_about, serving
 from delivery.loop_demo.weeks import LENGTH, Week, make_week
 from delivery.retraining import finish_retraining, monitor_request
@@ -26,8 +27,12 @@ from serving.rollout.traffic import Judgement, Reading, compare
 from serving.server.model_sources import OneVersion, StoreModels
 from slipway.errors import DeliveryError, RolloutError
 from slipway.module_kit.loader import load_function
+from slipway.monitoring.baseline import Baseline
+from slipway.monitoring.config import GIVEN, MonitorConfig
 from slipway.monitoring.history import find_window
-from slipway.monitoring.result import WindowResult
+from slipway.monitoring.performance import score_labels
+from slipway.monitoring.requests import window_of
+from slipway.monitoring.result import Performance, WindowResult
 from slipway.pages.numbers import format_number
 from slipway.runs.store import RunView, load_run
 from slipway.stores import storage
@@ -79,13 +84,15 @@ class Story:
 
     Attributes:
         events: In order.
-        windows: Those that were watched, in order.
+        windows: Those that were watched, in order, a week each.
+        scored: Each version in each week whose labels came, and the start of that week.
         trainings: The first, the one that was decided, and the bad one.
         canary: Of the second version.
     """
 
     events: list[Event] = field(default_factory=list)
     windows: list[WindowResult] = field(default_factory=list)
+    scored: list[tuple[str, Performance]] = field(default_factory=list)
     trainings: list[RunView] = field(default_factory=list)
     canary: Canary | None = None
 
@@ -135,9 +142,11 @@ class Demo:
             week = self._canary(log, stable, second, week)
             week = self._live_a_week(log, [stable], week)
             self._train_badly()
-            self._live_a_week(log, [stable], week)
+            week = self._live_a_week(log, [stable], week)
             stable.wait_for(second.number)
             self._tell("serve", f"version {second.number} still serves; the bad model never did")
+        self._learn(week)
+        self._score_weeks()
         return self.story
 
     def _train_first(self) -> Version:
@@ -163,7 +172,8 @@ class Demo:
             raise DeliveryError(f"the monitor asked for no training in {MOST_WEEKS} weeks; see {self.home}/monitoring")
         self.story.trainings.append(view)
         version = self._pushed(view)
-        self._tell("train", f"version {version.number} is trained on newer trips, and passed the gate: {_quality(view)}")
+        said = f"version {version.number} is trained on newer trips, and passed the gate: {_quality(view)}"
+        self._tell("train", said)
         return week
 
     def _canary(self, log: TripLog, stable: Server, version: Version, before: Week) -> Week:
@@ -184,7 +194,7 @@ class Demo:
             raise RolloutError(f"the canary {version.number} is {judged.verdict}: {'; '.join(judged.reasons)}")
         self._store.promote(MODEL, version.number, why="; ".join(judged.reasons))
         stable.wait_for(version.number)
-        self._tell("canary", f"version {version.number} is promoted, and serves: {judged.reasons[0]}")
+        self._tell("canary", f"version {version.number} {judged.verdict} beside stable, is promoted, and serves")
         self._watch(week, before)
         return week
 
@@ -211,24 +221,40 @@ class Demo:
 
     def _watch(self, week: Week, before: Week | None) -> None:
         """The monitor's run on a week, when the labels of the week before have come."""
-        told = before.become_known(self.home / "labels", self.home / "data") if before else 0
+        told = self._learn(before) if before else 0
         log = str(self.home / "requests")
-        request = monitor_request(
-            self._environment, MODEL, self._data, log, window=week.window, ask="", notify=False
-        )
+        request = monitor_request(self._environment, MODEL, self._data, log, window=week.window, ask="", notify=False)
         self._finished(request)
         window = find_window(storage.join(self._environment.local.monitoring, MODEL), week.window)
         self.story.windows.append(window)
+        asked = " and ".join(f"{many:,} of version {version}" for version, many in window.versions.items())
         late = f"; {told:,} labels of the week before came" if told else ""
-        done = f", {window.decision.action}: {window.decision.reason}" if window.decision else ""
-        self._tell("window", f"{window.requests:,} requests{late}: {window.verdict}{done}")
+        why = f": {window.decision.reason}" if window.decision else ""
+        self._tell("window", f"requests: {asked}{late}; the window is {window.verdict}{why}")
+
+    def _learn(self, week: Week) -> int:
+        """Lets the labels of a week come, and its trips with them; answers how many labels came."""
+        return week.become_known(self.home / "labels", self.home / "data")
+
+    def _score_weeks(self) -> None:
+        """The versions week by week, now that all labels are there: the windows had those that had come."""
+        config = MonitorConfig.model_validate(self._environment.module(MODEL)[1].model_dump(include=GIVEN))
+        alone = config.monitoring.model_copy(update={"label_windows": 1})
+        config = config.model_copy(update={"monitoring": alone})
+        for one in self.story.windows:
+            week = window_of(one.start, alone.window)
+            for version in map(int, one.versions):
+                baseline = Baseline.model_validate_json(self._store.baseline(self._store.version(MODEL, version)))
+                own = one.model_copy(update={"version": version})
+                result = score_labels(own, week, str(self.home / "requests"), baseline, config, None)
+                self.story.scored.append((one.start, result.performance[0]))
 
     def _train(self, environment: Environment) -> RunView:
         view = self._finished(local_request(environment, MODEL, self._data, notify=False))
         self.story.trainings.append(view)
         return view
 
-    def _finished(self, request: Any) -> RunView:
+    def _finished(self, request: RunRequest) -> RunView:
         run_local(request, self.home, lambda steps: None)
         view = load_run(self._environment.local.runs, request.lineage.run)
         if view.state != "succeeded":
@@ -250,4 +276,5 @@ class Demo:
 
 
 def _quality(view: RunView) -> str:
-    return f"auc {format_number(view.summary.metrics['auc'])}, log loss {format_number(view.summary.metrics['log_loss'])}"
+    found = view.summary.metrics
+    return f"auc {format_number(found['auc'])}, log loss {format_number(found['log_loss'])}"
