@@ -11,6 +11,7 @@ from markupsafe import Markup
 from delivery.loop_demo.story import CRIPPLED, Canary, Kind, Story
 from serving.rollout.traffic import Reading
 from slipway.evaluation.results import OVERALL
+from slipway.monitoring.history import before
 from slipway.monitoring.page import TONES, distribution, drift_charts
 from slipway.monitoring.result import Score, WindowResult
 from slipway.monitoring.scores import difference
@@ -41,7 +42,7 @@ def story_page(story: Story) -> str:
         section("Drift", grid(*(charts[one.name] for one in moved)),
                 note="Distance of the week's requests from the training rows of the version that served."),
         section(f"What moved until {decided.end[:10]}",
-                grid(*(distribution(one, decided, story.windows) for one in moved)),
+                grid(*(distribution(one, decided, before(story.windows, decided.start)) for one in moved)),
                 note="Training rows of the first version beside the requests of the week in which the monitor decided. "
                      f"Decision: {decided.decision.reason if decided.decision else ''}."),
         section("Canary beside stable", *_canary(story, story.canary)),
@@ -165,7 +166,7 @@ def _latencies(stable: Reading, canary: Reading) -> list[tuple[str, float, float
     for low, high in pairwise(bounds):
         shares = [one.slower(low) - one.slower(high) if low else 1 - one.slower(high) for one in (stable, canary)]
         if max(shares) > 0:
-            rows.append((f"{low / 1000:.2f} to {high / 1000:.2f} ms", shares[0], shares[1]))
+            rows.append((f"up to {high / 1000:.2f} ms", shares[0], shares[1]))
     return rows
 
 
@@ -187,7 +188,11 @@ def _by_labels(story: Story, its: Canary) -> list[str]:
 def _refusal(story: Story) -> list[Markup]:
     *_, serves, bad = story.trainings
     reasons = Markup("").join(map(Markup("<li>{}</li>").format, bad.summary.reasons))
-    overrides = [(name, str(value)) for name, value in bad.summary.lineage.overrides.items() if name in CRIPPLED]
+    overrides = [
+        (name.rpartition(".")[2], str(value))
+        for name, value in bad.summary.lineage.overrides.items()
+        if name in CRIPPLED
+    ]
     versions = {name for one in story.windows for name in one.versions}
     bars = [
         ("a constant model", 0.5), ("the bad model", bad.summary.metrics["auc"] or math.nan),
