@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import signal
 import threading
-from dataclasses import replace
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -22,7 +20,6 @@ app = typer.Typer(no_args_is_help=True)
 
 Module = Annotated[str, typer.Argument(help="Folder under modules/.")]
 Window = Annotated[str, typer.Argument(help="Start of a window, or its beginning; the newest by default.")]
-PIPELINE = "monitoring"
 
 
 @app.command()
@@ -40,17 +37,14 @@ def run(
 ) -> None:
     """Watch one window of requests on this machine; where that is decided, train, judge and push."""
     from cli.run_output import print_outcome, view_as_json
-    from delivery.retraining import finish_retraining
-    from delivery.submission import local_request
+    from delivery.retraining import finish_retraining, monitor_request
     from delivery.targets.local import run_local
     from slipway.runs.store import load_run
 
     environment = open_environment(env, set_)
-    request = local_request(environment, module, data, notify=notify, pipeline=PIPELINE)
     where = log or environment.settings.request_log
-    where = where if "://" in where or not where else str(Path(where).absolute())
-    fields = {"log_uri": where, "window_start": window, "ask": "hand" if train else ""}
-    request = replace(request, arguments=request.arguments | fields)
+    ask = "hand" if train else ""
+    request = monitor_request(environment, module, data, where, window=window, ask=ask, notify=notify)
     if not as_json:
         echo(f"run {request.lineage.run}")
     with progress(quiet=as_json) as update:

@@ -1,4 +1,7 @@
-"""The trainings that a monitor asked for: looked up by their key, and started if they are not there."""
+"""The monitor's runs on this machine, and the trainings that it asked for.
+
+A training is looked up by its key, and started if it is not there.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,12 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from socket import gethostname
 
 from delivery.environment import Environment
+from delivery.launch import RunRequest
 from delivery.submission import local_request, prepared, remote_request
 from delivery.targets.base import OnChange, RemoteRun
 from delivery.targets.local import run_local
@@ -26,7 +31,27 @@ from slipway.runs.store import RunView, list_runs, load_run
 from slipway.stores import storage
 from slipway.targets import RemoteTarget
 
+MONITORING = "monitoring"
 ATTEMPTS = 3  # at a training that is cut short each time
+
+
+def monitor_request(
+    environment: Environment, module: str, data: str | None, log_uri: str, *, window: str, ask: str, notify: bool
+) -> RunRequest:
+    """A run of the monitor on this machine.
+
+    Args:
+        environment: Where.
+        module: What is served.
+        data: Of the next training, as `local_request` takes it.
+        log_uri: The log of requests; a path is one from the working directory.
+        window: Start of the window; the newest that is over if empty.
+        ask: `hand` to train whatever the window shows.
+        notify: Whether the configured notifications are sent.
+    """
+    request = local_request(environment, module, data, notify=notify, pipeline=MONITORING)
+    where = log_uri if "://" in log_uri or not log_uri else str(Path(log_uri).absolute())
+    return replace(request, arguments=request.arguments | {"log_uri": where, "window_start": window, "ask": ask})
 
 
 def finish_retraining(

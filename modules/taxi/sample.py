@@ -1,4 +1,6 @@
-"""Synthetic taxi trips that look like Chicago's of 2013 to 2015, for a first run and for tests.
+"""Synthetic taxi trips that look like Chicago's of 2013 to 2015, for a first run and for tests; and of later years.
+
+Cards become more usual from year to year. From 2016 on, fares rise too, and cards spread faster.
 
 Shares, places, habits of tipping and missing values are those of the City of Chicago's public taxi data; no row is a
 real trip.
@@ -35,17 +37,21 @@ COMPANIES = {
 # Departures by hour of the day, UTC.
 HOURS = [57, 51, 40, 28, 19, 14, 18, 29, 50, 62, 64, 59, 69, 66, 70, 68, 71, 78, 87, 95, 91, 80, 80, 69]
 TRACTS_PER_AREA = 8
+FIRST, YEARS = "2013-01-01", 3
+FARE_RISE, CARD_RISE = 1.25, 0.6  # a year from 2016 on: of fares, and of the logarithm of the odds of a card
 
 
-def write_sample(path: str | Path, rows: int = 15_000, seed: int = 1) -> None:
-    """Writes a CSV of synthetic trips; the same rows for the same seed.
+def write_sample(
+    path: str | Path, rows: int = 15_000, seed: int = 1, first: str = FIRST, days: int = YEARS * 365
+) -> None:
+    """Writes a CSV of synthetic trips of so many days from the first on; the same rows for the same seed.
 
     A passenger who pays cash leaves no recorded tip. One who pays by card tips whole dollars on a short trip, mostly
     two, and a share of the bill on a long one: so the label follows the way of paying and the fare, as in the real
     data, and a model that is good on one is as good on the other.
     """
     rng = np.random.default_rng(seed)
-    columns = _trips(rng, rows)
+    columns = _trips(rng, rows, np.datetime64(first), days)
     with Path(path).open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow(columns)
@@ -53,14 +59,16 @@ def write_sample(path: str | Path, rows: int = 15_000, seed: int = 1) -> None:
     print(f"{Path(path).name}: {rows:,} synthetic taxi trips, made up to look like Chicago's; none of them is real")
 
 
-def _trips(rng: Rng, rows: int) -> dict[str, NDArray[Any]]:
-    start, month, day, hour = _times(rng, rows)
+def _trips(rng: Rng, rows: int, first: np.datetime64, days: int) -> dict[str, NDArray[Any]]:
+    start, month, day, hour = _times(rng, rows, first, days)
+    later = np.maximum(start.astype("datetime64[s]").astype("datetime64[Y]").astype(int) + 1970 - 2015, 0)
     pickup, dropoff = _places(rng, rows), _places(rng, rows)
     miles = _distance(pickup, dropoff) * rng.lognormal(0.0, 0.15, rows) + rng.exponential(0.3, rows)
     seconds = (150 + 120 * miles) * rng.lognormal(0.0, 0.35, rows)
-    fare = _fares(rng, miles, seconds)
-    payment = _payments(rng, fare, start)
-    tips = np.where(payment == "Credit Card", _card_tips(rng, fare), 0.0)
+    usual = _fares(rng, miles, seconds)
+    fare = np.round(usual * FARE_RISE**later, 2)
+    payment = _payments(rng, fare, start - start.min() + (first - np.datetime64(FIRST, "s")).astype(int), later)
+    tips = np.where(payment == "Credit Card", _card_tips(rng, fare, usual), 0.0)
     tips[payment == "Unknown"] *= rng.random(int((payment == "Unknown").sum())) < 0.2
     lost = rng.random(rows) < 0.033
     return {
@@ -85,9 +93,9 @@ def _trips(rng: Rng, rows: int) -> dict[str, NDArray[Any]]:
     }
 
 
-def _times(rng: Rng, rows: int) -> tuple[NDArray[Any], ...]:
+def _times(rng: Rng, rows: int, first: np.datetime64, many: int) -> tuple[NDArray[Any], ...]:
     """Seconds since 1970, and month, day of the week (Sunday is 1) and hour."""
-    days = np.datetime64("2013-01-01") + rng.integers(0, 3 * 365, rows)
+    days = first + rng.integers(0, many, rows)
     hour = rng.choice(24, rows, p=np.array(HOURS) / sum(HOURS))
     start = days.astype("datetime64[s]").astype(np.int64) + hour * 3600 + rng.integers(0, 4, rows) * 900
     month = days.astype("datetime64[M]").astype(np.int64) % 12 + 1
@@ -128,27 +136,28 @@ def _fares(rng: Rng, miles: Floats, seconds: Floats) -> Floats:
     return np.where(rng.random(len(miles)) < 0.002, 0.0, fares)
 
 
-def _payments(rng: Rng, fare: Floats, start: NDArray[Any]) -> NDArray[np.str_]:
-    """Cards become more usual with the years, and are more usual on long trips."""
-    years = (start - start.min()) / (365 * 86_400)
-    odds = np.exp(-2.9 + 0.7 * np.log1p(fare) + 0.35 * years)
+def _payments(rng: Rng, fare: Floats, since: NDArray[Any], later: NDArray[Any]) -> NDArray[np.str_]:
+    """Cards become more usual with the years, and are more usual on long trips; `since` are seconds."""
+    years = since / (365 * 86_400)
+    odds = np.exp(-2.9 + 0.7 * np.log1p(fare) + 0.35 * years + CARD_RISE * later)
     card = rng.random(len(fare)) < odds / (1 + odds)
     shares = {"": 0.9915, "No Charge": 0.0055, "Unknown": 0.0022, "Dispute": 0.0005, "Pcard": 0.0003}
     rare = _choose(rng, shares, len(fare))
     return np.where(rare != "", rare, np.where(card, "Credit Card", "Cash"))
 
 
-def _card_tips(rng: Rng, fare: Floats) -> Floats:
+def _card_tips(rng: Rng, fare: Floats, usual: Floats) -> Floats:
+    """Who tips whole dollars is used to the fares before they rose."""
     rows = len(fare)
     short = rng.choice([0.0, 1.0, 2.0, 3.0, 4.0], rows, p=[0.06, 0.15, 0.54, 0.19, 0.06])
     long = rng.choice([0.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0], rows, p=[0.16, 0.16, 0.14, 0.14, 0.22, 0.1, 0.08])
-    dollars = np.where(fare < 15, short, long)
+    dollars = np.where(usual < 15, short, long)
     # A share of the bill is of the fare and its extras: a second passenger, luggage, the airport's tax.
     extras = np.where(fare > 25, rng.choice([0, 2, 4], rows, p=[0.2, 0.4, 0.4]),
                       rng.choice([0, 1, 1.5], rows, p=[0.7, 0.2, 0.1]))  # fmt: skip
     share = rng.choice([0.15, 0.2, 0.25, 0.3], rows, p=[0.06, 0.64, 0.23, 0.07])
     shares = np.floor(100 * share * (fare + extras)) / 100
-    in_dollars = rng.random(rows) < np.interp(fare, [10, 11, 20, 25], [0.88, 0.5, 0.33, 0.22])
+    in_dollars = rng.random(rows) < np.interp(usual, [10, 11, 20, 25], [0.88, 0.5, 0.33, 0.22])
     tips: Floats = np.where(in_dollars, dollars, shares)
     return tips
 

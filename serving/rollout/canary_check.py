@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from serving.manifests import SERVER, Object
@@ -39,18 +40,15 @@ class CanaryCheck:
         names = [pod["metadata"]["name"] for pod in ready(pods_of(self.cluster, deployment))]
         if not names:
             return Failure(f"Deployment {canary} became ready, but no longer has a ready pod", blames_model=False)
-        version, tolerance, worst = self.version, self.policy.golden_tolerance, 0.0
-        wanted = read_requests(version)
-        body = {"signature_name": "serving_default", "instances": [{"b64": one} for one in wanted.examples]}
-        path = f"/v1/models/{version.model}/versions/{version.number}:predict"
+        tolerance, worst = self.policy.golden_tolerance, 0.0
+        wanted = read_requests(self.version)
         for name in names:
             try:
-                answer = json.loads(self.cluster.ask(name, rest_port(deployment), path, body))
+                apart = ask_golden(self.version, wanted, partial(self.cluster.ask, name, rest_port(deployment)))
             except PodAnswerError as error:
                 return Failure(f"pod {name} refuses the golden requests: {error}", blames_model=True)
             except ValueError as error:
                 return Failure(f"pod {name} does not answer the golden requests with JSON: {error}", blames_model=True)
-            apart = difference(answer.get("predictions") if isinstance(answer, dict) else None, wanted.predictions)
             if not apart <= tolerance:
                 reason = (
                     f"pod {name} answers the golden requests differently than training did: by {apart:.3g}, "
@@ -127,6 +125,16 @@ def read_requests(version: Version) -> golden.Golden:
         return golden.Golden.model_validate_json(storage.read_bytes(uri))
     except ValueError as error:
         raise RolloutError(f"{uri} holds no golden requests: {error}; train and push the model again") from error
+
+
+def ask_golden(version: Version, wanted: golden.Golden, ask: Callable[[str, Any], bytes]) -> float:
+    """How far a server's answers to the golden requests are from training's; ValueError if an answer is no JSON.
+
+    `ask` sends a path and a body.
+    """
+    body = {"signature_name": "serving_default", "instances": [{"b64": one} for one in wanted.examples]}
+    answer = json.loads(ask(f"/v1/models/{version.model}/versions/{version.number}:predict", body))
+    return difference(answer.get("predictions") if isinstance(answer, dict) else None, wanted.predictions)
 
 
 def difference(found: Any, wanted: Any) -> float:

@@ -98,7 +98,7 @@ def compare_column(
         trained=trained,
         missing=(now.missing_share, trained.missing_share),
         new_values=_new_values(values, trained) if trained.cells.kind == "category" else {},
-        broken=_broken(values, now, trained, distance, threshold, columns, of_time=of_time),
+        broken=_broken(values, now, trained, distance, columns, of_time=of_time),
         decides=decides,
     )
 
@@ -113,7 +113,6 @@ def _broken(
     now: Counts,
     trained: Counts,
     distance: Distance,
-    threshold: float,
     columns: int,
     *,
     of_time: bool,
@@ -133,10 +132,11 @@ def _broken(
     if of_time:
         return ""
     present = now.rows - now.counts[-1]
-    if _is_constant(values, present) and present * math.log(_largest_share(trained)) < math.log(ERROR_RATE / columns):
-        return f"all {present:,} values are the same, in training at most {_largest_share(trained):.1%} are"
+    most = _largest_share(trained)
+    if _is_constant(values, present) and present * math.log(most) < math.log(ERROR_RATE / columns):
+        return f"all {present:,} values are the same, in training at most {most:.1%} are"
     if trained.cells.kind == "number" and trained.cells.edges and distance.drifted:
-        return _other_unit(values, trained, distance, threshold, columns)
+        return _other_unit(values, trained, distance, columns)
     return ""
 
 
@@ -151,9 +151,7 @@ def _is_constant(values: pa.ChunkedArray | pa.Array, present: int) -> bool:
     return present > 1 and pc.count_distinct(values, mode="only_valid").as_py() == 1
 
 
-def _other_unit(
-    values: pa.ChunkedArray | pa.Array, trained: Counts, distance: Distance, threshold: float, columns: int
-) -> str:
+def _other_unit(values: pa.ChunkedArray | pa.Array, trained: Counts, distance: Distance, columns: int) -> str:
     """A factor of units by which the values look like those of training: most of what moved must be gone."""
     numbers = np.asarray(values.drop_null().cast("float64", safe=False), np.float64)
     if not len(numbers):
@@ -163,12 +161,12 @@ def _other_unit(
     def distance_by(factor: float) -> float:
         exact = numbers / factor + np.abs(numbers / factor) * 1e-9  # ties lie on edges: rounding must not part them
         scaled = pa.array(np.append(exact, [np.nan] * (len(values) - len(numbers))))
-        return measure(count(scaled, trained.cells), trained, threshold, columns).distance
+        return measure(count(scaled, trained.cells), trained, distance.threshold, columns).distance
 
     least, best = min((distance_by(factor), factor) for factor in FACTORS)
     if 1 / SMALL < best < SMALL and min(distance_by(best * near) for near in BESIDE) < least:
         return ""
-    if least <= max(threshold, distance.noise) and least < distance.distance / 4:
+    if least <= max(distance.threshold, distance.noise) and least < distance.distance / 4:
         times = f"{best:g} times" if best > 1 else f"1/{1 / best:g} of"
         return f"the values are {times} those of training: another unit?"
     return ""

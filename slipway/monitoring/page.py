@@ -41,15 +41,15 @@ def window_page(result: WindowResult, windows: Sequence[WindowResult]) -> str:
     sections = [
         notice(Markup("{}<ul>{}</ul>").format(badge(result.verdict, tone), sentences), tone),
         _tiles(result),
-        section("What moved", grid(*(_figure(one, result, windows) for one in moved if one.role == "input")))
+        section("What moved", grid(*(distribution(one, result, windows) for one in moved if one.role == "input")))
         if any(one.role == "input" for one in moved) else Markup(""),
-        section("Predictions and labels", grid(*(_figure(one, result, windows) for one in answers))) if answers
+        section("Predictions and labels", grid(*(distribution(one, result, windows) for one in answers))) if answers
         else Markup(""),
         *_slices(result),
         *_performance(result, windows),
         section("All columns", _columns(result)),
         section("Distributions that did not move", details(
-            f"{len(others)} features", grid(*(_figure(one, result, windows) for one in others))
+            f"{len(others)} features", grid(*(distribution(one, result, windows) for one in others))
         )) if others else Markup(""),
     ]  # fmt: skip
     return render_page(
@@ -77,7 +77,7 @@ def history_page(windows: Sequence[WindowResult]) -> str:
         section("Performance", grid(*_metric_charts(windows)), note="With 95 % intervals, beside the evaluation's.")
         if any(one.performance for one in windows) else Markup(""),
         section("Traffic", grid(*_traffic_charts(windows))),
-        section("Drift", grid(*_drift_charts(windows)),
+        section("Drift", grid(*drift_charts(windows).values()),
                 note="The distance of each column from training; the dashed line is what counts as drift."),
     ]  # fmt: skip
     return render_page(
@@ -105,7 +105,7 @@ def _tiles(result: WindowResult) -> Markup:
     return tiles(items)
 
 
-def _figure(column: Column, result: WindowResult, windows: Sequence[WindowResult]) -> Markup:
+def distribution(column: Column, result: WindowResult, windows: Sequence[WindowResult]) -> Markup:
     """A column's two distributions by cell; of a category the cells that are largest on either side."""
     total, trained = max(column.counts.rows, 1), max(column.trained.rows, 1)
     rows = [
@@ -231,13 +231,13 @@ def _traffic_charts(windows: Sequence[WindowResult]) -> list[Markup]:
     return charts
 
 
-def _drift_charts(windows: Sequence[WindowResult]) -> list[Markup]:
-    """A chart of each column that a window has, those that moved farthest first."""
+def drift_charts(windows: Sequence[WindowResult]) -> dict[str, Markup]:
+    """A chart of each column that a window has, by its name, those that moved farthest first."""
     levels: dict[str, float] = {}
     for one in windows:
         for column in one.columns:
             levels[column.name] = max(column.level, levels.get(column.name, 0.0))
-    charts = []
+    charts = {}
     for name in sorted(levels, key=lambda name: -levels[name]):
         found = [next((its for its in one.columns if its.name == name), None) for one in windows]
         bounds = [
@@ -247,7 +247,7 @@ def _drift_charts(windows: Sequence[WindowResult]) -> list[Markup]:
         distances = [its.baseline.distance if its and its.baseline.rows[0] else math.nan for its in found]
         numbers = range(1, len(windows) + 1)
         lines = [Series("distance", numbers, distances), Series("counts as drift", numbers, bounds)]
-        charts.append(_chart(name, lines, windows))
+        charts[name] = _chart(name, lines, windows)
     return charts
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import os
+from itertools import pairwise
 from pathlib import Path
 
 import duckdb
@@ -110,6 +111,20 @@ def test_sample_looks_like_chicago(sample: Path) -> None:
     assert 0.18 < np.mean(tips) < 0.26
     assert all(row["tips"] == "0.0" for row in rows if row["payment_type"] == "Cash")
     assert 6 < np.median([float(row["fare"]) for row in rows]) < 10
+
+
+def test_sample_of_later_years_has_higher_fares_and_more_cards(tmp_path: Path) -> None:
+    write = load_function(publish_module(MODULE, tmp_path).uri, "sample", "write_sample")
+    fares, cards, times = [], [], []
+    for year in (2014, 2015, 2016, 2017):
+        write(tmp_path / "trips.csv", rows=3000, seed=3, first=f"{year}-01-01", days=365)
+        rows = rows_of(tmp_path / "trips.csv")
+        fares.append(np.mean([float(row["fare"]) for row in rows]))
+        cards.append(np.mean([row["payment_type"] == "Credit Card" for row in rows]))
+        times.append({np.datetime64(int(row["trip_start_timestamp"]), "s").astype("M8[Y]").astype(int) for row in rows})
+    assert times == [{44}, {45}, {46}, {47}]
+    assert [later / earlier for earlier, later in pairwise(fares)] == pytest.approx([1, 1.25, 1.25], rel=1e-3)
+    assert all(later > earlier + 0.04 for earlier, later in pairwise(cards))
 
 
 def test_sample_says_that_it_is_synthetic(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

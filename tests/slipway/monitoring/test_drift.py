@@ -152,6 +152,16 @@ def test_a_broken_feature_is_told_from_drift(trained: dict[str, Counts], name: s
     assert re.search(said, one.broken), one.broken
 
 
+def test_what_follows_the_clock_may_be_constant() -> None:
+    """A window of a day has one month, and that is no fault of the source."""
+    months = pa.array(np.arange(6_000) % 12 + 1)
+    trained = {"trip_start_month": count(months, choose_cells(months))}
+    one = compare({"trip_start_month": pa.array([3] * 500)}, trained)["trip_start_month"]
+    assert one.baseline.drifted
+    assert not one.decides
+    assert not one.broken
+
+
 def test_drift_is_not_broken(trained: dict[str, Counts]) -> None:
     rng = np.random.default_rng(5)
     for what in ("fare", "payment"):
