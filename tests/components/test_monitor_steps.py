@@ -332,7 +332,7 @@ def test_a_clock_that_goes_back_or_skips_days_decides_each_window_once(
         (2, "train"),
     ]
     assert len(watched.state().trainings) == len(watched.state().keys) == 1
-    assert sorted(watched.state().windows) == [f"2026-03-0{day + 1}T00:00:00Z" for day in range(4)]
+    assert watched.state().windows == [f"2026-03-0{day + 1}T00:00:00Z" for day in (0, 2, 3)]
 
 
 def test_new_data_train_once(watched: Watched) -> None:

@@ -34,6 +34,8 @@ from tests.model_files import provenance, write_model
 
 KEY = "c0ffee" * 8
 
+COLUMNS = "trip_start_hour,trip_start_day,payment_type,company,fare,tips"
+
 
 @pytest.fixture
 def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Environment:
@@ -156,7 +158,7 @@ def test_an_event_trains_on_new_data_once(
         decision = ask_for_retraining(environment, target, "taxi", data, "new_data")
         return decision.action, submit_retraining(environment, target, "taxi", data)
 
-    storage.write_text(data, "fare\n1\n")
+    storage.write_text(data, f"{COLUMNS}\n")
     with pytest.raises(StoreError, match="push a first one"):
         event()
     environment.store().push(write_model(tmp_path / "1", 1), provenance("taxi"))
@@ -164,7 +166,7 @@ def test_an_event_trains_on_new_data_once(
     assert event() == ("nothing", None)
     environment.store().push(write_model(tmp_path / "2", 2), provenance("taxi"))
     assert event() == ("nothing", None)
-    storage.write_text(data, "fare\n1\n2\n")
+    storage.write_text(data, f"{COLUMNS}\n{',' * COLUMNS.count(',')}\n")
     assert event() == ("wait", None), "the cool-down holds"
     assert len(titles(target, request)) == 1
 
