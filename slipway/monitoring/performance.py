@@ -90,14 +90,15 @@ def score_labels(
     ordered = sorted(found, key=lambda version: (version != result.version, version))
     more = more_metrics(config, own)
     performance = [_performance(version, found[version], baseline, config, more) for version in ordered]
+    performance = [one if one.version == result.version else _without_evaluation(one) for one in performance]
     changed: dict[str, object] = {"performance": performance}
     if (least := min(one.share for one in found.values())) < 1:
         said = f"one request in {1 / least:.0f}, drawn by its key, is scored, which is enough of so many"
         changed["notes"] = [*result.notes, said]
     if result.version in found:
         same = previous if previous and previous.version == result.version else None
-        own = pa.concat_tables([one.rows for one in found[result.version].joined], promote_options="permissive")
-        changed["labels"], changed["label_slices"] = _labels_drift(own, baseline, config, same)
+        rows = pa.concat_tables([one.rows for one in found[result.version].joined], promote_options="permissive")
+        changed["labels"], changed["label_slices"] = _labels_drift(rows, baseline, config, same)
         is_new = previous is None or performance[0].rows not in {one.rows for one in previous.performance}
         overall = next(one for one in baseline.metrics if one.name == OVERALL)
         signal = performance_signal(metric, performance[0].scores, overall, its, is_new=is_new)
@@ -171,6 +172,12 @@ def _performance(
         unusable=int((~sound).sum()),
         scores=scores,
     )
+
+
+def _without_evaluation(performance: Performance) -> Performance:
+    """Of a version beside the served one, whose evaluation the baseline does not have."""
+    scores = [score.model_copy(update={"evaluated": None}) for score in performance.scores]
+    return performance.model_copy(update={"scores": scores})
 
 
 def _weights(rows: pa.Table, name: str | None) -> NDArray[np.float64] | None:

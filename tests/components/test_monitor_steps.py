@@ -140,7 +140,10 @@ def test_a_canary_is_compared_with_the_stable_version(watched: Watched) -> None:
         requests, scores, labels = draw(3)
         watched.tell(watched.ask(its, 0, requests, scores[::flipped]), labels)
     watched.run(0)
-    assert [one.version for one in watched.result(0).performance] == [version, canary]
+    served, beside = watched.result(0).performance
+    assert [served.version, beside.version] == [version, canary]
+    assert served.scores[0].evaluated is not None
+    assert {one.evaluated for one in beside.scores} == {None}, "its evaluation is in the baseline of its own"
     assert any(f"version {canary} is worse" in said for said in watched.outcome().reasons)
     page = (Path(watched.windows) / MODEL / "2026-03-01T00:00:00Z" / "report.html").read_text()
     assert f"Version {canary} beside version {version}" in page
