@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 class Locations:
     """Where a target keeps what outlives a run: directories or gs:// URIs.
 
-    `sources` are lists of files by digest, `monitoring` the windows that were watched, by model.
+    `sources` are lists of files by digest, `monitoring` the windows that were watched, and `tuning` the trials of
+    searches, by model.
     """
 
     modules: str
@@ -39,13 +40,13 @@ class Locations:
     sources: str
     checkpoints: str
     monitoring: str
+    tuning: str
 
     @classmethod
     def under(cls, home: str) -> Self:
         """Folders of one home."""
-        return cls(
-            *(join(home, name) for name in ("modules", "models", "runs", "sources", "checkpoints", "monitoring"))
-        )
+        names = ("modules", "models", "runs", "sources", "checkpoints", "monitoring", "tuning")
+        return cls(*(join(home, name) for name in names))
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from slipway.runs.summary import read_record, summarise
 from slipway.stores import storage
 
 STEPS, OUTCOME, ROLLOUT, LAST_STEP = "steps.json", "outcome.json", "rollout.json", "last_step.json"
+TUNING = "tuning.json"
 SUMMARY, REPORT, NOTIFIED = "summary.json", "report.html", "notified.txt"
 
 
