@@ -323,8 +323,8 @@ TUNED_TRAINING = ("epochs", "batch_size")
 class Searched(_Strict):
     """The values that the tuner may give to one hyperparameter: from `min` to `max`, or one of `choices`.
 
-    Between whole numbers a value is whole, in steps of `step`; `log` draws evenly by magnitude, for what may differ by a
-    factor. With `length: [1, 3]` the hyperparameter is a list of one to three such numbers. A choice may be a list.
+    Between whole numbers a value is whole, in steps of `step`; `log` draws evenly by magnitude. With `length: [1, 3]`
+    the hyperparameter is a list of one to three such numbers. A choice may be a list, too.
     """
 
     min: int | float | None = None
@@ -380,8 +380,8 @@ class Tuning(_Strict):
     )
     every: Annotated[str, Field(pattern=r"^(new_data|never|[1-9][0-9]*[hd])$")] | None = Field(
         None,
-        description="when other data is searched anew: new_data, once the last winner is as old as 12h or 7d, or never; "
-        "by default never for recurring runs, and new_data for others",
+        description="when other data is searched anew: new_data, or once the last winner is as old as 12h or 7d, or "
+        "never; by default never for recurring runs, and new_data for others",
     )
 
 
@@ -445,7 +445,8 @@ class ModuleConfig(LabelledTask):
         for name, one in self.search_space.items():
             if name not in known:
                 raise ValueError(
-                    f"search_space names {name!r}; each needs a default under hyperparameters. Known are {', '.join(known)}"
+                    f"search_space names {name!r}, which needs a default under hyperparameters; known are "
+                    f"{', '.join(known)}"
                 )
             numbers = [number for number in (one.min, one.max, *one.choices) if number is not None]
             if name.startswith("training.") and (

@@ -27,9 +27,10 @@ def train_model(
     """Fits the module's model and exports it with the transform inside. Killed, it resumes from its last checkpoint.
 
     `training` is the JSON text of a `TrainConfig`, in which `epochs`, `seed` and `hyperparameters`, a JSON object, take
-    the place of what is there; and after them `tuned`, the winner of tune_model, unless it is empty. `model` is a SavedModel with `assets.extra/`; `training_log` holds `history.json` and
-    TensorBoard's event files; `training_metrics` are for the Kubeflow UI. By `model_digest` resolve_baseline knows the
-    candidate without taking the model.
+    the place of what is there, and last `tuned`, JSON of the winner's `Values`, if there is one. `model` is a
+    SavedModel with `assets.extra/`; `training_log` holds `history.json` and TensorBoard's event files;
+    `training_metrics` are for the Kubeflow UI. By `model_digest` resolve_baseline knows the candidate without taking
+    the model.
     """
     import keras
     import tensorflow as tf

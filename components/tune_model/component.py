@@ -38,7 +38,7 @@ def tune_model(
     from components.train_model.config import TrainConfig
     from components.tune_model.run import TuneConfig, tune
     from slipway.runs.naming import name_run
-    from slipway.runs.store import TUNING
+    from slipway.runs.summary import TUNING
     from slipway.stores import storage
     from slipway.stores.artifacts import TRANSFORM_GRAPH, TRANSFORMED, check_whole
     from slipway.tuning.page import render_tuning

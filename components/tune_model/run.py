@@ -16,7 +16,7 @@ from slipway.errors import ConfigError
 from slipway.module_api import TUNED_TRAINING, Searched, Tuning
 from slipway.module_kit.loader import defines, load_function
 from slipway.runs.record import RunContext
-from slipway.runs.store import TUNING
+from slipway.runs.summary import TUNING
 from slipway.stores import storage
 from slipway.tuning.goal import goal_of
 from slipway.tuning.result import Tuned, TuningFile, TuningRecord, Winner
@@ -93,7 +93,8 @@ class _Lazily:
     """A judge that reads the data when the first trial needs it: a search that is done already reads none."""
 
     def __init__(self, make: Callable[[], Any]) -> None:
-        self._make, self._made = make, None
+        self._make = make
+        self._made: Any = None
 
     def __call__(self, *arguments: Any) -> Any:
         self._made = self._made or self._make()

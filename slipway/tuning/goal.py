@@ -45,9 +45,8 @@ def goal_of(task: Task, metric: str, target: float | None) -> Goal:
     directions: dict[str, Better] = {LOSS: "low"}
     for one in METRICS[task]:
         if (best := BEST[one.name]) in ("high", "low"):
-            directions[one.name] = best  # type: ignore[assignment]  # mypy does not narrow by `in`
+            directions[one.name] = best
     if metric not in directions:
-        raise ConfigError(
-            f"tuning.metric is {metric!r}, which a {task} cannot be tuned for{nearest(metric, directions)}"
-        )
+        known = nearest(metric, directions)
+        raise ConfigError(f"tuning.metric is {metric!r}, for which a {task} module cannot be tuned{known}")
     return Goal(metric, directions[metric], target)

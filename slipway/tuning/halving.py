@@ -12,7 +12,7 @@ REDUCTION = 3
 
 
 def is_rung(epoch: int) -> bool:
-    """Whether trials are compared after this epoch: 1, 3, 9, 27, …"""
+    """Whether trials are compared after this epoch: after 1, 3, 9, 27 and so on."""
     while epoch % REDUCTION == 0:
         epoch //= REDUCTION
     return epoch == 1

@@ -6,6 +6,7 @@ from typing import Self
 
 from pydantic import BaseModel
 
+from slipway.lineage import Lineage
 from slipway.module_api import Better
 from slipway.pages.numbers import format_number, format_seconds, format_time
 from slipway.tuning.goal import Goal
@@ -56,17 +57,22 @@ class Tuned(BaseModel):
             found=now,
         )
 
+    def lineage(self, lineage: Lineage) -> Lineage:
+        """The lineage of the run whose model was built with the winner's values."""
+        return lineage if self.winner == 0 else lineage.tuned(self.values.hyperparameters, self.values.training)
+
     @property
     def reason(self) -> str:
         """Why it ended, with the figure and what is missing, for people."""
+        trials = f"{self.trials} trial{'s' * (self.trials != 1)}"
         figure = f"{self.metric} {format_number(self.value)} as a mean of {SEEDS} further seeds (trial {self.winner})"
         if self.ended == "target":
-            return f"tuned until the target was met, after {self.trials} trials: {figure}"
+            return f"tuned until the target was met, after {trials}: {figure}"
         missing = Goal(self.metric, self.better, self.target).missing(self.value)
         bound = {
-            "trials": f"all {self.trials} trials are done",
-            "seconds": f"the seconds were over, after {self.trials} trials and {format_seconds(self.seconds)}",
-            "patience": f"no better trial came, after {self.trials}",
+            "trials": f"{trials} are done, as many as there may be",
+            "seconds": f"the seconds were over, after {trials} and {format_seconds(self.seconds)}",
+            "patience": f"no better trial came for long, after {trials}",
             "reused": f"no search: the winner of {format_time(self.found)} is reused",
         }[self.ended]
         return f"tuned: {bound}: {figure}" + (f"; {missing}" if missing else "")

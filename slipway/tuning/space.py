@@ -51,8 +51,7 @@ class Space:
         if self._function is not None:
             own = self._function(trial)
             try:
-                known = isinstance(own, dict) and all(isinstance(name, str) for name in own)
-                flat |= json.loads(json.dumps(own, allow_nan=False)) if known else {None: None}
+                flat |= {str(name): value for name, value in json.loads(json.dumps(own, allow_nan=False)).items()}
                 return Values.of(flat)
             except (TypeError, ValueError, AttributeError) as error:
                 raise ModuleError(
