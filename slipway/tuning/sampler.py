@@ -13,7 +13,7 @@ from slipway.tuning.trials import Trial
 if TYPE_CHECKING:
     import optuna
 
-FEWEST = 10  # trials from which on importance says something
+FEWEST = 6  # trials from which on importance says something
 _SEEDS = 1_000_003  # of one search, apart from those of the next seed
 
 

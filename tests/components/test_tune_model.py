@@ -17,7 +17,7 @@ from components.tune_model.run import TuneConfig, tune
 from slipway.lineage import Lineage
 from slipway.runs.record import RunContext
 from slipway.tuning.page import render_tuning
-from slipway.tuning.result import TuningFile
+from slipway.tuning.result import TuningFile, Winner
 from tests.shapes import MODULE, Artifacts, make_transformed, publish, train_parameters
 
 SPACE = {
@@ -94,6 +94,30 @@ def test_model_py_says_what_yaml_cannot_and_a_trial_may_fail(artifacts: Artifact
     assert second.state == "failed"
     assert "too narrow" in second.reason
     assert result.tuned.winner == 0
+
+
+def test_other_data_reuses_the_last_winner_as_long_as_every_says(artifacts: Artifacts, tmp_path: Path) -> None:
+    space = {"units": {"min": 4, "max": 16}}
+    first = search(artifacts, tmp_path, space, trials=1)
+    [file] = (tmp_path / "tuning").rglob("winner.json")
+    [trials] = (path for path in file.parent.iterdir() if path.is_dir())
+    trials.rename(trials.with_name("of-other-data"))
+
+    def found_on_other_data(days: float) -> None:
+        winner = Winner(data="of-other-data", tuned=first.tuned)
+        winner.tuned.found = time.time() - days * 86_400
+        file.write_text(winner.model_dump_json())
+
+    for every, days in (("never", 900), ("7d", 6)):
+        found_on_other_data(days)
+        reused = search(artifacts, tmp_path, space, trials=1, every=every)
+        assert reused.tuned.ended == "reused"
+        assert reused.tuned.values == first.tuned.values
+        assert [one.number for one in reused.trials] == [0]
+        assert "reused" in reused.tuned.reason
+    for every in ("7d", None):
+        found_on_other_data(8)
+        assert search(artifacts, tmp_path, space, trials=1, every=every).tuned.ended == "trials"
 
 
 def test_folds_share_no_row_and_hold_the_same_mix(artifacts: Artifacts) -> None:

@@ -158,7 +158,14 @@ def test_steps_may_write_lists_of_files_and_the_monitors_state_again() -> None:
     text = (FOLDER / "storage.tf").read_text()
     written = re.search(r'for folder in \[(.*?)\] :\s+"pipeline-\$', text)
     assert written
-    assert set(re.findall(r'"(\w+)"', written[1])) == {"artifacts", "checkpoints", "monitoring", "runs", "sources"}
+    assert set(re.findall(r'"(\w+)"', written[1])) == {
+        "artifacts",
+        "checkpoints",
+        "monitoring",
+        "runs",
+        "sources",
+        "tuning",
+    }
 
 
 def test_github_is_believed_for_one_repository_and_one_branch() -> None:
