@@ -20,7 +20,7 @@ app = typer.Typer(no_args_is_help=True)
 
 
 @app.callback()
-def tune() -> None:
+def _group() -> None:
     """Use what a run's search for hyperparameters found."""
 
 
