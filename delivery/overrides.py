@@ -60,6 +60,8 @@ def override_module(config: ModuleConfig, overrides: dict[str, Any]) -> ModuleCo
     # What is given by hand is not searched.
     given = {*(hyperparameters or ()), *(f"training.{name}" for name in overrides.get("training") or ())}
     merged["search_space"] = {name: one for name, one in merged["search_space"].items() if name not in given}
+    if config.search_space and not merged["search_space"]:
+        merged["tuning"] = None
     changed = validated(ModuleConfig, merged, lambda _, problem: ConfigError(f"--set of module.yaml: {problem}"))
     if changed.tuning:
         goal_of(changed.task, changed.tuning.metric, changed.tuning.target)

@@ -47,8 +47,9 @@ def tune_model(
     check_whole(transform_graph.path, TRANSFORM_GRAPH, "transform_features")
     check_whole(transformed_examples.path, TRANSFORMED, "transform_features")
     this = name_run(**locals())
-    config = TrainConfig.model_validate_json(training).given(epochs, seed, hyperparameters)
-    wanted = TuneConfig.model_validate_json(search)
+    own = TrainConfig.model_validate_json(training)
+    config = own.given(epochs, seed, hyperparameters)
+    wanted = TuneConfig.model_validate_json(search).without(own, config)
     result = tune(
         transform_graph.path, transformed_examples.path, model_uri, config, wanted, distribution, tuning_uri, this
     )

@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from pydantic import BaseModel
 
@@ -33,6 +33,16 @@ class TuneConfig(BaseModel):
 
     search_space: dict[str, Searched]
     tuning: Tuning
+
+    def without(self, default: TrainConfig, given: TrainConfig) -> Self:
+        """Without what the form gives another value than module.yaml: what is given by hand is not searched."""
+        pairs = [
+            *((name, value, default.hyperparameters[name]) for name, value in given.hyperparameters.items()),
+            ("training.epochs", given.training.epochs, default.training.epochs),
+        ]
+        by_hand = {name for name, value, own in pairs if value != own}
+        left = {name: one for name, one in self.search_space.items() if name not in by_hand}
+        return self.model_copy(update={"search_space": left})
 
 
 def tune(

@@ -120,6 +120,14 @@ def test_other_data_reuses_the_last_winner_as_long_as_every_says(artifacts: Arti
         assert search(artifacts, tmp_path, space, trials=1, every=due).tuned.ended == "trials"
 
 
+def test_what_the_form_gives_by_hand_is_not_searched() -> None:
+    own = TrainConfig.model_validate_json(train_parameters())
+    wanted = TuneConfig.model_validate({"search_space": SPACE, "tuning": TUNING})
+    assert set(wanted.without(own, own.given(own.training.epochs, 3, "")).search_space) == set(SPACE)
+    given = own.given(own.training.epochs + 1, own.training.seed, '{"units": 5}')
+    assert set(wanted.without(own, given).search_space) == {"learning_rate"}
+
+
 def test_folds_share_no_row_and_hold_the_same_mix(artifacts: Artifacts) -> None:
     from tensorflow_transform import TFTransformOutput
 

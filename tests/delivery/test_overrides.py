@@ -73,6 +73,8 @@ def test_override_module_what_is_given_by_hand_is_not_searched() -> None:
     config = CONFIG.model_copy(update={"hyperparameters": {"l2": 0.1}, "search_space": space})
     assert list(override_module(config, {"hyperparameters": {"l2": 0.2}}).search_space) == ["training.epochs"]
     assert list(override_module(config, {"training": {"epochs": 2}}).search_space) == ["l2"]
+    everything = {"hyperparameters": {"l2": 0.2}, "training": {"epochs": 2}, "tuning": {"trials": 3}}
+    assert not override_module(config, everything).is_tuned
     changed = override_module(config, {"tuning": {"trials": 30}})
     assert changed.tuning is not None
     assert (changed.tuning.trials, list(changed.search_space)) == (30, list(space))
