@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from delivery.environment import PROJECT, open_environment
+from delivery.environment import open_environment
 from delivery.submission import recurring_runs
+from settings.load import PROJECT
 from settings.schema import Schedule
 from tests.compiled.specs import tasks
 
