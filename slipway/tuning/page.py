@@ -86,15 +86,11 @@ def _numbers(flat: dict[str, Any]) -> dict[str, float]:
     for name, value in flat.items():
         if isinstance(value, list):
             found |= {f"{name}: length": float(len(value))}
-            found |= {f"{name}: item {place}": item for place, item in _numbers(dict(enumerate_text(value))).items()}
+            items = _numbers({str(place): item for place, item in enumerate(value, 1)})
+            found |= {f"{name}: item {place}": item for place, item in items.items()}
         elif isinstance(value, int | float):
             found[name] = float(value)
     return found
-
-
-def enumerate_text(values: Sequence[Any]) -> list[tuple[str, Any]]:
-    """Items by place, from 1 on."""
-    return [(str(place), value) for place, value in enumerate(values, 1)]
 
 
 def _table(result: TuningFile) -> Markup:
