@@ -74,7 +74,7 @@ def tune(
     data = _digest_data(transformed_path)
     below = storage.join(tuning_uri, _key(transform_path, model_uri, config, wanted, searched))
     last = read_if_whole(storage.join(below, "winner.json"), Winner)
-    if last and last.data != data and not _is_due(wanted.tuning.every, last):
+    if last and last.data != data and not is_due(wanted.tuning.every, last):
         files = TrialFiles(storage.join(below, last.data))
         tuned = last.tuned.model_copy(update={"ended": "reused", "target": wanted.tuning.target})
         trials = [one for number in range(tuned.trials) if (one := files.trial(number))]
@@ -165,7 +165,7 @@ def _key(transform_path: str, model_uri: str, config: TrainConfig, wanted: TuneC
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _is_due(every: str | None, last: Winner) -> bool:
+def is_due(every: str | None, last: Winner) -> bool:
     """Whether other data is searched anew."""
     if every in (None, "new_data"):
         return True
