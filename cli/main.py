@@ -55,6 +55,7 @@ TABLE = [
     Command("Runs", "cli.runs", "explain", "Explain why a model was or was not pushed."),
     Command("Runs", "cli.schedules", "schedules", "Create and list the recurring runs of the settings on a cluster."),
     Command("Runs", "cli.monitor", "monitor", "Compare requests with training, and train again where they moved."),
+    Command("Runs", "cli.tune", "tune", "Write what a search found into module.yaml."),
     Command("Runs", "cli.loop", "loop", "Play the whole loop on this machine: drift, retraining, canary, a bad model."),
     Command("Runs", "cli.track", "track", "Write runs and versions to MLflow that an outage left out."),
     Command("Models", "cli.models", "models", "Show pushed models; promote, roll back, quarantine, delete versions."),

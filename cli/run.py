@@ -49,12 +49,13 @@ def run(
     from delivery.submission import local_request
     from delivery.targets.local import run_local
     from slipway.runs.store import load_run
+    from slipway.stores.storage import join
 
     environment = open_environment(env, set_)
     request = local_request(environment, module, data, notify=notify, pipeline=pipeline)
     if not as_json:
         echo(f"run {request.lineage.run}")
-    with progress(quiet=as_json) as update:
+    with progress(quiet=as_json, record=join(environment.local.runs, request.lineage.run)) as update:
         finished = run_local(request, environment.settings.home, update)
     view = load_run(environment.local.runs, request.lineage.run)
     if as_json:
@@ -141,8 +142,11 @@ def _follow(cluster: Target, started: RemoteRun, package: Package, *, quiet: boo
 
 
 @contextmanager
-def progress(*, quiet: bool) -> Iterator[Callable[[list[Step]], None]]:
-    """Draws the steps on a terminal; elsewhere prints a line for each finished step. Takes their newest states."""
+def progress(*, quiet: bool, record: str = "") -> Iterator[Callable[[list[Step]], None]]:
+    """Draws the steps on a terminal; elsewhere prints a line for each finished step. Takes their newest states.
+
+    `record` is that of a run on this machine: a search under way tells there how far it is.
+    """
     # kfp's logs are redirected away from sys.stdout during a run; people still look at the real one.
     console = Console(file=sys.stdout, highlight=False, quiet=quiet)
     newest: list[Step] = []
@@ -155,12 +159,26 @@ def progress(*, quiet: bool) -> Iterator[Callable[[list[Step]], None]]:
                 printed.add(step.name)
                 console.print(_drawn(step))
 
-    live = Live(get_renderable=lambda: Group(*map(_drawn, newest)), console=console, refresh_per_second=8)
+    def drawn() -> Group:
+        return Group(*(_drawn(step, record) for step in newest))
+
+    live = Live(get_renderable=drawn, console=console, refresh_per_second=8)
     with live if console.is_terminal and not quiet else nullcontext():
         yield update
 
 
-def _drawn(step: Step) -> Text:
+def _drawn(step: Step, record: str = "") -> Text:
+    told = ""
     if step.state == "running" and step.started:
         step = step.model_copy(update={"seconds": time.time() - step.started})
-    return Text(printable(step_line(step)), style=COLOURS.get(step.state, "dim"))
+        told = f"  {_search(record)}" if record and step.name == "tune_model" else ""
+    return Text(printable(step_line(step) + told), style=COLOURS.get(step.state, "dim"))
+
+
+def _search(record: str) -> str:
+    """How far the search of a run is."""
+    from slipway.runs.summary import TUNING, read_record
+    from slipway.tuning.result import TuningRecord
+
+    found = read_record(record, TUNING, TuningRecord)
+    return found.progress if found else ""

@@ -11,6 +11,7 @@ from slipway.errors import ConfigError
 from slipway.evaluation.config import OF_MODULE, parse_evaluation_config
 from slipway.module_api import ModuleConfig
 from slipway.strict_yaml import did_you_mean, nearest, read_value
+from slipway.tuning.goal import goal_of
 
 
 def parse_pairs(pairs: Iterable[str]) -> list[tuple[str, Any]]:
@@ -50,8 +51,20 @@ def override_module(config: ModuleConfig, overrides: dict[str, Any]) -> ModuleCo
             raise ConfigError(
                 f"--set hyperparameters.{name}: each needs a default in module.yaml, which has none{hint}"
             )
+    if "tuning" in overrides and not config.is_tuned:
+        raise ConfigError(
+            "--set tuning: module.yaml has nothing to search: add search_space to it, or `tuning: {}` and "
+            "search_space(trial) to model.py"
+        )
     merged = merge(config.model_dump(), overrides)
+    # What is given by hand is not searched.
+    given = {*(hyperparameters or ()), *(f"training.{name}" for name in overrides.get("training") or ())}
+    merged["search_space"] = {name: one for name, one in merged["search_space"].items() if name not in given}
+    if config.search_space and not merged["search_space"]:
+        merged["tuning"] = None
     changed = validated(ModuleConfig, merged, lambda _, problem: ConfigError(f"--set of module.yaml: {problem}"))
+    if changed.tuning:
+        goal_of(changed.task, changed.tuning.metric, changed.tuning.target)
     # Refused here, and not by evaluate_model after the training.
     parse_evaluation_config(changed.model_dump(include=OF_MODULE))
     return changed

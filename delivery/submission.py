@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import replace
 from hashlib import sha256
@@ -178,10 +178,19 @@ def recurring_runs(environment: Environment, target: RemoteTarget, *, publish: b
             if not its.enabled:
                 continue
             own = environment.override(its.overrides.items())
+            if _reuses_winner(own, its.module, its.overrides):
+                own = environment.override([*its.overrides.items(), ("tuning.every", "never")])
             made = prepared(own, target, its.module, its.data, pipeline=its.pipeline, publish=publish)
             place = getattr(own.settings, target).model_dump()
             wanted.append(Recurring(name, its.cron, its.max_concurrency, its.catch_up, kept.enter_context(made), place))
         yield wanted
+
+
+def _reuses_winner(environment: Environment, module: str, overrides: Iterable[str]) -> bool:
+    """Whether a recurring run of a module that is tuned says nothing of `tuning`, nor module.yaml of `tuning.every`."""
+    config = environment.module(module)[1]
+    named = any(key.partition(".")[0] == "tuning" for key in overrides)
+    return config.is_tuned and not named and not (config.tuning and config.tuning.every)
 
 
 def sample_data(folder: Path, home: Path) -> Path:

@@ -87,12 +87,13 @@ locals {
     "runs",
     "samples",
     "sources",
+    "tuning",
   ])
 
   # Who may do what where. To replace an object is to delete one, so who may only create changes nothing that is there.
   folder_grants = merge(
     {
-      for folder in ["artifacts", "checkpoints", "runs", "sources"] :
+      for folder in ["artifacts", "checkpoints", "runs", "sources", "tuning"] :
       "pipeline-${folder}" => {
         folder = folder, member = google_service_account.pipeline.member, role = "roles/storage.objectUser"
       }

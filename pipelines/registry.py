@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 class Locations:
     """Where a target keeps what outlives a run: directories or gs:// URIs.
 
-    `sources` are lists of files by digest, `monitoring` the windows that were watched, by model, `prepared` runs that
-    steps may start, by digest.
+    `sources` are lists of files by digest, `monitoring` the windows that were watched and `tuning` the trials of
+    searches, by model, `prepared` runs that steps may start, by digest.
     """
 
     modules: str
@@ -41,11 +41,12 @@ class Locations:
     checkpoints: str
     monitoring: str
     prepared: str
+    tuning: str
 
     @classmethod
     def under(cls, home: str) -> Self:
         """Folders of one home."""
-        names = ("modules", "models", "runs", "sources", "checkpoints", "monitoring", "prepared")
+        names = ("modules", "models", "runs", "sources", "checkpoints", "monitoring", "prepared", "tuning")
         return cls(*(join(home, name) for name in names))
 
 

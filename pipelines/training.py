@@ -19,12 +19,15 @@ from components.resolve_source.component import resolve_source
 from components.rollout_model.component import rollout_model
 from components.train_model.component import train_model
 from components.transform_features.component import transform_features
+from components.tune_model.component import tune_model
 from components.validate_examples.component import validate_examples
 from components.validate_serving.component import validate_serving
 from pipelines.platform import Steps, TaskDefaults
 from pipelines.registry import Inputs, Pipeline, register
 from slipway.lineage import Shows, Verdict
+from slipway.module_api import ModuleConfig, Tuning
 from slipway.runs.record import BAD_DATA
+from slipway.stores.storage import join
 
 NAME = "slipway-training"
 
@@ -59,6 +62,8 @@ def build_training_pipeline(defaults: TaskDefaults, given: Mapping[str, Any]) ->
             steps.add(validate_examples, "Validate examples")
             admitted = steps.add(admit_examples, "Admit the examples", cached=False)
             steps.add(transform_features, "Transform features", after=admitted)
+            if given["search"]:
+                steps.add(tune_model, "Tune the model", cached=False)
             steps.add(train_model, "Train the model")
             steps.add(resolve_baseline, "Resolve the baseline", cached=False)
             steps.add(evaluate_model, "Evaluate the model")
@@ -106,8 +111,20 @@ def training_arguments(inputs: Inputs) -> dict[str, Any]:
         "runs_uri": locations.runs,
         "sources_uri": locations.sources,
         "checkpoints_uri": locations.checkpoints,
+        # Empty for a module without a search space, whose pipeline has no step tune_model.
+        "search": _search(config),
+        "tuning_uri": join(locations.tuning, module.name),
+        "tuned": "",
         "store_uri": locations.store,
     }
+
+
+def _search(config: ModuleConfig) -> str:
+    """The parameter `search` of tune_model, as text, so that numbers keep their types; empty if nothing is tuned."""
+    if not config.is_tuned:
+        return ""
+    space = {name: one.model_dump(mode="json") for name, one in config.search_space.items()}
+    return json.dumps({"search_space": space, "tuning": (config.tuning or Tuning()).model_dump(mode="json")})
 
 
 TRAINING = Pipeline(
@@ -121,6 +138,7 @@ TRAINING = Pipeline(
         training_log="training_log",
         evaluation="evaluation",
         serving_checks="serving_validation",
+        pages={"Tuning": "tune_model.tuning_page"},
         verdicts={
             BAD_DATA: Verdict(
                 text="stopped before training: its data was refused", news="the data was refused", tone="bad"

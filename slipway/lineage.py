@@ -61,6 +61,17 @@ class Lineage(BaseModel):
     overrides: dict[str, Any] = {}
     shows: Shows = Shows()
 
+    def tuned(self, hyperparameters: dict[str, Any], training: dict[str, int]) -> Self:
+        """The lineage of a run whose model was built with the tuner's values."""
+        changed = {
+            f"{HYPERPARAMETERS}.{name}": value
+            for name, value in hyperparameters.items()
+            if json.dumps(value) != json.dumps(self.hyperparameters.get(name))
+        }
+        changed |= {f"training.{name}": value for name, value in training.items()}
+        used = self.hyperparameters | hyperparameters
+        return self.model_copy(update={HYPERPARAMETERS: used, "overrides": self.overrides | changed})
+
     def given(self, defaults: dict[str, Any], values: dict[str, Any]) -> Self:
         """The lineage of a run whose fields have other values than the defaults that it was compiled with."""
         typed = {name: int(value) if name in KEYS else value for name, value in values.items()}  # kfp's may be floats

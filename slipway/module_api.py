@@ -11,7 +11,9 @@ A module is a folder `modules/<name>/`:
                        `keras.KerasTensor` input without its batch dimension's size; `hyperparameters` is
                        the dict of `module.yaml`. It returns a compiled `keras.Model` that takes that dict and answers
                        `[batch, 1]` probabilities (binary), `[batch, classes]` probabilities (multiclass) or
-                       `[batch, 1]` values (regression).
+                       `[batch, 1]` values (regression). Optional is `search_space(trial)`, for what `search_space` of
+                       `module.yaml` cannot say: it draws values by the methods of Optuna's `trial`
+                       (`trial.suggest_int("layers", 1, 3)`) and returns them as hyperparameters, a dict.
 - `metrics.py`         optional, the metrics that `metrics` of `module.yaml` names, each a function
                        `name(labels, predictions, weights)` of NumPy arrays that answers a number, NaN if undefined:
                        labels are 0 and 1, class indices or values, `[rows]`; predictions are `[rows]`, or
@@ -315,6 +317,74 @@ def _checked_hyperparameter(value: Any) -> Any:
 Hyperparameters = dict[str, Annotated[Any, AfterValidator(_checked_hyperparameter)]]
 
 
+TUNED_TRAINING = ("epochs", "batch_size")
+
+
+class Searched(_Strict):
+    """The values that the tuner may give to one hyperparameter: from `min` to `max`, or one of `choices`.
+
+    Between whole numbers a value is whole, in steps of `step`; `log` draws evenly by magnitude. With `length: [1, 3]`
+    the hyperparameter is a list of one to three such numbers. A choice may be a list, too.
+    """
+
+    min: int | float | None = None
+    max: int | float | None = None
+    step: int | float | None = Field(None, gt=0)
+    log: bool = False
+    length: tuple[int, int] | None = None
+    choices: tuple[Annotated[Any, AfterValidator(_checked_hyperparameter)], ...] = ()
+
+    @property
+    def whole(self) -> bool:
+        """Whether its numbers are whole."""
+        return isinstance(self.min, int) and isinstance(self.max, int)
+
+    @model_validator(mode="after")
+    def _can_be_drawn(self) -> Self:
+        if self.choices:
+            if self.log or any(one is not None for one in (self.min, self.max, self.step, self.length)):
+                raise ValueError("give choices alone, or min and max")
+            if any(one in self.choices[:index] for index, one in enumerate(self.choices)):
+                raise ValueError("choices has a value twice; remove one")
+        elif self.min is None or self.max is None:
+            raise ValueError("give min and max, or choices: {min: 0.001, max: 0.1, log: true}, {choices: [relu, gelu]}")
+        elif self.min >= self.max:
+            raise ValueError(f"min is {self.min:g} and max is {self.max:g}; min must be smaller")
+        elif self.log and (self.min <= 0 or self.step):
+            why = "log and step exclude each other; remove one" if self.step else "log wants a min above 0"
+            raise ValueError(f"min is {self.min:g}: {why}" if not self.step else why)
+        elif self.whole and self.step and not float(self.step).is_integer():
+            raise ValueError(f"step is {self.step:g} between whole numbers; write {self.min}.0, or a whole step")
+        if self.length and not 0 < self.length[0] <= self.length[1]:
+            raise ValueError(f"length is {list(self.length)}; write [fewest, most], the fewest at least 1")
+        return self
+
+
+class Tuning(_Strict):
+    """How long the tuner searches, and for what. The first bound that is reached ends the search.
+
+    A trial is judged on rows held back from the training split: `training.held_back` of them, or k `folds` where that
+    would be fewer than 1,000 rows. The best three are trained again with two further seeds, and the best of these wins.
+    `metric` is `val_loss`, the model's own loss, or a metric of the task. `target` of it, met by a winner so confirmed,
+    ends the search. With `pruning`, trials that fall behind are ended early by successive halving.
+    """
+
+    trials: int = Field(20, ge=1)
+    seconds: float | None = Field(None, gt=0, description="of all trials, also those of a run before")
+    metric: str = "val_loss"
+    target: float | None = None
+    patience: int = Field(0, ge=0, description="trials without a better one before the search stops; 0 never stops so")
+    pruning: bool = True
+    folds: int | None = Field(
+        None, ge=1, le=20, description="1 judges on the rows that are held back; by default by size"
+    )
+    every: Annotated[str, Field(pattern=r"^(new_data|never|[1-9][0-9]*[hd])$")] | None = Field(
+        None,
+        description="when other data is searched anew: new_data, or once the last winner is as old as 12h or 7d, or "
+        "never; by default never for recurring runs, and new_data for others",
+    )
+
+
 OwnMetrics = dict[Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")], Better]
 
 
@@ -358,6 +428,32 @@ class ModuleConfig(LabelledTask):
     training: Training = Training()
     monitoring: Monitoring = Monitoring()
     hyperparameters: Hyperparameters = Field(default_factory=dict)
+    search_space: dict[str, Searched] = Field(
+        default_factory=dict,
+        description="what the tuner searches: hyperparameters, training.epochs, training.batch_size",
+    )
+    tuning: Tuning | None = Field(None, description="by default that of `Tuning` where there is a search_space")
+
+    @property
+    def is_tuned(self) -> bool:
+        """Whether its runs have the step tune_model."""
+        return bool(self.search_space) or self.tuning is not None
+
+    @model_validator(mode="after")
+    def _searched_names_are_known(self) -> Self:
+        known = [*self.hyperparameters, *(f"training.{name}" for name in TUNED_TRAINING)]
+        for name, one in self.search_space.items():
+            if name not in known:
+                raise ValueError(
+                    f"search_space names {name!r}, which needs a default under hyperparameters; known are "
+                    f"{', '.join(known)}"
+                )
+            numbers = [number for number in (one.min, one.max, *one.choices) if number is not None]
+            if name.startswith("training.") and (
+                one.length or not all(type(number) is int and number > 0 for number in numbers)
+            ):
+                raise ValueError(f"search_space.{name}: values must be whole numbers from 1 on: {{min: 1, max: 30}}")
+        return self
 
     @model_validator(mode="after")
     def _needed_columns_are_read(self) -> Self:

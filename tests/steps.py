@@ -72,7 +72,7 @@ def train(*arguments: Any, **fields: Any) -> History:
     """The fields of the form are those of `training`, unless they are given."""
     *before, training = arguments[:5]
     its = TrainConfig.model_validate_json(training)
-    given = {"epochs": its.training.epochs, "seed": its.training.seed, "hyperparameters": "", **fields}
+    given = {"epochs": its.training.epochs, "seed": its.training.seed, "hyperparameters": "", "tuned": "", **fields}
     of_paths(train_model)(*before, training, *given.values(), *arguments[5:], f"{arguments[-1]}-metrics")
     return read_history(arguments[-1])
 

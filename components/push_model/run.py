@@ -6,8 +6,10 @@ from slipway.evaluation.serving_checks import read_validation
 from slipway.monitoring.baseline import read_baseline
 from slipway.runs.record import Outcome, RunContext
 from slipway.runs.store import OUTCOME
+from slipway.runs.summary import TUNING, read_record
 from slipway.stores import storage
 from slipway.stores.model_store import ModelStore, Provenance, Pushed, Version, digest_model, open_store
+from slipway.tuning.result import TuningRecord
 
 
 def push(paths: dict[str, str], uris: dict[str, str], store_uri: str, run: RunContext) -> Outcome:
@@ -27,20 +29,21 @@ def push(paths: dict[str, str], uris: dict[str, str], store_uri: str, run: RunCo
     serving = read_validation(paths["serving_validation"])
     record = storage.join(run.uri, OUTCOME)
     admitted = Outcome.model_validate_json(storage.read_bytes(record))
+    tuning = read_record(run.uri, TUNING, TuningRecord)
     refusals = [*([] if evaluation.verdict.blessed else evaluation.verdict.reasons()), *serving.reasons()]
     outcome = Outcome(
         verdict="refused",
         reasons=refusals,
         data_digest=admitted.data_digest,
         schema_digest=admitted.schema_digest,
-        artifacts=admitted.artifacts | uris,
+        artifacts=admitted.artifacts | uris | (tuning.artifacts if tuning else {}),
     )
     if not (evaluation.verdict.blessed and serving.servable):
         print("The model was not pushed:", *refusals, sep="\n- ")
     else:
         provenance = Provenance(
             model=run.lineage.module,
-            lineage=run.lineage,
+            lineage=tuning.tuned.lineage(run.lineage) if tuning and tuning.tuned else run.lineage,
             data_digest=outcome.data_digest,
             schema_digest=outcome.schema_digest,
             metrics=evaluation.overall.candidate,

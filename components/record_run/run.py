@@ -7,7 +7,7 @@ from slipway.runs.record import NO_VERDICT, LastStep, Outcome, RunContext, RunSt
 from slipway.runs.report import write_report
 from slipway.runs.states import ENDED
 from slipway.runs.store import LAST_STEP, NOTIFIED, OUTCOME, REPORT, STEPS, SUMMARY, RunView
-from slipway.runs.summary import read_if_there, read_record, summarise
+from slipway.runs.summary import read_if_there, read_record, summarise, with_tuning
 from slipway.stores import storage
 
 NAME = "record_run"
@@ -45,6 +45,7 @@ def record(
     last = read_record(run.uri, LAST_STEP, LastStep)
     ended: RunState = "succeeded" if last and last.succeeded else ENDED.get(state, "unknown")
     summary = summarise(run.lineage, ended, steps, outcome, error_message or _UNEXPLAINED.get(ended, "").format(state))
+    summary = with_tuning(summary, run.uri)
     summary.finished = finished or summary.finished
     storage.write_text(storage.join(run.uri, SUMMARY), summary.model_dump_json(indent=1))
     view = RunView(summary.lineage.run, run.uri, steps, summary)

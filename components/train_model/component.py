@@ -17,6 +17,7 @@ def train_model(
     epochs: int,
     seed: int,
     hyperparameters: str,
+    tuned: str,
     distribution: dict[str, Any],
     checkpoints_uri: str,
     model: dsl.Output[dsl.Model],
@@ -26,9 +27,10 @@ def train_model(
     """Fits the module's model and exports it with the transform inside. Killed, it resumes from its last checkpoint.
 
     `training` is the JSON text of a `TrainConfig`, in which `epochs`, `seed` and `hyperparameters`, a JSON object, take
-    the place of what is there. `model` is a SavedModel with `assets.extra/`; `training_log` holds `history.json` and
-    TensorBoard's event files; `training_metrics` are for the Kubeflow UI. By `model_digest` resolve_baseline knows the
-    candidate without taking the model.
+    the place of what is there, and last `tuned`, JSON of the winner's `Values`, if there is one. `model` is a
+    SavedModel with `assets.extra/`; `training_log` holds `history.json` and TensorBoard's event files;
+    `training_metrics` are for the Kubeflow UI. By `model_digest` resolve_baseline knows the candidate without taking
+    the model.
     """
     import keras
     import tensorflow as tf
@@ -50,7 +52,7 @@ def train_model(
 
     check_whole(transform_graph.path, TRANSFORM_GRAPH, "transform_features")
     check_whole(transformed_examples.path, TRANSFORMED, "transform_features")
-    config = TrainConfig.model_validate_json(training).given(epochs, seed, hyperparameters)
+    config = TrainConfig.model_validate_json(training).given(epochs, seed, hyperparameters, tuned)
     strategy = make_strategy(DistributionConfig.model_validate(distribution))
     spec = TFTransformOutput(transform_graph.path).transformed_feature_spec()
     data = read_training_data(transformed_examples.path, spec, config)

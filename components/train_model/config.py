@@ -10,6 +10,7 @@ from slipway.errors import ConfigError
 from slipway.fields import with_hyperparameters
 from slipway.module_api import Hyperparameters, LabelledTask, Training
 from slipway.strict_yaml import dotted
+from slipway.tuning.space import Values
 
 
 class TrainConfig(LabelledTask):
@@ -19,8 +20,8 @@ class TrainConfig(LabelledTask):
     hyperparameters: Hyperparameters = Field(default_factory=dict)
     group: str = ""
 
-    def given(self, epochs: int, seed: int, hyperparameters: str) -> Self:
-        """The configuration with the fields of the form.
+    def given(self, epochs: int, seed: int, hyperparameters: str, tuned: str = "") -> Self:
+        """The configuration with the fields of the form, and then with what was tuned: JSON of a `Values`.
 
         Raises:
             ConfigError: a value is wrong, or there is no hyperparameter of a name.
@@ -28,6 +29,9 @@ class TrainConfig(LabelledTask):
         content = self.model_dump()
         content["training"] |= {"epochs": int(epochs), "seed": int(seed)}
         content["hyperparameters"] = with_hyperparameters(self.hyperparameters, hyperparameters)
+        winner = Values.model_validate_json(tuned) if tuned else Values()
+        content["training"] |= winner.training
+        content["hyperparameters"] |= winner.hyperparameters
         try:
             return type(self).model_validate(content)
         except ValidationError as error:

@@ -84,8 +84,44 @@ class TrainingData:
         )
 
 
-def read_training_data(transformed_path: str, spec: Spec, task: TrainConfig) -> TrainingData:
-    """Reads the training split; the seed decides which rows, or groups, are held back.
+@dataclass(frozen=True)
+class TrainingRows:
+    """The training split in memory, before it is known which rows are held back."""
+
+    features: dict[str, NDArray[Any]]
+    labels: NDArray[Any]
+    weights: NDArray[np.float64] | None
+    groups: NDArray[np.int64] | None
+    rows: NDArray[np.int64]  # those that count
+
+    @property
+    def units(self) -> int:
+        """How many parts they have that stay together: rows, or groups."""
+        return len(self.rows) if self.groups is None else len(np.unique(self.groups[self.rows]))
+
+    def hold_back(self, task: TrainConfig) -> TrainingData:
+        """The data with a share held back; the seed decides which rows, or groups."""
+        share, seed = task.training.held_back, task.training.seed
+        if self.groups is not None:
+            return self._without(task, hold_back_groups(self.groups[self.rows], task.group, share, seed))
+        return self._without(task, hold_back(self.labels[self.rows], share, seed))
+
+    def fold(self, task: TrainConfig, index: int, count: int) -> TrainingData:
+        """The data with one of `count` folds held back, of which no two share a row or a group."""
+        ids = np.arange(len(self.rows)) if self.groups is None else self.groups[self.rows]
+        order = np.random.default_rng(task.training.seed).permutation(np.unique(ids))
+        if self.groups is None:  # with the same mix of labels in each
+            order = order[np.argsort(self.labels[self.rows].reshape(-1)[order], kind="stable")]
+        return self._without(task, np.isin(ids, order[index::count]))
+
+    def _without(self, task: TrainConfig, held_back: NDArray[np.bool_]) -> TrainingData:
+        train, validation = self.rows[~held_back], self.rows[held_back]
+        weights = weigh(task, self.labels, self.weights, train, validation)
+        return TrainingData(self.features, self.labels, train, validation, weights)
+
+
+def read_training_rows(transformed_path: str, spec: Spec, task: TrainConfig) -> TrainingRows:
+    """Reads the training split.
 
     Raises:
         DataError: a label is unknown or missing, a weight is wrong, or there are too few rows to hold some back.
@@ -108,14 +144,13 @@ def read_training_data(transformed_path: str, spec: Spec, task: TrainConfig) -> 
         raise DataError(
             f"the training split has {len(rows)} rows{counted}; at least 2 are needed, far more to learn anything"
         )
-    share, seed = task.training.held_back, task.training.seed
-    if task.group:
-        groups = encode_groups(_read_column(files, task.group))[rows]
-        held_back = hold_back_groups(groups, task.group, share, seed)
-    else:
-        held_back = hold_back(labels[rows], share, seed)
-    train, validation = rows[~held_back], rows[held_back]
-    return TrainingData(features, labels, train, validation, weigh(task, labels, weights, train, validation))
+    groups = encode_groups(_read_column(files, task.group)) if task.group else None
+    return TrainingRows(features, labels, weights, groups, rows)
+
+
+def read_training_data(transformed_path: str, spec: Spec, task: TrainConfig) -> TrainingData:
+    """The training split with a share held back; raises as `read_training_rows` and `hold_back_groups` do."""
+    return read_training_rows(transformed_path, spec, task).hold_back(task)
 
 
 def hold_back(labels: NDArray[Any], share: float, seed: int) -> NDArray[np.bool_]:

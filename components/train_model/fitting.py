@@ -93,7 +93,7 @@ class _State(BaseModel):
 class _Monitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
     """After each epoch: records, compares, checkpoints, stops."""
 
-    def __init__(self, training: Training, checkpoints: Checkpoints) -> None:
+    def __init__(self, training: Training, checkpoints: Checkpoints | None) -> None:
         super().__init__()
         self._training, self._checkpoints, self.state = training, checkpoints, _State()
         self.best: list[NDArray[Any]] = []
@@ -101,7 +101,8 @@ class _Monitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no 
 
     def resume(self) -> None:
         """Goes on after the newest checkpoint that fits the model."""
-        found = [(_State.model_validate_json(text), arrays) for text, arrays in self._checkpoints.load()]
+        kept = self._checkpoints.load() if self._checkpoints else []
+        found = [(_State.model_validate_json(text), arrays) for text, arrays in kept]
         for state, arrays in sorted(found, key=lambda one: -len(one[0].history.epochs)):
             variables = [arrays.get(f"v{index}") for index in range(len(self._variables))]
             if [getattr(value, "shape", None) for value in variables] != [tuple(v.shape) for v in self._variables]:
@@ -138,7 +139,7 @@ class _Monitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no 
             self.model.stop_training = True
         elif record.epoch == self._training.epochs:
             self.state.history.stopped = "epochs"
-        if self._checkpoints.writable:
+        if self._checkpoints and self._checkpoints.writable:
             arrays = {f"v{index}": value.value.numpy() for index, value in enumerate(self._variables)}
             arrays |= {f"b{index}": weight for index, weight in enumerate(self.best)}
             self._checkpoints.save(record.epoch, arrays, self.state.model_dump_json())
@@ -149,8 +150,16 @@ class _Monitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no 
         return [*self.model.variables, *self.model.optimizer.variables]
 
 
-def fit(model: keras.Model, data: TrainingData, training: Training, checkpoints: Checkpoints) -> History:
+def fit(
+    model: keras.Model,
+    data: TrainingData,
+    training: Training,
+    checkpoints: Checkpoints | None = None,
+    watch: keras.callbacks.Callback | None = None,
+) -> History:
     """Trains a compiled model until the validation loss stops falling; leaves the best epoch's weights in it.
+
+    What `watch` raises ends the training.
 
     Raises:
         TrainingError: the loss is no longer a number.
@@ -170,7 +179,7 @@ def fit(model: keras.Model, data: TrainingData, training: Training, checkpoints:
                 epochs=training.epochs,
                 steps_per_epoch=steps,
                 validation_data=data.validation_batches(),
-                callbacks=[monitor],
+                callbacks=[monitor, *([watch] if watch else [])],
                 shuffle=False,
                 verbose=0,
             )

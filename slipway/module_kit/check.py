@@ -45,6 +45,11 @@ def check_module(folder: str | Path) -> ModuleConfig:
     if config is not None:
         if config.data is None and "sample.py" not in files:
             problems.append(f"{folder}/module.yaml: no `data:` and no sample.py, so no data to train on; add one")
+        if config.tuning and not config.search_space and b"search_space" not in files.get("model.py", b""):
+            problems.append(
+                f"{folder}/module.yaml: `tuning` has nothing to search: add search_space, or search_space(trial) in "
+                "model.py"
+            )
         try:  # what evaluate_model would refuse only after the training
             parse_evaluation_config(config.model_dump(include=OF_MODULE))
         except ConfigError as error:
@@ -109,6 +114,8 @@ def _check_code(files: Files, metrics: Iterable[str]) -> Iterator[str]:
             yield from _check_function(path, trees[path], function, parameters, wanted)
         elif path not in OPTIONAL and path not in files:
             yield f"{path} is missing; it must define {wanted}"
+    if "model.py" in trees and "search_space" in _bound_names(trees["model.py"]):
+        yield from _check_function("model.py", trees["model.py"], "search_space", ["trial"], "search_space(trial)")
     for path, tree in trees.items():
         for node in _imports(tree):
             if isinstance(node, ast.ImportFrom) and node.level:

@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import get_args
 
-from slipway.errors import ModuleError
+from slipway.errors import ConfigError, ModuleError
 from slipway.module_api import CONTRACT, MetricName, ModuleConfig
 from slipway.strict_yaml import nearest, read_yaml
+from slipway.tuning.goal import goal_of
 
 FILE = "module.yaml"
 
@@ -37,4 +38,9 @@ def read_config(folder: str | Path) -> ModuleConfig:
             at = ("thresholds", index, "metric")
             hint = nearest(threshold.metric, known)
             raise document.error(at, f"thresholds[{index}].metric is {threshold.metric!r}{hint}")
+    if config.tuning:
+        try:
+            goal_of(config.task, config.tuning.metric, config.tuning.target)
+        except ConfigError as error:
+            raise document.error(("tuning", "metric"), str(error)) from error
     return config

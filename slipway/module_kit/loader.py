@@ -1,5 +1,6 @@
 """Importing a module's code from where it was published, after checking its digest."""
 
+import ast
 import atexit
 import functools
 import hashlib
@@ -52,6 +53,13 @@ def load_function(uri: str, file: str, function: str) -> Callable[..., Any]:
             return found(*args, **kwargs)
 
     return call
+
+
+def defines(uri: str, file: str, function: str) -> bool:
+    """Whether a file of a published module defines a function, without running it; raises ModuleDigestError."""
+    source = _checked(uri)[2].get(f"{file}.py", b"")
+    with _users_errors(_local_folder(uri), file):
+        return any(isinstance(node, ast.FunctionDef) and node.name == function for node in ast.parse(source).body)
 
 
 def read_schema_text(schema_uri: str) -> str:

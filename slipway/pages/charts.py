@@ -21,7 +21,7 @@ _CONFUSED_MANY = Markup('<td style="--share:{0:.0f}%" title="{2}"><b>{1}</b></td
 
 @dataclass(frozen=True)
 class Series:
-    """One line: `x` and `y` of equal length; NaN leaves a gap.
+    """One line, or dots alone: `x` and `y` of equal length; NaN leaves a gap.
 
     With `counts`, a point's area shows its count; with `bounds`, a stroke through it shows its interval.
     """
@@ -31,6 +31,7 @@ class Series:
     y: Sequence[float]
     counts: Sequence[float] = ()
     bounds: Sequence[tuple[float, float]] = ()
+    dots: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,10 +97,11 @@ def line_chart(
         ends = (max(x_ticks[0], y_ticks[0]), min(x_ticks[-1], y_ticks[-1]))
         parts.append(Markup('<path class="reference" d="{}"/>').format(frame.line(ends, ends)))
     for index, one in enumerate(series, start=1):
-        parts.append(Markup('<path class="line s{}" d="{}"/>').format(index, frame.line(one.x, one.y)))
+        if not one.dots:
+            parts.append(Markup('<path class="line s{}" d="{}"/>').format(index, frame.line(one.x, one.y)))
         for x, ends in zip(one.x, one.bounds, strict=False):
             parts.append(Markup('<path class="interval s{}" d="{}"/>').format(index, frame.line((x, x), ends)))
-        if marks:
+        if marks or one.dots:
             parts += _marks(frame, index, one)
     return figure(title, frame.svg(title, *parts), [one.name for one in series])
 

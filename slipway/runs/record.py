@@ -6,6 +6,7 @@ A run's directory, `<runs>/<run>/`:
 - `outcome.json`   written by admit_examples, and anew by the step that comes to a verdict, like push_model: `Outcome`
 - `rollout.json`   written by rollout_model, where it rolled out: `RolloutOutcome`
 - `last_step.json` written by confirm_rollout at its end, or by rollout_model if it fails: `LastStep`
+- `tuning.json`    written by tune_model, as the search goes and at its end: `slipway.tuning.result.TuningRecord`
 - `summary.json`   written by the exit handler, always, and at the end of a retry: `Summary`
 - `notes.json`     tags and a note that people gave it
 - `notified.txt`   the message that people were sent, so that the exit handler sends it once

@@ -16,7 +16,7 @@ from slipway.pages.numbers import MISSING
 from slipway.runs.notes import Notes, read_notes
 from slipway.runs.process import is_alive
 from slipway.runs.record import Outcome, RolloutOutcome, RunState, Step, StepsFile, Summary
-from slipway.runs.summary import read_record, summarise
+from slipway.runs.summary import read_record, summarise, with_tuning
 from slipway.stores import storage
 
 STEPS, OUTCOME, ROLLOUT, LAST_STEP = "steps.json", "outcome.json", "rollout.json", "last_step.json"
@@ -180,7 +180,7 @@ def view_run(folder: str | Path) -> RunView:
     steps = [*sorted(steps[:-1], key=lambda step: step.started or math.inf), *steps[-1:]]
     # The exit handler wrote its summary before the runner was through: what the runner says of the end counts.
     if summary is None or summary.state != state:
-        summary = summarise(recorded.lineage, state, steps, outcome)
+        summary = with_tuning(summarise(recorded.lineage, state, steps, outcome), uri)
     finished = recorded.finished or summary.finished
     if state == "interrupted":
         finished = max((step.started + (step.seconds or 0) for step in steps if step.started), default=0.0)

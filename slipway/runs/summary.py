@@ -21,7 +21,9 @@ from slipway.evaluation.serving_checks import read_validation as read_serving_ch
 from slipway.lineage import Lineage
 from slipway.runs.record import BAD_DATA, NO_VERDICT, Outcome, Rows, RunState, Step, Summary
 from slipway.stores import storage
+from slipway.tuning.result import TuningRecord
 
+TUNING = "tuning.json"
 Record = TypeVar("Record", bound=BaseModel)
 Read = TypeVar("Read")
 
@@ -67,6 +69,21 @@ def summarise(
         statistics=artifacts.get(lineage.shows.statistics) if _is_valid(lineage, artifacts, outcome) else None,
         artifacts=artifacts,
         finished=0.0 if state == "running" else time.time(),
+    )
+
+
+def with_tuning(summary: Summary, run_uri: str) -> Summary:
+    """The summary with what the tuner found, if the run had one: in the lineage, the artifacts and the reasons."""
+    record = read_record(run_uri, TUNING, TuningRecord)
+    if record is None or record.tuned is None:
+        return summary
+    said = record.tuned.reason
+    return summary.model_copy(
+        update={
+            "lineage": record.tuned.lineage(summary.lineage),
+            "artifacts": summary.artifacts | record.artifacts,
+            "reasons": [said, *summary.reasons] if summary.state == "succeeded" else [*summary.reasons, said],
+        }
     )
 
 

@@ -7,6 +7,8 @@ from components.push_model.run import push
 from slipway.errors import StoreError
 from slipway.runs.record import Outcome, RunContext
 from slipway.stores.model_store import LocalModelStore, open_store
+from slipway.tuning.result import Tuned, TuningRecord
+from slipway.tuning.space import Values
 from tests.components.judged_artifacts import LINEAGE, WriteArtifacts, admitted, write_artifacts
 from tests.fakes.storage_server import StorageServer
 
@@ -115,3 +117,15 @@ def test_push_baseline_in_a_remote_store_is_named_by_its_version(
     version = open_store(store).version("taxi", outcome.version or 0)
     assert outcome.path == version.uri
     assert version.manifest.baseline_version == 1_700_000_000
+
+
+def test_push_of_a_tuned_model_names_the_winner_s_values(artifacts: WriteArtifacts, tmp_path: Path) -> None:
+    values = Values(hyperparameters={"units": 9})
+    tuned = Tuned(ended="trials", metric="auc", better="high", winner=4, values=values, trials=7)
+    written = TuningRecord(tuned=tuned, artifacts={"tuning": "gs://bucket/tuning"}).model_dump_json()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "tuning.json").write_text(written)
+    outcome = run_push(artifacts(), tmp_path)
+    (version,) = LocalModelStore(tmp_path / "store").versions("taxi")
+    assert version.manifest.lineage.hyperparameters["units"] == 9
+    assert outcome.artifacts["tuning"] == "gs://bucket/tuning"

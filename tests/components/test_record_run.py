@@ -17,9 +17,13 @@ from pipelines.training import TRAINING
 from slipway.errors import RolloutError
 from slipway.lineage import Lineage
 from slipway.runs.notifications.config import Notifications
+from slipway.runs.notifications.message import run_message
 from slipway.runs.record import Outcome, RolloutOutcome, RunContext, Summary
 from slipway.runs.store import OUTCOME, ROLLOUT, load_run
 from slipway.stores import storage
+from slipway.tuning.result import Tuned, TuningRecord
+from slipway.tuning.search import Ended
+from slipway.tuning.space import Values
 from tests.pipelines.counting import count_rows
 from tests.recorded_runs import WHY_REFUSED, write_run
 from tests.steps import FIELDS
@@ -332,3 +336,26 @@ def test_record_says_what_an_error_of_somebody_elses_code_was(tmp_path: Path) ->
     assert run_step(tmp_path, rows).returncode == 1
     [reason] = read(of_kubeflow(tmp_path, FIRST, "FAILED")).reasons
     assert "count_rows failed: UnicodeDecodeError: " in reason
+
+
+@pytest.mark.parametrize(
+    ("ended", "value", "said"), [("target", 0.19, "target was met"), ("trials", 0.31, "missed by 0.1100")]
+)
+def test_record_and_notification_say_what_a_search_came_to(
+    tmp_path: Path, ended: Ended, value: float, said: str
+) -> None:
+    values = Values(hyperparameters={"units": 9}, training={"epochs": 3})
+    tuned = Tuned(
+        ended=ended, metric="log_loss", better="low", target=0.2, value=value, winner=4, values=values, trials=7
+    )
+    written = TuningRecord(tuned=tuned, artifacts={"tuning": "gs://bucket/tuning"}).model_dump_json()
+    (tmp_path / "tuning.json").write_text(written)
+    lineage = LINEAGE.model_copy(update={"hyperparameters": {"units": 4, "rate": 0.1}})
+    view = record(RunContext(uri=str(tmp_path), lineage=lineage), "SUCCEEDED", "")
+    summary = read(tmp_path)
+    assert summary.lineage.hyperparameters == {"units": 9, "rate": 0.1}
+    assert summary.lineage.overrides == {"hyperparameters.units": 9, "training.epochs": 3}
+    assert summary.artifacts["tuning"] == "gs://bucket/tuning"
+    [reason] = run_message(view).reasons
+    assert said in reason
+    assert f"log_loss {value:.4f}" in reason

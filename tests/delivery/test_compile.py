@@ -165,3 +165,16 @@ def test_compile_pipeline_limits_are_a_document_of_kubeflow(tmp_path: Path) -> N
 
 if __name__ == "__main__":
     compile_for("kubeflow", GOLDEN)
+
+
+def test_a_module_with_a_search_space_has_one_step_more_everywhere(target: RemoteTarget, tmp_path: Path) -> None:
+    output = tmp_path / "training.yaml"
+    given = golden_arguments(target) | {"search": "{}"}
+    compile_pipeline("training", Destination(target, IMAGE, load_settings().compute), given, output)
+    spec = next(yaml.safe_load_all(output.read_text()))
+    steps = edges(spec)
+    assert set(steps) == {*edges(golden_spec(target)), "tune_model"}
+    assert steps["tune_model"] == ["transform_features"]
+    assert "tune_model" in steps["train_model"]
+    assert not tasks(spec)["tune_model"]["cachingOptions"].get("enableCache")
+    assert "taskOutputParameter" in tasks(spec)["train_model"]["inputs"]["parameters"]["tuned"]

@@ -2,7 +2,7 @@ import pytest
 
 from delivery.overrides import override_module, parse_pairs, split_overrides
 from slipway.errors import ConfigError
-from slipway.module_api import Label, ModuleConfig
+from slipway.module_api import Label, ModuleConfig, Searched
 
 CONFIG = ModuleConfig(contract=1, task="regression", label=Label(column="y"))
 
@@ -66,3 +66,20 @@ def test_override_module_unknown_hyperparameter_names_the_nearest() -> None:
     with pytest.raises(ConfigError, match=r"--set hyperparameters\.learning_rat.*did you mean 'learning_rate'"):
         override_module(config, {"hyperparameters": {"learning_rat": 0.1}})
     assert override_module(config, {"hyperparameters": {"l2": 0.5}}).hyperparameters["l2"] == 0.5
+
+
+def test_override_module_what_is_given_by_hand_is_not_searched() -> None:
+    space = {"l2": Searched(min=0.0, max=1.0), "training.epochs": Searched(min=1, max=9)}
+    config = CONFIG.model_copy(update={"hyperparameters": {"l2": 0.1}, "search_space": space})
+    assert list(override_module(config, {"hyperparameters": {"l2": 0.2}}).search_space) == ["training.epochs"]
+    assert list(override_module(config, {"training": {"epochs": 2}}).search_space) == ["l2"]
+    everything = {"hyperparameters": {"l2": 0.2}, "training": {"epochs": 2}, "tuning": {"trials": 3}}
+    assert not override_module(config, everything).is_tuned
+    changed = override_module(config, {"tuning": {"trials": 30}})
+    assert changed.tuning is not None
+    assert (changed.tuning.trials, list(changed.search_space)) == (30, list(space))
+
+
+def test_override_module_tuning_needs_something_to_search() -> None:
+    with pytest.raises(ConfigError, match="search_space"):
+        override_module(CONFIG, {"tuning": {"trials": 30}})

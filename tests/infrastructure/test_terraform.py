@@ -157,7 +157,7 @@ def test_folders_are_all_that_the_command_writes_to() -> None:
 @pytest.mark.parametrize(
     ("account", "folders"),
     [
-        ("pipeline", {"artifacts", "checkpoints", "runs", "sources"}),
+        ("pipeline", {"artifacts", "checkpoints", "runs", "sources", "tuning"}),
         ("monitor", {"artifacts", "monitoring", "runs"}),
         ("build", {"manifests", "monitoring", "prepared"}),
     ],

@@ -219,3 +219,14 @@ def test_try_metrics_that_answer_no_number_are_told(module: Path, answer: str, m
     with_metric(module, COST.format(answer))
     with pytest.raises(ModuleError, match=message):
         try_metrics(module, check_module(module))
+
+
+def test_check_tuning_without_anything_to_search_is_refused(module: Path) -> None:
+    (module / "module.yaml").write_text(f"{CONFIG}tuning: {{trials: 3}}\n")
+    with pytest.raises(ModuleError, match="search_space"):
+        check_module(module)
+    (module / "model.py").write_text(f"{FIXED}\n\ndef search_space(trial):\n    return {{}}\n")
+    assert check_module(module).is_tuned
+    (module / "model.py").write_text(f"{FIXED}\n\ndef search_space():\n    return {{}}\n")
+    with pytest.raises(ModuleError, match=r"model\.py:\d+: expected search_space\(trial\)"):
+        check_module(module)

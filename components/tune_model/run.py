@@ -1,0 +1,172 @@
+"""Searches for hyperparameters, or goes on with what was found before."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import BaseModel
+
+from components.train_model.config import TrainConfig
+from slipway.errors import ConfigError
+from slipway.module_api import TUNED_TRAINING, Searched, Tuning
+from slipway.module_kit.loader import defines, load_function
+from slipway.runs.record import RunContext
+from slipway.runs.summary import TUNING
+from slipway.stores import storage
+from slipway.tuning.goal import goal_of
+from slipway.tuning.result import Tuned, TuningFile, TuningRecord, Winner
+from slipway.tuning.sampler import importance, searched_names
+from slipway.tuning.search import Search, costs
+from slipway.tuning.space import FUNCTION, Space, Values
+from slipway.tuning.trials import TrialFiles, read_if_whole
+
+_UNITS = {"h": 3600, "d": 86_400}
+
+
+class TuneConfig(BaseModel):
+    """The parameter `tuning` of tune_model."""
+
+    search_space: dict[str, Searched]
+    tuning: Tuning
+
+    def without(self, default: TrainConfig, given: TrainConfig) -> Self:
+        """Without what the form gives another value than module.yaml: what is given by hand is not searched."""
+        pairs = [
+            *((name, value, default.hyperparameters[name]) for name, value in given.hyperparameters.items()),
+            ("training.epochs", given.training.epochs, default.training.epochs),
+        ]
+        by_hand = {name for name, value, own in pairs if value != own}
+        left = {name: one for name, one in self.search_space.items() if name not in by_hand}
+        return self.model_copy(update={"search_space": left})
+
+
+def tune(
+    transform_path: str,
+    transformed_path: str,
+    model_uri: str,
+    config: TrainConfig,
+    wanted: TuneConfig,
+    distribution: dict[str, Any],
+    tuning_uri: str,
+    run: RunContext,
+) -> TuningFile:
+    """The winner of a search on the training split, or the last one where it is to be reused.
+
+    Raises:
+        ConfigError: there is nothing to search.
+        ModuleError: the module cannot be trained with its own values.
+        TrainingError: no trial can be trained.
+    """
+    goal = goal_of(config.task, wanted.tuning.metric, wanted.tuning.target)
+    function = load_function(model_uri, "model", FUNCTION) if defines(model_uri, "model", FUNCTION) else None
+    if not wanted.search_space and function is None:
+        raise ConfigError(
+            f"module.yaml has `tuning` and no search_space, and model.py defines no {FUNCTION}(trial): "
+            "add one of them, or remove `tuning`"
+        )
+    space = Space(wanted.search_space, function)
+    searched = searched_names(space) if function else list(wanted.search_space)
+    data = _digest_data(transformed_path)
+    below = storage.join(tuning_uri, _key(transform_path, model_uri, config, wanted, searched))
+    last = read_if_whole(storage.join(below, "winner.json"), Winner)
+    if last and last.data != data and not is_due(wanted.tuning.every, last):
+        files = TrialFiles(storage.join(below, last.data))
+        tuned = last.tuned.model_copy(update={"ended": "reused", "target": wanted.tuning.target})
+        trials = [one for number in range(tuned.trials) if (one := files.trial(number))]
+        return TuningFile(tuned=tuned, trials=trials, uri=files.uri)
+
+    files = TrialFiles(storage.join(below, data))
+    own = config.training.model_dump(include=set(TUNED_TRAINING))
+
+    def tell(line: str) -> None:
+        print(line, flush=True)
+        storage.write_text(storage.join(run.uri, TUNING), TuningRecord(progress=line).model_dump_json(indent=1))
+
+    judge = _Lazily(lambda: _judge(transform_path, transformed_path, model_uri, config, wanted, distribution))
+    values = Values(hyperparameters=config.hyperparameters, training=own)
+    found = Search(wanted.tuning, goal, space, values, config.training.seed, files, judge, tell).run()
+    seconds = sum(clock.seconds for _, clock in files.clocks())
+    tuned = Tuned.of(found, goal, seconds, time.time())
+    if last and tuned.model_copy(update={"found": last.tuned.found}) == last.tuned:
+        tuned = last.tuned  # nothing was searched anew
+    storage.write_text(storage.join(below, "winner.json"), Winner(data=data, tuned=tuned).model_dump_json(indent=1))
+    decides = importance(found.trials, costs(found.trials, goal))
+    return TuningFile(tuned=tuned, trials=found.trials, confirmed=found.confirmed, importance=decides, uri=files.uri)
+
+
+class _Lazily:
+    """A judge that reads the data when the first trial needs it: a search that is done already reads none."""
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
+        self._made: Any = None
+
+    def __call__(self, *arguments: Any) -> Any:
+        self._made = self._made or self._make()
+        return self._made(*arguments)
+
+
+def _judge(
+    transform_path: str,
+    transformed_path: str,
+    model_uri: str,
+    config: TrainConfig,
+    wanted: TuneConfig,
+    distribution: dict[str, Any],
+) -> Any:
+    from tensorflow_transform import TFTransformOutput
+
+    from components.train_model.building import make_strategy
+    from components.train_model.dataset import read_training_rows
+    from components.tune_model.judging import TrainingJudge, choose_folds
+    from slipway.compute import DistributionConfig
+
+    spec = TFTransformOutput(transform_path).transformed_feature_spec()
+    rows = read_training_rows(transformed_path, spec, config)
+    folds = choose_folds(len(rows.rows), rows.units, config.training.held_back, wanted.tuning.folds)
+    strategy = make_strategy(DistributionConfig.model_validate(distribution))
+    return TrainingJudge(rows, config, spec, model_uri, strategy, wanted.tuning.metric, folds)
+
+
+def _digest_data(transformed_path: str) -> str:
+    """SHA-256 of the transformed training split."""
+    from slipway.data.examples.dataset import files_of_split
+
+    digest = hashlib.sha256()
+    for file in files_of_split(transformed_path, "train"):
+        with Path(file).open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()
+
+
+def _key(transform_path: str, model_uri: str, config: TrainConfig, wanted: TuneConfig, searched: list[str]) -> str:
+    """SHA-256 of all but the data that decides a trial: schema, space, code, and what is not searched.
+
+    `trials`, `seconds`, `target`, `patience` and `every` decide which trials there are, not what they are.
+    """
+    from slipway.data.schema import model_inputs, read_schema
+
+    training = config.training.model_dump(mode="json")
+    given = config.hyperparameters
+    content = {
+        "code": model_uri.partition("?")[0].rstrip("/").rpartition("/")[2],
+        "schema": [(one.name, one.type) for one in model_inputs(read_schema(transform_path))],
+        "space": {name: one.model_dump(mode="json") for name, one in wanted.search_space.items()},
+        "tuning": wanted.tuning.model_dump(mode="json", include={"metric", "pruning", "folds"}),
+        "task": config.model_dump(mode="json", include={"task", "label", "classes", "group"}),
+        "training": {name: value for name, value in training.items() if f"training.{name}" not in searched},
+        "hyperparameters": {name: value for name, value in given.items() if name not in searched},
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def is_due(every: str | None, last: Winner) -> bool:
+    """Whether other data is searched anew."""
+    if every in (None, "new_data"):
+        return True
+    return every != "never" and time.time() - last.tuned.found >= int(every[:-1]) * _UNITS[every[-1]]

@@ -1,0 +1,26 @@
+"""Successive halving: a trial that falls behind at a rung is ended there.
+
+Source: K. Jamieson and A. Talwalkar, "Non-stochastic Best Arm Identification and Hyperparameter Optimization", AISTATS
+2016, and, with trials that come one after the other, L. Li et al., "A System for Massively Parallel Hyperparameter
+Tuning" (ASHA), MLSys 2020. Here a trial that was ended is not taken up again, and a rung decides only once `REDUCTION`
+trials reached it.
+"""
+
+from collections.abc import Iterable
+
+REDUCTION = 3
+
+
+def is_rung(epoch: int) -> bool:
+    """Whether trials are compared after this epoch: after 1, 3, 9, 27 and so on."""
+    while epoch % REDUCTION == 0:
+        epoch //= REDUCTION
+    return epoch == 1
+
+
+def falls_behind(cost: float, earlier: Iterable[float]) -> bool:
+    """Whether a cost is not among the best third of all at its rung."""
+    others = list(earlier)
+    if len(others) + 1 < REDUCTION:
+        return False
+    return sum(other < cost for other in others) >= (len(others) + 1) // REDUCTION

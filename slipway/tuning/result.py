@@ -1,0 +1,103 @@
+"""What a search came to: the artifact of tune_model, and the file in the run's record."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import BaseModel
+
+from slipway.lineage import Lineage
+from slipway.module_api import Better
+from slipway.pages.numbers import format_number, format_seconds, format_time
+from slipway.tuning.goal import Goal
+from slipway.tuning.search import SEEDS, Ended, Found
+from slipway.tuning.space import Values
+from slipway.tuning.trials import Trial
+
+RESULT = "tuning.json"
+
+
+class Tuned(BaseModel):
+    """The end of a search: why it ended, the winner, and what became of the target.
+
+    `value` is the mean of the winner over further seeds, `own` that of module.yaml's values with the first seed alone.
+    """
+
+    ended: Ended
+    metric: str
+    better: Better
+    target: float | None = None
+    value: float | None = None
+    own: float | None = None
+    winner: int
+    values: Values
+    trials: int
+    pruned: int = 0
+    failed: int = 0
+    seconds: float = 0.0
+    found: float = 0.0
+
+    @classmethod
+    def of(cls, found: Found, goal: Goal, seconds: float, now: float) -> Self:
+        """The result of a search that ended now."""
+        states = [one.state for one in found.trials]
+        return cls(
+            ended=found.ended,
+            metric=goal.metric,
+            better=goal.better,
+            target=goal.target,
+            value=found.value,
+            own=next((one.value for one in found.trials if one.number == 0), None),
+            winner=found.winner,
+            values=found.values,
+            trials=len(states),
+            pruned=states.count("pruned"),
+            failed=states.count("failed"),
+            seconds=seconds,
+            found=now,
+        )
+
+    def lineage(self, lineage: Lineage) -> Lineage:
+        """The lineage of the run whose model was built with the winner's values."""
+        return lineage if self.winner == 0 else lineage.tuned(self.values.hyperparameters, self.values.training)
+
+    @property
+    def reason(self) -> str:
+        """Why it ended, with the figure and what is missing, for people."""
+        trials = f"{self.trials} trial{'s' * (self.trials != 1)}"
+        figure = f"{self.metric} {format_number(self.value)} as a mean of {SEEDS} further seeds (trial {self.winner})"
+        if self.ended == "target":
+            return f"tuned until the target was met, after {trials}: {figure}"
+        missing = Goal(self.metric, self.better, self.target).missing(self.value)
+        bound = {
+            "trials": f"{trials} are done, as many as there may be",
+            "seconds": f"the seconds were over, after {trials} and {format_seconds(self.seconds)}",
+            "patience": f"no better trial came for long, after {trials}",
+            "reused": f"no search: the winner of {format_time(self.found)} is reused",
+        }[self.ended]
+        return f"tuned: {bound}: {figure}" + (f"; {missing}" if missing else "")
+
+
+class TuningFile(BaseModel):
+    """The file `tuning.json` of the artifact: the result with all trials."""
+
+    tuned: Tuned
+    trials: list[Trial]
+    confirmed: dict[int, float] = {}
+    importance: dict[str, float] = {}
+    uri: str = ""
+
+
+class Winner(BaseModel):
+    """The newest result of a key, and the digest of the data on which it was found."""
+
+    data: str
+    tuned: Tuned
+
+
+class TuningRecord(BaseModel):
+    """The file `tuning.json` of a run's record. `progress` is a line on a search under way."""
+
+    progress: str = ""
+    tuned: Tuned | None = None
+    artifacts: dict[str, str] = {}

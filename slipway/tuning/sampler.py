@@ -1,0 +1,100 @@
+"""Optuna samples, and remembers nothing: each draw is a function of the seed and of the finished trials."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from slipway.errors import ModuleError
+from slipway.tuning.space import FUNCTION, Space, Values
+from slipway.tuning.trials import Trial
+
+if TYPE_CHECKING:
+    import optuna
+
+FEWEST = 6  # trials from which on importance says something
+_SEEDS = 1_000_003  # of one search, apart from those of the next seed
+
+
+def draw(
+    space: Space, number: int, seed: int, own: Values, finished: Sequence[Trial], costs: Mapping[int, float]
+) -> Trial:
+    """Trial `number`, not judged yet: module.yaml's own values first, then what TPE draws from those that are finished.
+
+    Source: J. Bergstra et al., "Algorithms for Hyper-Parameter Optimization", NeurIPS 2011.
+
+    Args:
+        space: What is drawn from.
+        number: Of the trial.
+        seed: Of the search.
+        own: All hyperparameters of module.yaml, and the keys of `training` that can be tuned.
+        finished: Trials of lower numbers.
+        costs: Of each trial with a value, lower for a better one; for those that were pruned, at their last rung.
+    """
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    sampler = optuna.samplers.TPESampler(seed=seed * _SEEDS + number, constant_liar=True)
+    study = optuna.create_study(sampler=sampler)
+    for one in finished:
+        if one.parameters and one.number in costs:
+            study.add_trial(_frozen(one, costs[one.number]))
+    if number == 0:
+        study.enqueue_trial(space.parameters(own))
+    asked = study.ask()
+    with warnings.catch_warnings():  # module.yaml's own values may lie outside of the space
+        warnings.simplefilter("ignore", UserWarning)
+        values = space.draw(asked)
+    new = Trial(number=number, state="failed", values=values, seed=seed, drawn_from=[one.number for one in finished])
+    defaults = own.flat()
+    for name in values.flat():
+        if name not in defaults:
+            raise ModuleError(f"model.py: {FUNCTION} returns {name!r}; each needs a default under hyperparameters")
+    if number == 0:
+        new.values = Values.of({name: defaults[name] for name in values.flat()})
+        if values != new.values:  # they lie outside of the space: the sampler does not learn from them
+            return new
+    kinds = {name: optuna.distributions.distribution_to_json(kind) for name, kind in asked.distributions.items()}
+    return new.model_copy(update={"parameters": asked.params, "distributions": kinds})
+
+
+def searched_names(space: Space) -> list[str]:
+    """The names that a draw gives values to."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    return list(space.draw(optuna.create_study(sampler=optuna.samplers.RandomSampler(0)).ask()).flat())
+
+
+def importance(finished: Sequence[Trial], costs: Mapping[int, float]) -> dict[str, float]:
+    """How much each parameter that all trials have decides the cost, as shares; empty where trials are too few.
+
+    Source: S. Watanabe et al., "PED-ANOVA: Efficiently Quantifying Hyperparameter Importance", IJCAI 2023.
+    """
+    known = [one for one in finished if one.state == "complete" and one.parameters and one.number in costs]
+    if len(known) < FEWEST:
+        return {}
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study()
+    study.add_trials([_frozen(one, costs[one.number]) for one in known])
+    return dict(
+        optuna.importance.get_param_importances(study, evaluator=optuna.importance.PedAnovaImportanceEvaluator())
+    )
+
+
+def _frozen(one: Trial, cost: float) -> optuna.trial.FrozenTrial:
+    import optuna
+
+    kinds = {name: optuna.distributions.json_to_distribution(text) for name, text in one.distributions.items()}
+    if one.state == "complete":
+        return optuna.trial.create_trial(params=one.parameters, distributions=kinds, value=cost)
+    step = max(one.rungs)
+    return optuna.trial.create_trial(
+        state=optuna.trial.TrialState.PRUNED,
+        params=one.parameters,
+        distributions=kinds,
+        intermediate_values={step: cost},
+    )

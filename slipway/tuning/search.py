@@ -1,0 +1,213 @@
+"""The search: draws, judges, remembers, and ends at the first bound.
+
+Everything but the clock's bound follows from the seed, the space and the data, so a search that was killed goes on as
+if it had not been.
+"""
+
+from __future__ import annotations
+
+import logging
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+from slipway.errors import ModuleError, TrainingError
+from slipway.module_api import Tuning
+from slipway.pages.numbers import format_number, format_seconds
+from slipway.tuning.goal import Goal
+from slipway.tuning.halving import falls_behind
+from slipway.tuning.sampler import draw
+from slipway.tuning.space import Space, Values
+from slipway.tuning.trials import Clock, Confirmation, Trial, TrialFiles
+
+FINALISTS, SEEDS = 3, 2
+Ended = Literal["target", "trials", "seconds", "patience", "reused"]
+log = logging.getLogger(__name__)
+
+
+class PrunedError(Exception):
+    """A trial fell behind at a rung."""
+
+
+class OutOfTimeError(Exception):
+    """The seconds of the search are over."""
+
+
+@dataclass
+class Judged:
+    """What a training gave: the metric on each fold, and the epoch whose weights were kept."""
+
+    folds: list[float] = field(default_factory=list)
+    epochs: list[int] = field(default_factory=list)
+
+
+# Trains with some values and a seed. After each rung of the first fold it calls back with epoch and metric, and often
+# with nothing, to learn whether it is out of time; both may raise.
+Judge = Callable[[Values, int, Callable[[int, float], None], Callable[[], None]], Judged]
+
+
+class Found(BaseModel):
+    """The end of a search: why it ended, the winner, and its mean over the seeds by which it was confirmed."""
+
+    ended: Ended
+    winner: int
+    values: Values
+    value: float | None = None
+    trials: list[Trial]
+    confirmed: dict[int, float]
+
+
+class Search:
+    """One search. `tell` takes a line on how far it is, after each training."""
+
+    def __init__(
+        self, tuning: Tuning, goal: Goal, space: Space, own: Values, seed: int, files: TrialFiles, judge: Judge,
+        tell: Callable[[str], None],
+    ) -> None:  # fmt: skip
+        self._tuning, self._goal, self._space, self._own, self._seed = tuning, goal, space, own, seed
+        self._files, self._judge, self._tell = files, judge, tell
+        self._done: list[Trial] = []
+        self._confirmed: dict[int, float | None] = {}
+        self._spent = {name: clock.seconds for name, clock in files.clocks() if name.startswith("trial-")}
+
+    def run(self) -> Found:
+        """Goes on where the last search of these files ended.
+
+        Raises:
+            ModuleError: module.yaml's own values cannot be trained.
+            TrainingError: no trial can.
+        """
+        ended, winner = self._try_all()
+        if winner is None:
+            winner = self._confirmed_best()
+        value = self._confirm(winner)
+        return Found(
+            ended=ended,
+            winner=winner.number,
+            values=winner.values,
+            value=value,
+            trials=self._done,
+            confirmed={number: mean for number, mean in self._confirmed.items() if mean is not None},
+        )
+
+    def _try_all(self) -> tuple[Ended, Trial | None]:
+        best: Trial | None = None
+        for number in range(self._tuning.trials):
+            trial = self._files.trial(number)
+            if trial is None:
+                try:
+                    trial = self._try(number)
+                except OutOfTimeError:
+                    return "seconds", None
+            self._done.append(trial)
+            if best is None or self._goal.cost(trial.value) < self._goal.cost(best.value):
+                best = trial
+            self._tell(self._line(best))
+            if self._goal.met(trial.value) and self._goal.met(self._confirm(trial)):
+                return "target", trial
+            if 0 < self._tuning.patience <= number - best.number:
+                return "patience", None
+        return "trials", None
+
+    def _try(self, number: int) -> Trial:
+        """Draws a trial and judges it; its file is written when it is through."""
+        started = time.time()
+        deadline = self._deadline()
+        self._check(deadline)
+        trial = draw(self._space, number, self._seed, self._own, self._done, costs(self._done, self._goal))
+        same = next((one for one in self._done if one.values == trial.values), None)
+        if same is not None:
+            told: dict[str, Any] = same.model_dump(include={"state", "value", "folds", "epochs", "rungs"})
+            trial = trial.model_copy(update={**told, "reason": f"the values of trial {same.number}"})
+        else:
+            trial = self._judged(trial, deadline)
+        seconds = time.time() - started
+        self._files.write(trial, Clock(started=started, seconds=seconds))
+        self._spent[f"trial-{number:04}.json"] = seconds
+        return trial
+
+    def _judged(self, trial: Trial, deadline: float | None) -> Trial:
+        rungs: dict[int, float] = {}
+
+        def at_rung(epoch: int, value: float) -> None:
+            rungs[epoch] = value
+            earlier = [self._goal.cost(one.rungs[epoch]) for one in self._done if epoch in one.rungs]
+            if self._tuning.pruning and falls_behind(self._goal.cost(value), earlier):
+                raise PrunedError
+
+        try:
+            judged = self._judge(trial.values, self._seed, at_rung, lambda: self._check(deadline))
+        except PrunedError:
+            where = f"behind after epoch {max(rungs)}"
+            return trial.model_copy(update={"state": "pruned", "rungs": rungs, "reason": where})
+        except (ModuleError, TrainingError) as error:
+            if trial.number == 0 and isinstance(error, ModuleError):
+                raise  # the module is wrong, not a value that was drawn
+            log.warning("trial %d failed: %s", trial.number, error)
+            return trial.model_copy(update={"rungs": rungs, "reason": str(error)})
+        mean = statistics.fmean(judged.folds)
+        found = {"state": "complete", "rungs": rungs, "folds": judged.folds, "epochs": judged.epochs, "value": mean}
+        return trial.model_copy(update=found)
+
+    def _confirmed_best(self) -> Trial:
+        """The best of the finalists by the mean of further seeds: the first was chosen for being good."""
+        complete = [one for one in self._done if one.state == "complete"]
+        if not complete:
+            said = self._done[-1].reason if self._done else "no trial was through before the seconds were over"
+            raise TrainingError(f"none of {len(self._done)} trials could be trained: {said}")
+        unlike = {one.values.model_dump_json(): one for one in reversed(complete)}.values()
+        finalists = sorted(unlike, key=lambda one: (self._goal.cost(one.value), one.number))[:FINALISTS]
+        return min(finalists, key=lambda one: (self._goal.cost(self._confirm(one)), one.number))
+
+    def _confirm(self, trial: Trial) -> float | None:
+        """The mean over further seeds, each with other rows held back; None if one of them failed."""
+        if trial.number not in self._confirmed:
+            seeds = range(self._seed + 1, self._seed + 1 + SEEDS)
+            values = [
+                (self._files.confirmation(trial.number, seed) or self._again(trial, seed)).value for seed in seeds
+            ]
+            known = [value for value in values if value is not None]
+            self._confirmed[trial.number] = statistics.fmean(known) if len(known) == SEEDS else None
+        return self._confirmed[trial.number]
+
+    def _again(self, trial: Trial, seed: int) -> Confirmation:
+        self._tell(f"trial {trial.number} once more, with seed {seed}")
+        started, made = time.time(), Confirmation(number=trial.number, seed=seed)
+        try:
+            made.value = statistics.fmean(self._judge(trial.values, seed, lambda *_: None, lambda: None).folds)
+        except (ModuleError, TrainingError) as error:
+            made.reason = str(error)
+        self._files.write(made, Clock(started=started, seconds=time.time() - started))
+        return made
+
+    def _deadline(self) -> float | None:
+        bound = self._tuning.seconds
+        return None if bound is None else time.monotonic() + bound - sum(self._spent.values())
+
+    def _check(self, deadline: float | None) -> None:
+        """Raises OutOfTimeError after the deadline; the first trial is judged whatever it takes."""
+        if deadline is not None and self._done and time.monotonic() > deadline:
+            raise OutOfTimeError
+
+    def _line(self, best: Trial) -> str:
+        """`trial 7 of 20, best val_loss 0.2131 (trial 4), about 2 min 10 s left`."""
+        done, spent = len(self._done), sum(self._spent.values())
+        left = spent / done * (self._tuning.trials - done)
+        if self._tuning.seconds is not None:
+            left = min(left, max(self._tuning.seconds - spent, 0.0))
+        known = f", best {self._goal.metric} {format_number(best.value)} (trial {best.number})"
+        return f"trial {done} of {self._tuning.trials}{known}, about {format_seconds(left)} left"
+
+
+def costs(trials: list[Trial], goal: Goal) -> dict[int, float]:
+    """The cost of each trial that says something: its value's, or that of its last rung."""
+    found: Mapping[int, float | None] = {
+        one.number: one.value if one.state == "complete" else one.rungs.get(max(one.rungs, default=0))
+        for one in trials
+        if one.state != "failed"
+    }
+    return {number: goal.cost(value) for number, value in found.items() if value is not None}

@@ -1,0 +1,105 @@
+"""What is remembered of a search: each finished training is one file, written once.
+
+`<tuning>/<model>/<key>/<data>/` holds
+
+- `trial-0007.json`      `Trial`: byte for byte the same for the same seed, whatever was killed in between
+- `confirm-0007-1.json`  `Confirmation`: trial 7 once more, with another seed
+- `….clock`              `Clock`: what the clock measured of that file
+
+and `<tuning>/<model>/<key>/winner.json` the newest `Winner`. No lock and no index: a missing or damaged file is a
+training that has not been finished, and is done again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from slipway.stores import storage
+from slipway.tuning.space import Values
+
+log = logging.getLogger(__name__)
+State = Literal["complete", "pruned", "failed"]
+
+
+class Trial(BaseModel):
+    """One training with drawn values. The first, number 0, is that of module.yaml."""
+
+    number: int
+    state: State
+    values: Values
+    value: float | None = None
+    folds: list[float] = []
+    epochs: list[int] = []
+    rungs: dict[int, float] = {}
+    reason: str = ""
+    seed: int = 0
+    parameters: dict[str, Any] = {}
+    distributions: dict[str, str] = {}
+    drawn_from: list[int] = []
+
+
+class Confirmation(BaseModel):
+    """A trial trained once more; no value if that failed."""
+
+    number: int
+    seed: int
+    value: float | None = None
+    reason: str = ""
+
+
+class Clock(BaseModel):
+    """When a training began, in seconds since 1970, and how long it took."""
+
+    started: float
+    seconds: float
+
+
+Record = TypeVar("Record", bound=BaseModel)
+
+
+class TrialFiles:
+    """The files of one search, on this machine or on gs://."""
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+
+    def trial(self, number: int) -> Trial | None:
+        """A finished trial."""
+        return self._read(f"trial-{number:04}.json", Trial)
+
+    def confirmation(self, number: int, seed: int) -> Confirmation | None:
+        """A finished confirmation."""
+        return self._read(f"confirm-{number:04}-{seed}.json", Confirmation)
+
+    def write(self, record: Trial | Confirmation, clock: Clock) -> None:
+        """Writes what was finished; its clock first, since the record says that it is finished."""
+        name = f"trial-{record.number:04}.json"
+        if isinstance(record, Confirmation):
+            name = f"confirm-{record.number:04}-{record.seed}.json"
+        for file, content in ((f"{name}.clock", clock), (name, record)):
+            storage.write_text(storage.join(self.uri, file), content.model_dump_json(indent=1) + "\n")
+
+    def clocks(self) -> Iterator[tuple[str, Clock]]:
+        """What the clock measured, by file."""
+        for name in storage.list_names(self.uri):
+            if name.endswith(".clock") and (clock := self._read(name, Clock)):
+                yield name.removesuffix(".clock"), clock
+
+    def _read(self, name: str, form: type[Record]) -> Record | None:
+        return read_if_whole(storage.join(self.uri, name), form)
+
+
+def read_if_whole(uri: str, form: type[Record]) -> Record | None:
+    """A file of a search; None if it is missing, or damaged, which is logged. StoreError if it is out of reach."""
+    if not storage.exists(uri):
+        return None
+    content = storage.read_bytes(uri)
+    try:
+        return form.model_validate_json(content)
+    except ValidationError:
+        log.warning("%s is damaged, and made again", uri)
+        return None

@@ -1,0 +1,228 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from slipway.errors import ModuleError, TrainingError
+from slipway.module_api import Searched, Tuning
+from slipway.stores import storage
+from slipway.tuning.goal import goal_of
+from slipway.tuning.page import render_tuning
+from slipway.tuning.result import Tuned, TuningFile
+from slipway.tuning.sampler import importance
+from slipway.tuning.search import Found, Judged, Search, costs
+from slipway.tuning.space import Space, Values
+from slipway.tuning.trials import TrialFiles
+from tests.fakes.storage_server import StorageServer
+
+SPACE = Space(
+    {
+        "rate": Searched(min=0.001, max=1.0, log=True),
+        "units": Searched(min=1, max=64),
+        "hidden": Searched(choices=([8], [8, 4])),
+        "layers": Searched(min=8, max=32, step=8, length=(1, 3)),
+    }
+)
+OWN = Values(hyperparameters={"rate": 0.1, "units": 4, "hidden": [8], "layers": [8, 16]}, training={"epochs": 9})
+
+
+class Quadratic:
+    """Best at 40 units; what a seed gives is a little better or worse."""
+
+    def __init__(self, fail: Callable[[Values, int], Exception | None] = lambda *_: None) -> None:
+        self.calls: list[tuple[int, int]] = []
+        self._fail = fail
+
+    def __call__(self, values: Values, seed: int, at_rung: Any, check: Any) -> Judged:
+        units = values.hyperparameters["units"]
+        self.calls.append((units, seed))
+        if error := self._fail(values, seed):
+            raise error
+        value = (units - 40) ** 2 / 1600 + 0.01 * seed
+        for epoch in (1, 3):
+            check()
+            at_rung(epoch, value + 1 / epoch)
+        return Judged([value], [5])
+
+
+def search(
+    uri: str | Path, judge: Any = None, space: Space = SPACE, told: list[str] | None = None, **tuning: Any
+) -> Found:
+    wanted = Tuning.model_validate({"trials": 12, **tuning})
+    goal = goal_of("binary", wanted.metric, wanted.target)
+    lines = [] if told is None else told
+    return Search(wanted, goal, space, OWN, 7, TrialFiles(str(uri)), judge or Quadratic(), lines.append).run()
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.glob("*.json")}
+
+
+def test_the_search_finds_the_best_and_starts_with_the_own_values(tmp_path: Path) -> None:
+    judge = Quadratic()
+    found = search(tmp_path, judge, trials=30)
+    assert judge.calls[0] == (4, 7)
+    assert abs(found.values.hyperparameters["units"] - 40) <= 6
+    assert found.ended == "trials"
+    assert {seed for _, seed in judge.calls} == {7, 8, 9}
+    lists = [one.values.hyperparameters["layers"] for one in found.trials]
+    assert {len(one) for one in lists} == {1, 2, 3}
+    assert {item for one in lists for item in one} <= {8, 16, 24, 32}
+
+
+@pytest.mark.parametrize("after", [0, 1, 4, 12, 13])
+def test_a_search_stopped_anywhere_leaves_the_same_files(tmp_path: Path, after: int) -> None:
+    search(tmp_path / "whole")
+    stopping = Quadratic()
+
+    def stop(*_: Any) -> Exception | None:
+        return KeyboardInterrupt() if len(stopping.calls) > after else None  # type: ignore[return-value]
+
+    stopping._fail = stop
+    with pytest.raises(KeyboardInterrupt):
+        search(tmp_path / "stopped", stopping)
+    again = Quadratic()
+    search(tmp_path / "stopped", again)
+    assert contents(tmp_path / "stopped") == contents(tmp_path / "whole")
+    assert len(again.calls) + after == len({*_trained(tmp_path / "whole")})
+
+
+def _trained(folder: Path) -> list[str]:
+    """The files that a training was needed for."""
+    return [name for name, text in contents(folder).items() if b"the values of trial" not in text]
+
+
+def test_more_trials_go_on_and_fewer_judge_nothing(tmp_path: Path) -> None:
+    search(tmp_path, trials=5)
+    before = contents(tmp_path)
+    found = search(tmp_path, trials=8)
+    after = contents(tmp_path)
+    assert {name: after[name] for name in before} == before
+    assert found.trials[7].drawn_from == list(range(7))
+    idle = Quadratic()
+    search(tmp_path, idle, trials=8)
+    assert idle.calls == []
+
+
+def test_a_damaged_or_missing_file_is_made_again(tmp_path: Path) -> None:
+    search(tmp_path)
+    before = contents(tmp_path)
+    (tmp_path / "trial-0003.json").write_text("{")
+    (tmp_path / "trial-0005.json").unlink()
+    search(tmp_path)
+    assert contents(tmp_path) == before
+
+
+def test_files_hold_no_time_and_clocks_do(tmp_path: Path) -> None:
+    search(tmp_path, trials=2)
+    assert not {"started", "seconds"} & set(json.loads((tmp_path / "trial-0001.json").read_text()))
+    assert set(json.loads((tmp_path / "trial-0001.json.clock").read_text())) == {"started", "seconds"}
+
+
+def test_the_lucky_trial_is_not_chosen(tmp_path: Path) -> None:
+    class Lucky(Quadratic):
+        def __call__(self, values: Values, seed: int, at_rung: Any, check: Any) -> Judged:
+            judged = super().__call__(values, seed, at_rung, check)
+            lucky = values.hyperparameters["units"] == 4 and seed == 7
+            return Judged([-1.0 if lucky else judged.folds[0]], [1])
+
+    found = search(tmp_path, Lucky())
+    assert found.trials[0].value == -1.0
+    assert found.winner != 0
+
+
+def test_a_target_must_be_met_by_further_seeds(tmp_path: Path) -> None:
+    found = search(tmp_path, target=0.5, trials=30)
+    assert found.ended == "target"
+    assert found.value is not None
+    assert found.value <= 0.5
+    assert len(found.trials) < 30
+    tuned = Tuned.of(found, goal_of("binary", "val_loss", 0.5), 3.0, 0.0)
+    assert "target was met" in tuned.reason
+
+
+def test_a_missed_target_is_told_with_what_was_missing(tmp_path: Path) -> None:
+    found = search(tmp_path, target=-1.0, trials=3)
+    reason = Tuned.of(found, goal_of("binary", "val_loss", -1.0), 3.0, 0.0).reason
+    assert "3 trials are done" in reason
+    assert "at most" in reason
+    assert "missed by" in reason
+
+
+def test_patience_ends_the_search(tmp_path: Path) -> None:
+    found = search(tmp_path, space=Space({"units": Searched(min=1, max=4)}), patience=3, trials=30)
+    assert found.ended == "patience"
+    assert len(found.trials) == found.trials.index(min(found.trials, key=lambda one: one.value or 99)) + 4
+
+
+def test_the_seconds_end_the_search_and_count_those_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("slipway.tuning.search.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("slipway.tuning.search.time.time", lambda: now[0])
+
+    class Slow(Quadratic):
+        def __call__(self, *arguments: Any) -> Judged:
+            now[0] += 10
+            return super().__call__(*arguments)
+
+    found = search(tmp_path, Slow(), seconds=35)
+    assert (found.ended, len(found.trials)) == ("seconds", 3)  # the fourth was under way, and left no file
+    again = search(tmp_path, Slow(), seconds=35)
+    assert (again.ended, len(again.trials)) == ("seconds", 3)
+    more = search(tmp_path, Slow(), seconds=45)
+    assert (more.ended, len(more.trials)) == ("seconds", 4)
+
+
+def test_trials_that_fall_behind_are_pruned(tmp_path: Path) -> None:
+    found = search(tmp_path, trials=20)
+    pruned = [one for one in found.trials if one.state == "pruned"]
+    assert pruned
+    assert all(one.value is None and "epoch" in one.reason for one in pruned)
+    kept = search(tmp_path / "all", trials=20, pruning=False)
+    assert not [one for one in kept.trials if one.state == "pruned"]
+
+
+def test_failed_trials_are_recorded(tmp_path: Path) -> None:
+    def diverges(values: Values, seed: int) -> Exception | None:
+        return TrainingError("it diverged") if values.hyperparameters["units"] > 30 else None
+
+    found = search(tmp_path, Quadratic(diverges))
+    assert {one.reason for one in found.trials if one.state == "failed"} == {"it diverged"}
+    assert found.values.hyperparameters["units"] <= 30
+
+
+def test_a_module_that_cannot_be_trained_at_all_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModuleError, match="broken"):
+        search(tmp_path, Quadratic(lambda *_: ModuleError("broken")))
+    with pytest.raises(TrainingError, match=r"none of 3 trials.*diverged"):
+        search(tmp_path, Quadratic(lambda *_: TrainingError("it diverged")), trials=3)
+
+
+def test_each_trial_tells_how_far_it_is(tmp_path: Path) -> None:
+    told: list[str] = []
+    search(tmp_path, told=told, trials=3)
+    assert told[1].startswith("trial 2 of 3, best val_loss ")
+    assert "left" in told[1]
+
+
+def test_a_search_on_a_bucket_leaves_the_same_files(tmp_path: Path, storage_server: StorageServer) -> None:
+    search(tmp_path / "here")
+    uri = storage_server.uri("tuning")
+    search(uri)
+    there = {file.name: storage.read_bytes(file.uri) for file in storage.list_files(uri) if file.name.endswith(".json")}
+    assert there == contents(tmp_path / "here")
+
+
+def test_the_page_shows_trials_importance_and_slices(tmp_path: Path) -> None:
+    found = search(tmp_path, trials=30, pruning=False)
+    goal = goal_of("binary", "val_loss", None)
+    decides = importance(found.trials, costs(found.trials, goal))
+    assert max(decides, key=lambda name: decides[name]) == "units"
+    tuned = Tuned.of(found, goal, 3.0, 0.0)
+    page = render_tuning(TuningFile(tuned=tuned, trials=found.trials, confirmed=found.confirmed, importance=decides))
+    for part in ("Trials over time", "What decides", "layers: length", "winner"):
+        assert part in page
