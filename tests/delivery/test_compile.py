@@ -163,10 +163,6 @@ def test_compile_pipeline_limits_are_a_document_of_kubeflow(tmp_path: Path) -> N
     assert compile_for("vertex", tmp_path / "vertex.json") == golden_spec("vertex")
 
 
-if __name__ == "__main__":
-    compile_for("kubeflow", GOLDEN)
-
-
 def test_a_module_with_a_search_space_has_one_step_more_everywhere(target: RemoteTarget, tmp_path: Path) -> None:
     output = tmp_path / "training.yaml"
     given = golden_arguments(target) | {"search": "{}"}
@@ -178,3 +174,7 @@ def test_a_module_with_a_search_space_has_one_step_more_everywhere(target: Remot
     assert "tune_model" in steps["train_model"]
     assert not tasks(spec)["tune_model"]["cachingOptions"].get("enableCache")
     assert "taskOutputParameter" in tasks(spec)["train_model"]["inputs"]["parameters"]["tuned"]
+
+
+if __name__ == "__main__":
+    compile_for("kubeflow", GOLDEN)

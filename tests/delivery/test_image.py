@@ -7,6 +7,7 @@ import importlib.util
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Mapping
 from importlib.metadata import packages_distributions
 from pathlib import Path
@@ -71,6 +72,9 @@ def test_image_leaves_out_only_what_is_written_down(accelerator: str) -> None:
     assert len(project) - len(image) > 30
 
 
+EXTRAS = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+
+
 def test_image_has_all_that_the_rooms_import() -> None:
     image = (
         locked("image/requirements.lock")
@@ -100,8 +104,10 @@ def imports(path: Path) -> set[str]:
 
 
 def owning(name: str, owners: Mapping[str, list[str]]) -> set[str]:
-    """The distributions that may hold a module; none for Python's own and the project's."""
+    """The distributions that may hold a module; none for Python's own, the project's, and the extras."""
     top = name.partition(".")[0]
+    if top in EXTRAS:
+        return set()
     # `_typeshed` is there for type checkers only.
     if top in {*sys.stdlib_module_names, *ROOMS, "modules", "_typeshed"}:
         return set()

@@ -8,11 +8,11 @@ https://cloud.google.com/vertex-ai/docs/pipelines/configure-retries.
 
 from __future__ import annotations
 
-import json
 from itertools import product
 from typing import Any, NamedTuple
 
 import pytest
+import yaml
 from google.protobuf.json_format import ParseDict
 from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineTaskSpec
 
@@ -88,13 +88,14 @@ def test_argo_with_a_short_window_hardly_tries_again(
 
 @pytest.fixture(scope="module")
 def policies(tmp_path_factory: pytest.TempPathFactory) -> Policies:
-    """On each target, those of the steps of both pipelines."""
+    """On each target, those of the steps of both pipelines, of a module that is tuned and whose monitor may train."""
+    whole = {"training": {"search": "{}"}, "monitoring": {"training_uri": "gs://bucket/prepared/1.json"}}
     found: Policies = {"kubeflow": {}, "vertex": {}}
-    for target, name in product(found, ("training", "monitoring")):
-        path = tmp_path_factory.mktemp(target) / f"{name}.json"
+    for target, name in product(found, whole):
+        path = tmp_path_factory.mktemp(target) / f"{name}.yaml"
         destination = Destination(target, IMAGE, load_settings().compute)
-        compile_pipeline(name, destination, golden_arguments(target, name), path)
-        for step, task in tasks(json.loads(path.read_text())).items():
+        compile_pipeline(name, destination, golden_arguments(target, name) | whole[name], path)
+        for step, task in tasks(next(yaml.load_all(path.read_text(), Loader=yaml.CSafeLoader))).items():
             if "retryPolicy" in task:
                 found[target][step] = task["retryPolicy"]
     return found

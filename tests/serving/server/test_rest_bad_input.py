@@ -18,6 +18,8 @@ from hypothesis import strategies as st
 from tests.serving.server.http_calls import Connection, ask, connected, request
 from tests.serving.server.one_server import ServerProcess, serving
 
+# Hypothesis takes a thread of the process that uses `random` meanwhile, such as a client's, for a strategy that does.
+pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
 PREDICT = "/v1/models/tiny:predict"
 ROW = {"size": 1.0, "rooms": 2, "town": "Ulm"}
 GOOD = json.dumps({"signature_name": "raw", "instances": [ROW]})
