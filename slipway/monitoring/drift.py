@@ -31,7 +31,7 @@ class Distance(BaseModel):
     model_config = ConfigDict(ser_json_inf_nan="strings")  # JSON has no infinity
 
     distance: float = Field(description="Jensen-Shannon divergence to base 2: 0 if alike, 1 if nothing is shared")
-    noise: float = Field(description="the distance that chance alone exceeds in one case of 1,000")
+    noise: float = Field(description="what chance exceeds in one comparison of 1,000 of all columns")
     threshold: float
     rows: tuple[int, int] = Field(description="now, and before")
 
@@ -39,14 +39,6 @@ class Distance(BaseModel):
     def drifted(self) -> bool:
         """Whether the distance is above its threshold and not chance."""
         return self.distance > max(self.threshold, self.noise)
-
-    @property
-    def rows_wanted(self) -> int:
-        """How many rows now would show a move of the size of the threshold, with as many before."""
-        now, before = self.rows
-        per_row = self.noise / (1 / now + 1 / before) if now and before else math.inf
-        left = self.threshold / per_row - 1 / before if per_row and before else 0.0
-        return math.ceil(1 / left) if left > 0 else 0
 
 
 def measure(now: Counts, before: Counts, threshold: float, columns: int) -> Distance:

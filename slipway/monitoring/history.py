@@ -18,31 +18,37 @@ _SAID = {"train": "a training was asked for", "alert": "people were told", "wait
 
 def read_windows(folder: str) -> list[WindowResult]:
     """All windows of a model, oldest first."""
-    whole = [uri for uri in _places(folder) if storage.exists(storage.join(uri, FILE))]
+    places = [storage.join(folder, start) for start in _starts(folder)]
+    whole = [uri for uri in places if storage.exists(storage.join(uri, FILE))]
     with ThreadPoolExecutor(8) as threads:
         return list(threads.map(read_result, whole))
 
 
-def newest_window(folder: str) -> WindowResult | None:
-    """The newest window of a model; None if there is none yet."""
-    whole = (uri for uri in reversed(_places(folder)) if storage.exists(storage.join(uri, FILE)))
-    return next(map(read_result, whole), None)
+def newest_window(folder: str, until: str = "") -> WindowResult | None:
+    """The newest window of a model, or the newest that began before `until`; None if there is none yet."""
+    for start in reversed(_starts(folder)):
+        if (not until or start < until) and storage.exists(storage.join(folder, start, FILE)):
+            return read_result(storage.join(folder, start))
+    return None
 
 
-def _places(folder: str) -> list[str]:
-    """A folder for each window, oldest first; a window without its file is being written."""
-    return sorted(storage.join(folder, name) for name in storage.list_names(folder) if name[:1].isdigit())
+def _starts(folder: str) -> list[str]:
+    """The starts of the windows, which name their folders, oldest first; one without its file is being written."""
+    return [name for name in storage.list_names(folder) if name[:1].isdigit()]
 
 
 def find_window(folder: str, start: str) -> WindowResult:
     """The window whose start begins so, the newest with an empty one; StoreError if there is none, or several."""
-    known = read_windows(folder)
-    found = [one for one in known if one.start.startswith(start)][-1 if not start else 0 :]
+    if not start and (newest := newest_window(folder)):
+        return newest
+    known = _starts(folder)
+    begun = [one for one in known if start and one.startswith(start)]
+    found = [one for one in begun if storage.exists(storage.join(folder, one, FILE))]
     if len(found) == 1:
-        return found[0]
-    newest = ", ".join(one.start for one in known[-3:]) or "none yet: `slipway monitor run` makes one"
+        return read_result(storage.join(folder, found[0]))
+    last = ", ".join(known[-3:]) or "none yet: `slipway monitor run` makes one"
     several = "more than one window begins" if found else "there is no window that begins"
-    raise StoreError(f"{several} with {start!r} in {folder}; the newest: {newest}")
+    raise StoreError(f"{several} with {start!r} in {folder}; the newest: {last}")
 
 
 def before(windows: Sequence[WindowResult], start: str) -> list[WindowResult]:
