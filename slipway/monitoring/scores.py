@@ -134,12 +134,11 @@ def score(
             name = name_slice(slicing.columns, values)
             if name != OVERALL and (name not in known or chosen.sum() < MIN_ROWS):
                 continue
+            own = rows.take(chosen)
             for metric in judged_metrics(task) if name == OVERALL else slice_metrics(task):
-                value = float(metrics[metric][place])
-                error = _error(task, metric, *rows.take(chosen))
+                value, error = float(metrics[metric][place]), _error(task, metric, *own)
                 error = float(spread[metric][place]) if error is None else error
-                seen, many = known.get(name, {}).get(metric), int(chosen.sum())
-                scores.append(_score(name, metric, value, error, seen, many))
+                scores.append(_score(name, metric, value, error, known.get(name, {}).get(metric), len(own[0])))
     for metric, function in more.items():
         value, error = function(rows.labels, rows.predictions, rows.weights), _function_error(rows, function)
         scores.append(_score(OVERALL, metric, value, error, known.get(OVERALL, {}).get(metric), len(rows.labels)))
