@@ -190,11 +190,11 @@ def metrics(
 
 def print_window(environment: Environment, module: str, start: str, *, as_json: bool) -> None:
     """Prints one window; StoreError if there is none."""
-    from slipway.monitoring.history import before, describe_window, find_window, read_windows
+    from slipway.monitoring.history import RECENT, describe_window, find_window, read_windows
 
     folder = _folder(environment, module)
     result = find_window(folder, start)
-    said = describe_window(result, before(read_windows(folder), result.start))
+    said = describe_window(result, read_windows(folder, result.start, RECENT))
     if as_json:
         print_json(result.model_dump(mode="json") | {"verdict": result.verdict, "said": said})
         return

@@ -13,15 +13,20 @@ from slipway.pages.numbers import format_number, format_share
 from slipway.stores import storage
 
 NAMED = 8  # columns
+RECENT = 200  # windows that a run reads: a week of hours, half a year of days
 _SAID = {"train": "a training was asked for", "alert": "people were told", "wait": "waiting", "nothing": "nothing"}
 
 
-def read_windows(folder: str) -> list[WindowResult]:
-    """All windows of a model, oldest first."""
-    places = [storage.join(folder, start) for start in _starts(folder)]
-    whole = [uri for uri in places if storage.exists(storage.join(uri, FILE))]
+def read_windows(folder: str, until: str = "", last: int = 0) -> list[WindowResult]:
+    """The windows of a model that began before `until`, the `last` of them, oldest first; all by default."""
+
+    def read(start: str) -> WindowResult | None:
+        uri = storage.join(folder, start)
+        return read_result(uri) if storage.exists(storage.join(uri, FILE)) else None
+
+    starts = [start for start in _starts(folder) if not until or start < until]
     with ThreadPoolExecutor(8) as threads:
-        return list(threads.map(read_result, whole))
+        return [one for one in threads.map(read, starts[-last:]) if one]
 
 
 def newest_window(folder: str, until: str = "") -> WindowResult | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from slipway.errors import StoreError
-from slipway.monitoring.history import find_window, newest_window
+from slipway.monitoring.history import find_window, newest_window, read_windows
 from slipway.monitoring.result import WindowResult, write_result
 
 STARTS = [f"2026-03-0{day}T00:00:00Z" for day in (1, 2, 3)]
@@ -43,3 +43,8 @@ def test_the_newest_window_is_that_before_a_time_if_one_is_given(folder: str, tm
     assert (newest.start, earlier.start) == (STARTS[2], STARTS[1])
     assert newest_window(folder, "2025") is None
     assert newest_window(str(tmp_path / "nothing")) is None
+
+
+def test_the_last_windows_before_a_time_are_read(folder: str) -> None:
+    assert [one.start for one in read_windows(folder, last=3)] == STARTS[1:]  # the fourth is not whole
+    assert [one.start for one in read_windows(folder, STARTS[2], 1)] == [STARTS[1]]
