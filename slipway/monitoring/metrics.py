@@ -38,26 +38,25 @@ class WindowMetrics(Collector):
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """The newest windows, read anew."""
-        yield _family("readable", "Whether the windows could be read.", (), [((), self._read())])
+        readable = self._read()
+        yield _family("readable", "Whether the windows could be read.", (), [((), readable)])
         yield from _families(list(self._known.values()))
 
     def _read(self) -> bool:
-        """Reads the newest windows, and answers whether all could be read; one that cannot hides no other model's."""
+        """Reads the newest windows; one that cannot be read leaves the other models' alone."""
+        readable = True
         try:
             models = self._models or storage.list_names(self._folder)
         except StoreError as error:
-            LOGGER.warning("the models that are watched cannot be listed: %s", error)
+            LOGGER.warning("the windows cannot be listed: %s", error)
             return False
-        readable = True
         for model in models:
             try:
-                newest = newest_window(storage.join(self._folder, model))
+                if newest := newest_window(storage.join(self._folder, model)):
+                    self._known[model] = newest
             except StoreError as error:
                 LOGGER.warning("the newest window of %s cannot be read: %s", model, error)
                 readable = False
-                continue
-            if newest:
-                self._known[model] = newest
         return readable
 
 
