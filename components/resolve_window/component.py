@@ -23,7 +23,7 @@ def resolve_window(
 
     from slipway.errors import ConfigError, StoreError
     from slipway.monitoring.config import MonitorConfig
-    from slipway.monitoring.requests import parse_length, window_to_watch
+    from slipway.monitoring.requests import find_window, parse_length
     from slipway.monitoring.result import FILE, read_result
     from slipway.stores import storage
     from slipway.stores.model_store import open_store
@@ -38,7 +38,7 @@ def resolve_window(
     if production is None:
         raise StoreError(f"{module} has no version in {store_uri}: there is nothing to watch. Train and push one first")
     length = parse_length(MonitorConfig.model_validate_json(monitor_config).monitoring.window)
-    window = window_to_watch(window_start, length, datetime.now(UTC))
+    window = find_window(window_start, length, datetime.now(UTC))
     place = storage.join(monitoring_uri, module, window.name)
     version = read_result(place).version if storage.exists(storage.join(place, FILE)) else production.number
     if not storage.list_names(log_uri):

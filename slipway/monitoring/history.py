@@ -42,8 +42,8 @@ def _starts(folder: str) -> list[str]:
     return [name for name in storage.list_names(folder) if name[:1].isdigit()]
 
 
-def find_window(folder: str, start: str) -> WindowResult:
-    """The window whose start begins so, the newest with an empty one; StoreError if there is none, or several."""
+def watched_window(folder: str, start: str) -> WindowResult:
+    """What was found in the window whose start begins so, or in the newest; StoreError if there is none, or several."""
     if not start and (newest := newest_window(folder)):
         return newest
     known = _starts(folder)

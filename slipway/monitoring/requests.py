@@ -54,7 +54,7 @@ def parse_length(text: str) -> timedelta:
     return timedelta(**{{"h": "hours", "d": "days"}[text[-1]]: int(text[:-1])})
 
 
-def window_to_watch(start: str, length: timedelta, now: datetime) -> Window:
+def find_window(start: str, length: timedelta, now: datetime) -> Window:
     """The window of a start, or the newest that is over without one.
 
     Raises:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from slipway.errors import StoreError
-from slipway.monitoring.history import find_window, newest_window, read_windows
+from slipway.monitoring.history import newest_window, read_windows, watched_window
 from slipway.monitoring.result import WindowResult, write_result
 
 STARTS = [f"2026-03-0{day}T00:00:00Z" for day in (1, 2, 3)]
@@ -25,14 +25,14 @@ def folder(tmp_path: Path) -> str:
 
 
 def test_a_window_is_found_by_the_beginning_of_its_start(folder: str) -> None:
-    assert find_window(folder, "2026-03-02").start == STARTS[1]
-    assert find_window(folder, "").start == STARTS[2]
+    assert watched_window(folder, "2026-03-02").start == STARTS[1]
+    assert watched_window(folder, "").start == STARTS[2]
 
 
 @pytest.mark.parametrize(("start", "said"), [("2026-03", "more than one"), ("2025", "no window"), ("2026-03-04", "no")])
 def test_no_window_and_several_are_refused_with_the_newest(folder: str, start: str, said: str) -> None:
     with pytest.raises(StoreError, match=said) as refused:
-        find_window(folder, start)
+        watched_window(folder, start)
     assert STARTS[2] in str(refused.value)
 
 
