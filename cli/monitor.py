@@ -124,11 +124,11 @@ def evidently(
 ) -> None:
     """Write Evidently's drift page of one window, beside ours; an extra: pip install 'slipway[evidently]'."""
     from slipway.monitoring.evidently_page import FILE, evidently_page
-    from slipway.monitoring.history import find_window
+    from slipway.monitoring.history import watched_window
 
     environment = open_environment(env)
     folder = _folder(environment, module)
-    result = find_window(folder, window)
+    result = watched_window(folder, window)
     artifacts = environment.store().version(module, result.version).manifest.artifacts
     page, unseen = evidently_page(result, log or environment.settings.request_log, artifacts)
     uri = storage.join(folder, result.start, FILE)
@@ -190,11 +190,11 @@ def metrics(
 
 def print_window(environment: Environment, module: str, start: str, *, as_json: bool) -> None:
     """Prints one window; StoreError if there is none."""
-    from slipway.monitoring.history import before, describe_window, find_window, read_windows
+    from slipway.monitoring.history import RECENT, describe_window, read_windows, watched_window
 
     folder = _folder(environment, module)
-    result = find_window(folder, start)
-    said = describe_window(result, before(read_windows(folder), result.start))
+    result = watched_window(folder, start)
+    said = describe_window(result, read_windows(folder, result.start, RECENT))
     if as_json:
         print_json(result.model_dump(mode="json") | {"verdict": result.verdict, "said": said})
         return

@@ -26,7 +26,7 @@ def compare_requests(
     from slipway.monitoring.baseline import Baseline
     from slipway.monitoring.compare import compare_window, judge_traffic
     from slipway.monitoring.config import MonitorConfig
-    from slipway.monitoring.history import before, read_windows
+    from slipway.monitoring.history import RECENT, read_windows
     from slipway.monitoring.page import window_page
     from slipway.monitoring.requests import count_requests, window_of
     from slipway.monitoring.result import write_result
@@ -35,10 +35,10 @@ def compare_requests(
 
     config, store = MonitorConfig.model_validate_json(monitor_config).monitoring, open_store(store_uri)
     baseline = Baseline.model_validate_json(store.baseline(store.version(module, int(version))))
-    window, known = window_of(start, config.window), read_windows(storage.join(monitoring_uri, module))
+    window = window_of(start, config.window)
+    earlier = read_windows(storage.join(monitoring_uri, module), window.name, RECENT)
     cells = {name: its.cells for name, its in {**baseline.features, **baseline.answers}.items()}
     found, damaged = count_requests(log_uri, module, window, {int(version): cells}, {int(version): baseline.slices})
-    earlier = before(known, window.name)
     previous = earlier[-1] if earlier else None
     result = compare_window(module, int(version), window, found, baseline, config, previous=previous, damaged=damaged)
     result = judge_traffic(result, earlier, config)

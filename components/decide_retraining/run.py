@@ -9,7 +9,7 @@ from slipway.data.examples.source import locate
 from slipway.errors import ConfigError
 from slipway.monitoring.config import MonitorConfig
 from slipway.monitoring.decision import Asked, Decision, Findings, State, decide
-from slipway.monitoring.history import before, describe_window, read_windows
+from slipway.monitoring.history import RECENT, before, describe_window, read_windows
 from slipway.monitoring.page import history_page, window_page
 from slipway.monitoring.result import FILE, WindowResult, read_result, write_result
 from slipway.monitoring.state import change_state
@@ -71,9 +71,9 @@ def _kept(earlier: WindowResult, requests: int) -> WindowResult:
 
 
 def _tell(result: WindowResult, folder: str, place: str, run: RunContext) -> tuple[str, str]:
-    known = read_windows(folder)
-    said = describe_window(result, before(known, result.start))
-    page = window_page(result, before(known, result.start))
+    known = read_windows(folder, last=RECENT)
+    earlier = before(known, result.start)
+    said, page = describe_window(result, earlier), window_page(result, earlier)
     storage.write_text(storage.join(place, PAGE), page)
     storage.write_text(storage.join(folder, HISTORY), history_page(known))
     outcome = Outcome(verdict=result.verdict, reasons=said, version=None)

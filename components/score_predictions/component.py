@@ -27,7 +27,7 @@ def score_predictions(
     from slipway.module_kit.loader import load_function
     from slipway.monitoring.baseline import Baseline
     from slipway.monitoring.config import MonitorConfig
-    from slipway.monitoring.history import before, read_windows
+    from slipway.monitoring.history import newest_window
     from slipway.monitoring.performance import score_labels
     from slipway.monitoring.requests import window_of
     from slipway.monitoring.result import read_result, write_result
@@ -37,13 +37,13 @@ def score_predictions(
     result, store = read_result(comparison.path), open_store(store_uri)
     config = MonitorConfig.model_validate_json(monitor_config)
     baseline = Baseline.model_validate_json(store.baseline(store.version(result.model, result.version)))
-    known = before(read_windows(storage.join(monitoring_uri, result.model)), result.start)
+    previous = newest_window(storage.join(monitoring_uri, result.model), result.start)
     window = window_of(result.start, config.monitoring.window)
     own = {
         name: OwnMetric(name, better, load_function(metrics_uri, "metrics", name))
         for name, better in config.metrics.items()
     }
-    result = score_labels(result, window, log_uri, baseline, config, known[-1] if known else None, own)
+    result = score_labels(result, window, log_uri, baseline, config, previous, own)
     write_result(result, scored.path)
     served = [one for one in result.performance if one.version == result.version]
     metrics = {one.metric: one.value for its in served for one in its.scores if one.slice == OVERALL}

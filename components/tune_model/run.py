@@ -92,7 +92,7 @@ def tune(
     found = Search(wanted.tuning, goal, space, values, config.training.seed, files, judge, tell).run()
     seconds = sum(clock.seconds for _, clock in files.clocks())
     tuned = Tuned.of(found, goal, seconds, time.time())
-    if last and tuned.model_copy(update={"found": last.tuned.found}) == last.tuned:
+    if last and tuned.model_copy(update={"found_at": last.tuned.found_at}) == last.tuned:
         tuned = last.tuned  # nothing was searched anew
     storage.write_text(storage.join(below, "winner.json"), Winner(data=data, tuned=tuned).model_dump_json(indent=1))
     decides = importance(found.trials, costs(found.trials, goal))
@@ -169,4 +169,4 @@ def is_due(every: str | None, last: Winner) -> bool:
     """Whether other data is searched anew."""
     if every in (None, "new_data"):
         return True
-    return every != "never" and time.time() - last.tuned.found >= int(every[:-1]) * _UNITS[every[-1]]
+    return every != "never" and time.time() - last.tuned.found_at >= int(every[:-1]) * _UNITS[every[-1]]

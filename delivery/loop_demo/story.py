@@ -29,7 +29,7 @@ from slipway.errors import DeliveryError, RolloutError
 from slipway.module_kit.loader import load_function
 from slipway.monitoring.baseline import Baseline
 from slipway.monitoring.config import GIVEN, MonitorConfig
-from slipway.monitoring.history import find_window
+from slipway.monitoring.history import watched_window
 from slipway.monitoring.performance import score_labels
 from slipway.monitoring.requests import window_of
 from slipway.monitoring.result import Performance, WindowResult
@@ -225,7 +225,7 @@ class Demo:
         log = str(self.home / "requests")
         request = monitor_request(self._environment, MODEL, self._data, log, window=week.window, ask="", notify=False)
         self._finished(request)
-        window = find_window(storage.join(self._environment.local.monitoring, MODEL), week.window)
+        window = watched_window(storage.join(self._environment.local.monitoring, MODEL), week.window)
         self.story.windows.append(window)
         asked = " and ".join(f"{many:,} of version {version}" for version, many in window.versions.items())
         late = f"; {told:,} labels of the week before came" if told else ""

@@ -44,7 +44,7 @@ class GrpcProxy(grpc.GenericRpcHandler):  # type: ignore[misc]
     Args:
         channel: To TensorFlow Serving.
         log: Gets predictions, and those that failed.
-        bodies: Counts what the proxy holds of requests and answers.
+        bodies: Counts what the proxy holds of requests.
     """
 
     def __init__(self, channel: aio.Channel, log: RequestLog, bodies: Bodies) -> None:

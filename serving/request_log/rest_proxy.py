@@ -87,9 +87,8 @@ class RestProxy:
             status = 502
             await _refuse(send, request_id, status, f"TensorFlow Serving broke off: {type(error).__name__}")
         else:
-            status = response.status
             async with response:
-                answer = await _pass_back(response, held, send, request_id, is_head=scope["method"] == "HEAD")
+                status, answer = await _pass_back(response, held, send, request_id, is_head=scope["method"] == "HEAD")
         is_asked = scope["method"] == "POST" and (status == 200 or status >= 400) and status != 404
         if not is_asked or not (url := parse_inference_url(scope["raw_path"])):
             return
@@ -162,8 +161,8 @@ def _ask_version(upstream: str, path: str) -> int | None:
 
 async def _pass_back(
     response: aiohttp.ClientResponse, held: HeldBody, send: Send, request_id: bytes, *, is_head: bool
-) -> bytes | None:
-    """Sends an answer on, and returns it; one that is too large for the log passes piece by piece, and is None."""
+) -> tuple[int, bytes | None]:
+    """Sends an answer on, and returns status and body; a body too large for the log passes in pieces, and is None."""
     kept, pieces = bytearray(), aiter(response.content.iter_any())
     is_whole = True
     try:
@@ -174,7 +173,7 @@ async def _pass_back(
                 break
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
         await _refuse(send, request_id, 502, f"TensorFlow Serving broke off: {type(error).__name__}")
-        return None
+        return 502, None
     headers = [*_end_to_end(response.raw_headers), (_ID, request_id)]
     if is_whole and not is_head and response.status not in _NO_BODY:
         headers.append((b"content-length", b"%d" % len(kept)))
@@ -184,11 +183,11 @@ async def _pass_back(
     answer = bytes(kept)
     await send({"type": "http.response.body", "body": answer, "more_body": not is_whole})
     if is_whole:
-        return answer
+        return response.status, answer
     async for piece in pieces:
         await send({"type": "http.response.body", "body": piece, "more_body": True})
     await send({"type": "http.response.body"})
-    return None
+    return response.status, None
 
 
 async def _refuse(send: Send, request_id: bytes, status: int, text: str) -> None:

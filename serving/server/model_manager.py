@@ -57,16 +57,17 @@ class ModelManager:
         with self._changed:
             self._changed.wait_for(
                 lambda: (
-                    all(model.is_settled() for model in models)
+                    self._is_stopping
+                    or all(model.is_settled() for model in models)
                     or (any(model.available() for model in models) and all(model.is_tried() for model in models))
                 )
             )
-            is_serving = any(model.available() for model in models)
+            is_serving = not self._is_stopping and any(model.available() for model in models)
         if problems := self._problems(self._models):
             reasons.append(f"cannot serve: {problems}")
         if not is_serving:
             self.stop()
-            raise StoreError("; ".join(reasons))
+            raise StoreError("; ".join(reasons) or "the server was stopped while its models were loaded")
         for reason in reasons:
             LOGGER.warning("%s. The other models are served", reason)
         self._is_started = True

@@ -86,19 +86,26 @@ def ranked(values: pa.ChunkedArray | pa.Array) -> list[tuple[str, int]]:
 
 
 def coded(values: pa.ChunkedArray | pa.Array) -> tuple[NDArray[np.int64], list[str]]:
-    """The distinct values as texts, and the place of each value among them; a missing one's is after the last.
-
-    A whole number is written as digits, also where a client sent 2.0. NaN and an empty text are missing.
-    """
+    """The distinct values as texts, and the place of each value among them; a missing one's is after the last."""
     import pyarrow as pa
 
     encoded = pa.chunked_array(values).combine_chunks().dictionary_encode()
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.unify_dictionaries().combine_chunks()
-    texts = [_text(value) for value in encoded.dictionary.to_pylist()]
+    texts = [text_of(value) for value in encoded.dictionary.to_pylist()]
     distinct = {text: index for index, text in enumerate(dict.fromkeys(filter(None, texts)))}
     recoded = np.array([*(distinct.get(text or "", len(distinct)) for text in texts), len(distinct)], np.int64)
     return recoded[encoded.indices.fill_null(len(texts)).to_numpy(zero_copy_only=False)], list(distinct)
+
+
+def text_of(value: Any) -> str | None:
+    """A category: whole numbers as digits, also where a client sent 2.0; NaN and an empty text are missing."""
+    if value is None or value != value:
+        return None
+    if isinstance(value, float):
+        return f"{value:.12g}"
+    text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+    return (text.lower() if isinstance(value, bool) else text) or None
 
 
 def place(values: pa.ChunkedArray | pa.Array, cells: Cells) -> NDArray[np.int64]:
@@ -126,16 +133,6 @@ def count(values: pa.ChunkedArray | pa.Array, cells: Cells) -> Counts:
 def add(first: Counts, second: Counts) -> Counts:
     """The counts of both, which have the same cells."""
     return Counts(cells=first.cells, counts=[a + b for a, b in zip(first.counts, second.counts, strict=True)])
-
-
-def _text(value: Any) -> str | None:
-    if value is None or value != value:
-        return None
-    if isinstance(value, float):
-        return f"{value:.12g}"
-    if isinstance(value, bytes):
-        return value.decode(errors="replace")
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _numbers(values: pa.ChunkedArray | pa.Array) -> NDArray[np.float64]:

@@ -7,7 +7,6 @@ does not see (missing values, infinities, columns that came or went) is said abo
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -21,6 +20,7 @@ import pyarrow.compute as pc
 from slipway.data.examples.dataset import open_split
 from slipway.data.schema import model_inputs, read_schema
 from slipway.errors import ConfigError, DataError, StoreError
+from slipway.monitoring.counts import text_of
 from slipway.monitoring.requests import Window, sampled_requests
 from slipway.monitoring.result import WindowResult
 from slipway.pages.numbers import format_share
@@ -159,18 +159,11 @@ def _joined(parts: Iterable[Mapping[str, pa.Array]], kinds: Mapping[str, Kind]) 
 def _typed(values: pa.Array, kind: Kind) -> pa.Array:
     """Values as floats or as texts; what is none is missing."""
     if kind == "category":
-        return pa.array([_text(one) for one in values.to_pylist()], pa.string())
+        return pa.array([text_of(one) for one in values.to_pylist()], pa.string())
     if not (pa.types.is_integer(values.type) or pa.types.is_floating(values.type)):
         return pa.nulls(len(values), pa.float64())
     floats = values.cast(pa.float64(), safe=False)
     return pc.if_else(pc.is_nan(floats), None, floats)
-
-
-def _text(value: Any) -> str | None:
-    """A whole number as digits, also where a client sent 2.0."""
-    if isinstance(value, float):
-        return None if math.isnan(value) else f"{value:.12g}"
-    return (value.decode(errors="replace") if isinstance(value, bytes) else str("" if value is None else value)) or None
 
 
 def _shown(values: pa.Array, kind: Kind) -> pa.Array:

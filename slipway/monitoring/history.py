@@ -13,36 +13,47 @@ from slipway.pages.numbers import format_number, format_share
 from slipway.stores import storage
 
 NAMED = 8  # columns
+RECENT = 200  # windows that a run reads: a week of hours, half a year of days
 _SAID = {"train": "a training was asked for", "alert": "people were told", "wait": "waiting", "nothing": "nothing"}
 
 
-def read_windows(folder: str) -> list[WindowResult]:
-    """All windows of a model, oldest first."""
-    whole = [uri for uri in _places(folder) if storage.exists(storage.join(uri, FILE))]
+def read_windows(folder: str, until: str = "", last: int = 0) -> list[WindowResult]:
+    """The windows of a model that began before `until`, the `last` of them, oldest first; all by default."""
+
+    def read(start: str) -> WindowResult | None:
+        uri = storage.join(folder, start)
+        return read_result(uri) if storage.exists(storage.join(uri, FILE)) else None
+
+    starts = [start for start in _starts(folder) if not until or start < until]
     with ThreadPoolExecutor(8) as threads:
-        return list(threads.map(read_result, whole))
+        return [one for one in threads.map(read, starts[-last:]) if one]
 
 
-def newest_window(folder: str) -> WindowResult | None:
-    """The newest window of a model; None if there is none yet."""
-    whole = (uri for uri in reversed(_places(folder)) if storage.exists(storage.join(uri, FILE)))
-    return next(map(read_result, whole), None)
+def newest_window(folder: str, until: str = "") -> WindowResult | None:
+    """The newest window of a model, or the newest that began before `until`; None if there is none yet."""
+    for start in reversed(_starts(folder)):
+        if (not until or start < until) and storage.exists(storage.join(folder, start, FILE)):
+            return read_result(storage.join(folder, start))
+    return None
 
 
-def _places(folder: str) -> list[str]:
-    """A folder for each window, oldest first; a window without its file is being written."""
-    return sorted(storage.join(folder, name) for name in storage.list_names(folder) if name[:1].isdigit())
+def _starts(folder: str) -> list[str]:
+    """The starts of the windows, which name their folders, oldest first; one without its file is being written."""
+    return [name for name in storage.list_names(folder) if name[:1].isdigit()]
 
 
-def find_window(folder: str, start: str) -> WindowResult:
-    """The window whose start begins so, the newest with an empty one; StoreError if there is none, or several."""
-    known = read_windows(folder)
-    found = [one for one in known if one.start.startswith(start)][-1 if not start else 0 :]
+def watched_window(folder: str, start: str) -> WindowResult:
+    """What was found in the window whose start begins so, or in the newest; StoreError if there is none, or several."""
+    if not start and (newest := newest_window(folder)):
+        return newest
+    known = _starts(folder)
+    begun = [one for one in known if start and one.startswith(start)]
+    found = [one for one in begun if storage.exists(storage.join(folder, one, FILE))]
     if len(found) == 1:
-        return found[0]
-    newest = ", ".join(one.start for one in known[-3:]) or "none yet: `slipway monitor run` makes one"
+        return read_result(storage.join(folder, found[0]))
+    last = ", ".join(known[-3:]) or "none yet: `slipway monitor run` makes one"
     several = "more than one window begins" if found else "there is no window that begins"
-    raise StoreError(f"{several} with {start!r} in {folder}; the newest: {newest}")
+    raise StoreError(f"{several} with {start!r} in {folder}; the newest: {last}")
 
 
 def before(windows: Sequence[WindowResult], start: str) -> list[WindowResult]:

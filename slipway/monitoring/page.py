@@ -60,7 +60,7 @@ def window_page(result: WindowResult, windows: Sequence[WindowResult]) -> str:
 
 
 def history_page(windows: Sequence[WindowResult]) -> str:
-    """All windows of a model, oldest first: its verdicts, and a small chart of each column and metric."""
+    """Windows of a model, oldest first: its verdicts, and a small chart of each column and metric."""
     newest = windows[-1]
     link = Markup('<a href="{}/report.html" style="white-space:nowrap">{}</a>')
     rows = [

@@ -93,7 +93,7 @@ def score_labels(
     performance = [one if one.version == result.version else _without_evaluation(one) for one in performance]
     changed: dict[str, object] = {"performance": performance}
     if (least := min(one.share for one in found.values())) < 1:
-        said = f"one request in {1 / least:.0f}, drawn by its key, is scored, which is enough of so many"
+        said = f"one request in {1 / least:.0f}, drawn by its key, is scored: there are very many requests or labels"
         changed["notes"] = [*result.notes, said]
     if result.version in found:
         same = previous if previous and previous.version == result.version else None

@@ -307,9 +307,17 @@ def _uris(log_uri: str, model: str, window: Window) -> list[str]:
 def _batches(file: Path, window: Window) -> Iterator[pa.RecordBatch]:
     """The rows of a file that belong to the window; `error` is not there in files that older servers wrote."""
     with pq.ParquetFile(file) as parquet:
-        for batch in parquet.iter_batches(BATCH_ROWS, columns=_COLUMNS):
+        groups = [number for number in range(parquet.num_row_groups) if _may_hold(parquet, number, window)]
+        for batch in parquet.iter_batches(BATCH_ROWS, row_groups=groups, columns=_COLUMNS):
             time = batch.column("time")
             yield batch.filter(pc.and_(pc.greater_equal(time, window.start), pc.less(time, window.end)))
+
+
+def _may_hold(parquet: pq.ParquetFile, number: int, window: Window) -> bool:
+    """Whether a row group may have rows of the window: most files of the days beside have none."""
+    group = parquet.metadata.row_group(number)
+    times = next(one for one in map(group.column, range(group.num_columns)) if one.path_in_schema == "time").statistics
+    return times is None or not times.has_min_max or (times.min < window.end and times.max >= window.start)
 
 
 def _add_calls(traffic: Traffic, rows: pa.RecordBatch) -> None:

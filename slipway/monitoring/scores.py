@@ -4,6 +4,7 @@ The standard error of the AUC of two classes is DeLong's (1988, https://doi.org/
 rows Student's, and that of any other metric a bootstrap's with a fixed seed (Efron, 1979,
 https://doi.org/10.1214/aos/1176344552). Performance is worse if a metric is below the evaluation's by more than
 `max_drop`, and by more than chance explains in one case of 1,000; the evaluation's own rows are part of that chance.
+Windows that follow each other share labels, so two of them running are hardly more evidence than one.
 """
 
 from __future__ import annotations

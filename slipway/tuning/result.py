@@ -35,7 +35,7 @@ class Tuned(BaseModel):
     pruned: int = 0
     failed: int = 0
     seconds: float = 0.0
-    found: float = 0.0
+    found_at: float = 0.0
 
     @classmethod
     def of(cls, found: Found, goal: Goal, seconds: float, now: float) -> Self:
@@ -54,7 +54,7 @@ class Tuned(BaseModel):
             pruned=states.count("pruned"),
             failed=states.count("failed"),
             seconds=seconds,
-            found=now,
+            found_at=now,
         )
 
     def lineage(self, lineage: Lineage) -> Lineage:
@@ -73,7 +73,7 @@ class Tuned(BaseModel):
             "trials": f"{trials} are done, as many as there may be",
             "seconds": f"the seconds were over, after {trials} and {format_seconds(self.seconds)}",
             "patience": f"no better trial came for long, after {trials}",
-            "reused": f"no search: the winner of {format_time(self.found)} is reused",
+            "reused": f"no search: the winner of {format_time(self.found_at)} is reused",
         }[self.ended]
         return f"tuned: {bound}: {figure}" + (f"; {missing}" if missing else "")
 

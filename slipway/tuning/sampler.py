@@ -34,9 +34,7 @@ def draw(
     """
     import optuna
 
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    sampler = optuna.samplers.TPESampler(seed=seed * _SEEDS + number, constant_liar=True)
-    study = optuna.create_study(sampler=sampler)
+    study = _study(optuna.samplers.TPESampler(seed=seed * _SEEDS + number, constant_liar=True))
     for one in finished:
         if one.parameters and one.number in costs:
             study.add_trial(_frozen(one, costs[one.number]))
@@ -63,8 +61,7 @@ def searched_names(space: Space) -> list[str]:
     """The names that a draw gives values to."""
     import optuna
 
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    return list(space.draw(optuna.create_study(sampler=optuna.samplers.RandomSampler(0)).ask()).flat())
+    return list(space.draw(_study(optuna.samplers.RandomSampler(0)).ask()).flat())
 
 
 def importance(finished: Sequence[Trial], costs: Mapping[int, float]) -> dict[str, float]:
@@ -77,12 +74,19 @@ def importance(finished: Sequence[Trial], costs: Mapping[int, float]) -> dict[st
         return {}
     import optuna
 
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study = optuna.create_study()
+    study = _study()
     study.add_trials([_frozen(one, costs[one.number]) for one in known])
     return dict(
         optuna.importance.get_param_importances(study, evaluator=optuna.importance.PedAnovaImportanceEvaluator())
     )
+
+
+def _study(sampler: optuna.samplers.BaseSampler | None = None) -> optuna.Study:
+    """A study in memory, which prints nothing."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    return optuna.create_study(sampler=sampler)
 
 
 def _frozen(one: Trial, cost: float) -> optuna.trial.FrozenTrial:

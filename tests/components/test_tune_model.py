@@ -105,7 +105,7 @@ def test_other_data_reuses_the_last_winner_as_long_as_every_says(artifacts: Arti
 
     def found_on_other_data(days: float) -> None:
         winner = Winner(data="of-other-data", tuned=first.tuned)
-        winner.tuned.found = time.time() - days * 86_400
+        winner.tuned.found_at = time.time() - days * 86_400
         file.write_text(winner.model_dump_json())
 
     for every, days in (("never", 900), ("7d", 6)):
@@ -115,7 +115,7 @@ def test_other_data_reuses_the_last_winner_as_long_as_every_says(artifacts: Arti
         assert reused.tuned.values == first.tuned.values
         assert [one.number for one in reused.trials] == [0]
         assert "reused" in reused.tuned.reason
-    assert is_due("7d", Winner(data="d", tuned=first.tuned.model_copy(update={"found": time.time() - 8 * 86_400})))
+    assert is_due("7d", Winner(data="d", tuned=first.tuned.model_copy(update={"found_at": time.time() - 8 * 86_400})))
     assert search(artifacts, tmp_path, space, trials=1).tuned.ended == "trials"
 
 

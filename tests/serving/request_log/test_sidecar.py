@@ -29,7 +29,16 @@ from serving.request_log import sidecar as sidecar_module
 from serving.request_log.sidecar import SidecarOptions, run_sidecar
 from slipway.errors import ConfigError
 from tests.serving.request_log.calls import features_of, predict_request, read_log
-from tests.serving.request_log.upstream import VERSION, Answer, Seen, Upstream, doubling_request, sidecar, upstream
+from tests.serving.request_log.upstream import (
+    VERSION,
+    Answer,
+    Seen,
+    Upstream,
+    doubling_request,
+    predictions,
+    sidecar,
+    upstream,
+)
 from tests.serving.server.http_calls import connected
 
 UNLIMITED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
@@ -205,6 +214,21 @@ def test_rest_upstream_that_breaks_off_is_502(ports: SidecarOptions, served: Ups
     reply = Reply(ports.rest_port, "GET", "/v1/models/m")
     assert reply.status == 502
     assert "broke off" in json.loads(reply.body)["error"]
+
+
+def test_rest_prediction_whose_answer_breaks_off_is_logged_as_failed(served: Upstream, tmp_path: Path) -> None:
+    def half_of_a_prediction(seen: Seen) -> Answer:
+        if seen.method == "GET":
+            return predictions(seen)
+        return 200, {"Content-Length": "100", "Connection": "close"}, b"half"
+
+    served.rest.answer = half_of_a_prediction
+    with sidecar(served.rest_address, served.grpc_address, LogOptions(str(tmp_path))).running() as ports:
+        assert Reply(ports.rest_port, "POST", "/v1/models/m:predict", b"{}").status == 502
+        page = urllib.request.urlopen(f"http://127.0.0.1:{ports.metrics_port}/metrics").read().decode()
+
+    assert [(row["model"], row["error"]) for row in read_log(tmp_path)] == [("m", "UNAVAILABLE")]
+    assert 'slipway_request_log_dropped_total{reason="too_large"} 0.0' in page
 
 
 def test_rest_body_beyond_the_limit_is_refused(ports: SidecarOptions, served: Upstream) -> None:

@@ -390,3 +390,21 @@ class Switching:
 
     def describe(self, model: str) -> str:
         return f"the test wants nothing of {model}"
+
+
+def test_stop_ends_a_start_that_waits_for_its_models(versions: VersionsOnDisk, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = threading.Event()
+
+    def load(name: str, number: int, path: Path) -> Any:
+        tried.set()
+        raise OSError("not yet")
+
+    versions.add(1)
+    monkeypatch.setattr(model_manager, "load_servable", load)
+    manager = ModelManager(config(versions.base), ServerConfig(max_load_retries=1000, retry_seconds=60))
+    with ThreadPoolExecutor(1) as threads:
+        started = threads.submit(manager.start)
+        assert tried.wait(20)
+        manager.stop()
+        with pytest.raises(StoreError):
+            started.result(20)

@@ -15,6 +15,7 @@ from slipway.monitoring.baseline import SCORE, Baseline
 from slipway.monitoring.columns import Column, compare_column, follows_clock
 from slipway.monitoring.compare import compare_window
 from slipway.monitoring.counts import Cells, Counts, choose_cells, count
+from slipway.monitoring.drift import ERROR_RATE, measure
 from slipway.monitoring.requests import Requests, Window
 from slipway.monitoring.result import WindowResult
 from slipway.monitoring.slices import Slice, SliceColumn, choose_slices
@@ -103,6 +104,16 @@ def test_stable_windows_give_no_alarm(rows: int) -> None:
     assert {one.slice for one in before.slices} >= {"payment=Cash"}
     assert any(one.role == "prediction" for one in before.columns)
     assert false <= 0.01 * windows
+
+
+def test_chance_passes_the_noise_as_rarely_as_it_should_beside_many_more_rows() -> None:
+    """200 rows beside 20,000, with 5.6 expected in most cells: the divergence alone would pass in 6 of 1,000 cases."""
+    rng, cells = np.random.default_rng(1), Cells(kind="category", values=[f"v{number}" for number in range(11)])
+    shares, cases, passed = [*[0.028] * 12, 0.664], 4_000, 0
+    for _ in range(cases):
+        now, before = (Counts(cells=cells, counts=rng.multinomial(rows, shares).tolist()) for rows in (200, 20_000))
+        passed += measure(now, before, 1e-6, 1).drifted
+    assert passed <= 3 * ERROR_RATE * cases
 
 
 def moved(window: dict[str, pa.Array], rng: np.random.Generator, what: str) -> dict[str, pa.Array]:

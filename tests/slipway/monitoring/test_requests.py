@@ -56,6 +56,17 @@ def test_a_row_belongs_to_the_window_of_its_time_whatever_its_file_is_called(tmp
     assert counted(tmp_path, after)[0][1].rows == 1
 
 
+def test_a_file_without_requests_of_the_window_is_not_decoded(tmp_path: Path) -> None:
+    file = write(tmp_path, "before", [row(1, START - timedelta(hours=1), fare=1.0)], "2026-02-28")
+    content = bytearray(file.read_bytes())
+    content[4:200] = bytes(196)
+    file.write_bytes(content)
+    write(tmp_path, "own", [row(2, START, fare=1.0)])
+    found, damaged = counted(tmp_path)
+    assert (found[1].rows, damaged) == (1, 0)
+    assert counted(tmp_path, Window(START - DAY, START))[1] == 1
+
+
 def test_versions_are_kept_apart_and_rows_without_features_are_left_out(tmp_path: Path) -> None:
     write(
         tmp_path,
