@@ -25,6 +25,7 @@ from slipway.errors import StoreError, TargetError
 from slipway.lineage import user
 from slipway.monitoring.claim import CLAIM_SECONDS, claimed
 from slipway.monitoring.decision import Asked, Decision, Findings, confirmed, decide
+from slipway.monitoring.history import newest_window
 from slipway.monitoring.state import change_state, read_state
 from slipway.runs.naming import KEY_LETTERS
 from slipway.runs.store import RunView, list_runs, load_run
@@ -93,8 +94,10 @@ def ask_for_retraining(
     if production is None:
         raise StoreError(f"{module} has no version in {environment.state.store}: train and push a first one")
     source = locate_in_bigquery(uri) if is_bigquery(uri) else locate(uri, spans)
-    findings = Findings(model_version=production.number, data_digest=source.digest, asked=asked)
     folder = storage.join(environment.remote.monitoring, module)
+    newest = newest_window(folder)  # what it found broken is no reason to train, whoever asks
+    findings = Findings(model_version=production.number, data_digest=source.digest, asked=asked,
+                        broken=newest.broken if newest else [])  # fmt: skip
     return change_state(folder, lambda state: decide(state, time.time(), findings, policy))
 
 

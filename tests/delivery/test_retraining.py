@@ -7,6 +7,7 @@ import json
 import time
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 import yaml
 
@@ -21,7 +22,10 @@ from pipelines.registry import find_pipeline
 from slipway.errors import ConfigError, StoreError, TargetError
 from slipway.lineage import Lineage
 from slipway.monitoring.claim import CLAIM_SECONDS
+from slipway.monitoring.columns import compare_column
+from slipway.monitoring.counts import choose_cells, count
 from slipway.monitoring.decision import Claim, State
+from slipway.monitoring.result import WindowResult, write_result
 from slipway.monitoring.state import change_state, read_state
 from slipway.platforms.starter import PreparedRun
 from slipway.runs.record import Step, StepsFile
@@ -169,6 +173,28 @@ def test_an_event_trains_on_new_data_once(
     storage.write_text(data, f"{COLUMNS}\n{',' * COLUMNS.count(',')}\n")
     assert event() == ("wait", None), "the cool-down holds"
     assert len(titles(target, request)) == 1
+
+
+def test_an_event_trains_nothing_while_a_feature_is_broken(
+    target: RemoteTarget, storage_server: StorageServer, tmp_path: Path
+) -> None:
+    environment = open_environment().override([("monitoring.retraining.triggers", ["new_data"])])
+    data = storage_server.uri("trips.csv")
+    storage.write_text(data, f"{COLUMNS}\n")
+    environment.store().push(write_model(tmp_path / "1", 1), provenance("taxi"))
+    fares = pa.array(range(1_000), pa.float64())
+    trained, now = count(fares, choose_cells(fares)), pa.nulls(500, pa.float64())
+    fare = compare_column("fare", count(now, trained.cells), now, trained, None, threshold=0.02, columns=1)
+    start = "2026-03-01T00:00:00Z"
+    window = WindowResult(
+        model="taxi", version=1, start=start, end="2026-03-02T00:00:00Z", requests=500, columns=[fare]
+    )
+    write_result(window, storage.join(environment.remote.monitoring, "taxi", start))
+
+    decision = ask_for_retraining(environment, target, "taxi", data, "new_data")
+    assert decision.action == "alert"
+    assert "fare: 100.0% of the values are missing" in decision.reason
+    assert ask_for_retraining(environment, target, "taxi", data, "hand").action == "train"
 
 
 def test_while_a_monitor_submits_it_the_command_does_not(target: RemoteTarget, request: pytest.FixtureRequest) -> None:
