@@ -173,6 +173,22 @@ def test_labels_by_a_key_of_the_callers(watched: Watched) -> None:
     assert watched.run(0).performance[0].labels == 600
 
 
+def test_a_few_texts_among_numbers_stop_nothing(watched: Watched) -> None:
+    version = watched.push()
+    watched.config = CONFIG | {"slices": [["payment"], ["fare"]]}
+    watched.monitoring = {"min_labels": 1000}
+    for day in (0, 1):
+        requests, scores, labels = draw(day)
+        watched.tell(watched.ask(version, day, drifted(requests), scores), labels)
+        few, scores, labels = draw(10 + day, 5)
+        ids = watched.ask(version, day, [row | {"fare": "much"} for row in few], scores, prefix="few")
+        watched.tell(ids, labels)
+    for day in (0, 1):
+        result = watched.run(day)
+        assert result.verdict == ("drift" if day == 0 else "retrained")
+        assert result.performance[0].labels == 605 * (day + 1)
+
+
 def test_classes_and_numbers_are_scored(tmp_path: Path) -> None:
     several = Watched(tmp_path / "several", config=CONFIG | {
         "task": "multiclass", "classes": ["0", "1", "2"], "thresholds": [],

@@ -100,6 +100,22 @@ def test_columns_of_rows_have_a_value_or_null_in_each_row() -> None:
     assert found == {"a": [1.0, None, None, 2.5], "b": ["x", "y", None, None]}
 
 
+def test_of_texts_and_numbers_all_are_texts() -> None:
+    rows = [[feature("a", 1)], [feature("a", "x")], [feature("a", 2.5)], [], [feature("a", 3.0)]]
+    features = pa.array(rows, schema().field("features").type)
+    assert columns_of(features)["a"].to_pylist() == ["1", "x", "2.5", None, "3"]
+
+
+def test_a_text_among_numbers_counts_alone(tmp_path: Path) -> None:
+    fares = [*(1.0 + place % 4 for place in range(40)), "x"]
+    alike = [row(place, START, fare=fare, company="A") for place, fare in enumerate(fares)]
+    write(tmp_path, "one", [*alike, row(90, START, company=7), row(91, START, company="B", fare="y")])
+    found = counted(tmp_path)[0][1]
+    assert found.counts["fare"].counts == [0, 10, 10, 20, 2, 1]
+    assert found.counts["company"].counts == [41, 1, 1, 0]
+    assert found.rows == 43
+
+
 @pytest.mark.parametrize(
     ("now", "hours", "start"),
     [
