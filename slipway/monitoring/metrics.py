@@ -38,16 +38,26 @@ class WindowMetrics(Collector):
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """The newest windows, read anew."""
-        readable = 1
-        try:
-            for model in self._models or storage.list_names(self._folder):
-                if newest := newest_window(storage.join(self._folder, model)):
-                    self._known[model] = newest
-        except StoreError as error:
-            LOGGER.warning("the windows cannot be read: %s", error)
-            readable = 0
+        readable = self._read()
         yield _family("readable", "Whether the windows could be read.", (), [((), readable)])
         yield from _families(list(self._known.values()))
+
+    def _read(self) -> bool:
+        """Reads the newest windows; one that cannot be read leaves the other models' alone."""
+        readable = True
+        try:
+            models = self._models or storage.list_names(self._folder)
+        except StoreError as error:
+            LOGGER.warning("the windows cannot be listed: %s", error)
+            return False
+        for model in models:
+            try:
+                if newest := newest_window(storage.join(self._folder, model)):
+                    self._known[model] = newest
+            except StoreError as error:
+                LOGGER.warning("the newest window of %s cannot be read: %s", model, error)
+                readable = False
+        return readable
 
 
 def _families(windows: list[WindowResult]) -> Iterator[GaugeMetricFamily]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -68,7 +69,7 @@ def test_drift_scores_labels_and_the_windows_end_are_metrics(watched: Watched) -
         for name in ("score_low", "score", "score_high")
     )
     assert low < score < high
-    assert values(samples, "score_evaluated", metric="auc") == [0.79, 0.79]
+    assert values(samples, "score_evaluated", metric="auc") == [0.79], "the canary's is in its own baseline"
     assert (values(samples, "calls"), values(samples, "failed_calls")) == ([1300.0], [100.0])
     assert values(samples, "verdict", verdict=result.verdict) == [1.0]
 
@@ -84,6 +85,15 @@ def test_a_newer_window_is_read_and_what_cannot_be_read_keeps_its_values(watched
     samples = scrape(collector)
     assert values(samples, "readable") == [0.0]
     assert values(samples, "window_end_timestamp_seconds") == [first[0] + 86_400]
+
+
+def test_a_damaged_window_leaves_the_other_models_alone(watched: Watched) -> None:
+    windows = Path(watched.windows)
+    shutil.copytree(windows / MODEL, windows / "another")
+    (windows / "another" / "2026-03-01T00:00:00Z" / "window.json").write_text("{")
+    samples = scrape(WindowMetrics(watched.windows))
+    assert values(samples, "readable") == [0.0]
+    assert values(samples, "requests", model=MODEL)
 
 
 def test_the_alerts_read_metrics_and_labels_that_are_there(watched: Watched) -> None:
