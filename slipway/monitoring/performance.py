@@ -157,8 +157,7 @@ def _performance(
     table = rows.filter(pa.array(good)).drop_columns(list(ANSWERS))
     labels = table[config.label.column]
     encoded = encode_labels(labels, config.task, config.class_names)
-    scored = Labelled(encoded, predictions[good], table.drop_columns([config.label.column]),
-                      None if weights is None else weights[good])  # fmt: skip
+    scored = Labelled(encoded, predictions[good], table, None if weights is None else weights[good])
     scores = score(config.task, scored, config.slices, baseline.metrics, more) if table.num_rows else []
     return Performance(
         version=version,

@@ -67,7 +67,7 @@ def find_window(start: str, length: timedelta, now: datetime) -> Window:
     except ValueError as error:
         raise ConfigError(f"window {start!r} is no moment of ISO 8601; write it as 2026-11-26T00:00:00Z") from error
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    if not 1970 < moment.year < 3000:
+    if not 1970 < moment.year < 9000:
         raise ConfigError(f"window {start!r}: no log has requests of {moment.year}; write it as 2026-11-26T00:00:00Z")
     window = last_window(moment.astimezone(UTC) + length, length)
     if window.start != moment:

@@ -189,6 +189,15 @@ def test_a_few_texts_among_numbers_stop_nothing(watched: Watched) -> None:
         assert result.performance[0].labels == 605 * (day + 1)
 
 
+def test_slices_by_the_label_are_scored(watched: Watched) -> None:
+    watched.config = CONFIG | {"slices": [["tip"], ["payment", "tip"]]}
+    requests, scores, labels = draw(1)
+    watched.tell(watched.ask(watched.push(), 0, requests, scores), labels)
+    found = {(one.slice, one.metric): one for one in watched.run(0).performance[0].scores}
+    tipped = found["tip=1", "accuracy"]
+    assert (tipped.evaluated, tipped.labels) == (0.4, sum(labels))
+
+
 def test_classes_and_numbers_are_scored(tmp_path: Path) -> None:
     several = Watched(tmp_path / "several", config=CONFIG | {
         "task": "multiclass", "classes": ["0", "1", "2"], "thresholds": [],
