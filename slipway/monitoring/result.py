@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 from pydantic import BaseModel, Field
 
 from slipway.monitoring.columns import Column
@@ -67,6 +69,11 @@ class WindowResult(BaseModel):
     notes: list[str] = Field([], description="what could not be read or judged, and why")
     seconds: float = Field(0.0, description="when the window was decided, as Unix time")
     decision: Decision | None = None
+
+    @property
+    def length(self) -> timedelta:
+        """Of the window; module.yaml may have had another one before."""
+        return datetime.fromisoformat(self.end) - datetime.fromisoformat(self.start)
 
     @property
     def verdict(self) -> str:

@@ -418,6 +418,16 @@ def test_a_volume_that_falls_is_told(watched: Watched) -> None:
     assert watched.run(2).verdict == "traffic", "no calls at all"
 
 
+def test_windows_of_another_length_are_no_measure_of_the_volume(watched: Watched) -> None:
+    version = watched.push()
+    for day, rows in enumerate((900, 250)):
+        requests, scores, _ = draw(day, rows)
+        watched.ask(version, day, requests, scores, seconds=40_000.0)
+    watched.run(0)
+    watched.monitoring = {"window": "12h"}
+    assert watched.run(1).verdict == "stable"
+
+
 def test_a_slice_that_moved_is_told_with_its_labels(watched: Watched) -> None:
     version = watched.push()
     requests, scores, labels = draw(3, 3000)

@@ -116,6 +116,8 @@ def test_keys_and_inputs_that_are_not_counted_are_no_new_features(baseline: Base
     window = draw(np.random.default_rng(6), 300)
     more = {name: pa.array(np.arange(300)) for name in ("pixels", "ride", "tip_jar")}
     assert compare(window | more, baseline).new_features == ["tip_jar"]
+    sliced_by = baseline.model_copy(update={"slices": [*baseline.slices, Slice(columns=["tip_jar"], values=["1"])]})
+    assert compare(window | more, sliced_by).new_features == []
 
 
 def test_the_largest_slices_are_kept_with_missing_values_as_one_of_them() -> None:
