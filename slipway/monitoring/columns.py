@@ -165,7 +165,8 @@ def _other_unit(values: pa.ChunkedArray | pa.Array, trained: Counts, distance: D
         return ""
 
     def distance_by(factor: float) -> float:
-        exact = numbers / factor + np.abs(numbers / factor) * 1e-9  # ties lie on edges: rounding must not part them
+        with np.errstate(over="ignore"):
+            exact = numbers / factor + np.abs(numbers / factor) * 1e-9  # ties lie on edges: rounding must not part them
         scaled = pa.array(np.append(exact, [np.nan] * (len(values) - len(numbers))))
         return measure(count(scaled, trained.cells), trained, distance.threshold, columns).distance
 
