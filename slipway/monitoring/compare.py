@@ -47,6 +47,7 @@ def compare_window(
         traffic=_traffic(found.values()),
         enough=requests.rows >= config.min_rows,
         new_features=sorted(requests.samples.keys() - known),
+        uncounted=baseline.uncounted,
         notes=_notes(found, damaged),
     )
     before = _counts(previous, version)
