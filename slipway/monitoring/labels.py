@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from slipway.data.database import connect
 from slipway.data.examples.query import REASON, RowQuery
-from slipway.data.examples.read import open_source
+from slipway.data.examples.read import open_source, read_names
 from slipway.data.examples.rows import Quarantine, UnsoundRowsError
 from slipway.data.examples.source import locate
 from slipway.errors import DataError
@@ -62,6 +62,8 @@ def read_labels(uri: str, label: Label, task: Task, ingestion: Ingestion, key: S
         DataError: nothing is there, or the label's columns are not.
     """
     source, alone = locate(uri, ingestion.window), label.model_copy(update={"training_only": (), "weight": None})
+    there = set(read_names(uri, ingestion)) - set(key)  # training may ignore the key, and what only its own data have
+    ingestion = ingestion.model_copy(update={"ignore": tuple(name for name in ingestion.ignore if name in there)})
     for careful in (False, True):
         with TemporaryDirectory(prefix="slipway-labels-") as scratch:
             folder = Path(scratch)

@@ -189,6 +189,16 @@ def test_a_few_texts_among_numbers_stop_nothing(watched: Watched) -> None:
         assert result.performance[0].labels == 605 * (day + 1)
 
 
+def test_columns_that_training_ignores_may_be_the_key_of_labels_or_not_there(watched: Watched) -> None:
+    version = watched.push()
+    requests, scores, labels = draw(1)
+    watched.ask(version, 0, [row | {"id": number} for number, row in enumerate(requests)], scores)
+    watched.labels.write_text("id,note,tip\n" + "".join(f"{number},x,{it}\n" for number, it in enumerate(labels)))
+    watched.config = CONFIG | {"ingestion": {"ignore": ["id", "note", "phone"]}}
+    watched.monitoring = {"key": ["id"]}
+    assert watched.run(0).performance[0].labels == 600
+
+
 def test_slices_by_the_label_are_scored(watched: Watched) -> None:
     watched.config = CONFIG | {"slices": [["tip"], ["payment", "tip"]]}
     requests, scores, labels = draw(1)
