@@ -259,7 +259,7 @@ def explain(
     A window is MODULE/START, as in taxi/2026-11-26.
     """
     environment = open_environment(env)
-    if what and (window := re.fullmatch(r"([^/]+)/(\d{4}-.*)", what)):
+    if what and (window := re.fullmatch(r"([^/]+)/(\d{4}(?:-.*)?)", what)):
         from cli.monitor import print_window
 
         print_window(environment, *window.groups(), as_json=as_json)

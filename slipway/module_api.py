@@ -283,7 +283,7 @@ class Monitoring(_Strict):
     Performance is worse if a metric is below the evaluation's by more than `max_drop` and more than chance.
     """
 
-    window: str = Field("1d", pattern=r"^[1-9][0-9]*[hd]$", description="length of a window: 1h, 1d, 7d")
+    window: str = Field("1d", pattern=r"^[1-9][0-9]{0,3}[hd]$", description="length of a window: 1h, 1d, 7d")
     threshold: float = Field(0.02, gt=0, le=1)
     features: dict[str, MonitoredFeature] = {}
     min_rows: int = Field(200, ge=1, description="requests below which a window says nothing")

@@ -105,13 +105,14 @@ class Watched:
 
         overall = SliceResult(examples=3000, candidate={"auc": 0.79, "log_loss": 0.5, "accuracy": 0.75})
         card = SliceResult(columns=["payment"], values=["Card"], examples=1200, candidate={"auc": 0.6})
+        tipped = SliceResult(columns=["tip"], values=["1"], examples=900, candidate={"accuracy": 0.4})
         baseline = Baseline(
             rows=6000,
             features={name: counted(name, values) for name, values in columns.items()},
             answers={SCORE: counted(SCORE, pa.array(scores))},
             label="tip",
             labels=counted("tip", pa.array(labels)),
-            metrics=[overall, card],
+            metrics=[overall, card, tipped],
             slices=known,
         )
         model = write_model(self.folder / f"model-{seed}", seed)

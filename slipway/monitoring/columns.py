@@ -24,6 +24,7 @@ Role = Literal["input", "prediction", "label"]
 _CLOCK = re.compile(
     r"(^|[_\s.-])(year|month|week|weekday|day|dayofweek|hour|minute|date|time|timestamp)([_\s.-]|$)", re.I
 )
+_NUMBER = r"^-?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?$"
 BROKEN_MISSING = 0.05  # rise of the share of missing values, or share of texts for numbers
 # Units that are mixed up in practice: powers of ten, minutes, hours, days, miles, feet, inches, pounds, and back.
 _FACTORS = [10.0**power for power in range(1, 7)] + [60.0, 3600.0, 24.0, 1.609344, 0.3048, 2.54, 0.45359237]
@@ -153,13 +154,19 @@ def _is_constant(values: pa.ChunkedArray | pa.Array, present: int) -> bool:
 
 def _other_unit(values: pa.ChunkedArray | pa.Array, trained: Counts, distance: Distance, columns: int) -> str:
     """A factor of units by which the values look like those of training: most of what moved must be gone."""
-    numbers = np.asarray(values.drop_null().cast("float64", safe=False), np.float64)
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    present = values.drop_null()
+    if pa.types.is_string(present.type):  # a few texts among numbers, see `requests._join`
+        present = present.filter(pc.match_substring_regex(present, _NUMBER))
+    numbers = np.asarray(present.cast("float64", safe=False), np.float64)
     if not len(numbers):
         return ""
-    import pyarrow as pa
 
     def distance_by(factor: float) -> float:
-        exact = numbers / factor + np.abs(numbers / factor) * 1e-9  # ties lie on edges: rounding must not part them
+        with np.errstate(over="ignore"):
+            exact = numbers / factor + np.abs(numbers / factor) * 1e-9  # ties lie on edges: rounding must not part them
         scaled = pa.array(np.append(exact, [np.nan] * (len(values) - len(numbers))))
         return measure(count(scaled, trained.cells), trained, distance.threshold, columns).distance
 

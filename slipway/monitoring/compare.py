@@ -35,7 +35,8 @@ def compare_window(
 ) -> WindowResult:
     """What the window says of the requests of `version`; labels come later, see `score_labels`."""
     requests = found.get(version, Requests())
-    known = {*baseline.features, *baseline.answers, *baseline.uncounted, *config.key}
+    known = {*baseline.features, *baseline.answers, *baseline.uncounted, *config.key, baseline.label}
+    known |= {name for one in baseline.slices for name in one.columns}
     result = WindowResult(
         model=model,
         version=version,
@@ -46,6 +47,7 @@ def compare_window(
         traffic=_traffic(found.values()),
         enough=requests.rows >= config.min_rows,
         new_features=sorted(requests.samples.keys() - known),
+        uncounted=baseline.uncounted,
         notes=_notes(found, damaged),
     )
     before = _counts(previous, version)
@@ -76,7 +78,7 @@ def compare_window(
 def judge_traffic(result: WindowResult, earlier: Sequence[WindowResult], config: Monitoring) -> WindowResult:
     """The result with what its volume and errors are, beside the windows of the week before."""
     week = f"{datetime.fromisoformat(result.start) - WEEK:%Y-%m-%dT%H:%M:%SZ}"
-    known = [one for one in earlier if week <= one.start < result.start]
+    known = [one for one in earlier if week <= one.start < result.start and one.length == result.length]
     now = result.traffic or Traffic()
     volume = volume_signal(now.calls, [one.calls for one in _usual(known, "volume")], config.min_rows)
     errors = error_signal(now, _usual(known, "errors"), config.min_rows)

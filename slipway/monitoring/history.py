@@ -129,6 +129,8 @@ def _moved(result: WindowResult, windows: Sequence[WindowResult]) -> Iterator[st
         yield f"the labels: {describe_column(result.labels)}"
     if result.new_features:
         yield f"requests have features that training did not have: {', '.join(result.new_features)}"
+    if result.uncounted:
+        yield f"lists and images are not compared: {', '.join(result.uncounted)}"
     if result.columns and not moved and not result.moved_slices and result.enough:
         yield f"none of {len(result.columns)} columns moved"
 

@@ -8,7 +8,7 @@ contradict each other count as none; one without a request in the window is left
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from slipway.data.database import connect
 from slipway.data.examples.query import REASON, RowQuery
-from slipway.data.examples.read import open_source
+from slipway.data.examples.read import open_source, read_names
 from slipway.data.examples.rows import Quarantine, UnsoundRowsError
 from slipway.data.examples.source import locate
 from slipway.errors import DataError
@@ -62,6 +62,8 @@ def read_labels(uri: str, label: Label, task: Task, ingestion: Ingestion, key: S
         DataError: nothing is there, or the label's columns are not.
     """
     source, alone = locate(uri, ingestion.window), label.model_copy(update={"training_only": (), "weight": None})
+    there = set(read_names(uri, ingestion)) - set(key)  # training may ignore the key, and what only its own data have
+    ingestion = ingestion.model_copy(update={"ignore": tuple(name for name in ingestion.ignore if name in there)})
     for careful in (False, True):
         with TemporaryDirectory(prefix="slipway-labels-") as scratch:
             folder = Path(scratch)
@@ -99,13 +101,12 @@ def join_labels(
                 raise DataError(f"{what} have no column {name!r}, they have {', '.join(table.column_names)}")
     more = [weight] if weight and weight in labels.column_names else []
     known = labels.select([*key, label, *more]).filter(pc.is_valid(labels[label]))
-    for place, name in enumerate(key):  # ids of digits are numbers in a CSV file
-        if pa.types.is_string(requests[name].type):
-            known = known.set_column(place, name, known[name].cast(pa.string()))
-    kinds = {name: known[name].type for name in key}
-    asked = pa.table({name: _as(requests[name], kinds[name]) for name in key}).append_column(
-        "row", pa.array(np.arange(requests.num_rows))
-    )
+    if not known.num_rows:  # a file of no rows shows no types
+        known = known.cast(pa.schema([(name, pa.string()) for name in known.column_names]))
+    asked = pa.table({"row": np.arange(requests.num_rows)})
+    for place, name in enumerate(key):
+        of_requests, of_labels = _of_one_type(requests[name], known[name])
+        asked, known = asked.append_column(name, of_requests), known.set_column(place, name, of_labels)
     first = asked.group_by(list(key), use_threads=False).aggregate([("row", "first")])
     told = known.group_by(list(key), use_threads=False).aggregate(
         [(label, "count_distinct"), (label, "count"), (label, "first"), *((name, "first") for name in more)]
@@ -127,8 +128,9 @@ def join_labels(
     )
 
 
-def _as(values: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
-    try:
-        return values.cast(kind)
-    except pa.ArrowInvalid as error:
-        raise DataError(f"the key of the labels is {kind}, and a request's cannot be read so: {error}") from error
+def _of_one_type(asked: pa.ChunkedArray, told: pa.ChunkedArray) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:
+    """The same key of requests and labels: ids of digits are numbers in a CSV file, and floats in JSON."""
+    if not pa.types.is_string(asked.type):
+        with suppress(pa.ArrowInvalid):
+            return asked.cast(told.type), told
+    return asked.cast(pa.string()), told.cast(pa.string())

@@ -20,7 +20,7 @@ from slipway.monitoring.counts import count
 from slipway.monitoring.labels import REQUEST, Joined, join_labels, read_labels
 from slipway.monitoring.requests import ANSWERS, Window, answered_rows, parse_length, predictions_of
 from slipway.monitoring.result import Performance, WindowResult
-from slipway.monitoring.sample import Sample, drawn
+from slipway.monitoring.sample import Sample, concatenated, drawn
 from slipway.monitoring.scores import (
     Function,
     Labelled,
@@ -97,7 +97,7 @@ def score_labels(
         changed["notes"] = [*result.notes, said]
     if result.version in found:
         same = previous if previous and previous.version == result.version else None
-        rows = pa.concat_tables([one.rows for one in found[result.version].joined], promote_options="permissive")
+        rows = concatenated([one.rows for one in found[result.version].joined])
         changed["labels"], changed["label_slices"] = _labels_drift(rows, baseline, config, same)
         is_new = previous is None or performance[0].rows not in {one.rows for one in previous.performance}
         overall = next(one for one in baseline.metrics if one.name == OVERALL)
@@ -149,7 +149,7 @@ def _joined(
 def _performance(
     version: int, found: _Found, baseline: Baseline, config: MonitorConfig, more: Mapping[str, Function]
 ) -> Performance:
-    rows = pa.concat_tables([one.rows for one in found.joined], promote_options="permissive")
+    rows = concatenated([one.rows for one in found.joined])
     predictions = predictions_of(rows, config.class_names if config.task == "multiclass" else ())
     weights = _weights(rows, config.label.weight)
     sound = usable(config.task, predictions)
@@ -157,8 +157,7 @@ def _performance(
     table = rows.filter(pa.array(good)).drop_columns(list(ANSWERS))
     labels = table[config.label.column]
     encoded = encode_labels(labels, config.task, config.class_names)
-    scored = Labelled(encoded, predictions[good], table.drop_columns([config.label.column]),
-                      None if weights is None else weights[good])  # fmt: skip
+    scored = Labelled(encoded, predictions[good], table, None if weights is None else weights[good])
     scores = score(config.task, scored, config.slices, baseline.metrics, more) if table.num_rows else []
     return Performance(
         version=version,

@@ -67,6 +67,8 @@ def find_window(start: str, length: timedelta, now: datetime) -> Window:
     except ValueError as error:
         raise ConfigError(f"window {start!r} is no moment of ISO 8601; write it as 2026-11-26T00:00:00Z") from error
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    if not 1970 < moment.year < 9000:
+        raise ConfigError(f"window {start!r}: no log has requests of {moment.year}; write it as 2026-11-26T00:00:00Z")
     window = last_window(moment.astimezone(UTC) + length, length)
     if window.start != moment:
         raise ConfigError(f"no window of {length} starts at {start}; one starts at {window.name}")
@@ -159,8 +161,9 @@ def count_requests(
                         part = part.filter(pc.is_valid(part.column("features")))
                         if not part.num_rows:
                             continue
-                        columns = {**columns_of(part.column("features")), **answers_of(part, names)} if own else {}
-                        requests.add(columns, part.num_rows, own)
+                        for alike in _by_kind(part) if own else [part]:
+                            columns = {**columns_of(alike.column("features")), **answers_of(alike, names)}
+                            requests.add(columns if own else {}, alike.num_rows, own)
             except (pa.ArrowInvalid, OSError):
                 damaged += 1
     return found, damaged
@@ -198,7 +201,7 @@ def answered_rows(
                 for batch in _batches(file, window):
                     for version, part in _by_version(batch.filter(pc.is_valid(batch.column("features")))):
                         columns = columns_of(part.column("features")) if features else {}
-                        chosen = {name: _whole(columns[name]) for name in features if name in columns}
+                        chosen = {name: columns[name] for name in features if name in columns}
                         kept = {name: part.column(name) for name in ("request_id", "instance", *ANSWERS)}
                         found.setdefault(version, Sample(key)).add(pa.table({**chosen, **kept}))
     return found
@@ -219,14 +222,6 @@ def sampled_requests(
                     if first < last:
                         yield columns_of(own.column("features").take(pa.array(places[first:last] - seen)))
                     seen += own.num_rows
-
-
-def _whole(values: pa.Array) -> pa.Array:
-    """Whole numbers as integers, which JSON does not tell from floats; so they are spelt as in training."""
-    if pa.types.is_floating(values.type):
-        with suppress(pa.ArrowInvalid):
-            return values.cast(pa.int64())
-    return values
 
 
 def predictions_of(rows: pa.Table, class_names: Sequence[str]) -> NDArray[np.float32]:
@@ -259,7 +254,10 @@ def log_files(log_uri: str, model: str, window: Window) -> Iterator[Iterator[Pat
 
 
 def columns_of(features: pa.Array) -> dict[str, pa.Array]:
-    """The features of rows as columns of one value a row, null where it is missing; of a list, its first value."""
+    """The features of rows as columns of one value a row, null where it is missing; of a list, its first value.
+
+    Of a feature that has texts and numbers all values are texts.
+    """
     rows = len(features)
     entries = features.flatten()
     parents = pc.list_parent_indices(features).to_numpy()
@@ -279,11 +277,9 @@ def columns_of(features: pa.Array) -> dict[str, pa.Array]:
 
 def _values(ints: pa.Array, floats: pa.Array, strings: pa.Array) -> pa.Array:
     """The values of one feature, of the kind that it has; bytes are left out."""
-    if strings.null_count < len(strings):
-        return strings
-    if floats.null_count < len(floats):
-        return pc.coalesce(floats, ints.cast(pa.float64(), safe=False))
-    return ints
+    has_floats = floats.null_count < len(floats)
+    numbers = pc.coalesce(floats, ints.cast(pa.float64(), safe=False)) if has_floats else ints
+    return pc.coalesce(strings, numbers.cast(pa.string())) if strings.null_count < len(strings) else numbers
 
 
 def _first(lists: pa.Array) -> pa.Array:
@@ -330,6 +326,23 @@ def _by_version(batch: pa.RecordBatch) -> Iterator[tuple[int | None, pa.RecordBa
     for version in batch.column("version").unique().to_pylist():
         own = pc.is_null(batch.column("version")) if version is None else pc.equal(batch.column("version"), version)
         yield version, batch.filter(own)
+
+
+def _by_kind(rows: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    """The rows in parts in which no feature has both texts and numbers: each is counted as what it is."""
+    features = rows.column("features")
+    entries, parents = features.flatten(), pc.list_parent_indices(features).to_numpy()
+    names, is_text = entries.field("name"), pc.is_valid(_first(entries.field("strings")))
+    texts = names.filter(is_text).unique()
+    mixed = pc.and_(pc.is_in(names, texts), pc.invert(is_text)) if len(texts) else is_text
+    for name in names.filter(mixed).unique()[:1]:
+        has_text = np.zeros(len(rows), bool)
+        has_text[parents[np.asarray(pc.and_(is_text, pc.equal(names, name)))]] = True
+        if not has_text.all():
+            for part in (has_text, ~has_text):
+                yield from _by_kind(rows.filter(pa.array(part)))
+            return
+    yield rows
 
 
 def _join(first: pa.ChunkedArray, second: pa.Array) -> pa.ChunkedArray:

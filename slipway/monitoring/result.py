@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 from pydantic import BaseModel, Field
 
 from slipway.monitoring.columns import Column
@@ -63,10 +65,16 @@ class WindowResult(BaseModel):
     few: dict[str, int] = Field({}, description="requests of the slices that have fewer than `min_rows`")
     label_slices: list[SliceColumn] = Field([], description="the labels within slices that have labels enough")
     new_features: list[str] = Field([], description="features that training did not have")
+    uncounted: list[str] = Field([], description="inputs that are not compared: lists and images")
     signals: list[Signal] = []
     notes: list[str] = Field([], description="what could not be read or judged, and why")
     seconds: float = Field(0.0, description="when the window was decided, as Unix time")
     decision: Decision | None = None
+
+    @property
+    def length(self) -> timedelta:
+        """Of the window; module.yaml may have had another one before."""
+        return datetime.fromisoformat(self.end) - datetime.fromisoformat(self.start)
 
     @property
     def verdict(self) -> str:

@@ -6,6 +6,7 @@ to 0.002.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from hashlib import blake2b
 
 import numpy as np
@@ -35,8 +36,23 @@ class Sample:
 
     @property
     def rows(self) -> pa.Table:
-        """The rows; those of several types of a column as their common type."""
-        return pa.concat_tables(self._parts, promote_options="permissive")
+        """The rows."""
+        return concatenated(self._parts)
+
+
+def concatenated(tables: Sequence[pa.Table]) -> pa.Table:
+    """All rows, with columns of a common type: text where one table has texts and another numbers."""
+    types: dict[str, set[pa.DataType]] = {}
+    for table in tables:
+        for field in table.schema:
+            types.setdefault(field.name, set()).add(field.type)
+    mixed = {name for name, its in types.items() if pa.string() in its and its - {pa.string(), pa.null()}}
+    schemas = (
+        pa.schema([one.with_type(pa.string()) if one.name in mixed else one for one in table.schema])
+        for table in tables
+    )
+    alike = [table.cast(schema) for table, schema in zip(tables, schemas, strict=True)]
+    return pa.concat_tables(alike, promote_options="permissive")
 
 
 def drawn(rows: pa.Table, key: str, share: float) -> pa.Table:

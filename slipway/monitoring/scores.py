@@ -10,6 +10,7 @@ Windows that follow each other share labels, so two of them running are hardly m
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -123,7 +124,7 @@ def score(
         evaluated: The evaluation's metrics, overall and by slice.
         more: Other metrics, of `more_metrics`; overall alone.
     """
-    known = {one.name: one.candidate for one in evaluated}
+    known = {_spelt(one.columns, one.values): one for one in evaluated}
     there = set(rows.table.column_names)
     slicings = slice_rows(rows.table, [(), *(tuple(one) for one in slices if there.issuperset(one))])
     found = compute_metrics(task, rows.labels, rows.predictions, slicings, rows.weights)
@@ -132,19 +133,26 @@ def score(
     for slicing, metrics, spread in zip(slicings, found, errors, strict=True):
         for place, values in enumerate(slicing.values):
             chosen = slicing.codes == place
-            name = name_slice(slicing.columns, values)
-            if name != OVERALL and (name not in known or chosen.sum() < MIN_ROWS):
+            its = known.get(_spelt(slicing.columns, values))
+            name = its.name if its else name_slice(slicing.columns, values)
+            if name != OVERALL and (its is None or chosen.sum() < MIN_ROWS):
                 continue
             for metric in judged_metrics(task) if name == OVERALL else slice_metrics(task):
                 value = float(metrics[metric][place])
                 error = _error(task, metric, *rows.take(chosen))
                 error = float(spread[metric][place]) if error is None else error
-                seen, many = known.get(name, {}).get(metric), int(chosen.sum())
+                seen, many = its.candidate.get(metric) if its else None, int(chosen.sum())
                 scores.append(_score(name, metric, value, error, seen, many))
     for metric, function in more.items():
         value, error = function(rows.labels, rows.predictions, rows.weights), _function_error(rows, function)
-        scores.append(_score(OVERALL, metric, value, error, known.get(OVERALL, {}).get(metric), len(rows.labels)))
+        seen = overall.candidate.get(metric) if (overall := known.get(_spelt((), ()))) else None
+        scores.append(_score(OVERALL, metric, value, error, seen, len(rows.labels)))
     return scores
+
+
+def _spelt(columns: Iterable[str], values: Iterable[str | None]) -> tuple[tuple[str, ...], tuple[str | None, ...]]:
+    """A slice by its values, with 2 for 2.0: training may have floats where JSON has whole numbers."""
+    return tuple(columns), tuple(value and re.sub(r"^(-?[0-9]+)\.0$", r"\1", value) for value in values)
 
 
 def _score(where: str, metric: str, value: float, error: float, evaluated: float | None, labels: int) -> Score:

@@ -50,5 +50,7 @@ def test_a_window_that_is_not_there_is_refused_with_those_that_are(watched: Watc
         slipway("monitor", "show", MODEL, "2026-05")
     with pytest.raises(StoreError, match="more than one"):
         slipway("explain", f"{MODEL}/2026-03-0")
+    with pytest.raises(StoreError, match=r"'2027'.*2026-03-02T00:00:00Z"):
+        slipway("explain", f"{MODEL}/2027")
     with pytest.raises(StoreError, match="monitor run nothing"):
         slipway("monitor", "history", "nothing")

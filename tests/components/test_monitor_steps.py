@@ -173,6 +173,41 @@ def test_labels_by_a_key_of_the_callers(watched: Watched) -> None:
     assert watched.run(0).performance[0].labels == 600
 
 
+def test_a_few_texts_among_numbers_stop_nothing(watched: Watched) -> None:
+    version = watched.push()
+    watched.config = CONFIG | {"slices": [["payment"], ["fare"]]}
+    watched.monitoring = {"min_labels": 1000}
+    for day in (0, 1):
+        requests, scores, labels = draw(day)
+        watched.tell(watched.ask(version, day, drifted(requests), scores), labels)
+        few, scores, labels = draw(10 + day, 5)
+        ids = watched.ask(version, day, [row | {"fare": "much"} for row in few], scores, prefix="few")
+        watched.tell(ids, labels)
+    for day in (0, 1):
+        result = watched.run(day)
+        assert result.verdict == ("drift" if day == 0 else "retrained")
+        assert result.performance[0].labels == 605 * (day + 1)
+
+
+def test_columns_that_training_ignores_may_be_the_key_of_labels_or_not_there(watched: Watched) -> None:
+    version = watched.push()
+    requests, scores, labels = draw(1)
+    watched.ask(version, 0, [row | {"id": number} for number, row in enumerate(requests)], scores)
+    watched.labels.write_text("id,note,tip\n" + "".join(f"{number},x,{it}\n" for number, it in enumerate(labels)))
+    watched.config = CONFIG | {"ingestion": {"ignore": ["id", "note", "phone"]}}
+    watched.monitoring = {"key": ["id"]}
+    assert watched.run(0).performance[0].labels == 600
+
+
+def test_slices_by_the_label_are_scored(watched: Watched) -> None:
+    watched.config = CONFIG | {"slices": [["tip"], ["payment", "tip"]]}
+    requests, scores, labels = draw(1)
+    watched.tell(watched.ask(watched.push(), 0, requests, scores), labels)
+    found = {(one.slice, one.metric): one for one in watched.run(0).performance[0].scores}
+    tipped = found["tip=1", "accuracy"]
+    assert (tipped.evaluated, tipped.labels) == (0.4, sum(labels))
+
+
 def test_classes_and_numbers_are_scored(tmp_path: Path) -> None:
     several = Watched(tmp_path / "several", config=CONFIG | {
         "task": "multiclass", "classes": ["0", "1", "2"], "thresholds": [],
@@ -391,6 +426,16 @@ def test_a_volume_that_falls_is_told(watched: Watched) -> None:
     assert watched.run(1).verdict == "traffic"
     assert any("250 calls" in said and "900" in said for said in watched.outcome().reasons)
     assert watched.run(2).verdict == "traffic", "no calls at all"
+
+
+def test_windows_of_another_length_are_no_measure_of_the_volume(watched: Watched) -> None:
+    version = watched.push()
+    for day, rows in enumerate((900, 250)):
+        requests, scores, _ = draw(day, rows)
+        watched.ask(version, day, requests, scores, seconds=40_000.0)
+    watched.run(0)
+    watched.monitoring = {"window": "12h"}
+    assert watched.run(1).verdict == "stable"
 
 
 def test_a_slice_that_moved_is_told_with_its_labels(watched: Watched) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ class World:
         level: Of the day, and of the day of the last training (its data are of that day).
         columns: Levels of the columns that drifted, of the same.
         broken: Whether a feature is broken on a day.
-        labels: Days by which labels are late.
+        late: Days by which labels are late; the cause is then performance, of requests that the last version answered.
     """
 
     level: Callable[[int, int], float]
@@ -33,6 +34,7 @@ class World:
     clock: Callable[[int], float] = lambda day: day * DAY
     noise: float = 0.1
     schedulers: int = 1
+    late: int = 0
     policy: Retraining = POLICY
     trained_on: list[int] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
@@ -40,12 +42,14 @@ class World:
     def play(self) -> World:
         rng, state, version, last = np.random.default_rng(11), State(), 1, 0
         for day in range(DAYS):
-            level = max(0.0, self.level(day, last) + self.noise * rng.normal())
+            level = max(0.0, self.level(day - self.late, last) + self.noise * rng.normal())
+            cause: Literal["drift", "performance"] = "performance" if self.late else "drift"
+            enough = self.enough(day) and (not self.late or day - self.late >= last)
             found = Findings(
                 window=f"{day:04}",
                 model_version=version,
                 data_digest=f"data-{day}",
-                signals=[Signal(cause="drift", level=level, enough=self.enough(day), columns=self.columns(day, last))],
+                signals=[Signal(cause=cause, level=level, enough=enough, columns=self.columns(day, last))],
                 broken=["fare: the values are 100 times those of training"] if self.broken(day) else [],
             )
             for _ in range(self.schedulers):  # each reads the state that the one before wrote
@@ -123,6 +127,16 @@ def test_too_few_rows_are_no_verdict_either_way() -> None:
     world = World(sudden(60), enough=lambda day: not 60 <= day < 90).play()
     assert world.trained_on == [91]
     assert "not enough" in world.decisions[70].reason
+
+
+@pytest.mark.parametrize("every", [1, 5])
+def test_late_labels_train_once_when_they_have_come(every: int) -> None:
+    """Also where they come every fifth day only, and though those of the old version come after the training."""
+    late, policy = 14, Retraining(triggers=("performance",))
+    world = World(sudden(60), late=late, enough=lambda day: day % every == 0, policy=policy).play()
+    [day] = world.trained_on
+    assert 60 + late < day <= 60 + late + every * policy.windows
+    assert World(lambda day, last: 0.3, late=late, policy=policy).play().trained_on == []
 
 
 def test_two_schedulers_at_once_train_once() -> None:

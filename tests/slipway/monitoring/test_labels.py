@@ -54,6 +54,29 @@ def test_labels_that_have_not_come_leave_nothing_to_score() -> None:
     assert (joined.rows.num_rows, joined.missing) == (0, 5)
 
 
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ([1, 2], ["1", "A2"]),
+        (["1", "2"], [1, 3]),
+        ([1.0, 2.5], [1, 3]),
+        ([1, 2], [1.0, 3.0]),
+        (["1", "2"], [1.0, 3.0]),
+    ],
+)
+def test_a_key_is_the_same_in_whatever_type_it_comes(asked: list[object], told: list[object]) -> None:
+    requests = pa.table({"trip": asked, "score": [0.1, 0.2]})
+    joined = join_labels(requests, pa.table({"trip": told, "y": [1, 0]}), "y", ["trip"])
+    assert joined.rows.select(["score", "y"]).to_pydict() == {"score": [0.1], "y": [1]}
+    assert (joined.missing, joined.unmatched) == (1, 1)
+
+
+@pytest.mark.parametrize("rows", [0, 2])
+def test_a_file_of_labels_without_values_leaves_nothing_to_score(rows: int) -> None:
+    empty = pa.table({"request_id": pa.nulls(rows), "instance": pa.nulls(rows), "y": pa.nulls(rows)})
+    assert join_labels(REQUESTS, empty, "y").rows.num_rows == 0
+
+
 def test_a_missing_column_is_named() -> None:
     with pytest.raises(DataError, match="the labels have no column 'y', they have request_id, z"):
         join_labels(REQUESTS, pa.table({"request_id": ["a"], "z": [1]}), "y")

@@ -12,8 +12,9 @@ import pytest
 
 from serving.request_log import schema
 from slipway.data.tensors import MISSING_INT
+from slipway.errors import ConfigError
 from slipway.monitoring.counts import choose_cells
-from slipway.monitoring.requests import Requests, Window, columns_of, count_requests, last_window
+from slipway.monitoring.requests import Requests, Window, columns_of, count_requests, find_window, last_window
 
 DAY = timedelta(days=1)
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -111,6 +112,22 @@ def test_columns_of_rows_have_a_value_or_null_in_each_row() -> None:
     assert found == {"a": [1.0, None, None, 2.5], "b": ["x", "y", None, None]}
 
 
+def test_of_texts_and_numbers_all_are_texts() -> None:
+    rows = [[feature("a", 1)], [feature("a", "x")], [feature("a", 2.5)], [], [feature("a", 3.0)]]
+    features = pa.array(rows, schema().field("features").type)
+    assert columns_of(features)["a"].to_pylist() == ["1", "x", "2.5", None, "3"]
+
+
+def test_a_text_among_numbers_counts_alone(tmp_path: Path) -> None:
+    fares = [*(1.0 + place % 4 for place in range(40)), "x"]
+    alike = [row(place, START, fare=fare, company="A") for place, fare in enumerate(fares)]
+    write(tmp_path, "one", [*alike, row(90, START, company=7), row(91, START, company="B", fare="y")])
+    found = counted(tmp_path)[0][1]
+    assert found.counts["fare"].counts == [0, 10, 10, 20, 2, 1]
+    assert found.counts["company"].counts == [41, 1, 1, 0]
+    assert found.rows == 43
+
+
 @pytest.mark.parametrize(
     ("now", "hours", "start"),
     [
@@ -120,3 +137,28 @@ def test_columns_of_rows_have_a_value_or_null_in_each_row() -> None:
 )
 def test_last_window_is_the_newest_that_is_over(now: str, hours: int, start: str) -> None:
     assert last_window(datetime.fromisoformat(now), timedelta(hours=hours)).name == start
+
+
+@pytest.mark.parametrize(
+    ("asked", "days", "start"),
+    [("2026-03-02", 1, "2026-03-02"), ("2026-03-02T02:00:00+02:00", 1, "2026-03-02"), ("2026-03-05", 7, "2026-03-05")],
+)
+def test_a_window_is_asked_for_by_its_start_in_any_time_zone(asked: str, days: int, start: str) -> None:
+    assert find_window(asked, days * DAY, datetime(2026, 3, 20, tzinfo=UTC)).name == f"{start}T00:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("asked", "days", "said"),
+    [
+        ("yesterday", 1, "'yesterday' is no moment"),
+        ("2026-03", 1, "'2026-03' is no moment"),
+        ("2026-03-02T01:00:00+02:00", 1, "starts at 2026-03-01T00:00:00Z"),
+        ("2026-03-02", 7, "starts at 2026-02-26T00:00:00Z"),
+        ("2026-03-20", 1, "not over before 2026-03-21T00:00:00Z"),
+        ("9999-12-31", 1, "'9999-12-31'.*no log"),
+        ("0001-01-01", 7, "'0001-01-01'.*no log"),
+    ],
+)
+def test_a_start_that_no_window_has_is_refused_with_one(asked: str, days: int, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        find_window(asked, days * DAY, datetime(2026, 3, 20, 12, tzinfo=UTC))

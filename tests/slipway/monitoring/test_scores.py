@@ -74,6 +74,16 @@ def test_slices_need_rows_and_a_value_of_the_evaluation() -> None:
     assert {one.slice for one in few} == {OVERALL}
 
 
+@pytest.mark.parametrize("asked", [[1, 2], [1.0, 2.0], ["1", "2"]])
+def test_a_slice_of_floats_is_known_as_json_spells_it(asked: list[object]) -> None:
+    rows = answered("binary", 3)
+    table = pa.table({"area": [asked[place % 2] for place in range(ROWS)]})
+    evaluated = [SliceResult(columns=["area"], values=["2.0"], examples=450, candidate={"auc": 0.7})]
+    found = {(one.slice, one.metric): one for one in score("binary", replace(rows, table=table), [["area"]], evaluated)}
+    assert {name for name, _ in found} == {OVERALL, "area=2.0"}
+    assert found["area=2.0", "auc"].evaluated == 0.7
+
+
 def signal(rows: Labelled, evaluated: float, examples: int = 3000, **monitoring: Any) -> Any:
     judged = SliceResult(examples=examples, candidate={"auc": evaluated})
     found = score("binary", rows, [], [judged])

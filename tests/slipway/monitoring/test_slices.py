@@ -13,6 +13,7 @@ from slipway.monitoring.baseline import Baseline
 from slipway.monitoring.columns import Column
 from slipway.monitoring.compare import compare_window
 from slipway.monitoring.counts import Cells, Counts, choose_cells, count, place
+from slipway.monitoring.history import describe_window
 from slipway.monitoring.requests import Requests, Window
 from slipway.monitoring.result import WindowResult
 from slipway.monitoring.slices import LARGEST, Slice, SliceColumn, choose_slices, count_in, places_of
@@ -115,7 +116,11 @@ def test_without_the_slices_column_or_with_an_older_baseline_columns_alone_are_c
 def test_keys_and_inputs_that_are_not_counted_are_no_new_features(baseline: Baseline) -> None:
     window = draw(np.random.default_rng(6), 300)
     more = {name: pa.array(np.arange(300)) for name in ("pixels", "ride", "tip_jar")}
-    assert compare(window | more, baseline).new_features == ["tip_jar"]
+    result = compare(window | more, baseline)
+    assert result.new_features == ["tip_jar"]
+    assert any("not compared" in said and "pixels" in said for said in describe_window(result, []))
+    sliced_by = baseline.model_copy(update={"slices": [*baseline.slices, Slice(columns=["tip_jar"], values=["1"])]})
+    assert compare(window | more, sliced_by).new_features == []
 
 
 def test_the_largest_slices_are_kept_with_missing_values_as_one_of_them() -> None:
