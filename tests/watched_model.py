@@ -131,10 +131,13 @@ class Watched:
             writer.writerows([("request_id", "instance", "tip")] if is_new else [])
             writer.writerows((name, 0, label) for name, label in zip(ids, labels, strict=True))
 
-    def run(self, day: int, ask: str = "", data: str = "x\n1\n") -> WindowResult:
-        """The pipeline's steps on the window of a day."""
+    def run(self, day: int, ask: str = "", data: str | None = "x\n1\n") -> WindowResult:
+        """The pipeline's steps on the window of a day; the data of the next training are gone where they are None."""
         path = self.folder / "data.csv"
-        path.write_text(data)
+        if data is None:
+            path.unlink()
+        else:
+            path.write_text(data)
         labelled = {"labels": str(self.labels)} if self.labels.exists() else {}
         config = MonitorConfig.model_validate(self.config | {"monitoring": labelled | self.monitoring})
         text, log, windows = config.model_dump_json(exclude_none=True), self.log, self.windows

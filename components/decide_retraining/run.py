@@ -6,7 +6,7 @@ from typing import get_args
 
 from slipway.data.examples.bigquery import is_bigquery, locate_in_bigquery
 from slipway.data.examples.source import locate
-from slipway.errors import ConfigError
+from slipway.errors import ConfigError, DataError
 from slipway.monitoring.config import MonitorConfig
 from slipway.monitoring.decision import Asked, Decision, Findings, State, decide
 from slipway.monitoring.history import RECENT, before, describe_window, read_windows
@@ -34,13 +34,19 @@ def decide_window(
     policy = MonitorConfig.model_validate_json(monitor_config).monitoring.retraining
     folder = storage.join(monitoring_uri, result.model)
     place = storage.join(folder, result.start)
-    source = locate_in_bigquery(data_uri) if is_bigquery(data_uri) else locate(data_uri, spans)
+    digest, missing = "", list[str]()
+    try:
+        digest = (locate_in_bigquery(data_uri) if is_bigquery(data_uri) else locate(data_uri, spans)).digest
+    except DataError as error:
+        if ask:
+            raise
+        missing = [f"the data of the next training: {error}"]  # the window is kept all the same
     findings = Findings(
         window=result.start,
         model_version=result.version,
-        data_digest=source.digest,
+        data_digest=digest,
         signals=result.signals,
-        broken=result.broken,
+        broken=[*result.broken, *missing],
         asked=ask or None,
     )
     now = time.time()
@@ -59,7 +65,7 @@ def decide_window(
     decision = change_state(folder, change)
     if earlier and earlier.requests > result.requests:
         result = _kept(earlier, result.requests)
-    result = result.model_copy(update={"decision": decision, "seconds": now})
+    result = result.model_copy(update={"decision": decision, "seconds": now, "notes": [*result.notes, *missing]})
     write_result(result, place)
     return _tell(result, folder, place, run)
 

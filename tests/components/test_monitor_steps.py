@@ -13,7 +13,7 @@ import pytest
 
 from components.decide_retraining.run import decide_window
 from components.resolve_window.component import resolve_window
-from slipway.errors import ConfigError, StoreError
+from slipway.errors import ConfigError, DataError, StoreError
 from slipway.lineage import Lineage
 from slipway.monitoring import sample
 from slipway.monitoring.config import MonitorConfig
@@ -483,6 +483,23 @@ def test_labels_weigh_and_the_modules_own_metrics_are_scored(watched: Watched) -
         np.average((np.array(scores) > 0.5) == np.array(labels), weights=worth)
     )
     assert found["recall at decision 0.3"].interval is not None
+
+
+def test_a_window_is_kept_where_the_data_of_the_next_training_are_gone(watched: Watched) -> None:
+    version = watched.push()
+    for day in range(3):
+        requests, scores, _ = draw(day)
+        watched.ask(version, day, drifted(requests), scores)
+    watched.run(0)
+    result = watched.run(1, data=None)
+    assert result.decision is not None
+    assert (result.verdict, result.decision.action) == ("drift", "alert")
+    assert any("data of the next training" in note and "data.csv" in note for note in result.notes)
+    assert watched.state().trainings == []
+    (watched.folder / "data.csv").touch()
+    with pytest.raises(DataError, match=r"data\.csv"):
+        watched.run(2, ask="hand", data=None)
+    assert watched.run(2).verdict == "retrained"
 
 
 def test_a_decided_window_stays_what_it_was(watched: Watched) -> None:
