@@ -186,8 +186,8 @@ class Settings(_Strict):
         remote_home: gs:// URI of the state that clusters share: modules, models, runs, checkpoints, deployments.
         modules: Folder of the modules, relative to the project.
         image: Image of all tasks on a cluster, by digest: `REPOSITORY@sha256:…`. `slipway deploy` finds it itself.
-        request_log: Log of served requests, a folder or a gs:// URI, as `slipway serve --request-log` writes it; what
-            `slipway monitor` reads.
+        request_log: Log of served requests, a folder or a gs:// URI, as `slipway serve --request-log` writes it, or a
+            table of BigQuery over it, bq://PROJECT.DATASET.TABLE; what `slipway monitor` reads.
         compute: Resources by task; `default` is for tasks that are not named.
         schedules: Recurring runs, by name.
     """

@@ -22,17 +22,20 @@ def resolve_window(
     from datetime import UTC, datetime
 
     from slipway.errors import ConfigError, StoreError
+    from slipway.monitoring.bigquery_log import check_table, is_table
     from slipway.monitoring.config import MonitorConfig
     from slipway.monitoring.requests import find_window, parse_length
     from slipway.monitoring.result import FILE, read_result
     from slipway.stores import storage
     from slipway.stores.model_store import open_store
 
-    if not log_uri or not (log_uri.startswith("gs://") or "://" not in log_uri):
+    if is_table(log_uri):
+        check_table(log_uri)
+    elif not log_uri or not (log_uri.startswith("gs://") or "://" not in log_uri):
         raise ConfigError(
-            f"request_log = {log_uri!r}: the monitor reads a log in a folder of this machine or in a bucket; set "
-            "request_log in settings/, or --log, to the place that the server's --request-log names. A table of "
-            "BigQuery is not read"
+            f"request_log = {log_uri!r}: the monitor reads a log in a folder of this machine or in a bucket, or a "
+            "table over one, bq://project.dataset.table; set request_log in settings/, or --log, to the place that the "
+            "server's --request-log names"
         )
     production = open_store(store_uri).production(module)
     if production is None:
@@ -41,7 +44,7 @@ def resolve_window(
     window = find_window(window_start, length, datetime.now(UTC))
     place = storage.join(monitoring_uri, module, window.name)
     version = read_result(place).version if storage.exists(storage.join(place, FILE)) else production.number
-    if not storage.list_names(log_uri):
+    if not is_table(log_uri) and not storage.list_names(log_uri):
         print(f"warning: {log_uri} is empty, or is not there")
     print(f"Version {version} of {module} is watched from {window.name} on, for {length}")
     return version, window.name

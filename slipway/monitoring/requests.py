@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from slipway.data.tensors import MISSING_INT
 from slipway.errors import ConfigError
 from slipway.monitoring.baseline import CLASS, SCORE
+from slipway.monitoring.bigquery_log import is_table, read_window
 from slipway.monitoring.counts import Cells, Counts, add, place
 from slipway.monitoring.sample import Sample
 from slipway.monitoring.slices import Slice, add_rows, count_in, places_of
@@ -134,7 +135,7 @@ def count_requests(
     """The requests of a window by version, and how many files of the log could not be read.
 
     Args:
-        log_uri: The log's folder, local or gs://.
+        log_uri: The log's folder, local or gs://, or a table, bq://project.dataset.table.
         model: The model's name.
         window: Which requests.
         cells: By version, the cells of its baseline; other versions are only counted.
@@ -145,10 +146,10 @@ def count_requests(
     """
     found: dict[int | None, Requests] = {}
     damaged = 0
-    with log_files(log_uri, model, window) as files:
-        for file in files:
+    with _log_parts(log_uri, model, window) as parts:
+        for batches in parts:
             try:
-                for batch in _batches(file, window):
+                for batch in batches:
                     for version, part in _by_version(batch):
                         if version not in found:
                             known = slices.get(version, ()) if version is not None else ()
@@ -195,10 +196,10 @@ def answered_rows(
     `count_requests` counts it.
     """
     found: dict[int | None, Sample] = {}
-    with log_files(log_uri, model, window) as files:
-        for file in files:
+    with _log_parts(log_uri, model, window) as parts:
+        for batches in parts:
             with suppress(pa.ArrowInvalid, OSError):
-                for batch in _batches(file, window):
+                for batch in batches:
                     for version, part in _by_version(batch.filter(pc.is_valid(batch.column("features")))):
                         columns = columns_of(part.column("features")) if features else {}
                         chosen = {name: columns[name] for name in features if name in columns}
@@ -212,10 +213,10 @@ def sampled_requests(
 ) -> Iterator[dict[str, pa.Array]]:
     """Features of some requests of a version, part by part; `places` are those among all of the window, ascending."""
     seen = 0
-    with log_files(log_uri, model, window) as files:
-        for file in files:
+    with _log_parts(log_uri, model, window) as parts:
+        for batches in parts:
             with suppress(pa.ArrowInvalid, OSError):
-                for batch in _batches(file, window):
+                for batch in batches:
                     is_own = pc.equal(batch.column("version"), version)
                     own = batch.filter(pc.and_(is_own, pc.is_valid(batch.column("features"))))
                     first, last = np.searchsorted(places, [seen, seen + own.num_rows])
@@ -237,20 +238,24 @@ def predictions_of(rows: pa.Table, class_names: Sequence[str]) -> NDArray[np.flo
 
 
 @contextmanager
-def log_files(log_uri: str, model: str, window: Window) -> Iterator[Iterator[Path]]:
-    """The files that may hold requests of the window, on this machine one after the other."""
+def _log_parts(log_uri: str, model: str, window: Window) -> Iterator[Iterator[Iterator[pa.RecordBatch]]]:
+    """The requests of the window, file by file; a table of BigQuery is one part."""
+    if is_table(log_uri):
+        yield iter([read_window(log_uri, model, window, BATCH_ROWS)])
+        return
     with TemporaryDirectory(prefix="slipway-log-") as scratch:
+        yield (_batches(file, window) for file in _log_files(log_uri, model, window, Path(scratch)))
 
-        def fetch() -> Iterator[Path]:
-            for uri in _uris(log_uri, model, window):
-                if not storage.is_remote(uri):
-                    yield storage.local_path(uri)
-                    continue
-                copied = Path(scratch) / "requests.parquet"
-                storage.copy(uri, str(copied))
-                yield copied
 
-        yield fetch()
+def _log_files(log_uri: str, model: str, window: Window, scratch: Path) -> Iterator[Path]:
+    """The files that may hold requests of the window, on this machine one after the other."""
+    for uri in _uris(log_uri, model, window):
+        if not storage.is_remote(uri):
+            yield storage.local_path(uri)
+            continue
+        copied = scratch / "requests.parquet"
+        storage.copy(uri, str(copied))
+        yield copied
 
 
 def columns_of(features: pa.Array) -> dict[str, pa.Array]:

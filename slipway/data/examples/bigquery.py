@@ -64,16 +64,28 @@ def bigquery_rows(opening: Opening) -> RawRows:
 
 
 def read_batches(source: Source) -> pa.RecordBatchReader:
-    """The rows as Arrow, asked for in UTC: a project may have another time zone for times without one."""
+    """The rows as Arrow."""
     import ibis
-    from google.cloud.bigquery import ConnectionProperty
 
-    project, dataset, name = source.table.split(".") if source.table else (None, None, None)
-    backend = ibis.bigquery.connect(project_id=project)
-    backend.client.default_query_job_config.connection_properties = [ConnectionProperty("time_zone", "UTC")]
-    table = backend.table(name, database=(project, dataset)) if source.table else backend.sql(source.query)
+    table = open_table(source.table) if source.table else _connect(None).sql(source.query)
     # BIGNUMERIC has more digits than DuckDB takes.
     table = table.mutate(
         ibis.selectors.across(ibis.selectors.of_type("decimal"), lambda column: column.cast("float64"))
     )
     return table.to_pyarrow_batches(chunk_size=BATCH_ROWS)
+
+
+def open_table(name: str) -> Any:
+    """A table, `project.dataset.table`, as Ibis has it."""
+    project, dataset, table = name.split(".")
+    return _connect(project).table(table, database=(project, dataset))
+
+
+def _connect(project: str | None) -> Any:
+    """BigQuery, asked in UTC: a project may have another time zone for times without one."""
+    import ibis
+    from google.cloud.bigquery import ConnectionProperty
+
+    backend = ibis.bigquery.connect(project_id=project)
+    backend.client.default_query_job_config.connection_properties = [ConnectionProperty("time_zone", "UTC")]
+    return backend
