@@ -74,6 +74,24 @@ def test_the_search_finds_the_best_and_starts_with_the_own_values(tmp_path: Path
     assert {item for one in lists for item in one} <= {8, 16, 24, 32}
 
 
+@pytest.mark.parametrize(
+    "outside",
+    [
+        {"rate": Searched(min=0.2, max=1.0, log=True)},
+        {"units": Searched(min=8, max=64, log=True)},
+        {"rate": Searched(min=0.0, max=0.9, step=0.3)},
+        {"hidden": Searched(choices=([16], [32]))},
+        {"layers": Searched(min=8, max=32, step=8, length=(1, 1))},
+        {"layers": Searched(min=16, max=32, length=(1, 3))},
+    ],
+)
+def test_own_values_may_lie_outside_of_the_space(tmp_path: Path, outside: dict[str, Searched]) -> None:
+    found = search(tmp_path, space=Space({**SPACE.searched, **outside}), trials=3)
+    assert found.trials[0].values.hyperparameters == OWN.hyperparameters
+    assert not found.trials[0].parameters  # the sampler does not learn from them
+    assert all(one.parameters for one in found.trials[1:])
+
+
 @pytest.mark.parametrize("after", [0, 1, 4, 12, 13])
 def test_a_search_stopped_anywhere_leaves_the_same_files(tmp_path: Path, after: int) -> None:
     search(tmp_path / "whole")
