@@ -85,7 +85,8 @@ def tune(
 
     def tell(line: str) -> None:
         print(line, flush=True)
-        storage.write_text(storage.join(run.uri, TUNING), TuningRecord(progress=line).model_dump_json(indent=1))
+        record = TuningRecord(progress=line, trials_uri=files.uri)
+        storage.write_text(storage.join(run.uri, TUNING), record.model_dump_json(indent=1))
 
     judge = _Lazily(lambda: _judge(transform_path, transformed_path, model_uri, config, wanted, distribution))
     values = Values(hyperparameters=config.hyperparameters, training=own)

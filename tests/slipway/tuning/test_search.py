@@ -187,12 +187,15 @@ def test_the_seconds_end_the_search_and_count_those_before(tmp_path: Path, monke
             now[0] += 10
             return super().__call__(*arguments)
 
-    found = search(tmp_path, Slow(), seconds=35)
+    found = search(tmp_path, Slow(), seconds=95)
     assert (found.ended, len(found.trials)) == ("seconds", 3)  # the fourth was under way, and left no file
-    again = search(tmp_path, Slow(), seconds=35)
+    assert sum(clock.seconds for _, clock in TrialFiles(str(tmp_path)).clocks()) == 90, "with six confirmations"
+    again = search(tmp_path, Slow(), seconds=95)
     assert (again.ended, len(again.trials)) == ("seconds", 3)
-    more = search(tmp_path, Slow(), seconds=45)
+    more = search(tmp_path, Slow(), seconds=105)
     assert (more.ended, len(more.trials)) == ("seconds", 4)
+    least = search(tmp_path / "least", Slow(), seconds=1)
+    assert (len(least.trials), least.winner, least.confirmed.keys()) == (1, 0, {0}), "whatever it takes"
 
 
 def test_trials_that_fall_behind_are_pruned(tmp_path: Path) -> None:
