@@ -204,7 +204,7 @@ def prune(
     env: options.Env = None,
     as_json: options.Json = False,
 ) -> None:
-    """Remove old runs of this machine, with their artifacts, sources, checkpoints and cache entries.
+    """Remove old runs of this machine, with their artifacts, sources, checkpoints, trials and cache entries.
 
     Kept in any case: running runs, runs that pushed versions of the model store, the runs that the next one is compared
     with, and every artifact and source that a kept run or version names.
@@ -224,7 +224,7 @@ def prune(
     echo(
         f"{'Would remove' if dry_run else 'Removed'} from {home}: {found.size / 2**20:,.1f} MiB; "
         f"runs: {len(found.runs)}, folders of steps: {len(found.artifacts)}, "
-        f"sources and checkpoints: {len(found.inputs)}, cache entries: {len(found.cache)}"
+        f"sources, checkpoints and trials: {len(found.inputs)}, cache entries: {len(found.cache)}"
     )
 
 

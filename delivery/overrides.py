@@ -51,7 +51,7 @@ def override_module(config: ModuleConfig, overrides: dict[str, Any]) -> ModuleCo
             raise ConfigError(
                 f"--set hyperparameters.{name}: each needs a default in module.yaml, which has none{hint}"
             )
-    if "tuning" in overrides and not config.is_tuned:
+    if "tuning" in overrides and not (config.is_tuned or overrides.get("search_space")):
         raise ConfigError(
             "--set tuning: module.yaml has nothing to search: add search_space to it, or `tuning: {}` and "
             "search_space(trial) to model.py"

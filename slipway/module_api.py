@@ -370,7 +370,7 @@ class Tuning(_Strict):
     """
 
     trials: int = Field(20, ge=1)
-    seconds: float | None = Field(None, gt=0, description="of all trials, also those of a run before")
+    seconds: float | None = Field(None, gt=0, description="of all trainings, also those of a run before")
     metric: str = "val_loss"
     target: float | None = None
     patience: int = Field(0, ge=0, description="trials without a better one before the search stops; 0 never stops so")

@@ -61,6 +61,6 @@ def tune_model(
         ended=result.tuned.ended,
     )
     Path(tuning_page.path).write_text(render_tuning(result), encoding="utf-8")
-    record = TuningRecord(tuned=result.tuned, artifacts={"tuning": tuning.uri})
+    record = TuningRecord(trials_uri=result.uri, tuned=result.tuned, artifacts={"tuning": tuning.uri})
     storage.write_text(storage.join(this.uri, TUNING), record.model_dump_json(indent=1))
     return (result.tuned.values.model_dump_json(),)

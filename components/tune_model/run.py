@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,7 +21,7 @@ from slipway.stores import storage
 from slipway.tuning.goal import goal_of
 from slipway.tuning.result import Tuned, TuningFile, TuningRecord, Winner
 from slipway.tuning.sampler import importance, searched_names
-from slipway.tuning.search import Search, costs
+from slipway.tuning.search import Judge, Search, costs
 from slipway.tuning.space import FUNCTION, Space, Values
 from slipway.tuning.trials import TrialFiles, read_if_whole
 
@@ -85,11 +85,16 @@ def tune(
 
     def tell(line: str) -> None:
         print(line, flush=True)
-        storage.write_text(storage.join(run.uri, TUNING), TuningRecord(progress=line).model_dump_json(indent=1))
+        record = TuningRecord(progress=line, trials_uri=files.uri)
+        storage.write_text(storage.join(run.uri, TUNING), record.model_dump_json(indent=1))
 
-    judge = _Lazily(lambda: _judge(transform_path, transformed_path, model_uri, config, wanted, distribution))
+    @functools.cache  # made for the first trial: a search that is done already reads no rows
+    def judge() -> Judge:
+        return _make_judge(transform_path, transformed_path, model_uri, config, wanted, distribution)
+
     values = Values(hyperparameters=config.hyperparameters, training=own)
-    found = Search(wanted.tuning, goal, space, values, config.training.seed, files, judge, tell).run()
+    seed = config.training.seed
+    found = Search(wanted.tuning, goal, space, values, seed, files, lambda *trial: judge()(*trial), tell).run()
     seconds = sum(clock.seconds for _, clock in files.clocks())
     tuned = Tuned.of(found, goal, seconds, time.time())
     if last and tuned.model_copy(update={"found_at": last.tuned.found_at}) == last.tuned:
@@ -99,26 +104,14 @@ def tune(
     return TuningFile(tuned=tuned, trials=found.trials, confirmed=found.confirmed, importance=decides, uri=files.uri)
 
 
-class _Lazily:
-    """A judge that reads the data when the first trial needs it: a search that is done already reads none."""
-
-    def __init__(self, make: Callable[[], Any]) -> None:
-        self._make = make
-        self._made: Any = None
-
-    def __call__(self, *arguments: Any) -> Any:
-        self._made = self._made or self._make()
-        return self._made(*arguments)
-
-
-def _judge(
+def _make_judge(
     transform_path: str,
     transformed_path: str,
     model_uri: str,
     config: TrainConfig,
     wanted: TuneConfig,
     distribution: dict[str, Any],
-) -> Any:
+) -> Judge:
     from tensorflow_transform import TFTransformOutput
 
     from components.train_model.building import make_strategy

@@ -33,7 +33,7 @@ def render_tuning(result: TuningFile) -> str:
                 (tuned.metric.replace("_", " "), format_number(tuned.value), remark),
                 ("module.yaml's own", format_number(tuned.own), "with the first seed"),
                 ("trials", f"{tuned.trials:,}", f"{tuned.pruned} pruned, {tuned.failed} failed"),
-                ("time", format_seconds(tuned.seconds), "of all trials"),
+                ("time", format_seconds(tuned.seconds), "of all trainings"),
             ]
         ),
         section(

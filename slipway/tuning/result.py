@@ -96,8 +96,9 @@ class Winner(BaseModel):
 
 
 class TuningRecord(BaseModel):
-    """The file `tuning.json` of a run's record. `progress` is a line on a search under way."""
+    """The file `tuning.json` of a run's record. `progress` is a line on a search under way, `trials_uri` its folder."""
 
     progress: str = ""
+    trials_uri: str = ""
     tuned: Tuned | None = None
     artifacts: dict[str, str] = {}

@@ -51,7 +51,7 @@ def draw(
             raise ModuleError(f"model.py: {FUNCTION} returns {name!r}; each needs a default under hyperparameters")
     if number == 0:
         new.values = Values.of({name: defaults[name] for name in values.flat()})
-        if values != new.values:  # they lie outside of the space: the sampler does not learn from them
+        if values != new.values or not _lies_in_space(asked):  # the sampler does not learn from them
             return new
     kinds = {name: optuna.distributions.distribution_to_json(kind) for name, kind in asked.distributions.items()}
     return new.model_copy(update={"parameters": asked.params, "distributions": kinds})
@@ -87,6 +87,17 @@ def _study(sampler: optuna.samplers.BaseSampler | None = None) -> optuna.Study:
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     return optuna.create_study(sampler=sampler)
+
+
+def _lies_in_space(asked: optuna.Trial) -> bool:
+    """Whether Optuna takes these values back: it draws what it is told to, with a warning, wherever that lies."""
+    import optuna
+
+    try:
+        optuna.trial.create_trial(params=asked.params, distributions=asked.distributions, value=0.0)
+    except ValueError:
+        return False
+    return True
 
 
 def _frozen(one: Trial, cost: float) -> optuna.trial.FrozenTrial:

@@ -22,7 +22,7 @@ from slipway.tuning.goal import Goal
 from slipway.tuning.halving import falls_behind
 from slipway.tuning.sampler import draw
 from slipway.tuning.space import Space, Values
-from slipway.tuning.trials import Clock, Confirmation, Trial, TrialFiles
+from slipway.tuning.trials import Clock, Confirmation, Trial, TrialFiles, name_confirmation, name_trial
 
 FINALISTS, SEEDS = 3, 2
 Ended = Literal["target", "trials", "seconds", "patience", "reused"]
@@ -72,7 +72,7 @@ class Search:
         self._files, self._judge, self._tell = files, judge, tell
         self._done: list[Trial] = []
         self._confirmed: dict[int, float | None] = {}
-        self._spent = {name: clock.seconds for name, clock in files.clocks() if name.startswith("trial-")}
+        self._spent = {name: clock.seconds for name, clock in files.clocks()}
 
     def run(self) -> Found:
         """Goes on where the last search of these files ended.
@@ -116,7 +116,8 @@ class Search:
     def _try(self, number: int) -> Trial:
         """Draws a trial and judges it; its file is written when it is through."""
         started = time.time()
-        deadline = self._deadline()
+        left = self._left()
+        deadline = None if left is None else time.monotonic() + left
         self._check(deadline)
         trial = draw(self._space, number, self._seed, self._own, self._done, costs(self._done, self._goal))
         same = next((one for one in self._done if one.values == trial.values), None)
@@ -127,7 +128,7 @@ class Search:
             trial = self._judged(trial, deadline)
         seconds = time.time() - started
         self._files.write(trial, Clock(started=started, seconds=seconds))
-        self._spent[f"trial-{number:04}.json"] = seconds
+        self._spent[name_trial(number)] = seconds
         return trial
 
     def _judged(self, trial: Trial, deadline: float | None) -> Trial:
@@ -155,20 +156,28 @@ class Search:
 
     def _confirmed_best(self) -> Trial:
         """The best of the finalists by the mean of further seeds: the first was chosen for being good."""
-        complete = [one for one in self._done if one.state == "complete"]
-        if not complete:
+        finalists = self._finalists()
+        if not finalists:
             said = self._done[-1].reason if self._done else "no trial was through before the seconds were over"
             raise TrainingError(f"none of {len(self._done)} trials could be trained: {said}")
-        unlike = {one.values.model_dump_json(): one for one in reversed(complete)}.values()
-        finalists = sorted(unlike, key=lambda one: (self._goal.cost(one.value), one.number))[:FINALISTS]
         return min(finalists, key=lambda one: (self._goal.cost(self._confirm(one)), one.number))
+
+    def _finalists(self) -> list[Trial]:
+        """The best trials so far, no two of the same values."""
+        complete = [one for one in self._done if one.state == "complete"]
+        unlike = {one.values.model_dump_json(): one for one in reversed(complete)}.values()
+        return sorted(unlike, key=lambda one: (self._goal.cost(one.value), one.number))[:FINALISTS]
+
+    @property
+    def _further_seeds(self) -> range:
+        return range(self._seed + 1, self._seed + 1 + SEEDS)
 
     def _confirm(self, trial: Trial) -> float | None:
         """The mean over further seeds, each with other rows held back; None if one of them failed."""
         if trial.number not in self._confirmed:
-            seeds = range(self._seed + 1, self._seed + 1 + SEEDS)
             values = [
-                (self._files.confirmation(trial.number, seed) or self._again(trial, seed)).value for seed in seeds
+                (self._files.confirmation(trial.number, seed) or self._again(trial, seed)).value
+                for seed in self._further_seeds
             ]
             known = [value for value in values if value is not None]
             self._confirmed[trial.number] = statistics.fmean(known) if len(known) == SEEDS else None
@@ -181,12 +190,22 @@ class Search:
             made.value = statistics.fmean(self._judge(trial.values, seed, lambda *_: None, lambda: None).folds)
         except (ModuleError, TrainingError) as error:
             made.reason = str(error)
-        self._files.write(made, Clock(started=started, seconds=time.time() - started))
+        seconds = time.time() - started
+        self._files.write(made, Clock(started=started, seconds=seconds))
+        self._spent[name_confirmation(trial.number, seed)] = seconds
         return made
 
-    def _deadline(self) -> float | None:
-        bound = self._tuning.seconds
-        return None if bound is None else time.monotonic() + bound - sum(self._spent.values())
+    def _left(self) -> float | None:
+        """The seconds that trials may still take: without those that it takes to confirm the best so far."""
+        if self._tuning.seconds is None:
+            return None
+        to_confirm = sum(
+            self._spent.get(name_trial(one.number), 0.0)
+            for one in self._finalists()
+            for seed in self._further_seeds
+            if name_confirmation(one.number, seed) not in self._spent
+        )
+        return self._tuning.seconds - sum(self._spent.values()) - to_confirm
 
     def _check(self, deadline: float | None) -> None:
         """Raises OutOfTimeError after the deadline; the first trial is judged whatever it takes."""
@@ -195,10 +214,11 @@ class Search:
 
     def _line(self, best: Trial) -> str:
         """`trial 7 of 20, best val_loss 0.2131 (trial 4), about 2 min 10 s left`."""
-        done, spent = len(self._done), sum(self._spent.values())
+        done, bound = len(self._done), self._left()
+        spent = sum(self._spent.get(name_trial(one.number), 0.0) for one in self._done)
         left = spent / done * (self._tuning.trials - done)
-        if self._tuning.seconds is not None:
-            left = min(left, max(self._tuning.seconds - spent, 0.0))
+        if bound is not None:
+            left = min(left, max(bound, 0.0))
         known = f", best {self._goal.metric} {format_number(best.value)} (trial {best.number})"
         return f"trial {done} of {self._tuning.trials}{known}, about {format_seconds(left)} left"
 

@@ -58,6 +58,16 @@ class Clock(BaseModel):
     seconds: float
 
 
+def name_trial(number: int) -> str:
+    """The file of a trial."""
+    return f"trial-{number:04}.json"
+
+
+def name_confirmation(number: int, seed: int) -> str:
+    """The file of a trial trained once more."""
+    return f"confirm-{number:04}-{seed}.json"
+
+
 Record = TypeVar("Record", bound=BaseModel)
 
 
@@ -69,17 +79,16 @@ class TrialFiles:
 
     def trial(self, number: int) -> Trial | None:
         """A finished trial."""
-        return self._read(f"trial-{number:04}.json", Trial)
+        return self._read(name_trial(number), Trial)
 
     def confirmation(self, number: int, seed: int) -> Confirmation | None:
         """A finished confirmation."""
-        return self._read(f"confirm-{number:04}-{seed}.json", Confirmation)
+        return self._read(name_confirmation(number, seed), Confirmation)
 
     def write(self, record: Trial | Confirmation, clock: Clock) -> None:
         """Writes what was finished; its clock first, since the record says that it is finished."""
-        name = f"trial-{record.number:04}.json"
-        if isinstance(record, Confirmation):
-            name = f"confirm-{record.number:04}-{record.seed}.json"
+        number, again = record.number, isinstance(record, Confirmation)
+        name = name_confirmation(number, record.seed) if again else name_trial(number)
         for file, content in ((f"{name}.clock", clock), (name, record)):
             storage.write_text(storage.join(self.uri, file), content.model_dump_json(indent=1) + "\n")
 

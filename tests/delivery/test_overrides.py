@@ -83,3 +83,7 @@ def test_override_module_what_is_given_by_hand_is_not_searched() -> None:
 def test_override_module_tuning_needs_something_to_search() -> None:
     with pytest.raises(ConfigError, match="search_space"):
         override_module(CONFIG, {"tuning": {"trials": 30}})
+    space = {"training.epochs": {"min": 1, "max": 9}}
+    changed = override_module(CONFIG, {"tuning": {"trials": 30}, "search_space": space})
+    assert changed.tuning is not None
+    assert (changed.tuning.trials, list(changed.search_space)) == (30, list(space))

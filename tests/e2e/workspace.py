@@ -26,10 +26,10 @@ class Workspace:
     def environment(self) -> dict[str, str]:
         return {**os.environ, "SLIPWAY_HOME": str(self.home), "SLIPWAY_MODULES": str(self.modules)}
 
-    def slipway(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-        """Runs the command and expects an exit code."""
+    def slipway(self, *arguments: str, code: int = 0, seconds: float = 280) -> subprocess.CompletedProcess[str]:
+        """Runs the command and expects an exit code, within the seconds."""
         done = subprocess.run(
-            [SLIPWAY, *arguments], env=self.environment, capture_output=True, text=True, check=False, timeout=280
+            [SLIPWAY, *arguments], env=self.environment, capture_output=True, text=True, check=False, timeout=seconds
         )
         assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
+import keras
 import pytest
 
 from slipway.data.examples.ingest import IngestConfig, ingest_source
@@ -77,6 +79,24 @@ def test_drawn_digits_are_images_of_every_digit(tmp_path: Path) -> None:
     images = rows["image"].to_pylist()
     assert {len(image) for image in images} == {784}
     assert all(0 < sum(value > 0 for value in image) < 400 and max(image) > 200 for image in images)
+
+
+def test_the_self_tuning_lenet_starts_crippled_and_every_corner_of_its_space_can_be_built(tmp_path: Path) -> None:
+    module = tmp_path / "lenet"
+    shutil.copytree(MODULES / "digits", module)
+    (module / "self_tuning.yaml").rename(module / "module.yaml")
+    untouched, config = check_module(MODULES / "digits"), check_module(module)
+    assert (untouched.is_tuned, config.is_tuned) == (False, True)
+    assert (len(config.hyperparameters["filters"]), config.training.epochs) == (1, 1)
+    build = load_function(publish_module(module, str(tmp_path / "published")).uri, "model", "build_model")
+    space = config.search_space
+    for end in ("min", "max"):
+        given = {name: getattr(one, end) for name, one in space.items() if not one.length}
+        for length in space["filters"].length or ():
+            filters = [getattr(space["filters"], end)] * length
+            image = keras.Input((28, 28, 1), name="image")
+            model = build({"image": image}, config.hyperparameters | given | {"filters": filters})
+            assert sum(isinstance(layer, keras.layers.Conv2D) for layer in model.layers) == length
 
 
 def test_loan_leaves_the_id_out_and_keeps_what_is_missing(tmp_path: Path) -> None:

@@ -12,9 +12,11 @@ from slipway.errors import StoreError
 from slipway.runs.prune import Prunable, find_prunable, prune
 from slipway.runs.record import StepsFile, Summary
 from slipway.stores.model_store import LocalModelStore, Provenance
+from slipway.tuning.result import TuningRecord
 from tests.recorded_runs import STARTED, Ending, write_run
 
 DAY = 86_400
+RUNS = ("taxi-1", "taxi-2")
 
 
 class Home:
@@ -257,6 +259,22 @@ def test_prune_keeps_the_checkpoints_that_a_running_run_writes(home: Home) -> No
     written = home.checkpoint("one", STARTED + DAY + 60)
     home.prune(keep=0)
     assert (home.runs, written.exists()) == (["taxi-1"], True)
+
+
+def test_prune_removes_the_trials_that_no_kept_run_names(home: Home) -> None:
+    searches = {name: home.folder / "tuning" / "taxi" / "0f" / f"{number}a" for number, name in enumerate(RUNS)}
+    for day, (run, folder) in enumerate(searches.items()):
+        home.run(run, "failed", STARTED + day * DAY)
+        folder.mkdir(parents=True)
+        (folder / "trial-0000.json").write_text("{}")
+        os.utime(folder, (STARTED, STARTED))
+        (home.folder / "runs" / run / "tuning.json").write_text(TuningRecord(trials_uri=str(folder)).model_dump_json())
+    winner = searches["taxi-1"].with_name("winner.json")
+    winner.write_text("{}")
+    os.utime(winner, (STARTED, STARTED))
+    assert searches["taxi-1"] in home.prune(keep=1).inputs
+    assert [folder.exists() for folder in searches.values()] == [False, True]
+    assert winner.exists(), "recurring runs reuse it"
 
 
 def test_prune_of_an_empty_home_finds_nothing(tmp_path: Path) -> None:

@@ -74,6 +74,24 @@ def test_the_search_finds_the_best_and_starts_with_the_own_values(tmp_path: Path
     assert {item for one in lists for item in one} <= {8, 16, 24, 32}
 
 
+@pytest.mark.parametrize(
+    "outside",
+    [
+        {"rate": Searched(min=0.2, max=1.0, log=True)},
+        {"units": Searched(min=8, max=64, log=True)},
+        {"rate": Searched(min=0.0, max=0.9, step=0.3)},
+        {"hidden": Searched(choices=([16], [32]))},
+        {"layers": Searched(min=8, max=32, step=8, length=(1, 1))},
+        {"layers": Searched(min=16, max=32, length=(1, 3))},
+    ],
+)
+def test_own_values_may_lie_outside_of_the_space(tmp_path: Path, outside: dict[str, Searched]) -> None:
+    found = search(tmp_path, space=Space({**SPACE.searched, **outside}), trials=3)
+    assert found.trials[0].values.hyperparameters == OWN.hyperparameters
+    assert not found.trials[0].parameters  # the sampler does not learn from them
+    assert all(one.parameters for one in found.trials[1:])
+
+
 @pytest.mark.parametrize("after", [0, 1, 4, 12, 13])
 def test_a_search_stopped_anywhere_leaves_the_same_files(tmp_path: Path, after: int) -> None:
     search(tmp_path / "whole")
@@ -169,12 +187,15 @@ def test_the_seconds_end_the_search_and_count_those_before(tmp_path: Path, monke
             now[0] += 10
             return super().__call__(*arguments)
 
-    found = search(tmp_path, Slow(), seconds=35)
+    found = search(tmp_path, Slow(), seconds=95)
     assert (found.ended, len(found.trials)) == ("seconds", 3)  # the fourth was under way, and left no file
-    again = search(tmp_path, Slow(), seconds=35)
+    assert sum(clock.seconds for _, clock in TrialFiles(str(tmp_path)).clocks()) == 90, "with six confirmations"
+    again = search(tmp_path, Slow(), seconds=95)
     assert (again.ended, len(again.trials)) == ("seconds", 3)
-    more = search(tmp_path, Slow(), seconds=45)
+    more = search(tmp_path, Slow(), seconds=105)
     assert (more.ended, len(more.trials)) == ("seconds", 4)
+    least = search(tmp_path / "least", Slow(), seconds=1)
+    assert (len(least.trials), least.winner, list(least.confirmed)) == (1, 0, [0]), "whatever it takes"
 
 
 def test_trials_that_fall_behind_are_pruned(tmp_path: Path) -> None:
