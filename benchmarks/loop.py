@@ -40,8 +40,8 @@ from slipway.data.tensors import raw_inputs
 from slipway.evaluation.metrics import compute_metrics
 from slipway.evaluation.paired import standard_errors
 from slipway.evaluation.slices import Slicing
-from slipway.monitoring.requests import last_window, parse_length
 from slipway.monitoring.result import WindowResult, read_result
+from slipway.monitoring.window import last_window, parse_length
 from slipway.runs.record import RunContext
 from slipway.runs.store import RunView, load_run
 from slipway.stores.model_store import open_store

@@ -36,9 +36,10 @@ from slipway.monitoring.baseline import SCORE, Baseline
 from slipway.monitoring.compare import compare_window
 from slipway.monitoring.counts import Cells, choose_cells
 from slipway.monitoring.evidently_page import Kind, drift_report, kind_of
-from slipway.monitoring.requests import Requests, Window
+from slipway.monitoring.requests import Requests
 from slipway.monitoring.result import WindowResult
 from slipway.monitoring.slices import Slice, choose_slices
+from slipway.monitoring.window import Window
 
 ALARMS_HEADER = ("requests in a window", "threshold", "windows", "with a false alarm", "by kind", "Evidently's preset")
 MOVES_HEADER = ("move", "requests", "threshold", "windows", "found", "of these as broken", "Evidently's preset")

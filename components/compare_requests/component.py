@@ -28,8 +28,9 @@ def compare_requests(
     from slipway.monitoring.config import MonitorConfig
     from slipway.monitoring.history import RECENT, read_windows
     from slipway.monitoring.page import window_page
-    from slipway.monitoring.requests import count_requests, window_of
+    from slipway.monitoring.requests import count_requests
     from slipway.monitoring.result import write_result
+    from slipway.monitoring.window import window_of
     from slipway.stores import storage
     from slipway.stores.model_store import open_store
 

@@ -24,8 +24,8 @@ def resolve_window(
     from slipway.errors import ConfigError, StoreError
     from slipway.monitoring.bigquery_log import check_table, is_table
     from slipway.monitoring.config import MonitorConfig
-    from slipway.monitoring.requests import find_window, parse_length
     from slipway.monitoring.result import FILE, read_result
+    from slipway.monitoring.window import find_window, parse_length
     from slipway.stores import storage
     from slipway.stores.model_store import open_store
 

@@ -29,8 +29,8 @@ def score_predictions(
     from slipway.monitoring.config import MonitorConfig
     from slipway.monitoring.history import newest_window
     from slipway.monitoring.performance import score_labels
-    from slipway.monitoring.requests import window_of
     from slipway.monitoring.result import read_result, write_result
+    from slipway.monitoring.window import window_of
     from slipway.stores import storage
     from slipway.stores.model_store import open_store
 

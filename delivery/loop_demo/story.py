@@ -31,8 +31,8 @@ from slipway.monitoring.baseline import Baseline
 from slipway.monitoring.config import GIVEN, MonitorConfig
 from slipway.monitoring.history import watched_window
 from slipway.monitoring.performance import score_labels
-from slipway.monitoring.requests import window_of
 from slipway.monitoring.result import Performance, WindowResult
+from slipway.monitoring.window import window_of
 from slipway.pages.numbers import format_number
 from slipway.runs.store import RunView, load_run
 from slipway.stores import storage

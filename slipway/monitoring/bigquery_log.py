@@ -13,7 +13,7 @@ from slipway.data.examples.bigquery import SCHEME, open_table
 from slipway.errors import ConfigError, StoreError
 
 if TYPE_CHECKING:
-    from slipway.monitoring.requests import Window
+    from slipway.monitoring.window import Window
 
 _KINDS = {"ints": pa.int64(), "floats": pa.float64(), "strings": pa.string(), "bytes": pa.binary()}
 _FEATURES = pa.list_(pa.struct([("name", pa.string()), *((kind, pa.list_(of)) for kind, of in _KINDS.items())]))

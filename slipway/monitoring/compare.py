@@ -11,10 +11,11 @@ from slipway.monitoring.baseline import Baseline
 from slipway.monitoring.columns import Column, compare_column, drift_level
 from slipway.monitoring.counts import Counts
 from slipway.monitoring.decision import Signal
-from slipway.monitoring.requests import Requests, Window
+from slipway.monitoring.requests import Requests
 from slipway.monitoring.result import WindowResult
 from slipway.monitoring.slices import compare_slices, slice_signal
 from slipway.monitoring.traffic import Traffic, error_signal, volume_signal
+from slipway.monitoring.window import Window
 
 if TYPE_CHECKING:
     from slipway.module_api import Monitoring

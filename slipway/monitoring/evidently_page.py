@@ -21,8 +21,9 @@ from slipway.data.examples.dataset import open_split
 from slipway.data.schema import model_inputs, read_schema
 from slipway.errors import ConfigError, DataError, StoreError
 from slipway.monitoring.counts import text_of
-from slipway.monitoring.requests import Window, sampled_requests
+from slipway.monitoring.requests import sampled_requests
 from slipway.monitoring.result import WindowResult
+from slipway.monitoring.window import Window
 from slipway.pages.numbers import format_share
 from slipway.runs.summary import readable_folder
 

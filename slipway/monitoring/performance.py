@@ -18,7 +18,7 @@ from slipway.evaluation.results import OVERALL
 from slipway.monitoring.columns import Column, compare_column
 from slipway.monitoring.counts import count
 from slipway.monitoring.labels import REQUEST, Joined, join_labels, read_labels
-from slipway.monitoring.requests import ANSWERS, Window, answered_rows, parse_length, predictions_of
+from slipway.monitoring.requests import ANSWERS, answered_rows, predictions_of
 from slipway.monitoring.result import Performance, WindowResult
 from slipway.monitoring.sample import Sample, concatenated, drawn
 from slipway.monitoring.scores import (
@@ -31,6 +31,7 @@ from slipway.monitoring.scores import (
     usable,
 )
 from slipway.monitoring.slices import SliceColumn, compare_slices, count_slices
+from slipway.monitoring.window import Window, parse_length
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -18,7 +18,7 @@ from slipway.lineage import Lineage
 from slipway.monitoring import sample
 from slipway.monitoring.config import MonitorConfig
 from slipway.monitoring.decision import State
-from slipway.monitoring.requests import find_window
+from slipway.monitoring.window import find_window
 from slipway.runs.record import RunContext
 from slipway.stores import storage
 from slipway.stores.model_store import LocalModelStore
@@ -347,7 +347,7 @@ def test_a_clock_that_goes_back_or_skips_days_decides_each_window_once(
     def newest(days: float) -> int:
         now = FIRST + days * DAY
         monkeypatch.setattr(
-            "slipway.monitoring.requests.find_window", lambda start, length, _: find_window(start, length, now)
+            "slipway.monitoring.window.find_window", lambda start, length, _: find_window(start, length, now)
         )
         config = MonitorConfig.model_validate(CONFIG).model_dump_json()
         _, start = resolve_window.python_func(MODEL, watched.store, watched.log, watched.windows, config, "")

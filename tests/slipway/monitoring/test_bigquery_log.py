@@ -13,7 +13,8 @@ from google.api_core.exceptions import NotFound
 from slipway.errors import ConfigError, StoreError
 from slipway.monitoring import bigquery_log
 from slipway.monitoring.bigquery_log import check_table, requests_of
-from slipway.monitoring.requests import Window, answered_rows, count_requests
+from slipway.monitoring.requests import answered_rows, count_requests
+from slipway.monitoring.window import Window
 from tests.request_windows import write_requests
 
 pytestmark = pytest.mark.filterwarnings("ignore:fetch_arrow_table:DeprecationWarning")  # Ibis calls it of DuckDB

@@ -16,9 +16,10 @@ from slipway.monitoring.columns import Column, compare_column, follows_clock
 from slipway.monitoring.compare import compare_window
 from slipway.monitoring.counts import Cells, Counts, choose_cells, count
 from slipway.monitoring.drift import ERROR_RATE, measure
-from slipway.monitoring.requests import Requests, Window
+from slipway.monitoring.requests import Requests
 from slipway.monitoring.result import WindowResult
 from slipway.monitoring.slices import Slice, SliceColumn, choose_slices
+from slipway.monitoring.window import Window
 
 ROWS = 9_000
 COLUMNS = 18

@@ -14,7 +14,8 @@ from serving.request_log import schema
 from slipway.data.tensors import MISSING_INT
 from slipway.errors import ConfigError
 from slipway.monitoring.counts import choose_cells
-from slipway.monitoring.requests import Requests, Window, columns_of, count_requests, find_window, last_window
+from slipway.monitoring.requests import Requests, columns_of, count_requests
+from slipway.monitoring.window import Window, find_window, last_window
 
 DAY = timedelta(days=1)
 START = datetime(2026, 3, 1, tzinfo=UTC)

@@ -14,9 +14,10 @@ from slipway.monitoring.columns import Column
 from slipway.monitoring.compare import compare_window
 from slipway.monitoring.counts import Cells, Counts, choose_cells, count, place
 from slipway.monitoring.history import describe_window
-from slipway.monitoring.requests import Requests, Window
+from slipway.monitoring.requests import Requests
 from slipway.monitoring.result import WindowResult
 from slipway.monitoring.slices import LARGEST, Slice, SliceColumn, choose_slices, count_in, places_of
+from slipway.monitoring.window import Window
 
 WINDOW = Window(datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 2, tzinfo=UTC))
 SPECS = (["payment"], ["zone"], ["payment", "zone"])
