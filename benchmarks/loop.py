@@ -201,7 +201,12 @@ class Life:
             compare_requests.python_func(
                 module=MODULE, version=version, start=start, **own, **{name: made[name] for name in compared}
             )
-            score_predictions.python_func(comparison=made["comparison"], **own, **{name: made[name] for name in scored})
+            score_predictions.python_func(
+                comparison=made["comparison"],
+                metrics_uri=given["metrics_uri"],
+                **own,
+                **{name: made[name] for name in scored},
+            )
             run = RunContext.model_validate_json(given["run"])
             decide_window(made["scored"].path, data, 1, own["monitoring_uri"], own["monitor_config"], "", run)
         trained = finish_retraining(environment, MODULE, data, notify=False, on_change=lambda _: None)

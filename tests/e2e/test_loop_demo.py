@@ -88,17 +88,20 @@ def _check_page(page: str, weeks: int) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_an_interrupted_demo_leaves_no_server(workspace: Workspace, tmp_path: Path) -> None:
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [SLIPWAY, "loop", "demo", "--home", str(tmp_path / "demo")],
         env=workspace.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
-    assert process.stdout
-    served = next(
-        found for line in process.stdout if (found := re.search(r"served at http://127\.0\.0\.1:(\d+)", line))
-    )
-    children = psutil.Process(process.pid).children(recursive=True)
-    process.send_signal(signal.SIGINT)
-    rest, _ = process.communicate(timeout=60)
+    ) as process:  # fmt: skip
+        try:
+            assert process.stdout
+            served = next(
+                found for line in process.stdout if (found := re.search(r"served at http://127\.0\.0\.1:(\d+)", line))
+            )
+            children = psutil.Process(process.pid).children(recursive=True)
+            process.send_signal(signal.SIGINT)
+            rest, _ = process.communicate(timeout=200)
+        finally:
+            process.kill()
     assert process.returncode == 130, rest
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", int(served[1]))) != 0
