@@ -91,6 +91,8 @@ def test_an_interrupted_demo_leaves_no_server(workspace: Workspace, tmp_path: Pa
     with subprocess.Popen(
         [SLIPWAY, "loop", "demo", "--home", str(tmp_path / "demo")],
         env=workspace.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        # A shell's background jobs ignore Ctrl-C, and so would what they start.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:  # fmt: skip
         try:
             assert process.stdout
