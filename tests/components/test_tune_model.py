@@ -1,11 +1,7 @@
 from __future__ import annotations
 
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,70 +9,15 @@ import pytest
 from components.train_model.config import TrainConfig
 from components.train_model.dataset import read_training_rows
 from components.tune_model.judging import choose_folds
-from components.tune_model.run import TuneConfig, is_due, tune
-from slipway.lineage import Lineage
-from slipway.runs.record import RunContext
-from slipway.tuning.page import render_tuning
-from slipway.tuning.result import TuningFile, Winner
-from tests.shapes import MODULE, Artifacts, make_transformed, publish, train_parameters
-
-SPACE = {
-    "learning_rate": {"min": 0.001, "max": 0.1, "log": True},
-    "units": {"min": 4, "max": 16},
-    "training.epochs": {"min": 1, "max": 2},
-}
-TUNING = {"trials": 2, "metric": "accuracy", "folds": 1}
-MODEL = (MODULE / "model.py").read_text(encoding="utf-8")
+from components.tune_model.run import TuneConfig, is_due
+from slipway.tuning.result import Winner
+from tests.searches import MODEL, SPACE, TUNING, search
+from tests.shapes import Artifacts, make_transformed, train_parameters
 
 
 @pytest.fixture(scope="module")
 def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Artifacts:
     return make_transformed(tmp_path_factory)
-
-
-def search(
-    artifacts: Artifacts, folder: Path, space: dict[str, Any] | None = None, model: str = MODEL, **tuning: Any
-) -> TuningFile:
-    lineage = Lineage(run="r", module="shapes", module_digest="d", data_uri="rows.csv")
-    return tune(
-        artifacts.graph,
-        artifacts.transformed,
-        publish(artifacts.folder, model=model).model_uri,
-        TrainConfig.model_validate_json(train_parameters(epochs=2)),
-        TuneConfig.model_validate({"search_space": SPACE if space is None else space, "tuning": TUNING | tuning}),
-        {},
-        str(folder / "tuning"),
-        RunContext(uri=str(folder / "run"), lineage=lineage),
-    )
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    """The trials and confirmations, without what the clock measured."""
-    found = sorted((folder / "tuning").rglob("*.json"))
-    return {path.name: path.read_bytes() for path in found if path.name != "winner.json"}
-
-
-def test_a_search_that_was_killed_leaves_the_same_files(artifacts: Artifacts, tmp_path: Path) -> None:
-    undisturbed = search(artifacts, tmp_path / "a", target=0.0)  # trial 0, and the same with two further seeds
-    code = (
-        "import sys; from pathlib import Path; from tests.components.test_tune_model import search;"
-        "from tests.shapes import Artifacts; search(Artifacts(Path(sys.argv[1])), Path(sys.argv[2]), target=0.0)"
-    )
-    again = subprocess.Popen([sys.executable, "-c", code, str(artifacts.folder), str(tmp_path / "b")])
-    while len(files(tmp_path / "b")) < 1:
-        assert again.poll() is None
-        time.sleep(0.02)
-    again.send_signal(signal.SIGKILL)
-    again.wait()
-    assert len(files(tmp_path / "b")) < len(files(tmp_path / "a"))
-    resumed = search(artifacts, tmp_path / "b", target=0.0)
-    assert len(files(tmp_path / "a")) == 3
-    assert files(tmp_path / "b") == files(tmp_path / "a")
-    assert resumed.tuned.values == undisturbed.tuned.values
-    assert resumed.trials[0].values.flat() == {"units": 16, "learning_rate": 0.02, "training.epochs": 2}
-    assert resumed.tuned.own == resumed.trials[0].value
-    assert resumed.tuned.value == resumed.confirmed[resumed.tuned.winner]
-    render_tuning(resumed)
 
 
 def test_model_py_says_what_yaml_cannot_and_a_trial_may_fail(artifacts: Artifacts, tmp_path: Path) -> None:

@@ -1,0 +1,37 @@
+"""Searches for the hyperparameters of a tiny module."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from components.train_model.config import TrainConfig
+from components.tune_model.run import TuneConfig, tune
+from slipway.lineage import Lineage
+from slipway.runs.record import RunContext
+from slipway.tuning.result import TuningFile
+from tests.shapes import MODULE, Artifacts, publish, train_parameters
+
+SPACE = {
+    "learning_rate": {"min": 0.001, "max": 0.1, "log": True},
+    "units": {"min": 4, "max": 16},
+    "training.epochs": {"min": 1, "max": 2},
+}
+TUNING = {"trials": 2, "metric": "accuracy", "folds": 1}
+MODEL = (MODULE / "model.py").read_text(encoding="utf-8")
+
+
+def search(
+    artifacts: Artifacts, folder: Path, space: dict[str, Any] | None = None, model: str = MODEL, **tuning: Any
+) -> TuningFile:
+    lineage = Lineage(run="r", module="shapes", module_digest="d", data_uri="rows.csv")
+    return tune(
+        artifacts.graph,
+        artifacts.transformed,
+        publish(artifacts.folder, model=model).model_uri,
+        TrainConfig.model_validate_json(train_parameters(epochs=2)),
+        TuneConfig.model_validate({"search_space": SPACE if space is None else space, "tuning": TUNING | tuning}),
+        {},
+        str(folder / "tuning"),
+        RunContext(uri=str(folder / "run"), lineage=lineage),
+    )
