@@ -55,7 +55,8 @@ def read_window(log_uri: str, model: str, window: Window, rows: int) -> Iterator
         for batch in requests_of(open_table(log_uri.removeprefix(SCHEME)), model, window).to_pyarrow_batches(
             chunk_size=rows
         ):
-            yield _as_logged(batch)
+            if batch.num_rows:
+                yield _as_logged(batch)
     except (GoogleAPIError, GoogleAuthError) as error:
         raise StoreError(f"{log_uri}: BigQuery refuses: {error}") from error
 
@@ -71,9 +72,7 @@ def requests_of(table: Any, model: str, window: Window) -> Any:
 
 def _as_logged(batch: pa.RecordBatch) -> pa.RecordBatch:
     """BigQuery has no null arrays: those of a call that failed are empty there."""
-    [found] = pa.Table.from_batches([batch]).select(_SCHEMA.names).cast(_SCHEMA).combine_chunks().to_batches() or [
-        _SCHEMA.empty_table().to_batches()[0]
-    ]
+    [found] = pa.Table.from_batches([batch]).select(_SCHEMA.names).cast(_SCHEMA).combine_chunks().to_batches()
     answered = pc.is_null(found.column("error"))
     features = pc.if_else(answered, found.column("features"), pa.scalar(None, _FEATURES))
     return found.set_column(_SCHEMA.get_field_index("features"), "features", features)

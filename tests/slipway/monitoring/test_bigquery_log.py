@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import ibis
+import pyarrow as pa
 import pytest
 from google.api_core.exceptions import NotFound
 
@@ -65,6 +66,18 @@ def test_a_table_has_the_requests_of_its_folder(log: Path) -> None:
     )
     names = [name for name in of_folder.column_names if name != "classes"]  # empty there, null here: neither names any
     assert of_table.select(names).to_pylist() == of_folder.select(names).to_pylist()
+
+
+def test_a_window_without_requests_has_none(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_requests(str(log), "other", 7, START, ROWS, [0.5] * len(ROWS))
+    assert counted(LOG) == {}
+    schema = bigquery_log._SCHEMA
+    none = pa.RecordBatch.from_pylist([], schema=schema)
+    monkeypatch.setattr(
+        "ibis.backends.duckdb.Backend.to_pyarrow_batches",
+        lambda *_, **__: pa.RecordBatchReader.from_batches(schema, [none]),
+    )
+    assert counted(LOG) == {}, "an answer of one batch without rows"
 
 
 def test_the_query_reads_the_days_of_the_window_alone() -> None:
