@@ -58,6 +58,11 @@ def draw(seed: int, rows: int = 600) -> tuple[Rows, list[float], list[int]]:
     return requests, scores.tolist(), labels.tolist()
 
 
+def drifted(rows: Rows) -> Rows:
+    """The same requests with fares that rose by half."""
+    return [row | {"fare": row["fare"] * 1.5} for row in rows]
+
+
 @dataclass
 class Watched:
     """`monitoring` are keys of module.yaml, `bucket` is where the log and the windows are instead of the folder.
