@@ -195,7 +195,7 @@ def _counts(one: Performance) -> str:
     told = f"{one.labels:,} labels of requests from the window of {one.since} to that of {one.until}"
     more = {
         "without a label yet": one.missing, "asked again": one.repeated, "labels told again": one.duplicates,
-        "contradictory labels, which do not count": one.contradictory, "answers that are no predictions": one.unusable,
+        "with contradictory labels": one.contradictory, "answers that are no predictions": one.unusable,
     }  # fmt: skip
     return ", ".join([told, *(f"{number:,} {what}" for what, number in more.items() if number)])
 

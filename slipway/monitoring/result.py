@@ -25,6 +25,7 @@ class Score(BaseModel):
     interval: tuple[float, float] | None = None
     evaluated: float | None = None
     labels: int
+    problem: str = Field("", description="why it cannot be computed")
 
 
 class Performance(BaseModel):

@@ -190,6 +190,10 @@ def test_what_cannot_be_watched_is_refused_with_the_fix(watched: Watched) -> Non
     with pytest.raises(StoreError, match="nothing to watch"):
         watched.run(0)
     LocalModelStore(Path(watched.store)).push(write_model(watched.folder / "m"), provenance(MODEL))
+    with pytest.raises(StoreError, match="no log at this place; correct --log"):
+        watched.run(0)
+    assert not Path(watched.windows).exists(), "nothing is recorded"
+    Path(watched.log).mkdir()
     with pytest.raises(StoreError, match="no baseline"):
         watched.run(0)
     with pytest.raises(ConfigError, match="not over"):
@@ -284,3 +288,14 @@ def test_a_hole_in_the_log_leaves_the_other_requests_counted_once(watched: Watch
     result = watched.run(0)
     assert (result.requests, result.verdict) == (500, "stable")
     assert (result.performance[0].labels, result.performance[0].missing) == (500, 0)
+
+
+def test_labels_that_are_not_there_are_said_with_their_setting(watched: Watched) -> None:
+    version = watched.push()
+    requests, scores, _ = draw(1)
+    watched.ask(version, 0, requests, scores)
+    watched.monitoring = {"labels": str(watched.folder / "lables.csv")}
+    result = watched.run(0)
+    assert result.verdict == "stable"
+    assert any("lables.csv" in note and "correct monitoring.labels" in note for note in result.notes)
+    assert not any("--data" in note for note in result.notes)

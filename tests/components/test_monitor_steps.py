@@ -268,13 +268,14 @@ def test_labels_weigh_and_the_modules_own_metrics_are_scored(watched: Watched) -
     requests, scores, labels = draw(1)
     ids = watched.ask(version, 0, requests, scores)
     watched.config["label"] = {"column": "tip", "weight": "worth"}
-    watched.config["metrics"] = {"off": "low"}
+    watched.config["metrics"] = {"off": "low", "ratio": "low"}
     watched.config["thresholds"] = [{"metric": "recall", "decision": 0.3, "min": 0.1}]
     module = write_module(watched.folder / "own")
-    (module / "module.yaml").write_text((module / "module.yaml").read_text() + "metrics: {off: low}\n")
+    (module / "module.yaml").write_text((module / "module.yaml").read_text() + "metrics: {off: low, ratio: low}\n")
     (module / "metrics.py").write_text(
         "import numpy as np\n\ndef off(labels, predictions, weights):\n"
-        "    return np.average(np.abs(labels - predictions), weights=weights)\n"
+        "    return np.average(np.abs(labels - predictions), weights=weights)\n\n"
+        "def ratio(labels, predictions, weights):\n    raise ValueError('no refunds')\n"
     )
     watched.metrics_uri = publish_module(module, watched.folder / "published").metrics_uri
     worth = [3 if number % 2 else 1 for number in range(len(ids))]
@@ -283,7 +284,9 @@ def test_labels_weigh_and_the_modules_own_metrics_are_scored(watched: Watched) -
         "request_id,tip,worth\n"
         + "".join(f"{one},{label},{its}\n" for one, label, its in zip(ids, labels, worth, strict=True))
     )
-    [own] = watched.run(0).performance
+    result = watched.run(0)
+    [own] = result.performance
+    assert any("metric ratio" in note and "ValueError: no refunds" in note for note in result.notes)
     found = {one.metric: one for one in own.scores if one.slice == "overall"}
     assert own.labels == 599, "a row of weight 0 counts nowhere"
     assert own.unusable == 0
