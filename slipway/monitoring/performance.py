@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from slipway.errors import DataError
 from slipway.evaluation.results import OVERALL
 from slipway.monitoring.columns import Column, compare_column
 from slipway.monitoring.counts import count
+from slipway.monitoring.label_shares import compare_labels
 from slipway.monitoring.labels import REQUEST, SETTING, Joined, Labels, open_labels
 from slipway.monitoring.log_reader import LogReader
 from slipway.monitoring.requests import ANSWERS, answered_rows, predictions_of
@@ -78,7 +79,8 @@ def score_labels(
         return result
     try:
         with open_labels(its.labels, config.label, config.task, config.ingestion, its.key) as labels:
-            found = _joined(result, window, LogReader(log_uri, result.model), labels, config)
+            log = LogReader(log_uri, result.model)
+            found = _joined(result, window, log, labels, config, baseline.labels_by)
     except DataError as error:
         return result.model_copy(update={"notes": [*result.notes, f"no labels of {SETTING}: {error}"]})
     if not found:
@@ -107,6 +109,8 @@ def score_labels(
         same = previous if previous and previous.version == result.version else None
         rows = concatenated([one.rows for one in found[result.version].joined])
         changed["labels"], changed["label_slices"] = _labels_drift(rows, baseline, config, same)
+        columns = dict(zip(rows.column_names, rows.columns, strict=True))
+        changed["labels_by"] = compare_labels(columns, config.label.column, baseline, its.threshold)
         is_new = previous is None or performance[0].rows not in {one.rows for one in previous.performance}
         overall = next(one for one in baseline.metrics if one.name == OVERALL)
         signal = performance_signal(metric, performance[0].scores, overall, its, is_new=is_new)
@@ -130,11 +134,14 @@ def _labels_drift(
 
 
 def _joined(
-    result: WindowResult, window: Window, log: LogReader, labels: Labels, config: MonitorConfig
+    result: WindowResult, window: Window, log: LogReader, labels: Labels, config: MonitorConfig, watched: Iterable[str]
 ) -> dict[int, _Found]:
-    """The labelled requests by version, back to the window with which the served version has labels enough."""
+    """The labelled requests by version, back to the window with which the served version has labels enough.
+
+    They have the features of slices and of the key, and those that are `watched`.
+    """
     its, length = config.monitoring, parse_length(config.monitoring.window)
-    features = {name for one in config.slices for name in one} | (set(its.key) - set(REQUEST))
+    features = {*watched, *(name for one in config.slices for name in one), *its.key} - set(REQUEST)
     features |= {config.label.weight} if config.label.weight else set()
     found: dict[int, _Found] = defaultdict(_Found)
     for back in range(its.label_windows):

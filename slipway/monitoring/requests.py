@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from slipway.data.tensors import MISSING_INT
 from slipway.monitoring.baseline import CLASS, SCORE
-from slipway.monitoring.counts import Cells, Counts, add, place
+from slipway.monitoring.counts import Cells, Counts, Outside, add, place
 from slipway.monitoring.log_reader import LogReader
 from slipway.monitoring.sample import Sample
 from slipway.monitoring.slices import Slice, add_rows, count_in, places_of
@@ -38,6 +38,7 @@ class Requests:
         traffic: Calls, and those of them that failed.
         counts: Of each column of the baseline, by its cells.
         samples: Values of each feature, `SAMPLE_ROWS` at most; also of features that the baseline does not have.
+        outside: Of each feature of numbers, those outside the range of the training rows.
         slices: Those of the baseline that can be told by the logged features, with counts by its cells.
     """
 
@@ -45,6 +46,7 @@ class Requests:
     traffic: Traffic = field(default_factory=Traffic)
     counts: dict[str, Counts] = field(default_factory=dict)
     samples: dict[str, pa.ChunkedArray] = field(default_factory=dict)
+    outside: dict[str, Outside] = field(default_factory=dict)
     slices: list[Slice] = field(default_factory=list)
 
     def add(self, features: Mapping[str, pa.Array], rows: int, cells: Mapping[str, Cells]) -> None:
@@ -58,6 +60,9 @@ class Requests:
                 count_in(groups, name, placed, size)
                 found = Counts(cells=cells[name], counts=np.bincount(placed, minlength=size).tolist())
                 self.counts[name] = add(self.counts[name], found) if name in self.counts else found
+                its = cells[name]
+                if its.lowest is not None and its.highest is not None:
+                    self.outside.setdefault(name, Outside(lowest=its.lowest, highest=its.highest)).add(values)
             before = self.samples.get(name)
             if before is None or len(before) < SAMPLE_ROWS:
                 self.samples[name] = _join(before, values) if before else pa.chunked_array([values])

@@ -12,6 +12,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -70,19 +71,18 @@ class Reply:
     """An answer over REST, as it came."""
 
     def __init__(self, port: int, method: str, target: str, body: bytes | None = None, **headers: str) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
-        connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
-        sent = {"Host": "models.example", **{name.replace("_", "-"): value for name, value in headers.items()}}
-        if body is not None:
-            sent["Content-Length"] = str(len(body))
-        for name, value in sent.items():
-            connection.putheader(name, value)
-        connection.endheaders(body)
-        response = connection.getresponse()
-        self.status = response.status
-        self.headers = {name.lower(): value for name, value in response.getheaders()}
-        self.body = response.read()
-        connection.close()
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as connection:
+            connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
+            sent = {"Host": "models.example", **{name.replace("_", "-"): value for name, value in headers.items()}}
+            if body is not None:
+                sent["Content-Length"] = str(len(body))
+            for name, value in sent.items():
+                connection.putheader(name, value)
+            connection.endheaders(body)
+            response = connection.getresponse()
+            self.status = response.status
+            self.headers = {name.lower(): value for name, value in response.getheaders()}
+            self.body = response.read()
 
 
 def stub(ports: SidecarOptions) -> Any:
