@@ -77,15 +77,16 @@ def count_baseline(
         return Counts(cells=cells, counts=np.bincount(placed, minlength=len(cells.names)).tolist()), placed
 
     labels, label_places = column(judged.label)
-    features, labels_by = {}, {}
+    counted: dict[str, Counts] = {}
+    labels_by: dict[str, list[list[int]]] = {}
     for name in named:
         if name not in uncounted:
-            features[name], placed = column(name)
-            if joint := count_jointly(placed, features[name].cells, label_places, labels.cells):
+            counted[name], placed = column(name)
+            if joint := count_jointly(placed, counted[name].cells, label_places, labels.cells):
                 labels_by[name] = joint
     return Baseline(
         rows=train.count_rows(),
-        features=features,
+        features=counted,
         answers=_answers(judged, measured, slices),
         label=judged.label,
         labels=labels,

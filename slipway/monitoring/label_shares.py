@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-    from slipway.monitoring.baseline import Baseline
-
 MOST_CELLS = 50  # of a feature, and of the label
 
 
@@ -55,19 +53,32 @@ def count_jointly(
 
 
 def compare_labels(
-    rows: Mapping[str, pa.ChunkedArray], label: str, baseline: Baseline, threshold: float
+    rows: Mapping[str, pa.ChunkedArray],
+    label: str,
+    label_cells: Cells,
+    features: Mapping[str, Counts],
+    trained: Mapping[str, list[list[int]]],
+    threshold: float,
 ) -> list[LabelShares]:
-    """The labels of requests beside those of training, by each feature that the baseline counted so."""
-    cells = baseline.labels.cells
-    labels = place(rows[label], cells)
-    names = [name for name in baseline.labels_by if name in rows and name != label]
+    """The labels of requests beside those of training, by each feature of which the baseline counts them.
+
+    Args:
+        rows: The columns of the requests, with their labels.
+        label: The column of the label.
+        label_cells: Of the baseline, by which labels are counted.
+        features: Of the baseline.
+        trained: Of the baseline, the labels by feature.
+        threshold: Of the distance.
+    """
+    labels = place(rows[label], label_cells)
+    names = [name for name in trained if name in rows and name != label]
     found = []
     for name in names:
-        feature: Counts = baseline.features[name]
-        joint = count_jointly(place(rows[name], feature.cells), feature.cells, labels, cells)
-        now, trained = np.array(joint), np.array(baseline.labels_by[name])
-        distance = measure_within(now, trained, threshold, len(names))
-        found.append(_shares(name, distance, feature.cells, cells, now, trained))
+        cells = features[name].cells
+        now = np.array(count_jointly(place(rows[name], cells), cells, labels, label_cells))
+        before = np.array(trained[name])
+        distance = measure_within(now, before, threshold, len(names))
+        found.append(_shares(name, distance, cells, label_cells, now, before))
     return sorted(found, key=lambda one: -one.baseline.distance)
 
 

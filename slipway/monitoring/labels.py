@@ -74,7 +74,7 @@ class Labels:
         for place, name in enumerate(self.key):
             asked[f"k{place}"], told = self._of_one_type(name, requests[name])
             keys.append(f"{told} AS k{place}")
-        more = [self.weight] if self.weight in self.columns.names else []
+        more = [self.weight] if self.weight and self.weight in self.columns.names else []
         values = [f"first({identifier(name)} ORDER BY file_row_number) AS v{i}"
                   for i, name in enumerate((self.label, *more))]  # fmt: skip
         by, label = ", ".join(f"k{place}" for place in range(len(self.key))), identifier(self.label)

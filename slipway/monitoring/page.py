@@ -314,7 +314,8 @@ def _labels_by(result: WindowResult) -> list[Markup]:
         note = f"Distance {its.distance:.3f}, noise {format_number(its.noise, 2)}, threshold {its.threshold:g}."
         return overlaid_bars(f"{one.label} by {one.feature}", ("training", "now"), rows, note)
 
-    moved, others = [], []
+    moved: list[Markup] = []
+    others: list[Markup] = []
     for one in result.labels_by:
         (moved if one.baseline.drifted else others).append(chart(one))
     if not moved and not others:

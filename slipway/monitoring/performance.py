@@ -110,7 +110,9 @@ def score_labels(
         rows = concatenated([one.rows for one in found[result.version].joined])
         changed["labels"], changed["label_slices"] = _labels_drift(rows, baseline, config, same)
         columns = dict(zip(rows.column_names, rows.columns, strict=True))
-        changed["labels_by"] = compare_labels(columns, config.label.column, baseline, its.threshold)
+        changed["labels_by"] = compare_labels(
+            columns, config.label.column, baseline.labels.cells, baseline.features, baseline.labels_by, its.threshold
+        )
         is_new = previous is None or performance[0].rows not in {one.rows for one in previous.performance}
         overall = next(one for one in baseline.metrics if one.name == OVERALL)
         signal = performance_signal(metric, performance[0].scores, overall, its, is_new=is_new)

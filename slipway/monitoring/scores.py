@@ -144,8 +144,8 @@ def score(
         value, problem = _tried(function, rows.labels, rows.predictions, rows.weights)
         error = math.inf if problem else _function_error(rows, function)
         seen = overall.candidate.get(metric) if (overall := known.get(_spelt((), ()))) else None
-        found = _score(OVERALL, metric, value, error, seen, len(rows.labels))
-        scores.append(found.model_copy(update={"problem": problem}))
+        one = _score(OVERALL, metric, value, error, seen, len(rows.labels))
+        scores.append(one.model_copy(update={"problem": problem}))
     return scores
 
 

@@ -299,3 +299,15 @@ def test_labels_that_are_not_there_are_said_with_their_setting(watched: Watched)
     assert result.verdict == "stable"
     assert any("lables.csv" in note and "correct monitoring.labels" in note for note in result.notes)
     assert not any("--data" in note for note in result.notes)
+
+
+def test_an_older_baseline_is_said_to_lack_the_labels_by_feature(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Watched, "_labels_by", staticmethod(lambda *_: {}))
+    version = watched.push()
+    requests, scores, labels = draw(1)
+    watched.tell(watched.ask(version, 0, requests, scores), labels)
+    result = watched.run(0)
+    assert (result.verdict, result.labels_by, result.notes) == ("stable", [], [])
+    assert any("labels are not compared by feature" in said for said in watched.outcome().reasons)

@@ -312,3 +312,57 @@ def test_of_very_many_labels_a_sample_is_scored(watched: Watched, monkeypatch: p
     assert own.labels / (own.labels + own.missing) == pytest.approx(500 / 600, abs=0.06)
     assert result.requests == 600
     assert any("one request in 2," in note for note in result.notes)
+
+
+def test_labels_that_mean_something_else_by_feature_are_told_and_decide_nothing(watched: Watched) -> None:
+    """The labels overall stay as they were: card tips as cash did, and cash as card."""
+    version = watched.push()
+    requests, scores, labels = draw(1, 3000)
+    watched.tell(watched.ask(version, 0, requests, scores), labels)
+    stable = watched.run(0)
+    assert not any(one.baseline.drifted for one in stable.labels_by)
+    rng = np.random.default_rng(7)
+    turned = [int(rng.random() < (0.25 if one["payment"] == "Card" else 0.52)) for one in requests]
+    watched.tell(watched.ask(version, 1, requests, scores), turned)
+    watched.monitoring = {"min_labels": 1000, "max_drop": 0.9}
+    result = watched.run(1)
+    assert [one.feature for one in result.labels_by if one.baseline.drifted] == ["payment"]
+    payment = result.labels_by[0]
+    assert (payment.label, payment.cells) == ("1", ["Cash", "Card"])
+    assert payment.now == pytest.approx([0.52, 0.25], abs=0.04)
+    assert payment.trained == pytest.approx([0.25, 0.65], abs=0.04)
+    assert {one.cause for one in result.signals} == {"drift", "slices", "volume", "errors", "performance"}
+    assert result.verdict == "stable"
+    assert any("labels by payment" in said for said in watched.outcome().reasons)
+    page = (Path(watched.windows) / MODEL / "2026-03-02T00:00:00Z" / "report.html").read_text()
+    assert "1 by payment" in page
+
+
+def test_numbers_outside_the_range_of_training_are_told_with_their_share_and_the_furthest(watched: Watched) -> None:
+    version = watched.push()
+    requests, scores, _ = draw(1)
+    far = [row | {"fare": 900.0 + number} if number < 12 else row for number, row in enumerate(requests)]
+    watched.ask(version, 0, far, scores)
+    result = watched.run(0)
+    [fare] = [one for one in result.columns if one.name == "fare"]
+    assert fare.outside is not None
+    assert (fare.outside.above, fare.outside.below, fare.outside.furthest) == (12, 0, 911.0)
+    assert fare.outside.share == pytest.approx(0.02)
+    [said] = [one for one in watched.outcome().reasons if "outside the range" in one]
+    assert "fare 12 of 600 numbers (2" in said
+    assert "911" in said
+    page = (Path(watched.windows) / MODEL / "2026-03-01T00:00:00Z" / "report.html").read_text()
+    assert "Outside the range of training: 12 of 600" in page
+
+
+def test_a_slice_is_compared_with_the_window_before(watched: Watched) -> None:
+    version = watched.push()
+    for day in range(2):
+        requests, scores, _ = draw(day, 2000)
+        watched.ask(version, day, drifted(requests) if day else requests, scores)
+        result = watched.run(day)
+    moved = [one for one in result.slices if one.previous and one.previous.drifted]
+    assert {one.name for one in moved} == {"fare"}
+    assert any("moved within slices since the window before: fare" in said for said in watched.outcome().reasons)
+    page = (Path(watched.windows) / MODEL / "2026-03-02T00:00:00Z" / "report.html").read_text()
+    assert page.count("from the window before") == 2, "of the columns, and of those within slices"
