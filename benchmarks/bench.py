@@ -63,6 +63,7 @@ def main() -> None:
             (model,) = (home / "models" / "taxi").glob("[0-9]*")
             answered = monitor.read_trips(run, model, home / "models" / "taxi" / ".baselines" / f"{model.name}.json")
             table(monitor.COST_HEADER, monitor.measure_cost(answered, home, int(model.name), work))
+            table(monitor.SIZE_HEADER, monitor.measure_size(answered, home, int(model.name), work))
             table(monitor.ALARMS_HEADER, monitor.count_false_alarms(answered))
             table(monitor.MOVES_HEADER, monitor.count_moves(answered))
         if "loop" in parts:

@@ -44,10 +44,12 @@ from slipway.monitoring.window import Window
 ALARMS_HEADER = ("requests in a window", "threshold", "windows", "with a false alarm", "by kind", "Evidently's preset")
 MOVES_HEADER = ("move", "requests", "threshold", "windows", "found", "of these as broken", "Evidently's preset")
 COST_HEADER = ("100,000 requests, 17 features and the score", "wall s", "CPU s", "largest process MiB")
+SIZE_HEADER = ("requests", "GB of rows", "MB of files", "wall s", "CPU s", "largest process MiB")
 START = datetime(2026, 3, 1, tzinfo=UTC)
 WINDOW = Window(START, START + timedelta(days=1))
 VERSION = 1
 EVIDENTLY_WINDOWS = 20
+GIGABYTE = 1e9
 TYPES = {"number": pa.float64(), "category": pa.string()}
 
 Move = Callable[[pa.Table, np.random.Generator], pa.Table]
@@ -242,8 +244,25 @@ def measure_cost(trips: Trips, home: Path, version: int, work: Path) -> Iterator
         yield "slipway monitor evidently, on 10,000 of them", *_cost(page)
 
 
-def write_log(trips: Trips, version: int, log: Path, rows: int) -> None:
-    """Requests as the server logs them, spread over the window; trips come several times."""
+def measure_size(trips: Trips, home: Path, version: int, work: Path) -> Iterator[tuple[str, ...]]:
+    """`slipway monitor run` on a window of 100,000 requests, and on one of a gigabyte.
+
+    The gigabyte is of rows as Arrow decodes them, with all columns; the log's files are compressed.
+    """
+    rows = 100_000
+    for name in ("requests-small", "requests-large"):
+        log = work / name
+        held = write_log(trips, version, log, rows)
+        files = sum(file.stat().st_size for file in log.rglob("*.parquet"))
+        asked = ["taxi", "--log", str(log), "--window", WINDOW.name, "--decide-only", "--json"]
+        cost = measure([sys.executable, "-m", "cli.main", "monitor", "run", *asked], {"SLIPWAY_HOME": str(home)})
+        yield f"{rows:,}", f"{held / 1e9:.2f}", f"{files / 1e6:.0f}", *_cost(cost)
+        rows = round(rows * GIGABYTE / held)
+
+
+def write_log(trips: Trips, version: int, log: Path, rows: int) -> int:
+    """Requests as the server logs them, spread over the window; trips come several times. Answers the rows' bytes."""
+    held = 0
     order = np.random.default_rng(0).integers(0, trips.rows.num_rows, rows)
     folder = log / "model=taxi" / f"date={START:%Y-%m-%d}"
     folder.mkdir(parents=True)
@@ -262,7 +281,10 @@ def write_log(trips: Trips, version: int, log: Path, rows: int) -> None:
             }
             for number, row in enumerate(asked)
         ]  # fmt: skip
-        pq.write_table(pa.Table.from_pylist(logged, schema()), folder / f"{first}.parquet")
+        table = pa.Table.from_pylist(logged, schema())
+        held += table.nbytes
+        pq.write_table(table, folder / f"{first}.parquet")
+    return held
 
 
 def _cost(cost: Cost) -> tuple[str, str, str]:

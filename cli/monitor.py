@@ -169,8 +169,15 @@ def metrics(
     from serving.protocol.addresses import port_taken
     from slipway.monitoring.metrics import WindowMetrics
 
-    registry = CollectorRegistry()
-    registry.register(WindowMetrics(open_environment(env).state.monitoring, modules or ()))
+    folder, registry = open_environment(env).state.monitoring, CollectorRegistry()
+    if port is None:  # who serves them may wait for a first window
+        known = storage.list_names(folder)
+        for module in modules or ():
+            if module not in known:
+                raise StoreError(
+                    f"no window of {module} was watched in {folder}; watched are {', '.join(known) or 'none yet'}"
+                )
+    registry.register(WindowMetrics(folder, modules or ()))
     if port is None:
         echo(generate_latest(registry).decode().rstrip())
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,8 +20,9 @@ from slipway.evaluation.results import SliceResult
 from slipway.lineage import Lineage
 from slipway.monitoring.baseline import SCORE, Baseline
 from slipway.monitoring.config import MonitorConfig
-from slipway.monitoring.counts import Counts, choose_cells, count, place
+from slipway.monitoring.counts import Cells, Counts, choose_cells, count, place
 from slipway.monitoring.decision import State
+from slipway.monitoring.label_shares import count_jointly
 from slipway.monitoring.result import WindowResult, read_result
 from slipway.monitoring.slices import choose_slices, count_in, places_of
 from slipway.monitoring.state import read_state
@@ -56,6 +57,11 @@ def draw(seed: int, rows: int = 600) -> tuple[Rows, list[float], list[int]]:
         for fare, paid, hour in zip(fares, card, rng.integers(0, 24, rows), strict=True)
     ]
     return requests, scores.tolist(), labels.tolist()
+
+
+def drifted(rows: Rows) -> Rows:
+    """The same requests with fares that rose by half."""
+    return [row | {"fare": row["fare"] * 1.5} for row in rows]
 
 
 @dataclass
@@ -103,6 +109,7 @@ class Watched:
             count_in(groups, name, place(values, cells), len(cells.names))
             return count(values, cells)
 
+        told = counted("tip", pa.array(labels))
         overall = SliceResult(examples=3000, candidate={"auc": 0.79, "log_loss": 0.5, "accuracy": 0.75})
         card = SliceResult(columns=["payment"], values=["Card"], examples=1200, candidate={"auc": 0.6})
         tipped = SliceResult(columns=["tip"], values=["1"], examples=900, candidate={"accuracy": 0.4})
@@ -111,13 +118,22 @@ class Watched:
             features={name: counted(name, values) for name, values in columns.items()},
             answers={SCORE: counted(SCORE, pa.array(scores))},
             label="tip",
-            labels=counted("tip", pa.array(labels)),
+            labels=told,
+            labels_by=self._labels_by(columns, pa.array(labels), told.cells),
             metrics=[overall, card, tipped],
             slices=known,
         )
         model = write_model(self.folder / f"model-{seed}", seed)
         pushed = open_store(self.store).push(model, provenance(MODEL), baseline.model_dump_json())
         return pushed.version.number
+
+    @staticmethod
+    def _labels_by(columns: Mapping[str, pa.Array], labels: pa.Array, cells: Cells) -> dict[str, list[list[int]]]:
+        found = {}
+        for name, values in columns.items():
+            own = choose_cells(values)
+            found[name] = count_jointly(place(values, own), own, place(labels, cells), cells)
+        return found
 
     def ask(self, version: int | None, day: int, requests: Rows, scores: Sequence[Any], **options: Any) -> list[str]:
         options = {"seconds": 80_000.0} | options

@@ -27,6 +27,7 @@ def compare_requests(
     from slipway.monitoring.compare import compare_window, judge_traffic
     from slipway.monitoring.config import MonitorConfig
     from slipway.monitoring.history import RECENT, read_windows
+    from slipway.monitoring.log_reader import LogReader
     from slipway.monitoring.page import window_page
     from slipway.monitoring.requests import count_requests
     from slipway.monitoring.result import write_result
@@ -39,7 +40,8 @@ def compare_requests(
     window = window_of(start, config.window)
     earlier = read_windows(storage.join(monitoring_uri, module), window.name, RECENT)
     cells = {name: its.cells for name, its in {**baseline.features, **baseline.answers}.items()}
-    found, damaged = count_requests(log_uri, module, window, {int(version): cells}, {int(version): baseline.slices})
+    log = LogReader(log_uri, module)
+    found, damaged = count_requests(log, window, {int(version): cells}, {int(version): baseline.slices})
     previous = earlier[-1] if earlier else None
     result = compare_window(module, int(version), window, found, baseline, config, previous=previous, damaged=damaged)
     result = judge_traffic(result, earlier, config)

@@ -78,6 +78,7 @@ class RestProxy:
     async def _pass_on(self, scope: Message, request_id: bytes, body: bytes, held: HeldBody, send: Send) -> None:
         started, begin = time.time(), time.perf_counter()
         answer: bytes | None = None
+        broken: Exception | None = None
         try:
             response = await self._forward(scope, request_id, body)
         except aiohttp.ClientConnectorError as error:
@@ -88,14 +89,30 @@ class RestProxy:
             await _refuse(send, request_id, status, f"TensorFlow Serving broke off: {type(error).__name__}")
         else:
             async with response:
-                status, answer = await _pass_back(response, held, send, request_id, is_head=scope["method"] == "HEAD")
+                status, answer, broken = await _pass_back(
+                    response, held, send, request_id, is_head=scope["method"] == "HEAD"
+                )
+        self._log_call(scope, request_id, body, status, answer, started, time.perf_counter() - begin)
+        if broken:
+            raise broken  # the client has a part of the answer: only a connection that ends tells it so
+
+    def _log_call(
+        self,
+        scope: Message,
+        request_id: bytes,
+        body: bytes,
+        status: int,
+        answer: bytes | None,
+        started: float,
+        seconds: float,
+    ) -> None:
         is_asked = scope["method"] == "POST" and (status == 200 or status >= 400) and status != 404
         if not is_asked or not (url := parse_inference_url(scope["raw_path"])):
             return
         if status == 200 and answer is None:
             self._log.miss()
             return
-        method, label, seconds = url.method.lower(), url.label or "", time.perf_counter() - begin
+        method, label = url.method.lower(), url.label or ""
         given_id, code = request_id.decode("latin-1"), "" if status == 200 else _CODES.get(status, "UNKNOWN")
         # The log asks for the version of a call that failed: the one in the URL need not be there.
         kept = (None, b"", b"") if code else (url.version, body, answer)
@@ -161,8 +178,11 @@ def _ask_version(upstream: str, path: str) -> int | None:
 
 async def _pass_back(
     response: aiohttp.ClientResponse, held: HeldBody, send: Send, request_id: bytes, *, is_head: bool
-) -> tuple[int, bytes | None]:
-    """Sends an answer on, and returns status and body; a body too large for the log passes in pieces, and is None."""
+) -> tuple[int, bytes | None, Exception | None]:
+    """Sends an answer on, and returns status, body, and why the answer breaks off if it does after its first piece.
+
+    A body too large for the log passes in pieces, and is None.
+    """
     kept, pieces = bytearray(), aiter(response.content.iter_any())
     is_whole = True
     try:
@@ -173,7 +193,7 @@ async def _pass_back(
                 break
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
         await _refuse(send, request_id, 502, f"TensorFlow Serving broke off: {type(error).__name__}")
-        return 502, None
+        return 502, None, None
     headers = [*_end_to_end(response.raw_headers), (_ID, request_id)]
     if is_whole and not is_head and response.status not in _NO_BODY:
         headers.append((b"content-length", b"%d" % len(kept)))
@@ -183,11 +203,15 @@ async def _pass_back(
     answer = bytes(kept)
     await send({"type": "http.response.body", "body": answer, "more_body": not is_whole})
     if is_whole:
-        return response.status, answer
-    async for piece in pieces:
-        await send({"type": "http.response.body", "body": piece, "more_body": True})
-    await send({"type": "http.response.body"})
-    return response.status, None
+        return response.status, answer, None
+    while True:
+        try:
+            piece = await anext(pieces, b"")
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            return 502, None, error
+        await send({"type": "http.response.body", "body": piece, "more_body": bool(piece)})
+        if not piece:
+            return response.status, None, None
 
 
 async def _refuse(send: Send, request_id: bytes, status: int, text: str) -> None:

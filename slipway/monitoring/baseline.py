@@ -19,10 +19,12 @@ from slipway.evaluation.metric import CANDIDATE
 from slipway.evaluation.results import OVERALL, Evaluation, SliceResult
 from slipway.evaluation.slices import Measured
 from slipway.monitoring.counts import Cells, Counts, choose_cells, place
+from slipway.monitoring.label_shares import count_jointly
 from slipway.monitoring.slices import Slice, choose_slices, count_in, places_of
 from slipway.stores import storage
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from tensorflow_metadata.proto.v0 import schema_pb2
 
 FILE = "baseline.json"
@@ -37,6 +39,9 @@ class Baseline(BaseModel):
     answers: dict[str, Counts] = Field({}, description=f"`{SCORE}`, and of several classes `{CLASS}`")
     label: str
     labels: Counts
+    labels_by: dict[str, list[list[int]]] = Field(
+        {}, description="of a feature, the labels within each of its cells; none in older baselines"
+    )
     metrics: list[SliceResult] = Field([], description="overall, then by slice")
     slices: list[Slice] = Field([], description="the same counts within the largest slices; none in older baselines")
     uncounted: list[str] = Field([], description="inputs that are not compared: lists and images")
@@ -64,19 +69,28 @@ def count_baseline(
         slices += choose_slices(sliced_by, by)
         groups += places_of([one for one in slices if tuple(one.columns) == by], sliced_by)
 
-    def column(name: str) -> Counts:
+    def column(name: str) -> tuple[Counts, NDArray[np.int64]]:
         values = train.to_table(columns=[name])[name]
         cells = choose_cells(values)
         placed = place(values, cells)
         count_in(groups, name, placed, len(cells.names))
-        return Counts(cells=cells, counts=np.bincount(placed, minlength=len(cells.names)).tolist())
+        return Counts(cells=cells, counts=np.bincount(placed, minlength=len(cells.names)).tolist()), placed
 
+    labels, label_places = column(judged.label)
+    counted: dict[str, Counts] = {}
+    labels_by: dict[str, list[list[int]]] = {}
+    for name in named:
+        if name not in uncounted:
+            counted[name], placed = column(name)
+            if joint := count_jointly(placed, counted[name].cells, label_places, labels.cells):
+                labels_by[name] = joint
     return Baseline(
         rows=train.count_rows(),
-        features={name: column(name) for name in named if name not in uncounted},
+        features=counted,
         answers=_answers(judged, measured, slices),
         label=judged.label,
-        labels=column(judged.label),
+        labels=labels,
+        labels_by=labels_by,
         metrics=[_with_thresholds(judged), *judged.slices],
         slices=slices,
         uncounted=uncounted,

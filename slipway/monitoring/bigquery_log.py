@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -42,8 +42,10 @@ def check_table(log_uri: str) -> None:
         raise ConfigError(f"request_log = {log_uri!r}: write bq://project.dataset.table")
 
 
-def read_window(log_uri: str, model: str, window: Window, rows: int) -> Iterator[pa.RecordBatch]:
-    """The rows of a window, in batches of `rows`, in the same order each time.
+def read_window(
+    log_uri: str, model: str, window: Window, columns: Collection[str], rows: int
+) -> Iterator[pa.RecordBatch]:
+    """These columns of a window's rows, in batches of `rows` rows, in the same order each time.
 
     Raises:
         StoreError: BigQuery refuses; the message is BigQuery's.
@@ -52,27 +54,30 @@ def read_window(log_uri: str, model: str, window: Window, rows: int) -> Iterator
     from google.auth.exceptions import GoogleAuthError
 
     try:
-        for batch in requests_of(open_table(log_uri.removeprefix(SCHEME)), model, window).to_pyarrow_batches(
-            chunk_size=rows
-        ):
+        asked = requests_of(open_table(log_uri.removeprefix(SCHEME)), model, window, columns)
+        for batch in asked.to_pyarrow_batches(chunk_size=rows):
             if batch.num_rows:
                 yield _as_logged(batch)
     except (GoogleAPIError, GoogleAuthError) as error:
         raise StoreError(f"{log_uri}: BigQuery refuses: {error}") from error
 
 
-def requests_of(table: Any, model: str, window: Window) -> Any:
-    """The query, as an expression of Ibis; a folder's date is that of a file's first row, so the day before counts."""
-    days = [(moment - timedelta(days=back)).date() for moment, back in ((window.start, 1), (window.end, 0))]
+def requests_of(table: Any, model: str, window: Window, columns: Collection[str]) -> Any:
+    """The query, as an expression of Ibis; each row is in the folder of its own day."""
+    days = [moment.date() for moment in (window.start, window.end - timedelta(microseconds=1))]
     asked = table.filter(
         table.model == model, table.date.between(*days), table.time >= window.start, table.time < window.end
     )
-    return asked.select(*_SCHEMA.names).order_by("request_id", "instance")
+    names = [name for name in _SCHEMA.names if name in columns]
+    return asked.order_by("request_id", "instance").select(*names)
 
 
 def _as_logged(batch: pa.RecordBatch) -> pa.RecordBatch:
     """BigQuery has no null arrays: those of a call that failed are empty there."""
-    [found] = pa.Table.from_batches([batch]).select(_SCHEMA.names).cast(_SCHEMA).combine_chunks().to_batches()
+    kinds = pa.schema([_SCHEMA.field(name) for name in batch.schema.names])
+    [found] = pa.Table.from_batches([batch]).cast(kinds).combine_chunks().to_batches()
+    if "features" not in kinds.names:
+        return found
     answered = pc.is_null(found.column("error"))
     features = pc.if_else(answered, found.column("features"), pa.scalar(None, _FEATURES))
-    return found.set_column(_SCHEMA.get_field_index("features"), "features", features)
+    return found.set_column(kinds.get_field_index("features"), "features", features)

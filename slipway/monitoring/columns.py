@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import BaseModel, Field
 
-from slipway.monitoring.counts import Counts, count, ranked
+from slipway.monitoring.counts import Counts, Outside, count, ranked
 from slipway.monitoring.drift import ERROR_RATE, Distance, measure
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ class Column(BaseModel):
     counts: Counts
     trained: Counts
     missing: tuple[float, float] = Field(description="shares: now, and in training")
+    outside: Outside | None = Field(None, description="numbers outside the range of training; null in older baselines")
     new_values: dict[str, int] = Field({}, description="the most frequent values that training did not have")
     broken: str = Field("", description="what is wrong at the source, in words")
     decides: bool = Field(True, description="whether a move of it is a reason to train")

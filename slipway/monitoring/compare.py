@@ -11,6 +11,7 @@ from slipway.monitoring.baseline import Baseline
 from slipway.monitoring.columns import Column, compare_column, drift_level
 from slipway.monitoring.counts import Counts
 from slipway.monitoring.decision import Signal
+from slipway.monitoring.drift import ERROR_RATE
 from slipway.monitoring.requests import Requests
 from slipway.monitoring.result import WindowResult
 from slipway.monitoring.slices import compare_slices, slice_signal
@@ -68,6 +69,9 @@ def compare_window(
         for name, its in trained.items()
         if name in requests.counts
     ]
+    for one in columns:
+        if its := requests.outside.get(one.name):
+            one.outside = its.judged(trained[one.name].rows, ERROR_RATE / len(trained))
     deciding = {one.name: one for one in columns if one.decides}
     same = previous.slices if previous and previous.version == version else []
     slices = compare_slices(requests.slices, baseline.slices, deciding, same, config.min_rows)

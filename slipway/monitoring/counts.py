@@ -11,7 +11,9 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
+
+from slipway.pages.numbers import format_share
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -32,6 +34,8 @@ class Cells(BaseModel):
     kind: Literal["number", "category"]
     edges: list[float] = []
     values: list[str] = []
+    lowest: float | None = Field(None, description="of the training rows' numbers; none in older baselines")
+    highest: float | None = None
 
     @property
     def names(self) -> list[str]:
@@ -74,7 +78,8 @@ def choose_cells(values: pa.ChunkedArray | pa.Array) -> Cells:
             if not len(finite):
                 return Cells(kind="number")
             deciles = np.quantile(finite, np.arange(1, TENTHS) / TENTHS, method="inverted_cdf")
-            return Cells(kind="number", edges=np.unique(deciles).tolist())
+            ends = {"lowest": float(finite.min()), "highest": float(finite.max())}
+            return Cells(kind="number", edges=np.unique(deciles).tolist(), **ends)
     return Cells(kind="category", values=[value for value, _ in ranked(values)[:MOST_VALUES]])
 
 
@@ -140,3 +145,53 @@ def _numbers(values: pa.ChunkedArray | pa.Array) -> NDArray[np.float64]:
     numbers = values.cast("float64", safe=False).to_numpy(zero_copy_only=False)
     present: NDArray[np.float64] = numbers[~np.isnan(numbers)]
     return present
+
+
+class Outside(BaseModel):
+    """Numbers of a window outside the range of the training rows."""
+
+    model_config = ConfigDict(ser_json_inf_nan="strings")  # JSON has no infinity
+
+    lowest: float = Field(description="of the training rows")
+    highest: float
+    rows: int = Field(0, description="numbers of the window")
+    below: int = 0
+    above: int = 0
+    furthest: float | None = Field(None, description="the number that is the farthest outside")
+    is_unusual: bool = Field(False, description="whether there are more than chance explains")
+
+    @property
+    def share(self) -> float:
+        """Of all numbers; 0 without any."""
+        return (self.below + self.above) / self.rows if self.rows else 0.0
+
+    @property
+    def said(self) -> str:
+        """`12 of 600 numbers (2.0 %), the furthest 900; in training 3 to 41.5`."""
+        many = self.below + self.above
+        furthest = f", the furthest {self.furthest:g}" if self.furthest is not None else ""
+        share = format_share(self.share)
+        return f"{many:,} of {self.rows:,} numbers ({share}){furthest}; in training {self.lowest:g} to {self.highest:g}"
+
+    def add(self, values: pa.ChunkedArray | pa.Array) -> None:
+        """Counts a batch; what is no number is left out."""
+        import pyarrow as pa
+
+        if not (pa.types.is_floating(values.type) or pa.types.is_integer(values.type)):
+            return
+        numbers = _numbers(values.drop_null())
+        self.rows += len(numbers)
+        self.below += int((numbers < self.lowest).sum())
+        self.above += int((numbers > self.highest).sum())
+        known = [] if self.furthest is None else [self.furthest]
+        ends = [*known, *((numbers.min(), numbers.max()) if len(numbers) else ())]
+        far = max(ends, key=self._beyond, default=None)
+        self.furthest = float(far) if far is not None and self._beyond(far) > 0 else None
+
+    def judged(self, trained: int, error_rate: float) -> Outside:
+        """With `is_unusual`: of rows of one distribution, k are beyond all `trained` others once in (1 + m/n)^k."""
+        by_chance = (self.rows / max(self.rows + trained, 1)) ** max(self.below, self.above)
+        return self.model_copy(update={"is_unusual": 2 * by_chance < error_rate})
+
+    def _beyond(self, number: float) -> float:
+        return max(self.lowest - number, number - self.highest)

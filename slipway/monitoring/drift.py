@@ -66,12 +66,46 @@ def measure(now: Counts, before: Counts, threshold: float, columns: int) -> Dist
     return Distance(distance=distance, noise=noise, threshold=threshold, rows=rows)
 
 
+def measure_within(now: NDArray[np.int64], before: NDArray[np.int64], threshold: float, columns: int) -> Distance:
+    """How far counts moved within groups of rows, a line each, however many rows each group has by now.
+
+    The distance is the mean of the groups' own, weighted by nm / (n + m) for n and m rows of a group: so weighted,
+    `8 ln 2 · distance · (sum of the weights)` follows χ² with the sum of the groups' degrees. Groups with too few rows
+    to tell are left out.
+    """
+    from slipway.data.validation.comparators import jensen_shannon  # it imports DuckDB, which a page has no need of
+
+    rows = int(now.sum()), int(before.sum())
+    weights, distances, ratio, degrees = [], [], 0.0, 0
+    for mine, theirs in zip(now.astype(float), before.astype(float), strict=True):
+        if not mine.sum() or not theirs.sum():
+            continue
+        first, second = pool(mine, theirs)
+        if len(first) > 1:
+            weights.append(mine.sum() * theirs.sum() / (mine.sum() + theirs.sum()))
+            distances.append(jensen_shannon(first, second))
+            ratio += likelihood_ratio(first, second)
+            degrees += len(first) - 1
+    if not degrees:
+        return Distance(distance=0.0, noise=math.inf, threshold=threshold, rows=rows)
+    distance = float(np.average(distances, weights=weights))
+    scale = 8 * math.log(2) * sum(weights)
+    noise = _bound(degrees, ERROR_RATE / max(1, columns)) / scale
+    if distance > noise:
+        noise *= max(1.0, distance * scale / ratio)
+    return Distance(distance=distance, noise=noise, threshold=threshold, rows=rows)
+
+
 def noise_of(cells: int, rows: tuple[int, int], error_rate: float) -> float:
     """The Jensen-Shannon divergence that chance exceeds with this probability."""
+    now, before = rows
+    return _bound(cells - 1, error_rate) / (8 * math.log(2)) * (1 / now + 1 / before)
+
+
+def _bound(degrees: int, error_rate: float) -> float:
     from scipy.special import chdtri
 
-    now, before = rows
-    return float(chdtri(cells - 1, error_rate)) / (8 * math.log(2)) * (1 / now + 1 / before)
+    return float(chdtri(degrees, error_rate))
 
 
 def likelihood_ratio(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:

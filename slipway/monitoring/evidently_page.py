@@ -21,6 +21,7 @@ from slipway.data.examples.dataset import open_split
 from slipway.data.schema import model_inputs, read_schema
 from slipway.errors import ConfigError, DataError, StoreError
 from slipway.monitoring.counts import text_of
+from slipway.monitoring.log_reader import LogReader
 from slipway.monitoring.requests import sampled_requests
 from slipway.monitoring.result import WindowResult
 from slipway.monitoring.window import Window
@@ -61,7 +62,7 @@ def evidently_page(result: WindowResult, log_uri: str, artifacts: Mapping[str, s
     kinds, trained = _training(result, artifacts)
     window = Window(datetime.fromisoformat(result.start), datetime.fromisoformat(result.end))
     places = _places(result.requests)
-    now = _joined(sampled_requests(log_uri, result.model, window, result.version, places), kinds)
+    now = _joined(sampled_requests(LogReader(log_uri, result.model), window, result.version, places), kinds)
     if not now:
         raise StoreError(
             f"{log_uri or 'request_log of the settings, which is empty,'} has no requests of version {result.version} "

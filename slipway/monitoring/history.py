@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from slipway.errors import StoreError
 from slipway.monitoring.columns import Column
+from slipway.monitoring.drift import Distance
 from slipway.monitoring.result import FILE, Score, WindowResult, read_result
 from slipway.monitoring.scores import difference
 from slipway.pages.numbers import format_number, format_share
@@ -86,7 +87,7 @@ def describe_column(column: Column) -> str:
     if column.broken:
         return f"{column.name} is broken at its source: {column.broken}"
     its = column.baseline
-    told = f"distance {its.distance:.3f} (threshold {its.threshold:g}, noise {its.noise:.4f})"
+    told = _distance(its)
     missing = ""
     now, trained = column.missing
     if abs(now - trained) > 0.01:
@@ -94,6 +95,10 @@ def describe_column(column: Column) -> str:
     new = ", new values " + ", ".join(column.new_values) if column.new_values else ""
     clock = "" if column.decides or column.role == "label" else "; it follows the clock, and decides nothing"
     return f"{column.name} drifted from training: {told}{missing}{new}{clock}"
+
+
+def _distance(its: Distance) -> str:
+    return f"distance {its.distance:.3f} (threshold {its.threshold:g}, noise {its.noise:.4f})"
 
 
 def _done(result: WindowResult) -> Iterator[str]:
@@ -127,6 +132,14 @@ def _moved(result: WindowResult, windows: Sequence[WindowResult]) -> Iterator[st
     yield from _moved_in_slices(result)
     if result.labels and result.labels.baseline.drifted:
         yield f"the labels: {describe_column(result.labels)}"
+    for shares in [one for one in result.labels_by if one.baseline.drifted][:NAMED]:
+        yield f"the labels by {shares.feature} are others than in training: {_distance(shares.baseline)}"
+    if result.labels and not result.labels_by:
+        yield f"labels are not compared by feature: the baseline of version {result.version} does not count them so"
+    outside = [one for one in result.columns if one.outside and one.outside.is_unusual]
+    if outside:
+        named = "; ".join(f"{one.name} {one.outside.said}" for one in outside[:NAMED] if one.outside)
+        yield f"more values than chance explains are outside the range of training: {named}"
     if result.new_features:
         yield f"requests have features that training did not have: {', '.join(result.new_features)}"
     if result.uncounted:
@@ -143,6 +156,12 @@ def _moved_in_slices(result: WindowResult) -> Iterator[str]:
         )
     if len(slices) > NAMED:
         yield f"and {len(slices) - NAMED} more columns within slices"
+    since_before = [one for one in result.slices if one.previous and one.previous.drifted]
+    if since_before:
+        named = ", ".join(
+            f"{one.name} {one.previous.distance:.3f} in {one.slice}" for one in since_before[:NAMED] if one.previous
+        )
+        yield f"moved within slices since the window before: {named}"
     if result.few and result.enough:
         yield f"not enough requests to tell in {len(result.few)} slices, which are the smallest"
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from slipway.monitoring.columns import Column
+    from slipway.monitoring.label_shares import LabelShares
     from slipway.monitoring.result import Performance, WindowResult
     from slipway.monitoring.slices import SliceColumn
 
@@ -45,6 +46,7 @@ def window_page(result: WindowResult, windows: Sequence[WindowResult]) -> str:
         if any(one.role == "input" for one in moved) else Markup(""),
         section("Predictions and labels", grid(*(distribution(one, result, windows) for one in answers))) if answers
         else Markup(""),
+        *_labels_by(result),
         *_slices(result),
         *_performance(result, windows),
         section("All columns", _columns(result)),
@@ -127,6 +129,8 @@ def distribution(column: Column, result: WindowResult, windows: Sequence[WindowR
         note += f"So since {moved_since(column, result, windows)}. "
     if column.broken:
         note += f"Broken at its source: {column.broken}. "
+    if column.outside:
+        note += f"Outside the range of training: {column.outside.said}. "
     if column.new_values:
         note += "New: " + ", ".join(f"{value} ({many:,})" for value, many in column.new_values.items())
     return overlaid_bars(column.name, ("training", "now"), rows, note)
@@ -136,11 +140,11 @@ def _columns(result: WindowResult) -> Markup:
     rows = [
         (one.name, one.role, _state(one), _number(one.baseline.distance), _number(one.baseline.noise),
          _number(one.previous.distance) if one.previous else "", format_share(one.missing[1]),
-         format_share(one.missing[0]))
+         format_share(one.missing[0]), format_share(one.outside.share) if one.outside else "")
         for one in sorted(result.columns, key=lambda one: -one.level)
     ]  # fmt: skip
     headers = ("column", "role", "state", "distance", "noise", "from the window before", "missing in training",
-               "missing now")  # fmt: skip
+               "missing now", "outside the range of training")  # fmt: skip
     return table(headers, rows, text_columns=3)
 
 
@@ -195,7 +199,7 @@ def _counts(one: Performance) -> str:
     told = f"{one.labels:,} labels of requests from the window of {one.since} to that of {one.until}"
     more = {
         "without a label yet": one.missing, "asked again": one.repeated, "labels told again": one.duplicates,
-        "contradictory labels, which do not count": one.contradictory, "answers that are no predictions": one.unusable,
+        "with contradictory labels": one.contradictory, "answers that are no predictions": one.unusable,
     }  # fmt: skip
     return ", ".join([told, *(f"{number:,} {what}" for what, number in more.items() if number)])
 
@@ -278,11 +282,12 @@ def _slices(result: WindowResult) -> list[Markup]:
     compared = [*result.slices, *result.label_slices]
     if not compared and not result.few:
         return []
-    headers = ("slice", "column", "distance", "noise", "requests")
+    headers = ("slice", "column", "distance", "noise", "from the window before", "requests")
 
     def rows(columns: Sequence[SliceColumn]) -> Markup:
         return table(headers, [
-            (one.slice, one.name, _number(one.baseline.distance), _number(one.baseline.noise), format_number(one.rows))
+            (one.slice, one.name, _number(one.baseline.distance), _number(one.baseline.noise),
+             _number(one.previous.distance) if one.previous else "", format_number(one.rows))
             for one in columns
         ], text_columns=2)  # fmt: skip
 
@@ -297,3 +302,25 @@ def _slices(result: WindowResult) -> list[Markup]:
         parts.append(details(f"{len(few)} slices with too few requests to tell", listed))
     note = "What moved overall moves in slices, too, and is not named again."
     return [section("Within slices", *parts, note=note if moved else "Nothing moved that did not move overall.")]
+
+
+def _labels_by(result: WindowResult) -> list[Markup]:
+    """The share of one label within the cells of each feature; those that moved first, the others folded."""
+
+    def chart(one: LabelShares) -> Markup:
+        ranked = sorted(zip(one.cells, one.trained, one.now, strict=True), key=lambda row: -abs(row[2] - row[1]))
+        rows = [row for row in zip(one.cells, one.trained, one.now, strict=True) if row in ranked[:CELLS]]
+        its = one.baseline
+        note = f"Distance {its.distance:.3f}, noise {format_number(its.noise, 2)}, threshold {its.threshold:g}."
+        return overlaid_bars(f"{one.label} by {one.feature}", ("training", "now"), rows, note)
+
+    moved: list[Markup] = []
+    others: list[Markup] = []
+    for one in result.labels_by:
+        (moved if one.baseline.drifted else others).append(chart(one))
+    if not moved and not others:
+        return []
+    parts = [grid(*moved)] if moved else []
+    parts += [details(f"{len(others)} features by which labels are as in training", grid(*others))] if others else []
+    note = "The share of a label among rows with the same value. It is told, and decides nothing."
+    return [section("Labels by feature", *parts, note=note)]

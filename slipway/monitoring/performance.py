@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -17,10 +17,12 @@ from slipway.errors import DataError
 from slipway.evaluation.results import OVERALL
 from slipway.monitoring.columns import Column, compare_column
 from slipway.monitoring.counts import count
-from slipway.monitoring.labels import REQUEST, Joined, join_labels, read_labels
+from slipway.monitoring.label_shares import compare_labels
+from slipway.monitoring.labels import REQUEST, SETTING, Joined, Labels, open_labels
+from slipway.monitoring.log_reader import LogReader
 from slipway.monitoring.requests import ANSWERS, answered_rows, predictions_of
 from slipway.monitoring.result import Performance, WindowResult
-from slipway.monitoring.sample import Sample, concatenated, drawn
+from slipway.monitoring.sample import concatenated
 from slipway.monitoring.scores import (
     Function,
     Labelled,
@@ -76,15 +78,16 @@ def score_labels(
     if its.labels is None:
         return result
     try:
-        labels = read_labels(its.labels, config.label, config.task, config.ingestion, its.key)
-        found = _joined(result, window, log_uri, labels, config)
+        with open_labels(its.labels, config.label, config.task, config.ingestion, its.key) as labels:
+            log = LogReader(log_uri, result.model)
+            found = _joined(result, window, log, labels, config, baseline.labels_by)
     except DataError as error:
-        return result.model_copy(update={"notes": [*result.notes, f"no labels: {error}"]})
+        return result.model_copy(update={"notes": [*result.notes, f"no labels of {SETTING}: {error}"]})
     if not found:
         said = (
-            f"none of the {labels.rows.num_rows:,} labels names a request of the last {its.label_windows} windows: "
+            f"none of the {labels.count:,} labels names a request of the last {its.label_windows} windows: "
             "they may be of older ones, or of another module, or their key may be another one (monitoring.key)"
-            if labels.rows.num_rows
+            if labels.count
             else "no labels have come yet"
         )
         return result.model_copy(update={"notes": [*result.notes, said]})
@@ -92,14 +95,24 @@ def score_labels(
     more = more_metrics(config, own)
     performance = [_performance(version, found[version], baseline, config, more) for version in ordered]
     performance = [one if one.version == result.version else _without_evaluation(one) for one in performance]
-    changed: dict[str, object] = {"performance": performance}
+    notes = [
+        f"metric {one.metric} of version {scored.version} cannot be computed on {one.labels:,} labels: {one.problem}"
+        for scored in performance
+        for one in scored.scores
+        if one.problem
+    ]
     if (least := min(one.share for one in found.values())) < 1:
-        said = f"one request in {1 / least:.0f}, drawn by its key, is scored: there are very many requests or labels"
-        changed["notes"] = [*result.notes, said]
+        said = f"one request in {1 / least:.0f}, drawn by its key, is scored: there are very many requests"
+        notes.append(said)
+    changed: dict[str, object] = {"performance": performance, "notes": [*result.notes, *notes]}
     if result.version in found:
         same = previous if previous and previous.version == result.version else None
         rows = concatenated([one.rows for one in found[result.version].joined])
         changed["labels"], changed["label_slices"] = _labels_drift(rows, baseline, config, same)
+        columns = dict(zip(rows.column_names, rows.columns, strict=True))
+        changed["labels_by"] = compare_labels(
+            columns, config.label.column, baseline.labels.cells, baseline.features, baseline.labels_by, its.threshold
+        )
         is_new = previous is None or performance[0].rows not in {one.rows for one in previous.performance}
         overall = next(one for one in baseline.metrics if one.name == OVERALL)
         signal = performance_signal(metric, performance[0].scores, overall, its, is_new=is_new)
@@ -123,23 +136,25 @@ def _labels_drift(
 
 
 def _joined(
-    result: WindowResult, window: Window, log_uri: str, labels: Sample, config: MonitorConfig
+    result: WindowResult, window: Window, log: LogReader, labels: Labels, config: MonitorConfig, watched: Iterable[str]
 ) -> dict[int, _Found]:
-    """The labelled requests by version, back to the window with which the served version has labels enough."""
+    """The labelled requests by version, back to the window with which the served version has labels enough.
+
+    They have the features of slices and of the key, and those that are `watched`.
+    """
     its, length = config.monitoring, parse_length(config.monitoring.window)
-    features = {name for one in config.slices for name in one} | (set(its.key) - set(REQUEST))
+    features = {*watched, *(name for one in config.slices for name in one), *its.key} - set(REQUEST)
     features |= {config.label.weight} if config.label.weight else set()
     found: dict[int, _Found] = defaultdict(_Found)
     for back in range(its.label_windows):
         asked = Window(window.start - back * length, window.end - back * length)
-        for version, asked_rows in answered_rows(log_uri, result.model, asked, features, its.key[0]).items():
-            share = min(asked_rows.share, labels.share)
-            rows = drawn(asked_rows.rows, its.key[0], share)
+        for version, asked_rows in answered_rows(log, asked, features, its.key[0]).items():
+            rows = asked_rows.rows
             if version is None or not set(its.key).issubset(rows.column_names):
                 continue
-            joined = join_labels(rows, labels.rows, config.label.column, its.key, config.label.weight)
+            joined = labels.of(rows)
             found[version].joined.append(joined)
-            found[version].share = min(found[version].share, share)
+            found[version].share = min(found[version].share, asked_rows.share)
             if joined.rows.num_rows:
                 found[version].windows.append(asked.name)
         if found[result.version].rows >= its.min_labels:
@@ -167,8 +182,8 @@ def _performance(
         labels=table.num_rows,
         missing=sum(one.missing for one in found.joined),
         repeated=sum(one.repeated for one in found.joined),
-        duplicates=found.joined[0].duplicates,
-        contradictory=found.joined[0].contradictory,
+        duplicates=sum(one.duplicates for one in found.joined),
+        contradictory=sum(one.contradictory for one in found.joined),
         unusable=int((~sound).sum()),
         scores=scores,
     )

@@ -1,40 +1,32 @@
 """The requests of a window, counted by cell, batch by batch: memory does not grow with the log.
 
-The log's form is docs/decisions/0009-request-log-schema.md. A row belongs to the window in whose time it was asked,
-whenever its file was written.
+A row belongs to the window in whose time it was asked, whenever its file was written.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import MappingProxyType
-from urllib.parse import quote
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from slipway.data.tensors import MISSING_INT
 from slipway.monitoring.baseline import CLASS, SCORE
-from slipway.monitoring.bigquery_log import is_table, read_window
-from slipway.monitoring.counts import Cells, Counts, add, place
+from slipway.monitoring.counts import Cells, Counts, Outside, add, place
+from slipway.monitoring.log_reader import LogReader
 from slipway.monitoring.sample import Sample
 from slipway.monitoring.slices import Slice, add_rows, count_in, places_of
 from slipway.monitoring.traffic import Traffic
 from slipway.monitoring.window import Window
-from slipway.stores import storage
 
-BATCH_ROWS = 10_000
 SAMPLE_ROWS = 100_000
 ANSWERS = ("classes", "scores")
-_COLUMNS = ["request_id", "instance", "time", "version", "features", *ANSWERS, "error"]
+_COUNTED = ("instance", "version", "features", *ANSWERS, "error")
 
 
 @dataclass
@@ -46,6 +38,7 @@ class Requests:
         traffic: Calls, and those of them that failed.
         counts: Of each column of the baseline, by its cells.
         samples: Values of each feature, `SAMPLE_ROWS` at most; also of features that the baseline does not have.
+        outside: Of each feature of numbers, those outside the range of the training rows.
         slices: Those of the baseline that can be told by the logged features, with counts by its cells.
     """
 
@@ -53,6 +46,7 @@ class Requests:
     traffic: Traffic = field(default_factory=Traffic)
     counts: dict[str, Counts] = field(default_factory=dict)
     samples: dict[str, pa.ChunkedArray] = field(default_factory=dict)
+    outside: dict[str, Outside] = field(default_factory=dict)
     slices: list[Slice] = field(default_factory=list)
 
     def add(self, features: Mapping[str, pa.Array], rows: int, cells: Mapping[str, Cells]) -> None:
@@ -66,6 +60,9 @@ class Requests:
                 count_in(groups, name, placed, size)
                 found = Counts(cells=cells[name], counts=np.bincount(placed, minlength=size).tolist())
                 self.counts[name] = add(self.counts[name], found) if name in self.counts else found
+                its = cells[name]
+                if its.lowest is not None and its.highest is not None:
+                    self.outside.setdefault(name, Outside(lowest=its.lowest, highest=its.highest)).add(values)
             before = self.samples.get(name)
             if before is None or len(before) < SAMPLE_ROWS:
                 self.samples[name] = _join(before, values) if before else pa.chunked_array([values])
@@ -73,8 +70,7 @@ class Requests:
 
 
 def count_requests(
-    log_uri: str,
-    model: str,
+    log: LogReader,
     window: Window,
     cells: Mapping[int, Mapping[str, Cells]],
     slices: Mapping[int, Sequence[Slice]] = MappingProxyType({}),
@@ -82,8 +78,7 @@ def count_requests(
     """The requests of a window by version, and how many files of the log could not be read.
 
     Args:
-        log_uri: The log's folder, local or gs://, or a table, bq://project.dataset.table.
-        model: The model's name.
+        log: The requests of a model.
         window: Which requests.
         cells: By version, the cells of its baseline; other versions are only counted.
         slices: By version, those of its baseline.
@@ -93,27 +88,26 @@ def count_requests(
     """
     found: dict[int | None, Requests] = {}
     damaged = 0
-    with _log_parts(log_uri, model, window) as parts:
-        for batches in parts:
-            try:
-                for batch in batches:
-                    for version, part in _by_version(batch):
-                        if version not in found:
-                            known = slices.get(version, ()) if version is not None else ()
-                            empty = [Slice(columns=one.columns, values=one.values) for one in known]
-                            found[version] = Requests(slices=empty)
-                        requests = found[version]
-                        own = cells.get(version, {}) if version is not None else {}
-                        names = own[CLASS].values if CLASS in own else ()
-                        _add_calls(requests.traffic, part)
-                        part = part.filter(pc.is_valid(part.column("features")))
-                        if not part.num_rows:
-                            continue
-                        for alike in _by_kind(part) if own else [part]:
-                            columns = {**columns_of(alike.column("features")), **answers_of(alike, names)}
-                            requests.add(columns if own else {}, alike.num_rows, own)
-            except (pa.ArrowInvalid, OSError):
-                damaged += 1
+    for batches in log.parts(window, _COUNTED):
+        try:
+            for batch in batches:
+                for version, part in _by_version(batch):
+                    if version not in found:
+                        known = slices.get(version, ()) if version is not None else ()
+                        empty = [Slice(columns=one.columns, values=one.values) for one in known]
+                        found[version] = Requests(slices=empty)
+                    requests = found[version]
+                    own = cells.get(version, {}) if version is not None else {}
+                    names = own[CLASS].values if CLASS in own else ()
+                    _add_calls(requests.traffic, part)
+                    part = part.filter(pc.is_valid(part.column("features")))
+                    if not part.num_rows:
+                        continue
+                    for alike in _by_kind(part) if own else [part]:
+                        columns = {**columns_of(alike.column("features")), **answers_of(alike, names)}
+                        requests.add(columns if own else {}, alike.num_rows, own)
+        except (pa.ArrowInvalid, OSError):
+            damaged += 1
     return found, damaged
 
 
@@ -135,7 +129,7 @@ def answers_of(rows: pa.RecordBatch, class_names: Sequence[str] = ()) -> dict[st
 
 
 def answered_rows(
-    log_uri: str, model: str, window: Window, features: Collection[str], key: str = "request_id"
+    log: LogReader, window: Window, features: Collection[str], key: str = "request_id"
 ) -> dict[int | None, Sample]:
     """The requests of a window by version, or a sample of them by their key, if there are very many.
 
@@ -143,33 +137,31 @@ def answered_rows(
     `count_requests` counts it.
     """
     found: dict[int | None, Sample] = {}
-    with _log_parts(log_uri, model, window) as parts:
-        for batches in parts:
-            with suppress(pa.ArrowInvalid, OSError):
-                for batch in batches:
-                    for version, part in _by_version(batch.filter(pc.is_valid(batch.column("features")))):
-                        columns = columns_of(part.column("features")) if features else {}
-                        chosen = {name: columns[name] for name in features if name in columns}
-                        kept = {name: part.column(name) for name in ("request_id", "instance", *ANSWERS)}
-                        found.setdefault(version, Sample(key)).add(pa.table({**chosen, **kept}))
+    kept = ("request_id", "instance", *ANSWERS)
+    for batches in log.parts(window, [*kept, "version", "error", *(["features"] if features else [])]):
+        with suppress(pa.ArrowInvalid, OSError):
+            for batch in batches:
+                for version, part in _by_version(_answered(batch)):
+                    columns = columns_of(part.column("features")) if features else {}
+                    chosen = {name: columns[name] for name in features if name in columns}
+                    own = {name: part.column(name) for name in kept}
+                    found.setdefault(version, Sample(key)).add(pa.table({**chosen, **own}))
     return found
 
 
 def sampled_requests(
-    log_uri: str, model: str, window: Window, version: int, places: NDArray[np.int64]
+    log: LogReader, window: Window, version: int, places: NDArray[np.int64]
 ) -> Iterator[dict[str, pa.Array]]:
     """Features of some requests of a version, part by part; `places` are those among all of the window, ascending."""
     seen = 0
-    with _log_parts(log_uri, model, window) as parts:
-        for batches in parts:
-            with suppress(pa.ArrowInvalid, OSError):
-                for batch in batches:
-                    is_own = pc.equal(batch.column("version"), version)
-                    own = batch.filter(pc.and_(is_own, pc.is_valid(batch.column("features"))))
-                    first, last = np.searchsorted(places, [seen, seen + own.num_rows])
-                    if first < last:
-                        yield columns_of(own.column("features").take(pa.array(places[first:last] - seen)))
-                    seen += own.num_rows
+    for batches in log.parts(window, ("version", "features", "error")):
+        with suppress(pa.ArrowInvalid, OSError):
+            for batch in batches:
+                own = _answered(batch.filter(pc.equal(batch.column("version"), version)))
+                first, last = np.searchsorted(places, [seen, seen + own.num_rows])
+                if first < last:
+                    yield columns_of(own.column("features").take(pa.array(places[first:last] - seen)))
+                seen += own.num_rows
 
 
 def predictions_of(rows: pa.Table, class_names: Sequence[str]) -> NDArray[np.float32]:
@@ -182,27 +174,6 @@ def predictions_of(rows: pa.Table, class_names: Sequence[str]) -> NDArray[np.flo
         by_name = dict(zip(names or class_names, scores or (), strict=False))
         found.append([by_name[name] for name in class_names] if by_name.keys() == set(class_names) else none)
     return np.array(found, np.float32).reshape(-1, len(class_names))
-
-
-@contextmanager
-def _log_parts(log_uri: str, model: str, window: Window) -> Iterator[Iterator[Iterator[pa.RecordBatch]]]:
-    """The requests of the window, file by file; a table of BigQuery is one part."""
-    if is_table(log_uri):
-        yield iter([read_window(log_uri, model, window, BATCH_ROWS)])
-        return
-    with TemporaryDirectory(prefix="slipway-log-") as scratch:
-        yield (_batches(file, window) for file in _log_files(log_uri, model, window, Path(scratch)))
-
-
-def _log_files(log_uri: str, model: str, window: Window, scratch: Path) -> Iterator[Path]:
-    """The files that may hold requests of the window, on this machine one after the other."""
-    for uri in _uris(log_uri, model, window):
-        if not storage.is_remote(uri):
-            yield storage.local_path(uri)
-            continue
-        copied = scratch / "requests.parquet"
-        storage.copy(uri, str(copied))
-        yield copied
 
 
 def columns_of(features: pa.Array) -> dict[str, pa.Array]:
@@ -241,31 +212,9 @@ def _first(lists: pa.Array) -> pa.Array:
     return lists.flatten().take(pa.array(starts, mask=lengths == 0))
 
 
-def _uris(log_uri: str, model: str, window: Window) -> list[str]:
-    """The files of the window's days, and of the days beside: a folder's date is that of a file's first row."""
-    found = []
-    day = (window.start - timedelta(days=1)).date()
-    while day <= window.end.date():
-        folder = storage.join(log_uri, f"model={quote(model, safe='')}", f"date={day:%Y-%m-%d}")
-        found += [file.uri for file in storage.list_files(folder) if file.name.endswith(".parquet")]
-        day += timedelta(days=1)
-    return found
-
-
-def _batches(file: Path, window: Window) -> Iterator[pa.RecordBatch]:
-    """The rows of a file that belong to the window; `error` is not there in files that older servers wrote."""
-    with pq.ParquetFile(file) as parquet:
-        groups = [number for number in range(parquet.num_row_groups) if _may_hold(parquet, number, window)]
-        for batch in parquet.iter_batches(BATCH_ROWS, row_groups=groups, columns=_COLUMNS):
-            time = batch.column("time")
-            yield batch.filter(pc.and_(pc.greater_equal(time, window.start), pc.less(time, window.end)))
-
-
-def _may_hold(parquet: pq.ParquetFile, number: int, window: Window) -> bool:
-    """Whether a row group may have rows of the window: most files of the days beside have none."""
-    group = parquet.metadata.row_group(number)
-    times = next(one for one in map(group.column, range(group.num_columns)) if one.path_in_schema == "time").statistics
-    return times is None or not times.has_min_max or (times.min < window.end and times.max >= window.start)
+def _answered(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The rows of calls that did not fail; older servers logged no others."""
+    return batch.filter(pc.is_null(batch.column("error"))) if "error" in batch.schema.names else batch
 
 
 def _add_calls(traffic: Traffic, rows: pa.RecordBatch) -> None:

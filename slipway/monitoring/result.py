@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 
 from slipway.monitoring.columns import Column
 from slipway.monitoring.decision import Decision, Signal
+from slipway.monitoring.label_shares import LabelShares
 from slipway.monitoring.slices import SliceColumn, moved_slices
 from slipway.monitoring.traffic import Traffic
 from slipway.stores import storage
@@ -25,6 +26,7 @@ class Score(BaseModel):
     interval: tuple[float, float] | None = None
     evaluated: float | None = None
     labels: int
+    problem: str = Field("", description="why it cannot be computed")
 
 
 class Performance(BaseModel):
@@ -64,6 +66,7 @@ class WindowResult(BaseModel):
     slices: list[SliceColumn] = Field([], description="columns within slices that have requests enough")
     few: dict[str, int] = Field({}, description="requests of the slices that have fewer than `min_rows`")
     label_slices: list[SliceColumn] = Field([], description="the labels within slices that have labels enough")
+    labels_by: list[LabelShares] = Field([], description="the labels by feature, the farthest first")
     new_features: list[str] = Field([], description="features that training did not have")
     uncounted: list[str] = Field([], description="inputs that are not compared: lists and images")
     signals: list[Signal] = []

@@ -1,7 +1,7 @@
 """A bounded sample of rows that have a key: which rows are in it depends on their keys alone.
 
-So of requests and of labels, sampled apart from each other, the same keys are kept. An AUC of 100,000 rows is known
-to 0.002.
+So requests with the same key, in whichever file of the log, are kept together. An AUC of 100,000 rows is known to
+0.002.
 """
 
 from __future__ import annotations

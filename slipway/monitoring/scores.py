@@ -75,10 +75,7 @@ def more_metrics(config: MonitorConfig, own: Mapping[str, OwnMetric]) -> dict[st
     def of_own(metric: OwnMetric) -> Function:
         def measure(labels: NDArray[Any], predictions: NDArray[np.float32], weights: Floats | None) -> float:
             heavy = np.ones(len(labels)) if weights is None else weights
-            try:
-                return metric.of_rows(labels, predictions, heavy)
-            except Exception:  # it held on the evaluation rows; a window's few labels may be all alike
-                return math.nan
+            return metric.of_rows(labels, predictions, heavy)
 
         return measure
 
@@ -144,10 +141,25 @@ def score(
                 seen, many = its.candidate.get(metric) if its else None, int(chosen.sum())
                 scores.append(_score(name, metric, value, error, seen, many))
     for metric, function in more.items():
-        value, error = function(rows.labels, rows.predictions, rows.weights), _function_error(rows, function)
+        value, problem = _tried(function, rows.labels, rows.predictions, rows.weights)
+        error = math.inf if problem else _function_error(rows, function)
         seen = overall.candidate.get(metric) if (overall := known.get(_spelt((), ()))) else None
-        scores.append(_score(OVERALL, metric, value, error, seen, len(rows.labels)))
+        one = _score(OVERALL, metric, value, error, seen, len(rows.labels))
+        scores.append(one.model_copy(update={"problem": problem}))
     return scores
+
+
+def _tried(
+    function: Function, labels: NDArray[Any], predictions: NDArray[np.float32], weights: Floats | None
+) -> tuple[float, str]:
+    """A metric's value, or NaN and what is wrong: one of the module's own held on the evaluation rows, but fails here.
+
+    A window's few labels may be all alike.
+    """
+    try:
+        return function(labels, predictions, weights), ""
+    except Exception as error:
+        return math.nan, f"{type(error).__name__}: {error}"
 
 
 def _spelt(columns: Iterable[str], values: Iterable[str | None]) -> tuple[tuple[str, ...], tuple[str | None, ...]]:
@@ -234,7 +246,7 @@ def _function_error(rows: Labelled, function: Function) -> float:
     """The bootstrap's standard error over all rows; infinite where the metric is often undefined."""
     random, size = np.random.default_rng(SEED), len(rows.labels)
     drawn = min(size, DRAWN)
-    values = np.array([function(*rows.take(random.integers(size, size=drawn))) for _ in range(REPLICATES)])
+    values = np.array([_tried(function, *rows.take(random.integers(size, size=drawn)))[0] for _ in range(REPLICATES)])
     known = values[np.isfinite(values)]
     if len(known) < 0.9 * REPLICATES:
         return math.inf

@@ -54,3 +54,9 @@ def test_a_window_that_is_not_there_is_refused_with_those_that_are(watched: Watc
         slipway("explain", f"{MODEL}/2027")
     with pytest.raises(StoreError, match="monitor run nothing"):
         slipway("monitor", "history", "nothing")
+
+
+def test_metrics_of_a_name_that_nobody_watched_are_refused_with_those_that_are(watched: Watched) -> None:
+    assert f'slipway_monitor_requests{{model="{MODEL}"}} 600.0' in slipway("monitor", "metrics", MODEL).stdout
+    with pytest.raises(StoreError, match=f"no window of trisp was watched.*watched are {MODEL}"):
+        slipway("monitor", "metrics", "trisp")

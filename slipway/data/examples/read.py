@@ -46,7 +46,7 @@ from slipway.data.examples.rows import (
     describe,
     file_of,
 )
-from slipway.data.examples.source import Format, Source, SourceFile, find, locate, parts_of
+from slipway.data.examples.source import DATA, Format, Source, SourceFile, find, locate, parts_of
 from slipway.data.examples.tfrecord_files import tfrecord_rows
 from slipway.data.tensors import curated_shapes
 from slipway.errors import DataError, UnusableColumnsError
@@ -162,7 +162,7 @@ def open_source(
     return TypedRows(rows, conversions, frozenset(can_fail), trusted=not careful)
 
 
-def read_names(uri: str, ingestion: Ingestion) -> list[str]:
+def read_names(uri: str, ingestion: Ingestion, given_by: str = DATA) -> list[str]:
     """The columns of files, `ingestion.ignore` included; none where their headers do not tell them.
 
     Of remote files only the headers are fetched, and none where there are more than `MOST_REMOTE_HEADERS`.
@@ -174,7 +174,7 @@ def read_names(uri: str, ingestion: Ingestion) -> list[str]:
     parts = parts_of(uri)
     if any(is_bigquery(part) for part in parts):
         return []
-    kind, found, _ = find(uri, ingestion.window)
+    kind, found, _ = find(uri, ingestion.window, given_by)
     if kind in ("tfrecord", "idx"):  # records say one by one which features they have; images have no names
         return []
     if sum(map(storage.is_remote, found)) > MOST_REMOTE_HEADERS:

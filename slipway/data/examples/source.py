@@ -27,6 +27,7 @@ _EXTENSIONS: dict[Format, str] = {
     "tfrecord": r"(\.tfrecords?(-\d+-of-\d+)?|-\d{5}-of-\d{5})(\.gz)?",
 }
 MOST_COMMAS = 8  # in the name of one file
+DATA = "--data, or data in module.yaml"  # what gives the URI of training
 SPAN = "{SPAN}"
 EXTENSIONS = (
     ".csv, .csv.gz, .parquet, .tfrecord, .tfrecord.gz or .avro, or be a TFRecord of TFX, x-00000-of-00001.gz, or "
@@ -79,21 +80,22 @@ def read_source(source_uri: str) -> Source:
     return Source.model_validate_json(content)
 
 
-def locate(uri: str, window: int) -> Source:
+def locate(uri: str, window: int, given_by: str = DATA) -> Source:
     """The files behind a URI, with the digest of their content; arguments and errors are those of `find`."""
-    kind, found, spans = find(uri, window)
+    kind, found, spans = find(uri, window, given_by)
     files = [_describe(file) for file in found]
     digest = digest_of(kind, *(file.digest for file in files))
     return Source(uri=uri, format=kind, digest=digest, files=files, spans=spans)
 
 
-def find(uri: str, window: int) -> tuple[Format, list[str], list[int]]:
+def find(uri: str, window: int, given_by: str = DATA) -> tuple[Format, list[str], list[int]]:
     """The format, the files and the spans behind a URI.
 
     Args:
         uri: A path or gs:// URI of a file, a directory or a glob (`*`, `**`, `[…]`, and `?` on this machine), or
             several with commas between. `{SPAN}` stands for a number: the newest `window` of them are read.
         window: How many spans to read.
+        given_by: The option or setting to correct where nothing is there.
 
     Raises:
         DataError: nothing is there, or it is not of one known format.
@@ -102,7 +104,7 @@ def find(uri: str, window: int) -> tuple[Format, list[str], list[int]]:
     if SPAN in uri:
         spans, found = _files_of_spans(uri, window)
     else:
-        found = [file for part in parts_of(uri) for file in _files(part)]
+        found = [file for part in parts_of(uri) for file in _files(part, given_by)]
     found = list(dict.fromkeys(found))
     formats = {_format_of(file): file for file in found}
     if None in formats:
@@ -185,7 +187,7 @@ def _format_of(uri: str) -> Format | None:
     return None
 
 
-def _files(uri: str) -> list[str]:
+def _files(uri: str, given_by: str) -> list[str]:
     """The files of one URI without spans, by name; at least one."""
     whole = _absolute(uri)
     if not storage.exists(whole):
@@ -197,7 +199,7 @@ def _files(uri: str) -> list[str]:
         found = [file.uri for file in storage.list_files(whole) if _format_of(file.uri) and _is_data(file.name)]
         problem = f"the directory holds no data file ({EXTENSIONS})"
     if not found:
-        raise DataError(f"{uri}: {problem}; correct --data, or data in module.yaml")
+        raise DataError(f"{uri}: {problem}; correct {given_by}")
     return found
 
 

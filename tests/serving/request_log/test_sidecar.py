@@ -12,6 +12,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from serving.protocol.protos import prediction_service_pb2_grpc
 from serving.protocol.tensor_protos import array_of
 from serving.request_log import LogOptions
 from serving.request_log import sidecar as sidecar_module
+from serving.request_log.call_rows import MAX_CALL_BYTES
 from serving.request_log.sidecar import SidecarOptions, run_sidecar
 from slipway.errors import ConfigError
 from tests.serving.request_log.calls import features_of, predict_request, read_log
@@ -69,19 +71,18 @@ class Reply:
     """An answer over REST, as it came."""
 
     def __init__(self, port: int, method: str, target: str, body: bytes | None = None, **headers: str) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
-        connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
-        sent = {"Host": "models.example", **{name.replace("_", "-"): value for name, value in headers.items()}}
-        if body is not None:
-            sent["Content-Length"] = str(len(body))
-        for name, value in sent.items():
-            connection.putheader(name, value)
-        connection.endheaders(body)
-        response = connection.getresponse()
-        self.status = response.status
-        self.headers = {name.lower(): value for name, value in response.getheaders()}
-        self.body = response.read()
-        connection.close()
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as connection:
+            connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
+            sent = {"Host": "models.example", **{name.replace("_", "-"): value for name, value in headers.items()}}
+            if body is not None:
+                sent["Content-Length"] = str(len(body))
+            for name, value in sent.items():
+                connection.putheader(name, value)
+            connection.endheaders(body)
+            response = connection.getresponse()
+            self.status = response.status
+            self.headers = {name.lower(): value for name, value in response.getheaders()}
+            self.body = response.read()
 
 
 def stub(ports: SidecarOptions) -> Any:
@@ -229,6 +230,24 @@ def test_rest_prediction_whose_answer_breaks_off_is_logged_as_failed(served: Ups
 
     assert [(row["model"], row["error"]) for row in read_log(tmp_path)] == [("m", "UNAVAILABLE")]
     assert 'slipway_request_log_dropped_total{reason="too_large"} 0.0' in page
+
+
+def test_rest_prediction_that_breaks_off_after_its_first_piece_is_logged_as_failed(
+    served: Upstream, tmp_path: Path
+) -> None:
+    """The client has the status and a part of a large answer by then; its connection ends."""
+    sent = b" " * (MAX_CALL_BYTES + 1)
+
+    def part_of_a_prediction(seen: Seen) -> Answer:
+        if seen.method == "GET":
+            return predictions(seen)
+        return 200, {"Content-Length": str(2 * len(sent)), "Connection": "close"}, sent
+
+    served.rest.answer = part_of_a_prediction
+    running = sidecar(served.rest_address, served.grpc_address, LogOptions(str(tmp_path))).running()
+    with running as ports, pytest.raises((http.client.IncompleteRead, ConnectionError)):
+        Reply(ports.rest_port, "POST", "/v1/models/m:predict", b"{}")
+    assert [(row["model"], row["error"]) for row in read_log(tmp_path)] == [("m", "UNAVAILABLE")]
 
 
 def test_rest_body_beyond_the_limit_is_refused(ports: SidecarOptions, served: Upstream) -> None:

@@ -14,6 +14,7 @@ from google.api_core.exceptions import NotFound
 from slipway.errors import ConfigError, StoreError
 from slipway.monitoring import bigquery_log
 from slipway.monitoring.bigquery_log import check_table, requests_of
+from slipway.monitoring.log_reader import LogReader
 from slipway.monitoring.requests import answered_rows, count_requests
 from slipway.monitoring.window import Window
 from tests.request_windows import write_requests
@@ -48,7 +49,7 @@ def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def counted(log_uri: str) -> Any:
-    found, damaged = count_requests(log_uri, "trips", WINDOW, {7: {}})
+    found, damaged = count_requests(LogReader(log_uri, "trips"), WINDOW, {7: {}})
     assert damaged == 0
     return {version: (its.rows, its.traffic) for version, its in found.items()}
 
@@ -61,7 +62,7 @@ def test_a_table_has_the_requests_of_its_folder(log: Path) -> None:
     assert counted(LOG) == counted(str(log))
     assert counted(LOG)[7][0] == 100
     of_table, of_folder = (
-        answered_rows(uri, "trips", WINDOW, ["fare", "company"])[7].rows.sort_by("request_id")
+        answered_rows(LogReader(uri, "trips"), WINDOW, ["fare", "company"])[7].rows.sort_by("request_id")
         for uri in (LOG, str(log))
     )
     names = [name for name in of_folder.column_names if name != "classes"]  # empty there, null here: neither names any
@@ -83,9 +84,9 @@ def test_a_window_without_requests_has_none(log: Path, monkeypatch: pytest.Monke
 def test_the_query_reads_the_days_of_the_window_alone() -> None:
     table = ibis.table({"model": "string", "date": "date", **dict.fromkeys(bigquery_log._SCHEMA.names, "string"),
                         "time": "timestamp('UTC')"}, name="requests")  # fmt: skip
-    query = ibis.to_sql(requests_of(table, "tri'ps", WINDOW), dialect="bigquery")
-    assert "DATE(2026, 2, 28)" in query
-    assert "DATE(2026, 3, 2)" in query
+    query = ibis.to_sql(requests_of(table, "tri'ps", WINDOW, ("version", "scores")), dialect="bigquery")
+    assert query.count("DATE(2026, 3, 1)") == 2
+    assert "features" not in query, "BigQuery bills the columns that are read"
     assert r"'tri\'ps'" in query or "'tri''ps'" in query
 
 
@@ -95,6 +96,6 @@ def test_what_bigquery_refuses_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(bigquery_log, "open_table", refuse)
     with pytest.raises(StoreError, match=r"bq://p\.d\.requests: BigQuery refuses: 404 no table p\.d\.requests"):
-        count_requests(LOG, "trips", WINDOW, {})
+        count_requests(LogReader(LOG, "trips"), WINDOW, {})
     with pytest.raises(ConfigError, match=r"write bq://project\.dataset\.table"):
         check_table("bq://requests")

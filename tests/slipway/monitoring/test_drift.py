@@ -15,7 +15,7 @@ from slipway.monitoring.baseline import SCORE, Baseline
 from slipway.monitoring.columns import Column, compare_column, follows_clock
 from slipway.monitoring.compare import compare_window
 from slipway.monitoring.counts import Cells, Counts, choose_cells, count
-from slipway.monitoring.drift import ERROR_RATE, measure
+from slipway.monitoring.drift import ERROR_RATE, measure, measure_within
 from slipway.monitoring.requests import Requests
 from slipway.monitoring.result import WindowResult
 from slipway.monitoring.slices import Slice, SliceColumn, choose_slices
@@ -215,3 +215,19 @@ def test_a_window_has_one_month_and_one_weekday_without_being_broken(trained: di
 )
 def test_columns_of_time_are_known_by_name(name: str, follows: bool) -> None:
     assert follows_clock(name) == follows
+
+
+def test_counts_within_groups_move_by_chance_as_often_as_the_noise_says() -> None:
+    """Groups may be of other sizes by now: only what is within them counts."""
+    rng = np.random.default_rng(11)
+    shares = np.array([[0.8, 0.2], [0.5, 0.5], [0.3, 0.7]])
+
+    def draw(sizes: tuple[int, ...], of: np.ndarray = shares) -> np.ndarray:
+        return np.array([rng.multinomial(size, line) for size, line in zip(sizes, of, strict=True)])
+
+    found = [measure_within(draw((50, 400, 150)), draw((4000, 1000, 1000)), 1e-9, 1) for _ in range(2000)]
+    assert sum(one.drifted for one in found) <= 8  # 2 are expected
+    moved = measure_within(draw((50, 400, 150), shares[::-1]), draw((4000, 1000, 1000)), 0.02, 17)
+    assert moved.drifted
+    few = measure_within(draw((3, 2, 4)), draw((4000, 1000, 1000)), 0.02, 17)
+    assert not few.drifted

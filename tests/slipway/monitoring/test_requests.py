@@ -6,16 +6,22 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from serving.request_log import schema
 from slipway.data.tensors import MISSING_INT
-from slipway.errors import ConfigError
+from slipway.errors import ConfigError, StoreError
+from slipway.monitoring import log_reader
 from slipway.monitoring.counts import choose_cells
-from slipway.monitoring.requests import Requests, columns_of, count_requests
+from slipway.monitoring.log_reader import LogReader, check_log
+from slipway.monitoring.requests import Requests, answered_rows, columns_of, count_requests
 from slipway.monitoring.window import Window, find_window, last_window
+from slipway.remote.google import GoogleObjects
+from slipway.stores import storage
+from tests.fakes.fault_proxy import FaultProxy
 
 DAY = timedelta(days=1)
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -45,28 +51,29 @@ def write(log: Path, name: str, rows: list[dict[str, Any]], date: str = "2026-03
 
 
 def counted(log: Path, window: Window = WINDOW) -> tuple[dict[int | None, Requests], int]:
-    return count_requests(str(log), "taxi", window, {1: CELLS})
+    return count_requests(LogReader(str(log), "taxi"), window, {1: CELLS})
 
 
 def test_a_row_belongs_to_the_window_of_its_time_whatever_its_file_is_called(tmp_path: Path) -> None:
-    write(
-        tmp_path, "late", [row(1, START - timedelta(microseconds=1), fare=1.0), row(2, START, fare=1.0)], "2026-02-28"
-    )
-    write(tmp_path, "own", [row(3, START + DAY - timedelta(microseconds=1), fare=1.0), row(4, START + DAY, fare=1.0)])
-    assert counted(tmp_path)[0][1].rows == 2
-    after = Window(START + DAY, START + 2 * DAY)
-    assert counted(tmp_path, after)[0][1].rows == 1
+    noon = START + timedelta(hours=12)
+    write(tmp_path, "late", [row(1, noon - timedelta(microseconds=1), fare=1.0), row(2, noon, fare=1.0)])
+    write(tmp_path, "own", [row(3, START + DAY - timedelta(microseconds=1), fare=1.0)])
+    write(tmp_path, "next", [row(4, START + DAY, fare=1.0)], "2026-03-02")
+    assert counted(tmp_path, Window(START, noon))[0][1].rows == 1
+    assert counted(tmp_path, Window(noon, START + DAY))[0][1].rows == 2
+    assert counted(tmp_path, Window(START, START + 2 * DAY))[0][1].rows == 4
 
 
 def test_a_file_without_requests_of_the_window_is_not_decoded(tmp_path: Path) -> None:
-    file = write(tmp_path, "before", [row(1, START - timedelta(hours=1), fare=1.0)], "2026-02-28")
+    noon = START + timedelta(hours=12)
+    file = write(tmp_path, "before", [row(1, START, fare=1.0)])
     content = bytearray(file.read_bytes())
     content[4:200] = bytes(196)
     file.write_bytes(content)
-    write(tmp_path, "own", [row(2, START, fare=1.0)])
-    found, damaged = counted(tmp_path)
+    write(tmp_path, "own", [row(2, noon, fare=1.0)])
+    found, damaged = counted(tmp_path, Window(noon, START + DAY))
     assert (found[1].rows, damaged) == (1, 0)
-    assert counted(tmp_path, Window(START - DAY, START))[1] == 1
+    assert counted(tmp_path, Window(START, noon))[1] == 1
 
 
 def test_versions_are_kept_apart_and_rows_without_features_are_left_out(tmp_path: Path) -> None:
@@ -100,6 +107,17 @@ def test_a_damaged_file_is_counted_and_the_others_are_read(tmp_path: Path) -> No
     write(tmp_path, "b", [row(2, START, fare=1.0)]).write_bytes(b"PAR1 half a file")
     found, damaged = counted(tmp_path)
     assert (found[1].rows, damaged) == (1, 1)
+
+
+def test_a_place_without_a_log_is_refused_and_an_empty_one_is_not(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"no-log: there is no log at this place; correct --log"):
+        check_log(str(tmp_path / "no-log"))
+    check_log(str(tmp_path))
+    (tmp_path / "models").mkdir()
+    with pytest.raises(StoreError, match=r"no folder model=…, but models; correct --log"):
+        check_log(str(tmp_path))
+    write(tmp_path, "a", [row(1, START, fare=1.0)])
+    check_log(str(tmp_path))
 
 
 def test_a_log_without_the_window_is_empty(tmp_path: Path) -> None:
@@ -163,3 +181,45 @@ def test_a_window_is_asked_for_by_its_start_in_any_time_zone(asked: str, days: i
 def test_a_start_that_no_window_has_is_refused_with_one(asked: str, days: int, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         find_window(asked, days * DAY, datetime(2026, 3, 20, 12, tzinfo=UTC))
+
+
+def test_of_a_log_in_a_bucket_no_more_is_fetched_than_a_window_needs(tmp_path: Path, fault_proxy: FaultProxy) -> None:
+    """Each small file is fetched for its times, and once more for its window; of a large one the columns asked for."""
+    hours = [Window(START + hour * timedelta(hours=1), START + (hour + 1) * timedelta(hours=1)) for hour in range(6)]
+    for number, hour in enumerate(hours):
+        upload(write(tmp_path, f"{number}", [row(number, hour.start, fare=1.0)]), fault_proxy)
+    upload(write(tmp_path, "day-before", [row(9, START - DAY, fare=1.0)], "2026-02-28"), fault_proxy)
+    reader = LogReader(fault_proxy.uri("log"), "taxi")
+    fault_proxy.requests.clear()
+    assert [answered_rows(reader, hour, [])[1].rows["request_id"].to_pylist() for hour in hours] == [
+        [f"r{number}"] for number in range(6)
+    ]
+    fetched = [one for one in fault_proxy.requests if ".parquet" in one]
+    assert len(fetched) == 2 * len(hours) - 1
+    assert not any("day-before" in one for one in fetched)
+
+
+def upload(file: Path, to: FaultProxy) -> None:
+    storage.copy(str(file), to.uri(f"log/{'/'.join(file.parts[-3:])}"))
+
+
+def test_a_large_file_in_a_bucket_is_read_by_range(
+    tmp_path: Path, fault_proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ranges: list[int] = []
+    read_range = GoogleObjects.read_range
+
+    def counted_range(*given: Any) -> bytes:
+        content = read_range(*given)
+        ranges.append(len(content))
+        return content
+
+    monkeypatch.setattr(GoogleObjects, "read_range", counted_range)
+    monkeypatch.setattr(log_reader, "WHOLE_BYTES", 0)
+    rng = np.random.default_rng(1)
+    rows = [row(number, START, text=rng.bytes(2000).hex()) for number in range(2000)]
+    file = write(tmp_path, "large", rows)
+    upload(file, fault_proxy)
+    reader = LogReader(fault_proxy.uri("log"), "taxi")
+    assert answered_rows(reader, WINDOW, [])[1].rows.num_rows == 2000
+    assert sum(ranges) < file.stat().st_size / 2, "without the features"

@@ -154,6 +154,8 @@ def test_an_own_metric_that_fails_on_few_labels_is_undefined() -> None:
     own = OwnMetric("ratio", "high", lambda labels, answers, weights: 1 / int(labels.sum() * 0))
     found = overall(score("binary", answered("binary", 5), [], [], more_metrics(config, {"ratio": own})))
     assert (found["ratio"].value, found["ratio"].interval) == (None, None)
+    assert found["ratio"].problem == "ZeroDivisionError: division by zero"
+    assert not any(one.problem for name, one in found.items() if name != "ratio")
 
 
 def test_own_metrics_and_those_at_a_decision_have_intervals_beside_the_evaluation() -> None:

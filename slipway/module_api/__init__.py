@@ -25,40 +25,38 @@ A module is a folder `modules/<name>/`:
 - `sample.py`          optional, `write_sample(path, rows, seed)`: synthetic rows for a first run and for tests, as CSV;
                        or, beside `path` in a folder of their own, as files of another format that ingestion reads.
 
-Files of a module import each other relatively (`from .preprocessing import …`). Of Slipway they import this file, and
-the parts in `slipway.module_parts`: `dates`, `quantities` (numbers with a unit), `linear_steps` (numbers as a network
-learns them best) and `ensemble` (several networks as one model).
+Files of a module import each other relatively (`from .preprocessing import …`). Of Slipway they import this package,
+and the parts in `slipway.module_parts`: `dates`, `quantities` (numbers with a unit), `linear_steps` (numbers as a
+network learns them best) and `ensemble` (several networks as one model).
 """
 
 from __future__ import annotations
 
-import math
 import re
 from datetime import date
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import BeforeValidator, Field, model_validator
+
+from slipway.module_api.base import Better as Better
+from slipway.module_api.base import MetricName as MetricName
+from slipway.module_api.base import Strict
+from slipway.module_api.base import Task as Task
+from slipway.module_api.monitoring import MonitoredFeature as MonitoredFeature
+from slipway.module_api.monitoring import Monitoring as Monitoring
+from slipway.module_api.monitoring import Retraining as Retraining
+from slipway.module_api.tuning import TUNED_TRAINING as TUNED_TRAINING
+from slipway.module_api.tuning import Hyperparameters as Hyperparameters
+from slipway.module_api.tuning import Searched as Searched
+from slipway.module_api.tuning import Tuning as Tuning
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
 CONTRACT = 1
 
-Task = Literal["binary", "multiclass", "regression"]
-Better = Literal["high", "low"]
-MetricName = Literal[
-    "auc", "auc_pr", "log_loss", "accuracy", "balanced_accuracy", "precision", "recall", "f1", "macro_f1",
-    "calibration", "mean_absolute_error", "mean_squared_error", "root_mean_squared_error", "r_squared",
-    "mean_prediction", "mean_label", "example_count",
-]  # fmt: skip
 
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Label(_Strict):
+class Label(Strict):
     """What the model predicts.
 
     `column` alone names a column of the data. With `expression` (SQL over the row's columns, evaluated by DuckDB when
@@ -80,7 +78,7 @@ class Label(_Strict):
     weight: str | None = Field(None, min_length=1, description="column that says how much a row counts")
 
 
-class HashSplit(_Strict):
+class HashSplit(Strict):
     """Split by a hash of the row: the same row always lands in the same split.
 
     The whole row counts, so that another column moves rows; or `columns` alone, such as the number of an order. They
@@ -93,7 +91,7 @@ class HashSplit(_Strict):
     columns: tuple[str, ...] = ()
 
 
-class GroupSplit(_Strict):
+class GroupSplit(Strict):
     """Split by a hash of one column, such as the customer: all rows of a customer are in one split.
 
     So are they among the rows that training holds back for early stopping. `train` and `eval` are shares of the
@@ -113,7 +111,7 @@ def _as_text(value: Any) -> Any:
     return str(value) if isinstance(value, int | float | date) else value
 
 
-class ColumnSplit(_Strict):
+class ColumnSplit(Strict):
     """Split by the value of a column: `train` values and `eval` values; a row with another value is left out.
 
     A value may be written as in the data (`1.0`, `True`) or as in the examples (`1`). The column is no input of the
@@ -126,7 +124,7 @@ class ColumnSplit(_Strict):
     eval: tuple[Annotated[str, BeforeValidator(_as_text)], ...] = ("eval",)
 
 
-class TimeSplit(_Strict):
+class TimeSplit(Strict):
     """Split by time: rows at or after `eval_from` are for evaluation; a row without a time is left out.
 
     The column stays an input of the model, unless `training_only` names it.
@@ -160,7 +158,7 @@ def needed_columns(label: Label, split: Split) -> list[tuple[str, str]]:
     return named
 
 
-class Ingestion(_Strict):
+class Ingestion(Strict):
     r"""How raw rows become examples.
 
     `max_quarantined` is the share of rows that may fail to parse before the data is refused. `window` is the number of
@@ -192,7 +190,7 @@ class Ingestion(_Strict):
 ClassWeight = Annotated[float, Field(gt=0)]
 
 
-class Training(_Strict):
+class Training(Strict):
     """How the model is fitted.
 
     Early stopping watches `held_back`, a share of the training split with the same mix of labels (with a split by
@@ -211,7 +209,7 @@ class Training(_Strict):
     class_weights: Literal["balanced"] | dict[Annotated[str, BeforeValidator(_as_text)], ClassWeight] | None = None
 
 
-class Threshold(_Strict):
+class Threshold(Strict):
     """One condition on a metric.
 
     `min` and `max` are absolute. `max_drop` bounds how much worse than the production model the candidate may be, in
@@ -250,145 +248,10 @@ class Threshold(_Strict):
         return self
 
 
-Trigger = Literal["schedule", "new_data", "drift", "performance", "hand"]
-
-
-class Retraining(_Strict):
-    """When the monitor trains again.
-
-    A cause, `drift` or worse `performance`, trains once when it holds in `windows` windows running, and again only
-    after it was below `rearm` of its threshold, or where other columns drift. By hand is always possible.
-    """
-
-    triggers: tuple[Trigger, ...] = ("drift", "performance")
-    windows: int = Field(2, ge=1)
-    rearm: float = Field(0.5, ge=0, le=1)
-    cool_down_days: float = Field(7, ge=0, description="after each training, also one whose model was refused")
-    per_week: int = Field(2, ge=1, description="trainings in any seven days")
-
-
-class MonitoredFeature(_Strict):
-    """How one feature is watched."""
-
-    threshold: float | None = Field(None, gt=0, le=1, description="of its drift; by default that of all features")
-    decides: bool | None = Field(None, description="a reason to train; by default not where it follows the clock")
-
-
-class Monitoring(_Strict):
-    """How the served model is watched, window by window.
-
-    A feature drifted if its Jensen-Shannon divergence from the training rows is above `threshold` and above chance.
-    `labels` is a data URI of labels that come later, in the format that `ingestion` reads: the columns of `key` and
-    the label (or those that its expression needs). `key` is `request_id` and `instance`, or a feature that is logged.
-    Performance is worse if a metric is below the evaluation's by more than `max_drop` and more than chance.
-    """
-
-    window: str = Field("1d", pattern=r"^[1-9][0-9]{0,3}[hd]$", description="length of a window: 1h, 1d, 7d")
-    threshold: float = Field(0.02, gt=0, le=1)
-    features: dict[str, MonitoredFeature] = {}
-    min_rows: int = Field(200, ge=1, description="requests below which a window says nothing")
-    labels: str | None = None
-    key: tuple[str, ...] = ("request_id", "instance")
-    min_labels: int = Field(300, ge=1, description="labels below which performance is not judged")
-    label_windows: int = Field(30, ge=1, description="windows for whose labels the monitor waits")
-    metric: MetricName | None = Field(None, description="that decides; by default the first of the thresholds")
-    max_drop: float = Field(0.02, ge=0)
-    retraining: Retraining = Retraining()
-
-
-def _checked_hyperparameter(value: Any) -> Any:
-    """Refuses values that JSON lacks: hyperparameters travel as JSON text."""
-    problem = ""
-    if value is None:
-        problem = "null is not allowed; leave the key out"
-    elif isinstance(value, float) and not math.isfinite(value):
-        problem = "a hyperparameter must be finite"
-    elif isinstance(value, dict) and not all(isinstance(key, str) for key in value):
-        problem = "keys must be text: put them in quotes"
-    elif not isinstance(value, str | int | float | list | dict):
-        problem = f"JSON has no {type(value).__name__}: write it as text, in quotes"
-    if problem:
-        raise PydanticCustomError("hyperparameter", "{problem}", {"problem": problem})
-    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        _checked_hyperparameter(item)
-    return value
-
-
-Hyperparameters = dict[str, Annotated[Any, AfterValidator(_checked_hyperparameter)]]
-
-
-TUNED_TRAINING = ("epochs", "batch_size")
-
-
-class Searched(_Strict):
-    """The values that the tuner may give to one hyperparameter: from `min` to `max`, or one of `choices`.
-
-    Between whole numbers a value is whole, in steps of `step`; `log` draws evenly by magnitude. With `length: [1, 3]`
-    the hyperparameter is a list of one to three such numbers. A choice may be a list, too.
-    """
-
-    min: int | float | None = None
-    max: int | float | None = None
-    step: int | float | None = Field(None, gt=0)
-    log: bool = False
-    length: tuple[int, int] | None = None
-    choices: tuple[Annotated[Any, AfterValidator(_checked_hyperparameter)], ...] = ()
-
-    @property
-    def whole(self) -> bool:
-        """Whether its numbers are whole."""
-        return isinstance(self.min, int) and isinstance(self.max, int)
-
-    @model_validator(mode="after")
-    def _can_be_drawn(self) -> Self:
-        if self.choices:
-            if self.log or any(one is not None for one in (self.min, self.max, self.step, self.length)):
-                raise ValueError("give choices alone, or min and max")
-            if any(one in self.choices[:index] for index, one in enumerate(self.choices)):
-                raise ValueError("choices has a value twice; remove one")
-        elif self.min is None or self.max is None:
-            raise ValueError("give min and max, or choices: {min: 0.001, max: 0.1, log: true}, {choices: [relu, gelu]}")
-        elif self.min >= self.max:
-            raise ValueError(f"min is {self.min:g} and max is {self.max:g}; min must be smaller")
-        elif self.log and (self.min <= 0 or self.step):
-            why = "log and step exclude each other; remove one" if self.step else "log wants a min above 0"
-            raise ValueError(f"min is {self.min:g}: {why}" if not self.step else why)
-        elif self.whole and self.step and not float(self.step).is_integer():
-            raise ValueError(f"step is {self.step:g} between whole numbers; write {self.min}.0, or a whole step")
-        if self.length and not 0 < self.length[0] <= self.length[1]:
-            raise ValueError(f"length is {list(self.length)}; write [fewest, most], the fewest at least 1")
-        return self
-
-
-class Tuning(_Strict):
-    """How long the tuner searches, and for what. The first bound that is reached ends the search.
-
-    A trial is judged on rows held back from the training split: `training.held_back` of them, or k `folds` where that
-    would be fewer than 1,000 rows. The best three are trained again with two further seeds, and the best of these wins.
-    `metric` is `val_loss`, the model's own loss, or a metric of the task. `target` of it, met by a winner so confirmed,
-    ends the search. With `pruning`, trials that fall behind are ended early by successive halving.
-    """
-
-    trials: int = Field(20, ge=1)
-    seconds: float | None = Field(None, gt=0, description="of all trainings, also those of a run before")
-    metric: str = "val_loss"
-    target: float | None = None
-    patience: int = Field(0, ge=0, description="trials without a better one before the search stops; 0 never stops so")
-    pruning: bool = True
-    folds: int | None = Field(
-        None, ge=1, le=20, description="1 judges on the rows that are held back; by default by size"
-    )
-    every: Annotated[str, Field(pattern=r"^(new_data|never|[1-9][0-9]*[hd])$")] | None = Field(
-        None,
-        description="when other data is searched anew: new_data, or once the last winner is as old as 12h or 7d, or "
-        "never; by default never for recurring runs, and new_data for others",
-    )
-
-
 OwnMetrics = dict[Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")], Better]
 
 
-class LabelledTask(_Strict):
+class LabelledTask(Strict):
     """The kind of the task, and what it predicts."""
 
     task: Task
