@@ -72,7 +72,7 @@ def test_models_promote_and_rollback_say_what_happened(push: Push) -> None:
     assert re.search("102 of taxi is stable.* 101 is retired", slipway("models", "promote", "taxi/102").stdout)
     back = slipway("models", "rollback", "taxi", "--why", "p99 doubled", "--who", "ann").stdout
     assert re.search("taxi is back at version 101.* 102 is quarantined", back)
-    with pytest.raises(ModelQuarantinedError, match="it was quarantined by ann: p99 doubled"):
+    with pytest.raises(ModelQuarantinedError, match=r"it was quarantined by .*says: ann\): p99 doubled"):
         slipway("models", "promote", "102")
     with pytest.raises(StoreError, match="nothing to roll back to"):
         slipway("models", "rollback", "taxi")
@@ -95,7 +95,7 @@ def test_models_rollback_typed_before_another_goes_no_further(push: Push) -> Non
     typed = time.time()
     slipway("models", "rollback", "taxi", "--who", "ann")
     late = ["models", "rollback", "taxi"]
-    with pytest.raises(StoreError, match=r"now, not 103.*--from 102.*Version 102 is stable .*rollback by ann"):
+    with pytest.raises(StoreError, match=r"now, not 103.*--from 102.*Version 102 is stable .*rollback by .*ann"):
         CliRunner().invoke(app, late, obj=typed, catch_exceptions=False)
     with pytest.raises(StoreError, match="now, not 103"):
         slipway(*late, "--from", "103")
@@ -119,7 +119,7 @@ def test_models_history_has_who_why_run_newest_first(push: Push) -> None:
     slipway("models", "promote", "101", "--why", "as agreed", "--who", "ann")
     head, promoted, pushed = slipway("models", "history", "taxi").stdout.splitlines()
     assert head.split() == ["when", "action", "version", "before", "who", "why", "run"]
-    assert re.search(r"promote +101 +ann +as agreed +run-1", promoted)
+    assert re.search(r"promote +101 +.*ann.* +as agreed +run-1", promoted)
     assert re.search(r"push +101 .*passed its gate +run-1", pushed)
     events = json.loads(slipway("models", "history", "taxi", "--json").stdout)
     newest = events[0]

@@ -124,7 +124,9 @@ def test_rollback_past_a_version_is_not_followed_by_one_forward(store: ModelStor
     one, two, three = versions[:3]
     promote(store, one, two, three)
     assert store.rollback("taxi", to=one).previous == three
-    assert f"Name one of {two}: `slipway models rollback taxi --to" in refused(store, "nothing to roll back to")
+    assert f"Name one of {two}, as in `slipway models rollback taxi --to {two}`" in refused(
+        store, "nothing to roll back to"
+    )
     assert store.rollback("taxi", to=two).previous == one
 
 
