@@ -28,7 +28,8 @@ def roll_out(store_uri: str, rollout: dict[str, Any], run: RunContext) -> Rollou
         SlipwayError: the rollout itself failed.
     """
     if not rollout.get("manifests_uri"):
-        print("No cluster serves this run's models, so nothing is rolled out; `slipway rollout start --env` does it.")
+        start = f"`slipway rollout start {run.lineage.module}`"
+        print(f"No cluster serves this run's models, so nothing is rolled out; {start} does it, with --env.")
         return None
     pushed = Outcome.model_validate_json(storage.read_bytes(storage.join(run.uri, OUTCOME)))
     if pushed.version is None:

@@ -123,7 +123,7 @@ def test_models_history_has_who_why_run_newest_first(push: Push) -> None:
     assert re.search(r"push +101 .*passed its gate +run-1", pushed)
     events = json.loads(slipway("models", "history", "taxi", "--json").stdout)
     newest = events[0]
-    assert (newest["action"], newest["version"], newest["who"]) == ("promote", 101, "ann")
+    assert (newest["action"], newest["version"], newest["says"]) == ("promote", 101, "ann")
     assert len(newest["model_digest"]) == 64
 
 
