@@ -46,7 +46,7 @@ def email(found: Any) -> str:
     from google.auth.transport.requests import Request
 
     with suppress(GoogleAuthError, OSError, ValueError):
-        request = Request()  # type: ignore[no-untyped-call]
+        request = Request()
         if not found.valid:
             found.refresh(request)
         mail = str(getattr(found, "service_account_email", ""))

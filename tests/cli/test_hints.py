@@ -7,6 +7,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer.main
@@ -39,7 +40,7 @@ def hints() -> set[str]:
 @pytest.mark.parametrize("hint", sorted(hints()))
 def test_hint_parses(hint: str) -> None:
     group, verb, *arguments = shlex.split(hint)
-    command = typer.main.get_command(app)
+    command: Any = typer.main.get_command(app)
     with command.make_context("slipway", [group, verb]) as context:
         _, found, _ = command.resolve_command(context, [group, verb])
     found.commands[verb].make_context(verb, arguments).close()

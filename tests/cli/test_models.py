@@ -182,3 +182,22 @@ def test_models_of_a_store_on_gs(
     assert slipway("models", "verify", "--store", uri).exit_code == 0
     assert len(json.loads(slipway("models", "history", "taxi", "--store", uri, "--json").stdout)) == 3
     assert "empty" in slipway("models", "list").stdout
+
+
+def test_models_quarantine_of_production_says_what_is_production_now_and_release_lifts_it(push: Push) -> None:
+    older, newest = push(1), push(2)
+    shown = slipway("models", "quarantine", f"taxi/{newest}", "--why", "wrong data").stdout
+    assert f"It was in production, as the newest version; now version {older} is." in shown
+    assert "released by" in slipway("models", "release", f"taxi/{newest}", "--why", "right data").stdout
+    assert "retired" in slipway("models", "show", f"taxi/{newest}").stdout
+
+
+def test_models_quarantine_of_the_stable_version_is_refused_and_of_a_canary_says_who_still_answers(
+    push: Push, tmp_path: Path
+) -> None:
+    stable, canary = push(1), push(2)
+    slipway("models", "promote", f"taxi/{stable}")
+    with pytest.raises(StoreError, match="it is the stable version"):
+        slipway("models", "quarantine", f"taxi/{stable}")
+    LocalModelStore(tmp_path / "models").mark_canary("taxi", canary)
+    assert "slipway rollout abort taxi" in slipway("models", "quarantine", f"taxi/{canary}").stdout
