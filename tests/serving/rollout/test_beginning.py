@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -21,13 +22,10 @@ def set_state(world: World, **changes: Any) -> None:
     world.api.objects.replace(lease, "OpenAPI-Generator")
 
 
-def start_once(world: World, number: int, run: str = "run-2") -> None:
+def start_once(world: World, number: int) -> None:
     """The step of a pipeline."""
     with world.cluster() as cluster:
-        rollout = world.rollout(cluster)
-        object.__setattr__(rollout, "once", True)
-        object.__setattr__(rollout, "by", f"run {run}")
-        rollout.start(number)
+        replace(world.rollout(cluster), once=True, by="run run-2").start(number)
 
 
 def test_next_run_clears_a_canary_whose_process_died(held: World) -> None:
