@@ -10,17 +10,18 @@ from cli import options
 from cli.output import echo, format_metrics, iso_times, local_time, print_fact, print_json, print_table
 from delivery.environment import open_environment
 from delivery.notifications import notify_of_rollback
+from delivery.rollout import model_of
 from delivery.tracking import mirror_versions
 from slipway.errors import StoreError
 from slipway.pages.numbers import MISSING
 from slipway.runs.explain import find_version
 from slipway.runs.store import assignments
-from slipway.stores.model_store import ModelStore, Stage, Version
+from slipway.stores.model_store import Stage, Version
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(cls=options.CompleteHints, no_args_is_help=True)
 
 OneVersion = Annotated[str, typer.Argument(help="A version: VERSION or MODEL/VERSION.")]
-Who = Annotated[str, typer.Option(help="For the history; the user or service account by default.")]
+Who = Annotated[str, typer.Option(help="Your name for the history, beside the account.")]
 
 
 @app.command("list")
@@ -33,7 +34,7 @@ def list_(
     """List all versions, newest first, with their stages; the one in production is marked."""
     opened = open_environment(env).store(store)
     versions: list[tuple[Version, Stage, bool]] = []
-    for name in opened.models() if model is None else [_known(opened, model)]:
+    for name in opened.models() if model is None else [model_of(opened, model)]:
         stages, production = opened.stages(name), opened.production(name)
         staged = [version for version in reversed(opened.versions(name)) if version.number in stages]
         versions += [(version, stages[version.number], version == production) for version in staged]
@@ -103,7 +104,7 @@ def promote(
     environment = open_environment(env)
     opened = environment.store(store)
     found = find_version(opened, version)
-    event = opened.promote(found.model, found.number, why=why, who=who)
+    event = opened.promote(found.model, found.number, why=why, says=who)
     before = f"; version {event.previous} is retired" if event.previous else ""
     echo(f"Version {event.version} of {found.model} is stable{before}.")
     mirror_versions(environment, opened, found.model)
@@ -126,7 +127,7 @@ def rollback(
     """
     environment = open_environment(env)
     opened = environment.store(store)
-    event = opened.rollback(_known(opened, model), to, leave=leave, asked=options.asked(context), why=why, who=who)
+    event = opened.rollback(model_of(opened, model), to, leave=leave, asked=options.asked(context), why=why, says=who)
     echo(
         f"{model} is back at version {event.version}. Version {event.previous} is quarantined: "
         "neither it nor the same bytes will be promoted again."
@@ -137,20 +138,43 @@ def rollback(
         return
     assert event.previous is not None
     happened = f"back at version {event.version}, from version {event.previous}"
-    notify_of_rollback(environment, opened, model, event.previous, happened, [f"{event.who}: {event.why}"])
+    notify_of_rollback(environment, opened, model, event.previous, happened, [f"{event.actor}: {event.why}"])
 
 
 @app.command()
 def quarantine(
     version: OneVersion, why: options.Why = "", who: Who = "", store: options.Store = None, env: options.Env = None
 ) -> None:
-    """Withdraw a version permanently; for the stable one, use `rollback`."""
+    """Withdraw a version until it is released; for the stable one, use `rollback`."""
     environment = open_environment(env)
     opened = environment.store(store)
     found = find_version(opened, version)
-    event = opened.quarantine(found.model, found.number, why=why, who=who)
-    echo(f"Version {found.number} of {found.model} is quarantined by {event.who}: {event.why}.")
+    stage, before = opened.stage(found.model, found.number), opened.production(found.model)
+    event = opened.quarantine(found.model, found.number, why=why, says=who)
+    echo(f"Version {found.number} of {found.model} is quarantined by {event.actor}: {event.why}.")
+    if stage == "canary":
+        echo(f"If it is the canary of a rollout, it answers until that ends: slipway rollout abort {found.model}")
+    if before and before.number == found.number:
+        now = opened.production(found.model)
+        echo(f"It was in production, as the newest version; now {f'version {now.number}' if now else 'none'} is.")
     mirror_versions(environment, opened, found.model)
+
+
+@app.command()
+def release(
+    version: OneVersion, why: options.Why = "", who: Who = "", store: options.Store = None, env: options.Env = None
+) -> None:
+    """Lift the quarantine of a version: it, and the same bytes, may be pushed and promoted again."""
+    environment = open_environment(env)
+    opened = environment.store(store)
+    model, _, number = version.rpartition("/")
+    # Bytes may be released whose files were deleted, so the version need not be one that can be served.
+    model = model_of(opened, model or None)
+    if not number.isdigit():
+        raise StoreError(f"{version!r} is no version; give VERSION or MODEL/VERSION")
+    event = opened.release(model, int(number), why=why, says=who)
+    echo(f"Version {event.version} of {model} is released by {event.actor}: {event.why}.")
+    mirror_versions(environment, opened, model)
 
 
 @app.command()
@@ -159,12 +183,12 @@ def history(
 ) -> None:
     """List all changes of a model's versions, with time, user and reason; newest first."""
     opened = open_environment(env).store(store)
-    events = opened.history(_known(opened, model))[::-1]
+    events = opened.history(model_of(opened, model))[::-1]
     if as_json:
         print_json([iso_times(event.model_dump(), "when") for event in events])
         return
     rows = [
-        [local_time(one.when), one.action, str(one.version), str(one.previous or ""), one.who, one.why, one.run]
+        [local_time(one.when), one.action, str(one.version), str(one.previous or ""), one.actor, one.why, one.run]
         for one in events
     ]
     headers = ["when", "action", "version", "before", "who", "why", "run"]
@@ -209,19 +233,12 @@ def prune(
     """Delete old versions; production, the target of a rollback, a canary and the newest N others are kept."""
     environment = open_environment(env)
     opened = environment.store(store)
-    deleted = opened.prune(_known(opened, model), keep, why=why, who=who)
+    deleted = opened.prune(model_of(opened, model), keep, why=why, says=who)
     if deleted:
         mirror_versions(environment, opened, model)
         echo(f"Deleted of {model}: {', '.join(map(str, deleted))}; their manifests and history stay.")
     else:
         echo(f"No version of {model} was deleted: each is in use or among the newest {keep}.")
-
-
-def _known(store: ModelStore, model: str) -> str:
-    names = store.models()
-    if model not in names:
-        raise StoreError(f"there is no model {model!r} in the store; models: {', '.join(names) or 'none'}")
-    return model
 
 
 def _files(version: Version) -> str:

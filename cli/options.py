@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import time
 from typing import Annotated, Any, ClassVar
 
 import typer
 import typer.core
 
+from slipway.errors import SlipwayError
 from slipway.runs.process import start_time
 from slipway.targets import RemoteTarget
 
@@ -30,11 +32,23 @@ def _began() -> float:
 # Rollbacks leave the version that was stable at this time.
 TYPED = _began()
 
-Env = Annotated[str | None, typer.Option(help="Settings: settings/<ENV>.yaml over base.yaml; SLIPWAY_ENV by default.")]
+
+def _remember(context: typer.Context, parameter: Any, value: str | None) -> str | None:
+    """Keeps an option's value for `CompleteHints`."""
+    context.meta[parameter.name] = value
+    return value
+
+
+Env = Annotated[
+    str | None,
+    typer.Option(help="Settings: settings/<ENV>.yaml over base.yaml; SLIPWAY_ENV by default.", callback=_remember),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE: override a setting or a key of module.yaml.")]
 Target = Annotated[RemoteTarget, typer.Option(help="The cluster's platform.")]
-Store = Annotated[str | None, typer.Option(help="A model store, local or gs://; the environment's by default.")]
+Store = Annotated[
+    str | None, typer.Option(help="A model store, local or gs://; the environment's by default.", callback=_remember)
+]
 Pipeline = Annotated[str, typer.Option(help="Name of the pipeline.")]
 Image = Annotated[str | None, typer.Option(help="Image, as REPOSITORY@sha256:…; the settings' by default.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and change nothing.")]
@@ -47,6 +61,27 @@ Why = Annotated[str, typer.Option(help="The reason, for the history.")]
 Leave = Annotated[int | None, typer.Option("--from", help="Leave this version only; the stable one by default.")]
 Sample = Annotated[float, typer.Option(min=0, max=1, help="Share of requests that are logged.")]
 Fields = Annotated[str, typer.Option(help="Features that may be logged: a,b,c, or '*' for all; none by default.")]
+
+
+class CompleteHints(typer.core.TyperGroup):
+    """Adds the environment and the store of a command to the commands that its error tells to run."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs a command of the group."""
+        try:
+            return super().invoke(ctx)
+        except SlipwayError as error:
+            error.args = (_complete(str(error), ctx.meta),)
+            raise
+
+
+def _complete(text: str, given: dict[str, Any]) -> str:
+    def complete(found: re.Match[str]) -> str:
+        command = found[0][:-1]
+        names = ("env", "store") if command.startswith("`slipway models") else ("env",)
+        return command + "".join(f" --{name} {shlex.quote(given[name])}" for name in names if given.get(name)) + "`"
+
+    return re.sub(r"`slipway (rollout|models) [^`]+`", complete, text)
 
 
 class OldSpellings(typer.core.TyperCommand):

@@ -206,12 +206,25 @@ class Environment:
         """The objects around the models that the environment serves, rendered; a ConfigError without an overlay."""
         from delivery.manifests import render_overlay
 
+        return render_overlay(self._overlay_folder, self.settings.image)
+
+    @property
+    def namespace(self) -> str:
+        """The namespace that serves; needs no kustomize, and no overlay that is filled in."""
+        from delivery.manifests import overlay_namespace
+
+        if namespace := overlay_namespace(self._overlay_folder):
+            return namespace
+        raise ConfigError(f"the overlay {self._overlay_folder} names no namespace: set `namespace:` in it")
+
+    @property
+    def _overlay_folder(self) -> Path:
         name = self.settings.serving.overlay
         if not name:
             raise ConfigError(
                 "these settings name no cluster to serve in: set serving.overlay in settings/<environment>.yaml"
             )
-        return render_overlay(PROJECT / "manifests" / "overlays" / name, self.settings.image)
+        return PROJECT / "manifests" / "overlays" / name
 
     def plan(
         self, *, base: str | None, head: str = "HEAD", offline: bool = False, pipeline: str = DEFAULT_PIPELINE

@@ -55,3 +55,17 @@ def require_digest(image: str) -> None:
     """
     if image and not BY_DIGEST.fullmatch(image):
         raise ConfigError(f"the image {image!r} is not named by digest; give REPOSITORY@sha256:…, since a tag can move")
+
+
+def overlay_namespace(overlay: Path) -> str:
+    """The namespace that an overlay's kustomization.yaml sets, or one that it takes in; needs no kustomize."""
+    file = overlay / "kustomization.yaml"
+    try:
+        content = yaml.safe_load(file.read_text())
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ConfigError(f"{file} cannot be read: {error}; serving.overlay names its folder") from error
+    if namespace := content.get("namespace"):
+        return str(namespace)
+    folders = [overlay / each for each in content.get("resources", []) if (overlay / each).is_dir()]
+    found = {overlay_namespace(folder) for folder in folders} - {""}
+    return found.pop() if len(found) == 1 else ""

@@ -1,4 +1,4 @@
-"""Rollouts of an environment's models, with the overlay of this checkout."""
+"""Rollouts of an environment's models; a new one takes the overlay of this checkout."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from typing import Any
 from delivery.environment import Environment
 from delivery.notifications import notify_of_rollback
 from delivery.tracking import mirror_versions
-from serving.manifests import require_filled_in
 from serving.rollout.cluster import Cluster
 from serving.rollout.engine import Rollout
-from serving.rollout.workload import namespace_of
-from slipway.errors import RolledBackError
+from slipway.errors import RolledBackError, SlipwayError, StoreError
+from slipway.stores.model_store import ModelStore
 
 Say = Callable[[str], None]
 
@@ -24,7 +23,8 @@ def open_rollout(environment: Environment, model: str, say: Say, *, force: bool 
 
     `say` is called with each step; `force` takes over fields that were changed by hand in the cluster.
     """
-    with _connected(environment, model, say, force=force) as rollout:
+    with _cluster(environment) as cluster:
+        rollout = _rollout(environment, cluster, model, say, force=force)
         try:
             yield rollout
         except RolledBackError as error:
@@ -35,19 +35,36 @@ def open_rollout(environment: Environment, model: str, say: Say, *, force: bool 
             mirror_versions(environment, rollout.store, model)
 
 
-def rollout_status(environment: Environment, model: str) -> dict[str, Any]:
-    """What serves, who rolls out, and the last decision."""
-    with _connected(environment, model, lambda step: None) as rollout:
-        return rollout.status()
+def rollout_status(environment: Environment, models: list[str]) -> list[dict[str, Any]]:
+    """What serves, who rolls out, and the last decision, of each model; `error` where that cannot be told."""
+    found: list[dict[str, Any]] = []
+    with _cluster(environment) as cluster:
+        for model in models:
+            try:
+                found.append(_rollout(environment, cluster, model, lambda step: None).status())
+            except SlipwayError as error:
+                found.append({"model": model, "error": str(error)})
+    return found
 
 
-@contextmanager
-def _connected(environment: Environment, model: str, say: Say, *, force: bool = False) -> Iterator[Rollout]:
-    serving = environment.settings.serving
-    objects = environment.overlay
-    require_filled_in(objects)
-    with Cluster(namespace_of(objects), serving.cluster) as cluster:
-        yield Rollout(cluster, environment.store(), objects, model, serving, say=say, force=force)
+def model_of(store: ModelStore, name: str | None) -> str:
+    """The model of this name; without one, the only model of the store. Raises `StoreError` if none fits."""
+    models = store.models()
+    if name is None and len(models) == 1:
+        return models[0]
+    if name is None or name not in models:
+        wrong = "name the model" if name is None else f"there is no model {name!r} in the store"
+        raise StoreError(f"{wrong}; models: {', '.join(models) or 'none; `slipway run` pushes one'}")
+    return name
+
+
+def _cluster(environment: Environment) -> Cluster:
+    return Cluster(environment.namespace, environment.settings.serving.cluster)
+
+
+def _rollout(environment: Environment, cluster: Cluster, model: str, say: Say, *, force: bool = False) -> Rollout:
+    serving, store = environment.settings.serving, environment.store()
+    return Rollout(cluster, store, lambda: environment.overlay, model, serving, say=say, force=force)
 
 
 def roll_back(
@@ -56,10 +73,10 @@ def roll_back(
     """Returns to the version that was promoted before, and notifies; see `Rollout.rollback`."""
     with open_rollout(environment, model, say, force=force) as rollout:
         state = rollout.rollback(why, leave=leave, asked=asked)
-    assert state.previous is not None
-    happened = f"back at version {state.version}, from version {state.previous}"
-    reasons = [f"{state.who}: {reason}" for reason in state.reasons]
-    notify_of_rollback(environment, rollout.store, model, state.previous, happened, reasons)
+    assert state.left is not None
+    happened = f"back at version {state.version}, from version {state.left}"
+    reasons = [f"{state.starter}: {reason}" for reason in state.reasons]
+    notify_of_rollback(environment, rollout.store, model, state.left, happened, reasons)
 
 
 def refresh(environment: Environment, say: Say, *, force: bool = False) -> None:

@@ -69,6 +69,15 @@ def require_filled_in(objects: list[Object]) -> None:
         )
 
 
+def namespace_of(objects: list[Object]) -> str:
+    """The namespace of an overlay; raises `ConfigError` if there is none, or there are several."""
+    names = {str(each["metadata"].get("namespace", "")) for each in objects}
+    if len(names) != 1 or "" in names:
+        found = ", ".join(sorted(names - {""})) or "none"
+        raise ConfigError(f"an overlay is for one namespace, and this one names {found}: set `namespace:` in it")
+    return names.pop()
+
+
 def publish_manifests(objects: list[Object], root_uri: str) -> str:
     """Stores rendered objects as `<root>/manifests/<sha256>.yaml`, and returns that URI; raises as `require_filled_in`.
 
@@ -113,7 +122,7 @@ def for_version(
         replicas: Number of pods; None leaves the overlay's number, or the autoscaler's.
 
     Raises:
-        ConfigError: an argument is invalid, or the overlay lacks a field that has to be set.
+        ConfigError: an argument is invalid, the Deployment has another name, or the overlay lacks a field to be set.
     """
     name = object_name(model)
     chosen = deepcopy(_on_track(objects, track))
@@ -135,7 +144,16 @@ def for_version(
         _set(deployment, ("spec", "replicas"), replicas)
     names = [each["metadata"]["name"] for each in chosen]
     renamed = {its: name + its.removeprefix(_MODEL) for its in names if its.startswith(f"{_MODEL}-")}
-    return [_renamed(each, renamed, name) for each in chosen]
+    made = [_renamed(each, renamed, name) for each in chosen]
+    called, wanted = renamed.get(deployment["metadata"]["name"]), deployment_name(model, track)
+    if called != wanted:
+        raise ConfigError(f"the {track} Deployment is {called}, and has to be {wanted}: keep its name in the overlay")
+    return made
+
+
+def deployment_name(model: str, track: Track) -> str:
+    """Name of a model's Deployment."""
+    return f"{object_name(model)}-serving{'-canary' if track == 'canary' else ''}"
 
 
 def object_name(model: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import json
 import os
+import socket
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, Field
@@ -96,3 +97,13 @@ def user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return f"uid {os.getuid()}"
+
+
+def user_at_host() -> str:
+    """The user of the operating system and this machine: what somebody says of himself."""
+    return f"{user()}@{socket.gethostname()}"
+
+
+def describe_actor(who: str, says: str) -> str:
+    """Who did something, in words: the authenticated name, and the one that somebody gave himself beside it."""
+    return f"{who} (says: {says})" if says and not who.endswith(says) else who

@@ -28,7 +28,8 @@ def roll_out(store_uri: str, rollout: dict[str, Any], run: RunContext) -> Rollou
         SlipwayError: the rollout itself failed.
     """
     if not rollout.get("manifests_uri"):
-        print("No cluster serves this run's models, so nothing is rolled out; `slipway rollout start --env` does it.")
+        start = f"`slipway rollout start {run.lineage.module}`"
+        print(f"No cluster serves this run's models, so nothing is rolled out; {start} does it, with --env.")
         return None
     pushed = Outcome.model_validate_json(storage.read_bytes(storage.join(run.uri, OUTCOME)))
     if pushed.version is None:
@@ -64,11 +65,10 @@ def describe(outcome: RolloutOutcome | None) -> str:
 
 
 def _start(store_uri: str, lineage: Lineage, version: int, rollout: dict[str, Any]) -> list[str]:
-    from serving.manifests import read_manifests
+    from serving.manifests import namespace_of, read_manifests
     from serving.rollout.cluster import Cluster
     from serving.rollout.engine import Rollout
     from serving.rollout.policy import RolloutPolicy
-    from serving.rollout.workload import namespace_of
 
     if set(rollout) != set(_KEYS):
         raise ConfigError(f"rollout = {rollout} has not the keys {', '.join(_KEYS)}: compile the pipeline anew")
@@ -78,8 +78,8 @@ def _start(store_uri: str, lineage: Lineage, version: int, rollout: dict[str, An
     if stable and stable.number > version and store.stage(model, stable.number) == "stable":
         raise RolloutError(
             f"version {version} of {model} is not rolled out: version {stable.number}, which is newer, is stable. "
-            f"To serve it all the same: slipway rollout start {version}"
+            f"To serve it all the same: `slipway rollout start {model}/{version}`"
         )
     policy, by = RolloutPolicy(**rollout["policy"]), f"run {lineage.run}"
     with Cluster(namespace_of(objects), rollout["cluster"]) as connected:
-        return Rollout(connected, store, objects, model, policy, by=by, once=True).start(version).reasons
+        return Rollout(connected, store, lambda: objects, model, policy, by=by, once=True).start(version).reasons

@@ -124,10 +124,11 @@ class Cluster:
         """Updates an object that was read before; raises `StaleError` if it was changed in between."""
         self._call("replace", changed["kind"], changed["metadata"]["name"], body=changed)
 
-    def delete(self, kind: str, name: str) -> None:
+    def delete(self, kind: str, name: str, api_version: str = "") -> None:
         """Deletes an object and its dependents, if it exists."""
         with suppress(NotFoundError):
-            self._call("delete", kind, name, name=name, body={"propagationPolicy": "Background"})
+            body = {"propagationPolicy": "Background"}
+            self._call("delete", kind, name, api_version=api_version, name=name, body=body)
 
     def log_before_crash(self, pod: str, container: str) -> str:
         """The last lines of the log of a container's previous instance; empty if there is none."""
@@ -185,6 +186,19 @@ class Cluster:
             return again(once)
         except TransientError as error:
             raise ClusterError(f"{error}{tried(error)}. Run it again once the cluster responds: it resumes") from error
+
+    def identity(self) -> str:
+        """The name by which the API server knows this account; empty where it does not say, as before Kubernetes 1.28.
+
+        https://kubernetes.io/docs/reference/kubernetes-api/authentication-resources/self-subject-review-v1/
+        """
+        path, kind = "/apis/authentication.k8s.io/v1/selfsubjectreviews", "SelfSubjectReview"
+        body = {"apiVersion": "authentication.k8s.io/v1", "kind": kind}
+        try:
+            answer = self._try("review", lambda: self._dynamic.request("post", path, body=body, serialize=False).data)
+            return str(json.loads(answer)["status"]["userInfo"]["username"])
+        except (ClusterError, StaleError, ValueError, KeyError, TypeError):
+            return ""
 
 
 def _translated(what: str, namespace: str, error: Any) -> Exception:

@@ -10,14 +10,15 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from serving.manifests import INSTANCE, Object, object_name
+from serving.manifests import Object
 from serving.rollout.cluster import Cluster
-from serving.rollout.lease import Phase, RolloutLease, RolloutState, read_state
+from serving.rollout.lease import Phase, RolloutLease, RolloutState, has_expired, lease_name, read_state
+from serving.rollout.overlays import Overlays, differences
 from serving.rollout.policy import RolloutPolicy
 from serving.rollout.steps import Steps, require_fit
 from serving.rollout.workload import Workload
 from slipway.errors import RolledBackError, RolloutBusyError, RolloutError, StoreError
-from slipway.lineage import user
+from slipway.lineage import describe_actor, user_at_host
 from slipway.stores.model_store import ModelStore, last_move
 
 
@@ -25,24 +26,26 @@ from slipway.stores.model_store import ModelStore, last_move
 class Rollout:
     """Rollouts of one model in one namespace.
 
-    If a process dies, the same command goes on from the recorded state.
+    If a process dies, the same command goes on from the recorded state. Only a new rollout renders the overlay: all
+    else uses the one with which a version last ran, which is named on the Lease and published beside the store.
 
     Attributes:
-        objects: The rendered overlay.
-        by: Name for records and the store's history; the user by default.
+        render: Makes the overlay of this checkout or run.
+        by: Name for the lease, and beside the authenticated one for records and the store's history.
         say: Gets a line for each step.
         force: Takes over fields that another manager changed.
         lease_seconds: Time without renewal after which a process counts as dead.
         once: `by` starts one rollout of a version only, as a pipeline's step does, which a platform may run again at
-            any time. A second start waits for the first, and has its result.
+            any time. A second start waits for the first, and has its result. What a dead process of an older version
+            left is ended first, as no person may be there to do it.
     """
 
     cluster: Cluster
     store: ModelStore
-    objects: list[Object]
+    render: Callable[[], list[Object]]
     model: str
     policy: RolloutPolicy
-    by: str = field(default_factory=user)
+    by: str = field(default_factory=user_at_host)
     say: Callable[[str], None] = print
     force: bool = False
     pause: Callable[[float], None] = time.sleep
@@ -59,38 +62,34 @@ class Rollout:
             RolloutError: the version was rolled back.
             ClusterError: the API server does not answer; run it again.
         """
+        if (before := self._state()) is None or before.ended:
+            _ = self._overlays.current  # one that is not filled in is refused before anything is touched
         with self._locked() as steps:
             state = self._state()
-            if self.once and state and state.ended and (state.version, state.who) == (number, self.by):
+            if self.once and state and state.ended and state.version == number and self._is_mine(state):
                 return self._as_before(state)
+            if state and not state.ended and state.version != number and self.once:
+                state = self._end_dead(steps, state, number)
             if state and not state.ended:
                 if state.version != number or state.phase == "reverting":
                     raise self._unfinished(state)
                 self.say(f"going on with version {number}: {state.phase} since {_moment(state.updated)}")
                 return steps.go_on(state)
-            stable, stage = steps.workload.stable_version(), self.store.stage(self.model, number)
-            if (stable, stage) == (number, "stable") and not steps.workload.would_change_pods("stable", number):
-                steps.workload.apply("stable", number)  # what is beside the pods may have changed
-                self.say(f"version {number} of {self.model} is stable already")
-                return RolloutState(version=number, phase="promoted", who=self.by)
-            require_fit(self.store, self.model, number)
-            if self.once and stage == "retired":
-                self._refuse_own(number)
-            begun = RolloutState(version=number, previous=stable, phase="canary", who=self.by)
-            return steps.go_on(steps.lease.record(begun))
+            return self._begin(steps, state, number)
 
     def promote(self, why: str) -> RolloutState:
         """Promotes the version of the running canary without waiting for more traffic; raises as `start` does."""
         with self._locked() as steps:
             state = self._under_way("rolling-back", "reverting")
-            reasons = [f"promoted by {self.by}: {why}"]
+            steps.workload.require_unpaused()
+            reasons = [f"promoted by {self._actor}: {why}"]
             return steps.go_on(steps.lease.record(state, phase="promoting", reasons=reasons))
 
     def abort(self, why: str) -> RolloutState:
         """Removes the canary without judging its version; raises as `start` does."""
         with self._locked() as steps:
             state = self._under_way("reverting")
-            reasons = [f"aborted by {self.by}: {why}"]
+            reasons = [f"aborted by {self._actor}: {why}"]
             state = steps.lease.record(state, phase="rolling-back", blames_model=False, reasons=reasons)
             return steps.roll_back(state, "aborted")
 
@@ -118,11 +117,12 @@ class Rollout:
             left = under_way.version if under_way else serves
             if left is None or leave not in (None, left):
                 reason = f"version {leave} does not serve" if left else "there is no version to replace"
-                raise self._not_back(serves, reason, "start VERSION, or rollback without --from")
+                raise self._not_back(serves, reason, "start" if left is None else "rollback")
             if state != seen or (state and leave is None and state.updated > asked):
                 reason = "the rollout changed after this command was given"
-                raise self._not_back(serves, reason, f"rollback --from {left}")
-            begun = under_way or RolloutState(version=left, phase="reverting", who=self.by, reasons=[why])
+                raise self._not_back(serves, reason, "rollback", f" --from {left}")
+            steps.workload.require_unpaused()
+            begun = under_way or self._new_state(steps, state, version=left, phase="reverting", reasons=[why])
             try:
                 number = self._go_back(begun, serves, steps.lease)
             except RolloutError as error:
@@ -133,17 +133,19 @@ class Rollout:
 
     def status(self) -> dict[str, Any]:
         """What serves, who holds the lease, and the last decision; changes nothing."""
-        lease = self.cluster.get("Lease", self._lease_name) or {"spec": {}}
-        state, production = self._state(), self.store.production(self.model)
+        lease = self.cluster.get("Lease", lease_name(self.model)) or {"metadata": {}, "spec": {}}
+        state, production = read_state(lease), self.store.production(self.model)
         holder = lease["spec"].get("holderIdentity") or None
+        workload = self._workload("")
         return {
             "model": self.model,
             "namespace": self.cluster.namespace,
             "production": production.number if production else None,
-            "stable": self._workload.status("stable"),
-            "canary": self._workload.status("canary"),
+            "stable": workload.status("stable"),
+            "canary": workload.status("canary"),
             "holder": holder,
             "held_since": lease["spec"].get("acquireTime") if holder else None,
+            "expired": has_expired(lease) if holder else None,
             "rollout": state.model_dump() if state else None,
         }
 
@@ -157,54 +159,126 @@ class Rollout:
             reason = (
                 f"version {move.version} is stable in the store" if move else "nothing was ever promoted in the store"
             )
-            raise self._not_back(serves, reason, f"start {move.version if move else left}")
+            raise self._not_back(serves, reason, "start", f"/{move.version if move else left}")
         lease.check()
-        return self.store.rollback(self.model, leave=left, why="; ".join(state.reasons), who=self.by).version
+        why = "; ".join(state.reasons)
+        return self.store.rollback(self.model, leave=left, why=why, who=self._who, says=self.by).version
 
-    def _not_back(self, serves: int | None, why: str, command: str) -> RolloutError:
+    def _not_back(self, serves: int | None, why: str, verb: str, more: str = "") -> RolloutError:
         what = f"version {serves} serves" if serves else "nothing serves"
         return RolloutError(
             f"{self.model} was not rolled back, and nothing was changed: {why}, and {what} in "
-            f"{self.cluster.namespace}. Look at `slipway rollout status`; then slipway rollout {command}"
+            f"{self.cluster.namespace}. Look at `slipway rollout status {self.model}`; then "
+            f"{_hint(verb, f'{self.model}{more}')}"
         )
 
     @cached_property
-    def _workload(self) -> Workload:
+    def _overlays(self) -> Overlays:
+        return Overlays(self.store.uri, self.render, self.cluster.namespace, self.say)
+
+    @cached_property
+    def _who(self) -> str:
+        """The account as the API server knows it."""
+        return self.cluster.identity() or f"unauthenticated: {self.by}"
+
+    @property
+    def _actor(self) -> str:
+        return describe_actor(self._who, self.by)
+
+    def _is_mine(self, state: RolloutState) -> bool:
+        return self.by in (state.who, state.says)
+
+    def _workload(self, models_path: str) -> Workload:
+        return Workload(self.cluster, self.model, models_path, self.force, self.say, self.pause, check=lambda: None)
+
+    def _models_path(self) -> str:
         path = self.policy.models_path
         if not path:  # the store's own address
             version = self.store.production(self.model)
             if version is None:
                 raise StoreError(f"there is no version of {self.model} in the store that may serve; push one")
             path = version.uri.partition("?")[0].removesuffix(f"/{self.model}/{version.number}")
-        return Workload(
-            self.cluster, self.objects, self.model, path.rstrip("/"), self.force, self.pause, check=lambda: None
-        )
-
-    @property
-    def _lease_name(self) -> str:
-        return f"{object_name(self.model)}-rollout"
+        return path.rstrip("/")
 
     def _state(self) -> RolloutState | None:
-        return read_state(self.cluster, self._lease_name)
+        return read_state(self.cluster.get("Lease", lease_name(self.model)))
 
     @contextmanager
     def _locked(self) -> Iterator[Steps]:
         """The steps, for as long as the lease is held."""
-        labels = {INSTANCE: object_name(self.model), "app.kubernetes.io/managed-by": "slipway"}
-        lease = RolloutLease(
-            self.cluster, self._lease_name, labels, self.by, self.lease_seconds, self.say, once=self.once
-        )
+        lease = RolloutLease(self.cluster, self.model, self.by, self.lease_seconds, self.say, once=self.once)
 
         def pause(seconds: float) -> None:
             lease.check()
             self.pause(seconds)
 
-        workload = replace(self._workload, pause=pause, check=lease.check)
+        workload = replace(self._workload(self._models_path()), pause=pause, check=lease.check)
         with lease:
-            yield Steps(workload, self.store, self.policy, lease, self.by, self.say)
+            yield Steps(workload, self.store, self._overlays, self.policy, lease, self._who, self.by, self.say)
+
+    def _new_state(self, steps: Steps, last: RolloutState | None, **its: Any) -> RolloutState:
+        """The state of a new rollout or rollback; it knows the overlay of each version, and that of stable for sure."""
+        known = last or RolloutState(version=0, phase="promoted", who="")
+        stable, overlay = steps.workload.stable_version(), steps.workload.stable_overlay()
+        overlays = known.ran(stable, overlay) if stable and overlay else known.overlays
+        return RolloutState(who=self._who, says=self.by, overlays=overlays, **its)
+
+    def _begin(self, steps: Steps, last: RolloutState | None, number: int) -> RolloutState:
+        """Begins a rollout with the overlay of this checkout or run."""
+        workload, overlay = steps.workload, self._overlays.current
+        stable, stage = workload.stable_version(), self.store.stage(self.model, number)
+        is_stable = (stable, stage) == (number, "stable")
+        if not is_stable:
+            require_fit(self.store, self.model, number)
+            if self.once and stage == "retired":
+                self._refuse_own(number)
+        workload.require_unpaused()
+        workload.require_appliable(number, overlay)
+        self._say_differences(workload)
+        begun = self._new_state(steps, last, version=number, previous=stable, phase="canary", overlay=overlay.digest)
+        if is_stable and not workload.would_change_pods(number, overlay):
+            workload.apply("stable", number, overlay)  # what is beside the pods may have changed
+            self.say(f"version {number} of {self.model} is stable already")
+            overlays, state = begun.ran(number, overlay.digest), last or begun.model_copy(update={"phase": "promoted"})
+            return state if state.overlays == overlays else steps.lease.record(state, overlays=overlays)
+        return steps.go_on(steps.lease.record(begun))
+
+    def _say_differences(self, workload: Workload) -> None:
+        """Says what the overlay changes of the one that serves."""
+        serving, current = workload.stable_overlay(), self._overlays.current
+        if serving in ("", current.digest):
+            return
+        try:
+            old = self._overlays.read(serving).objects
+        except StoreError as error:
+            self.say(f"the overlay differs from the one that serves, which cannot be read: {error}")
+            return
+        self.say("the overlay differs from the one that serves:")
+        for line in differences(old, current.objects):
+            self.say(f"  - {line}")
+
+    def _end_dead(self, steps: Steps, state: RolloutState, number: int) -> RolloutState:
+        """Ends what a dead process of an older version left: nobody may be there to do it.
+
+        Its lease was free, so it lives no more. What it had decided is done; an undecided canary is removed and its
+        version not judged. A held one waits for a person as long as it is there.
+        """
+        is_held = state.phase == "held" and steps.workload.deployment("canary") is not None
+        if state.version > number or state.phase == "reverting" or is_held:
+            return state
+        self.say(f"version {state.version} of {self.model} was left {state.phase} since {_moment(state.updated)}")
+        if state.phase in ("promoting", "rolling-back"):
+            try:
+                return steps.go_on(state)
+            except RolledBackError as error:
+                self.say(str(error))
+                return self._state() or state
+        reason = f"its process, of {state.starter}, ended before it was decided; version {number} is rolled out"
+        changes = {"blames_model": False, "reasons": [*state.reasons, reason]}
+        return steps.roll_back(steps.lease.record(state, phase="rolling-back", **changes), "aborted")
 
     def _as_before(self, state: RolloutState) -> RolloutState:
-        told = f"version {state.version} of {self.model} was {state.phase} already by {state.who}: "
+        told = f"version {state.version} of {self.model} was {state.phase} already by {state.starter}: "
         told += "; ".join(state.reasons)
         if state.phase == "rolled-back":
             raise RolledBackError(told, state.version)
@@ -216,30 +290,38 @@ class Rollout:
     def _refuse_own(self, number: int) -> None:
         """Refuses a retired version that `by` trained or started before a later rollout; others may start it again."""
         about = [one for one in self.store.history(self.model) if number in (one.version, one.previous)]
-        if any(self.by in (one.who, f"run {one.run}") for one in about if one.version == number):
+        if any(self.by in (one.who, one.says, f"run {one.run}") for one in about if one.version == number):
             last = about[-1]
             raise RolloutError(
                 f"version {number} of {self.model} is retired since {_moment(last.when)}: {last.action} of version "
-                f"{last.version} by {last.who}, {last.why}. To serve it anyway: slipway rollout start {number}"
+                f"{last.version} by {last.actor}, {last.why}. To serve it anyway: "
+                f"`slipway rollout start {self.model}/{number}`"
             )
 
     def _under_way(self, *ending: Phase) -> RolloutState:
         """The state of the unfinished rollout; refuses one in the phases `ending`, or none."""
         state = self._state()
         if state is None or state.ended:
-            raise RolloutError(f"no rollout of {self.model} is running; start one: slipway rollout start")
+            raise RolloutError(
+                f"no rollout of {self.model} is running; start one: `slipway rollout start {self.model}`"
+            )
         if state.phase in ending:
             raise self._unfinished(state)
         return state
 
     def _unfinished(self, state: RolloutState) -> RolloutBusyError:
-        commands = {"reverting": "rollback", "rolling-back": f"start {state.version}"}
-        command = commands.get(state.phase, f"start {state.version}, promote or abort")
+        again = _hint("start", f"{self.model}/{state.version}")
+        decide = f"{again}, {_hint('promote', self.model)} or {_hint('abort', self.model)}"
+        commands = {"reverting": _hint("rollback", self.model), "rolling-back": again}
         why = f" ({'; '.join(state.reasons)})" if state.reasons else ""
         return RolloutBusyError(
             f"version {state.version} of {self.model} is {state.phase} since {_moment(state.updated)}, started by "
-            f"{state.who}{why}; end that first: slipway rollout {command}"
+            f"{state.starter}{why}; end that first: {commands.get(state.phase, decide)}"
         )
+
+
+def _hint(verb: str, what: str) -> str:
+    return f"`slipway rollout {verb} {what}`"
 
 
 def _moment(seconds: float) -> str:

@@ -17,46 +17,82 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError
 
-from serving.manifests import Object
+from serving.manifests import INSTANCE, Object, object_name
 from serving.rollout.cluster import Cluster, StaleError
 from slipway.errors import ClusterError, RolloutBusyError, RolloutError
+from slipway.lineage import describe_actor
 
 STATE = "slipway/rollout"
 _WRITE_ATTEMPTS = 10
+_KEPT_OVERLAYS = 100  # an annotation is limited to 256 KiB
 
 Phase = Literal["canary", "held", "promoting", "rolling-back", "reverting", "promoted", "rolled-back", "aborted"]
 ENDED: frozenset[Phase] = frozenset({"promoted", "rolled-back", "aborted"})
 
 
 class RolloutState(BaseModel):
-    """The state of a model's rollout: recorded before each step, so that another process can go on."""
+    """The state of a model's rollout: recorded before each step, so that another process can go on.
+
+    Attributes:
+        left: The version that a rollback left; None for other rollouts.
+        who: The account that began it, as the API server knows it.
+        says: The name that it gave itself.
+        overlay: Digest of the overlay that the version is served with.
+        overlays: Digest of the overlay with which each version was last stable here, the newest at the end.
+    """
 
     version: int
     previous: int | None = None
+    left: int | None = None
     phase: Phase
     started: float = Field(default_factory=time.time)
     updated: float = Field(default_factory=time.time)
     who: str
+    says: str = ""
     reasons: list[str] = []
     blames_model: bool = False
+    overlay: str = ""
+    overlays: dict[int, str] = {}
 
     @property
     def ended(self) -> bool:
         """Whether the rollout is over."""
         return self.phase in ENDED
 
+    @property
+    def starter(self) -> str:
+        """Who began it, in words."""
+        return describe_actor(self.who, self.says)
 
-def read_state(cluster: Cluster, name: str) -> RolloutState | None:
-    """The state of a model's last rollout; None before the first. Raises `RolloutError` if it is damaged."""
-    lease = cluster.get("Lease", name)
+    def ran(self, number: int, overlay: str) -> dict[int, str]:
+        """`overlays` after a version became stable with an overlay."""
+        others = [one for one in self.overlays.items() if one[0] != number]
+        return dict([*others, (number, overlay)][-_KEPT_OVERLAYS:])
+
+
+def lease_name(model: str) -> str:
+    """Name of a model's Lease."""
+    return f"{object_name(model)}-rollout"
+
+
+def read_state(lease: Object | None) -> RolloutState | None:
+    """The state of the last rollout; None before the first. Raises `RolloutError` if it is damaged."""
     text = (lease or {}).get("metadata", {}).get("annotations", {}).get(STATE)
     try:
         return RolloutState.model_validate_json(text) if text else None
     except ValidationError as error:
+        name = lease["metadata"]["name"] if lease else ""
         raise RolloutError(
             f"Lease {name}: its annotation {STATE} is not a rollout's state ({error.error_count()} problems). "
             f"Look at the Deployments; then remove it: kubectl annotate lease {name} {STATE}-"
         ) from error
+
+
+def has_expired(lease: Object) -> bool:
+    """Whether a held Lease was not renewed for its whole duration by this machine's clock: to be shown, not to act."""
+    spec = lease["spec"]
+    renewed = datetime.fromisoformat(spec["renewTime"]) if spec.get("renewTime") else datetime.fromtimestamp(0, UTC)
+    return (datetime.now(UTC) - renewed).total_seconds() > float(spec.get("leaseDurationSeconds", 0))
 
 
 @dataclass
@@ -64,23 +100,23 @@ class RolloutLease:
     """Held in a `with` block, and renewed by a thread.
 
     Attributes:
-        name: Name of the Lease.
-        labels: Labels of the Lease.
-        holder: The holder's name; in the Lease, the machine and a random part are added.
+        model: The model, which names the Lease.
+        holder: The holder's name; in the Lease, the machine, unless it names one, and a random part are added.
         seconds: Duration without renewal after which it expires.
         once: Waits for a living holder of the same name instead of being refused.
     """
 
     cluster: Cluster
-    name: str
-    labels: dict[str, str]
+    model: str
     holder: str
     seconds: int
     say: Callable[[str], None]
     once: bool
 
     def __post_init__(self) -> None:
-        self._identity = f"{self.holder}@{socket.gethostname()}-{secrets.token_hex(3)}"
+        self.name = lease_name(self.model)
+        named = self.holder if "@" in self.holder else f"{self.holder}@{socket.gethostname()}"
+        self._identity = f"{named}-{secrets.token_hex(3)}"
         self._stop = threading.Event()
         self._lost = ""
         self._renewed = 0.0
@@ -136,7 +172,7 @@ class RolloutLease:
                 if seen and not is_first:
                     raise RolloutBusyError(
                         f"{holder} has been running this model's rollout since {held.get('acquireTime')}; wait until "
-                        "it ends: `slipway rollout status` shows it"
+                        f"it ends: `slipway rollout status {self.model}` shows it"
                     )
                 if not seen:
                     awaited = "it to end" if is_first else "a sign of life"
@@ -157,7 +193,8 @@ class RolloutLease:
         if lease:
             self.cluster.replace(lease | {"spec": spec})
         else:
-            metadata = {"name": self.name, "namespace": self.cluster.namespace, "labels": self.labels}
+            labels = {INSTANCE: object_name(self.model), "app.kubernetes.io/managed-by": "slipway"}
+            metadata = {"name": self.name, "namespace": self.cluster.namespace, "labels": labels}
             new = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec}
             self.cluster.create(new)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from serving.rollout.canary_check import CanaryCheck
 from serving.rollout.lease import Phase, RolloutLease, RolloutState
+from serving.rollout.overlays import Overlay, Overlays
 from serving.rollout.pods import Failure
 from serving.rollout.policy import RolloutPolicy
 from serving.rollout.workload import Workload
@@ -24,13 +25,17 @@ class Steps:
 
     workload: Workload
     store: ModelStore
+    overlays: Overlays
     policy: RolloutPolicy
     lease: RolloutLease
     who: str
+    says: str
     say: Callable[[str], None]
 
     def go_on(self, state: RolloutState) -> RolloutState:
         """Takes the step of a state, and the following ones."""
+        if not state.overlay:  # a release that did not record overlays began it
+            state = self.lease.record(state, overlay=self.overlays.find(state.version, []).digest)
         if state.phase == "promoting":
             return self._promote(state)
         if state.phase == "rolling-back":
@@ -44,16 +49,17 @@ class Steps:
             RolledBackError: always, unless the rollout was aborted.
         """
         model, number, why = self.workload.model, state.version, "; ".join(state.reasons)
-        if self.workload.stable_version() == number != state.previous:
-            self._leave_stable(state)
+        if self._serves(state):
+            state = self._leave_stable(state)
         self.workload.remove("canary")
         is_stable = self.store.stage(model, number) == "stable"
         if state.previous not in {None, number} and is_stable and not self._is_out(state.previous):
             # It was promoted by a process that died right after that; or by hand, in the model store alone.
-            self.store.promote(model, state.previous, why=why, who=self.who)
+            self.store.promote(model, state.previous, why=why, who=self.who, says=self.says)
         if self.store.stage(model, number) not in {"stable", "quarantined"}:
             judge = self.store.quarantine if state.blames_model else self.store.retire
-            judge(model, number, why=why, who=self.who)
+            judge(model, number, why=why, who=self.who, says=self.says)
+        self._collect(state)
         state = self.lease.record(state, phase=ended)
         fates = {"quarantined": "is quarantined", "stable": "stays the stable one, with the manifests that it had"}
         fate = fates.get(self.store.stage(model, number), "was not judged: it may be started again")
@@ -65,32 +71,36 @@ class Steps:
         raise RolledBackError(f"version {number} of {model} was rolled back and {fate}; {stays}. Why: {why}", number)
 
     def revert(self, state: RolloutState, number: int) -> RolloutState:
-        """Serves the version that the store went back to, instead of the state's."""
+        """Serves the version that the store went back to, instead of the state's, with the overlay that it had."""
         model, left = self.workload.model, state.version
         state = self.lease.record(state)
         self.say(f"version {left} of {model} is quarantined; going back to version {number}")
-        if failure := self.workload.serve("stable", number, self.policy.ready_seconds):
+        overlay = self._overlay_before(state, number)
+        if failure := self.workload.serve("stable", number, overlay, self.policy.ready_seconds):
             raise RolloutError(
-                f"version {number} does not become ready: {failure.reason}. Fix it, or name another by `slipway models "
-                f"rollback {model} --to VERSION`; then run `slipway rollout rollback` again"
+                f"version {number} does not become ready: {failure.reason}. Fix it, or go back to another of "
+                f"`slipway models list {model}` by `slipway models rollback`; then run `slipway rollout rollback "
+                f"{model}` again"
             )
         self._finish(number)
-        return self.lease.record(state, phase="rolled-back", version=number, previous=left)
+        its = {"version": number, "previous": left, "left": left, "overlay": overlay.digest}
+        return self.lease.record(state, phase="rolled-back", **its, overlays=state.ran(number, overlay.digest))
 
     def _canary(self, state: RolloutState) -> RolloutState:
         workload, policy, number = self.workload, self.policy, state.version
         if self.store.stage(workload.model, number) != "stable":
             why = f"rollout into {workload.cluster.namespace}"
             try:
-                self.store.mark_canary(workload.model, number, why=why, who=self.who)
+                self.store.mark_canary(workload.model, number, why=why, who=self.who, says=self.says)
             except ModelQuarantinedError as error:  # since its canary was started
                 return self._fail(state, Failure(str(error), blames_model=False))
         beside = f"beside version {state.previous}" if state.previous else "the first version here"
         self.say(f"canary: version {number} on {policy.canary_replicas} pods, {beside}")
+        overlay = self.overlays.read(state.overlay)
         if state.previous is None:
-            workload.apply("stable", number, only_shared=True)
+            workload.apply("stable", number, overlay, only_shared=True)
         name = workload.deployment_name("canary")
-        failure = workload.serve("canary", number, policy.ready_seconds, policy.canary_replicas)
+        failure = workload.serve("canary", number, overlay, policy.ready_seconds, policy.canary_replicas)
         if failure:
             return self._fail(state, failure)
         self.say(f"{name} is ready with version {number}")
@@ -112,7 +122,8 @@ class Steps:
         self.lease.record(state, phase="held", reasons=judged.reasons)
         raise RolloutInconclusiveError(
             f"version {number} of {workload.model} cannot be judged: {why}. The canary stays: decide with `slipway "
-            f"rollout promote` or `abort`, or check again with `start {number}`"
+            f"rollout promote {workload.model}` or `slipway rollout abort {workload.model}`, or check again with "
+            f"`slipway rollout start {workload.model}/{number}`"
         )
 
     def _promote(self, state: RolloutState) -> RolloutState:
@@ -122,36 +133,57 @@ class Steps:
         except StoreError as error:
             return self._fail(state, Failure(str(error), blames_model=False))
         self.say(f"promoting version {number}")
-        if failure := self.workload.serve("stable", number, self.policy.ready_seconds):
+        overlay = self.overlays.read(state.overlay)
+        if failure := self.workload.serve("stable", number, overlay, self.policy.ready_seconds):
             if number != state.previous:
                 return self._fail(state, failure)
             self.lease.record(state, phase="held", reasons=[failure.reason])
             raise RolloutError(
                 f"version {number} of {model} is not ready with the new manifests: {failure.reason}. Pods with the old "
-                f"ones still serve. Fix the overlay and run `slipway rollout start {number}` again"
+                f"ones still serve. Fix what hinders it, and run `slipway rollout start {model}/{number}` again; to "
+                f"change the overlay, first `slipway rollout abort {model}`"
             )
-        self.store.promote(model, number, why="; ".join(state.reasons), who=self.who)
+        self.store.promote(model, number, why="; ".join(state.reasons), who=self.who, says=self.says)
         self._finish(number)
-        return self.lease.record(state, phase="promoted")
+        return self.lease.record(state, phase="promoted", overlays=state.ran(number, state.overlay))
 
     def _fail(self, state: RolloutState, failure: Failure) -> RolloutState:
         self.say(f"failed: {failure.reason}")
         changes = {"reasons": [failure.reason], "blames_model": failure.blames_model}
         return self.roll_back(self.lease.record(state, phase="rolling-back", **changes))
 
-    def _leave_stable(self, state: RolloutState) -> None:
+    def _serves(self, state: RolloutState) -> bool:
+        """Whether stable serves the version of the rollout; or the same version as before, with the new overlay."""
+        if self.workload.stable_version() != state.version or state.version != state.previous:
+            return self.workload.stable_version() == state.version
+        return self.workload.stable_overlay() == state.overlay != state.overlays.get(state.version, state.overlay)
+
+    def _leave_stable(self, state: RolloutState) -> RolloutState:
         if state.previous is None:
             self.workload.remove("stable")
-            return
+            return state
         previous, production = state.previous, self.store.production(self.workload.model)
         if self._is_out(previous) and production and production.number != state.version:
             previous = production.number  # where somebody went back to meanwhile, in the store alone
         self.say(f"going back to version {previous}")
-        if failure := self.workload.serve("stable", previous, self.policy.ready_seconds):
+        overlay = self._overlay_before(state, previous)
+        if failure := self.workload.serve("stable", previous, overlay, self.policy.ready_seconds):
+            again = f"`slipway rollout start {self.workload.model}/{state.version}`"
             raise RolloutError(
                 f"version {state.version} failed ({'; '.join(state.reasons)}), and version {previous} does not "
-                f"become ready: {failure.reason}. Fix that and run `slipway rollout start {state.version}` again"
+                f"become ready: {failure.reason}. Fix that and run {again} again"
             )
+        return state.model_copy(update={"overlays": state.ran(previous, overlay.digest)})
+
+    def _overlay_before(self, state: RolloutState, number: int) -> Overlay:
+        """The overlay with which a version last ran here; else the one that serves now."""
+        return self.overlays.find(number, [state.overlays.get(number, ""), self.workload.stable_overlay()])
+
+    def _collect(self, state: RolloutState) -> None:
+        """Removes what a failed version leaves in the cluster."""
+        if state.previous is None and state.overlay and self.workload.stable_version() is None:
+            self.workload.remove_all(state.version, self.overlays.read(state.overlay))
+        self.workload.collect_pins()
 
     def _is_out(self, number: int) -> bool:
         """Whether a version was quarantined or deleted."""
@@ -159,6 +191,7 @@ class Steps:
 
     def _finish(self, number: int) -> None:
         self.workload.remove("canary")
+        self.workload.collect_pins()
         self.say(f"version {number} of {self.workload.model} is stable")
 
 
@@ -168,7 +201,8 @@ def require_fit(store: ModelStore, model: str, number: int) -> None:
     if store.stage(model, number) == "quarantined":
         last = [event for event in store.history(model) if number in (event.version, event.previous)][-1]
         raise ModelQuarantinedError(
-            f"version {number} of {model} was quarantined by {last.who}: {last.why}. Push another version"
+            f"version {number} of {model} was quarantined by {last.actor}: {last.why}. Push another version, or lift "
+            f"that: `slipway models release {model}/{number}`"
         )
     if problems := store.verify(version):
         listed = "; ".join(problems[:5])

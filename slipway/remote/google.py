@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from slipway.errors import StoreError
 from slipway.remote.address import Address, parse
 from slipway.remote.google_errors import Action, translated
-from slipway.remote.google_login import credentials
+from slipway.remote.google_login import credentials, email
 from slipway.remote.retries import retrying
 
 ABSENT = 0
@@ -62,12 +62,11 @@ class GoogleObjects:
         self.address = address
         self._prefix = f"{address.path}/" if address.path else ""
 
-    @property
-    def account(self) -> str | None:
-        """The service account that the requests are made as, where its credentials name it."""
+    @cached_property
+    def account(self) -> str:
+        """E-mail of the account that the requests are made as; empty if Google does not tell it."""
         with translated("read", self.address, ""):
-            email = getattr(self._connection.credentials, "service_account_email", None)
-        return email if email and "@" in email else None
+            return email(self._connection.credentials)
 
     def objects(self, folder: str) -> dict[str, StoredObject]:
         """Objects below a folder, at any depth, by name; empty objects that mark folders are left out."""

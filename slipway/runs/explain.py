@@ -72,7 +72,7 @@ class Explanation:
             all_checks = len(self._serving.checks)
             yield "Serving", [f"{all_checks - len(failed)} of {all_checks} checks passed", *failed]
         became = [
-            f"{format_time(event.when)}, {event.action} version {event.version} by {event.who}: {event.why}"
+            f"{format_time(event.when)}, {event.action} version {event.version} by {event.actor}: {event.why}"
             for event in self.events
             if event.action != "push"
         ]

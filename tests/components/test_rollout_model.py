@@ -13,6 +13,7 @@ from slipway.runs.record import Outcome, RolloutOutcome, RunContext
 from slipway.runs.store import OUTCOME, ROLLOUT
 from slipway.stores import storage
 from tests.fakes.kubernetes.model_server import Pod
+from tests.fakes.kubernetes.server import ACCOUNT
 from tests.fakes.kubernetes.world import World, open_world
 from tests.steps import FIELDS
 
@@ -45,7 +46,8 @@ def test_rollout_pushed_version_is_in_production_and_recorded(world: World, tmp_
     assert step(world, tmp_path, first) == recorded(tmp_path)
     assert (recorded(tmp_path).verdict, recorded(tmp_path).version) == ("promoted", first)
     assert world.stable == first
-    assert world.store.history("taxi")[-1].who == "run run-1"
+    last = world.store.history("taxi")[-1]
+    assert (last.who, last.says) == (ACCOUNT, "run run-1")
 
 
 def test_rollout_without_a_cluster_says_so_and_writes_nothing(
@@ -110,7 +112,7 @@ def test_rollout_of_changed_manifests_is_refused(world: World, tmp_path: Path) -
 def test_rollout_of_an_older_version_than_the_stable_one_is_refused(world: World, tmp_path: Path) -> None:
     first, second = world.versions[:2]
     step(world, tmp_path, second)
-    with pytest.raises(RolloutError, match=f"version {second}, which is newer, is stable.*rollout start {first}"):
+    with pytest.raises(RolloutError, match=f"version {second}, which is newer, is stable.*rollout start taxi/{first}"):
         step(world, tmp_path, first)
     assert world.stable == second
     assert recorded(tmp_path).verdict == "failed"

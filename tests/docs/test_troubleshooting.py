@@ -17,7 +17,7 @@ MENTIONED = [
     "the credential is missing, wrong or expired",
     "serves many users: set kubeflow.namespace to your profile's namespace",
     "no valid Google credentials",
-    "end that first: slipway rollout …",
+    "end that first: …",
 ]
 
 

@@ -139,7 +139,8 @@ def test_access_namespace_is_the_overlays_and_enforces_restricted(folder: Path, 
 @pytest.mark.parametrize(("folder", "access"), list(zip(OVERLAYS, ACCESS, strict=True)), ids=lambda folder: folder.name)
 def test_access_role_may_apply_every_kind_of_the_overlay_and_no_other(folder: Path, access: Path) -> None:
     assert _may(access) == {
-        **{_resource(each): {"create", "patch"} for each in rendered(folder)},
+        **{_resource(each): {"create", "patch", "delete"} for each in rendered(folder)},
+        ("", "configmaps"): {"create", "patch", "list", "delete"},
         ("apps", "deployments"): {"get", "create", "patch", "delete"},
         ("apps", "replicasets"): {"list"},
         ("", "pods"): {"list"},

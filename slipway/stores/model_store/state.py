@@ -1,9 +1,9 @@
 """Stages of a model's versions, the pin and the history: pure functions from one state to the next.
 
 A version is pushed as a candidate. The pin names the one stable version; a version that loses the pin is retired
-(another was promoted) or quarantined (it was rolled back). Quarantine is permanent: the same bytes are never promoted
-or pushed again. A rollback only goes back to a version that was promoted before, and only from the version that was
-stable when it was requested.
+(another was promoted) or quarantined (it was rolled back). Bytes that were quarantined are never promoted or pushed
+again, until somebody releases them. A rollback only goes back to a version that was promoted before, and only from the
+version that was stable when it was requested.
 """
 
 import math
@@ -14,9 +14,10 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from slipway.errors import ModelQuarantinedError, StoreError
+from slipway.lineage import describe_actor
 
 Stage = Literal["candidate", "canary", "stable", "retired", "quarantined"]
-Action = Literal["push", "canary", "promote", "rollback", "quarantine", "retire", "delete"]
+Action = Literal["push", "canary", "promote", "rollback", "quarantine", "release", "retire", "delete"]
 
 # An action's name in messages, the stage that it leads to, and stages that it may start from; all else is refused.
 _RULES: dict[Action, tuple[str, Stage | None, frozenset[Stage]]] = {
@@ -24,6 +25,7 @@ _RULES: dict[Action, tuple[str, Stage | None, frozenset[Stage]]] = {
     "promote": ("promoted", "stable", frozenset({"candidate", "canary", "retired"})),
     "rollback": ("gone back to", "stable", frozenset({"candidate", "canary", "retired"})),
     "quarantine": ("quarantined", "quarantined", frozenset({"candidate", "canary", "retired"})),
+    "release": ("released", "retired", frozenset({"quarantined"})),
     "retire": ("retired", "retired", frozenset({"candidate", "canary"})),
     "delete": ("deleted", None, frozenset({"candidate", "retired", "quarantined"})),
 }
@@ -38,10 +40,16 @@ class Event(BaseModel):
     action: Action
     version: int
     previous: int | None = Field(None, description="promote: the pin before; rollback: the version that it left")
-    who: str
+    who: str = Field(description="the account, as the store or the cluster knows it")
+    says: str = Field("", description="the name that it gave itself")
     why: str
     run: str = Field("", description="that trained the version")
     model_digest: str = Field("", description="of the version")
+
+    @property
+    def actor(self) -> str:
+        """Who did it, in words."""
+        return describe_actor(self.who, self.says)
 
 
 class State(BaseModel):
@@ -80,13 +88,14 @@ def apply(state: State, event: Event) -> State:
         check_left(state, event.previous, last_move(state.history))
         if number == event.previous:
             raise StoreError(f"{state.model} was not rolled back: version {number} is in production already")
-    elif target is not None and state.stages.get(number) == target:
+    elif target is not None and state.stages.get(number) == target and event.action != "release":
         return state
     _check_stage(state, number, verb, allowed)
     if event.action == "rollback" and number not in _promoted(state):
         raise StoreError(
             f"{state.model} was not rolled back: version {number} was never promoted. To try it: "
-            f"`slipway models promote {state.model}/{number}`, or `slipway rollout start {number}` by way of a canary"
+            f"`slipway models promote {state.model}/{number}`, or, by way of a canary, "
+            f"`slipway rollout start {state.model}/{number}`"
         )
     if target in ("canary", "stable"):
         check_digest(state, event.model_digest)
@@ -97,6 +106,9 @@ def apply(state: State, event: Event) -> State:
     if event.action == "promote":
         event = event.model_copy(update={"previous": state.pin})
         stages |= {state.pin: "retired"} if state.pin else {}
+    if event.action == "release":
+        same = {one.version for one in state.history if one.model_digest == event.model_digest}
+        stages |= {version: "retired" for version in same if stages[version] == "quarantined"}
     if event.action == "rollback" and event.previous:
         stages[event.previous] = "quarantined"
     if target is not None:
@@ -127,10 +139,14 @@ def served_last(history: Sequence[Event], without: str, count: int) -> list[int]
 
     Bytes that were quarantined are left out, and so are those with the digest `without`.
     """
-    digests = {event.version: event.model_digest for event in history}
-    out = {event.version if event.action == "quarantine" else event.previous
-           for event in history if event.action in ("quarantine", "rollback")}  # fmt: skip
-    barred = {without, *(digests[version] for version in out if version in digests)}
+    digests: dict[int | None, str] = {event.version: event.model_digest for event in history}
+    barred = {without}
+    for event in history:
+        if event.action == "release":
+            barred.discard(event.model_digest)
+        elif event.action in ("quarantine", "rollback"):
+            barred.add(digests.get(event.version if event.action == "quarantine" else event.previous, without))
+    barred.add(without)
     served: dict[str, int] = {}
     pinned = False
     for event in history:
@@ -149,7 +165,7 @@ def serving(state: State, versions: Iterable[int]) -> str:
         newest = production(state, versions)
         return f"Version {newest}, the newest, is in production" if newest else "No version may serve"
     since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(move.when))
-    return f"Version {move.version} is stable since {since}: {move.action} by {move.who}, {move.why}"
+    return f"Version {move.version} is stable since {since}: {move.action} by {move.actor}, {move.why}"
 
 
 def rollback_target(state: State, versions: Collection[int]) -> int | None:
@@ -167,9 +183,10 @@ def rollback_target(state: State, versions: Collection[int]) -> int | None:
 
 def nothing_before(state: State, versions: Collection[int]) -> str:
     """Message for a rollback without a target: no version was stable before."""
-    others = ", ".join(map(str, sorted(_returnable(state, versions))))
+    others = sorted(_returnable(state, versions))
     told = f"{state.model} has nothing to roll back to: no version was stable before {state.pin}"
-    return f"{told}. Name one of {others}: `slipway models rollback {state.model} --to VERSION`" if others else told
+    first = f"`slipway models rollback {state.model} --to {others[-1]}`" if others else ""
+    return f"{told}. Name one of {', '.join(map(str, others))}, as in {first}" if others else told
 
 
 def prunable(state: State, versions: Collection[int], keep: int) -> list[int]:
@@ -195,7 +212,7 @@ def check_left(state: State, leave: int | None, move: Event | None) -> None:
     if state.pin is None:
         raise StoreError(
             f"{state.model} has nothing to roll back to: no version was ever promoted. "
-            "`slipway models quarantine` takes a candidate out, `slipway models promote` chooses one"
+            f"`slipway models list {state.model}` has the candidates; `promote` chooses one, `quarantine` takes one out"
         )
     left = move and move.version if leave is None else leave
     if state.pin != left or last_move(state.history) != move:
@@ -212,7 +229,8 @@ def check_digest(state: State, model_digest: str) -> None:
         if event.model_digest == model_digest and state.stages[event.version] == "quarantined":
             raise ModelQuarantinedError(
                 f"the same bytes are version {event.version} of {state.model}, {_quarantined(state, event.version)}. "
-                "Train a model that differs: other data, another module or another seed"
+                "Train a model that differs: other data, another module or another seed; or lift the quarantine: "
+                f"`slipway models release {state.model}/{event.version}`"
             )
 
 
@@ -220,13 +238,16 @@ def _check_stage(state: State, number: int, verb: str, allowed: frozenset[Stage]
     refused = f"version {number} of {state.model} cannot be {verb}"
     if number not in state.stages:
         raise StoreError(f"{refused}: there is no such version")
-    if number in state.deleted:
+    if number in state.deleted and verb != "released":  # its bytes may be pushed again
         raise StoreError(f"{refused}: its files were deleted; see `slipway models history {state.model}`")
     stage = state.stages[number]
     if stage in allowed:
         return
     if stage == "quarantined":
-        raise ModelQuarantinedError(f"{refused}: it was {_quarantined(state, number)}. Push another version")
+        raise ModelQuarantinedError(
+            f"{refused}: it was {_quarantined(state, number)}. Push another version, or "
+            f"lift that: `slipway models release {state.model}/{number}`"
+        )
     if stage == "stable":
         raise StoreError(f"{refused}: it is the stable version. Promote another one or roll back first")
     raise StoreError(f"{refused}: it is {stage}, and must be {' or '.join(sorted(allowed))}")
@@ -244,5 +265,5 @@ def _quarantined(state: State, number: int) -> str:
     """`quarantined by ci: p99 doubled`."""
     for event in reversed(state.history):
         if {"quarantine": event.version, "rollback": event.previous}.get(event.action) == number:
-            return f"quarantined by {event.who}: {event.why}"
+            return f"quarantined by {event.actor}: {event.why}"
     return "quarantined"

@@ -41,9 +41,9 @@ class ModelStore(ABC):
     a candidate, may become the canary, then stable, and ends as retired or quarantined; the rules are in `state.py`.
     The pin names the stable version: promotions and rollbacks move it without touching the files of a version.
 
-    Methods that change a stage take `why` and `who` (the user or service account by default) for the history, and
-    return the history's line. Where the version is already in that stage, that is the old line, and nothing changes:
-    each of these calls may be repeated, except a rollback.
+    Methods that change a stage take `why`, `who` (the authenticated account, that of the store by default) and `says`
+    (the name that it gives itself) for the history, and return the history's line. Where the version is already in that
+    stage, that is the old line, and nothing changes: each of these calls may be repeated, except a rollback.
 
     Every method raises `StoreError` where the store cannot be reached, read or written, or the version does not exist;
     and `ModelQuarantinedError` for a quarantined version that would be served. `clock` gives seconds since 1970.
@@ -134,13 +134,13 @@ class ModelStore(ABC):
         """Hashes a version's files again; returns what differs from its manifest, one problem a line."""
         return compare(version.manifest.files, self._hash(version), version.uri)
 
-    def mark_canary(self, model: str, number: int, *, why: str = "", who: str = "") -> Event:
+    def mark_canary(self, model: str, number: int, *, why: str = "", who: str = "", says: str = "") -> Event:
         """Marks a version as the one that gets a part of the traffic; a canary before it is a candidate again."""
-        return self._act("canary", self.version(model, number), why or "gets a part of the traffic", who)
+        return self._act("canary", self.version(model, number), why or "gets a part of the traffic", who, says)
 
-    def promote(self, model: str, number: int, *, why: str = "", who: str = "") -> Event:
+    def promote(self, model: str, number: int, *, why: str = "", who: str = "", says: str = "") -> Event:
         """Moves the pin to a version, after its files are hashed again; the one that was stable is retired."""
-        return self._act("promote", self._intact(model, number), why or "promoted by hand", who)
+        return self._act("promote", self._intact(model, number), why or "promoted by hand", who, says)
 
     def rollback(
         self,
@@ -151,6 +151,7 @@ class ModelStore(ABC):
         asked: float = math.inf,
         why: str = "",
         who: str = "",
+        says: str = "",
     ) -> Event:
         """Moves the pin back to what was stable before, or to `to`, and quarantines the version that it leaves.
 
@@ -163,26 +164,31 @@ class ModelStore(ABC):
             leave: The version that must be stable now; without it, the one that was stable when this was asked for.
             asked: When that was, in seconds since 1970; the moment of the call by default.
             why: The reason, for the history.
-            who: For the history.
+            who: The account, for the history.
+            says: The name that it gives itself, for the history.
 
         Returns:
             `version` is in production now, `previous` is quarantined.
         """
         try:
-            return self._go_back(model, to, leave, asked, why or "rolled back by hand", who)
+            return self._go_back(model, to, leave, asked, why or "rolled back by hand", who, says)
         except StoreError as error:
             state = self._state(model)
             raise type(error)(f"{error}. {states.serving(state, self._numbers(state))}") from error
 
-    def quarantine(self, model: str, number: int, *, why: str = "", who: str = "") -> Event:
+    def quarantine(self, model: str, number: int, *, why: str = "", who: str = "", says: str = "") -> Event:
         """Takes a version out for good; StoreError for the stable one, which a rollback quarantines."""
-        return self._act("quarantine", self.version(model, number), why or "quarantined by hand", who)
+        return self._act("quarantine", self.version(model, number), why or "quarantined by hand", who, says)
 
-    def retire(self, model: str, number: int, *, why: str = "", who: str = "") -> Event:
+    def release(self, model: str, number: int, *, why: str = "", who: str = "", says: str = "") -> Event:
+        """Lifts the quarantine of a version, and of all with the same bytes: they may be pushed and promoted again."""
+        return self._act("release", self._read(model, number), why or "released by hand", who, says)
+
+    def retire(self, model: str, number: int, *, why: str = "", who: str = "", says: str = "") -> Event:
         """Takes a candidate or a canary out without a judgement: it may be promoted later."""
-        return self._act("retire", self.version(model, number), why or "retired by hand", who)
+        return self._act("retire", self.version(model, number), why or "retired by hand", who, says)
 
-    def prune(self, model: str, keep: int, *, why: str = "", who: str = "") -> list[int]:
+    def prune(self, model: str, keep: int, *, why: str = "", who: str = "", says: str = "") -> list[int]:
         """Deletes the files of old versions; their manifests, history and numbers stay.
 
         Production, the rollback target, a canary and the newest `keep` others are kept. Returns what was deleted.
@@ -193,7 +199,8 @@ class ModelStore(ABC):
         def change(state: State) -> State:
             for number in states.prunable(state, self._numbers(state), keep):
                 manifest, reason = self._read(model, number).manifest, why or f"beyond the newest {keep}"
-                state = states.apply(state, _event(manifest, "delete", self._clock(), who or self._who(), reason))
+                event = _event(manifest, "delete", self._clock(), who or self._who(), says, reason)
+                state = states.apply(state, event)
             return state
 
         before = self._state(model).deleted
@@ -203,7 +210,9 @@ class ModelStore(ABC):
         self._clean(model, state.deleted)
         return sorted(state.deleted - before)
 
-    def _go_back(self, model: str, to: int | None, leave: int | None, asked: float, why: str, who: str) -> Event:
+    def _go_back(
+        self, model: str, to: int | None, leave: int | None, asked: float, why: str, who: str, says: str
+    ) -> Event:
         state = self._state(model)
         move = states.last_move(state.history, asked if leave is None else math.inf)
         states.check_left(state, leave, move)
@@ -215,12 +224,14 @@ class ModelStore(ABC):
             states.check_left(now, leave, move)
             return states.apply(now, event.model_copy(update={"previous": now.pin}))
 
-        return self._act("rollback", self._intact(model, target), why, who, apply)
+        return self._act("rollback", self._intact(model, target), why, who, says, apply)
 
-    def _act(self, action: Action, version: Version, why: str, who: str, apply: Apply = states.apply) -> Event:
+    def _act(
+        self, action: Action, version: Version, why: str, who: str, says: str, apply: Apply = states.apply
+    ) -> Event:
         who = who or self._who()
         state = self._update(
-            version.model, lambda state: apply(state, _event(version.manifest, action, self._clock(), who, why))
+            version.model, lambda state: apply(state, _event(version.manifest, action, self._clock(), who, says, why))
         )
         return next(one for one in reversed(state.history) if version.number in (one.version, one.previous))
 
@@ -266,7 +277,9 @@ class ModelStore(ABC):
         """Adds versions to the state when they are first seen: a push need not write files and state at once."""
         unknown = [number for number in self._stored(state.model) if number not in state.stages]
         manifests = [self._read(state.model, number).manifest for number in unknown]
-        pushes = [_event(one, "push", one.created, one.pushed_by or "unknown", "passed its gate") for one in manifests]
+        pushes = [
+            _event(one, "push", one.created, one.pushed_by or "unknown", "", "passed its gate") for one in manifests
+        ]
         return states.adopt(state, pushes)
 
     def _update(self, model: str, change: Change) -> State:
@@ -326,6 +339,6 @@ def refuse_damaged(version: Version, problems: list[str]) -> None:
         )
 
 
-def _event(manifest: Manifest, action: Action, when: float, who: str, why: str) -> Event:
-    run, digest = manifest.lineage.run, manifest.model_digest
-    return Event(when=when, action=action, version=manifest.version, who=who, why=why, run=run, model_digest=digest)
+def _event(manifest: Manifest, action: Action, when: float, who: str, says: str, why: str) -> Event:
+    run, digest, number = manifest.lineage.run, manifest.model_digest, manifest.version
+    return Event(when=when, action=action, version=number, who=who, says=says, why=why, run=run, model_digest=digest)

@@ -21,7 +21,9 @@ import yaml
 from tests.fakes.kubernetes.controller import CRASH_LOG, Controller, Fate
 from tests.fakes.kubernetes.objects import Object, Objects, RefusalError
 
-TOKEN = "the-runner's-token"
+TOKEN, ACCOUNT = "the-runner's-token", "system:serviceaccount:kubeflow:slipway-pipeline"
+# Its answer: SelfSubjectReview in staging/src/k8s.io/api/authentication/v1/types.go. All accounts have the right.
+_REVIEW = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 # resource: group/version and kind
 RESOURCES = {
     "configmaps": ("v1", "ConfigMap"),
@@ -139,6 +141,8 @@ class KubernetesApi:
             _authenticate(headers)
             if method == "GET" and _DISCOVERY.fullmatch(path):
                 return 200, json.dumps(_discover(path)).encode()
+            if (method, path) == ("POST", _REVIEW):
+                return 201, json.dumps(json.loads(body) | {"status": {"userInfo": {"username": ACCOUNT}}}).encode()
             return self._resource(method, _address(path), {key: one[0] for key, one in query.items()}, body, headers)
         except RefusalError as refusal:
             return refusal.code, refusal.body()

@@ -62,7 +62,7 @@ class World:
         return Cluster(NAMESPACE, attempts=attempts, timeout=(1, 1), pause=lambda _: None)
 
     def rollout(self, cluster: Cluster, *, force: bool = False) -> Rollout:
-        return Rollout(cluster, self.store, self.objects, "taxi", self.policy, by="ann",
+        return Rollout(cluster, self.store, lambda: self.objects, "taxi", self.policy, by="ann",
                        say=self.said.append, pause=self.pause, force=force, lease_seconds=5)  # fmt: skip
 
     def start(self, number: int) -> None:

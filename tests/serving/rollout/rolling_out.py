@@ -16,7 +16,7 @@ def main() -> None:
         rollout = Rollout(
             cluster,
             open_store(asked["store"]),
-            asked["objects"],
+            lambda: asked["objects"],
             "taxi",
             RolloutPolicy(**asked["policy"]),
             say=lambda line: print(line, flush=True),

@@ -19,7 +19,7 @@ def test_start_api_server_that_stumbles_is_asked_again(served: World, code: int)
 
 def test_start_api_server_that_is_down_stops_and_goes_on_later(served: World) -> None:
     second = served.versions[1]
-    served.api.fail("PATCH /apis/apps/v1/namespaces/slipway-staging/deployments/taxi-serving", 500, times=3)
+    served.api.fail("PATCH /apis/apps/v1/namespaces/slipway-staging/deployments/taxi-serving-canary", 500, times=3)
     with pytest.raises(ClusterError, match=r"answers 500: etcdserver: .*, tried 3 times in .*Run it again"):
         served.start(second)
     assert served.stable == served.versions[0]

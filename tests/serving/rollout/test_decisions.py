@@ -11,6 +11,7 @@ import yaml
 from slipway.errors import RolloutError, RolloutInconclusiveError
 from tests.fakes.kubernetes.controller import Fate
 from tests.fakes.kubernetes.model_server import Pod
+from tests.fakes.kubernetes.server import ACCOUNT
 from tests.fakes.kubernetes.world import DIGEST, PROJECT, World
 
 
@@ -19,8 +20,9 @@ def test_promote_held_version_serves_it_and_says_who_decided(held: World) -> Non
     with held.cluster() as cluster:
         held.rollout(cluster).promote("the demo needs it")
     assert held.stable == second
-    assert held.store.history("taxi")[-1].why == "promoted by ann: the demo needs it"
-    assert held.store.history("taxi")[-1].who == "ann"
+    last = held.store.history("taxi")[-1]
+    assert last.why == f"promoted by {ACCOUNT} (says: ann): the demo needs it"
+    assert (last.who, last.says) == (ACCOUNT, "ann")
     assert held.store.stage("taxi", first) == "retired"
 
 
@@ -78,7 +80,8 @@ def test_status_tells_versions_replicas_and_why(held: World) -> None:
     first, second = held.versions[:2]
     with held.cluster() as cluster:
         status = held.rollout(cluster).status()
-    assert status["stable"] == {"version": first, "replicas": 1, "updated": 1, "ready": 1}
+    counts = {"version": first, "replicas": 1, "updated": 1, "ready": 1, "paused": False}
+    assert status["stable"] == counts | {"overlay": status["rollout"]["overlay"]}
     assert status["canary"]["version"] == second
     assert (status["production"], status["holder"]) == (first, None)
     assert status["rollout"]["phase"] == "held"
@@ -88,8 +91,15 @@ def test_status_tells_versions_replicas_and_why(held: World) -> None:
 def test_rollouts_need_no_right_that_the_role_lacks_and_few_that_it_has(held: World) -> None:
     """The server refuses with 403 what the Role does not grant; here, that it grants little beyond what was used."""
     with held.cluster() as cluster:
-        held.rollout(cluster).status()
-        held.rollout(cluster).promote("yes")
+        rollout = held.rollout(cluster)
+        rollout.status()
+        rollout.promote("yes")
+        for kind in ("HorizontalPodAutoscaler", "PodDisruptionBudget", "NetworkPolicy", "Service", "ServiceAccount"):
+            assert held.api.objects.list(kind)
+        workload, state = rollout._workload("gs://bucket/models"), rollout._state()
+        assert state
+        workload.remove_all(held.versions[2], rollout._overlays.read(state.overlay))
+        assert not held.api.objects.list("Service")
     held.api.fates["taxi-serving-canary"] = "crash"
     with pytest.raises(RolloutError):
         held.start(held.versions[2])
@@ -171,7 +181,7 @@ def test_promote_changed_manifests_that_stable_does_not_come_up_with_waits_for_o
         with pytest.raises(RolloutInconclusiveError):
             held.rollout(cluster).start(first)
         held.api.fates["taxi-serving"] = "quota"
-        with pytest.raises(RolloutError, match=r"with the new manifests: .*quota.*Fix the overlay"):
+        with pytest.raises(RolloutError, match=r"with the new manifests: .*quota.*`slipway rollout abort taxi`"):
             held.rollout(cluster).promote("yes")
         held.api.fates.clear()
         assert held.rollout(cluster).promote("yes").phase == "promoted"

@@ -135,7 +135,10 @@ def test_start_with_too_little_traffic_holds_the_canary(served: World) -> None:
     assert served.stable == served.versions[0]
     assert served.deployment("taxi-serving-canary") is not None
     assert served.store.stage("taxi", second) == "canary"
-    with pytest.raises(RolloutError, match=f"version {second} of taxi is held since .*promote or abort"):
+    with pytest.raises(
+        RolloutError,
+        match=f"version {second} of taxi is held since .*rollout promote taxi` or `slipway rollout abort taxi`",
+    ):
         served.start(served.versions[2])
 
 

@@ -72,9 +72,16 @@ def wait(world: World, seconds: float = 0.3, *, changed: bool = True) -> Failure
         return wait_ready(cluster, CANARY, seconds, world.pause, past)
 
 
+def abort(world: World) -> None:
+    """A rollout that goes on keeps its overlay; with another one it begins anew."""
+    with world.cluster() as cluster:
+        world.rollout(cluster).abort("the overlay is wrong")
+
+
 def test_start_fixed_canary_is_not_judged_by_the_crashed_pod_that_it_replaces(held: World) -> None:
     second = held.versions[1]
     until(held, "crash")
+    abort(held)
     fix(held)
     held.servers.new_pod = lambda: Pod(requests_each_reading=100)
     then(held, "stall", "stall", "ready")
@@ -85,6 +92,7 @@ def test_start_fixed_canary_is_not_judged_by_the_crashed_pod_that_it_replaces(he
 def test_start_fixed_canary_that_crashes_again_is_quarantined(held: World) -> None:
     second = held.versions[1]
     until(held, "crash")
+    abort(held)
     fix(held)
     then(held, "stall", "crash")
     with pytest.raises(Exception, match="CrashLoopBackOff after 2 restarts"):

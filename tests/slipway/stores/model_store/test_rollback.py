@@ -124,7 +124,9 @@ def test_rollback_past_a_version_is_not_followed_by_one_forward(store: ModelStor
     one, two, three = versions[:3]
     promote(store, one, two, three)
     assert store.rollback("taxi", to=one).previous == three
-    assert f"Name one of {two}: `slipway models rollback taxi --to" in refused(store, "nothing to roll back to")
+    assert f"Name one of {two}, as in `slipway models rollback taxi --to {two}`" in refused(
+        store, "nothing to roll back to"
+    )
     assert store.rollback("taxi", to=two).previous == one
 
 
@@ -235,3 +237,35 @@ def test_prune_without_a_pin_keeps_what_a_quarantine_of_the_newest_would_leave(
     production = store.production("taxi")
     assert production is not None
     assert production.number == versions[2]
+
+
+def push(store: ModelStore, folder: Path, seed: int) -> int:
+    return store.push(write_model(folder / f"released-{seed}", seed), provenance()).version.number
+
+
+def test_release_lifts_a_quarantine_of_all_with_the_same_bytes_and_says_who(store: ModelStore, tmp_path: Path) -> None:
+    one, two = push(store, tmp_path, 1), push(store, tmp_path, 2)
+    promote(store, one, two)
+    store.rollback("taxi", why="p99", who="bob")
+    with pytest.raises(ModelQuarantinedError, match=f"lift that: `slipway models release taxi/{two}`"):
+        store.promote("taxi", two)
+    event = store.release("taxi", two, why="it was the node", who="ann@example.com", says="ann")
+    assert (event.action, event.version, event.actor) == ("release", two, "ann@example.com (says: ann)")
+    assert store.stage("taxi", two) == "retired"
+    store.promote("taxi", two)
+    assert [each.action for each in store.history("taxi")][-3:] == ["rollback", "release", "promote"]
+    with pytest.raises(StoreError, match=f"version {two} of taxi cannot be released: it is the stable version"):
+        store.release("taxi", two)
+    store.rollback("taxi", why="it was not")
+    assert store.stage("taxi", two) == "quarantined"
+
+
+def test_release_of_a_deleted_version_lets_its_bytes_be_pushed_again(store: ModelStore, tmp_path: Path) -> None:
+    one, two = push(store, tmp_path, 1), push(store, tmp_path, 2)
+    promote(store, one, two)
+    store.rollback("taxi")
+    assert store.prune("taxi", 0) == [two]
+    with pytest.raises(ModelQuarantinedError):
+        push(store, tmp_path, 2)
+    store.release("taxi", two)
+    assert push(store, tmp_path, 2) > two
