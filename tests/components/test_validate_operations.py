@@ -82,7 +82,7 @@ def test_custom_operation_stops_the_model_before_it_is_loaded(custom_model: Path
 
 def test_python_code_in_a_model_is_named(tmp_path: Path) -> None:
     class Model(tf.Module):  # type: ignore[misc]
-        @tf.function(input_signature=[tf.TensorSpec([None], tf.float32)])  # type: ignore[untyped-decorator]
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.float32)])
         def double(self, x: Any) -> Any:
             return tf.py_function(lambda value: value * 2, [x], tf.float32)
 
@@ -96,11 +96,11 @@ def test_python_code_in_a_model_is_named(tmp_path: Path) -> None:
 
 def test_function_that_is_not_served_is_not_checked(tmp_path: Path) -> None:
     class Model(tf.Module):  # type: ignore[misc]
-        @tf.function(input_signature=[tf.TensorSpec([None], tf.float32)])  # type: ignore[untyped-decorator]
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.float32)])
         def serve(self, x: Any) -> Any:
             return x + 1
 
-        @tf.function(input_signature=[tf.TensorSpec([None], tf.float32)])  # type: ignore[untyped-decorator]
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.float32)])
         def train(self, x: Any) -> Any:
             return tf.math.erf(x)
 
