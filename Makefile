@@ -48,6 +48,8 @@ cloud-build: ## Carry out on Cloud Build what `slipway plan --json` says; cloudb
 		--substitutions "_PLAN=$$(printf %s "$$PLAN" | gzip -9 | base64 -w0),_CACHE=$$CACHE" .
 
 smoke: .venv/.installed-dev ## Send real requests to what serves; tests/conformance/README.md has the variables
+	@test -n "$$SLIPWAY_CONFORMANCE_REST" && test -n "$$SLIPWAY_CONFORMANCE_GRPC" || \
+		{ echo "set SLIPWAY_CONFORMANCE_REST and SLIPWAY_CONFORMANCE_GRPC: where the models are served" >&2; exit 2; }
 	$(BIN)/pytest tests/conformance/test_smoke.py $(ARGS)
 
 clean: ## Remove the environment and all state of local runs

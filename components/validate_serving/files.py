@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 from google.protobuf.message import DecodeError
 
+from components.validate_serving.operations import check_operations
 from serving.protocol.protos import saved_model_pb2
 from serving.protocol.signatures import CLASSIFY, CLASSIFY_METHOD, RAW, SERVING_DEFAULT, TRANSFORM
 from serving.server.warmup import FILE as WARMUP
@@ -21,7 +23,7 @@ from slipway.evaluation.serving_checks import ServingCheck, first_line
 
 
 def check_files(model_path: Path) -> list[ServingCheck]:
-    """Complete files, and signatures as TensorFlow Serving reads them."""
+    """Complete files, and signatures and operations as TensorFlow Serving reads them."""
     expected = ["saved_model.pb", "variables/variables.index"]
     shards = [path.name for path in model_path.glob("variables/variables.data-*-of-*")]
     counted = re.search(r"-of-(\d{5})$", shards[0]) if shards else None
@@ -33,19 +35,23 @@ def check_files(model_path: Path) -> list[ServingCheck]:
                  if path.parent in (model_path, model_path / "variables") and not path.stat().st_size]  # fmt: skip
     size = sum(path.stat().st_size for path in files)
     complete = ServingCheck.of("files", problems, f"{len(files)} files, {size:,} bytes")
-    return [complete, _check_signatures(model_path)] if complete.passed else [complete]
+    return [complete, *_check_graph(model_path)] if complete.passed else [complete]
 
 
-def _check_signatures(model_path: Path) -> ServingCheck:
-    """The signatures of the graph that is served."""
+def _check_graph(model_path: Path) -> list[ServingCheck]:
+    """The graph that is served."""
     try:
         saved = saved_model_pb2.SavedModel.FromString((model_path / "saved_model.pb").read_bytes())
     except DecodeError as error:
-        return ServingCheck.of("signatures", [f"saved_model.pb cannot be parsed: {error}"])
+        return [ServingCheck.of("signatures", [f"saved_model.pb cannot be parsed: {error}"])]
     graphs = [graph for graph in saved.meta_graphs if "serve" in graph.meta_info_def.tags]
     if not graphs:
-        return ServingCheck.of("signatures", ["saved_model.pb has no graph tagged `serve`"])
-    signatures = graphs[0].signature_def
+        return [ServingCheck.of("signatures", ["saved_model.pb has no graph tagged `serve`"])]
+    return [_check_signatures(graphs[0].signature_def), check_operations(graphs[0].graph_def)]
+
+
+def _check_signatures(signatures: Any) -> ServingCheck:
+    """`SignatureDef`s by name."""
     there = ", ".join(sorted(name for name in signatures if not name.startswith("__"))) or "none"
     problems = [f"{name!r} is missing" for name in (RAW, SERVING_DEFAULT, TRANSFORM) if name not in signatures]
     if CLASSIFY in signatures and signatures[CLASSIFY].method_name != CLASSIFY_METHOD:

@@ -61,6 +61,7 @@ def test_validate_sound_classifier_is_servable(judge: Judge, sound_model: Path, 
     assert [check.name for check in validation.checks] == [
         "files",
         "signatures",
+        "operations",
         "warm-up requests",
         *(f"grpc: {name}" for name in ASKED),
         *(f"rest: {name}" for name in ASKED),

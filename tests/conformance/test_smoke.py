@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from serving.protocol.tensor_protos import array_of
+from slipway.errors import ConfigError, StoreError
 from slipway.evaluation.golden import Golden, read_golden
 from tests.conformance.addresses import Addresses
 from tests.conformance.grpc_calls import Calls
@@ -48,9 +49,15 @@ def from_store(uri: str) -> list[Served]:
     from serving.rollout.canary_check import read_requests
     from slipway.stores.model_store import open_store
 
+    if not (os.environ.get("SLIPWAY_CONFORMANCE_REST") or os.environ.get("SLIPWAY_CONFORMANCE_GRPC")):
+        raise ConfigError(
+            "SLIPWAY_CONFORMANCE_STORE names models, and nothing says where they are served: set "
+            "SLIPWAY_CONFORMANCE_REST and SLIPWAY_CONFORMANCE_GRPC"
+        )
     store = open_store(uri)
     versions = [version for model in store.models() if (version := store.production(model))]
-    assert versions, f"{uri} has no model in production"
+    if not versions:
+        raise StoreError(f"SLIPWAY_CONFORMANCE_STORE={uri} has no model in production: there is nothing to ask for")
     return [Served(version.model, version.number, read_requests(version)) for version in versions]
 
 
@@ -70,6 +77,17 @@ def served(request: pytest.FixtureRequest, addresses: Addresses) -> Served:
     here = addresses.models / model / str(version) if addresses.models else None
     folder = Path(given) if given else here
     return Served(model, version, read_golden(folder) if folder else None)
+
+
+@pytest.fixture(scope="session")
+def rest_address(addresses: Addresses, served: Served) -> str:
+    """Each model may have an address of its own."""
+    return addresses.of(served.model).rest or pytest.skip("SLIPWAY_CONFORMANCE_REST is not set")
+
+
+@pytest.fixture(scope="session")
+def grpc_address(addresses: Addresses, served: Served) -> str:
+    return addresses.of(served.model).grpc or pytest.skip("SLIPWAY_CONFORMANCE_GRPC is not set")
 
 
 def check(answers: Any, served: Served) -> None:

@@ -41,7 +41,7 @@ def test_publish_manifests_to_a_bucket_is_read_back(storage_server: StorageServe
     assert read_manifests(uri) == [deployment()]
 
 
-@pytest.mark.parametrize("image", ["tensorflow/serving:2.19.1", "slipway"])
+@pytest.mark.parametrize("image", ["tensorflow/serving:2.21.0", "slipway"])
 def test_publish_manifests_image_by_tag_is_refused(tmp_path: Path, image: str) -> None:
     with pytest.raises(ConfigError, match=r"container tensorflow-serving: the image .* is not named by digest"):
         publish_manifests([deployment(image)], str(tmp_path))
