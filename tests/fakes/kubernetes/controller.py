@@ -12,17 +12,33 @@ import hashlib
 import itertools
 import json
 import threading
+from dataclasses import dataclass
 from typing import Literal
 
 from tests.fakes.kubernetes.objects import Object, Objects, owned_by
 
 # What becomes of a Deployment's new pods; `unseen`: no controller looks at the change; `side-car`: only that restarted.
-Fate = Literal["ready", "image", "crash", "config", "stall", "quota", "deadline", "unseen", "restarted", "side-car"]
+# `waits`: its server runs, and never becomes ready; `evicted`: by its node, and so is every one that replaces it.
+Fate = Literal[
+    "ready", "image", "crash", "config", "stall", "quota", "deadline", "unseen", "restarted", "side-car", "waits",
+    "evicted", "unschedulable",
+]  # fmt: skip
 _WELL: set[Fate] = {"ready", "restarted", "side-car"}
 HASH = "pod-template-hash"
+# What TensorFlow Serving 2.19 ends with (model_servers/main.cc, core/load_servables_fast.cc).
 CRASH_LOG = (
-    "Failed to start server: Loading servable: {name: taxi} failed: Not found: Could not find variable dense/kernel"
+    "Failed to start server. Error: UNKNOWN: 1 servable(s) did not become available: {{name: taxi version: 2} due to "
+    "error: NOT_FOUND: Could not find variable dense/kernel}"
 )
+
+
+@dataclass(frozen=True)
+class Crash:
+    """How the containers of a pod with the fate `crash` ended, and their last lines."""
+
+    log: str = CRASH_LOG
+    exit_code: int = 255
+    reason: str = "Error"
 
 
 class Controller(threading.Thread):
@@ -33,11 +49,13 @@ class Controller(threading.Thread):
         fates: What becomes of the pods of a Deployment, or of one version of it (`taxi-serving@2`); `ready` of others.
 
     Attributes:
+        crash: What the fate `crash` is.
         slow: Passes before a change of a Deployment is looked at.
     """
 
     def __init__(self, objects: Objects, fates: dict[str, Fate]) -> None:
         super().__init__(name="controller", daemon=True)
+        self.crash = Crash()
         self.slow = 0
         self._fates = fates
         self._objects = objects
@@ -82,10 +100,10 @@ class Controller(threading.Thread):
         pods = list(owned_by(self._objects, "Pod", current))
         for pod in pods[wanted:]:
             self._remove(pod)
-        pods = [self._set_status(pod, _pod_status(pod, fate)) for pod in pods[:wanted]]
+        pods = [self._set_status(pod, _pod_status(pod, fate, self.crash)) for pod in pods[:wanted]]
         for _ in range(len(pods), 0 if fate == "quota" else wanted):
             pod = self._pod(current)
-            pods.append(self._set_status(pod, _pod_status(pod, "stall")))
+            pods.append(self._set_status(pod, _pod_status(pod, "stall", self.crash)))
         if sum(map(_is_ready, pods)) == wanted:
             while old:
                 self._remove(old.pop())
@@ -168,7 +186,7 @@ def _is_ready(pod: Object) -> bool:
     return any(one == {"type": "Ready", "status": "True"} for one in pod.get("status", {}).get("conditions", []))
 
 
-def _pod_status(pod: Object, fate: Fate) -> Object:
+def _pod_status(pod: Object, fate: Fate, crash: Crash) -> Object:
     names = [container["name"] for container in pod["spec"]["containers"]]
     image = pod["spec"]["containers"][0]["image"]
     waiting: dict[Fate, tuple[str, str]] = {
@@ -187,12 +205,21 @@ def _pod_status(pod: Object, fate: Fate) -> Object:
         else:
             status["state"] = {"running": {"startedAt": "2026-01-01T00:00:00Z"}}
         if fate == "restarted" or (fate == "side-car" and name != names[0]):
-            status["restartCount"] = 1
+            ended = {"exitCode": crash.exit_code, "reason": crash.reason}
+            status |= {"restartCount": 1, "lastState": {"terminated": ended}}
         if fate == "crash":
-            status |= {"restartCount": 2, "lastState": {"terminated": {"exitCode": 255, "reason": "Error"}}}
+            ended = {"exitCode": crash.exit_code, "reason": crash.reason}
+            status |= {"restartCount": 2, "lastState": {"terminated": ended}}
         statuses.append(status)
     ready = {"type": "Ready", "status": "True" if fate in _WELL else "False"}
-    phase = "Running" if fate in {*_WELL, "crash"} else "Pending"
+    if fate == "evicted":  # pkg/kubelet/eviction/helpers.go
+        message = "The node was low on resource: memory. Threshold quantity: 100Mi, available: 80Mi."
+        return {"phase": "Failed", "reason": "Evicted", "message": message, "conditions": [ready]}
+    if fate == "unschedulable":
+        message = "0/3 nodes are available: 3 Insufficient cpu. preemption: 0/3 nodes are available"
+        scheduled = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
+        return {"phase": "Pending", "conditions": [ready, scheduled]}
+    phase = "Running" if fate in {*_WELL, "crash", "waits"} else "Pending"
     return {"phase": phase, "conditions": [ready], "containerStatuses": statuses}
 
 

@@ -18,7 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import yaml
 
-from tests.fakes.kubernetes.controller import CRASH_LOG, Controller, Fate
+from tests.fakes.kubernetes.controller import Controller, Fate
 from tests.fakes.kubernetes.objects import Object, Objects, RefusalError
 
 TOKEN = "the-runner's-token"
@@ -153,7 +153,7 @@ class KubernetesApi:
             return self._proxy(method, namespace, name, found["rest"] or "/", body)
         if sub == "log":
             self.objects.get("Pod", namespace, name)
-            return 200, CRASH_LOG.encode() if query.get("previous") == "true" else b""
+            return 200, self.controller.crash.log.encode()
         if verb == "list":
             wanted = dict(pair.split("=") for pair in query.get("labelSelector", "").split(",") if pair)
             items = self.objects.list(kind, namespace, wanted)
