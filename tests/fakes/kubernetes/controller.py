@@ -1,7 +1,7 @@
 """The Deployment controller, the kubelet and the garbage collector in one, told what is to become of pods.
 
 What it writes is what pkg/controller/deployment of Kubernetes writes: a ReplicaSet for each template (sync.go,
-getNewReplicaSet), conditions that name it (progress.go, syncRolloutStatus) and that stay as they are while status and
+getNewReplicaSet), pods within the surge (rolling.go), conditions that name it (progress.go, syncRolloutStatus) and that stay as they are while status and
 reason do (util/deployment_util.go, SetDeploymentCondition), and old pods that live on until new ones are available.
 """
 
@@ -12,6 +12,7 @@ import hashlib
 import itertools
 import json
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,6 +25,7 @@ Fate = Literal[
     "evicted", "unschedulable",
 ]  # fmt: skip
 _WELL: set[Fate] = {"ready", "restarted", "side-car"}
+_PASSES_TO_END = 2
 HASH = "pod-template-hash"
 # What TensorFlow Serving 2.19 ends with (model_servers/main.cc, core/load_servables_fast.cc).
 CRASH_LOG = (
@@ -60,6 +62,7 @@ class Controller(threading.Thread):
         self._fates = fates
         self._objects = objects
         self._waited: dict[tuple[str, int], int] = {}
+        self._ending: dict[str, int] = {}
         self._numbers = itertools.count()
         self._over = threading.Event()
 
@@ -68,7 +71,8 @@ class Controller(threading.Thread):
         while not self._over.wait(0.01):
             with self._objects.lock:
                 now = (self._objects.version, tuple(self._fates.items()))
-                if now == settled and not self.slow:
+                is_ending = any("deletionTimestamp" in each["metadata"] for each in self._objects.list("Pod"))
+                if now == settled and not self.slow and not is_ending:
                     continue
                 settled = now
                 self.look()
@@ -91,22 +95,33 @@ class Controller(threading.Thread):
         waited = self._waited[name, generation] = self._waited.get((name, generation), 0) + 1
         if fate == "unseen" or waited <= self.slow:
             return
+        if deployment["spec"].get("paused"):  # it is scaled still, which no test needs; its status follows (sync.go)
+            status = {**deployment.get("status", {}), "observedGeneration": generation}
+            status["updatedReplicas"] = sum(
+                len(_living(owned_by(self._objects, "Pod", one)))
+                for one in owned_by(self._objects, "ReplicaSet", deployment)
+                if _same_template(one, deployment)
+            )
+            self._set_status(deployment, {key: each for key, each in status.items() if each != 0})
+            return
         old_sets = list(owned_by(self._objects, "ReplicaSet", deployment))
         current = next((one for one in old_sets if _same_template(one, deployment)), None)
         progress = "ReplicaSetUpdated" if current else "NewReplicaSetCreated"
         current = current or self._replica_set(deployment)
         old = [pod for one in old_sets if one["metadata"]["name"] != current["metadata"]["name"]
                for pod in owned_by(self._objects, "Pod", one)]  # fmt: skip
-        pods = list(owned_by(self._objects, "Pod", current))
+        old, pods = _living(old), _living(owned_by(self._objects, "Pod", current))
         for pod in pods[wanted:]:
             self._remove(pod)
         pods = [self._set_status(pod, _pod_status(pod, fate, self.crash)) for pod in pods[:wanted]]
-        for _ in range(len(pods), 0 if fate == "quota" else wanted):
+        surge, missing = _surge(deployment)
+        for _ in range(len(pods), 0 if fate == "quota" else min(wanted, wanted + surge - len(old))):
             pod = self._pod(current)
             pods.append(self._set_status(pod, _pod_status(pod, "stall", self.crash)))
-        if sum(map(_is_ready, pods)) == wanted:
-            while old:
-                self._remove(old.pop())
+        old.sort(key=_is_ready, reverse=True)
+        while old and sum(map(_is_ready, pods + old[:-1])) >= wanted - missing:
+            self._remove(old.pop())
+        if sum(map(_is_ready, pods)) == wanted and not old:
             progress = "NewReplicaSetAvailable"
         if fate == "deadline" and progress == "ReplicaSetUpdated":
             progress = "ProgressDeadlineExceeded"
@@ -129,6 +144,9 @@ class Controller(threading.Thread):
         return each | {"status": status}
 
     def _remove(self, each: Object) -> None:
+        if each["kind"] == "Pod":
+            self._objects.terminate(each["metadata"]["namespace"], each["metadata"]["name"])
+            return
         self._objects.delete(each["kind"], each["metadata"]["namespace"], each["metadata"]["name"])
 
     def _fate(self, deployment: Object) -> Fate:
@@ -163,11 +181,27 @@ class Controller(threading.Thread):
         return self._objects.create(made, "kube-controller-manager")
 
     def _collect(self) -> None:
+        for pod in self._objects.list("Pod"):
+            name = pod["metadata"]["name"]
+            if "deletionTimestamp" in pod["metadata"]:
+                self._ending[name] = self._ending.get(name, 0) + 1
+            if self._ending.get(name, 0) > _PASSES_TO_END:
+                self._objects.delete("Pod", pod["metadata"]["namespace"], name)
         for kind, owner_kind in (("ReplicaSet", "Deployment"), ("Pod", "ReplicaSet")):
             living = {each["metadata"]["uid"] for each in self._objects.list(owner_kind)}
             for each in self._objects.list(kind):
                 if each["metadata"]["ownerReferences"][0]["uid"] not in living:
                     self._remove(each)
+
+
+def _living(pods: Iterable[Object]) -> list[Object]:
+    return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+
+
+def _surge(deployment: Object) -> tuple[int, int]:
+    """How many pods a change may have too many and too few (pkg/controller/deployment/rolling.go)."""
+    rolling = deployment["spec"].get("strategy", {}).get("rollingUpdate", {})
+    return rolling.get("maxSurge", 1), rolling.get("maxUnavailable", 0)
 
 
 def _owned_metadata(name: str, labels: dict[str, str], owner: Object) -> Object:

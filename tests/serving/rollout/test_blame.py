@@ -69,5 +69,5 @@ def test_cause_in_log_that_is_unclear_blames_nobody(log: str) -> None:
         ({"exitCode": 255, "reason": "Error"}, FAILED, False, True),
     ],
 )
-def test_cause_of_end(terminated: dict[str, object], log: str, had_served: bool, blames_model: bool) -> None:  # noqa: FBT001
+def test_cause_of_end(terminated: dict[str, object], log: str, had_served: bool, blames_model: bool) -> None:
     assert cause_of_end(terminated, log, had_served=had_served).blames_model is blames_model
