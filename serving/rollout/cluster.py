@@ -67,7 +67,7 @@ class Cluster:
     Attributes:
         namespace: Namespace of all objects.
         address: The cluster, as `timed_client` accepts it.
-        attempts: Attempts for a request that times out or is answered by 429 or 5xx; 7 outlast half a minute.
+        attempts: Attempts for a request that times out or is answered by 429 or 5xx; 9 outlast 40 seconds.
         timeout: Seconds to connect, and to wait for an answer; integers, as the client drops a fraction without a word.
         pause: Sleeps between attempts.
     """
@@ -75,7 +75,7 @@ class Cluster:
     namespace: str
     address: str = ""
     _: KW_ONLY
-    attempts: int = 7
+    attempts: int = 9
     timeout: tuple[int, int] = (5, 20)
     pause: Callable[[float], None] = time.sleep
     _open: ExitStack = field(init=False, repr=False)
@@ -193,7 +193,7 @@ class Cluster:
     def _try(self, what: str, right: str, send: Callable[[], _T]) -> _T:
         from kubernetes.client.exceptions import ApiException
         from kubernetes.dynamic.exceptions import ResourceNotFoundError
-        from urllib3.exceptions import HTTPError, SSLError
+        from urllib3.exceptions import HTTPError
 
         def once() -> _T:
             try:
@@ -201,12 +201,9 @@ class Cluster:
             except ResourceNotFoundError as error:
                 raise ClusterError(f"{what}: the cluster does not know this kind of object: {error}") from error
             except ApiException as error:
+                if error.status in {404, 409}:
+                    self._granted.add(right)
                 raise self._translated(what, right, error) from error
-            except SSLError as error:
-                raise ClusterError(
-                    f"{what}: the API server's certificate is not of the kubeconfig's authority: {error}. The cluster "
-                    "was made anew, or a proxy stands between: fetch its kubeconfig again"
-                ) from error
             except (HTTPError, OSError) as error:
                 raise TransientError(f"{what}: the API server does not answer: {error}") from error
             self._granted.add(right)
@@ -235,10 +232,16 @@ class Cluster:
         message = " ".join(str(content.get("message", "")).split()) if is_by_server else body[:500]
         if not is_by_server and "/proxy" in what and error.status not in _POD_TRANSIENT:
             return PodAnswerError(f"{what}: {error.status}, {message}", error.status)
+        if error.status == 0:  # the client's, of TLS (kubernetes/client/rest.py)
+            return ClusterError(
+                f"{what}: the API server's certificate is not of the kubeconfig's authority, or another one is wrong: "
+                f"{' '.join(body.split())}. The cluster was made anew, or a proxy stands between: fetch its kubeconfig"
+            )
         told = f"{what}: the API server answers {error.status}: {message}"
         if error.status == 404 and message.startswith("namespaces "):
             return ClusterError(
-                f"{told}. Make it: kubectl apply -k the folder of manifests/rollout-access that names it"
+                f"{told}. manifests/rollout-access makes it, with the rights in it; alone: kubectl create namespace "
+                f"{self.namespace}"
             )
         if error.status == 404:
             return NotFoundError(f"{what} in namespace {self.namespace}: {message}")

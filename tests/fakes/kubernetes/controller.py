@@ -1,8 +1,9 @@
 """The Deployment controller, the kubelet and the garbage collector in one, told what is to become of pods.
 
 What it writes is what pkg/controller/deployment of Kubernetes writes: a ReplicaSet for each template (sync.go,
-getNewReplicaSet), pods within the surge (rolling.go), conditions that name it (progress.go, syncRolloutStatus) and that stay as they are while status and
-reason do (util/deployment_util.go, SetDeploymentCondition), and old pods that live on until new ones are available.
+getNewReplicaSet), pods within the surge (rolling.go), conditions that name it (progress.go, syncRolloutStatus) and that
+stay as they are while status and reason do (util/deployment_util.go, SetDeploymentCondition), and old pods that live on
+until new ones are available. A pod that is deleted lives on for a while, too.
 """
 
 from __future__ import annotations

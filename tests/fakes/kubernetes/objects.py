@@ -206,7 +206,7 @@ def _key(each: Object) -> Key:
 
 
 def _conflict(conflict: fields.ConflictError, wanted: Object) -> RefusalError:
-    """staging/src/k8s.io/apimachinery/pkg/util/managedfields/internal/conflict.go: several fields, over several lines."""
+    """Several fields stand on several lines (apimachinery/pkg/util/managedfields/internal/conflict.go)."""
     causes: list[Object] = []
     paths: dict[str, list[str]] = {}
     for manager, path in conflict.fields:
@@ -227,7 +227,7 @@ def _conflict(conflict: fields.ConflictError, wanted: Object) -> RefusalError:
 
 
 def _with_defaults(each: Object) -> Object:
-    """Fields that the server fills in (pkg/apis/apps/v1/defaults.go, pkg/apis/core/v1/defaults.go): some of each kind."""
+    """With some of the fields that the server fills in (pkg/apis/apps/v1/defaults.go, pkg/apis/core/v1/defaults.go)."""
     if each["kind"] == "Deployment":
         spec = each["spec"]
         for name, value in {"replicas": 1, "progressDeadlineSeconds": 600, "revisionHistoryLimit": 10}.items():

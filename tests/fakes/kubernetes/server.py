@@ -98,7 +98,7 @@ class KubernetesApi:
         self.go_down()
 
     def come_up(self, *, unread_rules: int = 0) -> None:
-        """Listens, on the port that it had; refuses the next `unread_rules` requests, as it does until it has read RBAC."""
+        """Listens, on the port that it had; refuses the next `unread_rules` requests, as before RBAC is read."""
         self._unread_rules = unread_rules
         self._server = _Server(("127.0.0.1", self._port), self._handler())
         self._port = self._server.server_port

@@ -9,10 +9,10 @@ import pytest
 from slipway.errors import ClusterError, ModelQuarantinedError, RolloutError, RolloutInconclusiveError, StoreError
 from tests.fakes.kubernetes.controller import CRASH_LOG, Crash, Fate
 from tests.fakes.kubernetes.model_server import Pod
-from tests.fakes.kubernetes.world import World
+from tests.fakes.kubernetes.world import NAMESPACE, World
 
 DENIED = (
-    "FileSystemStoragePathSource encountered a filesystem access error: Could not find base path gs://bucket/models/taxi "
+    "FileSystemStoragePathSource encountered a filesystem access error: Could not find base path gs://b/models/taxi "
     "for servable taxi with error PERMISSION_DENIED: Error executing an HTTP request: HTTP response code 403"
 )
 
@@ -33,7 +33,7 @@ def fails(world: World, number: int, why: str) -> None:
     [
         ("image", 'ImagePullBackOff: Back-off pulling image "tensorflow/serving@sha256'),
         ("config", "CreateContainerConfigError: configmap"),
-        ("quota", "FailedCreate: .*exceeded quota.*kubectl --namespace slipway-staging describe resourcequota"),
+        ("quota", "FailedCreate: .*exceeded quota.*kubectl .* describe resourcequota"),
         ("deadline", "ProgressDeadlineExceeded"),
         ("stall", "not ready after 1 s: 1 new, 0 available of 1; pod .* is Pending, ContainerCreating"),
         ("unseen", "no controller .* in 1 s"),
@@ -236,7 +236,7 @@ def test_start_paused_canary_is_told_with_the_command_that_lets_it_go_on(served:
     fails(
         served,
         served.versions[1],
-        f"is paused; .*kubectl --namespace slipway-staging rollout resume deployment/{canary}",
+        f"is paused; .*kubectl --namespace {NAMESPACE} rollout resume deployment/{canary}",
     )
     assert served.store.stage("taxi", served.versions[1]) == "retired"
 
@@ -294,7 +294,7 @@ def test_start_slow_controller_is_waited_for(served: World) -> None:
 
 def test_start_stable_pod_that_goes_during_the_comparison_does_not_count(served: World) -> None:
     """An autoscaler takes a pod away between the list and the question."""
-    (pod,) = served.api.objects.list("Pod")
+    (pod,) = [each for each in served.api.objects.list("Pod") if "canary" not in each["metadata"]["name"]]
     name = pod["metadata"]["name"]
     served.policy = served.policy.model_copy(update={"traffic_seconds": 5})
 
