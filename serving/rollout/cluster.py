@@ -104,7 +104,7 @@ class Cluster:
             opened.callback(client.close)
             # The default is a predictable path in the system's temporary folder, which any user could create.
             cache = str(folder / "discovery.json")
-            self._dynamic = self._try("connect", "connect", lambda: DynamicClient(client, cache_file=cache))
+            self._dynamic = self._try("connect", lambda: DynamicClient(client, cache_file=cache))
             self._open = opened.pop_all()
         return self
 
@@ -180,20 +180,22 @@ class Cluster:
             resource = self._dynamic.resources.get(api_version=version, kind=kind)
             return getattr(resource, method or verb)(namespace=self.namespace, serialize=False, **parameters)
 
-        content: Object = json.loads(self._try(f"{verb} {kind} {which}", f"{verb} {kind}", send).data)
+        content: Object = json.loads(self._try(f"{verb} {kind} {which}", send).data)
         return content
 
     def _ask(self, verb: str, method: str, path: str, **parameters: Any) -> bytes:
         full = f"/api/v1/namespaces/{self.namespace}/{path}"
         body: bytes = self._try(
-            f"{verb} {path}", verb, lambda: self._dynamic.request(method, full, serialize=False, **parameters).data
+            f"{verb} {path}", lambda: self._dynamic.request(method, full, serialize=False, **parameters).data
         )
         return body
 
-    def _try(self, what: str, right: str, send: Callable[[], _T]) -> _T:
+    def _try(self, what: str, send: Callable[[], _T]) -> _T:
         from kubernetes.client.exceptions import ApiException
         from kubernetes.dynamic.exceptions import ResourceNotFoundError
         from urllib3.exceptions import HTTPError
+
+        right = " ".join(what.split()[:2]).partition("/")[0]  # verb and kind
 
         def once() -> _T:
             try:

@@ -233,8 +233,8 @@ def _with_defaults(each: Object) -> Object:
         for name, value in {"replicas": 1, "progressDeadlineSeconds": 600, "revisionHistoryLimit": 10}.items():
             spec.setdefault(name, value)
         pod = spec["template"]["spec"]
-        for name, value in {"restartPolicy": "Always", "dnsPolicy": "ClusterFirst", "securityContext": {}}.items():
-            pod.setdefault(name, value)
+        for name, text in {"restartPolicy": "Always", "dnsPolicy": "ClusterFirst"}.items():
+            pod.setdefault(name, text)
         for container in pod["containers"]:
             container.setdefault("terminationMessagePath", "/dev/termination-log")
             container.setdefault("imagePullPolicy", "IfNotPresent")

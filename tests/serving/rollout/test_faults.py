@@ -60,7 +60,7 @@ def test_start_pod_that_crash_loops_on_the_model_is_quarantined_with_its_last_li
     fails(
         served,
         second,
-        "CrashLoopBackOff after 2 restarts, exit code 255 Error: it cannot load the SavedModel; its last lines:\nFailed",
+        "CrashLoopBackOff after 2 restarts, exit code 255 Error: it cannot load the SavedModel; its last lines:\nF",
     )
     assert served.store.stage("taxi", second) == "quarantined"
     assert "Could not find variable" in served.store.history("taxi")[-1].why
