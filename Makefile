@@ -6,10 +6,10 @@ SLIPWAY := $(BIN)/slipway
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow lint bench lock image cloud-build smoke clean
+.PHONY: help run test test-slow lint bench lock image cloud-build smoke test-cluster clean
 
 help: ## Show this help
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 run: .venv/.installed ## Train a model: taxi's on its sample, or make run MODULE=digits DATA=train-images-idx3-ubyte.gz
 	@$(SLIPWAY) run $(or $(MODULE),taxi) $(if $(DATA),--data "$(DATA)") $(ARGS)
@@ -51,6 +51,9 @@ smoke: .venv/.installed-dev ## Send real requests to what serves; tests/conforma
 	@test -n "$$SLIPWAY_CONFORMANCE_REST" && test -n "$$SLIPWAY_CONFORMANCE_GRPC" || \
 		{ echo "set SLIPWAY_CONFORMANCE_REST and SLIPWAY_CONFORMANCE_GRPC: where the models are served" >&2; exit 2; }
 	$(BIN)/pytest tests/conformance/test_smoke.py $(ARGS)
+
+test-cluster: .venv/.installed-dev ## Rollouts against the fake cluster, or a real one: tests/cluster/README.md has the variables
+	$(BIN)/pytest tests/cluster -o timeout=1800 $(ARGS)
 
 clean: ## Remove the environment and all state of local runs
 	rm -rf .venv .kustomize .mlflow tests/compiled/node_modules .slipway .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

@@ -12,7 +12,18 @@ from typing import Any
 
 from serving.manifests import SERVER, Object
 from serving.rollout.cluster import Cluster, PodAnswerError
-from serving.rollout.pods import Failure, pods_of, ready, rest_port, restarts, serving_pods
+from serving.rollout.pods import (
+    Failure,
+    Past,
+    last_end,
+    past_of,
+    pods_of,
+    ready,
+    repeated_crash,
+    rest_port,
+    server_ended,
+    serving_pods,
+)
 from serving.rollout.policy import RolloutPolicy
 from serving.rollout.traffic import PATH, Judgement, Reading, compare, enough, parse_metrics, total
 from slipway.errors import ClusterError, RolloutError
@@ -21,6 +32,8 @@ from slipway.stores import storage
 from slipway.stores.model_store import Version
 
 _POLL_SECONDS = 5.0
+# TensorFlow Serving gives them for no fault of a model: a mesh or proxy does, or the version is not there.
+_NOT_THE_SERVER = {401, 403, 404, 407, 408, 413, 429}
 _Pods = Callable[[Cluster, Object], list[Object]]
 
 
@@ -40,15 +53,20 @@ class CanaryCheck:
         names = [pod["metadata"]["name"] for pod in ready(pods_of(self.cluster, deployment))]
         if not names:
             return Failure(f"Deployment {canary} became ready, but no longer has a ready pod", blames_model=False)
-        tolerance, worst = self.policy.golden_tolerance, 0.0
+        tolerance, worst, past = self.policy.golden_tolerance, 0.0, past_of(self.cluster, canary)
         wanted = read_requests(self.version)
         for name in names:
             try:
                 apart = ask_golden(self.version, wanted, partial(self.cluster.ask, name, rest_port(deployment)))
             except PodAnswerError as error:
-                return Failure(f"pod {name} refuses the golden requests: {error}", blames_model=True)
+                blames_model = error.status not in _NOT_THE_SERVER
+                return Failure(f"pod {name} refuses the golden requests: {error}", blames_model)
+            except ClusterError:
+                if crashed := self._crash(canary, past):
+                    return crashed
+                raise
             except ValueError as error:
-                return Failure(f"pod {name} does not answer the golden requests with JSON: {error}", blames_model=True)
+                return Failure(f"pod {name} does not answer the golden requests with JSON: {error}", blames_model=False)
             if not apart <= tolerance:
                 reason = (
                     f"pod {name} answers the golden requests differently than training did: by {apart:.3g}, "
@@ -60,12 +78,16 @@ class CanaryCheck:
         self.say(f"golden requests: {rows} rows on {len(names)} pods, at most {worst:.3g} from training")
         return None
 
-    def traffic(self, canary: str, stable: str) -> Judgement:
-        """Compares both Deployments over the policy's window, or longer until there are enough requests."""
+    def traffic(self, canary: str, stable: str) -> Judgement | Failure:
+        """Compares both Deployments over the policy's window, or longer until there are enough requests.
+
+        Returns:
+            The verdict; or the failure of a canary whose server ended meanwhile.
+        """
         policy, began = self.policy, time.monotonic()
         pods: dict[str, _Pods] = {canary: pods_of, stable: serving_pods}
         before = {name: self._read(name, of) for name, of in pods.items()}
-        crashes = self._crashes(canary)
+        past = past_of(self.cluster, canary)
         self.say(
             f"comparing {canary} with {stable} for {policy.window_seconds} s at least, until both have answered "
             f"{policy.min_requests:,} requests"
@@ -76,9 +98,8 @@ class CanaryCheck:
                 name: total(reading.since(before[name].get(pod)) for pod, reading in readings.items())
                 for name, readings in now.items()
             }
-            for pod, count in self._crashes(canary).items():
-                if (crashed := count - crashes.get(pod, 0)) > 0:
-                    return Judgement("failed", [f"{pod}: {SERVER} restarted {crashed} times under load"])
+            if crashed := self._crash(canary, past):
+                return crashed
             elapsed = time.monotonic() - began
             if elapsed >= policy.window_seconds:
                 over = elapsed >= policy.traffic_seconds or enough(seen[canary], seen[stable], policy)
@@ -106,10 +127,22 @@ class CanaryCheck:
                     raise
         return readings
 
-    def _crashes(self, name: str) -> dict[str, int]:
-        """Restarts of each pod's model server, including pods that are not ready, such as crashed ones."""
-        found = restarts(pods_of(self.cluster, self._deployment(name)))
-        return {pod: count for (pod, container), count in found.items() if container == SERVER}
+    def _crash(self, canary: str, past: Past) -> Failure | None:
+        """The failure of a server that ended since `past`, once it is clear whether it comes back; None without one."""
+        deadline = time.monotonic() + self.policy.ready_seconds
+        while True:
+            pods = pods_of(self.cluster, self._deployment(canary))
+            if failure := repeated_crash(self.cluster, pods, past, had_served=True):
+                return failure
+            ended = [pod for pod in pods if server_ended(pod, past)]
+            if not ended:
+                return None
+            came_back = ready(ended) == ended
+            if came_back or time.monotonic() > deadline:
+                names = ", ".join(pod["metadata"]["name"] for pod in ended)
+                reason = f"{SERVER} of pod {names} ended once while it served ({last_end(ended[0])})"
+                return Failure(f"{reason} and {'came' if came_back else 'did not come'} back", blames_model=False)
+            self.pause(1.0)
 
     def _deployment(self, name: str) -> Object:
         found = self.cluster.get("Deployment", name)

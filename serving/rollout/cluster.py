@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -20,9 +21,13 @@ _T = TypeVar("_T")
 
 MANAGER = "slipway-rollout"
 _LONGEST_PAUSE_SECONDS = 8.0  # a lease has to be renewed meanwhile
+_AGAIN = "Run it again once the cluster responds: it resumes"
 _API_VERSIONS = {"Deployment": "apps/v1", "ReplicaSet": "apps/v1", "Lease": "coordination.k8s.io/v1"}
 # Statuses that a pod, or a proxy in front of it, returns temporarily.
 _POD_TRANSIENT = {502, 503, 504}
+# How an apply whose object does not fit the schema is answered, with 500
+# (staging/src/k8s.io/apimachinery/pkg/util/managedfields/internal/structuredmerge.go).
+_NOT_IN_SCHEMA = ("failed to create typed patch object", "failed to convert new")
 
 
 class StaleError(Exception):
@@ -36,11 +41,23 @@ class NotFoundError(ClusterError):
 class PodAnswerError(ClusterError):
     """A pod, not the API server, answered with an error."""
 
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
 
 class TransientError(ClusterError):
-    """The next attempt may succeed; `retry_after` is the pause in seconds that the server asks for."""
+    """The next attempt may succeed.
 
-    retry_after: float | None = None
+    Attributes:
+        advice: What to do when all attempts have failed.
+        retry_after: The pause in seconds that the server asks for.
+    """
+
+    def __init__(self, message: str, advice: str = _AGAIN, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.advice = advice
+        self.retry_after = retry_after
 
 
 @dataclass
@@ -50,7 +67,7 @@ class Cluster:
     Attributes:
         namespace: Namespace of all objects.
         address: The cluster, as `timed_client` accepts it.
-        attempts: Attempts for a request that times out or is answered by 429 or 5xx.
+        attempts: Attempts for a request that times out or is answered by 429 or 5xx; 9 outlast 40 seconds.
         timeout: Seconds to connect, and to wait for an answer; integers, as the client drops a fraction without a word.
         pause: Sleeps between attempts.
     """
@@ -58,11 +75,25 @@ class Cluster:
     namespace: str
     address: str = ""
     _: KW_ONLY
-    attempts: int = 5
+    attempts: int = 9
     timeout: tuple[int, int] = (5, 20)
     pause: Callable[[float], None] = time.sleep
     _open: ExitStack = field(init=False, repr=False)
     _dynamic: Any = field(init=False, repr=False)
+    _granted: set[str] = field(default_factory=set, init=False, repr=False)  # what was answered before
+
+    @property
+    def kubectl(self) -> str:
+        """The beginning of a command that asks the same namespace."""
+        is_context = self.address and not self.address.startswith("projects/")
+        context = f" --context {shlex.quote(self.address)}" if is_context else ""
+        return f"kubectl{context} --namespace {self.namespace}"
+
+    def advice(self, message: str) -> str:
+        """What to do about a refusal that the server explains in these words; empty if nothing is known."""
+        if "exceeded quota" in message:
+            return f"canary and surge count, too; free some or raise it: {self.kubectl} describe resourcequota"
+        return ""
 
     def __enter__(self) -> Cluster:
         from kubernetes.dynamic import DynamicClient
@@ -130,9 +161,22 @@ class Cluster:
             body = {"propagationPolicy": "Background"}
             self._call("delete", kind, name, api_version=api_version, name=name, body=body)
 
-    def log_before_crash(self, pod: str, container: str) -> str:
-        """The last lines of the log of a container's previous instance; empty if there is none."""
-        query = [("container", container), ("tailLines", 20), ("previous", "true")]
+    def identity(self) -> str:
+        """The name by which the API server knows this account; empty where it does not say, as before Kubernetes 1.28.
+
+        https://kubernetes.io/docs/reference/kubernetes-api/authentication-resources/self-subject-review-v1/
+        """
+        path, kind = "/apis/authentication.k8s.io/v1/selfsubjectreviews", "SelfSubjectReview"
+        body = {"apiVersion": "authentication.k8s.io/v1", "kind": kind}
+        try:
+            answer = self._try("review", lambda: self._dynamic.request("post", path, body=body, serialize=False).data)
+            return str(json.loads(answer)["status"]["userInfo"]["username"])
+        except (ClusterError, StaleError, ValueError, KeyError, TypeError):
+            return ""
+
+    def log(self, pod: str, container: str, *, previous: bool = False) -> str:
+        """The last lines of a container's log, or of its `previous` instance; empty if there are none."""
+        query = [("container", container), ("tailLines", 20), *([("previous", "true")] if previous else [])]
         with suppress(ClusterError):
             return self._ask("logs", "get", f"pods/{pod}/log", query_params=query).decode(errors="replace").strip()
         return ""
@@ -165,15 +209,21 @@ class Cluster:
         from kubernetes.dynamic.exceptions import ResourceNotFoundError
         from urllib3.exceptions import HTTPError
 
+        right = " ".join(what.split()[:2]).partition("/")[0]  # verb and kind
+
         def once() -> _T:
             try:
-                return send()
+                answer = send()
             except ResourceNotFoundError as error:
                 raise ClusterError(f"{what}: the cluster does not know this kind of object: {error}") from error
             except ApiException as error:
-                raise _translated(what, self.namespace, error) from error
+                if error.status in {404, 409}:
+                    self._granted.add(right)
+                raise self._translated(what, right, error) from error
             except (HTTPError, OSError) as error:
                 raise TransientError(f"{what}: the API server does not answer: {error}") from error
+            self._granted.add(right)
+            return answer
 
         again = retrying(
             TransientError,
@@ -185,50 +235,66 @@ class Cluster:
         try:
             return again(once)
         except TransientError as error:
-            raise ClusterError(f"{error}{tried(error)}. Run it again once the cluster responds: it resumes") from error
+            raise ClusterError(f"{error}{tried(error)}. {error.advice}") from error
 
-    def identity(self) -> str:
-        """The name by which the API server knows this account; empty where it does not say, as before Kubernetes 1.28.
-
-        https://kubernetes.io/docs/reference/kubernetes-api/authentication-resources/self-subject-review-v1/
-        """
-        path, kind = "/apis/authentication.k8s.io/v1/selfsubjectreviews", "SelfSubjectReview"
-        body = {"apiVersion": "authentication.k8s.io/v1", "kind": kind}
+    def _translated(self, what: str, right: str, error: Any) -> Exception:
+        """The error to raise for an `ApiException`, from its status and body."""
+        body = error.body.decode(errors="replace") if isinstance(error.body, bytes) else str(error.body or error.reason)
         try:
-            answer = self._try("review", lambda: self._dynamic.request("post", path, body=body, serialize=False).data)
-            return str(json.loads(answer)["status"]["userInfo"]["username"])
-        except (ClusterError, StaleError, ValueError, KeyError, TypeError):
-            return ""
+            content = json.loads(body)
+        except ValueError:
+            content = None
+        is_by_server = isinstance(content, dict) and content.get("kind") == "Status"
+        message = " ".join(str(content.get("message", "")).split()) if is_by_server else body[:500]
+        if not is_by_server and "/proxy" in what and error.status not in _POD_TRANSIENT:
+            return PodAnswerError(f"{what}: {error.status}, {message}", error.status)
+        if error.status == 0:  # the client's, of TLS (kubernetes/client/rest.py)
+            return ClusterError(
+                f"{what}: the API server's certificate is not of the kubeconfig's authority, or another one is wrong: "
+                f"{' '.join(body.split())}. The cluster was made anew, or a proxy stands between: fetch its kubeconfig"
+            )
+        told = f"{what}: the API server answers {error.status}: {message}"
+        if error.status == 404 and message.startswith("namespaces "):
+            return ClusterError(
+                f"{told}. manifests/rollout-access makes it, with the rights in it; alone: kubectl create namespace "
+                f"{self.namespace}"
+            )
+        if error.status == 404:
+            return NotFoundError(f"{what} in namespace {self.namespace}: {message}")
+        if error.status == 409 and "FieldManagerConflict" not in body:
+            # An apply carries no resourceVersion: the server itself met another write.
+            return TransientError(f"{what}: {message}") if what.startswith("apply ") else StaleError(message)
+        if error.status == 409:
+            return ClusterError(
+                f"{what}: {message}. Somebody edited these fields by hand: put the change into manifests/, or take the "
+                "fields over with --force-conflicts"
+            )
+        if error.status in {401, 403}:
+            return self._refused(f"{what}: {error.status}, {message}", right, message)
+        if what.startswith("apply ") and (error.status in {400, 422} or message.startswith(_NOT_IN_SCHEMA)):
+            return ClusterError(f"{told}. The object does not fit this cluster: correct it in manifests/")
+        if error.status not in TRANSIENT_STATUSES:
+            return ClusterError(told)
+        asked = (error.headers or {}).get("Retry-After", "")
+        return TransientError(told, retry_after=float(asked) if asked.isdigit() else None)
 
-
-def _translated(what: str, namespace: str, error: Any) -> Exception:
-    """The error to raise for an `ApiException`, from its status and body."""
-    body = error.body.decode(errors="replace") if isinstance(error.body, bytes) else str(error.body or error.reason)
-    try:
-        content = json.loads(body)
-    except ValueError:
-        content = None
-    is_by_server = isinstance(content, dict) and content.get("kind") == "Status"
-    message = str(content.get("message", "")) if is_by_server else body[:500]
-    if not is_by_server and "/proxy" in what and error.status not in _POD_TRANSIENT:
-        return PodAnswerError(f"{what}: {error.status}, {message}")
-    if error.status == 404:
-        return NotFoundError(f"{what} in namespace {namespace}: {message}")
-    if error.status == 409 and "FieldManagerConflict" not in body:
-        # An apply carries no resourceVersion: the server itself met another write.
-        return TransientError(f"{what}: {message}") if what.startswith("apply ") else StaleError(message)
-    if error.status == 409:
-        return ClusterError(
-            f"{what}: {message}. Somebody edited these fields by hand: put the change into manifests/, or take the "
-            "fields over with --force-conflicts"
-        )
-    if error.status in {401, 403}:
-        return ClusterError(
-            f"{what}: {error.status}, {message}; manifests/rollout-access has the rights that a rollout needs"
-        )
-    told = f"{what}: the API server answers {error.status}: {message}"
-    if error.status not in TRANSIENT_STATUSES:
-        return ClusterError(told)
-    transient, asked = TransientError(told), (error.headers or {}).get("Retry-After", "")
-    transient.retry_after = float(asked) if asked.isdigit() else None
-    return transient
+    def _refused(self, told: str, right: str, message: str) -> Exception:
+        """The error of an answer 401 or 403."""
+        if message == "Unauthorized":
+            return ClusterError(
+                f"{told}. The token is expired, or another cluster's: log in again, and look who you are: "
+                f"{self.kubectl} auth whoami"
+            )
+        if "system:anonymous" in message:
+            return ClusterError(f"{told}. No credentials were sent: has the kubeconfig's context a user? See: "
+                                f"{self.kubectl} config view --minify")  # fmt: skip
+        if "is being terminated" in message:
+            gone = f"kubectl wait --for=delete namespace/{self.namespace} --timeout=5m"
+            return ClusterError(f"{told}. Wait until it is gone, and make it anew: {gone}")
+        if advice := self.advice(message):
+            return ClusterError(f"{told}. {advice}")
+        advice = "manifests/rollout-access has the rights that a rollout needs"
+        if right in self._granted or "not yet ready to handle request" in message:
+            # A server that starts refuses everything until it has read the rules.
+            return TransientError(told, advice)
+        return ClusterError(f"{told}; {advice}")

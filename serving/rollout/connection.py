@@ -5,8 +5,11 @@ from __future__ import annotations
 import base64
 import os
 import re
+import shutil
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from slipway.errors import ClusterError, ConfigError
 from slipway.remote import google_login
@@ -14,6 +17,9 @@ from slipway.remote import google_login
 # https://cloud.google.com/kubernetes-engine/docs/reference/rest/v1/projects.locations.clusters
 GKE = "https://container.googleapis.com/v1"
 _GKE_NAME = re.compile(r"projects/[^/]+/locations/[^/]+/clusters/[^/]+")
+
+# Of kubectl's credential plug-ins.
+_INSTALL = {"gke-gcloud-auth-plugin": "gcloud components install gke-gcloud-auth-plugin"}
 
 
 def timed_client(cluster: str, timeout: tuple[int, int], folder: Path) -> Any:
@@ -53,15 +59,39 @@ def _use_kubeconfig(configuration: Any, context: str) -> None:
     try:
         if not context and "KUBERNETES_SERVICE_HOST" in os.environ:
             config.load_incluster_config(client_configuration=configuration)
-        else:
-            config.load_kube_config(
-                config_file=os.environ.get("KUBECONFIG"), context=context or None, client_configuration=configuration
-            )
-    except config.ConfigException as error:
+            return
+        _require_plugin(context)
+        config.load_kube_config(
+            config_file=os.environ.get("KUBECONFIG"), context=context or None, client_configuration=configuration
+        )
+    # The client checks little: what is not YAML, or of another shape, fails where it is used.
+    except (config.ConfigException, yaml.YAMLError, OSError, ValueError, TypeError, AttributeError, KeyError) as error:
+        path = os.environ.get("KUBECONFIG") or "~/.kube/config"
         raise ConfigError(
-            f"no cluster is configured: {error}. Set serving.cluster to a context of your kubeconfig, or to "
-            "projects/P/locations/L/clusters/C; or run it where a service account is mounted"
+            f"no cluster is configured: {path}: {' '.join(str(error).split())}. Set serving.cluster to a context of "
+            "your kubeconfig (kubectl config get-contexts), or to projects/P/locations/L/clusters/C; or run it where a "
+            "service account is mounted"
         ) from error
+
+
+def _require_plugin(context: str) -> None:
+    """Raises `ConfigError` if the program that gives credentials is missing: the client goes on without any."""
+    from kubernetes.config import kube_config
+
+    merged = kube_config.KubeConfigMerger(
+        os.environ.get("KUBECONFIG") or kube_config.KUBE_CONFIG_DEFAULT_LOCATION
+    ).config
+    if merged is None:
+        return
+    name = merged["contexts"].get_with_name(context or merged["current-context"])["context"].safe_get("user")
+    user = merged["users"].get_with_name(name, safe=True) if name and merged.safe_get("users") else None
+    plugin = (user.safe_get("user") or {}).get("exec") if user else None
+    if plugin and not shutil.which(plugin["command"]):
+        install = _INSTALL.get(plugin["command"]) or plugin.get("installHint") or f"install {plugin['command']}"
+        raise ConfigError(
+            f"the kubeconfig has the program {plugin['command']} give the credentials of {name}, and it is not on the "
+            f"PATH: {' '.join(install.split())}"
+        )
 
 
 def _use_gke(configuration: Any, name: str, timeout: tuple[int, int], folder: Path) -> None:

@@ -49,7 +49,7 @@ class Rollout:
     say: Callable[[str], None] = print
     force: bool = False
     pause: Callable[[float], None] = time.sleep
-    lease_seconds: int = 30
+    lease_seconds: int = 60
     once: bool = False
 
     def start(self, number: int) -> RolloutState:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from serving.manifests import SERVER, VERSION, Object
+from serving.rollout.blame import cause_in_log, cause_of_end
 from serving.rollout.cluster import Cluster
 
 # Reasons of a kubelet that backs off; a first failed pull or start may heal by itself.
@@ -77,6 +78,42 @@ def restarts(pods: list[Object]) -> dict[tuple[str, str], int]:
     }
 
 
+def repeated_crash(cluster: Cluster, pods: list[Object], past: Past, *, had_served: bool = False) -> Failure | None:
+    """The failure of a container that ended at least twice, and again since `past`; None if there is none.
+
+    `had_served` says that the pods were ready before; then only the model server counts.
+    """
+    for pod, container in [(each, container) for each in pods for container in _containers(each)]:
+        name, container_name, count = pod["metadata"]["name"], container["name"], container.get("restartCount", 0)
+        if had_served and container_name != SERVER:
+            continue
+        before = past.restarts.get((name, container_name))
+        waits = container.get("state", {}).get("waiting", {}).get("reason") == _CRASHED
+        # The kubelet restarts a container once before it backs off.
+        if not (waits and (before is None or count > before)) and not (had_served and count - (before or 0) > 1):
+            continue
+        last = container.get("lastState", {}).get("terminated", {})
+        said = cluster.log(name, container_name, previous=True)
+        why, blames_model = cause_of_end(last, said, had_served=had_served)
+        state = f"{_CRASHED} after {count} restarts" if waits else f"ended {count - (before or 0)} times"
+        what = f"container {container_name} of pod {name}: {state}, {_ended(last)}"
+        reason = f"{what}{why and f': {why}'}; its last lines:\n{said}"
+        return Failure(reason, blames_model and container_name == SERVER)
+    return None
+
+
+def server_ended(pod: Object, past: Past) -> bool:
+    """Whether a pod's model server ended since `past`; it may have started again."""
+    before = past.restarts.get((pod["metadata"]["name"], SERVER), 0)
+    return any("terminated" in one.get("state", {}) or one.get("restartCount", 0) > before for one in _servers(pod))
+
+
+def last_end(pod: Object) -> str:
+    """How a pod's model server ended last."""
+    ends = [one.get(key, {}).get("terminated") for one in _servers(pod) for key in ("state", "lastState")]
+    return next((_ended(one) for one in ends if one), "its status does not say how")
+
+
 def past_of(cluster: Cluster, name: str) -> Past:
     """The problems of a Deployment now."""
     deployment = cluster.get("Deployment", name)
@@ -107,17 +144,21 @@ def wait_ready(
             return None
         current = _replica_set_of(cluster, deployment)
         pods = _pods_in(cluster, current)
-        failure = next(_broken(cluster, pods, past), None) or (_refused(deployment, current, past) if seen else None)
-        if failure:
+        if failure := next(_broken(pods), None) or repeated_crash(cluster, pods, past):
             return failure
+        if deployment["spec"].get("paused"):
+            reason = f"is paused; let it go on: {cluster.kubectl} rollout resume deployment/{name}"
+            return Failure(f"Deployment {name} {reason}", blames_model=False)
+        if seen and (refused := _refused(deployment, current, past)):
+            advice = cluster.advice(refused)
+            return _unready(cluster, f"Deployment {name}: {refused}{advice and f'; {advice}'}", pods)
         if time.monotonic() > deadline:
             if not seen:
                 reason = f"no controller looked at the change in {seconds:g} s; is the control plane well?"
                 return Failure(f"Deployment {name}: {reason}", blames_model=False)
-            states = [f"pod {pod['metadata']['name']} {_describe(pod)}" for pod in pods] or ["no pods"]
             said = [str(one.get("message")) for one in _conditions(deployment) if _is_failure(one)]
             reason = f"is not ready after {seconds:g} s: {counts[0]} new, {counts[2]} available of {wanted}"
-            return Failure(f"Deployment {name} {reason}; {'; '.join(states + said)}", blames_model=False)
+            return _unready(cluster, "; ".join([f"Deployment {name} {reason}", *said]), pods)
         pause(1.0)
 
 
@@ -135,23 +176,29 @@ def _pods_in(cluster: Cluster, current: Object | None) -> list[Object]:
     return [pod for pod in living_pods(cluster, current) if _owns(current, pod)] if current else []
 
 
-def _broken(cluster: Cluster, pods: list[Object], past: Past) -> Iterator[Failure]:
+def _broken(pods: list[Object]) -> Iterator[Failure]:
     for pod, container in [(each, container) for each in pods for container in _containers(each)]:
         waiting = container.get("state", {}).get("waiting", {})
-        name, container_name, count = pod["metadata"]["name"], container["name"], container.get("restartCount", 0)
-        what = f"container {container_name} of pod {name}: {waiting.get('reason')}"
         if waiting.get("reason") in _NOT_THE_MODEL:
+            what = f"container {container['name']} of pod {pod['metadata']['name']}: {waiting['reason']}"
             yield Failure(f"{what}: {waiting.get('message', '')}", blames_model=False)
-        elif waiting.get("reason") == _CRASHED and count > past.restarts.get((name, container_name), -1):
-            last = container.get("lastState", {}).get("terminated", {})
-            ended = f"exit code {last.get('exitCode')} {last.get('reason', '')}".strip()
-            said = cluster.log_before_crash(name, container_name)
-            reason = f"{what} after {count} restarts, {ended}; its last lines:\n{said}"
-            yield Failure(reason, blames_model=container_name == SERVER)
 
 
-def _refused(deployment: Object, current: Object | None, past: Past) -> Failure | None:
-    """A failure that controllers have reported since the change, for its ReplicaSet.
+def _unready(cluster: Cluster, reason: str, pods: list[Object]) -> Failure:
+    """Why pods are not ready in time: their states, and what their servers say meanwhile."""
+    told = (
+        [reason, *(f"pod {pod['metadata']['name']} {_describe(pod)}" for pod in pods)] if pods else [reason, "no pods"]
+    )
+    for pod in pods:
+        running = [one for one in _servers(pod) if "running" in one.get("state", {})]
+        if running and not ready([pod]) and (said := cluster.log(pod["metadata"]["name"], SERVER)):
+            why, blames_model = cause_in_log(said)
+            return Failure(f"{'; '.join(told)}{why and f': {why}'}; its last lines:\n{said}", blames_model)
+    return Failure("; ".join(told), blames_model=False)
+
+
+def _refused(deployment: Object, current: Object | None, past: Past) -> str:
+    """A failure that controllers have reported since the change, for its ReplicaSet; empty without one.
 
     The Deployment repeats an old ReplicaSet's failure as well (getReplicaFailures in pkg/controller/deployment/
     progress.go), and keeps an old `Progressing` while it is only scaled; but that names its ReplicaSet.
@@ -161,22 +208,33 @@ def _refused(deployment: Object, current: Object | None, past: Past) -> Failure 
         message = str(one.get("message"))
         is_anothers = message.startswith('ReplicaSet "') and not message.startswith(own)
         if _is_failure(one) and one not in past.conditions and not is_anothers:
-            reason = f"Deployment {deployment['metadata']['name']}: {one.get('reason')}: {message}"
-            return Failure(reason, blames_model=False)
-    return None
+            return f"{one.get('reason')}: {message}"
+    return ""
 
 
 def _describe(pod: Object) -> str:
     scheduled = _condition(pod, "PodScheduled")
     if scheduled.get("status") == "False":
         return f"is not scheduled: {scheduled.get('message')}"
+    status = pod.get("status", {})
+    if status.get("phase") == "Failed":  # by the node: evicted, preempted, shut down
+        return f"has failed: {status.get('reason', '')}, {status.get('message', '')}"
     states = [container.get("state", {}) for container in _containers(pod)]
     waiting = [state["waiting"].get("reason", "") for state in states if "waiting" in state]
-    return f"is {pod.get('status', {}).get('phase', 'new')}{''.join(f', {reason}' for reason in waiting)}, not ready"
+    return f"is {status.get('phase', 'new')}{''.join(f', {reason}' for reason in waiting)}, not ready"
 
 
 def _containers(pod: Object) -> list[Object]:
-    return list(pod.get("status", {}).get("containerStatuses", []))
+    status = pod.get("status", {})
+    return [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]
+
+
+def _servers(pod: Object) -> list[Object]:
+    return [one for one in _containers(pod) if one["name"] == SERVER]
+
+
+def _ended(terminated: Object) -> str:
+    return f"exit code {terminated.get('exitCode')} {terminated.get('reason', '')}".strip()
 
 
 def _condition(each: Object, kind: str) -> Object:

@@ -112,6 +112,8 @@ class Steps:
             reasons = ["the first version here: only its golden requests are checked, there is no traffic to compare"]
             return self._promote(self.lease.record(state, phase="promoting", reasons=reasons))
         judged = check.traffic(name, workload.deployment_name("stable"))
+        if isinstance(judged, Failure):
+            return self._fail(state, judged)
         for reason in judged.reasons:
             self.say(f"{judged.verdict}: {reason}")
         if judged.verdict == "passed":

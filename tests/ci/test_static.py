@@ -46,7 +46,7 @@ def scripts() -> Iterator[tuple[str, str]]:
 
 
 def test_there_are_workflows() -> None:
-    assert [path.name for path in WORKFLOWS] == ["ci.yaml", "deploy.yaml"]
+    assert [path.name for path in WORKFLOWS] == ["ci.yaml", "cluster.yaml", "deploy.yaml"]
     assert len([pytest.param(*one, id=one[0]) for one in scripts()]) >= 10
 
 

@@ -1,8 +1,9 @@
 """The Deployment controller, the kubelet and the garbage collector in one, told what is to become of pods.
 
 What it writes is what pkg/controller/deployment of Kubernetes writes: a ReplicaSet for each template (sync.go,
-getNewReplicaSet), conditions that name it (progress.go, syncRolloutStatus) and that stay as they are while status and
-reason do (util/deployment_util.go, SetDeploymentCondition), and old pods that live on until new ones are available.
+getNewReplicaSet), pods within the surge (rolling.go), conditions that name it (progress.go, syncRolloutStatus) and that
+stay as they are while status and reason do (util/deployment_util.go, SetDeploymentCondition), and old pods that live on
+until new ones are available. A pod that is deleted lives on for a while, too.
 """
 
 from __future__ import annotations
@@ -12,17 +13,35 @@ import hashlib
 import itertools
 import json
 import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Literal
 
 from tests.fakes.kubernetes.objects import Object, Objects, owned_by
 
 # What becomes of a Deployment's new pods; `unseen`: no controller looks at the change; `side-car`: only that restarted.
-Fate = Literal["ready", "image", "crash", "config", "stall", "quota", "deadline", "unseen", "restarted", "side-car"]
+# `waits`: its server runs, and never becomes ready; `evicted`: by its node, and so is every one that replaces it.
+Fate = Literal[
+    "ready", "image", "crash", "config", "stall", "quota", "deadline", "unseen", "restarted", "side-car", "waits",
+    "evicted", "unschedulable",
+]  # fmt: skip
 _WELL: set[Fate] = {"ready", "restarted", "side-car"}
+_PASSES_TO_END = 2
 HASH = "pod-template-hash"
+# What TensorFlow Serving 2.19 ends with (model_servers/main.cc, core/load_servables_fast.cc).
 CRASH_LOG = (
-    "Failed to start server: Loading servable: {name: taxi} failed: Not found: Could not find variable dense/kernel"
+    "Failed to start server. Error: UNKNOWN: 1 servable(s) did not become available: {{name: taxi version: 2} due to "
+    "error: NOT_FOUND: Could not find variable dense/kernel}"
 )
+
+
+@dataclass(frozen=True)
+class Crash:
+    """How the containers of a pod with the fate `crash` ended, and their last lines."""
+
+    log: str = CRASH_LOG
+    exit_code: int = 255
+    reason: str = "Error"
 
 
 class Controller(threading.Thread):
@@ -33,15 +52,18 @@ class Controller(threading.Thread):
         fates: What becomes of the pods of a Deployment, or of one version of it (`taxi-serving@2`); `ready` of others.
 
     Attributes:
+        crash: What the fate `crash` is.
         slow: Passes before a change of a Deployment is looked at.
     """
 
     def __init__(self, objects: Objects, fates: dict[str, Fate]) -> None:
         super().__init__(name="controller", daemon=True)
+        self.crash = Crash()
         self.slow = 0
         self._fates = fates
         self._objects = objects
         self._waited: dict[tuple[str, int], int] = {}
+        self._ending: dict[str, int] = {}
         self._numbers = itertools.count()
         self._over = threading.Event()
 
@@ -50,7 +72,8 @@ class Controller(threading.Thread):
         while not self._over.wait(0.01):
             with self._objects.lock:
                 now = (self._objects.version, tuple(self._fates.items()))
-                if now == settled and not self.slow:
+                is_ending = any("deletionTimestamp" in each["metadata"] for each in self._objects.list("Pod"))
+                if now == settled and not self.slow and not is_ending:
                     continue
                 settled = now
                 self.look()
@@ -73,22 +96,33 @@ class Controller(threading.Thread):
         waited = self._waited[name, generation] = self._waited.get((name, generation), 0) + 1
         if fate == "unseen" or waited <= self.slow:
             return
+        if deployment["spec"].get("paused"):  # it is scaled still, which no test needs; its status follows (sync.go)
+            status = {**deployment.get("status", {}), "observedGeneration": generation}
+            status["updatedReplicas"] = sum(
+                len(_living(owned_by(self._objects, "Pod", one)))
+                for one in owned_by(self._objects, "ReplicaSet", deployment)
+                if _same_template(one, deployment)
+            )
+            self._set_status(deployment, {key: each for key, each in status.items() if each != 0})
+            return
         old_sets = list(owned_by(self._objects, "ReplicaSet", deployment))
         current = next((one for one in old_sets if _same_template(one, deployment)), None)
         progress = "ReplicaSetUpdated" if current else "NewReplicaSetCreated"
         current = current or self._replica_set(deployment)
         old = [pod for one in old_sets if one["metadata"]["name"] != current["metadata"]["name"]
                for pod in owned_by(self._objects, "Pod", one)]  # fmt: skip
-        pods = list(owned_by(self._objects, "Pod", current))
+        old, pods = _living(old), _living(owned_by(self._objects, "Pod", current))
         for pod in pods[wanted:]:
             self._remove(pod)
-        pods = [self._set_status(pod, _pod_status(pod, fate)) for pod in pods[:wanted]]
-        for _ in range(len(pods), 0 if fate == "quota" else wanted):
+        pods = [self._set_status(pod, _pod_status(pod, fate, self.crash)) for pod in pods[:wanted]]
+        surge, missing = _surge(deployment)
+        for _ in range(len(pods), 0 if fate == "quota" else min(wanted, wanted + surge - len(old))):
             pod = self._pod(current)
-            pods.append(self._set_status(pod, _pod_status(pod, "stall")))
-        if sum(map(_is_ready, pods)) == wanted:
-            while old:
-                self._remove(old.pop())
+            pods.append(self._set_status(pod, _pod_status(pod, "stall", self.crash)))
+        old.sort(key=_is_ready, reverse=True)
+        while old and sum(map(_is_ready, pods + old[:-1])) >= wanted - missing:
+            self._remove(old.pop())
+        if sum(map(_is_ready, pods)) == wanted and not old:
             progress = "NewReplicaSetAvailable"
         if fate == "deadline" and progress == "ReplicaSetUpdated":
             progress = "ProgressDeadlineExceeded"
@@ -111,6 +145,9 @@ class Controller(threading.Thread):
         return each | {"status": status}
 
     def _remove(self, each: Object) -> None:
+        if each["kind"] == "Pod":
+            self._objects.terminate(each["metadata"]["namespace"], each["metadata"]["name"])
+            return
         self._objects.delete(each["kind"], each["metadata"]["namespace"], each["metadata"]["name"])
 
     def _fate(self, deployment: Object) -> Fate:
@@ -145,11 +182,27 @@ class Controller(threading.Thread):
         return self._objects.create(made, "kube-controller-manager")
 
     def _collect(self) -> None:
+        for pod in self._objects.list("Pod"):
+            name = pod["metadata"]["name"]
+            if "deletionTimestamp" in pod["metadata"]:
+                self._ending[name] = self._ending.get(name, 0) + 1
+            if self._ending.get(name, 0) > _PASSES_TO_END:
+                self._objects.delete("Pod", pod["metadata"]["namespace"], name)
         for kind, owner_kind in (("ReplicaSet", "Deployment"), ("Pod", "ReplicaSet")):
             living = {each["metadata"]["uid"] for each in self._objects.list(owner_kind)}
             for each in self._objects.list(kind):
                 if each["metadata"]["ownerReferences"][0]["uid"] not in living:
                     self._remove(each)
+
+
+def _living(pods: Iterable[Object]) -> list[Object]:
+    return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+
+
+def _surge(deployment: Object) -> tuple[int, int]:
+    """How many pods a change may have too many and too few (pkg/controller/deployment/rolling.go)."""
+    rolling = deployment["spec"].get("strategy", {}).get("rollingUpdate", {})
+    return rolling.get("maxSurge", 1), rolling.get("maxUnavailable", 0)
 
 
 def _owned_metadata(name: str, labels: dict[str, str], owner: Object) -> Object:
@@ -168,7 +221,7 @@ def _is_ready(pod: Object) -> bool:
     return any(one == {"type": "Ready", "status": "True"} for one in pod.get("status", {}).get("conditions", []))
 
 
-def _pod_status(pod: Object, fate: Fate) -> Object:
+def _pod_status(pod: Object, fate: Fate, crash: Crash) -> Object:
     names = [container["name"] for container in pod["spec"]["containers"]]
     image = pod["spec"]["containers"][0]["image"]
     waiting: dict[Fate, tuple[str, str]] = {
@@ -187,12 +240,21 @@ def _pod_status(pod: Object, fate: Fate) -> Object:
         else:
             status["state"] = {"running": {"startedAt": "2026-01-01T00:00:00Z"}}
         if fate == "restarted" or (fate == "side-car" and name != names[0]):
-            status["restartCount"] = 1
+            ended = {"exitCode": crash.exit_code, "reason": crash.reason}
+            status |= {"restartCount": 1, "lastState": {"terminated": ended}}
         if fate == "crash":
-            status |= {"restartCount": 2, "lastState": {"terminated": {"exitCode": 255, "reason": "Error"}}}
+            ended = {"exitCode": crash.exit_code, "reason": crash.reason}
+            status |= {"restartCount": 2, "lastState": {"terminated": ended}}
         statuses.append(status)
     ready = {"type": "Ready", "status": "True" if fate in _WELL else "False"}
-    phase = "Running" if fate in {*_WELL, "crash"} else "Pending"
+    if fate == "evicted":  # pkg/kubelet/eviction/helpers.go
+        message = "The node was low on resource: memory. Threshold quantity: 100Mi, available: 80Mi."
+        return {"phase": "Failed", "reason": "Evicted", "message": message, "conditions": [ready]}
+    if fate == "unschedulable":
+        message = "0/3 nodes are available: 3 Insufficient cpu. preemption: 0/3 nodes are available"
+        scheduled = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
+        return {"phase": "Pending", "conditions": [ready, scheduled]}
+    phase = "Running" if fate in {*_WELL, "crash", "waits"} else "Pending"
     return {"phase": phase, "conditions": [ready], "containerStatuses": statuses}
 
 

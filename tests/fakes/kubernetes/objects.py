@@ -60,6 +60,10 @@ class Objects:
                 raise RefusalError(404, "NotFound", f'{kind.lower()}s "{name}" not found')
             return copy.deepcopy(self._stored[kind, namespace, name])
 
+    def has(self, kind: str, namespace: str, name: str) -> bool:
+        with self.lock:
+            return (kind, namespace, name) in self._stored
+
     def list(self, kind: str, namespace: str = "", labels: dict[str, str] | None = None) -> list[Object]:
         with self.lock:
             return [
@@ -104,7 +108,7 @@ class Objects:
             except fields.ConflictError as conflict:
                 raise _conflict(conflict, wanted) from conflict
             if dry_run:
-                return merged
+                return _with_defaults(merged)
             written = self._write(key, live, merged, None)
             self._owners[key] = owners
             return written
@@ -123,6 +127,18 @@ class Objects:
         live["spec"] |= spec
         self.replace(live, manager)
 
+    def scale(self, namespace: str, name: str, manager: str, replicas: int) -> None:
+        """What `kubectl scale` and autoscalers do: an update of the subresource, owned apart from other updates."""
+        self.edit("Deployment", namespace, name, f"{manager}/scale", replicas=replicas)
+
+    def terminate(self, namespace: str, name: str) -> None:
+        """The beginning of a pod's end: it stays until its containers have stopped."""
+        with self.lock:
+            pod = self._stored.get(("Pod", namespace, name))
+            if pod and "deletionTimestamp" not in pod["metadata"]:
+                pod["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+                self._stamp(pod)
+
     def delete(self, kind: str, namespace: str, name: str) -> Object:
         with self.lock:
             gone = self.get(kind, namespace, name)
@@ -132,7 +148,7 @@ class Objects:
             return gone
 
     def _write(self, key: Key, live: Object | None, new: Object, manager: str | None) -> Object:
-        new = copy.deepcopy(new)
+        new = _with_defaults(copy.deepcopy(new))
         metadata = new["metadata"]
         if live is None:
             metadata |= {"uid": str(uuid.uuid4()), "generation": 1, "creationTimestamp": "2026-01-01T00:00:00Z"}
@@ -190,13 +206,39 @@ def _key(each: Object) -> Key:
 
 
 def _conflict(conflict: fields.ConflictError, wanted: Object) -> RefusalError:
-    about = [
-        f'conflict with "{other}" using {wanted["apiVersion"]}: {fields.dotted(path)}'
-        for other, path in conflict.fields
+    """Several fields stand on several lines (apimachinery/pkg/util/managedfields/internal/conflict.go)."""
+    causes: list[Object] = []
+    paths: dict[str, list[str]] = {}
+    for manager, path in conflict.fields:
+        name, _, subresource = manager.partition("/")
+        through = f' with subresource "{subresource}"' if subresource else ""
+        told = f'"{name}"{through} using {wanted["apiVersion"]}'
+        causes.append(
+            {"reason": "FieldManagerConflict", "message": f"conflict with {told}", "field": fields.dotted(path)}
+        )
+        paths.setdefault(told, []).append(fields.dotted(path))
+    if len(causes) == 1:
+        ((told, (path_text,)),) = paths.items()
+        return RefusalError(409, "Conflict", f"Apply failed with 1 conflict: conflict with {told}: {path_text}", causes)
+    lines = [
+        line for told in sorted(paths) for line in (f"conflicts with {told}:", *(f"- {one}" for one in paths[told]))
     ]
-    count = f"{len(about)} conflict{'s' if len(about) > 1 else ''}"
-    causes = [{"reason": "FieldManagerConflict", "message": one} for one in about]
-    return RefusalError(409, "Conflict", f"Apply failed with {count}: {'; '.join(about)}", causes)
+    return RefusalError(409, "Conflict", f"Apply failed with {len(causes)} conflicts: " + "\n".join(lines), causes)
+
+
+def _with_defaults(each: Object) -> Object:
+    """With some of the fields that the server fills in (pkg/apis/apps/v1/defaults.go, pkg/apis/core/v1/defaults.go)."""
+    if each["kind"] == "Deployment":
+        spec = each["spec"]
+        for name, value in {"replicas": 1, "progressDeadlineSeconds": 600, "revisionHistoryLimit": 10}.items():
+            spec.setdefault(name, value)
+        pod = spec["template"]["spec"]
+        for name, text in {"restartPolicy": "Always", "dnsPolicy": "ClusterFirst"}.items():
+            pod.setdefault(name, text)
+        for container in pod["containers"]:
+            container.setdefault("terminationMessagePath", "/dev/termination-log")
+            container.setdefault("imagePullPolicy", "IfNotPresent")
+    return each
 
 
 def _check_immutable(live: Object, new: Object) -> None:

@@ -13,12 +13,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import parse_qs, urlsplit
 
 import yaml
 
-from tests.fakes.kubernetes.controller import CRASH_LOG, Controller, Fate
+from tests.fakes.kubernetes.controller import Controller, Fate
 from tests.fakes.kubernetes.objects import Object, Objects, RefusalError
 
 TOKEN, ACCOUNT = "the-runner's-token", "system:serviceaccount:kubeflow:slipway-pipeline"
@@ -46,6 +46,7 @@ _DISCOVERY = re.compile(r"/version|/apis|/api/v1|/apis/[^/]+/[^/]+")
 
 class _Server(ThreadingHTTPServer):
     request_queue_size = 128
+    daemon_threads = True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Clients that are killed, or give up, are what some tests are about."""
@@ -67,6 +68,7 @@ class Fault:
     times: int
     seconds: float = 0.0
     after: bool = False
+    message: str = "etcdserver: request timed out"
 
 
 class KubernetesApi:
@@ -81,24 +83,45 @@ class KubernetesApi:
         self.asked: set[tuple[str, str, str]] = set()
         self.address = address
         self.controller = Controller(self.objects, self.fates)
+        self.token = TOKEN
+        self.namespace: Literal["active", "terminating", "missing"] = "active"
         self._rules = role["rules"] if role else None
-        self._server = _Server(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
+        self._unread_rules = 0
+        self.is_up = False
+        self._port = 0
 
     def __enter__(self) -> KubernetesApi:
-        self._thread.start()
+        self.come_up()
         self.controller.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.controller.stop()
+        self.go_down()
+
+    def come_up(self, *, unread_rules: int = 0) -> None:
+        """Listens, on the port that it had; refuses the next `unread_rules` requests, as before RBAC is read."""
+        self._unread_rules = unread_rules
+        self._server = _Server(("127.0.0.1", self._port), self._handler())
+        self._port = self._server.server_port
+        self.is_up = True
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
+        self._thread.start()
+
+    def go_down(self) -> None:
+        """Refuses connections, and cuts those that are open."""
+        self.is_up = False
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
 
+    def come_up_again(self, *, unread_rules: int = 0) -> None:
+        """Restarts."""
+        self.go_down()
+        self.come_up(unread_rules=unread_rules)
+
     def write_kubeconfig(self, path: Path) -> Path:
-        url = f"http://127.0.0.1:{self._server.server_port}"
+        url = f"http://127.0.0.1:{self._port}"
         content = {
             "apiVersion": "v1",
             "kind": "Config",
@@ -110,8 +133,10 @@ class KubernetesApi:
         path.write_text(yaml.safe_dump(content))
         return path
 
-    def fail(self, matches: str, code: int, times: int = 1, seconds: float = 0.0, *, after: bool = False) -> None:
-        self.faults.append(Fault(matches, code, times, seconds, after))
+    def fail(
+        self, matches: str, code: int, times: int = 1, seconds: float = 0.0, *, after: bool = False, message: str = ""
+    ) -> None:
+        self.faults.append(Fault(matches, code, times, seconds, after, message or Fault.message))
 
     def forbid(self, verb: str, resource: str) -> None:
         """Takes a right out of the Role."""
@@ -131,14 +156,14 @@ class KubernetesApi:
                 self._serve(method, url.path, parse_qs(url.query), body, headers)
             time.sleep(fault.seconds)
             if fault.code:
-                return fault.code, RefusalError(fault.code, "Fault", "etcdserver: request timed out").body()
+                return fault.code, RefusalError(fault.code, "Fault", fault.message).body()
         return self._serve(method, url.path, parse_qs(url.query), body, headers)
 
     def _serve(
         self, method: str, path: str, query: dict[str, list[str]], body: bytes, headers: Any
     ) -> tuple[int, bytes]:
         try:
-            _authenticate(headers)
+            self._authenticate(headers)
             if method == "GET" and _DISCOVERY.fullmatch(path):
                 return 200, json.dumps(_discover(path)).encode()
             if (method, path) == ("POST", _REVIEW):
@@ -157,7 +182,7 @@ class KubernetesApi:
             return self._proxy(method, namespace, name, found["rest"] or "/", body)
         if sub == "log":
             self.objects.get("Pod", namespace, name)
-            return 200, CRASH_LOG.encode() if query.get("previous") == "true" else b""
+            return 200, self.controller.crash.log.encode()
         if verb == "list":
             wanted = dict(pair.split("=") for pair in query.get("labelSelector", "").split(",") if pair)
             items = self.objects.list(kind, namespace, wanted)
@@ -174,6 +199,8 @@ class KubernetesApi:
         else:
             sent = json.loads(body)
             _check_names(sent, kind, namespace, name)
+            is_new = verb == "create" or not self.objects.has(kind, namespace, sent["metadata"]["name"])
+            self._admit("create" if is_new else verb, namespace, resource, sent["metadata"]["name"])
             if verb == "create":
                 answer = self.objects.create(sent, "OpenAPI-Generator")
             elif verb == "update":
@@ -189,19 +216,35 @@ class KubernetesApi:
             raise RefusalError(
                 422, "Invalid", "PatchOptions.meta.k8s.io is invalid: fieldManager: is required for apply patch"
             )
-        if not any(
-            each["metadata"]["name"] == sent["metadata"]["name"] for each in self.objects.list(sent["kind"], namespace)
-        ):
+        if not self.objects.has(sent["kind"], namespace, sent["metadata"]["name"]):
             self._authorize("create", found["group"] or "v1", found["resource"])
         force, dry_run = query.get("force", "").lower() == "true", query.get("dryRun") == "All"
         return self.objects.apply(sent, query["fieldManager"], force=force, dry_run=dry_run)
+
+    def _authenticate(self, headers: Any) -> None:
+        """No credentials are the user system:anonymous; others than the cluster's are refused."""
+        given = headers.get("Authorization")
+        if given is None:
+            raise RefusalError(403, "Forbidden", 'forbidden: User "system:anonymous" cannot get path "/version"')
+        if given != f"Bearer {self.token}":
+            raise RefusalError(401, "Unauthorized", "Unauthorized")
+
+    def _admit(self, verb: str, namespace: str, resource: str, name: str) -> None:
+        """staging/src/k8s.io/apiserver/pkg/admission/plugin/namespace/lifecycle/admission.go."""
+        if self.namespace == "missing":
+            raise RefusalError(404, "NotFound", f'namespaces "{namespace}" not found')
+        if self.namespace == "terminating" and verb == "create":
+            why = f"unable to create new content in namespace {namespace} because it is being terminated"
+            raise RefusalError(403, "Forbidden", f'{resource} "{name}" is forbidden: {why}')
 
     def _authorize(self, verb: str, group_version: str, resource: str) -> None:
         group = group_version.rpartition("/")[0]
         self.asked.add((verb, group, resource))
         if self._rules is None:
             return
-        if not any(
+        starts = self._unread_rules > 0
+        self._unread_rules -= starts
+        if starts or not any(
             verb in rule["verbs"] and group in rule["apiGroups"] and resource in rule["resources"]
             for rule in self._rules
         ):
@@ -234,6 +277,9 @@ class KubernetesApi:
             disable_nagle_algorithm = True
 
             def handle_any(self) -> None:
+                if not api.is_up:
+                    self.close_connection = True
+                    return
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 api.requests.append(f"{self.command} {self.path}")
                 code, answer = api._answer(self.command, self.path, body, self.headers)
@@ -251,11 +297,6 @@ class KubernetesApi:
             def log_message(self, *_: Any) -> None: ...
 
         return Handler
-
-
-def _authenticate(headers: Any) -> None:
-    if headers.get("Authorization") != f"Bearer {TOKEN}":
-        raise RefusalError(401, "Unauthorized", "Unauthorized")
 
 
 def _address(path: str) -> re.Match[str]:

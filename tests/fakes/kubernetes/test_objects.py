@@ -83,3 +83,37 @@ def test_apply_other_selector_or_other_pin_is_invalid() -> None:
     pin["data"]["models.config"] = "another"
     with pytest.raises(RefusalError, match="immutable"):
         objects.apply(pin, US, force=False)
+
+
+def test_apply_conflicts_of_several_fields_stand_on_lines_by_manager() -> None:
+    objects = Objects()
+    wanted = deployment()
+    namespace, name = wanted["metadata"]["namespace"], wanted["metadata"]["name"]
+    wanted["spec"]["replicas"] = 1
+    objects.apply(wanted, US, force=False)
+    objects.scale(namespace, name, "kubectl", 3)
+    with pytest.raises(RefusalError) as caught:
+        objects.apply(wanted, US, force=False)
+    told = 'conflict with "kubectl" with subresource "scale" using apps/v1: .spec.replicas'
+    assert str(caught.value) == f"Apply failed with 1 conflict: {told}"
+    objects.edit("Deployment", namespace, name, "kubectl-edit", revisionHistoryLimit=7, progressDeadlineSeconds=7)
+    with pytest.raises(RefusalError) as caught:
+        objects.apply(wanted, US, force=False)
+    assert str(caught.value).splitlines() == [
+        'Apply failed with 3 conflicts: conflicts with "kubectl" with subresource "scale" using apps/v1:',
+        "- .spec.replicas",
+        'conflicts with "kubectl-edit" using apps/v1:',
+        "- .spec.progressDeadlineSeconds",
+        "- .spec.revisionHistoryLimit",
+    ]
+
+
+def test_apply_adds_defaults_that_nobody_owns() -> None:
+    objects = Objects()
+    wanted = deployment()
+    wanted["spec"].pop("replicas", None)
+    made = objects.apply(wanted, US, force=False)
+    assert made["spec"]["replicas"] == 1
+    assert made["spec"]["template"]["spec"]["restartPolicy"] == "Always"
+    wanted["spec"]["replicas"] = 2
+    assert objects.apply(wanted, "another", force=False, dry_run=True)["spec"]["replicas"] == 2

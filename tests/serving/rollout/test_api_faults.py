@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import time
+from pathlib import Path
+from typing import Literal
+
 import pytest
 
+from serving.rollout.cluster import Cluster
 from slipway.errors import ClusterError, RolloutError
-from tests.fakes.kubernetes.world import World
+from tests.fakes.kubernetes.world import NAMESPACE, World
 
 
 @pytest.mark.parametrize("code", [429, 503])
@@ -82,3 +88,110 @@ def test_start_apply_that_meets_other_writes_is_tried_again_within_bounds(served
     else:
         with pytest.raises(ClusterError, match=r"apply Deployment .*, tried 3 times in .*Run it again"):
             served.start(served.versions[1])
+
+
+def test_start_outage_of_25_seconds_is_outlasted(served: World) -> None:
+    """Nobody listens; then the server refuses everything until it has read its rules."""
+    clock = 0.0
+
+    def pause(seconds: float) -> None:
+        nonlocal clock
+        clock += seconds
+        time.sleep(0.01)
+        if clock >= 25 and not served.api.is_up:
+            served.api.come_up(unread_rules=2)
+
+    cluster = Cluster(NAMESPACE, timeout=(1, 1), pause=pause)
+    down = iter([served.api.fates.clear, served.api.go_down])
+    served.on_pause = lambda: next(down, lambda: None)()
+    served.api.fates["taxi-serving-canary"] = "stall"
+    with cluster:
+        served.rollout(cluster).start(served.versions[1])
+    assert clock >= 25
+    assert served.stable == served.versions[1]
+
+
+def test_start_outage_that_lasts_says_to_run_the_command_again(served: World) -> None:
+    down = iter([served.api.go_down])
+    served.on_pause = lambda: next(down, lambda: None)()
+    served.api.fates["taxi-serving-canary"] = "stall"
+    with pytest.raises(ClusterError, match=r"does not answer: .*tried 3 times in .*Run it again"):
+        served.start(served.versions[1])
+    served.api.come_up()
+    served.api.fates.clear()
+    served.expire_lease()
+    served.start(served.versions[1])
+    assert served.stable == served.versions[1]
+
+
+def test_cluster_server_that_starts_is_asked_again_only_for_what_it_granted(world: World) -> None:
+    with world.cluster() as cluster:
+        cluster.get("Deployment", "taxi-serving")
+        world.api.come_up_again(unread_rules=2)
+        cluster.get("Deployment", "taxi-serving")
+        world.api.come_up_again(unread_rules=1)
+        with pytest.raises(ClusterError, match=r"403, .*manifests/rollout-access"):
+            cluster.list("Pod", {})
+        world.api.come_up_again(unread_rules=100)
+        with pytest.raises(ClusterError, match=r"403, .*, tried 3 times in .*manifests/rollout-access"):
+            cluster.get("Deployment", "taxi-serving")
+        world.api.come_up_again()
+
+
+@pytest.mark.parametrize(
+    ("namespace", "why"),
+    [
+        ("missing", 'namespaces "slipway-staging" not found.*kubectl create namespace slipway-staging$'),
+        ("terminating", "being terminated.*kubectl wait --for=delete namespace/slipway-staging --timeout=5m$"),
+    ],
+)
+def test_start_in_a_namespace_that_is_not_there_says_how_to_make_it(
+    world: World, namespace: Literal["missing", "terminating"], why: str
+) -> None:
+    world.api.namespace = namespace
+    with pytest.raises(ClusterError, match=why):
+        world.start(world.versions[0])
+
+
+def test_start_quota_of_objects_is_told_with_the_command_that_shows_it(served: World) -> None:
+    message = 'deployments.apps "x" is forbidden: exceeded quota: objects, requested: count/deployments.apps=1'
+    served.api.fail("PATCH /apis/apps", 403, times=100, message=message)
+    with pytest.raises(
+        ClusterError, match=r"exceeded quota.*kubectl --namespace slipway-staging describe resourcequota"
+    ):
+        served.start(served.versions[1])
+
+
+def test_start_overlay_that_does_not_fit_the_schema_is_told_at_once(served: World) -> None:
+    for each in served.objects:
+        if each["kind"] == "Deployment":
+            each["spec"]["replcas"] = 2
+    before = len(served.api.requests)
+    with pytest.raises(ClusterError, match=r"500: failed to create typed patch object.*replcas.*manifests/"):
+        served.start(served.versions[1])
+    assert len([one for one in served.api.requests[before:] if one.startswith("PATCH /apis/apps")]) == 1
+
+
+def test_start_conflicts_of_several_fields_are_told_in_one_line(served: World) -> None:
+    for each in served.objects:
+        if each["kind"] == "Deployment":
+            each["spec"]["replicas"] = 1
+    served.api.objects.scale(NAMESPACE, "taxi-serving", "kubectl", 3)
+    served.api.objects.edit("Deployment", NAMESPACE, "taxi-serving", "kubectl-edit", revisionHistoryLimit=9)
+    with pytest.raises(ClusterError) as caught:
+        served.start(served.versions[1])
+    assert 'with "kubectl" with subresource "scale" using apps/v1: - .spec.replicas' in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_cluster_token_of_another_cluster_or_none_is_told(world: World) -> None:
+    world.api.token = "renewed"
+    with (
+        pytest.raises(ClusterError, match=r"401, Unauthorized.*kubectl --namespace slipway-staging auth whoami$"),
+        world.cluster(),
+    ):
+        pass
+    path = Path(os.environ["KUBECONFIG"])
+    path.write_text(path.read_text().replace("user: runner", "user: nobody"))
+    with pytest.raises(ClusterError, match=r"system:anonymous.*config view --minify$"), world.cluster():
+        pass

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from slipway.errors import ClusterError, ModelQuarantinedError, RolloutError, RolloutInconclusiveError, StoreError
+from tests.fakes.kubernetes.controller import CRASH_LOG, Crash, Fate
 from tests.fakes.kubernetes.model_server import Pod
-from tests.fakes.kubernetes.world import World
+from tests.fakes.kubernetes.world import NAMESPACE, World
+
+DENIED = (
+    "FileSystemStoragePathSource encountered a filesystem access error: Could not find base path gs://b/models/taxi "
+    "for servable taxi with error PERMISSION_DENIED: Error executing an HTTP request: HTTP response code 403"
+)
 
 
 def fails(world: World, number: int, why: str) -> None:
@@ -25,16 +33,18 @@ def fails(world: World, number: int, why: str) -> None:
     [
         ("image", 'ImagePullBackOff: Back-off pulling image "tensorflow/serving@sha256'),
         ("config", "CreateContainerConfigError: configmap"),
-        ("quota", "FailedCreate: .*exceeded quota"),
+        ("quota", "FailedCreate: .*exceeded quota.*kubectl .* describe resourcequota"),
         ("deadline", "ProgressDeadlineExceeded"),
         ("stall", "not ready after 1 s: 1 new, 0 available of 1; pod .* is Pending, ContainerCreating"),
         ("unseen", "no controller .* in 1 s"),
+        ("evicted", "has failed: Evicted, The node was low on resource: memory"),
+        ("unschedulable", "is not scheduled: 0/3 nodes are available: 3 Insufficient cpu"),
     ],
 )
 def test_start_canary_that_the_cluster_cannot_run_is_rolled_back_unjudged(served: World, fate: str, why: str) -> None:
     second, patient = served.versions[1], served.policy
     served.api.fates["taxi-serving-canary"] = fate  # type: ignore[assignment]
-    if fate in {"stall", "unseen"}:
+    if fate in {"stall", "unseen", "evicted", "unschedulable"}:
         served.policy = patient.model_copy(update={"ready_seconds": 1})
     fails(served, second, why)
     served.policy = patient
@@ -50,7 +60,7 @@ def test_start_pod_that_crash_loops_on_the_model_is_quarantined_with_its_last_li
     fails(
         served,
         second,
-        "CrashLoopBackOff after 2 restarts, exit code 255 Error; its last lines:\nFailed to start server",
+        "CrashLoopBackOff after 2 restarts, exit code 255 Error: it cannot load the SavedModel; its last lines:\nF",
     )
     assert served.store.stage("taxi", second) == "quarantined"
     assert "Could not find variable" in served.store.history("taxi")[-1].why
@@ -160,7 +170,7 @@ def test_start_held_version_again_looks_again(served: World) -> None:
     assert served.stable == second
 
 
-def test_start_canary_that_restarts_under_load_is_quarantined(served: World) -> None:
+def test_start_canary_that_ends_once_under_load_and_comes_back_is_retired(served: World) -> None:
     served.policy = served.policy.model_copy(update={"traffic_seconds": 5, "min_requests": 10_000})
 
     def crash() -> None:
@@ -168,20 +178,70 @@ def test_start_canary_that_restarts_under_load_is_quarantined(served: World) -> 
             served.api.fates["taxi-serving-canary"] = "restarted"
 
     served.on_pause = crash
-    fails(served, served.versions[1], "restarted 1 times under load")
-    assert served.store.stage("taxi", served.versions[1]) == "quarantined"
+    fails(served, served.versions[1], r"ended once while it served \(exit code 255 Error\) and came back")
+    assert served.store.stage("taxi", served.versions[1]) == "retired"
 
 
-def test_start_canary_that_crashes_and_is_not_ready_again_is_quarantined(served: World) -> None:
+@pytest.mark.parametrize(
+    ("crash", "why", "stage"),
+    [
+        (Crash(log="", exit_code=139), "it ends while it serves this version", "quarantined"),
+        (Crash(log="", exit_code=137, reason="OOMKilled"), "killed for memory", "retired"),
+        (Crash(log="", exit_code=143), "stopped by the kubelet", "retired"),
+        (Crash(log=DENIED), "it cannot read the model store", "retired"),
+    ],
+)
+def test_start_canary_that_ends_again_and_again_under_load_is_judged_by_its_end(
+    served: World, crash: Crash, why: str, stage: str
+) -> None:
+    served.api.controller.crash = crash
     served.policy = served.policy.model_copy(update={"traffic_seconds": 5, "min_requests": 10_000})
 
-    def crash() -> None:
+    def end() -> None:
         if any("comparing" in line for line in served.said):
             served.api.fates["taxi-serving-canary"] = "crash"
 
-    served.on_pause = crash
-    fails(served, served.versions[1], "restarted 2 times under load")
-    assert served.store.stage("taxi", served.versions[1]) == "quarantined"
+    served.on_pause = end
+    fails(served, served.versions[1], f"CrashLoopBackOff after 2 restarts, exit code {crash.exit_code} .*{why}")
+    assert served.store.stage("taxi", served.versions[1]) == stage
+
+
+@pytest.mark.parametrize(
+    ("fate", "stage", "log"),
+    [
+        ("crash", "retired", DENIED),
+        ("crash", "retired", "tensorflow_model_server: error while loading shared libraries: libcuda.so.1"),
+        ("waits", "retired", DENIED),
+        ("waits", "retired", "Running gRPC ModelServer at 0.0.0.0:8500 ..."),
+        ("waits", "quarantined", CRASH_LOG),
+    ],
+)
+def test_start_canary_that_does_not_come_up_is_judged_by_its_last_lines(
+    served: World, fate: Fate, stage: str, log: str
+) -> None:
+    served.api.fates["taxi-serving-canary"] = fate
+    served.api.controller.crash = Crash(log)
+    served.policy = served.policy.model_copy(update={"ready_seconds": 1})
+    fails(served, served.versions[1], f"its last lines:\n{re.escape(log)}")
+    assert served.store.stage("taxi", served.versions[1]) == stage
+
+
+def test_start_paused_canary_is_told_with_the_command_that_lets_it_go_on(served: World) -> None:
+    canary = "taxi-serving-canary"
+
+    def pause() -> None:
+        live = served.deployment(canary)
+        if live and not live["spec"].get("paused"):
+            served.api.objects.edit("Deployment", "slipway-staging", canary, "kubectl-rollout", paused=True)
+
+    served.api.fates[canary] = "stall"
+    served.on_pause = pause
+    fails(
+        served,
+        served.versions[1],
+        f"is paused; .*kubectl --namespace {NAMESPACE} rollout resume deployment/{canary}",
+    )
+    assert served.store.stage("taxi", served.versions[1]) == "retired"
 
 
 @pytest.mark.parametrize("answer", ["<html>", ':tensorflow:serving:request_count{model_name="taxi",status="OK"} NaN\n'])
@@ -237,7 +297,7 @@ def test_start_slow_controller_is_waited_for(served: World) -> None:
 
 def test_start_stable_pod_that_goes_during_the_comparison_does_not_count(served: World) -> None:
     """An autoscaler takes a pod away between the list and the question."""
-    (pod,) = served.api.objects.list("Pod")
+    (pod,) = [each for each in served.api.objects.list("Pod") if "canary" not in each["metadata"]["name"]]
     name = pod["metadata"]["name"]
     served.policy = served.policy.model_copy(update={"traffic_seconds": 5})
 

@@ -1,0 +1,71 @@
+"""Whether the model is at fault when its server ends, or does not come up; docs/rollouts.md has the rules in words.
+
+The messages are TensorFlow Serving's (util/retrier.cc, model_servers/server_core.cc, core/load_servables_fast.cc,
+sources/storage_path/file_system_storage_path_source.cc) and those of the file systems under it (TensorFlow's
+third_party/xla/xla/tsl/platform: cloud/curl_http_request.cc, cloud/google_auth_provider.cc,
+default/posix_file_system.cc).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from serving.manifests import Object
+
+# A signal from outside: the kernel's for memory, or the kubelet's after a probe failed.
+_KILLED = {137: "killed, for memory or by the kubelet", 143: "stopped by the kubelet; did a probe fail?"}
+_STORAGE = re.compile(
+    r"HTTP response code:? (?:40[1347-9]|410|429|5\d\d)"
+    r"|libcurl code \d+"
+    r"|Google authentication bearer token failed"
+    r"|file-?system access error"
+    r"|Could not find (?:base path|SavedModel)"
+    r"|; (?:Permission denied|No such file or directory|Input/output error|Stale file handle"
+    r"|Transport endpoint is not connected|Connection timed out|No such device)",
+    re.IGNORECASE,
+)
+_MEMORY = re.compile(r"resource[ _]exhausted|insufficient resources|bad_alloc|OOM when allocating", re.IGNORECASE)
+_LOAD = re.compile(
+    r"Loading servable: \{[^}]*\} failed|(?:servable|model)\(s\) did not become available"
+    r"|SavedModel load for tags [^;]*; Status: fail"
+)
+_LAST_ATTEMPT = ("Loading servable: {", "Failed to start server")
+
+
+class Cause(NamedTuple):
+    """What a server ended of, as far as it is known; empty if it is not."""
+
+    why: str
+    blames_model: bool
+
+
+def cause_of_end(terminated: Object, log: str, *, had_served: bool) -> Cause:
+    """The cause of repeated ends.
+
+    Args:
+        terminated: The container's last end, as its status has it.
+        log: The last lines before it.
+        had_served: It had loaded the model and answered; then flags, image and storage are not the cause.
+    """
+    code, reason = terminated.get("exitCode"), terminated.get("reason", "")
+    if reason == "OOMKilled":
+        return Cause("killed for memory: raise the container's limit", blames_model=False)
+    if code in _KILLED:
+        return Cause(_KILLED[code], blames_model=False)
+    found = cause_in_log(log)
+    if not found.why and had_served and code:
+        return Cause("it ends while it serves this version", blames_model=True)
+    return found
+
+
+def cause_in_log(log: str) -> Cause:
+    """What a server's last lines say."""
+    last = log[max(0, *(log.rfind(start) for start in _LAST_ATTEMPT)) :]  # an earlier attempt may have failed otherwise
+    if storage := _STORAGE.search(last):
+        return Cause(f"it cannot read the model store ({storage[0].strip('; ')})", blames_model=False)
+    if memory := _MEMORY.search(last):
+        return Cause(f"it has too little memory for the model ({memory[0]})", blames_model=False)
+    if _LOAD.search(last):
+        return Cause("it cannot load the SavedModel", blames_model=True)
+    return Cause("", blames_model=False)
