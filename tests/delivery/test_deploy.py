@@ -211,7 +211,7 @@ def test_deploy_that_failed_is_completed_by_the_next_push(world: World, fails: s
 
 def test_deploy_build_that_fails_names_the_command_and_does_nothing_more(world: World) -> None:
     (world.docker_log.parent / "bin" / "docker").write_text("#!/bin/sh\nexit 7\n")
-    with pytest.raises(DeliveryError, match=r"image failed, .*`docker build --tag .*` ended with 7"):
+    with pytest.raises(DeliveryError, match=r"image failed, .*`docker build --platform .*` ended with 7"):
         world.deploy()
     assert world.entries == []
     assert read_latest(world.home, "staging") == {}
