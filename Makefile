@@ -40,12 +40,13 @@ lock: .venv/.uv ## Resolve the dependencies anew into requirements*.lock
 	for kind in cpu gpu; do $(BIN)/uv pip compile -q --universal --no-header --generate-hashes --python-version 3.11 --excludes image/exclude-tensorflow.txt -c requirements.lock image/$$kind.in -o image/requirements-$$kind.lock; done
 
 image: ## Build the image with docker, or make image DOCKER=podman ARGS='--build-arg ACCELERATOR=gpu'
-	$(DOCKER) build --build-arg GIT_REVISION=$$(git rev-parse HEAD) --tag slipway $(ARGS) .
+	$(DOCKER) build --platform linux/amd64 --build-arg GIT_REVISION=$$(git rev-parse HEAD) --tag slipway $(ARGS) .
 
-cloud-build: ## Carry out on Cloud Build what `slipway plan --json` says; cloudbuild.yaml has the variables
+cloud-build: ## Carry out plan.json on Cloud Build, as `slipway plan --json` prints it; cloudbuild.yaml has the variables
+	@test -s plan.json || { echo "no plan.json: slipway plan --env staging --json > plan.json" >&2; exit 1; }
 	gcloud builds submit --config cloudbuild.yaml --project "$$PROJECT" --region "$$REGION" \
 		--service-account "projects/$$PROJECT/serviceAccounts/$$ACCOUNT" --gcs-source-staging-dir "$$SOURCE" \
-		--substitutions "_PLAN=$$(printf %s "$$PLAN" | gzip -9 | base64 -w0),_CACHE=$$CACHE" .
+		--substitutions "_CACHE=$$CACHE" .
 
 smoke: .venv/.installed-dev ## Send real requests to what serves; tests/conformance/README.md has the variables
 	@test -n "$$SLIPWAY_CONFORMANCE_REST" && test -n "$$SLIPWAY_CONFORMANCE_GRPC" || \

@@ -53,6 +53,9 @@ def deploy(
     if dry_run:
         deployer.check()
         _print_plan(plan)
+    elif plan_file and (later := deployer.overtaken_by()):
+        where = plan.environment or "base.yaml"
+        echo(f"nothing deployed: {where} has {later[:12]} already, which came after {plan.head[:12]} of this plan")
     else:
         deployer.deploy()
         if follow:

@@ -74,6 +74,15 @@ class Deployer:
         if plan.image and not plan.image_reference:
             raise ConfigError("the image has to be built: set delivery.image_repository, to which it is pushed")
 
+    def overtaken_by(self) -> str | None:
+        """A later commit that the environment has already; None if it has none, or if this clone does not know it.
+
+        A plan waits for its approval while others are carried out: to go on would put the environment back.
+        """
+        latest = read_latest(self._home, self.plan.environment) if self._home else {}
+        later = (its.revision for its in latest.values())
+        return next((its for its in later if self.environment.checkout.comes_before(self.plan.head, its)), None)
+
     def deploy(self) -> None:
         """Carries all steps of the plan out, in order; the first failure ends it.
 

@@ -116,10 +116,12 @@ resource "google_service_account_iam_member" "acts_as" {
 # servers for their models: taxi-serving.
 locals {
   namespace = "slipway-${var.environment}"
+  # One for each environment, so that in a cluster of both no run of staging has production's rights.
+  pipeline_service_account = "slipway-pipeline-${var.environment}"
 
   workloads = merge(
     {
-      pipeline = { account = google_service_account.pipeline.name, subject = var.pipeline_service_account }
+      pipeline = { account = google_service_account.pipeline.name, subject = "${var.pipeline_namespace}/${local.pipeline_service_account}" }
       monitor  = { account = google_service_account.monitor.name, subject = var.monitor_service_account }
       ui       = { account = google_service_account.ui.name, subject = var.ui_service_account }
     },

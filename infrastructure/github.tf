@@ -1,4 +1,5 @@
-# GitHub Actions without keys: Google believes GitHub's tokens, of one repository and one branch.
+# GitHub Actions without keys: Google believes GitHub's tokens, of one repository and one branch. The repository is known by
+# its number: its name can be taken over once it was renamed or deleted.
 # https://docs.github.com/actions/security-for-github-actions/security-hardening-your-deployments/about-security-hardening-with-openid-connect
 resource "google_iam_workload_identity_pool" "github" {
   workload_identity_pool_id = "slipway-github"
@@ -13,11 +14,11 @@ resource "google_iam_workload_identity_pool_provider" "github" {
   display_name                       = "GitHub Actions"
 
   attribute_mapping = {
-    "google.subject"       = "assertion.sub"
-    "attribute.repository" = "assertion.repository"
-    "attribute.ref"        = "assertion.ref"
+    "google.subject"          = "assertion.sub"
+    "attribute.repository_id" = "assertion.repository_id"
+    "attribute.ref"           = "assertion.ref"
   }
-  attribute_condition = "assertion.repository == \"${var.github_repository}\" && assertion.ref == \"refs/heads/${var.github_branch}\""
+  attribute_condition = "assertion.repository_id == \"${var.github_repository_id}\" && assertion.ref == \"refs/heads/${var.github_branch}\""
 
   oidc {
     issuer_uri = "https://token.actions.githubusercontent.com"

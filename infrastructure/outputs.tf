@@ -6,7 +6,7 @@ locals {
       image_repository = "${var.region}-docker.pkg.dev/${var.project}/${google_artifact_registry_repository.images.repository_id}/slipway"
     }
     kubeflow = {
-      service_account  = split("/", var.pipeline_service_account)[1]
+      service_account  = local.pipeline_service_account
       service_accounts = { monitoring = split("/", var.monitor_service_account)[1] }
     }
     vertex = {

@@ -135,6 +135,12 @@ locals {
       }
     },
     {
+      # Staging's job compares what serves with the golden requests that the store keeps; production's asks nothing.
+      for name in var.environment == "staging" ? ["deployer-models"] : [] : name => {
+        folder = "models", member = google_service_account.deployer.member, role = "roles/storage.objectViewer"
+      }
+    },
+    {
       for member in var.operators :
       "operator-models-${member}" => { folder = "models", member = member, role = "roles/storage.objectUser" }
     },

@@ -50,14 +50,14 @@ variable "models" {
   }
 }
 
-variable "pipeline_service_account" {
-  description = "What Kubeflow's steps run as in the cluster, as NAMESPACE/NAME: the account of manifests/pipeline-account."
+variable "pipeline_namespace" {
+  description = "Where Kubeflow's steps run in the cluster, as the account of manifests/pipeline-account."
   type        = string
-  default     = "kubeflow/slipway-pipeline"
+  default     = "kubeflow"
 
   validation {
-    condition     = can(regex("^[a-z0-9-]+/[a-z0-9-]+$", var.pipeline_service_account))
-    error_message = "NAMESPACE/NAME of a Kubernetes service account."
+    condition     = can(regex("^[a-z0-9-]+$", var.pipeline_namespace))
+    error_message = "The name of a namespace."
   }
 }
 
@@ -90,6 +90,16 @@ variable "github_repository" {
   validation {
     condition     = can(regex("^[A-Za-z0-9-]+/[A-Za-z0-9._-]+$", var.github_repository))
     error_message = "OWNER/NAME, without https://github.com/."
+  }
+}
+
+variable "github_repository_id" {
+  description = "The number of that repository, which no other ever gets: gh api repos/OWNER/NAME --jq .id."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[0-9]+$", var.github_repository_id))
+    error_message = "Digits only, as `gh api repos/OWNER/NAME --jq .id` prints them."
   }
 }
 

@@ -47,7 +47,9 @@ class Builder:
         # The revision sets a label only: in the tag, it would make a new image of each commit.
         arguments = {"GIT_REVISION": revision, **self.arguments}
         given = [word for name, value in arguments.items() for word in ("--build-arg", f"{name}={value}")]
-        return [self.program, "build", "--tag", reference, *given, *self.options, "."]
+        # TensorFlow has packages for amd64 alone, and an Apple laptop builds for arm64 unless told otherwise.
+        platform = ("--platform", "linux/amd64")
+        return [self.program, "build", *platform, "--tag", reference, *given, *self.options, "."]
 
     def push(self, reference: str) -> list[str]:
         """The command that pushes what was built."""

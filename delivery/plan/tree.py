@@ -73,6 +73,10 @@ class Repository:
             raise DeliveryError(f"git cannot read {self.folder}: {refusal}")
         return found.stdout.decode().strip() or None
 
+    def comes_before(self, older: str, newer: str) -> bool:
+        """Whether a commit is an ancestor of another one; false where one of them is not here."""
+        return older != newer and self._run(["merge-base", "--is-ancestor", older, newer]).returncode == 0
+
     def uncommitted(self) -> tuple[list[str], list[str]]:
         """Tracked paths that differ from HEAD, and untracked ones that Git does not ignore."""
         listed = self._git("status", "--porcelain=v1", "-z", "--no-renames", "--untracked-files=all", "--", ".")

@@ -32,6 +32,12 @@ def test_make_refuses_another_python_before_it_makes_an_environment(tmp_path: Pa
     assert not (tmp_path / ".venv").exists()
 
 
+def test_make_image_builds_for_the_platform_that_tensorflow_has_packages_for() -> None:
+    """An Apple laptop would build for arm64; `slipway deploy` says the same, in tests/delivery/test_deploy.py."""
+    made = subprocess.run(["make", "-n", "image"], cwd=MAKEFILE.parent, capture_output=True, text=True, check=True)
+    assert "docker build --platform linux/amd64 " in made.stdout
+
+
 @pytest.mark.parametrize(("given", "wanted"), [
     ([], "slipway run taxi"),
     (["MODULE=digits"], "slipway run digits"),

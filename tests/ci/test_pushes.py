@@ -81,6 +81,11 @@ def test_push_that_staging_answers_wrongly_does_not_reach_production(pushes: Pus
     assert len(kubeflow.runs) == 2
 
 
+def test_push_with_a_red_ci_deploys_nothing(pushes: Pushes, kubeflow: FakeKubeflow) -> None:
+    assert pushes.push(NEW_MODEL, CI_OF_PUSH="red") == ["failed: ci"]
+    assert not kubeflow.runs
+
+
 def test_push_whose_run_fails_ends_in_staging(pushes: Pushes, kubeflow: FakeKubeflow) -> None:
     kubeflow.plan = ["FAILED"]
     assert pushes.push(NEW_MODEL) == ["gcloud builds submit staging", "docker buildx", "failed: staging"]

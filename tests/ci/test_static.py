@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import ast
+import base64
+import gzip
+import hashlib
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -32,7 +37,8 @@ def check(*command: str | Path, text: str | None = None) -> None:
 def jobs() -> Iterator[tuple[str, dict[str, Any]]]:
     for path in WORKFLOWS:
         for name, job in yaml.safe_load(path.read_text())["jobs"].items():
-            yield f"{path.name}: {name}", job
+            if "uses" not in job:  # the jobs of a workflow that it calls
+                yield f"{path.name}: {name}", job
 
 
 def scripts() -> Iterator[tuple[str, str]]:
@@ -78,7 +84,12 @@ def test_scripts_take_nothing_by_interpolation(name: str, script: str) -> None:
 
 
 def test_actions_are_pinned_by_commit_with_their_version() -> None:
-    lines = [line.strip() for path in WORKFLOWS for line in path.read_text().splitlines() if "uses:" in line]
+    lines = [
+        line.strip()
+        for path in WORKFLOWS
+        for line in path.read_text().splitlines()
+        if "uses:" in line and "uses: ./" not in line
+    ]
     assert len(lines) > 5
     assert [line for line in lines if not PIN.fullmatch(line.removeprefix("- "))] == []
 
@@ -103,14 +114,53 @@ def test_workflows_grant_nothing_at_the_top_and_use_no_secret(path: Path) -> Non
     assert workflow["permissions"] == {}
     assert "secrets." not in path.read_text(), "Google is reached by workload identity federation, not by a key"
     # YAML 1.1 reads `on` as true.
-    assert set(workflow[True]) <= {"pull_request", "push", "workflow_dispatch"}
+    assert set(workflow[True]) <= {"pull_request", "push", "workflow_call", "workflow_dispatch"}
 
 
 def test_deployments_wait_for_each_other_and_are_never_cut_off() -> None:
     deploy = yaml.safe_load((PROJECT / ".github" / "workflows" / "deploy.yaml").read_text())
-    groups = [job["concurrency"] for job in deploy["jobs"].values()]
+    groups = [job["concurrency"] for job in deploy["jobs"].values() if "uses" not in job]
     assert not any(group["cancel-in-progress"] for group in groups)
     assert len({group["group"] for group in groups}) == len(groups) == 3
+
+
+def test_nothing_is_planned_before_ci_is_green() -> None:
+    jobs = yaml.safe_load((PROJECT / ".github" / "workflows" / "deploy.yaml").read_text())["jobs"]
+    assert jobs["ci"]["uses"] == "./.github/workflows/ci.yaml"
+    assert jobs["plan"]["needs"] == "ci"
+    # A condition of its own would let it run after a failure.
+    assert "if" not in jobs["plan"]
+    called = yaml.safe_load((PROJECT / ".github" / "workflows" / "ci.yaml").read_text())
+    assert "workflow_call" in called[True]
+
+
+@pytest.mark.parametrize("environment", ["staging", "production"])
+def test_plan_of_500_modules_reaches_cloud_build(tmp_path: Path, environment: str) -> None:
+    names = [f"module_{number}" for number in range(500)]
+    plan = {
+        "module_digests": {name: hashlib.sha256(name.encode()).hexdigest() for name in names},
+        "reasons": [
+            {"subject": f"pipeline {name}", "action": "submit", "why": "the image changed since it was submitted"}
+            for name in names
+        ],
+        "commands": [f"slipway submit {name} --target kubeflow --env {environment}" for name in names],
+    }
+    packed = base64.b64encode(gzip.compress(json.dumps(plan).encode(), 9)).decode()
+    # MAX_ARG_STRLEN of Linux, and what https://cloud.google.com/build/docs says of substitutions.
+    assert len(f"PLAN={packed}") < 131_072
+    for name in ("Makefile", "cloudbuild.yaml"):
+        shutil.copy(PROJECT / name, tmp_path)
+    gcloud = tmp_path / "bin" / "gcloud"
+    gcloud.parent.mkdir()
+    gcloud.write_text('#!/bin/sh\nprintf "%s\\n" "$@" > "$CALLED"\n')
+    gcloud.chmod(0o755)
+    deploy = yaml.safe_load((PROJECT / ".github" / "workflows" / "deploy.yaml").read_text())["jobs"][environment]
+    [step] = [step for step in deploy["steps"] if step.get("name") == "Carry the plan out"]
+    given = dict.fromkeys(step["env"], "x") | {"PLAN": packed, "CALLED": str(tmp_path / "called")}
+    path = f"{gcloud.parent}:{os.environ['PATH']}"
+    subprocess.run(["bash", "-eo", "pipefail", "-c", step["run"]], cwd=tmp_path, env=given | {"PATH": path}, check=True)
+    assert json.loads((tmp_path / "plan.json").read_text()) == plan
+    assert max(map(len, (tmp_path / "called").read_text().splitlines())) < 4000
 
 
 def test_production_comes_after_staging_was_asked_for_real_and_behind_an_environment() -> None:
@@ -119,7 +169,8 @@ def test_production_comes_after_staging_was_asked_for_real_and_behind_an_environ
     assert "staging" in deploy["production"]["needs"]
     assert "always()" not in deploy["production"]["if"]
     runs = [step["run"] for step in deploy["staging"]["steps"] if "run" in step]
-    assert runs.index("make cloud-build") < runs.index("make smoke")
+    [carried] = [run for run in runs if run.endswith("make cloud-build\n")]
+    assert runs.index(carried) < runs.index("make smoke")
     # What is asked does not hang on what is deployed: a failed request is not forgotten at the next push.
     assert "if" not in next(step for step in deploy["staging"]["steps"] if step.get("run") == "make smoke")
 

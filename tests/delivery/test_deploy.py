@@ -134,7 +134,10 @@ def test_deploy_does_everything_once_and_in_order(world: World) -> None:
         f"schedules {short}",
     ]
     reference = f"{world.registry.repository}:{plan.image_tag}"
-    assert world.docker == [f"build --tag {reference} --build-arg GIT_REVISION={plan.head} .", f"push {reference}"]
+    assert world.docker == [
+        f"build --platform linux/amd64 --tag {reference} --build-arg GIT_REVISION={plan.head} .",
+        f"push {reference}",
+    ]
     assert world.plan().is_empty
 
 
@@ -159,6 +162,19 @@ def test_deploy_empty_plan_says_what_is_skipped_and_why(world: World) -> None:
     assert any(
         line.startswith("pipeline taxi: skipped: unchanged since it was submitted in staging at") for line in world.said
     )
+
+
+def test_deploy_plan_is_overtaken_by_a_later_commit_that_was_deployed_and_by_no_other(world: World) -> None:
+    world.deploy()
+    first = world.project.commit({MODEL: NEW_MODEL})
+    early = world.plan()
+    assert world.deployer(early).overtaken_by() is None
+    second = world.project.commit({MODEL: NEW_MODEL + "# newer\n"})
+    late = world.plan()
+    world.deploy(late)
+    world.project.git("checkout", "--quiet", first)
+    assert world.deployer(early).overtaken_by() == second
+    assert world.deployer(late).overtaken_by() is None
 
 
 def test_deploy_module_change_uses_the_image_that_is_there(world: World) -> None:
@@ -195,7 +211,7 @@ def test_deploy_that_failed_is_completed_by_the_next_push(world: World, fails: s
 
 def test_deploy_build_that_fails_names_the_command_and_does_nothing_more(world: World) -> None:
     (world.docker_log.parent / "bin" / "docker").write_text("#!/bin/sh\nexit 7\n")
-    with pytest.raises(DeliveryError, match=r"image failed, .*`docker build --tag .*` ended with 7"):
+    with pytest.raises(DeliveryError, match=r"image failed, .*`docker build --platform .*` ended with 7"):
         world.deploy()
     assert world.entries == []
     assert read_latest(world.home, "staging") == {}

@@ -77,7 +77,7 @@ def test_docs_kubeflow_commands_work(kubeflow: FakeKubeflow, folder: Path) -> No
     said = run_page("kubeflow")
     [run] = kubeflow.runs.values()
     account = yaml.safe_load((PROJECT / "manifests/pipeline-account/base/service-account.yaml").read_text())
-    assert run["service_account"] == account["metadata"]["name"]
+    assert run["service_account"] == f"{account['metadata']['name']}-staging"
     steps = tasks(next(iter(kubeflow.versions.values()))["pipeline_spec"])
     rollout = steps["rollout_model"]["inputs"]["parameters"]["rollout"]["runtimeValue"]["constant"]
     assert storage.exists(rollout["manifests_uri"])

@@ -13,7 +13,8 @@ log, arguments = {log!r}, sys.argv[1:]
 with open(log, "a") as file:
     print(*arguments, file=file)
 if arguments[0] == "build":
-    assert arguments[1] == "--tag" and arguments[-1] == "." and open("Dockerfile").read(), arguments
+    assert arguments[1:4] == ["--platform", "linux/amd64", "--tag"] and arguments[-1] == ".", arguments
+    assert open("Dockerfile").read()
 elif arguments[0] == "push":
     host, _, rest = arguments[1].partition("/")
     name, _, tag = rest.rpartition(":")

@@ -49,7 +49,7 @@ def docker(arguments: list[str]) -> str:
     match arguments:
         case ["buildx", "create", "--use"]:
             return "docker buildx"
-        case ["build", "--tag", _, "--build-arg", revision, "--load", source, target, "."]:
+        case ["build", "--platform", "linux/amd64", "--tag", _, "--build-arg", revision, "--load", source, target, "."]:
             assert re.fullmatch(r"GIT_REVISION=[0-9a-f]{40}", revision), revision
             cache = "type=registry,ref=europe-docker.pkg.dev/project/slipway/cache"
             assert (source, target) == (f"--cache-from={cache}", f"--cache-to={cache},mode=max")
@@ -91,10 +91,12 @@ def gcloud(arguments: list[str]) -> str:
 
 
 def upload() -> Path:
-    """A copy of the working folder, as .gcloudignore has it: all that Git does not ignore, and .git itself."""
-    assert Path(".gcloudignore").read_text().splitlines()[-1] == "#!include:.gitignore"
+    """A copy of the working folder, as .gcloudignore has it: what Git does not ignore, the plan, and .git itself."""
+    rules = [line for line in Path(".gcloudignore").read_text().splitlines() if not line.startswith("# ")]
+    assert rules == ["#!include:.gitignore", "!/plan.json"]
     listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
     files = subprocess.run(listed, capture_output=True, text=True, check=True).stdout.splitlines()
+    files.append("plan.json")
     source = Path.cwd().with_name(f"{Path.cwd().name}-upload")
     for file in files:
         (source / file).parent.mkdir(parents=True, exist_ok=True)

@@ -134,6 +134,12 @@ def test_serving_reads_models_adds_requests_and_sees_nothing_else() -> None:
     assert code().count("google_service_account.serving.member") == 2
 
 
+def test_job_of_staging_reads_models_and_nothing_else_of_the_bucket() -> None:
+    """`make smoke` compares what serves with what the store has; it runs as the account that starts builds."""
+    assert grants("deployer") == {"models": "roles/storage.objectViewer"}
+    assert 'for name in var.environment == "staging" ? ["deployer-models"] : [] :' in code()
+
+
 def test_kubeflows_ui_reads_artifacts_and_nothing_else() -> None:
     assert grants("ui") == {"artifacts": "roles/storage.objectViewer"}
     assert code().count("google_service_account.ui.member") == 1
@@ -183,7 +189,8 @@ def test_monitor_starts_trainings_as_the_pipelines_account_and_adds_no_model() -
 
 def test_github_is_believed_for_one_repository_and_one_branch() -> None:
     provider = resources()["google_iam_workload_identity_pool_provider.github"]
-    repository, branch = 'assertion.repository == "${var.github_repository}"', '"refs/heads/${var.github_branch}"'
+    # By number: whoever takes over the name of a repository has another.
+    repository, branch = 'assertion.repository_id == "${var.github_repository_id}"', '"refs/heads/${var.github_branch}"'
     assert provider["attribute_condition"] == f"{repository} && assertion.ref == {branch}"
     assert provider["oidc"] == [{"issuer_uri": "https://token.actions.githubusercontent.com"}]
     subject = "principal://iam.googleapis.com/${google_iam_workload_identity_pool.github.name}/subject/repo:"
@@ -205,8 +212,16 @@ def test_cluster_accounts_are_those_of_the_manifests() -> None:
     for who in ("pipeline", "monitor"):
         steps = manifest(f"{who}-account/base/service-account.yaml")["metadata"]
         for environment in ("staging", "production"):
-            namespace = manifest(f"{who}-account/{environment}/kustomization.yaml")["namespace"]
-            assert blocks("variable")[f"{who}_service_account"]["default"] == f"{namespace}/{steps['name']}"
+            kustomization = manifest(f"{who}-account/{environment}/kustomization.yaml")
+            named = steps["name"] + kustomization.get("nameSuffix", "")
+            if who == "pipeline":
+                assert kustomization["namespace"] == blocks("variable")["pipeline_namespace"]["default"]
+                local = local_values()["pipeline_service_account"]
+                assert named == local.replace("${var.environment}", environment)
+            else:
+                assert (
+                    blocks("variable")["monitor_service_account"]["default"] == f"{kustomization['namespace']}/{named}"
+                )
         google = resources()[f"google_service_account.{who}"]["account_id"]
         assert steps["annotations"]["iam.gke.io/gcp-service-account"].partition("@")[0] == google
     account = manifest("base/service-account.yaml")["metadata"]["name"]

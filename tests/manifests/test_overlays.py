@@ -172,6 +172,12 @@ def test_access_is_for_the_account_of_steps_alone(access: Path, folder: Path) ->
     assert binding["subjects"] == [_subject(rendered(folder)[0])]
 
 
+def test_access_no_subject_of_one_environment_has_rights_in_another() -> None:
+    bindings = [one for access in ACCESS for one in rendered(access) if one["kind"] == "RoleBinding"]
+    subjects = [json.dumps(subject, sort_keys=True) for binding in bindings for subject in binding["subjects"]]
+    assert len(bindings) == len(ACCESS) == len(set(subjects)) == len(subjects)
+
+
 def test_profiles_project_the_token_that_the_monitors_last_step_reads(tmp_path: Path) -> None:
     """Not of Kubernetes, so against the PodDefault's own fields: kubeflow/kubeflow, components/admission-webhook."""
     base = os.path.relpath(MONITORS[0], tmp_path)
