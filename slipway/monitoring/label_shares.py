@@ -7,6 +7,7 @@ performance does. Why is docs/decisions/0046-labels-are-compared-by-feature.md.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from pydantic import BaseModel
 
 from slipway.monitoring.counts import Cells, Counts, place
 from slipway.monitoring.drift import Distance, measure_within
+from slipway.pages.numbers import format_share
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -33,6 +35,16 @@ class LabelShares(BaseModel):
     trained: list[float]
     now: list[float]
 
+    @property
+    def said(self) -> str:
+        """`1 where payment is Card: 65 % in training, 35.8 % now`, of the cell in which it moved most."""
+        _, cell, trained, now = max(
+            (abs(now - trained), cell, trained, now)
+            for cell, trained, now in zip(self.cells, self.trained, self.now, strict=True)
+        )
+        where = f"{self.label} where {self.feature} is {cell}"
+        return f"{where}: {format_share(trained)} in training, {format_share(now)} now"
+
 
 def count_jointly(
     places: NDArray[np.int64], cells: Cells, labels: NDArray[np.int64], label_cells: Cells
@@ -45,7 +57,7 @@ def count_jointly(
         labels: The label's cell of each row.
         label_cells: Of the label.
     """
-    lines, size = len(cells.names), len(label_cells.names)
+    lines, size = cells.size, label_cells.size
     if max(lines, size) > MOST_CELLS:
         return []
     counted: list[list[int]] = np.bincount(places * size + labels, minlength=lines * size).reshape(lines, size).tolist()
@@ -61,6 +73,8 @@ def compare_labels(
     threshold: float,
 ) -> list[LabelShares]:
     """The labels of requests beside those of training, by each feature of which the baseline counts them.
+
+    A feature of which no cell has rows enough on both sides tells nothing, and is left out.
 
     Args:
         rows: The columns of the requests, with their labels.
@@ -78,7 +92,8 @@ def compare_labels(
         now = np.array(count_jointly(place(rows[name], cells), cells, labels, label_cells))
         before = np.array(trained[name])
         distance = measure_within(now, before, threshold, len(names))
-        found.append(_shares(name, distance, cells, label_cells, now, before))
+        if math.isfinite(distance.noise):
+            found.append(_shares(name, distance, cells, label_cells, now, before))
     return sorted(found, key=lambda one: -one.baseline.distance)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from slipway.monitoring.counts import add, choose_cells, count
+from slipway.monitoring.counts import Cells, add, choose_cells, count
 
 NAN, INF = float("nan"), float("inf")
 
@@ -31,7 +31,20 @@ def test_cells_and_counts_of_training_rows(
     found = count(column, cells)
     assert (cells.kind, cells.names, found.counts) == (kind, names, counts)
     assert found.rows == len(values)
-    assert len(found.counts) == len(cells.names)
+    assert len(found.counts) == len(cells.names) == cells.size
+
+
+@pytest.mark.parametrize(
+    ("edges", "names"),
+    [
+        ([14197.53, 16358.77, 27836.6], ["below 14.2k", "14.2k to 16.4k", "16.4k to 27.8k", "from 27.8k"]),
+        ([0.150511, 0.200742], ["below 0.151", "0.151 to 0.201", "from 0.201"]),
+        ([41.87811, 41.87822], ["below 41.8781", "41.8781 to 41.8782", "from 41.8782"]),
+        ([2.0, 2.004], ["below 2", "2 to 2.004", "from 2.004"]),
+    ],
+)
+def test_cells_of_numbers_have_names_as_short_as_tell_them_apart(edges: list[float], names: list[str]) -> None:
+    assert Cells(kind="number", edges=edges).names[:-2] == names
 
 
 def test_whole_numbers_are_a_category_while_they_are_few() -> None:
