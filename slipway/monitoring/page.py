@@ -101,7 +101,11 @@ def _tiles(result: WindowResult) -> Markup:
         best = result.performance[0]
         items.append(("labels", format_number(best.labels), f"since {best.since[:10]}"))
         items += [
-            (one.metric, format_number(one.value), f"in the evaluation {format_number(one.evaluated)}")
+            (
+                one.metric.replace("_", " "),
+                format_number(one.value),
+                f"in the evaluation {format_number(one.evaluated)}",
+            )
             for one in best.scores[:1]
         ]
     return tiles(items)
