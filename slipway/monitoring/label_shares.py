@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from slipway.monitoring.counts import Cells, Counts, place
 from slipway.monitoring.drift import Distance, measure_within
@@ -34,14 +34,18 @@ class LabelShares(BaseModel):
     cells: list[str]
     trained: list[float]
     now: list[float]
+    rows: list[int] = Field(description="of the window, by cell")
+
+    @property
+    def farthest(self) -> list[tuple[str, float, float]]:
+        """Each cell with its shares in training and now: first those in which the most rows have another label."""
+        cells = zip(self.cells, self.trained, self.now, self.rows, strict=True)
+        return [cell[:3] for cell in sorted(cells, key=lambda cell: -abs(cell[2] - cell[1]) * cell[3])]
 
     @property
     def said(self) -> str:
         """`1 where payment is Card: 65 % in training, 35.8 % now`, of the cell in which it moved most."""
-        _, cell, trained, now = max(
-            (abs(now - trained), cell, trained, now)
-            for cell, trained, now in zip(self.cells, self.trained, self.now, strict=True)
-        )
+        cell, trained, now = self.farthest[0]
         where = f"{self.label} where {self.feature} is {cell}"
         return f"{where}: {format_share(trained)} in training, {format_share(now)} now"
 
@@ -111,4 +115,5 @@ def _shares(
         cells=[cells.names[index] for index in there],
         trained=theirs[:, most].tolist(),
         now=mine[:, most].tolist(),
+        rows=now[there].sum(axis=1).tolist(),
     )

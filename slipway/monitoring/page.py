@@ -100,14 +100,9 @@ def _tiles(result: WindowResult) -> Markup:
     if result.performance:
         best = result.performance[0]
         items.append(("labels", format_number(best.labels), f"since {best.since[:10]}"))
-        items += [
-            (
-                one.metric.replace("_", " "),
-                format_number(one.value),
-                f"in the evaluation {format_number(one.evaluated)}",
-            )
-            for one in best.scores[:1]
-        ]
+        for one in best.scores[:1]:
+            evaluated = f"in the evaluation {format_number(one.evaluated)}"
+            items.append((one.metric.replace("_", " "), format_number(one.value), evaluated))
     return tiles(items)
 
 
@@ -312,9 +307,8 @@ def _labels_by(result: WindowResult) -> list[Markup]:
     """The share of one label within the cells of each feature; those that moved first, the others folded."""
 
     def chart(one: LabelShares) -> Markup:
-        cells = list(zip(one.cells, one.trained, one.now, strict=True))
-        most = sorted(cells, key=lambda row: -abs(row[2] - row[1]))[:CELLS]
-        rows = [row for row in cells if row in most]
+        most = one.farthest[:CELLS]
+        rows = [row for row in zip(one.cells, one.trained, one.now, strict=True) if row in most]
         its = one.baseline
         note = f"Distance {its.distance:.3f}, noise {format_number(its.noise, 2)}, threshold {its.threshold:g}."
         return overlaid_bars(f"{label} {one.label} by {one.feature}", ("training", "now"), rows, note)
