@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from slipway.monitoring.counts import Cells, add, choose_cells, count
+from slipway.monitoring.counts import Cells, Outside, add, choose_cells, count
 
 NAN, INF = float("nan"), float("inf")
 
@@ -69,3 +69,20 @@ def test_values_of_another_type_and_no_type_are_other_and_missing() -> None:
     assert count(pa.array(["x", None]), cells).counts[-2:] == [1, 1]
     assert count(pa.nulls(3), cells).counts[-2:] == [0, 3]
     assert add(count(pa.array([1.0]), cells), count(pa.nulls(1), cells)).rows == 2
+
+
+def test_numbers_outside_the_range_are_unusual_as_rarely_as_the_error_rate_says() -> None:
+    rng, many, error_rate = np.random.default_rng(5), 2000, 0.01
+
+    def judged(trained: np.ndarray, now: np.ndarray) -> Outside:
+        outside = Outside(lowest=trained.min(), highest=trained.max())
+        outside.add(pa.array(now))
+        return outside.judged(len(trained), error_rate)
+
+    found = [judged(rng.normal(size=1000), rng.normal(size=500)).is_unusual for _ in range(many)]
+    assert 0 < sum(found) <= 1.5 * error_rate * many
+    trained = rng.normal(size=1000)
+    assert not judged(trained, np.append(rng.normal(size=499), 99.0)).is_unusual, "one is chance, however far"
+    assert judged(trained, np.append(rng.normal(size=495), [99.0] * 5)).is_unusual
+    odd = judged(trained, np.array([np.nan, -np.inf, 0.0]))
+    assert (odd.rows, odd.below, odd.furthest) == (2, 1, -np.inf)
