@@ -106,7 +106,7 @@ class Watched:
 
         def counted(name: str, values: pa.Array) -> Counts:
             cells = choose_cells(values)
-            count_in(groups, name, place(values, cells), len(cells.names))
+            count_in(groups, name, place(values, cells), cells.size)
             return count(values, cells)
 
         told = counted("tip", pa.array(labels))

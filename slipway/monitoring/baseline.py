@@ -73,8 +73,8 @@ def count_baseline(
         values = train.to_table(columns=[name])[name]
         cells = choose_cells(values)
         placed = place(values, cells)
-        count_in(groups, name, placed, len(cells.names))
-        return Counts(cells=cells, counts=np.bincount(placed, minlength=len(cells.names)).tolist()), placed
+        count_in(groups, name, placed, cells.size)
+        return Counts(cells=cells, counts=np.bincount(placed, minlength=cells.size).tolist()), placed
 
     labels, label_places = column(judged.label)
     counted: dict[str, Counts] = {}
@@ -131,6 +131,6 @@ def _answers(judged: Evaluation, measured: Measured, slices: list[Slice]) -> dic
         groups.append((known, np.array([index.get(its, len(known)) for its in one.values], np.int64)[one.codes]))
     for name, (values, cells) in columns.items():
         placed = place(values, cells)
-        count_in(groups, name, placed, len(cells.names))
-        found[name] = Counts(cells=cells, counts=np.bincount(placed, minlength=len(cells.names)).tolist())
+        count_in(groups, name, placed, cells.size)
+        found[name] = Counts(cells=cells, counts=np.bincount(placed, minlength=cells.size).tolist())
     return found

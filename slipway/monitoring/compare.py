@@ -39,6 +39,7 @@ def compare_window(
     requests = found.get(version, Requests())
     known = {*baseline.features, *baseline.answers, *baseline.uncounted, *config.key, baseline.label}
     known |= {name for one in baseline.slices for name in one.columns}
+    trained = {**baseline.features, **baseline.answers}
     result = WindowResult(
         model=model,
         version=version,
@@ -50,10 +51,9 @@ def compare_window(
         enough=requests.rows >= config.min_rows,
         new_features=sorted(requests.samples.keys() - known),
         uncounted=baseline.uncounted,
-        notes=_notes(found, damaged),
+        notes=[*_notes(found, damaged), *_unknown(config, trained)],
     )
     before = _counts(previous, version)
-    trained = {**baseline.features, **baseline.answers}
     columns = [
         compare_column(
             name,
@@ -126,6 +126,13 @@ def _notes(found: Mapping[int | None, Requests], damaged: int) -> list[str]:
     empty = "the log has no requests of this window: nobody asked, or they were removed since"
     left_out = f"{damaged} files of the log cannot be read; their requests are left out"
     return [empty] * (not found and not damaged) + [left_out] * bool(damaged)
+
+
+def _unknown(config: Monitoring, trained: Iterable[str]) -> list[str]:
+    """A misspelt feature of module.yaml, whose threshold would hold for nothing."""
+    if unknown := sorted(config.features.keys() - set(trained)):
+        return [f"monitoring.features names {', '.join(unknown)}; compared are {', '.join(sorted(trained))}"]
+    return []
 
 
 def _threshold(config: Monitoring, name: str) -> float:

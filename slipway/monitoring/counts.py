@@ -7,13 +7,14 @@ for each bucket, also where values are tied, and this alone looks like drift.
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from slipway.pages.numbers import format_share
+from slipway.pages.numbers import format_share, short_number
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -38,13 +39,18 @@ class Cells(BaseModel):
     highest: float | None = None
 
     @property
+    def size(self) -> int:
+        """How many cells there are, with `other` and `missing`, which are the last two."""
+        return (len(self.values) if self.kind == "category" else len(self.edges) + 1) + 2
+
+    @property
     def names(self) -> list[str]:
-        """What each cell holds, in words; `other` and `missing` are the last two."""
+        """What each cell holds, in words."""
         if self.kind == "category":
             return [*self.values, "other", "missing"]
-        ends = ["", *(f"{edge:g}" for edge in self.edges), ""]
-        between = [f"{low} to {high}" for low, high in pairwise(ends[1:-1])]
-        cells = [f"below {ends[1]}", *between, f"from {ends[-2]}"] if self.edges else ["any"]
+        edges = _told_apart(self.edges)
+        between = [f"{low} to {high}" for low, high in pairwise(edges)]
+        cells = [f"below {edges[0]}", *between, f"from {edges[-1]}"] if edges else ["any"]
         return [*cells, "other", "missing"]
 
 
@@ -117,7 +123,7 @@ def place(values: pa.ChunkedArray | pa.Array, cells: Cells) -> NDArray[np.int64]
     """The cell of each value, as a place in `Counts.counts`; a value of another type than the cells' is `other`."""
     import pyarrow as pa
 
-    other, missing = len(cells.names) - 2, len(cells.names) - 1
+    other, missing = cells.size - 2, cells.size - 1
     if pa.types.is_null(values.type):
         return np.full(len(values), missing)
     if cells.kind == "category":
@@ -132,12 +138,26 @@ def place(values: pa.ChunkedArray | pa.Array, cells: Cells) -> NDArray[np.int64]
 
 def count(values: pa.ChunkedArray | pa.Array, cells: Cells) -> Counts:
     """The values counted by cell."""
-    return Counts(cells=cells, counts=np.bincount(place(values, cells), minlength=len(cells.names)).tolist())
+    return Counts(cells=cells, counts=np.bincount(place(values, cells), minlength=cells.size).tolist())
 
 
 def add(first: Counts, second: Counts) -> Counts:
     """The counts of both, which have the same cells."""
     return Counts(cells=first.cells, counts=[a + b for a, b in zip(first.counts, second.counts, strict=True)])
+
+
+def _told_apart(numbers: list[float]) -> list[str]:
+    """Numbers in as few digits as tell them apart: pages have little room for the names of cells."""
+    for digits in range(3, 17):
+        texts = [_without_zeros(short_number(number, digits)) for number in numbers]
+        if len(set(texts)) == len(texts):
+            return texts
+    return [repr(number) for number in numbers]
+
+
+def _without_zeros(text: str) -> str:
+    """`1.5` for `1.50`, and `2k` for `2.00k`; powers of ten stay as they are."""
+    return re.sub(r"\.?0+(?=[kMG]?$)", "", text) if "." in text and "e" not in text else text
 
 
 def _numbers(values: pa.ChunkedArray | pa.Array) -> NDArray[np.float64]:

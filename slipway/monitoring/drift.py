@@ -51,19 +51,7 @@ def measure(now: Counts, before: Counts, threshold: float, columns: int) -> Dist
 
     Without rows on one side there is no distance: it is 0, and its noise infinite.
     """
-    from slipway.data.validation.comparators import jensen_shannon  # it imports DuckDB, which a page has no need of
-
-    rows = (now.rows, before.rows)
-    if not all(rows):
-        return Distance(distance=0.0, noise=math.inf, threshold=threshold, rows=rows)
-    first, second = pool(np.array(now.counts, float), np.array(before.counts, float))
-    if len(first) < 2:
-        return Distance(distance=0.0, noise=math.inf, threshold=threshold, rows=rows)
-    distance, noise = jensen_shannon(first, second), noise_of(len(first), rows, ERROR_RATE / max(1, columns))
-    if distance > noise:
-        statistic = 8 * math.log(2) * distance / (1 / rows[0] + 1 / rows[1])
-        noise *= max(1.0, statistic / likelihood_ratio(first, second))
-    return Distance(distance=distance, noise=noise, threshold=threshold, rows=rows)
+    return measure_within(np.array([now.counts]), np.array([before.counts]), threshold, columns)
 
 
 def measure_within(now: NDArray[np.int64], before: NDArray[np.int64], threshold: float, columns: int) -> Distance:
@@ -73,6 +61,8 @@ def measure_within(now: NDArray[np.int64], before: NDArray[np.int64], threshold:
     `8 ln 2 · distance · (sum of the weights)` follows χ² with the sum of the groups' degrees. Groups with too few rows
     to tell are left out.
     """
+    from scipy.special import chdtri
+
     from slipway.data.validation.comparators import jensen_shannon  # it imports DuckDB, which a page has no need of
 
     rows = int(now.sum()), int(before.sum())
@@ -90,22 +80,10 @@ def measure_within(now: NDArray[np.int64], before: NDArray[np.int64], threshold:
         return Distance(distance=0.0, noise=math.inf, threshold=threshold, rows=rows)
     distance = float(np.average(distances, weights=weights))
     scale = 8 * math.log(2) * sum(weights)
-    noise = _bound(degrees, ERROR_RATE / max(1, columns)) / scale
+    noise = float(chdtri(degrees, ERROR_RATE / max(1, columns))) / scale
     if distance > noise:
         noise *= max(1.0, distance * scale / ratio)
     return Distance(distance=distance, noise=noise, threshold=threshold, rows=rows)
-
-
-def noise_of(cells: int, rows: tuple[int, int], error_rate: float) -> float:
-    """The Jensen-Shannon divergence that chance exceeds with this probability."""
-    now, before = rows
-    return _bound(cells - 1, error_rate) / (8 * math.log(2)) * (1 / now + 1 / before)
-
-
-def _bound(degrees: int, error_rate: float) -> float:
-    from scipy.special import chdtri
-
-    return float(chdtri(degrees, error_rate))
 
 
 def likelihood_ratio(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:

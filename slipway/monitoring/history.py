@@ -133,9 +133,12 @@ def _moved(result: WindowResult, windows: Sequence[WindowResult]) -> Iterator[st
     if result.labels and result.labels.baseline.drifted:
         yield f"the labels: {describe_column(result.labels)}"
     for shares in [one for one in result.labels_by if one.baseline.drifted][:NAMED]:
-        yield f"the labels by {shares.feature} are others than in training: {_distance(shares.baseline)}"
+        yield f"the labels by {shares.feature} are others than in training: {shares.said}; {_distance(shares.baseline)}"
     if result.labels and not result.labels_by:
-        yield f"labels are not compared by feature: the baseline of version {result.version} does not count them so"
+        yield (
+            f"labels are not compared by feature: the baseline of version {result.version} does not count them so, "
+            "or no value of a feature has labels enough"
+        )
     outside = [one for one in result.columns if one.outside and one.outside.is_unusual]
     if outside:
         named = "; ".join(f"{one.name} {one.outside.said}" for one in outside[:NAMED] if one.outside)

@@ -7,14 +7,16 @@ performance does. Why is docs/decisions/0046-labels-are-compared-by-feature.md.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from slipway.monitoring.counts import Cells, Counts, place
 from slipway.monitoring.drift import Distance, measure_within
+from slipway.pages.numbers import format_share
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -32,6 +34,20 @@ class LabelShares(BaseModel):
     cells: list[str]
     trained: list[float]
     now: list[float]
+    rows: list[int] = Field(description="of the window, by cell")
+
+    @property
+    def farthest(self) -> list[tuple[str, float, float]]:
+        """Each cell with its shares in training and now: first those in which the most rows have another label."""
+        cells = zip(self.cells, self.trained, self.now, self.rows, strict=True)
+        return [cell[:3] for cell in sorted(cells, key=lambda cell: -abs(cell[2] - cell[1]) * cell[3])]
+
+    @property
+    def said(self) -> str:
+        """`1 where payment is Card: 65 % in training, 35.8 % now`, of the cell in which it moved most."""
+        cell, trained, now = self.farthest[0]
+        where = f"{self.label} where {self.feature} is {cell}"
+        return f"{where}: {format_share(trained)} in training, {format_share(now)} now"
 
 
 def count_jointly(
@@ -45,7 +61,7 @@ def count_jointly(
         labels: The label's cell of each row.
         label_cells: Of the label.
     """
-    lines, size = len(cells.names), len(label_cells.names)
+    lines, size = cells.size, label_cells.size
     if max(lines, size) > MOST_CELLS:
         return []
     counted: list[list[int]] = np.bincount(places * size + labels, minlength=lines * size).reshape(lines, size).tolist()
@@ -61,6 +77,8 @@ def compare_labels(
     threshold: float,
 ) -> list[LabelShares]:
     """The labels of requests beside those of training, by each feature of which the baseline counts them.
+
+    A feature of which no cell has rows enough on both sides tells nothing, and is left out.
 
     Args:
         rows: The columns of the requests, with their labels.
@@ -78,7 +96,8 @@ def compare_labels(
         now = np.array(count_jointly(place(rows[name], cells), cells, labels, label_cells))
         before = np.array(trained[name])
         distance = measure_within(now, before, threshold, len(names))
-        found.append(_shares(name, distance, cells, label_cells, now, before))
+        if math.isfinite(distance.noise):
+            found.append(_shares(name, distance, cells, label_cells, now, before))
     return sorted(found, key=lambda one: -one.baseline.distance)
 
 
@@ -96,4 +115,5 @@ def _shares(
         cells=[cells.names[index] for index in there],
         trained=theirs[:, most].tolist(),
         now=mine[:, most].tolist(),
+        rows=now[there].sum(axis=1).tolist(),
     )

@@ -72,22 +72,23 @@ class Labels:
         """The requests, which have the columns of the key, with their labels, and with the weight if labels have it."""
         asked, keys = {"row": pa.array(np.arange(requests.num_rows))}, []
         for place, name in enumerate(self.key):
-            asked[f"k{place}"], told = self._of_one_type(name, requests[name])
-            keys.append(f"{told} AS k{place}")
+            asked[f"k{place}"], its = self._of_one_type(name, requests[name])
+            keys.append(f"{its} AS k{place}")
         more = [self.weight] if self.weight and self.weight in self.columns.names else []
-        values = [f"first({identifier(name)} ORDER BY file_row_number) AS v{i}"
-                  for i, name in enumerate((self.label, *more))]  # fmt: skip
-        by, label = ", ".join(f"k{place}" for place in range(len(self.key))), identifier(self.label)
+        told = [f"{identifier(name)} AS v{place}" for place, name in enumerate((self.label, *more))]
+        values = ", ".join(f"first(v{place} ORDER BY file_row_number) AS v{place}" for place in range(len(told)))
+        by = ", ".join(f"k{place}" for place in range(len(self.key)))
         self.connection.register("requests", pa.table(asked))
         found = self.connection.sql(f"""
             WITH asked AS (SELECT min("row") AS "row", {by} FROM requests GROUP BY {by}),
             labels AS (
-                SELECT *, {", ".join(keys)} FROM read_parquet({literal(str(self.file))}, file_row_number = true)
-                WHERE {label} IS NOT NULL),
+                SELECT file_row_number, {", ".join([*told, *keys])}
+                FROM read_parquet({literal(str(self.file))}, file_row_number = true)
+                WHERE {identifier(self.label)} IS NOT NULL),
             told AS (
-                SELECT {by}, count(*) AS times, count(DISTINCT {label}) AS answers, {", ".join(values)}
+                SELECT {by}, count(*) AS times, count(DISTINCT v0) AS answers, {values}
                 FROM labels SEMI JOIN asked USING ({by}) GROUP BY {by})
-            SELECT "row", times, answers, COLUMNS('^v[0-9]$') FROM asked LEFT JOIN told USING ({by}) ORDER BY "row"
+            SELECT asked."row", told.* FROM asked LEFT JOIN told USING ({by}) ORDER BY asked."row"
         """).to_arrow_table()  # noqa: S608
         self.connection.unregister("requests")
         clear = found.filter(pc.equal(found["answers"], 1))
@@ -112,7 +113,7 @@ class Labels:
             return asked, "0"
         told, kind = identifier(name), self.columns.field(name).type
         if not (pa.types.is_string(asked.type) or pa.types.is_null(kind)):
-            with suppress(pa.ArrowInvalid):
+            with suppress(pa.ArrowInvalid, pa.ArrowNotImplementedError):  # numbers are no dates
                 return asked.cast(kind), told
         text = f"CAST({told} AS VARCHAR)"
         whole = f"regexp_replace({text}, '\\.0$', '')" if pa.types.is_floating(kind) else text
@@ -147,9 +148,8 @@ def _write(uri: str, label: Label, task: Task, ingestion: Ingestion, key: Sequen
     """Writes the key, the label and its weight, as far as they are there; answers all columns that are there."""
     source = locate(uri, ingestion.window, SETTING)
     alone = label.model_copy(update={"training_only": (), "weight": None})
-    there = set(read_names(uri, ingestion, SETTING)) - set(
-        key
-    )  # training may ignore the key, and what only its data have
+    # Training may ignore the key, and columns that its own data alone have.
+    there = set(read_names(uri, ingestion, SETTING)) - set(key)
     ingestion = ingestion.model_copy(update={"ignore": tuple(name for name in ingestion.ignore if name in there)})
     for careful in (False, True):
         with TemporaryDirectory(prefix="slipway-labels-") as scratch:

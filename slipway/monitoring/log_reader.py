@@ -45,7 +45,9 @@ def check_log(uri: str) -> None:
     names = storage.list_names(uri)
     fix = "correct --log, or request_log in settings/, to the place that the server's --request-log names"
     if not names and (storage.is_remote(uri) or not storage.exists(uri)):
-        raise StoreError(f"{uri}: there is no log at this place; {fix}, unless nothing was asked yet")
+        raise StoreError(
+            f"{uri}: there is no log at this place; {fix}, unless nothing was asked yet, or all was removed since"
+        )
     if names and not any(name.startswith(MODEL) for name in names):
         raise StoreError(f"{uri} is no log: it has no folder {MODEL}…, but {', '.join(names[:3])}; {fix}")
 

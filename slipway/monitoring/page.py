@@ -100,10 +100,9 @@ def _tiles(result: WindowResult) -> Markup:
     if result.performance:
         best = result.performance[0]
         items.append(("labels", format_number(best.labels), f"since {best.since[:10]}"))
-        items += [
-            (one.metric, format_number(one.value), f"in the evaluation {format_number(one.evaluated)}")
-            for one in best.scores[:1]
-        ]
+        for one in best.scores[:1]:
+            evaluated = f"in the evaluation {format_number(one.evaluated)}"
+            items.append((one.metric.replace("_", " "), format_number(one.value), evaluated))
     return tiles(items)
 
 
@@ -308,12 +307,13 @@ def _labels_by(result: WindowResult) -> list[Markup]:
     """The share of one label within the cells of each feature; those that moved first, the others folded."""
 
     def chart(one: LabelShares) -> Markup:
-        ranked = sorted(zip(one.cells, one.trained, one.now, strict=True), key=lambda row: -abs(row[2] - row[1]))
-        rows = [row for row in zip(one.cells, one.trained, one.now, strict=True) if row in ranked[:CELLS]]
+        most = one.farthest[:CELLS]
+        rows = [row for row in zip(one.cells, one.trained, one.now, strict=True) if row in most]
         its = one.baseline
         note = f"Distance {its.distance:.3f}, noise {format_number(its.noise, 2)}, threshold {its.threshold:g}."
-        return overlaid_bars(f"{one.label} by {one.feature}", ("training", "now"), rows, note)
+        return overlaid_bars(f"{label} {one.label} by {one.feature}", ("training", "now"), rows, note)
 
+    label = result.labels.name if result.labels else ""
     moved: list[Markup] = []
     others: list[Markup] = []
     for one in result.labels_by:
@@ -321,6 +321,8 @@ def _labels_by(result: WindowResult) -> list[Markup]:
     if not moved and not others:
         return []
     parts = [grid(*moved)] if moved else []
-    parts += [details(f"{len(others)} features by which labels are as in training", grid(*others))] if others else []
+    parts += (
+        [details(f"{len(others)} features by which no move of the labels is shown", grid(*others))] if others else []
+    )
     note = "The share of a label among rows with the same value. It is told, and decides nothing."
     return [section("Labels by feature", *parts, note=note)]

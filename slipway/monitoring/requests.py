@@ -56,11 +56,11 @@ class Requests:
         for name in cells.keys() | features.keys():
             values = features[name] if name in features else pa.nulls(rows)
             if name in cells:
-                placed, size = place(values, cells[name]), len(cells[name].names)
-                count_in(groups, name, placed, size)
-                found = Counts(cells=cells[name], counts=np.bincount(placed, minlength=size).tolist())
-                self.counts[name] = add(self.counts[name], found) if name in self.counts else found
                 its = cells[name]
+                placed = place(values, its)
+                count_in(groups, name, placed, its.size)
+                found = Counts(cells=its, counts=np.bincount(placed, minlength=its.size).tolist())
+                self.counts[name] = add(self.counts[name], found) if name in self.counts else found
                 if its.lowest is not None and its.highest is not None:
                     self.outside.setdefault(name, Outside(lowest=its.lowest, highest=its.highest)).add(values)
             before = self.samples.get(name)

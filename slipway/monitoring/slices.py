@@ -104,7 +104,7 @@ def count_slices(
     empty = [Slice(columns=one.columns, values=one.values) for one in slices]
     groups = places_of(empty, columns)
     add_rows(groups)
-    count_in(groups, name, place(columns[name], cells), len(cells.names))
+    count_in(groups, name, place(columns[name], cells), cells.size)
     return empty
 
 

@@ -301,6 +301,17 @@ def test_labels_that_are_not_there_are_said_with_their_setting(watched: Watched)
     assert not any("--data" in note for note in result.notes)
 
 
+def test_a_misspelt_feature_of_module_yaml_is_said_with_those_that_are_compared(watched: Watched) -> None:
+    version = watched.push()
+    requests, scores, _ = draw(1)
+    watched.ask(version, 0, requests, scores)
+    watched.monitoring = {"features": {"fair": {"threshold": 0.5}, "fare": {"threshold": 0.5}}}
+    [said] = watched.run(0).notes
+    assert "monitoring.features" in said
+    assert "fair;" in said
+    assert "fare, payment, score, trip_hour" in said
+
+
 def test_an_older_baseline_is_said_to_lack_the_labels_by_feature(
     watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -333,9 +333,11 @@ def test_labels_that_mean_something_else_by_feature_are_told_and_decide_nothing(
     assert payment.trained == pytest.approx([0.25, 0.65], abs=0.04)
     assert {one.cause for one in result.signals} == {"drift", "slices", "volume", "errors", "performance"}
     assert result.verdict == "stable"
-    assert any("labels by payment" in said for said in watched.outcome().reasons)
+    [said] = [one for one in watched.outcome().reasons if "labels by payment" in one]
+    assert "1 where payment is Card: 65" in said
     page = (Path(watched.windows) / MODEL / "2026-03-02T00:00:00Z" / "report.html").read_text()
-    assert "1 by payment" in page
+    assert "tip 1 by payment" in page
+    assert "no move of the labels is shown" in page
 
 
 def test_numbers_outside_the_range_of_training_are_told_with_their_share_and_the_furthest(watched: Watched) -> None:

@@ -89,6 +89,17 @@ def test_a_key_is_the_same_in_whatever_type_it_comes(file: Path, asked: list[obj
     assert joined.missing == 1
 
 
+def test_labels_whose_key_is_of_quite_another_type_name_no_request(file: Path) -> None:
+    requests = pa.table({"trip": [1.0, 2.0], "score": [0.1, 0.2]})
+    told = pa.table({"trip": pa.array([1, 2], pa.date32()), "y": [1, 0]})
+    assert join(file, requests, told, "y", ["trip"]).missing == 2
+
+
+def test_labels_may_have_columns_of_any_name(file: Path) -> None:
+    told = pa.table({"request_id": ["a", "c"], "k0": [1, 0]})
+    assert join(file, REQUESTS, told, "k0").rows["k0"].to_pylist() == [1, 0]
+
+
 @pytest.mark.parametrize("rows", [0, 2])
 def test_a_file_of_labels_without_values_leaves_nothing_to_score(file: Path, rows: int) -> None:
     empty = pa.table({"request_id": pa.nulls(rows), "instance": pa.nulls(rows), "y": pa.nulls(rows)})

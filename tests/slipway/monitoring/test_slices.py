@@ -41,7 +41,7 @@ def baseline() -> Baseline:
     slices = [one for by in SPECS for one in choose_slices(rows, by)]
     groups = places_of(slices, rows)
     for name, values in rows.items():
-        count_in(groups, name, place(values, cells[name]), len(cells[name].names))
+        count_in(groups, name, place(values, cells[name]), cells[name].size)
     return Baseline(
         rows=9_000,
         features={name: count(values, cells[name]) for name, values in rows.items()},
