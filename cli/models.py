@@ -13,6 +13,7 @@ from delivery.notifications import notify_of_rollback
 from delivery.rollout import model_of
 from delivery.tracking import mirror_versions
 from slipway.errors import StoreError
+from slipway.hints import complete
 from slipway.pages.numbers import MISSING
 from slipway.runs.explain import find_version
 from slipway.runs.store import assignments
@@ -149,11 +150,16 @@ def quarantine(
     environment = open_environment(env)
     opened = environment.store(store)
     found = find_version(opened, version)
-    stage, before = opened.stage(found.model, found.number), opened.production(found.model)
+    before = opened.production(found.model)
     event = opened.quarantine(found.model, found.number, why=why, says=who)
     echo(f"Version {found.number} of {found.model} is quarantined by {event.actor}: {event.why}.")
-    if stage == "canary":
-        echo(f"If it is the canary of a rollout, it answers until that ends: slipway rollout abort {found.model}")
+    acted = {one.action for one in opened.history(found.model) if one.version == found.number}
+    if acted & {"canary", "promote", "rollback"}:
+        status, abort = f"`slipway rollout status {found.model}`", f"`slipway rollout abort {found.model}`"
+        told = (
+            f"Only the store is changed; a cluster that serves it goes on: {status} shows it, {abort} removes a canary"
+        )
+        echo(f"{complete(told, env=env)}.")
     if before and before.number == found.number:
         now = opened.production(found.model)
         echo(f"It was in production, as the newest version; now {f'version {now.number}' if now else 'none'} is.")

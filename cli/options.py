@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import time
 from typing import Annotated, Any, ClassVar
 
@@ -12,6 +11,7 @@ import typer
 import typer.core
 
 from slipway.errors import SlipwayError
+from slipway.hints import complete
 from slipway.runs.process import start_time
 from slipway.targets import RemoteTarget
 
@@ -71,17 +71,8 @@ class CompleteHints(typer.core.TyperGroup):
         try:
             return super().invoke(ctx)
         except SlipwayError as error:
-            error.args = (_complete(str(error), ctx.meta),)
+            error.args = (complete(str(error), env=ctx.meta.get("env"), store=ctx.meta.get("store")),)
             raise
-
-
-def _complete(text: str, given: dict[str, Any]) -> str:
-    def complete(found: re.Match[str]) -> str:
-        command = found[0][:-1]
-        names = ("env", "store") if command.startswith("`slipway models") else ("env",)
-        return command + "".join(f" --{name} {shlex.quote(given[name])}" for name in names if given.get(name)) + "`"
-
-    return re.sub(r"`slipway (rollout|models) [^`]+`", complete, text)
 
 
 class OldSpellings(typer.core.TyperCommand):

@@ -235,6 +235,7 @@ def _platform(environment: Environment, target: Target, image: str, *, notify: b
             # A step has no kubeconfig, so a context of one means nothing there.
             "cluster": serving.cluster if serving.cluster.startswith("projects/") else "",
             "policy": serving.policy,
+            "environment": environment.name or "",
         }
     return Platform(
         target=target,

@@ -3,14 +3,15 @@
 from typing import Any
 
 from slipway.errors import ConfigError, RolledBackError, RolloutError, RolloutInconclusiveError, SlipwayError
+from slipway.hints import complete
 from slipway.lineage import Lineage
 from slipway.runs.record import Outcome, RolloutOutcome, RunContext
 from slipway.runs.store import OUTCOME, ROLLOUT
 from slipway.runs.summary import read_record
 from slipway.stores import storage
-from slipway.stores.model_store import open_store
+from slipway.stores.model_store import ModelStore, open_store
 
-_KEYS = ("manifests_uri", "cluster", "policy")
+_KEYS = ("manifests_uri", "cluster", "policy", "environment")
 
 
 def roll_out(store_uri: str, rollout: dict[str, Any], run: RunContext) -> RolloutOutcome | None:
@@ -20,7 +21,7 @@ def roll_out(store_uri: str, rollout: dict[str, Any], run: RunContext) -> Rollou
         store_uri: The model store.
         rollout: `manifests_uri` of the rendered overlay (without one nothing is rolled out); `cluster` of GKE,
             `projects/P/locations/L/clusters/C`, or empty for the one that this step runs in; `policy`, a
-            `RolloutPolicy`.
+            `RolloutPolicy`; `environment`, its name for the commands in messages, or empty.
         run: This run.
 
     Raises:
@@ -73,6 +74,22 @@ def _start(store_uri: str, lineage: Lineage, version: int, rollout: dict[str, An
     if set(rollout) != set(_KEYS):
         raise ConfigError(f"rollout = {rollout} has not the keys {', '.join(_KEYS)}: compile the pipeline anew")
     objects, store, model = read_manifests(rollout["manifests_uri"]), open_store(store_uri), lineage.module
+    policy, by = RolloutPolicy(**rollout["policy"]), f"run {lineage.run}"
+
+    def say(line: str) -> None:
+        print(complete(line, env=rollout["environment"]))
+
+    try:
+        _require_newest(store, model, version)
+        with Cluster(namespace_of(objects), rollout["cluster"]) as connected:
+            started = Rollout(connected, store, lambda: objects, model, policy, by=by, say=say, once=True)
+            return started.start(version).reasons
+    except SlipwayError as error:
+        error.args = (complete(str(error), env=rollout["environment"]),)
+        raise
+
+
+def _require_newest(store: ModelStore, model: str, version: int) -> None:
     stable = store.production(model)
     # Of two runs that end at about the same time, or of one that is tried again late, the newer version wins.
     if stable and stable.number > version and store.stage(model, stable.number) == "stable":
@@ -80,6 +97,3 @@ def _start(store_uri: str, lineage: Lineage, version: int, rollout: dict[str, An
             f"version {version} of {model} is not rolled out: version {stable.number}, which is newer, is stable. "
             f"To serve it all the same: `slipway rollout start {model}/{version}`"
         )
-    policy, by = RolloutPolicy(**rollout["policy"]), f"run {lineage.run}"
-    with Cluster(namespace_of(objects), rollout["cluster"]) as connected:
-        return Rollout(connected, store, lambda: objects, model, policy, by=by, once=True).start(version).reasons

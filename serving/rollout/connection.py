@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import re
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,7 @@ def _use_kubeconfig(configuration: Any, context: str) -> None:
         if not context and "KUBERNETES_SERVICE_HOST" in os.environ:
             config.load_incluster_config(client_configuration=configuration)
             return
-        _require_plugin(context)
+        plugin = _require_plugin(context)
         config.load_kube_config(
             config_file=os.environ.get("KUBECONFIG"), context=context or None, client_configuration=configuration
         )
@@ -72,26 +73,37 @@ def _use_kubeconfig(configuration: Any, context: str) -> None:
             "your kubeconfig (kubectl config get-contexts), or to projects/P/locations/L/clusters/C; or run it where a "
             "service account is mounted"
         ) from error
+    if plugin and not (configuration.api_key or configuration.cert_file):
+        # The client logs why, and goes on without any. The program's arguments may be secret.
+        named = f" --context {shlex.quote(context)}" if context else ""
+        raise ConfigError(
+            f"the kubeconfig's program {plugin} gave no credentials: log in again; this shows why: kubectl{named} auth "
+            "whoami"
+        )
 
 
-def _require_plugin(context: str) -> None:
-    """Raises `ConfigError` if the program that gives credentials is missing: the client goes on without any."""
+def _require_plugin(context: str) -> str:
+    """The program that gives credentials, or empty; `ConfigError` if it is missing, which the client ignores."""
     from kubernetes.config import kube_config
 
     merged = kube_config.KubeConfigMerger(
         os.environ.get("KUBECONFIG") or kube_config.KUBE_CONFIG_DEFAULT_LOCATION
     ).config
     if merged is None:
-        return
+        return ""
     name = merged["contexts"].get_with_name(context or merged["current-context"])["context"].safe_get("user")
     user = merged["users"].get_with_name(name, safe=True) if name and merged.safe_get("users") else None
     plugin = (user.safe_get("user") or {}).get("exec") if user else None
-    if plugin and not shutil.which(plugin["command"]):
-        install = _INSTALL.get(plugin["command"]) or plugin.get("installHint") or f"install {plugin['command']}"
+    if not plugin:
+        return ""
+    program = str(plugin["command"])
+    if not shutil.which(program):
+        install = _INSTALL.get(program) or plugin.get("installHint") or f"install {program}"
         raise ConfigError(
-            f"the kubeconfig has the program {plugin['command']} give the credentials of {name}, and it is not on the "
+            f"the kubeconfig has the program {program} give the credentials of {name}, and it is not on the "
             f"PATH: {' '.join(install.split())}"
         )
+    return program
 
 
 def _use_gke(configuration: Any, name: str, timeout: tuple[int, int], folder: Path) -> None:

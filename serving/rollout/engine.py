@@ -123,13 +123,7 @@ class Rollout:
                 raise self._not_back(serves, reason, "rollback", f" --from {left}")
             steps.workload.require_unpaused()
             begun = under_way or self._new_state(steps, state, version=left, phase="reverting", reasons=[why])
-            try:
-                number = self._go_back(begun, serves, steps.lease)
-            except RolloutError as error:
-                if under_way:  # another version was promoted in the store, and may be started
-                    steps.lease.record(under_way, phase="aborted", reasons=[str(error)])
-                raise
-            return steps.revert(begun, number)
+            return self._revert(steps, begun, serves, resumed=under_way is not None)
 
     def status(self) -> dict[str, Any]:
         """What serves, who holds the lease, and the last decision; changes nothing."""
@@ -148,6 +142,15 @@ class Rollout:
             "expired": has_expired(lease) if holder else None,
             "rollout": state.model_dump() if state else None,
         }
+
+    def _revert(self, steps: Steps, state: RolloutState, serves: int | None, *, resumed: bool) -> RolloutState:
+        try:
+            number = self._go_back(state, serves, steps.lease)
+        except RolloutError as error:
+            if resumed:  # another version was promoted in the store, and may be started
+                steps.lease.record(state, phase="aborted", reasons=[str(error)])
+            raise
+        return steps.revert(state, number)
 
     def _go_back(self, state: RolloutState, serves: int | None, lease: RolloutLease) -> int:
         """Moves the store's pin away from the version, unless that was done; returns the version to serve."""
@@ -264,15 +267,20 @@ class Rollout:
         version not judged. A held one waits for a person as long as it is there.
         """
         is_held = state.phase == "held" and steps.workload.deployment("canary") is not None
-        if state.version > number or state.phase == "reverting" or is_held:
+        if state.version > number or is_held:
             return state
         self.say(f"version {state.version} of {self.model} was left {state.phase} since {_moment(state.updated)}")
-        if state.phase in ("promoting", "rolling-back"):
+        if state.phase in ("promoting", "rolling-back", "reverting"):
             try:
+                if state.phase == "reverting":
+                    return self._revert(steps, state, steps.workload.stable_version(), resumed=True)
                 return steps.go_on(state)
-            except RolledBackError as error:
+            except RolloutError as error:
+                ended = self._state()
+                if ended is None or not ended.ended:
+                    raise
                 self.say(str(error))
-                return self._state() or state
+                return ended
         reason = f"its process, of {state.starter}, ended before it was decided; version {number} is rolled out"
         changes = {"blames_model": False, "reasons": [*state.reasons, reason]}
         return steps.roll_back(steps.lease.record(state, phase="rolling-back", **changes), "aborted")

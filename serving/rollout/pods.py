@@ -124,14 +124,20 @@ def past_of(cluster: Cluster, name: str) -> Past:
 
 
 def wait_ready(
-    cluster: Cluster, name: str, seconds: float, pause: Callable[[float], None], past: Past
+    cluster: Cluster,
+    name: str,
+    seconds: float,
+    pause: Callable[[float], None],
+    past: Past,
+    say: Callable[[str], None],
 ) -> Failure | None:
-    """Waits until all of a Deployment's pods are new and available.
+    """Waits until all of a Deployment's pods are new and available; says once what their servers' logs name meanwhile.
 
     Returns:
         None when they are; otherwise the reason, at once if waiting cannot help, or after so many seconds.
     """
     deadline = time.monotonic() + seconds
+    told = {""}
     while True:
         deployment = cluster.get("Deployment", name)
         if deployment is None:
@@ -159,6 +165,9 @@ def wait_ready(
             said = [str(one.get("message")) for one in _conditions(deployment) if _is_failure(one)]
             reason = f"is not ready after {seconds:g} s: {counts[0]} new, {counts[2]} available of {wanted}"
             return _unready(cluster, "; ".join([f"Deployment {name} {reason}", *said]), pods)
+        if (why := cause_in_log(_waiting_log(cluster, pods)).why) not in told:
+            told.add(why)
+            say(f"Deployment {name} is not ready yet: {why}; waiting {seconds:g} s in all, for it may try again")
         pause(1.0)
 
 
@@ -189,12 +198,20 @@ def _unready(cluster: Cluster, reason: str, pods: list[Object]) -> Failure:
     told = (
         [reason, *(f"pod {pod['metadata']['name']} {_describe(pod)}" for pod in pods)] if pods else [reason, "no pods"]
     )
-    for pod in pods:
-        running = [one for one in _servers(pod) if "running" in one.get("state", {})]
-        if running and not ready([pod]) and (said := cluster.log(pod["metadata"]["name"], SERVER)):
-            why, blames_model = cause_in_log(said)
-            return Failure(f"{'; '.join(told)}{why and f': {why}'}; its last lines:\n{said}", blames_model)
+    if said := _waiting_log(cluster, pods):
+        why, blames_model = cause_in_log(said)
+        return Failure(f"{'; '.join(told)}{why and f': {why}'}; its last lines:\n{said}", blames_model)
     return Failure("; ".join(told), blames_model=False)
+
+
+def _waiting_log(cluster: Cluster, pods: list[Object]) -> str:
+    """The last lines of the first server that runs and is not ready; empty without one."""
+    names = (pod["metadata"]["name"] for pod in pods if not ready([pod]) and _runs(pod))
+    return next((said for name in names if (said := cluster.log(name, SERVER))), "")
+
+
+def _runs(pod: Object) -> bool:
+    return any("running" in one.get("state", {}) for one in _servers(pod))
 
 
 def _refused(deployment: Object, current: Object | None, past: Past) -> str:

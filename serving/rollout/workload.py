@@ -96,7 +96,7 @@ class Workload:
         name = self.deployment_name(track)
         past = past_of(self.cluster, name)
         self.apply(track, number, overlay, replicas)
-        failure = wait_ready(self.cluster, name, seconds, self.pause, past)
+        failure = wait_ready(self.cluster, name, seconds, self.pause, past, self.say)
         spec = (self.deployment(track) or {}).get("spec", {})
         if failure is None and spec.get("replicas", 1) == 0:
             self.say(f"warning: Deployment {name} has 0 pods, so nothing answers: {self._scale_up(spec)}")

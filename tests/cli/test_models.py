@@ -200,4 +200,14 @@ def test_models_quarantine_of_the_stable_version_is_refused_and_of_a_canary_says
     with pytest.raises(StoreError, match="it is the stable version"):
         slipway("models", "quarantine", f"taxi/{stable}")
     LocalModelStore(tmp_path / "models").mark_canary("taxi", canary)
-    assert "slipway rollout abort taxi" in slipway("models", "quarantine", f"taxi/{canary}").stdout
+    shown = slipway("models", "quarantine", f"taxi/{canary}", "--env", "staging", "--store", str(tmp_path / "models"))
+    assert "`slipway rollout abort taxi --env staging`" in shown.stdout
+
+
+def test_models_quarantine_of_what_was_stable_says_that_a_cluster_may_serve_it_on(push: Push) -> None:
+    """As where it was promoted in the store alone after the rollout."""
+    serves, newest, never = push(1), push(2), push(3)
+    slipway("models", "promote", f"taxi/{serves}")
+    slipway("models", "promote", f"taxi/{newest}")
+    assert "`slipway rollout status taxi`" in slipway("models", "quarantine", f"taxi/{serves}").stdout
+    assert "rollout" not in slipway("models", "quarantine", f"taxi/{never}").stdout

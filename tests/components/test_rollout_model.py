@@ -34,7 +34,9 @@ def step(world: World, home: Path, version: int | None, manifests: str | None = 
     # kfp makes floating-point numbers of all that stand in a dictionary.
     policy |= {key: float(value) for key, value in policy.items() if isinstance(value, int)}
     run = RunContext(uri=str(home / "run"), lineage=LINEAGE)
-    return roll_out(world.store.uri, {"manifests_uri": uri, "cluster": "", "policy": policy}, run)
+    return roll_out(
+        world.store.uri, {"manifests_uri": uri, "cluster": "", "policy": policy, "environment": "staging"}, run
+    )
 
 
 def recorded(home: Path) -> RolloutOutcome:
@@ -62,7 +64,7 @@ def test_rollout_without_a_cluster_says_so_and_writes_nothing(
 def test_rollout_of_other_keys_names_those_that_it_wants(tmp_path: Path, keys: dict[str, Any]) -> None:
     storage.write_text(str(tmp_path / OUTCOME), Outcome(verdict="pushed", reasons=[], version=1).model_dump_json())
     run = RunContext(uri=str(tmp_path), lineage=LINEAGE)
-    with pytest.raises(ConfigError, match="manifests_uri, cluster, policy"):
+    with pytest.raises(ConfigError, match="manifests_uri, cluster, policy, environment"):
         roll_out(str(tmp_path / "store"), {"manifests_uri": "gs://bucket/overlay", **keys}, run)
     assert RolloutOutcome.model_validate_json((tmp_path / ROLLOUT).read_bytes()).verdict == "failed"
 
@@ -97,9 +99,10 @@ def test_confirm_rollout_of_a_version_that_was_rolled_back_stops_the_run_with_th
 def test_rollout_with_too_little_traffic_is_no_success(world: World, tmp_path: Path) -> None:
     step(world, tmp_path, world.versions[0])
     world.servers.new_pod = Pod
-    with pytest.raises(RolloutInconclusiveError):
+    with pytest.raises(RolloutInconclusiveError, match="`slipway rollout promote taxi --env staging`"):
         step(world, tmp_path, world.versions[1])
     assert recorded(tmp_path).verdict == "held"
+    assert "`slipway rollout abort taxi --env staging`" in recorded(tmp_path).reasons[0]
 
 
 def test_rollout_of_changed_manifests_is_refused(world: World, tmp_path: Path) -> None:

@@ -45,7 +45,8 @@ def arguments(world: World, version: int, run: str = "run-1") -> list[Any]:
     storage.write_text(str(folder / OUTCOME), outcome.model_dump_json())
     uri = publish_manifests(world.objects, str(folder.parent))
     lineage = Lineage(run=run, module="taxi", module_digest="m", data_uri="trips.csv")
-    config = {"manifests_uri": uri, "cluster": "", "policy": world.policy.model_dump(mode="json")}
+    policy = world.policy.model_dump(mode="json")
+    config = {"manifests_uri": uri, "cluster": "", "policy": policy, "environment": "staging"}
     return [world.store.uri, config, RunContext(uri=str(folder), lineage=lineage)]
 
 
@@ -154,7 +155,8 @@ def test_rollout_model_whose_canary_a_person_aborted_does_not_begin_again_after_
     world.start(world.versions[0])
     before = done(world)
     with pytest.raises(
-        RolloutError, match=rf"is retired since .*ann\), aborted by .*ann\): not today.*start taxi/{second}"
+        RolloutError,
+        match=rf"is retired since .*ann\), aborted by .*ann\): not today.*start taxi/{second} --env staging`",
     ):
         roll_out(*arguments(world, second))
     assert done(world) == before

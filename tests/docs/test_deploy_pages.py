@@ -82,6 +82,7 @@ def test_docs_kubeflow_commands_work(kubeflow: FakeKubeflow, folder: Path) -> No
     rollout = steps["rollout_model"]["inputs"]["parameters"]["rollout"]["runtimeValue"]["constant"]
     assert storage.exists(rollout["manifests_uri"])
     assert rollout["policy"]["min_requests"] == 100
+    assert rollout["environment"] == "staging"
     page = f"http://localhost:8080/#/runs/details/{run['run_id']}"
     assert said["slipway submit taxi --wait"].startswith(f"run taxi-{run['run_id']}\n{page}\n")
     assert "create nightly: it is new" in said["slipway schedules apply"]

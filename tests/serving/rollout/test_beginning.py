@@ -77,6 +77,46 @@ def test_next_run_first_does_what_a_dead_process_had_decided(held: World, phase:
     assert held.store.stage("taxi", second) == ("retired" if phase == "promoting" else "quarantined")
 
 
+def left_reverting(world: World) -> None:
+    """A rollback from version two whose process died before it began."""
+    first, second = world.versions[:2]
+    world.start(first)
+    world.start(second)
+    set_state(world, version=second, phase="reverting", reasons=["customers complain"])
+
+
+def test_next_run_first_ends_a_rollback_whose_process_died(world: World) -> None:
+    first, second, third = world.versions
+    left_reverting(world)
+    with pytest.raises(
+        RolloutBusyError, match=f"version {second} of taxi is reverting.*`slipway rollout rollback taxi`"
+    ):
+        world.start(third)  # a person is there to repeat it
+    start_once(world, third)
+    assert world.stable == third
+    assert world.store.stage("taxi", second) == "quarantined"
+    back = next(one for one in world.store.history("taxi") if one.action == "rollback")
+    assert (back.version, back.previous, back.why) == (first, second, "customers complain")
+
+
+def test_next_run_goes_on_where_a_dead_rollback_is_overtaken_by_a_promotion_in_the_store(world: World) -> None:
+    first, second, third = world.versions
+    left_reverting(world)
+    world.store.promote("taxi", first, who="bob")
+    start_once(world, third)
+    assert (world.stable, world.store.stage("taxi", second)) == (third, "retired")
+
+
+def test_next_run_whose_rollback_does_not_come_up_leaves_it_to_people(world: World) -> None:
+    first, _, third = world.versions
+    left_reverting(world)
+    world.api.fates[f"taxi-serving@{first}"] = "image"
+    with pytest.raises(RolloutError, match=f"version {first} does not become ready"):
+        start_once(world, third)
+    with pytest.raises(RolloutBusyError, match="is reverting"):
+        world.start(third)
+
+
 def overlay_with(world: World, kind: str, **spec: Any) -> None:
     for each in world.objects:
         if each["kind"] == kind and each["metadata"]["name"] == "model-serving":

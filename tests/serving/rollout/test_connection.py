@@ -176,6 +176,29 @@ def test_timed_client_credential_plugin_that_is_absent_is_told_with_its_installa
         timed_client("", TIMEOUT, tmp_path)
 
 
+def test_timed_client_credential_plugin_that_fails_is_not_taken_for_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "login"
+    program.write_text("#!/bin/sh\nexit 1\n")
+    program.chmod(0o755)
+    plugin = {
+        "apiVersion": "client.authentication.k8s.io/v1", "command": str(program), "args": ["--client-secret=s3cret"],
+    }  # fmt: skip
+    path = tmp_path / "kubeconfig"
+    path.write_text(json.dumps(KUBECONFIG | {"users": [{"name": "u", "user": {"exec": plugin}}]}))
+    monkeypatch.setenv("KUBECONFIG", str(path))
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    with pytest.raises(ConfigError, match=r"login gave no credentials: .*kubectl --context here auth whoami") as caught:
+        timed_client("here", TIMEOUT, tmp_path)
+    assert "s3cret" not in str(caught.value)
+    status = {"token": "t"}
+    answer = json.dumps({"apiVersion": plugin["apiVersion"], "kind": "ExecCredential", "status": status})
+    program.write_text(f"#!/bin/sh\necho '{answer}'\n")
+    with timed_client("here", TIMEOUT, tmp_path) as client:
+        assert client.configuration.api_key == {"authorization": "Bearer t"}
+
+
 def test_cluster_of_another_authority_is_told_and_not_asked_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -226,6 +226,24 @@ def test_start_canary_that_does_not_come_up_is_judged_by_its_last_lines(
     assert served.store.stage("taxi", served.versions[1]) == stage
 
 
+def test_start_store_that_cannot_be_read_is_said_once_while_the_server_tries_again(served: World) -> None:
+    served.api.fates["taxi-serving-canary"] = "waits"
+    served.api.controller.crash = Crash(DENIED)
+    looks = iter(range(5))
+
+    def told() -> list[str]:
+        return [line for line in served.said if "not ready yet: it cannot read the model store" in line]
+
+    def heal() -> None:
+        if told() and next(looks, None) is None:
+            served.api.fates.clear()
+
+    served.on_pause = heal
+    served.start(served.versions[1])
+    assert len(told()) == 1
+    assert served.stable == served.versions[1]
+
+
 def test_start_paused_canary_is_told_with_the_command_that_lets_it_go_on(served: World) -> None:
     canary = "taxi-serving-canary"
 

@@ -69,7 +69,7 @@ def wait(world: World, seconds: float = 0.3, *, changed: bool = True) -> Failure
             live = canary_of(world)
             live["spec"]["template"]["spec"]["containers"][0]["image"] = "tensorflow/serving@sha256:" + "c" * 64
             world.api.objects.replace(live, "slipway-rollout")
-        return wait_ready(cluster, CANARY, seconds, world.pause, past)
+        return wait_ready(cluster, CANARY, seconds, world.pause, past, world.said.append)
 
 
 def abort(world: World) -> None:
