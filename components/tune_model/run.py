@@ -34,15 +34,14 @@ class TuneConfig(BaseModel):
     search_space: dict[str, Searched]
     tuning: Tuning
 
-    def without(self, default: TrainConfig, given: TrainConfig) -> Self:
-        """Without what the form gives another value than module.yaml: what is given by hand is not searched."""
+    def fixed(self, default: TrainConfig, given: TrainConfig) -> Self:
+        """What the form gives another value than module.yaml is not searched: it is the only choice."""
         pairs = [
             *((name, value, default.hyperparameters[name]) for name, value in given.hyperparameters.items()),
             ("training.epochs", given.training.epochs, default.training.epochs),
         ]
-        by_hand = {name for name, value, own in pairs if value != own}
-        left = {name: one for name, one in self.search_space.items() if name not in by_hand}
-        return self.model_copy(update={"search_space": left})
+        by_hand = {name: Searched(choices=(value,)) for name, value, own in pairs if value != own}
+        return self.model_copy(update={"search_space": self.search_space | by_hand})
 
 
 def tune(

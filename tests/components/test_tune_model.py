@@ -63,9 +63,20 @@ def test_other_data_reuses_the_last_winner_as_long_as_every_says(artifacts: Arti
 def test_what_the_form_gives_by_hand_is_not_searched() -> None:
     own = TrainConfig.model_validate_json(train_parameters())
     wanted = TuneConfig.model_validate({"search_space": SPACE, "tuning": TUNING})
-    assert set(wanted.without(own, own.given(own.training.epochs, 3, "")).search_space) == set(SPACE)
+    assert wanted.fixed(own, own.given(own.training.epochs, 3, "")) == wanted
     given = own.given(own.training.epochs + 1, own.training.seed, '{"units": 5}')
-    assert set(wanted.without(own, given).search_space) == {"learning_rate"}
+    choices = {name: one.choices for name, one in wanted.fixed(own, given).search_space.items()}
+    assert choices == {"learning_rate": (), "units": (5,), "training.epochs": (own.training.epochs + 1,)}
+
+
+def test_what_is_given_by_hand_stands_against_the_function_of_model_py(artifacts: Artifacts, tmp_path: Path) -> None:
+    model = MODEL + (
+        "\n\ndef search_space(trial):\n    units = trial.suggest_int('units', 4, 15)\n"
+        "    return {'units': units, 'learning_rate': 0.1 / units}\n"
+    )
+    result = search(artifacts, tmp_path, {"units": {"choices": [16]}}, model=model, trials=3)
+    assert [one.values.hyperparameters["units"] for one in result.trials] == [16, 16, 16]
+    assert len({one.values.hyperparameters["learning_rate"] for one in result.trials}) > 1
 
 
 def test_folds_share_no_row_and_hold_the_same_mix(artifacts: Artifacts) -> None:

@@ -230,9 +230,15 @@ def test_each_trial_tells_how_far_it_is(tmp_path: Path) -> None:
     assert "left" in told[1]
 
 
-def test_a_search_on_a_bucket_leaves_the_same_files(tmp_path: Path, storage_server: StorageServer) -> None:
+def test_a_search_on_a_bucket_that_was_stopped_leaves_the_same_files(
+    tmp_path: Path, storage_server: StorageServer
+) -> None:
     search(tmp_path / "here")
     uri = storage_server.uri("tuning")
+    stopping = Quadratic()
+    stopping._fail = lambda *_: KeyboardInterrupt() if len(stopping.calls) > 4 else None  # type: ignore[assignment]
+    with pytest.raises(KeyboardInterrupt):
+        search(uri, stopping)
     search(uri)
     there = {file.name: storage.read_bytes(file.uri) for file in storage.list_files(uri) if file.name.endswith(".json")}
     assert there == contents(tmp_path / "here")
