@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
@@ -23,6 +23,10 @@ class Values(BaseModel):
 
     hyperparameters: dict[str, Any] = {}
     training: dict[str, int] = {}
+
+    def without(self, names: Collection[str]) -> Values:
+        """The values of the other names."""
+        return Values.of({name: value for name, value in self.flat().items() if name not in names})
 
     def flat(self) -> dict[str, Any]:
         """By the names of a search space: `hidden`, `training.epochs`."""
