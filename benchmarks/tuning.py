@@ -35,7 +35,7 @@ from slipway.tuning.trials import TrialFiles
 HEADER = (
     "data", "search", "best validation loss", "winners trained again", "trials a minute", "largest process MiB",
 )  # fmt: skip
-SECONDS = float(__import__("os").environ.get("BUDGET", 45))
+SECONDS = 45.0
 SEARCHES = (1, 2, 3)  # their seeds
 EPOCHS, PATIENCE, HELD_BACK = 18, 3, 0.2
 TRIALS = 10_000  # more than the seconds allow
@@ -172,7 +172,9 @@ def _with_hyperband(
                 model_uri, spec, config.given(EPOCHS, config.training.seed, "", values_of(hp).model_dump_json())
             )
 
-        def fit(self, hp: Any, model: keras.Model, callbacks: Any, epochs: int, initial_epoch: int) -> float:
+        def fit(  # by the names that KerasTuner gives
+            self, hp: Any, model: keras.Model, callbacks: Any, epochs: int, initial_epoch: int, verbose: int
+        ) -> float:
             training = config.given(epochs, config.training.seed, "", values_of(hp).model_dump_json()).training
             data = rows.hold_back(config)
             batches, steps = data.training_batches(training.batch_size, training.seed, initial_epoch, epochs)
@@ -185,7 +187,7 @@ def _with_hyperband(
                 validation_data=data.validation_batches(),
                 callbacks=[*callbacks, keras.callbacks.EarlyStopping(patience=PATIENCE), watch],
                 shuffle=False,
-                verbose=0,
+                verbose=verbose,
             )
             return watch.value()
 
