@@ -17,20 +17,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks import monitor
+from benchmarks import monitor, tuning
 from benchmarks.enlarge import enlarge
 from benchmarks.loop import HEADER as LOOP_HEADER
 from benchmarks.loop import WINDOWS_HEADER, Trips, compare_lives, list_windows, live_all
 from benchmarks.measure import Cost, measure
 from benchmarks.serving import HEADER, compare
 from benchmarks.tables import HEADER as TABLES_HEADER
-from benchmarks.tables import compare_tables
+from benchmarks.tables import TABLES, compare_tables
 
 BIN = Path(sys.executable).parent
 SLIPWAY = str(BIN / "slipway")
 DATA_STEPS = ("ingest_examples", "compute_statistics", "validate_examples")
 SEEDS = (1, 2, 3)
-PARTS = ["commands", "runs", "sizes", "quality", "tables", "monitor", "loop", "serving"]
+PARTS = ["commands", "runs", "sizes", "quality", "tables", "tuning", "monitor", "loop", "serving"]
 
 
 def main() -> None:
@@ -57,6 +57,8 @@ def main() -> None:
             table(("seed", "AUC", "log loss", "accuracy", "verdict"), quality(work, trips))
         if "tables" in parts and arguments.tables:
             table(TABLES_HEADER, compare_tables(work, arguments.tables))
+        if "tuning" in parts:
+            table(tuning.HEADER, tuning.compare_searches(list(searched(work, trips, arguments.tables)), work))
         if "monitor" in parts:
             home = work / "monitor"
             _, run = train(home, trips)
@@ -145,6 +147,20 @@ def quality(work: Path, trips: Path) -> Iterator[tuple[str, ...]]:
         yield str(seed), *row, run["verdict"]
     means = (f"{statistics.mean(m[name] for m in found):.4f}" for name in ("auc", "log_loss", "accuracy"))
     yield "mean", *means, ""
+
+
+def searched(work: Path, trips: Path, tables: Path | None) -> Iterator[tuning.Subject]:
+    """The taxi module, and what `slipway module new` makes of adult if there is a folder of tables."""
+    _, run = train(work / "tuning", trips)
+    yield tuning.subject_of("taxi", Path("modules/taxi"), run)
+    if tables:
+        environment = {"SLIPWAY_HOME": str(work / "tuning-adult"), "SLIPWAY_MODULES": str(work / "tuning-modules")}
+        [adult] = (one for one in TABLES if one.name == "adult")
+        new = ["module", "new", adult.name, "--data", str(tables / adult.file), "--label", adult.label]
+        measure([SLIPWAY, *new], environment)
+        measure([SLIPWAY, "run", adult.name], environment)
+        run = json.loads(measure([SLIPWAY, "runs", "show", "--json"], environment).output)
+        yield tuning.subject_of(adult.name, work / "tuning-modules" / adult.name, run)
 
 
 def train(home: Path, data: Path, *flags: str) -> tuple[Cost, dict[str, Any]]:

@@ -31,7 +31,7 @@ def adopt(
     env: options.Env = None,
     as_json: options.Json = False,
 ) -> None:
-    """Write the winner's hyperparameters into module.yaml, as its defaults; its comments stay."""
+    """Write what the search found into module.yaml, as its defaults; its comments stay."""
     environment = open_environment(env)
     view = load_run((environment.remote if target else environment.local).runs, run)
     record = read_record(view.uri, TUNING, TuningRecord)
@@ -40,10 +40,20 @@ def adopt(
             f"{view.name} has no winner of a search: its module has no search_space, or the search did not end"
         )
     [folder] = environment.module_folders([view.summary.lineage.module])
-    winner = record.tuned.values
+    winner, by_hand = record.tuned.values.without(record.tuned.by_hand), record.tuned.by_hand
     changes = set_values(folder, {"hyperparameters": winner.hyperparameters, "training": winner.training})
     if as_json:
-        print_json({"run": view.name, "module": folder.name, "trial": record.tuned.winner, "changes": changes})
+        print_json(
+            {
+                "run": view.name,
+                "module": folder.name,
+                "trial": record.tuned.winner,
+                "changes": changes,
+                "by_hand": by_hand,
+            }
+        )
         return
+    if by_hand:
+        echo(f"not written, since given by hand: {', '.join(by_hand)}")
     for line in changes or ["nothing changes: module.yaml has these values"]:
         echo(line)

@@ -9,7 +9,7 @@ from settings.load import known_keys, merge, nest, validated
 from settings.schema import Settings
 from slipway.errors import ConfigError
 from slipway.evaluation.config import OF_MODULE, parse_evaluation_config
-from slipway.module_api import ModuleConfig
+from slipway.module_api import TUNED_TRAINING, ModuleConfig
 from slipway.strict_yaml import did_you_mean, nearest, read_value
 from slipway.tuning.goal import goal_of
 
@@ -57,11 +57,14 @@ def override_module(config: ModuleConfig, overrides: dict[str, Any]) -> ModuleCo
             "search_space(trial) to model.py"
         )
     merged = merge(config.model_dump(), overrides)
-    # What is given by hand is not searched.
-    given = {*(hyperparameters or ()), *(f"training.{name}" for name in overrides.get("training") or ())}
-    merged["search_space"] = {name: one for name, one in merged["search_space"].items() if name not in given}
-    if config.search_space and not merged["search_space"]:
-        merged["tuning"] = None
+    # What is given by hand is not searched: it is the only choice, for search_space(trial) of model.py, too.
+    training = {name: value for name, value in (overrides.get("training") or {}).items() if name in TUNED_TRAINING}
+    given = {**(hyperparameters or {}), **{f"training.{name}": value for name, value in training.items()}}
+    left = {name: one for name, one in merged["search_space"].items() if name not in given}
+    if config.search_space and not left:
+        merged["search_space"], merged["tuning"] = {}, None
+    elif config.is_tuned:
+        merged["search_space"] = left | {name: {"choices": (value,)} for name, value in given.items()}
     changed = validated(ModuleConfig, merged, lambda _, problem: ConfigError(f"--set of module.yaml: {problem}"))
     if changed.tuning:
         goal_of(changed.task, changed.tuning.metric, changed.tuning.target)

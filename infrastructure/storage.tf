@@ -36,6 +36,16 @@ resource "google_storage_bucket" "home" {
       type = "Delete"
     }
     condition {
+      age            = var.keep_trials_days
+      matches_prefix = ["tuning/"]
+    }
+  }
+
+  lifecycle_rule {
+    action {
+      type = "Delete"
+    }
+    condition {
       age            = var.keep_requests_days
       matches_prefix = ["requests/"]
     }

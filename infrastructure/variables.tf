@@ -158,6 +158,17 @@ variable "keep_checkpoints_days" {
   }
 }
 
+variable "keep_trials_days" {
+  description = "How long trials of tune_model are kept, and a winner that no run uses; later, a search begins anew."
+  type        = number
+  default     = 180
+
+  validation {
+    condition     = var.keep_trials_days >= 1
+    error_message = "At least one day."
+  }
+}
+
 variable "keep_requests_days" {
   description = "How long logged requests are kept, which may be about people; monitoring needs some weeks."
   type        = number

@@ -114,6 +114,13 @@ class TrainingRows:
             order = order[np.argsort(self.labels[self.rows].reshape(-1)[order], kind="stable")]
         return self._without(task, np.isin(ids, order[index::count]))
 
+    def only(self, rows: NDArray[np.int64]) -> TrainingRows:
+        """A copy of some rows."""
+        features = {name: values[rows] for name, values in self.features.items()}
+        weights = None if self.weights is None else self.weights[rows]
+        groups = None if self.groups is None else self.groups[rows]
+        return TrainingRows(features, self.labels[rows], weights, groups, np.arange(len(rows)))
+
     def _without(self, task: TrainConfig, held_back: NDArray[np.bool_]) -> TrainingData:
         train, validation = self.rows[~held_back], self.rows[held_back]
         weights = weigh(task, self.labels, self.weights, train, validation)
@@ -210,5 +217,5 @@ def weigh(
                 factors[task.class_index(name)] = factor
         result[train] *= factors[classes]
     for rows in (train, validation):
-        result[rows] /= result[rows].mean()
+        result[rows] /= result[rows].mean() if len(rows) else 1
     return result.astype(np.float32)

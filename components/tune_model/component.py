@@ -49,7 +49,7 @@ def tune_model(
     this = name_run(**locals())
     own = TrainConfig.model_validate_json(training)
     config = own.given(epochs, seed, hyperparameters)
-    wanted = TuneConfig.model_validate_json(search).without(own, config)
+    wanted = TuneConfig.model_validate_json(search).fixed(own, config)
     result = tune(
         transform_graph.path, transformed_examples.path, model_uri, config, wanted, distribution, tuning_uri, this
     )

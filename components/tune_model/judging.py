@@ -1,4 +1,7 @@
-"""Judges hyperparameters: trains with them, and measures on training rows that were held back."""
+"""Judges hyperparameters: trains with them, and measures on training rows that were held back.
+
+docs/decisions/0048-rows-that-choose-an-epoch-do-not-judge-it.md has the reasons.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ import tensorflow as tf
 
 from components.train_model.building import build, check_predictions
 from components.train_model.config import TrainConfig
-from components.train_model.dataset import Spec, TrainingData, TrainingRows
+from components.train_model.dataset import Spec, TrainingRows
 from components.train_model.fitting import fit
 from slipway.errors import TrainingError
 from slipway.evaluation.metrics import compute_metrics
@@ -23,6 +26,7 @@ from slipway.tuning.space import Values
 
 ENOUGH_ROWS, FOLDS = 1_000, 5
 BATCH = 8_192
+HALVES = 2
 
 
 def choose_folds(rows: int, units: int, held_back: float, wanted: int | None) -> int:
@@ -57,52 +61,90 @@ class TrainingJudge:
             with self._strategy.scope():
                 model = build(self._model_uri, self._spec, config)
             check_predictions(model, data, config)
-
-            def measure(model: keras.Model, loss: float, data: TrainingData = data) -> float:
-                return loss if self._metric == LOSS else self._measure(model, data, config)
-
-            watch = _Watch(at_rung if index == 0 else None, check, measure, config.training.epochs)
+            held = self._rows.only(data.validation)
+            watch = HalvesWatch(held, config, self._metric, check, at_rung if index == 0 else None)
             history = fit(model, data, config.training, watch=watch)
-            best = history.epochs[history.best_epoch - 1]
-            judged.folds.append(measure(model, best.val_loss))
+            judged.folds.append(watch.value())
             judged.epochs.append(history.best_epoch)
         return judged
 
-    def _measure(self, model: keras.Model, data: TrainingData, config: TrainConfig) -> float:
-        """The metric on the rows that are held back, weighted as evaluation weights them."""
-        rows = data.validation
-        batches = np.split(rows, range(BATCH, len(rows), BATCH))
-        answers: list[Any] = [
-            model({name: values[batch] for name, values in data.features.items()}, training=False) for batch in batches
+
+class HalvesWatch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
+    """Measures on rows that are held back, in an epoch that others of them chose.
+
+    Each half chooses the epoch of its least loss, and the other half is measured there. Rungs before the last epoch are
+    reported, and after each batch it is asked whether there is time.
+
+    Args:
+        held: The rows that are held back. A single row, or group, chooses for itself.
+        config: Of the training.
+        metric: `val_loss`, or a metric of the task.
+        check: Is called after each batch.
+        at_rung: Is called with epoch and metric.
+    """
+
+    def __init__(
+        self,
+        held: TrainingRows,
+        config: TrainConfig,
+        metric: str,
+        check: Callable[[], None],
+        at_rung: Callable[[int, float], None] | None = None,
+    ) -> None:
+        super().__init__()
+        self._held, self._config, self._metric = held, config, metric
+        self._check, self._at_rung = check, at_rung
+        count = min(HALVES, held.units)
+        halves = [held.fold(config, index, count) for index in range(count)]
+        self._batches = [half.validation_batches(BATCH) for half in halves]
+        self._rows = [half.validation for half in halves]
+        self._least = [np.inf] * count
+        self._chosen: list[Any] = [None] * count
+
+    def on_train_batch_end(  # noqa: D102  # Keras's own
+        self, batch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        self._check()
+
+    def on_epoch_end(  # noqa: D102  # Keras's own
+        self, epoch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        losses = [self.model.evaluate(half, verbose=0, return_dict=True)["loss"] for half in self._batches]
+        for half, loss in enumerate(losses):
+            if loss < self._least[half]:
+                self._least[half], other = loss, half - 1
+                self._chosen[other] = self._answer(other, losses)
+        done = epoch + 1
+        if self._at_rung and done < self._config.training.epochs and is_rung(done):
+            self._at_rung(done, self._measure([self._answer(half, losses) for half in range(len(losses))]))
+
+    def value(self) -> float:
+        """The metric after the training."""
+        return self._measure(self._chosen)
+
+    def _answer(self, half: int, losses: list[float]) -> Any:
+        """What the metric needs of a half in this epoch: its loss, or the predictions for it."""
+        if self._metric == LOSS:
+            return losses[half]
+        rows = self._rows[half]
+        answers = [
+            self.model({name: values[batch] for name, values in self._held.features.items()}, training=False)
+            for batch in np.split(rows, range(BATCH, len(rows), BATCH))
         ]
-        predictions = np.concatenate([np.asarray(answer, np.float32) for answer in answers])
+        return np.concatenate([np.asarray(answer, np.float32) for answer in answers])
+
+    def _measure(self, answers: list[Any]) -> float:
+        """The metric on all rows that are held back, weighted as evaluation weights them."""
+        held, rows = self._held, np.concatenate(self._rows)
+        if self._metric == LOSS:
+            count = np.ones(len(rows)) if held.weights is None else held.weights
+            return float(np.average(answers, weights=[count[half].sum() for half in self._rows]))
+        predictions = np.concatenate(answers)
         predictions = predictions[:, 0] if predictions.shape[1] == 1 else predictions
-        weights = None if data.weights is None else data.weights[rows].astype(np.float64)
+        weights = None if held.weights is None else held.weights[rows]
         everything = Slicing((), np.zeros(len(rows), np.int64), [()])
-        [measured] = compute_metrics(config.task, data.labels[rows], predictions, [everything], weights)
+        [measured] = compute_metrics(self._config.task, held.labels[rows], predictions, [everything], weights)
         value = float(measured[self._metric][0])
         if not np.isfinite(value):
             raise TrainingError(f"{self._metric} is undefined on the {len(rows):,} rows that are held back")
         return value
-
-
-class _Watch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
-    """Reports the rungs before the last epoch, and asks after each batch whether there is time."""
-
-    def __init__(
-        self,
-        at_rung: Callable[[int, float], None] | None,
-        check: Callable[[], None],
-        measure: Callable[[keras.Model, float], float],
-        epochs: int,
-    ) -> None:
-        super().__init__()
-        self._at_rung, self._check, self._measure, self._epochs = at_rung, check, measure, epochs
-
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        self._check()
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        done = epoch + 1
-        if self._at_rung and done < self._epochs and is_rung(done):
-            self._at_rung(done, self._measure(self.model, float((logs or {})["val_loss"])))

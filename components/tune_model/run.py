@@ -25,6 +25,7 @@ from slipway.tuning.search import Judge, Search, costs
 from slipway.tuning.space import FUNCTION, Space, Values
 from slipway.tuning.trials import TrialFiles, read_if_whole
 
+WINNER = "winner.json"
 _UNITS = {"h": 3600, "d": 86_400}
 
 
@@ -34,15 +35,14 @@ class TuneConfig(BaseModel):
     search_space: dict[str, Searched]
     tuning: Tuning
 
-    def without(self, default: TrainConfig, given: TrainConfig) -> Self:
-        """Without what the form gives another value than module.yaml: what is given by hand is not searched."""
+    def fixed(self, default: TrainConfig, given: TrainConfig) -> Self:
+        """What the form gives another value than module.yaml is not searched: it is the only choice."""
         pairs = [
             *((name, value, default.hyperparameters[name]) for name, value in given.hyperparameters.items()),
             ("training.epochs", given.training.epochs, default.training.epochs),
         ]
-        by_hand = {name for name, value, own in pairs if value != own}
-        left = {name: one for name, one in self.search_space.items() if name not in by_hand}
-        return self.model_copy(update={"search_space": left})
+        by_hand = {name: Searched(choices=(value,)) for name, value, own in pairs if value != own}
+        return self.model_copy(update={"search_space": self.search_space | by_hand})
 
 
 def tune(
@@ -73,10 +73,12 @@ def tune(
     searched = searched_names(space) if function else list(wanted.search_space)
     data = _digest_data(transformed_path)
     below = storage.join(tuning_uri, _key(transform_path, model_uri, config, wanted, searched))
-    last = read_if_whole(storage.join(below, "winner.json"), Winner)
+    last = read_if_whole(storage.join(below, WINNER), Winner)
     if last and last.data != data and not is_due(wanted.tuning.every, last):
         files = TrialFiles(storage.join(below, last.data))
         tuned = last.tuned.model_copy(update={"ended": "reused", "target": wanted.tuning.target})
+        # Written again, so that a bucket's rule for old files leaves a winner that is in use.
+        storage.write_text(storage.join(below, WINNER), last.model_dump_json(indent=1))
         trials = [one for number in range(tuned.trials) if (one := files.trial(number))]
         return TuningFile(tuned=tuned, trials=trials, uri=files.uri)
 
@@ -88,18 +90,20 @@ def tune(
         record = TuningRecord(progress=line, trials_uri=files.uri)
         storage.write_text(storage.join(run.uri, TUNING), record.model_dump_json(indent=1))
 
+    values = Values(hyperparameters=config.hyperparameters, training=own)
+    by_hand = [name for name, one in wanted.search_space.items() if one.choices == (values.flat()[name],)]
+
     @functools.cache  # made for the first trial: a search that is done already reads no rows
     def judge() -> Judge:
         return _make_judge(transform_path, transformed_path, model_uri, config, wanted, distribution)
 
-    values = Values(hyperparameters=config.hyperparameters, training=own)
     seed = config.training.seed
     found = Search(wanted.tuning, goal, space, values, seed, files, lambda *trial: judge()(*trial), tell).run()
     seconds = sum(clock.seconds for _, clock in files.clocks())
-    tuned = Tuned.of(found, goal, seconds, time.time())
+    tuned = Tuned.of(found, goal, by_hand, seconds, time.time())
     if last and tuned.model_copy(update={"found_at": last.tuned.found_at}) == last.tuned:
         tuned = last.tuned  # nothing was searched anew
-    storage.write_text(storage.join(below, "winner.json"), Winner(data=data, tuned=tuned).model_dump_json(indent=1))
+    storage.write_text(storage.join(below, WINNER), Winner(data=data, tuned=tuned).model_dump_json(indent=1))
     decides = importance(found.trials, costs(found.trials, goal))
     return TuningFile(tuned=tuned, trials=found.trials, confirmed=found.confirmed, importance=decides, uri=files.uri)
 

@@ -4,6 +4,10 @@ Source: K. Jamieson and A. Talwalkar, "Non-stochastic Best Arm Identification an
 2016, and, with trials that come one after the other, L. Li et al., "A System for Massively Parallel Hyperparameter
 Tuning" (ASHA), MLSys 2020. Here a trial that was ended is not taken up again, and a rung decides only once `REDUCTION`
 trials reached it.
+
+With folds, a rung looks at the first fold alone. What successive halving compares is a look that is cheap and noisy,
+at a small part of what a whole trial costs; of k folds in turn, the first epochs of the first are the cheapest. All
+trials are compared on the same rows of it, so that hard rows are hard for each.
 """
 
 from collections.abc import Iterable

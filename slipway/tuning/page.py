@@ -38,7 +38,12 @@ def render_tuning(result: TuningFile) -> str:
         ),
         section(
             f"The winner, trial {tuned.winner}",
-            facts([(name, _text(value)) for name, value in tuned.values.flat().items()]),
+            facts(
+                [
+                    (f"{name} (by hand)" if name in tuned.by_hand else name, _text(value))
+                    for name, value in tuned.values.flat().items()
+                ]
+            ),
             note="Mean of further seeds, each with other rows held back: the first seed's value chose the trial.",
         ),
     ]

@@ -20,7 +20,8 @@ RESULT = "tuning.json"
 class Tuned(BaseModel):
     """The end of a search: why it ended, the winner, and what became of the target.
 
-    `value` is the mean of the winner over further seeds, `own` that of module.yaml's values with the first seed alone.
+    `value` is the mean of the winner over further seeds, `own` that of module.yaml's values with the first seed alone;
+    `by_hand` are the names among its values that were given by hand, and so not searched.
     """
 
     ended: Ended
@@ -31,6 +32,7 @@ class Tuned(BaseModel):
     own: float | None = None
     winner: int
     values: Values
+    by_hand: list[str] = []
     trials: int
     pruned: int = 0
     failed: int = 0
@@ -38,7 +40,7 @@ class Tuned(BaseModel):
     found_at: float = 0.0
 
     @classmethod
-    def of(cls, found: Found, goal: Goal, seconds: float, now: float) -> Self:
+    def of(cls, found: Found, goal: Goal, by_hand: list[str], seconds: float, now: float) -> Self:
         """The result of a search that ended now."""
         states = [one.state for one in found.trials]
         return cls(
@@ -50,6 +52,7 @@ class Tuned(BaseModel):
             own=next((one.value for one in found.trials if one.number == 0), None),
             winner=found.winner,
             values=found.values,
+            by_hand=by_hand,
             trials=len(states),
             pruned=states.count("pruned"),
             failed=states.count("failed"),

@@ -39,7 +39,7 @@ class OutOfTimeError(Exception):
 
 @dataclass
 class Judged:
-    """What a training gave: the metric on each fold, and the epoch whose weights were kept."""
+    """What trainings gave: the metric on each fold, and the epoch whose weights train_model would keep."""
 
     folds: list[float] = field(default_factory=list)
     epochs: list[int] = field(default_factory=list)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
@@ -24,6 +24,10 @@ class Values(BaseModel):
     hyperparameters: dict[str, Any] = {}
     training: dict[str, int] = {}
 
+    def without(self, names: Collection[str]) -> Values:
+        """The values of the other names."""
+        return Values.of({name: value for name, value in self.flat().items() if name not in names})
+
     def flat(self) -> dict[str, Any]:
         """By the names of a search space: `hidden`, `training.epochs`."""
         return self.hyperparameters | {f"{_TRAINING}{name}": value for name, value in self.training.items()}
@@ -42,7 +46,7 @@ class Space:
         self.searched, self._function = searched, function
 
     def draw(self, trial: BaseTrial) -> Values:
-        """One point of the space.
+        """One point of the space. Where module.yaml and the function give the same name, module.yaml's value counts.
 
         Raises:
             ModuleError: the function fails, or answers something else than hyperparameters.
@@ -51,8 +55,8 @@ class Space:
         if self._function is not None:
             own = self._function(trial)
             try:
-                flat |= {str(name): value for name, value in json.loads(json.dumps(own, allow_nan=False)).items()}
-                return Values.of(flat)
+                drawn = json.loads(json.dumps(own, allow_nan=False)).items()
+                return Values.of({str(name): value for name, value in drawn} | flat)
             except (TypeError, ValueError, AttributeError) as error:
                 raise ModuleError(
                     f"model.py: {FUNCTION} returns a dict of hyperparameters that JSON can hold, not {own!r}"
@@ -65,7 +69,7 @@ class Space:
         for name, one in self.searched.items():
             value = found.pop(name, flat.get(name))
             if one.choices:
-                found |= {name: one.choices.index(value)} if value in one.choices else {}
+                found |= {name: one.choices.index(value)} if len(one.choices) > 1 and value in one.choices else {}
             elif one.length and isinstance(value, list):
                 found |= {f"{name}.length": len(value)} | {f"{name}.{index}": item for index, item in enumerate(value)}
             else:
@@ -80,6 +84,8 @@ def _rest(name: str) -> bool:
 
 
 def _draw(trial: BaseTrial, name: str, one: Searched) -> Any:
+    if len(one.choices) == 1:  # not drawn, so that a function in model.py may draw under the same name
+        return one.choices[0]
     if one.choices:  # by index, since Optuna's categories cannot be lists
         return one.choices[trial.suggest_categorical(name, range(len(one.choices)))]
     if one.length:

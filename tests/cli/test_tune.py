@@ -43,6 +43,18 @@ def test_adopt_writes_the_winner_into_module_yaml(run: Path, tmp_path: Path) -> 
     assert "nothing changes" in slipway("tune", "adopt", "taxi-1").output
 
 
+def test_adopt_does_not_write_what_was_given_by_hand(run: Path, tmp_path: Path) -> None:
+    values = Values(hyperparameters={"learning_rate": 0.02}, training={"epochs": 7})
+    by_hand = ["learning_rate"]
+    tuned = Tuned(ended="trials", metric="auc", better="high", winner=4, values=values, by_hand=by_hand, trials=7)
+    (run / "tuning.json").write_text(TuningRecord(tuned=tuned).model_dump_json())
+    answer = slipway("tune", "adopt", "taxi-1")
+    assert "not written" in answer.output
+    assert "learning_rate" in answer.output
+    config = read_config(tmp_path / "modules" / "taxi")
+    assert (config.hyperparameters, config.training.epochs) == ({"learning_rate": 0.001}, 7)
+
+
 def test_adopt_of_a_run_without_a_search_says_so(run: Path) -> None:
     with pytest.raises(ConfigError, match="taxi-1 has no winner"):
         slipway("tune", "adopt", "taxi-1")

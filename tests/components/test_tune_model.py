@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from components.train_model.config import TrainConfig
-from components.train_model.dataset import read_training_rows
-from components.tune_model.judging import choose_folds
+from components.train_model.dataset import TrainingRows, read_training_rows
+from components.tune_model.judging import HalvesWatch, choose_folds
 from components.tune_model.run import TuneConfig, is_due
 from slipway.tuning.result import Winner
 from tests.searches import MODEL, SPACE, TUNING, search
@@ -48,6 +50,7 @@ def test_other_data_reuses_the_last_winner_as_long_as_every_says(artifacts: Arti
         winner = Winner(data="of-other-data", tuned=first.tuned)
         winner.tuned.found_at = time.time() - days * 86_400
         file.write_text(winner.model_dump_json())
+        os.utime(file, (winner.tuned.found_at, winner.tuned.found_at))
 
     for every, days in (("never", 900), ("7d", 6)):
         found_on_other_data(days)
@@ -55,6 +58,9 @@ def test_other_data_reuses_the_last_winner_as_long_as_every_says(artifacts: Arti
         assert reused.tuned.ended == "reused"
         assert reused.tuned.values == first.tuned.values
         assert [one.number for one in reused.trials] == [0]
+        assert file.stat().st_mtime > time.time() - 3600, (
+            "written again, so that a bucket's rule for old files leaves it"
+        )
         assert "reused" in reused.tuned.reason
     assert is_due("7d", Winner(data="d", tuned=first.tuned.model_copy(update={"found_at": time.time() - 8 * 86_400})))
     assert search(artifacts, tmp_path, space, trials=1).tuned.ended == "trials"
@@ -63,9 +69,64 @@ def test_other_data_reuses_the_last_winner_as_long_as_every_says(artifacts: Arti
 def test_what_the_form_gives_by_hand_is_not_searched() -> None:
     own = TrainConfig.model_validate_json(train_parameters())
     wanted = TuneConfig.model_validate({"search_space": SPACE, "tuning": TUNING})
-    assert set(wanted.without(own, own.given(own.training.epochs, 3, "")).search_space) == set(SPACE)
+    assert wanted.fixed(own, own.given(own.training.epochs, 3, "")) == wanted
     given = own.given(own.training.epochs + 1, own.training.seed, '{"units": 5}')
-    assert set(wanted.without(own, given).search_space) == {"learning_rate"}
+    choices = {name: one.choices for name, one in wanted.fixed(own, given).search_space.items()}
+    assert choices == {"learning_rate": (), "units": (5,), "training.epochs": (own.training.epochs + 1,)}
+
+
+def test_what_is_given_by_hand_stands_against_the_function_of_model_py(artifacts: Artifacts, tmp_path: Path) -> None:
+    model = MODEL + (
+        "\n\ndef search_space(trial):\n    units = trial.suggest_int('units', 4, 15)\n"
+        "    return {'units': units, 'learning_rate': 0.1 / units}\n"
+    )
+    result = search(artifacts, tmp_path, {"units": {"choices": [16]}}, model=model, trials=3)
+    assert [one.values.hyperparameters["units"] for one in result.trials] == [16, 16, 16]
+    assert result.tuned.by_hand == ["units"]
+    assert len({one.values.hyperparameters["learning_rate"] for one in result.trials}) > 1
+
+
+class Curve:
+    """Stands for a model: of each epoch, the loss on each row; the rows are told by their only feature."""
+
+    def __init__(self, losses: list[list[float]]) -> None:
+        self._losses, self.epoch = losses, 0
+
+    def evaluate(self, batches: Any, **_: Any) -> dict[str, float]:
+        rows = np.concatenate([features["x"].numpy() for features, *_ in batches])
+        return {"loss": float(np.mean([self._losses[self.epoch][row] for row in rows]))}
+
+
+def watched(held: TrainingRows, losses: list[list[float]], told: Any = None) -> HalvesWatch:
+    config = TrainConfig.model_validate_json(train_parameters(epochs=len(losses)))
+    watch, model = HalvesWatch(held, config, "val_loss", lambda: None, told), Curve(losses)
+    watch.set_model(model)
+    for model.epoch in range(len(losses)):
+        watch.on_epoch_end(model.epoch, {})
+    return watch
+
+
+def held_rows(count: int, groups: list[int] | None = None) -> TrainingRows:
+    ids = None if groups is None else np.array(groups)
+    return TrainingRows({"x": np.arange(count)}, np.zeros((count, 1)), None, ids, np.arange(count))
+
+
+def test_rows_are_judged_in_the_epoch_that_the_other_half_chose() -> None:
+    held = held_rows(2, groups=[0, 1])
+    # By its own rows each half would have 0.1; what is lucky for one is not so for the other.
+    assert watched(held, [[0.5, 0.5], [0.1, 0.9], [0.8, 0.1]]).value() == pytest.approx((0.8 + 0.9) / 2)
+    assert watched(held, [[0.5, 0.5], [0.1, 0.2], [0.4, 0.4]]).value() == pytest.approx(0.15)
+
+
+def test_a_single_group_chooses_for_itself() -> None:
+    assert watched(held_rows(3, groups=[7, 7, 7]), [[0.5] * 3, [0.2] * 3, [0.4] * 3]).value() == pytest.approx(0.2)
+
+
+def test_rungs_are_told_of_all_held_back_rows_in_that_epoch() -> None:
+    told: list[tuple[int, float]] = []
+    watched(held_rows(2), [[0.5, 0.7], [0.1, 0.1], [0.2, 0.4], [0.1, 0.1]], lambda *rung: told.append(rung))
+    assert [epoch for epoch, _ in told] == [1, 3]
+    assert [value for _, value in told] == pytest.approx([0.6, 0.3])
 
 
 def test_folds_share_no_row_and_hold_the_same_mix(artifacts: Artifacts) -> None:

@@ -2,7 +2,7 @@ import pytest
 
 from delivery.overrides import override_module, parse_pairs, split_overrides
 from slipway.errors import ConfigError
-from slipway.module_api import Label, ModuleConfig, Searched
+from slipway.module_api import Label, ModuleConfig, Searched, Tuning
 
 CONFIG = ModuleConfig(contract=1, task="regression", label=Label(column="y"))
 
@@ -71,8 +71,13 @@ def test_override_module_unknown_hyperparameter_names_the_nearest() -> None:
 def test_override_module_what_is_given_by_hand_is_not_searched() -> None:
     space = {"l2": Searched(min=0.0, max=1.0), "training.epochs": Searched(min=1, max=9)}
     config = CONFIG.model_copy(update={"hyperparameters": {"l2": 0.1}, "search_space": space})
-    assert list(override_module(config, {"hyperparameters": {"l2": 0.2}}).search_space) == ["training.epochs"]
-    assert list(override_module(config, {"training": {"epochs": 2}}).search_space) == ["l2"]
+    left = override_module(config, {"hyperparameters": {"l2": 0.2}}).search_space
+    assert (left["training.epochs"], left["l2"].choices) == (config.search_space["training.epochs"], (0.2,))
+    left = override_module(config, {"training": {"epochs": 2, "seed": 3}}).search_space
+    assert {name: one.choices for name, one in left.items()} == {"l2": (), "training.epochs": (2,)}
+    by_function = config.model_copy(update={"search_space": {}, "tuning": Tuning()})
+    left = override_module(by_function, {"hyperparameters": {"l2": 0.2}}).search_space
+    assert {name: one.choices for name, one in left.items()} == {"l2": (0.2,)}
     everything = {"hyperparameters": {"l2": 0.2}, "training": {"epochs": 2}, "tuning": {"trials": 3}}
     assert not override_module(config, everything).is_tuned
     changed = override_module(config, {"tuning": {"trials": 30}})

@@ -113,7 +113,10 @@ def test_buckets_are_private_and_what_is_kept_is_versioned() -> None:
         bucket = resources()[f"google_storage_bucket.{name}"]
         assert (bucket["uniform_bucket_level_access"], bucket["public_access_prevention"]) == (True, "enforced")
         assert bucket["lifecycle_rule"]
-    assert resources()["google_storage_bucket.home"]["versioning"] == [{"enabled": True}]
+    home = resources()["google_storage_bucket.home"]
+    assert home["versioning"] == [{"enabled": True}]
+    removed = {one["condition"][0].get("matches_prefix", [""])[0] for one in home["lifecycle_rule"]}
+    assert {"checkpoints/", "requests/", "tuning/"} <= removed
 
 
 def grants(account: str) -> dict[str, str]:

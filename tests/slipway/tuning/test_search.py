@@ -159,13 +159,13 @@ def test_a_target_must_be_met_by_further_seeds(tmp_path: Path) -> None:
     assert found.value is not None
     assert found.value <= 0.5
     assert len(found.trials) < 30
-    tuned = Tuned.of(found, goal_of("binary", "val_loss", 0.5), 3.0, 0.0)
+    tuned = Tuned.of(found, goal_of("binary", "val_loss", 0.5), [], 3.0, 0.0)
     assert "target was met" in tuned.reason
 
 
 def test_a_missed_target_is_told_with_what_was_missing(tmp_path: Path) -> None:
     found = search(tmp_path, target=-1.0, trials=3)
-    reason = Tuned.of(found, goal_of("binary", "val_loss", -1.0), 3.0, 0.0).reason
+    reason = Tuned.of(found, goal_of("binary", "val_loss", -1.0), [], 3.0, 0.0).reason
     assert "3 trials are done" in reason
     assert "at most" in reason
     assert "missed by" in reason
@@ -230,9 +230,15 @@ def test_each_trial_tells_how_far_it_is(tmp_path: Path) -> None:
     assert "left" in told[1]
 
 
-def test_a_search_on_a_bucket_leaves_the_same_files(tmp_path: Path, storage_server: StorageServer) -> None:
+def test_a_search_on_a_bucket_that_was_stopped_leaves_the_same_files(
+    tmp_path: Path, storage_server: StorageServer
+) -> None:
     search(tmp_path / "here")
     uri = storage_server.uri("tuning")
+    stopping = Quadratic()
+    stopping._fail = lambda *_: KeyboardInterrupt() if len(stopping.calls) > 4 else None  # type: ignore[assignment]
+    with pytest.raises(KeyboardInterrupt):
+        search(uri, stopping)
     search(uri)
     there = {file.name: storage.read_bytes(file.uri) for file in storage.list_files(uri) if file.name.endswith(".json")}
     assert there == contents(tmp_path / "here")
@@ -243,7 +249,7 @@ def test_the_page_shows_trials_importance_and_slices(tmp_path: Path) -> None:
     goal = goal_of("binary", "val_loss", None)
     decides = importance(found.trials, costs(found.trials, goal))
     assert max(decides, key=lambda name: decides[name]) == "units"
-    tuned = Tuned.of(found, goal, 3.0, 0.0)
+    tuned = Tuned.of(found, goal, [], 3.0, 0.0)
     page = render_tuning(TuningFile(tuned=tuned, trials=found.trials, confirmed=found.confirmed, importance=decides))
     for part in ("Trials over time", "What decides", "layers: length", "winner"):
         assert part in page
