@@ -171,7 +171,7 @@ def _run(
             signal.signal(number, on_signal)
         rest = f"http://{address_of(config.host, server.rest_port)}"
         echo(f"gRPC  {address_of(config.host, server.grpc_port)}\nREST  {rest}")
-        for name in server.manager.models():
+        for name in (name for name, is_available in server.manager.availability().items() if is_available):
             with server.manager.use(name) as servable:
                 echo(f"try   {_try(rest, name, servable)}")
         echo("For laptops, validation and tests: in the cluster the image tensorflow/serving serves the same way.")
