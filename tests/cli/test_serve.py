@@ -151,6 +151,20 @@ def test_serve_model_that_cannot_be_loaded_does_not_stop_the_others(tmp_path: Pa
         assert running.calls.status(model="bad").model_version_status
 
 
+def test_serve_logs_names_of_folders_without_their_control_characters(tmp_path: Path) -> None:
+    good, bad = tmp_path / "good", tmp_path / "bad"
+    write_saved_model(good / "1", TinyModel(True))
+    (bad / "\x1b]0;pwned\x07").mkdir(parents=True)
+    config = "".join(f'config {{ name: "{base.name}" base_path: "{base}" }}\n' for base in (good, bad))
+    (tmp_path / "models.config").write_text(f"model_config_list {{\n{config}}}")
+    with serving(tmp_path, "--model-config-file", str(tmp_path / "models.config")) as running:
+        running.process.terminate()
+        assert running.process.stderr
+        logged = running.process.stderr.read()
+    assert "\\u001b]0;pwned\\u0007" in logged
+    assert "\x1b" not in logged
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_serve_signal_lets_requests_in_flight_end(home: Path, number: signal.Signals) -> None:
