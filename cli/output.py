@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
-import re
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from slipway.pages.numbers import format_number, format_seconds
+from slipway.pages.printable import printable
 
 if TYPE_CHECKING:  # the main help has no need of pydantic
     from collections.abc import Mapping
 
     from slipway.runs.record import Step
 
-# C0 but tab and newline, DEL, C1, line separators, and marks that change the direction of text.
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 # States of steps.
 SIGNS = {"succeeded": "✓", "failed": "✕", "running": "…", "pending": "·", "skipped": "-", "unknown": "?"}
 # States of steps and runs, and verdicts.
@@ -32,14 +31,21 @@ COLOURS = {
 }
 
 
-def printable(text: str) -> str:
-    """Text with its control characters escaped as in JSON; tabs and newlines stay."""
-    return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
-
-
 def echo(text: str, *, err: bool = False, end: str = "\n", **style: Any) -> None:
     """Prints text, which may hold anything, on standard output or error."""
     typer.secho(printable(text) + end, err=err, nl=False, **style)
+
+
+def print_log() -> None:
+    """Prints what is logged from now on, on standard error."""
+
+    class Printable(logging.Formatter):
+        def format(self, record: logging.LogRecord) -> str:
+            return printable(super().format(record))
+
+    handler = logging.StreamHandler()
+    handler.setFormatter(Printable("%(asctime)s  %(message)s", datefmt="%H:%M:%S"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
 
 
 def print_state(name: str, state: str, rest: str = "") -> None:
@@ -64,7 +70,7 @@ def iso_times(record: dict[str, Any], *keys: str) -> dict[str, Any]:
 
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Sequence[str] = ()) -> None:
     """Prints aligned columns; those named in `numbers` to the right."""
-    cells = [list(headers), *([printable(cell.replace("\n", " ")) for cell in row] for row in rows)]
+    cells = [[printable(cell.replace("\n", " ")) for cell in row] for row in (headers, *rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(headers))]
     for index, row in enumerate(cells):
         padded = [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +10,7 @@ import typer
 
 from cli import options
 from cli.options import MAX_PORT, describe_fields, split_fields
-from cli.output import echo
+from cli.output import echo, print_log
 
 if TYPE_CHECKING:
     from serving.request_log.sidecar import SidecarOptions
@@ -36,7 +35,7 @@ def request_log(
     from serving.request_log import LogOptions
     from serving.request_log.sidecar import SidecarOptions, run_sidecar
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s  %(message)s", datefmt="%H:%M:%S")
+    print_log()
     sidecar = SidecarOptions(upstream_rest, upstream_grpc, host, rest_port, grpc_port, metrics_port)
     allowed = split_fields(fields)
     log_options = LogOptions(sink, sample, allowed, rotate_seconds=rotate_seconds, rotate_bytes=rotate_bytes)

@@ -15,8 +15,9 @@ from rich.text import Text
 
 from cli import options
 from cli.options import DATA_HELP
-from cli.output import COLOURS, echo, print_json, printable, step_line
+from cli.output import COLOURS, echo, print_json, step_line
 from slipway.errors import ConfigError, TargetError
+from slipway.pages.printable import printable
 from slipway.targets import DEFAULT_PIPELINE
 
 if TYPE_CHECKING:  # the help needs no environment

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import shlex
 import signal
 import threading
@@ -16,7 +15,7 @@ import typer.core
 
 from cli import options
 from cli.options import MAX_PORT, describe_fields, split_fields
-from cli.output import echo
+from cli.output import echo, print_log
 from delivery.environment import open_environment
 from serving.protocol.addresses import address_of
 from serving.protocol.signatures import RAW
@@ -158,7 +157,7 @@ def _run(
     """Serves until SIGTERM or Ctrl-C; a second one drops the requests in flight."""
     from serving.server.server import ModelServer
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s  %(message)s", datefmt="%H:%M:%S")
+    print_log()
     stop = threading.Event()
 
     def on_signal(number: int, frame: object) -> None:
@@ -171,7 +170,7 @@ def _run(
             signal.signal(number, on_signal)
         rest = f"http://{address_of(config.host, server.rest_port)}"
         echo(f"gRPC  {address_of(config.host, server.grpc_port)}\nREST  {rest}")
-        for name in server.manager.models():
+        for name in (name for name, is_available in server.manager.availability().items() if is_available):
             with server.manager.use(name) as servable:
                 echo(f"try   {_try(rest, name, servable)}")
         echo("For laptops, validation and tests: in the cluster the image tensorflow/serving serves the same way.")

@@ -7,6 +7,7 @@ from functools import partial
 
 from delivery.environment import Environment
 from slipway.errors import ConfigError, TrackingError
+from slipway.pages.printable import printable
 from slipway.runs.store import RunView, list_runs
 from slipway.runs.tracking.config import Tracked
 from slipway.runs.tracking.track import bounded, mirror, track, tracked_run
@@ -23,7 +24,8 @@ def mirror_versions(environment: Environment, store: ModelStore, model: str) -> 
     if store.uri != environment.store().uri:
         return  # --store names another one
     if problem := bounded(config, lambda tracker: mirror(tracker, config, store, model)):
-        print(f"warning: the stages of {model} are not tracked: {problem}; `slipway track sync` writes them later")
+        told = f"the stages of {model} are not tracked: {problem}; `slipway track sync` writes them later"
+        print(printable(f"warning: {told}"))
 
 
 def track_notes(environment: Environment, view: RunView) -> None:

@@ -18,7 +18,7 @@ import grpc
 from serving.protocol.errors import ServingError, invalid_argument, not_found
 from serving.server.config import ServerConfig
 from serving.server.model_sources import ModelSource, Wanted
-from serving.server.model_versions import ModelVersions, ServedVersion, State
+from serving.server.model_versions import ModelVersions, ServedVersion, State, no_version
 from serving.server.warmup import load_servable
 from slipway.errors import StoreError
 
@@ -50,7 +50,7 @@ class ModelManager:
         self._poll()
         models = self._models.values()
         without = [name for name, model in self._models.items() if not model.wanted.versions]
-        reasons = [f"there is nothing to serve of model {name}: {self._source.describe(name)}" for name in without]
+        reasons = [self._nothing_to_serve(name) for name in without]
         if reasons and len(without) == len(models):
             raise StoreError("; ".join(reasons))
         self._thread.start()
@@ -108,13 +108,20 @@ class ModelManager:
         raise not_found(f"Servable not found for request: {request}")
 
     def status(self, name: str, version: int | None = None, label: str | None = None) -> list[Any]:
-        """`ModelVersionStatus` of one version or of all, newest first, including unloaded ones."""
+        """`ModelVersionStatus` of one version or of all, newest first, including unloaded ones.
+
+        A configured model that never had a version has one without a number, which says why. TensorFlow Serving has no
+        answer for it: it would not start.
+        """
         if label:
             version = self._labelled(name, label)
         with self._changed:
-            versions = self._models.get(name, ModelVersions()).versions
-            numbers = sorted(versions, reverse=True) if version is None else {version} & versions.keys()
-            found = [versions[number].status() for number in numbers]
+            model = self._models.get(name, ModelVersions())
+            numbers = sorted(model.versions, reverse=True) if version is None else {version} & model.versions.keys()
+            found = [model.versions[number].status() for number in numbers]
+            is_awaited = model.is_configured and not model.versions and version is None
+        if is_awaited:
+            return [no_version(not_found(self._nothing_to_serve(name)))]
         if not found:
             missing = "any versions" if version is None else f"version {version}"
             raise not_found(f"Could not find {missing} of model {name}")
@@ -127,15 +134,11 @@ class ModelManager:
             is_unused = model.labels.get(label, version) == version
             return version in model.available() or (self._config.allow_unavailable_labels and is_unused)
 
-    def models(self) -> list[str]:
-        """Names of the models that are configured now."""
-        with self._changed:
-            return [name for name, model in self._models.items() if model.wanted.versions or model.available()]
-
     def availability(self) -> dict[str, bool]:
-        """Whether a version is loaded, by the name of each model that should be served."""
+        """Whether a version is loaded, by the name of each model that is configured or still there."""
         with self._changed:
-            return {name: bool(model.available()) for name, model in self._models.items()}
+            models = self._models.items()
+            return {name: bool(there) for name, model in models if (there := model.available()) or model.is_configured}
 
     def reload(self, source: ModelSource) -> None:
         """Follows another source from now on; returns once its new models can be served.
@@ -169,6 +172,13 @@ class ModelManager:
             for version in versions.values()
             if version.problem
         )
+
+    def _nothing_to_serve(self, name: str) -> str:
+        try:
+            reason = self._source.describe(name)
+        except (OSError, StoreError) as error:
+            reason = str(error)
+        return f"there is nothing to serve of model {name}: {reason}"
 
     def _labelled(self, name: str, label: str) -> int:
         version = self._models.get(name, ModelVersions()).labels.get(label)
@@ -209,9 +219,11 @@ class ModelManager:
     def _want(self, found: Mapping[str, Wanted | None]) -> None:
         with self._changed:
             for name in self._models.keys() - found.keys():
+                self._models[name].is_configured = False
                 self._models[name].want(Wanted({}))
             for name, wanted in found.items():
                 model = self._models.setdefault(name, ModelVersions())
+                model.is_configured = True
                 if wanted is not None:
                     model.want(wanted)
 

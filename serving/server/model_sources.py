@@ -64,7 +64,9 @@ class BasePaths:
         return {model.name: _wanted(model) for model in self._models}
 
     def describe(self, model: str) -> str:
-        base = Path(next(each.base_path for each in self._models if each.name == model))
+        base = next((Path(each.base_path) for each in self._models if each.name == model), None)
+        if base is None:
+            return "it is not configured any more"
         if not base.is_dir():
             return f"its base path {base} is not a directory; give the folder that holds the versions"
         there = ", ".join(sorted(path.name for path in base.iterdir())[:5]) or "none"
@@ -111,24 +113,33 @@ class StoreModels:
         self._names = names
         self._cache = cache
         self._fetched: dict[tuple[str, int], Path] = {}
+        self._problems: dict[str, str] = {}
 
     def poll(self) -> Mapping[str, Wanted | None]:
         return {name: self._wanted(name) for name in self._names or self._store.models()}
 
     def describe(self, model: str) -> str:
-        known = ", ".join(self._store.models()) or "none"
-        return f"the model store has no version of it that may serve; its models: {known}. `slipway run` pushes one"
+        if problem := self._problems.get(model):
+            return problem
+        known = self._store.models()
+        if model not in known:
+            others = ", ".join(known) or "none"
+            return f"the model store does not have it; its models: {others}. `slipway run` pushes one"
+        stages = ", ".join(f"{number} is {stage}" for number, stage in sorted(self._store.stages(model).items()))
+        return f"the model store has no version of it that may serve: {stages or 'none'}. `slipway run` pushes one"
 
     def _wanted(self, name: str) -> Wanted | None:
         try:
             stages = self._store.stages(name)
             stable = self._store.production(name)
-            if stable is None:
-                return Wanted({})
-            versions = {stable.number: self._fetch(name, stable.number)}
+            versions = {stable.number: self._fetch(name, stable.number)} if stable else {}
         except StoreError as error:
             LOGGER.warning("%s stays as it is: %s", name, error)
+            self._problems[name] = str(error)
             return None
+        self._problems.pop(name, None)
+        if stable is None:
+            return Wanted({})
         labels = {"stable": stable.number}
         for number in (number for number, stage in stages.items() if stage == "canary" and number not in versions):
             try:

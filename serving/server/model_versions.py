@@ -75,20 +75,23 @@ class ServedVersion:
 
     def status(self) -> Any:
         """A `ModelVersionStatus`; its code is OK unless the version could not be loaded."""
-        problem = self.problem if self.state is State.END else None
-        status = get_model_status_pb2.ModelVersionStatus(version=self.number, state=int(self.state))
-        status.status.error_code = (problem.code if problem else grpc.StatusCode.OK).value[0]
-        status.status.error_message = problem.message if problem else ""
-        return status
+        return _status(self.number, self.state, self.problem if self.state is State.END else None)
+
+
+def no_version(problem: ServingError) -> Any:
+    """The `ModelVersionStatus` of a model that waits for its first version."""
+    return _status(0, State.START, problem)
 
 
 @dataclass
 class ModelVersions:
     """The versions of one model: those wanted, those there, and where its labels point.
 
-    The label "" is that of requests that name neither version nor label.
+    The label "" is that of requests that name neither version nor label. `is_configured` says whether the source still
+    names the model.
     """
 
+    is_configured: bool = False
     wanted: Wanted = field(default_factory=lambda: Wanted({}))
     versions: dict[int, ServedVersion] = field(default_factory=dict)
     labels: dict[str, int] = field(default_factory=dict)
@@ -155,3 +158,10 @@ class ModelVersions:
     def _wanted_labels(self) -> dict[str, int]:
         default = {} if self.wanted.default is None else {"": self.wanted.default}
         return {**self.wanted.labels, **default}
+
+
+def _status(number: int, state: State, problem: ServingError | None) -> Any:
+    status = get_model_status_pb2.ModelVersionStatus(version=number, state=int(state))
+    status.status.error_code = (problem.code if problem else grpc.StatusCode.OK).value[0]
+    status.status.error_message = problem.message if problem else ""
+    return status

@@ -7,6 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from serving.server.config import ServerConfig
+from serving.server.model_sources import StoreModels
+from serving.server.server import ModelServer
+from slipway.lineage import Lineage
+from slipway.stores.model_store import LocalModelStore, Provenance
 from tests.conformance.addresses import Addresses
 
 ROOT = Path(__file__).parents[2]
@@ -54,3 +59,31 @@ def test_store_without_addresses_is_an_error(tmp_path: Path) -> None:
 
     assert done.returncode not in (0, 5)
     assert "SLIPWAY_CONFORMANCE_REST" in done.stdout
+
+
+def test_two_models_are_asked_each_at_its_own_server(tiny_model: Path, tmp_path: Path) -> None:
+    """The models `a` and `b` are served at 0x7f00000a and 0x7f00000b, of the loopback network."""
+    store = LocalModelStore(tmp_path / "models")
+    for name in ("a", "b"):
+        lineage = Lineage(run="r", module=name, module_digest="d", data_uri="d")
+        store.push(tiny_model, Provenance(model=name, lineage=lineage))
+
+    def server(name: str, host: str, rest_port: int = 0, grpc_port: int = 0) -> ModelServer:
+        config = ServerConfig(host=host, rest_port=rest_port, grpc_port=grpc_port)
+        return ModelServer(StoreModels(store, [name], tmp_path / "cache"), config)
+
+    with server("a", "127.0.0.10") as first, server("b", "127.0.0.11", first.rest_port, first.grpc_port):
+        both = {
+            "SLIPWAY_CONFORMANCE_STORE": str(tmp_path / "models"),
+            "SLIPWAY_CONFORMANCE_REST": f"http://0x7f00000{{model}}:{first.rest_port}",
+            "SLIPWAY_CONFORMANCE_GRPC": f"0x7f00000{{model}}:{first.grpc_port}",
+            "GRPC_DNS_RESOLVER": "native",
+        }
+        asked = smoke(**both)
+        one = both | {"SLIPWAY_CONFORMANCE_REST": f"127.0.0.10:{first.rest_port}"}
+        misdirected = smoke(**one)
+
+    assert asked.returncode == 0, asked.stdout
+    assert "12 passed" in asked.stdout
+    assert misdirected.returncode == 1
+    assert "[b]" in misdirected.stdout

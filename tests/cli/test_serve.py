@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import grpc
 import httpx
 import numpy as np
 import pytest
@@ -108,6 +109,60 @@ def test_serve_follows_the_stores_pin(home: Path) -> None:
         while running.calls.predict(model="tiny").model_spec.version.value != second:
             assert time.monotonic() < until
             time.sleep(0.05)
+
+
+def test_serve_gives_up_a_version_that_is_quarantined_while_it_serves(tmp_path: Path) -> None:
+    """As TensorFlow Serving does with a version whose directory went: the one before it serves, or none."""
+    store = LocalModelStore(tmp_path / "models")
+    for name, classifications in (("tiny", (True, False)), ("other", (True,))):
+        for number, classification in enumerate(classifications):
+            model = write_saved_model(tmp_path / f"{name}-{number}", TinyModel(classification))
+            lineage = Lineage(run="r", module=name, module_digest="d", data_uri="d")
+            store.push(model, Provenance(model=name, lineage=lineage))
+    first, second = (version.number for version in store.versions("tiny"))
+    with serving(tmp_path, "--file_system_poll_wait_seconds", "0.05") as running:
+        assert running.calls.predict(model="tiny").model_spec.version.value == second
+        store.quarantine("tiny", second, why="it is wrong")
+        until = time.monotonic() + 20
+        while running.calls.predict(model="tiny").model_spec.version.value == second:
+            assert time.monotonic() < until
+        store.quarantine("tiny", first, why="this one, too")
+        while any(each.state == 30 for each in running.calls.status(model="tiny").model_version_status):
+            assert time.monotonic() < until
+        with pytest.raises(grpc.RpcError) as refusal:
+            running.calls.predict(model="tiny")
+        assert refusal.value.code() is grpc.StatusCode.NOT_FOUND
+        running.calls.predict(model="other")
+    with serving(tmp_path) as running:
+        assert "/v1/models/other" in running.output
+        assert "/v1/models/tiny" not in running.output
+        [status] = running.calls.status(model="tiny").model_version_status
+        assert f"{second} is quarantined" in status.status.error_message
+
+
+def test_serve_model_that_cannot_be_loaded_does_not_stop_the_others(tmp_path: Path) -> None:
+    good, bad = tmp_path / "good", tmp_path / "bad"
+    write_saved_model(good / "1", TinyModel(True))
+    (bad / "1").mkdir(parents=True)
+    config = "".join(f'config {{ name: "{base.name}" base_path: "{base}" }}\n' for base in (good, bad))
+    (tmp_path / "models.config").write_text(f"model_config_list {{\n{config}}}")
+    with serving(tmp_path, "--model-config-file", str(tmp_path / "models.config")) as running:
+        assert running.calls.predict(model="good").model_spec.version.value == 1
+        assert running.calls.status(model="bad").model_version_status
+
+
+def test_serve_logs_names_of_folders_without_their_control_characters(tmp_path: Path) -> None:
+    good, bad = tmp_path / "good", tmp_path / "bad"
+    write_saved_model(good / "1", TinyModel(True))
+    (bad / "\x1b]0;pwned\x07").mkdir(parents=True)
+    config = "".join(f'config {{ name: "{base.name}" base_path: "{base}" }}\n' for base in (good, bad))
+    (tmp_path / "models.config").write_text(f"model_config_list {{\n{config}}}")
+    with serving(tmp_path, "--model-config-file", str(tmp_path / "models.config")) as running:
+        running.process.terminate()
+        assert running.process.stderr
+        logged = running.process.stderr.read()
+    assert "\\u001b]0;pwned\\u0007" in logged
+    assert "\x1b" not in logged
 
 
 @pytest.mark.slow

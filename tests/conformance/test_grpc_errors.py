@@ -206,7 +206,7 @@ def test_metadata_needs_a_known_field(calls: Calls) -> None:
         Code.INVALID_ARGUMENT,
         "GetModelMetadataRequest must specify at least one metadata_field",
     )
-    code, text = refused(lambda: calls.metadata(fields=["nothing"]))
+    code, text = refused(lambda: calls.metadata(fields=["signature_def", "nothing"], model="nobody"))
     assert code is Code.INVALID_ARGUMENT
     assert text.startswith("Metadata field")
 
@@ -228,10 +228,22 @@ def test_multi_inference_checks_its_tasks(calls: Calls) -> None:
     )
     assert infer(classify, classify)[1] == "Duplicate evaluation of signature: classify"
     assert infer((NAME, "s", "classify"))[1] == "Requested signature not found in model graph: s"
+    assert infer(("nobody", "classify", "classify")) == (
+        Code.NOT_FOUND,
+        "Servable not found for request: Latest(nobody)",
+    )
+    assert infer((NAME, "regress", "classify"))[0] is Code.INVALID_ARGUMENT
     assert infer((NAME, "matrix", "predict")) == (
         Code.UNIMPLEMENTED,
         "Unsupported signature method_name: tensorflow/serving/predict",
     )
+
+
+@pytest.mark.parametrize("method", ["SessionService/SessionRun", "PredictionService/SessionRun", "Nothing/Nothing"])
+def test_other_methods_are_unimplemented(calls: Calls, method: str) -> None:
+    """TensorFlow Serving's server has `session_service.proto`, but registers no such service (server.cc)."""
+    code, _ = refused(lambda: calls.channel.unary_unary(f"/tensorflow.serving.{method}")(b""))
+    assert code is Code.UNIMPLEMENTED
 
 
 def test_large_messages_are_answered(calls: Calls) -> None:

@@ -10,6 +10,7 @@ from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
 
 from slipway.errors import ConfigError, NotificationError
+from slipway.pages.printable import printable
 from slipway.remote.retries import TRANSIENT_STATUSES, retrying, tried
 from slipway.runs.notifications.config import Email, Notifications, Webhook
 from slipway.runs.notifications.message import Message
@@ -26,7 +27,7 @@ def notify(config: Notifications, message: Message) -> list[str]:
         return []
     problems = deliver(config, message)
     for problem in problems:
-        print(f"warning: {problem}")
+        print(printable(f"warning: {problem}"))
     return problems
 
 
@@ -44,7 +45,7 @@ def deliver(config: Notifications, message: Message) -> list[str]:
         return [f"no notification was sent: notifications.ca_file = {config.ca_file!r} cannot be read: {error}"]
     seconds = config.timeout_seconds / ATTEMPTS
     sends: dict[str, Callable[[], None]] = {
-        "stdout": lambda: print(message.text()),
+        "stdout": lambda: print(printable(message.text())),
         "email": lambda: _send_email(config.email, message, context, seconds),
         "webhook": lambda: _post_webhook(config.webhook, message, context, seconds),
     }

@@ -6,7 +6,10 @@ import asyncio
 import gzip
 import http.client
 import json
+import re
 import socket
+import subprocess
+import sys
 import threading
 import time
 import urllib.request
@@ -22,6 +25,7 @@ import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from serving.protocol.http_server import HttpProtocol
 from serving.protocol.limits import MAX_PROXIED_BYTES
 from serving.protocol.protos import prediction_service_pb2_grpc
 from serving.protocol.tensor_protos import array_of
@@ -147,6 +151,47 @@ def test_rest_connections_have_the_servers_limits(ports: SidecarOptions) -> None
         connection.send(b"GET / HTTP/1.1\r\nx: " + b"a" * (70 << 10))
         answer = connection.read()
     assert (answer.status, answer.error) == (431, "The head of the request is too large")
+
+
+@pytest.mark.parametrize("data", [b"GET /v1/mod", b"POST /v1/models/m:predict HTTP/1.1\r\ncontent-length: 9\r\n\r\n{"])
+def test_rest_half_open_connection_is_ended_as_by_the_server(
+    ports: SidecarOptions, data: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(HttpProtocol, "head_seconds", 0.3)
+    monkeypatch.setattr(HttpProtocol, "idle_seconds", 0.3)
+    with connected(ports.rest_port) as slow:
+        slow.send(data)
+        assert slow.read().status == 408
+        slow.seconds_until_closed(20)
+
+
+def test_rest_bodies_of_many_clients_stay_within_the_memory_of_the_container(served: Upstream, tmp_path: Path) -> None:
+    goes_on, count, body = threading.Event(), 10, b"x" * (MAX_PROXIED_BYTES - 1000)
+
+    def hold(seen: Seen) -> Answer:
+        assert goes_on.wait(20)
+        return 200, {}, b"{}"
+
+    served.rest.answer = hold
+    command = [str(Path(sys.executable).parent / "slipway"), "request-log", "--sink", str(tmp_path)]
+    command += ["--host", "127.0.0.1", "--rest-port", "0", "--grpc-port", "0", "--metrics-port", "0"]
+    command += ["--upstream-rest", served.rest_address, "--upstream-grpc", served.grpc_address]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout
+            port = next(int(line.split(" ->")[0].rsplit(":")[-1]) for line in process.stdout if line.startswith("REST"))
+            with ThreadPoolExecutor(count) as clients:
+                asked = [clients.submit(Reply, port, "POST", "/v1/models/m:predict", body) for _ in range(count)]
+                deadline = time.monotonic() + 15
+                while sum(each.done() for each in asked) < count - 1 and time.monotonic() < deadline:
+                    time.sleep(0.05)
+                goes_on.set()
+            [peak] = re.findall(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process.pid}/status").read_text())
+        finally:
+            process.terminate()
+
+    assert sorted(each.result().status for each in asked) == [200] + [503] * (count - 1)
+    assert int(peak) < 400 << 10  # of 512 MiB; the log's queues may take 96
 
 
 def test_rest_chunked_bodies_pass_both_ways(served: Upstream, ports: SidecarOptions) -> None:

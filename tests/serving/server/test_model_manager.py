@@ -263,7 +263,7 @@ def test_manager_stop_ends_a_reload_that_waits(versions: VersionsOnDisk, tmp_pat
         versions.remove(1)
         eventually(lambda: states(manager) == {1: "END"})
         reloading = ThreadPoolExecutor(1).submit(manager.reload, BasePaths.single("n", broken.base))
-        eventually(lambda: "n" in manager.models())
+        eventually(lambda: "n" in manager.availability())
     with pytest.raises(ServingError, match="server is stopping"):
         reloading.result(5)
 

@@ -19,7 +19,9 @@ from serving.client import connect
 from serving.protocol.protos import model_management_pb2, model_server_config_pb2, predict_pb2
 from serving.server import grpc_services, model_manager
 from serving.server.config import ServerConfig
+from serving.server.metrics import METRICS_PATH
 from serving.server.model_sources import BasePaths, ConfigFile, OneVersion
+from serving.server.model_versions import State
 from serving.server.server import ModelServer
 from serving.server.warmup import load_servable
 from slipway.errors import ConfigError, StoreError
@@ -235,7 +237,7 @@ def test_reload_while_another_waits_is_refused_and_predictions_go_on(
         calls = Calls(f"127.0.0.1:{server.grpc_port}")
         waiting = threading.Thread(target=refused, args=(calls, model, {"name": "n", "base_path": str(broken.base)}))
         waiting.start()
-        eventually(lambda: "n" in server.manager.models())
+        eventually(lambda: "n" in server.manager.availability())
         assert refused(calls, model) == (grpc.StatusCode.UNAVAILABLE, "Another reload is at work; try again later")
         assert calls.predict({}, "raw", model="m").model_spec.version.value == 1
         waiting.join()
@@ -254,6 +256,43 @@ def test_reload_new_model_that_cannot_be_loaded_is_told(calls: Calls, versions: 
     assert code is grpc.StatusCode.UNKNOWN
     assert "n version 1: NOT_FOUND: Could not find SavedModel" in text
     assert calls.predict({}, "raw", model="m").model_spec.version.value == 1
+
+
+def test_model_without_a_version_is_told_by_status_and_metrics_until_it_has_one(
+    versions: VersionsOnDisk, tmp_path: Path
+) -> None:
+    versions.add(1)
+    waiting = VersionsOnDisk(versions.model, tmp_path / "waiting")
+    bases = {"waiting": waiting.base, "missing": tmp_path / "missing", "m": versions.base}
+    models = [model_server_config_pb2.ModelConfig(name=name, base_path=str(base)) for name, base in bases.items()]
+    with ModelServer(BasePaths(models), FREE) as server:
+        calls = Calls(f"127.0.0.1:{server.grpc_port}")
+
+        def available(name: str) -> bool:
+            page = ask(server.rest_port, "GET", METRICS_PATH).body.decode()
+            [line] = [line for line in page.splitlines() if f'slipway_model_available{{model_name="{name}"}}' in line]
+            return line.endswith(" 1")
+
+        for name in ("waiting", "missing"):
+            answer = ask(server.rest_port, "GET", f"/v1/models/{name}")
+            [told] = answer.json["model_version_status"]
+            assert (answer.status, told["state"], told["status"]["error_code"]) == (200, "START", "NOT_FOUND")
+            assert str(bases[name]) in told["status"]["error_message"]
+            [status] = calls.status(model=name).model_version_status
+            assert (status.version, status.state) == (0, State.START)
+            assert status.status.error_message == told["status"]["error_message"]
+            assert not available(name)
+        assert ask(server.rest_port, "GET", "/v1/models/waiting/versions/1").status == 404
+        assert ask(server.rest_port, "GET", "/v1/models/nobody").status == 404
+        waiting.add(3)
+        eventually(lambda: available("waiting"))
+        assert [(each.version, each.state) for each in calls.status(model="waiting").model_version_status] == [
+            (3, State.AVAILABLE)
+        ]
+        reload(calls, {"name": "m", "base_path": str(versions.base)})
+        assert ask(server.rest_port, "GET", "/v1/models/missing").status == 404
+        eventually(lambda: server.manager.availability() == {"m": True})
+        calls.channel.close()
 
 
 def test_config_file_is_followed_and_a_damaged_one_changes_nothing(versions: VersionsOnDisk, tmp_path: Path) -> None:

@@ -72,7 +72,15 @@ def test_store_models_of_a_bucket_are_fetched_once(fault_proxy: FaultProxy, tmp_
     assert b"touched" in (path / "saved_model.pb").read_bytes()
 
 
-def test_store_models_unknown_model_is_explained(tmp_path: Path) -> None:
+def test_store_models_say_why_there_is_nothing_to_serve(tmp_path: Path) -> None:
     store = LocalModelStore(tmp_path / "store")
-    push(store, tmp_path, 1)
-    assert "its models: taxi" in StoreModels(store, ["other"], tmp_path).describe("other")
+    number = push(store, tmp_path, 1)
+    source = StoreModels(store, ["other", "taxi"], tmp_path)
+
+    assert "its models: taxi" in source.describe("other")
+    (tmp_path / "store" / "taxi" / str(number) / "saved_model.pb").write_bytes(b"other")
+    assert source.poll()["taxi"] is None
+    assert "saved_model.pb" in source.describe("taxi")
+    store.quarantine("taxi", number, why="it is wrong")
+    assert wanted(source) == Wanted({})
+    assert f"{number} is quarantined" in source.describe("taxi")
