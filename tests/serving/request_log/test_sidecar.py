@@ -166,7 +166,7 @@ def test_rest_half_open_connection_is_ended_as_by_the_server(
 
 
 def test_rest_bodies_of_many_clients_stay_within_the_memory_of_the_container(served: Upstream, tmp_path: Path) -> None:
-    goes_on, count, body = threading.Event(), 10, b"x" * (MAX_PROXIED_BYTES - 1000)
+    goes_on, count, body = threading.Event(), 6, b"x" * (MAX_PROXIED_BYTES - 1000)
 
     def hold(seen: Seen) -> Answer:
         assert goes_on.wait(20)
