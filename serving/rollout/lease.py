@@ -85,7 +85,8 @@ def read_state(lease: Object | None) -> RolloutState | None:
         name = metadata["name"]
         raise RolloutError(
             f"Lease {name}: its annotation {STATE} is not a rollout's state ({error.error_count()} problems). Look at "
-            f"the Deployments; then remove it: kubectl --namespace {metadata['namespace']} annotate lease {name} {STATE}-"
+            "the Deployments; then remove it: "
+            f"kubectl --namespace {metadata['namespace']} annotate lease {name} {STATE}-"
         ) from error
 
 
