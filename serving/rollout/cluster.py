@@ -256,8 +256,8 @@ class Cluster:
         told = f"{what}: the API server answers {error.status}: {message}"
         if error.status == 404 and message.startswith("namespaces "):
             return ClusterError(
-                f"{told}. manifests/rollout-access makes it, with the rights in it; alone: kubectl create namespace "
-                f"{self.namespace}"
+                f"{told}. manifests/rollout-access makes it, with the rights in it; alone: "
+                f"{self.kubectl} create namespace {self.namespace}"
             )
         if error.status == 404:
             return NotFoundError(f"{what} in namespace {self.namespace}: {message}")
@@ -289,7 +289,7 @@ class Cluster:
             return ClusterError(f"{told}. No credentials were sent: has the kubeconfig's context a user? See: "
                                 f"{self.kubectl} config view --minify")  # fmt: skip
         if "is being terminated" in message:
-            gone = f"kubectl wait --for=delete namespace/{self.namespace} --timeout=5m"
+            gone = f"{self.kubectl} wait --for=delete namespace/{self.namespace} --timeout=5m"
             return ClusterError(f"{told}. Wait until it is gone, and make it anew: {gone}")
         if advice := self.advice(message):
             return ClusterError(f"{told}. {advice}")

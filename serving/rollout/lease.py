@@ -77,14 +77,16 @@ def lease_name(model: str) -> str:
 
 def read_state(lease: Object | None) -> RolloutState | None:
     """The state of the last rollout; None before the first. Raises `RolloutError` if it is damaged."""
-    text = (lease or {}).get("metadata", {}).get("annotations", {}).get(STATE)
+    metadata = (lease or {}).get("metadata", {})
+    text = metadata.get("annotations", {}).get(STATE)
     try:
         return RolloutState.model_validate_json(text) if text else None
     except ValidationError as error:
-        name = lease["metadata"]["name"] if lease else ""
+        name = metadata["name"]
         raise RolloutError(
-            f"Lease {name}: its annotation {STATE} is not a rollout's state ({error.error_count()} problems). "
-            f"Look at the Deployments; then remove it: kubectl annotate lease {name} {STATE}-"
+            f"Lease {name}: its annotation {STATE} is not a rollout's state ({error.error_count()} problems). Look at "
+            "the Deployments; then remove it: "
+            f"kubectl --namespace {metadata['namespace']} annotate lease {name} {STATE}-"
         ) from error
 
 

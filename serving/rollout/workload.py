@@ -70,10 +70,10 @@ class Workload:
         for track in ("stable", "canary"):
             found = self.deployment(track)
             if found and found["spec"].get("paused"):
-                name, namespace = found["metadata"]["name"], self.cluster.namespace
+                name = found["metadata"]["name"]
                 raise RolloutError(
                     f"Deployment {name} is paused, so nothing was changed: no new pods would start. Run: "
-                    f"kubectl rollout resume deployment/{name} --namespace {namespace}"
+                    f"{self.cluster.kubectl} rollout resume deployment/{name}"
                 )
 
     def require_appliable(self, number: int, overlay: Overlay) -> None:
@@ -173,10 +173,9 @@ class Workload:
     def _scale_up(self, spec: Object) -> str:
         if "minReplicas" in spec:
             return "set minReplicas of the HorizontalPodAutoscaler to 1 or more in the overlay"
-        name, namespace = self.deployment_name("stable"), self.cluster.namespace
         return (
             "remove `replicas: 0` from the overlay; if it was scaled by hand: "
-            f"kubectl scale deployment/{name} --replicas 1 --namespace {namespace}"
+            f"{self.cluster.kubectl} scale deployment/{self.deployment_name('stable')} --replicas 1"
         )
 
     def _wanted(self, track: Track, number: int, overlay: Overlay, replicas: int | None = None) -> list[Object]:

@@ -167,7 +167,7 @@ def test_start_in_a_namespace_that_is_missing_is_told(place: Place) -> None:
     name = "slipway-test-none"
     for each in place.objects:
         each["metadata"]["namespace"] = name
-    with place.cluster(name) as cluster, pytest.raises(ClusterError, match=f"kubectl create namespace {name}"):
+    with place.cluster(name) as cluster, pytest.raises(ClusterError, match=f"kubectl .*create namespace {name}"):
         place.rollout(cluster).start(place.good[0])
 
 

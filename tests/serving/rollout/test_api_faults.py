@@ -141,8 +141,14 @@ def test_cluster_server_that_starts_is_asked_again_only_for_what_it_granted(worl
 @pytest.mark.parametrize(
     ("namespace", "why"),
     [
-        ("missing", 'namespaces "slipway-staging" not found.*kubectl create namespace slipway-staging$'),
-        ("terminating", "being terminated.*kubectl wait --for=delete namespace/slipway-staging --timeout=5m$"),
+        (
+            "missing",
+            'namespaces "slipway-staging" not found.*kubectl --namespace .* create namespace slipway-staging$',
+        ),
+        (
+            "terminating",
+            "being terminated.*kubectl --namespace .* wait --for=delete namespace/slipway-staging --timeout=5m$",
+        ),
     ],
 )
 def test_start_in_a_namespace_that_is_not_there_says_how_to_make_it(

@@ -77,6 +77,14 @@ def test_next_run_first_does_what_a_dead_process_had_decided(held: World, phase:
     assert held.store.stage("taxi", second) == ("retired" if phase == "promoting" else "quarantined")
 
 
+def test_damaged_state_is_told_with_the_command_that_removes_it(served: World) -> None:
+    lease = served.api.objects.get("Lease", NAMESPACE, "taxi-rollout")
+    lease["metadata"]["annotations"][STATE] = "{"
+    served.api.objects.replace(lease, "kubectl-edit")
+    with pytest.raises(RolloutError, match=f"kubectl --namespace {NAMESPACE} annotate lease taxi-rollout {STATE}-$"):
+        served.start(served.versions[1])
+
+
 def left_reverting(world: World) -> None:
     """A rollback from version two whose process died before it began."""
     first, second = world.versions[:2]
@@ -126,7 +134,11 @@ def overlay_with(world: World, kind: str, **spec: Any) -> None:
 @pytest.mark.parametrize(
     ("kind", "spec", "fix"),
     [
-        ("Deployment", {"replicas": 0}, "kubectl scale deployment/taxi-serving --replicas 1 --namespace"),
+        (
+            "Deployment",
+            {"replicas": 0},
+            "kubectl --namespace slipway-staging scale deployment/taxi-serving --replicas 1",
+        ),
         ("HorizontalPodAutoscaler", {"minReplicas": 0}, "set minReplicas of the HorizontalPodAutoscaler"),
     ],
 )
@@ -161,7 +173,8 @@ def test_paused_deployment_is_named_with_its_fix_and_nothing_is_changed(world: W
     with world.cluster() as cluster:
         rollout = world.rollout(cluster)
         with pytest.raises(
-            RolloutError, match=r"is paused.*kubectl rollout resume deployment/taxi-serving --namespace"
+            RolloutError,
+            match=r"is paused.*kubectl --namespace slipway-staging rollout resume deployment/taxi-serving$",
         ):
             _ = rollout.start(third) if act == "start" else rollout.rollback("bad")
     assert (world.stable, world.store.stages("taxi")) == (second, stages)
