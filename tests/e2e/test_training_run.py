@@ -82,10 +82,10 @@ def test_run_leaves_what_kubeflows_ui_shows(workspace: Workspace) -> None:
     check_curve(evaluated["classification_metrics"])
     check_matrix(evaluated["classification_metrics"])
     assert evaluated["evaluation"]["example_count"] == run["rows"]["eval"]
-    first = ("best_epoch", "best_validation_loss", "epochs", "fit_seconds", "hyperparameters.hidden.1")
+    first = ("best_epoch", "best_validation_loss", "epochs", "fit_seconds", "hyperparameters.hidden.0")
     assert set(first) <= set(scalar_pages(trained)[0])
     assert (trained["epochs"], trained["hyperparameters.learning_rate"]) == (3, 0.003)
-    assert found["train-model"]["model"]["hyperparameters"]["struct"]["hidden"] == [64, 32]
+    assert found["train-model"]["model"]["hyperparameters"]["struct"]["hidden"] == [64]
     assert found["ingest-examples"]["examples"]["rows"]["struct"]["read"] == 4_000
     assert found["validate-examples"]["anomalies"]["errors"] == 0
     assert found["push-model"]["verdict"] == {"verdict": "pushed", "version": run["pushed_version"]}

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
+from modules.taxi.preprocessing import BUCKETS
 from slipway.data.examples.dataset import MANIFEST, Manifest, RowCounts
 from slipway.data.schema import model_inputs, parse_schema
 from slipway.data.tensors import raw_inputs, serialize_examples
@@ -141,9 +142,37 @@ def test_taxi_never_sees_the_tip() -> None:
 
 @pytest.mark.slow
 def test_taxi_learns_the_sample(sample: Path, tmp_path: Path) -> None:
-    auc, loss = Trained(sample, tmp_path).train(seed=1)
+    trained = Trained(sample, tmp_path)
+    auc, loss = trained.train(seed=1)
     assert auc > 0.93
     assert loss < 0.25
+
+    fares = pq.read_table(tmp_path / "examples" / "split=train")["fare"].to_numpy()
+    steps = np.array(pq.read_table(tmp_path / "transformed" / "split=train")["steps"].to_pylist())
+    *measured, dollars = steps.T
+    assert [column.min() for column in (*measured, dollars)] == [0, 0, 0, 0]
+    assert dollars.max() == pytest.approx(BUCKETS - 2, abs=1e-3)  # as many as the model has inputs for
+    assert dollars[(fares % 5) < 0.3].max() < 4
+    assert dollars[(fares % 5) > 4.7].min() > 14
+
+
+def test_taxi_learning_rate_falls_to_a_tenth() -> None:
+    import keras
+
+    from modules.taxi.model import build_model
+
+    shapes = {"numbers": 4, "steps": 4, "places": 4, "categories": 6, "periods": 3}
+    whole = {"places", "categories", "periods"}
+    features = {
+        name: keras.Input((width,), name=name, dtype="int64" if name in whole else "float32")
+        for name, width in shapes.items()
+    }
+    optimizer = build_model(features, CONFIG.hyperparameters).optimizer
+    start = CONFIG.hyperparameters["learning_rate"]
+    assert float(optimizer.learning_rate) == pytest.approx(start)
+    for batches in (CONFIG.hyperparameters["decay_steps"], 10**6):
+        optimizer.iterations.assign(batches)
+        assert float(optimizer.learning_rate) == pytest.approx(start / 10)
 
 
 @pytest.mark.slow
