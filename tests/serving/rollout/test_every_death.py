@@ -111,6 +111,7 @@ def dies(world: World, act: Act, calls: int) -> bool:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("before", "act", "stages"),
     [
