@@ -16,6 +16,8 @@ from delivery.environment import open_environment
 from slipway.data.examples.source import parts_of
 from slipway.errors import ConfigError, ModuleError
 from slipway.module_kit.check import check_data, check_module
+from slipway.module_kit.config import read_config
+from slipway.module_kit.requirements import check_installed, check_versions, lock_requirements
 from slipway.module_kit.try_metrics import try_metrics
 from slipway.stores.module_store import digest_module
 
@@ -83,6 +85,10 @@ def check(
         one: dict[str, Any] = {"module": folder.name, "task": None, "digest": None, "problems": []}
         try:
             config = check_module(folder)
+            one["problems"] = [*check_versions(folder, environment.checkout.folder), *check_installed(folder)]
+            if one["problems"]:  # what is not installed cannot be tried
+                checked.append(one)
+                continue
             if uri := data or config.data:
                 check_data(config, ",".join(parts_of(uri, Path.cwd() if data else environment.project)))
             try_metrics(folder, config)
@@ -99,3 +105,14 @@ def check(
                 echo(f"  {line}")
     if any(one["problems"] for one in checked):
         raise typer.Exit(1)
+
+
+@app.command()
+def lock(
+    name: Annotated[str, typer.Argument(help="Folder under modules/.")],
+    env: options.Env = None,
+) -> None:
+    """Resolve the requirements of module.yaml into requirements.lock, with hashes and the project's versions."""
+    environment = open_environment(env)
+    [folder] = environment.module_folders([name])
+    echo(lock_requirements(folder, read_config(folder).requirements, environment.checkout.folder))

@@ -22,6 +22,7 @@ from slipway.errors import ConfigError, ModuleError
 from slipway.module_api import ModuleConfig
 from slipway.module_kit.check import check_data
 from slipway.module_kit.loader import load_function
+from slipway.module_kit.requirements import check_installed
 from slipway.platforms.prepared import write_prepared
 from slipway.runs.naming import JOB, run_name_of
 from slipway.stores import storage
@@ -44,6 +45,8 @@ def local_request(
     """
     platform = _platform(environment, "local", environment.code_image, notify=notify)
     folder, config = environment.module(module)
+    if absent := check_installed(folder):
+        raise ModuleError("\n".join(absent))
     uri = data or config.data
     if uri is None:
         uri = str(sample_data(folder, environment.settings.home))
@@ -70,6 +73,11 @@ def remote_request(
     `data` is a URI; the module's own without it, else its sample, uploaded.
     """
     folder, config = environment.module(module)
+    if config.requirements:
+        raise ModuleError(
+            f"{folder}/module.yaml lists requirements, and no image of a cluster holds them yet: add them to "
+            "pyproject.toml and run `make lock`, or run the module on this machine"
+        )
     uri = _remote_data(environment, folder, data or config.data, publish=publish)
     if publish:
         _check_columns(config, uri, pipeline)
