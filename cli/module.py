@@ -12,7 +12,9 @@ import typer
 from cli import options
 from cli.output import echo, print_json
 from cli.schema import DataToRead, read
+from delivery.compile import require_image
 from delivery.environment import open_environment
+from delivery.images import build_layer
 from slipway.data.examples.source import parts_of
 from slipway.errors import ConfigError, ModuleError
 from slipway.module_kit.check import check_data, check_module
@@ -116,3 +118,20 @@ def lock(
     environment = open_environment(env)
     [folder] = environment.module_folders([name])
     echo(lock_requirements(folder, read_config(folder).requirements, environment.checkout.folder))
+
+
+@app.command()
+def image(
+    name: Annotated[str, typer.Argument(help="Folder under modules/.")],
+    image: options.Image = None,
+    env: options.Env = None,
+) -> None:
+    """Build and push the image of a module's steps, unless it is there: a layer on the image, with its requirements."""
+    environment = open_environment(env).with_image(image)
+    base = environment.settings.image
+    require_image(base)
+    folder, config = environment.module(name)
+    if not config.requirements:
+        echo(base)
+        return
+    echo(build_layer(folder, base, environment.builder, environment.checkout.folder)[0])

@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 
 from delivery.compile import compile_pipeline, require_image
 from delivery.environment import Environment
+from delivery.images import image_of
 from delivery.launch import RunRequest, request_run
 from delivery.package import read_package
 from delivery.targets.base import Recurring, Submission
@@ -73,15 +74,11 @@ def remote_request(
     `data` is a URI; the module's own without it, else its sample, uploaded.
     """
     folder, config = environment.module(module)
-    if config.requirements:
-        raise ModuleError(
-            f"{folder}/module.yaml lists requirements, and no image of a cluster holds them yet: add them to "
-            "pyproject.toml and run `make lock`, or run the module on this machine"
-        )
     uri = _remote_data(environment, folder, data or config.data, publish=publish)
     if publish:
         _check_columns(config, uri, pipeline)
-    platform = _platform(environment, target, environment.settings.image, notify=True, publish=publish)
+    image = image_of(folder, environment.settings.image)
+    platform = _platform(environment, target, image, notify=True, publish=publish)
     return request_run(
         folder,
         config,
@@ -111,7 +108,7 @@ def prepared(
     request = remote_request(environment, target, module, data, pipeline=pipeline, publish=publish)
     with TemporaryDirectory(prefix="slipway-compiled-") as folder:
         path = Path(folder) / f"{pipeline}.yaml"
-        compile_pipeline(pipeline, environment.destination(target), request.arguments, path)
+        compile_pipeline(pipeline, environment.destination(target, request.lineage.image), request.arguments, path)
         package = read_package(path)
         yield Submission(package, package.fields, request.lineage, key)
 
@@ -144,7 +141,7 @@ def write_package(
         readable = {"remote_home": "gs://BUCKET/slipway", "serving": serving}
         environment = replace(environment, settings=environment.settings.model_copy(update=readable))
     request = remote_request(environment, target, module, data, pipeline=pipeline, publish=False)
-    compile_pipeline(pipeline, environment.destination(target), request.arguments, output)
+    compile_pipeline(pipeline, environment.destination(target, request.lineage.image), request.arguments, output)
 
 
 def packaged(environment: Environment, target: RemoteTarget, path: Path, module: str, data: str | None) -> Submission:

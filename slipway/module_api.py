@@ -440,7 +440,7 @@ class ModuleConfig(LabelledTask):
         default_factory=dict, description="the functions of metrics.py, and whether high or low is better: `cost: low`"
     )
     requirements: tuple[Annotated[str, AfterValidator(_checked_requirement)], ...] = Field(
-        (), description="what the code imports beyond the image: `lifelines>=0.30`; locked by `slipway module lock`"
+        (), description="what the code imports beyond the image: `lightgbm>=4.6`; locked by `slipway module lock`"
     )
     training: Training = Training()
     monitoring: Monitoring = Monitoring()

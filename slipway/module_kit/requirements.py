@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,8 @@ from slipway.stores.storage import write_text
 LOCK = "requirements.lock"
 # What the project itself is locked to; the image has the same versions.
 PROJECT_LOCK = "requirements.lock"
+# Debian 12, which the image is of. It has no compiler.
+_IMAGE_PLATFORM = "x86_64-manylinux_2_36"
 _MADE_FROM = "# `slipway module lock` made this file. Requirements: "
 
 
@@ -25,31 +28,46 @@ def lock_requirements(folder: Path, requirements: Iterable[str], project: Path) 
     """Writes a module's lock, in which the packages of the project keep their versions; returns what was done.
 
     Raises:
-        ModuleError: uv is missing, or the requirements cannot be met: its message names what excludes each other.
+        ModuleError: uv is missing, or the image cannot hold the requirements; uv's message names what excludes each
+            other, or has no wheel.
     """
     path = folder / LOCK
     if not requirements:
         path.unlink(missing_ok=True)
         return f"{folder.name}: module.yaml lists no requirements, so there is no {LOCK}"
-    command = [
-        *(_uv(), "pip", "compile", "-", "--quiet", "--no-header", "--no-annotate", "--generate-hashes"),
-        *("--universal", "--python-version", "3.11", "--constraint", PROJECT_LOCK),
-        # TensorFlow is in the image under the name tensorflow-cpu, and libclang only builds it.
-        *("--no-emit-package", "tensorflow", "--excludes", "image/exclude-tensorflow.txt"),
-    ]
-    wanted = "\n".join(requirements)
+    # TensorFlow is in the image under the name tensorflow-cpu, and libclang only builds it.
+    resolve = ("--generate-hashes", "--universal", "--constraint", PROJECT_LOCK, "--no-emit-package", "tensorflow")
+    excludes = ("--excludes", "image/exclude-tensorflow.txt")
     try:
-        done = subprocess.run(command, input=wanted, cwd=project, capture_output=True, text=True, check=False)
+        pins = _compile("\n".join(requirements), project, *resolve, *excludes)
+        held = _versions(project / PROJECT_LOCK)
+        new = [str(pin) for pin in _pins(pins) if canonicalize_name(pin.name) not in held]
+        _compile("\n".join(new), project, "--no-deps", "--only-binary", ":all:", "--python-platform", _IMAGE_PLATFORM)
+    except subprocess.CalledProcessError as error:
+        raise ModuleError(
+            f"{folder}/module.yaml: the image cannot hold the requirements, beside the versions of "
+            f"{project / PROJECT_LOCK} and without building from source:\n{error.stderr.strip()}"
+        ) from error
+    write_text(str(path), f"{_made_from(requirements)}\n{pins}")
+    return f"{folder.name}: {path} has {len(_pins(pins))} packages, of which {len(new)} are not in the image"
+
+
+def _compile(requirements: str, project: Path, *options: str) -> str:
+    """What uv resolves requirements to, without its comments."""
+    command = [_uv(), "pip", "compile", "-", "--quiet", "--no-header", "--no-annotate", "--python-version", "3.11"]
+    try:
+        done = subprocess.run(
+            [*command, *options], input=requirements, cwd=project, capture_output=True, text=True, check=True
+        )
     except FileNotFoundError as error:
         raise ModuleError(f"{command[0]} is not installed; `make .venv/.uv` in a checkout installs it") from error
-    if done.returncode:
-        raise ModuleError(
-            f"{folder}/module.yaml: the requirements do not go together with {project / PROJECT_LOCK}, whose versions "
-            f"the image has:\n{done.stderr.strip()}"
-        )
-    pins = "".join(f"{line}\n" for line in done.stdout.splitlines() if not line.startswith("#"))
-    write_text(str(path), f"{_made_from(requirements)}\n{pins}")
-    return f"{folder.name}: {path} has {len(_pins(pins))} packages"
+    return "".join(f"{line}\n" for line in done.stdout.splitlines() if not line.startswith("#"))
+
+
+def digest_lock(lock: bytes) -> str:
+    """The digest of what a lock holds; a comment changes nothing."""
+    pins = [line for line in lock.splitlines() if not line.startswith(b"#")]
+    return hashlib.sha256(b"\n".join(pins)).hexdigest()
 
 
 def check_lock(folder: Path, requirements: Iterable[str], files: Mapping[str, bytes]) -> list[str]:
