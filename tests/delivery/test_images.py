@@ -17,7 +17,7 @@ from delivery.plan.fingerprints import layer_tag
 from delivery.submission import prepared, write_package
 from serving.manifests import Object
 from settings.load import PROJECT
-from slipway.errors import DeliveryError
+from slipway.errors import DeliveryError, ModuleError
 from slipway.module_kit.requirements import LOCK, digest_lock
 from tests.cli.commands import slipway
 from tests.fakes.docker import write_docker
@@ -102,6 +102,19 @@ def test_submit_without_the_layer_starts_nothing_and_names_what_builds_it(kubefl
     with pytest.raises(DeliveryError, match=r"taxi/requirements\.lock .*slipway module image taxi"):
         slipway("submit", "taxi", "--target", "kubeflow")
     assert kubeflow.runs == {}
+
+
+def test_local_run_without_what_is_locked_ends_before_anything_is_written(
+    image: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLIPWAY_HOME", str(tmp_path / "local"))
+    lock = tmp_path / "modules" / "taxi" / LOCK
+    lock.write_text(f"{LOCKED}absent-package==1.5 \\\n    --hash=sha256:{'0' * 64}\n")
+    with pytest.raises(
+        ModuleError, match=r"absent-package==1\.5; install .*--require-hashes -r .*taxi/requirements\.lock"
+    ):
+        slipway("run", "taxi")
+    assert not (tmp_path / "local").exists()
 
 
 def test_module_image_builds_the_layer_once_and_submit_finds_it(

@@ -274,8 +274,8 @@ def test_plan_of_a_lock_builds_the_layer_and_submits_that_module_only(project: P
 
 def test_plan_of_code_or_of_a_comment_in_the_lock_builds_nothing(project: Project) -> None:
     project.commit(REQUIRED)
-    for change in ({MODEL: NEW_MODEL}, {LOCK: f"# A comment.\n{REQUIRED[LOCK]}"}):
-        project.commit(change)
+    for path, text in ((MODEL, NEW_MODEL), (LOCK, f"# A comment.\n{REQUIRED[LOCK]}")):
+        project.commit({path: text})
         plan = project.plan()
         assert (plan.layers, done(plan)) == ([], (False, ["taxi"], ["taxi"]))
 

@@ -75,7 +75,7 @@ def test_lock_that_would_change_a_version_of_the_image_is_named(module: Path, tm
 @pytest.fixture
 def _index() -> None:
     """Skips where uv reaches no index."""
-    command = [Path(sys.executable).with_name("uv"), "pip", "compile", "-", "--quiet"]
+    command = [str(Path(sys.executable).with_name("uv")), "pip", "compile", "-", "--quiet"]
     try:
         subprocess.run(command, input="iniconfig", text=True, check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError):
