@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -88,14 +88,15 @@ class Deployer:
                 image = self._image()
         else:
             self.say("image: skipped: nothing needs it")
+        layers = {}
         for module in plan.requirements if plan.layers or plan.pipelines or schedules else ():
             with self._step(f"image {module}"):
-                self._layer(module, image)
+                layers[module] = self._layer(module, image)
         for module in plan.modules:
             with self._step(f"sync {module}"):
                 published, uploaded = self._sync(module)
                 self.say(f"sync {module}: {'published' if uploaded else 'already there'}: {published.uri}")
-        self._submit_all(image)
+        self._submit_all(image, layers)
         for overlay in plan.manifests:
             with self._step(f"apply {overlay}"):
                 self._apply_overlay(image)
@@ -130,12 +131,14 @@ class Deployer:
         self.say(f"image: built and pushed: {built}")
         return built
 
-    def _layer(self, module: str, image: str) -> None:
+    def _layer(self, module: str, image: str) -> str:
+        """The layer of a module on the image, by digest; built, if the registry does not have it."""
         [folder] = self.environment.module_folders([module])
         layer, built = build_layer(folder, image, self.environment.builder, self.environment.checkout.folder)
         self.say(f"image {module}: {'built and pushed' if built else 'already there'}: {layer}")
+        return layer
 
-    def _submit_all(self, image: str) -> None:
+    def _submit_all(self, image: str, layers: Mapping[str, str]) -> None:
         latest = read_latest(self._home, self.plan.environment) if self.plan.pipelines else {}
         waiting = []
         for module in self.plan.pipelines:
@@ -147,7 +150,7 @@ class Deployer:
         for module in waiting:
             with self._step(f"submit {module}"):
                 run = self.submitted[module] = self._submit(module, image)
-                self._record(self._unit(module), self.plan.run_key(module), image, run)
+                self._record(self._unit(module), self.plan.run_key(module), layers.get(module, image), run)
                 self.say(f"submit {module}: {run.name} {run.url}".rstrip())
 
     # What changes the environment

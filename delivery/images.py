@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from collections.abc import Iterable
@@ -66,4 +67,5 @@ def build_layer(module: Path, image: str, builder: Builder, project: Path) -> tu
 
 def _place(module: Path, image: str) -> tuple[ImageRegistry, str]:
     """Where a module's layer is: beside the image, with a tag."""
-    return ImageRegistry(image.partition("@")[0]), layer_tag(image, digest_lock((module / LOCK).read_bytes()))
+    repository = re.sub(r":[^/]+$", "", image.partition("@")[0])  # an image by digest may have a tag, too
+    return ImageRegistry(repository), layer_tag(image, digest_lock((module / LOCK).read_bytes()))

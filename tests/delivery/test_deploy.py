@@ -271,6 +271,9 @@ def test_deploy_builds_the_layer_of_a_module_once_and_on_the_image(world: World)
     reference = f"{world.registry.repository}:{layer_tag(image, plan.requirements['taxi'])}"
     build = f"build --platform linux/amd64 --tag {reference} --build-arg BASE={image} ."
     assert world.docker[-2:] == [build, f"push {reference}"]
+    layer = f"{world.registry.repository}@{world.registry.tags[reference.rpartition(':')[2]]}"
+    recorded = read_latest(world.home, "staging")
+    assert (recorded["module-taxi"].image, recorded["module-wine"].image) == (layer, image)
     assert world.plan().is_empty
     built = len(world.docker)
     world.project.commit({MODEL: NEW_MODEL})

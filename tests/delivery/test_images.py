@@ -68,6 +68,12 @@ def test_module_without_a_lock_has_the_image_and_nobody_is_asked(tmp_path: Path)
     assert image_of(tmp_path, image) == image
 
 
+def test_layer_is_beside_the_image_whatever_tag_it_has(image: str, registry: FakeRegistry, tmp_path: Path) -> None:
+    layer = registry.push(layer_on(image))
+    for named in (image, image.replace("@", ":latest@")):
+        assert image_of(tmp_path / "modules" / "taxi", named) == layer
+
+
 @pytest.mark.parametrize("pipeline", ["training", "monitoring"])
 def test_compile_gives_each_executor_the_layer_of_the_module(
     image: str, registry: FakeRegistry, tmp_path: Path, pipeline: str, monkeypatch: pytest.MonkeyPatch
