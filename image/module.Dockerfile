@@ -4,24 +4,24 @@
 # By digest.
 ARG BASE
 
-FROM ${BASE} AS tools
+FROM ${BASE} AS packages
 # hadolint ignore=DL3002
 USER 0
 WORKDIR /build
 COPY requirements-uv.lock ./
 RUN python -m venv uv && uv/bin/pip install --no-cache-dir --require-hashes -r requirements-uv.lock
 COPY requirements.lock ./
-
-FROM ${BASE}
-USER 0
 # No compiler is here, so nothing is built from source. What the image holds keeps its version: grep prints what would
 # not, and the build fails. Only new files are compiled, as the image's are; a package's template may be no Python.
-RUN --mount=type=bind,from=tools,source=/build,target=/build --mount=type=tmpfs,target=/tmp \
-    /build/uv/bin/uv pip freeze --python /opt/venv/bin/python > /tmp/held \
-    && /build/uv/bin/uv pip install --no-cache --python /opt/venv/bin/python --no-deps --require-hashes \
-       --only-binary :all: -r /build/requirements.lock \
-    && /build/uv/bin/uv pip freeze --python /opt/venv/bin/python > /tmp/now \
-    && ! grep -vxFf /tmp/now /tmp/held \
-    && { find /opt/venv/lib/python3.11/site-packages -name '*.py' -cnewer /tmp/held \
-         -exec python -m compileall -q --invalidation-mode unchecked-hash {} + || true; }
-USER 10001
+RUN uv/bin/uv pip freeze --python /opt/venv/bin/python > held \
+    && uv/bin/uv pip install --no-cache --python /opt/venv/bin/python --no-deps --require-hashes --only-binary :all: \
+       -r requirements.lock \
+    && uv/bin/uv pip freeze --python /opt/venv/bin/python > now \
+    && ! grep -vxFf now held \
+    && { find /opt/venv -name '*.py' -cnewer held \
+         -exec python -m compileall -q --invalidation-mode unchecked-hash {} + || true; } \
+    && find /opt/venv ! -type d -cnewer held > files && tar --create --file=new.tar --absolute-names --files-from=files \
+    && mkdir new && tar --extract --file=new.tar --directory=new
+
+FROM ${BASE}
+COPY --from=packages /build/new/ /
