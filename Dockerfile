@@ -35,6 +35,8 @@ RUN useradd --uid 10001 --gid 0 --no-log-init --create-home slipway \
 COPY --from=dependencies /opt/venv /opt/venv
 WORKDIR /app
 COPY image/requirements.lock requirements.lock
+# What is built on this image: a changed recipe is another image, and so are the layers on it.
+COPY image/module.Dockerfile image/
 COPY image/modules/ modules/
 COPY image/settings/ settings/
 COPY settings/*.py settings/

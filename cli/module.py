@@ -12,10 +12,14 @@ import typer
 from cli import options
 from cli.output import echo, print_json
 from cli.schema import DataToRead, read
+from delivery.compile import require_image
 from delivery.environment import open_environment
+from delivery.images import build_layer
 from slipway.data.examples.source import parts_of
 from slipway.errors import ConfigError, ModuleError
 from slipway.module_kit.check import check_data, check_module
+from slipway.module_kit.config import read_config
+from slipway.module_kit.requirements import check_installed, check_versions, lock_requirements
 from slipway.module_kit.try_metrics import try_metrics
 from slipway.stores.module_store import digest_module
 
@@ -83,6 +87,10 @@ def check(
         one: dict[str, Any] = {"module": folder.name, "task": None, "digest": None, "problems": []}
         try:
             config = check_module(folder)
+            one["problems"] = [*check_versions(folder, environment.checkout.folder), *check_installed(folder)]
+            if one["problems"]:  # what is not installed cannot be tried
+                checked.append(one)
+                continue
             if uri := data or config.data:
                 check_data(config, ",".join(parts_of(uri, Path.cwd() if data else environment.project)))
             try_metrics(folder, config)
@@ -99,3 +107,31 @@ def check(
                 echo(f"  {line}")
     if any(one["problems"] for one in checked):
         raise typer.Exit(1)
+
+
+@app.command()
+def lock(
+    name: Annotated[str, typer.Argument(help="Folder under modules/.")],
+    env: options.Env = None,
+) -> None:
+    """Resolve the requirements of module.yaml into requirements.lock, with hashes and the project's versions."""
+    environment = open_environment(env)
+    [folder] = environment.module_folders([name])
+    echo(lock_requirements(folder, read_config(folder).requirements, environment.checkout.folder))
+
+
+@app.command()
+def image(
+    name: Annotated[str, typer.Argument(help="Folder under modules/.")],
+    image: options.Image = None,
+    env: options.Env = None,
+) -> None:
+    """Build and push the image of a module's steps, unless it is there: a layer on the image, with its requirements."""
+    environment = open_environment(env).with_image(image)
+    base = environment.settings.image
+    require_image(base)
+    folder, config = environment.module(name)
+    if not config.requirements:
+        echo(base)
+        return
+    echo(build_layer(folder, base, environment.builder, environment.checkout.folder)[0])

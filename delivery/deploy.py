@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,6 +10,7 @@ from pathlib import Path
 
 from delivery.deployments import BASE, MANIFESTS, Deployment, module_unit, read_latest, record
 from delivery.environment import Environment
+from delivery.images import build_and_push, build_layer
 from delivery.plan.planner import Plan, changed_in_checkout, shorten
 from delivery.rollout import refresh
 from delivery.schedules import apply
@@ -63,7 +62,7 @@ class Deployer:
             raise DeliveryError(f"the plan is for {plan.head}, and the checkout is at {head}: check that commit out")
         if paths := changed_in_checkout(repository):
             raise DeliveryError(f"not committed: {shorten(paths)}; commit or stash it: what is deployed must be in Git")
-        for module in sorted({*plan.modules, *plan.pipelines}):
+        for module in sorted({*plan.layers, *plan.modules, *plan.pipelines}):
             if digest_module(modules / module) != plan.module_digests[module]:
                 raise DeliveryError(
                     f"{modules / module} is not what Git has: it holds files that Git ignores. Remove them "
@@ -93,16 +92,20 @@ class Deployer:
         self.check()
         schedules = plan.schedules or self._schedules_are_stale()
         image = ""
-        if plan.image or plan.pipelines or plan.manifests or schedules:
+        if plan.image or plan.layers or plan.pipelines or plan.manifests or schedules:
             with self._step("image"):
                 image = self._image()
         else:
             self.say("image: skipped: nothing needs it")
+        layers = {}
+        for module in plan.requirements if plan.layers or plan.pipelines or schedules else ():
+            with self._step(f"image {module}"):
+                layers[module] = self._layer(module, image)
         for module in plan.modules:
             with self._step(f"sync {module}"):
                 published, uploaded = self._sync(module)
                 self.say(f"sync {module}: {'published' if uploaded else 'already there'}: {published.uri}")
-        self._submit_all(image)
+        self._submit_all(image, layers)
         for overlay in plan.manifests:
             with self._step(f"apply {overlay}"):
                 self._apply_overlay(image)
@@ -132,19 +135,19 @@ class Deployer:
             self.say(f"image: already there: {found}")
             return found
         builder = self.environment.builder
-        for command in (builder.build(plan.image_reference, plan.head), builder.push(plan.image_reference)):
-            if shutil.which(command[0]) is None:
-                raise DeliveryError(f"{command[0]} is not installed; install it, or set delivery.builder")
-            code = subprocess.run(command, cwd=self.environment.checkout.folder, check=False).returncode
-            if code:
-                raise DeliveryError(f"`{' '.join(command)}` ended with {code}; its output is above")
-        built = registry.digest(plan.image_tag)
-        if built is None:
-            raise DeliveryError(f"{plan.image_reference} was pushed, but the registry does not have it; run it again")
+        commands = builder.build(plan.image_reference, plan.head), builder.push(plan.image_reference)
+        built = build_and_push(commands, self.environment.checkout.folder, registry, plan.image_tag)
         self.say(f"image: built and pushed: {built}")
         return built
 
-    def _submit_all(self, image: str) -> None:
+    def _layer(self, module: str, image: str) -> str:
+        """The layer of a module on the image, by digest; built, if the registry does not have it."""
+        [folder] = self.environment.module_folders([module])
+        layer, built = build_layer(folder, image, self.environment.builder, self.environment.checkout.folder)
+        self.say(f"image {module}: {'built and pushed' if built else 'already there'}: {layer}")
+        return layer
+
+    def _submit_all(self, image: str, layers: Mapping[str, str]) -> None:
         latest = read_latest(self._home, self.plan.environment) if self.plan.pipelines else {}
         waiting = []
         for module in self.plan.pipelines:
@@ -156,7 +159,7 @@ class Deployer:
         for module in waiting:
             with self._step(f"submit {module}"):
                 run = self.submitted[module] = self._submit(module, image)
-                self._record(self._unit(module), self.plan.run_key(module), image, run)
+                self._record(self._unit(module), self.plan.run_key(module), layers.get(module, image), run)
                 self.say(f"submit {module}: {run.name} {run.url}".rstrip())
 
     # What changes the environment

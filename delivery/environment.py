@@ -144,8 +144,8 @@ class Environment:
         place = {"environment": "local"} if local else {"environment": self.name or "base", "store": self.remote.store}
         return Tracked(**self.settings.tracking.model_dump(), **place)
 
-    def destination(self, target: RemoteTarget) -> Destination:
-        """Where a pipeline is compiled for."""
+    def destination(self, target: RemoteTarget, image: str) -> Destination:
+        """Where a pipeline is compiled for, with the image of its steps."""
         from delivery.compile import Destination
 
         its, kubeflow = self.settings, self.settings.kubeflow
@@ -156,7 +156,7 @@ class Environment:
             "resourceTtlOnCompletion": kubeflow.ttl_seconds,
         }
         limits = {name: value for name, value in wanted.items() if value and target == "kubeflow"}
-        return Destination(target, its.image, its.compute, self.pipeline_root(target), limits)
+        return Destination(target, image, its.compute, self.pipeline_root(target), limits)
 
     def has_target(self, name: RemoteTarget) -> bool:
         """Whether the settings say where a target is."""

@@ -31,6 +31,11 @@ def split_overrides(overrides: Iterable[tuple[str, Any]]) -> tuple[list[tuple[st
     for_module: dict[str, Any] = {}
     for key, value in overrides:
         top = key.partition(".")[0]
+        if top == "requirements":
+            raise ConfigError(
+                f"--set {key}: the image of the steps holds what is locked; list them in module.yaml, and run "
+                "`slipway module lock`"
+            )
         if top in Settings.model_fields:
             for_settings.append((key, value))
         elif top in ModuleConfig.model_fields:

@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 
 from delivery.compile import compile_pipeline, require_image
 from delivery.environment import Environment
+from delivery.images import image_of
 from delivery.launch import RunRequest, request_run
 from delivery.package import read_package
 from delivery.targets.base import Recurring, Submission
@@ -22,6 +23,7 @@ from slipway.errors import ConfigError, ModuleError
 from slipway.module_api import ModuleConfig
 from slipway.module_kit.check import check_data
 from slipway.module_kit.loader import load_function
+from slipway.module_kit.requirements import check_installed
 from slipway.platforms.prepared import write_prepared
 from slipway.runs.naming import JOB, run_name_of
 from slipway.stores import storage
@@ -44,6 +46,8 @@ def local_request(
     """
     platform = _platform(environment, "local", environment.code_image, notify=notify)
     folder, config = environment.module(module)
+    if absent := check_installed(folder):
+        raise ModuleError("\n".join(absent))
     uri = data or config.data
     if uri is None:
         uri = str(sample_data(folder, environment.settings.home))
@@ -73,7 +77,8 @@ def remote_request(
     uri = _remote_data(environment, folder, data or config.data, publish=publish)
     if publish:
         _check_columns(config, uri, pipeline)
-    platform = _platform(environment, target, environment.settings.image, notify=True, publish=publish)
+    image = image_of(folder, environment.settings.image)
+    platform = _platform(environment, target, image, notify=True, publish=publish)
     return request_run(
         folder,
         config,
@@ -103,7 +108,7 @@ def prepared(
     request = remote_request(environment, target, module, data, pipeline=pipeline, publish=publish)
     with TemporaryDirectory(prefix="slipway-compiled-") as folder:
         path = Path(folder) / f"{pipeline}.yaml"
-        compile_pipeline(pipeline, environment.destination(target), request.arguments, path)
+        compile_pipeline(pipeline, environment.destination(target, request.lineage.image), request.arguments, path)
         package = read_package(path)
         yield Submission(package, package.fields, request.lineage, key)
 
@@ -136,7 +141,7 @@ def write_package(
         readable = {"remote_home": "gs://BUCKET/slipway", "serving": serving}
         environment = replace(environment, settings=environment.settings.model_copy(update=readable))
     request = remote_request(environment, target, module, data, pipeline=pipeline, publish=False)
-    compile_pipeline(pipeline, environment.destination(target), request.arguments, output)
+    compile_pipeline(pipeline, environment.destination(target, request.lineage.image), request.arguments, output)
 
 
 def packaged(environment: Environment, target: RemoteTarget, path: Path, module: str, data: str | None) -> Submission:

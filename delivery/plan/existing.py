@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from delivery.deployments import BASE, MANIFESTS, Deployment, module_unit, read_latest
-from delivery.plan.fingerprints import Files, Key, Place
+from delivery.plan.fingerprints import Files, Key, Place, layer_tag
 from slipway.errors import DeliveryError, SlipwayError
 from slipway.stores import storage
 from slipway.stores.module_store import is_published
+
+if TYPE_CHECKING:
+    from delivery.registry import ImageRegistry
 
 
 class State(NamedTuple):
@@ -25,7 +28,7 @@ def look_up(
 ) -> tuple[dict[str, State], list[str]]:
     """States of the subjects that can be looked up, and notes why others were not.
 
-    Subjects are `image`, `module NAME`, `pipeline NAME` and `overlay FOLDER`.
+    Subjects are `image`, `image NAME`, `module NAME`, `pipeline NAME` and `overlay FOLDER`.
 
     Raises:
         DeliveryError: a look-up failed; the message names `--offline`.
@@ -37,6 +40,11 @@ def look_up(
             image = place.registry.digest(tag)
             missing = State(None, f"the registry has no image {tag[:12]}…")
             states["image"] = State(wanted["image"], "it was pushed", image) if image else missing
+            states |= {
+                subject: _layer(wanted[subject], image, place.registry)
+                for subject in wanted
+                if subject.startswith("image ")
+            }
         else:
             notes.append("images were not looked up: the settings name no delivery.image_repository")
         if place.home:
@@ -46,6 +54,15 @@ def look_up(
     except SlipwayError as error:
         raise DeliveryError(f"{error}\nWithout a network, `slipway plan --offline` compares with the base") from error
     return states, notes
+
+
+def _layer(key: Key, image: str | None, registry: ImageRegistry) -> State:
+    if image is None:
+        return State(None, "the image below it has to be built")
+    tag = layer_tag(image, key["requirements"])
+    if registry.digest(tag):
+        return State(key, "it was pushed")
+    return State(None, f"the registry has no image {tag[:12]}…")
 
 
 def _in_home(wanted: Mapping[str, Key], modules: Mapping[str, Files], place: Place) -> Iterator[tuple[str, State]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from delivery.plan.classes import IN_IMAGE, classify
 from delivery.plan.tree import SUBMODULE, SYMLINK, Repository, Tree
 from slipway.errors import ModuleError, SlipwayError
+from slipway.module_kit.requirements import LOCK, digest_lock
 from slipway.stores.module_store import NAME, check_size, counts, digest_files
 from slipway.targets import DEFAULT_PIPELINE, RemoteTarget
 
@@ -50,6 +51,12 @@ class Builder:
         # TensorFlow has packages for amd64 alone, and an Apple laptop builds for arm64 unless told otherwise.
         platform = ("--platform", "linux/amd64")
         return [self.program, "build", *platform, "--tag", reference, *given, *self.options, "."]
+
+    def build_layer(self, reference: str, image: str) -> list[str]:
+        """The command that builds a layer on an image by digest, in a folder with the layer's own Dockerfile."""
+        # TensorFlow has packages for amd64 alone. The cache stays the image's: the layer's would replace it.
+        given = ("--platform", "linux/amd64", "--tag", reference, "--build-arg", f"BASE={image}")
+        return [self.program, "build", *given, *_without(self.options, "--cache-to"), "."]
 
     def push(self, reference: str) -> list[str]:
         """The command that pushes what was built."""
@@ -104,6 +111,7 @@ class Fingerprints(BaseModel):
         target: Where runs are submitted.
         image_tag: The hash of all that goes into the image.
         module_digests: Digest of every module, as `publish_module` computes it from a clean checkout.
+        requirements: Digest of what is locked, by module; a module without a lock is not among them.
         settings_digest: Of the settings files of this environment.
         manifests_digest: Of the files that its overlay may be rendered from.
     """
@@ -113,6 +121,7 @@ class Fingerprints(BaseModel):
     target: RemoteTarget
     image_tag: str
     module_digests: dict[str, str]
+    requirements: dict[str, str]
     settings_digest: str
     manifests_digest: str
 
@@ -128,12 +137,17 @@ class Fingerprints(BaseModel):
     def keys(self, tree: Tree, overlay: str) -> dict[str, Key]:
         """The keys of everything that the commit deploys, by subject."""
         keys = {"image": {"image": self.image_tag}}
+        keys |= {f"image {name}": self.layer_key(name) for name in self.requirements}
         keys |= {f"module {name}": {"module": digest} for name, digest in self.module_digests.items()}
         keys |= {f"pipeline {name}": self.run_key(name) for name in self.module_digests}
         folder = f"{OVERLAYS}{overlay}"
         if overlay and any(path.startswith(f"{folder}/") for path in tree.entries):
             keys[f"overlay {folder}"] = self.overlay_key()
         return keys
+
+    def layer_key(self, module: str) -> Key:
+        """The key of the layer on the image that a module's steps run in."""
+        return {"image": self.image_tag, "requirements": self.requirements[module]}
 
     def overlay_key(self) -> Key:
         """The key of the overlay's objects."""
@@ -147,9 +161,15 @@ def fingerprint(tree: Tree, modules: Mapping[str, Files], place: Place) -> Finge
         target=place.target,
         image_tag=_hash(tree, lambda path: classify(path) in IN_IMAGE, build_arguments),
         module_digests={name: digest_files(files) for name, files in modules.items()},
+        requirements={name: digest_lock(files[LOCK]) for name, files in modules.items() if LOCK in files},
         settings_digest=_hash(tree, place.has_settings),
         manifests_digest=_hash(tree, place.has_overlay),
     )
+
+
+def layer_tag(image: str, requirements: str) -> str:
+    """The tag of a layer on an image by digest, by the digest of what is locked."""
+    return hashlib.sha256(f"{image.rpartition('@')[2]} {requirements}".encode()).hexdigest()
 
 
 def read_modules(repository: Repository, tree: Tree, *, skip_refused: bool = False) -> dict[str, Files]:
@@ -186,6 +206,15 @@ def _read_module(repository: Repository, tree: Tree, name: str) -> Files:
     files = {path.removeprefix(folder): content for path, content in repository.contents(tree, paths).items()}
     check_size(folder, {path: len(content) for path, content in files.items()})
     return files
+
+
+def _without(options: Sequence[str], name: str) -> list[str]:
+    """Options without one of them, which is written as `--name=value` or as two words."""
+    return [
+        word
+        for before, word in zip(("", *options), options, strict=False)
+        if word.partition("=")[0] != name and before != name
+    ]
 
 
 def _hash(tree: Tree, belongs: Callable[[str], bool], extra: str = "") -> str:

@@ -13,9 +13,19 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from delivery.plan.classes import IN_IMAGE, classify, match
 from delivery.plan.existing import State, look_up
-from delivery.plan.fingerprints import ADMINISTRATION, Fingerprints, Key, Place, fingerprint, module_of, read_modules
+from delivery.plan.fingerprints import (
+    ADMINISTRATION,
+    MODULES,
+    Fingerprints,
+    Key,
+    Place,
+    fingerprint,
+    module_of,
+    read_modules,
+)
 from delivery.plan.tree import Repository, Tree
 from slipway.errors import ConfigError
+from slipway.module_kit.requirements import LOCK
 from slipway.targets import DEFAULT_PIPELINE
 
 Action = Literal["build", "sync", "submit", "apply", "none"]
@@ -44,6 +54,7 @@ class Plan(Fingerprints):
         head: The commit that is planned, in full.
         base: What it was compared with; None where there is nothing to compare with.
         image: Whether the image has to be built.
+        layers: Modules whose layer on the image has to be built.
         image_reference: `repository:tag`; empty without a repository in the settings.
         image_digest: `repository@sha256:…` of an image that is there already.
         modules: Modules to sync.
@@ -60,6 +71,7 @@ class Plan(Fingerprints):
     head: str
     base: str | None
     image: bool
+    layers: list[str]
     image_reference: str
     image_digest: str
     modules: list[str]
@@ -73,7 +85,7 @@ class Plan(Fingerprints):
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to do."""
-        return not (self.image or self.modules or self.pipelines or self.manifests)
+        return not (self.image or self.layers or self.modules or self.pipelines or self.manifests)
 
 
 def parse_plan(text: str, source: str) -> Plan:
@@ -138,7 +150,8 @@ def plan_revision(
         pipeline=place.pipeline,
         head=tree.revision,
         base=before.revision if before else None,
-        image=bool(done["build"]),
+        image="" in done["build"],
+        layers=[name for name in done["build"] if name],
         image_reference=f"{place.registry.repository}:{prints.image_tag}" if place.registry else "",
         image_digest=states["image"].image or ("" if place.registry else place.image),
         modules=done["sync"],
@@ -223,6 +236,8 @@ def _compare(key: Key, state: State) -> tuple[bool, str]:
 def _concerns(path: str, subject: str, place: Place) -> bool:
     """Whether a path is listed under a subject; those of the image are listed there only, not under each pipeline."""
     kind, _, name = subject.partition(" ")
+    if kind == "image" and name:
+        return path == f"{MODULES}{name}/{LOCK}"
     if kind == "image":
         return classify(path) in IN_IMAGE
     if kind == "overlay":
@@ -238,11 +253,12 @@ def _commands(plan: Plan, place: Place) -> Iterator[str]:
     if plan.image:
         yield shlex.join(place.builder.build(reference, plan.head))
         yield shlex.join(place.builder.push(reference))
-    if plan.pipelines or plan.manifests:
+    if plan.layers or plan.pipelines or plan.manifests:
         # The variable overrides `image` of the settings, for all commands that follow.
         repository, digest = reference.rpartition(":")[0], shlex.join(place.builder.digest(reference))
         yield f"SLIPWAY_IMAGE={plan.image_digest or f'{repository}@$({digest})'}"
         yield "export SLIPWAY_IMAGE"
+    yield from (f"slipway module image {module}{env}" for module in plan.layers)
     if plan.modules:
         yield f"slipway sync {shlex.join(plan.modules)}{env}"
     if plan.pipelines:

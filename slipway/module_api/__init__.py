@@ -22,6 +22,7 @@ A module is a folder `modules/<name>/`:
                        no other file.
 - `schema.pbtxt`       optional, a curated `tensorflow_metadata` schema; it wins over the inferred one. Without features
                        it bounds the data as a whole (`dataset_constraints`), and the features are inferred.
+- `requirements.lock`  of a module whose `module.yaml` lists `requirements`; `slipway module lock` writes it.
 - `sample.py`          optional, `write_sample(path, rows, seed)`: synthetic rows for a first run and for tests, as CSV;
                        or, beside `path` in a folder of their own, as files of another format that ingestion reads.
 
@@ -36,7 +37,7 @@ import re
 from datetime import date
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from slipway.module_api.base import Better as Better
 from slipway.module_api.base import MetricName as MetricName
@@ -248,6 +249,19 @@ class Threshold(Strict):
         return self
 
 
+def _checked_requirement(text: str) -> str:
+    """Refuses what no lock can hold."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    try:
+        wanted = Requirement(text)
+    except InvalidRequirement as error:
+        raise ValueError(f"{text!r} is no requirement ({str(error).splitlines()[0]}); write name>=1.2") from error
+    if wanted.url:
+        raise ValueError(f"{text!r} names an address; write name>=1.2, a package of the index")
+    return text
+
+
 OwnMetrics = dict[Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")], Better]
 
 
@@ -287,6 +301,9 @@ class ModuleConfig(LabelledTask):
     )
     metrics: OwnMetrics = Field(
         default_factory=dict, description="the functions of metrics.py, and whether high or low is better: `cost: low`"
+    )
+    requirements: tuple[Annotated[str, AfterValidator(_checked_requirement)], ...] = Field(
+        (), description="what the code imports beyond the image: `lightgbm>=4.6`; locked by `slipway module lock`"
     )
     training: Training = Training()
     monitoring: Monitoring = Monitoring()

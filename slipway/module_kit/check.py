@@ -13,6 +13,7 @@ from slipway.errors import ConfigError, ModuleError, SlipwayError
 from slipway.evaluation.config import OF_MODULE, parse_evaluation_config
 from slipway.module_api import ModuleConfig
 from slipway.module_kit.config import read_config
+from slipway.module_kit.requirements import LOCK, check_lock, missing
 from slipway.stores.module_store import NAME, Files, read_files
 from slipway.strict_yaml import nearest
 
@@ -55,7 +56,12 @@ def check_module(folder: str | Path) -> ModuleConfig:
         except ConfigError as error:
             problems.append(f"{folder}/{error}")
     problems += _check_schema(folder, files, config)
-    problems += [f"{folder}/{problem}" for problem in _check_code(files, config.metrics if config else ())]
+    unlocked = check_lock(folder, config.requirements, files) if config else []
+    problems += unlocked
+    # Which packages the module brings can be told only where they are installed.
+    complete = not unlocked and not missing(files.get(LOCK, b""))
+    code = _check_code(files, config.metrics if config else (), complete=complete)
+    problems += [f"{folder}/{problem}" for problem in code]
     if problems or config is None:
         raise ModuleError("\n".join(problems))
     return config
@@ -96,8 +102,8 @@ def _check_schema(folder: Path, files: Files, config: ModuleConfig | None) -> li
     return []
 
 
-def _check_code(files: Files, metrics: Iterable[str]) -> Iterator[str]:
-    """Problems of the Python files, each with its file and line."""
+def _check_code(files: Files, metrics: Iterable[str], *, complete: bool) -> Iterator[str]:
+    """Problems of the Python files, each with its file and line; `complete` if all that is locked is installed."""
     trees: dict[str, ast.Module] = {}
     for path, source in files.items():
         if path.endswith(".py"):
@@ -121,7 +127,7 @@ def _check_code(files: Files, metrics: Iterable[str]) -> Iterator[str]:
             if isinstance(node, ast.ImportFrom) and node.level:
                 found = _check_relative(path, node, files, trees)
             else:
-                found = _check_absolute(node, files)
+                found = _check_absolute(node, files, complete=complete)
             yield from (f"{path}:{node.lineno}: {text}" for text in found)
             if own and path != "metrics.py" and isinstance(node, ast.ImportFrom) and _imports_metrics(path, node):
                 yield f"{path}:{node.lineno}: metrics.py is not there before a model is judged; move what both need"
@@ -144,7 +150,7 @@ def _check_function(path: str, tree: ast.Module, function: str, parameters: list
         yield f"{path}:{definition.lineno}: expected {wanted}, found {function}({ast.unparse(arguments)})"
 
 
-def _check_absolute(node: ast.Import | ast.ImportFrom, files: Files) -> Iterator[str]:
+def _check_absolute(node: ast.Import | ast.ImportFrom, files: Files, *, complete: bool) -> Iterator[str]:
     modules = [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
     for module in modules:
         package = module.split(".")[0]
@@ -153,8 +159,11 @@ def _check_absolute(node: ast.Import | ast.ImportFrom, files: Files) -> Iterator
             yield f"`import {module}` misses the module's own file; write `from .{package} import …`"
         elif package == "modules":
             yield f"`{module}` is not there when a run loads a module by digest; import from `.`"
-        elif not is_installed:
-            yield f"no package {package!r} is installed; check its spelling, or add it to the project"
+        elif not is_installed and complete:
+            yield (
+                f"no package {package!r} is installed; check its spelling, or add what holds it to requirements in "
+                "module.yaml and run `slipway module lock`"
+            )
     if isinstance(node, ast.ImportFrom) and node.module == module_api.__name__:
         known = [name for name in vars(module_api) if not name.startswith("_")]
         for alias in node.names:

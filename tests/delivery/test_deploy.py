@@ -11,6 +11,7 @@ import pytest
 from delivery.deploy import Deployer, sync_module
 from delivery.deployments import read_latest
 from delivery.environment import Environment
+from delivery.plan.fingerprints import layer_tag
 from delivery.plan.planner import Plan
 from delivery.registry import ImageRegistry
 from delivery.schedules import apply
@@ -18,7 +19,7 @@ from delivery.targets.base import RemoteRun
 from settings.schema import Delivery, Kubeflow, Schedule, Settings
 from slipway.errors import ConfigError, DeliveryError, TargetError
 from slipway.stores.module_store import PublishedModule
-from tests.delivery.plan.project import FILES, IMAGE, MODEL, NEW_MODEL, STAGING, Project
+from tests.delivery.plan.project import FILES, IMAGE, LOCK, MODEL, NEW_MODEL, REQUIRED, STAGING, Project
 from tests.delivery.targets.places import on_kubeflow
 from tests.delivery.targets.submissions import recurring
 from tests.fakes.docker import write_docker
@@ -274,3 +275,47 @@ def test_deploy_without_the_builder_says_so(world: World, monkeypatch: pytest.Mo
     monkeypatch.setenv("PATH", str(git))
     with pytest.raises(DeliveryError, match=r"docker .*delivery\.builder"):
         deployer.deploy()
+
+
+def test_deploy_builds_the_layer_of_a_module_once_and_on_the_image(world: World) -> None:
+    world.deploy()
+    world.project.commit(REQUIRED)
+    plan = world.plan()
+    world.deploy(plan)
+    image = world.environment.registry.digest(plan.image_tag) if world.environment.registry else None
+    assert image
+    reference = f"{world.registry.repository}:{layer_tag(image, plan.requirements['taxi'])}"
+    build = f"build --platform linux/amd64 --tag {reference} --build-arg BASE={image} ."
+    assert world.docker[-2:] == [build, f"push {reference}"]
+    layer = f"{world.registry.repository}@{world.registry.tags[reference.rpartition(':')[2]]}"
+    recorded = read_latest(world.home, "staging")
+    assert (recorded["module-taxi"].image, recorded["module-wine"].image) == (layer, image)
+    assert world.plan().is_empty
+    built = len(world.docker)
+    world.project.commit({MODEL: NEW_MODEL})
+    world.said.clear()
+    world.deploy()
+    assert len(world.docker) == built
+    assert [line for line in world.said if line.startswith("image taxi: already there")]
+    assert not [line for line in world.said if line.startswith("image wine")]
+
+
+def test_deploy_of_changed_requirements_concerns_that_module_only(world: World) -> None:
+    world.project.commit(REQUIRED)
+    world.deploy()
+    world.entries.clear()
+    world.project.commit({LOCK: str(REQUIRED[LOCK]).replace("sha256:0", "sha256:1")})
+    world.deploy()
+    assert [entry.rpartition(" ")[0] or entry for entry in world.entries] == ["sync", "submit taxi", "schedules"]
+    assert len([line for line in world.docker if "BASE=" in line]) == 2
+
+
+def test_deploy_layer_that_cannot_be_built_starts_no_run(world: World) -> None:
+    world.project.commit({path: text for path, text in REQUIRED.items() if not path.startswith("modules/")})
+    world.deploy()
+    world.entries.clear()
+    world.project.commit(REQUIRED)
+    (world.docker_log.parent / "bin" / "docker").write_text("#!/bin/sh\nexit 9\n")
+    with pytest.raises(DeliveryError, match=r"image taxi failed, .*BASE=.* ended with 9"):
+        world.deploy()
+    assert world.entries == []

@@ -29,9 +29,10 @@ def locked(path: str) -> dict[str, str]:
     return dict(reversed(re.findall(r"^([a-z0-9-]+)==(\S+)", text, re.MULTILINE)))
 
 
-def test_dockerfile_passes_hadolint() -> None:
+@pytest.mark.parametrize("path", [DOCKERFILE, PROJECT / "image" / "module.Dockerfile"], ids=lambda path: path.name)
+def test_dockerfile_passes_hadolint(path: Path) -> None:
     hadolint = Path(sys.executable).parent / "hadolint"
-    done = subprocess.run([hadolint, "--no-color", DOCKERFILE], capture_output=True, text=True, check=False)
+    done = subprocess.run([hadolint, "--no-color", path], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
 
 

@@ -92,3 +92,8 @@ def test_override_module_tuning_needs_something_to_search() -> None:
     changed = override_module(CONFIG, {"tuning": {"trials": 30}, "search_space": space})
     assert changed.tuning is not None
     assert (changed.tuning.trials, list(changed.search_space)) == (30, list(space))
+
+
+def test_split_overrides_requirements_are_not_of_one_run() -> None:
+    with pytest.raises(ConfigError, match=r"--set requirements: .*slipway module lock"):
+        split_overrides(parse_pairs(["requirements=[numpy]"]))

@@ -1,4 +1,7 @@
-"""`docker` as a script: knows what `Builder` gives it, and nothing else; a push puts the tag into a fake registry."""
+"""`docker` as a script: knows what `Builder` gives it, and nothing else; a push puts the tag into a fake registry.
+
+A build with `BASE` is a layer: its context has three files, and the image below it must be in the registry.
+"""
 
 import shlex
 import sys
@@ -8,11 +11,25 @@ from pathlib import Path
 _DOCKER = """#!/bin/sh
 '''exec' {python} "$0" "$@"
 '''
-import sys, urllib.request
+import os, sys, urllib.request
 log, arguments = {log!r}, sys.argv[1:]
 with open(log, "a") as file:
     print(*arguments, file=file)
-if arguments[0] == "build":
+base = [one.removeprefix("BASE=") for one in arguments if one.startswith("BASE=")]
+if arguments[0] == "build" and base:
+    assert arguments[1:4] == ["--platform", "linux/amd64", "--tag"] and arguments[-1] == ".", arguments
+    assert not any(one.startswith("--cache-to") for one in arguments), "the layer would replace the image's cache"
+    assert sorted(os.listdir(".")) == ["Dockerfile", "requirements-uv.lock", "requirements.lock"], os.listdir(".")
+    assert "ARG BASE" in open("Dockerfile").read() and "--hash=" in open("requirements.lock").read()
+    host, _, rest = base[0].partition("/")
+    name, _, digest = rest.partition("@")
+    accept = ", ".join(f"application/vnd.{{one}}+json" for one in (
+        "oci.image.index.v1", "oci.image.manifest.v1", "docker.distribution.manifest.list.v2",
+        "docker.distribution.manifest.v2"))
+    url = f"http://{{host}}/v2/{{name}}/manifests/{{digest}}"
+    request = urllib.request.Request(url, method="HEAD", headers={{"Accept": accept}})
+    assert urllib.request.urlopen(request).status == 200
+elif arguments[0] == "build":
     assert arguments[1:4] == ["--platform", "linux/amd64", "--tag"] and arguments[-1] == ".", arguments
     assert open("Dockerfile").read()
 elif arguments[0] == "push":

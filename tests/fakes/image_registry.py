@@ -45,19 +45,22 @@ class FakeRegistry(LoopbackServer):
     def handle(self, request: Request) -> Answer:
         if request.path == "/token":
             return self._token(request)
-        found = re.fullmatch(rf"/v2/{NAME}/manifests/([\w][\w.-]{{0,127}})", request.path)
+        found = re.fullmatch(rf"/v2/{NAME}/manifests/([\w][\w.-]{{0,127}}|sha256:[0-9a-f]{{64}})", request.path)
         if not found or request.method not in {"HEAD", "PUT"} or request.query:
             raise Refused(400, f"no such call: {request}")
         if self.login and request.headers.get("authorization") != "Bearer good":
             raise Refused(401, "log in")
         if request.method == "PUT":
+            if ":" in found[1]:
+                raise Refused(400, "a push by digest brings the manifest of that digest")
             self.push(found[1])
             return Answer(201, b"")
         if not set(request.headers["accept"].split(", ")) >= _WANTED:
             raise Refused(400, f"accepts {request.headers['accept']} only")
-        if found[1] not in self.tags:
+        digest = found[1] if found[1] in self.tags.values() else self.tags.get(found[1])
+        if digest is None:
             raise Refused(404, "manifest unknown")
-        return Answer(200, b"", headers=(("Docker-Content-Digest", self.tags[found[1]]),))
+        return Answer(200, b"", headers=(("Docker-Content-Digest", digest),))
 
     def _token(self, request: Request) -> Answer:
         if request.query != {"service": "fake", "scope": f"repository:{NAME}:pull"}:

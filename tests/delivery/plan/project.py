@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 from delivery.plan.fingerprints import Place
@@ -39,6 +40,15 @@ FILES = {
         "preprocessing.py": "def preprocessing_fn(inputs):\n    return inputs\n",
         "model.py": f"def build_model(features, hyperparameters):\n    return {name!r}\n",
     }.items()
+}
+LOCK = "modules/taxi/requirements.lock"
+# Of the numpy that is there, as if the image lacked it.
+REQUIRED: dict[str, str | None] = {
+    "modules/taxi/module.yaml": f"{CONFIG}requirements: [numpy>=1]\n",
+    LOCK: "# `slipway module lock` made this file. Requirements: numpy>=1\n"
+    f"numpy=={version('numpy')} \\\n    --hash=sha256:{'0' * 64}\n",
+    "image/module.Dockerfile": "ARG BASE\nFROM ${BASE}\n",
+    "requirements-uv.lock": "uv==1\n",
 }
 STAGING = Place("staging", "staging", registry=ImageRegistry("registry.example/team/slipway"))
 

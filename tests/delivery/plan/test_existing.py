@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 from delivery.deployments import MANIFESTS, Deployment, module_unit, record
+from delivery.plan.fingerprints import layer_tag
 from delivery.plan.planner import Plan
 from delivery.registry import ImageRegistry
 from slipway.errors import DeliveryError
 from slipway.stores.module_store import publish_module
-from tests.delivery.plan.project import FILES, IMAGE, MODEL, Project, done, why
+from tests.delivery.plan.project import FILES, IMAGE, MODEL, REQUIRED, Project, done, why
 
 REPOSITORY = "registry.example/team/slipway"
 
@@ -165,3 +166,16 @@ def test_plan_without_a_home_takes_modules_and_runs_from_the_base_and_asks_the_r
     assert done(plan) == (True, ["taxi"], ["taxi"])
     assert why(plan, "image").startswith("the registry has no image")
     assert any("remote_home" in warning for warning in plan.warnings)
+
+
+def test_plan_asks_the_registry_for_the_layer_on_the_image_that_is_there(staging: Staging) -> None:
+    staging.project.commit(REQUIRED)
+    plan = staging.plan()
+    assert (plan.image, plan.layers) == (True, ["taxi"])
+    assert "below it" in why(plan, "image taxi")
+    staging.deploy()
+    plan = staging.plan()
+    assert (plan.image, plan.layers, plan.modules) == (False, ["taxi"], [])
+    assert why(plan, "image taxi").startswith("the registry has no image")
+    staging.registry.tags.add(layer_tag(plan.image_digest, plan.requirements["taxi"]))
+    assert staging.plan().is_empty

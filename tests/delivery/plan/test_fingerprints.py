@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from delivery.plan.fingerprints import Builder, Fingerprints, Place, fingerprint, read_modules
+from delivery.plan.fingerprints import Builder, Fingerprints, Place, fingerprint, layer_tag, read_modules
 from slipway.errors import ModuleError
 from slipway.stores.module_store import publish_module
 from tests.delivery.plan.project import IMAGE, PIPELINE, Project
@@ -100,3 +100,16 @@ def test_settings_and_manifests_of_another_environment_change_nothing(project: P
     )
     assert prints(project) == before
     assert prints(project, environment="production") != before
+
+
+def test_layer_is_built_without_the_options_that_write_the_images_cache() -> None:
+    options = ("--cache-from=a", "--cache-to=b", "--cache-to", "c", "--load")
+    command = Builder(arguments={"ACCELERATOR": "gpu"}, options=options).build_layer("r:t", "r@sha256:1")
+    given = ["--platform", "linux/amd64", "--tag", "r:t", "--build-arg", "BASE=r@sha256:1"]
+    assert command == ["docker", "build", *given, "--cache-from=a", "--load", "."]
+
+
+def test_layers_are_named_by_the_digest_of_the_image_and_by_what_is_locked() -> None:
+    digest = f"@sha256:{'1' * 64}"
+    assert layer_tag(f"a{digest}", "x") == layer_tag(f"b{digest}", "x")
+    assert len({layer_tag(f"a{digest}", "x"), layer_tag(f"a{digest}", "y"), layer_tag(f"a{digest[:-1]}2", "x")}) == 3

@@ -6,7 +6,20 @@ import pytest
 
 from delivery.plan.fingerprints import Place
 from slipway.errors import DeliveryError, ModuleError
-from tests.delivery.plan.project import CONFIG, FILES, IMAGE, MODEL, PIPELINE, ZEROS, Project, done, why
+from tests.delivery.plan.project import (
+    CONFIG,
+    FILES,
+    IMAGE,
+    LOCK,
+    MODEL,
+    NEW_MODEL,
+    PIPELINE,
+    REQUIRED,
+    ZEROS,
+    Project,
+    done,
+    why,
+)
 
 EVERY = ["taxi", "wine"]
 
@@ -241,3 +254,42 @@ def test_plan_without_look_ups_says_so(project: Project) -> None:
     project.commit()
     assert any("nothing was looked up" in warning for warning in project.plan().warnings)
     assert "registry.example/team/slipway" in project.plan().image_reference
+
+
+def test_plan_of_a_lock_builds_the_layer_and_submits_that_module_only(project: Project) -> None:
+    project.commit(REQUIRED)
+    project.commit()
+    assert project.plan().is_empty
+    locked = str(REQUIRED[LOCK])
+    project.commit({LOCK: locked.replace("sha256:0", "sha256:1")})
+    plan = project.plan()
+    assert (plan.layers, done(plan)) == (["taxi"], (False, ["taxi"], ["taxi"]))
+    [reason] = [reason for reason in plan.reasons if reason.action == "build"]
+    assert (reason.subject, reason.paths) == ("image taxi", [LOCK])
+    assert reason.why.startswith("the requirements changed since ")
+    assert plan.commands.index("slipway module image taxi --env staging") < plan.commands.index(
+        "slipway submit taxi --target kubeflow --env staging"
+    )
+
+
+def test_plan_of_code_or_of_a_comment_in_the_lock_builds_nothing(project: Project) -> None:
+    project.commit(REQUIRED)
+    for path, text in ((MODEL, NEW_MODEL), (LOCK, f"# A comment.\n{REQUIRED[LOCK]}")):
+        project.commit({path: text})
+        plan = project.plan()
+        assert (plan.layers, done(plan)) == ([], (False, ["taxi"], ["taxi"]))
+
+
+def test_plan_of_another_image_builds_the_layers_on_it(project: Project) -> None:
+    project.commit(REQUIRED)
+    project.commit({IMAGE: "changed\n"})
+    plan = project.plan()
+    assert (plan.layers, done(plan)) == (["taxi"], (True, [], EVERY))
+    assert why(plan, "image taxi").startswith("the image changed since ")
+
+
+def test_plan_of_requirements_that_are_taken_out_builds_nothing(project: Project) -> None:
+    project.commit(REQUIRED)
+    project.commit({LOCK: None, "modules/taxi/module.yaml": CONFIG})
+    plan = project.plan()
+    assert (plan.layers, plan.requirements, done(plan)) == ([], {}, (False, ["taxi"], ["taxi"]))
