@@ -112,6 +112,13 @@ locals {
       serving-models = {
         folder = "models", member = google_service_account.serving.member, role = "roles/storage.objectViewer"
       }
+      # The newest windows, and which versions are pinned.
+      metrics-monitoring = {
+        folder = "monitoring", member = google_service_account.metrics.member, role = "roles/storage.objectViewer"
+      }
+      metrics-models = {
+        folder = "models", member = google_service_account.metrics.member, role = "roles/storage.objectViewer"
+      }
       # Whoever sees the UI sees what its account may read, so it reads artifacts alone.
       ui-artifacts = {
         folder = "artifacts", member = google_service_account.ui.member, role = "roles/storage.objectViewer"
