@@ -112,9 +112,12 @@ locals {
       serving-models = {
         folder = "models", member = google_service_account.serving.member, role = "roles/storage.objectViewer"
       }
-      # The newest windows, and which versions are pinned.
+      # The newest windows, which versions are pinned, and when runs ended.
       metrics-monitoring = {
         folder = "monitoring", member = google_service_account.metrics.member, role = "roles/storage.objectViewer"
+      }
+      metrics-runs = {
+        folder = "runs", member = google_service_account.metrics.member, role = "roles/storage.objectViewer"
       }
       metrics-models = {
         folder = "models", member = google_service_account.metrics.member, role = "roles/storage.objectViewer"

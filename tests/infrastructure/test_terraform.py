@@ -145,11 +145,11 @@ def test_kubeflows_ui_reads_artifacts_and_nothing_else() -> None:
     assert code().count("google_service_account.ui.member") == 1
 
 
-def test_metrics_of_the_monitor_read_windows_and_pins_as_the_account_that_the_manifests_name() -> None:
+def test_metrics_of_the_monitor_read_what_they_show_as_the_account_that_the_manifests_name() -> None:
     viewer = "roles/storage.objectViewer"
     text = (FOLDER / "storage.tf").read_text()
     assert text.count("google_service_account.metrics.member") == code().count("google_service_account.metrics.member")
-    assert grants("metrics") == {"monitoring": viewer, "models": viewer}
+    assert grants("metrics") == dict.fromkeys(("monitoring", "models", "runs"), viewer)
     account = manifest("monitor-metrics/base/service-account.yaml")["metadata"]
     google = resources()["google_service_account.metrics"]["account_id"]
     assert account["annotations"]["iam.gke.io/gcp-service-account"].partition("@")[0] == google
@@ -158,11 +158,15 @@ def test_metrics_of_the_monitor_read_windows_and_pins_as_the_account_that_the_ma
 
 def test_nodes_pull_images_and_write_logs_and_may_do_nothing_else() -> None:
     """Autopilot takes its nodes' account here: hashicorp/terraform-provider-google, pull request 13024."""
-    defaults = resources()["google_container_cluster.serving"]["cluster_autoscaling"][0]["auto_provisioning_defaults"][0]
+    defaults = resources()["google_container_cluster.serving"]["cluster_autoscaling"][0]["auto_provisioning_defaults"][
+        0
+    ]
     assert defaults["service_account"] == "${google_service_account.nodes.email}"
     assert code().count("google_service_account.nodes") == 3
     assert '{ name = "nodes", role = "roles/container.defaultNodeServiceAccount" }' in code()
-    assert "nodes    = { member = google_service_account.nodes.member, role = \"roles/artifactregistry.reader\" }" in code()
+    assert (
+        'nodes    = { member = google_service_account.nodes.member, role = "roles/artifactregistry.reader" }' in code()
+    )
 
 
 def test_pipeline_adds_models_and_replaces_none() -> None:
