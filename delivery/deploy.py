@@ -131,8 +131,7 @@ class Deployer:
         if found := registry.digest(plan.image_tag):
             self.say(f"image: already there: {found}")
             return found
-        builder = self.environment.builder
-        for command in (builder.build(plan.image_reference, plan.head), builder.push(plan.image_reference)):
+        for command in self.environment.builder.commands(plan.image_reference, plan.head):
             if shutil.which(command[0]) is None:
                 raise DeliveryError(f"{command[0]} is not installed; install it, or set delivery.builder")
             code = subprocess.run(command, cwd=self.environment.checkout.folder, check=False).returncode

@@ -86,8 +86,6 @@ resource "google_project_iam_member" "granted" {
         { name = "build", role = "roles/logging.logWriter" },
         { name = "deployer", role = "roles/cloudbuild.builds.editor" },
         { name = "deployer", role = "roles/serviceusage.serviceUsageConsumer" },
-        # To follow the log of a build that it started.
-        { name = "deployer", role = "roles/logging.viewer" },
       ],
       # To find the cluster and its API; what may be done in it is up to manifests/rollout-access.
       var.create_cluster || var.cluster != "" ? [

@@ -53,7 +53,7 @@ resource "google_storage_bucket" "home" {
   depends_on = [google_project_service.used]
 }
 
-# What Cloud Build unpacks; nothing in it is needed for longer than a build.
+# What Cloud Build unpacks, and its logs, which are seen for a week; nothing in it is needed for longer.
 resource "google_storage_bucket" "builds" {
   name                        = "${var.bucket}-builds"
   location                    = var.region
@@ -225,7 +225,9 @@ resource "google_storage_bucket_iam_member" "source" {
   for_each = {
     "deployer-objects" = { member = google_service_account.deployer.member, role = "roles/storage.objectUser" }
     "deployer-bucket"  = { member = google_service_account.deployer.member, role = "roles/storage.legacyBucketReader" }
-    "build-objects"    = { member = google_service_account.build.member, role = "roles/storage.objectViewer" }
+    # It reads its source, and writes its log, which the deployer follows.
+    "build-objects" = { member = google_service_account.build.member, role = "roles/storage.objectUser" }
+    "build-bucket"  = { member = google_service_account.build.member, role = "roles/storage.legacyBucketReader" }
   }
 
   bucket = google_storage_bucket.builds.name

@@ -42,18 +42,18 @@ class Builder:
     arguments: Mapping[str, str] = field(default_factory=dict)
     options: tuple[str, ...] = ()
 
-    def build(self, reference: str, revision: str) -> list[str]:
-        """The command that builds, in the project's folder."""
+    def commands(self, reference: str, revision: str) -> list[list[str]]:
+        """The commands that build and push, in the project's folder; one where the build pushes what it made."""
+        build, push = self._build(reference, revision), [self.program, "push", reference]
+        return [build] if "--push" in self.options else [build, push]
+
+    def _build(self, reference: str, revision: str) -> list[str]:
         # The revision sets a label only: in the tag, it would make a new image of each commit.
         arguments = {"GIT_REVISION": revision, **self.arguments}
         given = [word for name, value in arguments.items() for word in ("--build-arg", f"{name}={value}")]
         # TensorFlow has packages for amd64 alone, and an Apple laptop builds for arm64 unless told otherwise.
         platform = ("--platform", "linux/amd64")
         return [self.program, "build", *platform, "--tag", reference, *given, *self.options, "."]
-
-    def push(self, reference: str) -> list[str]:
-        """The command that pushes what was built."""
-        return [self.program, "push", reference]
 
     def digest(self, reference: str) -> list[str]:
         """The command that asks the registry for an image's digest; what is known locally may be another one."""

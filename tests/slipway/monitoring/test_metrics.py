@@ -16,6 +16,7 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
 
 from serving.manifests import object_name
 from serving.request_log.log import LogOptions, RequestLog
@@ -55,7 +56,7 @@ def parse(text: str) -> Samples:
     return found
 
 
-def scrape(collector: WindowMetrics) -> Samples:
+def scrape(collector: Collector) -> Samples:
     registry = CollectorRegistry()
     registry.register(collector)
     return parse(generate_latest(registry).decode())
