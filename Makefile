@@ -46,6 +46,7 @@ cloud-build: ## Carry out plan.json on Cloud Build, as `slipway plan --json` pri
 	@test -s plan.json || { echo "no plan.json: slipway plan --env staging --json > plan.json" >&2; exit 1; }
 	gcloud builds submit --config cloudbuild.yaml --project "$$PROJECT" --region "$$REGION" \
 		--service-account "projects/$$PROJECT/serviceAccounts/$$ACCOUNT" --gcs-source-staging-dir "$$SOURCE" \
+		--gcs-log-dir "$$SOURCE/logs" \
 		--substitutions "_CACHE=$$CACHE" .
 
 smoke: .venv/.installed-dev ## Send real requests to what serves; tests/conformance/README.md has the variables

@@ -163,13 +163,15 @@ def metrics(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "0.0.0.0",  # noqa: S104
     env: options.Env = None,
 ) -> None:
-    """Print the newest windows as metrics for Prometheus, or serve them: they are read anew for each scrape."""
+    """Print the newest windows, pins and ends of runs for Prometheus, or serve them, read anew for each scrape."""
     from prometheus_client import CollectorRegistry, generate_latest, start_http_server
 
     from serving.protocol.addresses import port_taken
     from slipway.monitoring.metrics import WindowMetrics
+    from slipway.monitoring.state_metrics import StateMetrics
 
-    folder, registry = open_environment(env).state.monitoring, CollectorRegistry()
+    environment, registry = open_environment(env), CollectorRegistry()
+    folder = environment.state.monitoring
     if port is None:  # who serves them may wait for a first window
         known = storage.list_names(folder)
         for module in modules or ():
@@ -178,6 +180,7 @@ def metrics(
                     f"no window of {module} was watched in {folder}; watched are {', '.join(known) or 'none yet'}"
                 )
     registry.register(WindowMetrics(folder, modules or ()))
+    registry.register(StateMetrics(environment.state.runs, environment.store(), modules or ()))
     if port is None:
         echo(generate_latest(registry).decode().rstrip())
         return

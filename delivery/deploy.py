@@ -134,8 +134,7 @@ class Deployer:
         if found := registry.digest(plan.image_tag):
             self.say(f"image: already there: {found}")
             return found
-        builder = self.environment.builder
-        commands = builder.build(plan.image_reference, plan.head), builder.push(plan.image_reference)
+        commands = self.environment.builder.commands(plan.image_reference, plan.head)
         built = build_and_push(commands, self.environment.checkout.folder, registry, plan.image_tag)
         self.say(f"image: built and pushed: {built}")
         return built

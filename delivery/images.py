@@ -61,8 +61,7 @@ def build_layer(module: Path, image: str, builder: Builder, project: Path) -> tu
         shutil.copy(project / "image" / "module.Dockerfile", Path(context, "Dockerfile"))
         shutil.copy(project / "requirements-uv.lock", context)
         shutil.copy(module / LOCK, context)
-        commands = builder.build_layer(reference, image), builder.push(reference)
-        return build_and_push(commands, Path(context), registry, tag), True
+        return build_and_push(builder.layer_commands(reference, image), Path(context), registry, tag), True
 
 
 def _place(module: Path, image: str) -> tuple[ImageRegistry, str]:

@@ -24,10 +24,27 @@ resource "google_service_account" "serving" {
   depends_on = [google_project_service.used]
 }
 
+# As which manifests/monitor-metrics reads what the monitor found.
+resource "google_service_account" "metrics" {
+  account_id   = "monitor-metrics"
+  display_name = "Metrics of Slipway's monitor"
+
+  depends_on = [google_project_service.used]
+}
+
 # As which Kubeflow's UI shows artifacts.
 resource "google_service_account" "ui" {
   account_id   = "kubeflow-ui"
   display_name = "Kubeflow's UI"
+
+  depends_on = [google_project_service.used]
+}
+
+# As which the nodes of a cluster that is made here pull images and write logs. Without it they would work as the
+# project's default account, which is an editor in some projects and may do nothing in others.
+resource "google_service_account" "nodes" {
+  account_id   = "slipway-nodes"
+  display_name = "Nodes of the cluster"
 
   depends_on = [google_project_service.used]
 }
@@ -69,14 +86,13 @@ resource "google_project_iam_member" "granted" {
         { name = "build", role = "roles/logging.logWriter" },
         { name = "deployer", role = "roles/cloudbuild.builds.editor" },
         { name = "deployer", role = "roles/serviceusage.serviceUsageConsumer" },
-        # To follow the log of a build that it started.
-        { name = "deployer", role = "roles/logging.viewer" },
       ],
       # To find the cluster and its API; what may be done in it is up to manifests/rollout-access.
       var.create_cluster || var.cluster != "" ? [
         { name = "pipeline", role = "roles/container.clusterViewer" },
         { name = "build", role = "roles/container.clusterViewer" },
       ] : [],
+      var.create_cluster ? [{ name = "nodes", role = "roles/container.defaultNodeServiceAccount" }] : [],
       var.bigquery_dataset == "" ? [] : [
         { name = "pipeline", role = "roles/bigquery.jobUser" },
         { name = "pipeline", role = "roles/bigquery.readSessionUser" },
@@ -92,6 +108,7 @@ resource "google_project_iam_member" "granted" {
     build    = google_service_account.build.member
     deployer = google_service_account.deployer.member
     monitor  = google_service_account.monitor.member
+    nodes    = google_service_account.nodes.member
     pipeline = google_service_account.pipeline.member
   }[each.value.name]
 }
@@ -116,13 +133,15 @@ resource "google_service_account_iam_member" "acts_as" {
 # servers for their models: taxi-serving.
 locals {
   namespace = "slipway-${var.environment}"
-  # One for each environment, so that in a cluster of both no run of staging has production's rights.
+  # Of each environment, so that in a cluster of both no run of staging has production's rights.
   pipeline_service_account = "slipway-pipeline-${var.environment}"
+  monitor_service_account  = "slipway-monitor-${var.environment}"
 
   workloads = merge(
     {
       pipeline = { account = google_service_account.pipeline.name, subject = "${var.pipeline_namespace}/${local.pipeline_service_account}" }
-      monitor  = { account = google_service_account.monitor.name, subject = var.monitor_service_account }
+      monitor  = { account = google_service_account.monitor.name, subject = "${var.pipeline_namespace}/${local.monitor_service_account}" }
+      metrics  = { account = google_service_account.metrics.name, subject = "${local.namespace}/monitor-metrics" }
       ui       = { account = google_service_account.ui.name, subject = var.ui_service_account }
     },
     {

@@ -47,6 +47,13 @@ resource "google_container_cluster" "serving" {
   subnetwork          = google_compute_subnetwork.cluster[0].id
   deletion_protection = var.deletion_protection
 
+  cluster_autoscaling {
+    auto_provisioning_defaults {
+      service_account = google_service_account.nodes.email
+      oauth_scopes    = ["https://www.googleapis.com/auth/cloud-platform"]
+    }
+  }
+
   # Ranges of Google's choice for pods and services.
   ip_allocation_policy {}
 
@@ -68,4 +75,7 @@ resource "google_container_cluster" "serving" {
   release_channel {
     channel = "REGULAR"
   }
+
+  # A node that cannot pull an image never becomes ready.
+  depends_on = [google_project_iam_member.granted, google_artifact_registry_repository_iam_member.granted]
 }

@@ -7,7 +7,7 @@ locals {
     }
     kubeflow = {
       service_account  = local.pipeline_service_account
-      service_accounts = { monitoring = split("/", var.monitor_service_account)[1] }
+      service_accounts = { monitoring = local.monitor_service_account }
     }
     vertex = {
       project          = var.project
@@ -57,6 +57,7 @@ output "manifests" {
     serving_service_account = google_service_account.serving.email
     pipeline_google_account = google_service_account.pipeline.email
     monitor_google_account  = google_service_account.monitor.email
+    metrics_google_account  = google_service_account.metrics.email
     ui_google_account       = google_service_account.ui.email
     build_google_account    = google_service_account.build.email
   }

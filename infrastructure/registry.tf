@@ -13,6 +13,7 @@ resource "google_artifact_registry_repository_iam_member" "granted" {
     {
       build    = { member = google_service_account.build.member, role = "roles/artifactregistry.writer" }
       pipeline = { member = google_service_account.pipeline.member, role = "roles/artifactregistry.reader" }
+      nodes    = { member = google_service_account.nodes.member, role = "roles/artifactregistry.reader" }
       planner  = { member = google_service_account.planner.member, role = "roles/artifactregistry.reader" }
     },
     { for member in var.readers : member => { member = member, role = "roles/artifactregistry.reader" } },

@@ -63,7 +63,7 @@ resource "google_storage_bucket" "home" {
   depends_on = [google_project_service.used]
 }
 
-# What Cloud Build unpacks; nothing in it is needed for longer than a build.
+# What Cloud Build unpacks, and its logs, which are seen for a week; nothing in it is needed for longer.
 resource "google_storage_bucket" "builds" {
   name                        = "${var.bucket}-builds"
   location                    = var.region
@@ -121,6 +121,16 @@ locals {
       }
       serving-models = {
         folder = "models", member = google_service_account.serving.member, role = "roles/storage.objectViewer"
+      }
+      # The newest windows, which versions are pinned, and when runs ended.
+      metrics-monitoring = {
+        folder = "monitoring", member = google_service_account.metrics.member, role = "roles/storage.objectViewer"
+      }
+      metrics-runs = {
+        folder = "runs", member = google_service_account.metrics.member, role = "roles/storage.objectViewer"
+      }
+      metrics-models = {
+        folder = "models", member = google_service_account.metrics.member, role = "roles/storage.objectViewer"
       }
       # Whoever sees the UI sees what its account may read, so it reads artifacts alone.
       ui-artifacts = {
@@ -225,7 +235,9 @@ resource "google_storage_bucket_iam_member" "source" {
   for_each = {
     "deployer-objects" = { member = google_service_account.deployer.member, role = "roles/storage.objectUser" }
     "deployer-bucket"  = { member = google_service_account.deployer.member, role = "roles/storage.legacyBucketReader" }
-    "build-objects"    = { member = google_service_account.build.member, role = "roles/storage.objectViewer" }
+    # It reads its source, and writes its log, which the deployer follows.
+    "build-objects" = { member = google_service_account.build.member, role = "roles/storage.objectUser" }
+    "build-bucket"  = { member = google_service_account.build.member, role = "roles/storage.legacyBucketReader" }
   }
 
   bucket = google_storage_bucket.builds.name

@@ -51,24 +51,13 @@ variable "models" {
 }
 
 variable "pipeline_namespace" {
-  description = "Where Kubeflow's steps run in the cluster, as the account of manifests/pipeline-account."
+  description = "Where Kubeflow's steps run in the cluster, as the accounts of manifests/pipeline-account and monitor-account."
   type        = string
   default     = "kubeflow"
 
   validation {
     condition     = can(regex("^[a-z0-9-]+$", var.pipeline_namespace))
     error_message = "The name of a namespace."
-  }
-}
-
-variable "monitor_service_account" {
-  description = "What the monitor's steps run as in the cluster, as NAMESPACE/NAME: the account of manifests/monitor-account."
-  type        = string
-  default     = "kubeflow/slipway-monitor"
-
-  validation {
-    condition     = can(regex("^[a-z0-9-]+/[a-z0-9-]+$", var.monitor_service_account))
-    error_message = "NAMESPACE/NAME of a Kubernetes service account."
   }
 }
 

@@ -44,7 +44,8 @@ class Kubeflow(_Strict):
         experiment: Experiment of the runs, created if it is missing; `<module>-<environment>` if empty.
         service_account: Kubernetes account that the steps run as, such as `slipway-pipeline` of
             `manifests/pipeline-account`. Empty, it is the installation's own, which all its pipelines share.
-        service_accounts: Accounts of single pipelines' steps, by the pipeline's name: `{monitoring: slipway-monitor}`.
+        service_accounts: Accounts of single pipelines' steps, by the pipeline's name:
+            `{monitoring: slipway-monitor-staging}`.
         cluster_endpoint: Address of the API within the cluster, at which the monitor's last step starts the training.
         pipeline_root: Root of the steps' artifacts; `<remote_home>/artifacts` if empty.
         active_deadline_seconds: When a run that has not ended is ended; 0 for never. Kubeflow takes it from 2.17 on.

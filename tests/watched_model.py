@@ -94,6 +94,10 @@ class Watched:
         return storage.join(self.home, "monitoring")
 
     @property
+    def runs(self) -> str:
+        return storage.join(self.home, "runs")
+
+    @property
     def store(self) -> str:
         return str(self.folder / "models")
 

@@ -43,24 +43,24 @@ class Builder:
     arguments: Mapping[str, str] = field(default_factory=dict)
     options: tuple[str, ...] = ()
 
-    def build(self, reference: str, revision: str) -> list[str]:
-        """The command that builds, in the project's folder."""
+    def commands(self, reference: str, revision: str) -> list[list[str]]:
+        """The commands that build and push the image, in the project's folder."""
         # The revision sets a label only: in the tag, it would make a new image of each commit.
         arguments = {"GIT_REVISION": revision, **self.arguments}
+        return self._commands(reference, arguments, self.options)
+
+    def layer_commands(self, reference: str, image: str) -> list[list[str]]:
+        """Those of a layer on an image by digest, in a folder with the layer's own Dockerfile."""
+        # The cache stays the image's: the layer's would replace it.
+        return self._commands(reference, {"BASE": image}, _without(self.options, "--cache-to"))
+
+    def _commands(self, reference: str, arguments: Mapping[str, str], options: Sequence[str]) -> list[list[str]]:
+        """One command where the build pushes what it made."""
         given = [word for name, value in arguments.items() for word in ("--build-arg", f"{name}={value}")]
         # TensorFlow has packages for amd64 alone, and an Apple laptop builds for arm64 unless told otherwise.
         platform = ("--platform", "linux/amd64")
-        return [self.program, "build", *platform, "--tag", reference, *given, *self.options, "."]
-
-    def build_layer(self, reference: str, image: str) -> list[str]:
-        """The command that builds a layer on an image by digest, in a folder with the layer's own Dockerfile."""
-        # TensorFlow has packages for amd64 alone. The cache stays the image's: the layer's would replace it.
-        given = ("--platform", "linux/amd64", "--tag", reference, "--build-arg", f"BASE={image}")
-        return [self.program, "build", *given, *_without(self.options, "--cache-to"), "."]
-
-    def push(self, reference: str) -> list[str]:
-        """The command that pushes what was built."""
-        return [self.program, "push", reference]
+        build = [self.program, "build", *platform, "--tag", reference, *given, *options, "."]
+        return [build] if "--push" in options else [build, [self.program, "push", reference]]
 
     def digest(self, reference: str) -> list[str]:
         """The command that asks the registry for an image's digest; what is known locally may be another one."""

@@ -251,8 +251,7 @@ def _commands(plan: Plan, place: Place) -> Iterator[str]:
     target = f" --target {plan.target}{env}"
     reference = plan.image_reference or f"REPOSITORY:{plan.image_tag}"
     if plan.image:
-        yield shlex.join(place.builder.build(reference, plan.head))
-        yield shlex.join(place.builder.push(reference))
+        yield from map(shlex.join, place.builder.commands(reference, plan.head))
     if plan.layers or plan.pipelines or plan.manifests:
         # The variable overrides `image` of the settings, for all commands that follow.
         repository, digest = reference.rpartition(":")[0], shlex.join(place.builder.digest(reference))

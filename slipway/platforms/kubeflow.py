@@ -64,7 +64,8 @@ class KubeflowStarter(Starter):
             401: f"{account} has no token of Kubeflow's, or a wrong one: the component `profiles` of "
             "manifests/monitor-account projects one into the step's pod",
             403: f"{account} may not create and list runs (`runs` of pipelines.kubeflow.org) in their namespace: "
-            "manifests/monitor-account binds slipway-monitor to a role that may; kubeflow.service_accounts names it",
+            "manifests/monitor-account binds slipway-monitor-<environment> to a role that may; "
+            "kubeflow.service_accounts names it",
             404: "the training's experiment or pipeline was deleted: submit the monitor again, or apply its schedule",
         } | dict.fromkeys(TRANSIENT_STATUSES, "look at the logs of the deployment ml-pipeline")
         return fixes.get(status, "the training does not suit this installation: submit the monitor again")

@@ -31,7 +31,7 @@ NEWER_CODE = {"slipway/news.py": "NEWS = 2\n"}
 README = {"README.md": "Read me.\n"}
 
 STAGING = ["gcloud builds submit staging", "docker buildx", "gcloud done", "smoke"]
-STAGING_WITH_BUILD = [*STAGING[:2], "docker build", "docker push", *STAGING[2:]]
+STAGING_WITH_BUILD = [*STAGING[:2], "docker build", *STAGING[2:]]
 PRODUCTION = ["gcloud builds submit production", "docker buildx", "gcloud done"]
 
 

@@ -26,6 +26,7 @@ from settings.load import PROJECT
 BIN = Path(sys.executable).parent
 WORKFLOWS = sorted((PROJECT / ".github" / "workflows").glob("*.yaml"))
 CLOUD_BUILD = PROJECT / "cloudbuild.yaml"
+DEPENDABOT = PROJECT / ".github" / "dependabot.yml"
 PIN = re.compile(r"uses: [\w.-]+/[\w.-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+")
 
 
@@ -65,12 +66,36 @@ def test_cloudbuild_follows_the_schema() -> None:
     check("check-jsonschema", "--builtin-schema", "vendor.cloudbuild", CLOUD_BUILD)
 
 
+def test_dependabot_follows_the_schema_and_looks_where_there_is_something() -> None:
+    check("check-jsonschema", "--builtin-schema", "vendor.dependabot", DEPENDABOT)
+    found = {
+        "docker": "Dockerfile",
+        "github-actions": ".github/workflows",
+        "terraform": "versions.tf",
+        "npm": "package.json",
+    }
+    for update in yaml.safe_load(DEPENDABOT.read_text())["updates"]:
+        for folder in update.get("directories") or [update["directory"]]:
+            assert (PROJECT / folder.lstrip("/") / found[update["package-ecosystem"]]).exists(), update
+
+
 def test_yaml_is_well_kept() -> None:
-    check("yamllint", "--strict", "--config-file", PROJECT / ".yamllint", CLOUD_BUILD, *WORKFLOWS)
+    check("yamllint", "--strict", "--config-file", PROJECT / ".yamllint", CLOUD_BUILD, DEPENDABOT, *WORKFLOWS)
 
 
 def test_workflows_are_secure() -> None:
-    check("zizmor", "--offline", "--no-progress", "--persona=pedantic", *WORKFLOWS)
+    check("zizmor", "--offline", "--no-progress", "--persona=pedantic", DEPENDABOT, *WORKFLOWS)
+
+
+def test_image_of_cloud_build_has_provenance_and_an_sbom_and_its_log_can_be_followed() -> None:
+    """BuildKit attests what it pushes; gcloud follows logs in a bucket alone (`LoggingMode` of cloudbuild.proto)."""
+    content = yaml.safe_load(CLOUD_BUILD.read_text())
+    [options] = [line for step in content["steps"] for line in step.get("env", []) if "BUILD_OPTIONS" in line]
+    given = yaml.safe_load(options.partition("=")[2])
+    assert {"--push", "--provenance=mode=max", "--sbom=true"} <= set(given)
+    assert "--load" not in given
+    assert content["options"]["logging"] == "GCS_ONLY"
+    assert '--gcs-log-dir "$$SOURCE/logs"' in (PROJECT / "Makefile").read_text()
 
 
 @pytest.mark.parametrize(("name", "script"), [pytest.param(*one, id=one[0]) for one in scripts()])

@@ -68,7 +68,8 @@ def test_image_that_was_built_and_pushed_is_found_by_its_tag(registry: str, tmp_
     images, builder = ImageRegistry(f"{registry}/team/slipway"), Builder("podman", {"ACCELERATOR": "cpu"})
     assert images.digest("one") is None
     reference = f"{images.repository}:one"
-    for command in (builder.build(reference, "a" * 40), [*builder.push(reference), "--digestfile", "pushed"]):
+    build, push = builder.commands(reference, "a" * 40)
+    for command in (build, [*push, "--digestfile", "pushed"]):
         subprocess.run(command, cwd=project.folder, check=True)
     assert images.digest("one") == f"{images.repository}@{(project.folder / 'pushed').read_text()}"
     assert images.digest("two") is None

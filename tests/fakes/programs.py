@@ -45,23 +45,28 @@ def write_programs(folder: Path, *names: str) -> None:
 
 
 def docker(arguments: list[str]) -> str:
-    """Knows `buildx create`, `build` with what deploy gives it, and `push`."""
+    """Knows `buildx create`, and `build` with what deploy gives it, which pushes."""
     match arguments:
         case ["buildx", "create", "--use"]:
             return "docker buildx"
-        case ["build", "--platform", "linux/amd64", "--tag", _, "--build-arg", revision, "--load", source, target, "."]:
+        case ["build", "--platform", "linux/amd64", "--tag", reference, "--build-arg", revision, *options, "."]:
+            *pushed, source, target = options
             assert re.fullmatch(r"GIT_REVISION=[0-9a-f]{40}", revision), revision
             cache = "type=registry,ref=europe-docker.pkg.dev/project/slipway/cache"
             assert (source, target) == (f"--cache-from={cache}", f"--cache-to={cache},mode=max")
+            assert pushed == ["--push", "--provenance=mode=max", "--sbom=true"]
             assert Path("Dockerfile").is_file()
+            put(reference)
             return "docker build"
-        case ["push", reference]:
-            host, _, rest = reference.partition("/")
-            name, _, tag = rest.rpartition(":")
-            url = f"http://{host}/v2/{name}/manifests/{tag}"
-            urllib.request.urlopen(urllib.request.Request(url, method="PUT", data=b"x")).close()
-            return "docker push"
     sys.exit(f"docker: unknown: {arguments}")
+
+
+def put(reference: str) -> None:
+    """Puts a tag into the fake registry."""
+    host, _, rest = reference.partition("/")
+    name, _, tag = rest.rpartition(":")
+    url = f"http://{host}/v2/{name}/manifests/{tag}"
+    urllib.request.urlopen(urllib.request.Request(url, method="PUT", data=b"x")).close()
 
 
 def gcloud(arguments: list[str]) -> str:
@@ -75,6 +80,7 @@ def gcloud(arguments: list[str]) -> str:
         "--region": "europe-west1",
         "--service-account": "projects/project/serviceAccounts/builder@project.iam.gserviceaccount.com",
         "--gcs-source-staging-dir": "gs://project-builds/source",
+        "--gcs-log-dir": "gs://project-builds/source/logs",
     }, options
     config = yaml.safe_load(Path("cloudbuild.yaml").read_text())
     assert set(substitutions) == set(config["substitutions"])

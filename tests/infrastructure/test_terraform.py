@@ -148,6 +148,30 @@ def test_kubeflows_ui_reads_artifacts_and_nothing_else() -> None:
     assert code().count("google_service_account.ui.member") == 1
 
 
+def test_metrics_of_the_monitor_read_what_they_show_as_the_account_that_the_manifests_name() -> None:
+    viewer = "roles/storage.objectViewer"
+    text = (FOLDER / "storage.tf").read_text()
+    assert text.count("google_service_account.metrics.member") == code().count("google_service_account.metrics.member")
+    assert grants("metrics") == dict.fromkeys(("monitoring", "models", "runs"), viewer)
+    account = manifest("monitor-metrics/base/service-account.yaml")["metadata"]
+    google = resources()["google_service_account.metrics"]["account_id"]
+    assert account["annotations"]["iam.gke.io/gcp-service-account"].partition("@")[0] == google
+    assert f'subject = "${{local.namespace}}/{account["name"]}"' in code()
+
+
+def test_nodes_pull_images_and_write_logs_and_may_do_nothing_else() -> None:
+    """Autopilot takes its nodes' account here: hashicorp/terraform-provider-google, pull request 13024."""
+    defaults = resources()["google_container_cluster.serving"]["cluster_autoscaling"][0]["auto_provisioning_defaults"][
+        0
+    ]
+    assert defaults["service_account"] == "${google_service_account.nodes.email}"
+    assert code().count("google_service_account.nodes") == 3
+    assert '{ name = "nodes", role = "roles/container.defaultNodeServiceAccount" }' in code()
+    assert (
+        'nodes    = { member = google_service_account.nodes.member, role = "roles/artifactregistry.reader" }' in code()
+    )
+
+
 def test_pipeline_adds_models_and_replaces_none() -> None:
     assert grants("pipeline")["models"] == "roles/storage.objectCreator"
     assert grants("pipeline")["*"] == "roles/storage.objectViewer"
@@ -217,14 +241,8 @@ def test_cluster_accounts_are_those_of_the_manifests() -> None:
         for environment in ("staging", "production"):
             kustomization = manifest(f"{who}-account/{environment}/kustomization.yaml")
             named = steps["name"] + kustomization.get("nameSuffix", "")
-            if who == "pipeline":
-                assert kustomization["namespace"] == blocks("variable")["pipeline_namespace"]["default"]
-                local = local_values()["pipeline_service_account"]
-                assert named == local.replace("${var.environment}", environment)
-            else:
-                assert (
-                    blocks("variable")["monitor_service_account"]["default"] == f"{kustomization['namespace']}/{named}"
-                )
+            assert kustomization["namespace"] == blocks("variable")["pipeline_namespace"]["default"]
+            assert named == local_values()[f"{who}_service_account"].replace("${var.environment}", environment)
         google = resources()[f"google_service_account.{who}"]["account_id"]
         assert steps["annotations"]["iam.gke.io/gcp-service-account"].partition("@")[0] == google
     account = manifest("base/service-account.yaml")["metadata"]["name"]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import kubernetes_validate
 import pytest
+import yaml
 
 from serving.manifests import BY_DIGEST, Object, containers
+from serving.server.metrics import METRICS_PATH
 from tests.manifests.pod_security import restricted_problems
 from tests.manifests.rendering import MANIFESTS, OVERLAYS, rendered
 
@@ -20,13 +23,18 @@ def one(folder: Path, kind: str) -> Object:
     return found
 
 
+def rules(folder: Path) -> list[Object]:
+    return [each for each in rendered(folder) if each["kind"] == "PrometheusRule"]
+
+
 @every
 def test_monitor_metrics_passes_kubernetes_validate_and_its_rules_are_there(folder: Path) -> None:
     objects = rendered(folder)
     for each in objects:
         if each["kind"] != "PrometheusRule":  # of Prometheus's operator, which kubernetes_validate does not know
             kubernetes_validate.validate(each, "1.29", strict=True)
-    assert one(folder, "PrometheusRule")["spec"]["groups"]
+    assert all(each["spec"]["groups"] for each in rules(folder))
+    assert len(rules(folder)) == 2
     assert {each["metadata"]["namespace"] for each in objects} == {f"slipway-{folder.name}"}
     recommended = {f"app.kubernetes.io/{name}" for name in ("name", "instance", "component", "part-of", "managed-by")}
     assert all(each["metadata"]["labels"].keys() >= recommended for each in objects)
@@ -59,3 +67,55 @@ def test_monitor_metrics_reads_remote_home_as_an_account_of_its_own(folder: Path
     account = one(folder, "ServiceAccount")["metadata"]
     assert one(folder, "Deployment")["spec"]["template"]["spec"]["serviceAccountName"] == account["name"]
     assert "iam.gke.io/gcp-service-account" in account["annotations"]
+
+
+@every
+def test_managed_prometheus_scrapes_ports_that_are_there_and_takes_every_rule(folder: Path, tmp_path: Path) -> None:
+    """Against the fields of GoogleCloudPlatform/prometheus-engine, doc/api.md: PodMonitoring, ScrapeEndpoint, Rules."""
+    base = os.path.relpath(folder, tmp_path)
+    (tmp_path / "kustomization.yaml").write_text(
+        yaml.safe_dump({"resources": [base], "components": [f"{base}/../managed-prometheus"]})
+    )
+    objects = rendered(tmp_path)
+    assert not [each for each in objects if each["kind"] == "PrometheusRule"]
+    given = [each for each in objects if each["kind"] == "Rules"]
+    assert {each["metadata"]["name"] for each in given} == {"monitor-metrics", "serving"}
+    assert {each["apiVersion"] for each in given} == {"monitoring.googleapis.com/v1"}
+    for group in (group for each in given for group in each["spec"]["groups"]):
+        assert group.keys() == {"name", "interval", "rules"}
+        for rule in group["rules"]:
+            assert rule.keys() <= {"alert", "record", "expr", "for", "labels", "annotations"}
+    overlay = next(one for one in OVERLAYS if one.name == "production")
+    pods = [each["spec"]["template"] for each in [*rendered(overlay), *objects] if each["kind"] == "Deployment"]
+    monitorings = {each["metadata"]["name"]: each["spec"] for each in objects if each["kind"] == "PodMonitoring"}
+    assert monitorings.keys() == {"model-servers", "request-logs", "monitor-metrics"}
+    for name, spec in monitorings.items():
+        assert spec.keys() <= {"selector", "endpoints", "targetLabels"}
+        [endpoint] = spec["endpoints"]
+        assert endpoint.keys() == {"port", "path", "interval"}
+        picked = [pod for pod in pods if spec["selector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()]
+        assert len(picked) == (1 if name == "monitor-metrics" else 2), name
+        for pod in picked:
+            ports = {port["name"] for each in pod["spec"]["containers"] for port in each["ports"]}
+            assert endpoint["port"] in ports
+            assert {its["from"] for its in spec.get("targetLabels", {}).get("fromPod", [])} <= pod["metadata"][
+                "labels"
+            ].keys()
+    [path] = {monitorings["model-servers"]["endpoints"][0]["path"]}
+    assert path == METRICS_PATH
+
+
+@pytest.mark.parametrize("folder", [*OVERLAYS, *FOLDERS], ids=lambda folder: f"{folder.parent.name}-{folder.name}")
+def test_network_policies_let_managed_prometheus_in(folder: Path) -> None:
+    """Collectors' namespace and label: prometheus-engine, manifests/operator.yaml; on Autopilot gke-gmp-system."""
+    admitted = [
+        rule for each in rendered(folder) if each["kind"] == "NetworkPolicy" for rule in each["spec"]["ingress"]
+    ]
+    collectors = [
+        peer
+        for rule in admitted
+        for peer in rule["from"]
+        if peer.get("podSelector", {}).get("matchLabels") == {"app.kubernetes.io/name": "collector"}
+    ]
+    [namespaces] = [peer["namespaceSelector"]["matchExpressions"][0] for peer in collectors]
+    assert set(namespaces["values"]) == {"gmp-system", "gke-gmp-system"}

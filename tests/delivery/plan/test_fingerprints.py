@@ -104,7 +104,7 @@ def test_settings_and_manifests_of_another_environment_change_nothing(project: P
 
 def test_layer_is_built_without_the_options_that_write_the_images_cache() -> None:
     options = ("--cache-from=a", "--cache-to=b", "--cache-to", "c", "--load")
-    command = Builder(arguments={"ACCELERATOR": "gpu"}, options=options).build_layer("r:t", "r@sha256:1")
+    command = Builder(arguments={"ACCELERATOR": "gpu"}, options=options).layer_commands("r:t", "r@sha256:1")[0]
     given = ["--platform", "linux/amd64", "--tag", "r:t", "--build-arg", "BASE=r@sha256:1"]
     assert command == ["docker", "build", *given, "--cache-from=a", "--load", "."]
 

@@ -11,16 +11,27 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
+import grpc
 import pytest
 import yaml
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
 
+from serving.manifests import object_name
+from serving.request_log.log import LogOptions, RequestLog
+from serving.server.metrics import Metrics
+from slipway.lineage import Lineage
 from slipway.monitoring.metrics import WindowMetrics
+from slipway.monitoring.state_metrics import StateMetrics
+from slipway.runs.record import RunState, Summary
+from slipway.stores import storage
+from slipway.stores.model_store import open_store
+from tests.model_files import provenance, write_model
 from tests.watched_model import MODEL, Watched, draw
 
 ROOT = Path(__file__).parents[3]
-RULES = ROOT / "manifests" / "monitor-metrics" / "rules" / "prometheus-rule.yaml"
+RULES = sorted((ROOT / "manifests" / "monitor-metrics" / "rules").glob("[!k]*.yaml"))
 Samples = dict[str, list[tuple[dict[str, str], float]]]
 
 
@@ -45,7 +56,7 @@ def parse(text: str) -> Samples:
     return found
 
 
-def scrape(collector: WindowMetrics) -> Samples:
+def scrape(collector: Collector) -> Samples:
     registry = CollectorRegistry()
     registry.register(collector)
     return parse(generate_latest(registry).decode())
@@ -96,18 +107,90 @@ def test_a_damaged_window_leaves_the_other_models_alone(watched: Watched) -> Non
     assert values(samples, "requests", model=MODEL)
 
 
-def test_the_alerts_read_metrics_and_labels_that_are_there(watched: Watched) -> None:
-    samples = scrape(WindowMetrics(watched.windows))
-    rules: list[dict[str, Any]] = [
-        rule for group in yaml.safe_load(RULES.read_text())["spec"]["groups"] for rule in group["rules"]
+def state_metrics(watched: Watched) -> StateMetrics:
+    return StateMetrics(watched.runs, open_store(watched.store))
+
+
+def test_pins_are_metrics_by_the_label_of_the_pods(watched: Watched, tmp_path: Path) -> None:
+    samples = scrape(state_metrics(watched))
+    assert "slipway_monitor_pinned" not in samples, "nothing was promoted"
+    store = open_store(watched.store)
+    newest = store.versions(MODEL)[-1].number
+    store.promote(MODEL, newest, why="it is better")
+    collector = state_metrics(watched)
+    assert scrape(collector)["slipway_monitor_pinned"] == [
+        ({"model": MODEL, "app": object_name(MODEL), "version": str(newest)}, 1.0)
     ]
+    state = Path(watched.store) / MODEL / ".state.json"
+    state.write_text("{")
+    assert scrape(collector)["slipway_monitor_pinned"][0][0]["version"] == str(newest), "it keeps what it knew"
+    pushed = open_store(str(tmp_path / "other"))
+    version = pushed.push(write_model(tmp_path / "model"), provenance("big_tips")).version
+    pushed.promote("big_tips", version.number, why="the first")
+    (tmp_path / "other" / "another").mkdir()
+    (tmp_path / "other" / "another" / ".state.json").write_text("{")
+    [(labels, _)] = scrape(StateMetrics(watched.runs, pushed))["slipway_monitor_pinned"]
+    assert labels["app"] == object_name("big_tips") == "big-tips"
+
+
+def test_ends_of_runs_are_metrics_by_state_and_one_under_way_is_read_again(tmp_path: Path) -> None:
+    def end(name: str, state: RunState, finished: float) -> None:
+        lineage = Lineage(run=name, module=MODEL, module_digest="d", data_uri="trips.csv")
+        summary = Summary(lineage=lineage, state=state, finished=finished)
+        storage.write_text(str(tmp_path / name / "summary.json"), summary.model_dump_json())
+
+    collector = StateMetrics(str(tmp_path), open_store(str(tmp_path / "models")))
+    (tmp_path / "c").mkdir()
+    end("a", "succeeded", 1000.0)
+    end("b", "failed", 2000.0)
+    ends = {labels["state"]: value for labels, value in scrape(collector)["slipway_monitor_run_end_timestamp_seconds"]}
+    assert ends == {"succeeded": 1000.0, "failed": 2000.0}
+    end("a", "succeeded", 9000.0)
+    end("c", "succeeded", 3000.0)
+    after = scrape(collector)["slipway_monitor_run_end_timestamp_seconds"]
+    assert {labels["state"]: value for labels, value in after} == {"succeeded": 3000.0, "failed": 2000.0}, "a is known"
+    assert {(labels["model"], labels["pipeline"]) for labels, _ in after} == {(MODEL, "training")}
+
+
+# What a target's labels are in Prometheus, with those that managed-prometheus adds.
+TARGET = {"job": "model-servers", "app": "trips", "track": "stable", "version": "1"}
+
+
+def serving_samples(folder: Path) -> Samples:
+    """What the model server and the request log show, and `up`, with the labels of their target."""
+    metrics, registry = Metrics(), CollectorRegistry()
+    metrics.observe(MODEL, "predict", "REST", grpc.StatusCode.OK, 0.01)
+    with RequestLog(LogOptions(str(folder)), registry):
+        pass
+    found: Samples = {"up": [(TARGET, 1.0)]}
+    for line in (metrics.page() + generate_latest(registry).decode()).splitlines():
+        if line and not line.startswith("#"):
+            name, labels = re.match(r"([^{ ]+)(?:\{(.*)\})?", line).groups()  # type: ignore[union-attr]
+            found.setdefault(name, []).append((TARGET | dict(re.findall(r'(\w+)="([^"]*)"', labels or "")), 0.0))
+    return found
+
+
+def test_the_alerts_read_metrics_and_labels_that_are_there(watched: Watched) -> None:
+    store = open_store(watched.store)
+    store.promote(MODEL, store.versions(MODEL)[-1].number, why="it is better")
+    lineage = Lineage(run="a", module=MODEL, module_digest="d", data_uri="trips.csv")
+    ended = Summary(lineage=lineage, state="succeeded", finished=2.0)
+    storage.write_text(storage.join(watched.runs, "a", "summary.json"), ended.model_dump_json())
+    samples = scrape(WindowMetrics(watched.windows)) | scrape(state_metrics(watched)) | serving_samples(watched.folder)
+    rules: list[dict[str, Any]] = [
+        rule
+        for path in RULES
+        for group in yaml.safe_load(path.read_text())["spec"]["groups"]
+        for rule in group["rules"]
+    ]
+    assert len(RULES) == 2
     recorded = {rule["record"] for rule in rules if "record" in rule}
     for rule in rules:
-        names = set(re.findall(r"slipway_monitor[a-z_:]+", rule["expr"]))
+        names = set(re.findall(r"(?:slipway_|:tensorflow:)[a-z_:]+|\bup\b", rule["expr"]))
         assert names, rule
         assert names <= samples.keys() | recorded, rule
-        for name, selected in re.findall(r"(slipway_monitor_\w+)\{([^}]*)\}", rule["expr"]):
-            for label in re.findall(r"(\w+)=", selected):
+        for name, selected in re.findall(r"([\w:]+)\{([^}]*)\}", rule["expr"]):
+            for label in re.findall(r"(\w+)!?=", selected):
                 assert label in samples[name][0][0], rule
         if "alert" in rule:
             assert rule["labels"]["severity"] in ("critical", "warning", "info")
