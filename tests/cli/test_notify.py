@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 from cli.main import app
 from settings import load
 from slipway.errors import ConfigError
-from slipway.lineage import Lineage
+from slipway.lineage import Lineage, user
 from slipway.stores.model_store import Provenance, open_store
 from tests.fakes.loopback_server import Answer, LoopbackServer, Request
 
@@ -78,7 +78,9 @@ def versions(tmp_path: Path) -> list[int]:
 def test_models_rollback_tells_what_was_left_and_why(hook: Hook, versions: list[int]) -> None:
     slipway("models", "rollback", "taxi", "--why", "p99 doubled", "--who", "bob")
     old, new = versions
-    assert hook.texts == [f"[slipway] taxi: back at version {old}, from version {new}\n- bob: p99 doubled"]
+    assert hook.texts == [
+        f"[slipway] taxi: back at version {old}, from version {new}\n- {user()} (says: bob): p99 doubled"
+    ]
 
 
 @pytest.mark.parametrize(("env", "notified"), [("quiet", 0), ("loud", 1)])

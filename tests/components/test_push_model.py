@@ -101,7 +101,8 @@ def test_push_quarantined_bytes_are_refused_with_the_reason_however_often_the_ru
         assert (outcome.verdict, outcome.version) == ("refused", None)
         assert outcome.reasons == [
             f"the same bytes are version {number} of taxi, quarantined by ann: p99 doubled. "
-            "Train a model that differs: other data, another module or another seed"
+            "Train a model that differs: other data, another module or another seed; or lift the quarantine: "
+            f"`slipway models release taxi/{number}`"
         ]
     assert len(LocalModelStore(tmp_path / "store").versions("taxi")) == 1
 

@@ -87,7 +87,7 @@ def test_run_again_is_cached_and_another_verdict_is_told_as_declared(rows: Path,
 
 
 def test_run_that_must_push_fails_where_its_pipeline_pushes_nothing(rows: Path, home: Path) -> None:
-    done = slipway("run", *CHOSEN, "--data", str(rows), "--require-push", "--json")
+    done = slipway("run", *CHOSEN, "--data", str(rows), "--set", "training.batch_size=512", "--require-push", "--json")
     assert done.exit_code == 1
     assert json.loads(done.stdout)["verdict"] == "short"
     assert "'short'" in done.stderr
@@ -102,7 +102,7 @@ def test_submit_starts_it(vertex: FakeVertex) -> None:
     slipway("submit", "taxi", *CHOSEN, "--target", "vertex", "--data", DATA)
     [job] = vertex.jobs.values()
     assert job["pipelineSpec"]["pipelineInfo"]["name"] == "slipway-counting"
-    assert job["runtimeConfig"]["parameterValues"] == {"data_uri": DATA, "least": 1024}
+    assert job["runtimeConfig"]["parameterValues"] == {"data_uri": DATA, "least": 256}
     [constant] = {
         task["inputs"]["parameters"]["run"]["runtimeValue"]["constant"]
         for task in tasks(job["pipelineSpec"]).values()
