@@ -7,7 +7,7 @@ import ssl
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from email import message_from_bytes, policy
 from email.message import EmailMessage
@@ -88,7 +88,8 @@ def open_mail_server(
         server.close()
         for transport in (connection.transport for connection in connections):
             if isinstance(transport, asyncio.WriteTransport):
-                transport.abort()
+                with suppress(AttributeError):  # of a TLS transport that has ended already (asyncio/sslproto.py)
+                    transport.abort()
         while tasks := asyncio.all_tasks(loop):
             loop.run_until_complete(asyncio.wait(tasks, timeout=1))
         loop.run_until_complete(asyncio.sleep(0.01))  # sockets are closed a turn later
