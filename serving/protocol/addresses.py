@@ -14,6 +14,18 @@ def address_of(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def parse_address(address: str, flag: str) -> tuple[str, int]:
+    """Host and port of `HOST:PORT`.
+
+    Raises:
+        ConfigError: it is none; names the command's flag for it.
+    """
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        raise ConfigError(f"{flag} is {address!r}: give HOST:PORT, such as 127.0.0.1:8600")
+    return host.strip("[]"), int(port)
+
+
 def listen(host: str, port: int, protocol: str, flag: str) -> socket.socket:
     """A listening socket; port 0 takes a free one.
 

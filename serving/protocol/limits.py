@@ -6,10 +6,15 @@ The request log's own limits are in `serving/request_log/call_rows.py` and `LogO
 # HTTP: of the head of one request, and of the bodies of all requests together. TensorFlow Serving limits no bodies.
 MAX_HEAD_BYTES = 64 << 10
 MAX_BODY_BYTES = 512 << 20
-# The request log's proxy: of the messages of all requests together. Its container has 512 MiB; without requests it
-# takes 170, the log's queues up to 96, and a body is copied once. gRPC counts a message only when it is whole: ten of
-# 60 MiB that come at once took 1.2 GB.
+# The request log's proxy, whose container has 512 MiB; without requests it takes 170, and the log's queues up to 96.
+# Over REST it holds the bodies of all requests together, and each is copied once.
 MAX_PROXIED_BYTES = 64 << 20
+# Over gRPC it holds no messages, only copies for the log; of a connection, what came and is not sent yet.
+MAX_COPIED_BYTES = 32 << 20
+MAX_CONNECTIONS = 512
+MAX_STREAMS = 256  # calls at a time on a connection
+MAX_UNSENT_BYTES = 16 << 10
+SOCKET_BYTES = 32 << 10  # the kernel takes twice as much, each way
 # gRPC limits messages to 4 MiB by default; TensorFlow Serving does not.
 GRPC_UNLIMITED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 # REST requests that wait or are answered at a time; the next one is refused as busy.

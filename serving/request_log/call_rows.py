@@ -103,7 +103,7 @@ def parse_call(call: LoggedCall, fields: Fields) -> ParsedCall:
         Exception: of any kind, if the messages do not fit the method.
     """
     if call.error:  # the request may be what was wrong: of it only the model's name is read
-        model = call.model or _PROTOS[call.method][0].FromString(call.request).model_spec.name
+        model = call.model or _PROTOS[call.method][0].FromString(_unpacked(call.request)).model_spec.name
         return ParsedCall(model, "", call.version, (), (), call.error)
     return _parse_rest(call, fields) if call.protocol == "rest" else _parse_grpc(call, fields)
 
@@ -124,7 +124,7 @@ def _parse_rest(call: LoggedCall, fields: Fields) -> ParsedCall:
 
 def _parse_grpc(call: LoggedCall, fields: Fields) -> ParsedCall:
     request, response = (
-        each if not isinstance(each, bytes) else kind.FromString(each)
+        each if not isinstance(each, bytes) else kind.FromString(_unpacked(each))
         for each, kind in zip((call.request, call.response), _PROTOS[call.method], strict=True)
     )
     if call.method == "predict":
@@ -144,7 +144,7 @@ def _parse_grpc(call: LoggedCall, fields: Fields) -> ParsedCall:
 
 
 def _unpacked(body: bytes) -> bytes:
-    """A body, unpacked up to the longest call; JSON never begins as gzip does."""
+    """A body, unpacked up to the longest call; neither JSON nor these protos begin as gzip does."""
     if not body.startswith(_GZIP):
         return body
     unpacking = zlib.decompressobj(wbits=31)

@@ -1,114 +1,234 @@
-"""Forwards gRPC to TensorFlow Serving as bytes, and offers predictions to the log."""
+"""Passes gRPC connections through to TensorFlow Serving.
+
+A connection is two sockets. Bytes pass as they come, and no faster than the other side takes them: memory grows with
+the number of connections, which is bounded, and not with messages or calls.
+docs/decisions/0063-grpc-passes-through-the-sidecar.md has the reasons.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import socket
 import time
-from collections.abc import AsyncIterator, Sequence
-from functools import partial
-from typing import Any
-from uuid import uuid4
+from typing import cast
 
 import grpc
-from grpc import aio
 
-from serving.protocol.bodies import Bodies
-from serving.protocol.limits import GRPC_UNLIMITED, MAX_PROXIED_BYTES
-from serving.request_log.call_rows import METHODS, LoggedCall
+from serving.protocol.limits import MAX_CONNECTIONS, MAX_STREAMS, MAX_UNSENT_BYTES, SOCKET_BYTES
+from serving.request_log.grpc_calls import Calls, Copies
+from serving.request_log.http2 import (
+    HEADER_TABLE_SIZE,
+    LAST_STREAM,
+    MAX_CONCURRENT_STREAMS,
+    PREFACE,
+    TABLE_BYTES,
+    BrokenConnectionError,
+    FrameReader,
+    go_away,
+)
 from serving.request_log.log import RequestLog
 
-Metadata = Sequence[tuple[str, str | bytes]]
+LOGGER = logging.getLogger("slipway.request_log")
 
-_SERVICE = "/tensorflow.serving.PredictionService/"
-_LOGGED = {f"{_SERVICE}{method.capitalize()}": method for method in METHODS}
-_WATCH = "/grpc.health.v1.Health/Watch"
-_ID = "x-request-id"
-SERVER_OPTIONS = [
-    ("grpc.max_receive_message_length", MAX_PROXIED_BYTES),
-    ("grpc.max_send_message_length", -1),
-    ("grpc.so_reuseport", 0),
-]
-# Reconnects within a second after the upstream is back; it is never behind a proxy.
-CHANNEL_OPTIONS = [
-    *GRPC_UNLIMITED,
-    ("grpc.enable_http_proxy", 0),
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 1000),
-]
+_CONNECT_SECONDS = 5.0
+# For the first bytes of a client, and for the last ones to it.
+_PATIENCE_SECONDS = 10.0
 
 
-class GrpcProxy(grpc.GenericRpcHandler):  # type: ignore[misc]
-    """Handles every method of every service as one message each way, except the health service's `Watch`.
-
-    `Watch` answers a stream; TensorFlow Serving has no other method that streams.
+class GrpcProxy:
+    """Accepts connections, and makes one to the upstream for each.
 
     Args:
-        channel: To TensorFlow Serving.
+        upstream: Host and port of TensorFlow Serving's gRPC.
         log: Gets predictions, and those that failed.
-        bodies: Counts what the proxy holds of requests.
     """
 
-    def __init__(self, channel: aio.Channel, log: RequestLog, bodies: Bodies) -> None:
-        self._channel = channel
-        self._log = log
-        self._bodies = bodies
+    def __init__(self, upstream: tuple[str, int], log: RequestLog) -> None:
+        self.upstream = upstream
+        self.copies = Copies(log)
+        self._connections: set[_Connection] = set()
+        self._server: asyncio.Server | None = None
 
-    def service(self, handler_call_details: Any) -> Any:
-        """The handler of a method."""
-        path = handler_call_details.method
-        if path == _WATCH:
-            return grpc.unary_stream_rpc_method_handler(self._watch)
-        return grpc.unary_unary_rpc_method_handler(partial(self._forward, path, self._channel.unary_unary(path)))
+    async def start(self, listener: socket.socket) -> None:
+        """Accepts connections from now on."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(lambda: _Connection(self).client, sock=listener)
 
-    async def _forward(self, path: str, upstream: Any, request: bytes, context: Any) -> bytes:
-        with self._bodies.hold() as held:
-            if refusal := held.add(len(request)):
-                await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, refusal.text)
-            return await self._answer(path, upstream, request, context)
+    async def stop(self, seconds: float) -> None:
+        """Accepts no more connections, and closes each when its calls are answered or the time is over."""
+        if self._server:
+            self._server.close()
+        for connection in tuple(self._connections):
+            connection.drain()
+        until = time.monotonic() + seconds
+        while self._connections and time.monotonic() < until:
+            await asyncio.sleep(0.02)
+        for connection in tuple(self._connections):
+            connection.client.abort()
+        await asyncio.sleep(0)  # the log hears of calls that broke off
 
-    async def _answer(self, path: str, upstream: Any, request: bytes, context: Any) -> bytes:
-        started, begin = time.time(), time.perf_counter()
-        metadata, request_id = _passed_on(context.invocation_metadata())
-        call = upstream(request, timeout=context.time_remaining(), metadata=metadata)
+    def admit(self, connection: _Connection) -> bool:
+        """Whether there is room for a new connection; the one that has been idle the longest makes room."""
+        if len(self._connections) >= MAX_CONNECTIONS:
+            idle = [each for each in self._connections if each.is_idle()]
+            if not idle:
+                return False
+            min(idle, key=lambda each: each.active).retire()
+        self._connections.add(connection)
+        return True
+
+    def forget(self, connection: _Connection) -> None:
+        """A connection is over."""
+        self._connections.discard(connection)
+
+
+class _Connection:
+    """A client's socket, the one to the upstream, and the calls on them."""
+
+    def __init__(self, proxy: GrpcProxy) -> None:
+        self._proxy = proxy
+        self._calls = Calls(proxy.copies)
+        table = {HEADER_TABLE_SIZE: TABLE_BYTES}
+        self.client = _Side(self, FrameReader(self._calls.requests, table, PREFACE))
+        self._upstream = _Side(self, FrameReader(self._calls.answers, {**table, MAX_CONCURRENT_STREAMS: MAX_STREAMS}))
+        self.client.other, self._upstream.other = self._upstream, self.client
+        self._loop = asyncio.get_running_loop()
+        self._opening: asyncio.Task[None] | None = None
+        self._is_draining = self._is_told = False
+        self.active = self._loop.time()
+
+    def is_idle(self) -> bool:
+        """Whether it has no call, and is not being closed."""
+        return not self._calls.open and not self.client.is_closing()
+
+    def on_open(self, side: _Side) -> None:
+        """A socket is open."""
+        if side is not self.client:
+            if self.client.is_closing():
+                side.abort()
+        elif self._proxy.admit(self):
+            self._opening = self._loop.create_task(self._open())
+        else:
+            LOGGER.warning("a gRPC connection is refused: %d are open, each with a call", MAX_CONNECTIONS)
+            side.abort()
+
+    async def _open(self) -> None:
+        host, port = self._proxy.upstream
         try:
-            answer: bytes = await call
-        except aio.AioRpcError as error:
-            if path in _LOGGED and error.code() is not grpc.StatusCode.NOT_FOUND:
-                self._offer(path, request_id, request, b"", started, begin, error.code().name)
-            await _send_initial(context, error.initial_metadata(), request_id)
-            await context.abort(error.code(), error.details(), tuple(error.trailing_metadata()))
-        await _send_initial(context, await call.initial_metadata(), request_id)
-        context.set_trailing_metadata(tuple(await call.trailing_metadata()))
-        if path in _LOGGED:
-            self._offer(path, request_id, request, answer, started, begin)
-        return answer
+            connecting = self._loop.create_connection(lambda: self._upstream, host, port)
+            await asyncio.wait_for(connecting, _CONNECT_SECONDS)
+        except (OSError, TimeoutError) as error:
+            LOGGER.debug("TensorFlow Serving does not answer: %s", error)
+            self.client.close()
+        else:
+            self.client.resume_reading()
+            self._loop.call_later(_PATIENCE_SECONDS, self._expect_preface)
 
-    def _offer(
-        self, path: str, request_id: str, request: bytes, answer: bytes, started: float, begin: float, error: str = ""
-    ) -> None:
-        """The model and its version stand in the messages."""
-        seconds = time.perf_counter() - begin
-        call = LoggedCall(request_id, "grpc", _LOGGED[path], "", None, request, answer, started, seconds, error=error)
-        self._log.offer(call)
+    def _expect_preface(self) -> None:
+        if not self.client.frames.has_begun:
+            self.close()
 
-    async def _watch(self, request: bytes, context: Any) -> AsyncIterator[bytes]:
-        metadata, _ = _passed_on(context.invocation_metadata())
-        call = self._channel.unary_stream(_WATCH)(request, timeout=context.time_remaining(), metadata=metadata)
+    def on_passed(self) -> None:
+        """Bytes have passed in one direction."""
+        self.active = self._loop.time()
+        if self._is_draining:
+            self.drain()
+
+    def on_lost(self, side: _Side) -> None:
+        """A socket is closed: the other one is closed, too, once it has what is left."""
+        self._calls.end_all(grpc.StatusCode.CANCELLED if side is self.client else grpc.StatusCode.UNAVAILABLE)
+        if side is self.client:
+            self._proxy.forget(self)
+            if self._opening:
+                self._opening.cancel()
+        side.other.close()
+
+    def drain(self) -> None:
+        """Tells the client to start no more calls here, and ends the connection after its last one."""
+        self._is_draining = True
+        if not self._calls.open:
+            self.retire()
+        elif not self._is_told and self._upstream.frames.is_between_frames:
+            self._is_told = True
+            self.client.write(go_away(LAST_STREAM))
+
+    def retire(self) -> None:
+        """Ends a connection without calls; the client makes another one for those that are on their way."""
+        if self._upstream.frames.is_between_frames:
+            self.client.write(go_away(self._calls.last_stream))
+        self.close()
+
+    def close(self) -> None:
+        """Ends the connection."""
+        self.client.close()
+
+
+class _Side(asyncio.Protocol):
+    """One of the two sockets of a connection; until it is open, what the other one has read waits for it."""
+
+    other: _Side
+
+    def __init__(self, connection: _Connection, frames: FrameReader) -> None:
+        self._connection = connection
+        self._transport: asyncio.Transport | None = None
+        self._waiting = b""
+        self.frames = frames
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is not derived from it
+        self._transport.set_write_buffer_limits(MAX_UNSENT_BYTES)
+        for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, option, SOCKET_BYTES)
+        self._transport.write(self._waiting)
+        self._waiting = b""
+        self._connection.on_open(self)
+
+    def data_received(self, data: bytes) -> None:
         try:
-            async for answer in call:
-                yield answer
-        except aio.AioRpcError as error:
-            await context.abort(error.code(), error.details(), tuple(error.trailing_metadata()))
-        finally:
-            call.cancel()  # the client may have gone
+            passed = self.frames.feed(data)
+        except BrokenConnectionError as error:
+            LOGGER.debug("a gRPC connection ends: %s", error)
+            self._connection.close()
+        else:
+            self.other.write(passed)
+            self._connection.on_passed()
 
+    def pause_writing(self) -> None:
+        self.other.pause_reading()
 
-def _passed_on(given: Metadata) -> tuple[Metadata, str]:
-    """Metadata for the upstream, and the request's id, which is new if the client gave none."""
-    metadata = [(key, value) for key, value in given if key != "user-agent" and not key.startswith("grpc-")]
-    request_id = next((str(value) for key, value in metadata if key == _ID and value), "") or uuid4().hex
-    return [*(pair for pair in metadata if pair[0] != _ID), (_ID, request_id)], request_id
+    def resume_writing(self) -> None:
+        self.other.resume_reading()
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._connection.on_lost(self)
 
-async def _send_initial(context: Any, upstream: Metadata | None, request_id: str) -> None:
-    kept = [(key, value) for key, value in upstream or () if key != _ID]
-    await context.send_initial_metadata((*kept, (_ID, request_id)))
+    def is_closing(self) -> bool:
+        return self._transport is None or self._transport.is_closing()
+
+    def write(self, data: bytes) -> None:
+        if self._transport is None:
+            self._waiting += data
+            self.other.pause_reading()
+        elif not self.is_closing():
+            self._transport.write(data)
+
+    def pause_reading(self) -> None:
+        if self._transport and not self.is_closing():
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if self._transport and not self.is_closing():
+            self._transport.resume_reading()
+
+    def close(self) -> None:
+        """Closes the socket when it has taken what is left, if that does not take long."""
+        if self._transport and not self.is_closing():
+            if self._transport.get_write_buffer_size():
+                asyncio.get_running_loop().call_later(_PATIENCE_SECONDS, self._transport.abort)
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Closes the socket at once."""
+        if self._transport:
+            self._transport.abort()

@@ -117,7 +117,7 @@ class RequestLog:
     def offer(self, call: LoggedCall) -> None:
         """Takes a call if it belongs to the sample and there is room; never waits and never raises."""
         try:
-            if call.method not in METHODS or not is_sampled(call.request_id, self._options.sample):
+            if call.method not in METHODS or not self.wants(call.request_id):
                 return
             size = call.size
             with self._lock:
@@ -137,9 +137,13 @@ class RequestLog:
             LOGGER.exception("a call cannot be logged")
             self._metrics.fail("error")
 
-    def miss(self) -> None:
-        """Counts a call whose answer was too large to be kept for the log."""
-        self._metrics.drop("too_large")
+    def wants(self, request_id: str) -> bool:
+        """Whether a call belongs to the sample."""
+        return is_sampled(request_id, self._options.sample)
+
+    def miss(self, reason: str) -> None:
+        """Counts a call whose messages could not be kept for the log."""
+        self._metrics.drop(reason)
 
     def close(self, timeout: float = 20.0) -> None:
         """Parses and writes waiting calls for up to `timeout` seconds; the rest is dropped and counted."""
@@ -261,7 +265,8 @@ class RequestLog:
 class _Metrics:
     """The log's own metrics for Prometheus: each sampled call ends in one of the three counters.
 
-    Calls are dropped to protect the server: `queue_full` says that parsing is too slow, `sink_full` that writing is;
+    Calls are dropped to protect the server: `queue_full` says that parsing is too slow, `sink_full` that writing is,
+    `busy` that the messages of all calls in flight are too large together;
     `unknown_model` are calls that failed, of a model that is not there.
     They fail as `unparsable`, in the last attempt to `write`, or by an unexpected `error`.
     """
@@ -273,7 +278,7 @@ class _Metrics:
         self._failed = Counter(f"{name}_failed", "Calls that could not be logged.", ["reason"], registry=registry)
         self.queued = Gauge(f"{name}_queue_calls", "Calls that wait to be parsed.", registry=registry)
         self.waiting = Gauge(f"{name}_waiting_bytes", "Bytes of rows that wait to be written.", registry=registry)
-        for reason in ("queue_full", "sink_full", "too_large", "unknown_model", "shutdown"):
+        for reason in ("busy", "queue_full", "sink_full", "too_large", "unknown_model", "shutdown"):
             self.drop(reason, 0)
         for reason in ("unparsable", "write", "error"):
             self.fail(reason, 0)

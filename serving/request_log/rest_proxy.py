@@ -110,7 +110,7 @@ class RestProxy:
         if not is_asked or not (url := parse_inference_url(scope["raw_path"])):
             return
         if status == 200 and answer is None:
-            self._log.miss()
+            self._log.miss("too_large")
             return
         method, label = url.method.lower(), url.label or ""
         given_id, code = request_id.decode("latin-1"), "" if status == 200 else _CODES.get(status, "UNKNOWN")

@@ -7,14 +7,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from grpc import aio
 from prometheus_client import CollectorRegistry, start_http_server
 
-from serving.protocol.addresses import add_grpc_port, listen, port_taken
+from serving.protocol.addresses import listen, parse_address, port_taken
 from serving.protocol.bodies import Bodies
 from serving.protocol.http_server import HttpServer
 from serving.protocol.limits import MAX_PROXIED_BYTES
-from serving.request_log.grpc_proxy import CHANNEL_OPTIONS, SERVER_OPTIONS, GrpcProxy
+from serving.request_log.grpc_proxy import GrpcProxy
 from serving.request_log.log import LogOptions, RequestLog
 from serving.request_log.rest_proxy import RestProxy, UpstreamVersions
 
@@ -40,31 +39,30 @@ async def run_sidecar(
 ) -> None:
     """Forwards requests until `stop`; then lets those in flight end, and writes the log.
 
-    `on_ready` gets the options with the ports in use. Raises `ConfigError` if a port is taken.
+    `on_ready` gets the options with the ports in use. Raises `ConfigError` if a port is taken, or an address is none.
     """
     registry = CollectorRegistry()
+    upstream_grpc = parse_address(options.upstream_grpc, "--upstream-grpc")
     log, bodies = RequestLog(log_options, registry, UpstreamVersions(options.upstream_rest)), Bodies(MAX_PROXIED_BYTES)
     try:
         with (
             listen(options.host, options.rest_port, "REST", "--rest-port") as rest_socket,
+            listen(options.host, options.grpc_port, "gRPC", "--grpc-port") as grpc_socket,
             _metrics_server(options, registry) as metrics_port,
         ):
-            async with aio.insecure_channel(options.upstream_grpc, options=CHANNEL_OPTIONS) as channel:
-                grpc_server = aio.server(options=SERVER_OPTIONS)
-                grpc_server.add_generic_rpc_handlers((GrpcProxy(channel, log, bodies),))
-                grpc_port = add_grpc_port(grpc_server, options.host, options.grpc_port, "--grpc-port")
-                await grpc_server.start()
-                rest = RestProxy(options.upstream_rest, log, bodies)
-                rest_server = HttpServer(rest, DRAIN_SECONDS, own_headers=False)  # the upstream's headers pass through
-                serving = asyncio.create_task(rest_server.serve([rest_socket]))
-                while not rest_server.started:
-                    await asyncio.sleep(0.005)
-                rest_port = rest_socket.getsockname()[1]
-                on_ready(replace(options, rest_port=rest_port, grpc_port=grpc_port, metrics_port=metrics_port))
-                await stop.wait()
-                rest_server.should_exit = True
-                await asyncio.gather(serving, grpc_server.stop(DRAIN_SECONDS))
-                await rest.close()
+            grpc_proxy = GrpcProxy(upstream_grpc, log)
+            await grpc_proxy.start(grpc_socket)
+            rest = RestProxy(options.upstream_rest, log, bodies)
+            rest_server = HttpServer(rest, DRAIN_SECONDS, own_headers=False)  # the upstream's headers pass through
+            serving = asyncio.create_task(rest_server.serve([rest_socket]))
+            while not rest_server.started:
+                await asyncio.sleep(0.005)
+            rest_port, grpc_port = rest_socket.getsockname()[1], grpc_socket.getsockname()[1]
+            on_ready(replace(options, rest_port=rest_port, grpc_port=grpc_port, metrics_port=metrics_port))
+            await stop.wait()
+            rest_server.should_exit = True
+            await asyncio.gather(serving, grpc_proxy.stop(DRAIN_SECONDS))
+            await rest.close()
     finally:
         await asyncio.to_thread(log.close, FLUSH_SECONDS)
 

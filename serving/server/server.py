@@ -12,7 +12,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from serving.protocol.addresses import add_grpc_port, listen
 from serving.protocol.http_server import HttpServer
-from serving.protocol.limits import GRPC_UNLIMITED
+from serving.protocol.limits import MAX_BODY_BYTES
 from serving.protocol.protos import model_service_pb2_grpc, prediction_service_pb2_grpc
 from serving.request_log import RequestLog
 from serving.server.config import ServerConfig
@@ -92,8 +92,13 @@ class ModelServer:
     def _new_grpc(self) -> Any:
         server = grpc.server(
             futures.ThreadPoolExecutor(THREADS, thread_name_prefix="grpc"),
-            # Without so_reuseport=0 a second server takes the same port, and each gets some of the requests.
-            options=[*GRPC_UNLIMITED, ("grpc.so_reuseport", 0)],
+            options=[
+                # A thread reads one message: all of them together take no more than bodies over REST.
+                ("grpc.max_receive_message_length", MAX_BODY_BYTES // THREADS),
+                ("grpc.max_send_message_length", -1),
+                # Otherwise a second server takes the same port, and each gets some of the requests.
+                ("grpc.so_reuseport", 0),
+            ],
             compression=grpc.Compression.NoCompression,
         )
         service = PredictionService(self.manager, self.metrics, self._request_log)

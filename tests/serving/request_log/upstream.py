@@ -15,6 +15,7 @@ from typing import Any
 
 import grpc
 import numpy as np
+import uvloop
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from serving.protocol.protos import prediction_service_pb2_grpc
@@ -121,6 +122,11 @@ class Upstream:
     grpc_port: int
     service: PredictionService
     health: Any
+    grpc: Any
+
+    def stop_grpc(self) -> None:
+        """Breaks off what is under way."""
+        self.grpc.stop(None)
 
     def reset(self) -> None:
         """Forgets what it saw, and behaves well again."""
@@ -150,7 +156,7 @@ def upstream(rest_port: int = 0, grpc_port: int = 0) -> Iterator[Upstream]:
     thread = threading.Thread(target=rest.serve_forever, args=(0.02,))
     thread.start()
     try:
-        yield Upstream(rest, port, service, checks)
+        yield Upstream(rest, port, service, checks, server)
     finally:
         rest.shutdown()
         rest.server_close()
@@ -168,7 +174,7 @@ class Sidecar:
 
     @contextmanager
     def running(self) -> Iterator[SidecarOptions]:
-        ready, stop, loop = threading.Event(), asyncio.Event(), asyncio.new_event_loop()
+        ready, stop, loop = threading.Event(), asyncio.Event(), uvloop.new_event_loop()
 
         def on_ready(ports: SidecarOptions) -> None:
             self.ports = ports
