@@ -73,7 +73,7 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on; no authentication.")] = "127.0.0.1",
     store: options.Store = None,
     model_name: Annotated[str, typer.Option(help="Name of the model at --model-base-path.")] = "default",
-    model_base_path: Annotated[Path | None, typer.Option(help="Directory of versions, instead of a store.")] = None,
+    model_base_path: Annotated[str | None, typer.Option(help="Directory of versions, instead of a store.")] = None,
     model_config_file: Annotated[
         Path | None, typer.Option(help="ModelServerConfig in text form, instead of a store.")
     ] = None,

@@ -25,6 +25,16 @@ _STORAGE = re.compile(
     r"|Transport endpoint is not connected|Connection timed out|No such device)",
     re.IGNORECASE,
 )
+# The path source says only that it met an error; what lies behind it follows, the most telling first.
+_BEHIND_IT = [
+    re.compile(
+        r"HTTP response code:? \d+|libcurl code \d+(?: meaning '[^']*')?|authentication bearer token failed"
+        r"|(?<=; )(?:Permission denied|No such file or directory|Input/output error|Stale file handle"
+        r"|Transport endpoint is not connected|Connection timed out|No such device)",
+        re.IGNORECASE,
+    ),
+    re.compile(r"Could not find (?:base path|SavedModel)(?: /\S+| \w+://\S+)?"),
+]
 _MEMORY = re.compile(r"resource[ _]exhausted|insufficient resources|bad_alloc|OOM when allocating", re.IGNORECASE)
 _LOAD = re.compile(
     r"Loading servable: \{[^}]*\} failed|(?:servable|model)\(s\) did not become available"
@@ -63,7 +73,9 @@ def cause_in_log(log: str) -> Cause:
     """What a server's last lines say."""
     last = log[max(0, *(log.rfind(start) for start in _LAST_ATTEMPT)) :]  # an earlier attempt may have failed otherwise
     if storage := _STORAGE.search(last):
-        return Cause(f"it cannot read the model store ({storage[0].strip('; ')})", blames_model=False)
+        found = (pattern.search(last, storage.start()) for pattern in _BEHIND_IT)
+        why = next(filter(None, found), storage)
+        return Cause(f"it cannot read the model store ({why[0]})", blames_model=False)
     if memory := _MEMORY.search(last):
         return Cause(f"it has too little memory for the model ({memory[0]})", blames_model=False)
     if _LOAD.search(last):

@@ -45,9 +45,9 @@ class ModelManager:
         Those that cannot be served are tried again as the configuration says, and whenever their source has changed.
 
         Raises:
-            StoreError: no model has a version to serve, or none can be loaded.
+            StoreError: no model has a version to serve, none can be loaded, or the store cannot be read.
         """
-        self._poll()
+        self._want(self._source.poll())
         models = self._models.values()
         without = [name for name, model in self._models.items() if not model.wanted.versions]
         reasons = [self._nothing_to_serve(name) for name in without]
@@ -210,8 +210,9 @@ class ModelManager:
     def _poll(self) -> None:
         try:
             found = self._source.poll()
+        except StoreError as error:  # loaded versions are served on
+            LOGGER.warning("the models stay as they are: %s", error)
         except Exception:
-            # Loaded versions are served on, even if a directory or a store fails.
             LOGGER.exception("the models cannot be polled; loaded versions stay")
         else:
             self._want(found)

@@ -19,6 +19,8 @@ from slipway.stores.model_store.numbers import version_of
 
 LOGGER = logging.getLogger(__name__)
 
+_NO_URIS = "a base path is a local folder here; --store gs://… serves a model store on Google Cloud Storage"
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -54,22 +56,43 @@ class BasePaths:
 
     def __init__(self, models: Sequence[Any]) -> None:
         self._models = models
+        self._problems: dict[str, str] = {}  # those that were logged, by model
 
     @classmethod
-    def single(cls, name: str, base_path: Path) -> BasePaths:
-        """One model, served with its newest version."""
-        return cls([model_server_config_pb2.ModelConfig(name=name, base_path=str(base_path.absolute()))])
+    def single(cls, name: str, base_path: Path | str) -> BasePaths:
+        """One model, served with its newest version.
+
+        Raises:
+            ConfigError: the base path is a URI.
+        """
+        if _is_uri(str(base_path)):
+            raise ConfigError(f"--model-base-path {base_path}: {_NO_URIS}")
+        return cls([model_server_config_pb2.ModelConfig(name=name, base_path=str(Path(base_path).absolute()))])
 
     def poll(self) -> Mapping[str, Wanted | None]:
-        return {model.name: _wanted(model) for model in self._models}
+        return {model.name: self._look_at(model) for model in self._models}
+
+    def _look_at(self, model: Any) -> Wanted | None:
+        try:
+            wanted = _wanted(model)
+        except OSError as error:
+            problem = _access_error(model, error)
+            if problem != self._problems.get(model.name):
+                LOGGER.warning("%s", problem)
+                self._problems[model.name] = problem
+            return None
+        self._problems.pop(model.name, None)
+        return wanted
 
     def describe(self, model: str) -> str:
-        base = next((Path(each.base_path) for each in self._models if each.name == model), None)
-        if base is None:
+        found = next((each for each in self._models if each.name == model), None)
+        if found is None:
             return "it is not configured any more"
-        if not base.is_dir():
-            return f"its base path {base} is not a directory; give the folder that holds the versions"
-        there = ", ".join(sorted(path.name for path in base.iterdir())[:5]) or "none"
+        base = Path(found.base_path)
+        try:
+            there = ", ".join(sorted(path.name for path in base.iterdir())[:5]) or "none"
+        except OSError as error:
+            return _access_error(found, error)
         return f"its base path {base} holds no version that its policy selects, a folder named by an integer: {there}"
 
 
@@ -185,6 +208,8 @@ def models_of(config: Any) -> Sequence[Any]:
     for model in models:
         if names.count(model.name) > 1:
             raise invalid_argument(f"Illegal to list model {model.name} multiple times in config list")
+        if _is_uri(model.base_path):
+            raise invalid_argument(f"model {model.name}: base_path {model.base_path}: {_NO_URIS}")
         if not Path(model.base_path).is_absolute():
             raise invalid_argument(
                 f"Expected model {model.name} to have an absolute path or URI; got base_path()={model.base_path}"
@@ -205,12 +230,22 @@ def _read_config(path: Path) -> Sequence[Any]:
         raise ConfigError(f"{path}: {error.message}") from error
 
 
-def _wanted(model: Any) -> Wanted | None:
+def _is_uri(base_path: str) -> bool:
+    return "://" in base_path
+
+
+def _access_error(model: Any, error: OSError) -> str:
+    """In TensorFlow Serving's words (`file_system_storage_path_source.cc`, and TensorFlow's `posix_file_system.cc`)."""
+    if isinstance(error, FileNotFoundError):
+        why = f"Could not find base path {model.base_path} for servable {model.name}"
+    else:
+        why = f"{error.filename}; {error.strerror}"
+    return f"FileSystemStoragePathSource encountered a filesystem access error: {why}"
+
+
+def _wanted(model: Any) -> Wanted:
     base = Path(model.base_path)
-    try:
-        found = {version_of(path.name): path for path in sorted(base.iterdir())}  # of 001, 01 and 1 the last counts
-    except OSError:
-        return None
+    found = {version_of(path.name): path for path in sorted(base.iterdir())}  # of 001, 01 and 1 the last counts
     numbers = sorted(number for number in found if number is not None)
     policy = model.model_version_policy
     choice = policy.WhichOneof("policy_choice")

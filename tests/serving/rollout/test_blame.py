@@ -37,6 +37,33 @@ def test_cause_in_log_storage_and_memory_are_no_fault_of_the_model(log: str) -> 
     assert not blames_model
 
 
+ACCESS = "FileSystemStoragePathSource encountered a filesystem access error: "
+NO_BASE = f"{ACCESS}Could not find base path gs://b/models/taxi for servable taxi with error "
+
+
+@pytest.mark.parametrize(
+    ("log", "reason"),
+    [
+        (
+            f"{NO_BASE}PERMISSION_DENIED: {GCS}HTTP response code 403 with body '{{' when reading",
+            "HTTP response code 403",
+        ),
+        (f"{NO_BASE}NOT_FOUND: {GCS}HTTP response code 404 when reading metadata of gs://b", "HTTP response code 404"),
+        (f"{NO_BASE}PERMISSION_DENIED: {GCS}HTTP response code 401 when reading", "HTTP response code 401"),
+        (f"{NO_BASE}UNAVAILABLE: {GCS}libcurl code 6 meaning 'Couldn't resolve host name', error", "libcurl code 6"),
+        (f"{NO_BASE}UNAVAILABLE: {GCS}libcurl code 28 meaning 'Timeout was reached'", "Timeout was reached"),
+        (f"{ACCESS}/models/taxi; Permission denied", "Permission denied"),
+        (f"{ACCESS}Could not find base path /models/taxi for servable taxi", "Could not find base path /models/taxi"),
+        (f"{ACCESS}something new", "filesystem access error"),
+    ],
+)
+def test_cause_in_log_names_what_lies_behind_an_access_error(log: str, reason: str) -> None:
+    why, blames_model = cause_in_log(log)
+    assert reason in why
+    assert ("access error" in why) == ("access error" in reason)
+    assert not blames_model
+
+
 @pytest.mark.parametrize(
     "log",
     [
