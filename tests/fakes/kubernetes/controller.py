@@ -37,11 +37,12 @@ CRASH_LOG = (
 
 @dataclass(frozen=True)
 class Crash:
-    """How the containers of a pod with the fate `crash` ended, and their last lines."""
+    """How the containers of a pod with the fate `crash` ended last, their last lines, and how often they ended."""
 
     log: str = CRASH_LOG
     exit_code: int = 255
     reason: str = "Error"
+    times: int = 3
 
 
 class Controller(threading.Thread):
@@ -242,9 +243,11 @@ def _pod_status(pod: Object, fate: Fate, crash: Crash) -> Object:
         if fate == "restarted" or (fate == "side-car" and name != names[0]):
             ended = {"exitCode": crash.exit_code, "reason": crash.reason}
             status |= {"restartCount": 1, "lastState": {"terminated": ended}}
-        if fate == "crash":
-            ended = {"exitCode": crash.exit_code, "reason": crash.reason}
-            status |= {"restartCount": 2, "lastState": {"terminated": ended}}
+        if fate == "crash":  # the kubelet restarts it at once after its first end, and backs off from the second on
+            ended = {"terminated": {"exitCode": crash.exit_code, "reason": crash.reason}}
+            status |= {"restartCount": crash.times - 1} | (
+                {"lastState": ended} if crash.times > 1 else {"state": ended}
+            )
         statuses.append(status)
     ready = {"type": "Ready", "status": "True" if fate in _WELL else "False"}
     if fate == "evicted":  # pkg/kubelet/eviction/helpers.go
