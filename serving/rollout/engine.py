@@ -38,6 +38,7 @@ class Rollout:
         once: `by` starts one rollout of a version only, as a pipeline's step does, which a platform may run again at
             any time. A second start waits for the first, and has its result. What a dead process of an older version
             left is ended first, as no person may be there to do it.
+        ended: Gets the end of a rollback that was left so.
     """
 
     cluster: Cluster
@@ -51,6 +52,7 @@ class Rollout:
     pause: Callable[[float], None] = time.sleep
     lease_seconds: int = 60
     once: bool = False
+    ended: Callable[[RolloutState], None] = lambda state: None
 
     def start(self, number: int) -> RolloutState:
         """Brings a version into production by way of a canary; or the changed manifests of the stable version.
@@ -70,6 +72,8 @@ class Rollout:
                 return self._as_before(state)
             if state and not state.ended and state.version != number and self.once:
                 state = self._end_dead(steps, state, number)
+                if state.phase == "rolled-back":
+                    self.ended(state)
             if state and not state.ended:
                 if state.version != number or state.phase == "reverting":
                     raise self._unfinished(state)

@@ -19,6 +19,7 @@ from components.confirm_rollout.component import confirm_rollout
 from components.rollout_model.run import roll_out
 from serving.manifests import publish_manifests
 from serving.rollout.engine import Rollout
+from serving.rollout.lease import STATE
 from slipway.errors import RolloutError, RolloutInconclusiveError
 from slipway.lineage import Lineage
 from slipway.runs.record import Outcome, RolloutOutcome, RunContext
@@ -26,15 +27,14 @@ from slipway.runs.store import OUTCOME, ROLLOUT
 from slipway.stores import storage
 from tests.fakes.kubernetes.model_server import Pod
 from tests.fakes.kubernetes.server import ACCOUNT
-from tests.fakes.kubernetes.world import DIGEST, NAMESPACE, PROJECT, World, open_world, short_pause
+from tests.fakes.kubernetes.world import DIGEST, NAMESPACE, PROJECT, World, first_served, open_world, short_pause
 from tests.steps import FIELDS
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
     """Version one serves; the canary of another gets its traffic."""
-    with open_world(tmp_path) as opened:
-        opened.start(opened.versions[0])
+    with open_world(tmp_path, after=first_served) as opened:
         yield opened
 
 
@@ -252,3 +252,26 @@ def test_rollout_model_waits_for_a_first_start_that_is_under_way(world: World, m
     ]  # fmt: skip
     lease = world.api.objects.get("Lease", NAMESPACE, "taxi-rollout")
     assert lease["spec"]["holderIdentity"] == ""
+
+
+@pytest.mark.parametrize("record", ["kept", "lost"])
+def test_rollout_model_that_ends_a_dead_rollback_records_it(
+    world: World, record: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second, third = world.versions
+    world.start(second)
+    lease = world.api.objects.get("Lease", NAMESPACE, "taxi-rollout")
+    died = {"version": second, "phase": "reverting", "reasons": ["complaints"]}
+    lease["metadata"]["annotations"][STATE] = json.dumps(json.loads(lease["metadata"]["annotations"][STATE]) | died)
+    world.api.objects.replace(lease, "OpenAPI-Generator")
+    asked = arguments(world, third)
+    if record == "lost":  # the step is killed after that, and started again
+        monkeypatch.setattr(Rollout, "_begin", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            roll_out(*asked)
+        monkeypatch.undo()
+    outcome = roll_out(*asked)
+    assert outcome == recorded(asked)
+    assert outcome is not None
+    assert outcome.ended == [f"back at version {first}, from version {second}: complaints"]
+    assert (outcome.verdict, world.stable) == ("promoted", third)
