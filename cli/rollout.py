@@ -141,3 +141,5 @@ def _print_status(found: list[dict[str, Any]]) -> None:
             echo(f"version {last['version']}: {last['phase']}{left} since {local_time(last['updated'])}, by {actor}")
             for reason in last["reasons"]:
                 echo(f"  - {reason}")
+            if one["commands"] and (one["expired"] or not one["holder"]):
+                echo(f"it waits for {' or '.join(f'`{command}`' for command in one['commands'])}")

@@ -19,7 +19,6 @@ from components.confirm_rollout.component import confirm_rollout
 from components.rollout_model.run import roll_out
 from serving.manifests import publish_manifests
 from serving.rollout.engine import Rollout
-from serving.rollout.lease import STATE
 from slipway.errors import RolloutError, RolloutInconclusiveError
 from slipway.lineage import Lineage
 from slipway.runs.record import Outcome, RolloutOutcome, RunContext
@@ -27,7 +26,7 @@ from slipway.runs.store import OUTCOME, ROLLOUT
 from slipway.stores import storage
 from tests.fakes.kubernetes.model_server import Pod
 from tests.fakes.kubernetes.server import ACCOUNT
-from tests.fakes.kubernetes.world import DIGEST, NAMESPACE, PROJECT, World, first_served, open_world, short_pause
+from tests.fakes.kubernetes.world import DIGEST, NAMESPACE, PROJECT, World, first_served, leave, open_world, short_pause
 from tests.steps import FIELDS
 
 
@@ -260,10 +259,7 @@ def test_rollout_model_that_ends_a_dead_rollback_records_it(
 ) -> None:
     first, second, third = world.versions
     world.start(second)
-    lease = world.api.objects.get("Lease", NAMESPACE, "taxi-rollout")
-    died = {"version": second, "phase": "reverting", "reasons": ["complaints"]}
-    lease["metadata"]["annotations"][STATE] = json.dumps(json.loads(lease["metadata"]["annotations"][STATE]) | died)
-    world.api.objects.replace(lease, "OpenAPI-Generator")
+    leave(world, version=second, phase="reverting", reasons=["complaints"])
     asked = arguments(world, third)
     if record == "lost":  # the step is killed after that, and started again
         monkeypatch.setattr(Rollout, "_begin", lambda *_: 1 / 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import copy
+import json
 import pickle
 import shutil
 import tempfile
@@ -13,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import yaml
@@ -22,6 +23,7 @@ from delivery.manifests import render_overlay
 from serving.manifests import Object
 from serving.rollout.cluster import Cluster
 from serving.rollout.engine import Rollout
+from serving.rollout.lease import STATE
 from serving.rollout.policy import RolloutPolicy
 from slipway.errors import RolloutInconclusiveError
 from slipway.evaluation.golden import Golden, write_golden
@@ -96,6 +98,14 @@ def staging() -> list[Object]:
     """The overlay of staging, with its placeholders filled in."""
     text = yaml.safe_dump_all(render_overlay(PROJECT / "manifests" / "overlays" / "staging"))
     return list(yaml.safe_load_all(text.replace("sha256:" + 64 * "0", DIGEST).replace("PROJECT-staging", "staging")))
+
+
+def leave(world: World, **changes: Any) -> None:
+    """Changes the recorded state, as a process leaves it that died."""
+    lease = world.api.objects.get("Lease", NAMESPACE, "taxi-rollout")
+    state = json.loads(lease["metadata"]["annotations"][STATE]) | changes
+    lease["metadata"]["annotations"][STATE] = json.dumps(state)
+    world.api.objects.replace(lease, "OpenAPI-Generator")
 
 
 class Snapshot(NamedTuple):

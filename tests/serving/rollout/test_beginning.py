@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
 from serving.rollout.lease import STATE
 from slipway.errors import RolloutBusyError, RolloutError
 from tests.fakes.kubernetes.model_server import Pod
-from tests.fakes.kubernetes.world import NAMESPACE, World
-
-
-def set_state(world: World, **changes: Any) -> None:
-    """Changes the recorded state, as a process leaves it that died."""
-    lease = world.api.objects.get("Lease", NAMESPACE, "taxi-rollout")
-    state = json.loads(lease["metadata"]["annotations"][STATE]) | changes
-    lease["metadata"]["annotations"][STATE] = json.dumps(state)
-    world.api.objects.replace(lease, "OpenAPI-Generator")
+from tests.fakes.kubernetes.world import NAMESPACE, World, leave
 
 
 def start_once(world: World, number: int) -> None:
@@ -45,7 +35,7 @@ def test_run_of_an_older_version_leaves_the_canary_of_a_newer_one_alone(served: 
     served.servers.new_pod = Pod
     with pytest.raises(RolloutError, match="too little traffic"):
         served.start(served.versions[2])
-    set_state(served, phase="canary")
+    leave(served, phase="canary")
     with pytest.raises(RolloutBusyError, match="is canary since"):
         start_once(served, served.versions[1])
 
@@ -53,7 +43,7 @@ def test_run_of_an_older_version_leaves_the_canary_of_a_newer_one_alone(served: 
 @pytest.mark.parametrize("phase", ["promoting", "rolling-back"])
 def test_next_run_first_does_what_a_dead_process_had_decided(held: World, phase: str) -> None:
     _, second, third = held.versions
-    set_state(held, phase=phase, reasons=["p99 doubled"], blames_model=True)
+    leave(held, phase=phase, reasons=["p99 doubled"], blames_model=True)
     held.servers.new_pod = lambda: Pod(requests_each_reading=100)
     for pod in held.api.objects.list("Pod"):
         held.servers.pod(pod["metadata"]["name"]).requests_each_reading = 100
@@ -73,7 +63,7 @@ def test_damaged_state_is_told_with_the_command_that_removes_it(served: World) -
 @pytest.fixture
 def left_reverting(twice: World) -> World:
     """A rollback from version two whose process died before it began."""
-    set_state(twice, version=twice.versions[1], phase="reverting", reasons=["customers complain"])
+    leave(twice, version=twice.versions[1], phase="reverting", reasons=["customers complain"])
     return twice
 
 
