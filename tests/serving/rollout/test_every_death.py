@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -39,9 +40,10 @@ class MortalCluster(Cluster):
     calls_left: int
 
     def _try(self, what: str, send: Callable[[], T]) -> T:
+        is_main = threading.current_thread() is threading.main_thread()
         if self.calls_left == 0:
-            raise DiedError
-        self.calls_left -= 1
+            raise DiedError if is_main else SystemExit  # which ends the thread that renews the lease
+        self.calls_left -= is_main
         return super()._try(what, send)
 
 
