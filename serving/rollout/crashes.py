@@ -106,9 +106,8 @@ def _cause(ends: list[_End]) -> Cause:
 def _compared(cluster: Cluster, pod: Object, pods: list[Object]) -> Cause:
     """The cause of crashes that none of them tells, from what becomes of the model's other pods."""
     labels, names = pod["metadata"]["labels"], {each["metadata"]["name"] for each in pods}
-    others = [
-        each for each in labelled_pods(cluster, {INSTANCE: labels[INSTANCE]}) if each["metadata"]["name"] not in names
-    ]
+    found = labelled_pods(cluster, {INSTANCE: labels[INSTANCE]})
+    others = [each for each in found if each["metadata"]["name"] not in names and _image(each)]
     crashes = f"it crashed {CRASHES} times while it loaded this version"
     if not others:
         return Cause(f"{crashes}, and none of these ends says why", blames_model=True)
@@ -125,4 +124,5 @@ def _compared(cluster: Cluster, pod: Object, pods: list[Object]) -> Cause:
 
 
 def _image(pod: Object) -> str:
-    return next(str(one["image"]) for one in pod["spec"]["containers"] if one["name"] == SERVER)
+    """The model server's; empty for a pod that has none, as a job of the same name."""
+    return next((str(one["image"]) for one in pod["spec"]["containers"] if one["name"] == SERVER), "")
