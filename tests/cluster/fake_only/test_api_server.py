@@ -38,6 +38,14 @@ def test_start_answers_that_get_lost_do_no_harm(served: World) -> None:
     assert served.stable == served.versions[1]
 
 
+def test_start_answers_that_break_off_are_asked_for_again(served: World) -> None:
+    for what in ("GET /apis/apps", "PATCH /apis/apps", "PUT", "GET /api/v1/namespaces/slipway-staging/pods"):
+        served.api.fail(what, 0, times=2, cut=True)
+    served.start(served.versions[1])
+    assert served.stable == served.versions[1]
+    assert all(fault.times == 0 for fault in served.api.faults)
+
+
 def test_start_api_server_that_times_out_is_asked_again(served: World) -> None:
     served.api.fail("PATCH", 0, times=1, seconds=1.5)
     served.start(served.versions[1])

@@ -13,7 +13,7 @@ import pytest
 from serving.rollout.cluster import Cluster
 from serving.rollout.engine import Rollout
 from serving.rollout.lease import ENDED
-from slipway.errors import RolledBackError
+from slipway.errors import RolledBackError, RolloutError
 from tests.fakes.kubernetes.model_server import Pod
 from tests.fakes.kubernetes.world import (
     NAMESPACE,
@@ -42,7 +42,7 @@ class MortalCluster(Cluster):
     def _try(self, what: str, send: Callable[[], T]) -> T:
         is_main = threading.current_thread() is threading.main_thread()
         if self.calls_left == 0:
-            raise DiedError if is_main else SystemExit  # which ends the thread that renews the lease
+            raise DiedError if is_main else RolloutError  # which ends the thread that renews the lease
         self.calls_left -= is_main
         return super()._try(what, send)
 
