@@ -15,6 +15,7 @@ import typer.main
 from cli.options import TYPED
 from cli.output import echo
 from slipway.errors import SlipwayError
+from slipway.hints import complete, nothing_given
 
 
 class Command(NamedTuple):
@@ -91,6 +92,15 @@ class Commands(typer.core.TyperGroup):
         """The command that is called."""
         name, command, rest = super().resolve_command(ctx, args)
         return name, self.table[name].load() if name and command else command, rest
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs a command; those that its error tells to run get its environment and store."""
+        with nothing_given():
+            try:
+                return super().invoke(ctx)
+            except SlipwayError as error:
+                error.args = (complete(str(error)),)
+                raise
 
 
 app = typer.Typer(

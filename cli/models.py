@@ -13,13 +13,12 @@ from delivery.notifications import notify_of_rollback
 from delivery.rollout import model_of
 from delivery.tracking import mirror_versions
 from slipway.errors import StoreError
-from slipway.hints import complete
 from slipway.pages.numbers import MISSING
 from slipway.runs.explain import find_version
 from slipway.runs.store import assignments
 from slipway.stores.model_store import Stage, Version
 
-app = typer.Typer(cls=options.CompleteHints, no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True)
 
 OneVersion = Annotated[str, typer.Argument(help="A version: VERSION or MODEL/VERSION.")]
 Who = Annotated[str, typer.Option(help="Your name for the history, beside the account.")]
@@ -159,7 +158,7 @@ def quarantine(
         told = (
             f"Only the store is changed; a cluster that serves it goes on: {status} shows it, {abort} removes a canary"
         )
-        echo(f"{complete(told, env=env)}.")
+        echo(f"{told}.")
     if before and before.number == found.number:
         now = opened.production(found.model)
         echo(f"It was in production, as the newest version; now {f'version {now.number}' if now else 'none'} is.")

@@ -10,8 +10,7 @@ from typing import Annotated, Any, ClassVar
 import typer
 import typer.core
 
-from slipway.errors import SlipwayError
-from slipway.hints import complete
+from slipway.hints import remember
 from slipway.runs.process import start_time
 from slipway.targets import RemoteTarget
 
@@ -33,9 +32,9 @@ def _began() -> float:
 TYPED = _began()
 
 
-def _remember(context: typer.Context, parameter: Any, value: str | None) -> str | None:
-    """Keeps an option's value for `CompleteHints`."""
-    context.meta[parameter.name] = value
+def _remember(_: typer.Context, parameter: Any, value: str | None) -> str | None:
+    """Keeps an option's value for the commands that messages tell to run."""
+    remember(parameter.name, value)
     return value
 
 
@@ -61,18 +60,6 @@ Why = Annotated[str, typer.Option(help="The reason, for the history.")]
 Leave = Annotated[int | None, typer.Option("--from", help="Leave this version only; the stable one by default.")]
 Sample = Annotated[float, typer.Option(min=0, max=1, help="Share of requests that are logged.")]
 Fields = Annotated[str, typer.Option(help="Features that may be logged: a,b,c, or '*' for all; none by default.")]
-
-
-class CompleteHints(typer.core.TyperGroup):
-    """Adds the environment and the store of a command to the commands that its error tells to run."""
-
-    def invoke(self, ctx: Any) -> Any:
-        """Runs a command of the group."""
-        try:
-            return super().invoke(ctx)
-        except SlipwayError as error:
-            error.args = (complete(str(error), env=ctx.meta.get("env"), store=ctx.meta.get("store")),)
-            raise
 
 
 class OldSpellings(typer.core.TyperCommand):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from slipway.hints import complete
 from slipway.pages.numbers import format_number, format_seconds
 from slipway.pages.printable import printable
 
@@ -33,7 +34,7 @@ COLOURS = {
 
 def echo(text: str, *, err: bool = False, end: str = "\n", **style: Any) -> None:
     """Prints text, which may hold anything, on standard output or error."""
-    typer.secho(printable(text) + end, err=err, nl=False, **style)
+    typer.secho(_told(text) + end, err=err, nl=False, **style)
 
 
 def print_log() -> None:
@@ -50,17 +51,17 @@ def print_log() -> None:
 
 def print_state(name: str, state: str, rest: str = "") -> None:
     """Prints `name: state`, the state in its colour, and what follows."""
-    typer.echo(f"{printable(name)}: {_coloured(printable(state))}{printable(rest)}")
+    typer.echo(f"{printable(name)}: {_coloured(printable(state))}{_told(rest)}")
 
 
 def print_fact(name: str, text: str, *, width: int = 9, state: str = "") -> None:
     """Prints a name, dimmed and padded, and its value; a `state` stands before the text in its colour."""
-    typer.echo(f"{typer.style(f'{name:<{width}}', dim=True)} {_coloured(state)}{printable(text)}".rstrip())
+    typer.echo(f"{typer.style(f'{name:<{width}}', dim=True)} {_coloured(state)}{_told(text)}".rstrip())
 
 
 def print_json(value: Any) -> None:
     """Prints strict JSON: NaN and infinity become null."""
-    echo(json.dumps(_strict(value), indent=2, ensure_ascii=False, allow_nan=False))
+    typer.echo(printable(json.dumps(_strict(value), indent=2, ensure_ascii=False, allow_nan=False)))
 
 
 def iso_times(record: dict[str, Any], *keys: str) -> dict[str, Any]:
@@ -70,7 +71,7 @@ def iso_times(record: dict[str, Any], *keys: str) -> dict[str, Any]:
 
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Sequence[str] = ()) -> None:
     """Prints aligned columns; those named in `numbers` to the right."""
-    cells = [[printable(cell.replace("\n", " ")) for cell in row] for row in (headers, *rows)]
+    cells = [[_told(cell.replace("\n", " ")) for cell in row] for row in (headers, *rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(headers))]
     for index, row in enumerate(cells):
         padded = [
@@ -102,6 +103,11 @@ def format_metrics(metrics: Mapping[str, float | None]) -> str:
 def local_time(seconds: float) -> str:
     """A time in the user's zone."""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds)) if seconds else ""
+
+
+def _told(text: str) -> str:
+    """Text without control characters, in which commands to run have the environment of this one."""
+    return printable(complete(text))
 
 
 def _coloured(text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
+import typer.core
 
 from cli import options
 from cli.output import echo, iso_times, local_time, print_json, print_table
@@ -17,7 +18,7 @@ from slipway.lineage import describe_actor
 HELD = 3
 
 
-class _Group(options.CompleteHints):
+class _Group(typer.core.TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
@@ -140,3 +141,5 @@ def _print_status(found: list[dict[str, Any]]) -> None:
             echo(f"version {last['version']}: {last['phase']}{left} since {local_time(last['updated'])}, by {actor}")
             for reason in last["reasons"]:
                 echo(f"  - {reason}")
+            if one["commands"] and (one["expired"] or not one["holder"]):
+                echo(f"it waits for {' or '.join(f'`{command}`' for command in one['commands'])}")

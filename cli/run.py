@@ -95,7 +95,8 @@ def submit(
     environment = open_environment(env, set_).with_image(image)
     cluster = environment.target(target)
     if package and set_:
-        raise ConfigError("--set changes what is compiled: give it to `slipway compile`, or leave --package out")
+        command = f"`slipway compile {module} --target {target} --output {package}`"
+        raise ConfigError(f"--set changes what is compiled: give it to {command}, or leave --package out")
     made = prepared(environment, target, module, data, pipeline=pipeline)
     with nullcontext(packaged(environment, target, package, module, data)) if package else made as submission:
         started = cluster.submit(submission)

@@ -64,7 +64,7 @@ def list_(
         found = cluster.list(limit)
         _complete(environment, cluster, found)
         records, (columns, rows) = [remote_as_json(run) for run in found], remote_table(found)
-        nothing = f"There are no runs of Slipway's on {target}; `slipway submit` makes one."
+        nothing = f"There are no runs of Slipway's on {target}; `slipway submit MODULE --target {target}` makes one."
     else:
         there = list_runs(environment.local.runs)
         views = select(there, where) if where else there

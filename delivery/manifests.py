@@ -40,7 +40,7 @@ def render_overlay(overlay: Path, image: str = "") -> list[Object]:
         ) from error
     if done.returncode:
         raise ConfigError(f"{' '.join(command)} failed; fix the overlay:\n{done.stderr.strip()}")
-    objects = [rendered for rendered in yaml.safe_load_all(done.stdout) if rendered]
+    objects = [rendered for rendered in yaml.load_all(done.stdout, Loader=yaml.CSafeLoader) if rendered]
     for container in containers(objects):
         if image and container["image"].startswith(_OWN_IMAGE):
             container["image"] = image

@@ -34,7 +34,7 @@ def split_overrides(overrides: Iterable[tuple[str, Any]]) -> tuple[list[tuple[st
         if top == "requirements":
             raise ConfigError(
                 f"--set {key}: the image of the steps holds what is locked; list them in module.yaml, and run "
-                "`slipway module lock`"
+                "`slipway module lock MODULE`"
             )
         if top in Settings.model_fields:
             for_settings.append((key, value))

@@ -88,7 +88,8 @@ def read_package(path: Path) -> Package:
         ParseDict(documents[0], PipelineSpec(), ignore_unknown_fields=False)
     except (OSError, UnicodeDecodeError, yaml.YAMLError, ParseError, IndexError, AttributeError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ConfigError(f"{path} is not a compiled pipeline ({reason}); `slipway compile` writes one") from error
+        command = f"`slipway compile MODULE --target TARGET --output {path}`"
+        raise ConfigError(f"{path} is not a compiled pipeline ({reason}); {command} writes one") from error
     content = json.dumps(documents, sort_keys=True, separators=(",", ":"))
     return Package(path, documents[0], hashlib.sha256(content.encode()).hexdigest())
 

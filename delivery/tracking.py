@@ -7,6 +7,7 @@ from functools import partial
 
 from delivery.environment import Environment
 from slipway.errors import ConfigError, TrackingError
+from slipway.hints import complete
 from slipway.pages.printable import printable
 from slipway.runs.store import RunView, list_runs
 from slipway.runs.tracking.config import Tracked
@@ -25,7 +26,7 @@ def mirror_versions(environment: Environment, store: ModelStore, model: str) -> 
         return  # --store names another one
     if problem := bounded(config, lambda tracker: mirror(tracker, config, store, model)):
         told = f"the stages of {model} are not tracked: {problem}; `slipway track sync` writes them later"
-        print(printable(f"warning: {told}"))
+        print(printable(complete(f"warning: {told}")))
 
 
 def track_notes(environment: Environment, view: RunView) -> None:

@@ -8,6 +8,7 @@ version in rendered objects; it needs no binary, so that it works inside a step 
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Iterator
 from copy import deepcopy
@@ -60,7 +61,7 @@ def require_filled_in(objects: list[Object]) -> None:
         f"{each['kind']} {each['metadata']['name']}: {unset} was never set"
         for each in objects
         if each["metadata"]["name"] != _PINNED
-        for unset in sorted(set(_UNSET.findall(yaml.safe_dump(each))))
+        for unset in sorted(set(_UNSET.findall(json.dumps(each))))
     ]
     if missing:
         raise ConfigError(
@@ -96,7 +97,7 @@ def read_manifests(uri: str) -> list[Object]:
     wanted, found = PurePosixPath(uri.partition("?")[0]).stem, hashlib.sha256(content).hexdigest()
     if wanted != found:
         raise StoreError(f"{uri}: its content has the SHA-256 {found}; publish the overlay again")
-    return list(yaml.safe_load_all(content))
+    return list(yaml.load_all(content, Loader=yaml.CSafeLoader))
 
 
 def for_version(

@@ -4,13 +4,44 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+# What the running command was given.
+_given: ContextVar[dict[str, str]] = ContextVar("given")
+
+_COMMAND = re.compile(r"`(?P<command>slipway (?P<group>[a-z-]+)\b[^`]*)`")
+_WITHOUT_ENVIRONMENT = {"gate", "loop", "protoset", "request-log", "schema"}
+_WITH_STORE = {"models"}
 
 
-def complete(text: str, *, env: str | None = None, store: str | None = None) -> str:
-    """Adds the environment, and the store where a command takes one, to the commands of a text."""
+@contextmanager
+def nothing_given() -> Iterator[None]:
+    """A command begins, and ends with the block."""
+    token = _given.set({})
+    try:
+        yield
+    finally:
+        _given.reset(token)
+
+
+def remember(option: str, value: str | None) -> None:
+    """An option of the running command, for the commands that it tells to run."""
+    if value:
+        _given.get({})[option] = value
+
+
+def complete(text: str, **given: str) -> str:
+    """Adds `env`, and `store` where a command takes one, to the commands of a text; by default as they were given."""
+    options = given or _given.get({})
 
     def completed(found: re.Match[str]) -> str:
-        options = {"env": env, "store": store if found["group"] == "models" else None}
-        return f"`{found['command']}{''.join(f' --{key} {shlex.quote(one)}' for key, one in options.items() if one)}`"
+        command, group = found["command"], found["group"]
+        takes = {"env": group not in _WITHOUT_ENVIRONMENT, "store": group in _WITH_STORE}
+        for option, value in options.items():
+            if value and takes[option] and f" --{option} " not in f"{command} ":
+                command += f" --{option} {shlex.quote(value)}"
+        return f"`{command}`"
 
-    return re.sub(r"`(?P<command>slipway (?P<group>rollout|models) [^`]+)`", completed, text)
+    return _COMMAND.sub(completed, text)

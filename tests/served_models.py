@@ -17,7 +17,9 @@ from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 from slipway.data.examples.dataset import MANIFEST
 from slipway.data.schema import model_inputs, parse_schema
 from slipway.data.tensors import MISSING_FLOAT, MISSING_INT, serialize_examples
-from slipway.evaluation.golden import Golden, write_golden
+from slipway.evaluation.golden import Golden, read_golden, write_golden
+from slipway.stores.model_store import LocalModelStore
+from tests.model_files import provenance
 
 SCHEMA = """
 feature { name: "size" type: FLOAT value_count { min: 1 max: 1 } }
@@ -169,3 +171,16 @@ def _as_exported(signatures: Any) -> None:
     dtypes = {"size": tf.float32, "rooms": tf.int64, "town": tf.string}
     for name, value in defaults.items():
         signatures["raw"].defaults[name].CopyFrom(tf.make_tensor_proto(value, dtype=dtypes[name]))
+
+
+def push_three(folder: Path) -> LocalModelStore:
+    """A store in `folder` with two models, and a third one whose golden answers are the first one's."""
+    store = LocalModelStore(folder / "store")
+    for number in range(3):
+        model = TinyModel()
+        model.weights.assign([0.3, -0.2, 0.1 + number])
+        saved = write_saved_model(folder / f"model-{number}", model)
+        if number == 2:
+            write_golden(read_golden(folder / "model-0"), saved)
+        store.push(saved, provenance())
+    return store

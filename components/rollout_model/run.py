@@ -1,6 +1,9 @@
 """Rolls the pushed version out, and records the outcome."""
 
-from typing import Any
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from slipway.errors import ConfigError, RolledBackError, RolloutError, RolloutInconclusiveError, SlipwayError
 from slipway.hints import complete
@@ -10,6 +13,9 @@ from slipway.runs.store import OUTCOME, ROLLOUT
 from slipway.runs.summary import read_record
 from slipway.stores import storage
 from slipway.stores.model_store import ModelStore, open_store
+
+if TYPE_CHECKING:
+    from serving.rollout.lease import RolloutState
 
 _KEYS = ("manifests_uri", "cluster", "policy", "environment")
 
@@ -41,9 +47,19 @@ def roll_out(store_uri: str, rollout: dict[str, Any], run: RunContext) -> Rollou
         # The step is started again; changes that others made to the cluster since then stay.
         print(f"Version {before.version} was {before.verdict} already by this run.", *before.reasons, sep="\n- ")
         return before
-    outcome = RolloutOutcome(verdict="failed", version=pushed.version, reasons=[])
+    ended = before.ended if before else []
+    outcome = RolloutOutcome(verdict="failed", version=pushed.version, reasons=[], ended=ended)
+
+    def write() -> None:
+        storage.write_text(storage.join(run.uri, ROLLOUT), outcome.model_dump_json(indent=1))
+
+    def note(state: RolloutState) -> None:
+        nonlocal outcome
+        outcome = outcome.model_copy(update={"ended": [*outcome.ended, state.summary]})
+        write()  # a step that is started again does not end it again
+
     try:
-        reasons = _start(store_uri, run.lineage, pushed.version, rollout)
+        reasons = _start(store_uri, run.lineage, pushed.version, rollout, note)
         outcome = outcome.model_copy(update={"verdict": "promoted", "reasons": reasons})
     except RolledBackError as error:
         print(f"Version {error.version} was rolled back: {error}")
@@ -53,7 +69,7 @@ def roll_out(store_uri: str, rollout: dict[str, Any], run: RunContext) -> Rollou
         outcome = outcome.model_copy(update={"verdict": "held" if held else "failed", "reasons": [str(error)]})
         raise
     finally:
-        storage.write_text(storage.join(run.uri, ROLLOUT), outcome.model_dump_json(indent=1))
+        write()
     return outcome
 
 
@@ -61,11 +77,13 @@ def describe(outcome: RolloutOutcome | None) -> str:
     """The outcome in Markdown."""
     if outcome is None:
         return "Nothing was rolled out.\n"
-    reasons = "".join(f"- {reason}\n" for reason in outcome.reasons)
+    reasons = "".join(f"- {reason}\n" for reason in [*outcome.ended, *outcome.reasons])
     return f"**Version {outcome.version} was {outcome.verdict.replace('-', ' ')}.**\n\n{reasons}"
 
 
-def _start(store_uri: str, lineage: Lineage, version: int, rollout: dict[str, Any]) -> list[str]:
+def _start(
+    store_uri: str, lineage: Lineage, version: int, rollout: dict[str, Any], ended: Callable[[RolloutState], None]
+) -> list[str]:
     from serving.manifests import namespace_of, read_manifests
     from serving.rollout.cluster import Cluster
     from serving.rollout.engine import Rollout
@@ -82,7 +100,7 @@ def _start(store_uri: str, lineage: Lineage, version: int, rollout: dict[str, An
     try:
         _require_newest(store, model, version)
         with Cluster(namespace_of(objects), rollout["cluster"]) as connected:
-            started = Rollout(connected, store, lambda: objects, model, policy, by=by, say=say, once=True)
+            started = Rollout(connected, store, lambda: objects, model, policy, by=by, say=say, once=True, ended=ended)
             return started.start(version).reasons
     except SlipwayError as error:
         error.args = (complete(str(error), env=rollout["environment"]),)

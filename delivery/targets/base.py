@@ -309,7 +309,8 @@ def newest_run(target: Target) -> RemoteRun:
     """
     found = target.list(1)
     if not found:
-        raise TargetError(f"{target.name} has no runs of Slipway's; `slipway submit` makes one")
+        command = f"`slipway submit MODULE --target {target.name}`"
+        raise TargetError(f"{target.name} has no runs of Slipway's; {command} makes one")
     return found[0]
 
 

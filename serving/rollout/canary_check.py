@@ -12,19 +12,10 @@ from typing import Any
 
 from serving.manifests import SERVER, Object
 from serving.rollout.cluster import Cluster, PodAnswerError
-from serving.rollout.pods import (
-    Failure,
-    Past,
-    last_end,
-    past_of,
-    pods_of,
-    ready,
-    repeated_crash,
-    rest_port,
-    server_ended,
-    serving_pods,
-)
+from serving.rollout.crashes import last_end
+from serving.rollout.pods import Failure, pods_of, ready, rest_port, serving_pods
 from serving.rollout.policy import RolloutPolicy
+from serving.rollout.readiness import Past, past_of
 from serving.rollout.traffic import PATH, Judgement, Reading, compare, enough, parse_metrics, total
 from slipway.errors import ClusterError, RolloutError
 from slipway.evaluation import golden
@@ -132,9 +123,9 @@ class CanaryCheck:
         deadline = time.monotonic() + self.policy.ready_seconds
         while True:
             pods = pods_of(self.cluster, self._deployment(canary))
-            if failure := repeated_crash(self.cluster, pods, past, had_served=True):
+            if failure := past.ends.repeated_crash(self.cluster, pods, had_served=True):
                 return failure
-            ended = [pod for pod in pods if server_ended(pod, past)]
+            ended = [pod for pod in pods if past.ends.of_server(pod)]
             if not ended:
                 return None
             came_back = ready(ended) == ended

@@ -192,9 +192,10 @@ class Cluster:
 
         def send() -> Any:
             resource = self._dynamic.resources.get(api_version=version, kind=kind)
-            return getattr(resource, method or verb)(namespace=self.namespace, serialize=False, **parameters)
+            # The body is read with the answer: it may break off, too.
+            return getattr(resource, method or verb)(namespace=self.namespace, serialize=False, **parameters).data
 
-        content: Object = json.loads(self._try(f"{verb} {kind} {which}", send).data)
+        content: Object = json.loads(self._try(f"{verb} {kind} {which}", send))
         return content
 
     def _ask(self, verb: str, method: str, path: str, **parameters: Any) -> bytes:

@@ -38,6 +38,7 @@ class Rollout:
         once: `by` starts one rollout of a version only, as a pipeline's step does, which a platform may run again at
             any time. A second start waits for the first, and has its result. What a dead process of an older version
             left is ended first, as no person may be there to do it.
+        ended: Gets the end of a rollback that was left so.
     """
 
     cluster: Cluster
@@ -51,6 +52,7 @@ class Rollout:
     pause: Callable[[float], None] = time.sleep
     lease_seconds: int = 60
     once: bool = False
+    ended: Callable[[RolloutState], None] = lambda state: None
 
     def start(self, number: int) -> RolloutState:
         """Brings a version into production by way of a canary; or the changed manifests of the stable version.
@@ -70,6 +72,8 @@ class Rollout:
                 return self._as_before(state)
             if state and not state.ended and state.version != number and self.once:
                 state = self._end_dead(steps, state, number)
+                if state.phase == "rolled-back":
+                    self.ended(state)
             if state and not state.ended:
                 if state.version != number or state.phase == "reverting":
                     raise self._unfinished(state)
@@ -86,12 +90,13 @@ class Rollout:
             return steps.go_on(steps.lease.record(state, phase="promoting", reasons=reasons))
 
     def abort(self, why: str) -> RolloutState:
-        """Removes the canary without judging its version; raises as `start` does."""
+        """Removes the canary without judging its version, unless that was decided; raises as `start` does."""
         with self._locked() as steps:
             state = self._under_way("reverting")
-            reasons = [f"aborted by {self._actor}: {why}"]
-            state = steps.lease.record(state, phase="rolling-back", blames_model=False, reasons=reasons)
-            return steps.roll_back(state, "aborted")
+            if state.phase != "rolling-back":
+                reasons = [f"aborted by {self._actor}: {why}"]
+                state = steps.lease.record(state, phase="rolling-back", blames_model=False, reasons=reasons)
+            return steps.roll_back(state, "rolled-back" if state.blames_model else "aborted")
 
     def rollback(self, why: str, *, leave: int | None = None, asked: float = math.inf) -> RolloutState:
         """Goes back to the version that was stable before, and quarantines the present one.
@@ -115,9 +120,12 @@ class Rollout:
             if under_way and under_way.phase != "reverting":
                 raise self._unfinished(under_way)
             left = under_way.version if under_way else serves
-            if left is None or leave not in (None, left):
-                reason = f"version {leave} does not serve" if left else "there is no version to replace"
-                raise self._not_back(serves, reason, "start" if left is None else "rollback")
+            if left is None:
+                stands = self.store.production(self.model)
+                reason = "there is no version to replace"
+                raise self._not_back(None, reason, "start", f"/{stands.number}" if stands else "")
+            if leave not in (None, left):
+                raise self._not_back(serves, f"version {leave} does not serve", "rollback")
             if state != seen or (state and leave is None and state.updated > asked):
                 reason = "the rollout changed after this command was given"
                 raise self._not_back(serves, reason, "rollback", f" --from {left}")
@@ -141,6 +149,7 @@ class Rollout:
             "held_since": lease["spec"].get("acquireTime") if holder else None,
             "expired": has_expired(lease) if holder else None,
             "rollout": state.model_dump() if state else None,
+            "commands": self._commands(state) if state and not state.ended else [],
         }
 
     def _revert(self, steps: Steps, state: RolloutState, serves: int | None, *, resumed: bool) -> RolloutState:
@@ -216,8 +225,19 @@ class Rollout:
             self.pause(seconds)
 
         workload = replace(self._workload(self._models_path()), pause=pause, check=lease.check)
-        with lease:
+        with lease, self._interruptible():
             yield Steps(workload, self.store, self._overlays, self.policy, lease, self._who, self.by, self.say)
+
+    @contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """Says how to go on where a person interrupts the command."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            state = self._state()
+            if state and not state.ended:
+                self.say(f"interrupted: {self._unfinished(state)}")
+            raise
 
     def _new_state(self, steps: Steps, last: RolloutState | None, **its: Any) -> RolloutState:
         """The state of a new rollout or rollback; it knows the overlay of each version, and that of stable for sure."""
@@ -310,22 +330,28 @@ class Rollout:
         """The state of the unfinished rollout; refuses one in the phases `ending`, or none."""
         state = self._state()
         if state is None or state.ended:
-            raise RolloutError(
-                f"no rollout of {self.model} is running; start one: `slipway rollout start {self.model}`"
-            )
+            last = f": version {state.version} is {_since(state)}" if state else ""
+            raise RolloutError(f"no rollout of {self.model} is running{last}; start one: {_hint('start', self.model)}")
         if state.phase in ending:
             raise self._unfinished(state)
         return state
 
     def _unfinished(self, state: RolloutState) -> RolloutBusyError:
-        again = _hint("start", f"{self.model}/{state.version}")
-        decide = f"{again}, {_hint('promote', self.model)} or {_hint('abort', self.model)}"
-        commands = {"reverting": _hint("rollback", self.model), "rolling-back": again}
-        why = f" ({'; '.join(state.reasons)})" if state.reasons else ""
+        commands = " or ".join(f"`{command}`" for command in self._commands(state))
         return RolloutBusyError(
-            f"version {state.version} of {self.model} is {state.phase} since {_moment(state.updated)}, started by "
-            f"{state.starter}{why}; end that first: {commands.get(state.phase, decide)}"
+            f"version {state.version} of {self.model} is {_since(state)}; end that first: {commands}"
         )
+
+    def _commands(self, state: RolloutState) -> list[str]:
+        """What ends an unfinished rollout."""
+        again, decide = f"start {self.model}/{state.version}", [f"promote {self.model}", f"abort {self.model}"]
+        verbs = {"reverting": [f"rollback {self.model}"], "rolling-back": [again]}
+        return [f"slipway rollout {verb}" for verb in verbs.get(state.phase, [again, *decide])]
+
+
+def _since(state: RolloutState) -> str:
+    why = f" ({'; '.join(state.reasons)})" if state.reasons else ""
+    return f"{state.phase} since {_moment(state.updated)}, started by {state.starter}{why}"
 
 
 def _hint(verb: str, what: str) -> str:

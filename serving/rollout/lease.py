@@ -64,6 +64,12 @@ class RolloutState(BaseModel):
         """Who began it, in words."""
         return describe_actor(self.who, self.says)
 
+    @property
+    def summary(self) -> str:
+        """A rollback in words."""
+        became = f"back at version {self.version}, from version {self.left}"
+        return f"{became if self.left else f'version {self.version} was rolled back'}: {'; '.join(self.reasons)}"
+
     def ran(self, number: int, overlay: str) -> dict[int, str]:
         """`overlays` after a version became stable with an overlay."""
         others = [one for one in self.overlays.items() if one[0] != number]

@@ -79,8 +79,8 @@ class Steps:
         if failure := self.workload.serve("stable", number, overlay, self.policy.ready_seconds):
             raise RolloutError(
                 f"version {number} does not become ready: {failure.reason}. Fix it, or go back to another of "
-                f"`slipway models list {model}` by `slipway models rollback`; then run `slipway rollout rollback "
-                f"{model}` again"
+                f"`slipway models list {model}` by `slipway models rollback {model} --to VERSION`; then run "
+                f"`slipway rollout rollback {model}` again"
             )
         self._finish(number)
         its = {"version": number, "previous": left, "left": left, "overlay": overlay.digest}

@@ -9,7 +9,8 @@ from typing import Any
 from serving.manifests import INSTANCE, TRACK, Object, Track, deployment_name, for_version, object_name
 from serving.rollout.cluster import Cluster
 from serving.rollout.overlays import Overlay
-from serving.rollout.pods import Failure, living_pods, past_of, served_version, wait_ready
+from serving.rollout.pods import Failure, living_pods, served_version
+from serving.rollout.readiness import past_of, wait_ready
 from slipway.errors import ClusterError, RolloutError
 
 OVERLAY = "slipway/overlay"

@@ -186,7 +186,7 @@ def _mark_environments(schema: schema_pb2.Schema, label: Label | None, group: st
     for name, key in named:
         if name not in features:
             fix = f"add the feature to {FILE}, or correct {key} in module.yaml" if curated else f"correct {key}"
-            rest = " It lists all features or none: `slipway schema infer` writes it." if curated else ""
+            rest = " It lists all features or none: `slipway schema infer --data FILE` writes it." if curated else ""
             raise ConfigError(
                 f"{source} has no feature {name!r}, which {key} names{nearest(name, features)}. Or {fix}.{rest}"
             )

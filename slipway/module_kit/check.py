@@ -162,7 +162,7 @@ def _check_absolute(node: ast.Import | ast.ImportFrom, files: Files, *, complete
         elif not is_installed and complete:
             yield (
                 f"no package {package!r} is installed; check its spelling, or add what holds it to requirements in "
-                "module.yaml and run `slipway module lock`"
+                "module.yaml and run `slipway module lock MODULE`"
             )
     if isinstance(node, ast.ImportFrom) and node.module == module_api.__name__:
         known = [name for name in vars(module_api) if not name.startswith("_")]

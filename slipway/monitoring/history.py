@@ -52,7 +52,7 @@ def watched_window(folder: str, start: str) -> WindowResult:
     found = [one for one in begun if storage.exists(storage.join(folder, one, FILE))]
     if len(found) == 1:
         return read_result(storage.join(folder, found[0]))
-    last = ", ".join(known[-3:]) or "none yet: `slipway monitor run` makes one"
+    last = ", ".join(known[-3:]) or "none yet: `slipway monitor run MODULE` makes one"
     several = "more than one window begins" if found else "there is no window that begins"
     raise StoreError(f"{several} with {start!r} in {folder}; the newest: {last}")
 

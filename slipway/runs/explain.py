@@ -77,6 +77,7 @@ class Explanation:
             if event.action != "push"
         ]
         if self._rollout:
+            became += [f"rollback ended: {one}" for one in self._rollout.ended]
             became += [f"rollout {self._rollout.verdict}: {reason}" for reason in self._rollout.reasons]
         yield "What became of it", became
 

@@ -108,12 +108,13 @@ class RolloutOutcome(BaseModel):
     """The outcome of the rollout of the pushed version.
 
     `rolled-back`: the canary was judged worse, or did not start. `held`: too little traffic for a judgement. `failed`:
-    the rollout itself failed.
+    the rollout itself failed. `ended`: rollbacks of older versions that it ended first, as their processes were dead.
     """
 
     verdict: Literal["promoted", "rolled-back", "held", "failed"]
     version: int
     reasons: list[str]
+    ended: list[str] = []
 
 
 class LastStep(BaseModel):

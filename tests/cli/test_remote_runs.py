@@ -35,7 +35,7 @@ def submit(target: str) -> dict[str, Any]:
 
 
 def test_runs_list_of_a_target_shows_state_module_and_revision(target: str) -> None:
-    assert "`slipway submit` makes one" in slipway("runs", "list", "--target", target).stdout
+    assert f"`slipway submit MODULE --target {target}` makes one" in slipway("runs", "list", "--target", target).stdout
     run = submit(target)
     head, line = slipway("runs", "list", "--target", target).stdout.splitlines()
     assert head.split()[:3] == ["run", "state", "module"]

@@ -8,11 +8,9 @@ from typer.testing import CliRunner
 
 from cli.main import app
 from slipway.errors import ConfigError, RolledBackError, RolloutError, StoreError
-from slipway.evaluation.golden import Golden, write_golden
 from tests.cli.commands import rollout as slipway
 from tests.fakes.kubernetes.model_server import Pod
 from tests.fakes.kubernetes.world import World
-from tests.model_files import provenance, write_model
 
 
 def test_rollout_start_tells_each_step_and_status_what_came_of_it(world: World) -> None:
@@ -98,44 +96,9 @@ def test_rollout_that_is_rolled_back_and_a_rollback_are_told(world: World, monke
     assert "p99 doubled" in told
 
 
-def test_rollout_where_the_store_has_several_models_wants_a_name_and_status_shows_all(
-    world: World, tmp_path: Path
-) -> None:
-    second_model = write_model(tmp_path / "other", 7)
-    write_golden(Golden.of([b"one"], [0.25]), second_model)
-    world.store.push(second_model, provenance("shapes"))
-    slipway("start", f"taxi/{world.versions[0]}")
-    for command in ("start", "promote", "abort", "rollback"):
-        with pytest.raises(StoreError, match="name the model; models: shapes, taxi"):
-            slipway(command)
-    shown = slipway("status").stdout
-    assert re.search("shapes +stable +none", shown)
-    assert re.search(f"taxi +stable +{world.versions[0]}", shown)
-    (tmp_path / "models" / "shapes" / ".state.json").write_text("{")
-    failed = slipway("status", "--json")
-    shapes, taxi = json.loads(failed.stdout)
-    assert (failed.exit_code, shapes["model"], taxi["rollout"]["phase"]) == (1, "shapes", "promoted")
-    assert ".state.json" in shapes["error"]
-
-
 def test_rollout_of_the_only_model_needs_no_name_whatever_it_is(world: World) -> None:
     slipway("start")
     assert world.stable == world.versions[-1]
     shutil.rmtree(Path(world.store.uri) / "taxi")
     with pytest.raises(StoreError, match="name the model; models: none"):
         slipway("abort")
-
-
-def test_rollback_status_and_decisions_need_neither_kustomize_nor_a_filled_in_overlay(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first, second = world.versions[:2]
-    for version in (first, second):
-        slipway("start", str(version))
-    monkeypatch.setenv("SLIPWAY_SERVING__OVERLAY", "staging")  # as it comes, with placeholders
-    monkeypatch.setenv("PATH", "/nowhere")
-    slipway("rollback", "--why", "complaints")
-    assert world.stable == first
-    assert f"rolled-back, after version {second} was left" in slipway("status").stdout
-    with pytest.raises(RolloutError, match="no rollout of taxi is running"):
-        slipway("promote")

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.places import Place, open_fake, open_real, real_versions
+from tests.cluster.fake_place import open_fake
+from tests.cluster.places import Place
+from tests.cluster.real_place import open_real, real_versions
 
 
 @pytest.fixture(scope="session")

@@ -26,15 +26,14 @@ from slipway.runs.store import OUTCOME, ROLLOUT
 from slipway.stores import storage
 from tests.fakes.kubernetes.model_server import Pod
 from tests.fakes.kubernetes.server import ACCOUNT
-from tests.fakes.kubernetes.world import DIGEST, NAMESPACE, PROJECT, World, open_world, short_pause
+from tests.fakes.kubernetes.world import DIGEST, NAMESPACE, PROJECT, World, first_served, leave, open_world, short_pause
 from tests.steps import FIELDS
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
     """Version one serves; the canary of another gets its traffic."""
-    with open_world(tmp_path) as opened:
-        opened.start(opened.versions[0])
+    with open_world(tmp_path, after=first_served) as opened:
         yield opened
 
 
@@ -252,3 +251,23 @@ def test_rollout_model_waits_for_a_first_start_that_is_under_way(world: World, m
     ]  # fmt: skip
     lease = world.api.objects.get("Lease", NAMESPACE, "taxi-rollout")
     assert lease["spec"]["holderIdentity"] == ""
+
+
+@pytest.mark.parametrize("record", ["kept", "lost"])
+def test_rollout_model_that_ends_a_dead_rollback_records_it(
+    world: World, record: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second, third = world.versions
+    world.start(second)
+    leave(world, version=second, phase="reverting", reasons=["complaints"])
+    asked = arguments(world, third)
+    if record == "lost":  # the step is killed after that, and started again
+        monkeypatch.setattr(Rollout, "_begin", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            roll_out(*asked)
+        monkeypatch.undo()
+    outcome = roll_out(*asked)
+    assert outcome == recorded(asked)
+    assert outcome is not None
+    assert outcome.ended == [f"back at version {first}, from version {second}: complaints"]
+    assert (outcome.verdict, world.stable) == ("promoted", third)

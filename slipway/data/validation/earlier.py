@@ -79,5 +79,5 @@ def renamed(name: str, new: Iterable[str]) -> str:
 def _keep(name: str, kind: str) -> str:
     return (
         f"correct the data, or keep the type: give the feature {name!r} `type: {kind}` in schema.pbtxt, which "
-        "`slipway schema infer` writes"
+        "`slipway schema infer --data FILE` writes"
     )

@@ -54,6 +54,9 @@ def run_message(view: RunView, page: str = "") -> Message:
     summary, rollout = view.summary, view.rollout
     events, happened = _judge(summary, rollout)
     reasons = rollout.reasons if rollout and rollout.verdict != "promoted" else summary.reasons
+    if rollout and rollout.ended:
+        events, happened = events | {"rollback"}, f"{happened}, after a rollback that it ended"
+        reasons = [*rollout.ended, *reasons]
     return Message(
         events=frozenset(events),
         subject=f"{summary.lineage.module}: {happened} ({summary.lineage.run})",

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 from slipway.errors import SlipwayError, TrackingError
 from slipway.evaluation.results import SliceResult
+from slipway.hints import complete
 from slipway.pages.printable import printable
 from slipway.remote.address import parse
 from slipway.runs.store import RunView
@@ -39,7 +40,9 @@ def track(view: RunView, config: Tracked) -> None:
             mirror(tracker, config, open_store(config.store), module)
 
     if problem := bounded(config, write):
-        print(printable(f"warning: {view.name} is not tracked: {problem}; `slipway track sync` writes it later"))
+        print(
+            printable(complete(f"warning: {view.name} is not tracked: {problem}; `slipway track sync` writes it later"))
+        )
 
 
 def bounded(config: Tracking, work: Callable[[Tracker], None]) -> TrackingError | None:

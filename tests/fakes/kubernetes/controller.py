@@ -37,11 +37,12 @@ CRASH_LOG = (
 
 @dataclass(frozen=True)
 class Crash:
-    """How the containers of a pod with the fate `crash` ended, and their last lines."""
+    """How the containers of a pod with the fate `crash` ended last, their last lines, and how often they ended."""
 
     log: str = CRASH_LOG
     exit_code: int = 255
     reason: str = "Error"
+    times: int = 3
 
 
 class Controller(threading.Thread):
@@ -72,8 +73,7 @@ class Controller(threading.Thread):
         while not self._over.wait(0.01):
             with self._objects.lock:
                 now = (self._objects.version, tuple(self._fates.items()))
-                is_ending = any("deletionTimestamp" in each["metadata"] for each in self._objects.list("Pod"))
-                if now == settled and not self.slow and not is_ending:
+                if now == settled and not self.slow and not self._ending:
                     continue
                 settled = now
                 self.look()
@@ -172,7 +172,7 @@ class Controller(threading.Thread):
 
     def _pod(self, owner: Object) -> Object:
         template = owner["spec"]["template"]
-        name = f"{owner['metadata']['name']}-{next(self._numbers)}"
+        name = f"{owner['metadata']['name']}-{self._objects.version}"
         made = {
             "apiVersion": "v1",
             "kind": "Pod",
@@ -182,12 +182,13 @@ class Controller(threading.Thread):
         return self._objects.create(made, "kube-controller-manager")
 
     def _collect(self) -> None:
+        passes, self._ending = self._ending, {}
         for pod in self._objects.list("Pod"):
             name = pod["metadata"]["name"]
-            if "deletionTimestamp" in pod["metadata"]:
-                self._ending[name] = self._ending.get(name, 0) + 1
-            if self._ending.get(name, 0) > _PASSES_TO_END:
+            if passes.get(name, 0) == _PASSES_TO_END:
                 self._objects.delete("Pod", pod["metadata"]["namespace"], name)
+            elif "deletionTimestamp" in pod["metadata"]:
+                self._ending[name] = passes.get(name, 0) + 1
         for kind, owner_kind in (("ReplicaSet", "Deployment"), ("Pod", "ReplicaSet")):
             living = {each["metadata"]["uid"] for each in self._objects.list(owner_kind)}
             for each in self._objects.list(kind):
@@ -242,9 +243,11 @@ def _pod_status(pod: Object, fate: Fate, crash: Crash) -> Object:
         if fate == "restarted" or (fate == "side-car" and name != names[0]):
             ended = {"exitCode": crash.exit_code, "reason": crash.reason}
             status |= {"restartCount": 1, "lastState": {"terminated": ended}}
-        if fate == "crash":
-            ended = {"exitCode": crash.exit_code, "reason": crash.reason}
-            status |= {"restartCount": 2, "lastState": {"terminated": ended}}
+        if fate == "crash":  # the kubelet restarts it at once after its first end, and backs off from the second on
+            ended = {"terminated": {"exitCode": crash.exit_code, "reason": crash.reason}}
+            status |= {"restartCount": crash.times - 1} | (
+                {"lastState": ended} if crash.times > 1 else {"state": ended}
+            )
         statuses.append(status)
     ready = {"type": "Ready", "status": "True" if fate in _WELL else "False"}
     if fate == "evicted":  # pkg/kubelet/eviction/helpers.go

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import pickle
 import threading
 import uuid
 from collections.abc import Iterator
@@ -53,6 +54,15 @@ class Objects:
         self._stored: dict[Key, Object] = {}
         self._owners: dict[Key, fields.Owners] = {}
         self.version = 1000
+
+    def save(self) -> bytes:
+        """All that is stored, for `restore` of another server."""
+        with self.lock:
+            return pickle.dumps((self._stored, self._owners, self.version))
+
+    def restore(self, saved: bytes) -> None:
+        with self.lock:
+            self._stored, self._owners, self.version = pickle.loads(saved)
 
     def get(self, kind: str, namespace: str, name: str) -> Object:
         with self.lock:

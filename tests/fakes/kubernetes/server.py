@@ -61,6 +61,7 @@ class Fault:
     Attributes:
         matches: Part of `VERB path`.
         after: The request is carried out, and only its answer is lost.
+        cut: The answer breaks off in the middle.
     """
 
     matches: str
@@ -68,6 +69,7 @@ class Fault:
     times: int
     seconds: float = 0.0
     after: bool = False
+    cut: bool = False
     message: str = "etcdserver: request timed out"
 
 
@@ -134,9 +136,17 @@ class KubernetesApi:
         return path
 
     def fail(
-        self, matches: str, code: int, times: int = 1, seconds: float = 0.0, *, after: bool = False, message: str = ""
+        self,
+        matches: str,
+        code: int,
+        times: int = 1,
+        seconds: float = 0.0,
+        *,
+        after: bool = False,
+        cut: bool = False,
+        message: str = "",
     ) -> None:
-        self.faults.append(Fault(matches, code, times, seconds, after, message or Fault.message))
+        self.faults.append(Fault(matches, code, times, seconds, after, cut, message or Fault.message))
 
     def forbid(self, verb: str, resource: str) -> None:
         """Takes a right out of the Role."""
@@ -145,7 +155,8 @@ class KubernetesApi:
             for rule in self._rules or []
         ]
 
-    def _answer(self, method: str, target: str, body: bytes, headers: Any) -> tuple[int, bytes]:
+    def _answer(self, method: str, target: str, body: bytes, headers: Any) -> tuple[int, bytes, bool]:
+        """Status and body of an answer, and whether it breaks off."""
         url = urlsplit(target)
         for part in [part for part in self.before if part in url.path]:
             self.before.pop(part)()
@@ -156,8 +167,8 @@ class KubernetesApi:
                 self._serve(method, url.path, parse_qs(url.query), body, headers)
             time.sleep(fault.seconds)
             if fault.code:
-                return fault.code, RefusalError(fault.code, "Fault", fault.message).body()
-        return self._serve(method, url.path, parse_qs(url.query), body, headers)
+                return fault.code, RefusalError(fault.code, "Fault", fault.message).body(), fault.cut
+        return *self._serve(method, url.path, parse_qs(url.query), body, headers), bool(fault and fault.cut)
 
     def _serve(
         self, method: str, path: str, query: dict[str, list[str]], body: bytes, headers: Any
@@ -282,13 +293,14 @@ class KubernetesApi:
                     return
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 api.requests.append(f"{self.command} {self.path}")
-                code, answer = api._answer(self.command, self.path, body, self.headers)
+                code, answer, cut = api._answer(self.command, self.path, body, self.headers)
                 try:
                     self.send_response(code)
                     self.send_header("Content-Type", "application/json")
                     self.send_header("Content-Length", str(len(answer)))
                     self.end_headers()
-                    self.wfile.write(answer)
+                    self.wfile.write(answer[: len(answer) // 2] if cut else answer)
+                    self.close_connection = self.close_connection or cut
                 except OSError:
                     self.close_connection = True  # the client gave up
 

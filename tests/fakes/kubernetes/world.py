@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import atexit
 import copy
+import json
+import pickle
 import shutil
 import tempfile
 import time
@@ -12,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 import yaml
@@ -20,7 +23,9 @@ from delivery.manifests import render_overlay
 from serving.manifests import Object
 from serving.rollout.cluster import Cluster
 from serving.rollout.engine import Rollout
+from serving.rollout.lease import STATE
 from serving.rollout.policy import RolloutPolicy
+from slipway.errors import RolloutInconclusiveError
 from slipway.evaluation.golden import Golden, write_golden
 from slipway.stores.model_store import LocalModelStore
 from tests.fakes.kubernetes.model_server import ModelServers, Pod
@@ -95,11 +100,26 @@ def staging() -> list[Object]:
     return list(yaml.safe_load_all(text.replace("sha256:" + 64 * "0", DIGEST).replace("PROJECT-staging", "staging")))
 
 
+def leave(world: World, **changes: Any) -> None:
+    """Changes the recorded state, as a process leaves it that died."""
+    lease = world.api.objects.get("Lease", NAMESPACE, "taxi-rollout")
+    state = json.loads(lease["metadata"]["annotations"][STATE]) | changes
+    lease["metadata"]["annotations"][STATE] = json.dumps(state)
+    world.api.objects.replace(lease, "OpenAPI-Generator")
+
+
+class Snapshot(NamedTuple):
+    """A world as it stood: its folder, the cluster's objects, and the servers' counters."""
+
+    folder: Path
+    objects: bytes
+    pods: bytes
+
+
 @cache
 def three_versions() -> Path:
     """A store with three candidates."""
-    folder = Path(tempfile.mkdtemp(prefix="slipway-three-versions-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    folder = _kept_folder()
     store = LocalModelStore(folder / "store")
     for seed in (1, 2, 3):
         model = write_model(folder / f"model-{seed}", seed)
@@ -109,17 +129,72 @@ def three_versions() -> Path:
 
 
 @contextmanager
-def open_world(folder: Path, versions_of: Path | None = None) -> Iterator[World]:
-    """A cluster whose kubeconfig is the current one, with the rights of the runner's Role; a copy of a store."""
-    shutil.copytree(versions_of or three_versions(), folder / "models")
+def open_world(
+    folder: Path, versions_of: Path | None = None, after: Callable[[World], None] | None = None
+) -> Iterator[World]:
+    """A cluster whose kubeconfig is the current one, with the rights of the runner's Role; a copy of a store.
+
+    `after` was done in it; it is done once in a process, and what came of it is copied.
+    """
+    begun = _after(after) if after else None
+    if begun:
+        shutil.copytree(begun.folder, folder, dirs_exist_ok=True)
+    else:
+        shutil.copytree(versions_of or three_versions(), folder / "models")
     store = LocalModelStore(folder / "models")
     versions = [version.number for version in store.versions("taxi")]
     role = yaml.safe_load((PROJECT / "manifests/rollout-access/base/role.yaml").read_text())
     servers = ModelServers("taxi")
     servers.new_pod = lambda: Pod(requests_each_reading=100)
-    with KubernetesApi(servers.address, role) as api, pytest.MonkeyPatch.context() as patch:
+    api = KubernetesApi(servers.address, role)
+    if begun:
+        api.objects.restore(begun.objects)
+        servers.pods = pickle.loads(begun.pods)
+    with api, pytest.MonkeyPatch.context() as patch:
         patch.setenv("KUBECONFIG", str(api.write_kubeconfig(folder / "kubeconfig")))
         patch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
         patch.setattr("serving.rollout.engine.Rollout", partial(Rollout, pause=short_pause))
         yield World(api, servers, store, copy.deepcopy(staging()), versions)
     servers.stop()
+
+
+def first_served(world: World) -> None:
+    """Version one is in production."""
+    world.start(world.versions[0])
+
+
+def two_served(world: World) -> None:
+    """Version two is in production, after version one."""
+    for number in world.versions[:2]:
+        world.start(number)
+
+
+def all_served(world: World) -> None:
+    """Version three is in production, after one and two."""
+    for number in world.versions:
+        world.start(number)
+
+
+def second_held(world: World) -> None:
+    """Version one is in production, and the canary of version two waits for a decision."""
+    world.start(world.versions[0])
+    world.servers.new_pod = lambda: Pod()
+    with pytest.raises(RolloutInconclusiveError):
+        world.start(world.versions[1])
+
+
+@cache
+def _after(act: Callable[[World], None]) -> Snapshot:
+    folder = _kept_folder()
+    with open_world(folder) as world:
+        act(world)
+        for pod in world.api.objects.list("Pod"):
+            world.servers.pod(pod["metadata"]["name"])  # what a test makes of new pods is those that come later
+        return Snapshot(folder, world.api.objects.save(), pickle.dumps(world.servers.pods))
+
+
+def _kept_folder() -> Path:
+    """A folder for as long as this process lives."""
+    folder = Path(tempfile.mkdtemp(prefix="slipway-world-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from serving.rollout.blame import cause_in_log, cause_of_end
+from serving.rollout.blame import UNCLEAR, cause_in_log, cause_of_end
 
 GCS = "Error executing an HTTP request: "
 FAILED = "Loading servable: {name: taxi version: 2} failed: "
@@ -79,22 +79,47 @@ def test_cause_in_log_load_errors_blame_the_model(log: str) -> None:
     assert cause_in_log(log) == ("it cannot load the SavedModel", True)
 
 
-@pytest.mark.parametrize("log", ["", "unknown argument: --portt", "Running gRPC ModelServer at 0.0.0.0:8500 ..."])
+@pytest.mark.parametrize(
+    "log",
+    [
+        "tensorflow_model_server: error while loading shared libraries: libcuda.so.1",
+        "exec /usr/bin/tensorflow_model_server: exec format error",
+        "Failed to start server. Error: INVALID_ARGUMENT: Invalid protobuf file: '/config/models.config'",
+        "\t--model_name=default              \tstring\tname of model\n\t--version=false\tbool\tDisplay version",
+    ],
+)
+def test_cause_in_log_image_flags_and_configuration_are_no_fault_of_the_model(log: str) -> None:
+    why, blames_model = cause_in_log(log)
+    assert "image, flags or configuration" in why
+    assert not blames_model
+
+
+@pytest.mark.parametrize("log", ["", "Segmentation fault", "Running gRPC ModelServer at 0.0.0.0:8500 ..."])
 def test_cause_in_log_that_is_unclear_blames_nobody(log: str) -> None:
-    assert cause_in_log(log) == ("", False)
+    assert cause_in_log(log) == UNCLEAR
 
 
 @pytest.mark.parametrize(
-    ("terminated", "log", "had_served", "blames_model"),
+    ("code", "reason", "log", "why"),
     [
-        ({"exitCode": 137, "reason": "OOMKilled"}, FAILED, False, False),
-        ({"exitCode": 137, "reason": "Error"}, "", True, False),
-        ({"exitCode": 143, "reason": "Error"}, "", True, False),
-        ({"exitCode": 0, "reason": "Completed"}, "", True, False),
-        ({"exitCode": 139, "reason": "Error"}, "", False, False),
-        ({"exitCode": 139, "reason": "Error"}, "", True, True),
-        ({"exitCode": 255, "reason": "Error"}, FAILED, False, True),
+        (137, "OOMKilled", FAILED, "killed for memory"),
+        (137, "Error", FAILED, "killed"),
+        (143, "Error", "", "kubelet"),
+        (128, "StartError", "", "cannot be started"),
+        (126, "Error", "", "cannot be executed"),
+        (127, "Error", "", "lacks its program"),
+        (132, "Error", "", "processor"),
+        (135, "Error", "", "mapped"),
     ],
 )
-def test_cause_of_end(terminated: dict[str, object], log: str, had_served: bool, blames_model: bool) -> None:
-    assert cause_of_end(terminated, log, had_served=had_served).blames_model is blames_model
+def test_cause_of_end_that_its_code_tells_is_no_fault_of_the_model(code: int, reason: str, log: str, why: str) -> None:
+    cause = cause_of_end({"exitCode": code, "reason": reason}, log)
+    assert why in cause.why
+    assert not cause.blames_model
+
+
+@pytest.mark.parametrize("code", [0, 1, 134, 139, 255])
+def test_cause_of_end_that_its_code_does_not_tell_is_what_its_log_says(code: int) -> None:
+    ended = {"exitCode": code, "reason": "Error"}
+    assert cause_of_end(ended, "") == UNCLEAR
+    assert cause_of_end(ended, FAILED).blames_model

@@ -12,7 +12,7 @@ from slipway.errors import RolloutError, RolloutInconclusiveError
 from tests.fakes.kubernetes.controller import Fate
 from tests.fakes.kubernetes.model_server import Pod
 from tests.fakes.kubernetes.server import ACCOUNT
-from tests.fakes.kubernetes.world import DIGEST, PROJECT, World
+from tests.fakes.kubernetes.world import DIGEST, PROJECT, World, second_held
 
 
 def test_promote_held_version_serves_it_and_says_who_decided(held: World) -> None:
@@ -67,13 +67,12 @@ def test_start_held_version_that_was_quarantined_meanwhile_takes_its_canary_away
     assert held.deployment("taxi-serving-canary") is None
 
 
-def test_start_of_the_stable_version_changes_nothing(world: World) -> None:
-    first = world.versions[0]
-    world.start(first)
-    before = [write for write in world.api.objects.writes if write[0] != "Lease"]
-    world.start(first)
-    assert world.said[-1] == f"version {first} of taxi is stable already"
-    assert [write for write in world.api.objects.writes if write[0] != "Lease"] == before
+def test_start_of_the_stable_version_changes_nothing(served: World) -> None:
+    first = served.versions[0]
+    before = [write for write in served.api.objects.writes if write[0] != "Lease"]
+    served.start(first)
+    assert served.said[-1] == f"version {first} of taxi is stable already"
+    assert [write for write in served.api.objects.writes if write[0] != "Lease"] == before
 
 
 def test_status_tells_versions_replicas_and_why(held: World) -> None:
@@ -88,21 +87,22 @@ def test_status_tells_versions_replicas_and_why(held: World) -> None:
     assert "too little traffic" in status["rollout"]["reasons"][0]
 
 
-def test_rollouts_need_no_right_that_the_role_lacks_and_few_that_it_has(held: World) -> None:
+def test_rollouts_need_no_right_that_the_role_lacks_and_few_that_it_has(world: World) -> None:
     """The server refuses with 403 what the Role does not grant; here, that it grants little beyond what was used."""
-    with held.cluster() as cluster:
-        rollout = held.rollout(cluster)
+    second_held(world)
+    with world.cluster() as cluster:
+        rollout = world.rollout(cluster)
         rollout.status()
         rollout.promote("yes")
         for kind in ("HorizontalPodAutoscaler", "PodDisruptionBudget", "NetworkPolicy", "Service", "ServiceAccount"):
-            assert held.api.objects.list(kind)
+            assert world.api.objects.list(kind)
         workload, state = rollout._workload("gs://bucket/models"), rollout._state()
         assert state
-        workload.remove_all(held.versions[2], rollout._overlays.read(state.overlay))
-        assert not held.api.objects.list("Service")
-    held.api.fates["taxi-serving-canary"] = "crash"
+        workload.remove_all(world.versions[2], rollout._overlays.read(state.overlay))
+        assert not world.api.objects.list("Service")
+    world.api.fates["taxi-serving-canary"] = "crash"
     with pytest.raises(RolloutError):
-        held.start(held.versions[2])
+        world.start(world.versions[2])
     role = yaml.safe_load((PROJECT / "manifests/rollout-access/base/role.yaml").read_text())
     granted = {
         (verb, group, resource)
@@ -111,66 +111,62 @@ def test_rollouts_need_no_right_that_the_role_lacks_and_few_that_it_has(held: Wo
         for group in rule["apiGroups"]
         for resource in rule["resources"]
     }
-    assert held.api.asked <= granted
-    mutating = {right for right in granted - held.api.asked if right[0] not in {"get", "list"}}
+    assert world.api.asked <= granted
+    mutating = {right for right in granted - world.api.asked if right[0] not in {"get", "list"}}
     assert mutating == set()
 
 
-def test_start_of_the_stable_version_with_changed_manifests_goes_through_a_canary(world: World) -> None:
-    first = world.versions[0]
-    world.start(first)
-    world.objects = yaml.safe_load(yaml.safe_dump(world.objects).replace(DIGEST, "sha256:" + "c" * 64))
-    world.start(first)
-    assert any(f"canary: version {first} on 1 pods, beside version {first}" in line for line in world.said)
-    stable = world.deployment("taxi-serving")
+def test_start_of_the_stable_version_with_changed_manifests_goes_through_a_canary(served: World) -> None:
+    first = served.versions[0]
+    served.objects = yaml.safe_load(yaml.safe_dump(served.objects).replace(DIGEST, "sha256:" + "c" * 64))
+    served.start(first)
+    assert any(f"canary: version {first} on 1 pods, beside version {first}" in line for line in served.said)
+    stable = served.deployment("taxi-serving")
     assert stable is not None
     assert "c" * 64 in stable["spec"]["template"]["spec"]["containers"][0]["image"]
-    assert world.deployment("taxi-serving-canary") is None
+    assert served.deployment("taxi-serving-canary") is None
 
 
-def test_start_of_the_stable_version_after_the_store_moved_serves_it_from_there(world: World) -> None:
+def test_start_of_the_stable_version_after_the_store_moved_serves_it_from_there(served: World) -> None:
     """A ConfigMap with a pin is immutable, and the version is the same."""
-    first = world.versions[0]
-    world.start(first)
-    world.policy = world.policy.model_copy(update={"models_path": "gs://other-bucket/models"})
-    world.start(first)
-    stable = world.deployment("taxi-serving")
+    first = served.versions[0]
+    served.policy = served.policy.model_copy(update={"models_path": "gs://other-bucket/models"})
+    served.start(first)
+    stable = served.deployment("taxi-serving")
     assert stable is not None
     volumes = stable["spec"]["template"]["spec"]["volumes"]
     name = next(volume["configMap"]["name"] for volume in volumes if volume["name"] == "models-config")
-    pin = world.api.objects.get("ConfigMap", "slipway-staging", name)
+    pin = served.api.objects.get("ConfigMap", "slipway-staging", name)
     assert 'base_path: "gs://other-bucket/models/taxi"' in pin["data"]["models.config"]
 
 
-def test_start_of_the_stable_version_with_bad_manifests_keeps_it_stable(world: World) -> None:
-    first = world.versions[0]
-    world.start(first)
-    world.objects = yaml.safe_load(yaml.safe_dump(world.objects).replace(DIGEST, "sha256:" + "c" * 64))
-    world.servers.new_pod = lambda: Pod(predictions=[0.0, 0.0])
+def test_start_of_the_stable_version_with_bad_manifests_keeps_it_stable(served: World) -> None:
+    first = served.versions[0]
+    served.objects = yaml.safe_load(yaml.safe_dump(served.objects).replace(DIGEST, "sha256:" + "c" * 64))
+    served.servers.new_pod = lambda: Pod(predictions=[0.0, 0.0])
     with pytest.raises(RolloutError, match="stays the stable one, with the manifests that it had"):
-        world.start(first)
-    assert world.store.stage("taxi", first) == "stable"
+        served.start(first)
+    assert served.store.stage("taxi", first) == "stable"
 
 
-def test_promote_changed_manifests_mend_a_stable_version_that_crashes(world: World) -> None:
+def test_promote_changed_manifests_mend_a_stable_version_that_crashes(served: World) -> None:
     """The old pods serve the same version, and crash on: that is no fault of the new ones."""
-    first = world.versions[0]
-    world.start(first)
-    world.api.fates["taxi-serving"] = "crash"
-    world.objects = yaml.safe_load(yaml.safe_dump(world.objects).replace(DIGEST, "sha256:" + "c" * 64))
+    first = served.versions[0]
+    served.api.fates["taxi-serving"] = "crash"
+    served.objects = yaml.safe_load(yaml.safe_dump(served.objects).replace(DIGEST, "sha256:" + "c" * 64))
     with pytest.raises(RolloutInconclusiveError, match="stable 0"):
-        world.start(first)
-    world.api.fates["taxi-serving"] = "unseen"
+        served.start(first)
+    served.api.fates["taxi-serving"] = "unseen"
     fates: Iterator[Fate] = iter(["stall", "ready"])
 
     def control() -> None:
-        world.api.fates["taxi-serving"] = next(fates, "ready")
+        served.api.fates["taxi-serving"] = next(fates, "ready")
         time.sleep(0.1)  # for the controller to see it, and the old pods beside the new ones
 
-    world.on_pause = control
-    with world.cluster() as cluster:
-        assert world.rollout(cluster).promote("it serves nothing now").phase == "promoted"
-    assert any("promoting" in line for line in world.said)
+    served.on_pause = control
+    with served.cluster() as cluster:
+        assert served.rollout(cluster).promote("it serves nothing now").phase == "promoted"
+    assert any("promoting" in line for line in served.said)
 
 
 def test_promote_changed_manifests_that_stable_does_not_come_up_with_waits_for_others(held: World) -> None:

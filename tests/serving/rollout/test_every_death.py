@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,10 +12,19 @@ import pytest
 
 from serving.rollout.cluster import Cluster
 from serving.rollout.engine import Rollout
-from serving.rollout.lease import ENDED, Phase
-from slipway.errors import RolledBackError
+from serving.rollout.lease import ENDED
+from slipway.errors import RolledBackError, RolloutError
 from tests.fakes.kubernetes.model_server import Pod
-from tests.fakes.kubernetes.world import NAMESPACE, World, open_world
+from tests.fakes.kubernetes.world import (
+    NAMESPACE,
+    World,
+    all_served,
+    first_served,
+    leave,
+    open_world,
+    second_held,
+    two_served,
+)
 
 T = TypeVar("T")
 Act = Callable[[Rollout], object]
@@ -31,9 +40,10 @@ class MortalCluster(Cluster):
     calls_left: int
 
     def _try(self, what: str, send: Callable[[], T]) -> T:
+        is_main = threading.current_thread() is threading.main_thread()
         if self.calls_left == 0:
-            raise DiedError
-        self.calls_left -= 1
+            raise DiedError if is_main else RolloutError  # which ends the thread that renews the lease
+        self.calls_left -= is_main
         return super()._try(what, send)
 
 
@@ -63,39 +73,31 @@ def roll_back(rollout: Rollout) -> None:
     rollout.rollback("bad")
 
 
-def first_serves(world: World) -> None:
-    world.start(world.versions[0])
+def promote(rollout: Rollout) -> None:
+    rollout.promote("looks fine")
 
 
-def first_serves_and_second_is_bad(world: World) -> None:
-    first_serves(world)
+def abort(rollout: Rollout) -> None:
+    rollout.abort("not today")
+
+
+def nothing(_: World) -> None: ...
+
+
+def others_are_bad(world: World) -> None:
     world.servers.new_pod = lambda: Pod(predictions=[0.0, 0.0])
 
 
-def first_is_bad(world: World) -> None:
-    world.servers.new_pod = lambda: Pod(predictions=[0.0, 0.0])
+def canary_was_left(world: World) -> None:
+    """Of version two, by a process that died."""
+    dies(world, start_second, 30)
+    world.expire_lease()
+    leave(world, version=world.versions[1], phase="canary")
 
 
-def second_was_left(world: World, phase: Phase) -> None:
-    """By a process that died; `reverting` had nothing done yet."""
-    first_serves(world)
-    with world.cluster() as cluster:
-        rollout = world.rollout(cluster)
-        if phase == "reverting":
-            rollout.start(world.versions[1])
-        else:
-            dies(world, start_second, 30)
-            world.expire_lease()
-        with rollout._locked() as steps:
-            state = rollout._state()
-            assert state is not None
-            assert state.version == world.versions[1]
-            steps.lease.record(state, phase=phase)
-
-
-def all_have_served(world: World) -> None:
-    for number in world.versions:
-        world.start(number)
+def rollback_was_left(world: World) -> None:
+    """From version two, by a process that died before it had done anything."""
+    leave(world, version=world.versions[1], phase="reverting", reasons=["bad"])
 
 
 def dies(world: World, act: Act, calls: int) -> bool:
@@ -113,23 +115,29 @@ def dies(world: World, act: Act, calls: int) -> bool:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
-    ("before", "act", "stages"),
+    ("after", "then", "act", "stages"),
     [
-        (first_serves, start_second, ("retired", "stable", "candidate")),
-        (first_serves_and_second_is_bad, start_second_and_fail, ("stable", "quarantined", "candidate")),
-        (all_have_served, roll_back, ("retired", "stable", "quarantined")),
-        (first_is_bad, start_first_and_fail, ("quarantined", "candidate", "candidate")),
-        (partial(second_was_left, phase="canary"), start_third_as_a_run, ("retired", "retired", "stable")),
-        (partial(second_was_left, phase="reverting"), start_third_as_a_run, ("retired", "quarantined", "stable")),
+        (first_served, nothing, start_second, ("retired", "stable", "candidate")),
+        (first_served, others_are_bad, start_second_and_fail, ("stable", "quarantined", "candidate")),
+        (all_served, nothing, roll_back, ("retired", "stable", "quarantined")),
+        (second_held, nothing, promote, ("retired", "stable", "candidate")),
+        (second_held, nothing, abort, ("stable", "retired", "candidate")),
+        (nothing, others_are_bad, start_first_and_fail, ("quarantined", "candidate", "candidate")),
+        (first_served, canary_was_left, start_third_as_a_run, ("retired", "retired", "stable")),
+        (two_served, rollback_was_left, start_third_as_a_run, ("retired", "quarantined", "stable")),
     ],
 )
 def test_rollout_that_died_at_any_call_and_is_run_again_ends_well(
-    before: Callable[[World], None], act: Act, stages: tuple[str, ...], tmp_path: Path
+    after: Callable[[World], None],
+    then: Callable[[World], None],
+    act: Act,
+    stages: tuple[str, ...],
+    tmp_path: Path,
 ) -> None:
     calls, died = 0, True
     while died:
-        with open_world(tmp_path / str(calls)) as world:
-            before(world)
+        with open_world(tmp_path / str(calls), after=after) as world:
+            then(world)
             with world.cluster() as cluster:
                 rollout = world.rollout(cluster)
                 stood = rollout.status()["rollout"]

@@ -52,19 +52,18 @@ def forget(world: World) -> None:
     world.api.objects.replace(stable, "OpenAPI-Generator")
 
 
-def test_rollback_serves_the_version_with_the_overlay_that_it_had(world: World) -> None:
-    first, second = world.versions[:2]
-    world.start(first)
-    change_image(world)
-    world.start(second)
-    assert image(world) == OTHER
-    spoil(world)
-    with world.cluster() as cluster:
-        rollout = world.rollout(cluster)
-        assert rollout.status()["stable"]["overlay"] == recorded(world).overlays[second]
+def test_rollback_serves_the_version_with_the_overlay_that_it_had(served: World) -> None:
+    first, second = served.versions[:2]
+    change_image(served)
+    served.start(second)
+    assert image(served) == OTHER
+    spoil(served)
+    with served.cluster() as cluster:
+        rollout = served.rollout(cluster)
+        assert rollout.status()["stable"]["overlay"] == recorded(served).overlays[second]
         rollout.rollback("bad")
         assert (rollout.status()["rollout"]["version"], rollout.status()["rollout"]["left"]) == (first, second)
-    assert (world.stable, image(world)) == (first, DIGEST)
+    assert (served.stable, image(served)) == (first, DIGEST)
 
 
 @pytest.mark.parametrize("act", ["promote", "abort", "start"])
@@ -80,56 +79,51 @@ def test_decision_about_a_canary_needs_no_overlay_of_this_checkout(held: World, 
     assert (held.stable, image(held)) == (first if act == "abort" else second, DIGEST)
 
 
-def test_rollback_without_a_recorded_overlay_uses_the_one_that_serves_now(world: World) -> None:
-    first, second = world.versions[:2]
-    world.start(first)
-    forget(world)
-    change_image(world)
-    world.start(second)
-    spoil(world)
-    with world.cluster() as cluster:
-        world.rollout(cluster).rollback("bad")
-    assert (world.stable, image(world)) == (first, OTHER)
-    assert any("no overlay is recorded" in line and "serves now" in line for line in world.said)
+def test_rollback_without_a_recorded_overlay_uses_the_one_that_serves_now(served: World) -> None:
+    first, second = served.versions[:2]
+    forget(served)
+    change_image(served)
+    served.start(second)
+    spoil(served)
+    with served.cluster() as cluster:
+        served.rollout(cluster).rollback("bad")
+    assert (served.stable, image(served)) == (first, OTHER)
+    assert any("no overlay is recorded" in line and "serves now" in line for line in served.said)
 
 
-def test_rollback_where_no_overlay_is_recorded_at_all_uses_that_of_the_checkout_or_says_why_not(world: World) -> None:
-    first, second = world.versions[:2]
-    world.start(first)
-    world.start(second)
-    forget(world)
-    filled_in = world.objects
-    spoil(world)
-    with world.cluster() as cluster:
+def test_rollback_where_no_overlay_is_recorded_at_all_uses_that_of_the_checkout_or_says_why_not(twice: World) -> None:
+    first = twice.versions[0]
+    forget(twice)
+    filled_in = twice.objects
+    spoil(twice)
+    with twice.cluster() as cluster:
         with pytest.raises(ConfigError, match=r"no overlay is recorded (.|\n)*was never set"):
-            world.rollout(cluster).rollback("bad")
-        world.objects = filled_in
-        world.rollout(cluster).rollback("bad")
-    assert world.stable == first
-    assert any("the one of this checkout" in line for line in world.said)
+            twice.rollout(cluster).rollback("bad")
+        twice.objects = filled_in
+        twice.rollout(cluster).rollback("bad")
+    assert twice.stable == first
+    assert any("the one of this checkout" in line for line in twice.said)
 
 
-def test_rollback_with_a_published_overlay_that_was_changed_says_so_and_uses_the_one_that_serves(world: World) -> None:
-    first, second = world.versions[:2]
-    world.start(first)
-    change_image(world)
-    world.start(second)
-    published = Path(world.store.uri).parent / "manifests" / f"{recorded(world).overlays[first]}.yaml"
+def test_rollback_with_a_published_overlay_that_was_changed_says_so_and_uses_the_one_that_serves(served: World) -> None:
+    first, second = served.versions[:2]
+    change_image(served)
+    served.start(second)
+    published = Path(served.store.uri).parent / "manifests" / f"{recorded(served).overlays[first]}.yaml"
     published.write_text(published.read_text().replace(DIGEST, "sha256:" + "d" * 64))
-    with world.cluster() as cluster:
-        world.rollout(cluster).rollback("bad")
-    assert (world.stable, image(world)) == (first, OTHER)
-    assert any("SHA-256" in line and "serves now" in line for line in world.said)
+    with served.cluster() as cluster:
+        served.rollout(cluster).rollback("bad")
+    assert (served.stable, image(served)) == (first, OTHER)
+    assert any("SHA-256" in line and "serves now" in line for line in served.said)
 
 
-def test_promotion_that_fails_returns_to_the_overlay_before(world: World) -> None:
-    first, second = world.versions[:2]
-    world.start(first)
-    change_image(world)
-    world.api.fates[f"taxi-serving@{second}"] = "crash"
+def test_promotion_that_fails_returns_to_the_overlay_before(served: World) -> None:
+    first, second = served.versions[:2]
+    change_image(served)
+    served.api.fates[f"taxi-serving@{second}"] = "crash"
     with pytest.raises(RolledBackError):
-        world.start(second)
-    assert (world.stable, image(world)) == (first, DIGEST)
+        served.start(second)
+    assert (served.stable, image(served)) == (first, DIGEST)
 
 
 def test_abort_of_changed_manifests_that_do_not_come_up_returns_to_those_before(served: World) -> None:

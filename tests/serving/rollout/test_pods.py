@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from serving.manifests import Object
-from serving.rollout.pods import Failure, past_of, pods_of, wait_ready
+from serving.rollout.pods import Failure, pods_of
+from serving.rollout.readiness import past_of, wait_ready
 from slipway.errors import RolloutInconclusiveError
 from tests.fakes.kubernetes.controller import HASH, Fate
 from tests.fakes.kubernetes.model_server import Pod

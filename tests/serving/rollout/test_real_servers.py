@@ -15,11 +15,9 @@ from serving.server.config import ServerConfig
 from serving.server.model_sources import ConfigFile
 from serving.server.server import ModelServer
 from slipway.errors import RolloutError
-from slipway.evaluation.golden import read_golden, write_golden
-from slipway.stores.model_store import LocalModelStore
+from slipway.evaluation.golden import read_golden
 from tests.fakes.kubernetes.objects import Object
 from tests.fakes.kubernetes.world import World, open_world
-from tests.model_files import provenance
 
 pytestmark = pytest.mark.slow
 
@@ -71,17 +69,10 @@ class RealPods:
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with two models, and a third one whose golden answers are another model's."""
-    from tests.served_models import TinyModel, write_saved_model
+    from tests.served_models import push_three
 
     folder = tmp_path_factory.mktemp("models")
-    store = LocalModelStore(folder / "store")
-    for number in range(3):
-        model = TinyModel()
-        model.weights.assign([0.3, -0.2, 0.1 + number])
-        saved = write_saved_model(folder / f"model-{number}", model)
-        if number == 2:
-            write_golden(read_golden(folder / "model-0"), saved)
-        store.push(saved, provenance())
+    push_three(folder)
     return folder / "store"
 
 

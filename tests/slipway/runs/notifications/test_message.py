@@ -63,6 +63,17 @@ def test_run_message_of_a_rollout_says_what_became_of_it(
     assert (message.reasons == ["p99 doubled"]) == (verdict != "promoted")
 
 
+def test_run_message_of_a_run_that_ended_a_rollback_is_one_of_a_rollback(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, "r", "pushed")
+    ended = ["back at version 5, from version 6: complaints"]
+    outcome = RolloutOutcome(verdict="promoted", version=7, reasons=["fine"], ended=ended)
+    (folder / ROLLOUT).write_text(outcome.model_dump_json())
+    message = run_message(load_run(tmp_path / "runs", "r"))
+    assert set(message.events) == {"rollback", "success"}
+    assert message.reasons[0] == ended[0]
+    assert "after a rollback" in message.subject
+
+
 def test_message_in_brief_is_cut_where_nobody_reads_on() -> None:
     message = Message(frozenset(), "x" * 999, [f"reason {number}" for number in range(30)], details="y" * 99_999)
     lines = message.brief().splitlines()

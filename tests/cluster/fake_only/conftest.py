@@ -1,0 +1,3 @@
+from tests.fakes.kubernetes.fixtures import served, world
+
+__all__ = ["served", "world"]
