@@ -195,13 +195,16 @@ def test_profiles_project_the_token_that_the_monitors_last_step_reads(tmp_path: 
     assert spec["selector"]["matchLabels"] == TOKEN_LABELS
 
 
-def test_serving_image_is_set_in_one_place_and_the_gpu_one_in_another() -> None:
-    places = [
-        str(path.parent.relative_to(MANIFESTS))
-        for path in sorted(MANIFESTS.rglob("kustomization.yaml"))
-        if any(image["name"] == "tensorflow/serving" for image in yaml.safe_load(path.read_text()).get("images", []))
+@pytest.mark.parametrize("folder", OVERLAYS, ids=lambda folder: folder.name)
+def test_overlay_says_which_tensorflow_serving_runs(folder: Path) -> None:
+    """So that no file of the base has to be edited, and staging may have another one than production."""
+    (found,) = [
+        image
+        for image in yaml.safe_load((folder / "kustomization.yaml").read_text())["images"]
+        if image["name"] == "tensorflow/serving"
     ]
-    assert places == ["base/deployment", "components/gpu"]
+    servers = [one for one in containers(rendered(folder)) if one["name"] == "tensorflow-serving"]
+    assert {one["image"].partition("@")[2] for one in servers} == {found["digest"]}
 
 
 def test_combinations_use_every_component_alone_and_together() -> None:
