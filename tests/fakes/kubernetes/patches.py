@@ -1,4 +1,4 @@
-"""The patches that kubectl sends: JSON Patch (RFC 6902), as `rollout undo`, and merge patch (RFC 7386), as `annotate`."""
+"""The patches that kubectl sends: JSON Patch (RFC 6902) of `rollout undo`, merge patch (RFC 7386) of `annotate`."""
 
 from __future__ import annotations
 

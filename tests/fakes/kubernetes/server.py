@@ -156,6 +156,10 @@ class KubernetesApi:
             for rule in self._rules or []
         ]
 
+    def become_administrator(self) -> None:
+        """Grants everything."""
+        self._rules = None
+
     def _answer(self, method: str, target: str, body: bytes, headers: Any) -> tuple[int, bytes]:
         url = urlsplit(target)
         for part in [part for part in self.before if part in url.path]:

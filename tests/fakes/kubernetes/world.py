@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import copy
+import os
 import shutil
 import tempfile
 import time
@@ -22,7 +23,7 @@ from serving.rollout.cluster import Cluster
 from serving.rollout.engine import Rollout
 from serving.rollout.policy import RolloutPolicy
 from slipway.evaluation.golden import Golden, write_golden
-from slipway.stores.model_store import LocalModelStore
+from slipway.stores.model_store import LocalModelStore, ModelStore
 from tests.fakes.kubernetes.model_server import ModelServers, Pod
 from tests.fakes.kubernetes.server import KubernetesApi
 from tests.model_files import provenance, write_model
@@ -51,7 +52,7 @@ class World:
 
     api: KubernetesApi
     servers: ModelServers
-    store: LocalModelStore
+    store: ModelStore
     objects: list[Object]
     versions: list[int]
     policy: RolloutPolicy = POLICY
@@ -95,6 +96,19 @@ def staging() -> list[Object]:
     return list(yaml.safe_load_all(text.replace("sha256:" + 64 * "0", DIGEST).replace("PROJECT-staging", "staging")))
 
 
+def write_overlay(folder: Path) -> Path:
+    """Staging's overlay, filled in as the pages say."""
+    folder.mkdir()
+    account = {"op": "replace", "path": "/metadata/annotations/iam.gke.io~1gcp-service-account", "value": "a@p.iam"}
+    kustomization = {
+        "resources": [os.path.relpath(PROJECT / "manifests" / "overlays" / "staging", folder)],
+        "images": [{"name": "tensorflow/serving", "digest": DIGEST}],
+        "patches": [{"target": {"kind": "ServiceAccount"}, "patch": yaml.safe_dump([account])}],
+    }
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+    return folder
+
+
 @cache
 def three_versions() -> Path:
     """A store with three candidates."""
@@ -109,7 +123,7 @@ def three_versions() -> Path:
 
 
 @contextmanager
-def open_world(folder: Path, versions_of: Path | None = None) -> Iterator[World]:
+def open_world(folder: Path, versions_of: Path | None = None, certificate: Path | None = None) -> Iterator[World]:
     """A cluster whose kubeconfig is the current one, with the rights of the runner's Role; a copy of a store."""
     shutil.copytree(versions_of or three_versions(), folder / "models")
     store = LocalModelStore(folder / "models")
@@ -117,7 +131,7 @@ def open_world(folder: Path, versions_of: Path | None = None) -> Iterator[World]
     role = yaml.safe_load((PROJECT / "manifests/rollout-access/base/role.yaml").read_text())
     servers = ModelServers("taxi")
     servers.new_pod = lambda: Pod(requests_each_reading=100)
-    with KubernetesApi(servers.address, role) as api, pytest.MonkeyPatch.context() as patch:
+    with KubernetesApi(servers.address, role, certificate) as api, pytest.MonkeyPatch.context() as patch:
         patch.setenv("KUBECONFIG", str(api.write_kubeconfig(folder / "kubeconfig")))
         patch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
         patch.setattr("serving.rollout.engine.Rollout", partial(Rollout, pause=short_pause))
