@@ -33,18 +33,20 @@ NAMED = {"Makefile", "Dockerfile", ".gitignore", ".gcloudignore", ".dockerignore
 # As docs/kubeflow.md and docs/vertex.md say, for each environment.
 VALUES = {
     r"sha256:0{64}": DIGEST,
-    r"PROJECT(-staging)?(?=\.iam)": "acme-ml",
-    r"REGION-docker\.pkg\.dev/PROJECT": "europe-west1-docker.pkg.dev/acme-ml",
-    r"gs://BUCKET": "gs://acme-ml-slipway",
+    r"PROJECT(-staging)?(?=\.iam)": "acme-ml-ENV",
+    r"REGION-docker\.pkg\.dev/PROJECT": "europe-west1-docker.pkg.dev/acme-ml-ENV",
+    r"gs://BUCKET": "gs://acme-ml-ENV-slipway",
 }
 SETTINGS = """
-remote_home: gs://acme-ml-slipway
+remote_home: gs://acme-ml-ENV-slipway
 kubeflow: {endpoint: "https://kubeflow.example.com", service_account: slipway-pipeline-ENV}
 delivery: {target: kubeflow, image_repository: registry.example/slipway}
 serving: {overlay: ENV}
 schedules: {nightly: {module: churn, cron: 0 3 * * *}}
 """
-SUBJECT = "  - {kind: User, apiGroup: rbac.authorization.k8s.io, name: slipway-build@acme-ml.iam.gserviceaccount.com}\n"
+SUBJECT = (
+    "  - {kind: User, apiGroup: rbac.authorization.k8s.io, name: slipway-build@acme-ml-ENV.iam.gserviceaccount.com}\n"
+)
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -84,15 +86,17 @@ def fill_in(fork: Path) -> None:
         for path in [path for path in fork.glob(f"manifests/*/{name}/*") if path.is_file()]:
             text = path.read_text()
             for pattern, value in VALUES.items():
-                text = re.sub(pattern, value, text)
+                text = re.sub(pattern, value.replace("ENV", name), text)
             path.write_text(text)
         binding = fork / f"manifests/rollout-access/{name}/role-binding.yaml"
-        binding.write_text(binding.read_text() + SUBJECT)
+        binding.write_text(binding.read_text() + SUBJECT.replace("ENV", name))
         (fork / f"settings/{name}.yaml").write_text(SETTINGS.replace("ENV", name))
         (fork / f"infrastructure/{name}.tfvars").write_text('project = "acme-ml"\nmodels = ["taxi", "churn"]\n')
     (fork / "customers.csv").write_text("age,plan,churned\n" + "".join(f"{n},{n % 3},{n % 2}\n" for n in range(400)))
     slipway(fork, "module", "new", "churn", "--data", "customers.csv", "--label", "churned")
     (fork / "customers.csv").unlink()
+    module = fork / "modules" / "churn" / "module.yaml"
+    module.write_text(re.sub("^data: .*", "data: gs://acme-ml-data/customers.csv", module.read_text(), flags=re.M))
     operator = Operator({}, folder=fork)
     operator.run("Another environment", last="perl")
     (fork / ".github" / "CODEOWNERS").write_text("/modules/churn/ @acme/science\n")
