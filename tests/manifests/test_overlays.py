@@ -168,7 +168,7 @@ def test_account_of_steps_may_do_what_kubeflow_asks_of_a_step_and_nothing_else(f
 
 @pytest.mark.parametrize(("access", "folder"), list(zip(ACCESS, ACCOUNTS, strict=True)), ids=lambda folder: folder.name)
 def test_access_is_for_the_account_of_steps_and_named_users(access: Path, folder: Path) -> None:
-    """From Vertex, and from Cloud Build, users of Google roll out; nobody gives a whole group or namespace the right."""
+    """From Vertex, and from Cloud Build, users of Google roll out; no group or foreign account has the right."""
     (binding,) = (each for each in rendered(access) if each["kind"] == "RoleBinding")
     assert binding["subjects"]
     for subject in binding["subjects"]:
