@@ -174,7 +174,7 @@ def test_merged_fork_passes_the_tests_of_what_it_filled_in(merged: Path) -> None
     """Without a green ci nothing is deployed."""
     tests = ["tests/manifests", "tests/infrastructure", "tests/settings"]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-x", "-m", "not slow", "-p", "no:cacheprovider", *tests],
+        [sys.executable, "-m", "pytest", "-q", "-m", "not slow", "-p", "no:cacheprovider", *tests],
         cwd=merged,
         env=ENVIRONMENT | {"PYTHONPATH": str(merged)},
         capture_output=True,

@@ -176,9 +176,11 @@ def test_access_is_for_the_account_of_steps_and_named_users(access: Path, folder
 
 
 def test_access_no_subject_of_one_environment_has_rights_in_another() -> None:
-    bindings = [one for access in ACCESS for one in rendered(access) if one["kind"] == "RoleBinding"]
-    subjects = [json.dumps(subject, sort_keys=True) for binding in bindings for subject in binding["subjects"]]
-    assert len(bindings) == len(ACCESS) == len(set(subjects)) == len(subjects)
+    found = []
+    for access in ACCESS:
+        (binding,) = (one for one in rendered(access) if one["kind"] == "RoleBinding")
+        found += [json.dumps(subject, sort_keys=True) for subject in binding["subjects"]]
+    assert len(found) == len(set(found)) >= len(ACCESS)
 
 
 def test_profiles_project_the_token_that_the_monitors_last_step_reads(tmp_path: Path) -> None:
