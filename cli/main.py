@@ -66,6 +66,7 @@ TABLE = [
     Command("Serving", "cli.predict", "predict", "Send rows to a model server and print its predictions."),
     Command("Serving", "cli.rollout", "rollout", "Roll out a version to a cluster through a canary, or roll it back."),
     Command("Serving", "cli.request_log", "request-log", "Log a sample of TensorFlow Serving's requests, as a proxy."),
+    Command("Serving", "cli.requests", "requests", "Delete rows of logged requests, as those of a person."),
     Command("Serving", "cli.protoset", "protoset", "Write the gRPC services of a model server for grpcurl."),
     Command("Delivery", "cli.deploy", "plan", "Show what a commit makes necessary: image, modules, runs, overlays."),
     Command("Delivery", "cli.deploy", "deploy", "Carry a plan out: build, sync, compile, submit, apply."),

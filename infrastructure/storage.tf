@@ -51,6 +51,17 @@ resource "google_storage_bucket" "home" {
     }
   }
 
+  # What `slipway requests delete` replaced, since it was to be forgotten.
+  lifecycle_rule {
+    action {
+      type = "Delete"
+    }
+    condition {
+      days_since_noncurrent_time = 1
+      matches_prefix             = ["requests/"]
+    }
+  }
+
   lifecycle_rule {
     action {
       type = "AbortIncompleteMultipartUpload"
@@ -163,6 +174,10 @@ locals {
     {
       for member in var.operators :
       "operator-models-${member}" => { folder = "models", member = member, role = "roles/storage.objectUser" }
+    },
+    {
+      for member in var.operators :
+      "operator-requests-${member}" => { folder = "requests", member = member, role = "roles/storage.objectUser" }
     },
   )
 }

@@ -24,8 +24,8 @@ variable "environment" {
   type        = string
 
   validation {
-    condition     = contains(["staging", "production"], var.environment)
-    error_message = "staging or production, as the files in settings/ and the folders in manifests/overlays."
+    condition     = can(regex("^[a-z]([a-z0-9-]{0,18}[a-z0-9])?$", var.environment))
+    error_message = "As the file in settings/ and the folder in manifests/overlays: at most 20 lower-case letters, digits and hyphens."
   }
 }
 
@@ -115,7 +115,7 @@ variable "readers" {
 }
 
 variable "operators" {
-  description = "Who rolls models back and prunes them by hand, as group:ml-ops@example.com."
+  description = "Who rolls models back, prunes them and deletes logged requests by hand, as group:ml-ops@example.com."
   type        = set(string)
   default     = []
 

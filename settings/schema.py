@@ -14,7 +14,7 @@ from serving.rollout.policy import RolloutPolicy
 from settings.cron import normalise_cron
 from slipway.compute import Compute, DistributionConfig
 from slipway.data.beam import BeamConfig
-from slipway.references import WebAddress
+from slipway.references import SecretReference, WebAddress
 from slipway.runs.notifications.config import Notifications
 from slipway.runs.tracking.config import Tracking
 from slipway.targets import DEFAULT_PIPELINE, RemoteTarget
@@ -55,6 +55,8 @@ class Kubeflow(_Strict):
             of an OIDC login.
         credential_variable: Name of the variable that holds the token or the cookie.
         credential_file: File that holds it, read again before each request for a token.
+        credential_secret: Secret of Google's Secret Manager that holds it, fetched by Google's default credentials:
+            `projects/PROJECT/secrets/NAME/versions/latest`.
         ca_file: Certificates to trust, where the endpoint's is not a public one.
         timeout_seconds: Time-out of one request, for the connection and for the answer.
     """
@@ -72,6 +74,7 @@ class Kubeflow(_Strict):
     auth: Literal["none", "service_account_token", "token", "cookie"] = "none"
     credential_variable: str = ""
     credential_file: str = ""
+    credential_secret: SecretReference = ""
     ca_file: str = ""
     timeout_seconds: float = Field(60, gt=0)
 

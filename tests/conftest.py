@@ -17,6 +17,7 @@ from tests.shared_folders import shared_folder
 if TYPE_CHECKING:
     from tests.fakes.fault_proxy import FaultProxy
     from tests.fakes.kubeflow import FakeKubeflow
+    from tests.fakes.secret_manager import SecretManager
     from tests.fakes.storage_server import StorageServer
     from tests.fakes.vertex import FakeVertex
 
@@ -109,6 +110,20 @@ def vertex(remote_home: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeVe
         for name, value in {"PROJECT": PROJECT, "LOCATION": LOCATION, "ENDPOINT": server.url,
                             "LOGGING_ENDPOINT": server.url}.items():  # fmt: skip
             monkeypatch.setenv(f"SLIPWAY_VERTEX__{name}", value)
+        yield server
+
+
+@pytest.fixture
+def secret_manager(monkeypatch: pytest.MonkeyPatch) -> Iterator[SecretManager]:
+    """Google's Secret Manager, and credentials for it."""
+    import google.auth
+    from google.auth.credentials import AnonymousCredentials
+
+    from tests.fakes.secret_manager import SecretManager
+
+    monkeypatch.setattr(google.auth, "default", lambda scopes: (AnonymousCredentials(), "p"))  # type: ignore[no-untyped-call]
+    with SecretManager() as server:
+        monkeypatch.setattr("slipway.runs.notifications.secret.SECRET_MANAGER", server.url)
         yield server
 
 

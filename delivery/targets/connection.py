@@ -37,10 +37,11 @@ class KubeflowConfig(Kubeflow):
                 f"kubeflow.endpoint = {self.endpoint!r}: set it in settings/<environment>.yaml to the address of the "
                 "API, with http:// or https://, as https://kubeflow.example.com/pipeline"
             )
-        if self.auth in ("token", "cookie") and not (self.credential_variable or self.credential_file):
+        places = (self.credential_variable, self.credential_file, self.credential_secret)
+        if self.auth in ("token", "cookie") and not any(places):
             raise ConfigError(
-                f"kubeflow.auth = {self.auth!r} needs kubeflow.credential_variable or kubeflow.credential_file: the "
-                f"name of the variable, or the file, that holds the {self.auth}"
+                f"kubeflow.auth = {self.auth!r} needs kubeflow.credential_variable, credential_file or "
+                f"credential_secret: the name of the variable, the file or the secret that holds the {self.auth}"
             )
         if self.ca_file and not Path(self.ca_file).is_file():
             raise ConfigError(f"kubeflow.ca_file = {self.ca_file!r}: there is no such file")

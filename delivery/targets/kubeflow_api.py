@@ -24,9 +24,10 @@ from urllib3.exceptions import ConnectTimeoutError, HTTPError, ReadTimeoutError
 from delivery.targets.base import Submission, label_value, owner
 from delivery.targets.connection import KubeflowConfig
 from delivery.targets.kubeflow_workflow import Node
-from slipway.errors import ConfigError, TargetError
+from slipway.errors import ConfigError, NotificationError, TargetError
 from slipway.platforms.connection import Connection
 from slipway.remote.retries import TRANSIENT_STATUSES
+from slipway.runs.notifications.secret import read_secret
 
 log = logging.getLogger(__name__)
 
@@ -38,8 +39,8 @@ _LEAST, _LIMITS = (2, 14), (2, 17)
 _SERVICE_ACCOUNT_TOKEN = "/var/run/secrets/kubeflow/pipelines/token"  # noqa: S105 - a path
 _LOG_ERROR = re.compile(r'\{"error_message":"\w+: Failed to read logs for run .*\}\s*\Z')
 _LOGIN = (
-    "kubeflow.auth says how to log in (token, cookie, service_account_token), kubeflow.credential_variable or "
-    "kubeflow.credential_file where the secret is"
+    "kubeflow.auth says how to log in (token, cookie, service_account_token), kubeflow.credential_variable, "
+    "credential_file or credential_secret where the secret is"
 )
 
 
@@ -294,6 +295,8 @@ class KubeflowApi(Connection):
         if config.credential_variable:
             secret = os.environ.get(config.credential_variable, "")
             source = f"the variable {config.credential_variable} (kubeflow.credential_variable)"
+        elif config.credential_secret:
+            secret, source = self._secret, f"{config.credential_secret} (kubeflow.credential_secret)"
         else:
             path = Path(config.credential_file or _SERVICE_ACCOUNT_TOKEN)
             source = f"{path} (kubeflow.credential_file)"
@@ -304,6 +307,14 @@ class KubeflowApi(Connection):
         if not secret or not secret.isprintable():
             raise ConfigError(f"{source} holds no {config.auth.replace('_', ' ')}; kubeflow.auth = {config.auth!r}")
         return secret
+
+    @cached_property
+    def _secret(self) -> str:
+        """Fetched once: the hook asks before each request."""
+        try:
+            return read_secret(self.config.credential_secret, self.timeout_seconds)
+        except NotificationError as error:
+            raise ConfigError(f"kubeflow.credential_secret: {error}") from error
 
     def _send(self, request: Callable[..., Any], arguments: dict[str, Any]) -> Any:
         # Time-outs of the connection and of the answer.

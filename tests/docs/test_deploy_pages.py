@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 from pathlib import Path
@@ -17,7 +16,7 @@ from tests.cli.commands import slipway
 from tests.compiled.specs import tasks
 from tests.docs.pages import DOCS, shell_lines
 from tests.fakes.kubeflow import FakeKubeflow
-from tests.fakes.kubernetes.world import DIGEST
+from tests.fakes.kubernetes.world import write_overlay
 from tests.fakes.vertex import FakeVertex
 
 EXAMPLE = re.compile(r"```yaml\n# settings/(\w+)\.yaml\n(.*?)```", re.DOTALL)
@@ -37,16 +36,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def overlay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Staging's overlay, filled in as the pages say."""
-    filled = tmp_path / "overlay"
-    filled.mkdir()
-    account = {"op": "replace", "path": "/metadata/annotations/iam.gke.io~1gcp-service-account", "value": "a@p.iam"}
-    kustomization = {
-        "resources": [os.path.relpath(PROJECT / "manifests" / "overlays" / "staging", filled)],
-        "images": [{"name": "tensorflow/serving", "digest": DIGEST}],
-        "patches": [{"target": {"kind": "ServiceAccount"}, "patch": yaml.safe_dump([account])}],
-    }
-    (filled / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
-    monkeypatch.setenv("SLIPWAY_SERVING__OVERLAY", str(filled))
+    monkeypatch.setenv("SLIPWAY_SERVING__OVERLAY", str(write_overlay(tmp_path / "overlay")))
 
 
 def run_page(target: str) -> dict[str, str]:

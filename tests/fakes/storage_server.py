@@ -6,6 +6,8 @@ import threading
 from functools import partial
 from http.server import HTTPServer
 from typing import Any, Self
+from urllib.parse import quote
+from urllib.request import Request, urlopen
 
 BUCKET = "bucket"
 
@@ -56,3 +58,8 @@ class StorageServer:
         )
         client.bucket(BUCKET).blob(path).upload_from_string(content)
         client.close()
+
+    def delete(self, path: str) -> None:
+        """Deletes an object as others would."""
+        url = f"http://localhost:{self.port}/storage/v1/b/{BUCKET}/o/{quote(path, safe='')}"
+        urlopen(Request(url, method="DELETE")).close()

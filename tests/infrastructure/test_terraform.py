@@ -274,7 +274,7 @@ def test_github_outputs_are_the_variables_of_the_workflow() -> None:
     given = set(blocks("output")["github_variables"]["value"])
     assert given <= wanted
     # Addresses of what serves are known once it does.
-    assert wanted - given == {"SERVING_REST", "SERVING_GRPC"}
+    assert wanted - given == {"SERVING_REST", "SERVING_GRPC", "STAGING_RUNNER"}
     assert set(blocks("output")["github_repository_variables"]["value"]) <= given
 
 

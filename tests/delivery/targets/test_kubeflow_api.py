@@ -15,6 +15,7 @@ from tests.delivery.targets.places import on_kubeflow
 from tests.delivery.targets.submissions import submission
 from tests.fakes.kubeflow import FakeKubeflow
 from tests.fakes.loopback_server import Answer
+from tests.fakes.secret_manager import NAME, VALUE, SecretManager
 
 SECRET = "eyJhbGciOi-secret-of-the-test"
 
@@ -147,6 +148,17 @@ def test_projected_token_is_read_again_when_it_was_renewed(tmp_path: Path) -> No
         assert target.list(1) == []
 
 
+def test_credential_of_secret_manager_is_fetched_once_and_never_told(secret_manager: SecretManager) -> None:
+    with FakeKubeflow(token=VALUE) as server:
+        target = on_kubeflow(server, auth="token", credential_secret=NAME)
+        assert target.list(1) == []
+        assert target.list(1) == []
+        assert len(secret_manager.requests) == 1
+        secret_manager.fail("GET", ".*", 403)
+        with pytest.raises(ConfigError, match=r"kubeflow\.credential_secret: .*secretAccessor"):
+            on_kubeflow(server, auth="token", credential_secret=NAME).list(1)
+
+
 @pytest.mark.parametrize("content", [None, "", "two\nlines"], ids=["missing", "empty", "two lines"])
 def test_credential_that_is_none_names_where_it_was_looked_for(
     kubeflow: FakeKubeflow, tmp_path: Path, content: str | None
@@ -169,7 +181,7 @@ def test_variable_that_is_not_set_is_named(kubeflow: FakeKubeflow, monkeypatch: 
     [
         ({"endpoint": ""}, r"kubeflow\.endpoint = '': set it in settings/<environment>\.yaml"),
         ({"endpoint": "kubeflow.example.com"}, "with http:// or https://"),
-        ({"auth": "token"}, r"needs kubeflow\.credential_variable or kubeflow\.credential_file"),
+        ({"auth": "token"}, r"needs kubeflow\.credential_variable, credential_file or credential_secret"),
         ({"ca_file": "/nowhere/ca.pem"}, r"kubeflow\.ca_file = '/nowhere/ca\.pem': there is no such file"),
     ],
 )

@@ -28,6 +28,7 @@ Fate = Literal[
 _WELL: set[Fate] = {"ready", "restarted", "side-car"}
 _PASSES_TO_END = 2
 HASH = "pod-template-hash"
+REVISION = "deployment.kubernetes.io/revision"
 # What TensorFlow Serving 2.19 ends with (model_servers/main.cc, core/load_servables_fast.cc).
 CRASH_LOG = (
     "Failed to start server. Error: UNKNOWN: 1 servable(s) did not become available: {{name: taxi version: 2} due to "
@@ -108,7 +109,7 @@ class Controller(threading.Thread):
         old_sets = list(owned_by(self._objects, "ReplicaSet", deployment))
         current = next((one for one in old_sets if _same_template(one, deployment)), None)
         progress = "ReplicaSetUpdated" if current else "NewReplicaSetCreated"
-        current = current or self._replica_set(deployment)
+        current = self._number(deployment, current or self._replica_set(deployment), old_sets)
         old = [pod for one in old_sets if one["metadata"]["name"] != current["metadata"]["name"]
                for pod in owned_by(self._objects, "Pod", one)]  # fmt: skip
         old, pods = _living(old), _living(owned_by(self._objects, "Pod", current))
@@ -131,12 +132,31 @@ class Controller(threading.Thread):
         conditions = self._merged(deployment, [_progress(current, progress), *failures])
         self._set_status(deployment, _deployment_status(generation, pods, old) | {"conditions": conditions})
 
+    def _number(self, deployment: Object, current: Object, others: list[Object]) -> Object:
+        """Gives the newest template the highest revision, and the Deployment's annotations (deployment_util.go)."""
+        revisions = [
+            int(one["metadata"]["annotations"][REVISION])
+            for one in others
+            if one["metadata"]["uid"] != current["metadata"]["uid"]
+        ]
+        own = int(current["metadata"].get("annotations", {}).get(REVISION, 0))
+        revision = str(max([own, *(one + 1 for one in revisions)], default=1) or 1)
+        annotations = deployment["metadata"].get("annotations", {})
+        if annotations.get(REVISION) != revision:
+            annotations = annotations | {REVISION: revision}
+            deployment["metadata"]["annotations"] = annotations
+            self._objects.annotate(deployment, annotations)
+        if current["metadata"].get("annotations") == annotations:
+            return current
+        return self._objects.annotate(current, annotations)
+
     def _merged(self, each: Object, conditions: list[Object]) -> list[Object]:
         """Those that it has, where status and reason are the same."""
         kept = {
             (one["type"], one["status"], one["reason"]): one for one in each.get("status", {}).get("conditions", [])
         }
-        now = {"lastTransitionTime": f"2026-01-01T00:00:{next(self._numbers):02d}Z"}
+        minutes, seconds = divmod(next(self._numbers), 60)
+        now = {"lastTransitionTime": f"2026-01-01T{minutes // 60:02d}:{minutes % 60:02d}:{seconds:02d}Z"}
         return [kept.get((one["type"], one["status"], one["reason"]), one | now) for one in conditions]
 
     def _set_status(self, each: Object, status: Object) -> Object:
@@ -208,7 +228,13 @@ def _surge(deployment: Object) -> tuple[int, int]:
 
 def _owned_metadata(name: str, labels: dict[str, str], owner: Object) -> Object:
     metadata = owner["metadata"]
-    reference = {"apiVersion": "apps/v1", "kind": owner["kind"], "name": metadata["name"], "uid": metadata["uid"]}
+    reference = {
+        "apiVersion": "apps/v1",
+        "kind": owner["kind"],
+        "name": metadata["name"],
+        "uid": metadata["uid"],
+        "controller": True,
+    }
     return {"name": name, "namespace": metadata["namespace"], "labels": labels, "ownerReferences": [reference]}
 
 

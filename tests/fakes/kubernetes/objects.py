@@ -131,6 +131,12 @@ class Objects:
                 self._stored[key]["status"] = copy.deepcopy(status)
                 self._stamp(self._stored[key])
 
+    def annotate(self, each: Object, annotations: dict[str, str]) -> Object:
+        """What a controller writes on an object: no new generation."""
+        live = self.get(*_key(each))
+        live["metadata"]["annotations"] = annotations
+        return self.replace(live, "kube-controller-manager")
+
     def edit(self, kind: str, namespace: str, name: str, manager: str, **spec: Any) -> None:
         """What `kubectl edit` does: an update by another manager."""
         live = self.get(kind, namespace, name)

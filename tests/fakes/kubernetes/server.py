@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import ssl
 import sys
 import threading
 import time
@@ -20,6 +21,7 @@ import yaml
 
 from tests.fakes.kubernetes.controller import Controller, Fate
 from tests.fakes.kubernetes.objects import Object, Objects, RefusalError
+from tests.fakes.kubernetes.patches import PATCHES
 
 TOKEN, ACCOUNT = "the-runner's-token", "system:serviceaccount:kubeflow:slipway-pipeline"
 # Its answer: SelfSubjectReview in staging/src/k8s.io/api/authentication/v1/types.go. All accounts have the right.
@@ -41,7 +43,7 @@ _PATH = re.compile(
     r"/(?:api/v1|apis/(?P<group>[^/]+/[^/]+))/namespaces/(?P<namespace>[^/]+)/(?P<resource>[a-z]+)"
     r"(?:/(?P<name>[^/]+)(?:/(?P<sub>log|proxy)(?P<rest>/.*)?)?)?"
 )
-_DISCOVERY = re.compile(r"/version|/apis|/api/v1|/apis/[^/]+/[^/]+")
+_DISCOVERY = re.compile(r"/version|/apis?|/api/v1|/apis/[^/]+/[^/]+")
 
 
 class _Server(ThreadingHTTPServer):
@@ -76,7 +78,9 @@ class Fault:
 class KubernetesApi:
     """A server on a loopback port, with its controller. Use it in a `with` block."""
 
-    def __init__(self, address: Callable[[Object], str], role: Object | None = None) -> None:
+    def __init__(
+        self, address: Callable[[Object], str], role: Object | None = None, certificate: Path | None = None
+    ) -> None:
         self.objects = Objects()
         self.fates: dict[str, Fate] = {}
         self.faults: list[Fault] = []
@@ -86,6 +90,7 @@ class KubernetesApi:
         self.address = address
         self.controller = Controller(self.objects, self.fates)
         self.token = TOKEN
+        self.certificate = certificate  # with its key; kubectl sends its token over TLS alone
         self.namespace: Literal["active", "terminating", "missing"] = "active"
         self._rules = role["rules"] if role else None
         self._unread_rules = 0
@@ -106,6 +111,10 @@ class KubernetesApi:
         self._unread_rules = unread_rules
         self._server = _Server(("127.0.0.1", self._port), self._handler())
         self._port = self._server.server_port
+        if self.certificate:
+            tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            tls.load_cert_chain(self.certificate)
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self.is_up = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
@@ -123,12 +132,14 @@ class KubernetesApi:
         self.come_up(unread_rules=unread_rules)
 
     def write_kubeconfig(self, path: Path) -> Path:
-        url = f"http://127.0.0.1:{self._port}"
+        cluster = {"server": f"{'https' if self.certificate else 'http'}://127.0.0.1:{self._port}"}
+        if self.certificate:
+            cluster["certificate-authority"] = str(self.certificate)
         content = {
             "apiVersion": "v1",
             "kind": "Config",
             "current-context": "fake",
-            "clusters": [{"name": "fake", "cluster": {"server": url}}],
+            "clusters": [{"name": "fake", "cluster": cluster}],
             "users": [{"name": "runner", "user": {"token": TOKEN}}],
             "contexts": [{"name": "fake", "context": {"cluster": "fake", "user": "runner"}}],
         }
@@ -154,6 +165,10 @@ class KubernetesApi:
             rule | {"verbs": [one for one in rule["verbs"] if resource not in rule["resources"] or one != verb]}
             for rule in self._rules or []
         ]
+
+    def become_administrator(self) -> None:
+        """Grants everything."""
+        self._rules = None
 
     def _answer(self, method: str, target: str, body: bytes, headers: Any) -> tuple[int, bytes, bool]:
         """Status and body of an answer, and whether it breaks off."""
@@ -209,6 +224,8 @@ class KubernetesApi:
             answer = self.objects.delete(kind, namespace, name)
         else:
             sent = json.loads(body)
+            if patch := PATCHES.get(headers.get("Content-Type")):
+                sent = patch(self.objects.get(kind, namespace, name), sent)
             _check_names(sent, kind, namespace, name)
             is_new = verb == "create" or not self.objects.has(kind, namespace, sent["metadata"]["name"])
             self._admit("create" if is_new else verb, namespace, resource, sent["metadata"]["name"])
@@ -216,13 +233,15 @@ class KubernetesApi:
                 answer = self.objects.create(sent, "OpenAPI-Generator")
             elif verb == "update":
                 answer = self.objects.replace(sent, "OpenAPI-Generator")
+            elif patch:  # by default the manager is the program's name
+                answer = self.objects.replace(sent, query.get("fieldManager", "kubectl"))
             else:
                 answer = self._apply(sent, namespace, query, headers, found)
         return 200, json.dumps(answer).encode()
 
     def _apply(self, sent: Object, namespace: str, query: dict[str, str], headers: Any, found: Any) -> Object:
         if headers.get("Content-Type") != "application/apply-patch+yaml":
-            raise RefusalError(415, "UnsupportedMediaType", "this server takes server-side apply only")
+            raise RefusalError(415, "UnsupportedMediaType", "this server takes no strategic merge patch")
         if not query.get("fieldManager"):
             raise RefusalError(
                 422, "Invalid", "PatchOptions.meta.k8s.io is invalid: fieldManager: is required for apply patch"
@@ -328,6 +347,8 @@ def _check_names(sent: Object, kind: str, namespace: str, name: str | None) -> N
 def _discover(path: str) -> Object:
     if path == "/version":
         return {"major": "1", "minor": "36", "gitVersion": "v1.36.0"}
+    if path == "/api":
+        return {"kind": "APIVersions", "versions": ["v1"]}
     if path == "/apis":
         versions = sorted({version for version, _ in RESOURCES.values() if "/" in version})
         groups = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import copy
 import json
+import os
 import pickle
 import shutil
 import tempfile
@@ -27,7 +28,7 @@ from serving.rollout.lease import STATE
 from serving.rollout.policy import RolloutPolicy
 from slipway.errors import RolloutInconclusiveError
 from slipway.evaluation.golden import Golden, write_golden
-from slipway.stores.model_store import LocalModelStore
+from slipway.stores.model_store import LocalModelStore, ModelStore
 from tests.fakes.kubernetes.model_server import ModelServers, Pod
 from tests.fakes.kubernetes.server import KubernetesApi
 from tests.model_files import provenance, write_model
@@ -56,7 +57,7 @@ class World:
 
     api: KubernetesApi
     servers: ModelServers
-    store: LocalModelStore
+    store: ModelStore
     objects: list[Object]
     versions: list[int]
     policy: RolloutPolicy = POLICY
@@ -116,6 +117,19 @@ class Snapshot(NamedTuple):
     pods: bytes
 
 
+def write_overlay(folder: Path) -> Path:
+    """Staging's overlay, filled in as the pages say."""
+    folder.mkdir()
+    account = {"op": "replace", "path": "/metadata/annotations/iam.gke.io~1gcp-service-account", "value": "a@p.iam"}
+    kustomization = {
+        "resources": [os.path.relpath(PROJECT / "manifests" / "overlays" / "staging", folder)],
+        "images": [{"name": "tensorflow/serving", "digest": DIGEST}],
+        "patches": [{"target": {"kind": "ServiceAccount"}, "patch": yaml.safe_dump([account])}],
+    }
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+    return folder
+
+
 @cache
 def three_versions() -> Path:
     """A store with three candidates."""
@@ -130,7 +144,10 @@ def three_versions() -> Path:
 
 @contextmanager
 def open_world(
-    folder: Path, versions_of: Path | None = None, after: Callable[[World], None] | None = None
+    folder: Path,
+    versions_of: Path | None = None,
+    after: Callable[[World], None] | None = None,
+    certificate: Path | None = None,
 ) -> Iterator[World]:
     """A cluster whose kubeconfig is the current one, with the rights of the runner's Role; a copy of a store.
 
@@ -146,7 +163,7 @@ def open_world(
     role = yaml.safe_load((PROJECT / "manifests/rollout-access/base/role.yaml").read_text())
     servers = ModelServers("taxi")
     servers.new_pod = lambda: Pod(requests_each_reading=100)
-    api = KubernetesApi(servers.address, role)
+    api = KubernetesApi(servers.address, role, certificate)
     if begun:
         api.objects.restore(begun.objects)
         servers.pods = pickle.loads(begun.pods)

@@ -2,49 +2,21 @@
 
 from __future__ import annotations
 
-import base64
-import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import google.auth
 import pytest
-from google.auth.credentials import AnonymousCredentials
 from google.auth.exceptions import DefaultCredentialsError
 
 from slipway.errors import ConfigError, NotificationError
-from slipway.runs.notifications import secret
 from slipway.runs.notifications.config import Notifications
 from slipway.runs.notifications.secret import read_secret
-from tests.fakes.loopback_server import Answer, LoopbackServer, Refused, Request
-
-NAME = "projects/p/secrets/slack/versions/latest"
-
-
-class SecretManager(LoopbackServer):
-    """Gives one secret, `s3cr3t`."""
-
-    def handle(self, request: Request) -> Answer:
-        assert request.method == "GET"
-        if request.path != f"/v1/{NAME}:access":
-            raise Refused(404, "not found")
-        data = base64.b64encode(b"s3cr3t\n").decode()
-        return Answer(200, json.dumps({"name": NAME, "payload": {"data": data}}).encode())
-
-    def refuse(self, status: int, message: str) -> Answer:
-        return Answer(status, json.dumps({"error": {"code": status, "message": message}}).encode())
-
-
-@pytest.fixture
-def manager(monkeypatch: pytest.MonkeyPatch) -> Iterator[SecretManager]:
-    monkeypatch.setattr(google.auth, "default", lambda scopes: (AnonymousCredentials(), "p"))  # type: ignore[no-untyped-call]
-    with SecretManager() as server:
-        monkeypatch.setattr(secret, "SECRET_MANAGER", server.url)
-        yield server
+from tests.fakes.loopback_server import Answer
+from tests.fakes.secret_manager import NAME, SecretManager
 
 
 def test_read_secret_of_a_variable_a_file_and_secret_manager(
-    manager: SecretManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    secret_manager: SecretManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TOKEN", "s3cr3t")
     (tmp_path / "token").write_text("s3cr3t\n")
@@ -52,7 +24,7 @@ def test_read_secret_of_a_variable_a_file_and_secret_manager(
 
 
 def test_read_secret_that_is_not_there_says_what_to_do(
-    manager: SecretManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    secret_manager: SecretManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "empty").write_text("\n")
     for reference, fix in [
@@ -63,18 +35,18 @@ def test_read_secret_that_is_not_there_says_what_to_do(
     ]:
         with pytest.raises(NotificationError, match=fix):
             read_secret(reference, 5)
-    manager.fail("GET", f"/v1/{NAME}:access", 403)
+    secret_manager.fail("GET", f"/v1/{NAME}:access", 403)
     with pytest.raises(NotificationError, match=r"403 .*roles/secretmanager.secretAccessor"):
         read_secret(NAME, 5)
-    manager.answer("GET", f"/v1/{NAME}:access", Answer(200, b'{"payload": "s3cr3t"}'))
+    secret_manager.answer("GET", f"/v1/{NAME}:access", Answer(200, b'{"payload": "s3cr3t"}'))
     with pytest.raises(NotificationError, match=r"holds no text$"):
         read_secret(NAME, 5)
 
 
 def test_read_secret_from_a_manager_out_of_reach_is_told(
-    manager: SecretManager, monkeypatch: pytest.MonkeyPatch
+    secret_manager: SecretManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    manager.hang("GET", f"/v1/{NAME}:access", 1)
+    secret_manager.hang("GET", f"/v1/{NAME}:access", 1)
     with pytest.raises(NotificationError, match=f"cannot be asked for {NAME}: "):
         read_secret(NAME, 0.2)
 

@@ -1,0 +1,293 @@
+"""The runbooks of docs/operations.md, each from a state that is broken so, to one that is mended."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+import pytest
+import yaml
+
+from serving.rollout.engine import Rollout
+from serving.rollout.lease import STATE
+from slipway.errors import ClusterError, RolloutError, RolloutInconclusiveError, StoreError
+from slipway.stores import storage
+from slipway.stores.model_store import open_store
+from tests.docs.runbooks import PAGE, PROJECT, SECTIONS, Operator, lines
+from tests.fakes.gcloud import Gcloud
+from tests.fakes.kubernetes.model_server import Pod
+from tests.fakes.kubernetes.world import NAMESPACE, World, open_world, write_overlay
+from tests.fakes.storage_server import BUCKET, StorageServer
+from tests.request_windows import write_requests
+
+kubectl = pytest.mark.skipif(not shutil.which("kubectl"), reason="no kubectl here")
+ALONE = "Roll back with kubectl alone"
+STATE_OBJECT = "home/models/taxi/.state.json"
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The API server's, with its key: kubectl sends a token over TLS alone."""
+    path = tmp_path_factory.mktemp("tls") / "server.pem"
+    made = subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+         "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "-"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    path.write_text(made.stdout)
+    return path
+
+
+@pytest.fixture
+def world(tmp_path: Path, remote_home: str, certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """Three versions in a bucket, none of which serves yet."""
+    monkeypatch.setenv("SLIPWAY_SERVING__OVERLAY", str(write_overlay(tmp_path / "overlay")))
+    for name, value in (("WINDOW_SECONDS", 0), ("TRAFFIC_SECONDS", 0), ("READY_SECONDS", 20), ("MIN_REQUESTS", 50)):
+        monkeypatch.setenv(f"SLIPWAY_SERVING__{name}", str(value))
+    monkeypatch.setenv("SLIPWAY_SERVING__MODELS_PATH", "gs://bucket/models")
+    impatient = partial(Rollout, pause=lambda seconds: time.sleep(min(seconds, 0.02)))
+    monkeypatch.setattr("delivery.rollout.Rollout", impatient)
+    with open_world(tmp_path, certificate=certificate) as opened:
+        models = storage.join(remote_home, "models")
+        storage.copy_folder(str(tmp_path / "models"), models)
+        opened.store = open_store(models)
+        yield opened
+
+
+@pytest.fixture
+def operator(world: World, storage_server: StorageServer, tmp_path: Path) -> Operator:
+    names = {"ENV": "staging", "MODEL": "taxi", "NAMESPACE": NAMESPACE, "PROJECT": "p", "BUCKET": BUCKET}
+    return Operator(names, Gcloud(storage_server), tmp_path)
+
+
+def status(world: World) -> tuple[int | None, int | None]:
+    """The version that serves, and the one that the store pins."""
+    production = world.store.production("taxi")
+    return world.stable, production and production.number
+
+
+def test_page_names_every_alert_and_every_runbook_says_what_it_must() -> None:
+    rules = [yaml.safe_load(path.read_text()) for path in (PROJECT / "manifests/monitor-metrics/rules").glob("*.yaml")]
+    alerts = {
+        rule["alert"]
+        for each in rules
+        for group in each.get("spec", {}).get("groups", [])
+        for rule in group["rules"]
+        if "alert" in rule
+    }
+    assert len(alerts) > 15
+    assert {name for name in alerts if f"`{name}`" not in PAGE} == set()
+    others = {"Whose file is whose", "What was tested"}
+    for title in SECTIONS.keys() - others:
+        assert lines(title), title
+        assert "**It worked**" in SECTIONS[title], title
+    for title in SECTIONS.keys() - others - {"Another environment"}:
+        assert "**Do not**" in SECTIONS[title], title
+
+
+def test_bad_model_in_production_is_replaced_by_the_one_before(world: World, operator: Operator) -> None:
+    good, bad = world.versions[:2]
+    for number in (good, bad):
+        world.start(number)
+    assert status(world) == (bad, bad)
+    *_, shown, history = operator.run("A bad model in production")
+    assert status(world) == (good, good)
+    assert re.search(f"taxi +stable +{good} +1 of 1", shown)
+    assert "one of 20 requests fails" in history
+    assert world.store.stage("taxi", bad) == "quarantined"
+
+
+@kubectl
+def test_rollback_with_kubectl_alone_and_both_are_brought_together(
+    world: World, operator: Operator, remote_home: str
+) -> None:
+    good, bad, later = world.versions
+    for number in (good, bad):
+        world.start(number)
+    asked = set(world.api.asked)
+    found = operator.run_one(ALONE, "kubectl --namespace $NAMESPACE get replicasets")
+    revisions = {int(version): revision for revision, version in map(str.split, found.splitlines()[1:])}
+    assert revisions.keys() == {good, bad}
+    operator.names |= {"REVISION": revisions[good], "GOOD": str(good), "BAD": str(bad), "NEXT": str(later)}
+    operator.run(
+        ALONE,
+        "kubectl --namespace $NAMESPACE rollout",
+        "kubectl --namespace $NAMESPACE rollout",
+    )
+    deadline = time.monotonic() + 20
+    while operator.run_one(ALONE, "kubectl --namespace $NAMESPACE get deployment").split()[-3:] != [
+        str(good),
+        "1",
+        "1",
+    ]:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    rights = yaml.safe_load((PROJECT / "manifests/rollout-access/base/role.yaml").read_text())["rules"]
+    granted = {
+        (v, g, r) for rule in rights for v in rule["verbs"] for g in rule["apiGroups"] for r in rule["resources"]
+    }
+    assert world.api.asked - asked <= granted
+    assert status(world) == (good, bad), "the store knows nothing of it"
+    operator.run(ALONE, "slipway models rollback", "slipway rollout status")
+    assert status(world) == (good, good)
+    assert world.store.stage("taxi", bad) == "quarantined"
+    with pytest.raises(ClusterError, match="--force-conflicts"):
+        world.start(later)
+    assert status(world) == (good, good)
+    operator.run(ALONE, "slipway rollout start $MODEL/NEXT")
+    assert status(world) == (later, later)
+    with world.cluster() as cluster:
+        world.rollout(cluster).rollback("kubectl owns nothing any more")
+    assert status(world) == (good, good)
+
+
+def test_stuck_rollout_whose_canary_waits_is_decided(world: World, operator: Operator) -> None:
+    first, second, third = world.versions
+    world.start(first)
+    for pod in world.api.objects.list("Pod"):
+        world.servers.pod(pod["metadata"]["name"])  # it has traffic, and the canary none
+    world.servers.new_pod = lambda: Pod()
+    with pytest.raises(RolloutInconclusiveError):
+        world.start(second)
+    shown = operator.run_one("A stuck rollout", "slipway rollout status")
+    assert f"version {second}: held" in shown
+    operator.run_one("A stuck rollout", "slipway rollout abort")
+    assert world.deployment("taxi-serving-canary") is None
+    world.servers.new_pod = lambda: Pod(requests_each_reading=100)
+    world.start(third)
+    assert status(world) == (third, third)
+
+
+def test_stuck_rollout_whose_process_died_goes_on(world: World, operator: Operator) -> None:
+    first, second = world.versions[:2]
+    world.start(first)
+
+    def die() -> None:
+        if world.deployment("taxi-serving-canary"):
+            raise KeyboardInterrupt
+
+    world.on_pause = die
+    with pytest.raises(KeyboardInterrupt):
+        world.start(second)
+    world.on_pause = lambda: None
+    assert status(world) == (first, first)
+    operator.names["VERSION"] = str(second)
+    operator.run_one("A stuck rollout", "slipway rollout start")
+    assert status(world) == (second, second)
+    assert world.deployment("taxi-serving-canary") is None
+
+
+@kubectl
+def test_stuck_rollout_whose_record_is_damaged_is_started_anew(world: World, operator: Operator) -> None:
+    first, second = world.versions[:2]
+    world.start(first)
+    lease = world.api.objects.get("Lease", NAMESPACE, "taxi-rollout")
+    lease["metadata"]["annotations"][STATE] = "{"
+    world.api.objects.replace(lease, "somebody")
+    with pytest.raises(RolloutError, match="is not a rollout's state"):
+        world.start(second)
+    world.api.become_administrator()
+    operator.run(
+        "A stuck rollout", "kubectl --namespace $NAMESPACE annotate", "kubectl --namespace $NAMESPACE annotate"
+    )
+    world.start(second)
+    assert status(world) == (second, second)
+
+
+def test_restore_of_the_state_brings_an_older_generation_back(
+    world: World, operator: Operator, storage_server: StorageServer
+) -> None:
+    first, second = world.versions[:2]
+    for number in (first, second):
+        world.start(number)
+    assert operator.gcloud
+    whole = storage.read_bytes(storage_server.uri(STATE_OBJECT))
+    operator.gcloud.generations["home/models/taxi/.state.json"] = {41: whole}
+    storage_server.put(STATE_OBJECT, b'{"model": "ta')
+    with pytest.raises(StoreError, match="restore it from a backup"):
+        world.store.history("taxi")
+    listed = operator.run_one("Restore .state.json", "gcloud storage ls")
+    operator.names["GENERATION"] = re.findall(r"#(\d+)", listed)[0]
+    *_, history, shown = operator.run("Restore .state.json", "gcloud storage cp", "slipway rollout status")
+    assert status(world) == (second, second)
+    assert "promote" in history
+    assert f"production in the model store: {second}" in shown
+    with world.cluster() as cluster:
+        world.rollout(cluster).rollback("the way back is there")
+    assert status(world) == (first, first)
+
+
+def test_restore_of_the_state_without_an_older_generation_makes_a_new_one(
+    world: World, operator: Operator, storage_server: StorageServer
+) -> None:
+    before, bad, serving = world.versions
+    for number in (before, bad):
+        world.start(number)
+    with world.cluster() as cluster:
+        world.rollout(cluster).rollback("bad")
+    world.start(serving)
+    storage_server.put(STATE_OBJECT, b"")
+    operator.names |= {"BEFORE": str(before), "SERVING": str(serving), "BAD": str(bad)}
+    operator.run("Restore .state.json", "gcloud storage rm")
+    assert status(world) == (serving, serving)
+    assert list(world.store.stages("taxi").values()) == ["retired", "quarantined", "stable"]
+    with world.cluster() as cluster:
+        world.rollout(cluster).rollback("there is a way back, past the bad one")
+    assert status(world) == (before, before)
+
+
+def test_backup_of_the_bucket_brings_all_versions_back(
+    world: World, operator: Operator, storage_server: StorageServer
+) -> None:
+    first, second = world.versions[:2]
+    for number in (first, second):
+        world.start(number)
+    loop = lines("Back up the bucket, and restore it")
+    folders = [line for line in loop if line.startswith("gcloud storage rsync --recursive gs://$BUCKET/")]
+    for line in folders:
+        operator.do(line)
+    for folder in ("models", "manifests"):
+        storage.delete_folder(storage_server.uri(f"home/{folder}"))
+    assert world.store.models() == []
+    back = [line for line in loop if line not in folders]
+    *_, shown = [operator.do(line) for line in back]
+    assert status(world) == (second, second)
+    assert f"production in the model store: {second}" in shown
+    with world.cluster() as cluster:  # with the overlay that was restored, too
+        world.rollout(cluster).rollback("bad")
+    assert status(world) == (first, first)
+    assert not any("using the one of this checkout" in line for line in world.said)
+
+
+def test_upgrade_of_tensorflow_serving_changes_the_server_and_no_version(
+    world: World, operator: Operator, tmp_path: Path
+) -> None:
+    first = world.versions[0]
+    operator.do(f"slipway rollout start $MODEL/{first} --env $ENV")
+    digest = "sha256:" + "b" * 64
+    overlay = tmp_path / "overlay" / "kustomization.yaml"
+    overlay.write_text(re.sub(r"sha256:a{64}", digest, overlay.read_text()))
+    _, shown = operator.run("Upgrade", "slipway rollout refresh", "slipway rollout status $MODEL")
+    assert status(world) == (first, first)
+    pods = world.api.objects.list("Pod")
+    assert {one["spec"]["containers"][0]["image"] for one in pods if "deletionTimestamp" not in one["metadata"]} == {
+        f"tensorflow/serving@{digest}"
+    }
+    assert re.search(f"taxi +stable +{first} +1 of 1", shown)
+
+
+def test_rows_of_a_person_are_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = tmp_path / "requests"
+    rows = [{"fare": 1.0, "customer": "4711"}, {"fare": 2.0, "customer": "4712"}]
+    write_requests(log, "taxi", 1, datetime(2026, 11, 25, tzinfo=UTC), rows, [0.5, 0.5])
+    monkeypatch.setenv("SLIPWAY_REQUEST_LOG", str(log))
+    operator = Operator({"ENV": "staging"})
+    said = operator.run("Delete a person's rows")
+    assert [re.findall(r"elete[d]? (\d) rows", one) for one in said] == [["1"], ["1"], ["0"]]
+    assert "Would delete 1 rows" in operator.do("slipway requests delete --key customer=4712 --env $ENV --dry-run")
