@@ -31,7 +31,7 @@ def render_tuning(result: TuningFile) -> str:
         tiles(
             [
                 (tuned.metric.replace("_", " "), format_number(tuned.value), remark),
-                ("module.yaml's own", format_number(tuned.own), "with the first seed"),
+                ("trial 0", format_number(tuned.own), "module.yaml's own when the search began"),
                 ("trials", f"{tuned.trials:,}", f"{tuned.pruned} pruned, {tuned.failed} failed"),
                 ("time", format_seconds(tuned.seconds), "of all trainings"),
             ]
