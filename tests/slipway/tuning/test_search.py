@@ -321,5 +321,9 @@ def test_the_page_shows_trials_importance_and_slices(tmp_path: Path) -> None:
     assert not importance(found.trials, {one.number: 0.5 for one in found.trials}), "where all are alike, nothing does"
     tuned = Tuned.of(found, goal, [], 3.0, 0.0)
     page = render_tuning(TuningFile(tuned=tuned, trials=found.trials, confirmed=found.confirmed, importance=decides))
-    for part in ("Trials over time", "What decides", "layers: length", "winner"):
+    for part in ("Trials over time", "What decides", "layers.length", "winner"):
         assert part in page
+    assert "far behind" not in page
+    far = found.trials[1].model_copy(update={"value": 99.0})
+    page = render_tuning(TuningFile(tuned=tuned, trials=[found.trials[0], far, *found.trials[2:]]))
+    assert "Without 1 of the complete trials" in page

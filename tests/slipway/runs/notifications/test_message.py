@@ -7,6 +7,9 @@ import pytest
 from slipway.runs.notifications.message import Message, run_message
 from slipway.runs.record import RolloutOutcome
 from slipway.runs.store import ROLLOUT, load_run
+from slipway.runs.summary import TUNING
+from slipway.tuning.result import Tuned, TuningRecord
+from slipway.tuning.space import Values
 from tests.recorded_runs import VERSION, WHY_FAILED, WHY_REFUSED, Ending, write_run
 
 
@@ -61,6 +64,20 @@ def test_run_message_of_a_rollout_says_what_became_of_it(
     message = run_message(load_run(tmp_path / "runs", "r"))
     assert (set(message.events), message.subject) == (events, f"taxi: {happened} (r)")
     assert (message.reasons == ["p99 doubled"]) == (verdict != "promoted")
+
+
+def test_run_message_of_a_rollout_tells_what_the_search_came_to(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, "r", "pushed")
+    outcome = RolloutOutcome.model_validate({"verdict": "rolled-back", "version": 7, "reasons": ["p99 doubled"]})
+    (folder / ROLLOUT).write_text(outcome.model_dump_json())
+    tuned = Tuned(
+        ended="target", metric="auc", better="high", target=0.9, value=0.91, winner=4, values=Values(), trials=7
+    )
+    (folder / TUNING).write_text(TuningRecord(tuned=tuned).model_dump_json())
+    why, search = run_message(load_run(tmp_path / "runs", "r")).reasons
+    assert why == "p99 doubled"
+    assert "target was met" in search
+    assert "0.91" in search
 
 
 def test_message_in_brief_is_cut_where_nobody_reads_on() -> None:
