@@ -11,6 +11,7 @@ from slipway.errors import ModuleError, TrainingError
 from slipway.module_api import Searched, Tuning
 from slipway.stores import storage
 from slipway.tuning.goal import goal_of
+from slipway.tuning.halving import falls_behind
 from slipway.tuning.page import render_tuning
 from slipway.tuning.result import Tuned, TuningFile
 from slipway.tuning.sampler import importance
@@ -229,6 +230,21 @@ def test_the_seconds_end_the_search_and_count_those_before(tmp_path: Path, monke
     assert (len(least.trials), least.winner, list(least.confirmed)) == (1, 0, [0]), "whatever it takes"
 
 
+@pytest.mark.parametrize(
+    ("cost", "earlier", "behind"),
+    [
+        (0.9, [], False),
+        (0.9, [0.5], True),
+        (0.4, [0.5], False),
+        (0.6, [0.5, 0.7], True),
+        (0.6, [0.5, 0.7, 0.8, 0.9, 1.0], False),
+        (0.6, [0.5, 0.5, 0.8, 0.9, 1.0], True),
+    ],
+)
+def test_the_best_third_at_a_rung_goes_on_and_at_least_one(cost: float, earlier: list[float], behind: bool) -> None:
+    assert falls_behind(cost, earlier) == behind
+
+
 def test_trials_that_fall_behind_are_pruned(tmp_path: Path) -> None:
     found = search(tmp_path, trials=20)
     pruned = [one for one in found.trials if one.state == "pruned"]
@@ -323,7 +339,8 @@ def test_the_page_shows_trials_importance_and_slices(tmp_path: Path) -> None:
     page = render_tuning(TuningFile(tuned=tuned, trials=found.trials, confirmed=found.confirmed, importance=decides))
     for part in ("Trials over time", "What decides", "layers.length", "winner"):
         assert part in page
-    assert "far behind" not in page
-    far = found.trials[1].model_copy(update={"value": 99.0})
-    page = render_tuning(TuningFile(tuned=tuned, trials=[found.trials[0], far, *found.trials[2:]]))
-    assert "Without 1 of the complete trials" in page
+    for last, said in ((1.3, False), (99.0, True)):
+        values = (1.0, 1.1, 1.2, last)
+        trials = [one.model_copy(update={"value": value}) for one, value in zip(found.trials, values, strict=False)]
+        page = render_tuning(TuningFile(tuned=tuned, trials=trials))
+        assert ("Without 1 of the complete trials" in page) == said
