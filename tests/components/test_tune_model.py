@@ -15,7 +15,7 @@ from components.tune_model.run import TuneConfig, is_due
 from slipway.lineage import Lineage
 from slipway.tuning.page import render_tuning
 from slipway.tuning.result import Winner
-from slipway.tuning.search import RULE
+from slipway.tuning.search import RULE, Judged
 from tests.searches import MODEL, SPACE, TUNING, search
 from tests.shapes import Artifacts, make_transformed, train_parameters
 
@@ -52,16 +52,25 @@ def test_a_trial_that_tensorflow_cannot_train_fails_alone(artifacts: Artifacts, 
     assert "too narrow" in result.trials[1].reason
 
 
-def test_trials_of_another_rule_are_left_alone(
+def test_what_decides_a_trial_names_the_folder_of_trials_and_bounds_do_not(
     artifacts: Artifacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("components.tune_model.run._make_judge", lambda *_: lambda *_: Judged([0.5], [1]))
     space = {"units": {"min": 4, "max": 16}}
-    first = search(artifacts, tmp_path, space, trials=1)
-    assert search(artifacts, tmp_path, space, trials=1).uri == first.uri
+    uri = search(artifacts, tmp_path, space).uri
+    bounds: list[dict[str, Any]] = [{"trials": 3}, {"seconds": 9.0}, {"target": 0.9}, {"patience": 1}, {"every": "7d"}]
+    assert {search(artifacts, tmp_path, space, **one).uri for one in bounds} == {uri}
+    assert search(artifacts, tmp_path, space, own={"units": 9}).uri == uri, "it is searched"
+    others = [
+        search(artifacts, tmp_path, {"units": {"min": 4, "max": 15}}).uri,
+        search(artifacts, tmp_path, space, model=f"{MODEL}\n# other code\n").uri,
+        search(artifacts, tmp_path, space, own={"learning_rate": 0.5}).uri,
+        search(artifacts, tmp_path, space, metric="log_loss").uri,
+        search(artifacts, tmp_path, space, folds=2).uri,
+    ]
     monkeypatch.setattr("components.tune_model.run.RULE", RULE + 1)
-    other = search(artifacts, tmp_path, space, trials=1)
-    assert other.uri != first.uri
-    assert other.trials, "judged anew"
+    others.append(search(artifacts, tmp_path, space).uri)
+    assert len({uri, *others}) == 7
 
 
 def test_the_lineage_tells_what_the_winner_changed_in_module_yaml_as_it_is_now(
