@@ -22,14 +22,21 @@ MODEL = (MODULE / "model.py").read_text(encoding="utf-8")
 
 
 def search(
-    artifacts: Artifacts, folder: Path, space: dict[str, Any] | None = None, model: str = MODEL, **tuning: Any
+    artifacts: Artifacts,
+    folder: Path,
+    space: dict[str, Any] | None = None,
+    model: str = MODEL,
+    own: dict[str, Any] | None = None,
+    **tuning: Any,
 ) -> TuningFile:
+    """`own` are hyperparameters in the place of module.yaml's."""
+    config = TrainConfig.model_validate_json(train_parameters(epochs=2))
     lineage = Lineage(run="r", module="shapes", module_digest="d", data_uri="rows.csv")
     return tune(
         artifacts.graph,
         artifacts.transformed,
         publish(artifacts.folder, model=model).model_uri,
-        TrainConfig.model_validate_json(train_parameters(epochs=2)),
+        config.model_copy(update={"hyperparameters": {**config.hyperparameters, **(own or {})}}),
         TuneConfig.model_validate({"search_space": SPACE if space is None else space, "tuning": TUNING | tuning}),
         {},
         str(folder / "tuning"),

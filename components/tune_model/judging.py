@@ -60,10 +60,13 @@ class TrainingJudge:
             keras.utils.set_random_seed(seed)
             with self._strategy.scope():
                 model = build(self._model_uri, self._spec, config)
-            check_predictions(model, data, config)
             held = self._rows.only(data.validation)
             watch = HalvesWatch(held, config, self._metric, check, at_rung if index == 0 else None)
-            history = fit(model, data, config.training, watch=watch)
+            try:
+                check_predictions(model, data, config)
+                history = fit(model, data, config.training, watch=watch)
+            except tf.errors.OpError as error:  # of these values alone, such as a layer too wide for the memory
+                raise TrainingError(f"TensorFlow cannot train with these values: {error.message}") from error
             judged.folds.append(watch.value())
             judged.epochs.append(history.best_epoch)
         return judged

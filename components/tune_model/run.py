@@ -21,7 +21,7 @@ from slipway.stores import storage
 from slipway.tuning.goal import goal_of
 from slipway.tuning.result import Tuned, TuningFile, TuningRecord, Winner
 from slipway.tuning.sampler import importance, searched_names
-from slipway.tuning.search import Judge, Search, costs
+from slipway.tuning.search import RULE, Judge, Search, costs
 from slipway.tuning.space import FUNCTION, Space, Values
 from slipway.tuning.trials import TrialFiles, read_if_whole
 
@@ -72,25 +72,27 @@ def tune(
     space = Space(wanted.search_space, function)
     searched = searched_names(space) if function else list(wanted.search_space)
     data = _digest_data(transformed_path)
+    values = Values(
+        hyperparameters=config.hyperparameters, training=config.training.model_dump(include=set(TUNED_TRAINING))
+    )
     below = storage.join(tuning_uri, _key(transform_path, model_uri, config, wanted, searched))
     last = read_if_whole(storage.join(below, WINNER), Winner)
     if last and last.data != data and not is_due(wanted.tuning.every, last):
         files = TrialFiles(storage.join(below, last.data))
-        tuned = last.tuned.model_copy(update={"ended": "reused", "target": wanted.tuning.target})
+        changed = last.tuned.values.unlike(values)
+        tuned = last.tuned.model_copy(update={"ended": "reused", "target": wanted.tuning.target, "changed": changed})
         # Written again, so that a bucket's rule for old files leaves a winner that is in use.
         storage.write_text(storage.join(below, WINNER), last.model_dump_json(indent=1))
         trials = [one for number in range(tuned.trials) if (one := files.trial(number))]
         return TuningFile(tuned=tuned, trials=trials, uri=files.uri)
 
     files = TrialFiles(storage.join(below, data))
-    own = config.training.model_dump(include=set(TUNED_TRAINING))
 
     def tell(line: str) -> None:
         print(line, flush=True)
         record = TuningRecord(progress=line, trials_uri=files.uri)
         storage.write_text(storage.join(run.uri, TUNING), record.model_dump_json(indent=1))
 
-    values = Values(hyperparameters=config.hyperparameters, training=own)
     by_hand = [name for name, one in wanted.search_space.items() if one.choices == (values.flat()[name],)]
 
     @functools.cache  # made for the first trial: a search that is done already reads no rows
@@ -104,6 +106,7 @@ def tune(
     if last and tuned.model_copy(update={"found_at": last.tuned.found_at}) == last.tuned:
         tuned = last.tuned  # nothing was searched anew
     storage.write_text(storage.join(below, WINNER), Winner(data=data, tuned=tuned).model_dump_json(indent=1))
+    tuned = tuned.model_copy(update={"changed": tuned.values.unlike(values)})
     decides = importance(found.trials, costs(found.trials, goal))
     return TuningFile(tuned=tuned, trials=found.trials, confirmed=found.confirmed, importance=decides, uri=files.uri)
 
@@ -142,7 +145,7 @@ def _digest_data(transformed_path: str) -> str:
 
 
 def _key(transform_path: str, model_uri: str, config: TrainConfig, wanted: TuneConfig, searched: list[str]) -> str:
-    """SHA-256 of all but the data that decides a trial: schema, space, code, and what is not searched.
+    """SHA-256 of all but the data that decides a trial: schema, space, code, what is not searched, and the rule.
 
     `trials`, `seconds`, `target`, `patience` and `every` decide which trials there are, not what they are.
     """
@@ -151,6 +154,7 @@ def _key(transform_path: str, model_uri: str, config: TrainConfig, wanted: TuneC
     training = config.training.model_dump(mode="json")
     given = config.hyperparameters
     content = {
+        "rule": RULE,
         "code": model_uri.partition("?")[0].rstrip("/").rpartition("/")[2],
         "schema": [(one.name, one.type) for one in model_inputs(read_schema(transform_path))],
         "space": {name: one.model_dump(mode="json") for name, one in wanted.search_space.items()},

@@ -79,9 +79,10 @@ class Tuning(Strict):
     """How long the tuner searches, and for what. The first bound that is reached ends the search.
 
     A trial is judged on rows held back from the training split: `training.held_back` of them, or k `folds` where that
-    would be fewer than 1,000 rows. The best three are trained again with two further seeds, and the best of these wins.
-    `metric` is `val_loss`, the model's own loss, or a metric of the task. `target` of it, met by a winner so confirmed,
-    ends the search. With `pruning`, trials that fall behind are ended early by successive halving.
+    would be fewer than 1,000 rows. The best three, or as many as a third of `seconds` is enough for, are trained again
+    with two further seeds, and the best of these wins. `metric` is `val_loss`, the model's own loss, or a metric of the
+    task. `target` of it, met by a winner so confirmed, ends the search. With `pruning`, trials that fall behind are
+    ended early by successive halving.
     """
 
     trials: int = Field(20, ge=1)

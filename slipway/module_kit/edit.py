@@ -22,20 +22,22 @@ def set_values(folder: Path, values: Mapping[str, Mapping[str, Any]]) -> list[st
         ConfigError: the file is not as it was thought to be; nothing is written then.
     """
     path = folder / FILE
-    before, text = read_config(folder), path.read_text(encoding="utf-8")
-    wanted, changes = before.model_dump(), []
+    before, text = read_config(folder), path.read_bytes().decode()
+    wanted, changed, changes = before.model_dump(), [], []
     for section, keys in values.items():
         for key, value in keys.items():
             old = wanted[section].get(key)
             if old != value:
                 changes.append(f"{section}.{key}: {one_line(old)} -> {one_line(value)}")
                 wanted[section][key] = value
-                text = _set(text, section, key, one_line(value))
+                changed.append((section, key, one_line(value)))
     with TemporaryDirectory(prefix="slipway-module-") as scratch:
-        (Path(scratch) / FILE).write_text(text, encoding="utf-8")
         try:
+            for one in changed:
+                text = _set(text, *one)
+            (Path(scratch) / FILE).write_bytes(text.encode())
             written = read_config(scratch).model_dump() == type(before).model_validate(wanted).model_dump()
-        except ConfigError:
+        except (ConfigError, yaml.YAMLError):  # such as an alias of a value that was replaced
             written = False
     if not written:
         listed = "\n  ".join(changes)
@@ -51,8 +53,11 @@ def _set(text: str, section: str, key: str, value: str) -> str:
     found = _find(root, section)
     if found is None:
         return f"{text.rstrip()}\n{section}:\n  {key}: {value}\n"
-    if isinstance(old := _find(found, key), yaml.Node):
-        return text[: old.start_mark.index] + value + text[_end(old) :]
+    if isinstance(found, yaml.MappingNode) and isinstance(old := _find(found, key), yaml.Node):
+        key_column = found.value[0][0].start_mark.column
+        # The items of a list may stand right below their key, where a value may not.
+        indent = "  " if not found.flow_style and old.start_mark.column <= key_column else ""
+        return text[: old.start_mark.index] + indent + value + text[_end(old) :]
     if not isinstance(found, yaml.MappingNode) or not found.value:
         return text[: found.start_mark.index] + f"{{{key}: {value}}}" + text[_end(found) :]
     first = found.value[0][0].start_mark

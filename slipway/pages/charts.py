@@ -79,12 +79,13 @@ def line_chart(
         x_ticks = [tick for tick in x_ticks if low <= tick <= high and tick.is_integer()]
     reach = [value for one in series for pair in one.bounds for value in pair]
     y_ticks = nice_ticks(*(y_range or _extent([*reach, *(value for one in series for value in one.y)])))
+    left = 44 + 6 * max(0, max(map(len, _tick_texts(y_ticks))) - 4)  # room for the axis label beside long figures
     if x_names:
         places = range(1, len(x_names) + 1, math.ceil(len(x_names) / 5))
-        frame = _Frame(places, y_ticks, (0.5, len(x_names) + 0.5), bottom=40 if x_label else 22)
+        frame = _Frame(places, y_ticks, (0.5, len(x_names) + 0.5), left=left, bottom=40 if x_label else 22)
         parts = [frame.y_axis(y_label), frame.x_axis(x_label, [x_names[place - 1] for place in places])]
     else:
-        frame = _Frame(x_ticks, y_ticks, (low, high) if whole else None)
+        frame = _Frame(x_ticks, y_ticks, (low, high) if whole else None, left=left)
         parts = [frame.y_axis(y_label), frame.x_axis(x_label)]
     upright = Markup('<path class="reference" d="M{0:.1f} {1:.1f}V{2:.1f}"/><g class="tick"><text x="{3:.1f}" y="{4}"'
                      ' text-anchor="{5}">{6}</text></g>')  # fmt: skip

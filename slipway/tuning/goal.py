@@ -36,7 +36,7 @@ class Goal:
             return ""
         wanted = f"{self.metric} {'at most' if self.better == 'low' else 'at least'} {format_number(self.target)}"
         if value is None:
-            return f"the target, {wanted}, is missed: no trial has a value"
+            return f"the target, {wanted}, is missed"
         return f"the target, {wanted}, is missed by {format_number(abs(value - self.target))}"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import statistics
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +19,8 @@ from slipway.tuning.trials import Trial
 
 # Magnitudes between the smallest and the largest value from which on an axis is logarithmic.
 LOG_FROM = 30
+# A trial is far behind the best if it is so many times as far as the median.
+FAR = 5
 
 
 def render_tuning(result: TuningFile) -> str:
@@ -31,7 +34,7 @@ def render_tuning(result: TuningFile) -> str:
         tiles(
             [
                 (tuned.metric.replace("_", " "), format_number(tuned.value), remark),
-                ("module.yaml's own", format_number(tuned.own), "with the first seed"),
+                ("trial 0", format_number(tuned.own), "module.yaml's own when the search began"),
                 ("trials", f"{tuned.trials:,}", f"{tuned.pruned} pruned, {tuned.failed} failed"),
                 ("time", format_seconds(tuned.seconds), "of all trainings"),
             ]
@@ -49,7 +52,10 @@ def render_tuning(result: TuningFile) -> str:
     ]
     if complete:
         parts.append(section("Trials", grid(_over_time(complete, goal), *_importance(result))))
-        parts.append(section("Slices of the space", grid(*_slices(complete, tuned.metric))))
+        near = _near(complete, goal)
+        left_out = len(complete) - len(near)
+        note = f"Without {left_out} of the complete trials, which are far behind." if left_out else ""
+        parts.append(section("Slices of the space", grid(*_slices(near, tuned.metric)), note=note))
     parts.append(section("All trials", _table(result)))
     return render_page("Tuning", Markup("").join(parts))
 
@@ -68,6 +74,13 @@ def _over_time(complete: Sequence[Trial], goal: Goal) -> Markup:
 def _importance(result: TuningFile) -> list[Markup]:
     shares = sorted(result.importance.items(), key=lambda item: -item[1])
     return [bar_list("What decides", shares, share_of=1.0, note="PED-ANOVA, complete trials")] if shares else []
+
+
+def _near(complete: Sequence[Trial], goal: Goal) -> list[Trial]:
+    """Those that are not far behind, beside which the others could not be told apart."""
+    costs = [goal.cost(one.value) for one in complete]
+    far = min(costs) + FAR * (statistics.median(costs) - min(costs))
+    return [one for one, cost in zip(complete, costs, strict=True) if cost <= far]
 
 
 def _slices(complete: Sequence[Trial], metric: str) -> list[Markup]:
@@ -90,9 +103,8 @@ def _numbers(flat: dict[str, Any]) -> dict[str, float]:
     found: dict[str, float] = {}
     for name, value in flat.items():
         if isinstance(value, list):
-            found |= {f"{name}: length": float(len(value))}
-            items = _numbers({str(place): item for place, item in enumerate(value, 1)})
-            found |= {f"{name}: item {place}": item for place, item in items.items()}
+            found |= {f"{name}.length": float(len(value))}
+            found |= _numbers({f"{name}.{index}": item for index, item in enumerate(value)})
         elif isinstance(value, int | float):
             found[name] = float(value)
     return found

@@ -21,7 +21,8 @@ class Tuned(BaseModel):
     """The end of a search: why it ended, the winner, and what became of the target.
 
     `value` is the mean of the winner over further seeds, `own` that of module.yaml's values with the first seed alone;
-    `by_hand` are the names among its values that were given by hand, and so not searched.
+    `by_hand` are the names among its values that were given by hand, and so not searched, `changed` those that differ
+    from module.yaml as it is in this run.
     """
 
     ended: Ended
@@ -33,6 +34,7 @@ class Tuned(BaseModel):
     winner: int
     values: Values
     by_hand: list[str] = []
+    changed: list[str] = []
     trials: int
     pruned: int = 0
     failed: int = 0
@@ -62,13 +64,18 @@ class Tuned(BaseModel):
 
     def lineage(self, lineage: Lineage) -> Lineage:
         """The lineage of the run whose model was built with the winner's values."""
-        return lineage if self.winner == 0 else lineage.tuned(self.values.hyperparameters, self.values.training)
+        changed = self.values.without(self.values.flat().keys() - set(self.changed))
+        return lineage.tuned(changed.hyperparameters, changed.training)
 
     @property
     def reason(self) -> str:
         """Why it ended, with the figure and what is missing, for people."""
         trials = f"{self.trials} trial{'s' * (self.trials != 1)}"
-        figure = f"{self.metric} {format_number(self.value)} as a mean of {SEEDS} further seeds (trial {self.winner})"
+        figure = (
+            f"trial {self.winner} is the best, but could not be trained with further seeds"
+            if self.value is None
+            else f"{self.metric} {format_number(self.value)} as a mean of {SEEDS} further seeds (trial {self.winner})"
+        )
         if self.ended == "target":
             return f"tuned until the target was met, after {trials}: {figure}"
         missing = Goal(self.metric, self.better, self.target).missing(self.value)

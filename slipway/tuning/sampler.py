@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import optuna
 
 FEWEST = 6  # trials from which on importance says something
+DRAWS = 20
 _SEEDS = 1_000_003  # of one search, apart from those of the next seed
 
 
@@ -58,10 +59,22 @@ def draw(
 
 
 def searched_names(space: Space) -> list[str]:
-    """The names that a draw gives values to."""
+    """The names that draws give values to; of several draws, since a function may give a name now and then.
+
+    Raises:
+        ModuleError: no draw succeeds.
+    """
     import optuna
 
-    return list(space.draw(_study(optuna.samplers.RandomSampler(0)).ask()).flat())
+    study, names, failed = _study(optuna.samplers.RandomSampler(0)), dict[str, None](), []
+    for _ in range(DRAWS):
+        try:
+            names |= dict.fromkeys(space.draw(study.ask()).flat())
+        except ModuleError as error:
+            failed.append(error)
+    if len(failed) == DRAWS:
+        raise failed[0]
+    return list(names)
 
 
 def importance(finished: Sequence[Trial], costs: Mapping[int, float]) -> dict[str, float]:
@@ -70,7 +83,7 @@ def importance(finished: Sequence[Trial], costs: Mapping[int, float]) -> dict[st
     Source: S. Watanabe et al., "PED-ANOVA: Efficiently Quantifying Hyperparameter Importance", IJCAI 2023.
     """
     known = [one for one in finished if one.state == "complete" and one.parameters and one.number in costs]
-    if len(known) < FEWEST:
+    if len(known) < FEWEST or len({costs[one.number] for one in known}) == 1:
         return {}
     import optuna
 

@@ -6,6 +6,7 @@ if it had not been.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import statistics
 import time
@@ -25,6 +26,10 @@ from slipway.tuning.space import Space, Values
 from slipway.tuning.trials import Clock, Confirmation, Trial, TrialFiles, name_confirmation, name_trial
 
 FINALISTS, SEEDS = 3, 2
+# Of the seconds of a search, at most so many are for confirming, beside those that it takes to confirm the best.
+CONFIRMING = 1 / 3
+# The rule by which trials are drawn, judged and pruned; change it with the rule, so that trials of two are never mixed.
+RULE = 2  # since docs/decisions/0048-rows-that-choose-an-epoch-do-not-judge-it.md
 Ended = Literal["target", "trials", "seconds", "patience", "reused"]
 log = logging.getLogger(__name__)
 
@@ -115,23 +120,19 @@ class Search:
 
     def _try(self, number: int) -> Trial:
         """Draws a trial and judges it; its file is written when it is through."""
-        started = time.time()
-        left = self._left()
+        name, started, left = name_trial(number), time.time(), self._left()
         deadline = None if left is None else time.monotonic() + left
         self._check(deadline)
-        trial = draw(self._space, number, self._seed, self._own, self._done, costs(self._done, self._goal))
-        same = next((one for one in self._done if one.values == trial.values), None)
-        if same is not None:
-            told: dict[str, Any] = same.model_dump(include={"state", "value", "folds", "epochs", "rungs"})
-            trial = trial.model_copy(update={**told, "reason": f"the values of trial {same.number}"})
-        else:
-            trial = self._judged(trial, deadline)
-        seconds = time.time() - started
-        self._files.write(trial, Clock(started=started, seconds=seconds))
-        self._spent[name_trial(number)] = seconds
+        try:
+            trial = self._judged(number, deadline)
+        except OutOfTimeError:  # its time counts, or each run with these seconds would begin it again
+            self._files.write_clock(name, self._clock(name, started))
+            raise
+        self._files.write(trial, self._clock(name, started))
         return trial
 
-    def _judged(self, trial: Trial, deadline: float | None) -> Trial:
+    def _judged(self, number: int, deadline: float | None) -> Trial:
+        trial = Trial(number=number, state="failed", values=Values(), seed=self._seed)
         rungs: dict[int, float] = {}
 
         def at_rung(epoch: int, value: float) -> None:
@@ -141,14 +142,19 @@ class Search:
                 raise PrunedError
 
         try:
+            trial = draw(self._space, number, self._seed, self._own, self._done, costs(self._done, self._goal))
+            same = next((one for one in self._done if one.values == trial.values), None)
+            if same is not None:
+                told: dict[str, Any] = same.model_dump(include={"state", "value", "folds", "epochs", "rungs"})
+                return trial.model_copy(update={**told, "reason": f"the values of trial {same.number}"})
             judged = self._judge(trial.values, self._seed, at_rung, lambda: self._check(deadline))
         except PrunedError:
             where = f"behind after epoch {max(rungs)}"
             return trial.model_copy(update={"state": "pruned", "rungs": rungs, "reason": where})
         except (ModuleError, TrainingError) as error:
-            if trial.number == 0 and isinstance(error, ModuleError):
+            if number == 0 and isinstance(error, ModuleError):
                 raise  # the module is wrong, not a value that was drawn
-            log.warning("trial %d failed: %s", trial.number, error)
+            log.warning("trial %d failed: %s", number, error)
             return trial.model_copy(update={"rungs": rungs, "reason": str(error)})
         mean = statistics.fmean(judged.folds)
         found = {"state": "complete", "rungs": rungs, "folds": judged.folds, "epochs": judged.epochs, "value": mean}
@@ -160,13 +166,19 @@ class Search:
         if not finalists:
             said = self._done[-1].reason if self._done else "no trial was through before the seconds were over"
             raise TrainingError(f"none of {len(self._done)} trials could be trained: {said}")
-        return min(finalists, key=lambda one: (self._goal.cost(self._confirm(one)), one.number))
+        known = [one for one in self._done if one in finalists or one.number in self._confirmed]
+        return min(known, key=lambda one: (self._goal.cost(self._confirm(one)), one.number))
 
     def _finalists(self) -> list[Trial]:
-        """The best trials so far, no two of the same values."""
+        """The best trials so far, no two of the same values; as many as there are seconds to confirm."""
         complete = [one for one in self._done if one.state == "complete"]
         unlike = {one.values.model_dump_json(): one for one in reversed(complete)}.values()
-        return sorted(unlike, key=lambda one: (self._goal.cost(one.value), one.number))[:FINALISTS]
+        best = sorted(unlike, key=lambda one: (self._goal.cost(one.value), one.number))[:FINALISTS]
+        if self._tuning.seconds is None:
+            return best
+        until = itertools.accumulate(SEEDS * self._spent.get(name_trial(one.number), 0.0) for one in best)
+        room = CONFIRMING * self._tuning.seconds
+        return [one for place, (one, needed) in enumerate(zip(best, until, strict=True)) if not place or needed <= room]
 
     @property
     def _further_seeds(self) -> range:
@@ -185,15 +197,19 @@ class Search:
 
     def _again(self, trial: Trial, seed: int) -> Confirmation:
         self._tell(f"trial {trial.number} once more, with seed {seed}")
-        started, made = time.time(), Confirmation(number=trial.number, seed=seed)
+        name, started = name_confirmation(trial.number, seed), time.time()
+        made = Confirmation(number=trial.number, seed=seed)
         try:
             made.value = statistics.fmean(self._judge(trial.values, seed, lambda *_: None, lambda: None).folds)
         except (ModuleError, TrainingError) as error:
             made.reason = str(error)
-        seconds = time.time() - started
-        self._files.write(made, Clock(started=started, seconds=seconds))
-        self._spent[name_confirmation(trial.number, seed)] = seconds
+        self._files.write(made, self._clock(name, started))
         return made
+
+    def _clock(self, name: str, started: float) -> Clock:
+        """What the clock measured of a training until now, and before it was given up; it counts from now on."""
+        self._spent[name] = self._spent.get(name, 0.0) + time.time() - started
+        return Clock(started=started, seconds=self._spent[name])
 
     def _left(self) -> float | None:
         """The seconds that trials may still take: without those that it takes to confirm the best so far."""

@@ -28,6 +28,11 @@ class Values(BaseModel):
         """The values of the other names."""
         return Values.of({name: value for name, value in self.flat().items() if name not in names})
 
+    def unlike(self, other: Values) -> list[str]:
+        """The names to which the other gives another value, or none."""
+        others = other.flat()
+        return [name for name, value in self.flat().items() if name not in others or others[name] != value]
+
     def flat(self) -> dict[str, Any]:
         """By the names of a search space: `hidden`, `training.epochs`."""
         return self.hyperparameters | {f"{_TRAINING}{name}": value for name, value in self.training.items()}

@@ -89,14 +89,21 @@ class TrialFiles:
         """Writes what was finished; its clock first, since the record says that it is finished."""
         number, again = record.number, isinstance(record, Confirmation)
         name = name_confirmation(number, record.seed) if again else name_trial(number)
-        for file, content in ((f"{name}.clock", clock), (name, record)):
-            storage.write_text(storage.join(self.uri, file), content.model_dump_json(indent=1) + "\n")
+        self.write_clock(name, clock)
+        self._write(name, record)
+
+    def write_clock(self, name: str, clock: Clock) -> None:
+        """Writes what the clock measured of a file: alone if there was no time to finish it."""
+        self._write(f"{name}.clock", clock)
 
     def clocks(self) -> Iterator[tuple[str, Clock]]:
         """What the clock measured, by file."""
         for name in storage.list_names(self.uri):
             if name.endswith(".clock") and (clock := self._read(name, Clock)):
                 yield name.removesuffix(".clock"), clock
+
+    def _write(self, name: str, content: BaseModel) -> None:
+        storage.write_text(storage.join(self.uri, name), content.model_dump_json(indent=1) + "\n")
 
     def _read(self, name: str, form: type[Record]) -> Record | None:
         return read_if_whole(storage.join(self.uri, name), form)

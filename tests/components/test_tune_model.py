@@ -12,7 +12,10 @@ from components.train_model.config import TrainConfig
 from components.train_model.dataset import TrainingRows, read_training_rows
 from components.tune_model.judging import HalvesWatch, choose_folds
 from components.tune_model.run import TuneConfig, is_due
+from slipway.lineage import Lineage
+from slipway.tuning.page import render_tuning
 from slipway.tuning.result import Winner
+from slipway.tuning.search import RULE, Judged
 from tests.searches import MODEL, SPACE, TUNING, search
 from tests.shapes import Artifacts, make_transformed, train_parameters
 
@@ -39,6 +42,51 @@ def test_model_py_says_what_yaml_cannot_and_a_trial_may_fail(artifacts: Artifact
     assert result.tuned.winner == 0
 
 
+def test_a_trial_that_tensorflow_cannot_train_fails_alone(artifacts: Artifacts, tmp_path: Path) -> None:
+    checked = "keras.layers.Lambda(lambda x: tf.raw_ops.CheckNumerics(tensor=x / 0, message='too narrow'))"
+    model = "import tensorflow as tf\n" + MODEL.replace(
+        "    model =", f"    if hyperparameters['units'] < 16:\n        hidden = {checked}(hidden)\n    model =", 1
+    )
+    result = search(artifacts, tmp_path, {"units": {"min": 4, "max": 15}}, model=model, trials=2)
+    assert [one.state for one in result.trials] == ["complete", "failed"]
+    assert "too narrow" in result.trials[1].reason
+
+
+def test_what_decides_a_trial_names_the_folder_of_trials_and_bounds_do_not(
+    artifacts: Artifacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("components.tune_model.run._make_judge", lambda *_: lambda *_: Judged([0.5], [1]))
+    space = {"units": {"min": 4, "max": 16}}
+    uri = search(artifacts, tmp_path, space).uri
+    bounds: list[dict[str, Any]] = [{"trials": 3}, {"seconds": 9.0}, {"target": 0.9}, {"patience": 1}, {"every": "7d"}]
+    assert {search(artifacts, tmp_path, space, **one).uri for one in bounds} == {uri}
+    assert search(artifacts, tmp_path, space, own={"units": 9}).uri == uri, "it is searched"
+    others = [
+        search(artifacts, tmp_path, {"units": {"min": 4, "max": 15}}).uri,
+        search(artifacts, tmp_path, space, model=f"{MODEL}\n# other code\n").uri,
+        search(artifacts, tmp_path, space, own={"learning_rate": 0.5}).uri,
+        search(artifacts, tmp_path, space, metric="log_loss").uri,
+        search(artifacts, tmp_path, space, folds=2).uri,
+    ]
+    monkeypatch.setattr("components.tune_model.run.RULE", RULE + 1)
+    others.append(search(artifacts, tmp_path, space).uri)
+    assert len({uri, *others}) == 7
+
+
+def test_the_lineage_tells_what_the_winner_changed_in_module_yaml_as_it_is_now(
+    artifacts: Artifacts, tmp_path: Path
+) -> None:
+    lineage = Lineage(run="r", module="shapes", module_digest="d", data_uri="rows.csv", hyperparameters={"units": 16})
+    space = {"units": {"min": 4, "max": 16}}
+    first = search(artifacts, tmp_path, space, trials=1)
+    assert first.tuned.lineage(lineage) == lineage
+    # The search is over, and module.yaml's value of then goes on to the training.
+    edited = search(artifacts, tmp_path, space, own={"units": 9}, trials=1)
+    assert edited.uri == first.uri
+    told = edited.tuned.lineage(lineage.model_copy(update={"hyperparameters": {"units": 9}}))
+    assert (told.hyperparameters, told.overrides) == ({"units": 16}, {"hyperparameters.units": 16})
+
+
 def test_other_data_reuses_the_last_winner_as_long_as_every_says(artifacts: Artifacts, tmp_path: Path) -> None:
     space = {"units": {"min": 4, "max": 16}}
     first = search(artifacts, tmp_path, space, trials=1)
@@ -62,6 +110,11 @@ def test_other_data_reuses_the_last_winner_as_long_as_every_says(artifacts: Arti
             "written again, so that a bucket's rule for old files leaves it"
         )
         assert "reused" in reused.tuned.reason
+    next(file.parent.glob("*/trial-0000.json")).unlink()
+    found_on_other_data(6)
+    without = search(artifacts, tmp_path, space, trials=1, every="7d")
+    assert (without.tuned.values, without.trials) == (first.tuned.values, [])
+    assert "reused" in render_tuning(without)
     assert is_due("7d", Winner(data="d", tuned=first.tuned.model_copy(update={"found_at": time.time() - 8 * 86_400})))
     assert search(artifacts, tmp_path, space, trials=1).tuned.ended == "trials"
 

@@ -139,9 +139,9 @@ def test_run_with_other_data_is_recorded_with_them(tmp_path: Path) -> None:
 def test_training_with_other_epochs_seed_and_hyperparameters_is_recorded_with_them(tmp_path: Path) -> None:
     data = tmp_path / "trips.csv"
     write_sample(data, rows=3_000)
-    fields = {"epochs": 1, "seed": 7, "hyperparameters": '{"embedding": 6}'}
+    fields = {"epochs": 1, "seed": 7, "hyperparameters": '{"embedding": 4}'}
     lineage = run_compiled(tmp_path, "training", data, **fields).lineage
-    assert lineage.overrides == {"training.epochs": 1, "training.seed": 7, "hyperparameters.embedding": 6}
-    assert (lineage.seed, lineage.hyperparameters["embedding"]) == (7, 6)
+    assert lineage.overrides == {"training.epochs": 1, "training.seed": 7, "hyperparameters.embedding": 4}
+    assert (lineage.seed, lineage.hyperparameters["embedding"]) == (7, 4)
     [history] = (tmp_path / "artifacts").glob("*/train-model/training_log/history.json")
     assert len(json.loads(history.read_text())["epochs"]) == 1

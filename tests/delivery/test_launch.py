@@ -48,14 +48,14 @@ def test_hyperparameters_travel_with_their_types(module: Path) -> None:
 def test_lineage_has_all_hyperparameters_and_what_was_overridden(module: Path) -> None:
     overrides: dict[str, Any] = {
         "training": {"epochs": 3, "seed": 42},
-        "hyperparameters": {"embedding": 4.0, "dropout": 0.5},
+        "hyperparameters": {"embedding": 6.0, "dropout": 0.35},
     }
     made = request(module, overrides, settings_overrides={"evaluation.engine": "tfma"})
     own = check_module(module)
-    assert made.lineage.hyperparameters == {**own.hyperparameters, "embedding": 4.0, "dropout": 0.5}
+    assert made.lineage.hyperparameters == {**own.hyperparameters, "embedding": 6.0, "dropout": 0.35}
     assert repr(made.lineage.overrides) == repr(
-        {"evaluation.engine": "tfma", "training.epochs": 3, "hyperparameters.embedding": 4.0}
-    ), "42 and 0.5 are the module's own; 4.0 is another value than 4"
+        {"evaluation.engine": "tfma", "training.epochs": 3, "hyperparameters.embedding": 6.0}
+    ), "42 and 0.35 are the module's own; 6.0 is another value than 6"
     assert request(module).lineage.overrides == {}
 
 

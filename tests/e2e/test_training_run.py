@@ -19,6 +19,7 @@ from google.protobuf import json_format
 
 from serving.protocol.protos import predict_pb2, prediction_service_pb2_grpc
 from slipway.evaluation.metric import judged_metrics
+from slipway.module_kit.config import read_config
 from tests.e2e.served import Served, serve
 from tests.e2e.workspace import PROJECT, Workspace, make_workspace
 from tests.fakes.kubeflow.artifacts import check_curve, check_markdown, check_matrix, read_properties, scalar_pages
@@ -84,8 +85,9 @@ def test_run_leaves_what_kubeflows_ui_shows(workspace: Workspace) -> None:
     assert evaluated["evaluation"]["example_count"] == run["rows"]["eval"]
     first = ("best_epoch", "best_validation_loss", "epochs", "fit_seconds", "hyperparameters.hidden.0")
     assert set(first) <= set(scalar_pages(trained)[0])
-    assert (trained["epochs"], trained["hyperparameters.learning_rate"]) == (3, 0.003)
-    assert found["train-model"]["model"]["hyperparameters"]["struct"]["hidden"] == [64]
+    own = read_config(workspace.modules / "taxi").hyperparameters
+    assert (trained["epochs"], trained["hyperparameters.learning_rate"]) == (3, own["learning_rate"])
+    assert found["train-model"]["model"]["hyperparameters"]["struct"]["hidden"] == own["hidden"]
     assert found["ingest-examples"]["examples"]["rows"]["struct"]["read"] == 4_000
     assert found["validate-examples"]["anomalies"]["errors"] == 0
     assert found["push-model"]["verdict"] == {"verdict": "pushed", "version": run["pushed_version"]}

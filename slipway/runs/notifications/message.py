@@ -8,7 +8,9 @@ from slipway.runs.explain import explain_run
 from slipway.runs.notifications.config import Event
 from slipway.runs.record import RolloutOutcome, Summary
 from slipway.runs.store import REPORT, RunView
+from slipway.runs.summary import TUNING, read_record
 from slipway.stores import storage
+from slipway.tuning.result import TuningRecord
 
 # Mail programs show such a subject in one line; Slack truncates messages at 40,000 letters.
 SUBJECT_LENGTH, DETAILS_LENGTH, REASONS = 160, 20_000, 12
@@ -53,7 +55,10 @@ def run_message(view: RunView, page: str = "") -> Message:
     """The notification of a run that ended. `page` is its address on its target; its report if there is none."""
     summary, rollout = view.summary, view.rollout
     events, happened = _judge(summary, rollout)
-    reasons = rollout.reasons if rollout and rollout.verdict != "promoted" else summary.reasons
+    reasons = summary.reasons
+    if rollout and rollout.verdict != "promoted":
+        search = read_record(view.uri, TUNING, TuningRecord)
+        reasons = [*rollout.reasons, *([search.tuned.reason] if search and search.tuned else [])]
     if rollout and rollout.ended:
         events, happened = events | {"rollback"}, f"{happened}, after a rollback that it ended"
         reasons = [*rollout.ended, *reasons]

@@ -11,6 +11,7 @@ from slipway.errors import ModuleError, TrainingError
 from slipway.module_api import Searched, Tuning
 from slipway.stores import storage
 from slipway.tuning.goal import goal_of
+from slipway.tuning.halving import falls_behind
 from slipway.tuning.page import render_tuning
 from slipway.tuning.result import Tuned, TuningFile
 from slipway.tuning.sampler import importance
@@ -135,6 +136,33 @@ def test_a_damaged_or_missing_file_is_made_again(tmp_path: Path) -> None:
     assert contents(tmp_path) == before
 
 
+def test_a_clock_without_its_trial_is_no_trial(tmp_path: Path) -> None:
+    search(tmp_path, trials=3)
+    before = contents(tmp_path)
+    (tmp_path / "trial-0002.json").unlink()
+    again = Quadratic()
+    search(tmp_path, again, trials=3)
+    assert len(again.calls) == 1
+    assert contents(tmp_path) == before
+
+
+def test_two_searches_at_once_leave_the_files_of_one(tmp_path: Path) -> None:
+    class Overtaken(Quadratic):
+        """While it judges its third trial, another search begins and ends."""
+
+        def __call__(self, *arguments: Any) -> Judged:
+            if len(self.calls) == 2:
+                search(tmp_path / "both")
+            return super().__call__(*arguments)
+
+    search(tmp_path / "alone")
+    overtaken = Overtaken()
+    found = search(tmp_path / "both", overtaken)
+    assert len(overtaken.calls) == 3, "it goes on with the other's files"
+    assert len(found.trials) == 12
+    assert contents(tmp_path / "both") == contents(tmp_path / "alone")
+
+
 def test_files_hold_no_time_and_clocks_do(tmp_path: Path) -> None:
     search(tmp_path, trials=2)
     assert not {"started", "seconds"} & set(json.loads((tmp_path / "trial-0001.json").read_text()))
@@ -188,14 +216,33 @@ def test_the_seconds_end_the_search_and_count_those_before(tmp_path: Path, monke
             return super().__call__(*arguments)
 
     found = search(tmp_path, Slow(), seconds=95)
-    assert (found.ended, len(found.trials)) == ("seconds", 3)  # the fourth was under way, and left no file
-    assert sum(clock.seconds for _, clock in TrialFiles(str(tmp_path)).clocks()) == 90, "with six confirmations"
-    again = search(tmp_path, Slow(), seconds=95)
-    assert (again.ended, len(again.trials)) == ("seconds", 3)
-    more = search(tmp_path, Slow(), seconds=105)
-    assert (more.ended, len(more.trials)) == ("seconds", 4)
+    assert (found.ended, len(found.trials)) == ("seconds", 7)  # the eighth was under way, and left no trial
+    assert len(found.confirmed) == 1, "of the seconds a third is for confirming"
+    assert sum(clock.seconds for _, clock in TrialFiles(str(tmp_path)).clocks()) == 70 + 10 + 20
+    again = Slow()
+    assert search(tmp_path, again, seconds=95).ended == "seconds"
+    assert again.calls == [], "the time of the eighth counts, so it is not begun again"
+    more = search(tmp_path, Slow(), seconds=115)
+    assert (more.ended, len(more.trials)) == ("seconds", 8)
+    enough = search(tmp_path / "enough", Slow(), seconds=185)
+    assert (enough.ended, len(enough.trials), len(enough.confirmed)) == ("trials", 12, 3)
     least = search(tmp_path / "least", Slow(), seconds=1)
     assert (len(least.trials), least.winner, list(least.confirmed)) == (1, 0, [0]), "whatever it takes"
+
+
+@pytest.mark.parametrize(
+    ("cost", "earlier", "behind"),
+    [
+        (0.9, [], False),
+        (0.9, [0.5], True),
+        (0.4, [0.5], False),
+        (0.6, [0.5, 0.7], True),
+        (0.6, [0.5, 0.7, 0.8, 0.9, 1.0], False),
+        (0.6, [0.5, 0.5, 0.8, 0.9, 1.0], True),
+    ],
+)
+def test_the_best_third_at_a_rung_goes_on_and_at_least_one(cost: float, earlier: list[float], behind: bool) -> None:
+    assert falls_behind(cost, earlier) == behind
 
 
 def test_trials_that_fall_behind_are_pruned(tmp_path: Path) -> None:
@@ -205,6 +252,44 @@ def test_trials_that_fall_behind_are_pruned(tmp_path: Path) -> None:
     assert all(one.value is None and "epoch" in one.reason for one in pruned)
     kept = search(tmp_path / "all", trials=20, pruning=False)
     assert not [one for one in kept.trials if one.state == "pruned"]
+
+
+def test_what_was_confirmed_before_is_not_forgotten(tmp_path: Path) -> None:
+    class Lucky(Quadratic):
+        """By its first seed, the first trial is the worst of four that meet the target; by further seeds, the best."""
+
+        def __call__(self, values: Values, seed: int, at_rung: Any, check: Any) -> Judged:
+            first, further = {4: (0.4, 0.6)}.get(values.hyperparameters["units"], (0.3, 0.7))
+            return Judged([first if seed == 7 else further], [1])
+
+    found = search(tmp_path, Lucky(), target=0.5, trials=4)
+    assert (found.ended, found.winner, found.value) == ("trials", 0, 0.6)
+
+
+def test_a_winner_whose_further_seeds_fail_has_no_figure(tmp_path: Path) -> None:
+    def diverges(values: Values, seed: int) -> Exception | None:
+        return TrainingError("it diverged") if seed != 7 else None
+
+    found = search(tmp_path, Quadratic(diverges), target=-1.0, trials=3)
+    assert found.value is None
+    reason = Tuned.of(found, goal_of("binary", "val_loss", -1.0), [], 3.0, 0.0).reason
+    assert "could not be trained with further seeds" in reason
+    assert "missed" in reason
+
+
+def test_a_draw_that_the_space_of_model_py_refuses_is_a_failed_trial(tmp_path: Path) -> None:
+    def narrow(trial: Any) -> dict[str, Any]:
+        units = trial.suggest_int("units", 1, 64)
+        if units > 40:
+            raise ModuleError(f"{units} are too many")
+        return {"units": units}
+
+    found = search(tmp_path, space=Space({}, narrow))
+    assert any("too many" in one.reason and one.state == "failed" for one in found.trials)
+    assert found.values.hyperparameters["units"] <= 40
+    again = Quadratic()
+    search(tmp_path, again, space=Space({}, narrow))
+    assert again.calls == []
 
 
 def test_failed_trials_are_recorded(tmp_path: Path) -> None:
@@ -249,7 +334,13 @@ def test_the_page_shows_trials_importance_and_slices(tmp_path: Path) -> None:
     goal = goal_of("binary", "val_loss", None)
     decides = importance(found.trials, costs(found.trials, goal))
     assert max(decides, key=lambda name: decides[name]) == "units"
+    assert not importance(found.trials, {one.number: 0.5 for one in found.trials}), "where all are alike, nothing does"
     tuned = Tuned.of(found, goal, [], 3.0, 0.0)
     page = render_tuning(TuningFile(tuned=tuned, trials=found.trials, confirmed=found.confirmed, importance=decides))
-    for part in ("Trials over time", "What decides", "layers: length", "winner"):
+    for part in ("Trials over time", "What decides", "layers.length", "winner"):
         assert part in page
+    for last, said in ((1.3, False), (99.0, True)):
+        values = (1.0, 1.1, 1.2, last)
+        trials = [one.model_copy(update={"value": value}) for one, value in zip(found.trials, values, strict=False)]
+        page = render_tuning(TuningFile(tuned=tuned, trials=trials))
+        assert ("Without 1 of the complete trials" in page) == said

@@ -61,6 +61,15 @@ def test_wrong_bounds_are_refused(tmp_path: Path, tuning: str, said: list[str]) 
         assert part in str(refused.value)
 
 
+def test_the_names_of_a_function_are_those_of_several_draws() -> None:
+    def answer(trial: Any) -> dict[str, Any]:
+        if trial.suggest_categorical("kind", ["wide", "deep", "refused"]) == "refused":
+            raise ModuleError("not this kind")
+        return {trial.params["kind"]: 1}
+
+    assert sorted(searched_names(Space({}, answer))) == ["deep", "wide"]
+
+
 @pytest.mark.parametrize("answer", [None, [1], {"rate": {1, 2}}, {"rate": float("nan")}, {"training.seed": 3}])
 def test_a_function_that_answers_no_hyperparameters_is_refused(answer: Any) -> None:
     with pytest.raises(ModuleError, match="search_space"):

@@ -7,6 +7,9 @@ import pytest
 from slipway.runs.notifications.message import Message, run_message
 from slipway.runs.record import RolloutOutcome
 from slipway.runs.store import ROLLOUT, load_run
+from slipway.runs.summary import TUNING
+from slipway.tuning.result import Tuned, TuningRecord
+from slipway.tuning.space import Values
 from tests.recorded_runs import VERSION, WHY_FAILED, WHY_REFUSED, Ending, write_run
 
 
@@ -72,6 +75,20 @@ def test_run_message_of_a_run_that_ended_a_rollback_is_one_of_a_rollback(tmp_pat
     assert set(message.events) == {"rollback", "success"}
     assert message.reasons[0] == ended[0]
     assert "after a rollback" in message.subject
+
+
+def test_run_message_of_a_rollout_tells_what_the_search_came_to(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, "r", "pushed")
+    outcome = RolloutOutcome.model_validate({"verdict": "rolled-back", "version": 7, "reasons": ["p99 doubled"]})
+    (folder / ROLLOUT).write_text(outcome.model_dump_json())
+    tuned = Tuned(
+        ended="target", metric="auc", better="high", target=0.9, value=0.91, winner=4, values=Values(), trials=7
+    )
+    (folder / TUNING).write_text(TuningRecord(tuned=tuned).model_dump_json())
+    why, search = run_message(load_run(tmp_path / "runs", "r")).reasons
+    assert why == "p99 doubled"
+    assert "target was met" in search
+    assert "0.91" in search
 
 
 def test_message_in_brief_is_cut_where_nobody_reads_on() -> None:
