@@ -26,9 +26,13 @@ _SIGNS = {"good": "✓", "warn": "!", "bad": "✕", "plain": "·"}
 
 def render_page(title: str, body: Markup, *, subtitle: str | Markup = "") -> str:
     """The page as HTML text; with many sections, it begins with links to them."""
+    return _template().render(title=title, body=body, subtitle=subtitle, links=section_links(body))
+
+
+def section_links(body: Markup) -> list[tuple[str, str]]:
+    """Anchors and titles of a body's sections; none if there are few."""
     sections = [(anchor, unescape(name)) for anchor, name in _SECTION.findall(str(body))]
-    links = sections if len(sections) >= LINKS_FROM else []
-    return _template().render(title=title, body=body, subtitle=subtitle, links=links)
+    return sections if len(sections) >= LINKS_FROM else []
 
 
 @cache
@@ -64,9 +68,10 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[Cell]], *, text_column
         Markup("<tr>{}</tr>").format(Markup("").join(cell % pair for pair in zip(sides, row, strict=True)))
         for row in rows
     )
-    return Markup('<div class="scroll"><table><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>').format(
-        head, body
-    )
+    # What scrolls takes the keyboard, too.
+    return Markup(
+        '<div class="scroll" tabindex="0"><table><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>'
+    ).format(head, body)
 
 
 def tiles(items: Iterable[tuple[str, Cell, Cell]]) -> Markup:
@@ -110,4 +115,4 @@ def code(text: str) -> Markup:
 
 def log(text: str) -> Markup:
     """Lines of a log, verbatim."""
-    return Markup('<pre class="scroll">{}</pre>').format(text)
+    return Markup('<pre class="scroll" tabindex="0">{}</pre>').format(text)
