@@ -76,7 +76,7 @@ def history_page(windows: Sequence[WindowResult]) -> str:
     marked = "; ".join(f"version {version} since {start}" for version, start in reversed(since.items()))
     body = [
         section("Windows", table(headers, rows, text_columns=4), note=f"{marked}."),
-        section("Performance", grid(*_metric_charts(windows)), note="With 95 % intervals, beside the evaluation's.")
+        section("Performance", grid(*metric_charts(windows)), note="With 95 % intervals, beside the evaluation's.")
         if any(one.performance for one in windows) else Markup(""),
         section("Traffic", grid(*_traffic_charts(windows))),
         section("Drift", grid(*drift_charts(windows).values()),
@@ -162,7 +162,7 @@ def _number(value: float) -> str:
 def _performance(result: WindowResult, windows: Sequence[WindowResult]) -> list[Markup]:
     if not result.performance:
         return []
-    parts = [grid(*_metric_charts([*windows[1 - OVER :], result]))]
+    parts = [grid(*metric_charts([*windows[1 - OVER :], result]))]
     parts += [facts([(f"version {one.version}", _counts(one)) for one in result.performance])]
     for one in result.performance:
         rows = [
@@ -254,7 +254,7 @@ def drift_charts(windows: Sequence[WindowResult]) -> dict[str, Markup]:
     return charts
 
 
-def _metric_charts(windows: Sequence[WindowResult]) -> list[Markup]:
+def metric_charts(windows: Sequence[WindowResult]) -> list[Markup]:
     """A chart of each metric overall, of the version that was served."""
     scores = [
         {one.metric: one for one in its.performance[0].scores if one.slice == OVERALL}

@@ -39,7 +39,7 @@ class Explanation:
             "version": summary.pushed_version,
             "reasons": summary.reasons,
             "failed_step": summary.failed_step,
-            "checks": [check.model_dump() for check in self._evaluation.verdict.checks] if self._evaluation else [],
+            "checks": [check.model_dump() for check in self.evaluation.verdict.checks] if self.evaluation else [],
             "data_warnings": self._data_warnings,
             "serving_checks": [check.model_dump() for check in self._serving.checks] if self._serving else [],
             "rollout": self._rollout.model_dump() if self._rollout else None,
@@ -51,21 +51,22 @@ class Explanation:
 
     def text(self) -> str:
         """Lines of at most `WIDTH` columns, but for literals that cannot be broken."""
-        lines = _wrapped(self._headline())
-        for title, items in self._parts():
+        lines = _wrapped(self.headline())
+        for title, items in self.parts():
             if items:
                 lines += ["", title, *(line for item in items for line in _wrapped(f"  - {item}", 4))]
         lines += ["", "Where it comes from"]
         lines += [line for name, value in self._provenance() for line in _wrapped(f"  {name:<15} {value}", 18)]
         return "\n".join(line.rstrip() for line in lines)
 
-    def _parts(self) -> Iterator[tuple[str, list[str]]]:
+    def parts(self) -> Iterator[tuple[str, list[str]]]:
+        """Titles, and a sentence for each reason, check and event below them."""
         yield "Why", self.summary.reasons
         yield "Warnings of the data", self._data_warnings
-        if self._evaluation:
-            checked = [_check(check) for check in self._evaluation.verdict.checks]
-            if self._evaluation.baseline_problem:
-                checked.append(f"production could not be scored: {self._evaluation.baseline_problem}")
+        if self.evaluation:
+            checked = [_check(check) for check in self.evaluation.verdict.checks]
+            if self.evaluation.baseline_problem:
+                checked.append(f"production could not be scored: {self.evaluation.baseline_problem}")
             yield "What was checked", checked
         if self._serving:
             failed = [f"{check.name} failed: {check.detail}" for check in self._serving.checks if not check.passed]
@@ -80,7 +81,8 @@ class Explanation:
             became += [f"rollout {self._rollout.verdict}: {reason}" for reason in self._rollout.reasons]
         yield "What became of it", became
 
-    def _headline(self) -> str:
+    def headline(self) -> str:
+        """What became of the run, in a sentence."""
         summary, name = self.summary, self.summary.lineage.run
         if summary.told:
             return f"{name} was {summary.told.text}."
@@ -97,8 +99,8 @@ class Explanation:
         if rows.read:
             counts = f"{rows.read:,} read, {rows.unused}, {rows.train:,} train, {rows.eval:,} eval"
             yield "rows", counts
-        if self._evaluation and self._evaluation.weight:
-            yield "weighted by", f"{self._evaluation.weight}: metrics, curves and comparisons; not numbers of rows"
+        if self.evaluation and self.evaluation.weight:
+            yield "weighted by", f"{self.evaluation.weight}: metrics, curves and comparisons; not numbers of rows"
         yield "started", format_time(summary.lineage.started)
         yield "target", summary.lineage.target
         if summary.pushed_version:
@@ -110,7 +112,8 @@ class Explanation:
             yield "report", self.run.report
 
     @cached_property
-    def _evaluation(self) -> Evaluation | None:
+    def evaluation(self) -> Evaluation | None:
+        """Metrics and checks of the gate, if the run got that far and they are still there."""
         return read_evaluation_of(self.summary.lineage, self.summary.artifacts)
 
     @cached_property

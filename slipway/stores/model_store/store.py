@@ -62,7 +62,7 @@ class ModelStore(ABC):
         return self.look(model)[1]
 
     def look(self, model: str, known: Mapping[int, Version] = MappingProxyType({})) -> tuple[State, list[Version]]:
-        """State and versions of a model, of one moment. Manifests never change: those of `known` versions are not read."""
+        """State and versions of a model, of one moment; manifests never change, and those of `known` are not read."""
         state, stored = self._load(model), self._stored(model)
         state = self._adopt(state, stored)
         numbers = self._numbers(state, stored)
