@@ -99,11 +99,11 @@ def job_page(view: JobView) -> Markup:
 def _changes(request: web.Request, plan: Plan) -> Markup:
     from console.site import site_of
 
-    environment = site_of(request).environment.name or "this machine"
+    name = site_of(request).environment.name
     told = (
         notice(plan.told, "warn" if plan.kind in ("rollback", "quarantine") else "plain") if plan.told else Markup("")
     )
-    headers = (f"in {environment}", "now", "then")
+    headers = (f"in {name}" if name else "on this machine", "now", "then")
     return table(headers, plan.changes, text_columns=3) + told
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from console.models.overview import key_figures, main_metric, run_link, stage_badge, version_link
+from console.models.overview import key_figures, main_metric, moment, run_link, stage_badge, version_link
 from slipway.lineage import describe_actor
 from slipway.monitoring.history import describe_window
 from slipway.monitoring.page import TONES, drift_charts, metric_charts
@@ -44,7 +44,7 @@ def model_page(model: Model, served: Served, windows: Markup, actions: Markup, *
 def draw_windows(windows: Sequence[WindowResult]) -> Markup:
     """The newest window in words; metrics and the columns that moved farthest, over the windows."""
     if not windows:
-        return notice("No window of requests was watched yet: `slipway monitor run` does it.")
+        return notice(Markup("No window of requests was watched yet: <code>slipway monitor run</code> does it."))
     newest, tone = windows[-1], TONES[windows[-1].verdict]
     said = Markup("").join(
         Markup("<li>{}</li>").format(printable(one)) for one in describe_window(newest, windows[:-1])
@@ -120,12 +120,13 @@ def _versions(model: Model) -> Markup:
         name for one in reversed(model.versions.values()) for name in list(one.manifest.metrics)[:METRICS]
     ))[:METRICS]  # fmt: skip
     rows: list[tuple[Cell, ...]] = [
-        (version_link(one), stage_badge(model.stage(one.number)), run_link(one.manifest.lineage.run),
-         format_time(one.manifest.created), printable(one.manifest.pushed_by),
-         *(format_number(one.manifest.metrics.get(name)) for name in names))
+        (version_link(one), stage_badge(model.stage(one.number)),
+         *(format_number(one.manifest.metrics.get(name)) for name in names),
+         moment(one.manifest.created), printable(one.manifest.pushed_by), run_link(one.manifest.lineage.run))
         for one in reversed(model.versions.values())
     ]  # fmt: skip
-    return table(("version", "stage", "run", "pushed", "by", *map(printable, names)), rows, text_columns=5)
+    headers = ("version", "stage", *map(printable, names), "pushed, UTC", "by", "run")
+    return table(headers, rows, text_columns=len(headers))
 
 
 def _history(model: Model, *, whole: bool) -> Markup:
@@ -140,9 +141,8 @@ def _history(model: Model, *, whole: bool) -> Markup:
 def history_table(model: Model, events: Sequence[Event]) -> Markup:
     """Lines of a model's history, as they are given."""
     rows: list[tuple[Cell, ...]] = [
-        (format_time(one.when), one.action,
-         version_link(model.versions[one.version]) if one.version in model.versions else str(one.version),
-         str(one.previous or ""), printable(one.actor), printable(one.why), run_link(one.run))
+        (one.action, version_link(model.versions[one.version]) if one.version in model.versions else str(one.version),
+         str(one.previous or ""), printable(one.why), printable(one.actor), moment(one.when), run_link(one.run))
         for one in events
     ]  # fmt: skip
-    return table(("when", "action", "version", "before", "who", "why", "run"), rows, text_columns=7)
+    return table(("action", "version", "before", "why", "who", "when, UTC", "run"), rows, text_columns=7)

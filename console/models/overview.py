@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from slipway.monitoring.page import TONES
 from slipway.pages.numbers import MISSING, format_number, format_time
-from slipway.pages.page import Cell, Tone, badge, notice, tiles
+from slipway.pages.page import Cell, Tone, badge, details, notice, tiles
 from slipway.pages.printable import printable
 
 if TYPE_CHECKING:
@@ -28,7 +28,9 @@ def models_page(models: Iterable[Model]) -> Markup:
         Markup('<section><h2><a href="/models/{0}">{0}</a></h2>{1}</section>').format(one.name, key_figures(one))
         for one in models
     )
-    return drawn or notice("The model store is empty; `slipway run` pushes a model when it passes its gate.")
+    if drawn:
+        return drawn
+    return notice(Markup("The model store is empty; <code>slipway run</code> pushes a model when it passes its gate."))
 
 
 def key_figures(model: Model) -> Markup:
@@ -38,7 +40,7 @@ def key_figures(model: Model) -> Markup:
     serving, newest, move = model.production, model.newest, model.move
     items: list[tuple[str, Cell, Cell]] = [(*main_metric(serving), "where it was evaluated")]
     if serving and move:
-        since = f"since {format_time(move.when)}, {move.action} by {printable(move.actor)}"
+        since = Markup("since {} UTC, {} by {}").format(moment(move.when), move.action, printable(move.actor))
         items.append(("serves", version_link(serving), since))
     elif serving:
         items.append(("serves", version_link(serving), "the newest: none was promoted yet"))
@@ -48,7 +50,7 @@ def key_figures(model: Model) -> Markup:
         items.append(("canary", version_link(canary), _pushed(canary)))
     if newest and newest != serving and newest != canary:
         stage = model.stage(newest.number)
-        items.append(("newest", version_link(newest), f"{stage}, {_pushed(newest)}"))
+        items.append(("newest", version_link(newest), Markup("{}, {}").format(stage, _pushed(newest))))
     if window := model.window:
         items.append(
             (
@@ -61,7 +63,10 @@ def key_figures(model: Model) -> Markup:
         items.append(("last window", MISSING, "its requests were not watched yet"))
     if barred := [number for number, stage in model.state.stages.items() if stage == "quarantined"]:
         items.append(("quarantined", str(len(barred)), ", ".join(map(str, barred[-3:]))))
-    return tiles(items)
+    reasons = serving.manifest.reasons if serving else []
+    verdict = Markup("").join(Markup("<li>{}</li>").format(printable(one)) for one in reasons)
+    why = details(f"Why version {serving.number} was pushed", Markup("<ul>{}</ul>").format(verdict)) if serving else ""
+    return tiles(items) + (why if reasons else "")
 
 
 def main_metric(version: Version | None) -> tuple[str, str]:
@@ -82,10 +87,15 @@ def run_link(run: str) -> Markup:
     return Markup('<a href="/runs/{}">{}</a>').format(quote(run, safe=""), printable(run))
 
 
+def moment(seconds: float) -> Markup:
+    """A time in UTC to the minute, on one line."""
+    return Markup('<span class="moment">{}</span>').format(format_time(seconds).rpartition(":")[0] or MISSING)
+
+
 def stage_badge(stage: Stage | None) -> Markup:
     """The stage of a version in its colour."""
     return badge(stage, STAGES[stage]) if stage else badge("deleted")
 
 
-def _pushed(version: Version) -> str:
-    return f"pushed {format_time(version.manifest.created)}"
+def _pushed(version: Version) -> Markup:
+    return Markup("pushed {} UTC").format(moment(version.manifest.created))

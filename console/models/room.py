@@ -229,7 +229,7 @@ class Room:
             lines = [command(kind, model, number, self._site.environment) for kind in kinds]
             return log("\n".join(lines))
         at = f"/models/{model.name}" + (f"/{number}" if number else "")
-        one = Markup('<a class="button" href="{}/{}">{}</a>')
+        one = Markup('<a href="{}/{}">{}</a>')
         links = Markup("").join(one.format(at, kind, TITLES[kind]) for kind in kinds)
         return Markup('<p class="offers">{}</p>').format(links)
 
