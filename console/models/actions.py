@@ -59,8 +59,10 @@ class Plan:
 def offered(model: Model, number: int | None, *, has_cluster: bool) -> list[Kind]:
     """What may be done with a version, or with the model itself without one."""
     if number is None:
-        kinds: list[Kind] = ["rollback"] if model.rollback_target else []
-        kinds += ["decide", "abort"] if has_cluster and model.canary else []
+        if has_cluster and model.canary:  # a rollback waits until its rollout is decided
+            kinds: list[Kind] = ["decide", "abort"]
+        else:
+            kinds = ["rollback"] if model.rollback_target else []
         return [*kinds, "retrain"] if model.versions else kinds
     known = [kind for kind in OF_VERSION if model.stage(number) in _STARTS[kind]]
     return [kind for kind in known if kind != ("promote" if has_cluster else "rollout")]
@@ -99,10 +101,23 @@ def plan(kind: Kind, model: Model, number: int | None, *, has_cluster: bool) -> 
         changes.append((f"version {target}", "canary", "not judged: it may be started again"))
     if kind == "retrain":
         changes.append(("versions", str(len(model.versions)), "one more, if it passes its gate"))
-        told = "A training of the module as it is now; nothing that serves changes by it."
+        told = "A training of the module as it is now. "
+        if has_cluster:
+            told += "Its run rolls out a version that passes, by way of a canary."
+        elif pin:
+            told += f"Version {pin} stays in production until another one is promoted."
+        else:
+            told += "While no version is promoted, the newest is in production: so would that one be."
     is_long = kind in ("rollout", "retrain", "decide", "abort") or (kind == "rollback" and has_cluster)
-    of = f" version {target} of {name}" if kind in OF_VERSION else f" {name}"
-    return Plan(kind, name, target, TITLES[kind] + of, tuple(changes), told, Seen(pin, stage), is_long)
+    title = titled(kind, name, target)
+    return Plan(kind, name, target, title, tuple(changes), told, Seen(pin, stage), is_long)
+
+
+def titled(kind: Kind, model: str, number: int | None) -> str:
+    """An action and what it is done with."""
+    if kind in OF_VERSION:
+        return f"{TITLES[kind]} version {number} of {model}"
+    return {"rollback": f"Roll back {model}", "retrain": f"Train {model} again"}.get(kind, f"{TITLES[kind]} of {model}")
 
 
 def command(kind: Kind, model: Model, number: int | None, environment: Environment, why: str = "REASON") -> str:

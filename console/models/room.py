@@ -17,7 +17,7 @@ from markupsafe import Markup
 from console.forms import read_form
 from console.layout import respond
 from console.models import jobs
-from console.models.actions import OF_MODEL, OF_VERSION, TITLES, Kind, Plan, act, command, offered, plan
+from console.models.actions import OF_MODEL, OF_VERSION, TITLES, Kind, Plan, act, command, offered, plan, titled
 from console.models.catalog import Catalog, Model, Serving
 from console.models.forms import action_form, check_data, check_reason, confirmation, job_page
 from console.models.model_page import draw_windows, model_page
@@ -147,9 +147,9 @@ class Room:
         view = await asyncio.to_thread(jobs.view_job, self._site.environment, request.match_info["job"])
         if view is None or view.job.model != request.match_info["model"]:
             raise web.HTTPNotFound(text="There is no such job.")
-        of = f" version {view.job.number} of {view.job.model}" if view.job.number else f" {view.job.model}"
+        title = titled(view.job.kind, view.job.model, view.job.number)
         refresh = REFRESH_SECONDS if view.state == "running" else None
-        return respond(request, TITLES[view.job.kind] + of, job_page(view), refresh_seconds=refresh)
+        return respond(request, title, job_page(view), refresh_seconds=refresh)
 
     async def _act(self, request: web.Request, fields: dict[str, str], once: str) -> str:
         """Does what a form says; returns where its result is."""

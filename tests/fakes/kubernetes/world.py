@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import copy
+import os
 import shutil
 import tempfile
 import time
@@ -106,6 +107,29 @@ def three_versions() -> Path:
         write_golden(Golden.of([b"one", b"two"], [0.25, 0.75]), model)
         store.push(model, provenance())
     return folder / "store"
+
+
+@contextmanager
+def open_staging(folder: Path, patch: pytest.MonkeyPatch) -> Iterator[World]:
+    """A home in a folder with three versions, and an overlay of staging that is filled in, for commands."""
+    overlay = folder / "overlay"
+    overlay.mkdir()
+    account = {"op": "replace", "path": "/metadata/annotations/iam.gke.io~1gcp-service-account", "value": "a@p.iam"}
+    kustomization = {
+        "resources": [os.path.relpath(PROJECT / "manifests" / "overlays" / "staging", overlay)],
+        "images": [{"name": "tensorflow/serving", "digest": DIGEST}],
+        "patches": [{"target": {"kind": "ServiceAccount"}, "patch": yaml.safe_dump([account])}],
+    }
+    (overlay / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+    patch.setenv("SLIPWAY_HOME", str(folder))
+    patch.setenv("SLIPWAY_SERVING__OVERLAY", str(overlay))
+    for name, value in (("WINDOW_SECONDS", 0), ("TRAFFIC_SECONDS", 0), ("READY_SECONDS", 20), ("MIN_REQUESTS", 50)):
+        patch.setenv(f"SLIPWAY_SERVING__{name}", str(value))
+    patch.setenv("SLIPWAY_SERVING__MODELS_PATH", "gs://bucket/models")
+    impatient = partial(Rollout, pause=lambda seconds: time.sleep(min(seconds, 0.02)))
+    patch.setattr("delivery.rollout.Rollout", impatient)
+    with open_world(folder) as opened:
+        yield opened
 
 
 @contextmanager
