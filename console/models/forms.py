@@ -14,7 +14,6 @@ from console.models.overview import run_link
 from slipway.errors import ConfigError
 from slipway.pages.numbers import MISSING, format_seconds
 from slipway.pages.page import Tone, badge, facts, log, notice, section, table
-from slipway.pages.printable import printable
 
 if TYPE_CHECKING:
     from console.models.actions import Plan
@@ -70,14 +69,14 @@ def data_choices(model: Model) -> list[tuple[str, str]]:
     choices = [("own", "the data that module.yaml names, or the module's sample")]
     if model.production:
         data = model.production.manifest.lineage.data_uri
-        choices.append(("production", f"the data of version {model.production.number}: {printable(data)[:100]}"))
+        choices.append(("production", f"the data of version {model.production.number}: {data[:100]}"))
     return choices
 
 
 def job_page(view: JobView) -> Markup:
     """A job: how far it is, what it says, how it ended."""
     job, tone = view.job, TONES[view.state]
-    said = printable(view.said)
+    said = view.said
     if view.state == "running":
         said = (
             f"It has been running for {format_seconds(time.time() - job.asked)}. It is a process of its own: it goes "
@@ -88,9 +87,9 @@ def job_page(view: JobView) -> Markup:
         said += f" The same action {goes_on}."
     parts = [
         notice(Markup("{} {}").format(badge(view.state, tone), said), tone),
-        facts([("reason", printable(job.why)), ("asked by", printable(job.by)),
+        facts([("reason", job.why), ("asked by", job.by),
                ("version", str(job.number or MISSING)), ("run", run_link(view.run))]),
-        section("What it says", log(printable(view.log) or "nothing yet")),
+        section("What it says", log(view.log or "nothing yet")),
         Markup('<p><a href="/models/{0}">{0}</a></p>').format(job.model),
     ]  # fmt: skip
     return Markup("").join(parts)

@@ -38,6 +38,7 @@ from slipway.stores.artifacts import parse_json
 
 ENDED_BADLY = "Its process is gone before it ended: it was killed, or the machine went down."
 LOG_BYTES = 20_000
+REASONS = 3  # of a verdict; the run's page has all
 START_SECONDS = 30  # between the order and the first sign of the process
 NAME = re.compile(r"[a-z]+-[0-9a-f]{16}")
 
@@ -215,7 +216,11 @@ def _train(environment: Environment, job: Job, folder: Path) -> End:
     summary = load_run(environment.local.runs, name).summary
     failed = any(step.state == "failed" for step in finished.steps)
     said = f"{name} was {summary.told.text}." if summary.told else f"{name} {'failed' if failed else 'ended'}."
-    return End(state="failed" if failed else "succeeded", said=" ".join([said, *summary.reasons[:5]]), run=name)
+    return End(
+        state="failed" if failed else "succeeded",
+        said=f"{said} {'; '.join(summary.reasons[:REASONS])}".strip(),
+        run=name,
+    )
 
 
 @contextmanager

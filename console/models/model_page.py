@@ -15,7 +15,6 @@ from slipway.monitoring.page import TONES, drift_charts, metric_charts
 from slipway.pages.charts import Series, line_chart
 from slipway.pages.numbers import MISSING, format_number, format_time
 from slipway.pages.page import Cell, badge, details, grid, notice, section, table
-from slipway.pages.printable import printable
 
 if TYPE_CHECKING:
     from console.models.catalog import Model, Served
@@ -30,7 +29,7 @@ METRICS = 3  # of a version, in its row
 def model_page(model: Model, served: Served, windows: Markup, actions: Markup, *, whole: bool = False) -> Markup:
     """The page; `windows` is what `draw_windows` made, `whole` shows the history to its beginning."""
     if model.problem:
-        return notice(printable(model.problem), "bad")
+        return notice(model.problem, "bad")
     return Markup("").join([
         key_figures(model),
         section("What may be done", actions),
@@ -46,9 +45,7 @@ def draw_windows(windows: Sequence[WindowResult]) -> Markup:
     if not windows:
         return notice(Markup("No window of requests was watched yet: <code>slipway monitor run</code> does it."))
     newest, tone = windows[-1], TONES[windows[-1].verdict]
-    said = Markup("").join(
-        Markup("<li>{}</li>").format(printable(one)) for one in describe_window(newest, windows[:-1])
-    )
+    said = Markup("").join(Markup("<li>{}</li>").format(one) for one in describe_window(newest, windows[:-1]))
     drift = list(drift_charts(windows).values())
     measured = [metric_charts(windows)] if any(one.performance for one in windows) else []
     return Markup("").join([
@@ -68,7 +65,7 @@ def _served(model: Model, served: Served) -> Markup:
     said = Markup("")
     found = served.found or {}
     if served.problem or "stable" in found:
-        said, more = _cluster(found) if not served.problem else (notice(printable(served.problem), "warn"), [])
+        said, more = _cluster(found) if not served.problem else (notice(served.problem, "warn"), [])
         rows += more or [("serving", MISSING, "not reachable")]
     else:
         versions = found.get("versions") or {}
@@ -88,12 +85,12 @@ def _cluster(found: dict[str, Any]) -> tuple[Markup, list[tuple[Cell, ...]]]:
     parts = [Markup("<p>Within the cluster it answers at <code>{}</code>.</p>").format(address)]
     if found["holder"]:
         is_over = "The lease has expired; it was held by" if found["expired"] else "A rollout runs:"
-        parts.append(notice(f"{is_over} {printable(found['holder'])} since {found['held_since']}"))
+        parts.append(notice(f"{is_over} {found['holder']} since {found['held_since']}"))
     if last := found["rollout"]:
         actor = describe_actor(last["who"], last["says"])
         head = f"Version {last['version']}: {last['phase']} since {format_time(last['updated'])}, by {actor}"
-        reasons = Markup("").join(Markup("<li>{}</li>").format(printable(one)) for one in last["reasons"])
-        parts.append(Markup("<p>{}</p><ul>{}</ul>").format(printable(head), reasons))
+        reasons = Markup("").join(Markup("<li>{}</li>").format(one) for one in last["reasons"])
+        parts.append(Markup("<p>{}</p><ul>{}</ul>").format(head, reasons))
     return Markup("").join(parts), rows
 
 
@@ -122,10 +119,10 @@ def _versions(model: Model) -> Markup:
     rows: list[tuple[Cell, ...]] = [
         (version_link(one), stage_badge(model.stage(one.number)),
          *(format_number(one.manifest.metrics.get(name)) for name in names),
-         moment(one.manifest.created), printable(one.manifest.pushed_by), run_link(one.manifest.lineage.run))
+         moment(one.manifest.created), one.manifest.pushed_by, run_link(one.manifest.lineage.run))
         for one in reversed(model.versions.values())
     ]  # fmt: skip
-    headers = ("version", "stage", *map(printable, names), "pushed, UTC", "by", "run")
+    headers = ("version", "stage", *names, "pushed, UTC", "by", "run")
     return table(headers, rows, text_columns=len(headers))
 
 
@@ -142,7 +139,7 @@ def history_table(model: Model, events: Sequence[Event]) -> Markup:
     """Lines of a model's history, as they are given."""
     rows: list[tuple[Cell, ...]] = [
         (one.action, version_link(model.versions[one.version]) if one.version in model.versions else str(one.version),
-         str(one.previous or ""), printable(one.why), printable(one.actor), moment(one.when), run_link(one.run))
+         str(one.previous or ""), one.why, one.actor, moment(one.when), run_link(one.run))
         for one in events
     ]  # fmt: skip
     return table(("action", "version", "before", "why", "who", "when, UTC", "run"), rows, text_columns=7)

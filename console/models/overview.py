@@ -11,7 +11,6 @@ from markupsafe import Markup
 from slipway.monitoring.page import TONES
 from slipway.pages.numbers import MISSING, format_number, format_time
 from slipway.pages.page import Cell, Tone, badge, details, notice, tiles
-from slipway.pages.printable import printable
 
 if TYPE_CHECKING:
     from console.models.catalog import Model
@@ -36,11 +35,11 @@ def models_page(models: Iterable[Model]) -> Markup:
 def key_figures(model: Model) -> Markup:
     """The metric of what serves first, then versions, and the newest window."""
     if model.problem:
-        return notice(printable(model.problem), "bad")
+        return notice(model.problem, "bad")
     serving, newest, move = model.production, model.newest, model.move
     items: list[tuple[str, Cell, Cell]] = [(*main_metric(serving), "where it was evaluated")]
     if serving and move:
-        since = Markup("since {} UTC, {} by {}").format(moment(move.when), move.action, printable(move.actor))
+        since = Markup("since {} UTC, {} by {}").format(moment(move.when), move.action, move.actor)
         items.append(("serves", version_link(serving), since))
     elif serving:
         items.append(("serves", version_link(serving), "the newest: none was promoted yet"))
@@ -64,7 +63,7 @@ def key_figures(model: Model) -> Markup:
     if barred := [number for number, stage in model.state.stages.items() if stage == "quarantined"]:
         items.append(("quarantined", str(len(barred)), ", ".join(map(str, barred[-3:]))))
     reasons = serving.manifest.reasons if serving else []
-    verdict = Markup("").join(Markup("<li>{}</li>").format(printable(one)) for one in reasons)
+    verdict = Markup("").join(Markup("<li>{}</li>").format(one) for one in reasons)
     why = details(f"Why version {serving.number} was pushed", Markup("<ul>{}</ul>").format(verdict)) if serving else ""
     return tiles(items) + (why if reasons else "")
 
@@ -72,7 +71,7 @@ def key_figures(model: Model) -> Markup:
 def main_metric(version: Version | None) -> tuple[str, str]:
     """Name and value of the first metric of a version."""
     name, value = next(iter(version.manifest.metrics.items()), ("metric", None)) if version else ("metric", None)
-    return printable(name).replace("_", " "), format_number(value)
+    return name.replace("_", " "), format_number(value)
 
 
 def version_link(version: Version) -> Markup:
@@ -84,7 +83,7 @@ def run_link(run: str) -> Markup:
     """The name of a run, which leads to its page."""
     if not run:
         return Markup("{}").format(MISSING)
-    return Markup('<a href="/runs/{}">{}</a>').format(quote(run, safe=""), printable(run))
+    return Markup('<a href="/runs/{}">{}</a>').format(quote(run, safe=""), run)
 
 
 def moment(seconds: float) -> Markup:

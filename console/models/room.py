@@ -8,7 +8,6 @@ import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from typing import TypeVar, cast
 
 from aiohttp import web
@@ -27,17 +26,17 @@ from console.site import Site
 from delivery.versions import describe_change
 from slipway.errors import ChangedMeanwhileError, ConfigError, SlipwayError
 from slipway.pages.page import log, notice
-from slipway.pages.printable import printable
-from slipway.runs.explain import Explanation, explain_version
+from slipway.runs.explain import Explanation, explain_stored
+from slipway.stores.model_store import Version
 from slipway.stores.model_store.numbers import version_of
 
 STORE_SECONDS = 10.0  # that a page waits for the store
 READERS = 4
-REMEMBERED = 1000  # forms that were sent
+SENT, EXPLAINED = 1000, 100  # forms and versions that are remembered
 REFRESH_SECONDS = 2
 _ONCE = re.compile(r"[0-9a-f]{16}")
 _FORBIDDEN = "This console only shows. Started with `slipway ui --allow-actions` it has forms for this."
-_T = TypeVar("_T")
+_K, _T = TypeVar("_K"), TypeVar("_T")
 
 
 class Room:
@@ -49,7 +48,7 @@ class Room:
         self._serving = Serving(site.environment)
         self._threads = ThreadPoolExecutor(READERS, "models")
         self._sent: OrderedDict[str, asyncio.Task[str]] = OrderedDict()  # where each form led
-        self._explain = lru_cache(maxsize=50)(self._explained)
+        self._explanations: OrderedDict[tuple[str, int, int], Explanation] = OrderedDict()
 
     def routes(self) -> list[web.RouteDef]:
         """The pages and forms of this room."""
@@ -89,7 +88,7 @@ class Room:
         version = model.versions.get(number)
         if version is None:
             raise web.HTTPNotFound(text=f"There is no version {number} of {model.name}, or its files were deleted.")
-        explanation = await self._read(lambda: self._explain(model.name, number, len(model.state.history)))
+        explanation = await self._read(lambda: self._explained(model, version))
         commands = [
             *(f"slipway models {verb} {model.name}/{number}{self._env}" for verb in ("show", "verify")),
             f"slipway explain {model.name}/{number}{self._env}",
@@ -115,7 +114,7 @@ class Room:
             reason = check_reason(fields.get("why", ""))
             data = check_data(fields.get("data", "own"), model)
         except ConfigError as error:
-            typed = printable(fields.get("why", ""))[:1000]
+            typed = fields.get("why", "")[:1000]
             form = action_form(request, chosen, model, _seen(chosen), reason=typed, problem=str(error))
             return respond(request, chosen.title, form, status=422)
         hidden = _seen(chosen) | {"once": secrets.token_hex(8), "data": data}
@@ -130,16 +129,14 @@ class Room:
         if not _ONCE.fullmatch(once):
             raise web.HTTPBadRequest(text="The form lacks its number. Load it again.")
         if once not in self._sent:
-            self._sent[once] = asyncio.create_task(self._act(request, fields, once))
-            while len(self._sent) > REMEMBERED:
-                self._sent.popitem(last=False)
+            _remember(self._sent, once, asyncio.create_task(self._act(request, fields, once)), SENT)
         try:
             where = await asyncio.shield(self._sent[once])
         except SlipwayError as error:
             self._catalog.forget()
             name = request.match_info["model"]
             back = Markup('<p><a href="/models/{0}">{0} as it is now</a></p>').format(name)
-            return respond(request, "Not done", notice(printable(str(error)), "bad") + back, status=409)
+            return respond(request, "Not done", notice(str(error), "bad") + back, status=409)
         raise web.HTTPSeeOther(where)
 
     async def show_job(self, request: web.Request) -> web.Response:
@@ -238,12 +235,22 @@ class Room:
         name = self._site.environment.name
         return f" --env {name}" if name else ""
 
-    def _explained(self, model: str, number: int, _lines: int) -> Explanation:
-        """Why a version was pushed; read anew when the history grew by `_lines`."""
-        environment = self._site.environment
-        explanation = explain_version(f"{model}/{number}", environment.state.runs, environment.store())
-        _ = explanation.evaluation  # read here, in a thread
-        return explanation
+    def _explained(self, model: Model, version: Version) -> Explanation:
+        """Why a version was pushed; remembered until something is done to the model."""
+        key = (model.name, version.number, len(model.state.history))
+        if (known := self._explanations.get(key)) is not None:
+            return known
+        explanation = explain_stored(version, self._site.environment.state.runs, model.events(version.number)[::-1])
+        list(explanation.parts())  # which reads what it needs, here in a thread
+        return _remember(self._explanations, key, explanation, EXPLAINED)
+
+
+def _remember(place: OrderedDict[_K, _T], key: _K, value: _T, most: int) -> _T:
+    """Keeps a value, and forgets the oldest of too many."""
+    place[key] = value
+    while len(place) > most:
+        place.popitem(last=False)
+    return value
 
 
 def _seen(chosen: Plan) -> dict[str, str]:
@@ -257,7 +264,7 @@ def _check_seen(fields: dict[str, str], chosen: Plan) -> None:
     if any(fields.get(name) != value for name, value in now.items()):
         was = fields.get("pin") or "no version"
         raise ChangedMeanwhileError(
-            f"{chosen.model} was changed meanwhile, and nothing was done. The form showed {printable(was)[:30]} in "
+            f"{chosen.model} was changed meanwhile, and nothing was done. The form showed {was[:30]} in "
             f"production; it is {now['pin'] or 'no version'} now. Look at the model again."
         )
 
@@ -267,7 +274,7 @@ def _done(model: Model, event: str) -> Markup:
     number = int(event) if event.isascii() and event.isdigit() and len(event) < 8 else -1
     if not 0 <= number < len(model.state.history):
         return Markup("")
-    return notice(printable(describe_change(model.state.history[number], model.name)), "good")
+    return notice(describe_change(model.state.history[number], model.name), "good")
 
 
 def _job_list(views: Sequence[jobs.JobView]) -> Markup:

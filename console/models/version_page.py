@@ -11,7 +11,6 @@ from console.models.model_page import history_table
 from console.models.overview import run_link, stage_badge, version_link
 from slipway.pages.numbers import MISSING, format_number, format_time
 from slipway.pages.page import Cell, code, details, facts, log, notice, section, table, tiles
-from slipway.pages.printable import printable
 from slipway.runs.store import assignments
 
 if TYPE_CHECKING:
@@ -42,11 +41,11 @@ def version_page(
 def _figures(model: Model, version: Version) -> Markup:
     metrics = list(version.manifest.metrics.items())[:KEY_METRICS]
     items: list[tuple[str, Cell, Cell]] = [
-        (printable(name).replace("_", " "), format_number(value), "where it was evaluated") for name, value in metrics
+        (name.replace("_", " "), format_number(value), "where it was evaluated") for name, value in metrics
     ]
     is_serving = model.production == version
     items.append(("stage", stage_badge(model.stage(version.number)), "in production" if is_serving else ""))
-    by = f"by {printable(version.manifest.pushed_by)}" if version.manifest.pushed_by else ""
+    by = f"by {version.manifest.pushed_by}" if version.manifest.pushed_by else ""
     items.append(("pushed", format_time(version.manifest.created)[:10], by))
     return tiles(items)
 
@@ -61,7 +60,7 @@ def _quarantine(model: Model, version: Version) -> list[Markup]:
         if number in barred:
             which = "" if number == version.number else f" as version {number}, which has the same bytes"
             told = f"Quarantined{which} by {event.actor}, {format_time(event.when)}: {event.why}"
-            return [notice(printable(told), "bad")]
+            return [notice(told, "bad")]
     return []
 
 
@@ -75,10 +74,10 @@ def _verdict(explanation: Explanation) -> list[Markup]:
         drawn = evaluation_sections(explanation.evaluation)[:2]
         parts.pop("What was checked", None)
         parts.pop("Why", None)
-    lists = [Markup("<p>{}</p>").format(printable(explanation.headline()))]
+    lists = [Markup("<p>{}</p>").format(explanation.headline())]
     for title, items in parts.items():
         if title != "What became of it":  # the history, below
-            entries = Markup("").join(Markup("<li>{}</li>").format(printable(item)) for item in items)
+            entries = Markup("").join(Markup("<li>{}</li>").format(item) for item in items)
             lists.append(Markup("<h3>{}</h3><ul>{}</ul>").format(title, entries))
     return [section("In words", *lists), *drawn]
 
@@ -88,28 +87,28 @@ def _lineage(model: Model, version: Version) -> Markup:
     baseline = model.versions.get(manifest.baseline_version or 0)
     items: list[tuple[str, Cell]] = [
         ("run", run_link(lineage.run)),
-        ("pipeline", f"{printable(lineage.pipeline)} on {lineage.target}"),
-        ("data", code(printable(lineage.data_uri))),
+        ("pipeline", f"{lineage.pipeline} on {lineage.target}"),
+        ("data", code(lineage.data_uri)),
         ("data digest", code(manifest.data_digest or MISSING)),
         ("schema digest", code(manifest.schema_digest or MISSING)),
-        ("module", code(f"{printable(lineage.module)} {lineage.module_digest}")),
+        ("module", code(f"{lineage.module} {lineage.module_digest}")),
         ("git revision", code(lineage.git_revision)),
-        ("image", code(printable(lineage.image) or MISSING)),
-        ("hyperparameters", printable(assignments(lineage.hyperparameters)) or MISSING),
-        ("overrides", printable(assignments(lineage.overrides)) or MISSING),
+        ("image", code(lineage.image or MISSING)),
+        ("hyperparameters", assignments(lineage.hyperparameters) or MISSING),
+        ("overrides", assignments(lineage.overrides) or MISSING),
         ("seed", str(lineage.seed)),
         ("compared with", version_link(baseline) if baseline else str(manifest.baseline_version or "no version")),
-        *((f"artifact {name}", code(printable(uri))) for name, uri in manifest.artifacts.items()),
+        *((f"artifact {name}", code(uri)) for name, uri in manifest.artifacts.items()),
     ]
     return facts(items)
 
 
 def _files(version: Version) -> Markup:
     files = version.manifest.files
-    rows = [(code(printable(one.path)), code(one.sha256), format_number(one.size)) for one in files]
+    rows = [(code(one.path), code(one.sha256), format_number(one.size)) for one in files]
     listed = table(("file", "SHA-256", "bytes"), rows, text_columns=2)
     places: list[tuple[str, Cell]] = [
-        ("path", code(printable(version.uri))),
+        ("path", code(version.uri)),
         ("model digest", code(version.manifest.model_digest)),
     ]
     size = sum(one.size for one in files)

@@ -1,7 +1,7 @@
 """Explains in plain text why a run came to its verdict."""
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -138,12 +138,16 @@ def explain_run(view: RunView, store: ModelStore | None = None) -> Explanation:
 def explain_version(what: str, runs: str | Path, store: ModelStore) -> Explanation:
     """A version as `find_version` takes and refuses it, with the run that pushed it if its record is among `runs`."""
     version = find_version(store, what)
+    return explain_stored(version, runs, _events(store, version.model, version.number))
+
+
+def explain_stored(version: Version, runs: str | Path, events: Sequence[Event]) -> Explanation:
+    """A version that was found already, with the events that concern it, oldest first."""
     run = read_if_there(lambda: load_run(runs, version.manifest.lineage.run))
     view = run if run and run.summary.pushed_version == version.number else None
     known = version.manifest.model_dump(include={"lineage", "reasons", "baseline_version", "data_digest", "artifacts"})
     manifest = Summary(state="succeeded", verdict="pushed", pushed_version=version.number, **known)
-    events = _events(store, version.model, version.number)
-    return Explanation(view.summary if view else manifest, view, events, version.uri)
+    return Explanation(view.summary if view else manifest, view, tuple(events), version.uri)
 
 
 def find_version(store: ModelStore, what: str) -> Version:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from slipway.lineage import Lineage
 from slipway.stores import storage
-from slipway.stores.model_store import LocalModelStore, Provenance
+from slipway.stores.model_store import Event, LocalModelStore, Provenance, State
 from slipway.stores.model_store.manifest import Manifest, ModelFile
 from tests.model_files import write_model
 
@@ -36,17 +37,24 @@ def push_versions(home: Path, count: int, model: str = "taxi") -> tuple[LocalMod
     return store, numbers
 
 
-def lay_versions(store: str, count: int, files: int = 5) -> list[int]:
-    """So many versions as pushes leave them, on a disk or in a bucket, in less time."""
+def lay_versions(store: str, count: int) -> list[int]:
+    """So many versions of one file as pushes leave them, on a disk or in a bucket, in less time."""
     numbers = list(range(1_750_000_000, 1_750_000_000 + count))
-    for index, number in enumerate(numbers):
-        names = ["saved_model.pb", *(f"assets/{name}" for name in range(files - 1))]
-        listed = [ModelFile(path=name, size=1, sha256="ab" * 32) for name in names]
-        manifest = Manifest(
-            **described(index).model_dump(), version=number, created=float(number), model_digest=f"{number}",
-            files=listed,
-        )  # fmt: skip
-        for name in names:
-            storage.write_bytes(storage.join(store, "taxi", str(number), name), b"x")
+
+    def lay(number: int) -> None:
+        file = ModelFile(path="saved_model.pb", size=1, sha256="ab" * 32)
+        given = described(number - numbers[0]).model_dump()
+        manifest = Manifest(**given, version=number, created=float(number), model_digest=f"{number}", files=[file])
+        storage.write_bytes(storage.join(store, "taxi", str(number), file.path), b"x")
         storage.write_text(storage.join(store, "taxi", ".manifests", f"{number}.json"), manifest.model_dump_json())
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lay, numbers))
+    pushes = tuple(
+        Event(when=number, action="push", version=number, who="ci", why="passed its gate", run=f"taxi-{number}",
+              model_digest=f"{number}")
+        for number in numbers
+    )  # fmt: skip
+    state = State(model="taxi", stages=dict.fromkeys(numbers, "candidate"), history=pushes)
+    storage.write_text(storage.join(store, "taxi", ".state.json"), state.model_dump_json())
     return numbers
