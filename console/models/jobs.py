@@ -1,10 +1,10 @@
 """Actions that take minutes: each a process of its own, which goes on when the console ends.
 
 ```
-<home>/console/<job>/job.json      what is to be done
-<home>/console/<job>/process.json  who does it
-<home>/console/<job>/log.txt       what it says meanwhile
-<home>/console/<job>/end.json      how it ended
+<home>/console/jobs/<job>/job.json      what is to be done
+<home>/console/jobs/<job>/process.json  who does it
+<home>/console/jobs/<job>/log.txt       what it says meanwhile
+<home>/console/jobs/<job>/end.json      how it ended
 ```
 
 `python -m console.models.jobs FOLDER` does one. A rollout that is killed goes on when it is started again, from the
@@ -89,7 +89,7 @@ class JobView:
 
 def jobs_folder(environment: Environment) -> Path:
     """Where the jobs of this machine are, of all environments."""
-    return environment.settings.home / "console"
+    return Path(environment.local.console) / "jobs"
 
 
 def start(environment: Environment, plan: Plan, why: str, once: str, data: str | None = None) -> str:

@@ -36,7 +36,8 @@ SENT, EXPLAINED = 1000, 100  # forms and versions that are remembered
 REFRESH_SECONDS = 2
 _ONCE = re.compile(r"[0-9a-f]{16}")
 _FORBIDDEN = "This console only shows. Started with `slipway ui --allow-actions` it has forms for this."
-_K, _T = TypeVar("_K"), TypeVar("_T")
+_K = TypeVar("_K")
+_T = TypeVar("_T")
 
 
 class Room:

@@ -18,8 +18,7 @@ from tests.console.models.shelf import HOSTILE, push_versions
 
 
 @pytest.fixture
-def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Environment:
-    monkeypatch.setenv("SLIPWAY_HOME", str(tmp_path))
+def environment(home: Path) -> Environment:
     return open_environment()
 
 

@@ -71,12 +71,6 @@ async def person(home: Path, *, allow_actions: bool = True) -> AsyncIterator[Per
         yield Person(client, store, versions)
 
 
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("SLIPWAY_HOME", str(tmp_path))
-    return tmp_path
-
-
 def play(home: Path, story: Callable[[Person], Awaitable[None]], *, allow_actions: bool = True) -> None:
     async def told() -> None:
         async with person(home, allow_actions=allow_actions) as someone:

@@ -29,10 +29,9 @@ SECONDS = 120  # on a machine that has much else to do
 
 
 @pytest.fixture
-def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Environment:
+def environment(home: Path) -> Environment:
     """With a model whose module is not there: a training of it fails at once."""
-    monkeypatch.setenv("SLIPWAY_HOME", str(tmp_path))
-    push_versions(tmp_path, 1, model="unknown")
+    push_versions(home, 1, model="unknown")
     return open_environment()
 
 
@@ -97,7 +96,7 @@ def test_a_job_goes_on_when_the_console_is_killed(environment: Environment) -> N
 
 
 def test_a_job_that_was_killed_is_told_and_escaped(environment: Environment, tmp_path: Path) -> None:
-    folder = tmp_path / "console" / f"retrain-{ONCE}"
+    folder = tmp_path / "console" / "jobs" / f"retrain-{ONCE}"
     folder.mkdir(parents=True)
     job = jobs.Job(kind="retrain", model="unknown", why=HOSTILE, by=HOSTILE, asked=0.0)
     (folder / "job.json").write_text(job.model_dump_json())

@@ -26,12 +26,6 @@ from tests.watched_model import MODEL, Watched, draw, drifted
 FIRST_BYTE_SECONDS, SLACK = 0.1, 5  # others use the machine, too
 
 
-@pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
-    monkeypatch.setenv("SLIPWAY_HOME", str(tmp_path))
-    return Site(open_environment())
-
-
 def read(site: Site, *paths: str) -> list[tuple[int, str]]:
     async def ask() -> list[tuple[int, str]]:
         told = []
