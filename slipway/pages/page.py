@@ -114,4 +114,5 @@ def code(text: str) -> Markup:
 
 def log(text: str) -> Markup:
     """Lines of a log, verbatim."""
-    return Markup('<pre class="scroll">{}</pre>').format(text)
+    # In reach of the keyboard, which scrolls it.
+    return Markup('<pre class="scroll" tabindex="0">{}</pre>').format(text)

@@ -48,8 +48,8 @@ def test_pages_of_models_are_accessible_and_fit_a_phone(home: Path) -> None:
     store.rollback("taxi", why=f"p99 doubled {HOSTILE}")
     store.mark_canary("taxi", last)
     site = Site(open_environment(), allow_actions=True)
-    paths = ("/models", "/models/taxi", f"/models/taxi/{third}", "/models/taxi/rollback", f"/models/taxi/{third}/release",
-             "/models/taxi/retrain", "/models/none")  # fmt: skip
+    paths = ("/models", "/models/taxi", f"/models/taxi/{third}", "/models/taxi/rollback",
+             f"/models/taxi/{third}/release", "/models/taxi/retrain", "/models/none")  # fmt: skip
 
     async def look() -> None:
         async with served(site) as client, open_browser() as browser:
