@@ -201,7 +201,7 @@ class Serving:
                 found = {"versions": await _local_versions(model)}
             served = Served(found, found.get("error", ""), time.time())
         except (aiohttp.ClientError, OSError, TimeoutError):
-            served = Served(None, f"No server answers on {REST}: `slipway serve` starts one.", time.time())
+            served = Served(None, f"No server answers on {REST}; slipway serve starts one.", time.time())
         except (SlipwayError, ValueError) as error:
             served = Served(None, str(error), time.time())
         self._known[model] = served

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from console.models.overview import key_figures, main_metric, moment, run_link, stage_badge, version_link
 from slipway.lineage import describe_actor
 from slipway.monitoring.history import describe_window
-from slipway.monitoring.page import TONES, drift_charts, metric_charts
+from slipway.monitoring.page import TONES, drift_charts, metric_charts, window_table
 from slipway.pages.charts import Series, line_chart
 from slipway.pages.numbers import MISSING, format_number, format_time
 from slipway.pages.page import Cell, badge, details, grid, notice, section, table
@@ -47,14 +47,22 @@ def draw_windows(windows: Sequence[WindowResult]) -> Markup:
     newest, tone = windows[-1], TONES[windows[-1].verdict]
     said = Markup("").join(Markup("<li>{}</li>").format(one) for one in describe_window(newest, windows[:-1]))
     drift = list(drift_charts(windows).values())
-    measured = [metric_charts(windows)] if any(one.performance for one in windows) else []
+    measured = metric_charts(windows) if any(one.performance for one in windows) else []
     return Markup("").join([
         notice(Markup("{}<ul>{}</ul>").format(badge(newest.verdict, tone), said), tone),
-        *(Markup("<h3>Performance, with 95 % intervals</h3>") + grid(*one) for one in measured),
-        Markup("<h3>Drift: distance from training over {} windows</h3>").format(len(windows)),
-        grid(*drift[:COLUMNS]),
-        details(f"{len(drift) - COLUMNS} more columns", grid(*drift[COLUMNS:])) if drift[COLUMNS:] else Markup(""),
+        Markup("<h3>Performance, with 95 % intervals</h3>") + _some(measured, METRICS, "metrics") if measured
+        else Markup(""),
+        Markup("<h3>Drift: distance from training</h3>"),
+        _some(drift, COLUMNS, "columns"),
+        Markup("<h3>Windows</h3>"),
+        window_table(windows, f"/models/{newest.model}/windows/{{}}"),
     ])  # fmt: skip
+
+
+def _some(charts: Sequence[Markup], most: int, what: str) -> Markup:
+    """The first pictures; the others fold."""
+    rest = charts[most:]
+    return grid(*charts[:most]) + (details(f"{len(rest)} more {what}", grid(*rest)) if rest else "")
 
 
 def _served(model: Model, served: Served) -> Markup:

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
-from slipway.monitoring.page import TONES
+from slipway.monitoring.page import TONES, short_start
 from slipway.pages.numbers import MISSING, format_number, format_time
 from slipway.pages.page import Cell, Tone, badge, details, notice, tiles
 
@@ -55,7 +55,7 @@ def key_figures(model: Model) -> Markup:
             (
                 "last window",
                 badge(window.verdict, TONES[window.verdict]),
-                f"{window.requests:,} requests from {window.start}",
+                f"{window.requests:,} requests from {short_start(window.start)}",
             )
         )
     else:
@@ -88,7 +88,7 @@ def run_link(run: str) -> Markup:
 
 def moment(seconds: float) -> Markup:
     """A time in UTC to the minute, on one line."""
-    return Markup('<span class="moment">{}</span>').format(format_time(seconds).rpartition(":")[0] or MISSING)
+    return Markup('<span class="nowrap">{}</span>').format(format_time(seconds).rpartition(":")[0] or MISSING)
 
 
 def stage_badge(stage: Stage | None) -> Markup:

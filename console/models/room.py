@@ -25,6 +25,7 @@ from console.models.version_page import version_page
 from console.site import Site
 from delivery.versions import describe_change
 from slipway.errors import ChangedMeanwhileError, ConfigError, SlipwayError
+from slipway.monitoring.page import window_body, window_subtitle, window_title
 from slipway.pages.page import log, notice
 from slipway.runs.explain import Explanation, explain_stored
 from slipway.stores.model_store import Version
@@ -60,6 +61,7 @@ class Room:
             web.get(model, self.show_model),
             web.get(version, self.show_version),
             web.get(f"{model}/jobs/{{job}}", self.show_job),
+            web.get(f"{model}/windows/{{start}}", self.show_window),
             *(web.get(path, self.show_form) for path in acted),
             *(web.post(path, self.confirm) for path in acted),
             *(web.post(f"{path}/do", self.do) for path in acted),
@@ -98,6 +100,16 @@ class Room:
         body = version_page(model, version, explanation, self._offers(model, number), commands)
         subtitle = Markup('<a href="/models/{0}">{0}</a>').format(model.name)
         return respond(request, f"{model.name}, version {number}", body, subtitle=subtitle)
+
+    async def show_window(self, request: web.Request) -> web.Response:
+        """One of the newest windows of requests, as the monitor's own page shows it."""
+        model = await self._model(request)
+        windows = await self._read(lambda: self._catalog.windows(model.name))
+        for place, window in enumerate(windows):
+            if window.start == request.match_info["start"]:
+                body = await asyncio.to_thread(window_body, window, windows[:place])
+                return respond(request, window_title(window), body, subtitle=window_subtitle(window))
+        raise web.HTTPNotFound(text="There is no such window among the newest.")
 
     async def show_form(self, request: web.Request) -> web.Response:
         """What an action changes, and its form; without actions, the command that does it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from pathlib import Path
 
@@ -96,6 +97,20 @@ def test_windows_are_told_and_drawn(tmp_path: Path) -> None:
     assert windows[-1].verdict in page
     assert "fare" in page
     assert "style=" not in page
+
+
+def test_a_window_of_requests_has_a_page(site: Site, home: Path) -> None:
+    watched = Watched(home)
+    version = watched.push()
+    requests, scores, _ = draw(1)
+    watched.ask(version, 0, requests, scores)
+    watched.run(0)
+    [(_, page)] = read(site, f"/models/{MODEL}")
+    [link] = re.findall(r'href="(/models/[^"]+/windows/[^"]+)"', page)
+    pages = read(site, link, f"/models/{MODEL}/windows/..%2f..%2fetc", f"/models/{MODEL}/windows/2026")
+    assert [status for status, _ in pages] == [200, 404, 404]
+    assert "All columns" in pages[0][1]
+    assert "style=" not in pages[0][1]
 
 
 def test_a_damaged_model_is_told(site: Site, tmp_path: Path) -> None:
