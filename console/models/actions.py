@@ -14,6 +14,7 @@ from delivery.environment import Environment
 from delivery.versions import VersionChange
 from slipway.lineage import user_at_host
 from slipway.stores.model_store import Event, Seen, Stage
+from slipway.targets import RemoteTarget
 
 Kind = Literal["promote", "rollout", "rollback", "quarantine", "release", "retrain", "decide", "abort"]
 
@@ -135,10 +136,17 @@ def command(kind: Kind, model: Model, number: int | None, environment: Environme
         "abort": ["rollout", "abort", name],
     }[kind]
     if kind == "retrain" and environment.settings.remote_home:
-        words = ["monitor", "ask", name, "--target", environment.settings.delivery.target, "--why", "hand"]
+        words = ["monitor", "ask", name, "--target", training_target(environment), "--why", "hand"]
     reason = [] if kind == "retrain" else ["--why", why]
     where = ["--env", environment.name] if environment.name else []
     return shlex.join(["slipway", *words, *reason, *where])
+
+
+def training_target(environment: Environment) -> RemoteTarget:
+    """Where an environment trains: the target of its deliveries, unless the settings name the other one alone."""
+    own = environment.settings.delivery.target
+    other: RemoteTarget = "vertex" if own == "kubeflow" else "kubeflow"
+    return other if environment.has_target(other) and not environment.has_target(own) else own
 
 
 def from_console() -> str:

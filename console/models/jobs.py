@@ -28,7 +28,7 @@ from typing import Literal, TypeVar
 
 from pydantic import BaseModel, Field
 
-from console.models.actions import Kind, Plan, from_console
+from console.models.actions import Kind, Plan, from_console, training_target
 from delivery.environment import Environment, open_environment
 from slipway.errors import RolloutInconclusiveError, SlipwayError, StoreError
 from slipway.runs.process import is_alive, start_time
@@ -192,7 +192,7 @@ def _train(environment: Environment, job: Job, folder: Path) -> End:
     if environment.settings.remote_home:
         from delivery.retraining import ask_for_retraining, submit_retraining
 
-        target = environment.settings.delivery.target
+        target = training_target(environment)
         decision = ask_for_retraining(environment, target, job.model, job.data, "hand")
         started = submit_retraining(environment, target, job.model, job.data)
         said = f"{decision.action}: {decision.reason}." + (f" Run {started.name}: {started.url}" if started else "")

@@ -10,12 +10,15 @@ from unittest import mock
 
 from console.site import Site
 from delivery.environment import open_environment
+from pipelines.training import TRAINING
 from settings.load import PROJECT
+from slipway.evaluation.results import write_evaluation
 from slipway.stores.model_store import open_store
 from tests.browser import LAPTOP, PHONE, open_browser
 from tests.console.models.shelf import described
 from tests.console.served import served
 from tests.model_files import write_model
+from tests.recorded_runs import evaluation
 from tests.watched_model import MODEL, Watched, draw, drifted
 
 DOCS = PROJECT / "docs"
@@ -32,7 +35,11 @@ def write_home(folder: Path) -> tuple[int, int]:
     for number in [one.number for one in store.versions(MODEL)]:
         store.promote(MODEL, number, why="better on evenings", says="ann")
     store.rollback(MODEL, why="p99 doubled", says="on call")
-    newest = store.push(write_model(folder / "newest", 9), described(35, model=MODEL)).version.number
+    judged = described(35, model=MODEL)
+    judged.lineage.shows, judged.artifacts = TRAINING.shows, {"evaluation": str(folder / "evaluation")}
+    (folder / "evaluation").mkdir()
+    write_evaluation(evaluation(), folder / "evaluation")
+    newest = store.push(write_model(folder / "newest", 9), judged).version.number
     for day in range(DAYS):
         requests, scores, labels = draw(day)
         rows = drifted(requests) if day >= DRIFT else requests
@@ -48,7 +55,7 @@ async def take(newest: int) -> None:
             ("models", "/models", LAPTOP, 420),
             ("models-phone", "/models", PHONE, 560),
             ("model", f"/models/{MODEL}", LAPTOP, 1750),
-            ("version", f"/models/{MODEL}/{newest}", LAPTOP, 1200),
+            ("version", f"/models/{MODEL}/{newest}", LAPTOP, 1500),
         ):
             page = await browser.open(str(client.make_url(path)), width=width)
             await page.screenshot(DOCS / f"console-{name}.png", height)

@@ -13,16 +13,20 @@ from pathlib import Path
 import pytest
 
 from console.models import jobs
-from console.models.actions import Plan, plan
+from console.models.actions import Plan, command, plan
 from console.models.catalog import Catalog
 from console.models.forms import job_page
 from delivery.environment import Environment, open_environment
 from settings.load import PROJECT
 from slipway.errors import StoreError
 from slipway.runs.process import is_alive
-from tests.console.models.shelf import HOSTILE, push_versions
+from slipway.stores import storage
+from tests.console.models.shelf import HOSTILE, described, push_versions
+from tests.fakes.kubeflow import FakeKubeflow
 from tests.fakes.kubernetes.model_server import Pod
 from tests.fakes.kubernetes.world import World, open_staging
+from tests.fakes.storage_server import StorageServer
+from tests.model_files import write_model
 
 ONCE, AGAIN, THIRD = ("0123456789abcdef", "1123456789abcdef", "2123456789abcdef")
 SECONDS = 120  # on a machine that has much else to do
@@ -161,3 +165,23 @@ def test_a_held_canary_is_decided(world: World) -> None:
     back = ended(environment, jobs.start(environment, planned(environment, "rollback"), "it was not", THIRD))
     assert (back.state, world.stable) == ("succeeded", first), back
     assert world.store.stage("taxi", second) == "quarantined"
+
+
+def test_a_training_on_a_cluster_is_started_as_the_monitor_would(
+    kubeflow: FakeKubeflow, storage_server: StorageServer, tmp_path: Path
+) -> None:
+    environment = open_environment()
+    data = storage_server.uri("trips.csv")
+    storage.write_text(data, "trip_start_hour,trip_start_day,payment_type,company,fare,tips\n")
+    environment.store().push(write_model(tmp_path / "model"), described(1))
+    folder = jobs.jobs_folder(environment) / f"retrain-{ONCE}"
+    job = jobs.Job(kind="retrain", model="taxi", why="newer data", by="console of ann", data=data)
+    for again in range(2):  # the same model and data are trained once
+        storage.write_text(str(folder / "job.json"), job.model_dump_json())
+        jobs.main(folder)
+        view = view_of(environment, folder.name)
+        assert (view.state, len(kubeflow.runs)) == ("failed" if again else "succeeded", 1), view
+        assert ("train: hand" in view.said) is not again
+    model = Catalog(environment).model("taxi")
+    assert model is not None
+    assert command("retrain", model, None, environment) == "slipway monitor ask taxi --target kubeflow --why hand"

@@ -15,6 +15,8 @@ from console.models.model_page import draw_windows, model_page
 from console.models.overview import models_page
 from console.site import Site
 from delivery.environment import open_environment
+from pipelines.training import TRAINING
+from slipway.evaluation.results import write_evaluation
 from slipway.monitoring.history import read_windows
 from slipway.stores import storage
 from slipway.stores.model_store import LocalModelStore
@@ -22,6 +24,7 @@ from tests.console.models.shelf import HOSTILE, described, lay_versions, push_ve
 from tests.console.served import served
 from tests.fakes.storage_server import StorageServer
 from tests.model_files import write_model
+from tests.recorded_runs import evaluation
 from tests.watched_model import MODEL, Watched, draw, drifted
 
 FIRST_BYTE_SECONDS, SLACK = 0.1, 5  # others use the machine, too
@@ -215,3 +218,31 @@ def test_200_versions_come_at_once_from_a_bucket(
     numbers = lay_versions(site.environment.state.store, 200)
     seconds = took(site, "/models", "/models/taxi", f"/models/taxi/{numbers[7]}")
     assert max(seconds) < SLACK * FIRST_BYTE_SECONDS, seconds
+
+
+def test_a_version_page_has_every_check_of_the_gate(site: Site, home: Path) -> None:
+    given = described(1)
+    given.lineage.shows, given.artifacts = TRAINING.shows, {"evaluation": str(home / "evaluation")}
+    (home / "evaluation").mkdir()
+    write_evaluation(evaluation(), home / "evaluation")
+    number = LocalModelStore(home / "models").push(write_model(home / "source"), given).version.number
+    [(_, page)] = read(site, f"/models/taxi/{number}")
+    assert "All checks" in page
+    assert all(check.metric in page and check.slice in page for check in evaluation().verdict.checks)
+
+
+def test_a_hundred_people_at_once_get_their_page(site: Site, home: Path) -> None:
+    store, (first, _) = push_versions(home, 2)
+    store.promote("taxi", first)
+
+    async def ask() -> set[int]:
+        async with served(site) as client:
+
+            async def one(path: str) -> int:
+                async with client.get(path) as answer:
+                    await answer.read()
+                    return answer.status
+
+            return set(await asyncio.gather(*(one(path) for path in ("/models", "/models/taxi") * 50)))
+
+    assert asyncio.run(ask()) == {200}
