@@ -6,6 +6,7 @@ What is decided in the store is done at once; what takes minutes is a job (`jobs
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -154,12 +155,16 @@ def from_console() -> str:
     return f"console of {user_at_host()}"
 
 
-def act(environment: Environment, plan: Plan, why: str) -> Event:
-    """Does at once what is decided in the store; a change of what the plan saw is a `ChangedMeanwhileError`."""
+def act(environment: Environment, plan: Plan, why: str) -> int:
+    """Does at once what is decided in the store; returns the number of the line that the history got.
+
+    A change of what the plan saw is a `ChangedMeanwhileError`.
+    """
     assert plan.number is not None
-    change = VersionChange(environment, environment.store(), plan.model, why, from_console(), plan.seen)
-    if plan.kind == "rollback":
-        return change.roll_back(plan.number)
-    return {"promote": change.promote, "quarantine": change.quarantine, "release": change.release}[plan.kind](
-        plan.number
-    )
+    store = environment.store()
+    change = VersionChange(environment, store, plan.model, why, from_console(), plan.seen)
+    acts: dict[Kind, Callable[[int], Event]] = {
+        "promote": change.promote, "rollback": change.roll_back, "quarantine": change.quarantine,
+        "release": change.release,
+    }  # fmt: skip
+    return store.history(plan.model).index(acts[plan.kind](plan.number))

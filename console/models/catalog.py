@@ -29,6 +29,7 @@ FRESH_SECONDS = 1.0
 AGAIN_SECONDS = 60.0  # a push that was killed at its end changes no stamp
 WINDOWS = 30  # in the pictures of a model
 WAIT_SECONDS = 1.0  # for a cluster and a server; what comes later is on the next page
+RECENT_SECONDS = 30.0  # how old an answer may be that is shown while a new one is on its way
 ANSWER_BYTES = 100_000
 REST = "http://127.0.0.1:8501"
 
@@ -94,6 +95,7 @@ class _Remembered:
     stamp: str
     asked: float
     read: float
+    changes: int
 
 
 class Catalog:
@@ -108,6 +110,7 @@ class Catalog:
         self._windows: dict[str, tuple[float, list[WindowResult]]] = {}
         self._drawn: dict[str, tuple[list[WindowResult], Any]] = {}
         self._reading = threading.Lock()
+        self._changes = 0  # that were made through this console
 
     def models(self) -> list[Model]:
         """All models, by name."""
@@ -118,10 +121,9 @@ class Catalog:
         return self._model(name) if name in self._all_names() else None
 
     def forget(self) -> None:
-        """Lets the next page ask the store."""
+        """Lets the next page ask the store; what is being read just now is old, too."""
+        self._changes += 1
         self._names = (0.0, [])
-        for one in self._models.values():
-            one.asked = 0.0
 
     def windows(self, name: str) -> list[WindowResult]:
         """The newest windows of a model, oldest first."""
@@ -151,20 +153,20 @@ class Catalog:
 
     def _model(self, name: str) -> Model:
         with self._reading:
-            known, now = self._models.get(name), time.monotonic()
-            if known and now - known.asked < FRESH_SECONDS:
+            known, now, changes = self._models.get(name), time.monotonic(), self._changes
+            if known and now - known.asked < FRESH_SECONDS and known.changes == changes:
                 return known.model
             try:
                 stamp = self._store.stamp(name)
                 if known and stamp == known.stamp and now - known.read < AGAIN_SECONDS and not known.model.problem:
-                    known.asked = time.monotonic()
+                    known.asked, known.changes = time.monotonic(), changes
                     return known.model
                 state, versions = self._store.look(name, known.model.versions if known else {})
                 window = newest_window(storage.join(self._monitoring, name))
                 model = Model(name, state, {one.number: one for one in versions}, window)
             except SlipwayError as error:
                 stamp, model = "", Model(name, State(model=name), problem=str(error))
-            self._models[name] = _Remembered(model, stamp, time.monotonic(), time.monotonic())
+            self._models[name] = _Remembered(model, stamp, time.monotonic(), time.monotonic(), changes)
             return model
 
 
@@ -182,16 +184,22 @@ class Serving:
         return bool(self._environment.settings.serving.overlay)
 
     async def of(self, model: str) -> Served:
-        """The newest answer about a model; one that is on its way is waited for, for a moment."""
+        """The newest answer about a model; one that is on its way is waited for, for a moment.
+
+        A page is not held up by it while there is a recent answer.
+        """
         known = self._known.get(model)
         if known and time.time() - known.asked < FRESH_SECONDS:
             return known
         if model not in self._asking:
             task = asyncio.create_task(self._ask(model))
             self._asking[model] = task
-            task.add_done_callback(lambda _: self._asking.pop(model, None))
-        await asyncio.wait([self._asking[model]], timeout=WAIT_SECONDS)
-        return self._known.get(model) or Served(problem=f"no answer within {WAIT_SECONDS:g} s yet")
+            task.add_done_callback(lambda _: self._asking.pop(model))
+        is_recent = known is not None and time.time() - known.asked < RECENT_SECONDS
+        done, _ = await asyncio.wait([self._asking[model]], timeout=WAIT_SECONDS / 20 if is_recent else WAIT_SECONDS)
+        if (done or is_recent) and model in self._known:
+            return self._known[model]
+        return Served(problem=f"no answer within {WAIT_SECONDS:g} s yet; load the page again")
 
     async def _ask(self, model: str) -> None:
         try:

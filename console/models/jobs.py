@@ -33,11 +33,13 @@ from delivery.environment import Environment, open_environment
 from slipway.errors import RolloutInconclusiveError, SlipwayError, StoreError
 from slipway.runs.process import is_alive, start_time
 from slipway.runs.record import Step
+from slipway.runs.summary import read_if_there
 from slipway.stores import storage
 from slipway.stores.artifacts import parse_json
 
 ENDED_BADLY = "Its process is gone before it ended: it was killed, or the machine went down."
 LOG_BYTES = 20_000
+KEPT = 50  # jobs of a model
 REASONS = 3  # of a verdict; the run's page has all
 START_SECONDS = 30  # between the order and the first sign of the process
 NAME = re.compile(r"[a-z]+-[0-9a-f]{16}")
@@ -102,9 +104,11 @@ def start(environment: Environment, plan: Plan, why: str, once: str, data: str |
     folder = folders / name
     if folder.is_dir():
         return name
-    for other in list_jobs(environment, plan.model):
+    for place, other in enumerate(list_jobs(environment, plan.model)):
         if other.state == "running":
             raise StoreError(f"{other.job.kind} of {plan.model} is running since it was asked for by {other.job.by}")
+        if place >= KEPT:
+            storage.delete_folder(str(folders / other.name))
     job = Job(kind=plan.kind, model=plan.model, number=plan.number, why=why, by=from_console(),
               environment=environment.name, data=data)  # fmt: skip
     try:
@@ -126,10 +130,11 @@ def start(environment: Environment, plan: Plan, why: str, once: str, data: str |
 
 
 def list_jobs(environment: Environment, model: str) -> list[JobView]:
-    """The jobs of a model, newest first."""
+    """The jobs of a model, newest first; a damaged one is left out."""
     folders = jobs_folder(environment)
     names = [path.name for path in folders.iterdir() if NAME.fullmatch(path.name)] if folders.is_dir() else []
-    found = [view for name in names if (view := view_job(environment, name)) and view.job.model == model]
+    views = [read_if_there(lambda name=name: view_job(environment, name)) for name in names]
+    found = [view for view in views if view and view.job.model == model]
     return sorted(found, key=lambda view: view.job.asked, reverse=True)
 
 

@@ -80,7 +80,8 @@ def _served(model: Model, served: Served) -> Markup:
         rows += [("this machine, 127.0.0.1:8501", number, state.lower()) for number, state in versions.items()]
         if not versions:
             rows.append(("this machine, 127.0.0.1:8501", MISSING, "no version of it"))
-    return table(("where", "version", "state"), rows, text_columns=3) + said
+    asked = Markup('<p class="note">Asked at {}.</p>').format(format_time(served.asked)) if served.asked else ""
+    return table(("where", "version", "state"), rows, text_columns=3) + said + asked
 
 
 def _cluster(found: dict[str, Any]) -> tuple[Markup, list[tuple[Cell, ...]]]:

@@ -146,7 +146,6 @@ class Room:
         try:
             where = await asyncio.shield(self._sent[once])
         except SlipwayError as error:
-            self._catalog.forget()
             name = request.match_info["model"]
             back = Markup('<p><a href="/models/{0}">{0} as it is now</a></p>').format(name)
             return respond(request, "Not done", notice(str(error), "bad") + back, status=409)
@@ -173,10 +172,11 @@ class Room:
             data = uses if fields.get("data") == "production" else None
             job = await asyncio.to_thread(jobs.start, self._site.environment, chosen, reason, once, data)
             return f"/models/{model.name}/jobs/{job}"
-        await asyncio.to_thread(act, self._site.environment, chosen, reason)
-        self._catalog.forget()
-        after = await self._model(request)
-        return f"/models/{model.name}?event={len(after.state.history) - 1}"
+        try:
+            place = await asyncio.to_thread(act, self._site.environment, chosen, reason)
+        finally:
+            self._catalog.forget()
+        return f"/models/{model.name}?event={place}"
 
     async def _posted(self, request: web.Request) -> tuple[Model, Plan, dict[str, str]]:
         """The model, the action and the fields of a form; 409 if the model is not as the form showed it."""

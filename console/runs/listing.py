@@ -114,7 +114,7 @@ def list_body(entries: Sequence[RunEntry], found: Sequence[RunEntry], wanted: Wa
         return _filter(entries, wanted) + Markup("<p>No run is like that. <a href='/runs'>Show all</a></p>")
     rows = Markup("").join(map(_row, shown))
     table = Markup(
-        '<form method="get" action="/runs/compare"><div class="scroll"><table class="runs"><thead><tr>'
+        '<form method="get" action="/runs/compare"><div class="scroll" tabindex="0"><table class="runs"><thead><tr>'
         '<th scope="col">Result</th><th scope="col">Run</th><th scope="col">Data</th>'
         '<th scope="col" class="number">Time</th><th scope="col">Compare</th></tr></thead>'
         "<tbody>{}</tbody></table></div>{}</form>"

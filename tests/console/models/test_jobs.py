@@ -112,6 +112,23 @@ def test_a_job_that_was_killed_is_told_and_escaped(environment: Environment, tmp
     assert "<script>" not in page
 
 
+def test_old_jobs_are_removed_and_damaged_ones_are_left_out(
+    environment: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "KEPT", 2)
+    folder = tmp_path / "console" / "jobs"
+    for number in range(4):
+        place = folder / f"retrain-{number:016x}"
+        place.mkdir(parents=True)
+        job = jobs.Job(kind="retrain", model="unknown", why="x", by="ann", asked=float(number))
+        (place / "job.json").write_text(job.model_dump_json() if number else "{")
+        (place / "end.json").write_text(jobs.End(state="failed", said="x").model_dump_json())
+    name = jobs.start(environment, planned(environment, "retrain", "unknown"), "newer data", ONCE)
+    ended(environment, name)
+    listed = [one.name for one in jobs.list_jobs(environment, "unknown")]
+    assert listed == [name, *(f"retrain-{number:016x}" for number in (3, 2))]
+
+
 def test_a_rollout_is_played_to_its_end(world: World) -> None:
     environment = open_environment("staging")
     first = world.versions[0]
