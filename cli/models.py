@@ -9,9 +9,9 @@ import typer
 from cli import options
 from cli.output import echo, format_metrics, iso_times, local_time, print_fact, print_json, print_table
 from delivery.environment import open_environment
-from delivery.notifications import notify_of_rollback
 from delivery.rollout import model_of
 from delivery.tracking import mirror_versions
+from delivery.versions import VersionChange, describe_change, still_served
 from slipway.errors import StoreError
 from slipway.pages.numbers import MISSING
 from slipway.runs.explain import find_version
@@ -102,12 +102,9 @@ def promote(
 ) -> None:
     """Make a version stable after verifying its files; the previous one is retired."""
     environment = open_environment(env)
-    opened = environment.store(store)
-    found = find_version(opened, version)
-    event = opened.promote(found.model, found.number, why=why, says=who)
-    before = f"; version {event.previous} is retired" if event.previous else ""
-    echo(f"Version {event.version} of {found.model} is stable{before}.")
-    mirror_versions(environment, opened, found.model)
+    found = find_version(opened := environment.store(store), version)
+    event = VersionChange(environment, opened, found.model, why, who).promote(found.number)
+    echo(describe_change(event, found.model))
 
 
 @app.command()
@@ -126,19 +123,11 @@ def rollback(
     Notifies the channels of the environment; with --store and no environment, no notification is sent.
     """
     environment = open_environment(env)
-    opened = environment.store(store)
-    event = opened.rollback(model_of(opened, model), to, leave=leave, asked=options.asked(context), why=why, says=who)
-    echo(
-        f"{model} is back at version {event.version}. Version {event.previous} is quarantined: "
-        "neither it nor the same bytes will be promoted again."
-    )
-    mirror_versions(environment, opened, model)
-    if store and environment.name is None:
+    opened, notifies = environment.store(store), not (store and environment.name is None)
+    change = VersionChange(environment, opened, model_of(opened, model), why, who, notifies=notifies)
+    echo(describe_change(change.roll_back(to, leave=leave, asked=options.asked(context)), model))
+    if not notifies:
         echo("No notification was sent: channels belong to an environment, and --store names none; add --env.")
-        return
-    assert event.previous is not None
-    happened = f"back at version {event.version}, from version {event.previous}"
-    notify_of_rollback(environment, opened, model, event.previous, happened, [f"{event.actor}: {event.why}"])
 
 
 @app.command()
@@ -147,13 +136,11 @@ def quarantine(
 ) -> None:
     """Withdraw a version until it is released; for the stable one, use `rollback`."""
     environment = open_environment(env)
-    opened = environment.store(store)
-    found = find_version(opened, version)
+    found = find_version(opened := environment.store(store), version)
     before = opened.production(found.model)
-    event = opened.quarantine(found.model, found.number, why=why, says=who)
-    echo(f"Version {found.number} of {found.model} is quarantined by {event.actor}: {event.why}.")
-    acted = {one.action for one in opened.history(found.model) if one.version == found.number}
-    if acted & {"canary", "promote", "rollback"}:
+    event = VersionChange(environment, opened, found.model, why, who).quarantine(found.number)
+    echo(describe_change(event, found.model))
+    if still_served(opened, found.model, found.number):
         status, abort = f"`slipway rollout status {found.model}`", f"`slipway rollout abort {found.model}`"
         told = (
             f"Only the store is changed; a cluster that serves it goes on: {status} shows it, {abort} removes a canary"
@@ -162,7 +149,6 @@ def quarantine(
     if before and before.number == found.number:
         now = opened.production(found.model)
         echo(f"It was in production, as the newest version; now {f'version {now.number}' if now else 'none'} is.")
-    mirror_versions(environment, opened, found.model)
 
 
 @app.command()
@@ -177,9 +163,8 @@ def release(
     model = model_of(opened, model or None)
     if not number.isdigit():
         raise StoreError(f"{version!r} is no version; give VERSION or MODEL/VERSION")
-    event = opened.release(model, int(number), why=why, says=who)
-    echo(f"Version {event.version} of {model} is released by {event.actor}: {event.why}.")
-    mirror_versions(environment, opened, model)
+    event = VersionChange(environment, opened, model, why, who).release(int(number))
+    echo(describe_change(event, model))
 
 
 @app.command()

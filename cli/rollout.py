@@ -41,6 +41,7 @@ def start(
     ] = None,
     env: options.Env = None,
     old_model: Annotated[str | None, typer.Option("--model", hidden=True)] = None,
+    why: options.Why = "",
     force: Force = False,
 ) -> None:
     """Start a rollout, or resume an interrupted one: canary, checks, then promotion or rollback."""
@@ -54,7 +55,7 @@ def start(
     if not number and not known:
         raise StoreError(f"the model store has no version of {model}; `slipway run` pushes one")
     with open_rollout(environment, model, echo, force=force) as rollout:
-        rollout.start(int(number) if number else known[-1])
+        rollout.start(int(number) if number else known[-1], why)
 
 
 @app.command(cls=options.OldSpellings)

@@ -49,7 +49,7 @@ def make_app(site: Site) -> web.Application:
     app.on_startup.append(_look)
     app.add_routes([web.get("/", _start), web.get("/static/page.css", _page_css), web.static("/static", STATIC)])
     app.add_routes(runs.routes())
-    app.add_routes(models.routes())
+    app.add_routes(models.routes(site))
     app.add_routes(data.routes())
     return app
 

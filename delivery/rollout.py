@@ -12,19 +12,24 @@ from delivery.tracking import mirror_versions
 from serving.rollout.cluster import Cluster
 from serving.rollout.engine import Rollout
 from slipway.errors import RolledBackError, SlipwayError, StoreError
+from slipway.lineage import user_at_host
 from slipway.stores.model_store import ModelStore
 
 Say = Callable[[str], None]
+HASTY: dict[str, Any] = {"attempts": 1, "timeout": (2, 3)}
 
 
 @contextmanager
-def open_rollout(environment: Environment, model: str, say: Say, *, force: bool = False) -> Iterator[Rollout]:
+def open_rollout(
+    environment: Environment, model: str, say: Say, *, force: bool = False, by: str = ""
+) -> Iterator[Rollout]:
     """Rollouts of one model, for as long as the block lasts; a rollback in it is notified, stages are tracked after it.
 
-    `say` is called with each step; `force` takes over fields that were changed by hand in the cluster.
+    `say` is called with each step; `force` takes over fields that were changed by hand in the cluster. `by` is the name
+    that whoever does it gives himself, his account on this machine by default.
     """
     with _cluster(environment) as cluster:
-        rollout = _rollout(environment, cluster, model, say, force=force)
+        rollout = _rollout(environment, cluster, model, say, force=force, by=by)
         try:
             yield rollout
         except RolledBackError as error:
@@ -35,10 +40,13 @@ def open_rollout(environment: Environment, model: str, say: Say, *, force: bool 
             mirror_versions(environment, rollout.store, model)
 
 
-def rollout_status(environment: Environment, models: list[str]) -> list[dict[str, Any]]:
-    """What serves, who rolls out, and the last decision, of each model; `error` where that cannot be told."""
+def rollout_status(environment: Environment, models: list[str], *, patient: bool = True) -> list[dict[str, Any]]:
+    """What serves, who rolls out, and the last decision, of each model; `error` where that cannot be told.
+
+    A cluster that does not answer is asked again for a minute, or, not `patient`, once.
+    """
     found: list[dict[str, Any]] = []
-    with _cluster(environment) as cluster:
+    with _cluster(environment, **({} if patient else HASTY)) as cluster:
         for model in models:
             try:
                 found.append(_rollout(environment, cluster, model, lambda step: None).status())
@@ -58,20 +66,25 @@ def model_of(store: ModelStore, name: str | None) -> str:
     return name
 
 
-def _cluster(environment: Environment) -> Cluster:
-    return Cluster(environment.namespace, environment.settings.serving.cluster)
+def _cluster(environment: Environment, **bounds: Any) -> Cluster:
+    return Cluster(environment.namespace, environment.settings.serving.cluster, **bounds)
 
 
-def _rollout(environment: Environment, cluster: Cluster, model: str, say: Say, *, force: bool = False) -> Rollout:
+def _rollout(
+    environment: Environment, cluster: Cluster, model: str, say: Say, *, force: bool = False, by: str = ""
+) -> Rollout:
     serving, store = environment.settings.serving, environment.store()
-    return Rollout(cluster, store, lambda: environment.overlay, model, serving, say=say, force=force)
+    return Rollout(
+        cluster, store, lambda: environment.overlay, model, serving, say=say, force=force, by=by or user_at_host()
+    )
 
 
 def roll_back(
-    environment: Environment, model: str, say: Say, why: str, leave: int | None, asked: float, *, force: bool
-) -> None:
+    environment: Environment, model: str, say: Say, why: str, leave: int | None, asked: float, *, force: bool,
+    by: str = "",
+) -> None:  # fmt: skip
     """Returns to the version that was promoted before, and notifies; see `Rollout.rollback`."""
-    with open_rollout(environment, model, say, force=force) as rollout:
+    with open_rollout(environment, model, say, force=force, by=by) as rollout:
         state = rollout.rollback(why, leave=leave, asked=asked)
     assert state.left is not None
     happened = f"back at version {state.version}, from version {state.left}"

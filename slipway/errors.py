@@ -89,6 +89,10 @@ class ModelQuarantinedError(StoreError):
     """A version, or one with the same bytes, must never be served again."""
 
 
+class ChangedMeanwhileError(StoreError):
+    """A model is not as it was when a change of it was decided; nothing was changed."""
+
+
 class ClusterError(SlipwayError):
     """The Kubernetes API server refuses a request, or does not respond."""
 

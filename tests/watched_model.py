@@ -28,7 +28,7 @@ from slipway.monitoring.slices import choose_slices, count_in, places_of
 from slipway.monitoring.state import read_state
 from slipway.runs.record import Outcome, RunContext
 from slipway.stores import storage
-from slipway.stores.model_store import open_store
+from slipway.stores.model_store import Provenance, open_store
 from tests.model_files import provenance, write_model
 from tests.request_windows import write_requests
 from tests.steps import of_paths
@@ -101,7 +101,7 @@ class Watched:
     def store(self) -> str:
         return str(self.folder / "models")
 
-    def push(self, seed: int = 1) -> int:
+    def push(self, seed: int = 1, given: Provenance | None = None) -> int:
         """Pushes a version with the baseline of its training rows."""
         requests, scores, labels = draw(1000 + seed, 6000)
         columns = {name: pa.array([row[name] for row in requests]) for name in requests[0]}
@@ -128,7 +128,7 @@ class Watched:
             slices=known,
         )
         model = write_model(self.folder / f"model-{seed}", seed)
-        pushed = open_store(self.store).push(model, provenance(MODEL), baseline.model_dump_json())
+        pushed = open_store(self.store).push(model, given or provenance(MODEL), baseline.model_dump_json())
         return pushed.version.number
 
     @staticmethod

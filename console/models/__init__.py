@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from aiohttp import web
-from markupsafe import Markup
 
-from console.layout import respond
+from console.site import Site
 
 
-def routes() -> list[web.RouteDef]:
+def routes(site: Site) -> list[web.RouteDef]:
     """The pages of this room."""
-    return [web.get("/models", _list)]
+    from console.models.room import Room
 
-
-async def _list(request: web.Request) -> web.StreamResponse:
-    return respond(request, "Models", Markup(""))
+    return Room(site).routes()

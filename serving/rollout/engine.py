@@ -54,8 +54,10 @@ class Rollout:
     once: bool = False
     ended: Callable[[RolloutState], None] = lambda state: None
 
-    def start(self, number: int) -> RolloutState:
+    def start(self, number: int, why: str = "") -> RolloutState:
         """Brings a version into production by way of a canary; or the changed manifests of the stable version.
+
+        `why` is a person's reason for a new rollout, for the store's history.
 
         Raises:
             StoreError: the version may not be served.
@@ -79,7 +81,7 @@ class Rollout:
                     raise self._unfinished(state)
                 self.say(f"going on with version {number}: {state.phase} since {_moment(state.updated)}")
                 return steps.go_on(state)
-            return self._begin(steps, state, number)
+            return self._begin(steps, state, number, why)
 
     def promote(self, why: str) -> RolloutState:
         """Promotes the version of the running canary without waiting for more traffic; raises as `start` does."""
@@ -246,7 +248,7 @@ class Rollout:
         overlays = known.ran(stable, overlay) if stable and overlay else known.overlays
         return RolloutState(who=self._who, says=self.by, overlays=overlays, **its)
 
-    def _begin(self, steps: Steps, last: RolloutState | None, number: int) -> RolloutState:
+    def _begin(self, steps: Steps, last: RolloutState | None, number: int, why: str) -> RolloutState:
         """Begins a rollout with the overlay of this checkout or run."""
         workload, overlay = steps.workload, self._overlays.current
         stable, stage = workload.stable_version(), self.store.stage(self.model, number)
@@ -258,7 +260,8 @@ class Rollout:
         workload.require_unpaused()
         workload.require_appliable(number, overlay)
         self._say_differences(workload)
-        begun = self._new_state(steps, last, version=number, previous=stable, phase="canary", overlay=overlay.digest)
+        its = {"version": number, "previous": stable, "overlay": overlay.digest}
+        begun = self._new_state(steps, last, phase="canary", reasons=[why] if why else [], **its)
         if is_stable and not workload.would_change_pods(number, overlay):
             workload.apply("stable", number, overlay)  # what is beside the pods may have changed
             self.say(f"version {number} of {self.model} is stable already")

@@ -89,7 +89,7 @@ class Steps:
     def _canary(self, state: RolloutState) -> RolloutState:
         workload, policy, number = self.workload, self.policy, state.version
         if self.store.stage(workload.model, number) != "stable":
-            why = f"rollout into {workload.cluster.namespace}"
+            why = "; ".join([f"rollout into {workload.cluster.namespace}", *state.reasons])
             try:
                 self.store.mark_canary(workload.model, number, why=why, who=self.who, says=self.says)
             except ModelQuarantinedError as error:  # since its canary was started

@@ -33,6 +33,21 @@ TONES: dict[str, Tone] = {
 
 def window_page(result: WindowResult, windows: Sequence[WindowResult]) -> str:
     """One window; `windows` are those before it, oldest first."""
+    return render_page(window_title(result), window_body(result, windows), subtitle=window_subtitle(result))
+
+
+def window_title(result: WindowResult) -> str:
+    """The model, and which window."""
+    return f"{result.model}: the window of {result.start}"
+
+
+def window_subtitle(result: WindowResult) -> str:
+    """What its page compares."""
+    return f"Requests of version {result.version} until {result.end}, beside the rows that it was trained on."
+
+
+def window_body(result: WindowResult, windows: Sequence[WindowResult]) -> Markup:
+    """What the page of a window shows; `windows` are those before it, oldest first."""
     moved = result.moved
     names = {one.name for one in moved}
     answers = [one for one in [*result.columns, result.labels] if one and one.role != "input"]
@@ -54,29 +69,17 @@ def window_page(result: WindowResult, windows: Sequence[WindowResult]) -> str:
             f"{len(others)} features", grid(*(distribution(one, result, windows) for one in others))
         )) if others else Markup(""),
     ]  # fmt: skip
-    return render_page(
-        f"{result.model}: the window of {result.start}",
-        Markup("").join(sections),
-        subtitle=f"Requests of version {result.version} until {result.end}, beside the rows that it was trained on.",
-    )
+    return Markup("").join(sections)
 
 
 def history_page(windows: Sequence[WindowResult]) -> str:
     """Windows of a model, oldest first: its verdicts, and a small chart of each column and metric."""
     newest = windows[-1]
-    link = Markup('<a href="{}/report.html" class="nowrap">{}</a>')
-    rows = [
-        (link.format(one.start, _short(one.start)), badge(one.verdict, TONES[one.verdict]),
-         one.decision.reason if one.decision else "", ", ".join(its.name for its in one.moved[:5]),
-         str(one.version), format_number(one.requests))
-        for one in reversed(windows)
-    ]  # fmt: skip
-    headers = ("window", "verdict", "decision", "moved", "version", "requests")
     since = {one.version: one.start for one in reversed(windows)}
     marked = "; ".join(f"version {version} since {start}" for version, start in reversed(since.items()))
     body = [
-        section("Windows", table(headers, rows, text_columns=4), note=f"{marked}."),
-        section("Performance", grid(*_metric_charts(windows)), note="With 95 % intervals, beside the evaluation's.")
+        section("Windows", window_table(windows, "{}/report.html"), note=f"{marked}."),
+        section("Performance", grid(*metric_charts(windows)), note="With 95 % intervals, beside the evaluation's.")
         if any(one.performance for one in windows) else Markup(""),
         section("Traffic", grid(*_traffic_charts(windows))),
         section("Drift", grid(*drift_charts(windows).values()),
@@ -85,6 +88,19 @@ def history_page(windows: Sequence[WindowResult]) -> str:
     return render_page(
         f"{newest.model}: {len(windows)} windows", Markup("").join(body), subtitle=f"Until {newest.end}."
     )
+
+
+def window_table(windows: Sequence[WindowResult], address: str) -> Markup:
+    """Windows, the newest first, with links to their pages; `{}` in the address is a window's start."""
+    link = Markup('<a href="{}" class="nowrap">{}</a>')
+    rows = [
+        (link.format(address.format(one.start), short_start(one.start)), badge(one.verdict, TONES[one.verdict]),
+         one.decision.reason if one.decision else "", ", ".join(its.name for its in one.moved[:5]),
+         str(one.version), format_number(one.requests))
+        for one in reversed(windows)
+    ]  # fmt: skip
+    headers = ("window", "verdict", "decision", "moved", "version", "requests")
+    return table(headers, rows, text_columns=4)
 
 
 def _tiles(result: WindowResult) -> Markup:
@@ -162,7 +178,7 @@ def _number(value: float) -> str:
 def _performance(result: WindowResult, windows: Sequence[WindowResult]) -> list[Markup]:
     if not result.performance:
         return []
-    parts = [grid(*_metric_charts([*windows[1 - OVER :], result]))]
+    parts = [grid(*metric_charts([*windows[1 - OVER :], result]))]
     parts += [facts([(f"version {one.version}", _counts(one)) for one in result.performance])]
     for one in result.performance:
         rows = [
@@ -209,7 +225,7 @@ def _interval(bounds: tuple[float, float] | None) -> str:
 
 def _chart(title: str, lines: Sequence[Series], windows: Sequence[WindowResult]) -> Markup:
     """Lines over the windows, with a mark where another version began."""
-    names = [_short(one.start)[5:] for one in windows]
+    names = [short_start(one.start)[5:] for one in windows]
     changes = [
         (place - 0.5, f"version {after.version}")
         for place, (before, after) in enumerate(pairwise(windows), 2)
@@ -218,7 +234,7 @@ def _chart(title: str, lines: Sequence[Series], windows: Sequence[WindowResult])
     return line_chart(title, lines, marks=True, x_names=names, events=changes)
 
 
-def _short(start: str) -> str:
+def short_start(start: str) -> str:
     """`2026-03-01`, or `2026-03-01 06:00` for a window that begins within a day."""
     return start.removesuffix("T00:00:00Z").removesuffix(":00Z").replace("T", " ")
 
@@ -254,7 +270,7 @@ def drift_charts(windows: Sequence[WindowResult]) -> dict[str, Markup]:
     return charts
 
 
-def _metric_charts(windows: Sequence[WindowResult]) -> list[Markup]:
+def metric_charts(windows: Sequence[WindowResult]) -> list[Markup]:
     """A chart of each metric overall, of the version that was served."""
     scores = [
         {one.metric: one for one in its.performance[0].scores if one.slice == OVERALL}

@@ -1,7 +1,7 @@
 """Explains in plain text why a run came to its verdict."""
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -39,7 +39,7 @@ class Explanation:
             "version": summary.pushed_version,
             "reasons": summary.reasons,
             "failed_step": summary.failed_step,
-            "checks": [check.model_dump() for check in self._evaluation.verdict.checks] if self._evaluation else [],
+            "checks": [check.model_dump() for check in self.evaluation.verdict.checks] if self.evaluation else [],
             "data_warnings": self._data_warnings,
             "serving_checks": [check.model_dump() for check in self._serving.checks] if self._serving else [],
             "rollout": self._rollout.model_dump() if self._rollout else None,
@@ -51,21 +51,22 @@ class Explanation:
 
     def text(self) -> str:
         """Lines of at most `WIDTH` columns, but for literals that cannot be broken."""
-        lines = _wrapped(self._headline())
-        for title, items in self._parts():
+        lines = _wrapped(self.headline())
+        for title, items in self.parts():
             if items:
                 lines += ["", title, *(line for item in items for line in _wrapped(f"  - {item}", 4))]
         lines += ["", "Where it comes from"]
         lines += [line for name, value in self._provenance() for line in _wrapped(f"  {name:<15} {value}", 18)]
         return "\n".join(line.rstrip() for line in lines)
 
-    def _parts(self) -> Iterator[tuple[str, list[str]]]:
+    def parts(self) -> Iterator[tuple[str, list[str]]]:
+        """Titles, and a sentence for each reason, check and event below them."""
         yield "Why", self.summary.reasons
         yield "Warnings of the data", self._data_warnings
-        if self._evaluation:
-            checked = [_check(check) for check in self._evaluation.verdict.checks]
-            if self._evaluation.baseline_problem:
-                checked.append(f"production could not be scored: {self._evaluation.baseline_problem}")
+        if self.evaluation:
+            checked = [_check(check) for check in self.evaluation.verdict.checks]
+            if self.evaluation.baseline_problem:
+                checked.append(f"production could not be scored: {self.evaluation.baseline_problem}")
             yield "What was checked", checked
         if self._serving:
             failed = [f"{check.name} failed: {check.detail}" for check in self._serving.checks if not check.passed]
@@ -81,7 +82,8 @@ class Explanation:
             became += [f"rollout {self._rollout.verdict}: {reason}" for reason in self._rollout.reasons]
         yield "What became of it", became
 
-    def _headline(self) -> str:
+    def headline(self) -> str:
+        """What became of the run, in a sentence."""
         summary, name = self.summary, self.summary.lineage.run
         if summary.told:
             return f"{name} was {summary.told.text}."
@@ -98,8 +100,8 @@ class Explanation:
         if rows.read:
             counts = f"{rows.read:,} read, {rows.unused}, {rows.train:,} train, {rows.eval:,} eval"
             yield "rows", counts
-        if self._evaluation and self._evaluation.weight:
-            yield "weighted by", f"{self._evaluation.weight}: metrics, curves and comparisons; not numbers of rows"
+        if self.evaluation and self.evaluation.weight:
+            yield "weighted by", f"{self.evaluation.weight}: metrics, curves and comparisons; not numbers of rows"
         yield "started", format_time(summary.lineage.started)
         yield "target", summary.lineage.target
         if summary.pushed_version:
@@ -111,7 +113,8 @@ class Explanation:
             yield "report", self.run.report
 
     @cached_property
-    def _evaluation(self) -> Evaluation | None:
+    def evaluation(self) -> Evaluation | None:
+        """Metrics and checks of the gate, if the run got that far and they are still there."""
         return read_evaluation_of(self.summary.lineage, self.summary.artifacts)
 
     @cached_property
@@ -136,12 +139,16 @@ def explain_run(view: RunView, store: ModelStore | None = None) -> Explanation:
 def explain_version(what: str, runs: str | Path, store: ModelStore) -> Explanation:
     """A version as `find_version` takes and refuses it, with the run that pushed it if its record is among `runs`."""
     version = find_version(store, what)
+    return explain_stored(version, runs, _events(store, version.model, version.number))
+
+
+def explain_stored(version: Version, runs: str | Path, events: Sequence[Event]) -> Explanation:
+    """A version that was found already, with the events that concern it, oldest first."""
     run = read_if_there(lambda: load_run(runs, version.manifest.lineage.run))
     view = run if run and run.summary.pushed_version == version.number else None
     known = version.manifest.model_dump(include={"lineage", "reasons", "baseline_version", "data_digest", "artifacts"})
     manifest = Summary(state="succeeded", verdict="pushed", pushed_version=version.number, **known)
-    events = _events(store, version.model, version.number)
-    return Explanation(view.summary if view else manifest, view, events, version.uri)
+    return Explanation(view.summary if view else manifest, view, tuple(events), version.uri)
 
 
 def find_version(store: ModelStore, what: str) -> Version:

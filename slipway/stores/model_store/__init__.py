@@ -5,7 +5,7 @@ from slipway.stores import storage
 from slipway.stores.model_store.local import LocalModelStore
 from slipway.stores.model_store.manifest import Manifest, Provenance, Pushed, Version, digest_model
 from slipway.stores.model_store.remote import RemoteModelStore
-from slipway.stores.model_store.state import Event, Stage, last_move, served_last
+from slipway.stores.model_store.state import Event, Seen, Stage, State, last_move, served_last
 from slipway.stores.model_store.store import ModelStore
 
 __all__ = [
@@ -15,7 +15,9 @@ __all__ = [
     "ModelStore",
     "Provenance",
     "Pushed",
+    "Seen",
     "Stage",
+    "State",
     "Version",
     "digest_model",
     "last_move",

@@ -47,6 +47,12 @@ class LocalModelStore(ModelStore):
         """Names of the models, sorted."""
         return sorted(path.parent.name for path in self._root.glob(f"*/{MANIFESTS}"))
 
+    def stamp(self, model: str) -> str:
+        """Of the folder, in which every change of the state and every push renames something."""
+        base = self._root / model
+        found = [path.stat() for path in (base, base / STATE) if path.exists()]
+        return " ".join(f"{one.st_mtime_ns}:{one.st_ino}:{one.st_size}" for one in found)
+
     def fetch(self, version: Version, folder: Path) -> Path:
         """The version's own directory: it is on this machine already."""
         refuse_damaged(version, self.verify(version))

@@ -51,6 +51,11 @@ class RemoteModelStore(ModelStore):
         """Names of the models, sorted."""
         return [name for name in self._objects.names("") if self._objects.objects(f"{name}/{MANIFESTS}/")]
 
+    def stamp(self, model: str) -> str:
+        """The generation of the state's object."""
+        found = self._objects.find(f"{model}/{STATE}")
+        return str(found.generation) if found else ""
+
     def fetch(self, version: Version, folder: Path) -> Path:
         """Downloads a version, unless it is there intact."""
         target = folder / str(version.number)

@@ -9,11 +9,11 @@ version that was stable when it was requested.
 import math
 import time
 from collections.abc import Collection, Iterable, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from slipway.errors import ModelQuarantinedError, StoreError
+from slipway.errors import ChangedMeanwhileError, ModelQuarantinedError, StoreError
 from slipway.lineage import describe_actor
 
 Stage = Literal["candidate", "canary", "stable", "retired", "quarantined"]
@@ -66,6 +66,13 @@ class State(BaseModel):
     def deleted(self) -> frozenset[int]:
         """Versions whose files were deleted."""
         return frozenset(event.version for event in self.history if event.action == "delete")
+
+
+class Seen(NamedTuple):
+    """What a person saw of a model when he decided: the pin, and the stage of the version that he chose."""
+
+    pin: int | None
+    stage: Stage | None
 
 
 def adopt(state: State, pushes: Iterable[Event]) -> State:
@@ -220,6 +227,23 @@ def check_left(state: State, leave: int | None, move: Event | None) -> None:
         raise StoreError(
             f"{state.model} was not rolled back: its stable version is {state.pin} now, {before}; another process "
             f"changed it. To roll {state.pin} back as well, name it: --from {state.pin}"
+        )
+
+
+def check_seen(state: State, number: int, seen: Seen) -> None:
+    """Refuses a change of a version, with a ChangedMeanwhileError, if pin or stage are not as they were seen."""
+    if state.pin != seen.pin:
+        was = f"it was {seen.pin}" if seen.pin else "none was"
+        raise ChangedMeanwhileError(
+            f"{state.model} was changed meanwhile, and nothing was done: {was} when this was decided. "
+            f"{serving(state, ())}. Look at it again"
+        )
+    now = state.stages.get(number)
+    if now != seen.stage:
+        by = _quarantined(state, number) if now == "quarantined" else now or "unknown"
+        raise ChangedMeanwhileError(
+            f"version {number} of {state.model} was changed meanwhile, and nothing was done: it was {seen.stage} when "
+            f"this was decided, and is {by} now. Look at it again"
         )
 
 

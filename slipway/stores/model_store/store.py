@@ -6,10 +6,12 @@ import math
 import re
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import MappingProxyType
 
-from slipway.errors import StoreError
+from slipway.errors import ChangedMeanwhileError, StoreError
 from slipway.lineage import user
 from slipway.stores import storage
 from slipway.stores.artifacts import MODEL, parse_json
@@ -24,10 +26,11 @@ from slipway.stores.model_store.manifest import (
     compare,
     hash_files,
 )
-from slipway.stores.model_store.state import Action, Event, Stage, State
+from slipway.stores.model_store.state import Action, Event, Seen, Stage, State
 
 MANIFESTS, BASELINES, CLAIMS, STATE = ".manifests", ".baselines", ".claims", ".state.json"
 RESTORE = "restore it from a backup"
+READERS = 8
 
 _NAME = re.compile(r"\w[\w.-]*", re.ASCII)
 Change = Callable[[State], State]
@@ -42,7 +45,8 @@ class ModelStore(ABC):
     The pin names the stable version: promotions and rollbacks move it without touching the files of a version.
 
     Methods that change a stage take `why`, `who` (the authenticated account, that of the store by default) and `says`
-    (the name that it gives itself) for the history, and return the history's line. Where the version is already in that
+    (the name that it gives itself) for the history, and return the history's line; some take what a person saw when he
+    decided (`seen`), and raise `ChangedMeanwhileError` if that is not so any more. Where the version is already in that
     stage, that is the old line, and nothing changes: each of these calls may be repeated, except a rollback.
 
     Every method raises `StoreError` where the store cannot be reached, read or written, or the version does not exist;
@@ -55,7 +59,16 @@ class ModelStore(ABC):
 
     def versions(self, model: str) -> list[Version]:
         """Versions of a model that can be served, oldest first; folders that no push made are ignored."""
-        return [self._read(model, number) for number in self._numbers(self._state(model))]
+        return self.look(model)[1]
+
+    def look(self, model: str, known: Mapping[int, Version] = MappingProxyType({})) -> tuple[State, list[Version]]:
+        """State and versions of a model, of one moment; manifests never change, and those of `known` are not read."""
+        state, stored = self._load(model), self._stored(model)
+        state = self._adopt(state, stored)
+        numbers = self._numbers(state, stored)
+        with ThreadPoolExecutor(READERS) as threads:
+            read = dict(threads.map(lambda number: (number, self._read(model, number)), set(numbers) - known.keys()))
+        return state, [known.get(number) or read[number] for number in numbers]
 
     def version(self, model: str, number: int) -> Version:
         """One version that can be served."""
@@ -138,9 +151,11 @@ class ModelStore(ABC):
         """Marks a version as the one that gets a part of the traffic; a canary before it is a candidate again."""
         return self._act("canary", self.version(model, number), why or "gets a part of the traffic", who, says)
 
-    def promote(self, model: str, number: int, *, why: str = "", who: str = "", says: str = "") -> Event:
+    def promote(
+        self, model: str, number: int, *, why: str = "", who: str = "", says: str = "", seen: Seen | None = None
+    ) -> Event:
         """Moves the pin to a version, after its files are hashed again; the one that was stable is retired."""
-        return self._act("promote", self._intact(model, number), why or "promoted by hand", who, says)
+        return self._act("promote", self._intact(model, number), why or "promoted by hand", who, says, seen=seen)
 
     def rollback(
         self,
@@ -152,6 +167,7 @@ class ModelStore(ABC):
         why: str = "",
         who: str = "",
         says: str = "",
+        seen: Seen | None = None,
     ) -> Event:
         """Moves the pin back to what was stable before, or to `to`, and quarantines the version that it leaves.
 
@@ -166,23 +182,30 @@ class ModelStore(ABC):
             why: The reason, for the history.
             who: The account, for the history.
             says: The name that it gives itself, for the history.
+            seen: The pin, and the stage of `to`, that must still be so.
 
         Returns:
             `version` is in production now, `previous` is quarantined.
         """
         try:
-            return self._go_back(model, to, leave, asked, why or "rolled back by hand", who, says)
+            return self._go_back(model, to, leave, asked, why or "rolled back by hand", who, says, seen)
+        except ChangedMeanwhileError:
+            raise
         except StoreError as error:
             state = self._state(model)
             raise type(error)(f"{error}. {states.serving(state, self._numbers(state))}") from error
 
-    def quarantine(self, model: str, number: int, *, why: str = "", who: str = "", says: str = "") -> Event:
+    def quarantine(
+        self, model: str, number: int, *, why: str = "", who: str = "", says: str = "", seen: Seen | None = None
+    ) -> Event:
         """Takes a version out for good; StoreError for the stable one, which a rollback quarantines."""
-        return self._act("quarantine", self.version(model, number), why or "quarantined by hand", who, says)
+        return self._act("quarantine", self.version(model, number), why or "quarantined by hand", who, says, seen=seen)
 
-    def release(self, model: str, number: int, *, why: str = "", who: str = "", says: str = "") -> Event:
+    def release(
+        self, model: str, number: int, *, why: str = "", who: str = "", says: str = "", seen: Seen | None = None
+    ) -> Event:
         """Lifts the quarantine of a version, and of all with the same bytes: they may be pushed and promoted again."""
-        return self._act("release", self._read(model, number), why or "released by hand", who, says)
+        return self._act("release", self._read(model, number), why or "released by hand", who, says, seen=seen)
 
     def retire(self, model: str, number: int, *, why: str = "", who: str = "", says: str = "") -> Event:
         """Takes a candidate or a canary out without a judgement: it may be promoted later."""
@@ -211,7 +234,15 @@ class ModelStore(ABC):
         return sorted(state.deleted - before)
 
     def _go_back(
-        self, model: str, to: int | None, leave: int | None, asked: float, why: str, who: str, says: str
+        self,
+        model: str,
+        to: int | None,
+        leave: int | None,
+        asked: float,
+        why: str,
+        who: str,
+        says: str,
+        seen: Seen | None,
     ) -> Event:
         state = self._state(model)
         move = states.last_move(state.history, asked if leave is None else math.inf)
@@ -224,15 +255,26 @@ class ModelStore(ABC):
             states.check_left(now, leave, move)
             return states.apply(now, event.model_copy(update={"previous": now.pin}))
 
-        return self._act("rollback", self._intact(model, target), why, who, says, apply)
+        return self._act("rollback", self._intact(model, target), why, who, says, apply, seen)
 
     def _act(
-        self, action: Action, version: Version, why: str, who: str, says: str, apply: Apply = states.apply
+        self,
+        action: Action,
+        version: Version,
+        why: str,
+        who: str,
+        says: str,
+        apply: Apply = states.apply,
+        seen: Seen | None = None,
     ) -> Event:
         who = who or self._who()
-        state = self._update(
-            version.model, lambda state: apply(state, _event(version.manifest, action, self._clock(), who, says, why))
-        )
+
+        def change(state: State) -> State:
+            if seen is not None:
+                states.check_seen(state, version.number, seen)
+            return apply(state, _event(version.manifest, action, self._clock(), who, says, why))
+
+        state = self._update(version.model, change)
         return next(one for one in reversed(state.history) if version.number in (one.version, one.previous))
 
     def _intact(self, model: str, number: int) -> Version:
@@ -273,9 +315,10 @@ class ModelStore(ABC):
         where = storage.join(self.uri, model, STATE)
         return State(model=model) if content is None else parse_json(content, State, where, RESTORE)
 
-    def _adopt(self, state: State) -> State:
+    def _adopt(self, state: State, stored: Sequence[int] | None = None) -> State:
         """Adds versions to the state when they are first seen: a push need not write files and state at once."""
-        unknown = [number for number in self._stored(state.model) if number not in state.stages]
+        stored = self._stored(state.model) if stored is None else stored
+        unknown = [number for number in stored if number not in state.stages]
         manifests = [self._read(state.model, number).manifest for number in unknown]
         pushes = [
             _event(one, "push", one.created, one.pushed_by or "unknown", "", "passed its gate") for one in manifests
@@ -285,9 +328,10 @@ class ModelStore(ABC):
     def _update(self, model: str, change: Change) -> State:
         return self._swap(model, lambda state: change(self._adopt(state)))
 
-    def _numbers(self, state: State) -> list[int]:
+    def _numbers(self, state: State, stored: Sequence[int] | None = None) -> list[int]:
         """Versions that can be served, ascending, without those pushed after the state was read."""
-        return [number for number in self._stored(state.model) if number in state.stages.keys() - state.deleted]
+        stored, known = self._stored(state.model) if stored is None else stored, state.stages.keys() - state.deleted
+        return [number for number in stored if number in known]
 
     def _who(self) -> str:
         """Who acts, for the history."""
@@ -296,6 +340,13 @@ class ModelStore(ABC):
     @abstractmethod
     def models(self) -> list[str]:
         """Names of the models, sorted."""
+
+    @abstractmethod
+    def stamp(self, model: str) -> str:
+        """A text that changes with each change of a model's state: whoever remembers a model asks whether to look anew.
+
+        It may miss a push that was killed right before its end.
+        """
 
     @abstractmethod
     def fetch(self, version: Version, folder: Path) -> Path:

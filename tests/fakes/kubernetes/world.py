@@ -143,6 +143,21 @@ def three_versions() -> Path:
 
 
 @contextmanager
+def open_staging(folder: Path, patch: pytest.MonkeyPatch) -> Iterator[World]:
+    """A home in a folder with three versions, and an overlay of staging that is filled in, for commands."""
+    patch.setenv("SLIPWAY_HOME", str(folder))
+    patch.setenv("SLIPWAY_REMOTE_HOME", "")  # a fork's settings may name one
+    patch.setenv("SLIPWAY_SERVING__OVERLAY", str(write_overlay(folder / "overlay")))
+    for name, value in (("WINDOW_SECONDS", 0), ("TRAFFIC_SECONDS", 0), ("READY_SECONDS", 20), ("MIN_REQUESTS", 50)):
+        patch.setenv(f"SLIPWAY_SERVING__{name}", str(value))
+    patch.setenv("SLIPWAY_SERVING__MODELS_PATH", "gs://bucket/models")
+    impatient = partial(Rollout, pause=lambda seconds: time.sleep(min(seconds, 0.02)))
+    patch.setattr("delivery.rollout.Rollout", impatient)
+    with open_world(folder) as opened:
+        yield opened
+
+
+@contextmanager
 def open_world(
     folder: Path,
     versions_of: Path | None = None,
