@@ -80,6 +80,11 @@ def unique_count(feature: statistics_pb2.FeatureNameStatistics) -> int:
     return next((int(custom.num) for custom in feature.custom_stats if custom.name == UNIQUE), 0)
 
 
+def has_unique_count(feature: statistics_pb2.FeatureNameStatistics) -> bool:
+    """Whether the number of distinct values is known."""
+    return not feature.HasField("num_stats") or any(custom.name == UNIQUE for custom in feature.custom_stats)
+
+
 def describe_image(feature: statistics_pb2.FeatureNameStatistics, shape: Shape, means: dict[str, bytes]) -> None:
     """Adds the shape, and pictures of the mean images by label."""
     feature.custom_stats.add(name=SHAPE, str=" x ".join(map(str, shape)))
