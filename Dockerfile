@@ -45,6 +45,7 @@ COPY serving/ serving/
 COPY components/ components/
 COPY pipelines/ pipelines/
 COPY delivery/ delivery/
+COPY console/ console/
 COPY cli/ cli/
 # Checked against the source's hash, so that what is mounted over a folder of these is what runs.
 RUN python -m compileall -q --invalidation-mode checked-hash .

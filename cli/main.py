@@ -58,6 +58,7 @@ TABLE = [
     Command("Runs", "cli.tune", "tune", "Write what a search found into module.yaml."),
     Command("Runs", "cli.loop", "loop", "Play the whole loop on this machine: drift, retraining, canary, a bad model."),
     Command("Runs", "cli.track", "track", "Write runs and versions to MLflow that an outage left out."),
+    Command("Runs", "cli.ui", "ui", "Show runs, models, data and predictions in a browser."),
     Command("Models", "cli.models", "models", "Show pushed models; promote, roll back, quarantine, delete versions."),
     Command("Models", "cli.gate", "gate", "Test the gate between an evaluated model and production."),
     Command("Models", "cli.parity", "parity", "Compare a served model's answers with those of training."),

@@ -21,7 +21,7 @@ RULES: tuple[tuple[PathClass, tuple[str, ...]], ...] = (
     ("settings", ("settings/*.yaml",)),
     ("manifest", ("manifests/*",)),
     ("pipeline", ("pipelines/*",)),
-    ("image", ("cli/*", "components/*", "delivery/*", "serving/*", "settings/*", "slipway/*")),
+    ("image", ("cli/*", "components/*", "console/*", "delivery/*", "serving/*", "settings/*", "slipway/*")),
     ("image", ("image/modules/*", "image/settings/*", "image/requirements*.lock", "image/module.Dockerfile")),
     ("image", ("requirements-uv.lock",)),
     ("image", ("Dockerfile", ".dockerignore")),

@@ -26,9 +26,13 @@ _SIGNS = {"good": "✓", "warn": "!", "bad": "✕", "plain": "·"}
 
 def render_page(title: str, body: Markup, *, subtitle: str | Markup = "") -> str:
     """The page as HTML text; with many sections, it begins with links to them."""
+    return _template().render(title=title, body=body, subtitle=subtitle, links=section_links(body))
+
+
+def section_links(body: Markup) -> list[tuple[str, str]]:
+    """Anchors and titles of a body's sections; none if there are few."""
     sections = [(anchor, unescape(name)) for anchor, name in _SECTION.findall(str(body))]
-    links = sections if len(sections) >= LINKS_FROM else []
-    return _template().render(title=title, body=body, subtitle=subtitle, links=links)
+    return sections if len(sections) >= LINKS_FROM else []
 
 
 @cache

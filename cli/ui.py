@@ -1,0 +1,46 @@
+"""`slipway ui`: the console, for people."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Annotated
+
+import typer
+
+from cli import options
+from cli.options import MAX_PORT
+from cli.output import echo
+from delivery.environment import open_environment
+
+
+def ui(
+    env: options.Env = None,
+    host: Annotated[str, typer.Option(help="Address to listen on; no authentication.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="0 takes a free one.", min=0, max=MAX_PORT)] = 8600,
+    allow_host: Annotated[
+        list[str] | None, typer.Option(help="A name that a proxy calls the console by; repeatable.")
+    ] = None,
+    allow_actions: Annotated[
+        bool, typer.Option("--allow-actions", help="Forms may promote, roll back, train.")
+    ] = False,
+) -> None:
+    """Show runs, models, data and predictions in a browser, of this machine's state or an environment's."""
+    from console.server import serve
+    from console.site import Site
+
+    site = Site(open_environment(env), allow_actions, tuple(name.lower() for name in allow_host or ()))
+    if not _is_loopback(host):
+        may = "change what is served" if allow_actions else "read all of it"
+        echo(
+            f"{host} is not this machine alone: the console has no authentication, and who reaches the port can {may}. "
+            "Put an identity-aware proxy or a firewall before it; --allow-host NAME names what the proxy calls it.",
+            err=True,
+        )
+    serve(site, host, port, lambda address: echo(f"{address}  (Ctrl-C ends it)"))
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

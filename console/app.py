@@ -1,0 +1,129 @@
+"""The console as an aiohttp application: its rooms, what protects them, and pages for errors."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import secrets
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from pathlib import Path
+
+import yarl
+from aiohttp import web
+
+import slipway.pages
+from console import data, models, runs
+from console.forms import BODY_BYTES
+from console.layout import respond
+from console.site import SITE, Site, site_of
+from slipway.errors import SlipwayError
+from slipway.pages.page import notice
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+POLICY = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+    "Server": "slipway",
+}
+STATIC = Path(__file__).parent / "static"
+PAGE_CSS = Path(slipway.pages.__file__).parent / "page.css"
+_log = logging.getLogger(__name__)
+
+
+def make_app(site: Site) -> web.Application:
+    """The application; each room brings its routes."""
+    app = web.Application(middlewares=[_errors, _known_host, _own_origin], client_max_size=BODY_BYTES)
+    app[SITE] = site
+    app.on_response_prepare.append(_protect)
+    app.add_routes([web.get("/", _start), web.get("/static/page.css", _page_css), web.static("/static", STATIC)])
+    app.add_routes(runs.routes())
+    app.add_routes(models.routes())
+    app.add_routes(data.routes())
+    return app
+
+
+async def _start(_request: web.Request) -> web.StreamResponse:
+    raise web.HTTPSeeOther("/runs")
+
+
+async def _page_css(_request: web.Request) -> web.StreamResponse:
+    return web.FileResponse(PAGE_CSS)
+
+
+async def _protect(request: web.Request, response: web.StreamResponse) -> None:
+    if request.path.startswith("/static/"):
+        response.headers.setdefault("Cache-Control", "no-cache")  # asks whether it changed
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
+
+
+@web.middleware
+async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Pages in place of errors; what nobody foresaw gets a number, which the log names."""
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        if error.status < HTTPStatus.BAD_REQUEST:
+            raise
+        status, said = HTTPStatus(error.status), error.text or ""
+        if said == f"{error.status}: {error.reason}":
+            said = status.description
+        headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
+    except SlipwayError as error:
+        status, said, headers = HTTPStatus.BAD_GATEWAY, str(error), {}
+    except Exception:
+        number = secrets.token_hex(4)
+        _log.exception("error %s: %s %s", number, request.method, request.rel_url)
+        status, headers = HTTPStatus.INTERNAL_SERVER_ERROR, {}
+        said = f"This is a fault of the console. Its log names it as error {number}."
+    response = respond(request, status.phrase, notice(said, "bad"), status=status)
+    response.headers.update(headers)
+    return response
+
+
+@web.middleware
+async def _known_host(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuses foreign names: a page of another site may let its own name lead to this address."""
+    if not _is_known(request.host, site_of(request).hosts):
+        raise web.HTTPForbidden(
+            text=f"This console does not answer as {request.host!r}. Start it with --allow-host {request.host}."
+        )
+    return await handler(request)
+
+
+def _is_known(host: str, hosts: tuple[str, ...]) -> bool:
+    """Whether a Host header is an address, localhost, or one of the names; no foreign name leads to an address."""
+    try:
+        name = yarl.URL.build(scheme="http", authority=host).host or ""
+    except ValueError:
+        return False
+    if name == "localhost" or name.lower() in hosts:
+        return True
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+@web.middleware
+async def _own_origin(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuses what a page of another site sends; a link from there may still lead here."""
+    if request.method not in ("GET", "HEAD"):
+        origin = request.headers.get("Origin")
+        foreign = origin is not None and yarl.URL(origin).authority != request.host
+        if foreign or request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
+            raise web.HTTPForbidden(
+                text="A page of another site sent this. Open the console itself, and send it there."
+            )
+    return await handler(request)

@@ -1,0 +1,61 @@
+"""Forms that change something, each with a token that only a page of this console for this browser can hold."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import secrets
+
+from aiohttp import web
+from markupsafe import Markup
+
+from console.site import site_of
+
+BODY_BYTES = 64 * 1024
+READ_SECONDS = 30
+COOKIE, TOKEN = "slipway_form", "token"
+_MARK = web.RequestKey("form_mark", str)
+
+
+def post_form(request: web.Request, action: str, *parts: Markup) -> Markup:
+    """A form that posts to `action`, a path of the console, with its token."""
+    token = Markup('<input type="hidden" name="{}" value="{}">').format(TOKEN, _token(request, action))
+    return Markup('<form class="action" method="post" action="{}">{}{}</form>').format(
+        action, token, Markup("").join(parts)
+    )
+
+
+async def read_form(request: web.Request, *, most: int = BODY_BYTES) -> dict[str, str]:
+    """The fields of a posted form of this console, without its token.
+
+    Raises:
+        web.HTTPForbidden: the token is missing, or of another browser, process or form.
+        web.HTTPRequestEntityTooLarge: the form is longer than `most` bytes.
+    """
+    try:
+        async with asyncio.timeout(READ_SECONDS):
+            posted = await request.clone(client_max_size=most).post()
+    except TimeoutError:
+        raise web.HTTPRequestTimeout(text=f"The form did not arrive within {READ_SECONDS} seconds.") from None
+    fields = {name: value for name, value in posted.items() if isinstance(value, str)}
+    if COOKIE not in request.cookies or not hmac.compare_digest(
+        fields.pop(TOKEN, "").encode(), _token(request, request.path).encode()
+    ):
+        raise web.HTTPForbidden(
+            text="This form is not of this browser, or the console was started anew since. Load it again."
+        )
+    return fields
+
+
+def keep_mark(request: web.Request, response: web.StreamResponse) -> None:
+    """Gives the browser its mark, if a page with a form was made for it."""
+    mark = request.get(_MARK)
+    if mark is not None and COOKIE not in request.cookies:
+        response.set_cookie(COOKIE, mark, path="/", httponly=True, samesite="Strict", secure=request.secure)
+
+
+def _token(request: web.Request, action: str) -> str:
+    """The signature of a browser's mark and a form's path."""
+    mark = request.cookies.get(COOKIE) or request.get(_MARK) or secrets.token_urlsafe(24)
+    request[_MARK] = mark
+    return hmac.new(site_of(request).key, f"{mark} {action}".encode(), "sha256").hexdigest()
