@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from markupsafe import Markup
@@ -25,7 +26,7 @@ from slipway.pages.numbers import MISSING, format_number, format_share, short_nu
 from slipway.pages.page import grid, pictures, table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from tensorflow_metadata.proto.v0 import statistics_pb2
 
@@ -52,14 +53,15 @@ class Drawing:
 
 
 PLAIN = Drawing()
+NO_MORE: Mapping[str, Mapping[str, Cell]] = MappingProxyType({})
 
 
-def by_name(datasets: Iterable[statistics_pb2.DatasetFeatureStatistics]) -> dict[str, Sides]:
+def by_name(datasets: Mapping[str, statistics_pb2.DatasetFeatureStatistics]) -> dict[str, Sides]:
     """The features of data sets by name, in the order of the first that has them."""
     features: dict[str, Sides] = {}
-    for dataset in datasets:
+    for key, dataset in datasets.items():
         for feature in dataset.features:
-            features.setdefault(feature_name(feature), {})[dataset.name] = feature
+            features.setdefault(feature_name(feature), {})[key] = feature
     return features
 
 
@@ -70,7 +72,7 @@ def first_of(sides: Sides) -> statistics_pb2.FeatureNameStatistics:
 
 def is_number(sides: Sides) -> bool:
     """Whether a feature belongs into the table of numbers; so does an image."""
-    return first_of(sides).HasField("num_stats")
+    return bool(first_of(sides).HasField("num_stats"))
 
 
 def type_name(sides: Sides) -> str:
@@ -82,7 +84,7 @@ def feature_tables(
     features: Mapping[str, Sides],
     examples: Mapping[str, float],
     drawing: Drawing = PLAIN,
-    more: tuple[str, Mapping[str, Cell]] | None = None,
+    more: Mapping[str, Mapping[str, Cell]] = NO_MORE,
 ) -> Markup:
     """A table of numbers and one of categories: a row for each feature, in it a line for each data set.
 
@@ -90,7 +92,7 @@ def feature_tables(
         features: By name, in the order in which they are shown.
         examples: Of each data set, in the order of the lines.
         drawing: Of the small picture of each.
-        more: Title and cells of one more column.
+        more: Cells of further columns, by title.
     """
     names = " and ".join(examples)
     note = (f"A line each for {names}. " if len(examples) > 1 else "") + "Point at a number to see all its digits."
@@ -102,8 +104,7 @@ def feature_tables(
             if is_number(sides) == (title == "Numbers")
         ]
         if rows:
-            extra = [more[0]] if more else []
-            shown = table(["Feature", "Distribution", *extra, *headers, "Type"], rows, text_columns=2)
+            shown = table(["Feature", "Distribution", *more, *headers, "Type"], rows, text_columns=2)
             parts.append(Markup("<h3>{}</h3>{}").format(title, shown))
     return Markup("").join(parts)
 
@@ -118,7 +119,7 @@ def _row(
     sides: Sides,
     examples: Mapping[str, float],
     drawing: Drawing,
-    more: tuple[str, Mapping[str, Cell]] | None,
+    more: Mapping[str, Mapping[str, Cell]],
 ) -> list[Cell]:
     width = len(NUMBERS if is_number(sides) else CATEGORIES)
     lines = [_figures(sides[key], size) if key in sides else [MISSING] * width for key, size in examples.items()]
@@ -128,7 +129,7 @@ def _row(
     ]
     shape = image_shape(first_of(sides))
     kind = f"image, {' x '.join(map(str, shape))}" if shape else type_name(sides)
-    extra: list[Cell] = [more[1].get(name, "")] if more else []
+    extra = [cells_of.get(name, "") for cells_of in more.values()]
     return [Markup("<strong>{}</strong>").format(name), _mini(sides, drawing), *extra, *cells, kind]
 
 
@@ -152,7 +153,8 @@ def _figures(feature: statistics_pb2.FeatureNameStatistics, examples: float) -> 
     approximate = "" if feature.HasField("string_stats") else "≈ "
     distinct = f"{approximate}{format_number(unique_count(feature))}" if has_unique_count(feature) else MISSING
     if feature.HasField("string_stats"):
-        stats, [top, *_] = feature.string_stats, [*feature.string_stats.top_values, None]
+        stats = feature.string_stats
+        top = next(iter(stats.top_values), None)
         frequency = format_number(top.frequency) if top else MISSING
         return [count, missing, distinct, _short_text(top.value) if top else MISSING, frequency,
                 _short(stats.avg_length)]  # fmt: skip

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def render_statistics(statistics: statistics_pb2.DatasetFeatureStatisticsList) -> str:
     """One HTML page."""
-    features = by_name(statistics.datasets)
+    features = by_name(_splits(statistics))
     types = Counter(type_name(sides) for sides in features.values())
     counts = ", ".join(f"{count} {name}" for name, count in types.items())
     sizes: list[tuple[str, Cell, Cell]] = [
@@ -36,9 +36,15 @@ def render_statistics(statistics: statistics_pb2.DatasetFeatureStatisticsList) -
 def statistics_tables(statistics: statistics_pb2.DatasetFeatureStatisticsList) -> Markup:
     """Tables of all features, a line for each split; for a run's report, too."""
     examples = {dataset.name: dataset.num_examples for dataset in statistics.datasets}
-    return feature_tables(by_name(statistics.datasets), examples)
+    return feature_tables(by_name(_splits(statistics)), examples)
 
 
 def statistics_figures(statistics: statistics_pb2.DatasetFeatureStatisticsList) -> Markup:
     """A picture of each feature; for a run's report, too."""
-    return feature_figures(by_name(statistics.datasets))
+    return feature_figures(by_name(_splits(statistics)))
+
+
+def _splits(
+    statistics: statistics_pb2.DatasetFeatureStatisticsList,
+) -> dict[str, statistics_pb2.DatasetFeatureStatistics]:
+    return {dataset.name: dataset for dataset in statistics.datasets}
