@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from slipway.data.examples.dataset import SPLITS
@@ -54,6 +55,17 @@ def offers(state: Locations, views: Iterable[RunView]) -> list[Offer]:
         starts = [name for name in storage.list_names(storage.join(state.monitoring, model)) if name[:1].isdigit()]
         found += [Offer(f"window/{model}/{start}", f"{model}, requests of {start}") for start in starts[:-OFFERED:-1]]
     return found
+
+
+def judged_runs(views: Iterable[RunView]) -> list[Offer]:
+    """The newest runs with an evaluation."""
+    judged = (view for view in views if view.summary.lineage.shows.evaluation in view.summary.artifacts)
+    return [Offer(view.name, _with_version(view)) for view in islice(judged, OFFERED)]
+
+
+def _with_version(view: RunView) -> str:
+    version = view.summary.pushed_version
+    return f"{view.name} (version {version})" if version else view.name
 
 
 def read_set(

@@ -19,10 +19,10 @@ from pydantic import BaseModel, Field
 
 from slipway.evaluation.metric import CANDIDATE, EXAMPLE_COUNT
 from slipway.evaluation.metrics import compute_metrics, invalid_predictions
-from slipway.evaluation.results import Count, SliceResult, name_slice
+from slipway.evaluation.results import FIX, Count, SliceResult, name_slice
 from slipway.evaluation.slices import Slicing
 from slipway.stores import storage
-from slipway.stores.artifacts import read_json
+from slipway.stores.artifacts import parse_json
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -68,10 +68,6 @@ class SliceDetails(BaseModel):
     thresholds: list[float] = []
     slices: list[SliceDetail] = Field(description="overall first, then those that the evaluation lists")
 
-    def of(self, row: SliceResult) -> SliceDetail | None:
-        """The detail of a slice of the evaluation."""
-        return next((one for one in self.slices if (one.columns, one.values) == (row.columns, row.values)), None)
-
 
 def describe_slices(judged: Evaluation, measured: Measured) -> SliceDetails:
     """The details of the slices that an evaluation lists; `measured` is what it was made of."""
@@ -100,11 +96,10 @@ def write_slice_details(details: SliceDetails, folder: str | Path) -> None:
     storage.write_text(storage.join(str(folder), FILE), details.model_dump_json(exclude_defaults=True))
 
 
-def read_slice_details(folder: str | Path) -> SliceDetails | None:
-    """The details in an artifact of evaluate_model; None in one of an older version, which wrote none."""
-    if not storage.exists(storage.join(str(folder), FILE)):
-        return None
-    return read_json(folder, FILE, SliceDetails, "evaluate_model")
+def read_slice_details(folder: str) -> SliceDetails | None:
+    """The details in an artifact of evaluate_model, local or gs://; None in one of an older version, which has none."""
+    uri = storage.join(folder, FILE)
+    return parse_json(storage.read_bytes(uri), SliceDetails, uri, FIX) if storage.exists(uri) else None
 
 
 def _resample(judged: Evaluation, measured: Measured) -> tuple[dict[tuple[str, ...], dict[str, Floats]], int]:

@@ -1,0 +1,245 @@
+"""The page of slices: the metric of all rows, what decides, a picture of the slices, a table."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from markupsafe import Markup
+
+from console.data.slices import (
+    DECIDED,
+    MOST_RUNS,
+    PAGE,
+    SORTS,
+    Judged,
+    Line,
+    Sliced,
+    SlicesView,
+    decided,
+    known_threshold,
+    matrix_at,
+)
+from console.layout import button, field, get_form, select
+from slipway.evaluation.results import OVERALL
+from slipway.evaluation.slice_details import SAMPLES
+from slipway.pages.charts import confusion_matrix
+from slipway.pages.dots import Dot, dot_chart
+from slipway.pages.numbers import MISSING, format_number, format_share
+from slipway.pages.page import grid, notice, section, table, tiles
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from console.data.sets import Offer
+    from slipway.pages.page import Cell
+
+FORM = "/data/slices"
+
+
+def slices_body(view: SlicesView, sliced: Sliced, offers: Sequence[Offer]) -> Markup:
+    """The body of the page."""
+    parts = [_headline(sliced), *_warnings(sliced), _form(view, sliced, offers)]
+    if sliced.threshold is not None:
+        parts.append(_decision(view, sliced))
+    parts += [_slices(view, sliced), *_classes(view, sliced), *_residuals(view, sliced)]
+    return Markup("").join(parts)
+
+
+def choose_runs(view: SlicesView, offers: Sequence[Offer]) -> Markup:
+    """The runs that are compared, as select boxes."""
+    known = {offer.reference: offer.text for offer in offers}
+    options = [*known.items(), *((run, run) for run in view.runs if run not in known)]
+    chosen = [*view.runs, *[""] * (MOST_RUNS - len(view.runs))]
+    labels = ("run", *["beside it"] * (MOST_RUNS - 1))
+    none = [("", "none")]
+    return Markup("").join(
+        select(label, "run", options if index == 0 else none + options, run)
+        for index, (label, run) in enumerate(zip(labels, chosen, strict=True))
+    )
+
+
+def _form(view: SlicesView, sliced: Sliced, offers: Sequence[Offer]) -> Markup:
+    names = [OVERALL, *(line.name for line in sliced.lines)]
+    if view.slice not in names:
+        names.append(view.slice)
+    has_parts = any(one.scores or one.confusion for judged in sliced.judged for one in judged.details.values())
+    threshold = Markup("")
+    if sliced.threshold is not None:
+        threshold = Markup(
+            '<label>decision threshold<input type="number" name="threshold" min="0" max="1" step="any" value="{}">'
+            "</label>"
+        ).format(f"{view.threshold:g}")
+    return get_form(
+        FORM,
+        choose_runs(view, offers),
+        select("slice by", "by", [("", "all features"), *((one, one) for one in sliced.columns)], view.by),
+        select("metric", "metric", [(one, one.replace("_", " ")) for one in sliced.metrics], sliced.metric),
+        select("sort by", "sort", list(SORTS.items()), view.sort),
+        field("rows at least", "min_rows", str(view.min_rows), kind="number"),
+        select("matrix of", "slice", [(one, one) for one in names], view.slice) if has_parts else Markup(""),
+        threshold,
+        button("show"),
+    )
+
+
+def _headline(sliced: Sliced) -> Markup:
+    name = sliced.metric.replace("_", " ")
+    items: list[tuple[str, Cell, Cell]] = [
+        (_title(name, judged, sliced), format_number(dot.value) if dot else MISSING, _between(dot))
+        for judged, dot in zip(sliced.judged, sliced.overall.dots, strict=True)
+    ]
+    ranked = [line for line in sliced.lines if line.dots[0]]
+    items.append(
+        ("slices", format_number(len(sliced.lines)), f"{sliced.hidden:,} have fewer rows" if sliced.hidden else "")
+    )
+    items.append(("rows", format_number(sliced.overall.rows), f"label {sliced.judged[0].evaluation.label}"))
+    body = tiles(items)
+    outside = [line for line in ranked if _is_outside(line, sliced.overall)]
+    if ranked:
+        told = f"{len(outside)} of {len(ranked)} slices differ from all rows by more than their intervals"
+        named = ", ".join(f"{line.name} {line.dots[0].said}" for line in outside[:3] if line.dots[0])
+        body += Markup("<p>{}</p>").format(f"{told}{f': {named}' if named else ''}.")
+    return body
+
+
+def _title(name: str, judged: Judged, sliced: Sliced) -> str:
+    return f"{name}, {judged.title}" if len(sliced.judged) > 1 else name
+
+
+def _between(dot: Dot | None) -> str:
+    return f"{format_number(dot.interval[0])} to {format_number(dot.interval[1])}" if dot and dot.interval else ""
+
+
+def _is_outside(line: Line, overall: Line) -> bool:
+    """Whether the first run's value on all rows lies outside of the slice's interval."""
+    ours, whole = line.dots[0], overall.dots[0]
+    return bool(ours and whole and ours.interval and not ours.interval[0] <= whole.value <= ours.interval[1])
+
+
+def _warnings(sliced: Sliced) -> list[Markup]:
+    said = []
+    if old := [one.run for one in sliced.judged if not one.details]:
+        said.append(
+            f"{' and '.join(old)} has no intervals and no counts by threshold: these were not kept then. "
+            "Run the pipeline again to have them."
+        )
+    if len({one.data for one in sliced.judged}) > 1:
+        said.append(
+            "The runs were evaluated on different data: a difference may come from the rows, not from the model."
+        )
+    return [notice(text, "warn") for text in said]
+
+
+def _decision(view: SlicesView, sliced: Sliced) -> Markup:
+    """What a threshold decides on the chosen rows; `threshold.js` replaces it while the slider moves."""
+    figures, items = [], list[tuple[str, Cell, Cell]]()
+    for judged in sliced.judged:
+        matrix = matrix_at(judged, view.slice, view.threshold)
+        if matrix is None:
+            items.append((judged.title, MISSING, f"has no rows of {view.slice}"))
+            continue
+        for metric in ("precision", "recall", "accuracy", "predicted_positive"):
+            dot = decided(matrix, metric, judged)
+            title = _title(metric.replace("_", " "), judged, sliced)
+            items.append((title, format_share(dot.value) if dot else MISSING, _shares(dot)))
+        classes = judged.evaluation.classes or ["0", "1"]
+        counts = [[matrix.true_negatives, matrix.false_positives], [matrix.false_negatives, matrix.true_positives]]
+        figures.append(confusion_matrix(judged.title, classes, counts))
+    used = known_threshold(sliced.judged[0], view.threshold)
+    counted = f", the nearest that was counted at ({view.threshold:g} was asked for)" if used != view.threshold else ""
+    note = f"Predicted positive is a score above {used:g}{counted}; on {view.slice.replace(OVERALL, 'all rows')}."
+    slider = Markup(
+        '<label class="slider" hidden>decision threshold<input type="range" min="0" max="1" step="0.001" value="{}"'
+        ' aria-valuetext="{}"><output>{}</output></label>'
+    ).format(f"{view.threshold:g}", f"{view.threshold:g}", f"{view.threshold:g}")
+    found = Markup('<div data-part="decision" aria-live="polite">{}{}{}</div>').format(
+        Markup('<p class="note">{}</p>').format(note), tiles(items), grid(*figures)
+    )
+    return section("Decision threshold", slider, found)
+
+
+def _shares(dot: Dot | None) -> str:
+    return f"{format_share(dot.interval[0])} to {format_share(dot.interval[1])}" if dot and dot.interval else ""
+
+
+def _slices(view: SlicesView, sliced: Sliced) -> Markup:
+    """Picture and table of the slices; they follow the threshold, too, where it decides the metric."""
+    pages = max(1, math.ceil(len(sliced.lines) / PAGE))
+    page = min(view.page, pages)
+    shown = sliced.lines[PAGE * (page - 1) : PAGE * page]
+    name = sliced.metric.replace("_", " ")
+    if not shown:
+        few = f"None of {sliced.hidden:,} slices has {view.min_rows:,} rows." if sliced.hidden else ""
+        return section("Slices", notice(few or "module.yaml lists no slices.", "warn"))
+    titles = [judged.title for judged in sliced.judged]
+    picture = dot_chart(
+        f"{name} by slice, and its 95 % interval",
+        titles,
+        [(line.name, line.dots) for line in shown],
+        [dot.value if dot else None for dot in sliced.overall.dots],
+        note="The upright line is all rows.",
+    )
+    headers = ["slice", "rows", *(f"{name}{f', {title}' if len(titles) > 1 else ''}" for title in titles)]
+    rows = [[line.name, format_number(line.rows), *map(_cell, line.dots)] for line in [sliced.overall, *shown]]
+    body = Markup('<div data-part="slices">{}{}</div>').format(picture, table(headers, rows))
+    return section("Slices", _turn(view, sliced, page, pages), body, note=_method(sliced))
+
+
+def _cell(dot: Dot | None) -> Cell:
+    return Markup("{}<br><small>{}</small>").format(format_number(dot.value) if dot else MISSING, _between(dot))
+
+
+def _method(sliced: Sliced) -> str:
+    weight = sliced.judged[0].evaluation.weight
+    if sliced.threshold is not None and sliced.metric in DECIDED:
+        said = "Intervals are Wilson's score intervals (95 %)."
+        said = f"Rows count by {weight}, for which there is no such interval." if weight else said
+    else:
+        said = (
+            f"Intervals are TFMA's Poisson bootstrap (95 %, {SAMPLES} samples); none where it leaves a value undefined."
+        )
+    rest = f" {sliced.left_out:,} more slices were checked and are not listed." if sliced.left_out else ""
+    return said + " They are of each run alone: two that overlap may still differ on the same rows." + rest
+
+
+def _classes(view: SlicesView, sliced: Sliced) -> list[Markup]:
+    """Of several classes: the confusion matrix of all rows, or of a slice."""
+    if sliced.judged[0].evaluation.task != "multiclass":
+        return []
+    figures = []
+    for judged in sliced.judged:
+        overall, detail = judged.evaluation.curves.confusion_matrix, judged.details.get(view.slice)
+        counts = detail.confusion if detail else overall.counts if overall and view.slice == OVERALL else []
+        if counts:
+            figures.append(confusion_matrix(f"{judged.title}, {view.slice}", judged.evaluation.classes, counts))
+    missing = notice("There is no confusion matrix of this slice: it is kept for 20 classes at most.", "plain")
+    return [section("Confusion matrix", *(figures or [missing]))]
+
+
+def _residuals(view: SlicesView, sliced: Sliced) -> list[Markup]:
+    """Of a regression: the median residual of each slice, and where nine of ten lie."""
+    if sliced.judged[0].evaluation.task != "regression" or not any(one.details for one in sliced.judged):
+        return []
+    names = [OVERALL, *(line.name for line in sliced.lines[PAGE * (view.page - 1) : PAGE * view.page])]
+    rows = [(name, [_residual(judged, name) for judged in sliced.judged]) for name in names]
+    titles = [judged.title for judged in sliced.judged]
+    picture = dot_chart("Prediction less label: median, and where 90 % lie", titles, rows, [0.0])
+    return [section("Residuals", picture)]
+
+
+def _residual(judged: Judged, name: str) -> Dot | None:
+    detail = judged.details.get(name)
+    if detail is None or not detail.residuals:
+        return None
+    low, _, median, _, high = detail.residuals
+    return Dot(median, (low, high))
+
+
+def _turn(view: SlicesView, sliced: Sliced, page: int, pages: int) -> Markup:
+    first, last = PAGE * (page - 1) + 1, min(PAGE * page, len(sliced.lines))
+    said = Markup("<span>{}</span>").format(f"{first:,} to {last:,} of {len(sliced.lines):,} slices")
+    link = Markup('<a href="{}" rel="{}">{}</a>')
+    before = link.format(view.address(page=page - 1), "prev", "previous") if page > 1 else Markup("")
+    after = link.format(view.address(page=page + 1), "next", "next") if page < pages else Markup("")
+    return Markup('<nav class="turn" aria-label="Pages">{} {} {}</nav>').format(said, before, after)
