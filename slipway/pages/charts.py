@@ -15,8 +15,13 @@ from markupsafe import Markup
 from slipway.pages.numbers import format_number, format_share, short_number
 
 FEW_CLASSES = 4
-_CONFUSED = Markup('<td style="--share:{:.0f}%"><b>{}</b><small>{}</small></td>')
-_CONFUSED_MANY = Markup('<td style="--share:{0:.0f}%" title="{2}"><b>{1}</b></td>')
+# Widths and shades are attributes of SVG: a strict content policy lets no `style` pass.
+_SHADE = Markup('<svg class="shade" opacity="{:.2f}" aria-hidden="true"></svg>')
+_CONFUSED = Markup("<td>{}<b>{}</b><small>{}</small></td>")
+_CONFUSED_MANY = Markup('<td title="{2}">{0}<b>{1}</b></td>')
+_BAR = Markup('<svg class="bar" viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true">{}</svg>')
+_FILLED = Markup('<rect class="{}" x="{:.2f}" width="{:.2f}" height="8"/>')
+_FRAMED = Markup('<rect class="over" y="0.8" width="{:.1f}" height="6.4"/>')
 
 
 @dataclass(frozen=True)
@@ -106,6 +111,11 @@ def line_chart(
     return figure(title, frame.svg(title, *parts), [one.name for one in series])
 
 
+def bar(start: float, length: float, kind: str = "filled") -> Markup:
+    """A bar from one place to another, in percent of its width; never too short to be seen."""
+    return _BAR.format(_FILLED.format(kind, start, max(length, 0.7)))
+
+
 def calibration_chart(
     title: str, predicted: Sequence[float], observed: Sequence[float], counts: Sequence[float]
 ) -> Markup:
@@ -188,14 +198,11 @@ def bar_list(
     With `logarithm` their lengths go by powers of ten, from one below the smallest value.
     """
     lengths = _lengths([max(value, 0) if math.isfinite(value) else 0.0 for _, value in rows], logarithm=logarithm)
-    item = Markup(
-        '<li><span class="name" title="{0}">{0}</span><span class="bar"><i style="width:{1:.1f}%"></i></span>'
-        '<span class="value">{2}</span></li>'
-    )
+    item = Markup('<li><span class="name" title="{0}">{0}</span>{1}<span class="value">{2}</span></li>')
     items = [
         item.format(
             label,
-            length,
+            bar(0, length),
             format_share(value / share_of) if share_of else format_number(value),
         )
         for (label, value), length in zip(rows, lengths, strict=True)
@@ -215,13 +222,12 @@ def overlaid_bars(
     """Two distributions by cell, in shares: the first as filled bars, the second as frames over them."""
     lengths = _lengths([share for _, *both in rows for share in both], logarithm=logarithm)
     item = Markup(
-        '<li><span class="name" title="{0}">{0}</span><span class="bar" title="{3}"><i style="width:{1:.1f}%"></i>'
-        '<b style="width:{2:.1f}%"></b></span><span class="value">{4}</span></li>'
+        '<li><span class="name" title="{0}">{0}</span><span title="{2}">{1}</span><span class="value">{3}</span></li>'
     )
     items = [
         item.format(
             cell,
-            *ends,
+            _BAR.format(_FILLED.format("filled", 0, ends[0]) + _FRAMED.format(ends[1])),
             f"{names[0]} {show(first)}, {names[1]} {show(second)}",
             f"{show(first)} → {show(second)}",
         )
@@ -241,7 +247,9 @@ def confusion_matrix(title: str, names: Sequence[str], counts: Sequence[Sequence
     rows = []
     for name, row in zip(names, counts, strict=True):
         total = sum(row) or 1
-        cells = [cell.format(100 * one / total, format_number(one), format_share(one / total)) for one in row]
+        cells = [
+            cell.format(_SHADE.format(0.35 * one / total), format_number(one), format_share(one / total)) for one in row
+        ]
         rows.append(Markup('<tr><th scope="row">{}</th>{}</tr>').format(name, Markup("").join(cells)))
     table = Markup(
         '<div class="scroll"><table class="confusion{}"><thead><tr><td></td><th colspan="{}">predicted</th></tr>'

@@ -14,7 +14,7 @@ from slipway.errors import SlipwayError
 from slipway.evaluation.metric import key_metrics
 from slipway.evaluation.results import Evaluation
 from slipway.evaluation.serving_checks import read_validation as read_serving_checks
-from slipway.pages.charts import Series, line_chart
+from slipway.pages.charts import Series, bar, line_chart
 from slipway.pages.numbers import MISSING, format_number, format_seconds
 from slipway.pages.page import badge, code, details, facts, grid, log, notice, render_page, section, table, tiles
 from slipway.runs.record import Step
@@ -205,17 +205,14 @@ def step_graph(steps: Sequence[Step], run_started: float) -> Markup:
     ).format(width, height, drawn, dots)
     ends = [step.started + (step.seconds or 0) - run_started for step in steps if step.started is not None]
     rows = Markup("").join(_row(step, run_started, max(ends, default=0) or 1) for step in steps)
-    return Markup('<div class="steps" style="--gutter:{}px">{}<ol>{}</ol></div>').format(width + 8, gutter, rows)
+    return Markup('<div class="steps">{}<ol>{}</ol></div>').format(gutter, rows)
 
 
 def _row(step: Step, run_started: float, run_seconds: float) -> Markup:
-    bar = Markup("")
+    drawn = Markup("<span></span>")
     if step.started is not None:
-        bar = Markup('<i class="{}" style="margin-left:{:.2f}%;width:{:.2f}%"></i>').format(
-            _kind(step),
-            100 * max(step.started - run_started, 0) / run_seconds,
-            100 * (step.seconds or 0) / run_seconds,
-        )
+        since = 100 * max(step.started - run_started, 0) / run_seconds
+        drawn = bar(since, 100 * (step.seconds or 0) / run_seconds, _kind(step))
     time = "cached" if step.cached else format_seconds(step.seconds)
     if step.state in ("pending", "skipped", "running"):
         time = step.state
@@ -223,9 +220,8 @@ def _row(step: Step, run_started: float, run_seconds: float) -> Markup:
     if step.log:  # of a local run; the page lies beside the folder of logs
         name = Markup('<a href="logs/{}.log" target="_blank" rel="noopener">{}</a>').format(step.name, name)
     return Markup(
-        '<li><span class="name">{}<b class="{}" title="{}">{}</b></span><span class="bar">{}</span>'
-        '<span class="value">{}</span></li>'
-    ).format(name, _kind(step), step.state, _SIGNS[step.state], bar, time)
+        '<li><span class="name">{}<b class="{}" title="{}">{}</b></span>{}<span class="value">{}</span></li>'
+    ).format(name, _kind(step), step.state, _SIGNS[step.state], drawn, time)
 
 
 def _kind(step: Step) -> str:
