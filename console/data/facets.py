@@ -164,8 +164,10 @@ def tell_differences(facets: Facets) -> list[str]:
     told += [f"{name}, {one.said}." for name, one in moved[:NAMED]]
     if len(moved) > NAMED:
         told.append(f"{len(moved) - NAMED} more moved by more than chance explains.")
-    if not moved:
-        told.append("No feature's distribution differs by more than chance explains.")
+    if not moved and len(found) > len(alone):
+        told.append(
+            f"None of the {len(found) - len(alone)} features that both have differs by more than chance explains."
+        )
     for name, change in _missing_changes(facets)[:NAMED]:
         told.append(f"{name} is missing {change}.")
     return told

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 PAGE = 50  # slices
 MOST_RUNS = 3  # pictures tell three apart
-DECIDED = ("accuracy", "precision", "recall", "predicted_positive")
+DECIDED = ("precision", "recall", "accuracy", "predicted_positive")
 CUT = 0.5
 SORTS = {"worst": "worst first", "best": "best first", "rows": "number of rows", "name": "name"}
 _Z = NormalDist().inv_cdf(0.975)

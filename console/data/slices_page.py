@@ -29,12 +29,13 @@ from slipway.pages.numbers import MISSING, format_number, format_share
 from slipway.pages.page import grid, notice, section, table, tiles
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from console.data.sets import Offer
     from slipway.pages.page import Cell
 
 FORM = "/data/slices"
+NAMED = 3
 
 
 def slices_body(view: SlicesView, sliced: Sliced, offers: Sequence[Offer]) -> Markup:
@@ -94,21 +95,26 @@ def _headline(sliced: Sliced) -> Markup:
         ("slices", format_number(len(sliced.lines)), f"{sliced.hidden:,} have fewer rows" if sliced.hidden else "")
     )
     items.append(("rows", format_number(sliced.overall.rows), f"label {sliced.judged[0].evaluation.label}"))
-    body = tiles(items)
+    body, said = tiles(items), ""
     outside = [line for line in ranked if _is_outside(line, sliced.overall)]
     if ranked:
         told = f"{len(outside)} of {len(ranked)} slices differ from all rows by more than their intervals"
-        named = ", ".join(f"{line.name} {line.dots[0].said}" for line in outside[:3] if line.dots[0])
-        body += Markup("<p>{}</p>").format(f"{told}{f': {named}' if named else ''}.")
-    return body
+        named = ", ".join(f"{line.name} {line.dots[0].said}" for line in outside[:NAMED] if line.dots[0])
+        chance = f" About {0.05 * len(ranked):.0f} would by chance." if outside else ""
+        said = f"{told}{f': {named}' if named else ''}.{chance}"
+    return body + notice(said, "warn" if outside else "plain") if said else body
 
 
 def _title(name: str, judged: Judged, sliced: Sliced) -> str:
     return f"{name}, {judged.title}" if len(sliced.judged) > 1 else name
 
 
-def _between(dot: Dot | None) -> str:
-    return f"{format_number(dot.interval[0])} to {format_number(dot.interval[1])}" if dot and dot.interval else ""
+def _between(dot: Dot | None, show: Callable[[float], str] = format_number) -> str:
+    return f"{show(dot.interval[0])} to {show(dot.interval[1])}" if dot and dot.interval else ""
+
+
+def _pair(dot: Dot | None, show: Callable[[float], str] = format_number) -> Cell:
+    return Markup("{}<br><small>{}</small>").format(show(dot.value) if dot else MISSING, _between(dot, show))
 
 
 def _is_outside(line: Line, overall: Line) -> bool:
@@ -133,19 +139,25 @@ def _warnings(sliced: Sliced) -> list[Markup]:
 
 def _decision(view: SlicesView, sliced: Sliced) -> Markup:
     """What a threshold decides on the chosen rows; `threshold.js` replaces it while the slider moves."""
-    figures, items = [], list[tuple[str, Cell, Cell]]()
+    figures: list[Markup] = []
+    rows: list[tuple[str, list[Dot | None]]] = []
     for judged in sliced.judged:
         matrix = matrix_at(judged, view.slice, view.threshold)
         if matrix is None:
-            items.append((judged.title, MISSING, f"has no rows of {view.slice}"))
+            rows.append((judged.title, [None] * len(DECIDED)))
             continue
-        for metric in ("precision", "recall", "accuracy", "predicted_positive"):
-            dot = decided(matrix, metric, judged)
-            title = _title(metric.replace("_", " "), judged, sliced)
-            items.append((title, format_share(dot.value) if dot else MISSING, _shares(dot)))
+        rows.append((judged.title, [decided(matrix, metric, judged) for metric in DECIDED]))
         classes = judged.evaluation.classes or ["0", "1"]
         counts = [[matrix.true_negatives, matrix.false_positives], [matrix.false_negatives, matrix.true_positives]]
         figures.append(confusion_matrix(judged.title, classes, counts))
+    names = [metric.replace("_", " ") for metric in DECIDED]
+    if len(rows) == 1:
+        shown = tiles(
+            (name, _share(dot), _between(dot, format_share)) for name, dot in zip(names, rows[0][1], strict=True)
+        )
+    else:
+        cells: list[list[Cell]] = [[title, *(_pair(dot, format_share) for dot in dots)] for title, dots in rows]
+        shown = table(["", *names], cells)
     used = known_threshold(sliced.judged[0], view.threshold)
     counted = f", the nearest that was counted at ({view.threshold:g} was asked for)" if used != view.threshold else ""
     note = f"Predicted positive is a score above {used:g}{counted}; on {view.slice.replace(OVERALL, 'all rows')}."
@@ -154,13 +166,13 @@ def _decision(view: SlicesView, sliced: Sliced) -> Markup:
         ' aria-valuetext="{}"><output>{}</output></label>'
     ).format(f"{view.threshold:g}", f"{view.threshold:g}", f"{view.threshold:g}")
     found = Markup('<div data-part="decision" aria-live="polite">{}{}{}</div>').format(
-        Markup('<p class="note">{}</p>').format(note), tiles(items), grid(*figures)
+        Markup('<p class="note">{}</p>').format(note), shown, grid(*figures)
     )
     return section("Decision threshold", slider, found)
 
 
-def _shares(dot: Dot | None) -> str:
-    return f"{format_share(dot.interval[0])} to {format_share(dot.interval[1])}" if dot and dot.interval else ""
+def _share(dot: Dot | None) -> str:
+    return format_share(dot.value) if dot else MISSING
 
 
 def _slices(view: SlicesView, sliced: Sliced) -> Markup:
@@ -174,20 +186,16 @@ def _slices(view: SlicesView, sliced: Sliced) -> Markup:
         return section("Slices", notice(few or "module.yaml lists no slices.", "warn"))
     titles = [judged.title for judged in sliced.judged]
     picture = dot_chart(
-        f"{name} by slice, and its 95 % interval",
+        f"{name} by {view.by or 'slice'}, and its 95 % interval",
         titles,
-        [(line.name, line.dots) for line in shown],
+        [(line.name.removeprefix(f"{view.by}="), line.dots) for line in shown],
         [dot.value if dot else None for dot in sliced.overall.dots],
         note="The upright line is all rows.",
     )
     headers = ["slice", "rows", *(f"{name}{f', {title}' if len(titles) > 1 else ''}" for title in titles)]
-    rows = [[line.name, format_number(line.rows), *map(_cell, line.dots)] for line in [sliced.overall, *shown]]
+    rows = [[line.name, format_number(line.rows), *map(_pair, line.dots)] for line in [sliced.overall, *shown]]
     body = Markup('<div data-part="slices">{}{}</div>').format(picture, table(headers, rows))
     return section("Slices", _turn(view, sliced, page, pages), body, note=_method(sliced))
-
-
-def _cell(dot: Dot | None) -> Cell:
-    return Markup("{}<br><small>{}</small>").format(format_number(dot.value) if dot else MISSING, _between(dot))
 
 
 def _method(sliced: Sliced) -> str:

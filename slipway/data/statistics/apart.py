@@ -65,13 +65,13 @@ def by_chance(rows: tuple[float, float], error_rate: float) -> float:
 def _known_shares(stats: statistics_pb2.NumericStatistics) -> tuple[Floats, Floats]:
     """Points, in order, and the share below each."""
     points, shares = [], []
-    if stats.common_stats.tot_num_values and not math.isnan(stats.min):
-        points, shares = [stats.min, stats.max], [0.0, 1.0]
     for histogram in stats.histograms:
         counts = np.cumsum([bucket.sample_count for bucket in histogram.buckets])
         if len(counts) and counts[-1]:
             points += [bucket.high_value for bucket in list(histogram.buckets)[:-1]]
             shares += (counts[:-1] / counts[-1]).tolist()
+            if not math.isnan(stats.min):  # a window does not know its extremes
+                points, shares = [*points, stats.min, stats.max], [*shares, 0.0, 1.0]
     order = np.lexsort((shares, points))
     return np.array(points, np.float64)[order], np.array(shares, np.float64)[order]
 
