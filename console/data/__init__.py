@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TypeVar
 
 from aiohttp import web
 from markupsafe import Markup
@@ -14,12 +13,10 @@ from console.data.facets_page import choose_form, facets_body
 from console.data.sets import UnknownError, judged_runs, offers
 from console.data.slices import SlicesView, find_slices
 from console.data.slices_page import choose_runs, slices_body
+from console.index.runs import RunEntry
 from console.layout import button, get_form, respond
-from console.site import Site, site_of
+from console.site import site_of
 from slipway.pages.page import section
-from slipway.runs.store import RunView, list_runs
-
-Found = TypeVar("Found")
 
 
 def routes() -> list[web.RouteDef]:
@@ -32,48 +29,49 @@ def routes() -> list[web.RouteDef]:
 
 
 async def _start(request: web.Request) -> web.StreamResponse:
-    """Choices: a data set, or the evaluations of runs."""
-    state = site_of(request).environment.state
+    """Choices: data sets, or the evaluations of runs."""
+    state, runs = site_of(request).environment.state, await _runs(request)
 
     def look() -> Markup:
-        views = _runs(site_of(request))
-        runs = Markup("").join([choose_runs(SlicesView(), judged_runs(views)), button("show")])
+        if not runs:
+            return Markup("<p>There are no runs yet. <code>slipway run</code> makes one.</p>")
+        features, slices = choose_form(View(), offers(state, runs)), choose_runs(SlicesView(), judged_runs(runs))
         return section(
-            "Features",
-            choose_form(View(), offers(state, views)),
-            note="Statistics of a data set, or of two beside each other.",
+            "Features", features, note="Statistics of a data set, or of two beside each other: splits, runs, requests."
         ) + section(
-            "Slices", get_form("/data/slices", runs), note="Metrics of a model on parts of the evaluation rows."
+            "Slices", get_form("/data/slices", slices, button("show")), note="Metrics on parts of the evaluation rows."
         )
 
-    return respond(request, "Data", await _look(look))
+    return respond(request, "Data", await _found(look))
 
 
 async def _features(request: web.Request) -> web.StreamResponse:
-    state = site_of(request).environment.state
+    state, runs = site_of(request).environment.state, await _runs(request)
 
     def look() -> Markup:
         view = View.of(request.query)
-        return facets_body(view, find_facets(state, view), offers(state, _runs(site_of(request))))
+        return facets_body(view, find_facets(state, view), offers(state, runs))
 
-    return respond(request, "Features", await _look(look))
+    return respond(request, "Features", await _found(look))
 
 
 async def _slices(request: web.Request) -> web.StreamResponse:
-    state = site_of(request).environment.state
+    state, runs = site_of(request).environment.state, await _runs(request)
 
     def look() -> Markup:
         view = SlicesView.of(request.query)
-        return slices_body(view, find_slices(state, view), judged_runs(_runs(site_of(request))))
+        return slices_body(view, find_slices(state, view), judged_runs(runs))
 
-    return respond(request, "Slices", await _look(look), scripts=["threshold.js"])
-
-
-def _runs(site: Site) -> list[RunView]:
-    return list_runs(site.environment.state.runs)
+    return respond(request, "Slices", await _found(look), scripts=["threshold.js"])
 
 
-async def _look(look: Callable[[], Found]) -> Found:
+async def _runs(request: web.Request) -> list[RunEntry]:
+    """All runs, newest first."""
+    entries = await site_of(request).runs.entries()
+    return sorted(entries.values(), key=lambda run: (run.started, run.name), reverse=True)
+
+
+async def _found(look: Callable[[], Markup]) -> Markup:
     """What a function finds, in a thread; what is not there is 404, and a query that makes no sense 400."""
     try:
         return await asyncio.to_thread(look)

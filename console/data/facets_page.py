@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 from console.data.facets import PAGE, SORTS, SWITCHES, TYPES, Difference, Facets, View, tell_differences
+from console.data.paging import pager, part_of
 from console.layout import button, field, get_form, select
 from slipway.data.statistics.features import feature_figures, feature_tables
 from slipway.pages.numbers import MISSING, format_number, format_share
@@ -27,16 +28,16 @@ LABELS = {
 
 def facets_body(view: View, facets: Facets, offers: Sequence[Offer]) -> Markup:
     """The body of the page."""
-    pages = max(1, math.ceil(len(facets.features) / PAGE))
-    page = min(view.page, pages)
-    shown = dict(list(facets.features.items())[PAGE * (page - 1) : PAGE * page])
+    total = len(facets.features)
+    part = part_of(view, total, PAGE)
+    shown = dict(list(facets.features.items())[part])
     more: dict[str, dict[str, Cell]] = {}
     if facets.differences:
         more["Difference"] = {name: _difference(facets.differences[name]) for name in shown}
         more["JS divergence"] = {name: _divergence(facets.differences[name]) for name in shown}
     parts = [_tiles(facets), _told(facets), choose_form(view, offers), _view_form(view, facets)]
     if shown:
-        turn = _turn(view, page, pages, len(facets.features))
+        turn = pager(view, part, total, PAGE, "features")
         tables = feature_tables(shown, facets.examples, view.drawing, more)
         parts += [section("Features", turn, tables), section("Pictures", feature_figures(shown, view.drawing), turn)]
     else:
@@ -121,13 +122,3 @@ def _difference(one: Difference) -> Cell:
 
 def _divergence(one: Difference) -> Cell:
     return MISSING if math.isinf(one.divergence) else f"{one.divergence:.4f}"
-
-
-def _turn(view: View, page: int, pages: int, features: int) -> Markup:
-    """Which features these are, and links to the pages before and after."""
-    first, last = PAGE * (page - 1) + 1, min(PAGE * page, features)
-    said = Markup("<span>{}</span>").format(f"{first:,} to {last:,} of {features:,} features")
-    link = Markup('<a href="{}" rel="{}">{}</a>')
-    before = link.format(view.address(page=page - 1), "prev", "previous") if page > 1 else Markup("")
-    after = link.format(view.address(page=page + 1), "next", "next") if page < pages else Markup("")
-    return Markup('<nav class="turn" aria-label="Pages">{} {} {}</nav>').format(said, before, after)

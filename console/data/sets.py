@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from tensorflow_metadata.proto.v0 import statistics_pb2
 
+    from console.index.runs import RunEntry
     from pipelines.registry import Locations
     from slipway.runs.store import RunView
 
@@ -43,29 +44,20 @@ class Offer:
     text: str
 
 
-def offers(state: Locations, views: Iterable[RunView]) -> list[Offer]:
-    """The splits of the newest runs with statistics, and the newest windows of each model."""
-    found: list[Offer] = []
-    for view in views:
-        if view.summary.lineage.shows.statistics in view.summary.artifacts:
-            found += [Offer(f"run/{view.name}/{split}", f"{view.name}: {split}") for split in SPLITS]
-        if len(found) >= OFFERED * len(SPLITS):
-            break
+def offers(state: Locations, runs: Iterable[RunEntry]) -> list[Offer]:
+    """The splits of the newest runs with data, and the newest windows of each model."""
+    with_data = islice((run for run in runs if run.rows), OFFERED)
+    found = [Offer(f"run/{run.name}/{split}", f"{run.name}: {split}") for run in with_data for split in SPLITS]
     for model in storage.list_names(state.monitoring):
         starts = [name for name in storage.list_names(storage.join(state.monitoring, model)) if name[:1].isdigit()]
         found += [Offer(f"window/{model}/{start}", f"{model}, requests of {start}") for start in starts[:-OFFERED:-1]]
     return found
 
 
-def judged_runs(views: Iterable[RunView]) -> list[Offer]:
+def judged_runs(runs: Iterable[RunEntry]) -> list[Offer]:
     """The newest runs with an evaluation."""
-    judged = (view for view in views if view.summary.lineage.shows.evaluation in view.summary.artifacts)
-    return [Offer(view.name, _with_version(view)) for view in islice(judged, OFFERED)]
-
-
-def _with_version(view: RunView) -> str:
-    version = view.summary.pushed_version
-    return f"{view.name} (version {version})" if version else view.name
+    judged = islice((run for run in runs if run.metrics), OFFERED)
+    return [Offer(run.name, f"{run.name} (version {run.version})" if run.version else run.name) for run in judged]
 
 
 def read_set(

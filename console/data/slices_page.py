@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
+from console.data.paging import pager, part_of
 from console.data.slices import (
     DECIDED,
     MOST_RUNS,
@@ -177,9 +177,8 @@ def _share(dot: Dot | None) -> str:
 
 def _slices(view: SlicesView, sliced: Sliced) -> Markup:
     """Picture and table of the slices; they follow the threshold, too, where it decides the metric."""
-    pages = max(1, math.ceil(len(sliced.lines) / PAGE))
-    page = min(view.page, pages)
-    shown = sliced.lines[PAGE * (page - 1) : PAGE * page]
+    part = part_of(view, len(sliced.lines), PAGE)
+    shown = sliced.lines[part]
     name = sliced.metric.replace("_", " ")
     if not shown:
         few = f"None of {sliced.hidden:,} slices has {view.min_rows:,} rows." if sliced.hidden else ""
@@ -195,7 +194,8 @@ def _slices(view: SlicesView, sliced: Sliced) -> Markup:
     headers = ["slice", "rows", *(f"{name}{f', {title}' if len(titles) > 1 else ''}" for title in titles)]
     rows = [[line.name, format_number(line.rows), *map(_pair, line.dots)] for line in [sliced.overall, *shown]]
     body = Markup('<div data-part="slices">{}{}</div>').format(picture, table(headers, rows))
-    return section("Slices", _turn(view, sliced, page, pages), body, note=_method(sliced))
+    turn = pager(view, part, len(sliced.lines), PAGE, "slices")
+    return section("Slices", turn, body, note=_method(sliced))
 
 
 def _method(sliced: Sliced) -> str:
@@ -229,7 +229,7 @@ def _residuals(view: SlicesView, sliced: Sliced) -> list[Markup]:
     """Of a regression: the median residual of each slice, and where nine of ten lie."""
     if sliced.judged[0].evaluation.task != "regression" or not any(one.details for one in sliced.judged):
         return []
-    names = [OVERALL, *(line.name for line in sliced.lines[PAGE * (view.page - 1) : PAGE * view.page])]
+    names = [OVERALL, *(line.name for line in sliced.lines[part_of(view, len(sliced.lines), PAGE)])]
     rows = [(name, [_residual(judged, name) for judged in sliced.judged]) for name in names]
     titles = [judged.title for judged in sliced.judged]
     picture = dot_chart("Prediction less label: median, and where 90 % lie", titles, rows, [0.0])
@@ -242,12 +242,3 @@ def _residual(judged: Judged, name: str) -> Dot | None:
         return None
     low, _, median, _, high = detail.residuals
     return Dot(median, (low, high))
-
-
-def _turn(view: SlicesView, sliced: Sliced, page: int, pages: int) -> Markup:
-    first, last = PAGE * (page - 1) + 1, min(PAGE * page, len(sliced.lines))
-    said = Markup("<span>{}</span>").format(f"{first:,} to {last:,} of {len(sliced.lines):,} slices")
-    link = Markup('<a href="{}" rel="{}">{}</a>')
-    before = link.format(view.address(page=page - 1), "prev", "previous") if page > 1 else Markup("")
-    after = link.format(view.address(page=page + 1), "next", "next") if page < pages else Markup("")
-    return Markup('<nav class="turn" aria-label="Pages">{} {} {}</nav>').format(said, before, after)
