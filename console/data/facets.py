@@ -209,10 +209,12 @@ def _differences(datasets: _Sides, quantiles: bool) -> dict[str, Difference]:
 def _difference(sides: list[statistics_pb2.FeatureNameStatistics], features: int, quantiles: bool) -> Difference:
     if len(sides) < 2:
         return Difference(math.inf, math.inf)
+    if not all(common_stats(one).tot_num_values for one in sides):
+        return Difference()
     first, second = sides
     kind = int(quantiles or not all(_has_standard(one) for one in sides))
     divergence, _ = measure_distance("JENSEN_SHANNON_DIVERGENCE", first, second, kind) or (0.0, None)
-    rows = tuple(max(common_stats(one).tot_num_values, 1) for one in sides)
+    rows = tuple(common_stats(one).tot_num_values for one in sides)
     if most := measure_distance("L_INFTY", first, second, kind):
         apart, value = most
         shares = [_share(one, value or "") for one in sides]
@@ -264,14 +266,13 @@ def _listed(names: list[str]) -> str:
 
 
 def _missing_changes(facets: Facets) -> list[tuple[str, str]]:
-    """Features of which more or fewer are missing by a point of percent at least, the largest change first."""
+    """Features of which more or fewer are missing than chance explains, the largest change first."""
     found = []
     for name, sides in facets.all.items():
         if len(sides) == 2:
-            first, second = (
-                one.num_missing / max(one.num_missing + one.num_non_missing, 1)
-                for one in map(common_stats, sides.values())
-            )
-            if abs(first - second) >= 0.01:
-                found.append((abs(first - second), name, f"{format_share(first)} → {format_share(second)}"))
+            commons = [common_stats(one) for one in sides.values()]
+            first, second = rows = [one.num_missing + one.num_non_missing for one in commons]
+            was, now = (one.num_missing / max(size, 1) for one, size in zip(commons, rows, strict=True))
+            if abs(was - now) > max(by_chance((first, second), ERROR_RATE / len(facets.all)), TOLD):
+                found.append((abs(was - now), name, f"{format_share(was)} → {format_share(now)}"))
     return [(name, change) for _, name, change in sorted(found, reverse=True)]

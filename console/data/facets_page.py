@@ -13,6 +13,7 @@ from console.layout import button, field, get_form, select
 from slipway.data.statistics.features import feature_figures, feature_tables
 from slipway.pages.numbers import MISSING, format_number, format_share
 from slipway.pages.page import notice, section, tiles
+from slipway.pages.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -106,7 +107,7 @@ def _told(facets: Facets) -> Markup:
     told = tell_differences(facets)
     if not told:
         return Markup("")
-    lines = Markup("").join(map(Markup("<li>{}</li>").format, told))
+    lines = Markup("").join(map(Markup("<li>{}</li>").format, map(printable, told)))
     moved = any(one.has_moved for one in facets.differences.values())
     return notice(Markup("<b>What moved most</b><ul>{}</ul>").format(lines), "warn" if moved else "plain")
 
@@ -114,10 +115,10 @@ def _told(facets: Facets) -> Markup:
 def _difference(one: Difference) -> Cell:
     if math.isinf(one.apart):
         return "in one only"
-    said: Cell = format_share(one.apart)
+    said, where = Markup("{}").format(format_share(one.apart)), printable(one.said)
     if one.has_moved:
         said = Markup("<b>{}</b>").format(said)
-    return Markup('{}<br><small class="cut" title="{}">{}</small>').format(said, one.said, one.said)
+    return Markup('{}<br><small class="cut" title="{}">{}</small>').format(said, where, where)
 
 
 def _divergence(one: Difference) -> Cell:

@@ -27,6 +27,7 @@ from slipway.pages.charts import confusion_matrix
 from slipway.pages.dots import Dot, dot_chart
 from slipway.pages.numbers import MISSING, format_number, format_share
 from slipway.pages.page import grid, notice, section, table, tiles
+from slipway.pages.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -102,7 +103,7 @@ def _headline(sliced: Sliced) -> Markup:
         named = ", ".join(f"{line.name} {line.dots[0].said}" for line in outside[:NAMED] if line.dots[0])
         chance = f" About {0.05 * len(ranked):.0f} would by chance." if outside else ""
         said = f"{told}{f': {named}' if named else ''}.{chance}"
-    return body + notice(said, "warn" if outside else "plain") if said else body
+    return body + notice(printable(said), "warn" if outside else "plain") if said else body
 
 
 def _title(name: str, judged: Judged, sliced: Sliced) -> str:
@@ -187,12 +188,14 @@ def _slices(view: SlicesView, sliced: Sliced) -> Markup:
     picture = dot_chart(
         f"{name} by {view.by or 'slice'}, and its 95 % interval",
         titles,
-        [(line.name.removeprefix(f"{view.by}="), line.dots) for line in shown],
+        [(printable(line.name.removeprefix(f"{view.by}=")), line.dots) for line in shown],
         [dot.value if dot else None for dot in sliced.overall.dots],
         note="The upright line is all rows.",
     )
     headers = ["slice", "rows", *(f"{name}{f', {title}' if len(titles) > 1 else ''}" for title in titles)]
-    rows = [[line.name, format_number(line.rows), *map(_pair, line.dots)] for line in [sliced.overall, *shown]]
+    rows = [
+        [printable(line.name), format_number(line.rows), *map(_pair, line.dots)] for line in [sliced.overall, *shown]
+    ]
     body = Markup('<div data-part="slices">{}{}</div>').format(picture, table(headers, rows))
     turn = pager(view, part, len(sliced.lines), PAGE, "slices")
     return section("Slices", turn, body, note=_method(sliced))
@@ -230,7 +233,7 @@ def _residuals(view: SlicesView, sliced: Sliced) -> list[Markup]:
     if sliced.judged[0].evaluation.task != "regression" or not any(one.details for one in sliced.judged):
         return []
     names = [OVERALL, *(line.name for line in sliced.lines[part_of(view, len(sliced.lines), PAGE)])]
-    rows = [(name, [_residual(judged, name) for judged in sliced.judged]) for name in names]
+    rows = [(printable(name), [_residual(judged, name) for judged in sliced.judged]) for name in names]
     titles = [judged.title for judged in sliced.judged]
     picture = dot_chart("Prediction less label: median, and where 90 % lie", titles, rows, [0.0])
     return [section("Residuals", picture)]

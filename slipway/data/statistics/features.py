@@ -24,6 +24,7 @@ from slipway.data.statistics.describe import (
 from slipway.pages.charts import Bins, bar_list, figure, histogram, overlaid_bars
 from slipway.pages.numbers import MISSING, format_number, format_share, short_number
 from slipway.pages.page import grid, pictures, table
+from slipway.pages.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -111,7 +112,7 @@ def feature_tables(
 
 def feature_figures(features: Mapping[str, Sides], drawing: Drawing = PLAIN) -> Markup:
     """A picture of each feature, the data sets over each other."""
-    return grid(*(drawn for name, sides in features.items() for drawn in _drawn(name, sides, drawing)))
+    return grid(*(drawn for name, sides in features.items() for drawn in _drawn(printable(name), sides, drawing)))
 
 
 def _row(
@@ -130,7 +131,7 @@ def _row(
     shape = image_shape(first_of(sides))
     kind = f"image, {' x '.join(map(str, shape))}" if shape else type_name(sides)
     extra = [cells_of.get(name, "") for cells_of in more.values()]
-    return [Markup("<strong>{}</strong>").format(name), _mini(sides, drawing), *extra, *cells, kind]
+    return [Markup("<strong>{}</strong>").format(printable(name)), _mini(sides, drawing), *extra, *cells, kind]
 
 
 def _mini(sides: Sides, drawing: Drawing) -> Markup:
@@ -176,7 +177,7 @@ def _short(value: float) -> Markup:
 
 
 def _short_text(value: str) -> Markup:
-    return Markup('<span class="cut" title="{0}">{0}</span>').format(value or "(empty)")
+    return Markup('<span class="cut" title="{0}">{0}</span>').format(printable(value) or "(empty)")
 
 
 def _drawn(name: str, sides: Sides, drawing: Drawing) -> list[Markup]:
@@ -241,7 +242,7 @@ def _category_figure(name: str, sides: Sides, drawing: Drawing) -> Markup:
         mean = format_number(first_of(sides).bytes_stats.avg_num_bytes)
         return figure(name, Markup("<p>{} bytes on average</p>").format(mean), note=note)
     totals = {key: common_stats(one).tot_num_values for key, one in sides.items()}
-    rows = [(value or "(empty)", counts) for value, counts in _ranked(sides)[:SHOWN_VALUES]]
+    rows = [(printable(value) or "(empty)", counts) for value, counts in _ranked(sides)[:SHOWN_VALUES]]
     rest = {key: total - sum(counts[key] for _, counts in rows) for key, total in totals.items()}
     if any(count > 0 for count in rest.values()):
         more = max(one.string_stats.unique for one in sides.values()) - len(rows)

@@ -6,12 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from slipway.evaluation.config import EvaluationConfig
-from slipway.evaluation.gate import evaluate
-from slipway.evaluation.metric import CANDIDATE
-from slipway.evaluation.metrics import compute_metrics
 from slipway.evaluation.slice_details import describe_slices
-from slipway.evaluation.slices import Measured, MetricTable, Slicing
+from tests.judged_rows import measure
 
 ROWS = 1000
 CONFIG = """
@@ -42,18 +38,9 @@ def test_matrices_and_intervals_are_those_of_tfma() -> None:
     config = text_format.Parse(CONFIG, config_pb2.EvalConfig())
     found = tfma.analyze_raw_data(pd.DataFrame({"label": labels, "score": scores, "shop": shops}), config)
 
-    codes = (shops == "b").astype(np.int64)
-    slicings = [Slicing((), np.zeros(ROWS, np.int64), [()]), Slicing(("shop",), codes, [("a",), ("b",)])]
-    tables = [
-        MetricTable(one.columns, one.values, its["example_count"].astype(int), its)
-        for one, its in zip(slicings, compute_metrics("binary", labels, scores, slicings), strict=True)
-    ]
-    measured = Measured(tables, labels, {CANDIDATE: scores}, slicings, {CANDIDATE: 0})
-    judged = evaluate(EvaluationConfig.model_validate({"task": "binary", "label": {"column": "l"}}), measured, "")
-    details = describe_slices(judged, measured)
-
+    details = describe_slices(*measure("binary", labels, scores, shops))
     for key, metrics in found.slicing_metrics:
-        [values] = [one[""] for one in metrics[""].values()]
+        values = metrics[""][""]
         ours = next(one for one in details.slices if one.values == [value for _, value in key])
         matrices = values["confusion_matrix_at_thresholds"]["confusionMatrixAtThresholds"]["matrices"]
         for matrix in matrices:
