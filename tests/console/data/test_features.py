@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from datetime import UTC, datetime
 from html import unescape
 from pathlib import Path
@@ -15,15 +16,17 @@ from scipy.spatial.distance import jensenshannon
 from scipy.stats import ks_2samp
 
 from console.data.facets import View, find_facets, tell_differences
+from console.data.facets_page import facets_body
 from console.data.sets import UnknownError, read_set
 from console.site import Site
 from delivery.environment import open_environment
 from pipelines.registry import Locations
+from slipway.data.statistics.io import write_statistics
 from slipway.monitoring.columns import Column
 from slipway.monitoring.counts import choose_cells, count
 from slipway.monitoring.drift import measure
 from slipway.monitoring.result import WindowResult, write_result
-from tests.console.data.state import HOSTILE, add_run
+from tests.console.data.state import HOSTILE, add_run, many_features
 from tests.console.served import served
 
 RUN = "taxi-20260101-000000-aaaa"
@@ -189,3 +192,14 @@ def test_statistics_that_are_damaged_are_said_to_be(tmp_path: Path, monkeypatch:
     [(status, page)] = ask(tmp_path, monkeypatch, features(first=f"run/{RUN}/train"))
     assert status == 502
     assert "damaged" in page
+
+
+def test_a_thousand_features_take_no_longer_than_their_page(tmp_path: Path, state: Locations) -> None:
+    run = add_run(tmp_path, RUN)
+    write_statistics(many_features(1000), str(run / "artifacts" / "statistics"))
+    view = View(f"run/{RUN}/train", f"run/{RUN}/eval", sort="difference", page=3)
+    facets_body(view, find_facets(state, view), [])
+    started = time.process_time()
+    body = facets_body(view, find_facets(state, view), [])
+    assert time.process_time() - started < 0.3  # 0.05 s on an idle machine
+    assert "51 to 75 of 1,000 features" in body

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from html import unescape
 from pathlib import Path
 from urllib.parse import urlencode
@@ -16,6 +17,7 @@ from sklearn.metrics import accuracy_score, confusion_matrix, precision_score, r
 
 from console.data.sets import UnknownError
 from console.data.slices import DECIDED, Sliced, SlicesView, find_slices, matrix_at, read_judged, wilson
+from console.data.slices_page import slices_body
 from console.site import Site
 from delivery.environment import open_environment
 from pipelines.registry import Locations
@@ -205,3 +207,18 @@ def test_hostile_values_of_slices_are_text(tmp_path: Path, monkeypatch: pytest.M
         assert status in (200, 404)
         assert "<script>alert" not in page
     assert "&lt;script&gt;" in ask(tmp_path, monkeypatch, addresses[0])[0][1]
+
+
+def test_five_hundred_slices_take_no_longer_than_their_page(
+    tmp_path: Path, state: Locations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("slipway.evaluation.slices.LISTED", 500)
+    labels, scores, _ = binary(10_000)
+    shops = np.array([f"shop {index % 500:03}" for index in range(10_000)], object)
+    add_run(tmp_path, RUN, judged=measure("binary", labels, scores, shops))
+    view = SlicesView((RUN,), metric="recall", threshold=0.31)
+    slices_body(view, find_slices(state, view), [])
+    started = time.process_time()
+    body = slices_body(view, find_slices(state, view), [])
+    assert time.process_time() - started < 0.2  # 0.02 s on an idle machine
+    assert "1 to 50 of 500 slices" in body
