@@ -22,7 +22,7 @@ from slipway.stores import storage
 
 Entry = TypeVar("Entry", bound=BaseModel)
 READERS = 8
-FIRST_SECONDS, LATER_SECONDS = 2.0, 0.05  # that a page waits for a look at the records, before and after the first one
+FIRST_SECONDS, LATER_SECONDS = 2.0, 0.03  # that a page waits for a look at the records, before and after the first one
 _log = logging.getLogger(__name__)
 
 

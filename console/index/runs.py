@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from slipway.evaluation.metric import METRICS, key_metrics
 from slipway.pages.page import Tone
 from slipway.remote.google import open_objects
 from slipway.runs.notes import NOTES
@@ -24,7 +25,7 @@ FRESH_SECONDS = 5
 
 
 class RunEntry(BaseModel):
-    """A run in a list. `facts` are what conditions may name."""
+    """A run in a list. `figures` are the key metrics of its task; `facts` are what conditions may name."""
 
     name: str
     state: RunState
@@ -40,7 +41,7 @@ class RunEntry(BaseModel):
     version: int | None
     started: float
     seconds: float | None
-    metrics: dict[str, float | None]
+    figures: dict[str, float | None]
     tags: dict[str, str]
     note: str
     problem: str
@@ -72,12 +73,19 @@ def entry_of(view: RunView) -> RunEntry:
         version=summary.pushed_version,
         started=lineage.started,
         seconds=view.seconds,
-        metrics=summary.metrics,
+        figures=key_figures(summary.metrics),
         tags=view.notes.tags,
         note=view.notes.note,
         problem=view.problem,
         facts=facts_of(view),
     )
+
+
+def key_figures(metrics: dict[str, float | None]) -> dict[str, float | None]:
+    """The key figures among metrics: those of the task that has the most of them."""
+    tasks = [key_metrics(task) for task in METRICS]
+    names = max(tasks, key=lambda its: sum(name in metrics for name in its))
+    return {name: metrics[name] for name in names if name in metrics}
 
 
 class RunRecords:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 from urllib.parse import quote, urlencode
@@ -16,7 +16,7 @@ from console.index.runs import RunEntry
 from console.layout import button, field, get_form, respond, select
 from console.site import site_of
 from slipway.errors import ConfigError
-from slipway.evaluation.metric import BEST, METRICS, key_metrics
+from slipway.evaluation.metric import BEST
 from slipway.pages.numbers import MISSING, format_number, format_seconds, format_time
 from slipway.pages.page import badge, notice
 from slipway.pages.printable import printable
@@ -89,7 +89,7 @@ def choose(entries: Sequence[RunEntry], wanted: Wanted) -> list[RunEntry]:
     elif wanted.sort == LONGEST:
         found.sort(key=lambda one: -(one.seconds or 0))
     elif wanted.sort != NEWEST:
-        found.sort(key=lambda one: _rank(one.metrics.get(wanted.sort), wanted.sort))
+        found.sort(key=lambda one: _rank(one.figures.get(wanted.sort), wanted.sort))
     return found
 
 
@@ -127,7 +127,7 @@ def _filter(entries: Sequence[RunEntry], wanted: Wanted) -> Markup:
         | {str(one.facts["verdict"]) for one in entries if one.verdict}
         | {wanted.outcome} - {""}
     )
-    metrics = sorted({name for one in entries for name in key_figures(one.metrics)})
+    metrics = sorted({name for one in entries for name in one.figures})
     sorts = [(NEWEST, "newest first"), *((name, f"best {_said(name)}") for name in metrics), (LONGEST, "longest first"),
              (NAME, "name")]  # fmt: skip
     return get_form(
@@ -141,7 +141,7 @@ def _filter(entries: Sequence[RunEntry], wanted: Wanted) -> Markup:
 
 
 def _row(entry: RunEntry) -> Markup:
-    figures = list(key_figures(entry.metrics).items())
+    figures = list(entry.figures.items())
     first = Markup('<b class="figure">{}</b> <small>{}</small>').format(
         format_number(figures[0][1]) if figures else MISSING, _said(figures[0][0]) if figures else "no metric"
     )
@@ -158,7 +158,7 @@ def _row(entry: RunEntry) -> Markup:
         tags,
     )
     return Markup(
-        '<tr><td class="result">{} {}</td><th scope="row"><a href="{}">{}</a>{}{}{}</th><td class="data">{}'
+        '<tr><td class="result">{} {}</td><th scope="row"><a href="{}">{}</a><div>{}</div>{}{}</th><td class="data">{}'
         '<small>{}</small></td><td class="number">{}</td><td><label class="pick"><input type="checkbox" name="run" '
         'value="{}"><span class="hidden">Compare {}</span></label></td></tr>'
     ).format(
@@ -194,13 +194,6 @@ def _pager(wanted: Wanted, page: int, pages: int) -> Markup:
     return Markup('<nav class="pager" aria-label="Pages">{} <span>Page {} of {}</span> {}</nav>').format(
         before, page, pages, after
     )
-
-
-def key_figures(metrics: dict[str, float | None]) -> dict[str, float | None]:
-    """The key figures among metrics: those of the task that has the most of them."""
-    tasks: list[Collection[str]] = [key_metrics(task) for task in METRICS]
-    names = max(tasks, key=lambda its: sum(name in metrics for name in its))
-    return {name: metrics[name] for name in names if name in metrics}
 
 
 def _said(metric: str) -> str:

@@ -21,6 +21,7 @@ from slipway.runs.summary import read_evaluation_of, read_if_there, readable_fol
 from slipway.runs.training_log import History, read_history
 
 CHART_LINES = 3  # of a chart
+PAGE_ORDER = ("metrics", "parameters", "data", "slices", "run")  # a phone shows the beginning
 _DIGEST = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{28,52}\b")
 
 
@@ -96,8 +97,8 @@ def comparison_body(views: Sequence[RunView], comparison: Comparison, heads: Seq
     """The sections of the comparison; `heads` are the runs' names as they stand over the columns."""
     parts = [
         section(name.capitalize(), table(("", *(heads or comparison.runs)), map(_cells, rows), text_columns=1))
-        for name, rows in comparison.sections.items()
-        if rows
+        for name in PAGE_ORDER
+        if (rows := comparison.sections[name])
     ]
     return Markup("").join([*parts, _curves(views), _training(views)])
 
