@@ -56,7 +56,7 @@ def offers(state: Locations, runs: Iterable[RunEntry]) -> list[Offer]:
 
 def judged_runs(runs: Iterable[RunEntry]) -> list[Offer]:
     """The newest runs with an evaluation."""
-    judged = islice((run for run in runs if run.metrics), OFFERED)
+    judged = islice((run for run in runs if run.figures), OFFERED)
     return [Offer(run.name, f"{run.name} (version {run.version})" if run.version else run.name) for run in judged]
 
 

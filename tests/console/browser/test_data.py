@@ -11,7 +11,6 @@ import pytest
 from sklearn.metrics import precision_score, recall_score
 
 from console.site import Site
-from delivery.environment import open_environment
 from slipway.pages.numbers import format_share
 from tests.browser import LAPTOP, PHONE, Page, open_browser
 from tests.console.data.state import HOSTILE, add_run
@@ -22,16 +21,14 @@ RUN = "taxi-20260101-000000-aaaa"
 TILES = "[...document.querySelectorAll('[data-part=decision] dd:not(.remark)')].map(one => one.textContent)"
 
 
-@pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
-    """A run whose features and slices have hostile names."""
+@pytest.fixture(autouse=True)
+def run(home: Path) -> None:
+    """One whose features and slices have hostile names."""
     labels, scores, shops = binary()
     named = np.where(shops == "a", HOSTILE, shops).astype(object)
     hostile = HOSTILE.replace("\x00", "")
     rows = {hostile: [1.0, 2.0, 9.0], "kind": [hostile, "a", "b" * 10_000]}
-    add_run(tmp_path, RUN, rows, {"kind": ["a", "a", "c"]}, judged=measure("binary", labels, scores, named))
-    monkeypatch.setenv("SLIPWAY_HOME", str(tmp_path))
-    return Site(open_environment())
+    add_run(home, RUN, rows, {"kind": ["a", "a", "c"]}, judged=measure("binary", labels, scores, named))
 
 
 async def shown(page: Page) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import time
 from datetime import UTC, datetime
@@ -19,7 +18,6 @@ from console.data.facets import View, find_facets, tell_differences
 from console.data.facets_page import facets_body
 from console.data.sets import UnknownError, read_set
 from console.site import Site
-from delivery.environment import open_environment
 from pipelines.registry import Locations
 from slipway.data.statistics.io import write_statistics
 from slipway.monitoring.columns import Column
@@ -27,7 +25,7 @@ from slipway.monitoring.counts import choose_cells, count
 from slipway.monitoring.drift import measure
 from slipway.monitoring.result import WindowResult, write_result
 from tests.console.data.state import HOSTILE, add_run, many_features
-from tests.console.served import served
+from tests.console.served import get
 
 RUN = "taxi-20260101-000000-aaaa"
 START = "2026-01-01T00:00:00Z"
@@ -132,27 +130,12 @@ def test_what_is_not_there_is_named(tmp_path: Path, state: Locations, reference:
     assert len(str(caught.value)) < 600
 
 
-def ask(home: Path, monkeypatch: pytest.MonkeyPatch, *addresses: str) -> list[tuple[int, str]]:
-    """Status and text of the pages of a console."""
-    monkeypatch.setenv("SLIPWAY_HOME", str(home))
-
-    async def read() -> list[tuple[int, str]]:
-        answers = []
-        async with served(Site(open_environment())) as client:
-            for address in addresses:
-                async with client.get(address) as answer:
-                    answers.append((answer.status, await answer.text()))
-        return answers
-
-    return asyncio.run(read())
-
-
 def features(**query: str) -> str:
     return f"/data/features?{urlencode(query)}"
 
 
-def test_pages_answer_forms_and_bad_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    add_run(tmp_path, RUN, rows(900), rows(900, seed=2))
+def test_pages_answer_forms_and_bad_input(home: Path, site: Site) -> None:
+    add_run(home, RUN, rows(900), rows(900, seed=2))
     first = f"run/{RUN}/train"
     asked = {
         "/data": (200, f"run/{RUN}/eval"),
@@ -168,30 +151,32 @@ def test_pages_answer_forms_and_bad_input(tmp_path: Path, monkeypatch: pytest.Mo
         features(first="run/gone/train"): (404, "gone"),
         features(): (404, "window/MODEL/START"),
     }
-    for (address, (status, text)), (got, page) in zip(asked.items(), ask(tmp_path, monkeypatch, *asked), strict=True):
-        assert (address, got) == (address, status)
-        assert text in unescape(page)
+    for address, (status, text) in asked.items():
+        found = get(site, address)
+        assert (address, found.status) == (address, status)
+        assert text in unescape(found.text)
+        assert " style=" not in found.text
 
 
-def test_hostile_names_and_values_are_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hostile_names_and_values_are_text(home: Path, site: Site) -> None:
     hostile = HOSTILE.replace("\x00", "")
-    add_run(tmp_path, RUN, {hostile: [1.0, 2.0, 3.0], "kind": [hostile, hostile, "x" * 10_000]}, {"kind": ["a"]})
+    add_run(home, RUN, {hostile: [1.0, 2.0, 3.0], "kind": [hostile, hostile, "x" * 10_000]}, {"kind": ["a"]})
     first, second = f"run/{RUN}/train", f"run/{RUN}/eval"
     addresses = [features(first=first, second=second), features(first=first, search=HOSTILE),
                  features(first=first, sort=HOSTILE), features(first=HOSTILE)]  # fmt: skip
-    for status, page in ask(tmp_path, monkeypatch, *addresses):
+    for status, _, page in (get(site, address) for address in addresses):
         assert status in (200, 400, 404)
         assert "<script>alert" not in page
         assert not {"\x1b", "\u202e"} & set(page) or 'name="search"' in page
-    assert "&lt;script&gt;" in ask(tmp_path, monkeypatch, addresses[0])[0][1]
+    assert "&lt;script&gt;" in get(site, addresses[0]).text
 
 
-def test_statistics_that_are_damaged_are_said_to_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = add_run(tmp_path, RUN)
+def test_statistics_that_are_damaged_are_said_to_be(home: Path, site: Site) -> None:
+    run = add_run(home, RUN)
     (run / "artifacts" / "statistics" / "statistics.pb").write_bytes(b"\xff\xff\xff")
-    [(status, page)] = ask(tmp_path, monkeypatch, features(first=f"run/{RUN}/train"))
-    assert status == 502
-    assert "damaged" in page
+    found = get(site, features(first=f"run/{RUN}/train"))
+    assert found.status == 502
+    assert "damaged" in found.text
 
 
 def test_a_thousand_features_take_no_longer_than_their_page(tmp_path: Path, state: Locations) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import time
 from html import unescape
@@ -19,11 +18,10 @@ from console.data.sets import UnknownError
 from console.data.slices import DECIDED, Sliced, SlicesView, find_slices, matrix_at, read_judged, wilson
 from console.data.slices_page import slices_body
 from console.site import Site
-from delivery.environment import open_environment
 from pipelines.registry import Locations
 from slipway.evaluation.slice_details import FILE
 from tests.console.data.state import HOSTILE, add_run
-from tests.console.served import served
+from tests.console.served import get
 from tests.judged_rows import binary, measure
 
 RUN, OTHER = "taxi-20260101-000000-aaaa", "taxi-20260102-000000-bbbb"
@@ -118,28 +116,13 @@ def test_weights_and_an_evaluation_of_an_older_version_say_what_they_lack(tmp_pa
     assert found.overall.dots[0].value == pytest.approx(recall_score(labels, scores > 0.5))
 
 
-def ask(home: Path, monkeypatch: pytest.MonkeyPatch, *addresses: str) -> list[tuple[int, str]]:
-    """Status and text of the pages of a console."""
-    monkeypatch.setenv("SLIPWAY_HOME", str(home))
-
-    async def read() -> list[tuple[int, str]]:
-        answers = []
-        async with served(Site(open_environment())) as client:
-            for address in addresses:
-                async with client.get(address) as answer:
-                    answers.append((answer.status, await answer.text()))
-        return answers
-
-    return asyncio.run(read())
-
-
 def slices(*runs: str, **query: str) -> str:
     return f"/data/slices?{urlencode([*(('run', run) for run in runs), *query.items()])}"
 
 
-def test_pages_answer_forms_and_bad_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    add_run(tmp_path, RUN, judged=measure("binary", *binary()))
-    add_run(tmp_path, OTHER)
+def test_pages_answer_forms_and_bad_input(home: Path, site: Site) -> None:
+    add_run(home, RUN, judged=measure("binary", *binary()))
+    add_run(home, OTHER)
     asked = {
         slices(RUN): (200, "Poisson bootstrap"),
         slices(RUN, by="shop", metric="recall", threshold="0.3", slice="shop=a", min_rows="10"): (200, "Wilson"),
@@ -157,9 +140,11 @@ def test_pages_answer_forms_and_bad_input(tmp_path: Path, monkeypatch: pytest.Mo
         slices(RUN, min_rows="-1"): (400, "min_rows"),
         **{slices(RUN, threshold=bad): (400, "from 0 to 1") for bad in ("1.01", "-0.1", "nan", "inf", "half", "0x1")},
     }
-    for (address, (status, text)), (got, page) in zip(asked.items(), ask(tmp_path, monkeypatch, *asked), strict=True):
-        assert (address, got) == (address, status)
-        assert text in unescape(page)
+    for address, (status, text) in asked.items():
+        found = get(site, address)
+        assert (address, found.status) == (address, status)
+        assert text in unescape(found.text)
+        assert " style=" not in found.text
 
 
 def test_a_run_that_was_not_judged_is_said_to_be(tmp_path: Path, state: Locations) -> None:
@@ -179,34 +164,32 @@ def test_runs_of_different_tasks_are_not_compared(tmp_path: Path, state: Locatio
         look(state, RUN, OTHER)
 
 
-def test_several_classes_have_a_matrix_and_a_regression_residuals(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_several_classes_have_a_matrix_and_a_regression_residuals(home: Path, site: Site) -> None:
     random = np.random.default_rng(2)
     labels, shops = random.integers(0, 3, 600), random.choice(["a", "b"], 600)
     answers = random.dirichlet([1, 1, 1], 600).astype(np.float32)
-    add_run(tmp_path, RUN, judged=measure("multiclass", labels, answers, shops))
+    add_run(home, RUN, judged=measure("multiclass", labels, answers, shops))
     numbers = random.normal(size=600)
     near = (numbers + random.normal(2, 0.1, 600)).astype(np.float32)
-    add_run(tmp_path, OTHER, judged=measure("regression", numbers, near, shops))
-    pages = ask(tmp_path, monkeypatch, slices(RUN, slice="shop=a"), slices(OTHER))
-    assert [status for status, _ in pages] == [200, 200]
-    matrix = re.findall(r"<b>([\d,]+)</b>", pages[0][1])
+    add_run(home, OTHER, judged=measure("regression", numbers, near, shops))
+    classes, residuals = get(site, slices(RUN, slice="shop=a")), get(site, slices(OTHER))
+    assert (classes.status, residuals.status) == (200, 200)
+    matrix = re.findall(r"<b>([\d,]+)</b>", classes.text)
     expected = confusion_matrix(labels[shops == "a"], answers[shops == "a"].argmax(axis=1))
     assert [int(count) for count in matrix] == expected.ravel().tolist()
-    assert re.search(r"overall: .{0,90} 2\.0\d* \(1\.8\d* to 2\.1\d*\)", pages[1][1])
-    assert "decision threshold" not in pages[0][1] + pages[1][1]
+    assert re.search(r"overall: .{0,90} 2\.0\d* \(1\.8\d* to 2\.1\d*\)", residuals.text)
+    assert "decision threshold" not in classes.text + residuals.text
 
 
-def test_hostile_values_of_slices_are_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hostile_values_of_slices_are_text(home: Path, site: Site) -> None:
     labels, scores, shops = binary()
     named = np.where(shops == "a", HOSTILE, np.where(shops == "b", "x" * 10_000, shops)).astype(object)
-    add_run(tmp_path, RUN, judged=measure("binary", labels, scores, named))
+    add_run(home, RUN, judged=measure("binary", labels, scores, named))
     addresses = [slices(RUN), slices(RUN, slice=f"shop={HOSTILE}"), slices(RUN, by=HOSTILE), slices(HOSTILE)]
-    for status, page in ask(tmp_path, monkeypatch, *addresses):
+    for status, _, page in (get(site, address) for address in addresses):
         assert status in (200, 404)
         assert "<script>alert" not in page
-    assert "&lt;script&gt;" in ask(tmp_path, monkeypatch, addresses[0])[0][1]
+    assert "&lt;script&gt;" in get(site, addresses[0]).text
 
 
 def test_five_hundred_slices_take_no_longer_than_their_page(
