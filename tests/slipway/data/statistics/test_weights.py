@@ -1,5 +1,8 @@
+import math
 from pathlib import Path
 
+import numpy as np
+import pytest
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from slipway.data.statistics.compute import compute_statistics
@@ -40,6 +43,46 @@ def test_weighted_statistics_take_the_place_of_the_plain_ones(tmp_path: Path) ->
     drawn = feature_tables(by_name({"train": its}), {"train": 10}) + feature_figures(by_name({"train": its}))
     assert "7.600" in drawn
     assert "70 %" in drawn
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_weight_counts_as_often_as_its_row_would_be_there(tmp_path: Path, whole: bool) -> None:
+    random = np.random.default_rng(3)
+    values = random.integers(0, 9, 200) if whole else random.lognormal(size=200).round(3)
+    values[1:3] = 0, values.max()  # the extremes weigh something
+    rows = {
+        "value": [None if index % 7 == 0 else value for index, value in enumerate(values.tolist())],
+        "kind": random.choice(["a", "b", "c"], 200).tolist(),
+        "many": [[1.0, 2.0]] * 200,
+        "times": random.integers(0, 4, 200).tolist(),
+    }
+    rows["times"][1:6] = [1, 1, None, -2, 1]
+    write_examples(tmp_path / "weighed", rows, weight="times")
+    often = [max(times or 0, 0) for times in rows["times"]]
+    repeated = {name: [one for one, times in zip(column, often, strict=True) for _ in range(times)]
+                for name, column in rows.items()}  # fmt: skip
+    write_examples(tmp_path / "repeated", repeated)
+    found = compute_statistics(tmp_path / "weighed").datasets[0]
+    expected = compute_statistics(tmp_path / "repeated").datasets[0]
+    assert found.weighted_num_examples == expected.num_examples == sum(often)
+    its = weighted(found)
+    assert its.num_examples == expected.num_examples
+    ours, theirs = its.features[0].num_stats, expected.features[0].num_stats
+    assert (ours.mean, ours.std_dev, ours.median) == pytest.approx((theirs.mean, theirs.std_dev, theirs.median))
+    assert ours.common_stats.num_missing == theirs.common_stats.num_missing
+    for one, other in zip(ours.histograms, theirs.histograms, strict=True):
+        assert one.type == other.type
+        counts, wanted = ([bucket.sample_count for bucket in each.buckets] for each in (one, other))
+        assert counts == pytest.approx(wanted)
+    assert its.features[1].string_stats.rank_histogram == expected.features[1].string_stats.rank_histogram
+    assert not found.features[2].num_stats.common_stats.HasField("weighted_common_stats")
+
+
+def test_weights_of_nothing_are_no_statistics(tmp_path: Path) -> None:
+    write_examples(tmp_path, {"x": [1.0, math.inf], "kind": ["a", None], "w": [0.0, math.nan]}, weight="w")
+    dataset = compute_statistics(tmp_path).datasets[0]
+    assert dataset.weighted_num_examples == 0
+    assert not dataset.features[0].num_stats.HasField("weighted_numeric_stats")
 
 
 def test_statistics_without_weights_stay_as_they_are(tmp_path: Path) -> None:
