@@ -68,6 +68,7 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[Cell]], *, text_column
         Markup("<tr>{}</tr>").format(Markup("").join(cell % pair for pair in zip(sides, row, strict=True)))
         for row in rows
     )
+    # What scrolls takes the keyboard, too.
     return Markup(
         '<div class="scroll" tabindex="0"><table><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>'
     ).format(head, body)
