@@ -13,20 +13,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
-from scipy.special import chdtri
-
+from console.data.differences import TOLD, Difference, differences
 from console.data.sets import read_set
-from slipway.data.statistics.apart import by_chance, least_apart
+from slipway.data.statistics.apart import by_chance
 from slipway.data.statistics.describe import common_stats
 from slipway.data.statistics.features import TYPE_NAMES, Drawing, Sides, by_name, type_name
 from slipway.data.statistics.weights import has_weights, weighted
-from slipway.data.validation.comparators import measure_distance
 from slipway.monitoring.drift import ERROR_RATE
-from slipway.pages.numbers import format_number, format_share
+from slipway.pages.numbers import format_share
 
 if TYPE_CHECKING:
     from tensorflow_metadata.proto.v0 import statistics_pb2
@@ -35,7 +32,6 @@ if TYPE_CHECKING:
 
 PAGE = 25  # features
 NAMED = 3
-TOLD = 0.001  # what is less is none to speak of, however many rows show it
 SORTS = {
     "order": "as in the data", "name": "name", "missing": "missing and zeros", "uniformity": "non-uniformity",
     "difference": "difference of shares", "divergence": "Jensen-Shannon divergence",
@@ -90,23 +86,6 @@ class View:
 
 
 @dataclass(frozen=True)
-class Difference:
-    """How far a feature's values are apart in two data sets.
-
-    Attributes:
-        divergence: TFDV's Jensen-Shannon divergence of the histograms; infinite if a data set lacks the feature.
-        apart: The largest difference of shares; of numbers at least so much.
-        said: Where it is, in words.
-        has_moved: Whether chance explains it in one comparison of 1,000 only.
-    """
-
-    divergence: float = 0.0
-    apart: float = 0.0
-    said: str = ""
-    has_moved: bool = False
-
-
-@dataclass(frozen=True)
 class Facets:
     """The features that a view has, in its order, and `all` of them; and how far apart they are in two data sets."""
 
@@ -124,19 +103,19 @@ class Facets:
 
 def find_facets(state: Locations, view: View) -> Facets:
     """Everything that a view shows, on all of its pages; raises the errors of `read_set`."""
-    datasets = _read(state, view)
+    datasets = plain = _read(state, view)
     has = any(map(has_weights, datasets.values()))
     if view.weights and has:
         datasets = {name: weighted(dataset) for name, dataset in datasets.items()}
     features = by_name(datasets)
-    differences = _differences(_Sides(datasets), view.quantiles) if len(datasets) > 1 else {}
+    found = differences(datasets, plain, quantiles=view.quantiles) if len(datasets) > 1 else {}
     keys = {
         "order": lambda name: 0.0,
         "name": str.lower,
         "missing": lambda name: -max(map(_missing_or_zero, features[name].values())),
         "uniformity": lambda name: min(map(_entropy, features[name].values())),
-        "difference": lambda name: -differences[name].apart if differences else 0.0,
-        "divergence": lambda name: -differences[name].divergence if differences else 0.0,
+        "difference": lambda name: -found[name].apart if found else 0.0,
+        "divergence": lambda name: -found[name].divergence if found else 0.0,
     }
     chosen = [
         name
@@ -146,7 +125,7 @@ def find_facets(state: Locations, view: View) -> Facets:
     chosen.sort(key=keys[view.sort])  # type: ignore[arg-type]
     if view.reverse:
         chosen.reverse()
-    return Facets(datasets, features, {name: features[name] for name in chosen}, differences, has)
+    return Facets(datasets, features, {name: features[name] for name in chosen}, found, has)
 
 
 def tell_differences(facets: Facets) -> list[str]:
@@ -188,57 +167,6 @@ def titles(references: list[str]) -> list[str]:
     if len({part[1] for part in parts}) == 1 and all(part[0] == "run" for part in parts):
         return [part[2] for part in parts]
     return [f"{part[2]} of {part[1]}" if part[0] == "run" else f"{part[1]} asked {part[2]}" for part in parts]
-
-
-class _Sides(dict[str, "statistics_pb2.DatasetFeatureStatistics"]):
-    """Data sets as a key of a cache: by identity, since those of `sets.py` are kept in memory."""
-
-    def __hash__(self) -> int:  # type: ignore[override]
-        return hash(tuple(map(id, self.values())))
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Sides) and list(map(id, self.values())) == list(map(id, other.values()))
-
-
-@lru_cache(16)
-def _differences(datasets: _Sides, quantiles: bool) -> dict[str, Difference]:
-    features = by_name(datasets)
-    return {name: _difference(list(sides.values()), len(features), quantiles) for name, sides in features.items()}
-
-
-def _difference(sides: list[statistics_pb2.FeatureNameStatistics], features: int, quantiles: bool) -> Difference:
-    if len(sides) < 2:
-        return Difference(math.inf, math.inf)
-    if not all(common_stats(one).tot_num_values for one in sides):
-        return Difference()
-    first, second = sides
-    kind = int(quantiles or not all(_has_standard(one) for one in sides))
-    divergence, _ = measure_distance("JENSEN_SHANNON_DIVERGENCE", first, second, kind) or (0.0, None)
-    rows = tuple(common_stats(one).tot_num_values for one in sides)
-    if most := measure_distance("L_INFTY", first, second, kind):
-        apart, value = most
-        shares = [_share(one, value or "") for one in sides]
-        said = f"{value or '(empty)'}: {format_share(shares[0])} → {format_share(shares[1])}"
-        cells = max(len(one.string_stats.rank_histogram.buckets) for one in sides)
-        chance = chdtri(cells - 1 or 1, ERROR_RATE / features) * sum(1 / one for one in rows) / (8 * math.log(2))
-        return Difference(divergence, apart, said, bool(divergence > max(chance, TOLD)))
-    if not (first.HasField("num_stats") and second.HasField("num_stats")):
-        return Difference(divergence)
-    found = least_apart(first.num_stats, second.num_stats)
-    bounds = ("≥", "≤") if found.first_has_more else ("≤", "≥")
-    said = " → ".join(f"{bound} {format_share(share)}" for bound, share in zip(bounds, found.shares, strict=True))
-    told = f"{'below' if found.is_below else 'up to'} {format_number(found.value)}: {said}" if found.distance else ""
-    chance = by_chance((rows[0], rows[1]), ERROR_RATE / features)
-    return Difference(divergence, found.distance, told, found.distance > max(chance, TOLD))
-
-
-def _share(feature: statistics_pb2.FeatureNameStatistics, value: str) -> float:
-    counts = {one.label: one.sample_count for one in feature.string_stats.rank_histogram.buckets}
-    return float(counts.get(value, 0) / sum(counts.values()))
-
-
-def _has_standard(feature: statistics_pb2.FeatureNameStatistics) -> bool:
-    return not feature.HasField("num_stats") or any(one.type == 0 for one in feature.num_stats.histograms)
 
 
 def _missing_or_zero(feature: statistics_pb2.FeatureNameStatistics) -> float:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from console.data.facets import PAGE, SORTS, SWITCHES, TYPES, Difference, Facets, View, tell_differences
+from console.data.differences import Difference
+from console.data.facets import PAGE, SORTS, SWITCHES, TYPES, Facets, View, tell_differences
 from console.data.paging import pager, part_of
 from console.layout import button, field, get_form, select
 from slipway.data.statistics.features import feature_figures, feature_tables

@@ -1,21 +1,19 @@
 """Metrics by slice of one run, or of several beside each other, as TFMA's slicing metrics show them.
 
-Of a binary model, precision, recall, accuracy and the share that is predicted positive are at the chosen threshold:
-sums of the counts in `slices.json`. Their intervals are Wilson's for shares (Wilson, 1927,
-https://doi.org/10.1080/01621459.1927.10502953); those of the other metrics are the bootstrap's of the evaluation.
+Of a binary model, those of `DECIDED` are at the chosen threshold; intervals of the other metrics are the bootstrap's of
+the evaluation.
 """
 
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from statistics import NormalDist
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
+from console.data.decisions import CUT, DECIDED, Judged, decided, matrix_at
 from console.data.sets import KEPT, UnknownError, read_run
 from slipway.evaluation.metric import BEST, EXAMPLE_COUNT, key_metrics
 from slipway.evaluation.results import OVERALL, Evaluation, SliceResult, fetch_evaluation
@@ -29,10 +27,7 @@ if TYPE_CHECKING:
 
 PAGE = 50  # slices
 MOST_RUNS = 3  # pictures tell three apart
-DECIDED = ("precision", "recall", "accuracy", "predicted_positive")
-CUT = 0.5
 SORTS = {"worst": "worst first", "best": "best first", "rows": "number of rows", "name": "name"}
-_Z = NormalDist().inv_cdf(0.975)
 
 
 @dataclass(frozen=True)
@@ -74,47 +69,6 @@ class SlicesView:
         plain = vars(SlicesView())
         shown = {name: value for name, value in vars(changed).items() if name != "runs" and value != plain[name]}
         return f"/data/slices?{urlencode([*(('run', run) for run in changed.runs), *shown.items()])}"
-
-
-@dataclass(frozen=True)
-class Judged:
-    """The evaluation of one run; with the thresholds and details, by slice, of evaluations that are new enough."""
-
-    run: str
-    evaluation: Evaluation
-    thresholds: list[float]
-    details: dict[str, SliceDetail]
-    data: str = ""
-    version: int | None = None
-
-    @property
-    def title(self) -> str:
-        """The version it became, or the run's name."""
-        return f"version {self.version}" if self.version else self.run
-
-
-class Matrix(NamedTuple):
-    """Rows of a binary model at a threshold, or weights of them."""
-
-    true_negatives: float
-    false_positives: float
-    false_negatives: float
-    true_positives: float
-
-    @property
-    def total(self) -> float:
-        """All rows."""
-        return sum(self)
-
-    def parts(self, metric: str) -> tuple[float, float]:
-        """What a share of `DECIDED` is the quotient of."""
-        positive = self.true_positives + self.false_positives
-        return {
-            "accuracy": (self.true_positives + self.true_negatives, self.total),
-            "precision": (self.true_positives, positive),
-            "recall": (self.true_positives, self.true_positives + self.false_negatives),
-            "predicted_positive": (positive, self.total),
-        }[metric]
 
 
 @dataclass(frozen=True)
@@ -225,37 +179,6 @@ class _Measured:
         detail = judged.details.get(name)
         value = row.candidate.get(self.metric)
         return None if value is None else Dot(value, detail.intervals.get(self.metric) if detail else None)
-
-
-def matrix_at(judged: Judged, name: str, threshold: float) -> Matrix | None:
-    """The confusion matrix of a slice, where a score above the threshold is positive; None if it was not counted."""
-    detail = judged.details.get(name)
-    if detail is None or not detail.scores:
-        return None
-    place = bisect_right(judged.thresholds, threshold)
-    (low, high), (missed, hit) = ((sum(counts[:place]), sum(counts[place:])) for counts in detail.scores)
-    return Matrix(low, high, missed, hit)
-
-
-def known_threshold(judged: Judged, threshold: float) -> float:
-    """The threshold that was counted at: the nearest that is not above the wished one."""
-    return judged.thresholds[bisect_right(judged.thresholds, threshold) - 1]
-
-
-def decided(matrix: Matrix, metric: str, judged: Judged) -> Dot | None:
-    """A share at a threshold, with Wilson's interval where rows count alike; None if it is undefined."""
-    part, whole = matrix.parts(metric)
-    if not whole:
-        return None
-    return Dot(part / whole, wilson(part, whole) if judged.evaluation.weight is None else None)
-
-
-def wilson(part: float, whole: float) -> tuple[float, float]:
-    """The 95 % score interval of a share."""
-    share, square = part / whole, _Z**2 / whole
-    middle = (share + square / 2) / (1 + square)
-    reach = _Z * math.sqrt(share * (1 - share) / whole + square / whole / 4) / (1 + square)
-    return max(0.0, middle - reach), min(1.0, middle + reach)
 
 
 def _sorted(lines: list[Line], sort: str, *, lower_is_worse: bool) -> list[Line]:

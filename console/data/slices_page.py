@@ -6,20 +6,9 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
+from console.data.decisions import DECIDED, Judged, decided, known_threshold, matrix_at
 from console.data.paging import pager, part_of
-from console.data.slices import (
-    DECIDED,
-    MOST_RUNS,
-    PAGE,
-    SORTS,
-    Judged,
-    Line,
-    Sliced,
-    SlicesView,
-    decided,
-    known_threshold,
-    matrix_at,
-)
+from console.data.slices import MOST_RUNS, PAGE, SORTS, Line, Sliced, SlicesView
 from console.layout import button, field, get_form, select
 from slipway.evaluation.results import OVERALL
 from slipway.evaluation.slice_details import SAMPLES
@@ -41,7 +30,7 @@ NAMED = 3
 
 def slices_body(view: SlicesView, sliced: Sliced, offers: Sequence[Offer]) -> Markup:
     """The body of the page."""
-    parts = [_headline(sliced), *_warnings(sliced), _form(view, sliced, offers)]
+    parts = [_following("headline", _headline(sliced)), *_warnings(sliced), _form(view, sliced, offers)]
     if sliced.threshold is not None:
         parts.append(_decision(view, sliced))
     parts += [_slices(view, sliced), *_classes(view, sliced), *_residuals(view, sliced)]
@@ -58,6 +47,13 @@ def choose_runs(view: SlicesView, offers: Sequence[Offer]) -> Markup:
     return Markup("").join(
         select(label, "run", options if index == 0 else none + options, run)
         for index, (label, run) in enumerate(zip(labels, chosen, strict=True))
+    )
+
+
+def _following(name: str, *parts: Markup) -> Markup:
+    """A part that `threshold.js` replaces while the slider moves."""
+    return Markup('<div data-part="{}" aria-live="{}">{}</div>').format(
+        name, "polite" if name == "decision" else "off", Markup("").join(parts)
     )
 
 
@@ -139,7 +135,7 @@ def _warnings(sliced: Sliced) -> list[Markup]:
 
 
 def _decision(view: SlicesView, sliced: Sliced) -> Markup:
-    """What a threshold decides on the chosen rows; `threshold.js` replaces it while the slider moves."""
+    """What a threshold decides on the chosen rows."""
     figures: list[Markup] = []
     rows: list[tuple[str, list[Dot | None]]] = []
     for judged in sliced.judged:
@@ -159,16 +155,16 @@ def _decision(view: SlicesView, sliced: Sliced) -> Markup:
     else:
         cells: list[list[Cell]] = [[title, *(_pair(dot, format_share) for dot in dots)] for title, dots in rows]
         shown = table(["", *names], cells)
-    used = known_threshold(sliced.judged[0], view.threshold)
-    counted = f", the nearest that was counted at ({view.threshold:g} was asked for)" if used != view.threshold else ""
-    note = f"Predicted positive is a score above {used:g}{counted}; on {view.slice.replace(OVERALL, 'all rows')}."
+    used = dict.fromkeys(f"{known_threshold(judged, view.threshold):g}" for judged in sliced.judged)
+    is_used = list(used) == [f"{view.threshold:g}"]
+    counted = "" if is_used else f", the nearest that was counted at ({view.threshold:g} was asked for)"
+    where = "all rows" if view.slice == OVERALL else printable(view.slice)
+    note = f"Predicted positive is a score above {' or '.join(used)}{counted}; on {where}."
     slider = Markup(
         '<label class="slider" hidden>decision threshold<input type="range" min="0" max="1" step="0.001" value="{}"'
         ' aria-valuetext="{}"><output>{}</output></label>'
     ).format(f"{view.threshold:g}", f"{view.threshold:g}", f"{view.threshold:g}")
-    found = Markup('<div data-part="decision" aria-live="polite">{}{}{}</div>').format(
-        Markup('<p class="note">{}</p>').format(note), shown, grid(*figures)
-    )
+    found = _following("decision", Markup('<p class="note">{}</p>').format(note), shown, grid(*figures))
     return section("Decision threshold", slider, found)
 
 
@@ -196,9 +192,8 @@ def _slices(view: SlicesView, sliced: Sliced) -> Markup:
     rows = [
         [printable(line.name), format_number(line.rows), *map(_pair, line.dots)] for line in [sliced.overall, *shown]
     ]
-    body = Markup('<div data-part="slices">{}{}</div>').format(picture, table(headers, rows))
     turn = pager(view, part, len(sliced.lines), PAGE, "slices")
-    return section("Slices", turn, body, note=_method(sliced))
+    return section("Slices", _following("slices", turn, picture, table(headers, rows)), note=_method(sliced))
 
 
 def _method(sliced: Sliced) -> str:

@@ -122,16 +122,20 @@ def _row(
     drawing: Drawing,
     more: Mapping[str, Mapping[str, Cell]],
 ) -> list[Cell]:
-    width = len(NUMBERS if is_number(sides) else CATEGORIES)
-    lines = [_figures(sides[key], size) if key in sides else [MISSING] * width for key, size in examples.items()]
+    width, kind = len(NUMBERS if is_number(sides) else CATEGORIES), is_number(sides)
+    lines = [
+        _figures(sides[key], size) if key in sides and is_number({key: sides[key]}) == kind else [MISSING] * width
+        for key, size in examples.items()
+    ]
     cells = [
         Markup("<br>").join([first, *map(Markup("<small>{}</small>").format, rest)])
         for first, *rest in zip(*lines, strict=True)
     ]
     shape = image_shape(first_of(sides))
-    kind = f"image, {' x '.join(map(str, shape))}" if shape else type_name(sides)
+    types = dict.fromkeys(TYPE_NAMES.get(one.type, "other") for one in sides.values())
+    told = f"image, {' x '.join(map(str, shape))}" if shape else " and ".join(types)
     extra = [cells_of.get(name, "") for cells_of in more.values()]
-    return [Markup("<strong>{}</strong>").format(printable(name)), _mini(sides, drawing), *extra, *cells, kind]
+    return [Markup("<strong>{}</strong>").format(printable(name)), _mini(sides, drawing), *extra, *cells, told]
 
 
 def _mini(sides: Sides, drawing: Drawing) -> Markup:

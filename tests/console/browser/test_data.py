@@ -57,6 +57,8 @@ def test_the_slider_moves_the_numbers_the_picture_and_the_address(site: Site) ->
                 )
                 await page.until(f"location.search.includes('threshold={threshold}')")
                 assert (await shown(page))[:2] == expected(float(threshold))
+                recall = float(str(await page.run("document.querySelector('.tiles dd').textContent")))
+                assert format_share(recall) == expected(float(threshold))[1]
                 assert await page.run("document.querySelector('input[name=threshold]').value") == threshold
             assert await page.run(dots) != before
             assert page.errors == []

@@ -19,6 +19,7 @@ from console.data.facets_page import facets_body
 from console.data.sets import UnknownError, read_set
 from console.site import Site
 from pipelines.registry import Locations
+from slipway.data.statistics.compute import compute_statistics
 from slipway.data.statistics.io import write_statistics
 from slipway.monitoring.columns import Column
 from slipway.monitoring.counts import choose_cells, count
@@ -26,6 +27,7 @@ from slipway.monitoring.drift import measure
 from slipway.monitoring.result import WindowResult, write_result
 from tests.console.data.state import HOSTILE, add_run, many_features
 from tests.console.served import get
+from tests.example_artifacts import write_examples
 
 RUN = "taxi-20260101-000000-aaaa"
 START = "2026-01-01T00:00:00Z"
@@ -75,6 +77,28 @@ def test_two_samples_of_the_same_rows_have_not_moved_whatever_the_outlier(tmp_pa
     found = find_facets(state, View(f"run/{RUN}/train", f"run/{RUN}/eval"))
     assert found.differences["miles"].divergence > 0.3  # TFDV's is misled by the outlier
     assert not any(one.has_moved for one in found.differences.values())
+
+
+def test_a_feature_of_another_type_has_moved(tmp_path: Path, state: Locations) -> None:
+    add_run(tmp_path, RUN, {"x": [1, 2, 3], "y": ["a", "b", None]}, {"x": ["1", "2", "?"], "y": [0.5, 1.5, None]})
+    for first, second in (("train", "eval"), ("eval", "train")):
+        view = View(f"run/{RUN}/{first}", f"run/{RUN}/{second}", quantiles=True, log=True)
+        found = find_facets(state, view)
+        assert "x, of another type: " in "\n".join(tell_differences(found))
+        assert "integer" in facets_body(view, found, [])
+
+
+def test_chance_goes_by_rows_and_not_by_their_weights(tmp_path: Path, state: Locations) -> None:
+    run = add_run(tmp_path, RUN)
+    drawn = np.random.default_rng(9)
+    splits = [{"x": drawn.normal(size=60), "w": drawn.uniform(900, 1100, 60)} for _ in range(2)]
+    write_examples(tmp_path / "examples", *splits, weight="w")
+    write_statistics(compute_statistics(tmp_path / "examples"), str(run / "artifacts" / "statistics"))
+    found = find_facets(state, View(f"run/{RUN}/train", f"run/{RUN}/eval", weights=True))
+    assert found.has_weights
+    assert 55_000 < found.examples["train"] < 65_000
+    assert found.differences["x"].apart > 0
+    assert not found.differences["x"].has_moved
 
 
 def test_features_are_sorted_searched_and_filtered(tmp_path: Path, state: Locations) -> None:

@@ -14,8 +14,9 @@ from multidict import MultiDict
 from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, confusion_matrix, precision_score, recall_score
 
+from console.data.decisions import DECIDED, matrix_at, wilson
 from console.data.sets import UnknownError
-from console.data.slices import DECIDED, Sliced, SlicesView, find_slices, matrix_at, read_judged, wilson
+from console.data.slices import Sliced, SlicesView, find_slices, read_judged
 from console.data.slices_page import slices_body
 from console.site import Site
 from pipelines.registry import Locations
