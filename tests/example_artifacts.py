@@ -12,7 +12,9 @@ from slipway.data.examples.dataset import MANIFEST, Manifest, RowCounts
 from slipway.stores.module_store import SCHEMA, digest_files
 
 
-def write_examples(folder: Path, train: dict[str, Any], evaluation: dict[str, Any] | None = None) -> str:
+def write_examples(
+    folder: Path, train: dict[str, Any], evaluation: dict[str, Any] | None = None, *, weight: str = ""
+) -> str:
     """An artifact with these columns, Arrow arrays or lists; the eval split is the train split by default."""
     splits = {"train": pa.table(train), "eval": pa.table(train if evaluation is None else evaluation)}
     for split, table in splits.items():
@@ -25,6 +27,7 @@ def write_examples(folder: Path, train: dict[str, Any], evaluation: dict[str, An
         files=[],
         columns={field.name: str(field.type) for field in splits["train"].schema},
         label=splits["train"].column_names[-1],
+        weight=weight,
         digest="test",
     )
     (folder / MANIFEST).write_text(manifest.model_dump_json(), encoding="utf-8")

@@ -34,6 +34,7 @@ from slipway.lineage import Lineage
 from slipway.runs.record import Outcome, RunContext, Step, StepsFile
 from slipway.runs.store import OUTCOME, STEPS
 from slipway.runs.training_log import HISTORY, Epoch, History
+from tests.example_artifacts import write_examples
 
 Ending = Literal["pushed", "refused", "bad-data", "failed", "interrupted", "running"]
 STOPPED = {"bad-data": "admit_examples", "failed": "validate_examples", "interrupted": "train_model",
@@ -172,19 +173,13 @@ def outputs_of(artifacts: Path, step: str, *, bad: bool = False) -> dict[str, st
 @cache
 def statistics() -> bytes:
     """Real statistics of 200 rows."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    from slipway.data.examples.dataset import MANIFEST
     from slipway.data.statistics.compute import compute_statistics
 
     miles = [round(index**1.5 / 50, 2) if index % 9 else None for index in range(200)]
-    rows = pa.table({"trip_miles": miles, "payment_type": ["Cash", "Credit Card", "Cash", None] * 50})
+    kinds = ["Cash", "Credit Card", "Cash", None] * 50
     with tempfile.TemporaryDirectory() as folder:
-        for split, part in (("train", rows.slice(0, 130)), ("eval", rows.slice(130))):
-            Path(folder, f"split={split}").mkdir()
-            pq.write_table(part, Path(folder, f"split={split}", "rows.parquet"))
-        Path(folder, MANIFEST).touch()
+        splits = ({"trip_miles": miles[part], "payment_type": kinds[part]} for part in (slice(130), slice(130, 200)))
+        write_examples(Path(folder), *splits)
         content: bytes = compute_statistics(folder).SerializeToString()
     return content
 

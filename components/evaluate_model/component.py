@@ -43,6 +43,7 @@ def evaluate_model(
     from slipway.evaluation.page import evaluation_page as render_evaluation
     from slipway.evaluation.results import write_evaluation
     from slipway.evaluation.scoring import EvalRows, measure_in_memory
+    from slipway.evaluation.slice_details import describe_slices, write_slice_details
     from slipway.evaluation.tfma.files import write_tfma_files
     from slipway.module_kit.loader import load_function
     from slipway.monitoring.baseline import count_baseline, write_baseline
@@ -71,10 +72,12 @@ def evaluate_model(
     mistakes = worst_mistakes(examples.path, rows, Predictor, model.path)
     judged = evaluate(config, measured, baseline, own).model_copy(update={"mistakes": mistakes})
     write_tfma_files(judged, config, model.path, evaluation.path)
+    write_slice_details(describe_slices(judged, measured), evaluation.path)
     write_evaluation(judged, evaluation.path)
     write_baseline(count_baseline(examples.path, rows.features, judged, measured), evaluation.path)
     evaluation.metadata["files"] = (
-        "evaluation.json: metrics, slices and the verdict, which `evaluation_page` shows. baseline.json: what the "
+        "evaluation.json: metrics, slices and the verdict, which `evaluation_page` shows. "
+        "slices.json: intervals and counts by threshold of each slice. baseline.json: what the "
         "monitor compares requests with. metrics-*, plots-*, "
         "validations.tfrecord and eval_config.json: the same for TensorFlow Model Analysis."
     )

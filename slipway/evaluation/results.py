@@ -16,9 +16,10 @@ from slipway.evaluation.config import Engine
 from slipway.evaluation.metric import judged_metrics
 from slipway.module_api import Better, Task
 from slipway.stores import storage
-from slipway.stores.artifacts import read_json
+from slipway.stores.artifacts import parse_json, read_json
 
 FILE = "evaluation.json"
+FIX = "run evaluate_model again"
 OVERALL = "overall"
 PRODUCTION = "production"
 MISSING = "(missing)"
@@ -267,6 +268,12 @@ def write_evaluation(evaluation: Evaluation, folder: str | Path) -> None:
 def read_evaluation(folder: str | Path) -> Evaluation:
     """The evaluation of an artifact of evaluate_model; raises StoreError where it is missing or damaged."""
     return read_json(folder, FILE, Evaluation, "evaluate_model")
+
+
+def fetch_evaluation(uri: str) -> Evaluation:
+    """The same of an artifact on this machine or gs://, of which only this file is fetched."""
+    file = storage.join(uri, FILE)
+    return parse_json(storage.read_bytes(file), Evaluation, file, FIX)
 
 
 def _apart(one: float, other: float) -> tuple[str, str]:

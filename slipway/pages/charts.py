@@ -6,7 +6,7 @@ scales with its column, so that its text is about as large as the page's, on a p
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -133,37 +133,52 @@ def calibration_chart(
     )
 
 
-def histogram(title: str, series: Sequence[Bins], *, x_label: str = "", mini: bool = False, note: str = "") -> Markup:
+def histogram(
+    title: str,
+    series: Sequence[Bins],
+    *,
+    x_label: str = "",
+    mini: bool = False,
+    note: str = "",
+    logarithm: bool = False,
+    counts: bool = False,
+) -> Markup:
     """One histogram, or two overlaid; each shows shares of its own total, so that splits of different size compare.
 
     A bucket's area is its share, since buckets may differ in width: the y axis is in percent per bucket where all are
-    about as wide, else per distance of two ticks. `mini` omits the axes, for a table cell.
+    about as wide, else per distance of two ticks. With `counts` it is in examples, and with `logarithm` in powers of
+    ten. `mini` omits the axes, for a table cell.
     """
     low, high = _extent([edge for one in series for edge in one.edges])
     if low == high:
         low, high = low - 0.5, high + 0.5
-    shapes = [_densities(one, (high - low) / 100) for one in series]
-    top = max((height for shape in shapes for _, _, height, _ in shape), default=0) or 1.0
+    ticks = nice_ticks(low, high)
+    unit = _common_width(series) or ticks[1] - ticks[0]
+    shapes = [_densities(one, (high - low) / 100, unit * (1 if counts else 100), counts=counts) for one in series]
+    heights = [height for shape in shapes for _, _, height, _ in shape if height > 0]
+    scale = _Powers.of(heights) if logarithm else None
+    if scale:
+        shapes = [[(left, right, scale.place(height), tip) for left, right, height, tip in one] for one in shapes]
+    top, y_ticks = max(heights, default=0) or 1.0, scale.ticks if scale else nice_ticks(0, max(heights, default=1.0), 4)
     if mini:
-        frame = _Frame((low, high), (0, top), width=160, height=34, left=0, right=0, top=1, bottom=1)
+        ends = (y_ticks[0], y_ticks[-1]) if scale else (0, top)
+        frame = _Frame((low, high), ends, width=160, height=34, left=0, right=0, top=1, bottom=1)
     else:
-        ticks = nice_ticks(low, high)
-        unit = _common_width(series) or ticks[1] - ticks[0]
         shown = [tick for tick in ticks if low <= tick <= high]
-        y_ticks = nice_ticks(0, 100 * unit * top, 4)
         frame = _Frame(shown, y_ticks, (low, high), height=190, bottom=40 if x_label else 22)
-        shapes = [[(left, right, 100 * unit * height, share) for left, right, height, share in one] for one in shapes]
-    parts = [] if mini else [frame.y_axis(f"% per {unit:g}"), frame.x_axis(x_label)]
+    y_label = f"{'examples' if counts else '%'} per {unit:g}"
+    parts = [] if mini else [frame.y_axis(y_label, scale.texts if scale else ()), frame.x_axis(x_label)]
+    foot = y_ticks[0]
     rectangle = Markup('<rect class="column s%s" x="%.1f" y="%.1f" width="%.1f" height="%.1f"><title>%s</title></rect>')
     for index, (one, shape) in enumerate(zip(series, shapes, strict=True), start=1):
-        for left, right, height, share in shape:
-            tip = f"{one.name}: {format_share(share)} in {format_number(left)} to {format_number(right)}"
+        for left, right, height, said in shape:
+            tip = f"{one.name}: {said} in {format_number(left)} to {format_number(right)}"
             width, y = max(frame.x(right) - frame.x(left) - 0.5, 0.5), frame.y(height)
-            parts.append(rectangle % (index, frame.x(left), y, width, frame.y(0) - y, tip))
+            parts.append(rectangle % (index, frame.x(left), y, width, frame.y(foot) - y, tip))
         if index > 1:  # an outline, over the first
             xs = [x for left, right, _, _ in shape for x in (left, right)]
-            heights = [height for _, _, height, _ in shape for _ in range(2)]
-            path = frame.line([*xs[:1], *xs, *xs[-1:]], [0.0, *heights, 0.0] if xs else [])
+            tops = [height for _, _, height, _ in shape for _ in range(2)]
+            path = frame.line([*xs[:1], *xs, *xs[-1:]], [foot, *tops, foot] if xs else [])
             parts.append(Markup('<path class="outline s{}" d="{}"/>').format(index, path))
     drawing = frame.svg(title or "histogram", *parts)
     if mini:
@@ -171,37 +186,53 @@ def histogram(title: str, series: Sequence[Bins], *, x_label: str = "", mini: bo
     return figure(title, drawing, [one.name for one in series], note)
 
 
-def bar_list(title: str, rows: Sequence[tuple[str, float]], *, share_of: float | None = None, note: str = "") -> Markup:
-    """Horizontal bars with their labels: top values, slices. With `share_of` the value is shown in percent of it."""
-    most = max((value for _, value in rows if math.isfinite(value)), default=0) or 1
+def bar_list(
+    title: str,
+    rows: Sequence[tuple[str, float]],
+    *,
+    share_of: float | None = None,
+    note: str = "",
+    logarithm: bool = False,
+) -> Markup:
+    """Horizontal bars with their labels: top values, slices. With `share_of` the value is shown in percent of it.
+
+    With `logarithm` their lengths go by powers of ten, from one below the smallest value.
+    """
+    lengths = _lengths([max(value, 0) if math.isfinite(value) else 0.0 for _, value in rows], logarithm=logarithm)
     item = Markup('<li><span class="name" title="{0}">{0}</span>{1}<span class="value">{2}</span></li>')
     items = [
         item.format(
             label,
-            bar(0, 100 * max(value, 0) / most if math.isfinite(value) else 0),
+            bar(0, length),
             format_share(value / share_of) if share_of else format_number(value),
         )
-        for label, value in rows
+        for (label, value), length in zip(rows, lengths, strict=True)
     ]
     return figure(title, Markup('<ul class="bars">{}</ul>').format(Markup("").join(items)), note=note)
 
 
 def overlaid_bars(
-    title: str, names: tuple[str, str], rows: Sequence[tuple[str, float, float]], note: str = ""
+    title: str,
+    names: tuple[str, str],
+    rows: Sequence[tuple[str, float, float]],
+    note: str = "",
+    *,
+    show: Callable[[float], str] = format_share,
+    logarithm: bool = False,
 ) -> Markup:
     """Two distributions by cell, in shares: the first as filled bars, the second as frames over them."""
-    most = max((share for _, *both in rows for share in both), default=0) or 1
+    lengths = _lengths([share for _, *both in rows for share in both], logarithm=logarithm)
     item = Markup(
         '<li><span class="name" title="{0}">{0}</span><span title="{2}">{1}</span><span class="value">{3}</span></li>'
     )
     items = [
         item.format(
             cell,
-            _BAR.format(_FILLED.format("filled", 0, 100 * first / most) + _FRAMED.format(100 * second / most)),
-            f"{names[0]} {format_share(first)}, {names[1]} {format_share(second)}",
-            f"{format_share(first)} → {format_share(second)}",
+            _BAR.format(_FILLED.format("filled", 0, ends[0]) + _FRAMED.format(ends[1])),
+            f"{names[0]} {show(first)}, {names[1]} {show(second)}",
+            f"{show(first)} → {show(second)}",
         )
-        for cell, first, second in rows
+        for (cell, first, second), ends in zip(rows, zip(lengths[::2], lengths[1::2], strict=True), strict=True)
     ]
     return figure(title, Markup('<ul class="bars both">{}</ul>').format(Markup("").join(items)), names, note)
 
@@ -279,14 +310,14 @@ class _Frame:
             '<text class="axis" text-anchor="middle" x="{:.1f}" y="{:.1f}">{}</text>'
         ).format(self.left, foot, end, ticks, (self.left + end) / 2, self.height - 5, label)
 
-    def y_axis(self, label: str) -> Markup:
+    def y_axis(self, label: str, texts: Sequence[str] = ()) -> Markup:
         """A grid line and a label for each tick, and the axis label on its side."""
         end = self.width - self.right
         ticks = Markup("").join(
             Markup('<path class="grid" d="M{:.1f} {:.1f}H{:.1f}"/><text x="{:.1f}" y="{:.1f}">{}</text>').format(
                 self.left, self.y(tick), end, self.left - 7, self.y(tick) + 3.5, text
             )
-            for tick, text in zip(self.y_ticks, _tick_texts(self.y_ticks), strict=True)
+            for tick, text in zip(self.y_ticks, texts or _tick_texts(self.y_ticks), strict=True)
         )
         return Markup(
             '<g class="tick" text-anchor="end">{}</g>'
@@ -349,12 +380,49 @@ def _common_width(series: Sequence[Bins]) -> float:
     return float(f"{max(widths):.2g}")
 
 
-def _densities(bins: Bins, narrowest: float) -> list[tuple[float, float, float, float]]:
-    """Left, right, height and share of each finite bucket, which is at least `narrowest` wide."""
+def _densities(bins: Bins, narrowest: float, unit: float, *, counts: bool) -> list[tuple[float, float, float, str]]:
+    """Left, right, height per unit and share or count of each finite bucket, which is at least `narrowest` wide."""
     total = sum(bins.counts) or 1
     columns = []
     for left, right, count in zip(bins.edges[:-1], bins.edges[1:], bins.counts, strict=True):
         if math.isfinite(left) and math.isfinite(right):
             width = max(right - left, narrowest)
-            columns.append((left, left + width, count / total / width, count / total))
+            share = count / total
+            said = format_number(count) if counts else format_share(share)
+            columns.append((left, left + width, (count if counts else share) / width * unit, said))
     return columns
+
+
+@dataclass(frozen=True)
+class _Powers:
+    """A logarithmic axis from one power of ten to another."""
+
+    low: int
+    high: int
+
+    @classmethod
+    def of(cls, heights: Sequence[float]) -> "_Powers":
+        """From below the smallest height above 0 to the largest."""
+        logs = [math.log10(height) for height in heights] or [0.0]
+        return cls(math.ceil(min(logs)) - 1, max(math.ceil(max(logs)), math.ceil(min(logs))))
+
+    def place(self, height: float) -> float:
+        return max(math.log10(height), self.low) if height > 0 else self.low
+
+    @property
+    def ticks(self) -> list[float]:
+        step = max(1, math.ceil((self.high - self.low) / 5))
+        return [float(power) for power in range(self.low, self.high + step, step)]
+
+    @property
+    def texts(self) -> list[str]:
+        return [_tick_text(10.0**power, 3) for power in self.ticks]
+
+
+def _lengths(values: Sequence[float], *, logarithm: bool) -> list[float]:
+    """The lengths of bars, in percent of the longest; 0 has none."""
+    if logarithm:
+        scale = _Powers.of([value for value in values if value > 0])
+        values = [scale.place(value) - scale.low for value in values]
+    most = max(values, default=0) or 1
+    return [100 * value / most for value in values]

@@ -203,10 +203,10 @@ def _quarantined(view: RunView, links: Links) -> Markup:
 
 def _statistics(folder: str) -> Markup:
     from slipway.data.statistics.io import read_statistics
-    from slipway.data.statistics.page import feature_figures, overview_table
+    from slipway.data.statistics.page import statistics_figures, statistics_tables
 
     statistics = read_statistics(folder)
-    return overview_table(statistics) + details("A picture of each column", feature_figures(statistics))
+    return statistics_tables(statistics) + details("A picture of each column", statistics_figures(statistics))
 
 
 def _lineage(view: RunView, links: Links) -> Markup:

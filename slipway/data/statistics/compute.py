@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from math import prod
 from pathlib import Path
@@ -35,6 +35,7 @@ from slipway.data.statistics.expressions import (
     compile_column,
     half_width,
 )
+from slipway.data.statistics.weighing import Weighed, compile_weighed, describe_weighed, weight_sql
 from slipway.errors import DataError, StoreError
 from slipway.stores.artifacts import check_whole
 
@@ -56,6 +57,7 @@ class Table:
     rows: int
     columns: dict[str, ColumnType]
     shapes: dict[str, Shape] = field(default_factory=dict)
+    weight: str = ""
 
     def is_exact(self, column: str) -> bool:
         """Whether the column's quantiles fit into memory."""
@@ -72,9 +74,15 @@ def compute_statistics(examples_path: str | Path) -> statistics_pb2.DatasetFeatu
         StoreError: the examples are not whole, or the disk refuses.
     """
     tables = [open_table(split_files(examples_path, split)) for split in SPLITS]
+    if weight := read_manifest(examples_path).weight:
+        tables = [replace(table, weight=weight) if weight in table.columns else table for table in tables]
     statistics = statistics_pb2.DatasetFeatureStatisticsList()
     for split, table, facts in zip(SPLITS, tables, _describe_columns(tables), strict=True):
-        described = describe_split(split, table.rows, facts)
+        described = describe_split(split, table.rows, [column for column, _ in facts])
+        for feature, (column, weighed) in zip(described.features, facts, strict=True):
+            if weighed:
+                described.weighted_num_examples = weighed.total
+                describe_weighed(feature, column, weighed)
         for feature in described.features:
             if shape := table.shapes.get(feature_name(feature)):
                 describe_image(feature, shape, _mean_images(table, feature_name(feature), examples_path))
@@ -114,15 +122,17 @@ def open_table(files: Sequence[Path]) -> Table:
     return Table(files, int(rows), columns, shapes_in(pq.read_schema(files[0])))
 
 
-def _describe_columns(tables: Sequence[Table]) -> list[list[ColumnFacts]]:
-    """The facts of each column of each table, in order."""
+def _describe_columns(tables: Sequence[Table]) -> list[list[tuple[ColumnFacts, Weighed | None]]]:
+    """The facts of each column of each table, in order; by weight, too, where the table has one."""
     jobs = [(table, name, column) for table in tables for name, column in table.columns.items()]
     # Compiled before the threads start: Ibis is pure Python, so there is nothing to gain side by side.
     for table, name, column in jobs:
         compile_column(column, exact=table.is_exact(name))
+        if table.weight:
+            compile_weighed(column.kind)
     waiting = iter(enumerate(jobs))
 
-    def work(_: int) -> list[tuple[int, ColumnFacts]]:
+    def work(_: int) -> list[tuple[int, tuple[ColumnFacts, Weighed | None]]]:
         with connect() as connection:
             return [(index, _describe_column(connection, *job)) for index, job in waiting]
 
@@ -133,9 +143,12 @@ def _describe_columns(tables: Sequence[Table]) -> list[list[ColumnFacts]]:
     return [[next(facts) for _ in table.columns] for table in tables]
 
 
-def _describe_column(connection: duckdb.DuckDBPyConnection, table: Table, name: str, column: ColumnType) -> ColumnFacts:
+def _describe_column(
+    connection: duckdb.DuckDBPyConnection, table: Table, name: str, column: ColumnType
+) -> tuple[ColumnFacts, Weighed | None]:
     sql, files = compile_column(column, exact=table.is_exact(name)), table.files
-    view = scan(files, f"{identifier(name)} AS value")
+    weight = f", {weight_sql(table.weight)} AS weight" if table.weight else ""
+    view = scan(files, f"{identifier(name)} AS value{weight}")
     run(connection, f"CREATE OR REPLACE TEMP VIEW {TABLE} AS {view}", files)
     values = _one_row(run(connection, sql.values, files))
     lengths = {"rows": values["rows"], "present": values["total"]}
@@ -148,7 +161,25 @@ def _describe_column(connection: duckdb.DuckDBPyConnection, table: Table, name: 
         run(connection, f"CREATE OR REPLACE TEMP VIEW {BOUNDS} AS {bounds}", files)
         buckets = [row for row in run(connection, sql.buckets, files).fetchall() if row[0] is not None]
     ranking = run(connection, sql.ranking, files).fetchall() if sql.ranking else []
-    return ColumnFacts(name, column, lengths, values, buckets, ranking)
+    facts = ColumnFacts(name, column, lengths, values, buckets, ranking)
+    return facts, _weigh_column(connection, table, facts) if table.weight and not column.is_list else None
+
+
+def _weigh_column(connection: duckdb.DuckDBPyConnection, table: Table, column: ColumnFacts) -> Weighed:
+    """The same by weight; the views are those that the column was described by."""
+    sql, files = compile_weighed(column.type.kind), table.files
+    total, missing = (float(each or 0) for each in run(connection, sql.totals, files).fetchone())
+    weighed = Weighed(total, missing)
+    if sql.ranking:
+        weighed = replace(weighed, ranking=run(connection, sql.ranking, files).fetchall())
+    if sql.quantiles and column.values["low"] is not None:
+        quantiles = run(connection, sql.quantiles, files).fetchone()
+        if None not in quantiles:
+            weighed = replace(weighed, quantiles=quantiles)
+        if sql.buckets and column.buckets:
+            rows = run(connection, sql.buckets, files).fetchall()
+            weighed = replace(weighed, buckets=[row for row in rows if row[0] is not None])
+    return weighed
 
 
 def scan(files: Iterable[Path], columns: str = "*") -> str:

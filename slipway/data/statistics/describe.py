@@ -33,6 +33,7 @@ SHAPE = "shape"
 MEAN = "mean image"
 
 Bucket = tuple[float, float, float]  # low, high, count
+Sums = Sequence[tuple[int, float, float, float]]  # bucket, frequency, sum, sum of squares
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class ColumnFacts:
     type: ColumnType
     lengths: dict[str, Any]
     values: dict[str, Any]
-    buckets: Sequence[tuple[int, int, float, float]]
+    buckets: Sums
     ranking: Sequence[tuple[str, int, int]]
 
 
@@ -78,6 +79,11 @@ def unique_count(feature: statistics_pb2.FeatureNameStatistics) -> int:
     if feature.HasField("bytes_stats"):
         return int(feature.bytes_stats.unique)
     return next((int(custom.num) for custom in feature.custom_stats if custom.name == UNIQUE), 0)
+
+
+def has_unique_count(feature: statistics_pb2.FeatureNameStatistics) -> bool:
+    """Whether the number of distinct values is known."""
+    return not feature.HasField("num_stats") or any(custom.name == UNIQUE for custom in feature.custom_stats)
 
 
 def describe_image(feature: statistics_pb2.FeatureNameStatistics, shape: Shape, means: dict[str, bytes]) -> None:
@@ -146,21 +152,17 @@ def _describe_numbers(stats: statistics_pb2.NumericStatistics, column: ColumnFac
     if values["total"] > nans:
         stats.min, stats.max = values["min"], values["max"]
         stats.num_zeros = values["zeros"]
-    equal_widths: list[Bucket] = []
+    widths: list[Bucket] = []
     equal_counts: list[Bucket] = []
     if finite:
         low, high = values["low"], values["high"]
         bounds = bucket_bounds(column.type.kind, low, high)
-        half = half_width(*bounds)
-        mean = sum(bucket[2] for bucket in column.buckets) / finite
-        mean_square = sum(bucket[3] for bucket in column.buckets) / finite
-        stats.mean = (low * 0.5 + mean * half) * 2
-        stats.std_dev = math.sqrt(max(0.0, mean_square - mean * mean)) * half * 2
+        stats.mean, stats.std_dev = moments(low, bounds, finite, column.buckets)
         quantiles = [float(value) for value in values["quantiles"]]
         stats.median = quantiles[BUCKETS // 2 - 1]
-        equal_widths = _equal_widths(*bounds, finite, column)
+        widths = equal_widths(*bounds, finite, column.buckets)
         equal_counts = [(*edges, finite / BUCKETS) for edges in pairwise([low, *quantiles, high])]
-    for kind, buckets in (("STANDARD", equal_widths), ("QUANTILES", equal_counts)):
+    for kind, buckets in (("STANDARD", widths), ("QUANTILES", equal_counts)):
         first, last = (buckets[0][0], buckets[-1][1]) if buckets else (-math.inf, math.inf)
         buckets = [(-math.inf, first, negative), *buckets] if negative else buckets
         buckets = [*buckets, (last, math.inf, infinities - negative)] if infinities > negative else buckets
@@ -169,15 +171,23 @@ def _describe_numbers(stats: statistics_pb2.NumericStatistics, column: ColumnFac
             histogram.buckets.add(low_value=low, high_value=high, sample_count=count)
 
 
-def _equal_widths(low: float, high: float, finite: int, column: ColumnFacts) -> list[Bucket]:
+def moments(low: float, bounds: tuple[float, float], counted: float, sums: Sums) -> tuple[float, float]:
+    """Mean and deviation; without sums all values are `low`."""
+    half = half_width(*bounds)
+    mean = sum(bucket[2] for bucket in sums) / counted
+    mean_square = sum(bucket[3] for bucket in sums) / counted
+    return (low * 0.5 + mean * half) * 2, math.sqrt(max(0.0, mean_square - mean * mean)) * half * 2
+
+
+def equal_widths(low: float, high: float, counted: float, sums: Sums) -> list[Bucket]:
     """Ten buckets of equal width, without empty ones at the end; one if all values are equal, as in TFDV."""
     half = half_width(low, high)
     if not half:
-        return [(low, high, finite)]
+        return [(low, high, counted)]
     edges = [low, *((low * 0.5 + half * index / BUCKETS) * 2 for index in range(1, BUCKETS)), high]
-    counts = [0] * BUCKETS
-    for bucket, frequency, *_ in column.buckets:
+    counts = [0.0] * BUCKETS
+    for bucket, frequency, *_ in sums:
         counts[min(bucket, BUCKETS - 1)] += frequency
-    used = max(index for index, count in enumerate(counts) if count) + 1
+    used = max((index for index, count in enumerate(counts) if count), default=0) + 1
     ends = list(pairwise(edges))[:used]
     return [(low, high, count) for (low, high), count in zip(ends, counts[:used], strict=True)]

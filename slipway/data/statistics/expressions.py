@@ -64,7 +64,7 @@ def compile_column(column: ColumnType, dialect: Dialect = "duckdb", *, exact: bo
         return ColumnSql(sql(_sizes(values, values.value.length())), lengths, ranking=sql(_ranking(values)))
     if column.kind == "binary":
         return ColumnSql(sql(_sizes(values, _octet_length(values.value))), lengths)
-    return ColumnSql(sql(_numbers(values, exact)), lengths, buckets=sql(_buckets(values)))
+    return ColumnSql(sql(_numbers(values, exact)), lengths, buckets=sql(buckets_of(values)))
 
 
 def bucket_bounds(kind: Kind, low: float, high: float) -> tuple[float, float]:
@@ -114,22 +114,26 @@ def _numbers(values: ir.Table, exact: bool) -> ir.Table:
     )
 
 
-def _buckets(values: ir.Table) -> ir.Table:
+def buckets_of(values: ir.Table) -> ir.Table:
     """Count, sum and sum of squares by tenth of the way from `low` to `high`, the table `bounds` of one row.
 
     The sums are of each value's position from 0 to 1 on that way, so that no square overflows and, since both ends
-    occur, the variance is not lost to cancellation. The largest value is a bucket of its own, the eleventh.
+    occur, the variance is not lost to cancellation. The largest value is a bucket of its own, the eleventh. Where the
+    values have a `weight`, it counts instead of the row.
     """
     import ibis
 
+    weight = {"weight": values.weight} if "weight" in values.columns else {}
     bounds = ibis.table({"low": "float64", "high": "float64"}, name=BOUNDS)
-    table = values.select(finite=_number_and_finite(values.value)[1]).cross_join(bounds)
+    table = values.select(finite=_number_and_finite(values.value)[1], **weight).cross_join(bounds)
     low, high = table.low * 0.5, table.high * 0.5
-    table = table.select(position=(table.finite * 0.5 - low) / (high - low))
+    table = table.select(*weight, position=(table.finite * 0.5 - low) / (high - low))
     table = table.mutate(bucket=(table.position * BUCKETS).floor().cast("int8"))
-    sums = {"frequency": table.position.count(), "sum": table.position.sum()}
-    squares = (table.position * table.position).sum()
-    return table.group_by("bucket").aggregate(**sums, squares=squares).order_by("bucket")
+    sums = {"frequency": table.weight.sum() if weight else table.position.count()}
+    by = table.position * table.weight if weight else table.position
+    return (
+        table.group_by("bucket").aggregate(**sums, sum=by.sum(), squares=(by * table.position).sum()).order_by("bucket")
+    )
 
 
 def _sizes(values: ir.Table, size: ir.Value) -> ir.Table:

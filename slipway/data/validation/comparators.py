@@ -49,7 +49,7 @@ def compare_datasets(
                 continue
             # TFDV's default is the standard histogram.
             quantiles = measure != "L_INFTY" and comparator.jensen_shannon_divergence.source.type == 1
-            measured = _measure(measure, stats, against, kind=int(quantiles)) if against else None
+            measured = measure_distance(measure, stats, against, kind=int(quantiles)) if against else None
             if measured:
                 value, most = measured
                 comparison = Comparison(
@@ -66,13 +66,16 @@ def compare_datasets(
                 yield feature.name, None, finding
 
 
-def _measure(
+def measure_distance(
     measure: Measure,
     stats: statistics_pb2.FeatureNameStatistics,
     against: statistics_pb2.FeatureNameStatistics,
     kind: int,
 ) -> tuple[float, str | None] | None:
-    """The distance, and for strings the value that differs most; None if a side has no values."""
+    """The distance, and for strings the value that differs most; None if a side has no values.
+
+    `kind` is that of the histograms of numbers: 0 STANDARD, 1 QUANTILES.
+    """
     counts, control_counts = _counts(stats), _counts(against)
     if measure == "L_INFTY":
         return l_infinity(counts, control_counts) if counts and control_counts else None
