@@ -36,6 +36,9 @@ class RestClient(ModelClient):
         found = self._call("GET", "", "model_version_status")
         return {int(status["version"]): status["state"] for status in found}
 
+    def version(self) -> int:
+        return int(self._call("GET", "/metadata", "model_spec")["version"])
+
     def predict(self, inputs: Mapping[str, NDArray[Any]], signature: str = SERVING_DEFAULT) -> dict[str, NDArray[Any]]:
         columns = {name: _to_json(values) for name, values in inputs.items()}
         answer = self._call("POST", ":predict", "outputs", {"signature_name": signature, "inputs": columns})
@@ -98,8 +101,7 @@ class RestClient(ModelClient):
                 f"{self._address} is not a model server: it answers {answer.text[:200]!r}. Correct --address"
             )
         said = content.get("error", content) if isinstance(content, dict) else answer.text[:200]
-        is_unknown = answer.status_code == httpx.codes.NOT_FOUND
-        raise self._refused(f"{answer.status_code} {answer.reason_phrase}: {said}", is_unknown=is_unknown)
+        raise self._refused(f"{answer.status_code} {answer.reason_phrase}: {said}", answer.status_code)
 
 
 def _to_json(values: NDArray[Any]) -> Any:
