@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
-import aiohttp
-from aiohttp.test_utils import TestServer
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
 
 from console.app import make_app
 from console.site import Site
 
 
-@asynccontextmanager
-async def served(site: Site) -> AsyncIterator[aiohttp.ClientSession]:
-    """A client of the console, whose addresses are paths."""
-    async with TestServer(make_app(site)) as server, aiohttp.ClientSession(server.make_url("/")) as client:
-        yield client
+def served(site: Site) -> TestClient[web.Request, web.Application]:
+    """A client that asks by path, to be used with `async with`; `make_url` is the address for a browser."""
+    return TestClient(TestServer(make_app(site)))

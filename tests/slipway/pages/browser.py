@@ -1,31 +1,19 @@
-"""Headless Chromium, where there is one, and frames as those in which Kubeflow's UI shows HTML artifacts."""
+"""Frames as those in which Kubeflow's UI shows HTML artifacts."""
 
 from __future__ import annotations
 
 import html
 import json
-import os
-import shutil
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-import pytest
-
+from tests.browser import SECONDS, browser_command
 from tests.fakes.loopback_server import Answer, LoopbackServer, Request
-
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "microsoft-edge")
-PLACES = (
-    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
-    "/Applications/Chromium.app/Contents/MacOS/Chromium",
-    *(str(path) for path in Path.home().glob(".cache/ms-playwright/chromium-*/chrome-linux*/chrome")),
-)
-SECONDS = 60  # on a machine that has much else to do
 
 # frontend/src/components/viewers/HTMLViewer.tsx of kubeflow/pipelines 2.17 sets `srcdoc` of such a frame, 600 px high.
 _FRAME = '<iframe sandbox="allow-scripts" srcdoc="{}" style="width: 900px; height: 600px"></iframe>'
@@ -102,12 +90,8 @@ def clicked(document: str, pages: int) -> list[Click]:
 
 @contextmanager
 def _open(url: str) -> Iterator[None]:
-    program = next(filter(None, map(shutil.which, (*NAMES, *PLACES))), None)
-    if program is None:
-        pytest.skip(f"no Chromium here: none of {', '.join(NAMES)} is on the PATH, and none lies in the usual places")
-    options = ["--headless", "--disable-gpu", "--no-first-run", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
     with TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        command = [program, *options, f"--user-data-dir={profile}", url]
+        command = browser_command(profile, url)
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as browser:
             try:
                 yield
