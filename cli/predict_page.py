@@ -71,4 +71,6 @@ def _form_of_store(model: str, uri: str | None, env: str | None) -> str:
     version = store.production(model)
     if version is None:
         raise StoreError(f"there is no version of {model!r} in production to make a form of")
-    return form_of_version(store, version, module_config(environment.settings.modules, version)).model_dump_json(indent=1)
+    return form_of_version(store, version, module_config(environment.settings.modules, version)).model_dump_json(
+        indent=1
+    )

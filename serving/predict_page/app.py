@@ -6,6 +6,8 @@ Nothing is kept between two requests, so any process may answer any of them.
 from __future__ import annotations
 
 import asyncio
+import csv
+import io
 import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +25,7 @@ from serving.predict_page.asking import Prediction, ServedModel
 from serving.predict_page.csv_table import MAX_BYTES, read_table, write_table
 from serving.predict_page.describe import form_of_signature
 from serving.predict_page.effects import effects, variations
-from serving.predict_page.form import Form, Value
+from serving.predict_page.form import Field, Form, Value
 from serving.predict_page.page import (
     CSV,
     DOWNLOAD,
@@ -61,6 +63,7 @@ _PASSED_ON = {
 }
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
+Posted = Mapping[str, str | bytes | bytearray | FileField]
 
 
 class Respond(Protocol):
@@ -68,7 +71,9 @@ class Respond(Protocol):
 
     def __call__(
         self, request: web.Request, title: str, body: Markup, *, subtitle: str | Markup = "", status: int = 200
-    ) -> web.Response: ...
+    ) -> web.Response:
+        """The page; the title is its heading, too."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -126,7 +131,7 @@ class PredictPage:
         shown, form = await self._opened(request)
         row = _whole(request.query.get("row", ""))
         body = draw_form(form, form.row(row), row=row, addresses=self._addresses(shown))
-        return self._respond(request, form.question or form.model, body, subtitle=form.model if form.question else "")
+        return self._framed(request, form, body)
 
     async def _predict(self, request: web.Request) -> web.StreamResponse:
         shown, form = await self._opened(request)
@@ -145,12 +150,12 @@ class PredictPage:
         body = draw_form(
             form, texts, row=number, addresses=self._addresses(shown), problems=problems, failure=failure, answer=answer
         )
-        return self._respond(request, form.question or form.model, body, subtitle=form.model if form.question else "", status=status)
+        return self._framed(request, form, body, status=status, answer=answer["title"] if answer else "")
 
     async def _table(self, request: web.Request) -> web.StreamResponse:
         shown, form = await self._opened(request)
         body = draw_table(_example(form), addresses=self._addresses(shown, "/table"))
-        return self._respond(request, form.question or form.model, body, subtitle=form.model if form.question else "")
+        return self._framed(request, form, body)
 
     async def _predict_table(self, request: web.Request) -> web.StreamResponse:
         shown, form = await self._opened(request)
@@ -172,7 +177,7 @@ class PredictPage:
         except RequestError as error:
             failure, status = _failure(error)
         body = draw_table(text, addresses=self._addresses(shown, "/table"), shown=seen, failure=failure)
-        return self._respond(request, form.question or form.model, body, subtitle=form.model if form.question else "", status=status)
+        return self._framed(request, form, body, status=status, answer=seen["title"] if seen else "")
 
     async def _opened(self, request: web.Request) -> tuple[Shown, Form]:
         name = request.match_info["model"]
@@ -207,6 +212,13 @@ class PredictPage:
         finally:
             self._waiting -= 1
 
+    def _framed(
+        self, request: web.Request, form: Form, body: Markup, *, status: int = 200, answer: str = ""
+    ) -> web.Response:
+        """The body below the answer, or the question."""
+        titles = [text for text in (answer, form.question, form.model) if text]
+        return self._respond(request, titles[0], body, subtitle=" · ".join(titles[1:]), status=status)
+
     def _addresses(self, shown: Shown, below: str = "") -> dict[str, str]:
         page = f"{self._prefix}/{quote(shown.served.name, safe='')}"
         return {
@@ -234,7 +246,7 @@ def _failure(error: RequestError) -> tuple[str, HTTPStatus]:
     return text, _PASSED_ON.get(known, HTTPStatus.BAD_GATEWAY)
 
 
-async def _read(request: web.Request, most: int) -> Mapping[str, str | bytes | FileField]:
+async def _read(request: web.Request, most: int) -> Posted:
     """The fields of a posted form, which may be `most` bytes long."""
     if (request.content_length or 0) > most:
         raise web.HTTPRequestEntityTooLarge(most, request.content_length or 0)
@@ -247,29 +259,33 @@ async def _read(request: web.Request, most: int) -> Mapping[str, str | bytes | F
         raise web.HTTPBadRequest(text="This is no form that can be read.") from error
 
 
-def _row_of(
-    form: Form, posted: Mapping[str, str | bytes | FileField]
-) -> tuple[dict[str, str], dict[str, Value], dict[str, str]]:
+def _row_of(form: Form, posted: Posted) -> tuple[dict[str, str], dict[str, Value], dict[str, str]]:
     """The texts of the fields, to fill the form with again; the row that they stand for; what is wrong, by field."""
     texts: dict[str, str] = {}
     wrong: dict[str, str] = {}
     for field in form.fields:
-        texts[field.name], other = _text(posted, field.name), _text(posted, f"{OTHER}:{field.name}")
-        if texts[field.name] == OTHER:
-            texts[field.name] = other
-        elif other and other != texts[field.name]:
-            wrong[field.name] = f"is {texts[field.name] or 'missing'} by the list and {other!r} beside it: clear one, or choose “another”"
-        chosen = posted.get(f"{FILE}:{field.name}")
-        if isinstance(chosen, FileField) and field.is_image:
-            content = chosen.file.read(IMAGE_BYTES + 1)
+        text, other = _text(posted, field.name), _text(posted, f"{OTHER}:{field.name}")
+        if text == OTHER:
+            text = other
+        elif other and other != text:
+            wrong[field.name] = f"is {text or 'missing'} in the list, and {other[:60]!r} beside it: leave one of them"
+        if field.is_image:
             try:
-                if len(content) > IMAGE_BYTES:
-                    raise DataError(f"is a file of more than {IMAGE_BYTES >> 20} MiB")
-                texts[field.name] = field.write(field.read_image(content)) if content else texts[field.name]
+                text = _chosen_image(field, posted) or text
             except DataError as error:
                 wrong[field.name] = f"is {error}"
+        texts[field.name] = text
     row, problems = form.read(texts)
     return texts, row, problems | wrong
+
+
+def _chosen_image(field: Field, posted: Posted) -> str:
+    """The picture that was chosen, as a text of the field; empty without one."""
+    chosen = posted.get(f"{FILE}:{field.name}")
+    content = chosen.file.read(IMAGE_BYTES + 1) if isinstance(chosen, FileField) else b""
+    if len(content) > IMAGE_BYTES:
+        raise DataError(f"a file of more than {IMAGE_BYTES >> 20} MiB")
+    return field.write(field.read_image(content)) if content else ""
 
 
 def _example(form: Form) -> str:
@@ -277,11 +293,8 @@ def _example(form: Form) -> str:
     names = [field.name for field in form.fields if not field.is_image]
     if not form.rows:
         return ",".join(names) + "\n"
-    from csv import writer
-    from io import StringIO
-
-    text = StringIO()
-    rows = writer(text, lineterminator="\n")
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
     rows.writerow(names)
     rows.writerows([row.get(name, "") for name in names] for row in form.rows[:2])
     return text.getvalue()
@@ -293,7 +306,7 @@ def _file(name: str, content: str) -> web.Response:
     )
 
 
-def _text(posted: Mapping[str, str | bytes | FileField], name: str) -> str:
+def _text(posted: Posted, name: str) -> str:
     value = posted.get(name, "")
     return value if isinstance(value, str) else ""
 

@@ -48,6 +48,7 @@ class Prediction:
     classes: tuple[str, ...]
     values: NDArray[np.float64]
     seconds: float
+    inputs: frozenset[str]
 
     def chosen(self, row: int = 0) -> int:
         """The place of the likeliest class of a row."""
@@ -141,4 +142,4 @@ def _predict(loaded: Loaded, rows: Sequence[Mapping[str, Value]]) -> Prediction:
         raise RequestError(
             f"the model answers an array of {list(outputs[PREDICTIONS].shape)} to {len(rows)} rows, for {wanted} each"
         )
-    return Prediction(loaded.version, classes, values, seconds)
+    return Prediction(loaded.version, classes, values, seconds, frozenset(one.name for one in loaded.features))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from serving.predict_page.asking import Prediction
@@ -74,7 +74,8 @@ def write_table(table: Table, prediction: Prediction | None) -> str:
     columns, answers = answer_columns(table, prediction)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(map(_harmless, [*table.header, *columns, "problem"]))
+    problem = "predicted_problem" if "problem" in table.header else "problem"
+    writer.writerow(map(_harmless, [*table.header, *columns, problem]))
     found = iter(answers)
     for row in table.rows:
         told = [f"line {row.line}: {row.problem}"] if row.problem else [*next(found), ""]
@@ -112,7 +113,9 @@ def _lines(text: str, delimiter: str) -> list[tuple[int, list[str]]]:
             if any(cells):
                 found.append((begins, cells))
             if len(found) > MAX_ROWS + 1:
-                raise DataError(f"There are more than {MAX_ROWS:,} rows. `slipway predict --csv FILE` takes any number.")
+                raise DataError(
+                    f"There are more than {MAX_ROWS:,} rows. `slipway predict --csv FILE` takes any number."
+                )
             begins = reader.line_num + 1
     except csv.Error as error:
         raise DataError(f"Line {begins} is no CSV: {error}. A quote within a quoted field is written twice.") from error
@@ -130,6 +133,6 @@ def _harmless(cell: str) -> str:
     return f"'{cell}" if cell.startswith(_FORMULA) and not _NUMBER.fullmatch(cell) else cell
 
 
-def _listed(names: Sequence[str] | dict[str, object]) -> str:
-    first = list(names)[:20]
-    return ", ".join(name[:60] or "an empty name" for name in first) + (", …" if len(names) > len(first) else "")
+def _listed(names: Iterable[str]) -> str:
+    named = [name[:60] or "an empty name" for name in names]
+    return ", ".join(named[:20]) + (", …" if len(named) > 20 else "")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from serving.client.rows import rows_of_examples
@@ -110,8 +109,13 @@ def typical_of(counts: Counts) -> str:
     for edge, many in zip(cells.edges, counted, strict=False):
         below += many
         if below < sum(counted) / 2:
-            median = f"{edge:.15g}"
-    return median or (f"{cells.edges[0]:.15g}" if cells.edges else "")
+            median = _number(edge)
+    return median or (_number(cells.edges[0]) if cells.edges else "")
+
+
+def _number(value: float) -> str:
+    """A whole number in full, since it may be an identifier; another in as many digits as float32 has."""
+    return f"{value:.0f}" if value.is_integer() else f"{value:.7g}"
 
 
 def _choices_of(
@@ -159,7 +163,7 @@ def _moment_of(feature: schema_pb2.Feature, rows: Sequence[Mapping[str, Any]]) -
 
 def _is_written(text: str, form: str) -> bool:
     try:
-        return datetime.strptime(text, form).strftime(form) == text  # noqa: DTZ007 - as the text has it
+        return datetime.strptime(text, form).strftime(form) == text
     except ValueError:
         return False
 
@@ -170,7 +174,7 @@ def _schema_of(version: Version) -> schema_pb2.Schema:
         return parse_schema(storage.read_text(uri), uri)
     except SlipwayError as error:
         raise StoreError(
-            f"version {version.number} of {version.model} was trained with a schema that cannot be read any more: {error}"
+            f"the schema of version {version.number} of {version.model} cannot be read any more: {error}"
         ) from error
 
 

@@ -34,7 +34,7 @@ def variations(form: Form, row: Mapping[str, Value]) -> list[Variation]:
 
     Images and lists stay, and so do values that are the replacement themselves.
     """
-    found = []
+    found: list[Variation] = []
     for field in form.fields:
         if row.get(field.name) is None or field.kind in ("image", "list") or len(found) == MOST_FIELDS:
             continue

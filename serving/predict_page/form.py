@@ -104,8 +104,8 @@ class Field(BaseModel):
         if self.is_image and isinstance(value, list):
             return data_uri(encode_png(np.array(value), self.shape, 0, 255))
         if isinstance(value, list):
-            return ", ".join(map(str, value))
-        return str(value)
+            return ", ".join(map(plain, value))
+        return plain(value)
 
     def picked(self, text: str) -> str:
         """A time as a browser's own field for dates has it; empty where the text is no such time."""
@@ -114,7 +114,7 @@ class Field(BaseModel):
             if self.moment in _UNITS and isinstance(value, int):
                 when = _EPOCH + timedelta(microseconds=value * 10**6 // _UNITS[self.moment])
             else:
-                when = datetime.strptime(str(value), self.moment)  # noqa: DTZ007 - as the text has it
+                when = datetime.strptime(str(value), self.moment)
         except (DataError, ValueError, OverflowError):
             return ""
         return when.strftime("%Y-%m-%d" if self.kind == "date" else "%Y-%m-%dT%H:%M:%S")
@@ -208,12 +208,19 @@ class Form(BaseModel):
         return row, problems
 
 
+def plain(value: float | int | str) -> str:
+    """A number as a person would type it, without `.0`; text as it is."""
+    return f"{value:.9g}" if isinstance(value, float) else str(value)
+
+
 def read_form(path: Path, model: str) -> Form:
     """A form from a file; ConfigError if it is none, or of another model."""
     try:
         form = Form.model_validate_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} is no form: {error}. `slipway predict-page --write-form {path}` writes one") from error
+        raise ConfigError(
+            f"{path} is no form: {error}. `slipway predict-page --write-form {path}` writes one"
+        ) from error
     if form.model != model:
         raise ConfigError(f"{path} is the form of {form.model}, not of {model}: write it again with --write-form")
     return form

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from serving.predict_page.asking import Prediction
 from serving.predict_page.csv_table import MAX_ROWS, Table, answer_columns
 from serving.predict_page.effects import Effect
-from serving.predict_page.form import Form
+from serving.predict_page.form import Form, plain
 from slipway.pages.numbers import format_number, format_share
 from slipway.pages.printable import printable
 
@@ -52,6 +52,7 @@ def draw_form(
             file=FILE,
             row_name=ROW,
             number=format_number,
+            plain=plain,
             **addresses,
         )
     )
@@ -67,7 +68,13 @@ def draw_table(
     """The field for a CSV, with the answers to its rows, or why there are none."""
     return Markup(  # noqa: S704 - the template escapes
         _template("table.html.j2").render(
-            text=text, shown=shown, failure=failure, most_rows=MAX_ROWS, csv_name=CSV, download_name=DOWNLOAD, **addresses
+            text=text,
+            shown=shown,
+            failure=failure,
+            most_rows=MAX_ROWS,
+            csv_name=CSV,
+            download_name=DOWNLOAD,
+            **addresses,
         )
     )
 
@@ -79,8 +86,7 @@ def answer_of(form: Form, prediction: Prediction, moved: Sequence[Effect]) -> di
     moving = [one for one in moved if _is_seen(one.moved, prediction)]
     still = [one.name for one in moved if not _is_seen(one.moved, prediction)]
     return {
-        "big": big,
-        "share": share,
+        "title": f"{big} ({share})" if share else big,
         "words": words,
         "classes": drawn[:MOST_CLASSES],
         "others": len(drawn[MOST_CLASSES:]),
@@ -111,11 +117,18 @@ def shown_table(form: Form, table: Table, prediction: Prediction | None) -> dict
 
 
 def source_of(form: Form, prediction: Prediction) -> str:
-    """Which version answered, and how long it took."""
+    """Which version answered, how long it took, and in what it differs from the form's."""
     known = prediction.version is not None
-    by = f"Version {prediction.version} of {form.model} answered" if known else f"{form.model} answered, of a version that its server did not tell,"
-    other = f" The form is that of version {form.version}." if known and form.version not in (None, prediction.version) else ""
-    return f"{by} in {1000 * prediction.seconds:.0f} ms.{other}"
+    by = f"Version {prediction.version} of {form.model}" if known else f"{form.model}, in a version that is not known,"
+    parts = [f"{by} answered in {1000 * prediction.seconds:.0f} ms."]
+    if known and form.version not in (None, prediction.version):
+        parts.append(f"The form is that of version {form.version}.")
+    names = {field.name for field in form.fields}
+    if new := sorted(prediction.inputs - names):
+        parts.append(f"It also takes {', '.join(new)}, which the form lacks: missing here.")
+    if gone := sorted(names - prediction.inputs):
+        parts.append(f"It does not take {', '.join(gone)}.")
+    return " ".join(parts)
 
 
 def _said(form: Form, prediction: Prediction) -> tuple[str, str, str]:
@@ -133,13 +146,16 @@ def _said(form: Form, prediction: Prediction) -> tuple[str, str, str]:
     name, score = prediction.classes[place], float(prediction.values[0, place])
     if not math.isfinite(score):
         return "No answer", "", f"The model answered no probability for {what}: it cannot judge this row."
-    shared = "more likely than not" if score > 0.5 else "the likeliest, but no more likely than not"
-    return _YES_NO.get(name, name), format_share(score), f"{what} is {name}: {shared}, with a probability of {format_share(score)}."
+    likely = "more likely than not" if score > 0.5 else "the likeliest, but no more likely than not"
+    share = format_share(score)
+    return _YES_NO.get(name, name), share, f"{what} is {name}: {likely}, with a probability of {share}."
 
 
 def _classes(prediction: Prediction) -> list[tuple[str, float, str]]:
     scored = zip(prediction.classes, (float(score) for score in prediction.values[0]), strict=True)
-    drawn = [(name, min(max(score, 0), 1) if math.isfinite(score) else 0, format_share(score)) for name, score in scored]
+    drawn = [
+        (name, min(max(score, 0), 1) if math.isfinite(score) else 0, format_share(score)) for name, score in scored
+    ]
     return sorted(drawn, key=lambda one: -one[1])
 
 
@@ -171,8 +187,11 @@ def _effects_note(form: Form, prediction: Prediction, moving: Sequence[Effect]) 
     names = {one.name for one in moving}
     what = f"the probability of {prediction.classes[prediction.chosen()]}" if prediction.classes else "the answer"
     unknown = any(field.saw_missing is None for field in form.fields if field.name in names)
-    rest = "" if not unknown else " Whether training had rows without it is not known, so such an answer may mean little."
-    return f"How far {what} moves with each value, the others kept: against the row without it, or with the value that the page names.{rest}"
+    rest = " Whether training had rows without a value is not known; if not, such an answer means little."
+    return (
+        f"Each bar shows how far its value moves {what}, compared with the one named below it while all others stay."
+        f"{rest if unknown else ''}"
+    )
 
 
 def _short(text: str) -> str:

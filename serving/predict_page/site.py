@@ -55,9 +55,7 @@ def make_site(catalogue: Catalogue, hosts: tuple[str, ...] = ()) -> web.Applicat
     return app
 
 
-def serve(
-    catalogue: Catalogue, host: str, port: int, hosts: tuple[str, ...], tell: Callable[[str], None]
-) -> None:
+def serve(catalogue: Catalogue, host: str, port: int, hosts: tuple[str, ...], tell: Callable[[str], None]) -> None:
     """Serves on an address, which `tell` gets once it is bound, until SIGINT or SIGTERM."""
     asyncio.run(_serve(make_site(catalogue, hosts), host, port, tell))
 
@@ -125,7 +123,10 @@ async def _errors(request: web.Request, handler: _Handler) -> web.StreamResponse
     except Exception:
         number = secrets.token_hex(4)
         _log.exception("error %s: %s %s", number, request.method, request.path)
-        status, said = HTTPStatus.INTERNAL_SERVER_ERROR, f"This is a fault of the page. Its log names it as error {number}."
+        status, said = (
+            HTTPStatus.INTERNAL_SERVER_ERROR,
+            f"This is a fault of the page. Its log names it as error {number}.",
+        )
     response = _respond(request, status.phrase, notice(printable(said), "bad"), status=status)
     response.headers.update(headers)
     return response
