@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping, Sequence
+from copy import copy
 from functools import cached_property
 from typing import Any
 
@@ -29,8 +30,16 @@ class RestClient(ModelClient):
 
     def __init__(self, address: str, model: str, version: int | None, timeout_seconds: float) -> None:
         super().__init__(address if "://" in address else f"http://{address}", timeout_seconds)
+        self._model = model
         self._path = self._address.rstrip("/") + model_path(model, version)
         self._http = httpx.Client(timeout=timeout_seconds, trust_env=False)
+
+    def at(self, version: int | None) -> RestClient:
+        """A client of another version, over the same connections, which are closed with either."""
+        other = copy(self)
+        other._path = self._address.rstrip("/") + model_path(self._model, version)
+        other.__dict__.pop("_signatures", None)
+        return other
 
     def states(self) -> dict[int, str]:
         found = self._call("GET", "", "model_version_status")

@@ -115,6 +115,10 @@ class PredictPage:
             web.post(f"{self._prefix}/{{model}}/table", self._predict_table),
         ]
 
+    async def close(self, _app: web.Application) -> None:
+        """For `on_cleanup` of the site."""
+        self._threads.shutdown(wait=False)
+
     async def _list(self, request: web.Request) -> web.StreamResponse:
         names = await self._in_thread(self._catalogue.names)
         if len(names) == 1:
@@ -282,7 +286,10 @@ def _row_of(form: Form, posted: Posted) -> tuple[dict[str, str], dict[str, Value
 def _chosen_image(field: Field, posted: Posted) -> str:
     """The picture that was chosen, as a text of the field; empty without one."""
     chosen = posted.get(f"{FILE}:{field.name}")
-    content = chosen.file.read(IMAGE_BYTES + 1) if isinstance(chosen, FileField) else b""
+    content = b""
+    if isinstance(chosen, FileField):
+        with chosen.file:
+            content = chosen.file.read(IMAGE_BYTES + 1)
     if len(content) > IMAGE_BYTES:
         raise DataError(f"a file of more than {IMAGE_BYTES >> 20} MiB")
     return field.write(field.read_image(content)) if content else ""

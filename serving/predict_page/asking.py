@@ -10,12 +10,13 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serving.client import ModelClient, connect
+from serving.client.rest_client import RestClient
 from serving.client.rows import input_features, table_of
 from serving.predict_page.form import Value
 from serving.protocol.signatures import CLASSIFY, PREDICTIONS, RAW
@@ -62,50 +63,63 @@ class ServedModel:
     """
 
     def __init__(self, address: str, name: str, timeout_seconds: float) -> None:
-        self.address = address
         self.name = name
-        self._timeout = timeout_seconds
-        self._unversioned = self._connect(None)
-        self._loaded: dict[int | None, Loaded] = {}
+        client = connect(address, name, protocol="rest", timeout_seconds=timeout_seconds)
+        assert isinstance(client, RestClient)
+        self._client = client
+        self._loaded: dict[int, Loaded] = {}
 
     def loaded(self) -> Loaded:
         """The version that answers now, or would if all pods had the same."""
-        states = self._unversioned.states()
+        return self._load(self._version())
+
+    def _version(self) -> int:
+        states = self._client.states()
         available = [number for number, state in states.items() if state == "AVAILABLE"]
         if not available:
             known = ", ".join(f"{number} is {state}" for number, state in states.items()) or "it has no version"
             raise RequestError(f"the model is not loaded: {known}", HTTPStatus.SERVICE_UNAVAILABLE)
-        return self._load(available[0] if len(available) == 1 else self._unversioned.version())
+        return available[0] if len(available) == 1 else self._client.version()
 
     def predict(self, rows: Sequence[Mapping[str, Value]]) -> Prediction:
         """The answers to rows, in one request; what a row lacks is missing, and so is what only the model has."""
         for _ in range(ASKED_AGAIN):
-            loaded = self.loaded()
+            version = self._version()
             try:
-                return _predict(loaded, rows)
+                return _predict(self._load(version), rows)
             except RequestError as error:
                 if error.status != HTTPStatus.NOT_FOUND:
                     raise
-                self._loaded.pop(loaded.version, None)
+                self._loaded.pop(version, None)
         return _predict(self._load(None), rows)
 
-    def _load(self, version: int | None) -> Loaded:
-        if version not in self._loaded:
-            client = self._connect(version)
-            signatures = client.signatures()
-            if RAW not in signatures:
-                has = ", ".join(sorted(signatures)) or "none"
-                raise RequestError(
-                    f"the model has no signature {RAW!r}, which takes a value for each input; its signatures are {has}"
-                )
-            features, classes = input_features(signatures), _classes_of(client, signatures)
-            while len(self._loaded) >= KEPT_VERSIONS:
-                self._loaded.pop(next(iter(self._loaded)), None)
-            self._loaded[version] = Loaded(version, client, features, classes)
-        return self._loaded[version]
+    def close(self) -> None:
+        """Closes the connections."""
+        self._client.close()
 
-    def _connect(self, version: int | None) -> ModelClient:
-        return connect(self.address, self.name, protocol="rest", version=version, timeout_seconds=self._timeout)
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def _load(self, version: int | None) -> Loaded:
+        """A version's signature, asked for once; that of None, whichever answers, each time."""
+        if version is not None and (known := self._loaded.get(version)):
+            return known
+        client = self._client.at(version)
+        signatures = client.signatures()
+        if RAW not in signatures:
+            has = ", ".join(sorted(signatures)) or "none"
+            raise RequestError(
+                f"the model has no signature {RAW!r}, which takes a value for each input; its signatures are {has}"
+            )
+        loaded = Loaded(version, client, input_features(signatures), _classes_of(client, signatures))
+        if version is not None:
+            if len(self._loaded) >= KEPT_VERSIONS:
+                self._loaded.clear()
+            self._loaded[version] = loaded
+        return loaded
 
 
 def _classes_of(client: ModelClient, signatures: Mapping[str, Any]) -> tuple[str, ...]:

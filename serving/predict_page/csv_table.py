@@ -73,7 +73,7 @@ def write_table(table: Table, prediction: Prediction | None) -> str:
     """The table as CSV with its answers, for a file: no cell of text begins a formula in a spreadsheet."""
     columns, answers = answer_columns(table, prediction)
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    writer = csv.writer(text)  # RFC 4180: CR and LF end a line, so that either is quoted within a cell
     problem = "predicted_problem" if "problem" in table.header else "problem"
     writer.writerow(map(_harmless, [*table.header, *columns, problem]))
     found = iter(answers)

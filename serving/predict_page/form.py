@@ -143,7 +143,7 @@ class Field(BaseModel):
             raise DataError(f"is {_shown(text)}, which is no number: write it as 12.5")
         if self.dtype == "float32":
             value = float(text)
-            if abs(value) > np.finfo(np.float32).max:
+            if abs(value) > float(np.finfo(np.float32).max):
                 raise DataError(f"is {_shown(text)}, which is too large for a number of the model")
             return value
         whole = Decimal(text)
@@ -155,7 +155,7 @@ class Field(BaseModel):
 
     def _bounded(self, value: float | int, text: str) -> float | int:
         if (self.low is not None and value < self.low) or (self.high is not None and value > self.high):
-            low, high = (None if one is None else f"{one:,}" for one in (self.low, self.high))
+            low, high = (None if one is None else f"{one:,}".removesuffix(".0") for one in (self.low, self.high))
             span = f"from {low} to {high}" if low and high else f"from {low} on" if low else f"up to {high}"
             raise DataError(f"is {_shown(text)}; its schema has values {span}")
         return value

@@ -39,6 +39,10 @@ class OneModel:
             raise KeyError(name)
         return self._shown
 
+    def close(self) -> None:
+        """Closes the connections."""
+        self._shown.served.close()
+
 
 class StoredModels:
     """The models of a store, with the form of the version in production; by threads, and to be closed.
@@ -78,7 +82,9 @@ class StoredModels:
             return Shown(self._served[name], form)
 
     def close(self) -> None:
-        """Ends the servers."""
+        """Closes the connections, and ends the servers."""
+        for served in self._served.values():
+            served.close()
         for server in self._servers:
             server.stop()
 

@@ -51,7 +51,9 @@ def make_site(catalogue: Catalogue, hosts: tuple[str, ...] = ()) -> web.Applicat
     app[HOSTS] = hosts
     app.on_response_prepare.append(_protect)
     app.add_routes([web.get("/page.css", _page_css), web.get(HEALTH, _health)])
-    app.add_routes(PredictPage(catalogue, _respond).routes())
+    page = PredictPage(catalogue, _respond)
+    app.add_routes(page.routes())
+    app.on_cleanup.append(page.close)
     return app
 
 
