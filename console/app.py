@@ -45,11 +45,17 @@ def make_app(site: Site) -> web.Application:
     app = web.Application(middlewares=[_errors, _known_host, _own_origin], client_max_size=BODY_BYTES)
     app[SITE] = site
     app.on_response_prepare.append(_protect)
+    app.on_startup.append(_look)
     app.add_routes([web.get("/", _start), web.get("/static/page.css", _page_css), web.static("/static", STATIC)])
     app.add_routes(runs.routes())
     app.add_routes(models.routes())
     app.add_routes(data.routes())
     return app
+
+
+async def _look(app: web.Application) -> None:
+    """Begins to look for the runs, so that the first page need not wait for them."""
+    app[SITE].runs.look()
 
 
 async def _start(_request: web.Request) -> web.StreamResponse:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from aiohttp import web
 
+from console.index.kept import Index
+from console.index.runs import RunEntry, RunRecords
 from delivery.environment import Environment
+from slipway.stores import storage
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,12 @@ class Site:
     allow_actions: bool = False
     hosts: tuple[str, ...] = ()
     key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
+
+    @cached_property
+    def runs(self) -> Index[RunEntry]:
+        """All runs of the environment, as lists show them."""
+        state = self.environment.state
+        return Index(RunRecords(state.runs), storage.join(state.console, "runs.json"))
 
 
 SITE = web.AppKey("site", Site)

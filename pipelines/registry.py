@@ -31,7 +31,7 @@ class Locations:
     """Where a target keeps what outlives a run: directories or gs:// URIs.
 
     `sources` are lists of files by digest, `monitoring` the windows that were watched and `tuning` the trials of
-    searches, by model, `prepared` runs that steps may start, by digest.
+    searches, by model, `prepared` runs that steps may start, by digest, `console` what `slipway ui` keeps to be fast.
     """
 
     modules: str
@@ -42,11 +42,12 @@ class Locations:
     monitoring: str
     prepared: str
     tuning: str
+    console: str
 
     @classmethod
     def under(cls, home: str) -> Self:
         """Folders of one home."""
-        names = ("modules", "models", "runs", "sources", "checkpoints", "monitoring", "prepared", "tuning")
+        names = ("modules", "models", "runs", "sources", "checkpoints", "monitoring", "prepared", "tuning", "console")
         return cls(*(join(home, name) for name in names))
 
 

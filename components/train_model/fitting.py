@@ -21,7 +21,7 @@ from tensorflow.core.framework import summary_pb2
 from components.train_model.dataset import TrainingData
 from slipway.errors import ModuleError, StoreError, TrainingError
 from slipway.module_api import Training
-from slipway.runs.training_log import HISTORY, Epoch, History
+from slipway.runs.training_log import EPOCH_LINE, HISTORY, Epoch, History
 from slipway.stores import storage
 
 SLOTS = ("a.npz", "b.npz")
@@ -130,7 +130,7 @@ class _Monitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no 
         else:
             self.state.waited += 1
         log.info(
-            "epoch %d/%d: loss %.4f, val_loss %.4f%s, %.2f s",
+            EPOCH_LINE,
             *(record.epoch, self._training.epochs, record.loss, record.val_loss),
             *(" (best)" if better else "", record.seconds),
         )

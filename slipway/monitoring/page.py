@@ -64,7 +64,7 @@ def window_page(result: WindowResult, windows: Sequence[WindowResult]) -> str:
 def history_page(windows: Sequence[WindowResult]) -> str:
     """Windows of a model, oldest first: its verdicts, and a small chart of each column and metric."""
     newest = windows[-1]
-    link = Markup('<a href="{}/report.html" style="white-space:nowrap">{}</a>')
+    link = Markup('<a href="{}/report.html" class="nowrap">{}</a>')
     rows = [
         (link.format(one.start, _short(one.start)), badge(one.verdict, TONES[one.verdict]),
          one.decision.reason if one.decision else "", ", ".join(its.name for its in one.moved[:5]),

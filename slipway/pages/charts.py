@@ -15,8 +15,13 @@ from markupsafe import Markup
 from slipway.pages.numbers import format_number, format_share, short_number
 
 FEW_CLASSES = 4
-_CONFUSED = Markup('<td style="--share:{:.0f}%"><b>{}</b><small>{}</small></td>')
-_CONFUSED_MANY = Markup('<td style="--share:{0:.0f}%" title="{2}"><b>{1}</b></td>')
+# Widths and shades are attributes of SVG: a strict content policy lets no `style` pass.
+_SHADE = Markup('<svg class="shade" opacity="{:.2f}" aria-hidden="true"></svg>')
+_CONFUSED = Markup("<td>{}<b>{}</b><small>{}</small></td>")
+_CONFUSED_MANY = Markup('<td title="{2}">{0}<b>{1}</b></td>')
+_BAR = Markup('<svg class="bar" viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true">{}</svg>')
+_FILLED = Markup('<rect class="{}" x="{:.2f}" width="{:.2f}" height="8"/>')
+_FRAMED = Markup('<rect class="over" y="0.8" width="{:.1f}" height="6.4"/>')
 
 
 @dataclass(frozen=True)
@@ -106,6 +111,11 @@ def line_chart(
     return figure(title, frame.svg(title, *parts), [one.name for one in series])
 
 
+def bar(start: float, length: float, kind: str = "filled") -> Markup:
+    """A bar from one place to another, in percent of its width; never too short to be seen."""
+    return _BAR.format(_FILLED.format(kind, start, max(length, 0.7)))
+
+
 def calibration_chart(
     title: str, predicted: Sequence[float], observed: Sequence[float], counts: Sequence[float]
 ) -> Markup:
@@ -163,14 +173,11 @@ def histogram(title: str, series: Sequence[Bins], *, x_label: str = "", mini: bo
 def bar_list(title: str, rows: Sequence[tuple[str, float]], *, share_of: float | None = None, note: str = "") -> Markup:
     """Horizontal bars with their labels: top values, slices. With `share_of` the value is shown in percent of it."""
     most = max((value for _, value in rows if math.isfinite(value)), default=0) or 1
-    item = Markup(
-        '<li><span class="name" title="{0}">{0}</span><span class="bar"><i style="width:{1:.1f}%"></i></span>'
-        '<span class="value">{2}</span></li>'
-    )
+    item = Markup('<li><span class="name" title="{0}">{0}</span>{1}<span class="value">{2}</span></li>')
     items = [
         item.format(
             label,
-            100 * max(value, 0) / most if math.isfinite(value) else 0,
+            bar(0, 100 * max(value, 0) / most if math.isfinite(value) else 0),
             format_share(value / share_of) if share_of else format_number(value),
         )
         for label, value in rows
@@ -184,14 +191,12 @@ def overlaid_bars(
     """Two distributions by cell, in shares: the first as filled bars, the second as frames over them."""
     most = max((share for _, *both in rows for share in both), default=0) or 1
     item = Markup(
-        '<li><span class="name" title="{0}">{0}</span><span class="bar" title="{3}"><i style="width:{1:.1f}%"></i>'
-        '<b style="width:{2:.1f}%"></b></span><span class="value">{4}</span></li>'
+        '<li><span class="name" title="{0}">{0}</span><span title="{2}">{1}</span><span class="value">{3}</span></li>'
     )
     items = [
         item.format(
             cell,
-            100 * first / most,
-            100 * second / most,
+            _BAR.format(_FILLED.format("filled", 0, 100 * first / most) + _FRAMED.format(100 * second / most)),
             f"{names[0]} {format_share(first)}, {names[1]} {format_share(second)}",
             f"{format_share(first)} → {format_share(second)}",
         )
@@ -211,7 +216,9 @@ def confusion_matrix(title: str, names: Sequence[str], counts: Sequence[Sequence
     rows = []
     for name, row in zip(names, counts, strict=True):
         total = sum(row) or 1
-        cells = [cell.format(100 * one / total, format_number(one), format_share(one / total)) for one in row]
+        cells = [
+            cell.format(_SHADE.format(0.35 * one / total), format_number(one), format_share(one / total)) for one in row
+        ]
         rows.append(Markup('<tr><th scope="row">{}</th>{}</tr>').format(name, Markup("").join(cells)))
     table = Markup(
         '<div class="scroll"><table class="confusion{}"><thead><tr><td></td><th colspan="{}">predicted</th></tr>'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from slipway.evaluation.results import Curves
 from slipway.pages.charts import Series, line_chart
 from slipway.pages.numbers import MISSING, format_number, format_seconds, format_time
 from slipway.pages.page import grid, render_page, section, table
@@ -19,6 +21,7 @@ from slipway.runs.summary import read_evaluation_of, read_if_there, readable_fol
 from slipway.runs.training_log import History, read_history
 
 CHART_LINES = 3  # of a chart
+PAGE_ORDER = ("metrics", "parameters", "data", "slices", "run")  # a phone shows the beginning
 _DIGEST = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{28,52}\b")
 
 
@@ -87,12 +90,17 @@ def compare(views: Sequence[RunView]) -> Comparison:
 
 def comparison_page(views: Sequence[RunView], comparison: Comparison) -> str:
     """The comparison as one self-contained page; what differs is bold."""
+    return render_page(f"{len(views)} runs compared", comparison_body(views, comparison))
+
+
+def comparison_body(views: Sequence[RunView], comparison: Comparison, heads: Sequence[Markup] = ()) -> Markup:
+    """The sections of the comparison; `heads` are the runs' names as they stand over the columns."""
     parts = [
-        section(name.capitalize(), table(("", *comparison.runs), map(_cells, rows), text_columns=1))
-        for name, rows in comparison.sections.items()
-        if rows
+        section(name.capitalize(), table(("", *(heads or comparison.runs)), map(_cells, rows), text_columns=1))
+        for name in PAGE_ORDER
+        if (rows := comparison.sections[name])
     ]
-    return render_page(f"{len(views)} runs compared", Markup("").join([*parts, _training(views)]))
+    return Markup("").join([*parts, _curves(views), _training(views)])
 
 
 def _cells(row: Row) -> list[str | Markup]:
@@ -100,19 +108,55 @@ def _cells(row: Row) -> list[str | Markup]:
     return [row.name, *(bold.format(text) for text in row.texts())]
 
 
+def _curves(views: Sequence[RunView]) -> Markup:
+    """ROC, precision against recall and calibration of each model over each other."""
+    rocs, traced, calibrated = [], [], []
+    for view in views[:CHART_LINES]:
+        evaluation = read_evaluation_of(view.summary.lineage, view.summary.artifacts)
+        curves = evaluation.curves if evaluation else Curves()
+        if curves.roc:
+            rocs.append(Series(view.name, curves.roc.false_positive_rate, curves.roc.true_positive_rate))
+        if curves.precision_recall:
+            traced.append(Series(view.name, curves.precision_recall.recall, curves.precision_recall.precision))
+        if curves.calibration and evaluation and evaluation.task == "binary":
+            means = [(one.mean_prediction, one.mean_label) for one in curves.calibration]
+            calibrated.append(Series(view.name, [x for x, _ in means], [y for _, y in means]))
+    square = partial(line_chart, x_range=(0, 1), y_range=(0, 1))
+    figures = [
+        square("ROC curve", rocs, x_label="false positive rate", y_label="true positive rate", diagonal=True),
+        square("Precision and recall", traced, x_label="recall", y_label="precision"),
+        square("Calibration", calibrated, x_label="mean prediction", y_label="mean label", diagonal=True, marks=True),
+    ]
+    figures = [drawn for drawn, lines in zip(figures, (rocs, traced, calibrated), strict=True) if lines]
+    return section("Curves", grid(*figures), note=_left_out(views)) if figures else Markup("")
+
+
 def _training(views: Sequence[RunView]) -> Markup:
-    """The loss on the rows that were held back, by epoch."""
-    lines = []
+    """Loss and metrics on the rows that were held back, by epoch."""
+    lines: dict[str, list[Series]] = {}
     for view in views[:CHART_LINES]:
         uri = view.summary.artifacts.get(view.summary.lineage.shows.training_log)
         history = read_if_there(partial(_read_history, uri)) if uri else None
-        if history and history.epochs:
-            lines.append(
-                Series(view.name, [one.epoch for one in history.epochs], [one.val_loss for one in history.epochs])
-            )
+        for name, values in _held_back(history).items() if history else ():
+            epochs = [one.epoch for one in history.epochs] if history else []
+            lines.setdefault(name, []).append(Series(view.name, epochs, values))
     if not lines:
         return Markup("")
-    return section("Training", grid(line_chart("Loss on held back rows", lines, x_label="epoch", marks=True)))
+    figures = [line_chart(f"{name} on held back rows", its, x_label="epoch", marks=True) for name, its in lines.items()]
+    return section("Training", grid(*figures), note=_left_out(views))
+
+
+def _held_back(history: History) -> dict[str, list[float]]:
+    """Loss and metrics by name, a value for each epoch."""
+    names = dict.fromkeys(name for one in history.epochs for name in one.metrics if name.startswith("val_"))
+    values = {"Loss": [one.val_loss for one in history.epochs]}
+    named = {name.removeprefix("val_"): [one.metrics.get(name, math.nan) for one in history.epochs] for name in names}
+    return (values if history.epochs else {}) | named
+
+
+def _left_out(views: Sequence[RunView]) -> str:
+    many = len(views) - CHART_LINES
+    return f"The first {CHART_LINES} runs; {many} more would hide each other." if many > 0 else ""
 
 
 def _read_history(uri: str) -> History:

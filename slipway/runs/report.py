@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from slipway.errors import SlipwayError
 from slipway.evaluation.metric import key_metrics
 from slipway.evaluation.results import Evaluation
 from slipway.evaluation.serving_checks import read_validation as read_serving_checks
-from slipway.pages.charts import Series, line_chart
+from slipway.pages.charts import Series, bar, line_chart
 from slipway.pages.numbers import MISSING, format_number, format_seconds
 from slipway.pages.page import badge, code, details, facts, grid, log, notice, render_page, section, table, tiles
 from slipway.runs.record import Step
@@ -34,8 +35,45 @@ def write_report(view: RunView) -> str:
     return uri
 
 
+class Links:
+    """Where a report leads to: files, seen from the page that lies beside a run's record."""
+
+    def log(self, step: Step) -> str:
+        """Address of a step's log."""
+        return f"logs/{step.name}.log"
+
+    def quarantine(self, examples: str) -> str:
+        """Address of the rows of the examples that could not be read."""
+        uri = storage.join(examples, QUARANTINE)
+        return uri if storage.is_remote(uri) else Path(uri).as_uri()
+
+    def artifact(self, name: str, uri: str) -> Markup:
+        """What is said of where an artifact is."""
+        return code(uri)
+
+    def page(self, name: str, path: str) -> Markup:
+        """A step's own page, in a frame as Kubeflow's UI has it: scripts run, and reach nothing of the report."""
+        frame = Markup('<iframe sandbox="allow-scripts" srcdoc="{}"></iframe>')
+        return frame.format(Path(path).read_text(encoding="utf-8"))
+
+
+BESIDE = Links()
+
+
 def render_report(view: RunView) -> str:
     """The page as HTML, without the parts that the run did not reach; damaged parts are named."""
+    return render_page(view.name, report_body(view), subtitle=report_subtitle(view))
+
+
+def report_subtitle(view: RunView) -> str:
+    """Whose run it was, when, where, and how long it took."""
+    lineage = view.summary.lineage
+    started = time.strftime("%-d %B %Y, %H:%M UTC", time.gmtime(lineage.started)) if lineage.started else ""
+    return " · ".join(filter(None, [lineage.module, started, f"on {lineage.target}", format_seconds(view.seconds)]))
+
+
+def report_body(view: RunView, links: Links = BESIDE) -> Markup:
+    """The sections of the report."""
     artifacts, shows = view.summary.artifacts, view.summary.lineage.shows
     evaluation = read_evaluation_of(view.summary.lineage, artifacts)
     judged: list[Markup] = []
@@ -50,22 +88,20 @@ def render_report(view: RunView) -> str:
         _headline(view, evaluation),
         _key_figures(view, evaluation),
         *judged[:1],  # the verdict stands before the steps
-        section("Steps", step_graph(view.steps, start)) if view.steps else Markup(""),
+        section("Steps", step_graph(view.steps, start, links)) if view.steps else Markup(""),
         *judged[1:],
         _part("Serving checks", artifacts.get(shows.serving_checks), _serving),
         _part("Training", artifacts.get(shows.training_log), _training),
         _part(
             "Validation of the data",
             artifacts.get(shows.data_validation),
-            lambda folder: _validation(folder) + _quarantined(view),
+            lambda folder: _validation(folder) + _quarantined(view, links),
         ),
         _part("Data", artifacts.get(shows.statistics), _statistics),
-        *(_part(title, outputs.get(name), _page) for title, name in shows.pages.items()),
-        _lineage(view),
+        *(_part(title, outputs.get(name), partial(links.page, name)) for title, name in shows.pages.items()),
+        _lineage(view, links),
     ]
-    started = time.strftime("%-d %B %Y, %H:%M UTC", time.gmtime(lineage.started)) if lineage.started else ""
-    subtitle = " · ".join(filter(None, [lineage.module, started, f"on {lineage.target}", format_seconds(view.seconds)]))
-    return render_page(view.name, Markup("").join(parts), subtitle=subtitle)
+    return Markup("").join(parts)
 
 
 def _headline(view: RunView, evaluation: Evaluation | None) -> Markup:
@@ -117,12 +153,6 @@ def _part(title: str, uri: str | None, draw: Callable[[str], Markup]) -> Markup:
         return section(title, notice(f"This part cannot be shown: {error}", "warn"))
 
 
-def _page(path: str) -> Markup:
-    """A step's own page, in a frame as Kubeflow's UI has it: scripts run, and reach nothing of the report."""
-    frame = Markup('<iframe sandbox="allow-scripts" srcdoc="{}"></iframe>')
-    return frame.format(Path(path).read_text(encoding="utf-8"))
-
-
 def _serving(folder: str) -> Markup:
     marks = {True: badge("passed", "good"), False: badge("failed", "bad")}
     rows = [(check.name, marks[check.passed], check.detail) for check in read_serving_checks(folder).checks]
@@ -160,13 +190,12 @@ def _validation(folder: str) -> Markup:
     return Markup("").join(validation_parts(read_validation(folder)))
 
 
-def _quarantined(view: RunView) -> Markup:
+def _quarantined(view: RunView, links: Links) -> Markup:
     """A link to the rows that could not be read."""
     lineage, rows = view.summary.lineage, view.summary.rows
     if not rows.quarantined or lineage.shows.examples not in view.summary.artifacts:
         return Markup("")
-    uri = storage.join(view.summary.artifacts[lineage.shows.examples], QUARANTINE)
-    address = uri if storage.is_remote(uri) else Path(uri).as_uri()
+    address = links.quarantine(view.summary.artifacts[lineage.shows.examples])
     return Markup(
         '<p><a href="{}" target="_blank" rel="noopener">All {:,} rows that could not be read</a>, and why.</p>'
     ).format(address, rows.quarantined)
@@ -180,17 +209,16 @@ def _statistics(folder: str) -> Markup:
     return overview_table(statistics) + details("A picture of each column", feature_figures(statistics))
 
 
-def _lineage(view: RunView) -> Markup:
+def _lineage(view: RunView, links: Links) -> Markup:
     summary = view.summary
     items = [*lineage_facts(summary), ("pushed version", str(summary.pushed_version or "none"))]
     items.append(("pushed path", summary.pushed_path or MISSING))
-    lineage, artifacts = (
-        facts([(name, code(value)) for name, value in values]) for values in (items, sorted(summary.artifacts.items()))
-    )
+    lineage = facts([(name, code(value)) for name, value in items])
+    artifacts = facts([(name, links.artifact(name, uri)) for name, uri in sorted(summary.artifacts.items())])
     return section("Lineage", lineage, details("Where the artifacts are", artifacts))
 
 
-def step_graph(steps: Sequence[Step], run_started: float) -> Markup:
+def step_graph(steps: Sequence[Step], run_started: float, links: Links = BESIDE) -> Markup:
     """The graph of steps with states and times; each step comes after those it needs."""
     lanes, edges = _lay_out(steps)
     width = LANE * (max([*lanes, *(lane for _, _, lane in edges)], default=0) + 1)
@@ -204,28 +232,24 @@ def step_graph(steps: Sequence[Step], run_started: float) -> Markup:
         '<svg aria-hidden="true" width="{0}" height="{1}" viewBox="0 0 {0} {1}"><g class="edges">{2}</g>{3}</svg>'
     ).format(width, height, drawn, dots)
     ends = [step.started + (step.seconds or 0) - run_started for step in steps if step.started is not None]
-    rows = Markup("").join(_row(step, run_started, max(ends, default=0) or 1) for step in steps)
-    return Markup('<div class="steps" style="--gutter:{}px">{}<ol>{}</ol></div>').format(width + 8, gutter, rows)
+    rows = Markup("").join(_row(step, run_started, max(ends, default=0) or 1, links) for step in steps)
+    return Markup('<div class="steps">{}<ol>{}</ol></div>').format(gutter, rows)
 
 
-def _row(step: Step, run_started: float, run_seconds: float) -> Markup:
-    bar = Markup("")
+def _row(step: Step, run_started: float, run_seconds: float, links: Links) -> Markup:
+    drawn = Markup("<span></span>")
     if step.started is not None:
-        bar = Markup('<i class="{}" style="margin-left:{:.2f}%;width:{:.2f}%"></i>').format(
-            _kind(step),
-            100 * max(step.started - run_started, 0) / run_seconds,
-            100 * (step.seconds or 0) / run_seconds,
-        )
+        since = 100 * max(step.started - run_started, 0) / run_seconds
+        drawn = bar(since, 100 * (step.seconds or 0) / run_seconds, _kind(step))
     time = "cached" if step.cached else format_seconds(step.seconds)
     if step.state in ("pending", "skipped", "running"):
         time = step.state
     name: str | Markup = step.name.replace("_", " ").capitalize()
-    if step.log:  # of a local run; the page lies beside the folder of logs
-        name = Markup('<a href="logs/{}.log" target="_blank" rel="noopener">{}</a>').format(step.name, name)
+    if step.log:  # of a local run
+        name = Markup('<a href="{}" target="_blank" rel="noopener">{}</a>').format(links.log(step), name)
     return Markup(
-        '<li><span class="name">{}<b class="{}" title="{}">{}</b></span><span class="bar">{}</span>'
-        '<span class="value">{}</span></li>'
-    ).format(name, _kind(step), step.state, _SIGNS[step.state], bar, time)
+        '<li><span class="name">{}<b class="{}" title="{}">{}</b></span>{}<span class="value">{}</span></li>'
+    ).format(name, _kind(step), step.state, _SIGNS[step.state], drawn, time)
 
 
 def _kind(step: Step) -> str:

@@ -1,5 +1,6 @@
 """`history.json`: loss and metrics by epoch, written by train_model and drawn in the report."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -9,6 +10,9 @@ from pydantic import BaseModel
 from slipway.stores.artifacts import read_json
 
 HISTORY = "history.json"
+# What train_model logs of each epoch as it ends; the history is written after the last.
+EPOCH_LINE = "epoch %d/%d: loss %.4f, val_loss %.4f%s, %.2f s"
+_LOGGED = re.compile(r"epoch (\d+)/(\d+): loss (\S+), val_loss (\S+?)(?: \(best\))?, (\S+) s\b")
 
 
 class Epoch(BaseModel):
@@ -50,3 +54,13 @@ class History(BaseModel):
 def read_history(folder: str | Path) -> History:
     """The history in a training log; StoreError if there is none, or it is damaged."""
     return read_json(folder, HISTORY, History, "train_model")
+
+
+def read_logged(log: str) -> tuple[list[Epoch], int]:
+    """The epochs that a log of train_model tells of, and how many there will be at most."""
+    found = _LOGGED.findall(log)
+    epochs = [
+        Epoch(epoch=int(number), loss=float(loss), val_loss=float(held_back), seconds=float(seconds))
+        for number, _, loss, held_back, seconds in found
+    ]
+    return epochs, int(found[-1][1]) if found else 0

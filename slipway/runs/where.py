@@ -69,19 +69,25 @@ def facts_of(view: RunView) -> dict[str, Fact]:
 
 def select(views: Sequence[RunView], text: str) -> list[RunView]:
     """The runs that fulfil all conditions; a ConfigError says what of the text is wrong."""
-    conditions, facts = parse(text), [facts_of(view) for view in views]
+    holds = fulfilled([facts_of(view) for view in views], text)
+    return [view for view, its in zip(views, holds, strict=True) if its]
+
+
+def fulfilled(facts: Sequence[dict[str, Fact]], text: str) -> list[bool]:
+    """For each run's facts, whether they fulfil all conditions."""
+    conditions = parse(text)
     known = sorted({name for one in facts for name in one})
     for condition in conditions:
-        if views and condition.name not in known:
+        if facts and condition.name not in known:
             near = difflib.get_close_matches(condition.name, known, n=3) or known
             raise ConfigError(f"--where: no run has {condition.name!r}; there are {', '.join(near)}")
         numbers = any(isinstance(one.get(condition.name), float) for one in facts)
-        if views and condition.sign not in ("=", "!=") and not (numbers and isinstance(condition.value, float)):
+        if facts and condition.sign not in ("=", "!=") and not (numbers and isinstance(condition.value, float)):
             raise ConfigError(
                 f"--where: {condition.name} {condition.sign} {condition.value!r}: {condition.sign} compares numbers; "
                 "text takes = and !="
             )
-    return [view for view, its in zip(views, facts, strict=True) if all(one.holds(its) for one in conditions)]
+    return [all(one.holds(its) for one in conditions) for its in facts]
 
 
 def parse(text: str) -> list[Condition]:

@@ -1,0 +1,142 @@
+"""One run as lists show it and searches find it, and where runs are read from."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import defaultdict
+from contextlib import suppress
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from slipway.evaluation.metric import METRICS, key_metrics
+from slipway.pages.page import Tone
+from slipway.remote.google import open_objects
+from slipway.runs.notes import NOTES
+from slipway.runs.record import RunState
+from slipway.runs.store import OUTCOME, STEPS, SUMMARY, RunView, view_run
+from slipway.runs.summary import TUNING
+from slipway.runs.where import Fact, facts_of
+from slipway.stores import storage
+
+RECORD = (STEPS, SUMMARY, OUTCOME, TUNING, NOTES)
+FRESH_SECONDS = 5
+
+
+class RunEntry(BaseModel):
+    """A run in a list. `figures` are the key metrics of its task; `facts` are what conditions may name."""
+
+    name: str
+    state: RunState
+    verdict: str
+    tone: Tone
+    reasons: list[str]
+    module: str
+    pipeline: str
+    target: str
+    data: str
+    data_digest: str
+    rows: int
+    version: int | None
+    started: float
+    seconds: float | None
+    figures: dict[str, float | None]
+    tags: dict[str, str]
+    note: str
+    problem: str
+    facts: dict[str, Fact]
+
+    def has(self, words: list[str]) -> bool:
+        """Whether each word, in small letters, stands somewhere in it."""
+        tags = [f"{key}={value}" for key, value in self.tags.items()]
+        text = "\n".join([self.name, self.state, self.verdict, self.data, self.note, *tags, *self.reasons]).lower()
+        return all(word in text for word in words)
+
+
+def entry_of(view: RunView) -> RunEntry:
+    """The entry of a run."""
+    summary, lineage, told = view.summary, view.summary.lineage, view.summary.told
+    badly = view.state not in ("running", "succeeded")
+    return RunEntry(
+        name=view.name,
+        state=view.state,
+        verdict=told.text if told else "",
+        tone=told.tone if told else "bad" if badly else "plain",
+        reasons=summary.reasons[:3],
+        module=lineage.module,
+        pipeline=lineage.pipeline,
+        target=lineage.target,
+        data=lineage.data_uri,
+        data_digest=summary.data_digest,
+        rows=summary.rows.read,
+        version=summary.pushed_version,
+        started=lineage.started,
+        seconds=view.seconds,
+        figures=key_figures(summary.metrics),
+        tags=view.notes.tags,
+        note=view.notes.note,
+        problem=view.problem,
+        facts=facts_of(view),
+    )
+
+
+def key_figures(metrics: dict[str, float | None]) -> dict[str, float | None]:
+    """The key figures among metrics: those of the task that has the most of them."""
+    tasks = [key_metrics(task) for task in METRICS]
+    names = max(tasks, key=lambda its: sum(name in metrics for name in its))
+    return {name: metrics[name] for name in names if name in metrics}
+
+
+class RunRecords:
+    """The runs below a folder or a gs:// URI, for the index."""
+
+    kind = RunEntry
+
+    def __init__(self, runs: str) -> None:
+        self.runs = runs
+        self.every_seconds = 5.0 if storage.is_remote(runs) else 0.5
+
+    def marks(self) -> dict[str, str]:
+        """Names of the runs, with times and sizes, or generations, of the files of their records."""
+        return self._remote_marks() if storage.is_remote(self.runs) else self._local_marks()
+
+    def read(self, name: str) -> RunEntry:
+        """One run's entry."""
+        return entry_of(view_run(storage.join(self.runs, name)))
+
+    def is_settled(self, entry: RunEntry) -> bool:
+        """A run that goes on, or whose record could not be read, may be another one the next time."""
+        return entry.state != "running" and not entry.problem
+
+    def _local_marks(self) -> dict[str, str]:
+        if not Path(self.runs).is_dir():
+            return {}
+        with os.scandir(self.runs) as found:
+            return {one.name: _mark(one.path) for one in found if one.is_dir()}
+
+    def _remote_marks(self) -> dict[str, str]:
+        marks: dict[str, list[str]] = defaultdict(list)
+        for path, found in sorted(open_objects(self.runs).objects("").items()):
+            run, slash, name = path.partition("/")
+            if slash and name in RECORD:
+                marks[run].append(str(found.generation))
+            elif slash:
+                marks.setdefault(run, [])
+        return {run: " ".join(generations) for run, generations in marks.items()}
+
+
+def _mark(folder: str) -> str:
+    """Each file of a record is replaced when it is written, which changes its folder's time.
+
+    Two changes may be made at one time of the file system's clock; then a file's number tells them apart. To look at
+    each file of 1,000 runs takes too long.
+    """
+    changed = os.stat(folder).st_mtime_ns  # noqa: PTH116  so many at once
+    parts = [str(changed)]
+    if time.time_ns() - changed < FRESH_SECONDS * 1e9:
+        for name in RECORD:
+            with suppress(OSError):
+                found = os.stat(f"{folder}/{name}")  # noqa: PTH116
+                parts.append(f"{name} {found.st_ino} {found.st_mtime_ns}")
+    return " ".join(parts)

@@ -1,0 +1,139 @@
+"""The index: it follows the records, and its file is never believed against them."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from console.index.kept import Index
+from slipway.errors import StoreError
+
+
+class Fact(BaseModel):
+    text: str
+
+
+@dataclass
+class Records:
+    """Texts by name; counts what is read."""
+
+    texts: dict[str, str] = field(default_factory=dict)
+    reads: list[str] = field(default_factory=list)
+    moving: str = ""
+    broken: bool = False
+    kind: type[Fact] = Fact
+    every_seconds: float = -1.0
+
+    def marks(self) -> dict[str, str]:
+        if self.broken:
+            raise StoreError("out of reach")
+        return {name: str(len(text)) for name, text in self.texts.items()}
+
+    def read(self, name: str) -> Fact:
+        self.reads.append(name)
+        if name == "gone":
+            raise StoreError("there is no such file")
+        return Fact(text=self.texts[name])
+
+    def is_settled(self, entry: Fact) -> bool:
+        return entry.text != self.moving
+
+
+def look(records: Records, file: Path) -> dict[str, str]:
+    """What a new console shows."""
+    return asyncio.run(_entries(Index(records, str(file))))
+
+
+async def _entries(index: Index[Fact]) -> dict[str, str]:
+    return {name: entry.text for name, entry in (await index.entries()).items()}
+
+
+def test_only_what_changed_is_read_again(tmp_path: Path) -> None:
+    async def follow() -> None:
+        records = Records({"a": "1", "b": "2"})
+        index = Index(records, str(tmp_path / "index.json"))
+        assert await _entries(index) == {"a": "1", "b": "2"}
+        records.texts = {"b": "22", "c": "3"}
+        assert await _entries(index) == {"b": "22", "c": "3"}
+        assert sorted(records.reads) == ["a", "b", "b", "c"]
+
+    asyncio.run(follow())
+
+
+def test_next_console_reads_the_file_and_not_the_records(tmp_path: Path) -> None:
+    records = Records({"a": "1", "b": "2"})
+    look(records, tmp_path / "index.json")
+    later = Records({"a": "1", "b": "22"})
+    assert look(later, tmp_path / "index.json") == {"a": "1", "b": "22"}
+    assert later.reads == ["b"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [None, b"", b'{"form":["text"],"entries":{"a":{"mark"', b"\xff\x00", b"[]", b'{"form":["x"],"entries":{}}'],
+)
+def test_a_file_that_is_damaged_is_made_anew(tmp_path: Path, content: bytes | None) -> None:
+    file, records = tmp_path / "index.json", Records({"a": "1"})
+    look(records, file)
+    good = file.read_bytes()
+    if content is None:
+        file.unlink()
+    else:
+        file.write_bytes(content)
+    assert look(records, file) == {"a": "1"}
+    assert file.read_bytes() == good
+
+
+def test_a_file_that_lies_is_corrected(tmp_path: Path) -> None:
+    """Two consoles write it in any order, and one may have looked before the other."""
+    file = tmp_path / "index.json"
+    look(Records({"a": "old", "gone long ago": "x"}), file)
+    assert look(Records({"a": "newer"}), file) == {"a": "newer"}
+
+
+def test_what_moves_is_read_at_each_look(tmp_path: Path) -> None:
+    records = Records({"a": "running", "b": "done"}, moving="running")
+    look(records, tmp_path / "index.json")
+    look(records, tmp_path / "index.json")
+    assert sorted(records.reads) == ["a", "a", "b"]
+
+
+def test_what_goes_away_during_a_look_is_left_out(tmp_path: Path) -> None:
+    assert look(Records({"gone": "1", "b": "2"}), tmp_path / "index.json") == {"b": "2"}
+
+
+def test_an_outage_keeps_what_was_known_and_says_so(tmp_path: Path) -> None:
+    async def fail() -> None:
+        records = Records({"a": "1"})
+        index = Index(records, str(tmp_path / "index.json"))
+        await index.entries()
+        records.broken = True
+        assert await _entries(index) == {"a": "1"}
+        assert "out of reach" in index.failure
+        records.broken = False
+        await index.entries()
+        assert index.failure == ""
+
+    asyncio.run(fail())
+
+
+def test_an_index_without_a_place_to_write_is_kept_in_memory(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    records = Records({"a": "1"})
+    assert look(records, tmp_path / "file" / "index.json") == {"a": "1"}
+
+
+def test_a_name_that_is_not_known_yet_is_looked_for(tmp_path: Path) -> None:
+    async def find() -> None:
+        records = Records({"a": "1"}, every_seconds=3600.0)
+        index = Index(records, str(tmp_path / "index.json"))
+        await index.entries()
+        records.texts["b"] = "2"
+        assert await index.find("b") == Fact(text="2")
+        assert await index.find("c") is None
+
+    asyncio.run(find())

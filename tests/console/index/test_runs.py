@@ -1,0 +1,85 @@
+"""Runs in the index, on this machine and on gs://."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+
+from console.index.kept import Index
+from console.index.runs import RunEntry, RunRecords
+from slipway.runs.notes import write_notes
+from slipway.runs.record import StepsFile
+from slipway.runs.store import STEPS, list_runs
+from slipway.stores import storage
+from tests.fakes.storage_server import StorageServer
+from tests.recorded_runs import NO_PROCESS, write_run
+
+
+def index_of(runs: str, file: str) -> Index[RunEntry]:
+    records = RunRecords(runs)
+    records.every_seconds = -1.0
+    return Index(records, file)
+
+
+def test_entries_say_what_the_records_say(tmp_path: Path) -> None:
+    for name in ("pushed", "refused", "failed", "bad-data", "interrupted"):
+        write_run(tmp_path, name, name)
+
+    found = asyncio.run(index_of(str(tmp_path / "runs"), str(tmp_path / "index.json")).entries())
+    for view in list_runs(tmp_path / "runs"):
+        one = found.pop(view.name)
+        assert (one.state, one.seconds, one.version) == (view.state, view.seconds, view.summary.pushed_version)
+        assert one.figures.get("auc") == view.summary.metrics.get("auc")
+        assert one.verdict == (view.summary.told.text if view.summary.told else "")
+    assert found == {}
+
+
+def test_a_run_that_goes_on_is_followed_to_its_end(tmp_path: Path) -> None:
+    async def follow() -> None:
+        folder = write_run(tmp_path, "taxi-1", "running")
+        file = StepsFile.model_validate_json((folder / STEPS).read_text()).model_copy(
+            update={"pid": os.getpid(), "pid_started": None}
+        )
+        storage.write_text(str(folder / STEPS), file.model_dump_json())
+        index = index_of(str(tmp_path / "runs"), str(tmp_path / "index.json"))
+        assert (await index.entries())["taxi-1"].state == "running"
+        ended = file.model_copy(update={"pid": NO_PROCESS})
+        storage.write_text(str(folder / STEPS), ended.model_dump_json())
+        assert (await index.entries())["taxi-1"].state == "interrupted"
+
+    asyncio.run(follow())
+
+
+@pytest.mark.parametrize("place", ["local", "gs"])
+def test_changes_are_seen(tmp_path: Path, place: str, storage_server: StorageServer) -> None:
+    async def follow() -> None:
+        write_run(tmp_path, "taxi-1", "pushed")
+        runs, file = str(tmp_path / "runs"), str(tmp_path / "index.json")
+        if place == "gs":
+            runs, file = storage_server.uri("home/runs"), storage_server.uri("home/console/runs.json")
+            storage.copy_folder(str(tmp_path / "runs"), runs)
+        index = index_of(runs, file)
+        assert list(await index.entries()) == ["taxi-1"]
+        write_notes(storage.join(runs, "taxi-1"), tags={"kept": "yes"})
+        await index.find("taxi-2")  # waits for the look
+        assert (await index.entries())["taxi-1"].tags == {"kept": "yes"}
+        storage.delete_folder(storage.join(runs, "taxi-1"))
+        await index.find("taxi-2")
+        assert await index.entries() == {}
+        assert storage.exists(file)
+
+    asyncio.run(follow())
+
+
+def test_runs_out_of_reach_are_an_outage(unreachable: str, tmp_path: Path) -> None:
+    index = index_of(unreachable, str(tmp_path / "index.json"))
+    asyncio.run(index.find("taxi-1"))
+    assert "bucket" in index.failure
+
+
+@pytest.fixture
+def unreachable() -> str:
+    return "gs://anonymous@bucket/runs?scheme=http&endpoint_override=localhost:9&retry_limit_seconds=0.2"
