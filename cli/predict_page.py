@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -51,15 +52,12 @@ def predict_page(
         serve(shown, host, port, hosts, echo)
         return
     environment = open_environment(env)
-    its = environment.store(store)
-    if model not in its.models():
-        raise StoreError(f"there is no model {model!r} in the store; models: {', '.join(its.models()) or 'none'}")
-    stored = StoredModels(its, environment.settings.modules, environment.settings.home / "serving")
-    try:
+    settings = environment.settings
+    with closing(StoredModels(lambda: environment.store(store), settings.modules, settings.home / "serving")) as stored:
+        if model not in stored.names():
+            raise StoreError(f"there is no model {model!r} in the store; models: {', '.join(stored.names()) or 'none'}")
         stored.open(model)
         serve(stored, host, port, hosts, lambda url: echo(f"{url}{model}"))
-    finally:
-        stored.close()
 
 
 def _form_of_store(model: str, uri: str | None, env: str | None) -> str:

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from serving.predict_page.app import Shown
 from serving.predict_page.asking import ServedModel
 from serving.predict_page.describe import form_of_version
 from serving.predict_page.form import Form
-from serving.server.config import ServerConfig
-from serving.server.model_sources import StoreModels
-from serving.server.server import ModelServer
 from slipway.errors import StoreError
 from slipway.module_api import ModuleConfig
 from slipway.module_kit.config import FILE as MODULE_FILE
 from slipway.module_kit.config import read_config
 from slipway.stores.model_store import ModelStore, Version
+
+if TYPE_CHECKING:
+    from serving.server.server import ModelServer
 
 TIMEOUT_SECONDS = 5.0
 LOOK_AGAIN_SECONDS = 5.0  # after this long, whether another version is in production
@@ -47,18 +50,21 @@ class OneModel:
 class StoredModels:
     """The models of a store, with the form of the version in production; by threads, and to be closed.
 
-    Without an address each is served on this machine as soon as it is asked for, by `slipway serve`'s own server.
+    Each is served on this machine as soon as it is asked for, by `slipway serve`'s own server.
     """
 
-    def __init__(self, store: ModelStore, modules: Path, cache: Path, address: str = "") -> None:
-        self._store = store
+    def __init__(self, open_store: Callable[[], ModelStore], modules: Path, cache: Path) -> None:
+        self._open_store = open_store
         self._modules = modules
         self._cache = cache
-        self._address = address
         self._lock = threading.Lock()
         self._forms: dict[str, tuple[float, Form]] = {}
         self._served: dict[str, ServedModel] = {}
         self._servers: list[ModelServer] = []
+
+    @cached_property
+    def _store(self) -> ModelStore:
+        return self._open_store()
 
     def names(self) -> list[str]:
         """Names of the models, sorted."""
@@ -78,7 +84,7 @@ class StoredModels:
                     form = form_of_version(self._store, version, module_config(self._modules, version))
                 self._forms[name] = time.monotonic(), form
             if name not in self._served:
-                self._served[name] = ServedModel(self._address or self._serve(name), name, TIMEOUT_SECONDS)
+                self._served[name] = ServedModel(self._serve(name), name, TIMEOUT_SECONDS)
             return Shown(self._served[name], form)
 
     def close(self) -> None:
@@ -89,6 +95,11 @@ class StoredModels:
             server.stop()
 
     def _serve(self, name: str) -> str:
+        # TensorFlow's runtime is loaded for a page that is looked at, and not with the console.
+        from serving.server.config import ServerConfig
+        from serving.server.model_sources import StoreModels
+        from serving.server.server import ModelServer
+
         server = ModelServer(StoreModels(self._store, [name], self._cache), ServerConfig(grpc_port=0, rest_port=0))
         server.start()
         self._servers.append(server)
