@@ -21,7 +21,7 @@ def predict_page(
     address: Annotated[
         str | None, typer.Option(help="REST of a model server, HOST:PORT or a URL; by default serves the store itself.")
     ] = None,
-    form: Annotated[Path | None, typer.Option(help="With --address: a form that --write-form wrote.")] = None,
+    form: Annotated[Path | None, typer.Option(help="With --address: what --write-form wrote, if it is there.")] = None,
     write_form: Annotated[
         Path | None, typer.Option(help="Write the form of the version in production to a file, and end.")
     ] = None,
@@ -48,8 +48,12 @@ def predict_page(
         raise ConfigError("--form says what a server takes: give --address, too")
     hosts = tuple(name.lower() for name in allow_host or ())
     if address:
+        if form and not form.is_file():
+            echo(f"there is no {form}: the form is made of the server's signature, which has names and types alone")
+            form = None
         shown = OneModel(ServedModel(address, model, timeout), read_form(form, model) if form else None)
-        serve(shown, host, port, hosts, echo)
+        with closing(shown):
+            serve(shown, host, port, hosts, echo)
         return
     environment = open_environment(env)
     settings = environment.settings
