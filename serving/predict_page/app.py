@@ -148,7 +148,7 @@ class PredictPage:
             varied = variations(form, row)
             try:
                 prediction = await self._ask(shown, [row, *(one.row for one in varied)])
-                answer = answer_of(form, prediction, effects(row, varied, prediction))
+                answer = answer_of(form, row, prediction, effects(row, varied, prediction))
             except RequestError as error:
                 failure, status = _failure(error)
         body = draw_form(

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from serving.predict_page.asking import Prediction
 from serving.predict_page.csv_table import MAX_ROWS, Table, answer_columns
 from serving.predict_page.effects import Effect
-from serving.predict_page.form import Form, plain
+from serving.predict_page.form import Form, Value, plain
 from slipway.pages.numbers import format_number, format_share
 from slipway.pages.printable import printable
 
@@ -79,12 +79,15 @@ def draw_table(
     )
 
 
-def answer_of(form: Form, prediction: Prediction, moved: Sequence[Effect]) -> dict[str, Any]:
-    """What the page says of the answer to one row."""
+def answer_of(form: Form, row: Mapping[str, Value], prediction: Prediction, moved: Sequence[Effect]) -> dict[str, Any]:
+    """What the page says of the answer to a row."""
     big, share, words = _said(form, prediction)
     drawn = _classes(prediction) if prediction.classes else []
     moving = [one for one in moved if _is_seen(one.moved, prediction)]
     still = [one.name for one in moved if not _is_seen(one.moved, prediction)]
+    tried = {one.name for one in moved}
+    plain_ones = [field.name for field in form.fields if field.kind not in ("image", "list")]
+    usual = [name for name in plain_ones if row.get(name) is not None and name not in tried]
     return {
         "title": f"{big} ({share})" if share else big,
         "words": words,
@@ -93,6 +96,7 @@ def answer_of(form: Form, prediction: Prediction, moved: Sequence[Effect]) -> di
         "effects": _effects(moving, prediction),
         "effects_note": _effects_note(form, prediction, moving),
         "still": ", ".join(still),
+        "usual": ", ".join(usual),
         "source": source_of(form, prediction),
     }
 

@@ -103,10 +103,10 @@ def pushed(tmp_path: Path, schema: Path | None, baseline: str = "") -> tuple[obj
 
 
 def test_form_of_version_has_question_label_and_real_rows(tmp_path: Path) -> None:
+    served = 'feature { name: "size" type: FLOAT } feature { name: "town" type: BYTES } default_environment: "SERVING"'
+    unserved = 'feature { name: "label" type: INT not_in_environment: "SERVING" }'
     (tmp_path / "schema").mkdir()
-    text = 'feature { name: "size" type: FLOAT } feature { name: "town" type: BYTES } ' \
-           'feature { name: "label" type: INT not_in_environment: "SERVING" } default_environment: "SERVING"'  # fmt: skip
-    (tmp_path / "schema" / "schema.pbtxt").write_text(text)
+    (tmp_path / "schema" / "schema.pbtxt").write_text(f"{served} {unserved}")
     features = {"size": counted([1.0, None]), "town": counted(["Ulm", "Ulm", "Bonn", "Bonn"])}
     baseline = Baseline(rows=4, features=features, label="label", labels=counted([0, 1])).model_dump_json()
     store, version = pushed(tmp_path, tmp_path / "schema", baseline)
