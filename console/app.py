@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import logging
 import secrets
@@ -16,7 +17,7 @@ import slipway.pages
 from console import data, models, predict, runs
 from console.forms import BODY_BYTES
 from console.layout import respond
-from console.site import SITE, Site, site_of
+from console.site import DEADLINE, SITE, Site, site_of
 from slipway.errors import SlipwayError
 from slipway.pages.page import notice
 
@@ -33,8 +34,8 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
-    "Server": "slipway",
 }
+READ_SECONDS = 60
 STATIC = Path(__file__).parent / "static"
 PAGE_CSS = Path(slipway.pages.__file__).parent / "page.css"
 _log = logging.getLogger(__name__)
@@ -72,13 +73,19 @@ async def _protect(request: web.Request, response: web.StreamResponse) -> None:
         response.headers.setdefault("Cache-Control", "no-cache")  # asks whether it changed
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
+    response.headers["Server"] = "slipway"  # and not with which versions
 
 
 @web.middleware
 async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Pages in place of errors; what nobody foresaw gets a number, which the log names."""
+    """Pages in place of errors; what nobody foresaw gets a number, which the log names.
+
+    A page that a store keeps waiting is given up; a form that changes something is not.
+    """
+    seconds = READ_SECONDS if request.method in ("GET", "HEAD") else None
     try:
-        return await handler(request)
+        async with asyncio.timeout(seconds) as request[DEADLINE]:
+            return await handler(request)
     except web.HTTPException as error:
         if error.status < HTTPStatus.BAD_REQUEST:
             raise
@@ -86,6 +93,9 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         if said == f"{error.status}: {error.reason}":
             said = status.description
         headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
+    except TimeoutError:
+        status, headers = HTTPStatus.GATEWAY_TIMEOUT, {}
+        said = "The state did not answer in time. Try again, or see whether it can be reached."
     except SlipwayError as error:
         status, said, headers = HTTPStatus.BAD_GATEWAY, str(error), {}
     except Exception:
@@ -111,8 +121,11 @@ async def _known_host(request: web.Request, handler: Handler) -> web.StreamRespo
 def _is_known(host: str, hosts: tuple[str, ...]) -> bool:
     """Whether a Host header is an address, localhost, or one of the names; no foreign name leads to an address."""
     try:
-        name = yarl.URL.build(scheme="http", authority=host).host or ""
+        url = yarl.URL.build(scheme="http", authority=host)
     except ValueError:
+        return False
+    name = url.host or ""
+    if url.user is not None:
         return False
     if name == "localhost" or name.lower() in hosts:
         return True
@@ -127,9 +140,11 @@ def _is_known(host: str, hosts: tuple[str, ...]) -> bool:
 async def _own_origin(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Refuses what a page of another site sends; a link from there may still lead here."""
     if request.method not in ("GET", "HEAD"):
-        origin = request.headers.get("Origin")
-        foreign = origin is not None and yarl.URL(origin).authority != request.host
-        if foreign or request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
+        origin = request.headers.get("Origin", f"{request.scheme}://{request.host}")
+        if origin.partition("://")[2] != request.host or request.headers.get("Sec-Fetch-Site", "same-origin") not in (
+            "same-origin",
+            "none",
+        ):
             raise web.HTTPForbidden(
                 text="A page of another site sent this. Open the console itself, and send it there."
             )

@@ -34,7 +34,7 @@ def respond(
         subtitle=subtitle,
         links=section_links(body),
         rooms=ROOMS,
-        here="/" + request.path.split("/")[1],
+        here="/" + request.path.lstrip("/").partition("/")[0],
         environment=site_of(request).environment.name or "",
         scripts=scripts,
         refresh_seconds=refresh_seconds,

@@ -12,7 +12,7 @@ from console.app import make_app
 from console.site import Site
 from serving.protocol.addresses import address_of, listen
 
-IDLE_SECONDS = 15  # without a whole request; also what a slow client has for its headers
+IDLE_SECONDS = 10  # without a whole request; also what a slow client has for its headers
 GRACE_SECONDS = 5
 
 

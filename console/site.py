@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -38,6 +39,7 @@ class Site:
 
 
 SITE = web.AppKey("site", Site)
+DEADLINE = web.RequestKey("deadline", asyncio.Timeout)  # of a page; who sends for long moves it
 
 
 def site_of(request: web.Request) -> Site:

@@ -7,11 +7,13 @@ import base64
 import itertools
 import json
 import os
+import re
 import shutil
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
+from html import unescape
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -78,6 +80,56 @@ class Page:
         async with asyncio.timeout(SECONDS):
             while not await self.run(condition):
                 await asyncio.sleep(0.05)
+
+    async def press(self, selector: str) -> None:
+        """Clicks with the mouse, as a person without scripts does, and waits for the page that it leads to."""
+        before = self.loads
+        await self.tick(selector)
+        await self.loaded(before + 1)
+
+    async def tick(self, selector: str) -> None:
+        """Clicks with the mouse on an element."""
+        node = await self._node(selector)
+        await self.call("DOM.scrollIntoViewIfNeeded", nodeId=node)
+        x1, y1, _, _, x2, y2, *_ = (await self.call("DOM.getBoxModel", nodeId=node))["model"]["content"]
+        place = {"x": (x1 + x2) / 2, "y": (y1 + y2) / 2, "button": "left", "clickCount": 1}
+        for kind in ("mousePressed", "mouseReleased"):
+            await self.call("Input.dispatchMouseEvent", type=kind, **place)
+
+    async def fill(self, selector: str, text: str) -> None:
+        """Types text into a field."""
+        await self.call("DOM.focus", nodeId=await self._node(selector))
+        await self.call("Input.insertText", text=text)
+
+    async def key(self, name: str) -> None:
+        """Presses a key by its name, as Tab or Enter."""
+        code = {"Tab": 9, "Enter": 13, "Escape": 27, " ": 32}[name]
+        text = {"text": "\r"} if name == "Enter" else {}
+        for kind in ("keyDown", "keyUp"):
+            await self.call("Input.dispatchKeyEvent", type=kind, key=name, windowsVirtualKeyCode=code, **text)
+
+    async def address(self) -> str:
+        """Where the tab is."""
+        history = await self.call("Page.getNavigationHistory")
+        return str(history["entries"][history["currentIndex"]]["url"])
+
+    async def text(self) -> str:
+        """What the page says, its tags left out."""
+        html = (await self.call("DOM.getOuterHTML", nodeId=await self._node("body")))["outerHTML"]
+        return unescape(re.sub("<[^>]*>", " ", html))
+
+    async def sees(self, text: str) -> None:
+        """Waits until the page says a text."""
+        async with asyncio.timeout(SECONDS):
+            while True:
+                with suppress(RuntimeError):  # another page took its place
+                    if text in await self.text():
+                        return
+                await asyncio.sleep(0.2)
+
+    async def _node(self, selector: str) -> int:
+        root = (await self.call("DOM.getDocument"))["root"]["nodeId"]
+        return int((await self.call("DOM.querySelector", nodeId=root, selector=selector))["nodeId"])
 
     async def screenshot(self, path: Path, height: int | None = None) -> None:
         """A picture of the whole page, or of its upper part."""

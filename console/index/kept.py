@@ -63,12 +63,14 @@ class Index(Generic[Entry]):
 
     Attributes:
         failure: Why the last look at the records did not succeed; empty if it did.
+        has_looked: Whether there was a look that came to its end.
         missing: How many entries are not read yet.
     """
 
     source: Source[Entry]
     uri: str
     failure: str = ""
+    has_looked: bool = False
     missing: int = 0
     _kept: dict[str, _Kept[Entry]] | None = None
     _looked: float = field(default=float("-inf"))
@@ -105,7 +107,7 @@ class Index(Generic[Entry]):
             self.failure = ""
         except SlipwayError as error:
             self.failure = str(error)
-        self._looked = time.monotonic()
+        self.has_looked, self._looked = True, time.monotonic()
 
     def _update(self, marks: dict[str, str]) -> bool:
         """Reads what is new or changed; returns whether anything is."""

@@ -25,9 +25,11 @@ def artifacts_of(view: RunView, home: Path) -> dict[str, str]:
 
 
 def _is_own(uri: str, view: RunView, home: Path) -> bool:
-    if storage.is_remote(uri):
-        return uri.startswith("gs://")
-    return not storage.is_remote(view.uri) and storage.local_path(uri).resolve().is_relative_to(home.resolve())
+    if uri.startswith("gs://"):
+        return True
+    if storage.is_remote(view.uri) or ("://" in uri and not uri.startswith("file://")):
+        return False
+    return storage.local_path(uri).resolve().is_relative_to(home.resolve())
 
 
 def files_of(uri: str) -> list[StoredFile]:

@@ -16,7 +16,7 @@ from markupsafe import Markup
 from console.layout import respond
 from console.runs.artifacts import RECORD, artifacts_of, file_of, files_of
 from console.runs.run import files_address, find_run
-from console.site import site_of
+from console.site import DEADLINE, site_of
 from slipway.errors import StoreError
 from slipway.pages.page import code, facts, log, notice, section, table
 from slipway.pages.printable import printable
@@ -25,6 +25,7 @@ from slipway.stores.storage import StoredFile
 
 TEXT_BYTES, PAGE_BYTES = 512 * 1024, 16 * 1024 * 1024
 PARQUET_ROWS, LISTED, CELL_CHARACTERS = 50, 500, 200
+BLOCK_SECONDS = 60  # that a block may take to be read and sent
 IMAGES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg"}
 # A page that a step wrote runs its own scripts, without an origin: it reaches neither the console nor the network.
 PAGE_POLICY = (
@@ -171,7 +172,13 @@ async def _send(request: web.Request, uri: str) -> web.StreamResponse:
     response.content_type = "application/octet-stream"
     with await asyncio.to_thread(storage.open_read, uri) as file:
         await response.prepare(request)
-        while block := await asyncio.to_thread(file.read, storage.BLOCK_BYTES):
-            await response.write(block)
+        request[DEADLINE].reschedule(None)  # the whole may take long, a block may not
+        try:
+            while block := await asyncio.wait_for(asyncio.to_thread(file.read, storage.BLOCK_BYTES), BLOCK_SECONDS):
+                await asyncio.wait_for(response.write(block), BLOCK_SECONDS)
+        except TimeoutError:
+            if request.transport:
+                request.transport.abort()  # the reader must not take a part for the whole
+            return response
     await response.write_eof()
     return response

@@ -60,15 +60,19 @@ async def show(request: web.Request) -> web.Response:
     notices = Markup("")
     if index.failure:
         notices += notice(f"The runs could not be looked for, so this list may be old: {index.failure}", "warn")
-    if index.missing:
-        notices += notice(f"{index.missing:,} runs are still being read. Load the page again to see them.")
+    elif index.missing or not index.has_looked:
+        many = f"{index.missing:,} runs" if index.missing else "Runs"
+        notices += notice(f"{many} are still being read. Load the page again to see them.")
     try:
         found = choose(entries, wanted)
     except ConfigError as error:
         notices, found = notices + notice(str(error).removeprefix("--where: "), "warn"), []
+    if not entries and not notices:
+        notices = Markup("<p>There are no runs yet. <code>slipway run</code> makes one.</p>")
     subtitle = f"{len(found):,} of {len(entries):,}" if len(found) < len(entries) else f"{len(entries):,}"
     where = site_of(request).environment.state.runs.partition("?")[0]
-    return respond(request, "Runs", notices + list_body(entries, found, wanted), subtitle=f"{subtitle} in {where}")
+    body = notices + list_body(entries, found, wanted) if entries else notices
+    return respond(request, "Runs", body, subtitle=f"{subtitle} in {where}")
 
 
 def choose(entries: Sequence[RunEntry], wanted: Wanted) -> list[RunEntry]:
@@ -103,8 +107,6 @@ def _rank(value: float | None, metric: str) -> float:
 
 def list_body(entries: Sequence[RunEntry], found: Sequence[RunEntry], wanted: Wanted) -> Markup:
     """The filter, a page of the list, and links to the others."""
-    if not entries:
-        return Markup("<p>There are no runs yet. {} makes one.</p>").format(Markup("<code>slipway run</code>"))
     pages = max(math.ceil(len(found) / PAGE_ROWS), 1)
     page = min(wanted.page, pages)
     shown = found[(page - 1) * PAGE_ROWS : page * PAGE_ROWS]
@@ -112,7 +114,7 @@ def list_body(entries: Sequence[RunEntry], found: Sequence[RunEntry], wanted: Wa
         return _filter(entries, wanted) + Markup("<p>No run is like that. <a href='/runs'>Show all</a></p>")
     rows = Markup("").join(map(_row, shown))
     table = Markup(
-        '<form method="get" action="/runs/compare"><div class="scroll"><table class="runs"><thead><tr>'
+        '<form method="get" action="/runs/compare"><div class="scroll" tabindex="0"><table class="runs"><thead><tr>'
         '<th scope="col">Result</th><th scope="col">Run</th><th scope="col">Data</th>'
         '<th scope="col" class="number">Time</th><th scope="col">Compare</th></tr></thead>'
         "<tbody>{}</tbody></table></div>{}</form>"

@@ -221,7 +221,8 @@ def confusion_matrix(title: str, names: Sequence[str], counts: Sequence[Sequence
         ]
         rows.append(Markup('<tr><th scope="row">{}</th>{}</tr>').format(name, Markup("").join(cells)))
     table = Markup(
-        '<div class="scroll"><table class="confusion{}"><thead><tr><td></td><th colspan="{}">predicted</th></tr>'
+        '<div class="scroll" tabindex="0"><table class="confusion{}"><thead>'
+        '<tr><td></td><th colspan="{}">predicted</th></tr>'
         "<tr><th>label</th>{}</tr></thead><tbody>{}</tbody></table></div>"
     ).format(" many" if many else "", len(names), head, Markup("").join(rows))
     return figure(title, table)

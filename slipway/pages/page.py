@@ -68,9 +68,10 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[Cell]], *, text_column
         Markup("<tr>{}</tr>").format(Markup("").join(cell % pair for pair in zip(sides, row, strict=True)))
         for row in rows
     )
-    return Markup('<div class="scroll"><table><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>').format(
-        head, body
-    )
+    # What scrolls takes the keyboard, too.
+    return Markup(
+        '<div class="scroll" tabindex="0"><table><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>'
+    ).format(head, body)
 
 
 def tiles(items: Iterable[tuple[str, Cell, Cell]]) -> Markup:
@@ -114,4 +115,4 @@ def code(text: str) -> Markup:
 
 def log(text: str) -> Markup:
     """Lines of a log, verbatim."""
-    return Markup('<pre class="scroll">{}</pre>').format(text)
+    return Markup('<pre class="scroll" tabindex="0">{}</pre>').format(text)
