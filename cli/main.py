@@ -65,6 +65,7 @@ TABLE = [
     Command("Models", "cli.parity", "parity", "Compare a served model's answers with those of training."),
     Command("Serving", "cli.serve", "serve", "Serve models over gRPC and REST as TensorFlow Serving does."),
     Command("Serving", "cli.predict", "predict", "Send rows to a model server and print its predictions."),
+    Command("Serving", "cli.predict_page", "predict-page", "Show a page on which people get predictions of a model."),
     Command("Serving", "cli.rollout", "rollout", "Roll out a version to a cluster through a canary, or roll it back."),
     Command("Serving", "cli.request_log", "request-log", "Log a sample of TensorFlow Serving's requests, as a proxy."),
     Command("Serving", "cli.requests", "requests", "Delete rows of logged requests, as those of a person."),

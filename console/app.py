@@ -14,7 +14,7 @@ import yarl
 from aiohttp import web
 
 import slipway.pages
-from console import data, models, runs
+from console import data, models, predict, runs
 from console.forms import BODY_BYTES
 from console.layout import respond
 from console.site import DEADLINE, SITE, Site, site_of
@@ -51,6 +51,7 @@ def make_app(site: Site) -> web.Application:
     app.add_routes(runs.routes())
     app.add_routes(models.routes(site))
     app.add_routes(data.routes())
+    predict.add_room(app, site)
     return app
 
 

@@ -11,7 +11,7 @@ import yaml
 from serving.manifests import BY_DIGEST, Object, containers
 from slipway.errors import ConfigError
 
-# The project's own image, in manifests/components/request-logger.
+# The project's own image, in the components request-logger and predict-page.
 _OWN_IMAGE = "slipway@"
 
 
@@ -20,7 +20,7 @@ def render_overlay(overlay: Path, image: str = "") -> list[Object]:
 
     Args:
         overlay: A folder with a kustomization.yaml.
-        image: The project's own image by digest, for overlays that log requests.
+        image: The project's own image by digest, for overlays that log requests or have the page.
 
     Raises:
         ConfigError: neither kustomize nor kubectl is installed, the overlay cannot be built, or `image` has no digest.

@@ -128,7 +128,8 @@ def for_version(
     name = object_name(model)
     chosen = deepcopy(_on_track(objects, track))
     source = f"manifests/{'base' if track == 'stable' else 'components/canary'}"
-    deployment = _only(chosen, "Deployment", f"{TRACK}={track}, from {source}")
+    servers = [each for each in chosen if each["metadata"].get("labels", {}).get(TRACK) == track]
+    deployment = _only(servers, "Deployment", f"{TRACK}={track}, from {source}")
     pin = _only([each for each in chosen if each["metadata"]["name"] == _PINNED], "ConfigMap", f"name {_PINNED}")
     _check_base_path(deployment, model_base_path)
     config = _models_config(model, version, model_base_path)
@@ -141,6 +142,8 @@ def for_version(
     for probe in ("startupProbe", "readinessProbe"):  # each container that serves REST has one
         path = (*_POD, "containers", "*", probe, "httpGet", "path")
         _set(deployment, path, f"/v1/models/{model}/versions/{version}/metadata", placeholder=_PROBED)
+    for page in (each for each in chosen if each["kind"] == "Deployment" and each is not deployment):
+        _set(page, (*_POD, "containers", "*", "env", "*", "value"), model, placeholder=_MODEL)
     if replicas is not None:
         _set(deployment, ("spec", "replicas"), replicas)
     names = [each["metadata"]["name"] for each in chosen]

@@ -78,7 +78,14 @@ class TrackingError(SlipwayError):
 
 
 class RequestError(SlipwayError):
-    """A model server refuses a request, or does not respond in time."""
+    """A model server refuses a request, or does not respond in time.
+
+    `status` is HTTP's, as a proxy would pass it on: the server's own, 504 where it was too slow, 502 otherwise.
+    """
+
+    def __init__(self, message: str, status: int = 502) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class StoreError(SlipwayError):

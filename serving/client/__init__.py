@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from typing import Any, Literal, Self
 
 from google.protobuf.message import DecodeError
@@ -46,6 +47,10 @@ class ModelClient(ABC):
     @abstractmethod
     def states(self) -> dict[int, str]:
         """State of each version that the server knows: START, LOADING, AVAILABLE, UNLOADING or END."""
+
+    @abstractmethod
+    def version(self) -> int:
+        """The version that answers where a request names none; the client's own, if it names one."""
 
     @abstractmethod
     def predict(self, inputs: Mapping[str, NDArray[Any]], signature: str = SERVING_DEFAULT) -> dict[str, NDArray[Any]]:
@@ -91,12 +96,14 @@ class ModelClient(ABC):
 
     def _timed_out(self) -> RequestError:
         return RequestError(
-            f"{self._address} did not answer within {self._timeout:g} s: raise --timeout, or send fewer rows"
+            f"{self._address} did not answer within {self._timeout:g} s: raise --timeout, or send fewer rows",
+            status=HTTPStatus.GATEWAY_TIMEOUT,
         )
 
-    def _refused(self, reason: str, *, is_unknown: bool) -> RequestError:
+    def _refused(self, reason: str, status: int) -> RequestError:
+        is_unknown = status == HTTPStatus.NOT_FOUND
         advice = ". Name a model and a --version that the server has, or let it serve that" if is_unknown else ""
-        return RequestError(f"{self._address} refused the request: {reason}{advice}")
+        return RequestError(f"{self._address} refused the request: {reason}{advice}", status)
 
 
 def connect(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from serving.client import ATTEMPTS, ModelClient, parse_examples
 from serving.protocol import protos
+from serving.protocol.errors import HTTP_STATUS
 from serving.protocol.limits import GRPC_UNLIMITED
 from serving.protocol.signatures import CLASSIFY, SERVING_DEFAULT
 from serving.protocol.tensor_protos import array_of, tensor_proto
@@ -49,6 +50,9 @@ class GrpcClient(ModelClient):
         name = protos.get_model_status_pb2.ModelVersionStatus.State.Name
         return {status.version: name(status.state) for status in answer.model_version_status}
 
+    def version(self) -> int:
+        return int(self._metadata().model_spec.version.value)
+
     def predict(self, inputs: Mapping[str, NDArray[Any]], signature: str = SERVING_DEFAULT) -> dict[str, NDArray[Any]]:
         request = protos.predict_pb2.PredictRequest(model_spec=self._signed(signature))
         for name, values in inputs.items():
@@ -69,12 +73,14 @@ class GrpcClient(ModelClient):
         self._channel.close()
 
     def _signature_defs(self) -> Mapping[str, Any]:
+        packed = self._metadata().metadata["signature_def"].value
+        return dict(protos.get_model_metadata_pb2.SignatureDefMap.FromString(packed).signature_def)
+
+    def _metadata(self) -> Any:
         request = protos.get_model_metadata_pb2.GetModelMetadataRequest(
             model_spec=self._spec, metadata_field=["signature_def"]
         )
-        answer = self._call(self._predictions.GetModelMetadata, request)
-        packed = answer.metadata["signature_def"].value
-        return dict(protos.get_model_metadata_pb2.SignatureDefMap.FromString(packed).signature_def)
+        return self._call(self._predictions.GetModelMetadata, request)
 
     def _signed(self, signature: str) -> Any:
         spec = protos.model_pb2.ModelSpec(signature_name=signature)
@@ -90,4 +96,4 @@ class GrpcClient(ModelClient):
                 raise self._no_server("gRPC", 8500, details) from error
             if code == grpc.StatusCode.DEADLINE_EXCEEDED:
                 raise self._timed_out() from error
-            raise self._refused(f"{code.name}: {details}", is_unknown=code == grpc.StatusCode.NOT_FOUND) from error
+            raise self._refused(f"{code.name}: {details}", HTTP_STATUS.get(code, 500)) from error

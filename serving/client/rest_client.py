@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping, Sequence
+from copy import copy
 from functools import cached_property
 from typing import Any
 
@@ -29,12 +30,23 @@ class RestClient(ModelClient):
 
     def __init__(self, address: str, model: str, version: int | None, timeout_seconds: float) -> None:
         super().__init__(address if "://" in address else f"http://{address}", timeout_seconds)
+        self._model = model
         self._path = self._address.rstrip("/") + model_path(model, version)
         self._http = httpx.Client(timeout=timeout_seconds, trust_env=False)
+
+    def at(self, version: int | None) -> RestClient:
+        """A client of another version, over the same connections, which are closed with either."""
+        other = copy(self)
+        other._path = self._address.rstrip("/") + model_path(self._model, version)
+        other.__dict__.pop("_signatures", None)
+        return other
 
     def states(self) -> dict[int, str]:
         found = self._call("GET", "", "model_version_status")
         return {int(status["version"]): status["state"] for status in found}
+
+    def version(self) -> int:
+        return int(self._call("GET", "/metadata", "model_spec")["version"])
 
     def predict(self, inputs: Mapping[str, NDArray[Any]], signature: str = SERVING_DEFAULT) -> dict[str, NDArray[Any]]:
         columns = {name: _to_json(values) for name, values in inputs.items()}
@@ -98,8 +110,7 @@ class RestClient(ModelClient):
                 f"{self._address} is not a model server: it answers {answer.text[:200]!r}. Correct --address"
             )
         said = content.get("error", content) if isinstance(content, dict) else answer.text[:200]
-        is_unknown = answer.status_code == httpx.codes.NOT_FOUND
-        raise self._refused(f"{answer.status_code} {answer.reason_phrase}: {said}", is_unknown=is_unknown)
+        raise self._refused(f"{answer.status_code} {answer.reason_phrase}: {said}", answer.status_code)
 
 
 def _to_json(values: NDArray[Any]) -> Any:

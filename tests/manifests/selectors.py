@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from serving.manifests import INSTANCE, TRACK, VERSION, Object
 
+NAME = "app.kubernetes.io/name"  # of the program: the model server, or the page that asks it
 # The platform's own: a claim on a volume with the models.
 EXTERNAL_CLAIMS = {"models"}
 
@@ -70,7 +71,7 @@ def port_problems(objects: list[Object]) -> Iterator[str]:
 def _selectors(each: Object) -> Iterator[tuple[str, Object, Object]]:
     """What it is, the labels it asks for, the labels of the Deployments that it is meant for."""
     kind, labels, spec = each["kind"], each["metadata"].get("labels", {}), each.get("spec", {})
-    meant = {key: labels[key] for key in (INSTANCE, TRACK) if key in labels}
+    meant = {key: labels[key] for key in (NAME, INSTANCE, TRACK) if key in labels}
     if kind == "Service":
         yield f"Service {_name(each)}", spec["selector"], meant
     elif kind == "NetworkPolicy":
@@ -84,9 +85,10 @@ def _selectors(each: Object) -> Iterator[tuple[str, Object, Object]]:
 
 def _named(deployment: Object) -> Iterator[tuple[str, str]]:
     pod = deployment["spec"]["template"]["spec"]
-    yield "ServiceAccount", pod["serviceAccountName"]
+    if "serviceAccountName" in pod:
+        yield "ServiceAccount", pod["serviceAccountName"]
     for volume in pod["volumes"]:
-        if "configMap" in volume:
+        if "configMap" in volume and not volume["configMap"].get("optional"):
             yield "ConfigMap", volume["configMap"]["name"]
         if "persistentVolumeClaim" in volume:
             yield "PersistentVolumeClaim", volume["persistentVolumeClaim"]["claimName"]
@@ -114,8 +116,8 @@ def _pod_port_problems(deployment: Object) -> Iterator[str]:
             for asks in (container.get(probe, {}).get(how) for how in ("httpGet", "tcpSocket")):
                 if asks and asks["port"] not in own:
                     yield f"{probe} of {container['name']} asks port {asks['port']}; it has {sorted(own)}"
-    scraped = _pod(deployment)["annotations"]["prometheus.io/port"]
-    if scraped not in {str(port["containerPort"]) for _, port in ports if port["name"] == "rest"}:
+    scraped = _pod(deployment).get("annotations", {}).get("prometheus.io/port")
+    if scraped and scraped not in {str(port["containerPort"]) for _, port in ports if port["name"] == "rest"}:
         yield f"Prometheus is sent to port {scraped}"
 
 

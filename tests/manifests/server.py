@@ -28,7 +28,7 @@ def server_problems(objects: list[Object]) -> Iterator[str]:
     """What would keep a pod from serving the version that its labels name."""
     config_maps = {each["metadata"]["name"]: each["data"] for each in objects if each["kind"] == "ConfigMap"}
     for each in objects:
-        if each["kind"] == "Deployment":
+        if each["kind"] == "Deployment" and TRACK in each["metadata"]["labels"]:
             for problem in [*_lifecycle_problems(each), *_config_problems(each, config_maps)]:
                 yield f"{each['metadata']['name']}: {problem}"
 

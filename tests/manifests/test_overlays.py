@@ -122,7 +122,8 @@ def test_overlays_list_the_canary_before_what_changes_it(folder: Path) -> None:
 
 @pytest.mark.parametrize("folder", SERVING, ids=lambda folder: folder.name)
 def test_canary_pods_differ_from_stable_ones_in_nothing_but_the_track(folder: Path) -> None:
-    specs = [each["spec"]["template"]["spec"] for each in rendered(folder) if each["kind"] == "Deployment"]
+    servers = [one for one in rendered(folder) if one["kind"] == "Deployment" and TRACK in one["metadata"]["labels"]]
+    specs = [each["spec"]["template"]["spec"] for each in servers]
     for spec in specs:
         for spread in spec["topologySpreadConstraints"]:
             del spread["labelSelector"]["matchLabels"][TRACK]
