@@ -11,7 +11,7 @@ from cli.output import echo, print_json, print_table
 from delivery.environment import open_environment
 from slipway.errors import ConfigError
 
-app = typer.Typer(cls=options.CompleteHints, no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True)
 
 
 @app.callback()

@@ -19,7 +19,7 @@ from serving.rollout.cluster import Cluster
 from serving.rollout.engine import Rollout
 from serving.rollout.lease import STATE, lease_name
 from serving.rollout.policy import RolloutPolicy
-from slipway.stores.model_store import LocalModelStore
+from slipway.stores.model_store import ModelStore
 from tests.fakes.kubernetes.controller import Crash, Fate
 
 
@@ -36,7 +36,7 @@ class Place(Protocol):
     """A cluster with a store: `good` versions, one that answers `wrong`ly, one that is `broken`."""
 
     namespace: str
-    store: LocalModelStore
+    store: ModelStore
     objects: list[Object]
     policy: RolloutPolicy
     good: tuple[int, int]
@@ -102,7 +102,7 @@ class AnyPlace:
     """What all places have; the versions are those of the store, in this order."""
 
     namespace: str
-    store: LocalModelStore
+    store: ModelStore
     objects: list[Object]
     policy: RolloutPolicy
     said: list[str] = field(default_factory=list)
