@@ -71,9 +71,7 @@ def test_base_path_that_is_a_uri_is_refused_with_the_flag_that_reads_one() -> No
 
 
 def test_store_that_cannot_be_reached_is_one_line(tmp_path: Path) -> None:
-    store = open_store(
-        "gs://anonymous@b/models?scheme=http&endpoint_override=127.0.0.1:1&retry_limit_seconds=0.1"
-    )
+    store = open_store("gs://anonymous@b/models?scheme=http&endpoint_override=127.0.0.1:1&retry_limit_seconds=0.1")
     for names in ([], ["m"]):
         source = StoreModels(store, names, tmp_path)
         with pytest.raises(StoreError, match="out of reach") as caught, managing(source):
