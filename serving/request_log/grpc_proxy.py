@@ -34,6 +34,8 @@ LOGGER = logging.getLogger("slipway.request_log")
 _CONNECT_SECONDS = 5.0
 # For the first bytes of a client, and for the last ones to it.
 _PATIENCE_SECONDS = 10.0
+# For the last bytes to a client whose connection makes room for another one.
+_EVICTION_SECONDS = 0.2
 
 
 class GrpcProxy:
@@ -74,7 +76,9 @@ class GrpcProxy:
             idle = [each for each in self._connections if each.is_idle()]
             if not idle:
                 return False
-            min(idle, key=lambda each: each.active).retire()
+            longest = min(idle, key=lambda each: each.active)
+            longest.retire(_EVICTION_SECONDS)
+            self.forget(longest)
         self._connections.add(connection)
         return True
 
@@ -99,8 +103,8 @@ class _Connection:
         self.active = self._loop.time()
 
     def is_idle(self) -> bool:
-        """Whether it has no call, and is not being closed."""
-        return not self._calls.open and not self.client.is_closing()
+        """Whether it has begun, has no call, and is not being closed."""
+        return self.client.frames.has_begun and not self._calls.open and not self.client.is_closing()
 
     def on_open(self, side: _Side) -> None:
         """A socket is open."""
@@ -136,13 +140,16 @@ class _Connection:
             self.drain()
 
     def on_lost(self, side: _Side) -> None:
-        """A socket is closed: the other one is closed, too, once it has what is left."""
-        self._calls.end_all(grpc.StatusCode.CANCELLED if side is self.client else grpc.StatusCode.UNAVAILABLE)
+        """A socket is closed; the client still gets what has come from the upstream."""
         if side is self.client:
+            self._calls.end_all(grpc.StatusCode.CANCELLED)
             self._proxy.forget(self)
             if self._opening:
                 self._opening.cancel()
-        side.other.close()
+            self._upstream.abort()
+        else:
+            self._calls.end_all(grpc.StatusCode.UNAVAILABLE)
+            self.client.close()
 
     def drain(self) -> None:
         """Tells the client to start no more calls here, and ends the connection after its last one."""
@@ -153,11 +160,11 @@ class _Connection:
             self._is_told = True
             self.client.write(go_away(LAST_STREAM))
 
-    def retire(self) -> None:
+    def retire(self, seconds: float = _PATIENCE_SECONDS) -> None:
         """Ends a connection without calls; the client makes another one for those that are on their way."""
         if self._upstream.frames.is_between_frames:
             self.client.write(go_away(self._calls.last_stream))
-        self.close()
+        self.client.close(seconds)
 
     def close(self) -> None:
         """Ends the connection."""
@@ -221,11 +228,11 @@ class _Side(asyncio.Protocol):
         if self._transport and not self.is_closing():
             self._transport.resume_reading()
 
-    def close(self) -> None:
-        """Closes the socket when it has taken what is left, if that does not take long."""
+    def close(self, seconds: float = _PATIENCE_SECONDS) -> None:
+        """Closes the socket when it has taken what is left, or after so many seconds."""
         if self._transport and not self.is_closing():
             if self._transport.get_write_buffer_size():
-                asyncio.get_running_loop().call_later(_PATIENCE_SECONDS, self._transport.abort)
+                asyncio.get_running_loop().call_later(seconds, self._transport.abort)
             self._transport.close()
 
     def abort(self) -> None:

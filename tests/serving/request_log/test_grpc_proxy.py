@@ -158,11 +158,17 @@ def test_grpc_calls_that_failed_are_logged_by_their_code(served: Upstream, tmp_p
 
 
 def test_grpc_call_that_the_client_gives_up_is_logged_as_cancelled(served: Upstream, tmp_path: Path) -> None:
-    released = threading.Event()
-    served.service.behave = lambda context: released.wait(10)
+    entered, released = threading.Event(), threading.Event()
+
+    def behave(context: Any) -> None:
+        entered.set()
+        released.wait(10)
+
+    served.service.behave = behave
     with sidecar(served.rest_address, served.grpc_address, LogOptions(str(tmp_path))).running() as ports:
-        with pytest.raises(grpc.RpcError):
-            stub(ports).Predict(doubling_request(1.0), timeout=0.3)
+        call = stub(ports).Predict.future(doubling_request(1.0))
+        assert entered.wait(10)
+        call.cancel()
         assert served.service.cancelled.wait(10)
         released.set()
     assert logged_errors(tmp_path) == [("m", "CANCELLED")]

@@ -65,6 +65,7 @@ def channel(sidecar: Process) -> grpc.Channel:
     return grpc.insecure_channel(f"127.0.0.1:{sidecar.grpc_port}", options=options)
 
 
+@pytest.mark.slow
 def test_rest_bodies_of_many_clients_stay_within_the_memory_of_the_container(served: Upstream, tmp_path: Path) -> None:
     goes_on, count, body = threading.Event(), 6, b"x" * (MAX_PROXIED_BYTES - 1000)
 
