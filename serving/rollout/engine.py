@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -17,7 +17,7 @@ from serving.rollout.overlays import Overlays, differences
 from serving.rollout.policy import RolloutPolicy
 from serving.rollout.steps import Steps, require_fit
 from serving.rollout.workload import Workload
-from slipway.errors import RolledBackError, RolloutBusyError, RolloutError, StoreError
+from slipway.errors import ClusterError, RolledBackError, RolloutBusyError, RolloutError, StoreError
 from slipway.lineage import describe_actor, user_at_host
 from slipway.stores.model_store import ModelStore, last_move
 
@@ -236,9 +236,9 @@ class Rollout:
         try:
             yield
         except KeyboardInterrupt:
-            state = self._state()
-            if state and not state.ended:
-                self.say(f"interrupted: {self._unfinished(state)}")
+            with suppress(ClusterError, RolloutError):
+                if (state := self._state()) and not state.ended:
+                    self.say(f"interrupted: {self._unfinished(state)}")
             raise
 
     def _new_state(self, steps: Steps, last: RolloutState | None, **its: Any) -> RolloutState:

@@ -47,9 +47,11 @@ def test_rollback_without_a_checkout_serves_what_ran_before_and_status_names_wha
     assert f"rolled-back, after version {second} was left" in rollout("status").stdout
 
 
-def test_abort_without_a_checkout_leaves_no_canary(place: Place) -> None:
+def test_abort_without_a_checkout_leaves_no_canary_and_status_names_it_as_a_way_out(place: Place) -> None:
     hold(place)
+    assert "`slipway rollout abort taxi --env staging`" in rollout("status").stdout
     rollout("abort", "--why", "not today")
+    assert "slipway rollout" not in rollout("status").stdout
     assert serves(place) == (place.good[0], None)
 
 
