@@ -71,7 +71,8 @@ def test_acting_writes_who_and_why_and_where_from(environment: Environment, tmp_
     store.promote("taxi", first)
     chosen = plan("promote", looked_at(environment), second, has_cluster=False)
     assert chosen is not None
-    event = store.history("taxi")[act(environment, chosen, "as agreed")]
+    place = act(environment, chosen, "as agreed")
+    event = store.history("taxi")[place]
     assert (event.version, event.previous, event.why, event.who) == (second, first, "as agreed", user())
     assert event.says.startswith("console of ")
     with pytest.raises(ChangedMeanwhileError):
