@@ -222,11 +222,9 @@ def _train(environment: Environment, job: Job, folder: Path) -> End:
     summary = load_run(environment.local.runs, name).summary
     failed = any(step.state == "failed" for step in finished.steps)
     said = f"{name} was {summary.told.text}." if summary.told else f"{name} {'failed' if failed else 'ended'}."
-    return End(
-        state="failed" if failed else "succeeded",
-        said=f"{said} {'; '.join(summary.reasons[:REASONS])}".strip(),
-        run=name,
-    )
+    if summary.pushed_version is None:
+        said += "".join(f" {reason}." for reason in summary.reasons[:REASONS])
+    return End(state="failed" if failed else "succeeded", said=said, run=name)
 
 
 @contextmanager
