@@ -136,7 +136,7 @@ def _filter(entries: Sequence[RunEntry], wanted: Wanted) -> Markup:
     metrics = sorted({name for one in entries for name in one.figures})
     sorts = [(NEWEST, "newest first"), *((name, f"best {_said(name)}") for name in metrics), (LONGEST, "longest first"),
              (NAME, "name")]  # fmt: skip
-    return get_form(
+    form = get_form(
         "/runs",
         field("Search, or a condition", "q", wanted.q, kind="search", hint="cash, or auc > 0.9 and seed = 42"),
         select("Module", "module", [("", "all"), *((name, name) for name in modules)], wanted.module),
@@ -144,16 +144,15 @@ def _filter(entries: Sequence[RunEntry], wanted: Wanted) -> Markup:
         select("Order", "sort", sorts, wanted.sort),
         button("Show"),
     )
+    return Markup('<div class="find">{}</div>').format(form)
 
 
 def _row(entry: RunEntry) -> Markup:
     figures = list(entry.figures.items())
-    first = Markup('<b class="figure">{}</b> <small>{}</small>').format(
+    first = Markup('<b class="figure">{}</b> <span class="note">{}</span>').format(
         format_number(figures[0][1]) if figures else MISSING, _said(figures[0][0]) if figures else "no metric"
     )
-    others = Markup("").join(
-        Markup("<small>{} {}</small> ").format(_said(name), format_number(value)) for name, value in figures[1:3]
-    )
+    others = " · ".join(f"{_said(name)} {format_number(value)}" for name, value in figures[1:3])
     said = badge(entry.verdict or entry.state, entry.tone)
     reason = entry.problem or ("" if entry.tone == "good" else next(iter(entry.reasons), ""))
     tags = Markup("").join(Markup(" <code>{}={}</code>").format(*map(printable, tag)) for tag in entry.tags.items())
@@ -164,8 +163,8 @@ def _row(entry: RunEntry) -> Markup:
         tags,
     )
     return Markup(
-        '<tr><td class="result">{} {}</td><th scope="row"><a href="{}">{}</a><div>{}</div>{}{}</th><td class="data">{}'
-        '<small>{}</small></td><td class="number">{}</td><td><label class="pick"><input type="checkbox" name="run" '
+        '<tr><td class="result">{}<small>{}</small></td><th scope="row"><a href="{}">{}</a><div>{}</div>{}{}</th>'
+        '<td class="data">{}<small>{}</small></td><td class="number">{}</td><td><label class="pick"><input type="checkbox" name="run" '
         'value="{}"><span class="hidden">Compare {}</span></label></td></tr>'
     ).format(
         first,
