@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from console.models.action_pages import LONGEST_REASON, check_reason
 from console.models.actions import act, command, offered, plan
 from console.models.catalog import Catalog, Model
-from console.models.forms import LONGEST_REASON, check_reason
 from delivery.environment import Environment, open_environment
 from slipway.errors import ChangedMeanwhileError, ConfigError
 from slipway.lineage import user
