@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from delivery.environment import Environment
 from delivery.notifications import notify_of_rollback
 from delivery.tracking import mirror_versions
-from slipway.stores.model_store import Event, ModelStore, Seen
+from slipway.stores.model_store import Action, Event, ModelStore, Seen
+
+CHANGES: frozenset[Action] = frozenset({"promote", "rollback", "quarantine", "release"})
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class VersionChange:
 
 
 def describe_change(event: Event, model: str) -> str:
-    """What happened, in words."""
+    """What one of `CHANGES` did, in words."""
     if event.action == "promote":
         before = f"; version {event.previous} is retired" if event.previous else ""
         return f"Version {event.version} of {model} is stable{before}."
@@ -73,7 +75,7 @@ def describe_change(event: Event, model: str) -> str:
             f"{model} is back at version {event.version}. Version {event.previous} is quarantined: "
             "neither it nor the same bytes will be promoted again."
         )
-    done = {"quarantine": "quarantined", "release": "released"}.get(event.action, event.action)
+    done = {"quarantine": "quarantined", "release": "released"}[event.action]
     return f"Version {event.version} of {model} is {done} by {event.actor}: {event.why}."
 
 

@@ -167,4 +167,5 @@ def act(environment: Environment, plan: Plan, why: str) -> int:
         "promote": change.promote, "rollback": change.roll_back, "quarantine": change.quarantine,
         "release": change.release,
     }  # fmt: skip
-    return store.history(plan.model).index(acts[plan.kind](plan.number))
+    event = acts[plan.kind](plan.number)
+    return store.history(plan.model).index(event)

@@ -102,7 +102,6 @@ class Catalog:
     """The models of one environment; its methods may be called by several threads at once."""
 
     def __init__(self, environment: Environment) -> None:
-        self.environment = environment
         self._store = environment.store()
         self._monitoring = environment.state.monitoring
         self._names: tuple[float, list[str]] = (0.0, [])

@@ -23,6 +23,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -133,7 +134,7 @@ def list_jobs(environment: Environment, model: str) -> list[JobView]:
     """The jobs of a model, newest first; a damaged one is left out."""
     folders = jobs_folder(environment)
     names = [path.name for path in folders.iterdir() if NAME.fullmatch(path.name)] if folders.is_dir() else []
-    views = [read_if_there(lambda name=name: view_job(environment, name)) for name in names]
+    views = [read_if_there(partial(view_job, environment, name)) for name in names]
     found = [view for view in views if view and view.job.model == model]
     return sorted(found, key=lambda view: view.job.asked, reverse=True)
 
@@ -221,11 +222,9 @@ def _train(environment: Environment, job: Job, folder: Path) -> End:
     summary = load_run(environment.local.runs, name).summary
     failed = any(step.state == "failed" for step in finished.steps)
     said = f"{name} was {summary.told.text}." if summary.told else f"{name} {'failed' if failed else 'ended'}."
-    return End(
-        state="failed" if failed else "succeeded",
-        said=f"{said} {'; '.join(summary.reasons[:REASONS])}".strip(),
-        run=name,
-    )
+    if summary.pushed_version is None:
+        said += "".join(f" {reason}." for reason in summary.reasons[:REASONS])
+    return End(state="failed" if failed else "succeeded", said=said, run=name)
 
 
 @contextmanager

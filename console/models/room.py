@@ -16,14 +16,14 @@ from markupsafe import Markup
 from console.forms import read_form
 from console.layout import respond
 from console.models import jobs
+from console.models.action_pages import action_form, check_data, check_reason, confirmation, job_page
 from console.models.actions import OF_MODEL, OF_VERSION, TITLES, Kind, Plan, act, command, offered, plan, titled
 from console.models.catalog import Catalog, Model, Serving
-from console.models.forms import action_form, check_data, check_reason, confirmation, job_page
 from console.models.model_page import draw_windows, model_page
 from console.models.overview import models_page
 from console.models.version_page import version_page
 from console.site import Site
-from delivery.versions import describe_change
+from delivery.versions import CHANGES, describe_change
 from slipway.errors import ChangedMeanwhileError, ConfigError, SlipwayError
 from slipway.monitoring.page import window_body, window_subtitle, window_title
 from slipway.pages.page import log, notice
@@ -285,9 +285,9 @@ def _check_seen(fields: dict[str, str], chosen: Plan) -> None:
 def _done(model: Model, event: str) -> Markup:
     """What a form has just done, read from the history."""
     number = int(event) if event.isascii() and event.isdigit() and len(event) < 8 else -1
-    if not 0 <= number < len(model.state.history):
-        return Markup("")
-    return notice(describe_change(model.state.history[number], model.name), "good")
+    found = model.state.history[number : number + 1] if number >= 0 else ()
+    done = [describe_change(one, model.name) for one in found if one.action in CHANGES]
+    return notice(done[0], "good") if done else Markup("")
 
 
 def _job_list(views: Sequence[jobs.JobView]) -> Markup:

@@ -5,10 +5,11 @@ from slipway.stores import storage
 from slipway.stores.model_store.local import LocalModelStore
 from slipway.stores.model_store.manifest import Manifest, Provenance, Pushed, Version, digest_model
 from slipway.stores.model_store.remote import RemoteModelStore
-from slipway.stores.model_store.state import Event, Seen, Stage, State, last_move, served_last
+from slipway.stores.model_store.state import Action, Event, Seen, Stage, State, last_move, served_last
 from slipway.stores.model_store.store import ModelStore
 
 __all__ = [
+    "Action",
     "Event",
     "LocalModelStore",
     "Manifest",

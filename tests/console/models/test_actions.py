@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from console.models.action_pages import LONGEST_REASON, check_reason
 from console.models.actions import act, command, offered, plan
 from console.models.catalog import Catalog, Model
-from console.models.forms import LONGEST_REASON, check_reason
 from delivery.environment import Environment, open_environment
 from slipway.errors import ChangedMeanwhileError, ConfigError
 from slipway.lineage import user
@@ -71,7 +71,8 @@ def test_acting_writes_who_and_why_and_where_from(environment: Environment, tmp_
     store.promote("taxi", first)
     chosen = plan("promote", looked_at(environment), second, has_cluster=False)
     assert chosen is not None
-    event = store.history("taxi")[act(environment, chosen, "as agreed")]
+    place = act(environment, chosen, "as agreed")
+    event = store.history("taxi")[place]
     assert (event.version, event.previous, event.why, event.who) == (second, first, "as agreed", user())
     assert event.says.startswith("console of ")
     with pytest.raises(ChangedMeanwhileError):

@@ -239,6 +239,7 @@ def test_a_console_that_only_shows_gives_the_command_and_refuses_forms(home: Pat
      ("/models/taxi/jobs/x", 404), ("/models/taxi/jobs/retrain-0123456789abcdef", 404),
      ("/models/taxi/jobs/..%2f..%2fetc", 404), ("/models/..%2f..%2fetc", 404), ("/models/%00", 404),
      ("/models/%3Cscript%3E", 404), ("/models/taxi/rollback", 409), ("/models/taxi?event=99", 200),
+     ("/models/taxi?event=0", 200),
      ("/models/taxi?event=%3Cscript%3E", 200)],
 )  # fmt: skip
 def test_addresses_that_lead_nowhere(home: Path, path: str, status: int) -> None:

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from console.models import jobs
+from console.models.action_pages import job_page
 from console.models.actions import Plan, command, plan
 from console.models.catalog import Catalog
-from console.models.forms import job_page
 from delivery.environment import Environment, open_environment
 from settings.load import PROJECT
 from slipway.errors import StoreError
