@@ -10,8 +10,10 @@ import time
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from console.runs.artifacts import artifacts_of
 from slipway.data.examples.dataset import SPLITS
 from slipway.data.statistics.io import read_statistics
 from slipway.monitoring.as_statistics import window_statistics
@@ -52,7 +54,7 @@ def offers(state: Locations, runs: Iterable[RunEntry]) -> list[Offer]:
     found = [Offer(f"run/{run.name}/{split}", f"{run.name}: {split}") for run in with_data for split in SPLITS]
     return found + [
         Offer(f"window/{model}/{start}", f"{model}, requests of {start}")
-        for model, start in _newest_windows(state.monitoring, _look(state.monitoring))
+        for model, start in newest_windows(state.monitoring)
     ]
 
 
@@ -91,9 +93,23 @@ def read_run(state: Locations, name: str) -> RunView:
     return view_run(uri) if view.state == "running" else view
 
 
+def find_artifact(state: Locations, view: RunView, name: str, when: str) -> str:
+    """The URI of what a run left; UnknownError if it ended before, or names a place that is not its own."""
+    if uri := artifacts_of(view, Path(state.runs).parent).get(name):
+        return uri
+    if name in view.summary.artifacts:
+        raise UnknownError(f"the {name} of run {view.name} lies outside of the environment's home, and is not shown")
+    raise UnknownError(f"run {view.name} has no {name}: it ended before {when}")
+
+
 @lru_cache(KEPT)
 def _view(uri: str, _look: float) -> RunView | None:
     return view_run(uri) if storage.exists(uri) else None
+
+
+def newest_windows(monitoring: str) -> list[tuple[str, str]]:
+    """Model and start of the newest windows of each model."""
+    return _newest_windows(monitoring, _look(monitoring))
 
 
 @lru_cache(KEPT)
@@ -112,9 +128,7 @@ def _look(uri: str) -> float:
 
 def _read_split(state: Locations, run: str, split: str) -> statistics_pb2.DatasetFeatureStatistics:
     view = read_run(state, run)
-    uri = view.summary.artifacts.get(view.summary.lineage.shows.statistics)
-    if uri is None:
-        raise UnknownError(f"run {run} has no statistics: it ended before they were computed")
+    uri = find_artifact(state, view, view.summary.lineage.shows.statistics, "they were computed")
     known = _statistics(uri, view.summary.finished)
     if split not in known:
         raise UnknownError(f"run {run} has no split {split!r}; it has {', '.join(known)}")

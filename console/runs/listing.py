@@ -23,6 +23,7 @@ from slipway.pages.printable import printable
 from slipway.runs.where import fulfilled
 
 PAGE_ROWS = 50
+REFRESH_SECONDS = 2  # while runs are still being read
 NEWEST, LONGEST, NAME = "newest", "longest", "name"
 _CONDITION = re.compile(r"[=<>]")
 
@@ -62,7 +63,7 @@ async def show(request: web.Request) -> web.Response:
         notices += notice(f"The runs could not be looked for, so this list may be old: {index.failure}", "warn")
     elif index.missing or not index.has_looked:
         many = f"{index.missing:,} runs" if index.missing else "Runs"
-        notices += notice(f"{many} are still being read. Load the page again to see them.")
+        notices += notice(f"{many} are still being read. The page loads itself again.")
     try:
         found = choose(entries, wanted)
     except ConfigError as error:
@@ -72,7 +73,10 @@ async def show(request: web.Request) -> web.Response:
     subtitle = f"{len(found):,} of {len(entries):,}" if len(found) < len(entries) else f"{len(entries):,}"
     where = site_of(request).environment.state.runs.partition("?")[0]
     body = notices + list_body(entries, found, wanted) if entries else notices
-    return respond(request, "Runs", body, subtitle=f"{subtitle} in {where}")
+    response = respond(request, "Runs", body, subtitle=f"{subtitle} in {where}")
+    if index.missing or not index.has_looked:
+        response.headers["Refresh"] = str(REFRESH_SECONDS)
+    return response
 
 
 def choose(entries: Sequence[RunEntry], wanted: Wanted) -> list[RunEntry]:
@@ -132,7 +136,7 @@ def _filter(entries: Sequence[RunEntry], wanted: Wanted) -> Markup:
     metrics = sorted({name for one in entries for name in one.figures})
     sorts = [(NEWEST, "newest first"), *((name, f"best {_said(name)}") for name in metrics), (LONGEST, "longest first"),
              (NAME, "name")]  # fmt: skip
-    return get_form(
+    form = get_form(
         "/runs",
         field("Search, or a condition", "q", wanted.q, kind="search", hint="cash, or auc > 0.9 and seed = 42"),
         select("Module", "module", [("", "all"), *((name, name) for name in modules)], wanted.module),
@@ -140,16 +144,15 @@ def _filter(entries: Sequence[RunEntry], wanted: Wanted) -> Markup:
         select("Order", "sort", sorts, wanted.sort),
         button("Show"),
     )
+    return Markup('<div class="find">{}</div>').format(form)
 
 
 def _row(entry: RunEntry) -> Markup:
     figures = list(entry.figures.items())
-    first = Markup('<b class="figure">{}</b> <small>{}</small>').format(
+    first = Markup('<b class="figure">{}</b> <span class="note">{}</span>').format(
         format_number(figures[0][1]) if figures else MISSING, _said(figures[0][0]) if figures else "no metric"
     )
-    others = Markup("").join(
-        Markup("<small>{} {}</small> ").format(_said(name), format_number(value)) for name, value in figures[1:3]
-    )
+    others = " · ".join(f"{_said(name)} {format_number(value)}" for name, value in figures[1:3])
     said = badge(entry.verdict or entry.state, entry.tone)
     reason = entry.problem or ("" if entry.tone == "good" else next(iter(entry.reasons), ""))
     tags = Markup("").join(Markup(" <code>{}={}</code>").format(*map(printable, tag)) for tag in entry.tags.items())
@@ -160,8 +163,8 @@ def _row(entry: RunEntry) -> Markup:
         tags,
     )
     return Markup(
-        '<tr><td class="result">{} {}</td><th scope="row"><a href="{}">{}</a><div>{}</div>{}{}</th><td class="data">{}'
-        '<small>{}</small></td><td class="number">{}</td><td><label class="pick"><input type="checkbox" name="run" '
+        '<tr><td class="result">{}<small>{}</small></td><th scope="row"><a href="{}">{}</a><div>{}</div>{}{}</th>'
+        '<td class="data">{}<small>{}</small></td><td class="number">{}</td><td><label class="pick"><input type="checkbox" name="run" '
         'value="{}"><span class="hidden">Compare {}</span></label></td></tr>'
     ).format(
         first,
