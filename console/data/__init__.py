@@ -16,7 +16,9 @@ from console.data.slices_page import choose_runs, slices_body
 from console.index.runs import RunEntry
 from console.layout import button, get_form, respond
 from console.site import site_of
-from slipway.pages.page import section
+from slipway.pages.page import notice, section
+
+REFRESH_SECONDS = 3  # while the index is still reading runs
 
 
 def routes() -> list[web.RouteDef]:
@@ -30,19 +32,29 @@ def routes() -> list[web.RouteDef]:
 
 async def _start(request: web.Request) -> web.StreamResponse:
     """Choices: data sets, or the evaluations of runs."""
-    state, runs = site_of(request).environment.state, await _runs(request)
+    state, runs, index = site_of(request).environment.state, await _runs(request), site_of(request).runs
+    is_read = index.has_looked and not index.missing
 
     def look() -> Markup:
-        if not runs:
+        if not runs and is_read:
             return Markup("<p>There are no runs yet. <code>slipway run</code> makes one.</p>")
         features, slices = choose_form(View(), offers(state, runs)), choose_runs(SlicesView(), judged_runs(runs))
-        return section(
-            "Features", features, note="Statistics of a data set, or of two beside each other: splits, runs, requests."
-        ) + section(
-            "Slices", get_form("/data/slices", slices, button("show")), note="Metrics on parts of the evaluation rows."
+        reading = Markup("") if is_read else notice("Runs are still being read. The page loads itself again.")
+        return (
+            reading
+            + section(
+                "Features",
+                features,
+                note="Statistics of a data set, or of two beside each other: splits, runs, requests.",
+            )
+            + section(
+                "Slices",
+                get_form("/data/slices", slices, button("show")),
+                note="Metrics on parts of the evaluation rows.",
+            )
         )
 
-    return respond(request, "Data", await _found(look))
+    return respond(request, "Data", await _found(look), refresh_seconds=None if is_read else REFRESH_SECONDS)
 
 
 async def _features(request: web.Request) -> web.StreamResponse:

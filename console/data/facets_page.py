@@ -37,7 +37,7 @@ def facets_body(view: View, facets: Facets, offers: Sequence[Offer]) -> Markup:
     if facets.differences:
         more["Difference"] = {name: _difference(facets.differences[name]) for name in shown}
         more["JS divergence"] = {name: _divergence(facets.differences[name]) for name in shown}
-    parts = [_tiles(facets), _told(facets), choose_form(view, offers), _view_form(view, facets)]
+    parts = [_tiles(view, facets), _told(facets), choose_form(view, offers), _view_form(view, facets)]
     if shown:
         turn = pager(view, part, total, PAGE, "features")
         tables = feature_tables(shown, facets.examples, view.drawing, more)
@@ -93,12 +93,13 @@ def _switch(name: str, is_on: bool) -> Markup:
     )
 
 
-def _tiles(facets: Facets) -> Markup:
+def _tiles(view: View, facets: Facets) -> Markup:
     items: list[tuple[str, Cell, Cell]] = []
     if facets.differences:
         moved = [one for one in facets.differences.values() if one.has_moved]
         items.append(("features that moved", format_number(len(moved)), f"of {len(facets.all):,}"))
-    items += [(name, format_number(count), "examples") for name, count in facets.examples.items()]
+    unit = "sum of the weights" if view.weights and facets.has_weights else "examples"
+    items += [(name, format_number(count), unit) for name, count in facets.examples.items()]
     if not facets.differences:
         items.append(("features", format_number(len(facets.all)), ""))
     return tiles(items)

@@ -6,11 +6,14 @@ Addresses name them `run/NAME/SPLIT` and `window/MODEL/START`.
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from console.runs.artifacts import artifacts_of
 from slipway.data.examples.dataset import SPLITS
 from slipway.data.statistics.io import read_statistics
 from slipway.monitoring.as_statistics import window_statistics
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 
 OFFERED = 40  # runs, and windows of each model
 KEPT = 16  # statistics in memory
+LOOK_SECONDS = 30  # between two looks at the same records in a bucket, each of which takes several requests
 _NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z_.:+-]{0,199}")
 
 
@@ -48,10 +52,10 @@ def offers(state: Locations, runs: Iterable[RunEntry]) -> list[Offer]:
     """The splits of the newest runs with data, and the newest windows of each model."""
     with_data = islice((run for run in runs if run.rows), OFFERED)
     found = [Offer(f"run/{run.name}/{split}", f"{run.name}: {split}") for run in with_data for split in SPLITS]
-    for model in storage.list_names(state.monitoring):
-        starts = [name for name in storage.list_names(storage.join(state.monitoring, model)) if name[:1].isdigit()]
-        found += [Offer(f"window/{model}/{start}", f"{model}, requests of {start}") for start in starts[:-OFFERED:-1]]
-    return found
+    return found + [
+        Offer(f"window/{model}/{start}", f"{model}, requests of {start}")
+        for model, start in newest_windows(state.monitoring)
+    ]
 
 
 def judged_runs(runs: Iterable[RunEntry]) -> list[Offer]:
@@ -83,16 +87,48 @@ def read_set(
 def read_run(state: Locations, name: str) -> RunView:
     """A run by its whole name; UnknownError if there is none."""
     uri = storage.join(state.runs, name)
-    if not _NAME.fullmatch(name) or not storage.exists(uri):
+    view = _view(uri, _look(uri)) if _NAME.fullmatch(name) else None
+    if view is None:
         raise UnknownError(f"there is no run {name[:200]!r} in {state.runs}; it may have been removed")
-    return view_run(uri)
+    return view_run(uri) if view.state == "running" else view
+
+
+def find_artifact(state: Locations, view: RunView, name: str, when: str) -> str:
+    """The URI of what a run left; UnknownError if it ended before, or names a place that is not its own."""
+    if uri := artifacts_of(view, Path(state.runs).parent).get(name):
+        return uri
+    if name in view.summary.artifacts:
+        raise UnknownError(f"the {name} of run {view.name} lies outside of the environment's home, and is not shown")
+    raise UnknownError(f"run {view.name} has no {name}: it ended before {when}")
+
+
+@lru_cache(KEPT)
+def _view(uri: str, _look: float) -> RunView | None:
+    return view_run(uri) if storage.exists(uri) else None
+
+
+def newest_windows(monitoring: str) -> list[tuple[str, str]]:
+    """Model and start of the newest windows of each model."""
+    return _newest_windows(monitoring, _look(monitoring))
+
+
+@lru_cache(KEPT)
+def _newest_windows(monitoring: str, _look: float) -> list[tuple[str, str]]:
+    found = []
+    for model in storage.list_names(monitoring):
+        starts = [name for name in storage.list_names(storage.join(monitoring, model)) if name[:1].isdigit()]
+        found += [(model, start) for start in starts[:-OFFERED:-1]]
+    return found
+
+
+def _look(uri: str) -> float:
+    """A number that is the same while what a bucket said still holds; on this machine each look is a new one."""
+    return time.monotonic() // LOOK_SECONDS if storage.is_remote(uri) else time.monotonic()
 
 
 def _read_split(state: Locations, run: str, split: str) -> statistics_pb2.DatasetFeatureStatistics:
     view = read_run(state, run)
-    uri = view.summary.artifacts.get(view.summary.lineage.shows.statistics)
-    if uri is None:
-        raise UnknownError(f"run {run} has no statistics: it ended before they were computed")
+    uri = find_artifact(state, view, view.summary.lineage.shows.statistics, "they were computed")
     known = _statistics(uri, view.summary.finished)
     if split not in known:
         raise UnknownError(f"run {run} has no split {split!r}; it has {', '.join(known)}")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from console.data.decisions import CUT, DECIDED, Judged, decided, matrix_at
-from console.data.sets import KEPT, UnknownError, read_run
+from console.data.sets import KEPT, UnknownError, find_artifact, read_run
 from slipway.evaluation.metric import BEST, EXAMPLE_COUNT, key_metrics
 from slipway.evaluation.results import OVERALL, Evaluation, SliceResult, fetch_evaluation
 from slipway.evaluation.slice_details import SliceDetail, read_slice_details
@@ -145,9 +145,7 @@ def read_judged(state: Locations, run: str) -> Judged:
     """The evaluation of a run; UnknownError if it has none."""
     view = read_run(state, run)
     summary = view.summary
-    uri = summary.artifacts.get(summary.lineage.shows.evaluation)
-    if uri is None:
-        raise UnknownError(f"run {run} has no evaluation: it ended before its model was judged")
+    uri = find_artifact(state, view, summary.lineage.shows.evaluation, "its model was judged")
     return Judged(run, *_fetch(uri, summary.finished), summary.data_digest, summary.pushed_version)
 
 

@@ -51,8 +51,11 @@ async def show(request: web.Request) -> web.Response:
     """The report of a run; one that goes on is loaded again."""
     view = await find_run(request)
     files = files_address(view.name)
-    head = Markup('<p class="links"><a href="{}">Files and logs</a> <a href="{}">All runs of {}</a></p>').format(
-        files, f"/runs?module={quote(view.summary.lineage.module)}", view.summary.lineage.module or "no module"
+    head = Markup('<p class="links"><a href="{}">Files and logs</a> {}<a href="{}">All runs of {}</a></p>').format(
+        files,
+        _data_links(view),
+        f"/runs?module={quote(view.summary.lineage.module)}",
+        view.summary.lineage.module or "no module",
     )
     body = await asyncio.to_thread(report_body, view, ConsoleLinks(view))
     if view.state != "running":
@@ -64,6 +67,18 @@ async def show(request: web.Request) -> web.Response:
         request, view.name, live + head + body, subtitle=report_subtitle(view),
         scripts=["live.js"], refresh_seconds=REFRESH_SECONDS,
     )  # fmt: skip
+
+
+def _data_links(view: RunView) -> Markup:
+    """Links to the room of data, to what the run came to."""
+    run, shows, artifacts = quote(view.name, safe=""), view.summary.lineage.shows, view.summary.artifacts
+    links = Markup("")
+    if shows.statistics in artifacts:
+        address = f"/data/features?first=run/{run}/train&second=run/{run}/eval"
+        links += Markup('<a href="{}">Features</a> ').format(address)
+    if shows.evaluation in artifacts:
+        links += Markup('<a href="{}">Slices</a> ').format(f"/data/slices?run={run}")
+    return links
 
 
 async def show_progress(request: web.Request) -> web.Response:

@@ -18,7 +18,7 @@ def has_weights(dataset: statistics_pb2.DatasetFeatureStatistics) -> bool:
 
 
 def weighted(dataset: statistics_pb2.DatasetFeatureStatistics) -> statistics_pb2.DatasetFeatureStatistics:
-    """A copy in which what has weights is weighted; extremes, zeros and distinct values are of the rows.
+    """A copy in which what has weights is weighted; extremes, the share of zeros and distinct values are of the rows.
 
     The fields of counts are whole numbers, so that sums of weights are rounded.
     """
@@ -29,6 +29,9 @@ def weighted(dataset: statistics_pb2.DatasetFeatureStatistics) -> statistics_pb2
         common = common_stats(feature)
         if common.HasField("weighted_common_stats"):
             its = common.weighted_common_stats
+            if feature.HasField("num_stats") and common.tot_num_values:
+                zeros = feature.num_stats.num_zeros / common.tot_num_values
+                feature.num_stats.num_zeros = round(zeros * its.tot_num_values)
             common.num_non_missing, common.num_missing = round(its.num_non_missing), round(its.num_missing)
             common.tot_num_values, common.avg_num_values = round(its.tot_num_values), its.avg_num_values
         if feature.num_stats.HasField("weighted_numeric_stats"):

@@ -15,7 +15,7 @@ from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, confusion_matrix, precision_score, recall_score
 
 from console.data.decisions import DECIDED, matrix_at, wilson
-from console.data.sets import UnknownError
+from console.data.sets import UnknownError, read_set
 from console.data.slices import Sliced, SlicesView, find_slices, read_judged
 from console.data.slices_page import slices_body
 from console.site import Site
@@ -154,6 +154,18 @@ def test_a_run_that_was_not_judged_is_said_to_be(tmp_path: Path, state: Location
     write_run(tmp_path, RUN, "failed")
     with pytest.raises(UnknownError, match="before its model was judged"):
         look(state, RUN)
+
+
+def test_a_record_does_not_open_what_lies_outside_of_the_home(tmp_path: Path) -> None:
+    outside = add_run(tmp_path / "other", OTHER, judged=measure("binary", *binary())) / "artifacts"
+    run = add_run(tmp_path / "home", RUN)
+    for record in run.glob("*.json"):
+        record.write_text(record.read_text().replace(str(run / "artifacts"), str(outside)))
+    state = Locations.under(str(tmp_path / "home"))
+    with pytest.raises(UnknownError, match="outside"):
+        look(state, RUN)
+    with pytest.raises(UnknownError, match="outside"):
+        read_set(state, f"run/{RUN}/train")
 
 
 def test_runs_of_different_tasks_are_not_compared(tmp_path: Path, state: Locations) -> None:

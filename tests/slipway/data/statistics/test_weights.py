@@ -74,6 +74,9 @@ def test_a_weight_counts_as_often_as_its_row_would_be_there(tmp_path: Path, whol
         assert one.type == other.type
         counts, wanted = ([bucket.sample_count for bucket in each.buckets] for each in (one, other))
         assert counts == pytest.approx(wanted)
+    plain = found.features[0].num_stats
+    share = plain.num_zeros / plain.common_stats.tot_num_values
+    assert ours.num_zeros / ours.common_stats.tot_num_values == pytest.approx(share, abs=0.01)
     assert its.features[1].string_stats.rank_histogram == expected.features[1].string_stats.rank_histogram
     assert not found.features[2].num_stats.common_stats.HasField("weighted_common_stats")
 
