@@ -22,7 +22,7 @@ from slipway.stores import storage
 
 Entry = TypeVar("Entry", bound=BaseModel)
 READERS = 8
-FIRST_SECONDS, LATER_SECONDS = 2.0, 0.03  # that a page waits for a look at the records, before and after the first one
+FIRST_SECONDS, LATER_SECONDS = 0.08, 0.03  # that a page waits for a look, where nothing is known yet and later
 _log = logging.getLogger(__name__)
 
 
@@ -78,9 +78,9 @@ class Index(Generic[Entry]):
 
     async def entries(self) -> dict[str, Entry]:
         """The entries by name, as the last look found them; a look that takes long goes on behind the page."""
-        patience = FIRST_SECONDS if self._kept is None or self.missing else LATER_SECONDS
+        patience = LATER_SECONDS if self._kept or self.has_looked else FIRST_SECONDS
         await asyncio.wait([self.look()], timeout=patience)
-        return {name: one.entry for name, one in (self._kept or {}).items()}
+        return self.known
 
     async def find(self, name: str) -> Entry | None:
         """One entry, looked for among the records if it is not known yet."""
@@ -88,8 +88,13 @@ class Index(Generic[Entry]):
         if found is None:
             self._looked = float("-inf")
             await self.look()
-            found = (await self.entries()).get(name)
+            found = self.known.get(name)
         return found
+
+    @property
+    def known(self) -> dict[str, Entry]:
+        """The entries by name that looks have found so far."""
+        return {name: one.entry for name, one in (self._kept or {}).items()}
 
     def look(self) -> asyncio.Task[None]:
         """The look that goes on, or a new one if the last is too old."""

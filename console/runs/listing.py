@@ -23,6 +23,7 @@ from slipway.pages.printable import printable
 from slipway.runs.where import fulfilled
 
 PAGE_ROWS = 50
+REFRESH_SECONDS = 2  # while runs are still being read
 NEWEST, LONGEST, NAME = "newest", "longest", "name"
 _CONDITION = re.compile(r"[=<>]")
 
@@ -62,7 +63,7 @@ async def show(request: web.Request) -> web.Response:
         notices += notice(f"The runs could not be looked for, so this list may be old: {index.failure}", "warn")
     elif index.missing or not index.has_looked:
         many = f"{index.missing:,} runs" if index.missing else "Runs"
-        notices += notice(f"{many} are still being read. Load the page again to see them.")
+        notices += notice(f"{many} are still being read. The page loads itself again.")
     try:
         found = choose(entries, wanted)
     except ConfigError as error:
@@ -72,7 +73,10 @@ async def show(request: web.Request) -> web.Response:
     subtitle = f"{len(found):,} of {len(entries):,}" if len(found) < len(entries) else f"{len(entries):,}"
     where = site_of(request).environment.state.runs.partition("?")[0]
     body = notices + list_body(entries, found, wanted) if entries else notices
-    return respond(request, "Runs", body, subtitle=f"{subtitle} in {where}")
+    response = respond(request, "Runs", body, subtitle=f"{subtitle} in {where}")
+    if index.missing or not index.has_looked:
+        response.headers["Refresh"] = str(REFRESH_SECONDS)
+    return response
 
 
 def choose(entries: Sequence[RunEntry], wanted: Wanted) -> list[RunEntry]:

@@ -36,10 +36,12 @@ def served(site: Site) -> TestClient[web.Request, web.Application]:
 
 
 def get(site: Site, path: str, **headers: str) -> Answer:
-    """The answer of a console of its own to a path that is sent as it is written."""
+    """The answer of a console that knows the runs to a path, which is sent as it is written."""
 
     async def ask() -> Answer:
-        async with served(replace(site)) as client:
+        anew = replace(site)
+        async with served(anew) as client:
+            await anew.runs.look()
             url = URL(f"{client.make_url('/')}{path.removeprefix('/')}", encoded=True)
             async with client.session.get(url, headers=headers, allow_redirects=False) as answer:
                 return Answer(answer.status, answer.headers, await answer.text(errors="replace"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -49,7 +50,8 @@ def look(records: Records, file: Path) -> dict[str, str]:
 
 
 async def _entries(index: Index[Fact]) -> dict[str, str]:
-    return {name: entry.text for name, entry in (await index.entries()).items()}
+    await index.look()
+    return {name: entry.text for name, entry in index.known.items()}
 
 
 def test_only_what_changed_is_read_again(tmp_path: Path) -> None:
@@ -102,6 +104,23 @@ def test_what_moves_is_read_at_each_look(tmp_path: Path) -> None:
     assert sorted(records.reads) == ["a", "a", "b"]
 
 
+def test_a_page_does_not_wait_for_a_long_look(tmp_path: Path) -> None:
+    @dataclass
+    class Slow(Records):
+        def marks(self) -> dict[str, str]:
+            time.sleep(1.0)
+            return super().marks()
+
+    async def ask() -> None:
+        index = Index(Slow({"a": "1"}), str(tmp_path / "index.json"))
+        began = time.monotonic()
+        assert (await index.entries(), index.has_looked) == ({}, False)
+        assert time.monotonic() - began < 0.9
+        assert await index.find("a") == Fact(text="1")
+
+    asyncio.run(ask())
+
+
 def test_what_goes_away_during_a_look_is_left_out(tmp_path: Path) -> None:
     assert look(Records({"gone": "1", "b": "2"}), tmp_path / "index.json") == {"b": "2"}
 
@@ -110,12 +129,12 @@ def test_an_outage_keeps_what_was_known_and_says_so(tmp_path: Path) -> None:
     async def fail() -> None:
         records = Records({"a": "1"})
         index = Index(records, str(tmp_path / "index.json"))
-        await index.entries()
+        await index.look()
         records.broken = True
         assert await _entries(index) == {"a": "1"}
         assert "out of reach" in index.failure
         records.broken = False
-        await index.entries()
+        await index.look()
         assert index.failure == ""
 
     asyncio.run(fail())
@@ -131,7 +150,7 @@ def test_a_name_that_is_not_known_yet_is_looked_for(tmp_path: Path) -> None:
     async def find() -> None:
         records = Records({"a": "1"}, every_seconds=3600.0)
         index = Index(records, str(tmp_path / "index.json"))
-        await index.entries()
+        await index.look()
         records.texts["b"] = "2"
         assert await index.find("b") == Fact(text="2")
         assert await index.find("c") is None

@@ -24,11 +24,16 @@ def index_of(runs: str, file: str) -> Index[RunEntry]:
     return Index(records, file)
 
 
+async def look(index: Index[RunEntry]) -> dict[str, RunEntry]:
+    await index.look()
+    return index.known
+
+
 def test_entries_say_what_the_records_say(tmp_path: Path) -> None:
     for name in ("pushed", "refused", "failed", "bad-data", "interrupted"):
         write_run(tmp_path, name, name)
 
-    found = asyncio.run(index_of(str(tmp_path / "runs"), str(tmp_path / "index.json")).entries())
+    found = asyncio.run(look(index_of(str(tmp_path / "runs"), str(tmp_path / "index.json"))))
     for view in list_runs(tmp_path / "runs"):
         one = found.pop(view.name)
         assert (one.state, one.seconds, one.version) == (view.state, view.seconds, view.summary.pushed_version)
@@ -45,10 +50,10 @@ def test_a_run_that_goes_on_is_followed_to_its_end(tmp_path: Path) -> None:
         )
         storage.write_text(str(folder / STEPS), file.model_dump_json())
         index = index_of(str(tmp_path / "runs"), str(tmp_path / "index.json"))
-        assert (await index.entries())["taxi-1"].state == "running"
+        assert (await look(index))["taxi-1"].state == "running"
         ended = file.model_copy(update={"pid": NO_PROCESS})
         storage.write_text(str(folder / STEPS), ended.model_dump_json())
-        assert (await index.entries())["taxi-1"].state == "interrupted"
+        assert (await look(index))["taxi-1"].state == "interrupted"
 
     asyncio.run(follow())
 
@@ -62,13 +67,11 @@ def test_changes_are_seen(tmp_path: Path, place: str, storage_server: StorageSer
             runs, file = storage_server.uri("home/runs"), storage_server.uri("home/console/runs.json")
             storage.copy_folder(str(tmp_path / "runs"), runs)
         index = index_of(runs, file)
-        assert list(await index.entries()) == ["taxi-1"]
+        assert list(await look(index)) == ["taxi-1"]
         write_notes(storage.join(runs, "taxi-1"), tags={"kept": "yes"})
-        await index.find("taxi-2")  # waits for the look
-        assert (await index.entries())["taxi-1"].tags == {"kept": "yes"}
+        assert (await look(index))["taxi-1"].tags == {"kept": "yes"}
         storage.delete_folder(storage.join(runs, "taxi-1"))
-        await index.find("taxi-2")
-        assert await index.entries() == {}
+        assert await look(index) == {}
         assert storage.exists(file)
 
     asyncio.run(follow())
@@ -76,7 +79,7 @@ def test_changes_are_seen(tmp_path: Path, place: str, storage_server: StorageSer
 
 def test_runs_out_of_reach_are_an_outage(unreachable: str, tmp_path: Path) -> None:
     index = index_of(unreachable, str(tmp_path / "index.json"))
-    asyncio.run(index.find("taxi-1"))
+    asyncio.run(look(index))
     assert "bucket" in index.failure
 
 
