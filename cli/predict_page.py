@@ -42,7 +42,8 @@ def predict_page(
     from serving.predict_page.asking import ServedModel
     from serving.predict_page.form import read_form
     from serving.predict_page.models import OneModel, StoredModels
-    from serving.predict_page.site import serve
+    from serving.predict_page.site import make_site
+    from serving.protocol.sites import serve_site
 
     if form and not address:
         raise ConfigError("--form says what a server takes: give --address, too")
@@ -53,7 +54,7 @@ def predict_page(
             form = None
         shown = OneModel(ServedModel(address, model, timeout), read_form(form, model) if form else None)
         with closing(shown):
-            serve(shown, host, port, hosts, echo)
+            serve_site(make_site(shown, hosts), host, port, echo)
         return
     environment = open_environment(env)
     settings = environment.settings
@@ -61,7 +62,7 @@ def predict_page(
         if model not in stored.names():
             raise StoreError(f"there is no model {model!r} in the store; models: {', '.join(stored.names()) or 'none'}")
         stored.open(model)
-        serve(stored, host, port, hosts, lambda url: echo(f"{url}{model}"))
+        serve_site(make_site(stored, hosts), host, port, lambda url: echo(f"{url}{model}"))
 
 
 def _form_of_store(model: str, uri: str | None, env: str | None) -> str:

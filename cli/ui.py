@@ -25,8 +25,9 @@ def ui(
     ] = False,
 ) -> None:
     """Show runs, models, data and predictions in a browser, of this machine's state or an environment's."""
-    from console.server import serve
+    from console.app import make_app
     from console.site import Site
+    from serving.protocol.sites import serve_site
 
     site = Site(open_environment(env), allow_actions, tuple(name.lower() for name in allow_host or ()))
     if not _is_loopback(host):
@@ -36,7 +37,7 @@ def ui(
             "Put an identity-aware proxy or a firewall before it; --allow-host NAME names what the proxy calls it.",
             err=True,
         )
-    serve(site, host, port, lambda address: echo(f"{address}  (Ctrl-C ends it)"))
+    serve_site(make_app(site), host, port, lambda address: echo(f"{address}  (Ctrl-C ends it)"))
 
 
 def _is_loopback(host: str) -> bool:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import secrets
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from pathlib import Path
 
-import yarl
 from aiohttp import web
 
 import slipway.pages
@@ -18,6 +16,7 @@ from console import data, models, predict, runs
 from console.forms import BODY_BYTES
 from console.layout import respond
 from console.site import DEADLINE, SITE, Site, site_of
+from serving.protocol.sites import is_foreign, is_known_host, protect
 from slipway.errors import SlipwayError
 from slipway.pages.page import notice
 
@@ -27,14 +26,6 @@ POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-HEADERS = {
-    "Content-Security-Policy": POLICY,
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Cache-Control": "no-store",
-}
 READ_SECONDS = 60
 STATIC = Path(__file__).parent / "static"
 PAGE_CSS = Path(slipway.pages.__file__).parent / "page.css"
@@ -71,9 +62,7 @@ async def _page_css(_request: web.Request) -> web.StreamResponse:
 async def _protect(request: web.Request, response: web.StreamResponse) -> None:
     if request.path.startswith("/static/"):
         response.headers.setdefault("Cache-Control", "no-cache")  # asks whether it changed
-    for name, value in HEADERS.items():
-        response.headers.setdefault(name, value)
-    response.headers["Server"] = "slipway"  # and not with which versions
+    protect(response, POLICY)
 
 
 @web.middleware
@@ -111,41 +100,16 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
 @web.middleware
 async def _known_host(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Refuses foreign names: a page of another site may let its own name lead to this address."""
-    if not _is_known(request.host, site_of(request).hosts):
+    if not is_known_host(request.host, site_of(request).hosts):
         raise web.HTTPForbidden(
             text=f"This console does not answer as {request.host!r}. Start it with --allow-host {request.host}."
         )
     return await handler(request)
 
 
-def _is_known(host: str, hosts: tuple[str, ...]) -> bool:
-    """Whether a Host header is an address, localhost, or one of the names; no foreign name leads to an address."""
-    try:
-        url = yarl.URL.build(scheme="http", authority=host)
-    except ValueError:
-        return False
-    name = url.host or ""
-    if url.user is not None:
-        return False
-    if name == "localhost" or name.lower() in hosts:
-        return True
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
-
-
 @web.middleware
 async def _own_origin(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Refuses what a page of another site sends; a link from there may still lead here."""
-    if request.method not in ("GET", "HEAD"):
-        origin = request.headers.get("Origin", f"{request.scheme}://{request.host}")
-        if origin.partition("://")[2] != request.host or request.headers.get("Sec-Fetch-Site", "same-origin") not in (
-            "same-origin",
-            "none",
-        ):
-            raise web.HTTPForbidden(
-                text="A page of another site sent this. Open the console itself, and send it there."
-            )
+    if is_foreign(request):
+        raise web.HTTPForbidden(text="A page of another site sent this. Open the console itself, and send it there.")
     return await handler(request)

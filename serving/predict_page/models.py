@@ -13,9 +13,8 @@ from serving.predict_page.app import Shown
 from serving.predict_page.asking import ServedModel
 from serving.predict_page.describe import form_of_version
 from serving.predict_page.form import Form
-from slipway.errors import StoreError
+from slipway.errors import ConfigError, ModuleError, StoreError
 from slipway.module_api import ModuleConfig
-from slipway.module_kit.config import FILE as MODULE_FILE
 from slipway.module_kit.config import read_config
 from slipway.stores.model_store import ModelStore, Version
 
@@ -107,6 +106,8 @@ class StoredModels:
 
 
 def module_config(modules: Path, version: Version) -> ModuleConfig | None:
-    """The configuration of a version's module, if that is on this machine."""
-    folder = modules / version.model
-    return read_config(folder) if (folder / MODULE_FILE).is_file() else None
+    """The configuration of a version's module, if that is on this machine, and sound."""
+    try:
+        return read_config(modules / version.model)
+    except (ModuleError, ConfigError):
+        return None

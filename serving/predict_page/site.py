@@ -2,43 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
-import ipaddress
 import logging
 import secrets
-import signal
 from collections.abc import Awaitable, Callable
 from functools import cache
 from http import HTTPStatus
 from pathlib import Path
 
-import yarl
 from aiohttp import web
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 import slipway.pages
 from serving.predict_page.app import Catalogue, PredictPage
-from serving.protocol.addresses import address_of, listen
+from serving.protocol.sites import is_foreign, is_known_host, protect
 from slipway.errors import SlipwayError
 from slipway.pages.page import notice
 from slipway.pages.printable import printable
 
 HEALTH = "/healthz"
-IDLE_SECONDS = 15
-GRACE_SECONDS = 10
-HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; "
-        "frame-ancestors 'none'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Cache-Control": "no-store",
-    "Server": "slipway",
-}
+POLICY = (
+    "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; "
+    "frame-ancestors 'none'"
+)
 HOSTS = web.AppKey("hosts", tuple[str, ...])
 _PAGE_CSS = Path(slipway.pages.__file__).parent / "page.css"
 _log = logging.getLogger(__name__)
@@ -55,28 +41,6 @@ def make_site(catalogue: Catalogue, hosts: tuple[str, ...] = ()) -> web.Applicat
     app.add_routes(page.routes())
     app.on_cleanup.append(page.close)
     return app
-
-
-def serve(catalogue: Catalogue, host: str, port: int, hosts: tuple[str, ...], tell: Callable[[str], None]) -> None:
-    """Serves on an address, which `tell` gets once it is bound, until SIGINT or SIGTERM."""
-    asyncio.run(_serve(make_site(catalogue, hosts), host, port, tell))
-
-
-async def _serve(app: web.Application, host: str, port: int, tell: Callable[[str], None]) -> None:
-    runner = web.AppRunner(
-        app, access_log=None, keepalive_timeout=IDLE_SECONDS, lingering_time=1, shutdown_timeout=GRACE_SECONDS,
-        handle_signals=False,
-    )  # fmt: skip
-    await runner.setup()
-    stop, loop = asyncio.Event(), asyncio.get_running_loop()
-    try:
-        await web.SockSite(runner, listen(host, port, "HTTP", "--port")).start()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, stop.set)
-        tell(f"http://{address_of(*runner.addresses[0][:2])}/")
-        await stop.wait()
-    finally:
-        await runner.cleanup()
 
 
 def _respond(
@@ -103,8 +67,8 @@ async def _health(_request: web.Request) -> web.StreamResponse:
     return web.Response(text="ok\n")
 
 
-async def _protect(request: web.Request, response: web.StreamResponse) -> None:
-    response.headers.update(HEADERS)
+async def _protect(_request: web.Request, response: web.StreamResponse) -> None:
+    protect(response, POLICY)
 
 
 @web.middleware
@@ -137,33 +101,16 @@ async def _errors(request: web.Request, handler: _Handler) -> web.StreamResponse
 @web.middleware
 async def _known_host(request: web.Request, handler: _Handler) -> web.StreamResponse:
     """Refuses foreign names: a page of another site may let its own name lead to this address."""
-    if not _is_known(request.host, request.app[HOSTS]):
+    if not is_known_host(request.host, request.app[HOSTS]):
         raise web.HTTPForbidden(
             text=f"This page does not answer as {request.host!r}. Start it with --allow-host {request.host}."
         )
     return await handler(request)
 
 
-def _is_known(host: str, hosts: tuple[str, ...]) -> bool:
-    try:
-        name = yarl.URL.build(scheme="http", authority=host).host or ""
-    except ValueError:
-        return False
-    if name == "localhost" or name.lower() in hosts:
-        return True
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
-
-
 @web.middleware
 async def _own_origin(request: web.Request, handler: _Handler) -> web.StreamResponse:
-    """Refuses what a page of another site sends; a link from there may still lead here."""
-    if request.method not in ("GET", "HEAD"):
-        origin = request.headers.get("Origin")
-        foreign = origin is not None and yarl.URL(origin).authority != request.host
-        if foreign or request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
-            raise web.HTTPForbidden(text="A page of another site sent this. Open this page itself, and send it there.")
+    """Refuses what a page of another site sends."""
+    if is_foreign(request):
+        raise web.HTTPForbidden(text="A page of another site sent this. Open this page itself, and send it there.")
     return await handler(request)

@@ -21,7 +21,8 @@ A module is a folder `modules/<name>/`:
                        them. Thresholds may name them. It is called for all rows and for each slice, and imported by
                        no other file.
 - `schema.pbtxt`       optional, a curated `tensorflow_metadata` schema; it wins over the inferred one. Without features
-                       it bounds the data as a whole (`dataset_constraints`), and the features are inferred.
+                       it bounds the data as a whole (`dataset_constraints`), and the features are inferred. What
+                       `annotation { tag: "unit=USD" comment: "…" }` says of a column is on the page that predicts.
 - `requirements.lock`  of a module whose `module.yaml` lists `requirements`; `slipway module lock` writes it.
 - `sample.py`          optional, `write_sample(path, rows, seed)`: synthetic rows for a first run and for tests, as CSV;
                        or, beside `path` in a folder of their own, as files of another format that ingestion reads.

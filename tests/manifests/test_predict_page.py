@@ -1,4 +1,4 @@
-"""The page's pods: their command, whom they may talk to, and that a rollout puts the model in its place."""
+"""The page's pods: how they are started, whom they may talk to, and that a rollout puts the model in its place."""
 
 from __future__ import annotations
 

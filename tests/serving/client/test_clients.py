@@ -84,11 +84,17 @@ def test_client_version_is_kept_to(server: ModelServer, protocol: ClientProtocol
     with connect(address(server, protocol), NAME, protocol=protocol, version=1) as first:
         assert first.predict(x, "version")["version"].tolist() == [1.0]
         assert first.states() == {1: "AVAILABLE"}
+        assert first.version() == 1
     with (
         connect(address(server, protocol), NAME, protocol=protocol, version=0) as none,
-        pytest.raises(RequestError, match=r"Could not find version 0 of model conformance"),
+        pytest.raises(RequestError, match=r"Could not find version 0 of model conformance") as caught,
     ):
         none.states()
+    assert caught.value.status == 404
+
+
+def test_client_without_a_version_is_told_which_one_answers(client: ModelClient) -> None:
+    assert client.version() == max(client.states()) == 2
 
 
 def test_classify_what_is_no_example_is_a_data_error(client: ModelClient) -> None:
@@ -116,9 +122,10 @@ def test_client_where_nothing_listens_says_how_to_start_a_server(protocol: Clien
         tried = rf"tried {ATTEMPTS} times in .*" if protocol == "rest" else ""
         with (
             connect(f"127.0.0.1:{port}", "m", protocol=protocol) as client,
-            pytest.raises(RequestError, match=rf"no model server answers at .*:{port}.*{tried}slipway serve"),
+            pytest.raises(RequestError, match=rf"no model server answers at .*:{port}.*{tried}slipway serve") as caught,
         ):
             client.states()
+        assert caught.value.status == 502
 
 
 def test_client_server_that_never_answers_is_given_up_once(protocol: ClientProtocol) -> None:
@@ -129,9 +136,10 @@ def test_client_server_that_never_answers_is_given_up_once(protocol: ClientProto
         begin = time.monotonic()
         with (
             connect(where, "m", protocol=protocol, timeout_seconds=0.3) as client,
-            pytest.raises(RequestError, match=r"did not answer within 0.3 s"),
+            pytest.raises(RequestError, match=r"did not answer within 0.3 s") as caught,
         ):
             client.states()
+        assert caught.value.status == 504
         assert time.monotonic() - begin < 0.3 * ATTEMPTS
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from serving.predict_page.describe import describe_field, form_of_version, typical_of
 from serving.predict_page.form import Field
 from slipway.data.schema import parse_schema
+from slipway.data.tensors import serialize_examples
 from slipway.errors import StoreError
 from slipway.evaluation.golden import Golden, write_golden
 from slipway.module_api import Label, ModuleConfig
@@ -20,7 +21,7 @@ from slipway.monitoring.baseline import Baseline
 from slipway.monitoring.counts import Counts, choose_cells, count
 from slipway.stores.model_store import open_store
 from tests.model_files import provenance, write_model
-from tests.served_models import read_inputs, rows, serialize_examples
+from tests.served_models import read_inputs, rows
 
 SCHEMA = parse_schema("""
 feature { name: "fare" type: FLOAT value_count { min: 1 max: 1 } float_domain { min: 0 }
