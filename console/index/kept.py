@@ -23,7 +23,7 @@ from slipway.stores import storage
 Entry = TypeVar("Entry", bound=BaseModel)
 READERS = 8
 SHOWN_EVERY = 100  # entries that a long first look has read
-FIRST_SECONDS, LATER_SECONDS = 0.08, 0.03  # that a page waits for a look, where nothing is known yet and later
+FIRST_SECONDS, LATER_SECONDS = 0.04, 0.03  # that a page waits for a look, where nothing is known yet and later
 _log = logging.getLogger(__name__)
 
 
