@@ -164,8 +164,8 @@ def _row(entry: RunEntry) -> Markup:
     )
     return Markup(
         '<tr><td class="result">{}<small>{}</small></td><th scope="row"><a href="{}">{}</a><div>{}</div>{}{}</th>'
-        '<td class="data">{}<small>{}</small></td><td class="number">{}</td><td><label class="pick"><input type="checkbox" name="run" '
-        'value="{}"><span class="hidden">Compare {}</span></label></td></tr>'
+        '<td class="data">{}<small>{}</small></td><td class="number">{}</td><td><label class="pick">'
+        '<input type="checkbox" name="run" value="{}"><span class="hidden">Compare {}</span></label></td></tr>'
     ).format(
         first,
         others,

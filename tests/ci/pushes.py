@@ -23,7 +23,7 @@ from tests.fakes.programs import PROGRAMS, install, write_programs
 # All that the workflow reads, or what it calls.
 PARTS = (
     ".gcloudignore", ".github", ".gitignore", "Dockerfile", "Makefile", "cli", "cloudbuild.yaml", "components",
-    "delivery", "image", "pipelines", "pyproject.toml", "requirements", "serving", "settings", "slipway",
+    "console", "delivery", "image", "pipelines", "pyproject.toml", "requirements", "serving", "settings", "slipway",
 )  # fmt: skip
 VARIABLES = {
     "GCP_PROJECT": "project",

@@ -18,7 +18,7 @@ from settings.load import PROJECT, load_settings
 from slipway.module_kit.check import check_module
 
 DOCKERFILE = PROJECT / "Dockerfile"
-ROOMS = ("cli", "components", "delivery", "pipelines", "serving", "settings", "slipway")
+ROOMS = ("cli", "components", "console", "delivery", "pipelines", "serving", "settings", "slipway")
 # Imports of what the image leaves out, with the reason why that is no harm.
 LEFT_OUT = {"google-cloud-aiplatform": "a run is submitted to Vertex from a checkout"}
 

@@ -8,7 +8,7 @@ import pytest
 
 from settings.load import PROJECT
 
-ROOMS = ("cli", "components", "delivery", "pipelines", "serving", "settings", "slipway")
+ROOMS = ("cli", "components", "console", "delivery", "pipelines", "serving", "settings", "slipway")
 PAGE = (PROJECT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
 HEADINGS = re.findall(r"^### (\d+)\. `(.+)`$", PAGE, flags=re.MULTILINE)
 # Messages that an entry mentions beside its own.

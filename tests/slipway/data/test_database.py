@@ -6,7 +6,7 @@ from pathlib import Path
 from slipway.data.database import connect, identifier, literal
 
 ROOT = Path(__file__).parents[3]
-ROOMS = ("cli", "components", "delivery", "pipelines", "serving", "settings", "slipway", "modules")
+ROOMS = ("cli", "components", "console", "delivery", "pipelines", "serving", "settings", "slipway", "modules")
 RUN = {
     "connect",
     "sql",
