@@ -257,3 +257,26 @@ def test_a_body_that_is_too_long_is_refused(home: Path) -> None:
         assert await one.send(path, {"why": "x" * 100_000}) == 413
 
     play(home, story)
+
+
+def test_a_long_action_leads_to_its_own_page_and_is_started_once(home: Path) -> None:
+    async def story(one: Person) -> None:
+        push_versions(home, 1, model="unknown")  # whose module is not there: its training fails at once
+        path = "/models/unknown/retrain"
+        await one.get(path)
+        assert await one.send(path, {"why": WHY, "data": "/etc/passwd"}) == 422
+        await one.confirmed(path)
+        assert await asyncio.gather(*(one.send(f"{path}/do") for _ in range(3))) == [200] * 3
+        jobs = list((home / "console" / "jobs").glob("retrain-*"))
+        assert [one.name for one in jobs] == [jobs[0].name]
+        async with asyncio.timeout(120):
+            while "http-equiv" in one.said:  # it loads itself again while the job runs
+                await asyncio.sleep(0.2)
+                assert await one.get(f"/models/unknown/jobs/{jobs[0].name}") == 200
+        assert "there is no module" in one.said
+        assert WHY in one.said
+        assert await one.get("/models/unknown") == 200
+        assert f"/models/unknown/jobs/{jobs[0].name}" in one.said
+        assert await one.get(f"/models/taxi/jobs/{jobs[0].name}") == 404
+
+    play(home, story)
