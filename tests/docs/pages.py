@@ -10,7 +10,12 @@ from settings.load import PROJECT
 DOCS = sorted(
     [
         *PROJECT.glob("*.md"),
-        *(path for room in ("docs", "manifests", "tests") for path in (PROJECT / room).rglob("*.md")),
+        *(
+            path
+            for room in ("docs", "manifests", "tests")
+            for path in (PROJECT / room).rglob("*.md")
+            if "node_modules" not in path.parts
+        ),
     ]
 )
 
