@@ -87,7 +87,7 @@ def _headline(sliced: Sliced) -> Markup:
         (_title(name, judged, sliced), format_number(dot.value) if dot else MISSING, _between(dot))
         for judged, dot in zip(sliced.judged, sliced.overall.dots, strict=True)
     ]
-    ranked = [line for line in sliced.lines if line.dots[0]]
+    ranked = [line for line in sliced.lines if line.dots[0] and line.dots[0].interval]
     items.append(
         ("slices", format_number(len(sliced.lines)), f"{sliced.hidden:,} have fewer rows" if sliced.hidden else "")
     )
@@ -95,7 +95,7 @@ def _headline(sliced: Sliced) -> Markup:
     body, said = tiles(items), ""
     outside = [line for line in ranked if _is_outside(line, sliced.overall)]
     if ranked:
-        told = f"{len(outside)} of {len(ranked)} slices differ from all rows by more than their intervals"
+        told = f"{len(outside)} of {len(ranked)} slices with an interval differ from all rows by more than it"
         named = ", ".join(f"{line.name} {line.dots[0].said}" for line in outside[:NAMED] if line.dots[0])
         chance = f" About {0.05 * len(ranked):.0f} would by chance." if outside else ""
         said = f"{told}{f': {named}' if named else ''}.{chance}"
