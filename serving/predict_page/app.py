@@ -18,32 +18,28 @@ from typing import Any, Protocol, TypeVar
 from urllib.parse import quote
 
 from aiohttp import web
-from aiohttp.web_request import FileField
 from markupsafe import Markup
 
 from serving.predict_page.asking import Prediction, ServedModel
 from serving.predict_page.csv_table import MAX_BYTES, read_table, write_table
 from serving.predict_page.describe import form_of_signature
 from serving.predict_page.effects import effects, variations
-from serving.predict_page.form import Field, Form, Value
+from serving.predict_page.form import Form, Value
 from serving.predict_page.page import (
     CSV,
     DOWNLOAD,
-    FILE,
-    OTHER,
     ROW,
     answer_of,
     draw_form,
     draw_table,
     shown_table,
 )
+from serving.predict_page.posted import IMAGE_BYTES, read_posted, row_of, text_of, whole_of
 from slipway.errors import DataError, RequestError
 from slipway.pages.page import notice
 from slipway.pages.printable import printable
 
 FORM_BYTES = 64 << 10
-IMAGE_BYTES = 1 << 20
-READ_SECONDS = 30
 THREADS = 32
 MOST_WAITING = 256
 STYLE = Path(__file__).parent / "predict.css"
@@ -63,7 +59,6 @@ _PASSED_ON = {
 }
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
-Posted = Mapping[str, str | bytes | bytearray | FileField]
 
 
 class Respond(Protocol):
@@ -133,16 +128,16 @@ class PredictPage:
 
     async def _form(self, request: web.Request) -> web.StreamResponse:
         shown, form = await self._opened(request)
-        row = _whole(request.query.get("row", ""))
+        row = whole_of(request.query.get("row", ""))
         body = draw_form(form, form.row(row), row=row, addresses=self._addresses(shown))
         return self._framed(request, form, body)
 
     async def _predict(self, request: web.Request) -> web.StreamResponse:
         shown, form = await self._opened(request)
         images = sum(field.is_image for field in form.fields)
-        posted = await _read(request, FORM_BYTES + images * 2 * IMAGE_BYTES)
-        number = _whole(_text(posted, ROW))
-        texts, row, problems = _row_of(form, posted)
+        posted = await read_posted(request, FORM_BYTES + images * 2 * IMAGE_BYTES)
+        number = whole_of(text_of(posted, ROW))
+        texts, row, problems = row_of(form, posted)
         failure, answer, status = "", None, HTTPStatus.UNPROCESSABLE_ENTITY if problems else HTTPStatus.OK
         if not problems:
             varied = variations(form, row)
@@ -163,8 +158,8 @@ class PredictPage:
 
     async def _predict_table(self, request: web.Request) -> web.StreamResponse:
         shown, form = await self._opened(request)
-        posted = await _read(request, MAX_BYTES + FORM_BYTES)
-        text = _text(posted, CSV)
+        posted = await read_posted(request, MAX_BYTES + FORM_BYTES)
+        text = text_of(posted, CSV)
         if len(text.encode()) > MAX_BYTES:
             raise web.HTTPRequestEntityTooLarge(MAX_BYTES, len(text.encode()))
         seen, failure, status = None, "", HTTPStatus.OK
@@ -172,7 +167,7 @@ class PredictPage:
             table = await self._in_thread(read_table, text, form)
             good = [row.values for row in table.good]
             prediction = await self._ask(shown, good) if good else None
-            if _text(posted, DOWNLOAD):
+            if text_of(posted, DOWNLOAD):
                 return _file(f"{form.model}-answers.csv", write_table(table, prediction))
             seen = shown_table(form, table, prediction)
             status = HTTPStatus.OK if good else HTTPStatus.UNPROCESSABLE_ENTITY
@@ -250,51 +245,6 @@ def _failure(error: RequestError) -> tuple[str, HTTPStatus]:
     return text, _PASSED_ON.get(known, HTTPStatus.BAD_GATEWAY)
 
 
-async def _read(request: web.Request, most: int) -> Posted:
-    """The fields of a posted form, which may be `most` bytes long."""
-    if (request.content_length or 0) > most:
-        raise web.HTTPRequestEntityTooLarge(most, request.content_length or 0)
-    try:
-        async with asyncio.timeout(READ_SECONDS):
-            return await request.clone(client_max_size=most).post()
-    except TimeoutError:
-        raise web.HTTPRequestTimeout(text=f"The form did not arrive within {READ_SECONDS} seconds.") from None
-    except (ValueError, LookupError, RuntimeError) as error:
-        raise web.HTTPBadRequest(text="This is no form that can be read.") from error
-
-
-def _row_of(form: Form, posted: Posted) -> tuple[dict[str, str], dict[str, Value], dict[str, str]]:
-    """The texts of the fields, to fill the form with again; the row that they stand for; what is wrong, by field."""
-    texts: dict[str, str] = {}
-    wrong: dict[str, str] = {}
-    for field in form.fields:
-        text, other = _text(posted, field.name), _text(posted, f"{OTHER}:{field.name}")
-        if text == OTHER:
-            text = other
-        elif other and other != text:
-            wrong[field.name] = f"is {text or 'missing'} in the list, and {other[:60]!r} beside it: leave one of them"
-        if field.is_image:
-            try:
-                text = _chosen_image(field, posted) or text
-            except DataError as error:
-                wrong[field.name] = f"is {error}"
-        texts[field.name] = text
-    row, problems = form.read(texts)
-    return texts, row, problems | wrong
-
-
-def _chosen_image(field: Field, posted: Posted) -> str:
-    """The picture that was chosen, as a text of the field; empty without one."""
-    chosen = posted.get(f"{FILE}:{field.name}")
-    content = b""
-    if isinstance(chosen, FileField):
-        with chosen.file:
-            content = chosen.file.read(IMAGE_BYTES + 1)
-    if len(content) > IMAGE_BYTES:
-        raise DataError(f"a file of more than {IMAGE_BYTES >> 20} MiB")
-    return field.write(field.read_image(content)) if content else ""
-
-
 def _example(form: Form) -> str:
     """A CSV of two real rows, to begin with."""
     names = [field.name for field in form.fields if not field.is_image]
@@ -311,12 +261,3 @@ def _file(name: str, content: str) -> web.Response:
     return web.Response(
         text=content, content_type="text/csv", headers={"Content-Disposition": f'attachment; filename="{name}"'}
     )
-
-
-def _text(posted: Posted, name: str) -> str:
-    value = posted.get(name, "")
-    return value if isinstance(value, str) else ""
-
-
-def _whole(text: str) -> int:
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 6 else 0

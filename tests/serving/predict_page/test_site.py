@@ -250,6 +250,8 @@ def test_table_that_cannot_be_asked_for_says_why(text: str, status: int) -> None
         ({"Origin": "https://evil.example"}, 403),
         ({"Origin": "null"}, 403),
         ({"Host": "evil.example"}, 403),
+        ({"Host": "evil.example@localhost"}, 403),
+        ({"Origin": "http://["}, 403),
         ({"Host": "taxi.example:1234", "Origin": "https://taxi.example:1234"}, 200),
         ({"Host": "[::1]:8602"}, 200),
         ({"Host": "localhost"}, 200),

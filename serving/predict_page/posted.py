@@ -1,0 +1,73 @@
+"""Reads what a browser posts: bounded, and into the row that it stands for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from aiohttp import web
+from aiohttp.web_request import FileField
+
+from serving.predict_page.form import Field, Form, Value
+from serving.predict_page.page import FILE, OTHER
+from slipway.errors import DataError
+
+IMAGE_BYTES = 1 << 20
+READ_SECONDS = 30
+Posted = Mapping[str, str | bytes | bytearray | FileField]
+
+
+async def read_posted(request: web.Request, most: int) -> Posted:
+    """The fields of a posted form, which may be `most` bytes long."""
+    if (request.content_length or 0) > most:
+        raise web.HTTPRequestEntityTooLarge(most, request.content_length or 0)
+    try:
+        async with asyncio.timeout(READ_SECONDS):
+            return await request.clone(client_max_size=most).post()
+    except TimeoutError:
+        raise web.HTTPRequestTimeout(text=f"The form did not arrive within {READ_SECONDS} seconds.") from None
+    except (ValueError, LookupError, RuntimeError) as error:
+        raise web.HTTPBadRequest(text="This is no form that can be read.") from error
+
+
+def row_of(form: Form, posted: Posted) -> tuple[dict[str, str], dict[str, Value], dict[str, str]]:
+    """The texts of the fields, to fill the form with again; the row that they stand for; what is wrong, by field."""
+    texts: dict[str, str] = {}
+    wrong: dict[str, str] = {}
+    for field in form.fields:
+        text, other = text_of(posted, field.name), text_of(posted, f"{OTHER}:{field.name}")
+        if text == OTHER:
+            text = other
+        elif other and other != text:
+            wrong[field.name] = f"is {text or 'missing'} in the list, and {other[:60]!r} beside it: leave one of them"
+        if field.is_image:
+            try:
+                text = _chosen_image(field, posted) or text
+            except DataError as error:
+                wrong[field.name] = f"is {error}"
+        texts[field.name] = text
+    row, problems = form.read(texts)
+    return texts, row, problems | wrong
+
+
+def _chosen_image(field: Field, posted: Posted) -> str:
+    """The picture that was chosen, as a text of the field; empty without one."""
+    chosen = posted.get(f"{FILE}:{field.name}")
+    content = b""
+    if isinstance(chosen, FileField):
+        with chosen.file:
+            content = chosen.file.read(IMAGE_BYTES + 1)
+    if len(content) > IMAGE_BYTES:
+        raise DataError(f"a file of more than {IMAGE_BYTES >> 20} MiB")
+    return field.write(field.read_image(content)) if content else ""
+
+
+def text_of(posted: Posted, name: str) -> str:
+    """A field's text; empty where it was not posted, or is a file."""
+    value = posted.get(name, "")
+    return value if isinstance(value, str) else ""
+
+
+def whole_of(text: str) -> int:
+    """The number of a row; 0 where the text is none."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 6 else 0
