@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import kubernetes_validate
@@ -15,6 +17,7 @@ from tests.manifests.pod_security import restricted_problems
 from tests.manifests.rendering import MANIFESTS, OVERLAYS, rendered
 
 FOLDERS = [MANIFESTS / "monitor-metrics" / overlay.name for overlay in OVERLAYS]
+ALERTS = Path(__file__).parent / "alerts.yaml"
 every = pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 
 
@@ -38,6 +41,25 @@ def test_monitor_metrics_passes_kubernetes_validate_and_its_rules_are_there(fold
     assert {each["metadata"]["namespace"] for each in objects} == {f"slipway-{folder.name}"}
     recommended = {f"app.kubernetes.io/{name}" for name in ("name", "instance", "component", "part-of", "managed-by")}
     assert all(each["metadata"]["labels"].keys() >= recommended for each in objects)
+
+
+def test_every_alert_has_a_state_in_which_it_fires_and_one_in_which_it_is_quiet() -> None:
+    alerts = {rule["alert"] for each in rules(FOLDERS[0]) for group in each["spec"]["groups"] for rule in group["rules"]
+              if "alert" in rule}  # fmt: skip
+    tested = yaml.safe_load(ALERTS.read_text())["tests"]
+    assert {each["name"] for each in tested} == alerts
+    assert all([len(one["exp_samples"]) for one in each["promql_expr_test"]] == [0, 1] for each in tested)
+
+
+@pytest.mark.skipif(not shutil.which("promtool"), reason="no promtool here: ci has it")
+def test_alerts_fire_when_they_have_to(tmp_path: Path) -> None:
+    for name in yaml.safe_load(ALERTS.read_text())["rule_files"]:
+        spec = yaml.safe_load((MANIFESTS / "monitor-metrics" / "rules" / name).read_text())["spec"]
+        (tmp_path / name).write_text(yaml.safe_dump(spec))
+    shutil.copy(ALERTS, tmp_path)
+    for command in (["check", "rules", "prometheus-rule.yaml", "serving.yaml"], ["test", "rules", ALERTS.name]):
+        done = subprocess.run(["promtool", *command], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 @every
