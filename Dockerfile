@@ -1,11 +1,11 @@
 # The image of every step of the pipeline, and of the commands `slipway run`, `slipway serve` and `slipway request-log`.
 # docs/image.md says what is in it and how large it is. `make image` builds it; `--build-arg ACCELERATOR=gpu` for GPUs.
 
-# By digest, so that a build in a year starts from the same bytes. To move on, put here what this prints:
+# By digest, so that a build in a year starts from the same bytes. Dependabot moves it, and reads pins in FROM alone; by hand:
 #   docker buildx imagetools inspect docker.io/library/python:3.11-slim-bookworm --format '{{.Manifest.Digest}}'
-ARG BASE=docker.io/library/python:3.11-slim-bookworm@sha256:a36c24f9cbdf4fd0f52d67f0823eeac19c2028c637cecc392d97f980d4fec56b
+FROM docker.io/library/python:3.11-slim-bookworm@sha256:a36c24f9cbdf4fd0f52d67f0823eeac19c2028c637cecc392d97f980d4fec56b AS base
 
-FROM ${BASE} AS dependencies
+FROM base AS dependencies
 WORKDIR /build
 COPY requirements-uv.lock ./
 RUN python -m venv uv && uv/bin/pip install --no-cache-dir --require-hashes -r requirements-uv.lock
@@ -27,7 +27,7 @@ RUN rm -rf tensorflow/include pyarrow/include pyarrow/src \
 RUN /opt/venv/bin/python -c "import ibis.backends.duckdb, keras, kfp, tensorflow_serving.apis, tensorflow_transform.beam; \
     import tensorflow_model_analysis as tfma; tfma.run_model_analysis"
 
-FROM ${BASE} AS runtime
+FROM base AS runtime
 ENV PATH=/opt/venv/bin:$PATH PYTHONPATH=/app SLIPWAY_HOME=/state PYTHONUNBUFFERED=1
 # An arbitrary user, as OpenShift gives, is in group 0.
 RUN useradd --uid 10001 --gid 0 --no-log-init --create-home slipway \

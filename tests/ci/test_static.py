@@ -79,6 +79,17 @@ def test_dependabot_follows_the_schema_and_looks_where_there_is_something() -> N
             assert (PROJECT / folder.lstrip("/") / found[update["package-ecosystem"]]).exists(), update
 
 
+def test_dependabot_sees_each_pin_of_an_image() -> None:
+    """It reads FROM lines with an image, and no ARG: dependabot/dependabot-core, docker/lib/.../file_parser.rb, #2057."""
+    docker = next(
+        one for one in yaml.safe_load(DEPENDABOT.read_text())["updates"] if one["package-ecosystem"] == "docker"
+    )
+    for folder in docker["directories"]:
+        text = (PROJECT / folder.lstrip("/") / "Dockerfile").read_text()
+        assert len(re.findall(r"@sha256:[0-9a-f]{64}", text)) == 1
+        assert re.search(r"^FROM \S+@sha256:[0-9a-f]{64}( AS \w+)?$", text, re.MULTILINE)
+
+
 def test_yaml_is_well_kept() -> None:
     check("yamllint", "--strict", "--config-file", PROJECT / ".yamllint", CLOUD_BUILD, DEPENDABOT, *WORKFLOWS)
 
@@ -201,10 +212,12 @@ def test_production_comes_after_staging_was_asked_for_real_and_behind_an_environ
 
 
 def test_cloudbuild_starts_from_the_base_of_the_image() -> None:
-    base = re.search(r"^ARG BASE=(\S+)$", (PROJECT / "Dockerfile").read_text(), re.MULTILINE)
+    base = re.search(r"^FROM (\S+) AS base$", (PROJECT / "Dockerfile").read_text(), re.MULTILINE)
     assert base
     names = [step["name"] for step in yaml.safe_load(CLOUD_BUILD.read_text())["steps"]]
-    assert names[-1] == base[1]
+    assert names[-1] == base[1], (
+        f"the Dockerfile's base moved: put {base[1]} into the last step of cloudbuild.yaml, too"
+    )
     assert all(re.search(r"@sha256:[0-9a-f]{64}$", name) for name in names)
 
 
