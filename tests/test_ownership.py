@@ -91,7 +91,7 @@ def fill_in(fork: Path) -> None:
         binding = fork / f"manifests/rollout-access/{name}/role-binding.yaml"
         binding.write_text(binding.read_text() + SUBJECT.replace("ENV", name))
         (fork / f"settings/{name}.yaml").write_text(SETTINGS.replace("ENV", name))
-        (fork / f"infrastructure/{name}.tfvars").write_text('project = "acme-ml"\nmodels = ["taxi", "churn"]\n')
+        (fork / f"infrastructure/{name}.tfvars").write_text('project = "acme-ml"\nmodels  = ["taxi", "churn"]\n')
     (fork / "customers.csv").write_text("age,plan,churned\n" + "".join(f"{n},{n % 3},{n % 2}\n" for n in range(400)))
     slipway(fork, "module", "new", "churn", "--data", "customers.csv", "--label", "churned")
     (fork / "customers.csv").unlink()
@@ -117,7 +117,7 @@ def change(upstream: Path) -> None:
         file.write_text(f"{first}{text}{comment} news\n" if comment.strip() else f"{text}\n")
     (upstream / "modules" / "news").mkdir()
     (upstream / "modules" / "news" / "README.md").write_text("News\n")
-    (upstream / "manifests" / "components" / "news.yaml").write_text("{}\n")
+    (upstream / "manifests" / "components" / "canary" / "news.yaml").write_text("{}\n")
     git(upstream, "mv", "docs/loan.md", "docs/loans.md")
     git(upstream, "rm", "--quiet", "--force", "docs/digits.md")
 
@@ -172,7 +172,13 @@ def test_merged_overlay_is_filled_in_and_has_its_namespace(merged: Path, environ
 
 def test_merged_fork_passes_the_tests_of_what_it_filled_in(merged: Path) -> None:
     """Without a green ci nothing is deployed."""
-    tests = ["tests/manifests", "tests/infrastructure", "tests/settings"]
+    tests = [
+        "tests/manifests",
+        "tests/infrastructure",
+        "tests/settings",
+        "tests/ci/test_static.py",
+        "tests/cli/test_rollout.py",
+    ]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-m", "not slow", "-p", "no:cacheprovider", *tests],
         cwd=merged,

@@ -19,10 +19,14 @@ pytestmark = [
     pytest.mark.skipif(not shutil.which("jq"), reason="the workflow needs jq, which GitHub's runners have: install it"),
 ]
 
-MODULE = {
-    "modules/taxi/module.yaml": "contract: 1\ntask: regression\nlabel: {column: price}\ndata: gs://bucket/rows.csv\n",
-    "modules/taxi/preprocessing.py": "def preprocessing_fn(inputs):\n    return inputs\n",
-    "modules/taxi/model.py": "def build_model(features, hyperparameters):\n    return None\n",
+MODULES = {
+    f"modules/{name}/{file}": content
+    for name in ("taxi", "wine")
+    for file, content in {
+        "module.yaml": "contract: 1\ntask: regression\nlabel: {column: price}\ndata: gs://bucket/rows.csv\n",
+        "preprocessing.py": "def preprocessing_fn(inputs):\n    return inputs\n",
+        "model.py": f"def build_model(features, hyperparameters):\n    return {name!r}\n",
+    }.items()
 }
 NEW_MODEL = {"modules/taxi/model.py": "def build_model(features, hyperparameters):\n    return 1\n"}
 NEWER_MODEL = {"modules/taxi/model.py": "def build_model(features, hyperparameters):\n    return 2\n"}
@@ -57,19 +61,24 @@ def pushes(tmp_path: Path, storage_server: StorageServer, kubeflow: FakeKubeflow
             )
             for name in ("staging", "production")
         }
-        assert pushes.push(MODULE | settings) == STAGING_WITH_BUILD + PRODUCTION
+        assert pushes.push(MODULES | settings) == STAGING_WITH_BUILD + PRODUCTION
         kubeflow.runs.clear()
         yield pushes
 
 
 def test_pushes_do_what_changed_and_no_more(pushes: Pushes, kubeflow: FakeKubeflow) -> None:
-    assert pushes.push(README) == []
-    assert pushes.push(NEW_MODEL) == STAGING + PRODUCTION
-    assert len(kubeflow.runs) == 2
-    assert pushes.push(NEW_CODE) == STAGING_WITH_BUILD + PRODUCTION
-    assert len(kubeflow.runs) == 4
-    assert pushes.push(NEWER_MODEL | NEWER_CODE) == STAGING_WITH_BUILD + PRODUCTION
-    assert len(kubeflow.runs) == 6
+    """Of two modules in two environments: docs, one module's code, the code around them, and both."""
+
+    def submitted() -> list[str]:
+        names = sorted(run["display_name"].partition("-")[0] for run in kubeflow.runs.values())
+        kubeflow.runs.clear()
+        return names
+
+    assert (pushes.push(README), submitted()) == ([], [])
+    assert (pushes.push(NEW_MODEL), submitted()) == (STAGING + PRODUCTION, ["taxi", "taxi"])
+    all_of_them = ["taxi", "taxi", "wine", "wine"]
+    assert (pushes.push(NEW_CODE), submitted()) == (STAGING_WITH_BUILD + PRODUCTION, all_of_them)
+    assert (pushes.push(NEWER_MODEL | NEWER_CODE), submitted()) == (STAGING_WITH_BUILD + PRODUCTION, all_of_them)
 
 
 def test_push_that_staging_answers_wrongly_does_not_reach_production(pushes: Pushes, kubeflow: FakeKubeflow) -> None:

@@ -17,6 +17,7 @@ from tests.fakes.kubernetes.world import World, open_world, write_overlay
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """A home with three versions, and an overlay of staging that is filled in."""
     monkeypatch.setenv("SLIPWAY_HOME", str(tmp_path))
+    monkeypatch.setenv("SLIPWAY_REMOTE_HOME", "")  # a fork's settings may name one
     monkeypatch.setenv("SLIPWAY_SERVING__OVERLAY", str(write_overlay(tmp_path / "overlay")))
     for name, value in (("WINDOW_SECONDS", 0), ("TRAFFIC_SECONDS", 0), ("READY_SECONDS", 20), ("MIN_REQUESTS", 50)):
         monkeypatch.setenv(f"SLIPWAY_SERVING__{name}", str(value))

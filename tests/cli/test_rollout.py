@@ -1,4 +1,5 @@
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -11,7 +12,7 @@ from slipway.errors import ConfigError, RolledBackError, RolloutError, StoreErro
 from slipway.evaluation.golden import Golden, write_golden
 from tests.cli.commands import rollout as slipway
 from tests.fakes.kubernetes.model_server import Pod
-from tests.fakes.kubernetes.world import World
+from tests.fakes.kubernetes.world import PROJECT, World
 from tests.model_files import provenance, write_model
 
 
@@ -66,9 +67,13 @@ def test_rollout_where_nothing_is_served_says_what_to_set(world: World, monkeypa
 
 
 def test_rollout_with_an_overlay_that_is_not_filled_in_is_refused(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("SLIPWAY_SERVING__OVERLAY", "staging")
+    kustomization = tmp_path / "new" / "kustomization.yaml"
+    kustomization.parent.mkdir()
+    base = os.path.relpath(PROJECT / "manifests" / "base", kustomization.parent)
+    kustomization.write_text(f"namespace: slipway-staging\nresources: [{base}]\n")
+    monkeypatch.setenv("SLIPWAY_SERVING__OVERLAY", str(kustomization.parent))
     with pytest.raises(ConfigError, match="not filled in"):
         slipway("start")
     assert world.api.objects.writes == []
