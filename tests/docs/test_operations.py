@@ -134,7 +134,7 @@ def test_rollback_with_kubectl_alone_and_both_are_brought_together(
     }
     assert world.api.asked - asked <= granted
     assert status(world) == (good, bad), "the store knows nothing of it"
-    operator.run(ALONE, "slipway models rollback", "slipway rollout status")
+    operator.run(ALONE, "slipway models promote", "slipway rollout status")
     assert status(world) == (good, good)
     assert world.store.stage("taxi", bad) == "quarantined"
     with pytest.raises(ClusterError, match="--force-conflicts"):
