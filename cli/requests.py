@@ -35,8 +35,8 @@ def delete(
     from serving.request_log.deletion import delete_rows
 
     wanted = dict(one.partition("=")[::2] for one in key)
-    if "" in wanted or "" in wanted.values():
-        raise typer.BadParameter(f"{' '.join(key)}: write NAME=VALUE, as request_id=4711", param_hint="--key")
+    if "" in wanted or "" in wanted.values() or len(wanted) < len(key):
+        raise typer.BadParameter(f"{' '.join(key)}: write NAME=VALUE, each name once", param_hint="--key")
     where = log or open_environment(env).settings.request_log
     if not where:
         raise ConfigError("no log is named: give --log, or set request_log in settings/<environment>.yaml")

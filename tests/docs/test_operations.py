@@ -19,10 +19,10 @@ from serving.rollout.lease import STATE
 from slipway.errors import ClusterError, RolloutError, RolloutInconclusiveError, StoreError
 from slipway.stores import storage
 from slipway.stores.model_store import open_store
-from tests.docs.runbooks import PAGE, PROJECT, SECTIONS, Operator, lines
+from tests.docs.runbooks import PAGE, SECTIONS, Operator, lines
 from tests.fakes.gcloud import Gcloud
 from tests.fakes.kubernetes.model_server import Pod
-from tests.fakes.kubernetes.world import NAMESPACE, World, open_world, write_overlay
+from tests.fakes.kubernetes.world import NAMESPACE, PROJECT, World, open_world, write_overlay
 from tests.fakes.storage_server import BUCKET, StorageServer
 from tests.request_windows import write_requests
 
@@ -69,7 +69,7 @@ def operator(world: World, storage_server: StorageServer, tmp_path: Path) -> Ope
 def status(world: World) -> tuple[int | None, int | None]:
     """The version that serves, and the one that the store pins."""
     production = world.store.production("taxi")
-    return world.stable, production and production.number
+    return world.stable, production.number if production else None
 
 
 def test_page_names_every_alert_and_every_runbook_says_what_it_must() -> None:
