@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -94,3 +96,18 @@ def test_mlflow_with_a_database_takes_its_address_from_a_secret_and_holds_no_vol
     assert [volume for volume in volumes if "persistentVolumeClaim" in volume] == []
     ports = {port["port"] for rule in one(VARIANTS[1], "NetworkPolicy")["spec"]["egress"] for port in rule["ports"]}
     assert {5432, 443} <= ports
+
+
+def test_mlflow_folder_that_the_page_shows_has_its_values(tmp_path: Path) -> None:
+    page = (MANIFESTS.parent / "docs" / "tracking.md").read_text(encoding="utf-8")
+    [text] = re.findall(r"```yaml\n# manifests/mlflow/production/kustomization.yaml\n(.*?)```", page, re.DOTALL)
+    base = os.path.relpath(MANIFESTS / "mlflow" / "postgresql", tmp_path)
+    digest = "sha256:" + "a" * 64
+    (tmp_path / "kustomization.yaml").write_text(text.replace("../postgresql", base).replace("sha256:…", digest))
+    [container] = containers(rendered(tmp_path))
+    assert container["image"] == f"REGISTRY/mlflow@{digest}"
+    assert variables(tmp_path)["MLFLOW_ARTIFACTS_DESTINATION"] == "gs://BUCKET/mlflow"
+    assert len(variables(tmp_path)) == len(variables(MANIFESTS / "mlflow" / "postgresql"))
+    account = one(tmp_path, "ServiceAccount")["metadata"]
+    assert account["annotations"] == {"iam.gke.io/gcp-service-account": "mlflow@PROJECT.iam.gserviceaccount.com"}
+    assert {each["metadata"].get("namespace", "mlflow") for each in rendered(tmp_path)} == {"mlflow"}
