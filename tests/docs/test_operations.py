@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -107,9 +108,7 @@ def test_bad_model_in_production_is_replaced_by_the_one_before(world: World, ope
 
 
 @kubectl
-def test_rollback_with_kubectl_alone_and_both_are_brought_together(
-    world: World, operator: Operator, remote_home: str
-) -> None:
+def test_rollback_with_kubectl_alone_and_both_are_brought_together(world: World, operator: Operator) -> None:
     good, bad, later = world.versions
     for number in (good, bad):
         world.start(number)
@@ -118,23 +117,14 @@ def test_rollback_with_kubectl_alone_and_both_are_brought_together(
     revisions = {int(version): revision for revision, version in map(str.split, found.splitlines()[1:])}
     assert revisions.keys() == {good, bad}
     operator.names |= {"REVISION": revisions[good], "GOOD": str(good), "BAD": str(bad), "NEXT": str(later)}
-    operator.run(
-        ALONE,
-        "kubectl --namespace $NAMESPACE rollout",
-        "kubectl --namespace $NAMESPACE rollout",
-    )
+    operator.run_one(ALONE, "kubectl --namespace $NAMESPACE rollout undo")
     deadline = time.monotonic() + 20
-    while operator.run_one(ALONE, "kubectl --namespace $NAMESPACE get deployment").split()[-3:] != [
-        str(good),
-        "1",
-        "1",
-    ]:
+    look, served = "kubectl --namespace $NAMESPACE get deployment", [str(good), "1", "1"]
+    while operator.run_one(ALONE, look).split()[-3:] != served:
         assert time.monotonic() < deadline
         time.sleep(0.1)
     rights = yaml.safe_load((PROJECT / "manifests/rollout-access/base/role.yaml").read_text())["rules"]
-    granted = {
-        (v, g, r) for rule in rights for v in rule["verbs"] for g in rule["apiGroups"] for r in rule["resources"]
-    }
+    granted = {one for rule in rights for one in product(rule["verbs"], rule["apiGroups"], rule["resources"])}
     assert world.api.asked - asked <= granted
     assert status(world) == (good, bad), "the store knows nothing of it"
     operator.run(ALONE, "slipway models promote", "slipway rollout status")
