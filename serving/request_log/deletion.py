@@ -15,6 +15,7 @@ from slipway.errors import ConfigError, StoreError
 from slipway.stores import storage
 
 REQUEST_ID = "request_id"
+_MODEL = "model="
 
 # A number is text in a key; JSON does not tell 2 from 2.0.
 _HOLDS = """
@@ -46,12 +47,19 @@ def delete_rows(log: str, model: str | None, key: Mapping[str, str], *, dry_run:
 
     Raises:
         ConfigError: the log is no folder of files.
-        StoreError: a file cannot be read or replaced; those before it are done.
+        StoreError: there is no log, or none of the model; a file cannot be read or replaced, and those before it are
+            done.
     """
     if "://" in log and not log.startswith("gs://"):
         raise ConfigError(f"{log} is no folder of Parquet files; delete rows of a table where it is, by SQL")
-    folder = storage.join(log, f"model={quote(model, safe='')}") if model else log
-    for file in storage.list_files(folder):
+    logged = [name for name in storage.list_names(log) if name.startswith(_MODEL)]
+    wanted = [f"{_MODEL}{quote(model, safe='')}"] if model else logged
+    if not logged or not set(wanted) <= set(logged):
+        there = ", ".join(name.removeprefix(_MODEL) for name in logged) or "none"
+        raise StoreError(
+            f"{log}: there is no log of {model or 'any model'} here; models: {there}. Correct --log or MODEL"
+        )
+    for file in (file for name in wanted for file in storage.list_files(storage.join(log, name))):
         if file.name.endswith(".parquet"):
             table = _read(file.uri)
             kept = _without(table, key)

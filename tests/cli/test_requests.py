@@ -97,6 +97,9 @@ def test_requests_delete_that_cannot_know_or_has_no_log_says_so(
     (tmp_path / "model=taxi" / "a.parquet").write_bytes(b"PAR1 damaged")
     with pytest.raises(StoreError, match=r"a\.parquet cannot be read, so nobody knows whose rows are in it"):
         slipway("requests", "delete", "--key", "customer=ann", "--log", str(tmp_path))
+    for log, model, there in ((tmp_path / "typo", (), "none"), (tmp_path, ("txi",), "taxi")):
+        with pytest.raises(StoreError, match=f"there is no log of .*models: {there}"):
+            slipway("requests", "delete", *model, "--key", "customer=ann", "--log", str(log))
     with pytest.raises(ConfigError, match="by SQL"):
         slipway("requests", "delete", "--key", "customer=ann", "--log", "bq://p.d.t")
     with pytest.raises(ConfigError, match="request_log in settings/"):

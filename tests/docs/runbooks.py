@@ -7,7 +7,7 @@ import re
 import shlex
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from settings.load import PROJECT
@@ -52,7 +52,6 @@ class Operator:
     names: dict[str, str]
     gcloud: Gcloud | None = None
     folder: Path = PROJECT
-    ran: list[str] = field(default_factory=list)
 
     def run(self, section: str, first: str = "", last: str = "") -> list[str]:
         """Runs the lines of a section, from the one that begins with `first` to that with `last`; what they print."""
@@ -69,7 +68,6 @@ class Operator:
         """Runs one line, which must succeed."""
         filled = re.sub(r"\$([A-Z]+)\b", lambda found: self.names[found[1]], line)
         filled = re.sub(r"(?<=[/#= ])([A-Z]{3,})\b", lambda found: self.names.get(found[1], found[1]), filled)
-        self.ran.append(filled)
         program, *arguments = shlex.split(filled)
         if program == "slipway":
             done = slipway(*arguments)

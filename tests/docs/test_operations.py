@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -21,8 +22,11 @@ from slipway.stores import storage
 from slipway.stores.model_store import open_store
 from tests.docs.runbooks import PAGE, SECTIONS, Operator, lines
 from tests.fakes.gcloud import Gcloud
+from tests.fakes.kubeflow import FakeKubeflow
 from tests.fakes.kubernetes.model_server import Pod
 from tests.fakes.kubernetes.world import NAMESPACE, PROJECT, World, open_world, write_overlay
+from tests.fakes.loopback_server import Answer, LoopbackServer, Request
+from tests.fakes.secret_manager import NAME, SecretManager
 from tests.fakes.storage_server import BUCKET, StorageServer
 from tests.request_windows import write_requests
 
@@ -104,9 +108,7 @@ def test_bad_model_in_production_is_replaced_by_the_one_before(world: World, ope
 
 
 @kubectl
-def test_rollback_with_kubectl_alone_and_both_are_brought_together(
-    world: World, operator: Operator, remote_home: str
-) -> None:
+def test_rollback_with_kubectl_alone_and_both_are_brought_together(world: World, operator: Operator) -> None:
     good, bad, later = world.versions
     for number in (good, bad):
         world.start(number)
@@ -115,23 +117,14 @@ def test_rollback_with_kubectl_alone_and_both_are_brought_together(
     revisions = {int(version): revision for revision, version in map(str.split, found.splitlines()[1:])}
     assert revisions.keys() == {good, bad}
     operator.names |= {"REVISION": revisions[good], "GOOD": str(good), "BAD": str(bad), "NEXT": str(later)}
-    operator.run(
-        ALONE,
-        "kubectl --namespace $NAMESPACE rollout",
-        "kubectl --namespace $NAMESPACE rollout",
-    )
+    operator.run_one(ALONE, "kubectl --namespace $NAMESPACE rollout undo")
     deadline = time.monotonic() + 20
-    while operator.run_one(ALONE, "kubectl --namespace $NAMESPACE get deployment").split()[-3:] != [
-        str(good),
-        "1",
-        "1",
-    ]:
+    look, served = "kubectl --namespace $NAMESPACE get deployment", [str(good), "1", "1"]
+    while operator.run_one(ALONE, look).split()[-3:] != served:
         assert time.monotonic() < deadline
         time.sleep(0.1)
     rights = yaml.safe_load((PROJECT / "manifests/rollout-access/base/role.yaml").read_text())["rules"]
-    granted = {
-        (v, g, r) for rule in rights for v in rule["verbs"] for g in rule["apiGroups"] for r in rule["resources"]
-    }
+    granted = {one for rule in rights for one in product(rule["verbs"], rule["apiGroups"], rule["resources"])}
     assert world.api.asked - asked <= granted
     assert status(world) == (good, bad), "the store knows nothing of it"
     operator.run(ALONE, "slipway models promote", "slipway rollout status")
@@ -291,3 +284,36 @@ def test_rows_of_a_person_are_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     said = operator.run("Delete a person's rows")
     assert [re.findall(r"elete[d]? (\d) rows", one) for one in said] == [["1"], ["1"], ["0"]]
     assert "Would delete 1 rows" in operator.do("slipway requests delete --key customer=4712 --env $ENV --dry-run")
+
+
+class Channel(LoopbackServer):
+    """Where a webhook's messages arrive."""
+
+    def handle(self, request: Request) -> Answer:
+        return Answer(200, b"ok")
+
+
+def test_secret_that_was_rotated_is_read_at_the_next_message(
+    storage_server: StorageServer, secret_manager: SecretManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLIPWAY_NOTIFICATIONS__WEBHOOK__URL", NAME)
+    with Channel() as channel:
+        secret_manager.value = f"{channel.url}/old"
+        (tmp_path / "new-value.txt").write_text(f"{channel.url}/new")
+        gcloud = Gcloud(storage_server, secrets=secret_manager, folder=tmp_path)
+        Operator({"ENV": "staging", "PROJECT": "p", "OLD": "1"}, gcloud, tmp_path).run("Rotate credentials")
+        assert [request.path for request in channel.requests] == ["/new"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_upgrade_of_the_cluster_renews_recurring_runs(kubeflow: FakeKubeflow, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLIPWAY_SERVING__OVERLAY", "")
+    monkeypatch.setenv("SLIPWAY_SCHEDULES", '{"nightly": {"module": "taxi", "cron": "0 3 * * *"}}')
+    operator = Operator({"ENV": "staging"})
+    kubeflow.version = "2.16.1"
+    operator.run_one("Upgrade", "slipway schedules apply")
+    kubeflow.version = "2.17.0"
+    listed, applied = operator.run("Upgrade", "slipway schedules list", "slipway schedules apply")
+    assert "made under Kubeflow Pipelines 2.16.1" in " ".join(listed.split())
+    assert "replace nightly" in applied
+    assert "made under" not in operator.run_one("Upgrade", "slipway schedules list")

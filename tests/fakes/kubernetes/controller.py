@@ -140,7 +140,7 @@ class Controller(threading.Thread):
             if one["metadata"]["uid"] != current["metadata"]["uid"]
         ]
         own = int(current["metadata"].get("annotations", {}).get(REVISION, 0))
-        revision = str(max([own, *(one + 1 for one in revisions)], default=1) or 1)
+        revision = str(max([1, own, *(one + 1 for one in revisions)]))
         annotations = deployment["metadata"].get("annotations", {})
         if annotations.get(REVISION) != revision:
             annotations = annotations | {REVISION: revision}
