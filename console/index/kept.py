@@ -22,7 +22,8 @@ from slipway.stores import storage
 
 Entry = TypeVar("Entry", bound=BaseModel)
 READERS = 8
-FIRST_SECONDS, LATER_SECONDS = 0.08, 0.03  # that a page waits for a look, where nothing is known yet and later
+SHOWN_EVERY = 100  # entries that a long first look has read
+FIRST_SECONDS, LATER_SECONDS = 0.04, 0.03  # that a page waits for a look, where nothing is known yet and later
 _log = logging.getLogger(__name__)
 
 
@@ -57,7 +58,7 @@ class _File(BaseModel, Generic[Entry]):
     entries: dict[str, _Kept[Entry]]
 
 
-@dataclass
+@dataclass(eq=False)
 class Index(Generic[Entry]):
     """The entries of a source; `uri` is where they are kept.
 
@@ -65,6 +66,7 @@ class Index(Generic[Entry]):
         failure: Why the last look at the records did not succeed; empty if it did.
         has_looked: Whether there was a look that came to its end.
         missing: How many entries are not read yet.
+        edition: Changes with the entries.
     """
 
     source: Source[Entry]
@@ -72,6 +74,7 @@ class Index(Generic[Entry]):
     failure: str = ""
     has_looked: bool = False
     missing: int = 0
+    edition: int = 0
     _kept: dict[str, _Kept[Entry]] | None = None
     _looked: float = field(default=float("-inf"))
     _look: asyncio.Task[None] | None = None
@@ -129,10 +132,15 @@ class Index(Generic[Entry]):
             changed |= name not in kept or kept[name] != _Kept(mark=marks[name], entry=entry)
             self.missing -= name not in kept
             kept[name] = _Kept(mark=marks[name], entry=entry)
-            if self.missing:
-                self._kept = dict(kept) if len(kept) % 100 == 0 else self._kept
-        self._kept = kept
+            if self.missing and len(kept) % SHOWN_EVERY == 0:
+                self._keep(dict(kept))
+        if changed:
+            self._keep(kept)
         return changed
+
+    def _keep(self, kept: dict[str, _Kept[Entry]]) -> None:
+        self._kept = kept
+        self.edition += 1
 
     def _read(self, names: list[str]) -> Iterator[tuple[str, Entry]]:
         """Entries by name, several at once; what goes away meanwhile is left out."""

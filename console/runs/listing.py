@@ -6,12 +6,14 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Self
 from urllib.parse import quote, urlencode
 
 from aiohttp import web
 from markupsafe import Markup
 
+from console.index.kept import Index
 from console.index.runs import RunEntry
 from console.layout import button, field, get_form, respond, select
 from console.site import site_of
@@ -57,26 +59,33 @@ class Wanted:
 async def show(request: web.Request) -> web.Response:
     """The page of all runs."""
     index, wanted = site_of(request).runs, Wanted.of(request)
-    entries = list((await index.entries()).values())
-    notices = Markup("")
+    await index.entries()
+    notices, is_partial = Markup(""), bool(index.missing) or not index.has_looked
     if index.failure:
         notices += notice(f"The runs could not be looked for, so this list may be old: {index.failure}", "warn")
-    elif index.missing or not index.has_looked:
+    elif is_partial:
         many = f"{index.missing:,} runs" if index.missing else "Runs"
         notices += notice(f"{many} are still being read. The page loads itself again.")
+    body, count = _drawn(index, index.edition, wanted)
+    if not body and not notices:
+        body = Markup("<p>There are no runs yet. <code>slipway run</code> makes one.</p>")
+    where = site_of(request).environment.state.runs.partition("?")[0]
+    response = respond(request, "Runs", notices + body, subtitle=f"{count} in {where}")
+    if is_partial:
+        response.headers["Refresh"] = str(REFRESH_SECONDS)
+    return response
+
+
+@lru_cache(maxsize=64)
+def _drawn(index: Index[RunEntry], edition: int, wanted: Wanted) -> tuple[Markup, str]:
+    """The list, and how many runs are in it; drawn once for all who look at an edition of the index."""
+    entries = list(index.known.values())
     try:
         found = choose(entries, wanted)
     except ConfigError as error:
-        notices, found = notices + notice(str(error).removeprefix("--where: "), "warn"), []
-    if not entries and not notices:
-        notices = Markup("<p>There are no runs yet. <code>slipway run</code> makes one.</p>")
-    subtitle = f"{len(found):,} of {len(entries):,}" if len(found) < len(entries) else f"{len(entries):,}"
-    where = site_of(request).environment.state.runs.partition("?")[0]
-    body = notices + list_body(entries, found, wanted) if entries else notices
-    response = respond(request, "Runs", body, subtitle=f"{subtitle} in {where}")
-    if index.missing or not index.has_looked:
-        response.headers["Refresh"] = str(REFRESH_SECONDS)
-    return response
+        return notice(str(error).removeprefix("--where: "), "warn") + list_body(entries, [], wanted), "none"
+    count = f"{len(found):,} of {len(entries):,}" if len(found) < len(entries) else f"{len(entries):,}"
+    return list_body(entries, found, wanted) if entries else Markup(""), count
 
 
 def choose(entries: Sequence[RunEntry], wanted: Wanted) -> list[RunEntry]:

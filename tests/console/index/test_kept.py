@@ -104,6 +104,21 @@ def test_what_moves_is_read_at_each_look(tmp_path: Path) -> None:
     assert sorted(records.reads) == ["a", "a", "b"]
 
 
+def test_an_edition_lasts_until_something_changes(tmp_path: Path) -> None:
+    async def follow() -> None:
+        records = Records({"a": "1"}, moving="1")
+        index = Index(records, str(tmp_path / "index.json"))
+        editions = []
+        for texts in ({"a": "1"}, {"a": "1"}, {"a": "2"}, {}):
+            records.texts = texts
+            await index.look()
+            editions.append(index.edition)
+        assert editions[0] == editions[1]
+        assert len(set(editions)) == 3
+
+    asyncio.run(follow())
+
+
 def test_a_page_does_not_wait_for_a_long_look(tmp_path: Path) -> None:
     @dataclass
     class Slow(Records):
