@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import secrets
+from urllib.parse import unquote
 
 from aiohttp import web
 from markupsafe import Markup
@@ -19,7 +20,7 @@ _MARK = web.RequestKey("form_mark", str)
 
 def post_form(request: web.Request, action: str, *parts: Markup) -> Markup:
     """A form that posts to `action`, a path of the console, with its token."""
-    token = Markup('<input type="hidden" name="{}" value="{}">').format(TOKEN, _token(request, action))
+    token = Markup('<input type="hidden" name="{}" value="{}">').format(TOKEN, _token(request, unquote(action)))
     return Markup('<form class="action" method="post" action="{}">{}{}</form>').format(
         action, token, Markup("").join(parts)
     )
@@ -54,8 +55,8 @@ def keep_mark(request: web.Request, response: web.StreamResponse) -> None:
         response.set_cookie(COOKIE, mark, path="/", httponly=True, samesite="Strict", secure=request.secure)
 
 
-def _token(request: web.Request, action: str) -> str:
-    """The signature of a browser's mark and a form's path."""
+def _token(request: web.Request, path: str) -> str:
+    """The signature of a browser's mark and a form's path, which is not quoted."""
     mark = request.cookies.get(COOKIE) or request.get(_MARK) or secrets.token_urlsafe(24)
     request[_MARK] = mark
-    return hmac.new(site_of(request).key, f"{mark} {action}".encode(), "sha256").hexdigest()
+    return hmac.new(site_of(request).key, f"{mark} {path}".encode(), "sha256").hexdigest()

@@ -17,7 +17,7 @@ from typing import Generic, Protocol, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from slipway.errors import SlipwayError, StoreError
+from slipway.errors import SlipwayError
 from slipway.stores import storage
 
 Entry = TypeVar("Entry", bound=BaseModel)
@@ -113,7 +113,7 @@ class Index(Generic[Entry]):
             if self._update(self.source.marks()):
                 self._save()
             self.failure = ""
-        except SlipwayError as error:
+        except (SlipwayError, OSError) as error:
             self.failure = str(error)
         self.has_looked, self._looked = True, time.monotonic()
 
@@ -148,8 +148,8 @@ class Index(Generic[Entry]):
         def read(name: str) -> Entry | None:
             try:
                 return self.source.read(name)
-            except StoreError as error:
-                _log.info("%s is left out: %s", name, error)
+            except (SlipwayError, OSError, ValueError) as error:
+                _log.warning("%s is left out: %s", name, error)
                 return None
 
         with ThreadPoolExecutor(READERS) as readers:

@@ -8,7 +8,7 @@ from collections import defaultdict
 from contextlib import suppress
 from pathlib import Path
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from slipway.evaluation.metric import METRICS, key_metrics
 from slipway.pages.page import Tone
@@ -26,6 +26,8 @@ FRESH_SECONDS = 5
 
 class RunEntry(BaseModel):
     """A run in a list. `figures` are the key metrics of its task; `facts` are what conditions may name."""
+
+    model_config = ConfigDict(ser_json_inf_nan="constants")  # so that what is written can be read
 
     name: str
     state: RunState
@@ -112,8 +114,13 @@ class RunRecords:
     def _local_marks(self) -> dict[str, str]:
         if not Path(self.runs).is_dir():
             return {}
+        marks = {}
         with os.scandir(self.runs) as found:
-            return {one.name: _mark(one.path) for one in found if one.is_dir()}
+            for one in found:
+                with suppress(FileNotFoundError):  # it was removed meanwhile
+                    if one.is_dir():
+                        marks[one.name] = _mark(one.path)
+        return marks
 
     def _remote_marks(self) -> dict[str, str]:
         marks: dict[str, list[str]] = defaultdict(list)

@@ -12,6 +12,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from markupsafe import Markup
+from yarl import URL
 
 from console.app import POLICY, make_app
 from console.forms import BODY_BYTES, COOKIE, post_form, read_form
@@ -211,6 +212,24 @@ def test_a_form_of_an_earlier_process_is_refused(site: Site) -> None:
             async with client.post("/form", data={"token": token}, headers=headers) as answer:
                 assert answer.status == 403
                 assert "Load it again" in await answer.text()
+
+    asyncio.run(send())
+
+
+def test_a_form_may_have_a_quoted_path(site: Site) -> None:
+    async def show(request: web.Request) -> web.Response:
+        return respond(request, "Form", post_form(request, "/of/a%20%3Cb%3E%25%2F", Markup("")))
+
+    async def take(request: web.Request) -> web.Response:
+        return web.json_response(await read_form(request))
+
+    async def send() -> None:
+        app = make_app(site)
+        app.add_routes([web.get("/form", show), web.post("/of/{name:[^/]+}", take)])
+        async with TestClient(TestServer(app)) as client:
+            url = URL(f"{client.make_url('/')}of/a%20%3Cb%3E%25%2F", encoded=True)
+            async with client.session.post(url, data={"token": await token_of(client)}) as answer:
+                assert answer.status == 200
 
     asyncio.run(send())
 

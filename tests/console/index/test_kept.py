@@ -25,19 +25,21 @@ class Records:
     texts: dict[str, str] = field(default_factory=dict)
     reads: list[str] = field(default_factory=list)
     moving: str = ""
-    broken: bool = False
+    broken: Exception | None = None
     kind: type[Fact] = Fact
     every_seconds: float = -1.0
 
     def marks(self) -> dict[str, str]:
         if self.broken:
-            raise StoreError("out of reach")
+            raise self.broken
         return {name: str(len(text)) for name, text in self.texts.items()}
 
     def read(self, name: str) -> Fact:
         self.reads.append(name)
         if name == "gone":
             raise StoreError("there is no such file")
+        if name == "damaged":
+            raise ValueError("no number")
         return Fact(text=self.texts[name])
 
     def is_settled(self, entry: Fact) -> bool:
@@ -137,18 +139,19 @@ def test_a_page_does_not_wait_for_a_long_look(tmp_path: Path) -> None:
 
 
 def test_what_goes_away_during_a_look_is_left_out(tmp_path: Path) -> None:
-    assert look(Records({"gone": "1", "b": "2"}), tmp_path / "index.json") == {"b": "2"}
+    assert look(Records({"gone": "1", "damaged": "", "b": "2"}), tmp_path / "index.json") == {"b": "2"}
 
 
-def test_an_outage_keeps_what_was_known_and_says_so(tmp_path: Path) -> None:
+@pytest.mark.parametrize("broken", [StoreError("out of reach"), PermissionError("out of reach")])
+def test_an_outage_keeps_what_was_known_and_says_so(tmp_path: Path, broken: Exception) -> None:
     async def fail() -> None:
         records = Records({"a": "1"})
         index = Index(records, str(tmp_path / "index.json"))
         await index.look()
-        records.broken = True
+        records.broken = broken
         assert await _entries(index) == {"a": "1"}
         assert "out of reach" in index.failure
-        records.broken = False
+        records.broken = None
         await index.look()
         assert index.failure == ""
 

@@ -77,6 +77,14 @@ def test_changes_are_seen(tmp_path: Path, place: str, storage_server: StorageSer
     asyncio.run(follow())
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_value_that_is_no_number_can_be_kept(tmp_path: Path, value: float) -> None:
+    write_run(tmp_path, "taxi-1", "pushed")
+    entry = asyncio.run(look(index_of(str(tmp_path / "runs"), str(tmp_path / "index.json"))))["taxi-1"]
+    odd = entry.model_copy(update={"facts": {"x": value}, "figures": {"auc": value}})
+    assert repr(RunEntry.model_validate_json(odd.model_dump_json()).facts) == repr(odd.facts)
+
+
 def test_runs_out_of_reach_are_an_outage(unreachable: str, tmp_path: Path) -> None:
     index = index_of(unreachable, str(tmp_path / "index.json"))
     asyncio.run(look(index))
