@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import time
 
 import numpy as np
 import pytest
@@ -31,6 +32,16 @@ def test_read_table_takes_columns_by_their_names(mark: str) -> None:
         {"fare": 2.0, "payment": None},
     ]
     assert table.unknown == ["note"]
+
+
+@pytest.mark.parametrize("text", ["fare" + "," * 100_000 + "\n1\n", "fare\n" + "+" + "1" * 20_000 + "x\n"])
+def test_hostile_table_is_read_and_written_at_once(text: str) -> None:
+    began = time.process_time()
+    try:
+        write_table(read_table(text, FORM), None)
+    except DataError as error:
+        assert "twice" in str(error)
+    assert time.process_time() - began < 5
 
 
 def test_read_table_names_bad_rows_by_the_line_that_they_begin_on() -> None:
