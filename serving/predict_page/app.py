@@ -34,7 +34,8 @@ from serving.predict_page.page import (
     draw_table,
     shown_table,
 )
-from serving.predict_page.posted import IMAGE_BYTES, read_posted, row_of, text_of, whole_of
+from serving.predict_page.posted import IMAGE_BYTES, row_of, text_of, whole_of
+from serving.protocol.sites import read_posted
 from slipway.errors import DataError, RequestError
 from slipway.pages.page import notice
 from slipway.pages.printable import printable
