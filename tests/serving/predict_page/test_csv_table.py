@@ -34,14 +34,17 @@ def test_read_table_takes_columns_by_their_names(mark: str) -> None:
     assert table.unknown == ["note"]
 
 
-@pytest.mark.parametrize("text", ["fare" + "," * 100_000 + "\n1\n", "fare\n" + "+" + "1" * 20_000 + "x\n"])
-def test_hostile_table_is_read_and_written_at_once(text: str) -> None:
+def test_table_of_a_hundred_thousand_columns_is_refused_at_once() -> None:
     began = time.process_time()
-    try:
-        write_table(read_table(text, FORM), None)
-    except DataError as error:
-        assert "twice" in str(error)
-    assert time.process_time() - began < 5
+    with pytest.raises(DataError, match="twice"):
+        read_table("fare" + "," * 100_000 + "\n1\n", FORM)
+    assert time.process_time() - began < 2
+
+
+def test_table_with_a_long_number_that_is_none_is_written_at_once() -> None:
+    table, began = read_table("fare\n+" + "1" * 20_000 + "x\n", FORM), time.process_time()
+    assert "\n'+111" in write_table(table, None)
+    assert time.process_time() - began < 2
 
 
 def test_read_table_names_bad_rows_by_the_line_that_they_begin_on() -> None:
