@@ -174,11 +174,11 @@ def titles(references: list[str]) -> list[str]:
 
 
 def _rows(feature: statistics_pb2.FeatureNameStatistics) -> int:
-    return common_stats(feature).num_missing + common_stats(feature).num_non_missing
+    return int(common_stats(feature).num_missing + common_stats(feature).num_non_missing)
 
 
 def _missing(feature: statistics_pb2.FeatureNameStatistics) -> float:
-    return common_stats(feature).num_missing / max(_rows(feature), 1)
+    return float(common_stats(feature).num_missing / max(_rows(feature), 1))
 
 
 def _missing_or_zero(feature: statistics_pb2.FeatureNameStatistics) -> float:
