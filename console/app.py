@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-import secrets
-from collections.abc import Awaitable, Callable
-from http import HTTPStatus
 from pathlib import Path
 
 from aiohttp import web
@@ -16,11 +12,8 @@ from console import data, models, predict, runs
 from console.forms import BODY_BYTES
 from console.layout import respond
 from console.site import DEADLINE, SITE, Site, site_of
-from serving.protocol.sites import is_foreign, is_known_host, protect
-from slipway.errors import SlipwayError
+from serving.protocol.sites import Handler, protect, refuse_strangers, tell_error
 from slipway.pages.page import notice
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -29,12 +22,12 @@ POLICY = (
 READ_SECONDS = 60
 STATIC = Path(__file__).parent / "static"
 PAGE_CSS = Path(slipway.pages.__file__).parent / "page.css"
-_log = logging.getLogger(__name__)
 
 
 def make_app(site: Site) -> web.Application:
     """The application; each room brings its routes."""
-    app = web.Application(middlewares=[_errors, _known_host, _own_origin], client_max_size=BODY_BYTES)
+    strangers = refuse_strangers("console", lambda request: site_of(request).hosts)
+    app = web.Application(middlewares=[_errors, strangers], client_max_size=BODY_BYTES)
     app[SITE] = site
     app.on_response_prepare.append(_protect)
     app.on_startup.append(_look)
@@ -67,49 +60,13 @@ async def _protect(request: web.Request, response: web.StreamResponse) -> None:
 
 @web.middleware
 async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Pages in place of errors; what nobody foresaw gets a number, which the log names.
-
-    A page that a store keeps waiting is given up; a form that changes something is not.
-    """
+    """Pages in place of errors. A page that a store keeps waiting is given up; a form that changes something is not."""
     seconds = READ_SECONDS if request.method in ("GET", "HEAD") else None
     try:
         async with asyncio.timeout(seconds) as request[DEADLINE]:
             return await handler(request)
-    except web.HTTPException as error:
-        if error.status < HTTPStatus.BAD_REQUEST:
-            raise
-        status, said = HTTPStatus(error.status), error.text or ""
-        if said == f"{error.status}: {error.reason}":
-            said = status.description
-        headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
-    except TimeoutError:
-        status, headers = HTTPStatus.GATEWAY_TIMEOUT, {}
-        said = "The state did not answer in time. Try again, or see whether it can be reached."
-    except SlipwayError as error:
-        status, said, headers = HTTPStatus.BAD_GATEWAY, str(error), {}
-    except Exception:
-        number = secrets.token_hex(4)
-        _log.exception("error %s: %s %s", number, request.method, request.rel_url)
-        status, headers = HTTPStatus.INTERNAL_SERVER_ERROR, {}
-        said = f"This is a fault of the console. Its log names it as error {number}."
+    except Exception as error:
+        status, said, headers = tell_error(request, error, "console")
     response = respond(request, status.phrase, notice(said, "bad"), status=status)
     response.headers.update(headers)
     return response
-
-
-@web.middleware
-async def _known_host(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refuses foreign names: a page of another site may let its own name lead to this address."""
-    if not is_known_host(request.host, site_of(request).hosts):
-        raise web.HTTPForbidden(
-            text=f"This console does not answer as {request.host!r}. Start it with --allow-host {request.host}."
-        )
-    return await handler(request)
-
-
-@web.middleware
-async def _own_origin(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refuses what a page of another site sends; a link from there may still lead here."""
-    if is_foreign(request):
-        raise web.HTTPForbidden(text="A page of another site sent this. Open the console itself, and send it there.")
-    return await handler(request)

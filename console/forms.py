@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 import secrets
 from urllib.parse import unquote
@@ -11,9 +10,9 @@ from aiohttp import web
 from markupsafe import Markup
 
 from console.site import site_of
+from serving.protocol.sites import read_posted
 
 BODY_BYTES = 64 * 1024
-READ_SECONDS = 30
 COOKIE, TOKEN = "slipway_form", "token"
 _MARK = web.RequestKey("form_mark", str)
 
@@ -26,18 +25,14 @@ def post_form(request: web.Request, action: str, *parts: Markup) -> Markup:
     )
 
 
-async def read_form(request: web.Request, *, most: int = BODY_BYTES) -> dict[str, str]:
+async def read_form(request: web.Request) -> dict[str, str]:
     """The fields of a posted form of this console, without its token.
 
     Raises:
         web.HTTPForbidden: the token is missing, or of another browser, process or form.
-        web.HTTPRequestEntityTooLarge: the form is longer than `most` bytes.
+        web.HTTPException: as `read_posted`.
     """
-    try:
-        async with asyncio.timeout(READ_SECONDS):
-            posted = await request.clone(client_max_size=most).post()
-    except TimeoutError:
-        raise web.HTTPRequestTimeout(text=f"The form did not arrive within {READ_SECONDS} seconds.") from None
+    posted = await read_posted(request, BODY_BYTES)
     fields = {name: value for name, value in posted.items() if isinstance(value, str)}
     if COOKIE not in request.cookies or not hmac.compare_digest(
         fields.pop(TOKEN, "").encode(), _token(request, request.path).encode()

@@ -87,10 +87,14 @@ class View:
 
 @dataclass(frozen=True)
 class Facets:
-    """The features that a view has, in its order, and `all` of them; and how far apart they are in two data sets."""
+    """The features that a view has, in its order, and `all` of them; and how far apart they are in two data sets.
+
+    `counted` are all features by rows, also where the others are weighted.
+    """
 
     datasets: dict[str, statistics_pb2.DatasetFeatureStatistics]
     all: dict[str, Sides]
+    counted: dict[str, Sides]
     features: dict[str, Sides]
     differences: dict[str, Difference]
     has_weights: bool
@@ -125,7 +129,7 @@ def find_facets(state: Locations, view: View) -> Facets:
     chosen.sort(key=keys[view.sort])  # type: ignore[arg-type]
     if view.reverse:
         chosen.reverse()
-    return Facets(datasets, features, {name: features[name] for name in chosen}, found, has)
+    return Facets(datasets, features, by_name(plain), {name: features[name] for name in chosen}, found, has)
 
 
 def tell_differences(facets: Facets) -> list[str]:
@@ -169,11 +173,17 @@ def titles(references: list[str]) -> list[str]:
     return [f"{part[2]} of {part[1]}" if part[0] == "run" else f"{part[1]} asked {part[2]}" for part in parts]
 
 
+def _rows(feature: statistics_pb2.FeatureNameStatistics) -> int:
+    return int(common_stats(feature).num_missing + common_stats(feature).num_non_missing)
+
+
+def _missing(feature: statistics_pb2.FeatureNameStatistics) -> float:
+    return float(common_stats(feature).num_missing / max(_rows(feature), 1))
+
+
 def _missing_or_zero(feature: statistics_pb2.FeatureNameStatistics) -> float:
-    common = common_stats(feature)
-    rows = common.num_missing + common.num_non_missing
-    zeros = feature.num_stats.num_zeros if feature.HasField("num_stats") else 0
-    return (common.num_missing + zeros) / rows if rows else 1.0
+    rows, zeros = _rows(feature), feature.num_stats.num_zeros if feature.HasField("num_stats") else 0
+    return (common_stats(feature).num_missing + zeros) / rows if rows else 1.0
 
 
 def _entropy(feature: statistics_pb2.FeatureNameStatistics) -> float:
@@ -198,9 +208,8 @@ def _missing_changes(facets: Facets) -> list[tuple[str, str]]:
     found = []
     for name, sides in facets.all.items():
         if len(sides) == 2:
-            commons = [common_stats(one) for one in sides.values()]
-            first, second = rows = [one.num_missing + one.num_non_missing for one in commons]
-            was, now = (one.num_missing / max(size, 1) for one, size in zip(commons, rows, strict=True))
+            was, now = map(_missing, sides.values())
+            first, second = map(_rows, facets.counted[name].values())
             if abs(was - now) > max(by_chance((first, second), ERROR_RATE / len(facets.all)), TOLD):
                 found.append((abs(was - now), name, f"{format_share(was)} → {format_share(now)}"))
     return [(name, change) for _, name, change in sorted(found, reverse=True)]

@@ -42,7 +42,7 @@ class Source(Protocol[Entry]):
         """The names that there are, each with a mark that changes with its files."""
 
     def read(self, name: str) -> Entry:
-        """One entry; StoreError if it is out of reach."""
+        """One entry; StoreError if it is out of reach, OSError if it went away."""
 
     def is_settled(self, entry: Entry) -> bool:
         """Whether an entry stays as it is while its mark does."""
@@ -90,7 +90,7 @@ class Index(Generic[Entry]):
         found = (await self.entries()).get(name)
         if found is None:
             self._looked = float("-inf")
-            await self.look()
+            await asyncio.wait([self.look()])  # a page that is given up must not end the look of the others
             found = self.known.get(name)
         return found
 
@@ -110,15 +110,15 @@ class Index(Generic[Entry]):
         if self._kept is None:
             self._kept = self._load()
         try:
-            if self._update(self.source.marks()):
+            changed, self.failure = self._update(self.source.marks())
+            if changed:
                 self._save()
-            self.failure = ""
         except (SlipwayError, OSError) as error:
             self.failure = str(error)
         self.has_looked, self._looked = True, time.monotonic()
 
-    def _update(self, marks: dict[str, str]) -> bool:
-        """Reads what is new or changed; returns whether anything is."""
+    def _update(self, marks: dict[str, str]) -> tuple[bool, str]:
+        """Reads what is new or changed; returns whether anything is, and why an entry could not be read."""
         known = self._kept or {}
         kept = {name: one for name, one in known.items() if name in marks}
         stale = [
@@ -127,35 +127,40 @@ class Index(Generic[Entry]):
             if name not in kept or kept[name].mark != mark or not self.source.is_settled(kept[name].entry)
         ]
         self.missing = len([name for name in stale if name not in kept])
-        changed = len(kept) < len(known)
+        changed, failure = len(kept) < len(known), ""
         for name, entry in self._read(stale):
-            changed |= name not in kept or kept[name] != _Kept(mark=marks[name], entry=entry)
             self.missing -= name not in kept
+            if isinstance(entry, SlipwayError):
+                failure = str(entry)
+                continue
+            if entry is None:
+                continue
+            changed |= name not in kept or kept[name] != _Kept(mark=marks[name], entry=entry)
             kept[name] = _Kept(mark=marks[name], entry=entry)
             if self.missing and len(kept) % SHOWN_EVERY == 0:
                 self._keep(dict(kept))
         if changed:
             self._keep(kept)
-        return changed
+        return changed, failure
 
     def _keep(self, kept: dict[str, _Kept[Entry]]) -> None:
         self._kept = kept
         self.edition += 1
 
-    def _read(self, names: list[str]) -> Iterator[tuple[str, Entry]]:
-        """Entries by name, several at once; what goes away meanwhile is left out."""
+    def _read(self, names: list[str]) -> Iterator[tuple[str, Entry | SlipwayError | None]]:
+        """Entries by name, several at once, or why one is out of reach; None for what goes away meanwhile."""
 
-        def read(name: str) -> Entry | None:
+        def read(name: str) -> Entry | SlipwayError | None:
             try:
                 return self.source.read(name)
-            except (SlipwayError, OSError, ValueError) as error:
+            except SlipwayError as error:
+                return error
+            except (OSError, ValueError) as error:
                 _log.warning("%s is left out: %s", name, error)
                 return None
 
         with ThreadPoolExecutor(READERS) as readers:
-            for name, entry in zip(names, readers.map(read, names), strict=True):
-                if entry is not None:
-                    yield name, entry
+            yield from zip(names, readers.map(read, names), strict=True)
 
     def _load(self) -> dict[str, _Kept[Entry]]:
         """What the file has; nothing if it is missing, damaged, or of another form."""

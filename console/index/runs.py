@@ -116,11 +116,8 @@ class RunRecords:
             return {}
         marks = {}
         with os.scandir(self.runs) as found:
-            for one in found:
-                with suppress(FileNotFoundError):  # it was removed meanwhile
-                    if one.is_dir():
-                        marks[one.name] = _mark(one.path)
-        return marks
+            marks = {one.name: _mark(one.path) for one in found if one.is_dir()}
+        return {name: mark for name, mark in marks.items() if mark}
 
     def _remote_marks(self) -> dict[str, str]:
         marks: dict[str, list[str]] = defaultdict(list)
@@ -134,12 +131,15 @@ class RunRecords:
 
 
 def _mark(folder: str) -> str:
-    """Each file of a record is replaced when it is written, which changes its folder's time.
+    """Each file of a record is replaced when it is written, which changes its folder's time; empty if it is gone.
 
     Two changes may be made at one time of the file system's clock; then a file's number tells them apart. To look at
     each file of 1,000 runs takes too long.
     """
-    changed = os.stat(folder).st_mtime_ns  # noqa: PTH116  so many at once
+    try:
+        changed = os.stat(folder).st_mtime_ns  # noqa: PTH116  so many at once
+    except FileNotFoundError:
+        return ""
     parts = [str(changed)]
     if time.time_ns() - changed < FRESH_SECONDS * 1e9:
         for name in RECORD:

@@ -11,6 +11,7 @@ from markupsafe import Markup
 from console.forms import post_form
 from console.layout import button, field, select
 from console.models.overview import run_link
+from console.site import site_of
 from slipway.errors import ConfigError
 from slipway.pages.numbers import MISSING, format_seconds
 from slipway.pages.page import Tone, badge, facts, log, notice, section, table
@@ -96,8 +97,6 @@ def job_page(view: JobView) -> Markup:
 
 
 def _changes(request: web.Request, plan: Plan) -> Markup:
-    from console.site import site_of
-
     name = site_of(request).environment.name
     told = (
         notice(plan.told, "warn" if plan.kind in ("rollback", "quarantine") else "plain") if plan.told else Markup("")

@@ -6,6 +6,7 @@ whoever may write records, as on a shared bucket, must not make the console read
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from slipway.errors import StoreError
@@ -22,6 +23,13 @@ def artifacts_of(view: RunView, home: Path) -> dict[str, str]:
     pages = {name: outputs[name] for name in view.summary.lineage.shows.pages.values() if name in outputs}
     named = {**pages, **view.summary.artifacts, RECORD: view.uri}
     return {name: uri for name, uri in named.items() if isinstance(uri, str) and _is_own(uri, view, home)}
+
+
+def with_own_artifacts(view: RunView, home: Path) -> RunView:
+    """The run without the artifacts that may not be shown, so that its report does not read them either."""
+    own = artifacts_of(view, home)
+    artifacts = {name: uri for name, uri in view.summary.artifacts.items() if own.get(name) == uri}
+    return replace(view, summary=view.summary.model_copy(update={"artifacts": artifacts}))
 
 
 def _is_own(uri: str, view: RunView, home: Path) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -17,7 +18,7 @@ from console.layout import respond
 from console.runs.artifacts import RECORD, artifacts_of, file_of, files_of
 from console.runs.run import files_address, find_run
 from console.site import DEADLINE, site_of
-from slipway.errors import StoreError
+from slipway.errors import SlipwayError, StoreError
 from slipway.pages.page import code, facts, log, notice, section, table
 from slipway.pages.printable import printable
 from slipway.stores import storage
@@ -32,6 +33,8 @@ PAGE_POLICY = (
     "sandbox allow-scripts; default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
     "img-src data:; font-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
 )
+
+_log = logging.getLogger(__name__)
 
 
 async def show_artifacts(request: web.Request) -> web.Response:
@@ -176,7 +179,8 @@ async def _send(request: web.Request, uri: str) -> web.StreamResponse:
         try:
             while block := await asyncio.wait_for(asyncio.to_thread(file.read, storage.BLOCK_BYTES), BLOCK_SECONDS):
                 await asyncio.wait_for(response.write(block), BLOCK_SECONDS)
-        except TimeoutError:
+        except (OSError, SlipwayError) as error:  # too slow, one of both went away, or the store failed
+            _log.info("%s was not sent whole: %s", name, error)
             if request.transport:
                 request.transport.abort()  # the reader must not take a part for the whole
             return response

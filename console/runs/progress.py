@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 from markupsafe import Markup
 
+from console.runs.artifacts import file_of
+from slipway.errors import SlipwayError
 from slipway.pages.charts import Series, bar, line_chart
 from slipway.pages.numbers import format_number, format_seconds
 from slipway.pages.page import details, log, section, tiles
@@ -14,6 +15,7 @@ from slipway.pages.printable import printable
 from slipway.runs.record import Step
 from slipway.runs.store import RunView
 from slipway.runs.training_log import Epoch, read_logged
+from slipway.stores import storage
 
 LOG_BYTES = 256 * 1024
 LOG_LINES = 12
@@ -24,7 +26,7 @@ def progress(view: RunView) -> Markup:
     steps, lineage = view.steps, view.summary.lineage
     done = sum(step.state in ("succeeded", "skipped") for step in steps)
     running = next((step for step in steps if step.state == "running"), None)
-    texts = {step.name: _tail(step) for step in steps if step.state == "running"}
+    texts = {step.name: _tail(view, step) for step in steps if step.state == "running"}
     epochs, most = next((read for read in map(read_logged, texts.values()) if read[0]), ([], 0))
     name = running.name.replace("_", " ") if running else "between two steps"
     since = format_seconds(time.time() - running.started) if running and running.started else ""
@@ -54,13 +56,11 @@ def _loss(epoch: Epoch) -> str:
     return f"loss {format_number(epoch.loss)}, held back {format_number(epoch.val_loss)}"
 
 
-def _tail(step: Step) -> str:
-    """The end of a step's log, which is on this machine while the step runs."""
-    if not step.log:
-        return ""
+def _tail(view: RunView, step: Step) -> str:
+    """The end of a step's log: that beside the record, whatever file the record names."""
     try:
-        with Path(step.log).open("rb") as file:
+        with storage.open_read(file_of(view.uri, f"logs/{step.name}.log")) as file:
             file.seek(max(file.seek(0, 2) - LOG_BYTES, 0))
             return file.read().decode("utf-8", "replace")
-    except OSError:
+    except SlipwayError:
         return ""

@@ -9,6 +9,7 @@ from aiohttp import web
 from markupsafe import Markup
 
 from console.layout import respond
+from console.runs.artifacts import with_own_artifacts
 from console.runs.progress import progress
 from console.site import site_of
 from slipway.data.examples.dataset import QUARANTINE
@@ -95,11 +96,12 @@ async def find_run(request: web.Request) -> RunView:
 
 
 async def find_named(request: web.Request, name: str) -> RunView:
-    """The run of a name."""
+    """The run of a name, with what may be shown of it."""
     site = site_of(request)
     if await site.runs.find(name) is None:
         raise web.HTTPNotFound(text=f"There is no run {printable(name)[:200]}.")
-    return await asyncio.to_thread(view_run, storage.join(site.environment.state.runs, name))
+    view = await asyncio.to_thread(view_run, storage.join(site.environment.state.runs, name))
+    return with_own_artifacts(view, site.environment.settings.home)
 
 
 def files_address(run: str) -> str:

@@ -34,7 +34,8 @@ from serving.predict_page.page import (
     draw_table,
     shown_table,
 )
-from serving.predict_page.posted import IMAGE_BYTES, read_posted, row_of, text_of, whole_of
+from serving.predict_page.posted import IMAGE_BYTES, row_of, text_of, whole_of
+from serving.protocol.sites import read_posted
 from slipway.errors import DataError, RequestError
 from slipway.pages.page import notice
 from slipway.pages.printable import printable
@@ -168,14 +169,15 @@ class PredictPage:
             good = [row.values for row in table.good]
             prediction = await self._ask(shown, good) if good else None
             if text_of(posted, DOWNLOAD):
-                return _file(f"{form.model}-answers.csv", write_table(table, prediction))
+                return _file(f"{form.model}-answers.csv", await self._in_thread(write_table, table, prediction))
             seen = shown_table(form, table, prediction)
             status = HTTPStatus.OK if good else HTTPStatus.UNPROCESSABLE_ENTITY
         except DataError as error:
             failure, status = str(error), HTTPStatus.UNPROCESSABLE_ENTITY
         except RequestError as error:
             failure, status = _failure(error)
-        body = draw_table(text, addresses=self._addresses(shown, "/table"), shown=seen, failure=failure)
+        addresses = self._addresses(shown, "/table")  # a million cells take seconds to draw
+        body = await self._in_thread(lambda: draw_table(text, addresses=addresses, shown=seen, failure=failure))
         return self._framed(request, form, body, status=status, answer=seen["title"] if seen else "")
 
     async def _opened(self, request: web.Request) -> tuple[Shown, Form]:

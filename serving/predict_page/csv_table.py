@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -17,7 +18,7 @@ MAX_ROWS = 1_000
 _DELIMITERS = (",", ";", "\t")  # a spreadsheet copies with tabs
 # A spreadsheet takes a text that begins so for a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def read_table(text: str, form: Form) -> Table:
     if not lines:
         raise DataError("There is nothing to read: paste a header with the names of the columns, and rows below it.")
     header = [name.strip() for name in lines[0][1]]
-    if twice := sorted({name for name in header if header.count(name) > 1}):
+    if twice := sorted(name for name, times in Counter(header).items() if times > 1):
         raise DataError(f"The header names {', '.join(map(repr, twice))} twice: leave one of them out.")
     if not known.keys() & set(header):
         raise DataError(

@@ -26,7 +26,7 @@ Value = float | int | str | list[float] | list[int] | list[str] | None
 
 MAX_TEXT = 10_000  # characters of a value
 MAX_VALUES = 1_000  # of a list
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,4})?", re.ASCII)
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,4})?", re.ASCII)
 _DATA_URI = "data:image/png;base64,"
 _UNITS = {"seconds": 1, "milliseconds": 10**3, "microseconds": 10**6, "nanoseconds": 10**9}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -105,13 +105,18 @@ def shown_table(form: Form, table: Table, prediction: Prediction | None) -> dict
     """What the page shows of the answers to a table; without a prediction none of its rows could be asked for."""
     columns, answers = answer_columns(table, prediction)
     found = iter(answers)
-    many = len(table.good)
+    many, width = len(table.good), len(table.header)
     return {
         "title": f"{many:,} answer{'' if many == 1 else 's'}",
         "columns": columns,
         "header": table.header,
         "rows": [
-            {"line": row.line, "cells": row.cells, "problem": row.problem, "answer": [] if row.problem else next(found)}
+            {
+                "line": row.line,
+                "cells": row.cells[:width],
+                "problem": row.problem,
+                "answer": [] if row.problem else next(found),
+            }
             for row in table.rows
         ],
         "problems": [(row.line, row.problem) for row in table.rows if row.problem],

@@ -1,33 +1,15 @@
-"""Reads what a browser posts: bounded, and into the row that it stands for."""
+"""Reads a posted form into the row that it stands for."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping
-
-from aiohttp import web
 from aiohttp.web_request import FileField
 
 from serving.predict_page.form import Field, Form, Value
 from serving.predict_page.page import FILE, OTHER
+from serving.protocol.sites import Posted
 from slipway.errors import DataError
 
 IMAGE_BYTES = 1 << 20
-READ_SECONDS = 30
-Posted = Mapping[str, str | bytes | bytearray | FileField]
-
-
-async def read_posted(request: web.Request, most: int) -> Posted:
-    """The fields of a posted form, which may be `most` bytes long."""
-    if (request.content_length or 0) > most:
-        raise web.HTTPRequestEntityTooLarge(most, request.content_length or 0)
-    try:
-        async with asyncio.timeout(READ_SECONDS):
-            return await request.clone(client_max_size=most).post()
-    except TimeoutError:
-        raise web.HTTPRequestTimeout(text=f"The form did not arrive within {READ_SECONDS} seconds.") from None
-    except (ValueError, LookupError, RuntimeError) as error:
-        raise web.HTTPBadRequest(text="This is no form that can be read.") from error
 
 
 def row_of(form: Form, posted: Posted) -> tuple[dict[str, str], dict[str, Value], dict[str, str]]:
@@ -63,9 +45,9 @@ def _chosen_image(field: Field, posted: Posted) -> str:
 
 
 def text_of(posted: Posted, name: str) -> str:
-    """A field's text; empty where it was not posted, or is a file."""
+    """A field's text, with the line ends that it had before a browser sent it; empty if not posted, or if a file."""
     value = posted.get(name, "")
-    return value if isinstance(value, str) else ""
+    return value.replace("\r\n", "\n") if isinstance(value, str) else ""
 
 
 def whole_of(text: str) -> int:

@@ -1,17 +1,27 @@
-"""What sites of pages share: headers that protect them, whom they answer, and how they are served until a signal."""
+"""What sites of pages share: headers that protect them, whom they answer, forms, errors, and serving until a signal."""
 
 from __future__ import annotations
 
 import asyncio
 import ipaddress
+import logging
+import secrets
 import signal
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
 
 import yarl
 from aiohttp import web
+from aiohttp.typedefs import Middleware
+from aiohttp.web_request import FileField
 
 from serving.protocol.addresses import address_of, listen
+from slipway.errors import SlipwayError
 
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Posted = Mapping[str, str | bytes | bytearray | FileField]
+
+FORM_SECONDS = 30  # in which a posted form arrives
 IDLE_SECONDS = 10  # without a whole request; also what a slow client has for its headers
 GRACE_SECONDS = 5
 HEADERS = {
@@ -21,6 +31,7 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
+_log = logging.getLogger(__name__)
 
 
 def protect(response: web.StreamResponse, policy: str) -> None:
@@ -55,6 +66,56 @@ def is_foreign(request: web.Request) -> bool:
     origin = request.headers.get("Origin", f"{request.scheme}://{request.host}")
     site = request.headers.get("Sec-Fetch-Site", "same-origin")
     return origin.partition("://")[2] != request.host or site not in ("same-origin", "none")
+
+
+def refuse_strangers(what: str, hosts_of: Callable[[web.Request], tuple[str, ...]]) -> Middleware:
+    """Refuses what pages of other sites send, and foreign names: such a page may let its own name lead here."""
+
+    @web.middleware
+    async def refuse(request: web.Request, handler: Handler) -> web.StreamResponse:
+        host = request.host
+        if not is_known_host(host, hosts_of(request)):
+            raise web.HTTPForbidden(text=f"This {what} does not answer as {host!r}. Start it with --allow-host {host}.")
+        if is_foreign(request):
+            raise web.HTTPForbidden(text=f"A page of another site sent this. Open this {what}, and send it there.")
+        return await handler(request)
+
+    return refuse
+
+
+def tell_error(request: web.Request, error: Exception, what: str) -> tuple[HTTPStatus, str, dict[str, str]]:
+    """Status, text and headers of the page in place of an error; a fault gets a number, which the log names.
+
+    A redirection is no error, and raised again.
+    """
+    if isinstance(error, web.HTTPException):
+        if error.status < HTTPStatus.BAD_REQUEST:
+            raise error
+        status, said = HTTPStatus(error.status), error.text or ""
+        kept = {name: error.headers[name] for name in ("Allow", "Retry-After") if name in error.headers}
+        return status, status.description if said == f"{error.status}: {error.reason}" else said, kept
+    if isinstance(error, TimeoutError):
+        said = "The state did not answer in time. Try again, or see whether it can be reached."
+        return HTTPStatus.GATEWAY_TIMEOUT, said, {}
+    if isinstance(error, SlipwayError):
+        return HTTPStatus.BAD_GATEWAY, str(error), {}
+    number = secrets.token_hex(4)
+    _log.error("error %s: %s %s", number, request.method, request.rel_url, exc_info=error)
+    said = f"This is a fault of the {what}. Its log names it as error {number}."
+    return HTTPStatus.INTERNAL_SERVER_ERROR, said, {}
+
+
+async def read_posted(request: web.Request, most: int) -> Posted:
+    """The fields of a posted form, which may be `most` bytes long; an HTTPException says what is wrong with another."""
+    if (request.content_length or 0) > most:
+        raise web.HTTPRequestEntityTooLarge(most, request.content_length or 0)
+    try:
+        async with asyncio.timeout(FORM_SECONDS):
+            return await request.clone(client_max_size=most).post()
+    except TimeoutError:
+        raise web.HTTPRequestTimeout(text=f"The form did not arrive within {FORM_SECONDS} seconds.") from None
+    except (ValueError, LookupError, RuntimeError) as error:
+        raise web.HTTPBadRequest(text="This is no form that can be read.") from error
 
 
 def serve_site(app: web.Application, host: str, port: int, tell: Callable[[str], None]) -> None:

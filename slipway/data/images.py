@@ -28,6 +28,7 @@ Shape = tuple[int, ...]
 MOST_LABELS = 20  # whose mean images are drawn
 
 _FIELD = b"shape"  # as in the metadata of Arrow's own type for tensors of a fixed shape
+_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")  # Pillow gives others, like EPS, to programs that it starts
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # Pillow's names, by number of channels
 
 
@@ -70,7 +71,7 @@ def decode_image(content: bytes, shape: Sequence[int]) -> NDArray[np.uint8]:
     from PIL import Image
 
     try:
-        with Image.open(io.BytesIO(content)) as image:
+        with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
             if (image.height, image.width) != tuple(shape[:2]):
                 raise DataError(f"an image of {image.height} x {image.width}, not {shape[0]} x {shape[1]}")
             return np.asarray(image.convert(_MODES[shape[2] if len(shape) == 3 else 1]), np.uint8).reshape(-1)

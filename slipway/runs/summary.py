@@ -5,9 +5,10 @@ Nothing here fails because something is missing: a run that stopped at its first
 
 import time
 from collections.abc import Callable
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Lock
 from typing import TypeVar
 
 from pydantic import BaseModel
@@ -24,6 +25,8 @@ from slipway.stores import storage
 from slipway.tuning.result import TuningRecord
 
 TUNING = "tuning.json"
+COPIES = 200  # of artifacts of a bucket; a console lives long
+_DOWNLOADING = Lock()
 Record = TypeVar("Record", bound=BaseModel)
 Read = TypeVar("Read")
 
@@ -125,11 +128,14 @@ def _is_valid(lineage: Lineage, artifacts: dict[str, str], outcome: Outcome | No
 
 
 def readable_folder(uri: str) -> Path:
-    """The folder of an artifact; one on gs:// is copied to this machine, once in a process."""
-    return Path(_downloaded(uri).name) if storage.is_remote(uri) else storage.local_path(uri)
+    """The folder of an artifact; one on gs:// is copied to this machine, where the newest `COPIES` are kept."""
+    if not storage.is_remote(uri):
+        return storage.local_path(uri)
+    with _DOWNLOADING:  # of two copies at once the first would be deleted under its reader
+        return Path(_downloaded(uri).name)
 
 
-@cache
+@lru_cache(COPIES)
 def _downloaded(uri: str) -> TemporaryDirectory[str]:
     folder = TemporaryDirectory(prefix="slipway-artifact-")
     storage.copy_folder(uri, folder.name)

@@ -122,7 +122,7 @@ def test_only_static_files_are_static(site: Site, path: str) -> None:
 
 
 def with_form(site: Site) -> TestClient[web.Request, web.Application]:
-    """A console with a form at /form, which says what was sent; /fault and /outage fail."""
+    """A console with a form at /form, which says what was sent; /fault, /outage and /busy fail."""
 
     async def show(request: web.Request) -> web.Response:
         return respond(request, "Form", post_form(request, "/form", Markup('<input name="why">')))
@@ -136,9 +136,13 @@ def with_form(site: Site) -> TestClient[web.Request, web.Application]:
     async def miss(request: web.Request) -> web.Response:
         raise StoreError("gs://bucket/<b>: cannot read; try again")
 
+    async def defer(request: web.Request) -> web.Response:
+        raise web.HTTPServiceUnavailable(headers={"Retry-After": "2"})
+
     app = make_app(site)
     app.add_routes(
         [
+            web.get("/busy", defer),
             web.get("/form", show),
             web.post("/form", take),
             web.post("/other", take),
@@ -247,6 +251,22 @@ def test_a_long_form_is_refused(site: Site, chunked: bool) -> None:
     asyncio.run(send())
 
 
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [("multipart/form-data", b"x"), ("multipart/form-data; boundary=x", b"garbage"),
+     ("application/x-www-form-urlencoded; charset=nonsense", b"why=x")],
+)  # fmt: skip
+def test_a_body_that_is_no_form_is_refused(site: Site, kind: str, body: bytes) -> None:
+    async def send() -> None:
+        async with (
+            with_form(site) as client,
+            client.post("/form", data=body, headers={"Content-Type": kind}) as answer,
+        ):
+            assert answer.status == 400
+
+    asyncio.run(send())
+
+
 async def _pieces(body: bytes):  # type: ignore[no-untyped-def]
     for start in range(0, len(body), 1000):
         yield body[start : start + 1000]
@@ -273,6 +293,14 @@ def test_an_error_for_people_is_shown_to_them(site: Site) -> None:
         async with with_form(site) as client, client.get("/outage") as answer:
             assert answer.status == 502
             assert "gs://bucket/&lt;b&gt;: cannot read; try again" in await answer.text()
+
+    asyncio.run(ask())
+
+
+def test_a_page_that_is_busy_says_when_to_come_again(site: Site) -> None:
+    async def ask() -> None:
+        async with with_form(site) as client, client.get("/busy") as answer:
+            assert (answer.status, answer.headers["Retry-After"]) == (503, "2")
 
     asyncio.run(ask())
 

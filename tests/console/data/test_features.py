@@ -91,7 +91,10 @@ def test_a_feature_of_another_type_has_moved(tmp_path: Path, state: Locations) -
 def test_chance_goes_by_rows_and_not_by_their_weights(tmp_path: Path, state: Locations) -> None:
     run = add_run(tmp_path, RUN)
     drawn = np.random.default_rng(9)
-    splits = [{"x": drawn.normal(size=60), "w": drawn.uniform(900, 1100, 60)} for _ in range(2)]
+    splits = [
+        {"x": drawn.normal(size=60), "y": [None] * many + [1.0] * (60 - many), "w": drawn.uniform(900, 1100, 60)}
+        for many in (9, 12)
+    ]
     write_examples(tmp_path / "examples", *splits, weight="w")
     write_statistics(compute_statistics(tmp_path / "examples"), str(run / "artifacts" / "statistics"))
     found = find_facets(state, View(f"run/{RUN}/train", f"run/{RUN}/eval", weights=True))
@@ -99,6 +102,7 @@ def test_chance_goes_by_rows_and_not_by_their_weights(tmp_path: Path, state: Loc
     assert 55_000 < found.examples["train"] < 65_000
     assert found.differences["x"].apart > 0
     assert not found.differences["x"].has_moved
+    assert not any("missing" in one for one in tell_differences(found))
 
 
 def test_features_are_sorted_searched_and_filtered(tmp_path: Path, state: Locations) -> None:

@@ -37,9 +37,11 @@ class Records:
     def read(self, name: str) -> Fact:
         self.reads.append(name)
         if name == "gone":
-            raise StoreError("there is no such file")
+            raise FileNotFoundError
         if name == "damaged":
             raise ValueError("no number")
+        if name == "locked":
+            raise StoreError("you may not read it")
         return Fact(text=self.texts[name])
 
     def is_settled(self, entry: Fact) -> bool:
@@ -138,8 +140,30 @@ def test_a_page_does_not_wait_for_a_long_look(tmp_path: Path) -> None:
     asyncio.run(ask())
 
 
-def test_what_goes_away_during_a_look_is_left_out(tmp_path: Path) -> None:
-    assert look(Records({"gone": "1", "damaged": "", "b": "2"}), tmp_path / "index.json") == {"b": "2"}
+@pytest.mark.parametrize(("name", "failure"), [("gone", ""), ("damaged", ""), ("locked", "you may not read it")])
+def test_what_cannot_be_read_is_left_out_and_not_waited_for(tmp_path: Path, name: str, failure: str) -> None:
+    async def find() -> None:
+        index = Index(Records({name: "1", "b": "2"}), str(tmp_path / "index.json"))
+        assert await _entries(index) == {"b": "2"}
+        assert (index.missing, index.failure) == (0, failure)
+
+    asyncio.run(find())
+
+
+def test_a_page_that_is_given_up_does_not_end_the_look(tmp_path: Path) -> None:
+    @dataclass
+    class Slow(Records):
+        def marks(self) -> dict[str, str]:
+            time.sleep(0.5)
+            return super().marks()
+
+    async def ask() -> None:
+        index = Index(Slow({"a": "1"}, every_seconds=3600.0), str(tmp_path / "index.json"))
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(index.find("b"), 0.2)
+        assert await index.find("a") == Fact(text="1")
+
+    asyncio.run(ask())
 
 
 @pytest.mark.parametrize("broken", [StoreError("out of reach"), PermissionError("out of reach")])

@@ -32,6 +32,8 @@ def test_room_lists_the_models_and_predicts_with_the_version_in_production(
             assert (answer.status, f"Version {number}" in await answer.text()) == (200, True)
             table = await client.post("/predict/tiny/table", data={"slipway:csv": "size\n1\n" + "2\n" * 900})
             assert (table.status, "<h1>901 answers</h1>" in await table.text()) == (200, True)
+            sent = await client.post("/predict/tiny/table", data={"slipway:csv": "size\r\n1\r\n"})  # as browsers do
+            assert ">\nsize\n1\n</textarea>" in await sent.text()
             assert (await client.get("/predict/other")).status == 404
             assert (await client.post("/predict/tiny", data={"size": "x" * 70_000})).status == 413
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
+import logging
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from aiohttp import ClientError
 
-from console.runs.artifacts import artifacts_of, file_of
+from console.runs.artifacts import artifacts_of, file_of, with_own_artifacts
 from console.runs.files import PAGE_POLICY, TEXT_BYTES
 from console.site import Site
 from slipway.errors import StoreError
@@ -121,3 +124,20 @@ def test_a_record_on_a_bucket_names_no_file_of_this_machine(
     storage.copy_folder(str(folder), storage_server.uri("runs/taxi-1"))
     view = load_run(storage_server.uri("runs"), "taxi-1")
     assert set(artifacts_of(view, home)) == {"record"}
+    assert with_own_artifacts(view, home).summary.artifacts == {}
+
+
+def test_a_file_that_the_store_does_not_give_to_its_end_is_no_whole_file(
+    examples: Path, site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Failing(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            if self.tell():
+                raise StoreError("gs://bucket/x.bin: out of reach")
+            return super().read(size)
+
+    (examples / "x.bin").write_bytes(b"x")
+    monkeypatch.setattr("console.runs.files.storage.open_read", lambda _: Failing(b"x" * 3_000_000))
+    with pytest.raises(ClientError):
+        get(site, f"{FILES}/examples/x.bin?as=file")
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]

@@ -12,7 +12,8 @@ from console.runs.progress import progress
 from console.site import Site
 from slipway.data.examples.dataset import QUARANTINE
 from slipway.runs.record import StepsFile
-from slipway.runs.store import STEPS, load_run
+from slipway.runs.report import render_report
+from slipway.runs.store import OUTCOME, STEPS, SUMMARY, load_run
 from slipway.runs.training_log import EPOCH_LINE, read_logged
 from slipway.stores import storage
 from tests.console.served import Answer, get, served
@@ -114,6 +115,34 @@ def test_a_run_that_goes_on_is_shown_again_until_it_ends(home: Path, site: Site)
                 assert "http-equiv" not in await answer.text()
 
     asyncio.run(follow())
+
+
+def test_progress_reads_no_log_but_that_beside_the_record(home: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = running(home, 2)
+    secret = tmp_path_factory.mktemp("outside") / "x.log"
+    secret.write_text("the secret")
+    file = StepsFile.model_validate_json((folder / STEPS).read_text())
+    for step in file.steps:
+        step.log = str(secret)
+        if step.state == "running":
+            step.name = os.path.relpath(secret.with_suffix(""), folder / "logs")
+    storage.write_text(str(folder / STEPS), file.model_dump_json())
+    assert "the secret" not in str(progress(load_run(home / "runs", "taxi-1")))
+
+
+def test_report_reads_no_artifact_outside_of_the_home(
+    home: Path, site: Site, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder, outside = write_run(home, "taxi-1", "pushed"), tmp_path_factory.mktemp("outside")
+    (folder / "artifacts" / "evaluation").rename(outside / "evaluation")
+    for name in (STEPS, OUTCOME, SUMMARY):
+        text = (folder / name).read_text()
+        text = text.replace(str(folder / "artifacts" / "evaluation"), str(outside / "evaluation"))
+        storage.write_text(str(folder / name), text)
+    assert "ROC curve" in render_report(load_run(home / "runs", "taxi-1"))
+    assert "ROC curve" not in get(site, "/runs/taxi-1").text
+    write_run(home, "taxi-2", "pushed")
+    assert get(site, "/runs/compare?run=taxi-1&run=taxi-2").status == 200
 
 
 @pytest.mark.parametrize("log", [None, b"", b"\xff\xfe\x00", b"x" * 3_000_000])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import time
 
 import numpy as np
 import pytest
@@ -31,6 +32,19 @@ def test_read_table_takes_columns_by_their_names(mark: str) -> None:
         {"fare": 2.0, "payment": None},
     ]
     assert table.unknown == ["note"]
+
+
+def test_table_of_a_hundred_thousand_columns_is_refused_at_once() -> None:
+    began = time.process_time()
+    with pytest.raises(DataError, match="twice"):
+        read_table("fare" + "," * 100_000 + "\n1\n", FORM)
+    assert time.process_time() - began < 2
+
+
+def test_table_with_a_long_number_that_is_none_is_written_at_once() -> None:
+    table, began = read_table("fare\n+" + "1" * 20_000 + "x\n", FORM), time.process_time()
+    assert "\n'+111" in write_table(table, None)
+    assert time.process_time() - began < 2
 
 
 def test_read_table_names_bad_rows_by_the_line_that_they_begin_on() -> None:

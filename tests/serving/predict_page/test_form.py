@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from serving.predict_page.form import Field, Form, Value
@@ -41,6 +43,13 @@ PIXELS = Field(name="pixels", dtype="int64", shape=(2, 2, 1))
 def test_read_what_fits_is_a_value(field: Field, text: str, value: Value) -> None:
     found = field.read(text)
     assert (found, type(found)) == (value, type(value))
+
+
+def test_read_of_a_long_number_takes_no_time() -> None:
+    began = time.process_time()
+    with pytest.raises(DataError, match="no number"):
+        FARE.read("1" * 9_999 + "x")
+    assert time.process_time() - began < 2
 
 
 @pytest.mark.parametrize(

@@ -221,6 +221,13 @@ def test_table_has_answers_beside_the_rows_and_names_bad_ones() -> None:
     assert (status, "<h1>2 answers</h1>" in page, "line 3" in page, "not sent: note" in page) == (200, True, True, True)
 
 
+def test_table_shows_no_more_cells_than_the_header_has() -> None:
+    with OddServer() as server:
+        _, page = post(server.address, {"slipway:csv": "fare\n1" + ",x" * 9_000 + "\n"}, "/taxi/table")
+    assert "has 9001 fields" in page
+    assert page.count("<td>") == 1
+
+
 def test_table_is_downloaded_with_answers() -> None:
     async def look(client: Client) -> tuple[str, str]:
         data = {"slipway:csv": "fare\n1\n2\n", "slipway:download": "1"}

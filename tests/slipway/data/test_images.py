@@ -12,12 +12,13 @@ import pytest
 from google.protobuf import text_format
 from PIL import Image
 
-from slipway.data.images import encode_png, is_image, with_shapes
+from slipway.data.images import decode_image, encode_png, is_image, with_shapes
 from slipway.data.schema import infer_schema
 from slipway.data.statistics.compute import compute_statistics
 from slipway.data.statistics.describe import image_shape, mean_images
 from slipway.data.statistics.page import render_statistics
 from slipway.data.tensors import fixed_shape
+from slipway.errors import DataError
 from slipway.module_api import Label
 from tests.example_artifacts import write_examples
 from tests.slipway.data.validation.validated import only, validate
@@ -115,3 +116,14 @@ def test_what_is_drawn() -> None:
     assert [is_image(shape) for shape in ((), (784,), (28, 28), (28, 28, 1), (28, 28, 2), (9, 28, 28, 1))] == [
         False, False, True, True, False, False,
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "is_read"), [("PNG", True), ("JPEG", True), ("GIF", True), ("EPS", False)])
+def test_an_image_is_decoded_by_no_other_program(kind: str, is_read: bool) -> None:
+    content = io.BytesIO()
+    Image.new("L", (3, 4)).save(content, kind)
+    if is_read:
+        assert decode_image(content.getvalue(), SHAPE).shape == (12,)
+        return
+    with pytest.raises(DataError, match="no whole image"):
+        decode_image(content.getvalue(), SHAPE)
