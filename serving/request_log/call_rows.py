@@ -63,8 +63,9 @@ class LoggedCall:
 
     @property
     def size(self) -> int:
-        """Bytes of request and response."""
-        return sum(len(each) if isinstance(each, bytes) else each.ByteSize() for each in (self.request, self.response))
+        """Bytes of id, request and response."""
+        messages = (self.request, self.response)
+        return len(self.request_id) + sum(len(e) if isinstance(e, bytes) else e.ByteSize() for e in messages)
 
 
 class TooLargeError(Exception):

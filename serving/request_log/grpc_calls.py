@@ -20,7 +20,7 @@ _LOGGED = {f"/tensorflow.serving.PredictionService/{name.capitalize()}".encode()
 _ID = b"x-request-id"
 _CODES = {b"%d" % code.value[0]: code for code in grpc.StatusCode}
 _MESSAGE_HEAD_BYTES = 5  # whether it is compressed, and its length
-_CALL_BYTES = 1 << 10  # of a call apart from its messages
+_CALL_BYTES = 1 << 10  # of a call apart from its id and messages
 
 
 class Copies:
@@ -52,6 +52,11 @@ class _Call:
     def message_bytes(self) -> int:
         return len(self.request) + len(self.answer)
 
+    @property
+    def size(self) -> int:
+        """Bytes of all that is kept; the client decides how long the id is."""
+        return _CALL_BYTES + len(self.request_id) + self.message_bytes
+
 
 class Calls:
     """The calls that are not answered yet, by stream; None for those that there was no room for.
@@ -72,16 +77,17 @@ class Calls:
             raise BrokenConnectionError(f"more than {MAX_STREAMS} calls at a time")
         self.last_stream = stream
         method = _LOGGED.get(fields[b":path"], "") if b":path" in fields else ""
-        if not self._copies.has_room(_CALL_BYTES):
-            self.open[stream] = None
-            if method:
-                self._copies.log.miss("busy")
-            return {}
         given = fields.get(_ID)
         request_id = given or uuid4().hex.encode()
         is_wanted = bool(method) and self._copies.log.wants(request_id.decode("latin-1"))
-        self.open[stream] = _Call(request_id, method if is_wanted else "")
-        self._copies.size += _CALL_BYTES
+        call = _Call(request_id, method if is_wanted else "")
+        if not self._copies.has_room(call.size):
+            self.open[stream] = None
+            if is_wanted:
+                self._copies.log.miss("busy")
+            return {}
+        self.open[stream] = call
+        self._copies.size += call.size
         return {} if given else {_ID: request_id}
 
     def copy(self, stream: int, data: memoryview, *, is_answer: bool) -> None:
@@ -114,7 +120,7 @@ class Calls:
         call = self.open.pop(stream, None)
         if not call:
             return
-        self._copies.size -= _CALL_BYTES + call.message_bytes
+        self._copies.size -= call.size
         if not call.method or code is grpc.StatusCode.NOT_FOUND:
             return
         if call.drop:

@@ -34,6 +34,8 @@ LOGGER = logging.getLogger("slipway.request_log")
 _CONNECT_SECONDS = 5.0
 # For the first bytes of a client, and for the last ones to it.
 _PATIENCE_SECONDS = 10.0
+# After so long, a connection without its first bytes may make room for another one.
+_BEGIN_SECONDS = 1.0
 # For the last bytes to a client whose connection makes room for another one.
 _EVICTION_SECONDS = 0.2
 
@@ -103,18 +105,21 @@ class _Connection:
         self.active = self._loop.time()
 
     def is_idle(self) -> bool:
-        """Whether it has begun, has no call, and is not being closed."""
-        return self.client.frames.has_begun and not self._calls.open and not self.client.is_closing()
+        """Whether it has no call, has begun or had the time to, and is not being closed."""
+        begun = self.client.frames.has_begun or self._loop.time() - self.active > _BEGIN_SECONDS
+        return begun and not self._calls.open and not self.client.is_closing()
 
     def on_open(self, side: _Side) -> None:
         """A socket is open."""
         if side is not self.client:
             if self.client.is_closing():
                 side.abort()
+            else:
+                self.client.resume_reading()
         elif self._proxy.admit(self):
             self._opening = self._loop.create_task(self._open())
         else:
-            LOGGER.warning("a gRPC connection is refused: %d are open, each with a call", MAX_CONNECTIONS)
+            LOGGER.warning("a gRPC connection is refused: %d are open, each with a call or new", MAX_CONNECTIONS)
             side.abort()
 
     async def _open(self) -> None:
@@ -126,7 +131,6 @@ class _Connection:
             LOGGER.debug("TensorFlow Serving does not answer: %s", error)
             self.client.close()
         else:
-            self.client.resume_reading()
             self._loop.call_later(_PATIENCE_SECONDS, self._expect_preface)
 
     def _expect_preface(self) -> None:
@@ -187,9 +191,9 @@ class _Side(asyncio.Protocol):
         self._transport.set_write_buffer_limits(MAX_UNSENT_BYTES)
         for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
             transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, option, SOCKET_BYTES)
-        self._transport.write(self._waiting)
-        self._waiting = b""
         self._connection.on_open(self)
+        self.write(self._waiting)  # last, as it may pause the other side's reading
+        self._waiting = b""
 
     def data_received(self, data: bytes) -> None:
         try:

@@ -123,8 +123,10 @@ class FrameReader:
         if len(rest) < taken:
             return 0
         padding = rest[_FRAME_HEAD_BYTES] if taken > _FRAME_HEAD_BYTES else 0
-        self._left = max(_FRAME_HEAD_BYTES + length - taken, 0)
-        self._stream, self._data_left = stream, max(self._left - padding, 0) if kind == _DATA else 0
+        self._left = _FRAME_HEAD_BYTES + length - taken
+        if self._left < padding:  # or the next frame would begin elsewhere for the other end
+            raise BrokenConnectionError(f"{padding} bytes of padding in a frame of {length}")
+        self._stream, self._data_left = stream, self._left - padding if kind == _DATA else 0
         self._is_last = kind == _DATA and flags & _END_STREAM != 0
         passed.append(rest[:taken])
         self._end_frame()
@@ -163,9 +165,11 @@ class FrameReader:
                 raise BrokenConnectionError("malformed headers")
             self._block, self._block_stream = bytearray(payload[begin:end]), stream
             self._is_last = flags & _END_STREAM != 0
-        elif stream == self._block_stream:
+        elif stream == self._block_stream and (payload or flags & _END_HEADERS):  # empty ones could go on for ever
             self._block += payload
-        if stream != self._block_stream or len(self._block) > MAX_HEAD_BYTES:
+        else:
+            raise BrokenConnectionError("a continuation of nothing, or with nothing")
+        if len(self._block) > MAX_HEAD_BYTES:
             raise BrokenConnectionError("headers without an end")
         return self._headers() if flags & _END_HEADERS else b""
 

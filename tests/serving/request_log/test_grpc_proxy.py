@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
+import fcntl
 import socket
+import sys
+import termios
 import threading
 import time
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import grpc
 import numpy as np
 import pytest
+import uvloop
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from serving.protocol.protos import prediction_service_pb2_grpc
 from serving.protocol.tensor_protos import array_of
-from serving.request_log import LogOptions, grpc_calls, grpc_proxy
+from serving.request_log import LogOptions, RequestLog, grpc_calls, grpc_proxy
+from serving.request_log.grpc_proxy import GrpcProxy
+from serving.request_log.http2 import PREFACE
 from serving.request_log.sidecar import SidecarOptions
 from tests.serving.request_log.asking import channel, stub
 from tests.serving.request_log.calls import features_of, predict_request, read_log
@@ -225,6 +234,19 @@ def test_grpc_call_that_is_not_even_followed_passes(
     assert "x-request-id" not in dict(call.initial_metadata())
 
 
+def test_grpc_long_ids_take_of_the_room_for_copies(
+    served: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grpc_calls, "MAX_COPIED_BYTES", 5_000)
+    with sidecar(served.rest_address, served.grpc_address, LogOptions(str(tmp_path))).running() as ports:
+        for length in (6_000, 2_000, 2_000):
+            metadata = (("x-request-id", "a" * length),)
+            assert stub(ports).Predict(doubling_request(1.0), metadata=metadata).outputs
+        page = urllib.request.urlopen(f"http://127.0.0.1:{ports.metrics_port}/metrics").read().decode()
+    assert 'slipway_request_log_dropped_total{reason="busy"} 1.0' in page
+    assert len(read_log(tmp_path)) == 2, "the room is given back"
+
+
 def test_grpc_client_is_told_how_many_calls_it_may_have_at_a_time(
     served: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -282,6 +304,42 @@ def test_grpc_connections_are_bounded_and_an_idle_one_makes_room(
         released.set()
         assert all(call.result().outputs for call in busy)
         assert idle.Predict(doubling_request(1.0), wait_for_ready=True, timeout=10).outputs, "it comes back"
+
+
+def test_grpc_silent_connections_make_room(ports: SidecarOptions, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grpc_proxy, "MAX_CONNECTIONS", 2)
+    monkeypatch.setattr(grpc_proxy, "_BEGIN_SECONDS", 0.1)
+    with connected(ports.grpc_port), connected(ports.grpc_port):
+        time.sleep(0.2)
+        assert stub(ports).Predict(doubling_request(1.0), timeout=10).outputs
+
+
+def test_grpc_client_that_begins_with_much_waits_for_an_upstream_that_does_not_read() -> None:
+    """What a client sends before the upstream's socket is open may fill that socket at once."""
+    unknown = (1 << 14).to_bytes(3) + b"\x0c" + bytes(5 + (1 << 14))  # a frame of a type that passes
+
+    async def held() -> int:
+        log = MagicMock(spec=RequestLog)
+        with socket.socket() as deaf, socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as client:
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+            deaf.bind(("127.0.0.1", 0))
+            deaf.listen()
+            proxy = GrpcProxy(deaf.getsockname(), log)
+            await proxy.start(listener)
+            client.connect(listener.getsockname())
+            client.setblocking(False)
+            sent, data = 0, PREFACE + unknown * 40
+            until = time.monotonic() + 1
+            while time.monotonic() < until:
+                with suppress(BlockingIOError):
+                    sent += client.send(data)
+                    data = unknown * 40
+                await asyncio.sleep(0.01)
+            taken = int.from_bytes(fcntl.ioctl(client, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+            await proxy.stop(0)
+            return sent - taken
+
+    assert uvloop.run(held()) < 4 << 20
 
 
 @pytest.mark.parametrize("data", [b"", b"PRI * HTTP/2.0", b"GET / HTTP/1.1\r\n\r\n"])

@@ -148,7 +148,7 @@ def test_log_call_that_cannot_be_read_is_counted_and_harms_no_other(
         log.offer(numbered(1))
         log.offer(rest_call({"instances": [0] * 20_000}, {"predictions": [0] * 20_000}))
         log.offer(rest_call(b"x" * (9 << 20), {}))
-        log.offer(rest_call({}, {}, request_id=None, started="never"))
+        log.offer(rest_call({}, {}, started="never"))
     assert [row["request_id"] for row in read_log(tmp_path)] == ["r1"]
     assert count(registry, "failed", reason="unparsable") == 2
     assert count(registry, "dropped", reason="too_large") == 2
