@@ -113,6 +113,15 @@ resource "google_project_iam_member" "granted" {
   }[each.value.name]
 }
 
+# To find the cluster and its API, as the accounts above; the runbooks of docs/operations.md begin there.
+resource "google_project_iam_member" "operator" {
+  for_each = var.create_cluster || var.cluster != "" ? var.operators : toset([])
+
+  project = var.project
+  role    = "roles/container.clusterViewer"
+  member  = each.value
+}
+
 # Who may start work as whom.
 resource "google_service_account_iam_member" "acts_as" {
   for_each = {

@@ -98,6 +98,7 @@ locals {
   folders = toset([
     "artifacts",
     "checkpoints",
+    "console",
     "deployments",
     "manifests",
     "models",
@@ -172,12 +173,9 @@ locals {
       }
     },
     {
-      for member in var.operators :
-      "operator-models-${member}" => { folder = "models", member = member, role = "roles/storage.objectUser" }
-    },
-    {
-      for member in var.operators :
-      "operator-requests-${member}" => { folder = "requests", member = member, role = "roles/storage.objectUser" }
+      # A rollout by hand publishes the overlay of its checkout; `slipway ui` keeps an index of runs.
+      for each in setproduct(["console", "manifests", "models", "requests"], var.operators) :
+      "operator-${each[0]}-${each[1]}" => { folder = each[0], member = each[1], role = "roles/storage.objectUser" }
     },
   )
 }

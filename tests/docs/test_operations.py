@@ -23,6 +23,7 @@ from slipway.stores.model_store import open_store
 from tests.docs.runbooks import PAGE, SECTIONS, Operator, lines
 from tests.fakes.gcloud import Gcloud
 from tests.fakes.kubeflow import FakeKubeflow
+from tests.fakes.kubernetes.controller import Fate
 from tests.fakes.kubernetes.model_server import Pod
 from tests.fakes.kubernetes.world import NAMESPACE, PROJECT, World, open_world, write_overlay
 from tests.fakes.loopback_server import Answer, LoopbackServer, Request
@@ -155,6 +156,21 @@ def test_stuck_rollout_whose_canary_waits_is_decided(world: World, operator: Ope
     world.servers.new_pod = lambda: Pod(requests_each_reading=100)
     world.start(third)
     assert status(world) == (third, third)
+
+
+@kubectl
+@pytest.mark.parametrize(("fate", "why"), [("image", "Back-off pulling image"), ("unschedulable", "Insufficient cpu")])
+def test_pods_of_a_stuck_rollout_say_why_to_who_may_roll_out(
+    world: World, operator: Operator, fate: Fate, why: str
+) -> None:
+    world.start(world.versions[0])
+    assert why not in operator.run_one("A stuck rollout", "kubectl --namespace $NAMESPACE get pods")
+    world.api.fates["taxi-serving"] = fate
+    deadline = time.monotonic() + 20
+    while why not in operator.run_one("A stuck rollout", "kubectl --namespace $NAMESPACE get pods"):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    operator.run_one("A stuck rollout", "kubectl --namespace $NAMESPACE logs")
 
 
 def test_stuck_rollout_whose_process_died_goes_on(world: World, operator: Operator) -> None:

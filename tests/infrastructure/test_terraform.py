@@ -20,6 +20,7 @@ from delivery.environment import Environment
 from serving.manifests import object_name
 from settings.load import load_settings
 from settings.schema import Settings
+from tests.docs.pages import shell_blocks
 from tests.infrastructure.terraform import FILES, FOLDER, PROJECT, blocks, code, local_values, parsed, resources
 
 
@@ -37,6 +38,19 @@ def test_file_parses_and_is_formatted(path: Path) -> None:
 def test_files_are_as_terraform_formats_them() -> None:
     done = subprocess.run(["terraform", "fmt", "-check", "-diff", FOLDER], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.skipif(not shutil.which("terraform"), reason="no terraform here")
+def test_tfvars_that_the_guide_writes_are_as_ci_wants_them(tmp_path: Path) -> None:
+    (tmp_path / "infrastructure").mkdir()
+    blocks_of_page = "\n".join(shell_blocks(PROJECT / "docs" / "vertex.md"))
+    writes = r"^(?:cat > .*?^END|sed -e .*?tfvars|echo .*?tfvars|terraform \S+ fmt)$"
+    lines = [found[0] for found in re.finditer(writes, re.sub("  +#.*", "", blocks_of_page), re.DOTALL | re.MULTILINE)]
+    script = "\n".join(["PROJECT=p REGION=europe-west1 BUCKET=b", *lines])
+    subprocess.run(["bash", "-euc", script], cwd=tmp_path, check=True, capture_output=True)
+    assert {path.stem for path in tmp_path.rglob("*.tfvars")} == {"staging", "production"}
+    assert 'environment          = "production"' in (tmp_path / "infrastructure/production.tfvars").read_text()
+    subprocess.run(["terraform", "fmt", "-check", "infrastructure"], cwd=tmp_path, check=True, capture_output=True)
 
 
 def test_variables_are_described_typed_and_used() -> None:
@@ -129,6 +143,13 @@ def grants(account: str) -> dict[str, str]:
     if f"google_service_account.{account}.member" in reader.group():
         found["*"] = re.findall(r'role += "([\w./]+)"', reader.group())[0]
     return found
+
+
+def test_operators_may_do_what_the_runbooks_ask_of_them() -> None:
+    folders = re.search(r"for each in setproduct\(\[(.*?)\], var\.operators\)", code())
+    assert folders
+    assert set(re.findall(r"\w+", folders[1])) == {"console", "manifests", "models", "requests"}
+    assert resources()["google_project_iam_member.operator"]["role"] == "roles/container.clusterViewer"
 
 
 def test_serving_reads_models_adds_requests_and_sees_nothing_else() -> None:
