@@ -123,7 +123,7 @@ def write_steps(folder: Path, lineage: Lineage, stopped: str | None, ending: End
                 step.state, step.seconds, step.error = "failed", seconds, WHY_FAILED
                 step.outputs = outputs_of(folder / "artifacts", name, bad=True)
             else:
-                step.state = "running"
+                step.state, step.cached = "running", True  # as a record says until the step was executed
         step.artifacts = {output: uri for output, uri in step.outputs.items() if output not in ("page", "baseline")}
     return steps
 

@@ -84,10 +84,9 @@ def entry_of(view: RunView) -> RunEntry:
 
 
 def key_figures(metrics: dict[str, float | None]) -> dict[str, float | None]:
-    """The key figures among metrics: those of the task that has the most of them."""
-    tasks = [key_metrics(task) for task in METRICS]
-    names = max(tasks, key=lambda its: sum(name in metrics for name in its))
-    return {name: metrics[name] for name in names if name in metrics}
+    """The key figures among metrics: those of the task that has the most of all of them."""
+    task = max(METRICS, key=lambda one: sum(metric.name in metrics for metric in METRICS[one]))
+    return {name: metrics[name] for name in key_metrics(task) if name in metrics}
 
 
 class RunRecords:

@@ -15,6 +15,7 @@ from delivery.environment import Environment
 from delivery.versions import VersionChange
 from slipway.lineage import user_at_host
 from slipway.stores.model_store import Event, Seen, Stage
+from slipway.stores.model_store.state import production
 from slipway.targets import RemoteTarget
 
 Kind = Literal["promote", "rollout", "rollback", "quarantine", "release", "retrain", "decide", "abort"]
@@ -75,7 +76,7 @@ def plan(kind: Kind, model: Model, number: int | None, *, has_cluster: bool) -> 
     if kind not in offered(model, number, has_cluster=has_cluster):
         return None
     pin, name = model.state.pin, model.name
-    now = f"version {pin}" if pin else "none"
+    now = f"version {pin}" if pin else _newest(model)
     target = model.rollback_target.number if kind == "rollback" and model.rollback_target else number
     if kind in ("decide", "abort") and model.canary:
         target = model.canary.number
@@ -92,6 +93,8 @@ def plan(kind: Kind, model: Model, number: int | None, *, has_cluster: bool) -> 
         changes.append((f"version {pin}", "stable", "quarantined"))
         told = f"Neither version {pin} nor the same bytes will be promoted again, until somebody releases them."
     if kind == "quarantine":
+        if not pin and (after := _newest(model, without=target)) != now:
+            changes.append(("in production", now, after))
         changes.append((f"version {target}", str(stage), "quarantined"))
         told = "Neither it nor the same bytes will be promoted until somebody releases them." + (
             " Only the store is changed: a cluster that serves it goes on." if has_cluster else ""
@@ -113,6 +116,12 @@ def plan(kind: Kind, model: Model, number: int | None, *, has_cluster: bool) -> 
     is_long = kind in ("rollout", "retrain", "decide", "abort") or (kind == "rollback" and has_cluster)
     title = titled(kind, name, target)
     return Plan(kind, name, target, title, tuple(changes), told, Seen(pin, stage), is_long)
+
+
+def _newest(model: Model, without: int | None = None) -> str:
+    """What is in production while no version is promoted."""
+    number = production(model.state, model.versions.keys() - {without})
+    return f"version {number}, the newest" if number else "none"
 
 
 def titled(kind: Kind, model: str, number: int | None) -> str:

@@ -83,7 +83,7 @@ def _drawn(index: Index[RunEntry], edition: int, wanted: Wanted) -> tuple[Markup
     try:
         found = choose(entries, wanted)
     except ConfigError as error:
-        return notice(str(error).removeprefix("--where: "), "warn") + list_body(entries, [], wanted), "none"
+        return notice(str(error).removeprefix("--where").lstrip(": "), "warn") + list_body(entries, [], wanted), "none"
     count = f"{len(found):,} of {len(entries):,}" if len(found) < len(entries) else f"{len(entries):,}"
     return list_body(entries, found, wanted) if entries else Markup(""), count
 

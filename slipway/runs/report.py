@@ -241,7 +241,7 @@ def _row(step: Step, run_started: float, run_seconds: float, links: Links) -> Ma
     if step.started is not None:
         since = 100 * max(step.started - run_started, 0) / run_seconds
         drawn = bar(since, 100 * (step.seconds or 0) / run_seconds, _kind(step))
-    time = "cached" if step.cached else format_seconds(step.seconds)
+    time = "cached" if _kind(step) == "cached" else format_seconds(step.seconds)
     if step.state in ("pending", "skipped", "running"):
         time = step.state
     name: str | Markup = step.name.replace("_", " ").capitalize()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from console.index.kept import Index
-from console.index.runs import RunEntry, RunRecords
+from console.index.runs import RunEntry, RunRecords, key_figures
 from slipway.runs.notes import write_notes
 from slipway.runs.record import StepsFile
 from slipway.runs.store import STEPS, list_runs
@@ -27,6 +27,27 @@ def index_of(runs: str, file: str) -> Index[RunEntry]:
 async def look(index: Index[RunEntry]) -> dict[str, RunEntry]:
     await index.look()
     return index.known
+
+
+def test_figures_of_a_run_are_those_of_its_task() -> None:
+    several: dict[str, float | None] = {
+        "accuracy": 0.9,
+        "balanced_accuracy": 0.9,
+        "macro_f1": 0.9,
+        "log_loss": 0.3,
+        "auc": 0.98,
+    }
+    assert list(key_figures(several)) == ["accuracy", "log_loss", "auc"]
+    two: dict[str, float | None] = {
+        "auc": 0.9,
+        "auc_pr": 0.8,
+        "log_loss": 0.3,
+        "accuracy": 0.9,
+        "precision": 0.7,
+        "recall": 0.6,
+        "f1": 0.6,
+    }
+    assert list(key_figures(two)) == ["auc", "log_loss", "accuracy"]
 
 
 def test_entries_say_what_the_records_say(tmp_path: Path) -> None:

@@ -60,6 +60,20 @@ def test_a_plan_says_what_will_be(environment: Environment, tmp_path: Path) -> N
     assert plan("promote", looked_at(environment), second, has_cluster=False) is None
 
 
+def test_a_plan_says_what_serves_while_no_version_is_promoted(environment: Environment, tmp_path: Path) -> None:
+    _, (first, second) = push_versions(tmp_path, 2)
+    model = looked_at(environment)
+    promoted = plan("promote", model, first, has_cluster=False)
+    refused = plan("quarantine", model, second, has_cluster=False)
+    harmless = plan("quarantine", model, first, has_cluster=False)
+    assert promoted is not None
+    assert promoted.changes[0] == ("in production", f"version {second}, the newest", f"version {first}")
+    assert refused is not None
+    assert refused.changes[0] == ("in production", f"version {second}, the newest", f"version {first}, the newest")
+    assert harmless is not None
+    assert [what for what, _, _ in harmless.changes] == [f"version {first}"]
+
+
 def test_commands_run_as_they_are_printed(environment: Environment, tmp_path: Path) -> None:
     _, [first] = push_versions(tmp_path, 1)
     line = command("quarantine", looked_at(environment), first, environment, why="it's wrong; rm -rf /")

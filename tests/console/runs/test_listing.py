@@ -71,6 +71,7 @@ def test_a_wrong_condition_is_explained_on_the_page(home: Path, site: Site, q: s
     answer = get(site, f"/runs?q={q.replace(' ', '+').replace('>', '%3E')}")
     assert answer.status == 200
     assert said in answer.text
+    assert "--where" not in answer.text
 
 
 def test_pages_hold_all_runs_once(entries: list[RunEntry]) -> None:

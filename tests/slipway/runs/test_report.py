@@ -51,7 +51,9 @@ def test_report_of_a_failed_run_shows_what_there_is(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ending", ["interrupted", "running"])
 def test_report_of_an_unfinished_run_says_so(tmp_path: Path, ending: str) -> None:
-    assert ending in report(tmp_path, ending)
+    page = report(tmp_path, ending)
+    assert ending in page
+    assert page.count(">cached<") == 1  # not the step that began, although its record says so
 
 
 def test_report_with_a_damaged_artifact_says_which_part_is_missing(tmp_path: Path) -> None:
