@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from slipway.data.examples.dataset import MANIFEST
 from slipway.data.schema import fewest_rows, infer_schema, read_curated_schema
 from slipway.data.statistics.compute import compute_statistics
 from slipway.data.validation.leaks import Leak
@@ -35,7 +34,6 @@ COLUMNS: dict[str, list[Any]] = {
 def planned(folder: Path, label: list[Any], wanted: str | None = None, leaks: Sequence[Leak] = ()) -> Plan:
     """The plan for COLUMNS and a last column of these labels, through real statistics."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     rows = pa.table({**COLUMNS, "bought": label}).cast(
         pa.schema(
@@ -46,10 +44,8 @@ def planned(folder: Path, label: list[Any], wanted: str | None = None, leaks: Se
             ]
         )
     )  # fmt: skip
-    for split, part in (("train", rows.slice(0, 200)), ("eval", rows.slice(200))):
-        (folder / f"split={split}").mkdir()
-        pq.write_table(part, folder / f"split={split}" / "rows.parquet")
-    (folder / MANIFEST).touch()
+    train, evaluation = (dict(zip(rows.column_names, part.columns, strict=True)) for part in (rows[:200], rows[200:]))
+    write_examples(folder, train, evaluation)
     statistics = compute_statistics(folder)
     chosen = choose_label(statistics, wanted)
     labels = read_labels(str(folder), chosen)
