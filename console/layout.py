@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import cache
 
 from aiohttp import web
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from console.forms import keep_mark
 from console.site import site_of
-from slipway.pages.page import section_links
+from slipway.pages.page import load_template, section_links
 from slipway.pages.printable import printable
 
 ROOMS = (("/runs", "Runs"), ("/models", "Models"), ("/data", "Data"), ("/predict", "Predict"))
@@ -28,7 +26,7 @@ def respond(
     refresh_seconds: int | None = None,
 ) -> web.Response:
     """A page of the console; `scripts` are names of files in console/static, and `refresh_seconds` loads it again."""
-    page = _template().render(
+    page = load_template("console", "page.html.j2").render(
         title=printable(title),
         body=Markup(printable(body)),  # noqa: S704  control characters go, what was escaped stays so
         subtitle=subtitle,
@@ -42,15 +40,6 @@ def respond(
     response = web.Response(text=page, content_type="text/html", status=status)
     keep_mark(request, response)
     return response
-
-
-@cache
-def _template() -> Template:
-    environment = Environment(
-        loader=PackageLoader("console", ""), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    return environment.get_template("page.html.j2")
 
 
 def get_form(action: str, *parts: Markup) -> Markup:

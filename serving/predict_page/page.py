@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from serving.predict_page.asking import Prediction
@@ -15,6 +13,7 @@ from serving.predict_page.csv_table import MAX_ROWS, Table, answer_columns
 from serving.predict_page.effects import Effect
 from serving.predict_page.form import Form, Value, plain
 from slipway.pages.numbers import format_number, format_share
+from slipway.pages.page import load_template
 from slipway.pages.printable import printable
 
 # Names of the page's own fields; columns of data have no colon at that place.
@@ -38,7 +37,7 @@ def draw_form(
     `addresses` are those of the page itself (`here`), of its table and of its style.
     """
     return Markup(  # noqa: S704 - the template escapes
-        _template("page.html.j2").render(
+        load_template("serving.predict_page", "page.html.j2").render(
             form=form,
             texts=texts,
             ids={field.name: f"input-{place}" for place, field in enumerate(form.fields)},
@@ -67,7 +66,7 @@ def draw_table(
 ) -> Markup:
     """The field for a CSV, with the answers to its rows, or why there are none."""
     return Markup(  # noqa: S704 - the template escapes
-        _template("table.html.j2").render(
+        load_template("serving.predict_page", "table.html.j2").render(
             text=text,
             shown=shown,
             failure=failure,
@@ -206,12 +205,3 @@ def _effects_note(form: Form, prediction: Prediction, moving: Sequence[Effect]) 
 def _short(text: str) -> str:
     text = printable(text)
     return text if len(text) <= 60 else f"{text[:60]}…"
-
-
-@cache
-def _template(name: str) -> Template:
-    environment = Environment(
-        loader=PackageLoader("serving.predict_page", ""), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    return environment.get_template(name)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from functools import cache
 from pathlib import Path
 
 from aiohttp import web
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 import slipway.pages
 from serving.predict_page.app import Catalogue, PredictPage
 from serving.protocol.sites import Handler, protect, refuse_strangers, tell_error
-from slipway.pages.page import notice
+from slipway.pages.page import load_template, notice
 from slipway.pages.printable import printable
 
 HEALTH = "/healthz"
@@ -37,17 +35,10 @@ def make_site(catalogue: Catalogue, hosts: tuple[str, ...] = ()) -> web.Applicat
 def _respond(
     request: web.Request, title: str, body: Markup, *, subtitle: str | Markup = "", status: int = 200
 ) -> web.Response:
-    page = _frame().render(title=printable(title), body=body, subtitle=subtitle)
+    page = load_template("serving.predict_page", "frame.html.j2").render(
+        title=printable(title), body=body, subtitle=subtitle
+    )
     return web.Response(text=page, content_type="text/html", status=status)
-
-
-@cache
-def _frame() -> Template:
-    environment = Environment(
-        loader=PackageLoader("serving.predict_page", ""), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    return environment.get_template("frame.html.j2")
 
 
 async def _page_css(_request: web.Request) -> web.StreamResponse:

@@ -26,7 +26,9 @@ _SIGNS = {"good": "✓", "warn": "!", "bad": "✕", "plain": "·"}
 
 def render_page(title: str, body: Markup, *, subtitle: str | Markup = "") -> str:
     """The page as HTML text; with many sections, it begins with links to them."""
-    return _template().render(title=title, body=body, subtitle=subtitle, links=section_links(body))
+    return load_template("slipway.pages", "page.html.j2").render(
+        title=title, body=body, subtitle=subtitle, links=section_links(body)
+    )
 
 
 def section_links(body: Markup) -> list[tuple[str, str]]:
@@ -36,14 +38,18 @@ def section_links(body: Markup) -> list[tuple[str, str]]:
 
 
 @cache
-def _template() -> Template:
+def load_template(package: str, name: str) -> Template:
+    """A template beside a package's code; what it prints is escaped, and a name that it is not given is an error."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    loader = PackageLoader("slipway.pages", "")
     environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader(package, ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    return environment.get_template("page.html.j2")
+    return environment.get_template(name)
 
 
 def badge(text: str, tone: Tone = "plain") -> Markup:

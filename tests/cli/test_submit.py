@@ -157,7 +157,7 @@ def test_submit_takes_a_compiled_package_as_it_is(kubeflow: FakeKubeflow, tmp_pa
     ]
     assert len(kubeflow.versions) == 1
     assert storage.exists(constants(kubeflow)["model_uri"])
-    with pytest.raises(ConfigError, match="give it to `slipway compile`"):
+    with pytest.raises(ConfigError, match="give it to `slipway compile taxi --target kubeflow"):
         slipway(*taken, "--set", "training.epochs=4")
 
 

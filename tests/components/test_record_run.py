@@ -346,7 +346,15 @@ def test_record_and_notification_say_what_a_search_came_to(
 ) -> None:
     values = Values(hyperparameters={"units": 9}, training={"epochs": 3})
     tuned = Tuned(
-        ended=ended, metric="log_loss", better="low", target=0.2, value=value, winner=4, values=values, trials=7
+        ended=ended,
+        metric="log_loss",
+        better="low",
+        target=0.2,
+        value=value,
+        winner=4,
+        values=values,
+        trials=7,
+        changed=list(values.flat()),
     )
     written = TuningRecord(tuned=tuned, artifacts={"tuning": "gs://bucket/tuning"}).model_dump_json()
     (tmp_path / "tuning.json").write_text(written)
