@@ -122,7 +122,7 @@ def test_push_baseline_in_a_remote_store_is_named_by_its_version(
 
 def test_push_of_a_tuned_model_names_the_winner_s_values(artifacts: WriteArtifacts, tmp_path: Path) -> None:
     values = Values(hyperparameters={"units": 9})
-    tuned = Tuned(ended="trials", metric="auc", better="high", winner=4, values=values, trials=7)
+    tuned = Tuned(ended="trials", metric="auc", better="high", winner=4, values=values, changed=["units"], trials=7)
     written = TuningRecord(tuned=tuned, artifacts={"tuning": "gs://bucket/tuning"}).model_dump_json()
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "tuning.json").write_text(written)

@@ -26,7 +26,10 @@ def test_all_steps_are_those_of_the_pipeline_under_either_name() -> None:
 def test_read_package_of_another_file_says_what_writes_one(tmp_path: Path, content: str | bytes) -> None:
     path = tmp_path / "training.yaml"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    with pytest.raises(ConfigError, match=r"training\.yaml is not a compiled pipeline .*`slipway compile`"):
+    with pytest.raises(
+        ConfigError,
+        match=r"training\.yaml is not a compiled pipeline .*`slipway compile MODULE --target TARGET --output \S+`",
+    ):
         read_package(path)
 
 
