@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from tests.fakes.kubernetes.objects import Object, Objects, owned_by
+from tests.fakes.kubernetes.objects import CONTROLLER, Object, Objects, owned_by
 
 # What becomes of a Deployment's new pods; `unseen`: no controller looks at the change; `side-car`: only that restarted.
 # `waits`: its server runs, and never becomes ready; `evicted`: by its node, and so is every one that replaces it.
@@ -188,7 +188,7 @@ class Controller(threading.Thread):
                 "template": spec["template"] | {"metadata": spec["template"]["metadata"] | {"labels": labels}},
             },
         }
-        return self._objects.create(made, "kube-controller-manager")
+        return self._objects.create(made, CONTROLLER)
 
     def _pod(self, owner: Object) -> Object:
         template = owner["spec"]["template"]
@@ -199,7 +199,7 @@ class Controller(threading.Thread):
             "metadata": _owned_metadata(name, template["metadata"]["labels"], owner),
             "spec": template["spec"],
         }
-        return self._objects.create(made, "kube-controller-manager")
+        return self._objects.create(made, CONTROLLER)
 
     def _collect(self) -> None:
         passes, self._ending = self._ending, {}

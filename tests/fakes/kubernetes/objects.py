@@ -20,6 +20,8 @@ from tests.fakes.kubernetes import fields
 Object = dict[str, Any]
 Key = tuple[str, str, str]  # kind, namespace, name
 
+CONTROLLER = "kube-controller-manager"
+
 # Validation is the slowest that the server does, and most objects come again.
 _VALID: set[str] = set()
 _SCHEMAS = "kubernetes-json-schema/v1.36.0-local-strict"
@@ -46,7 +48,10 @@ class RefusalError(Exception):
 
 
 class Objects:
-    """All objects, under one lock, with one resourceVersion that grows with every write."""
+    """All objects, under one lock, with one resourceVersion that grows with every write.
+
+    `writes` are those of clients: kind, name and resourceVersion. A controller's come at any time.
+    """
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
@@ -135,7 +140,7 @@ class Objects:
         """What a controller writes on an object: no new generation."""
         live = self.get(*_key(each))
         live["metadata"]["annotations"] = annotations
-        return self.replace(live, "kube-controller-manager")
+        return self.replace(live, CONTROLLER)
 
     def edit(self, kind: str, namespace: str, name: str, manager: str, **spec: Any) -> None:
         """What `kubectl edit` does: an update by another manager."""
@@ -183,7 +188,8 @@ class Objects:
             fields.take_over(live or {}, new, self._owners.setdefault(key, {}), manager)
         self._stored[key] = new
         self._stamp(new)
-        self.writes.append((key[0], key[2], metadata["resourceVersion"]))
+        if manager != CONTROLLER:
+            self.writes.append((key[0], key[2], metadata["resourceVersion"]))
         return copy.deepcopy(new)
 
     def _stamp(self, each: Object) -> None:
